@@ -1,0 +1,1 @@
+"""tim3d: FIB-SEM stacks to numbers that can be trusted."""

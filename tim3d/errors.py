@@ -1,0 +1,82 @@
+"""The one page of exceptions: each is also the fitting built-in, and carries the exit code of the command line.
+
+A message says what was seen, what was expected, where, and what to type.
+"""
+
+from __future__ import annotations
+
+
+class Tim3dError(Exception):
+    """Base of every error that tim3d raises on purpose."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        # KeyError and OSError decorate their message; ours is already a sentence.
+        return " ".join(str(part) for part in self.args)
+
+
+class ArgumentError(Tim3dError, ValueError):
+    """An argument is out of its range, or two arguments contradict each other."""
+
+    exit_code = 2
+
+
+class InputError(Tim3dError, ValueError):
+    """The data given to a verb cannot be used: missing, unreadable, of the wrong kind or of contradicting sizes."""
+
+    exit_code = 3
+
+
+class CheckpointError(InputError):
+    """A model file is damaged, of another architecture, or does not fit the sample."""
+
+
+class StoreError(Tim3dError):
+    """A sample on disk cannot be used as it is."""
+
+    exit_code = 4
+
+
+class SchemaError(StoreError, ValueError):
+    """A node of a sample breaks the data model, or was written by a newer tim3d."""
+
+
+class MissingFieldError(StoreError, KeyError):
+    """A verb needs a field that the sample does not have."""
+
+
+class MixedRunError(StoreError, ValueError):
+    """What is stored was computed with other inputs, parameters or blocks than those asked for now."""
+
+
+class LockedError(StoreError, RuntimeError):
+    """Another run is writing to this sample."""
+
+
+class WriteError(StoreError, OSError):
+    """The sample's folder cannot be written: read-only, full or gone."""
+
+
+class MemoryPlanError(Tim3dError, MemoryError):
+    """The plan needs more memory than a worker has."""
+
+    exit_code = 5
+
+
+class FailedBlocksError(Tim3dError, RuntimeError):
+    """Some blocks failed at every attempt; they were set aside and the others finished."""
+
+    exit_code = 6
+
+
+class MissingExtraError(Tim3dError, ImportError):
+    """An optional package is needed and not installed."""
+
+    exit_code = 7
+
+
+class DeviceError(Tim3dError, RuntimeError):
+    """The device or cluster asked for is not there."""
+
+    exit_code = 7

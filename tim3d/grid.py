@@ -1,0 +1,174 @@
+"""Where blocks lie: integer boxes on a voxel grid. No data, no units, no input or output.
+
+A `Grid` cuts the shape of a field into `Block` s. A block owns its `core` (what it writes) and reads its `read` box
+(the core and a halo around it, cut at the border of the volume).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tim3d.errors import ArgumentError
+
+Triple: TypeAlias = tuple[int, int, int]
+
+
+def triple(values: object) -> Triple:
+    """Three integers as a tuple, in (z, y, x) order.
+
+    >>> triple([4, 5, 6])
+    (4, 5, 6)
+    """
+    z, y, x = (int(v) for v in values)  # type: ignore[attr-defined]
+    return (z, y, x)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open box of voxels, `start` <= (z, y, x) < `stop`.
+
+    >>> Box((0, 0, 0), (4, 5, 6)).shape
+    (4, 5, 6)
+    """
+
+    start: Triple
+    stop: Triple
+
+    @classmethod
+    def whole(cls, shape: Triple) -> Box:
+        """The box of a whole array."""
+        return cls((0, 0, 0), triple(shape))
+
+    @property
+    def shape(self) -> Triple:
+        """Edge lengths in voxels."""
+        return triple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Number of voxels; 0 if any edge is empty."""
+        return math.prod(max(0, n) for n in self.shape)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The index that cuts this box out of an array."""
+        z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return (z, y, x)
+
+    def grow(self, low: Triple, high: Triple | None = None) -> Box:
+        """A box larger by `low` voxels on the low sides and `high` (default: `low`) on the high sides."""
+        high = low if high is None else high
+        return Box(
+            triple(a - n for a, n in zip(self.start, low, strict=True)),
+            triple(b + n for b, n in zip(self.stop, high, strict=True)),
+        )
+
+    def clip(self, other: Box) -> Box:
+        """The part of this box inside `other`; its size is 0 if they do not meet."""
+        start = triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        stop = triple(max(s, min(a, b)) for s, a, b in zip(start, self.stop, other.stop, strict=True))
+        return Box(start, stop)
+
+    def within(self, outer: Box) -> Box:
+        """This box in coordinates that count from the start of `outer`.
+
+        >>> Box((4, 4, 4), (6, 6, 6)).within(Box((3, 3, 0), (9, 9, 9)))
+        Box(start=(1, 1, 4), stop=(3, 3, 6))
+        """
+        shift = triple(-a for a in outer.start)
+        return self.shift(shift)
+
+    def shift(self, offset: Triple) -> Box:
+        """The box moved by `offset`."""
+        return Box(
+            triple(a + o for a, o in zip(self.start, offset, strict=True)),
+            triple(b + o for b, o in zip(self.stop, offset, strict=True)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One unit of work: `core` is written, `read` is read. `index` is its place on the block grid."""
+
+    index: Triple
+    core: Box
+    read: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Blocks of edge `block` over a field of `shape`, starting at the origin; the last block of an axis may be thinner.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Voxels of the field.
+    block : (z, y, x)
+        Voxels of a block.
+    halo : (z, y, x), optional
+        Voxels read around a core, cut at the border of the volume.
+
+    Raises
+    ------
+    ArgumentError
+        If an edge is not positive or a halo is negative.
+
+    Examples
+    --------
+    >>> grid = Grid((10, 10, 10), (4, 10, 10), halo=(1, 0, 0))
+    >>> grid.counts, len(grid)
+    ((3, 1, 1), 3)
+    >>> grid.block_at((2, 0, 0)).read
+    Box(start=(7, 0, 0), stop=(10, 10, 10))
+    """
+
+    shape: Triple
+    block: Triple
+    halo: Triple = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or min(self.block) < 1 or min(self.halo) < 0:
+            raise ArgumentError(
+                f"a grid needs positive edges: shape {self.shape}, block {self.block}, halo {self.halo}"
+            )
+
+    @property
+    def counts(self) -> Triple:
+        """Blocks along each axis."""
+        return triple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    @property
+    def volume(self) -> Box:
+        """The box of the whole field."""
+        return Box.whole(self.shape)
+
+    def block_at(self, index: Triple) -> Block:
+        """The block at a place of the block grid."""
+        start = triple(i * b for i, b in zip(index, self.block, strict=True))
+        core = Box(start, triple(a + b for a, b in zip(start, self.block, strict=True))).clip(self.volume)
+        return Block(triple(index), core, core.grow(self.halo).clip(self.volume))
+
+    def indices(self) -> list[Triple]:
+        """All places of the block grid in Morton order, so that neighbours in time share what they read."""
+        nz, ny, nx = self.counts
+        every = ((z, y, x) for z in range(nz) for y in range(ny) for x in range(nx))
+        return sorted(every, key=morton_key)
+
+    def __iter__(self) -> Iterator[Block]:
+        return (self.block_at(index) for index in self.indices())
+
+
+def morton_key(index: Triple) -> int:
+    """Place of a block on the Z-order curve.
+
+    >>> morton_key((0, 0, 1)), morton_key((1, 0, 0)), morton_key((1, 1, 1))
+    (1, 4, 7)
+    """
+    bits = max(index).bit_length()
+    return sum(((c >> b) & 1) << (3 * b + 2 - axis) for b in range(bits) for axis, c in enumerate(index))

@@ -1,0 +1,1 @@
+"""Networks and their checkpoints; the only place that imports torch."""

@@ -1,0 +1,86 @@
+"""Names of the phases of a material and the integer codes that stand for them in a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tim3d.errors import ArgumentError
+
+
+class Phases(Mapping[str, int]):
+    """Code of each phase by its name, in the order of the codes.
+
+    Parameters
+    ----------
+    **codes : int
+        One code from 0 to 255 for every name.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no phases, a code is out of range or used twice, or a name is not a plain word.
+
+    Examples
+    --------
+    >>> phases = Phases(solid=1, pore=0)
+    >>> phases
+    Phases(pore=0, solid=1)
+    >>> phases["solid"], phases.names
+    (1, ('pore', 'solid'))
+    >>> Phases.parse("pore=0,solid=1") == phases
+    True
+    """
+
+    def __init__(self, **codes: int) -> None:
+        if not codes:
+            raise ArgumentError("no phases given: name at least one, for example pore=0,solid=1")
+        for name, code in codes.items():
+            _check(name, code)
+        if len(set(codes.values())) < len(codes):
+            raise ArgumentError(f"two phases share a code: {codes}; give each phase its own")
+        self._codes = dict(sorted(codes.items(), key=lambda item: item[1]))
+
+    @classmethod
+    def parse(cls, text: str) -> Phases:
+        """Phases from `name=code` pairs separated by commas."""
+        codes: dict[str, int] = {}
+        for pair in text.split(","):
+            name, _, code = pair.partition("=")
+            if not code.strip().isdigit():
+                raise ArgumentError(f"phase {pair!r} is not of the form name=code; write for example pore=0,solid=1")
+            if name.strip() in codes:
+                raise ArgumentError(f"phase {name.strip()!r} is named twice in {text!r}")
+            codes[name.strip()] = int(code)
+        return cls(**codes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order of their codes."""
+        return tuple(self._codes)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Codes in ascending order."""
+        return tuple(self._codes.values())
+
+    def __getitem__(self, name: str) -> int:
+        return self._codes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._codes)
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._codes.items()))
+
+    def __repr__(self) -> str:
+        return f"Phases({', '.join(f'{name}={code}' for name, code in self._codes.items())})"
+
+
+def _check(name: str, code: int) -> None:
+    if not name.replace("-", "_").isidentifier():
+        raise ArgumentError(f"phase name {name!r} is not a word of letters, digits and underscores")
+    if not 0 <= code <= 255:
+        raise ArgumentError(f"phase {name!r} has code {code}; codes are 0 to 255")
