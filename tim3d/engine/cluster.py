@@ -1,0 +1,197 @@
+"""The only place that knows what a pass runs on: this process, local workers, GPUs, or a scheduler's address."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tim3d.errors import ArgumentError, DeviceError
+
+KINDS = ("serial", "local", "cuda")
+# A worker that dies takes its blocks with it; preemption must not use up their attempts.
+_DASK_SETTINGS = {"distributed.scheduler.allowed-failures": 10}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a pass runs on.
+
+    Attributes
+    ----------
+    kind : str
+        ``serial``, ``local``, ``cuda`` or a scheduler address.
+    client : distributed.Client or None
+        None means: this process, block after block.
+    memory_bytes : int
+        Memory of one worker process.
+    """
+
+    kind: str
+    client: Any
+    workers: int
+    threads: int
+    memory_bytes: int
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of dask's dashboard, if there is one."""
+        return None if self.client is None else self.client.dashboard_link
+
+    def __str__(self) -> str:
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        return f"{self.kind}, {self.workers} worker(s) x {self.threads} thread(s), {memory} each"
+
+
+_current: ContextVar[Cluster | None] = ContextVar("tim3d_cluster", default=None)
+
+
+def current_cluster() -> Cluster:
+    """The cluster that verbs use now: the innermost ``with tim3d.cluster(...)``, else this process."""
+    return _current.get() or Cluster("serial", None, 1, 1, available_memory())
+
+
+@contextlib.contextmanager
+def cluster(
+    kind: str = "local", *, workers: int | None = None, threads: int | None = None, memory_bytes: int | None = None
+) -> Iterator[Cluster]:
+    """Run the verbs inside the ``with`` on workers.
+
+    Parameters
+    ----------
+    kind : str
+        ``serial`` (this process), ``local`` (one process per core), ``cuda`` (one process per GPU, through dask-cuda),
+        or the address of a running dask scheduler such as ``tcp://host:8786``.
+    workers, threads : int, optional
+        Worker processes (default: cores or GPUs), and threads in each (default: 1; 3 with ``cuda``, so that one reads,
+        one computes and one writes).
+    memory_bytes : int, optional
+        Limit of a worker process (default: an equal share of what this machine has free).
+
+    Raises
+    ------
+    ArgumentError
+        If the kind is unknown or a number is not positive.
+    DeviceError
+        If there is no GPU, or nothing answers at the address.
+
+    Examples
+    --------
+    >>> with cluster("serial") as c:
+    ...     c.workers
+    1
+    """
+    if min(workers or 1, threads or 1, memory_bytes or 1) < 1:
+        raise ArgumentError(f"workers {workers}, threads {threads}, memory {memory_bytes}: all must be positive")
+    with _start(kind, workers, threads, memory_bytes) as made:
+        token = _current.set(made)
+        try:
+            yield made
+        finally:
+            _current.reset(token)
+
+
+def _start(
+    kind: str, workers: int | None, threads: int | None, memory: int | None
+) -> contextlib.AbstractContextManager[Cluster]:
+    if kind == "serial":
+        return contextlib.nullcontext(Cluster("serial", None, 1, 1, memory or available_memory()))
+    if kind == "local":
+        return _local(workers or os.cpu_count() or 1, threads or 1, memory)
+    if kind == "cuda":
+        return _cuda(workers, threads or 3, memory)
+    if "://" in kind:
+        return _address(kind)
+    raise ArgumentError(f"no cluster {kind!r}: use {', '.join(KINDS)} or a scheduler address such as tcp://host:8786")
+
+
+@contextlib.contextmanager
+def _local(workers: int, threads: int, memory: int | None) -> Iterator[Cluster]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    limit = memory or available_memory() // workers
+    with (
+        dask.config.set(_DASK_SETTINGS),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            memory_limit=limit,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as made,
+        Client(made) as client,
+    ):
+        yield Cluster("local", client, workers, threads, limit)
+
+
+@contextlib.contextmanager
+def _cuda(workers: int | None, threads: int, memory: int | None) -> Iterator[Cluster]:
+    import dask
+    from distributed import Client
+
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise DeviceError(
+            "cluster 'cuda' needs dask-cuda. Type: pip install 'tim3d[gpu]', or use --cluster local"
+        ) from error
+    try:
+        made = LocalCUDACluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            memory_limit=memory or "auto",
+            dashboard_address="127.0.0.1:0",
+        )
+    except Exception as error:  # the driver's own errors share no base class
+        raise DeviceError(f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local") from error
+    with dask.config.set(_DASK_SETTINGS), made, Client(made) as client:
+        yield _describe("cuda", client)
+
+
+@contextlib.contextmanager
+def _address(address: str) -> Iterator[Cluster]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"no dask scheduler answers at {address} within 10 s. Start one: dask scheduler") from error
+    with client:
+        yield _describe(address, client)
+
+
+def _describe(kind: str, client: Any) -> Cluster:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not workers:
+        raise DeviceError(f"the scheduler {kind} has no workers. Start some: dask worker {kind}")
+    memory = min(w["memory_limit"] or available_memory() for w in workers)
+    return Cluster(kind, client, len(workers), max(w["nthreads"] for w in workers), int(memory))
+
+
+def available_memory() -> int:
+    """Bytes of memory that this machine (or this container) can still give."""
+    limits = [_memory_free(), _control_group_free()]
+    return min(n for n in limits if n is not None)
+
+
+def _memory_free() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (FileNotFoundError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _control_group_free() -> int | None:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+    except (FileNotFoundError, PermissionError):
+        return None
+    return None if limit == "max" else int(limit) - used

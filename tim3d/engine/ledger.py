@@ -1,0 +1,304 @@
+"""What is done, durably: one small JSON file per finished block, beside the sample, written by the worker.
+
+The files lie in ``SAMPLE.runs/PASS/FINGERPRINT/`` and not inside the sample, so that copying a sample does not carry
+the claim that its blocks are done. On a local disk a marker is written to a temporary name and renamed; behind a URL it
+is one atomic put.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from tim3d.errors import LockedError, MixedRunError
+from tim3d.grid import Triple, triple
+from tim3d.store import is_local, writing
+
+LEASE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 5.0
+
+
+def runs_folder(sample: str) -> str:
+    """Where the ledgers of a sample lie.
+
+    >>> runs_folder("a.zarr/")
+    'a.zarr.runs'
+    """
+    return sample.rstrip("/") + ".runs"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The done and failed blocks of one pass under one fingerprint.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    name : str
+        Name of the pass, for example ``raw/s0``.
+    fingerprint : str
+        Hash of everything that decides the numbers.
+    """
+
+    sample: str
+    name: str
+    fingerprint: str
+
+    @property
+    def folder(self) -> str:
+        """Folder (or URL prefix) that holds this ledger."""
+        return f"{runs_folder(self.sample)}/{self.name}/{self.fingerprint[:16]}"
+
+    def claim_layout(self, layout: Mapping[str, Any]) -> None:
+        """Remember how the pass is cut into blocks; refuse a pass that was begun with another cut.
+
+        Raises
+        ------
+        MixedRunError
+            If blocks of another layout are done.
+        """
+        before = _read(f"{self.folder}/layout.json")
+        if before is None or not (self.done() or self.failed()):
+            _write(f"{self.folder}/layout.json", layout)
+        elif before != json.loads(json.dumps(layout)):
+            raise MixedRunError(
+                f"{self.name} of {self.sample} was begun with {_differences(before, layout)}. "
+                "Finish it with the same blocks, or start anew: add --overwrite"
+            )
+
+    def mark_done(self, index: Triple, record: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Record that a block is written; call it only after the data is."""
+        _write(self._marker("done", index), record, durable=durable)
+        _remove(self._marker("failed", index))
+
+    def mark_failed(self, index: Triple, reason: str) -> None:
+        """Set a block aside with the reason."""
+        _write(self._marker("failed", index), {"reason": reason})
+
+    def done(self) -> set[Triple]:
+        """Places of the finished blocks."""
+        return set(_indices(f"{self.folder}/done"))
+
+    def failed(self) -> dict[Triple, str]:
+        """Places of the blocks that were set aside, with the reason."""
+        reasons = {}
+        for index in _indices(f"{self.folder}/failed"):
+            record = _read(self._marker("failed", index)) or {}
+            reasons[index] = str(record.get("reason", "unknown"))
+        return reasons
+
+    def record(self, index: Triple) -> dict[str, Any]:
+        """What a finished block reported."""
+        return _read(self._marker("done", index)) or {}
+
+    def forget(self) -> None:
+        """Drop all that is remembered of this pass, under every fingerprint."""
+        _remove_tree(f"{runs_folder(self.sample)}/{self.name}")
+
+    def note(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a JSON file beside the markers (a run's summary, for example)."""
+        _write(f"{self.folder}/{name}.json", content)
+
+    def _marker(self, kind: str, index: Triple) -> str:
+        z, y, x = index
+        return f"{self.folder}/{kind}/{z}/{y}/{x}.json"
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    now = json.loads(json.dumps(now))
+    pairs = [
+        f"{key} {before.get(key)} (now {now.get(key)})"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    return ", ".join(pairs)
+
+
+def _write(url: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
+    data = json.dumps(content, separators=(",", ":")).encode()
+    with writing(url):
+        if is_local(url):
+            _write_local(Path(url), data, durable)
+        else:
+            fs, path = fsspec.core.url_to_fs(url)
+            fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            fs.pipe_file(path, data)
+
+
+def _write_local(path: Path, data: bytes, durable: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(url: str) -> dict[str, Any] | None:
+    try:
+        if is_local(url):
+            content = Path(url).read_bytes()
+        else:
+            fs, path = fsspec.core.url_to_fs(url)
+            content = fs.cat_file(path)
+        return json.loads(content)  # type: ignore[no-any-return]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _indices(url: str) -> Iterator[Triple]:
+    for name in _files(url):
+        parts = name.removesuffix(".json").split("/")[-3:]
+        if name.endswith(".json") and len(parts) == 3 and all(p.isdigit() for p in parts):
+            yield triple(parts)
+
+
+def _files(url: str) -> Iterator[str]:
+    if is_local(url):
+        yield from (str(Path(root) / name) for root, _, names in os.walk(url) for name in names)
+    else:
+        fs, path = fsspec.core.url_to_fs(url)
+        yield from fs.find(path)
+
+
+def _remove(url: str) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if is_local(url):
+            Path(url).unlink()
+        else:
+            fs, path = fsspec.core.url_to_fs(url)
+            fs.rm_file(path)
+
+
+def _remove_tree(url: str) -> None:
+    protocol_free = url if not is_local(url) else str(Path(url).absolute())
+    fs, path = fsspec.core.url_to_fs(protocol_free)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+@contextlib.contextmanager
+def lock_sample(sample: str) -> Iterator[None]:
+    """Hold the one right to write to a sample; another run is refused until this one ends or its lease runs out.
+
+    The lock is a file with a lease that a thread renews. It is taken over at once when the process that held it is gone
+    from this machine, and from another machine when the lease has not been renewed for a minute by the file system's
+    own clock. Samples behind a URL are not locked.
+
+    Raises
+    ------
+    LockedError
+        If another run holds the lock.
+    """
+    if not is_local(sample):
+        yield
+        return
+    path = Path(runs_folder(sample)) / "lock"
+    token = _acquire(path, sample)
+    stop = threading.Event()
+    renewer = threading.Thread(target=_renew, args=(path, stop), daemon=True)
+    renewer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        renewer.join()
+        if (_read(str(path)) or {}).get("token") == token:
+            path.unlink(missing_ok=True)
+
+
+def _acquire(path: Path, sample: str) -> str:
+    token = uuid.uuid4().hex
+    owner = {"token": token, "pid": os.getpid(), "started": _process_start(os.getpid()), "host": socket.gethostname()}
+    with writing(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            try:
+                with path.open("x") as file:
+                    json.dump(owner, file)
+                return token
+            except FileExistsError:
+                _take_over(path, sample)
+    raise LockedError(f"{sample} was locked by another run just now. Try again in a moment.")
+
+
+def _take_over(path: Path, sample: str) -> None:
+    """Move a dead owner's lock out of the way, or say who holds it."""
+    try:
+        owner = _read(str(path)) or {}
+    except json.JSONDecodeError:
+        owner = {}
+    if not _is_stale(path, owner):
+        raise LockedError(
+            f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
+            "Wait until it ends, or stop it; then run the same command again."
+        )
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f".lock.{uuid.uuid4().hex}"))
+
+
+def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:
+    if owner.get("host") == socket.gethostname() and "pid" in owner:
+        return _process_start(int(owner["pid"])) != owner.get("started")
+    probe = path.with_name(f".clock.{uuid.uuid4().hex}")
+    probe.touch()  # the file system's clock, not this machine's
+    age = probe.stat().st_mtime - path.stat().st_mtime
+    probe.unlink()
+    return age > LEASE_SECONDS
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks, or None if there is none; numbers are used again, starts are not."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if state in "ZX" else rest[18]
+    except (FileNotFoundError, ProcessLookupError):
+        return "alive" if not Path("/proc").is_dir() and _answers(pid) else None
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _renew(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def elapsed(since: float) -> float:
+    """Seconds since a reading of the monotonic clock, rounded for a record."""
+    return round(time.perf_counter() - since, 4)

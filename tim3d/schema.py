@@ -1,0 +1,189 @@
+"""The data model of a sample: what each node is called and which attributes it carries. No files.
+
+A sample is one zarr v3 group. A voxel field `raw` is an OME-Zarr 0.5 multiscale whose levels are groups that xarray
+opens by themselves: `raw` carries the `ome` attributes, `raw/s0` holds the array `raw` and its coordinates z, y, x.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tim3d.errors import ArgumentError, InputError, SchemaError
+from tim3d.grid import Triple
+from tim3d.phases import Phases
+
+SCHEMA_VERSION = 1
+AXES = ("z", "y", "x")
+UNIT = "nm"
+VOXEL_DTYPES = ("uint8", "uint16", "float32")
+CHUNK_EDGE = 64
+SHARD: Triple = (64, 512, 512)
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a voxel field is: everything needed to create it, and everything that is read back from it.
+
+    Lengths of `spacing_nm` are nanometres along (z, y, x). Fields of `labels` are downsampled by picking, others by
+    averaging.
+    """
+
+    name: str
+    shape: Triple
+    dtype: str
+    spacing_nm: Spacing
+    chunk: Triple
+    shard: Triple
+    labels: bool = False
+    phases: Phases | None = None
+    long_name: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in VOXEL_DTYPES:
+            raise InputError(f"field {self.name!r} has dtype {self.dtype}; tim3d stores {', '.join(VOXEL_DTYPES)}")
+        if not all(np.isfinite(self.spacing_nm)) or min(self.spacing_nm) <= 0:
+            raise InputError(f"voxel size {self.spacing_nm} nm: every edge must be a positive length")
+        if any(s % c for s, c in zip(self.shard, self.chunk, strict=True)):
+            raise ArgumentError(f"shard {self.shard} is not a multiple of chunk {self.chunk}")
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of one voxel."""
+        return np.dtype(self.dtype).itemsize
+
+
+def shard_and_chunk(shape: Triple, shard: Triple | None = None) -> tuple[Triple, Triple]:
+    """Shard and inner chunk edges for a field: the wanted shard cut to the shape, chunks of at most 64 voxels.
+
+    >>> shard_and_chunk((14, 1104, 1720))
+    ((14, 512, 512), (14, 64, 64))
+    >>> shard_and_chunk((1000, 250, 250))
+    ((64, 256, 256), (64, 64, 64))
+    """
+    wanted = SHARD if shard is None else shard
+    chunk = tuple(min(CHUNK_EDGE, w, n) for w, n in zip(wanted, shape, strict=True))
+    edges = tuple(min(-(-w // c) * c, -(-n // c) * c) for w, n, c in zip(wanted, shape, chunk, strict=True))
+    return edges, chunk  # type: ignore[return-value]
+
+
+def centres(count: int, spacing: float, step: int = 1, *, picked: bool = False) -> np.ndarray:
+    """Coordinates of voxel centres in nm, counted from the outer face of the volume.
+
+    A level of an averaged pyramid has its centres in the middle of `step` fine voxels; a picked (label) level sits on
+    the first of them.
+
+    >>> centres(3, 10.0)
+    array([ 5., 15., 25.])
+    >>> centres(2, 10.0, 2), centres(2, 10.0, 2, picked=True)
+    (array([10., 30.]), array([ 5., 25.]))
+    """
+    first = 0.5 if picked else 0.5 * step
+    return np.asarray((np.arange(count) * step + first) * spacing, dtype=np.float64)
+
+
+def spacing_of(coordinates: Mapping[str, np.ndarray], where: str) -> Spacing:
+    """Voxel edge lengths from coordinates of centres; refuses an irregular axis.
+
+    Raises
+    ------
+    SchemaError
+        If the steps of an axis differ by more than one part in a million.
+    """
+    z, y, x = (_step(np.asarray(coordinates[a], dtype=float), a, where) for a in AXES)
+    return (z, y, x)
+
+
+def _step(values: np.ndarray, axis: str, where: str) -> float:
+    # A single centre sits half a voxel from the outer face.
+    steps = np.diff(values) if values.size > 1 else 2 * values[:1]
+    step = float(steps.mean())
+    if step <= 0 or np.abs(steps - step).max() > 1e-6 * step:
+        raise SchemaError(
+            f"{where}: steps along {axis} run from {steps.min():g} to {steps.max():g} nm; tim3d needs one step. "
+            "Ingest the slices again: uneven positions are resampled there."
+        )
+    return step
+
+
+def ome_multiscale(name: str, spacing: Spacing, factors: Sequence[Triple], labels: bool) -> dict[str, Any]:
+    """The OME-Zarr 0.5 `ome` attribute of a field with levels downsampled by `factors` (first (1, 1, 1)).
+
+    >>> ome = ome_multiscale("raw", (20.0, 5.0, 5.0), [(1, 1, 1), (1, 2, 2)], labels=False)
+    >>> ome["multiscales"][0]["datasets"][1]["coordinateTransformations"]
+    [{'type': 'scale', 'scale': [20.0, 10.0, 10.0]}, {'type': 'translation', 'translation': [10.0, 5.0, 5.0]}]
+    """
+    datasets = [_ome_level(name, n, spacing, f, labels) for n, f in enumerate(factors)]
+    axes = [{"name": a, "type": "space", "unit": "nanometer"} for a in AXES]
+    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
+
+
+def _ome_level(name: str, number: int, spacing: Spacing, factor: Triple, labels: bool) -> dict[str, Any]:
+    scale = [float(s * f) for s, f in zip(spacing, factor, strict=True)]
+    shift = [float(centres(1, s, f, picked=labels)[0]) for s, f in zip(spacing, factor, strict=True)]
+    return {
+        "path": f"s{number}/{name}",
+        "coordinateTransformations": [
+            {"type": "scale", "scale": scale},
+            {"type": "translation", "translation": shift},
+        ],
+    }
+
+
+def phase_flags(phases: Phases) -> dict[str, Any]:
+    """CF attributes that name the codes of a label field.
+
+    >>> phase_flags(Phases(pore=0, solid=1))
+    {'flag_values': [0, 1], 'flag_meanings': 'pore solid'}
+    """
+    return {"flag_values": list(phases.codes), "flag_meanings": " ".join(phases.names)}
+
+
+def phases_of(attributes: Mapping[str, Any], where: str) -> Phases:
+    """Phases named by CF flag attributes.
+
+    Raises
+    ------
+    SchemaError
+        If the attributes are missing or do not match.
+    """
+    names = str(attributes.get("flag_meanings", "")).split()
+    codes = [int(c) for c in attributes.get("flag_values", [])]
+    if not names or len(names) != len(codes):
+        raise SchemaError(f"{where} names no phases: flag_values {codes}, flag_meanings {names}")
+    return Phases(**dict(zip(names, codes, strict=True)))
+
+
+def fingerprint(**decides: Any) -> str:
+    """Hash of everything that decides the numbers, the same for the same JSON whatever the order of keys.
+
+    >>> fingerprint(a=1, b=[2]) == fingerprint(b=(2,), a=1)
+    True
+    """
+    text = json.dumps(decides, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_version(attributes: Mapping[str, Any], where: str) -> None:
+    """Refuse what is no sample, and a sample of a newer schema.
+
+    Raises
+    ------
+    SchemaError
+        With what to do about it.
+    """
+    version = attributes.get("tim3d", {}).get("schema")
+    if version is None:
+        raise SchemaError(f"{where} is a zarr group but no tim3d sample (no attribute 'tim3d'). Make one: tim3d ingest")
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"{where} has schema {version}, this tim3d reads up to {SCHEMA_VERSION}. Type: pip install --upgrade tim3d"
+        )

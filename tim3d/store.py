@@ -1,0 +1,355 @@
+"""Samples on disk or in an object store: create, open, read a box, write whole shards. The only writer of zarr.
+
+A sample is named by a path or a URL that fsspec knows (``memory://``, ``s3://`` ...). Voxels are never passed between
+stages in any other way.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.core.sync import sync
+
+from tim3d import schema
+from tim3d.errors import InputError, MissingFieldError, SchemaError, WriteError
+from tim3d.grid import Box, Triple, triple
+from tim3d.schema import AXES, Field
+from tim3d.version import __version__
+
+# zstd 3 with a checksum per chunk: a flipped bit is found when it is read (figures: benchmarks/RESULTS.md, "Codecs").
+CODEC = {"level": 3, "checksum": True}
+# An all-fill shard is written too, so that a missing shard always means damage.
+ALWAYS_WRITE: Any = {"write_empty_chunks": True}
+_CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}
+
+
+def is_local(url: str) -> bool:
+    """Whether a sample lies in the file system rather than behind a URL.
+
+    >>> is_local("a.zarr"), is_local("s3://bucket/a.zarr")
+    (True, False)
+    """
+    return "://" not in url
+
+
+@contextmanager
+def writing(where: str) -> Iterator[None]:
+    """Turn "read-only", "disk full" and their kin into one `WriteError` that says where, and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise WriteError(
+            f"cannot write to {where}: {os.strerror(error.errno or 0).lower()}. Finished blocks are kept: "
+            "make room or the folder writable, then run the same command again."
+        ) from error
+
+
+def create_sample(url: str) -> zarr.Group:
+    """The sample at `url`, made if it is not there.
+
+    Raises
+    ------
+    SchemaError
+        If something else lies there, or a sample of a newer schema.
+    WriteError
+        If the folder cannot be written.
+    """
+    group = _existing_group(url, mode="r+")
+    if group is None:
+        _refuse_foreign_folder(url)
+        with writing(url):
+            group = zarr.open_group(url, mode="w-", zarr_format=3, attributes={"tim3d": _identity()})
+    schema.check_version(dict(group.attrs), url)
+    return group
+
+
+def _refuse_foreign_folder(url: str) -> None:
+    path = Path(url)
+    if is_local(url) and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SchemaError(f"{url} exists and is no zarr group; give the name of a new folder, for example sample.zarr")
+
+
+def _existing_group(url: str, mode: str) -> zarr.Group | None:
+    try:
+        return zarr.open_group(url, mode=mode, zarr_format=3)  # type: ignore[arg-type]
+    except FileNotFoundError:
+        return None
+
+
+def _identity() -> dict[str, Any]:
+    return {"schema": schema.SCHEMA_VERSION, "version": __version__}
+
+
+def open_sample(url: str, mode: str = "r") -> zarr.Group:
+    """The zarr group of an existing sample, its schema checked.
+
+    Raises
+    ------
+    InputError
+        If there is nothing.
+    SchemaError
+        If it is no sample, or one of a newer schema.
+    """
+    group = _existing_group(url, mode)
+    if group is None:
+        raise InputError(f"no sample at {url}. Make one: tim3d ingest SLICES {url} --voxel-size z=10,y=5,x=5")
+    schema.check_version(dict(group.attrs), url)
+    return group
+
+
+def nodes(url: str) -> list[str]:
+    """Names of the nodes of a sample (fields and results), sorted."""
+    return sorted(name for name, _ in open_sample(url).members())
+
+
+def node_attributes(url: str, name: str) -> dict[str, Any]:
+    """What a node records of its making: the content of its attribute ``tim3d``, empty if there is no such node."""
+    group = open_sample(url)
+    return dict(group[name].attrs.get("tim3d", {})) if name in group else {}  # type: ignore[arg-type]
+
+
+def update_node(url: str, name: str, **record: Any) -> None:
+    """Add to what a node records of its making."""
+    with writing(url):
+        node = open_sample(url, "r+")[name]
+        node.attrs["tim3d"] = {**node.attrs.get("tim3d", {}), **record}  # type: ignore[dict-item]
+
+
+def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What every node records: who made it, from what, with which parameters."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return _identity() | {
+        "status": "writing",
+        "fingerprint": fingerprint,
+        "parameters": dict(parameters),
+        "inputs": dict(inputs),
+        "created": now,
+    }
+
+
+def delete_node(url: str, name: str) -> None:
+    """Remove a node with all it holds."""
+    with writing(url):
+        group = open_sample(url, "r+")
+        if name in group:
+            del group[name]
+
+
+def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)) -> None:
+    """Create the arrays of a field on all its pyramid levels, with coordinates and attributes; no voxels yet.
+
+    The node's own attributes are written last: a node without them is the debris of a killed run.
+    """
+    with writing(url):
+        root = open_sample(url, "r+")
+        for number, factor in enumerate(factors):
+            _create_level(root, level_field(field, factor), number, factor)
+        ome = schema.ome_multiscale(field.name, field.spacing_nm, list(factors), field.labels)
+        root[field.name].attrs.update({"ome": ome, "tim3d": dict(record) | {"kind": "field", "labels": field.labels}})
+
+
+def level_field(field: Field, factor: Triple) -> Field:
+    """The field of a pyramid level: fewer and larger voxels, in shards of the same kind."""
+    shape = triple(-(-n // f) for n, f in zip(field.shape, factor, strict=True))
+    shard, chunk = schema.shard_and_chunk(shape, field.shard)
+    z, y, x = (s * f for s, f in zip(field.spacing_nm, factor, strict=True))
+    return replace(field, shape=shape, shard=shard, chunk=chunk, spacing_nm=(z, y, x))
+
+
+def _create_level(root: zarr.Group, level: Field, number: int, factor: Triple) -> None:
+    group = root.require_group(f"{level.name}/s{number}")
+    flags = schema.phase_flags(level.phases) if level.phases else {}
+    group.create_array(
+        level.name,
+        shape=level.shape,
+        dtype=level.dtype,
+        chunks=level.chunk,
+        shards=level.shard,
+        compressors=ZstdCodec(**CODEC),  # type: ignore[arg-type]
+        fill_value=0,
+        dimension_names=AXES,
+        attributes={"long_name": level.long_name or level.name, **flags, **level.attributes},
+        overwrite=True,
+    )
+    for axis, count, fine, step in zip(AXES, level.shape, level.spacing_nm, factor, strict=True):
+        values = schema.centres(count, fine / step, step, picked=level.labels)
+        _write_coordinate(group, axis, values)
+
+
+def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
+    attributes: dict[str, Any] = {"units": schema.UNIT, "long_name": f"voxel centre along {axis}", "axis": axis.upper()}
+    array = group.create_array(
+        axis, shape=values.shape, dtype=values.dtype, chunks=values.shape, dimension_names=(axis,),
+        attributes=attributes, overwrite=True, fill_value=float("nan"),
+    )  # fmt: skip
+    array[:] = values
+
+
+def field_array(url: str, name: str, level: int = 0, mode: str = "r") -> zarr.Array[Any]:
+    """The zarr array of a field.
+
+    Raises
+    ------
+    MissingFieldError
+        If the sample has no such field.
+    """
+    array = open_sample(url, mode).get(f"{name}/s{level}/{name}")
+    if not isinstance(array, zarr.Array):
+        raise MissingFieldError(f"no field {name!r} (level {level}) in {url}; it has {', '.join(nodes(url)) or 'none'}")
+    configured: zarr.Array[Any] = array.with_config(ALWAYS_WRITE)
+    return configured
+
+
+def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
+    """The description of a finished field, ready to be read by a stage.
+
+    Parameters
+    ----------
+    verb : str
+        Named in the message as the command that would make it.
+
+    Raises
+    ------
+    MissingFieldError
+        If the field is missing, or the run that writes it has not finished.
+    """
+    status = node_attributes(url, name).get("status")
+    if status is None:
+        raise MissingFieldError(
+            f"no field {name!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Make it: tim3d {verb} ..."
+        )
+    if status != "complete":
+        raise MissingFieldError(f"field {name!r} in {url} is not finished. Run the command that makes it again: {verb}")
+    return read_field(url, name)
+
+
+def read_field(url: str, name: str, level: int = 0) -> Field:
+    """The description of a field as stored."""
+    array = field_array(url, name, level)
+    group = open_sample(url)[f"{name}/s{level}"]
+    where = f"{url}/{name}"
+    spacing = schema.spacing_of({a: np.asarray(group[a][:]) for a in AXES}, where)  # type: ignore[index]
+    attributes = dict(array.attrs)
+    return Field(
+        name=name,
+        shape=triple(array.shape),
+        dtype=str(array.dtype),
+        spacing_nm=spacing,
+        chunk=triple(array.chunks),
+        shard=triple(array.shards or array.chunks),
+        labels=bool(node_attributes(url, name).get("labels")),
+        phases=schema.phases_of(attributes, where) if "flag_values" in attributes else None,
+        long_name=str(attributes.get("long_name", "")),
+    )
+
+
+def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
+    """Voxels of a box, as an array of its shape."""
+    return np.asarray(array[box.slices])
+
+
+def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:
+    """Write a box of whole shards; readers see each shard wholly old or wholly new.
+
+    Parameters
+    ----------
+    durable : bool
+        Force the shards to the disk before returning (against loss of power, not only of the process).
+
+    Raises
+    ------
+    ValueError
+        If the box is not made of whole shards: two writers of one shard would lose each other's voxels.
+    WriteError
+        If the disk is full or read-only.
+    """
+    shards = _whole_shards(array, box)
+    with writing(str(array.store)):
+        for key in shards:
+            # A shard is read before it is written over; a torn one would block every later write.
+            sync(array.store.delete(f"{array.path}/{key}"))
+        array[box.slices] = values
+        if durable:
+            _flush(array, shards)
+
+
+def shard_keys(array: zarr.Array[Any], box: Box) -> list[str]:
+    """Keys of the shards that a box touches, relative to the array."""
+    edge = array.shards or array.chunks
+    ranges = [range(a // e, -(-b // e)) for a, b, e in zip(box.start, box.stop, edge, strict=True)]
+    return [f"c/{z}/{y}/{x}" for z in ranges[0] for y in ranges[1] for x in ranges[2]]
+
+
+def _whole_shards(array: zarr.Array[Any], box: Box) -> list[str]:
+    edge = array.shards or array.chunks
+    for a, b, e, n in zip(box.start, box.stop, edge, array.shape, strict=True):
+        if a % e or (b % e and b != n):
+            raise ValueError(f"box {box} is not made of whole shards of edge {edge} in an array of shape {array.shape}")
+    return shard_keys(array, box)
+
+
+def _flush(array: zarr.Array[Any], shards: Sequence[str]) -> None:
+    root = getattr(array.store, "root", None)
+    if root is None:
+        return
+    for key in shards:
+        path = Path(root) / array.path / key
+        for target in (path, path.parent):
+            descriptor = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
+    """A field as a lazy xarray with coordinates in nm; its dask chunks are whole shards.
+
+    Raises
+    ------
+    MissingFieldError
+        If the sample has no such field.
+    """
+    array = field_array(url, name, level)
+    chunks = dict(zip(AXES, array.shards or array.chunks, strict=True))
+    dataset: xr.Dataset = xr.open_zarr(url, group=f"{name}/s{level}", chunks=chunks, consolidated=False, zarr_format=3)
+    field: xr.DataArray = dataset[name]
+    return field
+
+
+def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str, Any]) -> None:
+    """Write a result as a node of the sample, replacing what was there; finished when its attributes are."""
+    delete_node(url, node)
+    with writing(url):
+        dataset.drop_attrs(deep=False).to_zarr(url, group=node, mode="w", zarr_format=3, consolidated=False)
+        group = open_sample(url, "r+")[node]
+        group.attrs.update({**dataset.attrs, "tim3d": dict(record) | {"kind": "dataset", "status": "complete"}})
+
+
+def open_dataset(url: str, node: str) -> xr.Dataset:
+    """A result node as a lazily opened Dataset.
+
+    Raises
+    ------
+    MissingFieldError
+        If the sample has no such node.
+    """
+    if node_attributes(url, node).get("status") != "complete":
+        raise MissingFieldError(
+            f"no result {node!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Run: tim3d measure {url}"
+        )
+    dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
+    return dataset
