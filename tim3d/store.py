@@ -148,6 +148,13 @@ def delete_node(url: str, name: str) -> None:
             del group[name]
 
 
+def delete_empty_sample(url: str) -> None:
+    """Remove a sample that holds nothing."""
+    if is_local(url) and not nodes(url):
+        (Path(url) / "zarr.json").unlink()
+        Path(url).rmdir()
+
+
 def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)) -> None:
     """Create the arrays of a field on all its pyramid levels, with coordinates and attributes; no voxels yet.
 

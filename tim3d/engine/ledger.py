@@ -103,9 +103,9 @@ class Ledger:
         """What a finished block reported."""
         return _read(self._marker("done", index)) or {}
 
-    def forget(self) -> None:
-        """Drop all that is remembered of this pass, under every fingerprint."""
-        _remove_tree(f"{runs_folder(self.sample)}/{self.name}")
+    def forget(self, name: str | None = None) -> None:
+        """Drop all that is remembered of this pass (or of all passes below `name`), under every fingerprint."""
+        _remove_tree(f"{runs_folder(self.sample)}/{name or self.name}")
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a JSON file beside the markers (a run's summary, for example)."""

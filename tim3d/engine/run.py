@@ -7,6 +7,7 @@ needs nothing but the task. Voxels never travel.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import socket
 import threading
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from tim3d.engine.cluster import Cluster, current_cluster
 from tim3d.engine.ledger import Ledger, elapsed
 from tim3d.engine.plan import Plan, smaller_block
-from tim3d.errors import FailedBlocksError, WriteError
+from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.grid import Block, Grid, Triple
 
 RETRIES = 2
@@ -159,8 +160,8 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
         Before any work, if the pass was begun with other blocks.
     FailedBlocksError
         After all other blocks are done.
-    WriteError
-        At once, if the disk is full or read-only: no other block could be written either.
+    Tim3dError
+        Any other of our own, at once: an unreadable slice or a full disk would stop every block, or stays as it is.
     """
     on = current_cluster()
     plan = work_pass.plan(on)
@@ -210,9 +211,9 @@ def _attempt(pickled: bytes, index: Triple) -> Any:
     for attempt in range(RETRIES + 1):
         try:
             return process_block(pickled, index)
-        except WriteError:
+        except Tim3dError:
             raise
-        except Exception as error:  # any failure of a block is counted, not fatal
+        except Exception as error:  # any other failure of a block is counted, not fatal
             if attempt == RETRIES:
                 return error
     return None
@@ -232,12 +233,12 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[t
         return on.client.submit(process_block, pickled, index, key=key, pure=False)
 
     window = 2 * on.workers * on.threads
-    futures = as_completed([submit(index, 0) for index, _ in zip(waiting, range(window), strict=False)])
+    futures = as_completed([submit(index, 0) for index in itertools.islice(waiting, window)])
     for future in futures:
         index, attempt = flight.pop(future.key)
         outcome = _outcome(future)
         future.release()
-        if isinstance(outcome, WriteError):
+        if isinstance(outcome, Tim3dError):
             raise outcome
         if isinstance(outcome, BaseException) and attempt < RETRIES:
             futures.add(submit(index, attempt + 1))

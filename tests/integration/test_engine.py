@@ -1,0 +1,184 @@
+"""The engine does every block once, on any cluster, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.works import SHAPE, number_pass, truth
+from tim3d import store
+from tim3d.engine import Cluster, Ledger, cluster, lock_sample, run
+from tim3d.engine import ledger as ledgers
+from tim3d.errors import (
+    ArgumentError,
+    DeviceError,
+    FailedBlocksError,
+    InputError,
+    LockedError,
+    MemoryPlanError,
+    MixedRunError,
+)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> str:
+    return str(tmp_path / "a.zarr")
+
+
+def stored(sample: str) -> np.ndarray:
+    return np.asarray(store.field_array(sample, "raw")[:])
+
+
+@pytest.mark.parametrize("kind", ["serial", "local"])
+def test_a_pass_writes_every_voxel(sample: str, kind: str) -> None:
+    with cluster(kind, workers=2 if kind == "local" else None):
+        summary = run(number_pass(sample), progress=False)
+    assert summary.computed == summary.blocks == 5 * 3 * 2
+    np.testing.assert_array_equal(stored(sample), truth())
+
+
+def test_a_second_run_computes_nothing(sample: str) -> None:
+    run(number_pass(sample), progress=False)
+    again = run(number_pass(sample), progress=False)
+    assert (again.computed, again.skipped) == (0, 30)
+
+
+def test_blocks_larger_than_shards_give_the_same_bytes(sample: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "b.zarr")
+    run(number_pass(sample), progress=False)
+    run(number_pass(other, block=(16, 48, 16)), progress=False)
+    np.testing.assert_array_equal(stored(sample), stored(other))
+
+
+def test_a_poisoned_block_is_set_aside_and_only_it_is_computed_later(sample: str) -> None:
+    with pytest.raises(FailedBlocksError, match=r"1 block\(s\) .* failed 3 times .*poisoned block") as caught:
+        run(number_pass(sample, poison=((1, 1, 0),)), progress=False)
+    assert caught.value.exit_code == 6
+    ledger = number_pass(sample).ledger
+    assert list(ledger.failed()) == [(1, 1, 0)]
+    assert "poisoned block" in ledger.failed()[1, 1, 0]
+    assert run(number_pass(sample), progress=False).computed == 1
+    assert not ledger.failed()
+    np.testing.assert_array_equal(stored(sample), truth())
+
+
+def test_bad_input_stops_at_once(sample: str) -> None:
+    with pytest.raises(InputError, match="a torn slice"):
+        run(number_pass(sample, bad_input=((0, 0, 0),)), progress=False)
+
+
+def test_a_killed_worker_loses_only_its_blocks(sample: str) -> None:
+    with cluster("local", workers=2):
+        run(number_pass(sample, kill_once=((2, 1, 1), (4, 0, 0))), progress=False)
+    np.testing.assert_array_equal(stored(sample), truth())
+    assert len(list(Path(sample).parent.glob("*.died-*"))) == 2
+
+
+def test_another_cut_of_an_unfinished_pass_is_refused(sample: str) -> None:
+    with pytest.raises(FailedBlocksError):
+        run(number_pass(sample, poison=((0, 0, 0),)), progress=False)
+    with pytest.raises(MixedRunError, match=r"begun with block \[8, 16, 16\] \(now \[16, 16, 16\]\).*--overwrite"):
+        run(number_pass(sample, block=(16, 16, 16)), progress=False)
+
+
+def test_a_plan_refuses_what_does_not_fit_before_any_write(sample: str) -> None:
+    with (
+        cluster("serial", memory_bytes=2**20),
+        pytest.raises(MemoryPlanError, match=r"raw/s0 needs 0\.\d+ GiB per worker .* a worker has 1\.0 MiB"),
+    ):
+        run(number_pass(sample), progress=False)
+    assert not number_pass(sample).ledger.done()
+
+
+def test_the_cure_of_a_refused_plan_is_accepted(sample: str) -> None:
+    whole = number_pass(sample, block=(40, 48, 32))
+    need = whole.plan().peak_bytes
+    small = Cluster("serial", None, 1, 1, need - 40_000)
+    cure = whole.plan(small).cure
+    block = tuple(map(int, cure.removeprefix("Use --block ").split(",")))
+    number_pass(sample, block=block).plan(small).check()  # type: ignore[arg-type]
+    with pytest.raises(MemoryPlanError, match=cure):
+        whole.plan(small).check()
+
+
+def test_measured_peak_stays_below_the_plan(sample: str) -> None:
+    with cluster("local", workers=1):
+        summary = run(number_pass(sample), progress=False)
+    assert 0 < summary.peak_bytes <= summary.planned_peak_bytes
+
+
+def test_a_summary_is_kept(sample: str) -> None:
+    run(number_pass(sample), progress=False)
+    (note,) = Path(number_pass(sample).ledger.folder).glob("summary-*.json")
+    assert json.loads(note.read_text())["computed"] == 30
+
+
+def test_two_runs_on_one_sample_are_refused(sample: str) -> None:
+    holder = (
+        f"from tim3d.engine import lock_sample\nwith lock_sample({sample!r}):\n print('held', flush=True)\n input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=f"process {other.pid} on {socket.gethostname()}"), lock_sample(sample):
+            pass
+        other.kill()
+        other.wait()
+        with lock_sample(sample):  # a dead owner's lock is taken over at once
+            pass
+    assert not (Path(ledgers.runs_folder(sample)) / "lock").exists()
+
+
+def test_a_lock_of_another_machine_is_taken_over_when_its_lease_ran_out(sample: str) -> None:
+    path = Path(ledgers.runs_folder(sample)) / "lock"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "t"}))
+    with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
+        pass
+    past = time.time() - ledgers.LEASE_SECONDS - 1
+    os.utime(path, (past, past))
+    with lock_sample(sample):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_clusters_that_are_not_there() -> None:
+    with pytest.raises(DeviceError, match="no dask scheduler answers"), cluster("tcp://127.0.0.1:1"):
+        pass
+    with pytest.raises(ArgumentError, match="no cluster 'slurmy'"), cluster("slurmy"):
+        pass
+    with pytest.raises(ArgumentError, match="positive"), cluster("local", workers=-1):
+        pass
+
+
+def test_a_scheduler_address_is_a_cluster(sample: str) -> None:
+    with cluster("local", workers=1) as local, cluster(local.client.scheduler.address) as remote:
+        assert remote.workers == 1
+        run(number_pass(sample), progress=False)
+    np.testing.assert_array_equal(stored(sample), truth())
+
+
+def test_markers_work_behind_a_url() -> None:
+    ledger = Ledger("memory://ledger/a.zarr", "raw/s0", "0" * 64)
+    ledger.forget()
+    ledger.claim_layout({"block": (1, 2, 3)})
+    ledger.mark_failed((0, 1, 2), "because")
+    ledger.mark_done((3, 1, 2), {"sum": 7})
+    assert ledger.done() == {(3, 1, 2)}
+    assert ledger.failed() == {(0, 1, 2): "because"}
+    assert ledger.record((3, 1, 2)) == {"sum": 7}
+    ledger.mark_done((0, 1, 2), {})
+    assert not ledger.failed()
+    with pytest.raises(MixedRunError):
+        ledger.claim_layout({"block": (2, 2, 3)})
+
+
+def test_the_shape_is_no_multiple_of_anything() -> None:
+    assert all(n % s for n, s in zip(SHAPE[1:], (16, 16), strict=True))

@@ -1,0 +1,205 @@
+"""Slices on disk become a voxel field: a slab of slices is read, described and written as whole shards, once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d import schema, store
+from tim3d.engine import Ledger, Plan
+from tim3d.errors import ArgumentError, InputError
+from tim3d.grid import Block, Grid, Triple
+from tim3d.phases import Phases
+from tim3d.schema import Field
+from tim3d.sources import (
+    Source,
+    open_source,
+    resample,
+    resolve_voxel_size,
+    spacing_statistics,
+    uniform_resampling,
+)
+from tim3d.sources.units import length_nm
+from tim3d.stages.field import DEFAULTS, Making, Options, produce, slab, whole_shards
+
+log = logging.getLogger(__name__)
+
+
+def ingest(
+    source: str | Path | Sequence[str],
+    sample: str,
+    *,
+    voxel_size: Mapping[str, float | None] | None = None,
+    units: str = "nm",
+    field: str = "raw",
+    phases: Phases | None = None,
+    dataset: str | None = None,
+    shape: Triple | None = None,
+    dtype: str | None = None,
+    shard: Triple | None = None,
+    even_z: bool = True,
+    options: Options = DEFAULTS,
+) -> xr.DataArray | list[Plan]:
+    """Write a stack of slices, or a volume, into a sample as a voxel field with coordinates in nm and a pyramid.
+
+    Only one slab of slices, as thick as a shard, is in memory at a time.
+
+    Parameters
+    ----------
+    source : path, glob or list of paths
+        Folder or glob of TIFF or PNG slices (natural order), multi-page TIFF, npy, raw, HDF5 or zarr.
+    sample : str
+        Path or URL of the sample; made if it is not there.
+    voxel_size : mapping of axis to length, optional
+        Edges of a voxel along z, y, x in `units`. What is not given is taken from the files' metadata.
+    phases : Phases, optional
+        Makes it a field of labels: voxels are codes of these phases and are never averaged.
+    dataset, shape, dtype
+        Which dataset of an HDF5 or zarr; shape and type of a raw file.
+    shard : (z, y, x), optional
+        Edges of a shard, the unit that is written at once.
+    even_z : bool
+        Where names of slices carry uneven z positions, resample to even ones (linear; labels: nearest).
+
+    Returns
+    -------
+    xarray.DataArray
+        The field as written, lazily; or the plans.
+
+    Raises
+    ------
+    InputError
+        If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown.
+    MixedRunError
+        If the sample has a field of that name from another source.
+    """
+    stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype)
+    stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
+    if phases is not None and stack.dtype != np.uint8:
+        raise InputError(f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {source} first")
+    shards, chunk = schema.shard_and_chunk(stack.shape, shard)
+    out = Field(
+        name=field,
+        shape=stack.shape,
+        dtype=str(stack.dtype),
+        spacing_nm=spacing,
+        chunk=chunk,
+        shard=shards,
+        labels=phases is not None,
+        phases=phases,
+        long_name="phase" if phases else "grey value",
+    )
+    block = _slab_block(out, options)
+    making = Making(
+        verb="ingest",
+        field=out,
+        work=IngestWork(stack, sample, field, phases, options.durable),
+        block=block,
+        inputs={"source": stack.identity()},
+        parameters={"even_z": even_z},
+        read_bytes=stack.dtype.itemsize,
+    )
+    return produce(
+        sample, making, options, lambda ledger: _keep_statistics(sample, out, ledger, Grid(out.shape, block))
+    )
+
+
+def _slab_block(out: Field, options: Options) -> Triple:
+    """Whole slices only: each file is then opened once."""
+    block = whole_shards(options.block or slab(out, out.shard[0]), out)
+    if any(b < n for b, n in zip(block[1:], out.shape[1:], strict=True)):
+        raise ArgumentError(f"ingest works on whole slices; use --block {block[0]},{out.shape[1]},{out.shape[2]}")
+    return block
+
+
+def _even(
+    stack: Source, given: dict[str, float | None], units: str, *, labels: bool, even_z: bool
+) -> tuple[Source, schema.Spacing]:
+    if stack.positions_nm is None or len(stack.positions_nm) < 2:
+        return stack, resolve_voxel_size(given, units, stack)
+    steps = spacing_statistics(stack.positions_nm)
+    log.info("%s", steps)
+    if not even_z or steps.is_uniform():
+        known = replace(stack, voxel_size_nm=(abs(steps.mean_nm), *stack.voxel_size_nm[1:]))
+        return stack, resolve_voxel_size(given, units, known)
+    wanted = given.pop("z", None)
+    plan = uniform_resampling(stack.positions_nm, None if wanted is None else length_nm(wanted, units))
+    log.info("resampled to %d slices at %.3f nm", len(plan), plan.step_nm)
+    even = resample(stack, plan, labels=labels)
+    return even, resolve_voxel_size(given, units, even)
+
+
+def _keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid) -> None:
+    """Mean, deviation and range of every slice, from the records of the blocks: the table against drift."""
+    if out.labels:
+        return
+    records = [ledger.record(index) for index in sorted(grid.indices())]
+    names = {"grey_mean": "mean", "grey_std": "standard deviation", "grey_min": "minimum", "grey_max": "maximum"}
+    columns = {
+        name: ("z", [v for record in records for v in record[name]], {"long_name": f"{text} of a slice", "units": "1"})
+        for name, text in names.items()
+    }
+    z = schema.centres(out.shape[0], out.spacing_nm[0])
+    dataset = xr.Dataset(columns, {"z": ("z", z, {"units": schema.UNIT, "long_name": "voxel centre along z"})})
+    store.write_dataset(sample, f"{out.name}_slices", dataset, store.provenance(ledger.fingerprint, {}, {}))
+
+
+@dataclass(frozen=True)
+class IngestWork:
+    """A slab of slices: read from the source, described, written."""
+
+    source: Source
+    sample: str
+    name: str
+    phases: Phases | None
+    durable: bool
+
+    def read(self, block: Block) -> np.ndarray:
+        """The slices of the block."""
+        return self.source.read(block.core.start[0], block.core.stop[0])
+
+    def compute(self, block: Block, inputs: np.ndarray) -> tuple[np.ndarray, dict[str, list[float]]]:
+        """Statistics of each slice; unknown codes are refused."""
+        if self.phases is not None:
+            _refuse_unknown_codes(inputs, self.phases, self.name, block.core.start[0])
+        return inputs, slice_statistics(inputs)
+
+    def write(self, block: Block, outputs: tuple[np.ndarray, dict[str, list[float]]]) -> dict[str, Any]:
+        """The slab as whole shards."""
+        voxels, statistics = outputs
+        array = store.field_array(self.sample, self.name, mode="r+")
+        store.write_box(array, block.core, voxels, durable=self.durable)
+        return dict(statistics)
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """The slab, what its shards become on the way to the disk, and one slice as float64 for the statistics."""
+        voxels = int(np.prod(core)) * self.source.dtype.itemsize
+        return 3 * voxels + 3 * 8 * core[1] * core[2]
+
+
+def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
+    """Mean, population standard deviation, minimum and maximum of each slice.
+
+    >>> slice_statistics(np.array([[[1, 3]]], np.uint8))
+    {'grey_mean': [2.0], 'grey_std': [1.0], 'grey_min': [1.0], 'grey_max': [3.0]}
+    """
+    rows = [
+        (float(s.mean(dtype=np.float64)), float(s.std(dtype=np.float64)), float(s.min()), float(s.max()))
+        for s in slices
+    ]
+    return dict(zip(("grey_mean", "grey_std", "grey_min", "grey_max"), map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _refuse_unknown_codes(labels: np.ndarray, phases: Phases, name: str, first: int) -> None:
+    unknown = sorted(set(np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()) - set(phases.codes))
+    if unknown:
+        raise InputError(
+            f"field {name!r} has the codes {unknown} in slices {first} to {first + len(labels) - 1}, "
+            f"but the phases are {dict(phases)}. Name every code: --phases name=code,..."
+        )
