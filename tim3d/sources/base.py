@@ -1,0 +1,188 @@
+"""What every source is: a volume on disk that knows its shape and reads any run of its slices.
+
+A `Source` holds paths and numbers only, so that it travels to a worker in a few bytes; each read opens the files it
+needs and closes them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError, InputError, Tim3dError
+from tim3d.grid import Triple
+
+Voxels: TypeAlias = NDArray[Any]
+VoxelSize: TypeAlias = tuple[float | None, float | None, float | None]
+
+UNKNOWN_SIZE: VoxelSize = (None, None, None)
+DTYPES = ("uint8", "uint16", "float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """A volume that can be read slice by slice, in (z, y, x) order.
+
+    Attributes
+    ----------
+    shape : (z, y, x)
+        Voxels.
+    dtype : numpy.dtype
+        uint8, uint16 or float32, in the byte order of this machine.
+    voxel_size_nm : (dz, dy, dx)
+        As found in the metadata; None for an axis that the files do not tell.
+    origin : str
+        Which metadata the voxel size comes from.
+    positions_nm : tuple of float or None
+        z of every slice as its name tells it, in the order of the slices.
+    """
+
+    shape: Triple
+    dtype: np.dtype[Any]
+    voxel_size_nm: VoxelSize = UNKNOWN_SIZE
+    origin: str = "no metadata"
+    positions_nm: tuple[float, ...] | None = None
+
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of one slice in memory."""
+        return self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+    def read(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1` as an array of shape (z1 - z0, y, x); no other slice is read.
+
+        Raises
+        ------
+        ArgumentError
+            If the range is empty or leaves the volume.
+        InputError
+            If a file is truncated, unreadable or has changed, or a float slice holds NaN or infinity.
+        """
+        if not 0 <= z0 < z1 <= self.shape[0]:
+            raise ArgumentError(f"slices {z0} to {z1} asked for; {self.label} has slices 0 to {self.shape[0]}")
+        found = self._load(z0, z1)
+        expected = (z1 - z0, *self.shape[1:])
+        if found.shape != expected:
+            raise InputError(f"{self.label}: read {found.shape}, expected {expected}; the data changed since opening")
+        voxels = np.ascontiguousarray(found, dtype=self.dtype)
+        self._refuse_not_finite(voxels, z0)
+        return voxels
+
+    def identity(self) -> str:
+        """Sha256 of kind, relative names, sizes, shape, dtype and the voxels of the first and last slice.
+
+        It never reads everything, and stays the same when the files are moved to another folder.
+        """
+        digest = hashlib.sha256()
+        facts = (type(self).__name__, self._parts(), self.shape, str(self.dtype), self.positions_nm)
+        digest.update(repr(facts).encode())
+        last = self.shape[0] - 1
+        for z in (0, last):
+            digest.update(self.read(z, z + 1).tobytes())
+        return digest.hexdigest()
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What messages call this source."""
+
+    def slice_name(self, z: int) -> str:
+        """What messages call slice `z`."""
+        return f"slice {z} of {self.label}"
+
+    @abstractmethod
+    def _load(self, z0: int, z1: int) -> Voxels:
+        """The slices, not yet checked."""
+
+    @abstractmethod
+    def _parts(self) -> tuple[object, ...]:
+        """Relative names and sizes that tell this source from another."""
+
+    def _refuse_not_finite(self, voxels: Voxels, z0: int) -> None:
+        if voxels.dtype.kind != "f":
+            return
+        counts = voxels[0].size - np.isfinite(voxels).sum(axis=(1, 2))
+        for z in np.flatnonzero(counts):
+            raise InputError(
+                f"{self.slice_name(z0 + int(z))} holds {counts[z]} values that are NaN or infinite; every voxel needs "
+                "a number. Fill them first, for example with numpy.nan_to_num, and open the source again"
+            )
+
+
+def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
+    """The dtype that voxels of `dtype` are read as: bool becomes uint8, byte order becomes native.
+
+    Raises
+    ------
+    InputError
+        If it is none of uint8, uint16, float32 and bool.
+
+    Examples
+    --------
+    >>> stored_dtype(np.dtype(">u2"), "scan.raw") == np.dtype("uint16")
+    True
+    """
+    native = np.dtype(dtype).newbyteorder("=")
+    if native == np.bool_:
+        return np.dtype(np.uint8)
+    if native.name not in DTYPES:
+        raise InputError(
+            f"{where} holds {native.name} values; tim3d reads {', '.join(DTYPES)}. "
+            f"Convert it first: {_conversion(native)}"
+        )
+    return native
+
+
+def _conversion(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "iu":
+        return "check that minimum and maximum fit 0 to 65535, then  volume.astype('uint16')"
+    if dtype.kind == "f":
+        return "volume.astype('float32')"
+    return "save one real number a voxel"
+
+
+def volume_shape(shape: tuple[int, ...], where: str) -> Triple:
+    """The shape if it is (z, y, x) without an empty axis.
+
+    Raises
+    ------
+    InputError
+        If there are not three axes, or one is empty.
+    """
+    if len(shape) != 3:
+        raise InputError(
+            f"{where} has {len(shape)} axes, shape {tuple(shape)}; expected three, (z, y, x). "
+            "Take one channel, or give a single slice a first axis of length 1"
+        )
+    if min(shape) < 1:
+        raise InputError(f"{where} has shape {tuple(shape)}; an axis is empty")
+    z, y, x = (int(n) for n in shape)
+    return (z, y, x)
+
+
+@contextmanager
+def reading(where: object) -> Iterator[None]:
+    """Turn whatever a reader raises on damaged bytes into an `InputError` that names the file.
+
+    Parsers of foreign formats fail with many types (struct, zlib, index, key, type errors): none of them tells the
+    user which file it was.
+    """
+    try:
+        yield
+    except (Tim3dError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"cannot read {where}: {error}. {_reading_cure(error)}") from error
+
+
+def _reading_cure(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return "Check that it is still there and that you may read it"
+    return "It is truncated, damaged or of another kind; copy it again from the microscope, or leave it out"

@@ -1,0 +1,210 @@
+"""One TIFF or PNG file: what its header tells, and its pixels."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.PngImagePlugin import PngImageFile
+from tifffile import TIFF, TiffFile, TiffPage
+
+from tim3d.errors import InputError, MissingExtraError
+from tim3d.sources.base import Voxels, reading, stored_dtype
+from tim3d.sources.metadata import Calibration, imagej_labels, tiff_calibration
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+PNG_SUFFIXES = (".png",)
+IMAGE_SUFFIXES = TIFF_SUFFIXES + PNG_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file tells without its pixels: pages, their shape (y, x) and stored dtype, labels, calibration.
+
+    `offset` is the byte at which the pixels of all pages lie in one uncompressed run of `disk_dtype`, or None;
+    `indices` are the places in the file of the pages that are slices.
+    """
+
+    pages: int
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    labels: tuple[str, ...] = ()
+    calibration: Calibration = field(default_factory=Calibration)
+    offset: int | None = None
+    disk_dtype: str = ""
+    indices: tuple[int, ...] = (0,)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the name ends like a TIFF."""
+    return path.suffix.lower() in TIFF_SUFFIXES
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name ends like a TIFF or PNG, and is not a hidden file."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def read_header(path: Path, *, calibrate: bool = True) -> Header:
+    """The header of a TIFF or PNG file; pixels are not read.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF or PNG, told apart by its suffix.
+    calibrate : bool
+        Whether to read the voxel size too.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is shorter than its header says, has colours, pages of different sizes, or values
+        of another dtype than uint8, uint16 and float32.
+    MissingExtraError
+        If it is compressed in a way that needs imagecodecs.
+    """
+    return _tiff_header(path, calibrate) if is_tiff(path) else _png_header(path)
+
+
+def read_image(path: Path) -> Voxels:
+    """The pixels (y, x) of a file that holds one slice."""
+    if not is_tiff(path):
+        return _png_pixels(path)
+    with opened_tiff(path) as tif:
+        return np.asarray(next(page for _, page in image_pages(tif)).asarray())
+
+
+def read_pages(path: Path, indices: Sequence[int]) -> Voxels:
+    """Some pages of a TIFF by their place in the file, shape (pages, y, x); the others are not decoded."""
+    with opened_tiff(path) as tif:
+        return np.stack([np.asarray(tif.pages[i].asarray()) for i in indices])
+
+
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[TiffFile]:
+    """The open TIFF; whatever goes wrong inside becomes an `InputError` that names the file."""
+    with reading(path), TiffFile(path) as tif:
+        yield tif
+
+
+def image_pages(tif: TiffFile) -> Iterator[tuple[int, TiffPage]]:
+    """Place and page of all that are slices: thumbnails are marked as reduced images and left out."""
+    # Light pages without tags, which tifffile may hand out, lack the attributes that are checked here.
+    tif.pages.useframes = False
+    for i, page in enumerate(tif.pages):
+        if isinstance(page, TiffPage) and not page.is_reduced:
+            yield i, page
+
+
+def _tiff_header(path: Path, calibrate: bool) -> Header:
+    with opened_tiff(path) as tif:
+        placed = list(image_pages(tif))
+        pages = [page for _, page in placed]
+        if not pages:
+            raise InputError(f"{path} holds no image; it is truncated or was never finished: copy it again")
+        _refuse_colours(path, pages[0], int((tif.imagej_metadata or {}).get("channels", 1)))
+        _refuse_mixed_pages(path, pages)
+        _refuse_unreadable(path, tif, pages)
+        y, x = pages[0].shape
+        offset, count = _contiguous_run(tif, pages)
+        return Header(
+            pages=count,
+            shape=(y, x),
+            dtype=stored_dtype(pages[0].dtype or np.dtype("V"), str(path)),
+            labels=imagej_labels(tif),
+            calibration=tiff_calibration(tif) if calibrate else Calibration(),
+            offset=offset,
+            disk_dtype=f"{tif.byteorder}{np.dtype(pages[0].dtype).char}" if offset is not None else "",
+            indices=tuple(i for i, _ in placed),
+        )
+
+
+def _refuse_colours(path: Path, page: TiffPage, channels: int) -> None:
+    if page.samplesperpixel > 1 or len(page.shape) != 2:
+        raise colour_error(path, f"{page.samplesperpixel} channels, shape {page.shape}")
+    if channels > 1:
+        raise InputError(f"{path} interleaves {channels} channels; split them in ImageJ and give the file of one")
+
+
+def _refuse_mixed_pages(path: Path, pages: list[TiffPage]) -> None:
+    first = pages[0]
+    for i, page in enumerate(pages):
+        if (page.shape, page.dtype) != (first.shape, first.dtype):
+            raise InputError(
+                f"{path}: page {i} is {page.shape} {page.dtype}, page 0 is {first.shape} {first.dtype}; "
+                "all pages of a volume need one size and type. Save those that belong together as a file of their own"
+            )
+
+
+def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None:
+    if pages[0].compression not in TIFF.DECOMPRESSORS:
+        name = getattr(pages[0].compression, "name", pages[0].compression)
+        raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install tim3d[tiff]")
+    size = tif.filehandle.size
+    for i, page in enumerate(pages):
+        needed = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+        if needed > size:
+            raise InputError(
+                f"{path} is truncated: page {i} ends at byte {needed}, the file has {size}; "
+                "copy it again from the microscope, or leave it out"
+            )
+
+
+def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, int]:
+    """Where all slices lie one after the other, and how many they are.
+
+    ImageJ writes stacks over 4 GiB with a single page header: the number of slices is then only in its description.
+    """
+    images = int((tif.imagej_metadata or {}).get("images", 1))
+    if len(pages) == 1 and images > 1 and pages[0].is_contiguous:
+        return pages[0].dataoffsets[0], images
+    size = pages[0].nbytes
+    if not all(page.is_contiguous for page in pages) or pages[0].dtype == np.bool_:
+        return None, len(pages)
+    starts = [page.dataoffsets[0] for page in pages]
+    even = all(b - a == size for a, b in itertools.pairwise(starts))
+    return (starts[0] if even else None), len(pages)
+
+
+_PNG_CHANNELS = {
+    0: "grey",
+    2: "3 channels (RGB)",
+    3: "palette",
+    4: "2 channels (grey and alpha)",
+    6: "4 channels (RGBA)",
+}
+
+
+def _png_header(path: Path) -> Header:
+    with reading(path):
+        with path.open("rb") as file:
+            start = file.read(26)
+        if start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
+            raise ValueError("it does not start like a PNG")
+        x, y, depth, colour = struct.unpack(">IIBB", start[16:26])
+    if colour not in (0, 3):
+        raise colour_error(path, _PNG_CHANNELS.get(colour, f"colour type {colour}"))
+    if colour == 0 and depth not in (1, 8, 16):
+        raise InputError(f"{path} has {depth} bits a pixel; expected 1, 8 or 16. Save it as 8-bit grey first")
+    origin = "PNG palette indices, no metadata" if colour == 3 else "PNG, no metadata"
+    return Header(1, (y, x), np.dtype(np.uint16 if depth == 16 else np.uint8), calibration=Calibration(origin=origin))
+
+
+def _png_pixels(path: Path) -> Voxels:
+    # Image.open refuses large slices as an attack; a slice of 20000 x 20000 pixels is a usual one here.
+    with reading(path), PngImageFile(path) as image:
+        return np.asarray(image)
+
+
+def colour_error(path: Path, seen: str) -> InputError:
+    """The error for an image with more than one channel."""
+    return InputError(
+        f"{path} has {seen}; expected one grey channel. Convert it first, for example  "
+        f"python -c \"from PIL import Image; Image.open('{path.name}').convert('L').save('{path.name}')\""
+    )

@@ -1,0 +1,145 @@
+"""Pixel size and slice names from the private tags that microscopes and ImageJ leave in a TIFF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from tifffile import TiffFile
+
+from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
+from tim3d.sources.units import length_nm, unit_name
+
+FIBICS_TAG = 51023
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Voxel size in nm as metadata tell it, None for an axis they do not tell, and which metadata."""
+
+    voxel_size_nm: VoxelSize = UNKNOWN_SIZE
+    origin: str = "no metadata"
+
+    @property
+    def known(self) -> bool:
+        """Whether any axis is known."""
+        return any(length is not None for length in self.voxel_size_nm)
+
+    def agrees(self, other: Calibration, relative: float = 1e-3) -> bool:
+        """Whether both know the same axes and the lengths differ by less than `relative`."""
+        pairs = list(zip(self.voxel_size_nm, other.voxel_size_nm, strict=True))
+        if any((a is None) != (b is None) for a, b in pairs):
+            return False
+        return all(math.isclose(a, b, rel_tol=relative) for a, b in pairs if a is not None and b is not None)
+
+
+def tiff_calibration(tif: TiffFile) -> Calibration:
+    """The voxel size of a TIFF from the first of Fibics Atlas, Zeiss, FEI/Thermo and ImageJ metadata that tells one.
+
+    The plain resolution tags of a TIFF without ImageJ metadata are not used: most programs write the dots per inch
+    of a printer there.
+    """
+    for read in (fibics_calibration, zeiss_calibration, fei_calibration, imagej_calibration):
+        found = read(tif)
+        if found.known:
+            return found
+    return Calibration()
+
+
+def fibics_calibration(tif: TiffFile) -> Calibration:
+    """Fibics Atlas, tag 51023: lengths of the scan vectors (Ux, Uy) and (Vx, Vy) in um, else FOV / image size."""
+    root = _xml(tif.pages.first.tags.valueof(FIBICS_TAG))
+    if root is None:
+        return Calibration()
+    dx = _vector_nm(root, "U") or _field_of_view_nm(root, "X", "Width")
+    dy = _vector_nm(root, "V") or _field_of_view_nm(root, "Y", "Height")
+    return Calibration((None, dy, dx), "Fibics Atlas metadata")
+
+
+def zeiss_calibration(tif: TiffFile) -> Calibration:
+    """Zeiss SmartSEM, tag CZ_SEM: `AP_IMAGE_PIXEL_SIZE`, else `AP_PIXEL_SIZE`, with its unit; the same for y and x."""
+    tags = tif.sem_metadata or {}
+    for name in ("ap_image_pixel_size", "ap_pixel_size"):
+        entry = tags.get(name, ())
+        size = _positive_nm(entry[1], str(entry[2])) if len(entry) == 3 else None
+        if size is not None:
+            return Calibration((None, size, size), f"Zeiss CZ_SEM metadata ({name})")
+    return Calibration()
+
+
+def fei_calibration(tif: TiffFile) -> Calibration:
+    """FEI/Thermo, tags SFEG and HELIOS: `PixelWidth` and `PixelHeight` in metres of the scan that made the image."""
+    tags = tif.fei_metadata or {}
+    active = _section(tags, "Beam").get("Scan", "")
+    for name in ("Scan", str(active), "EScan", "IScan"):
+        section = _section(tags, name)
+        dy, dx = _positive_nm(section.get("PixelHeight"), "m"), _positive_nm(section.get("PixelWidth"), "m")
+        if dy is not None and dx is not None:
+            return Calibration((None, dy, dx), f"FEI/Thermo metadata ([{name}])")
+    return Calibration()
+
+
+def imagej_calibration(tif: TiffFile) -> Calibration:
+    """ImageJ: pixels per `unit` from the resolution tags, and `spacing` in the same unit along z."""
+    tags = tif.imagej_metadata or {}
+    unit = unit_name(str(tags.get("unit", "")))
+    if unit is None:
+        return Calibration()
+    page = tif.pages.first.tags
+    dy, dx = (_pixel_nm(page.valueof(name), unit) for name in ("YResolution", "XResolution"))
+    return Calibration((_positive_nm(tags.get("spacing"), unit), dy, dx), "ImageJ metadata")
+
+
+def imagej_labels(tif: TiffFile) -> tuple[str, ...]:
+    """The name that ImageJ keeps for each slice; empty if there are none."""
+    labels = (tif.imagej_metadata or {}).get("Labels", ())
+    return (labels,) if isinstance(labels, str) else tuple(str(label) for label in labels)
+
+
+def _positive_nm(value: Any, unit: str) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or unit_name(unit) is None:
+        return None
+    return length_nm(value, unit) if math.isfinite(value) and value > 0 else None
+
+
+def _pixel_nm(pixels_per_unit: tuple[int, int] | None, unit: str) -> float | None:
+    pixels, lengths = pixels_per_unit or (0, 0)
+    return _positive_nm(lengths / pixels, unit) if pixels else None
+
+
+def _section(tags: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = tags.get(name, {})
+    return section if isinstance(section, Mapping) else {}
+
+
+def _xml(value: object) -> ElementTree.Element | None:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        return None
+    try:
+        return ElementTree.fromstring(text.strip("\0 \r\n"))
+    except ElementTree.ParseError:
+        return None
+
+
+def _vector_nm(root: ElementTree.Element, vector: str) -> float | None:
+    parts = [_number(root.find(f"./Scan/{vector}{axis}")) for axis in "xy"]
+    return _positive_nm(math.hypot(*(part or 0.0 for part in parts)), "um")
+
+
+def _field_of_view_nm(root: ElementTree.Element, axis: str, edge: str) -> float | None:
+    view = root.find(f"./Scan/FOV_{axis}")
+    length, pixels = _number(view), _number(root.find(f"./Image/{edge}"))
+    if view is None or length is None or not pixels:
+        return None
+    return _positive_nm(length / pixels, view.get("units", "um"))
+
+
+def _number(element: ElementTree.Element | None) -> float | None:
+    try:
+        return float(element.text or "") if element is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,94 @@
+"""A source whose slices are interpolated to even steps in z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tim3d.errors import ArgumentError
+from tim3d.sources.base import Source, Voxels
+from tim3d.sources.positions import Resampling
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ResampledSource(Source):
+    """Slices of another source at even z; make it with `resample`.
+
+    A slice that lies on a slice of the other source is that slice, bit for bit. Between two slices, grey values are
+    interpolated linearly (in float64, rounded to the nearest integer where voxels are integers), labels are those
+    of the nearer slice (the lower one at equal distance). How the volume is cut into reads changes no bit.
+    """
+
+    source: Source
+    resampling: Resampling
+    nearest: bool = False
+
+    @property
+    def label(self) -> str:
+        """What messages call this source."""
+        return f"{self.source.label}, resampled to {self.resampling.step_nm:g} nm"
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.source.identity(), self.resampling, self.nearest)
+
+    def _load(self, z0: int, z1: int) -> Voxels:
+        found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
+        planes: dict[int, Voxels] = {}
+        for z in range(z0, z1):
+            wanted = self._wanted(z)
+            planes = {i: planes[i] if i in planes else self.source.read(i, i + 1)[0] for i in wanted}
+            found[z - z0] = self._between(planes, wanted, self.resampling.weights[z])
+        return found
+
+    def _wanted(self, z: int) -> tuple[int, ...]:
+        lower, upper = self.resampling.lower[z], self.resampling.upper[z]
+        if self.nearest:
+            return (upper if self.resampling.weights[z] > 0.5 else lower,)
+        return (lower,) if lower == upper else (lower, upper)
+
+    def _between(self, planes: dict[int, Voxels], wanted: tuple[int, ...], weight: float) -> Voxels:
+        if len(wanted) == 1:
+            return planes[wanted[0]]
+        low, high = (planes[i].astype(np.float64) for i in wanted)
+        mixed = low + weight * (high - low)
+        return np.rint(mixed) if self.dtype.kind == "u" else mixed
+
+
+def resample(source: Source, resampling: Resampling, *, labels: bool = False) -> ResampledSource:
+    """The source with its slices at the positions of a `Resampling`.
+
+    Parameters
+    ----------
+    source : Source
+        With as many slices as the resampling was made for.
+    resampling : Resampling
+        From `uniform_resampling(source.positions_nm)`.
+    labels : bool
+        Take the nearer slice instead of interpolating, so that no new value appears.
+
+    Returns
+    -------
+    ResampledSource
+        Of shape (len(resampling), y, x); its z voxel size is the step in nm.
+
+    Raises
+    ------
+    ArgumentError
+        If the resampling was made for another number of slices.
+    """
+    if resampling.slices != source.shape[0]:
+        raise ArgumentError(
+            f"the resampling was made for {resampling.slices} slices, {source.label} has {source.shape[0]}; "
+            "make it from source.positions_nm"
+        )
+    return ResampledSource(
+        shape=(len(resampling), *source.shape[1:]),
+        dtype=source.dtype,
+        voxel_size_nm=(resampling.step_nm, *source.voxel_size_nm[1:]),
+        origin=f"{source.origin}; z resampled to {resampling.step_nm:g} nm",
+        positions_nm=resampling.positions_nm,
+        source=source,
+        resampling=resampling,
+        nearest=labels,
+    )

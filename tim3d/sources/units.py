@@ -1,0 +1,135 @@
+"""Lengths with units, and the one rule that decides the voxel size of a sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+from tim3d.errors import ArgumentError, InputError
+from tim3d.sources.base import Source
+
+AXES = ("z", "y", "x")
+EXAMPLE = "--voxel-size z=10,y=5,x=5"
+
+# Decimal factors keep 5.9104 um at 5910.4 nm; a float factor gives 5910.400000000001.
+NM_PER_UNIT: dict[str, Decimal] = {
+    "pm": Decimal("1e-3"),
+    "angstrom": Decimal("0.1"),
+    "nm": Decimal(1),
+    "um": Decimal("1e3"),
+    "mm": Decimal("1e6"),
+    "cm": Decimal("1e7"),
+    "m": Decimal("1e9"),
+}
+_SPELLINGS = {
+    "å": "angstrom",
+    "a": "angstrom",
+    "angstroms": "angstrom",
+    "nanometer": "nm",
+    "nanometre": "nm",
+    "\u00b5m": "um",
+    "\u03bcm": "um",
+    "micron": "um",
+    "microns": "um",
+    "micrometer": "um",
+    "micrometre": "um",
+    "millimeter": "mm",
+    "millimetre": "mm",
+    "centimeter": "cm",
+    "centimetre": "cm",
+    "meter": "m",
+    "metre": "m",
+    "picometer": "pm",
+    "picometre": "pm",
+}
+
+
+def unit_name(text: str) -> str | None:
+    """The short name of a unit of length in any of its spellings, or None.
+
+    >>> unit_name("micron"), unit_name("Nanometer"), unit_name("pixel")
+    ('um', 'nm', None)
+    """
+    # ImageJ writes the Greek letter as six plain characters.
+    lowered = text.strip().lower().replace("\\u00b5", "\u00b5").replace("\u212b", "å")
+    name = _SPELLINGS.get(lowered, lowered)
+    return name if name in NM_PER_UNIT else None
+
+
+def length_nm(value: float | str, unit: str) -> float:
+    """A length in nanometres, rounded once.
+
+    Raises
+    ------
+    ArgumentError
+        If the unit is not known or the value is not a number.
+
+    Examples
+    --------
+    >>> length_nm("5.9104", "um")
+    5910.4
+    """
+    name = unit_name(unit)
+    if name is None:
+        raise ArgumentError(f"unit {unit!r} is not known; write one of {', '.join(NM_PER_UNIT)} or micron")
+    try:
+        return float(Decimal(str(value)) * NM_PER_UNIT[name])
+    except InvalidOperation as error:
+        raise ArgumentError(f"{value!r} is not a number; write a length such as 5.9") from error
+
+
+def resolve_voxel_size(
+    given: Mapping[str, float | None] | None, units: str, source: Source
+) -> tuple[float, float, float]:
+    """The voxel size (dz, dy, dx) in nm: what is given wins over the metadata of the source, axis by axis.
+
+    Parameters
+    ----------
+    given : mapping of axis name to length, optional
+        Any of z, y and x; None for an axis counts as not given.
+    units : str
+        Unit of the given lengths: nm, um (µm, micron), mm, cm, m, pm or angstrom.
+    source : Source
+        Its `voxel_size_nm` fills the axes that are not given.
+
+    Raises
+    ------
+    ArgumentError
+        If an axis name or the unit is not known.
+    InputError
+        If a length is zero, negative or not finite, or an axis is neither given nor in the metadata.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tim3d.sources.volumes import RawFile
+    >>> scan = RawFile(path="s.raw", shape=(9, 9, 9), dtype=np.dtype("uint8"), voxel_size_nm=(None, 5.0, 5.0))
+    >>> resolve_voxel_size({"z": 0.01}, "um", scan)
+    (10.0, 5.0, 5.0)
+    """
+    given = {} if given is None else given
+    unknown = sorted(set(given) - set(AXES))
+    if unknown:
+        raise ArgumentError(f"voxel size names the axis {unknown[0]!r}; axes are z, y and x: {EXAMPLE}")
+    lengths = {axis: length_nm(value, units) for axis, value in given.items() if value is not None}
+    length_nm(1, units)  # A misspelt unit is refused even where no length uses it.
+    z, y, x = (lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True))
+    return (_checked(z, "z", source), _checked(y, "y", source), _checked(x, "x", source))
+
+
+def _checked(length: float | None, axis: str, source: Source) -> float:
+    if length is None:
+        raise InputError(
+            f"voxel size along {axis} is not known: not given, and {source.label} does not tell it "
+            f"({source.origin}). Type it, for example {EXAMPLE}{_position_hint(axis, source)}"
+        )
+    if not math.isfinite(length) or length <= 0:
+        raise InputError(f"voxel size along {axis} is {length:g} nm; it must be a positive number: {EXAMPLE}")
+    return length
+
+
+def _position_hint(axis: str, source: Source) -> str:
+    if axis != "z" or source.positions_nm is None:
+        return ""
+    return "; the slice names carry z positions, so resampling to a uniform z gives this length too"
