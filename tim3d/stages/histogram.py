@@ -1,0 +1,132 @@
+"""The histogram of a whole field, from sums over blocks: thresholds and normalisation must not depend on the blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d import schema, store
+from tim3d.engine import run
+from tim3d.engine.run import Pass
+from tim3d.errors import ArgumentError
+from tim3d.grid import Block, Triple
+from tim3d.kernels.threshold import binned_counts, binomial_blur, grey_counts
+from tim3d.schema import Field
+from tim3d.stages.field import Options
+from tim3d.stages.reduction import inner, reduction_pass
+
+FLOAT_BINS = 4096
+BLURS: dict[str, Triple] = {"none": (0, 0, 0), "binomial": (0, 2, 2)}
+
+
+def check_blur(blur: str, field: Field) -> None:
+    """Refuse an unknown blur, or the integer blur on float voxels.
+
+    Raises
+    ------
+    ArgumentError
+        With the blurs there are.
+    """
+    if blur not in BLURS:
+        raise ArgumentError(f"no blur {blur!r}; use {' or '.join(BLURS)}")
+    if blur == "binomial" and field.dtype == "float32":
+        raise ArgumentError("the binomial blur is exact for integers only; this field is float32. Use --blur none")
+
+
+def blurred(voxels: np.ndarray, blur: str) -> np.ndarray:
+    """Grey values after the blur that a threshold is applied to."""
+    return binomial_blur(voxels) if blur == "binomial" else voxels
+
+
+def histogram_node(field: Field, blur: str) -> str:
+    """Name of the node that holds a histogram."""
+    return f"{field.name}_histogram" + ("" if blur == "none" else f"_{blur}")
+
+
+def histogram_pass(sample: str, field: Field, blur: str, options: Options) -> Pass:
+    """The pass that counts grey values."""
+    low, high = _range(sample, field)
+    source = store.node_attributes(sample, field.name)["fingerprint"]
+    return reduction_pass(
+        sample,
+        (field,),
+        CountKernel(blur, low, high),
+        name=histogram_node(field, blur),
+        fingerprint=schema.fingerprint(verb="histogram", field=source, blur=blur, bins=FLOAT_BINS),
+        options=Options(durable=options.durable),
+        halo=BLURS[blur],
+        kernel_bytes=12 if blur == "binomial" else 24 if field.dtype == "float32" else 8,
+    )
+
+
+def histogram(sample: str, field: Field, blur: str, options: Options) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and bin centres of the grey values of a whole field; kept in the sample, so counted once.
+
+    Returns
+    -------
+    counts : (bins,) int64
+    centres : (bins,) float64
+    """
+    counting = histogram_pass(sample, field, blur, options)
+    node = histogram_node(field, blur)
+    if store.node_attributes(sample, node).get("fingerprint") != counting.ledger.fingerprint:
+        run(counting, progress=options.progress)
+        counts = _sum_records(counting)
+        low, high = _range(sample, field)
+        centres = _centres(field, low, high)
+        store.write_dataset(
+            sample, node, _dataset(counts, centres), store.provenance(counting.ledger.fingerprint, {"blur": blur}, {})
+        )
+    stored = store.open_dataset(sample, node)
+    return np.asarray(stored["voxels"].values), np.asarray(stored["grey"].values)
+
+
+def _range(sample: str, field: Field) -> tuple[float, float]:
+    if field.dtype != "float32":
+        return 0.0, float(np.iinfo(field.dtype).max)
+    slices = store.open_dataset(sample, f"{field.name}_slices")
+    low, high = float(slices["grey_min"].min()), float(slices["grey_max"].max())
+    return low, high if high > low else low + 1.0
+
+
+def _centres(field: Field, low: float, high: float) -> np.ndarray:
+    if field.dtype != "float32":
+        return np.arange(int(high) + 1, dtype=np.float64)
+    edges = np.linspace(low, high, FLOAT_BINS + 1)
+    return np.asarray((edges[:-1] + edges[1:]) / 2)
+
+
+def _sum_records(counting: Pass) -> np.ndarray:
+    """Sum of the counts; the records hold filled bins only."""
+    records = [counting.ledger.record(index) for index in counting.grid.indices()]
+    bins = max(record["bins"] for record in records)
+    total = np.zeros(bins, dtype=np.int64)
+    for record in records:
+        np.add.at(total, record["filled"], record["counts"])
+    return total
+
+
+def _dataset(counts: np.ndarray, centres: np.ndarray) -> xr.Dataset:
+    grey = ("grey", centres, {"long_name": "grey value at the centre of the bin", "units": "1"})
+    voxels = ("grey", counts, {"long_name": "number of voxels", "units": "1"})
+    return xr.Dataset({"voxels": voxels}, {"grey": grey})
+
+
+@dataclass(frozen=True)
+class CountKernel:
+    """Counts of the grey values of a core."""
+
+    blur: str
+    low: float
+    high: float
+
+    def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
+        """The filled bins and their counts."""
+        voxels = blurred(fields[0], self.blur)[inner(block).slices]
+        floats = voxels.dtype.kind == "f"
+        counts = binned_counts(voxels, self.low, self.high, FLOAT_BINS)[0] if floats else grey_counts(voxels)
+        filled = np.flatnonzero(counts)
+        return {"bins": len(counts), "filled": filled.tolist(), "counts": counts[filled].tolist()}
