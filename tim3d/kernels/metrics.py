@@ -1,0 +1,178 @@
+"""How well labels agree with the truth: counts of pixels by true and predicted class, and named ratios of those counts.
+
+Confusion matrices of blocks or images add up. The name of a ratio says how it averages; ratios of the same everyday
+name ("IoU") differ by more than good methods do. Wherever a ratio is 0/0 because a class is empty both in the truth and
+in the prediction, it is 1: nothing was there and nothing was claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tim3d.errors import ArgumentError, InputError
+
+Matrix: TypeAlias = npt.NDArray[np.int64]
+
+
+def confusion(truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic], classes: int) -> Matrix:
+    """Number of voxels of each true class (row) and predicted class (column); int64 (classes, classes), additive.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, a label is not a whole number or lies outside 0 <= label < classes.
+
+    Examples
+    --------
+    >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    if truth.shape != predicted.shape:
+        raise InputError(f"truth has shape {truth.shape} and prediction {predicted.shape}; they must be equal")
+    for name, labels in (("truth", truth), ("prediction", predicted)):
+        _check_labels(name, labels, classes)
+    pairs = truth.ravel().astype(np.intp) * classes + predicted.ravel().astype(np.intp)
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def iou_foreground(matrix: Matrix, label: int = 1) -> float:
+    """Jaccard index of one class, pooled over what the matrix holds: TP / (TP + FP + FN).
+
+    Called Jaccard index in the porous-copper paper, Commun. Mater. (2024), DOI 10.1038/s43246-024-00493-5.
+
+    >>> iou_foreground(np.array([[4, 1], [2, 3]]))
+    0.5
+    """
+    tp, fp, fn = _hits(matrix, label)
+    return _ratio(tp, tp + fp + fn)
+
+
+def iou_macro(matrix: Matrix) -> float:
+    """Mean over all classes, background included, of each class's TP / (TP + FP + FN); every class weighs the same.
+
+    For a figure per image, average this over the images' own matrices (`mean_over_images`). Called IoU by MatSAM,
+    arXiv 2401.05638.
+
+    >>> round(iou_macro(np.array([[4, 1], [2, 3]])), 6)
+    0.535714
+    """
+    return float(np.mean([iou_foreground(matrix, label) for label in range(len(matrix))]))
+
+
+def iou_micro(matrix: Matrix) -> float:
+    """One ratio over all classes, background included: sum of TP / sum of (TP + FP + FN); every pixel weighs the same.
+
+    Equals accuracy / (2 - accuracy). Called IoU by MicroNet, npj Comput. Mater. 8 (2022) 200,
+    DOI 10.1038/s41524-022-00878-5.
+
+    >>> round(iou_micro(np.array([[4, 1], [2, 3]])), 6)
+    0.538462
+    """
+    hits = [_hits(matrix, label) for label in range(len(matrix))]
+    return _ratio(sum(tp for tp, _, _ in hits), sum(sum(each) for each in hits))
+
+
+def dice(matrix: Matrix, label: int = 1) -> float:
+    """Dice coefficient, the F1 score, of one class, pooled over what the matrix holds: 2 TP / (2 TP + FP + FN).
+
+    >>> round(dice(np.array([[4, 1], [2, 3]])), 6)
+    0.666667
+    """
+    tp, fp, fn = _hits(matrix, label)
+    return _ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def precision(matrix: Matrix, label: int = 1) -> float:
+    """Share of the pixels called `label` that are: TP / (TP + FP).
+
+    1 if the class is empty in truth and prediction; 0 if it is in the truth and was never called.
+
+    >>> precision(np.array([[4, 1], [2, 3]]))
+    0.75
+    """
+    tp, fp, fn = _hits(matrix, label)
+    return _ratio(tp, tp + fp, empty=fn == 0)
+
+
+def recall(matrix: Matrix, label: int = 1) -> float:
+    """Share of the pixels that are `label` and were called so: TP / (TP + FN).
+
+    1 if the class is empty in truth and prediction; 0 if it is not in the truth and was called.
+
+    >>> recall(np.array([[4, 1], [2, 3]]))
+    0.6
+    """
+    tp, fp, fn = _hits(matrix, label)
+    return _ratio(tp, tp + fn, empty=fp == 0)
+
+
+def accuracy(matrix: Matrix) -> float:
+    """Share of all pixels whose class is right; with one large class this is high whatever the rest.
+
+    >>> accuracy(np.array([[4, 1], [2, 3]]))
+    0.7
+    """
+    return _ratio(int(np.trace(_checked(matrix))), int(matrix.sum()))
+
+
+def scores(matrix: Matrix, label: int = 1) -> dict[str, float]:
+    """All of the above by name, for one foreground class.
+
+    >>> list(scores(np.eye(2, dtype=np.int64)))
+    ['iou_foreground', 'iou_macro', 'iou_micro', 'dice', 'precision', 'recall', 'accuracy']
+    """
+    return {
+        "iou_foreground": iou_foreground(matrix, label),
+        "iou_macro": iou_macro(matrix),
+        "iou_micro": iou_micro(matrix),
+        "dice": dice(matrix, label),
+        "precision": precision(matrix, label),
+        "recall": recall(matrix, label),
+        "accuracy": accuracy(matrix),
+    }
+
+
+def mean_over_images(matrices: Iterable[Matrix], label: int = 1) -> dict[str, float]:
+    """The scores of each image's own matrix, averaged; differs from the scores of the summed matrix (pooled).
+
+    >>> images = [np.array([[9, 0], [0, 1]]), np.array([[0, 5], [0, 5]])]
+    >>> mean_over_images(images)["iou_foreground"], round(iou_foreground(sum(images)), 4)
+    (0.75, 0.5455)
+    """
+    each = [scores(matrix, label) for matrix in matrices]
+    if not each:
+        raise ArgumentError("there is no image to average over")
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+
+
+def _check_labels(name: str, labels: npt.NDArray[np.generic], classes: int) -> None:
+    if labels.dtype.kind not in "biu":
+        raise InputError(f"{name} is {labels.dtype}; labels must be whole numbers")
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise InputError(
+            f"{name} has labels {labels.min()} to {labels.max()}; {classes} classes are 0 to {classes - 1}"
+        )
+
+
+def _checked(matrix: Matrix) -> Matrix:
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ArgumentError(f"a confusion matrix is square, got shape {matrix.shape}")
+    return matrix
+
+
+def _hits(matrix: Matrix, label: int) -> tuple[int, int, int]:
+    """TP, FP and FN of a class."""
+    matrix = _checked(matrix)
+    if not 0 <= label < len(matrix):
+        raise ArgumentError(f"class {label} is not in a matrix of {len(matrix)} classes")
+    tp = int(matrix[label, label])
+    return tp, int(matrix[:, label].sum()) - tp, int(matrix[label].sum()) - tp
+
+
+def _ratio(part: int, whole: int, empty: bool = True) -> float:
+    return part / whole if whole else float(empty)

@@ -1,0 +1,143 @@
+"""Coarser levels of a volume for viewing: which axes to halve, means for grey values, strides for labels.
+
+A level whose factor is f has ceil(n / f) voxels along an axis of n: nothing is cut off, and the last coarse voxel may
+cover fewer fine ones. Blocks that start at multiples of the factors give the same voxels as the whole volume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tim3d.errors import ArgumentError, InputError
+from tim3d.grid import Triple, triple
+
+
+def level_factors(shape: Triple, spacing: tuple[float, float, float], smallest: int = 64) -> list[Triple]:
+    """Factors of every level against the full resolution, beginning with (1, 1, 1).
+
+    From level to level an axis is halved if its voxels are still shorter than twice the shortest edge, so that voxels
+    become cubes; axes with less than 2 voxels stay. The last level has at most `smallest` voxels along every axis.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Voxels at full resolution.
+    spacing : (dz, dy, dx)
+        Edge lengths of a voxel, in any one unit.
+    smallest : int
+        Largest edge of the last level.
+
+    Raises
+    ------
+    ArgumentError
+        If a shape, an edge length or `smallest` is not positive.
+
+    Examples
+    --------
+    >>> level_factors((100, 400, 400), (20.0, 5.0, 5.0), smallest=64)
+    [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8)]
+    """
+    if min(shape) < 1 or not min(spacing) > 0 or smallest < 1:
+        raise ArgumentError(f"a pyramid needs positive numbers: shape {shape}, spacing {spacing}, smallest {smallest}")
+    levels = [(1, 1, 1)]
+    while max(level_shape(shape, levels[-1])) > smallest:
+        levels.append(_next_factors(shape, spacing, levels[-1]))
+    return levels
+
+
+def level_shape(shape: Triple, factors: Triple) -> Triple:
+    """Voxels of a level, ceil(n / f) along every axis.
+
+    >>> level_shape((5, 8, 1), (2, 2, 2))
+    (3, 4, 1)
+    """
+    return triple(-(-n // f) for n, f in zip(shape, factors, strict=True))
+
+
+def mean_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDArray[np.generic]:
+    """Mean of every cell of `factors` voxels; a cell cut by the border averages the voxels that exist.
+
+    Integers: exact integer sums, rounded to the nearest, halves up. Floats: sums in float64, rounded once to the type.
+    A cell's mean does not depend on what else is in the block.
+
+    Parameters
+    ----------
+    block : array (z, y, x)
+        Its first voxel must be the first of a cell: start blocks at multiples of the factors.
+    factors : (z, y, x)
+        Voxels of a cell.
+
+    Returns
+    -------
+    array of shape ceil(n / f) and the type of the block
+
+    Raises
+    ------
+    ArgumentError
+        If the block is empty or not three-dimensional, or a factor is below 1.
+    InputError
+        If the type has no mean (bool, complex and others).
+
+    Examples
+    --------
+    >>> mean_downsample(np.array([[[1, 2, 9]]], np.uint8), (1, 1, 2)).tolist()
+    [[[2, 9]]]
+    """
+    _check(block, factors)
+    if block.dtype.kind not in "uif":
+        raise InputError(f"a mean of {block.dtype} is not defined; downsample labels by stride")
+    count = _cell_sizes(block.shape, factors)
+    if block.dtype.kind == "f":
+        means: npt.NDArray[Any] = _cell_sums(block.astype(np.float64), factors) / count
+    else:
+        means = (2 * _cell_sums(block.astype(np.int64), factors) + count) // (2 * count)
+    out: npt.NDArray[np.generic] = means.astype(block.dtype)
+    return out
+
+
+def stride_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDArray[np.generic]:
+    """The first voxel of every cell of `factors` voxels, for labels, of which a mean has no meaning.
+
+    Blocks must start at multiples of the factors. Shape ceil(n / f), type of the block.
+
+    >>> stride_downsample(np.array([[[1, 2, 9]]], np.uint8), (1, 1, 2)).tolist()
+    [[[1, 9]]]
+    """
+    _check(block, factors)
+    z, y, x = factors
+    return np.ascontiguousarray(block[::z, ::y, ::x])
+
+
+def _next_factors(shape: Triple, spacing: Sequence[float], factors: Triple) -> Triple:
+    sizes = [f * d for f, d in zip(factors, spacing, strict=True)]
+    left = level_shape(shape, factors)
+    # Only axes that can still shrink set the pace, else a thin volume would never reach the smallest level.
+    shortest = min(size for size, n in zip(sizes, left, strict=True) if n > 1)
+    # A little below 2, so that rounding of spacings such as 0.1 cannot flip an axis that is exactly twice as long.
+    halve = [n > 1 and size < 1.999 * shortest for n, size in zip(left, sizes, strict=True)]
+    return triple(f * 2 if h else f for f, h in zip(factors, halve, strict=True))
+
+
+def _cell_sums(block: npt.NDArray[Any], factors: Triple) -> npt.NDArray[Any]:
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            block = np.add.reduceat(block, np.arange(0, block.shape[axis], factor), axis=axis)
+    return block
+
+
+def _cell_sizes(shape: Sequence[int], factors: Triple) -> npt.NDArray[np.int64]:
+    z, y, x = (np.minimum(f, n - np.arange(0, n, f, dtype=np.int64)) for n, f in zip(shape, factors, strict=True))
+    return np.asarray(z[:, None, None] * y[:, None] * x)
+
+
+def _check(block: npt.NDArray[np.generic], factors: Triple) -> None:
+    if block.ndim != 3 or math.prod(block.shape) == 0 or min(factors) < 1:
+        raise ArgumentError(
+            f"downsampling needs a block (z, y, x) with voxels and factors >= 1, got shape {block.shape}, "
+            f"factors {factors}"
+        )

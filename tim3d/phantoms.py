@@ -1,0 +1,359 @@
+"""Bodies whose volume, surface, mean curvature and Euler number are known in closed form, drawn on any voxel grid.
+
+A voxel belongs to a body if its centre does. Centres are at (index + 1/2) x spacing, so a body is drawn block by block
+with the same bits as in one piece. Lengths have the unit of the spacing, by convention nm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tim3d.errors import ArgumentError
+from tim3d.grid import Box
+
+Point: TypeAlias = tuple[float, float, float]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Labels: TypeAlias = npt.NDArray[np.uint8]
+
+# Area of the level set sin X cos Y + sin Y cos Z + sin Z cos X = 0 per cubic cell of edge 1.
+GYROID_AREA = 3.09165
+# The surface has genus 5 per cubic cell (Euler number -8), and a body has half the Euler number of its surface.
+GYROID_EULER = -4
+# Below this a component of a unit normal is taken as 0, which keeps the alternating sums clear of cancellation.
+FLAT = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is exactly known of a body.
+
+    `volume` in nm3; `area` of its surface in nm2; `mean_curvature`, the integral of (k1 + k2)/2 over that surface in
+    nm, positive where the body is convex; `euler`, pieces - tunnels + cavities, without unit.
+    """
+
+    volume: float
+    area: float
+    mean_curvature: float
+    euler: int
+
+    def __add__(self, other: Truth) -> Truth:
+        """Truth of two bodies that do not touch."""
+        return Truth(
+            self.volume + other.volume,
+            self.area + other.area,
+            self.mean_curvature + other.mean_curvature,
+            self.euler + other.euler,
+        )
+
+
+class Body(Protocol):
+    """Anything that can tell whether points lie inside it."""
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True where the points (z, y, x), arrays that broadcast together, lie in the body."""
+
+
+def centres(box: Box, spacing: Point) -> tuple[Floats, Floats, Floats]:
+    """Coordinates of the voxel centres of a box: three arrays of shapes (nz,1,1), (1,ny,1), (1,1,nx).
+
+    >>> z, y, x = centres(Box((2, 0, 0), (4, 1, 1)), (10.0, 5.0, 5.0))
+    >>> z.ravel().tolist(), y.shape
+    ([25.0, 35.0], (1, 1, 1))
+    """
+    z, y, x = (
+        (np.arange(a, b, dtype=np.float64) + 0.5) * d for a, b, d in zip(box.start, box.stop, spacing, strict=True)
+    )
+    return z[:, None, None], y[None, :, None], x[None, None, :]
+
+
+def draw(body: Body, box: Box, spacing: Point = (1.0, 1.0, 1.0)) -> Labels:
+    """Voxels of `box` as labels, 1 in the body and 0 outside.
+
+    Parameters
+    ----------
+    body : Body
+        What to draw.
+    box : Box
+        Voxels of the volume to fill; any box gives the same bits as the same voxels of a larger one.
+    spacing : (dz, dy, dx)
+        Edge lengths of a voxel in nm.
+
+    Returns
+    -------
+    uint8 array of shape `box.shape`
+
+    Raises
+    ------
+    ArgumentError
+        If an edge length is not positive.
+
+    Examples
+    --------
+    >>> ball = Ball((6.0, 6.0, 6.0), 5.0)
+    >>> int(draw(ball, Box.whole((12, 12, 12))).sum()), round(ball.truth.volume)
+    (552, 524)
+    """
+    if not all(d > 0 for d in spacing):
+        raise ArgumentError(f"a voxel has edges {spacing}; all three must be positive")
+    z, y, x = centres(box, spacing)
+    inside = body.inside(z, y, x)
+    return np.ascontiguousarray(np.broadcast_to(inside, box.shape)).view(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Ball:
+    """All points within `radius` of `centre`.
+
+    >>> Ball((0.0, 0.0, 0.0), 1.0).truth.euler
+    1
+    """
+
+    centre: Point
+    radius: float
+
+    def __post_init__(self) -> None:
+        _need_positive("radius of a ball", [self.radius])
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True within the radius, its surface included."""
+        cz, cy, cx = self.centre
+        return np.asarray((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2 <= self.radius**2)
+
+    @property
+    def truth(self) -> Truth:
+        """4/3 pi R^3, 4 pi R^2, 4 pi R, 1."""
+        r = self.radius
+        return Truth(4 / 3 * math.pi * r**3, 4 * math.pi * r**2, 4 * math.pi * r, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Balls:
+    """Balls that do not touch one another.
+
+    Raises
+    ------
+    ArgumentError
+        If there are none, or two of them touch: their truth would not be the sum.
+
+    Examples
+    --------
+    >>> Balls((Ball((0.0, 0.0, 0.0), 1.0), Ball((0.0, 0.0, 3.0), 1.0))).truth.euler
+    2
+    """
+
+    members: tuple[Ball, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise ArgumentError("a packing of balls has no ball; give at least one")
+        places = np.array([ball.centre for ball in self.members])
+        radii = np.array([ball.radius for ball in self.members])
+        for i in range(1, len(radii)):
+            gaps = np.linalg.norm(places[:i] - places[i], axis=1) - radii[:i] - radii[i]
+            if gaps.min() <= 0:
+                raise ArgumentError(f"ball {i} touches ball {int(gaps.argmin())}; their truth would not be the sum")
+
+    @classmethod
+    def random(cls, extent: Point, radius: float, count: int, seed: int, tries: int = 100_000) -> Balls:
+        """`count` equal balls wholly inside the box from the origin to `extent` nm, added one by one at random.
+
+        Raises
+        ------
+        ArgumentError
+            If they do not fit in `tries` throws; sequential addition ends near 38 % of the volume.
+        """
+        rng = np.random.default_rng(seed)
+        low, high = np.full(3, radius), np.asarray(extent) - radius
+        if np.any(high < low):
+            raise ArgumentError(f"a ball of radius {radius} does not fit into a box of {extent}")
+        kept = np.empty((0, 3))
+        for _ in range(tries):
+            if len(kept) == count:
+                break
+            place = rng.uniform(low, high)
+            if not len(kept) or ((kept - place) ** 2).sum(axis=1).min() > (2 * radius) ** 2:
+                kept = np.vstack([kept, place])
+        if len(kept) < count:
+            raise ArgumentError(
+                f"only {len(kept)} of {count} balls fitted in {tries} throws; use fewer or smaller ones"
+            )
+        return cls(tuple(Ball((float(z), float(y), float(x)), radius) for z, y, x in kept))
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True inside any of the balls."""
+        out = np.zeros(np.broadcast_shapes(z.shape, y.shape, x.shape), dtype=np.bool_)
+        for ball in self.members:
+            out |= ball.inside(z, y, x)
+        return out
+
+    @property
+    def truth(self) -> Truth:
+        """Sum over the balls."""
+        return sum((ball.truth for ball in self.members), Truth(0.0, 0.0, 0.0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Cuboid:
+    """The box `low` <= (z, y, x) < `high` in nm.
+
+    >>> Cuboid((0.0, 0.0, 0.0), (1.0, 2.0, 3.0)).truth.area
+    22.0
+    """
+
+    low: Point
+    high: Point
+
+    def __post_init__(self) -> None:
+        _need_positive("edges of a cuboid", self.edges)
+
+    @property
+    def edges(self) -> Point:
+        """Edge lengths along z, y, x."""
+        a, b, c = (end - start for start, end in zip(self.low, self.high, strict=True))
+        return (a, b, c)
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True from the low faces (included) to the high faces (excluded)."""
+        within = [(low <= c) & (c < high) for c, low, high in zip((z, y, x), self.low, self.high, strict=True)]
+        return np.asarray(within[0] & within[1] & within[2])
+
+    @property
+    def truth(self) -> Truth:
+        """a b c, 2 (ab + bc + ca), pi (a + b + c), 1; the mean curvature sits on the twelve edges."""
+        a, b, c = self.edges
+        return Truth(a * b * c, 2 * (a * b + b * c + c * a), math.pi * (a + b + c), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSpace:
+    """All points p with normal . p <= offset; the normal (any length but 0) points out of the body.
+
+    Raises
+    ------
+    ArgumentError
+        If the normal is zero.
+    """
+
+    normal: Point
+    offset: float
+
+    def __post_init__(self) -> None:
+        if not math.hypot(*self.normal) > 0:
+            raise ArgumentError(f"a plane needs a normal of positive length, got {self.normal}")
+
+    @property
+    def _unit(self) -> tuple[Point, float]:
+        length = math.hypot(*self.normal)
+        nz, ny, nx = (n / length for n in self.normal)
+        return (nz, ny, nx), self.offset / length
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True on the plane and behind it."""
+        (nz, ny, nx), offset = self._unit
+        return np.asarray(nz * z + ny * y + nx * x <= offset)
+
+    def truth_in(self, extent: Point) -> Truth:
+        """Truth inside the box from the origin to `extent` nm; `area` is that of the plane, not of the box faces.
+
+        Volume and section of a box below a plane are alternating sums of powers over the corners of the box (with
+        the axes along which the plane runs left out). A plane has no curvature; the piece cut off is one piece.
+
+        References
+        ----------
+        Marichal, Mossinghoff, Aequationes Math. 76 (2008). DOI 10.1007/s00010-007-2915-9
+
+        Examples
+        --------
+        >>> HalfSpace((1.0, 0.0, 0.0), 2.0).truth_in((10.0, 10.0, 10.0))
+        Truth(volume=200.0, area=100.0, mean_curvature=0.0, euler=1)
+        """
+        unit, offset = self._unit
+        tilted = [(n, length) for n, length in zip(unit, extent, strict=True) if abs(n) > FLAT]
+        along = math.prod(length for n, length in zip(unit, extent, strict=True) if abs(n) <= FLAT)
+        # Mirror the axes on which the normal points down, so that every term of the sum has one sign rule.
+        offset -= sum(n * length for n, length in tilted if n < 0)
+        tilted = [(abs(n), length) for n, length in tilted]
+        volume = along * _corner_sum(tilted, offset, len(tilted))
+        area = along * _corner_sum(tilted, offset, len(tilted) - 1)
+        return Truth(volume, area, 0.0, int(volume > 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Sheets of `thickness` nm, one in every `period` nm along `axis`; the first begins at the origin.
+
+    >>> Layers(0, 2.0, 5.0).truth_in((10.0, 3.0, 3.0))
+    Truth(volume=36.0, area=27.0, mean_curvature=0.0, euler=2)
+    """
+
+    axis: int
+    thickness: float
+    period: float
+
+    def __post_init__(self) -> None:
+        if self.axis not in (0, 1, 2) or not 0 < self.thickness < self.period:
+            raise ArgumentError(
+                f"layers need axis 0, 1 or 2 and 0 < thickness < period, got axis {self.axis}, "
+                f"thickness {self.thickness}, period {self.period}"
+            )
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True in the sheets."""
+        return np.asarray(np.mod((z, y, x)[self.axis], self.period) < self.thickness)
+
+    def truth_in(self, extent: Point) -> Truth:
+        """Truth inside the box from the origin to `extent` nm; `area` counts the faces strictly inside the box."""
+        length = extent[self.axis]
+        section = math.prod(extent) / length
+        whole, rest = divmod(length, self.period)
+        solid = whole * self.thickness + min(rest, self.thickness)
+        # Faces lie at period, 2 period, ... and at thickness, thickness + period, ...
+        faces = (math.ceil(length / self.period) - 1) + math.ceil((length - self.thickness) / self.period)
+        return Truth(section * solid, section * max(faces, 0), 0.0, math.ceil(length / self.period))
+
+
+@dataclass(frozen=True, slots=True)
+class Gyroid:
+    """sin X cos Y + sin Y cos Z + sin Z cos X > 0 with X = 2 pi x / period: both phases fill half of space.
+
+    >>> Gyroid(16.0).truth_of(8).euler
+    -32
+    """
+
+    period: float
+
+    def __post_init__(self) -> None:
+        _need_positive("period of a gyroid", [self.period])
+
+    def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
+        """True in the phase where the sum is positive."""
+        phases = [2 * math.pi / self.period * c for c in (z, y, x)]
+        (sz, sy, sx), (cz, cy, cx) = [np.sin(p) for p in phases], [np.cos(p) for p in phases]
+        return np.asarray(sx * cy + sy * cz + sz * cx > 0)
+
+    def truth_of(self, cells: int) -> Truth:
+        """Truth of this many cubic cells of a periodic gyroid: by symmetry half the volume and no net curvature."""
+        return Truth(cells * self.period**3 / 2, cells * GYROID_AREA * self.period**2, 0.0, cells * GYROID_EULER)
+
+
+def _corner_sum(tilted: Sequence[tuple[float, float]], offset: float, power: int) -> float:
+    total = 0.0
+    for corner in product((0, 1), repeat=len(tilted)):
+        below = offset - sum(n * length for (n, length), far in zip(tilted, corner, strict=True) if far)
+        if below > 0:
+            total += (-1) ** sum(corner) * below**power
+    return total / (math.factorial(power) * math.prod(n for n, _ in tilted))
+
+
+def _need_positive(what: str, values: Iterable[float]) -> None:
+    values = list(values)
+    if not all(v > 0 for v in values):
+        raise ArgumentError(f"{what} must be positive, got {values}")
