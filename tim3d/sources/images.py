@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ def _tiff_header(path: Path, calibrate: bool) -> Header:
         pages = [page for _, page in placed]
         if not pages:
             raise InputError(f"{path} holds no image; it is truncated or was never finished: copy it again")
+        _refuse_broken_chain(path, tif)
         _refuse_colours(path, pages[0], int((tif.imagej_metadata or {}).get("channels", 1)))
         _refuse_mixed_pages(path, pages)
         _refuse_unreadable(path, tif, pages)
@@ -122,6 +124,21 @@ def _tiff_header(path: Path, calibrate: bool) -> Header:
             offset=offset,
             disk_dtype=f"{tif.byteorder}{np.dtype(pages[0].dtype).char}" if offset is not None else "",
             indices=tuple(i for i, _ in placed),
+        )
+
+
+def _refuse_broken_chain(path: Path, tif: TiffFile) -> None:
+    # tifffile stops at a page header that lies behind the end of the file and only logs it: slices would be lost
+    # without a word. The last header of a whole file points nowhere.
+    layout, file, last = tif.tiff, tif.filehandle, tif.pages[-1]
+    file.seek(last.offset)
+    (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+    file.seek(last.offset + layout.tagnosize + tags * layout.tagsize)
+    (following,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+    if following:
+        raise InputError(
+            f"{path} is truncated: it goes on at byte {following} after {len(tif.pages)} pages, and has {file.size} "
+            "bytes; copy it again from the microscope, or leave it out"
         )
 
 
@@ -159,9 +176,9 @@ def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None
 def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, int]:
     """Where all slices lie one after the other, and how many they are.
 
-    ImageJ writes stacks over 4 GiB with a single page header: the number of slices is then only in its description.
+    Some files have a single page header for all slices: their number is then only in the description.
     """
-    images = int((tif.imagej_metadata or {}).get("images", 1))
+    images = _declared_images(tif, pages[0])
     if len(pages) == 1 and images > 1 and pages[0].is_contiguous:
         return pages[0].dataoffsets[0], images
     size = pages[0].nbytes
@@ -170,6 +187,14 @@ def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, i
     starts = [page.dataoffsets[0] for page in pages]
     even = all(b - a == size for a, b in itertools.pairwise(starts))
     return (starts[0] if even else None), len(pages)
+
+
+def _declared_images(tif: TiffFile, page: TiffPage) -> int:
+    """Slices by the description: ImageJ writes stacks over 4 GiB with one header, tifffile does with `truncate`."""
+    shaped = (tif.shaped_metadata or ({},))[0]
+    if shaped.get("truncated"):
+        return int(math.prod(shaped["shape"]) // page.size)
+    return int((tif.imagej_metadata or {}).get("images", 1))
 
 
 _PNG_CHANNELS = {
