@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from tim3d import schema, store
+from tim3d import store
 from tim3d.engine import Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
@@ -37,8 +37,9 @@ def annotate(
 ) -> xr.DataArray | list[Plan]:
     """Hybrid annotation of a grey stack: 0 solid, 1 pore by threshold, 2 shine-through inside pores.
 
-    A pixel is pore where its grey lies on the pore side of `threshold`, and shine-through where only the mean grey of its
-    SLIC superpixel lies on the pore side of `superpixel_threshold`. Both come from the histogram of the whole volume.
+    A pixel is pore where its grey lies on the pore side of `threshold`, and shine-through where only the mean grey of
+    its SLIC superpixel lies on the pore side of `superpixel_threshold`. Both come from the histogram of the whole
+    volume.
 
     Parameters
     ----------

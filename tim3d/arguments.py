@@ -1,0 +1,179 @@
+"""What a user types, in the shell or in a recipe, turned into the arguments of the verbs. One table for both."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tim3d.errors import ArgumentError
+from tim3d.grid import triple
+from tim3d.phases import Phases
+
+VERBS = {
+    "simulate": "tim3d.stages.simulate",
+    "ingest": "tim3d.stages.ingest",
+    "annotate": "tim3d.stages.annotate",
+    "train": "tim3d.stages.train",
+    "segment": "tim3d.stages.segment",
+    "measure": "tim3d.stages.measure",
+    "describe": "tim3d.stages.measure",
+    "score": "tim3d.stages.score",
+    "report": "tim3d.report.html",
+}
+OPTIONS = ("block", "plan", "overwrite", "progress", "durable")
+
+
+def verb(name: str) -> Callable[..., Any]:
+    """The function behind a verb.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such verb.
+    """
+    if name not in VERBS:
+        raise ArgumentError(f"no verb {name!r}{_suggestion(name, VERBS)}; there are {', '.join(VERBS)}")
+    function: Callable[..., Any] = getattr(importlib.import_module(VERBS[name]), name)
+    return function
+
+
+def call(name: str, given: Mapping[str, Any]) -> Any:
+    """Call a verb with what was typed; options of the run go into its `options`.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is not one of the verb's arguments, or a value cannot be read.
+    """
+    function = verb(name)
+    known = inspect.signature(function).parameters
+    typed = {key: convert(key, value) for key, value in given.items()}
+    arguments = {key: value for key, value in typed.items() if key in known}
+    rest = {key: value for key, value in typed.items() if key not in known}
+    if "options" in known:
+        from tim3d.stages.field import Options
+
+        arguments["options"] = Options(**{key: rest.pop(key) for key in OPTIONS if key in rest})
+    for key in [k for k in rest if k in OPTIONS]:
+        rest.pop(key)  # a verb that does not run blocks has no use for them
+    if rest:
+        key = next(iter(rest))
+        raise ArgumentError(f"{name} has no argument {key!r}{_suggestion(key, known)}; it has {', '.join(known)}")
+    return function(**arguments)
+
+
+def convert(name: str, value: Any) -> Any:
+    """A typed or TOML value as the verb wants it; names without a rule pass through.
+
+    >>> convert("block", "64,512,512"), convert("slices", "0:200"), convert("phases", {"pore": 0})
+    ((64, 512, 512), slice(0, 200, None), Phases(pore=0))
+    >>> convert("voxel_size", "10,5,5")
+    {'z': 10.0, 'y': 5.0, 'x': 5.0}
+    """
+    rule = _RULES.get(name)
+    if rule is None or value is None:
+        return value
+    try:
+        return rule(value)
+    except ArgumentError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"--{name.replace('_', '-')} {value!r} cannot be read: {_EXAMPLES[name]}") from error
+
+
+def _parts(value: Any) -> list[Any]:
+    return value.split(",") if isinstance(value, str) else list(value)
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(k): str(v) for k, v in value.items()}
+    pairs = [part.split("=") for part in _parts(value)]
+    return {key.strip(): item.strip() for key, item in pairs}
+
+
+def _phases(value: Any) -> Phases:
+    return Phases.parse(value) if isinstance(value, str) else Phases(**value)
+
+
+def _voxel_size(value: Any) -> dict[str, float]:
+    if isinstance(value, Mapping) or (isinstance(value, str) and "=" in value):
+        return {key: float(item) for key, item in _pairs(value).items()}
+    z, y, x = _parts(value)
+    return {"z": float(z), "y": float(y), "x": float(x)}
+
+
+def _slice(value: Any) -> slice:
+    start, _, stop = str(value).partition(":")
+    if ":" not in str(value):
+        raise ValueError
+    return slice(int(start) if start else None, int(stop) if stop else None)
+
+
+def _lengths(value: Any) -> slice:
+    start, _, stop = str(value).partition(":")
+    if ":" not in str(value):
+        raise ValueError
+    return slice(float(start) if start else None, float(stop) if stop else None)
+
+
+def _floats(value: Any) -> list[float]:
+    return [float(v) for v in ([value] if isinstance(value, int | float) else _parts(value))]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    y, x = (int(v) for v in _parts(value))
+    return (y, x)
+
+
+def _integers(value: Any) -> tuple[int, ...]:
+    return tuple(int(v) for v in _parts(value))
+
+
+_RULES: dict[str, Callable[[Any], Any]] = {
+    "phases": _phases,
+    "voxel_size": _voxel_size,
+    "merge": _pairs,
+    "block": lambda v: triple(_strict_three(v)),
+    "shard": lambda v: triple(_strict_three(v)),
+    "shape": lambda v: triple(_strict_three(v)),
+    "window": _pair,
+    "decoder_channels": _integers,
+    "thresholds": _floats,
+    "slices": _slice,
+    "descriptors": lambda v: [str(p).strip() for p in _parts(v)],
+    "z": _lengths,
+    "y": _lengths,
+    "x": _lengths,
+}
+_EXAMPLES = {
+    "phases": "write for example pore=0,solid=1",
+    "voxel_size": "write z,y,x as 10,5,5 or z=10,y=5,x=5",
+    "merge": "write for example shine_through=pore",
+    "block": "write three edges z,y,x as 64,512,512",
+    "shard": "write three edges z,y,x as 64,512,512",
+    "shape": "write three edges z,y,x as 96,256,256",
+    "window": "write two edges y,x as 512,512",
+    "decoder_channels": "write for example 64,32,16",
+    "thresholds": "write grey values as 85 or 85,170",
+    "slices": "write numbers of slices as 0:200",
+    "descriptors": "write names as phase_fraction,specific_surface",
+    "z": "write a range in nm as 0:5120",
+    "y": "write a range in nm as 0:5120",
+    "x": "write a range in nm as 0:5120",
+}
+
+
+def _strict_three(value: Any) -> list[Any]:
+    parts = _parts(value)
+    if len(parts) != 3:
+        raise ValueError
+    return parts
+
+
+def _suggestion(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
