@@ -108,12 +108,13 @@ class Source(ABC):
     def _refuse_not_finite(self, voxels: Voxels, z0: int) -> None:
         if voxels.dtype.kind != "f":
             return
-        counts = voxels[0].size - np.isfinite(voxels).sum(axis=(1, 2))
-        for z in np.flatnonzero(counts):
-            raise InputError(
-                f"{self.slice_name(z0 + int(z))} holds {counts[z]} values that are NaN or infinite; every voxel needs "
-                "a number. Fill them first, for example with numpy.nan_to_num, and open the source again"
-            )
+        for z, plane in enumerate(voxels, z0):
+            count = plane.size - np.count_nonzero(np.isfinite(plane))
+            if count:
+                raise InputError(
+                    f"{self.slice_name(z)} holds {count} values that are NaN or infinite; every voxel needs a number. "
+                    "Fill them first, for example with numpy.nan_to_num, and open the source again"
+                )
 
 
 def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
