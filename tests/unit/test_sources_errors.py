@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from tim3d.errors import InputError, MissingExtraError
-from tim3d.sources import open_source
+from tim3d.sources import images, open_source
 
 PLANE = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
@@ -203,14 +203,26 @@ def test_stack_of_files_with_pages(tmp_path: Path):
 
 
 def test_compression_that_needs_an_extra(tmp_path: Path):
-    pytest.importorskip("tifffile")
     if 5 in tifffile.TIFF.DECOMPRESSORS:
         pytest.skip("imagecodecs is installed, so LZW is read")
-    tifffile.imwrite(tmp_path / "a.tif", PLANE)
-    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
-        tif.pages.first.tags["Compression"].overwrite(5)
-    with pytest.raises(MissingExtraError, match=r"LZW.*pip install tim3d\[tiff\]"):
-        open_source(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", PLANE.astype(np.uint16), compression="zlib", predictor=2)
+    assert open_source(tmp_path / "a.tif").shape == (1, 6, 8)
+    for tag, code, name in (("Predictor", 3, "FLOATINGPOINT"), ("Compression", 5, "LZW")):
+        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
+            tif.pages.first.tags[tag].overwrite(code)
+        with pytest.raises(MissingExtraError, match=rf"{name}.*pip install tim3d\[tiff\]"):
+            open_source(tmp_path / "a.tif")
+
+
+def test_a_decoder_that_fails_to_import_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def missing(path: Path) -> np.ndarray:
+        raise ModuleNotFoundError("No module named 'compression'")
+
+    Image.fromarray(PLANE).save(tmp_path / "a.png")
+    source = open_source(tmp_path / "a.png")
+    monkeypatch.setattr(images, "PngImageFile", missing)
+    with pytest.raises(MissingExtraError, match="needs a package: No module named 'compression'"):
+        source.read(0, 1)
 
 
 def test_raw_with_the_wrong_number_of_bytes(tmp_path: Path):

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tim3d.errors import ArgumentError, InputError, Tim3dError
+from tim3d.errors import ArgumentError, InputError, MissingExtraError, Tim3dError
 from tim3d.grid import Triple
 
 Voxels: TypeAlias = NDArray[Any]
@@ -179,6 +179,8 @@ def reading(where: object) -> Iterator[None]:
         yield
     except (Tim3dError, MemoryError):
         raise
+    except ImportError as error:
+        raise MissingExtraError(f"{where} needs a package: {error}. Type  pip install tim3d[tiff]") from error
     except Exception as error:
         raise InputError(f"cannot read {where}: {error}. {_reading_cure(error)}") from error
 

@@ -160,9 +160,10 @@ def _refuse_mixed_pages(path: Path, pages: list[TiffPage]) -> None:
 
 
 def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None:
-    if pages[0].compression not in TIFF.DECOMPRESSORS:
-        name = getattr(pages[0].compression, "name", pages[0].compression)
-        raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install tim3d[tiff]")
+    for code, known in ((pages[0].compression, TIFF.DECOMPRESSORS), (pages[0].predictor, TIFF.UNPREDICTORS)):
+        if code not in known:
+            name = getattr(code, "name", code)
+            raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install tim3d[tiff]")
     size = tif.filehandle.size
     for i, page in enumerate(pages):
         needed = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
