@@ -1,4 +1,4 @@
-"""A recipe: a TOML file of steps, each a verb with the arguments that it has in the shell. Run again, it only resumes."""
+"""A recipe: a TOML file of steps, each a verb with the arguments that it has in the shell; run again, it resumes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,310 @@
+"""The command line: every verb of tim3d, with the same names as in Python. Errors are one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tim3d.errors import Tim3dError
+from tim3d.version import __version__
+
+INTERRUPTED = 130
+EXIT_CODES = """exit codes: 0 done; 2 a bad argument; 3 bad input data; 4 the sample cannot be used, written or is locked;
+5 the plan does not fit into memory; 6 blocks failed and were set aside; 7 a package, device or cluster is missing;
+130 interrupted (run the same command again); 1 anything else, with a traceback"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = build_parser()
+    given = vars(parser.parse_args(argv))
+    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tim3d").setLevel("WARNING" if given.pop("quiet", False) else "INFO")
+    action = given.pop("action")
+    try:
+        action({key: value for key, value in given.items() if value is not None})
+    except Tim3dError as error:
+        print(f"tim3d: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("tim3d: interrupted; run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="tim3d", description=__doc__, epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"tim3d {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (
+        _simulate,
+        _ingest,
+        _annotate,
+        _train,
+        _segment,
+        _measure,
+        _describe,
+        _score,
+        _report,
+        _run,
+        _show,
+        _check,
+    ):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, action: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
+    command.set_defaults(action=action)
+    command.add_argument("--quiet", action="store_true", help="only errors")
+    return command
+
+
+def _blocks(command: argparse.ArgumentParser) -> None:
+    """Arguments of every command that works through blocks."""
+    group = command.add_argument_group("how it runs (nothing here changes a number)")
+    group.add_argument("--plan", action="store_true", help="say what it would cost, and do nothing")
+    group.add_argument("--overwrite", action="store_true", help="replace what was made otherwise")
+    group.add_argument("--block", metavar="Z,Y,X", help="voxels of a block: whole shards")
+    group.add_argument("--durable", action="store_true", help="force each block to the disk, against loss of power")
+    _cluster(group)
+
+
+def _cluster(group: Any) -> None:
+    group.add_argument("--cluster", metavar="KIND", help="serial (default), local, cuda, or a dask scheduler's address")
+    group.add_argument("--workers", type=int, help="worker processes")
+    group.add_argument("--threads", type=int, help="threads per worker")
+    group.add_argument("--memory", type=float, metavar="GIB", help="memory limit of a worker")
+
+
+def _verb(name: str) -> Any:
+    def act(given: dict[str, Any]) -> None:
+        from tim3d import arguments
+
+        with _on_cluster(given):
+            _show_result(arguments.call(name, {**given, "progress": _progress()}))
+
+    return act
+
+
+def _on_cluster(given: dict[str, Any]) -> Any:
+    from tim3d import engine
+
+    memory = given.pop("memory", None)
+    return engine.cluster(
+        given.pop("cluster", "serial"),
+        workers=given.pop("workers", None),
+        threads=given.pop("threads", None),
+        memory_bytes=None if memory is None else int(memory * 2**30),
+    )
+
+
+def _progress() -> bool:
+    return logging.getLogger("tim3d").level <= logging.INFO
+
+
+def _show_result(result: Any) -> None:
+    print("\n".join(map(str, result)) if isinstance(result, list) else result)
+
+
+def _simulate(commands: Any) -> None:
+    c = _command(commands, "simulate", "write a simulated FIB-SEM stack with known truth", _verb("simulate"))
+    c.add_argument("folder")
+    c.add_argument("--shape", metavar="Z,Y,X")
+    c.add_argument("--voxel-size", metavar="Z,Y,X", help="in nm")
+    c.add_argument("--solid-fraction", type=float)
+    c.add_argument("--correlation-nm", type=float)
+    c.add_argument("--seed", type=int)
+
+
+def _ingest(commands: Any) -> None:
+    c = _command(commands, "ingest", "write slices or a volume into a sample", _verb("ingest"))
+    c.add_argument("source", nargs="+", help="folder, glob or files: TIFF, PNG, npy, raw, HDF5, zarr")
+    c.add_argument("sample")
+    c.add_argument("--voxel-size", metavar="Z,Y,X", help="for example 10,5,5 or z=10; the rest from the metadata")
+    c.add_argument("--units", help="of the voxel size: nm (default), um, mm ...")
+    c.add_argument("--field", help="name of the field (default raw)")
+    c.add_argument("--phases", metavar="NAME=CODE,...", help="makes it a field of labels")
+    c.add_argument("--dataset", help="which dataset of an HDF5 or zarr")
+    c.add_argument("--shape", metavar="Z,Y,X", help="of a raw file")
+    c.add_argument("--dtype", help="of a raw file")
+    c.add_argument("--shard", metavar="Z,Y,X", help="edges of a shard (default 64,512,512)")
+    c.add_argument(
+        "--uneven-z", dest="even_z", action="store_false", default=None, help="do not resample uneven slices"
+    )
+    _blocks(c)
+
+
+def _annotate(commands: Any) -> None:
+    c = _command(commands, "annotate", "label a grey stack by threshold and superpixels", _verb("annotate"))
+    c.add_argument("sample")
+    c.add_argument("--field")
+    c.add_argument("--out")
+    c.add_argument("--threshold", type=float, help="grey value for pixels (default: Otsu)")
+    c.add_argument("--superpixel-threshold", type=float, help="grey value for means (default: from the histogram)")
+    c.add_argument("--smoothing", type=float, help="of the histogram, in grey values")
+    c.add_argument("--size", type=float, help="edge of a superpixel in pixels")
+    c.add_argument("--compactness", type=float)
+    c.add_argument("--polarity", choices=("dark", "bright"), help="how pores look")
+    _blocks(c)
+
+
+def _train(commands: Any) -> None:
+    c = _command(commands, "train", "train a U-Net on labelled slices of a sample", _verb("train"))
+    c.add_argument("sample")
+    c.add_argument("model", help="file to write, for example unet.safetensors")
+    c.add_argument("--field")
+    c.add_argument("--labels", help="label field (default annotation)")
+    c.add_argument("--slices", metavar="A:B", help="use only these slices")
+    c.add_argument("--every", type=int, help="use every n-th slice")
+    c.add_argument("--architecture")
+    c.add_argument("--encoder")
+    c.add_argument("--depth", type=int)
+    c.add_argument("--decoder-channels", metavar="N,N,...")
+    c.add_argument("--context", type=int, help="neighbouring slices on each side given as channels")
+    c.add_argument("--norm", choices=("batch", "instance"))
+    c.add_argument("--epochs", type=int)
+    c.add_argument("--steps", type=int, help="batches per epoch")
+    c.add_argument("--batch", type=int)
+    c.add_argument("--crop", type=int, help="edge of a training crop in pixels")
+    c.add_argument("--learning-rate", type=float)
+    c.add_argument("--patience", type=int, help="epochs without gain before it stops")
+    c.add_argument("--validation-fraction", type=float)
+    c.add_argument("--seed", type=int)
+    c.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    c.add_argument("--overwrite", action="store_true", default=None, help="forget an earlier training")
+
+
+def _segment(commands: Any) -> None:
+    c = _command(commands, "segment", "label a grey field by a network or by thresholds", _verb("segment"))
+    c.add_argument("sample")
+    c.add_argument("--model", help="a trained network")
+    c.add_argument("--method", choices=("otsu", "multi-otsu", "fixed"), help="thresholds of the whole volume")
+    c.add_argument("--thresholds", metavar="G,G,...", help="with --method fixed")
+    c.add_argument("--phases", metavar="NAME=CODE,...")
+    c.add_argument("--merge", metavar="FROM=TO,...", help="classes of the network that count as another")
+    c.add_argument("--field")
+    c.add_argument("--out")
+    c.add_argument("--blur", choices=("none", "binomial"))
+    c.add_argument("--polarity", choices=("dark", "bright"), help="whether the first phase named is the dark one")
+    c.add_argument("--mode", choices=("crop", "blend"))
+    c.add_argument("--window", metavar="Y,X", help="windows instead of whole slices")
+    c.add_argument("--halo", type=int, help="border of a window that is thrown away, or half the overlap when blending")
+    c.add_argument("--probabilities", action="store_true", default=None, help="keep uint8 probabilities too")
+    c.add_argument("--batch", type=int)
+    c.add_argument("--precision", choices=("fp32", "fp16"))
+    c.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    _blocks(c)
+
+
+def _measure(commands: Any) -> None:
+    c = _command(commands, "measure", "measure a label field", _verb("measure"))
+    c.add_argument("sample")
+    c.add_argument("--descriptors", metavar="NAME,...", help="default: all")
+    c.add_argument("--field")
+    _blocks(c)
+
+
+def _describe(commands: Any) -> None:
+    c = _command(
+        commands, "describe", "results of samples, or of a region of whole blocks, as a table", _describe_samples
+    )
+    c.add_argument("sample", nargs="+")
+    c.add_argument("--descriptors", metavar="NAME,...")
+    c.add_argument("--field")
+    for axis in "zyx":
+        c.add_argument(f"--{axis}", metavar="A:B", help=f"range along {axis} in nm")
+    c.add_argument("--csv", metavar="FILE", help="write the table to a file")
+
+
+def _describe_samples(given: dict[str, Any]) -> None:
+    from tim3d import arguments
+    from tim3d.report import table
+
+    target, samples = given.pop("csv", None), given.pop("sample")
+    results = {sample: arguments.call("describe", {**given, "sample": sample}) for sample in samples}
+    rows = table.rows(results)
+    if target is None:
+        print(table.text(rows))
+    else:
+        table.write_csv(rows, target)
+
+
+def _score(commands: Any) -> None:
+    c = _command(commands, "score", "compare two label fields", _verb("score"))
+    c.add_argument("sample")
+    c.add_argument("--field")
+    c.add_argument("--truth")
+    c.add_argument("--foreground", help="the phase that IoU, Dice, precision and recall speak of")
+    c.add_argument("--merge", metavar="FROM=TO,...")
+    c.add_argument("--slices", metavar="A:B")
+    _blocks(c)
+
+
+def _report(commands: Any) -> None:
+    c = _command(commands, "report", "write one HTML file with pictures and tables", _verb("report"))
+    c.add_argument("sample")
+    c.add_argument("out")
+    c.add_argument("--field")
+    c.add_argument("--phase")
+    c.add_argument("--truth")
+    c.add_argument("--annotation")
+    c.add_argument("--model")
+    c.add_argument("--title")
+
+
+def _run(commands: Any) -> None:
+    c = _command(commands, "run", "run a recipe; run again, it only resumes", _run_recipe)
+    c.add_argument("recipe")
+    c.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="for example ingest.source=scan/*.tif"
+    )
+    c.add_argument("--plan", action="store_true", help="say what each step would cost, as far as it is known")
+    c.add_argument("--overwrite", action="store_true")
+
+
+def _run_recipe(given: dict[str, Any]) -> None:
+    from tim3d.recipe import run_recipe
+
+    settings, path = given.pop("set"), given.pop("recipe")
+    for name, result in run_recipe(path, settings, progress=_progress(), **given).items():
+        print(f"-- {name}")
+        _show_result(result)
+
+
+def _show(commands: Any) -> None:
+    c = _command(commands, "show", "what a sample holds", _show_sample)
+    c.add_argument("sample")
+
+
+def _show_sample(given: dict[str, Any]) -> None:
+    from tim3d import store
+
+    print(store.summary(given["sample"]))
+
+
+def _check(commands: Any) -> None:
+    c = _command(commands, "validate", "check a sample against the data model", _validate_sample)
+    c.add_argument("sample")
+    c.add_argument("--deep", action="store_true", help="read every shard")
+
+
+def _validate_sample(given: dict[str, Any]) -> None:
+    from tim3d.errors import SchemaError
+    from tim3d.validation import validate
+
+    faults = validate(given["sample"], deep=given["deep"])
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise SchemaError(f"{len(faults)} fault(s) in {given['sample']}")
+    print(f"{given['sample']} is a valid sample")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Is a sample what the data model says? Every fault found, each with what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+
+from tim3d import schema, store
+from tim3d.errors import Tim3dError
+from tim3d.grid import Box, Grid, triple
+from tim3d.schema import AXES
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: where, what, and what to do."""
+
+    where: str
+    seen: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.seen}. {self.cure}"
+
+
+def validate(sample: str, *, deep: bool = False) -> list[Fault]:
+    """Check a sample against the data model.
+
+    Parameters
+    ----------
+    deep : bool
+        Read every shard too: finds torn and missing shards, flipped bits, and codes without a phase.
+
+    Returns
+    -------
+    list of Fault
+        Empty if all is well.
+
+    Raises
+    ------
+    InputError, SchemaError
+        If there is no sample, or one of a newer schema.
+    """
+    root = store.open_sample(sample)
+    return [fault for name, node in sorted(root.members()) for fault in _check_node(sample, name, node, deep)]
+
+
+def _check_node(sample: str, name: str, node: Any, deep: bool) -> Iterator[Fault]:
+    record = node.attrs.get("tim3d")
+    if not isinstance(node, zarr.Group) or not record:
+        yield Fault(name, "is no node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere")
+        return
+    if record.get("status") != "complete":
+        yield Fault(name, "is not finished", "Run the command that makes it again")
+    missing = [key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record]
+    if missing:
+        yield Fault(name, f"does not record {', '.join(missing)}", "Make it again")
+    if record.get("kind") == "field":
+        yield from _check_field(sample, name, node, deep and record.get("status") == "complete")
+
+
+def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterator[Fault]:
+    try:
+        datasets = node.attrs["ome"]["multiscales"][0]["datasets"]  # type: ignore[index, call-overload]
+        finest = store.read_field(sample, name)
+    except (KeyError, IndexError, TypeError, Tim3dError) as error:
+        yield Fault(name, f"cannot be read as a field ({error})", "Make it again")
+        return
+    expected = schema.ome_multiscale(name, finest.spacing_nm, _factors(node, datasets, finest.shape), finest.labels)
+    if node.attrs["ome"] != expected:
+        yield Fault(name, "its OME-Zarr attributes do not match its arrays", "Make it again")
+    for number in range(len(datasets)):
+        yield from _check_level(name, node, number)
+        if deep:
+            yield from _check_shards(sample, name, number)
+
+
+def _factors(node: zarr.Group, datasets: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    base = datasets[0]["coordinateTransformations"][0]["scale"]
+    scales = [d["coordinateTransformations"][0]["scale"] for d in datasets]
+    return [triple(round(s / b) for s, b in zip(scale, base, strict=True)) for scale in scales]
+
+
+def _check_level(name: str, node: zarr.Group, number: int) -> Iterator[Fault]:
+    where = f"{name}/s{number}"
+    array = node.get(f"s{number}/{name}")
+    if not isinstance(array, zarr.Array):
+        yield Fault(where, "has no array", "Make the field again")
+        return
+    for axis, count in zip(AXES, array.shape, strict=True):
+        coordinate = node.get(f"s{number}/{axis}")
+        if not isinstance(coordinate, zarr.Array) or coordinate.shape != (count,):
+            yield Fault(where, f"has no coordinate {axis} of {count} values", "Make the field again")
+        elif coordinate.attrs.get("units") != schema.UNIT:
+            yield Fault(
+                where, f"coordinate {axis} is in {coordinate.attrs.get('units')}, not nm", "Make the field again"
+            )
+
+
+def _check_shards(sample: str, name: str, number: int) -> Iterator[Fault]:
+    """Read every shard; a missing one is damage, since empty ones are written too."""
+    array = store.field_array(sample, name, number)
+    phases = store.read_field(sample, name).phases
+    for block in Grid(triple(array.shape), triple(array.shards or array.chunks)):
+        where = f"{name}/s{number} block {block.index}"
+        cure = "Delete the field's folder of runs and make it again; only this field is recomputed"
+        if not store.has_shard(array, block.core):
+            yield Fault(where, "its shard is missing", cure)
+            continue
+        try:
+            voxels = store.read_box(array, block.core)
+        except Exception as error:  # a codec's own errors share no base class
+            yield Fault(where, f"cannot be decoded ({type(error).__name__}: {error})", cure)
+            continue
+        yield from _check_values(where, voxels, phases.codes if phases else None, block.core)
+
+
+def _check_values(where: str, voxels: np.ndarray, codes: tuple[int, ...] | None, core: Box) -> Iterator[Fault]:
+    if codes is not None:
+        strays = sorted(set(np.flatnonzero(np.bincount(voxels.ravel(), minlength=256)).tolist()) - set(codes))
+        if strays:
+            yield Fault(where, f"has codes {strays} that no phase names, in {core}", "Make the field again")
+    elif voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        yield Fault(where, f"has values that are not finite, in {core}", "Make the field again")
