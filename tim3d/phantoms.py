@@ -268,7 +268,7 @@ class HalfSpace:
 
         References
         ----------
-        Marichal, Mossinghoff, Aequationes Math. 76 (2008). DOI 10.1007/s00010-007-2915-9
+        Marichal, Mossinghoff, Online J. Anal. Comb. 3 (2008). DOI 10.48550/arXiv.math/0607715
 
         Examples
         --------

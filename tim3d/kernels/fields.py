@@ -48,7 +48,7 @@ class LevelCut:
 
     References
     ----------
-    Adler, Taylor: Random Fields and Geometry, Springer (2007), theorem 15.9.5. DOI 10.1007/978-0-387-48116-6
+    Adler, Taylor: Random Fields and Geometry, Springer (2007). DOI 10.1007/978-0-387-48116-6
     Roberts, Torquato, Phys. Rev. E 59 (1999) 4953 (surface of level cuts). DOI 10.1103/PhysRevE.59.4953
 
     Examples

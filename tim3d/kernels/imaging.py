@@ -20,6 +20,8 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 Reals: TypeAlias = npt.NDArray[np.float32]
 
 PORE, SOLID = 0, 1
+# Slices made together when iterating: what shines through from behind is computed once for all of them.
+RUN = 32
 # Streams of random numbers: one for every effect, so that switching one off leaves the others as they were.
 _NOISE, _CURTAIN, _DRIFT = 1, 2, 3
 
@@ -130,9 +132,8 @@ class SimulatedStack:
 
     def __iter__(self) -> Iterator[tuple[Labels, Labels]]:
         """Grey and truth of one slice after the other, each (y, x)."""
-        for z in range(self.shape[0]):
-            grey, truth = self.slices(z, z + 1)
-            yield grey[0], truth[0]
+        for start in range(0, self.shape[0], RUN):
+            yield from zip(*self.slices(start, min(start + RUN, self.shape[0])), strict=True)
 
 
 def simulate_fibsem(

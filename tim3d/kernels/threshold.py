@@ -141,11 +141,11 @@ def second_derivative_peak(
     """The threshold where the smoothed histogram bends up for the first time beyond the mode of the pores.
 
     The histogram h is smoothed by a Gaussian and differentiated twice. From the pores' side on, the first minimum of
-    h'' (at least 0.2 % of its largest size) is the pores' mode, or the shoulder it has become; the first maximum after it
-    (at least 5 %) is taken, if another mode follows. Two
-    clean modes: that is the far foot of the pores' mode, about sqrt(3) of its standard deviations beyond it. Pores
-    smeared out by shine-through: h falls in a straight ramp from the pores' mode, and the first bend is the near foot
-    of the solid's mode, so all that is darker than solid lies on the pores' side. The rising flank before the pores'
+    h'' (at least 0.2 % of its largest size) is the pores' mode, or the shoulder it has become; the first maximum after
+    it (at least 5 %) is taken, if another mode follows. Two clean modes: that is the far foot of the pores' mode, about
+    sqrt(3) of its standard deviations beyond it. Pores smeared out by shine-through: h falls in a straight ramp from
+    the pores' mode, and the first bend is the near foot of the solid's mode, so all that is darker than solid lies on
+    the pores' side. The same happens to few pores beside much solid. The rising flank before the pores'
     mode also has a maximum of h''; it separates nothing and is passed over.
 
     Parameters
@@ -198,31 +198,6 @@ def second_derivative_peak(
             "use a smaller smoothing, or Otsu"
         )
     return float(grey[toward][foot])
-
-
-def hybrid_thresholds(
-    counts: npt.ArrayLike, centres: npt.ArrayLike, smoothing: float = 6.0, polarity: Polarity = "dark"
-) -> tuple[float, float]:
-    """Thresholds for the pixels and for the superpixels of a hybrid annotation, from one histogram of the whole volume.
-
-    Pixels are noisy and get Otsu's threshold; superpixels get the peak of the second derivative. Where that peak lies
-    on the pores' side of Otsu's threshold (two clean modes, no shine-through) both are Otsu's.
-
-    Raises
-    ------
-    InputError, ArgumentError
-        As `second_derivative_peak`.
-
-    Examples
-    --------
-    >>> grey = np.arange(256)
-    >>> modes = 9000 * np.exp(-((grey - 170) ** 2) / 200) + 300 * (abs(grey - 95) < 50)
-    >>> hybrid_thresholds(modes, grey)
-    (125.0, 150.0)
-    """
-    peak = second_derivative_peak(counts, centres, smoothing, polarity)
-    split = otsu(counts, centres)
-    return split, max(split, peak) if is_dark(polarity) else min(split, peak)
 
 
 def is_dark(polarity: str) -> bool:
