@@ -12,7 +12,7 @@ from tim3d.errors import Tim3dError
 from tim3d.version import __version__
 
 INTERRUPTED = 130
-EXIT_CODES = """exit codes: 0 done; 2 a bad argument; 3 bad input data; 4 the sample cannot be used, written or is locked;
+EXIT_CODES = """exit codes: 0 done; 2 a bad argument; 3 bad input data; 4 the sample cannot be used or written;
 5 the plan does not fit into memory; 6 blocks failed and were set aside; 7 a package, device or cluster is missing;
 130 interrupted (run the same command again); 1 anything else, with a traceback"""
 
