@@ -1,0 +1,39 @@
+# make setup | demo | test | slow | benchmarks | clean
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS ?= seg,test
+
+.PHONY: setup demo test check slow gpu benchmarks clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints-cpu.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'tim3d needs Python 3.11 or newer; type make PYTHON=python3.12 setup')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+demo: setup
+	$(BIN)/tim3d run pipelines/demo.toml
+	@echo "Now open demo/report.html"
+
+test: check
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+slow: setup
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+benchmarks: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf demo build dist
