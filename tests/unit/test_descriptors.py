@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,11 @@ def test_a_region_keeps_its_place_along_the_axis(labels: NDArray[np.uint8]) -> N
 def test_a_shared_partial_is_computed_once() -> None:
     assert partials_of(ALL) == (*PLANES, CONFIGURATIONS, GRADIENT)
     assert SPECIFIC_SURFACE.halo == (1, 1, 1)
+
+
+def test_descriptors_travel_to_other_processes() -> None:
+    assert pickle.loads(pickle.dumps(ALL)) == ALL
+    assert partials_of([*ALL, *(pickle.loads(pickle.dumps(d)) for d in ALL)]) == partials_of(ALL)
 
 
 def test_two_partials_of_one_name_are_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial as bind
 
 import numpy as np
 
@@ -22,10 +21,22 @@ def _count_planes(labels: Labels, core: Box, material: Material, axis: int) -> C
     return np.stack([plane_counts(labels, [code], axis, core) for code in material.phases.codes], axis=1)
 
 
+def _count_z(labels: Labels, core: Box, material: Material) -> Counts:
+    return _count_planes(labels, core, material, 0)
+
+
+def _count_y(labels: Labels, core: Box, material: Material) -> Counts:
+    return _count_planes(labels, core, material, 1)
+
+
+def _count_x(labels: Labels, core: Box, material: Material) -> Counts:
+    return _count_planes(labels, core, material, 2)
+
+
 #: Voxels of each phase in every plane along z, y and x: dims (axis, phase).
 PLANES = tuple(
-    Partial(f"phase_planes_{axis}", (0, 0, 0), (axis, "phase"), _phase_count, bind(_count_planes, axis=n), plane=axis)
-    for n, axis in enumerate(AXES)
+    Partial(f"phase_planes_{axis}", (0, 0, 0), (axis, "phase"), _phase_count, count, plane=axis)
+    for axis, count in zip(AXES, (_count_z, _count_y, _count_x), strict=True)
 )
 
 
