@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+import numba as nb
 import numpy as np
 import numpy.typing as npt
 
@@ -91,12 +91,9 @@ def mean_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDAr
     _check(block, factors)
     if block.dtype.kind not in "uif":
         raise InputError(f"a mean of {block.dtype} is not defined; downsample labels by stride")
-    count = _cell_sizes(block.shape, factors)
-    if block.dtype.kind == "f":
-        means: npt.NDArray[Any] = _cell_sums(block.astype(np.float64), factors) / count
-    else:
-        means = (2 * _cell_sums(block.astype(np.int64), factors) + count) // (2 * count)
-    out: npt.NDArray[np.generic] = means.astype(block.dtype)
+    out = np.empty(level_shape(triple(block.shape), factors), block.dtype)
+    kernel = _float_means if block.dtype.kind == "f" else _integer_means
+    kernel(block, factors[0], factors[1], factors[2], out)
     return out
 
 
@@ -123,16 +120,30 @@ def _next_factors(shape: Triple, spacing: Sequence[float], factors: Triple) -> T
     return triple(f * 2 if h else f for f, h in zip(factors, halve, strict=True))
 
 
-def _cell_sums(block: npt.NDArray[Any], factors: Triple) -> npt.NDArray[Any]:
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            block = np.add.reduceat(block, np.arange(0, block.shape[axis], factor), axis=axis)
-    return block
+@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _integer_means(block, fz, fy, fx, out):  # type: ignore[no-untyped-def]
+    nz, ny, nx = block.shape
+    for k, j, i in np.ndindex(out.shape):
+        total, count = np.int64(0), np.int64(0)
+        for z in range(k * fz, min((k + 1) * fz, nz)):
+            for y in range(j * fy, min((j + 1) * fy, ny)):
+                for x in range(i * fx, min((i + 1) * fx, nx)):
+                    total += np.int64(block[z, y, x])
+                    count += 1
+        out[k, j, i] = (2 * total + count) // (2 * count)
 
 
-def _cell_sizes(shape: Sequence[int], factors: Triple) -> npt.NDArray[np.int64]:
-    z, y, x = (np.minimum(f, n - np.arange(0, n, f, dtype=np.int64)) for n, f in zip(shape, factors, strict=True))
-    return np.asarray(z[:, None, None] * y[:, None] * x)
+@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _float_means(block, fz, fy, fx, out):  # type: ignore[no-untyped-def]
+    nz, ny, nx = block.shape
+    for k, j, i in np.ndindex(out.shape):
+        total, count = 0.0, 0
+        for z in range(k * fz, min((k + 1) * fz, nz)):
+            for y in range(j * fy, min((j + 1) * fy, ny)):
+                for x in range(i * fx, min((i + 1) * fx, nx)):
+                    total += np.float64(block[z, y, x])
+                    count += 1
+        out[k, j, i] = total / count
 
 
 def _check(block: npt.NDArray[np.generic], factors: Triple) -> None:

@@ -19,6 +19,7 @@ from tim3d.schema import Field
 from tim3d.stages.field import DEFAULTS, Making, Options, produce, slab
 from tim3d.stages.histogram import histogram, histogram_pass
 
+SMOOTHING = 6.0
 LABELS = Phases(solid=0, pore=1, shine_through=2)
 
 
@@ -29,9 +30,9 @@ def annotate(
     out: str = "annotation",
     threshold: float | None = None,
     superpixel_threshold: float | None = None,
-    smoothing: float = 5.0,
-    size: float = 6.0,
-    compactness: float = 0.1,
+    smoothing: float | None = None,
+    size: float = 8.0,
+    compactness: float = 0.2,
     polarity: Literal["dark", "bright"] = "dark",
     options: Options = DEFAULTS,
 ) -> xr.DataArray | list[Plan]:
@@ -47,8 +48,9 @@ def annotate(
         For pixels (default: Otsu).
     superpixel_threshold : float, optional
         For means of superpixels (default: the first peak of the second derivative of the smoothed histogram).
-    smoothing : float
-        Standard deviation in grey levels of the Gaussian that smooths the histogram.
+    smoothing : float, optional
+        Standard deviation in grey levels of the Gaussian that smooths the histogram (default: 6 for uint8, the same
+        share of the filled range for other types).
     size : float
         Edge of a superpixel in pixels: smaller than the smallest feature.
     compactness : float
@@ -107,16 +109,24 @@ def _thresholds(
     sample: str,
     grey: Field,
     given: tuple[float | None, float | None],
-    smoothing: float,
+    smoothing: float | None,
     polarity: Literal["dark", "bright"],
     options: Options,
 ) -> tuple[float, float]:
     with lock_sample(sample):
         counts, centres = histogram(sample, grey, "none", options)
     pixel = otsu(counts, centres) if given[0] is None else given[0]
-    mean = second_derivative_peak(counts, centres, smoothing, polarity) if given[1] is None else given[1]
+    width = _default_smoothing(grey, counts, centres) if smoothing is None else smoothing
+    mean = second_derivative_peak(counts, centres, width, polarity) if given[1] is None else given[1]
     # A superpixel may find more pore than its pixels do, never less.
     return pixel, max(pixel, mean) if is_dark(polarity) else min(pixel, mean)
+
+
+def _default_smoothing(grey: Field, counts: np.ndarray, centres: np.ndarray) -> float:
+    if grey.dtype == "uint8":
+        return SMOOTHING
+    filled = centres[counts > 0]
+    return SMOOTHING / 256 * float(filled[-1] - filled[0])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ class Making:
     field: Field
     work: Work
     block: Triple
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = attribute(default_factory=dict)
+    parameters: Mapping[str, Any] = attribute(default_factory=dict)
     halo: Triple = (0, 0, 0)
     read_bytes: float = 1.0
     base_bytes: int = BASE_BYTES
