@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Grid, Triple, triple
-from tim3d.kernels.region import plane_counts
+from tim3d.kernels.region import as_labels, plane_counts
 from tim3d.kernels.surface import check_spacing
 from tim3d.phases import Phases
 
@@ -226,6 +226,7 @@ def compute_partials(
     InputError
         If the core holds a label that no phase names.
     """
+    labels = as_labels(labels)  # once: every kernel would copy a strided block anew
     check_labels(labels, core, material.phases)
     return {p.name: p.compute(labels, core, material) for p in partials_of(descriptors)}
 
