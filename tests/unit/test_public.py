@@ -1,0 +1,129 @@
+"""The public names, what `import tim3d` costs, the page of errors, and that the core needs no torch."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tim3d
+from tim3d import errors
+
+NAMES = [
+    "Options",
+    "Phases",
+    "Tim3dError",
+    "__version__",
+    "annotate",
+    "cluster",
+    "describe",
+    "ingest",
+    "measure",
+    "open_dataset",
+    "open_field",
+    "report",
+    "run_recipe",
+    "score",
+    "segment",
+    "simulate",
+    "train",
+    "validate",
+]
+EVERY_ERROR = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.Tim3dError)]
+
+
+def fresh(code: str, *arguments: str) -> str:
+    """Output of a new interpreter that treats warnings as errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(tim3d.__all__) == NAMES == dir(tim3d)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "__version__"])
+def test_every_public_name_says_what_it_is(name: str) -> None:
+    text = getattr(tim3d, name).__doc__
+    assert text.splitlines()[0].endswith(".")
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'ingst'; it has .*ingest"):
+        tim3d.ingst  # noqa: B018
+
+
+def test_a_verb_keeps_its_name_when_its_package_is_imported() -> None:
+    fresh(
+        "import tim3d; verb = tim3d.report; from tim3d.report import html; assert tim3d.report is verb is html.report"
+    )
+
+
+def test_import_is_quick_and_light() -> None:
+    code = (
+        "import json, sys, time; t = time.perf_counter(); import tim3d; "
+        "print(json.dumps([time.perf_counter() - t, sorted(m.split('.')[0] for m in sys.modules)]))"
+    )
+    runs = [json.loads(fresh(code)) for _ in range(3)]
+    assert min(seconds for seconds, _ in runs) < 0.5
+    heavy = {"torch", "dask", "distributed", "xarray", "zarr", "numba", "skimage", "scipy", "matplotlib", "numpy"}
+    assert not heavy & set(runs[0][1])
+
+
+def test_help_is_quick_and_light() -> None:
+    code = (
+        "import contextlib, sys, tim3d.cli\n"
+        "with contextlib.suppress(SystemExit): tim3d.cli.main(['ingest', '--help'])\n"
+        "assert not {'torch', 'dask', 'xarray', 'zarr', 'numpy'} & set(sys.modules)"
+    )
+    assert "voxel" in fresh(code)
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR)
+def test_every_error_is_a_builtin_too_and_has_an_exit_code(error: type[errors.Tim3dError]) -> None:
+    fitting = [base for base in error.__mro__ if base.__module__ == builtins.__name__ and base not in _PLAIN]
+    assert fitting or error in (errors.Tim3dError, errors.StoreError)
+    assert 1 <= error.exit_code <= 7
+    assert str(error("seen", "expected")) == "seen expected"
+
+
+_PLAIN = {object, Exception, BaseException}
+
+
+def test_the_exit_codes_are_those_of_the_help() -> None:
+    from tim3d.cli import EXIT_CODES
+
+    for error in EVERY_ERROR:
+        assert f"{error.exit_code} " in EXIT_CODES
+
+
+BLOCK_TORCH = """
+import sys, importlib.abc
+
+class NoTorch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "segmentation_models_pytorch", "safetensors"}:
+            raise ImportError(f"{name} is not installed")
+
+sys.meta_path.insert(0, NoTorch())
+import numpy as np
+import tim3d
+folder = sys.argv[1]
+np.save(folder + "/a.npy", (np.indices((5, 6, 7)).sum(0) % 2).astype(np.uint8))
+options = tim3d.Options(progress=False)
+phases = tim3d.Phases(pore=0, solid=1)
+size = {"z": 2, "y": 1, "x": 1}
+tim3d.ingest(folder + "/a.npy", folder + "/a.zarr", voxel_size=size, field="phase", phases=phases, options=options)
+print(float(tim3d.measure(folder + "/a.zarr", options=options).phase_fraction.sel(phase="solid")))
+"""
+
+
+def test_store_and_measure_need_no_torch(tmp_path: Path) -> None:
+    assert float(fresh(BLOCK_TORCH, str(tmp_path))) == 0.5
