@@ -6,6 +6,7 @@ needs nothing but the task. Voxels never travel.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -260,6 +261,7 @@ _computing = threading.Semaphore(1)
 
 @functools.lru_cache(maxsize=4)
 def _unpickle(pickled: bytes) -> Pass:
+    _forget_peak()
     return cloudpickle.loads(pickled)  # type: ignore[no-any-return]
 
 
@@ -289,8 +291,14 @@ def process_block(pickled: bytes, index: Triple) -> dict[str, Any]:
     return timing
 
 
+def _forget_peak() -> None:
+    """Let the kernel count this process's peak memory from now on, where it can: each pass has its own peak."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Largest resident memory of this process since its first block of this pass, in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

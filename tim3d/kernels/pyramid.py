@@ -120,7 +120,7 @@ def _next_factors(shape: Triple, spacing: Sequence[float], factors: Triple) -> T
     return triple(f * 2 if h else f for f, h in zip(factors, halve, strict=True))
 
 
-@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@nb.njit(nogil=True, cache=True)
 def _integer_means(block, fz, fy, fx, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = block.shape
     for k, j, i in np.ndindex(out.shape):
@@ -133,7 +133,7 @@ def _integer_means(block, fz, fy, fx, out):  # type: ignore[no-untyped-def]
         out[k, j, i] = (2 * total + count) // (2 * count)
 
 
-@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@nb.njit(nogil=True, cache=True)
 def _float_means(block, fz, fy, fx, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = block.shape
     for k, j, i in np.ndindex(out.shape):
