@@ -110,6 +110,11 @@ def open_sample(url: str, mode: str = "r") -> zarr.Group:
     return group
 
 
+def is_sample(url: str) -> bool:
+    """Whether a zarr group is there."""
+    return _existing_group(url, "r") is not None
+
+
 def nodes(url: str) -> list[str]:
     """Names of the nodes of a sample (fields and results), sorted."""
     return sorted(name for name, _ in open_sample(url).members())
@@ -150,9 +155,11 @@ def delete_node(url: str, name: str) -> None:
 
 def delete_empty_sample(url: str) -> None:
     """Remove a sample that holds nothing."""
-    if is_local(url) and not nodes(url):
-        (Path(url) / "zarr.json").unlink()
-        Path(url).rmdir()
+    group = open_sample(url, "r+")
+    if not nodes(url):
+        sync(group.store.delete("zarr.json"))
+        if is_local(url):
+            Path(url).rmdir()
 
 
 def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)) -> None:

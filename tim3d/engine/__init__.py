@@ -1,8 +1,20 @@
 """Blocks on dask: plan a pass, run it, remember what is done. It takes a callable and knows no kernel."""
 
 from tim3d.engine.cluster import Cluster, cluster, current_cluster
-from tim3d.engine.ledger import Ledger, lock_sample
+from tim3d.engine.ledger import Ledger, forget_sample, lock_sample
 from tim3d.engine.plan import Plan
 from tim3d.engine.run import Pass, Summary, Work, run
 
-__all__ = ["Cluster", "Ledger", "Pass", "Plan", "Summary", "Work", "cluster", "current_cluster", "lock_sample", "run"]
+__all__ = [
+    "Cluster",
+    "Ledger",
+    "Pass",
+    "Plan",
+    "Summary",
+    "Work",
+    "cluster",
+    "current_cluster",
+    "forget_sample",
+    "lock_sample",
+    "run",
+]

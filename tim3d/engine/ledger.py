@@ -198,10 +198,23 @@ def _remove(url: str) -> None:
 
 
 def _remove_tree(url: str) -> None:
-    protocol_free = url if not is_local(url) else str(Path(url).absolute())
-    fs, path = fsspec.core.url_to_fs(protocol_free)
+    fs, path = _file_system(url)
     if fs.exists(path):
         fs.rm(path, recursive=True)
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url)
+    return found
+
+
+def forget_sample(sample: str) -> None:
+    """Drop the markers of every pass: for a sample that is new although markers of that name are there."""
+    fs, path = _file_system(runs_folder(sample))
+    passes = [entry["name"] for entry in fs.ls(path, detail=True)] if fs.exists(path) else []
+    for name in passes:
+        if fs.isdir(name):  # the lock is a file, and stays
+            fs.rm(name, recursive=True)
 
 
 @contextlib.contextmanager

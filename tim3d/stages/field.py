@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.engine import Ledger, Pass, Plan, Work, lock_sample, run
+from tim3d.engine import Ledger, Pass, Plan, Work, forget_sample, lock_sample, run
 from tim3d.engine.run import BASE_BYTES
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Block, Box, Grid, Triple, triple
@@ -55,7 +54,8 @@ DEFAULTS = Options()
 class Making:
     """A field and how its blocks are computed.
 
-    `inputs` and `parameters` decide the numbers; with the name of the verb they are the fingerprint.
+    `inputs` and `parameters` decide the numbers; with the name of the verb they are the fingerprint. `siblings` are
+    fields that the same blocks write besides, without a pyramid.
     """
 
     verb: str
@@ -67,6 +67,7 @@ class Making:
     halo: Triple = (0, 0, 0)
     read_bytes: float = 1.0
     base_bytes: int = BASE_BYTES
+    siblings: tuple[Field, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -150,15 +151,15 @@ def _write(
     options: Options,
     finish: Callable[[Ledger], None] | None,
 ) -> None:
-    fresh_sample = not _exists(sample)
+    fresh_sample = not store.is_sample(sample)
+    if fresh_sample:
+        forget_sample(sample)
     store.create_sample(sample)
     name, ledger = making.field.name, passes[0].ledger
     created = _what_is_there(sample, making, options) == "nothing"
     if created:
         ledger.forget(name)
-        store.delete_node(sample, name)
-        record = store.provenance(making.fingerprint, making.parameters, making.inputs)
-        store.create_field(sample, making.field, record, factors)
+        _create(sample, making, factors)
     try:
         for one in passes:
             run(one, progress=options.progress)
@@ -171,11 +172,17 @@ def _write(
         raise
     if finish is not None:
         finish(ledger)
-    store.update_node(sample, name, status="complete")
+    for made in (*making.siblings, making.field):
+        store.update_node(sample, made.name, status="complete")
 
 
-def _exists(sample: str) -> bool:
-    return not store.is_local(sample) or Path(sample).exists()
+def _create(sample: str, making: Making, factors: list[Triple]) -> None:
+    record = store.provenance(making.fingerprint, making.parameters, making.inputs)
+    for sibling in making.siblings:
+        store.delete_node(sample, sibling.name)
+        store.create_field(sample, sibling, record)
+    store.delete_node(sample, making.field.name)
+    store.create_field(sample, making.field, record, factors)
 
 
 def _passes(sample: str, making: Making, factors: list[Triple], options: Options) -> list[Pass]:
@@ -187,7 +194,7 @@ def _passes(sample: str, making: Making, factors: list[Triple], options: Options
         ledger=Ledger(sample, f"{out.name}/s0", making.fingerprint),
         shard=out.shard,
         read_bytes=making.read_bytes,
-        write_bytes=out.voxel_bytes,
+        write_bytes=out.voxel_bytes + sum(f.voxel_bytes for f in making.siblings),
         base_bytes=making.base_bytes,
         durable=options.durable,
     )
