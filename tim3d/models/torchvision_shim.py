@@ -1,0 +1,66 @@
+"""torchvision beside a torch without CUDA, which segmentation-models-pytorch needs to import.
+
+torchvision's wheel is built for CUDA. Beside a CPU-only torch its compiled part does not load, and then its Python part
+stops on operators that nobody declared (pytorch/vision#9085). Declaring their signatures is enough for what U-Nets
+use; the operators themselves stay without code and are not called here.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import torch
+
+from tim3d.errors import MissingExtraError
+
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+# Declarations live as long as this object.
+_declared: list[torch.library.Library] = []
+
+
+def import_torchvision() -> ModuleType:
+    """Torchvision, whose missing operators are declared first if its import fails for them; call before importing smp.
+
+    Raises
+    ------
+    MissingExtraError
+        If torchvision is not installed.
+
+    Examples
+    --------
+    >>> import_torchvision().__name__
+    'torchvision'
+    """
+    try:
+        return _import()
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    _forget_half_imported()
+    _declare()
+    return _import()
+
+
+def _import() -> ModuleType:
+    try:
+        import torchvision
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"networks need {error.name}, which is not installed: pip install tim3d[seg]"
+        ) from error
+    module: ModuleType = torchvision
+    return module
+
+
+def _forget_half_imported() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+
+
+def _declare() -> None:
+    if not _declared:
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for operator in ("nms", "qnms"):
+            library.define(operator + _SIGNATURE)  # type: ignore[no-untyped-call]
+        _declared.append(library)
