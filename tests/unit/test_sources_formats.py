@@ -350,3 +350,12 @@ def test_real_png_slices(data_dir: Path):
     means = source.read(0, 250).mean(axis=(1, 2))
     assert means.min() == pytest.approx(121.7, abs=0.05)
     assert means.max() == pytest.approx(140.0, abs=0.05)
+
+
+def test_a_relative_path_that_goes_up_is_a_path_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "scan").mkdir()
+    tifffile.imwrite(tmp_path / "scan" / "slice_1.tif", np.ones((3, 4), np.uint8))
+    monkeypatch.chdir(tmp_path / "here")
+    assert open_source("../scan").shape == (1, 3, 4)
+    assert open_source("../scan").identity() == open_source(tmp_path / "scan").identity()

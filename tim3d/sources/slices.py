@@ -115,7 +115,8 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
         If TIFF and PNG are mixed, a file is unreadable or holds several slices, or sizes or dtypes differ.
     """
     _refuse_mixed_kinds(paths)
-    folder = _common_folder(paths)
+    paths = [path.absolute() for path in paths]
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
     paths = sorted(paths, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
     ends = (0, len(paths) - 1)
     headers = [read_header(path, calibrate=i in ends) for i, path in enumerate(paths)]
@@ -133,10 +134,6 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
         names=tuple(names),
         sizes=tuple(path.stat().st_size for path in paths),
     )
-
-
-def _common_folder(paths: Sequence[Path]) -> Path:
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
 
 
 def _refuse_mixed_kinds(paths: Sequence[Path]) -> None:
