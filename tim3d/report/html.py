@@ -15,6 +15,7 @@ from typing import Any
 import xarray as xr
 
 from tim3d import store
+from tim3d.descriptors.builtin import BUILTIN
 from tim3d.errors import MissingFieldError, Tim3dError
 from tim3d.report import figures, page, table
 from tim3d.report.history import curves, training_summary
@@ -167,7 +168,7 @@ def _slices(parts: Parts) -> str:
     if parts.raw is None:
         return ""
     text = "The middle planes across z, y and x, in their true proportions; z is the direction of cutting."
-    shown = " Black and white are the 0.5 % and 99.5 % quantiles of the grey values shown."
+    shown = " Black and white are the 0.5\u00a0% and 99.5\u00a0% quantiles of the grey values shown."
     return page.picture(
         figures.orthoslices(parts.sample, parts.raw), text + shown + _resolution(parts.sample, parts.raw)
     )
@@ -239,7 +240,14 @@ def _value(value: float | None) -> str:
 def _measured(parts: Parts, field: str | None) -> xr.Dataset | None:
     if field is None or _status(parts.sample, f"{field}_descriptors") != "complete":
         return None
-    return store.open_dataset(parts.sample, f"{field}_descriptors").load()
+    found = store.open_dataset(parts.sample, f"{field}_descriptors").load()
+    return found[sorted(map(str, found.data_vars), key=_rank)]
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Place of a variable: the built-in ones in their order, then those of a user by name."""
+    known = [v.name for d in BUILTIN.values() for v in d.variables]
+    return (known.index(name) if name in known else len(known), name)
 
 
 def _results(parts: Parts) -> Iterator[str]:

@@ -24,6 +24,7 @@ caption { text-align: left; color: #555; padding-bottom: .4rem; }
 th, td { text-align: left; padding: .28rem .8rem .28rem 0; border-bottom: 1px solid #e6e6e6; vertical-align: top; }
 thead th { border-bottom: 1.5px solid #888; white-space: nowrap; }
 th { font-weight: 600; }
+sup { line-height: 0; font-size: .75em; }
 td.n, th.n { text-align: right; padding-left: .6rem; white-space: nowrap; }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 figure { margin: 1rem 0 1.4rem; }
