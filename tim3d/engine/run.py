@@ -30,7 +30,7 @@ from tim3d.grid import Block, Grid, Triple
 
 RETRIES = 2
 # Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
-BASE_BYTES = 320 * 2**20
+BASE_BYTES = 352 * 2**20
 TORCH_BASE_BYTES = 720 * 2**20
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import numba as nb
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, signal
@@ -42,7 +43,16 @@ def grey_counts(block: npt.NDArray[np.unsignedinteger]) -> Counts:
     """
     if block.dtype not in (np.uint8, np.uint16):
         raise InputError(f"grey values are {block.dtype}; counts per value need uint8 or uint16, use binned_counts")
-    return np.bincount(block.ravel(), minlength=1 << (8 * block.dtype.itemsize)).astype(np.int64)
+    counts = np.zeros(1 << (8 * block.dtype.itemsize), np.int64)
+    _tally(np.ascontiguousarray(block).ravel(), counts)
+    return counts
+
+
+@nb.njit(nogil=True, cache=True)
+def _tally(values, counts):  # type: ignore[no-untyped-def]
+    # numpy.bincount first turns every voxel into eight bytes.
+    for value in values:
+        counts[value] += 1
 
 
 def binned_counts(block: Grey, low: float, high: float, bins: int = 256) -> tuple[Counts, Floats]:

@@ -246,9 +246,8 @@ class LevelWork:
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """The finer voxels with their decoded shards, and float64 sums of the coarser ones."""
-        coarse = int(np.prod(core))
-        return coarse * (2 * int(np.prod(self.step)) * self.voxel_bytes + (2 * self.voxel_bytes if self.labels else 24))
+        """The finer voxels, once more while they are decoded, and the coarser ones while they are encoded."""
+        return int(np.prod(core)) * self.voxel_bytes * (2 * int(np.prod(self.step)) + 3)
 
 
 def whole_shards(block: Triple, out: Field) -> Triple:

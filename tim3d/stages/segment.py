@@ -183,10 +183,17 @@ class ThresholdWork:
         """Codes of the core."""
         core = inner(block).slices
         labels = np.empty(block.core.shape, np.uint8)
-        table = np.asarray(self.codes, np.uint8)
         for place, grey in zip(labels, inputs[core[0]], strict=True):
-            place[...] = table[classify(blurred(grey, self.blur)[core[1:]], list(self.thresholds))]
+            place[...] = self._codes(blurred(grey, self.blur)[core[1:]])
         return labels
+
+    def _codes(self, grey: np.ndarray) -> np.ndarray:
+        """Codes of grey values; integers are looked up in a table of all of them."""
+        codes = np.asarray(self.codes, np.uint8)
+        if grey.dtype.kind == "f":
+            return codes[classify(grey, list(self.thresholds))]
+        every = np.arange(np.iinfo(grey.dtype).max + 1)
+        return np.take(codes[classify(every, list(self.thresholds))], grey)
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Whole shards, and how many voxels each phase got."""
