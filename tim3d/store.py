@@ -31,7 +31,8 @@ from tim3d.version import __version__
 CODEC = {"level": 3, "checksum": True}
 # An all-fill shard is written too, so that a missing shard always means damage.
 ALWAYS_WRITE: Any = {"write_empty_chunks": True}
-_CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
 def is_local(url: str) -> bool:
@@ -45,7 +46,7 @@ def is_local(url: str) -> bool:
 
 @contextmanager
 def writing(where: str) -> Iterator[None]:
-    """Turn "read-only", "disk full" and their kin into one `WriteError` that says where, and what is kept."""
+    """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""
     try:
         yield
     except OSError as error:

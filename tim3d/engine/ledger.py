@@ -245,20 +245,24 @@ def lock_sample(sample: str) -> Iterator[None]:
         renewer.join()
         if (_read(str(path)) or {}).get("token") == token:
             path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # markers are kept; a run that made none leaves no folder
+            path.parent.rmdir()
 
 
 def _acquire(path: Path, sample: str) -> str:
     token = uuid.uuid4().hex
     owner = {"token": token, "pid": os.getpid(), "started": _process_start(os.getpid()), "host": socket.gethostname()}
     with writing(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(2):
+        for _ in range(3):
+            path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("x") as file:
                     json.dump(owner, file)
                 return token
             except FileExistsError:
                 _take_over(path, sample)
+            except FileNotFoundError:  # another run ended and removed the empty folder
+                continue
     raise LockedError(f"{sample} was locked by another run just now. Try again in a moment.")
 
 
@@ -268,13 +272,13 @@ def _take_over(path: Path, sample: str) -> None:
         owner = _read(str(path)) or {}
     except json.JSONDecodeError:
         owner = {}
-    if not _is_stale(path, owner):
-        raise LockedError(
-            f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
-            "Wait until it ends, or stop it; then run the same command again."
-        )
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(path.with_name(f".lock.{uuid.uuid4().hex}"))
+    with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
+        if not _is_stale(path, owner):
+            raise LockedError(
+                f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
+                "Wait until it ends, or stop it; then run the same command again."
+            )
+        path.rename(path.with_name(f".lock.{uuid.uuid4().hex}")).unlink()
 
 
 def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:

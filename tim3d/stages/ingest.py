@@ -15,6 +15,7 @@ from tim3d import schema, store
 from tim3d.engine import Ledger, Plan
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Grid, Triple
+from tim3d.kernels.threshold import grey_counts
 from tim3d.phases import Phases
 from tim3d.schema import Field
 from tim3d.sources import (
@@ -74,11 +75,15 @@ def ingest(
 
     Raises
     ------
+    ArgumentError
+        If a block is not made of whole slices and shards, or an edge of a shard is not positive.
     InputError
         If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown.
     MixedRunError
         If the sample has a field of that name from another source.
     """
+    if shard is not None and min(shard) < 1:
+        raise ArgumentError(f"shard {shard}: every edge must be at least 1, for example 64,512,512")
     stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype)
     stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
     if phases is not None and stack.dtype != np.uint8:
@@ -189,11 +194,22 @@ def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
     >>> slice_statistics(np.array([[[1, 3]]], np.uint8))
     {'grey_mean': [2.0], 'grey_std': [1.0], 'grey_min': [1.0], 'grey_max': [3.0]}
     """
-    rows = [
-        (float(s.mean(dtype=np.float64)), float(s.std(dtype=np.float64)), float(s.min()), float(s.max()))
-        for s in slices
-    ]
-    return dict(zip(("grey_mean", "grey_std", "grey_min", "grey_max"), map(list, zip(*rows, strict=True)), strict=True))
+    rows = [_of_floats(s) if s.dtype.kind == "f" else _of_integers(s) for s in slices]
+    names = ("grey_mean", "grey_std", "grey_min", "grey_max")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _of_floats(grey: np.ndarray) -> tuple[float, ...]:
+    return (float(grey.mean(dtype=np.float64)), float(grey.std(dtype=np.float64)), float(grey.min()), float(grey.max()))
+
+
+def _of_integers(grey: np.ndarray) -> tuple[float, ...]:
+    """From the histogram of the slice: exact, and one quick look at each voxel."""
+    counts = grey_counts(grey)
+    filled = np.flatnonzero(counts)
+    mean = float(np.average(filled, weights=counts[filled]))
+    variance = float(np.average((filled - mean) ** 2, weights=counts[filled]))
+    return (mean, variance**0.5, float(filled[0]), float(filled[-1]))
 
 
 def _refuse_unknown_codes(labels: np.ndarray, phases: Phases, name: str, first: int) -> None:
