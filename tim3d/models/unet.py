@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import segmentation_models_pytorch as smp
 from torch import nn
 
 from tim3d.errors import ArgumentError
-from tim3d.models.torchvision_shim import import_torchvision
-
-import_torchvision()
-
-import segmentation_models_pytorch as smp  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,378 @@
+"""Training of a network on labelled slices: seeded, and resumed exactly after any interruption.
+
+What is random in epoch e is drawn from the seed and e alone, so the state of a training is its weights, its optimizer
+and the number of its epoch. It is written after every epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from torch.nn import functional
+
+from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
+from tim3d.kernels.lattice import Array
+from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save, write_atomic
+from tim3d.models.crops import UNLABELLED, Augmentation, Slices, crop_edge, prepare, random_batches, split
+from tim3d.models.unet import UNetSpec, build
+
+Record = dict[str, float]
+
+STATE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How a network is trained; the defaults suit a small U-Net on two CPU cores.
+
+    Parameters
+    ----------
+    epochs, steps : int
+        Epochs at most, and batches in an epoch.
+    batch, crop : int
+        Crops in a batch, and their edge in pixels.
+    learning_rate : float
+        Of AdamW at the start; it falls to a hundredth along half a cosine.
+    patience : int
+        Training ends after this many epochs without a better validation.
+    validation_fraction : float
+        Share of the slices held out: the last ones, in one run.
+    validation_slices : int
+        Of these at most so many are looked at, evenly spaced.
+    seed : int
+        Of the first weights, the crops and their changes.
+    device : {"auto", "cpu", "cuda"}
+        "auto" is CUDA where it is.
+    mixed_precision : bool
+        fp16 on CUDA.
+    threads : int
+        CPU threads; 0 leaves torch its own number. Another number gives other bits.
+    augmentation : Augmentation
+        Random changes of the crops.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is out of range.
+    """
+
+    epochs: int = 16
+    steps: int = 16
+    batch: int = 4
+    crop: int = 256
+    learning_rate: float = 2e-3
+    patience: int = 5
+    validation_fraction: float = 0.2
+    validation_slices: int = 16
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mixed_precision: bool = True
+    threads: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch", "crop", "patience", "validation_slices"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not 0 < self.validation_fraction < 1 or not self.learning_rate > 0 or min(self.seed, self.threads) < 0:
+            raise ArgumentError(
+                f"validation_fraction {self.validation_fraction} lies between 0 and 1, learning_rate "
+                f"{self.learning_rate} above 0, seed {self.seed} and threads {self.threads} not below 0"
+            )
+
+
+def train(
+    images: Array,
+    labels: Array,
+    spec: UNetSpec,
+    path: str | Path,
+    options: TrainingOptions | None = None,
+    *,
+    spacing_nm: tuple[float, float, float],
+    normalisation: Normalisation | None = None,
+    numbers: Sequence[int] | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Checkpoint:
+    """Train a network and write its best epoch to a checkpoint; call it again after an interruption to go on.
+
+    The loss is cross-entropy plus Dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) over the labelled pixels; the
+    best epoch has the highest mean intersection over union of the validation slices. Beside the checkpoint lies a file
+    `PATH.state` until the training is done. On a CPU, with the same number of threads, an interrupted training that is
+    resumed ends with the same bytes as one that was not.
+
+    Parameters
+    ----------
+    images : array (n, y, x) or (n, channels, y, x)
+        Grey values. Of a stack of consecutive slices the neighbours that a 2.5-D network sees are taken from the stack.
+    labels : array (n, y, x), uint8
+        Class index of every pixel; 255 is unlabelled and neither trains nor counts.
+    spec : UNetSpec
+        The network.
+    path : path
+        Checkpoint to write.
+    options : TrainingOptions, optional
+        How to train.
+    spacing_nm : (z, y, x)
+        Voxel edges, kept in the checkpoint.
+    normalisation : Normalisation, optional
+        Of grey values; default is the mean and standard deviation of the images.
+    numbers : sequence of int, optional
+        Which slice of the volume each image is; needed if the normalisation is a table.
+    on_epoch : callable, optional
+        Called after every epoch with `epoch`, `loss`, `val_loss`, `val_iou` and `seconds`. The checkpoint keeps all
+        but the seconds, under `training["history"]`, so that the same training gives the same file.
+
+    Returns
+    -------
+    Checkpoint
+        As `load` gives it.
+
+    Raises
+    ------
+    InputError
+        If images and labels do not match or hold nothing to learn.
+    MixedRunError
+        If the state beside the checkpoint belongs to another training.
+    DeviceError
+        If CUDA is asked for and not there.
+    """
+    options = options or TrainingOptions()
+    slices, normalisation = prepare(images, labels, spec, normalisation, numbers)
+    run = Run(slices, spec, options, Path(f"{path}.state"))
+    with _threads(options.threads):
+        for record in run.epochs():
+            if on_epoch:
+                on_epoch(record)
+    description = Description(spec, normalisation, spacing_nm, run.summary())
+    run.net.load_state_dict(run.best)
+    save(path, run.net, description)
+    run.state.unlink(missing_ok=True)
+    return load(path)
+
+
+class Run:
+    """One training: the network, its optimizer, and how far they are."""
+
+    def __init__(self, slices: Slices, spec: UNetSpec, options: TrainingOptions, state: Path) -> None:
+        self.spec, self.options, self.state = spec, options, state
+        self.data_sha256 = slices.sha256()
+        self.training, held_out = split(slices, options.validation_fraction)
+        self.validation = _thinned(held_out, options.validation_slices)
+        self.held_out = len(held_out)
+        self.edge = crop_edge(slices, options.crop, spec.total_stride)
+        self.device = _device(options.device)
+        self.half = self.device.type == "cuda" and options.mixed_precision
+        with _seeded(options.seed, 0):
+            self.net = build(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate)
+        self.scaler = torch.amp.GradScaler(enabled=self.half)
+        self.history: list[Record] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self._resume()
+
+    def epochs(self) -> Iterator[Record]:
+        """Train until the end, one record for each epoch; the state is on disk before its record is given."""
+        while not self._done():
+            began = time.perf_counter()
+            record = self._epoch(len(self.history) + 1)
+            self.history.append(record)
+            if self._best_epoch() == record["epoch"]:
+                self.best = copy.deepcopy(self.net.state_dict())
+            self._keep()
+            yield {**record, "seconds": time.perf_counter() - began}
+
+    def summary(self) -> dict[str, Any]:
+        """What the checkpoint says about the training."""
+        best = self.history[self._best_epoch() - 1]
+        return {
+            "seed": self.options.seed,
+            "epochs": len(self.history),
+            "steps": len(self.history) * self.options.steps,
+            "best_epoch": int(best["epoch"]),
+            "best_val_iou": best["val_iou"],
+            "training_slices": len(self.training),
+            "validation_slices": self.held_out,
+            "data_sha256": self.data_sha256,
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "options": asdict(self.options),
+            "history": self.history,
+        }
+
+    def _done(self) -> bool:
+        finished = len(self.history)
+        stale = finished - self._best_epoch() if finished else 0
+        return finished >= self.options.epochs or stale >= self.options.patience
+
+    def _best_epoch(self) -> int:
+        scores = [record["val_iou"] for record in self.history]
+        return scores.index(max(scores)) + 1
+
+    def _epoch(self, number: int) -> Record:
+        options, losses = self.options, []
+        rng = np.random.default_rng([options.seed, number])
+        source = random_batches(self.training, self.edge, options.batch, options.steps, options.augmentation, rng)
+        self.net.train()
+        with _seeded(options.seed, number):
+            for step, (images, labels) in enumerate(source):
+                self._set_rate((number - 1) * options.steps + step)
+                losses.append(self._step(images, labels))
+        if not np.isfinite(losses).all():
+            raise ArgumentError(
+                f"the loss of epoch {number} is no longer a number; use a learning rate below {options.learning_rate}"
+            )
+        return {"epoch": number, "loss": float(np.mean(losses)), **self._validate()}
+
+    def _set_rate(self, step: int) -> None:
+        done = step / (self.options.epochs * self.options.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+
+    def _step(self, images: Array, labels: Array) -> float:
+        self.optimizer.zero_grad()
+        value = self._loss(images, labels)[0]
+        self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return value.item()
+
+    def _loss(self, images: Array, labels: Array) -> tuple[torch.Tensor, torch.Tensor]:
+        x_ncyx = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
+        y_nyx = torch.from_numpy(labels).to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.half):
+            logits_ncyx = self.net(x_ncyx)
+        return loss(logits_ncyx.float(), y_nyx), logits_ncyx
+
+    def _validate(self) -> Record:
+        self.net.eval()
+        classes, losses = len(self.spec.classes), []
+        confusion = np.zeros((classes, classes), np.int64)
+        with torch.inference_mode():
+            for number in range(len(self.validation)):
+                image, labels = _padded(self.validation, number, self.spec.total_stride)
+                value, logits_ncyx = self._loss(image[None], labels[None].astype(np.int64))
+                losses.append(value.item())
+                confusion += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
+        return {"val_loss": float(np.mean(losses)), "val_iou": mean_iou(confusion)}
+
+    def _key(self) -> str:
+        """Hash of all that decides the weights."""
+        parts = {"spec": asdict(self.spec), "options": asdict(self.options), "data": self.data_sha256}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _keep(self) -> None:
+        values = {
+            "schema": STATE, "key": self._key(), "net": self.net.state_dict(), "best": self.best,
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "history": self.history,
+        }  # fmt: skip
+        buffer = io.BytesIO()
+        torch.save(values, buffer)
+        write_atomic(self.state, buffer.getvalue())
+
+    def _resume(self) -> None:
+        if not self.state.is_file():
+            return
+        values = _read_state(self.state, self.device)
+        if values.get("schema") != STATE or values.get("key") != self._key():
+            raise MixedRunError(
+                f"{self.state} belongs to a training with other data, network or options; "
+                "delete it to start anew, or give the options of that training"
+            )
+        self.net.load_state_dict(values["net"])
+        self.optimizer.load_state_dict(values["optimizer"])
+        self.scaler.load_state_dict(values["scaler"])
+        self.best, self.history = values["best"], values["history"]
+
+
+def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy plus Dice loss over the labelled pixels; the cross-entropy is 0 where nothing is labelled."""
+    count = (labels_nyx != UNLABELLED).sum().clamp(min=1)
+    entropy = functional.cross_entropy(logits_ncyx, labels_nyx, ignore_index=UNLABELLED, reduction="sum") / count
+    dice: torch.Tensor = smp.losses.DiceLoss("multiclass", ignore_index=UNLABELLED)(logits_ncyx, labels_nyx)
+    return entropy + dice
+
+
+def confusion_matrix(found: Array, truth: Array, classes: int) -> Array:
+    """Pixels of each true class (row) found as each class (column); unlabelled pixels do not count.
+
+    >>> confusion_matrix(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 255]), 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    known = truth != UNLABELLED
+    pairs = truth[known].astype(np.int64) * classes + found[known]
+    counts: Array = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    return counts
+
+
+def mean_iou(confusion: Array) -> float:
+    """Mean over the classes of intersection / union; a class that is neither there nor found does not count.
+
+    >>> round(mean_iou(np.array([[1, 1], [0, 1]])), 3)
+    0.5
+    """
+    hit = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
+    return float(np.mean(hit[union > 0] / union[union > 0]))
+
+
+def _thinned(slices: Slices, count: int) -> Slices:
+    """At most `count` of the slices that have labels, evenly spaced."""
+    labelled = [i for i, labels in enumerate(slices.labels) if (labels != UNLABELLED).any()]
+    places = np.linspace(0, len(labelled) - 1, min(count, len(labelled))).round().astype(int)
+    return slices.part([labelled[place] for place in places])
+
+
+def _padded(slices: Slices, number: int, total_stride: int) -> tuple[Array, Array]:
+    """A whole slice mirrored to a multiple of the stride, and labels that ignore what was added."""
+    y, x = slices.labels.shape[1:]
+    ys, xs = (np.arange(-(-n // total_stride) * total_stride) for n in (y, x))
+    image, labels = slices.cut(number, ys, xs)
+    labels[y:], labels[:, x:] = UNLABELLED, UNLABELLED
+    return image, labels
+
+
+def _device(name: str) -> torch.device:
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise DeviceError("no CUDA device is here; use device='cpu'")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int) -> Iterator[None]:
+    """Seed torch's own generators inside, and leave them as they were outside."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is damaged and cannot be resumed; delete it to start anew") from error
+    return values
