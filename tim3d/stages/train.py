@@ -1,0 +1,229 @@
+"""A network is trained on labelled slices of a sample; the model is a file of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from tim3d import store
+from tim3d.engine.cluster import available_memory
+from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.grid import Box
+from tim3d.kernels.lattice import reflect
+from tim3d.models import checkpoint, training
+from tim3d.models.crops import UNLABELLED, Augmentation, prepare
+from tim3d.models.unet import UNetSpec
+from tim3d.phases import Phases
+from tim3d.schema import Field
+from tim3d.stages.brightness import normalisation_of
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    sample: str,
+    model: str | Path,
+    *,
+    field: str = "raw",
+    labels: str = "annotation",
+    slices: slice = slice(None),
+    every: int = 1,
+    architecture: str = "Unet",
+    encoder: str = "resnet18",
+    depth: int = 3,
+    decoder_channels: Sequence[int] | None = None,
+    context: int = 0,
+    norm: Literal["batch", "instance"] = "batch",
+    normalisation: Literal["volume", "slices"] = "volume",
+    epochs: int = 16,
+    steps: int = 16,
+    batch: int = 4,
+    crop: int = 256,
+    learning_rate: float = 2e-3,
+    patience: int = 5,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Train a U-Net on slices of a grey field and their labels, and write it to `model`.
+
+    The best epoch on held-out slices (the last ones) is kept. Interrupted, it goes on where it was; finished, it does
+    nothing. The classes of the network are the phases of the label field; a phase named ``unlabelled`` with code 255
+    teaches nothing.
+
+    Parameters
+    ----------
+    model : path
+        File to write, for example ``unet.safetensors``.
+    labels : str
+        Label field: an annotation, or your own labels ingested with phases.
+    slices, every
+        Which slices to train on: a range by number, and every n-th of it.
+    architecture, encoder, depth, decoder_channels, norm
+        Of the network; see segmentation-models-pytorch. Default widths halve from 8 * 2**(depth - 1) to 8.
+    context : int
+        Slices before and after that the network sees as channels.
+    normalisation : {"volume", "slices"}
+        Grey by the mean and deviation of the volume, or of each slice, smoothed along z.
+    epochs, steps, batch, crop, learning_rate, patience, validation_fraction, seed, device
+        See `tim3d.models.training.TrainingOptions`.
+    overwrite : bool
+        Forget an earlier training into the same file.
+
+    Returns
+    -------
+    Path
+        The model.
+
+    Raises
+    ------
+    MissingFieldError
+        If a field is missing.
+    ArgumentError
+        If the fields do not fit, or a number is out of range.
+    MixedRunError
+        If the file holds, or its state belongs to, another training.
+    MemoryPlanError
+        If the slices do not fit into memory.
+    """
+    grey, labelled = store.complete_field(sample, field), store.complete_field(sample, labels, "annotate")
+    classes = _classes(grey, labelled)
+    spec = UNetSpec(
+        tuple(classes), architecture, encoder, depth, tuple(decoder_channels or _widths(depth)), 2 * context + 1, norm
+    )
+    numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
+    _check_numbers(numbers, grey, spec)
+    options = training.TrainingOptions(
+        epochs, steps, batch, crop, learning_rate, patience, validation_fraction,
+        seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
+    )  # fmt: skip
+    images = _images(sample, grey, numbers, context)
+    truth = _indices(_read_slices(sample, labelled, numbers), classes)
+    scale = normalisation_of(sample, grey, normalisation)
+    target = Path(model)
+    if overwrite:
+        target.unlink(missing_ok=True)
+        target.with_name(target.name + ".state").unlink(missing_ok=True)
+    prepared = prepare(images, truth, spec, scale, numbers)[0]
+    if not _is_trained(target, spec, options, prepared.sha256()):
+        _train(target, images, truth, spec, options, grey, scale, numbers, progress)
+    return target
+
+
+def _train(
+    target: Path,
+    images: np.ndarray,
+    truth: np.ndarray,
+    spec: UNetSpec,
+    options: training.TrainingOptions,
+    grey: Field,
+    scale: checkpoint.Normalisation,
+    numbers: list[int],
+    progress: bool,
+) -> None:
+    with tqdm(total=options.epochs, desc="train", unit="epoch", disable=not progress, leave=False) as bar:
+
+        def show(record: dict[str, float]) -> None:
+            bar.update(int(record["epoch"]) - bar.n)
+            bar.set_postfix(loss=f"{record['loss']:.3f}", val_iou=f"{record['val_iou']:.3f}")
+
+        made = training.train(
+            images, truth, spec, target, options,
+            spacing_nm=grey.spacing_nm, normalisation=scale, numbers=numbers, on_epoch=show,
+        )  # fmt: skip
+    best = made.description.training
+    log.info(
+        "trained %d epochs, best validation IoU %.4f in epoch %d",
+        best["epochs"],
+        best["best_val_iou"],
+        best["best_epoch"],
+    )
+
+
+def _widths(depth: int) -> tuple[int, ...]:
+    return tuple(8 * 2**n for n in reversed(range(depth)))
+
+
+def _square_pixels(grey: Field) -> bool:
+    return math.isclose(grey.spacing_nm[1], grey.spacing_nm[2], rel_tol=1e-3)
+
+
+def _classes(grey: Field, labelled: Field) -> dict[str, int]:
+    """Code of each class that is to be learnt."""
+    if grey.labels or labelled.phases is None:
+        raise ArgumentError(f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}")
+    if grey.shape != labelled.shape:
+        raise ArgumentError(f"{grey.name!r} has shape {grey.shape}, {labelled.name!r} has {labelled.shape}")
+    return _learnt(labelled.phases)
+
+
+def _learnt(phases: Phases) -> dict[str, int]:
+    return {name: code for name, code in phases.items() if (name, code) != ("unlabelled", UNLABELLED)}
+
+
+def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
+    if len(numbers) < 2:
+        raise ArgumentError(
+            f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
+        )
+    plane = grey.shape[1] * grey.shape[2]
+    # The slices with their neighbours, their labels, and both once more while they are checked and hashed.
+    need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
+    free = available_memory()
+    if need > free:
+        thinner = math.ceil(need / free)
+        raise MemoryPlanError(
+            f"train needs {need / 2**30:.1f} GiB for {len(numbers)} slices, and {free / 2**30:.1f} GiB are free. "
+            f"Use fewer slices: --every {thinner}"
+        )
+
+
+def _images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:
+    """Grey values (n, channels, y, x): each slice with its neighbours, mirrored at the ends of the volume."""
+    around = reflect(np.asarray(numbers)[:, None] + np.arange(-context, context + 1), grey.shape[0])
+    needed = sorted(set(around.ravel().tolist()))
+    planes = _read_slices(sample, grey, needed)
+    return np.asarray(planes[np.searchsorted(needed, around)])
+
+
+def _read_slices(sample: str, field: Field, numbers: Sequence[int]) -> np.ndarray:
+    """Slices by number, each shard read once."""
+    array, out = store.field_array(sample, field.name), np.empty((len(numbers), *field.shape[1:]), field.dtype)
+    chosen = np.asarray(numbers)
+    for start in range(0, field.shape[0], field.shard[0]):
+        rows = np.flatnonzero((chosen >= start) & (chosen < start + field.shard[0]))
+        if rows.size:
+            low, high = int(chosen[rows].min()), int(chosen[rows].max()) + 1
+            run = store.read_box(array, Box((low, 0, 0), (high, *field.shape[1:])))
+            out[rows] = run[chosen[rows] - low]
+    return out
+
+
+def _indices(labels: np.ndarray, classes: dict[str, int]) -> np.ndarray:
+    """Place of each label's class among the classes; everything else is unlabelled."""
+    table = np.full(256, UNLABELLED, np.uint8)
+    for place, code in enumerate(classes.values()):
+        table[code] = place
+    return np.asarray(table[labels])
+
+
+def _is_trained(target: Path, spec: UNetSpec, options: training.TrainingOptions, data_sha256: str) -> bool:
+    """Whether the file already holds this training; refuses another one."""
+    if not target.exists():
+        return False
+    about = checkpoint.describe(target)
+    now: dict[str, Any] = json.loads(json.dumps({"options": asdict(options), "data_sha256": data_sha256}))
+    before = {key: about.training.get(key) for key in now}
+    if about.spec == spec and before == now:
+        return True
+    raise MixedRunError(f"{target} holds another training. Replace it with --overwrite, or write to another file")
