@@ -147,7 +147,7 @@ def disagreement(sample: str, labels: str = "phase", truth: str = "truth", raw: 
         wrong = _places(seen.values, phases) != _places(true.values, true_phases, phases)
         tinted = _tinted(grey, true, true_phases, 1.0)
         pictures.append(np.where(wrong[..., None], tinted, 0.35 + 0.65 * grey))
-        titles.append(f"{wrong.mean():.2%} differ")
+        titles.append(f"({100 * wrong.mean():.2f} % differ)")
     return _three(planes, pictures, {f"truly {n}": c for n, c in colours(true_phases).items()}, titles)
 
 
@@ -189,7 +189,7 @@ def drift(slices: xr.Dataset) -> Figure:
     ax.plot(z, mean, color=LINES[0], lw=1.2, label="mean of the slice")
     ax.set(xlabel=f"z ({unit})", ylabel="grey value")
     ax.margins(x=0)
-    ax.legend(fontsize=8, ncols=2)
+    figure.legend(fontsize=8, ncols=2, loc="outside upper right")
     return figure
 
 
@@ -341,18 +341,29 @@ def _show(ax: Axes, plane: Plane, picture: Picture, note: str = "") -> None:
     ax.imshow(picture, extent=plane.extent_nm, aspect="equal", interpolation="auto", vmin=0, vmax=1)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    ax.set_xlabel(f"{plane.axes[1]} →", labelpad=2)
-    ax.set_ylabel(f"← {plane.axes[0]}", labelpad=2)
     down, right = plane.axes
-    title = f"{right}{down} at {plane.normal} = {length_text(plane.position_nm)}"
-    ax.set_title(f"{title}, {note}" if note else title)
+    narrow = width < 0.3 * height
+    ax.set_xlabel(f"{right} →" if narrow else f"{right}, {length_text(width)} →", labelpad=2)
+    ax.set_ylabel(f"← {down}" if height < 0.3 * width else f"← {length_text(height)}, {down}", labelpad=2)
+    lines = [f"{right}{down}", f"at {plane.normal} = {length_text(plane.position_nm)}", note]
+    ax.set_title(("\n" if narrow else " ").join(line for line in lines if line))
     _scale_bar(ax, width, height)
 
 
 def _scale_bar(ax: Axes, width: float, height: float) -> None:
-    length = nice_length(0.35 * width)
+    """A bar along x, or along a picture more than three times as high as wide; none in a sliver."""
+    if min(width, height) < 0.08 * max(width, height):
+        return
+    upright = height > 3 * width
+    length = nice_length(0.35 * (height if upright else width))
     thick, margin = 0.012 * max(width, height), 0.03 * min(width, height)
-    bottom = height - margin - thick
-    ax.add_patch(Rectangle((margin, bottom), length, thick, facecolor="white", edgecolor="black", lw=0.6))
-    label = ax.text(margin + length / 2, bottom, length_text(length), color="white", ha="center", va="bottom")
+    box = (thick, -length) if upright else (length, -thick)
+    ax.add_patch(Rectangle((margin, height - margin), *box, facecolor="white", edgecolor="black", lw=0.6))
+    place = (
+        (margin + 1.5 * thick, height - margin - length / 2)
+        if upright
+        else (margin + length / 2, height - margin - thick)
+    )
+    turn = {"rotation": 90, "ha": "left", "va": "center"} if upright else {"ha": "center", "va": "bottom"}
+    label = ax.text(*place, length_text(length), color="white", **turn)
     label.set_path_effects([withStroke(linewidth=2, foreground="black")])

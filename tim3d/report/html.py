@@ -6,7 +6,7 @@ import datetime
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -241,13 +241,13 @@ def _measured(parts: Parts, field: str | None) -> xr.Dataset | None:
     if field is None or _status(parts.sample, f"{field}_descriptors") != "complete":
         return None
     found = store.open_dataset(parts.sample, f"{field}_descriptors").load()
-    return found[sorted(map(str, found.data_vars), key=_rank)]
+    return found[sorted(found.data_vars, key=_rank)]
 
 
-def _rank(name: str) -> tuple[int, str]:
+def _rank(name: Hashable) -> tuple[int, str]:
     """Place of a variable: the built-in ones in their order, then those of a user by name."""
     known = [v.name for d in BUILTIN.values() for v in d.variables]
-    return (known.index(name) if name in known else len(known), name)
+    return (known.index(str(name)) if name in known else len(known), str(name))
 
 
 def _results(parts: Parts) -> Iterator[str]:
@@ -367,7 +367,10 @@ def _drift(parts: Parts) -> str:
     node = f"{parts.raw}_slices"
     if parts.raw is None or _status(parts.sample, node) != "complete":
         return ""
-    text = "Mean grey value of every slice; the band is one standard deviation of its voxels. A slope is drift."
+    text = (
+        "Mean grey value of every slice; the band is one standard deviation of its voxels. A slope is a drift of the "
+        "brightness, or a gradient of the porosity."
+    )
     return page.picture(figures.drift(store.open_dataset(parts.sample, node)), text)
 
 
@@ -402,8 +405,8 @@ def _provenance(parts: Parts) -> str:
         [
             f"<code>{escape(name)}</code>",
             _shape(parts.sample, name, record),
-            f"<code>{escape(_pairs(record.get('parameters')))}</code>",
-            f"<code>{escape(_pairs(record.get('inputs')))}</code>",
+            f'<code class="long">{escape(_pairs(record.get("parameters")))}</code>',
+            f'<code class="long">{escape(_pairs(record.get("inputs")))}</code>',
             f"<code>{escape(str(record.get('fingerprint', ''))[:10])}</code>",
             escape(str(record.get("created", "")).replace("T", " ").removesuffix("+00:00")),
         ]

@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+
+from tim3d.report.figures import COLOURS, LINES, NAMED
 
 DPI = 120
 
@@ -26,7 +29,8 @@ thead th { border-bottom: 1.5px solid #888; white-space: nowrap; }
 th { font-weight: 600; }
 sup { line-height: 0; font-size: .75em; }
 td.n, th.n { text-align: right; padding-left: .6rem; white-space: nowrap; }
-code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; white-space: nowrap; }
+code.long { white-space: normal; overflow-wrap: anywhere; }
 figure { margin: 1rem 0 1.4rem; }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption, .note { color: #555; font-size: .87rem; max-width: 52rem; }
@@ -86,8 +90,22 @@ def png(figure: Figure, dpi: int = DPI) -> bytes:
     pixels = np.asarray(image)
     grey = bool((pixels == pixels[..., :1]).all())
     out = io.BytesIO()
-    (image.convert("L") if grey else image.quantize(256, dither=Image.Dither.NONE)).save(out, "PNG", optimize=True)
+    (image.convert("L") if grey else _few_colours(image)).save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def _few_colours(image: Image.Image) -> Image.Image:
+    """At most 256 colours, those of the phases and lines exactly as they are."""
+    kept = np.array([to_rgb(shade) for shade in (*NAMED.values(), *COLOURS, *LINES, "white", "black")])
+    exact = np.rint(255 * kept).astype(np.uint8)
+    first = 256 - len(exact)
+    found = image.quantize(first, dither=Image.Dither.NONE)
+    places, pixels = np.array(found), np.asarray(image)
+    for place, shade in enumerate(exact, first):
+        places[(pixels == shade).all(axis=-1)] = place
+    few = Image.fromarray(places, "L")
+    few.putpalette([*(found.getpalette() or [])[: 3 * first], *exact.ravel().tolist()])
+    return few
 
 
 def units(text: str) -> str:
