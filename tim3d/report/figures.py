@@ -322,7 +322,7 @@ def _three(
     (height, width), depth = planes[0].size_nm, planes[1].size_nm[0]
     # A very thin or very deep stack would squeeze the other panels; its own are then drawn at another scale.
     edge = max(height, width)
-    shown = min(max(depth, 0.12 * edge), edge)
+    shown = min(max(depth, 0.16 * edge), edge)
     scale = (WIDTH - 0.6) / (width + shown)
     figure = Figure(figsize=(WIDTH, min(10.0, (height + shown) * scale + 0.9)), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[width, shown], height_ratios=[height, shown])
@@ -345,7 +345,7 @@ def _show(ax: Axes, plane: Plane, picture: Picture, note: str = "") -> None:
     narrow = width < 0.3 * height
     ax.set_xlabel(f"{right} →" if narrow else f"{right}, {length_text(width)} →", labelpad=2)
     ax.set_ylabel(f"← {down}" if height < 0.3 * width else f"← {length_text(height)}, {down}", labelpad=2)
-    lines = [f"{right}{down}", f"at {plane.normal} = {length_text(plane.position_nm)}", note]
+    lines = [f"{right}{down}" + " at" * (not narrow), f"{plane.normal} = {length_text(plane.position_nm)}", note]
     ax.set_title(("\n" if narrow else " ").join(line for line in lines if line))
     _scale_bar(ax, width, height)
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
-import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from tim3d import store
-from tim3d.descriptors.builtin import BUILTIN
 from tim3d.errors import MissingFieldError, Tim3dError
-from tim3d.report import figures, page, table
+from tim3d.report import figures, page, results
 from tim3d.report.history import curves, training_summary
 from tim3d.report.planes import picture_factors
-from tim3d.schema import AXES, Field
+from tim3d.report.provenance import provenance_table, short
+from tim3d.schema import AXES
 from tim3d.stages.field import Options
 from tim3d.stages.score import score
 from tim3d.version import __version__
 
 log = logging.getLogger(__name__)
-
-# Longer records of a node, such as a list of files, are cut.
-_LONGEST_RECORD = 300
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def _body(parts: Parts, title: str) -> Iterator[str]:
     yield page.section("Results", *_results(parts))
     yield page.section("Grey values", _histogram(parts), _drift(parts))
     yield page.section("Training", _annotation(parts), _training(parts))
-    yield page.section("How it was made", _provenance(parts))
+    yield page.section("How it was made", provenance_table(parts.sample))
     yield f"<footer>Written by tim3d {__version__}.</footer>"
 
 
@@ -196,17 +189,6 @@ def _disagreement(parts: Parts) -> str:
         return page.note(f"No map of disagreement: {error}")
 
 
-_METRICS = {
-    "accuracy": "share of voxels with the true label",
-    "iou_foreground": "TP / (TP + FP + FN) of the foreground: intersection over union",
-    "iou_macro": "mean over the phases of TP / (TP + FP + FN)",
-    "iou_micro": "sums over the phases, TP / (TP + FP + FN)",
-    "dice": "2 TP / (2 TP + FP + FN) of the foreground",
-    "precision": "TP / (TP + FP) of the foreground",
-    "recall": "TP / (TP + FN) of the foreground",
-}
-
-
 def _scores(parts: Parts) -> str:
     """Agreement with the truth voxel by voxel; what was scored before is not read again."""
     if parts.field is None or parts.truth is None:
@@ -215,114 +197,21 @@ def _scores(parts: Parts) -> str:
         found = score(parts.sample, field=parts.field, truth=parts.truth, options=Options(progress=False))
     except Tim3dError as error:
         return page.note(f"Not scored: {error}")
-    body = [
-        [escape(str(name)), escape(_METRICS.get(str(name), "")), _value(float(v))]
-        for name, v in found.data_vars.items()
-        if v.ndim == 0
-    ]
-    caption = f"Agreement with “{parts.truth}”, pooled over all voxels; foreground: {found.attrs['foreground']}."
-    return page.table(["metric", "definition", "value"], body, 2, caption) + _confusion(found["confusion"])
-
-
-def _confusion(matrix: xr.DataArray) -> str:
-    names = [str(n) for n in matrix["predicted"].values]
-    body = [
-        [f"truly {escape(str(n))}", *(f"{int(v):,}" for v in row)]
-        for n, row in zip(matrix["truth"].values, matrix.values, strict=True)
-    ]
-    return page.table(["", *(f"labelled {escape(n)}" for n in names)], body, 1, "Voxels by true and given label.")
-
-
-def _value(value: float | None) -> str:
-    return page.number(table.number(value)) or "–"
-
-
-def _measured(parts: Parts, field: str | None) -> xr.Dataset | None:
-    if field is None or _status(parts.sample, f"{field}_descriptors") != "complete":
-        return None
-    found = store.open_dataset(parts.sample, f"{field}_descriptors").load()
-    return found[sorted(found.data_vars, key=_rank)]
-
-
-def _rank(name: Hashable) -> tuple[int, str]:
-    """Place of a variable: the built-in ones in their order, then those of a user by name."""
-    known = [v.name for d in BUILTIN.values() for v in d.variables]
-    return (known.index(str(name)) if name in known else len(known), str(name))
+    return results.score_tables(found)
 
 
 def _results(parts: Parts) -> Iterator[str]:
-    found, true = _measured(parts, parts.field), _measured(parts, parts.truth)
+    found, true = results.measured(parts.sample, parts.field), results.measured(parts.sample, parts.truth)
     if found is None:
         return
-    lines = table.lines(table.rows({"": found}))
-    yield _descriptor_table(lines)
+    yield results.descriptor_table(found)
     if true is not None:
-        yield _truth_table(lines, table.lines(table.rows({"": true})), str(parts.truth))
+        yield results.truth_table(found, true, str(parts.truth))
     if "phase" in found and any(f"phase_fraction_{axis}" in found for axis in AXES):
         dashed = "" if true is None else f" Dashed: “{parts.truth}”."
         text = "Phase fraction in every plane across z, y and x, along the axis named below." + dashed
         yield page.picture(figures.profiles(found, true), text)
-    yield _definitions(found)
-
-
-def _descriptor_table(lines: list[table.Line]) -> str:
-    names = table.columns(lines)
-    header = ["variable", "unit", *(escape(n) for n in names)]
-    body = [
-        [f"<code>{escape(line.label)}</code>", page.units(line.units), *(_cell(line.values.get(n)) for n in names)]
-        for line in lines
-    ]
-    return page.table(header, body, 2, "All lengths are in nanometres; densities are per volume of the whole sample.")
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else _value(value)
-
-
-def _truth_table(lines: list[table.Line], true: list[table.Line], name: str) -> str:
-    """Each number beside the same number of the truth."""
-    known = {line.label: line.values for line in true}
-    body = [
-        [
-            f"<code>{escape(line.label)}</code>",
-            escape(column),
-            page.units(line.units),
-            _value(value),
-            _value(known[line.label][column]),
-            relative_error(value, known[line.label][column]),
-        ]
-        for line in lines
-        for column, value in line.values.items()
-        if column in known.get(line.label, {})
-    ]
-    header = ["variable", "phase", "unit", "measured", "truth", "error"]
-    text = f"Measured against truth: the same estimators applied to “{name}”; error = (measured − truth) / |truth|."
-    return page.table(header, body, 3, text) if body else ""
-
-
-def relative_error(value: float, truth: float) -> str:
-    """Signed deviation in percent of the truth.
-
-    >>> relative_error(0.99, 1.0), relative_error(1.0, 0.0)
-    ('−1.00 %', '–')
-    """
-    if not (math.isfinite(value) and math.isfinite(truth)) or truth == 0:
-        return "–"
-    return f"{100 * (value - truth) / abs(truth):+.2f} %".replace("-", "−")
-
-
-def _definitions(found: xr.Dataset) -> str:
-    entries = [
-        f"<dt><code>{escape(str(name))}</code></dt><dd>{escape(_sentence(variable.attrs))}</dd>"
-        for name, variable in found.data_vars.items()
-        if "long_name" in variable.attrs
-    ]
-    return f"<h3>Definitions</h3>\n<dl>\n{''.join(entries)}\n</dl>" if entries else ""
-
-
-def _sentence(attributes: Mapping[str, Any]) -> str:
-    parts = [attributes["long_name"], attributes.get("method"), attributes.get("reference")]
-    return ". ".join(str(p)[:1].upper() + str(p)[1:] if n < 2 else str(p) for n, p in enumerate(parts) if p) + "."
+    yield results.definitions(found)
 
 
 def _histogram(parts: Parts) -> str:
@@ -387,7 +276,7 @@ def _training(parts: Parts) -> str:
     summary = training_summary(parts.model)
     history = curves(summary.get("history"))
     facts = [
-        [escape(str(k)), f"<code>{escape(_short(v))}</code>"]
+        [escape(str(k)), f"<code>{escape(short(v))}</code>"]
         for k, v in summary.items()
         if k != "history" and not isinstance(v, list | Mapping)
     ]
@@ -396,53 +285,3 @@ def _training(parts: Parts) -> str:
         return facts_table
     text = "Loss on the training crops and on the validation slices, and agreement with the validation labels."
     return page.picture(figures.training_curves(history), text) + facts_table
-
-
-def _provenance(parts: Parts) -> str:
-    """Every node: what made it, from what, when."""
-    records = {name: store.node_attributes(parts.sample, name) for name in store.nodes(parts.sample)}
-    body = [
-        [
-            f"<code>{escape(name)}</code>",
-            _shape(parts.sample, name, record),
-            f'<code class="long">{escape(_pairs(record.get("parameters")))}</code>',
-            f'<code class="long">{escape(_pairs(record.get("inputs")))}</code>',
-            f"<code>{escape(str(record.get('fingerprint', ''))[:10])}</code>",
-            escape(str(record.get("created", "")).replace("T", " ").removesuffix("+00:00")),
-        ]
-        for name, record in records.items()
-    ]
-    header = ["node", "kind", "parameters", "made from", "fingerprint", "created (UTC)"]
-    text = (
-        "Nodes of the sample. The fingerprint is the start of a SHA-256 over all that decides the numbers: inputs, "
-        "parameters, shape and voxel size."
-    )
-    return page.table(header, body, len(header), text)
-
-
-def _shape(sample: str, name: str, record: Mapping[str, Any]) -> str:
-    if record.get("kind") != "field":
-        return "results" if record else "other"
-    field: Field = store.read_field(sample, name)
-    kind = "labels" if field.labels else field.dtype
-    state = "" if record.get("status") == "complete" else ", not finished"
-    return escape(f"{kind}{state}")
-
-
-def _pairs(record: Any) -> str:
-    if not isinstance(record, Mapping):
-        return ""
-    return _cut(", ".join(f"{k}={_short(v)}" for k, v in record.items()))
-
-
-def _short(value: Any) -> str:
-    """A value as a line: hashes by their start, numbers to six digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, str):
-        return value[:10] if len(value) == 64 and value.isalnum() else value
-    return _cut(json.dumps(value, default=str, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_RECORD else text[: _LONGEST_RECORD - 1] + "…"

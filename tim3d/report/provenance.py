@@ -1,0 +1,65 @@
+"""How the nodes of a sample were made, as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from tim3d import store
+from tim3d.report import page
+from tim3d.schema import Field
+
+# Longer records of a node, such as a list of files, are cut.
+_LONGEST_RECORD = 300
+
+
+def provenance_table(sample: str) -> str:
+    """Every node: what made it, from what, when."""
+    records = {name: store.node_attributes(sample, name) for name in store.nodes(sample)}
+    body = [
+        [
+            f"<code>{escape(name)}</code>",
+            _shape(sample, name, record),
+            f'<code class="long">{escape(_pairs(record.get("parameters")))}</code>',
+            f'<code class="long">{escape(_pairs(record.get("inputs")))}</code>',
+            f"<code>{escape(str(record.get('fingerprint', ''))[:10])}</code>",
+            escape(str(record.get("created", "")).replace("T", " ").removesuffix("+00:00")),
+        ]
+        for name, record in records.items()
+    ]
+    header = ["node", "kind", "parameters", "made from", "fingerprint", "created (UTC)"]
+    text = (
+        "Nodes of the sample. The fingerprint is the start of a SHA-256 over all that decides the numbers: inputs, "
+        "parameters, shape and voxel size."
+    )
+    return page.table(header, body, len(header), text)
+
+
+def _shape(sample: str, name: str, record: Mapping[str, Any]) -> str:
+    if record.get("kind") != "field":
+        return "results" if record else "other"
+    field: Field = store.read_field(sample, name)
+    kind = "labels" if field.labels else field.dtype
+    state = "" if record.get("status") == "complete" else ", not finished"
+    return escape(f"{kind}{state}")
+
+
+def _pairs(record: Any) -> str:
+    if not isinstance(record, Mapping):
+        return ""
+    return _cut(", ".join(f"{k}={short(v)}" for k, v in record.items()))
+
+
+def short(value: Any) -> str:
+    """A value as a line: hashes by their start, numbers to six digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        return value[:10] if len(value) == 64 and value.isalnum() else value
+    return _cut(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_RECORD else text[: _LONGEST_RECORD - 1] + "…"

@@ -1,0 +1,128 @@
+"""The tables of numbers in a report: what was measured, how it compares with the truth, what each number means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from html import escape
+from typing import Any
+
+import xarray as xr
+
+from tim3d import store
+from tim3d.descriptors.builtin import BUILTIN
+from tim3d.report import page, table
+
+_METRICS = {
+    "accuracy": "share of voxels with the true label",
+    "iou_foreground": "TP / (TP + FP + FN) of the foreground: intersection over union",
+    "iou_macro": "mean over the phases of TP / (TP + FP + FN)",
+    "iou_micro": "sums over the phases, TP / (TP + FP + FN)",
+    "dice": "2 TP / (2 TP + FP + FN) of the foreground",
+    "precision": "TP / (TP + FP) of the foreground",
+    "recall": "TP / (TP + FN) of the foreground",
+}
+
+
+def score_tables(found: xr.Dataset) -> str:
+    """The metrics and the confusion matrix of `tim3d.score`, with the definition of each metric."""
+    body = [
+        [escape(str(name)), escape(_METRICS.get(str(name), "")), _value(float(v))]
+        for name, v in found.data_vars.items()
+        if v.ndim == 0
+    ]
+    a = found.attrs
+    caption = f"Agreement of “{a['field']}” with “{a['truth_field']}”, {a['averaging']}; foreground: {a['foreground']}."
+    return page.table(["metric", "definition", "value"], body, 2, caption) + _confusion(found["confusion"])
+
+
+def _confusion(matrix: xr.DataArray) -> str:
+    names = [str(n) for n in matrix["predicted"].values]
+    body = [
+        [f"truly {escape(str(n))}", *(f"{int(v):,}" for v in row)]
+        for n, row in zip(matrix["truth"].values, matrix.values, strict=True)
+    ]
+    return page.table(["", *(f"labelled {escape(n)}" for n in names)], body, 1, "Voxels by true and given label.")
+
+
+def _value(value: float | None) -> str:
+    return page.number(table.number(value)) or "–"
+
+
+def measured(sample: str, field: str | None) -> xr.Dataset | None:
+    """The stored results of a label field in the order of the built-in descriptors; None if there are none."""
+    node = f"{field}_descriptors"
+    if field is None or store.node_attributes(sample, node).get("status") != "complete":
+        return None
+    found = store.open_dataset(sample, node).load()
+    return found[sorted(found.data_vars, key=_rank)]
+
+
+def _rank(name: Hashable) -> tuple[int, str]:
+    """Place of a variable: the built-in ones in their order, then those of a user by name."""
+    known = [v.name for d in BUILTIN.values() for v in d.variables]
+    return (known.index(str(name)) if name in known else len(known), str(name))
+
+
+def descriptor_table(found: xr.Dataset) -> str:
+    """Variables down, phases to the right; profiles are left to the figures."""
+    lines = table.lines(table.rows({"": found}))
+    names = table.columns(lines)
+    header = ["variable", "unit", *(escape(n) for n in names)]
+    body = [
+        [f"<code>{escape(line.label)}</code>", page.units(line.units), *(_cell(line.values.get(n)) for n in names)]
+        for line in lines
+    ]
+    return page.table(header, body, 2, "All lengths are in nanometres; densities are per volume of the whole sample.")
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else _value(value)
+
+
+def truth_table(found: xr.Dataset, true: xr.Dataset, name: str) -> str:
+    """Each number beside the same number of the truth, which is called `name`, and its relative error."""
+    lines = table.lines(table.rows({"": found}))
+    known = {line.label: line.values for line in table.lines(table.rows({"": true}))}
+    body = [
+        [
+            f"<code>{escape(line.label)}</code>",
+            escape(column),
+            page.units(line.units),
+            _value(value),
+            _value(known[line.label][column]),
+            relative_error(value, known[line.label][column]),
+        ]
+        for line in lines
+        for column, value in line.values.items()
+        if column in known.get(line.label, {})
+    ]
+    header = ["variable", "phase", "unit", "measured", "truth", "error"]
+    text = f"Measured against truth: the same estimators applied to “{name}”; error = (measured − truth) / |truth|."
+    return page.table(header, body, 3, text) if body else ""
+
+
+def relative_error(value: float, truth: float) -> str:
+    """Signed deviation in percent of the truth.
+
+    >>> relative_error(0.99, 1.0), relative_error(1.0, 0.0)
+    ('−1.00 %', '–')
+    """
+    if not (math.isfinite(value) and math.isfinite(truth)) or truth == 0:
+        return "–"
+    return f"{100 * (value - truth) / abs(truth):+.2f} %".replace("-", "−")
+
+
+def definitions(found: xr.Dataset) -> str:
+    """What each variable is, how it is estimated, and where that is published."""
+    entries = [
+        f"<dt><code>{escape(str(name))}</code></dt><dd>{escape(_sentence(variable.attrs))}</dd>"
+        for name, variable in found.data_vars.items()
+        if "long_name" in variable.attrs
+    ]
+    return f"<h3>Definitions</h3>\n<dl>\n{''.join(entries)}\n</dl>" if entries else ""
+
+
+def _sentence(attributes: Mapping[str, Any]) -> str:
+    parts = [attributes["long_name"], attributes.get("method"), attributes.get("reference")]
+    return ". ".join(str(p)[:1].upper() + str(p)[1:] if n < 2 else str(p) for n, p in enumerate(parts) if p) + "."
