@@ -36,7 +36,8 @@ def measure(
     Parameters
     ----------
     descriptors : iterable of str or Descriptor, optional
-        Names of built-in descriptors or values of your own (default: all built-in ones).
+        Names of built-in descriptors or values of your own (default: all built-in ones). A partial of your own that
+        computes something else than before needs another name, or `overwrite`.
     field : str
         The label field.
 
@@ -61,12 +62,19 @@ def measure(
     measuring = _pass(sample, labels, chosen, material, options)
     if options.plan:
         return [measuring.plan()]
-    node, fingerprint = f"{field}_descriptors", measuring.ledger.fingerprint
-    stored = store.node_attributes(sample, node)
-    if stored.get("fingerprint") != fingerprint or options.overwrite:
+    if options.overwrite or not _is_current(sample, field, chosen, material, measuring.ledger.fingerprint):
         with lock_sample(sample):
             _measure(sample, labels, chosen, material, measuring, options)
-    return store.open_dataset(sample, node)
+    return store.open_dataset(sample, f"{field}_descriptors")
+
+
+def _is_current(sample: str, field: str, chosen: Sequence[Descriptor], material: Material, fingerprint: str) -> bool:
+    """Whether both nodes are there and the partials add up to the results: a formula of one's own may have changed."""
+    nodes = (f"{field}_partials", f"{field}_descriptors")
+    if any(store.node_attributes(sample, node).get("fingerprint") != fingerprint for node in nodes):
+        return False
+    partials, results = (store.open_dataset(sample, node) for node in nodes)
+    return _whole(partials, chosen, material).equals(results)
 
 
 def _material(labels: Field) -> Material:
@@ -98,15 +106,26 @@ def _measure(
     measuring: Pass,
     options: Options,
 ) -> None:
+    node, fingerprint = f"{labels.name}_partials", measuring.ledger.fingerprint
+    inputs = {labels.name: store.node_attributes(sample, labels.name)["fingerprint"]}
+    record = store.provenance(fingerprint, {"descriptors": [d.name for d in chosen]}, inputs)
     if options.overwrite:
         measuring.ledger.forget()
-    run(measuring, progress=options.progress)
-    partials = _gather(measuring, partials_of(chosen), material)
-    inputs = {labels.name: store.node_attributes(sample, labels.name)["fingerprint"]}
-    record = store.provenance(measuring.ledger.fingerprint, {"descriptors": [d.name for d in chosen]}, inputs)
-    store.write_dataset(sample, f"{labels.name}_partials", partials, record)
-    whole = _finalize(partials, chosen, material, tuple(range(n) for n in measuring.grid.counts), measuring.grid)
+    if options.overwrite or store.node_attributes(sample, node).get("fingerprint") != fingerprint:
+        run(measuring, progress=options.progress)
+        store.write_dataset(sample, node, _gather(measuring, partials_of(chosen), material), record)
+    whole = _whole(store.open_dataset(sample, node), chosen, material)
     store.write_dataset(sample, f"{labels.name}_descriptors", whole, record)
+
+
+def _whole(partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material) -> xr.Dataset:
+    """Results of the whole volume from stored partials."""
+    grid = _grid(partials)
+    return _finalize(partials, chosen, material, tuple(range(n) for n in grid.counts), grid)
+
+
+def _grid(partials: xr.Dataset) -> Grid:
+    return Grid(triple(partials.attrs["volume_shape"]), triple(partials.attrs["block_shape"]))
 
 
 @dataclass(frozen=True)
@@ -174,7 +193,7 @@ def describe(
     Parameters
     ----------
     descriptors : iterable of str or Descriptor, optional
-        Those whose partials are stored (default: all that were measured).
+        Any whose partials are stored (default: the built-in ones that were measured last).
     z, y, x : slice of nm
         Region, from outer face to outer face. Its faces must be faces of blocks.
 
@@ -192,19 +211,21 @@ def describe(
     """
     partials = store.open_dataset(sample, f"{field}_partials")
     labels = store.read_field(sample, field)
-    chosen = _measured(sample, field, descriptors)
-    grid = Grid(triple(partials.attrs["volume_shape"]), triple(partials.attrs["block_shape"]))
+    chosen = _measured(sample, field, partials, descriptors)
+    grid = _grid(partials)
     material = _material(labels)
     blocks = tuple(_block_range(wanted, grid, axis, material.spacing[axis]) for axis, wanted in enumerate((z, y, x)))
     return _finalize(partials, chosen, material, blocks, grid)
 
 
-def _measured(sample: str, field: str, wanted: Iterable[str | Descriptor] | None) -> tuple[Descriptor, ...]:
-    stored = store.node_attributes(sample, f"{field}_partials")["parameters"]["descriptors"]
+def _measured(
+    sample: str, field: str, partials: xr.Dataset, wanted: Iterable[str | Descriptor] | None
+) -> tuple[Descriptor, ...]:
     if wanted is None:
+        stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"]["descriptors"]
         return select(name for name in stored if name in BUILTIN)
     chosen = select(wanted)
-    missing = [d.name for d in chosen if d.name not in stored]
+    missing = [d.name for d in chosen if not {p.name for p in d.needs} <= set(partials.data_vars)]
     if missing:
         raise ArgumentError(
             f"{', '.join(missing)} was not measured on {field!r} of {sample}. Run: tim3d measure {sample}"
