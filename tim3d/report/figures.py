@@ -322,7 +322,7 @@ def _three(
     (height, width), depth = planes[0].size_nm, planes[1].size_nm[0]
     # A very thin or very deep stack would squeeze the other panels; its own are then drawn at another scale.
     edge = max(height, width)
-    shown = min(max(depth, 0.16 * edge), edge)
+    shown = min(max(depth, 0.16 * edge), 1.5 * edge)
     scale = (WIDTH - 0.6) / (width + shown)
     figure = Figure(figsize=(WIDTH, min(10.0, (height + shown) * scale + 0.9)), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[width, shown], height_ratios=[height, shown])

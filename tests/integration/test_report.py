@@ -1,0 +1,291 @@
+"""The report of a sample that went through the real verbs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+import tim3d
+from tim3d import store
+from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
+from tim3d.grid import Box
+from tim3d.report import figures, page, planes, table
+from tim3d.report.html import report, thresholds
+from tim3d.stages.field import Options
+
+QUIET = Options(progress=False)
+PHASES = tim3d.Phases(pore=0, solid=1)
+SIZE = {"z": 20.0, "y": 10.0, "x": 5.0}
+SHAPE = (20, 30, 70)
+
+
+class Reader(HTMLParser):
+    """Tags, their attributes, and the text of the headings and cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[str] = []
+        self.rows: list[list[str]] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("h1", "h2", "td", "th"):
+            self._inside = tag
+            (self.headings if tag in ("h1", "h2") else self.rows[-1]).append("")
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            (self.headings if self._inside in ("h1", "h2") else self.rows[-1])[-1] += data
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Raw, truth, annotation and a slightly wrong phase field, measured."""
+    folder = tmp_path_factory.mktemp("report")
+    url = str(folder / "demo.zarr")
+    tim3d.simulate(folder / "sim", shape=SHAPE, voxel_size=SIZE, correlation_nm=60, progress=False)
+    tim3d.ingest(folder / "sim" / "slices", url, voxel_size=SIZE, options=QUIET)
+    tim3d.ingest(folder / "sim" / "truth", url, voxel_size=SIZE, field="truth", phases=PHASES, options=QUIET)
+    tim3d.segment(url, method="otsu", phases=PHASES, out="otsu", options=QUIET)
+    tim3d.annotate(url, threshold=119.0, superpixel_threshold=140.0, options=QUIET)
+    labels = tim3d.open_field(url, "truth").values.copy()
+    labels[:, :2] = 1 - labels[:, :2]
+    np.save(folder / "labels.npy", labels)
+    tim3d.ingest(folder / "labels.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
+    for field in ("phase", "truth"):
+        tim3d.measure(url, field=field, options=QUIET)
+    return url
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    history = [{"epoch": n, "loss": 1 / n, "val_loss": 1.2 / n, "val_iou": 1 - 0.5 / n} for n in range(1, 5)]
+    header = {"__metadata__": {"tim3d": json.dumps({"training": {"seed": 7, "history": history}})}}
+    text = json.dumps(header).encode()
+    path = tmp_path_factory.mktemp("model") / "unet.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(sample: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("out") / "new" / "report.html"
+    found = report(sample, out, truth="truth", annotation="annotation", model=model, title="Cu <175 °C> & co")
+    assert found == out
+    return out.read_text(encoding="utf-8")
+
+
+def test_it_needs_nothing_but_itself(whole: str) -> None:
+    tags = Reader(whole).tags
+    sources = [a["src"] for tag, a in tags if tag == "img"]
+    assert len(sources) == 8
+    assert all(str(s).startswith("data:image/png;base64,") for s in sources)
+    assert not {"script", "link", "iframe", "a", "object"} & {tag for tag, _ in tags}
+    text = re.sub(r'src="data:[^"]*"', "", whole)
+    assert not re.search(r"https?://|url\(|@import|file:", text)
+    assert len(whole) < 5_000_000
+
+
+def test_every_section_is_there_and_names_are_escaped(whole: str) -> None:
+    read = Reader(whole)
+    assert read.headings == [
+        "Cu <175 °C> & co",
+        "Slices",
+        "Segmentation",
+        "Results",
+        "Grey values",
+        "Training",
+        "How it was made",
+    ]
+    assert "<175" not in whole
+    head = dict(row for row in read.rows if len(row) == 2 and "(" in row[0])
+    assert head["Voxels (z, y, x)"] == "20 × 30 × 70"
+    assert head["Voxel size (z, y, x)"] == "20 × 10 × 5 nm"
+    assert head["Size (z, y, x)"] == "400 nm × 300 nm × 350 nm"
+
+
+def _shown(value: float) -> str:
+    return re.sub("<.*?>", "", page.number(table.number(value)))
+
+
+def test_numbers_are_those_of_describe(sample: str, whole: str) -> None:
+    read, found = Reader(whole), tim3d.describe(sample)
+    header = next(row for row in read.rows if row[:2] == ["variable", "unit"] and "pore" in row)
+    for name in ("phase_fraction", "specific_surface", "mean_curvature_integral", "euler_density"):
+        row = next(row for row in read.rows if row[0] == name)
+        for phase in PHASES:
+            assert row[header.index(phase)] == _shown(float(found[name].sel(phase=phase)))
+    pair = next(row for row in read.rows if row[0] == "interface_area pore-solid")
+    assert pair[header.index("whole")] == _shown(float(found["interface_area"].sel(phase="pore", phase_other="solid")))
+
+
+def test_measured_stands_beside_truth(sample: str, whole: str) -> None:
+    found, true = tim3d.describe(sample), tim3d.describe(sample, field="truth")
+    rows = {tuple(r[:2]): r for r in Reader(whole).rows if len(r) == 6}
+    assert rows["variable", "phase"][3:] == ["measured", "truth", "error"]
+    for phase in PHASES:
+        a, b = (float(d["phase_fraction"].sel(phase=phase)) for d in (found, true))
+        row = rows["phase_fraction", phase]
+        assert row[3:5] == [_shown(a), _shown(b)]
+        assert float(row[5].replace("−", "-").removesuffix(" %")) == pytest.approx(100 * (a - b) / b, abs=0.005)
+
+
+def test_scores_are_those_of_score(sample: str, whole: str) -> None:
+    found = tim3d.score(sample, options=QUIET)
+    rows = {r[0]: r for r in Reader(whole).rows if r}
+    assert rows["accuracy"][2] == _shown(1 - 2 / 30)
+    assert rows["iou_foreground"][2] == _shown(float(found["iou_foreground"]))
+    assert [int(n.replace(",", "")) for n in rows["truly solid"][1:]] == found["confusion"].values[1].tolist()
+
+
+def test_provenance_names_every_node_with_its_parameters(sample: str, whole: str) -> None:
+    rows = {r[0]: r for r in Reader(whole).rows if len(r) == 6}
+    assert set(store.nodes(sample)) <= set(rows)
+    assert "superpixel_threshold=140" in rows["annotation"][2]
+    assert rows["raw"][4] == store.node_attributes(sample, "raw")["fingerprint"][:10]
+
+
+def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
+    bare = str(tmp_path / "bare.zarr")
+    np.save(tmp_path / "raw.npy", np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5))
+    tim3d.ingest(tmp_path / "raw.npy", bare, voxel_size=SIZE, options=QUIET)
+    text = report(bare, tmp_path / "bare.html").read_text(encoding="utf-8")
+    assert Reader(text).headings == ["bare.zarr", "Slices", "Grey values", "How it was made"]
+    labels = report(sample, tmp_path / "labels.html", raw="none").read_text(encoding="utf-8")
+    assert Reader(labels).headings == ["demo.zarr", "Segmentation", "Results", "How it was made"]
+
+
+def test_a_truth_with_other_phases_is_said_and_the_rest_stays(sample: str, tmp_path: Path) -> None:
+    text = report(sample, tmp_path / "r.html", truth="annotation").read_text(encoding="utf-8")
+    assert "Not scored" in text
+    assert "No map of disagreement" in text
+    assert "Results" in Reader(text).headings
+
+
+def test_bad_names_are_one_clear_error_and_no_file(sample: str, tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    with pytest.raises(MissingFieldError, match="no field 'nothing'"):
+        report(sample, out, truth="nothing")
+    with pytest.raises(MissingFieldError, match="neither"):
+        report(sample, out, raw="a", field="b")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        report(sample, out, model=tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="no sample"):
+        report(str(tmp_path / "none.zarr"), out)
+    with pytest.raises(ArgumentError, match="holds no labels"):
+        figures.overlay(sample, "raw")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("normal", ["z", "y", "x"])
+def test_a_plane_is_the_middle_one_of_the_field(sample: str, normal: str) -> None:
+    field = tim3d.open_field(sample, "raw")
+    plane = planes.middle_plane(sample, "raw", normal)
+    middle = field.isel({normal: field.sizes[normal] // 2})
+    assert np.array_equal(plane.values, middle.transpose(*plane.axes).values)
+    assert plane.position_nm == float(middle[normal])
+    assert plane.size_nm == tuple(field.sizes[a] * SIZE[a] for a in plane.axes)
+
+
+def _pixels(figure: Figure, place: int) -> tuple[float, float]:
+    """Width and height of a drawn picture."""
+    figure.draw_without_rendering()
+    box = figure.axes[place].get_window_extent()
+    return box.width, box.height
+
+
+def test_pictures_have_the_proportions_of_the_material(sample: str) -> None:
+    z, y, x = (n * SIZE[a] for n, a in zip(SHAPE, "zyx", strict=True))
+    figure = figures.orthoslices(sample)
+    for place, (width, height) in enumerate([(x, y), (x, z), (z, y)]):
+        seen = _pixels(figure, place)
+        assert seen[0] / seen[1] == pytest.approx(width / height, rel=0.01)
+    # One scale for all three: the shared axes are equally long.
+    assert _pixels(figure, 0)[0] == pytest.approx(_pixels(figure, 1)[0], rel=0.02)
+    assert _pixels(figure, 0)[1] == pytest.approx(_pixels(figure, 2)[1], rel=0.02)
+
+
+def test_a_scale_bar_is_as_long_as_it_says(sample: str) -> None:
+    ax = figures.orthoslices(sample).axes[0]
+    (bar,) = ax.patches
+    assert ax.texts[0].get_text() == figures.length_text(bar.get_width())
+    assert ax.get_xlim() == (0, SHAPE[2] * SIZE["x"])
+
+
+def test_disagreement_shows_exactly_the_wrong_voxels(sample: str) -> None:
+    figure = figures.disagreement(sample)
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    coloured = (shown.max(axis=-1) - shown.min(axis=-1)) > 1e-6
+    assert coloured[:2].all()
+    assert not coloured[2:].any()
+    assert figure.axes[0].get_title().endswith(f"({100 * 2 / 30:.2f} % differ)")
+
+
+def test_thresholds_that_were_used_are_marked_in_the_histogram(sample: str) -> None:
+    record = store.node_attributes(sample, "otsu")
+    marks = thresholds(record, "otsu")
+    figure = figures.histogram({"raw": store.open_dataset(sample, "raw_histogram")}, marks)
+    dashed = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert dashed == record["parameters"]["thresholds"] == list(marks.values())
+
+
+def test_profiles_are_drawn_as_measured(sample: str) -> None:
+    found, true = tim3d.describe(sample), tim3d.describe(sample, field="truth")
+    figure = figures.profiles(found, true)
+    for ax, axis in zip(figure.axes, "zyx", strict=True):
+        drawn = [line.get_ydata() for line in ax.lines]
+        wanted = [d[f"phase_fraction_{axis}"].sel(phase=p).values for d in (found, true) for p in PHASES]
+        assert all(np.array_equal(a, b) for a, b in zip(drawn, wanted, strict=True))
+
+
+def test_shares_of_the_histogram_add_up_to_nearly_one(sample: str) -> None:
+    grey, voxels = np.arange(65536.0), np.random.default_rng(0).multinomial(10**6, [1 / 65536] * 65536)
+    centres, shares = figures._binned(grey, voxels)
+    assert len(centres) <= 256
+    assert 0.999 < shares.sum() <= 1
+    assert np.all(np.diff(centres) > 0)
+
+
+def test_one_plane_at_a_time_is_read_and_from_a_coarse_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = str(tmp_path / "wide.zarr")
+    wide = np.zeros((6, 40, 2600), np.uint8)
+    wide[..., 1300:] = 1
+    np.save(tmp_path / "wide.npy", wide)
+    tim3d.ingest(tmp_path / "wide.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
+    np.save(tmp_path / "grey.npy", wide * 100)
+    tim3d.ingest(tmp_path / "grey.npy", url, voxel_size=SIZE, options=QUIET)
+    read: list[Box] = []
+    original = store.read_box
+
+    def spy(array: object, box: Box) -> np.ndarray:
+        read.append(box)
+        return original(array, box)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "read_box", spy)
+    text = report(url, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert len(read) >= 6
+    assert all(1 in box.shape and max(box.shape) <= planes.LARGEST for box in read)
+    assert "a pixel stands for up to 4 voxels" in text
+
+
+def test_big_pictures_stay_within_their_width(whole: str) -> None:
+    for data in re.findall(r"data:image/png;base64,([^\"]+)", whole):
+        assert Image.open(io.BytesIO(base64.b64decode(data))).width <= 1200
