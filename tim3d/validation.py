@@ -65,7 +65,7 @@ def _check_node(sample: str, name: str, node: Any, deep: bool) -> Iterator[Fault
 
 def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterator[Fault]:
     try:
-        datasets = node.attrs["ome"]["multiscales"][0]["datasets"]  # type: ignore[index, call-overload]
+        datasets: list[Any] = node.attrs["ome"]["multiscales"][0]["datasets"]  # type: ignore[index, call-overload, assignment]
         finest = store.read_field(sample, name)
     except (KeyError, IndexError, TypeError, Tim3dError) as error:
         yield Fault(name, f"cannot be read as a field ({error})", "Make it again")

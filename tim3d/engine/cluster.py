@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from tim3d.engine.memory import available_memory, resident_memory
 from tim3d.errors import ArgumentError, DeviceError
 
 KINDS = ("serial", "local", "cuda")
@@ -41,6 +41,12 @@ class Cluster:
     def dashboard(self) -> str | None:
         """Address of dask's dashboard, if there is one."""
         return None if self.client is None else self.client.dashboard_link
+
+    def resident_bytes(self) -> int:
+        """What the largest worker process holds now: libraries of earlier passes stay in it."""
+        if self.client is None:
+            return resident_memory()
+        return max(self.client.run(resident_memory).values(), default=0)
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.1f} GiB"
@@ -171,27 +177,3 @@ def _describe(kind: str, client: Any) -> Cluster:
         raise DeviceError(f"the scheduler {kind} has no workers. Start some: dask worker {kind}")
     memory = min(w["memory_limit"] or available_memory() for w in workers)
     return Cluster(kind, client, len(workers), max(w["nthreads"] for w in workers), int(memory))
-
-
-def available_memory() -> int:
-    """Bytes of memory that this machine (or this container) can still give."""
-    limits = [_memory_free(), _control_group_free()]
-    return min(n for n in limits if n is not None)
-
-
-def _memory_free() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (FileNotFoundError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _control_group_free() -> int | None:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-    except (FileNotFoundError, PermissionError):
-        return None
-    return None if limit == "max" else int(limit) - used

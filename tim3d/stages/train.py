@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tim3d import store
-from tim3d.engine.cluster import available_memory
+from tim3d.engine.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
 from tim3d.grid import Box
 from tim3d.kernels.lattice import reflect
