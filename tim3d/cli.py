@@ -109,7 +109,19 @@ def _progress() -> bool:
 
 
 def _show_result(result: Any) -> None:
-    print("\n".join(map(str, result)) if isinstance(result, list) else result)
+    if isinstance(result, list):  # plans
+        print("\n".join(map(str, result)) or "nothing is left to do")
+    elif hasattr(result, "data_vars"):
+        from tim3d.report import table
+
+        print(table.text(table.rows({"": result})))
+    elif hasattr(result, "coords"):
+        edges, unit = "x".join(map(str, result.shape)), result.z.attrs["units"]
+        print(
+            f"{result.name}: {edges} {result.dtype}, from {float(result.z[0]):g} to {float(result.z[-1]):g} {unit} in z"
+        )
+    else:
+        print(result)
 
 
 def _simulate(commands: Any) -> None:
