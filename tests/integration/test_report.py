@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 import tim3d
@@ -225,14 +226,14 @@ def test_pictures_have_the_proportions_of_the_material(sample: str) -> None:
 
 def test_a_scale_bar_is_as_long_as_it_says(sample: str) -> None:
     ax = figures.orthoslices(sample).axes[0]
-    (bar,) = ax.patches
+    (bar,) = (p for p in ax.patches if isinstance(p, Rectangle))
     assert ax.texts[0].get_text() == figures.length_text(bar.get_width())
     assert ax.get_xlim() == (0, SHAPE[2] * SIZE["x"])
 
 
 def test_disagreement_shows_exactly_the_wrong_voxels(sample: str) -> None:
     figure = figures.disagreement(sample)
-    shown = np.asarray(figure.axes[0].images[0].get_array())
+    shown: np.ndarray = np.asarray(figure.axes[0].images[0].get_array())
     coloured = (shown.max(axis=-1) - shown.min(axis=-1)) > 1e-6
     assert coloured[:2].all()
     assert not coloured[2:].any()
@@ -243,7 +244,7 @@ def test_thresholds_that_were_used_are_marked_in_the_histogram(sample: str) -> N
     record = store.node_attributes(sample, "otsu")
     marks = thresholds(record, "otsu")
     figure = figures.histogram({"raw": store.open_dataset(sample, "raw_histogram")}, marks)
-    dashed = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    dashed = [np.asarray(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     assert dashed == record["parameters"]["thresholds"] == list(marks.values())
 
 

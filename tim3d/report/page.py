@@ -30,7 +30,7 @@ th { font-weight: 600; }
 sup { line-height: 0; font-size: .75em; }
 td.n, th.n { text-align: right; padding-left: .6rem; white-space: nowrap; }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; white-space: nowrap; }
-code.long { white-space: normal; overflow-wrap: anywhere; }
+code.long { white-space: normal; overflow-wrap: break-word; }
 figure { margin: 1rem 0 1.4rem; }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption, .note { color: #555; font-size: .87rem; max-width: 52rem; }
