@@ -1,17 +1,14 @@
-"""Mean and deviation of grey values, from the table that ingest keeps: the same for every block."""
+"""How a network's input is normalised, from the table that ingest keeps: the same for every block."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from tim3d import store
 from tim3d.errors import ArgumentError
+from tim3d.kernels.brightness import slice_scales, volume_scale
 from tim3d.models.checkpoint import Normalisation
 from tim3d.schema import Field
-
-# Standard deviation, in slices, of the smoothing along z: drift is slow, what one slice happens to show is not drift.
-SMOOTHING_SLICES = 5.0
 
 
 def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
@@ -25,22 +22,16 @@ def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
     Raises
     ------
     ArgumentError
-        If `how` is neither.
+        If `how` is none of these.
     MissingFieldError
         If the table of slices is missing.
     """
-    slices = store.open_dataset(sample, f"{grey.name}_slices")
-    mean = np.asarray(slices["grey_mean"].values)
-    power = np.asarray(slices["grey_std"].values) ** 2 + mean**2
-    if how == "volume":
-        return Normalisation("volume", (float(mean.mean()),), (_deviation(power.mean(), mean.mean()),))
-    if how not in ("slices", "table"):
+    if how not in ("volume", "slices", "table"):
         raise ArgumentError(f"no normalisation {how!r}; use volume or slices")
-    means = gaussian_filter1d(mean, SMOOTHING_SLICES, mode="nearest")
-    powers = gaussian_filter1d(power, SMOOTHING_SLICES, mode="nearest")
-    deviations = [_deviation(p, m) for p, m in zip(powers, means, strict=True)]
-    return Normalisation("table", tuple(map(float, means)), tuple(deviations))
-
-
-def _deviation(power: float, mean: float) -> float:
-    return float(np.sqrt(max(power - mean**2, 0.0)))
+    slices = store.open_dataset(sample, f"{grey.name}_slices")
+    mean, std = (np.asarray(slices[name].values) for name in ("grey_mean", "grey_std"))
+    if how == "volume":
+        average, deviation = volume_scale(mean, std)
+        return Normalisation("volume", (average,), (deviation,))
+    means, deviations = slice_scales(mean, std)
+    return Normalisation("table", tuple(means.tolist()), tuple(deviations.tolist()))
