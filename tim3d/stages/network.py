@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 
 from tim3d import store
 from tim3d.engine import Plan
 from tim3d.engine.run import TORCH_BASE_BYTES
-from tim3d.errors import ArgumentError, CheckpointError, DeviceError
+from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.lattice import Lattice, blend_lattice, crop_lattice, peak_bytes, require_phase, slice_lattice
 from tim3d.models import checkpoint
-from tim3d.models.inference import Predictor, segment_core
+from tim3d.models.inference import Predictor, choose_device, segment_core
 from tim3d.models.memory import activation_bytes
 from tim3d.models.unet import UNetSpec
 from tim3d.phases import Phases
@@ -68,7 +67,7 @@ def segment(
     predictor = Predictor(
         str(model.absolute()),
         checkpoint.digest(model),
-        device=_device(how.device),
+        device=choose_device(how.device),
         batch=how.batch,
         precision=how.precision,
         normalisation=normalisation,
@@ -144,15 +143,6 @@ def _codes(
 def _compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:
     if any(abs(math.log(a / b)) > SPACING_TOLERANCE for a, b in zip(trained, grey.spacing_nm, strict=True)):
         log.warning("the network was trained on voxels of %s nm, these are %s nm (z, y, x)", trained, grey.spacing_nm)
-
-
-def _device(name: str) -> str:
-    there = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if there else "cpu"
-    if name.startswith("cuda") and not there:
-        raise DeviceError("no CUDA device is here. Use --device cpu")
-    return name
 
 
 def _probability(labels: Field, name: str) -> Field:
