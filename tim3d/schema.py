@@ -111,7 +111,9 @@ def _step(values: np.ndarray, axis: str, where: str) -> float:
             f"{where}: steps along {axis} run from {steps.min():g} to {steps.max():g} nm; tim3d needs one step. "
             "Ingest the slices again: uneven positions are resampled there."
         )
-    return step
+    # The first centre is half a voxel: the length is read back from it to the last bit, a mean of steps is not.
+    first = 2 * float(values[0])
+    return first if abs(first - step) <= 1e-6 * step else step
 
 
 def ome_multiscale(name: str, spacing: Spacing, factors: Sequence[Triple], labels: bool) -> dict[str, Any]:
