@@ -21,7 +21,7 @@ _WHERE = {
     "measure": "tim3d.stages.measure",
     "open_dataset": "tim3d.store",
     "open_field": "tim3d.store",
-    "report": "tim3d.report.html",
+    "report": "tim3d.reporting.html",
     "run_recipe": "tim3d.recipe",
     "score": "tim3d.stages.score",
     "segment": "tim3d.stages.segment",
@@ -36,10 +36,7 @@ __all__ = ["Phases", "Tim3dError", "__version__", *sorted(_WHERE)]
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'tim3d' has no attribute {name!r}; it has {', '.join(__all__)}")
-    # Remember the name: `tim3d.report` is a package too, and importing it must not hide the verb.
-    value = getattr(importlib.import_module(_WHERE[name]), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(_WHERE[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -21,7 +21,7 @@ VERBS = {
     "measure": "tim3d.stages.measure",
     "describe": "tim3d.stages.measure",
     "score": "tim3d.stages.score",
-    "report": "tim3d.report.html",
+    "report": "tim3d.reporting.html",
 }
 OPTIONS = ("block", "plan", "overwrite", "progress", "durable")
 

@@ -112,7 +112,7 @@ def _show_result(result: Any) -> None:
     if isinstance(result, list):  # plans
         print("\n".join(map(str, result)) or "nothing is left to do")
     elif hasattr(result, "data_vars"):
-        from tim3d.report import table
+        from tim3d.reporting import table
 
         print(table.text(table.rows({"": result})))
     elif hasattr(result, "coords"):
@@ -236,7 +236,7 @@ def _describe(commands: Any) -> None:
 
 def _describe_samples(given: dict[str, Any]) -> None:
     from tim3d import arguments
-    from tim3d.report import table
+    from tim3d.reporting import table
 
     target, samples = given.pop("csv", None), given.pop("sample")
     results = {sample: arguments.call("describe", {**given, "sample": sample}) for sample in samples}
@@ -263,7 +263,7 @@ def _report(commands: Any) -> None:
     c.add_argument("sample")
     c.add_argument("out")
     c.add_argument("--field")
-    c.add_argument("--phase")
+    c.add_argument("--raw")
     c.add_argument("--truth")
     c.add_argument("--annotation")
     c.add_argument("--model")

@@ -19,8 +19,8 @@ import tim3d
 from tim3d import store
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
-from tim3d.report import figures, page, planes, table
-from tim3d.report.html import report, thresholds
+from tim3d.reporting import figures, page, planes, table
+from tim3d.reporting.html import report, thresholds
 from tim3d.stages.field import Options
 
 QUIET = Options(progress=False)

@@ -35,7 +35,7 @@ ROOMS = [
     Room(0, "tim3d.phases",       "errors",        ""),
     Room(0, "tim3d.phantoms",     "errors grid",   "numpy"),
     Room(1, "tim3d.kernels",      "",              "numpy scipy numba skimage"),
-    Room(1, "tim3d.models",       "kernels",              "numpy torch torchvision segmentation_models_pytorch safetensors"),
+    Room(1, "tim3d.models",       "kernels",       "numpy torch torchvision segmentation_models_pytorch safetensors"),
     Room(1, "tim3d.sources",      "",              "numpy tifffile PIL h5py zarr"),
     Room(1, "tim3d.schema",       "",              "numpy"),
     Room(1, "tim3d.store",        "schema",        "numpy xarray zarr fsspec"),
@@ -44,10 +44,10 @@ ROOMS = [
     Room(4, "tim3d.stages",       "",              "numpy xarray tifffile tqdm"),
     Room(5, "tim3d.validation",   "",              "numpy zarr"),
     Room(5, "tim3d.arguments",    "",              ""),
-    Room(5, "tim3d.report",       "",              "numpy xarray matplotlib PIL"),
+    Room(5, "tim3d.reporting",       "",              "numpy xarray matplotlib PIL"),
     Room(5, "tim3d.recipe",       "arguments",     ""),
-    Room(5, "tim3d.cli",          "arguments recipe report validation", ""),
-    Room(5, "tim3d",              "arguments recipe report validation", ""),
+    Room(5, "tim3d.cli",          "arguments recipe reporting validation", ""),
+    Room(5, "tim3d",              "arguments recipe reporting validation", ""),
 ]
 # fmt: on
 

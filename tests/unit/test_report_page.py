@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tim3d.errors import CheckpointError
-from tim3d.report import figures, history, page
-from tim3d.report.results import relative_error
+from tim3d.reporting import figures, history, page
+from tim3d.reporting.results import relative_error
 
 
 def _image(figure: Figure) -> Image.Image:

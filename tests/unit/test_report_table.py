@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 from tim3d.errors import WriteError
-from tim3d.report import table
-from tim3d.report.table import Row
+from tim3d.reporting import table
+from tim3d.reporting.table import Row
 
 PHASES = ["pore", "matrix", "filler"]
 

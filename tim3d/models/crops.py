@@ -14,8 +14,6 @@ from tim3d.models.checkpoint import Normalisation
 from tim3d.models.unet import UNetSpec
 
 UNLABELLED = 255
-# A crop without any label teaches nothing; sparse labels are looked for this many times.
-_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +191,21 @@ def random_batches(
 
 
 def _random_crop(slices: Slices, edge: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    for _ in range(_TRIES):
-        number = int(rng.integers(len(slices)))
-        starts = [int(rng.integers(max(n - edge, 0) + 1)) for n in slices.labels.shape[1:]]
-        ys, xs = (np.arange(start, start + edge) for start in starts)
-        image, labels = slices.cut(number, ys, xs)
-        if (labels != UNLABELLED).any():
-            break
-    return image, labels
+    """A crop of any slice; if it has no label, which would teach nothing, one that holds a labelled pixel."""
+    number = int(rng.integers(len(slices)))
+    room = [max(n - edge, 0) for n in slices.labels.shape[1:]]
+    image, labels = _cut_square(slices, number, edge, [int(rng.integers(r + 1)) for r in room])
+    if (labels != UNLABELLED).any():
+        return image, labels
+    number = int(rng.choice(np.flatnonzero((slices.labels != UNLABELLED).any(axis=(1, 2)))))
+    pixel = rng.choice(np.argwhere(slices.labels[number] != UNLABELLED))
+    starts = [min(max(int(p) - int(rng.integers(edge)), 0), r) for p, r in zip(pixel, room, strict=True)]
+    return _cut_square(slices, number, edge, starts)
+
+
+def _cut_square(slices: Slices, number: int, edge: int, starts: Sequence[int]) -> tuple[Array, Array]:
+    ys, xs = (np.arange(start, start + edge) for start in starts)
+    return slices.cut(number, ys, xs)
 
 
 def augment(image: Array, labels: Array, change: Augmentation, rng: np.random.Generator) -> tuple[Array, Array]:

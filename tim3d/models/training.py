@@ -10,6 +10,7 @@ import copy
 import hashlib
 import io
 import json
+import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -239,7 +240,7 @@ class Run:
     def _set_rate(self, step: int) -> None:
         done = step / (self.options.epochs * self.options.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+            group["lr"] = self.options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def _step(self, images: Array, labels: Array) -> float:
         self.optimizer.zero_grad()

@@ -11,7 +11,7 @@ import xarray as xr
 
 from tim3d import store
 from tim3d.descriptors.builtin import BUILTIN
-from tim3d.report import page, table
+from tim3d.reporting import page, table
 
 _METRICS = {
     "accuracy": "share of voxels with the true label",

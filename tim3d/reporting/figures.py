@@ -23,7 +23,7 @@ from matplotlib.patheffects import withStroke
 from tim3d import store
 from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
-from tim3d.report.planes import Plane, middle_plane
+from tim3d.reporting.planes import Plane, middle_plane
 from tim3d.schema import AXES, Field
 
 Picture = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from tim3d import store
-from tim3d.report import page
+from tim3d.reporting import page
 from tim3d.schema import Field
 
 # Longer records of a node, such as a list of files, are cut.

@@ -93,17 +93,19 @@ def is_profile(row: Row) -> bool:
 def lines(found: Iterable[Row]) -> list[Line]:
     """The numbers that are not profiles, one line for each variable (and pair of phases) of each sample.
 
-    Pairs appear once, in the order in which they come; what is not a number is left out.
+    Interfaces appear once, in the order in which they come; what is not a number is left out.
 
     >>> pair = Row("a", "interface_area", {"phase": "pore", "phase_other": "solid"}, 0.5, "nm-1")
     >>> lines([pair])[0].label, lines([pair])[0].values
     ('interface_area pore-solid', {'whole': 0.5})
     """
     kept: dict[tuple[str, str], tuple[Row, dict[str, float]]] = {}
-    pairs: set[tuple[str, str, frozenset[Any]]] = set()
+    pairs: set[tuple[str, str, frozenset[Any] | tuple[Any, ...]]] = set()
     for row in found:
         others = [v for k, v in row.place.items() if k != "phase"]
-        pair = (row.sample, row.variable, frozenset(row.place.values()))
+        places = row.place.values()
+        # An interface is the same from both sides; a row and a column of a confusion matrix are not.
+        pair = (row.sample, row.variable, frozenset(places) if "phase_other" in row.place else tuple(places))
         if is_profile(row) or (others and (pair in pairs or math.isnan(row.value))):
             continue
         pairs.add(pair)

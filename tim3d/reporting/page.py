@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tim3d.report.figures import COLOURS, LINES, NAMED
+from tim3d.reporting.figures import COLOURS, LINES, NAMED
 
 DPI = 120
 

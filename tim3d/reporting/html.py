@@ -12,10 +12,10 @@ from typing import Any
 
 from tim3d import store
 from tim3d.errors import MissingFieldError, Tim3dError
-from tim3d.report import figures, page, results
-from tim3d.report.history import curves, training_summary
-from tim3d.report.planes import picture_factors
-from tim3d.report.provenance import provenance_table, short
+from tim3d.reporting import figures, page, results
+from tim3d.reporting.history import curves, training_summary
+from tim3d.reporting.planes import picture_factors
+from tim3d.reporting.provenance import provenance_table, short
 from tim3d.schema import AXES
 from tim3d.stages.field import Options
 from tim3d.stages.score import score
