@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
@@ -173,7 +174,9 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
     sha256 = _verified(Path(path), data, metadata)
     try:
         description = Description.from_json(metadata["tim3d"])
-        model = build(description.spec)
+        # Weights that are replaced at once must not move the caller's random numbers on.
+        with torch.random.fork_rng(devices=[]):
+            model = build(description.spec)
         model.load_state_dict(safetensors.torch.load(data), strict=True)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

@@ -1,0 +1,325 @@
+"""Training: what it learns, what it refuses, and that no interruption shows in its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
+from tim3d.grid import Box
+from tim3d.kernels.lattice import slice_lattice
+from tim3d.models import training
+from tim3d.models.checkpoint import Normalisation, load
+from tim3d.models.crops import Augmentation, augment, crop_edge, prepare, random_batches, split
+from tim3d.models.inference import Predictor, segment_core
+from tim3d.models.training import TrainingOptions, confusion_matrix, loss, mean_iou, train
+from tim3d.models.unet import UNetSpec
+
+SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
+QUICK = TrainingOptions(epochs=4, steps=3, batch=2, crop=32, patience=9, device="cpu", threads=1)
+SPACING = (20.0, 5.0, 5.0)
+
+
+def discs(count=6, edge=48, seed=0):
+    """Bright discs in a dark slice with noise, and their labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((edge, edge))
+    labels = np.zeros((count, edge, edge), np.uint8)
+    for image in labels:
+        for cy, cx in rng.integers(0, edge, (5, 2)):
+            image[(y - cy) ** 2 + (x - cx) ** 2 < 49] = 1
+    grey = 70 + 90 * labels + 25 * rng.standard_normal(labels.shape)
+    return np.clip(grey, 0, 255).astype(np.uint8), labels
+
+
+def weights(path):
+    return load(path).model.state_dict()
+
+
+def same(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a) and a.keys() == b.keys()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "net.safetensors"
+    records = []
+    train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=records.append)
+    return path, records
+
+
+def test_it_learns_to_tell_discs_from_ground(tmp_path):
+    path = tmp_path / "net.safetensors"
+    options = dataclasses.replace(QUICK, epochs=6, steps=10, batch=4)
+    checkpoint = train(*discs(), SPEC, path, options, spacing_nm=SPACING)
+    grey, truth = discs(seed=9)
+    whole = Box.whole(grey.shape)
+    found = segment_core(Predictor(str(path), checkpoint.sha256), slice_lattice(grey.shape, 4), whole, grey, whole)
+    assert mean_iou(confusion_matrix(found["labels"], truth, 2)) > 0.85
+
+
+def test_the_checkpoint_tells_how_it_was_trained(trained):
+    path, records = trained
+    about = load(path).description
+    assert about.spacing_nm == SPACING
+    assert about.spec == SPEC
+    assert [r["epoch"] for r in records] == [1, 2, 3, 4]
+    assert all(r["seconds"] > 0 for r in records)
+    assert about.training["history"] == [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+    assert about.training["best_val_iou"] == max(r["val_iou"] for r in records)
+    assert about.training["steps"] == 12
+    assert about.training["options"]["seed"] == 0
+    assert not Path(f"{path}.state").exists()
+
+
+def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
+    scores = iter([0.5, 0.8, 0.7, 0.8])
+    monkeypatch.setattr(training.Run, "_validate", lambda run: {"val_loss": 1.0, "val_iou": next(scores)})
+    path = tmp_path / "net.safetensors"
+    kept = {}
+    weight = "encoder.features.0.0.weight"
+    keep = lambda run: kept.update({len(run.history): run.net.state_dict()[weight].clone()})  # noqa: E731
+    monkeypatch.setattr(training.Run, "_keep", keep)
+    checkpoint = train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+    assert checkpoint.description.training["best_epoch"] == 2
+    first = checkpoint.model.state_dict()[weight]
+    assert [n for n, w in kept.items() if torch.equal(w, first)] == [2]
+
+
+def test_it_stops_when_patience_is_at_its_end(tmp_path, monkeypatch):
+    scores = iter([0.5, 0.8, 0.7, 0.8, 0.9])
+    monkeypatch.setattr(training.Run, "_validate", lambda run: {"val_loss": 1.0, "val_iou": next(scores)})
+    options = dataclasses.replace(QUICK, epochs=9, patience=2, steps=1)
+    checkpoint = train(*discs(), SPEC, tmp_path / "net", options, spacing_nm=SPACING)
+    assert checkpoint.description.training["epochs"] == 4
+
+
+def test_the_same_seed_gives_the_same_file_and_another_one_does_not(tmp_path, trained):
+    train(*discs(), SPEC, tmp_path / "a", QUICK, spacing_nm=SPACING)
+    assert (tmp_path / "a").read_bytes() == trained[0].read_bytes()
+    train(*discs(), SPEC, tmp_path / "b", dataclasses.replace(QUICK, seed=1), spacing_nm=SPACING)
+    assert not same(weights(tmp_path / "b"), weights(trained[0]))
+
+
+def test_the_generators_of_the_caller_are_left_alone(tmp_path):
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    threads = torch.get_num_threads()
+    train(*discs(), SPEC, tmp_path / "a", dataclasses.replace(QUICK, epochs=1), spacing_nm=SPACING)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("moment", [1, 3])
+def test_a_training_killed_after_an_epoch_ends_with_the_same_bytes(tmp_path, trained, moment):
+    def killer(record):
+        if record["epoch"] == moment:
+            raise KilledError
+
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(KilledError):
+        train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=killer)
+    assert not path.exists()
+    rest = []
+    train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=rest.append)
+    assert [r["epoch"] for r in rest] == list(range(moment + 1, 5))
+    assert path.read_bytes() == trained[0].read_bytes()
+
+
+def test_a_training_killed_within_an_epoch_ends_with_the_same_bytes(tmp_path, trained, monkeypatch):
+    step, calls = training.Run._step, []
+
+    def killer(run, images, labels):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KilledError
+        return step(run, images, labels)
+
+    path = tmp_path / "net.safetensors"
+    monkeypatch.setattr(training.Run, "_step", killer)
+    with pytest.raises(KilledError):
+        train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+    monkeypatch.undo()
+    train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+    assert path.read_bytes() == trained[0].read_bytes()
+
+
+def test_a_killed_process_is_resumed_by_the_next(tmp_path, trained):
+    path = tmp_path / "net.safetensors"
+    script = f"""
+        import os, signal
+        from tests.unit.test_models_training import *
+        def killer(record):
+            if record["epoch"] == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+        train(*discs(), SPEC, {str(path)!r}, QUICK, spacing_nm=SPACING, on_epoch=killer)
+    """
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=root, check=False, env={**os.environ})
+    assert done.returncode == -signal.SIGKILL
+    train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+    assert path.read_bytes() == trained[0].read_bytes()
+
+
+def test_a_state_of_another_training_is_refused(tmp_path):
+    def killer(record):
+        raise KilledError
+
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(KilledError):
+        train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=killer)
+    with pytest.raises(MixedRunError, match="delete it"):
+        train(*discs(seed=1), SPEC, path, QUICK, spacing_nm=SPACING)
+    with pytest.raises(MixedRunError, match="delete it"):
+        train(*discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING)
+    state = Path(f"{path}.state")
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot be resumed"):
+        train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+
+
+def test_unlabelled_pixels_do_not_count():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 2, 8, 8), torch.randint(0, 2, (2, 8, 8))
+    sparse = labels.clone()
+    sparse[:, :, 4:] = 255
+    changed = logits.clone()
+    changed[..., 4:] += 9 * torch.randn(2, 2, 8, 4)
+    assert torch.allclose(loss(logits, sparse), loss(changed, sparse))
+    assert torch.allclose(loss(logits[..., :4], labels[..., :4]), loss(logits, sparse))
+    assert loss(logits, torch.full_like(labels, 255)) == 0
+
+
+def test_slices_with_few_labels_train(tmp_path):
+    grey, labels = discs()
+    sparse = np.full_like(labels, 255)
+    sparse[:, 10:14, :] = labels[:, 10:14, :]
+    checkpoint = train(grey, sparse, SPEC, tmp_path / "a", dataclasses.replace(QUICK, epochs=1), spacing_nm=SPACING)
+    assert 0 <= checkpoint.description.training["best_val_iou"] <= 1
+
+
+def test_mean_iou_by_hand():
+    truth = np.array([0, 0, 1, 1, 2, 255])
+    found = np.array([0, 1, 1, 1, 0, 0])
+    assert mean_iou(confusion_matrix(found, truth, 4)) == pytest.approx((1 / 3 + 2 / 3 + 0) / 3)
+
+
+def test_validation_is_the_last_run_of_slices():
+    grey, labels = discs(10)
+    slices, _ = prepare(grey, labels, SPEC)
+    first, last = split(slices, 0.25)
+    assert len(first) == 8
+    assert np.array_equal(last.labels, labels[8:])
+    labels[8:] = 255
+    bare, _ = prepare(grey, labels, SPEC)
+    with pytest.raises(InputError, match="validation slices have no label"):
+        split(bare, 0.25)
+
+
+def test_neighbours_come_from_the_stack_and_their_own_row_of_the_table():
+    spec = dataclasses.replace(SPEC, in_channels=3)
+    grey, labels = discs(4)
+    slices, norm = prepare(grey, labels, spec)
+    assert np.array_equal(slices.images[0], grey[[1, 0, 1]])
+    assert np.array_equal(slices.images[2], grey[[1, 2, 3]])
+    assert norm.mean[0] == pytest.approx(grey.mean())
+    table = Normalisation("table", tuple(map(float, range(10, 20))), (2.0,) * 10)
+    numbered, _ = prepare(slices.images, labels, spec, table, numbers=[0, 3, 4, 9])
+    assert numbered.mean.tolist() == [[11, 10, 11], [12, 13, 14], [13, 14, 15], [18, 19, 18]]
+    image, _ = numbered.cut(1, np.arange(-2, 50), np.arange(4, 8))
+    assert image.shape == (3, 52, 4)
+    assert image[2, 2, 0] == (float(slices.images[1, 2, 0, 4]) - 14) / 2
+    assert image[0, 0, 0] == image[0, 4, 0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda g, y: (g[:3], y), "expected 1 channels"),
+        (lambda g, y: (g[:, :20], y), "expected 1 channels"),
+        (lambda g, y: (g[:1], y[:1]), "2 or more"),
+        (lambda g, y: (g, y + 1), "labels hold 2"),
+        (lambda g, y: (np.where(y, np.nan, 1.0), y), "not numbers"),
+        (lambda g, y: (np.full_like(g, 7), y), "grey value 7"),
+        (lambda g, y: (g, np.full_like(y, 255)), "no label"),
+    ],
+)
+def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path, damage, words):
+    with pytest.raises(InputError, match=words):
+        train(*damage(*discs()), SPEC, tmp_path / "net", QUICK, spacing_nm=SPACING)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_needs_the_numbers_of_the_slices(tmp_path):
+    table = Normalisation("table", (1.0,) * 6, (1.0,) * 6)
+    with pytest.raises(InputError, match="numbers"):
+        train(*discs(), SPEC, tmp_path / "net", QUICK, spacing_nm=SPACING, normalisation=table)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"validation_fraction": 1.0}, {"learning_rate": 0.0}, {"seed": -1}])
+def test_options_out_of_range_are_refused(change):
+    with pytest.raises(ArgumentError, match=next(iter(change))):
+        dataclasses.replace(QUICK, **change)
+
+
+def test_a_training_that_diverges_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Run, "_step", lambda run, images, labels: float("nan"))
+    with pytest.raises(ArgumentError, match="learning rate below"):
+        train(*discs(), SPEC, tmp_path / "net", QUICK, spacing_nm=SPACING)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_cuda_is_asked_for_in_vain(tmp_path):
+    with pytest.raises(DeviceError, match="device='cpu'"):
+        train(*discs(), SPEC, tmp_path / "net", dataclasses.replace(QUICK, device="cuda"), spacing_nm=SPACING)
+
+
+def test_image_and_labels_turn_together():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (16, 16)).astype(np.uint8)
+    seen = set()
+    for _ in range(60):
+        image, turned = augment(
+            labels[None].astype(np.float32), labels, Augmentation(brightness=0, contrast=0, noise=0), rng
+        )
+        assert np.array_equal(image[0], turned)
+        seen.add(turned.tobytes())
+    assert len(seen) == 8
+
+
+def test_grey_changes_leave_the_labels_and_have_the_size_asked_for():
+    rng = np.random.default_rng(1)
+    still = Augmentation(flips=False, rotations=False, brightness=0.3, contrast=0.0, noise=0.0)
+    flat, labels = np.zeros((1, 4, 4), np.float32), np.eye(4, dtype=np.uint8)
+    shifts = [augment(flat, labels, still, rng)[0][0, 0, 0] for _ in range(800)]
+    assert np.std(shifts) == pytest.approx(0.3, rel=0.1)
+    assert np.array_equal(augment(flat, labels, still, rng)[1], labels)
+
+
+def test_crops_are_square_of_the_stride_and_hold_labels():
+    grey, labels = discs(edge=45)
+    sparse = np.full_like(labels, 255)
+    sparse[1:5, 30, 44] = 1
+    slices, _ = prepare(grey, sparse, SPEC)
+    assert crop_edge(slices, 256, 4) == 44
+    assert crop_edge(slices, 16, 4) == 16
+    rng = np.random.default_rng(0)
+    for images, found in random_batches(slices, 16, 3, 20, Augmentation(), rng):
+        assert images.shape == (3, 1, 16, 16)
+        assert images.dtype == np.float32
+        assert found.dtype == np.int64
+        assert (found != 255).any(axis=(1, 2)).all()
