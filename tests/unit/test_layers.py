@@ -38,7 +38,7 @@ ROOMS = [
     Room(1, "tim3d.models",       "kernels",       "numpy torch torchvision segmentation_models_pytorch safetensors"),
     Room(1, "tim3d.sources",      "",              "numpy tifffile PIL h5py zarr"),
     Room(1, "tim3d.schema",       "",              "numpy"),
-    Room(1, "tim3d.store",        "schema",        "numpy xarray zarr fsspec"),
+    Room(1, "tim3d.store",        "schema",        "numpy xarray zarr fsspec obstore"),
     Room(2, "tim3d.engine",       "",              "dask distributed dask_cuda fsspec cloudpickle tqdm"),
     Room(3, "tim3d.descriptors",  "",              "numpy xarray"),
     Room(4, "tim3d.stages",       "",              "numpy xarray tifffile tqdm"),
