@@ -19,11 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from tim3d.errors import LockedError, MixedRunError
 from tim3d.grid import Triple, triple
-from tim3d.store import is_local, writing
+from tim3d.store import file_system, is_local, writing
 
 LEASE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 5.0
@@ -132,7 +130,7 @@ def _write(url: str, content: Mapping[str, Any], *, durable: bool = False) -> No
         if is_local(url):
             _write_local(Path(url), data, durable)
         else:
-            fs, path = fsspec.core.url_to_fs(url)
+            fs, path = file_system(url)
             fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             fs.pipe_file(path, data)
 
@@ -166,7 +164,7 @@ def _read(url: str) -> dict[str, Any] | None:
         if is_local(url):
             content = Path(url).read_bytes()
         else:
-            fs, path = fsspec.core.url_to_fs(url)
+            fs, path = file_system(url)
             content = fs.cat_file(path)
         return json.loads(content)  # type: ignore[no-any-return]
     except (FileNotFoundError, NotADirectoryError):
@@ -184,7 +182,7 @@ def _files(url: str) -> Iterator[str]:
     if is_local(url):
         yield from (str(Path(root) / name) for root, _, names in os.walk(url) for name in names)
     else:
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = file_system(url)
         yield from fs.find(path)
 
 
@@ -193,24 +191,19 @@ def _remove(url: str) -> None:
         if is_local(url):
             Path(url).unlink()
         else:
-            fs, path = fsspec.core.url_to_fs(url)
+            fs, path = file_system(url)
             fs.rm_file(path)
 
 
 def _remove_tree(url: str) -> None:
-    fs, path = _file_system(url)
+    fs, path = file_system(url)
     if fs.exists(path):
         fs.rm(path, recursive=True)
 
 
-def _file_system(url: str) -> tuple[Any, str]:
-    found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url)
-    return found
-
-
 def forget_sample(sample: str) -> None:
     """Drop the markers of every pass: for a sample that is new although markers of that name are there."""
-    fs, path = _file_system(runs_folder(sample))
+    fs, path = file_system(runs_folder(sample))
     passes = [entry["name"] for entry in fs.ls(path, detail=True)] if fs.exists(path) else []
     for name in passes:
         if fs.isdir(name):  # the lock is a file, and stays

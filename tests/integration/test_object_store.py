@@ -1,0 +1,112 @@
+"""A sample behind an S3 address is a sample like any other: the same bits, on workers, resumed, validated."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tim3d
+from tim3d import store
+from tim3d.engine.ledger import Ledger
+from tim3d.errors import InputError, MissingExtraError
+
+pytest.importorskip("obstore", reason="object stores need obstore: pip install 'tim3d[s3]'")
+pytest.importorskip("moto", reason="the S3 server of the tests is moto: pip install 'moto[server]'")
+
+QUIET = tim3d.Options(progress=False)
+PHASES = tim3d.Phases(pore=0, solid=1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A private S3 server on this machine with one bucket."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(100):
+                try:
+                    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield url
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    settings = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return "s3://bucket"
+
+
+def make(source: Path, sample: str) -> None:
+    tim3d.ingest(source, sample, voxel_size={"z": 20, "y": 5, "x": 5}, shard=(16, 32, 32), options=QUIET)
+    tim3d.segment(sample, method="otsu", phases=PHASES, options=QUIET)
+    tim3d.measure(sample, options=QUIET)
+
+
+def test_a_bucket_holds_the_same_sample_as_a_folder(bucket: str, tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (37, 45, 50)).astype(np.uint8)
+    np.save(tmp_path / "grey.npy", grey)
+    local, remote = str(tmp_path / "a.zarr"), f"{bucket}/a.zarr"
+    make(tmp_path / "grey.npy", local)
+    with tim3d.cluster("local", workers=2):
+        make(tmp_path / "grey.npy", remote)
+    for name in ("raw", "phase"):
+        np.testing.assert_array_equal(store.field_array(remote, name)[:], store.field_array(local, name)[:])
+    assert tim3d.describe(remote).equals(tim3d.describe(local))
+    assert not tim3d.validate(remote, deep=True)
+
+
+def test_an_unfinished_field_in_a_bucket_is_resumed(bucket: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "grey.npy", np.arange(40 * 8 * 8, dtype=np.uint16).reshape(40, 8, 8))
+    sample = f"{bucket}/b.zarr"
+
+    def ingest() -> None:
+        tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 1, "y": 1, "x": 1}, shard=(8, 8, 8), options=QUIET)
+
+    ingest()
+    ledger = Ledger(sample, "raw/s0", store.node_attributes(sample, "raw")["fingerprint"])
+    (before,) = {tuple(sorted(ledger.done()))}
+    store.update_node(sample, "raw", status="writing")
+    stamp = {index: ledger.record(index) for index in before}
+    ledger_files = store.file_system(f"{ledger.folder}/done/3/0/0.json")
+    ledger_files[0].rm_file(ledger_files[1])
+    ingest()
+    assert ledger.done() == set(before)
+    again = {index for index in before if ledger.record(index) != stamp[index]}
+    assert again <= {(3, 0, 0)}
+
+
+def test_nothing_there_and_no_way_there_are_clear(bucket: str) -> None:
+    with pytest.raises(InputError, match=r"no sample at s3://bucket/none\.zarr"):
+        store.open_sample(f"{bucket}/none.zarr")
+    with pytest.raises(MissingExtraError, match=r"cannot reach gopher://a.*tim3d\[s3\]"):
+        store.open_sample("gopher://a")
