@@ -23,7 +23,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
 
-from tim3d import schema
+from tim3d import files, schema
 from tim3d.errors import InputError, MissingExtraError, MissingFieldError, SchemaError, WriteError
 from tim3d.grid import Box, Triple, triple
 from tim3d.schema import AXES, Field
@@ -73,6 +73,7 @@ def create_sample(url: str) -> zarr.Group:
     """
     group = _existing_group(url, mode="r+")
     if group is None:
+        _clear_partials(url)
         _refuse_foreign_folder(url)
         with writing(url):
             group = zarr.open_group(url, mode="w-", zarr_format=3, attributes={"tim3d": _identity()})
@@ -112,6 +113,11 @@ def file_system(url: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise MissingExtraError(f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'") from error
     return found
+
+
+def _clear_partials(node: str) -> None:
+    if is_local(node):
+        files.remove_partials(Path(node) / "zarr.json")
 
 
 def _existing_group(url: str, mode: str) -> zarr.Group | None:
@@ -163,6 +169,7 @@ def node_attributes(url: str, name: str) -> dict[str, Any]:
 def update_node(url: str, name: str, **record: Any) -> None:
     """Add to what a node records of its making."""
     with writing(url):
+        _clear_partials(f"{url}/{name}")
         node = open_sample(url, "r+")[name]
         node.attrs["tim3d"] = {**node.attrs.get("tim3d", {}), **record}  # type: ignore[dict-item]
 
@@ -329,9 +336,11 @@ def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: 
         for key in shards:
             # A shard is read before it is written over; a torn one would block every later write.
             sync(array.store.delete(f"{array.path}/{key}"))
+        for path in _local_paths(array, shards):
+            files.remove_partials(path)
         array[box.slices] = values
-        if durable:
-            _flush(array, shards)
+        for path in _local_paths(array, shards) if durable else ():
+            files.flush(path)
 
 
 def shard_keys(array: zarr.Array[Any], box: Box) -> list[str]:
@@ -354,18 +363,10 @@ def _whole_shards(array: zarr.Array[Any], box: Box) -> list[str]:
     return shard_keys(array, box)
 
 
-def _flush(array: zarr.Array[Any], shards: Sequence[str]) -> None:
+def _local_paths(array: zarr.Array[Any], keys: Sequence[str]) -> list[Path]:
+    """Files of these keys; none for a store that is no folder."""
     root = getattr(array.store, "root", None)
-    if root is None:
-        return
-    for key in shards:
-        path = Path(root) / array.path / key
-        for target in (path, path.parent):
-            descriptor = os.open(target, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    return [] if root is None else [Path(root) / array.path / key for key in keys]
 
 
 def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:

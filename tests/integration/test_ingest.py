@@ -72,7 +72,8 @@ def test_two_workers_write_what_one_process_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["multi-page", "npy", "raw", "hdf5", "zarr", "list"])
 def test_every_kind_of_source_gives_the_same_voxels(tmp_path: Path, kind: str) -> None:
-    volume, url, extra = grey(), str(tmp_path / "a.zarr"), {}
+    volume, url = grey(), str(tmp_path / "a.zarr")
+    extra: dict[str, Any] = {}
     source: Any = tmp_path / f"in.{kind}"
     if kind == "multi-page":
         source = source.with_suffix(".tif")

@@ -195,6 +195,21 @@ def test_a_torn_shard_does_not_block_the_next_write(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array[:], values)
 
 
+def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    url = str(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr/zarr.json.0123.partial").touch()
+    array = new_field(url)
+    (tmp_path / "a.zarr/raw/zarr.json.0123.partial").touch()
+    shard = tmp_path / "a.zarr/raw/s0/raw/c/0/0/0"
+    shard.parent.mkdir(parents=True)
+    shard.with_name("0.0123.partial").touch()
+    store.write_box(array, Box.whole((4, 8, 8)), np.ones((4, 8, 8), np.uint8))
+    store.update_node(url, "raw", status="complete")
+    assert not list(tmp_path.rglob("*.partial"))
+    assert tim3d.validate(url, deep=True) == []
+
+
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_shard_of_the_fill_value_is_stored_too(tmp_path: Path, durable: bool) -> None:
     array = new_field(str(tmp_path / "a.zarr"))
