@@ -1,0 +1,177 @@
+"""Annotate, train and segment through the store: what is learnt, what is refused, what is not done twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.nets import tiny_checkpoint
+from tim3d import store
+from tim3d.cli import main
+from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
+from tim3d.models import checkpoint
+
+QUIET = tim3d.Options(progress=False)
+TINY = {"depth": 2, "decoder_channels": (8, 4), "epochs": 2, "steps": 2, "batch": 2, "crop": 32, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stack")
+    tim3d.simulate(folder, shape=(20, 64, 64), correlation_nm=100, progress=False)
+    return folder
+
+
+@pytest.fixture
+def sample(stack: Path, tmp_path: Path) -> str:
+    made = str(tmp_path / "sample.zarr")
+    tim3d.ingest(stack / "slices", made, voxel_size={"z": 20}, shard=(8, 32, 32), options=QUIET)
+    phases = tim3d.Phases(pore=0, solid=1)
+    tim3d.ingest(
+        stack / "truth", made, voxel_size={"z": 20}, field="truth", phases=phases, shard=(8, 32, 32), options=QUIET
+    )
+    return made
+
+
+def error_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str]:
+    """Exit code and the one line on standard error."""
+    capsys.readouterr()
+    code = main([*arguments, "--quiet"])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return code, lines[0]
+
+
+def test_labels_without_a_pen_beat_the_threshold(sample: str) -> None:
+    tim3d.annotate(sample, options=QUIET)
+    tim3d.segment(sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1), out="otsu", options=QUIET)
+    merge = {"shine_through": "pore"}
+    hybrid = tim3d.score(sample, field="annotation", foreground="pore", merge=merge, options=QUIET)
+    otsu = tim3d.score(sample, field="otsu", foreground="pore", options=QUIET)
+    assert float(hybrid.iou_foreground) > float(otsu.iou_foreground)
+
+
+def test_annotation_does_not_depend_on_the_blocks(sample: str) -> None:
+    tim3d.annotate(sample, options=QUIET)
+    first = np.asarray(store.field_array(sample, "annotation")[:])
+    other = tim3d.Options(progress=False, block=(24, 64, 64), overwrite=True)
+    with tim3d.cluster("local", workers=2):
+        tim3d.annotate(sample, options=other)
+    np.testing.assert_array_equal(store.field_array(sample, "annotation")[:], first)
+
+
+def test_a_finished_training_is_not_done_again_and_another_is_refused(sample: str, tmp_path: Path) -> None:
+    model = tmp_path / "unet.safetensors"
+    tim3d.train(sample, model, labels="truth", **TINY)  # type: ignore[arg-type]
+    before = (model.read_bytes(), model.stat().st_mtime_ns)
+    tim3d.train(sample, model, labels="truth", **TINY)  # type: ignore[arg-type]
+    assert (model.read_bytes(), model.stat().st_mtime_ns) == before
+    with pytest.raises(MixedRunError, match=r"another training.*--overwrite"):
+        tim3d.train(sample, model, labels="truth", **{**TINY, "seed": 1})  # type: ignore[arg-type]
+    tim3d.train(sample, model, labels="truth", overwrite=True, **{**TINY, "seed": 1})  # type: ignore[arg-type]
+    assert checkpoint.describe(model).training["seed"] == 1
+
+
+def test_a_model_knows_its_sample(sample: str, tmp_path: Path) -> None:
+    model = tmp_path / "unet.safetensors"
+    tim3d.train(sample, model, labels="truth", slices=slice(2, 18), every=2, context=1, **TINY)  # type: ignore[arg-type]
+    about = checkpoint.describe(model)
+    assert about.spec.classes == ("pore", "solid")
+    assert about.spec.in_channels == 3
+    assert about.spacing_nm == store.read_field(sample, "raw").spacing_nm
+    voxels = np.asarray(store.field_array(sample, "raw")[:])
+    assert about.normalisation.mean[0] == pytest.approx(voxels.mean())
+    assert about.normalisation.std[0] == pytest.approx(voxels.std())
+    labels = tim3d.segment(sample, model=model, options=QUIET)
+    assert set(np.unique(labels.values)) <= {0, 1}
+
+
+def test_training_slices_are_those_of_the_store(sample: str) -> None:
+    from tim3d.stages import train
+
+    grey = store.read_field(sample, "raw")
+    voxels = np.asarray(store.field_array(sample, "raw")[:])
+    images = train._images(sample, grey, [0, 7, 19], context=1)
+    expected = [voxels[[1, 0, 1]], voxels[[6, 7, 8]], voxels[[18, 19, 18]]]
+    np.testing.assert_array_equal(images, np.stack(expected))
+
+
+def test_a_network_with_other_classes_is_refused(
+    sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_checkpoint(tmp_path / "three.safetensors", classes=("pore", "solid", "resin"))
+    code, line = error_line(capsys, ["segment", sample, "--model", str(model), "--phases", "pore=0,solid=1"])
+    assert code == CheckpointError.exit_code == 3
+    assert "has 3 classes (pore, solid, resin), and 2 phases are named (pore, solid)" in line
+    assert "phase" not in store.nodes(sample)
+
+
+def test_a_changed_byte_is_refused(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_checkpoint(tmp_path / "net.safetensors")
+    data = bytearray(model.read_bytes())
+    data[-5] ^= 1
+    model.write_bytes(data)
+    code, line = error_line(capsys, ["segment", sample, "--model", str(model)])
+    assert code == 3
+    assert "is damaged" in line
+    assert "phase" not in store.nodes(sample)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--model", "nowhere.safetensors"], 3, "cannot read the checkpoint nowhere.safetensors"),
+        ([], 2, "needs either a network"),
+        (["--method", "otsu"], 2, "thresholds need names for the phases"),
+        (["--method", "otsu", "--phases", "a=0,b=1,c=2"], 2, "otsu gives 2 classes, and 3 phases are named"),
+        (["--method", "fixed", "--phases", "a=0,b=1"], 2, "--thresholds go with --method fixed"),
+    ],
+)
+def test_bad_arguments_of_segment(
+    sample: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    seen, line = error_line(capsys, ["segment", sample, *arguments])
+    assert (seen, message in line) == (code, True), line
+    assert "phase" not in store.nodes(sample)
+
+
+def test_windows_must_fit_the_network(sample: str, tmp_path: Path) -> None:
+    model = tiny_checkpoint(tmp_path / "net.safetensors")
+    with pytest.raises(ArgumentError, match="halo 6 along y is not a multiple of the network's total stride 4; use 8"):
+        tim3d.segment(sample, model=model, window=(32, 32), halo=6, options=QUIET)
+    with pytest.raises(ArgumentError, match="whole slices have no seams"):
+        tim3d.segment(sample, model=model, mode="blend", options=QUIET)
+    with pytest.raises(ArgumentError, match="--merge names 'resin'"):
+        tim3d.segment(sample, model=model, merge={"resin": "pore"}, options=QUIET)
+
+
+def test_a_plan_knows_the_memory_of_the_network(sample: str, tmp_path: Path) -> None:
+    model = tiny_checkpoint(tmp_path / "net.safetensors")
+    with tim3d.cluster("local", workers=1):
+        plans = tim3d.segment(sample, model=model, options=tim3d.Options(plan=True))
+        assert "phase" not in store.nodes(sample)
+        tim3d.segment(sample, model=model, options=QUIET)
+    assert isinstance(plans, list)
+    runs = Path(f"{sample}.runs/phase/s0")
+    import json
+
+    (summary,) = (json.loads(p.read_text()) for p in runs.rglob("summary-*.json"))
+    assert summary["peak_bytes"] <= summary["planned_peak_bytes"]
+
+
+def test_three_phases_by_thresholds_and_blur(sample: str) -> None:
+    grey = np.asarray(store.field_array(sample, "raw")[:])
+    phases = tim3d.Phases(dark=3, middle=5, bright=9)
+    fixed = tim3d.segment(sample, method="fixed", thresholds=[80, 140], phases=phases, options=QUIET)
+    np.testing.assert_array_equal(fixed.values, np.asarray([3, 5, 9])[np.digitize(grey, [80, 140], right=True)])
+    flipped = tim3d.segment(
+        sample, method="fixed", thresholds=[80, 140], phases=phases, polarity="bright", out="flipped", options=QUIET
+    )
+    np.testing.assert_array_equal(flipped.values, np.asarray([9, 5, 3])[np.digitize(grey, [80, 140], right=True)])
+    for out, block in (("a", (8, 32, 32)), ("b", (24, 64, 64))):
+        options = tim3d.Options(progress=False, block=block)
+        tim3d.segment(sample, method="multi-otsu", phases=phases, blur="binomial", out=out, options=options)
+    np.testing.assert_array_equal(store.field_array(sample, "a")[:], store.field_array(sample, "b")[:])
