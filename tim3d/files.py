@@ -1,9 +1,73 @@
-"""Files of a local sample: cleared of what a killed writer left beside them, and forced to the disk."""
+"""Where files lie and how they are written: local folders and URLs, errors of the disk, what killed writers leave."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from tim3d.errors import MissingExtraError, WriteError
+
+OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+
+
+def is_local(url: str) -> bool:
+    """Whether a sample lies in the file system rather than behind a URL.
+
+    >>> is_local("a.zarr"), is_local("s3://bucket/a.zarr")
+    (True, False)
+    """
+    return "://" not in url
+
+
+@contextlib.contextmanager
+def writing(where: str) -> Iterator[None]:
+    """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise WriteError(
+            f"cannot write to {where}: {os.strerror(error.errno or 0).lower()}. Finished blocks are kept: "
+            "make room or the folder writable, then run the same command again."
+        ) from error
+
+
+@functools.cache
+def use_object_stores() -> None:
+    """Let every URL of S3, Google Cloud or Azure be read through obstore, where it is installed.
+
+    Credentials come from the environment only (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` ...).
+    """
+    with contextlib.suppress(ImportError):
+        from obstore.fsspec import register
+
+        register(OBJECT_STORES)
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it.
+
+    Raises
+    ------
+    MissingExtraError
+        If no installed package reaches it.
+    """
+    use_object_stores()
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url)
+    except (ImportError, ValueError) as error:
+        raise MissingExtraError(f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'") from error
+    return found
 
 
 def remove_partials(path: Path) -> None:

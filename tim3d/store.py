@@ -6,17 +6,12 @@ stages in any other way.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import errno
-import functools
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import xarray as xr
 import zarr
@@ -24,7 +19,8 @@ from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
 
 from tim3d import files, schema
-from tim3d.errors import InputError, MissingExtraError, MissingFieldError, SchemaError, WriteError
+from tim3d.errors import InputError, MissingFieldError, SchemaError
+from tim3d.files import file_system, is_local, writing
 from tim3d.grid import Box, Triple, triple
 from tim3d.schema import AXES, Field
 from tim3d.version import __version__
@@ -32,33 +28,7 @@ from tim3d.version import __version__
 # zstd 3 with a checksum per chunk: a flipped bit is found when it is read (figures: benchmarks/RESULTS.md, "Codecs").
 CODEC = {"level": 3, "checksum": True}
 # An all-fill shard is written too, so that a missing shard always means damage.
-OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
 ALWAYS_WRITE: Any = {"write_empty_chunks": True}
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
-
-
-def is_local(url: str) -> bool:
-    """Whether a sample lies in the file system rather than behind a URL.
-
-    >>> is_local("a.zarr"), is_local("s3://bucket/a.zarr")
-    (True, False)
-    """
-    return "://" not in url
-
-
-@contextlib.contextmanager
-def writing(where: str) -> Iterator[None]:
-    """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _CANNOT_WRITE:
-            raise
-        raise WriteError(
-            f"cannot write to {where}: {os.strerror(error.errno or 0).lower()}. Finished blocks are kept: "
-            "make room or the folder writable, then run the same command again."
-        ) from error
 
 
 def create_sample(url: str) -> zarr.Group:
@@ -85,34 +55,6 @@ def _refuse_foreign_folder(url: str) -> None:
     path = Path(url)
     if is_local(url) and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SchemaError(f"{url} exists and is no zarr group; give the name of a new folder, for example sample.zarr")
-
-
-@functools.cache
-def use_object_stores() -> None:
-    """Let every URL of S3, Google Cloud or Azure be read through obstore, where it is installed.
-
-    Credentials come from the environment only (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` ...).
-    """
-    with contextlib.suppress(ImportError):
-        from obstore.fsspec import register
-
-        register(OBJECT_STORES)
-
-
-def file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
-
-    Raises
-    ------
-    MissingExtraError
-        If no installed package reaches it.
-    """
-    use_object_stores()
-    try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url)
-    except (ImportError, ValueError) as error:
-        raise MissingExtraError(f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'") from error
-    return found
 
 
 def _clear_partials(node: str) -> None:

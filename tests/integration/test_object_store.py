@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tim3d
-from tim3d import store
+from tim3d import files, store
 from tim3d.engine.ledger import Ledger
 from tim3d.errors import InputError, MissingExtraError
 
@@ -97,7 +97,7 @@ def test_an_unfinished_field_in_a_bucket_is_resumed(bucket: str, tmp_path: Path)
     (before,) = {tuple(sorted(ledger.done()))}
     store.update_node(sample, "raw", status="writing")
     stamp = {index: ledger.record(index) for index in before}
-    ledger_files = store.file_system(f"{ledger.folder}/done/3/0/0.json")
+    ledger_files = files.file_system(f"{ledger.folder}/done/3/0/0.json")
     ledger_files[0].rm_file(ledger_files[1])
     ingest()
     assert ledger.done() == set(before)

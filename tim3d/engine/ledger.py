@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.errors import LockedError, MixedRunError
+from tim3d.files import file_system, is_local, writing
 from tim3d.grid import Triple, triple
-from tim3d.store import file_system, is_local, writing
 
 LEASE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 5.0

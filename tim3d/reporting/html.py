@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tim3d import store
+from tim3d import files, store
 from tim3d.errors import MissingFieldError, Tim3dError
 from tim3d.reporting import figures, page, results
 from tim3d.reporting.history import curves, training_summary
@@ -89,7 +89,7 @@ def report(
     name = title or Path(parts.sample.rstrip("/")).name
     text = page.document(name, _body(parts, name))
     target = Path(out)
-    with store.writing(str(target)):
+    with files.writing(str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
     log.info("wrote %s", target)

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
+from tim3d.files import writing
 from tim3d.schema import AXES
-from tim3d.store import writing
 
 # Column of what is one number for the whole material, or belongs to a pair of phases.
 WHOLE = "whole"

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from tim3d import schema
 from tim3d.errors import ArgumentError
+from tim3d.files import writing
 from tim3d.grid import Triple
 from tim3d.kernels.fields import LevelCut
 from tim3d.kernels.imaging import Microscope, SimulatedStack
-from tim3d.store import writing
 
 # A run of slices that is imaged together: the structure behind the last one is computed once per run.
 RUN_OF_SLICES = 16
