@@ -21,8 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = build_parser()
     given = vars(parser.parse_args(argv))
-    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
-    logging.getLogger("tim3d").setLevel("WARNING" if given.pop("quiet", False) else "INFO")
+    _log_to_stderr(quiet=given.pop("quiet", False))
     action = given.pop("action")
     try:
         action({key: value for key, value in given.items() if value is not None})
@@ -33,6 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("tim3d: interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _log_to_stderr(*, quiet: bool) -> None:
+    """Our own messages, and warnings of others: distributed tells at length how it closes."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("tim3d"))
+    logging.basicConfig(level="WARNING", handlers=[handler])
+    logging.getLogger("tim3d").setLevel("WARNING" if quiet else "INFO")
 
 
 def build_parser() -> argparse.ArgumentParser:
