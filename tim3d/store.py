@@ -332,7 +332,8 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
     with writing(url):
         dataset.drop_attrs(deep=False).to_zarr(url, group=node, mode="w", zarr_format=3, consolidated=False)
         group = open_sample(url, "r+")[node]
-        group.attrs.update({**dataset.attrs, "tim3d": dict(record) | {"kind": "dataset", "status": "complete"}})
+        state = {"kind": "dataset", "status": "complete", "variables": [str(name) for name in dataset.data_vars]}
+        group.attrs.update({**dataset.attrs, "tim3d": dict(record) | state})
 
 
 def open_dataset(url: str, node: str) -> xr.Dataset:
@@ -343,12 +344,14 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
     MissingFieldError
         If the sample has no such node.
     """
-    if node_attributes(url, node).get("status") != "complete":
+    record = node_attributes(url, node)
+    if record.get("status") != "complete":
         raise MissingFieldError(
             f"no result {node!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Run: tim3d measure {url}"
         )
     dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
-    return dataset
+    # A folder has no order of its own.
+    return dataset[record["variables"]]
 
 
 def summary(url: str) -> str:
