@@ -351,7 +351,8 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
         )
     dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
     # A folder has no order of its own.
-    return dataset[record["variables"]]
+    ordered: xr.Dataset = dataset[record["variables"]]
+    return ordered
 
 
 def summary(url: str) -> str:
