@@ -7,14 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Grid
 from tim3d.kernels.lattice import blend_lattice, crop_lattice, slice_lattice
 from tim3d.kernels.stitching import EmptyRule
 from tim3d.models.checkpoint import Description, Normalisation, save
 from tim3d.models.inference import Predictor, ready, segment_core
+from tim3d.models.memory import activation_bytes
 from tim3d.models.unet import UNetSpec, build
 
 SPEC = UNetSpec(classes=("pore", "solid", "dirt"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
@@ -55,12 +57,21 @@ def make(mode, shape, context):
     return blend_lattice(shape, (1, 16, 16), (0, 8, 4), context)
 
 
+def callable_on(norm, lattice):
+    """Instance normalisation of a single value has no deviation: such windows are refused."""
+    try:
+        return activation_bytes(dataclasses.replace(SPEC, norm=norm), 1, lattice.window[1:]) > 0
+    except ArgumentError:
+        return False
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(predictors, data):
     shape = tuple(data.draw(st.integers(low, high)) for low, high in ((1, 5), (1, 37), (5, 37)))
     norm, context = data.draw(st.sampled_from(["batch", "instance"])), data.draw(st.integers(0, 1))
     lattice = make(data.draw(st.sampled_from(["slice", "crop", "blend"])), shape, context)
+    assume(callable_on(norm, lattice))
     start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
     core = Box(start, tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)))
     volume = ramp(shape)

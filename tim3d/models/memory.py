@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tim3d.errors import ArgumentError
 from tim3d.models.unet import UNetSpec, build
 
 
@@ -19,6 +20,11 @@ def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
         Windows in a call.
     edges : (y, x)
         Pixels of a window.
+
+    Raises
+    ------
+    ArgumentError
+        If the network cannot be called on such windows: instance normalisation of a single value, for example.
 
     Examples
     --------
@@ -37,6 +43,12 @@ def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
     for module in net.modules():
         if not list(module.children()):
             module.register_forward_hook(count)
-    with torch.inference_mode():
-        net(torch.empty((batch, spec.in_channels, *edges), device="meta"))
+    try:
+        with torch.inference_mode():
+            net(torch.empty((batch, spec.in_channels, *edges), device="meta"))
+    except (ValueError, RuntimeError) as error:
+        raise ArgumentError(
+            f"the network cannot be called on windows of {edges[0]} x {edges[1]} pixels ({error}). "
+            "Use larger windows or slices, or train with --norm batch"
+        ) from error
     return total
