@@ -18,6 +18,7 @@ _WHERE = {
     "cluster": "tim3d.engine",
     "describe": "tim3d.stages.measure",
     "ingest": "tim3d.stages.ingest",
+    "label": "tim3d.stages.label",
     "measure": "tim3d.stages.measure",
     "open_dataset": "tim3d.store",
     "open_field": "tim3d.store",

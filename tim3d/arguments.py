@@ -18,6 +18,7 @@ VERBS = {
     "annotate": "tim3d.stages.annotate",
     "train": "tim3d.stages.train",
     "segment": "tim3d.stages.segment",
+    "label": "tim3d.stages.label",
     "measure": "tim3d.stages.measure",
     "describe": "tim3d.stages.measure",
     "score": "tim3d.stages.score",
@@ -50,7 +51,7 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     """
     function = verb(name)
     known = inspect.signature(function).parameters
-    typed = {key: convert(key, value) for key, value in given.items()}
+    typed = {key: convert(key, value, name) for key, value in given.items()}
     arguments = {key: value for key, value in typed.items() if key in known}
     rest = {key: value for key, value in typed.items() if key not in known}
     if "options" in known:
@@ -65,15 +66,17 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     return function(**arguments)
 
 
-def convert(name: str, value: Any) -> Any:
+def convert(name: str, value: Any, verb: str = "") -> Any:
     """A typed or TOML value as the verb wants it; names without a rule pass through.
+
+    A rule of a verb, written ``verb.name``, goes before the rule of the name.
 
     >>> convert("block", "64,512,512"), convert("slices", "0:200"), convert("phases", {"pore": 0})
     ((64, 512, 512), slice(0, 200, None), Phases(pore=0))
     >>> convert("voxel_size", "10,5,5")
     {'z': 10.0, 'y': 5.0, 'x': 5.0}
     """
-    rule = _RULES.get(name)
+    rule = _RULES.get(f"{verb}.{name}", _RULES.get(name))
     if rule is None or value is None:
         return value
     try:
@@ -145,6 +148,7 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "thresholds": _floats,
     "slices": _slice,
     "descriptors": lambda v: [str(p).strip() for p in _parts(v)],
+    "label.phases": lambda v: [str(p).strip() for p in _parts(v)],
     "z": _lengths,
     "y": _lengths,
     "x": _lengths,

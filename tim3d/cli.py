@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         _annotate,
         _train,
         _segment,
+        _label,
         _measure,
         _describe,
         _score,
@@ -220,6 +221,26 @@ def _segment(commands: Any) -> None:
     c.add_argument("--precision", choices=("fp32", "fp16"))
     c.add_argument("--device", choices=("auto", "cpu", "cuda"))
     _blocks(c)
+
+
+def _label(commands: Any) -> None:
+    c = _command(commands, "label", "find connected components, and what leads from face to face", _label_sample)
+    c.add_argument("sample")
+    c.add_argument("--field")
+    c.add_argument("--phases", metavar="NAME,...", help="default: all")
+    c.add_argument("--connectivity", type=int, choices=(6, 18, 26), help="neighbours share faces, edges, corners")
+    c.add_argument("--keep", action="store_true", default=None, help="write the component of every voxel too")
+    c.add_argument("--out", help="name of that field (default component)")
+    _blocks(c)
+
+
+def _label_sample(given: dict[str, Any]) -> None:
+    """The table of components may have millions of rows: the results of the phases are shown."""
+    from tim3d import arguments
+
+    with _on_cluster(given):
+        result = arguments.call("label", {**given, "progress": _progress()})
+    _show_result(result.drop_dims("component") if hasattr(result, "data_vars") else result)
 
 
 def _measure(commands: Any) -> None:

@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 AXES = ("z", "y", "x")
 UNIT = "nm"
 VOXEL_DTYPES = ("uint8", "uint16", "float32")
+# Fields of numbers, as of components: labels that stand for no phase.
+ID_DTYPE = "uint32"
 CHUNK_EDGE = 64
 SHARD: Triple = (64, 512, 512)
 
@@ -48,7 +50,8 @@ class Field:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.dtype not in VOXEL_DTYPES:
+        numbers = self.dtype == ID_DTYPE and self.labels and self.phases is None
+        if self.dtype not in VOXEL_DTYPES and not numbers:
             raise InputError(f"field {self.name!r} has dtype {self.dtype}; tim3d stores {', '.join(VOXEL_DTYPES)}")
         if not all(np.isfinite(self.spacing_nm)) or min(self.spacing_nm) <= 0:
             raise InputError(f"voxel size {self.spacing_nm} nm: every edge must be a positive length")

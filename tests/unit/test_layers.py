@@ -34,7 +34,7 @@ ROOMS = [
     Room(0, "tim3d.grid",         "errors",        ""),
     Room(0, "tim3d.phases",       "errors",        ""),
     Room(0, "tim3d.phantoms",     "errors grid",   "numpy"),
-    Room(1, "tim3d.kernels",      "",              "numpy scipy numba skimage"),
+    Room(1, "tim3d.kernels",      "",              "numpy scipy numba skimage cc3d"),
     Room(1, "tim3d.models",       "kernels",       "numpy torch torchvision segmentation_models_pytorch safetensors"),
     Room(1, "tim3d.sources",      "",              "numpy tifffile PIL h5py zarr"),
     Room(1, "tim3d.schema",       "",              "numpy"),

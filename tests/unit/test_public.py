@@ -22,6 +22,7 @@ NAMES = [
     "cluster",
     "describe",
     "ingest",
+    "label",
     "measure",
     "open_dataset",
     "open_field",

@@ -91,7 +91,7 @@ def is_profile(row: Row) -> bool:
 
 
 def lines(found: Iterable[Row]) -> list[Line]:
-    """The numbers that are not profiles, one line for each variable (and pair of phases) of each sample.
+    """The numbers that are not profiles, one line for each variable (and axis, or pair of phases) of each sample.
 
     Interfaces appear once, in the order in which they come; what is not a number is left out.
 
@@ -102,7 +102,7 @@ def lines(found: Iterable[Row]) -> list[Line]:
     kept: dict[tuple[str, str], tuple[Row, dict[str, float]]] = {}
     pairs: set[tuple[str, str, frozenset[Any] | tuple[Any, ...]]] = set()
     for row in found:
-        others = [v for k, v in row.place.items() if k != "phase"]
+        others = [v for k, v in row.place.items() if k not in ("phase", "axis")]
         places = row.place.values()
         # An interface is the same from both sides; a row and a column of a confusion matrix are not.
         pair = (row.sample, row.variable, frozenset(places) if "phase_other" in row.place else tuple(places))
@@ -115,7 +115,9 @@ def lines(found: Iterable[Row]) -> list[Line]:
 
 
 def _label(row: Row, others: Sequence[Any]) -> str:
-    return f"{row.variable} {'-'.join(map(str, row.place.values()))}" if others else row.variable
+    if others:
+        return f"{row.variable} {'-'.join(map(str, row.place.values()))}"
+    return f"{row.variable} {row.place['axis']}" if "axis" in row.place else row.variable
 
 
 def columns(found: Iterable[Line]) -> list[str]:
