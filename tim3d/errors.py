@@ -70,6 +70,12 @@ class FailedBlocksError(Tim3dError, RuntimeError):
     exit_code = 6
 
 
+class ConvergenceError(Tim3dError, ArithmeticError):
+    """An iteration did not reach its tolerance."""
+
+    exit_code = 6
+
+
 class MissingExtraError(Tim3dError, ImportError):
     """An optional package is needed and not installed."""
 

@@ -1,0 +1,223 @@
+"""Seven-point conduction stencils on arrays with one layer of ghosts around them.
+
+A potential `x`, a source `b` and a residual have shape (nz+2, ny+2, nx+2): voxels 1..n along each axis, and ghosts at
+0 and n+1 that a kernel reads and never writes. Whoever calls decides what lies there: a wall (conductance 0), an
+electrode (potential 0) or the voxels of a neighbour. A kernel works on the planes start <= z < stop.
+
+The conductance of a face is either looked up, ``pairs[axis, code, code']`` from the codes of its two voxels (code 0
+does not conduct), or stored, ``faces[axis, z, y, x]`` for the face below voxel (z, y, x) along the axis.
+
+Sums over voxels come as one float64 per plane, each added in one order: they do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+F32: TypeAlias = NDArray[np.float32]
+F64: TypeAlias = NDArray[np.float64]
+U8: TypeAlias = NDArray[np.uint8]
+Steps: TypeAlias = tuple[int, int, int]
+_kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_kernel
+def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, colour: int) -> None:
+    """Half a Gauss-Seidel sweep: voxels of one colour of the checkerboard take the value that balances their flux."""
+    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
+    for z in range(start, stop):
+        for y in range(1, x.shape[1] - 1):
+            for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
+                own = codes[z, y, i]
+                if own != 0:
+                    below, above = along_z[own, codes[z - 1, y, i]], along_z[own, codes[z + 1, y, i]]
+                    north, south = along_y[own, codes[z, y - 1, i]], along_y[own, codes[z, y + 1, i]]
+                    west, east = along_x[own, codes[z, y, i - 1]], along_x[own, codes[z, y, i + 1]]
+                    inflow = b[z, y, i] + below * x[z - 1, y, i] + above * x[z + 1, y, i]
+                    inflow += north * x[z, y - 1, i] + south * x[z, y + 1, i]
+                    inflow += west * x[z, y, i - 1] + east * x[z, y, i + 1]
+                    x[z, y, i] = inflow / (below + above + north + south + west + east)
+
+
+@_kernel
+def restrict_codes(start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, shifts: Steps) -> None:
+    """Sum the residual b - A x over the voxels of coarse cells; `shifts` are the binary logarithms of their edges."""
+    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
+    sz, sy, sx = shifts
+    for cz in range(start, stop):
+        coarse[cz] = 0
+        for z in range(((cz - 1) << sz) + 1, min(cz << sz, x.shape[0] - 2) + 1):
+            for y in range(1, x.shape[1] - 1):
+                cy = ((y - 1) >> sy) + 1
+                for i in range(1, x.shape[2] - 1):
+                    own = codes[z, y, i]
+                    if own != 0:
+                        here = x[z, y, i]
+                        rest = b[z, y, i] + along_z[own, codes[z - 1, y, i]] * (x[z - 1, y, i] - here)
+                        rest += along_z[own, codes[z + 1, y, i]] * (x[z + 1, y, i] - here)
+                        rest += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
+                        rest += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
+                        rest += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
+                        rest += along_x[own, codes[z, y, i + 1]] * (x[z, y, i + 1] - here)
+                        coarse[cz, cy, ((i - 1) >> sx) + 1] += rest
+
+
+@_kernel
+def energy(start: int, stop: int, x: F32, codes: U8, pairs: F32, out: F64) -> None:
+    """Dissipation x A x, in `out` (nz+2) by plane: that of a face belongs to the voxel above it."""
+    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
+    for z in range(start, stop):
+        total = 0.0
+        for y in range(1, x.shape[1] - 1):
+            for i in range(1, x.shape[2] - 1):
+                own, here = codes[z, y, i], np.float64(x[z, y, i])
+                if own != 0:
+                    total += along_z[own, codes[z - 1, y, i]] * (x[z - 1, y, i] - here) ** 2
+                    if z < x.shape[0] - 1:
+                        total += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here) ** 2
+                        total += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here) ** 2
+        out[z] = total
+
+
+@_kernel
+def balance(start: int, stop: int, residual: F32, flux: F64, x: F64, codes: U8, pairs: F64, drops: F64) -> None:
+    """What flows through every plane, and what every voxel gains, when the potential is `x` on top of a linear profile.
+
+    Parameters
+    ----------
+    residual : (nz+2, ny+2, nx+2)
+        Gets the net inflow of each voxel.
+    flux : (nz+2,)
+        Gets at 1..nz+1 the flow through the plane of faces below each layer of voxels, upwards.
+    x : (nz+2, ny+2, nx+2) float64
+        Deviation from the linear profile.
+    drops : (nz+2,)
+        Fall of the linear profile across each of these planes.
+    """
+    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
+    for z in range(start, stop):
+        total = 0.0
+        for y in range(1, x.shape[1] - 1):
+            for i in range(1, x.shape[2] - 1):
+                own, here = codes[z, y, i], x[z, y, i]
+                gain = 0.0
+                if own != 0:
+                    gain = along_z[own, codes[z - 1, y, i]] * (drops[z] + x[z - 1, y, i] - here)
+                    total += gain
+                if z < x.shape[0] - 1:
+                    if own != 0:
+                        gain -= along_z[own, codes[z + 1, y, i]] * (drops[z + 1] + here - x[z + 1, y, i])
+                        gain += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
+                        gain += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
+                        gain += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
+                        gain += along_x[own, codes[z, y, i + 1]] * (x[z, y, i + 1] - here)
+                    residual[z, y, i] = gain
+        flux[z] = total
+
+
+@_kernel
+def relax_faces(start: int, stop: int, x: F32, b: F32, faces: F32, colour: int) -> None:
+    """As `relax_codes`, with stored conductances."""
+    along_z, along_y, along_x = faces[0], faces[1], faces[2]
+    for z in range(start, stop):
+        for y in range(1, x.shape[1] - 1):
+            for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
+                below, above = along_z[z, y, i], along_z[z + 1, y, i]
+                north, south = along_y[z, y, i], along_y[z, y + 1, i]
+                west, east = along_x[z, y, i], along_x[z, y, i + 1]
+                diagonal = below + above + north + south + west + east
+                if diagonal > 0:
+                    inflow = b[z, y, i] + below * x[z - 1, y, i] + above * x[z + 1, y, i]
+                    inflow += north * x[z, y - 1, i] + south * x[z, y + 1, i]
+                    inflow += west * x[z, y, i - 1] + east * x[z, y, i + 1]
+                    x[z, y, i] = inflow / diagonal
+
+
+@_kernel
+def restrict_faces(start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F32, shifts: Steps) -> None:
+    """As `restrict_codes`, with stored conductances."""
+    along_z, along_y, along_x = faces[0], faces[1], faces[2]
+    sz, sy, sx = shifts
+    for cz in range(start, stop):
+        coarse[cz] = 0
+        for z in range(((cz - 1) << sz) + 1, min(cz << sz, x.shape[0] - 2) + 1):
+            for y in range(1, x.shape[1] - 1):
+                cy = ((y - 1) >> sy) + 1
+                for i in range(1, x.shape[2] - 1):
+                    here = x[z, y, i]
+                    rest = b[z, y, i] + along_z[z, y, i] * (x[z - 1, y, i] - here)
+                    rest += along_z[z + 1, y, i] * (x[z + 1, y, i] - here)
+                    rest += along_y[z, y, i] * (x[z, y - 1, i] - here)
+                    rest += along_y[z, y + 1, i] * (x[z, y + 1, i] - here)
+                    rest += along_x[z, y, i] * (x[z, y, i - 1] - here)
+                    rest += along_x[z, y, i + 1] * (x[z, y, i + 1] - here)
+                    coarse[cz, cy, ((i - 1) >> sx) + 1] += rest
+
+
+@_kernel
+def prolong(start: int, stop: int, x: F32, coarse: F32, shifts: Steps) -> None:
+    """Add to every voxel the value of its coarse cell."""
+    for z in range(start, stop):
+        cz = ((z - 1) >> shifts[0]) + 1
+        for y in range(1, x.shape[1] - 1):
+            cy = ((y - 1) >> shifts[1]) + 1
+            for i in range(1, x.shape[2] - 1):
+                x[z, y, i] += coarse[cz, cy, ((i - 1) >> shifts[2]) + 1]
+
+
+# Called once an axis, with all arrays turned so that their first axis is the normal of the faces.
+@_kernel
+def coarsen_codes(start: int, stop: int, out: F32, codes: U8, pairs: F32, shifts: Steps) -> None:
+    """Conductance of the faces of coarse cells: that of all voxel faces on them, over the voxels between centres."""
+    share = np.float32(1) / (1 << shifts[0])
+    for face in range(start, stop):
+        z = min(((face - 1) << shifts[0]) + 1, codes.shape[0] - 1)
+        for y in range(1, codes.shape[1] - 1):
+            for i in range(1, codes.shape[2] - 1):
+                value = pairs[codes[z - 1, y, i], codes[z, y, i]] * share
+                out[face, ((y - 1) >> shifts[1]) + 1, ((i - 1) >> shifts[2]) + 1] += value
+
+
+@_kernel
+def coarsen_faces(start: int, stop: int, out: F32, fine: F32, shifts: Steps) -> None:
+    """As `coarsen_codes`, from stored conductances."""
+    share = np.float32(1) / (1 << shifts[0])
+    for face in range(start, stop):
+        z = min(((face - 1) << shifts[0]) + 1, fine.shape[0] - 1)
+        for y in range(1, fine.shape[1] - 1):
+            for i in range(1, fine.shape[2] - 1):
+                value = fine[z, y, i] * share
+                out[face, ((y - 1) >> shifts[1]) + 1, ((i - 1) >> shifts[2]) + 1] += value
+
+
+@_kernel
+def dot(start: int, stop: int, a: F32, b: F32, out: F64) -> None:
+    """Scalar product of two arrays, in `out` by plane."""
+    for z in range(start, stop):
+        total = 0.0
+        for y in range(1, a.shape[1] - 1):
+            for i in range(1, a.shape[2] - 1):
+                total += np.float64(a[z, y, i]) * np.float64(b[z, y, i])
+        out[z] = total
+
+
+@_kernel
+def add_scaled(start: int, stop: int, x: F32 | F64, factor: float, y: F32) -> None:
+    """``x += factor * y``."""
+    for z in range(start, stop):
+        for row in range(1, x.shape[1] - 1):
+            for i in range(1, x.shape[2] - 1):
+                x[z, row, i] += factor * y[z, row, i]
+
+
+@_kernel
+def scale_add(start: int, stop: int, x: F32, factor: float, y: F32) -> None:
+    """``x = factor * x + y``."""
+    for z in range(start, stop):
+        for row in range(1, x.shape[1] - 1):
+            for i in range(1, x.shape[2] - 1):
+                x[z, row, i] = factor * x[z, row, i] + y[z, row, i]
