@@ -193,7 +193,9 @@ def _put(out: Array, lattice: Lattice, core: Box, index: Triple, values: Array, 
     if weight is None:
         out[(slice(None), *target)] = values[(slice(None), *source)]
     else:
-        out[(slice(None), *target)] += weight[source] * values[(slice(None), *source)]
+        # One channel at a time keeps the product in the cache.
+        for total, value in zip(out, values, strict=True):
+            total[target] += weight[source] * value[source]
 
 
 def _gaussian(length: int) -> Array:

@@ -70,11 +70,11 @@ class TrainingOptions:
         If a number is out of range.
     """
 
-    epochs: int = 16
-    steps: int = 16
+    epochs: int = 12
+    steps: int = 40
     batch: int = 4
-    crop: int = 256
-    learning_rate: float = 2e-3
+    crop: int = 128
+    learning_rate: float = 4e-3
     patience: int = 5
     validation_fraction: float = 0.2
     validation_slices: int = 16
