@@ -175,3 +175,15 @@ def test_three_phases_by_thresholds_and_blur(sample: str) -> None:
         options = tim3d.Options(progress=False, block=block)
         tim3d.segment(sample, method="multi-otsu", phases=phases, blur="binomial", out=out, options=options)
     np.testing.assert_array_equal(store.field_array(sample, "a")[:], store.field_array(sample, "b")[:])
+
+
+def test_the_verb_trains_as_the_kernel_says_it_does_by_default() -> None:
+    import dataclasses
+    import inspect
+
+    from tim3d.models.training import TrainingOptions
+
+    verb = inspect.signature(tim3d.train).parameters
+    shared = [f for f in dataclasses.fields(TrainingOptions) if f.name in verb]
+    assert len(shared) > 8
+    assert {f.name: verb[f.name].default for f in shared} == {f.name: f.default for f in shared}
