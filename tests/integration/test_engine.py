@@ -182,3 +182,11 @@ def test_markers_work_behind_a_url() -> None:
 
 def test_the_shape_is_no_multiple_of_anything() -> None:
     assert all(n % s for n, s in zip(SHAPE[1:], (16, 16), strict=True))
+
+
+def test_cuda_without_a_gpu_says_what_to_do() -> None:
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("there is a GPU; tests/gpu covers it")
+    with pytest.raises(DeviceError, match=r"Use --cluster local|use --cluster local") as caught, cluster("cuda"):
+        pass
+    assert caught.value.exit_code == 7
