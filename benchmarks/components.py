@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -50,7 +51,7 @@ def best(work: Callable[[], object], runs: int) -> float:
     return min(seconds)
 
 
-def speed(volume: NDArray[np.uint8], connectivity: int, block: int, runs: int) -> Iterator[tuple[str, float]]:
+def speed(volume: NDArray[np.uint8], connectivity: Any, block: int, runs: int) -> Iterator[tuple[str, float]]:
     """Seconds of each way to label, one core."""
     near = ndi.generate_binary_structure(3, STEPS[connectivity])
     cut = (block, block, block)

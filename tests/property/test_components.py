@@ -78,6 +78,18 @@ def test_the_table_of_many_phases_says_what_the_volume_shows(
 
 @EVERY
 @given(labels=volumes())
+@settings(max_examples=60, deadline=None)
+def test_a_block_is_numbered_by_first_voxels(connectivity: int, labels: NDArray[np.uint8]) -> None:
+    """The field is made by labelling anew: the order must be a property of the voxels, not of the library."""
+    ids = label_block(labels, [0, 2, 3], connectivity)
+    assert (ids == 0).tolist() == (labels == 1).tolist()
+    first = np.unique(ids[ids > 0], return_index=True)
+    assert first[0].tolist() == list(range(1, len(first[0]) + 1))
+    assert (np.diff(first[1]) > 0).all()
+
+
+@EVERY
+@given(labels=volumes())
 @settings(max_examples=20, deadline=None)
 def test_contacts_are_what_lies_on_the_outer_planes(connectivity: int, labels: NDArray[np.uint8]) -> None:
     ids, table = label_volume(labels, [0, 1, 2, 3], connectivity, (4, 3, 5))

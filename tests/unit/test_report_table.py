@@ -99,3 +99,13 @@ def test_csv_into_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path, m
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.35, -123456.7, 9.99996e-9, 5e20])
 def test_numbers_keep_four_digits(value: float) -> None:
     assert float(table.number(value)) == pytest.approx(value, rel=5e-4)
+
+
+def test_what_has_an_axis_is_one_line_per_axis_with_a_column_per_phase() -> None:
+    values = [[0.5, 0.25, 0.0], [1.0, 0.75, float("nan")]]
+    share = (("phase", "axis"), values, {"units": "1"})
+    found = xr.Dataset({"share": share}, {"phase": ["pore", "solid"], "axis": ["z", "y", "x"]})
+    drawn = table.lines(table.rows({"a": found}))
+    assert [line.label for line in drawn] == ["share z", "share y", "share x"]
+    assert drawn[1].values == {"pore": 0.25, "solid": 0.75}
+    assert table.text(table.rows({"a": found})).splitlines()[2].split() == ["share", "z", "1", "0.5000", "1.000"]
