@@ -27,6 +27,7 @@ _WHERE = {
     "score": "tim3d.stages.score",
     "segment": "tim3d.stages.segment",
     "simulate": "tim3d.stages.simulate",
+    "solve": "tim3d.stages.solve",
     "train": "tim3d.stages.train",
     "validate": "tim3d.validation",
 }

@@ -20,6 +20,7 @@ VERBS = {
     "segment": "tim3d.stages.segment",
     "label": "tim3d.stages.label",
     "measure": "tim3d.stages.measure",
+    "solve": "tim3d.stages.solve",
     "describe": "tim3d.stages.measure",
     "score": "tim3d.stages.score",
     "report": "tim3d.reporting.html",
@@ -104,9 +105,13 @@ def _phases(value: Any) -> Phases:
 
 def _voxel_size(value: Any) -> dict[str, float]:
     if isinstance(value, Mapping) or (isinstance(value, str) and "=" in value):
-        return {key: float(item) for key, item in _pairs(value).items()}
+        return _numbers_by_name(value)
     z, y, x = _parts(value)
     return {"z": float(z), "y": float(y), "x": float(x)}
+
+
+def _numbers_by_name(value: Any) -> dict[str, float]:
+    return {key: float(item) for key, item in _pairs(value).items()}
 
 
 def _slice(value: Any) -> slice:
@@ -140,6 +145,8 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "phases": _phases,
     "voxel_size": _voxel_size,
     "merge": _pairs,
+    "conductivity": _numbers_by_name,
+    "axis": lambda v: [str(p).strip() for p in _parts(v)],
     "block": lambda v: triple(_strict_three(v)),
     "shard": lambda v: triple(_strict_three(v)),
     "shape": lambda v: triple(_strict_three(v)),
@@ -157,6 +164,8 @@ _EXAMPLES = {
     "phases": "write for example pore=0,solid=1",
     "voxel_size": "write z,y,x as 10,5,5 or z=10,y=5,x=5",
     "merge": "write for example shine_through=pore",
+    "conductivity": "write one number for each phase as copper=400,pore=0.026",
+    "axis": "write z, y or x, or several as z,y,x",
     "block": "write three edges z,y,x as 64,512,512",
     "shard": "write three edges z,y,x as 64,512,512",
     "shape": "write three edges z,y,x as 96,256,256",

@@ -13,8 +13,9 @@ from tim3d.version import __version__
 
 INTERRUPTED = 130
 EXIT_CODES = """exit codes: 0 done; 2 a bad argument; 3 bad input data; 4 the sample cannot be used or written;
-5 the plan does not fit into memory; 6 blocks failed and were set aside; 7 a package, device or cluster is missing;
-130 interrupted (run the same command again); 1 anything else, with a traceback"""
+5 the plan does not fit into memory; 6 blocks failed and were set aside, or a solver did not converge;
+7 a package, device or cluster is missing; 130 interrupted (run the same command again); 1 anything else, with a
+traceback"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         _segment,
         _label,
         _measure,
+        _solve,
         _describe,
         _score,
         _report,
@@ -82,6 +84,14 @@ def _blocks(command: argparse.ArgumentParser) -> None:
     group.add_argument("--block", metavar="Z,Y,X", help="voxels of a block: whole shards")
     group.add_argument("--durable", action="store_true", help="force each block to the disk, against loss of power")
     _cluster(group)
+
+
+def _whole(command: argparse.ArgumentParser) -> None:
+    """Arguments of a command that works on a whole volume in this process."""
+    group = command.add_argument_group("how it runs (nothing here changes a number)")
+    group.add_argument("--plan", action="store_true", help="say what it would cost, and do nothing")
+    group.add_argument("--overwrite", action="store_true", help="solve again")
+    group.add_argument("--durable", action="store_true", help="force what is written to the disk")
 
 
 def _cluster(group: Any) -> None:
@@ -249,6 +259,20 @@ def _measure(commands: Any) -> None:
     c.add_argument("--descriptors", metavar="NAME,...", help="default: all")
     c.add_argument("--field")
     _blocks(c)
+
+
+def _solve(commands: Any) -> None:
+    c = _command(commands, "solve", "conductivity and tortuosity factor of a label field", _verb("solve"))
+    c.add_argument("sample")
+    c.add_argument("--conductivity", metavar="NAME=K,...", required=True, help="of every phase; 0 for an insulator")
+    c.add_argument("--axis", metavar="A,...", help="z (default), y, x, or several")
+    c.add_argument("--field")
+    c.add_argument("--faces", choices=("outer", "centres"), help="where the potential is held (default outer)")
+    c.add_argument("--tolerance", type=float, help="difference of the flux between planes (default 1e-3)")
+    c.add_argument("--richardson", action="store_true", default=None, help="solve every second voxel too, extrapolate")
+    c.add_argument("--keep-potential", action="store_true", default=None, help="write the potential as a field")
+    c.add_argument("--units", help="of the conductivities (default W m-1 K-1)")
+    _whole(c)
 
 
 def _describe(commands: Any) -> None:

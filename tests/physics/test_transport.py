@@ -26,7 +26,7 @@ def blobs(edge: int = 128) -> Labels:
     """Smoothed noise, 42 % pore (1), periodic."""
     white = np.random.default_rng(20240).standard_normal((edge, edge, edge), dtype=np.float32)
     smooth = ndi.gaussian_filter(white, 4.0, mode="wrap")
-    labels = (smooth < np.quantile(smooth, 0.42)).astype(np.uint8)
+    labels: Labels = (smooth < np.quantile(smooth, 0.42)).astype(np.uint8)
     if edge == 128:
         assert hashlib.sha256(labels.tobytes()).hexdigest()[:16] == "9ce0f3177af9629a"
     return labels
@@ -94,13 +94,14 @@ def test_iterations_hardly_grow_with_size() -> None:
 def sphere(edge: int, fraction: float) -> Labels:
     radius = (3 * fraction / (4 * np.pi)) ** (1 / 3) * edge
     z, y, x = (np.indices((edge, edge, edge)) + 0.5 - edge / 2) ** 2
-    return (z + y + x < radius**2).astype(np.uint8)
+    labels: Labels = (z + y + x < radius**2).astype(np.uint8)
+    return labels
 
 
 def mcphedran(contrast: float, f: float) -> float:
     """Conductivity of a cubic array of spheres in a matrix of conductivity 1."""
     series = (contrast + 2) / (contrast - 1) - f - 1.306 * (contrast - 1) / (contrast + 4 / 3) * f ** (10 / 3)
-    return 1 + 3 * f / series
+    return float(1 + 3 * f / series)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3])

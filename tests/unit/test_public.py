@@ -31,6 +31,7 @@ NAMES = [
     "score",
     "segment",
     "simulate",
+    "solve",
     "train",
     "validate",
 ]

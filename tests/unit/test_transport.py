@@ -32,7 +32,7 @@ def direct(labels: Labels, k_of: dict[int, float], axis: int, spacing: Spacing, 
         cells[0], cells[-1] = low, high
     links: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     for a in range(3):
-        area = np.prod(h) / h[a]
+        area = float(np.prod(h)) / h[a]
         first, second = (np.moveaxis(v, a, 0)[:-1] for v in (k, cells)), (np.moveaxis(v, a, 0)[1:] for v in (k, cells))
         (k1, c1), (k2, c2) = tuple(first), tuple(second)
         g = np.where(k1 * k2 > 0, 2 * k1 * k2 / np.maximum(k1 + k2, 1e-300), 0) * area / h[a]
@@ -139,6 +139,7 @@ def test_a_wall_stops_everything_at_once() -> None:
     assert (found.conductivity, found.percolates, found.iterations) == (0.0, False, 0)
     assert found.tortuosity_total == found.tortuosity_through == np.inf
     assert found.mean_total == 0.95
+    assert found.potential is not None
     assert np.isnan(found.potential).all()
     assert found.flux.tolist() == [0.0] * 21
     assert conduct(labels, {0: 1.0, 1: 0.0}, 1).percolates
@@ -204,7 +205,7 @@ def test_the_plan_of_memory_holds() -> None:
         conduct(labels, {0: 1.0, 1: 9.0}, axis, spacing=spacing)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        planned = conduct_bytes(labels.shape, spacing, axis)  # type: ignore[arg-type]
+        planned = conduct_bytes(labels.shape, spacing, axis)
         assert 0.95 * planned < peak < planned + 2**19
 
 

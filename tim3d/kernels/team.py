@@ -14,6 +14,11 @@ import numba as nb
 SERIAL = 2**15
 
 
+def default_threads() -> int:
+    """As many as numba would use: all cores, unless NUMBA_NUM_THREADS says otherwise."""
+    return int(nb.get_num_threads())
+
+
 class Team:
     """Threads that call a kernel on ranges of planes; to be used in a ``with``.
 
@@ -23,11 +28,11 @@ class Team:
     Parameters
     ----------
     threads : int, optional
-        Default: as many as numba would use.
+        Default: `default_threads`.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = max(1, threads or nb.get_num_threads())
+        self.threads = max(1, threads or default_threads())
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
     def __enter__(self) -> Team:

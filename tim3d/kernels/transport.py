@@ -108,7 +108,7 @@ def conduct(
     keep_potential : bool
         Return the potential too.
     threads : int, optional
-        Default: as many as numba would use.
+        Default: all cores, or NUMBA_NUM_THREADS of them.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def conduct(
     1.5
     """
     labels = as_labels(labels)
-    _check(labels.shape, axis, electrodes, tolerance)
+    check_arguments(labels.shape, axis, electrodes, tolerance)
     turned = np.moveaxis(labels, axis, 0)
     volume = _material(turned, check_conductivities(conductivity, labels))
     size = check_spacing(spacing)
@@ -174,7 +174,8 @@ def conduct_bytes(shape: Triple, spacing: Sequence[float], axis: int, electrodes
     return 21 * math.prod(ghosted(unknown)) + multigrid_bytes(unknown, edges)
 
 
-def _check(shape: Sequence[int], axis: int, electrodes: str, tolerance: float) -> None:
+def check_arguments(shape: Sequence[int], axis: int, electrodes: str, tolerance: float) -> None:
+    """Raise `ArgumentError` unless `conduct` can work with these."""
     if axis not in (0, 1, 2):
         raise ArgumentError(f"axis is {axis!r}; use 0 for z, 1 for y, 2 for x")
     if electrodes not in ("outer", "centres"):

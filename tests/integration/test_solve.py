@@ -1,0 +1,246 @@
+"""The verb solve: what it writes, that it does nothing twice, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+
+import tim3d
+from tim3d import store
+from tim3d.cli import main
+from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError
+from tim3d.grid import Box
+from tim3d.kernels.transport import conduct
+from tim3d.stages import solve as stage
+
+SPACING = (20.0, 5.0, 4.0)
+PHASES = tim3d.Phases(pore=0, copper=7, unused=9)
+K = {"copper": 400.0, "pore": 0.026, "unused": 1.0}
+BY_CODE = {7: 400.0, 0: 0.026}
+QUIET = tim3d.Options(progress=False)
+
+
+def volume(shape: tuple[int, int, int] = (11, 18, 21), seed: int = 0) -> NDArray[np.uint8]:
+    smooth = ndi.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2)
+    return np.where(smooth > 0, 7, 0).astype(np.uint8)
+
+
+def ingested(folder: Path, labels: NDArray[np.uint8]) -> str:
+    np.save(folder / "phase.npy", labels)
+    url, size = str(folder / "a.zarr"), dict(zip("zyx", SPACING, strict=True))
+    tim3d.ingest(
+        folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=(4, 8, 8), options=QUIET
+    )
+    return url
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> str:
+    return ingested(tmp_path, volume())
+
+
+def solve(sample: str, **arguments: Any) -> Any:
+    return tim3d.solve(sample, **{"conductivity": K, "options": QUIET, **arguments})
+
+
+@pytest.mark.parametrize("faces", ["outer", "centres"])
+def test_results_are_those_of_the_kernel(sample: str, faces: Any) -> None:
+    found = solve(sample, axis=["x", "y", "z"], faces=faces)
+    assert found.axis.values.tolist() == ["z", "y", "x"]
+    for number, axis in enumerate("zyx"):
+        expected = conduct(volume(), BY_CODE, number, spacing=SPACING, electrodes=faces)
+        one = found.sel(axis=axis)
+        assert one.effective_conductivity == expected.conductivity
+        assert one.tortuosity_factor_total == expected.tortuosity_total == one.tortuosity_factor_through
+        assert (one.percolates, one.flux_spread, one.iterations) == (1, expected.spread, expected.iterations)
+        profile = found[f"plane_conductivity_{axis}"]
+        np.testing.assert_array_equal(profile, expected.flux)
+        planes = profile[f"{axis}_face"].values
+        edge = 0 if faces == "outer" else SPACING[number]
+        assert (planes[0], planes[-1]) == (edge, volume().shape[number] * SPACING[number] - edge)
+
+
+def test_every_number_has_a_unit_a_name_and_a_source(sample: str) -> None:
+    found = solve(sample, richardson=True)
+    for name, variable in found.data_vars.items():
+        assert variable.attrs["units"] == ("W m-1 K-1" if "conductivity" in str(name) else "1")
+        assert all(variable.attrs[key] for key in ("long_name", "method", "reference"))
+    assert found.attrs["dirichlet"] == "outer faces, L = N h"
+    assert found.attrs["conductivity"] == K
+    assert tim3d.validate(sample) == []
+
+
+def test_the_bounds_hold_the_value(sample: str) -> None:
+    found = solve(sample, axis=["z", "y", "x"])
+    k, share = found.effective_conductivity, (volume() == 7).mean()
+    assert (found.conductivity_wiener_lower < k).all()
+    assert (k < found.conductivity_wiener_upper).all()
+    assert float(found.conductivity_wiener_upper) == pytest.approx(share * 400 + (1 - share) * 0.026)
+    assert found.conductivity_hashin_shtrikman_upper < found.conductivity_wiener_upper
+
+
+def test_a_second_call_does_nothing(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = solve(sample)
+
+    def never(*arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(stage, "_solve", never)
+    assert solve(sample).identical(first)
+    assert solve(sample, options=tim3d.Options(plan=True)) == []
+    for other in ({"axis": "y"}, {"tolerance": 1e-4}, {"conductivity": K | {"pore": 0}}, {"keep_potential": True}):
+        with pytest.raises(AssertionError):
+            solve(sample, **other)
+    with pytest.raises(AssertionError):
+        solve(sample, options=tim3d.Options(progress=False, overwrite=True))
+
+
+def test_a_new_phase_field_is_solved_anew(sample: str, tmp_path: Path) -> None:
+    first = float(solve(sample).effective_conductivity[0])
+    np.save(tmp_path / "phase.npy", volume(seed=1))
+    tim3d.ingest(
+        tmp_path / "phase.npy", sample, voxel_size=dict(zip("zyx", SPACING, strict=True)), field="phase",
+        phases=PHASES, shard=(4, 8, 8), options=tim3d.Options(progress=False, overwrite=True),
+    )  # fmt: skip
+    expected = conduct(volume(seed=1), BY_CODE, 0, spacing=SPACING).conductivity
+    assert float(solve(sample).effective_conductivity[0]) == expected != first
+
+
+def test_the_potential_is_a_field(sample: str) -> None:
+    solve(sample, axis=["z", "x"], conductivity=K | {"pore": 0}, keep_potential=True)
+    for number, axis in ((0, "z"), (2, "x")):
+        expected = conduct(volume(), {7: 400.0, 0: 0.0}, number, spacing=SPACING, keep_potential=True).potential
+        kept = tim3d.open_field(sample, f"potential_{axis}")
+        assert expected is not None
+        np.testing.assert_array_equal(kept.values, np.nan_to_num(expected, nan=-1))
+        assert (kept.dtype, kept.attrs["units"]) == (np.float32, "1")
+        np.testing.assert_allclose(kept.z.diff("z"), SPACING[0])
+    assert tim3d.validate(sample, deep=True) == []
+    assert "potential_y" not in store.nodes(sample)
+
+
+def test_a_wall_gives_zero_and_says_so(tmp_path: Path) -> None:
+    labels = volume()
+    labels[5] = 0
+    found = solve(ingested(tmp_path, labels), conductivity=K | {"pore": 0}, axis=["z", "y"], richardson=True)
+    z = found.sel(axis="z")
+    assert (z.effective_conductivity, z.percolates, z.iterations, z.mean_conductivity_through) == (0, 0, 0, 0)
+    assert np.isinf(z.tortuosity_factor_total)
+    assert np.isnan(z.tortuosity_factor_total_limit)
+    assert found.sel(axis="y").percolates == 1
+
+
+def test_two_resolutions_give_the_limit_of_a_smooth_geometry(tmp_path: Path) -> None:
+    # One pore space at 2, 4 and 8 voxels per correlation length: the coarse pair foretells what the fine pair gives.
+    white = np.random.default_rng(5).standard_normal((64, 64, 64), dtype=np.float32)
+    smooth = ndi.gaussian_filter(white, 4.0, mode="wrap")
+    pore = smooth < np.quantile(smooth, 0.42)
+    tau = {
+        n: conduct(np.ascontiguousarray(pore[::n, ::n, ::n]).view(np.uint8), {0: 0, 1: 1}).tortuosity_total
+        for n in (1, 2, 4)
+    }
+    labels = np.where(pore, 0, 7).astype(np.uint8)[::2, ::2, ::2]
+    np.save(tmp_path / "half.npy", labels)
+    url = str(tmp_path / "half.zarr")
+    tim3d.ingest(
+        tmp_path / "half.npy", url, voxel_size={"z": 2, "y": 2, "x": 2}, field="phase", phases=PHASES, options=QUIET
+    )
+    found = solve(url, conductivity={"pore": 1, "copper": 0, "unused": 0}, richardson=True, units="m2 s-1").sel(
+        axis="z"
+    )
+    assert found.effective_conductivity.units == "m2 s-1"
+    assert float(found.tortuosity_factor_total) == pytest.approx(tau[2], rel=1e-12)
+    assert float(found.tortuosity_factor_total_coarse) == pytest.approx(tau[4], rel=1e-12)
+    finer = 2 * tau[1] - tau[2]
+    assert abs(found.tortuosity_factor_total_limit - finer) < found.tortuosity_factor_total_limit_uncertainty
+    assert abs(found.tortuosity_factor_total_limit - finer) < 0.5 * abs(tau[2] - finer)
+
+
+def test_the_plan_says_what_it_costs(sample: str) -> None:
+    (plan,) = solve(sample, axis=["z", "y"], keep_potential=True, options=tim3d.Options(plan=True))
+    voxels = volume().size
+    assert (plan.read_bytes, plan.write_bytes, plan.block) == (voxels, 8 * voxels, volume().shape)
+    assert 20 * voxels < plan.peak_bytes < 100 * voxels  # ghosts weigh much in so small a volume
+    assert "phase_transport" not in store.nodes(sample)
+
+
+def test_too_little_memory_is_refused_with_what_would_fit(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "available_memory", lambda: 50000)
+    with pytest.raises(
+        MemoryPlanError,
+        match=r"phase_transport needs .* MiB .*block 11x18x21.* has 0.0 MiB.*10x10x10|x\d+ voxels would fit",
+    ):
+        solve(sample)
+    assert "phase_transport" not in store.nodes(sample)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"conductivity": {"pore": 1}}, ArgumentError, r"no conductivity for .*pore=1,copper=0,unused=0"),
+        ({"conductivity": K | {"steel": 1}}, ArgumentError, "'phase' has the phases pore, copper, unused"),
+        ({"conductivity": K | {"pore": -1}}, ArgumentError, "it must be 0 or positive"),
+        ({"conductivity": K | {"pore": float("nan")}}, ArgumentError, "it must be 0 or positive"),
+        ({"conductivity": K | {"pore": 1e-6}}, ArgumentError, "a contrast of 4e\\+08"),
+        ({"axis": "w"}, ArgumentError, "axis is 'w'; use z, y or x"),
+        ({"axis": []}, ArgumentError, "use z, y or x"),
+        ({"faces": "inner"}, ArgumentError, "electrodes are 'inner'"),
+        ({"tolerance": 2}, ArgumentError, "tolerance is 2"),
+        ({"field": "truth"}, MissingFieldError, "no field 'truth'.*tim3d segment"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_leave_nothing_behind(sample: str, arguments: Any, error: type[Exception], says: str) -> None:
+    before = store.nodes(sample)
+    with pytest.raises(error, match=says):
+        solve(sample, **arguments)
+    assert store.nodes(sample) == before
+
+
+def test_a_thin_axis_is_refused(tmp_path: Path) -> None:
+    thin = ingested(tmp_path, volume((1, 18, 21)))
+    with pytest.raises(ArgumentError, match=r"1 voxel\(s\) along z"):
+        solve(thin)
+    assert solve(thin, axis="x").percolates.item() == 1
+
+
+def test_a_code_without_a_name_is_bad_input(tmp_path: Path) -> None:
+    sample, labels = ingested(tmp_path, volume()), volume()
+    labels[3, 3, 3] = 5
+    store.write_box(store.field_array(sample, "phase", mode="r+"), Box((0, 0, 0), (4, 18, 21)), labels[:4])
+    with pytest.raises(InputError, match=r"labels \[5\] belong to no phase"):
+        solve(sample)
+
+
+def test_a_grey_field_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "raw.npy", volume())
+    url = str(tmp_path / "raw.zarr")
+    tim3d.ingest(tmp_path / "raw.npy", url, voxel_size={"z": 1, "y": 1, "x": 1}, options=QUIET)
+    with pytest.raises(ArgumentError, match="holds no labels"):
+        solve(url, field="raw")
+
+
+def test_a_locked_sample_is_not_written(sample: str) -> None:
+    from tim3d.engine import lock_sample
+
+    with lock_sample(sample), pytest.raises(LockedError):
+        solve(sample)
+
+
+def test_the_command_line(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["solve", sample, "--conductivity", "copper=400,pore=0.026,unused=0", "--axis", "z,x", "--faces", "centres"]
+    assert main([*typed, "--tolerance", "1e-4", "--units", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "effective_conductivity" in shown
+    assert "tortuosity_factor_through" in shown
+    record = store.node_attributes(sample, "phase_transport")["parameters"]
+    assert record["conductivity"] == {"0": 0.026, "7": 400.0, "9": 0.0}
+    assert (record["axes"], record["faces"], record["units"]) == (["z", "x"], "centres", "1")
+    assert main([*typed, "--tolerance", "1e-4", "--units", "1", "--plan"]) == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert main(["solve", sample, "--conductivity", "copper"]) == 2
+    assert "write one number for each phase" in capsys.readouterr().err

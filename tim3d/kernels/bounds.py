@@ -1,0 +1,67 @@
+"""What is known of an effective conductivity without solving, and what two resolutions say about the third."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+# With k = k_h + (k_h - k_2h) / (2**p - 1): the order p lies between these for voxels cut from a smooth geometry.
+LOWEST_ORDER, HIGHEST_ORDER = 0.8, 1.3
+
+
+def wiener(fractions: Sequence[float], conductivities: Sequence[float]) -> tuple[float, float]:
+    """Bounds for any geometry: all phases in series (harmonic mean) and in parallel (arithmetic mean).
+
+    Wiener, Abh. Math.-Phys. Kl. Koenigl. Saechs. Ges. Wiss. 32 (1912) 509.
+
+    >>> wiener([0.5, 0.5], [1, 3])
+    (1.5, 2.0)
+    """
+    return _shifted_mean(fractions, conductivities, 0.0), _arithmetic(fractions, conductivities)
+
+
+def hashin_shtrikman(fractions: Sequence[float], conductivities: Sequence[float]) -> tuple[float, float]:
+    """Bounds for any isotropic geometry of any number of phases in three dimensions.
+
+    ``1 / sum(f / (k + 2 k0)) - 2 k0`` with k0 the smallest and the largest conductivity among the phases that are
+    there. Hashin and Shtrikman, J. Appl. Phys. 33 (1962) 3125, doi:10.1063/1.1728579.
+
+    >>> hashin_shtrikman([0.6, 0.4], [0, 1])[1]                 # 2 f / (3 - f)
+    0.307...
+    """
+    present = [k for f, k in zip(fractions, conductivities, strict=True) if f > 0]
+    low, high = (_shifted_mean(fractions, conductivities, 2 * k0) - 2 * k0 for k0 in (min(present), max(present)))
+    return low, high
+
+
+def _arithmetic(fractions: Sequence[float], conductivities: Sequence[float]) -> float:
+    return float(sum(f * k for f, k in zip(fractions, conductivities, strict=True)))
+
+
+def _shifted_mean(fractions: Sequence[float], conductivities: Sequence[float], shift: float) -> float:
+    """Harmonic mean of k + shift; 0 where a phase that is there has 0."""
+    pairs = [(f, k + shift) for f, k in zip(fractions, conductivities, strict=True) if f > 0]
+    return 0.0 if any(k == 0 for _, k in pairs) else 1 / sum(f / k for f, k in pairs)
+
+
+def richardson(fine: float, coarse: float) -> tuple[float, float]:
+    """Value at vanishing voxel size from two resolutions, voxels h and 2 h, and its uncertainty.
+
+    Returns
+    -------
+    value : float
+        ``2 fine - coarse``: the error of voxels falls with the first power of their size.
+    uncertainty : float
+        The larger distance to the values that orders of 0.8 and 1.3 would give. Nan for both without a value.
+
+    Examples
+    --------
+    >>> value, uncertainty = richardson(2.584, 2.832)
+    >>> round(value, 3), round(uncertainty, 3)
+    (2.336, 0.087)
+    """
+    if not (math.isfinite(fine) and math.isfinite(coarse)):
+        return math.nan, math.nan
+    step = fine - coarse
+    other = [abs(1 / (2**order - 1) - 1) for order in (LOWEST_ORDER, HIGHEST_ORDER)]
+    return fine + step, abs(step) * max(other)
