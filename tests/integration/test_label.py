@@ -68,7 +68,7 @@ def assert_is_that_of_the_array(url: str, found: xr.Dataset, labels: NDArray[np.
 
 @given(
     shape=st.tuples(*[st.integers(1, 11)] * 3),
-    shard=st.tuples(*[st.integers(1, 6)] * 3),
+    shard=st.tuples(*[st.integers(2, 6)] * 3),
     many=st.tuples(*[st.integers(1, 3)] * 3),
     connectivity=st.sampled_from([6, 18, 26]),
 )
