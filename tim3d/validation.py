@@ -12,6 +12,7 @@ import zarr
 from tim3d import schema, store
 from tim3d.errors import Tim3dError
 from tim3d.grid import Box, Grid, triple
+from tim3d.kernels.threshold import grey_counts
 from tim3d.schema import AXES
 
 
@@ -121,7 +122,7 @@ def _check_shards(sample: str, name: str, number: int) -> Iterator[Fault]:
 
 def _check_values(where: str, voxels: np.ndarray, codes: tuple[int, ...] | None, core: Box) -> Iterator[Fault]:
     if codes is not None:
-        strays = sorted(set(np.flatnonzero(np.bincount(voxels.ravel(), minlength=256)).tolist()) - set(codes))
+        strays = sorted(set(np.flatnonzero(grey_counts(voxels)).tolist()) - set(codes))
         if strays:
             yield Fault(where, f"has codes {strays} that no phase names, in {core}", "Make the field again")
     elif voxels.dtype.kind == "f" and not np.isfinite(voxels).all():

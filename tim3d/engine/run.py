@@ -31,6 +31,8 @@ RETRIES = 2
 # Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
 BASE_BYTES = 352 * 2**20
 TORCH_BASE_BYTES = 800 * 2**20
+# What a process that is at work already may still load for a pass that it has not run before.
+LOADED_LATER_BYTES = 64 * 2**20
 
 
 class Work(Protocol):
@@ -84,7 +86,7 @@ class Pass:
         """What running it now would cost on the current cluster."""
         on = on or current_cluster()
         left = [self.grid.block_at(i) for i in self.left()]
-        base = max(self.base_bytes, on.resident_bytes())
+        base = max(self.base_bytes, on.resident_bytes() + LOADED_LATER_BYTES)
         fits = smaller_block(self.grid.block, self.shard, lambda b: base + self._buffers(b, on) <= on.memory_bytes)
         return Plan(
             name=self.ledger.name,

@@ -13,7 +13,7 @@ from tim3d.engine import Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.superpixels import hybrid_labels
-from tim3d.kernels.threshold import is_dark, otsu, second_derivative_peak
+from tim3d.kernels.threshold import grey_counts, is_dark, otsu, second_derivative_peak
 from tim3d.phases import Phases
 from tim3d.schema import Field
 from tim3d.stages.field import DEFAULTS, Making, Options, produce, slab
@@ -158,7 +158,7 @@ class AnnotateWork:
         """Whole shards, and how many voxels each label got."""
         array = store.field_array(self.sample, self.out, mode="r+")
         store.write_box(array, block.core, outputs, durable=self.durable)
-        return {"voxels": np.bincount(outputs.ravel(), minlength=3).tolist()}
+        return {"voxels": grey_counts(outputs)[: len(LABELS)].tolist()}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Grey and labels of the slab, and what SLIC needs for one slice."""

@@ -248,7 +248,7 @@ class LevelWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """The finer voxels, once more while they are decoded, and the coarser ones while they are encoded."""
-        return int(np.prod(core)) * self.voxel_bytes * (2 * int(np.prod(self.step)) + 3)
+        return int(np.prod(core)) * self.voxel_bytes * (2 * int(np.prod(self.step)) + 4)
 
 
 def whole_shards(block: Triple, out: Field) -> Triple:

@@ -213,7 +213,7 @@ def _of_integers(grey: np.ndarray) -> tuple[float, ...]:
 
 
 def _refuse_unknown_codes(labels: np.ndarray, phases: Phases, name: str, first: int) -> None:
-    unknown = sorted(set(np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()) - set(phases.codes))
+    unknown = sorted(set(np.flatnonzero(grey_counts(labels)).tolist()) - set(phases.codes))
     if unknown:
         raise InputError(
             f"field {name!r} has the codes {unknown} in slices {first} to {first + len(labels) - 1}, "

@@ -1,0 +1,43 @@
+"""What a worker really needs stays below what the plan says, for every pass of every verb."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.nets import tiny_checkpoint
+
+QUIET = tim3d.Options(progress=False)
+SIZE = {"z": 20, "y": 5, "x": 5}
+PHASES = tim3d.Phases(pore=0, solid=1)
+
+
+def peaks(sample: str) -> dict[str, tuple[int, int]]:
+    """Measured and planned peak of every pass."""
+    notes = [json.loads(path.read_text()) for path in Path(f"{sample}.runs").rglob("summary-*.json")]
+    return {note["name"]: (note["peak_bytes"], note["planned_peak_bytes"]) for note in notes}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_pass_stays_below_its_plan(tmp_path: Path, workers: int) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (128, 768, 768), dtype=np.uint8)
+    np.save(tmp_path / "grey.npy", grey)
+    np.save(tmp_path / "labels.npy", (grey > 99).astype(np.uint8))
+    del grey
+    sample = str(tmp_path / "a.zarr")
+    model = tiny_checkpoint(tmp_path / "net.safetensors")
+    with tim3d.cluster("local", workers=workers) if workers else tim3d.cluster("serial"):
+        tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size=SIZE, options=QUIET)
+        tim3d.ingest(tmp_path / "labels.npy", sample, voxel_size=SIZE, field="truth", phases=PHASES, options=QUIET)
+        tim3d.annotate(sample, options=QUIET)
+        tim3d.segment(sample, method="otsu", phases=PHASES, out="otsu", blur="binomial", options=QUIET)
+        tim3d.segment(sample, model=model, window=(256, 256), halo=32, probabilities=True, options=QUIET)
+        tim3d.measure(sample, field="truth", options=QUIET)
+        tim3d.score(sample, field="otsu", options=QUIET)
+    above = {name: pair for name, pair in peaks(sample).items() if pair[0] > pair[1]}
+    assert not above
