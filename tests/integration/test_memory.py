@@ -25,10 +25,12 @@ def peaks(sample: str) -> dict[str, tuple[int, int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_every_pass_stays_below_its_plan(tmp_path: Path, workers: int) -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (128, 768, 768), dtype=np.uint8)
-    np.save(tmp_path / "grey.npy", grey)
-    np.save(tmp_path / "labels.npy", (grey > 99).astype(np.uint8))
-    del grey
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.integers(0, 2, (128, 96, 96), dtype=np.uint8), 8, axis=1).repeat(8, axis=2)
+    grey = 60 + 100 * truth + rng.integers(0, 30, truth.shape, dtype=np.uint8)
+    np.save(tmp_path / "grey.npy", grey.astype(np.uint8))
+    np.save(tmp_path / "labels.npy", truth)
+    del grey, truth
     sample = str(tmp_path / "a.zarr")
     model = tiny_checkpoint(tmp_path / "net.safetensors")
     with tim3d.cluster("local", workers=workers) if workers else tim3d.cluster("serial"):
