@@ -13,7 +13,6 @@ import numpy as np
 import xarray as xr
 
 from tim3d.files import writing
-from tim3d.schema import AXES
 
 # Column of what is one number for the whole material, or belongs to a pair of phases.
 WHOLE = "whole"
@@ -86,8 +85,8 @@ def _ticks(variable: xr.DataArray, dim: str) -> list[Any]:
 
 
 def is_profile(row: Row) -> bool:
-    """Whether a number belongs to a position along an axis."""
-    return any(axis in row.place for axis in AXES)
+    """Whether a number belongs to a position along an axis: a place that is a length, not a name."""
+    return any(isinstance(place, float) for place in row.place.values())
 
 
 def lines(found: Iterable[Row]) -> list[Line]:
