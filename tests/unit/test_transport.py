@@ -83,6 +83,13 @@ def test_it_equals_a_direct_solution(
     assert found.spread <= 1e-7
 
 
+def test_a_solution_that_is_exact_at_once_ends_there() -> None:
+    labels = np.array([[2, 1, 1, 1, 2, 0, 0, 0, 2], [1, 0, 2, 2, 2, 0, 2, 1, 2], [2, 2, 1, 0, 2, 0, 0, 0, 2]], np.uint8)
+    found = conduct(labels.reshape(3, 3, 3), {0: 1.0, 1: 1.0, 2: 0.0}, 0, electrodes="centres", tolerance=1e-7)
+    expected = direct(labels.reshape(3, 3, 3), {0: 1.0, 1: 1.0, 2: 0.0}, 0, (1, 1, 1), "centres")
+    assert found.conductivity == pytest.approx(expected, rel=1e-12)
+
+
 @settings(max_examples=30, deadline=None)
 @given(volumes(), st.integers(0, 2))
 def test_turning_the_volume_turns_the_answer(case: tuple[Labels, dict[int, float], Spacing], axis: int) -> None:

@@ -161,15 +161,14 @@ def restrict_faces(start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F3
 
 
 @_kernel
-def prolong(start: int, stop: int, x: F32, factor: float, coarse: F32, shifts: Steps) -> None:
-    """Add to every voxel `factor` times the value of its coarse cell."""
-    share = np.float32(factor)
+def prolong(start: int, stop: int, x: F32, coarse: F32, shifts: Steps) -> None:
+    """Add to every voxel the value of its coarse cell."""
     for z in range(start, stop):
         cz = ((z - 1) >> shifts[0]) + 1
         for y in range(1, x.shape[1] - 1):
             cy = ((y - 1) >> shifts[1]) + 1
             for i in range(1, x.shape[2] - 1):
-                x[z, y, i] += share * coarse[cz, cy, ((i - 1) >> shifts[2]) + 1]
+                x[z, y, i] += coarse[cz, cy, ((i - 1) >> shifts[2]) + 1]
 
 
 # Called once an axis, with all arrays turned so that their first axis is the normal of the faces.

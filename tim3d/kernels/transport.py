@@ -329,10 +329,12 @@ def _solve(problem: _Problem, tolerance: float, team: Team) -> _State:
     planes, cells = finest.planes, finest.cells
     before, gain = math.inf, math.inf
     while not (state.spread <= tolerance and gain <= STEP_SHARE * tolerance):
-        if state.iterations == MOST_ITERATIONS:
-            raise _not_converged(state, tolerance)
         multigrid.apply(correction, state.residual)
         now = _total(team, stencil.dot, planes, cells, correction, state.residual)
+        if now == 0 and state.spread <= tolerance:  # at rest to the last bit
+            break
+        if now <= 0 or state.iterations == MOST_ITERATIONS:
+            raise _not_converged(state, tolerance)
         team.run(stencil.scale_add, planes, cells, direction, now / before, correction)
         step = now / _total(team, stencil.energy, problem.planes, cells, direction, *finest.conductances)
         team.run(stencil.add_scaled, planes, cells, state.x, step, direction)
@@ -360,7 +362,7 @@ def _judge(problem: _Problem, state: _State, team: Team) -> None:
 
 def _not_converged(state: _State, tolerance: float) -> ConvergenceError:
     return ConvergenceError(
-        f"after {MOST_ITERATIONS} iterations the flux differs between planes by {state.spread:.2g} of its mean; "
+        f"after {state.iterations} iterations the flux differs between planes by {state.spread:.2g} of its mean; "
         f"the tolerance is {tolerance:g}. Use a larger --tolerance or a smaller contrast"
     )
 
