@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.errors import LockedError, MixedRunError
-from tim3d.files import file_system, is_local, writing
+from tim3d.files import file_system, flush, is_local, writing
 from tim3d.grid import Triple, triple
 
 LEASE_SECONDS = 60.0
@@ -148,15 +148,7 @@ def _write_local(path: Path, data: bytes, durable: bool) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     if durable:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(path)
 
 
 def _read(url: str) -> dict[str, Any] | None:

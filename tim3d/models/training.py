@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.kernels.lattice import Array
+from tim3d.kernels.metrics import confusion
 from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save, write_atomic
 from tim3d.models.crops import UNLABELLED, Augmentation, Slices, crop_edge, prepare, random_batches, split
 from tim3d.models.unet import UNetSpec, build
@@ -260,14 +261,14 @@ class Run:
     def _validate(self) -> Record:
         self.net.eval()
         classes, losses = len(self.spec.classes), []
-        confusion = np.zeros((classes, classes), np.int64)
+        counts = np.zeros((classes, classes), np.int64)
         with torch.inference_mode():
             for number in range(len(self.validation)):
                 image, labels = _padded(self.validation, number, self.spec.total_stride)
                 value, logits_ncyx = self._loss(image[None], labels[None].astype(np.int64))
                 losses.append(value.item())
-                confusion += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
-        return {"val_loss": float(np.mean(losses)), "val_iou": mean_iou(confusion)}
+                counts += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
+        return {"val_loss": float(np.mean(losses)), "val_iou": mean_iou(counts)}
 
     def _key(self) -> str:
         """Hash of all that decides the weights."""
@@ -314,9 +315,7 @@ def confusion_matrix(found: Array, truth: Array, classes: int) -> Array:
            [0, 1]])
     """
     known = truth != UNLABELLED
-    pairs = truth[known].astype(np.int64) * classes + found[known]
-    counts: Array = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    return counts
+    return confusion(truth[known], found[known], classes)
 
 
 def mean_iou(confusion: Array) -> float:

@@ -29,7 +29,7 @@ from tim3d.schema import AXES, Field
 from tim3d.stages.field import DEFAULTS, Making, Options, produce
 from tim3d.stages.reduction import reduction_pass
 
-# Measured peak of labelling beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "Components").
+# Bound on what labelling holds beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "Components").
 KERNEL_BYTES = 12.0
 COLUMNS = ("code", "voxels", "first", "start", "stop")
 MOST = int(np.iinfo(schema.ID_DTYPE).max)

@@ -20,7 +20,7 @@ from tim3d.schema import AXES, Field
 from tim3d.stages.field import DEFAULTS, Options
 from tim3d.stages.reduction import inner, reduction_pass
 
-# Measured peak of the kernels beside the labels, in bytes per voxel read (benchmarks/RESULTS.md, "Memory").
+# Bound on what the kernels hold beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "A gigavoxel").
 KERNEL_BYTES = 2.0
 
 
