@@ -63,12 +63,18 @@ def test_annotation_does_not_depend_on_the_blocks(sample: str) -> None:
     np.testing.assert_array_equal(store.field_array(sample, "annotation")[:], first)
 
 
-def test_a_finished_training_is_not_done_again_and_another_is_refused(sample: str, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_done_again_and_another_is_refused(sample: str, stack: Path, tmp_path: Path) -> None:
     model = tmp_path / "unet.safetensors"
     tim3d.train(sample, model, labels="truth", **TINY)  # type: ignore[arg-type]
     before = (model.read_bytes(), model.stat().st_mtime_ns)
     tim3d.train(sample, model, labels="truth", **TINY)  # type: ignore[arg-type]
     assert (model.read_bytes(), model.stat().st_mtime_ns) == before
+    other = f"{tmp_path}/other-spacing.zarr"
+    tim3d.ingest(stack / "slices", other, voxel_size={"z": 40}, shard=(8, 32, 32), options=QUIET)
+    phases = tim3d.Phases(pore=0, solid=1)
+    tim3d.ingest(stack / "truth", other, voxel_size={"z": 40}, field="truth", phases=phases, options=QUIET)
+    with pytest.raises(MixedRunError, match="another training"):  # the same voxels of another size
+        tim3d.train(other, model, labels="truth", **TINY)  # type: ignore[arg-type]
     with pytest.raises(MixedRunError, match=r"another training.*--overwrite"):
         tim3d.train(sample, model, labels="truth", **{**TINY, "seed": 1})  # type: ignore[arg-type]
     tim3d.train(sample, model, labels="truth", overwrite=True, **{**TINY, "seed": 1})  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ def train(
         target.unlink(missing_ok=True)
         target.with_name(target.name + ".state").unlink(missing_ok=True)
     prepared = prepare(images, truth, spec, scale, numbers)[0]
-    if not _is_trained(target, spec, options, prepared.sha256()):
+    if not _is_trained(target, spec, options, prepared.sha256(), grey):
         _train(target, images, truth, spec, options, grey, scale, numbers, progress)
     return target
 
@@ -217,13 +217,13 @@ def _indices(labels: np.ndarray, classes: dict[str, int]) -> np.ndarray:
     return np.asarray(table[labels])
 
 
-def _is_trained(target: Path, spec: UNetSpec, options: training.TrainingOptions, data_sha256: str) -> bool:
+def _is_trained(target: Path, spec: UNetSpec, options: training.TrainingOptions, data_sha256: str, grey: Field) -> bool:
     """Whether the file already holds this training; refuses another one."""
     if not target.exists():
         return False
     about = checkpoint.describe(target)
     now: dict[str, Any] = json.loads(json.dumps({"options": asdict(options), "data_sha256": data_sha256}))
     before = {key: about.training.get(key) for key in now}
-    if about.spec == spec and before == now:
+    if about.spec == spec and before == now and about.spacing_nm == grey.spacing_nm:
         return True
     raise MixedRunError(f"{target} holds another training. Replace it with --overwrite, or write to another file")
