@@ -18,8 +18,11 @@ demo: setup
 	$(BIN)/tim3d run pipelines/demo.toml
 	@echo "Now open demo/report.html"
 
+# Files of tests are shared out over this many processes.
+JOBS ?= 2
+
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: setup
 	$(BIN)/ruff check

@@ -17,6 +17,8 @@ _WHERE = {
     "annotate": "tim3d.stages.annotate",
     "cluster": "tim3d.engine",
     "describe": "tim3d.stages.measure",
+    "generate": "tim3d.stages.generate",
+    "geodesic": "tim3d.stages.geodesic",
     "ingest": "tim3d.stages.ingest",
     "label": "tim3d.stages.label",
     "measure": "tim3d.stages.measure",
@@ -28,6 +30,7 @@ _WHERE = {
     "segment": "tim3d.stages.segment",
     "simulate": "tim3d.stages.simulate",
     "solve": "tim3d.stages.solve",
+    "study": "tim3d.stages.study",
     "train": "tim3d.stages.train",
     "validate": "tim3d.validation",
 }

@@ -13,6 +13,7 @@ from tim3d.grid import triple
 from tim3d.phases import Phases
 
 VERBS = {
+    "generate": "tim3d.stages.generate",
     "simulate": "tim3d.stages.simulate",
     "ingest": "tim3d.stages.ingest",
     "annotate": "tim3d.stages.annotate",
@@ -21,11 +22,13 @@ VERBS = {
     "label": "tim3d.stages.label",
     "measure": "tim3d.stages.measure",
     "solve": "tim3d.stages.solve",
+    "geodesic": "tim3d.stages.geodesic",
     "describe": "tim3d.stages.measure",
     "score": "tim3d.stages.score",
+    "study": "tim3d.stages.study",
     "report": "tim3d.reporting.html",
 }
-OPTIONS = ("block", "plan", "overwrite", "progress", "durable")
+OPTIONS = ("block", "plan", "overwrite", "progress", "durable", "time_limit")
 
 
 def verb(name: str) -> Callable[..., Any]:
@@ -114,6 +117,18 @@ def _numbers_by_name(value: Any) -> dict[str, float]:
     return {key: float(item) for key, item in _pairs(value).items()}
 
 
+def _conductivities(value: Any) -> dict[str, float | list[float]]:
+    """A number, or three for z, y, x."""
+    pairs = value.items() if isinstance(value, Mapping) else _pairs(value).items()
+    return {str(key): _number_or_three(item) for key, item in pairs}
+
+
+def _number_or_three(value: Any) -> float | list[float]:
+    parts = value.split(":") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    numbers = [float(part) for part in parts]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
 def _slice(value: Any) -> slice:
     start, _, stop = str(value).partition(":")
     if ":" not in str(value):
@@ -145,7 +160,9 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "phases": _phases,
     "voxel_size": _voxel_size,
     "merge": _pairs,
-    "conductivity": _numbers_by_name,
+    "conductivity": _conductivities,
+    "interface": _numbers_by_name,
+    "contact": _floats,
     "axis": lambda v: [str(p).strip() for p in _parts(v)],
     "block": lambda v: triple(_strict_three(v)),
     "shard": lambda v: triple(_strict_three(v)),
@@ -155,7 +172,18 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "thresholds": _floats,
     "slices": _slice,
     "descriptors": lambda v: [str(p).strip() for p in _parts(v)],
+    "windows": lambda v: _integers([v] if isinstance(v, int) else v),
+    "windows_nm": _floats,
+    "study.axis": str,
+    "generate.correlation_nm": _floats,
+    "fractions": _numbers_by_name,
+    "sizes": _numbers_by_name,
+    "orientation": _floats,
+    "cell_nm": lambda v: [float(p) for p in _strict_three(v)],
     "label.phases": lambda v: [str(p).strip() for p in _parts(v)],
+    "geodesic.phases": lambda v: [str(p).strip() for p in _parts(v)],
+    "directions": lambda v: [str(p).strip() for p in _parts(v)],
+    "seeds": lambda v: [str(p).strip() for p in _parts(v)],
     "z": _lengths,
     "y": _lengths,
     "x": _lengths,
@@ -164,12 +192,23 @@ _EXAMPLES = {
     "phases": "write for example pore=0,solid=1",
     "voxel_size": "write z,y,x as 10,5,5 or z=10,y=5,x=5",
     "merge": "write for example shine_through=pore",
-    "conductivity": "write one number for each phase as copper=400,pore=0.026",
+    "conductivity": "write one number for each phase as copper=400,pore=0.026, or three for z, y, x as 10:10:400",
+    "interface": "write a conductance per area for two phases as copper:polymer=1e8",
+    "contact": "write one conductance per area, or two for the low and the high face, as 1e7,2e7",
     "axis": "write z, y or x, or several as z,y,x",
+    "directions": "write some of +z,-z,+y,-y,+x,-x",
+    "seeds": "write a label field and one of its phases as phase,metal",
+    "correlation_nm": "write one length in nm, or three for z, y, x as 80,40,40",
+    "fractions": "write one share for each phase as pore=0.4,solid=0.6",
+    "sizes": "write diameters in nm and how many have each as 150=3,250=1",
+    "orientation": "write three weights z,y,x as 1,1,1",
+    "cell_nm": "write three edges z,y,x in nm as 2000,2000,2000",
     "block": "write three edges z,y,x as 64,512,512",
     "shard": "write three edges z,y,x as 64,512,512",
     "shape": "write three edges z,y,x as 96,256,256",
     "window": "write two edges y,x as 512,512",
+    "windows": "write edges in voxels as 64,96,128",
+    "windows_nm": "write edges in nm as 640,960",
     "decoder_channels": "write for example 64,32,16",
     "thresholds": "write grey values as 85 or 85,170",
     "slices": "write numbers of slices as 0:200",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tim3d import options
 from tim3d.errors import Tim3dError
 from tim3d.version import __version__
 
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (
         _simulate,
+        _generate,
         _ingest,
         _annotate,
         _train,
@@ -58,12 +60,14 @@ def build_parser() -> argparse.ArgumentParser:
         _label,
         _measure,
         _solve,
+        _study,
+        _geodesic,
         _describe,
         _score,
         _report,
         _run,
         _show,
-        _check,
+        _upkeep,
     ):
         add(commands)
     return parser
@@ -83,22 +87,17 @@ def _blocks(command: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace what was made otherwise")
     group.add_argument("--block", metavar="Z,Y,X", help="voxels of a block: whole shards")
     group.add_argument("--durable", action="store_true", help="force each block to the disk, against loss of power")
-    _cluster(group)
+    options.time_limit(group)
+    options.cluster(group)
 
 
 def _whole(command: argparse.ArgumentParser) -> None:
-    """Arguments of a command that works on a whole volume in this process."""
+    """Arguments of a command that works on a whole volume, shared out over workers if there are any."""
     group = command.add_argument_group("how it runs (nothing here changes a number)")
     group.add_argument("--plan", action="store_true", help="say what it would cost, and do nothing")
     group.add_argument("--overwrite", action="store_true", help="solve again")
     group.add_argument("--durable", action="store_true", help="force what is written to the disk")
-
-
-def _cluster(group: Any) -> None:
-    group.add_argument("--cluster", metavar="KIND", help="serial (default), local, cuda, or a dask scheduler's address")
-    group.add_argument("--workers", type=int, help="worker processes")
-    group.add_argument("--threads", type=int, help="threads per worker")
-    group.add_argument("--memory", type=float, metavar="GIB", help="memory limit of a worker")
+    options.cluster(group)
 
 
 def _verb(name: str) -> Any:
@@ -120,6 +119,7 @@ def _on_cluster(given: dict[str, Any]) -> Any:
         workers=given.pop("workers", None),
         threads=given.pop("threads", None),
         memory_bytes=None if memory is None else int(memory * 2**30),
+        site=given.pop("site", None),
     )
 
 
@@ -131,9 +131,9 @@ def _show_result(result: Any) -> None:
     if isinstance(result, list):  # plans
         print("\n".join(map(str, result)) or "nothing is left to do")
     elif hasattr(result, "data_vars"):
-        from tim3d.reporting import table
+        from tim3d.reporting import study, table
 
-        print(table.text(table.rows({"": result})))
+        print(study.text(result) if study.is_study(result) else table.text(table.rows({"": result})))
     elif hasattr(result, "coords"):
         edges, unit = "x".join(map(str, result.shape)), result.z.attrs["units"]
         print(
@@ -151,6 +151,12 @@ def _simulate(commands: Any) -> None:
     c.add_argument("--solid-fraction", type=float)
     c.add_argument("--correlation-nm", type=float)
     c.add_argument("--seed", type=int)
+
+
+def _generate(commands: Any) -> None:
+    c = _command(commands, "generate", "a volume of labels of a stated law, of any size", _verb("generate"))
+    options.generate(c)
+    _blocks(c)
 
 
 def _ingest(commands: Any) -> None:
@@ -187,28 +193,7 @@ def _annotate(commands: Any) -> None:
 
 def _train(commands: Any) -> None:
     c = _command(commands, "train", "train a U-Net on labelled slices of a sample", _verb("train"))
-    c.add_argument("sample")
-    c.add_argument("model", help="file to write, for example unet.safetensors")
-    c.add_argument("--field")
-    c.add_argument("--labels", help="label field (default annotation)")
-    c.add_argument("--slices", metavar="A:B", help="use only these slices")
-    c.add_argument("--every", type=int, help="use every n-th slice")
-    c.add_argument("--architecture")
-    c.add_argument("--encoder")
-    c.add_argument("--depth", type=int)
-    c.add_argument("--decoder-channels", metavar="N,N,...")
-    c.add_argument("--context", type=int, help="neighbouring slices on each side given as channels")
-    c.add_argument("--norm", choices=("batch", "instance"))
-    c.add_argument("--epochs", type=int)
-    c.add_argument("--steps", type=int, help="batches per epoch")
-    c.add_argument("--batch", type=int)
-    c.add_argument("--crop", type=int, help="edge of a training crop in pixels")
-    c.add_argument("--learning-rate", type=float)
-    c.add_argument("--patience", type=int, help="epochs without gain before it stops")
-    c.add_argument("--validation-fraction", type=float)
-    c.add_argument("--seed", type=int)
-    c.add_argument("--device", choices=("auto", "cpu", "cuda"))
-    c.add_argument("--overwrite", action="store_true", default=None, help="forget an earlier training")
+    options.train(c)
 
 
 def _segment(commands: Any) -> None:
@@ -264,21 +249,58 @@ def _measure(commands: Any) -> None:
 def _solve(commands: Any) -> None:
     c = _command(commands, "solve", "conductivity and tortuosity factor of a label field", _verb("solve"))
     c.add_argument("sample")
-    c.add_argument("--conductivity", metavar="NAME=K,...", required=True, help="of every phase; 0 for an insulator")
+    c.add_argument("--conductivity", metavar="NAME=K,...", required=True, help="of every phase, K or KZ:KY:KX; 0: none")
     c.add_argument("--axis", metavar="A,...", help="z (default), y, x, or several")
     c.add_argument("--field")
     c.add_argument("--faces", choices=("outer", "centres"), help="where the potential is held (default outer)")
+    c.add_argument("--sides", choices=("insulated", "periodic"), help="the other four faces (default insulated)")
+    c.add_argument("--cell", action="store_true", default=None, help="periodic along all axes: the conductivity tensor")
+    c.add_argument("--interface", metavar="A:B=H,...", help="conductance per area between two phases, W m-2 K-1")
+    c.add_argument("--contact", metavar="H[,H]", help="conductance per area of the low and the high face, W m-2 K-1")
     c.add_argument("--tolerance", type=float, help="difference of the flux between planes (default 1e-3)")
     c.add_argument("--richardson", action="store_true", default=None, help="solve every second voxel too, extrapolate")
     c.add_argument("--keep-potential", action="store_true", default=None, help="write the potential as a field")
+    c.add_argument("--keep-flux", action="store_true", default=None, help="write the map of bottlenecks; statistics")
     c.add_argument("--units", help="of the conductivities (default W m-1 K-1)")
+    c.add_argument("--out", metavar="NAME", help="node of the results (default FIELD_transport)")
+    c.add_argument("--checkpoint", type=float, metavar="SECONDS", help="time between two checkpoints (default 300)")
+    c.add_argument("--device", help="cpu, cuda, ... (default: the GPUs of cluster cuda, else cpu)")
     _whole(c)
 
 
+def _geodesic(commands: Any) -> None:
+    c = _command(commands, "geodesic", "geodesic distances and tortuosity of a label field", _verb("geodesic"))
+    c.add_argument("sample")
+    c.add_argument("--field")
+    c.add_argument("--phases", metavar="NAME,...", help="to travel through (default: all)")
+    c.add_argument("--directions", metavar="D,...", help="write --directions=+z,-z (default: +z,-z,+y,-y,+x,-x)")
+    c.add_argument("--metric", help="eikonal (default) or graph26")
+    c.add_argument("--seeds", metavar="FIELD,PHASE", help="start from these voxels instead of from the faces")
+    c.add_argument("--keep", action="store_true", default=None, help="write the distances as fields too")
+    c.add_argument("--richardson", action="store_true", default=None, help="every second voxel too, extrapolate")
+    _blocks(c)
+
+
+def _study(commands: Any) -> None:
+    c = _command(commands, "study", "a value against window size, and the size that is representative", _study_sample)
+    options.study(c)
+    _whole(c)
+
+
+def _study_sample(given: dict[str, Any]) -> None:
+    from tim3d import arguments
+    from tim3d.reporting.study import write_figure
+
+    target = given.pop("figure", None)
+    with _on_cluster(given):
+        result = arguments.call("study", {**given, "progress": _progress()})
+    _show_result(result)
+    if target is not None and hasattr(result, "data_vars"):
+        write_figure(result, target)
+
+
 def _describe(commands: Any) -> None:
-    c = _command(
-        commands, "describe", "results of samples, or of a region of whole blocks, as a table", _describe_samples
-    )
+    c = _command(commands, "describe", "results of samples, or of a region, as a table", _describe_samples)
     c.add_argument("sample", nargs="+")
     c.add_argument("--descriptors", metavar="NAME,...")
     c.add_argument("--field")
@@ -331,13 +353,16 @@ def _run(commands: Any) -> None:
     )
     c.add_argument("--plan", action="store_true", help="say what each step would cost, as far as it is known")
     c.add_argument("--overwrite", action="store_true")
+    options.run(c)
 
 
 def _run_recipe(given: dict[str, Any]) -> None:
     from tim3d.recipe import run_recipe
 
     settings, path = given.pop("set"), given.pop("recipe")
-    for name, result in run_recipe(path, settings, progress=_progress(), **given).items():
+    names = {"cluster": "kind", "workers": "workers", "threads": "threads", "memory": "memory_gib", "site": "site"}
+    on = {name: given.pop(key) for key, name in names.items() if key in given}
+    for name, result in run_recipe(path, settings, cluster=on, progress=_progress(), **given).items():
         print(f"-- {name}")
         _show_result(result)
 
@@ -353,22 +378,19 @@ def _show_sample(given: dict[str, Any]) -> None:
     print(store.summary(given["sample"]))
 
 
-def _check(commands: Any) -> None:
-    c = _command(commands, "validate", "check a sample against the data model", _validate_sample)
-    c.add_argument("sample")
-    c.add_argument("--deep", action="store_true", help="read every shard")
+def _upkeep(commands: Any) -> None:
+    for name, (text, arguments) in options.UPKEEP.items():
+        arguments(_command(commands, name, text, _said(name)))
 
 
-def _validate_sample(given: dict[str, Any]) -> None:
-    from tim3d.errors import SchemaError
-    from tim3d.validation import validate
+def _said(name: str) -> Any:
+    def act(given: dict[str, Any]) -> None:
+        from tim3d import upkeep
 
-    faults = validate(given["sample"], deep=given["deep"])
-    for fault in faults:
-        print(fault)
-    if faults:
-        raise SchemaError(f"{len(faults)} fault(s) in {given['sample']}")
-    print(f"{given['sample']} is a valid sample")
+        for line in getattr(upkeep, name)(**given):
+            print(line, flush=True)
+
+    return act
 
 
 if __name__ == "__main__":

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tim3d import engine
 from tim3d.arguments import VERBS, call
+from tim3d.engine.parts import DEFAULT_WAIT_SECONDS
 from tim3d.errors import ArgumentError, InputError
 
 log = logging.getLogger(__name__)
 _TOP = ("sample", "cluster", "step", "title")
+# Verbs that only read the sample: one part of a job array does them.
+_READERS = ("describe", "report")
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,15 @@ def _typed(value: str) -> Any:
         return value
 
 
-def run_recipe(path: str | Path, settings: Iterable[str] = (), **options: Any) -> dict[str, Any]:
+def run_recipe(
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    part: str | None = None,
+    wait_minutes: float = DEFAULT_WAIT_SECONDS / 60,
+    cluster: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Run the steps of a recipe in their order; what is done already is not done again.
 
     Parameters
@@ -103,6 +116,13 @@ def run_recipe(path: str | Path, settings: Iterable[str] = (), **options: Any) -
         The recipe.
     settings : iterable of str
         ``key=value`` changes, as after ``--set``.
+    part : str, optional
+        ``i/n``: be one of n processes that share the blocks and need no scheduler, each started with its own i from 1
+        to n on a disk that they share. Only part 1 does steps that read alone (describe, report).
+    wait_minutes : float
+        How long a part waits for the others when none of them finishes a block.
+    cluster : mapping, optional
+        Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it all.
     **options
         Given to every step: `plan`, `overwrite`, `progress`, `durable`.
 
@@ -112,9 +132,34 @@ def run_recipe(path: str | Path, settings: Iterable[str] = (), **options: Any) -
         What each step returned, by its name.
     """
     recipe = load_recipe(path, settings)
-    with engine.cluster(**_cluster_arguments(recipe.cluster)) as on:
+    own = None if part is None else _own_part(recipe, part, options)
+    with contextlib.ExitStack() as stack:
+        on = stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))
         log.info("cluster: %s%s", on, f", dashboard {on.dashboard}" if on.dashboard else "")
-        return {step.name: _run_step(recipe, step, options) for step in recipe.steps}
+        if own is None:
+            return {step.name: _run_step(recipe, step, options) for step in recipe.steps}
+        stack.enter_context(engine.member(recipe.sample, own))
+        steps = [step for step in recipe.steps if own.number == 1 or step.verb not in _READERS]
+        return {
+            step.name: engine.in_turns(recipe.sample, partial(_run_step, recipe, step, options), wait_minutes * 60)
+            for step in steps
+        }
+
+
+def _chosen(recipe: Recipe, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    return changes if "kind" in changes else {**recipe.cluster, **changes}
+
+
+def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.Part:
+    """Refuse what parts cannot share."""
+    part = engine.Part.parse(text)
+    for name in ("plan", "overwrite"):
+        if options.get(name) or any(step.arguments.get(name) for step in recipe.steps):
+            raise ArgumentError(f"--{name} and --part do not go together: type it once without --part, then the parts")
+    for step in recipe.steps:
+        if step.arguments.get("sample", recipe.sample) != recipe.sample:
+            raise ArgumentError(f"step {step.name!r} has a sample of its own; with --part all steps share one")
+    return part
 
 
 def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
@@ -124,9 +169,10 @@ def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
 
 
 def _cluster_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(given) - {"kind", "workers", "threads", "memory_gib"})
+    known = ("kind", "workers", "threads", "memory_gib", "site")
+    unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ArgumentError(f"[cluster] has {unknown[0]!r}; expected kind, workers, threads, memory_gib")
+        raise ArgumentError(f"[cluster] has {unknown[0]!r}; expected {', '.join(known)}")
     arguments = {key: value for key, value in given.items() if key != "memory_gib"}
     if "memory_gib" in given:
         arguments["memory_bytes"] = int(float(given["memory_gib"]) * 2**30)

@@ -26,7 +26,7 @@ from tim3d.schema import AXES, Field
 from tim3d.version import __version__
 
 # zstd 3 with a checksum per chunk: a flipped bit is found when it is read (figures: benchmarks/RESULTS.md, "Codecs").
-CODEC = {"level": 3, "checksum": True}
+CODEC: dict[str, Any] = {"level": 3, "checksum": True}
 # An all-fill shard is written too, so that a missing shard always means damage.
 ALWAYS_WRITE: Any = {"write_empty_chunks": True}
 
@@ -175,7 +175,7 @@ def _create_level(root: zarr.Group, level: Field, number: int, factor: Triple) -
         dtype=level.dtype,
         chunks=level.chunk,
         shards=level.shard,
-        compressors=ZstdCodec(**CODEC),  # type: ignore[arg-type]
+        compressors=ZstdCodec(**CODEC),
         fill_value=0,
         dimension_names=AXES,
         attributes={"long_name": level.long_name or level.name, **flags, **level.attributes},
@@ -190,7 +190,7 @@ def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
     attributes: dict[str, Any] = {"units": schema.UNIT, "long_name": f"voxel centre along {axis}", "axis": axis.upper()}
     array = group.create_array(
         axis, shape=values.shape, dtype=values.dtype, chunks=values.shape, dimension_names=(axis,),
-        attributes=attributes, overwrite=True, fill_value=float("nan"),
+        attributes=attributes, overwrite=True, fill_value=float("nan"), compressors=ZstdCodec(**CODEC),
     )  # fmt: skip
     array[:] = values
 
@@ -330,7 +330,10 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
     """Write a result as a node of the sample, replacing what was there; finished when its attributes are."""
     delete_node(url, node)
     with writing(url):
-        dataset.drop_attrs(deep=False).to_zarr(url, group=node, mode="w", zarr_format=3, consolidated=False)
+        dataset.drop_attrs(deep=False).to_zarr(
+            url, mode="w", group=node, zarr_format=3, consolidated=False, write_empty_chunks=True,
+            encoding={name: {"compressors": (ZstdCodec(**CODEC),)} for name in dataset.variables},
+        )  # fmt: skip
         group = open_sample(url, "r+")[node]
         state = {"kind": "dataset", "status": "complete", "variables": [str(name) for name in dataset.data_vars]}
         group.attrs.update({**dataset.attrs, "tim3d": dict(record) | state})
@@ -353,6 +356,31 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
     # A folder has no order of its own.
     ordered: xr.Dataset = dataset[record["variables"]]
     return ordered
+
+
+def create_scratch(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
+    """An array that lives while a verb runs, every chunk one file, replaced at once; `empty` until written."""
+    with writing(url):
+        open_sample(url, "r+").create_array(
+            path, shape=shape, dtype=dtype, chunks=chunk, compressors=ZstdCodec(level=1, checksum=True),
+            fill_value=empty, overwrite=True,
+        )  # fmt: skip
+
+
+def scratch_array(url: str, path: str) -> zarr.Array[Any]:
+    """An array that `create_scratch` made, to be read and written."""
+    array = open_sample(url, "r+")[path]
+    assert isinstance(array, zarr.Array)
+    configured: zarr.Array[Any] = array.with_config(ALWAYS_WRITE)
+    return configured
+
+
+def write_scratch(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool) -> None:
+    """Write one chunk."""
+    with writing(str(array.store)):
+        array[box.slices] = values
+        for file in _local_paths(array, shard_keys(array, box)) if durable else ():
+            files.flush(file)
 
 
 def summary(url: str) -> str:

@@ -15,6 +15,17 @@ from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.threshold import grey_counts
 from tim3d.schema import AXES
 
+REPAIR = "Type: tim3d validate SAMPLE --deep --repair"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What can be made again: some voxels of a level of a field, or (no box) a node of results as a whole."""
+
+    node: str
+    level: int = 0
+    box: Box | None = None
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -23,6 +34,7 @@ class Fault:
     where: str
     seen: str
     cure: str
+    damage: Damage | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.seen}. {self.cure}"
@@ -60,15 +72,18 @@ def _check_node(sample: str, name: str, node: Any, deep: bool) -> Iterator[Fault
     missing = [key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record]
     if missing:
         yield Fault(name, f"does not record {', '.join(missing)}", "Make it again")
+    whole = deep and record.get("status") == "complete"
     if record.get("kind") == "field":
-        yield from _check_field(sample, name, node, deep and record.get("status") == "complete")
+        yield from _check_field(sample, name, node, whole)
+    elif whole:
+        yield from _check_arrays(name, node, Damage(name))
 
 
 def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterator[Fault]:
     try:
         datasets: list[Any] = node.attrs["ome"]["multiscales"][0]["datasets"]  # type: ignore[index, call-overload, assignment]
         finest = store.read_field(sample, name)
-    except (KeyError, IndexError, TypeError, Tim3dError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, Tim3dError) as error:
         yield Fault(name, f"cannot be read as a field ({error})", "Make it again")
         return
     expected = schema.ome_multiscale(name, finest.spacing_nm, _factors(node, datasets, finest.shape), finest.labels)
@@ -77,6 +92,7 @@ def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterat
     for number in range(len(datasets)):
         yield from _check_level(name, node, number)
         if deep:
+            yield from _check_arrays(f"{name}/s{number}", node[f"s{number}"], None, but=name)
             yield from _check_shards(sample, name, number)
 
 
@@ -108,16 +124,31 @@ def _check_shards(sample: str, name: str, number: int) -> Iterator[Fault]:
     phases = store.read_field(sample, name).phases
     for block in Grid(triple(array.shape), triple(array.shards or array.chunks)):
         where = f"{name}/s{number} block {block.index}"
-        cure = "Delete the field's folder of runs and make it again; only this field is recomputed"
+        damage = Damage(name, number, block.core)
         if not store.has_shard(array, block.core):
-            yield Fault(where, "its shard is missing", cure)
+            yield Fault(where, "its shard is missing", REPAIR, damage)
             continue
         try:
             voxels = store.read_box(array, block.core)
         except Exception as error:  # a codec's own errors share no base class
-            yield Fault(where, f"cannot be decoded ({type(error).__name__}: {error})", cure)
+            yield Fault(where, f"cannot be decoded ({type(error).__name__}: {error})", REPAIR, damage)
             continue
         yield from _check_values(where, voxels, phases.codes if phases else None, block.core)
+
+
+def _check_arrays(where: str, group: Any, damage: Damage | None, but: str = "") -> Iterator[Fault]:
+    """Read every array of a group: results, or (without damage that can be undone) coordinates of a field."""
+    cure = REPAIR if damage else "Make the field again: add --overwrite"
+    for name, array in sorted(group.members()):
+        if not isinstance(array, zarr.Array) or name == but:
+            continue
+        try:
+            if array.nchunks_initialized < array.nchunks:
+                yield Fault(f"{where}/{name}", "a part of it is missing", cure, damage)
+                continue
+            array[...]
+        except Exception as error:  # a codec's own errors share no base class
+            yield Fault(f"{where}/{name}", f"cannot be decoded ({type(error).__name__}: {error})", cure, damage)
 
 
 def _check_values(where: str, voxels: np.ndarray, codes: tuple[int, ...] | None, core: Box) -> Iterator[Fault]:

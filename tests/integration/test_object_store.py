@@ -16,7 +16,9 @@ import pytest
 import tim3d
 from tim3d import files, store
 from tim3d.engine.ledger import Ledger
+from tim3d.engine.status import status
 from tim3d.errors import InputError, MissingExtraError
+from tim3d.repair import repair
 
 pytest.importorskip("obstore", reason="object stores need obstore: pip install 'tim3d[s3]'")
 pytest.importorskip("moto", reason="the S3 server of the tests is moto: pip install 'moto[server]'")
@@ -40,12 +42,14 @@ def endpoint() -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            for _ in range(100):
+            for _ in range(600):  # the first start of all compiles a large package
                 try:
                     urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=5).close()
                     break
                 except OSError:
                     time.sleep(0.1)
+            else:
+                pytest.fail("the S3 server did not answer within a minute")
             yield url
         finally:
             server.kill()
@@ -103,6 +107,24 @@ def test_an_unfinished_field_in_a_bucket_is_resumed(bucket: str, tmp_path: Path)
     assert ledger.done() == set(before)
     again = {index for index in before if ledger.record(index) != stamp[index]}
     assert again <= {(3, 0, 0)}
+    (raw,) = (one for one in status(sample).passes if one.name == "raw/s0")
+    assert (raw.blocks, raw.done, raw.left) == (5, 5, 0)
+    assert raw.last_age is not None
+    assert raw.last_age < 300
+
+
+def test_a_missing_object_is_computed_again(bucket: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "grey.npy", np.arange(16 * 8 * 8, dtype=np.uint16).reshape(16, 8, 8))
+    sample, size = f"{bucket}/c.zarr", {"z": 1, "y": 1, "x": 1}
+    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size=size, shard=(8, 8, 8), options=QUIET)
+    fs, path = files.file_system(f"{sample}/raw/s0/raw/c/1/0/0")
+    before = fs.cat_file(path)
+    fs.rm_file(path)
+    ((mended,), rest) = repair(sample)
+    assert (mended.node, mended.blocks, rest) == ("raw", 1, [])
+    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size=size, shard=(8, 8, 8), options=QUIET)
+    assert fs.cat_file(path) == before
+    assert not tim3d.validate(sample, deep=True)
 
 
 def test_nothing_there_and_no_way_there_are_clear(bucket: str) -> None:

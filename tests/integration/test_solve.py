@@ -15,7 +15,7 @@ from tim3d import store
 from tim3d.cli import main
 from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError
 from tim3d.grid import Box
-from tim3d.kernels.transport import conduct
+from tim3d.kernels.transport import Physics, conduct
 from tim3d.stages import solve as stage
 
 SPACING = (20.0, 5.0, 4.0)
@@ -30,12 +30,10 @@ def volume(shape: tuple[int, int, int] = (11, 18, 21), seed: int = 0) -> NDArray
     return np.where(smooth > 0, 7, 0).astype(np.uint8)
 
 
-def ingested(folder: Path, labels: NDArray[np.uint8]) -> str:
+def ingested(folder: Path, labels: NDArray[np.uint8], shard: tuple[int, int, int] = (4, 8, 8)) -> str:
     np.save(folder / "phase.npy", labels)
     url, size = str(folder / "a.zarr"), dict(zip("zyx", SPACING, strict=True))
-    tim3d.ingest(
-        folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=(4, 8, 8), options=QUIET
-    )
+    tim3d.ingest(folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=shard, options=QUIET)
     return url
 
 
@@ -80,8 +78,8 @@ def test_the_bounds_hold_the_value(sample: str) -> None:
     k, share = found.effective_conductivity, (volume() == 7).mean()
     assert (found.conductivity_wiener_lower < k).all()
     assert (k < found.conductivity_wiener_upper).all()
-    assert float(found.conductivity_wiener_upper) == pytest.approx(share * 400 + (1 - share) * 0.026)
-    assert found.conductivity_hashin_shtrikman_upper < found.conductivity_wiener_upper
+    assert float(found.conductivity_wiener_upper.sel(axis="y")) == pytest.approx(share * 400 + (1 - share) * 0.026)
+    assert (found.conductivity_hashin_shtrikman_upper < found.conductivity_wiener_upper).all()
 
 
 def test_a_second_call_does_nothing(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,18 +163,34 @@ def test_the_plan_says_what_it_costs(sample: str) -> None:
     (plan,) = solve(sample, axis=["z", "y"], keep_potential=True, options=tim3d.Options(plan=True))
     voxels = volume().size
     assert (plan.read_bytes, plan.write_bytes, plan.block) == (voxels, 8 * voxels, volume().shape)
-    assert 20 * voxels < plan.peak_bytes < 100 * voxels  # ghosts weigh much in so small a volume
+    # Ghosts weigh much in so small a volume.
+    assert 20 * voxels < plan.peak_bytes - stage.LOADED_LATER_BYTES < 100 * voxels
     assert "phase_transport" not in store.nodes(sample)
 
 
-def test_too_little_memory_is_refused_with_what_would_fit(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "available_memory", lambda: 50000)
-    with pytest.raises(
-        MemoryPlanError,
-        match=r"phase_transport needs .* MiB .*block 11x18x21.* has 0.0 MiB.*10x10x10|x\d+ voxels would fit",
+def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
+    with (
+        tim3d.cluster("serial", memory_bytes=stage.LOADED_LATER_BYTES + 2**16),
+        pytest.raises(
+            MemoryPlanError,
+            match=r"phase_transport needs .* MiB .*block 11x18x21.*voxels would fit into one worker",
+        ),
     ):
         solve(sample)
     assert "phase_transport" not in store.nodes(sample)
+
+
+def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> None:
+    big = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8))
+    with tim3d.cluster("serial", memory_bytes=2**20 * 10), pytest.raises(MemoryPlanError, match="more memory"):
+        solve(big)
+    labels = store.complete_field(big, "phase")
+    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), "n", "", 300)
+    base = {1: stage.LOADED_LATER_BYTES, 2: stage.TORCH_BASE_BYTES, 4: stage.TORCH_BASE_BYTES}
+    needs = [stage._peak(job, "z", slabs) - base[slabs] for slabs in base]
+    assert needs[0] > 1.5 * needs[1] > 2 * needs[2]
+    (plan,) = solve(big, options=tim3d.Options(plan=True))
+    assert plan.peak_bytes == needs[0] + base[1]
 
 
 @pytest.mark.parametrize(

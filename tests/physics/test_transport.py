@@ -41,6 +41,12 @@ def test_pores_of_smoothed_noise() -> None:
     assert found.iterations <= 8
 
 
+def test_periodic_sides_conduct_better() -> None:
+    """The other value is of a solver that stops at about 1e-4 (TauFactor 1.2.1, PeriodicSolver)."""
+    found = conduct(blobs(128), {0: 0.0, 1: 1.0}, sides="periodic")
+    assert found.tortuosity_total == pytest.approx(2.2028, rel=2e-4)
+
+
 def test_a_tighter_tolerance_gives_all_digits() -> None:
     assert conduct(blobs(), PORE, tolerance=1e-5).tortuosity_total == pytest.approx(2.363004, abs=6e-7)
 

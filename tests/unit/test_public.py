@@ -21,6 +21,8 @@ NAMES = [
     "annotate",
     "cluster",
     "describe",
+    "generate",
+    "geodesic",
     "ingest",
     "label",
     "measure",
@@ -32,6 +34,7 @@ NAMES = [
     "segment",
     "simulate",
     "solve",
+    "study",
     "train",
     "validate",
 ]

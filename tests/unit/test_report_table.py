@@ -109,3 +109,12 @@ def test_what_has_an_axis_is_one_line_per_axis_with_a_column_per_phase() -> None
     assert [line.label for line in drawn] == ["share z", "share y", "share x"]
     assert drawn[1].values == {"pore": 0.25, "solid": 0.75}
     assert table.text(table.rows({"a": found})).splitlines()[2].split() == ["share", "z", "1", "0.5000", "1.000"]
+
+
+def test_a_direction_is_a_line_and_one_that_was_not_computed_has_none() -> None:
+    values = [[1.5, float("nan")], [1.25, float("nan")]]
+    path = (("phase", "direction"), values, {"units": "1"})
+    found = xr.Dataset({"path": path}, {"phase": ["pore", "solid"], "direction": ["+z", "-z"]})
+    (line,) = table.lines(table.rows({"a": found}))
+    assert (line.label, line.values) == ("path +z", {"pore": 1.5, "solid": 1.25})
+    assert len(table.rows({"a": found})) == 4  # the CSV keeps its place, empty

@@ -14,7 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from tim3d.errors import ArgumentError, ConvergenceError
-from tim3d.kernels import multigrid, stencil, transport
+from tim3d.kernels import flow, multigrid, stencil
+from tim3d.kernels.halo import Alone, Halo
 from tim3d.kernels.team import Team
 from tim3d.kernels.transport import Electrodes, conduct, conduct_bytes
 
@@ -227,7 +228,9 @@ def test_the_multigrid_is_symmetric() -> None:
     a, b = (np.pad(rng.standard_normal((12, 11, 10)), 1).astype(np.float32) for _ in range(2))
     x, y = np.zeros_like(a), np.zeros_like(a)
     with Team(1) as team:
-        cycle = multigrid.Multigrid(multigrid.voxel_level(codes, pairs), (1, 1, 1), team)
+        cycle = multigrid.Multigrid(
+            multigrid.voxel_level(codes, pairs, team, Halo(Alone())), (12, 11, 10), (1, 1, 1), team
+        )
         cycle.apply(x, a)
         cycle.apply(y, b)
     assert np.vdot(x, b) == pytest.approx(np.vdot(y, a), rel=1e-4)
@@ -239,7 +242,7 @@ def test_a_coarse_cell_of_one_material_is_a_larger_voxel() -> None:
     pairs = np.zeros((3, 2, 2), np.float32)
     pairs[:, 1, 1] = (1, 4, 9)
     with Team(1) as team:
-        coarse = multigrid.coarse_level(multigrid.voxel_level(codes, pairs), (1, 1, 0), team)
+        coarse = multigrid.coarse_level(multigrid.voxel_level(codes, pairs, team, Halo(Alone())), (1, 1, 0), team)
     faces = coarse.conductances[0]
     assert coarse.shape == (4, 3, 4)
     # (area ratio) / (distance ratio) along each axis.
@@ -296,14 +299,14 @@ def test_bad_arguments_are_named(labels: Labels, k: dict[int, float], more: dict
         conduct(labels, k, **more)  # type: ignore[arg-type]
 
 
-def test_too_many_conductivities_are_refused() -> None:
+def test_too_many_conducting_labels_are_refused() -> None:
     labels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
-    with pytest.raises(ArgumentError, match="256 different conductivities; up to 254"):
+    with pytest.raises(ArgumentError, match="256 labels conduct; up to 253"):
         conduct(labels, {n: n + 1.0 for n in range(256)})
 
 
 def test_what_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MOST_ITERATIONS", 2)
+    monkeypatch.setattr(flow, "MOST_ITERATIONS", 2)
     with pytest.raises(ConvergenceError, match="after 2 iterations the flux differs between planes by"):
         conduct(random_labels((24, 24, 24)), {0: 1.0, 1: 1e5}, tolerance=1e-8)
 
@@ -320,3 +323,15 @@ def test_a_half_sweep_balances_one_colour() -> None:
     z, y, i = np.indices(x.shape)
     swept = (codes > 0) & ((z + y + i) % 2 == 1)
     assert np.abs(residual[swept]).max() < 1e-5 < np.abs(residual[(codes > 0) & ~swept]).max()
+
+
+def test_a_dead_end_carries_nothing() -> None:
+    """A pocket beside a channel changes the volume that is counted, not the flux; it is no island."""
+    channel = np.zeros((12, 9, 9), np.uint8)
+    channel[:, 4, 4] = 1
+    pocket = channel.copy()
+    pocket[6, 5:, 4] = 1
+    plain, dead = (conduct(labels, {0: 0.0, 1: 1.0}, tolerance=1e-8) for labels in (channel, pocket))
+    assert dead.conductivity == pytest.approx(plain.conductivity, rel=1e-12)
+    assert plain.tortuosity_total == pytest.approx(1.0)
+    assert dead.tortuosity_total == dead.tortuosity_through == pytest.approx(16 / 12)

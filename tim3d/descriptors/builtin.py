@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tim3d.descriptors import coupled
 from tim3d.descriptors.base import Descriptor
+from tim3d.descriptors.coupled import Coupled
 from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.descriptors.interface import INTERFACE_AREA
 from tim3d.descriptors.surface import EULER, MEAN_CURVATURE, SPECIFIC_SURFACE, SPECIFIC_SURFACE_GRADIENT
@@ -21,6 +23,34 @@ BUILTIN: dict[str, Descriptor] = {
         INTERFACE_AREA,
     )
 }
+
+COUPLED: dict[str, Coupled] = {
+    c.name: c
+    for c in (
+        coupled.PERCOLATION,
+        coupled.EFFECTIVE_CONDUCTIVITY,
+        coupled.TORTUOSITY_FACTOR,
+        coupled.LOCAL_FLUX,
+        coupled.GEODESIC_TORTUOSITY,
+    )
+}
+
+
+def parted(wanted: Iterable[str | Descriptor | Coupled]) -> tuple[tuple[Descriptor, ...], tuple[Coupled, ...]]:
+    """Those that add up over blocks, and those that another verb computes on the whole volume.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is not known.
+
+    Examples
+    --------
+    >>> parted(["tortuosity_factor", "euler_density"])[1][0].verb
+    'solve'
+    """
+    items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in wanted]
+    return select(i for i in items if not isinstance(i, Coupled)), tuple(i for i in items if isinstance(i, Coupled))
 
 
 def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
@@ -41,5 +71,5 @@ def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
 
 def _by_name(name: str) -> Descriptor:
     if name not in BUILTIN:
-        raise ArgumentError(f"no descriptor {name!r}; there are {', '.join(BUILTIN)}")
+        raise ArgumentError(f"no descriptor {name!r}; there are {', '.join([*BUILTIN, *COUPLED])}")
     return BUILTIN[name]

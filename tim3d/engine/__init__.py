@@ -1,20 +1,27 @@
 """Blocks on dask: plan a pass, run it, remember what is done. It takes a callable and knows no kernel."""
 
 from tim3d.engine.cluster import Cluster, cluster, current_cluster
+from tim3d.engine.crew import Seat, together
 from tim3d.engine.ledger import Ledger, forget_sample, lock_sample
+from tim3d.engine.parts import Part, in_turns, member
 from tim3d.engine.plan import Plan
 from tim3d.engine.run import Pass, Summary, Work, run
 
 __all__ = [
     "Cluster",
     "Ledger",
+    "Part",
     "Pass",
     "Plan",
+    "Seat",
     "Summary",
     "Work",
     "cluster",
     "current_cluster",
     "forget_sample",
+    "in_turns",
     "lock_sample",
+    "member",
     "run",
+    "together",
 ]

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tim3d.engine.memory import available_memory, resident_memory
 from tim3d.errors import ArgumentError, DeviceError
 
-KINDS = ("serial", "local", "cuda")
+KINDS = ("serial", "local", "cuda", "slurm")
 # A worker that dies takes its blocks with it; preemption must not use up their attempts.
 _DASK_SETTINGS = {"distributed.scheduler.allowed-failures": 10}
 
@@ -24,7 +25,7 @@ class Cluster:
     Attributes
     ----------
     kind : str
-        ``serial``, ``local``, ``cuda`` or a scheduler address.
+        ``serial``, ``local``, ``cuda``, ``slurm`` or a scheduler address.
     client : distributed.Client or None
         None means: this process, block after block.
     memory_bytes : int
@@ -46,7 +47,8 @@ class Cluster:
         """What the largest worker process holds now: libraries of earlier passes stay in it."""
         if self.client is None:
             return resident_memory()
-        return max(self.client.run(resident_memory).values(), default=0)
+        found = self.client.run(resident_memory, on_error="return").values()  # a worker may be lost just now
+        return max((one for one in found if isinstance(one, int)), default=0)
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.1f} GiB"
@@ -63,7 +65,13 @@ def current_cluster() -> Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    kind: str = "local", *, workers: int | None = None, threads: int | None = None, memory_bytes: int | None = None
+    kind: str = "local",
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    memory_bytes: int | None = None,
+    site: str | Path | None = None,
+    **options: Any,
 ) -> Iterator[Cluster]:
     """Run the verbs inside the ``with`` on workers.
 
@@ -71,19 +79,26 @@ def cluster(
     ----------
     kind : str
         ``serial`` (this process), ``local`` (one process per core), ``cuda`` (one process per GPU, through dask-cuda),
+        ``slurm`` (jobs of a Slurm cluster, through dask-jobqueue; lost jobs are replaced),
         or the address of a running dask scheduler such as ``tcp://host:8786``.
     workers, threads : int, optional
-        Worker processes (default: cores or GPUs), and threads in each (default: 1; 3 with ``cuda``, so that one reads,
-        one computes and one writes).
+        Worker processes (default: cores or GPUs; with ``slurm``: jobs), and threads in each (default: 1; 3 with
+        ``cuda``, so that one reads, one computes and one writes).
     memory_bytes : int, optional
         Limit of a worker process (default: an equal share of what this machine has free).
+    site : path, optional
+        With ``slurm``: the TOML file that describes a job, see deploy/slurm.
+    **options
+        With ``slurm``: keys of the site file, which go before the file, such as ``partition="gpu"``.
 
     Raises
     ------
     ArgumentError
-        If the kind is unknown or a number is not positive.
+        If the kind, an option or a key is unknown or a number is not positive.
     DeviceError
-        If there is no GPU, or nothing answers at the address.
+        If there is no GPU, nothing answers at the address, or no job starts.
+    MissingExtraError
+        If dask-jobqueue is not installed.
 
     Examples
     --------
@@ -93,7 +108,13 @@ def cluster(
     """
     if min(workers or 1, threads or 1, memory_bytes or 1) < 1:
         raise ArgumentError(f"workers {workers}, threads {threads}, memory {memory_bytes}: all must be positive")
-    with _start(kind, workers, threads, memory_bytes) as made:
+    if kind != "slurm" and (site is not None or options):
+        key = "site" if site is not None else next(iter(options))
+        raise ArgumentError(
+            f"{key!r} goes with cluster 'slurm', not with {kind!r}: use --cluster slurm, or leave it out"
+        )
+    start = _slurm(workers, threads, memory_bytes, site, options) if kind == "slurm" else None
+    with start or _start(kind, workers, threads, memory_bytes) as made:
         token = _current.set(made)
         try:
             yield made
@@ -157,6 +178,21 @@ def _cuda(workers: int | None, threads: int, memory: int | None) -> Iterator[Clu
         raise DeviceError(f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local") from error
     with dask.config.set(_DASK_SETTINGS), made, Client(made) as client:
         yield _describe("cuda", client)
+
+
+@contextlib.contextmanager
+def _slurm(
+    jobs: int | None, threads: int | None, memory: int | None, file: str | Path | None, options: dict[str, Any]
+) -> Iterator[Cluster]:
+    import dask
+
+    from tim3d.engine import slurm
+
+    if threads or memory:
+        raise ArgumentError("with slurm, threads and memory are in the site file: cores, processes and memory of a job")
+    site = slurm.load_site(file, {**options, **({"jobs": jobs} if jobs else {})})
+    with dask.config.set(_DASK_SETTINGS), slurm.slurm_jobs(site) as client:
+        yield Cluster("slurm", client, site.jobs * site.workers_per_job, site.threads, slurm.worker_memory(site))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,24 +203,47 @@ def forget_sample(sample: str) -> None:
             fs.rm(name, recursive=True)
 
 
+# The sample in whose turn a part of a job array works now; see parts.py.
+turn_of: ContextVar[str | None] = ContextVar("tim3d_turn", default=None)
+
+
 @contextlib.contextmanager
 def lock_sample(sample: str) -> Iterator[None]:
     """Hold the one right to write to a sample; another run is refused until this one ends or its lease runs out.
 
     The lock is a file with a lease that a thread renews. It is taken over at once when the process that held it is gone
     from this machine, and from another machine when the lease has not been renewed for a minute by the file system's
-    own clock. Samples behind a URL are not locked.
+    own clock. Samples behind a URL are not locked. A part of a job array that has its turn holds the lock already, and
+    a sample on which parts work is refused even between two turns.
 
     Raises
     ------
     LockedError
         If another run holds the lock.
     """
-    if not is_local(sample):
+    if not is_local(sample) or turn_of.get() == sample:
         yield
         return
-    path = Path(runs_folder(sample)) / "lock"
-    token = _acquire(path, sample)
+    with held(lock_path(sample), sample):
+        refuse_parts(sample)
+        yield
+
+
+def lock_path(sample: str, part: str = "") -> Path:
+    """The lock of a sample, or the file that says that a part such as ``2-of-3`` works on it."""
+    return Path(runs_folder(sample)) / (f"part-{part}.lock" if part else "lock")
+
+
+@contextlib.contextmanager
+def held(path: Path, sample: str, **about: Any) -> Iterator[None]:
+    """Hold one lock file and renew its lease; `about` is kept in it.
+
+    Raises
+    ------
+    LockedError
+        If another process holds it.
+    """
+    token = _acquire(path, sample, about)
     stop = threading.Event()
     renewer = threading.Thread(target=_renew, args=(path, stop), daemon=True)
     renewer.start()
@@ -234,9 +258,30 @@ def lock_sample(sample: str) -> Iterator[None]:
             path.parent.rmdir()
 
 
-def _acquire(path: Path, sample: str) -> str:
+def owner_of(path: Path) -> dict[str, Any]:
+    """Who holds a lock file; empty if nobody does, or just now begins to."""
+    try:
+        return _read(str(path)) or {}
+    except json.JSONDecodeError:
+        return {}
+
+
+def refuse_parts(sample: str, but: str = "\n") -> None:
+    """Raise `LockedError` if parts of a job array are at work, except those whose file ends in `but`."""
+    for path in Path(runs_folder(sample)).glob("part-*.lock"):
+        if not path.name.endswith(but):
+            _take_over(path, sample)
+
+
+def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
     token = uuid.uuid4().hex
-    owner = {"token": token, "pid": os.getpid(), "started": _process_start(os.getpid()), "host": socket.gethostname()}
+    owner = {
+        **about,
+        "token": token,
+        "pid": os.getpid(),
+        "started": _process_start(os.getpid()),
+        "host": socket.gethostname(),
+    }
     with writing(str(path)):
         for _ in range(3):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,10 +298,7 @@ def _acquire(path: Path, sample: str) -> str:
 
 def _take_over(path: Path, sample: str) -> None:
     """Move a dead owner's lock out of the way, or say who holds it."""
-    try:
-        owner = _read(str(path)) or {}
-    except json.JSONDecodeError:
-        owner = {}
+    owner = owner_of(path)
     with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
         if not _is_stale(path, owner):
             raise LockedError(

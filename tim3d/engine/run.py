@@ -23,7 +23,9 @@ from tqdm import tqdm
 from tim3d.engine.cluster import Cluster, current_cluster
 from tim3d.engine.ledger import Ledger, elapsed
 from tim3d.engine.memory import forget_peak, peak_memory
+from tim3d.engine.parts import ShareError, current_part
 from tim3d.engine.plan import Plan, smaller_block
+from tim3d.engine.watch import SpoiltWorkerError, UnstoppedError, Watch, arriving, spoils, warning_if_slow
 from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.grid import Block, Grid, Triple, triple
 
@@ -61,6 +63,8 @@ class Pass:
         Edges of the output's shards: no block may be smaller.
     read_bytes, write_bytes : int
         Bytes per voxel read and written, for the plan.
+    time_limit : float, optional
+        Seconds after which a block counts as hung: its worker is started again, and the block retried.
     """
 
     work: Work
@@ -71,6 +75,7 @@ class Pass:
     write_bytes: float
     base_bytes: int = BASE_BYTES
     durable: bool = False
+    time_limit: float | None = None
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -172,6 +177,15 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
     plan.check()
     work_pass.ledger.claim_layout(work_pass.layout)
     left = work_pass.left()
+    part = current_part()
+    if part is not None and left:
+        mine = part.share(work_pass.grid.indices(), left)
+        raise ShareError(work_pass, mine, functools.partial(_sweep, work_pass, mine, plan, on, progress))
+    return _sweep(work_pass, left, plan, on, progress)
+
+
+def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
+    """Do these blocks; what failed is set aside."""
     summary = Summary(
         plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on)
     )
@@ -208,7 +222,9 @@ def _reason(error: BaseException) -> str:
 def _serially(work_pass: Pass, left: Iterable[Triple]) -> Iterator[tuple[Triple, Any]]:
     pickled = cloudpickle.dumps(work_pass)
     for index in left:
-        yield index, _attempt(pickled, index)
+        with warning_if_slow(index, work_pass.time_limit):
+            outcome = _attempt(pickled, index)
+        yield index, outcome
 
 
 def _attempt(pickled: bytes, index: Triple) -> Any:
@@ -229,39 +245,55 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[t
 
     pickled, waiting = cloudpickle.dumps(work_pass), iter(left)
     flight: dict[str, tuple[Triple, int]] = {}
+    watch = Watch(on.client, work_pass.time_limit)
     stop: Tim3dError | None = None
 
     def submit(index: Triple, attempt: int) -> Any:
         # A failed key stays known to the scheduler: every attempt gets its own.
         key = f"{work_pass.ledger.name}-{index}-{attempt}-{time.time_ns()}"
         flight[key] = (index, attempt)
-        return on.client.submit(process_block, pickled, index, key=key, pure=False)
+        future = on.client.submit(_on_worker, pickled, index, key=key, pure=False)
+        watch.add(index, future)
+        return future
 
     window = 2 * on.workers * on.threads
-    futures = as_completed([submit(index, 0) for index in itertools.islice(waiting, window)])
-    for future in futures:
-        index, attempt = flight.pop(future.key)
-        outcome = _outcome(future)
-        future.release()
-        if isinstance(outcome, Tim3dError):
-            stop = stop or outcome
-        if stop:  # nothing may write any more when this raises: what is in flight ends first
-            continue
-        if isinstance(outcome, BaseException) and attempt < RETRIES:
-            futures.add(submit(index, attempt + 1))
-            continue
-        following = next(waiting, None)
-        if following is not None:
-            futures.add(submit(following, 0))
-        yield index, outcome
+    with watch.looking():
+        futures = as_completed([submit(index, 0) for index in itertools.islice(waiting, window)])
+        for future in arriving(futures, on.client):
+            index, attempt = flight.pop(future.key)
+            outcome = watch.outcome(future)
+            future.release()
+            if isinstance(outcome, Tim3dError):
+                stop = stop or outcome
+            if stop:  # nothing may write any more when this raises: what is in flight ends first
+                continue
+            if _may_be_tried_again(outcome, attempt):
+                futures.add(submit(index, attempt + 1))
+                continue
+            following = next(waiting, None)
+            if following is not None:
+                futures.add(submit(following, 0))
+            yield index, outcome
     if stop:
         raise stop
 
 
-def _outcome(future: Any) -> Any:
-    if future.status == "finished":
-        return future.result()
-    return future.exception() if future.status == "error" else RuntimeError(f"{future.key} was {future.status}")
+def _may_be_tried_again(outcome: Any, attempt: int) -> bool:
+    return isinstance(outcome, BaseException) and attempt < RETRIES and not isinstance(outcome, UnstoppedError)
+
+
+def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
+    """A block on dask; an error that spoils the process names its worker, so that the client can end it."""
+    try:
+        return process_block(pickled, index)
+    except Tim3dError:
+        raise
+    except Exception as error:
+        if not spoils(error):
+            raise
+        from distributed import get_worker
+
+        raise SpoiltWorkerError(get_worker().address, f"{type(error).__name__}: {error}") from error
 
 
 _computing = threading.Semaphore(1)

@@ -44,15 +44,22 @@ def _shifted_mean(fractions: Sequence[float], conductivities: Sequence[float], s
     return 0.0 if any(k == 0 for _, k in pairs) else 1 / sum(f / k for f, k in pairs)
 
 
-def richardson(fine: float, coarse: float) -> tuple[float, float]:
+def richardson(
+    fine: float, coarse: float, orders: tuple[float, float] = (LOWEST_ORDER, HIGHEST_ORDER)
+) -> tuple[float, float]:
     """Value at vanishing voxel size from two resolutions, voxels h and 2 h, and its uncertainty.
+
+    Parameters
+    ----------
+    orders : two floats
+        Between which the order of convergence was found to lie.
 
     Returns
     -------
     value : float
         ``2 fine - coarse``: the error of voxels falls with the first power of their size.
     uncertainty : float
-        The larger distance to the values that orders of 0.8 and 1.3 would give. Nan for both without a value.
+        The larger distance to the values that these orders would give. Nan for both without a value.
 
     Examples
     --------
@@ -63,5 +70,5 @@ def richardson(fine: float, coarse: float) -> tuple[float, float]:
     if not (math.isfinite(fine) and math.isfinite(coarse)):
         return math.nan, math.nan
     step = fine - coarse
-    other = [abs(1 / (2**order - 1) - 1) for order in (LOWEST_ORDER, HIGHEST_ORDER)]
+    other = [abs(1 / (2**order - 1) - 1) for order in orders]
     return fine + step, abs(step) * max(other)

@@ -223,3 +223,18 @@ def scale_add(start: int, stop: int, x: F32, factor: float, y: F32) -> None:
         for row in range(1, x.shape[1] - 1):
             for i in range(1, x.shape[2] - 1):
                 x[z, row, i] = factor * x[z, row, i] + y[z, row, i]
+
+
+@_sum_kernel
+def crossflow(start: int, stop: int, x: F64, codes: U8, pairs: F64, north: F64, west: F64) -> None:
+    """What flows through all faces below voxels along the second and the third axis, by plane."""
+    along_y, along_x = pairs[1], pairs[2]
+    for z in range(start, stop):
+        across_y, across_x = 0.0, 0.0
+        for y in range(1, x.shape[1] - 1):
+            for i in range(1, x.shape[2] - 1):
+                own, here = codes[z, y, i], x[z, y, i]
+                if own != 0:
+                    across_y += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
+                    across_x += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
+        north[z], west[z] = across_y, across_x

@@ -1,14 +1,17 @@
-"""Planes of a volume shared among threads, for kernels that release the interpreter's lock."""
+"""Who works on the planes of a volume: threads, for kernels that release the interpreter's lock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numba as nb
+import numpy as np
+
+from tim3d.kernels import stencil
 
 # Fewer voxels than this are done sooner by one thread than shared out.
 SERIAL = 2**15
@@ -17,6 +20,26 @@ SERIAL = 2**15
 def default_threads() -> int:
     """As many as numba would use: all cores, unless NUMBA_NUM_THREADS says otherwise."""
     return int(nb.get_num_threads())
+
+
+class Workers(Protocol):
+    """Those who run kernels on planes: threads with numba's kernels, or a device with its own."""
+
+    @property
+    def kernels(self) -> Any:
+        """The functions of `tim3d.kernels.stencil`, or others that do the same."""
+
+    def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
+        """Call the kernel on all planes of a volume of so many voxels."""
+
+    def zeros(self, shape: Sequence[int], dtype: Any) -> Any:
+        """A new array of the kernels' kind; `dtype` is numpy's."""
+
+    def from_numpy(self, array: np.ndarray) -> Any:
+        """As an array of the kernels' kind."""
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """As an array of numpy."""
 
 
 class Team:
@@ -31,6 +54,8 @@ class Team:
         Default: `default_threads`.
     """
 
+    kernels = stencil
+
     def __init__(self, threads: int | None = None) -> None:
         self.threads = max(1, threads or default_threads())
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
@@ -43,6 +68,18 @@ class Team:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+
+    def zeros(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
+        """A new array."""
+        return np.zeros(tuple(shape), dtype)
+
+    def from_numpy(self, array: np.ndarray) -> np.ndarray:
+        """The same array."""
+        return array
+
+    def to_numpy(self, array: np.ndarray) -> np.ndarray:
+        """The same array."""
+        return array
 
     def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
         """Call the kernel on all planes of a volume of so many voxels."""

@@ -2,36 +2,37 @@
 
 Unknowns sit on voxel centres. A face between voxels conducts as the two halves in series, 2 k k' / (k + k') times its
 area over the distance of the centres. Opposite outer faces along one axis are held at potential 1 and 0, the sides are
-insulated. The unknown is the deviation from the linear profile, and the answer is judged by the flux through every
-plane.
+insulated or wrap around; or the whole volume wraps and a mean gradient drives the flux. The unknown is the deviation
+from the linear profile, and the answer is judged by the flux through every plane.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
-from tim3d.errors import ArgumentError, ConvergenceError
+from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
-from tim3d.kernels import stencil
-from tim3d.kernels.multigrid import Multigrid, ghosted, multigrid_bytes, voxel_level
+from tim3d.kernels import flow
+from tim3d.kernels.flow import Drive, Electrodes, Problem, Solver, State
+from tim3d.kernels.halo import Alone, Halo, Ring, Wrap
+from tim3d.kernels.local_flux import LocalFlux
+from tim3d.kernels.material import Conductivity, Diagonal, Interfaces, check_conductances, check_conductivities
+from tim3d.kernels.multigrid import ghosted, most_slabs, multigrid_bytes, slab_borders
 from tim3d.kernels.region import as_labels
 from tim3d.kernels.stencil import F32, F64, U8
 from tim3d.kernels.surface import check_spacing
-from tim3d.kernels.team import Team
+from tim3d.kernels.team import Team, Workers
 
-Electrodes = Literal["outer", "centres"]
+Sides = Literal["insulated", "periodic"]
+SIDES = ("insulated", "periodic")
 AXES = ("z", "y", "x")
-LARGEST_CONTRAST = 1e5
-MOST_ITERATIONS = 200
-# The last step may change the dissipation by this share of the tolerance of the flux.
-STEP_SHARE = 0.1
+PERFECT = (math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,28 @@ class Conduction:
     percolates : bool
         Whether a path of conducting voxels (6 neighbours) joins both electrodes.
     mean_total, mean_through : float
-        Mean conductivity over all voxels, and with that of islands set to 0. An island is a component of conducting
-        voxels that does not touch both electrodes.
+        Mean conductivity along the axis over all voxels, and with that of islands set to 0. An island is a component of
+        conducting voxels that does not touch both electrodes.
     flux : (planes,) float64
         Conductivity as seen by the flux through each plane of faces; its mean is `conductivity`.
     spread : float
         (max - min) / mean of `flux`: the certificate of the solution.
     iterations : int
         Steps of conjugate gradients.
+    row : three floats, optional
+        Mean flux density along z, y, x over the mean gradient along the axis: a row of the conductivity tensor. Only in
+        a volume that wraps along all axes.
     potential : (Z, Y, X) float32, optional
         1 at the low electrode, 0 at the high one; nan where nothing flows: in insulators and islands.
+    size : (Z, Y, X) float32, optional
+        Size of the flux density in each voxel over the mean flux density: the map of bottlenecks. 0 where nothing
+        flows, nan in layers that are electrodes.
+    local : LocalFlux, optional
+        Statistics of that size by label, see `labels`.
+    labels : tuple of int
+        The labels that conduct, in the order of the rows of `local` from 1 on.
+    owned : range
+        Planes of `potential` and `size` among those of the whole volume along the axis.
     """
 
     conductivity: float
@@ -64,7 +77,12 @@ class Conduction:
     flux: F64
     spread: float
     iterations: int
+    row: tuple[float, float, float] | None = None
     potential: F32 | None = None
+    size: F32 | None = None
+    local: LocalFlux | None = None
+    labels: tuple[int, ...] = ()
+    owned: range = range(0)
 
     @property
     def tortuosity_total(self) -> float:
@@ -77,15 +95,98 @@ class Conduction:
         return self.mean_through / self.conductivity if self.percolates else math.inf
 
 
+@dataclass(frozen=True)
+class Physics:
+    """What conducts, and what happens on the border of the volume. All of it decides the numbers.
+
+    Parameters
+    ----------
+    conductivity : mapping of int to float or three floats
+        Of every label in the volume, or along z, y, x: 0 or positive, the largest at most 1e5 times the smallest that
+        is not 0.
+    electrodes : {"outer", "centres"}
+        Where the potential is held: on the outer faces of the volume, L = N h, or on the centres of the first and last
+        layer of voxels, L = (N - 1) h.
+    sides : {"insulated", "periodic"}
+        Whether the other four faces stop the flux, or go on at the far side.
+    cell : bool
+        All axes wrap, and a mean gradient takes the place of the electrodes.
+    interface : mapping of (int, int) to float
+        Conductance per area between two labels (Kapitza), in the unit of the conductivities over that of the spacing.
+    contact : two floats
+        Conductance per area between the low and the high electrode and the voxels on them; inf is perfect.
+    """
+
+    conductivity: Mapping[int, Conductivity]
+    electrodes: Electrodes = "outer"
+    sides: Sides = "insulated"
+    cell: bool = False
+    interface: Interfaces | None = None
+    contact: tuple[float, float] = PERFECT
+
+    def check(self, shape: Sequence[int], axis: int) -> None:
+        """Raise `ArgumentError` unless a volume of this shape can be solved along this axis."""
+        if axis not in (0, 1, 2):
+            raise ArgumentError(f"axis is {axis!r}; use 0 for z, 1 for y, 2 for x")
+        if self.electrodes not in ("outer", "centres"):
+            raise ArgumentError(f"electrodes are {self.electrodes!r}; use 'outer' or 'centres'")
+        if self.sides not in SIDES:
+            raise ArgumentError(f"sides are {self.sides!r}; use {' or '.join(map(repr, SIDES))}")
+        fewest = 2 if self.electrodes == "outer" or self.cell else 3
+        if shape[axis] < fewest or min(shape) < 1:
+            raise ArgumentError(
+                f"the volume has {shape[axis]} voxel(s) along {AXES[axis]}; "
+                f"{self.electrodes!r} electrodes need {fewest}"
+            )
+        if self.contact != PERFECT and (self.cell or self.electrodes == "centres"):
+            raise ArgumentError("a contact resistance needs electrodes on the outer faces; use electrodes 'outer'")
+        check_conductances(self.interface or {}, self.contact, self.checked)
+
+    @property
+    def checked(self) -> dict[int, Diagonal]:
+        """Conductivities along z, y, x by label."""
+        return check_conductivities(self.conductivity)
+
+    @property
+    def hidden(self) -> int:
+        """Layers of voxels at each end that are electrodes."""
+        return int(self.electrodes == "centres" and not self.cell)
+
+    def drive(self, axis: int, spacing: Sequence[float]) -> Drive:
+        """The flux along an axis."""
+        order = triple((axis, *(a for a in range(3) if a != axis)))
+        edges = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
+        return Drive(
+            self.checked, order, edges, self.electrodes, self.cell,
+            self.interface, self.contact,
+        )  # fmt: skip
+
+    def wrap(self, shape: Sequence[int]) -> Wrap:
+        """Which axes of the arrays wrap; one of a single voxel does not, as nothing would flow along it."""
+        sides = self.cell or self.sides == "periodic"
+        return self.cell, sides and shape[1] > 1, sides and shape[2] > 1
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raise `ArgumentError` unless the solver can reach it."""
+    if not 1e-10 <= tolerance < 1:
+        raise ArgumentError(f"tolerance is {tolerance!r}; use a number from 1e-10 to below 1, for example 1e-3")
+
+
 def conduct(
     labels: NDArray[np.uint8],
-    conductivity: Mapping[int, float],
+    conductivity: Mapping[int, Conductivity],
     axis: int = 0,
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     electrodes: Electrodes = "outer",
+    sides: Sides = "insulated",
+    cell: bool = False,
+    interface: Interfaces | None = None,
+    contact: tuple[float, float] = PERFECT,
     tolerance: float = 1e-3,
     keep_potential: bool = False,
+    keep_flux: bool = False,
     threads: int | None = None,
 ) -> Conduction:
     """Solve steady conduction through a volume along one axis.
@@ -94,19 +195,16 @@ def conduct(
     ----------
     labels : (Z, Y, X) uint8 or bool
         Label of each voxel.
-    conductivity : mapping of int to float
-        Of every label in the volume: 0 or positive, the largest at most 1e5 times the smallest that is not 0.
     axis : int
         0, 1 or 2: along z, y or x.
     spacing : (dz, dy, dx)
-        Edges of a voxel; only their ratios matter.
-    electrodes : {"outer", "centres"}
-        Where the potential is held: on the outer faces of the volume, L = N h, or on the centres of the first and last
-        layer of voxels, L = (N - 1) h.
+        Edges of a voxel; only their ratios matter unless there are conductances per area.
+    conductivity, electrodes, sides, cell, interface, contact
+        See `Physics`.
     tolerance : float
         Largest (max - min) / mean of the flux over all planes. The value is more exact than that: docs/transport.md.
-    keep_potential : bool
-        Return the potential too.
+    keep_potential, keep_flux : bool
+        Return the potential too, or size and statistics of the flux in each voxel.
     threads : int, optional
         Default: all cores, or NUMBA_NUM_THREADS of them.
 
@@ -138,29 +236,94 @@ def conduct(
     >>> labels[4:] = 1
     >>> round(conduct(labels, {0: 1, 1: 3}, tolerance=1e-6).conductivity, 6)
     1.5
+
+    and with an interface between them that conducts as four voxels of conductivity 1:
+
+    >>> round(conduct(labels, {0: 1, 1: 3}, interface={(0, 1): 0.25}, tolerance=1e-6).conductivity, 6)
+    0.857143
     """
     labels = as_labels(labels)
-    check_arguments(labels.shape, axis, electrodes, tolerance)
+    physics = Physics(conductivity, electrodes, sides, cell, interface, contact)
+    physics.check(labels.shape, axis)
+    check_tolerance(tolerance)
     turned = np.moveaxis(labels, axis, 0)
-    volume = _material(turned, check_conductivities(conductivity, labels))
-    size = check_spacing(spacing)
-    edges = (size[axis], *(size[a] for a in range(3) if a != axis))
-    codes, mean_through = _conducting(turned, volume)
-    if not codes.any():
-        return _insulator(volume.mean, turned.shape, electrodes, keep_potential)
-    problem = _problem(codes, volume, edges, electrodes)
+
+    def read(start: int, stop: int, out: U8) -> None:
+        out[...] = turned[start:stop]
+
+    drive = physics.drive(axis, check_spacing(spacing))
     with Team(threads) as team:
-        state = _solve(problem, tolerance, team)
-    potential = np.moveaxis(_potential(problem, state.x), 0, axis) if keep_potential else None
-    mean = float(state.flux.mean())
+        part = conduct_slab(
+            read, triple(turned.shape), drive, Halo(Alone(), physics.wrap(turned.shape)), team,
+            tolerance=tolerance, keep_potential=keep_potential, keep_flux=keep_flux,
+        )  # fmt: skip
+    return replace(part, potential=_turned_back(part.potential, axis), size=_turned_back(part.size, axis))
+
+
+def _turned_back(field: F32 | None, axis: int) -> F32 | None:
+    return None if field is None else np.ascontiguousarray(np.moveaxis(field, 0, axis))
+
+
+def conduct_slab(
+    read: Callable[[int, int, U8], None],
+    shape: Triple,
+    drive: Drive,
+    halo: Halo,
+    team: Workers,
+    *,
+    tolerance: float = 1e-3,
+    keep_potential: bool = False,
+    keep_flux: bool = False,
+    begin: Callable[[Problem, State], None] = lambda problem, state: None,
+    watch: Callable[[Problem, State], None] = lambda problem, state: None,
+) -> Conduction:
+    """`conduct` for one of the ranks that share a volume; every rank gets the same numbers, and its part of fields.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(start, stop, out)`` writes the labels of planes start..stop along the axis into `out`.
+    shape : (Z, Y, X)
+        Voxels of the whole volume, the axis of the flux first.
+    halo : Halo
+        The ring of ranks, and the axes that wrap.
+    begin, watch : callable
+        Called with the state before the first step, to go on from a checkpoint, and after each step, to write one.
+    """
+    problem = flow.pose(read, shape, drive, halo)
+    total, through = problem.mean_total[0], problem.mean_through[0]
+    if not problem.conducts[0]:
+        nothing = np.zeros(drive.faces(shape[0]))
+        part = (len(problem.owned), *shape[1:])
+        return Conduction(
+            0.0, False, total, 0.0, nothing, 0.0, 0, (0.0, 0.0, 0.0) if drive.periodic else None,
+            np.full(part, np.nan, np.float32) if keep_potential else None,
+            np.zeros(part, np.float32) if keep_flux else None, owned=problem.owned,
+        )  # fmt: skip
+    state = flow.at_rest(problem, team)
+    begin(problem, state)
+    solver = Solver(problem, team)
+    solver.solve(state, tolerance, lambda now: watch(problem, now))
+    row = _row(drive, state.mean, *solver.crossflow(state)) if drive.periodic else None
+    field = flow.potential(problem, state, team) if keep_potential else None
+    statistics, size = flow.local(problem, state, team) if keep_flux else (None, None)
     return Conduction(
-        mean, True, volume.mean, mean_through, state.flux, state.spread, state.iterations,
-        None if potential is None else np.ascontiguousarray(potential),
+        state.mean, True, total, through, state.flux, state.spread, state.iterations, row, field,
+        size, statistics, problem.found.labels, problem.owned,
     )  # fmt: skip
 
 
-def conduct_bytes(shape: Triple, spacing: Sequence[float], axis: int, electrodes: Electrodes = "outer") -> int:
-    """Bytes that `conduct` holds at its peak beside the labels.
+def _row(drive: Drive, first: float, second: float, third: float) -> tuple[float, float, float]:
+    row = [0.0, 0.0, 0.0]
+    for axis, value in zip(drive.order, (first, second, third), strict=True):
+        row[axis] = value
+    return row[0], row[1], row[2]
+
+
+def conduct_bytes(
+    shape: Triple, spacing: Sequence[float], axis: int, electrodes: Electrodes = "outer", slabs: int = 1
+) -> int:
+    """Bytes that `conduct` holds at its peak beside the labels, or the largest of so many slabs.
 
     Potential 8, residual, correction and direction 4 each, codes 1: 21 per voxel, and 2.9 for the coarse levels of
     isotropic voxels.
@@ -171,209 +334,8 @@ def conduct_bytes(shape: Triple, spacing: Sequence[float], axis: int, electrodes
     order = [axis, *(a for a in range(3) if a != axis)]
     unknown = triple(shape[a] - (2 if electrodes == "centres" and a == axis else 0) for a in order)
     edges = [spacing[a] for a in order]
-    return 21 * math.prod(ghosted(unknown)) + multigrid_bytes(unknown, edges)
+    thick = int(max(np.diff(slab_borders(unknown, edges, slabs)[0])))
+    return 21 * math.prod(ghosted((thick, *unknown[1:]))) + multigrid_bytes(unknown, edges, slabs)
 
 
-def check_arguments(shape: Sequence[int], axis: int, electrodes: str, tolerance: float) -> None:
-    """Raise `ArgumentError` unless `conduct` can work with these."""
-    if axis not in (0, 1, 2):
-        raise ArgumentError(f"axis is {axis!r}; use 0 for z, 1 for y, 2 for x")
-    if electrodes not in ("outer", "centres"):
-        raise ArgumentError(f"electrodes are {electrodes!r}; use 'outer' or 'centres'")
-    fewest = 2 if electrodes == "outer" else 3
-    if shape[axis] < fewest or min(shape) < 1:
-        raise ArgumentError(
-            f"the volume has {shape[axis]} voxel(s) along {AXES[axis]}; {electrodes!r} electrodes need {fewest}"
-        )
-    if not 1e-10 <= tolerance < 1:
-        raise ArgumentError(f"tolerance is {tolerance!r}; use a number from 1e-10 to below 1, for example 1e-3")
-
-
-def check_conductivities(
-    conductivity: Mapping[int, float], labels: NDArray[np.uint8] | None = None
-) -> dict[int, float]:
-    """The conductivities as floats by label, checked: see `conduct`."""
-    values = {int(code): float(k) for code, k in conductivity.items()}
-    for code, k in values.items():
-        if not 0 <= k < math.inf:
-            raise ArgumentError(f"conductivity of label {code} is {k}; it must be 0 or positive, and finite")
-    above = [k for k in values.values() if k > 0]
-    if above and max(above) > LARGEST_CONTRAST * min(above) * (1 + 1e-9):
-        raise ArgumentError(
-            f"conductivities run from {min(above):g} to {max(above):g}, a contrast of {max(above) / min(above):.3g}; "
-            f"up to {LARGEST_CONTRAST:g} is resolved. Set the smallest to 0"
-        )
-    if labels is not None and (strays := set(np.flatnonzero(_count(labels)).tolist()) - set(values)):
-        raise ArgumentError(f"label(s) {sorted(strays)} have no conductivity; give one for each, 0 for an insulator")
-    return values
-
-
-def _count(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Voxels of each label, plane by plane: bincount copies what it counts to eight bytes a voxel."""
-    return np.asarray(sum((np.bincount(plane.ravel(), minlength=256) for plane in labels), np.zeros(256, np.int64)))
-
-
-@dataclass(frozen=True)
-class _Material:
-    """Conductivity of each code (0 does not conduct), code of each label, and the mean over the volume."""
-
-    values: F64
-    code_of: U8
-    mean: float
-
-
-def _material(labels: NDArray[np.uint8], conductivity: dict[int, float]) -> _Material:
-    counts = _count(labels)
-    present = {code: k for code, k in conductivity.items() if 0 <= code < 256 and counts[code]}
-    values = [0.0, *sorted({k for k in present.values() if k > 0})]
-    if len(values) > 255:
-        raise ArgumentError(f"{len(values) - 1} different conductivities; up to 254 are possible")
-    code_of = np.zeros(256, np.uint8)
-    for label, k in present.items():
-        code_of[label] = values.index(k)
-    mean = sum(float(counts[label]) * k for label, k in present.items()) / labels.size
-    return _Material(np.array(values), code_of, mean)
-
-
-def _conducting(labels: NDArray[np.uint8], material: _Material) -> tuple[U8, float]:
-    """Codes of the voxels with ghosts around them, those of islands 0, and the mean conductivity that is left."""
-    codes = np.zeros(ghosted(triple(labels.shape)), np.uint8)
-    inner = codes[1:-1, 1:-1, 1:-1]
-    for target, plane in zip(inner, labels, strict=True):
-        target[...] = material.code_of[plane]
-    if not inner.all():
-        components, count = ndi.label(inner)
-        through = np.zeros(count + 1, bool)
-        through[np.intersect1d(components[0], components[-1])] = True
-        for target, plane in zip(inner, components, strict=True):
-            target *= through[plane]
-    counts = _count(inner)[: len(material.values)]
-    return codes, float(counts @ material.values) / labels.size
-
-
-def _insulator(mean: float, shape: Sequence[int], electrodes: Electrodes, keep: bool) -> Conduction:
-    planes = shape[0] + (1 if electrodes == "outer" else -1)
-    potential = np.full(shape, np.nan, np.float32) if keep else None
-    return Conduction(0.0, False, mean, 0.0, np.zeros(planes), 0.0, 0, potential)
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Codes with electrodes in the ghosts, conductances of each pair, fall of the linear profile across each plane."""
-
-    codes: U8
-    pairs: F64
-    drops: F64
-    spacing: Sequence[float]
-    electrodes: Electrodes
-
-    @property
-    def planes(self) -> range:
-        """Planes of faces."""
-        return range(1, self.codes.shape[0])
-
-    @property
-    def length(self) -> float:
-        """Fall of the linear profile from one electrode to the other."""
-        return float(self.drops[1:].sum())
-
-    @property
-    def cross_section(self) -> int:
-        """Voxels of a plane."""
-        return int((self.codes.shape[1] - 2) * (self.codes.shape[2] - 2))
-
-
-def _problem(codes: U8, material: _Material, spacing: Sequence[float], electrodes: Electrodes) -> _Problem:
-    """On centres the first and last layer are the electrodes and become ghosts; else the ghosts get their own code."""
-    k = material.values
-    sums = np.add.outer(k, k)
-    series = 2 * np.multiply.outer(k, k) / np.where(sums > 0, sums, 1)
-    pairs = np.zeros((3, len(k) + 1, len(k) + 1))
-    # In units in which a cube of conductivity 1 between two planes, one apart, conducts 1.
-    pairs[:, :-1, :-1] = series * np.array([(spacing[0] / h) ** 2 for h in spacing])[:, None, None]
-    pairs[0, -1, :-1] = pairs[0, :-1, -1] = 2 * k
-    if electrodes == "centres":
-        codes = codes[1:-1]
-    else:
-        codes[0, 1:-1, 1:-1] = codes[-1, 1:-1, 1:-1] = len(k)
-    drops = np.ones(codes.shape[0])
-    drops[[1, -1]] = 0.5 if electrodes == "outer" else 1.0
-    return _Problem(codes, pairs, drops, spacing, electrodes)
-
-
-@dataclass
-class _State:
-    """Deviation from the linear profile, what remains of its imbalance, and the flux through each plane."""
-
-    x: F64
-    residual: F32
-    flux: F64
-    iterations: int = 0
-
-    @property
-    def spread(self) -> float:
-        low, high, mean = float(self.flux.min()), float(self.flux.max()), float(self.flux.mean())
-        return (high - low) / mean if mean > 0 else math.inf
-
-
-def _solve(problem: _Problem, tolerance: float, team: Team) -> _State:
-    """Conjugate gradients. After each step the residual is computed anew from the potential, with the fluxes."""
-    shape = triple(problem.codes.shape)
-    state = _State(np.zeros(shape), np.zeros(shape, np.float32), np.empty(0))
-    _judge(problem, state, team)
-    if not state.residual.any():
-        return state
-    finest = voxel_level(problem.codes, problem.pairs.astype(np.float32))
-    multigrid = Multigrid(finest, problem.spacing, team)
-    correction, direction = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    planes, cells = finest.planes, finest.cells
-    before, gain = math.inf, math.inf
-    while not (state.spread <= tolerance and gain <= STEP_SHARE * tolerance):
-        multigrid.apply(correction, state.residual)
-        now = _total(team, stencil.dot, planes, cells, correction, state.residual)
-        if now == 0 and state.spread <= tolerance:  # at rest to the last bit
-            break
-        if now <= 0 or state.iterations == MOST_ITERATIONS:
-            raise _not_converged(state, tolerance)
-        team.run(stencil.scale_add, planes, cells, direction, now / before, correction)
-        step = now / _total(team, stencil.energy, problem.planes, cells, direction, *finest.conductances)
-        team.run(stencil.add_scaled, planes, cells, state.x, step, direction)
-        _judge(problem, state, team)
-        state.iterations, before = state.iterations + 1, now
-        gain = step * now / (abs(float(state.flux.mean())) * problem.cross_section * problem.length)
-    return state
-
-
-def _total(team: Team, kernel: Callable[..., None], planes: range, cells: int, *arguments: Any) -> float:
-    """Sum of what a kernel finds in each plane."""
-    sums = np.zeros(planes.stop)
-    team.run(kernel, planes, cells, *arguments, sums)
-    return float(sums.sum())
-
-
-def _judge(problem: _Problem, state: _State, team: Team) -> None:
-    flux = np.zeros(problem.planes.stop)
-    team.run(
-        stencil.balance, problem.planes, state.x.size,
-        state.residual, flux, state.x, problem.codes, problem.pairs, problem.drops,
-    )  # fmt: skip
-    state.flux = flux[1:] / problem.cross_section
-
-
-def _not_converged(state: _State, tolerance: float) -> ConvergenceError:
-    return ConvergenceError(
-        f"after {state.iterations} iterations the flux differs between planes by {state.spread:.2g} of its mean; "
-        f"the tolerance is {tolerance:g}. Use a larger --tolerance or a smaller contrast"
-    )
-
-
-def _potential(problem: _Problem, x: F64) -> F32:
-    """From 1 to 0, in layers that are electrodes too."""
-    linear = problem.length - np.cumsum(problem.drops[1:])
-    whole = slice(1, -1) if problem.electrodes == "outer" else slice(None)
-    high = linear[:-1] if problem.electrodes == "outer" else np.r_[linear[0] + 1, linear]
-    out = np.empty(x[whole, 1:-1, 1:-1].shape, np.float32)
-    for target, plane, codes, level in zip(out, x[whole], problem.codes[whole], high, strict=True):
-        value = (level + plane[1:-1, 1:-1]) / problem.length
-        target[...] = np.where(codes[1:-1, 1:-1] > 0, value, np.nan)
-    return out
+__all__ = ["Conduction", "Physics", "Ring", "conduct", "conduct_bytes", "conduct_slab", "most_slabs"]

@@ -84,7 +84,7 @@ def orthoslices(sample: str, field: str = "raw") -> Figure:
     """The middle planes across z, y and x of a grey field, each with a scale bar."""
     planes = [middle_plane(sample, field, normal) for normal in AXES]
     low, high = _contrast(planes)
-    return _three(planes, [_grey(p, low, high) for p in planes], {})
+    return three_planes(planes, [_grey(p, low, high) for p in planes], {})
 
 
 @matplotlib.rc_context(STYLE)
@@ -100,7 +100,7 @@ def overlay(sample: str, labels: str = "phase", raw: str | None = "raw", strengt
     planes = [middle_plane(sample, labels, normal) for normal in AXES]
     under = _background(sample, raw, field, AXES)
     pictures = [_tinted(g, p, phases, strength) for g, p in zip(under, planes, strict=True)]
-    return _three(planes, pictures, colours(phases))
+    return three_planes(planes, pictures, colours(phases))
 
 
 @matplotlib.rc_context(STYLE)
@@ -148,7 +148,7 @@ def disagreement(sample: str, labels: str = "phase", truth: str = "truth", raw: 
         tinted = _tinted(grey, true, true_phases, 1.0)
         pictures.append(np.where(wrong[..., None], tinted, 0.35 + 0.65 * grey))
         titles.append(f"({100 * wrong.mean():.2f} % differ)")
-    return _three(planes, pictures, {f"truly {n}": c for n, c in colours(true_phases).items()}, titles)
+    return three_planes(planes, pictures, {f"truly {n}": c for n, c in colours(true_phases).items()}, titles)
 
 
 @matplotlib.rc_context(STYLE)
@@ -315,7 +315,7 @@ def _tinted(grey: Picture, plane: Plane, phases: Phases, strength: float) -> Pic
     return np.asarray((1 - strength) * grey + strength * shades[_places(plane.values, phases)])
 
 
-def _three(
+def three_planes(
     planes: Sequence[Plane], pictures: Sequence[Picture], legend: Mapping[str, str], notes: Sequence[str] = ("", "", "")
 ) -> Figure:
     """Planes across z, y, x as a draughtsman lays them out: x shared downwards, y shared to the right."""

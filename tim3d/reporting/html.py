@@ -12,10 +12,11 @@ from typing import Any
 
 from tim3d import files, store
 from tim3d.errors import MissingFieldError, Tim3dError
-from tim3d.reporting import figures, page, results
+from tim3d.reporting import figures, page, results, transport
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.planes import picture_factors
 from tim3d.reporting.provenance import provenance_table, short
+from tim3d.reporting.study import study_html, study_nodes
 from tim3d.schema import AXES
 from tim3d.stages.field import Options
 from tim3d.stages.score import score
@@ -120,6 +121,10 @@ def _body(parts: Parts, title: str) -> Iterator[str]:
     yield page.section("Slices", _slices(parts))
     yield page.section("Segmentation", _segmentation(parts), _disagreement(parts), _scores(parts))
     yield page.section("Results", *_results(parts))
+    yield page.section("Representative volume", *map(study_html, study_nodes(parts.sample, parts.field)))
+    yield page.section("Transport", *transport.flux(parts.sample, parts.field))
+    yield page.section("Geodesic", *transport.geodesic(parts.sample, parts.field))
+    yield page.section("Connectivity", *transport.connectivity(parts.sample, parts.field))
     yield page.section("Grey values", _histogram(parts), _drift(parts))
     yield page.section("Training", _annotation(parts), _training(parts))
     yield page.section("How it was made", provenance_table(parts.sample))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -111,12 +112,10 @@ def _few_colours(image: Image.Image) -> Image.Image:
 def units(text: str) -> str:
     """A unit with its exponents raised.
 
-    >>> units("nm-1"), units("1")
-    ('nm<sup>−1</sup>', '1')
+    >>> units("nm-1"), units("1"), units("W m-1 K-1")
+    ('nm<sup>−1</sup>', '1', 'W m<sup>−1</sup> K<sup>−1</sup>')
     """
-    base = escape(text).rstrip("-0123456789")
-    power = escape(text)[len(base) :]
-    return f"{base}<sup>{power.replace('-', '−')}</sup>" if base and power else escape(text)
+    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda power: f"<sup>{power[0].replace('-', '−')}</sup>", escape(text))
 
 
 def number(text: str) -> str:

@@ -17,6 +17,9 @@ from tim3d.files import writing
 # Column of what is one number for the whole material, or belongs to a pair of phases.
 WHOLE = "whole"
 
+# What a variable has besides phases, named in the label of its line.
+ALONG = ("axis", "direction")
+
 Place: TypeAlias = Mapping[str, str | float]
 
 
@@ -92,7 +95,8 @@ def is_profile(row: Row) -> bool:
 def lines(found: Iterable[Row]) -> list[Line]:
     """The numbers that are not profiles, one line for each variable (and axis, or pair of phases) of each sample.
 
-    Interfaces appear once, in the order in which they come; what is not a number is left out.
+    Interfaces appear once, in the order in which they come; what is not a number is left out, and so is an axis without
+    any.
 
     >>> pair = Row("a", "interface_area", {"phase": "pore", "phase_other": "solid"}, 0.5, "nm-1")
     >>> lines([pair])[0].label, lines([pair])[0].values
@@ -101,7 +105,7 @@ def lines(found: Iterable[Row]) -> list[Line]:
     kept: dict[tuple[str, str], tuple[Row, dict[str, float]]] = {}
     pairs: set[tuple[str, str, frozenset[Any] | tuple[Any, ...]]] = set()
     for row in found:
-        others = [v for k, v in row.place.items() if k not in ("phase", "axis")]
+        others = [v for k, v in row.place.items() if k not in ("phase", *ALONG)]
         places = row.place.values()
         # An interface is the same from both sides; a row and a column of a confusion matrix are not.
         pair = (row.sample, row.variable, frozenset(places) if "phase_other" in row.place else tuple(places))
@@ -110,13 +114,19 @@ def lines(found: Iterable[Row]) -> list[Line]:
         pairs.add(pair)
         column = str(row.place["phase"]) if "phase" in row.place and not others else WHOLE
         kept.setdefault((row.sample, _label(row, others)), (row, {}))[1][column] = row.value
-    return [Line(s, row.variable, label, row.units, values) for (s, label), (row, values) in kept.items()]
+    every = [Line(s, row.variable, label, row.units, values) for (s, label), (row, values) in kept.items()]
+    return [line for line in every if not _is_unsolved(line)]
+
+
+def _is_unsolved(line: Line) -> bool:
+    """Whether a line is of an axis or direction for which there is no value in any phase."""
+    return line.label != line.variable and all(math.isnan(v) for v in line.values.values())
 
 
 def _label(row: Row, others: Sequence[Any]) -> str:
     if others:
         return f"{row.variable} {'-'.join(map(str, row.place.values()))}"
-    return f"{row.variable} {row.place['axis']}" if "axis" in row.place else row.variable
+    return " ".join([row.variable, *(str(row.place[dim]) for dim in ALONG if dim in row.place)])
 
 
 def columns(found: Iterable[Line]) -> list[str]:

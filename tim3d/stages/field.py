@@ -38,6 +38,14 @@ class Options:
         Show a progress bar on standard error.
     durable : bool
         Force every shard and marker to the disk, against loss of power.
+    time_limit : float, optional
+        Seconds after which a block counts as hung: its worker is started again and the block tried again, then set
+        aside. Without workers (``serial``) only a warning is possible.
+
+    Raises
+    ------
+    ArgumentError
+        If the time limit is not positive.
     """
 
     block: Triple | None = None
@@ -45,6 +53,11 @@ class Options:
     overwrite: bool = False
     progress: bool = True
     durable: bool = False
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ArgumentError(f"time limit {self.time_limit}: it must be a positive number of seconds")
 
 
 DEFAULTS = Options()
@@ -178,7 +191,7 @@ def _write(
 
 
 def _create(sample: str, making: Making, factors: list[Triple]) -> None:
-    record = store.provenance(making.fingerprint, making.parameters, making.inputs)
+    record = store.provenance(making.fingerprint, making.parameters, making.inputs) | {"verb": making.verb}
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
         store.create_field(sample, sibling, record)
@@ -198,6 +211,7 @@ def _passes(sample: str, making: Making, factors: list[Triple], options: Options
         write_bytes=out.voxel_bytes + sum(f.voxel_bytes for f in making.siblings),
         base_bytes=making.base_bytes,
         durable=options.durable,
+        time_limit=options.time_limit,
     )
     return [finest, *(_level_pass(sample, making, factors, n, options) for n in range(1, len(factors)))]
 
@@ -213,6 +227,7 @@ def _level_pass(sample: str, making: Making, factors: list[Triple], number: int,
         read_bytes=out.voxel_bytes * float(np.prod(step)),
         write_bytes=out.voxel_bytes,
         durable=options.durable,
+        time_limit=options.time_limit,
     )
 
 

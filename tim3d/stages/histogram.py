@@ -56,7 +56,7 @@ def histogram_pass(sample: str, field: Field, blur: str, options: Options) -> Pa
         CountKernel(blur, low, high),
         name=histogram_node(field, blur),
         fingerprint=schema.fingerprint(verb="histogram", field=source, blur=blur, bins=FLOAT_BINS),
-        options=Options(durable=options.durable),
+        options=Options(durable=options.durable, time_limit=options.time_limit),
         halo=BLURS[blur],
         kernel_bytes=1,
     )

@@ -12,11 +12,13 @@ import xarray as xr
 
 from tim3d import schema, store
 from tim3d.descriptors.base import Descriptor, Material, Partial, compute_partials, halo_of, partials_of
-from tim3d.descriptors.builtin import BUILTIN, select
+from tim3d.descriptors.builtin import BUILTIN, parted, select
+from tim3d.descriptors.coupled import Coupled
 from tim3d.engine import Pass, Plan, lock_sample, run
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.schema import AXES, Field
+from tim3d.stages.coupled import answers, joined
 from tim3d.stages.field import DEFAULTS, Options
 from tim3d.stages.reduction import inner, reduction_pass
 
@@ -26,18 +28,22 @@ KERNEL_BYTES = 2.0
 
 def measure(
     sample: str,
-    descriptors: Iterable[str | Descriptor] | None = None,
+    descriptors: Iterable[str | Descriptor | Coupled] | None = None,
     *,
     field: str = "phase",
     options: Options = DEFAULTS,
 ) -> xr.Dataset | list[Plan]:
     """Measure a label field: every block is read once, its partials are kept, and their sum is finalized.
 
+    What couples all blocks (conductivity, tortuosity, percolation) is not computed here: `solve`, `geodesic` and
+    `label` do, and their results stand beside the others without a voxel read again.
+
     Parameters
     ----------
-    descriptors : iterable of str or Descriptor, optional
-        Names of built-in descriptors or values of your own (default: all built-in ones). A partial of your own that
-        computes something else than before needs another name, or `overwrite`.
+    descriptors : iterable of str, Descriptor or Coupled, optional
+        Names of built-in descriptors or values of your own (default: all built-in ones, and what is there of the
+        coupled ones). A partial of your own that computes something else than before needs another name, or
+        `overwrite`.
     field : str
         The label field.
 
@@ -45,27 +51,32 @@ def measure(
     -------
     xarray.Dataset
         The results, as kept in the node ``FIELD_descriptors``: variables with units, method and reference. The partials
-        are in ``FIELD_partials``. Or the plan.
+        are in ``FIELD_partials``. Those of other verbs name the `conditions` that they hold under. Or the plan.
 
     Raises
     ------
     MissingFieldError
-        If the field is missing.
+        If the field is missing, or the results of the verb that computes a coupled descriptor.
+    MixedRunError
+        If a coupled descriptor was asked for that was computed from another version of the field.
     ArgumentError
         If a descriptor is not known, or the field holds no labels.
     InputError
         If a voxel has a code that no phase names.
     """
-    chosen = select(BUILTIN if descriptors is None else descriptors)
+    chosen, coupled = parted(BUILTIN if descriptors is None else descriptors)
     labels = store.complete_field(sample, field, "segment")
     material = _material(labels)
+    around = answers(sample, labels, material.phases, None if descriptors is None else coupled)
+    if not chosen:
+        return [] if options.plan else joined([_whole_region(labels), *around], labels)
     measuring = _pass(sample, labels, chosen, material, options)
     if options.plan:
         return [measuring.plan()]
     if options.overwrite or not _is_current(sample, field, chosen, material, measuring.ledger.fingerprint):
         with lock_sample(sample):
             _measure(sample, labels, chosen, material, measuring, options)
-    return store.open_dataset(sample, f"{field}_descriptors")
+    return joined([store.open_dataset(sample, f"{field}_descriptors"), *around], labels)
 
 
 def _is_current(sample: str, field: str, chosen: Sequence[Descriptor], material: Material, fingerprint: str) -> bool:
@@ -181,7 +192,7 @@ def _block_coordinates(grid: Grid, material: Material) -> dict[str, Any]:
 
 def describe(
     sample: str,
-    descriptors: Iterable[str | Descriptor] | None = None,
+    descriptors: Iterable[str | Descriptor | Coupled] | None = None,
     *,
     field: str = "phase",
     z: slice = slice(None),
@@ -192,8 +203,9 @@ def describe(
 
     Parameters
     ----------
-    descriptors : iterable of str or Descriptor, optional
-        Any whose partials are stored (default: the built-in ones that were measured last).
+    descriptors : iterable of str, Descriptor or Coupled, optional
+        Any whose partials are stored, and coupled ones (default: the built-in ones that were measured last, and, for
+        the whole sample, what is there of the coupled ones).
     z, y, x : slice of nm
         Region, from outer face to outer face. Its faces must be faces of blocks.
 
@@ -205,26 +217,42 @@ def describe(
     Raises
     ------
     MissingFieldError
-        If the sample has not been measured.
+        If the sample has not been measured, or the verb that computes a coupled descriptor has not been run.
+    MixedRunError
+        If a coupled descriptor was asked for that was computed from another version of the field.
     ArgumentError
-        If a face of the region cuts a block; the nearest faces of blocks are named.
+        If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled descriptor is asked
+        for of a region: the value of the whole is not that of a part.
     """
-    partials = store.open_dataset(sample, f"{field}_partials")
+    chosen, coupled = (None, None) if descriptors is None else parted(descriptors)
     labels = store.read_field(sample, field)
-    chosen = _measured(sample, field, partials, descriptors)
-    grid = _grid(partials)
     material = _material(labels)
+    around = answers(sample, labels, material.phases, coupled, region=(z, y, x))
+    if around and not (chosen if chosen is not None else _has_results(sample, field)):
+        return joined([_whole_region(labels), *around], labels)
+    partials = store.open_dataset(sample, f"{field}_partials")
+    grid = _grid(partials)
     blocks = tuple(_block_range(wanted, grid, axis, material.spacing[axis]) for axis, wanted in enumerate((z, y, x)))
-    return _finalize(partials, chosen, material, blocks, grid)
+    additive = _measured(sample, field, partials, chosen)
+    return joined([_finalize(partials, additive, material, blocks, grid), *around], labels)
+
+
+def _has_results(sample: str, field: str) -> bool:
+    return bool(store.node_attributes(sample, f"{field}_descriptors").get("status") == "complete")
+
+
+def _whole_region(labels: Field) -> xr.Dataset:
+    """No results, and the region they hold for."""
+    material = _material(labels)
+    return _region(xr.Dataset(), (0, 0, 0), labels.shape, material)
 
 
 def _measured(
-    sample: str, field: str, partials: xr.Dataset, wanted: Iterable[str | Descriptor] | None
+    sample: str, field: str, partials: xr.Dataset, chosen: tuple[Descriptor, ...] | None
 ) -> tuple[Descriptor, ...]:
-    if wanted is None:
+    if chosen is None:
         stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"]["descriptors"]
         return select(name for name in stored if name in BUILTIN)
-    chosen = select(wanted)
     missing = [d.name for d in chosen if not {p.name for p in d.needs} <= set(partials.data_vars)]
     if missing:
         raise ArgumentError(
@@ -261,6 +289,10 @@ def _finalize(
     totals = {p.name: _total(partials[p.name], p, blocks, grid) for p in partials_of(chosen)}
     results = xr.merge([d.finalize(totals, material, origin) for d in chosen], join="exact")
     end = triple(min(r.stop * e, n) for r, e, n in zip(blocks, grid.block, grid.shape, strict=True))
+    return _region(results, origin, end, material)
+
+
+def _region(results: xr.Dataset, origin: Triple, end: Triple, material: Material) -> xr.Dataset:
     return results.assign_attrs(
         origin_nm=_lengths(origin, material), end_nm=_lengths(end, material), spacing_nm=list(material.spacing)
     )

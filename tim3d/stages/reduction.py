@@ -74,6 +74,7 @@ def reduction_pass(
         write_bytes=0,
         base_bytes=BASE_BYTES,
         durable=options.durable,
+        time_limit=options.time_limit,
     )
 
 

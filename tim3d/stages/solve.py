@@ -1,99 +1,101 @@
-"""Labels become a conductivity and a tortuosity factor: the flux solver, on a volume that fits into memory."""
+"""Labels become a conductivity and a tortuosity factor: the flux solver, in this process or shared out over workers."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from tqdm import tqdm
 
-from tim3d import schema, store
-from tim3d.engine import Plan, lock_sample
-from tim3d.engine.memory import available_memory
-from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import Box, triple
-from tim3d.kernels.bounds import hashin_shtrikman, richardson, wiener
+from tim3d import store
+from tim3d.descriptors.transport import Context, transport
+from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, together
+from tim3d.engine.ledger import elapsed
+from tim3d.engine.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
+from tim3d.errors import InputError
+from tim3d.grid import Triple, triple
+from tim3d.kernels.material import Conductivity
 from tim3d.kernels.team import default_threads
-from tim3d.kernels.transport import Conduction, check_arguments, check_conductivities, conduct, conduct_bytes
-from tim3d.phases import Phases
-from tim3d.schema import AXES, Field
+from tim3d.kernels.transport import check_tolerance, conduct_bytes, most_slabs
+from tim3d.schema import AXES
 from tim3d.stages.field import DEFAULTS, Options, slab
+from tim3d.stages.flux import Job, Solving, chosen_axes, chosen_physics
+from tim3d.stages.flux_fields import drop_scratch, keep_fields
+from tim3d.stages.slabs import Case
 
 log = logging.getLogger(__name__)
 
-# Stands in a potential field for voxels in which nothing flows.
-NO_FLOW = -1.0
-REFERENCES = {
-    "tortuosity": "doi:10.1016/j.softx.2016.09.002",
-    "wiener": "Abh. Math.-Phys. Kl. Koenigl. Saechs. Ges. Wiss. 32 (1912) 509",
-    "hashin_shtrikman": "doi:10.1063/1.1728579",
-}
-
-
-@dataclass(frozen=True)
-class Solving:
-    """What is solved. All of it decides the numbers.
-
-    `conductivity` is by code; `axes` are names. See `solve`.
-    """
-
-    axes: tuple[str, ...]
-    conductivity: Mapping[int, float]
-    faces: Literal["outer", "centres"]
-    tolerance: float
-    richardson: bool
-    units: str
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """As they are kept with the result."""
-        return {
-            **vars(self),
-            "axes": list(self.axes),
-            "conductivity": {str(c): k for c, k in self.conductivity.items()},
-        }
+CHECKPOINT_SECONDS = 300.0
 
 
 def solve(
     sample: str,
     *,
-    conductivity: Mapping[str, float],
+    conductivity: Mapping[str, Conductivity],
     field: str = "phase",
     axis: str | Sequence[str] = "z",
     faces: Literal["outer", "centres"] = "outer",
+    sides: Literal["insulated", "periodic"] = "insulated",
+    cell: bool = False,
+    interface: Mapping[str, float] | None = None,
+    contact: float | Sequence[float] | None = None,
     tolerance: float = 1e-3,
     richardson: bool = False,
     keep_potential: bool = False,
+    keep_flux: bool = False,
     units: str = "W m-1 K-1",
+    out: str = "",
+    checkpoint: float = CHECKPOINT_SECONDS,
+    device: str = "",
     options: Options = DEFAULTS,
 ) -> xr.Dataset | list[Plan]:
     """Solve steady conduction through a label field: effective conductivity and tortuosity factor.
 
-    The whole field is held in this process's memory; see docs/transport.md for what is solved and how it is judged.
+    On a cluster each worker holds a slab of the volume and exchanges planes with its neighbours; without one the whole
+    volume is held in this process. The numbers are the same, bit for bit. See docs/transport.md for what is solved and
+    how it is judged.
 
     Parameters
     ----------
-    conductivity : mapping of str to float
-        Of every phase of the field, 0 for an insulator, for example ``{"copper": 400, "pore": 0}``.
+    conductivity : mapping of str to float or three floats
+        Of every phase of the field, or along z, y, x; 0 for an insulator: ``{"copper": 400, "pore": 0}``.
     field : str
         The label field.
     axis : "z", "y" or "x", or a sequence of them
-        Along which the flux is driven; sides are insulated.
+        Along which the flux is driven.
     faces : {"outer", "centres"}
         Where the potential is held: on the outer faces of the volume, or on the centres of its first and last voxels.
+    sides : {"insulated", "periodic"}
+        Whether the flux stops at the other four faces or goes on at the far side.
+    cell : bool
+        The volume wraps along all axes and a mean gradient drives the flux: rows of the conductivity tensor.
+    interface : mapping of str to float
+        Conductance per area between two phases (Kapitza), ``{"copper:polymer": 1e8}``, in the unit of the
+        conductivities per metre: W m-2 K-1.
+    contact : float or two floats
+        Conductance per area between the outer faces (low, high) and the voxels on them, in the same unit.
     tolerance : float
         Largest (max - min) / mean of the flux over all planes.
     richardson : bool
         Solve every second voxel too, and estimate the value at vanishing voxel size with its uncertainty.
-    keep_potential : bool
-        Write the potential as float32 fields ``potential_z`` and so on, from 1 to 0, and -1 where nothing
-        flows.
+    keep_potential, keep_flux : bool
+        Write the potential as float32 fields ``potential_z`` and so on, from 1 to 0, and the size of the flux density
+        over its mean as ``flux_z``, the map of bottlenecks; -1 where there is none. With `keep_flux` the statistics of
+        the flux by phase are among the results.
     units : str
         Of the conductivities: ``W m-1 K-1``, ``m2 s-1``, or ``1`` for relative ones.
+    out : str
+        Name of the node of results (default ``FIELD_transport``); fields are then called ``OUT_potential_z``.
+    checkpoint : float
+        Seconds between two checkpoints, from which a killed run goes on.
+    device : str
+        "cpu", or a device of torch such as "cuda" (default: the GPUs of a cluster of kind "cuda", else the CPU). The
+        numbers agree to rounding.
 
     Returns
     -------
@@ -114,227 +116,160 @@ def solve(
         If the tolerance is not reached.
     """
     labels = store.complete_field(sample, field, "segment")
-    by_code = _by_code(labels, conductivity)
-    solving = Solving(_axes(axis), by_code, faces, tolerance, richardson, units)
+    physics = chosen_physics(labels, conductivity, faces, sides, cell, interface, contact)
+    solving = Solving(chosen_axes(axis), physics, tolerance, richardson, units)
+    check_tolerance(tolerance)
     for name in solving.axes:
-        check_arguments(labels.shape, AXES.index(name), faces, tolerance)
-    plan = _plan(labels, solving, keep_potential)
-    inputs = {field: store.node_attributes(sample, field)["fingerprint"]}
-    mark = schema.fingerprint(verb="solve", inputs=inputs, parameters=solving.parameters)
-    nodes = [f"{field}_transport", *(f"potential_{a}" for a in solving.axes if keep_potential)]
-    is_done = not options.overwrite and all(_is_complete(sample, node, mark) for node in nodes)
+        physics.check(labels.shape, AXES.index(name))
+    kinds = tuple(kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept)
+    device = device or ("cuda" if current_cluster().kind == "cuda" else "cpu")
+    job = Job(sample, labels, solving, kinds, out or f"{field}_transport", out, checkpoint, device)
+    plan = _plan(job, current_cluster())
+    left = options.overwrite or not job.is_complete()
     if options.plan:
-        return [] if is_done else [plan]
-    if not is_done:
+        return [plan] if left else []
+    if left:
         plan.check()
-        record = store.provenance(mark, solving.parameters, inputs)
         with lock_sample(sample):
-            _solve(sample, labels, solving, record, keep_potential, options.durable)
-    return store.open_dataset(sample, nodes[0])
+            _solve(job, plan.workers, options)
+        keep_fields(job, options)
+        drop_scratch(job)
+    return store.open_dataset(sample, job.node)
 
 
-def _is_complete(sample: str, node: str, mark: str) -> bool:
-    record = store.node_attributes(sample, node)
-    return bool(record.get("fingerprint") == mark and record.get("status") == "complete")
-
-
-def _axes(axis: str | Sequence[str]) -> tuple[str, ...]:
-    names = (axis,) if isinstance(axis, str) else tuple(axis)
-    if not names or not set(names) <= set(AXES):
-        raise ArgumentError(f"axis is {axis!r}; use z, y or x, or several: --axis z,y,x")
-    return tuple(a for a in AXES if a in names)
-
-
-def _by_code(labels: Field, conductivity: Mapping[str, float]) -> dict[int, float]:
-    if labels.phases is None:
-        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
-    missing, unknown = set(labels.phases) - set(conductivity), set(conductivity) - set(labels.phases)
-    if missing or unknown:
-        wrong = f"no conductivity for {sorted(missing)}" if missing else f"no phase {sorted(unknown)}"
-        example = ",".join(f"{name}={conductivity.get(name, 0):g}" for name in labels.phases)
-        raise ArgumentError(
-            f"{wrong}; {labels.name!r} has the phases {', '.join(labels.phases)}. "
-            f"Give each one, 0 for an insulator: --conductivity {example}"
-        )
-    return check_conductivities({labels.phases[name]: k for name, k in conductivity.items()})
-
-
-def _plan(labels: Field, solving: Solving, keep_potential: bool) -> Plan:
-    voxels = math.prod(labels.shape)
-    peaks = [conduct_bytes(labels.shape, labels.spacing_nm, AXES.index(a), solving.faces) for a in solving.axes]
-    peak, free = voxels + max(peaks), available_memory()
-    edge = int((free / (peak / voxels)) ** (1 / 3))
+def _plan(job: Job, on: Cluster) -> Plan:
+    """Of the largest solution, on as many workers as can take part."""
+    shape, axes = job.labels.shape, job.solving.axes
+    slabs = 1 if on.client is None else min(on.workers, *(_most(job, a) for a in axes))
+    peak, voxels = max(_peak(job, a, slabs) for a in axes), math.prod(shape)
+    fitting = [n for n in range(1, 1025) if max(_peak(job, a, n) for a in axes) <= on.memory_bytes]
+    edge = int((on.memory_bytes / (peak / voxels)) ** (1 / 3))
+    more = f"{fitting[0]} workers of this memory would do: --cluster" if fitting else "Use workers of more memory"
     return Plan(
-        name=f"{labels.name}_transport",
-        blocks=1,
-        left=1,
-        block=labels.shape,
-        halo=(0, 0, 0),
+        name=job.node,
+        blocks=slabs,
+        left=slabs,
+        block=triple((-(-shape[0] // slabs), *shape[1:])),
+        halo=(1 if slabs > 1 else 0, 0, 0),
         read_bytes=voxels,
-        write_bytes=4 * voxels * len(solving.axes) if keep_potential else 0,
+        write_bytes=4 * voxels * len(job.fields()),
         peak_bytes=peak,
-        limit_bytes=free,
-        workers=1,
-        threads=default_threads(),
-        cure=f"The volume is solved in one piece, {peak / voxels:.1f} bytes a voxel: free memory, or ingest a part of "
-        f"it; {edge}x{edge}x{edge} voxels would fit",
+        limit_bytes=on.memory_bytes,
+        workers=slabs,
+        threads=default_threads() if on.client is None else on.threads,
+        cure=f"It takes {peak * slabs / voxels:.1f} bytes a voxel. {more}, or ingest a part: "
+        f"{edge}x{edge}x{edge} voxels would fit into one worker",
     )
 
 
-def _read(sample: str, labels: Field) -> np.ndarray:
-    """All labels, slab by slab, so that no second copy is decoded at once."""
-    array, out = store.field_array(sample, labels.name), np.empty(labels.shape, np.uint8)
-    for box in _slabs(labels):
-        out[box.slices] = store.read_box(array, box)
-    return out
+def _most(job: Job, axis: str) -> int:
+    case = job.case(axis, 2 if job.solving.richardson else 1)
+    return most_slabs(_unknowns(case), [case.spacing[a] for a in case.order])
 
 
-def _slabs(field: Field) -> Iterator[Box]:
-    thick = slab(field, 1)[0]
-    for z in range(0, field.shape[0], thick):
-        yield Box((z, 0, 0), (min(z + thick, field.shape[0]), *field.shape[1:]))
-
-
-def _solve(
-    sample: str, labels: Field, solving: Solving, record: Mapping[str, Any], keep_potential: bool, durable: bool
-) -> None:
-    volume = _read(sample, labels)
-    counts = sum((np.bincount(plane.ravel(), minlength=256) for plane in volume), np.zeros(256, np.int64))
-    if strays := sorted(set(np.flatnonzero(counts).tolist()) - set(solving.conductivity)):
-        raise InputError(f"labels {strays} belong to no phase of {labels.phases}; name them, or correct the labels")
-    fine, coarse = {}, {}
-    for name in solving.axes:
-        found = _conduct(volume, name, labels, solving, keep_potential)
-        if found.potential is not None:
-            _write_potential(sample, labels, name, found.potential, record, durable)
-        fine[name] = _Line.of(found)
-        log.info(
-            "flux along %s: k = %.6g %s, tau = %.5g, spread of the flux %.1e after %d iterations",
-            name, found.conductivity, solving.units, found.tortuosity_total, found.spread, found.iterations,
-        )  # fmt: skip
-        if solving.richardson:
-            every_second = np.ascontiguousarray(volume[::2, ::2, ::2])
-            coarse[name] = _Line.of(_conduct(every_second, name, labels, solving, False))
-    fractions = [float(counts[code]) / volume.size for code in solving.conductivity]
-    dataset = _dataset(labels, solving, fine, coarse, fractions)
-    store.write_dataset(sample, f"{labels.name}_transport", dataset, record)
-
-
-def _conduct(volume: np.ndarray, axis: str, labels: Field, solving: Solving, keep_potential: bool) -> Conduction:
-    return conduct(
-        volume, solving.conductivity, AXES.index(axis),
-        spacing=labels.spacing_nm, electrodes=solving.faces, tolerance=solving.tolerance, keep_potential=keep_potential,
+def _peak(job: Job, axis: str, slabs: int) -> int:
+    shape, spacing, number = job.labels.shape, job.labels.spacing_nm, AXES.index(axis)
+    kept = 4 * len(job.kinds) * math.prod(shape) // slabs
+    decoded = 2 * 64 * math.prod(shape) // shape[number]
+    alone = LOADED_LATER_BYTES if current_cluster().client is None else BASE_BYTES
+    base = alone if slabs == 1 else TORCH_BASE_BYTES
+    return base + kept + min(decoded, math.prod(shape)) + conduct_bytes(
+        shape, spacing, number, job.solving.physics.electrodes, min(slabs, _most(job, axis))
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Line:
-    """The numbers of one axis, without the potential."""
-
-    numbers: dict[str, float]
-    flux: np.ndarray
-
-    @classmethod
-    def of(cls, found: Conduction) -> _Line:
-        return cls({name: float(getattr(found, attribute)) for name, (attribute, _) in _VARIABLES.items()}, found.flux)
-
-
-# Variable, attribute of the solution, long name. The unit is that of the conductivity or 1.
-_VARIABLES = {
-    "effective_conductivity": ("conductivity", "effective conductivity Q L / (A dT)"),
-    "tortuosity_factor_total": ("tortuosity_total", "mean k / effective k, islands counted in the mean"),
-    "tortuosity_factor_through": ("tortuosity_through", "mean k / effective k, islands left out of the mean"),
-    "mean_conductivity_total": ("mean_total", "mean conductivity of all voxels"),
-    "mean_conductivity_through": ("mean_through", "mean conductivity, islands set to 0"),
-    "percolates": ("percolates", "1 if a conducting path joins both faces"),
-    "flux_spread": ("spread", "(max - min) / mean of the flux over all planes"),
-    "iterations": ("iterations", "steps of conjugate gradients"),
-}
-
-
-def _dataset(
-    labels: Field, solving: Solving, fine: dict[str, _Line], coarse: dict[str, _Line], fractions: list[float]
-) -> xr.Dataset:
-    axes = np.array(solving.axes, dtype=object)
-    found = {name: _over_axes(name, solving, [fine[a].numbers[name] for a in solving.axes]) for name in _VARIABLES}
-    found |= _extrapolated(solving, fine, coarse) | _bounds(solving, fractions)
-    coordinates: dict[str, Any] = {"axis": axes}
-    for name in solving.axes:
-        step = labels.spacing_nm[AXES.index(name)]
-        first = 0.0 if solving.faces == "outer" else step
-        faces = first + np.arange(fine[name].flux.size) * step
-        coordinates[f"{name}_face"] = (f"{name}_face", faces, {"units": schema.UNIT, "long_name": f"face along {name}"})
-        attributes = _attributes(solving.units, "conductivity as seen by the flux through each plane of faces")
-        found[f"plane_conductivity_{name}"] = ((f"{name}_face",), fine[name].flux, attributes)
-    return xr.Dataset(found, coordinates, _about(labels, solving))
+def _solve(job: Job, workers: int, options: Options) -> None:
+    """All solutions that are not there yet, then the results."""
+    solutions = job.ledger("solutions")
+    if options.overwrite:
+        solutions.forget(job.node)
+    voxels = _count(job)
+    records: dict[tuple[str, int], dict[str, Any]] = {}
+    for axis, every in job.solving.cases():
+        case = job.case(axis, every)
+        if not (found := solutions.record(case.index)) or _lacks(job, case, found):
+            found = _one(job, case, axis, workers, options)
+            solutions.mark_done(case.index, found, durable=options.durable)
+        records[axis, every] = found
+        if every == 1:
+            _tell(job, axis, found)
+    fine, coarse = ({a: r for (a, n), r in records.items() if n == every} for every in (1, 2))
+    labels = job.labels
+    assert labels.phases is not None
+    solving = job.solving
+    context = Context(
+        labels.phases, labels.spacing_nm, solving.physics, solving.axes, solving.units, solving.tolerance, voxels
+    )
+    record = store.provenance(job.mark, solving.parameters, job.inputs)
+    store.write_dataset(job.sample, job.node, transport(context, fine, coarse), record)
 
 
-def _over_axes(name: str, solving: Solving, values: Sequence[float], long_name: str = "") -> tuple[Any, ...]:
-    units = solving.units if "conductivity" in name else "1"
-    return ("axis",), np.array(values), _attributes(units, long_name or _VARIABLES[name][1])
+def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
+    """Whether what is to be kept of a finished solution is not there any more, or never was."""
+    if "flux" in case.keeps and found["percolates"] and "local" not in found:
+        return True
+    axis = AXES[case.axis]
+    gone = [kind for kind in case.keeps if not _is_left(job.sample, case.path(kind))]
+    return any(not job.has_field(kind, axis) for kind in gone)
 
 
-def _attributes(units: str, long_name: str, reference: str = REFERENCES["tortuosity"]) -> dict[str, str]:
-    method = "7-point finite volumes, harmonic face conductances, multigrid-preconditioned conjugate gradients"
-    return {"units": units, "long_name": long_name, "method": method, "reference": reference}
+def _is_left(sample: str, path: str) -> bool:
+    try:
+        return bool(store.scratch_array(sample, path).shape)
+    except KeyError:
+        return False
 
 
-def _extrapolated(solving: Solving, fine: dict[str, _Line], coarse: dict[str, _Line]) -> dict[str, Any]:
-    """Value of every second voxel, value at vanishing voxel size and its uncertainty."""
-    found: dict[str, Any] = {}
-    for name in ("effective_conductivity", "tortuosity_factor_total", "tortuosity_factor_through") if coarse else ():
-        pairs = [(fine[a].numbers[name], coarse[a].numbers[name]) for a in solving.axes]
-        estimates = [richardson(*pair) for pair in pairs]
-        text = _VARIABLES[name][1]
-        found |= {
-            f"{name}_coarse": _over_axes(name, solving, [c for _, c in pairs], f"{text}, of every second voxel"),
-            f"{name}_limit": _over_axes(name, solving, [v for v, _ in estimates], f"{text}, at vanishing voxel size"),
-            f"{name}_limit_uncertainty": _over_axes(
-                name, solving, [u for _, u in estimates], f"{text}, at vanishing voxel size: half width"
-            ),
-        }
-    return found
+def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
+    text = f"{job.node} {axis}" + (", every second voxel" if case.every > 1 else "")
+    size = min(workers, most_slabs(_unknowns(case), [case.spacing[a] for a in case.order]))
+    bar = tqdm(desc=text, unit=" steps", disable=not options.progress, leave=False)
+    with bar:
 
+        def listen(news: Mapping[str, Any]) -> None:
+            bar.set_postfix_str(f"flux within {news['spread']:.1e}, to reach {job.solving.tolerance:g}")
+            bar.update(news["iterations"] - bar.n)
 
-def _bounds(solving: Solving, fractions: list[float]) -> dict[str, Any]:
-    values = list(solving.conductivity.values())
-    found = {}
-    for name, function, text in (
-        ("wiener", wiener, "for any geometry"),
-        ("hashin_shtrikman", hashin_shtrikman, "for any isotropic geometry"),
-    ):
-        for side, bound in zip(("lower", "upper"), function(fractions, values), strict=True):
-            attributes = _attributes(solving.units, f"{side} bound of the conductivity {text}", REFERENCES[name])
-            found[f"conductivity_{name}_{side}"] = ((), bound, attributes | {"method": "from volume fractions"})
-    return found
-
-
-def _about(labels: Field, solving: Solving) -> dict[str, Any]:
-    names = {code: name for name, code in (labels.phases or Phases(none=0)).items()}
-    return {
-        "method": "steady conduction, mean of the flux through all planes",
-        "dirichlet": "outer faces, L = N h" if solving.faces == "outer" else "voxel centres, L = (N - 1) h",
-        "sides": "insulated",
-        "connectivity": 6,
-        "island": "conducting component that does not touch both electrodes; flux 0",
-        "tortuosity": "factor, (mean k) / k_eff, neither squared nor rooted",
-        "tolerance": solving.tolerance,
-        "conductivity": {names[code]: k for code, k in solving.conductivity.items()},
-        "spacing_nm": list(labels.spacing_nm),
+        start = time.perf_counter()
+        members = together(case, max(1, size), listen)
+    found: dict[str, Any] = members[0]
+    peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, axis, len(members))
+    log.info(
+        "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",
+        text, len(members), found["iterations"], time.perf_counter() - start, peak / 2**20, planned / 2**20,
+    )  # fmt: skip
+    summary = {
+        "workers": len(members),
+        "wall_seconds": elapsed(start),
+        "peak_bytes": peak,
+        "planned_peak_bytes": planned,
     }
+    job.ledger("solutions").note(f"summary-{axis}-{case.every}", {"name": text, **summary})
+    return found
 
 
-def _write_potential(
-    sample: str, labels: Field, axis: str, potential: np.ndarray, record: Mapping[str, Any], durable: bool
-) -> None:
-    field = Field(
-        f"potential_{axis}", triple(potential.shape), "float32", labels.spacing_nm, labels.chunk, labels.shard,
-        long_name=f"potential, flux along {axis}", attributes={"units": "1", "no_flow": NO_FLOW},
+def _unknowns(case: Case) -> Triple:
+    hidden = case.physics.hidden
+    return triple((case.turned[0] - 2 * hidden, *case.turned[1:]))
+
+
+def _tell(job: Job, axis: str, found: Mapping[str, Any]) -> None:
+    factor = found["mean_total"] / found["conductivity"] if found["percolates"] else math.inf
+    log.info(
+        "flux along %s: k = %.6g %s, tau = %.5g, spread of the flux %.1e after %d iterations",
+        axis, found["conductivity"], job.solving.units, factor, found["spread"], found["iterations"],
     )  # fmt: skip
-    store.delete_node(sample, field.name)
-    store.create_field(sample, field, record)
-    array = store.field_array(sample, field.name, mode="r+")
-    for box in _slabs(field):
-        # Fields hold finite values.
-        store.write_box(array, box, np.nan_to_num(potential[box.slices], nan=NO_FLOW), durable=durable)
-    store.update_node(sample, field.name, status="complete")
+
+
+def _count(job: Job) -> dict[int, int]:
+    """Voxels of each phase; a code without a name is refused before anything is solved."""
+    array, counts = store.field_array(job.sample, job.labels.name), np.zeros(256, np.int64)
+    thick = slab(job.labels, 1)[0]
+    for z in range(0, job.labels.shape[0], thick):
+        for plane in np.asarray(array[z : z + thick]):
+            counts += np.bincount(plane.ravel(), minlength=256)
+    phases = job.labels.phases
+    assert phases is not None
+    if strays := sorted(set(np.flatnonzero(counts).tolist()) - set(phases.codes)):
+        raise InputError(f"labels {strays} belong to no phase of {phases}; name them, or correct the labels")
+    return {code: int(counts[code]) for code in phases.codes}

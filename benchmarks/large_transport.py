@@ -1,0 +1,160 @@
+"""The flux solver and geodesic distances on volumes too large for one worker: wall time, steps, memory and plan.
+
+    python -m benchmarks.large_transport FOLDER [--flux 768] [--geodesic 1000,1024,1024] [--share 256] [--memory 10.5]
+
+The volume is smoothed noise in three phases (42, 30, 28 %), one periodic cell of 256³ voxels repeated. `share`: one
+worker of one thread against two on a volume of that edge; what eight devices would exchange.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.ndimage as ndi
+
+import tim3d
+from tim3d import store
+from tim3d.engine.memory import available_memory
+from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.multigrid import coarsenings, slab_borders
+from tim3d.schema import Field, shard_and_chunk
+
+CELL = 256
+PHASES = tim3d.Phases(pore=1, binder=2, active=3)
+CONDUCTIVITY = {"pore": 1.0, "binder": 10.0, "active": 100.0}
+
+
+def cell(edge: int = CELL) -> np.ndarray:
+    """Three phases, periodic."""
+    white = np.random.default_rng(20240).standard_normal((edge,) * 3, dtype=np.float32)
+    smooth = ndi.gaussian_filter(white, 4.0, mode="wrap")
+    low, high = np.quantile(smooth, [0.42, 0.72])
+    return np.asarray(1 + (smooth >= low) + (smooth >= high), np.uint8)
+
+
+def make_sample(url: str, shape: Triple, unit: np.ndarray) -> None:
+    """Shard by shard, unless it is there."""
+    if store.is_sample(url):
+        return
+    shard, chunk = shard_and_chunk(shape)
+    field = Field("phase", shape, "uint8", (10.0, 10.0, 10.0), chunk, shard, labels=True, phases=PHASES)
+    store.create_sample(url)
+    store.create_field(url, field, store.provenance("made", {}, {}))
+    array = store.field_array(url, "phase", mode="r+")
+    for box in _boxes(shape, shard):
+        places = [np.arange(a, b) % n for a, b, n in zip(box.start, box.stop, unit.shape, strict=True)]
+        store.write_box(array, box, unit[np.ix_(*places)])
+    store.update_node(url, "phase", status="complete")
+
+
+def _boxes(shape: Triple, edge: Triple) -> Iterator[Box]:
+    for corner in np.ndindex(*(-(-n // e) for n, e in zip(shape, edge, strict=True))):
+        start = triple(c * e for c, e in zip(corner, edge, strict=True))
+        yield Box(start, triple(min(s + e, n) for s, e, n in zip(start, edge, shape, strict=True)))
+
+
+def on_workers(count: int, memory: float) -> AbstractContextManager[Any]:
+    return tim3d.cluster("local", workers=count, threads=1, memory_bytes=int(memory * 2**30))
+
+
+def solve(url: str, k: dict[str, float], out: str) -> dict[str, Any]:
+    """Wall seconds of the solution itself, steps, memory, and the value."""
+    start = time.perf_counter()
+    found = tim3d.solve(url, conductivity=k, units="1", out=out, options=tim3d.Options(progress=False, overwrite=True))
+    wall = time.perf_counter() - start
+    (note,) = Path(f"{url}.runs/{out}/solutions").rglob("summary-z-1.json")
+    return json.loads(note.read_text()) | {
+        "verb_seconds": wall,
+        "steps": int(found.iterations[0]),
+        "k": float(found.effective_conductivity[0]),
+        "tau": float(found.tortuosity_factor_total[0]),
+    }
+
+
+def print_solution(case: str, edge: int, row: dict[str, Any]) -> None:
+    voxels = edge**3 / row["workers"]
+    peak, planned = row["peak_bytes"], row["planned_peak_bytes"]
+    print(
+        f"| {edge}³ | {case} | {row['workers']} | {row['wall_seconds']:.1f} | {row['steps']} | "
+        f"{peak / 2**20:.0f} / {planned / 2**20:.0f} | {peak / voxels:.1f} | "
+        f"{row['k']:.6f} | {row['tau']:.6f} |",
+        flush=True,
+    )
+
+
+def flux(folder: Path, edge: int, counts: Iterable[int], memory: float) -> None:
+    url = str(folder / f"three-{edge}.zarr")
+    make_sample(url, (edge,) * 3, cell(min(edge, CELL)))
+    print("| volume | case | workers | wall s | steps | peak / planned MiB a worker | B/voxel, all in | k | tau |")
+    print("|" + "---|" * 9)
+    cases = {"contrast 100": CONDUCTIVITY, "pore": {"pore": 1.0, "binder": 0.0, "active": 0.0}}
+    for count in counts:
+        with on_workers(count, memory):
+            for case, k in cases.items():
+                print_solution(case, edge, solve(url, k, case.replace(" ", "-")))
+
+
+def geodesic(folder: Path, shape: Triple, memory: float) -> None:
+    url = str(folder / f"three-{'x'.join(map(str, shape))}.zarr")
+    make_sample(url, shape, cell())
+    with on_workers(2, memory):
+        for metric in ("eikonal", "graph26"):
+            start = time.perf_counter()
+            options = tim3d.Options(progress=False, overwrite=True)
+            found = tim3d.geodesic(url, phases=["pore"], directions=["+z"], metric=metric, options=options)
+            wall = time.perf_counter() - start
+            notes = [json.loads(p.read_text()) for p in Path(f"{url}.runs").rglob("summary-*.json")]
+            peak, planned = (max(n[key] for n in notes) / 2**20 for key in ("peak_bytes", "planned_peak_bytes"))
+            value, share = float(found.geodesic_tortuosity[0, 0]), float(found.geodesic_reached_share[0, 0])
+            print(
+                f"geodesic, {metric}, {'x'.join(map(str, shape))}, pore, +z, 2 workers: {wall:.1f} s, "
+                f"tau {value:.6f}, reached {share:.6f}, peak {peak:.0f} MiB a worker, planned {planned:.0f}",
+                flush=True,
+            )
+
+
+def exchanged(edge: int, slabs: int) -> tuple[float, int]:
+    """Bytes that a rank in the middle sends and receives in one step, and the number of exchanges."""
+    shape = (edge,) * 3
+    steps, shared = coarsenings(shape, (1, 1, 1)), slab_borders(shape, (1, 1, 1), slabs)
+    total, count, plane = 0.0, 2, float(edge * edge)
+    total += 4 * plane * (4 + 8)  # direction and potential
+    for level in range(len(shared) - 1):
+        visits = 2**level
+        refreshes = 9 * visits
+        total, count = total + 4 * plane * 4 * refreshes, count + refreshes
+        plane /= 4 if steps[level][1] else 1
+    gathered = 4.0 * plane * shared[-1][-1] * 2 ** (len(shared) - 2)
+    return total + gathered, count
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--flux", type=int, default=768)
+    parser.add_argument("--geodesic", default="1000,1024,1024")
+    parser.add_argument("--share", type=int, default=256)
+    parser.add_argument("--memory", type=float, default=available_memory() / 2**30 / 2.1)
+    options = parser.parse_args(arguments)
+    logging.getLogger("distributed").setLevel("ERROR")
+    options.folder.mkdir(exist_ok=True, parents=True)
+    if options.share:
+        flux(options.folder, options.share, (1, 2), options.memory)
+        size, count = exchanged(2000, 8)
+        print(f"2000³ on 8 devices: a step exchanges {size / 2**20:.0f} MiB a device in {count} exchanges")
+    if options.flux:
+        flux(options.folder, options.flux, (2,), options.memory)
+    if options.geodesic:
+        geodesic(options.folder, triple(options.geodesic.split(",")), options.memory)
+
+
+if __name__ == "__main__":
+    main()

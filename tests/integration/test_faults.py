@@ -1,0 +1,152 @@
+"""Faults that are not a plain kill: a hang, a spoilt device, a scheduler that dies, two clients, a read-only disk."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.works import NumberWork, number_pass, truth
+from tim3d import store
+from tim3d.engine import Pass, cluster, run
+from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError
+from tim3d.grid import Block, Triple
+
+STUCK: Triple = (1, 1, 0)
+
+
+@dataclass(frozen=True)
+class FaultyWork(NumberWork):
+    """`NumberWork` with a fault at the block `STUCK`, `times` times; every attempt leaves a file."""
+
+    kind: str = "hang"
+    times: int = 1
+
+    def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
+        if block.index == STUCK and self._attempt() < self.times:
+            if self.kind == "hang":
+                time.sleep(600)
+            if self.kind == "lock the interpreter":
+                ctypes.PyDLL(None).sleep(600)  # a C function that never lets another thread run
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return super().compute(block, inputs)
+
+    def _attempt(self) -> int:
+        folder = Path(self.sample).parent
+        before = len(list(folder.glob("attempt-*")))
+        (folder / f"attempt-{time.time_ns()}").touch()
+        return before
+
+
+def faulty(sample: str, limit: float | None = 2.0, **work: Any) -> Pass:
+    made = number_pass(sample)
+    return replace(made, work=FaultyWork(sample, **work), time_limit=limit)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> str:
+    return str(tmp_path / "a.zarr")
+
+
+def attempts(sample: str) -> int:
+    return len(list(Path(sample).parent.glob("attempt-*")))
+
+
+@pytest.mark.parametrize("kind", ["hang", "lock the interpreter"])
+def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(sample: str, kind: str) -> None:
+    with cluster("local", workers=2):
+        summary = run(faulty(sample, kind=kind), progress=False)
+    assert (summary.computed, summary.failed, attempts(sample)) == (30, 0, 2)
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_a_block_that_always_hangs_is_set_aside_with_the_reason(sample: str) -> None:
+    said = r"1 block\(s\) of raw/s0 failed 3 times .* block \(1, 1, 0\) was not done after \d s on tcp://.*limit is 1 s"
+    with cluster("local", workers=2), pytest.raises(FailedBlocksError, match=said):
+        run(faulty(sample, limit=1.0, times=9), progress=False)
+    ledger = number_pass(sample).ledger
+    assert (len(ledger.done()), list(ledger.failed()), attempts(sample)) == (29, [STUCK], 3)
+    assert "time limit" in ledger.failed()[STUCK]
+    assert run(number_pass(sample), progress=False).computed == 1
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_an_error_that_spoils_a_device_costs_its_worker(sample: str) -> None:
+    with cluster("local", workers=1):
+        summary = run(faulty(sample, limit=None, kind="device"), progress=False)
+    assert (summary.computed, attempts(sample)) == (30, 2)
+    assert len(summary.workers) == 2
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_this_process_can_only_warn(sample: str, caplog: pytest.LogCaptureFixture) -> None:
+    work_pass = replace(number_pass(sample, slow=0.1), time_limit=0.02)
+    with caplog.at_level(logging.WARNING, "tim3d"):
+        assert run(work_pass, progress=False).computed == 30
+    assert "block (0, 0, 0) is not done after 0.02 s. This process cannot end it" in caplog.text
+
+
+def test_a_time_limit_is_a_positive_number() -> None:
+    with pytest.raises(ArgumentError, match="positive number of seconds"):
+        tim3d.Options(time_limit=0)
+
+
+@contextlib.contextmanager
+def dask_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler or a worker, as a process of its own."""
+    command = [sys.executable, "-m", "dask", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    port = address.rpartition(":")[2]
+    where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
+    with dask_process(*where) as scheduler, dask_process("worker", address, "--nthreads", "1", "--no-dashboard"):
+        work_pass, on = number_pass(sample, slow=0.5), cluster_when_ready(address)
+        kill_when(lambda: len(work_pass.ledger.done()) >= 2, scheduler)
+        with on, pytest.raises(DeviceError, match=f"the scheduler {address} is gone. Finished blocks are kept"):
+            run(work_pass, progress=False)
+    done = len(work_pass.ledger.done())
+    assert 2 <= done < 30
+    assert run(number_pass(sample), progress=False).skipped == done
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def cluster_when_ready(address: str) -> Any:
+    """The cluster at an address, as soon as it has a worker."""
+    for _ in range(60):
+        with contextlib.suppress(DeviceError), cluster(address):
+            return cluster(address)
+        time.sleep(0.5)
+    raise AssertionError("no scheduler came up")
+
+
+def kill_when(ready: Any, process: subprocess.Popen[bytes]) -> None:
+    """Kill a process as soon as something holds."""
+
+    def wait() -> None:
+        while not ready():
+            time.sleep(0.05)
+        process.kill()
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,152 @@
+"""A recipe as a job array: parts without a scheduler make the sample of one process, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_kill import content
+from tests.recipes import SEGMENTED, done_blocks, finish, start, until, write_recipe
+from tests.works import number_pass
+from tim3d import cli
+from tim3d.engine import Part, in_turns, lock_sample, member, parts, run
+from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError, LockedError
+from tim3d.validation import validate
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """The recipe, what one process leaves, and what it prints."""
+    recipe = write_recipe(tmp_path_factory.mktemp("recipe"))
+    sample = recipe.parent / "alone.zarr"
+    printed = finish(start(recipe, sample))
+    return recipe, content(sample), printed
+
+
+Alone = tuple[Path, dict[str, Any], str]
+
+
+def test_three_parts_make_the_bytes_of_one_process(alone: Alone) -> None:
+    recipe, bytes_alone, printed = alone
+    sample = recipe.parent / "three.zarr"
+    processes = [start(recipe, sample, "--part", f"{i}/3") for i in (1, 2, 3)]
+    for process in processes:
+        assert finish(process).replace(str(sample), str(recipe.parent / "alone.zarr")) == printed
+    assert content(sample) == bytes_alone
+    assert validate(str(sample), deep=True) == []
+    markers = [json.loads(Path(p).read_text()) for p in done_blocks(sample, "phase/s0")]
+    shares = [sum(m["pid"] == process.pid for m in markers) for process in processes]
+    assert shares == [SEGMENTED // 3] * 3  # every block once, by the part that it belongs to
+    assert not list(Path(f"{sample}.runs").glob("*lock*"))
+
+
+def test_a_part_that_was_killed_is_started_again(alone: Alone) -> None:
+    recipe, bytes_alone, _ = alone
+    sample = recipe.parent / "killed.zarr"
+    first, second = (start(recipe, sample, "--part", f"{i}/2") for i in (1, 2))
+    until(lambda: len(done_blocks(sample, "phase/s0")) > 5, "segmentation")
+    second.send_signal(signal.SIGKILL)
+    second.communicate()
+    before = {p: Path(p).stat().st_mtime_ns for p in done_blocks(sample, "phase/s0")}
+    finish(start(recipe, sample, "--part", "2/2"))
+    finish(first)
+    assert content(sample) == bytes_alone
+    assert all(Path(p).stat().st_mtime_ns == before[p] for p in before)  # what was done was not done again
+
+
+def test_a_part_alone_gives_up_and_a_plain_run_finishes(alone: Alone) -> None:
+    recipe, bytes_alone, _ = alone
+    sample = recipe.parent / "left.zarr"
+    said = finish(start(recipe, sample, "--part", "1/2", "--wait", "0.01"), code=7)
+    assert "block(s) of raw/s0" in said
+    assert "left to part(s) 2 of 2" in said
+    assert "the same command without --part" in said
+    finish(start(recipe, sample))
+    assert content(sample) == bytes_alone
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> str:
+    return str(tmp_path / "a.zarr")
+
+
+def test_while_parts_work_another_run_is_refused(sample: str) -> None:
+    with (
+        member(sample, Part(1, 2)),
+        pytest.raises(LockedError, match="is being written by process"),
+        lock_sample(sample),
+    ):
+        pass
+    with lock_sample(sample):  # and afterwards it is not
+        pass
+
+
+def test_while_another_run_works_parts_are_refused(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_PASSING_SECONDS", 0.1)
+    with lock_sample(sample), member(sample, Part(1, 2)), pytest.raises(LockedError, match="is being written"):
+        in_turns(sample, lambda: None)
+
+
+def test_no_part_is_there_twice_and_all_count_alike(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_PASSING_SECONDS", 0.1)
+    with member(sample, Part(1, 2)):
+        for other in (Part(1, 2), Part(1, 3), Part(3, 3)):
+            with pytest.raises(LockedError), member(sample, other):
+                pass
+
+
+def test_a_dead_part_bars_nobody(sample: str) -> None:
+    path = Path(f"{sample}.runs") / "part-1-of-2.lock"
+    path.parent.mkdir()
+    dead = {"pid": 2**22 + 1, "started": "1", "host": parts.socket.gethostname(), "part": "1/2"}
+    for enter in (lambda: lock_sample(sample), lambda: member(sample, Part(1, 2)), lambda: member(sample, Part(1, 3))):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(dead))
+        with enter():
+            pass
+
+
+def test_a_part_does_its_share_outside_of_its_turn(sample: str) -> None:
+    work = number_pass(sample)
+    with (
+        member(sample, Part(2, 3)),
+        pytest.raises(DeviceError, match=r"20 block\(s\) of raw/s0 .* part\(s\) 1, 3 of 3"),
+    ):
+        in_turns(sample, lambda: run(work, progress=False), wait_seconds=0.1)
+    assert work.ledger.done() == set(list(work.grid.indices())[1::3])
+
+
+def test_a_block_that_another_part_set_aside_ends_the_waiting(sample: str) -> None:
+    ledger = number_pass(sample).ledger
+    ledger.mark_failed((0, 0, 0), "old")  # of an earlier run: it may be mended now
+    assert parts._refuse_failed(ledger, {(0, 0, 0), (1, 0, 0)}) == {(0, 0, 0)}
+    ledger.mark_failed((1, 0, 0), "Traceback\nValueError: poisoned")  # mended, and set aside once more
+    with pytest.raises(FailedBlocksError, match=r"block \(1, 0, 0\): ValueError: poisoned"):
+        parts._refuse_failed(ledger, {(0, 0, 0)})
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", ""])
+def test_a_part_must_be_one_of_them(text: str) -> None:
+    with pytest.raises(ArgumentError, match="--part 1/3"):
+        Part.parse(text)
+
+
+REFUSED = [(["--part", "4/3"], "--part 1/3"), (["--part", "1/2", "--overwrite"], "--overwrite and --part do not go")]
+REFUSED += [
+    (["--part", "1/2", "--plan"], "--plan and --part do not go"),
+    (["--part", "1/2", "--set", "sample=s3://b/a.zarr"], "share, not s3"),
+]
+REFUSED += [(["--part", "1/2", "--set", "ingest.sample=b.zarr"], "step 'ingest' has a sample of its own")]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_what_parts_cannot_share_is_refused_with_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_recipe(tmp_path)
+    assert cli.main(["run", str(recipe), "--set", f"sample={tmp_path}/a.zarr", *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,149 @@
+"""Damage on the disk is found, and costs the damaged blocks: the same command makes the same bytes again."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import tim3d
+from tim3d import store
+from tim3d.engine import Ledger, lock_sample
+from tim3d.errors import LockedError
+from tim3d.repair import repair
+
+QUIET = tim3d.Options(progress=False)
+PHASES = tim3d.Phases(pore=0, solid=1)
+
+
+def make(folder: Path) -> str:
+    """The commands that make the sample, always the same."""
+    sample = str(folder / "a.zarr")
+    tim3d.ingest(folder / "in.npy", sample, voxel_size={"z": 4, "y": 2, "x": 2}, shard=(8, 32, 32), options=QUIET)
+    tim3d.segment(sample, method="otsu", phases=PHASES, options=tim3d.Options(progress=False, block=(8, 32, 32)))
+    tim3d.measure(sample, ["phase_fraction"], options=QUIET)
+    return sample
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> str:
+    grey = np.random.default_rng(1).integers(0, 255, (20, 70, 66)).astype(np.uint8)
+    np.save(tmp_path / "in.npy", grey)
+    return make(tmp_path)
+
+
+def content(sample: str) -> dict[str, Any]:
+    """Every file of the sample; of descriptions all but the time."""
+    files = {str(p.relative_to(sample)): p for p in Path(sample).rglob("*") if p.is_file()}
+    return {name: _timeless(p.read_text()) if p.name == "zarr.json" else p.read_bytes() for name, p in files.items()}
+
+
+def _timeless(text: str) -> dict[str, Any]:
+    node: dict[str, Any] = json.loads(text)
+    node["attributes"].get("tim3d", {}).pop("created", None)
+    return node
+
+
+def flip(file: Path) -> None:
+    """One bit in the middle."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 8
+    file.write_bytes(data)
+
+
+def tear(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def lose(file: Path) -> None:
+    file.unlink()
+
+
+def markers(sample: str, name: str) -> dict[str, int]:
+    """When the markers of a field were written."""
+    folder = Path(Ledger(sample, name, store.node_attributes(sample, name)["fingerprint"]).folder).parent
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.glob("s*/*/done/*/*/*.json")}
+
+
+@pytest.mark.parametrize("harm", [flip, tear, lose])
+@pytest.mark.parametrize(
+    ("shard", "again"),
+    [("phase/s0/phase/c/1/2/0", 2), ("phase/s1/phase/c/0/0/1", 1), ("raw/s0/raw/c/2/0/0", 2)],
+    ids=["level 0", "pyramid", "ingested"],
+)
+def test_only_damaged_blocks_are_computed_again(
+    sample: str, tmp_path: Path, shard: str, again: int, harm: Callable[[Path], None]
+) -> None:
+    before, name = content(sample), shard.split("/")[0]
+    stamps = markers(sample, name)
+    harm(Path(sample) / shard)
+    (fault,) = tim3d.validate(sample, deep=True)
+    assert fault.where.startswith("/".join(shard.split("/")[:2]))
+    ((mended,), rest) = repair(sample)
+    verb = {"phase": "segment", "raw": "ingest"}[name]
+    assert str(mended) == (
+        f"{name}: {again} block(s) will be computed again. "
+        f"Run tim3d {verb} ... again, with the arguments that it had (or the recipe)"
+    )
+    assert not rest
+    assert store.node_attributes(sample, name)["status"] == "writing"
+    make(tmp_path)
+    assert content(sample) == before
+    assert not tim3d.validate(sample, deep=True)
+    assert sum(stamps[key] != when for key, when in markers(sample, name).items()) == again
+
+
+@pytest.mark.parametrize("harm", [flip, tear, lose])
+@pytest.mark.parametrize("node", ["raw_slices", "phase_partials", "phase_descriptors"])
+def test_damaged_results_are_made_again_whole(
+    sample: str, tmp_path: Path, node: str, harm: Callable[[Path], None]
+) -> None:
+    before = content(sample)
+    harm(next(p for p in sorted((Path(sample) / node).rglob("*")) if p.is_file() and p.name != "zarr.json"))
+    ((mended,), rest) = repair(sample)
+    assert (mended.node, rest) == (node, [])
+    make(tmp_path)
+    assert content(sample) == before
+    assert not tim3d.validate(sample, deep=True)
+
+
+def test_a_flipped_bit_is_found_or_changes_no_value(sample: str) -> None:
+    """A few bits of a zstd frame are unused: the checksum then says that the values are what they were."""
+    files = [p for p in sorted(Path(sample).rglob("*")) if p.is_file() and p.name != "zarr.json"]
+    found, chosen = 0, random.Random(0).sample(files, 40)
+    for file in chosen:
+        data, before = bytearray(file.read_bytes()), values(file)
+        bit = random.Random(str(file)).randrange(8 * len(data))
+        data[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+        if tim3d.validate(sample, deep=True):
+            found += 1
+        else:
+            np.testing.assert_array_equal(values(file), before)
+        data[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+    assert found >= 36
+
+
+def values(file: Path) -> np.ndarray:
+    """The array that a chunk belongs to."""
+    array = next(p for p in file.parents if (p / "zarr.json").exists())
+    return np.asarray(zarr.open_array(str(array), mode="r")[...])
+
+
+def test_what_cannot_be_repaired_is_said(sample: str) -> None:
+    flip(Path(sample) / "raw/s1/z/c/0")
+    made, rest = repair(sample)
+    assert not made
+    assert "--overwrite" in str(rest[0])
+
+
+def test_a_sample_that_is_written_is_not_repaired(sample: str) -> None:
+    with lock_sample(sample), pytest.raises(LockedError):
+        repair(sample)

@@ -1,0 +1,139 @@
+"""What `validate --repair`, `status` and `doctor` say in the shell, and on another machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.works import number_pass
+from tim3d import doctor
+from tim3d.cli import main
+from tim3d.engine import lock_sample, run
+from tim3d.engine.ledger import runs_folder
+from tim3d.engine.status import status
+from tim3d.errors import FailedBlocksError
+
+POISON = (1, 1, 0)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> str:
+    """A pass with one block that was set aside."""
+    url = str(tmp_path / "a.zarr")
+    with pytest.raises(FailedBlocksError):
+        run(number_pass(url, poison=(POISON,)), progress=False)
+    return url
+
+
+def test_status_counts_what_is_done_and_gives_reasons(sample: str) -> None:
+    (one,) = status(sample).passes
+    assert (one.name, one.blocks, one.done, one.failed, one.left) == ("raw/s0", 30, 29, 1, 0)
+    assert one.reasons == {"1,1,0": "ValueError: poisoned block (1, 1, 0)"}
+    assert one.seconds_left is None
+    assert "29 of 30 blocks done, 0 left, 1 failed" in str(one)
+    assert not status(sample).holders
+
+
+def test_the_rate_is_that_of_the_last_minute_and_says_when_it_ends(sample: str) -> None:
+    ledger = number_pass(sample).ledger
+    markers = sorted(Path(ledger.folder).glob("done/*/*/*.json"))
+    for marker in markers[21:]:
+        marker.unlink()
+    hour_ahead = time.time() + 3600  # the clock of the store need not be ours
+    for number, marker in enumerate(markers[:21]):
+        os.utime(marker, times=(hour_ahead, hour_ahead + 2 * number - (600 if number < 10 else 0)))
+    (one,) = status(sample).passes
+    assert one.rate == pytest.approx(0.5)
+    assert (one.left, one.seconds_left) == (8, pytest.approx(16))
+    assert "0.5 blocks/s; about 16 s left; last block 0 s ago" in str(one)
+
+
+def test_status_says_who_writes(sample: str) -> None:
+    with lock_sample(sample):
+        (holder,) = status(sample).holders
+    assert (holder.pid, holder.alive) == (os.getpid(), True)
+    lock = Path(runs_folder(sample)) / "lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "token": "t"}))
+    os.utime(lock, (time.time() - 90, time.time() - 90))
+    assert "process 7 on elsewhere, renewed 1 min 30 s ago; it is gone" in str(status(sample))
+
+
+def test_status_of_a_sample_behind_a_url() -> None:
+    url = "memory://status/a.zarr"
+    ledger = number_pass.__globals__["Ledger"](url, "raw/s0", "f" * 64)
+    ledger.claim_layout({"shape": (4, 4, 4), "block": (2, 4, 4), "shard": (2, 4, 4)})
+    ledger.mark_done((0, 0, 0), {})
+    (one,) = status(url).passes
+    assert (one.name, one.blocks, one.done, one.left) == ("raw/s0", 2, 1, 1)
+    assert one.last_age is not None
+    assert one.last_age < 60
+
+
+def test_status_for_machines(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", sample, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["passes"][0]["reasons"] == {"1,1,0": "ValueError: poisoned block (1, 1, 0)"}
+
+
+def test_repair_in_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "in.npy", np.arange(16 * 16 * 16, dtype=np.uint16).reshape(16, 16, 16))
+    sample = str(tmp_path / "a.zarr")
+    ingest = ["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--shard", "8,16,16", "--quiet"]
+    assert main(ingest) == 0
+    shard = tmp_path / "a.zarr/raw/s0/raw/c/1/0/0"
+    before = shard.read_bytes()
+    shard.write_bytes(before[:99])
+    capsys.readouterr()
+    assert main(["validate", sample, "--deep"]) == 4
+    assert "Type: tim3d validate SAMPLE --deep --repair" in capsys.readouterr().out
+    assert main(["validate", sample, "--deep", "--repair"]) == 0
+    assert "Run tim3d ingest ... again" in capsys.readouterr().out
+    assert main(ingest) == 0
+    assert shard.read_bytes() == before
+    assert main(["validate", sample, "--deep"]) == 0
+
+
+def test_two_clients_on_one_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((8, 8, 8), np.uint8))
+    sample = str(tmp_path / "a.zarr")
+    holder = f"from tim3d.engine import lock_sample\nwith lock_sample({sample!r}):\n print(1, flush=True)\n input()"
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert main(["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--quiet"]) == 4
+        assert f"is being written by process {other.pid} on" in capsys.readouterr().err
+        other.kill()
+    assert main(["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--quiet"]) == 0
+    assert tim3d.validate(sample, deep=True) == []
+
+
+def test_the_doctor_looks_at_disk_and_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PROBE_MIB", 4)
+    found = {f.what: f for f in doctor.doctor(str(tmp_path), "tcp://127.0.0.1:1")}
+    assert {"python", "zarr", "CPU", "memory", "numba", "GPU", "torch", "space", "disk", "cluster"} <= set(found)
+    assert found["numba"].state == "ok"
+    assert "4 MiB written and flushed at" in found["disk"].seen
+    assert found["cluster"].state == "fail"
+    assert "no dask scheduler answers" in found["cluster"].seen
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_broken_is_exit_code_7(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", str(tmp_path / "none")]) == 7
+    out, err = capsys.readouterr()
+    assert "fail  disk:" in out
+    assert err.startswith("tim3d: not fit: disk. ")
+
+
+def test_an_old_or_missing_package_fails() -> None:
+    assert doctor._package("numpy>=99").cure == "Type: pip install 'numpy>=99'"
+    assert doctor._package("no-such-package>=1").state == "fail"
+    assert doctor._package("numpy>=2.0").state == "ok"

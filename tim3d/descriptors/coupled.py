@@ -1,0 +1,184 @@
+"""Quantities that couple all blocks: a flux, a path or a component crosses the whole volume.
+
+No partial of a block adds up to them. A verb solves for them and keeps a node of results; a `Coupled` says which
+variables of that node answer a name, and which command makes the node. It holds no voxel and no block.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from tim3d.phases import Phases
+
+AXES = ("z", "y", "x")
+# Of a phase: a number, or three along z, y and x.
+Conductivity: TypeAlias = float | Sequence[float]
+# Attributes of a node that are no condition of its numbers.
+_NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Coupled:
+    """A named set of results of a verb that works on the whole volume.
+
+    Parameters
+    ----------
+    name : str
+        Name by which a user asks for it.
+    verb : str
+        The verb that computes it.
+    node : str
+        Ending of the node: ``transport`` stands for ``FIELD_transport``.
+    variables : tuple of str
+        Which variables of the node; ``*`` stands for anything.
+    arguments : str
+        What has to be typed besides the sample; ``{conductivity}`` stands for a conductivity of each phase.
+    renamed : tuple of (str, str)
+        Variables that get another name, because another node has one of that name.
+    windows : bool
+        Whether `study` finds this quantity for windows of the volume.
+
+    Examples
+    --------
+    >>> TORTUOSITY_FACTOR.command("a.zarr", "phase", Phases(pore=0, solid=1))
+    'tim3d solve a.zarr --conductivity pore=0,solid=1 --axis z,y,x'
+    """
+
+    name: str
+    verb: str
+    node: str
+    variables: tuple[str, ...]
+    arguments: str = ""
+    renamed: tuple[tuple[str, str], ...] = ()
+    windows: bool = False
+
+    def command(self, sample: str, field: str, phases: Phases, known: Mapping[str, Conductivity] | None = None) -> str:
+        """What to type: conductivities as they were `known` before, else 0 for the phase ``pore`` and 1 for others."""
+        values = {name: (known or {}).get(name, float(name != "pore")) for name in phases}
+        pairs = ",".join(f"{name}={':'.join(map(_typed, _along(k)))}" for name, k in values.items())
+        typed = self.arguments.format(conductivity=pairs)
+        parts = ["tim3d", self.verb, shlex.quote(sample), typed, "" if field == "phase" else f"--field {field}"]
+        return " ".join(part for part in parts if part)
+
+    def take(self, found: xr.Dataset, phases: Phases) -> xr.Dataset:
+        """The variables of this name from the results of the verb, over all phases.
+
+        Parameters
+        ----------
+        found : Dataset
+            The node, as the verb wrote it.
+        phases : Phases
+            Those of the label field; the values of a phase that was not computed are NaN.
+
+        Returns
+        -------
+        xarray.Dataset
+            The same numbers with `units`, `long_name`, `method`, `reference` and the `conditions` they hold under.
+            Flags become 0 and 1. Where the node names conductivities, they are ``phase_conductivity`` (phase).
+        """
+        names = [n for n in found.data_vars if any(fnmatchcase(str(n), pattern) for pattern in self.variables)]
+        about = {"conditions": conditions(found.attrs)}
+        chosen = {str(n): _numbers(found[n]).assign_attrs(found[n].attrs, **about) for n in names}
+        if chosen and "effective_conductivity" in found and "conductivity" in found.attrs:
+            chosen["phase_conductivity"] = _given(found, phases)
+        taken = xr.Dataset({dict(self.renamed).get(name, name): values for name, values in chosen.items()})
+        return taken.reindex(phase=_names(phases)) if "phase" in taken.dims else taken
+
+
+def _numbers(values: xr.DataArray) -> xr.DataArray:
+    """Flags as 0 and 1: a flag of a phase that was not computed is NaN."""
+    return values.astype(np.float64) if values.dtype == bool else values
+
+
+def _names(phases: Phases) -> np.ndarray:
+    return np.array(phases.names, dtype=object)
+
+
+def _along(conductivity: Conductivity) -> list[float]:
+    """One number, or those along z, y and x."""
+    return [float(k) for k in conductivity] if isinstance(conductivity, Sequence) else [float(conductivity)]
+
+
+def _typed(value: float) -> str:
+    return str(value).removesuffix(".0")
+
+
+def _given(found: xr.Dataset, phases: Phases) -> xr.DataArray:
+    """Conductivity of each phase; along each axis if one differs there."""
+    rows = [_along(found.attrs["conductivity"].get(name, np.nan)) for name in phases]
+    about = {
+        "units": found["effective_conductivity"].attrs.get("units", "1"),
+        "long_name": "conductivity of the phase, as given to solve",
+        "method": "input",
+    }
+    if all(len(row) == 1 for row in rows):
+        return xr.DataArray([k for (k,) in rows], {"phase": _names(phases)}, ("phase",), attrs=about)
+    places = {"phase": _names(phases), "axis": np.array(AXES, dtype=object)}
+    return xr.DataArray([row * 3 if len(row) == 1 else row for row in rows], places, tuple(places), attrs=about)
+
+
+def conditions(attributes: Mapping[str, Any]) -> str:
+    """The conditions that a node names, as one line.
+
+    >>> conditions({"sides": "insulated", "conductivity": {"solid": 2.0}, "spacing_nm": [1, 1, 1]})
+    'sides: insulated; conductivity: solid=2'
+    """
+    return "; ".join(f"{k}: {_text(v)}" for k, v in attributes.items() if k not in _NO_CONDITIONS)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}={_text(v)}" for k, v in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_SOLVE = "--conductivity {conductivity} --axis z,y,x"
+# The components of a phase percolate too, and not always where the conductors do.
+_FLUX = (("percolates", "flux_percolates"),)
+
+EFFECTIVE_CONDUCTIVITY = Coupled(
+    "effective_conductivity",
+    "solve",
+    "transport",
+    (
+        "effective_conductivity*",
+        "conductivity_tensor*",
+        "tensor_asymmetry",
+        "conductivity_wiener_*",
+        "conductivity_hashin_shtrikman_*",
+        "flux_spread",
+        "percolates",
+    ),
+    _SOLVE,
+    _FLUX,
+    windows=True,
+)
+TORTUOSITY_FACTOR = Coupled(
+    "tortuosity_factor",
+    "solve",
+    "transport",
+    ("tortuosity_factor_*", "flux_spread", "percolates"),
+    _SOLVE,
+    _FLUX,
+    windows=True,
+)
+LOCAL_FLUX = Coupled(
+    "local_flux",
+    "solve",
+    "transport",
+    ("flux_*", "dissipation_*", "plane_conductivity_*", "mean_conductivity_*"),
+    _SOLVE,
+)
+GEODESIC_TORTUOSITY = Coupled(
+    "geodesic_tortuosity", "geodesic", "geodesic", ("geodesic_*", "plane_geodesic_*"), windows=True
+)
+PERCOLATION = Coupled(
+    "percolation", "label", "components", ("component_count", "largest_share", "*_fraction", "percolates")
+)

@@ -1,0 +1,339 @@
+"""The sections of a report on what crosses a volume: flux, shortest paths, components.
+
+The variables of a node are taken as they come: those of known dimensions have a table of their own, all others follow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d import store
+from tim3d.descriptors.builtin import COUPLED
+from tim3d.descriptors.coupled import conditions
+from tim3d.errors import Tim3dError
+from tim3d.reporting import page, results, table, transport_figures
+from tim3d.schema import AXES, UNIT
+from tim3d.stages.coupled import attributed, is_stale
+
+# Below so many voxels per feature the voxel size is the largest error of a tortuosity (docs/descriptors.md).
+FEWEST_VOXELS = 8.0
+MOST_PICTURES = 6
+ESTIMATE = ("_coarse", "_limit", "_limit_uncertainty")
+BOUNDS = {"wiener": "Wiener bounds", "hashin_shtrikman": "Hashin-Shtrikman bounds"}
+_BOUND = tuple(f"conductivity_{kind}_" for kind in BOUNDS)
+WHOLE_NUMBERS = ("iterations", "geodesic_unreached_voxels", "component_count")
+_SUMMARY = ("_mean", "_spread")
+FLAGS = ("percolates", "geodesic_percolates")
+
+
+def flux(sample: str, field: str | None) -> Iterator[str]:
+    """What `tim3d solve` found: along each axis, between its bounds, and at vanishing voxel size."""
+    found = yield from _current(sample, field, "tortuosity_factor")
+    if found is None or field is None:
+        return
+    yield _axis_table(found)
+    yield page.note(conditions(found.attrs))
+    if {"conductivity_wiener_upper", "effective_conductivity"} <= set(found.data_vars):
+        text = "Effective conductivity along each axis between the bounds that volume fractions alone set."
+        yield page.picture(transport_figures.conductivity_bounds(found), text)
+    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, field, found))
+    yield _coarse_voxels(sample, field)
+    yield _tensor_table(found)
+    yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
+    mark = store.node_attributes(sample, f"{field}_transport").get("fingerprint")
+    for start, label in (("potential_", "potential"), ("flux_", "size of the flux density over its mean")):
+        yield from _pictures(
+            sample, start, label, lambda record: mark in (_solution(record), record.get("fingerprint"))
+        )
+
+
+def geodesic(sample: str, field: str | None) -> Iterator[str]:
+    """What `tim3d geodesic` found: shortest paths in each direction, plane by plane, and who was not reached."""
+    found = yield from _current(sample, field, "geodesic_tortuosity")
+    if found is None or field is None:
+        return
+    yield from (_direction_table(found, phase) for phase in found["phase"].values.tolist())
+    yield _others(found[[n for n, v in found.data_vars.items() if v.dims == ("phase",) and not _is_summary(str(n))]])
+    yield page.note(conditions({"metric": "not recorded"} | found.attrs))
+    if transport_figures.has_profiles(found):
+        text = (
+            "Geodesic tortuosity of every plane by its distance from the inlet: mean distance of its reached voxels "
+            "over the straight one. Shaded: the last 25 % of the planes, whose mean is the geodesic tortuosity."
+        )
+        yield page.picture(transport_figures.geodesic_profiles(found), text)
+    yield richardson_table(found)
+    yield _coarse_voxels(sample, field)
+    now = store.node_attributes(sample, field).get("fingerprint")
+    yield from _pictures(sample, "geodesic_", f"geodesic distance ({UNIT})", lambda r: r["inputs"].get(field) == now)
+
+
+def connectivity(sample: str, field: str | None) -> Iterator[str]:
+    """What `tim3d label` found: which share of each phase leads from face to face."""
+    found = yield from _current(sample, field, "percolation")
+    if found is None:
+        return
+    shares = [f"{kind}_fraction" for kind in ("percolating", "dead_end", "isolated")]
+    body = [
+        [escape(str(phase)), str(axis), *(_value(n, found[n].sel(phase=phase, axis=axis)) for n in shares)]
+        for phase in found["phase"].values
+        for axis in found["axis"].values
+    ]
+    text = (
+        "Share of the voxels of each phase (unit 1) in components that touch both outer faces of an axis "
+        "(percolating), one (dead end), or none (isolated); "
+        f"connectivity {found.attrs.get('connectivity', 'not recorded')}."
+    )
+    yield page.table(["phase", "axis", "percolating", "dead end", "isolated"], body, 2, text)
+    yield _others(found[[n for n, v in found.data_vars.items() if v.dims == ("phase",)]])
+
+
+def _current(sample: str, field: str | None, name: str) -> Generator[str, None, xr.Dataset | None]:
+    """The node of a coupled descriptor, if it is there; a note if it speaks of another version of the field."""
+    one = COUPLED[name]
+    node = f"{field}_{one.node}"
+    if field is None or store.node_attributes(sample, node).get("status") != "complete":
+        return None
+    if is_stale(sample, field, node):
+        yield page.note(f"{node} was computed from another version of {field}: run tim3d {one.verb} again.")
+        return None
+    return attributed(sample, node).load()
+
+
+def _solution(record: Mapping[str, Any]) -> Any:
+    """The run of `solve` that a field was kept of."""
+    return record.get("inputs", {}).get("solution")
+
+
+def _value(name: str, value: Any) -> str:
+    """A number as HTML: flags in words, counts with all digits, what is infinite as such."""
+    number = float(value)
+    if math.isnan(number):
+        return "–"
+    if name in FLAGS:
+        return "yes" if number else "no"
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    return f"{int(number):,}" if name in WHOLE_NUMBERS else page.number(table.number(number))
+
+
+def _is_estimate(name: str) -> bool:
+    return name.endswith(ESTIMATE)
+
+
+def _is_summary(name: str) -> bool:
+    return name.endswith(_SUMMARY)
+
+
+def _is_shown(name: str, variable: xr.DataArray) -> bool:
+    """Whether a variable has its place in a table of flux, or is a profile."""
+    is_profile = any(str(dim).endswith(("_face", "_class")) or str(dim) in AXES for dim in variable.dims)
+    return variable.dims == ("axis",) or name.startswith(_BOUND) or is_profile or _is_tensor(variable)
+
+
+def _is_tensor(variable: xr.DataArray) -> bool:
+    """Whether a variable has a row and a column for each axis."""
+    return len(variable.dims) == 2 and variable.dims[0] == "axis" and variable.dims[1] in ("flux_axis", "axis_of_flux")
+
+
+def _axis_table(found: xr.Dataset) -> str:
+    """Quantities down, axes to the right, bounds beside them."""
+    axes = [str(a) for a in found["axis"].values]
+    kinds = [kind for kind in BOUNDS if f"conductivity_{kind}_upper" in found]
+    body = [
+        [
+            f"<code>{escape(str(name))}</code>",
+            page.units(str(v.attrs.get("units", ""))),
+            *(_value(str(name), v.sel(axis=a)) for a in axes),
+            *(_bounds(found, str(name), kind) for kind in kinds),
+        ]
+        for name, v in found.data_vars.items()
+        if v.dims == ("axis",) and not _is_estimate(str(name)) and not str(name).startswith(_BOUND)
+    ]
+    header = ["variable", "unit", *axes, *(BOUNDS[kind] for kind in kinds)]
+    text = (
+        "Flux along each axis. Bounds of the tortuosity factor are those of the conductivity. "
+        "flux_spread is the certificate: (max − min) / mean of the flux over all planes."
+    )
+    return page.table(header, body, 2, text)
+
+
+def _bounds(found: xr.Dataset, name: str, kind: str) -> str:
+    """Lowest and highest value that a quantity can have: one pair, or one for each axis where they differ."""
+    if name not in ("effective_conductivity", "tortuosity_factor_total") or "mean_conductivity_total" not in found:
+        return ""
+    by_axis = {str(a): _pair(found.sel(axis=a), name, kind) for a in found["axis"].values}
+    if len(set(by_axis.values())) == 1:
+        return next(iter(by_axis.values()))
+    return "<br>".join(f"{axis}: {pair}" for axis, pair in by_axis.items())
+
+
+def _pair(one: xr.Dataset, name: str, kind: str) -> str:
+    """Bounds along one axis; a tortuosity factor is least where the conductivity is most."""
+    low, high = (one.get(f"conductivity_{kind}_{side}") for side in ("lower", "upper"))
+    if name == "effective_conductivity":
+        return _from_to(name, low, high)
+    mean = float(one["mean_conductivity_total"])
+    least, most = (None if k is None else mean / float(k) if k > 0 else math.inf for k in (high, low))
+    return _from_to(name, least, most)
+
+
+def _from_to(name: str, low: Any, high: Any) -> str:
+    """A range; if interfaces resist there is a bound of the conductivity from above only."""
+    if low is None:
+        return f"at most {_value(name, high)}"
+    return f"at least {_value(name, low)}" if high is None else f"{_value(name, low)} to {_value(name, high)}"
+
+
+def richardson_table(found: xr.Dataset) -> str:
+    """The value at voxel size h, at 2 h, and at vanishing voxel size with its uncertainty; nothing without them.
+
+    Parameters
+    ----------
+    found : Dataset
+        With ``NAME``, ``NAME_coarse``, ``NAME_limit`` and ``NAME_limit_uncertainty`` of some quantities.
+    """
+    names = [str(n) for n in found.data_vars if all(f"{n}{end}" in found for end in ESTIMATE)]
+    body = [row for name in names for row in _estimates(found, name)]
+    header = ["variable", "of", "unit", "voxel size h", "2 h", "limit at h → 0"]
+    text = (
+        "Known error of the voxel size: solved again on every second voxel and extrapolated (Richardson, first order)."
+    )
+    return page.table(header, body, 3, text) if body else ""
+
+
+def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
+    for index in np.ndindex(found[name].shape):
+        h, coarse, limit, half = (float(found[f"{name}{end}"].values[index]) for end in ("", *ESTIMATE))
+        places = [str(found[dim].values[i]) for dim, i in zip(found[name].dims, index, strict=True)]
+        yield [
+            f"<code>{escape(name)}</code>",
+            escape(" ".join(places)),
+            page.units(str(found[name].attrs.get("units", ""))),
+            _value(name, h),
+            _value(name, coarse),
+            f"{_value(name, limit)} ± {page.number(f'{half:#.2g}'.removesuffix('.'))}",
+        ]
+
+
+def _how_to_extrapolate(sample: str, field: str, found: xr.Dataset) -> str:
+    phases = store.read_field(sample, field).phases
+    assert phases is not None
+    known = found.attrs.get("conductivity")
+    command = COUPLED["tortuosity_factor"].command(sample, field, phases, known)
+    return f"The error of the voxel size was not estimated. To have it: {command} --richardson"
+
+
+def _coarse_voxels(sample: str, field: str) -> str:
+    """A warning if features are known to be of few voxels."""
+    chords = {name: n for name, n in feature_voxels(sample, field).items() if n < FEWEST_VOXELS}
+    if not chords:
+        return ""
+    listed = ", ".join(f"{name} {n:.1f}" for name, n in chords.items())
+    return page.note(
+        f"Warning: fewer than {FEWEST_VOXELS:g} voxels per feature ({listed}: mean chord 4 × fraction / specific "
+        "surface, over the longest edge of a voxel). The voxel size is then the largest error of these numbers: "
+        "believe the limit at h → 0 where it is given, or image with smaller voxels."
+    )
+
+
+def feature_voxels(sample: str, field: str) -> Mapping[str, float]:
+    """Mean chord of each phase in voxels (their longest edge), where fraction and surface were measured.
+
+    The mean chord of a phase is 4 times its fraction over its specific surface (doi:10.1002/9783527628308).
+    """
+    found = results.measured(sample, field)
+    if found is None or is_stale(sample, field, f"{field}_descriptors") or "specific_surface" not in found:
+        return {}
+    if "phase_fraction" not in found:
+        return {}
+    edge = max(store.read_field(sample, field).spacing_nm)
+    pairs = zip(found["phase_fraction"].values, found["specific_surface"].values, strict=True)
+    chords = [4 * share / surface / edge if surface > 0 else math.inf for share, surface in pairs]
+    return dict(zip(map(str, found["phase"].values), chords, strict=True))
+
+
+def _tensor_table(found: xr.Dataset) -> str:
+    return "".join(_matrix(str(n), v) for n, v in found.data_vars.items() if _is_tensor(v))
+
+
+def _matrix(name: str, values: xr.DataArray) -> str:
+    columns = [str(a) for a in values[values.dims[1]].values]
+    body = [
+        [str(axis), *(_value(name, v) for v in row)]
+        for axis, row in zip(values["axis"].values, values.values, strict=True)
+    ]
+    text = f"{name} ({values.attrs.get('units', '1')}): {values.attrs.get('long_name', '')}"
+    return page.table(["axis", *columns], body, 1, text)
+
+
+def _others(found: xr.Dataset) -> str:
+    """Every number that has no table of its own, phases to the right."""
+    lines = table.lines(table.rows({"": found}))
+    columns = table.columns(lines)
+    body = [[f"<code>{escape(line.label)}</code>", page.units(line.units), *_cells(line, columns)] for line in lines]
+    return page.table(["variable", "unit", *(escape(c) for c in columns)], body, 2) if body else ""
+
+
+def _cells(line: table.Line, columns: Sequence[str]) -> Iterable[str]:
+    return (_value(line.variable, line.values[c]) if c in line.values else "" for c in columns)
+
+
+def _direction_table(found: xr.Dataset, phase: str) -> str:
+    one = found.sel(phase=phase)
+    names = [str(n) for n, v in one.data_vars.items() if v.dims == ("direction",) and not _is_estimate(str(n))]
+    directions = [str(d) for d in one["direction"].values]
+    body = [
+        [
+            f"<code>{escape(name)}</code>",
+            page.units(str(one[name].attrs.get("units", "1"))),
+            *(_value(name, one[name].sel(direction=d)) for d in directions),
+            _mean_and_spread(one, name),
+        ]
+        for name in names
+    ]
+    text = (
+        f"Shortest paths through “{phase}” in each direction; voxels that no path reaches are counted, not averaged. "
+        f"Spread: {_spread_text(one)}."
+    )
+    return page.table(["variable", "unit", *directions, "mean (spread)"], body, 2, text)
+
+
+def _mean_and_spread(one: xr.Dataset, name: str) -> str:
+    if not all(f"{name}{end}" in one for end in _SUMMARY):
+        return ""
+    mean, spread = (_value(name, one[f"{name}{end}"]) for end in _SUMMARY)
+    return f"{mean} ({spread})"
+
+
+def _spread_text(one: xr.Dataset) -> str:
+    spread = one.get("geodesic_tortuosity_spread")
+    return "not recorded" if spread is None else str(spread.attrs.get("long_name", "of the directions"))
+
+
+def _pictures(sample: str, start: str, label: str, belongs: Callable[[Mapping[str, Any]], bool]) -> Iterator[str]:
+    """The kept fields of a result, each as its middle planes; the first ones if there are many."""
+    kept = [n for n in store.nodes(sample) if n.startswith(start) and _is_kept(sample, n, belongs)]
+    names = sorted(kept, key=lambda n: n.split("_")[-2:], reverse=True)  # z before y and x, every phase of a way
+    for name in names[:MOST_PICTURES]:
+        text = (
+            f"{name}: the middle planes. Voxels in grey do not conduct, or no path leads to them; the colours end at "
+            "the 99.5\u00a0% quantile of what is shown."
+        )
+        try:
+            yield page.picture(transport_figures.field_slices(sample, name, label), text)
+        except Tim3dError as error:
+            yield page.note(f"No picture of {name}: {error}")
+    if more := names[MOST_PICTURES:]:
+        yield page.note(f"Not shown: {', '.join(more)}.")
+
+
+def _is_kept(sample: str, name: str, belongs: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Whether a node is a finished field that belongs to the results."""
+    record = store.node_attributes(sample, name)
+    return record.get("kind") == "field" and record.get("status") == "complete" and belongs(record)

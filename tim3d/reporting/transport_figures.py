@@ -1,0 +1,167 @@
+"""Figures of what crosses a volume: conductivity between its bounds, paths plane by plane, potential and distance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tim3d.reporting.figures import LINES, STYLE, WIDTH, Picture, colours, three_planes
+from tim3d.reporting.planes import Plane, middle_plane
+from tim3d.schema import AXES
+
+# Perceptually uniform; what was not reached is grey.
+MAP, NOT_REACHED = "viridis", 0.72
+SHADES = {"wiener": "#e4e4e4", "hashin_shtrikman": "#b9cfe0"}
+NAMES = {"wiener": "Wiener, any geometry", "hashin_shtrikman": "Hashin-Shtrikman, isotropic"}
+# Below this share of the upper bound values are drawn on a logarithmic axis.
+CROWDED = 0.05
+_PROFILE = re.compile(r"plane_geodesic_tortuosity_([zyx])_(up|down)")
+
+
+@matplotlib.rc_context(STYLE)
+def conductivity_bounds(found: xr.Dataset) -> Figure:
+    """The effective conductivity along each axis between its bounds; with a Richardson estimate, that too.
+
+    Parameters
+    ----------
+    found : Dataset
+        As from `tim3d.solve`.
+    """
+    axes = found["axis"].values.tolist()
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(axes)), layout="constrained")
+    ax = figure.subplots()
+    handles: list[Any] = [_band(ax, found, name) for name in SHADES if f"conductivity_{name}_upper" in found]
+    places = np.arange(len(axes))
+    handles += ax.plot(found["effective_conductivity"].values, places, "o", color=LINES[1], ms=6, label="effective")
+    if "effective_conductivity_limit" in found:
+        limit, half = (found[f"effective_conductivity_limit{end}"].values for end in ("", "_uncertainty"))
+        handles.append(ax.errorbar(limit, places, xerr=half, fmt="D", ms=4, color="#222222", capsize=3, lw=1))
+        handles[-1].set_label("at vanishing voxel size")
+    ax.set(yticks=places, yticklabels=axes, ylim=(len(axes) - 0.5, -0.5), ylabel="axis")
+    ax.set_xlabel(f"conductivity ({_raised(found['effective_conductivity'].attrs.get('units', '1'))})")
+    _scale(ax, found)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8)
+    return figure
+
+
+def _band(ax: Axes, found: xr.Dataset, name: str) -> Patch:
+    """A bar for each axis; from 0 where there is no lower bound."""
+    zero = xr.zeros_like(found["effective_conductivity"])
+    low, high = (found.get(f"conductivity_{name}_{side}", zero) + zero for side in ("lower", "upper"))
+    height = 0.7 if name == "wiener" else 0.4
+    ax.barh(np.arange(low.size), high - low, left=low, height=height, color=SHADES[name], zorder=0)
+    return Patch(color=SHADES[name], label=NAMES[name])
+
+
+def _scale(ax: Axes, found: xr.Dataset) -> None:
+    """From 0 on; logarithmic where the values would crowd at 0."""
+    low = found.get("conductivity_wiener_lower", xr.DataArray(0.0))
+    most = float(found["conductivity_wiener_upper"].max())
+    if low.min() > 0 and found["effective_conductivity"].min() < CROWDED * most:
+        ax.set_xscale("log")
+    else:
+        ax.set_xlim(0, None)
+
+
+def _raised(units: str) -> str:
+    return re.sub(r"(?<=[A-Za-z])(-?\d+)", r"$^{\1}$", units)
+
+
+@matplotlib.rc_context(STYLE)
+def geodesic_profiles(found: xr.Dataset) -> Figure:
+    """Geodesic tortuosity of every plane against its distance from the inlet, the last quarter of the planes shaded.
+
+    Parameters
+    ----------
+    found : Dataset
+        As from `tim3d.geodesic`, with variables ``plane_geodesic_tortuosity_z_up`` (phase, z) and so on.
+    """
+    named = list(_profiles(found))
+    axes = [a for a in AXES if any(a == axis for _, axis, _ in named)]
+    figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
+    for ax, axis in zip(figure.subplots(1, len(axes), sharey=True, squeeze=False)[0], axes, strict=True):
+        for name, _, way in (n for n in named if n[1] == axis):
+            _profile(ax, found[name], axis, way)
+        ax.margins(x=0)
+    figure.axes[0].set_ylabel("geodesic tortuosity")
+    figure.legend(handles=_legend(found), loc="outside upper center", ncols=6, fontsize=8)
+    return figure
+
+
+def has_profiles(found: xr.Dataset) -> bool:
+    """Whether there are profiles to draw."""
+    return any(_profiles(found))
+
+
+def _profiles(found: xr.Dataset) -> Iterator[tuple[str, str, str]]:
+    """Name, axis and way (up or down) of every profile."""
+    for name in map(str, found.data_vars):
+        if match := _PROFILE.fullmatch(name):
+            yield name, match[1], match[2]
+
+
+def _profile(ax: Axes, values: xr.DataArray, axis: str, way: str) -> None:
+    """Planes in the order in which they are met; those before the last quarter are there too, on white."""
+    met = values.transpose("phase", axis).isel({axis: slice(None, None, 1 if way == "up" else -1)})
+    along = np.abs(met[axis].values - met[axis].values[0])
+    scale, unit = (1000, "µm") if along.max(initial=0) >= 2000 else (1, "nm")
+    for phase, shade in _shades(values).items():
+        ax.plot(along / scale, met.sel(phase=phase).values, "-" if way == "up" else "--", color=shade, lw=1.3)
+    if not ax.patches:
+        first = along.size - max(1, round(0.25 * along.size))
+        ax.axvspan(along[first] / scale, along[-1] / scale, color="#eeeeee", lw=0, zorder=0)
+    ax.set_xlabel(f"distance from the inlet along {axis} ({unit})")
+
+
+def _shades(values: xr.DataArray | xr.Dataset) -> dict[str, str]:
+    return colours(values["phase"].values.tolist())
+
+
+def _legend(found: xr.Dataset) -> list[Line2D | Patch]:
+    lines: list[Line2D | Patch] = [Line2D([], [], color=shade, label=name) for name, shade in _shades(found).items()]
+    ways = [Line2D([], [], color="#444444", ls=ls, label=text) for ls, text in (("-", "up"), ("--", "down"))]
+    return [*lines, *ways, Patch(color="#eeeeee", label="last 25 % of the planes")]
+
+
+@matplotlib.rc_context(STYLE)
+def field_slices(sample: str, name: str, label: str) -> Figure:
+    """The middle planes of a potential or a distance; what is below 0 or no number was not reached, and is grey.
+
+    Parameters
+    ----------
+    sample, name : str
+        The sample and its field.
+    label : str
+        What the colours mean, with the unit.
+    """
+    planes = [middle_plane(sample, name, normal) for normal in AXES]
+    reached = np.concatenate([plane.values[_reached(plane)].ravel() for plane in planes])
+    # A few voxels of a bottleneck would leave the rest in one colour.
+    low, high = (float(reached.min()), float(np.quantile(reached, 0.995))) if reached.size else (0.0, 1.0)
+    shades = ScalarMappable(Normalize(low, high if high > low else low + 1.0), MAP)
+    figure = three_planes(planes, [_coloured(plane, shades) for plane in planes], {})
+    corner = figure.add_subplot(figure.axes[0].get_gridspec()[1, 1])  # type: ignore[index]
+    corner.set_axis_off()
+    figure.colorbar(shades, cax=corner.inset_axes((0.1, 0.5, 0.8, 0.06)), label=label, orientation="horizontal")
+    return figure
+
+
+def _reached(plane: Plane) -> np.ndarray:
+    return np.asarray(np.isfinite(plane.values) & (plane.values >= 0))
+
+
+def _coloured(plane: Plane, shades: ScalarMappable) -> Picture:
+    picture = np.asarray(shades.to_rgba(plane.values))[..., :3].copy()
+    picture[~_reached(plane)] = NOT_REACHED
+    return picture

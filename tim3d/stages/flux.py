@@ -1,0 +1,163 @@
+"""What the verb solve is asked for: physics of a sample's phases, and one job with its solutions and fields."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tim3d import schema, store
+from tim3d.engine import Ledger
+from tim3d.errors import ArgumentError
+from tim3d.kernels.material import Conductivity, check_conductivities
+from tim3d.kernels.transport import PERFECT, Physics
+from tim3d.schema import AXES, Field
+from tim3d.stages.slabs import Case
+
+# Metres in a nanometre: conductances per area come in units of conductivity per metre, voxels in nm.
+NM = 1e-9
+
+
+@dataclass(frozen=True)
+class Solving:
+    """What is solved. All of it decides the numbers."""
+
+    axes: tuple[str, ...]
+    physics: Physics
+    tolerance: float
+    richardson: bool
+    units: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As they are kept with the result."""
+        physics = self.physics
+        more = {"interface": {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()}}
+        plain = {"conductivity": {str(c): k[0] if len(set(k)) == 1 else list(k) for c, k in physics.checked.items()}}
+        return {
+            "axes": list(self.axes), **plain, "faces": physics.electrodes, "tolerance": self.tolerance,
+            "richardson": self.richardson, "units": self.units, "sides": physics.sides, "cell": physics.cell,
+            "contact": [str(value) for value in physics.contact], **more,
+        }  # fmt: skip
+
+    def cases(self) -> list[tuple[str, int]]:
+        """Axis, and whether every voxel or every second one is taken."""
+        return list(itertools.product(self.axes, (1, 2) if self.richardson else (1,)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is solved, of which sample, and what is kept where."""
+
+    sample: str
+    labels: Field
+    solving: Solving
+    kinds: tuple[str, ...]
+    node: str
+    prefix: str
+    seconds: float
+    device: str = "cpu"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The label field, by what made it."""
+        name = self.labels.name
+        return {name: store.node_attributes(self.sample, name)["fingerprint"]}
+
+    @property
+    def mark(self) -> str:
+        """Fingerprint."""
+        return schema.fingerprint(verb="solve", inputs=self.inputs, parameters=self.solving.parameters)
+
+    @property
+    def scratch(self) -> str:
+        """Node that lives while this runs."""
+        return f"{self.node}_scratch"
+
+    def ledger(self, name: str) -> Ledger:
+        """Of solutions, or of checkpoints."""
+        return Ledger(self.sample, f"{self.node}/{name}", self.mark)
+
+    def field_name(self, kind: str, axis: str) -> str:
+        """Of a field that is kept."""
+        return f"{self.prefix}_{kind}_{axis}" if self.prefix else f"{kind}_{axis}"
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Kind and axis of the fields that are kept."""
+        return list(itertools.product(self.kinds, self.solving.axes))
+
+    def is_complete(self) -> bool:
+        """Whether all that is asked for is there."""
+        record = store.node_attributes(self.sample, self.node)
+        there = record.get("fingerprint") == self.mark and record.get("status") == "complete"
+        if "flux" in self.kinds and "flux_mean" not in record.get("variables", []):
+            return False
+        return there and all(self.has_field(*one) for one in self.fields())
+
+    def has_field(self, kind: str, axis: str) -> bool:
+        """Whether a field is there, made from this solution."""
+        record = store.node_attributes(self.sample, self.field_name(kind, axis))
+        return record.get("inputs", {}).get("solution") == self.mark and record.get("status") == "complete"
+
+    def case(self, axis: str, every: int) -> Case:
+        """One solution."""
+        labels = self.labels
+        return Case(
+            self.sample, labels.name, self.ledger("checkpoints"), labels.shape, labels.spacing_nm,
+            self.solving.physics, AXES.index(axis), every, self.solving.tolerance, self.scratch,
+            self.kinds if every == 1 else (), self.seconds, self.device,
+        )  # fmt: skip
+
+
+def chosen_axes(axis: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of axes in their order."""
+    names = (axis,) if isinstance(axis, str) else tuple(axis)
+    if not names or not set(names) <= set(AXES):
+        raise ArgumentError(f"axis is {axis!r}; use z, y or x, or several: --axis z,y,x")
+    return tuple(a for a in AXES if a in names)
+
+
+def chosen_physics(
+    labels: Field, conductivity: Mapping[str, Conductivity], faces: Any, sides: Any, cell: bool,
+    interface: Mapping[str, float] | None, contact: float | Sequence[float] | None,
+) -> Physics:  # fmt: skip
+    """What the names of phases mean for the codes of a label field."""
+    by_code = _by_code(labels, conductivity)
+    between = {_pair(labels, names): float(value) * NM for names, value in (interface or {}).items()}
+    return Physics(by_code, faces, sides, cell, between or None, _contact(contact))
+
+
+def _pair(labels: Field, names: str) -> tuple[int, int]:
+    parts = [part.strip() for part in names.split(":")]
+    assert labels.phases is not None
+    if len(parts) != 2 or not set(parts) <= set(labels.phases):
+        first = ":".join(list(labels.phases)[:2])
+        raise ArgumentError(
+            f"interface {names!r} is not between two of the phases {', '.join(labels.phases)}; "
+            f"write --interface {first}=1e8"
+        )
+    return labels.phases[parts[0]], labels.phases[parts[1]]
+
+
+def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
+    if contact is None:
+        return PERFECT
+    low, high = [contact] * 2 if isinstance(contact, int | float) else (list(contact) * 2)[:2]
+    return float(low) * NM, float(high) * NM
+
+
+def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[int, Conductivity]:
+    if labels.phases is None:
+        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
+    missing, unknown = set(labels.phases) - set(conductivity), set(conductivity) - set(labels.phases)
+    if missing or unknown:
+        wrong = f"no conductivity for {sorted(missing)}" if missing else f"no phase {sorted(unknown)}"
+        example = ",".join(f"{name}={conductivity.get(name, 0)}" for name in labels.phases)
+        raise ArgumentError(
+            f"{wrong}; {labels.name!r} has the phases {', '.join(labels.phases)}. "
+            f"Give each one, 0 for an insulator: --conductivity {example}"
+        )
+    by_code = {labels.phases[name]: k for name, k in conductivity.items()}
+    check_conductivities(by_code)
+    return by_code

@@ -1,0 +1,361 @@
+"""Labels become geodesic distances and tortuosity: fronts travel from block to block until they rest."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d import schema, store
+from tim3d.descriptors.geodesic import DIRECTIONS, Planes, geodesic_results, seeds_results, way, with_limit
+from tim3d.engine import Ledger, Pass, Plan, Work, lock_sample, run
+from tim3d.engine.plan import smaller_block
+from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.grid import Triple, triple
+from tim3d.schema import Field
+from tim3d.stages.field import DEFAULTS, Making, Options, produce, whole_shards
+from tim3d.stages.fronts import NO_PATH, ArriveWork, FieldWork, Front, RefineWork, SumsWork, Travel
+from tim3d.stages.relaxation import Visits, settle
+from tim3d.stages.ways import Job, job_of
+
+log = logging.getLogger(__name__)
+
+# Fronts travel together until they are so many blocks: a front wakes few blocks at a time where there are few.
+TOGETHER = 64
+# A block holds no more than this, and takes no more than this share of a worker's memory unless it is asked for.
+MOST_VOXELS = 2**28
+SHARE = 0.7
+# Bytes of a voxel that a visit writes: a value, and less than a tenth for the borders.
+WRITTEN = {"arrival": 4.4, "exact": 4.4, "sums": 0.0}
+# Bytes of a voxel that a visit reads: codes and values.
+READ = {"arrival": 5.4, "exact": 8.8, "sums": 5.0}
+
+
+def geodesic(
+    sample: str,
+    *,
+    field: str = "phase",
+    phases: Sequence[str] | None = None,
+    directions: Sequence[str] = DIRECTIONS,
+    metric: str = "eikonal",
+    seeds: Sequence[str] | None = None,
+    keep: bool = False,
+    richardson: bool = False,
+    options: Options = DEFAULTS,
+) -> xr.Dataset | list[Plan]:
+    """Find geodesic distances in phases and their geodesic tortuosity, in any number of blocks.
+
+    Distances do not depend on the blocks, nor on the workers: they are integers, and the only ones that fit their
+    neighbours everywhere. See docs/geodesic.md.
+
+    Parameters
+    ----------
+    field : str
+        The label field.
+    phases : sequence of str, optional
+        Names of the phases to travel through (default: all).
+    directions : sequence of str
+        ``+z`` from the lowest plane of the volume towards larger z, ``-z`` from the highest, and so on.
+    metric : {"eikonal", "graph26"}
+        Lengths as in free space, or from voxel centre to voxel centre over faces, edges and corners.
+    seeds : (field, phase), optional
+        Start from these voxels of a label field instead of from a face of the volume; they belong to the way. There is
+        no tortuosity then, and the field is always kept.
+    keep : bool
+        Write the distances too, as float32 fields ``geodesic_PHASE_z_up`` and so on (``geodesic_PHASE_seeds`` with
+        seeds), in nm, and -1 where no path leads.
+    richardson : bool
+        Travel through every second voxel too (its results are the node ``FIELD_geodesic_coarse``), and estimate the
+        tortuosity at vanishing voxel size with its uncertainty.
+
+    Returns
+    -------
+    xarray.Dataset
+        As kept in the node ``FIELD_geodesic`` (``FIELD_geodesic_seeds`` with seeds); see
+        `tim3d.descriptors.geodesic.geodesic_results`. Or the plans, of one visit of every block: how often a block is
+        visited, the ways decide.
+
+    Raises
+    ------
+    MissingFieldError
+        If the field is missing.
+    ArgumentError
+        If a phase, direction or metric is not known, the field holds no labels, or an axis has one voxel only.
+    InputError
+        If a way is too long for the integers.
+    MemoryPlanError
+        If a block does not fit into a worker.
+    MixedRunError
+        If a run of other blocks is not finished, or a field of that name was made otherwise.
+    """
+    job = job_of(sample, field, phases, directions, metric, seeds)
+    if richardson and seeds is not None:
+        raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
+    coarse = job.coarser() if richardson else None
+    found = _settled(job, keep or seeds is not None, options)
+    if coarse is not None:
+        second = _settled(coarse, False, options)
+        if options.plan:
+            return [*found, *second]
+        _extrapolate(job, found, second)
+    return found if options.plan else store.open_dataset(sample, job.node)
+
+
+def _settled(job: Job, keep: bool, options: Options) -> Any:
+    """The results of a job that is done, or is done now; or its plans."""
+    groups = _groups(job, options)
+    makings = [making for group in groups if keep for making in group.makings()]
+    for making in makings:  # refuses before any work
+        produce(job.sample, making, replace(options, plan=True))
+    if options.plan:
+        return [plan for group in groups if not _is_done(group, keep, options) for plan in group.plans(keep)]
+    if options.overwrite or not (_is_current(job) and all(_is_made(job.sample, making) for making in makings)):
+        _work(job, groups, keep, options)
+    return store.open_dataset(job.sample, job.node)
+
+
+def _extrapolate(job: Job, fine: xr.Dataset, coarse: xr.Dataset) -> None:
+    """Write what two resolutions say into the results, unless it is there."""
+    if "geodesic_tortuosity_limit" in fine:
+        return
+    with lock_sample(job.sample):
+        record = store.provenance(job.fingerprint, job.parameters, job.inputs)
+        attributes = {key: value for key, value in fine.attrs.items() if key != "tim3d"}
+        both = with_limit(fine.load(), coarse.load(), job.metric)
+        both.attrs = attributes
+        store.write_dataset(job.sample, job.node, both, record)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fronts that travel together: one ledger for each round of all."""
+
+    job: Job
+    number: int
+    travel: Travel
+
+    @property
+    def name(self) -> str:
+        """Of its ledgers: sums of other blocks are never taken for these."""
+        return f"{self.job.node}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
+
+    def settling(self) -> Iterator[tuple[str, Work]]:
+        """Kinds of values in the order in which they settle."""
+        yield "arrival", ArriveWork(self.travel)
+        if self.travel.result == "exact":
+            yield "exact", RefineWork(self.travel)
+
+    def blocks(self) -> Visits:
+        """Visits of all blocks of all fronts."""
+        grid = self.travel.visits
+        places = [grid.stacked(n, place) for n in range(len(self.travel.fronts)) for place in _places(grid)]
+        return replace(grid, places=places)
+
+    def round(self, kind: str, work: Work, number: int, visits: Visits) -> Pass:
+        """A round of visits."""
+        return self.one_pass(kind, work, visits, f"{kind}/{number:04d}")
+
+    def one_pass(self, kind: str, work: Work, visits: Visits, name: str) -> Pass:
+        """A sweep."""
+        return Pass(
+            work=work,
+            grid=visits,
+            ledger=Ledger(self.job.sample, f"{self.name}/{name}", self.job.fingerprint),
+            shard=self.job.labels.shard,
+            read_bytes=READ[kind],
+            write_bytes=WRITTEN[kind],
+            durable=self.travel.durable,
+        )
+
+    def sums(self) -> Pass:
+        """Of planes."""
+        return self.one_pass("sums", SumsWork(self.travel), self.blocks(), "sums")
+
+    def makings(self) -> list[Making]:
+        """A field of each front."""
+        return [self._making(volume, front) for volume, front in enumerate(self.travel.fronts)]
+
+    def _making(self, volume: int, front: Front) -> Making:
+        labels, seeds = self.job.labels, self.job.seeds
+        name = f"geodesic_{front.phase}_{way(front.direction) if seeds is None else 'seeds'}"
+        start = f"along {front.direction}" if seeds is None else f"from {seeds[1]} of {seeds[0]}"
+        attributes = {"units": schema.UNIT, "no_path": NO_PATH, "metric": self.job.metric}
+        # Coarse levels pick: a mean of lengths and of what stands for no path would be neither.
+        out = Field(
+            name, labels.shape, "float32", labels.spacing_nm, labels.chunk, labels.shard, labels=True,
+            long_name=f"geodesic distance through {front.phase} {start}", attributes=attributes,
+        )  # fmt: skip
+        parameters = vars(front) | {"metric": self.job.metric}
+        work = FieldWork(self.travel, volume, name)
+        return Making("geodesic", out, work, self.travel.visits.block, self.job.inputs, parameters, read_bytes=4.0)
+
+    def plans(self, keep: bool) -> list[Plan]:
+        """One visit of every block, the sums, and the fields."""
+        kinds = [self.round(kind, work, 1, self.blocks()) for kind, work in self.settling()]
+        fields = [p for m in self.makings() if keep for p in _plans(produce(self.job.sample, m, Options(plan=True)))]
+        return [*(one.plan() for one in (*kinds, self.sums())), *fields]
+
+
+def _plans(found: Any) -> list[Plan]:
+    return list(found)
+
+
+def _places(grid: Visits) -> list[Triple]:
+    return [triple(place) for place in np.ndindex(grid.counts)]
+
+
+def _groups(job: Job, options: Options) -> list[Group]:
+    grid = Visits(job.labels.shape, _block(job, options))
+    together = max(1, TOGETHER // len(_places(grid)))
+    cuts = range(0, len(job.fronts), together)
+    return [_group(job, n, job.fronts[at : at + together], grid, options.durable) for n, at in enumerate(cuts)]
+
+
+def _group(job: Job, number: int, fronts: tuple[Front, ...], grid: Visits, durable: bool) -> Group:
+    labels = job.labels
+    travel = Travel(
+        job.sample, labels.name, fronts, grid, labels.spacing_nm, job.metric, job.scratch, durable, job.every
+    )  # fmt: skip
+    return Group(job, number, travel)
+
+
+def _block(job: Job, options: Options) -> Triple:
+    """Whole shards: as asked for, as in a run that was stopped, or as many as a worker holds.
+
+    A way that goes to and fro between two blocks costs visits of both: the fewer blocks the better.
+    """
+    labels = job.labels
+    if options.block:
+        return _thick_enough(whole_shards(options.block, labels), labels)
+    before = store.node_attributes(job.sample, job.scratch)
+    if before.get("status") == "writing" and before["fingerprint"] == job.fingerprint and not options.overwrite:
+        return triple(before["block"])
+    whole = triple(-(-n // s) * s for n, s in zip(labels.shape, labels.shard, strict=True))
+    return _thick_enough(smaller_block(whole, labels.shard, partial(_fits, job)) or labels.shard, labels)
+
+
+def _thick_enough(block: Triple, labels: Field) -> Triple:
+    """Two voxels at least, where there is a neighbour: it looks two voxels deep."""
+    return triple(s * 2 if b == 1 and n > 1 else b for b, s, n in zip(block, labels.shard, labels.shape, strict=True))
+
+
+def _fits(job: Job, block: Triple) -> bool:
+    group = _group(job, 0, job.fronts, Visits(job.labels.shape, block), False)
+    plans = [group.round(kind, work, 1, group.travel.visits).plan() for kind, work in group.settling()]
+    return math.prod(block) <= MOST_VOXELS and all(plan.peak_bytes <= SHARE * plan.limit_bytes for plan in plans)
+
+
+def _is_current(job: Job) -> bool:
+    return bool(store.node_attributes(job.sample, job.node).get("fingerprint") == job.fingerprint)
+
+
+def _is_made(sample: str, making: Making) -> bool:
+    record = store.node_attributes(sample, making.field.name)
+    return record.get("fingerprint") == making.fingerprint and record.get("status") == "complete"
+
+
+def _is_done(group: Group, keep: bool, options: Options) -> bool:
+    """Whether nothing of a group is needed any more but its sums."""
+    if options.overwrite or group.sums().left():
+        return False
+    return not keep or all(_is_made(group.job.sample, making) for making in group.makings())
+
+
+def _work(job: Job, groups: Sequence[Group], keep: bool, options: Options) -> None:
+    if options.overwrite:
+        with lock_sample(job.sample):
+            store.delete_node(job.sample, job.scratch)
+            Ledger(job.sample, job.node, job.fingerprint).forget()
+    for group in groups:
+        if not _is_done(group, keep, replace(options, overwrite=False)):
+            with lock_sample(job.sample):
+                _travel(group, options)
+            for making in group.makings() if keep else ():
+                produce(job.sample, making, options)
+    with lock_sample(job.sample):
+        _drop_scratch(job)
+        record = store.provenance(job.fingerprint, job.parameters, job.inputs)
+        store.write_dataset(job.sample, job.node, _results(job, groups), record)
+
+
+def _travel(group: Group, options: Options) -> None:
+    """Let the fronts of a group come to rest, and add up their planes."""
+    grid, fronts = group.travel.visits, group.travel.fronts
+    _prepare(group)
+    places = _places(grid)
+    first = [grid.stacked(n, p) for n, f in enumerate(fronts) for p in places if f.starts_at(p, grid.counts)]
+    try:
+        for kind, work in group.settling():
+            rounds, visits = settle(grid, first, partial(group.round, kind, work), progress=options.progress)
+            log.info(
+                "%s/%s: %d visits of %d blocks in %d rounds", group.name, kind, visits, len(group.blocks()), rounds
+            )
+        run(group.sums(), progress=options.progress)
+    except InputError:  # bad input leaves nothing behind
+        _drop_scratch(group.job)
+        raise
+
+
+def _prepare(group: Group) -> None:
+    """Arrays for the values, unless a run that was stopped left them; markers without arrays are forgotten.
+
+    Raises
+    ------
+    MixedRunError
+        If a run of other blocks is not finished.
+    """
+    job, travel = group.job, group.travel
+    before = store.node_attributes(job.sample, job.scratch)
+    state = {"fingerprint": job.fingerprint, "group": group.number, "block": list(travel.visits.block)}
+    if before.get("status") == "writing" and all(before.get(key) == value for key, value in state.items()):
+        return
+    if (
+        before.get("status") == "writing"
+        and before["fingerprint"] == job.fingerprint
+        and before["block"] != state["block"]
+    ):
+        raise MixedRunError(
+            f"{job.node} of {job.sample} was begun with block {before['block']} (now {state['block']}). "
+            "Finish it with the same blocks, or start anew: add --overwrite"
+        )
+    _drop_scratch(job)
+    for kind, _ in group.settling():
+        Ledger(job.sample, f"{group.name}/{kind}", job.fingerprint).forget()
+        for volume in range(len(travel.fronts)):
+            travel.borders(kind).create(volume)
+    record = store.provenance(job.fingerprint, job.parameters, job.inputs) | state
+    store.update_node(job.sample, job.scratch, **record)
+
+
+def _drop_scratch(job: Job) -> None:
+    if store.node_attributes(job.sample, job.scratch):
+        store.update_node(job.sample, job.scratch, status="left")  # what is half deleted is not to be gone on with
+    store.delete_node(job.sample, job.scratch)
+
+
+def _results(job: Job, groups: Sequence[Group]) -> xr.Dataset:
+    found = {(f.phase, f.direction): planes for group in groups for f, planes in _planes(group)}
+    if job.seeds is not None:
+        return seeds_results({phase: planes for (phase, _), planes in found.items()}, job.seeds, job.metric)
+    return geodesic_results(found, job.labels.spacing_nm, job.metric)
+
+
+def _planes(group: Group) -> Iterator[tuple[Front, Planes]]:
+    """The planes of each front, added up over the blocks."""
+    grid, ledger = group.travel.visits, group.sums().ledger
+    for number, front in enumerate(group.travel.fronts):
+        axis = front.axis
+        totals = {name: np.zeros(grid.shape[axis], np.int64) for name in ("inside", "reached", "total")}
+        inside, reached, total = totals.values()
+        for place in _places(grid):
+            index = grid.stacked(number, place)
+            core, record = grid.block_at(index).core, ledger.record(index)
+            for name, planes in totals.items():
+                planes[core.start[axis] : core.stop[axis]] += np.array(record[name], np.int64)
+        yield front, Planes(inside, reached, total, group.job.labels.spacing_nm, axis, front.rises)

@@ -1,0 +1,139 @@
+"""What is asked of the geodesic verb: the fronts, checked against the fields of the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tim3d import schema, store
+from tim3d.descriptors.geodesic import DIRECTIONS, METHODS
+from tim3d.errors import ArgumentError
+from tim3d.grid import Triple, triple
+from tim3d.schema import AXES, Field
+from tim3d.stages.fronts import Front
+
+
+@dataclass(frozen=True)
+class Job:
+    """What travels where: all of it decides the numbers."""
+
+    sample: str
+    labels: Field
+    source: str
+    fronts: tuple[Front, ...]
+    metric: str
+    seeds: tuple[str, str] | None
+    seeds_source: str | None
+    every: int = 1
+
+    @property
+    def node(self) -> str:
+        """Where the results are kept."""
+        return f"{self.labels.name}_geodesic" + ("_seeds" if self.seeds else "") + ("_coarse" if self.every > 1 else "")
+
+    @property
+    def scratch(self) -> str:
+        """What lives while fronts travel."""
+        return f"{self.node}_scratch"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """As recorded."""
+        return {self.labels.name: self.source} | ({self.seeds[0]: self.seeds_source} if self.seeds else {})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As recorded."""
+        return {
+            "phases": list(dict.fromkeys(front.phase for front in self.fronts)),
+            "directions": list(dict.fromkeys(front.direction for front in self.fronts)),
+            "metric": self.metric,
+            "seeds": self.seeds,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Never of the blocks."""
+        fronts, coarse = [vars(front) for front in self.fronts], {"every": self.every} if self.every > 1 else {}
+        return schema.fingerprint(verb="geodesic", field=self.inputs, fronts=fronts, metric=self.metric, **coarse)
+
+    def coarser(self) -> Job:
+        """The same on every second voxel along each axis.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no second one along an axis.
+        """
+        labels, axes = self.labels, {front.axis for front in self.fronts}
+        shape = triple(-(-n // 2) for n in labels.shape)
+        if short := [AXES[axis] for axis in axes if shape[axis] < 2]:
+            raise ArgumentError(
+                f"{labels.name!r} has {labels.shape[AXES.index(short[0])]} voxels along {short[0]}; "
+                "every second one is a single one: leave out --richardson"
+            )
+        shard, chunk = schema.shard_and_chunk(shape, labels.shard)
+        z, y, x = (2 * h for h in labels.spacing_nm)
+        coarse = replace(labels, shape=shape, shard=shard, chunk=chunk, spacing_nm=(z, y, x))
+        return replace(self, labels=coarse, every=2 * self.every)
+
+
+def job_of(
+    sample: str,
+    field: str,
+    names: Sequence[str] | None,
+    directions: Sequence[str],
+    metric: str,
+    seeds: Sequence[str] | None,
+) -> Job:
+    """The arguments of the verb, checked."""
+    labels = _labels(sample, field)
+    assert labels.phases is not None
+    if metric not in METHODS:
+        raise ArgumentError(f"metric is {metric!r}; use {' or '.join(METHODS)}")
+    codes = {name: _code(labels, name) for name in (labels.phases if names is None else names)}
+    if not codes:
+        raise ArgumentError(f"no phase to travel through; {field!r} has {', '.join(labels.phases)}")
+    if seeds is None:
+        ways = _directions(labels, directions)
+        fronts = tuple(Front(name, code, d) for name, code in codes.items() for d in ways)
+        return Job(sample, labels, _mark(sample, field), fronts, metric, None, None)
+    if isinstance(seeds, str) or len(seeds) != 2:
+        raise ArgumentError(f"seeds are {seeds!r}; give a label field and one of its phases: --seeds phase,metal")
+    start, phase = seeds
+    source = (start, _code(_labels(sample, start, labels.shape), phase))
+    fronts = tuple(Front(name, code, "", source) for name, code in codes.items())
+    return Job(sample, labels, _mark(sample, field), fronts, metric, (start, phase), _mark(sample, start))
+
+
+def _mark(sample: str, field: str) -> str:
+    return str(store.node_attributes(sample, field)["fingerprint"])
+
+
+def _labels(sample: str, name: str, shape: Triple | None = None) -> Field:
+    labels = store.complete_field(sample, name, "segment")
+    if labels.phases is None:
+        raise ArgumentError(f"field {name!r} holds no phases; segment it first, or ingest it with --phases")
+    if shape is not None and labels.shape != shape:
+        raise ArgumentError(f"field {name!r} has the shape {labels.shape}, the phases have {shape}: use fields of one")
+    return labels
+
+
+def _code(labels: Field, phase: str) -> int:
+    assert labels.phases is not None
+    if phase not in labels.phases:
+        raise ArgumentError(f"{labels.name!r} has no phase {phase!r}; it has {', '.join(labels.phases)}")
+    return labels.phases[phase]
+
+
+def _directions(labels: Field, directions: Sequence[str]) -> list[str]:
+    given = [directions] if isinstance(directions, str) else list(directions)
+    if unknown := [d for d in given if d not in DIRECTIONS] or ([] if given else [""]):
+        raise ArgumentError(f"direction {unknown[0]!r} is not known; use some of {','.join(DIRECTIONS)}")
+    for d in given:
+        if labels.shape[AXES.index(d[1])] < 2:
+            raise ArgumentError(
+                f"{labels.name!r} has one voxel along {d[1]}, a way needs two planes at least; leave out {d}"
+            )
+    return [d for d in DIRECTIONS if d in given]

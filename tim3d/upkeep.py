@@ -1,0 +1,64 @@
+"""What ``tim3d validate``, ``tim3d status`` and ``tim3d doctor`` say, line by line; errors come last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tim3d.errors import DeviceError, SchemaError
+
+
+def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterator[str]:
+    """Every fault of a sample, and with `repair` what will be computed again.
+
+    Raises
+    ------
+    SchemaError
+        If there are faults; with `repair`, if some cannot be repaired.
+    """
+    from tim3d import validation
+
+    if repair:
+        yield from _repair(sample)
+        return
+    faults = validation.validate(sample, deep=deep)
+    yield from map(str, faults)
+    if faults:
+        raise SchemaError(f"{len(faults)} fault(s) in {sample}")
+    yield f"{sample} is a valid sample"
+
+
+def _repair(sample: str) -> Iterator[str]:
+    from tim3d.repair import repair
+
+    repairs, faults = repair(sample)
+    yield from map(str, [*faults, *repairs])
+    if faults:
+        raise SchemaError(f"{len(faults)} fault(s) in {sample} cannot be repaired block by block")
+    if not repairs:
+        yield f"{sample} is a valid sample"
+
+
+def status(sample: str, *, json: bool = False) -> Iterator[str]:
+    """How far the passes of a sample are."""
+    from tim3d.engine.status import status as look
+
+    found = look(sample)
+    yield found.as_json() if json else str(found)
+
+
+def doctor(folder: str | None = None, cluster: str | None = None) -> Iterator[str]:
+    """One line for each thing that tim3d needs.
+
+    Raises
+    ------
+    DeviceError
+        If something that is needed is broken or missing.
+    """
+    from tim3d.doctor import doctor as look
+
+    failed = []
+    for finding in look(folder, cluster):
+        yield str(finding)
+        failed += [finding.what] if finding.state == "fail" else []
+    if failed:
+        raise DeviceError(f"not fit: {', '.join(failed)}. Mend the lines that say fail, then type the command again")
