@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.servers import empty_bucket, s3_server, speak_to
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,3 +20,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set TIM3D_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """One S3 server for all tests of a process: clients remember the address that they were made with."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket, which this process and those that it starts find by their environment."""
+    speak_to(s3_endpoint, monkeypatch)
+    return empty_bucket(s3_endpoint)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,19 +19,13 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.servers import free_port
 
 yaml = pytest.importorskip("yaml", reason="manifests are YAML: pip install pyyaml")
 
 ROOT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
 MEMORY = 2 * 2**30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def rendered(overlay: str) -> dict[tuple[str, str], Any]:
@@ -86,34 +79,6 @@ def wait_for_health(port: int) -> None:
     raise AssertionError(f"nothing answers at port {port}")
 
 
-@contextmanager
-def bucket(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A private S3 server with an empty bucket; the variables are those that the Secret of the page holds."""
-    pytest.importorskip("obstore", reason="object stores need obstore: pip install 'tim3d[s3]'")
-    pytest.importorskip("moto", reason="the S3 server of the tests is moto: pip install 'moto[server]'")
-    port = free_port()
-    secret = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
-    }
-    for name, value in secret.items():
-        monkeypatch.setenv(name, value)
-    server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with started(server, dict(os.environ), folder / "moto.log"):
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(request, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield
-
-
 def deploy(overlay: str, folder: Path, changes: dict[str, str]) -> str:
     """Do on this machine what the pods of an overlay do; the scheduler's address."""
     manifests = rendered(overlay)
@@ -158,18 +123,15 @@ def test_the_commands_of_the_manifests_finish_the_recipe(tmp_path: Path) -> None
     assert said == f"{address}, 1 worker(s) x 1 thread(s), {MEMORY / 2**30:.1f} GiB each"
 
 
-def test_the_commands_of_the_manifests_finish_a_sample_in_a_bucket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_the_manifests_finish_a_sample_in_a_bucket(tmp_path: Path, bucket: str) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (24, 40, 40)).astype(np.uint8)
     np.save(tmp_path / "grey.npy", grey)
     quiet = tim3d.Options(progress=False)
-    with bucket(tmp_path, monkeypatch):
-        sample = "s3://bucket/sample.zarr"
-        tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 20, "y": 10, "x": 10}, options=quiet)
-        deploy("s3", tmp_path, {})
-        assert not tim3d.validate(sample, deep=True)
-        assert float(tim3d.describe(sample).phase_fraction.sum()) == pytest.approx(1)
+    sample = f"{bucket}/sample.zarr"
+    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 20, "y": 10, "x": 10}, options=quiet)
+    deploy("s3", tmp_path, {})
+    assert not tim3d.validate(sample, deep=True)
+    assert float(tim3d.describe(sample).phase_fraction.sum()) == pytest.approx(1)
 
 
 def docker() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.servers import free_port
 from tests.works import NumberWork, number_pass, truth
 from tim3d import store
 from tim3d.engine import Pass, cluster, run
@@ -116,10 +116,8 @@ def dask_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    port = address.rpartition(":")[2]
+    port = str(free_port())
+    address = f"tcp://127.0.0.1:{port}"
     where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
     with dask_process(*where) as scheduler, dask_process("worker", address, "--nthreads", "1", "--no-dashboard"):
         work_pass, on = number_pass(sample, slow=0.5), cluster_when_ready(address)

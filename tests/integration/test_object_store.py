@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,54 +14,8 @@ from tim3d.engine.status import status
 from tim3d.errors import InputError, MissingExtraError
 from tim3d.repair import repair
 
-pytest.importorskip("obstore", reason="object stores need obstore: pip install 'tim3d[s3]'")
-pytest.importorskip("moto", reason="the S3 server of the tests is moto: pip install 'moto[server]'")
-
 QUIET = tim3d.Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A private S3 server on this machine with one bucket."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            for _ in range(600):  # the first start of all compiles a large package
-                try:
-                    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            else:
-                pytest.fail("the S3 server did not answer within a minute")
-            yield url
-        finally:
-            server.kill()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    settings = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    return "s3://bucket"
 
 
 def make(source: Path, sample: str) -> None:
