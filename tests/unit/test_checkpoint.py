@@ -11,9 +11,10 @@ import safetensors.torch
 import torch
 
 from tim3d.errors import ArgumentError, CheckpointError, InputError, WriteError
-from tim3d.models import checkpoint
-from tim3d.models.checkpoint import Description, Normalisation, describe, digest, load, save, write_atomic
+from tim3d.models import checkpoint, weights
+from tim3d.models.checkpoint import Description, Normalisation, describe, digest, load, save
 from tim3d.models.unet import UNetSpec, build
+from tim3d.models.weights import write_atomic
 
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 ABOUT = Description(
@@ -125,7 +126,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(weights.os, "fsync", full)
     with pytest.raises(WriteError, match="No space left"):
         write_atomic(path, b"new")
     assert path.read_bytes() == before

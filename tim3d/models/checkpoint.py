@@ -1,32 +1,22 @@
-"""One file that is a trained network and says all about itself. No pickle: nothing in it can run.
-
-The file is a safetensors file. Its metadata hold a JSON description under `tim3d` and, under `sha256`, the SHA-256 of
-the whole file with that field set to 64 zeros, so that a change of any byte shows.
-"""
+"""One file that is a trained network for segmentation and says all about itself; see `tim3d.models.weights`."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from tim3d.errors import ArgumentError, CheckpointError, WriteError
+from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.unet import UNetSpec, build
+from tim3d.models.weights import package_version, read_weights, write_weights
 
 SCHEMA = 1
-_BLANK = "0" * 64
-_FIELD = b'"sha256":"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,12 @@ class Description:
 
     def to_json(self) -> str:
         """The canonical text: keys sorted, no spaces."""
-        values = {"schema": SCHEMA, **asdict(self), "training": dict(self.training), "tim3d": self.tim3d or _version()}
+        values = {
+            "schema": SCHEMA,
+            **asdict(self),
+            "training": dict(self.training),
+            "tim3d": self.tim3d or package_version(),
+        }
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -146,12 +141,7 @@ def save(path: str | Path, model: nn.Module, description: Description) -> str:
     WriteError
         If the folder cannot be written.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    text = description.to_json()
-    blank = _with_metadata(safetensors.torch.save(tensors), {"sha256": _BLANK, "tim3d": text})
-    sha256 = hashlib.sha256(blank).hexdigest()
-    write_atomic(Path(path), blank.replace(_FIELD + _BLANK.encode(), _FIELD + sha256.encode(), 1))
-    return sha256
+    return write_weights(path, model.state_dict(), description.to_json())
 
 
 def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
@@ -170,91 +160,33 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
         If the file is missing, damaged, of another kind or schema, does not fit its own description, or has other
         classes than asked for.
     """
-    data, metadata = _read(Path(path))
-    sha256 = _verified(Path(path), data, metadata)
+    stored = read_weights(path, "segmentation")
     try:
-        description = Description.from_json(metadata["tim3d"])
+        description = Description.from_json(stored.text)
         # Weights that are replaced at once must not move the caller's random numbers on.
         with torch.random.fork_rng(devices=[]):
             model = build(description.spec)
-        model.load_state_dict(safetensors.torch.load(data), strict=True)
+        model.load_state_dict(stored.tensors(), strict=True)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
     _check_classes(Path(path), description.spec.classes, classes)
-    return Checkpoint(model.eval().requires_grad_(False), description, sha256)
+    return Checkpoint(model.eval().requires_grad_(False), description, stored.sha256)
 
 
 def describe(path: str | Path) -> Description:
     """What a checkpoint says about itself, verified, without building the network."""
-    data, metadata = _read(Path(path))
-    _verified(Path(path), data, metadata)
+    stored = read_weights(path, "segmentation")
     try:
-        return Description.from_json(metadata["tim3d"])
+        return Description.from_json(stored.text)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
 def digest(path: str | Path) -> str:
     """SHA-256 of a checkpoint, verified: the same number that `save` returned and that the file carries."""
-    data, metadata = _read(Path(path))
-    return _verified(Path(path), data, metadata)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file by a temporary one beside it and a rename; raises WriteError if that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise WriteError(
-            f"cannot write {path}: {error.strerror or error}; check the folder and its free space"
-        ) from error
-
-
-def _with_metadata(data: bytes, metadata: dict[str, str]) -> bytes:
-    """The same safetensors file with metadata whose order is fixed, which the library does not promise."""
-    length = int.from_bytes(data[:8], "little")
-    header = {"__metadata__": metadata, **json.loads(data[8 : 8 + length])}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
-
-
-def _read(path: Path) -> tuple[bytes, dict[str, str]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}; check its path") from error
-    length = int.from_bytes(data[:8], "little")
-    try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        return data, {"sha256": str(metadata["sha256"]), "tim3d": str(metadata["tim3d"])}
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of tim3d, or its header is damaged; expected a file written by tim3d train"
-        ) from error
-
-
-def _verified(path: Path, data: bytes, metadata: dict[str, str]) -> str:
-    claimed = metadata["sha256"]
-    blank = data.replace(_FIELD + claimed.encode(), _FIELD + _BLANK.encode(), 1)
-    found = hashlib.sha256(blank).hexdigest()
-    if found != claimed:
-        raise CheckpointError(
-            f"{path} is damaged: its SHA-256 is {found}, and it was written as {claimed}; copy it again"
-        )
-    return found
+    return read_weights(path, "segmentation").sha256
 
 
 def _check_classes(path: Path, have: tuple[str, ...], want: Sequence[str] | None) -> None:
@@ -264,10 +196,3 @@ def _check_classes(path: Path, have: tuple[str, ...], want: Sequence[str] | None
         f"{path} has {len(have)} classes ({', '.join(have)}), and {len(want)} are asked for ({', '.join(want)}); "
         "name them alike and in the same order"
     )
-
-
-def _version() -> str:
-    try:
-        return version("tim3d")
-    except PackageNotFoundError:
-        return "unknown"

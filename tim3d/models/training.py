@@ -27,9 +27,10 @@ from torch.nn import functional
 from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.kernels.lattice import Array
 from tim3d.kernels.metrics import confusion
-from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save, write_atomic
+from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save
 from tim3d.models.crops import UNLABELLED, Augmentation, Slices, crop_edge, prepare, random_batches, split
 from tim3d.models.unet import UNetSpec, build
+from tim3d.models.weights import write_atomic
 
 Record = dict[str, float]
 
