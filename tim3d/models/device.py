@@ -43,7 +43,7 @@ class Device:
     kernels = stencil
 
     def __init__(self, device: str = "cpu", *, fused: bool = False) -> None:
-        self.device = _device(device)
+        self.device = named_device(device)
         self.fused = fused
 
     def __enter__(self) -> Device:
@@ -78,7 +78,28 @@ class Device:
             stencil.fusing.reset(before)
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> str:
+    """The device of a name, "auto" being CUDA where it is.
+
+    Raises
+    ------
+    DeviceError
+        If CUDA is asked for and not there.
+    """
+    there = torch.cuda.is_available()
+    if name.startswith("cuda") and not there:
+        raise DeviceError("no CUDA device is here; use --device cpu")
+    return ("cuda" if there else "cpu") if name == "auto" else name
+
+
+def named_device(name: str) -> torch.device:
+    """The device of torch with this name.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such name, or the device is not there.
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -70,20 +70,6 @@ class Predictor:
             raise ArgumentError("fp16 needs a CUDA device; use precision='fp32' on the CPU")
 
 
-def choose_device(name: str) -> str:
-    """The device of a name, "auto" being CUDA where it is.
-
-    Raises
-    ------
-    DeviceError
-        If CUDA is asked for and not there.
-    """
-    there = torch.cuda.is_available()
-    if name.startswith("cuda") and not there:
-        raise DeviceError("no CUDA device is here; use --device cpu")
-    return ("cuda" if there else "cpu") if name == "auto" else name
-
-
 @dataclass(frozen=True)
 class Loaded:
     """A predictor at home in this process: its network on the device, and the lock of that device."""

@@ -19,7 +19,8 @@ from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.lattice import Lattice, blend_lattice, crop_lattice, peak_bytes, require_phase, slice_lattice
 from tim3d.models import checkpoint
-from tim3d.models.inference import Predictor, choose_device, segment_core
+from tim3d.models.device import choose_device
+from tim3d.models.inference import Predictor, segment_core
 from tim3d.models.memory import activation_bytes
 from tim3d.models.unet import UNetSpec
 from tim3d.phases import Phases
