@@ -120,6 +120,7 @@ def _on_cluster(given: dict[str, Any]) -> Any:
         threads=given.pop("threads", None),
         memory_bytes=None if memory is None else int(memory * 2**30),
         site=given.pop("site", None),
+        tls=given.pop("tls", None),
     )
 
 
@@ -360,7 +361,8 @@ def _run_recipe(given: dict[str, Any]) -> None:
     from tim3d.recipe import run_recipe
 
     settings, path = given.pop("set"), given.pop("recipe")
-    names = {"cluster": "kind", "workers": "workers", "threads": "threads", "memory": "memory_gib", "site": "site"}
+    same = ("workers", "threads", "site", "tls")
+    names = {"cluster": "kind", "memory": "memory_gib", **{name: name for name in same}}
     on = {name: given.pop(key) for key, name in names.items() if key in given}
     for name, result in run_recipe(path, settings, cluster=on, progress=_progress(), **given).items():
         print(f"-- {name}")

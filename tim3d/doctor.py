@@ -47,7 +47,7 @@ class Finding:
         return f"{self.state:4}  {self.what}: {self.seen}" + (f". {self.cure}" if self.cure else "")
 
 
-def doctor(folder: str | None = None, address: str | None = None) -> Iterator[Finding]:
+def doctor(folder: str | None = None, address: str | None = None, tls: str | None = None) -> Iterator[Finding]:
     """Look at everything that tim3d needs, one after the other.
 
     Parameters
@@ -56,6 +56,8 @@ def doctor(folder: str | None = None, address: str | None = None) -> Iterator[Fi
         Where samples will lie: its free space and its speed are measured (256 MiB are written, flushed and read).
     address : str, optional
         A dask scheduler that should answer, such as ``tcp://host:8786``.
+    tls : str, optional
+        Folder of its certificates, if it is encrypted.
     """
     yield _python()
     yield from _packages()
@@ -66,7 +68,7 @@ def doctor(folder: str | None = None, address: str | None = None) -> Iterator[Fi
     if folder is not None:
         yield from _disk(folder)
     if address is not None:
-        yield _scheduler(address)
+        yield _scheduler(address, tls)
 
 
 def _python() -> Finding:
@@ -236,10 +238,10 @@ def _speeds(folder: Path) -> tuple[float, float]:
         path.unlink(missing_ok=True)
 
 
-def _scheduler(address: str) -> Finding:
+def _scheduler(address: str, tls: str | None) -> Finding:
     """A dask scheduler answers and has workers."""
     try:
-        with cluster(address) as on:
+        with cluster(address, tls=tls) as on:
             return Finding("ok", "cluster", f"{on}; dashboard {on.dashboard}")
     except Tim3dError as error:
         return Finding("fail", "cluster", str(error))

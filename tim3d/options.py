@@ -58,6 +58,7 @@ def cluster(group: Any) -> None:
     group.add_argument("--threads", type=int, help="threads per worker")
     group.add_argument("--memory", type=float, metavar="GIB", help="memory limit of a worker")
     group.add_argument("--site", metavar="FILE", help="with slurm: TOML file that describes a job (deploy/slurm)")
+    group.add_argument("--tls", metavar="FOLDER", help="encrypt what workers say, by certificates in this folder")
 
 
 def run(command: argparse.ArgumentParser) -> None:
@@ -116,10 +117,18 @@ def doctor(c: argparse.ArgumentParser) -> None:
     """Of ``tim3d doctor``."""
     c.add_argument("folder", nargs="?", help="where samples will lie: its space and speed are measured")
     c.add_argument("--cluster", metavar="ADDRESS", help="a dask scheduler that should answer: tcp://host:8786")
+    c.add_argument("--tls", metavar="FOLDER", help="certificates of that scheduler")
+
+
+def certificates(c: argparse.ArgumentParser) -> None:
+    """Of ``tim3d certificates``."""
+    c.add_argument("folder", help="on a disk that all members of the cluster see")
+    c.add_argument("--days", type=int, help="how long they are valid (default 365)")
 
 
 UPKEEP = {
     "validate": ("check a sample against the data model", validate),
     "status": ("how far the passes of a sample are, and who writes to it", status),
     "doctor": ("is this machine fit? versions, memory, devices, disk, cluster", doctor),
+    "certificates": ("make what an encrypted cluster needs", certificates),
 }

@@ -169,7 +169,7 @@ def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
 
 
 def _cluster_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("kind", "workers", "threads", "memory_gib", "site")
+    known = ("kind", "workers", "threads", "memory_gib", "site", "tls")
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArgumentError(f"[cluster] has {unknown[0]!r}; expected {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What ``tim3d validate``, ``tim3d status`` and ``tim3d doctor`` say, line by line; errors come last."""
+"""What ``tim3d validate``, ``status``, ``doctor`` and ``certificates`` say, line by line; errors come last."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def status(sample: str, *, json: bool = False) -> Iterator[str]:
     yield found.as_json() if json else str(found)
 
 
-def doctor(folder: str | None = None, cluster: str | None = None) -> Iterator[str]:
+def doctor(folder: str | None = None, cluster: str | None = None, tls: str | None = None) -> Iterator[str]:
     """One line for each thing that tim3d needs.
 
     Raises
@@ -57,8 +57,20 @@ def doctor(folder: str | None = None, cluster: str | None = None) -> Iterator[st
     from tim3d.doctor import doctor as look
 
     failed = []
-    for finding in look(folder, cluster):
+    for finding in look(folder, cluster, tls):
         yield str(finding)
         failed += [finding.what] if finding.state == "fail" else []
     if failed:
         raise DeviceError(f"not fit: {', '.join(failed)}. Mend the lines that say fail, then type the command again")
+
+
+def certificates(folder: str, days: int | None = None) -> Iterator[str]:
+    """Make the certificates of an encrypted cluster, and say how to use them."""
+    from tim3d.engine import tls
+
+    made = tls.certificates(folder, tls.DAYS if days is None else days)
+    yield f"{made} holds a certificate and its key: who has both belongs to the cluster; keep them to yourself"
+    files = f"--tls-ca-file {made}/{tls.CERTIFICATE} --tls-cert {made}/{tls.CERTIFICATE} --tls-key {made}/{tls.KEY}"
+    yield f"dask scheduler --protocol tls {files}"
+    yield f"dask worker tls://HOST:8786 {files}"
+    yield f"tim3d run RECIPE --cluster tls://HOST:8786 --tls {made}"

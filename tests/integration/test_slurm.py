@@ -136,6 +136,18 @@ def test_a_worker_ends_before_its_walltime_and_the_next_job_goes_on(tmp_path: Pa
     np.testing.assert_array_equal(np.asarray(store.field_array(sample, "raw")[:]), truth())
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("slurm")
+def test_encrypted_jobs_make_the_same_bits(tmp_path: Path) -> None:
+    sample = str(tmp_path / "a.zarr")
+    site = {"interface": "lo", "memory": "1GiB", "logs": str(tmp_path), "prologue": f"export PYTHONPATH={ROOT}"}
+    with cluster("slurm", tls=tmp_path / "tls", **site) as on:  # type: ignore[arg-type]
+        workers = on.client.scheduler_info(n_workers=-1)["workers"]
+        assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {"tls"}
+        run(number_pass(sample), progress=False)
+    np.testing.assert_array_equal(np.asarray(store.field_array(sample, "raw")[:]), truth())
+
+
 def _launcher(folder: Path) -> str:
     """The tim3d of this Python, as one command."""
     import sys

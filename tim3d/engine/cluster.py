@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tim3d.engine import tls as encryption
 from tim3d.engine.memory import available_memory, resident_memory
 from tim3d.errors import ArgumentError, DeviceError
 
@@ -71,6 +72,7 @@ def cluster(
     threads: int | None = None,
     memory_bytes: int | None = None,
     site: str | Path | None = None,
+    tls: str | Path | None = None,
     **options: Any,
 ) -> Iterator[Cluster]:
     """Run the verbs inside the ``with`` on workers.
@@ -80,7 +82,7 @@ def cluster(
     kind : str
         ``serial`` (this process), ``local`` (one process per core), ``cuda`` (one process per GPU, through dask-cuda),
         ``slurm`` (jobs of a Slurm cluster, through dask-jobqueue; lost jobs are replaced),
-        or the address of a running dask scheduler such as ``tcp://host:8786``.
+        or the address of a running dask scheduler such as ``tcp://host:8786`` or ``tls://host:8786``.
     workers, threads : int, optional
         Worker processes (default: cores or GPUs; with ``slurm``: jobs), and threads in each (default: 1; 3 with
         ``cuda``, so that one reads, one computes and one writes).
@@ -88,6 +90,9 @@ def cluster(
         Limit of a worker process (default: an equal share of what this machine has free).
     site : path, optional
         With ``slurm``: the TOML file that describes a job, see deploy/slurm.
+    tls : path, optional
+        Folder of certificates: scheduler, workers and client then encrypt all they say and refuse who has no
+        certificate. They are made if the folder has none, except for an address, where the scheduler has them.
     **options
         With ``slurm``: keys of the site file, which go before the file, such as ``partition="gpu"``.
 
@@ -97,8 +102,10 @@ def cluster(
         If the kind, an option or a key is unknown or a number is not positive.
     DeviceError
         If there is no GPU, nothing answers at the address, or no job starts.
+    InputError
+        If the certificates are missing, damaged or out of date.
     MissingExtraError
-        If dask-jobqueue is not installed.
+        If dask-jobqueue or, for certificates, cryptography is not installed.
 
     Examples
     --------
@@ -113,8 +120,9 @@ def cluster(
         raise ArgumentError(
             f"{key!r} goes with cluster 'slurm', not with {kind!r}: use --cluster slurm, or leave it out"
         )
-    start = _slurm(workers, threads, memory_bytes, site, options) if kind == "slurm" else None
-    with start or _start(kind, workers, threads, memory_bytes) as made:
+    _refuse_tls(kind, tls)
+    start = _slurm(workers, threads, memory_bytes, site, tls, options) if kind == "slurm" else None
+    with start or _start(kind, workers, threads, memory_bytes, tls) as made:
         token = _current.set(made)
         try:
             yield made
@@ -122,22 +130,34 @@ def cluster(
             _current.reset(token)
 
 
+def _refuse_tls(kind: str, tls: str | Path | None) -> None:
+    if tls is not None and kind == "serial":
+        raise ArgumentError("cluster 'serial' sends nothing that certificates could protect: leave --tls out")
+    if tls is not None and "://" in kind and not kind.startswith("tls://"):
+        raise ArgumentError(f"the scheduler {kind} is not encrypted: leave --tls out, or start it with certificates")
+
+
 def _start(
-    kind: str, workers: int | None, threads: int | None, memory: int | None
+    kind: str, workers: int | None, threads: int | None, memory: int | None, tls: str | Path | None
 ) -> contextlib.AbstractContextManager[Cluster]:
     if kind == "serial":
         return contextlib.nullcontext(Cluster("serial", None, 1, 1, memory or available_memory()))
     if kind == "local":
-        return _local(workers or os.cpu_count() or 1, threads or 1, memory)
+        return _local(workers or os.cpu_count() or 1, threads or 1, memory, tls)
     if kind == "cuda":
-        return _cuda(workers, threads or 3, memory)
+        return _cuda(workers, threads or 3, memory, tls)
     if "://" in kind:
-        return _address(kind)
+        return _address(kind, tls)
     raise ArgumentError(f"no cluster {kind!r}: use {', '.join(KINDS)} or a scheduler address such as tcp://host:8786")
 
 
+def _encrypted(tls: str | Path | None) -> dict[str, Any]:
+    """What dask's clusters of this machine are told."""
+    return {} if tls is None else {"protocol": "tls", "security": encryption.own_or_new(tls)}
+
+
 @contextlib.contextmanager
-def _local(workers: int, threads: int, memory: int | None) -> Iterator[Cluster]:
+def _local(workers: int, threads: int, memory: int | None, tls: str | Path | None) -> Iterator[Cluster]:
     import dask
     from distributed import Client, LocalCluster
 
@@ -150,6 +170,7 @@ def _local(workers: int, threads: int, memory: int | None) -> Iterator[Cluster]:
             memory_limit=limit,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
+            **_encrypted(tls),
         ) as made,
         Client(made) as client,
     ):
@@ -157,7 +178,7 @@ def _local(workers: int, threads: int, memory: int | None) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def _cuda(workers: int | None, threads: int, memory: int | None) -> Iterator[Cluster]:
+def _cuda(workers: int | None, threads: int, memory: int | None, tls: str | Path | None) -> Iterator[Cluster]:
     import dask
     from distributed import Client
 
@@ -167,12 +188,14 @@ def _cuda(workers: int | None, threads: int, memory: int | None) -> Iterator[Clu
         raise DeviceError(
             "cluster 'cuda' needs dask-cuda. Type: pip install 'tim3d[gpu]', or use --cluster local"
         ) from error
+    encrypted = _encrypted(tls)
     try:
         made = LocalCUDACluster(
             n_workers=workers,
             threads_per_worker=threads,
             memory_limit=memory or "auto",
             dashboard_address="127.0.0.1:0",
+            **encrypted,
         )
     except Exception as error:  # the driver's own errors share no base class
         raise DeviceError(f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local") from error
@@ -182,7 +205,12 @@ def _cuda(workers: int | None, threads: int, memory: int | None) -> Iterator[Clu
 
 @contextlib.contextmanager
 def _slurm(
-    jobs: int | None, threads: int | None, memory: int | None, file: str | Path | None, options: dict[str, Any]
+    jobs: int | None,
+    threads: int | None,
+    memory: int | None,
+    file: str | Path | None,
+    tls: str | Path | None,
+    options: dict[str, Any],
 ) -> Iterator[Cluster]:
     import dask
 
@@ -190,19 +218,25 @@ def _slurm(
 
     if threads or memory:
         raise ArgumentError("with slurm, threads and memory are in the site file: cores, processes and memory of a job")
-    site = slurm.load_site(file, {**options, **({"jobs": jobs} if jobs else {})})
+    given = {"jobs": jobs, "tls": None if tls is None else str(tls)}
+    site = slurm.load_site(file, {**options, **{key: value for key, value in given.items() if value}})
     with dask.config.set(_DASK_SETTINGS), slurm.slurm_jobs(site) as client:
         yield Cluster("slurm", client, site.jobs * site.workers_per_job, site.threads, slurm.worker_memory(site))
 
 
 @contextlib.contextmanager
-def _address(address: str) -> Iterator[Cluster]:
+def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
+    """Without a folder, an encrypted scheduler needs certificates in dask's own configuration."""
     from distributed import Client
 
+    known = {} if tls is None else {"security": encryption.security(tls)}
+    cure = "Start one: dask scheduler"
+    if address.startswith("tls://"):
+        cure = f"Give the certificates that it was started with: --tls FOLDER, now {tls or 'none'}"
     try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"no dask scheduler answers at {address} within 10 s. Start one: dask scheduler") from error
+        client = Client(address, timeout="10s", **known)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise DeviceError(f"no dask scheduler answers at {address} within 10 s. {cure}") from error
     with client:
         yield _describe(address, client)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tim3d.engine import tls
 from tim3d.errors import ArgumentError, DeviceError, InputError, MissingExtraError
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class Site:
         Where the jobs write their output, and where dask may spill on a node.
     start_minutes : float
         How long to wait for the first job.
+    tls : str, optional
+        Folder of certificates that all nodes see, made if it has none: what the jobs say to each other is encrypted.
     """
 
     interface: str
@@ -75,6 +78,7 @@ class Site:
     logs: str = "slurm-logs"
     scratch: str | None = None
     start_minutes: float = 60.0
+    tls: str | None = None
 
     @property
     def workers_per_job(self) -> int:
@@ -268,9 +272,10 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
     if shutil.which("sbatch") is None:
         raise DeviceError("no command sbatch here: start tim3d on a login node or in a job of the Slurm cluster")
     listening = _listening(site)
+    security = None if site.tls is None else tls.own_or_new(site.tls)
     with (
         dask.config.set(_LOST),
-        SLURMCluster(scheduler_options=listening, **job_arguments(site)) as made,
+        SLURMCluster(scheduler_options=listening, security=security, **job_arguments(site)) as made,
         Client(made) as client,
     ):
         _try_out(made.job_script(), site)
