@@ -73,9 +73,9 @@ def run(command: argparse.ArgumentParser) -> None:
 def generate(c: argparse.ArgumentParser) -> None:
     """Of ``tim3d generate``."""
     c.add_argument("sample")
-    c.add_argument("--kind", required=True, choices=("field", "overlapping", "hard-core", "packed"))
+    c.add_argument("--kind", required=True, choices=("field", "overlapping", "hard-core", "packed", "network"))
     c.add_argument("--shape", metavar="Z,Y,X", required=True, help="voxels of the volume")
-    c.add_argument("--voxel-size", metavar="Z,Y,X", required=True, help="in nm")
+    c.add_argument("--voxel-size", metavar="Z,Y,X", help="in nm (default of a network: that of its training)")
     c.add_argument("--seed", type=int)
     c.add_argument("--periodic", action="store_true", default=None, help="the volume continues itself across its faces")
     c.add_argument("--fractions", metavar="NAME=F,...", help="of a field: share of every phase")
@@ -89,7 +89,11 @@ def generate(c: argparse.ArgumentParser) -> None:
     c.add_argument("--aspect", type=float, help="of grains: polar over equatorial axis (default 1)")
     c.add_argument("--orientation", metavar="Z,Y,X", help="of grains: weights of the polar axis (default 1,1,1)")
     c.add_argument("--cell-nm", metavar="Z,Y,X", help="of packed grains: what is repeated (default the volume)")
-    c.add_argument("--out", help="name of the field (default phase)")
+    c.add_argument("--weights", metavar="FILE", help="of a network: what tim3d train-generator wrote")
+    c.add_argument("--precision", choices=("float32", "bfloat16", "float16"), help="of a network (default float32)")
+    c.add_argument("--tile", type=int, help="of a network: edge of what it computes at a time (about 128, on CUDA 256)")
+    c.add_argument("--device", help="of a network: auto, cpu, cuda, cuda:1")
+    c.add_argument("--out", help="name of the field (default phase; raw of a network of grey values)")
     c.add_argument("--shard", metavar="Z,Y,X", help="edges of a shard (default 64,512,512)")
 
 

@@ -63,7 +63,8 @@ BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.schema", "tim3d.models", "t
 # What a library is confined to, within the rooms that hold it.
 ONLY_IN = {"zarr": {"tim3d.sources.zarr_array", "tim3d.store", "tim3d.validation"}}
 # The only modules that may need torch as soon as they are imported.
-NEEDS_TORCH = {"tim3d.models", "tim3d.stages.brightness", "tim3d.stages.network", "tim3d.stages.train"}
+NEEDS_TORCH = {"tim3d.models", "tim3d.stages.brightness", "tim3d.stages.network", "tim3d.stages.neural"}
+NEEDS_TORCH |= {"tim3d.stages.train"}
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400
 
 

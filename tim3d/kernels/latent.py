@@ -13,7 +13,6 @@ Sugiura et al., J. Imaging 9 (2023) 90 (Big-Volume SliceGAN). DOI 10.3390/jimagi
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -147,9 +146,14 @@ class Architecture:
         return lost if self.kind == "transposed" else STRIDE * lost + 4
 
     @property
+    def early(self) -> int:
+        """Nodes of a window before the first voxel: one where the resize depends on the size, otherwise none."""
+        return int(self.kind == "official-resize")
+
+    @property
     def extra(self) -> int:
         """Nodes that a box of whole steps needs beside one for each step; 2 for the presets."""
-        return -(-self.lost // self.step)
+        return -(-self.lost // self.step) + 2 * self.early
 
     @property
     def crop(self) -> int:
@@ -191,7 +195,8 @@ class Architecture:
     def nodes_for(self, lo: int, hi: int) -> tuple[int, int]:
         """First and last-but-one node [a, b) of the smallest window that gives the voxels [lo, hi) of an axis."""
         first = lo // self.step
-        return first, first - (-(hi - first * self.step + self.lost) // self.step)
+        last = first - (-(hi - first * self.step + self.lost) // self.step)
+        return first - self.early, last + self.early
 
     def tile(self, nodes: int) -> int:
         """Edge of a tile of whole steps made from a window of `nodes` nodes, step * (nodes - extra)."""
@@ -310,13 +315,13 @@ def preset(name: str, outputs: int = 2, output: Output = "phases") -> Architectu
 
 def whole_nodes(architecture: Architecture, shape: Triple) -> Triple:
     """Nodes along each axis of a volume made in one piece."""
-    return triple(architecture.nodes_for(0, n)[1] for n in shape)
+    return triple(architecture.nodes_for(0, n)[1] - architecture.early for n in shape)
 
 
-def tile_nodes(architecture: Architecture, edge: int = 128) -> int:
+def tile_nodes(architecture: Architecture, edge: int) -> int:
     """Nodes of a window that gives a tile of about `edge` voxels, at least one step.
 
-    >>> tile_nodes(preset("paper")), tile_nodes(preset("demo"))
+    >>> tile_nodes(preset("paper"), 128), tile_nodes(preset("demo"), 128)
     (6, 10)
     """
-    return max(1, math.floor(edge / architecture.step)) + architecture.extra
+    return max(1, edge // architecture.step) + architecture.extra

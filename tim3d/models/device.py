@@ -110,5 +110,10 @@ def named_device(name: str) -> torch.device:
     return device
 
 
+def torch_version() -> str:
+    """Version of torch, which decides the last bits of what networks compute."""
+    return str(torch.__version__)
+
+
 def _torch_type(dtype: DTypeLike) -> torch.dtype:
     return torch.from_numpy(np.zeros(0, dtype)).dtype

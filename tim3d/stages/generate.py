@@ -1,4 +1,4 @@
-"""Volumes of a stated law, of any size, block by block: level cuts of Gaussian fields and particles in a matrix."""
+"""Volumes of any size, block by block: level cuts of Gaussian fields, particles in a matrix, trained networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import xarray as xr
 
 from tim3d import store
 from tim3d.engine import Plan
+from tim3d.engine.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Box, Triple, triple
 from tim3d.kernels.grains import Grains, lognormal
@@ -24,11 +25,12 @@ from tim3d.phases import Phases
 from tim3d.schema import Field, Spacing, shard_and_chunk
 from tim3d.stages.field import DEFAULTS, Making, Options, many_shards, produce
 
-KINDS = ("field", "overlapping", "hard-core", "packed")
+KINDS = ("field", "overlapping", "hard-core", "packed", "network")
 FILLED = Phases(matrix=0, filler=1)
 # Arguments that have a meaning for some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
+OF_NETWORKS = ("weights", "precision", "tile", "device")
 
 
 class Generator(Protocol):
@@ -42,7 +44,7 @@ class Generator(Protocol):
         """Voxels around a block that decide it, for the plan."""
 
     def labels(self, box: Box) -> np.ndarray:
-        """Labels 0, 1, ... of the phases in their order; uint8 of shape `box.shape`."""
+        """Labels 0, 1, ... of the phases in their order, or grey values; uint8 of shape `box.shape` (colours first)."""
 
     def block_bytes(self, core: Triple) -> int:
         """Bytes of all buffers while the labels of a block are made."""
@@ -51,9 +53,9 @@ class Generator(Protocol):
 def generate(
     sample: str,
     *,
-    kind: Literal["field", "overlapping", "hard-core", "packed"],
+    kind: Literal["field", "overlapping", "hard-core", "packed", "network"],
     shape: Triple,
-    voxel_size: Mapping[str, float],
+    voxel_size: Mapping[str, float] | None = None,
     seed: int = 0,
     fractions: Mapping[str, float] | None = None,
     correlation_nm: float | Sequence[float] | None = None,
@@ -66,8 +68,12 @@ def generate(
     aspect: float | None = None,
     orientation: Sequence[float] | None = None,
     cell_nm: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] | None = None,
+    tile: int | None = None,
+    device: str | None = None,
     periodic: bool = False,
-    out: str = "phase",
+    out: str | None = None,
     shard: Triple | None = None,
     options: Options = DEFAULTS,
 ) -> xr.DataArray | list[Plan]:
@@ -75,14 +81,14 @@ def generate(
 
     Parameters
     ----------
-    kind : {"field", "overlapping", "hard-core", "packed"}
+    kind : {"field", "overlapping", "hard-core", "packed", "network"}
         Level cuts of a Gaussian field; or grains in a matrix that know nothing of one another, that never touch at low
-        loading, or that are packed densely. See docs/generate.md.
+        loading, or that are packed densely; or what a trained network makes of noise. See docs/generate.md.
     shape : (z, y, x)
         Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless it is periodic or
         packed.
     voxel_size : mapping of axis to nm
-        Edges of a voxel.
+        Edges of a voxel; of a network those of its training by default.
     seed : int
         0 to 2^64 - 1.
     fractions : mapping of name to float
@@ -105,60 +111,124 @@ def generate(
         Weights of the directions of the polar axis (default 1,1,1: all alike).
     cell_nm : (z, y, x), optional
         Of packed grains: edges of the cell that is repeated (default: the volume).
+    weights : path
+        Of a network: file written by ``tim3d train-generator``.
+    precision : {"float32", "bfloat16", "float16"}, optional
+        Of a network: of its arithmetic; float16 on CUDA only.
+    tile : int, optional
+        Of a network: edge in voxels of what it computes at a time (default about 128, on CUDA 256).
+    device : str, optional
+        Of a network: "auto", "cpu", "cuda" or "cuda:1".
     periodic : bool
         The volume continues itself across opposite faces. Packed grains do so if the cell is the volume.
+    out : str, optional
+        Name of the field (default phase; of a network of grey values raw, of colours raw_red and so on).
 
     Returns
     -------
     xarray.DataArray
-        The labels, lazily; or the plans.
+        The labels (or grey values, or those of the first colour), lazily; or the plans.
 
     Raises
     ------
     ArgumentError
         If an argument is out of range, missing or without meaning for the kind.
     InputError
-        If the table of S2 cannot be read.
+        If the table of S2 cannot be read, or the weights are no generator.
     ConvergenceError
         If a packing does not come apart.
     """
-    given = {name: value for name, value in locals().items() if name in (*OF_FIELDS, *OF_GRAINS, "cell_nm")}
-    given = {name: value for name, value in given.items() if value is not None}
-    spacing = _spacing(voxel_size)
-    period = triple(shape) if periodic else (0, 0, 0)
-    generator, names = choose(kind, given, triple(shape), spacing, seed, period)
-    shards, chunk = shard_and_chunk(triple(shape), shard)
-    labels = Field(
-        out, triple(shape), "uint8", spacing, chunk, shards, labels=True, phases=names, long_name="generated phase"
-    )
+    known = (*OF_FIELDS, *OF_GRAINS, *OF_NETWORKS, "cell_nm")
+    given = {name: value for name, value in locals().items() if name in known and value is not None}
+    _check_shape(kind, triple(shape))
+    ask = Asked(sample, kind, given, triple(shape), voxel_size, seed, periodic, out, shard)
+    making = _of_network(ask, options) if kind == "network" else _of_law(ask, options)
+    return produce(sample, making, options)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of `generate`."""
+
+    sample: str
+    kind: str
+    given: Mapping[str, Any]
+    shape: Triple
+    voxel_size: Mapping[str, float] | None
+    seed: int
+    periodic: bool
+    out: str | None
+    shard: Triple | None
+
+    def field(self, name: str, spacing: Spacing, phases: Phases | None) -> Field:
+        """A field that the generator writes: labels if they have names."""
+        shards, chunk = shard_and_chunk(self.shape, self.shard)
+        what = "generated phase" if phases else "generated grey value"
+        return Field(
+            name, self.shape, "uint8", spacing, chunk, shards, labels=bool(phases), phases=phases, long_name=what
+        )
+
+
+def _of_law(ask: Asked, options: Options) -> Making:
+    if ask.voxel_size is None:
+        raise ArgumentError(f"--kind {ask.kind} needs --voxel-size; for example --voxel-size 10,5,5")
+    spacing, period = _spacing(ask.voxel_size), ask.shape if ask.periodic else (0, 0, 0)
+    generator, names = choose(ask.kind, ask.given, ask.shape, spacing, ask.seed, period)
+    labels = ask.field(ask.out or "phase", spacing, names)
     if isinstance(generator, Packed) and not options.plan:
         generator.cell()  # what does not pack is refused before anything is written
-    making = Making(
+    return Making(
         verb="generate",
         field=labels,
-        work=GenerateWork(sample, out, generator, names.codes, options.durable),
+        work=GenerateWork(ask.sample, (labels.name,), generator, names.codes, options.durable),
         block=many_shards(labels),
-        parameters={"kind": kind, "seed": seed, "periodic": periodic, "generator": repr(generator)},
+        parameters={"kind": ask.kind, "seed": ask.seed, "periodic": ask.periodic, "generator": repr(generator)},
         halo=generator.halo,
         read_bytes=0.0,
     )
-    return produce(sample, making, options)
+
+
+def _of_network(ask: Asked, options: Options) -> Making:
+    _only("network", ask.given, OF_NETWORKS)
+    _need(ask.given, "weights", "network", "gen.safetensors")
+    from tim3d.stages import neural
+
+    generator, about = neural.network_field(ask.given, ask.shape, ask.seed, ask.periodic)
+    spacing = neural.spacing_of(about, _spacing(ask.voxel_size) if ask.voxel_size is not None else None)
+    names = neural.names_of(about.architecture, ask.out)
+    first, *others = (ask.field(name, spacing, about.phases) for name in names)
+    neural.warn_of_cut_tiles(options.block, first, generator.edge)
+    codes = about.phases.codes if about.phases else ()
+    return Making(
+        verb="generate",
+        field=first,
+        siblings=tuple(others),
+        work=GenerateWork(ask.sample, names, generator, codes, options.durable),
+        block=neural.tiled_block(first, generator.edge),
+        inputs={"weights": generator.sha256},
+        parameters={"kind": "network", "seed": ask.seed, "periodic": ask.periodic, **neural.parameters(generator)},
+        read_bytes=0.0,
+        base_bytes=TORCH_BASE_BYTES,
+    )
+
+
+def _check_shape(kind: str, shape: Triple) -> None:
+    if kind not in KINDS:
+        raise ArgumentError(f"no kind {kind!r} of structure; there are {', '.join(KINDS)}")
+    if min(shape) < 1:
+        raise ArgumentError(f"a volume of shape {shape} has no voxels; give three edges as 512,512,512")
 
 
 def choose(
     kind: str, given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
 ) -> tuple[Generator, Phases]:
-    """The generator of a kind, and the names of its labels.
+    """The generator of a kind with a stated law, and the names of its labels.
 
     Raises
     ------
     ArgumentError
-        If the kind is unknown, or an argument is missing or without meaning for it.
+        If an argument is missing or without meaning for the kind.
     """
-    if kind not in KINDS:
-        raise ArgumentError(f"no kind {kind!r} of structure; there are {', '.join(KINDS)}")
-    if min(shape) < 1:
-        raise ArgumentError(f"a volume of shape {shape} has no voxels; give three edges as 512,512,512")
     Noise(seed)  # refuses a seed that is none
     _only(kind, given, OF_FIELDS if kind == "field" else OF_GRAINS + ("cell_nm",) * (kind == "packed"))
     if kind == "field":
@@ -253,10 +323,10 @@ def _grains(given: Mapping[str, Any]) -> Grains:
 
 @dataclass(frozen=True)
 class GenerateWork:
-    """Nothing in, codes out."""
+    """Nothing in, codes out; or grey values, for which there are no codes."""
 
     sample: str
-    out: str
+    out: tuple[str, ...]
     generator: Generator
     codes: tuple[int, ...]
     durable: bool
@@ -272,8 +342,11 @@ class GenerateWork:
         return np.take(np.asarray(self.codes, np.uint8), labels)
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards, and how many voxels each phase got."""
-        store.write_box(store.field_array(self.sample, self.out, mode="r+"), block.core, outputs, durable=self.durable)
+        """Whole shards of each field, and how many voxels each phase got."""
+        for name, values in zip(self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True):
+            store.write_box(store.field_array(self.sample, name, mode="r+"), block.core, values, durable=self.durable)
+        if not self.codes:
+            return {}
         counts = _counts(outputs)
         return {"voxels": {str(code): int(counts[code]) for code in self.codes}}
 
