@@ -16,7 +16,9 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.core.array import AsyncArray
 from zarr.core.sync import sync
+from zarr.storage import StorePath, WrapperStore
 
 from tim3d import files, schema
 from tim3d.errors import InputError, MissingFieldError, SchemaError
@@ -206,17 +208,11 @@ def field_array(url: str, name: str, level: int = 0, mode: str = "r") -> zarr.Ar
     array = open_sample(url, mode).get(f"{name}/s{level}/{name}")
     if not isinstance(array, zarr.Array):
         raise MissingFieldError(f"no field {name!r} (level {level}) in {url}; it has {', '.join(nodes(url)) or 'none'}")
-    configured: zarr.Array[Any] = array.with_config(ALWAYS_WRITE)
-    return configured
+    return array.with_config(ALWAYS_WRITE)
 
 
 def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
-    """The description of a finished field, ready to be read by a stage.
-
-    Parameters
-    ----------
-    verb : str
-        Named in the message as the command that would make it.
+    """The description of a finished field, ready to be read by a stage; the message names `verb` to make it.
 
     Raises
     ------
@@ -259,12 +255,9 @@ def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
 
 
 def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:
-    """Write a box of whole shards; readers see each shard wholly old or wholly new.
+    """Write a box of whole shards; readers see each shard wholly old or wholly new, and two writers harm nobody.
 
-    Parameters
-    ----------
-    durable : bool
-        Force the shards to the disk before returning (against loss of power, not only of the process).
+    With `durable` the shards are forced to the disk (against loss of power, not only of the process).
 
     Raises
     ------
@@ -275,14 +268,24 @@ def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: 
     """
     shards = _whole_shards(array, box)
     with writing(str(array.store)):
-        for key in shards:
-            # A shard is read before it is written over; a torn one would block every later write.
-            sync(array.store.delete(f"{array.path}/{key}"))
         for path in _local_paths(array, shards):
             files.remove_partials(path)
-        array[box.slices] = values
+        _unread(array)[box.slices] = values
         for path in _local_paths(array, shards) if durable else ():
             files.flush(path)
+
+
+class _Unread(WrapperStore[Any]):
+    """A store that hides what it has: zarr reads a shard before it writes over it, and a torn one would stop it."""
+
+    async def get(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _unread(array: zarr.Array[Any]) -> zarr.Array[Any]:
+    """The array, to be written and not read. Deleting shards first would lose one whose marker another run has set."""
+    place: Any = AsyncArray(array.metadata, StorePath(_Unread(array.store), array.path))
+    return zarr.Array(place).with_config(ALWAYS_WRITE)
 
 
 def shard_keys(array: zarr.Array[Any], box: Box) -> list[str]:
@@ -322,8 +325,7 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
     array = field_array(url, name, level)
     chunks = dict(zip(AXES, array.shards or array.chunks, strict=True))
     dataset: xr.Dataset = xr.open_zarr(url, group=f"{name}/s{level}", chunks=chunks, consolidated=False, zarr_format=3)
-    field: xr.DataArray = dataset[name]
-    return field
+    return dataset[name]
 
 
 def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str, Any]) -> None:
@@ -353,9 +355,7 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
             f"no result {node!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Run: tim3d measure {url}"
         )
     dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
-    # A folder has no order of its own.
-    ordered: xr.Dataset = dataset[record["variables"]]
-    return ordered
+    return dataset[record["variables"]]  # type: ignore[no-any-return]  # a folder has no order of its own
 
 
 def create_scratch(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
@@ -371,8 +371,7 @@ def scratch_array(url: str, path: str) -> zarr.Array[Any]:
     """An array that `create_scratch` made, to be read and written."""
     array = open_sample(url, "r+")[path]
     assert isinstance(array, zarr.Array)
-    configured: zarr.Array[Any] = array.with_config(ALWAYS_WRITE)
-    return configured
+    return array.with_config(ALWAYS_WRITE)
 
 
 def write_scratch(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool) -> None:

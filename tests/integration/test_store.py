@@ -195,6 +195,25 @@ def test_a_torn_shard_does_not_block_the_next_write(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array[:], values)
 
 
+def test_a_shard_is_never_away_while_another_writer_replaces_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its block may be marked done by now: a second run, or a block that outlived its run, must not lose it."""
+    array = new_field(str(tmp_path / "a.zarr"))
+    store.write_box(array, Box.whole((4, 8, 8)), np.full((4, 8, 8), 3, np.uint8))
+    before = (tmp_path / "a.zarr/raw/s0/raw/c/0/0/0").read_bytes()
+
+    async def die(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    from zarr.storage import LocalStore
+
+    monkeypatch.setattr(LocalStore, "set", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        store.write_box(array, Box.whole((4, 8, 8)), np.full((4, 8, 8), 5, np.uint8))
+    assert (tmp_path / "a.zarr/raw/s0/raw/c/0/0/0").read_bytes() == before
+
+
 def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     url = str(tmp_path / "a.zarr")
     (tmp_path / "a.zarr").mkdir()
