@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.phases import Phases
@@ -51,9 +52,12 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     Raises
     ------
     ArgumentError
-        If a name is not one of the verb's arguments, or a value cannot be read.
+        If a name is not one of the verb's arguments, a value cannot be read, or a URL carries credentials.
     """
     function = verb(name)
+    for value in given.values():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            refuse_credentials(one)
     known = inspect.signature(function).parameters
     typed = {key: convert(key, value, name) for key, value in given.items()}
     arguments = {key: value for key, value in typed.items() if key in known}

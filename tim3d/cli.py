@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tim3d import options
-from tim3d.errors import Tim3dError
+from tim3d import console, options
 from tim3d.version import __version__
 
 INTERRUPTED = 130
@@ -23,26 +22,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = build_parser()
     given = vars(parser.parse_args(argv))
-    _log_to_stderr(quiet=given.pop("quiet", False))
+    console.log_to_stderr(quiet=given.pop("quiet", False))
     action = given.pop("action")
     try:
         action({key: value for key, value in given.items() if value is not None})
-    except Tim3dError as error:
-        print(f"tim3d: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("tim3d: interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:  # whatever it is, it is said without secrets
+        return console.complain(error)
     return 0
-
-
-def _log_to_stderr(*, quiet: bool) -> None:
-    """Our own messages, and warnings of others: distributed tells at length how it closes."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("tim3d"))
-    logging.basicConfig(level="WARNING", handlers=[handler])
-    logging.getLogger("tim3d").setLevel("WARNING" if quiet else "INFO")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from typing import Any
 
 import fsspec
 
+from tim3d.credentials import refuse_credentials
 from tim3d.errors import MissingExtraError, WriteError
 
 OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
@@ -59,9 +60,12 @@ def file_system(url: str) -> tuple[Any, str]:
 
     Raises
     ------
+    ArgumentError
+        If it carries credentials.
     MissingExtraError
         If no installed package reaches it.
     """
+    refuse_credentials(url)
     use_object_stores()
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url)

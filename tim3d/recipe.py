@@ -13,6 +13,7 @@ from typing import Any
 
 from tim3d import engine
 from tim3d.arguments import VERBS, call
+from tim3d.credentials import refuse_credentials
 from tim3d.engine.parts import DEFAULT_WAIT_SECONDS
 from tim3d.errors import ArgumentError, InputError
 
@@ -48,7 +49,7 @@ def load_recipe(path: str | Path, settings: Iterable[str] = ()) -> Recipe:
     InputError
         If the file is missing or no TOML.
     ArgumentError
-        If a key, verb, step or setting is not known.
+        If a key, verb, step or setting is not known, or the sample's URL carries credentials.
     """
     try:
         content = tomllib.loads(Path(path).read_text())
@@ -66,6 +67,7 @@ def load_recipe(path: str | Path, settings: Iterable[str] = ()) -> Recipe:
         _apply(content, steps, setting)
     if "sample" not in content:
         raise ArgumentError(f"recipe {path} names no sample; add  sample = 'name.zarr'  or  --set sample=name.zarr")
+    refuse_credentials(content["sample"])
     made = tuple(Step(s["name"], s["verb"], {k: v for k, v in s.items() if k not in ("name", "verb")}) for s in steps)
     return Recipe(str(content["sample"]), made, content.get("cluster", {}))
 

@@ -32,6 +32,7 @@ ROOMS = [
     Room(0, "tim3d.version",      "",              ""),
     Room(0, "tim3d.errors",       "",              ""),
     Room(0, "tim3d.grid",         "errors",        ""),
+    Room(0, "tim3d.credentials",  "errors",        ""),
     Room(0, "tim3d.phases",       "errors",        ""),
     Room(0, "tim3d.phantoms",     "errors grid",   "numpy"),
     Room(1, "tim3d.kernels",      "",              "numpy scipy numba skimage cc3d"),
@@ -51,8 +52,9 @@ ROOMS = [
     Room(5, "tim3d.doctor",       "",              "numba"),
     Room(5, "tim3d.upkeep",       "doctor repair validation", ""),
     Room(5, "tim3d.options",      "",              ""),
+    Room(5, "tim3d.console",      "",              ""),
     Room(5, "tim3d.recipe",       "arguments",     ""),
-    Room(5, "tim3d.cli",          "arguments options recipe reporting upkeep", ""),
+    Room(5, "tim3d.cli",          "arguments console options recipe reporting upkeep", ""),
     Room(5, "tim3d",              "arguments recipe reporting validation", ""),
 ]
 # fmt: on

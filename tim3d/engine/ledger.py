@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tim3d.credentials import without_secrets
 from tim3d.errors import LockedError, MixedRunError
 from tim3d.files import file_system, flush, is_local, writing
 from tim3d.grid import Triple, triple
@@ -84,7 +85,7 @@ class Ledger:
 
     def mark_failed(self, index: Triple, reason: str) -> None:
         """Set a block aside with the reason."""
-        _write(self._marker("failed", index), {"reason": reason})
+        _write(self._marker("failed", index), {"reason": without_secrets(reason)})
 
     def done(self) -> set[Triple]:
         """Places of the finished blocks."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from numpy.typing import DTypeLike
 
+from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Source
 from tim3d.sources.images import IMAGE_SUFFIXES, is_image, is_tiff
@@ -46,7 +47,7 @@ def open_source(
     Raises
     ------
     ArgumentError
-        If an option does not belong to this kind of source, or a raw file lacks one.
+        If an option does not belong to this kind of source, a raw file lacks one, or a URL carries credentials.
     InputError
         If nothing is found, or what is found cannot be used; see docs/ingest.md.
     MissingExtraError
@@ -69,6 +70,7 @@ def open_source(
         return _open_listed([Path(item) for item in spec])
     text = os.fspath(spec)
     if "://" in text:
+        refuse_credentials(text)
         _refuse_options("a zarr URL", None, raw)
         return open_zarr(text, dataset)
     path = Path(text).expanduser()
