@@ -126,12 +126,14 @@ class NetworkField:
 
 
 def tile_bytes(architecture: Architecture, nodes: int) -> int:
-    """Most memory while a tile is made in float32: input and output of the largest layer, the latter twice while its
-    voxels are put side by side; weights in both forms, and the noise.
+    """Most memory while weights are loaded, in four forms, or a tile is made, in float32.
+
+    The latter is input and output of the largest layer, each twice: as torch has them and as its library wants them, or
+    while voxels are put side by side.
     """
     sizes = _elements(architecture, nodes)
-    layers = max(a + 2 * b for a, b in pairwise(sizes))
-    return 4 * (layers + 4 * architecture.parameters + 3 * sizes[0])
+    layers = max(2 * (a + b) for a, b in pairwise(sizes))
+    return 4 * max(4 * architecture.parameters, architecture.parameters + layers + 3 * sizes[0])
 
 
 def _elements(architecture: Architecture, nodes: int) -> list[int]:
