@@ -24,7 +24,7 @@ import tim3d
 from tim3d import store
 from tim3d.engine.memory import available_memory
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.multigrid import coarsenings, slab_borders
+from tim3d.kernels.multigrid import coarsenings, slab_cuts
 from tim3d.schema import Field, shard_and_chunk
 
 CELL = 256
@@ -124,7 +124,7 @@ def geodesic(folder: Path, shape: Triple, memory: float) -> None:
 def exchanged(edge: int, slabs: int) -> tuple[float, int]:
     """Bytes that a rank in the middle sends and receives in one step, and the number of exchanges."""
     shape = (edge,) * 3
-    steps, shared = coarsenings(shape, (1, 1, 1)), slab_borders(shape, (1, 1, 1), slabs)
+    steps, shared = coarsenings(shape, (1, 1, 1)), slab_cuts(shape, (1, 1, 1), slabs)
     total, count, plane = 0.0, 2, float(edge * edge)
     total += 4 * plane * (4 + 8)  # direction and potential
     for level in range(len(shared) - 1):

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tim3d.engine.crew import _free_port
+from tim3d.engine.ring import SocketRing
 from tim3d.kernels.halo import Ring
 
 T = TypeVar("T")
@@ -48,5 +50,38 @@ def on_ranks(size: int, work: Callable[[Ring], T]) -> list[T]:
             barrier.abort()
             raise
 
+    return in_threads(size, run)
+
+
+def on_sockets(size: int, work: Callable[[Ring], T]) -> list[T]:
+    """The same over connections, as between processes."""
+    meeting = _free_port("127.0.0.1")
+
+    def run(rank: int) -> T:
+        with SocketRing(rank, size, meeting, "key") as ring:
+            return work(ring)
+
+    return in_threads(size, run)
+
+
+def in_threads(size: int, run: Callable[[int], T]) -> list[T]:
+    """What each rank returns."""
     with ThreadPoolExecutor(size) as pool:
         return list(pool.map(run, range(size)))
+
+
+class Counting:
+    """A ring that notes what goes through it."""
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring, self.rank, self.size = ring, ring.rank, ring.size
+        self.swaps: list[int] = []
+        self.collected: list[Any] = []
+
+    def collect(self, value: Any) -> list[Any]:
+        self.collected.append(value)
+        return self.ring.collect(value)
+
+    def swap(self, array: Any, wrap: bool) -> None:
+        self.swaps.append(array[0].nbytes)
+        self.ring.swap(array, wrap)

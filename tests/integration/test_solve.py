@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 import tim3d
 from tim3d import store
 from tim3d.cli import main
+from tim3d.engine import current_cluster
 from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError
 from tim3d.grid import Box
 from tim3d.kernels.transport import Physics, conduct
@@ -186,11 +188,39 @@ def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> N
         solve(big)
     labels = store.complete_field(big, "phase")
     job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), "n", "", 300)
-    base = {1: stage.LOADED_LATER_BYTES, 2: stage.TORCH_BASE_BYTES, 4: stage.TORCH_BASE_BYTES}
-    needs = [stage._peak(job, "z", slabs) - base[slabs] for slabs in base]
+    base = {1: stage.LOADED_LATER_BYTES, 2: stage.BASE_BYTES, 4: stage.BASE_BYTES}
+    needs = [stage._peak(job, slabs, current_cluster()) - base[slabs] for slabs in base]
     assert needs[0] > 1.5 * needs[1] > 2 * needs[2]
     (plan,) = solve(big, options=tim3d.Options(plan=True))
     assert plan.peak_bytes == needs[0] + base[1]
+
+
+def test_the_workers_that_are_named_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fewest whose part fits, and never more than there can be parts."""
+    monkeypatch.setattr(stage, "BASE_BYTES", stage.LOADED_LATER_BYTES)
+    big, limit = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8)), stage.BASE_BYTES + 6 * 2**20
+    with tim3d.cluster("serial", memory_bytes=limit), pytest.raises(MemoryPlanError) as refused:
+        solve(big)
+    found = re.search(r"(\d+) workers of this memory would do", str(refused.value))
+    assert found
+    labels, count = store.complete_field(big, "phase"), int(found[1])
+    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), "n", "", 300)
+    assert stage._peak(job, count, current_cluster()) <= limit < stage._peak(job, count - 1, current_cluster())
+    with tim3d.cluster("serial", memory_bytes=stage.BASE_BYTES + 2**19), pytest.raises(MemoryPlanError, match="more m"):
+        solve(big)
+
+
+def test_labels_are_read_once(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    whole = stage.Case.read
+
+    def noting(case: stage.Case, start: int, stop: int, out: np.ndarray) -> None:
+        read.extend(range(start, stop))
+        whole(case, start, stop, out)
+
+    monkeypatch.setattr(stage.Case, "read", noting)
+    solve(sample)
+    assert read == list(range(len(volume())))
 
 
 @pytest.mark.parametrize(

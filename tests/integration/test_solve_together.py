@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 import tim3d
-from tests.integration.test_solve import PHASES, QUIET, SPACING, ingested, solve, volume
+from tests.integration.test_solve import SPACING, ingested, solve, volume
 from tim3d import store
 from tim3d.engine import Cluster, Seat, together
 from tim3d.engine.cluster import _current
 from tim3d.engine.crew import interface_of
+from tim3d.engine.ring import SocketRing
 from tim3d.errors import ConvergenceError, DeviceError
 from tim3d.kernels.transport import conduct
 from tim3d.stages import solve as stage
@@ -177,9 +178,7 @@ class _Suicide:
         self.flag = flag
 
     def __call__(self, seat: Seat) -> int:
-        from tim3d.models.ring import TorchRing
-
-        with TorchRing(seat.rank, seat.size, seat.meeting) as ring:
+        with SocketRing(seat.rank, seat.size, seat.meeting, seat.key) as ring:
             if seat.rank == 1 and not Path(self.flag).exists():
                 Path(self.flag).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -216,8 +215,3 @@ def test_errors_of_members_arrive(workers: Cluster) -> None:
 def test_members_speak_where_their_workers_do() -> None:
     assert interface_of("127.0.0.1")
     assert interface_of("203.0.113.1") is None
-
-
-def test_phases_of_the_fixture() -> None:
-    assert set(PORE) == set(PHASES)
-    assert QUIET.progress is False

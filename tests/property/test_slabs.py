@@ -15,7 +15,7 @@ from tim3d.grid import triple
 from tim3d.kernels import multigrid
 from tim3d.kernels.halo import Halo, Ring
 from tim3d.kernels.islands import keep_through
-from tim3d.kernels.multigrid import most_slabs, slab_borders
+from tim3d.kernels.multigrid import most_slabs, slab_cuts
 from tim3d.kernels.team import Team
 from tim3d.kernels.transport import Conduction, Physics, conduct, conduct_slab
 
@@ -79,7 +79,7 @@ def test_a_cell_of_thin_sides(shape: tuple[int, int, int]) -> None:
 def test_levels_that_are_shared_out_twice(monkeypatch: pytest.MonkeyPatch, ranks: int) -> None:
     monkeypatch.setattr(multigrid, "SHARED", 100)
     labels = np.random.default_rng(0).integers(0, 2, (67, 20, 21), dtype=np.uint8)
-    assert len(slab_borders((67, 20, 21), (1, 1, 1), ranks)) > 3
+    assert len(slab_cuts((67, 20, 21), (1, 1, 1), ranks)) > 3
     for border in BORDERS[::3]:
         whole = conduct(labels, {0: 1.0, 1: 30.0}, threads=1, **border)
         parts = in_slabs(labels, Physics({0: 1.0, 1: 30.0}, **border), (1, 1, 1), ranks)
@@ -95,7 +95,7 @@ def test_levels_that_are_shared_out_twice(monkeypatch: pytest.MonkeyPatch, ranks
 def test_no_slab_is_empty_and_no_coarse_cell_is_cut(shape: Any, spacing: Any, ranks: int) -> None:
     ranks = min(ranks, most_slabs(shape, spacing))
     steps = multigrid.coarsenings(shape, spacing)
-    levels = slab_borders(shape, spacing, ranks)
+    levels = slab_cuts(shape, spacing, ranks)
     assert levels[0][0] == 0
     assert levels[0][-1] == shape[0]
     for fine, coarse, step in zip(levels, levels[1:], steps, strict=False):

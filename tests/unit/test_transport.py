@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
-from tim3d.errors import ArgumentError, ConvergenceError
+from tim3d.errors import ArgumentError, ConvergenceError, InputError
 from tim3d.kernels import flow, multigrid, stencil
 from tim3d.kernels.halo import Alone, Halo
 from tim3d.kernels.team import Team
-from tim3d.kernels.transport import Electrodes, conduct, conduct_bytes
+from tim3d.kernels.transport import Electrodes, Physics, conduct, conduct_bytes
 
 Labels = NDArray[np.uint8]
 Spacing = tuple[float, float, float]
@@ -213,7 +213,8 @@ def test_the_plan_of_memory_holds() -> None:
         conduct(labels, {0: 1.0, 1: 9.0}, axis, spacing=spacing)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        planned = conduct_bytes(labels.shape, spacing, axis)
+        drive = Physics({0: 1.0, 1: 9.0}).drive(axis, spacing)
+        planned = conduct_bytes(tuple(labels.shape[a] for a in drive.order), drive)
         assert 0.95 * planned < peak < planned + 2**19
 
 
@@ -279,7 +280,6 @@ BOX = np.zeros((4, 4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("labels", "k", "more", "says"),
     [
-        (BOX, {}, {}, r"label\(s\) \[0\] have no conductivity"),
         (BOX, {0: -1.0}, {}, "label 0 is -1.0; it must be 0 or positive"),
         (BOX, {0: np.nan}, {}, "label 0 is nan"),
         (BOX, {0: np.inf}, {}, "label 0 is inf"),
@@ -297,6 +297,18 @@ BOX = np.zeros((4, 4, 4), np.uint8)
 def test_bad_arguments_are_named(labels: Labels, k: dict[int, float], more: dict[str, object], says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         conduct(labels, k, **more)  # type: ignore[arg-type]
+
+
+def test_labels_without_a_conductivity_are_bad_input() -> None:
+    with pytest.raises(InputError, match=r"labels \[3\] belong to no phase and have no conductivity.*\[0, 5\]"):
+        conduct(BOX + np.uint8(3), {0: 1.0, 5: 0.0})
+
+
+def test_every_label_is_counted() -> None:
+    labels = random_labels((6, 7, 8)) * np.uint8(9)
+    counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    for k in (0.0, 1.0):  # with islands and without
+        assert conduct(labels, {0: k, 9: 1.0, 200: 3.0}).voxels == counts
 
 
 def test_too_many_conducting_labels_are_refused() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +45,8 @@ class Seat:
         Threads for this member; 0 for as many as there are cores.
     report : callable
         Sends a small mapping to the client.
+    key : str
+        What only the members know.
     """
 
     rank: int
@@ -51,6 +54,7 @@ class Seat:
     meeting: str
     threads: int
     report: Report
+    key: str = ""
 
 
 def together(work: Callable[[Seat], Any], size: int, listen: Report = lambda news: None) -> list[Any]:
@@ -70,7 +74,8 @@ def together(work: Callable[[Seat], Any], size: int, listen: Report = lambda new
     if on.client is None:
         return [work(Seat(0, 1, "", 0, listen))]
     pickled = cloudpickle.dumps(work)
-    for attempt in range(RETRIES + 1):
+    attempt = 0
+    while True:
         try:
             with _listening(on, listen) as topic:
                 return _once(pickled, size, on, topic)
@@ -83,7 +88,7 @@ def together(work: Callable[[Seat], Any], size: int, listen: Report = lambda new
                     "Mend the cluster and run the same command again: it goes on from the last checkpoint"
                 ) from error
             log.warning("a worker was lost (%s); the others begin again from the last checkpoint", error)
-    return []
+            attempt += 1
 
 
 @contextlib.contextmanager
@@ -99,9 +104,10 @@ def _listening(on: Cluster, listen: Report) -> Iterator[str]:
 def _once(pickled: bytes, size: int, on: Cluster, topic: str) -> list[Any]:
     places = _places(on, size)
     meeting = on.client.submit(_free_port, _host(places[0]), workers=[places[0]], pure=False).result()
+    key = secrets.token_hex()
     futures = [
         on.client.submit(
-            _take_seat, pickled, (rank, size, meeting, on.threads), topic,
+            _take_seat, pickled, (rank, size, meeting, on.threads), topic, key,
             workers=[place], allow_other_workers=False, pure=False, retries=0,
         )
         for rank, place in enumerate(places)
@@ -170,7 +176,7 @@ def interface_of(host: str) -> str | None:
     return next(names, None)
 
 
-def _take_seat(pickled: bytes, seat: tuple[int, int, str, int], topic: str) -> Any:
+def _take_seat(pickled: bytes, seat: tuple[int, int, str, int], topic: str, key: str) -> Any:
     from distributed import get_worker
 
     worker = get_worker()
@@ -178,4 +184,4 @@ def _take_seat(pickled: bytes, seat: tuple[int, int, str, int], topic: str) -> A
     if name := interface_of(_host(worker.address)):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     work = cloudpickle.loads(pickled)
-    return work(Seat(*seat, lambda news: worker.log_event(topic, dict(news))))
+    return work(Seat(*seat, lambda news: worker.log_event(topic, dict(news)), key))

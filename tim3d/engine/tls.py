@@ -1,7 +1,7 @@
 """Encrypted dask: one certificate that every member of a cluster holds, and that nobody else can show.
 
 Scheduler, workers and client authenticate each other by it, so that who lacks the folder can neither listen nor send
-tasks. Traffic outside dask is not covered: the ring of `solve` (torch.distributed), the dashboard and its metrics.
+tasks. Traffic outside dask is not covered: the ring of `solve`, the dashboard and its metrics.
 """
 
 from __future__ import annotations

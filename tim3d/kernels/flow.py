@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tim3d.errors import ConvergenceError
 from tim3d.grid import Triple
@@ -19,8 +20,8 @@ from tim3d.kernels import local_flux, stencil
 from tim3d.kernels.halo import Halo
 from tim3d.kernels.islands import keep_through
 from tim3d.kernels.local_flux import LocalFlux
-from tim3d.kernels.material import Diagonal, Interfaces, Material, check_conductivities, material, pair_conductances
-from tim3d.kernels.multigrid import Multigrid, slab_borders, voxel_level
+from tim3d.kernels.material import Diagonal, Interfaces, Material, check_labels, material, pair_conductances
+from tim3d.kernels.multigrid import Multigrid, slab_cuts, voxel_level
 from tim3d.kernels.stencil import F32, F64, U8
 from tim3d.kernels.team import Workers
 
@@ -88,6 +89,8 @@ class Problem:
         First plane of the slab among those of all unknowns.
     owned : range
         Planes of labels that are this rank's, electrodes on centres among them.
+    counts : (256,) int64
+        Voxels of each label in the whole volume.
     conducts : three bools
         Along which axes anything percolates.
     """
@@ -101,6 +104,7 @@ class Problem:
     drops: F64
     found: Material
     halo: Halo
+    counts: NDArray[np.int64]
     mean_total: Diagonal
     mean_through: Diagonal
     conducts: tuple[bool, bool, bool]
@@ -139,11 +143,11 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
 
     Raises
     ------
-    ArgumentError
+    InputError
         If a label has no conductivity.
     """
     ring, unknowns = halo.ring, drive.unknowns(shape)
-    start, stop = slab_borders(unknowns, drive.spacing, ring.size)[0][ring.rank : ring.rank + 2]
+    start, stop = slab_cuts(unknowns, drive.spacing, ring.size)[0][ring.rank : ring.rank + 2]
     first, last = ring.rank == 0, ring.rank == ring.size - 1
     # Planes of labels: electrodes on centres belong to the slabs at the ends.
     low, high = start + drive.hidden * (not first), stop + drive.hidden * (1 + last)
@@ -151,19 +155,22 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
     inner = codes[1:-1, 1:-1, 1:-1]
     read(low, high, inner)
     counts = _added(ring.collect(_count(inner)))
-    check_conductivities(drive.conductivity, counts)
+    check_labels(counts, drive.conductivity)
     found = material(drive.conductivity, counts, drive.interface or {}, drive.order)
     code_of = found.code_of
     for plane in inner:
         plane[...] = code_of[plane]
-    total = _mean(_added(ring.collect(_count(inner))), found)
-    conducts = keep_through(inner, halo) if not inner.all() or ring.size > 1 else (True, True, True)
-    through = _mean(_added(ring.collect(_count(inner))), found)
+    total = through = _mean(counts[list(found.labels)], found, counts.sum())
+    conducts = (True, True, True)
+    if counts.sum() > counts[list(found.labels)].sum():
+        conducts = keep_through(inner, halo)
+        carrying = _added(ring.collect(_count(inner)))
+        through = _mean(carrying[1 : len(found.values)], found, counts.sum())
     halo.refresh(codes)
     codes, drops = _ends(codes, drive, first, last, len(found.values))
     pairs = pair_conductances(found, drive.spacing, drive.contact)
     owned = range(low, high)
-    return Problem(drive, unknowns, start, owned, codes, pairs, drops, found, halo, total, through, conducts)
+    return Problem(drive, unknowns, start, owned, codes, pairs, drops, found, halo, counts, total, through, conducts)
 
 
 def _count(labels: U8) -> np.ndarray:
@@ -175,8 +182,9 @@ def _added(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(np.sum(parts, axis=0, dtype=np.int64))
 
 
-def _mean(counts: np.ndarray, found: Material) -> Diagonal:
-    means = counts[: len(found.values)] @ found.values / counts.sum()
+def _mean(counts: np.ndarray, found: Material, voxels: int) -> Diagonal:
+    """Mean conductivities of a volume with so many voxels of each code from 1 on."""
+    means = counts @ found.values[1:] / voxels
     return float(means[0]), float(means[1]), float(means[2])
 
 

@@ -62,7 +62,7 @@ class Halo:
         return Halo(Alone(), self.wrap)
 
 
-def borders(planes: Sequence[int], steps: Sequence[int], slabs: int, depth: int) -> list[list[int]]:
+def cuts(planes: Sequence[int], steps: Sequence[int], slabs: int, depth: int) -> list[list[int]]:
     """Where slabs begin and end on each level down to `depth`, so that no coarse cell lies in two slabs.
 
     Parameters
@@ -74,9 +74,9 @@ def borders(planes: Sequence[int], steps: Sequence[int], slabs: int, depth: int)
 
     Examples
     --------
-    >>> borders([21, 11, 6], [1, 1], 2, 2)
+    >>> cuts([21, 11, 6], [1, 1], 2, 2)
     [[0, 12, 21], [0, 6, 11], [0, 3, 6]]
     """
-    cuts = [planes[depth] * n // slabs for n in range(slabs + 1)]
+    coarse = [planes[depth] * n // slabs for n in range(slabs + 1)]
     shifts = [sum(steps[level:depth]) for level in range(depth + 1)]
-    return [[min(cut << shift, count) for cut in cuts] for shift, count in zip(shifts, planes, strict=False)]
+    return [[min(cut << shift, count) for cut in coarse] for shift, count in zip(shifts, planes, strict=False)]

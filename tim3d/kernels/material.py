@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tim3d.errors import ArgumentError
+from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.stencil import F64, U8
 
 LARGEST_CONTRAST = 1e5
@@ -21,17 +21,13 @@ Diagonal = tuple[float, float, float]
 Interfaces = Mapping[tuple[int, int], float]
 
 
-def check_conductivities(
-    conductivity: Mapping[int, Conductivity], counts: NDArray[np.int64] | None = None
-) -> dict[int, Diagonal]:
+def check_conductivities(conductivity: Mapping[int, Conductivity]) -> dict[int, Diagonal]:
     """Conductivities along z, y, x by label.
 
     Parameters
     ----------
     conductivity : mapping of int to float or three floats
         0 or positive. Along all three axes or along none: a label that conducts along some only is refused.
-    counts : (256,) int, optional
-        Voxels of each label; each that occurs needs a conductivity.
 
     Raises
     ------
@@ -50,9 +46,16 @@ def check_conductivities(
             f"conductivities run from {min(above):g} to {max(above):g}, a contrast of {max(above) / min(above):.3g}; "
             f"up to {LARGEST_CONTRAST:g} is resolved. Set the smallest to 0"
         )
-    if counts is not None and (strays := set(np.flatnonzero(counts).tolist()) - set(values)):
-        raise ArgumentError(f"label(s) {sorted(strays)} have no conductivity; give one for each, 0 for an insulator")
     return values
+
+
+def check_labels(counts: NDArray[np.int64], conductivity: Mapping[int, Diagonal]) -> None:
+    """Raise `InputError` if a label occurs, by the voxels of each, that has no conductivity."""
+    if strays := sorted(set(np.flatnonzero(counts).tolist()) - set(conductivity)):
+        raise InputError(
+            f"labels {strays} belong to no phase and have no conductivity; there are conductivities of "
+            f"{sorted(conductivity)}. Give each label one, 0 for an insulator, or correct the labels"
+        )
 
 
 def _diagonal(label: int, k: Conductivity) -> Diagonal:

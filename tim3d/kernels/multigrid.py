@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tim3d.grid import Triple, triple
-from tim3d.kernels.halo import Halo, Wrap, borders
+from tim3d.kernels.halo import Halo, Wrap, cuts
 from tim3d.kernels.stencil import F32
 from tim3d.kernels.team import Workers
 
@@ -70,12 +71,12 @@ def ghosted(shape: Triple) -> Triple:
     return triple(n + 2 for n in shape)
 
 
-def slab_borders(shape: Triple, spacing: Sequence[float], slabs: int) -> list[list[int]]:
+def slab_cuts(shape: Triple, spacing: Sequence[float], slabs: int) -> list[list[int]]:
     """Planes at which slabs begin and end, for every level that is shared out and the first one that is not.
 
-    >>> slab_borders((64, 64, 64), (1, 1, 1), 2)
+    >>> slab_cuts((64, 64, 64), (1, 1, 1), 2)
     [[0, 32, 64], [0, 16, 32]]
-    >>> slab_borders((300, 300, 300), (1, 1, 1), 2)
+    >>> slab_cuts((300, 300, 300), (1, 1, 1), 2)
     [[0, 152, 300], [0, 76, 150], [0, 38, 75], [0, 19, 38]]
     """
     steps = coarsenings(shape, spacing)
@@ -83,7 +84,16 @@ def slab_borders(shape: Triple, spacing: Sequence[float], slabs: int) -> list[li
     deep = [n for n in range(2, len(shapes)) if shapes[n][0] >= slabs and math.prod(shapes[n - 1]) > SHARED]
     # One level is always shared out if there is more than one slab.
     depth = 0 if slabs == 1 else max([1, *deep])
-    return borders([s[0] for s in shapes], [s[0] for s in steps], slabs, depth)
+    return cuts([s[0] for s in shapes], [s[0] for s in steps], slabs, depth)
+
+
+def thickest(cuts: Sequence[int]) -> int:
+    """Planes of the largest slab.
+
+    >>> thickest([0, 152, 300])
+    152
+    """
+    return max(stop - start for start, stop in pairwise(cuts))
 
 
 def most_slabs(shape: Triple, spacing: Sequence[float]) -> int:
@@ -166,7 +176,7 @@ class Multigrid:
     Parameters
     ----------
     finest : Level
-        The problem, or this rank's slab of it, cut as `slab_borders` says. Every conducting voxel must be connected to
+        The problem, or this rank's slab of it, cut as `slab_cuts` says. Every conducting voxel must be connected to
         an electrode, or the first axis must wrap.
     shape : (Z, Y, X)
         Unknowns of the whole volume.
@@ -185,9 +195,9 @@ class Multigrid:
         self._team = team
         self._steps = coarsenings(shape, spacing)
         ring = finest.halo.ring
-        self._borders = slab_borders(shape, spacing, ring.size)
+        self._cuts = slab_cuts(shape, spacing, ring.size)
         # Levels from this one on are solved by everybody.
-        self._depth = len(self._borders) - 1
+        self._depth = len(self._cuts) - 1
         self._levels = [finest]
         for number, step in enumerate(self._steps, 1):
             level = coarse_level(self._levels[-1], step, team)
@@ -237,7 +247,7 @@ class Multigrid:
         if number != self._depth or self._depth == 0:
             return slice(0, self._levels[number].shape[0] + 2)
         rank = self._levels[0].halo.ring.rank
-        start, stop = self._borders[number][rank : rank + 2]
+        start, stop = self._cuts[number][rank : rank + 2]
         return slice(start, stop + 2)
 
     def _share(self, b: Any, mine: slice, halo: Halo) -> None:
@@ -287,9 +297,9 @@ def _join(matrix: np.ndarray, above: np.ndarray, below: np.ndarray, conductance:
 def multigrid_bytes(shape: Triple, spacing: Sequence[float], slabs: int = 1) -> int:
     """Bytes of all levels below the finest, for the largest slab."""
     steps = coarsenings(shape, spacing)
-    shapes, cuts = _shapes(shape, steps), slab_borders(shape, spacing, slabs)
+    shapes, levels = _shapes(shape, steps), slab_cuts(shape, spacing, slabs)
     total = 0
     for number, (z, y, x) in list(enumerate(shapes))[1:]:
-        thick = max(np.diff(cuts[number])) if number < len(cuts) - 1 else z
-        total += 20 * math.prod(ghosted((int(thick), y, x)))
+        thick = thickest(levels[number]) if number < len(levels) - 1 else z
+        total += 20 * math.prod(ghosted((thick, y, x)))
     return total

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -20,10 +20,10 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.kernels import flow
 from tim3d.kernels.flow import Drive, Electrodes, Problem, Solver, State
-from tim3d.kernels.halo import Alone, Halo, Ring, Wrap
+from tim3d.kernels.halo import Alone, Halo, Wrap
 from tim3d.kernels.local_flux import LocalFlux
 from tim3d.kernels.material import Conductivity, Diagonal, Interfaces, check_conductances, check_conductivities
-from tim3d.kernels.multigrid import ghosted, most_slabs, multigrid_bytes, slab_borders
+from tim3d.kernels.multigrid import ghosted, most_slabs, multigrid_bytes, slab_cuts, thickest
 from tim3d.kernels.region import as_labels
 from tim3d.kernels.stencil import F32, F64, U8
 from tim3d.kernels.surface import check_spacing
@@ -66,6 +66,8 @@ class Conduction:
         Statistics of that size by label, see `labels`.
     labels : tuple of int
         The labels that conduct, in the order of the rows of `local` from 1 on.
+    voxels : mapping of int to int
+        Voxels of each label.
     owned : range
         Planes of `potential` and `size` among those of the whole volume along the axis.
     """
@@ -82,6 +84,7 @@ class Conduction:
     size: F32 | None = None
     local: LocalFlux | None = None
     labels: tuple[int, ...] = ()
+    voxels: Mapping[int, int] = field(default_factory=dict)
     owned: range = range(0)
 
     @property
@@ -154,7 +157,7 @@ class Physics:
 
     def drive(self, axis: int, spacing: Sequence[float]) -> Drive:
         """The flux along an axis."""
-        order = triple((axis, *(a for a in range(3) if a != axis)))
+        order = turned_order(axis)
         edges = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
         return Drive(
             self.checked, order, edges, self.electrodes, self.cell,
@@ -165,6 +168,15 @@ class Physics:
         """Which axes of the arrays wrap; one of a single voxel does not, as nothing would flow along it."""
         sides = self.cell or self.sides == "periodic"
         return self.cell, sides and shape[1] > 1, sides and shape[2] > 1
+
+
+def turned_order(axis: int) -> Triple:
+    """Axes with one of them first, the others in their order: those of the arrays that are solved.
+
+    >>> turned_order(1)
+    (1, 0, 2)
+    """
+    return triple((axis, *(a for a in range(3) if a != axis)))
 
 
 def check_tolerance(tolerance: float) -> None:
@@ -216,7 +228,9 @@ def conduct(
     Raises
     ------
     ArgumentError
-        If an argument is out of range, a label has no conductivity, or the axis has too few voxels.
+        If an argument is out of range, or the axis has too few voxels.
+    InputError
+        If a label has no conductivity.
     ConvergenceError
         If the tolerance is not reached in 200 iterations.
 
@@ -292,24 +306,25 @@ def conduct_slab(
     """
     problem = flow.pose(read, shape, drive, halo)
     total, through = problem.mean_total[0], problem.mean_through[0]
+    voxels = {int(label): int(problem.counts[label]) for label in np.flatnonzero(problem.counts)}
     if not problem.conducts[0]:
         nothing = np.zeros(drive.faces(shape[0]))
         part = (len(problem.owned), *shape[1:])
         return Conduction(
             0.0, False, total, 0.0, nothing, 0.0, 0, (0.0, 0.0, 0.0) if drive.periodic else None,
             np.full(part, np.nan, np.float32) if keep_potential else None,
-            np.zeros(part, np.float32) if keep_flux else None, owned=problem.owned,
+            np.zeros(part, np.float32) if keep_flux else None, voxels=voxels, owned=problem.owned,
         )  # fmt: skip
     state = flow.at_rest(problem, team)
     begin(problem, state)
     solver = Solver(problem, team)
     solver.solve(state, tolerance, lambda now: watch(problem, now))
     row = _row(drive, state.mean, *solver.crossflow(state)) if drive.periodic else None
-    field = flow.potential(problem, state, team) if keep_potential else None
+    kept = flow.potential(problem, state, team) if keep_potential else None
     statistics, size = flow.local(problem, state, team) if keep_flux else (None, None)
     return Conduction(
-        state.mean, True, total, through, state.flux, state.spread, state.iterations, row, field,
-        size, statistics, problem.found.labels, problem.owned,
+        state.mean, True, total, through, state.flux, state.spread, state.iterations, row, kept,
+        size, statistics, problem.found.labels, voxels, problem.owned,
     )  # fmt: skip
 
 
@@ -320,22 +335,28 @@ def _row(drive: Drive, first: float, second: float, third: float) -> tuple[float
     return row[0], row[1], row[2]
 
 
-def conduct_bytes(
-    shape: Triple, spacing: Sequence[float], axis: int, electrodes: Electrodes = "outer", slabs: int = 1
-) -> int:
+def most_parts(shape: Triple, drive: Drive) -> int:
+    """Into how many slabs a volume can be cut, its axes in the order of `drive`."""
+    return max(1, most_slabs(drive.unknowns(shape), drive.spacing))
+
+
+def conduct_bytes(shape: Triple, drive: Drive, slabs: int = 1, fields: int = 0) -> int:
     """Bytes that `conduct` holds at its peak beside the labels, or the largest of so many slabs.
 
     Potential 8, residual, correction and direction 4 each, codes 1: 21 per voxel, and 2.9 for the coarse levels of
-    isotropic voxels.
+    isotropic voxels; 4 for each of the fields that are kept.
 
-    >>> conduct_bytes((256, 256, 256), (1, 1, 1), 0) / 256**3 < 25
+    Parameters
+    ----------
+    shape : (Z, Y, X)
+        Voxels of the whole volume, its axes in the order of `drive`.
+
+    Examples
+    --------
+    >>> conduct_bytes((256, 256, 256), Physics({0: 1}).drive(0, (1, 1, 1))) / 256**3 < 25
     True
     """
-    order = [axis, *(a for a in range(3) if a != axis)]
-    unknown = triple(shape[a] - (2 if electrodes == "centres" and a == axis else 0) for a in order)
-    edges = [spacing[a] for a in order]
-    thick = int(max(np.diff(slab_borders(unknown, edges, slabs)[0])))
-    return 21 * math.prod(ghosted((thick, *unknown[1:]))) + multigrid_bytes(unknown, edges, slabs)
-
-
-__all__ = ["Conduction", "Physics", "Ring", "conduct", "conduct_bytes", "conduct_slab", "most_slabs"]
+    unknowns = drive.unknowns(shape)
+    thick = thickest(slab_cuts(unknowns, drive.spacing, slabs)[0])
+    kept = 4 * fields * math.prod((thick + drive.hidden * (2 if slabs == 1 else 1), *shape[1:]))
+    return 21 * math.prod(ghosted((thick, *unknowns[1:]))) + multigrid_bytes(unknowns, drive.spacing, slabs) + kept

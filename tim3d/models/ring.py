@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 from types import TracebackType
@@ -31,8 +32,11 @@ class TorchRing:
     def __init__(self, rank: int, size: int, meeting: str) -> None:
         self.rank, self.size = rank, size
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        _one_group.acquire()
-        dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=PATIENCE)
+        with contextlib.ExitStack() as held:
+            held.enter_context(_one_group)
+            dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=PATIENCE)
+            held.callback(dist.destroy_process_group)
+            self._held = held.pop_all()
 
     def __enter__(self) -> TorchRing:
         return self
@@ -40,8 +44,7 @@ class TorchRing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        dist.destroy_process_group()
-        _one_group.release()
+        self._held.close()
 
     def collect(self, value: Any) -> list[Any]:
         """Everybody's value, by rank."""

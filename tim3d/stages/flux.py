@@ -33,12 +33,13 @@ class Solving:
     def parameters(self) -> dict[str, Any]:
         """As they are kept with the result."""
         physics = self.physics
-        more = {"interface": {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()}}
-        plain = {"conductivity": {str(c): k[0] if len(set(k)) == 1 else list(k) for c, k in physics.checked.items()}}
+        interface = {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()}
+        conductivity = {str(c): k[0] if len(set(k)) == 1 else list(k) for c, k in physics.checked.items()}
         return {
-            "axes": list(self.axes), **plain, "faces": physics.electrodes, "tolerance": self.tolerance,
+            "axes": list(self.axes), "conductivity": conductivity, "faces": physics.electrodes,
+            "tolerance": self.tolerance,
             "richardson": self.richardson, "units": self.units, "sides": physics.sides, "cell": physics.cell,
-            "contact": [str(value) for value in physics.contact], **more,
+            "contact": [str(value) for value in physics.contact], "interface": interface,
         }  # fmt: skip
 
     def cases(self) -> list[tuple[str, int]]:

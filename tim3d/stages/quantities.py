@@ -16,7 +16,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels import geodesic
 from tim3d.kernels.material import Conductivity
-from tim3d.kernels.transport import conduct, conduct_bytes
+from tim3d.kernels.transport import Physics, conduct, conduct_bytes
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field, Spacing
 
@@ -124,6 +124,11 @@ class Driven:
         by_code = {str(code): k for code, k in self.conductivity.items()}
         return {"conductivity": by_code, "axis": AXES[self.axis], "flux_tolerance": self.tolerance, "units": self.units}
 
+    def nbytes(self, shape: Triple) -> int:
+        """What the solver holds for a window."""
+        drive = Physics(self.conductivity).drive(self.axis, self.spacing)
+        return conduct_bytes(triple(shape[a] for a in drive.order), drive)
+
 
 def _flux(name: str, driven: Driven) -> Quantity:
     is_conductivity = name == "effective_conductivity"
@@ -136,7 +141,7 @@ def _flux(name: str, driven: Driven) -> Quantity:
         },
         parameters=driven.parameters,
         of=bind(_through, FLUX[name][0], driven),
-        nbytes=lambda shape: conduct_bytes(shape, driven.spacing, driven.axis),
+        nbytes=driven.nbytes,
         point_variance=bind(_conductivity_variance, driven) if is_conductivity else _unknown,
         apparent=APPARENT,
     )

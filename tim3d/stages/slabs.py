@@ -18,11 +18,12 @@ import numpy as np
 from tim3d import store
 from tim3d.engine import Ledger, Seat
 from tim3d.engine.memory import forget_peak, peak_memory, resident_memory
+from tim3d.engine.ring import SocketRing
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.flow import Problem, State
+from tim3d.kernels.flow import Drive, Problem, State
 from tim3d.kernels.halo import Alone, Halo, Ring
 from tim3d.kernels.team import Team, Workers
-from tim3d.kernels.transport import Conduction, Physics, conduct_slab
+from tim3d.kernels.transport import Conduction, Physics, conduct_slab, turned_order
 
 # Planes of labels that are read at once.
 THICK = 64
@@ -69,7 +70,12 @@ class Case:
     @property
     def order(self) -> Triple:
         """Axes with that of the flux first."""
-        return triple((self.axis, *(a for a in range(3) if a != self.axis)))
+        return turned_order(self.axis)
+
+    @property
+    def drive(self) -> Drive:
+        """What flows, and how it is driven."""
+        return self.physics.drive(self.axis, [h * self.every for h in self.spacing])
 
     @property
     def turned(self) -> Triple:
@@ -95,17 +101,21 @@ class Case:
     def _share(self, seat: Seat) -> dict[str, Any]:
         if seat.size == 1:
             return self._on(Alone(), seat)
-        from tim3d.models.ring import TorchRing  # torch takes seconds and memory to load
-
-        with TorchRing(seat.rank, seat.size, seat.meeting) as ring:
+        with self._ring(seat) as ring:
             return self._on(ring, seat)
 
+    def _ring(self, seat: Seat) -> Any:
+        if self.device == "cpu":
+            return SocketRing(seat.rank, seat.size, seat.meeting, seat.key)
+        from tim3d.models.ring import TorchRing  # torch takes seconds and memory to load
+
+        return TorchRing(seat.rank, seat.size, seat.meeting)
+
     def _on(self, ring: Ring, seat: Seat) -> dict[str, Any]:
-        z, y, x = (h * self.every for h in self.spacing)
         with self._team(seat) as team:
             keeper = Keeper(self, ring, seat, team)
             found = conduct_slab(
-                self.read, self.turned, self.physics.drive(self.axis, (z, y, x)),
+                self.read, self.turned, self.drive,
                 Halo(ring, self.physics.wrap(self.turned)), team,
                 tolerance=self.tolerance, begin=keeper.begin, watch=keeper.watch,
                 keep_potential="potential" in self.keeps, keep_flux="flux" in self.keeps,
@@ -164,6 +174,7 @@ def numbers(found: Conduction) -> dict[str, Any]:
     """What is kept of a solution as JSON: all but fields."""
     names = ("conductivity", "percolates", "mean_total", "mean_through", "spread", "iterations", "row", "labels")
     record = {name: getattr(found, name) for name in names} | {"flux": found.flux.tolist()}
+    record["voxels"] = {str(label): count for label, count in found.voxels.items()}
     if found.local is not None:
         record["local"] = {name: values[1:].tolist() for name, values in vars(found.local).items()}
     return record

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
@@ -17,16 +16,16 @@ from tim3d.descriptors.transport import Context, transport
 from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, together
 from tim3d.engine.ledger import elapsed
 from tim3d.engine.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
-from tim3d.errors import InputError
-from tim3d.grid import Triple, triple
+from tim3d.grid import triple
 from tim3d.kernels.material import Conductivity
 from tim3d.kernels.team import default_threads
-from tim3d.kernels.transport import check_tolerance, conduct_bytes, most_slabs
+from tim3d.kernels.transport import check_tolerance, conduct_bytes, most_parts
+from tim3d.phases import Phases
 from tim3d.schema import AXES
-from tim3d.stages.field import DEFAULTS, Options, slab
+from tim3d.stages.field import DEFAULTS, Options
 from tim3d.stages.flux import Job, Solving, chosen_axes, chosen_physics
 from tim3d.stages.flux_fields import drop_scratch, keep_fields
-from tim3d.stages.slabs import Case
+from tim3d.stages.slabs import THICK, Case
 
 log = logging.getLogger(__name__)
 
@@ -139,12 +138,9 @@ def solve(
 
 def _plan(job: Job, on: Cluster) -> Plan:
     """Of the largest solution, on as many workers as can take part."""
-    shape, axes = job.labels.shape, job.solving.axes
-    slabs = 1 if on.client is None else min(on.workers, *(_most(job, a) for a in axes))
-    peak, voxels = max(_peak(job, a, slabs) for a in axes), math.prod(shape)
-    fitting = [n for n in range(1, 1025) if max(_peak(job, a, n) for a in axes) <= on.memory_bytes]
-    edge = int((on.memory_bytes / (peak / voxels)) ** (1 / 3))
-    more = f"{fitting[0]} workers of this memory would do: --cluster" if fitting else "Use workers of more memory"
+    shape, most = job.labels.shape, _most(job)
+    slabs = 1 if on.client is None else min(on.workers, most)
+    peak, voxels = _peak(job, slabs, on), math.prod(shape)
     return Plan(
         name=job.node,
         blocks=slabs,
@@ -157,25 +153,41 @@ def _plan(job: Job, on: Cluster) -> Plan:
         limit_bytes=on.memory_bytes,
         workers=slabs,
         threads=default_threads() if on.client is None else on.threads,
-        cure=f"It takes {peak * slabs / voxels:.1f} bytes a voxel. {more}, or ingest a part: "
-        f"{edge}x{edge}x{edge} voxels would fit into one worker",
+        cure="" if peak <= on.memory_bytes else _cure(job, peak * slabs / voxels, most, on),
     )
 
 
-def _most(job: Job, axis: str) -> int:
-    case = job.case(axis, 2 if job.solving.richardson else 1)
-    return most_slabs(_unknowns(case), [case.spacing[a] for a in case.order])
+def _cure(job: Job, bytes_per_voxel: float, most: int, on: Cluster) -> str:
+    fitting = next((n for n in range(2, most + 1) if _peak(job, n, on) <= on.memory_bytes), 0)
+    more = f"{fitting} workers of this memory would do: --cluster" if fitting else "Use workers of more memory"
+    edge = int((on.memory_bytes / bytes_per_voxel) ** (1 / 3))
+    return (
+        f"It takes {bytes_per_voxel:.1f} bytes a voxel. {more}, or ingest a part: "
+        f"{edge}x{edge}x{edge} voxels would fit into one worker"
+    )
 
 
-def _peak(job: Job, axis: str, slabs: int) -> int:
-    shape, spacing, number = job.labels.shape, job.labels.spacing_nm, AXES.index(axis)
-    kept = 4 * len(job.kinds) * math.prod(shape) // slabs
-    decoded = 2 * 64 * math.prod(shape) // shape[number]
-    alone = LOADED_LATER_BYTES if current_cluster().client is None else BASE_BYTES
-    base = alone if slabs == 1 else TORCH_BASE_BYTES
-    return base + kept + min(decoded, math.prod(shape)) + conduct_bytes(
-        shape, spacing, number, job.solving.physics.electrodes, min(slabs, _most(job, axis))
-    )  # fmt: skip
+def _most(job: Job) -> int:
+    """Slabs into which every solution can be cut."""
+    cases = (job.case(axis, every) for axis, every in job.solving.cases())
+    return min(most_parts(case.turned, case.drive) for case in cases)
+
+
+def _peak(job: Job, slabs: int, on: Cluster) -> int:
+    """Of a worker, for the largest solution; on the client if there is one slab and no cluster."""
+    return _base(job, slabs, on) + max(_held(job.case(axis, 1), slabs) for axis in job.solving.axes)
+
+
+def _base(job: Job, slabs: int, on: Cluster) -> int:
+    if job.device != "cpu":
+        return TORCH_BASE_BYTES
+    return LOADED_LATER_BYTES if on.client is None and slabs == 1 else BASE_BYTES
+
+
+def _held(case: Case, slabs: int) -> int:
+    voxels = math.prod(case.turned)
+    decoded = 2 * THICK * voxels // case.turned[0]
+    return min(decoded, voxels) + conduct_bytes(case.turned, case.drive, slabs, len(case.keeps))
 
 
 def _solve(job: Job, workers: int, options: Options) -> None:
@@ -183,7 +195,6 @@ def _solve(job: Job, workers: int, options: Options) -> None:
     solutions = job.ledger("solutions")
     if options.overwrite:
         solutions.forget(job.node)
-    voxels = _count(job)
     records: dict[tuple[str, int], dict[str, Any]] = {}
     for axis, every in job.solving.cases():
         case = job.case(axis, every)
@@ -198,8 +209,9 @@ def _solve(job: Job, workers: int, options: Options) -> None:
     assert labels.phases is not None
     solving = job.solving
     context = Context(
-        labels.phases, labels.spacing_nm, solving.physics, solving.axes, solving.units, solving.tolerance, voxels
-    )
+        labels.phases, labels.spacing_nm, solving.physics, solving.axes, solving.units, solving.tolerance,
+        _voxels(labels.phases, fine),
+    )  # fmt: skip
     record = store.provenance(job.mark, solving.parameters, job.inputs)
     store.write_dataset(job.sample, job.node, transport(context, fine, coarse), record)
 
@@ -222,7 +234,6 @@ def _is_left(sample: str, path: str) -> bool:
 
 def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
     text = f"{job.node} {axis}" + (", every second voxel" if case.every > 1 else "")
-    size = min(workers, most_slabs(_unknowns(case), [case.spacing[a] for a in case.order]))
     bar = tqdm(desc=text, unit=" steps", disable=not options.progress, leave=False)
     with bar:
 
@@ -231,9 +242,9 @@ def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dic
             bar.update(news["iterations"] - bar.n)
 
         start = time.perf_counter()
-        members = together(case, max(1, size), listen)
+        members = together(case, workers, listen)
     found: dict[str, Any] = members[0]
-    peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, axis, len(members))
+    peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, len(members), current_cluster())
     log.info(
         "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",
         text, len(members), found["iterations"], time.perf_counter() - start, peak / 2**20, planned / 2**20,
@@ -248,28 +259,15 @@ def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dic
     return found
 
 
-def _unknowns(case: Case) -> Triple:
-    hidden = case.physics.hidden
-    return triple((case.turned[0] - 2 * hidden, *case.turned[1:]))
-
-
 def _tell(job: Job, axis: str, found: Mapping[str, Any]) -> None:
     factor = found["mean_total"] / found["conductivity"] if found["percolates"] else math.inf
     log.info(
-        "flux along %s: k = %.6g %s, tau = %.5g, spread of the flux %.1e after %d iterations",
-        axis, found["conductivity"], job.solving.units, factor, found["spread"], found["iterations"],
+        "flux along %s: k = %.6g %s, tau = %.5g, spread of the flux %.1e",
+        axis, found["conductivity"], job.solving.units, factor, found["spread"],
     )  # fmt: skip
 
 
-def _count(job: Job) -> dict[int, int]:
-    """Voxels of each phase; a code without a name is refused before anything is solved."""
-    array, counts = store.field_array(job.sample, job.labels.name), np.zeros(256, np.int64)
-    thick = slab(job.labels, 1)[0]
-    for z in range(0, job.labels.shape[0], thick):
-        for plane in np.asarray(array[z : z + thick]):
-            counts += np.bincount(plane.ravel(), minlength=256)
-    phases = job.labels.phases
-    assert phases is not None
-    if strays := sorted(set(np.flatnonzero(counts).tolist()) - set(phases.codes)):
-        raise InputError(f"labels {strays} belong to no phase of {phases}; name them, or correct the labels")
-    return {code: int(counts[code]) for code in phases.codes}
+def _voxels(phases: Phases, fine: Mapping[str, Mapping[str, Any]]) -> dict[int, int]:
+    """Voxels of each phase: every solution has counted the same."""
+    counted = next(iter(fine.values()))["voxels"]
+    return {code: counted.get(str(code), 0) for code in phases.codes}
