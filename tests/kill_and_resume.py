@@ -1,9 +1,11 @@
-"""Kill workers and whole runs at random moments, resume until done, and compare with a run that nobody killed.
+"""Kill workers, schedulers, clients and all at once at random moments, resume until done, and compare with a calm run.
 
-    python -m tests.kill_and_resume FOLDER --kills 60
+    python -m tests.kill_and_resume FOLDER --kills 300
 
-A run is a process group of its own: a client and two workers on a pass of small, slow blocks. Every computation of a
-block appends a line to a journal, so that what was computed twice can be counted.
+A client works on a pass of small, slow blocks through a scheduler and two workers, all processes of their own. What is
+left of them after a kill goes on as it would in life: a new client meets blocks of the dead one that are still being
+computed, and the workers of a dead scheduler are left to themselves beside those of the next. Whoever begins a block
+appends a line to a journal, so that what was begun twice can be counted; it is laid to the kill before it.
 """
 
 from __future__ import annotations
@@ -11,93 +13,173 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
 from tim3d import store
-from tim3d.engine import cluster, lock_sample, run
+from tim3d.engine import lock_sample, run
+from tim3d.errors import DeviceError
 from tim3d.grid import Block
 
+ROOT = Path(__file__).parents[1]
 WORKERS = 2
-# The engine keeps two blocks per thread in flight; a thread is computing one of them.
-IN_FLIGHT = {"worker": 2, "group": 2 * WORKERS}
+# The engine keeps two blocks per thread in flight: so many may be lost with a worker, and with anything else.
+IN_FLIGHT = {"worker": 2, "scheduler": 2 * WORKERS, "client": 2 * WORKERS, "group": 2 * WORKERS}
 SLOW = 0.12
 
 
 @dataclass(frozen=True)
 class JournalWork(NumberWork):
-    """`NumberWork` that notes every computation of a block."""
+    """`NumberWork` that notes whenever a block is begun."""
 
-    def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
+    def read(self, block: Block) -> np.ndarray:
         line = ",".join(map(str, block.index)) + "\n"
         journal = os.open(f"{self.sample}.journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(journal, line.encode())
         os.close(journal)
-        return super().compute(block, inputs)
+        return super().read(block)
 
 
 @dataclass
 class Count:
-    """What was killed and what it cost."""
+    """What was killed, what that cost, and what was wrong in the end."""
 
-    worker: int = 0
-    group: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    recomputed: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     blocks: int = 0
-    recomputed: int = 0
-
-    @property
-    def kills(self) -> int:
-        return self.worker + self.group
+    lost: int = 0
+    doubled: int = 0
+    corrupt: int = 0
 
     @property
     def allowed(self) -> int:
-        """Blocks that were in flight at the kills."""
-        return self.worker * IN_FLIGHT["worker"] + self.group * IN_FLIGHT["group"]
+        """Blocks that may have been in flight at the kills."""
+        return sum(number * IN_FLIGHT[kind] for kind, number in self.kills.items())
+
+    def table(self) -> str:
+        """The kills, and the blocks that were computed again, as Markdown."""
+        lines = ["| killed | times | blocks in flight, at most | blocks computed again |", "|---|---|---|---|"]
+        for kind, number in IN_FLIGHT.items():
+            lines += [f"| {kind} | {self.kills[kind]} | {self.kills[kind] * number} | {self.recomputed[kind]} |"]
+        lines += [f"| all | {self.kills.total()} | {self.allowed} | {self.recomputed.total()} |"]
+        wrong = f"{self.lost} lost, {self.doubled} doubled, {self.corrupt} corrupt"
+        return "\n".join([*lines, "", f"{self.runs} runs, {self.blocks} blocks: {wrong}"])
 
 
-def child(sample: str, slow: float) -> None:
-    """One run, as it is started and started again."""
-    with lock_sample(sample), cluster("local", workers=WORKERS):
-        work_pass = number_pass(sample, slow=slow)
-        run(replace(work_pass, work=JournalWork(sample, slow=slow)), progress=False)
+def child(sample: str, slow: float, address: str) -> None:
+    """One client, as it is started and started again."""
+    try:
+        with lock_sample(sample), cluster_when_ready(address):
+            work_pass = number_pass(sample, slow=slow)
+            run(replace(work_pass, work=JournalWork(sample, slow=slow)), progress=False)
+    except DeviceError as error:
+        raise SystemExit(error.exit_code) from error
 
 
-def start(sample: str, slow: float) -> subprocess.Popen[bytes]:
-    """A run in a process group of its own."""
-    code = f"from tests.kill_and_resume import child; child({sample!r}, {slow})"
-    root = Path(__file__).parents[1]
-    with Path(f"{sample}.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-c", code], cwd=root, start_new_session=True, stdout=log, stderr=log)
+def spawn(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """A Python process that writes into a log."""
+    settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "10"}
+    with log.open("ab") as out:
+        command = [sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=out, stderr=out)
+
+
+class Site:
+    """A scheduler and its workers, which outlive clients; started again at another port where the scheduler is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log = folder, folder / "site.log"
+        self.scheduler: subprocess.Popen[bytes] | None = None
+        self.nannies: list[subprocess.Popen[bytes]] = []
+        self.forsaken: list[subprocess.Popen[bytes]] = []
+        self.address = ""
+
+    def up(self) -> str:
+        """Address of a scheduler that lives."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            self.forsaken += self.nannies
+            port = str(free_port())
+            self.address = f"tcp://127.0.0.1:{port}"
+            there = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+            self.scheduler = spawn(self.log, "-m", "dask", "scheduler", *there)
+            like = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder / "scratch")]
+            self.nannies = [spawn(self.log, "-m", "dask", "worker", self.address, *like) for _ in range(WORKERS)]
+        return self.address
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes in which blocks are computed."""
+        return [one for nanny in self.nannies for one in offspring(nanny)]
+
+    def kill_scheduler(self) -> None:
+        assert self.scheduler is not None
+        kill(self.scheduler)
+
+    def kill(self) -> None:
+        """Everything of this site, at once."""
+        victims = self.workers()
+        for process in [self.scheduler, *self.nannies]:
+            if process is not None:
+                process.send_signal(signal.SIGKILL)
+        end(victims)
+        for process in [self.scheduler, *self.nannies]:
+            if process is not None:
+                process.wait()
+
+    def close(self) -> None:
+        """End what is left, also of those that lost their scheduler."""
+        self.nannies += self.forsaken
+        self.kill()
+
+
+def offspring(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Worker processes of a nanny."""
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def journal(sample: str) -> list[str]:
-    """Computations so far, one block's place each."""
+    """Blocks begun so far, one place each."""
     path = Path(f"{sample}.journal")
     return path.read_text().split() if path.exists() else []
 
 
-def workers_of(pid: int) -> list[int]:
-    """Worker processes of a run."""
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-        return [c.pid for c in children if "spawn_main" in " ".join(c.cmdline())]
-    except psutil.NoSuchProcess:
-        return []
+def repeated(sample: str) -> int:
+    """Beginnings so far of blocks that had been begun before."""
+    lines = journal(sample)
+    return len(lines) - len(set(lines))
 
 
 def moments(rng: random.Random, sample: str, process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Random moments at which some block is being computed, until the run ends."""
+    """Random moments at which some block is being computed, until the client ends."""
     while process.poll() is None:
         seen, until = len(journal(sample)), time.monotonic() + rng.uniform(0, 0.8)
         while process.poll() is None and (time.monotonic() < until or len(journal(sample)) == seen):
@@ -106,33 +188,41 @@ def moments(rng: random.Random, sample: str, process: subprocess.Popen[bytes]) -
             yield
 
 
-def kill_something(rng: random.Random, process: subprocess.Popen[bytes], count: Count) -> None:
-    """SIGKILL a random worker, or one time in three the whole group."""
-    victims = workers_of(process.pid)
-    if rng.random() < 1 / 3:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        count.group += 1
-    elif victims:
-        os.kill(rng.choice(victims), signal.SIGKILL)
-        count.worker += 1
+def strike(kind: str, rng: random.Random, site: Site, client: subprocess.Popen[bytes]) -> bool:
+    """SIGKILL one thing, and wait for the client where it cannot go on; whether there was such a thing."""
+    if kind == "worker":
+        victims = site.workers()
+        end([rng.choice(victims)] if victims else [])
+        return bool(victims)
+    if kind == "scheduler":
+        site.kill_scheduler()
+        assert client.wait(timeout=120) == DeviceError.exit_code
+    if kind == "group":
+        site.kill()
+    if kind in ("client", "group"):
+        kill(client)
+    return True
 
 
-def kill_and_resume(sample: str, kills: int, rng: random.Random, slow: float = SLOW) -> Count:
-    """Start, kill and start again until the sample is whole."""
-    count = Count()
+def kill_and_resume(
+    sample: str, kinds: Sequence[str], rng: random.Random, site: Site, count: Count, slow: float = SLOW
+) -> None:
+    """Start, kill what `kinds` says one after another, and start again until the sample is whole."""
+    to_kill, last, laid = list(reversed(kinds)), "", 0
     while True:
-        process = start(sample, slow)
+        code = f"from tests.kill_and_resume import child; child({sample!r}, {slow}, {site.up()!r})"
+        client = spawn(Path(f"{sample}.log"), "-c", code)
         count.runs += 1
-        for _ in moments(rng, sample, process):
-            if count.kills < kills:
-                kill_something(rng, process, count)
-        if process.wait() == 0:
+        for _ in moments(rng, sample, client):
+            since = repeated(sample)
+            if to_kill and strike(to_kill[-1], rng, site, client):
+                count.recomputed[last] += since - laid
+                last, laid = to_kill.pop(), since
+                count.kills[last] += 1
+        if client.wait() == 0:
             break
-        assert process.returncode == -signal.SIGKILL, Path(f"{sample}.log").read_text()[-2000:]
-    computed = Counter(journal(sample))
-    count.blocks, count.recomputed = len(computed), computed.total() - len(computed)
-    return count
+        assert client.returncode in (-signal.SIGKILL, DeviceError.exit_code), Path(f"{sample}.log").read_text()[-2000:]
+    count.recomputed[last] += repeated(sample) - laid
 
 
 def shards(sample: str) -> dict[str, bytes]:
@@ -141,33 +231,56 @@ def shards(sample: str) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def check(folder: Path, kills: int, seed: int, slow: float = SLOW) -> Count:
-    """Kill until `kills` are used up, on one sample after another; every one must equal the untouched one.
+def compare(sample: str, untouched: str, count: Count) -> None:
+    """Blocks without shard or marker, blocks that the sums hold twice, and files that differ."""
+    work_pass, found, wanted = number_pass(sample), shards(sample), shards(untouched)
+    done = work_pass.ledger.done()
+    sums = {index: int(truth()[work_pass.grid.block_at(index).core.slices].sum()) for index in work_pass.grid.indices()}
+    count.blocks += len(work_pass.grid)
+    count.lost += len(set(sums) - done) + len(set(wanted) - set(found))
+    count.doubled += sum(work_pass.ledger.record(index)["sum"] != sums[index] for index in done)
+    count.corrupt += sum(found[name] != wanted[name] for name in set(found) & set(wanted))
+    count.corrupt += not np.array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def check(folder: Path, kinds: Sequence[str], seed: int, slow: float = SLOW) -> Count:
+    """Kill what `kinds` names, on one sample after another; every one must equal the untouched one.
 
     Raises
     ------
     AssertionError
-        If a store differs, or more was computed twice than was in flight.
+        If a block is lost, doubled or corrupt, or more was computed twice than was in flight.
     """
-    rng, total, untouched = random.Random(seed), Count(), str(folder / "untouched.zarr")
+    rng, count, untouched, site = random.Random(seed), Count(), str(folder / "untouched.zarr"), Site(folder)
     run(number_pass(untouched), progress=False)
-    while total.kills < kills:
-        sample = str(folder / f"{total.runs}.zarr")
-        count = kill_and_resume(sample, kills - total.kills, rng, slow)
-        assert shards(sample) == shards(untouched)
-        np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
-        assert count.blocks == len(number_pass(sample).grid)
-        assert count.recomputed <= count.allowed, count
-        total = Count(**{key: value + asdict(count)[key] for key, value in asdict(total).items()})
-    return total
+    try:
+        while (begun := count.kills.total()) < len(kinds):
+            sample = str(folder / f"{count.runs}.zarr")
+            kill_and_resume(sample, kinds[begun:], rng, site, count, slow)
+            compare(sample, untouched, count)
+            assert count.lost + count.doubled + count.corrupt == 0, f"{sample}\n{count.table()}"
+            shutil.rmtree(sample)
+            print(f"{count.kills.total()} kills, {count.recomputed.total()} blocks computed again", flush=True)
+    finally:
+        site.close()
+    assert all(count.recomputed[kind] <= count.kills[kind] * IN_FLIGHT.get(kind, 0) for kind in count.recomputed), count
+    return count
+
+
+def victims(number: int, seed: int) -> list[str]:
+    """As many of each kind as chance wants, workers twice as often as anything else.
+
+    >>> Counter(victims(300, 0)).total()
+    300
+    """
+    return random.Random(f"victims {seed}").choices(list(IN_FLIGHT), weights=[2, 1, 1, 1], k=number)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
-    found = check(given.folder, given.kills, given.seed)
-    print(f"{found}; in flight at the kills: {found.allowed}; every store equals the untouched one")
+    print(check(given.folder, victims(given.kills, given.seed), given.seed).table())

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+
+from tim3d.engine import cluster
+from tim3d.errors import DeviceError
 
 SETTINGS = {
     "AWS_ALLOW_HTTP": "true",
@@ -54,3 +60,12 @@ def speak_to(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the variables by which clients in this process, and in those it starts, find the endpoint."""
     for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": endpoint}.items():
         monkeypatch.setenv(name, value)
+
+
+def cluster_when_ready(address: str) -> Any:
+    """The cluster at the address of a scheduler, as soon as it has a worker."""
+    for _ in range(60):
+        with contextlib.suppress(DeviceError), cluster(address):
+            return cluster(address)
+        time.sleep(0.5)
+    raise AssertionError("no scheduler came up")

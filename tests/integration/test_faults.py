@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import tim3d
-from tests.servers import free_port
+from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
 from tim3d import store
 from tim3d.engine import Pass, cluster, run
@@ -128,15 +128,6 @@ def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> Non
     assert 2 <= done < 30
     assert run(number_pass(sample), progress=False).skipped == done
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
-
-
-def cluster_when_ready(address: str) -> Any:
-    """The cluster at an address, as soon as it has a worker."""
-    for _ in range(60):
-        with contextlib.suppress(DeviceError), cluster(address):
-            return cluster(address)
-        time.sleep(0.5)
-    raise AssertionError("no scheduler came up")
 
 
 def kill_when(ready: Any, process: subprocess.Popen[bytes]) -> None:
