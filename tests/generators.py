@@ -29,10 +29,16 @@ TINY = {
 
 
 def tiny_generator(architecture: Architecture, seed: int = 0) -> Generator:
-    """Random weights whose running statistics are those of the noise, so that every phase occurs."""
+    """Random weights that give features of several voxels, and statistics of the noise, so that every phase occurs."""
     torch.manual_seed(seed)
     net = Generator(architecture).train()
+    ramp = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    smooth = torch.einsum("z,y,x->zyx", ramp, ramp, ramp)
     with torch.no_grad():
+        for conv in net.convs:
+            conv.weight.copy_(
+                torch.randn(*conv.weight.shape[:2], 1, 1, 1) * smooth + 0.1 * torch.randn_like(conv.weight)
+            )
         for norm in net.bns:
             norm.weight.uniform_(0.5, 1.5)
             norm.bias.uniform_(-0.3, 0.3)

@@ -24,7 +24,7 @@ from tim3d.models.export import (
     fold,
     load_generator,
     save_generator,
-)  # fmt: skip
+)
 from tim3d.models.slicegan import Generator, grow
 from tim3d.models.subpixel import doubling, interleave
 from tim3d.phases import Phases
