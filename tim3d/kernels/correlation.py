@@ -1,0 +1,169 @@
+"""Two-point probability, lineal path and crossings along the lines of a label image: integers that add up over blocks.
+
+Along one axis of a volume or image, for one phase and a lag of r voxels:
+
+* ``S2(r)``: share of the pairs of voxels r apart that both belong to the phase; ``S2(0)`` is the phase fraction.
+* ``L(r)``: share of the segments from a voxel to the one r further on that lie wholly in the phase (r + 1 voxels);
+  ``L(0) = S2(0)`` and ``L(1) = S2(1)``.
+* ``P_L``: crossings of the phase's boundary per length of line. For lines in all directions the surface per volume is
+  ``S_V = 2 P_L``, whatever the shape.
+
+Nothing is taken to be periodic: pairs and segments that leave the volume do not count, and the divisor is the number of
+those that do not. A pair, segment or crossing belongs to its first voxel, so counts of blocks that tile a volume add up
+to those of the volume, bit for bit.
+
+References: S. Torquato, Random Heterogeneous Materials, Springer 2002, doi:10.1007/978-1-4757-6355-3, sections 2.2.1
+(S2) and 2.4 (lineal path); S. A. Saltykov's relation S_V = 2 P_L in E. E. Underwood, Quantitative Stereology,
+Addison-Wesley 1970.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError, InputError
+from tim3d.grid import Box, Triple, triple
+
+NO_PHASE = 255
+
+
+@dataclass(frozen=True, eq=False)
+class LineCounts:
+    """Integers along one axis; those of blocks add up, `voxels` and `changes` plane by plane.
+
+    Attributes
+    ----------
+    pairs : (phases, lags) int64
+        Pairs of voxels at each lag that both belong to the phase.
+    segments : (phases, lags) int64
+        Segments of each lag that lie wholly in the phase.
+    voxels : (planes, phases) int64
+        Voxels of the phase in each plane across the axis.
+    changes : (planes, phases) int64
+        Faces between a plane and the next one at which the phase begins or ends.
+    """
+
+    pairs: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    voxels: NDArray[np.int64]
+    changes: NDArray[np.int64]
+
+
+def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint8]:
+    """Place of each label among the codes.
+
+    Raises
+    ------
+    InputError
+        If a label is none of the codes.
+
+    Examples
+    --------
+    >>> ranks_of(np.array([0, 255], np.uint8), (0, 255))
+    array([0, 1], dtype=uint8)
+    """
+    table = np.full(256, NO_PHASE, np.uint8)
+    table[list(codes)] = np.arange(len(codes))
+    ranks = table[labels]
+    if ranks.size and ranks.max() == NO_PHASE:
+        foreign = sorted(set(np.unique(labels).tolist()) - set(codes))
+        raise InputError(f"a voxel has the code {foreign[0]}, which no phase names; the phases have {list(codes)}")
+    return ranks
+
+
+def line_counts(
+    ranks: NDArray[np.uint8], phases: int, lags: Sequence[int], axis: int, core: Box | None = None
+) -> LineCounts:
+    """Count pairs, segments, voxels and changes along one axis that begin in the core.
+
+    Parameters
+    ----------
+    ranks : (z, y, x) uint8
+        Place of each voxel's phase, below `phases`. An image is one slice.
+    phases : int
+        How many there are.
+    lags : sequence of int
+        In voxels, rising, from 1 on.
+    axis : {0, 1, 2}
+        Of the lines.
+    core : Box, optional
+        Where pairs begin (default: everywhere). Behind it along the axis the largest lag is read, or to the end of the
+        array, which is taken for the end of the volume.
+
+    Raises
+    ------
+    ArgumentError
+        If the lags do not rise from 1.
+
+    Examples
+    --------
+    >>> found = line_counts(np.array([[[0, 1, 1, 0, 1]]], np.uint8), 2, [1, 2], axis=2)
+    >>> found.pairs[1].tolist(), found.segments[1].tolist(), found.changes.sum(axis=0).tolist()
+    ([1, 1], [1, 0], [3, 3])
+    """
+    steps = np.asarray(lags, np.int64)
+    if not steps.size or steps[0] < 1 or (np.diff(steps) < 1).any():
+        raise ArgumentError(f"lags are {list(lags)}; give whole numbers of voxels that rise from 1 on, as 1,2,4,8")
+    core = core or Box.whole(triple(ranks.shape))
+    own = core.shape[axis]
+    far = min(core.stop[axis] + int(steps[-1]), ranks.shape[axis])
+    reach = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
+    lines = np.ascontiguousarray(np.moveaxis(ranks[reach.slices], axis, 2))
+    pairs = np.zeros((phases, steps.size), np.int64)
+    runs = np.zeros((phases, int(steps[-1]) + 2), np.int64)
+    voxels, changes = (np.zeros((own, phases), np.int64) for _ in range(2))
+    _tally(lines, own, steps, pairs, runs, voxels, changes)
+    longer = runs[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return LineCounts(pairs, longer[:, steps + 1], voxels, changes)
+
+
+@nb.njit(nogil=True, cache=True)
+def _tally(
+    lines: NDArray[np.uint8],
+    own: int,
+    lags: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    voxels: NDArray[np.int64],
+    changes: NDArray[np.int64],
+) -> None:
+    """`runs` counts the voxels by the voxels of their own phase from them on, themselves included."""
+    cap = runs.shape[1] - 1
+    length = lines.shape[2]
+    for i in range(lines.shape[0]):
+        for j in range(lines.shape[1]):
+            line = lines[i, j]
+            run = 0
+            for k in range(length - 1, -1, -1):
+                phase = line[k]
+                last = k + 1 == length
+                same = not last and line[k + 1] == phase
+                run = min(run + 1, cap) if same else 1
+                if k >= own:
+                    continue
+                voxels[k, phase] += 1
+                runs[phase, run] += 1
+                if not last and not same:
+                    changes[k, phase] += 1
+                    changes[k, line[k + 1]] += 1
+                for n in range(lags.size):
+                    if k + lags[n] >= length:
+                        break
+                    if line[k + lags[n]] == phase:
+                        pairs[phase, n] += 1
+
+
+def pairs_at(shape: Triple, lags: Sequence[int], axis: int) -> NDArray[np.int64]:
+    """Pairs of voxels at each lag along an axis of a volume: the divisor of S2 and L.
+
+    >>> pairs_at((1, 3, 5), [1, 4, 7], axis=2)
+    array([12,  3,  0])
+    """
+    across = math.prod(shape) // shape[axis]
+    return np.array([across * max(0, shape[axis] - lag) for lag in lags], np.int64)
