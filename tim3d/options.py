@@ -67,6 +67,9 @@ def run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wait", dest="wait_minutes", type=float, metavar="MINUTES", help="of a part, while no block gets done (60)"
     )
+    command.add_argument(
+        "--trust", action="store_true", help="let the recipe name paths outside its folder, a scheduler, a site file"
+    )
     cluster(command.add_argument_group("what it runs on, in place of [cluster] in the recipe"))
 
 

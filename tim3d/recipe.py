@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,15 +42,19 @@ class Recipe:
     cluster: Mapping[str, Any]
 
 
-def load_recipe(path: str | Path, settings: Iterable[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool = False) -> Recipe:
     """Read a recipe and change it by ``sample=...``, ``cluster.kind=...`` or ``STEP.ARGUMENT=...``.
+
+    A recipe may come from somebody else. So what it says itself, other than `settings`, may name only what lies in the
+    working folder or beside the recipe, and neither a scheduler nor a site file, which run what others wrote; `trust`
+    lifts both. URLs of object stores are allowed.
 
     Raises
     ------
     InputError
         If the file is missing or no TOML.
     ArgumentError
-        If a key, verb, step or setting is not known, or the sample's URL carries credentials.
+        If a key, verb, step or setting is not known, a path leads out, or the sample's URL carries credentials.
     """
     try:
         content = tomllib.loads(Path(path).read_text())
@@ -63,6 +68,9 @@ def load_recipe(path: str | Path, settings: Iterable[str] = ()) -> Recipe:
     steps = [_step(entry, path) for entry in content.get("step", [])]
     if not steps or len({s["name"] for s in steps}) < len(steps):
         raise ArgumentError(f"recipe {path} needs at least one [[step]], and a name of its own for each")
+    settings = list(settings)
+    if not trust:
+        _refuse_outside(content, steps, Path(path), {setting.partition("=")[0] for setting in settings})
     for setting in settings:
         _apply(content, steps, setting)
     if "sample" not in content:
@@ -77,6 +85,57 @@ def _step(entry: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     if verb not in VERBS:
         raise ArgumentError(f"recipe {path}: a step has verb {verb!r}; there are {', '.join(VERBS)}")
     return {"name": verb, **entry}
+
+
+def _refuse_outside(
+    content: Mapping[str, Any], steps: list[dict[str, Any]], path: Path, replaced: Collection[str]
+) -> None:
+    on = content.get("cluster", {})
+    named = {"sample": content.get("sample", ""), **{f"cluster.{key}": on[key] for key in on}}
+    named |= {f"{step['name']}.{key}": step[key] for step in steps for key in step}
+    homes = (Path.cwd(), path.absolute().parent)
+    for key, value in named.items():
+        if key in replaced:
+            continue
+        if key == "cluster.site" or (key == "cluster.kind" and "://" in str(value)):
+            why = "which decides what code runs"
+        elif any(leads_out(text, homes) for text in _texts(value)):
+            why = f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
+        else:
+            continue
+        raise ArgumentError(
+            f"recipe {path}: {key} is {value!r}, {why}. Name it yourself (--set {key}=...), or add --trust "
+            "if you know who wrote the recipe"
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a TOML value."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, list | Mapping):
+            yield from _texts(one)
+        elif isinstance(one, str):
+            yield one
+
+
+def leads_out(text: str, homes: Iterable[Path]) -> bool:
+    """Whether a text, read as a path or a URL of files, is one outside some folders; links in them are their owner's.
+
+    >>> [leads_out(t, [Path("/work")]) for t in ("/work/a", "/work/../etc", "~/.ssh", "s3://b/a", "file:///etc")]
+    [False, True, True, False, True]
+    """
+    for part in text.split("::"):  # fsspec's chains
+        scheme, _, rest = part.rpartition(":")
+        if scheme not in ("", "file", "local") and "://" in part:
+            continue
+        tail = rest if scheme in ("file", "local") else part
+        full = os.path.normpath(os.path.join(Path.cwd(), os.path.expanduser(tail)))  # noqa: PTH111, PTH118
+        # Two slashes at the beginning are kept by normpath.
+        if not any(Path("/" + full.lstrip("/")).is_relative_to(home) for home in homes):
+            return True
+    return False
 
 
 def _apply(content: dict[str, Any], steps: list[dict[str, Any]], setting: str) -> None:
@@ -106,6 +165,7 @@ def run_recipe(
     settings: Iterable[str] = (),
     *,
     part: str | None = None,
+    trust: bool = False,
     wait_minutes: float = DEFAULT_WAIT_SECONDS / 60,
     cluster: Mapping[str, Any] | None = None,
     **options: Any,
@@ -121,6 +181,8 @@ def run_recipe(
     part : str, optional
         ``i/n``: be one of n processes that share the blocks and need no scheduler, each started with its own i from 1
         to n on a disk that they share. Only part 1 does steps that read alone (describe, report).
+    trust : bool
+        Let the recipe itself name paths outside the working folder and its own, a scheduler, and a site file.
     wait_minutes : float
         How long a part waits for the others when none of them finishes a block.
     cluster : mapping, optional
@@ -133,7 +195,7 @@ def run_recipe(
     dict
         What each step returned, by its name.
     """
-    recipe = load_recipe(path, settings)
+    recipe = load_recipe(path, settings, trust=trust)
     own = None if part is None else _own_part(recipe, part, options)
     with contextlib.ExitStack() as stack:
         on = stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))

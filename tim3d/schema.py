@@ -185,8 +185,9 @@ def check_version(attributes: Mapping[str, Any], where: str) -> None:
     SchemaError
         With what to do about it.
     """
-    version = attributes.get("tim3d", {}).get("schema")
-    if version is None:
+    own = attributes.get("tim3d")
+    version = own.get("schema") if isinstance(own, Mapping) else None
+    if not isinstance(version, int):
         raise SchemaError(f"{where} is a zarr group but no tim3d sample (no attribute 'tim3d'). Make one: tim3d ingest")
     if version > SCHEMA_VERSION:
         raise SchemaError(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.credentials import without_secrets
-from tim3d.errors import LockedError, MixedRunError
+from tim3d.errors import LockedError, MixedRunError, StoreError
 from tim3d.files import file_system, flush, is_local, writing
 from tim3d.grid import Triple, triple
 
@@ -69,7 +69,7 @@ class Ledger:
         MixedRunError
             If blocks of another layout are done.
         """
-        before = _read(f"{self.folder}/layout.json")
+        before = _known(f"{self.folder}/layout.json")
         if before is None or not (self.done() or self.failed()):
             _write(f"{self.folder}/layout.json", layout)
         elif before != json.loads(json.dumps(layout)):
@@ -95,13 +95,13 @@ class Ledger:
         """Places of the blocks that were set aside, with the reason."""
         reasons = {}
         for index in _indices(f"{self.folder}/failed"):
-            record = _read(self._marker("failed", index)) or {}
+            record = _known(self._marker("failed", index)) or {}
             reasons[index] = str(record.get("reason", "unknown"))
         return reasons
 
     def record(self, index: Triple) -> dict[str, Any]:
         """What a finished block reported."""
-        return _read(self._marker("done", index)) or {}
+        return _known(self._marker("done", index)) or {}
 
     def forget(self, name: str | None = None) -> None:
         """Drop all that is remembered of this pass (or of all passes below `name`), under every fingerprint."""
@@ -163,6 +163,21 @@ def _read(url: str) -> dict[str, Any] | None:
         return json.loads(content)  # type: ignore[no-any-return]
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _known(url: str) -> dict[str, Any] | None:
+    """A marker; damage is said, so that one block is done again rather than a wrong record believed.
+
+    Raises
+    ------
+    StoreError
+        If it is no JSON object.
+    """
+    with contextlib.suppress(ValueError):  # no JSON, or no text
+        found: Any = _read(url)
+        if found is None or isinstance(found, dict):
+            return found
+    raise StoreError(f"{url} is damaged: it holds no JSON object. Delete it and run the same command again")
 
 
 def _indices(url: str) -> Iterator[Triple]:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tim3d.engine.ledger import LEASE_SECONDS, _process_start, _read, runs_folder
+from tim3d.engine.ledger import LEASE_SECONDS, _known, _process_start, _read, runs_folder
 from tim3d.files import file_system, is_local
 
 WINDOW_SECONDS = 60.0
@@ -140,7 +140,7 @@ def status(sample: str) -> Status:
 
 
 def _of_pass(root: str, ledger: str, times: list[float], failed: list[str], now: float) -> PassStatus:
-    layout = _read(f"{root}/{ledger}/layout.json") or {"shape": [0], "block": [1]}
+    layout = _known(f"{root}/{ledger}/layout.json") or {"shape": [0], "block": [1]}
     blocks = math.prod(-(-n // b) for n, b in zip(layout["shape"], layout["block"], strict=True))
     name, _, fingerprint = ledger.rpartition("/")
     blocks = max(blocks, len(times))  # passes of several sweeps stack their blocks
@@ -169,7 +169,7 @@ def _place(marker: str) -> str:
 
 
 def _reason(marker: str) -> str:
-    lines = str((_read(marker) or {}).get("reason", "unknown")).strip().splitlines()
+    lines = str((_known(marker) or {}).get("reason", "unknown")).strip().splitlines()
     return lines[-1] if lines else "unknown"
 
 

@@ -11,10 +11,8 @@ import hashlib
 import io
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +27,7 @@ from tim3d.kernels.lattice import Array
 from tim3d.kernels.metrics import confusion
 from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save
 from tim3d.models.crops import UNLABELLED, Augmentation, Slices, crop_edge, prepare, random_batches, split
+from tim3d.models.repeatable import cpu_threads, seeded
 from tim3d.models.unet import UNetSpec, build
 from tim3d.models.weights import write_atomic
 
@@ -155,7 +154,7 @@ def train(
     options = options or TrainingOptions()
     slices, normalisation = prepare(images, labels, spec, normalisation, numbers)
     run = Run(slices, spec, options, Path(f"{path}.state"))
-    with _threads(options.threads):
+    with cpu_threads(options.threads):
         for record in run.epochs():
             if on_epoch:
                 on_epoch(record)
@@ -178,7 +177,7 @@ class Run:
         self.edge = crop_edge(slices, options.crop, spec.total_stride)
         self.device = _device(options.device)
         self.half = self.device.type == "cuda" and options.mixed_precision
-        with _seeded(options.seed, 0):
+        with seeded(options.seed, 0):
             self.net = build(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate)
         self.scaler = torch.amp.GradScaler(enabled=self.half)
@@ -229,7 +228,7 @@ class Run:
         rng = np.random.default_rng([options.seed, number])
         source = random_batches(self.training, self.edge, options.batch, options.steps, options.augmentation, rng)
         self.net.train()
-        with _seeded(options.seed, number):
+        with seeded(options.seed, number):
             for step, (images, labels) in enumerate(source):
                 self._set_rate((number - 1) * options.steps + step)
                 losses.append(self._step(images, labels))
@@ -353,27 +352,11 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
-@contextmanager
-def _seeded(seed: int, epoch: int) -> Iterator[None]:
-    """Seed torch's own generators inside, and leave them as they were outside."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-        yield
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged pickle may raise anything
         raise InputError(f"{path} is damaged and cannot be resumed; delete it to start anew") from error
     return values

@@ -130,7 +130,8 @@ def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     >>> stored_dtype(np.dtype(">u2"), "scan.raw") == np.dtype("uint16")
     True
     """
-    native = np.dtype(dtype).newbyteorder("=")
+    # Texts of variable length have no byte order.
+    native = np.dtype(dtype).newbyteorder("=") if dtype.kind in "biufc" else np.dtype(object)
     if native == np.bool_:
         return np.dtype(np.uint8)
     if native.name not in DTYPES:

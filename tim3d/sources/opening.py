@@ -66,6 +66,8 @@ def open_source(
     """
     raw = shape is not None or dtype is not None
     if not isinstance(spec, str | os.PathLike):
+        if len(spec) == 1:  # as the shell gives it; a path would spoil a URL
+            return open_source(spec[0], dataset=dataset, shape=shape, dtype=dtype, order=order)
         _refuse_options("a list of files", dataset, raw)
         return _open_listed([Path(item) for item in spec])
     text = os.fspath(spec)
@@ -134,8 +136,6 @@ def _open_listed(paths: Sequence[Path]) -> Source:
     for path in paths:
         if not path.exists():
             raise InputError(f"no such file: {path} (one of {len(paths)} listed)")
-    if len(paths) == 1:
-        return open_source(paths[0])
     if len(set(paths)) < len(paths):
         twice = next(path for path, count in Counter(paths).items() if count > 1)
         raise InputError(f"{twice} is listed twice; name every slice once")
