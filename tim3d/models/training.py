@@ -355,8 +355,6 @@ def _device(name: str) -> torch.device:
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (
-        Exception
-    ) as error:  # a damaged pickle may raise anything
+    except Exception as error:  # a damaged pickle may raise anything
         raise InputError(f"{path} is damaged and cannot be resumed; delete it to start anew") from error
     return values
