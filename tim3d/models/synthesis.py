@@ -62,7 +62,7 @@ class NetworkField:
     Raises
     ------
     ArgumentError
-        If float16 is asked of a CPU, or a window is too small or too large.
+        If float16 is asked of a CPU, a window is too small or too large, or the seed is none.
     """
 
     weights: str
@@ -84,6 +84,7 @@ class NetworkField:
             raise ArgumentError(
                 f"a window of {self.nodes} nodes gives no whole step of {self.architecture.step} voxels"
             )
+        Noise(self.seed, period=self.period)  # refuses a seed that is none
         largest = max(_elements(self.architecture, self.nodes))
         if largest >= LARGEST_TENSOR:
             raise ArgumentError(
