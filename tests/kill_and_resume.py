@@ -82,7 +82,7 @@ class Count:
 def child(sample: str, slow: float, address: str) -> None:
     """One client, as it is started and started again."""
     try:
-        with lock_sample(sample), cluster_when_ready(address):
+        with lock_sample(sample), cluster_when_ready(address, 30):
             work_pass = number_pass(sample, slow=slow)
             run(replace(work_pass, work=JournalWork(sample, slow=slow)), progress=False)
     except DeviceError as error:

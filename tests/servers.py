@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import socket
@@ -62,10 +61,14 @@ def speak_to(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def cluster_when_ready(address: str) -> Any:
-    """The cluster at the address of a scheduler, as soon as it has a worker."""
-    for _ in range(60):
-        with contextlib.suppress(DeviceError), cluster(address):
-            return cluster(address)
+def cluster_when_ready(address: str, seconds: float = 60.0) -> Any:
+    """The cluster at the address of a scheduler, as soon as it has a worker; a `DeviceError` if it gets none in time."""
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            with cluster(address):
+                return cluster(address)
+        except DeviceError:
+            if time.monotonic() > limit:
+                raise
         time.sleep(0.5)
-    raise AssertionError("no scheduler came up")
