@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import tim3d
 from tim3d import store
 from tim3d.engine.memory import available_memory
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.multigrid import coarsenings, slab_cuts
+from tim3d.kernels.multigrid import slab_cuts
 from tim3d.schema import Field, shard_and_chunk
 
 CELL = 256
@@ -121,19 +122,39 @@ def geodesic(folder: Path, shape: Triple, memory: float) -> None:
             )
 
 
-def exchanged(edge: int, slabs: int) -> tuple[float, int]:
-    """Bytes that a rank in the middle sends and receives in one step, and the number of exchanges."""
-    shape = (edge,) * 3
-    steps, shared = coarsenings(shape, (1, 1, 1)), slab_cuts(shape, (1, 1, 1), slabs)
-    total, count, plane = 0.0, 2, float(edge * edge)
-    total += 4 * plane * (4 + 8)  # direction and potential
-    for level in range(len(shared) - 1):
-        visits = 2**level
-        refreshes = 9 * visits
-        total, count = total + 4 * plane * 4 * refreshes, count + refreshes
-        plane /= 4 if steps[level][1] else 1
-    gathered = 4.0 * plane * shared[-1][-1] * 2 ** (len(shared) - 2)
-    return total + gathered, count
+@dataclass(frozen=True)
+class Exchange:
+    """What a rank sends and receives in one step, a cube with sides that do not wrap: planes, levels, and how often."""
+
+    plane_bytes: int
+    level_bytes: int
+    swaps: int
+    collects: int
+
+
+def exchanged(edge: int, slabs: int) -> Exchange:
+    """Of the second rank, counted from levels and slabs."""
+    cuts = slab_cuts((edge,) * 3, (1, 1, 1), slabs)
+    depth, neighbours = len(cuts) - 1, 2 if slabs > 2 else 1
+    # Planes carry their ghosts; direction float32, potential float64.
+    planes = [4 * (-(-edge // 2**level) + 2) ** 2 for level in range(depth + 1)]
+    moved, swaps = 3 * planes[0], 2
+    for level in range(depth):
+        # Four half sweeps before and after the correction, and the correction itself.
+        moved, swaps = moved + 9 * 2**level * planes[level], swaps + 9 * 2**level
+    gathers, count = 2 ** (depth - 1), cuts[-1][-1]
+    own = cuts[-1][2] - cuts[-1][1]
+    gathered = gathers * planes[-1] * (own * (slabs - 1) + count - own)
+    # Three sums over planes, and whether it is time for a checkpoint.
+    return Exchange(2 * neighbours * moved, gathered, swaps, gathers + 4)
+
+
+def print_exchange(edge: int, slabs: int) -> None:
+    found = exchanged(edge, slabs)
+    print(
+        f"{edge}³ on {slabs} workers: a step sends and receives {found.plane_bytes / 2**20:.1f} MiB of planes in "
+        f"{found.swaps} swaps and {found.level_bytes / 2**20:.1f} MiB of coarse levels in {found.collects} collects"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -148,8 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.folder.mkdir(exist_ok=True, parents=True)
     if options.share:
         flux(options.folder, options.share, (1, 2), options.memory)
-        size, count = exchanged(2000, 8)
-        print(f"2000³ on 8 devices: a step exchanges {size / 2**20:.0f} MiB a device in {count} exchanges")
+        for edge, slabs in ((options.share, 2), (2000, 8)):
+            print_exchange(edge, slabs)
     if options.flux:
         flux(options.folder, options.flux, (2,), options.memory)
     if options.geodesic:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import large_transport, transport
+from tests.rings import Counting, on_ranks
+from tim3d.kernels import multigrid
+from tim3d.kernels.flow import Problem, State
+from tim3d.kernels.halo import Halo, Ring
+from tim3d.kernels.team import Team
+from tim3d.kernels.transport import Physics, conduct_slab
 
 
 def test_it_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,4 +28,42 @@ def test_large_volumes_are_solved_and_walked_through(tmp_path: Path, capsys: pyt
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("| 32³") for line in lines) == 2
     assert [line.split(",")[1] for line in lines if line.startswith("geodesic")] == [" eikonal", " graph26"]
-    assert large_transport.exchanged(2000, 8)[1] > large_transport.exchanged(256, 2)[1]
+
+
+@pytest.mark.parametrize(("edge", "ranks"), [(36, 2), (36, 3), (41, 4)])
+def test_what_is_exchanged_is_what_the_model_says(monkeypatch: pytest.MonkeyPatch, edge: int, ranks: int) -> None:
+    """The second rank's planes and coarse levels, from the second step to the third."""
+    monkeypatch.setattr(multigrid, "SHARED", 2000)
+    monkeypatch.setattr(multigrid, "UNEVEN", 2000)
+    labels = np.random.default_rng(0).integers(0, 2, (edge,) * 3, dtype=np.uint8)
+    physics = Physics({0: 1.0, 1: 30.0})
+    rings: dict[int, Counting] = {}
+    marks: list[tuple[int, int]] = []
+
+    def watch(problem: Problem, state: State) -> None:
+        ring = rings[problem.halo.ring.rank]
+        ring.collect(0.0)  # the clock, as the verb asks
+        if ring.rank == 1:
+            marks.append((len(ring.swaps), len(ring.collected)))
+
+    def read(start: int, stop: int, out: np.ndarray) -> None:
+        out[...] = labels[start:stop]
+
+    def work(ring: Ring) -> None:
+        counting = rings[ring.rank] = Counting(ring)
+        with Team(1) as team:
+            conduct_slab(
+                read, (edge,) * 3, physics.drive(0, (1, 1, 1)), Halo(counting, (False,) * 3), team,
+                tolerance=1e-6, watch=watch,
+            )  # fmt: skip
+
+    on_ranks(ranks, work)
+    (swaps, collects), (swaps_after, collects_after) = marks[1:3]
+    ring, expected = rings[1], large_transport.exchanged(edge, ranks)
+    assert (swaps_after - swaps, collects_after - collects) == (expected.swaps, expected.collects)
+    sides = 2 if ranks > 2 else 1
+    assert sum(ring.swaps[swaps:swaps_after]) * 2 * sides == expected.plane_bytes
+    levels = [part for part in ring.collected[collects:collects_after] if getattr(part, "ndim", 0) == 3]
+    cuts = multigrid.slab_cuts((edge,) * 3, (1, 1, 1), ranks)[-1]
+    others = (cuts[-1] - (cuts[2] - cuts[1])) * levels[0][0].nbytes
+    assert sum(part.nbytes * (ranks - 1) + others for part in levels) == expected.level_bytes

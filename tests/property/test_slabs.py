@@ -78,6 +78,7 @@ def test_a_cell_of_thin_sides(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_levels_that_are_shared_out_twice(monkeypatch: pytest.MonkeyPatch, ranks: int) -> None:
     monkeypatch.setattr(multigrid, "SHARED", 100)
+    monkeypatch.setattr(multigrid, "UNEVEN", 100)
     labels = np.random.default_rng(0).integers(0, 2, (67, 20, 21), dtype=np.uint8)
     assert len(slab_cuts((67, 20, 21), (1, 1, 1), ranks)) > 3
     for border in BORDERS[::3]:
@@ -85,6 +86,18 @@ def test_levels_that_are_shared_out_twice(monkeypatch: pytest.MonkeyPatch, ranks
         parts = in_slabs(labels, Physics({0: 1.0, 1: 30.0}, **border), (1, 1, 1), ranks)
         assert all(part.conductivity == whole.conductivity for part in parts)
         np.testing.assert_array_equal(parts[0].flux, whole.flux)
+
+
+def test_a_level_is_shared_out_unless_it_is_small_or_makes_slabs_thicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def levels(edge: int) -> int:
+        return len(slab_cuts((edge,) * 3, (1, 1, 1), 2)) - 1
+
+    assert [levels(edge) for edge in (64, 128, 256, 512)] == [1, 2, 3, 4]
+    # 150 planes of pairs are 75 and 75, 75 of fours are 37 and 38, 38 of eights again 19 and 19.
+    assert slab_cuts((300,) * 3, (1, 1, 1), 2)[0] == [0, 152, 300]
+    monkeypatch.setattr(multigrid, "UNEVEN", 0)
+    assert levels(300) == 4
+    assert slab_cuts((300,) * 3, (1, 1, 1), 2)[0] == [0, 144, 300]
 
 
 @given(
