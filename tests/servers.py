@@ -62,7 +62,7 @@ def speak_to(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cluster_when_ready(address: str, seconds: float = 60.0) -> Any:
-    """The cluster at the address of a scheduler, as soon as it has a worker; a `DeviceError` if it gets none in time."""
+    """The cluster at the address of a scheduler, as soon as it has a worker; `DeviceError` if it gets none in time."""
     limit = time.monotonic() + seconds
     while True:
         try:
