@@ -22,11 +22,11 @@ from torch import Tensor
 
 from tim3d.errors import CheckpointError, WriteError
 
-Kind = Literal["segmentation", "generator"]
+Kind = Literal["segmentation", "generator", "training"]
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
-_USE = {"segmentation": "segmentation", "generator": "generating volumes"}
-_MADE_BY = {"segmentation": "tim3d train", "generator": "tim3d train-generator"}
+_USE: dict[Kind, str] = {"segmentation": "segmentation", "generator": "generating volumes", "training": "going on"}
+_MADE_BY = {k: "tim3d train" if k == "segmentation" else "tim3d train-generator" for k in _USE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def kind_of(text: str) -> Kind:
     ('generator', 'segmentation')
     """
     with suppress(ValueError, AttributeError):
-        return "generator" if json.loads(text).get("model") == "generator" else "segmentation"
+        named = json.loads(text).get("model")
+        return next((kind for kind in _USE if kind == named), "segmentation")
     return "segmentation"
 
 
