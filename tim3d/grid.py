@@ -6,8 +6,10 @@ A `Grid` cuts the shape of a field into `Block` s. A block owns its `core` (what
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -154,11 +156,27 @@ class Grid:
         core = Box(start, triple(a + b for a, b in zip(start, self.block, strict=True))).clip(self.volume)
         return Block(triple(index), core, core.grow(self.halo).clip(self.volume))
 
+    def voxels(self, indices: Iterable[Triple]) -> tuple[int, int]:
+        """Voxels that these blocks write, and that they read.
+
+        >>> Grid((10, 10, 10), (4, 10, 10), halo=(1, 0, 0)).voxels([(0, 0, 0), (2, 0, 0)])
+        (600, 800)
+        """
+        core, read = ([self._edges(axis, grown) for axis in range(3)] for grown in (False, True))
+        written = taken = 0
+        for z, y, x in indices:
+            written += core[0][z] * core[1][y] * core[2][x]
+            taken += read[0][z] * read[1][y] * read[2][x]
+        return written, taken
+
+    def _edges(self, axis: int, grown: bool) -> list[int]:
+        """Edge of each block along an axis, of its core or of what it reads."""
+        n, step, halo = self.shape[axis], self.block[axis], self.halo[axis] if grown else 0
+        return [min(n, start + step + halo) - max(0, start - halo) for start in range(0, n, step)]
+
     def indices(self) -> list[Triple]:
         """All places of the block grid in Morton order, so that neighbours in time share what they read."""
-        nz, ny, nx = self.counts
-        every = ((z, y, x) for z in range(nz) for y in range(ny) for x in range(nx))
-        return sorted(every, key=morton_key)
+        return sorted(itertools.product(*map(range, self.counts)), key=morton_key)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Block]:
         return (self.block_at(index) for index in self.indices())
@@ -170,5 +188,15 @@ def morton_key(index: Triple) -> int:
     >>> morton_key((0, 0, 1)), morton_key((1, 0, 0)), morton_key((1, 1, 1))
     (1, 4, 7)
     """
-    bits = max(index).bit_length()
-    return sum(((c >> b) & 1) << (3 * b + 2 - axis) for b in range(bits) for axis, c in enumerate(index))
+    z, y, x = index
+    return _spread(z) << 2 | _spread(y) << 1 | _spread(x)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _spread(number: int) -> int:
+    """Its binary digits, two zeros before each.
+
+    >>> bin(_spread(0b111))
+    '0b1001001'
+    """
+    return int("00".join(f"{number:b}"), 2)

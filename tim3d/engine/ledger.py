@@ -8,6 +8,7 @@ is one atomic put.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -23,7 +24,7 @@ from typing import Any
 from tim3d.credentials import without_secrets
 from tim3d.errors import LockedError, MixedRunError, StoreError
 from tim3d.files import file_system, flush, is_local, writing
-from tim3d.grid import Triple, triple
+from tim3d.grid import Triple
 
 LEASE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 5.0
@@ -181,18 +182,23 @@ def _known(url: str) -> dict[str, Any] | None:
 
 
 def _indices(url: str) -> Iterator[Triple]:
-    for name in _files(url):
-        parts = name.removesuffix(".json").split("/")[-3:]
-        if name.endswith(".json") and len(parts) == 3 and all(p.isdigit() for p in parts):
-            yield triple(parts)
+    """Places of the markers below a folder; the folder's name is taken apart once, for there may be a million in it."""
+    for folder, names in _folders(url):
+        place = folder.rsplit("/", 2)[1:]
+        if len(place) == 2 and all(part.isdigit() for part in place):
+            z, y = map(int, place)
+            stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+            yield from ((z, y, int(stem)) for stem in stems if stem.isdigit())
 
 
-def _files(url: str) -> Iterator[str]:
+def _folders(url: str) -> Iterator[tuple[str, list[str]]]:
+    """Folders below a folder, each with the names of its files."""
     if is_local(url):
-        yield from (str(Path(root) / name) for root, _, names in os.walk(url) for name in names)
-    else:
-        fs, path = file_system(url)
-        yield from fs.find(path)
+        yield from ((root, names) for root, _, names in os.walk(url))
+        return
+    fs, path = file_system(url)
+    for folder, files in itertools.groupby(fs.find(path), lambda file: file.rpartition("/")[0]):
+        yield folder, [file.rpartition("/")[2] for file in files]
 
 
 def _remove(url: str) -> None:
