@@ -110,7 +110,8 @@ class Site:
     def up(self) -> str:
         """Address of a scheduler that lives."""
         if self.scheduler is None or self.scheduler.poll() is not None:
-            self.forsaken += self.nannies
+            stop(self.forsaken)  # of the scheduler before the last: what they had begun is long over
+            self.forsaken = self.nannies
             port = str(free_port())
             self.address = f"tcp://127.0.0.1:{port}"
             there = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
@@ -129,14 +130,7 @@ class Site:
 
     def kill(self) -> None:
         """Everything of this site, at once."""
-        victims = self.workers()
-        for process in [self.scheduler, *self.nannies]:
-            if process is not None:
-                process.send_signal(signal.SIGKILL)
-        end(victims)
-        for process in [self.scheduler, *self.nannies]:
-            if process is not None:
-                process.wait()
+        stop([*([self.scheduler] if self.scheduler else []), *self.nannies])
 
     def close(self) -> None:
         """End what is left, also of those that lost their scheduler."""
@@ -151,6 +145,16 @@ def offspring(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
     except psutil.Error:
         return []
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """SIGKILL them and their workers, all before the first is waited for."""
+    workers = [one for process in processes for one in offspring(process)]
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    end(workers)
+    for process in processes:
+        process.wait()
 
 
 def end(processes: Sequence[psutil.Process]) -> None:
@@ -268,12 +272,12 @@ def check(folder: Path, kinds: Sequence[str], seed: int, slow: float = SLOW) -> 
 
 
 def victims(number: int, seed: int) -> list[str]:
-    """As many of each kind as chance wants, workers twice as often as anything else.
+    """What to kill, by chance: workers most often, schedulers least, for a client takes its time to give one up.
 
     >>> Counter(victims(300, 0)).total()
     300
     """
-    return random.Random(f"victims {seed}").choices(list(IN_FLIGHT), weights=[2, 1, 1, 1], k=number)
+    return random.Random(f"victims {seed}").choices(list(IN_FLIGHT), weights=[4, 1, 2, 2], k=number)
 
 
 if __name__ == "__main__":
