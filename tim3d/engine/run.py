@@ -90,7 +90,8 @@ class Pass:
     def plan(self, on: Cluster | None = None) -> Plan:
         """What running it now would cost on the current cluster."""
         on = on or current_cluster()
-        left = [self.grid.block_at(i) for i in self.left()]
+        left = self.left()
+        written, taken = self.grid.voxels(left)
         base = max(self.base_bytes, on.resident_bytes() + LOADED_LATER_BYTES)
         fits = smaller_block(self.grid.block, self.shard, lambda b: base + self._buffers(b, on) <= on.memory_bytes)
         return Plan(
@@ -99,8 +100,8 @@ class Pass:
             left=len(left),
             block=self.grid.block,
             halo=self.grid.halo,
-            read_bytes=int(sum(b.read.size for b in left) * self.read_bytes),
-            write_bytes=int(sum(b.core.size for b in left) * self.write_bytes),
+            read_bytes=int(taken * self.read_bytes),
+            write_bytes=int(written * self.write_bytes),
             peak_bytes=base + self._buffers(self.grid.block, on),
             limit_bytes=on.memory_bytes,
             workers=on.workers,
