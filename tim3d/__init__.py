@@ -17,6 +17,7 @@ _WHERE = {
     "annotate": "tim3d.stages.annotate",
     "cluster": "tim3d.engine",
     "describe": "tim3d.stages.measure",
+    "fidelity": "tim3d.stages.fidelity",
     "generate": "tim3d.stages.generate",
     "geodesic": "tim3d.stages.geodesic",
     "ingest": "tim3d.stages.ingest",

@@ -27,6 +27,7 @@ VERBS = {
     "describe": "tim3d.stages.measure",
     "score": "tim3d.stages.score",
     "study": "tim3d.stages.study",
+    "fidelity": "tim3d.stages.fidelity",
     "report": "tim3d.reporting.html",
 }
 OPTIONS = ("block", "plan", "overwrite", "progress", "durable", "time_limit")
@@ -151,6 +152,10 @@ def _floats(value: Any) -> list[float]:
     return [float(v) for v in ([value] if isinstance(value, int | float) else _parts(value))]
 
 
+def _one_or_all(values: list[float]) -> float | list[float]:
+    return values[0] if len(values) == 1 else values
+
+
 def _pair(value: Any) -> tuple[int, int]:
     y, x = (int(v) for v in _parts(value))
     return (y, x)
@@ -179,6 +184,9 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "windows": lambda v: _integers([v] if isinstance(v, int) else v),
     "windows_nm": _floats,
     "study.axis": str,
+    "lags": lambda v: _integers([v] if isinstance(v, int) else v),
+    "lags_nm": _floats,
+    "pixel_size": lambda v: _one_or_all(_floats(v)),
     "generate.correlation_nm": _floats,
     "fractions": _numbers_by_name,
     "sizes": _numbers_by_name,
@@ -202,6 +210,9 @@ _EXAMPLES = {
     "axis": "write z, y or x, or several as z,y,x",
     "directions": "write some of +z,-z,+y,-y,+x,-x",
     "seeds": "write a label field and one of its phases as phase,metal",
+    "lags": "write lags in voxels as 1,2,4,8",
+    "lags_nm": "write lags in nm as 10,20,40",
+    "pixel_size": "write one length in nm, or two for y, x as 20,10",
     "correlation_nm": "write one length in nm, or three for z, y, x as 80,40,40",
     "fractions": "write one share for each phase as pore=0.4,solid=0.6",
     "sizes": "write diameters in nm and how many have each as 150=3,250=1",

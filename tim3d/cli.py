@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         _measure,
         _solve,
         _study,
+        _fidelity,
         _geodesic,
         _describe,
         _score,
@@ -90,11 +92,13 @@ def _whole(command: argparse.ArgumentParser) -> None:
 
 
 def _verb(name: str) -> Any:
-    def act(given: dict[str, Any]) -> None:
+    def act(given: dict[str, Any]) -> Any:
         from tim3d import arguments
 
         with _on_cluster(given):
-            _show_result(arguments.call(name, {**given, "progress": _progress()}))
+            result = arguments.call(name, {**given, "progress": _progress()})
+        _show_result(result)
+        return result
 
     return act
 
@@ -103,14 +107,12 @@ def _on_cluster(given: dict[str, Any]) -> Any:
     from tim3d import engine
 
     memory = given.pop("memory", None)
-    return engine.cluster(
-        given.pop("cluster", "serial"),
-        workers=given.pop("workers", None),
-        threads=given.pop("threads", None),
-        memory_bytes=None if memory is None else int(memory * 2**30),
-        site=given.pop("site", None),
-        tls=given.pop("tls", None),
-    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(engine.journal(given.pop("log", None)))
+        on = {key: given.pop(key, None) for key in ("workers", "threads", "site", "tls")}
+        limit = None if memory is None else int(memory * 2**30)
+        stack.enter_context(engine.cluster(given.pop("cluster", "serial"), memory_bytes=limit, **on))
+        return stack.pop_all()
 
 
 def _progress() -> bool:
@@ -121,9 +123,10 @@ def _show_result(result: Any) -> None:
     if isinstance(result, list):  # plans
         print("\n".join(map(str, result)) or "nothing is left to do")
     elif hasattr(result, "data_vars"):
-        from tim3d.reporting import study, table
+        from tim3d.reporting import fidelity, study, table
 
-        print(study.text(result) if study.is_study(result) else table.text(table.rows({"": result})))
+        own = study if study.is_study(result) else fidelity if fidelity.is_fidelity(result) else None
+        print(own.text(result) if own else table.text(table.rows({"": result})))
     elif hasattr(result, "coords"):
         edges, unit = "x".join(map(str, result.shape)), result.z.attrs["units"]
         print(
@@ -272,21 +275,26 @@ def _geodesic(commands: Any) -> None:
 
 
 def _study(commands: Any) -> None:
-    c = _command(commands, "study", "a value against window size, and the size that is representative", _study_sample)
+    c = _command(commands, "study", "a value against window size, and the size that is representative", _drawn("study"))
     options.study(c)
     _whole(c)
 
 
-def _study_sample(given: dict[str, Any]) -> None:
-    from tim3d import arguments
-    from tim3d.reporting.study import write_figure
+def _fidelity(commands: Any) -> None:
+    c = _command(commands, "fidelity", "judge generated volumes by micrographs", _drawn("fidelity"))
+    options.fidelity(c)
+    _blocks(c)
 
-    target = given.pop("figure", None)
-    with _on_cluster(given):
-        result = arguments.call("study", {**given, "progress": _progress()})
-    _show_result(result)
-    if target is not None and hasattr(result, "data_vars"):
-        write_figure(result, target)
+
+def _drawn(name: str) -> Any:
+    def act(given: dict[str, Any]) -> None:
+        from tim3d.reporting import fidelity, study
+
+        target, found = given.pop("figure", None), _verb(name)(given)
+        if target is not None and hasattr(found, "data_vars"):
+            {"study": study, "fidelity": fidelity}[name].write_figure(found, target)
+
+    return act
 
 
 def _describe(commands: Any) -> None:
@@ -353,7 +361,8 @@ def _run_recipe(given: dict[str, Any]) -> None:
     same = ("workers", "threads", "site", "tls")
     names = {"cluster": "kind", "memory": "memory_gib", **{name: name for name in same}}
     on = {name: given.pop(key) for key, name in names.items() if key in given}
-    for name, result in run_recipe(path, settings, cluster=on, progress=_progress(), **given).items():
+    log = given.pop("log", None)
+    for name, result in run_recipe(path, settings, cluster=on, journal=log, progress=_progress(), **given).items():
         print(f"-- {name}")
         _show_result(result)
 

@@ -45,8 +45,37 @@ def study(c: argparse.ArgumentParser) -> None:
     c.add_argument("--tolerance", type=float, help="relative, for 2 s.d. / mean and for the mean (default 0.1)")
     c.add_argument("--flux-tolerance", type=float, help="difference of the flux between planes (default 1e-3)")
     c.add_argument("--units", help="of the conductivities (default W m-1 K-1)")
+    c.add_argument("--faces", choices=("outer", "centres"), help="where the potential is held (default outer)")
+    c.add_argument("--sides", choices=("insulated", "periodic"), help="the other four faces (default insulated)")
+    c.add_argument("--interface", metavar="A:B=H,...", help="conductance per area between two phases, W m-2 K-1")
     c.add_argument("--out", help="name of the result (default FIELD_study)")
     c.add_argument("--figure", metavar="FILE", help="write the figure too, for example study.png")
+
+
+def fidelity(c: argparse.ArgumentParser) -> None:
+    """Of ``tim3d fidelity``."""
+    c.add_argument("sample", help="a generated volume; the result is kept in it")
+    c.add_argument("volumes", nargs="*", help="more volumes of the same generator: eight in all tell the spread")
+    c.add_argument(
+        "--micrograph", nargs="+", required=True, metavar="IMAGE", help="one, or three: across z, across y, across x"
+    )
+    c.add_argument("--phases", metavar="NAME=VALUE,...", required=True, help="value of each phase in the image")
+    c.add_argument("--pixel-size", metavar="NM[,NM]", help="of the image, before --scale (default: its metadata)")
+    c.add_argument("--as-voxels", action="store_true", default=None, help="take a pixel to be as large as a voxel")
+    c.add_argument("--scale", type=int, metavar="N", help="make the image N times smaller first")
+    c.add_argument("--field")
+    c.add_argument("--lags", metavar="N,N,...", help="in voxels (default 1,2,4,6,8,12,16,24,32,48)")
+    c.add_argument("--lags-nm", metavar="L,L,...", help="in nm instead")
+    c.add_argument(
+        "--slices", type=int, metavar="N", help="across each axis, for geodesic tortuosity (default 8; 0: none)"
+    )
+    c.add_argument("--period", type=int, metavar="N", help="of the generator's lattice (default: a network's own)")
+    c.add_argument(
+        "--seam", type=int, metavar="N", help="edge of the chunks (default: a network's tile, shard or chunk)"
+    )
+    c.add_argument("--seed", type=int, help="of the bootstrap")
+    c.add_argument("--out", help="name of the result (default FIELD_fidelity)")
+    c.add_argument("--figure", metavar="FILE", help="write the figure of the curves too, for example fidelity.png")
 
 
 def cluster(group: Any) -> None:
@@ -59,6 +88,7 @@ def cluster(group: Any) -> None:
     group.add_argument("--memory", type=float, metavar="GIB", help="memory limit of a worker")
     group.add_argument("--site", metavar="FILE", help="with slurm: TOML file that describes a job (deploy/slurm)")
     group.add_argument("--tls", metavar="FOLDER", help="encrypt what workers say, by certificates in this folder")
+    group.add_argument("--log", metavar="FILE", help="append a line of JSON for every block")
 
 
 def run(command: argparse.ArgumentParser) -> None:

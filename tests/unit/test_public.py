@@ -21,6 +21,7 @@ NAMES = [
     "annotate",
     "cluster",
     "describe",
+    "fidelity",
     "generate",
     "geodesic",
     "ingest",

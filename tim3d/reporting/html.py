@@ -13,6 +13,7 @@ from typing import Any
 from tim3d import files, store
 from tim3d.errors import MissingFieldError, Tim3dError
 from tim3d.reporting import figures, page, results, transport
+from tim3d.reporting.fidelity import fidelity_html, fidelity_nodes
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.planes import picture_factors
 from tim3d.reporting.provenance import provenance_table, short
@@ -122,6 +123,7 @@ def _body(parts: Parts, title: str) -> Iterator[str]:
     yield page.section("Segmentation", _segmentation(parts), _disagreement(parts), _scores(parts))
     yield page.section("Results", *_results(parts))
     yield page.section("Representative volume", *map(study_html, study_nodes(parts.sample, parts.field)))
+    yield page.section("Fidelity", *map(fidelity_html, fidelity_nodes(parts.sample, parts.field)))
     yield page.section("Transport", *transport.flux(parts.sample, parts.field))
     yield page.section("Geodesic", *transport.geodesic(parts.sample, parts.field))
     yield page.section("Connectivity", *transport.connectivity(parts.sample, parts.field))

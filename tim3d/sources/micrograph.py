@@ -158,14 +158,15 @@ def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> N
     wanted = np.array([np.mean(labels == code) for code in codes])
     offsets = _offsets(shares.reshape(len(codes), -1), wanted)
     places = np.argmax(shares + offsets[:, None, None], axis=0)
-    return np.asarray(codes, np.uint8)[places]
+    small: NDArray[np.uint8] = np.asarray(codes, np.uint8)[places]
+    return small
 
 
 def _around(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum over 3 x 3 squares; at the border the outer ones count again."""
     rows, columns = counts.shape[1:]
     wide = np.pad(counts, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    return np.sum([wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)], axis=0)
+    return np.asarray(sum(wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)), np.float64)
 
 
 def _offsets(shares: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:

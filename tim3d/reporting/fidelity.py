@@ -1,0 +1,275 @@
+"""Volumes against their micrographs as a table, as figures, and as a section of the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from html import escape
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from tim3d import files, store
+from tim3d.errors import Tim3dError
+from tim3d.reporting import page, table
+from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text
+from tim3d.reporting.planes import Plane, middle_plane
+from tim3d.schema import AXES
+
+HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
+CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L"}
+# Axes of the rows and columns of slices across z, y, x.
+_PLANES = {"z": ("y", "x"), "y": ("z", "x"), "x": ("z", "y")}
+
+
+def is_fidelity(dataset: xr.Dataset) -> bool:
+    """Whether a result is that of `tim3d.fidelity`."""
+    return {"deviation", "within", "micrograph_two_point"} <= set(dataset.data_vars)
+
+
+def rows(found: xr.Dataset) -> list[list[str]]:
+    """One line for each quantity, slices and phase, as texts: see `HEADER`."""
+    out = []
+    for quantity in found["quantity"].values:
+        once = quantity == "phase_fraction" and found.attrs["isotropic"]
+        for slices in found["slices"].values[: 1 if once else None]:
+            shown = "all" if once else str(slices)
+            out += [_row(found, str(quantity), str(slices), str(p), shown) for p in found["phase"].values]
+    return out
+
+
+def _row(found: xr.Dataset, quantity: str, slices: str, phase: str, shown: str) -> list[str]:
+    one = found.sel(quantity=quantity, slices=slices, phase=phase)
+    relative = quantity in ("surface", "slice_tortuosity")
+    as_text = _percent if relative else _plain
+    low, high = as_text(float(one.deviation_low)), as_text(float(one.deviation_high))
+    return [
+        quantity,
+        shown,
+        phase,
+        *_values(found, quantity, slices, phase),
+        as_text(float(one.deviation)),
+        "" if "-" in (low, high) else f"{low} to {high}",
+        as_text(float(one.spread)).removeprefix("+"),
+        "" if math.isnan(float(one.goal)) else as_text(float(one.goal)).replace("+", "± "),
+        {1.0: "yes", 0.0: "no"}.get(float(one.within), ""),
+    ]
+
+
+def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[str, str]:
+    """What volumes and micrograph have; of a curve nothing."""
+    if quantity in CURVES:
+        return "", ""
+    image = found[f"micrograph_{quantity}"].sel(slices=slices, phase=phase)
+    if quantity == "phase_fraction":
+        half = float(found.micrograph_phase_fraction_interval.sel(slices=slices, phase=phase))
+        return _number(found[quantity].sel(phase=phase)), f"{_number(image)} ± {half:.2g}"
+    if quantity == "surface":
+        return _number(found[quantity].sel(phase=phase, axis=list(_PLANES[slices]))), _number(image)
+    return _number(found[quantity].sel(phase=phase, slices=slices)), _number(image)
+
+
+def _number(values: xr.DataArray) -> str:
+    return table.number(float(values.mean(skipna=False))) or "-"
+
+
+def _plain(value: float) -> str:
+    return f"{value:+.4f}" if math.isfinite(value) else "-"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.3g} %" if math.isfinite(value) else "-"
+
+
+def text(found: xr.Dataset) -> str:
+    """The result as a plain table, with what it says below."""
+    cells = [list(HEADER), *rows(found)]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(HEADER))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", *says(found)])
+
+
+def says(found: xr.Dataset) -> Iterator[str]:
+    """What the result says, in sentences."""
+    goals = found.within.values[np.isfinite(found.within.values)]
+    yield f"{int(goals.sum())} of {goals.size} comparisons are within their goals ({found.attrs['volumes']} volumes)."
+    if found.attrs["warning"]:
+        yield f"Few volumes: {found.attrs['warning']}."
+    yield _seams(found)
+    if "imprint_span" in found:
+        yield _imprint(found)
+    if "reported" in found:
+        yield "Not judged, for an image knows no truth for them:"
+        for name, values in zip(found.result.values, found.reported.values.T, strict=True):
+            known = values[np.isfinite(values)]
+            ends = f" ({known.min():.4g} to {known.max():.4g})" if known.size > 1 else ""
+            yield f"  {name}: " + (f"{known.mean():.4g}{ends}" if known.size else "no finite value")
+
+
+def _seams(found: xr.Dataset) -> str:
+    edges = dict(zip(AXES, found.attrs["seam_voxels"], strict=True))
+    each = [
+        f"{axis} {float(one.seam_ratio):.3f} ± {float(one.seam_ratio_error):.2g} (every {edges[axis]} voxels)"
+        for axis, one in ((a, found.sel(axis=a)) for a in AXES)
+        if math.isfinite(float(one.seam_ratio))
+    ]
+    return f"Seam ratio, 1 without seams: {', '.join(each) or 'no faces of chunks inside the volumes'}."
+
+
+def _imprint(found: xr.Dataset) -> str:
+    flat = found.imprint_ratio.stack(place=("axis", "phase"))
+    axis, phase = flat.place.values[int(np.nan_to_num(flat.values).argmax())]
+    one = found.sel(axis=axis, phase=phase)
+    return (
+        f"Phase fraction modulo {found.attrs['period_voxels']} voxels: at most along {axis}, {phase}, it spans "
+        f"{float(one.imprint_span):.2g} (standard error {float(one.imprint_error):.2g}); r.m.s. over error "
+        f"{float(one.imprint_ratio):.2g}, about 1 or below without an imprint."
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def curves_figure(found: xr.Dataset) -> Figure:
+    """S2 and lineal path of every phase: micrograph as dots, volumes as lines with the range between volumes."""
+    names = [str(p) for p in found["phase"].values]
+    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+    grid = figure.subplots(2, len(names), squeeze=False, sharex=True)
+    for row, quantity in zip(grid, CURVES, strict=True):
+        for ax, name in zip(row, names, strict=True):
+            _curve(ax, found.sel(phase=name), quantity)
+            ax.set_title(f"{name}: {CURVES[quantity]}")
+    for ax in grid[-1]:
+        ax.set_xlabel("lag (nm)")
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def _curve(ax: Axes, found: xr.Dataset, quantity: str) -> None:
+    for axis, colour in zip(AXES, LINES, strict=False):
+        lags = found.lag_nm.sel(axis=axis).values
+        values = found[quantity].sel(axis=axis).values
+        ax.plot(lags, values.mean(axis=0), color=colour, lw=1.2, label=f"volumes along {axis}")
+        ax.fill_between(lags, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0)
+    for lags, values, label in _image_curves(found, quantity):
+        ax.plot(lags, values, "o", color="black", mfc="white", ms=4, label=label)
+
+
+def _image_curves(found: xr.Dataset, quantity: str) -> Iterator[tuple[np.ndarray, np.ndarray, str | None]]:
+    image = found[f"micrograph_{quantity}"]
+    if found.attrs["isotropic"]:
+        yield found.lag_nm.sel(axis="z").values, image.isel(slices=0).mean("line").values, "micrograph"
+        return
+    for normal, axes in _PLANES.items():
+        for line, axis in zip(("rows", "columns"), axes, strict=True):
+            # Steps down a column run along the axis of the rows.
+            label = "micrographs" if (normal, line) == ("z", "rows") else None
+            yield found.lag_nm.sel(axis=axis).values, image.sel(slices=normal, line=line).values, label
+
+
+@matplotlib.rc_context(STYLE)
+def residues_figure(found: xr.Dataset) -> Figure:
+    """Phase fraction of planes by their place modulo the period, less its mean, with one standard error."""
+    names = [str(p) for p in found["phase"].values]
+    figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
+    for ax, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True):
+        one = found.sel(phase=name)
+        for axis, colour in zip(AXES, LINES, strict=False):
+            values = one.residue_fraction.sel(axis=axis).values
+            error = float(one.imprint_error.sel(axis=axis))
+            ax.errorbar(
+                np.arange(values.size), values - values.mean(), error, color=colour, lw=1, label=f"along {axis}"
+            )
+        ax.axhline(0, color="#999999", lw=0.6)
+        ax.set(title=name, xlabel=f"place modulo {values.size} voxels")
+    figure.axes[0].set_ylabel("phase fraction less its mean")
+    figure.axes[0].legend(fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def slices_figure(found: xr.Dataset) -> Figure:
+    """The micrographs, and the middle slices across z, y and x of the first volume, windows of one size of each."""
+    names = [str(p) for p in found["phase"].values]
+    sample, field = str(found.volume.values[0]), found.attrs["field"]
+    planes = [middle_plane(sample, field, normal) for normal in AXES]
+    images = [(n, found[f"micrograph_{n}"]) for n in AXES if f"micrograph_{n}" in found]
+    figure = Figure(figsize=(WIDTH, 2.6 * (1 + (len(images) > 1))), layout="constrained")
+    grid = figure.subplots(1 + (len(images) > 1), 4 if len(images) == 1 else 3, squeeze=False).ravel()
+    steps = dict(zip(AXES, found.attrs["spacing_nm"], strict=True))
+    pictures = [_image_picture(values.values, normal, steps, len(images) > 1) for normal, values in images]
+    pictures += [_slice_picture(plane, sample, field, names) for plane in planes]
+    edge = min(max(size) for _, size, _ in pictures)
+    shades = ListedColormap([colours(names)[n] for n in names])
+    for ax, (codes, (down, right), label) in zip(grid, pictures, strict=True):
+        ax.imshow(
+            codes, cmap=shades, vmin=-0.5, vmax=len(names) - 0.5, extent=(0, right, down, 0), interpolation="none"
+        )
+        ax.set(xlim=(0, edge), ylim=(edge, 0), xticks=[], yticks=[], title=label)
+        ax.axis("off")
+    return figure
+
+
+_Picture = tuple[np.ndarray, tuple[float, float], str]
+
+
+def _image_picture(ranks: np.ndarray, normal: str, steps: dict[str, float], several: bool) -> _Picture:
+    rows, columns = _PLANES[normal]
+    size = (ranks.shape[0] * steps[rows], ranks.shape[1] * steps[columns])
+    return ranks, size, f"micrograph across {normal}" if several else f"micrograph, {length_text(size[1])}"
+
+
+def _slice_picture(plane: Plane, sample: str, field: str, names: list[str]) -> _Picture:
+    phases = store.read_field(sample, field).phases
+    assert phases is not None
+    table_of = np.zeros(256, np.uint8)
+    for place, name in enumerate(names):
+        table_of[phases[name]] = place
+    down, right = plane.size_nm
+    return table_of[plane.values], (down, right), f"across {plane.normal}, {length_text(right)}"
+
+
+def write_figure(found: xr.Dataset, path: str) -> None:
+    """Write the figure of the curves to a file; its ending says the kind, for example ``fidelity.png``.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    with files.writing(path):
+        curves_figure(found).savefig(path)
+
+
+def fidelity_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:
+    """The finished comparisons of a field with micrographs."""
+    for name in store.nodes(sample) if field else ():
+        record = store.node_attributes(sample, name)
+        is_of_field = "micrographs" in record.get("inputs", {}) and field in record["inputs"]
+        if is_of_field and record.get("status") == "complete" and record.get("kind") == "dataset":
+            yield store.open_dataset(sample, name).load()
+
+
+def fidelity_html(found: xr.Dataset) -> str:
+    """Table, slices beside the micrograph, curves and residues, for the report."""
+    cells = [[escape(cell) for cell in row] for row in rows(found)]
+    parts = [page.table(HEADER, cells, 3, "Mean of the volumes against the micrograph, by the same estimators.")]
+    parts += [page.note(" ".join(says(found))), _slices(found)]
+    caption = "Dots: micrograph. Lines: mean of the volumes; bands: their range."
+    parts.append(page.picture(curves_figure(found), caption))
+    if "residue_fraction" in found:
+        text = "Imprint of the generator's lattice: phase fraction of planes by their place modulo its period."
+        parts.append(page.picture(residues_figure(found), f"{text} Bars: one standard error."))
+    return "\n".join(part for part in parts if part)
+
+
+def _slices(found: xr.Dataset) -> str:
+    try:
+        return page.picture(
+            slices_figure(found),
+            "Micrograph and middle slices of the first volume: windows of one size, of each the upper left part.",
+        )
+    except Tim3dError as error:
+        return page.note(f"No slices: {error}")

@@ -1,0 +1,251 @@
+"""The verb `fidelity`: generated volumes against the micrographs that they should look like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from tim3d import schema, store
+from tim3d.engine import Pass, Plan, lock_sample, run
+from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
+from tim3d.kernels import fidelity as law
+from tim3d.phases import Phases
+from tim3d.schema import AXES, Field
+from tim3d.sources.micrograph import Micrograph, read_micrograph
+from tim3d.stages import likeness
+from tim3d.stages.field import DEFAULTS, Options
+from tim3d.stages.inplane import added, slices_pass, tortuosities
+from tim3d.stages.likeness import Case, Seen
+from tim3d.stages.lines import Lags, gathered, lines_pass
+
+log = logging.getLogger(__name__)
+
+# Pixel and voxel size may differ by this much.
+SIZE_TOLERANCE = 1e-3
+SLICES = 8
+
+
+def fidelity(
+    sample: str,
+    volumes: Sequence[str] = (),
+    *,
+    micrograph: str | Path | Sequence[str | Path],
+    phases: Phases,
+    pixel_size: Sequence[float] | float | None = None,
+    as_voxels: bool = False,
+    scale: int = 1,
+    field: str = "phase",
+    lags: Sequence[int] | None = None,
+    lags_nm: Sequence[float] | None = None,
+    slices: int = SLICES,
+    period: int | None = None,
+    seam: int | None = None,
+    seed: int = 0,
+    out: str | None = None,
+    options: Options = DEFAULTS,
+) -> xr.Dataset | list[Plan]:
+    """Judge volumes by the micrographs that they should look like: slices across z, y and x, by the same estimators.
+
+    Compared, for each phase: phase fraction, two-point correlation, lineal path, surface per volume (2 P_L), geodesic
+    tortuosity within slices. Told besides: spread between the volumes, imprint of a generator's lattice, seams at the
+    faces of chunks, and the 3-D results that the samples hold, for which an image knows no truth. See docs/fidelity.md.
+
+    Parameters
+    ----------
+    sample : str
+        The volume, in which the result is kept.
+    volumes : sequence of str
+        More volumes of the same generator: eight in all tell the spread between runs.
+    micrograph : path or three paths
+        One image for all directions, or one for the slices across z (rows y, columns x), across y (rows z, columns x)
+        and across x (rows z, columns y).
+    phases : Phases
+        Names as in the volumes, and the value of each in the image.
+    pixel_size : float or (rows, columns), optional
+        Of the images, in nm, before the scaling (default: as their metadata say).
+    as_voxels : bool
+        Take a pixel to be as large as a voxel, whatever is known of it.
+    scale : int
+        Make the image this many times smaller first, at the same phase fractions.
+    field : str
+        The label field.
+    lags : sequence of int, optional
+        Of the curves, in voxels (default 1,2,4,6,8,12,16,24,32,48, up to half the shortest edge).
+    lags_nm : sequence of float, optional
+        The same in nm: whole voxels along every axis.
+    slices : int
+        Slices across each axis in which ways are sought; 0 for none.
+    period : int, optional
+        Of the generator's lattice in voxels (default: from the record of a network's volume).
+    seam : int, optional
+        Edge of the chunks whose faces are looked at (default: a network's tile, otherwise shards or chunks).
+    seed : int
+        Of the bootstrap.
+    out : str, optional
+        Name of the result (default ``FIELD_fidelity``).
+
+    Returns
+    -------
+    xarray.Dataset
+        Values of volumes and images, deviations over (quantity, slices, phase) with 95 % bootstrap intervals, goals and
+        whether they are reached; as kept in the node `out`. Or the plans.
+
+    Raises
+    ------
+    MissingFieldError
+        If a volume lacks the field.
+    ArgumentError
+        If an argument is out of range, phases or voxel sizes differ, or pixels are not as large as voxels.
+    InputError
+        If an image cannot be used.
+    """
+    urls = [str(sample), *map(str, volumes)]
+    fields = [store.complete_field(url, field, "generate") for url in urls]
+    images = _images(micrograph, phases, pixel_size, scale)
+    _check(urls, fields, images, phases, as_voxels)
+    case = Case(
+        urls, fields, images, tuple(phases), _lags(fields, images, lags, lags_nm), slices,
+        period if period is not None else _period(urls[0], field), _seam(urls[0], fields[0], seam), seed,
+    )  # fmt: skip
+    case.check(given_period=period)
+    passes = [_passes(case, number, options) for number in range(len(urls))]
+    if options.plan:
+        return [p.plan() for ones in passes for p in ones if p.left()]
+    node = out or f"{field}_fidelity"
+    parameters = case.parameters | {"micrographs": [i.path for i in images], "as_voxels": as_voxels, "scale": scale}
+    found = likeness.dataset(case, [_seen(case, n, ones, options) for n, ones in enumerate(passes)])
+    inputs = {field: case.sources[0], "volumes": case.sources, "micrographs": [i.sha256 for i in images]}
+    mark = schema.fingerprint(verb="fidelity", inputs=inputs, parameters=parameters)
+    with lock_sample(urls[0]):
+        _refuse_foreign(urls[0], node)
+        store.write_dataset(urls[0], node, found, store.provenance(mark, parameters, inputs))
+    return store.open_dataset(urls[0], node)
+
+
+def _images(
+    micrograph: str | Path | Sequence[str | Path], phases: Phases, pixel_size: Any, scale: int
+) -> tuple[Micrograph, ...]:
+    paths = [micrograph] if isinstance(micrograph, str | Path) else list(micrograph)
+    if len(paths) not in (1, 3):
+        raise ArgumentError(
+            f"{len(paths)} micrographs; give one for all directions, or three: across z (rows y, columns x), across y "
+            "(rows z, columns x), across x (rows z, columns y)"
+        )
+    return tuple(read_micrograph(path, phases, pixel_size, scale) for path in paths)
+
+
+def _check(
+    urls: Sequence[str], fields: Sequence[Field], images: Sequence[Micrograph], phases: Phases, as_voxels: bool
+) -> None:
+    """Refuse volumes that differ from each other, or from the images, in phases or voxel size."""
+    for url, one in zip(urls, fields, strict=True):
+        if one.phases is None or set(one.phases) != set(phases):
+            raise ArgumentError(
+                f"{one.name!r} of {url} has the phases {', '.join(one.phases or ()) or 'none'}, the micrograph has "
+                f"{', '.join(phases)}; use the same names: --phases NAME=VALUE,..."
+            )
+        if not _alike(one.spacing_nm, fields[0].spacing_nm):
+            raise ArgumentError(f"voxels of {url} are {one.spacing_nm} nm, of {urls[0]} {fields[0].spacing_nm} nm")
+    if len(set(urls)) < len(urls):
+        raise ArgumentError("a volume is given twice; the spread between volumes needs different ones")
+    if not as_voxels:
+        for normal, plane in enumerate(law.PLANES):
+            _check_pixels(images[normal % len(images)], AXES[normal], [fields[0].spacing_nm[a] for a in plane])
+
+
+def _check_pixels(image: Micrograph, normal: str, voxels: Sequence[float]) -> None:
+    shown = " x ".join(f"{v:g}" for v in voxels)
+    if image.pixel_nm is None:
+        raise ArgumentError(
+            f"{image.path} does not tell its pixel size; voxels across {normal} are {shown} nm. "
+            "Type --pixel-size, or --as-voxels to take a pixel for a voxel"
+        )
+    if not _alike(image.pixel_nm, voxels):
+        pixels = " x ".join(f"{v:g}" for v in image.pixel_nm)
+        raise ArgumentError(
+            f"pixels of {image.path} are {pixels} nm (scale {image.scale}), voxels across {normal} are {shown} nm. "
+            "Use --scale or --pixel-size, three micrographs, or --as-voxels to compare pixels with voxels all the same"
+        )
+
+
+def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(abs(x - y) <= SIZE_TOLERANCE * y for x, y in zip(a, b, strict=True))
+
+
+def _lags(
+    fields: Sequence[Field], images: Sequence[Micrograph], lags: Sequence[int] | None, lags_nm: Sequence[float] | None
+) -> Lags:
+    """Lags along z, y and x in voxels."""
+    if lags is not None and lags_nm is not None:
+        raise ArgumentError("give --lags in voxels or --lags-nm, not both")
+    shortest = min(*(n for f in fields for n in f.shape), *(n for i in images for n in i.labels.shape))
+    if lags_nm is not None:
+        z, y, x = (tuple(_whole(length, h) for length in lags_nm) for h in fields[0].spacing_nm)
+    else:
+        z = y = x = tuple(lags or [lag for lag in law.LAGS if lag == 1 or lag <= shortest // 2])
+    longest = max(max(one, default=0) for one in (z, y, x))
+    if longest >= shortest:
+        raise ArgumentError(f"a lag of {longest} voxels does not fit into the shortest edge, {shortest}")
+    return (z, y, x)
+
+
+def _whole(length: float, step: float) -> int:
+    lag = round(length / step)
+    if lag < 1 or abs(lag * step - length) > SIZE_TOLERANCE * length:
+        raise ArgumentError(f"a lag of {length:g} nm is not a whole number of voxels of {step:g} nm, 1 or more")
+    return lag
+
+
+def _made(url: str, field: str) -> Mapping[str, Any]:
+    parameters: Mapping[str, Any] = store.node_attributes(url, field).get("parameters", {})
+    return parameters
+
+
+def _period(url: str, field: str) -> int | None:
+    """Voxels between the nodes of the network that made a volume."""
+    made = _made(url, field).get("architecture")
+    if made is None:
+        return None
+    from tim3d.kernels.latent import Architecture
+
+    return Architecture.from_dict(made).step
+
+
+def _seam(url: str, labels: Field, given: int | None) -> Triple:
+    """Edges along z, y, x of what was made at a time: a tile, or else shards that do not fill the axis, or chunks."""
+    tile = _made(url, labels.name).get("tile") if given is None else given
+    edges = zip(labels.shape, labels.shard, labels.chunk, strict=True)
+    z, y, x = (int((shard if shard < n else chunk) if tile is None else tile) for n, shard, chunk in edges)
+    return (z, y, x)
+
+
+def _passes(case: Case, number: int, options: Options) -> list[Pass]:
+    url, labels = case.urls[number], case.fields[number]
+    codes = case.codes(number)
+    every = [slices_pass(url, labels, one, codes, options) for one in case.slices_of(number)]
+    return [lines_pass(url, labels, codes, case.lags, options), *every]
+
+
+def _seen(case: Case, number: int, passes: Sequence[Pass], options: Options) -> Seen:
+    """What a volume shows; nothing that is counted is counted again."""
+    url, labels = case.urls[number], case.fields[number]
+    with lock_sample(url):
+        for one in passes:
+            if options.overwrite:
+                one.ledger.forget()
+            run(one, progress=options.progress)
+    lines = gathered(passes[0], len(case.names), case.lags, labels.spacing_nm)
+    records = [[one.ledger.record(i) for i in one.grid.indices()] for one in passes[1:]]
+    found = [tortuosities(added(r), axis, labels.spacing_nm) for axis, r in enumerate(records)]
+    return Seen(lines, [f[0] for f in found], [f[1] for f in found], likeness.known(url, labels))
+
+
+def _refuse_foreign(url: str, node: str) -> None:
+    record = store.node_attributes(url, node)
+    if record and "micrographs" not in record.get("parameters", {}):
+        raise ArgumentError(f"{node!r} in {url} is no result of fidelity; give another name: --out NAME")
