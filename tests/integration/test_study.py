@@ -104,13 +104,20 @@ def test_one_window_of_the_whole_volume_is_the_whole_volume(sample: str) -> None
         assert "apparent" not in one.attrs
 
 
-def test_one_window_of_the_whole_volume_is_solved_like_the_whole_volume(sample: str) -> None:
-    solved = tim3d.solve(sample, conductivity=K, axis="z", options=QUIET)
+BORDERS: list[dict[str, Any]] = [{}, {"faces": "centres", "sides": "periodic"}, {"interface": {"pore:copper": 1e8}}]
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_one_window_of_the_whole_volume_is_solved_like_the_whole_volume(sample: str, border: dict[str, Any]) -> None:
+    solved = tim3d.solve(sample, conductivity=K, axis="z", **border, options=QUIET)
     assert isinstance(solved, xr.Dataset)
-    conductivity = study(sample, quantity="effective_conductivity", conductivity=K, windows=[36])
+    conductivity = study(sample, quantity="effective_conductivity", conductivity=K, windows=[36], **border)
     assert float(conductivity.value.squeeze()) == float(solved.effective_conductivity[0])
-    factor = study(sample, quantity="tortuosity_factor", conductivity=K, windows=[36])
+    factor = study(sample, quantity="tortuosity_factor", conductivity=K, windows=[36], **border)
     assert float(factor.value.squeeze()) == float(solved.tortuosity_factor_total[0])
+    assert f"sides {border.get('sides', 'insulated')}" in factor.attrs["apparent"]
+    held = "centres" if border.get("faces") == "centres" else "outer faces"
+    assert held in factor.attrs["apparent"]
 
 
 @pytest.mark.parametrize("axis", ["z", "y", "x"])
@@ -386,6 +393,11 @@ def test_the_figure_and_the_table_of_values_without_spread(tmp_path: Path, kind:
 def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "study.png"
     typed = ["study", sample, "--quantity", "tortuosity_factor", "--conductivity", "pore=1,copper=0", "--axis", "x"]
+    border = ["--faces", "centres", "--sides", "periodic", "--interface", "pore:copper=1e8"]
+    assert main([*typed, *border, "--windows", "2,18"]) == 2
+    assert "'centres' electrodes need 3" in capsys.readouterr().err
+    assert main([*typed, *border, "--windows", "9,18", "--plan"]) == 0
+    assert "phase_study/tortuosity_factor/9x9x9" in capsys.readouterr().out
     assert main([*typed, "--windows", "9,18", "--plan"]) == 0
     assert "phase_study/tortuosity_factor/9x9x9: 64 of 64 blocks left" in capsys.readouterr().out
     assert main([*typed, "--windows", "9,18", "--figure", str(picture)]) == 0

@@ -10,7 +10,7 @@ from typing import Any
 from tim3d import schema, store
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
-from tim3d.kernels.material import Conductivity, check_conductivities
+from tim3d.kernels.material import Conductivity, Interfaces, check_conductivities
 from tim3d.kernels.transport import PERFECT, Physics
 from tim3d.schema import AXES, Field
 from tim3d.stages.slabs import Case
@@ -125,8 +125,12 @@ def chosen_physics(
 ) -> Physics:  # fmt: skip
     """What the names of phases mean for the codes of a label field."""
     by_code = _by_code(labels, conductivity)
-    between = {_pair(labels, names): float(value) * NM for names, value in (interface or {}).items()}
-    return Physics(by_code, faces, sides, cell, between or None, _contact(contact))
+    return Physics(by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact))
+
+
+def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> Interfaces | None:
+    """Conductances per area between codes, in units of conductivity over nm; from those over metres, by name."""
+    return {_pair(labels, names): float(value) * NM for names, value in (interface or {}).items()} or None
 
 
 def _pair(labels: Field, names: str) -> tuple[int, int]:

@@ -15,10 +15,12 @@ from tim3d.descriptors.builtin import BUILTIN
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels import geodesic
+from tim3d.kernels.flow import Electrodes
 from tim3d.kernels.material import Conductivity
-from tim3d.kernels.transport import Physics, conduct, conduct_bytes
+from tim3d.kernels.transport import Conduction, Physics, Sides, conduct, conduct_bytes
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field, Spacing
+from tim3d.stages.flux import chosen_interface
 
 # Bound on what the kernels of local descriptors hold beside the labels, in bytes per voxel (as in `measure`).
 LOCAL_BYTES = 2.0
@@ -31,7 +33,8 @@ FLUX = {
         "apparent tortuosity factor, mean k / k, islands left out of the mean",
     ),
 }
-APPARENT = "apparent: potential held on the outer faces of the window across the axis, its sides insulated"
+APPARENT = "apparent: potential held on the {faces} of the window across the axis, its sides {sides}"
+FACES = {"outer": "outer faces", "centres": "centres of the first and last voxels"}
 GEODESIC = "geodesic_tortuosity"
 WAYS = "apparent: ways start from one face of the window across the axis and stay inside it"
 PAPER = "doi:10.1038/s43246-024-00493-5"
@@ -110,9 +113,9 @@ def _unknown(fractions: Mapping[int, float]) -> float:
 
 @dataclass(frozen=True)
 class Driven:
-    """How a flux is driven through a window; `conductivity` is by code."""
+    """How a flux is driven through a window."""
 
-    conductivity: Mapping[int, Conductivity]
+    physics: Physics
     axis: int
     spacing: Spacing
     tolerance: float
@@ -121,12 +124,17 @@ class Driven:
     @property
     def parameters(self) -> dict[str, Any]:
         """As recorded."""
-        by_code = {str(code): k for code, k in self.conductivity.items()}
-        return {"conductivity": by_code, "axis": AXES[self.axis], "flux_tolerance": self.tolerance, "units": self.units}
+        physics = self.physics
+        return {
+            "conductivity": {str(code): k for code, k in physics.conductivity.items()},
+            "axis": AXES[self.axis], "flux_tolerance": self.tolerance, "units": self.units,
+            "faces": physics.electrodes, "sides": physics.sides,
+            "interface": {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()},
+        }  # fmt: skip
 
     def nbytes(self, shape: Triple) -> int:
         """What the solver holds for a window."""
-        drive = Physics(self.conductivity).drive(self.axis, self.spacing)
+        drive = self.physics.drive(self.axis, self.spacing)
         return conduct_bytes(triple(shape[a] for a in drive.order), drive)
 
 
@@ -143,21 +151,25 @@ def _flux(name: str, driven: Driven) -> Quantity:
         of=bind(_through, FLUX[name][0], driven),
         nbytes=driven.nbytes,
         point_variance=bind(_conductivity_variance, driven) if is_conductivity else _unknown,
-        apparent=APPARENT,
+        apparent=APPARENT.format(faces=FACES[driven.physics.electrodes], sides=driven.physics.sides),
     )
 
 
 def _through(attribute: str, driven: Driven, labels: np.ndarray, window: Box) -> Answer:
-    # One thread: the other cores have windows of their own.
-    found = conduct(
-        labels[window.slices], driven.conductivity, driven.axis,
-        spacing=driven.spacing, tolerance=driven.tolerance, threads=1,
-    )  # fmt: skip
+    found = _solved(labels[window.slices], driven.physics, driven.axis, driven.spacing, driven.tolerance)
     return float(getattr(found, attribute)), found.percolates
 
 
+def _solved(labels: np.ndarray, physics: Physics, axis: int, spacing: Spacing, tolerance: float) -> Conduction:
+    # One thread: the other cores have windows of their own.
+    return conduct(
+        labels, physics.conductivity, axis, spacing=spacing, electrodes=physics.electrodes, sides=physics.sides,
+        interface=physics.interface, tolerance=tolerance, threads=1,
+    )  # fmt: skip
+
+
 def _conductivity_variance(driven: Driven, fractions: Mapping[int, float]) -> float:
-    along = {code: k if isinstance(k, float) else k[driven.axis] for code, k in driven.conductivity.items()}
+    along = {code: k if isinstance(k, float) else k[driven.axis] for code, k in driven.physics.conductivity.items()}
     mean = sum(fractions[code] * k for code, k in along.items())
     return sum(fractions[code] * (k - mean) ** 2 for code, k in along.items())
 
@@ -213,6 +225,9 @@ def choose(
     axis: str,
     flux_tolerance: float,
     units: str,
+    faces: Electrodes = "outer",
+    sides: Sides = "insulated",
+    interface: Mapping[str, float] | None = None,
 ) -> Quantity:
     """The quantity of a name, for the phases of a field.
 
@@ -237,11 +252,11 @@ def choose(
         chosen = _phase(name, phase, conductivity, phases)
         return _geodesic(phases[chosen], chosen, AXES.index(axis), labels.spacing_nm)
     by_code = _by_code(name, phase, conductivity, phases)
-    driven = Driven(by_code, AXES.index(axis), labels.spacing_nm, flux_tolerance, units)
+    physics = Physics(by_code, faces, sides, interface=chosen_interface(labels, interface))
     # The solver knows best what it refuses: a bar of all phases shows it before any window is read.
     bar = np.broadcast_to(np.array(phases.codes, np.uint8), (4, 4, len(phases)))
-    conduct(np.ascontiguousarray(bar), by_code, 0, tolerance=flux_tolerance, threads=1)
-    return _flux(name, driven)
+    _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), flux_tolerance)
+    return _flux(name, Driven(physics, AXES.index(axis), labels.spacing_nm, flux_tolerance, units))
 
 
 def _phase(name: str, phase: str | None, conductivity: Mapping[str, Conductivity] | None, phases: Phases) -> str:

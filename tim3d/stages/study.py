@@ -16,8 +16,10 @@ from tim3d.engine import Ledger, Pass, Plan, current_cluster, lock_sample, run
 from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.kernels import representative as law
+from tim3d.kernels.flow import Electrodes
 from tim3d.kernels.material import Conductivity
 from tim3d.kernels.representative import Judgement, Spread
+from tim3d.kernels.transport import Sides
 from tim3d.schema import AXES, Field
 from tim3d.stages.field import DEFAULTS, Options
 from tim3d.stages.quantities import Quantity, WindowKernel, choose
@@ -43,6 +45,9 @@ def study(
     tolerance: float = 0.1,
     flux_tolerance: float = 1e-3,
     units: str = "W m-1 K-1",
+    faces: Electrodes = "outer",
+    sides: Sides = "insulated",
+    interface: Mapping[str, float] | None = None,
     out: str | None = None,
     options: Options = DEFAULTS,
 ) -> xr.Dataset | list[Plan]:
@@ -76,6 +81,9 @@ def study(
         Of the solver: largest (max - min) / mean of the flux over all planes.
     units : str
         Of the conductivities.
+    faces, sides, interface
+        As of `solve`, for the windows: where the potential is held, whether the flux stops at their sides, conductances
+        per area between two phases. Of conductivity and tortuosity factor only.
     out : str, optional
         Name of the result (default: ``FIELD_study``), so that several can be kept.
 
@@ -99,8 +107,9 @@ def study(
     law.check_tolerance(tolerance)
     labels = store.complete_field(sample, field, "segment")
     chosen = choose(
-        quantity, labels, phase=phase, conductivity=conductivity, axis=axis, flux_tolerance=flux_tolerance, units=units
-    )
+        quantity, labels, phase=phase, conductivity=conductivity, axis=axis, flux_tolerance=flux_tolerance,
+        units=units, faces=faces, sides=sides, interface=interface,
+    )  # fmt: skip
     job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), tolerance, out)
     job.check(options)
     passes = [job.work_pass(one, options) for one in job.windows]
