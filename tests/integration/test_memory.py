@@ -10,6 +10,9 @@ import pytest
 
 import tim3d
 from tests.nets import tiny_checkpoint
+from tim3d.kernels.latent import preset
+from tim3d.models.export import GeneratorDescription, save_generator
+from tim3d.models.slicegan import Generator
 
 QUIET = tim3d.Options(progress=False)
 SIZE = {"z": 20, "y": 5, "x": 5}
@@ -43,3 +46,21 @@ def test_every_pass_stays_below_its_plan(tmp_path: Path, workers: int) -> None:
         tim3d.score(sample, field="otsu", options=QUIET)
     above = {name: pair for name, pair in peaks(sample).items() if pair[0] > pair[1]}
     assert not above
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tile"), [("demo", 256), ("paper", 128), ("demo-resize", 128)])
+def test_generated_volumes_stay_below_their_plan(tmp_path: Path, name: str, tile: int) -> None:
+    """A worker of its own, whose memory holds nothing else; no worker needs 2 GiB."""
+    architecture, sample = preset(name), str(tmp_path / "a.zarr")
+    about = GeneratorDescription(architecture, (1.0, 1.0, 1.0), PHASES)
+    weights = tmp_path / "gen.safetensors"
+    save_generator(weights, Generator(architecture).eval(), about)
+    shape = (tile, tile, 2 * tile)
+    with tim3d.cluster("local", workers=1):
+        tim3d.generate(
+            sample, kind="network", weights=weights, shape=shape, tile=tile, device="cpu", options=QUIET, seed=1
+        )
+    found = peaks(sample)
+    assert {name: pair for name, pair in found.items() if pair[0] > pair[1]} == {}
+    assert found["phase/s0"][1] < 2**31
