@@ -168,6 +168,7 @@ def run_recipe(
     trust: bool = False,
     wait_minutes: float = DEFAULT_WAIT_SECONDS / 60,
     cluster: Mapping[str, Any] | None = None,
+    journal: str | Path | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Run the steps of a recipe in their order; what is done already is not done again.
@@ -187,6 +188,8 @@ def run_recipe(
         How long a part waits for the others when none of them finishes a block.
     cluster : mapping, optional
         Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it all.
+    journal : path, optional
+        File to which a line of JSON is appended for every block, see `tim3d.engine.journal`.
     **options
         Given to every step: `plan`, `overwrite`, `progress`, `durable`.
 
@@ -198,8 +201,8 @@ def run_recipe(
     recipe = load_recipe(path, settings, trust=trust)
     own = None if part is None else _own_part(recipe, part, options)
     with contextlib.ExitStack() as stack:
-        on = stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))
-        log.info("cluster: %s%s", on, f", dashboard {on.dashboard}" if on.dashboard else "")
+        stack.enter_context(engine.journal(journal))
+        stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))
         if own is None:
             return {step.name: _run_step(recipe, step, options) for step in recipe.steps}
         stack.enter_context(engine.member(recipe.sample, own))

@@ -42,7 +42,8 @@ ROOMS = [
     Room(1, "tim3d.files",        "",              "fsspec obstore"),
     Room(1, "tim3d.store",        "files schema",  "numpy xarray zarr"),
     Room(2, "tim3d.engine", "",
-         "dask distributed dask_cuda dask_jobqueue fsspec cloudpickle psutil tqdm cryptography prometheus_client"),
+         "dask distributed dask_cuda dask_jobqueue fsspec obstore cloudpickle psutil tqdm cryptography "
+         "prometheus_client"),
     Room(3, "tim3d.descriptors",  "",              "numpy xarray"),
     Room(4, "tim3d.stages",       "",              "numpy xarray tifffile tqdm"),
     Room(5, "tim3d.validation",   "",              "numpy zarr"),

@@ -2,10 +2,12 @@
 
 from tim3d.engine.cluster import Cluster, cluster, current_cluster
 from tim3d.engine.crew import Seat, together
+from tim3d.engine.journal import journal
 from tim3d.engine.ledger import Ledger, forget_sample, lock_sample
 from tim3d.engine.parts import Part, in_turns, member
 from tim3d.engine.plan import Plan
-from tim3d.engine.run import Pass, Summary, Work, run
+from tim3d.engine.run import Pass, Work, run
+from tim3d.engine.summary import Summary
 
 __all__ = [
     "Cluster",
@@ -20,6 +22,7 @@ __all__ = [
     "current_cluster",
     "forget_sample",
     "in_turns",
+    "journal",
     "lock_sample",
     "member",
     "run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from tim3d.engine import tls as encryption
 from tim3d.engine.memory import available_memory, resident_memory
 from tim3d.errors import ArgumentError, DeviceError
 
+log = logging.getLogger(__name__)
 KINDS = ("serial", "local", "cuda", "slurm")
 # A worker that dies takes its blocks with it; preemption must not use up their attempts.
 _DASK_SETTINGS = {"distributed.scheduler.allowed-failures": 10}
@@ -123,6 +125,8 @@ def cluster(
     _refuse_tls(kind, tls)
     start = _slurm(workers, threads, memory_bytes, site, tls, options) if kind == "slurm" else None
     with start or _start(kind, workers, threads, memory_bytes, tls) as made:
+        if made.dashboard:
+            log.info("cluster: %s; dashboard %s", made, made.dashboard)
         token = _current.set(made)
         try:
             yield made

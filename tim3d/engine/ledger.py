@@ -70,9 +70,9 @@ class Ledger:
         MixedRunError
             If blocks of another layout are done.
         """
-        before = _known(f"{self.folder}/layout.json")
+        before = known(f"{self.folder}/layout.json")
         if before is None or not (self.done() or self.failed()):
-            _write(f"{self.folder}/layout.json", layout)
+            write(f"{self.folder}/layout.json", layout)
         elif before != json.loads(json.dumps(layout)):
             raise MixedRunError(
                 f"{self.name} of {self.sample} was begun with {_differences(before, layout)}. "
@@ -81,12 +81,12 @@ class Ledger:
 
     def mark_done(self, index: Triple, record: Mapping[str, Any], *, durable: bool = False) -> None:
         """Record that a block is written; call it only after the data is."""
-        _write(self._marker("done", index), record, durable=durable)
-        _remove(self._marker("failed", index))
+        write(self._marker("done", index), record, durable=durable)
+        remove(self._marker("failed", index))
 
     def mark_failed(self, index: Triple, reason: str) -> None:
         """Set a block aside with the reason."""
-        _write(self._marker("failed", index), {"reason": without_secrets(reason)})
+        write(self._marker("failed", index), {"reason": without_secrets(reason)})
 
     def done(self) -> set[Triple]:
         """Places of the finished blocks."""
@@ -96,13 +96,13 @@ class Ledger:
         """Places of the blocks that were set aside, with the reason."""
         reasons = {}
         for index in _indices(f"{self.folder}/failed"):
-            record = _known(self._marker("failed", index)) or {}
+            record = known(self._marker("failed", index)) or {}
             reasons[index] = str(record.get("reason", "unknown"))
         return reasons
 
     def record(self, index: Triple) -> dict[str, Any]:
         """What a finished block reported."""
-        return _known(self._marker("done", index)) or {}
+        return known(self._marker("done", index)) or {}
 
     def forget(self, name: str | None = None) -> None:
         """Drop all that is remembered of this pass (or of all passes below `name`), under every fingerprint."""
@@ -110,7 +110,7 @@ class Ledger:
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a JSON file beside the markers (a run's summary, for example)."""
-        _write(f"{self.folder}/{name}.json", content)
+        write(f"{self.folder}/{name}.json", content)
 
     def _marker(self, kind: str, index: Triple) -> str:
         z, y, x = index
@@ -127,7 +127,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(pairs)
 
 
-def _write(url: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
+def write(url: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
+    """A JSON file, replaced in one piece."""
     data = json.dumps(content, separators=(",", ":")).encode()
     with writing(url):
         if is_local(url):
@@ -154,7 +155,8 @@ def _write_local(path: Path, data: bytes, durable: bool) -> None:
         flush(path)
 
 
-def _read(url: str) -> dict[str, Any] | None:
+def read(url: str) -> dict[str, Any] | None:
+    """A JSON file by path or URL; None if there is none."""
     try:
         if is_local(url):
             content = Path(url).read_bytes()
@@ -166,7 +168,7 @@ def _read(url: str) -> dict[str, Any] | None:
         return None
 
 
-def _known(url: str) -> dict[str, Any] | None:
+def known(url: str) -> dict[str, Any] | None:
     """A marker; damage is said, so that one block is done again rather than a wrong record believed.
 
     Raises
@@ -175,7 +177,7 @@ def _known(url: str) -> dict[str, Any] | None:
         If it is no JSON object.
     """
     with contextlib.suppress(ValueError):  # no JSON, or no text
-        found: Any = _read(url)
+        found: Any = read(url)
         if found is None or isinstance(found, dict):
             return found
     raise StoreError(f"{url} is damaged: it holds no JSON object. Delete it and run the same command again")
@@ -201,7 +203,8 @@ def _folders(url: str) -> Iterator[tuple[str, list[str]]]:
         yield folder, [file.rpartition("/")[2] for file in files]
 
 
-def _remove(url: str) -> None:
+def remove(url: str) -> None:
+    """Remove a file, if it is there."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if is_local(url):
             Path(url).unlink()
@@ -233,18 +236,24 @@ turn_of: ContextVar[str | None] = ContextVar("tim3d_turn", default=None)
 def lock_sample(sample: str) -> Iterator[None]:
     """Hold the one right to write to a sample; another run is refused until this one ends or its lease runs out.
 
-    The lock is a file with a lease that a thread renews. It is taken over at once when the process that held it is gone
-    from this machine, and from another machine when the lease has not been renewed for a minute by the file system's
-    own clock. Samples behind a URL are not locked. A part of a job array that has its turn holds the lock already, and
-    a sample on which parts work is refused even between two turns.
+    The lock is a file with a lease that a thread renews, or behind a URL an object that only one client can create. It
+    is taken over at once when the process that held it is gone from this machine, and from another one when the lease
+    has not been renewed for a minute by the file system's own clock. A part of a job array that has its turn holds the
+    lock already, and a sample on which parts work is refused even between two turns.
 
     Raises
     ------
     LockedError
         If another run holds the lock.
     """
-    if not is_local(sample) or turn_of.get() == sample:
+    if turn_of.get() == sample:
         yield
+        return
+    if not is_local(sample):
+        from tim3d.engine.lease import leased
+
+        with leased(f"{runs_folder(sample)}/lock", sample):
+            yield
         return
     with held(lock_path(sample), sample):
         refuse_parts(sample)
@@ -274,7 +283,7 @@ def held(path: Path, sample: str, **about: Any) -> Iterator[None]:
     finally:
         stop.set()
         renewer.join()
-        if (_read(str(path)) or {}).get("token") == token:
+        if (read(str(path)) or {}).get("token") == token:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # markers are kept; a run that made none leaves no folder
             path.parent.rmdir()
@@ -283,7 +292,7 @@ def held(path: Path, sample: str, **about: Any) -> Iterator[None]:
 def owner_of(path: Path) -> dict[str, Any]:
     """Who holds a lock file; empty if nobody does, or just now begins to."""
     try:
-        return _read(str(path)) or {}
+        return read(str(path)) or {}
     except json.JSONDecodeError:
         return {}
 
@@ -301,7 +310,7 @@ def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
         **about,
         "token": token,
         "pid": os.getpid(),
-        "started": _process_start(os.getpid()),
+        "started": process_start(os.getpid()),
         "host": socket.gethostname(),
     }
     with writing(str(path)):
@@ -323,16 +332,21 @@ def _take_over(path: Path, sample: str) -> None:
     owner = owner_of(path)
     with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
         if not _is_stale(path, owner):
-            raise LockedError(
-                f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
-                "Wait until it ends, or stop it; then run the same command again."
-            )
+            raise held_by(owner, sample)
         path.rename(path.with_name(f".lock.{uuid.uuid4().hex}")).unlink()
+
+
+def held_by(owner: Mapping[str, Any], sample: str) -> LockedError:
+    """What somebody is told who comes second."""
+    return LockedError(
+        f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
+        "Wait until it ends, or stop it; then run the same command again."
+    )
 
 
 def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:
     if owner.get("host") == socket.gethostname() and "pid" in owner:
-        return _process_start(int(owner["pid"])) != owner.get("started")
+        return process_start(int(owner["pid"])) != owner.get("started")
     probe = path.with_name(f".clock.{uuid.uuid4().hex}")
     probe.touch()  # the file system's clock, not this machine's
     age = probe.stat().st_mtime - path.stat().st_mtime
@@ -340,7 +354,7 @@ def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:
     return age > LEASE_SECONDS
 
 
-def _process_start(pid: int) -> str | None:
+def process_start(pid: int) -> str | None:
     """When a process began, in the kernel's ticks, or None if there is none; numbers are used again, starts are not."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import os
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cloudpickle
 from tqdm import tqdm
 
 from tim3d.engine.cluster import Cluster, current_cluster
+from tim3d.engine.journal import note
 from tim3d.engine.ledger import Ledger, elapsed
 from tim3d.engine.memory import forget_peak, peak_memory
+from tim3d.engine.metrics import count, count_failure
 from tim3d.engine.parts import ShareError, current_part
 from tim3d.engine.plan import Plan, smaller_block
+from tim3d.engine.summary import Attempt, Summary, reason, said
 from tim3d.engine.watch import SpoiltWorkerError, UnstoppedError, Watch, arriving, spoils, warning_if_slow
+from tim3d.engine.window import Window
 from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.grid import Block, Grid, Triple, triple
 
+log = logging.getLogger(__name__)
 RETRIES = 2
 # Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
 BASE_BYTES = 352 * 2**20
@@ -119,46 +124,6 @@ class Pass:
         return on.threads * self.work.block_bytes(largest.core.shape, read)
 
 
-@dataclass
-class Summary:
-    """What a run did. Times are seconds summed over blocks, `wall_seconds` is the run's own."""
-
-    name: str
-    blocks: int
-    computed: int = 0
-    skipped: int = 0
-    failed: int = 0
-    wall_seconds: float = 0.0
-    read_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    write_seconds: float = 0.0
-    peak_bytes: int = 0
-    planned_peak_bytes: int = 0
-    cluster: str = ""
-    workers: set[str] = field(default_factory=set)
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Count one finished block."""
-        self.computed += 1
-        self.read_seconds += record["read_seconds"]
-        self.compute_seconds += record["compute_seconds"]
-        self.write_seconds += record["write_seconds"]
-        self.peak_bytes = max(self.peak_bytes, record["peak_bytes"])
-        self.workers.add(f"{record['host']}:{record['pid']}")
-
-    def as_json(self) -> dict[str, Any]:
-        """The summary as it is kept beside the markers."""
-        return asdict(self) | {"workers": sorted(self.workers)}
-
-    def __str__(self) -> str:
-        megabytes = f"peak {self.peak_bytes / 2**20:.0f} MiB, planned {self.planned_peak_bytes / 2**20:.0f}"
-        return (
-            f"{self.name}: {self.computed} blocks computed, {self.skipped} were done, {self.failed} failed in "
-            f"{self.wall_seconds:.1f} s (read {self.read_seconds:.1f}, compute {self.compute_seconds:.1f}, write "
-            f"{self.write_seconds:.1f} s); {megabytes}"
-        )
-
-
 def run(work_pass: Pass, *, progress: bool = True) -> Summary:
     """Do the blocks that are not done; a block that fails three times is set aside and the others go on.
 
@@ -188,23 +153,37 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
 def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
     """Do these blocks; what failed is set aside."""
     summary = Summary(
-        plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on)
-    )
+        plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on),
+        processes=on.workers,
+    )  # fmt: skip
+    about = {"sample": work_pass.ledger.sample, "pass": plan.name, "fingerprint": work_pass.ledger.fingerprint[:16]}
+    if left:
+        note("begin", about | {"blocks": plan.blocks, "left": len(left), "cluster": str(on)})
     start = time.perf_counter()
-    outcomes = _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on)
-    bar = tqdm(outcomes, total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False)
     failures: dict[Triple, str] = {}
-    for index, outcome in bar:
-        if isinstance(outcome, BaseException):
-            failures[index] = _reason(outcome)
-            work_pass.ledger.mark_failed(index, failures[index])
-        else:
-            summary.add(outcome)
+    with tqdm(total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False) as bar:
+        for one in _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on):
+            _keep(one, summary, failures, work_pass.ledger)
+            note("block", about | said(one))
+            bar.update(one.last)
     summary.failed, summary.wall_seconds = len(failures), elapsed(start)
     if left:
         work_pass.ledger.note(f"summary-{time.time_ns()}", summary.as_json())
+        note("end", about | summary.as_json())
+        log.info("%s", summary)
     _raise_failures(plan.name, failures)
     return summary
+
+
+def _keep(one: Attempt, summary: Summary, failures: dict[Triple, str], ledger: Ledger) -> None:
+    """Count an attempt; a block that is given up is set aside."""
+    if one.state == "done":
+        summary.add(one.outcome)
+    elif one.state == "again":
+        summary.retries += 1
+    else:
+        failures[one.index] = reason(one.outcome)
+        ledger.mark_failed(one.index, failures[one.index])
 
 
 def _raise_failures(name: str, failures: dict[Triple, str]) -> None:
@@ -216,31 +195,25 @@ def _raise_failures(name: str, failures: dict[Triple, str]) -> None:
         )
 
 
-def _reason(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-4000:]
-
-
-def _serially(work_pass: Pass, left: Iterable[Triple]) -> Iterator[tuple[Triple, Any]]:
+def _serially(work_pass: Pass, left: Iterable[Triple]) -> Iterator[Attempt]:
     pickled = cloudpickle.dumps(work_pass)
     for index in left:
         with warning_if_slow(index, work_pass.time_limit):
-            outcome = _attempt(pickled, index)
-        yield index, outcome
+            yield from _attempts(pickled, index)
 
 
-def _attempt(pickled: bytes, index: Triple) -> Any:
-    for attempt in range(RETRIES + 1):
+def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
+    for number in range(1, RETRIES + 2):
         try:
-            return process_block(pickled, index)
+            yield Attempt(index, number, process_block(pickled, index), last=True)
+            return
         except Tim3dError:
             raise
         except Exception as error:  # any other failure of a block is counted, not fatal
-            if attempt == RETRIES:
-                return error
-    return None
+            yield Attempt(index, number, error, last=number > RETRIES)
 
 
-def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[tuple[Triple, Any]]:
+def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[Attempt]:
     """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume."""
     from distributed import as_completed
 
@@ -257,30 +230,32 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[t
         watch.add(index, future)
         return future
 
-    window = 2 * on.workers * on.threads
+    window = Window(on.client, on.workers * on.threads)
     with watch.looking():
-        futures = as_completed([submit(index, 0) for index in itertools.islice(waiting, window)])
+        futures = as_completed([submit(index, 1) for index in itertools.islice(waiting, window.size())])
         for future in arriving(futures, on.client):
-            index, attempt = flight.pop(future.key)
-            outcome = watch.outcome(future)
-            future.release()
-            if isinstance(outcome, Tim3dError):
-                stop = stop or outcome
+            if future is not None:
+                index, number = flight.pop(future.key)
+                outcome = watch.outcome(future)
+                future.release()
+                if isinstance(outcome, Tim3dError):
+                    stop = stop or outcome
             if stop:  # nothing may write any more when this raises: what is in flight ends first
                 continue
-            if _may_be_tried_again(outcome, attempt):
-                futures.add(submit(index, attempt + 1))
-                continue
-            following = next(waiting, None)
-            if following is not None:
-                futures.add(submit(following, 0))
-            yield index, outcome
+            if future is not None:
+                again = _may_be_tried_again(outcome, number)
+                if again:
+                    futures.add(submit(index, number + 1))
+            for following in itertools.islice(waiting, max(0, window.size() - len(flight))):
+                futures.add(submit(following, 1))
+            if future is not None:
+                yield Attempt(index, number, outcome, last=not again)
     if stop:
         raise stop
 
 
 def _may_be_tried_again(outcome: Any, attempt: int) -> bool:
-    return isinstance(outcome, BaseException) and attempt < RETRIES and not isinstance(outcome, UnstoppedError)
+    return isinstance(outcome, BaseException) and attempt <= RETRIES and not isinstance(outcome, UnstoppedError)
 
 
 def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
@@ -309,24 +284,38 @@ def _unpickle(pickled: bytes) -> Pass:
 def process_block(pickled: bytes, index: Triple) -> dict[str, Any]:
     """Read, compute, write and mark one block; the same function in this process and on any worker."""
     work_pass = _unpickle(pickled)
+    try:
+        measured = _process(work_pass, index)
+    except Exception:
+        count_failure(work_pass.ledger.name)
+        raise
+    count(work_pass.ledger.name, measured)
+    return measured
+
+
+def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
     block = work_pass.grid.block_at(index)
     start = time.perf_counter()
     inputs = work_pass.work.read(block)
-    read = elapsed(start)
+    read, start = elapsed(start), time.perf_counter()
     with _computing:
-        start = time.perf_counter()
+        wait, start = elapsed(start), time.perf_counter()
         outputs = work_pass.work.compute(block, inputs)
         compute = elapsed(start)
     del inputs
     start = time.perf_counter()
     record = work_pass.work.write(block, outputs)
-    timing = {
+    measured = {
         "read_seconds": read,
+        "wait_seconds": wait,
         "compute_seconds": compute,
         "write_seconds": elapsed(start),
+        "voxels": block.core.size,
+        "read_bytes": int(block.read.size * work_pass.read_bytes),
+        "write_bytes": int(block.core.size * work_pass.write_bytes),
         "peak_bytes": peak_memory(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-    work_pass.ledger.mark_done(index, record | timing, durable=work_pass.durable)
-    return timing
+    work_pass.ledger.mark_done(index, record | measured, durable=work_pass.durable)
+    return measured

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tim3d.engine.ledger import LEASE_SECONDS, _known, _process_start, _read, runs_folder
+from tim3d.engine.ledger import LEASE_SECONDS, known, process_start, read, runs_folder
 from tim3d.files import file_system, is_local
 
 WINDOW_SECONDS = 60.0
@@ -140,7 +140,7 @@ def status(sample: str) -> Status:
 
 
 def _of_pass(root: str, ledger: str, times: list[float], failed: list[str], now: float) -> PassStatus:
-    layout = _known(f"{root}/{ledger}/layout.json") or {"shape": [0], "block": [1]}
+    layout = known(f"{root}/{ledger}/layout.json") or {"shape": [0], "block": [1]}
     blocks = math.prod(-(-n // b) for n, b in zip(layout["shape"], layout["block"], strict=True))
     name, _, fingerprint = ledger.rpartition("/")
     blocks = max(blocks, len(times))  # passes of several sweeps stack their blocks
@@ -169,20 +169,20 @@ def _place(marker: str) -> str:
 
 
 def _reason(marker: str) -> str:
-    lines = str((_known(marker) or {}).get("reason", "unknown")).strip().splitlines()
+    lines = str((known(marker) or {}).get("reason", "unknown")).strip().splitlines()
     return lines[-1] if lines else "unknown"
 
 
 def _holders(root: str, locks: list[str], files: dict[str, float], now: float) -> Iterator[Holder]:
     for name in locks:
         try:
-            owner = _read(f"{root}/{name}")
+            owner = read(f"{root}/{name}")
         except json.JSONDecodeError:  # it is just being written
             continue
         if owner:
             age, host, pid = max(0.0, now - files[name]), str(owner.get("host")), int(owner.get("pid", 0))
             here = host == socket.gethostname()
-            alive = _process_start(pid) == owner.get("started") if here else age <= LEASE_SECONDS
+            alive = process_start(pid) == owner.get("started") if here else age <= LEASE_SECONDS
             yield Holder(name, host, pid, round(age, 1), alive)
 
 
@@ -195,10 +195,10 @@ def _listing(root: str) -> Iterator[tuple[str, float]]:
     if hasattr(fs, "_construct_store"):  # obstore knows the times, but its file system leaves them out of listings
         bucket, prefix = fs._split_path(path)
         for entry in itertools.chain.from_iterable(fs._construct_store(bucket).list(prefix)):
-            yield entry["path"].removeprefix(prefix.strip("/") + "/"), _written(entry)
+            yield entry["path"].removeprefix(prefix.strip("/") + "/"), written(entry)
     elif fs.exists(path):
         for name, entry in fs.find(path, detail=True).items():
-            yield name.split(path.strip("/") + "/", 1)[-1], _written(entry)
+            yield name.split(path.strip("/") + "/", 1)[-1], written(entry)
 
 
 def _local_listing(folder: str, below: str) -> Iterator[tuple[str, float]]:
@@ -213,7 +213,7 @@ def _local_listing(folder: str, below: str) -> Iterator[tuple[str, float]]:
         return
 
 
-def _written(entry: dict[str, Any]) -> float:
+def written(entry: dict[str, Any]) -> float:
     """When an object was written; file systems call it by different names."""
     when = next((entry[key] for key in ("mtime", "last_modified", "LastModified", "created") if entry.get(key)), 0.0)
     return float(when.timestamp() if hasattr(when, "timestamp") else when)

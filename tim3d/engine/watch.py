@@ -134,7 +134,7 @@ class Watch:
 
 
 def arriving(futures: Any, client: Any) -> Iterator[Any]:
-    """Futures as they end, like `as_completed` itself, which waits for ever when the scheduler has died.
+    """Futures as they end, like `as_completed` itself, which waits for ever when the scheduler died; None meanwhile.
 
     Raises
     ------
@@ -149,6 +149,7 @@ def arriving(futures: Any, client: Any) -> Iterator[Any]:
         else:
             with futures.thread_condition:
                 futures.thread_condition.wait(timeout=0.1)
+            yield None
 
 
 def _refuse_silence(client: Any) -> None:
