@@ -11,6 +11,7 @@ appends a line to a journal, so that what was begun twice can be counted; it is 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +83,24 @@ class Count:
 
 def child(sample: str, slow: float, address: str) -> None:
     """One client, as it is started and started again."""
+    log = os.open(f"{sample}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     try:
         with lock_sample(sample), cluster_when_ready(address, 30):
             work_pass = number_pass(sample, slow=slow)
             run(replace(work_pass, work=JournalWork(sample, slow=slow)), progress=False)
     except DeviceError as error:
         raise SystemExit(error.exit_code) from error
+
+
+def start(sample: str, slow: float, address: str) -> ForkServerProcess:
+    """A client in a process of its own; libraries are loaded once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([child.__module__, "distributed"])
+    client = context.Process(target=child, args=(sample, slow, address))
+    client.start()
+    return client
 
 
 def spawn(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -126,7 +140,7 @@ class Site:
 
     def kill_scheduler(self) -> None:
         assert self.scheduler is not None
-        kill(self.scheduler)
+        stop([self.scheduler])
 
     def kill(self) -> None:
         """Everything of this site, at once."""
@@ -165,11 +179,6 @@ def end(processes: Sequence[psutil.Process]) -> None:
             continue
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-
-
 def journal(sample: str) -> list[str]:
     """Blocks begun so far, one place each."""
     path = Path(f"{sample}.journal")
@@ -182,17 +191,17 @@ def repeated(sample: str) -> int:
     return len(lines) - len(set(lines))
 
 
-def moments(rng: random.Random, sample: str, process: subprocess.Popen[bytes]) -> Iterator[None]:
+def moments(rng: random.Random, sample: str, process: ForkServerProcess) -> Iterator[None]:
     """Random moments at which some block is being computed, until the client ends."""
-    while process.poll() is None:
+    while process.is_alive():
         seen, until = len(journal(sample)), time.monotonic() + rng.uniform(0, 0.8)
-        while process.poll() is None and (time.monotonic() < until or len(journal(sample)) == seen):
+        while process.is_alive() and (time.monotonic() < until or len(journal(sample)) == seen):
             time.sleep(0.01)
-        if process.poll() is None:
+        if process.is_alive():
             yield
 
 
-def strike(kind: str, rng: random.Random, site: Site, client: subprocess.Popen[bytes]) -> bool:
+def strike(kind: str, rng: random.Random, site: Site, client: ForkServerProcess) -> bool:
     """SIGKILL one thing, and wait for the client where it cannot go on; whether there was such a thing."""
     if kind == "worker":
         victims = site.workers()
@@ -200,11 +209,13 @@ def strike(kind: str, rng: random.Random, site: Site, client: subprocess.Popen[b
         return bool(victims)
     if kind == "scheduler":
         site.kill_scheduler()
-        assert client.wait(timeout=120) == DeviceError.exit_code
+        client.join(timeout=120)
+        assert client.exitcode == DeviceError.exit_code
     if kind == "group":
         site.kill()
     if kind in ("client", "group"):
-        kill(client)
+        client.kill()
+        client.join()
     return True
 
 
@@ -214,8 +225,7 @@ def kill_and_resume(
     """Start, kill what `kinds` says one after another, and start again until the sample is whole."""
     to_kill, last, laid = list(reversed(kinds)), "", 0
     while True:
-        code = f"from tests.kill_and_resume import child; child({sample!r}, {slow}, {site.up()!r})"
-        client = spawn(Path(f"{sample}.log"), "-c", code)
+        client = start(sample, slow, site.up())
         count.runs += 1
         for _ in moments(rng, sample, client):
             since = repeated(sample)
@@ -223,9 +233,10 @@ def kill_and_resume(
                 count.recomputed[last] += since - laid
                 last, laid = to_kill.pop(), since
                 count.kills[last] += 1
-        if client.wait() == 0:
+        client.join()
+        if client.exitcode == 0:
             break
-        assert client.returncode in (-signal.SIGKILL, DeviceError.exit_code), Path(f"{sample}.log").read_text()[-2000:]
+        assert client.exitcode in (-signal.SIGKILL, DeviceError.exit_code), Path(f"{sample}.log").read_text()[-2000:]
     count.recomputed[last] += repeated(sample) - laid
 
 
@@ -287,4 +298,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
+    from tests.kill_and_resume import check  # by its name, so that it can be found where clients are made
+
     print(check(given.folder, victims(given.kills, given.seed), given.seed).table())
