@@ -75,7 +75,7 @@ def test_waiting_for_a_slow_disk_shows(sample: str) -> None:
 
 
 def test_a_journal_that_cannot_be_written_stops_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match="cannot write to .*: is a directory"), journal(tmp_path):
+    with pytest.raises(WriteError, match=r"cannot write to .*: is a directory"), journal(tmp_path):
         pass
 
 
