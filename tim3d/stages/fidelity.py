@@ -19,9 +19,9 @@ from tim3d.schema import AXES, Field
 from tim3d.sources.micrograph import Micrograph, read_micrograph
 from tim3d.stages import likeness
 from tim3d.stages.field import DEFAULTS, Options
-from tim3d.stages.inplane import added, slices_pass, tortuosities
+from tim3d.stages.inplane import SlicesWork, added, slices_pass, tortuosities
 from tim3d.stages.likeness import Case, Seen
-from tim3d.stages.lines import Lags, gathered, lines_pass
+from tim3d.stages.lines import Lags, gathered, lines_in, lines_node, lines_pass
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def fidelity(
     case.check(given_period=period)
     passes = [_passes(case, number, options) for number in range(len(urls))]
     if options.plan:
-        return [p.plan() for ones in passes for p in ones if p.left()]
+        return [p.plan() for n, ones in enumerate(passes) for p in ones if not _is_done(case.urls[n], p)]
     node = out or f"{field}_fidelity"
     parameters = case.parameters | {"micrographs": [i.path for i in images], "as_voxels": as_voxels, "scale": scale}
     found = likeness.dataset(case, [_seen(case, n, ones, options) for n, ones in enumerate(passes)])
@@ -238,11 +238,28 @@ def _seen(case: Case, number: int, passes: Sequence[Pass], options: Options) -> 
         for one in passes:
             if options.overwrite:
                 one.ledger.forget()
-            run(one, progress=options.progress)
-    lines = gathered(passes[0], len(case.names), case.lags, labels.spacing_nm)
+            if options.overwrite or not _is_done(url, one):
+                run(one, progress=options.progress)
+                if one is passes[0]:
+                    _keep_lines(case, number, one)
+    lines = lines_in(store.open_dataset(url, lines_node(labels)), case.lags, labels.shape, labels.spacing_nm)
     records = [[one.ledger.record(i) for i in one.grid.indices()] for one in passes[1:]]
     found = [tortuosities(added(r), axis, labels.spacing_nm) for axis, r in enumerate(records)]
     return Seen(lines, [f[0] for f in found], [f[1] for f in found], likeness.known(url, labels))
+
+
+def _is_done(url: str, one: Pass) -> bool:
+    """Counts along lines are kept in a node, so that they are there whatever blocks they were counted in."""
+    if isinstance(one.work, SlicesWork):
+        return not one.left()
+    return bool(store.node_attributes(url, one.ledger.name).get("fingerprint") == one.ledger.fingerprint)
+
+
+def _keep_lines(case: Case, number: int, counting: Pass) -> None:
+    url, labels, mark = case.urls[number], case.fields[number], counting.ledger.fingerprint
+    lags = {axis: list(lags) for axis, lags in zip(AXES, case.lags, strict=True)}
+    record = store.provenance(mark, {"lags": lags}, {labels.name: case.sources[number]})
+    store.write_dataset(url, counting.ledger.name, gathered(counting, len(case.names), case.lags), record)
 
 
 def _refuse_foreign(url: str, node: str) -> None:

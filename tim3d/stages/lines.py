@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from tim3d import schema, store
 from tim3d.engine import Pass
@@ -19,6 +20,8 @@ from tim3d.stages.reduction import inner, reduction_pass
 
 # Lags in voxels along z, y and x.
 Lags = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+COUNTS = ("pairs", "segments", "voxels", "changes")
+BY_PLANE = ("voxels", "changes")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class LinesKernel:
         }
 
 
+def lines_node(labels: Field) -> str:
+    """Name of the node that keeps the counts of a field."""
+    return f"{labels.name}_lines"
+
+
 def lines_pass(sample: str, labels: Field, codes: tuple[int, ...], lags: Lags, options: Options) -> Pass:
     """The pass that counts along the lines of a label field."""
     source = store.node_attributes(sample, labels.name)["fingerprint"]
@@ -45,7 +53,7 @@ def lines_pass(sample: str, labels: Field, codes: tuple[int, ...], lags: Lags, o
         sample,
         (labels,),
         LinesKernel(codes, lags),
-        name=f"{labels.name}_lines",
+        name=lines_node(labels),
         fingerprint=schema.fingerprint(verb="fidelity", field=source, codes=codes, lags=lags),
         options=options,
         halo=triple(one[-1] for one in lags),
@@ -78,15 +86,27 @@ class Lines:
     changes: tuple[np.ndarray, ...]
 
 
-def gathered(counting: Pass, phases: int, lags: Lags, spacing: Spacing) -> Lines:
-    """Sums over all blocks of a finished pass."""
+def gathered(counting: Pass, phases: int, lags: Lags) -> xr.Dataset:
+    """Sums over all blocks of a finished pass, as kept in the node ``FIELD_lines``."""
     shape = counting.grid.shape
     totals = [_empty(phases, len(one), n) for one, n in zip(lags, shape, strict=True)]
     for block in counting.grid:
         record = counting.ledger.record(block.index)
         for axis, total in enumerate(totals):
             for name, values in record[AXES[axis]].items():
-                total[name][block.core.slices[axis] if name in ("voxels", "changes") else ...] += np.asarray(values)
+                total[name][block.core.slices[axis] if name in BY_PLANE else ...] += np.asarray(values)
+    return xr.Dataset(
+        {
+            f"{name}_{axis}": ((axis if name in BY_PLANE else "phase", "phase" if name in BY_PLANE else "lag"), values)
+            for axis, total in zip(AXES, totals, strict=True)
+            for name, values in total.items()
+        }
+    )
+
+
+def lines_in(counts: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) -> Lines:
+    """The values that counts stand for."""
+    totals = [{name: np.asarray(counts[f"{name}_{axis}"].values) for name in COUNTS} for axis in AXES]
     return _values(totals, lags, shape, spacing)
 
 
