@@ -131,6 +131,26 @@ def test_every_variable_keeps_unit_name_method_reference_and_says_its_conditions
     assert found.geodesic_tortuosity.attrs["conditions"] == "metric: eikonal"
 
 
+def test_results_of_another_name_are_described_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = ingest(tmp_path, volume())
+    by_name = {
+        out: tim3d.solve(url, conductivity={"pore": k, "copper": 400.0}, out=out, options=QUIET)
+        for out, k in (("", 1.0), ("wet", 20.0))
+    }
+    for out, solved in by_name.items():
+        found = tim3d.describe(url, ["effective_conductivity"], transport=out)
+        assert found.effective_conductivity.sel(axis="z") == solved.effective_conductivity.sel(axis="z")
+        assert found.phase_conductivity.sel(phase="pore") == solved.attrs["conductivity"]["pore"]
+    assert main(["describe", url, "--transport", "wet"]) == 0
+    assert "effective_conductivity" in capsys.readouterr().out
+    with pytest.raises(MissingFieldError, match=r"'dry' holds no results of solve.* there are phase_transport, wet"):
+        tim3d.describe(url, transport="dry")
+    new = np.where(volume(1) == 7, 0, 7).astype(np.uint8)
+    ingest(tmp_path, new, overwrite=True)
+    with pytest.raises(MixedRunError, match=r"'wet'.* computed from another version .*--out wet"):
+        tim3d.describe(url, ["effective_conductivity"], transport="wet")
+
+
 def test_what_adds_up_need_not_be_measured_first(tmp_path: Path) -> None:
     url = computed(tmp_path, measured=False)
     k = tim3d.open_dataset(url, "phase_transport").effective_conductivity

@@ -210,6 +210,16 @@ def test_without_extrapolation_it_says_how_to_have_it(tmp_path: Path) -> None:
     assert "voxels per feature" not in said  # not known
 
 
+def test_results_of_every_name_are_shown_with_their_fields(tmp_path: Path) -> None:
+    url = ingest(tmp_path, "named", volume())
+    tim3d.solve(url, conductivity=K, options=QUIET)
+    tim3d.solve(url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET)
+    said = "".join(transport.flux(url, "phase"))
+    assert said.index("Results phase_transport:") < said.index("Results wet:")
+    assert "--richardson --out wet" in said
+    assert said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
+
+
 def test_what_does_not_percolate_is_said_in_words(tmp_path: Path) -> None:
     labels = np.ones(SHAPE, np.uint8)
     labels[8] = 0

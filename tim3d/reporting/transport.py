@@ -19,7 +19,7 @@ from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
 from tim3d.reporting import page, results, table, transport_figures
 from tim3d.schema import AXES, UNIT
-from tim3d.stages.coupled import attributed, is_stale
+from tim3d.stages.coupled import attributed, is_stale, solutions
 
 # Below so many voxels per feature the voxel size is the largest error of a tortuosity (docs/descriptors.md).
 FEWEST_VOXELS = 8.0
@@ -33,24 +33,38 @@ FLAGS = ("percolates", "geodesic_percolates")
 
 
 def flux(sample: str, field: str | None) -> Iterator[str]:
-    """What `tim3d solve` found: along each axis, between its bounds, and at vanishing voxel size."""
-    found = yield from _current(sample, field, "tortuosity_factor")
-    if found is None or field is None:
+    """What `tim3d solve` found, each time it was run under a name of its own."""
+    nodes = [] if field is None else solutions(sample, field)
+    for node in nodes:
+        if len(nodes) > 1:
+            yield page.note(f"Results {node}:")
+        yield from _solution_of(sample, str(field), node)
+
+
+def _solution_of(sample: str, field: str, node: str) -> Iterator[str]:
+    """Along each axis, between its bounds, and at vanishing voxel size."""
+    found = yield from _current(sample, field, "tortuosity_factor", node)
+    if found is None:
         return
     yield _axis_table(found)
     yield page.note(conditions(found.attrs))
     if {"conductivity_wiener_upper", "effective_conductivity"} <= set(found.data_vars):
         text = "Effective conductivity along each axis between the bounds that volume fractions alone set."
         yield page.picture(transport_figures.conductivity_bounds(found), text)
-    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, field, found))
+    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, field, found, node))
     yield _coarse_voxels(sample, field)
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
-    mark = store.node_attributes(sample, f"{field}_transport").get("fingerprint")
-    for start, label in (("potential_", "potential"), ("flux_", "size of the flux density over its mean")):
+    mark, prefix = store.node_attributes(sample, node).get("fingerprint"), _prefix(field, node)
+    for kind, label in (("potential_", "potential"), ("flux_", "size of the flux density over its mean")):
         yield from _pictures(
-            sample, start, label, lambda record: mark in (_solution(record), record.get("fingerprint"))
+            sample, prefix + kind, label, lambda record: mark in (_solution(record), record.get("fingerprint"))
         )
+
+
+def _prefix(field: str, node: str) -> str:
+    """How the names of fields begin that were kept with a solution."""
+    return "" if node == f"{field}_transport" else f"{node}_"
 
 
 def geodesic(sample: str, field: str | None) -> Iterator[str]:
@@ -93,10 +107,10 @@ def connectivity(sample: str, field: str | None) -> Iterator[str]:
     yield _others(found[[n for n, v in found.data_vars.items() if v.dims == ("phase",)]])
 
 
-def _current(sample: str, field: str | None, name: str) -> Generator[str, None, xr.Dataset | None]:
+def _current(sample: str, field: str | None, name: str, node: str = "") -> Generator[str, None, xr.Dataset | None]:
     """The node of a coupled descriptor, if it is there; a note if it speaks of another version of the field."""
     one = COUPLED[name]
-    node = f"{field}_{one.node}"
+    node = node or f"{field}_{one.node}"
     if field is None or store.node_attributes(sample, node).get("status") != "complete":
         return None
     if is_stale(sample, field, node):
@@ -221,12 +235,13 @@ def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
         ]
 
 
-def _how_to_extrapolate(sample: str, field: str, found: xr.Dataset) -> str:
+def _how_to_extrapolate(sample: str, field: str, found: xr.Dataset, node: str) -> str:
     phases = store.read_field(sample, field).phases
     assert phases is not None
     known = found.attrs.get("conductivity")
     command = COUPLED["tortuosity_factor"].command(sample, field, phases, known)
-    return f"The error of the voxel size was not estimated. To have it: {command} --richardson"
+    out = f" --out {node}" if _prefix(field, node) else ""
+    return f"The error of the voxel size was not estimated. To have it: {command} --richardson{out}"
 
 
 def _coarse_voxels(sample: str, field: str) -> str:

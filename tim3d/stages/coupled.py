@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def answers(
     phases: Phases,
     wanted: Sequence[Coupled] | None,
     region: tuple[slice, slice, slice] = ALL,
+    transport: str = "",
 ) -> list[xr.Dataset]:
     """The coupled results of a label field, one Dataset for each descriptor; no voxel is read.
 
@@ -40,23 +41,43 @@ def answers(
         is left out with a warning.
     region : (slice, slice, slice) of nm
         What is described. Of a part of the volume there are no coupled results.
+    transport : str
+        The results of `solve` that are meant (default ``FIELD_transport``).
 
     Raises
     ------
     ArgumentError
         If one is asked for of a part of the volume.
     MissingFieldError
-        If one is asked for that was not computed.
+        If one is asked for that was not computed, or there are no such results of `solve`.
     MixedRunError
         If one is asked for that was computed from another version of the field.
     """
+    if transport and transport not in (there := solutions(sample, labels.name)):
+        listed = f"there are {', '.join(there)}" if there else "there are none yet"
+        raise MissingFieldError(f"{transport!r} holds no results of solve for {labels.name!r} of {sample}; {listed}")
     if not _is_whole(region, labels):
         for one in wanted or ():
             raise ArgumentError(_regional(one, sample))
         return []
     if wanted is not None:
-        return [read(sample, labels, phases, one) for one in wanted]
-    return [found for one in COUPLED.values() if (found := _if_there(sample, labels, phases, one)) is not None]
+        return [read(sample, labels, phases, one, transport) for one in wanted]
+    found = (_if_there(sample, labels, phases, one, transport) for one in COUPLED.values())
+    return [one for one in found if one is not None]
+
+
+def solutions(sample: str, field: str) -> list[str]:
+    """The finished results of `solve` for a label field, ``FIELD_transport`` first."""
+    records = {node: store.node_attributes(sample, node) for node in store.nodes(sample)}
+    first = f"{field}_transport"
+    found = [node for node, r in records.items() if r.get("status") == "complete" and _is_solution(r, field)]
+    default = [first] if records.get(first, {}).get("status") == "complete" else []
+    return [*default, *sorted(node for node in found if node != first)]
+
+
+def _is_solution(record: Mapping[str, Any], field: str) -> bool:
+    names = {"tortuosity_factor_total", "flux_spread"}
+    return field in record.get("inputs", {}) and names <= set(record.get("variables", []))
 
 
 def _is_whole(region: tuple[slice, slice, slice], labels: Field) -> bool:
@@ -77,8 +98,8 @@ def _regional(one: Coupled, sample: str) -> str:
     )
 
 
-def read(sample: str, labels: Field, phases: Phases, one: Coupled) -> xr.Dataset:
-    """The results of one coupled descriptor.
+def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str = "") -> xr.Dataset:
+    """The results of one coupled descriptor; of `solve` those in the node `transport`, if one is named.
 
     Raises
     ------
@@ -87,14 +108,15 @@ def read(sample: str, labels: Field, phases: Phases, one: Coupled) -> xr.Dataset
     MixedRunError
         If they were computed from another version of the label field.
     """
-    record = store.node_attributes(sample, node := f"{labels.name}_{one.node}")
+    named = transport if one.verb == "solve" else ""
+    record = store.node_attributes(sample, node := named or f"{labels.name}_{one.node}")
     if record.get("status") != "complete":
         raise MissingFieldError(
             f"{one.name!r} needs the results {node!r}, not in {sample} (has {', '.join(store.nodes(sample))}). "
             f"Run: {one.command(sample, labels.name, phases)}"
         )
     found = attributed(sample, node)
-    again = one.command(sample, labels.name, phases, found.attrs.get("conductivity"))
+    again = one.command(sample, labels.name, phases, found.attrs.get("conductivity")) + (named and f" --out {named}")
     if is_stale(sample, labels.name, node):
         raise MixedRunError(
             f"{node!r} of {sample} was computed from another version of {labels.name!r}, so it says nothing of "
@@ -118,9 +140,9 @@ def attributed(sample: str, node: str) -> xr.Dataset:
     return found.drop_dims("component", errors="ignore")
 
 
-def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled) -> xr.Dataset | None:
+def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str) -> xr.Dataset | None:
     try:
-        return read(sample, labels, phases, one)
+        return read(sample, labels, phases, one, transport)
     except MissingFieldError:
         return None
     except StoreError as error:

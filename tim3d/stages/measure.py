@@ -195,6 +195,7 @@ def describe(
     descriptors: Iterable[str | Descriptor | Coupled] | None = None,
     *,
     field: str = "phase",
+    transport: str = "",
     z: slice = slice(None),
     y: slice = slice(None),
     x: slice = slice(None),
@@ -206,6 +207,8 @@ def describe(
     descriptors : iterable of str, Descriptor or Coupled, optional
         Any whose partials are stored, and coupled ones (default: the built-in ones that were measured last, and, for
         the whole sample, what is there of the coupled ones).
+    transport : str
+        Results of `solve` that are not ``FIELD_transport``: what its `out` named.
     z, y, x : slice of nm
         Region, from outer face to outer face. Its faces must be faces of blocks.
 
@@ -227,7 +230,7 @@ def describe(
     chosen, coupled = (None, None) if descriptors is None else parted(descriptors)
     labels = store.read_field(sample, field)
     material = _material(labels)
-    around = answers(sample, labels, material.phases, coupled, region=(z, y, x))
+    around = answers(sample, labels, material.phases, coupled, region=(z, y, x), transport=transport)
     if around and not (chosen if chosen is not None else _has_results(sample, field)):
         return joined([_whole_region(labels), *around], labels)
     partials = store.open_dataset(sample, f"{field}_partials")
