@@ -15,6 +15,7 @@ from tim3d.phases import Phases
 
 VERBS = {
     "generate": "tim3d.stages.generate",
+    "import_generator": "tim3d.stages.import_generator",
     "simulate": "tim3d.stages.simulate",
     "ingest": "tim3d.stages.ingest",
     "annotate": "tim3d.stages.annotate",
@@ -186,6 +187,7 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "study.axis": str,
     "lags": lambda v: _integers([v] if isinstance(v, int) else v),
     "lags_nm": _floats,
+    "fidelity.slices": int,
     "pixel_size": lambda v: _one_or_all(_floats(v)),
     "generate.correlation_nm": _floats,
     "fractions": _numbers_by_name,

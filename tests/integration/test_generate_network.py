@@ -17,6 +17,7 @@ import torch
 
 import tim3d
 from tests.generators import SPACING, TINY, field_of, giant, saved, tiny_generator
+from tests.unit.test_official import written
 from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import Ledger
@@ -264,3 +265,16 @@ def test_an_official_resize_is_not_periodic_and_laws_need_a_voxel_size(tmp_path:
     assert "no whole number of voxels" in capsys.readouterr().err
     assert main([*command, "--kind", "field", "--fractions", "a=0.5,b=0.5", "--correlation-nm", "50"]) == 2
     assert "--kind field needs --voxel-size" in capsys.readouterr().err
+
+
+def test_an_official_checkpoint_becomes_a_volume(tmp_path: Path) -> None:
+    checkpoint, _ = written(tmp_path, resizes=True)
+    weights, sample = str(tmp_path / "gen.safetensors"), str(tmp_path / "a.zarr")
+    words = ["import-generator", str(checkpoint), weights, "--voxel-size", "12,10,8", "--quiet"]
+    assert main(words) == 2
+    assert main([*words, "--phases", "pore=0,solid=1"]) == 0
+    command = ["generate", sample, "--kind", "network", "--weights", weights, "--shape", "24,24,24", "--quiet"]
+    assert main(command) == 0
+    record = store.node_attributes(sample, "phase")["parameters"]
+    assert record["architecture"]["kind"] == "official-resize"
+    assert record["whole"] == [5, 5, 5]

@@ -147,6 +147,7 @@ def parameters(field: NetworkField) -> dict[str, Any]:
         "architecture": asdict(field.architecture),
         "precision": field.precision,
         "tile": field.edge,
+        "whole": field.whole if field.architecture.kind == "official-resize" else None,
         "device": field.device.split(":")[0],
         "threads": 1,
         "torch": torch_version(),
