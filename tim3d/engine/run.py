@@ -317,5 +317,6 @@ def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-    work_pass.ledger.mark_done(index, record | measured, durable=work_pass.durable)
+    # A work may count voxels of its own: its record goes before the figures of the engine.
+    work_pass.ledger.mark_done(index, measured | record, durable=work_pass.durable)
     return measured
