@@ -1,10 +1,10 @@
-# make setup | demo | test | slow | benchmarks | clean
+# make setup | demo | test | slow | audit | benchmarks | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= seg,test
 
-.PHONY: setup demo test check slow gpu benchmarks clean
+.PHONY: setup demo test check slow gpu audit benchmarks clean
 
 setup: $(VENV)/.ready
 
@@ -34,6 +34,11 @@ slow: setup
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# In a folder of its own, so that the packages of the auditor are not audited for tim3d's.
+audit: setup
+	test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/python -m pip install --quiet --retries 1 'pip-audit>=2.7'; } || true
+	$(BIN)/python .ci/audit.py --pip-audit $(VENV)-audit/bin/pip-audit
 
 benchmarks: setup
 	$(BIN)/python -m benchmarks
