@@ -21,6 +21,7 @@ import tim3d
 from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
 from tim3d import store
+from tim3d.arguments import call
 from tim3d.engine import Pass, cluster, run
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError
 from tim3d.grid import Block, Triple
@@ -102,6 +103,12 @@ def test_this_process_can_only_warn(sample: str, caplog: pytest.LogCaptureFixtur
 def test_a_time_limit_is_a_positive_number() -> None:
     with pytest.raises(ArgumentError, match="positive number of seconds"):
         tim3d.Options(time_limit=0)
+
+
+@pytest.mark.parametrize("verb", ["solve", "geodesic"])
+def test_a_verb_that_cannot_be_watched_refuses_a_limit(verb: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{verb} has no time limit"):
+        call(verb, {"sample": "a.zarr", "time_limit": 60})
 
 
 @contextlib.contextmanager
