@@ -268,10 +268,10 @@ def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: 
     """
     shards = _whole_shards(array, box)
     with writing(str(array.store)):
-        for path in _local_paths(array, shards):
+        for path in local_paths(array, shards):
             files.remove_partials(path)
         _unread(array)[box.slices] = values
-        for path in _local_paths(array, shards) if durable else ():
+        for path in local_paths(array, shards) if durable else ():
             files.flush(path)
 
 
@@ -308,7 +308,7 @@ def _whole_shards(array: zarr.Array[Any], box: Box) -> list[str]:
     return shard_keys(array, box)
 
 
-def _local_paths(array: zarr.Array[Any], keys: Sequence[str]) -> list[Path]:
+def local_paths(array: zarr.Array[Any], keys: Sequence[str]) -> list[Path]:
     """Files of these keys; none for a store that is no folder."""
     root = getattr(array.store, "root", None)
     return [] if root is None else [Path(root) / array.path / key for key in keys]
@@ -356,30 +356,6 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
         )
     dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
     return dataset[record["variables"]]  # type: ignore[no-any-return]  # a folder has no order of its own
-
-
-def create_scratch(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
-    """An array that lives while a verb runs, every chunk one file, replaced at once; `empty` until written."""
-    with writing(url):
-        open_sample(url, "r+").create_array(
-            path, shape=shape, dtype=dtype, chunks=chunk, compressors=ZstdCodec(level=1, checksum=True),
-            fill_value=empty, overwrite=True,
-        )  # fmt: skip
-
-
-def scratch_array(url: str, path: str) -> zarr.Array[Any]:
-    """An array that `create_scratch` made, to be read and written."""
-    array = open_sample(url, "r+")[path]
-    assert isinstance(array, zarr.Array)
-    return array.with_config(ALWAYS_WRITE)
-
-
-def write_scratch(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool) -> None:
-    """Write one chunk."""
-    with writing(str(array.store)):
-        array[box.slices] = values
-        for file in _local_paths(array, shard_keys(array, box)) if durable else ():
-            files.flush(file)
 
 
 def summary(url: str) -> str:

@@ -41,6 +41,7 @@ ROOMS = [
     Room(1, "tim3d.schema",       "",              "numpy"),
     Room(1, "tim3d.files",        "",              "fsspec obstore"),
     Room(1, "tim3d.store",        "files schema",  "numpy xarray zarr"),
+    Room(1, "tim3d.scratch",      "files store",   "numpy zarr"),
     Room(2, "tim3d.engine", "",
          "dask distributed dask_cuda dask_jobqueue fsspec obstore cloudpickle psutil tqdm cryptography "
          "prometheus_client"),
@@ -62,9 +63,9 @@ ROOMS = [
 
 # What a room must not see although it lies lower.
 BLIND = {"tim3d.engine": {"tim3d.kernels", "tim3d.models", "tim3d.sources"}, "tim3d.descriptors": {"tim3d.engine"}}
-BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.schema", "tim3d.models", "tim3d.sources"}
+BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.scratch", "tim3d.schema", "tim3d.models", "tim3d.sources"}
 # What a library is confined to, within the rooms that hold it.
-ONLY_IN = {"zarr": {"tim3d.sources.zarr_array", "tim3d.store", "tim3d.validation"}}
+ONLY_IN = {"zarr": {"tim3d.sources.zarr_array", "tim3d.store", "tim3d.scratch", "tim3d.validation"}}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {"tim3d.models", "tim3d.stages.brightness", "tim3d.stages.network", "tim3d.stages.neural"}
 NEEDS_TORCH |= {"tim3d.stages.train"}

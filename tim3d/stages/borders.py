@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tim3d import store
+from tim3d import scratch, store
 from tim3d.grid import Block, Box, Triple, triple
 from tim3d.schema import AXES
 from tim3d.stages.relaxation import Visits
@@ -40,11 +40,11 @@ class Borders:
     def create(self, volume: int) -> None:
         """Arrays without values."""
         counts, edge = self.visits.counts, self.visits.block
-        store.create_scratch(self.sample, self._path(volume), self.visits.shape, edge, EMPTY)
+        scratch.create(self.sample, self._path(volume), self.visits.shape, edge, EMPTY)
         for axis in self._cut_axes():
             chunk = _with(edge, axis, 2 * self.depth)
             shape = triple(n * c for n, c in zip(counts, chunk, strict=True))
-            store.create_scratch(self.sample, self._path(volume, axis), shape, chunk, EMPTY)
+            scratch.create(self.sample, self._path(volume, axis), shape, chunk, EMPTY)
 
     def _cut_axes(self) -> list[int]:
         return [axis for axis in range(3) if self.visits.counts[axis] > 1]
@@ -83,8 +83,8 @@ class Borders:
                 layers[kept] = layer if inside is None else np.where(inside[cut] != 0, layer, OUTSIDE)
             start = triple(i * c for i, c in zip(place, chunk, strict=True))
             box = Box(start, triple(a + c for a, c in zip(start, chunk, strict=True)))
-            store.write_scratch(self._array(block, axis), box, layers, durable=durable)
-        store.write_scratch(self._array(block), block.core, values, durable=durable)
+            scratch.write(self._array(block, axis), box, layers, durable=durable)
+        scratch.write(self._array(block), block.core, values, durable=durable)
 
 
 @functools.lru_cache(maxsize=256)
@@ -93,7 +93,7 @@ def _opened(sample: str, path: str, *layout: Any) -> Any:
 
     `layout` is all that its metadata says, so that an array that was made anew otherwise is not taken for it.
     """
-    return store.scratch_array(sample, path)
+    return scratch.array(sample, path)
 
 
 def _with(edges: Triple, axis: int, value: int) -> Triple:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tim3d import store
+from tim3d import scratch, store
 from tim3d.engine import lock_sample
 from tim3d.grid import Block, Triple
 from tim3d.schema import Field
@@ -65,7 +65,7 @@ class TurnWork:
 
     def read(self, block: Block) -> np.ndarray:
         """Values of the core."""
-        array = store.scratch_array(self.sample, self.source)
+        array = scratch.array(self.sample, self.source)
         order = [self.axis, *(a for a in range(3) if a != self.axis)]
         slices = tuple(slice(block.core.start[a], block.core.stop[a]) for a in order)
         return np.moveaxis(np.asarray(array[slices]), 0, self.axis)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tim3d import scratch as arrays
 from tim3d import store
 from tim3d.engine import Ledger, Seat
 from tim3d.engine.memory import forget_peak, peak_memory, resident_memory
@@ -165,9 +166,9 @@ def scratch(case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fre
     """An array of the scratch node, made by the first rank."""
     path, chunk = case.path(name), (1, min(WIDE, shape[1]), min(WIDE, shape[2]))
     if ring.rank == 0 and fresh:
-        store.create_scratch(case.sample, path, shape, chunk, 0, dtype)
+        arrays.create(case.sample, path, shape, chunk, 0, dtype)
     ring.collect(None)
-    return store.scratch_array(case.sample, path)
+    return arrays.array(case.sample, path)
 
 
 def numbers(found: Conduction) -> dict[str, Any]:

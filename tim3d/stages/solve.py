@@ -11,7 +11,7 @@ from typing import Any, Literal
 import xarray as xr
 from tqdm import tqdm
 
-from tim3d import store
+from tim3d import scratch, store
 from tim3d.descriptors.transport import Context, transport
 from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, together
 from tim3d.engine.ledger import elapsed
@@ -227,7 +227,7 @@ def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
 
 def _is_left(sample: str, path: str) -> bool:
     try:
-        return bool(store.scratch_array(sample, path).shape)
+        return bool(scratch.array(sample, path).shape)
     except KeyError:
         return False
 
