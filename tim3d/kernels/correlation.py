@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba as nb
 import numpy as np
@@ -77,6 +78,12 @@ def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint
     return ranks
 
 
+def check_lags(lags: Sequence[int]) -> None:
+    """Raise `ArgumentError` unless the lags are whole numbers that rise from 1 on."""
+    if not len(lags) or lags[0] < 1 or any(b <= a for a, b in pairwise(lags)):
+        raise ArgumentError(f"lags are {list(lags)}; give whole numbers of voxels that rise from 1 on, as 1,2,4,8")
+
+
 def line_counts(
     ranks: NDArray[np.uint8], phases: int, lags: Sequence[int], axis: int, core: Box | None = None
 ) -> LineCounts:
@@ -107,9 +114,8 @@ def line_counts(
     >>> found.pairs[1].tolist(), found.segments[1].tolist(), found.changes.sum(axis=0).tolist()
     ([1, 1], [1, 0], [3, 3])
     """
+    check_lags(lags)
     steps = np.asarray(lags, np.int64)
-    if not steps.size or steps[0] < 1 or (np.diff(steps) < 1).any():
-        raise ArgumentError(f"lags are {list(lags)}; give whole numbers of voxels that rise from 1 on, as 1,2,4,8")
     core = core or Box.whole(triple(ranks.shape))
     own = core.shape[axis]
     far = min(core.stop[axis] + int(steps[-1]), ranks.shape[axis])

@@ -14,6 +14,7 @@ from tim3d.engine import Pass, Plan, lock_sample, run
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.kernels import fidelity as law
+from tim3d.kernels.correlation import check_lags
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
 from tim3d.sources.micrograph import Micrograph, read_micrograph
@@ -113,16 +114,16 @@ def fidelity(
         period if period is not None else _period(urls[0], field), _seam(urls[0], fields[0], seam), seed,
     )  # fmt: skip
     case.check(given_period=period)
+    node = out or f"{field}_fidelity"
+    _refuse_foreign(urls[0], node)
     passes = [_passes(case, number, options) for number in range(len(urls))]
     if options.plan:
         return [p.plan() for n, ones in enumerate(passes) for p in ones if not _is_done(case.urls[n], p)]
-    node = out or f"{field}_fidelity"
     parameters = case.parameters | {"micrographs": [i.path for i in images], "as_voxels": as_voxels, "scale": scale}
     found = likeness.dataset(case, [_seen(case, n, ones, options) for n, ones in enumerate(passes)])
     inputs = {field: case.sources[0], "volumes": case.sources, "micrographs": [i.sha256 for i in images]}
     mark = schema.fingerprint(verb="fidelity", inputs=inputs, parameters=parameters)
     with lock_sample(urls[0]):
-        _refuse_foreign(urls[0], node)
         store.write_dataset(urls[0], node, found, store.provenance(mark, parameters, inputs))
     return store.open_dataset(urls[0], node)
 
@@ -187,8 +188,10 @@ def _lags(
     if lags_nm is not None:
         z, y, x = (tuple(_whole(length, h) for length in lags_nm) for h in fields[0].spacing_nm)
     else:
-        z = y = x = tuple(lags or [lag for lag in law.LAGS if lag == 1 or lag <= shortest // 2])
-    longest = max(max(one, default=0) for one in (z, y, x))
+        z = y = x = tuple(lags if lags is not None else [lag for lag in law.LAGS if lag == 1 or lag <= shortest // 2])
+    for one in (z, y, x):
+        check_lags(one)
+    longest = max(z[-1], y[-1], x[-1])
     if longest >= shortest:
         raise ArgumentError(f"a lag of {longest} voxels does not fit into the shortest edge, {shortest}")
     return (z, y, x)
