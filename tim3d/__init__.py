@@ -20,6 +20,7 @@ _WHERE = {
     "fidelity": "tim3d.stages.fidelity",
     "generate": "tim3d.stages.generate",
     "geodesic": "tim3d.stages.geodesic",
+    "import_generator": "tim3d.stages.import_generator",
     "ingest": "tim3d.stages.ingest",
     "label": "tim3d.stages.label",
     "measure": "tim3d.stages.measure",
@@ -33,6 +34,7 @@ _WHERE = {
     "solve": "tim3d.stages.solve",
     "study": "tim3d.stages.study",
     "train": "tim3d.stages.train",
+    "train_generator": "tim3d.reporting.generator",
     "validate": "tim3d.validation",
 }
 

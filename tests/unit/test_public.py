@@ -24,6 +24,7 @@ NAMES = [
     "fidelity",
     "generate",
     "geodesic",
+    "import_generator",
     "ingest",
     "label",
     "measure",
@@ -37,6 +38,7 @@ NAMES = [
     "solve",
     "study",
     "train",
+    "train_generator",
     "validate",
 ]
 EVERY_ERROR = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.Tim3dError)]

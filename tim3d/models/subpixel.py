@@ -3,7 +3,7 @@
 A transposed convolution of kernel 4 and stride 2 without its first and last two samples is y[2 q + r] =
 w[r + 2] x[q] + w[r] x[q + 1]: a convolution of kernel 2 with eight times the outputs, which are then put side by side.
 The same holds for a trilinear resize by 2 followed by a convolution of kernel 3, with a kernel of 3. The products are
-those of the plain layers in another order; that is 1.5 to 1.8 times as quick on a CPU, and nothing is unfolded in memory.
+those of the plain layers in another order: 1.5 to 1.8 times as quick on a CPU, and nothing is unfolded in memory.
 
 References
 ----------
