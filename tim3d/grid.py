@@ -17,6 +17,8 @@ from tim3d.errors import ArgumentError
 
 Triple: TypeAlias = tuple[int, int, int]
 
+AXES = ("z", "y", "x")
+
 
 def triple(values: object) -> Triple:
     """Three integers as a tuple, in (z, y, x) order.

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from tim3d.errors import ArgumentError, InputError, SchemaError
+from tim3d.grid import AXES as AXES
 from tim3d.grid import Triple
 from tim3d.phases import Phases
 
 SCHEMA_VERSION = 1
-AXES = ("z", "y", "x")
 UNIT = "nm"
 VOXEL_DTYPES = ("uint8", "uint16", "float32")
 # Fields of numbers, as of components: labels that stand for no phase.

@@ -21,7 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import Box, Grid, Triple, triple
+from tim3d.grid import AXES, Box, Grid, Triple, triple
 from tim3d.kernels.region import as_labels, plane_counts
 from tim3d.kernels.surface import check_spacing
 from tim3d.phases import Phases
@@ -29,8 +29,6 @@ from tim3d.phases import Phases
 Labels: TypeAlias = NDArray[np.uint8]
 Counts: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
-
-AXES = ("z", "y", "x")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
+from tim3d.grid import AXES
 from tim3d.phases import Phases
 
-AXES = ("z", "y", "x")
 # Of a phase: a number, or three along z, y and x.
 Conductivity: TypeAlias = float | Sequence[float]
 # Attributes of a node that are no condition of its numbers.

@@ -12,11 +12,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from tim3d.grid import Triple
+from tim3d.grid import AXES, Triple
 from tim3d.kernels.components import Components
 from tim3d.phases import Phases
 
-AXES = ("z", "y", "x")
 SIDES = ("low", "high")
 JOINED = {6: "faces", 18: "faces or edges", 26: "faces, edges or corners"}
 REFERENCE = "Ohser and Schladitz 2009, doi:10.1002/9783527628308"

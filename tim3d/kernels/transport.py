@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError
-from tim3d.grid import Triple, triple
+from tim3d.grid import AXES, Triple, triple
 from tim3d.kernels import flow
 from tim3d.kernels.flow import Drive, Electrodes, Problem, Solver, State
 from tim3d.kernels.halo import Alone, Halo, Wrap
@@ -31,7 +31,6 @@ from tim3d.kernels.team import Team, Workers
 
 Sides = Literal["insulated", "periodic"]
 SIDES = ("insulated", "periodic")
-AXES = ("z", "y", "x")
 PERFECT = (math.inf, math.inf)
 
 

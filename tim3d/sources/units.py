@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 from tim3d.errors import ArgumentError, InputError
+from tim3d.grid import AXES
 from tim3d.sources.base import Source
 
-AXES = ("z", "y", "x")
 EXAMPLE = "--voxel-size z=10,y=5,x=5"
 
 # Decimal factors keep 5.9104 um at 5910.4 nm; a float factor gives 5910.400000000001.
