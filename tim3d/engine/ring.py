@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 
 # A rank that waits longer for another takes it for dead. One that dies closes its connections and is noticed at once.
 PATIENCE = 1800.0
+# A host that is gone closes nothing: the system asks after 30 s of silence, four times, and then ends the connection.
+ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 4}
 # How long somebody who connects may take to say who it is.
 HELLO_SECONDS = 10.0
 HELLO = struct.Struct("!32sII")  # what proves that it belongs here, its rank, where it listens
@@ -35,6 +37,10 @@ class Line:
     def __init__(self, ends: socket.socket) -> None:
         ends.setblocking(False)
         ends.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ends.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in ALIVE.items():
+            if hasattr(socket, name):
+                ends.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self.ends = ends
         self.out: deque[memoryview] = deque()
         self.into: deque[memoryview] = deque()
