@@ -74,6 +74,7 @@ def _on_cluster(given: dict[str, Any]) -> Any:
     memory = given.pop("memory", None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(engine.journal(given.pop("log", None)))
+        stack.enter_context(engine.costing(given.pop("pilot", None), given.pop("price", None)))
         on = {key: given.pop(key, None) for key in ("workers", "threads", "site", "tls")}
         limit = None if memory is None else int(memory * 2**30)
         stack.enter_context(engine.cluster(given.pop("cluster", "serial"), memory_bytes=limit, **on))

@@ -169,6 +169,8 @@ def run_recipe(
     wait_minutes: float = DEFAULT_WAIT_SECONDS / 60,
     cluster: Mapping[str, Any] | None = None,
     journal: str | Path | None = None,
+    pilot: str | Path | None = None,
+    price: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Run the steps of a recipe in their order; what is done already is not done again.
@@ -190,6 +192,10 @@ def run_recipe(
         Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it all.
     journal : path, optional
         File to which a line of JSON is appended for every block, see `tim3d.engine.journal`.
+    pilot : path, optional
+        Journal of a run on a smaller sample, by which plans state their cost, see `tim3d.engine.costing`.
+    price : float, optional
+        Of an hour of a worker.
     **options
         Given to every step: `plan`, `overwrite`, `progress`, `durable`.
 
@@ -202,6 +208,7 @@ def run_recipe(
     own = None if part is None else _own_part(recipe, part, options)
     with contextlib.ExitStack() as stack:
         stack.enter_context(engine.journal(journal))
+        stack.enter_context(engine.costing(pilot, price))
         stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))
         if own is None:
             return {step.name: _run_step(recipe, step, options) for step in recipe.steps}

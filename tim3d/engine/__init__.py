@@ -1,6 +1,7 @@
 """Blocks on dask: plan a pass, run it, remember what is done. It takes a callable and knows no kernel."""
 
 from tim3d.engine.cluster import Cluster, cluster, current_cluster
+from tim3d.engine.cost import costing
 from tim3d.engine.crew import Seat, together
 from tim3d.engine.journal import journal
 from tim3d.engine.ledger import Ledger, forget_sample, lock_sample
@@ -19,6 +20,7 @@ __all__ = [
     "Summary",
     "Work",
     "cluster",
+    "costing",
     "current_cluster",
     "forget_sample",
     "in_turns",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tim3d.engine.cost import Cost
 from tim3d.errors import MemoryPlanError
 from tim3d.grid import Triple
 
@@ -22,6 +23,8 @@ class Plan:
         Projected peak memory of a worker process: interpreter and libraries, and the buffers of one block per thread.
     limit_bytes : int
         Memory that a worker process may use.
+    cost : Cost, optional
+        If there is a pilot run to cost it by, see `tim3d.engine.costing`.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Plan:
     workers: int
     threads: int
     cure: str = ""
+    cost: Cost | None = None
 
     def check(self) -> None:
         """Refuse a pass that does not fit.
@@ -57,7 +61,7 @@ class Plan:
             f"each {_edges(self.block)} + halo {_edges(self.halo)}; "
             f"reads {_size(self.read_bytes)}, writes {_size(self.write_bytes)} before compression; "
             f"peak {_size(self.peak_bytes)} of {_size(self.limit_bytes)} per worker, "
-            f"{self.workers} worker(s) x {self.threads} thread(s)"
+            f"{self.workers} worker(s) x {self.threads} thread(s)" + (f"; {self.cost}" if self.cost else "")
         )
 
 

@@ -21,6 +21,7 @@ import cloudpickle
 from tqdm import tqdm
 
 from tim3d.engine.cluster import Cluster, current_cluster
+from tim3d.engine.cost import current_pilot
 from tim3d.engine.journal import note
 from tim3d.engine.ledger import Ledger, elapsed
 from tim3d.engine.memory import forget_peak, peak_memory
@@ -114,6 +115,7 @@ class Pass:
             cure=f"Use --block {','.join(map(str, fits))}"
             if fits
             else "Use fewer --threads, or ingest with a smaller --shard",
+            cost=pilot.of(self.ledger.name, written, on.workers) if (pilot := current_pilot()) else None,
         )
 
     def _buffers(self, block: Triple, on: Cluster) -> int:

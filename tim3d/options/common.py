@@ -44,3 +44,5 @@ def cluster(group: Any) -> None:
     group.add_argument("--site", metavar="FILE", help="with slurm: TOML file that describes a job (deploy/slurm)")
     group.add_argument("--tls", metavar="FOLDER", help="encrypt what workers say, by certificates in this folder")
     group.add_argument("--log", metavar="FILE", help="append a line of JSON for every block")
+    group.add_argument("--pilot", metavar="FILE", help="with --plan: --log of a smaller run, to estimate the cost by")
+    group.add_argument("--price", type=float, metavar="P", help="with --pilot: price of an hour of a worker")
