@@ -218,14 +218,14 @@ def _slurm(
 ) -> Iterator[Cluster]:
     import dask
 
-    from tim3d.engine import slurm
+    from tim3d.engine.slurm import load_site, slurm_jobs, worker_memory
 
     if threads or memory:
         raise ArgumentError("with slurm, threads and memory are in the site file: cores, processes and memory of a job")
     given = {"jobs": jobs, "tls": None if tls is None else str(tls)}
-    site = slurm.load_site(file, {**options, **{key: value for key, value in given.items() if value}})
-    with dask.config.set(_DASK_SETTINGS), slurm.slurm_jobs(site) as client:
-        yield Cluster("slurm", client, site.jobs * site.workers_per_job, site.threads, slurm.worker_memory(site))
+    site = load_site(file, {**options, **{key: value for key, value in given.items() if value}})
+    with dask.config.set(_DASK_SETTINGS), slurm_jobs(site) as client:
+        yield Cluster("slurm", client, site.jobs * site.workers_per_job, site.threads, worker_memory(site))
 
 
 @contextlib.contextmanager
