@@ -15,6 +15,7 @@ from tim3d.phases import Phases
 
 VERBS = {
     "generate": "tim3d.stages.generate",
+    "train_generator": "tim3d.reporting.generator",
     "import_generator": "tim3d.stages.import_generator",
     "simulate": "tim3d.stages.simulate",
     "ingest": "tim3d.stages.ingest",
@@ -193,6 +194,7 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "lags_nm": _floats,
     "fidelity.slices": int,
     "pixel_size": lambda v: _one_or_all(_floats(v)),
+    "train_generator.slices": int,
     "generate.correlation_nm": _floats,
     "fractions": _numbers_by_name,
     "sizes": _numbers_by_name,
@@ -218,7 +220,7 @@ _EXAMPLES = {
     "seeds": "write a label field and one of its phases as phase,metal",
     "lags": "write lags in voxels as 1,2,4,8",
     "lags_nm": "write lags in nm as 10,20,40",
-    "pixel_size": "write one length in nm, or two for y, x as 20,10",
+    "pixel_size": "write one length in nm, or two for y, x as 20,10 (of three micrographs: three for z, y, x)",
     "correlation_nm": "write one length in nm, or three for z, y, x as 80,40,40",
     "fractions": "write one share for each phase as pore=0.4,solid=0.6",
     "sizes": "write diameters in nm and how many have each as 150=3,250=1",

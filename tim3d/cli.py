@@ -119,6 +119,13 @@ def _drawn(name: str) -> Action:
     return act
 
 
+def _train_generator(given: dict[str, Any]) -> None:
+    """Not on a cluster: torchrun starts the processes of several GPUs."""
+    from tim3d import arguments
+
+    _show_result(arguments.call("train_generator", {**given, "progress": _progress()}))
+
+
 def _describe(given: dict[str, Any]) -> None:
     from tim3d import arguments
     from tim3d.reporting import table
@@ -166,6 +173,7 @@ COMMANDS: dict[str, tuple[str, Options, Action]] = {
     # command, what it does, its arguments, its action
     "simulate": ("write a simulated FIB-SEM stack with known truth", making.simulate, _verb("simulate")),
     "generate": ("a volume of labels of a stated law, of any size", making.generate, _verb("generate")),
+    "train-generator": ("train a generator of volumes on micrographs", making.train_generator, _train_generator),
     "import-generator": ("a generator of the official SliceGAN code as a file for generate",
                          making.import_generator, _verb("import_generator")),
     "ingest": ("write slices or a volume into a sample", making.ingest, _verb("ingest")),

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _TOP = ("sample", "cluster", "step", "title")
 # Verbs that only read the sample: one part of a job array does them.
 _READERS = ("describe", "report")
+# Verbs that know of no sample.
+_WITHOUT_SAMPLE = ("simulate", "train_generator", "import_generator")
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.P
 
 def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
     log.info("%s ...", step.name)
-    sample = {} if step.verb == "simulate" else {"sample": recipe.sample}
+    sample = {} if step.verb in _WITHOUT_SAMPLE else {"sample": recipe.sample}
     return call(step.verb, {**sample, **step.arguments, **options})
 
 

@@ -1,8 +1,9 @@
-"""How like its micrographs a volume is, in two numbers: phase fractions, and two-point correlation along z, y and x.
+"""How like its micrographs a volume is, in three numbers: fractions, two-point correlation and surface along z, y, x.
 
 References
 ----------
 Torquato, Random Heterogeneous Materials (2002), chapter 2 (two-point correlation). DOI 10.1007/978-1-4757-6355-3
+Underwood, Quantitative Stereology (1970), chapter 2 (S_V = 2 P_L).
 """
 
 from __future__ import annotations
@@ -22,22 +23,32 @@ Array = npt.NDArray[Any]
 LAGS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48)
 # Axes of the rows and the columns of the planes normal to z, y and x.
 PLANES = ((1, 2), (0, 2), (0, 1))
+# Part of the relative error of the surface in the score: a tenth too much counts as a hundredth in a fraction.
+SURFACE_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What lines along some axes show.
+
+    Parameters
+    ----------
+    s2 : array (axes, phases, lags)
+        Share of the pairs of voxels at a distance that both lie in a phase; at 0 its fraction.
+    crossings : array (axes, phases)
+        Crossings of the border of a phase per voxel of line, P_L. The surface per volume is 2 P_L.
+    """
+
+    s2: Array
+    crossings: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Two-point correlation that a volume should have.
-
-    Parameters
-    ----------
-    lags : tuple of int
-        Distances in voxels, the first one 0.
-    s2 : array (3, phases, lags)
-        Share of the pairs of voxels at a distance along z, y, x that both lie in a phase; at 0 its fraction.
-    """
+    """What lines along z, y and x should show, at some lags in voxels, the first one 0."""
 
     lags: tuple[int, ...]
-    s2: Array
+    lines: Lines
 
     def errors(self, volumes: Sequence[Array]) -> dict[str, float]:
         """Mean absolute errors of volumes of labels 0, 1, ...; of their mean, which spreads less than one volume.
@@ -45,14 +56,19 @@ class Target:
         Returns
         -------
         dict
-            `fraction_error`, mean over the phases; `s2_error`, mean over phases, lags above 0 and axes; `score`, their
-            sum, the lower the better. No unit.
+            `fraction_error`, mean over the phases; `s2_error`, mean over phases, lags above 0 and axes;
+            `surface_error`, relative, mean over phases and axes; `score`, the sum of the first two and a tenth of the
+            third, the lower the better. No unit.
         """
-        phases = self.s2.shape[1]
-        found = np.mean([_curves(v, (0, 1, 2), phases, self.lags) for v in volumes], axis=0)
-        wrong = np.abs(found - self.s2)
+        phases = self.lines.s2.shape[1]
+        found = [_lines(volume, (0, 1, 2), phases, self.lags) for volume in volumes]
+        wrong = np.abs(np.mean([lines.s2 for lines in found], axis=0) - self.lines.s2)
         fraction, s2 = float(wrong[..., 0].mean()), float(wrong[..., 1:].mean())
-        return {"fraction_error": fraction, "s2_error": s2, "score": fraction + s2}
+        crossings = np.mean([lines.crossings for lines in found], axis=0)
+        rough = np.abs(crossings - self.lines.crossings) / np.maximum(self.lines.crossings, 1e-9)
+        surface = float(rough.mean())
+        score = fraction + s2 + SURFACE_WEIGHT * surface
+        return {"fraction_error": fraction, "s2_error": s2, "surface_error": surface, "score": score}
 
 
 def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
@@ -70,36 +86,35 @@ def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
     Examples
     --------
     >>> stripes = np.tile(np.array([[0, 0, 1, 1]]), (8, 2))
-    >>> target_of([stripes], 2, 8).s2[0, 1].round(2).tolist()
+    >>> target_of([stripes], 2, 8).lines.s2[0, 1].round(2).tolist()
     [0.5, 0.39, 0.25, 0.5]
     """
     longest = min(edge, *images[0].shape) // 2
     lags = (0, *(lag for lag in LAGS if lag <= longest))
     planes = [_of_image(image, phases, lags) for image in images]
-    if len(planes) == 1:
-        return Target(lags, np.repeat(planes[0].mean(axis=0, keepdims=True), 3, axis=0))
-    along: list[list[Array]] = [[], [], []]
-    for curves, axes in zip(planes, PLANES, strict=True):
-        for curve, axis in zip(curves, axes, strict=True):
-            along[axis].append(curve)
-    s2 = np.array([np.mean(curves, axis=0) for curves in along])
-    s2[..., 0] = np.mean([curves[0, :, 0] for curves in planes], axis=0)
-    return Target(lags, s2)
+    holding: list[list[tuple[Array, Array]]] = [[], [], []]
+    for lines, axes in zip(planes, PLANES if len(planes) == 3 else ((0, 0),), strict=True):
+        for place, axis in enumerate(axes):
+            holding[axis].append((lines.s2[place], lines.crossings[place]))
+    along = holding if len(planes) == 3 else [holding[0]] * 3
+    s2, crossings = (np.array([np.mean([pair[n] for pair in axis], axis=0) for axis in along]) for n in (0, 1))
+    s2[..., 0] = np.mean([lines.s2[0, :, 0] for lines in planes], axis=0)
+    return Target(lags, Lines(s2, crossings))
 
 
-def _curves(ranks: Array, axes: Sequence[int], phases: int, lags: Sequence[int]) -> Array:
-    """S2 (axes, phases, lags) of ranks (z, y, x) along some axes; the first lag is 0."""
-    found = []
+def _lines(ranks: Array, axes: Sequence[int], phases: int, lags: Sequence[int]) -> Lines:
+    """Of ranks (z, y, x) along some axes; the first lag is 0, the second 1."""
+    s2, crossings = [], []
     for axis in axes:
-        counts = line_counts(ranks, phases, lags[1:], axis)
-        pairs = np.column_stack([counts.voxels.sum(axis=0), counts.pairs])
-        found.append(pairs / pairs_at(triple(ranks.shape), lags, axis))
-    return np.array(found)
+        counts, pairs = line_counts(ranks, phases, lags[1:], axis), pairs_at(triple(ranks.shape), lags, axis)
+        s2.append(np.column_stack([counts.voxels.sum(axis=0), counts.pairs]) / pairs)
+        crossings.append(counts.changes.sum(axis=0) / pairs[1])
+    return Lines(np.array(s2), np.array(crossings))
 
 
-def _of_image(image: Array, phases: int, lags: Sequence[int]) -> Array:
-    """S2 (2, phases, lags) along rows' and columns' axis of an image."""
-    return _curves(image[None], (1, 2), phases, lags)
+def _of_image(image: Array, phases: int, lags: Sequence[int]) -> Lines:
+    """Along both axes of an image: across its rows, and across its columns."""
+    return _lines(image[None], (1, 2), phases, lags)
 
 
 def correlation_length(labels: Array, phases: int) -> int:
@@ -112,7 +127,7 @@ def correlation_length(labels: Array, phases: int) -> int:
     12
     """
     lags = range(min(labels.shape) // 2)
-    curves = _of_image(labels, phases, lags).reshape(-1, len(lags))
+    curves = _of_image(labels, phases, lags).s2.reshape(-1, len(lags))
     return max((_first_zero(s2) for s2 in curves if 0 < s2[0] < 1), default=0)
 
 

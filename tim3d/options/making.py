@@ -45,6 +45,30 @@ def generate(c: argparse.ArgumentParser) -> None:
     common.blocks(c)
 
 
+def train_generator(c: argparse.ArgumentParser) -> None:
+    """Of ``tim3d train-generator``."""
+    c.add_argument("micrograph", nargs="+", help="one of an isotropic material, or three: the planes normal to z, y, x")
+    c.add_argument("--out", required=True, metavar="FOLDER", help="for generator.safetensors, state, history, pictures")
+    c.add_argument("--phases", required=True, metavar="NAME=GREY,...", help="grey value of each phase")
+    c.add_argument("--preset", help="of the network (default demo)")
+    c.add_argument("--pixel-size", metavar="L[,L,L]", help="of the files in nm; of three z,y,x (default: metadata)")
+    c.add_argument("--scale", type=int, help="pixels of a file along the edge of one to train on (default 1)")
+    c.add_argument("--steps", type=int, help="of the generator (default 800)")
+    c.add_argument("--minutes", type=float, help="end after this time even if steps are left; the next call goes on")
+    c.add_argument("--every", type=int, help="steps from one look at the result to the next (default 50)")
+    c.add_argument("--batch", type=int, help="volumes of a step (default 4)")
+    c.add_argument("--slices", type=int, help="that a critic sees along each axis (default 16)")
+    c.add_argument("--critic-steps", type=int, help="before each of the generator (default 4)")
+    c.add_argument("--learning-rate", type=float, help="default 4e-4")
+    c.add_argument("--average", type=float, help="what the averaged generator keeps in a step (default 0.99)")
+    c.add_argument("--held-out", type=float, help="share of the columns that only the selection sees")
+    c.add_argument("--seed", type=int)
+    c.add_argument("--device", help="auto (default), cpu, cuda, cuda:1")
+    c.add_argument("--threads", type=int, help="of the CPU (default 1); another number gives other bits")
+    c.add_argument("--plan", action="store_true", default=None, help="say what it would cost, and do nothing")
+    c.add_argument("--overwrite", action="store_true", default=None, help="forget an earlier training in the folder")
+
+
 def import_generator(c: argparse.ArgumentParser) -> None:
     """Of ``tim3d import-generator``."""
     c.add_argument("checkpoint", help="NAME_Gen.pt, with NAME_params.data beside it")
