@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import tim3d
+from tests.contents import content
 from tim3d import store
 from tim3d.arguments import call
 from tim3d.cli import main
@@ -276,18 +276,6 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
         patch.setattr(Ledger, "mark_done", counting)
         tim3d.geodesic(sample, **asked, options=quiet((8, 16, 7), overwrite=True))
     assert total <= visits[0] + 10**6 + 1
-
-
-def content(sample: Path) -> dict[str, Any]:
-    """Files of a sample, without the times at which nodes were made."""
-    found: dict[str, Any] = {}
-    for path in (p for p in sample.rglob("*") if p.is_file()):
-        found[str(path.relative_to(sample))] = path.read_bytes()
-        if path.name == "zarr.json":
-            node = json.loads(path.read_text())
-            node["attributes"].get("tim3d", {}).pop("created", None)
-            found[str(path.relative_to(sample))] = node
-    return found
 
 
 def markers(sample: Path) -> dict[Path, int]:

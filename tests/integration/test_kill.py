@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -10,12 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests import kill_and_resume
+from tests.contents import content
 from tim3d.validation import validate
 
 
@@ -47,20 +46,6 @@ def until_done(rng: random.Random, command: list[str], kills: int) -> int:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         killed += 1
-
-
-def content(sample: Path) -> dict[str, Any]:
-    """Files of a sample, without the times at which nodes were made."""
-    return {
-        str(p.relative_to(sample)): _timeless(json.loads(p.read_text())) if p.name == "zarr.json" else p.read_bytes()
-        for p in sample.rglob("*")
-        if p.is_file()
-    }
-
-
-def _timeless(node: dict[str, Any]) -> dict[str, Any]:
-    node["attributes"].get("tim3d", {}).pop("created", None)
-    return node
 
 
 def test_verbs_that_are_killed_make_the_sample_of_an_untouched_run(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 import tim3d
 from benchmarks.descriptors import blobs
+from tests.contents import content
 from tim3d import schema, store
 from tim3d.arguments import call
 from tim3d.cli import main
@@ -203,18 +203,6 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
     found = tim3d.label(sample, keep=True, options=quiet((8, 16, 14)))
     assert_is_that_of_the_array(sample, found, volume((13, 18, 21), seed=5), 6)
     assert store.nodes(sample) == ["component", "phase", "phase_components"]
-
-
-def content(sample: Path) -> dict[str, Any]:
-    """Files of a sample, without the times at which nodes were made."""
-    found: dict[str, Any] = {}
-    for path in (p for p in sample.rglob("*") if p.is_file()):
-        found[str(path.relative_to(sample))] = path.read_bytes()
-        if path.name == "zarr.json":
-            node = json.loads(path.read_text())
-            node["attributes"].get("tim3d", {}).pop("created", None)
-            found[str(path.relative_to(sample))] = node
-    return found
 
 
 def killed_until_done(command: list[str], kills: int, rng: random.Random) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
 import tim3d
+from tests.contents import content
 from tim3d import store
 from tim3d.engine import Ledger, lock_sample
 from tim3d.errors import LockedError
@@ -36,18 +35,6 @@ def sample(tmp_path: Path) -> str:
     grey = np.random.default_rng(1).integers(0, 255, (20, 70, 66)).astype(np.uint8)
     np.save(tmp_path / "in.npy", grey)
     return make(tmp_path)
-
-
-def content(sample: str) -> dict[str, Any]:
-    """Every file of the sample; of descriptions all but the time."""
-    files = {str(p.relative_to(sample)): p for p in Path(sample).rglob("*") if p.is_file()}
-    return {name: _timeless(p.read_text()) if p.name == "zarr.json" else p.read_bytes() for name, p in files.items()}
-
-
-def _timeless(text: str) -> dict[str, Any]:
-    node: dict[str, Any] = json.loads(text)
-    node["attributes"].get("tim3d", {}).pop("created", None)
-    return node
 
 
 def flip(file: Path) -> None:
