@@ -196,7 +196,7 @@ def slices_figure(found: xr.Dataset) -> Figure:
     sample, field = str(found.volume.values[0]), found.attrs["field"]
     planes = [middle_plane(sample, field, normal) for normal in AXES]
     images = [(n, found[f"micrograph_{n}"]) for n in AXES if f"micrograph_{n}" in found]
-    figure = Figure(figsize=(WIDTH, 2.6 * (1 + (len(images) > 1))), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.3 if len(images) == 1 else 5.6), layout="constrained")
     grid = figure.subplots(1 + (len(images) > 1), 4 if len(images) == 1 else 3, squeeze=False).ravel()
     steps = dict(zip(AXES, found.attrs["spacing_nm"], strict=True))
     pictures = [_image_picture(values.values, normal, steps, len(images) > 1) for normal, values in images]
@@ -207,7 +207,7 @@ def slices_figure(found: xr.Dataset) -> Figure:
         ax.imshow(
             codes, cmap=shades, vmin=-0.5, vmax=len(names) - 0.5, extent=(0, right, down, 0), interpolation="none"
         )
-        ax.set(xlim=(0, edge), ylim=(edge, 0), xticks=[], yticks=[], title=label)
+        ax.set(xlim=(0, edge), ylim=(edge, 0), xticks=[], yticks=[], title=f"{label}, {length_text(edge)}")
         ax.axis("off")
     return figure
 
@@ -218,7 +218,7 @@ _Picture = tuple[np.ndarray, tuple[float, float], str]
 def _image_picture(ranks: np.ndarray, normal: str, steps: dict[str, float], several: bool) -> _Picture:
     rows, columns = _PLANES[normal]
     size = (ranks.shape[0] * steps[rows], ranks.shape[1] * steps[columns])
-    return ranks, size, f"micrograph across {normal}" if several else f"micrograph, {length_text(size[1])}"
+    return ranks, size, f"micrograph across {normal}" if several else "micrograph"
 
 
 def _slice_picture(plane: Plane, sample: str, field: str, names: list[str]) -> _Picture:
@@ -228,7 +228,7 @@ def _slice_picture(plane: Plane, sample: str, field: str, names: list[str]) -> _
     for place, name in enumerate(names):
         table_of[phases[name]] = place
     down, right = plane.size_nm
-    return table_of[plane.values], (down, right), f"across {plane.normal}, {length_text(right)}"
+    return table_of[plane.values], (down, right), f"across {plane.normal}"
 
 
 def write_figure(found: xr.Dataset, path: str) -> None:
