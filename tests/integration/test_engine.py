@@ -17,6 +17,7 @@ from tests.works import SHAPE, number_pass, truth
 from tim3d import store
 from tim3d.engine import Cluster, Ledger, cluster, lock_sample, run
 from tim3d.engine import ledger as ledgers
+from tim3d.engine.owner import LEASE_SECONDS
 from tim3d.errors import (
     ArgumentError,
     DeviceError,
@@ -143,7 +144,7 @@ def test_a_lock_of_another_machine_is_taken_over_when_its_lease_ran_out(sample: 
     path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "t"}))
     with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
         pass
-    past = time.time() - ledgers.LEASE_SECONDS - 1
+    past = time.time() - LEASE_SECONDS - 1
     os.utime(path, (past, past))
     with lock_sample(sample):
         assert json.loads(path.read_text())["pid"] == os.getpid()

@@ -90,7 +90,7 @@ def test_a_lease_of_another_machine_runs_out(sample: str, monkeypatch: pytest.Mo
     ledger.write(lock_of(sample), {"host": "elsewhere", "pid": 1, "token": "t"})
     with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
         pass
-    monkeypatch.setattr(ledger, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
     time.sleep(2.2)  # stores count whole seconds
     with lock_sample(sample):
         assert (ledger.read(lock_of(sample)) or {})["pid"] == os.getpid()

@@ -4,7 +4,8 @@ from tim3d.engine.cluster import Cluster, cluster, current_cluster
 from tim3d.engine.cost import costing
 from tim3d.engine.crew import Seat, together
 from tim3d.engine.journal import journal
-from tim3d.engine.ledger import Ledger, forget_sample, lock_sample
+from tim3d.engine.ledger import Ledger, forget_sample
+from tim3d.engine.lock import lock_sample
 from tim3d.engine.parts import Part, in_turns, member
 from tim3d.engine.plan import Plan
 from tim3d.engine.run import Pass, Work, run

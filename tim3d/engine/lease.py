@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tim3d.engine import ledger
+from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
 from tim3d.engine.status import written
 from tim3d.errors import LockedError
 from tim3d.files import file_system
@@ -34,7 +35,7 @@ def leased(url: str, sample: str) -> Iterator[None]:
     LockedError
         If another process holds it.
     """
-    owner = {"token": uuid.uuid4().hex, "pid": os.getpid(), "started": ledger.process_start(os.getpid())}
+    owner = {"token": uuid.uuid4().hex, "pid": os.getpid(), "started": process_start(os.getpid())}
     owner["host"] = socket.gethostname()
     _acquire(url, sample, owner)
     stop = threading.Event()
@@ -94,18 +95,18 @@ def _take_over(url: str, sample: str) -> bool:
     if owner is None:  # the other run ended meanwhile
         return False
     if not _is_stale(url, owner):
-        raise ledger.held_by(owner, sample)
+        raise held_by(owner, sample)
     ledger.remove(url)
     return True
 
 
 def _is_stale(url: str, owner: dict[str, Any]) -> bool:
     if owner.get("host") == socket.gethostname() and "pid" in owner:
-        return ledger.process_start(int(owner["pid"])) != owner.get("started")
+        return process_start(int(owner["pid"])) != owner.get("started")
     probe = f"{url}-clock-{uuid.uuid4().hex}"
     ledger.write(probe, {})  # the store's clock, not this machine's
     try:
-        return _written_at(probe) - _written_at(url) > ledger.LEASE_SECONDS
+        return _written_at(probe) - _written_at(url) > LEASE_SECONDS
     except FileNotFoundError:
         return False
     finally:

@@ -18,7 +18,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tim3d.engine.ledger import LEASE_SECONDS, Ledger, held, lock_path, owner_of, refuse_parts, turn_of
+from tim3d.engine.ledger import Ledger
+from tim3d.engine.lock import held, lock_path, owner_of, refuse_parts, turn_of
+from tim3d.engine.owner import LEASE_SECONDS
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError, LockedError
 from tim3d.files import is_local
 from tim3d.grid import Triple

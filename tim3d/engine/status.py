@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tim3d.engine.ledger import LEASE_SECONDS, known, process_start, read, runs_folder
+from tim3d.engine.ledger import known, read, runs_folder
+from tim3d.engine.owner import LEASE_SECONDS, process_start
 from tim3d.files import file_system, is_local
 
 WINDOW_SECONDS = 60.0

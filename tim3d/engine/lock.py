@@ -1,0 +1,142 @@
+"""One writer to a sample: a lock file with a lease beside it, or behind a URL the object of `lease.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from tim3d.engine.lease import leased
+from tim3d.engine.ledger import read, runs_folder
+from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
+from tim3d.errors import LockedError
+from tim3d.files import is_local, writing
+
+HEARTBEAT_SECONDS = 5.0
+# The sample in whose turn a part of a job array works now; see parts.py.
+turn_of: ContextVar[str | None] = ContextVar("tim3d_turn", default=None)
+
+
+@contextlib.contextmanager
+def lock_sample(sample: str) -> Iterator[None]:
+    """Hold the one right to write to a sample; another run is refused until this one ends or its lease runs out.
+
+    The lock is a file with a lease that a thread renews, or behind a URL an object that only one client can create. It
+    is taken over at once when the process that held it is gone from this machine, and from another one when the lease
+    has not been renewed for a minute by the file system's own clock. A part of a job array that has its turn holds the
+    lock already, and a sample on which parts work is refused even between two turns.
+
+    Raises
+    ------
+    LockedError
+        If another run holds the lock.
+    """
+    if turn_of.get() == sample:
+        yield
+        return
+    if not is_local(sample):
+        with leased(f"{runs_folder(sample)}/lock", sample):
+            yield
+        return
+    with held(lock_path(sample), sample):
+        refuse_parts(sample)
+        yield
+
+
+def lock_path(sample: str, part: str = "") -> Path:
+    """The lock of a sample, or the file that says that a part such as ``2-of-3`` works on it."""
+    return Path(runs_folder(sample)) / (f"part-{part}.lock" if part else "lock")
+
+
+@contextlib.contextmanager
+def held(path: Path, sample: str, **about: Any) -> Iterator[None]:
+    """Hold one lock file and renew its lease; `about` is kept in it.
+
+    Raises
+    ------
+    LockedError
+        If another process holds it.
+    """
+    token = _acquire(path, sample, about)
+    stop = threading.Event()
+    renewer = threading.Thread(target=_renew, args=(path, stop), daemon=True)
+    renewer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        renewer.join()
+        if (read(str(path)) or {}).get("token") == token:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # markers are kept; a run that made none leaves no folder
+            path.parent.rmdir()
+
+
+def owner_of(path: Path) -> dict[str, Any]:
+    """Who holds a lock file; empty if nobody does, or just now begins to."""
+    try:
+        return read(str(path)) or {}
+    except json.JSONDecodeError:
+        return {}
+
+
+def refuse_parts(sample: str, but: str = "\n") -> None:
+    """Raise `LockedError` if parts of a job array are at work, except those whose file ends in `but`."""
+    for path in Path(runs_folder(sample)).glob("part-*.lock"):
+        if not path.name.endswith(but):
+            _take_over(path, sample)
+
+
+def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
+    token = uuid.uuid4().hex
+    owner = {
+        **about,
+        "token": token,
+        "pid": os.getpid(),
+        "started": process_start(os.getpid()),
+        "host": socket.gethostname(),
+    }
+    with writing(str(path)):
+        for _ in range(3):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("x") as file:
+                    json.dump(owner, file)
+                return token
+            except FileExistsError:
+                _take_over(path, sample)
+            except FileNotFoundError:  # another run ended and removed the empty folder
+                continue
+    raise LockedError(f"{sample} was locked by another run just now. Try again in a moment.")
+
+
+def _take_over(path: Path, sample: str) -> None:
+    """Move a dead owner's lock out of the way, or say who holds it."""
+    owner = owner_of(path)
+    with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
+        if not _is_stale(path, owner):
+            raise held_by(owner, sample)
+        path.rename(path.with_name(f".lock.{uuid.uuid4().hex}")).unlink()
+
+
+def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:
+    if owner.get("host") == socket.gethostname() and "pid" in owner:
+        return process_start(int(owner["pid"])) != owner.get("started")
+    probe = path.with_name(f".clock.{uuid.uuid4().hex}")
+    probe.touch()  # the file system's clock, not this machine's
+    age = probe.stat().st_mtime - path.stat().st_mtime
+    probe.unlink()
+    return age > LEASE_SECONDS
+
+
+def _renew(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(path)

@@ -1,0 +1,40 @@
+"""Who holds a lock: a process of this machine, or of another one that renews its lease."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tim3d.errors import LockedError
+
+# Whoever has not renewed a lock for so long is taken for dead.
+LEASE_SECONDS = 60.0
+
+
+def held_by(owner: Mapping[str, Any], sample: str) -> LockedError:
+    """What somebody is told who comes second."""
+    return LockedError(
+        f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
+        "Wait until it ends, or stop it; then run the same command again."
+    )
+
+
+def process_start(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks, or None if there is none; numbers are used again, starts are not."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if state in "ZX" else rest[18]
+    except (FileNotFoundError, ProcessLookupError):
+        return "alive" if not Path("/proc").is_dir() and _answers(pid) else None
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
