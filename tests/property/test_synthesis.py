@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.generators import TINY, field_of, giant, giant_logits, saved, tiny_generator
-from tim3d.errors import ArgumentError, CheckpointError, DeviceError
+from tim3d.errors import ArgumentError, CheckpointError, DeviceError, MemoryPlanError
 from tim3d.grid import Box, Grid, Triple
-from tim3d.models.slicegan import Generator
-from tim3d.models.synthesis import NetworkField, home
+from tim3d.models.synthesis import NetworkField, check_room, home, tile_bytes
 
 SHAPE = (37, 50, 44)
 EVERY = pytest.mark.parametrize("name", TINY)
@@ -173,6 +172,22 @@ def test_a_field_is_small_and_needs_the_planned_file(tmp_path: Path) -> None:
         home(dataclasses.replace(field, seed=4))
 
 
+def test_threads_that_others_have_set_do_not_matter(fields: Fields) -> None:
+    field, whole = fields["two phases"]
+    torch.set_num_threads(2)
+    assert np.array_equal(field.labels(Box.whole(SHAPE)), whole)
+    assert torch.get_num_threads() == 1
+
+
+def test_tiles_that_a_device_has_no_room_for_are_refused(fields: Fields) -> None:
+    field, _ = fields["two phases"]
+    needed = tile_bytes(field.architecture, field.nodes)
+    check_room(field, needed)
+    with pytest.raises(MemoryPlanError, match=r"tiles of 16 voxels need .* on cpu.*: --tile 8"):
+        check_room(field, needed - 1)
+    check_room(dataclasses.replace(field, precision="bfloat16"), needed // 2)
+
+
 WRONG: list[tuple[dict[str, object], str]] = [
     ({"nodes": 2}, "gives no whole step of 8 voxels"),
     ({"nodes": 300}, "torch computes below 2147483648; give smaller ones"),
@@ -191,4 +206,3 @@ def test_what_cannot_be_computed_is_refused(fields: Fields, wrong: dict[str, obj
 def test_a_device_that_is_not_here_is_named(fields: Fields) -> None:
     with pytest.raises(DeviceError, match="cuda"):
         dataclasses.replace(fields["two phases"][0], device="cuda").labels(Box.whole((1, 1, 1)))
-    assert isinstance(tiny_generator(TINY["grey"]), Generator)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.errors import ArgumentError, CheckpointError, MemoryPlanError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.latent import STRIDE, Architecture
 from tim3d.kernels.philox import Noise
@@ -163,6 +163,8 @@ class Home:
         self.field = field
         self.device = named_device(field.device)
         self.dtype: torch.dtype = getattr(torch, field.precision)
+        if self.device.type == "cuda":
+            check_room(field, torch.cuda.mem_get_info(self.device)[0])
         architecture = field.architecture
         official = architecture.kind == "official-resize"
         layers = exported.layers[:-1] if official else exported.layers
@@ -211,6 +213,23 @@ class Home:
         for layer in doublings:
             values = interleave(layer.convolved(values).relu_(), layer.outputs, layer.cut)[None]
         return values
+
+
+def check_room(field: NetworkField, free: int) -> None:
+    """Refuse tiles that do not fit into what a device has left.
+
+    Raises
+    ------
+    MemoryPlanError
+        With a smaller tile.
+    """
+    needed = tile_bytes(field.architecture, field.nodes) * getattr(torch, field.precision).itemsize // 4
+    if needed > free:
+        smaller = max(field.architecture.step, field.edge // 2 // field.architecture.step * field.architecture.step)
+        raise MemoryPlanError(
+            f"tiles of {field.edge} voxels need {needed / 2**30:.1f} GiB on {field.device}, which has "
+            f"{free / 2**30:.1f} GiB left; give smaller ones: --tile {smaller}"
+        )
 
 
 def reduced(logits: Tensor, architecture: Architecture) -> Tensor:

@@ -352,7 +352,7 @@ class GenerateWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Labels twice more while they are encoded, and what the generator needs."""
-        return 2 * math.prod(core) + self.generator.block_bytes(core)
+        return 2 * len(self.out) * math.prod(core) + self.generator.block_bytes(core)
 
 
 def _counts(labels: np.ndarray) -> np.ndarray:
