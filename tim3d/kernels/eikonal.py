@@ -220,14 +220,18 @@ def frontier(values: Any, state: Any, offsets: Any, spread: bool, found: Any) ->
 
 
 @_compiled
-def rim(values: Any, state: Any, shape: Any, graph: bool, offsets: Any, steps: Any, found: Any) -> int:
-    """Bring the outermost voxels of the core up to date with the halo; how many were lowered, written to ``found``."""
+def rim(values: Any, state: Any, seams: Any, graph: bool, offsets: Any, steps: Any, found: Any) -> int:
+    """Bring the voxels of the seams up to date with their neighbours; how many were lowered, written to ``found``.
+
+    ``seams``: for each axis, 1 for the planes across it that are seams.
+    """
     count = 0
-    nz, ny, nx = shape
-    for z in range(1, nz - 1):
+    in_z, in_y, in_x = seams
+    ny, nx = len(in_y), len(in_x)
+    lines, every = np.flatnonzero(in_x), np.arange(nx)
+    for z in range(1, len(in_z) - 1):
         for y in range(1, ny - 1):
-            whole = z == 1 or z == nz - 2 or y == 1 or y == ny - 2
-            for x in range(1, nx - 1, 1 if whole else max(1, nx - 3)):
+            for x in every if in_z[z] or in_y[y] else lines:
                 v = (z * ny + y) * nx + x
                 if state[v] == FIXED:
                     continue

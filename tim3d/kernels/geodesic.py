@@ -64,7 +64,9 @@ def geodesic_bytes(shape: Triple, metric: str = "eikonal") -> int:
     return 8 * math.prod(shape) + TABLES_BYTES
 
 
-def arrive(arrival: Units, region: Mask, spacing: Sequence[float], *, metric: str = "eikonal") -> None:
+def arrive(
+    arrival: Units, region: Mask, spacing: Sequence[float], *, metric: str = "eikonal", overlap: Triple = (0, 0, 0)
+) -> None:
     """Lower the arrival in place, inside the core, until no neighbour gives less.
 
     Parameters
@@ -78,6 +80,9 @@ def arrive(arrival: Units, region: Mask, spacing: Sequence[float], *, metric: st
         Voxel edges (z, y, x), any unit.
     metric : {"eikonal", "graph26"}
         First-order eikonal, or 26 neighbours.
+    overlap : (z, y, x)
+        Thickness, along each axis, of the outer layers of the core that come from calls on other blocks: where they
+        end, values meet that do not know of each other.
 
     Raises
     ------
@@ -103,7 +108,7 @@ def arrive(arrival: Units, region: Mask, spacing: Sequence[float], *, metric: st
     values, flags = arrival.reshape(-1), state.reshape(-1)
     reached, unreached = eikonal.census(values, flags)
     ring, at = _first_ring(values, flags, offsets, reached, unreached)
-    later = _changed_rim(values, flags, arrival.shape, graph, offsets, steps)
+    later = _changed_rim(values, flags, _seams(arrival.shape, overlap), graph, offsets, steps)
     width, limit = int(WIDTH[metric] * UNIT), UNREACHED - 2**22 - longest
     while not eikonal.march(values, flags, graph, offsets, steps, later, width, limit, ring, at):
         ring = _grown(ring, at, reached + unreached)
@@ -344,13 +349,21 @@ def _first_ring(values: Units, flags: Mask, offsets: Counts, reached: int, unrea
     return ring, at
 
 
+def _seams(shape: Sequence[int], overlap: Triple) -> tuple[Mask, ...]:
+    """For each axis, 1 for the planes where values of two calls meet: the outermost, and both sides of an overlap."""
+    seams = tuple(np.zeros(n, np.uint8) for n in shape)
+    for planes, thick in zip(seams, overlap, strict=True):
+        for k in {1, max(thick, 1), thick + 1}:
+            planes[[k, -1 - k]] = 1
+    return seams
+
+
 def _changed_rim(
-    values: Units, flags: Mask, shape: tuple[int, ...], graph: bool, offsets: Counts, steps: NDArray[Any]
+    values: Units, flags: Mask, seams: tuple[Mask, ...], graph: bool, offsets: Counts, steps: NDArray[Any]
 ) -> NDArray[np.int32]:
-    """Voxels next to the halo that it has lowered, lowest first."""
-    nz, ny, nx = (n - 2 for n in shape)
-    found = np.empty(2 * (nz * ny + ny * nx + nz * nx), np.int32)
-    found = found[: eikonal.rim(values, flags, np.array(shape), graph, offsets, steps, found)]
+    """Voxels of the seams that a neighbour has lowered, lowest first."""
+    found = np.empty(sum(int(planes.sum()) * (values.size // planes.size) for planes in seams), np.int32)
+    found = found[: eikonal.rim(values, flags, seams, graph, offsets, steps, found)]
     return found[np.argsort(values[found], kind="stable")]
 
 

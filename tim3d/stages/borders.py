@@ -60,13 +60,13 @@ class Borders:
         """Values of a block's core."""
         return store.read_box(self._array(block), block.core)
 
-    def read_beside(self, block: Block, offset: Triple, deep: int) -> np.ndarray:
-        """What the neighbour at an offset shows of its border, `deep` voxels thick or as thick as it is."""
+    def read_beside(self, block: Block, offset: Triple) -> np.ndarray:
+        """What the neighbour at an offset shows of its border, `depth` voxels thick or as thick as it is."""
         place = triple(i + o for i, o in zip(self.visits.within(block.index), offset, strict=True))
         axis = next(a for a in range(3) if offset[a])
         core = Visits.block_at(self.visits, place).core
-        sides = [_side(core.start[a], core.stop[a], offset[a], deep) for a in range(3)]
-        middle, thick = (2 * place[axis] + 1) * self.depth, min(deep, core.shape[axis])
+        sides = [_side(core.start[a], core.stop[a], offset[a], self.depth) for a in range(3)]
+        middle, thick = (2 * place[axis] + 1) * self.depth, min(self.depth, core.shape[axis])
         first = middle - self.depth if offset[axis] > 0 else middle + self.depth - thick
         sides[axis] = (first, first + thick)
         low, high = zip(*sides, strict=True)
@@ -127,13 +127,24 @@ def touching(values: np.ndarray, offset: Triple, deep: int) -> np.ndarray:
     return values[tuple(slice(*_side(0, n, o * -1, deep)) for n, o in zip(values.shape, offset, strict=True))]
 
 
-def padded(core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: int, empty: int) -> np.ndarray:
-    """A block with what its neighbours show around it, `empty` where there is none."""
-    out = np.full([n + 2 * deep for n in core.shape], empty, core.dtype)
-    out[(slice(deep, -deep),) * 3] = core
+def padded(core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: Triple, empty: int) -> np.ndarray:
+    """A block with what its neighbours show around it, `deep` voxels; `empty` where there is none."""
+    out = np.full([n + 2 * d for n, d in zip(core.shape, deep, strict=True)], empty, core.dtype)
+    inner(out, deep)[...] = core
     for offset, piece in halo.items():
-        out[tuple(_halo_slice(o, n, deep, m) for o, n, m in zip(offset, core.shape, piece.shape, strict=True))] = piece
+        beside(out, deep, offset, piece.shape)[...] = piece
     return out
+
+
+def inner(values: np.ndarray, deep: Triple) -> np.ndarray:
+    """The core of a padded block."""
+    return values[tuple(slice(d, n - d) for n, d in zip(values.shape, deep, strict=True))]
+
+
+def beside(values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]) -> np.ndarray:
+    """The part of a padded block where the piece of the neighbour at an offset lies."""
+    edges = zip(offset, values.shape, deep, shape, strict=True)
+    return values[tuple(_halo_slice(o, n - 2 * d, d, thick) for o, n, d, thick in edges)]
 
 
 def _halo_slice(offset: int, edge: int, deep: int, thick: int) -> slice:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tim3d import store
-from tim3d.grid import Block, Triple
+from tim3d.grid import Block, Triple, triple
 from tim3d.kernels import geodesic as kernel
 from tim3d.schema import AXES, Spacing
-from tim3d.stages.borders import OUTSIDE, Borders, padded, touching
+from tim3d.stages.borders import EMPTY, OUTSIDE, Borders, beside, inner, padded, touching
 from tim3d.stages.relaxation import FACES, OFFSETS, Visits, digest, report
 
 UNREACHED = kernel.UNREACHED
@@ -19,6 +20,9 @@ UNREACHED = kernel.UNREACHED
 NO_PATH = -1.0
 # How far refining looks along an axis.
 REACH = 2
+# Voxels of its neighbours that a visit works on too, and forgets: ways that cross to and fro near a border are then
+# settled by one visit (rounds by depth: docs/geodesic.md).
+DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,32 @@ class Travel:
 
     def borders(self, kind: str) -> Borders:
         """Of the values ``arrival`` or ``exact``."""
-        return Borders(self.sample, self.node, kind, self.visits, 1 if self.metric == "graph26" else REACH)
+        return Borders(self.sample, self.node, kind, self.visits, self.depth)
+
+    @property
+    def depth(self) -> int:
+        """Of the borders: `DEPTH`, but never deeper than a block, beyond which nothing is known."""
+        edges = zip(self.visits.block, self.visits.counts, strict=True)
+        deepest = min([DEPTH, *(edge for edge, count in edges if count > 1)])
+        return deepest if deepest >= 2 * REACH or self.metric == "graph26" else REACH
+
+    @property
+    def works_beyond(self) -> bool:
+        """Whether a visit knows what it changes next to its core: the borders are deep enough to work on."""
+        return self.depth >= 2 * REACH
 
     @property
     def offsets(self) -> tuple[Triple, ...]:
         """Neighbours that matter."""
-        return OFFSETS if self.metric == "graph26" else FACES
+        return OFFSETS if self.works_beyond or self.metric == "graph26" else FACES
+
+    def pads(self, least: int) -> Triple:
+        """Voxels around a block: where there are neighbours their borders, else what the kernel asks for."""
+        return triple(self.depth if count > 1 else least for count in self.visits.counts)
+
+    def padded_voxels(self, core: Triple, least: int) -> int:
+        """Voxels of a block with what is around."""
+        return math.prod(n + 2 * pad for n, pad in zip(core, self.pads(least), strict=True))
 
     @property
     def result(self) -> str:
@@ -103,16 +127,27 @@ class Travel:
         taken = tuple(slice(a * self.every, b * self.every, self.every) for a, b in cuts)
         return np.asarray(store.field_array(self.sample, field)[taken])
 
-    def halo(self, kind: str, block: Block, deep: int) -> dict[Triple, np.ndarray]:
+    def halo(self, kind: str, block: Block) -> dict[Triple, np.ndarray]:
         """What the neighbours show, by offset."""
         borders = self.borders(kind)
-        found = self.visits.neighbours(block.index, self.offsets)
-        return {offset: borders.read_beside(block, offset, deep) for offset in found}
+        return {
+            offset: borders.read_beside(block, offset) for offset in self.visits.neighbours(block.index, self.offsets)
+        }
 
 
 def _plain(piece: np.ndarray) -> np.ndarray:
     """A border without the mark of voxels that can never be reached."""
-    return np.where(piece == OUTSIDE, UNREACHED, piece).astype(np.uint32)
+    return np.where(piece == OUTSIDE, np.uint32(UNREACHED), piece)
+
+
+def _way_in(piece: np.ndarray) -> np.ndarray:
+    """Where a front may go in a border (uint8): nowhere as long as its block was not visited, which says nothing."""
+    told: np.ndarray = (piece != OUTSIDE) & _is_told(piece)
+    return told.view(np.uint8)
+
+
+def _is_told(piece: np.ndarray) -> bool:
+    return bool((piece != EMPTY).any())
 
 
 @dataclass(frozen=True)
@@ -122,26 +157,42 @@ class ArriveWork:
     travel: Travel
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]:
-        """Region, values with the start at 0 and a rim around, and the halo as it was read."""
+        """Region and values, with the start at 0, with what is around, and the halo as it was read."""
         region, start = self.travel.region(block)
         arrival = self.travel.borders("arrival").read(block)
         arrival[start != 0] = 0
         del start
-        halo = self.travel.halo("arrival", block, 1)
+        halo, pads = self.travel.halo("arrival", block), self.travel.pads(1)
+        open_to = {offset: _way_in(piece) for offset, piece in halo.items()}
         plain = {offset: _plain(piece) for offset, piece in halo.items()}
-        return padded(region, {}, 1, 0), padded(arrival, plain, 1, UNREACHED), halo
+        return padded(region, open_to, pads, 0), padded(arrival, plain, pads, UNREACHED), halo
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]) -> Any:
         """Values of the core, where it can be reached, and the report."""
         region, arrival, halo = inputs
-        kernel.arrive(arrival, region, self.travel.spacing, metric=self.travel.metric)
-        core = (slice(1, -1),) * 3
-        values = arrival[core]
-        shown = {offset: touching(values, offset, 1) for offset in halo}
-        wakes = [offset for offset, piece in shown.items() if _lowers(piece, halo[offset], self.travel.metric)]
+        pads = self.travel.pads(1)
+        overlap = triple(pad - 1 for pad in pads)
+        kernel.arrive(arrival, region, self.travel.spacing, metric=self.travel.metric, overlap=overlap)
+        values = inner(arrival, pads)
+        may = [offset for offset, piece in halo.items() if self._may_lower(values, offset, piece)]
+        wakes = [offset for offset, piece in halo.items() if self._lowers(arrival, offset, piece, offset in may)]
+        shown = {offset: digest(touching(values, offset, self.travel.depth), UNREACHED) for offset in halo}
         seen = {offset: digest(_plain(piece), UNREACHED) for offset, piece in halo.items()}
-        told = report({offset: digest(piece, UNREACHED) for offset, piece in shown.items()}, seen, wakes)
-        return values, region[core], told
+        return values, inner(region, pads), report(shown, seen, wakes, may)
+
+    def _lowers(self, arrival: np.ndarray, offset: Triple, piece: np.ndarray, may: bool) -> bool:
+        """Whether what was worked on beyond the core became smaller; where nothing was, whether it may."""
+        if not self.travel.works_beyond or not _is_told(piece):
+            return may
+        return bool((beside(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any())
+
+    def _may_lower(self, values: np.ndarray, offset: Triple, piece: np.ndarray) -> bool:
+        """Whether the outermost layer may lower the one it faces."""
+        graph = self.travel.metric == "graph26"
+        if not graph and offset not in FACES:
+            return False
+        facing = touching(piece, triple(-o for o in offset), 1)
+        return _falls_to(touching(values, offset, 1), facing, graph)
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
         """The block and its borders."""
@@ -151,19 +202,19 @@ class ArriveWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """While codes and values are read and padded; while the kernel works; while values are written."""
-        voxels, rim = int(np.prod(core)), int(np.prod([n + 2 for n in core]))
-        return max(
-            14 * voxels, 2 * rim + 4 * rim + kernel.geodesic_bytes(core, self.travel.metric), 5 * rim + 10 * voxels
-        )
+        voxels, all_in = math.prod(core), self.travel.padded_voxels(core, 1)
+        halo = all_in - voxels
+        working = 5 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
+        return max(14 * voxels + 10 * halo, working, 5 * all_in + 10 * voxels + 16 * halo)
 
 
-def _lowers(shown: np.ndarray, facing: np.ndarray, metric: str) -> bool:
+def _falls_to(shown: np.ndarray, facing: np.ndarray, graph: bool) -> bool:
     """Whether a border may lower what it faces: only a smaller value can, and never one outside the region.
 
     What faces it may be old; it has become smaller since, if anything, so that the answer errs to yes only.
     """
     values = np.where(facing == OUTSIDE, 0, facing)
-    for axis in range(3) if metric == "graph26" else ():  # a path may go on over an edge or a corner
+    for axis in range(3) if graph else ():  # a path may go on over an edge or a corner
         if values.shape[axis] > 1:
             values = _largest_beside(values, axis)
     return bool((shown < values).any())
@@ -184,25 +235,33 @@ class RefineWork:
     travel: Travel
 
     def read(self, block: Block) -> Any:
-        """Values and arrivals with two voxels around, and the halos of the first two."""
-        arrival = self.travel.borders("arrival").read(block)
-        before = {offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block, REACH).items()}
+        """Values and arrivals with what is around, and the halo of values."""
+        arrival, pads = self.travel.borders("arrival").read(block), self.travel.pads(REACH)
+        before = {offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block).items()}
         exact = self.travel.borders("exact").read(block)
         exact[arrival == 0] = 0
-        halo = self.travel.halo("exact", block, REACH)
-        reached = padded(arrival, before, REACH, UNREACHED)
-        del arrival
-        return padded(exact, halo, REACH, UNREACHED), reached, halo, before
+        reached = padded(arrival, before, pads, UNREACHED)
+        del arrival, before
+        halo = self.travel.halo("exact", block)
+        return padded(exact, halo, pads, UNREACHED), reached, halo
 
     def compute(self, block: Block, inputs: Any) -> Any:
         """Values of the core and the report."""
-        exact, arrival, halo, before = inputs
+        exact, arrival, halo = inputs
         kernel.refine(exact, arrival, np.not_equal(arrival, UNREACHED).view(np.uint8), self.travel.spacing)
-        values = exact[(slice(REACH, -REACH),) * 3]
-        shown = {offset: touching(values, offset, REACH) for offset in halo}
-        wakes = [o for o, piece in shown.items() if _feeds(piece, halo[o], before[o], o)]
+        values, pads = inner(exact, self.travel.pads(REACH)), self.travel.pads(REACH)
+        shown = {offset: touching(values, offset, self.travel.depth) for offset in halo}
+        times = {offset: beside(arrival, pads, offset, piece.shape) for offset, piece in halo.items()}
+        may = [o for o, piece in halo.items() if o in FACES and _feeds(values, piece, times[o], o)]
+        wakes = [o for o, piece in halo.items() if self._adds(beside(exact, pads, o, piece.shape), piece, o in may)]
         shows, seen = ({o: digest(p, UNREACHED) for o, p in pieces.items()} for pieces in (shown, halo))
-        return values, report(shows, seen, wakes)
+        return values, report(shows, seen, wakes, may)
+
+    def _adds(self, found: np.ndarray, piece: np.ndarray, may: bool) -> bool:
+        """Whether a value became known beyond the core; where those next to it were not worked on, whether one may."""
+        if not self.travel.works_beyond:
+            return may
+        return bool(((found != UNREACHED) & (piece == UNREACHED)).any())
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
         """The block and its borders."""
@@ -212,16 +271,19 @@ class RefineWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Both values while they are read and padded; the padded ones and the region; values while they are written."""
-        voxels, rim = int(np.prod(core)), int(np.prod([n + 2 * REACH for n in core]))
-        kernel_bytes = kernel.geodesic_bytes(core, self.travel.metric)
-        return max(12 * voxels + 8 * rim, 9 * rim + kernel_bytes, 9 * rim + 8 * voxels)
+        voxels, all_in = math.prod(core), self.travel.padded_voxels(core, REACH)
+        halo = all_in - voxels
+        working = 9 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
+        return max(12 * voxels + 8 * all_in + 8 * halo, working, 9 * all_in + 8 * voxels + 16 * halo)
 
 
-def _feeds(shown: np.ndarray, facing: np.ndarray, arrival: np.ndarray, offset: Triple) -> bool:
-    """Whether a neighbour waits for values behind ones that are known here."""
-    axis = next(a for a in range(3) if offset[a])
-    waits = ((facing == UNREACHED) & (arrival != UNREACHED)).any(axis=axis)
-    return bool((waits & (shown != UNREACHED).any(axis=axis)).any())
+def _feeds(values: np.ndarray, piece: np.ndarray, arrival: np.ndarray, offset: Triple) -> bool:
+    """Whether a neighbour waits, `REACH` voxels deep, for values behind ones that are known here."""
+    axis, back = next(a for a in range(3) if offset[a]), triple(-o for o in offset)
+    facing, times = touching(piece, back, REACH), touching(arrival, back, REACH)
+    waits = ((facing == UNREACHED) & (times != UNREACHED)).any(axis=axis)
+    known = (touching(values, offset, REACH) != UNREACHED).any(axis=axis)
+    return bool((waits & known).any())
 
 
 @dataclass(frozen=True)

@@ -312,7 +312,12 @@ def _prepare(group: Group) -> None:
     """
     job, travel = group.job, group.travel
     before = store.node_attributes(job.sample, job.scratch)
-    state = {"fingerprint": job.fingerprint, "group": group.number, "block": list(travel.visits.block)}
+    state = {
+        "fingerprint": job.fingerprint,
+        "group": group.number,
+        "block": list(travel.visits.block),
+        "depth": travel.depth,
+    }
     if before.get("status") == "writing" and all(before.get(key) == value for key, value in state.items()):
         return
     if (

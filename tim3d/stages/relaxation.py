@@ -49,6 +49,10 @@ class Visits(Grid):
         block = Grid.block_at(self, self.within(index))
         return Block(triple(index), block.core, block.read)
 
+    def voxels(self, indices: Iterable[Triple]) -> tuple[int, int]:
+        """Voxels of blocks of the stack."""
+        return Grid.voxels(self, map(self.within, indices))
+
     def volume_of(self, index: Triple) -> int:
         """The volume that a block belongs to."""
         return index[0] // self.counts[0]
@@ -83,9 +87,20 @@ def digest(piece: np.ndarray, empty: int) -> str:
     return hashlib.blake2b(np.ascontiguousarray(piece).tobytes(), digest_size=12).hexdigest()
 
 
-def report(shown: Mapping[Triple, str], seen: Mapping[Triple, str], wakes: Iterable[Triple]) -> dict[str, Any]:
-    """What a visit records: digests of its border by offset, of what it saw there, and whom this may change."""
-    return {"shown": _by_text(shown), "seen": _by_text(seen), "wakes": [_text(o) for o in wakes]}
+def report(
+    shown: Mapping[Triple, str], seen: Mapping[Triple, str], wakes: Iterable[Triple], may: Iterable[Triple]
+) -> dict[str, Any]:
+    """What a visit records: digests of its border by offset, of what it saw there, and whom this changes.
+
+    `wakes` are the neighbours that change if they are as they were seen, `may` those that may change if any neighbour
+    is not as it was seen.
+    """
+    return {
+        "shown": _by_text(shown),
+        "seen": _by_text(seen),
+        "wakes": [_text(o) for o in wakes],
+        "may": [_text(o) for o in may],
+    }
 
 
 def _by_text(digests: Mapping[Triple, str]) -> dict[str, str]:
@@ -104,13 +119,28 @@ def woken(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]]) -> list[T
     """Blocks to which a neighbour shows what may change them and what they have not seen."""
     found = set()
     for index, one in reports.items():
-        for text in one["wakes"]:
+        for text in one["wakes"] if _is_current(visits, reports, index) else {*one["wakes"], *one["may"]}:
             target = visits.beside(index, triple(text.split(",")))
             assert target is not None
-            seen = reports[target]["seen"] if target in reports else {}
-            if one["shown"].get(text, NOTHING) != seen.get(_opposite(text), NOTHING):
+            if one["shown"].get(text, NOTHING) != _told(reports, target, "seen", text):
                 found.add(target)
     return sorted(found)
+
+
+def _told(reports: Mapping[Triple, Mapping[str, Any]], neighbour: Triple, key: str, text: str) -> str:
+    """What the neighbour at an offset showed or saw on this side."""
+    return str(reports[neighbour][key].get(_opposite(text), NOTHING)) if neighbour in reports else NOTHING
+
+
+def _is_current(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]], index: Triple) -> bool:
+    """Whether the neighbours of a block still show what it saw.
+
+    If not, its word on whom it changes does not count: two neighbours that changed at the same time may change a third
+    together that neither changes alone.
+    """
+    seen = reports[index]["seen"]
+    around = ((_text(offset), visits.beside(index, offset)) for offset in OFFSETS)
+    return all(seen.get(text, NOTHING) == _told(reports, n, "shown", text) for text, n in around if n is not None)
 
 
 def settle(
