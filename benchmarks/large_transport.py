@@ -1,9 +1,10 @@
 """The flux solver and geodesic distances on volumes too large for one worker: wall time, steps, memory and plan.
 
-    python -m benchmarks.large_transport FOLDER [--flux 768] [--geodesic 1000,1024,1024] [--share 256] [--memory 10.5]
+    python -m benchmarks.large_transport FOLDER [--flux 768] [--geodesic 1000x1024x1024] [--share 256] [--memory 10.5]
+        [--metrics eikonal graph26]
 
 The volume is smoothed noise in three phases (42, 30, 28 %), one periodic cell of 256³ voxels repeated. `share`: one
-worker of one thread against two on a volume of that edge; what eight devices would exchange.
+worker of one thread against two on a volume of that edge; what eight devices would exchange. 0 or "" leaves a part out.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,21 +105,50 @@ def flux(folder: Path, edge: int, counts: Iterable[int], memory: float) -> None:
                 print_solution(case, edge, solve(url, k, case.replace(" ", "-")))
 
 
-def geodesic(folder: Path, shape: Triple, memory: float) -> None:
-    url = str(folder / f"three-{'x'.join(map(str, shape))}.zarr")
+class Rounds(logging.Handler):
+    """Gathers what a geodesic run tells: visits, blocks and rounds of each kind of values."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.search(r"/(\w+): (\d+) visits of (\d+) blocks in (\d+) rounds", record.getMessage())
+        if found:
+            kind, visits, blocks, rounds = found.groups()
+            self.told.append(f"{kind} {rounds} rounds, {visits} visits of {blocks} blocks")
+
+
+@contextmanager
+def rounds_told() -> Iterator[list[str]]:
+    log, handler = logging.getLogger("tim3d.stages.geodesic"), Rounds()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel("INFO")
+    try:
+        yield handler.told
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def geodesic(folder: Path, shape: Triple, memory: float, metrics: Iterable[str]) -> None:
+    name = "x".join(map(str, shape))
+    url = str(folder / f"three-{name}.zarr")
     make_sample(url, shape, cell())
+    options = tim3d.Options(progress=False, overwrite=True)
     with on_workers(2, memory):
-        for metric in ("eikonal", "graph26"):
+        for metric in metrics:
             start = time.perf_counter()
-            options = tim3d.Options(progress=False, overwrite=True)
-            found = tim3d.geodesic(url, phases=["pore"], directions=["+z"], metric=metric, options=options)
+            with rounds_told() as told:
+                found = tim3d.geodesic(url, phases=["pore"], directions=["+z"], metric=metric, options=options)
             wall = time.perf_counter() - start
-            notes = [json.loads(p.read_text()) for p in Path(f"{url}.runs").rglob("summary-*.json")]
+            notes = [json.loads(p.read_text()) for p in Path(f"{url}.runs/phase_geodesic").rglob("summary-*.json")]
             peak, planned = (max(n[key] for n in notes) / 2**20 for key in ("peak_bytes", "planned_peak_bytes"))
             value, share = float(found.geodesic_tortuosity[0, 0]), float(found.geodesic_reached_share[0, 0])
             print(
-                f"geodesic, {metric}, {'x'.join(map(str, shape))}, pore, +z, 2 workers: {wall:.1f} s, "
-                f"tau {value:.6f}, reached {share:.6f}, peak {peak:.0f} MiB a worker, planned {planned:.0f}",
+                f"geodesic, {metric}, {name}, pore, +z, 2 workers: {wall:.1f} s, {'; '.join(told)}, tau {value:.6f}, "
+                f"reached {share:.6f}, peak {peak:.0f} MiB a worker, planned {planned:.0f}",
                 flush=True,
             )
 
@@ -160,9 +191,10 @@ def print_exchange(edge: int, slabs: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--flux", type=int, default=768)
-    parser.add_argument("--geodesic", default="1000,1024,1024")
-    parser.add_argument("--share", type=int, default=256)
+    parser.add_argument("--flux", type=lambda text: int(text or 0), default=768)
+    parser.add_argument("--geodesic", default="1000x1024x1024")
+    parser.add_argument("--metrics", nargs="+", default=["eikonal", "graph26"])
+    parser.add_argument("--share", type=lambda text: int(text or 0), default=256)
     parser.add_argument("--memory", type=float, default=available_memory() / 2**30 / 2.1)
     options = parser.parse_args(arguments)
     logging.getLogger("distributed").setLevel("ERROR")
@@ -173,8 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_exchange(edge, slabs)
     if options.flux:
         flux(options.folder, options.flux, (2,), options.memory)
-    if options.geodesic:
-        geodesic(options.folder, triple(options.geodesic.split(",")), options.memory)
+    if options.geodesic not in ("", "0"):
+        shape = triple(options.geodesic.replace(",", "x").split("x"))
+        geodesic(options.folder, shape, options.memory, options.metrics)
 
 
 if __name__ == "__main__":
