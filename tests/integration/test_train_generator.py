@@ -313,3 +313,16 @@ def test_the_error_of_two_point_correlation_falls_to_a_third_and_more(tmp_path):
     best = min(history, key=lambda r: r["score"])
     assert best["s2_error"] < history[0]["s2_error"] / 3
     assert best["fraction_error"] < 0.05
+
+
+def test_the_recipe_trains_generates_and_judges(tmp_path, monkeypatch):
+    from tim3d.recipe import run_recipe
+
+    written(tmp_path / "silver.tif", np.kron(blobs(96, 1.2), np.ones((2, 2), np.uint8)) * 255)
+    monkeypatch.chdir(tmp_path)
+    recipe = Path(__file__).parents[2] / "pipelines" / "silver.toml"
+    smaller = ["train.preset=small", "train.steps=2", "train.scale=2", "judge.scale=2", "judge.period=8"]
+    done = run_recipe(recipe, [*smaller, "generate.shape=[32, 32, 32]"], progress=False)
+    assert list(done) == ["train", "generate", "judge", "report"]
+    assert done["judge"].sizes["phase"] == 2
+    assert (tmp_path / "silver" / "report.html").stat().st_size > 10_000
