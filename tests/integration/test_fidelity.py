@@ -96,15 +96,15 @@ def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> Non
 
 
 def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path) -> None:
-    labels = material(7, (40, 48, 33))
-    blocks = [(48, 48, 48), (16, 16, 16), (16, 48, 32)]
+    labels = material(7, (24, 40, 33))
+    blocks = [(48, 48, 48), (16, 16, 32)]
     found = []
     for number, block in enumerate(blocks):
         url = ingested(tmp_path, f"b{number}", labels)
         found.append(judged([url], image, options=tim3d.Options(progress=False, block=block)))
     with tim3d.cluster("local", workers=2):
         url = ingested(tmp_path, "shared", labels)
-        found.append(judged([url], image, options=tim3d.Options(progress=False, block=(16, 16, 16))))
+        found.append(judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16))))
     for one in found[1:]:
         assert one.drop_vars("volume").equals(found[0].drop_vars("volume"))
     again = judged([url], image)
