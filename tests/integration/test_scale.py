@@ -1,0 +1,54 @@
+"""The engine alone costs the same per block however many there are, and takes as long as the model of a job says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import job_model, scale
+from benchmarks.job_model import Machine, Sweep, forecast
+from tim3d.engine import cluster
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(("kind", "few", "most_mib"), [("serial", 1000, 16), ("local", 50, 48)])
+def test_neither_time_nor_memory_per_block_grows_with_their_number(
+    tmp_path: Path, kind: str, few: int, most_mib: float
+) -> None:
+    with cluster(kind, workers=1):
+        scale.measure(tmp_path / "warm", 20)
+        small, large = (scale.measure(tmp_path, blocks) for blocks in (few, 4 * few))
+    assert large.cpu_milliseconds < 2 * small.cpu_milliseconds
+    assert large.memory_bytes < most_mib * MIB
+    assert large.files == 4 * few  # one file a block, and nothing else that grows with them
+    assert large.plan_seconds + large.resume_seconds < large.seconds
+
+
+def test_the_engine_takes_as_long_as_the_model_says(tmp_path: Path) -> None:
+    """Workers overlap their steps; the bound is wide because starting tasks takes its time on a busy machine."""
+    sweep, machine = Sweep("s", 16, 0.3, 1.0, 0.3), Machine(2, 3, 0.005)
+    said, found = forecast(sweep, machine).seconds, job_model.measured(tmp_path, sweep, machine)
+    in_turn = sweep.blocks * sweep.block_seconds / machine.devices
+    assert 0.95 * said < found < min(1.5 * said, in_turn)
+
+
+def test_more_devices_never_take_longer_and_never_beat_what_is_shared() -> None:
+    for shape in job_model.VOLUMES.values():
+        for block in job_model.BLOCKS:
+            jobs = [job_model.job(shape, gpus, block) for gpus in (1, 8, 64, 512)]
+            times = [job_model.total(one) for one in jobs]
+            assert times == sorted(times, reverse=True)
+            assert all(one.seconds >= max(one.needs.values()) for job in jobs for one in job)
+            last = {one.name: one.bottleneck for one in jobs[-1]}
+            assert last["segment"] in ("storage", "scheduler", "too few blocks")
+
+
+def test_the_tables_have_their_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    job_model.main(["table"])
+    assert capsys.readouterr().out.count("\n") == 2 + 3 * 4
+    scale.main([str(tmp_path), "--blocks", "20", "--cluster", "serial"])
+    header, _, row = capsys.readouterr().out.splitlines()
+    assert header.count("|") == row.count("|")
+    assert "| 20 | serial |" in row
