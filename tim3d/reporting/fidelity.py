@@ -96,9 +96,11 @@ def text(found: xr.Dataset) -> str:
 def says(found: xr.Dataset) -> Iterator[str]:
     """What the result says, in sentences."""
     goals = found.within.values[np.isfinite(found.within.values)]
-    yield f"{int(goals.sum())} of {goals.size} comparisons are within their goals ({found.attrs['volumes']} volumes)."
+    count = int(found.attrs["volumes"])
+    by = f"{count} volume{'s' * (count > 1)}"
+    yield f"{int(goals.sum())} of {goals.size} comparisons are within their goals ({by})."
     if found.attrs["warning"]:
-        yield f"Few volumes: {found.attrs['warning']}."
+        yield f"{found.attrs['warning'].capitalize()}."
     yield _seams(found)
     if "imprint_span" in found:
         yield _imprint(found)

@@ -342,5 +342,5 @@ def _about(case: Case) -> dict[str, Any]:
         "slices_each": case.slices,
         "windows": [list(case.window(n)) for n in range(3)],
         "seed": case.seed,
-        "warning": f"{len(case.urls)} volumes; {law.FEWEST_VOLUMES} tell the spread between runs" if few else "",
+        "warning": f"few volumes: {law.FEWEST_VOLUMES} tell the spread between runs" if few else "",
     }
