@@ -267,6 +267,19 @@ def test_the_surface_counts_a_tenth_in_the_score():
     )
 
 
+def test_the_correlation_ends_where_a_plain_count_of_pairs_says():
+    image = (blobs(61, 2.0) + blobs(61, 4.0, 0.2, seed=3)).astype(np.uint8)[:47]
+
+    def first_zero(mask, axis):
+        line = np.moveaxis(mask, axis, 0)
+        s2 = [(line[: len(line) - lag] & line[lag:]).mean() for lag in range(23)]
+        return next((lag for lag, value in enumerate(s2) if value <= mask.mean() ** 2), 23)
+
+    expected = [first_zero(image == phase, axis) for phase in range(3) for axis in (0, 1)]
+    assert len(set(expected)) > 1
+    assert correlation_length(image, 3) == max(expected)
+
+
 # Memory, the verb, and that it learns
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Micrographs:
     spacing_nm: tuple[float, float, float]
     sources: list[dict[str, Any]]
 
-    @property
+    @cached_property
     def correlation(self) -> int:
         """Pixels at which the correlation is zero; the longest of the images."""
         return max(correlation_length(image, len(self.phases)) for image in self.ranks)

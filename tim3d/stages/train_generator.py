@@ -255,10 +255,7 @@ class Training:
 def _architecture(name: str, phases: Phases) -> Architecture:
     if len(phases) < 2:
         raise ArgumentError(f"a micrograph has two phases or more, and {phases} names one; write pore=0,solid=255")
-    found = preset(name, len(phases))
-    if found.kind == "official-resize":
-        raise ArgumentError(f"preset {name!r} depends on the size of the volume; train with 'resize' instead")
-    return found
+    return preset(name, len(phases))
 
 
 def _plan(
