@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import stat
 import subprocess
 import sys
@@ -99,6 +100,17 @@ def test_the_key_is_private_and_never_replaced(folder: Path) -> None:
     with pytest.raises(ArgumentError, match=r"holds certificate\.pem already"):
         tls.certificates(folder)
     assert (folder / tls.KEY).read_bytes() == key
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
+def test_a_mounted_key_may_be_read_by_its_group_and_by_nobody_else(tmp_path: Path) -> None:
+    made = tls.certificates(tmp_path / "c")
+    os.chown(made / tls.KEY, 12345, 12345)
+    (made / tls.KEY).chmod(0o640)
+    assert tls.security(made).require_encryption
+    (made / tls.KEY).chmod(0o644)
+    with pytest.raises(InputError, match="can be read by others"):
+        tls.security(made)
 
 
 def test_certificates_are_made_where_there_are_none(tmp_path: Path) -> None:

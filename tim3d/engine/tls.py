@@ -118,7 +118,8 @@ def _checked(folder: Path) -> Path:
     for path in (certificate, key):
         if not path.is_file():
             raise InputError(f"no {path.name} in {folder}. Make certificates: tim3d certificates {folder}")
-    if key.stat().st_mode & 0o077:
+    # A key that is not ours to change, such as a mounted secret, reaches us by its group.
+    if key.stat().st_mode & (0o077 if key.stat().st_uid == os.geteuid() else 0o007):
         raise InputError(f"{key} can be read by others. Type: chmod 600 {key}; if they may have: make new ones")
     anew = f"Make new ones in another folder: tim3d certificates {folder}-2"
     try:
