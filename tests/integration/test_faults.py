@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.works import NumberWork, number_pass, truth
 from tim3d import store
 from tim3d.arguments import call
 from tim3d.engine import Pass, cluster, run
+from tim3d.engine.watch import Watch
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError
 from tim3d.grid import Block, Triple
 
@@ -135,6 +137,46 @@ def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> Non
     assert 2 <= done < 30
     assert run(number_pass(sample), progress=False).skipped == done
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_a_scheduler_that_dies_before_the_first_block_is_said_so_too(sample: str) -> None:
+    port = str(free_port())
+    address = f"tcp://127.0.0.1:{port}"
+    where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
+
+    def lose_it() -> None:
+        with cluster_when_ready(address):
+            scheduler.kill()
+            scheduler.wait()
+            run(number_pass(sample), progress=False)
+
+    with (
+        dask_process(*where) as scheduler,
+        dask_process("worker", address, "--nthreads", "1", "--no-dashboard"),
+        pytest.raises(DeviceError, match=f"the scheduler {address} is gone"),
+    ):
+        lose_it()
+
+
+def test_a_result_that_is_cancelled_with_its_scheduler_is_no_fault_of_the_block() -> None:
+    """The scheduler may die between the end of a block and the arrival of its result."""
+
+    class Lost:
+        key, status = "a", "finished"
+
+        def result(self) -> None:
+            raise CancelledError("a cancelled for reason: scheduler-connection-lost")
+
+    class Dead:
+        scheduler = None
+
+        def run_on_scheduler(self, *_: Any) -> None:
+            raise OSError("no route")
+
+    watch = Watch(Dead(), None)
+    watch.add(STUCK, Lost())
+    with pytest.raises(DeviceError, match=r"is gone\. Finished blocks are kept"):
+        watch.outcome(Lost())
 
 
 def kill_when(ready: Any, process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from tim3d.engine import tls as encryption
 from tim3d.engine.memory import available_memory, resident_memory
-from tim3d.errors import ArgumentError, DeviceError
+from tim3d.engine.watch import refuse_silence
+from tim3d.errors import ArgumentError, DeviceError, Tim3dError
 
 log = logging.getLogger(__name__)
 KINDS = ("serial", "local", "cuda", "slurm")
@@ -242,7 +243,12 @@ def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise DeviceError(f"no dask scheduler answers at {address} within 10 s. {cure}") from error
     with client:
-        yield _describe(address, client)
+        try:
+            yield _describe(address, client)
+        except OSError as error:  # of dask's: between connecting and the first block, or between two passes
+            if not isinstance(error, Tim3dError):
+                refuse_silence(client)
+            raise
 
 
 def _describe(kind: str, client: Any) -> Cluster:

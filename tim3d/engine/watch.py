@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,10 +77,10 @@ class Watch:
             if future.status == "finished":
                 return future.result()
             error = future.exception() if future.status == "error" else OSError(f"{future.key} was {future.status}")
-        except OSError as lost:  # the worker that held the result is gone, or the scheduler
-            error = lost
+        except (OSError, CancelledError) as lost:  # the worker that held the result is gone, or the scheduler
+            error = lost if isinstance(lost, OSError) else OSError(str(lost))
         if isinstance(error, OSError) and not isinstance(error, Tim3dError):
-            _refuse_silence(self._client)
+            refuse_silence(self._client)
         if isinstance(error, SpoiltWorkerError) and not end_worker(self._client, error.worker):
             log.warning("worker %s could not be started again", error.worker)
         return error
@@ -152,8 +152,8 @@ def arriving(futures: Any, client: Any) -> Iterator[Any]:
             yield None
 
 
-def _refuse_silence(client: Any) -> None:
-    """Ask the scheduler whether it is there."""
+def refuse_silence(client: Any) -> None:
+    """Raise `DeviceError` if the scheduler is not there any more."""
     try:
         client.run_on_scheduler(os.getpid)
     except (OSError, TimeoutError, RuntimeError) as error:
