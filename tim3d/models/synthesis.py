@@ -131,6 +131,10 @@ def tile_bytes(architecture: Architecture, nodes: int) -> int:
 
     The latter is input and output of the largest layer, each twice: as torch has them and as its library wants them, or
     while voxels are put side by side.
+
+    >>> from tim3d.kernels.latent import preset, tile_nodes
+    >>> tile_bytes(preset("demo"), tile_nodes(preset("demo"), 128)) // 2**20
+    106
     """
     sizes = _elements(architecture, nodes)
     layers = max(2 * (a + b) for a, b in pairwise(sizes))
