@@ -210,6 +210,32 @@ def test_the_average_follows_and_begins_with_the_first_steps():
             torch.testing.assert_close(dict(a.average.named_parameters())[name], means[name])
 
 
+def test_half_precision_leaves_the_weights_in_single_and_the_losses_near(monkeypatch):
+    """On a CPU by force: what is bfloat16 on CUDA."""
+    single, half = (Adversaries(TINY, views(), OPTIONS, CPU) for _ in range(2))
+    monkeypatch.setattr(half, "_cast", lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+    plain, rounded = single.step(1), half.step(1)
+    assert rounded != plain
+    assert rounded["critic_loss"] == pytest.approx(plain["critic_loss"], rel=0.05)
+    assert {p.dtype for p in [*half.generator.parameters(), *half.critics.parameters()]} == {torch.float32}
+    assert not torch.equal(half.generator.convs[0].weight, half.average.convs[0].weight)
+
+
+@pytest.mark.gpu
+def test_cuda_trains_in_half_precision_and_goes_on_from_its_file(tmp_path):
+    def made():
+        a = Adversaries(TINY, views(), OPTIONS, torch.device("cuda"))
+        return Course(a, Judge(target_of([blobs(64)], 2, judged_edge(TINY)), 0), tmp_path / "state")
+
+    first = made()
+    records = list(first.run(Schedule(3, 3)))
+    second = made()
+    assert second.done == 3
+    assert_same(state(second), state(first))
+    alone = list(course(tmp_path / "cpu").run(Schedule(3, 3)))
+    assert records[0]["critic_loss"] == pytest.approx(alone[0]["critic_loss"], rel=0.05)
+
+
 def test_options_out_of_range_are_refused():
     for wrong in ({"batch": 0}, {"learning_rate": 0.0}, {"average": 1.0}, {"seed": -1}, {"penalties": 0}):
         with pytest.raises(ArgumentError):
