@@ -38,7 +38,7 @@ class Judge:
 
     target: Target
     seed: int
-    volumes: int = 4
+    volumes: int = 8
 
     def errors(self, net: Generator) -> dict[str, float]:
         """As `Target.errors`; the generator must be in evaluation mode."""
