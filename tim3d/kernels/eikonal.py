@@ -228,7 +228,8 @@ def rim(values: Any, state: Any, seams: Any, graph: bool, offsets: Any, steps: A
     count = 0
     in_z, in_y, in_x = seams
     ny, nx = len(in_y), len(in_x)
-    lines, every = np.flatnonzero(in_x), np.arange(nx)
+    lines: Any = np.flatnonzero(in_x)
+    every: Any = np.arange(nx)
     for z in range(1, len(in_z) - 1):
         for y in range(1, ny - 1):
             for x in every if in_z[z] or in_y[y] else lines:

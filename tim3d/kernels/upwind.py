@@ -22,6 +22,8 @@ WAITS = UNREACHED - 1
 # Voxels are taken in classes of arrival of 2^SHIFT parts, so that most find their predecessors known.
 SHIFT = 14
 BORDER = 2
+# Voxels of a class that one thread takes at a time.
+PIECE = 2**12
 
 _compiled = nb.njit(nogil=True, cache=True, error_model="numpy")
 _inlined = nb.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
@@ -146,31 +148,46 @@ def listed(exact: Any, arrival: Any, shape: Any, ends: Any, order: Any) -> None:
 
 
 @_compiled
-def fill(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, order: Any, stack: Any) -> bool:
-    """Compute what can be known, predecessors first; False: the stack was too short for some, call again."""
+def fill(
+    exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, order: Any, stack: Any, first: int, threads: int
+) -> bool:
+    """Compute what can be known, predecessors first; False: the stack was too short for some, call again.
+
+    Of `threads` threads this is number `first`. A voxel that two of them compute gets the same value twice.
+    """
     done = True
-    for start in order:
-        if exact[start] != UNREACHED:
+    for start in range(first * PIECE, len(order), threads * PIECE):
+        for v in order[start : start + PIECE]:
+            if exact[v] == UNREACHED:
+                done &= _climb(exact, arrival, shape, offsets, weights, stack, v)
+    return done
+
+
+@_inlined
+def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, stack: Any, start: int) -> Any:
+    """Compute a voxel, and before it what it follows from; False: the stack was too short."""
+    done = True
+    stack[0] = start
+    depth = 1
+    while depth > 0:
+        v = stack[depth - 1]
+        u = 0 if arrival[v] == 0 else _value(exact, arrival, v, offsets, weights)
+        if u >= 0:
+            exact[v] = min(u, WAITS - 1)
+            depth -= 1
             continue
-        stack[0] = start
-        depth = 1
-        while depth > 0:
-            v = stack[depth - 1]
-            u = 0 if arrival[v] == 0 else _value(exact, arrival, v, offsets, weights)
-            if u >= 0:
-                exact[v] = min(u, WAITS - 1)
-                depth -= 1
-                continue
-            missing = _missing(exact, arrival, v, offsets)
-            if missing < 0 or exact[missing] == WAITS or _outside(missing, shape):
-                exact[v] = WAITS
-                depth -= 1
-                continue
-            # What is forgotten when the stack is full is found again by the next call.
-            done &= depth < len(stack)
-            depth = depth % len(stack)
-            stack[depth] = missing
-            depth += 1
+        missing = _missing(exact, arrival, v, offsets)
+        if missing < 0:  # another thread has found it meanwhile
+            continue
+        if exact[missing] == WAITS or _outside(missing, shape):
+            exact[v] = WAITS
+            depth -= 1
+            continue
+        # What is forgotten when the stack is full is found again by the next call.
+        done &= depth < len(stack)
+        depth = depth % len(stack)
+        stack[depth] = missing
+        depth += 1
     return done
 
 
