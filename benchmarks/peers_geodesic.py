@@ -5,10 +5,10 @@
     python -m benchmarks.peers_geodesic --folder FOLDER --table
 
 Peers: benchmarks/requirements-peers.txt, in an environment of their own. Volume: smoothed noise, 42 % pore; distance in
-the pore from the centres of its voxels in layer 0, one thread or --threads. tau: mean of d / (z h) over the reached voxels of a
-plane, mean over the planes from three quarters of the edge on. Each field is compared with tim3d's of the same metric,
-voxel by voxel: largest and mean difference over the largest distance, of the voxels that both reach. Run tim3d first:
-its field is kept in the folder.
+the pore from the centres of its voxels in layer 0; tim3d's eikonal takes --threads, all else one. tau: mean of
+d / (z h) over the reached voxels of a plane, mean over the planes from three quarters of the edge on. Each field is
+compared with tim3d's of the same metric, voxel by voxel: largest and mean difference over the largest distance, of the
+voxels that both reach. Run tim3d first: its field is kept in the folder.
 """
 
 from __future__ import annotations
