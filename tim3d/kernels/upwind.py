@@ -115,6 +115,12 @@ def _value(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
     return math.floor(root(az, wz, ay, wy, ax, wx) + 0.5)
 
 
+@_compiled
+def _again(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
+    """`_value`, where it is seldom called."""
+    return _value(exact, arrival, v, offsets, weights)
+
+
 @_inlined
 def _outside(v: int, shape: Any) -> Any:
     nz, ny, nx = shape
@@ -177,7 +183,10 @@ def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, sta
             depth -= 1
             continue
         missing = _missing(exact, arrival, v, offsets)
-        if missing < 0:  # another thread has found it meanwhile
+        if missing < 0:  # nothing leads here, or another thread has found it meanwhile
+            u = _again(exact, arrival, v, offsets, weights)
+            exact[v] = min(u, WAITS - 1) if u >= 0 else WAITS
+            depth -= 1
             continue
         if exact[missing] == WAITS or _outside(missing, shape):
             exact[v] = WAITS
