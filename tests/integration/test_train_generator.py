@@ -285,18 +285,19 @@ def test_the_correlation_ends_where_a_plain_count_of_pairs_says():
 
 def test_the_memory_of_a_step_is_below_the_plan_and_not_far_below():
     code = """if True:
-        import psutil, resource, torch
+        import torch
         from tests.micrographs import blobs
+        from tim3d.engine.memory import forget_peak, peak_memory, resident_memory
         from tim3d.kernels.latent import preset
         from tim3d.models.adversarial import Adversaries, AdversarialOptions
         from tim3d.models.views import Views, one_hot
         torch.set_num_threads(1)
         views, options = Views((one_hot(blobs(64), (0, 1)),)), AdversarialOptions(batch=16, critic_steps=1)
         a = Adversaries(preset("demo"), views, options, torch.device("cpu"))
-        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        before = psutil.Process().memory_info().rss
+        forget_peak()
+        before = resident_memory()
         a.step(1)
-        print(peak() - before)
+        print(peak_memory() - before)
     """
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -111,6 +111,23 @@ def test_known_values_never_change_and_what_waits_stays_unknown() -> None:
     assert refine(exact, arrival, region, (1, 1, 1)) == 0
 
 
+def test_what_nothing_leads_to_stays_unknown_and_ends() -> None:
+    arrival, region = block((5, 5, 9))
+    arrival[2, 2, 4] = UNIT
+    exact = np.full_like(arrival, UNREACHED)
+    assert refine(exact, arrival, region, (1, 1, 1)) == 0
+    assert (exact == UNREACHED).all()
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_do_not_matter(threads: int) -> None:
+    rng = np.random.default_rng(8)
+    region = rng.random((40, 41, 43)) < 0.8
+    seeds = rng.random(region.shape) < 0.001
+    alone, shared = (distance(region, seeds, (2, 1, 1.5), threads=n) for n in (1, threads))
+    np.testing.assert_array_equal(shared, alone)
+
+
 @metrics
 def test_a_distance_too_long_is_refused(metric: str) -> None:
     with pytest.raises(InputError, match="exceeds 65371 times the shortest voxel edge"):
