@@ -67,7 +67,7 @@ def draw(found: Mapping[str, Sequence[Row]], path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(edge) for edge in ticks])
         axes.minorticks_off()
-        axes.set_ylim(0)
+        axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
         axes.set(xlabel="edge of the volume, voxels", ylabel=text)
         axes.grid(alpha=0.3)
     time.legend(frameon=False)
