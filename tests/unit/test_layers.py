@@ -96,10 +96,8 @@ def _targets(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, "relative imports are not used"
         inner = [f"{node.module}.{alias.name}" for alias in node.names]
-        found = [full for full in inner if full in modules()]
-        yield from found
-        if len(found) < len(inner):
-            yield _short(str(node.module))
+        yield from (full for full in inner if full in modules())
+        yield _short(str(node.module))  # a package is imported too, whatever is taken from it
 
 
 def _short(name: str) -> str:

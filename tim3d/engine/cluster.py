@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tim3d.engine import tls as encryption
+import tim3d.engine.tls as encryption
 from tim3d.engine.memory import available_memory, resident_memory
 from tim3d.engine.watch import refuse_silence
 from tim3d.errors import ArgumentError, DeviceError, Tim3dError

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from tim3d.engine import ledger
+import tim3d.engine.ledger as ledger
 from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
 from tim3d.engine.status import written
 from tim3d.errors import LockedError

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tim3d.engine import tls
+import tim3d.engine.tls as tls
 from tim3d.errors import ArgumentError, DeviceError, InputError, MissingExtraError
 
 log = logging.getLogger(__name__)
