@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tim3d import schema, store
 from tim3d.engine import Ledger, Pass
@@ -75,3 +79,20 @@ def number_pass(sample: str, *, block: Triple = SHARD, fingerprint: str = "f" * 
         store.create_field(sample, field, store.provenance(fingerprint, {}, {}))
     grid = Grid(SHAPE, block, halo=(1, 2, 0))
     return Pass(NumberWork(sample, **work), grid, Ledger(sample, "raw/s0", fingerprint), SHARD, 1, 1)
+
+
+@contextmanager
+def dying_at(kind: type[Any], number: int) -> Iterator[None]:
+    """Within it, a work of this kind is interrupted at its n-th block."""
+    blocks = count(1)
+    plain = kind.compute
+
+    def dying(self: Any, block: Block, inputs: Any) -> Any:
+        if next(blocks) == number:
+            raise KeyboardInterrupt
+        return plain(self, block, inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "compute", dying)
+        with pytest.raises(KeyboardInterrupt):
+            yield

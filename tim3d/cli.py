@@ -110,11 +110,12 @@ def _label(given: dict[str, Any]) -> None:
 
 def _drawn(name: str) -> Action:
     def act(given: dict[str, Any]) -> None:
-        from tim3d.reporting import fidelity, study
+        from tim3d.reporting import fidelity, page, study
 
         target, found = given.pop("figure", None), _verb(name)(given)
         if target is not None and hasattr(found, "data_vars"):
-            {"study": study, "fidelity": fidelity}[name].write_figure(found, target)
+            drawn_by = {"study": study.study_figure, "fidelity": fidelity.curves_figure}
+            page.write_figure(drawn_by[name](found), target)
 
     return act
 

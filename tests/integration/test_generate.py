@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.works import dying_at
 from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import Ledger
@@ -58,22 +59,11 @@ def test_a_larger_volume_begins_with_the_smaller(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_died_goes_on(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_died_goes_on(tmp_path: Path, kind: str) -> None:
     expected = made(tmp_path / "whole.zarr", kind).values
     sample, options = tmp_path / "a.zarr", tim3d.Options(progress=False, block=(16, 32, 32))
-    calls: list[Box] = []
-    plain = stage.GenerateWork.compute
-
-    def dying(self: stage.GenerateWork, block: Any, inputs: None) -> np.ndarray:
-        calls.append(block.core)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return plain(self, block, inputs)
-
-    monkeypatch.setattr(stage.GenerateWork, "compute", dying)
-    with pytest.raises(KeyboardInterrupt):
+    with dying_at(stage.GenerateWork, 5):
         made(sample, kind, options)
-    monkeypatch.undo()
     (plan, *_) = made(sample, kind, tim3d.Options(progress=False, block=(16, 32, 32), plan=True))
     assert (plan.blocks, plan.left) == (12, 8)
     assert np.array_equal(made(sample, kind, options).values, expected)

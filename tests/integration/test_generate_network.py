@@ -18,6 +18,7 @@ import torch
 import tim3d
 from tests.generators import SPACING, TINY, field_of, giant, saved, tiny_generator
 from tests.unit.test_official import written
+from tests.works import dying_at
 from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import Ledger
@@ -73,21 +74,11 @@ def test_tiles_are_part_of_the_record_and_not_of_the_labels(tmp_path: Path, weig
         made(tmp_path / "a.zarr", weights, tile=24)
 
 
-def test_a_run_that_died_goes_on(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_died_goes_on(tmp_path: Path, weights: Path) -> None:
     expected = made(tmp_path / "whole.zarr", weights).values
-    sample, calls = tmp_path / "a.zarr", []
-    plain = stage.GenerateWork.compute
-
-    def dying(self: stage.GenerateWork, block: Any, inputs: None) -> np.ndarray:
-        calls.append(block.core)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return plain(self, block, inputs)
-
-    monkeypatch.setattr(stage.GenerateWork, "compute", dying)
-    with pytest.raises(KeyboardInterrupt):
+    sample = tmp_path / "a.zarr"
+    with dying_at(stage.GenerateWork, 5):
         made(sample, weights, blocks(16, 32, 32))
-    monkeypatch.undo()
     (plan, *_) = made(sample, weights, blocks(16, 32, 32, plan=True))
     assert (plan.blocks, plan.left) == (12, 8)
     assert np.array_equal(made(sample, weights, blocks(16, 32, 32)).values, expected)

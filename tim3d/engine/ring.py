@@ -77,7 +77,7 @@ class SocketRing:
 
     Raises
     ------
-    ConnectionError, EOFError
+    ConnectionError
         As soon as another rank is gone.
     TimeoutError
         If another rank is silent for half an hour.

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from tim3d import files, store
+from tim3d import store
 from tim3d.errors import Tim3dError
 from tim3d.reporting import page, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text
@@ -231,18 +231,6 @@ def _slice_picture(plane: Plane, sample: str, field: str, names: list[str]) -> _
         table_of[phases[name]] = place
     down, right = plane.size_nm
     return table_of[plane.values], (down, right), f"across {plane.normal}"
-
-
-def write_figure(found: xr.Dataset, path: str) -> None:
-    """Write the figure of the curves to a file; its ending says the kind, for example ``fidelity.png``.
-
-    Raises
-    ------
-    WriteError
-        If the file cannot be written.
-    """
-    with files.writing(path):
-        curves_figure(found).savefig(path)
 
 
 def fidelity_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:

@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tim3d import files
 from tim3d.reporting.figures import COLOURS, LINES, NAMED
 
 DPI = 120
@@ -127,3 +128,15 @@ def number(text: str) -> str:
     mantissa, _, power = text.replace("-", "−").partition("e")
     sign = "−" if power.startswith("−") else ""
     return f"{mantissa} × 10<sup>{sign}{power.lstrip('−+0')}</sup>" if power else mantissa
+
+
+def write_figure(figure: Figure, path: str) -> None:
+    """Write a figure to a file; its ending says the kind, for example ``study.png``.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    with files.writing(path):
+        figure.savefig(path)

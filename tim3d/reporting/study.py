@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from tim3d import files, store
+from tim3d import store
 from tim3d.reporting import page, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, length_text
 
@@ -120,18 +120,6 @@ def study_figure(found: xr.Dataset) -> Figure:
     _variances(right, found)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
-
-
-def write_figure(found: xr.Dataset, path: str) -> None:
-    """Write the figure of a study to a file; its ending says the kind, for example ``study.png``.
-
-    Raises
-    ------
-    WriteError
-        If the file cannot be written.
-    """
-    with files.writing(path):
-        study_figure(found).savefig(path)
 
 
 def _values(ax: Axes, found: xr.Dataset) -> None:
