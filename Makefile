@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= seg,test
+# The pair that was tested is of the CPU; the extra gpu asks for a newer torch.
+PINS := $(if $(findstring gpu,$(EXTRAS)),,-c constraints-cpu.txt)
 
 .PHONY: setup demo test check slow gpu audit benchmarks clean
 
@@ -11,7 +13,7 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints-cpu.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'tim3d needs Python 3.11 or newer; type make PYTHON=python3.12 setup')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: setup
