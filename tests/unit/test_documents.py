@@ -1,0 +1,198 @@
+"""What the documents name is there: commands that the command line takes, files, tests, functions, keywords."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tim3d
+from tim3d.arguments import OPTIONS, convert, verb
+from tim3d.cli import COMMANDS, build_parser
+from tim3d.recipe import load_recipe
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("deploy/**/README.md"))]
+RECIPES = sorted({*ROOT.glob("pipelines/*.toml"), *ROOT.glob("deploy/**/recipe.toml")})
+DOCUMENTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "RESULTS.md"]
+FOLDERS = ("benchmarks", "deploy", "docs", "pipelines", "tests", "tim3d")
+FILES = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")}
+IMAGE = re.compile(r"tim3d:\d+\.\d+\.\d+-\w+")
+
+
+def name(path: Path) -> str:
+    """Of a document, for the reader of a failed test."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def fenced(page: Path, *languages: str) -> Iterator[str]:
+    """Blocks of code of a page, as they stand between its fences."""
+    found = re.finditer(r"^( *)```(\w+)\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return (textwrap.dedent(block[3]) for block in found if block[2] in languages)
+
+
+def spans(page: Path) -> list[str]:
+    """What stands between two single backticks outside of the fences."""
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def typed(block: str) -> Iterator[list[str]]:
+    """The commands of a block of shell, as lists of words."""
+    for line in block.replace("\\\n", " ").splitlines():
+        words = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+        words.whitespace_split = True
+        for apart, command in groupby(words, lambda word: set(word) <= set(";&|")):
+            if not apart:
+                yield list(command)
+
+
+def arguments(words: list[str]) -> list[str] | None:
+    """What tim3d is given by a command, by whatever name it is started; None of another program."""
+    if words[0].split("/")[-1] == "tim3d":
+        return words[1:]
+    starts = [place for place, word in enumerate(words) if IMAGE.fullmatch(word) or word == "tim3d.cli"]
+    if not starts or {"--entrypoint", "build", "bud"} & set(words):
+        return None
+    return words[starts[0] + 1 :]
+
+
+def headers(recipe: Path) -> str:
+    """The commands in the comments that a recipe begins with."""
+    return "\n".join(re.findall(r"^#   (tim3d .*)", recipe.read_text(), re.MULTILINE))
+
+
+BLOCKS = [(page, block) for page in PAGES for block in fenced(page, "shell", "bash")]
+BLOCKS += [(recipe, headers(recipe)) for recipe in RECIPES]
+COMMAND_LINES = [
+    pytest.param(given, id=f"{name(page)}: {' '.join(given)}")
+    for page, block in BLOCKS
+    for given in map(arguments, typed(block))
+    if given and given != ["--version"]
+]
+
+
+@pytest.mark.parametrize("given", COMMAND_LINES)
+def test_the_command_line_takes_every_command(given: list[str]) -> None:
+    for argument, value in vars(build_parser().parse_args(given)).items():
+        convert(argument, value, given[0].replace("-", "_"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_the_verbs_of_a_recipe_take_its_arguments(recipe: Path) -> None:
+    pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+    for step in load_recipe(recipe, trust=True).steps:
+        assert set(step.arguments) <= {*inspect.signature(verb(step.verb)).parameters, *OPTIONS}
+        for argument, value in step.arguments.items():
+            convert(argument, value, step.verb)
+
+
+def test_the_first_page_names_every_verb() -> None:
+    first = (ROOT / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"tim3d {command}" in first
+
+
+def options_of(command: argparse.ArgumentParser) -> set[str]:
+    return {option for action in command._actions for option in action.option_strings}
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (of,) = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    return of
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+def test_commands_in_the_text_name_verbs_and_options_that_there_are(page: Path) -> None:
+    known = commands_of(build_parser())
+    for words in [span.split() for span in spans(page) if span.startswith("tim3d ")]:
+        assert words[1] in known, words
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= options_of(known[words[1]]), words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_options_in_the_text_are_ones_that_there_are(page: Path) -> None:
+    known = {"--requeue", "--user"}.union(*map(options_of, commands_of(build_parser()).values()))
+    assert {span.split()[0].partition("=")[0] for span in spans(page) if span.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text())
+    for link in [link.partition("#")[0] for link in links if "://" not in link]:
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_first_page_leads_to_all_others(page: Path) -> None:
+    first = (ROOT / "README.md").read_text()
+    assert page == ROOT / "README.md" or f"]({name(page)})" in first
+
+
+@pytest.mark.parametrize("page", [*DOCUMENTS, *RECIPES], ids=name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", page.read_text())
+    named += [found for span in spans(page) for found in re.findall(r"^[\w./-]+\.py\b", span)]
+    for path in named:
+        assert (ROOT / path).exists() or any(file.endswith(f"/{path}") for file in FILES), path
+
+
+def test_tests_that_are_named_exist() -> None:
+    named = {(file, test) for page in DOCUMENTS for file, test in named_tests(page)}
+    assert len(named) > 10
+    for file, test in named:
+        found = "\n".join((ROOT / path).read_text() for path in FILES if path.endswith(f"/{file}"))
+        begin, end = test.removesuffix("…"), "" if test.endswith("…") else r"\("
+        assert re.search(rf"^ *def {begin}{end}", found, re.MULTILINE), (file, test)
+
+
+def named_tests(page: Path) -> Iterator[tuple[str, str]]:
+    """File and test; a file that is left out (…) is the one before."""
+    last = ""
+    for file, test in re.findall(r"`(test_\w+\.py|…)::(\w+…?)", page.read_text()):
+        last = last if file == "…" else file
+        yield last, test
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+def test_names_of_the_package_are_there(page: Path) -> None:
+    for dotted in {found for span in spans(page) for found in re.findall(r"^tim3d(?:\.[A-Za-z_]\w*)+", span)}:
+        resolve(dotted)
+
+
+def resolve(dotted: str) -> Any:
+    """A module, or what a module holds, by its dotted name."""
+    try:
+        return importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        if error.name and not dotted.startswith(error.name):
+            pytest.skip(f"{error.name} is not installed")
+    module, _, own = dotted.rpartition(".")
+    return getattr(importlib.import_module(module), own)
+
+
+CALLS = [
+    pytest.param(call, id=f"{name(page)}: {ast.unparse(call)}")
+    for page in PAGES
+    for block in fenced(page, "python")
+    if ">>>" not in block
+    for call in ast.walk(ast.parse(block))
+    if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("tim3d.")
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_python_takes_every_call(call: ast.Call) -> None:
+    function = getattr(tim3d, ast.unparse(call.func).removeprefix("tim3d."))
+    inspect.signature(function).bind(*call.args, **{key.arg: key.value for key in call.keywords if key.arg})
