@@ -88,6 +88,12 @@ def test_the_command_line_takes_every_command(given: list[str]) -> None:
         convert(argument, value, given[0].replace("-", "_"))
 
 
+def test_workers_of_a_dead_scheduler_end() -> None:
+    started = [words for page, block in BLOCKS for words in typed(block) if {"dask", "worker"} <= set(words)]
+    assert started
+    assert all("--death-timeout" in words for words in started)
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
 def test_the_verbs_of_a_recipe_take_its_arguments(recipe: Path) -> None:
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
@@ -123,7 +129,7 @@ def test_commands_in_the_text_name_verbs_and_options_that_there_are(page: Path) 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_options_in_the_text_are_ones_that_there_are(page: Path) -> None:
-    known = {"--requeue", "--user"}.union(*map(options_of, commands_of(build_parser()).values()))
+    known = {"--death-timeout", "--requeue", "--user"}.union(*map(options_of, commands_of(build_parser()).values()))
     assert {span.split()[0].partition("=")[0] for span in spans(page) if span.startswith("--")} <= known
 
 
