@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tim3d.files import file_system
+
 
 def content(sample: Path | str) -> dict[str, Any]:
-    """Every file of a sample; of its descriptions all but the times at which nodes were made."""
-    files = {str(p.relative_to(sample)): p for p in Path(sample).rglob("*") if p.is_file()}
-    return {name: _timeless(p.read_text()) if p.name == "zarr.json" else p.read_bytes() for name, p in files.items()}
+    """Every file of a sample, or object behind its URL; of its descriptions all but the times when nodes were made."""
+    fs, root = file_system(str(sample))
+    files = {name.removeprefix(f"{root}/"): fs.cat_file(name) for name in fs.find(root)}
+    return {name: _timeless(data) if name.endswith("zarr.json") else data for name, data in files.items()}
 
 
-def _timeless(text: str) -> dict[str, Any]:
+def _timeless(text: bytes) -> dict[str, Any]:
     node: dict[str, Any] = json.loads(text)
     node["attributes"].get("tim3d", {}).pop("created", None)
     return node

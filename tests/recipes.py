@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tim3d.files import file_system
 
 RECIPE = """
 [[step]]
@@ -42,12 +45,12 @@ def write_recipe(folder: Path, shape: tuple[int, int, int] = (48, 96, 96)) -> Pa
     return path
 
 
-def command(recipe: Path, sample: Path, *arguments: str) -> list[str]:
+def command(recipe: Path, sample: Path | str, *arguments: str) -> list[str]:
     """What a user types."""
     return [sys.executable, "-m", "tim3d.cli", "run", str(recipe), "--quiet", "--set", f"sample={sample}", *arguments]
 
 
-def start(recipe: Path, sample: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(recipe: Path, sample: Path | str, *arguments: str) -> subprocess.Popen[str]:
     """Start it in the folder of the recipe."""
     pipe = subprocess.PIPE
     line = command(recipe, sample, *arguments)
@@ -61,9 +64,11 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return out if code == 0 else err
 
 
-def done_blocks(sample: Path, name: str) -> set[str]:
-    """The markers of a pass."""
-    return {str(p) for p in Path(f"{sample}.runs").glob(f"{name}/*/done/*/*/*.json")}
+def done_blocks(sample: Path | str, name: str) -> dict[str, dict[str, Any]]:
+    """The markers of a pass, by their place."""
+    fs, root = file_system(f"{sample}.runs/{name}")
+    found = [one for one in fs.find(root) if "/done/" in one and one.endswith(".json")]
+    return {one: json.loads(fs.cat_file(one)) for one in found}
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:

@@ -72,7 +72,7 @@ class NumberWork:
 
 def number_pass(sample: str, *, block: Triple = SHARD, fingerprint: str = "f" * 64, **work: Any) -> Pass:
     """A pass over a new field `raw` of `SHAPE`."""
-    if not Path(sample).exists():
+    if not store.is_sample(sample):
         store.create_sample(sample)
         shard, chunk = schema.shard_and_chunk(SHAPE, SHARD)
         field = Field("raw", SHAPE, "uint8", (20.0, 5.0, 5.0), chunk, shard)

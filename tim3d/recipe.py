@@ -185,7 +185,8 @@ def run_recipe(
         ``key=value`` changes, as after ``--set``.
     part : str, optional
         ``i/n``: be one of n processes that share the blocks and need no scheduler, each started with its own i from 1
-        to n on a disk that they share. Only part 1 does steps that read alone (describe, report).
+        to n, with the sample on a disk that they share or in an object store. Only part 1 does steps that read alone
+        (describe, report).
     trust : bool
         Let the recipe itself name paths outside the working folder and its own, a scheduler, and a site file.
     wait_minutes : float

@@ -27,16 +27,16 @@ SETTLING_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def leased(url: str, sample: str) -> Iterator[None]:
-    """Hold the lock at a URL and renew its lease.
+def leased(url: str, sample: str, **about: Any) -> Iterator[None]:
+    """Hold the lock at a URL and renew its lease; `about` is kept in it.
 
     Raises
     ------
     LockedError
         If another process holds it.
     """
-    owner = {"token": uuid.uuid4().hex, "pid": os.getpid(), "started": process_start(os.getpid())}
-    owner["host"] = socket.gethostname()
+    owner = about | {"token": uuid.uuid4().hex, "host": socket.gethostname()}
+    owner |= {"pid": os.getpid(), "started": process_start(os.getpid())}
     _acquire(url, sample, owner)
     stop = threading.Event()
     renewer = threading.Thread(target=_renew, args=(url, owner, stop), daemon=True)
@@ -58,7 +58,7 @@ def _acquire(url: str, sample: str, owner: dict[str, Any]) -> None:
             if _is_ours(url, owner):  # a store may not know conditional puts
                 return
             break
-        taken_over |= _take_over(url, sample)
+        taken_over |= take_over(url, sample)
     raise LockedError(f"{sample} was locked by another run just now. Try again in a moment.")
 
 
@@ -89,7 +89,7 @@ def _create_object(fs: Any, path: str, data: bytes) -> bool:
     return True
 
 
-def _take_over(url: str, sample: str) -> bool:
+def take_over(url: str, sample: str) -> bool:
     """Remove a dead owner's lock, or say who holds it; whether there was one."""
     owner = ledger.read(url)
     if owner is None:  # the other run ended meanwhile

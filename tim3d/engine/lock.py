@@ -9,15 +9,17 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tim3d.engine.lease import leased
+import tim3d.engine.lease as lease
 from tim3d.engine.ledger import read, runs_folder
 from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
 from tim3d.errors import LockedError
-from tim3d.files import is_local, writing
+from tim3d.files import file_system, is_local, writing
 
 HEARTBEAT_SECONDS = 5.0
 # The sample in whose turn a part of a job array works now; see parts.py.
@@ -41,29 +43,29 @@ def lock_sample(sample: str) -> Iterator[None]:
     if turn_of.get() == sample:
         yield
         return
-    if not is_local(sample):
-        with leased(f"{runs_folder(sample)}/lock", sample):
-            yield
-        return
-    with held(lock_path(sample), sample):
+    with held(lock_url(sample), sample):
         refuse_parts(sample)
         yield
 
 
-def lock_path(sample: str, part: str = "") -> Path:
-    """The lock of a sample, or the file that says that a part such as ``2-of-3`` works on it."""
-    return Path(runs_folder(sample)) / (f"part-{part}.lock" if part else "lock")
+def lock_url(sample: str, part: str = "") -> str:
+    """The lock of a sample, or what says that a part such as ``2-of-3`` works on it."""
+    return f"{runs_folder(sample)}/" + (f"part-{part}.lock" if part else "lock")
 
 
-@contextlib.contextmanager
-def held(path: Path, sample: str, **about: Any) -> Iterator[None]:
-    """Hold one lock file and renew its lease; `about` is kept in it.
+def held(url: str, sample: str, **about: Any) -> AbstractContextManager[None]:
+    """Hold one lock and renew its lease; `about` is kept in it.
 
     Raises
     ------
     LockedError
         If another process holds it.
     """
+    return _held_file(Path(url), sample, **about) if is_local(url) else lease.leased(url, sample, **about)
+
+
+@contextlib.contextmanager
+def _held_file(path: Path, sample: str, **about: Any) -> Iterator[None]:
     token = _acquire(path, sample, about)
     stop = threading.Event()
     renewer = threading.Thread(target=_renew, args=(path, stop), daemon=True)
@@ -79,19 +81,29 @@ def held(path: Path, sample: str, **about: Any) -> Iterator[None]:
             path.parent.rmdir()
 
 
-def owner_of(path: Path) -> dict[str, Any]:
-    """Who holds a lock file; empty if nobody does, or just now begins to."""
+def owner_of(url: str) -> dict[str, Any]:
+    """Who holds a lock; empty if nobody does, or just now begins to."""
     try:
-        return read(str(path)) or {}
+        return read(url) or {}
     except json.JSONDecodeError:
         return {}
 
 
 def refuse_parts(sample: str, but: str = "\n") -> None:
-    """Raise `LockedError` if parts of a job array are at work, except those whose file ends in `but`."""
-    for path in Path(runs_folder(sample)).glob("part-*.lock"):
-        if not path.name.endswith(but):
-            _take_over(path, sample)
+    """Raise `LockedError` if parts of a job array are at work, except those whose lock ends in `but`."""
+    for name in _names(runs_folder(sample)):
+        if fnmatch(name, "part-*.lock") and not name.endswith(but):
+            url = f"{runs_folder(sample)}/{name}"
+            _take_over(Path(url), sample) if is_local(url) else lease.take_over(url, sample)
+
+
+def _names(url: str) -> list[str]:
+    """What lies in a folder, without what lies deeper."""
+    fs, path = file_system(url)
+    try:
+        return [str(one).rpartition("/")[2] for one in fs.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
@@ -119,7 +131,7 @@ def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
 
 def _take_over(path: Path, sample: str) -> None:
     """Move a dead owner's lock out of the way, or say who holds it."""
-    owner = owner_of(path)
+    owner = owner_of(str(path))
     with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
         if not _is_stale(path, owner):
             raise held_by(owner, sample)

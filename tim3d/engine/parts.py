@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from tim3d.engine.ledger import Ledger
-from tim3d.engine.lock import held, lock_path, owner_of, refuse_parts, turn_of
+from tim3d.engine.lock import held, lock_url, owner_of, refuse_parts, turn_of
 from tim3d.engine.owner import LEASE_SECONDS
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError, LockedError
-from tim3d.files import is_local
 from tim3d.grid import Triple
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-# A look at the markers of a large pass is slow on a network's disk: looking may take this share of the waiting.
+# A look at the markers of a large pass is slow on a network's disk, and costs money at an object store: it may take
+# this share of the waiting.
 _LOOKING = 0.05
 # Another client holds the lock for an instant while it finds out that parts are at work.
 _PASSING_SECONDS = 5.0
@@ -108,20 +108,13 @@ def member(sample: str, part: Part) -> Iterator[None]:
 
     Raises
     ------
-    ArgumentError
-        If the sample lies behind a URL, where there are no locks.
     LockedError
         If another process is the same part, or parts of another count work on the sample.
     """
-    if not is_local(sample):
-        raise ArgumentError(
-            f"--part needs a sample on a disk that all parts share, not {sample}. "
-            "For a store behind a URL use --cluster slurm"
-        )
-    path, here = lock_path(sample, f"{part.number}-of-{part.count}"), socket.gethostname()
+    url, here = lock_url(sample, f"{part.number}-of-{part.count}"), socket.gethostname()
     # A part that was cancelled on another machine leaves a lease that must first run out.
     elsewhere = lambda owner: owner.get("host", here) != here  # noqa: E731
-    with _waiting(path, sample, part, elsewhere, LEASE_SECONDS * 1.25):
+    with _waiting(url, sample, part, elsewhere, LEASE_SECONDS * 1.25):
         refuse_parts(sample, but=f"-of-{part.count}.lock")
         token = _part.set(part)
         try:
@@ -155,7 +148,7 @@ def in_turns(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT
 def _turn(sample: str) -> Iterator[None]:
     part = _part.get()
     assert part is not None, "a turn is for members"
-    with _waiting(lock_path(sample), sample, part, lambda owner: "part" in owner, None):
+    with _waiting(lock_url(sample), sample, part, lambda owner: "part" in owner, None):
         token = turn_of.set(sample)
         try:
             yield
@@ -165,22 +158,23 @@ def _turn(sample: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _waiting(
-    path: Any, sample: str, part: Part, patient: Callable[[dict[str, Any]], bool], limit: float | None
+    url: str, sample: str, part: Part, patient: Callable[[dict[str, Any]], bool], limit: float | None
 ) -> Iterator[None]:
     """Hold a lock; wait for it, for `limit` seconds, while `patient` accepts its owner."""
     start = barred = time.monotonic()
     with contextlib.ExitStack() as stack:
         while True:
+            look = time.monotonic()
             try:
-                stack.enter_context(held(path, sample, part=str(part)))
+                stack.enter_context(held(url, sample, part=str(part)))
                 break
             except LockedError:
                 now = time.monotonic()
-                if patient(owner_of(path)):
+                if patient(owner_of(url)):
                     barred = now
                 if now - barred > _PASSING_SECONDS or (limit is not None and now - start > limit):
                     raise
-            time.sleep(POLL_SECONDS)
+            _rest(look)
         yield
 
 
@@ -203,7 +197,12 @@ def _wait(sample: str, share: ShareError, failed: set[Triple], limit: float) -> 
                 f"none was finished for {limit / 60:g} min. Start the missing part(s) again, or finish it in one "
                 "process by the same command without --part"
             )
-        time.sleep(max(POLL_SECONDS, (time.monotonic() - start) / _LOOKING))
+        _rest(start)
+
+
+def _rest(look: float) -> None:
+    """Sleep between two looks, of which the last began at `look`."""
+    time.sleep(max(POLL_SECONDS, (time.monotonic() - look) / _LOOKING))
 
 
 def _refuse_failed(ledger: Ledger, known: set[Triple]) -> set[Triple]:

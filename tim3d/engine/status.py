@@ -95,8 +95,7 @@ class Status:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        nobody = "nobody writes to it" if is_local(self.sample) else "no lock is kept behind a URL"
-        lines = [self.sample, *map(str, self.holders or (nobody,)), *map(str, self.passes)]
+        lines = [self.sample, *map(str, self.holders or ("nobody writes to it",)), *map(str, self.passes)]
         return "\n  ".join(lines if self.passes else [*lines, "no pass has left markers beside it"])
 
 
