@@ -177,8 +177,8 @@ def fingerprint(**decides: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_version(attributes: Mapping[str, Any], where: str) -> None:
-    """Refuse what is no sample, and a sample of a newer schema.
+def check_version(attributes: Mapping[str, Any], where: str, *, older: bool = False) -> None:
+    """Refuse what is no sample, and a sample of a newer schema, or of an older one unless `older` are wanted.
 
     Raises
     ------
@@ -192,4 +192,8 @@ def check_version(attributes: Mapping[str, Any], where: str) -> None:
     if version > SCHEMA_VERSION:
         raise SchemaError(
             f"{where} has schema {version}, this tim3d reads up to {SCHEMA_VERSION}. Type: pip install --upgrade tim3d"
+        )
+    if version < SCHEMA_VERSION and not older:
+        raise SchemaError(
+            f"{where} has schema {version}, this tim3d works on {SCHEMA_VERSION}. Type: tim3d upgrade {where}"
         )

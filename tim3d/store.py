@@ -39,7 +39,7 @@ def create_sample(url: str) -> zarr.Group:
     Raises
     ------
     SchemaError
-        If something else lies there, or a sample of a newer schema.
+        If something else lies there, or a sample of another schema.
     WriteError
         If the folder cannot be written.
     """
@@ -77,21 +77,34 @@ def _identity() -> dict[str, Any]:
     return {"schema": schema.SCHEMA_VERSION, "version": __version__}
 
 
-def open_sample(url: str, mode: str = "r") -> zarr.Group:
-    """The zarr group of an existing sample, its schema checked.
+def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group:
+    """The zarr group of an existing sample, its schema checked; one that is `older` only to be upgraded.
 
     Raises
     ------
     InputError
         If there is nothing.
     SchemaError
-        If it is no sample, or one of a newer schema.
+        If it is no sample, or one of another schema.
     """
     group = _existing_group(url, mode)
     if group is None:
         raise InputError(f"no sample at {url}. Make one: tim3d ingest SLICES {url} --voxel-size z=10,y=5,x=5")
-    schema.check_version(dict(group.attrs), url)
+    schema.check_version(dict(group.attrs), url, older=older)
     return group
+
+
+def schema_of(url: str) -> int:
+    """Number of the schema of a sample, which may be older than ours."""
+    return int(open_sample(url, older=True).attrs["tim3d"]["schema"])  # type: ignore[index, call-overload, arg-type]
+
+
+def declare_schema(url: str, number: int) -> None:
+    """Say that a sample is of this schema; in one piece."""
+    with writing(url):
+        _clear_partials(url)
+        root = open_sample(url, "r+", older=True)
+        root.attrs["tim3d"] = {**root.attrs["tim3d"], "schema": number}  # type: ignore[dict-item]
 
 
 def is_sample(url: str) -> bool:

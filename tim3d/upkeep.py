@@ -1,4 +1,4 @@
-"""What ``tim3d validate``, ``status``, ``doctor`` and ``certificates`` say, line by line; errors come last."""
+"""What ``tim3d validate``, ``upgrade``, ``status``, ``doctor`` and ``certificates`` say, line by line; errors last."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def _repair(sample: str) -> Iterator[str]:
         raise SchemaError(f"{len(faults)} fault(s) in {sample} cannot be repaired block by block")
     if not repairs:
         yield f"{sample} is a valid sample"
+
+
+def upgrade(sample: str) -> Iterator[str]:
+    """The steps that brought a sample to the schema of this tim3d."""
+    from tim3d.schema import SCHEMA_VERSION
+    from tim3d.upgrade import upgrade as bring
+
+    yield from (f"{sample}: schema {number} is now {number + 1}" for number in bring(sample))
+    yield f"{sample} has schema {SCHEMA_VERSION}"
 
 
 def status(sample: str, *, json: bool = False) -> Iterator[str]:
