@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import empty_bucket, s3_server, speak_to
+from tests.slurm import private_slurm
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,3 +35,10 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of an empty bucket, which this process and those that it starts find by their environment."""
     speak_to(s3_endpoint, monkeypatch)
     return empty_bucket(s3_endpoint)
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
+    """A private Slurm with two nodes, for the tests of one module."""
+    with private_slurm():
+        yield

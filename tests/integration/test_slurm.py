@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.integration.test_kill import content
+from tests.contents import content
 from tests.recipes import done_blocks, finish, start, until, write_recipe
+from tests.slurm import jobs, launcher
 from tests.works import number_pass, truth
 from tim3d import store
 from tim3d.engine import cluster, run
@@ -25,28 +22,6 @@ pytestmark = pytest.mark.timeout(240)
 # Enough blocks that a run outlasts the start of a new job.
 SHAPE, BLOCKS = (96, 192, 192), 24 * 6 * 6
 DEPLOY = ROOT / "deploy" / "slurm"
-STARTER = Path(os.environ.get("TIM3D_MINI_SLURM", ROOT.parent / "shared" / "tools" / "mini_slurm.sh"))
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
-
-
-@pytest.fixture(scope="module")
-def slurm() -> Iterator[None]:
-    """Two nodes with four cores each, for this module only."""
-    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'")
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"no {', '.join(missing)} here; install slurmctld slurmd slurm-client munge")
-    if not STARTER.is_file():
-        pytest.skip(f"no script that starts a Slurm at {STARTER}; set TIM3D_MINI_SLURM to it")
-    with tempfile.TemporaryDirectory(prefix="ts") as folder, pytest.MonkeyPatch.context() as patch:
-        begun = subprocess.run(["bash", str(STARTER), "start", folder], capture_output=True, text=True, check=False)
-        try:
-            if begun.returncode:
-                pytest.skip(f"Slurm does not start here: {begun.stderr.strip()[-300:]}")
-            patch.setenv("SLURM_CONF", begun.stdout.strip().partition("=")[2])
-            yield
-        finally:
-            subprocess.run(["bash", str(STARTER), "stop", folder], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +34,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'prologue = ["export NUMBA_NUM_THREADS=1"]\n'
     )
     return path
-
-
-def jobs(state: str = "all") -> list[str]:
-    """Numbers of the jobs that Slurm knows, also of those that are over."""
-    asked = ["squeue", "--noheader", "--format=%i", f"--states={state}"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
 
 @pytest.mark.slow
@@ -88,7 +57,7 @@ def test_a_cancelled_job_is_replaced_and_costs_nothing(recipe: Path) -> None:
 @pytest.mark.usefixtures("slurm")
 def test_a_recipe_as_a_job_array_makes_the_bytes_of_one_process(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = recipe.parent / "array.zarr"
-    monkeypatch.setenv("TIM3D", _launcher(recipe.parent))
+    monkeypatch.setenv("TIM3D", launcher(recipe.parent))
     sized = ["--array=1-3", "--cpus-per-task=1", "--mem=1200M", "--time=10"]
     line = ["sbatch", "--wait", *sized, str(DEPLOY / "array.sbatch"), str(recipe), "--set", f"sample={sample}"]
     done = subprocess.run(line, cwd=recipe.parent, capture_output=True, text=True, check=False)
@@ -104,7 +73,7 @@ def test_a_recipe_as_a_job_array_makes_the_bytes_of_one_process(recipe: Path, mo
 @pytest.mark.usefixtures("slurm")
 def test_a_job_that_asks_for_jobs(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = recipe.parent / "inner.zarr"
-    monkeypatch.setenv("TIM3D", _launcher(recipe.parent))
+    monkeypatch.setenv("TIM3D", launcher(recipe.parent))
     line = ["sbatch", "--wait", "--mem=1200M", str(DEPLOY / "recipe.sbatch"), str(recipe), "site.toml", "2"]
     line += ["--set", f"sample={sample}"]
     done = subprocess.run(line, cwd=recipe.parent, capture_output=True, text=True, check=False)
@@ -145,13 +114,3 @@ def test_encrypted_jobs_make_the_same_bits(tmp_path: Path) -> None:
         assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {"tls"}
         run(number_pass(sample), progress=False)
     np.testing.assert_array_equal(np.asarray(store.field_array(sample, "raw")[:]), truth())
-
-
-def _launcher(folder: Path) -> str:
-    """The tim3d of this Python, as one command."""
-    import sys
-
-    path = folder / "tim3d"
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m tim3d.cli "$@"\n')
-    path.chmod(0o755)
-    return str(path)
