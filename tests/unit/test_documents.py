@@ -9,6 +9,7 @@ import inspect
 import re
 import shlex
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -186,6 +187,25 @@ def resolve(dotted: str) -> Any:
             pytest.skip(f"{error.name} is not installed")
     module, _, own = dotted.rpartition(".")
     return getattr(importlib.import_module(module), own)
+
+
+def test_extras_that_are_named_can_be_installed() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {
+        extra
+        for path in [*DOCUMENTS, *(ROOT / "tim3d").rglob("*.py")]
+        for found in re.findall(r"tim3d\[([a-z0-9,]+)\]", path.read_text())
+        for extra in found.split(",")
+    }
+    assert {"seg", "gpu"} <= named <= set(extras)
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+def test_make_has_what_is_asked_of_it(page: Path) -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = [*spans(page), *"\n".join(fenced(page, "shell")).splitlines()]
+    asked = [command.partition("#")[0].split()[-1] for command in commands if command.startswith("make ")]
+    assert set(asked) <= set(targets)
 
 
 CALLS = [
