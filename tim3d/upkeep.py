@@ -81,5 +81,5 @@ def certificates(folder: str, days: int | None = None) -> Iterator[str]:
     yield f"{made} holds a certificate and its key: who has both belongs to the cluster; keep them to yourself"
     files = f"--tls-ca-file {made}/{tls.CERTIFICATE} --tls-cert {made}/{tls.CERTIFICATE} --tls-key {made}/{tls.KEY}"
     yield f"dask scheduler --protocol tls {files}"
-    yield f"dask worker tls://HOST:8786 {files}"
+    yield f"dask worker tls://HOST:8786 --death-timeout 60 {files}"
     yield f"tim3d run RECIPE --cluster tls://HOST:8786 --tls {made}"
