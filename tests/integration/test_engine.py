@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 
+from tests.processes import holder_of
 from tests.works import SHAPE, number_pass, truth
 from tim3d import store
 from tim3d.engine import Cluster, Ledger, cluster, lock_sample, run
@@ -83,6 +83,17 @@ def test_a_killed_worker_loses_only_its_blocks(sample: str) -> None:
     assert len(list(Path(sample).parent.glob("*.died-*"))) == 2
 
 
+def test_a_worker_that_is_slow_to_come_back_is_waited_for(sample: str) -> None:
+    """However often workers die, the cluster must not end without any."""
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}),  # so that any start is too slow
+        cluster("local", workers=1),
+    ):
+        summary = run(number_pass(sample, kill_once=((0, 0, 1), (2, 1, 0))), progress=False)
+    assert summary.computed == 30
+    assert len(summary.workers) > 1
+
+
 def test_another_cut_of_an_unfinished_pass_is_refused(sample: str) -> None:
     with pytest.raises(FailedBlocksError):
         run(number_pass(sample, poison=((0, 0, 0),)), progress=False)
@@ -123,12 +134,7 @@ def test_a_summary_is_kept(sample: str) -> None:
 
 
 def test_two_runs_on_one_sample_are_refused(sample: str) -> None:
-    holder = (
-        f"from tim3d.engine import lock_sample\nwith lock_sample({sample!r}):\n print('held', flush=True)\n input()"
-    )
-    with subprocess.Popen([sys.executable, "-c", holder], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with holder_of(sample) as other:
         with pytest.raises(LockedError, match=f"process {other.pid} on {socket.gethostname()}"), lock_sample(sample):
             pass
         other.kill()

@@ -18,8 +18,12 @@ from tim3d.errors import ArgumentError, DeviceError, Tim3dError
 
 log = logging.getLogger(__name__)
 KINDS = ("serial", "local", "cuda", "slurm")
-# A worker that dies takes its blocks with it; preemption must not use up their attempts.
-_DASK_SETTINGS = {"distributed.scheduler.allowed-failures": 10}
+_DASK_SETTINGS = {
+    # A worker that dies takes its blocks with it; preemption must not use up their attempts.
+    "distributed.scheduler.allowed-failures": 10,
+    # Its nanny starts it again. dask would look 15 s after each death, and close the nanny of one that is just away.
+    "distributed.deploy.lost-worker-timeout": "10000 days",
+}
 
 
 @dataclass(frozen=True)
