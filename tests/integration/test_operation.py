@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.recipes import until
 from tests.works import SHAPE, number_pass, truth
 from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import cluster, journal, run
+from tim3d.engine.window import LOOK_SECONDS
 from tim3d.errors import FailedBlocksError, WriteError
 
 POISON = (1, 1, 0)
@@ -110,6 +112,42 @@ def test_prometheus_finds_our_counters_at_the_workers_own_endpoint(sample: str) 
     assert np.prod(SHAPE) - 8 * 16 * 16 == voxels == found['tim3d_bytes_total{sweep="raw/s0",way="write"}']
     assert found['tim3d_block_seconds_total{step="compute",sweep="raw/s0"}'] >= 0
     assert "dask_worker_tasks" in text
+
+
+def reports(percent: Any, dask_worker: Any = None) -> None:
+    """On a worker: what distributed's own monitor says where there is a GPU and pynvml, as one of its metrics."""
+    dask_worker.metrics["gpu_utilization"] = lambda worker: percent
+
+
+def test_the_mean_of_what_workers_say_of_their_gpus(sample: str, tmp_path: Path) -> None:
+    with cluster("local", workers=3) as on, journal(tmp_path / "run.jsonl"):
+        workers = list(on.client.scheduler_info(n_workers=-1)["workers"])
+        for worker, percent in zip(workers, (60, 100, "N/A"), strict=True):
+            on.client.run(reports, percent, workers=[worker])
+        until(lambda: all(one in seen(on.client) for one in (60, 100)), "a heartbeat of every worker")
+        summary = run(number_pass(sample, slow=0.4), progress=False)
+    assert summary.gpu_busy_share == pytest.approx(0.8)
+    assert "GPUs busy 80%" in str(summary)
+    end = lines(tmp_path / "run.jsonl")[-1]
+    assert end["gpu_busy_share"] == pytest.approx(0.8)
+
+
+def seen(client: Any) -> list[Any]:
+    """What the scheduler knows of the workers' GPUs."""
+    return client.run_on_scheduler(  # type: ignore[no-any-return]
+        lambda dask_scheduler: [w.metrics.get("gpu_utilization") for w in dask_scheduler.workers.values()]
+    )
+
+
+def test_without_a_gpu_nothing_is_said_of_one(sample: str, tmp_path: Path) -> None:
+    with cluster("local", workers=1) as on, journal(tmp_path / "run.jsonl"):
+        if any(isinstance(one, int | float) for one in seen(on.client)):
+            pytest.skip("the workers here have a GPU")
+        summary = run(number_pass(sample, slow=0.1), progress=False)
+    assert summary.wall_seconds > LOOK_SECONDS
+    assert summary.gpu_busy_share is None
+    assert "gpu_busy_share" not in lines(tmp_path / "run.jsonl")[-1]
+    assert "GPU" not in str(summary)
 
 
 def test_workers_that_join_later_are_used_fully(sample: str) -> None:

@@ -30,7 +30,7 @@ from tim3d.engine.parts import ShareError, current_part
 from tim3d.engine.plan import Plan, smaller_block
 from tim3d.engine.summary import Attempt, Summary, reason, said
 from tim3d.engine.watch import SpoiltWorkerError, UnstoppedError, Watch, arriving, spoils, warning_if_slow
-from tim3d.engine.window import Window
+from tim3d.engine.window import GpuLoad, Window
 from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.grid import Block, Grid, Triple, triple
 
@@ -163,12 +163,13 @@ def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progres
         note("begin", about | {"blocks": plan.blocks, "left": len(left), "cluster": str(on)})
     start = time.perf_counter()
     failures: dict[Triple, str] = {}
+    load = GpuLoad()
     with tqdm(total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False) as bar:
-        for one in _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on):
+        for one in _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on, load):
             _keep(one, summary, failures, work_pass.ledger)
             note("block", about | said(one))
             bar.update(one.last)
-    summary.failed, summary.wall_seconds = len(failures), elapsed(start)
+    summary.failed, summary.wall_seconds, summary.gpu_busy_share = len(failures), elapsed(start), load.share
     if left:
         work_pass.ledger.note(f"summary-{time.time_ns()}", summary.as_json())
         note("end", about | summary.as_json())
@@ -215,7 +216,7 @@ def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
             yield Attempt(index, number, error, last=number > RETRIES)
 
 
-def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[Attempt]:
+def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad) -> Iterator[Attempt]:
     """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume."""
     from distributed import as_completed
 
@@ -232,7 +233,7 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster) -> Iterator[A
         watch.add(index, future)
         return future
 
-    window = Window(on.client, on.workers * on.threads)
+    window = Window(on.client, on.workers * on.threads, load)
     with watch.looking():
         futures = as_completed([submit(index, 1) for index in itertools.islice(waiting, window.size())])
         for future in arriving(futures, on.client):

@@ -15,7 +15,11 @@ _SUMS = (*(f"{step}_seconds" for step in STEPS), "voxels", "read_bytes", "write_
 
 @dataclass
 class Summary:
-    """What a run did. Times are seconds summed over blocks, `wall_seconds` is the run's own."""
+    """What a run did. Times are seconds summed over blocks, `wall_seconds` is the run's own.
+
+    `gpu_busy_share` is the mean of what NVML says of each worker's GPU, asked every two seconds; None where no worker
+    reports it.
+    """
 
     name: str
     blocks: int
@@ -35,6 +39,7 @@ class Summary:
     planned_peak_bytes: int = 0
     cluster: str = ""
     processes: int = 1
+    gpu_busy_share: float | None = None
     workers: set[str] = field(default_factory=set)
 
     def add(self, record: dict[str, Any]) -> None:
@@ -63,18 +68,20 @@ class Summary:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as it is kept beside the markers."""
-        return asdict(self) | self.rates | {"workers": sorted(self.workers)}
+        """The summary as it is kept beside the markers; what is not known is left out."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return known | self.rates | {"workers": sorted(self.workers)}
 
     def __str__(self) -> str:
         megabytes = f"peak {self.peak_bytes / 2**20:.0f} MiB, planned {self.planned_peak_bytes / 2**20:.0f}"
         rates = self.rates
+        gpu = "" if self.gpu_busy_share is None else f", GPUs busy {self.gpu_busy_share:.0%}"
         return (
             f"{self.name}: {self.computed} blocks computed, {self.skipped} were done, {self.failed} failed, "
             f"{self.retries} tried again in {self.wall_seconds:.1f} s (read {self.read_seconds:.1f}, compute "
             f"{self.compute_seconds:.1f}, write {self.write_seconds:.1f} s); {rates['blocks_per_second']:.3g} "
             f"blocks/s, {rates['voxels_per_second'] / 1e6:.3g} Mvoxel/s, computing "
-            f"{rates['computing_share']:.0%} of the time; {megabytes}"
+            f"{rates['computing_share']:.0%} of the time{gpu}; {megabytes}"
         )
 
 

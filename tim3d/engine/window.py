@@ -1,9 +1,13 @@
-"""How many blocks are in flight: enough for every worker that is there now, so few that the scheduler stays small."""
+"""How many blocks are in flight: enough for every worker that is there now, so few that the scheduler stays small.
+
+Whoever asks the scheduler who is there hears at the same time how busy the GPUs are.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass
 from typing import Any
 
 PER_THREAD = 2
@@ -11,10 +15,35 @@ PER_THREAD = 2
 LOOK_SECONDS = 2.0
 
 
+@dataclass
+class GpuLoad:
+    """Percentages that workers reported, each of its own GPU.
+
+    >>> load = GpuLoad()
+    >>> load.share
+    >>> load.add([50, 100])
+    >>> load.share
+    0.75
+    """
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, percentages: list[float]) -> None:
+        """Count what the workers say now."""
+        self.total, self.count = self.total + sum(percentages), self.count + len(percentages)
+
+    @property
+    def share(self) -> float | None:
+        """Their mean, from 0 to 1; None if nobody reported any."""
+        return self.total / self.count / 100 if self.count else None
+
+
 class Window:
     """Two blocks for each thread: those that were there at the beginning or asked for, and those that came later."""
 
-    def __init__(self, client: Any, threads: int) -> None:
+    def __init__(self, client: Any, threads: int, load: GpuLoad) -> None:
+        self._load = load
         self._client, self._least, self._size = client, PER_THREAD * threads, PER_THREAD * threads
         self._looked = time.monotonic()
 
@@ -22,6 +51,15 @@ class Window:
         """Blocks that may be in flight now."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             with contextlib.suppress(OSError, RuntimeError):  # a scheduler that is gone is noticed elsewhere
-                self._size = max(self._least, PER_THREAD * sum(self._client.nthreads().values()))
+                threads, percentages = self._client.run_on_scheduler(_seen)
+                self._size = max(self._least, PER_THREAD * threads)
+                self._load.add(percentages)
             self._looked = time.monotonic()
         return self._size
+
+
+def _seen(dask_scheduler: Any) -> tuple[int, list[float]]:
+    """Threads of all workers, and the utilisation of the GPU of each that has one and pynvml, in percent."""
+    workers = dask_scheduler.workers.values()
+    said = [worker.metrics.get("gpu_utilization") for worker in workers]
+    return sum(worker.nthreads for worker in workers), [one for one in said if isinstance(one, int | float)]
