@@ -123,6 +123,11 @@ def node_attributes(url: str, name: str) -> dict[str, Any]:
     return dict(group[name].attrs.get("tim3d", {})) if name in group else {}  # type: ignore[arg-type]
 
 
+def fingerprint_of(url: str, name: str) -> str:
+    """Hash of all that decided the numbers of a node, empty if there is no such node."""
+    return str(node_attributes(url, name).get("fingerprint", ""))
+
+
 def update_node(url: str, name: str, **record: Any) -> None:
     """Add to what a node records of its making."""
     with writing(url):

@@ -55,7 +55,7 @@ def _solution_of(sample: str, field: str, node: str) -> Iterator[str]:
     yield _coarse_voxels(sample, field)
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
-    mark, prefix = store.node_attributes(sample, node).get("fingerprint"), _prefix(field, node)
+    mark, prefix = store.fingerprint_of(sample, node), _prefix(field, node)
     for kind, label in (("potential_", "potential"), ("flux_", "size of the flux density over its mean")):
         yield from _pictures(
             sample, prefix + kind, label, lambda record: mark in (_solution(record), record.get("fingerprint"))
@@ -83,7 +83,7 @@ def geodesic(sample: str, field: str | None) -> Iterator[str]:
         yield page.picture(transport_figures.geodesic_profiles(found), text)
     yield richardson_table(found)
     yield _coarse_voxels(sample, field)
-    now = store.node_attributes(sample, field).get("fingerprint")
+    now = store.fingerprint_of(sample, field)
     yield from _pictures(sample, "geodesic_", f"geodesic distance ({UNIT})", lambda r: r["inputs"].get(field) == now)
 
 

@@ -98,7 +98,7 @@ def annotate(
         field=labels,
         work=AnnotateWork(sample, field, out, grey.voxel_bytes, parameters, options.durable),
         block=slab(labels, labels.shard[0]),
-        inputs={field: store.node_attributes(sample, field)["fingerprint"]},
+        inputs={field: store.fingerprint_of(sample, field)},
         parameters=parameters,
         read_bytes=grey.voxel_bytes,
     )

@@ -131,7 +131,7 @@ def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: st
 def is_stale(sample: str, field: str, node: str) -> bool:
     """Whether a node was computed from another version of a field than the one that is there."""
     used: Any = store.node_attributes(sample, node).get("inputs", {}).get(field)
-    return bool(used != store.node_attributes(sample, field).get("fingerprint"))
+    return bool(used != store.fingerprint_of(sample, field))
 
 
 def attributed(sample: str, node: str) -> xr.Dataset:

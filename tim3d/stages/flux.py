@@ -64,7 +64,7 @@ class Job:
     def inputs(self) -> dict[str, Any]:
         """The label field, by what made it."""
         name = self.labels.name
-        return {name: store.node_attributes(self.sample, name)["fingerprint"]}
+        return {name: store.fingerprint_of(self.sample, name)}
 
     @property
     def mark(self) -> str:

@@ -42,7 +42,7 @@ def keep_fields(job: Job, options: Options) -> None:
             read_bytes=4,
         )
         # What was made from another solution makes room; what a killed run began goes on.
-        began = store.node_attributes(job.sample, field.name).get("fingerprint") == making.fingerprint
+        began = store.fingerprint_of(job.sample, field.name) == making.fingerprint
         produce(job.sample, making, replace(options, overwrite=options.overwrite or not began))
 
 

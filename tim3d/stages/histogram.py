@@ -49,7 +49,7 @@ def histogram_node(field: Field, blur: str) -> str:
 def histogram_pass(sample: str, field: Field, blur: str, options: Options) -> Pass:
     """The pass that counts grey values."""
     low, high = _range(sample, field)
-    source = store.node_attributes(sample, field.name)["fingerprint"]
+    source = store.fingerprint_of(sample, field.name)
     return reduction_pass(
         sample,
         (field,),
@@ -72,7 +72,7 @@ def histogram(sample: str, field: Field, blur: str, options: Options) -> tuple[n
     """
     counting = histogram_pass(sample, field, blur, options)
     node = histogram_node(field, blur)
-    if store.node_attributes(sample, node).get("fingerprint") != counting.ledger.fingerprint:
+    if store.fingerprint_of(sample, node) != counting.ledger.fingerprint:
         run(counting, progress=options.progress)
         counts = _sum_records(counting)
         low, high = _range(sample, field)

@@ -122,7 +122,7 @@ class SlicesWork:
 
 def slices_pass(sample: str, labels: Field, slices: Slices, codes: tuple[int, ...], options: Options) -> Pass:
     """The pass over the slices across one axis."""
-    source = store.node_attributes(sample, labels.name)["fingerprint"]
+    source = store.fingerprint_of(sample, labels.name)
     mark = schema.fingerprint(verb="fidelity", field=source, codes=codes, slices=vars(slices))
     return Pass(
         work=SlicesWork(sample, labels.name, slices, codes, labels.spacing_nm),

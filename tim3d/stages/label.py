@@ -130,12 +130,12 @@ def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int
     if unknown or (names is not None and not names):
         raise ArgumentError(f"{field!r} has no phase {', '.join(unknown)}; it has {', '.join(labels.phases)}")
     chosen = Phases(**{name: labels.phases[name] for name in names or labels.phases})
-    source = store.node_attributes(sample, field)["fingerprint"]
+    source = store.fingerprint_of(sample, field)
     return Job(sample, labels, source, chosen, connectivity)
 
 
 def _is_current(job: Job) -> bool:
-    return bool(store.node_attributes(job.sample, job.node).get("fingerprint") == job.fingerprint)
+    return store.fingerprint_of(job.sample, job.node) == job.fingerprint
 
 
 def _passes(job: Job, options: Options) -> tuple[Pass, Pass]:

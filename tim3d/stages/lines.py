@@ -48,7 +48,7 @@ def lines_node(labels: Field) -> str:
 
 def lines_pass(sample: str, labels: Field, codes: tuple[int, ...], lags: Lags, options: Options) -> Pass:
     """The pass that counts along the lines of a label field."""
-    source = store.node_attributes(sample, labels.name)["fingerprint"]
+    source = store.fingerprint_of(sample, labels.name)
     return reduction_pass(
         sample,
         (labels,),

@@ -82,7 +82,7 @@ def measure(
 def _is_current(sample: str, field: str, chosen: Sequence[Descriptor], material: Material, fingerprint: str) -> bool:
     """Whether both nodes are there and the partials add up to the results: a formula of one's own may have changed."""
     nodes = (f"{field}_partials", f"{field}_descriptors")
-    if any(store.node_attributes(sample, node).get("fingerprint") != fingerprint for node in nodes):
+    if any(store.fingerprint_of(sample, node) != fingerprint for node in nodes):
         return False
     partials, results = (store.open_dataset(sample, node) for node in nodes)
     return _whole(partials, chosen, material).equals(results)
@@ -95,7 +95,7 @@ def _material(labels: Field) -> Material:
 
 
 def _pass(sample: str, labels: Field, chosen: Sequence[Descriptor], material: Material, options: Options) -> Pass:
-    source = store.node_attributes(sample, labels.name)["fingerprint"]
+    source = store.fingerprint_of(sample, labels.name)
     names = sorted(p.name for p in partials_of(chosen))
     return reduction_pass(
         sample,
@@ -118,11 +118,11 @@ def _measure(
     options: Options,
 ) -> None:
     node, fingerprint = f"{labels.name}_partials", measuring.ledger.fingerprint
-    inputs = {labels.name: store.node_attributes(sample, labels.name)["fingerprint"]}
+    inputs = {labels.name: store.fingerprint_of(sample, labels.name)}
     record = store.provenance(fingerprint, {"descriptors": [d.name for d in chosen]}, inputs)
     if options.overwrite:
         measuring.ledger.forget()
-    if options.overwrite or store.node_attributes(sample, node).get("fingerprint") != fingerprint:
+    if options.overwrite or store.fingerprint_of(sample, node) != fingerprint:
         run(measuring, progress=options.progress)
         store.write_dataset(sample, node, _gather(measuring, partials_of(chosen), material), record)
     whole = _whole(store.open_dataset(sample, node), chosen, material)

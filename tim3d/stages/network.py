@@ -87,7 +87,7 @@ def segment(
         siblings=certainty,
         work=work,
         block=slab(labels, labels.shard[0]),
-        inputs={grey.name: store.node_attributes(sample, grey.name)["fingerprint"], "model": predictor.sha256},
+        inputs={grey.name: store.fingerprint_of(sample, grey.name), "model": predictor.sha256},
         parameters=_parameters(how, lattice, predictor, codes),
         halo=_halo(lattice, labels, options),
         read_bytes=grey.voxel_bytes,

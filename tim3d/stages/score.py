@@ -90,7 +90,7 @@ def _planes(
     sample: str, predicted: Field, true: Field, names: tuple[str, ...], merge: Mapping[str, str], options: Options
 ) -> np.ndarray:
     """Confusion matrices of all planes, (z, truth, predicted)."""
-    inputs = [store.node_attributes(sample, f.name)["fingerprint"] for f in (predicted, true)]
+    inputs = [store.fingerprint_of(sample, f.name) for f in (predicted, true)]
     scoring = reduction_pass(
         sample,
         (predicted, true),

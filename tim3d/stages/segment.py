@@ -129,7 +129,7 @@ def _by_thresholds(
         field=labels,
         work=ThresholdWork(sample, grey.name, out, tuple(levels), codes, blur, grey.voxel_bytes, options.durable),
         block=many_shards(labels),
-        inputs={grey.name: store.node_attributes(sample, grey.name)["fingerprint"]},
+        inputs={grey.name: store.fingerprint_of(sample, grey.name)},
         parameters={"method": method, "thresholds": levels, "blur": blur, "polarity": polarity},
         halo=BLURS[blur],
         read_bytes=grey.voxel_bytes,

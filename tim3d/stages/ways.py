@@ -108,7 +108,7 @@ def job_of(
 
 
 def _mark(sample: str, field: str) -> str:
-    return str(store.node_attributes(sample, field)["fingerprint"])
+    return store.fingerprint_of(sample, field)
 
 
 def _labels(sample: str, name: str, shape: Triple | None = None) -> Field:
