@@ -32,8 +32,6 @@ VERBS = {
     "fidelity": "tim3d.stages.fidelity",
     "report": "tim3d.reporting.html",
 }
-# Verbs that no time limit of a block could watch: one solves on all workers together, one visits blocks in rounds.
-UNWATCHED = ("solve", "geodesic")
 OPTIONS = ("block", "plan", "overwrite", "progress", "durable", "time_limit")
 
 
@@ -63,8 +61,6 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     for value in given.values():
         for one in value if isinstance(value, list | tuple) else [value]:
             refuse_credentials(one)
-    if name in UNWATCHED and given.get("time_limit") is not None:
-        raise ArgumentError(f"{name} has no time limit: leave it out, and watch the run with  tim3d status SAMPLE")
     known = inspect.signature(function).parameters
     typed = {key: convert(key, value, name) for key, value in given.items()}
     arguments = {key: value for key, value in typed.items() if key in known}

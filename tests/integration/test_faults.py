@@ -107,10 +107,15 @@ def test_a_time_limit_is_a_positive_number() -> None:
         tim3d.Options(time_limit=0)
 
 
-@pytest.mark.parametrize("verb", ["solve", "geodesic"])
-def test_a_verb_that_cannot_be_watched_refuses_a_limit(verb: str) -> None:
-    with pytest.raises(ArgumentError, match=f"{verb} has no time limit"):
-        call(verb, {"sample": "a.zarr", "time_limit": 60})
+@pytest.mark.parametrize("asked", [{"verb": "solve", "conductivity": {"pore": 1.0}}, {"verb": "geodesic"}])
+def test_a_verb_that_cannot_be_watched_refuses_a_limit(asked: dict[str, Any]) -> None:
+    """In the shell, in a recipe and in Python, before the sample is looked for."""
+    verb = asked.pop("verb")
+    with pytest.raises(ArgumentError, match=f"{verb} has no time_limit") as caught:
+        getattr(tim3d, verb)("a.zarr", **asked, options=tim3d.Options(time_limit=60))
+    assert caught.value.exit_code == 2
+    with pytest.raises(ArgumentError, match=f"{verb} has no time_limit"):
+        call(verb, {"sample": "a.zarr", "time_limit": 60, **asked})
 
 
 @contextlib.contextmanager

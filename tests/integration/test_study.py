@@ -338,6 +338,28 @@ def test_bad_arguments_leave_nothing_behind(sample: str, arguments: Any, error: 
     assert store.nodes(sample) == before
 
 
+@pytest.mark.parametrize("quantity", ["phase_fraction", "geodesic_tortuosity"])
+@pytest.mark.parametrize(
+    "unused",
+    [
+        {"faces": "centres"}, {"sides": "insulated"}, {"interface": {"pore:copper": 1e8}}, {"units": "1"},
+        {"flux_tolerance": 1e-3},
+    ],
+)  # fmt: skip
+def test_what_a_quantity_does_not_use_is_refused(sample: str, quantity: str, unused: dict[str, Any]) -> None:
+    """Also if it is the default: whoever gives it expects another number."""
+    option = next(iter(unused)).replace("_", "-")
+    with pytest.raises(ArgumentError, match=f"{quantity} takes no --{option}") as caught:
+        study(sample, quantity=quantity, phase="copper", **unused)
+    assert caught.value.exit_code == 2
+    assert store.nodes(sample) == ["phase"]
+
+
+def test_a_density_has_no_axis(sample: str) -> None:
+    with pytest.raises(ArgumentError, match="euler_density takes no --axis"):
+        study(sample, quantity="euler_density", phase="copper", axis="y")
+
+
 def test_a_grey_field_and_a_code_without_a_name(tmp_path: Path, sample: str) -> None:
     np.save(tmp_path / "raw.npy", noise())
     tim3d.ingest(tmp_path / "raw.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=QUIET)
@@ -410,6 +432,7 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "nothing is left to do" in capsys.readouterr().out
     for code, wrong in (
         (2, ["--windows", "37"]), (2, ["--windows", "a"]), (2, ["--windows", "1"]),
+        (2, ["--windows", "9", "--quantity", "specific_surface", "--faces", "outer"]),
         (4, ["--windows", "9", "--field", "b"]), (5, ["--windows", "9", "--memory", "0.01"]),
     ):  # fmt: skip
         assert main([*typed, *wrong]) == code
@@ -446,9 +469,7 @@ def test_pickles_are_small(sample: str) -> None:
 
     kept: list[Callable[..., Any]] = []
     labels = store.complete_field(sample, "phase")
-    quantity = stage.choose(
-        "tortuosity_factor", labels, phase="copper", conductivity=None, axis="z", flux_tolerance=1e-3, units="1"
-    )
+    quantity = stage.choose("tortuosity_factor", labels, phase="copper")
     kept.append(quantity.of)
     assert len(cloudpickle.dumps(quantity)) < 4000
     assert cloudpickle.loads(cloudpickle.dumps(quantity)).nbytes((9, 9, 9)) == quantity.nbytes((9, 9, 9))

@@ -63,9 +63,7 @@ def test_edges_in_voxels_are_those_in_nm(
 def test_windows_of_a_density_add_up_to_the_value_of_the_region(seed: int, name: str) -> None:
     labels = (np.random.default_rng(seed).random((12, 12, 18)) < 0.4).astype(np.uint8)
     volume = field(triple(labels.shape), (2.0, 1.0, 1.0))
-    quantity = choose(
-        name, volume, phase="solid", conductivity=None, axis="z", flux_tolerance=1e-3, units="1"
-    )  # fmt: skip
+    quantity = choose(name, volume, phase="solid")
     one = Windows(6.0, (3, 6, 6), volume.shape)
     values = []
     for block in one.grid:

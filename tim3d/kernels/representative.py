@@ -3,7 +3,7 @@
 Values of windows of one size are taken as draws from one material. Their variance falls as a power of the volume,
 ``s^2(V) = D^2 (A3 / V)^a`` with the variance D^2 of single points and the integral range A3; a = 1 for windows much
 larger than the structure. Kanit et al., Int. J. Solids Struct. 40 (2003) 3647, doi:10.1016/S0020-7683(03)00143-4;
-Lantuejoul, J. Microsc. 161 (1991) 387.
+Lantuejoul, J. Microsc. 161 (1991) 387, doi:10.1111/j.1365-2818.1991.tb03099.x.
 """
 
 from __future__ import annotations

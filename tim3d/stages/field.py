@@ -40,7 +40,7 @@ class Options:
         Force every shard and marker to the disk, against loss of power.
     time_limit : float, optional
         Seconds after which a block counts as hung: its worker is started again and the block tried again, then set
-        aside. Without workers (``serial``) only a warning is possible.
+        aside. Without workers (``serial``) only a warning is possible. `solve` and `geodesic` refuse one.
 
     Raises
     ------
@@ -58,6 +58,13 @@ class Options:
     def __post_init__(self) -> None:
         if self.time_limit is not None and not self.time_limit > 0:
             raise ArgumentError(f"time limit {self.time_limit}: it must be a positive number of seconds")
+
+    def refuse_time_limit(self, verb: str, sample: str) -> None:
+        """Raise `ArgumentError` if there is one: for a verb whose blocks wait for each other."""
+        if self.time_limit is not None:
+            raise ArgumentError(
+                f"{verb} has no time_limit: leave it out, and watch the run with  tim3d status {sample}"
+            )
 
 
 DEFAULTS = Options()

@@ -86,7 +86,8 @@ def geodesic(
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a phase, direction or metric is not known, the field holds no labels, or an axis has one voxel only.
+        If a phase, direction or metric is not known, the field holds no labels, an axis has one voxel only, or
+        `options` has a time limit.
     InputError
         If a way is too long for the integers.
     MemoryPlanError
@@ -94,6 +95,7 @@ def geodesic(
     MixedRunError
         If a run of other blocks is not finished, or a field of that name was made otherwise.
     """
+    options.refuse_time_limit("geodesic", sample)
     job = job_of(sample, field, phases, directions, metric, seeds)
     if richardson and seeds is not None:
         raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
@@ -252,7 +254,7 @@ def _fits(job: Job, block: Triple) -> bool:
 
 
 def _is_current(job: Job) -> bool:
-    return bool(store.node_attributes(job.sample, job.node).get("fingerprint") == job.fingerprint)
+    return store.fingerprint_of(job.sample, job.node) == job.fingerprint
 
 
 def _is_made(sample: str, making: Making) -> bool:

@@ -35,6 +35,7 @@ FLUX = {
 }
 APPARENT = "apparent: potential held on the {faces} of the window across the axis, its sides {sides}"
 FACES = {"outer": "outer faces", "centres": "centres of the first and last voxels"}
+FLUX_TOLERANCE, UNITS = 1e-3, "W m-1 K-1"
 GEODESIC = "geodesic_tortuosity"
 WAYS = "apparent: ways start from one face of the window across the axis and stay inside it"
 PAPER = "doi:10.1038/s43246-024-00493-5"
@@ -220,51 +221,63 @@ def choose(
     name: str,
     labels: Field,
     *,
-    phase: str | None,
-    conductivity: Mapping[str, Conductivity] | None,
-    axis: str,
-    flux_tolerance: float,
-    units: str,
-    faces: Electrodes = "outer",
-    sides: Sides = "insulated",
+    phase: str | None = None,
+    conductivity: Mapping[str, Conductivity] | None = None,
+    axis: str | None = None,
+    flux_tolerance: float | None = None,
+    units: str | None = None,
+    faces: Electrodes | None = None,
+    sides: Sides | None = None,
     interface: Mapping[str, float] | None = None,
 ) -> Quantity:
-    """The quantity of a name, for the phases of a field.
+    """The quantity of a name, for the phases of a field; None stands for what was not asked for.
 
     Raises
     ------
     ArgumentError
-        If there is no such quantity or axis, or what it needs (a phase, a conductivity of each) is missing.
+        If there is no such quantity or axis, what it needs (a phase, a conductivity of each) is missing, or something
+        is given that it does not use.
     """
     phases = labels.phases
     if phases is None:
         raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
     local = local_variables()
+    of_flux = {
+        "flux_tolerance": flux_tolerance, "units": units, "faces": faces, "sides": sides, "interface": interface,
+    }  # fmt: skip
     if name in local:
+        _refuse(name, {"conductivity": conductivity, "axis": axis, **of_flux})
         descriptor, variable = local[name]
         material = Material(phases, labels.spacing_nm, "nm")
-        return _local(descriptor, variable, material, _phase(name, phase, conductivity, phases))
+        return _local(descriptor, variable, material, _phase(name, phase, phases))
     if name not in names():
         raise ArgumentError(f"no quantity {name!r}; there are {', '.join(names())}")
+    axis = "z" if axis is None else axis
     if axis not in AXES:
         raise ArgumentError(f"axis is {axis!r}; use one of z, y or x")
     if name == GEODESIC:
-        chosen = _phase(name, phase, conductivity, phases)
+        _refuse(name, {"conductivity": conductivity, **of_flux})
+        chosen = _phase(name, phase, phases)
         return _geodesic(phases[chosen], chosen, AXES.index(axis), labels.spacing_nm)
     by_code = _by_code(name, phase, conductivity, phases)
-    physics = Physics(by_code, faces, sides, interface=chosen_interface(labels, interface))
+    tolerance = FLUX_TOLERANCE if flux_tolerance is None else flux_tolerance
+    physics = Physics(by_code, faces or "outer", sides or "insulated", interface=chosen_interface(labels, interface))
     # The solver knows best what it refuses: a bar of all phases shows it before any window is read.
     bar = np.broadcast_to(np.array(phases.codes, np.uint8), (4, 4, len(phases)))
-    _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), flux_tolerance)
-    return _flux(name, Driven(physics, AXES.index(axis), labels.spacing_nm, flux_tolerance, units))
+    _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), tolerance)
+    return _flux(name, Driven(physics, AXES.index(axis), labels.spacing_nm, tolerance, units or UNITS))
 
 
-def _phase(name: str, phase: str | None, conductivity: Mapping[str, Conductivity] | None, phases: Phases) -> str:
+def _refuse(name: str, given: Mapping[str, Any]) -> None:
+    """Whoever gives what a quantity does not use expects another number."""
+    if unused := [f"--{option.replace('_', '-')}" for option, value in given.items() if value is not None]:
+        raise ArgumentError(f"{name} takes no {', '.join(unused)}, which cannot change it: leave it out")
+
+
+def _phase(name: str, phase: str | None, phases: Phases) -> str:
     if phase is None or phase not in phases:
         seen = "no phase is given" if phase is None else f"there is no phase {phase!r}"
         raise ArgumentError(f"{name} is that of one phase, and {seen}: --phase {phases.names[0]} (of {phases})")
-    if conductivity is not None:
-        raise ArgumentError(f"{name} of {phase!r} takes no --conductivity")
     return phase
 
 
@@ -279,7 +292,7 @@ def _by_code(
             f"--conductivity {example}"
         )
     if conductivity is None:
-        conducting = _phase(name, phase, None, phases)
+        conducting = _phase(name, phase, phases)
         return {code: float(n == conducting) for n, code in phases.items()}
     if wrong := set(phases) ^ set(conductivity):
         raise ArgumentError(

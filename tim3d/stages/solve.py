@@ -106,7 +106,8 @@ def solve(
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a phase has no conductivity or one out of range, an axis is unknown or has too few voxels.
+        If a phase has no conductivity or one out of range, an axis is unknown or has too few voxels, or `options` has a
+        time limit.
     InputError
         If a voxel has a code that no phase names.
     MemoryPlanError
@@ -114,6 +115,7 @@ def solve(
     ConvergenceError
         If the tolerance is not reached.
     """
+    options.refuse_time_limit("solve", sample)
     labels = store.complete_field(sample, field, "segment")
     physics = chosen_physics(labels, conductivity, faces, sides, cell, interface, contact)
     solving = Solving(chosen_axes(axis), physics, tolerance, richardson, units)

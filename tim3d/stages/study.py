@@ -41,12 +41,12 @@ def study(
     phase: str | None = None,
     conductivity: Mapping[str, Conductivity] | None = None,
     field: str = "phase",
-    axis: str = "z",
+    axis: str | None = None,
     tolerance: float = 0.1,
-    flux_tolerance: float = 1e-3,
-    units: str = "W m-1 K-1",
-    faces: Electrodes = "outer",
-    sides: Sides = "insulated",
+    flux_tolerance: float | None = None,
+    units: str | None = None,
+    faces: Electrodes | None = None,
+    sides: Sides | None = None,
     interface: Mapping[str, float] | None = None,
     out: str | None = None,
     options: Options = DEFAULTS,
@@ -72,18 +72,18 @@ def study(
         Of every phase (along z, y, x), for conductivity and tortuosity, instead of `phase`.
     field : str
         The label field.
-    axis : {"z", "y", "x"}
-        Of the flux, or of the ways.
+    axis : {"z", "y", "x"}, optional
+        Of the flux, or of the ways (default: z).
     tolerance : float
         Relative: a size is representative if 2 s.d. / mean of its windows, and the difference of their mean from that
         of the largest windows, are within it; so must be all larger sizes.
-    flux_tolerance : float
-        Of the solver: largest (max - min) / mean of the flux over all planes.
-    units : str
-        Of the conductivities.
-    faces, sides, interface
+    flux_tolerance : float, optional
+        Of the solver: largest (max - min) / mean of the flux over all planes (default: 0.001).
+    units : str, optional
+        Of the conductivities (default: W m-1 K-1).
+    faces, sides, interface : optional
         As of `solve`, for the windows: where the potential is held, whether the flux stops at their sides, conductances
-        per area between two phases. Of conductivity and tortuosity factor only.
+        per area between two phases. Like the two before, of conductivity and tortuosity factor only.
     out : str, optional
         Name of the result (default: ``FIELD_study``), so that several can be kept.
 
@@ -98,7 +98,7 @@ def study(
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If an argument is out of range, or a window does not fit into the volume.
+        If an argument is out of range or of no use to the quantity, or a window does not fit into the volume.
     InputError
         If a voxel has a code that no phase names.
     MemoryPlanError
@@ -113,7 +113,7 @@ def study(
     job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), tolerance, out)
     job.check(options)
     passes = [job.work_pass(one, options) for one in job.windows]
-    is_done = not options.overwrite and store.node_attributes(sample, job.node).get("fingerprint") == job.fingerprint
+    is_done = not options.overwrite and store.fingerprint_of(sample, job.node) == job.fingerprint
     plans = [] if is_done else [_plan(one, job) for one in passes]
     if options.plan:
         return plans
@@ -145,7 +145,7 @@ class Job:
     @property
     def source(self) -> str:
         """Fingerprint of the labels."""
-        return str(store.node_attributes(self.sample, self.labels.name)["fingerprint"])
+        return store.fingerprint_of(self.sample, self.labels.name)
 
     @property
     def parameters(self) -> dict[str, Any]:
