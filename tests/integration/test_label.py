@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ from numpy.typing import NDArray
 import tim3d
 from benchmarks.descriptors import blobs
 from tests.contents import content
+from tests.processes import killed_until_done
 from tim3d import schema, store
 from tim3d.arguments import call
 from tim3d.cli import main
@@ -205,30 +202,16 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
     assert store.nodes(sample) == ["component", "phase", "phase_components"]
 
 
-def killed_until_done(command: list[str], kills: int, rng: random.Random) -> int:
-    """Kill a command of the shell `kills` times, then let it finish; how often it was really killed."""
-    for killed in range(kills + 1):
-        process = subprocess.Popen(command, start_new_session=True, stdout=-3, stderr=-3)
-        if killed < kills:
-            time.sleep(rng.uniform(1.0, 2.5))
-        if killed == kills or process.poll() is not None:
-            assert process.wait() == 0
-            return killed
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    raise AssertionError
-
-
 @pytest.mark.timeout(120)
 def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
     labels, rng = volume((40, 140, 130), seed=8), random.Random(2)
     samples = {}
-    for name, kills in (("untouched", 0), ("killed", 3)):
+    for name, victims in (("untouched", []), ("killed", ["client"] * 3)):
         folder = tmp_path / name
         folder.mkdir()
         samples[name] = Path(ingested(folder, labels, (4, 64, 64)))
         verb = [sys.executable, "-m", "tim3d.cli", "label", str(samples[name]), "--keep", "--block", "8,64,64"]
-        assert killed_until_done(verb, kills, rng) >= kills // 3
+        assert killed_until_done(verb, Path(f"{samples[name]}.runs"), victims, rng) >= len(victims) - 1
     # The times of ingestion are parts of the provenance only.
     assert content(samples["killed"]) == content(samples["untouched"])
     assert validate(str(samples["killed"]), deep=True) == []

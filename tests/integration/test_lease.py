@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.processes import holder_of
 from tim3d import files
 from tim3d.cli import main
 from tim3d.engine import lease, ledger, lock_sample
@@ -73,14 +72,10 @@ def test_one_of_many_gets_the_lock(sample: str) -> None:
 
 def test_a_dead_process_of_this_machine_holds_nothing(bucket: str) -> None:
     sample = f"{bucket}/a.zarr"
-    code = f"from tim3d.engine import lock_sample\nwith lock_sample({sample!r}):\n print('held', flush=True)\n input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with holder_of(sample) as other:
         with pytest.raises(LockedError, match=f"process {other.pid} on"), lock_sample(sample):
             pass
         other.kill()
-        other.wait()
     with lock_sample(sample):
         assert (ledger.read(lock_of(sample)) or {})["pid"] == os.getpid()
 
