@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -216,12 +218,26 @@ def _pixels(figure: Figure, place: int) -> tuple[float, float]:
 def test_pictures_have_the_proportions_of_the_material(sample: str) -> None:
     z, y, x = (n * SIZE[a] for n, a in zip(SHAPE, "zyx", strict=True))
     figure = figures.orthoslices(sample)
-    for place, (width, height) in enumerate([(x, y), (x, z), (z, y)]):
+    for place, (width, height) in enumerate([(x, y), (z, x), (z, y)]):
         seen = _pixels(figure, place)
         assert seen[0] / seen[1] == pytest.approx(width / height, rel=0.01)
-    # One scale for all three: the shared axes are equally long.
-    assert _pixels(figure, 0)[0] == pytest.approx(_pixels(figure, 1)[0], rel=0.02)
-    assert _pixels(figure, 0)[1] == pytest.approx(_pixels(figure, 2)[1], rel=0.02)
+    # One scale in the column: the shared axis is equally long.
+    assert _pixels(figure, 1)[0] == pytest.approx(_pixels(figure, 2)[0], rel=0.02)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (0.3, 1, 1), (1, 0.5, 2), (5, 1, 1), (1, 3, 1), (0.02, 1, 1)])
+def test_three_pictures_leave_little_blank_and_no_word_is_cut(size: tuple[float, float, float]) -> None:
+    nm = dict(zip("zyx", (1000 * edge for edge in size), strict=True))
+    shown = [
+        planes.Plane(np.zeros((4, 4)), normal, (down, right), (nm[down] / 4, nm[right] / 4), (nm[down], nm[right]), 1.0)
+        for normal, down, right in (("z", "y", "x"), ("y", "x", "z"), ("x", "y", "z"))
+    ]
+    figure = figures.three_planes(shown, [np.zeros((4, 4, 3))] * 3)
+    paper = figure.get_window_extent()
+    assert sum(math.prod(_pixels(figure, place)) for place in range(3)) > 0.5 * paper.width * paper.height
+    boxes = [ax.get_tightbbox() for ax in figure.axes]
+    assert all(paper.x0 <= b.x0 < b.x1 <= paper.x1 and paper.y0 <= b.y0 < b.y1 <= paper.y1 for b in boxes)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_a_scale_bar_is_as_long_as_it_says(sample: str) -> None:
@@ -237,7 +253,7 @@ def test_disagreement_shows_exactly_the_wrong_voxels(sample: str) -> None:
     coloured = (shown.max(axis=-1) - shown.min(axis=-1)) > 1e-6
     assert coloured[:2].all()
     assert not coloured[2:].any()
-    assert figure.axes[0].get_title().endswith(f"({100 * 2 / 30:.2f} % differ)")
+    assert figure.axes[0].get_title().endswith(f"\n{100 * 2 / 30:.2f} % differ")
 
 
 def test_thresholds_that_were_used_are_marked_in_the_histogram(sample: str) -> None:

@@ -305,7 +305,7 @@ def test_the_conductivity_is_drawn_between_its_bounds(sample: str) -> None:
 def test_profiles_begin_at_the_inlet_and_the_last_quarter_is_shaded(sample: str) -> None:
     found = tim3d.open_dataset(sample, "phase_geodesic").load()
     figure = transport_figures.geodesic_profiles(found)
-    assert [ax.get_xlabel().split()[5] for ax in figure.axes] == ["z", "x"]
+    assert [ax.get_xlabel().split()[0] for ax in figure.axes] == ["z", "x"]
     up, down = figure.axes[0].lines[0], figure.axes[0].lines[2]
     np.testing.assert_array_equal(up.get_ydata(), found.plane_geodesic_tortuosity_z_up[0])
     np.testing.assert_array_equal(down.get_ydata(), found.plane_geodesic_tortuosity_z_down[0][::-1])
@@ -319,7 +319,7 @@ def test_what_was_not_reached_is_grey_and_only_that(sample: str) -> None:
     shown_z = np.asarray(figure.axes[0].images[0].get_array())
     grey = (shown_z == transport_figures.NOT_REACHED).all(axis=-1)
     np.testing.assert_array_equal(grey, volume()[SHAPE[0] // 2] == 0)
-    shown_y = np.asarray(figure.axes[1].images[0].get_array())
+    shown_y = np.asarray(figure.axes[1].images[0].get_array()).swapaxes(0, 1)
     reached = ~(shown_y == transport_figures.NOT_REACHED).all(axis=-1)
     lightness = shown_y @ np.array([0.2126, 0.7152, 0.0722])
     means = [lightness[z][reached[z]].mean() for z in range(SHAPE[0]) if reached[z].any()]

@@ -23,12 +23,16 @@ from matplotlib.patheffects import withStroke
 from tim3d import store
 from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
-from tim3d.reporting.planes import Plane, middle_plane
+from tim3d.reporting.planes import Plane, middle_plane, middle_planes
 from tim3d.schema import AXES, Field
 
 Picture = npt.NDArray[np.float64]
 
 WIDTH = 8.0
+# Inches: the highest picture, what the words below and beside a picture take, a line above it, a rim, a legend.
+HEIGHT, BELOW, SIDE, TITLE, PAD, FOOT = 9.0, 0.25, 0.28, 0.17, 0.1, 0.35
+# A picture must be so wide, or high, for its place and size to be written in one line.
+WORDS = 1.2
 # Told apart with any kind of colour vision (Okabe and Ito).
 NAMED = {"pore": "#0072b2", "solid": "#e69f00", "shine_through": "#56b4e9"}
 COLOURS = ("#009e73", "#cc79a7", "#d55e00", "#f0e442", "#7f7f7f")
@@ -82,9 +86,8 @@ def length_text(nm: float) -> str:
 @matplotlib.rc_context(STYLE)
 def orthoslices(sample: str, field: str = "raw") -> Figure:
     """The middle planes across z, y and x of a grey field, each with a scale bar."""
-    planes = [middle_plane(sample, field, normal) for normal in AXES]
-    low, high = _contrast(planes)
-    return three_planes(planes, [_grey(p, low, high) for p in planes], {})
+    planes = middle_planes(sample, field)
+    return three_planes(planes, _greys(planes))
 
 
 @matplotlib.rc_context(STYLE)
@@ -97,10 +100,12 @@ def overlay(sample: str, labels: str = "phase", raw: str | None = "raw", strengt
         If `labels` is no label field.
     """
     field, phases = _label_field(sample, labels)
-    planes = [middle_plane(sample, labels, normal) for normal in AXES]
-    under = _background(sample, raw, field, AXES)
+    planes = middle_planes(sample, labels)
+    under = _background(sample, raw, field, planes)
     pictures = [_tinted(g, p, phases, strength) for g, p in zip(under, planes, strict=True)]
-    return three_planes(planes, pictures, colours(phases))
+    figure = three_planes(planes, pictures, foot=FOOT)
+    figure.legend(handles=_patches(colours(phases)), loc="lower center", ncols=6)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
@@ -114,11 +119,11 @@ def overlay_slice(sample: str, labels: str, raw: str | None = "raw", strength: f
     """
     field, phases = _label_field(sample, labels)
     plane = middle_plane(sample, labels, "z")
-    (grey,) = _background(sample, raw, field, ("z",))
-    height = min(9.0, WIDTH / 2 * plane.size_nm[0] / plane.size_nm[1]) + 0.7
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    (grey,) = _background(sample, raw, field, [plane])
+    height = min(9.0, WIDTH / 2 * plane.size_nm[0] / plane.size_nm[1])
+    figure = Figure(figsize=(WIDTH, height + 0.7), layout="constrained")
     for ax, picture in zip(figure.subplots(1, 2), (grey, _tinted(grey, plane, phases, strength)), strict=True):
-        _show(ax, plane, picture)
+        _show(ax, plane, picture, height)
     figure.legend(handles=_patches(colours(phases)), loc="outside lower center", ncols=4)
     return figure
 
@@ -139,16 +144,18 @@ def disagreement(sample: str, labels: str = "phase", truth: str = "truth", raw: 
             f"{labels!r} {field.shape} with {phases} cannot be compared with {truth!r} {true_field.shape} with "
             f"{true_phases}; both must have one shape and the same names"
         )
-    planes = [middle_plane(sample, labels, normal) for normal in AXES]
-    truths = [middle_plane(sample, truth, normal) for normal in AXES]
-    under = _background(sample, raw, field, AXES)
-    pictures, titles = [], []
+    planes, truths = middle_planes(sample, labels), middle_planes(sample, truth)
+    under = _background(sample, raw, field, planes)
+    pictures, notes = [], []
     for grey, seen, true in zip(under, planes, truths, strict=True):
         wrong = _places(seen.values, phases) != _places(true.values, true_phases, phases)
         tinted = _tinted(grey, true, true_phases, 1.0)
         pictures.append(np.where(wrong[..., None], tinted, 0.35 + 0.65 * grey))
-        titles.append(f"({100 * wrong.mean():.2f} % differ)")
-    return three_planes(planes, pictures, {f"truly {n}": c for n, c in colours(true_phases).items()}, titles)
+        notes.append(f"{100 * wrong.mean():.2f} % differ")
+    figure = three_planes(planes, pictures, notes, foot=FOOT)
+    truly = {f"truly {name}": shade for name, shade in colours(true_phases).items()}
+    figure.legend(handles=_patches(truly), loc="lower center", ncols=6)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)
@@ -280,25 +287,18 @@ def _patches(legend: Mapping[str, str]) -> list[Patch]:
     return [Patch(color=shade, label=name) for name, shade in legend.items()]
 
 
-def _contrast(planes: Sequence[Plane]) -> tuple[float, float]:
-    """Grey values shown as black and white: all but half a percent on each side."""
+def _greys(planes: Sequence[Plane]) -> list[Picture]:
+    """Pictures of grey planes; black and white leave out half a percent of the values on each side."""
     low, high = np.percentile(np.concatenate([p.values.ravel() for p in planes]), [0.5, 99.5])
-    return float(low), float(high) if high > low else float(low) + 1.0
+    levels = [np.clip((p.values.astype(np.float64) - low) / (high - low if high > low else 1.0), 0, 1) for p in planes]
+    return [np.repeat(level[..., None], 3, axis=-1) for level in levels]
 
 
-def _grey(plane: Plane, low: float, high: float) -> Picture:
-    level = np.clip((plane.values.astype(np.float64) - low) / (high - low), 0, 1)
-    return np.repeat(level[..., None], 3, axis=-1)
-
-
-def _background(sample: str, raw: str | None, field: Field, normals: Sequence[str]) -> list[Picture]:
-    """Grey pictures under labels; light grey where there is no grey field of the same shape."""
+def _background(sample: str, raw: str | None, field: Field, planes: Sequence[Plane]) -> list[Picture]:
+    """Grey pictures under planes of labels; light grey where there is no grey field of the same shape."""
     if raw is None or raw not in store.nodes(sample) or store.read_field(sample, raw).shape != field.shape:
-        planes = [middle_plane(sample, field.name, n) for n in normals]
         return [np.full((*p.values.shape, 3), 0.85) for p in planes]
-    planes = [middle_plane(sample, raw, n) for n in normals]
-    low, high = _contrast(planes)
-    return [_grey(p, low, high) for p in planes]
+    return _greys(middle_planes(sample, raw) if len(planes) == 3 else [middle_plane(sample, raw, "z")])
 
 
 def _places(codes: npt.NDArray[np.uint8], phases: Phases, among: Phases | None = None) -> npt.NDArray[np.int64]:
@@ -316,37 +316,47 @@ def _tinted(grey: Picture, plane: Plane, phases: Phases, strength: float) -> Pic
 
 
 def three_planes(
-    planes: Sequence[Plane], pictures: Sequence[Picture], legend: Mapping[str, str], notes: Sequence[str] = ("", "", "")
+    planes: Sequence[Plane], pictures: Sequence[Picture], notes: Sequence[str] = ("", "", ""), foot: float = PAD
 ) -> Figure:
-    """Planes across z, y, x as a draughtsman lays them out: x shared downwards, y shared to the right."""
-    (height, width), depth = planes[0].size_nm, planes[1].size_nm[0]
-    # A very thin or very deep stack would squeeze the other panels; its own are then drawn at another scale.
-    edge = max(height, width)
-    shown = min(max(depth, 0.16 * edge), 1.5 * edge)
-    scale = (WIDTH - 0.6) / (width + shown)
-    figure = Figure(figsize=(WIDTH, min(10.0, (height + shown) * scale + 0.9)), layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=[width, shown], height_ratios=[height, shown])
-    for plane, picture, note, place in zip(planes, pictures, notes, (grid[0, 0], grid[1, 0], grid[0, 1]), strict=True):
-        _show(figure.add_subplot(place), plane, picture, note)
-    if legend:
-        corner = figure.add_subplot(grid[1, 1])
-        corner.set_axis_off()
-        corner.legend(handles=_patches(legend), loc="center", fontsize=10)
+    """The plane across z, and beside it those across x and y, as wide as makes both sides equally high.
+
+    `foot` is how many inches are left free below the pictures.
+    """
+    (high, wide), deep = planes[0].size_nm, planes[1].size_nm[1]
+    above, room = 0.1 + TITLE * (1 + any(notes)), WIDTH - 2 * SIDE - PAD
+    column = (room * high / wide - above - BELOW) / ((high + wide) / deep + high / wide)
+    above += TITLE * (column < WORDS)
+    # A very thin stack would leave no room for words: the column is then wider than its pictures.
+    column = max(0.9, column)
+    left = min(room - column, HEIGHT * wide / high)
+    column = min(column, room * left / (room - column))
+    height = left * high / wide
+    free = max(height - above - BELOW, 1.0)
+    heights = (height, free * wide / (high + wide), free * high / (high + wide))
+    size = (left + column + 2 * SIDE + PAD, foot + BELOW + max(height, free + above + BELOW) + above)
+    top, right = size[1] - above, left + 2 * SIDE
+    corners = [(SIDE, top - height), (right, foot + BELOW), (right, top - heights[2])]
+    figure = Figure(figsize=size)
+    for plane, picture, note, (x, y), inches in zip(planes, pictures, notes, corners, heights, strict=True):
+        width = left if x == SIDE else column
+        ax = figure.add_axes((x / size[0], y / size[1], width / size[0], inches / size[1]))
+        _show(ax, plane, picture, inches, note)
     return figure
 
 
-def _show(ax: Axes, plane: Plane, picture: Picture, note: str = "") -> None:
-    """A picture with physical aspect, named and with a scale bar."""
+def _show(ax: Axes, plane: Plane, picture: Picture, inches: float, note: str = "") -> None:
+    """A picture so many inches high with physical aspect, named and with a scale bar."""
     height, width = plane.size_nm
     ax.imshow(picture, extent=plane.extent_nm, aspect="equal", interpolation="auto", vmin=0, vmax=1)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     down, right = plane.axes
-    narrow = width < 0.3 * height
-    ax.set_xlabel(f"{right} →" if narrow else f"{right}, {length_text(width)} →", labelpad=2)
-    ax.set_ylabel(f"← {down}" if height < 0.3 * width else f"← {length_text(height)}, {down}", labelpad=2)
-    lines = [f"{right}{down}" + " at" * (not narrow), f"{plane.normal} = {length_text(plane.position_nm)}", note]
-    ax.set_title(("\n" if narrow else " ").join(line for line in lines if line))
+    is_narrow = inches * width < WORDS * height
+    ax.set_xlabel(f"{right} →" if is_narrow else f"{right}, {length_text(width)} →", labelpad=2)
+    ax.set_ylabel(f"← {down}" if inches < WORDS else f"← {length_text(height)}, {down}", labelpad=2)
+    where = f"{plane.normal} = {length_text(plane.position_nm)}"
+    lines = [f"{right}{down}", where, note] if is_narrow else [f"{right}{down} at {where}", note]
+    ax.set_title("\n".join(line for line in lines if line))
     _scale_bar(ax, width, height)
 
 
@@ -359,11 +369,7 @@ def _scale_bar(ax: Axes, width: float, height: float) -> None:
     thick, margin = 0.012 * max(width, height), 0.03 * min(width, height)
     box = (thick, -length) if upright else (length, -thick)
     ax.add_patch(Rectangle((margin, height - margin), *box, facecolor="white", edgecolor="black", lw=0.6))
-    place = (
-        (margin + 1.5 * thick, height - margin - length / 2)
-        if upright
-        else (margin + length / 2, height - margin - thick)
-    )
-    turn = {"rotation": 90, "ha": "left", "va": "center"} if upright else {"ha": "center", "va": "bottom"}
+    place = (margin + 1.5 * thick, height - margin - length / 2) if upright else (margin, height - margin - thick)
+    turn = {"rotation": 90, "ha": "left", "va": "center"} if upright else {"ha": "left", "va": "bottom"}
     label = ax.text(*place, length_text(length), color="white", **turn)
     label.set_path_effects([withStroke(linewidth=2, foreground="black")])

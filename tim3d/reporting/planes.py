@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
@@ -45,6 +45,12 @@ class Plane:
         """Left, right, bottom, top of the picture in nm, with rows counted downwards."""
         rows, columns = self.values.shape
         return (0.0, columns * self.voxel_nm[1], rows * self.voxel_nm[0], 0.0)
+
+    def turned(self) -> Plane:
+        """The same plane with rows and columns exchanged."""
+        return replace(
+            self, values=self.values.T, axes=self.axes[::-1], voxel_nm=self.voxel_nm[::-1], size_nm=self.size_nm[::-1]
+        )
 
 
 def levels(sample: str, name: str) -> list[Triple]:
@@ -99,6 +105,12 @@ def middle_plane(sample: str, name: str, normal: str, largest: int = LARGEST) ->
         size_nm=(size[down], size[right]),
         position_nm=min((index + 0.5) * voxel[axis], size[axis]),
     )
+
+
+def middle_planes(sample: str, name: str) -> tuple[Plane, Plane, Plane]:
+    """Those across z, y and x, with z to the right where it is seen, so that the latter two can stand in a column."""
+    z, y, x = (middle_plane(sample, name, normal) for normal in AXES)
+    return z, y.turned(), x
 
 
 def picture_factors(sample: str, name: str, largest: int = LARGEST) -> list[Triple]:

@@ -118,7 +118,7 @@ def study_figure(found: xr.Dataset) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[1.9, 1])
     _values(left, found)
     _variances(right, found)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
@@ -142,7 +142,7 @@ def _values(ax: Axes, found: xr.Dataset) -> None:
     ax.set_xscale("log")
     _ticks(ax, edges)
     ax.set(xlabel="edge of the window", ylabel=f"{found.attrs['quantity'].replace('_', ' ')} ({_unit(found)})")
-    ax.set_title(title(found).replace("_", " ") + (", apparent" if "apparent" in found.attrs else ""))
+    ax.set_title(title(found).replace("_", " ") + (", apparent" if "apparent" in found.attrs else ""), loc="left")
 
 
 def _limits(ax: Axes, found: xr.Dataset) -> None:
@@ -160,9 +160,7 @@ def _limits(ax: Axes, found: xr.Dataset) -> None:
     ax.set_ylim(low - margin, high + margin)
     beyond = sum(int(((v < low - margin) | (v > high + margin)).sum()) for v in values)
     if beyond:
-        text = f"{beyond} windows lie beyond"
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        ax.annotate(text, (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", bbox=paper)
+        ax.set_title(f"{beyond} windows lie beyond", loc="right", fontsize=8)
 
 
 def _unit(found: xr.Dataset) -> str:

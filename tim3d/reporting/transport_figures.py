@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, Picture, colours, three_planes
-from tim3d.reporting.planes import Plane, middle_plane
+from tim3d.reporting.planes import Plane, middle_planes
 from tim3d.schema import AXES
 
 # Perceptually uniform; what was not reached is grey.
@@ -121,7 +121,7 @@ def _profile(ax: Axes, values: xr.DataArray, axis: str, way: str) -> None:
     if not ax.patches:
         first = along.size - max(1, round(0.25 * along.size))
         ax.axvspan(along[first] / scale, along[-1] / scale, color="#eeeeee", lw=0, zorder=0)
-    ax.set_xlabel(f"distance from the inlet along {axis} ({unit})")
+    ax.set_xlabel(f"{axis} from the inlet ({unit})")
 
 
 def _shades(values: xr.DataArray | xr.Dataset) -> dict[str, str]:
@@ -145,15 +145,14 @@ def field_slices(sample: str, name: str, label: str) -> Figure:
     label : str
         What the colours mean, with the unit.
     """
-    planes = [middle_plane(sample, name, normal) for normal in AXES]
+    planes = middle_planes(sample, name)
     reached = np.concatenate([plane.values[_reached(plane)].ravel() for plane in planes])
     # A few voxels of a bottleneck would leave the rest in one colour.
     low, high = (float(reached.min()), float(np.quantile(reached, 0.995))) if reached.size else (0.0, 1.0)
     shades = ScalarMappable(Normalize(low, high if high > low else low + 1.0), MAP)
-    figure = three_planes(planes, [_coloured(plane, shades) for plane in planes], {})
-    corner = figure.add_subplot(figure.axes[0].get_gridspec()[1, 1])  # type: ignore[index]
-    corner.set_axis_off()
-    figure.colorbar(shades, cax=corner.inset_axes((0.1, 0.5, 0.8, 0.06)), label=label, orientation="horizontal")
+    figure = three_planes(planes, [_coloured(plane, shades) for plane in planes], foot=0.75)
+    bar = figure.add_axes((0.2, 0.5 / figure.get_figheight(), 0.6, 0.15 / figure.get_figheight()))
+    figure.colorbar(shades, cax=bar, label=label, orientation="horizontal")
     return figure
 
 
