@@ -12,6 +12,11 @@ import torch.distributed as dist
 from tim3d.models.device import choose_device, named_device
 
 
+def is_first() -> bool:
+    """Whether this process is alone, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def processes(device: str) -> Iterator[tuple[int, int, torch.device]]:
     """Rank, number of processes and device of this one; alone if torchrun started none.

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tim3d import store
+from tim3d.engine import lock_sample
 from tim3d.engine.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
 from tim3d.grid import Box
@@ -95,6 +96,8 @@ def train(
         If the file holds, or its state belongs to, another training.
     MemoryPlanError
         If the slices do not fit into memory.
+    LockedError
+        If another process trains into the same file.
     """
     grey, labelled = store.complete_field(sample, field), store.complete_field(sample, labels, "annotate")
     classes = _classes(grey, labelled)
@@ -111,12 +114,12 @@ def train(
     truth = _indices(_read_slices(sample, labelled, numbers), classes)
     scale = normalisation_of(sample, grey, normalisation)
     target = Path(model)
-    if overwrite:
-        target.unlink(missing_ok=True)
-        target.with_name(target.name + ".state").unlink(missing_ok=True)
-    prepared = prepare(images, truth, spec, scale, numbers)[0]
-    if not _is_trained(target, spec, options, prepared.sha256(), grey):
-        _train(target, images, truth, spec, options, grey, scale, numbers, progress)
+    data_sha256 = prepare(images, truth, spec, scale, numbers)[0].sha256()
+    if overwrite or not _is_trained(target, spec, options, data_sha256, grey):
+        with lock_sample(str(target)):
+            for old in (target, target.with_name(target.name + ".state")) if overwrite else ():
+                old.unlink(missing_ok=True)
+            _train(target, images, truth, spec, options, grey, scale, numbers, progress)
     return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from tim3d.engine import lock_sample
 from tim3d.engine.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, WriteError
 from tim3d.kernels.latent import CROP_NODES, Architecture, preset
@@ -141,6 +143,8 @@ def train_generator(
         If the folder holds another training.
     MemoryPlanError
         If it does not fit into memory.
+    LockedError
+        If another process trains into the folder.
 
     References
     ----------
@@ -148,6 +152,7 @@ def train_generator(
     """
     from tim3d.models.adversarial import AdversarialOptions
     from tim3d.models.course import Schedule
+    from tim3d.models.together import is_first
 
     options = AdversarialOptions(
         batch=batch, slices=slices, critic_steps=critic_steps, learning_rate=learning_rate, average=average, seed=seed,
@@ -162,9 +167,13 @@ def train_generator(
     if plan:
         return lines
     _check_memory(architecture, images, options, device)
-    folder = _folder(Path(out), overwrite)
+    folder = _folder(Path(out))
     training = Training(architecture, images, options, schedule, folder, held_out, progress, on_look)
-    return training.run(device, threads)
+    # The others that torchrun started wait for the first one before they read what is there.
+    with lock_sample(str(folder / WEIGHTS)) if is_first() else contextlib.nullcontext():
+        for name in (WEIGHTS, STATE, f"{HISTORY}.json", f"{HISTORY}.csv") if overwrite and is_first() else ():
+            (folder / name).unlink(missing_ok=True)
+        return training.run(device, threads)
 
 
 @dataclass(frozen=True)
@@ -316,12 +325,9 @@ def _check_memory(architecture: Architecture, images: Micrographs, options: Adve
         )
 
 
-def _folder(folder: Path, overwrite: bool) -> Path:
+def _folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            for name in (WEIGHTS, STATE, f"{HISTORY}.json", f"{HISTORY}.csv"):
-                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(f"cannot write into {folder}: {error.strerror or error}; give another --out") from error
     return folder
