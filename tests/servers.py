@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import socket
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -72,3 +75,52 @@ def cluster_when_ready(address: str, seconds: float = 60.0) -> Any:
             if time.monotonic() > limit:
                 raise
         time.sleep(0.5)
+
+
+@contextmanager
+def stumbling(endpoint: str, stumble: Callable[[str, str], str]) -> Iterator[str]:
+    """Address of a proxy before a server; `stumble` gets method and path of a request and says what becomes of it.
+
+    ``pass`` hands it on, ``refuse`` answers 503 in the server's place, ``lose`` does both, so that the reply is lost.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fate = stumble(self.command, self.path)
+            status, headers, data = (503, [], b"") if fate == "refuse" else self._handed_on(body)
+            self.send_response(503 if fate == "lose" else status)
+            for name, value in headers if fate == "pass" else []:
+                self.send_header(name, value)
+            data = data if fate == "pass" else b"<Error><Code>SlowDown</Code></Error>"
+            if not (fate == "pass" and self.command == "HEAD"):
+                self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815
+
+        def _handed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            there = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
+            there.request(self.command, self.path, body, dict(self.headers))
+            reply = there.getresponse()
+            data = reply.read()
+            there.close()
+            left_out = {"connection", "transfer-encoding"} | ({"content-length"} if self.command != "HEAD" else set())
+            return reply.status, [one for one in reply.getheaders() if one[0].lower() not in left_out], data
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -24,8 +24,11 @@ def log_to_stderr(*, quiet: bool) -> None:
     logging.getLogger("tim3d").setLevel("WARNING" if quiet else "INFO")
 
 
-def complain(error: BaseException) -> int:
+def complain(error: Exception) -> int:
     """Say what went wrong: one line for our own errors, all of it for others; the exit code."""
+    from tim3d.files import in_our_words
+
+    error = in_our_words(error)
     if isinstance(error, Tim3dError):
         print(without_secrets(f"tim3d: {error}"), file=sys.stderr)
         return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import functools
 import os
@@ -13,9 +14,16 @@ from typing import Any
 import fsspec
 
 from tim3d.credentials import refuse_credentials
-from tim3d.errors import MissingExtraError, WriteError
+from tim3d.errors import MissingExtraError, StoreError, WriteError
 
 OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
+# A request that a store refuses (5xx, cut links, timeouts) is tried again for a minute. A wait is drawn from 0.1 s to
+# `base` times the last one: with obstore's own base, 2, they hardly grow, and all ten are over in 3 s.
+RETRIES: dict[str, Any] = {
+    "max_retries": 30,
+    "retry_timeout": datetime.timedelta(seconds=60),
+    "backoff": {"base": 4, "max_backoff": datetime.timedelta(seconds=10)},
+}
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 _CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
@@ -43,9 +51,28 @@ def writing(where: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Turn what an object store still refuses after all tries into one `StoreError`."""
+    try:
+        yield
+    except Exception as error:
+        if (ours := in_our_words(error)) is error:
+            raise
+        raise ours from error
+
+
+def in_our_words(error: Exception) -> Exception:
+    """A `StoreError` for an error of obstore, which may not be installed; others as they are."""
+    if not type(error).__module__.startswith("obstore."):
+        return error
+    seen = str(error).partition("\n")[0]
+    return StoreError(f"{seen}. Finished blocks are kept: when the store answers, run the same command again")
+
+
 @functools.cache
 def use_object_stores() -> None:
-    """Let every URL of S3, Google Cloud or Azure be read through obstore, where it is installed.
+    """Let every URL of S3, Google Cloud or Azure be read through obstore, where it is installed; patiently.
 
     Credentials come from the environment only (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` ...).
     """
@@ -53,6 +80,8 @@ def use_object_stores() -> None:
         from obstore.fsspec import register
 
         register(OBJECT_STORES)
+        for name in OBJECT_STORES:
+            fsspec.config.conf.setdefault(name, {}).setdefault("retry_config", RETRIES)
 
 
 def file_system(url: str) -> tuple[Any, str]:

@@ -13,6 +13,7 @@ import pytest
 import tim3d
 from tim3d import files
 from tim3d.cli import main
+from tim3d.console import complain
 from tim3d.credentials import refuse_credentials, without_secrets
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
@@ -75,15 +76,15 @@ def everything(folder: Path) -> bytes:
 
 
 def test_a_run_on_a_bucket_writes_no_key_anywhere(bucket: str, tmp_path: Path) -> None:
-    """Sample, markers, report and output of a whole recipe, of a fault that is not ours, and of a key that is wrong."""
+    """Sample, markers, report and output of a whole recipe, and of a store that cannot be reached."""
     np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 255, (8, 16, 16)).astype(np.uint8))
     (tmp_path / "r.toml").write_text(RECIPE.format(sample=f"{bucket}/a.zarr"))
     keys = {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": f"{SECRET}-session"}
     said = typed(tmp_path, keys, 0, "run", "r.toml")
     assert (tmp_path / "report.html").stat().st_size > 10_000
     said += typed(tmp_path, keys, 0, "run", "r.toml", "--plan")
-    nowhere = {**keys, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_RETRIES": "0"}
-    said += typed(tmp_path, nowhere, 1, "show", f"{bucket}/a.zarr")
+    refused = {**keys, "AWS_ALLOW_HTTP": "false"}
+    said += typed(tmp_path, refused, 4, "show", f"{bucket}/a.zarr")
     fs, path = files.file_system(bucket)
     stored = b"".join(name.encode() + fs.cat_file(name) for name in fs.find(path))
     assert len(stored) > 8 * 16 * 16
@@ -109,6 +110,19 @@ def test_reasons_and_messages_have_stars_instead(tmp_path: Path, monkeypatch: py
     ledger.mark_failed((0, 0, 0), text)
     assert SECRET.encode() not in everything(tmp_path)
     assert ledger.failed() == {(0, 0, 0): without_secrets(text)}
+
+
+def test_a_fault_that_is_not_ours_is_told_whole_and_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+    try:
+        raise OSError(f"403 for {SECRET}")
+    except OSError as error:
+        assert complain(error) == 1
+    said = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in said
+    assert said.endswith("OSError: 403 for ***\n")
 
 
 def test_what_carries_nothing_passes() -> None:

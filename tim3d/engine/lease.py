@@ -16,8 +16,8 @@ from typing import Any
 import tim3d.engine.ledger as ledger
 from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
 from tim3d.engine.status import written
-from tim3d.errors import LockedError
-from tim3d.files import file_system
+from tim3d.errors import LockedError, StoreError
+from tim3d.files import file_system, reaching
 
 log = logging.getLogger(__name__)
 # A put costs money and up to a second: rarer than the heartbeat of a file, several in a lease.
@@ -46,8 +46,9 @@ def leased(url: str, sample: str, **about: Any) -> Iterator[None]:
     finally:
         stop.set()
         renewer.join()
-        if _is_ours(url, owner):
-            ledger.remove(url)
+        with contextlib.suppress(OSError, StoreError), reaching():  # a lock that is left behind runs out
+            if _is_ours(url, owner):
+                ledger.remove(url)
 
 
 def _acquire(url: str, sample: str, owner: dict[str, Any]) -> None:
@@ -67,7 +68,8 @@ def _create(url: str, owner: dict[str, Any]) -> bool:
     fs, path = file_system(url)
     data = json.dumps(owner).encode()
     if hasattr(fs, "_construct_store"):
-        return _create_object(fs, path, data)
+        # Refused perhaps because of our own first try, whose reply was lost.
+        return _create_object(fs, path, data) or _is_ours(url, owner)
     try:
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         fs.pipe_file(path, data, mode="create")
@@ -128,7 +130,7 @@ def _is_ours(url: str, owner: dict[str, Any]) -> bool:
 
 def _renew(url: str, owner: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(OSError):  # the next beat may get through
+        with contextlib.suppress(OSError, StoreError), reaching():  # the next beat may get through
             if not _is_ours(url, owner):
                 log.error("%s was taken over by another run: this one was not heard of for too long", url)
                 return

@@ -32,6 +32,7 @@ from tim3d.engine.summary import Attempt, Summary, reason, said
 from tim3d.engine.watch import SpoiltWorkerError, UnstoppedError, Watch, arriving, spoils, warning_if_slow
 from tim3d.engine.window import GpuLoad, Window
 from tim3d.errors import FailedBlocksError, Tim3dError
+from tim3d.files import reaching
 from tim3d.grid import Block, Grid, Triple, triple
 
 log = logging.getLogger(__name__)
@@ -288,7 +289,8 @@ def process_block(pickled: bytes, index: Triple) -> dict[str, Any]:
     """Read, compute, write and mark one block; the same function in this process and on any worker."""
     work_pass = _unpickle(pickled)
     try:
-        measured = _process(work_pass, index)
+        with reaching():
+            measured = _process(work_pass, index)
     except Exception:
         count_failure(work_pass.ledger.name)
         raise
