@@ -112,8 +112,8 @@ def test_three_micrographs_train_three_critics_on_voxels_that_are_no_cubes(three
 
 def test_a_smaller_image_has_larger_voxels_and_keeps_its_fractions(tmp_path):
     fine = written(tmp_path / "fine.tif", np.kron(blobs(64, 1.5), np.ones((3, 3), np.uint8)) * 255)
-    read = micrographs.read_micrographs([fine], PORES, 10, 3, 16)
-    assert np.array_equal(read.ranks[0], blobs(64, 1.5))
+    read = micrographs.read_micrographs([fine], PORES, 10, 3)
+    assert np.array_equal(read.values[0][0], blobs(64, 1.5))
     assert read.spacing_nm == (30, 30, 30)
     assert read.fractions["solid"] == pytest.approx(blobs(64, 1.5).mean())
 
@@ -214,18 +214,18 @@ def test_a_folder_that_cannot_be_written_is_refused(image, tmp_path):
 
 def test_a_part_is_held_out_of_a_large_image_and_training_never_sees_it():
     image = np.random.default_rng(0).integers(0, 2, (200, 200)).astype(np.uint8)
-    seen, judged, text = split([image], 2, 16)
-    assert np.array_equal(np.hstack([seen[0], judged[0]]), image)
-    assert judged[0].shape == (200, 40)
+    seen, judged, text = split([image[None]], 2, 16)
+    assert np.array_equal(np.hstack([seen[0][0], judged[0][0]]), image)
+    assert judged[0].shape == (1, 200, 40)
     assert "last 40 of 200 columns" in text
 
 
 def test_a_small_image_is_not_split_because_its_fifth_says_too_little():
-    image = blobs(96, 4.0)
+    image = blobs(96, 4.0)[None]
     seen, judged, text = split([image], 2, 16)
     assert seen[0] is judged[0] is image
     assert "whole image" in text
-    assert split([image], 2, 16, share=0.25)[1][0].shape == (96, 24)
+    assert split([image], 2, 16, share=0.25)[1][0].shape == (1, 96, 24)
     assert split([image], 2, 16, share=0.0)[1][0] is image
 
 

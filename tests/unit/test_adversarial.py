@@ -23,7 +23,7 @@ from tim3d.kernels.latent import Architecture
 from tim3d.kernels.likeness import target_of
 from tim3d.models.adversarial import AdversarialOptions, Adversaries, CriticLoss, by_critic, gradient_penalty
 from tim3d.models.course import Course, Schedule
-from tim3d.models.selection import Judge, calibrated, cube, judged_edge, labels_of
+from tim3d.models.selection import Judge, calibrated, cube, judged_edge, voxels_of
 from tim3d.models.slicegan import Critic, Generator
 from tim3d.models.views import Views, every_slice, noise, one_hot, random_slices
 
@@ -379,7 +379,7 @@ def test_a_judge_says_the_same_twice_and_uses_noise_of_its_own():
     assert judge.errors(net) == judge.errors(net)
     own, training = (np.random.default_rng(seed).standard_normal(4) for seed in ([0, 0, 1], [0, 1, 0]))
     assert not np.allclose(own, training)
-    assert labels_of(net, np.random.default_rng(0), cube(5)).shape == (judged_edge(TINY) - 24,) * 3
+    assert voxels_of(net, np.random.default_rng(0), cube(5)).shape == (judged_edge(TINY) - 24,) * 3
 
 
 # Several processes

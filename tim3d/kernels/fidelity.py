@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError
+from tim3d.kernels.grey import LARGEST, correlation, distance, variance
 
 Floats = NDArray[np.float64]
 
 # Axes of the rows and the columns of the slices across z, y and x.
 PLANES = ((1, 2), (0, 2), (0, 1))
-QUANTITIES = ("phase_fraction", "two_point", "lineal_path", "surface", "slice_tortuosity")
 # What is asked of a generated volume; of a tortuosity nothing is.
 GOALS = {"phase_fraction": 0.02, "two_point": 0.01, "lineal_path": 0.01, "surface": 0.1, "slice_tortuosity": math.nan}
 MEANING = {
@@ -28,6 +28,13 @@ MEANING = {
     "lineal_path": "mean absolute error of L over the lags",
     "surface": "relative difference of the surface per volume, 2 P_L",
     "slice_tortuosity": "relative difference of the geodesic tortuosity in slices",
+}
+# The same for grey values; the correlation of two equal phases is four times their S2.
+GREY_GOALS = {"histogram": 0.02, "correlation": 0.04, "step": 0.1}
+GREY_MEANING = {
+    "histogram": "distance W1 of the distributions of grey values, over 255",
+    "correlation": "mean absolute error of the correlation rho over the lags",
+    "step": "relative difference of the mean step between neighbours",
 }
 LAGS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48)
 DRAWS = 4000
@@ -73,6 +80,35 @@ def deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, iso
     tortuosity = volume["slice_tortuosity"].mean(axis=-2)
     out["slice_tortuosity"] = _relative(tortuosity, image["slice_tortuosity"].mean(axis=-2))
     return out
+
+
+def grey_deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool) -> dict[str, Floats]:
+    """How far the grey values of volumes are from those of the micrographs of the slices across z, y and x.
+
+    Parameters
+    ----------
+    volume : mapping
+        ``shares`` (..., 256), mean squared differences ``squares`` (..., 3 axes, lags), ``step`` (..., 3 axes); any
+        leading axes.
+    image : mapping
+        ``shares`` (3 slices, 256), ``squares`` (3 slices, 2 directions, lags), ``step`` (3 slices, 2 directions).
+    isotropic : bool
+        Whether the directions are averaged before they are compared.
+
+    Returns
+    -------
+    dict
+        (..., 3 slices, 1) for each quantity, without unit: `GREY_MEANING` says what.
+    """
+    wide = distance(volume["shares"][..., None, :], image["shares"]) / LARGEST
+    found = correlation(volume["squares"], variance(volume["shares"])[..., None])
+    wanted = correlation(image["squares"], variance(image["shares"])[..., None])
+    difference = by_slices(found, found.ndim - 2) - wanted
+    if isotropic:
+        difference = difference.mean(axis=-2, keepdims=True)
+    step = by_slices(volume["step"], volume["step"].ndim - 1).mean(axis=-1)
+    parts = (wide, np.abs(difference).mean(axis=(-2, -1)), _relative(step, image["step"].mean(axis=-1)))
+    return {name: part[..., None] for name, part in zip(GREY_GOALS, parts, strict=True)}
 
 
 def _relative(value: Floats, truth: Floats) -> Floats:

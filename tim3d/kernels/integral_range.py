@@ -1,4 +1,4 @@
-"""How well one image knows the fraction of a phase, from the image alone."""
+"""How well one image knows the fraction of a phase, or its mean grey value, from the image alone."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from tim3d.errors import InputError
 NORMAL_95 = 1.959963984540054
 
 
-def integral_range(mask: NDArray[np.bool_]) -> float:
-    """Integral range of a phase in pixels: the area that counts as one independent sample.
+def integral_range(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
+    """Integral range of a phase, or of grey values, in pixels: the area that counts as one independent sample.
 
     ``A = sum over lags of (S2(r) - phi²) / (phi (1 - phi))`` over the disc of lags up to the first ring on which the
     mean of S2 is not above phi². S2 is that of the pixels pairs inside the image (no periodic border). The image's own
     fraction, which replaces the true one, lowers every term by the variance of the fraction; ``A`` is divided by
-    1 - (pixels of the disc / pixels of the image) for it.
+    1 - (pixels of the disc / pixels of the image) for it. Of grey values their covariance and variance take the place
+    of S2 - phi² and phi (1 - phi).
 
     Parameters
     ----------
-    mask : (y, x) bool
-        Pixels of the phase.
+    values : (y, x) bool or uint8
+        Pixels of the phase, or grey values.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def integral_range(mask: NDArray[np.bool_]) -> float:
     Raises
     ------
     InputError
-        If the phase is nowhere or everywhere.
+        If all pixels are of one value: a phase is nowhere or everywhere.
 
     Notes
     -----
@@ -48,17 +49,17 @@ def integral_range(mask: NDArray[np.bool_]) -> float:
     >>> 0.9 < integral_range(noise) < 1.1
     True
     """
-    share = float(mask.mean())
-    if not 0 < share < 1:
-        raise InputError(f"the fraction of a phase is {share:g}; an integral range needs pixels of it and others")
-    covariance = _covariance(mask.astype(np.float64) - share)
-    rows, columns = mask.shape
+    mean, variance = float(values.mean()), float(values.var())
+    if values.min() == values.max():
+        raise InputError(f"all pixels are {values.max():d}; an integral range needs pixels of a phase and others")
+    covariance = _covariance(values.astype(np.float64) - mean)
+    rows, columns = values.shape
     y, x = (np.minimum(np.arange(n), n - np.arange(n)) for n in covariance.shape)
     ring = np.rint(np.hypot(y[:, None], x[None, :])).astype(np.int64)
     sums = np.bincount(ring.ravel(), covariance.ravel())[: max(2, min(rows, columns) // 2)]
     over = np.flatnonzero(sums <= 0)
     inside = ring < (over[0] if over.size else sums.size)
-    return float(covariance[inside].sum() / (share * (1 - share)) / (1 - inside.sum() / mask.size))
+    return float(covariance[inside].sum() / variance / (1 - inside.sum() / values.size))
 
 
 def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -72,15 +73,15 @@ def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(sums / np.maximum(rows[:, None] * columns[None, :], 1))
 
 
-def fraction_interval(mask: NDArray[np.bool_]) -> float:
-    """Half width of the 95 % interval of a phase fraction that is known from one image.
+def mean_interval(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
+    """Half width of the 95 % interval of a phase fraction, or a mean grey value, that is known from one image.
 
-    ``1.96 sqrt(phi (1 - phi) A / pixels)`` with the integral range A (see `integral_range`).
+    ``1.96 sqrt(variance A / pixels)`` with the integral range A (see `integral_range`); the variance of a phase is
+    phi (1 - phi).
 
     Examples
     --------
-    >>> round(fraction_interval(np.random.default_rng(0).random((200, 200)) < 0.5), 3)
+    >>> round(mean_interval(np.random.default_rng(0).random((200, 200)) < 0.5), 3)
     0.005
     """
-    share = float(mask.mean())
-    return NORMAL_95 * math.sqrt(max(0.0, share * (1 - share) * integral_range(mask) / mask.size))
+    return NORMAL_95 * math.sqrt(max(0.0, float(values.var()) * integral_range(values) / values.size))

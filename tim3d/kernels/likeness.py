@@ -46,6 +46,25 @@ class Lines:
     crossings: Array
 
 
+def along_axes(images: Sequence[Array]) -> Array:
+    """Values along the rows and the columns of images, (2, ...) each, as values along z, y and x, (3, ...).
+
+    An axis takes the mean of the planes that hold it; one image stands for all.
+
+    >>> along_axes([np.array([1.0, 3.0])]).tolist()
+    [2.0, 2.0, 2.0]
+    >>> along_axes([np.array([1.0, 2.0]), np.array([10.0, 20.0]), np.array([100.0, 200.0])]).tolist()
+    [55.0, 100.5, 11.0]
+    """
+    if len(images) == 1:
+        return np.array([images[0].mean(axis=0)] * 3)
+    holding: list[list[Array]] = [[], [], []]
+    for image, axes in zip(images, PLANES, strict=True):
+        for values, axis in zip(image, axes, strict=True):
+            holding[axis].append(values)
+    return np.array([np.mean(values, axis=0) for values in holding])
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What lines along z, y and x should show, at some lags in voxels, the first one 0."""
@@ -95,12 +114,7 @@ def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
     longest = min(edge, *images[0].shape) // 2
     lags = (0, *(lag for lag in LAGS if lag <= longest))
     planes = [_of_image(image, phases, lags) for image in images]
-    holding: list[list[tuple[Array, Array]]] = [[], [], []]
-    for lines, axes in zip(planes, PLANES if len(planes) == 3 else ((0, 0),), strict=True):
-        for place, axis in enumerate(axes):
-            holding[axis].append((lines.s2[place], lines.crossings[place]))
-    along = holding if len(planes) == 3 else [holding[0]] * 3
-    s2, crossings = (np.array([np.mean([pair[n] for pair in axis], axis=0) for axis in along]) for n in (0, 1))
+    s2, crossings = along_axes([one.s2 for one in planes]), along_axes([one.crossings for one in planes])
     s2[..., 0] = np.mean([lines.s2[0, :, 0] for lines in planes], axis=0)
     return Target(lags, Lines(s2, crossings))
 
@@ -121,33 +135,37 @@ def _of_image(image: Array, phases: int, lags: Sequence[int]) -> Lines:
 
 
 def correlation_length(labels: Array, phases: int) -> int:
-    """Pixels at which the correlation of a phase first is zero: the longest over the phases and both axes.
-
-    Half the shorter edge if it never is, as for a gradient across the image.
+    """Pixels at which the correlation of a phase first is zero: the longest over the phases; see `uncorrelated`.
 
     >>> halves = np.repeat(np.array([[0], [1]], np.uint8), 12, axis=0).repeat(24, axis=1)
     >>> correlation_length(halves, 2)
     12
     """
-    reach = min(labels.shape) // 2
-    masks = [labels == phase for phase in range(phases)]
-    zeros = [_first_zero(_pairs(np.moveaxis(m, axis, 1), reach), float(m.mean())) for m in masks for axis in (0, 1)]
-    return max(zeros, default=0)
+    return max(uncorrelated(labels == phase) for phase in range(phases))
 
 
-def _pairs(mask: Array, reach: int) -> Array:
-    """Pairs of pixels 0 to reach - 1 apart along the rows that are both true, by Fourier transform, as a share."""
-    rows, length = mask.shape
+def uncorrelated(values: Array) -> int:
+    """Pixels at which the correlation of a mask or of grey values first is zero, the longer of both axes.
+
+    Half the shorter edge if it never is, as for a gradient across the image.
+    """
+    reach, mean = min(values.shape) // 2, float(values.mean())
+    if values.min() == values.max():
+        return 0
+    return max(_first_zero(_pairs(np.moveaxis(values, axis, 1), reach), mean) for axis in (0, 1))
+
+
+def _pairs(values: Array, reach: int) -> Array:
+    """Mean product of pixels 0 to reach - 1 apart along the rows, by Fourier transform; of a mask its S2."""
+    rows, length = values.shape
     size = next_fast_len(length + reach, real=True)
     total = np.zeros(reach)
     for start in range(0, rows, ROWS):
-        power = np.abs(rfft(mask[start : start + ROWS].astype(np.float64), size, axis=1)) ** 2
+        power = np.abs(rfft(values[start : start + ROWS].astype(np.float64), size, axis=1)) ** 2
         total += np.rint(irfft(power.sum(axis=0), size)[:reach])
     return np.asarray(total / (rows * (length - np.arange(reach))))
 
 
-def _first_zero(s2: Array, fraction: float) -> int:
-    uncorrelated = s2 <= fraction**2
-    if not 0 < fraction < 1:
-        return 0
-    return int(uncorrelated.argmax()) if uncorrelated.any() else len(s2)
+def _first_zero(products: Array, mean: float) -> int:
+    none = products <= mean**2
+    return int(none.argmax()) if none.any() else len(products)

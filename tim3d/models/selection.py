@@ -10,9 +10,11 @@ import numpy.typing as npt
 import torch
 
 from tim3d.grid import Triple
+from tim3d.kernels.grey import GreyTarget
 from tim3d.kernels.latent import Architecture
 from tim3d.kernels.likeness import Target
 from tim3d.models.slicegan import Generator
+from tim3d.models.synthesis import reduced
 from tim3d.models.views import noise
 
 # Nodes of the windows that are judged, and of those that give the statistics of normalisation.
@@ -28,7 +30,7 @@ class Judge:
 
     Parameters
     ----------
-    target : Target
+    target : Target or GreyTarget
         From an image, or a part of it that is held out of the training.
     seed : int
         Of the training.
@@ -36,14 +38,14 @@ class Judge:
         How many.
     """
 
-    target: Target
+    target: Target | GreyTarget
     seed: int
     volumes: int = 8
 
     def errors(self, net: Generator) -> dict[str, float]:
         """As `Target.errors`; the generator must be in evaluation mode."""
         rng = np.random.default_rng([self.seed, NO_STEP, JUDGED])
-        return self.target.errors([labels_of(net, rng, cube(JUDGED_NODES)) for _ in range(self.volumes)])
+        return self.target.errors([voxels_of(net, rng, cube(JUDGED_NODES)) for _ in range(self.volumes)])
 
 
 def judged_edge(architecture: Architecture) -> int:
@@ -52,11 +54,11 @@ def judged_edge(architecture: Architecture) -> int:
 
 
 @torch.inference_mode()
-def labels_of(net: Generator, rng: np.random.Generator, nodes: Triple) -> npt.NDArray[np.uint8]:
-    """Labels 0, 1, ... of one volume (z, y, x): the likeliest phases."""
+def voxels_of(net: Generator, rng: np.random.Generator, nodes: Triple) -> npt.NDArray[np.uint8]:
+    """One volume (z, y, x): labels 0, 1, ... of the likeliest phases, or grey values; of colours (3, z, y, x)."""
     logits = net(noise(net.architecture, 1, nodes, rng).to(next(net.parameters()).device))
-    likeliest: npt.NDArray[np.uint8] = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
-    return likeliest
+    fields: npt.NDArray[np.uint8] = reduced(logits, net.architecture)[0].cpu().numpy()
+    return fields if len(fields) > 1 else fields[0]
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ def train_generator(c: argparse.ArgumentParser) -> None:
     """Of ``tim3d train-generator``."""
     c.add_argument("micrograph", nargs="+", help="one of an isotropic material, or three: the planes normal to z, y, x")
     c.add_argument("--out", required=True, metavar="FOLDER", help="for generator.safetensors, state, history, pictures")
-    c.add_argument("--phases", required=True, metavar="NAME=GREY,...", help="grey value of each phase")
+    c.add_argument("--phases", metavar="NAME=GREY,...", help="of labelled images; else grey values or colours")
     c.add_argument("--preset", help="of the network (default demo)")
     c.add_argument("--pixel-size", metavar="L[,L,L]", help="of the files in nm; of three z,y,x (default: metadata)")
     c.add_argument("--scale", type=int, help="pixels of a file along the edge of one to train on (default 1)")

@@ -89,7 +89,7 @@ def fidelity(c: argparse.ArgumentParser) -> None:
     c.add_argument(
         "--micrograph", nargs="+", required=True, metavar="IMAGE", help="one, or three: across z, across y, across x"
     )
-    c.add_argument("--phases", metavar="NAME=VALUE,...", required=True, help="value of each phase in the image")
+    c.add_argument("--phases", metavar="NAME=VALUE,...", help="value of each phase in the image; else grey is compared")
     c.add_argument("--pixel-size", metavar="NM[,NM]", help="of the image, before --scale (default: its metadata)")
     c.add_argument("--as-voxels", action="store_true", default=None, help="take a pixel to be as large as a voxel")
     c.add_argument("--scale", type=int, metavar="N", help="make the image N times smaller first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from html import escape
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,21 +22,27 @@ from tim3d.reporting.planes import Plane, middle_plane
 from tim3d.schema import AXES
 
 HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
-CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L"}
+CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L", "correlation": "correlation rho"}
+RELATIVE = ("surface", "slice_tortuosity", "step")
 # Axes of the rows and columns of slices across z, y, x.
 _PLANES = {"z": ("y", "x"), "y": ("z", "x"), "x": ("z", "y")}
 
 
 def is_fidelity(dataset: xr.Dataset) -> bool:
     """Whether a result is that of `tim3d.fidelity`."""
-    return {"deviation", "within", "micrograph_two_point"} <= set(dataset.data_vars)
+    return {"deviation", "within", "seam_ratio"} <= set(dataset.data_vars)
+
+
+def is_grey(found: xr.Dataset) -> bool:
+    """Whether grey values were compared, and not labels."""
+    return "correlation" in found
 
 
 def rows(found: xr.Dataset) -> list[list[str]]:
     """One line for each quantity, slices and phase, as texts: see `HEADER`."""
     out = []
     for quantity in found["quantity"].values:
-        once = quantity == "phase_fraction" and found.attrs["isotropic"]
+        once = quantity in ("phase_fraction", "histogram") and found.attrs["isotropic"]
         for slices in found["slices"].values[: 1 if once else None]:
             shown = "all" if once else str(slices)
             out += [_row(found, str(quantity), str(slices), str(p), shown) for p in found["phase"].values]
@@ -44,8 +51,7 @@ def rows(found: xr.Dataset) -> list[list[str]]:
 
 def _row(found: xr.Dataset, quantity: str, slices: str, phase: str, shown: str) -> list[str]:
     one = found.sel(quantity=quantity, slices=slices, phase=phase)
-    relative = quantity in ("surface", "slice_tortuosity")
-    as_text = _percent if relative else _plain
+    as_text = _percent if quantity in RELATIVE else _plain
     low, high = as_text(float(one.deviation_low)), as_text(float(one.deviation_high))
     return [
         quantity,
@@ -64,6 +70,8 @@ def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[
     """What volumes and micrograph have; of a curve nothing."""
     if quantity in CURVES:
         return "", ""
+    if is_grey(found):
+        return _grey_values(found, quantity, slices)
     image = found[f"micrograph_{quantity}"].sel(slices=slices, phase=phase)
     if quantity == "phase_fraction":
         half = float(found.micrograph_phase_fraction_interval.sel(slices=slices, phase=phase))
@@ -71,6 +79,14 @@ def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[
     if quantity == "surface":
         return _number(found[quantity].sel(phase=phase, axis=list(_PLANES[slices]))), _number(image)
     return _number(found[quantity].sel(phase=phase, slices=slices)), _number(image)
+
+
+def _grey_values(found: xr.Dataset, quantity: str, slices: str) -> tuple[str, str]:
+    """Mean grey values, and steps."""
+    if quantity == "step":
+        return _number(found.step.sel(axis=list(_PLANES[slices]))), _number(found.micrograph_step.sel(slices=slices))
+    half = float(found.micrograph_mean_interval.sel(slices=slices).item())
+    return _number(found["mean"]), f"{_number(found.micrograph_mean.sel(slices=slices))} ± {half:.2g}"
 
 
 def _number(values: xr.DataArray) -> str:
@@ -127,25 +143,61 @@ def _imprint(found: xr.Dataset) -> str:
     axis, phase = flat.place.values[int(np.nan_to_num(flat.values).argmax())]
     one = found.sel(axis=axis, phase=phase)
     return (
-        f"Phase fraction modulo {found.attrs['period_voxels']} voxels: at most along {axis}, {phase}, it spans "
+        f"{_level(found).capitalize()} modulo {found.attrs['period_voxels']} voxels: at most along {axis}, {phase}, "
+        f"it spans "
         f"{float(one.imprint_span):.2g} (standard error {float(one.imprint_error):.2g}); r.m.s. over error "
         f"{float(one.imprint_ratio):.2g}, about 1 or below without an imprint."
     )
 
 
+def _level(found: xr.Dataset) -> str:
+    return "mean grey over 255" if is_grey(found) else "phase fraction"
+
+
 @matplotlib.rc_context(STYLE)
 def curves_figure(found: xr.Dataset) -> Figure:
-    """S2 and lineal path of every phase: micrograph as dots, volumes as lines with the range between volumes."""
+    """Curves of volumes as lines with the range between volumes, of the micrograph as dots.
+
+    S2 and lineal path of every phase; or correlation and distribution of grey values.
+    """
+    if is_grey(found):
+        return _grey_figure(found)
     names = [str(p) for p in found["phase"].values]
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
     grid = figure.subplots(2, len(names), squeeze=False, sharex=True)
-    for row, quantity in zip(grid, CURVES, strict=True):
+    for row, quantity in zip(grid, ("two_point", "lineal_path"), strict=True):
         for ax, name in zip(row, names, strict=True):
             _curve(ax, found.sel(phase=name), quantity)
             ax.set_title(f"{name}: {CURVES[quantity]}")
     for ax in grid[-1]:
         ax.set_xlabel("lag (nm)")
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def _grey_figure(found: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curve(left, found, "correlation")
+    left.set(title=CURVES["correlation"], xlabel="lag (nm)")
+    left.axhline(0, color="#999999", lw=0.6)
+    values = found.shares.values
+    grey = np.arange(values.shape[-1])
+    right.plot(grey, values.mean(axis=0), color=LINES[0], lw=1.2, label="volumes")
+    right.fill_between(grey, values.min(axis=0), values.max(axis=0), color=LINES[0], alpha=0.12, lw=0)
+    for number, name in enumerate(AXES[: 1 if found.attrs["isotropic"] else None]):
+        label = "micrograph" if found.attrs["isotropic"] else f"micrograph across {name}"
+        right.plot(
+            grey,
+            found.micrograph_shares.values[number],
+            color="black",
+            ls=(":", "--", "-.")[number],
+            lw=0.9,
+            label=label,
+        )
+    right.set(title="distribution", xlabel="grey value")
+    right.legend(fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
@@ -173,7 +225,7 @@ def _image_curves(found: xr.Dataset, quantity: str) -> Iterator[tuple[np.ndarray
 
 @matplotlib.rc_context(STYLE)
 def residues_figure(found: xr.Dataset) -> Figure:
-    """Phase fraction of planes by their place modulo the period, less its mean, with one standard error."""
+    """Phase fraction or mean grey of planes by their place modulo the period, less its mean, with a standard error."""
     names = [str(p) for p in found["phase"].values]
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     for ax, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True):
@@ -186,7 +238,7 @@ def residues_figure(found: xr.Dataset) -> Figure:
             )
         ax.axhline(0, color="#999999", lw=0.6)
         ax.set(title=name, xlabel=f"place modulo {values.size} voxels")
-    figure.axes[0].set_ylabel("phase fraction less its mean")
+    figure.axes[0].set_ylabel(f"{_level(found)} less its mean")
     figure.axes[0].legend(fontsize=8)
     return figure
 
@@ -202,13 +254,11 @@ def slices_figure(found: xr.Dataset) -> Figure:
     grid = figure.subplots(1 + (len(images) > 1), 4 if len(images) == 1 else 3, squeeze=False).ravel()
     steps = dict(zip(AXES, found.attrs["spacing_nm"], strict=True))
     pictures = [_image_picture(values.values, normal, steps, len(images) > 1) for normal, values in images]
-    pictures += [_slice_picture(plane, sample, field, names) for plane in planes]
+    pictures += [_slice_picture(plane, None if is_grey(found) else _codes(sample, field, names)) for plane in planes]
     edge = min(max(size) for _, size, _ in pictures)
-    shades = ListedColormap([colours(names)[n] for n in names])
+    look = _look(None if is_grey(found) else names)
     for ax, (codes, (down, right), label) in zip(grid, pictures, strict=True):
-        ax.imshow(
-            codes, cmap=shades, vmin=-0.5, vmax=len(names) - 0.5, extent=(0, right, down, 0), interpolation="none"
-        )
+        ax.imshow(codes, **look, extent=(0, right, down, 0), interpolation="none")
         ax.set(xlim=(0, edge), ylim=(edge, 0), xticks=[], yticks=[], title=f"{label}, {length_text(edge)}")
         ax.axis("off")
     return figure
@@ -223,14 +273,26 @@ def _image_picture(ranks: np.ndarray, normal: str, steps: dict[str, float], seve
     return ranks, size, f"micrograph across {normal}" if several else "micrograph"
 
 
-def _slice_picture(plane: Plane, sample: str, field: str, names: list[str]) -> _Picture:
+def _look(names: list[str] | None) -> dict[str, Any]:
+    """How numbers of phases, or grey values, become colours."""
+    if names is None:
+        return {"cmap": "gray", "vmin": 0, "vmax": 255}
+    return {"cmap": ListedColormap([colours(names)[n] for n in names]), "vmin": -0.5, "vmax": len(names) - 0.5}
+
+
+def _codes(sample: str, field: str, names: list[str]) -> np.ndarray:
+    """Number of the phase of every code."""
     phases = store.read_field(sample, field).phases
     assert phases is not None
     table_of = np.zeros(256, np.uint8)
     for place, name in enumerate(names):
         table_of[phases[name]] = place
+    return table_of
+
+
+def _slice_picture(plane: Plane, codes: np.ndarray | None) -> _Picture:
     down, right = plane.size_nm
-    return table_of[plane.values], (down, right), f"across {plane.normal}"
+    return plane.values if codes is None else codes[plane.values], (down, right), f"across {plane.normal}"
 
 
 def fidelity_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:
@@ -250,7 +312,7 @@ def fidelity_html(found: xr.Dataset) -> str:
     caption = "Dots: micrograph. Lines: mean of the volumes; bands: their range."
     parts.append(page.picture(curves_figure(found), caption))
     if "residue_fraction" in found:
-        text = "Imprint of the generator's lattice: phase fraction of planes by their place modulo its period."
+        text = f"Imprint of the generator's lattice: {_level(found)} of planes by their place modulo its period."
         parts.append(page.picture(residues_figure(found), f"{text} Bars: one standard error."))
     return "\n".join(part for part in parts if part)
 

@@ -14,15 +14,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from tim3d.kernels.likeness import PLANES
+from tim3d.phases import Phases
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.schema import AXES
 from tim3d.stages import train_generator as stage
 
-# Columns of a history that are drawn together, with the label of their axis.
-PANELS = (
-    (("distance", "critic_loss", "generator_loss"), "loss"),
-    (("fraction_error", "s2_error", "surface_error", "score"), "error at selection"),
-)
+LOSSES = ("distance", "critic_loss", "generator_loss")
 
 
 @functools.wraps(stage.train_generator)
@@ -44,15 +41,16 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Losses of an adversarial training on the left; on the right its errors at selection, the chosen step marked."""
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     steps = [record["step"] for record in history]
-    for ax, (names, text) in zip(figure.subplots(1, 2), PANELS, strict=True):
+    errors = [name for name in history[0] if name not in ("step", *LOSSES)]
+    drawn = ((LOSSES, "loss"), (errors, "error at selection"))
+    for ax, (names, text) in zip(figure.subplots(1, 2), drawn, strict=True):
         for name, colour in zip(names, LINES, strict=False):
             values = [record[name] for record in history]
             ax.plot(steps, values, "-o", ms=2.5, lw=1.2, color=colour, label=name.replace("_", " "))
         ax.set(xlabel="step of the generator", ylabel=text)
         ax.legend(fontsize=8)
-    errors = figure.axes[1]
-    errors.set_yscale("log")
-    errors.axvline(min(history, key=lambda record: record["score"])["step"], color="#666666", ls="--", lw=0.9)
+    figure.axes[1].set_yscale("log")
+    figure.axes[1].axvline(min(history, key=lambda record: record["score"])["step"], color="#666666", ls="--", lw=0.9)
     return figure
 
 
@@ -60,23 +58,28 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 def samples(look: stage.Look) -> Figure:
     """Slices of a generated volume across z, y and x; below each the micrograph that it shall look like."""
     figure = Figure(figsize=(WIDTH, 5.8), layout="constrained")
-    seen = look.images.ranks if len(look.images.ranks) == 3 else look.images.ranks * 3
+    seen = look.images.values if len(look.images.values) == 3 else look.images.values * 3
     panels = figure.subplots(2, 3)
     for column, (made, image) in enumerate(zip(look.slices, seen, strict=True)):
         size = [look.images.spacing_nm[axis] for axis in PLANES[column]]
-        rows, columns = (min(a, b) for a, b in zip(made.shape, image.shape, strict=True))
-        _show(panels[0, column], made[:rows, :columns], size, look, f"generated, across {AXES[column]}")
-        _show(panels[1, column], image[:rows, :columns], size, look, "micrograph")
+        rows, columns = (min(a, b) for a, b in zip(made.shape[-2:], image.shape[-2:], strict=True))
+        _show(panels[0, column], made[..., :rows, :columns], size, look, f"generated, across {AXES[column]}")
+        _show(panels[1, column], image[..., :rows, :columns], size, look, "micrograph")
     return figure
 
 
-def _show(ax: Axes, labels: np.ndarray, size: Sequence[float], look: stage.Look, title: str) -> None:
-    height, width = (n * edge for n, edge in zip(labels.shape, size, strict=True))
-    shades = ListedColormap(list(colours(look.images.phases).values()))
-    ax.imshow(
-        labels, cmap=shades, vmin=-0.5, vmax=len(look.images.phases) - 0.5, interpolation="nearest",
-        extent=(0, width, height, 0),
-    )  # fmt: skip
+def _show(ax: Axes, values: np.ndarray, size: Sequence[float], look: stage.Look, title: str) -> None:
+    """Labels and grey values (rows, columns), with channels first if there are any."""
+    height, width = (n * edge for n, edge in zip(values.shape[-2:], size, strict=True))
+    shown = np.moveaxis(values if values.ndim == 3 else values[None], 0, -1)
+    ax.imshow(shown, **_shades(look.images.phases), interpolation="nearest", extent=(0, width, height, 0))
     bar = nice_length(0.35 * width)
     ax.plot([0.04 * width, 0.04 * width + bar], [0.96 * height] * 2, color="white", lw=3)
     ax.set(xticks=[], yticks=[], title=title, xlabel=f"bar {length_text(bar)}")
+
+
+def _shades(phases: Phases | None) -> dict[str, Any]:
+    """How values become colours; those of three channels are colours already."""
+    if phases is None:
+        return {"cmap": "gray", "vmin": 0, "vmax": 255}
+    return {"cmap": ListedColormap(list(colours(phases).values())), "vmin": -0.5, "vmax": len(phases) - 0.5}

@@ -123,7 +123,8 @@ def _body(parts: Parts, title: str) -> Iterator[str]:
     yield page.section("Segmentation", _segmentation(parts), _disagreement(parts), _scores(parts))
     yield page.section("Results", *_results(parts))
     yield page.section("Representative volume", *map(study_html, study_nodes(parts.sample, parts.field)))
-    yield page.section("Fidelity", *map(fidelity_html, fidelity_nodes(parts.sample, parts.field)))
+    compared = [one for name in (parts.field, parts.raw) for one in fidelity_nodes(parts.sample, name)]
+    yield page.section("Fidelity", *map(fidelity_html, compared))
     yield page.section("Transport", *transport.flux(parts.sample, parts.field))
     yield page.section("Geodesic", *transport.geodesic(parts.sample, parts.field))
     yield page.section("Connectivity", *transport.connectivity(parts.sample, parts.field))

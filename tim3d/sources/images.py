@@ -29,7 +29,7 @@ class Header:
     """What a file tells without its pixels: pages, their shape (y, x) and stored dtype, labels, calibration.
 
     `offset` is the byte at which the pixels of all pages lie in one uncompressed run of `disk_dtype`, or None;
-    `indices` are the places in the file of the pages that are slices.
+    `indices` are the places in the file of the pages that are slices; of a `palette` pixels are numbers of colours.
     """
 
     pages: int
@@ -40,6 +40,7 @@ class Header:
     offset: int | None = None
     disk_dtype: str = ""
     indices: tuple[int, ...] = (0,)
+    palette: bool = False
 
 
 def is_tiff(path: Path) -> bool:
@@ -52,7 +53,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def read_header(path: Path, *, calibrate: bool = True) -> Header:
+def read_header(path: Path, *, calibrate: bool = True, colours: bool = False) -> Header:
     """The header of a TIFF or PNG file; pixels are not read.
 
     Parameters
@@ -61,20 +62,22 @@ def read_header(path: Path, *, calibrate: bool = True) -> Header:
         A TIFF or PNG, told apart by its suffix.
     calibrate : bool
         Whether to read the voxel size too.
+    colours : bool
+        Whether red, green and blue of 8 bits are taken too.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is shorter than its header says, has colours, pages of different sizes, or values
-        of another dtype than uint8, uint16 and float32.
+        If the file cannot be read, is shorter than its header says, has channels that are not asked for, pages of
+        different sizes, or values of another dtype than uint8, uint16 and float32.
     MissingExtraError
         If it is compressed in a way that needs imagecodecs.
     """
-    return _tiff_header(path, calibrate) if is_tiff(path) else _png_header(path)
+    return _tiff_header(path, calibrate, colours) if is_tiff(path) else _png_header(path, colours)
 
 
 def read_image(path: Path) -> Voxels:
-    """The pixels (y, x) of a file that holds one slice."""
+    """The pixels (y, x) of a file that holds one slice, of colours (y, x, 3)."""
     if not is_tiff(path):
         return _png_pixels(path)
     with opened_tiff(path) as tif:
@@ -103,17 +106,18 @@ def image_pages(tif: TiffFile) -> Iterator[tuple[int, TiffPage]]:
             yield i, page
 
 
-def _tiff_header(path: Path, calibrate: bool) -> Header:
+def _tiff_header(path: Path, calibrate: bool, colours: bool) -> Header:
     with opened_tiff(path) as tif:
         placed = list(image_pages(tif))
         pages = [page for _, page in placed]
         if not pages:
             raise InputError(f"{path} holds no image; it is truncated or was never finished: copy it again")
         _refuse_broken_chain(path, tif)
-        _refuse_colours(path, pages[0], int((tif.imagej_metadata or {}).get("channels", 1)))
+        if not (colours and _is_rgb(pages[0])):
+            _refuse_colours(path, pages[0], int((tif.imagej_metadata or {}).get("channels", 1)))
         _refuse_mixed_pages(path, pages)
         _refuse_unreadable(path, tif, pages)
-        y, x = pages[0].shape
+        y, x = pages[0].shape[:2]
         offset, count = _contiguous_run(tif, pages)
         return Header(
             pages=count,
@@ -140,6 +144,10 @@ def _refuse_broken_chain(path: Path, tif: TiffFile) -> None:
             f"{path} is truncated: it goes on at byte {following} after {len(tif.pages)} pages, and has {file.size} "
             "bytes; copy it again from the microscope, or leave it out"
         )
+
+
+def _is_rgb(page: TiffPage) -> bool:
+    return len(page.shape) == 3 and page.shape[2] == 3 and page.dtype == np.uint8
 
 
 def _refuse_colours(path: Path, page: TiffPage, channels: int) -> None:
@@ -207,19 +215,20 @@ _PNG_CHANNELS = {
 }
 
 
-def _png_header(path: Path) -> Header:
+def _png_header(path: Path, colours: bool) -> Header:
     with reading(path):
         with path.open("rb") as file:
             start = file.read(26)
         if start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
             raise ValueError("it does not start like a PNG")
         x, y, depth, colour = struct.unpack(">IIBB", start[16:26])
-    if colour not in (0, 3):
+    if colour not in (0, 3) and not (colours and colour == 2 and depth == 8):
         raise colour_error(path, _PNG_CHANNELS.get(colour, f"colour type {colour}"))
     if colour == 0 and depth not in (1, 8, 16):
         raise InputError(f"{path} has {depth} bits a pixel; expected 1, 8 or 16. Save it as 8-bit grey first")
     origin = "PNG palette indices, no metadata" if colour == 3 else "PNG, no metadata"
-    return Header(1, (y, x), np.dtype(np.uint16 if depth == 16 else np.uint8), calibration=Calibration(origin=origin))
+    dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
+    return Header(1, (y, x), dtype, calibration=Calibration(origin=origin), palette=colour == 3)
 
 
 def _png_pixels(path: Path) -> Voxels:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,8 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.phases import Phases
-from tim3d.sources.base import Voxels, reading, stored_dtype
-from tim3d.sources.images import IMAGE_SUFFIXES, colour_error, is_image, read_header, read_image
+from tim3d.sources.base import Voxels
+from tim3d.sources.pixels import number, read_pixels, size_of
 
 # Shares of several phases are fitted in turn; two phases need one turn.
 SWEEPS = 64
@@ -47,6 +45,12 @@ class Micrograph:
     sha256: str
     path: str
     scale: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.labels.shape
+        return (rows, columns)
 
     @property
     def ranks(self) -> NDArray[np.uint8]:
@@ -101,19 +105,22 @@ def read_micrograph(
     >>> folder.cleanup()
     """
     where, names = Path(path), Phases(**dict(phases))
-    size = _pixel_size(pixel_size)
+    size = size_of(pixel_size)
     if len(names) < 2:
         raise ArgumentError(f"a micrograph has two phases or more, and {names} names one; write pore=0,solid=255")
-    grey, known = _read(where)
-    size = size or known
-    labels = _labelled(grey, names, str(where))
+    found = read_pixels(where)
+    if found.values.ndim == 3:
+        raise InputError(
+            f"{where} has 3 channels (red, green, blue), and phases are values of one grey channel. Leave out --phases "
+            "to use its colours, or label it first"
+        )
+    size = size or found.pixel_nm
+    labels = _labelled(found.values, names, str(where))
     if scale != 1:
         labels = downscaled(labels, names.codes, scale)
         _refuse_lost(labels, names, str(where), scale)
         size = None if size is None else (size[0] * scale, size[1] * scale)
-    with reading(where):
-        digest = hashlib.sha256(where.read_bytes()).hexdigest()
-    return Micrograph(labels, names, size, digest, str(path), scale)
+    return Micrograph(labels, names, size, found.sha256, str(path), scale)
 
 
 def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> NDArray[np.uint8]:
@@ -191,41 +198,6 @@ def _cut(margins: NDArray[np.float64], share: float) -> float:
     return float(edges[place])
 
 
-def _pixel_size(given: float | Sequence[float] | None) -> tuple[float, float] | None:
-    if given is None:
-        return None
-    numbers = [float(v) for v in (given if isinstance(given, Sequence) else (given, given))]
-    if len(numbers) != 2 or not all(math.isfinite(v) and v > 0 for v in numbers):
-        raise ArgumentError(f"pixel size is {given}; give one positive length in nm, or two for y, x")
-    return (numbers[0], numbers[1])
-
-
-def _read(path: Path) -> tuple[Voxels, tuple[float, float] | None]:
-    """Grey values (y, x), and the pixel size of the metadata."""
-    if not path.is_file():
-        raise InputError(f"no micrograph at {path}; give a TIFF, PNG or npy file")
-    if path.suffix.lower() == ".npy":
-        return _read_npy(path), None
-    if not is_image(path):
-        raise InputError(f"{path} is no micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}")
-    header = read_header(path)
-    if header.pages != 1:
-        raise InputError(f"{path} holds {header.pages} pages; a micrograph is one image: save the page as a file")
-    _, dy, dx = header.calibration.voxel_size_nm
-    return read_image(path), None if dy is None or dx is None else (dy, dx)
-
-
-def _read_npy(path: Path) -> Voxels:
-    with reading(path):
-        grey = np.load(path, allow_pickle=False)
-    if grey.ndim == 3 and grey.shape[-1] in (2, 3, 4):
-        raise colour_error(path, f"{grey.shape[-1]} channels, shape {grey.shape}")
-    if grey.ndim != 2:
-        raise InputError(f"{path} has {grey.ndim} axes, shape {grey.shape}; a micrograph has two, (y, x)")
-    stored_dtype(grey.dtype, str(path))
-    return np.asarray(grey)
-
-
 def _labelled(grey: Voxels, phases: Phases, where: str) -> NDArray[np.uint8]:
     """The image as codes, each of which a phase names."""
     if grey.dtype.kind == "f" and not np.isfinite(grey).all():
@@ -236,10 +208,12 @@ def _labelled(grey: Voxels, phases: Phases, where: str) -> NDArray[np.uint8]:
         raise InputError(f"{where} has {grey.shape} pixels, all {_listing(seen)}: one phase has no structure")
     unknown, absent = set(seen.tolist()) - set(phases.codes), set(phases.codes) - set(seen.tolist())
     if unknown or absent:
-        shares = [f"{_number(v)} ({100 * n / grey.size:.3g} %)" for v, n in zip(seen, counts, strict=True)]
+        shares = [f"{number(v)} ({100 * n / grey.size:.3g} %)" for v, n in zip(seen, counts, strict=True)]
         shown = ", ".join(shares[:_SHOWN]) + (f" and {len(shares) - _SHOWN} more" if len(shares) > _SHOWN else "")
         cure = (
-            "Label a grey image first (tim3d segment)" if len(seen) > _SHOWN else "Name each: --phases NAME=VALUE,..."
+            "Label a grey image first (tim3d segment), or leave out --phases to use its grey values"
+            if len(seen) > _SHOWN
+            else "Name each: --phases NAME=VALUE,..."
         )
         raise InputError(f"{where} holds the values {shown}; the phases are {phases}. {cure}")
     return grey.astype(np.uint8)
@@ -252,8 +226,4 @@ def _refuse_lost(labels: NDArray[np.uint8], phases: Phases, where: str, scale: i
 
 
 def _listing(seen: Voxels) -> str:
-    return ", ".join(_number(v) for v in seen) or "missing"
-
-
-def _number(value: float) -> str:
-    return f"{float(value):g}"
+    return ", ".join(map(number, seen)) or "missing"

@@ -18,14 +18,19 @@ from tim3d.kernels.correlation import check_lags
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
 from tim3d.sources.micrograph import Micrograph, read_micrograph
+from tim3d.sources.picture import Picture, read_picture
 from tim3d.stages import likeness
+from tim3d.stages.case import Case, Seen
 from tim3d.stages.field import DEFAULTS, Options
-from tim3d.stages.inplane import SlicesWork, added, slices_pass, tortuosities
-from tim3d.stages.likeness import Case, Seen
-from tim3d.stages.lines import Lags, gathered, lines_in, lines_node, lines_pass
+from tim3d.stages.grey_case import GreyCase
+from tim3d.stages.inplane import SlicesWork
+from tim3d.stages.label_case import LabelCase
+from tim3d.stages.lines import Lags
 
 log = logging.getLogger(__name__)
 
+Image = Micrograph | Picture
+GREY = "grey"
 # Pixel and voxel size may differ by this much.
 SIZE_TOLERANCE = 1e-3
 SLICES = 8
@@ -36,11 +41,11 @@ def fidelity(
     volumes: Sequence[str] = (),
     *,
     micrograph: str | Path | Sequence[str | Path],
-    phases: Phases,
+    phases: Phases | None = None,
     pixel_size: Sequence[float] | float | None = None,
     as_voxels: bool = False,
     scale: int = 1,
-    field: str = "phase",
+    field: str | None = None,
     lags: Sequence[int] | None = None,
     lags_nm: Sequence[float] | None = None,
     slices: int = SLICES,
@@ -53,8 +58,9 @@ def fidelity(
     """Judge volumes by the micrographs that they should look like: slices across z, y and x, by the same estimators.
 
     Compared, for each phase: phase fraction, two-point correlation, lineal path, surface per volume (2 P_L), geodesic
-    tortuosity within slices. Told besides: spread between the volumes, imprint of a generator's lattice, seams at the
-    faces of chunks, and the 3-D results that the samples hold, for which an image knows no truth. See docs/fidelity.md.
+    tortuosity within slices. Of grey values: distribution, correlation, step between neighbours. Told besides: spread
+    between the volumes, imprint of a generator's lattice, seams at the faces of chunks, and the 3-D results that the
+    samples hold, for which an image knows no truth. See docs/fidelity.md.
 
     Parameters
     ----------
@@ -65,22 +71,22 @@ def fidelity(
     micrograph : path or three paths
         One image for all directions, or one for the slices across z (rows y, columns x), across y (rows z, columns x)
         and across x (rows z, columns y).
-    phases : Phases
-        Names as in the volumes, and the value of each in the image.
+    phases : Phases, optional
+        Names as in the volumes, and the value of each in the image. Without them grey values are compared.
     pixel_size : float or (rows, columns), optional
         Of the images, in nm, before the scaling (default: as their metadata say).
     as_voxels : bool
         Take a pixel to be as large as a voxel, whatever is known of it.
     scale : int
         Make the image this many times smaller first, at the same phase fractions.
-    field : str
-        The label field.
+    field : str, optional
+        The label field (default phase), or that of grey values (default raw).
     lags : sequence of int, optional
         Of the curves, in voxels (default 1,2,4,6,8,12,16,24,32,48, up to half the shortest edge).
     lags_nm : sequence of float, optional
         The same in nm: whole voxels along every axis.
     slices : int
-        Slices across each axis in which ways are sought; 0 for none.
+        Slices across each axis in which ways through phases are sought; 0 for none.
     period : int, optional
         Of the generator's lattice in voxels (default: from the record of a network's volume).
     seam : int, optional
@@ -106,17 +112,18 @@ def fidelity(
         If an image cannot be used.
     """
     urls = [str(sample), *map(str, volumes)]
+    field = field or _field(urls[0], phases)
     fields = [store.complete_field(url, field, "generate") for url in urls]
     images = _images(micrograph, phases, pixel_size, scale)
     _check(urls, fields, images, phases, as_voxels)
-    case = Case(
-        urls, fields, images, tuple(phases), _lags(fields, images, lags, lags_nm), slices,
+    case = (LabelCase if phases else GreyCase)(
+        urls, fields, images, tuple(phases or (GREY,)), _lags(fields, images, lags, lags_nm), slices,
         period if period is not None else _period(urls[0], field), _seam(urls[0], fields[0], seam), seed,
     )  # fmt: skip
     case.check(given_period=period)
     node = out or f"{field}_fidelity"
     _refuse_foreign(urls[0], node)
-    passes = [_passes(case, number, options) for number in range(len(urls))]
+    passes = [case.passes(number, options) for number in range(len(urls))]
     if options.plan:
         return [p.plan() for n, ones in enumerate(passes) for p in ones if not _is_done(case.urls[n], p)]
     parameters = case.parameters | {"micrographs": [i.path for i in images], "as_voxels": as_voxels, "scale": scale}
@@ -129,27 +136,40 @@ def fidelity(
 
 
 def _images(
-    micrograph: str | Path | Sequence[str | Path], phases: Phases, pixel_size: Any, scale: int
-) -> tuple[Micrograph, ...]:
+    micrograph: str | Path | Sequence[str | Path], phases: Phases | None, pixel_size: Any, scale: int
+) -> tuple[Image, ...]:
     paths = [micrograph] if isinstance(micrograph, str | Path) else list(micrograph)
     if len(paths) not in (1, 3):
         raise ArgumentError(
             f"{len(paths)} micrographs; give one for all directions, or three: across z (rows y, columns x), across y "
             "(rows z, columns x), across x (rows z, columns y)"
         )
-    return tuple(read_micrograph(path, phases, pixel_size, scale) for path in paths)
+    if phases:
+        return tuple(read_micrograph(path, phases, pixel_size, scale) for path in paths)
+    return tuple(read_picture(path, pixel_size, scale, grey_only=True) for path in paths)
+
+
+def _field(url: str, phases: Phases | None) -> str:
+    """The field that is meant if none is named."""
+    if phases:
+        return "phase"
+    if not store.node_attributes(url, "raw") and store.node_attributes(url, "phase"):
+        raise ArgumentError(
+            f"{url} holds labels ('phase') and no grey values ('raw'). Say which value each phase has in the image: "
+            "--phases NAME=VALUE,...; or name a field of grey values: --field NAME"
+        )
+    return "raw"
 
 
 def _check(
-    urls: Sequence[str], fields: Sequence[Field], images: Sequence[Micrograph], phases: Phases, as_voxels: bool
+    urls: Sequence[str], fields: Sequence[Field], images: Sequence[Image], phases: Phases | None, as_voxels: bool
 ) -> None:
     """Refuse volumes that differ from each other, or from the images, in phases or voxel size."""
     for url, one in zip(urls, fields, strict=True):
-        if one.phases is None or set(one.phases) != set(phases):
-            raise ArgumentError(
-                f"{one.name!r} of {url} has the phases {', '.join(one.phases or ()) or 'none'}, the micrograph has "
-                f"{', '.join(phases)}; use the same names: --phases NAME=VALUE,..."
-            )
+        if phases:
+            _check_phases(url, one, phases)
+        else:
+            _check_grey(url, one)
         if not _alike(one.spacing_nm, fields[0].spacing_nm):
             raise ArgumentError(f"voxels of {url} are {one.spacing_nm} nm, of {urls[0]} {fields[0].spacing_nm} nm")
     if len(set(urls)) < len(urls):
@@ -159,7 +179,28 @@ def _check(
             _check_pixels(images[normal % len(images)], AXES[normal], [fields[0].spacing_nm[a] for a in plane])
 
 
-def _check_pixels(image: Micrograph, normal: str, voxels: Sequence[float]) -> None:
+def _check_phases(url: str, field: Field, phases: Phases) -> None:
+    if field.phases is None or set(field.phases) != set(phases):
+        raise ArgumentError(
+            f"{field.name!r} of {url} has the phases {', '.join(field.phases or ()) or 'none'}, the micrograph has "
+            f"{', '.join(phases)}; use the same names: --phases NAME=VALUE,..."
+        )
+
+
+def _check_grey(url: str, field: Field) -> None:
+    if field.phases is not None:
+        raise ArgumentError(
+            f"{field.name!r} of {url} has the phases {', '.join(field.phases)}; say which value each has in the "
+            "image: --phases NAME=VALUE,..."
+        )
+    if field.dtype != "uint8":
+        raise ArgumentError(
+            f"{field.name!r} of {url} is {field.dtype}, and grey values of 0 to 255 (uint8) are compared, as networks "
+            "make them. Ingest it as 8-bit images"
+        )
+
+
+def _check_pixels(image: Image, normal: str, voxels: Sequence[float]) -> None:
     shown = " x ".join(f"{v:g}" for v in voxels)
     if image.pixel_nm is None:
         raise ArgumentError(
@@ -179,12 +220,12 @@ def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _lags(
-    fields: Sequence[Field], images: Sequence[Micrograph], lags: Sequence[int] | None, lags_nm: Sequence[float] | None
+    fields: Sequence[Field], images: Sequence[Image], lags: Sequence[int] | None, lags_nm: Sequence[float] | None
 ) -> Lags:
     """Lags along z, y and x in voxels."""
     if lags is not None and lags_nm is not None:
         raise ArgumentError("give --lags in voxels or --lags-nm, not both")
-    shortest = min(*(n for f in fields for n in f.shape), *(n for i in images for n in i.labels.shape))
+    shortest = min(*(n for f in fields for n in f.shape), *(n for i in images for n in i.shape))
     if lags_nm is not None:
         z, y, x = (tuple(_whole(length, h) for length in lags_nm) for h in fields[0].spacing_nm)
     else:
@@ -227,16 +268,9 @@ def _seam(url: str, labels: Field, given: int | None) -> Triple:
     return (z, y, x)
 
 
-def _passes(case: Case, number: int, options: Options) -> list[Pass]:
-    url, labels = case.urls[number], case.fields[number]
-    codes = case.codes(number)
-    every = [slices_pass(url, labels, one, codes, options) for one in case.slices_of(number)]
-    return [lines_pass(url, labels, codes, case.lags, options), *every]
-
-
 def _seen(case: Case, number: int, passes: Sequence[Pass], options: Options) -> Seen:
     """What a volume shows; nothing that is counted is counted again."""
-    url, labels = case.urls[number], case.fields[number]
+    url = case.urls[number]
     with lock_sample(url):
         for one in passes:
             if options.overwrite:
@@ -244,25 +278,23 @@ def _seen(case: Case, number: int, passes: Sequence[Pass], options: Options) -> 
             if options.overwrite or not _is_done(url, one):
                 run(one, progress=options.progress)
                 if one is passes[0]:
-                    _keep_lines(case, number, one)
-    lines = lines_in(store.open_dataset(url, lines_node(labels)), case.lags, labels.shape, labels.spacing_nm)
-    records = [[one.ledger.record(i) for i in one.grid.indices()] for one in passes[1:]]
-    found = [tortuosities(added(r), axis, labels.spacing_nm) for axis, r in enumerate(records)]
-    return Seen(lines, [f[0] for f in found], [f[1] for f in found], likeness.known(url, labels))
+                    _keep(case, number, one)
+    return case.seen(number, passes)
 
 
 def _is_done(url: str, one: Pass) -> bool:
-    """Counts along lines are kept in a node, so that they are there whatever blocks they were counted in."""
+    """Counts of the first pass are kept in a node, so that they are there whatever blocks they were counted in."""
     if isinstance(one.work, SlicesWork):
         return not one.left()
     return bool(store.node_attributes(url, one.ledger.name).get("fingerprint") == one.ledger.fingerprint)
 
 
-def _keep_lines(case: Case, number: int, counting: Pass) -> None:
-    url, labels, mark = case.urls[number], case.fields[number], counting.ledger.fingerprint
+def _keep(case: Case, number: int, counting: Pass) -> None:
     lags = {axis: list(lags) for axis, lags in zip(AXES, case.lags, strict=True)}
-    record = store.provenance(mark, {"lags": lags}, {labels.name: case.sources[number]})
-    store.write_dataset(url, counting.ledger.name, gathered(counting, len(case.names), case.lags), record)
+    record = store.provenance(
+        counting.ledger.fingerprint, {"lags": lags}, {case.fields[number].name: case.sources[number]}
+    )
+    store.write_dataset(case.urls[number], counting.ledger.name, case.kept(counting), record)
 
 
 def _refuse_foreign(url: str, node: str) -> None:

@@ -14,13 +14,15 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.integral_range import integral_range
-from tim3d.kernels.likeness import PLANES, correlation_length
+from tim3d.kernels.latent import Output
+from tim3d.kernels.likeness import PLANES, correlation_length, uncorrelated
 from tim3d.phases import Phases
 from tim3d.schema import AXES
 from tim3d.sources.micrograph import Micrograph, read_micrograph
+from tim3d.sources.picture import Picture, read_picture
 
 Array = npt.NDArray[Any]
-# Held out for selection, if that part tells the phase fractions to within this standard deviation.
+# Held out for selection, if that part tells phase fractions, or mean grey over 255, to within this standard deviation.
 HELD_OUT, CERTAIN = 0.2, 0.01
 
 
@@ -30,34 +32,60 @@ class Micrographs:
 
     Attributes
     ----------
-    ranks : tuple of array (rows, columns), uint8
-        Labels 0, 1, ... of the phases in the order of their codes. Rows and columns are (y, x), (z, x) and (z, y).
-    phases : Phases
-        Names and codes.
+    values : tuple of array (channels, rows, columns), uint8
+        One channel of labels 0, 1, ... of the phases in the order of their codes, or one of grey values, or red, green
+        and blue. Rows and columns are (y, x), (z, x) and (z, y).
+    phases : Phases or None
+        Names and codes; None of grey values and colours.
     spacing_nm : (z, y, x)
         Edges of a voxel.
     sources : list of dict
         Name, SHA-256 and scale of each file.
     """
 
-    ranks: tuple[Array, ...]
-    phases: Phases
+    values: tuple[Array, ...]
+    phases: Phases | None
     spacing_nm: tuple[float, float, float]
     sources: list[dict[str, Any]]
 
     @cached_property
     def correlation(self) -> int:
         """Pixels at which the correlation is zero; the longest of the images."""
-        return max(correlation_length(image, len(self.phases)) for image in self.ranks)
+        if self.phases:
+            return max(correlation_length(image[0], len(self.phases)) for image in self.values)
+        return max(uncorrelated(channel) for image in self.values for channel in image)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of each image."""
+        _, rows, columns = self.values[0].shape
+        return (rows, columns)
+
+    @property
+    def output(self) -> Output:
+        """What a generator makes that learns from them."""
+        return "phases" if self.phases else "grey" if len(self.values[0]) == 1 else "colour"
 
     @property
     def fractions(self) -> dict[str, float]:
         """Mean share of each phase."""
-        return {n: float(np.mean([(r == i).mean() for r in self.ranks])) for i, n in enumerate(self.phases)}
+        return {n: float(np.mean([(v == i).mean() for v in self.values])) for i, n in enumerate(self.phases or ())}
+
+    def described(self) -> str:
+        """Phase fractions, or mean and standard deviation of the values.
+
+        >>> image = np.array([[[0, 255]]], np.uint8)
+        >>> Micrographs((image,), None, (1.0, 1.0, 1.0), []).described()
+        'grey 0 to 255, mean 127.5, s.d. 127.5'
+        """
+        if self.phases:
+            return ", ".join(f"{name} {share:.4f}" for name, share in self.fractions.items())
+        every = np.stack(self.values)
+        return f"{self.output} {every.min()} to {every.max()}, mean {every.mean():.1f}, s.d. {every.std():.1f}"
 
 
 def read_micrographs(
-    paths: Sequence[str | Path], phases: Phases, pixel_size: float | Sequence[float] | None, scale: int, crop: int
+    paths: Sequence[str | Path], phases: Phases | None, pixel_size: float | Sequence[float] | None, scale: int
 ) -> Micrographs:
     """Read one or three images and refuse what no training can use.
 
@@ -65,21 +93,19 @@ def read_micrographs(
     ----------
     paths : sequence of path
         One, or three for the planes normal to z, y and x.
-    phases : Phases
-        Names and grey values.
+    phases : Phases, optional
+        Names and grey values; without them the images are of grey values or colours.
     pixel_size : float or (z, y, x), optional
         In nm, of the files' pixels; from the metadata by default.
     scale : int
         Pixels of a file along the edge of one that is trained on.
-    crop : int
-        Edge in pixels that the network is trained on.
 
     Raises
     ------
     ArgumentError
         If there are neither one nor three, or the pixel size is missing or out of range.
     InputError
-        If an image cannot be used, is smaller than the crop, or they do not fit each other.
+        If an image cannot be used, or they do not fit each other.
     """
     if len(paths) not in (1, 3):
         raise ArgumentError(
@@ -88,12 +114,22 @@ def read_micrographs(
     voxel = _voxel(pixel_size, len(paths))
     planes = PLANES if len(paths) == 3 else PLANES[:1]
     images = [
-        read_micrograph(path, phases, None if voxel is None else [voxel[a] for a in axes], scale)
+        _read(path, phases, None if voxel is None else [voxel[a] for a in axes], scale)
         for path, axes in zip(paths, planes, strict=True)
     ]
-    _check_shapes(images, crop)
+    _check_alike(images)
     sources = [{"file": Path(i.path).name, "sha256": i.sha256, "scale": i.scale} for i in images]
-    return Micrographs(tuple(i.ranks for i in images), images[0].phases, _spacing(images), sources)
+    return Micrographs(tuple(_values(i) for i in images), phases, _spacing(images), sources)
+
+
+def _read(
+    path: str | Path, phases: Phases | None, pixel_size: Sequence[float] | None, scale: int
+) -> Micrograph | Picture:
+    return read_micrograph(path, phases, pixel_size, scale) if phases else read_picture(path, pixel_size, scale)
+
+
+def _values(image: Micrograph | Picture) -> Array:
+    return image.values if isinstance(image, Picture) else image.ranks[None]
 
 
 def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | None:
@@ -110,22 +146,38 @@ def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | N
     return numbers * 3 if len(numbers) == 1 else numbers
 
 
-def _check_shapes(images: Sequence[Micrograph], crop: int) -> None:
-    shapes = [image.labels.shape for image in images]
+def _check_alike(images: Sequence[Micrograph | Picture]) -> None:
+    shapes = [image.shape for image in images]
     if len(set(shapes)) > 1:
         raise InputError(
             f"the micrographs have {', '.join(f'{y} x {x}' for y, x in shapes)} pixels; cut them to the same size"
         )
-    (rows, columns), first = shapes[0], images[0]
-    if min(rows, columns) < crop:
-        at = f" at scale {first.scale}" if first.scale > 1 else ""
+    grey = [len(_values(image)) == 1 for image in images]
+    if any(grey) and not all(grey):
         raise InputError(
-            f"{first.path} has {rows} x {columns} pixels{at}, and training sees {crop} x {crop} at a time; use a "
+            f"{images[grey.index(True)].path} is grey and {images[grey.index(False)].path} is in colour; three "
+            "micrographs are of one kind: save all as 8-bit grey, or all as RGB"
+        )
+
+
+def check_crop(images: Micrographs, crop: int) -> None:
+    """Refuse images that are smaller than what a network is trained on, an edge in pixels.
+
+    Raises
+    ------
+    InputError
+        With what could be done.
+    """
+    (rows, columns), first = images.shape, images.sources[0]
+    if min(rows, columns) < crop:
+        at = f" at scale {first['scale']}" if first["scale"] > 1 else ""
+        raise InputError(
+            f"{first['file']} has {rows} x {columns} pixels{at}, and training sees {crop} x {crop} at a time; use a "
             "larger image, a smaller --scale or a preset with fewer layers"
         )
 
 
-def _spacing(images: Sequence[Micrograph]) -> tuple[float, float, float]:
+def _spacing(images: Sequence[Micrograph | Picture]) -> tuple[float, float, float]:
     """Edges of the voxels, on which all images must agree."""
     found: dict[int, float] = {}
     for image, axes in zip(images, PLANES, strict=False):
@@ -150,15 +202,16 @@ def split(
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], str]:
     """Parts of images to train on, parts to select by, and a sentence about it.
 
-    The last columns are held out. By default they are if they tell the phase fractions well enough to select by;
-    otherwise both parts are the whole images, and only the noise of selection is unknown to the training.
+    The last columns are held out. By default they are if they tell the phase fractions, or the mean grey value over
+    255, well enough to select by; otherwise both parts are the whole images, and only the noise of selection is unknown
+    to the training.
 
     Parameters
     ----------
-    images : sequence of array (rows, columns)
-        Labels 0, 1, ...
+    images : sequence of array (channels, rows, columns)
+        Labels 0, 1, ... or values.
     phases : int
-        How many.
+        How many; 0 of grey values and colours.
     crop : int
         Edge that each part must have at least.
     share : float, optional
@@ -169,13 +222,14 @@ def split(
     ArgumentError
         If a share is given that leaves one part smaller than a crop.
     """
-    whole, columns = tuple(images), images[0].shape[1]
+    whole, columns = tuple(images), images[0].shape[-1]
     held = round((HELD_OUT if share is None else share) * columns)
     fits = crop <= held <= columns - crop
     if share is None:
-        spread = max(_deviation(image, phases, held * image.shape[0]) for image in images)
+        spread = max(_deviation(part, held * image.shape[-2]) for image in images for part in _parts(image, phases))
         if not fits or spread > CERTAIN:
-            text = f"{held} of {columns} columns would tell the phase fractions to within {spread:.3f} only"
+            what = "phase fractions" if phases else "mean grey value over 255"
+            text = f"{held} of {columns} columns would tell the {what} to within {spread:.3f} only"
             return whole, whole, f"selection by the whole image: {text}"
     elif share == 0:
         return whole, whole, "selection by the whole image"
@@ -184,15 +238,16 @@ def split(
             f"--held-out {share:g} of {columns} columns leaves a part below {crop} pixels; give another share, or 0"
         )
     text = f"selection by the last {held} of {columns} columns, which training never sees"
-    return tuple(i[:, :-held] for i in whole), tuple(i[:, -held:] for i in whole), text
+    return tuple(i[..., :-held] for i in whole), tuple(i[..., -held:] for i in whole), text
 
 
-def _deviation(image: Array, phases: int, area: int) -> float:
-    """Expected standard deviation of a phase's fraction in `area` pixels, the largest of the phases."""
-    variances = []
-    for phase in range(phases):
-        mask = image == phase
-        share = float(mask.mean())
-        if 0 < share < 1:
-            variances.append(share * (1 - share) * min(1.0, integral_range(mask) / area))
-    return math.sqrt(max(variances))
+def _parts(image: Array, phases: int) -> list[Array]:
+    """Masks of the phases, or channels, that vary."""
+    every = [image[0] == phase for phase in range(phases)] if phases else list(image)
+    return [one for one in every if one.min() != one.max()]
+
+
+def _deviation(values: Array, area: int) -> float:
+    """Expected standard deviation of the mean of a mask, or of grey values over 255, in `area` pixels."""
+    largest = 1.0 if values.dtype == np.bool_ else 255.0
+    return float(values.std()) / largest * math.sqrt(min(1.0, integral_range(values) / area))

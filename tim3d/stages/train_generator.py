@@ -19,11 +19,13 @@ from tqdm import tqdm
 
 from tim3d.engine import lock_sample
 from tim3d.engine.memory import available_memory
-from tim3d.errors import ArgumentError, MemoryPlanError, WriteError
-from tim3d.kernels.latent import CROP_NODES, Architecture, preset
+from tim3d.errors import MemoryPlanError, WriteError
+from tim3d.kernels import latent
+from tim3d.kernels.grey import grey_target
+from tim3d.kernels.latent import CROP_NODES, Architecture
 from tim3d.kernels.likeness import target_of
 from tim3d.phases import Phases
-from tim3d.stages.micrographs import Micrographs, read_micrographs, split
+from tim3d.stages.micrographs import Micrographs, check_crop, read_micrographs, split
 
 if TYPE_CHECKING:
     from tim3d.models.adversarial import AdversarialOptions
@@ -48,7 +50,8 @@ class Look:
     history : list of dict
         A record for each look: `step`, mean losses since the last one, errors.
     slices : tuple of array (rows, columns), uint8
-        Middle slices of a generated volume across z, y and x: labels 0, 1, ...
+        Middle slices of a generated volume across z, y and x: labels 0, 1, ... or grey values, of colours (3, rows,
+        columns).
     images : Micrographs
         The micrographs.
     """
@@ -63,7 +66,7 @@ def train_generator(
     micrograph: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
-    phases: Phases,
+    phases: Phases | None = None,
     preset: str = "demo",
     pixel_size: float | Sequence[float] | None = None,
     scale: int = 1,
@@ -88,24 +91,26 @@ def train_generator(
     """Train a generator of volumes (SliceGAN) on one micrograph, or on three of an anisotropic material.
 
     Slices of what it makes, in all three directions, come to look like the micrographs. The state that is kept is that
-    whose phase fractions, two-point correlation and surface are nearest to the image, not the last one. Interrupted, it
-    goes on where it was, and ends with the same weights; with more `steps` it goes on as well.
+    whose phase fractions, two-point correlation and surface (of grey values and colours: distribution, correlation and
+    sharpness) are nearest to the image, not the last one. Interrupted, it goes on where it was, and ends with the same
+    weights; with more `steps` it goes on as well.
 
     Parameters
     ----------
     micrograph : path, or three paths
-        Labelled images: one of an isotropic material; or three, of the planes normal to z, y and x, whose rows and
-        columns are (y, x), (z, x) and (z, y).
+        Images of labels, grey values or colours: one of an isotropic material; or three, of the planes normal to z, y
+        and x, whose rows and columns are (y, x), (z, x) and (z, y).
     out : path
         Folder for ``generator.safetensors``, the state of the training and its history.
-    phases : Phases
-        Name and grey value of each phase.
+    phases : Phases, optional
+        Name and grey value of each phase of labelled images. Without them a grey image trains a generator of grey
+        values, and one in colour of red, green and blue; both are of 8 bits.
     preset : str
         Of the network; see `tim3d.kernels.latent.PRESETS`.
     pixel_size : float or (z, y, x), optional
         In nm, of the pixels of the files; by default what their metadata say.
     scale : int
-        Pixels of a file along the edge of one that is trained on; phase fractions are kept.
+        Pixels of a file along the edge of one that is trained on; phase fractions are kept, grey values averaged.
     steps, every : int
         Steps of the generator, and steps from one look at the result to the next.
     minutes : float, optional
@@ -114,7 +119,8 @@ def train_generator(
         See `tim3d.models.adversarial.AdversarialOptions`.
     held_out : float, optional
         Share of the columns that only the selection sees. By default a fifth of an image large enough that a fifth
-        tells the phase fractions, otherwise nothing: the selection then compares with the whole image.
+        tells the phase fractions or the mean grey value, otherwise nothing: the selection then compares with the whole
+        image.
     seed : int
         Of the first weights and all that is random.
     device : str
@@ -159,9 +165,10 @@ def train_generator(
         mixed_precision=mixed_precision,
     )  # fmt: skip
     schedule = Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
-    architecture = _architecture(preset, phases)
     paths = [micrograph] if isinstance(micrograph, str | Path) else list(micrograph)
-    images = read_micrographs(paths, phases, pixel_size, scale, architecture.crop)
+    images = read_micrographs(paths, phases, pixel_size, scale)
+    architecture = latent.preset(preset, len(images.phases or images.values[0]), images.output)
+    check_crop(images, architecture.crop)
     lines = _plan(architecture, images, options, schedule)
     _warn_of_reach(architecture, images)
     if plan:
@@ -209,12 +216,12 @@ class Training:
         from tim3d.models.selection import Judge, judged_edge
         from tim3d.models.views import Views, one_hot
 
-        phases = len(self.images.phases)
-        seen, judged, text = split(self.images.ranks, phases, self.architecture.crop, self.held_out)
+        phases, edge = len(self.images.phases or ()), judged_edge(self.architecture)
+        seen, judged, text = split(self.images.values, phases, self.architecture.crop, self.held_out)
         if rank == 0:
             log.info(text)
-        views = Views(tuple(one_hot(image, tuple(range(phases))) for image in seen))
-        target = target_of(judged, phases, judged_edge(self.architecture))
+        views = Views(tuple(one_hot(image[0], tuple(range(phases))) for image in seen) if phases else seen)
+        target = target_of([image[0] for image in judged], phases, edge) if phases else grey_target(judged, edge)
         adversaries = Adversaries(self.architecture, views, self.options, device, rank, size)
         return Course(adversaries, Judge(target, self.options.seed), self.folder / STATE)
 
@@ -227,15 +234,15 @@ class Training:
 
     def _show(self, course: Course, net: Generator) -> None:
         """Write what there is so far: the history, and the generator if it is the best."""
-        from tim3d.models.selection import JUDGED, JUDGED_NODES, NO_STEP, cube, labels_of
+        from tim3d.models.selection import JUDGED, JUDGED_NODES, NO_STEP, cube, voxels_of
 
         write_history(self.folder, course.history)
         if course.chosen_record() is course.history[-1]:
             self._export(course)
         if self.on_look:
             rng = np.random.default_rng([self.options.seed, NO_STEP, JUDGED])
-            volume = labels_of(net, rng, cube(JUDGED_NODES))
-            middle = tuple(volume.take(n // 2, axis) for axis, n in enumerate(volume.shape))
+            volume = voxels_of(net, rng, cube(JUDGED_NODES))
+            middle = tuple(volume.take(volume.shape[axis] // 2, axis) for axis in (-3, -2, -1))
             self.on_look(Look(self.folder, list(course.history), middle, self.images))
 
     def _export(self, course: Course) -> None:
@@ -253,7 +260,7 @@ class Training:
             "seed": self.options.seed,
             "steps": course.done,
             "chosen_step": int(best["step"]),
-            "selection": {name: best[name] for name in ("fraction_error", "s2_error", "surface_error", "score")},
+            "selection": {name: value for name, value in best.items() if name.endswith("_error") or name == "score"},
             "processes": course.adversaries.size,
             "device": course.adversaries.device.type,
             "options": asdict(self.options),
@@ -261,26 +268,19 @@ class Training:
         }
 
 
-def _architecture(name: str, phases: Phases) -> Architecture:
-    if len(phases) < 2:
-        raise ArgumentError(f"a micrograph has two phases or more, and {phases} names one; write pore=0,solid=255")
-    return preset(name, len(phases))
-
-
 def _plan(
     architecture: Architecture, images: Micrographs, options: AdversarialOptions, schedule: Schedule
 ) -> list[str]:
-    rows, columns = images.ranks[0].shape
+    rows, columns = images.shape
     z, y, x = images.spacing_nm
-    shares = ", ".join(f"{name} {share:.4f}" for name, share in images.fractions.items())
-    kinds = "1 micrograph for all directions" if len(images.ranks) == 1 else "3 micrographs, one for each direction"
+    kinds = "1 micrograph for all directions" if len(images.values) == 1 else "3 micrographs, one for each direction"
     return [
         *architecture.described().splitlines(),
-        f"{kinds}: {rows} x {columns} pixels, voxels of {z:g} x {y:g} x {x:g} nm; {shares}",
+        f"{kinds}: {rows} x {columns} pixels, voxels of {z:g} x {y:g} x {x:g} nm; {images.described()}",
         f"correlation to {images.correlation} pixels; the network reaches {architecture.correlation}",
         f"{schedule.steps} steps of the generator and {schedule.steps * options.critic_steps} of "
-        f"{len(images.ranks)} critic(s), a look every {schedule.every}",
-        f"memory {memory_bytes(architecture, len(images.ranks), options) / 2**30:.2f} GiB",
+        f"{len(images.values)} critic(s), a look every {schedule.every}",
+        f"memory {memory_bytes(architecture, len(images.values), options) / 2**30:.2f} GiB",
     ]
 
 
@@ -317,7 +317,7 @@ def _critic_parameters(architecture: Architecture) -> int:
 
 
 def _check_memory(architecture: Architecture, images: Micrographs, options: AdversarialOptions, device: str) -> None:
-    need, free = memory_bytes(architecture, len(images.ranks), options), available_memory()
+    need, free = memory_bytes(architecture, len(images.values), options), available_memory()
     if device == "cpu" and need > free:
         raise MemoryPlanError(
             f"training {architecture.name!r} needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; use "
