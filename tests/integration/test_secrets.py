@@ -116,10 +116,9 @@ def test_a_fault_that_is_not_ours_is_told_whole_and_without_secrets(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", SECRET)
-    try:
+    with pytest.raises(OSError, match="403") as caught:
         raise OSError(f"403 for {SECRET}")
-    except OSError as error:
-        assert complain(error) == 1
+    assert complain(caught.value) == 1
     said = capsys.readouterr().err
     assert "Traceback (most recent call last)" in said
     assert said.endswith("OSError: 403 for ***\n")
