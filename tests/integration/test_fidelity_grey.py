@@ -118,6 +118,9 @@ def test_three_images_are_compared_direction_by_direction(tmp_path: Path) -> Non
     right = judged([url], paths)
     assert (right.within.sel(quantity=["histogram", "step"]) == 1).all()
     assert right.step.sel(axis="z").item() > 1.5 * right.step.sel(axis="x").item()
+    shown = [np.asarray(ax.images[0].get_array()) for ax in slices_figure(right).axes[3:]]
+    middle = EDGE // 2
+    assert [s.tolist() for s in shown] == [p.tolist() for p in (grey[middle], grey[:, middle], grey[:, :, middle])]
     wrong = judged([url], [paths[1], paths[0], paths[2]])
     assert wrong.within.sel(quantity="correlation").values.ravel().tolist()[:2] == [0.0, 0.0]
 

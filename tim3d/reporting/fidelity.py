@@ -248,7 +248,7 @@ def slices_figure(found: xr.Dataset) -> Figure:
     """The micrographs, and the middle slices across z, y and x of the first volume, windows of one size of each."""
     names = [str(p) for p in found["phase"].values]
     sample, field = str(found.volume.values[0]), found.attrs["field"]
-    planes = [middle_plane(sample, field, normal) for normal in AXES]
+    planes = [_as_image(middle_plane(sample, field, normal)) for normal in AXES]
     images = [(n, found[f"micrograph_{n}"]) for n in AXES if f"micrograph_{n}" in found]
     figure = Figure(figsize=(WIDTH, 2.3 if len(images) == 1 else 5.6), layout="constrained")
     grid = figure.subplots(1 + (len(images) > 1), 4 if len(images) == 1 else 3, squeeze=False).ravel()
@@ -288,6 +288,11 @@ def _codes(sample: str, field: str, names: list[str]) -> np.ndarray:
     for place, name in enumerate(names):
         table_of[phases[name]] = place
     return table_of
+
+
+def _as_image(plane: Plane) -> Plane:
+    """Rows and columns as those of the micrograph of that plane."""
+    return plane if plane.axes == _PLANES[plane.normal] else plane.turned()
 
 
 def _slice_picture(plane: Plane, codes: np.ndarray | None) -> _Picture:
