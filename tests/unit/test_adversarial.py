@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.micrographs import blobs, layers
+from tests.micrographs import blobs, layers, shades
 from tests.servers import free_port
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
+from tim3d.kernels.grey import grey_target
 from tim3d.kernels.latent import Architecture
 from tim3d.kernels.likeness import target_of
 from tim3d.models.adversarial import AdversarialOptions, Adversaries, CriticLoss, by_critic, gradient_penalty
@@ -28,6 +29,12 @@ from tim3d.models.slicegan import Critic, Generator
 from tim3d.models.views import Views, every_slice, noise, one_hot, random_slices
 
 TINY = Architecture("tiny", "transposed", (4, 8, 8, 2), (2, 2, 3), (8, 16))
+# By the channels of what is seen.
+NETS = {
+    1: Architecture("tiny", "transposed", (4, 8, 8, 1), (2, 2, 3), (8, 16), "grey"),
+    2: TINY,
+    3: Architecture("tiny", "transposed", (4, 8, 8, 3), (2, 2, 3), (8, 16), "colour"),
+}
 OPTIONS = AdversarialOptions(batch=2, slices=4, critic_steps=2, penalties=6, learning_rate=1e-3)
 CPU = torch.device("cpu")
 
@@ -44,10 +51,24 @@ def views(*images):
     return Views(tuple(one_hot(image, (0, 1)) for image in images or (blobs(64),)))
 
 
+def greys(*seeds):
+    return Views(tuple(shades(64, 1.5, seed)[None] for seed in seeds))
+
+
+SEEN = {
+    "labels": lambda: views(),
+    "three planes": lambda: views(*layers(64)),
+    "grey": lambda: greys(0),
+    "three grey planes": lambda: greys(0, 1, 2),
+    "colour": lambda: Views((np.concatenate(greys(0, 1, 2).images),)),
+}
+
+
 def course(path, options=OPTIONS, seen=None, judge=None):
     seen = seen or views()
-    target = target_of([blobs(64)], 2, judged_edge(TINY))
-    return Course(Adversaries(TINY, seen, options, CPU), judge or Judge(target, 0), path)
+    edge = judged_edge(TINY)
+    target = target_of([blobs(64)], 2, edge) if seen.channels == 2 else grey_target(seen.images, edge)
+    return Course(Adversaries(NETS[seen.channels], seen, options, CPU), judge or Judge(target, 0), path)
 
 
 def finished(path, steps=6, **kwargs):
@@ -267,10 +288,10 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("images", SEEN)
 @pytest.mark.parametrize("moment", [1, 3, 5])
 def test_a_training_killed_in_a_step_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, moment, images):
-    seen = views() if images == 1 else views(*layers(64))
+    seen = SEEN[images]()
     whole, records = finished(tmp_path / "whole", seen=seen)
     step = Adversaries._generator_step
 
