@@ -1,6 +1,7 @@
 """How long a whole job takes and what holds it up: a model of reading, computing, writing, storage and scheduler.
 
     python -m benchmarks.job_model check FOLDER     # the engine against the model, with blocks of known length
+    python -m benchmarks.job_model verb FOLDER      # segment and measure, forecast by a pilot on a smaller volume
     python -m benchmarks.job_model table            # three volumes on 1 to 512 GPUs
 
 A worker has one device, on which one block computes at a time; its other threads read and write meanwhile.
@@ -12,15 +13,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import math
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import tim3d
 from benchmarks.scale import EDGE, NoWork, empty_pass
-from tim3d.engine import cluster, run
+from tim3d.engine import cluster, journal, run
 from tim3d.grid import Block, Grid, Triple
 
 
@@ -143,6 +149,102 @@ CHECKS = [
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+# Real verbs: the journal of a pilot gives seconds per voxel of each step, the model those of a larger volume.
+
+Lines = list[dict[str, Any]]
+VERBS: dict[str, Callable[[str, tim3d.Options], Any]] = {
+    "segment --method otsu": lambda sample, options: tim3d.segment(
+        sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1), options=options
+    ),
+    "measure": lambda sample, options: tim3d.measure(sample, options=options),
+}
+# The pilot has blocks with neighbours on all sides, as most of a large volume have: what a halo costs is then in it.
+PILOT, LARGE, BLOCK, PILOTS = 384, 640, (64, 128, 128), 3
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a verb took as a whole, and the journal of its passes."""
+
+    seconds: float
+    lines: Lines
+
+    def of(self, event: str) -> Lines:
+        """Lines of one kind."""
+        return [line for line in self.lines if line["event"] == event]
+
+
+def sweeps(pilots: Sequence[Timed], large: Timed) -> list[Sweep]:
+    """The passes of a large run, of which only numbers of blocks and voxels are taken, at the pace of the pilots.
+
+    Left out is a level of the pyramid that the pilots are too small to have.
+    """
+    made = []
+    for end in large.of("end"):
+        known = [one for pilot in pilots for one in pilot.of("end") if one["pass"] == end["pass"]]
+        if not known:
+            continue
+        grown = end["voxels"] / end["computed"] / sum(one["voxels"] for one in known)
+        steps = (sum(one[f"{step}_seconds"] for one in known) * grown for step in ("read", "compute", "write"))
+        made.append(Sweep(end["pass"], end["computed"], *steps))
+    return made
+
+
+def grey_sample(folder: Path, edge: int, block: Triple) -> Path:
+    """A cube of noisy waves, in shards of the size of a block."""
+    folder.mkdir(parents=True)
+    rng, wave = np.random.default_rng(0), np.sin(np.arange(edge) / 9)
+    values = np.lib.format.open_memmap(folder / "in.npy", "w+", np.uint8, (edge, edge, edge))
+    for z in range(edge):
+        values[z] = np.clip(120 + 30 * (wave[z] + wave[:, None] + wave) + rng.normal(0, 9, (edge, edge)), 0, 255)
+    values.flush()
+    size = {"z": 10, "y": 10, "x": 10}
+    options = tim3d.Options(progress=False)
+    tim3d.ingest(folder / "in.npy", str(folder / "raw.zarr"), voxel_size=size, shard=block, options=options)
+    return folder / "raw.zarr"
+
+
+def timed(raw: Path, block: Triple) -> dict[str, Timed]:
+    """Every verb, on a copy of a sample that has grey values only."""
+    shutil.rmtree(raw.parent / "run", ignore_errors=True)
+    sample, log = raw.parent / "run" / "a.zarr", raw.parent / "run" / "log"
+    shutil.copytree(raw, sample)
+    found = {}
+    for number, (name, verb) in enumerate(VERBS.items()):
+        start = time.perf_counter()
+        with journal(f"{log}-{number}"):
+            verb(str(sample), tim3d.Options(progress=False, block=block))
+        lines = Path(f"{log}-{number}").read_text().splitlines()
+        found[name] = Timed(time.perf_counter() - start, [json.loads(line) for line in lines])
+    return found
+
+
+def verb_rows(
+    folder: Path, pilot: int = PILOT, large: int = LARGE, block: Triple = BLOCK, workers: Sequence[int] = (1, 2)
+) -> Iterator[str]:
+    """Rows of the table: forecast by the pilot, and measured."""
+    samples = [grey_sample(folder / str(edge), edge, block) for edge in (pilot, large)]
+    for count in workers:
+        machine = Machine(count, 1, TASK_SECONDS)
+        with cluster("local", workers=count, threads=1):
+            timed(samples[0], block)  # loads libraries and compiles
+            small = [timed(samples[0], block) for _ in range(PILOTS)]
+            whole = timed(samples[1], block)
+        for name in VERBS:
+            said = {
+                sweep.name: forecast(sweep, machine).seconds
+                for sweep in sweeps([one[name] for one in small], whole[name])
+            }
+            ends = [end for end in whole[name].of("end") if end["pass"] in said]
+            found = sum(end["wall_seconds"] for end in ends)
+            blocks, expected = sum(end["computed"] for end in ends), sum(said.values())
+            yield (
+                f"| {name} | {pilot}³ → {large}³ | {count} | {blocks} in {len(ends)} passes | {expected:.1f} "
+                f"| {found:.1f} | {expected / found - 1:+.0%} | {whole[name].seconds:.1f} |"
+            )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 # The table: assumptions, and where they are from (docs/scale.md says so too).
 
 # Pixels per second of a 2-D U-Net of nnU-Net, A100, fp16, batch 128: NVIDIA DeepLearningExamples.
@@ -234,11 +336,17 @@ def check(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["check", "table"])
+    parser.add_argument("what", choices=["check", "verb", "table"])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("job-model"))
     given = parser.parse_args(arguments)
     if given.what == "check":
         check(given.folder.resolve())
+        return
+    if given.what == "verb":
+        print("| verb | volume | workers | blocks | forecast s | measured s | error | whole verb s |")
+        print("|" + "---|" * 8)
+        for one in verb_rows(given.folder.resolve()):
+            print(one, flush=True)
         return
     print("| volume | GPUs | block | blocks | whole job | segment alone | slowest pass: bottleneck |\n|" + "---|" * 7)
     for name, shape in VOLUMES.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import job_model, scale
-from benchmarks.job_model import Machine, Sweep, forecast
+from benchmarks.job_model import Machine, Sweep, Timed, forecast
 from tim3d.engine import cluster
 
 MIB = 2**20
@@ -32,6 +32,22 @@ def test_the_engine_takes_as_long_as_the_model_says(tmp_path: Path) -> None:
     said, found = forecast(sweep, machine).seconds, job_model.measured(tmp_path, sweep, machine)
     in_turn = sweep.blocks * sweep.block_seconds / machine.devices
     assert 0.95 * said < found < min(1.5 * said, in_turn)
+
+
+def test_the_pace_of_a_pilot_is_that_of_its_steps_per_voxel() -> None:
+    def ended(blocks: int, voxels: int, *steps: float) -> Timed:
+        seconds = dict(zip(("read_seconds", "compute_seconds", "write_seconds"), steps, strict=True))
+        return Timed(0.0, [{"event": "end", "pass": "p", "computed": blocks, "voxels": voxels, **seconds}])
+
+    pilots = [ended(4, 1000, 1.5, 3.0, 2.0), ended(4, 1000, 0.5, 1.0, 4.0)]
+    assert job_model.sweeps(pilots, ended(64, 8000, 0.0, 0.0, 0.0)) == [Sweep("p", 64, 0.125, 0.25, 0.375)]
+
+
+def test_verbs_are_forecast_and_measured(tmp_path: Path) -> None:
+    rows = list(job_model.verb_rows(tmp_path, pilot=16, large=32, block=(8, 16, 16), workers=[1]))
+    assert [row.split(" | ")[0] for row in rows] == ["| segment --method otsu", "| measure"]
+    assert all("| 16³ → 32³ | 1 |" in row for row in rows)
+    assert "| 16 in 1 passes |" in rows[1]
 
 
 def test_more_devices_never_take_longer_and_never_beat_what_is_shared() -> None:
