@@ -77,9 +77,9 @@ def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(sam
 
 
 def test_a_block_that_always_hangs_is_set_aside_with_the_reason(sample: str) -> None:
-    said = r"1 block\(s\) of raw/s0 failed 3 times .* block \(1, 1, 0\) was not done after \d s on tcp://.*limit is 1 s"
+    said = r"1 block\(s\) of raw/s0 failed 3 times .* block \(1, 1, 0\) was not done after \d s on tcp://.*limit is 4 s"
     with cluster("local", workers=2), pytest.raises(FailedBlocksError, match=said):
-        run(faulty(sample, limit=1.0, times=9), progress=False)
+        run(faulty(sample, limit=4.0, times=9), progress=False)
     ledger = number_pass(sample).ledger
     assert (len(ledger.done()), list(ledger.failed()), attempts(sample)) == (29, [STUCK], 3)
     assert "time limit" in ledger.failed()[STUCK]
