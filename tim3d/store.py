@@ -268,8 +268,20 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
 
 
 def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
-    """Voxels of a box, as an array of its shape."""
-    return np.asarray(array[box.slices])
+    """Voxels of a box, as an array of its shape.
+
+    Raises
+    ------
+    RuntimeError
+        If a chunk does not match its checksum. It is no error of ours: a run sets the block aside and goes on.
+    """
+    try:
+        return np.asarray(array[box.slices])
+    except (RuntimeError, ValueError) as error:  # what codecs raise
+        if "checksum" not in str(error):
+            raise
+        cure = "Type: tim3d validate SAMPLE --deep --repair"
+        raise RuntimeError(f"{array.path} cannot be decoded ({type(error).__name__}: {error}). {cure}") from error
 
 
 def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:

@@ -14,7 +14,7 @@ import tim3d
 from tests.contents import content
 from tim3d import store
 from tim3d.engine import Ledger, lock_sample
-from tim3d.errors import LockedError
+from tim3d.errors import FailedBlocksError, LockedError
 from tim3d.repair import repair
 
 QUIET = tim3d.Options(progress=False)
@@ -134,3 +134,12 @@ def test_what_cannot_be_repaired_is_said(sample: str) -> None:
 def test_a_sample_that_is_written_is_not_repaired(sample: str) -> None:
     with lock_sample(sample), pytest.raises(LockedError):
         repair(sample)
+
+
+@pytest.mark.parametrize("damage", [flip, tear])
+def test_a_verb_that_meets_damage_says_how_to_repair_it(sample: str, damage: Callable[[Path], None]) -> None:
+    damage(Path(sample) / "phase/s0/phase/c/1/2/0")
+    with pytest.raises(
+        FailedBlocksError, match=r"phase/s0/phase cannot be decoded .*Type: tim3d validate SAMPLE --deep --repair"
+    ):
+        tim3d.label(sample, options=QUIET)

@@ -116,17 +116,23 @@ def line_counts(
     """
     check_lags(lags)
     steps = np.asarray(lags, np.int64)
-    core = core or Box.whole(triple(ranks.shape))
-    own = core.shape[axis]
-    far = min(core.stop[axis] + int(steps[-1]), ranks.shape[axis])
-    reach = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
-    lines = np.ascontiguousarray(np.moveaxis(ranks[reach.slices], axis, 2))
+    lines, own = lines_from(ranks, lags[-1], axis, core)
     pairs = np.zeros((phases, steps.size), np.int64)
     runs = np.zeros((phases, int(steps[-1]) + 2), np.int64)
     voxels, changes = (np.zeros((own, phases), np.int64) for _ in range(2))
     _tally(lines, own, steps, pairs, runs, voxels, changes)
     longer = runs[:, ::-1].cumsum(axis=1)[:, ::-1]
     return LineCounts(pairs, longer[:, steps + 1], voxels, changes)
+
+
+def lines_from(
+    values: NDArray[np.uint8], reach: int, axis: int, core: Box | None = None
+) -> tuple[NDArray[np.uint8], int]:
+    """Voxels of the core (default: everywhere) and so far behind it, with `axis` last; the core's length along it."""
+    core = core or Box.whole(triple(values.shape))
+    far = min(core.stop[axis] + reach, values.shape[axis])
+    box = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
+    return np.ascontiguousarray(np.moveaxis(values[box.slices], axis, 2)), core.shape[axis]
 
 
 @nb.njit(nogil=True, cache=True)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.grid import Box, triple
-from tim3d.kernels.correlation import check_lags, pairs_at
+from tim3d.kernels.correlation import check_lags, lines_from, pairs_at
 from tim3d.kernels.likeness import LAGS, along_axes
 
 Bytes = NDArray[np.uint8]
@@ -85,11 +85,7 @@ def differences(grey: Bytes, lags: Sequence[int], axis: int, core: Box | None = 
     ([13, 13], [3, 0, 2, 0], [0, 3, 3, 1])
     """
     check_lags(lags)
-    core = core or Box.whole(triple(grey.shape))
-    own = core.shape[axis]
-    far = min(core.stop[axis] + lags[-1], grey.shape[axis])
-    reach = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
-    lines = np.ascontiguousarray(np.moveaxis(grey[reach.slices], axis, 2))
+    lines, own = lines_from(grey, lags[-1], axis, core)
     found = Differences(*(np.zeros(n, np.int64) for n in (len(lags), own, own)))
     _add(lines, np.asarray(lags, np.int64), found.squares, found.values, found.steps)
     return found

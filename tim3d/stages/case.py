@@ -99,7 +99,7 @@ class Case(ABC):
     def sources(self) -> list[str]:
         """Fingerprints of the fields."""
         pairs = zip(self.urls, self.fields, strict=True)
-        return [str(store.node_attributes(url, f.name)["fingerprint"]) for url, f in pairs]
+        return [store.fingerprint_of(url, f.name) for url, f in pairs]
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -286,7 +286,7 @@ def _is_done(url: str, one: Pass) -> bool:
     """Counts of the first pass are kept in a node, so that they are there whatever blocks they were counted in."""
     if isinstance(one.work, SlicesWork):
         return not one.left()
-    return bool(store.node_attributes(url, one.ledger.name).get("fingerprint") == one.ledger.fingerprint)
+    return store.fingerprint_of(url, one.ledger.name) == one.ledger.fingerprint
 
 
 def _keep(case: Case, number: int, counting: Pass) -> None:

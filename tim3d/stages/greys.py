@@ -47,7 +47,7 @@ def greys_node(field: Field) -> str:
 
 def greys_pass(sample: str, field: Field, lags: Lags, options: Options) -> Pass:
     """The pass that adds up grey values and their differences."""
-    source = store.node_attributes(sample, field.name)["fingerprint"]
+    source = store.fingerprint_of(sample, field.name)
     return reduction_pass(
         sample,
         (field,),
