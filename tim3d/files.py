@@ -7,6 +7,7 @@ import datetime
 import errno
 import functools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ RETRIES: dict[str, Any] = {
     "retry_timeout": datetime.timedelta(seconds=60),
     "backoff": {"base": 4, "max_backoff": datetime.timedelta(seconds=10)},
 }
+# What the codecs of zarr say of a frame, an index or a chunk that is not what was written.
+_DAMAGED = re.compile("checksum|decompress|corrupt")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 _CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
@@ -52,6 +55,18 @@ def writing(where: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Say what to do about damaged data. It stays no error of ours: a run sets the block aside and goes on."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # what codecs raise
+        if not _DAMAGED.search(str(error)):
+            raise
+        cure = "Type: tim3d validate SAMPLE --deep --repair"
+        raise RuntimeError(f"{where} cannot be decoded ({type(error).__name__}: {error}). {cure}") from error
+
+
+@contextlib.contextmanager
 def reaching() -> Iterator[None]:
     """Turn what an object store still refuses after all tries into one `StoreError`."""
     try:
@@ -77,10 +92,10 @@ def use_object_stores() -> None:
     Credentials come from the environment only (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` ...).
     """
     with contextlib.suppress(ImportError):
-        from obstore.fsspec import register
+        from tim3d.object_store import register
 
-        register(OBJECT_STORES)
         for name in OBJECT_STORES:
+            register(name)
             fsspec.config.conf.setdefault(name, {}).setdefault("retry_config", RETRIES)
 
 

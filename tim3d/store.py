@@ -22,7 +22,7 @@ from zarr.storage import StorePath, WrapperStore
 
 from tim3d import files, schema
 from tim3d.errors import InputError, MissingFieldError, SchemaError
-from tim3d.files import file_system, is_local, writing
+from tim3d.files import decoding, file_system, is_local, writing
 from tim3d.grid import Box, Triple, triple
 from tim3d.schema import AXES, Field
 from tim3d.version import __version__
@@ -268,20 +268,9 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
 
 
 def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
-    """Voxels of a box, as an array of its shape.
-
-    Raises
-    ------
-    RuntimeError
-        If a chunk does not match its checksum. It is no error of ours: a run sets the block aside and goes on.
-    """
-    try:
+    """Voxels of a box, as an array of its shape."""
+    with decoding(array.path):
         return np.asarray(array[box.slices])
-    except (RuntimeError, ValueError) as error:  # what codecs raise
-        if "checksum" not in str(error):
-            raise
-        cure = "Type: tim3d validate SAMPLE --deep --repair"
-        raise RuntimeError(f"{array.path} cannot be decoded ({type(error).__name__}: {error}). {cure}") from error
 
 
 def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:

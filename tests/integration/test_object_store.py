@@ -12,6 +12,7 @@ from tim3d import files, store
 from tim3d.engine.ledger import Ledger
 from tim3d.engine.status import status
 from tim3d.errors import InputError, MissingExtraError
+from tim3d.grid import Box, triple
 from tim3d.repair import repair
 
 QUIET = tim3d.Options(progress=False)
@@ -80,3 +81,27 @@ def test_nothing_there_and_no_way_there_are_clear(bucket: str) -> None:
         store.open_sample(f"{bucket}/none.zarr")
     with pytest.raises(MissingExtraError, match=r"cannot reach gopher://a.*tim3d\[s3\]"):
         store.open_sample("gopher://a")
+
+
+def test_parts_of_a_shard_are_read_as_from_a_folder(bucket: str, tmp_path: Path) -> None:
+    """Who wants some chunks of a shard reads the end of the object first: their places stand there."""
+    rng = np.random.default_rng(3)
+    grey = rng.integers(0, 255, (70, 150, 140)).astype(np.uint8)
+    np.save(tmp_path / "grey.npy", grey)
+    sample = f"{bucket}/a.zarr"
+    shard = (128, 128, 128)
+    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 9, "y": 5, "x": 5}, shard=shard, options=QUIET)
+    array = store.field_array(sample, "raw")
+    assert tuple(array.chunks) < tuple(array.shards or ())
+    for _ in range(12):
+        start = [int(rng.integers(0, n)) for n in grey.shape]
+        stop = [int(rng.integers(a + 1, n + 1)) for a, n in zip(start, grey.shape, strict=True)]
+        box = Box(triple(start), triple(stop))
+        np.testing.assert_array_equal(store.read_box(array, box), grey[box.slices])
+
+
+@pytest.mark.parametrize(("start", "end"), [(None, None), (2, 5), (None, 4), (3, None), (-4, None)])
+def test_any_range_of_an_object_is_read(bucket: str, start: int | None, end: int | None) -> None:
+    fs, root = files.file_system(f"{bucket}/object")
+    fs.pipe_file(root, b"0123456789")
+    assert fs.cat_file(root, start=start, end=end) == b"0123456789"[start:end]
