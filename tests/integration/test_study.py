@@ -172,6 +172,7 @@ def test_layers_in_series_are_known_in_every_window(tmp_path: Path) -> None:
     assert np.isnan(found.variance_exponent)
 
 
+@pytest.mark.slow
 def test_independent_voxels_give_the_law_of_a_coin(tmp_path: Path) -> None:
     labels = (np.random.default_rng(3).random((64, 64, 64)) < 0.2).astype(np.uint8)
     found = study(
