@@ -105,3 +105,12 @@ def test_any_range_of_an_object_is_read(bucket: str, start: int | None, end: int
     fs, root = files.file_system(f"{bucket}/object")
     fs.pipe_file(root, b"0123456789")
     assert fs.cat_file(root, start=start, end=end) == b"0123456789"[start:end]
+
+
+def test_the_end_of_an_object_is_read_where_no_range_counts_from_it(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, root = files.file_system(f"{bucket}/object")
+    fs.pipe_file(root, b"0123456789")
+    monkeypatch.setattr("tim3d.object_store.WITHOUT_SUFFIX", ("s3",))
+    assert [fs.cat_file(root, start=start) for start in (-4, -99)] == [b"6789", b"0123456789"]

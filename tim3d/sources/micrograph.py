@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError, InputError
 from tim3d.phases import Phases
 from tim3d.sources.base import Voxels
-from tim3d.sources.pixels import number, read_pixels, size_of
+from tim3d.sources.pixels import Image, enlarged, number, read_pixels, size_of, squares_of
 
 # Shares of several phases are fitted in turn; two phases need one turn.
 SWEEPS = 64
 _SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Micrograph:
-    """A labelled image.
+@dataclass(frozen=True, eq=False)
+class Micrograph(Image):
+    """A labelled image; what every `Image` says, its labels and what they mean.
 
     Attributes
     ----------
@@ -29,22 +29,10 @@ class Micrograph:
         Code of the phase of every pixel, as the phases name it.
     phases : Phases
         Names and codes, each of which occurs.
-    pixel_nm : (dy, dx) or None
-        Edges of a pixel after the scaling; None if neither given nor in the file.
-    sha256 : str
-        Of the bytes of the file.
-    path : str
-        Where it was read.
-    scale : int
-        Pixels of the file along each edge of a pixel of this image.
     """
 
     labels: NDArray[np.uint8]
     phases: Phases
-    pixel_nm: tuple[float, float] | None
-    sha256: str
-    path: str
-    scale: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,13 +102,12 @@ def read_micrograph(
             f"{where} has 3 channels (red, green, blue), and phases are values of one grey channel. Leave out --phases "
             "to use its colours, or label it first"
         )
-    size = size or found.pixel_nm
     labels = _labelled(found.values, names, str(where))
     if scale != 1:
         labels = downscaled(labels, names.codes, scale)
         _refuse_lost(labels, names, str(where), scale)
-        size = None if size is None else (size[0] * scale, size[1] * scale)
-    return Micrograph(labels, names, size, found.sha256, str(path), scale)
+    size = enlarged(size or found.pixel_nm, scale)
+    return Micrograph(labels, names, pixel_nm=size, sha256=found.sha256, path=str(path), scale=scale)
 
 
 def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> NDArray[np.uint8]:
@@ -155,9 +142,7 @@ def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> N
     >>> downscaled(np.array([[0, 0, 1, 1], [0, 1, 1, 1]], np.uint8), (0, 1), 2)
     array([[0, 1]], dtype=uint8)
     """
-    rows, columns = (n // scale if scale >= 1 else 0 for n in labels.shape)
-    if int(scale) != scale or min(rows, columns) < 1:
-        raise ArgumentError(f"scale is {scale}; an image of {labels.shape} pixels takes 1 to {min(labels.shape)}")
+    rows, columns = squares_of(labels.shape, scale)
     squares = labels[: rows * scale, : columns * scale].reshape(rows, scale, columns, scale)
     counts = np.stack([(squares == code).sum(axis=(1, 3)) for code in codes]).astype(np.float64)
     # At most half a pixel between two phases, so that it decides among equals only.

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tim3d.errors import ArgumentError, InputError
+from tim3d.errors import InputError
 from tim3d.sources.base import Voxels
-from tim3d.sources.pixels import Size, number, read_pixels, size_of
+from tim3d.sources.pixels import Image, enlarged, number, read_pixels, size_of, squares_of
 
 COLOURS = ("red", "green", "blue")
 # An image of so few values, or fewer, is one of labels.
@@ -19,28 +19,16 @@ FEW_VALUES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """An image of grey values or colours.
+class Picture(Image):
+    """An image of grey values or colours; what every `Image` says, and its values.
 
     Attributes
     ----------
     values : (channels, y, x) uint8
         0 to 255; one channel is grey, three are red, green and blue.
-    pixel_nm : (dy, dx) or None
-        Edges of a pixel after the scaling; None if neither given nor in the file.
-    sha256 : str
-        Of the bytes of the file.
-    path : str
-        Where it was read.
-    scale : int
-        Pixels of the file along each edge of a pixel of this image.
     """
 
     values: NDArray[np.uint8]
-    pixel_nm: Size | None
-    sha256: str
-    path: str
-    scale: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,8 +90,8 @@ def read_picture(
     if scale != 1:
         values = averaged(values, scale)
         _refuse_flat(values, f"{where} at scale {scale}")
-    edges = size or found.pixel_nm
-    return Picture(values, edges and (edges[0] * scale, edges[1] * scale), found.sha256, str(path), scale)
+    size = enlarged(size or found.pixel_nm, scale)
+    return Picture(values, pixel_nm=size, sha256=found.sha256, path=str(path), scale=scale)
 
 
 def averaged(values: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
@@ -130,10 +118,7 @@ def averaged(values: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     >>> averaged(np.array([[[0, 1, 9], [0, 1, 9]]], np.uint8), 2)
     array([[[1]]], dtype=uint8)
     """
-    shape = values.shape[1:]
-    rows, columns = (n // scale if scale >= 1 else 0 for n in shape)
-    if int(scale) != scale or min(rows, columns) < 1:
-        raise ArgumentError(f"scale is {scale}; an image of {shape} pixels takes 1 to {min(shape)}")
+    rows, columns = squares_of(values.shape[1:], scale)
     squares = values[:, : rows * scale, : columns * scale].reshape(len(values), rows, scale, columns, scale)
     sums, pixels = squares.sum(axis=(2, 4), dtype=np.int64), scale**2
     return np.asarray((2 * sums + pixels) // (2 * pixels), np.uint8)

@@ -39,6 +39,28 @@ class Pixels:
     palette: bool = False
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Image:
+    """Where an image comes from, and how large its pixels are.
+
+    Attributes
+    ----------
+    pixel_nm : (dy, dx) or None
+        Edges of a pixel after the scaling; None if neither given nor in the file.
+    sha256 : str
+        Of the bytes of the file.
+    path : str
+        Where it was read.
+    scale : int
+        Pixels of the file along each edge of a pixel of this image.
+    """
+
+    pixel_nm: Size | None
+    sha256: str
+    path: str
+    scale: int = 1
+
+
 def read_pixels(path: Path) -> Pixels:
     """Read a TIFF or PNG of one page, or an npy.
 
@@ -93,6 +115,34 @@ def size_of(given: float | Sequence[float] | None) -> Size | None:
     if len(numbers) != 2 or not all(math.isfinite(v) and v > 0 for v in numbers):
         raise ArgumentError(f"pixel size is {given}; give one positive length in nm, or two for y, x")
     return (numbers[0], numbers[1])
+
+
+def enlarged(size: Size | None, scale: int) -> Size | None:
+    """Edges of a pixel that was made of `scale`² of a size.
+
+    >>> enlarged((4.0, 2.0), 3)
+    (12.0, 6.0)
+    """
+    return size and (size[0] * scale, size[1] * scale)
+
+
+def squares_of(shape: Sequence[int], scale: int) -> tuple[int, int]:
+    """Rows and columns of whole squares of `scale`² pixels in an image.
+
+    Raises
+    ------
+    ArgumentError
+        If the scale is no whole number from 1 to the shorter edge.
+
+    Examples
+    --------
+    >>> squares_of((7, 9), 3)
+    (2, 3)
+    """
+    rows, columns = (n // scale if scale >= 1 else 0 for n in shape)
+    if int(scale) != scale or min(rows, columns) < 1:
+        raise ArgumentError(f"scale is {scale}; an image of {tuple(shape)} pixels takes 1 to {min(shape)}")
+    return rows, columns
 
 
 def number(value: float) -> str:
