@@ -41,6 +41,11 @@ class Micrograph(Image):
         return (rows, columns)
 
     @property
+    def channels(self) -> NDArray[np.uint8]:
+        """The ranks, as one channel."""
+        return self.ranks[None]
+
+    @property
     def ranks(self) -> NDArray[np.uint8]:
         """Place of every pixel's phase among the phases, 0, 1, ... in the order of their codes."""
         return np.searchsorted(self.phases.codes, self.labels).astype(np.uint8)

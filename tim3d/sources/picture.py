@@ -31,6 +31,11 @@ class Picture(Image):
     values: NDArray[np.uint8]
 
     @property
+    def channels(self) -> NDArray[np.uint8]:
+        """The values."""
+        return self.values
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         _, rows, columns = self.values.shape

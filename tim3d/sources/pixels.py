@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Voxels, reading, stored_dtype
@@ -40,8 +42,8 @@ class Pixels:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Image:
-    """Where an image comes from, and how large its pixels are.
+class Image(ABC):
+    """What every image says of itself: where it comes from, how large its pixels are, and what is in its channels.
 
     Attributes
     ----------
@@ -59,6 +61,16 @@ class Image:
     sha256: str
     path: str
     scale: int = 1
+
+    @property
+    @abstractmethod
+    def channels(self) -> NDArray[np.uint8]:
+        """(channels, y, x): one of phases 0, 1, ... or of grey values, or red, green and blue."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
 
 
 def read_pixels(path: Path) -> Pixels:

@@ -15,8 +15,7 @@ from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.schema import AXES, Field
-from tim3d.sources.micrograph import Micrograph
-from tim3d.sources.picture import Picture
+from tim3d.sources.pixels import Image
 from tim3d.stages.field import Options
 from tim3d.stages.lines import Lags
 
@@ -77,7 +76,7 @@ class Case(ABC):
 
     urls: Sequence[str]
     fields: Sequence[Field]
-    images: tuple[Micrograph | Picture, ...]
+    images: tuple[Image, ...]
     names: tuple[str, ...]
     lags: Lags
     slices: int

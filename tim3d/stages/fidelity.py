@@ -17,8 +17,9 @@ from tim3d.kernels import fidelity as law
 from tim3d.kernels.correlation import check_lags
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
-from tim3d.sources.micrograph import Micrograph, read_micrograph
-from tim3d.sources.picture import Picture, read_picture
+from tim3d.sources.micrograph import read_micrograph
+from tim3d.sources.picture import read_picture
+from tim3d.sources.pixels import Image
 from tim3d.stages import likeness
 from tim3d.stages.case import Case, Seen
 from tim3d.stages.field import DEFAULTS, Options
@@ -29,7 +30,6 @@ from tim3d.stages.lines import Lags
 
 log = logging.getLogger(__name__)
 
-Image = Micrograph | Picture
 GREY = "grey"
 # Pixel and voxel size may differ by this much.
 SIZE_TOLERANCE = 1e-3

@@ -18,8 +18,9 @@ from tim3d.kernels.latent import Output
 from tim3d.kernels.likeness import PLANES, correlation_length, uncorrelated
 from tim3d.phases import Phases
 from tim3d.schema import AXES
-from tim3d.sources.micrograph import Micrograph, read_micrograph
-from tim3d.sources.picture import Picture, read_picture
+from tim3d.sources.micrograph import read_micrograph
+from tim3d.sources.picture import read_picture
+from tim3d.sources.pixels import Image
 
 Array = npt.NDArray[Any]
 # Held out for selection, if that part tells phase fractions, or mean grey over 255, to within this standard deviation.
@@ -119,17 +120,11 @@ def read_micrographs(
     ]
     _check_alike(images)
     sources = [{"file": Path(i.path).name, "sha256": i.sha256, "scale": i.scale} for i in images]
-    return Micrographs(tuple(_values(i) for i in images), phases, _spacing(images), sources)
+    return Micrographs(tuple(i.channels for i in images), phases, _spacing(images), sources)
 
 
-def _read(
-    path: str | Path, phases: Phases | None, pixel_size: Sequence[float] | None, scale: int
-) -> Micrograph | Picture:
+def _read(path: str | Path, phases: Phases | None, pixel_size: Sequence[float] | None, scale: int) -> Image:
     return read_micrograph(path, phases, pixel_size, scale) if phases else read_picture(path, pixel_size, scale)
-
-
-def _values(image: Micrograph | Picture) -> Array:
-    return image.values if isinstance(image, Picture) else image.ranks[None]
 
 
 def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | None:
@@ -146,13 +141,13 @@ def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | N
     return numbers * 3 if len(numbers) == 1 else numbers
 
 
-def _check_alike(images: Sequence[Micrograph | Picture]) -> None:
+def _check_alike(images: Sequence[Image]) -> None:
     shapes = [image.shape for image in images]
     if len(set(shapes)) > 1:
         raise InputError(
             f"the micrographs have {', '.join(f'{y} x {x}' for y, x in shapes)} pixels; cut them to the same size"
         )
-    grey = [len(_values(image)) == 1 for image in images]
+    grey = [len(image.channels) == 1 for image in images]
     if any(grey) and not all(grey):
         raise InputError(
             f"{images[grey.index(True)].path} is grey and {images[grey.index(False)].path} is in colour; three "
@@ -177,7 +172,7 @@ def check_crop(images: Micrographs, crop: int) -> None:
         )
 
 
-def _spacing(images: Sequence[Micrograph | Picture]) -> tuple[float, float, float]:
+def _spacing(images: Sequence[Image]) -> tuple[float, float, float]:
     """Edges of the voxels, on which all images must agree."""
     found: dict[int, float] = {}
     for image, axes in zip(images, PLANES, strict=False):
