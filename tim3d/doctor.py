@@ -10,22 +10,18 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tim3d.engine import cluster
 from tim3d.engine.memory import available_memory
 from tim3d.errors import Tim3dError
+from tim3d.finding import Finding
+from tim3d.places import place
 from tim3d.version import __version__
 
 PYTHON = (3, 11)
 ENOUGH_MEMORY = 4 * 2**30
-ENOUGH_SPACE = 10 * 2**30
-SLOW_DISK = 50.0
-PROBE_MIB = 256
 # The pair is built together: a mismatch shows when an operator of torchvision is called, and can end the process.
 PAIR = """
 import torch, torchvision
@@ -34,26 +30,14 @@ print(torch.cuda.is_available())
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: `state` is ok, warn or fail (then tim3d does not work as it should)."""
-
-    state: str
-    what: str
-    seen: str
-    cure: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.state:4}  {self.what}: {self.seen}" + (f". {self.cure}" if self.cure else "")
-
-
 def doctor(folder: str | None = None, address: str | None = None, tls: str | None = None) -> Iterator[Finding]:
     """Look at everything that tim3d needs, one after the other.
 
     Parameters
     ----------
     folder : str, optional
-        Where samples will lie: its free space and its speed are measured (256 MiB are written, flushed and read).
+        Where samples will lie: its free space and its speed are measured (256 MiB are written, flushed and read). Of a
+        URL: whether the store answers, its speed (64 MiB), the wait for a small object, and whether its locks hold.
     address : str, optional
         A dask scheduler that should answer, such as ``tcp://host:8786``.
     tls : str, optional
@@ -66,7 +50,7 @@ def doctor(folder: str | None = None, address: str | None = None, tls: str | Non
     yield _numba()
     yield from _devices()
     if folder is not None:
-        yield from _disk(folder)
+        yield from place(folder)
     if address is not None:
         yield _scheduler(address, tls)
 
@@ -192,50 +176,6 @@ def _driver() -> str:
         ran = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
         return "; ".join(ran.stdout.strip().splitlines()) if ran.returncode == 0 else ""
     return ""
-
-
-def _disk(folder: str) -> Iterator[Finding]:
-    """Free space, and speed with everything flushed to the disk."""
-    try:
-        free = shutil.disk_usage(folder).free
-        if free < 2 * PROBE_MIB * 2**20:
-            yield Finding("fail", "space", f"{free / 2**30:.1f} GiB free in {folder}", "Make room")
-            return
-        write, read = _speeds(Path(folder))
-    except OSError as error:
-        said = os.strerror(error.errno or 0).lower()
-        yield Finding("fail", "disk", f"{folder}: {said}", "Give a folder that is there and can be written")
-        return
-    enough = free >= ENOUGH_SPACE
-    cure = "" if enough else "Samples of large stacks need more: --plan tells how much"
-    yield Finding("ok" if enough else "warn", "space", f"{free / 2**30:.1f} GiB free in {folder}", cure)
-    seen = f"{PROBE_MIB} MiB written and flushed at {write:.0f} MiB/s, read at {read:.0f} MiB/s in {folder}"
-    slow = min(write, read) < SLOW_DISK
-    yield Finding(
-        "warn" if slow else "ok", "disk", seen, "Runs will wait for this disk: use a local one" if slow else ""
-    )
-
-
-def _speeds(folder: Path) -> tuple[float, float]:
-    """MiB/s written and read; pages are dropped from the cache in between, where the system lets one."""
-    path, block = folder / f".tim3d-doctor-{uuid.uuid4().hex}", os.urandom(2**20)
-    try:
-        start = time.perf_counter()
-        with path.open("wb") as file:
-            for _ in range(PROBE_MIB):
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-            write = PROBE_MIB / (time.perf_counter() - start)
-        with path.open("rb", buffering=0) as file:
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            start = time.perf_counter()
-            while file.read(2**20):
-                pass
-            return write, PROBE_MIB / (time.perf_counter() - start)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _scheduler(address: str, tls: str | None) -> Finding:

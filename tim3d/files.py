@@ -25,6 +25,8 @@ RETRIES: dict[str, Any] = {
     "retry_timeout": datetime.timedelta(seconds=60),
     "backoff": {"base": 4, "max_backoff": datetime.timedelta(seconds=10)},
 }
+# The same for a question to which no answer is an answer.
+BRIEF: dict[str, Any] = {"max_retries": 2, "retry_timeout": datetime.timedelta(seconds=10)}
 # What the codecs of zarr say of a frame, an index or a chunk that is not what was written.
 _DAMAGED = re.compile("checksum|decompress|corrupt")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -99,8 +101,8 @@ def use_object_stores() -> None:
             fsspec.config.conf.setdefault(name, {}).setdefault("retry_config", RETRIES)
 
 
-def file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
+def file_system(url: str, *, brief: bool = False) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it; `brief` gives an object store 10 s to answer, not a minute.
 
     Raises
     ------
@@ -111,8 +113,9 @@ def file_system(url: str) -> tuple[Any, str]:
     """
     refuse_credentials(url)
     use_object_stores()
+    options = {"retry_config": BRIEF} if brief and url.startswith(tuple(f"{name}://" for name in OBJECT_STORES)) else {}
     try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url)
+        found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url, **options)
     except (ImportError, ValueError) as error:
         raise MissingExtraError(f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'") from error
     return found

@@ -17,7 +17,7 @@ from tests.recipes import until
 from tests.works import SHAPE, number_pass, truth
 from tim3d import store
 from tim3d.cli import main
-from tim3d.engine import cluster, journal, run
+from tim3d.engine import cluster, journal, run, window
 from tim3d.engine.window import LOOK_SECONDS
 from tim3d.errors import FailedBlocksError, WriteError
 
@@ -172,3 +172,24 @@ def test_workers_that_join_later_are_used_fully(sample: str) -> None:
     assert most >= 6
     assert len(summary.workers) == 3
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
+    sample: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(window, "ALONE_SECONDS", 1.0)
+    with cluster("local", workers=1) as on:
+        on.client.cluster.scale(0)
+        until(lambda: not on.client.scheduler_info(n_workers=-1)["workers"], "the worker's end")
+        grow = threading.Timer(7.0, lambda: on.client.cluster.scale(1))  # long enough to say it twice
+        grow.start()
+        run(number_pass(sample), progress=False)
+        address = on.client.scheduler.address
+    assert len(alone(caplog)) == 1
+    assert f"dask worker {address}" in alone(caplog)[0]
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def alone(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said of a run that nobody works for."""
+    return [one.getMessage() for one in caplog.records if "no worker has been there" in one.getMessage()]

@@ -50,7 +50,7 @@ def status(c: argparse.ArgumentParser) -> None:
 
 def doctor(c: argparse.ArgumentParser) -> None:
     """Of ``tim3d doctor``."""
-    c.add_argument("folder", nargs="?", help="where samples will lie: its space and speed are measured")
+    c.add_argument("folder", nargs="?", help="folder or URL where samples will lie: space, speed, locks")
     c.add_argument("--cluster", metavar="ADDRESS", help="a dask scheduler that should answer: tcp://host:8786")
     c.add_argument("--tls", metavar="FOLDER", help="certificates of that scheduler")
 
