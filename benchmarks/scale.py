@@ -11,6 +11,7 @@ is a second run, which finds every block done: what it takes is reading the ledg
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import subprocess
@@ -119,10 +120,10 @@ def seconds(work: Any) -> float:
     return time.perf_counter() - began
 
 
-def alone(folder: Path, blocks: int, kind: str, workers: int) -> Cost:
+def alone(folder: Path, blocks: int, kind: str, workers: int, threads: int) -> Cost:
     """`measure` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.scale", str(folder), "--one", "--blocks", str(blocks)]
-    command += ["--cluster", kind, "--workers", str(workers)]
+    command += ["--cluster", kind, "--workers", str(workers), "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -134,18 +135,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--blocks", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--cluster", nargs="+", default=["serial", "local"])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 8], help="of each worker")
     parser.add_argument("--one", action="store_true", help="one row, in this process, as JSON")
     given = parser.parse_args(arguments)
     if given.one:
-        with cluster(given.cluster[0], workers=given.workers):
+        with cluster(given.cluster[0], workers=given.workers, threads=given.threads[0]):
             print(json.dumps(asdict(measure(given.folder, given.blocks[0]))))
         return
     print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS))
-    for kind in given.cluster:
-        for blocks in given.blocks:
-            folder = given.folder.resolve() / f"{kind}-{blocks}"
-            print(alone(folder, blocks, kind, given.workers).row(), flush=True)
-            shutil.rmtree(folder)
+    kinds = [(kind, threads) for kind in given.cluster for threads in (given.threads if kind == "local" else [1])]
+    for (kind, threads), blocks in itertools.product(kinds, given.blocks):
+        folder = given.folder.resolve() / f"{kind}-{threads}-{blocks}"
+        print(alone(folder, blocks, kind, given.workers, threads).row(), flush=True)
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

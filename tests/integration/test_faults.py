@@ -175,13 +175,16 @@ def test_a_result_that_is_cancelled_with_its_scheduler_is_no_fault_of_the_block(
     class Dead:
         scheduler = None
 
+        def gather(self, _: Any) -> None:
+            raise CancelledError("a cancelled for reason: scheduler-connection-lost")
+
         def run_on_scheduler(self, *_: Any) -> None:
             raise OSError("no route")
 
     watch = Watch(Dead(), None)
     watch.add(STUCK, Lost())
     with pytest.raises(DeviceError, match=r"is gone\. Finished blocks are kept"):
-        watch.outcome(Lost())
+        watch.outcomes([Lost()])
 
 
 def kill_when(ready: Any, process: subprocess.Popen[bytes]) -> None:

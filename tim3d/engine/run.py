@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from tim3d.engine.cluster import Cluster, current_cluster
 from tim3d.engine.cost import current_pilot
+from tim3d.engine.flight import RETRIES, Flight
 from tim3d.engine.journal import note
 from tim3d.engine.ledger import Ledger, elapsed
 from tim3d.engine.memory import forget_peak, peak_memory
@@ -29,14 +30,13 @@ from tim3d.engine.metrics import count, count_failure
 from tim3d.engine.parts import ShareError, current_part
 from tim3d.engine.plan import Plan, smaller_block
 from tim3d.engine.summary import Attempt, Summary, reason, said
-from tim3d.engine.watch import SpoiltWorkerError, UnstoppedError, Watch, arriving, spoils, warning_if_slow
+from tim3d.engine.watch import SpoiltWorkerError, arriving, spoils, warning_if_slow
 from tim3d.engine.window import GpuLoad, Window
 from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.files import reaching
 from tim3d.grid import Block, Grid, Triple, triple
 
 log = logging.getLogger(__name__)
-RETRIES = 2
 # Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
 BASE_BYTES = 352 * 2**20
 TORCH_BASE_BYTES = 800 * 2**20
@@ -218,48 +218,32 @@ def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
 
 
 def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad) -> Iterator[Attempt]:
-    """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume."""
+    """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume.
+
+    Whatever ended meanwhile is fetched in one request, and as many blocks follow in another: the scheduler's time goes
+    by requests.
+    """
     from distributed import as_completed
 
-    pickled, waiting = cloudpickle.dumps(work_pass), iter(left)
-    flight: dict[str, tuple[Triple, int]] = {}
-    watch = Watch(on.client, work_pass.time_limit)
-    stop: Tim3dError | None = None
-
-    def submit(index: Triple, attempt: int) -> Any:
-        # A failed key stays known to the scheduler: every attempt gets its own.
-        key = f"{work_pass.ledger.name}-{index}-{attempt}-{time.time_ns()}"
-        flight[key] = (index, attempt)
-        future = on.client.submit(_on_worker, pickled, index, key=key, pure=False)
-        watch.add(index, future)
-        return future
-
+    waiting = iter(left)
+    do = functools.partial(_on_worker, cloudpickle.dumps(work_pass))
+    flight = Flight(on.client, work_pass.ledger.name, do, work_pass.time_limit)
     window = Window(on.client, on.workers * on.threads, load)
-    with watch.looking():
-        futures = as_completed([submit(index, 1) for index in itertools.islice(waiting, window.size())])
-        for future in arriving(futures, on.client):
-            if future is not None:
-                index, number = flight.pop(future.key)
-                outcome = watch.outcome(future)
-                future.release()
-                if isinstance(outcome, Tim3dError):
-                    stop = stop or outcome
+    stop: Tim3dError | None = None
+    with flight.watch.looking():
+        futures = as_completed(flight.submit([(index, 1) for index in itertools.islice(waiting, window.size())]))
+        for ended in arriving(futures, on.client):
+            attempts = flight.landed(ended)
+            stop = stop or next((one.outcome for one in attempts if isinstance(one.outcome, Tim3dError)), None)
             if stop:  # nothing may write any more when this raises: what is in flight ends first
                 continue
-            if future is not None:
-                again = _may_be_tried_again(outcome, number)
-                if again:
-                    futures.add(submit(index, number + 1))
-            for following in itertools.islice(waiting, max(0, window.size() - len(flight))):
-                futures.add(submit(following, 1))
-            if future is not None:
-                yield Attempt(index, number, outcome, last=not again)
+            following = [(one.index, one.number + 1) for one in attempts if not one.last]
+            room = window.size() - len(flight) - len(following)
+            following += [(index, 1) for index in itertools.islice(waiting, max(0, room))]
+            futures.update(flight.submit(following))
+            yield from attempts
     if stop:
         raise stop
-
-
-def _may_be_tried_again(outcome: Any, attempt: int) -> bool:
-    return isinstance(outcome, BaseException) and attempt <= RETRIES and not isinstance(outcome, UnstoppedError)
 
 
 def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:

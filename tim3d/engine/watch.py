@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,9 +68,21 @@ class Watch:
         """Look at this block from now on."""
         self._flight[future.key] = (index, future)
 
-    def outcome(self, future: Any) -> Any:
-        """What became of a block; a worker that must not go on has been ended when this returns."""
-        index, _ = self._flight.pop(future.key)
+    def outcomes(self, futures: Sequence[Any]) -> list[tuple[Triple, Any]]:
+        """What became of these blocks; a worker that must not go on has been ended when this returns."""
+        ended = [(self._flight.pop(future.key)[0], future) for future in futures]
+        results = self._results(futures)
+        return [(i, results[f.key] if f.key in results else self._outcome(i, f)) for i, f in ended]
+
+    def _results(self, futures: Sequence[Any]) -> dict[str, Any]:
+        """In one request, for each has its price; none if one of them is lost, which is then asked for alone."""
+        finished = [one for one in futures if one.status == "finished" and one.key not in self._overdue]
+        try:
+            return dict(zip((one.key for one in finished), self._client.gather(finished), strict=True))
+        except (OSError, CancelledError):
+            return {}
+
+    def _outcome(self, index: Triple, future: Any) -> Any:
         if future.key in self._overdue:
             return self._too_long(index, self._overdue.pop(future.key))
         try:
@@ -133,8 +145,10 @@ class Watch:
             late.ended.set_result(gone)
 
 
-def arriving(futures: Any, client: Any) -> Iterator[Any]:
-    """Futures as they end, like `as_completed` itself, which waits for ever when the scheduler died; None meanwhile.
+def arriving(futures: Any, client: Any) -> Iterator[list[Any]]:
+    """Futures as they end, all at once that have, like `as_completed`, which waits for ever when the scheduler died.
+
+    Ten times a second it gives an empty list, if none has.
 
     Raises
     ------
@@ -142,14 +156,12 @@ def arriving(futures: Any, client: Any) -> Iterator[Any]:
         When the client has given up on reaching its scheduler.
     """
     while not futures.is_empty():
-        if futures.has_ready():
-            yield next(futures)
-        elif client.status in ("closing", "closed"):
-            raise _gone(client)
-        else:
+        if not futures.has_ready():
+            if client.status in ("closing", "closed"):
+                raise _gone(client)
             with futures.thread_condition:
                 futures.thread_condition.wait(timeout=0.1)
-            yield None
+        yield futures.next_batch(block=False)
 
 
 def refuse_silence(client: Any) -> None:
