@@ -43,7 +43,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One pass: `blocks` equal blocks, seconds of each step of one of them, and bytes that pass through the storage."""
+    """One pass: `blocks` equal blocks, seconds of each step of one of them, and bytes that pass through the storage.
+
+    Between two blocks a worker marks one as done, says so and takes the next: `between_seconds`.
+    """
 
     name: str
     blocks: int
@@ -51,11 +54,12 @@ class Sweep:
     compute_seconds: float
     write_seconds: float
     stored_bytes: float = 0.0
+    between_seconds: float = 0.0
 
     @property
     def block_seconds(self) -> float:
         """Seconds of a block that has a worker for itself."""
-        return self.read_seconds + self.compute_seconds + self.write_seconds
+        return self.read_seconds + self.compute_seconds + self.write_seconds + self.between_seconds
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Forecast:
 def forecast(sweep: Sweep, machine: Machine) -> Forecast:
     """What a pass takes: every need of all its blocks, as if it were the only one.
 
-    Threads t of a worker overlap: a block's time leaves every (read + compute + write) / t seconds, but not faster
+    Threads t of a worker overlap: a block leaves every (read + compute + write + between) / t seconds, but not faster
     than the device computes. A worker does ceil(blocks / devices) of them. "too few blocks" is the part of that which
     equal shares would not have.
 
@@ -179,15 +183,26 @@ def sweeps(pilots: Sequence[Timed], large: Timed) -> list[Sweep]:
 
     Left out is a level of the pyramid that the pilots are too small to have.
     """
-    made = []
+    made, between = [], between_blocks([end for pilot in pilots for end in pilot.of("end")])
     for end in large.of("end"):
         known = [one for pilot in pilots for one in pilot.of("end") if one["pass"] == end["pass"]]
         if not known:
             continue
         grown = end["voxels"] / end["computed"] / sum(one["voxels"] for one in known)
         steps = (sum(one[f"{step}_seconds"] for one in known) * grown for step in ("read", "compute", "write"))
-        made.append(Sweep(end["pass"], end["computed"], *steps))
+        made.append(Sweep(end["pass"], end["computed"], *steps, between_seconds=between))
     return made
+
+
+def between_blocks(ends: Lines) -> float:
+    """Seconds of a worker that are in no step of its blocks, per block; of the pass that has most blocks.
+
+    In a pass of a few blocks most of them would be its start.
+    """
+    most = max(end["computed"] for end in ends)
+    large = [end for end in ends if end["computed"] == most]
+    own = sum(end[f"{step}_seconds"] for end in large for step in ("read", "wait", "compute", "write"))
+    return max(0.0, sum(end["wall_seconds"] * end["processes"] for end in large) - own) / (most * len(large))
 
 
 def grey_sample(folder: Path, edge: int, block: Triple) -> Path:

@@ -35,12 +35,17 @@ def test_the_engine_takes_as_long_as_the_model_says(tmp_path: Path) -> None:
 
 
 def test_the_pace_of_a_pilot_is_that_of_its_steps_per_voxel() -> None:
-    def ended(blocks: int, voxels: int, *steps: float) -> Timed:
-        seconds = dict(zip(("read_seconds", "compute_seconds", "write_seconds"), steps, strict=True))
-        return Timed(0.0, [{"event": "end", "pass": "p", "computed": blocks, "voxels": voxels, **seconds}])
+    def ended(blocks: int, voxels: int, wall: float, *steps: float) -> Timed:
+        names = ("read_seconds", "compute_seconds", "write_seconds")
+        end = {"event": "end", "pass": "p", "computed": blocks, "voxels": voxels, "wait_seconds": 0.0}
+        end |= {"wall_seconds": wall, "processes": 2, **dict(zip(names, steps, strict=True))}
+        return Timed(0.0, [end])
 
-    pilots = [ended(4, 1000, 1.5, 3.0, 2.0), ended(4, 1000, 0.5, 1.0, 4.0)]
-    assert job_model.sweeps(pilots, ended(64, 8000, 0.0, 0.0, 0.0)) == [Sweep("p", 64, 0.125, 0.25, 0.375)]
+    pilots = [ended(4, 1000, 3.75, 1.5, 3.0, 2.0), ended(4, 1000, 3.25, 0.5, 1.0, 4.0)]
+    (made,) = job_model.sweeps(pilots, ended(64, 8000, 0.0, 0.0, 0.0, 0.0))
+    # 2 workers were there for 14 s and had blocks for 12: 2 s between 8 blocks.
+    assert made == Sweep("p", 64, 0.125, 0.25, 0.375, between_seconds=0.25)
+    assert forecast(made, Machine(2, 1, 0.0)).seconds == 32.0
 
 
 def test_verbs_are_forecast_and_measured(tmp_path: Path) -> None:
