@@ -12,6 +12,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints-cpu.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'tim3d needs Python 3.11 or newer; type make PYTHON=python3.12 setup')"
+	@echo "Installing tim3d and what it needs into $(VENV): a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[$(EXTRAS)]'
 	touch $@

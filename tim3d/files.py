@@ -84,7 +84,8 @@ def in_our_words(error: Exception) -> Exception:
     if not type(error).__module__.startswith("obstore."):
         return error
     seen = str(error).partition("\n")[0]
-    return StoreError(f"{seen}. Finished blocks are kept: when the store answers, run the same command again")
+    cure = "when tim3d doctor URL finds the store fit, run the same command again"
+    return StoreError(f"{seen}. Finished blocks are kept: {cure}")
 
 
 @functools.cache

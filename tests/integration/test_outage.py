@@ -84,7 +84,9 @@ def test_a_store_that_stays_away_is_one_line_and_finished_blocks_are_kept(
     said = capsys.readouterr().err
     assert said.startswith("tim3d: Generic S3 error: Error performing PUT ")
     assert "503 Service Unavailable" in said
-    assert said.endswith("Finished blocks are kept: when the store answers, run the same command again\n")
+    assert said.endswith(
+        "Finished blocks are kept: when tim3d doctor URL finds the store fit, run the same command again\n"
+    )
     assert said.count("\n") == 1
     before = {one: ledger.read(f"s3://{one}") for one in markers(sample)}
     assert len(before) == 2
