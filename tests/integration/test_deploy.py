@@ -159,6 +159,7 @@ def test_the_image_builds_and_runs() -> None:
             [*locked, "--entrypoint", "id", tag, "-u"], capture_output=True, text=True, check=True, timeout=60
         )
         assert user.stdout.strip() == "10001"
+        subprocess.run([*locked, tag, "doctor", "/tmp"], check=True, timeout=300)
         scheduler = [*locked, "--entrypoint", "dask", tag, "scheduler", "--version"]
         subprocess.run(scheduler, check=True, timeout=60)
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,12 @@ from tqdm import tqdm
 from tim3d.engine import lock_sample
 from tim3d.engine.memory import available_memory
 from tim3d.errors import MemoryPlanError, WriteError
-from tim3d.kernels import latent
+from tim3d.kernels import agreement, latent
 from tim3d.kernels.grey import grey_target
 from tim3d.kernels.latent import CROP_NODES, Architecture
 from tim3d.kernels.likeness import target_of
 from tim3d.phases import Phases
+from tim3d.schema import AXES
 from tim3d.stages.micrographs import Micrographs, check_crop, read_micrographs, split
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def train_generator(
     check_crop(images, architecture.crop)
     lines = _plan(architecture, images, options, schedule)
     _warn_of_reach(architecture, images)
+    _warn_of_gaps(images)
     if plan:
         return lines
     _check_memory(architecture, images, options, device)
@@ -295,6 +297,29 @@ def _warn_of_reach(architecture: Architecture, images: Micrographs) -> None:
         )  # fmt: skip
 
 
+def _warn_of_gaps(images: Micrographs) -> None:
+    """What two planes show differently along one axis cannot be learnt from both."""
+    if len(images.values) < 3:
+        return
+    seen = [agreement.indicators(v[0], len(images.phases)) for v in images.values] if images.phases else images.values
+    found = agreement.gaps(seen)
+    turned = agreement.turns(seen) if found else None
+    names = [source["file"] for source in images.sources]
+    for gap in found:
+        log.warning(
+            "%s and %s contradict each other along %s: their correlations differ by %.2f on average, by chance it "
+            "would be %.2f; a volume has one, so it misses them by %.2f at least. %s",
+            *(names[i] for i in gap.images), AXES[gap.axis], gap.difference, gap.chance, gap.difference / 2,
+            _cure_of_gaps(names, turned),
+        )  # fmt: skip
+
+
+def _cure_of_gaps(names: Sequence[str], turned: agreement.Turns | None) -> str:
+    if turned is None:
+        return "Are they of one material, at one scale, and of the planes normal to z, y and x in this order?"
+    return f"Turn by a quarter, and all three agree: {', '.join(itertools.compress(names, turned))}"
+
+
 def memory_bytes(architecture: Architecture, critics: int, options: AdversarialOptions) -> int:
     """Bytes that a training needs beside its libraries: weights, and what a step of the generator keeps."""
     weights = 9 * architecture.parameters + 7 * critics * _critic_parameters(architecture)
@@ -313,7 +338,7 @@ def memory_bytes(architecture: Architecture, critics: int, options: AdversarialO
 
 def _critic_parameters(architecture: Architecture) -> int:
     widths = (architecture.outputs, *architecture.critic, 1)
-    return sum(16 * a * b for a, b in pairwise(widths))
+    return sum(16 * a * b for a, b in itertools.pairwise(widths))
 
 
 def _check_memory(architecture: Architecture, images: Micrographs, options: AdversarialOptions, device: str) -> None:
