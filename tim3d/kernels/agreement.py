@@ -89,7 +89,8 @@ def turns(images: Sequence[Bytes]) -> Turns | None:
     ((False, False, False), (False, False, True))
     """
     profiles = _profiles(images)
-    every = sorted(itertools.product((False, True), repeat=3), key=sum)
+    either = (False, True)
+    every = sorted(itertools.product(either, either, either), key=sum)
     return next((one for one in every if not _gaps(profiles, one)), None)
 
 
