@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from tim3d import schema, store
+from tim3d import metadata, schema, store
 from tim3d.errors import Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.threshold import grey_counts
@@ -58,6 +58,8 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
     InputError, SchemaError
         If there is no sample, or one of a newer schema.
     """
+    if torn := [Fault(one.path, one.seen, one.cure) for one in metadata.damaged(sample)]:
+        return torn  # what lies beside them cannot be listed
     root = store.open_sample(sample)
     return [fault for name, node in sorted(root.members()) for fault in _check_node(sample, name, node, deep)]
 

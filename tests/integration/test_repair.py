@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,17 +16,18 @@ import tim3d
 from tests.contents import content
 from tim3d import store
 from tim3d.engine import Ledger, lock_sample
-from tim3d.errors import FailedBlocksError, LockedError
+from tim3d.errors import FailedBlocksError, LockedError, StoreError
 from tim3d.repair import repair
 
 QUIET = tim3d.Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)
 
 
-def make(folder: Path) -> str:
+def make(folder: Path, *, ingest_again: bool = False) -> str:
     """The commands that make the sample, always the same."""
     sample = str(folder / "a.zarr")
-    tim3d.ingest(folder / "in.npy", sample, voxel_size={"z": 4, "y": 2, "x": 2}, shard=(8, 32, 32), options=QUIET)
+    ingest = tim3d.Options(progress=False, overwrite=ingest_again)
+    tim3d.ingest(folder / "in.npy", sample, voxel_size={"z": 4, "y": 2, "x": 2}, shard=(8, 32, 32), options=ingest)
     tim3d.segment(sample, method="otsu", phases=PHASES, options=tim3d.Options(progress=False, block=(8, 32, 32)))
     tim3d.measure(sample, ["phase_fraction"], options=QUIET)
     return sample
@@ -143,3 +146,42 @@ def test_a_verb_that_meets_damage_says_how_to_repair_it(sample: str, damage: Cal
         FailedBlocksError, match=r"phase/s0/phase cannot be decoded .*Type: tim3d validate SAMPLE --deep --repair"
     ):
         tim3d.label(sample, options=QUIET)
+
+
+@pytest.mark.parametrize(("below", "level"), [("", None), ("s0/", 0), ("s0/phase/", 0), ("s1/z/", 1)])
+def test_torn_metadata_is_one_line_and_the_node_is_made_again(
+    sample: str, tmp_path: Path, below: str, level: int | None
+) -> None:
+    before, torn = content(sample), Path(sample) / f"phase/{below}zarr.json"
+    tear(torn)
+    (fault,) = tim3d.validate(sample)
+    assert fault.where == str(torn)
+    assert fault.cure.startswith(f"Copy it from a backup, or delete {sample}/phase and make it again")
+    with pytest.raises(StoreError, match=rf"{torn} is damaged: it is no JSON .*\. {re.escape(fault.cure)}"):
+        store.node_attributes(sample, "phase") if level is None else store.open_field(sample, "phase", level)
+    shutil.rmtree(Path(sample) / "phase")
+    make(tmp_path)
+    assert content(sample) == before
+
+
+@pytest.mark.parametrize("node", ["raw_slices", "phase_partials", "phase_descriptors"])
+def test_a_result_with_torn_metadata_is_deleted_and_made_again(sample: str, tmp_path: Path, node: str) -> None:
+    before = content(sample)
+    tear(Path(sample) / node / "zarr.json")
+    with pytest.raises(StoreError, match=f"delete {sample}/{node} and make"):
+        store.open_dataset(sample, node)
+    shutil.rmtree(Path(sample) / node)
+    make(tmp_path, ingest_again=node == "raw_slices")  # only its field's making makes it
+    assert content(sample) == before
+
+
+def test_the_metadata_of_a_sample_are_those_of_any_other(sample: str, tmp_path: Path) -> None:
+    before, root = content(sample), Path(sample) / "zarr.json"
+    other = tmp_path / "other.zarr"
+    store.create_sample(str(other))
+    root.write_bytes(b"[]")
+    with pytest.raises(StoreError, match=r"it holds no JSON object\. Copy it from a backup, or from any other sample"):
+        store.nodes(sample)
+    shutil.copy(other / "zarr.json", root)
+    assert content(sample) == before
+    assert not tim3d.validate(sample, deep=True)
