@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -19,11 +20,13 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.recipes import until
 from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
 from tim3d import store
 from tim3d.arguments import call
 from tim3d.engine import Pass, cluster, run
+from tim3d.engine.owner import process_start
 from tim3d.engine.watch import Watch
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError
 from tim3d.grid import Block, Triple
@@ -127,13 +130,55 @@ def dask_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.terminate()
+            try:
+                process.wait(4)
+            except subprocess.TimeoutExpired:  # a block hangs in it
+                process.kill()
+
+
+@contextlib.contextmanager
+def dask_scheduler() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Address and process of a scheduler."""
+    port = str(free_port())
+    where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
+    with dask_process(*where) as process:
+        yield f"tcp://127.0.0.1:{port}", process
+
+
+def test_a_killed_nanny_takes_its_worker_with_it_and_the_others_go_on(sample: str) -> None:
+    with dask_scheduler() as (address, _), contextlib.ExitStack() as stack:
+        worker = ("worker", address, "--nthreads", "1", "--no-dashboard")
+        nannies = [stack.enter_context(dask_process(*worker)) for _ in range(2)]
+        with cluster_when_ready(address) as on:
+            until(lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers")
+            workers = list(on.client.run(os.getpid).values())
+            work_pass = number_pass(sample, slow=0.3)
+            kill_when(lambda: len(work_pass.ledger.done()) >= 2, nannies[0])
+            assert run(work_pass, progress=False).computed == 30
+            until(lambda: sum(process_start(pid) is not None for pid in workers) == 1, "the orphan's end")
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_a_block_that_hangs_where_nobody_can_end_it_is_set_aside_at_once(sample: str) -> None:
+    with dask_scheduler() as (address, _), contextlib.ExitStack() as stack:
+        for _ in range(2):
+            worker = ("worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny")
+            stack.enter_context(dask_process(*worker))
+        said = "its worker could not be ended: end it by hand, or start workers with a nanny"
+        with cluster_when_ready(address) as on:
+            until(lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers")
+            with pytest.raises(FailedBlocksError, match=said):
+                run(faulty(sample, limit=4.0), progress=False)
+    assert (len(number_pass(sample).ledger.done()), attempts(sample)) == (29, 1)
+    assert run(number_pass(sample), progress=False).computed == 1
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
 def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> None:
-    port = str(free_port())
-    address = f"tcp://127.0.0.1:{port}"
-    where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
-    with dask_process(*where) as scheduler, dask_process("worker", address, "--nthreads", "1", "--no-dashboard"):
+    with (
+        dask_scheduler() as (address, scheduler),
+        dask_process("worker", address, "--nthreads", "1", "--no-dashboard"),
+    ):
         work_pass, on = number_pass(sample, slow=0.5), cluster_when_ready(address)
         kill_when(lambda: len(work_pass.ledger.done()) >= 2, scheduler)
         with on, pytest.raises(DeviceError, match=f"the scheduler {address} is gone. Finished blocks are kept"):
@@ -145,22 +190,18 @@ def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> Non
 
 
 def test_a_scheduler_that_dies_before_the_first_block_is_said_so_too(sample: str) -> None:
-    port = str(free_port())
-    address = f"tcp://127.0.0.1:{port}"
-    where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
-
-    def lose_it() -> None:
+    def lose(address: str, scheduler: subprocess.Popen[bytes]) -> None:
         with cluster_when_ready(address):
             scheduler.kill()
             scheduler.wait()
             run(number_pass(sample), progress=False)
 
     with (
-        dask_process(*where) as scheduler,
+        dask_scheduler() as (address, scheduler),
         dask_process("worker", address, "--nthreads", "1", "--no-dashboard"),
         pytest.raises(DeviceError, match=f"the scheduler {address} is gone"),
     ):
-        lose_it()
+        lose(address, scheduler)
 
 
 def test_a_result_that_is_cancelled_with_its_scheduler_is_no_fault_of_the_block() -> None:
