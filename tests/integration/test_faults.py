@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import logging
@@ -216,16 +217,41 @@ def test_a_result_that_is_cancelled_with_its_scheduler_is_no_fault_of_the_block(
     class Dead:
         scheduler = None
 
-        def gather(self, _: Any) -> None:
-            raise CancelledError("a cancelled for reason: scheduler-connection-lost")
-
         def run_on_scheduler(self, *_: Any) -> None:
             raise OSError("no route")
 
-    watch = Watch(Dead(), None)
-    watch.add(STUCK, Lost())
     with pytest.raises(DeviceError, match=r"is gone\. Finished blocks are kept"):
-        watch.outcomes([Lost()])
+        Watch(Dead(), None).outcome(STUCK, Lost())
+
+
+def test_results_that_are_lost_together_are_asked_for_alone(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_: Any, **__: Any) -> None:
+        raise CancelledError("lost")
+
+    with cluster("local", workers=1) as on:
+        monkeypatch.setattr(on.client, "gather", lost)
+        assert run(number_pass(sample), progress=False).computed == 30
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
+
+
+def test_nobody_waits_for_a_result_on_a_host_that_is_cut_off(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = number_pass(sample).ledger
+    late: list[int] = []
+
+    with cluster("local", workers=2) as on:
+        gather = on.client.gather
+
+        async def cut_off(futures: list[Any], *, asynchronous: bool) -> Any:
+            if not late:
+                late.append(len(futures))
+                while len(ledger.done()) < 30:  # never, if the others waited for this one
+                    await asyncio.sleep(0.05)
+            return await gather(futures, asynchronous=asynchronous)
+
+        monkeypatch.setattr(on.client, "gather", cut_off)
+        assert run(number_pass(sample), progress=False).computed == 30
+    assert len(late) == 1
+    np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
 def kill_when(ready: Any, process: subprocess.Popen[bytes]) -> None:

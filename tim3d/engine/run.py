@@ -232,7 +232,7 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
     stop: Tim3dError | None = None
     with flight.watch.looking():
         futures = as_completed(flight.submit([(index, 1) for index in itertools.islice(waiting, window.size())]))
-        for ended in arriving(futures, on.client):
+        for ended in arriving(futures, on.client, flight.is_landing):
             attempts = flight.landed(ended)
             stop = stop or next((one.outcome for one in attempts if isinstance(one.outcome, Tim3dError)), None)
             if stop:  # nothing may write any more when this raises: what is in flight ends first

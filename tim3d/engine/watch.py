@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,21 +68,16 @@ class Watch:
         """Look at this block from now on."""
         self._flight[future.key] = (index, future)
 
-    def outcomes(self, futures: Sequence[Any]) -> list[tuple[Triple, Any]]:
-        """What became of these blocks; a worker that must not go on has been ended when this returns."""
-        ended = [(self._flight.pop(future.key)[0], future) for future in futures]
-        results = self._results(futures)
-        return [(i, results[f.key] if f.key in results else self._outcome(i, f)) for i, f in ended]
+    def ended(self, future: Any) -> Triple:
+        """The block of a future that ended: nobody looks at it any more."""
+        return self._flight.pop(future.key)[0]
 
-    def _results(self, futures: Sequence[Any]) -> dict[str, Any]:
-        """In one request, for each has its price; none if one of them is lost, which is then asked for alone."""
-        finished = [one for one in futures if one.status == "finished" and one.key not in self._overdue]
-        try:
-            return dict(zip((one.key for one in finished), self._client.gather(finished), strict=True))
-        except (OSError, CancelledError):
-            return {}
+    def is_overdue(self, future: Any) -> bool:
+        """Whether a block was given up."""
+        return future.key in self._overdue
 
-    def _outcome(self, index: Triple, future: Any) -> Any:
+    def outcome(self, index: Triple, future: Any) -> Any:
+        """What became of a block; a worker that must not go on has been ended when this returns."""
         if future.key in self._overdue:
             return self._too_long(index, self._overdue.pop(future.key))
         try:
@@ -145,17 +140,17 @@ class Watch:
             late.ended.set_result(gone)
 
 
-def arriving(futures: Any, client: Any) -> Iterator[list[Any]]:
+def arriving(futures: Any, client: Any, on_the_way: Callable[[], bool]) -> Iterator[list[Any]]:
     """Futures as they end, all at once that have, like `as_completed`, which waits for ever when the scheduler died.
 
-    Ten times a second it gives an empty list, if none has.
+    Ten times a second it gives an empty list, if none has; also after the last, as long as something is `on_the_way`.
 
     Raises
     ------
     DeviceError
         When the client has given up on reaching its scheduler.
     """
-    while not futures.is_empty():
+    while not futures.is_empty() or on_the_way():
         if not futures.has_ready():
             if client.status in ("closing", "closed"):
                 raise _gone(client)
