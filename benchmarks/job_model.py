@@ -271,8 +271,8 @@ READ_BYTES, WRITE_BYTES = 513e6, 233e6
 GREY_RATIO, LABEL_RATIO = 1.07, 9.16
 # Nobody's measurement: a shared file system behind a network of 100 Gbit/s, three cores beside each GPU, and the start.
 STORAGE_BYTES, CORES, START_SECONDS = 12.5e9, 3, 30.0
-# One task, measured on two loaded cores: docs/scale.md.
-TASK_SECONDS = 0.005
+# One task with many in flight, measured on two cores: docs/scale.md.
+TASK_SECONDS = 0.003
 HALO, PYRAMID = 64, 1 / 7
 
 VOLUMES: dict[str, Triple] = {
