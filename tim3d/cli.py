@@ -153,12 +153,6 @@ def _run(given: dict[str, Any]) -> None:
         _show_result(result)
 
 
-def _show(given: dict[str, Any]) -> None:
-    from tim3d import store
-
-    print(store.summary(given["sample"]))
-
-
 def _said(name: str) -> Action:
     def act(given: dict[str, Any]) -> None:
         from tim3d import upkeep
@@ -191,7 +185,7 @@ COMMANDS: dict[str, tuple[str, Options, Action]] = {
     "score": ("compare two label fields", measuring.score, _verb("score")),
     "report": ("write one HTML file with pictures and tables", measuring.report, _verb("report")),
     "run": ("run a recipe; run again, it only resumes", keeping.run, _run),
-    "show": ("what a sample holds", keeping.show, _show),
+    "show": ("what a sample holds", keeping.show, _said("show")),
     "validate": ("check a sample against the data model", keeping.validate, _said("validate")),
     "upgrade": ("bring a sample of an older schema to the present one", keeping.upgrade, _said("upgrade")),
     "status": ("how far the passes of a sample are, and who writes to it", keeping.status, _said("status")),

@@ -396,20 +396,3 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
         )
     dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
     return dataset[record["variables"]]  # type: ignore[no-any-return]  # a folder has no order of its own
-
-
-def summary(url: str) -> str:
-    """What a sample holds, one line a node."""
-    lines = [f"{url} (tim3d {open_sample(url).attrs['tim3d']['version']})"]  # type: ignore[index, call-overload]
-    for name in nodes(url):
-        record = node_attributes(url, name)
-        what = _describe_field(url, name) if record.get("kind") == "field" else "dataset"
-        lines.append(f"  {name}: {what}; {record.get('status', 'not made by tim3d')}")
-    return "\n".join(lines)
-
-
-def _describe_field(url: str, name: str) -> str:
-    field = read_field(url, name)
-    edges, size = "x".join(map(str, field.shape)), "x".join(f"{s:g}" for s in field.spacing_nm)
-    phases = f", {dict(field.phases)}" if field.phases else ""
-    return f"{edges} {field.dtype}, voxel {size} nm, shard {'x'.join(map(str, field.shard))}{phases}"

@@ -1,10 +1,31 @@
-"""What ``tim3d validate``, ``upgrade``, ``status``, ``doctor`` and ``certificates`` say, line by line; errors last."""
+"""What ``tim3d show``, ``validate``, ``upgrade``, ``status``, ``doctor`` and ``certificates`` say, line by line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from tim3d.errors import DeviceError, SchemaError
+
+
+def show(sample: str) -> Iterator[str]:
+    """What a sample holds, one line a node."""
+    from tim3d import store
+
+    identity = store.open_sample(sample).attrs["tim3d"]
+    yield f"{sample} (tim3d {identity['version']})"  # type: ignore[index, call-overload]
+    for name in store.nodes(sample):
+        record = store.node_attributes(sample, name)
+        what = _field(sample, name) if record.get("kind") == "field" else "dataset"
+        yield f"  {name}: {what}; {record.get('status', 'not made by tim3d')}"
+
+
+def _field(sample: str, name: str) -> str:
+    from tim3d import store
+
+    field = store.read_field(sample, name)
+    edges, size = "x".join(map(str, field.shape)), "x".join(f"{s:g}" for s in field.spacing_nm)
+    phases = f", {dict(field.phases)}" if field.phases else ""
+    return f"{edges} {field.dtype}, voxel {size} nm, shard {'x'.join(map(str, field.shard))}{phases}"
 
 
 def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterator[str]:

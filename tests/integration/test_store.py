@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ome_zarr_models.v05 import Image
 
 import tim3d
-from tim3d import schema, store
+from tim3d import schema, store, upkeep
 from tim3d.errors import InputError, MissingFieldError, MixedRunError, SchemaError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.pyramid import level_factors
@@ -257,7 +257,7 @@ def test_a_sample_behind_a_url_from_ingest_to_results(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tim3d.open_field(url, "phase").values, labels())
     assert float(measured.phase_fraction.sel(phase="filler")) == np.mean(labels() == 7)
     assert tim3d.validate(url, deep=True) == []
-    assert "phase: 13x141x75 uint8" in store.summary(url)
+    assert "phase: 13x141x75 uint8" in "\n".join(upkeep.show(url))
     again = tim3d.ingest(tmp_path / "phase.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
     np.testing.assert_array_equal(again.values, labels())
 
