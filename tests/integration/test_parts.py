@@ -46,7 +46,7 @@ def test_three_parts_make_the_bytes_of_one_process(alone: Alone) -> None:
     assert not status(sample).holders
 
 
-@pytest.mark.parametrize("kind", ["disk", "bucket"])
+@pytest.mark.parametrize("kind", ["disk", pytest.param("bucket", marks=pytest.mark.slow)])
 def test_a_part_that_was_killed_is_started_again(
     alone: Alone, kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -165,7 +165,8 @@ def refine(exact: Units, arrival: Units, region: Mask, spacing: Sequence[float],
         return found
 
     with ThreadPoolExecutor(threads) as pool:
-        while not all([*pool.map(fill, range(threads))]):
+        each = pool.map if threads > 1 else map  # a thread takes longer to start than a small region to fill
+        while not all([*each(fill, range(threads))]):
             pass
     return int(upwind.settle(values, order))
 
