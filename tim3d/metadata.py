@@ -28,7 +28,7 @@ class Torn:
     cure: str
 
 
-def sound(function: Callable[P, R]) -> Callable[P, R]:
+def naming_torn_files(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function of a sample, its first argument, say which file is damaged in place of what JSON says of it."""
 
     @functools.wraps(function)

@@ -24,7 +24,7 @@ from tim3d import files, schema
 from tim3d.errors import InputError, MissingFieldError, SchemaError
 from tim3d.files import decoding, file_system, is_local, writing
 from tim3d.grid import Box, Triple, triple
-from tim3d.metadata import DAMAGED, sound
+from tim3d.metadata import DAMAGED, naming_torn_files
 from tim3d.schema import AXES, Field
 from tim3d.version import __version__
 
@@ -34,7 +34,7 @@ CODEC: dict[str, Any] = {"level": 3, "checksum": True}
 ALWAYS_WRITE: Any = {"write_empty_chunks": True}
 
 
-@sound
+@naming_torn_files
 def create_sample(url: str) -> zarr.Group:
     """The sample at `url`, made if it is not there.
 
@@ -79,7 +79,7 @@ def _identity() -> dict[str, Any]:
     return {"schema": schema.SCHEMA_VERSION, "version": __version__}
 
 
-@sound
+@naming_torn_files
 def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group:
     """The zarr group of an existing sample, its schema checked; one that is `older` only to be upgraded.
 
@@ -102,7 +102,7 @@ def schema_of(url: str) -> int:
     return int(open_sample(url, older=True).attrs["tim3d"]["schema"])  # type: ignore[index, call-overload, arg-type]
 
 
-@sound
+@naming_torn_files
 def declare_schema(url: str, number: int) -> None:
     """Say that a sample is of this schema; in one piece."""
     with writing(url):
@@ -111,19 +111,19 @@ def declare_schema(url: str, number: int) -> None:
         root.attrs["tim3d"] = {**root.attrs["tim3d"], "schema": number}  # type: ignore[dict-item]
 
 
-@sound
+@naming_torn_files
 def is_sample(url: str) -> bool:
     """Whether a zarr group is there."""
     return _existing_group(url, "r") is not None
 
 
-@sound
+@naming_torn_files
 def nodes(url: str) -> list[str]:
     """Names of the nodes of a sample (fields and results), sorted."""
     return sorted(name for name, _ in open_sample(url).members())
 
 
-@sound
+@naming_torn_files
 def node_attributes(url: str, name: str) -> dict[str, Any]:
     """What a node records of its making: the content of its attribute ``tim3d``, empty if there is no such node."""
     group = open_sample(url)
@@ -135,7 +135,7 @@ def fingerprint_of(url: str, name: str) -> str:
     return str(node_attributes(url, name).get("fingerprint", ""))
 
 
-@sound
+@naming_torn_files
 def update_node(url: str, name: str, **record: Any) -> None:
     """Add to what a node records of its making."""
     with writing(url):
@@ -180,7 +180,7 @@ def delete_empty_sample(url: str) -> None:
             Path(url).rmdir()
 
 
-@sound
+@naming_torn_files
 def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)) -> None:
     """Create the arrays of a field on all its pyramid levels, with coordinates and attributes; no voxels yet.
 
@@ -231,7 +231,7 @@ def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
     array[:] = values
 
 
-@sound
+@naming_torn_files
 def field_array(url: str, name: str, level: int = 0, mode: str = "r") -> zarr.Array[Any]:
     """The zarr array of a field.
 
@@ -264,7 +264,7 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
     return read_field(url, name)
 
 
-@sound
+@naming_torn_files
 def read_field(url: str, name: str, level: int = 0) -> Field:
     """The description of a field as stored."""
     array = field_array(url, name, level)
@@ -351,7 +351,7 @@ def local_paths(array: zarr.Array[Any], keys: Sequence[str]) -> list[Path]:
     return [] if root is None else [Path(root) / array.path / key for key in keys]
 
 
-@sound
+@naming_torn_files
 def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
     """A field as a lazy xarray with coordinates in nm; its dask chunks are whole shards.
 
@@ -366,7 +366,7 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
     return dataset[name]
 
 
-@sound
+@naming_torn_files
 def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str, Any]) -> None:
     """Write a result as a node of the sample, replacing what was there; finished when its attributes are."""
     delete_node(url, node)
@@ -380,7 +380,7 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
         group.attrs.update({**dataset.attrs, "tim3d": dict(record) | state})
 
 
-@sound
+@naming_torn_files
 def open_dataset(url: str, node: str) -> xr.Dataset:
     """A result node as a lazily opened Dataset.
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import tim3d
-from tim3d.kernels.agreement import gaps, indicators, turns
+from tim3d.kernels.agreement import gaps, indicators, profiles_of, turns
 
 Planes = list[NDArray[np.uint8]]
 
@@ -26,19 +26,19 @@ def planes(seed: int, correlation: tuple[float, float, float]) -> Planes:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_planes_of_one_volume_agree(seed: int) -> None:
-    assert gaps(planes(seed, (2.0, 4.0, 8.0))) == []
-    assert gaps(planes(seed, (3.0, 3.0, 3.0))) == []
+    assert gaps(profiles_of(planes(seed, (2.0, 4.0, 8.0)))) == []
+    assert gaps(profiles_of(planes(seed, (3.0, 3.0, 3.0)))) == []
 
 
 @pytest.mark.parametrize("image", [0, 1, 2])
 def test_a_plane_that_was_turned_is_found_by_its_two_axes(image: int) -> None:
     seen = planes(0, (1.5, 4.0, 12.0))
     seen[image] = seen[image].swapaxes(1, 2)
-    found = gaps(seen)
+    found = gaps(profiles_of(seen))
     assert {gap.axis for gap in found} <= {0, 1, 2} - {image}
     assert found
     assert all(image in gap.images for gap in found)
-    turned = turns(seen)
+    turned = turns(profiles_of(seen))
     assert turned is not None
     # Turning the other two as well would only give other axes to the same structure.
     assert turned in (tuple(n == image for n in range(3)), tuple(n != image for n in range(3)))
@@ -48,7 +48,7 @@ def test_the_difference_is_that_of_the_correlations_by_brute_force() -> None:
     rng = np.random.default_rng(1)
     seen = [rng.integers(0, 255, (1, 64, 64), np.uint8) for _ in range(3)]
     seen[0] = np.repeat(seen[0][:, ::8], 8, axis=1)
-    (gap,) = gaps(seen)
+    (gap,) = gaps(profiles_of(seen))
 
     def rho(lines: NDArray[np.uint8], lag: int) -> float:
         values = lines.astype(float)
@@ -63,8 +63,8 @@ def test_the_difference_is_that_of_the_correlations_by_brute_force() -> None:
 def test_no_turn_helps_where_the_material_differs() -> None:
     fine, coarse = planes(0, (1.5, 1.5, 1.5)), planes(0, (6.0, 6.0, 6.0))
     mixed = [fine[0], fine[1], coarse[2]]
-    assert {gap.axis for gap in gaps(mixed)} == {0, 1}
-    assert turns(mixed) is None
+    assert {gap.axis for gap in gaps(profiles_of(mixed))} == {0, 1}
+    assert turns(profiles_of(mixed)) is None
 
 
 def test_a_training_says_which_image_to_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,7 @@ Turns = tuple[bool, bool, bool]
 
 # The spread of one image is that of so many bands of its lines.
 BANDS = 4
-# A difference counts if chance gives it in less than one of a hundred sets, and if anybody would see it.
+# A difference counts if it is so many times the mean one of chance, and so large that it matters to a training.
 CERTAIN, SEEN = 3.0, 0.05
 AS_THEY_ARE: Turns = (False, False, False)
 
@@ -60,38 +60,55 @@ class Profile:
     error: Floats
 
 
-def gaps(images: Sequence[Bytes]) -> list[Gap]:
-    """Axes along which two images show what no volume can have both of.
+Profiles = list[list[Profile]]
+
+
+def profiles_of(images: Sequence[Bytes]) -> Profiles:
+    """Of lines along the columns and along the rows of each image, as in `PLANES`.
 
     Parameters
     ----------
     images : three arrays (channels, rows, columns), uint8
         Of the planes normal to z, y and x; rows and columns are (y, x), (z, x) and (z, y). Labels: see `indicators`.
+    """
+    longest = min(edge for image in images for edge in image.shape[1:]) // 4
+    lags = [lag for lag in LAGS if lag <= longest]
+    return [[_profile(image, side, lags) for side in (0, 1)] for image in images]
+
+
+def gaps(profiles: Profiles, turned: Turns = AS_THEY_ARE) -> list[Gap]:
+    """Axes along which two images, some of them turned by a quarter, show what no volume can have both of.
+
+    Parameters
+    ----------
+    profiles
+        Of three images, from `profiles_of`.
 
     Examples
     --------
     >>> noise = np.random.default_rng(0).integers(0, 255, (4, 64, 64), np.uint8)
     >>> rows = np.repeat(noise[3, :8], 8, axis=0)
-    >>> gaps([one[None] for one in noise[:3]])
+    >>> gaps(profiles_of([one[None] for one in noise[:3]]))
     []
-    >>> [(gap.axis, gap.images) for gap in gaps([rows[None], noise[1][None], noise[2][None]])]
+    >>> seen = profiles_of([rows[None], noise[1][None], noise[2][None]])
+    >>> [(gap.axis, gap.images) for gap in gaps(seen)]
     [(1, (0, 2))]
     """
-    return _gaps(_profiles(images), AS_THEY_ARE)
+    found = [_gap(profiles, turned, axis) for axis in range(3)]
+    return [gap for gap in found if gap.difference > max(SEEN, CERTAIN * gap.chance)]
 
 
-def turns(images: Sequence[Bytes]) -> Turns | None:
+def turns(profiles: Profiles) -> Turns | None:
     """Which images to turn by a quarter so that no gap is left: as few as can be; None if that does not help.
 
     >>> noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
     >>> layers = [one[None] for one in (noise[0], *np.repeat(noise[1:, ::8], 8, axis=1))]
-    >>> turns(layers), turns([layers[0], layers[1], layers[2].swapaxes(1, 2)])
+    >>> turns(profiles_of(layers)), turns(profiles_of([*layers[:2], layers[2].swapaxes(1, 2)]))
     ((False, False, False), (False, False, True))
     """
-    profiles = _profiles(images)
     either = (False, True)
     every = sorted(itertools.product(either, either, either), key=sum)
-    return next((one for one in every if not _gaps(profiles, one)), None)
+    return next((one for one in every if not gaps(profiles, one)), None)
 
 
 def indicators(labels: NDArray[np.integer], phases: int) -> Bytes:
@@ -103,24 +120,12 @@ def indicators(labels: NDArray[np.integer], phases: int) -> Bytes:
     return np.stack([labels == phase for phase in range(phases)]).astype(np.uint8)
 
 
-def _gaps(profiles: list[list[Profile]], turned: Turns) -> list[Gap]:
-    found = [_gap(profiles, turned, axis) for axis in range(3)]
-    return [gap for gap in found if gap.difference > max(SEEN, CERTAIN * gap.chance)]
-
-
-def _gap(profiles: list[list[Profile]], turned: Turns, axis: int) -> Gap:
+def _gap(profiles: Profiles, turned: Turns, axis: int) -> Gap:
     (i, a), (j, b) = ((n, axes.index(axis)) for n, axes in enumerate(PLANES) if axis in axes)
     one, other = profiles[i][a ^ turned[i]], profiles[j][b ^ turned[j]]
     # The mean of abs(x) of normal x is sqrt(2 / pi) standard deviations.
     chance = math.sqrt(2 / math.pi) * float(np.hypot(one.error, other.error).mean())
     return Gap(axis, (i, j), float(np.abs(one.mean - other.mean).mean()), chance)
-
-
-def _profiles(images: Sequence[Bytes]) -> list[list[Profile]]:
-    """Of lines along the columns' and along the rows' axis of each image, as in `PLANES`."""
-    longest = min(edge for image in images for edge in image.shape[1:]) // 4
-    lags = [lag for lag in LAGS if lag <= longest]
-    return [[_profile(image, side, lags) for side in (0, 1)] for image in images]
 
 
 def _profile(image: Bytes, side: int, lags: Sequence[int]) -> Profile:

@@ -302,8 +302,9 @@ def _warn_of_gaps(images: Micrographs) -> None:
     if len(images.values) < 3:
         return
     seen = [agreement.indicators(v[0], len(images.phases)) for v in images.values] if images.phases else images.values
-    found = agreement.gaps(seen)
-    turned = agreement.turns(seen) if found else None
+    profiles = agreement.profiles_of(seen)
+    found = agreement.gaps(profiles)
+    turned = agreement.turns(profiles) if found else None
     names = [source["file"] for source in images.sources]
     for gap in found:
         log.warning(
