@@ -224,9 +224,12 @@ def test_a_result_that_is_cancelled_with_its_scheduler_is_no_fault_of_the_block(
         Watch(Dead(), None).outcome(STUCK, Lost())
 
 
-def test_results_that_are_lost_together_are_asked_for_alone(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [CancelledError, OSError, ValueError])
+def test_results_that_are_lost_together_are_asked_for_alone(
+    sample: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
     async def lost(*_: Any, **__: Any) -> None:
-        raise CancelledError("lost")
+        raise error("lost")
 
     with cluster("local", workers=1) as on:
         monkeypatch.setattr(on.client, "gather", lost)

@@ -16,11 +16,9 @@ from tim3d.grid import Triple
 RETRIES = 2
 # Results come within milliseconds. One on a host that is cut off comes when it is back: the others do not wait for it.
 PATIENCE_SECONDS = 1.0
-# A result is gone with its worker, or all are with the scheduler; asyncio turns one cancellation into the other.
-LOST = (OSError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Landing:
     """Attempts that ended together, (block, number, future) each, and their results, which may be on the way."""
 
@@ -81,8 +79,8 @@ class Flight:
     def _attempts(self, landing: Landing) -> list[Attempt]:
         try:
             results = landing.results.result()
-        except LOST:  # each is asked for alone
-            results = {}
+        except (Exception, asyncio.CancelledError):  # one is lost with its worker, or failed when it was done again
+            results = {}  # so each is asked for alone
         made = []
         for index, number, future in landing.attempts:
             outcome = results[future.key] if future.key in results else self.watch.outcome(index, future)
