@@ -16,7 +16,7 @@ _WHERE = {
     "Options": "tim3d.stages.field",
     "annotate": "tim3d.stages.annotate",
     "cluster": "tim3d.engine",
-    "describe": "tim3d.stages.measure",
+    "describe": "tim3d.stages.describe",
     "fidelity": "tim3d.stages.fidelity",
     "generate": "tim3d.stages.generate",
     "geodesic": "tim3d.stages.geodesic",

@@ -26,7 +26,7 @@ VERBS = {
     "measure": "tim3d.stages.measure",
     "solve": "tim3d.stages.solve",
     "geodesic": "tim3d.stages.geodesic",
-    "describe": "tim3d.stages.measure",
+    "describe": "tim3d.stages.describe",
     "score": "tim3d.stages.score",
     "study": "tim3d.stages.study",
     "fidelity": "tim3d.stages.fidelity",

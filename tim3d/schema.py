@@ -24,6 +24,8 @@ UNIT = "nm"
 VOXEL_DTYPES = ("uint8", "uint16", "float32")
 # Fields of numbers, as of components: labels that stand for no phase.
 ID_DTYPE = "uint32"
+# What a node may record among its inputs that is not a field of the sample; no field may have such a name.
+NOT_FIELDS = ("source", "model", "weights", "solution", "volumes", "micrographs")
 CHUNK_EDGE = 64
 SHARD: Triple = (64, 512, 512)
 

@@ -21,8 +21,10 @@ from zarr.core.sync import sync
 from zarr.storage import StorePath, WrapperStore
 
 from tim3d import files, schema
-from tim3d.errors import InputError, MissingFieldError, SchemaError
+from tim3d.commands import current_command, renewal
+from tim3d.errors import InputError, MissingFieldError, MixedRunError, SchemaError
 from tim3d.files import decoding, file_system, is_local, writing
+from tim3d.forecast import expect, expected, is_forecasting
 from tim3d.grid import Box, Triple, triple
 from tim3d.metadata import DAMAGED, naming_torn_files
 from tim3d.schema import AXES, Field
@@ -126,6 +128,10 @@ def nodes(url: str) -> list[str]:
 @naming_torn_files
 def node_attributes(url: str, name: str) -> dict[str, Any]:
     """What a node records of its making: the content of its attribute ``tim3d``, empty if there is no such node."""
+    if (planned := expected("node", f"{url}/{name}")) is not None:
+        return dict(planned)
+    if is_forecasting() and not is_sample(url):
+        return {}
     group = open_sample(url)
     return dict(group[name].attrs.get("tim3d", {})) if name in group else {}  # type: ignore[arg-type]
 
@@ -133,6 +139,42 @@ def node_attributes(url: str, name: str) -> dict[str, Any]:
 def fingerprint_of(url: str, name: str) -> str:
     """Hash of all that decided the numbers of a node, empty if there is no such node."""
     return str(node_attributes(url, name).get("fingerprint", ""))
+
+
+def outdated(url: str, name: str) -> str:
+    """Which field of the sample is newer than a node that was made from it, at any distance; empty if none is.
+
+    An input that was removed since is not newer: nothing speaks against what was made from it.
+    """
+    return _newer(url, name, frozenset())
+
+
+def _newer(url: str, name: str, seen: frozenset[str]) -> str:
+    for source, used in node_attributes(url, name).get("inputs", {}).items():
+        if source in schema.NOT_FIELDS or source in seen:
+            continue
+        now = fingerprint_of(url, source)
+        if now and now != used:
+            return str(source)
+        if now and (deeper := _newer(url, source, seen | {name})):
+            return deeper
+    return ""
+
+
+def refuse_outdated(url: str, name: str) -> None:
+    """Raise `MixedRunError` if a node was made from a field that was replaced since, and say how to renew it."""
+    if source := outdated(url, name):
+        command = renewal(node_attributes(url, name), url)
+        raise MixedRunError(
+            f"{name!r} in {url} was made from another version of {source!r} than the one that is there now. "
+            f"Renew it: {command}"
+        )
+
+
+def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
+    """While a chain of steps is planned: let the following ones find this field as if it were written."""
+    expect("field", f"{url}/{field.name}", field)
+    expect("node", f"{url}/{field.name}", {**record, "kind": "field", "status": "complete", "labels": field.labels})
 
 
 @naming_torn_files
@@ -152,6 +194,7 @@ def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[
         "fingerprint": fingerprint,
         "parameters": dict(parameters),
         "inputs": dict(inputs),
+        "command": current_command(),
         "created": now,
     }
 
@@ -253,7 +296,11 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
     ------
     MissingFieldError
         If the field is missing, or the run that writes it has not finished.
+    MixedRunError
+        If it was made from another field that was replaced since.
     """
+    if (planned := expected("field", f"{url}/{name}")) is not None:
+        return planned  # type: ignore[no-any-return]
     status = node_attributes(url, name).get("status")
     if status is None:
         raise MissingFieldError(
@@ -261,6 +308,7 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
         )
     if status != "complete":
         raise MissingFieldError(f"field {name!r} in {url} is not finished. Run the command that makes it again: {verb}")
+    refuse_outdated(url, name)
     return read_field(url, name)
 
 
@@ -382,17 +430,32 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
 
 @naming_torn_files
 def open_dataset(url: str, node: str) -> xr.Dataset:
-    """A result node as a lazily opened Dataset.
+    """The numbers of a result node, read into memory: what happens to the sample later does not change them.
 
     Raises
     ------
     MissingFieldError
         If the sample has no such node.
+    MixedRunError
+        If it was made from a field that was replaced since.
+    """
+    return lazy_dataset(url, node).load()
+
+
+@naming_torn_files
+def lazy_dataset(url: str, node: str) -> xr.Dataset:
+    """The same, read from the sample where it is used: for tables of which a block needs a part.
+
+    Raises
+    ------
+    MissingFieldError, MixedRunError
+        As `open_dataset`.
     """
     record = node_attributes(url, node)
     if record.get("status") != "complete":
         raise MissingFieldError(
             f"no result {node!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Run: tim3d measure {url}"
         )
+    refuse_outdated(url, node)
     dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
     return dataset[record["variables"]]  # type: ignore[no-any-return]  # a folder has no order of its own

@@ -32,6 +32,8 @@ ROOMS = [
     Room(0, "tim3d.version",      "",              ""),
     Room(0, "tim3d.errors",       "",              ""),
     Room(0, "tim3d.grid",         "errors",        ""),
+    Room(0, "tim3d.commands",     "",              ""),
+    Room(0, "tim3d.forecast",     "",              ""),
     Room(0, "tim3d.credentials",  "errors",        ""),
     Room(0, "tim3d.phases",       "errors",        ""),
     Room(0, "tim3d.phantoms",     "errors grid",   "numpy"),

@@ -7,13 +7,14 @@ from tim3d.engine.journal import journal
 from tim3d.engine.ledger import Ledger, forget_sample
 from tim3d.engine.lock import lock_sample
 from tim3d.engine.parts import Part, in_turns, member
-from tim3d.engine.plan import Plan
+from tim3d.engine.plan import Outline, Plan
 from tim3d.engine.run import Pass, Work, run
 from tim3d.engine.summary import Summary
 
 __all__ = [
     "Cluster",
     "Ledger",
+    "Outline",
     "Part",
     "Pass",
     "Plan",

@@ -65,6 +65,20 @@ class Plan:
         )
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What a step that does not work through blocks will do, in one line: it trains, or writes a file."""
+
+    name: str
+    does: str
+
+    def check(self) -> None:
+        """Fit: there is nothing to refuse."""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.does}"
+
+
 def smaller_block(block: Triple, shard: Triple, fits: Callable[[Triple], bool]) -> Triple | None:
     """The largest block that fits, made by halving the longest edge but never below one shard; None if none does.
 

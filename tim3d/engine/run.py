@@ -94,10 +94,10 @@ class Pass:
         done = self.ledger.done()
         return [index for index in self.grid.indices() if index not in done]
 
-    def plan(self, on: Cluster | None = None) -> Plan:
-        """What running it now would cost on the current cluster."""
+    def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
+        """What running it now would cost on the current cluster; `afresh` if what is done is to be done again."""
         on = on or current_cluster()
-        left = self.left()
+        left = list(self.grid.indices()) if afresh else self.left()
         written, taken = self.grid.voxels(left)
         base = max(self.base_bytes, on.resident_bytes() + LOADED_LATER_BYTES)
         fits = smaller_block(self.grid.block, self.shard, lambda b: base + self._buffers(b, on) <= on.memory_bytes)

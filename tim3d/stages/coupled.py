@@ -1,25 +1,27 @@
-"""Results that `solve`, `geodesic` and `label` keep for a whole volume, ready to stand beside what was measured."""
+"""Results that other verbs keep for a whole volume, ready to stand beside what was measured."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tim3d import store
 from tim3d.descriptors.builtin import COUPLED
-from tim3d.descriptors.coupled import Coupled
-from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError, StoreError
+from tim3d.descriptors.coupled import Coupled, conditions
+from tim3d.errors import ArgumentError, MissingFieldError, StoreError
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
+from tim3d.stages.results import results_of
 
 log = logging.getLogger(__name__)
 
 ALL = (slice(None), slice(None), slice(None))
+# Of these verbs a result answers for one choice among several that have no axis of their own: they are always listed.
+LISTED = ("study",)
 
 
 def answers(
@@ -32,6 +34,10 @@ def answers(
 ) -> list[xr.Dataset]:
     """The coupled results of a label field, one Dataset for each descriptor; no voxel is read.
 
+    A verb may have answered several questions about the field. Answers that differ in phase, axis or direction only are
+    joined along these; answers under other conditions stand beside each other along a dimension that is named after the
+    kind of result (``transport``), with the names of the nodes as its labels.
+
     Parameters
     ----------
     sample, labels, phases
@@ -42,7 +48,7 @@ def answers(
     region : (slice, slice, slice) of nm
         What is described. Of a part of the volume there are no coupled results.
     transport : str
-        The results of `solve` that are meant (default ``FIELD_transport``).
+        The results of `solve` that are meant (default: all).
 
     Raises
     ------
@@ -53,7 +59,7 @@ def answers(
     MixedRunError
         If one is asked for that was computed from another version of the field.
     """
-    if transport and transport not in (there := solutions(sample, labels.name)):
+    if transport and transport not in (there := list(results_of(sample, "solve", labels.name))):
         listed = f"there are {', '.join(there)}" if there else "there are none yet"
         raise MissingFieldError(f"{transport!r} holds no results of solve for {labels.name!r} of {sample}; {listed}")
     if not _is_whole(region, labels):
@@ -64,20 +70,6 @@ def answers(
         return [read(sample, labels, phases, one, transport) for one in wanted]
     found = (_if_there(sample, labels, phases, one, transport) for one in COUPLED.values())
     return [one for one in found if one is not None]
-
-
-def solutions(sample: str, field: str) -> list[str]:
-    """The finished results of `solve` for a label field, ``FIELD_transport`` first."""
-    records = {node: store.node_attributes(sample, node) for node in store.nodes(sample)}
-    first = f"{field}_transport"
-    found = [node for node, r in records.items() if r.get("status") == "complete" and _is_solution(r, field)]
-    default = [first] if records.get(first, {}).get("status") == "complete" else []
-    return [*default, *sorted(node for node in found if node != first)]
-
-
-def _is_solution(record: Mapping[str, Any], field: str) -> bool:
-    names = {"tortuosity_factor_total", "flux_spread"}
-    return field in record.get("inputs", {}) and names <= set(record.get("variables", []))
 
 
 def _is_whole(region: tuple[slice, slice, slice], labels: Field) -> bool:
@@ -109,35 +101,54 @@ def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: st
         If they were computed from another version of the label field.
     """
     named = transport if one.verb == "solve" else ""
-    record = store.node_attributes(sample, node := named or f"{labels.name}_{one.node}")
-    if record.get("status") != "complete":
+    there = [named] if named else list(results_of(sample, one.verb, labels.name))
+    if not there:
         raise MissingFieldError(
-            f"{one.name!r} needs the results {node!r}, not in {sample} (has {', '.join(store.nodes(sample))}). "
-            f"Run: {one.command(sample, labels.name, phases)}"
+            f"{one.name!r} needs results of {one.verb} for {labels.name!r}, not in {sample} (has "
+            f"{', '.join(store.nodes(sample))}). Run: {one.command(sample, labels.name, phases)}"
         )
-    found = attributed(sample, node)
-    again = one.command(sample, labels.name, phases, found.attrs.get("conductivity")) + (named and f" --out {named}")
-    if is_stale(sample, labels.name, node):
-        raise MixedRunError(
-            f"{node!r} of {sample} was computed from another version of {labels.name!r}, so it says nothing of "
-            f"{one.name!r} now. Run: {again}"
-        )
-    taken = one.take(found, phases)
-    if not taken.data_vars:
-        raise MissingFieldError(f"{node!r} of {sample} holds no {' or '.join(one.variables)}. Run: {again} --overwrite")
-    return taken
+    current = [node for node in there if not store.outdated(sample, node)]
+    if not current:
+        store.refuse_outdated(sample, there[0])
+    answering = side_by_side({node: attributed(sample, node) for node in current}, one, phases)
+    if answering is None:
+        again = one.command(sample, labels.name, phases)
+        raise MissingFieldError(f"{there[0]!r} of {sample} holds no {' or '.join(one.variables)}. Run: {again}")
+    return answering
 
 
-def is_stale(sample: str, field: str, node: str) -> bool:
-    """Whether a node was computed from another version of a field than the one that is there."""
-    used: Any = store.node_attributes(sample, node).get("inputs", {}).get(field)
-    return bool(used != store.fingerprint_of(sample, field))
+def side_by_side(found: Mapping[str, xr.Dataset], one: Coupled, phases: Phases) -> xr.Dataset | None:
+    """Answers to several questions as one Dataset: joined where only coordinates differ, else along a dimension."""
+    groups: dict[str, dict[str, xr.Dataset]] = {}
+    for node, result in found.items():
+        groups.setdefault(conditions(result.attrs), {})[node] = one.take(result, phases)
+    parts = [part for group in groups.values() for part in _united({n: d for n, d in group.items() if d.data_vars})]
+    if not parts:
+        return None
+    if len(groups) == len(parts) == 1 and one.verb not in LISTED:
+        return parts[0][1]
+    names = np.array([name for name, _ in parts], dtype=object)
+    along = xr.Variable(one.node, names, {"long_name": f"result of {one.verb}"})
+    return xr.concat(
+        [result for _, result in parts], along, data_vars="all", coords="minimal", compat="equals", join="outer",
+        combine_attrs="drop_conflicts",
+    )  # fmt: skip
+
+
+def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
+    """Results under the same conditions as one, if none contradicts another; its name is that of the first."""
+    if not group:
+        return []
+    try:
+        merged = xr.merge(list(group.values()), join="outer", compat="no_conflicts", combine_attrs="drop_conflicts")
+    except xr.MergeError:
+        return list(group.items())
+    return [(next(iter(group)), merged)]
 
 
 def attributed(sample: str, node: str) -> xr.Dataset:
     """A result node; those of its dimensions that number components are left out."""
-    found = store.open_dataset(sample, node)
-    return found.drop_dims("component", errors="ignore")
+    return store.open_dataset(sample, node).drop_dims("component", errors="ignore")
 
 
 def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str) -> xr.Dataset | None:
@@ -153,8 +164,16 @@ def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled, transpor
 def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
     """One Dataset of all results, over all axes that any of them has, with the attributes of the first."""
     axes = [a for a in AXES if any("axis" in found.coords and a in found["axis"].values for found in results)]
-    fitted = [_fitted(found, axes, labels) for found in results]
+    fitted = [_fitted(_listed(found, results), axes, labels) for found in results]
     return xr.merge(fitted, join="exact", compat="equals", combine_attrs="override")
+
+
+def _listed(found: xr.Dataset, results: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Over the names of all nodes of its kind: a node may answer one descriptor and not another."""
+    for kind in {one.node for one in COUPLED.values()} & set(found.dims):
+        names = sorted({str(name) for other in results if kind in other.dims for name in other[kind].values})
+        found = found.reindex({kind: np.array(names, dtype=object)})
+    return found
 
 
 def _fitted(found: xr.Dataset, axes: list[str], labels: Field) -> xr.Dataset:

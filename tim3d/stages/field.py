@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels import pyramid
 from tim3d.schema import Field
+from tim3d.stages.verb import Task
 
 # A block holds about this many voxels unless the user says otherwise: seconds of work, megabytes of memory.
 BLOCK_VOXELS = 2**26
@@ -30,8 +32,6 @@ class Options:
     ----------
     block : (z, y, x), optional
         Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit the stage).
-    plan : bool
-        Say what it would cost and do nothing.
     overwrite : bool
         Replace a field that was made from other inputs, parameters or blocks.
     progress : bool
@@ -49,7 +49,6 @@ class Options:
     """
 
     block: Triple | None = None
-    plan: bool = False
     overwrite: bool = False
     progress: bool = True
     durable: bool = False
@@ -99,10 +98,42 @@ class Making:
         )
 
 
-def produce(
-    sample: str, making: Making, options: Options, finish: Callable[[Ledger], None] | None = None
-) -> xr.DataArray | list[Plan]:
-    """Make a field, or finish making it; the plans instead if only they were asked for.
+Finish = Callable[[Ledger], None]
+
+
+def field_task(sample: str, making: Making, options: Options, finish: Finish | None = None) -> Task[xr.DataArray]:
+    """The task of a verb whose result is a field; see `produce`."""
+    return Task(partial(plan_field, sample, making, options), partial(produce, sample, making, options, finish))
+
+
+def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
+    """Plans of the passes that make a field and its pyramid; none if it is there.
+
+    Raises
+    ------
+    ArgumentError
+        If the name cannot be that of a field, or a block is not made of whole shards.
+    MixedRunError
+        If a field of that name was made otherwise.
+    """
+    if making.field.name in schema.NOT_FIELDS:
+        raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
+    there = _what_is_there(sample, making, options)
+    if there == "complete":
+        return []
+    for made in (making.field, *making.siblings):
+        record = {"fingerprint": making.fingerprint, "parameters": making.parameters, "inputs": making.inputs}
+        store.expect_field(sample, made, record | {"verb": making.verb})
+    afresh = there == "nothing"
+    return [one.plan(afresh=afresh) for one in _passes(sample, making, _factors(making), options)]
+
+
+def _factors(making: Making) -> list[Triple]:
+    return pyramid.level_factors(making.field.shape, making.field.spacing_nm)
+
+
+def produce(sample: str, making: Making, options: Options, finish: Finish | None = None) -> xr.DataArray:
+    """Make a field, or finish making it.
 
     Parameters
     ----------
@@ -116,17 +147,13 @@ def produce(
     MemoryPlanError, LockedError, FailedBlocksError, WriteError
         As the engine says.
     """
-    there = _what_is_there(sample, making, options)
-    factors = pyramid.level_factors(making.field.shape, making.field.spacing_nm)
-    passes = _passes(sample, making, factors, options)
-    plans = [p.plan() for p in passes] if there != "complete" else []
-    if options.plan:
-        return plans
+    plans = plan_field(sample, making, options)
     for plan in plans:
         plan.check()
-    if there != "complete":
+    if plans:
+        factors = _factors(making)
         with lock_sample(sample):
-            _write(sample, making, factors, passes, options, finish)
+            _write(sample, making, factors, _passes(sample, making, factors, options), options, finish)
     return store.open_field(sample, making.field.name)
 
 
@@ -134,6 +161,8 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
     """`complete`, `writing` or `nothing`, seen from the making that is asked for."""
     name = making.field.name
     record = _record(sample, name)
+    if record.get("kind") == "dataset":
+        raise MixedRunError(f"{name!r} in {sample} is a result and not a field; give the field another name")
     if not record or options.overwrite:
         return "nothing"
     if record["fingerprint"] != making.fingerprint:
@@ -169,7 +198,7 @@ def _write(
     factors: list[Triple],
     passes: list[Pass],
     options: Options,
-    finish: Callable[[Ledger], None] | None,
+    finish: Finish | None,
 ) -> None:
     fresh_sample = not store.is_sample(sample)
     if fresh_sample:

@@ -1,38 +1,40 @@
-"""Labels become numbers: partials of every block, kept in the sample, and what they add up to for any region."""
+"""The verb `measure`: partials of every block, kept in the sample, and what they add up to."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.descriptors.base import Descriptor, Material, Partial, compute_partials, halo_of, partials_of
-from tim3d.descriptors.builtin import BUILTIN, parted, select
+from tim3d.descriptors.base import Descriptor, Material, halo_of, partials_of
+from tim3d.descriptors.builtin import BUILTIN, parted
 from tim3d.descriptors.coupled import Coupled
-from tim3d.engine import Pass, Plan, lock_sample, run
-from tim3d.errors import ArgumentError
-from tim3d.grid import Block, Grid, Triple, triple
-from tim3d.schema import AXES, Field
+from tim3d.engine import Pass, Plan, lock_sample
+from tim3d.errors import MixedRunError
+from tim3d.grid import triple
+from tim3d.schema import Field
 from tim3d.stages.coupled import answers, joined
 from tim3d.stages.field import DEFAULTS, Options
-from tim3d.stages.reduction import inner, reduction_pass
+from tim3d.stages.partials import PartialsKernel, finalize_whole, gather, material_of, no_results
+from tim3d.stages.reduction import reduction_pass
+from tim3d.stages.results import run_passes
+from tim3d.stages.verb import Task, Verb
 
 # Bound on what the kernels hold beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "A gigavoxel").
 KERNEL_BYTES = 2.0
 
 
+@Verb
 def measure(
     sample: str,
     descriptors: Iterable[str | Descriptor | Coupled] | None = None,
     *,
     field: str = "phase",
     options: Options = DEFAULTS,
-) -> xr.Dataset | list[Plan]:
+) -> Task[xr.Dataset]:
     """Measure a label field: every block is read once, its partials are kept, and their sum is finalized.
 
     What couples all blocks (conductivity, tortuosity, percolation) is not computed here: `solve`, `geodesic` and
@@ -40,279 +42,174 @@ def measure(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     descriptors : iterable of str, Descriptor or Coupled, optional
         Names of built-in descriptors or values of your own (default: all built-in ones, and what is there of the
         coupled ones). A partial of your own that computes something else than before needs another name, or
         `overwrite`.
     field : str
         The label field.
+    options : Options
+        How it runs.
 
     Returns
     -------
     xarray.Dataset
-        The results, as kept in the node ``FIELD_descriptors``: variables with units, method and reference. The partials
-        are in ``FIELD_partials``. Those of other verbs name the `conditions` that they hold under. Or the plan.
+        The descriptors asked for: variables with units, method and reference. The node ``FIELD_descriptors`` keeps
+        them beside those that were measured before in the same blocks, and ``FIELD_partials`` their partials. Results
+        of other verbs name the `conditions` that they hold under.
 
     Raises
     ------
     MissingFieldError
         If the field is missing, or the results of the verb that computes a coupled descriptor.
     MixedRunError
-        If a coupled descriptor was asked for that was computed from another version of the field.
+        If a coupled descriptor was asked for that was computed from another version of the field, or the field was
+        measured in other blocks.
     ArgumentError
         If a descriptor is not known, or the field holds no labels.
     InputError
         If a voxel has a code that no phase names.
     """
-    chosen, coupled = parted(BUILTIN if descriptors is None else descriptors)
+    wanted = None if descriptors is None else list(descriptors)
+    chosen, coupled = parted(BUILTIN if wanted is None else wanted)
     labels = store.complete_field(sample, field, "segment")
-    material = _material(labels)
-    around = answers(sample, labels, material.phases, None if descriptors is None else coupled)
+    material = material_of(labels)
+    around = partial(answers, sample, labels, material.phases, None if wanted is None else coupled)
     if not chosen:
-        return [] if options.plan else joined([_whole_region(labels), *around], labels)
-    measuring = _pass(sample, labels, chosen, material, options)
-    if options.plan:
-        return [measuring.plan()]
-    if options.overwrite or not _is_current(sample, field, chosen, material, measuring.ledger.fingerprint):
-        with lock_sample(sample):
-            _measure(sample, labels, chosen, material, measuring, options)
-    return joined([store.open_dataset(sample, f"{field}_descriptors"), *around], labels)
-
-
-def _is_current(sample: str, field: str, chosen: Sequence[Descriptor], material: Material, fingerprint: str) -> bool:
-    """Whether both nodes are there and the partials add up to the results: a formula of one's own may have changed."""
-    nodes = (f"{field}_partials", f"{field}_descriptors")
-    if any(store.fingerprint_of(sample, node) != fingerprint for node in nodes):
-        return False
-    partials, results = (store.open_dataset(sample, node) for node in nodes)
-    return _whole(partials, chosen, material).equals(results)
-
-
-def _material(labels: Field) -> Material:
-    if labels.phases is None:
-        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
-    return Material(labels.phases, labels.spacing_nm, schema.UNIT)
-
-
-def _pass(sample: str, labels: Field, chosen: Sequence[Descriptor], material: Material, options: Options) -> Pass:
-    source = store.fingerprint_of(sample, labels.name)
-    names = sorted(p.name for p in partials_of(chosen))
-    return reduction_pass(
-        sample,
-        (labels,),
-        PartialsKernel(tuple(chosen), material),
-        name=f"{labels.name}_partials",
-        fingerprint=schema.fingerprint(verb="measure", field=source, partials=names, phases=dict(material.phases)),
-        options=options,
-        halo=halo_of(chosen),
-        kernel_bytes=KERNEL_BYTES,
-    )
-
-
-def _measure(
-    sample: str,
-    labels: Field,
-    chosen: Sequence[Descriptor],
-    material: Material,
-    measuring: Pass,
-    options: Options,
-) -> None:
-    node, fingerprint = f"{labels.name}_partials", measuring.ledger.fingerprint
-    inputs = {labels.name: store.fingerprint_of(sample, labels.name)}
-    record = store.provenance(fingerprint, {"descriptors": [d.name for d in chosen]}, inputs)
-    if options.overwrite:
-        measuring.ledger.forget()
-    if options.overwrite or store.fingerprint_of(sample, node) != fingerprint:
-        run(measuring, progress=options.progress)
-        store.write_dataset(sample, node, _gather(measuring, partials_of(chosen), material), record)
-    whole = _whole(store.open_dataset(sample, node), chosen, material)
-    store.write_dataset(sample, f"{labels.name}_descriptors", whole, record)
-
-
-def _whole(partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material) -> xr.Dataset:
-    """Results of the whole volume from stored partials."""
-    grid = _grid(partials)
-    return _finalize(partials, chosen, material, tuple(range(n) for n in grid.counts), grid)
-
-
-def _grid(partials: xr.Dataset) -> Grid:
-    return Grid(triple(partials.attrs["volume_shape"]), triple(partials.attrs["block_shape"]))
+        return Task(list, lambda: joined([no_results(labels), *around()], labels))
+    measuring = Measuring(sample, labels, chosen, material, options)
+    return Task(measuring.plans, lambda: joined([measuring.results(), *around()], labels))
 
 
 @dataclass(frozen=True)
-class PartialsKernel:
-    """All partials of a block."""
+class Measuring:
+    """Descriptors of a label field, and where their partials and results are kept."""
 
-    descriptors: tuple[Descriptor, ...]
+    sample: str
+    labels: Field
+    chosen: tuple[Descriptor, ...]
     material: Material
+    options: Options
 
-    def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-        """Integers, as nested lists."""
-        found = compute_partials(fields[0], inner(block), self.descriptors, self.material)
-        return {name: values.tolist() for name, values in found.items()}
+    @property
+    def nodes(self) -> tuple[str, str]:
+        """Of the partials, and of the results."""
+        return f"{self.labels.name}_partials", f"{self.labels.name}_descriptors"
 
+    @property
+    def source(self) -> str:
+        """Fingerprint of the labels."""
+        return store.fingerprint_of(self.sample, self.labels.name)
 
-def _gather(measuring: Pass, partials: Sequence[Partial], material: Material) -> xr.Dataset:
-    """Partials of all blocks on the block grid; those by planes run over voxel planes along their own axis."""
-    grid = measuring.grid
-    arrays = {p.name: np.zeros(_stored_shape(p, grid, material), np.int64) for p in partials}
-    for block in grid:
-        record = measuring.ledger.record(block.index)
-        for p in partials:
-            arrays[p.name][_place(p, block)] = np.asarray(record[p.name], np.int64)
-    variables = {p.name: (_stored_dims(p), arrays[p.name], {"units": "1"}) for p in partials}
-    attributes = {"volume_shape": list(grid.shape), "block_shape": list(grid.block)}
-    return xr.Dataset(variables, _block_coordinates(grid, material), attributes)
+    def plans(self) -> list[Plan]:
+        """The one pass, unless all partials are there."""
+        counting = self.counting()
+        return [] if self._has_partials(counting) else [counting.plan(afresh=self.options.overwrite)]
 
+    def results(self) -> xr.Dataset:
+        """What was asked for, from partials that are there now or were before."""
+        counting = self.counting()
+        if not self._is_kept(counting):
+            with lock_sample(self.sample):
+                self._count(counting)
+                self._finalize()
+        return finalize_whole(store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material)
 
-def _stored_dims(partial: Partial) -> tuple[str, ...]:
-    blocks = tuple(a if a == partial.plane else f"{a}_block" for a in AXES)
-    own = partial.dims if partial.plane is None else partial.dims[1:]
-    return blocks + own
-
-
-def _stored_shape(partial: Partial, grid: Grid, material: Material) -> tuple[int, ...]:
-    blocks = tuple(n if a == partial.plane else c for a, n, c in zip(AXES, grid.shape, grid.counts, strict=True))
-    return blocks + partial.sizes(material)
-
-
-def _place(partial: Partial, block: Block) -> tuple[Any, ...]:
-    return tuple(s if a == partial.plane else i for a, s, i in zip(AXES, block.core.slices, block.index, strict=True))
-
-
-def _block_coordinates(grid: Grid, material: Material) -> dict[str, Any]:
-    coordinates = {}
-    for axis, name in enumerate(AXES):
-        edges = np.minimum(np.arange(grid.counts[axis] + 1) * grid.block[axis], grid.shape[axis])
-        centres = (edges[:-1] + edges[1:]) / 2 * material.spacing[axis]
-        attributes = {"units": material.units, "long_name": f"centre of the block along {name}"}
-        coordinates[f"{name}_block"] = (f"{name}_block", centres, attributes)
-    return coordinates
-
-
-def describe(
-    sample: str,
-    descriptors: Iterable[str | Descriptor | Coupled] | None = None,
-    *,
-    field: str = "phase",
-    transport: str = "",
-    z: slice = slice(None),
-    y: slice = slice(None),
-    x: slice = slice(None),
-) -> xr.Dataset:
-    """What was measured, for the whole sample or a region of whole blocks; no voxel is read.
-
-    Parameters
-    ----------
-    descriptors : iterable of str, Descriptor or Coupled, optional
-        Any whose partials are stored, and coupled ones (default: the built-in ones that were measured last, and, for
-        the whole sample, what is there of the coupled ones).
-    transport : str
-        Results of `solve` that are not ``FIELD_transport``: what its `out` named.
-    z, y, x : slice of nm
-        Region, from outer face to outer face. Its faces must be faces of blocks.
-
-    Returns
-    -------
-    xarray.Dataset
-        As from `measure`; every value is that of the region.
-
-    Raises
-    ------
-    MissingFieldError
-        If the sample has not been measured, or the verb that computes a coupled descriptor has not been run.
-    MixedRunError
-        If a coupled descriptor was asked for that was computed from another version of the field.
-    ArgumentError
-        If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled descriptor is asked
-        for of a region: the value of the whole is not that of a part.
-    """
-    chosen, coupled = (None, None) if descriptors is None else parted(descriptors)
-    labels = store.read_field(sample, field)
-    material = _material(labels)
-    around = answers(sample, labels, material.phases, coupled, region=(z, y, x), transport=transport)
-    if around and not (chosen if chosen is not None else _has_results(sample, field)):
-        return joined([_whole_region(labels), *around], labels)
-    partials = store.open_dataset(sample, f"{field}_partials")
-    grid = _grid(partials)
-    blocks = tuple(_block_range(wanted, grid, axis, material.spacing[axis]) for axis, wanted in enumerate((z, y, x)))
-    additive = _measured(sample, field, partials, chosen)
-    return joined([_finalize(partials, additive, material, blocks, grid), *around], labels)
-
-
-def _has_results(sample: str, field: str) -> bool:
-    return bool(store.node_attributes(sample, f"{field}_descriptors").get("status") == "complete")
-
-
-def _whole_region(labels: Field) -> xr.Dataset:
-    """No results, and the region they hold for."""
-    material = _material(labels)
-    return _region(xr.Dataset(), (0, 0, 0), labels.shape, material)
-
-
-def _measured(
-    sample: str, field: str, partials: xr.Dataset, chosen: tuple[Descriptor, ...] | None
-) -> tuple[Descriptor, ...]:
-    if chosen is None:
-        stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"]["descriptors"]
-        return select(name for name in stored if name in BUILTIN)
-    missing = [d.name for d in chosen if not {p.name for p in d.needs} <= set(partials.data_vars)]
-    if missing:
-        raise ArgumentError(
-            f"{', '.join(missing)} was not measured on {field!r} of {sample}. Run: tim3d measure {sample}"
+    def counting(self) -> Pass:
+        """The pass that finds the partials of all blocks."""
+        names, stored = sorted(p.name for p in partials_of(self.chosen)), self._stored()
+        return reduction_pass(
+            self.sample,
+            (self.labels,),
+            PartialsKernel(self.chosen, self.material),
+            name=self.nodes[0],
+            fingerprint=schema.fingerprint(
+                verb="measure", field=self.source, partials=names, phases=dict(self.material.phases)
+            ),
+            options=self.options,
+            halo=halo_of(self.chosen),
+            kernel_bytes=KERNEL_BYTES,
+            block=None if stored is None else triple(stored.attrs["block_shape"]),
         )
-    return chosen
+
+    def _stored(self) -> xr.Dataset | None:
+        """Partials of this version of the field that are to be kept, if there are some."""
+        record = store.node_attributes(self.sample, self.nodes[0])
+        current = record.get("inputs", {}).get(self.labels.name) == self.source
+        if self.options.overwrite or record.get("status") != "complete" or not current:
+            return None
+        return store.open_dataset(self.sample, self.nodes[0])
+
+    def _has_partials(self, counting: Pass) -> bool:
+        stored = self._stored()
+        if stored is None or not {p.name for p in partials_of(self.chosen)} <= set(stored.data_vars):
+            return False
+        _refuse_other_blocks(stored, counting, self.sample, self.labels.name)
+        return True
+
+    def _is_kept(self, counting: Pass) -> bool:
+        """Whether both nodes are there and agree: a formula of one's own may have changed."""
+        record = store.node_attributes(self.sample, self.nodes[1])
+        if not self._has_partials(counting) or record.get("inputs", {}).get(self.labels.name) != self.source:
+            return False
+        kept = store.open_dataset(self.sample, self.nodes[1])
+        now = finalize_whole(store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material)
+        return set(now.data_vars) <= set(kept.data_vars) and now.equals(kept[list(now.data_vars)])
+
+    def _count(self, counting: Pass) -> None:
+        """Partials of the chosen descriptors, beside those that are there."""
+        if self._has_partials(counting):
+            return
+        stored = self._stored()
+        if stored is not None:
+            _refuse_other_blocks(stored, counting, self.sample, self.labels.name)
+        run_passes([counting], self.options)
+        found = gather(counting, partials_of(self.chosen), self.material)
+        both = found if stored is None else stored.drop_vars(found.data_vars, errors="ignore").merge(found)
+        self._write(self.nodes[0], both.assign_attrs(found.attrs), self._names(stored is not None))
+
+    def _finalize(self) -> None:
+        """Results of the chosen descriptors, beside those of the built-in ones whose partials are there."""
+        partials = store.open_dataset(self.sample, self.nodes[0])
+        names = self._names(True)
+        own = {d.name: d for d in self.chosen}
+        every = tuple(own.get(name) or BUILTIN[name] for name in names if name in own or name in BUILTIN)
+        found = finalize_whole(partials, every, self.material)
+        self._write(self.nodes[1], self._with_foreign(found, names), names)
+
+    def _with_foreign(self, found: xr.Dataset, names: list[str]) -> xr.Dataset:
+        """Beside them, results of descriptors of a user's own that were measured before and are not at hand now."""
+        record = store.node_attributes(self.sample, self.nodes[1])
+        known = record.get("parameters", {}).get("descriptors", [])
+        current = record.get("inputs", {}).get(self.labels.name) == self.source
+        if self.options.overwrite or not current or set(known) <= {*BUILTIN, *(d.name for d in self.chosen)}:
+            return found
+        before = store.open_dataset(self.sample, self.nodes[1])
+        return found.merge(before.drop_vars(found.variables, errors="ignore"), join="left")
+
+    def _names(self, beside: bool) -> list[str]:
+        """Descriptors whose partials are there, in the order in which they were measured."""
+        record = store.node_attributes(self.sample, self.nodes[0]) if beside else {}
+        current = record.get("inputs", {}).get(self.labels.name) == self.source
+        before = record.get("parameters", {}).get("descriptors", []) if current else []
+        return list(dict.fromkeys([*before, *(d.name for d in self.chosen)]))
+
+    def _write(self, node: str, dataset: xr.Dataset, names: list[str]) -> None:
+        mark = schema.fingerprint(
+            verb="measure", field=self.source, variables=sorted(map(str, dataset.data_vars)),
+            phases=dict(self.material.phases), block=dataset.attrs.get("block_shape"),
+        )  # fmt: skip
+        record = store.provenance(mark, {"descriptors": names}, {self.labels.name: self.source})
+        store.write_dataset(self.sample, node, dataset, record | {"verb": "measure"})
 
 
-def _block_range(wanted: slice, grid: Grid, axis: int, step: float) -> range:
-    """Blocks whose faces are those of the region."""
-    shape, edge = grid.shape[axis], grid.block[axis]
-    faces = [min(i * edge, shape) * step for i in range(grid.counts[axis] + 1)]
-    low = 0 if wanted.start is None else _face(wanted.start, faces, axis)
-    high = len(faces) - 1 if wanted.stop is None else _face(wanted.stop, faces, axis)
-    if high <= low:
-        raise ArgumentError(f"the region is empty along {AXES[axis]}: {wanted.start} to {wanted.stop} nm")
-    return range(low, high)
-
-
-def _face(position: float, faces: list[float], axis: int) -> int:
-    nearest = min(range(len(faces)), key=lambda i: abs(faces[i] - position))
-    if not math.isclose(faces[nearest], position, rel_tol=1e-9, abs_tol=1e-6):
-        raise ArgumentError(
-            f"{AXES[axis]} = {position:g} nm cuts a block; the nearest face of a block is at {faces[nearest]:g} nm, "
-            f"blocks are {faces[1]:g} nm long. For other regions measure again: --overwrite --block ..."
+def _refuse_other_blocks(stored: xr.Dataset, counting: Pass, sample: str, field: str) -> None:
+    """Refuse to mix partials of different blocks."""
+    before, now = triple(stored.attrs["block_shape"]), counting.grid.block
+    if before != now:
+        raise MixedRunError(
+            f"{field!r} of {sample} was measured in blocks of {before} (now {now}). Use --block "
+            f"{','.join(map(str, before))}, or measure all of it again in other blocks: add --overwrite"
         )
-    return nearest
-
-
-def _finalize(
-    partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material, blocks: Sequence[range], grid: Grid
-) -> xr.Dataset:
-    origin = triple(r.start * edge for r, edge in zip(blocks, grid.block, strict=True))
-    totals = {p.name: _total(partials[p.name], p, blocks, grid) for p in partials_of(chosen)}
-    results = xr.merge([d.finalize(totals, material, origin) for d in chosen], join="exact")
-    end = triple(min(r.stop * e, n) for r, e, n in zip(blocks, grid.block, grid.shape, strict=True))
-    return _region(results, origin, end, material)
-
-
-def _region(results: xr.Dataset, origin: Triple, end: Triple, material: Material) -> xr.Dataset:
-    return results.assign_attrs(
-        origin_nm=_lengths(origin, material), end_nm=_lengths(end, material), spacing_nm=list(material.spacing)
-    )
-
-
-def _lengths(place: Triple, material: Material) -> list[float]:
-    return [float(n * s) for n, s in zip(place, material.spacing, strict=True)]
-
-
-def _total(stored: xr.DataArray, partial: Partial, blocks: Sequence[range], grid: Grid) -> np.ndarray:
-    picks = {}
-    for axis, name in enumerate(AXES):
-        chosen = blocks[axis]
-        if name == partial.plane:
-            edge = grid.block[axis]
-            picks[name] = slice(chosen.start * edge, min(chosen.stop * edge, grid.shape[axis]))
-        else:
-            picks[f"{name}_block"] = slice(chosen.start, chosen.stop)
-    region = stored.isel(picks)
-    return np.asarray(region.sum([d for d in region.dims if str(d).endswith("_block")]).values, np.int64)

@@ -1,0 +1,115 @@
+"""The shell command that a call of a verb stands for: every node records it, so that messages say how to renew it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+SAMPLE = "SAMPLE"
+_current: ContextVar[str] = ContextVar("tim3d_command", default="")
+
+
+@contextlib.contextmanager
+def recording(command: str) -> Iterator[None]:
+    """Make `command` what nodes record while the block runs; a verb called by a verb keeps the outer one."""
+    token = _current.set(_current.get() or command)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_command() -> str:
+    """The command that is running, with ``SAMPLE`` in the place of the sample; empty outside of a verb."""
+    return _current.get()
+
+
+def renewal(record: Mapping[str, Any], sample: str) -> str:
+    """What to type to make a node again, from what it records.
+
+    >>> renewal({"command": "tim3d label SAMPLE --connectivity 26"}, "my cu.zarr")
+    "tim3d label 'my cu.zarr' --connectivity 26"
+    """
+    words = str(record.get("command") or f"tim3d {record.get('verb', 'COMMAND')} {SAMPLE}").split(" ")
+    return " ".join(shlex.quote(sample) if word == SAMPLE else word for word in words)
+
+
+def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """The command for a call, without arguments that have their default and without how it runs.
+
+    Parameters
+    ----------
+    verb : str
+        Name of the command.
+    function : callable
+        What is called: its positional parameters are positional in the shell.
+    arguments : mapping of str to object
+        What is given, by name of the parameter.
+
+    Examples
+    --------
+    >>> def label(sample, *, field="phase", connectivity=6, keep=False): ...
+    >>> command_line("label", label, {"sample": "a.zarr", "connectivity": 26, "keep": True})
+    'tim3d label SAMPLE --connectivity 26 --keep'
+    """
+    words = ["tim3d", verb.replace("_", "-")]
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = arguments.get(name, parameter.default)
+        if name in ("options", "progress") or value is inspect.Parameter.empty:
+            continue
+        if name == "sample":
+            words.append(SAMPLE)
+        elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            words += [shlex.quote(text) for text in _each(value)]
+        elif not _is_default(value, parameter.default):
+            words += _option(name, value)
+    return " ".join(words)
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return bool(value is default or (type(value) is type(default) and value == default))
+
+
+def _option(name: str, value: Any) -> list[str]:
+    dashed = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{dashed}" if value else f"--no-{dashed}"]
+    if isinstance(value, list | tuple) and value and all(hasattr(v, "__fspath__") for v in value):
+        return [f"--{dashed}", *(shlex.quote(str(v)) for v in value)]
+    return [f"--{dashed}", shlex.quote(shell_text(value))]
+
+
+def _each(value: Any) -> list[str]:
+    return [shell_text(v) for v in value] if isinstance(value, list | tuple) else [shell_text(value)]
+
+
+def shell_text(value: Any) -> str:
+    """A value as it is typed in the shell.
+
+    >>> shell_text({"copper": 400.0, "pore": [1, 1, 2.5]}), shell_text(slice(0, 5120)), shell_text(("z", "y"))
+    ('copper=400,pore=1:1:2.5', '0:5120', 'z,y')
+    """
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={_colons(item)}" for key, item in value.items())
+    if isinstance(value, slice):
+        return f"{_bare(value.start)}:{_bare(value.stop)}"
+    if isinstance(value, list | tuple):
+        return ",".join(_bare(item) for item in value)
+    return _bare(value)
+
+
+def _colons(value: Any) -> str:
+    return ":".join(map(_bare, value)) if isinstance(value, list | tuple) else _bare(value)
+
+
+def _bare(value: Any) -> str:
+    """Numbers in full, without a trailing ``.0``."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return str(getattr(value, "name", value))

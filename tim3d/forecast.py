@@ -1,0 +1,62 @@
+"""What the steps of a recipe will have written before the next one starts, so that all of them can be planned first.
+
+Planning a step records descriptions here (of a field, of a stack of slices, of a network); planning the next step looks
+them up before it looks into the sample. Outside of `forecasting` nothing is recorded and nothing is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["field", "node", "stack", "network", "generator", "file"]
+_known: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("tim3d_forecast", default=None)
+
+
+@contextlib.contextmanager
+def forecasting() -> Iterator[None]:
+    """Collect descriptions of what will be written, for the duration of the block."""
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+def expect(kind: Kind, place: str, description: Any) -> None:
+    """Record what will be at a place.
+
+    >>> with forecasting():
+    ...     expect("file", "a/b.tif", "a slice")
+    ...     expected("file", "a/../a/b.tif")
+    'a slice'
+    >>> expected("file", "a/b.tif")
+    """
+    known = _known.get()
+    if known is not None:
+        known[kind, _normal(place)] = description
+
+
+def expected(kind: Kind, place: str) -> Any | None:
+    """The description of what will be at a place; None if no earlier step writes it."""
+    known = _known.get()
+    return None if known is None else known.get((kind, _normal(place)))
+
+
+def is_forecasting() -> bool:
+    """Whether a chain of steps is being planned."""
+    return _known.get() is not None
+
+
+def will_exist(path: str) -> bool:
+    """Whether an earlier step writes this path, or the folder that it lies in."""
+    here = _normal(path)
+    places = [place for _, place in _known.get() or {}]
+    return any(here == place or here.startswith(place + "/") for place in places)
+
+
+def _normal(place: str) -> str:
+    return place.rstrip("/") if "://" in place else str(Path(place).resolve())
