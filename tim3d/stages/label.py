@@ -11,6 +11,7 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,17 @@ import xarray as xr
 from tim3d import schema, store
 from tim3d.descriptors.base import check_labels
 from tim3d.descriptors.percolation import percolation
-from tim3d.engine import Ledger, Pass, Plan, lock_sample, run
+from tim3d.engine import Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels import components as kernel
 from tim3d.kernels.components import Border, Components
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
-from tim3d.stages.field import DEFAULTS, Making, Options, produce
+from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce
 from tim3d.stages.reduction import reduction_pass
+from tim3d.stages.results import ResultMaking, plan_result, produce_result, result_name, run_passes
+from tim3d.stages.verb import Task, Verb
 
 # Bound on what labelling holds beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "Components").
 KERNEL_BYTES = 12.0
@@ -35,6 +38,7 @@ COLUMNS = ("code", "voxels", "first", "start", "stop")
 MOST = int(np.iinfo(schema.ID_DTYPE).max)
 
 
+@Verb
 def label(
     sample: str,
     *,
@@ -42,9 +46,10 @@ def label(
     phases: Sequence[str] | None = None,
     connectivity: int = 6,
     keep: bool = False,
-    out: str = "component",
+    component: str = "component",
+    out: str = "",
     options: Options = DEFAULTS,
-) -> xr.Dataset | list[Plan]:
+) -> Task[xr.Dataset]:
     """Find the connected components of each phase, and what leads from face to face of the volume.
 
     Numbers, sizes and boxes do not depend on the blocks. Components are numbered from 1 by their first voxel in C
@@ -52,6 +57,8 @@ def label(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     field : str
         The label field.
     phases : sequence of str, optional
@@ -59,14 +66,18 @@ def label(
     connectivity : {6, 18, 26}
         Neighbours share a face, or an edge too, or a corner too.
     keep : bool
-        Write the number of every voxel's component too, as the field `out` (uint32, 0 is background).
-    out : str
+        Write the number of every voxel's component too, as the field `component` (uint32, 0 is background).
+    component : str
         Name of that field.
+    out : str
+        Name of the result (default: ``FIELD_components`` and what is not a default).
+    options : Options
+        How it runs.
 
     Returns
     -------
     xarray.Dataset
-        As kept in the node ``FIELD_components``; see `tim3d.descriptors.percolation.percolation`. Or the plans.
+        As kept in the node of the result; see `tim3d.descriptors.percolation.percolation`.
 
     Raises
     ------
@@ -77,21 +88,13 @@ def label(
     InputError
         If a voxel has a code that no phase names, or there are more components than uint32 can number.
     MixedRunError
-        If `out` was made otherwise, or blocks of another edge are done.
+        If `component` was made otherwise, blocks of another edge are done, or `out` is another result.
     """
-    job = _job(sample, field, phases, connectivity)
-    labelling, pairing = _passes(job, options)
-    making = _making(job, out, labelling, options)
-    plans = produce(sample, making, replace(options, plan=True)) if keep else []  # refuses before any work
-    missing = [one for one in (labelling, pairing) if options.overwrite or plans or not _is_current(job)]
-    if options.plan:
-        return [*(one.plan() for one in missing), *plans]
-    if missing:
-        with lock_sample(sample):
-            _reduce(job, labelling, pairing, making if plans else None, options)
-    if plans:
-        produce(sample, making, options, finish=lambda ledger: store.delete_node(sample, _lookup_node(out)))
-    return store.open_dataset(sample, job.node)
+    job = _job(sample, field, phases, connectivity, out)
+    if component != "component" and not keep:
+        raise ArgumentError("--component names the field of components: add --keep to write it")
+    labelling = Labelling(job, component if keep else None, options)
+    return Task(labelling.plans, labelling.result)
 
 
 @dataclass(frozen=True)
@@ -103,25 +106,82 @@ class Job:
     source: str
     phases: Phases
     connectivity: int
+    out: str
 
     @property
     def node(self) -> str:
         """Where the results are kept."""
-        return f"{self.labels.name}_components"
+        every = list(self.labels.phases or ())
+        question = {"phases": (list(self.phases), every), "connectivity": (self.connectivity, 6)}
+        return self.out or result_name(f"{self.labels.name}_components", **question)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The label field by its fingerprint."""
+        return {self.labels.name: self.source}
 
     @property
     def parameters(self) -> dict[str, Any]:
         """As recorded."""
-        return {"phases": list(self.phases), "connectivity": self.connectivity}
-
-    @property
-    def fingerprint(self) -> str:
-        """Never of the blocks."""
-        codes = dict(self.phases)
-        return schema.fingerprint(verb="label", field=self.source, codes=codes, connectivity=self.connectivity)
+        return {"phases": dict(self.phases), "connectivity": self.connectivity}
 
 
-def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int) -> Job:
+@dataclass(frozen=True)
+class Labelling:
+    """The passes of a job, and the field of components if it is `kept`."""
+
+    job: Job
+    kept: str | None
+    options: Options
+
+    @cached_property
+    def passes(self) -> tuple[Pass, Pass]:
+        """Tables of all blocks, and pairs over their borders."""
+        return _passes(self.job, self.options)
+
+    @cached_property
+    def results(self) -> ResultMaking:
+        """The node of results."""
+        job = self.job
+        return ResultMaking(
+            "label", job.sample, job.node, job.inputs, job.parameters, self.passes, partial(_results, job, self.passes)
+        )
+
+    @cached_property
+    def field(self) -> Making:
+        """The field of components."""
+        return _making(self.job, str(self.kept), self.passes[0], self.options)
+
+    def plans(self) -> list[Plan | Outline]:
+        """What of both passes and the field is left to do."""
+        field = plan_field(self.job.sample, self.field, self.options) if self.kept else []
+        found = plan_result(self.results, self.options)
+        if field and not found:  # the tables of all blocks are needed once more; markers may still hold them
+            found = [one.plan() for one in self.passes]
+        return [*found, *field]
+
+    def result(self) -> xr.Dataset:
+        """The results, kept with the field of components if it is asked for."""
+        fields = plan_field(self.job.sample, self.field, self.options) if self.kept else []  # refuses before any work
+        found = produce_result(self.results, self.options)
+        if fields:
+            with lock_sample(self.job.sample):
+                run_passes(self.passes, replace(self.options, overwrite=False))
+                self._keep_lookup()
+            lookup = _lookup_node(self.field.field.name)
+            produce(self.job.sample, self.field, self.options, lambda _: store.delete_node(self.job.sample, lookup))
+        return found
+
+    def _keep_lookup(self) -> None:
+        """What the third pass needs: the number in the volume of each component of each block."""
+        starts, table, rows = _merge(*self.passes)
+        if len(table) > MOST:
+            raise InputError(f"{len(table)} components are more than {schema.ID_DTYPE} can number; label fewer phases")
+        node = _lookup_node(self.field.field.name)
+        store.write_dataset(self.job.sample, node, _lookup(starts, rows), self.results.record)
+
+
+def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int, out: str) -> Job:
     labels = store.complete_field(sample, field, "segment")
     kernel.check_connectivity(connectivity)
     if labels.phases is None:
@@ -129,28 +189,24 @@ def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int
     unknown = [name for name in names or () if name not in labels.phases]
     if unknown or (names is not None and not names):
         raise ArgumentError(f"{field!r} has no phase {', '.join(unknown)}; it has {', '.join(labels.phases)}")
-    chosen = Phases(**{name: labels.phases[name] for name in names or labels.phases})
-    source = store.fingerprint_of(sample, field)
-    return Job(sample, labels, source, chosen, connectivity)
-
-
-def _is_current(job: Job) -> bool:
-    return store.fingerprint_of(job.sample, job.node) == job.fingerprint
+    chosen = Phases(**{name: code for name, code in labels.phases.items() if names is None or name in names})
+    return Job(sample, labels, store.fingerprint_of(sample, field), chosen, connectivity, out)
 
 
 def _passes(job: Job, options: Options) -> tuple[Pass, Pass]:
     codes = job.phases.codes
+    mark = schema.fingerprint(verb="label", inputs=job.inputs, parameters=job.parameters)
     labelling = reduction_pass(
         job.sample,
         (job.labels,),
         LabelKernel(codes, _all_phases(job), job.connectivity, job.labels.shape),
         name=f"{job.node}/blocks",
-        fingerprint=job.fingerprint,
+        fingerprint=mark,
         options=options,
         kernel_bytes=KERNEL_BYTES,
     )
     work = PairsWork(labelling.ledger, labelling.grid, job.connectivity)
-    ledger = Ledger(job.sample, f"{job.node}/pairs", job.fingerprint)
+    ledger = Ledger(job.sample, f"{job.node}/pairs", mark)
     return labelling, replace(labelling, work=work, ledger=ledger, read_bytes=0)
 
 
@@ -230,21 +286,11 @@ def _beside(index: Triple, offset: Triple) -> Triple:
     return triple(i + o for i, o in zip(index, offset, strict=True))
 
 
-def _reduce(job: Job, labelling: Pass, pairing: Pass, making: Making | None, options: Options) -> None:
-    """Both passes, the results, and what the field of components needs."""
-    if options.overwrite:
-        labelling.ledger.forget(job.node)
-    for one in (labelling, pairing):
-        run(one, progress=options.progress)
-    starts, table, rows = _merge(labelling, pairing)
-    record = store.provenance(job.fingerprint, job.parameters, {job.labels.name: job.source})
-    if options.overwrite or not _is_current(job):
-        results = percolation(table, job.phases, job.labels.shape, job.connectivity)
-        store.write_dataset(job.sample, job.node, results.assign_attrs(spacing_nm=list(job.labels.spacing_nm)), record)
-    if making is not None:
-        if len(table) > MOST:
-            raise InputError(f"{len(table)} components are more than {schema.ID_DTYPE} can number; label fewer phases")
-        store.write_dataset(job.sample, _lookup_node(making.field.name), _lookup(starts, rows), record)
+def _results(job: Job, passes: tuple[Pass, Pass]) -> xr.Dataset:
+    """The merged table, counted by phase and axis."""
+    _, table, _ = _merge(*passes)
+    found = percolation(table, job.phases, job.labels.shape, job.connectivity)
+    return found.assign_attrs(spacing_nm=list(job.labels.spacing_nm))
 
 
 def _merge(labelling: Pass, pairing: Pass) -> tuple[np.ndarray, Components, np.ndarray]:
@@ -293,7 +339,7 @@ def _making(job: Job, out: str, labelling: Pass, options: Options) -> Making:
         field=component,
         work=NumberWork(job.sample, labels.name, out, job.phases.codes, job.connectivity, options.durable),
         block=labelling.grid.block,
-        inputs={labels.name: job.source},
+        inputs=job.inputs,
         parameters=job.parameters,
     )
 
@@ -311,7 +357,7 @@ class NumberWork:
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Codes, and rows of the block's components."""
-        rows = store.open_dataset(self.sample, _lookup_node(self.out))
+        rows = store.lazy_dataset(self.sample, _lookup_node(self.out))
         start, stop = int(rows.start[block.index]), int(rows.stop[block.index])
         codes = store.read_box(store.field_array(self.sample, self.source), block.core)
         return codes, np.asarray(rows.row[start:stop].values)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.engine import lock_sample, run
+from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block
 from tim3d.kernels import metrics
 from tim3d.schema import Field
 from tim3d.stages.field import DEFAULTS, Options
 from tim3d.stages.reduction import inner, reduction_pass
+from tim3d.stages.results import ResultMaking, result_name, result_task
+from tim3d.stages.verb import Task, Verb
 
 
+@Verb
 def score(
     sample: str,
     *,
@@ -27,12 +31,15 @@ def score(
     foreground: str | None = None,
     merge: Mapping[str, str] | None = None,
     slices: slice = slice(None),
+    out: str = "",
     options: Options = DEFAULTS,
-) -> xr.Dataset:
+) -> Task[xr.Dataset]:
     """Agreement of a segmentation with the truth, pooled over all voxels of a range of slices.
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     field, truth : str
         Two label fields of the sample with the same phase names; their codes may differ.
     foreground : str, optional
@@ -41,6 +48,10 @@ def score(
         Phases of `field` that count as another one, for example ``{"shine_through": "pore"}``.
     slices : slice
         Which slices, by number.
+    out : str
+        Name of the result (default: ``FIELD_score`` and what is not a default).
+    options : Options
+        How it runs.
 
     Returns
     -------
@@ -53,24 +64,66 @@ def score(
         If a field is missing.
     ArgumentError
         If the fields name other phases, differ in shape, or no slice is left.
+    MixedRunError
+        If a field is outdated, or `out` is another result.
     """
     predicted, true = store.complete_field(sample, field, "segment"), store.complete_field(sample, truth)
-    merge = dict(merge or {})
-    names = _common_names(predicted, true, merge)
-    if not range(predicted.shape[0])[slices]:
-        raise ArgumentError(f"no slice in {slices}; {field!r} has {predicted.shape[0]} slices")
+    names = _common_names(predicted, true, dict(merge or {}))
     chosen = foreground or names[-1]
     if chosen not in names:
         raise ArgumentError(f"no phase {chosen!r} in {field!r}; it has {', '.join(names)}")
-    planes = _planes(sample, predicted, true, names, merge, options)
-    matrix = planes[slices].sum(axis=0)
-    values = {
-        k: ((), v, {"units": "1", "long_name": k}) for k, v in metrics.scores(matrix, names.index(chosen)).items()
-    }
-    confusion = (("truth", "predicted"), matrix, {"units": "1", "long_name": "voxels"})
-    labels = np.array(names, dtype=object)
-    attributes = {"foreground": chosen, "field": field, "truth_field": truth, "averaging": "pooled over all voxels"}
-    return xr.Dataset({"confusion": confusion, **values}, {"truth": labels, "predicted": labels}, attributes)
+    planes = range(predicted.shape[0])[slices]
+    if not planes:
+        raise ArgumentError(f"no slice in {slices}; {field!r} has {predicted.shape[0]} slices")
+    node = result_name(
+        f"{field}_score", truth=(truth, "truth"), foreground=(chosen, names[-1]), merge=(dict(merge or {}), {}),
+        slices=((planes.start, planes.stop), (0, predicted.shape[0])),
+    )  # fmt: skip
+    scoring = Scoring(sample, predicted, true, names, dict(merge or {}), chosen, (planes.start, planes.stop))
+    return result_task(scoring.making(out or node, options), options)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Which fields are compared, and what is said of them."""
+
+    sample: str
+    predicted: Field
+    true: Field
+    names: tuple[str, ...]
+    merge: Mapping[str, str]
+    foreground: str
+    planes: tuple[int, int]
+
+    def making(self, node: str, options: Options) -> ResultMaking:
+        """The result, from one pass over both fields that serves every range of slices and every foreground."""
+        fields = (self.predicted, self.true)
+        inputs = {f.name: store.fingerprint_of(self.sample, f.name) for f in fields}
+        ranks = (_ranks(self.predicted, self.names, self.merge), _ranks(self.true, self.names, {}))
+        counting = reduction_pass(
+            self.sample, fields, ConfusionKernel(*ranks, len(self.names)),
+            name=f"score/{self.predicted.name}-{self.true.name}",
+            fingerprint=schema.fingerprint(verb="score", inputs=inputs, ranks=ranks), options=options, kernel_bytes=12,
+        )  # fmt: skip
+        parameters = {
+            "field": self.predicted.name, "truth": self.true.name, "names": self.names, "merge": self.merge,
+            "foreground": self.foreground, "slices": self.planes,
+        }  # fmt: skip
+        gather = partial(self.metrics, counting)
+        return ResultMaking("score", self.sample, node, inputs, parameters, (counting,), gather)
+
+    def metrics(self, counting: Pass) -> xr.Dataset:
+        """The confusion matrix of the slices, and the metrics of it."""
+        matrix = _planes(counting, len(self.names))[slice(*self.planes)].sum(axis=0)
+        found = metrics.scores(matrix, self.names.index(self.foreground))
+        values = {name: ((), value, {"units": "1", "long_name": name}) for name, value in found.items()}
+        confusion = (("truth", "predicted"), matrix, {"units": "1", "long_name": "voxels"})
+        labels = np.array(self.names, dtype=object)
+        attributes = {
+            "foreground": self.foreground, "field": self.predicted.name, "truth_field": self.true.name,
+            "averaging": "pooled over all voxels", "slices": list(self.planes),
+        }  # fmt: skip
+        return xr.Dataset({"confusion": confusion, **values}, {"truth": labels, "predicted": labels}, attributes)
 
 
 def _common_names(predicted: Field, true: Field, merge: Mapping[str, str]) -> tuple[str, ...]:
@@ -86,25 +139,11 @@ def _common_names(predicted: Field, true: Field, merge: Mapping[str, str]) -> tu
     return names
 
 
-def _planes(
-    sample: str, predicted: Field, true: Field, names: tuple[str, ...], merge: Mapping[str, str], options: Options
-) -> np.ndarray:
+def _planes(counting: Pass, classes: int) -> np.ndarray:
     """Confusion matrices of all planes, (z, truth, predicted)."""
-    inputs = [store.fingerprint_of(sample, f.name) for f in (predicted, true)]
-    scoring = reduction_pass(
-        sample,
-        (predicted, true),
-        ConfusionKernel(_ranks(predicted, names, merge), _ranks(true, names, {}), len(names)),
-        name=f"score/{predicted.name}-{true.name}",
-        fingerprint=schema.fingerprint(verb="score", inputs=inputs, names=names, merge=merge),
-        options=options,
-        kernel_bytes=12,
-    )
-    with lock_sample(sample):
-        run(scoring, progress=options.progress)
-    total = np.zeros((predicted.shape[0], len(names), len(names)), dtype=np.int64)
-    for block in scoring.grid:
-        total[block.core.slices[0]] += np.asarray(scoring.ledger.record(block.index)["planes"], dtype=np.int64)
+    total = np.zeros((counting.grid.shape[0], classes, classes), dtype=np.int64)
+    for block in counting.grid:
+        total[block.core.slices[0]] += np.asarray(counting.ledger.record(block.index)["planes"], dtype=np.int64)
     return total
 
 
