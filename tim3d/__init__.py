@@ -26,6 +26,7 @@ _WHERE = {
     "measure": "tim3d.stages.measure",
     "open_dataset": "tim3d.store",
     "open_field": "tim3d.store",
+    "plan": "tim3d.arguments",
     "report": "tim3d.reporting.html",
     "run_recipe": "tim3d.recipe",
     "score": "tim3d.stages.score",

@@ -32,10 +32,10 @@ VERBS = {
     "fidelity": "tim3d.stages.fidelity",
     "report": "tim3d.reporting.html",
 }
-OPTIONS = ("block", "plan", "overwrite", "progress", "durable", "time_limit")
+OPTIONS = ("block", "overwrite", "progress", "durable", "time_limit")
 
 
-def verb(name: str) -> Callable[..., Any]:
+def verb(name: str) -> Any:
     """The function behind a verb.
 
     Raises
@@ -45,8 +45,7 @@ def verb(name: str) -> Callable[..., Any]:
     """
     if name not in VERBS:
         raise ArgumentError(f"no verb {name!r}{_suggestion(name, VERBS)}; there are {', '.join(VERBS)}")
-    function: Callable[..., Any] = getattr(importlib.import_module(VERBS[name]), name)
-    return function
+    return getattr(importlib.import_module(VERBS[name]), name)
 
 
 def call(name: str, given: Mapping[str, Any]) -> Any:
@@ -57,6 +56,50 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     ArgumentError
         If a name is not one of the verb's arguments, a value cannot be read, or a URL carries credentials.
     """
+    return verb(name)(**_arguments(name, given))
+
+
+def call_plan(name: str, given: Mapping[str, Any]) -> list[Any]:
+    """The plan of a verb from what was typed; nothing is written.
+
+    Raises
+    ------
+    ArgumentError
+        As `call`.
+    """
+    return list(verb(name).plan(**_arguments(name, given)))
+
+
+def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
+    """Say what a verb would do, and do nothing: one line a pass with its blocks, bytes and peak memory.
+
+    Parameters
+    ----------
+    name : str
+        The verb, such as ``"segment"``.
+    *arguments, **given
+        As the verb takes them.
+
+    Returns
+    -------
+    list of Plan or Outline
+        Empty if nothing is left to do; ``str`` of each is a line to read.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such verb; and what the verb itself raises before it starts.
+    """
+    return list(verb(name).plan(*arguments, **given))
+
+
+def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some options of a run that a verb has."""
+    known = inspect.signature(verb(name)).parameters
+    return {key: value for key, value in options.items() if key in known or ("options" in known and key in OPTIONS)}
+
+
+def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     function = verb(name)
     for value in given.values():
         for one in value if isinstance(value, list | tuple) else [value]:
@@ -69,12 +112,11 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
         from tim3d.stages.field import Options
 
         arguments["options"] = Options(**{key: rest.pop(key) for key in OPTIONS if key in rest})
-    for key in [k for k in rest if k in OPTIONS]:
-        rest.pop(key)  # a verb that does not run blocks has no use for them
+    rest.pop("progress", None)  # a verb without a bar has nothing to show
     if rest:
         key = next(iter(rest))
         raise ArgumentError(f"{name} has no argument {key!r}{_suggestion(key, known)}; it has {', '.join(known)}")
-    return function(**arguments)
+    return arguments
 
 
 def convert(name: str, value: Any, verb: str = "") -> Any:

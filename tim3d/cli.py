@@ -52,23 +52,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(name: str) -> Action:
-    def act(given: dict[str, Any]) -> Any:
-        result = _call(name, given)
-        _show_result(result)
-        return result
+def _verb(name: str, show: Callable[[Any, dict[str, Any]], None] | None = None) -> Action:
+    """Call a verb and show its result, or its plan."""
+
+    def act(given: dict[str, Any]) -> None:
+        from tim3d import arguments
+
+        planning = given.pop("plan", False)
+        apart = {key: given.pop(key) for key in ("figure",) if key in given}
+        with _on_cluster(given, planning=planning):
+            do = arguments.call_plan if planning else arguments.call
+            result = do(name, {**given, "progress": _progress()})
+        if planning:
+            _show_plans(result)
+        else:
+            (show or _show)(result, apart)
 
     return act
 
 
-def _call(name: str, given: dict[str, Any]) -> Any:
-    from tim3d import arguments
-
-    with _on_cluster(given):
-        return arguments.call(name, {**given, "progress": _progress()})
+def _show(result: Any, _: dict[str, Any]) -> None:
+    _show_result(result)
 
 
-def _on_cluster(given: dict[str, Any]) -> Any:
+def _show_plans(plans: Sequence[Any]) -> None:
+    print("\n".join(map(str, plans)) or "nothing is left to do")
+
+
+def _on_cluster(given: dict[str, Any], *, planning: bool) -> Any:
     from tim3d import engine
 
     memory = given.pop("memory", None)
@@ -77,7 +88,8 @@ def _on_cluster(given: dict[str, Any]) -> Any:
         stack.enter_context(engine.costing(given.pop("pilot", None), given.pop("price", None)))
         on = {key: given.pop(key, None) for key in ("workers", "threads", "site", "tls")}
         limit = None if memory is None else int(memory * 2**30)
-        stack.enter_context(engine.cluster(given.pop("cluster", "serial"), memory_bytes=limit, **on))
+        start = engine.prospective if planning else engine.cluster
+        stack.enter_context(start(given.pop("cluster", "serial"), memory_bytes=limit, **on))
         return stack.pop_all()
 
 
@@ -86,9 +98,7 @@ def _progress() -> bool:
 
 
 def _show_result(result: Any) -> None:
-    if isinstance(result, list):  # plans
-        print("\n".join(map(str, result)) or "nothing is left to do")
-    elif hasattr(result, "data_vars"):
+    if hasattr(result, "data_vars"):
         from tim3d.reporting import fidelity, study, table
 
         own = study if study.is_study(result) else fidelity if fidelity.is_fidelity(result) else None
@@ -102,29 +112,21 @@ def _show_result(result: Any) -> None:
         print(result)
 
 
-def _label(given: dict[str, Any]) -> None:
+def _show_components(result: Any, _: dict[str, Any]) -> None:
     """The table of components may have millions of rows: the results of the phases are shown."""
-    result = _call("label", given)
-    _show_result(result.drop_dims("component") if hasattr(result, "data_vars") else result)
+    _show_result(result.drop_dims("component"))
 
 
 def _drawn(name: str) -> Action:
-    def act(given: dict[str, Any]) -> None:
+    def show(result: Any, apart: dict[str, Any]) -> None:
         from tim3d.reporting import fidelity, page, study
 
-        target, found = given.pop("figure", None), _verb(name)(given)
-        if target is not None and hasattr(found, "data_vars"):
+        _show_result(result)
+        if "figure" in apart:
             drawn_by = {"study": study.study_figure, "fidelity": fidelity.curves_figure}
-            page.write_figure(drawn_by[name](found), target)
+            page.write_figure(drawn_by[name](result), apart["figure"])
 
-    return act
-
-
-def _train_generator(given: dict[str, Any]) -> None:
-    """Not on a cluster: torchrun starts the processes of several GPUs."""
-    from tim3d import arguments
-
-    _show_result(arguments.call("train_generator", {**given, "progress": _progress()}))
+    return _verb(name, show)
 
 
 def _describe(given: dict[str, Any]) -> None:
@@ -141,13 +143,19 @@ def _describe(given: dict[str, Any]) -> None:
 
 
 def _run(given: dict[str, Any]) -> None:
-    from tim3d.recipe import run_recipe
+    from tim3d.recipe import plan_recipe, run_recipe
 
     settings, path = given.pop("set"), given.pop("recipe")
     same = ("workers", "threads", "site", "tls")
     names = {"cluster": "kind", "memory": "memory_gib", **{name: name for name in same}}
     on = {name: given.pop(key) for key, name in names.items() if key in given}
     log = given.pop("log", None)
+    planning = given.pop("plan", False)
+    if planning:
+        for name, plans in plan_recipe(path, settings, cluster=on, **given):
+            print(f"-- {name}")
+            _show_plans(plans)
+        return
     for name, result in run_recipe(path, settings, cluster=on, journal=log, progress=_progress(), **given).items():
         print(f"-- {name}")
         _show_result(result)
@@ -168,14 +176,16 @@ COMMANDS: dict[str, tuple[str, Options, Action]] = {
     # command, what it does, its arguments, its action
     "simulate": ("write a simulated FIB-SEM stack with known truth", making.simulate, _verb("simulate")),
     "generate": ("a volume of labels of a stated law, of any size", making.generate, _verb("generate")),
-    "train-generator": ("train a generator of volumes on micrographs", making.train_generator, _train_generator),
+    "train-generator": ("train a generator of volumes on micrographs", making.train_generator,
+                        _verb("train_generator")),
     "import-generator": ("a generator of the official SliceGAN code as a file for generate",
                          making.import_generator, _verb("import_generator")),
     "ingest": ("write slices or a volume into a sample", making.ingest, _verb("ingest")),
     "annotate": ("label a grey stack by threshold and superpixels", making.annotate, _verb("annotate")),
     "train": ("train a U-Net on labelled slices of a sample", making.train, _verb("train")),
     "segment": ("label a grey field by a network or by thresholds", making.segment, _verb("segment")),
-    "label": ("find connected components, and what leads from face to face", measuring.label, _label),
+    "label": ("find connected components, and what leads from face to face", measuring.label,
+              _verb("label", _show_components)),
     "measure": ("measure a label field", measuring.measure, _verb("measure")),
     "solve": ("conductivity and tortuosity factor of a label field", measuring.solve, _verb("solve")),
     "study": ("a value against window size, and the size that is representative", measuring.study, _drawn("study")),

@@ -77,7 +77,7 @@ def _is_default(value: Any, default: Any) -> bool:
 def _option(name: str, value: Any) -> list[str]:
     dashed = name.replace("_", "-")
     if isinstance(value, bool):
-        return [f"--{dashed}" if value else f"--no-{dashed}"]
+        return [f"--{dashed}" if value else f"--un{dashed}"]  # the one that is on by default is --uneven-z
     if isinstance(value, list | tuple) and value and all(hasattr(v, "__fspath__") for v in value):
         return [f"--{dashed}", *(shlex.quote(str(v)) for v in value)]
     return [f"--{dashed}", shlex.quote(shell_text(value))]

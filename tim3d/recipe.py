@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tim3d import engine
-from tim3d.arguments import VERBS, call
+from tim3d.arguments import VERBS, accepted, call, call_plan
 from tim3d.credentials import refuse_credentials
 from tim3d.engine.parts import DEFAULT_WAIT_SECONDS
 from tim3d.errors import ArgumentError, InputError
+from tim3d.forecast import forecasting
 
 log = logging.getLogger(__name__)
 _TOP = ("sample", "cluster", "step", "title")
@@ -200,7 +201,7 @@ def run_recipe(
     price : float, optional
         Of an hour of a worker.
     **options
-        Given to every step: `plan`, `overwrite`, `progress`, `durable`.
+        Given to every step that has them: `overwrite`, `progress`, `durable`, `block`, `time_limit`.
 
     Returns
     -------
@@ -208,6 +209,7 @@ def run_recipe(
         What each step returned, by its name.
     """
     recipe = load_recipe(path, settings, trust=trust)
+    _refuse_unused(recipe, options)
     own = None if part is None else _own_part(recipe, part, options)
     with contextlib.ExitStack() as stack:
         stack.enter_context(engine.journal(journal))
@@ -223,6 +225,52 @@ def run_recipe(
         }
 
 
+def plan_recipe(
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    trust: bool = False,
+    cluster: Mapping[str, Any] | None = None,
+    pilot: str | Path | None = None,
+    price: float | None = None,
+    **options: Any,
+) -> Iterator[tuple[str, list[Any]]]:
+    """Plan the steps of a recipe one after the other, each on what the steps before it will have written.
+
+    Nothing is written, no worker is started, and nothing needs to exist but what the first steps read.
+
+    Parameters
+    ----------
+    path, settings, trust, cluster, pilot, price
+        As of `run_recipe`.
+    **options
+        Given to every step that has them: `overwrite`, `durable`, `block`.
+
+    Yields
+    ------
+    (str, list of Plan or Outline)
+        The name of a step and its plans, empty if nothing is left to do.
+
+    Raises
+    ------
+    ArgumentError, InputError, MissingFieldError, MemoryPlanError
+        As the step that cannot be planned; those before it have been yielded.
+    """
+    recipe = load_recipe(path, settings, trust=trust)
+    _refuse_unused(recipe, options)
+    on = _cluster_arguments(_chosen(recipe, cluster or {}))
+    with engine.costing(pilot, price), engine.prospective(**on), forecasting():
+        for step in recipe.steps:
+            yield step.name, call_plan(step.verb, _step_arguments(recipe, step, options))
+
+
+def _refuse_unused(recipe: Recipe, options: Mapping[str, Any]) -> None:
+    """Refuse an option that no step has; a step that does not have it runs without."""
+    for name in options:
+        if name != "progress" and not any(accepted(step.verb, {name: None}) for step in recipe.steps):
+            raise ArgumentError(f"no step of the recipe has --{name.replace('_', '-')}: leave it out")
+
+
 def _chosen(recipe: Recipe, changes: Mapping[str, Any]) -> Mapping[str, Any]:
     return changes if "kind" in changes else {**recipe.cluster, **changes}
 
@@ -230,9 +278,8 @@ def _chosen(recipe: Recipe, changes: Mapping[str, Any]) -> Mapping[str, Any]:
 def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.Part:
     """Refuse what parts cannot share."""
     part = engine.Part.parse(text)
-    for name in ("plan", "overwrite"):
-        if options.get(name) or any(step.arguments.get(name) for step in recipe.steps):
-            raise ArgumentError(f"--{name} and --part do not go together: type it once without --part, then the parts")
+    if options.get("overwrite") or any(step.arguments.get("overwrite") for step in recipe.steps):
+        raise ArgumentError("--overwrite and --part do not go together: type it once without --part, then the parts")
     for step in recipe.steps:
         if step.arguments.get("sample", recipe.sample) != recipe.sample:
             raise ArgumentError(f"step {step.name!r} has a sample of its own; with --part all steps share one")
@@ -241,8 +288,12 @@ def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.P
 
 def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
     log.info("%s ...", step.name)
+    return call(step.verb, _step_arguments(recipe, step, options))
+
+
+def _step_arguments(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> dict[str, Any]:
     sample = {} if step.verb in _WITHOUT_SAMPLE else {"sample": recipe.sample}
-    return call(step.verb, {**sample, **step.arguments, **options})
+    return {**sample, **step.arguments, **accepted(step.verb, options)}
 
 
 def _cluster_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

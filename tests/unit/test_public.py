@@ -30,6 +30,7 @@ NAMES = [
     "measure",
     "open_dataset",
     "open_field",
+    "plan",
     "report",
     "run_recipe",
     "score",

@@ -8,6 +8,7 @@ from tim3d.engine.ledger import Ledger, forget_sample
 from tim3d.engine.lock import lock_sample
 from tim3d.engine.parts import Part, in_turns, member
 from tim3d.engine.plan import Outline, Plan
+from tim3d.engine.prospect import prospective
 from tim3d.engine.run import Pass, Work, run
 from tim3d.engine.summary import Summary
 
@@ -29,6 +30,7 @@ __all__ = [
     "journal",
     "lock_sample",
     "member",
+    "prospective",
     "run",
     "together",
 ]

@@ -54,7 +54,7 @@ class Cluster:
     def resident_bytes(self) -> int:
         """What the largest worker process holds now: libraries of earlier passes stay in it."""
         if self.client is None:
-            return resident_memory()
+            return resident_memory() if self.kind == "serial" else 0  # workers that are not started hold nothing yet
         found = self.client.run(resident_memory, on_error="return").values()  # a worker may be lost just now
         return max((one for one in found if isinstance(one, int)), default=0)
 
@@ -132,11 +132,18 @@ def cluster(
     with start or _start(kind, workers, threads, memory_bytes, tls) as made:
         if made.dashboard:
             log.info("cluster: %s; dashboard %s", made, made.dashboard)
-        token = _current.set(made)
-        try:
+        with using(made):
             yield made
-        finally:
-            _current.reset(token)
+
+
+@contextlib.contextmanager
+def using(made: Cluster) -> Iterator[Cluster]:
+    """Make a cluster the current one."""
+    token = _current.set(made)
+    try:
+        yield made
+    finally:
+        _current.reset(token)
 
 
 def _refuse_tls(kind: str, tls: str | Path | None) -> None:

@@ -26,6 +26,11 @@ def whole(c: argparse.ArgumentParser) -> None:
     cluster(group)
 
 
+def planned(c: argparse.ArgumentParser) -> None:
+    """Argument of every command that can say what it would do."""
+    c.add_argument("--plan", action="store_true", help="say what it would do, and do nothing")
+
+
 def time_limit(group: argparse._ArgumentGroup) -> None:
     """How long a block may take."""
     group.add_argument(

@@ -15,6 +15,7 @@ def simulate(c: argparse.ArgumentParser) -> None:
     c.add_argument("--solid-fraction", type=float)
     c.add_argument("--correlation-nm", type=float)
     c.add_argument("--seed", type=int)
+    common.planned(c)
 
 
 def generate(c: argparse.ArgumentParser) -> None:
@@ -65,7 +66,7 @@ def train_generator(c: argparse.ArgumentParser) -> None:
     c.add_argument("--seed", type=int)
     c.add_argument("--device", help="auto (default), cpu, cuda, cuda:1")
     c.add_argument("--threads", type=int, help="of the CPU (default 1); another number gives other bits")
-    c.add_argument("--plan", action="store_true", default=None, help="say what it would cost, and do nothing")
+    common.planned(c)
     c.add_argument("--overwrite", action="store_true", default=None, help="forget an earlier training in the folder")
 
 
@@ -75,6 +76,7 @@ def import_generator(c: argparse.ArgumentParser) -> None:
     c.add_argument("weights", help="file to write, for example gen.safetensors")
     c.add_argument("--voxel-size", metavar="Z,Y,X", required=True, help="in nm: the pixels of the training image")
     c.add_argument("--phases", metavar="NAME=CODE,...", help="in the order of the channels; none of grey and colour")
+    common.planned(c)
 
 
 def ingest(c: argparse.ArgumentParser) -> None:
@@ -133,6 +135,7 @@ def train(c: argparse.ArgumentParser) -> None:
     c.add_argument("--seed", type=int)
     c.add_argument("--device", choices=("auto", "cpu", "cuda"))
     c.add_argument("--overwrite", action="store_true", default=None, help="forget an earlier training")
+    common.planned(c)
 
 
 def segment(c: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ def label(c: argparse.ArgumentParser) -> None:
     c.add_argument("--phases", metavar="NAME,...", help="default: all")
     c.add_argument("--connectivity", type=int, choices=(6, 18, 26), help="neighbours share faces, edges, corners")
     c.add_argument("--keep", action="store_true", default=None, help="write the component of every voxel too")
-    c.add_argument("--out", help="name of that field (default component)")
+    c.add_argument("--component", metavar="NAME", help="of that field (default component)")
+    c.add_argument("--out", metavar="NAME", help="node of the results (default FIELD_components...)")
     common.blocks(c)
 
 
@@ -128,6 +129,7 @@ def score(c: argparse.ArgumentParser) -> None:
     c.add_argument("--foreground", help="the phase that IoU, Dice, precision and recall speak of")
     c.add_argument("--merge", metavar="FROM=TO,...")
     c.add_argument("--slices", metavar="A:B")
+    c.add_argument("--out", metavar="NAME", help="node of the results (default FIELD_score...)")
     common.blocks(c)
 
 
@@ -141,3 +143,4 @@ def report(c: argparse.ArgumentParser) -> None:
     c.add_argument("--annotation")
     c.add_argument("--model")
     c.add_argument("--title")
+    common.planned(c)
