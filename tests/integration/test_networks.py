@@ -157,7 +157,7 @@ def test_windows_must_fit_the_network(sample: str, tmp_path: Path) -> None:
 def test_a_plan_knows_the_memory_of_the_network(sample: str, tmp_path: Path) -> None:
     model = tiny_checkpoint(tmp_path / "net.safetensors")
     with tim3d.cluster("local", workers=1):
-        plans = tim3d.segment(sample, model=model, options=tim3d.Options(plan=True))
+        plans = tim3d.segment.plan(sample, model=model)
         assert "phase" not in store.nodes(sample)
         tim3d.segment(sample, model=model, options=QUIET)
     assert isinstance(plans, list)

@@ -51,16 +51,17 @@ class Plan:
         """
         if self.peak_bytes > self.limit_bytes:
             raise MemoryPlanError(
-                f"{self.name} needs {_size(self.peak_bytes)} per worker (block {_edges(self.block)} + halo "
-                f"{_edges(self.halo)}, {self.threads} thread(s)); a worker has {_size(self.limit_bytes)}. {self.cure}"
+                f"{self.name} needs {size_text(self.peak_bytes)} per worker (block {_edges(self.block)} + halo "
+                f"{_edges(self.halo)}, {self.threads} thread(s)); a worker has {size_text(self.limit_bytes)}. "
+                f"{self.cure}"
             )
 
     def __str__(self) -> str:
         return (
             f"{self.name}: {self.left} of {self.blocks} blocks left, "
             f"each {_edges(self.block)} + halo {_edges(self.halo)}; "
-            f"reads {_size(self.read_bytes)}, writes {_size(self.write_bytes)} before compression; "
-            f"peak {_size(self.peak_bytes)} of {_size(self.limit_bytes)} per worker, "
+            f"reads {size_text(self.read_bytes)}, writes {size_text(self.write_bytes)} before compression; "
+            f"peak {size_text(self.peak_bytes)} of {size_text(self.limit_bytes)} per worker, "
             f"{self.workers} worker(s) x {self.threads} thread(s)" + (f"; {self.cost}" if self.cost else "")
         )
 
@@ -94,7 +95,12 @@ def smaller_block(block: Triple, shard: Triple, fits: Callable[[Triple], bool]) 
     return block
 
 
-def _size(n: int) -> str:
+def size_text(n: int) -> str:
+    """Bytes as they are read.
+
+    >>> size_text(3 * 2**20), size_text(2**31)
+    ('3.0 MiB', '2.00 GiB')
+    """
     if n >= GIB / 10:
         return f"{n / GIB:.2f} GiB"
     return f"{n / MIB:.1f} MiB"

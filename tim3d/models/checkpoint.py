@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from safetensors import SafetensorError
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.unet import UNetSpec, build
 from tim3d.models.weights import package_version, read_weights, write_weights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SCHEMA = 1
 
@@ -160,6 +159,9 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
         If the file is missing, damaged, of another kind or schema, does not fit its own description, or has other
         classes than asked for.
     """
+    import torch
+    from safetensors import SafetensorError
+
     stored = read_weights(path, "segmentation")
     try:
         description = Description.from_json(stored.text)

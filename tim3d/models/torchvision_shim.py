@@ -42,6 +42,15 @@ def import_torchvision() -> ModuleType:
     return _import()
 
 
+def import_smp() -> ModuleType:
+    """segmentation-models-pytorch, which finds a torchvision that imports."""
+    import_torchvision()
+    import segmentation_models_pytorch as smp
+
+    module: ModuleType = smp
+    return module
+
+
 def _import() -> ModuleType:
     try:
         import torchvision

@@ -13,12 +13,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import segmentation_models_pytorch as smp
 import torch
 from torch.nn import functional
 
@@ -26,74 +25,16 @@ from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.kernels.lattice import Array
 from tim3d.kernels.metrics import confusion
 from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save
-from tim3d.models.crops import UNLABELLED, Augmentation, Slices, crop_edge, prepare, random_batches, split
+from tim3d.models.crops import UNLABELLED, Slices, crop_edge, prepare, random_batches, split
 from tim3d.models.repeatable import cpu_threads, seeded
+from tim3d.models.torchvision_shim import import_smp
+from tim3d.models.training_options import TrainingOptions as TrainingOptions
 from tim3d.models.unet import UNetSpec, build
 from tim3d.models.weights import write_atomic
 
 Record = dict[str, float]
 
 STATE = 1
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How a network is trained; the defaults suit a small U-Net on two CPU cores.
-
-    Parameters
-    ----------
-    epochs, steps : int
-        Epochs at most, and batches in an epoch.
-    batch, crop : int
-        Crops in a batch, and their edge in pixels.
-    learning_rate : float
-        Of AdamW at the start; it falls to a hundredth along half a cosine.
-    patience : int
-        Training ends after this many epochs without a better validation.
-    validation_fraction : float
-        Share of the slices held out: the last ones, in one run.
-    validation_slices : int
-        Of these at most so many are looked at, evenly spaced.
-    seed : int
-        Of the first weights, the crops and their changes.
-    device : {"auto", "cpu", "cuda"}
-        "auto" is CUDA where it is.
-    mixed_precision : bool
-        fp16 on CUDA.
-    threads : int
-        CPU threads; 0 leaves torch its own number. Another number gives other bits.
-    augmentation : Augmentation
-        Random changes of the crops.
-
-    Raises
-    ------
-    ArgumentError
-        If a number is out of range.
-    """
-
-    epochs: int = 12
-    steps: int = 40
-    batch: int = 4
-    crop: int = 128
-    learning_rate: float = 4e-3
-    patience: int = 5
-    validation_fraction: float = 0.2
-    validation_slices: int = 16
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    mixed_precision: bool = True
-    threads: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch", "crop", "patience", "validation_slices"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if not 0 < self.validation_fraction < 1 or not self.learning_rate > 0 or min(self.seed, self.threads) < 0:
-            raise ArgumentError(
-                f"validation_fraction {self.validation_fraction} lies between 0 and 1, learning_rate "
-                f"{self.learning_rate} above 0, seed {self.seed} and threads {self.threads} not below 0"
-            )
 
 
 def train(
@@ -303,7 +244,7 @@ def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
     """Cross-entropy plus Dice loss over the labelled pixels; the cross-entropy is 0 where nothing is labelled."""
     count = (labels_nyx != UNLABELLED).sum().clamp(min=1)
     entropy = functional.cross_entropy(logits_ncyx, labels_nyx, ignore_index=UNLABELLED, reduction="sum") / count
-    dice: torch.Tensor = smp.losses.DiceLoss("multiclass", ignore_index=UNLABELLED)(logits_ncyx, labels_nyx)
+    dice: torch.Tensor = import_smp().losses.DiceLoss("multiclass", ignore_index=UNLABELLED)(logits_ncyx, labels_nyx)
     return entropy + dice
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
-
-import segmentation_models_pytorch as smp
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,10 @@ def build(spec: UNetSpec) -> nn.Module:
     >>> sum(p.numel() for p in net.parameters()) > 100_000
     True
     """
+    from tim3d.models.torchvision_shim import import_smp
+
     try:
-        net: nn.Module = smp.create_model(
+        net: nn.Module = import_smp().create_model(
             spec.architecture,
             encoder_name=spec.encoder,
             encoder_weights=None,
@@ -125,6 +127,8 @@ def build(spec: UNetSpec) -> nn.Module:
 
 def _to_instance_norm(module: nn.Module) -> None:
     """Put InstanceNorm with its own statistics in the place of every BatchNorm."""
+    from torch import nn
+
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, nn.InstanceNorm2d(child.num_features, eps=child.eps, affine=True))

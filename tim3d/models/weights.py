@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
-
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from tim3d.errors import CheckpointError, WriteError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kind = Literal["segmentation", "generator", "training"]
 _BLANK = "0" * 64
@@ -39,6 +39,8 @@ class Stored:
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights by name; raises SafetensorError if the bytes do not hold them."""
+        import safetensors.torch
+
         return safetensors.torch.load(self.data)
 
 
@@ -50,6 +52,8 @@ def write_weights(path: str | Path, tensors: Mapping[str, Tensor], text: str) ->
     WriteError
         If the folder cannot be written.
     """
+    import safetensors.torch
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     blank = _with_metadata(safetensors.torch.save(plain), {"sha256": _BLANK, "tim3d": text})
     sha256 = hashlib.sha256(blank).hexdigest()

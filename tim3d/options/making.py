@@ -15,6 +15,7 @@ def simulate(c: argparse.ArgumentParser) -> None:
     c.add_argument("--solid-fraction", type=float)
     c.add_argument("--correlation-nm", type=float)
     c.add_argument("--seed", type=int)
+    c.add_argument("--overwrite", action="store_true", default=None, help="replace the simulation that is there")
     common.planned(c)
 
 

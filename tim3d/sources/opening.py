@@ -13,6 +13,7 @@ from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Source
 from tim3d.sources.images import IMAGE_SUFFIXES, is_image, is_tiff
+from tim3d.sources.planned import planned_stack
 from tim3d.sources.slices import open_paged_tiff, open_slices
 from tim3d.sources.volumes import Order, open_hdf5, open_npy, open_raw
 from tim3d.sources.zarr_array import is_zarr, open_zarr
@@ -65,6 +66,9 @@ def open_source(
     >>> folder.cleanup()
     """
     raw = shape is not None or dtype is not None
+    if (planned := planned_stack(spec)) is not None:
+        _refuse_options("a folder of slices", dataset, raw)
+        return planned
     if not isinstance(spec, str | os.PathLike):
         if len(spec) == 1:  # as the shell gives it; a path would spoil a URL
             return open_source(spec[0], dataset=dataset, shape=shape, dtype=dtype, order=order)

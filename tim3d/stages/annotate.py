@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,13 +18,15 @@ from tim3d.kernels.superpixels import hybrid_labels
 from tim3d.kernels.threshold import grey_counts, is_dark, otsu, second_derivative_peak
 from tim3d.phases import Phases
 from tim3d.schema import Field
-from tim3d.stages.field import DEFAULTS, Making, Options, produce, slab
-from tim3d.stages.histogram import histogram, histogram_pass
+from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce, slab
+from tim3d.stages.histogram import Histogram
+from tim3d.stages.verb import Task, Verb
 
 SMOOTHING = 6.0
 LABELS = Phases(solid=0, pore=1, shine_through=2)
 
 
+@Verb
 def annotate(
     sample: str,
     *,
@@ -35,7 +39,7 @@ def annotate(
     compactness: float = 0.2,
     polarity: Literal["dark", "bright"] = "dark",
     options: Options = DEFAULTS,
-) -> xr.DataArray | list[Plan]:
+) -> Task[xr.DataArray]:
     """Hybrid annotation of a grey stack: 0 solid, 1 pore by threshold, 2 shine-through inside pores.
 
     A pixel is pore where its grey lies on the pore side of `threshold`, and shine-through where only the mean grey of
@@ -61,7 +65,7 @@ def annotate(
     Returns
     -------
     xarray.DataArray
-        The labels, lazily; or the plans. The thresholds are among the node's parameters.
+        The labels, lazily. The thresholds are among the node's parameters.
 
     Raises
     ------
@@ -78,48 +82,74 @@ def annotate(
     is_dark(polarity)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; annotate needs grey values")
-    if options.plan and (threshold is None or superpixel_threshold is None):
-        return [histogram_pass(sample, grey, "none", options).plan()]
-    given = (threshold, superpixel_threshold)
-    pixel, mean = given if None not in given else _thresholds(sample, grey, given, smoothing, polarity, options)
-    parameters = {
-        "threshold": pixel,
-        "superpixel_threshold": mean,
-        "smoothing": smoothing,
-        "size": size,
-        "compactness": compactness,
-        "polarity": polarity,
-    }
-    labels = Field(
-        out, grey.shape, "uint8", grey.spacing_nm, grey.chunk, grey.shard, labels=True, phases=LABELS, long_name="label"
-    )
-    making = Making(
-        verb="annotate",
-        field=labels,
-        work=AnnotateWork(sample, field, out, grey.voxel_bytes, parameters, options.durable),
-        block=slab(labels, labels.shard[0]),
-        inputs={field: store.fingerprint_of(sample, field)},
-        parameters=parameters,
-        read_bytes=grey.voxel_bytes,
-    )
-    return produce(sample, making, options)
+    asked = {"smoothing": smoothing, "size": size, "compactness": compactness, "polarity": polarity}
+    annotating = Annotating(sample, grey, out, (threshold, superpixel_threshold), asked, options)
+    return Task(annotating.plans, annotating.run)
 
 
-def _thresholds(
-    sample: str,
-    grey: Field,
-    given: tuple[float | None, float | None],
-    smoothing: float | None,
-    polarity: Literal["dark", "bright"],
-    options: Options,
-) -> tuple[float, float]:
-    with lock_sample(sample):
-        counts, centres = histogram(sample, grey, "none", options)
-    pixel = otsu(counts, centres) if given[0] is None else given[0]
-    width = _default_smoothing(grey, counts, centres) if smoothing is None else smoothing
-    mean = second_derivative_peak(counts, centres, width, polarity) if given[1] is None else given[1]
-    # A superpixel may find more pore than its pixels do, never less.
-    return pixel, max(pixel, mean) if is_dark(polarity) else min(pixel, mean)
+@dataclass(frozen=True)
+class Annotating:
+    """Labels of a grey field by two thresholds, which may have to be found first; `asked` are the other parameters."""
+
+    sample: str
+    grey: Field
+    out: str
+    given: tuple[float | None, float | None]
+    asked: dict[str, Any]
+    options: Options
+
+    def plans(self) -> list[Plan]:
+        """The pass that counts grey values, unless they are known, and those that write labels."""
+        counting = self._histogram.plans() if None in self.given else []
+        thresholds = self._kept() if counting else self._thresholds(self._histogram.read)
+        return [*counting, *plan_field(self.sample, self._making(thresholds), self.options)]
+
+    def run(self) -> xr.DataArray:
+        """The labels, with thresholds from the whole volume."""
+        self.plans()  # what cannot be is refused before anything is counted
+        with lock_sample(self.sample) if None in self.given else contextlib.nullcontext():
+            thresholds = self._thresholds(self._histogram.count)
+        return produce(self.sample, self._making(thresholds), self.options)
+
+    @property
+    def _histogram(self) -> Histogram:
+        return Histogram(self.sample, self.grey, "none", self.options)
+
+    def _thresholds(self, counted: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+        """For pixels, and for means of superpixels."""
+        pixel, mean = self.given
+        if pixel is not None and mean is not None:
+            return pixel, mean
+        counts, centres = counted()
+        polarity, smoothing = self.asked["polarity"], self.asked["smoothing"]
+        pixel = otsu(counts, centres) if pixel is None else pixel
+        width = _default_smoothing(self.grey, counts, centres) if smoothing is None else smoothing
+        mean = second_derivative_peak(counts, centres, width, polarity) if mean is None else mean
+        # A superpixel may find more pore than its pixels do, never less.
+        return pixel, max(pixel, mean) if is_dark(polarity) else min(pixel, mean)
+
+    def _kept(self) -> tuple[float, float]:
+        """Thresholds of the labels that are there, while those of the field are not known; a plan depends on none."""
+        known = store.node_attributes(self.sample, self.out).get("parameters", {})
+        pixel, mean = (known.get(name, 0.0) for name in ("threshold", "superpixel_threshold"))
+        return pixel, mean
+
+    def _making(self, thresholds: tuple[float, float]) -> Making:
+        grey, (pixel, mean) = self.grey, thresholds
+        parameters = {"threshold": pixel, "superpixel_threshold": mean, **self.asked}
+        labels = Field(
+            self.out, grey.shape, "uint8", grey.spacing_nm, grey.chunk, grey.shard, labels=True, phases=LABELS,
+            long_name="label",
+        )  # fmt: skip
+        return Making(
+            verb="annotate",
+            field=labels,
+            work=AnnotateWork(self.sample, grey.name, self.out, grey.voxel_bytes, parameters, self.options.durable),
+            block=slab(labels, labels.shard[0]),
+            inputs={grey.name: store.fingerprint_of(self.sample, grey.name)},
+            parameters=parameters,
+            read_bytes=grey.voxel_bytes,
+        )
 
 
 def _default_smoothing(grey: Field, counts: np.ndarray, centres: np.ndarray) -> float:

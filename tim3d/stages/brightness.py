@@ -26,8 +26,7 @@ def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
     MissingFieldError
         If the table of slices is missing.
     """
-    if how not in ("volume", "slices", "table"):
-        raise ArgumentError(f"no normalisation {how!r}; use volume or slices")
+    check_normalisation(how)
     slices = store.open_dataset(sample, f"{grey.name}_slices")
     mean, std = (np.asarray(slices[name].values) for name in ("grey_mean", "grey_std"))
     if how == "volume":
@@ -35,3 +34,9 @@ def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
         return Normalisation("volume", (average,), (deviation,))
     means, deviations = slice_scales(mean, std)
     return Normalisation("table", tuple(means.tolist()), tuple(deviations.tolist()))
+
+
+def check_normalisation(how: str) -> None:
+    """Raise `ArgumentError` if there is no such normalisation."""
+    if how not in ("volume", "slices", "table"):
+        raise ArgumentError(f"no normalisation {how!r}; use volume or slices")

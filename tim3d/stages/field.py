@@ -15,6 +15,7 @@ from tim3d import schema, store
 from tim3d.engine import Ledger, Pass, Plan, Work, forget_sample, lock_sample, run
 from tim3d.engine.run import BASE_BYTES
 from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.forecast import expected
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels import pyramid
 from tim3d.schema import Field
@@ -171,6 +172,18 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
             "Replace it with --overwrite, or keep both: --out another-name"
         )
     return str(record["status"])
+
+
+def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options: Options) -> None:
+    """Raise `MixedRunError` if shards were asked for and the field is there in others: its hash does not cover them."""
+    if asked is None or options.overwrite or not _record(sample, field.name):
+        return
+    there = (expected("field", f"{sample}/{field.name}") or store.read_field(sample, field.name)).shard
+    if there != field.shard:
+        raise MixedRunError(
+            f"field {field.name!r} in {sample} has shards of {there}, now {field.shard}. Leave out --shard, "
+            "replace it with --overwrite, or keep both under another name"
+        )
 
 
 def _record(sample: str, name: str) -> dict[str, Any]:

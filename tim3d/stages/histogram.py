@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.engine import run
-from tim3d.engine.run import Pass
+from tim3d.engine import Pass, Plan
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.threshold import binned_counts, binomial_blur, grey_counts
 from tim3d.schema import Field
 from tim3d.stages.field import Options
 from tim3d.stages.reduction import inner, reduction_pass
+from tim3d.stages.results import is_there, run_passes
 
 FLOAT_BINS = 4096
 BLURS: dict[str, Triple] = {"none": (0, 0, 0), "binomial": (0, 2, 2)}
@@ -46,42 +46,80 @@ def histogram_node(field: Field, blur: str) -> str:
     return f"{field.name}_histogram" + ("" if blur == "none" else f"_{blur}")
 
 
-def histogram_pass(sample: str, field: Field, blur: str, options: Options) -> Pass:
-    """The pass that counts grey values."""
-    low, high = _range(sample, field)
-    source = store.fingerprint_of(sample, field.name)
-    return reduction_pass(
-        sample,
-        (field,),
-        CountKernel(blur, low, high),
-        name=histogram_node(field, blur),
-        fingerprint=schema.fingerprint(verb="histogram", field=source, blur=blur, bins=FLOAT_BINS),
-        options=Options(durable=options.durable, time_limit=options.time_limit),
-        halo=BLURS[blur],
-        kernel_bytes=1,
-    )
+@dataclass(frozen=True)
+class Histogram:
+    """The grey values of a whole field, counted once and kept in the sample.
 
-
-def histogram(sample: str, field: Field, blur: str, options: Options) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and bin centres of the grey values of a whole field; kept in the sample, so counted once.
-
-    Returns
-    -------
-    counts : (bins,) int64
-    centres : (bins,) float64
+    Parameters
+    ----------
+    sample, field, blur
+        What is counted, after which blur.
+    options : Options
+        How it runs; its blocks are those of the pass itself.
     """
-    counting = histogram_pass(sample, field, blur, options)
-    node = histogram_node(field, blur)
-    if store.fingerprint_of(sample, node) != counting.ledger.fingerprint:
-        run(counting, progress=options.progress)
-        counts = _sum_records(counting)
-        low, high = _range(sample, field)
-        centres = _centres(field, low, high)
-        store.write_dataset(
-            sample, node, _dataset(counts, centres), store.provenance(counting.ledger.fingerprint, {"blur": blur}, {})
+
+    sample: str
+    field: Field
+    blur: str
+    options: Options
+
+    @property
+    def node(self) -> str:
+        """Where it is kept."""
+        return histogram_node(self.field, self.blur)
+
+    def is_there(self) -> bool:
+        """Whether it is kept, of this version of the field, and not to be counted again."""
+        return not self.options.overwrite and is_there(self.sample, self.node, self._fingerprint)
+
+    def plans(self) -> list[Plan]:
+        """The one pass, unless the histogram is there; its grid does not depend on the range of the grey values."""
+        return [] if self.is_there() else [self._counting(0.0, 1.0).plan(afresh=self.options.overwrite)]
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and bin centres, from the sample.
+
+        Returns
+        -------
+        counts : (bins,) int64
+        centres : (bins,) float64
+        """
+        stored = store.open_dataset(self.sample, self.node)
+        return np.asarray(stored["voxels"].values), np.asarray(stored["grey"].values)
+
+    def count(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same, counted first if it is not there; call it with the sample locked."""
+        if not self.is_there():
+            low, high = _range(self.sample, self.field)
+            counting = self._counting(low, high)
+            run_passes([counting], self.options)
+            dataset = _dataset(_sum_records(counting), _centres(self.field, low, high))
+            store.write_dataset(self.sample, self.node, dataset, self._record())
+        return self.read()
+
+    @property
+    def _source(self) -> str:
+        return store.fingerprint_of(self.sample, self.field.name)
+
+    @property
+    def _fingerprint(self) -> str:
+        return schema.fingerprint(verb="histogram", field=self._source, blur=self.blur, bins=FLOAT_BINS)
+
+    def _record(self) -> dict[str, Any]:
+        made = store.provenance(self._fingerprint, {"blur": self.blur}, {self.field.name: self._source})
+        return made | {"verb": "histogram"}
+
+    def _counting(self, low: float, high: float) -> Pass:
+        return reduction_pass(
+            self.sample,
+            (self.field,),
+            CountKernel(self.blur, low, high),
+            name=self.node,
+            fingerprint=self._fingerprint,
+            options=replace(self.options, block=None),
+            halo=BLURS[self.blur],
+            kernel_bytes=1,
         )
-    stored = store.open_dataset(sample, node)
-    return np.asarray(stored["voxels"].values), np.asarray(stored["grey"].values)
 
 
 def _range(sample: str, field: Field) -> tuple[float, float]:

@@ -12,13 +12,15 @@ import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.engine import Ledger, Plan
+from tim3d.engine import Ledger, Outline, Plan
 from tim3d.errors import ArgumentError, InputError
+from tim3d.forecast import will_exist
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.threshold import grey_counts
 from tim3d.phases import Phases
 from tim3d.schema import Field
 from tim3d.sources import (
+    PlannedStack,
     Source,
     open_source,
     resample,
@@ -27,11 +29,14 @@ from tim3d.sources import (
     uniform_resampling,
 )
 from tim3d.sources.units import length_nm
-from tim3d.stages.field import DEFAULTS, Making, Options, produce, slab, whole_shards
+from tim3d.stages.awaited import cannot_plan, plan_awaiting
+from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce, refuse_other_shards, slab, whole_shards
+from tim3d.stages.verb import Task, Verb
 
 log = logging.getLogger(__name__)
 
 
+@Verb
 def ingest(
     source: str | Path | Sequence[str],
     sample: str,
@@ -46,7 +51,7 @@ def ingest(
     shard: Triple | None = None,
     even_z: bool = True,
     options: Options = DEFAULTS,
-) -> xr.DataArray | list[Plan]:
+) -> Task[xr.DataArray]:
     """Write a stack of slices, or a volume, into a sample as a voxel field with coordinates in nm and a pyramid.
 
     Only one slab of slices, as thick as a shard, is in memory at a time.
@@ -71,7 +76,7 @@ def ingest(
     Returns
     -------
     xarray.DataArray
-        The field as written, lazily; or the plans.
+        The field as written, lazily.
 
     Raises
     ------
@@ -84,35 +89,99 @@ def ingest(
     """
     if shard is not None and min(shard) < 1:
         raise ArgumentError(f"shard {shard}: every edge must be at least 1, for example 64,512,512")
-    stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype)
-    stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
-    if phases is not None and stack.dtype != np.uint8:
-        raise InputError(f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {source} first")
-    shards, chunk = schema.shard_and_chunk(stack.shape, shard)
-    out = Field(
-        name=field,
-        shape=stack.shape,
-        dtype=str(stack.dtype),
-        spacing_nm=spacing,
-        chunk=chunk,
-        shard=shards,
-        labels=phases is not None,
-        phases=phases,
-        long_name="phase" if phases else "grey value",
-    )
-    block = _slab_block(out, options)
-    making = Making(
-        verb="ingest",
-        field=out,
-        work=IngestWork(stack, sample, field, phases, options.durable),
-        block=block,
-        inputs={"source": stack.identity()},
-        parameters={"even_z": even_z},
-        read_bytes=stack.dtype.itemsize,
-    )
-    return produce(
-        sample, making, options, lambda ledger: _keep_statistics(sample, out, ledger, Grid(out.shape, block))
-    )
+    typed = Typed(source, dataset, shape, dtype, dict(voxel_size or {}), units, field, phases, shard, even_z)
+    ingesting = Ingesting(typed, sample, options)
+    return Task(ingesting.plans, ingesting.run)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What `ingest` was asked to read, and as what."""
+
+    source: str | Path | Sequence[str]
+    dataset: str | None
+    shape: Triple | None
+    dtype: str | None
+    voxel_size: dict[str, float | None]
+    units: str
+    field: str
+    phases: Phases | None
+    shard: Triple | None
+    even_z: bool
+
+    def open(self) -> tuple[Source, schema.Spacing]:
+        """The slices, evenly spaced, and the edges of a voxel in nm; headers are read and no voxel."""
+        stack = open_source(self.source, dataset=self.dataset, shape=self.shape, dtype=self.dtype)
+        labels = self.phases is not None
+        stack, spacing = _even(stack, dict(self.voxel_size), self.units, labels=labels, even_z=self.even_z)
+        if labels and stack.dtype != np.uint8:
+            raise InputError(f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {self.source} first")
+        return stack, spacing
+
+    def described(self, stack: Source, spacing: schema.Spacing) -> Field:
+        """The field that the slices become."""
+        shards, chunk = schema.shard_and_chunk(stack.shape, self.shard)
+        return Field(
+            name=self.field,
+            shape=stack.shape,
+            dtype=str(stack.dtype),
+            spacing_nm=spacing,
+            chunk=chunk,
+            shard=shards,
+            labels=self.phases is not None,
+            phases=self.phases,
+            long_name="phase" if self.phases else "grey value",
+        )
+
+
+@dataclass(frozen=True)
+class Ingesting:
+    """Slices that become a field of a sample."""
+
+    typed: Typed
+    sample: str
+    options: Options
+
+    def plans(self) -> list[Plan | Outline]:
+        """The passes; of a file that an earlier step writes and does not describe, one line that says so."""
+        where = _text(self.typed.source)
+        try:
+            stack, spacing = self.typed.open()
+        except InputError:
+            if will_exist(where):
+                return cannot_plan("ingest", where)
+            raise
+        making = self._making(stack, spacing)
+        if isinstance(stack, PlannedStack):
+            return plan_awaiting(self.sample, making, self.options, where)
+        refuse_other_shards(self.sample, making.field, self.typed.shard, self.options)
+        return list(plan_field(self.sample, making, self.options))
+
+    def run(self) -> xr.DataArray:
+        """Write what is not there."""
+        making = self._making(*self.typed.open())
+        refuse_other_shards(self.sample, making.field, self.typed.shard, self.options)
+        grid = Grid(making.field.shape, making.block)
+        return produce(
+            self.sample, making, self.options, lambda ledger: _keep_statistics(self.sample, making.field, ledger, grid)
+        )
+
+    def _making(self, stack: Source, spacing: schema.Spacing) -> Making:
+        typed, out = self.typed, self.typed.described(stack, spacing)
+        return Making(
+            verb="ingest",
+            field=out,
+            work=IngestWork(stack, self.sample, out.name, typed.phases, self.options.durable),
+            block=_slab_block(out, self.options),
+            inputs={"source": stack.identity()},
+            parameters={"even_z": typed.even_z},
+            read_bytes=stack.dtype.itemsize,
+        )
+
+
+def _text(source: str | Path | Sequence[str]) -> str:
+    """The source as it is named in a message: the first of a list of files."""
+    return str(source if isinstance(source, str | Path) else next(iter(source), ""))
 
 
 def _slab_block(out: Field, options: Options) -> Triple:
@@ -152,7 +221,8 @@ def _keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid) -> Non
     }
     z = schema.centres(out.shape[0], out.spacing_nm[0])
     dataset = xr.Dataset(columns, {"z": ("z", z, {"units": schema.UNIT, "long_name": "voxel centre along z"})})
-    store.write_dataset(sample, f"{out.name}_slices", dataset, store.provenance(ledger.fingerprint, {}, {}))
+    record = store.provenance(ledger.fingerprint, {}, {out.name: ledger.fingerprint})
+    store.write_dataset(sample, f"{out.name}_slices", dataset, record | {"verb": "ingest"})
 
 
 @dataclass(frozen=True)

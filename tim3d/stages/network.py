@@ -13,20 +13,22 @@ import numpy as np
 import xarray as xr
 
 from tim3d import store
-from tim3d.engine import Plan
+from tim3d.engine import Outline, Plan
 from tim3d.engine.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.forecast import expected
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.lattice import Lattice, blend_lattice, crop_lattice, peak_bytes, require_phase, slice_lattice
 from tim3d.models import checkpoint
-from tim3d.models.device import choose_device
-from tim3d.models.inference import Predictor, segment_core
 from tim3d.models.memory import activation_bytes
+from tim3d.models.predictor import Predictor
 from tim3d.models.unet import UNetSpec
 from tim3d.phases import Phases
 from tim3d.schema import Field
-from tim3d.stages.brightness import normalisation_of
-from tim3d.stages.field import Making, Options, produce, slab, whole_shards
+from tim3d.stages.awaited import plan_awaiting
+from tim3d.stages.brightness import check_normalisation, normalisation_of
+from tim3d.stages.field import Making, Options, plan_field, produce, slab, whole_shards
+from tim3d.stages.verb import Task
 
 log = logging.getLogger(__name__)
 
@@ -57,43 +59,96 @@ def segment(
     merge: Mapping[str, str],
     how: Inference,
     options: Options,
-) -> xr.DataArray | list[Plan]:
+) -> Task[xr.DataArray]:
     """Labels of a grey field by a network; see `tim3d.segment`."""
-    about = checkpoint.describe(model)
-    spec = about.spec
-    phases, codes = _codes(spec, phases, merge, model)
+    planned = expected("network", str(model))
+    about: checkpoint.Description = planned or checkpoint.describe(model)
+    phases, codes = _codes(about.spec, phases, merge, model)
     _compare_spacing(about.spacing_nm, grey)
-    lattice = lattice_of(grey.shape, spec, how)
-    normalisation = normalisation_of(sample, grey, how.normalisation or about.normalisation.how)
-    predictor = Predictor(
-        str(model.absolute()),
-        checkpoint.digest(model),
-        device=choose_device(how.device),
-        batch=how.batch,
-        precision=how.precision,
-        normalisation=normalisation,
-    )
     labels = Field(
         out, grey.shape, "uint8", grey.spacing_nm, grey.chunk, grey.shard, labels=True, phases=phases, long_name="phase"
     )
-    certainty = tuple(_probability(labels, name) for name in spec.classes) if how.probabilities else ()
-    work = NetworkWork(
-        sample, grey.name, out, tuple(p.name for p in certainty), predictor, lattice, codes,
-        grey.voxel_bytes, len(spec.classes), activation_bytes(spec, how.batch, lattice.window[1:]), options.durable,
-    )  # fmt: skip
-    making = Making(
-        verb="segment",
-        field=labels,
-        siblings=certainty,
-        work=work,
-        block=slab(labels, labels.shard[0]),
-        inputs={grey.name: store.fingerprint_of(sample, grey.name), "model": predictor.sha256},
-        parameters=_parameters(how, lattice, predictor, codes),
-        halo=_halo(lattice, labels, options),
-        read_bytes=grey.voxel_bytes,
-        base_bytes=TORCH_BASE_BYTES,
-    )
-    return produce(sample, making, options)
+    lattice = lattice_of(grey.shape, about.spec, how)
+    segmenting = ByNetwork(sample, grey, labels, model, about, planned is None, codes, lattice, how, options)
+    return Task(segmenting.plans, segmenting.run)
+
+
+@dataclass(frozen=True)
+class ByNetwork:
+    """Segmentation by a network that is there (`trained`) or will be, from what its file says or will say."""
+
+    sample: str
+    grey: Field
+    labels: Field
+    model: Path
+    about: checkpoint.Description
+    trained: bool
+    codes: tuple[int, ...]
+    lattice: Lattice
+    how: Inference
+    options: Options
+
+    def plans(self) -> list[Plan | Outline]:
+        """The passes; none if the labels are there."""
+        grey = f"{self.sample}/{self.grey.name}"
+        if not self.trained:
+            return plan_awaiting(self.sample, self._making(self._planned_predictor()), self.options, str(self.model))
+        if expected("field", grey):
+            return plan_awaiting(self.sample, self._making(self._planned_predictor()), self.options, grey)
+        return list(plan_field(self.sample, self._making(self._predictor()), self.options))
+
+    def run(self) -> xr.DataArray:
+        """The labels."""
+        return produce(self.sample, self._making(self._predictor()), self.options)
+
+    def _predictor(self) -> Predictor:
+        from tim3d.models.device import choose_device  # torch takes seconds to load, and a plan of a chain needs none
+
+        return Predictor(
+            str(self.model.absolute()),
+            checkpoint.digest(self.model),
+            device=choose_device(self.how.device),
+            batch=self.how.batch,
+            precision=self.how.precision,
+            normalisation=normalisation_of(
+                self.sample, self.grey, self.how.normalisation or self.about.normalisation.how
+            ),
+        )
+
+    def _planned_predictor(self) -> Predictor:
+        """That of a network or a table of slices that an earlier step has yet to write."""
+        check_normalisation(self.how.normalisation or self.about.normalisation.how)
+        device = "cpu" if self.how.device == "auto" else self.how.device
+        return Predictor(str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision)
+
+    def _making(self, predictor: Predictor) -> Making:
+        grey, labels, spec = self.grey, self.labels, self.about.spec
+        certainty = tuple(_probability(labels, name) for name in spec.classes) if self.how.probabilities else ()
+        work = NetworkWork(
+            sample=self.sample,
+            source=grey.name,
+            out=labels.name,
+            certainty=tuple(p.name for p in certainty),
+            predictor=predictor,
+            lattice=self.lattice,
+            codes=self.codes,
+            voxel_bytes=grey.voxel_bytes,
+            classes=len(spec.classes),
+            activation_bytes=activation_bytes(spec, self.how.batch, self.lattice.window[1:]),
+            durable=self.options.durable,
+        )
+        return Making(
+            verb="segment",
+            field=labels,
+            siblings=certainty,
+            work=work,
+            block=slab(labels, labels.shard[0]),
+            inputs={grey.name: store.fingerprint_of(self.sample, grey.name), "model": predictor.sha256},
+            parameters=_parameters(self.how, self.lattice, predictor, self.codes),
+            halo=_halo(self.lattice, labels, self.options),
+            read_bytes=grey.voxel_bytes,
+            base_bytes=TORCH_BASE_BYTES,
+        )
 
 
 def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
@@ -198,6 +253,8 @@ class NetworkWork:
 
     def compute(self, block: Block, inputs: np.ndarray) -> dict[Any, np.ndarray]:
         """Classes of the core, as codes of phases."""
+        from tim3d.models.inference import segment_core
+
         outputs = ("labels", "probabilities") if self.certainty else ("labels",)
         seen = self.lattice.read_box(block.core)
         found: dict[Any, np.ndarray] = dict(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,21 +12,23 @@ import numpy as np
 import xarray as xr
 
 from tim3d import store
-from tim3d.engine import Plan, lock_sample
+from tim3d.engine import Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.threshold import classify, is_dark, multi_otsu, otsu
 from tim3d.phases import Phases
 from tim3d.schema import Field
-from tim3d.stages.field import DEFAULTS, Making, Options, many_shards, produce
-from tim3d.stages.histogram import BLURS, blurred, check_blur, histogram, histogram_pass
+from tim3d.stages.field import DEFAULTS, Making, Options, many_shards, plan_field, produce
+from tim3d.stages.histogram import BLURS, Histogram, blurred, check_blur
 from tim3d.stages.reduction import inner
+from tim3d.stages.verb import Task, Verb
 
 METHODS = ("otsu", "multi-otsu", "fixed")
 # multi-Otsu searches exhaustively: finer histograms are summed to at most this many bins first.
 MULTI_OTSU_BINS = 256
 
 
+@Verb
 def segment(
     sample: str,
     *,
@@ -47,7 +50,7 @@ def segment(
     precision: Literal["fp32", "fp16"] = "fp32",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     options: Options = DEFAULTS,
-) -> xr.DataArray | list[Plan]:
+) -> Task[xr.DataArray]:
     """Segment a grey field into phases; the labels do not depend on the blocks.
 
     Parameters
@@ -78,7 +81,7 @@ def segment(
     Returns
     -------
     xarray.DataArray
-        The labels, lazily; or the plans.
+        The labels, lazily.
 
     Raises
     ------
@@ -101,40 +104,81 @@ def segment(
         return network.segment(sample, grey, out, Path(model), phases, dict(merge or {}), how, options)
     if phases is None:
         raise ArgumentError("thresholds need names for the phases, darkest first: --phases pore=0,solid=1")
-    return _by_thresholds(sample, grey, out, str(method), thresholds, phases, blur, polarity, options)
-
-
-def _by_thresholds(
-    sample: str,
-    grey: Field,
-    out: str,
-    method: str,
-    given: Sequence[float] | None,
-    phases: Phases,
-    blur: str,
-    polarity: str,
-    options: Options,
-) -> xr.DataArray | list[Plan]:
     check_blur(blur, grey)
-    _check_method(method, given, phases)
-    if options.plan and given is None:
-        return [histogram_pass(sample, grey, blur, options).plan()]
-    levels = list(given) if given is not None else _levels(sample, grey, method, phases, blur, options)
+    _check_method(str(method), thresholds, phases)
     codes = phases.codes if is_dark(polarity) else phases.codes[::-1]
-    labels = Field(
-        out, grey.shape, "uint8", grey.spacing_nm, grey.chunk, grey.shard, labels=True, phases=phases, long_name="phase"
-    )
-    making = Making(
-        verb="segment",
-        field=labels,
-        work=ThresholdWork(sample, grey.name, out, tuple(levels), codes, blur, grey.voxel_bytes, options.durable),
-        block=many_shards(labels),
-        inputs={grey.name: store.fingerprint_of(sample, grey.name)},
-        parameters={"method": method, "thresholds": levels, "blur": blur, "polarity": polarity},
-        halo=BLURS[blur],
-        read_bytes=grey.voxel_bytes,
-    )
-    return produce(sample, making, options)
+    asked = {"method": str(method), "blur": blur, "polarity": polarity}
+    given = None if thresholds is None else [float(v) for v in thresholds]
+    segmenting = Thresholding(sample, grey, out, phases, codes, asked, given, options)
+    return Task(segmenting.plans, segmenting.run)
+
+
+@dataclass(frozen=True)
+class Thresholding:
+    """Segmentation by thresholds, which may have to be found first.
+
+    `codes` are those of the classes from dark to bright, `asked` the parameters beside the thresholds.
+    """
+
+    sample: str
+    grey: Field
+    out: str
+    phases: Phases
+    codes: tuple[int, ...]
+    asked: Mapping[str, str]
+    given: list[float] | None
+    options: Options
+
+    def plans(self) -> list[Plan | Outline]:
+        """The pass that counts grey values, unless they are known, and those that write labels."""
+        counting = [] if self.given is not None else self._histogram.plans()
+        levels = self._kept() if counting else self._levels(self._histogram.read)
+        return [*counting, *plan_field(self.sample, self._making(levels), self.options)]
+
+    def run(self) -> xr.DataArray:
+        """The labels, with thresholds from the whole volume."""
+        self.plans()  # what cannot be is refused before anything is counted
+        with lock_sample(self.sample) if self.given is None else contextlib.nullcontext():
+            levels = self._levels(self._histogram.count)
+        return produce(self.sample, self._making(levels), self.options)
+
+    @property
+    def _histogram(self) -> Histogram:
+        return Histogram(self.sample, self.grey, self.asked["blur"], self.options)
+
+    def _levels(self, counted: Callable[[], tuple[np.ndarray, np.ndarray]]) -> list[float]:
+        if self.given is not None:
+            return self.given
+        counts, centres = counted()
+        if self.asked["method"] == "otsu":
+            return [otsu(counts, centres)]
+        return multi_otsu(*_coarser(counts, centres), classes=len(self.phases))
+
+    def _kept(self) -> list[float]:
+        """Thresholds of the labels that are there, while those of the field are not known; a plan depends on none."""
+        record = store.node_attributes(self.sample, self.out)
+        return list(record.get("parameters", {}).get("thresholds", []))
+
+    def _making(self, levels: list[float]) -> Making:
+        grey = self.grey
+        labels = Field(
+            self.out, grey.shape, "uint8", grey.spacing_nm, grey.chunk, grey.shard, labels=True, phases=self.phases,
+            long_name="phase",
+        )  # fmt: skip
+        work = ThresholdWork(
+            self.sample, grey.name, self.out, tuple(levels), self.codes, self.asked["blur"], grey.voxel_bytes,
+            self.options.durable,
+        )  # fmt: skip
+        return Making(
+            verb="segment",
+            field=labels,
+            work=work,
+            block=many_shards(labels),
+            inputs={grey.name: store.fingerprint_of(self.sample, grey.name)},
+            parameters={**self.asked, "thresholds": levels},
+            halo=BLURS[self.asked["blur"]],
+            read_bytes=grey.voxel_bytes,
+        )
 
 
 def _check_method(method: str, given: Sequence[float] | None, phases: Phases) -> None:
@@ -145,14 +189,6 @@ def _check_method(method: str, given: Sequence[float] | None, phases: Phases) ->
     expected = 2 if method == "otsu" else len(given) + 1 if given is not None else len(phases)
     if len(phases) != expected or expected < 2:
         raise ArgumentError(f"{method} gives {max(2, expected)} classes, and {len(phases)} phases are named: {phases}")
-
-
-def _levels(sample: str, grey: Field, method: str, phases: Phases, blur: str, options: Options) -> list[float]:
-    with lock_sample(sample):
-        counts, centres = histogram(sample, grey, blur, options)
-    if method == "otsu":
-        return [otsu(counts, centres)]
-    return multi_otsu(*_coarser(counts, centres), classes=len(phases))
 
 
 def _coarser(counts: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,25 @@ import tifffile
 from tqdm import tqdm
 
 from tim3d import schema
-from tim3d.errors import ArgumentError
+from tim3d.engine.plan import Outline, size_text
+from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.files import writing
-from tim3d.grid import Triple
+from tim3d.forecast import expect
+from tim3d.grid import Triple, triple
 from tim3d.kernels.fields import LevelCut
 from tim3d.kernels.imaging import Microscope, SimulatedStack
+from tim3d.sources import PlannedStack
+from tim3d.stages.verb import Task, Verb
 
 # A run of slices that is imaged together: the structure behind the last one is computed once per run.
 RUN_OF_SLICES = 16
+SIZE_NM = {"z": 20.0, "y": 10.0, "x": 10.0}
+# Folder of each of the two stacks, and what its files are called.
+STACKS = {"slices": "slice", "truth": "truth"}
+UNFINISHED = "unfinished "
 
 
+@Verb
 def simulate(
     folder: str | Path,
     *,
@@ -28,8 +39,9 @@ def simulate(
     solid_fraction: float = 0.65,
     correlation_nm: float = 80.0,
     seed: int = 0,
+    overwrite: bool = False,
     progress: bool = True,
-) -> Path:
+) -> Task[Path]:
     """Write a simulated stack: ``folder/slices/*.tif`` in grey, ``folder/truth/*.tif`` with 0 pore and 1 solid.
 
     The structure is the level cut of a Gaussian random field, whose phase fraction, surface and curvature are known in
@@ -48,6 +60,8 @@ def simulate(
         Length over which the structure is correlated, in nm.
     seed : int
         Same seed, same stack.
+    overwrite : bool
+        Write it again, in the place of a simulation that is there.
 
     Returns
     -------
@@ -57,37 +71,108 @@ def simulate(
     Raises
     ------
     ArgumentError
-        If a number is out of range.
+        If a number is out of range, or the folder holds something else.
+    MixedRunError
+        If the folder holds another simulation.
     """
-    size = {"z": 20.0, "y": 10.0, "x": 10.0} | dict(voxel_size or {})
+    size = SIZE_NM | dict(voxel_size or {})
+    if sorted(size) != sorted(SIZE_NM):
+        raise ArgumentError(
+            f"a voxel has the edges z, y and x, got {dict(voxel_size or {})}; write --voxel-size 20,10,10"
+        )
     stack = SimulatedStack(
-        shape,
+        triple(shape),
         (size["z"], size["y"], size["x"]),
         LevelCut(solid_fraction, correlation_nm, seed=seed),
         Microscope(seed=seed),
     )
-    target = Path(folder)
     recipe = schema.fingerprint(shape=shape, size=size, solid=solid_fraction, correlation=correlation_nm, seed=seed)
-    mark = target / "simulation.txt"
-    if mark.is_file() and mark.read_text().strip() == recipe:
-        return target / "slices"
-    if target.is_dir() and any(target.iterdir()) and not mark.is_file():
-        raise ArgumentError(f"{target} holds other files; give the name of a new folder")
-    with writing(str(target)):
-        _write_slices(stack, target, progress)
-        mark.write_text(recipe + "\n")
-    return target / "slices"
+    simulation = Simulation(stack, Path(folder), recipe, overwrite)
+    return Task(simulation.plans, lambda: simulation.run(progress))
 
 
-def _write_slices(stack: SimulatedStack, target: Path, progress: bool) -> None:
-    for name in ("slices", "truth"):
-        (target / name).mkdir(parents=True, exist_ok=True)
-    starts = range(0, stack.shape[0], RUN_OF_SLICES)
-    for start in tqdm(starts, desc="simulate", unit="run", disable=not progress, leave=False):
-        grey, truth = stack.slices(start, min(start + RUN_OF_SLICES, stack.shape[0]))
-        for z, (picture, labels) in enumerate(zip(grey, truth, strict=True), start):
-            _write_slice(target / "slices" / f"slice_{z:05d}.tif", picture, stack.spacing_nm)
-            _write_slice(target / "truth" / f"truth_{z:05d}.tif", labels, stack.spacing_nm)
+@dataclass(frozen=True)
+class Simulation:
+    """A stack and the folder that it is written into; `recipe` is the hash of all that decides its voxels."""
+
+    stack: SimulatedStack
+    target: Path
+    recipe: str
+    overwrite: bool
+
+    def plans(self) -> list[Outline]:
+        """One line, or nothing if the stack is there; the stack is expected by the steps that follow."""
+        if self._is_there():
+            return []
+        z, y, x = self.stack.shape
+        for name in STACKS:
+            expect("stack", str(self.target / name), self._planned(name))
+        size = size_text(2 * math.prod(self.stack.shape))
+        return [Outline("simulate", f"writes {z} slices of {y}x{x} and their truth into {self.target}, {size}")]
+
+    def run(self, progress: bool) -> Path:
+        """Write what is not there; the mark that it is whole comes last."""
+        if not self._is_there():
+            with writing(str(self.target)):
+                self._set_mark(UNFINISHED + self.recipe)
+                self._clear()
+                self._write_slices(progress)
+                self._set_mark(self.recipe)
+        return self.target / "slices"
+
+    @property
+    def _mark(self) -> Path:
+        return self.target / "simulation.txt"
+
+    def _set_mark(self, text: str) -> None:
+        self.target.mkdir(parents=True, exist_ok=True)
+        half = self._mark.with_suffix(".part")
+        half.write_text(text + "\n")
+        half.replace(self._mark)
+
+    def _is_there(self) -> bool:
+        """Whether the folder holds this simulation, whole; another one is refused unless it is to be replaced."""
+        marked = self._mark.read_text().strip() if self._mark.is_file() else ""
+        if not marked and self.target.is_dir() and any(n.name != "simulation.part" for n in self.target.iterdir()):
+            raise ArgumentError(f"{self.target} holds other files; give the name of a new folder")
+        if self.overwrite or not marked:
+            return False
+        if marked.removeprefix(UNFINISHED) != self.recipe:
+            raise MixedRunError(
+                f"{self.target} holds another simulation. Write to another folder, or replace it: --overwrite"
+            )
+        return marked == self.recipe and all((self.target / n / f).is_file() for n in STACKS for f in self._files(n))
+
+    def _files(self, name: str) -> list[str]:
+        return [f"{STACKS[name]}_{z:05d}.tif" for z in range(self.stack.shape[0])]
+
+    def _planned(self, name: str) -> PlannedStack:
+        return PlannedStack(
+            shape=self.stack.shape,
+            dtype=np.dtype(np.uint8),
+            voxel_size_nm=(None, *self.stack.spacing_nm[1:]),
+            origin="the simulation",
+            folder=str(self.target / name),
+            names=tuple(self._files(name)),
+        )
+
+    def _clear(self) -> None:
+        """Remove slices of an earlier simulation, which may have been longer; nothing else, and behind no link."""
+        for name, stem in STACKS.items():
+            folder = self.target / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob(f"{stem}_*.tif") if not folder.is_symlink() else ():
+                if old.stem.removeprefix(f"{stem}_").isdigit():
+                    old.unlink()
+
+    def _write_slices(self, progress: bool) -> None:
+        starts = range(0, self.stack.shape[0], RUN_OF_SLICES)
+        files = list(zip(*(self._files(name) for name in STACKS), strict=True))
+        for start in tqdm(starts, desc="simulate", unit="run", disable=not progress, leave=False):
+            grey, truth = self.stack.slices(start, min(start + RUN_OF_SLICES, self.stack.shape[0]))
+            for (slice_name, truth_name), picture, labels in zip(files[start:], grey, truth, strict=False):
+                _write_slice(self.target / "slices" / slice_name, picture, self.stack.spacing_nm)
+                _write_slice(self.target / "truth" / truth_name, labels, self.stack.spacing_nm)
 
 
 def _write_slice(path: Path, picture: np.ndarray, spacing_nm: tuple[float, float, float]) -> None:

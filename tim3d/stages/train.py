@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,21 +14,25 @@ import numpy as np
 from tqdm import tqdm
 
 from tim3d import store
-from tim3d.engine import lock_sample
+from tim3d.engine import Outline, lock_sample
 from tim3d.engine.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.forecast import expect, expected
 from tim3d.grid import Box
 from tim3d.kernels.lattice import reflect
-from tim3d.models import checkpoint, training
-from tim3d.models.crops import UNLABELLED, Augmentation, prepare
+from tim3d.models import checkpoint
+from tim3d.models.crops import UNLABELLED, Augmentation, Slices, prepare
+from tim3d.models.training_options import TrainingOptions
 from tim3d.models.unet import UNetSpec
 from tim3d.phases import Phases
 from tim3d.schema import Field
-from tim3d.stages.brightness import normalisation_of
+from tim3d.stages.brightness import check_normalisation, normalisation_of
+from tim3d.stages.verb import Task, Verb
 
 log = logging.getLogger(__name__)
 
 
+@Verb
 def train(
     sample: str,
     model: str | Path,
@@ -55,7 +59,7 @@ def train(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     overwrite: bool = False,
     progress: bool = True,
-) -> Path:
+) -> Task[Path]:
     """Train a U-Net on slices of a grey field and their labels, and write it to `model`.
 
     The best epoch on held-out slices (the last ones) is kept. Interrupted, it goes on where it was; finished, it does
@@ -106,51 +110,99 @@ def train(
     )
     numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
     _check_numbers(numbers, grey, spec)
-    options = training.TrainingOptions(
+    options = TrainingOptions(
         epochs, steps, batch, crop, learning_rate, patience, validation_fraction,
         seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
     )  # fmt: skip
-    images = _images(sample, grey, numbers, context)
-    truth = _indices(_read_slices(sample, labelled, numbers), classes)
-    scale = normalisation_of(sample, grey, normalisation)
-    target = Path(model)
-    data_sha256 = prepare(images, truth, spec, scale, numbers)[0].sha256()
-    if overwrite or not _is_trained(target, spec, options, data_sha256, grey):
-        with lock_sample(str(target)):
-            for old in (target, target.with_name(target.name + ".state")) if overwrite else ():
-                old.unlink(missing_ok=True)
-            _train(target, images, truth, spec, options, grey, scale, numbers, progress)
-    return target
+    check_normalisation(normalisation)
+    training = Training(sample, grey, labelled, numbers, spec, options, normalisation, Path(model), overwrite)
+    return Task(training.plans, lambda: training.run(progress))
 
 
-def _train(
-    target: Path,
-    images: np.ndarray,
-    truth: np.ndarray,
-    spec: UNetSpec,
-    options: training.TrainingOptions,
-    grey: Field,
-    scale: checkpoint.Normalisation,
-    numbers: list[int],
-    progress: bool,
-) -> None:
-    with tqdm(total=options.epochs, desc="train", unit="epoch", disable=not progress, leave=False) as bar:
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on which slices, and the file that it becomes."""
 
-        def show(record: dict[str, float]) -> None:
-            bar.update(int(record["epoch"]) - bar.n)
-            bar.set_postfix(loss=f"{record['loss']:.3f}", val_iou=f"{record['val_iou']:.3f}")
+    sample: str
+    grey: Field
+    labelled: Field
+    numbers: list[int]
+    spec: UNetSpec
+    options: TrainingOptions
+    normalisation: str
+    target: Path
+    overwrite: bool
 
-        made = training.train(
-            images, truth, spec, target, options,
-            spacing_nm=grey.spacing_nm, normalisation=scale, numbers=numbers, on_epoch=show,
-        )  # fmt: skip
-    best = made.description.training
-    log.info(
-        "trained %d epochs, best validation IoU %.4f in epoch %d",
-        best["epochs"],
-        best["best_val_iou"],
-        best["best_epoch"],
-    )
+    def plans(self) -> list[Outline]:
+        """One line, or nothing if the network is there; the network is expected by the steps that follow."""
+        new = self.overwrite or not self.target.exists()
+        unread = [f.name for f in (self.grey, self.labelled) if expected("field", f"{self.sample}/{f.name}")]
+        if not new and unread:
+            kept = f"{self.target} is there; that it is the training asked for is checked when {unread[0]!r} is"
+            return [Outline("train", kept)]
+        if not new and self._is_trained(self._data().sha256()):
+            return []
+        how: Literal["volume", "table"] = "volume" if self.normalisation == "volume" else "table"
+        unknown = checkpoint.Normalisation(how, (0.0,), (1.0,))
+        expect("network", str(self.target), checkpoint.Description(self.spec, unknown, self.grey.spacing_nm))
+        return [Outline("train", self._described())]
+
+    def run(self, progress: bool) -> Path:
+        """Train, unless the file holds this training."""
+        data = self._data()
+        if self.overwrite or not self._is_trained(data.sha256()):
+            with lock_sample(str(self.target)):
+                for old in (self.target, self.target.with_name(self.target.name + ".state")) if self.overwrite else ():
+                    old.unlink(missing_ok=True)
+                self._train(data, progress)
+        return self.target
+
+    def _described(self) -> str:
+        options, edges = self.options, "x".join(map(str, self.grey.shape[1:]))
+        return (
+            f"trains {self.spec.architecture} on {self.spec.encoder} for {', '.join(self.spec.classes)} on "
+            f"{len(self.numbers)} slices of {edges}, up to {options.epochs} epochs of {options.steps} batches of "
+            f"{options.batch} crops of {options.crop} pixels, into {self.target}"
+        )
+
+    def _data(self) -> Slices:
+        """The slices and their classes, from the store."""
+        images = _images(self.sample, self.grey, self.numbers, self.spec.context)
+        truth = _indices(_read_slices(self.sample, self.labelled, self.numbers), _classes(self.grey, self.labelled))
+        return prepare(images, truth, self.spec, self._scale(), self.numbers)[0]
+
+    def _scale(self) -> checkpoint.Normalisation:
+        return normalisation_of(self.sample, self.grey, self.normalisation)
+
+    def _is_trained(self, data_sha256: str) -> bool:
+        """Whether the file already holds this training; refuses another one."""
+        if not self.target.exists():
+            return False
+        about = checkpoint.describe(self.target)
+        now: dict[str, Any] = json.loads(json.dumps({"options": asdict(self.options), "data_sha256": data_sha256}))
+        before = {key: about.training.get(key) for key in now}
+        if about.spec == self.spec and before == now and about.spacing_nm == self.grey.spacing_nm:
+            return True
+        raise MixedRunError(
+            f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
+        )
+
+    def _train(self, data: Slices, progress: bool) -> None:
+        from tim3d.models import training  # torch takes seconds to load, and a plan needs none
+
+        with tqdm(total=self.options.epochs, desc="train", unit="epoch", disable=not progress, leave=False) as bar:
+
+            def show(record: dict[str, float]) -> None:
+                bar.update(int(record["epoch"]) - bar.n)
+                bar.set_postfix(loss=f"{record['loss']:.3f}", val_iou=f"{record['val_iou']:.3f}")
+
+            made = training.train(
+                data.images, data.labels, self.spec, self.target, self.options,
+                spacing_nm=self.grey.spacing_nm, normalisation=self._scale(), numbers=self.numbers, on_epoch=show,
+            )  # fmt: skip
+        best = made.description.training
+        text = "trained %d epochs, best validation IoU %.4f in epoch %d"
+        log.info(text, best["epochs"], best["best_val_iou"], best["best_epoch"])
 
 
 def _widths(depth: int) -> tuple[int, ...]:
@@ -218,15 +270,3 @@ def _indices(labels: np.ndarray, classes: dict[str, int]) -> np.ndarray:
     for place, code in enumerate(classes.values()):
         table[code] = place
     return np.asarray(table[labels])
-
-
-def _is_trained(target: Path, spec: UNetSpec, options: training.TrainingOptions, data_sha256: str, grey: Field) -> bool:
-    """Whether the file already holds this training; refuses another one."""
-    if not target.exists():
-        return False
-    about = checkpoint.describe(target)
-    now: dict[str, Any] = json.loads(json.dumps({"options": asdict(options), "data_sha256": data_sha256}))
-    before = {key: about.training.get(key) for key in now}
-    if about.spec == spec and before == now and about.spacing_nm == grey.spacing_nm:
-        return True
-    raise MixedRunError(f"{target} holds another training. Replace it with --overwrite, or write to another file")

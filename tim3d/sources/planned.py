@@ -1,0 +1,79 @@
+"""A stack that an earlier step of a recipe will write: known well enough to plan from, and not there to be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NoReturn
+
+from tim3d.errors import InputError
+from tim3d.forecast import expected, is_forecasting
+from tim3d.sources.base import Source, Voxels
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PlannedStack(Source):
+    """Slices that will be written into `folder` under these `names`, in this order."""
+
+    folder: str
+    names: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What messages call this source."""
+        return f"{len(self.names)} slices that will be in {self.folder}"
+
+    def identity(self) -> str:
+        """That of no stack: its voxels are not known yet."""
+        return f"not written yet: {self.folder}"
+
+    def only(self, names: Sequence[str]) -> PlannedStack | None:
+        """The stack of some of the slices; None if one of them will not be written."""
+        if not names or not set(names) <= set(self.names):
+            return None
+        kept = tuple(name for name in self.names if name in names)
+        return replace(self, names=kept, shape=(len(kept), *self.shape[1:]))
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.folder, self.names)
+
+    def _load(self, z0: int, z1: int) -> Voxels:
+        return self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise InputError(f"{self.folder} is not written yet; run the steps that come first")
+
+
+def planned_stack(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> PlannedStack | None:
+    """What an earlier step will write at a folder, a pattern or a list of files; None if no step does.
+
+    Parameters
+    ----------
+    spec : path, pattern, or sequence of paths
+        As `tim3d.sources.open_source` takes it.
+    """
+    if not is_forecasting():
+        return None
+    if not isinstance(spec, str | os.PathLike):
+        return planned_stack(spec[0]) if len(spec) == 1 else _listed([Path(item) for item in spec])
+    path = Path(spec)
+    whole = _expected(path)
+    if whole is not None:
+        return whole
+    folder = _expected(path.parent)
+    return None if folder is None else folder.only([n for n in folder.names if n == path.name or fnmatch(n, path.name)])
+
+
+def _listed(paths: Sequence[Path]) -> PlannedStack | None:
+    if len({path.parent for path in paths}) != 1:
+        return None
+    folder = _expected(paths[0].parent)
+    return None if folder is None else folder.only([path.name for path in paths])
+
+
+def _expected(folder: Path) -> PlannedStack | None:
+    found = expected("stack", str(folder))
+    return found if isinstance(found, PlannedStack) else None
