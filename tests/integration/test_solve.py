@@ -15,9 +15,11 @@ import tim3d
 from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import current_cluster
-from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError
+from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError, MixedRunError
+from tim3d.forecast import forecasting
 from tim3d.grid import Box
 from tim3d.kernels.transport import Physics, conduct
+from tim3d.schema import Field
 from tim3d.stages import solve as stage
 
 SPACING = (20.0, 5.0, 4.0)
@@ -25,6 +27,8 @@ PHASES = tim3d.Phases(pore=0, copper=7, unused=9)
 K = {"copper": 400.0, "pore": 0.026, "unused": 1.0}
 BY_CODE = {7: 400.0, 0: 0.026}
 QUIET = tim3d.Options(progress=False)
+NAMED = "pore=0.026,copper=400,unused=1"
+NODE, POTENTIAL = f"phase_transport_{NAMED}", "phase_potential_{}_" + NAMED
 
 
 def volume(shape: tuple[int, int, int] = (11, 18, 21), seed: int = 0) -> NDArray[np.uint8]:
@@ -46,6 +50,22 @@ def sample(tmp_path: Path) -> str:
 
 def solve(sample: str, **arguments: Any) -> Any:
     return tim3d.solve(sample, **{"conductivity": K, "options": QUIET, **arguments})
+
+
+def planned(sample: str, **arguments: Any) -> list[Any]:
+    return tim3d.solve.plan(sample, **{"conductivity": K, "options": QUIET, **arguments})
+
+
+def replace_labels(sample: str, folder: Path, labels: NDArray[np.uint8]) -> None:
+    np.save(folder / "phase.npy", labels)
+    tim3d.ingest(
+        folder / "phase.npy", sample, voxel_size=dict(zip("zyx", SPACING, strict=True)), field="phase",
+        phases=PHASES, shard=(4, 8, 8), options=tim3d.Options(progress=False, overwrite=True),
+    )  # fmt: skip
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("faces", ["outer", "centres"])
@@ -92,7 +112,7 @@ def test_a_second_call_does_nothing(sample: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(stage, "_solve", never)
     assert solve(sample).identical(first)
-    assert solve(sample, options=tim3d.Options(plan=True)) == []
+    assert planned(sample) == []
     for other in ({"axis": "y"}, {"tolerance": 1e-4}, {"conductivity": K | {"pore": 0}}, {"keep_potential": True}):
         with pytest.raises(AssertionError):
             solve(sample, **other)
@@ -102,11 +122,7 @@ def test_a_second_call_does_nothing(sample: str, monkeypatch: pytest.MonkeyPatch
 
 def test_a_new_phase_field_is_solved_anew(sample: str, tmp_path: Path) -> None:
     first = float(solve(sample).effective_conductivity[0])
-    np.save(tmp_path / "phase.npy", volume(seed=1))
-    tim3d.ingest(
-        tmp_path / "phase.npy", sample, voxel_size=dict(zip("zyx", SPACING, strict=True)), field="phase",
-        phases=PHASES, shard=(4, 8, 8), options=tim3d.Options(progress=False, overwrite=True),
-    )  # fmt: skip
+    replace_labels(sample, tmp_path, volume(seed=1))
     expected = conduct(volume(seed=1), BY_CODE, 0, spacing=SPACING).conductivity
     assert float(solve(sample).effective_conductivity[0]) == expected != first
 
@@ -115,13 +131,13 @@ def test_the_potential_is_a_field(sample: str) -> None:
     solve(sample, axis=["z", "x"], conductivity=K | {"pore": 0}, keep_potential=True)
     for number, axis in ((0, "z"), (2, "x")):
         expected = conduct(volume(), {7: 400.0, 0: 0.0}, number, spacing=SPACING, keep_potential=True).potential
-        kept = tim3d.open_field(sample, f"potential_{axis}")
+        kept = tim3d.open_field(sample, f"phase_potential_{axis}_pore=0,copper=400,unused=1")
         assert expected is not None
         np.testing.assert_array_equal(kept.values, np.nan_to_num(expected, nan=-1))
         assert (kept.dtype, kept.attrs["units"]) == (np.float32, "1")
         np.testing.assert_allclose(kept.z.diff("z"), SPACING[0])
     assert tim3d.validate(sample, deep=True) == []
-    assert "potential_y" not in store.nodes(sample)
+    assert not [node for node in store.nodes(sample) if "potential_y" in node]
 
 
 def test_a_wall_gives_zero_and_says_so(tmp_path: Path) -> None:
@@ -162,12 +178,13 @@ def test_two_resolutions_give_the_limit_of_a_smooth_geometry(tmp_path: Path) -> 
 
 
 def test_the_plan_says_what_it_costs(sample: str) -> None:
-    (plan,) = solve(sample, axis=["z", "y"], keep_potential=True, options=tim3d.Options(plan=True))
+    plan, *fields = planned(sample, axis=["z", "y"], keep_potential=True)
     voxels = volume().size
     assert (plan.read_bytes, plan.write_bytes, plan.block) == (voxels, 8 * voxels, volume().shape)
     # Ghosts weigh much in so small a volume.
     assert 20 * voxels < plan.peak_bytes - stage.LOADED_LATER_BYTES < 100 * voxels
-    assert "phase_transport" not in store.nodes(sample)
+    assert {one.name.split("/")[0] for one in fields} == {POTENTIAL.format(axis) for axis in "zy"}
+    assert store.nodes(sample) == ["phase"]
 
 
 def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
@@ -175,11 +192,11 @@ def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
         tim3d.cluster("serial", memory_bytes=stage.LOADED_LATER_BYTES + 2**16),
         pytest.raises(
             MemoryPlanError,
-            match=r"phase_transport needs .* MiB .*block 11x18x21.*voxels would fit into one worker",
+            match=r"phase_transport_.* needs .* MiB .*block 11x18x21.*voxels would fit into one worker",
         ),
     ):
         solve(sample)
-    assert "phase_transport" not in store.nodes(sample)
+    assert store.nodes(sample) == ["phase"]
 
 
 def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> None:
@@ -187,11 +204,11 @@ def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> N
     with tim3d.cluster("serial", memory_bytes=2**20 * 10), pytest.raises(MemoryPlanError, match="more memory"):
         solve(big)
     labels = store.complete_field(big, "phase")
-    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), "n", "", 300)
+    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300)
     base = {1: stage.LOADED_LATER_BYTES, 2: stage.BASE_BYTES, 4: stage.BASE_BYTES}
     needs = [stage._peak(job, slabs, current_cluster()) - base[slabs] for slabs in base]
     assert needs[0] > 1.5 * needs[1] > 2 * needs[2]
-    (plan,) = solve(big, options=tim3d.Options(plan=True))
+    (plan,) = planned(big)
     assert plan.peak_bytes == needs[0] + base[1]
 
 
@@ -204,7 +221,7 @@ def test_the_workers_that_are_named_would_do(tmp_path: Path, monkeypatch: pytest
     found = re.search(r"(\d+) workers of this memory would do", str(refused.value))
     assert found
     labels, count = store.complete_field(big, "phase"), int(found[1])
-    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), "n", "", 300)
+    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300)
     assert stage._peak(job, count, current_cluster()) <= limit < stage._peak(job, count - 1, current_cluster())
     with tim3d.cluster("serial", memory_bytes=stage.BASE_BYTES + 2**19), pytest.raises(MemoryPlanError, match="more m"):
         solve(big)
@@ -233,6 +250,10 @@ def test_labels_are_read_once(sample: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"conductivity": K | {"pore": 1e-6}}, ArgumentError, "a contrast of 4e\\+08"),
         ({"axis": "w"}, ArgumentError, "axis is 'w'; use z, y or x"),
         ({"axis": []}, ArgumentError, "use z, y or x"),
+        ({"axis": ["z", "z"]}, ArgumentError, "each once"),
+        ({"contact": [1, 2, 3]}, ArgumentError, "3 contacts are given"),
+        ({"interface": {"pore:copper": 1e8, "copper:pore": 2e8}}, ArgumentError, "given twice"),
+        ({"cell": True, "sides": "periodic"}, ArgumentError, "leave out --faces and --sides"),
         ({"faces": "inner"}, ArgumentError, "electrodes are 'inner'"),
         ({"tolerance": 2}, ArgumentError, "tolerance is 2"),
         ({"field": "truth"}, MissingFieldError, "no field 'truth'.*tim3d segment"),
@@ -281,10 +302,107 @@ def test_the_command_line(sample: str, capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr().out
     assert "effective_conductivity" in shown
     assert "tortuosity_factor_through" in shown
-    record = store.node_attributes(sample, "phase_transport")["parameters"]
+    record = store.node_attributes(
+        sample, "phase_transport_pore=0.026,copper=400,unused=0,faces=centres,tolerance=0.0001,axis=z+x,units=1"
+    )["parameters"]
     assert record["conductivity"] == {"0": 0.026, "7": 400.0, "9": 0.0}
     assert (record["axes"], record["faces"], record["units"]) == (["z", "x"], "centres", "1")
     assert main([*typed, "--tolerance", "1e-4", "--units", "1", "--plan"]) == 0
     assert "nothing is left to do" in capsys.readouterr().out
     assert main(["solve", sample, "--conductivity", "copper"]) == 2
     assert "write one number for each phase" in capsys.readouterr().err
+
+
+OTHER: dict[str, Any] = {
+    "conductivity": K | {"pore": 1.0},
+    "axis": "y",
+    "faces": "centres",
+    "sides": "periodic",
+    "cell": True,
+    "interface": {"pore:copper": 1e8},
+    "contact": [1e9, 2e9],
+    "tolerance": 1e-5,
+    "richardson": True,
+    "units": "m2 s-1",
+}
+
+
+def test_every_argument_has_an_answer_of_its_own(sample: str) -> None:
+    """Each changed alone gives what it gives in a fresh sample, beside all others, and none changes afterwards."""
+    first = solve(sample)
+    before = first.copy(deep=True)
+    found = {name: solve(sample, **{name: value}) for name, value in OTHER.items()}
+    kept = [node for node in store.nodes(sample) if node.startswith("phase_transport")]
+    assert len(kept) == 1 + len(OTHER)
+    assert first.identical(before)
+    assert planned(sample) == []
+    for name, one in found.items():
+        assert not one.identical(first)
+        assert one.identical(solve(sample, **{name: OTHER[name]}))
+        record = store.node_attributes(sample, next(n for n in kept if store.open_dataset(sample, n).identical(one)))
+        assert (record["verb"], list(record["inputs"])) == ("solve", ["phase"])
+
+
+def test_one_question_has_one_name(sample: str) -> None:
+    alike: list[dict[str, Any]] = [
+        {"interface": {"pore:copper": 1e8}}, {"interface": {"copper:pore": 100000000}, "axis": ["z"]},
+    ]  # fmt: skip
+    for one in [*alike, {"conductivity": dict(reversed(K.items()))}, {"contact": float("inf")}, {}]:
+        solve(sample, **one)
+    assert store.nodes(sample) == ["phase", NODE, f"{NODE},pore+copper=100000000"]
+
+
+def test_two_potentials_are_both_there_and_one_is_shared(sample: str) -> None:
+    other = K | {"pore": 1.0}
+    solve(sample, keep_potential=True)
+    solve(sample, keep_potential=True, conductivity=other)
+    kept = [node for node in store.nodes(sample) if "potential" in node]
+    assert kept == [POTENTIAL.format("z"), "phase_potential_z_pore=1,copper=400,unused=1"]
+    made = store.node_attributes(sample, kept[0])["created"]
+    solve(sample, keep_potential=True, axis=["z", "y"])
+    assert store.node_attributes(sample, kept[0])["created"] == made
+    assert POTENTIAL.format("y") in store.nodes(sample)
+
+
+def test_results_of_replaced_labels_are_refused_and_renewed(sample: str, tmp_path: Path) -> None:
+    solve(sample, keep_potential=True)
+    replace_labels(sample, tmp_path, volume(seed=1))
+    for read in (lambda: tim3d.open_dataset(sample, NODE), lambda: store.complete_field(sample, POTENTIAL.format("z"))):
+        with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d solve .*--conductivity"):
+            read()
+    solve(sample, keep_potential=True)
+    expected = conduct(volume(seed=1), BY_CODE, 0, spacing=SPACING, keep_potential=True).potential
+    np.testing.assert_array_equal(tim3d.open_field(sample, POTENTIAL.format("z")).values, expected)
+
+
+def test_another_question_under_the_same_name_is_refused(sample: str) -> None:
+    solve(sample, out="mine")
+    with pytest.raises(MixedRunError, match=r"'mine' .* was made with axes .*--out another-name"):
+        solve(sample, out="mine", axis="y")
+    assert solve(sample, out="mine", axis="y", options=tim3d.Options(progress=False, overwrite=True)).axis == "y"
+    with pytest.raises(MixedRunError, match="is not a result of solve"):
+        solve(sample, out="phase")
+
+
+def test_a_plan_writes_nothing_and_overwrite_solves_again(sample: str, tmp_path: Path) -> None:
+    again = tim3d.Options(progress=False, overwrite=True)
+    solve(sample, keep_potential=True)
+    before, made = files_of(tmp_path), store.node_attributes(sample, POTENTIAL.format("z"))
+    assert planned(sample, keep_potential=True) == []
+    assert all(plan.left == plan.blocks > 0 for plan in planned(sample, keep_potential=True, options=again))
+    assert planned(sample, axis="y", keep_flux=True)
+    assert files_of(tmp_path) == before
+    voxels = store.field_array(sample, POTENTIAL.format("z"), mode="r+")
+    store.write_box(voxels, Box((0, 0, 0), (4, 8, 8)), np.zeros((4, 8, 8), np.float32))
+    solve(sample, keep_potential=True, options=again)
+    assert tim3d.open_field(sample, POTENTIAL.format("z")).values[:4, :8, :8].any()
+    assert store.node_attributes(sample, POTENTIAL.format("z"))["fingerprint"] == made["fingerprint"]
+
+
+def test_a_solution_is_planned_before_its_sample_is_there(tmp_path: Path) -> None:
+    with forecasting():
+        field = Field("phase", (8, 8, 8), "uint8", SPACING, (8, 8, 8), (8, 8, 8), labels=True, phases=PHASES)
+        store.expect_field(str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"})
+        names = [plan.name for plan in planned(str(tmp_path / "new.zarr"), keep_flux=True)]
+    assert names == [NODE, f"phase_flux_z_{NAMED}/s0"]
+    assert not files_of(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as attribute
 from functools import partial
 from typing import Any
@@ -156,6 +156,15 @@ def produce(sample: str, making: Making, options: Options, finish: Finish | None
         with lock_sample(sample):
             _write(sample, making, factors, _passes(sample, making, factors, options), options, finish)
     return store.open_field(sample, making.field.name)
+
+
+def renewing(sample: str, making: Making, options: Options) -> Options:
+    """The same options, with which a field that was made alike from an older version of its inputs is replaced."""
+    record = _record(sample, making.field.name)
+    alike = record.get("verb") == making.verb and schema.fingerprint(p=record["parameters"]) == schema.fingerprint(
+        p=making.parameters
+    )
+    return replace(options, overwrite=True) if alike and record["fingerprint"] != making.fingerprint else options
 
 
 def _what_is_there(sample: str, making: Making, options: Options) -> str:

@@ -13,10 +13,12 @@ from tim3d.errors import ArgumentError
 from tim3d.kernels.material import Conductivity, Interfaces, check_conductivities
 from tim3d.kernels.transport import PERFECT, Physics
 from tim3d.schema import AXES, Field
+from tim3d.stages.results import result_name
 from tim3d.stages.slabs import Case
 
 # Metres in a nanometre: conductances per area come in units of conductivity per metre, voxels in nm.
 NM = 1e-9
+UNITS = "W m-1 K-1"
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,18 @@ class Solving:
     @property
     def parameters(self) -> dict[str, Any]:
         """As they are kept with the result."""
+        return {"axes": list(self.axes), "richardson": self.richardson, "units": self.units, **self.of_field}
+
+    @property
+    def of_field(self) -> dict[str, Any]:
+        """What decides a potential: neither the other axes, nor the other voxel size, nor a unit."""
         physics = self.physics
         interface = {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()}
-        conductivity = {str(c): k[0] if len(set(k)) == 1 else list(k) for c, k in physics.checked.items()}
+        conductivity = {str(c): short(k) for c, k in physics.checked.items()}
         return {
-            "axes": list(self.axes), "conductivity": conductivity, "faces": physics.electrodes,
-            "tolerance": self.tolerance,
-            "richardson": self.richardson, "units": self.units, "sides": physics.sides, "cell": physics.cell,
-            "contact": [str(value) for value in physics.contact], "interface": interface,
+            "conductivity": conductivity, "faces": physics.electrodes, "tolerance": self.tolerance,
+            "sides": physics.sides, "cell": physics.cell, "contact": [str(value) for value in physics.contact],
+            "interface": interface,
         }  # fmt: skip
 
     def cases(self) -> list[tuple[str, int]]:
@@ -49,16 +55,33 @@ class Solving:
 
 @dataclass(frozen=True)
 class Job:
-    """What is solved, of which sample, and what is kept where."""
+    """What is solved, of which sample, and what is kept where.
+
+    Parameters
+    ----------
+    asked : mapping of str to (value, default)
+        The physics and the tolerance as they were typed: names are made of them.
+    out : str
+        A name instead of those that are made from the question; empty for these.
+    """
 
     sample: str
     labels: Field
     solving: Solving
     kinds: tuple[str, ...]
-    node: str
-    prefix: str
+    asked: Mapping[str, tuple[Any, Any]]
+    out: str
     seconds: float
     device: str = "cpu"
+
+    @property
+    def node(self) -> str:
+        """Where the results are kept."""
+        solving = self.solving
+        other = {
+            "axis": (solving.axes, ("z",)), "richardson": (solving.richardson, False), "units": (solving.units, UNITS),
+        }  # fmt: skip
+        return self.out or result_name(f"{self.labels.name}_transport", **self.asked, **other)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -72,6 +95,11 @@ class Job:
         return schema.fingerprint(verb="solve", inputs=self.inputs, parameters=self.solving.parameters)
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What the result records of its making."""
+        return store.provenance(self.mark, self.solving.parameters, self.inputs) | {"verb": "solve"}
+
+    @property
     def scratch(self) -> str:
         """Node that lives while this runs."""
         return f"{self.node}_scratch"
@@ -81,25 +109,20 @@ class Job:
         return Ledger(self.sample, f"{self.node}/{name}", self.mark)
 
     def field_name(self, kind: str, axis: str) -> str:
-        """Of a field that is kept."""
-        return f"{self.prefix}_{kind}_{axis}" if self.prefix else f"{kind}_{axis}"
+        """Of a field that is kept: it answers a question of its own, which several results may share."""
+        if self.out:
+            return f"{self.out}_{kind}_{axis}"
+        return result_name(f"{self.labels.name}_{kind}_{axis}", **self.asked)
 
     def fields(self) -> list[tuple[str, str]]:
         """Kind and axis of the fields that are kept."""
         return list(itertools.product(self.kinds, self.solving.axes))
 
-    def is_complete(self) -> bool:
-        """Whether all that is asked for is there."""
+    def has_results(self) -> bool:
+        """Whether the node of results is there, with all that is asked for."""
         record = store.node_attributes(self.sample, self.node)
         there = record.get("fingerprint") == self.mark and record.get("status") == "complete"
-        if "flux" in self.kinds and "flux_mean" not in record.get("variables", []):
-            return False
-        return there and all(self.has_field(*one) for one in self.fields())
-
-    def has_field(self, kind: str, axis: str) -> bool:
-        """Whether a field is there, made from this solution."""
-        record = store.node_attributes(self.sample, self.field_name(kind, axis))
-        return record.get("inputs", {}).get("solution") == self.mark and record.get("status") == "complete"
+        return there and ("flux" not in self.kinds or "flux_mean" in record.get("variables", []))
 
     def case(self, axis: str, every: int) -> Case:
         """One solution."""
@@ -114,8 +137,8 @@ class Job:
 def chosen_axes(axis: str | Sequence[str]) -> tuple[str, ...]:
     """Names of axes in their order."""
     names = (axis,) if isinstance(axis, str) else tuple(axis)
-    if not names or not set(names) <= set(AXES):
-        raise ArgumentError(f"axis is {axis!r}; use z, y or x, or several: --axis z,y,x")
+    if not names or not set(names) <= set(AXES) or len(set(names)) < len(names):
+        raise ArgumentError(f"axis is {axis!r}; use z, y or x, or several, each once: --axis z,y,x")
     return tuple(a for a in AXES if a in names)
 
 
@@ -130,7 +153,30 @@ def chosen_physics(
 
 def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> Interfaces | None:
     """Conductances per area between codes, in units of conductivity over nm; from those over metres, by name."""
-    return {_pair(labels, names): float(value) * NM for names, value in (interface or {}).items()} or None
+    given = {names: _pair(labels, names) for names in interface or {}}
+    found = {pair: float((interface or {})[names]) * NM for names, pair in sorted(given.items(), key=lambda g: g[1])}
+    if len(found) < len(given):
+        raise ArgumentError(f"two phases are given twice in {', '.join(given)}: give each --interface once")
+    return found or None
+
+
+def typed_interface(labels: Field, interface: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Conductances per area by names of phases as they are typed, in the order of the field's phases."""
+    assert labels.phases is not None
+    names = {code: name for name, code in labels.phases.items()}
+    pairs = sorted((_pair(labels, key), float(value)) for key, value in (interface or {}).items())
+    return {f"{names[a]}:{names[b]}": value for (a, b), value in pairs} or None
+
+
+def typed_conductivity(labels: Field, by_code: Mapping[int, Conductivity]) -> dict[str, Any]:
+    """Conductivities by name of the phase, in the order of the field, as short as they can be typed."""
+    checked = check_conductivities(by_code)
+    return {name: short(checked[code]) for name, code in (labels.phases or {}).items()}
+
+
+def short(along: Sequence[float]) -> float | list[float]:
+    """One number where all axes have the same."""
+    return along[0] if len(set(along)) == 1 else list(along)
 
 
 def _pair(labels: Field, names: str) -> tuple[int, int]:
@@ -142,14 +188,19 @@ def _pair(labels: Field, names: str) -> tuple[int, int]:
             f"interface {names!r} is not between two of the phases {', '.join(labels.phases)}; "
             f"write --interface {first}=1e8"
         )
-    return labels.phases[parts[0]], labels.phases[parts[1]]
+    low, high = sorted(labels.phases[part] for part in parts)
+    return low, high
 
 
 def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
     if contact is None:
         return PERFECT
-    low, high = [contact] * 2 if isinstance(contact, int | float) else (list(contact) * 2)[:2]
-    return float(low) * NM, float(high) * NM
+    given = [contact] if isinstance(contact, int | float) else list(contact)
+    if len(given) not in (1, 2):
+        raise ArgumentError(
+            f"{len(given)} contacts are given; give that of the low and of the high face: --contact H,H"
+        )
+    return float(given[0]) * NM, float(given[-1]) * NM
 
 
 def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[int, Conductivity]:

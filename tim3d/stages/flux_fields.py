@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tim3d import scratch, store
-from tim3d.engine import lock_sample
+from tim3d.engine import Plan, lock_sample
 from tim3d.grid import Block, Triple
 from tim3d.schema import Field
-from tim3d.stages.field import Making, Options, many_shards, produce
+from tim3d.stages.field import Making, Options, many_shards, plan_field, produce, renewing
 from tim3d.stages.flux import Job
+from tim3d.stages.results import is_there
 
 # Stands in a field for voxels in which there is nothing to tell.
 NOTHING = -1.0
@@ -23,31 +24,49 @@ KINDS = {
 }
 
 
+def makings(job: Job, options: Options) -> list[Making]:
+    """The fields that are asked for."""
+    return [_making(job, kind, axis, options) for kind, axis in job.fields()]
+
+
+def _making(job: Job, kind: str, axis: str, options: Options) -> Making:
+    case, labels = job.case(axis, 1), job.labels
+    text, units = KINDS[kind]
+    field = Field(
+        job.field_name(kind, axis), labels.shape, "float32", labels.spacing_nm, labels.chunk, labels.shard,
+        long_name=text.format(axis), attributes={"units": units, "nothing": NOTHING},
+    )  # fmt: skip
+    return Making(
+        verb="solve",
+        field=field,
+        work=TurnWork(job.sample, case.path(kind), field.name, case.axis, options.durable),
+        block=many_shards(field, 2**24),
+        inputs=job.inputs,
+        parameters={"kind": kind, "axis": axis, **job.solving.of_field},
+        read_bytes=4,
+    )
+
+
+def plan_fields(job: Job, options: Options) -> list[Plan]:
+    """Plans of the fields that are not there; refuses a name that something else has."""
+    wanted = [(making, renewing(job.sample, making, options)) for making in makings(job, options)]
+    return [plan for making, how in wanted for plan in plan_field(job.sample, making, how)]
+
+
 def keep_fields(job: Job, options: Options) -> None:
     """Make the fields that are asked for."""
-    for kind, axis in job.fields():
-        case, labels = job.case(axis, 1), job.labels
-        text, units = KINDS[kind]
-        field = Field(
-            job.field_name(kind, axis), labels.shape, "float32", labels.spacing_nm, labels.chunk, labels.shard,
-            long_name=text.format(axis), attributes={"units": units, "nothing": NOTHING},
-        )  # fmt: skip
-        making = Making(
-            verb="solve",
-            field=field,
-            work=TurnWork(job.sample, case.path(kind), field.name, case.axis, options.durable),
-            block=many_shards(field, 2**24),
-            inputs={"solution": job.mark},
-            parameters={"kind": kind, "axis": axis},
-            read_bytes=4,
-        )
-        # What was made from another solution makes room; what a killed run began goes on.
-        began = store.fingerprint_of(job.sample, field.name) == making.fingerprint
-        produce(job.sample, making, replace(options, overwrite=options.overwrite or not began))
+    for making in makings(job, options):
+        produce(job.sample, making, renewing(job.sample, making, options))
+
+
+def has_field(job: Job, kind: str, axis: str) -> bool:
+    """Whether a field is there, made from this solution."""
+    making = _making(job, kind, axis, Options())
+    return is_there(job.sample, making.field.name, making.fingerprint)
 
 
 def drop_scratch(job: Job) -> None:
-    """Remove what nobody needs when all is done."""
+    """Remove what is of no use when all is done."""
     with lock_sample(job.sample):
         job.ledger("checkpoints").forget()
         store.delete_node(job.sample, job.scratch)

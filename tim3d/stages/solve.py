@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import xarray as xr
@@ -16,6 +17,7 @@ from tim3d.descriptors.transport import Context, transport
 from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, together
 from tim3d.engine.ledger import elapsed
 from tim3d.engine.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
+from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.kernels.material import Conductivity
 from tim3d.kernels.team import default_threads
@@ -23,15 +25,27 @@ from tim3d.kernels.transport import check_tolerance, conduct_bytes, most_parts
 from tim3d.phases import Phases
 from tim3d.schema import AXES
 from tim3d.stages.field import DEFAULTS, Options
-from tim3d.stages.flux import Job, Solving, chosen_axes, chosen_physics
-from tim3d.stages.flux_fields import drop_scratch, keep_fields
+from tim3d.stages.flux import (
+    NM,
+    UNITS,
+    Job,
+    Solving,
+    chosen_axes,
+    chosen_physics,
+    typed_conductivity,
+    typed_interface,
+)
+from tim3d.stages.flux_fields import drop_scratch, has_field, keep_fields, plan_fields
+from tim3d.stages.results import refuse_another_question
 from tim3d.stages.slabs import THICK, Case
+from tim3d.stages.verb import Task, Verb
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 300.0
 
 
+@Verb
 def solve(
     sample: str,
     *,
@@ -47,12 +61,12 @@ def solve(
     richardson: bool = False,
     keep_potential: bool = False,
     keep_flux: bool = False,
-    units: str = "W m-1 K-1",
+    units: str = UNITS,
     out: str = "",
     checkpoint: float = CHECKPOINT_SECONDS,
     device: str = "",
     options: Options = DEFAULTS,
-) -> xr.Dataset | list[Plan]:
+) -> Task[xr.Dataset]:
     """Solve steady conduction through a label field: effective conductivity and tortuosity factor.
 
     On a cluster each worker holds a slab of the volume and exchanges planes with its neighbours; without one the whole
@@ -83,13 +97,14 @@ def solve(
     richardson : bool
         Solve every second voxel too, and estimate the value at vanishing voxel size with its uncertainty.
     keep_potential, keep_flux : bool
-        Write the potential as float32 fields ``potential_z`` and so on, from 1 to 0, and the size of the flux density
-        over its mean as ``flux_z``, the map of bottlenecks; -1 where there is none. With `keep_flux` the statistics of
-        the flux by phase are among the results.
+        Write the potential as float32 fields ``FIELD_potential_z...`` and so on, from 1 to 0, and the size of the flux
+        density over its mean as ``FIELD_flux_z...``, the map of bottlenecks; -1 where there is none. Their names go on
+        as that of the results does. With `keep_flux` the statistics of the flux by phase are among the results.
     units : str
         Of the conductivities: ``W m-1 K-1``, ``m2 s-1``, or ``1`` for relative ones.
     out : str
-        Name of the node of results (default ``FIELD_transport``); fields are then called ``OUT_potential_z``.
+        Name of the node of results (default: ``FIELD_transport`` and what is not a default, the conductivities always);
+        fields are then called ``OUT_potential_z``.
     checkpoint : float
         Seconds between two checkpoints, from which a killed run goes on.
     device : str
@@ -99,43 +114,64 @@ def solve(
     Returns
     -------
     xarray.Dataset
-        The results over `axis`, as kept in the node ``FIELD_transport``; or the plan.
+        The results over `axis`, as kept in their node.
 
     Raises
     ------
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a phase has no conductivity or one out of range, an axis is unknown or has too few voxels, or `options` has a
-        time limit.
+        If a phase has no conductivity or one out of range, an axis is unknown, given twice or has too few voxels, a
+        cell is given faces or sides, or `options` has a time limit.
     InputError
         If a voxel has a code that no phase names.
     MemoryPlanError
         If the volume does not fit into memory.
     ConvergenceError
         If the tolerance is not reached.
+    MixedRunError
+        If the field is outdated, or `out` is another result.
     """
     options.refuse_time_limit("solve", sample)
     labels = store.complete_field(sample, field, "segment")
+    if cell and (faces, sides) != ("outer", "insulated"):
+        raise ArgumentError("a cell is periodic and has no faces: leave out --faces and --sides")
     physics = chosen_physics(labels, conductivity, faces, sides, cell, interface, contact)
-    solving = Solving(chosen_axes(axis), physics, tolerance, richardson, units)
+    solving = Solving(chosen_axes(axis), physics, float(tolerance), richardson, units)
     check_tolerance(tolerance)
     for name in solving.axes:
         physics.check(labels.shape, AXES.index(name))
     kinds = tuple(kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept)
+    contacts = [f"{value / NM:.9g}" for value in physics.contact]
+    asked = {
+        "conductivity": (typed_conductivity(labels, physics.conductivity), None), "faces": (faces, "outer"),
+        "sides": (sides, "insulated"), "cell": (cell, False), "interface": (typed_interface(labels, interface), None),
+        "contact": (contacts, ["inf", "inf"]), "tolerance": (float(tolerance), 1e-3),
+    }  # fmt: skip
     device = device or ("cuda" if current_cluster().kind == "cuda" else "cpu")
-    job = Job(sample, labels, solving, kinds, out or f"{field}_transport", out, checkpoint, device)
-    plan = _plan(job, current_cluster())
-    left = options.overwrite or not job.is_complete()
-    if options.plan:
-        return [plan] if left else []
-    if left:
+    job = Job(sample, labels, solving, kinds, asked, out, checkpoint, device)
+    return Task(partial(_plans, job, options), partial(_results, job, options))
+
+
+def _plans(job: Job, options: Options) -> list[Plan]:
+    """Of the solutions and of the fields; none if all is there."""
+    refuse_another_question(job.sample, job.node, "solve", job.solving.parameters, options)
+    fields = plan_fields(job, options)
+    left = options.overwrite or fields or not job.has_results()
+    return [_plan(job, current_cluster()), *fields] if left else []
+
+
+def _results(job: Job, options: Options) -> xr.Dataset:
+    """The results, solved for if they are not there or are to be replaced."""
+    plans = _plans(job, options)
+    for plan in plans:
         plan.check()
-        with lock_sample(sample):
-            _solve(job, plan.workers, options)
+    if plans:
+        with lock_sample(job.sample):
+            _solve(job, plans[0].workers, options)
         keep_fields(job, options)
         drop_scratch(job)
-    return store.open_dataset(sample, job.node)
+    return store.open_dataset(job.sample, job.node)
 
 
 def _plan(job: Job, on: Cluster) -> Plan:
@@ -197,6 +233,7 @@ def _solve(job: Job, workers: int, options: Options) -> None:
     solutions = job.ledger("solutions")
     if options.overwrite:
         solutions.forget(job.node)
+        store.delete_node(job.sample, job.scratch)
     records: dict[tuple[str, int], dict[str, Any]] = {}
     for axis, every in job.solving.cases():
         case = job.case(axis, every)
@@ -214,8 +251,7 @@ def _solve(job: Job, workers: int, options: Options) -> None:
         labels.phases, labels.spacing_nm, solving.physics, solving.axes, solving.units, solving.tolerance,
         _voxels(labels.phases, fine),
     )  # fmt: skip
-    record = store.provenance(job.mark, solving.parameters, job.inputs)
-    store.write_dataset(job.sample, job.node, transport(context, fine, coarse), record)
+    store.write_dataset(job.sample, job.node, transport(context, fine, coarse), job.record)
 
 
 def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
@@ -224,7 +260,7 @@ def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
         return True
     axis = AXES[case.axis]
     gone = [kind for kind in case.keeps if not _is_left(job.sample, case.path(kind))]
-    return any(not job.has_field(kind, axis) for kind in gone)
+    return any(not has_field(job, kind, axis) for kind in gone)
 
 
 def _is_left(sample: str, path: str) -> bool:
