@@ -34,8 +34,8 @@ PHASES = tim3d.Phases(pore=0, solid=1, filler=9)
 SIZE = {"z": 20.0, "y": 5.0, "x": 4.0}
 
 
-def quiet(block: Triple | None = None, *, plan: bool = False, overwrite: bool = False) -> tim3d.Options:
-    return tim3d.Options(progress=False, block=block, plan=plan, overwrite=overwrite)
+def quiet(block: Triple | None = None, *, overwrite: bool = False) -> tim3d.Options:
+    return tim3d.Options(progress=False, block=block, overwrite=overwrite)
 
 
 def volume(shape: Triple, seed: int = 0) -> NDArray[np.uint8]:
@@ -80,7 +80,8 @@ def test_any_blocks_of_whole_shards_give_the_same(
         block = (stored[0] * many[0], stored[1] * many[1], stored[2] * many[2])
         found = tim3d.label(url, connectivity=connectivity, keep=True, options=quiet(block)).load()
         assert_is_that_of_the_array(url, found, labels, connectivity)
-        assert store.nodes(url) == ["component", "phase", "phase_components"]
+        name = "phase_components" + ("" if connectivity == 6 else f"_connectivity={connectivity}")
+        assert store.nodes(url) == ["component", "phase", name]
 
 
 def test_two_workers_give_what_one_process_gives(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_labelling_again_reads_no_voxel(sample: str, monkeypatch: pytest.MonkeyP
     first = tim3d.label(sample, keep=True, options=quiet()).load()
     monkeypatch.setattr(store, "read_box", None)
     xr.testing.assert_identical(tim3d.label(sample, keep=True, options=quiet()).load(), first)
-    assert tim3d.label(sample, keep=True, options=quiet(plan=True)) == []
+    assert tim3d.plan("label", sample, keep=True, options=quiet()) == []
 
 
 def test_some_phases_only(sample: str) -> None:
@@ -137,17 +138,37 @@ def test_a_phase_that_does_not_occur(tmp_path: Path) -> None:
     assert not tim3d.open_field(url, "component").values.any()
 
 
-def test_another_connectivity_replaces_the_results_but_not_the_field(sample: str) -> None:
+def test_answers_for_two_connectivities_lie_beside_each_other(sample: str) -> None:
+    six = tim3d.label(sample, keep=True, options=quiet())
+    before = six.copy(deep=True)
+    corners = tim3d.label(sample, connectivity=26, options=quiet())
+    xr.testing.assert_identical(six, before)
+    assert store.nodes(sample) == ["component", "phase", "phase_components", "phase_components_connectivity=26"]
+    both = tim3d.describe(sample, ["percolation"])
+    assert both["components"].values.tolist() == ["phase_components", "phase_components_connectivity=26"]
+    counts = [found.component_count.values.tolist() for found in (six, corners)]
+    assert both.component_count.values.tolist() == counts
+    assert counts[0] != counts[1]
+
+
+def test_a_field_of_other_components_needs_another_name(sample: str) -> None:
     tim3d.label(sample, keep=True, options=quiet())
-    with pytest.raises(MixedRunError, match=r"connectivity was 6, now 26.*--out another-name"):
+    with pytest.raises(MixedRunError, match=r"connectivity was 6, now 26"):
         tim3d.label(sample, connectivity=26, keep=True, options=quiet())
-    assert tim3d.open_dataset(sample, "phase_components").attrs["connectivity"] == 6
-    assert tim3d.label(sample, connectivity=26, options=quiet()).attrs["connectivity"] == 26
-    tim3d.label(sample, connectivity=26, keep=True, out="corners", options=quiet())
+    tim3d.label(sample, connectivity=26, keep=True, component="corners", options=quiet())
     tim3d.label(sample, connectivity=26, keep=True, options=quiet(overwrite=True))
     for name in ("corners", "component"):
         ids, _ = label_volume(volume((13, 18, 21), seed=5), PHASES.codes, 26)
         assert np.array_equal(tim3d.open_field(sample, name).values, ids)
+
+
+def test_a_name_that_holds_another_answer_is_refused(sample: str) -> None:
+    tim3d.label(sample, out="mine", options=quiet())
+    with pytest.raises(MixedRunError, match=r"'mine'.*connectivity 6 \(now 26\).*--out another-name.*--overwrite"):
+        tim3d.label(sample, connectivity=26, out="mine", options=quiet())
+    assert tim3d.label(sample, connectivity=26, out="mine", options=quiet(overwrite=True)).attrs["connectivity"] == 26
+    with pytest.raises(MixedRunError, match=r"'phase' .* is not a result of label"):
+        tim3d.label(sample, out="phase", options=quiet(overwrite=True))
 
 
 def test_overwriting_takes_other_blocks_and_gives_the_same(sample: str) -> None:
@@ -164,7 +185,7 @@ def test_other_blocks_for_the_field_are_refused_with_the_cure(sample: str) -> No
 
 
 def test_the_plan_names_three_passes_and_does_nothing(sample: str) -> None:
-    plans = tim3d.label(sample, keep=True, options=quiet((4, 8, 7), plan=True))
+    plans = tim3d.plan("label", sample, keep=True, options=quiet((4, 8, 7)))
     assert [(p.name, p.left) for p in plans] == [
         ("phase_components/blocks", 36),
         ("phase_components/pairs", 36),
