@@ -10,13 +10,13 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tim3d import store
 from tim3d.engine import Ledger, lock_sample
-from tim3d.files import file_system, is_local
+from tim3d.files import file_system
 from tim3d.grid import Box, Grid, Triple, triple
+from tim3d.removal import remove_file
 from tim3d.validation import Damage, Fault, validate
 
 # Which verb makes a node of results, by the end of its name; fields record their verb.
@@ -145,7 +145,7 @@ def _forget_level(ledger: Ledger, boxes: Iterable[Box]) -> int:
     hit = {index for box in boxes for index in _blocks(box, edge)}
     grid = Grid(triple(layout["shape"]), edge)
     for index in hit & set(grid.indices()):
-        _remove(f"{ledger.folder}/done/{'/'.join(map(str, index))}.json")
+        remove_file(f"{ledger.folder}/done/{'/'.join(map(str, index))}.json")
     return len(hit)
 
 
@@ -157,12 +157,3 @@ def _blocks(box: Box, edge: Triple) -> Iterator[Triple]:
 def _layout(ledger: Ledger) -> dict[str, Any] | None:
     fs, path = file_system(f"{ledger.folder}/layout.json")
     return json.loads(fs.cat_file(path)) if fs.exists(path) else None
-
-
-def _remove(url: str) -> None:
-    if is_local(url):
-        Path(url).unlink(missing_ok=True)
-        return
-    fs, path = file_system(url)
-    if fs.exists(path):
-        fs.rm_file(path)

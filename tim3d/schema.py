@@ -177,6 +177,18 @@ def fingerprint(**decides: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def kind_of(attributes: Mapping[str, Any], is_group: bool, wanted: str) -> str:
+    """What a node of a sample is: ``field``, ``dataset`` or foreign; `wanted` if a killed run left it without a word.
+
+    >>> kind_of({}, True, "field"), kind_of({"tim3d": {"kind": "dataset"}}, True, "field")
+    ('field', 'dataset')
+    """
+    told = {key: value for key, value in attributes.items() if key != "coordinates"}  # xarray's own
+    record = told.get("tim3d", {} if told else {"kind": wanted})
+    kind = record.get("kind") if isinstance(record, Mapping) and is_group else None
+    return str(kind or "node of another program")
+
+
 def check_version(attributes: Mapping[str, Any], where: str, *, older: bool = False) -> None:
     """Refuse what is no sample, and a sample of a newer schema, or of an older one unless `older` are wanted.
 

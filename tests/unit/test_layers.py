@@ -41,8 +41,9 @@ ROOMS = [
     Room(1, "tim3d.schema",       "",              "numpy"),
     Room(1, "tim3d.object_store", "",              "fsspec obstore"),
     Room(1, "tim3d.files",        "object_store",  "fsspec"),
+    Room(1, "tim3d.removal",      "files",         ""),
     Room(1, "tim3d.metadata",     "files",         ""),
-    Room(1, "tim3d.store",        "files metadata schema", "numpy xarray zarr"),
+    Room(1, "tim3d.store",        "files metadata removal schema", "numpy xarray zarr"),
     Room(1, "tim3d.scratch",      "files store",   "numpy zarr"),
     Room(2, "tim3d.engine", "",
          "dask distributed dask_cuda dask_jobqueue fsspec obstore cloudpickle psutil tqdm cryptography "

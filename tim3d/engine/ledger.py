@@ -22,6 +22,7 @@ from tim3d.credentials import without_secrets
 from tim3d.errors import MixedRunError, StoreError
 from tim3d.files import file_system, flush, is_local, writing
 from tim3d.grid import Triple
+from tim3d.removal import MARKERS, check_tree, refuse_link, remove_file, remove_tree
 
 
 def runs_folder(sample: str) -> str:
@@ -76,7 +77,7 @@ class Ledger:
     def mark_done(self, index: Triple, record: Mapping[str, Any], *, durable: bool = False) -> None:
         """Record that a block is written; call it only after the data is."""
         write(self._marker("done", index), record, durable=durable)
-        remove(self._marker("failed", index))
+        remove_file(self._marker("failed", index))
 
     def mark_failed(self, index: Triple, reason: str) -> None:
         """Set a block aside with the reason."""
@@ -100,7 +101,7 @@ class Ledger:
 
     def forget(self, name: str | None = None) -> None:
         """Drop all that is remembered of this pass (or of all passes below `name`), under every fingerprint."""
-        _remove_tree(f"{runs_folder(self.sample)}/{name or self.name}")
+        remove_tree(runs_folder(self.sample), name or self.name, MARKERS)
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a JSON file beside the markers (a run's summary, for example)."""
@@ -197,29 +198,24 @@ def _folders(url: str) -> Iterator[tuple[str, list[str]]]:
         yield folder, [file.rpartition("/")[2] for file in files]
 
 
-def remove(url: str) -> None:
-    """Remove a file, if it is there."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if is_local(url):
-            Path(url).unlink()
-        else:
-            fs, path = file_system(url)
-            fs.rm_file(path)
-
-
-def _remove_tree(url: str) -> None:
-    fs, path = file_system(url)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
-
-
 def forget_sample(sample: str) -> None:
-    """Drop the markers of every pass: for a sample that is new although markers of that name are there."""
-    fs, path = file_system(runs_folder(sample))
-    passes = [entry["name"] for entry in fs.ls(path, detail=True)] if fs.exists(path) else []
-    for name in passes:
-        if fs.isdir(name):  # the lock is a file, and stays
-            fs.rm(name, recursive=True)
+    """Drop the markers of every pass: for a sample that is new although markers of that name are there.
+
+    Raises
+    ------
+    StoreError
+        If the folder is a link, or holds what is not a marker; then nothing is dropped.
+    """
+    folder = runs_folder(sample)
+    refuse_link(folder)
+    fs, path = file_system(folder)
+    entries = fs.ls(path, detail=True) if fs.exists(path) else []
+    # The lock is a file, and stays.
+    passes = [e["name"].rstrip("/").rpartition("/")[2] for e in entries if e["type"] == "directory"]
+    for one in passes:
+        check_tree(folder, one, MARKERS)
+    for one in passes:
+        remove_tree(folder, one, MARKERS)
 
 
 def elapsed(since: float) -> float:

@@ -116,6 +116,7 @@ def produce(
     MemoryPlanError, LockedError, FailedBlocksError, WriteError
         As the engine says.
     """
+    _refuse_another(sample, making)
     there = _what_is_there(sample, making, options)
     factors = pyramid.level_factors(making.field.shape, making.field.spacing_nm)
     passes = _passes(sample, making, factors, options)
@@ -128,6 +129,16 @@ def produce(
         with lock_sample(sample):
             _write(sample, making, factors, passes, options, finish)
     return store.open_field(sample, making.field.name)
+
+
+def _refuse_another(sample: str, making: Making) -> None:
+    """No field takes the place of a result, or of the field that it is made from: not even when told to overwrite."""
+    for name in (made.name for made in (making.field, *making.siblings)):
+        record = _record(sample, name)
+        if record:
+            store.refuse_another_kind(sample, name, "field")
+        if record and making.inputs.get(name) == record.get("fingerprint"):
+            raise ArgumentError(f"{making.verb} reads {name!r} of {sample} and cannot write it. Add --out another-name")
 
 
 def _what_is_there(sample: str, making: Making, options: Options) -> str:

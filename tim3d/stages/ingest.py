@@ -84,6 +84,7 @@ def ingest(
     """
     if shard is not None and min(shard) < 1:
         raise ArgumentError(f"shard {shard}: every edge must be at least 1, for example 64,512,512")
+    _refuse_itself(source, dataset, sample, field)
     stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype)
     stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
     if phases is not None and stack.dtype != np.uint8:
@@ -113,6 +114,14 @@ def ingest(
     return produce(
         sample, making, options, lambda ledger: _keep_statistics(sample, out, ledger, Grid(out.shape, block))
     )
+
+
+def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, sample: str, field: str) -> None:
+    """A field that is its own source would be gone before it is read."""
+    target = Path(sample, field).resolve()
+    for one in [source] if isinstance(source, str | Path) else source:
+        if Path(one, dataset or "").resolve().is_relative_to(target):
+            raise ArgumentError(f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name")
 
 
 def _slab_block(out: Field, options: Options) -> Triple:
