@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tim3d import advice
 from tim3d.errors import SchemaError, StoreError
 from tim3d.files import file_system, is_local
 
@@ -45,9 +46,8 @@ def refuse_link(path: str | Path) -> None:
 
 def refuse_foreign_folder(url: str) -> None:
     """Raise `SchemaError` if a sample is to be made where files of somebody else lie."""
-    path = Path(url)
-    if is_local(url) and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SchemaError(f"{url} exists and is no zarr group; give the name of a new folder, for example sample.zarr")
+    if seen := advice.foreign(url):
+        raise SchemaError(f"{seen}; give the name of a new folder, for example {advice.beside(url)}")
 
 
 def remove_file(url: str | Path) -> None:

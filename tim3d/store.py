@@ -21,7 +21,7 @@ from zarr.core.array import AsyncArray
 from zarr.core.sync import sync
 from zarr.storage import StorePath, WrapperStore
 
-from tim3d import files, schema
+from tim3d import advice, files, schema
 from tim3d.errors import InputError, MissingFieldError, MixedRunError
 from tim3d.files import decoding, file_system, is_local, writing
 from tim3d.grid import Box, Triple, triple
@@ -60,6 +60,7 @@ def create_sample(url: str) -> zarr.Group:
 def _existing_group(url: str, mode: str) -> zarr.Group | None:
     if not is_local(url):
         file_system(url)
+    advice.refuse_file(url)
     try:
         return zarr.open_group(url, mode=mode, zarr_format=3)  # type: ignore[arg-type]
     except FileNotFoundError:
@@ -83,7 +84,7 @@ def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group
     """
     group = _existing_group(url, mode)
     if group is None:
-        raise InputError(f"no sample at {url}. Make one: tim3d ingest SLICES {url} --voxel-size z=10,y=5,x=5")
+        raise InputError(advice.no_sample(url))
     schema.check_version(dict(group.attrs), url, older=older)
     return group
 
@@ -250,7 +251,8 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
     status = node_attributes(url, name).get("status")
     if status is None:
         raise MissingFieldError(
-            f"no field {name!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Make it: tim3d {verb} ..."
+            f"no field {name!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). "
+            f"Make it: {advice.making(url, name, verb)}"
         )
     if status != "complete":
         raise MissingFieldError(f"field {name!r} in {url} is not finished. Run the command that makes it again: {verb}")

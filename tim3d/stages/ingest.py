@@ -76,20 +76,18 @@ def ingest(
     Raises
     ------
     ArgumentError
-        If a block is not made of whole slices and shards, or an edge of a shard is not positive.
+        If a block is not made of whole slices and shards, or a shard not of whole chunks.
     InputError
         If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown.
     MixedRunError
         If the sample has a field of that name from another source.
     """
-    if shard is not None and min(shard) < 1:
-        raise ArgumentError(f"shard {shard}: every edge must be at least 1, for example 64,512,512")
     _refuse_itself(source, dataset, sample, field)
     stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype)
     stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
     if phases is not None and stack.dtype != np.uint8:
         raise InputError(f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {source} first")
-    shards, chunk = schema.shard_and_chunk(stack.shape, shard)
+    shards, chunk = schema.asked_shard(stack.shape, shard)
     out = Field(
         name=field,
         shape=stack.shape,
