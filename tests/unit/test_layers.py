@@ -73,7 +73,15 @@ ROOMS = [
 BLIND = {"tim3d.engine": {"tim3d.kernels", "tim3d.models", "tim3d.sources"}, "tim3d.descriptors": {"tim3d.engine"}}
 BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.scratch", "tim3d.schema", "tim3d.models", "tim3d.sources"}
 # What a library is confined to, within the rooms that hold it.
-ONLY_IN = {"zarr": {"tim3d.sources.zarr_array", "tim3d.store", "tim3d.scratch", "tim3d.validation"}}
+ONLY_IN = {
+    "zarr": {
+        "tim3d.sources.zarr_array",
+        "tim3d.sources.zarr_chunks",
+        "tim3d.store",
+        "tim3d.scratch",
+        "tim3d.validation",
+    }
+}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {"tim3d.models", "tim3d.stages.brightness", "tim3d.stages.network", "tim3d.stages.neural"}
 NEEDS_TORCH |= {"tim3d.stages.train"}

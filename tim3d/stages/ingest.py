@@ -13,7 +13,8 @@ import xarray as xr
 
 from tim3d import schema, store
 from tim3d.engine import Ledger, Plan
-from tim3d.errors import ArgumentError, InputError
+from tim3d.engine.memory import available_memory
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.threshold import grey_counts
 from tim3d.phases import Phases
@@ -26,6 +27,7 @@ from tim3d.sources import (
     spacing_statistics,
     uniform_resampling,
 )
+from tim3d.sources.holes import MissingChunks
 from tim3d.sources.units import length_nm
 from tim3d.stages.field import DEFAULTS, Making, Options, produce, slab, whole_shards
 
@@ -45,6 +47,7 @@ def ingest(
     dtype: str | None = None,
     shard: Triple | None = None,
     even_z: bool = True,
+    missing_chunks: MissingChunks = "refuse",
     options: Options = DEFAULTS,
 ) -> xr.DataArray | list[Plan]:
     """Write a stack of slices, or a volume, into a sample as a voxel field with coordinates in nm and a pyramid.
@@ -67,6 +70,8 @@ def ingest(
         Edges of a shard, the unit that is written at once.
     even_z : bool
         Where names of slices carry uneven z positions, resample to even ones (linear; labels: nearest).
+    missing_chunks : {"refuse", "fill"}
+        Of HDF5 and zarr: whether chunks that are not there are refused or filled with the fill value of the file.
 
     Returns
     -------
@@ -83,7 +88,9 @@ def ingest(
         If the sample has a field of that name from another source.
     """
     _refuse_itself(source, dataset, sample, field)
-    stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype)
+    stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks)
+    _say(stack)
+    _refuse_beyond_memory(stack)
     stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
     if phases is not None and stack.dtype != np.uint8:
         raise InputError(f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {source} first")
@@ -106,7 +113,7 @@ def ingest(
         work=IngestWork(stack, sample, field, phases, options.durable),
         block=block,
         inputs={"source": stack.identity()},
-        parameters={"even_z": even_z},
+        parameters={"even_z": even_z} | ({"filled_chunks": stack.filled} if stack.filled else {}),
         read_bytes=stack.dtype.itemsize,
     )
     return produce(
@@ -120,6 +127,23 @@ def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, samp
     for one in [source] if isinstance(source, str | Path) else source:
         if Path(one, dataset or "").resolve().is_relative_to(target):
             raise ArgumentError(f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name")
+
+
+def _say(stack: Source) -> None:
+    """What the user should know before the numbers are believed."""
+    filled = [f"{stack.filled} chunks of {stack.label} are not there and are filled"] if stack.filled else []
+    for remark in (*filled, *stack.remarks):
+        log.warning("%s", remark)
+
+
+def _refuse_beyond_memory(stack: Source) -> None:
+    """Headers promise what they like: the first look at the voxels must fit before any plan is made."""
+    needed, there = 2 * stack.slice_bytes + stack.piece_bytes, available_memory()
+    if needed > there:
+        raise MemoryPlanError(
+            f"{stack.label}: {stack.shape} voxels of {stack.dtype}; to read one slice takes {needed / 2**30:.1f} GiB, "
+            f"and {there / 2**30:.1f} GiB are free. If the file should be smaller than that, it is damaged"
+        )
 
 
 def _slab_block(out: Field, options: Options) -> Triple:
@@ -190,9 +214,10 @@ class IngestWork:
         return dict(statistics)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """The slab, what its shards become on the way to the disk, and one slice as float64 for the statistics."""
+        """The slab, what its shards become on the way to the disk, a decoded piece of the source, and one slice as
+        float64 for the statistics."""
         voxels = int(np.prod(core)) * self.source.dtype.itemsize
-        return 3 * voxels + 3 * 8 * core[1] * core[2]
+        return 3 * voxels + self.source.piece_bytes + 3 * 8 * core[1] * core[2]
 
 
 def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
