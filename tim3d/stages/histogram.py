@@ -123,7 +123,7 @@ def _centres(field: Field, low: float, high: float) -> np.ndarray:
 
 def _sum_records(counting: Pass) -> np.ndarray:
     """Sum of the counts; the records hold filled bins only."""
-    records = [counting.ledger.record(index) for index in counting.grid.indices()]
+    records = [record for _, record in counting.records()]
     bins = max(record["bins"] for record in records)
     total = np.zeros(bins, dtype=np.int64)
     for record in records:

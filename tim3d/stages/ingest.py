@@ -175,7 +175,7 @@ def _keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid) -> Non
     """Mean, deviation and range of every slice, from the records of the blocks: the table against drift."""
     if out.labels:
         return
-    records = [ledger.record(index) for index in sorted(grid.indices())]
+    records = list(ledger.records(sorted(grid.indices())))
     names = {"grey_mean": "mean", "grey_std": "standard deviation", "grey_min": "minimum", "grey_max": "maximum"}
     columns = {
         name: ("z", [v for record in records for v in record[name]], {"long_name": f"{text} of a slice", "units": "1"})
