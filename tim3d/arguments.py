@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError
-from tim3d.grid import triple
+from tim3d.grid import Triple
 from tim3d.phases import Phases
+from tim3d.spelling import suggestion
 
 VERBS = {
     "generate": "tim3d.stages.generate",
@@ -44,7 +44,7 @@ def verb(name: str) -> Any:
         If there is no such verb.
     """
     if name not in VERBS:
-        raise ArgumentError(f"no verb {name!r}{_suggestion(name, VERBS)}; there are {', '.join(VERBS)}")
+        raise ArgumentError(f"no verb {name!r}{suggestion(name, VERBS)}; there are {', '.join(VERBS)}")
     return getattr(importlib.import_module(VERBS[name]), name)
 
 
@@ -115,40 +115,83 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     rest.pop("progress", None)  # a verb without a bar has nothing to show
     if rest:
         key = next(iter(rest))
-        raise ArgumentError(f"{name} has no argument {key!r}{_suggestion(key, known)}; it has {', '.join(known)}")
+        raise ArgumentError(f"{name} has no argument {key!r}{suggestion(key, known)}; it has {', '.join(known)}")
     return arguments
 
 
 def convert(name: str, value: Any, verb: str = "") -> Any:
-    """A typed or TOML value as the verb wants it; names without a rule pass through.
+    """A typed or TOML value as the verb wants it.
 
-    A rule of a verb, written ``verb.name``, goes before the rule of the name.
+    A rule of a verb, written ``verb.name``, goes before the rule of the name; a number or a truth value without a rule
+    must be what the verb's annotation says.
 
+    Raises
+    ------
+    ArgumentError
+        If the value cannot be read, or names something twice.
+
+    Examples
+    --------
     >>> convert("block", "64,512,512"), convert("slices", "0:200"), convert("phases", {"pore": 0})
     ((64, 512, 512), slice(0, 200, None), Phases(pore=0))
     >>> convert("voxel_size", "10,5,5")
     {'z': 10.0, 'y': 5.0, 'x': 5.0}
     """
-    rule = _RULES.get(f"{verb}.{name}", _RULES.get(name))
+    own = f"{verb}.{name}"
+    rule = _RULES.get(own) or _RULES.get(name) or _plain(verb, name)
     if rule is None or value is None:
         return value
     try:
         return rule(value)
-    except ArgumentError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"--{name.replace('_', '-')} {value!r} cannot be read: {_EXAMPLES[name]}") from error
+    except ArgumentError as error:
+        raise ArgumentError(f"--{name.replace('_', '-')}: {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        example = _EXAMPLES.get(own) or _EXAMPLES.get(name) or "write " + _KINDS[_kind(verb, name)][1]
+        raise ArgumentError(f"--{name.replace('_', '-')} {value!r} cannot be read: {example}") from error
+
+
+def _plain(name: str, argument: str) -> Callable[[Any], Any] | None:
+    """The rule of a number or truth value, None for anything else."""
+    kind = _kind(name, argument)
+    return _KINDS[kind][0] if kind in _KINDS else None
+
+
+def _kind(name: str, argument: str) -> str:
+    """What the annotation of a verb's argument says, without "or None"."""
+    if name not in VERBS:
+        return ""
+    known = {**_OPTION_KINDS, **inspect.get_annotations(verb(name))}
+    return str(known.get(argument, "")).removesuffix(" | None")
 
 
 def _parts(value: Any) -> list[Any]:
     return value.split(",") if isinstance(value, str) else list(value)
 
 
+def _names(value: Any) -> list[str]:
+    names = [str(part).strip() for part in _parts(value)]
+    if not all(names):
+        raise ValueError
+    _refuse_twice(names, value)
+    return names
+
+
+def _refuse_twice(found: Iterable[Any], value: Any) -> None:
+    """Refuse what is listed twice: a slip of the keyboard, of which one half would be lost without a word."""
+    listed = list(found)
+    if twice := [one for place, one in enumerate(listed) if one in listed[:place]]:
+        shown = repr(twice[0]) if isinstance(twice[0], str) else f"{twice[0]:g}"
+        raise ArgumentError(f"{shown} is given twice in {value!r}: give it once")
+
+
 def _pairs(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(k): str(v) for k, v in value.items()}
-    pairs = [part.split("=") for part in _parts(value)]
-    return {key.strip(): item.strip() for key, item in pairs}
+    pairs = [[half.strip() for half in part.split("=")] for part in _parts(value)]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError
+    _refuse_twice((key for key, _ in pairs), value)
+    return dict(pairs)
 
 
 def _phases(value: Any) -> Phases:
@@ -166,6 +209,19 @@ def _numbers_by_name(value: Any) -> dict[str, float]:
     return {key: float(item) for key, item in _pairs(value).items()}
 
 
+def _sizes(value: Any) -> dict[str, float]:
+    sizes = _numbers_by_name(value)
+    _refuse_twice(map(float, sizes), value)  # 150 and 150.0 are one
+    return sizes
+
+
+def _by_pair(value: Any) -> dict[str, float]:
+    """Numbers by pairs of phases; a:b and b:a are one."""
+    numbers = _numbers_by_name(value)
+    _refuse_twice((":".join(sorted(key.split(":"))) for key in numbers), value)
+    return numbers
+
+
 def _conductivities(value: Any) -> dict[str, float | list[float]]:
     """A number, or three for z, y, x."""
     pairs = value.items() if isinstance(value, Mapping) else _pairs(value).items()
@@ -179,17 +235,21 @@ def _number_or_three(value: Any) -> float | list[float]:
 
 
 def _slice(value: Any) -> slice:
-    start, _, stop = str(value).partition(":")
-    if ":" not in str(value):
-        raise ValueError
-    return slice(int(start) if start else None, int(stop) if stop else None)
+    return _range(value, int)
 
 
 def _lengths(value: Any) -> slice:
-    start, _, stop = str(value).partition(":")
-    if ":" not in str(value):
+    return _range(value, float)
+
+
+def _range(value: Any, number: type) -> slice:
+    start, colon, stop = str(value).partition(":")
+    if not colon:
         raise ValueError
-    return slice(float(start) if start else None, float(stop) if stop else None)
+    low, high = (number(end) if end.strip() else None for end in (start, stop))
+    if low is not None and high is not None and high <= low and min(low, high) >= 0:
+        raise ArgumentError(f"{value!r} is empty: the end of a range is beyond its start, as in 0:200")
+    return slice(low, high)
 
 
 def _floats(value: Any) -> list[float]:
@@ -200,13 +260,63 @@ def _one_or_all(values: list[float]) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
+def _integer(value: Any) -> int:
+    """A whole number; one with a fraction is not cut."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
 def _pair(value: Any) -> tuple[int, int]:
-    y, x = (int(v) for v in _parts(value))
+    y, x = map(_integer, _parts(value))
     return (y, x)
 
 
+def _three(value: Any) -> Triple:
+    z, y, x = map(_integer, _parts(value))
+    return (z, y, x)
+
+
+def _three_floats(value: Any) -> list[float]:
+    z, y, x = map(float, _parts(value))
+    return [z, y, x]
+
+
 def _integers(value: Any) -> tuple[int, ...]:
-    return tuple(int(v) for v in _parts(value))
+    return tuple(map(_integer, [value] if isinstance(value, int) else _parts(value)))
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _truth(value: Any) -> bool:
+    """Any text would count as true, "no" too."""
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+# How a value without a rule of its own is read, by the annotation of the argument, and what to write.
+_KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (_integer, "a whole number"),
+    "float": (_float, "a number"),
+    "bool": (_truth, "true or false"),
+}
+_OPTION_KINDS = dict.fromkeys(OPTIONS, "bool") | {"time_limit": "float"}
+
+
+def _different(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A list in which nothing stands twice."""
+
+    def rule(value: Any) -> Any:
+        found = read(value)
+        _refuse_twice(found, value)
+        return found
+
+    return rule
 
 
 _RULES: dict[str, Callable[[Any], Any]] = {
@@ -214,40 +324,44 @@ _RULES: dict[str, Callable[[Any], Any]] = {
     "voxel_size": _voxel_size,
     "merge": _pairs,
     "conductivity": _conductivities,
-    "interface": _numbers_by_name,
+    "interface": _by_pair,
     "contact": _floats,
-    "axis": lambda v: [str(p).strip() for p in _parts(v)],
-    "block": lambda v: triple(_strict_three(v)),
-    "shard": lambda v: triple(_strict_three(v)),
-    "shape": lambda v: triple(_strict_three(v)),
+    "axis": _names,
+    "block": _three,
+    "shard": _three,
+    "shape": _three,
     "window": _pair,
     "decoder_channels": _integers,
-    "thresholds": _floats,
+    "thresholds": _different(_floats),
     "slices": _slice,
-    "descriptors": lambda v: [str(p).strip() for p in _parts(v)],
-    "windows": lambda v: _integers([v] if isinstance(v, int) else v),
-    "windows_nm": _floats,
+    "descriptors": _names,
+    "windows": _different(_integers),
+    "windows_nm": _different(_floats),
     "study.axis": str,
-    "lags": lambda v: _integers([v] if isinstance(v, int) else v),
-    "lags_nm": _floats,
-    "fidelity.slices": int,
+    "lags": _different(_integers),
+    "lags_nm": _different(_floats),
+    "fidelity.slices": _integer,
     "pixel_size": lambda v: _one_or_all(_floats(v)),
-    "train_generator.slices": int,
+    "train_generator.slices": _integer,
     "generate.correlation_nm": _floats,
     "fractions": _numbers_by_name,
-    "sizes": _numbers_by_name,
+    "sizes": _sizes,
     "orientation": _floats,
-    "cell_nm": lambda v: [float(p) for p in _strict_three(v)],
-    "label.phases": lambda v: [str(p).strip() for p in _parts(v)],
-    "geodesic.phases": lambda v: [str(p).strip() for p in _parts(v)],
-    "directions": lambda v: [str(p).strip() for p in _parts(v)],
-    "seeds": lambda v: [str(p).strip() for p in _parts(v)],
+    "cell_nm": _three_floats,
+    "label.phases": _names,
+    "geodesic.phases": _names,
+    "directions": _names,
+    "seeds": _names,
     "z": _lengths,
     "y": _lengths,
     "x": _lengths,
 }
 _EXAMPLES = {
     "phases": "write for example pore=0,solid=1",
+    "label.phases": "write names as pore,solid",
+    "geodesic.phases": "write names as pore,solid",
+    "fidelity.slices": "write how many, as 8",
+    "train_generator.slices": "write how many, as 16",
     "voxel_size": "write z,y,x as 10,5,5 or z=10,y=5,x=5",
     "merge": "write for example shine_through=pore",
     "conductivity": "write one number for each phase as copper=400,pore=0.026, or three for z, y, x as 10:10:400",
@@ -278,15 +392,3 @@ _EXAMPLES = {
     "y": "write a range in nm as 0:5120",
     "x": "write a range in nm as 0:5120",
 }
-
-
-def _strict_three(value: Any) -> list[Any]:
-    parts = _parts(value)
-    if len(parts) != 3:
-        raise ValueError
-    return parts
-
-
-def _suggestion(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

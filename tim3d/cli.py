@@ -11,6 +11,7 @@ from typing import Any
 
 from tim3d import console
 from tim3d.options import keeping, making, measuring
+from tim3d.options.parser import Parser
 from tim3d.version import __version__
 
 Options = Callable[[argparse.ArgumentParser], None]
@@ -26,7 +27,11 @@ traceback"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = build_parser()
-    given = vars(parser.parse_args(argv))
+    parsed, unknown = parser.parse_known_args(argv)
+    given = vars(parsed)
+    command: Parser = given.pop("parser")
+    if unknown:
+        command.refuse(unknown)
     console.log_to_stderr(quiet=given.pop("quiet", False))
     action = given.pop("action")
     try:
@@ -39,14 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="tim3d", description=__doc__, epilog=EXIT_CODES)
+    parser = Parser(prog="tim3d", description=__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"tim3d {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (text, options, action) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
-        command.set_defaults(action=action)
+        command.set_defaults(action=action, parser=command)
         command.add_argument("--quiet", action="store_true", help="only errors")
         options(command)
     return parser

@@ -18,7 +18,8 @@ class Phases(Mapping[str, int]):
     Raises
     ------
     ArgumentError
-        If there are no phases, a code is out of range or used twice, or a name is not a plain word.
+        If there are no phases, a code is not a whole number, is out of range or used twice, or a name is not a plain
+        word.
 
     Examples
     --------
@@ -38,7 +39,8 @@ class Phases(Mapping[str, int]):
             _check(name, code)
         if len(set(codes.values())) < len(codes):
             raise ArgumentError(f"two phases share a code: {codes}; give each phase its own")
-        self._codes = dict(sorted(codes.items(), key=lambda item: item[1]))
+        self._written = tuple(codes)
+        self._codes = {name: int(code) for name, code in sorted(codes.items(), key=lambda item: item[1])}
 
     @classmethod
     def parse(cls, text: str) -> Phases:
@@ -46,7 +48,7 @@ class Phases(Mapping[str, int]):
         codes: dict[str, int] = {}
         for pair in text.split(","):
             name, _, code = pair.partition("=")
-            if not code.strip().isdigit():
+            if not code.strip().isdecimal():
                 raise ArgumentError(f"phase {pair!r} is not of the form name=code; write for example pore=0,solid=1")
             if name.strip() in codes:
                 raise ArgumentError(f"phase {name.strip()!r} is named twice in {text!r}")
@@ -62,6 +64,41 @@ class Phases(Mapping[str, int]):
     def codes(self) -> tuple[int, ...]:
         """Codes in ascending order."""
         return tuple(self._codes.values())
+
+    def require_order(self, first: str) -> None:
+        """Refuse names whose written order is not that of their codes, where the order decides what a phase is.
+
+        Parameters
+        ----------
+        first : str
+            What the first phase is, for the message: "the darkest".
+
+        Raises
+        ------
+        ArgumentError
+            With both readings of what was written.
+
+        Examples
+        --------
+        >>> Phases(pore=0, solid=1).require_order("the darkest")
+        >>> Phases(pore=5, solid=2).require_order("the darkest")
+        Traceback (most recent call last):
+        ...
+        tim3d.errors.ArgumentError: phases pore=5,solid=2 can be read in two ways: the darkest is 'pore' by the order of
+        the names and 'solid' by that of the codes. Let the codes rise: --phases pore=2,solid=5 or solid=2,pore=5
+        """
+        if self._written == self.names:
+            return
+        raise ArgumentError(
+            f"phases {self._text(self._written)} can be read in two ways: {first} is {self._written[0]!r} by the order "
+            f"of the names and {self.names[0]!r} by that of the codes. Let the codes rise: "
+            f"--phases {self._text(self._written, self.codes)} or {self._text(self.names)}"
+        )
+
+    def _text(self, names: tuple[str, ...], codes: tuple[int, ...] | None = None) -> str:
+        """As typed in the shell."""
+        codes = tuple(self[name] for name in names) if codes is None else codes
+        return ",".join(f"{name}={code}" for name, code in zip(names, codes, strict=True))
 
     def __getitem__(self, name: str) -> int:
         return self._codes[name]
@@ -80,6 +117,8 @@ class Phases(Mapping[str, int]):
 
 
 def _check(name: str, code: int) -> None:
+    if isinstance(code, bool) or not hasattr(code, "__index__"):
+        raise ArgumentError(f"phase {name!r} has code {code!r}; codes are whole numbers from 0 to 255")
     if not name.replace("-", "_").isidentifier():
         raise ArgumentError(f"phase name {name!r} is not a word of letters, digits and underscores")
     if not 0 <= code <= 255:

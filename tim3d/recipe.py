@@ -18,6 +18,7 @@ from tim3d.credentials import refuse_credentials
 from tim3d.engine.parts import DEFAULT_WAIT_SECONDS
 from tim3d.errors import ArgumentError, InputError
 from tim3d.forecast import forecasting
+from tim3d.spelling import suggestion
 
 log = logging.getLogger(__name__)
 _TOP = ("sample", "cluster", "step", "title")
@@ -72,8 +73,11 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
     if not steps or len({s["name"] for s in steps}) < len(steps):
         raise ArgumentError(f"recipe {path} needs at least one [[step]], and a name of its own for each")
     settings = list(settings)
+    keys = [setting.partition("=")[0] for setting in settings]
+    if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
+        raise ArgumentError(f"--set {twice[0]} is given twice: give it once")
     if not trust:
-        _refuse_outside(content, steps, Path(path), {setting.partition("=")[0] for setting in settings})
+        _refuse_outside(content, steps, Path(path), keys)
     for setting in settings:
         _apply(content, steps, setting)
     if "sample" not in content:
@@ -86,7 +90,8 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
 def _step(entry: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     verb = entry.get("verb")
     if verb not in VERBS:
-        raise ArgumentError(f"recipe {path}: a step has verb {verb!r}; there are {', '.join(VERBS)}")
+        meant = suggestion(str(verb), VERBS)
+        raise ArgumentError(f"recipe {path}: a step has verb {verb!r}{meant}; there are {', '.join(VERBS)}")
     return {"name": verb, **entry}
 
 

@@ -7,15 +7,12 @@ which the damage is still found.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tim3d import store
 from tim3d.engine import Ledger, lock_sample
-from tim3d.files import file_system, is_local
 from tim3d.grid import Box, Grid, Triple, triple
 from tim3d.validation import Damage, Fault, validate
 
@@ -103,10 +100,10 @@ def _verb(node: str, record: dict[str, Any]) -> str:
 def _owner(sample: str, node: str, record: dict[str, Any]) -> str | None:
     """Another field whose making made this node too: of the same fingerprint, and with the markers of the blocks."""
     mark = record["fingerprint"]
-    if _layout(Ledger(sample, f"{node}/s0", mark)):
+    if Ledger(sample, f"{node}/s0", mark).layout():
         return None
     others = [name for name in store.nodes(sample) if name != node and _is_field(sample, name, mark)]
-    return next((name for name in others if _layout(Ledger(sample, f"{name}/s0", mark))), next(iter(others), None))
+    return next((name for name in others if Ledger(sample, f"{name}/s0", mark).layout()), next(iter(others), None))
 
 
 def _is_field(sample: str, name: str, mark: str) -> bool:
@@ -138,31 +135,17 @@ def _coarser(box: Box, fine: Triple, coarse: Triple) -> Box:
 
 
 def _forget_level(ledger: Ledger, boxes: Iterable[Box]) -> int:
-    layout = _layout(ledger)
+    layout = ledger.layout()
     if layout is None:  # a copied sample has no markers: the whole field is made again
         return 0
     edge = triple(layout["block"])
     hit = {index for box in boxes for index in _blocks(box, edge)}
     grid = Grid(triple(layout["shape"]), edge)
     for index in hit & set(grid.indices()):
-        _remove(f"{ledger.folder}/done/{'/'.join(map(str, index))}.json")
+        ledger.drop(index)
     return len(hit)
 
 
 def _blocks(box: Box, edge: Triple) -> Iterator[Triple]:
     ranges = [range(a // e, -(-b // e)) for a, b, e in zip(box.start, box.stop, edge, strict=True)]
     yield from map(triple, itertools.product(*ranges))
-
-
-def _layout(ledger: Ledger) -> dict[str, Any] | None:
-    fs, path = file_system(f"{ledger.folder}/layout.json")
-    return json.loads(fs.cat_file(path)) if fs.exists(path) else None
-
-
-def _remove(url: str) -> None:
-    if is_local(url):
-        Path(url).unlink(missing_ok=True)
-        return
-    fs, path = file_system(url)
-    if fs.exists(path):
-        fs.rm_file(path)

@@ -80,6 +80,35 @@ def shard_and_chunk(shape: Triple, shard: Triple | None = None) -> tuple[Triple,
     return edges, chunk  # type: ignore[return-value]
 
 
+def asked_shard(shape: Triple, shard: Triple | None) -> tuple[Triple, Triple]:
+    """As `shard_and_chunk`, for a shard that the user typed: cut to the volume, but never rounded.
+
+    Raises
+    ------
+    ArgumentError
+        If an edge is not positive, or is neither a multiple of the chunk's nor as long as the volume.
+
+    Examples
+    --------
+    >>> asked_shard((100, 100, 100), (16, 64, 100))
+    ((16, 64, 128), (16, 64, 64))
+    """
+    if shard is not None and not all(map(_is_whole, shard, shape)):
+        near = [
+            w if _is_whole(w, n) else max(1, w // CHUNK_EDGE * CHUNK_EDGE) for w, n in zip(shard, shape, strict=True)
+        ]
+        raise ArgumentError(
+            f"shard {','.join(map(str, shard))}: an edge is 1 to {CHUNK_EDGE} voxels, or a multiple "
+            f"of {CHUNK_EDGE}, the edge of a chunk. Use --shard {','.join(map(str, near))}"
+        )
+    return shard_and_chunk(shape, shard)
+
+
+def _is_whole(edge: int, length: int) -> bool:
+    """Whether an edge of a shard is made of whole chunks, or holds the whole axis."""
+    return 1 <= edge <= CHUNK_EDGE or (edge > 0 and edge % CHUNK_EDGE == 0) or 0 < length <= edge
+
+
 def centres(count: int, spacing: float, step: int = 1, *, picked: bool = False) -> np.ndarray:
     """Coordinates of voxel centres in nm, counted from the outer face of the volume.
 
@@ -177,6 +206,18 @@ def fingerprint(**decides: Any) -> str:
     """
     text = json.dumps(decides, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kind_of(attributes: Mapping[str, Any], is_group: bool, wanted: str) -> str:
+    """What a node of a sample is: ``field``, ``dataset`` or foreign; `wanted` if a killed run left it without a word.
+
+    >>> kind_of({}, True, "field"), kind_of({"tim3d": {"kind": "dataset"}}, True, "field")
+    ('field', 'dataset')
+    """
+    told = {key: value for key, value in attributes.items() if key != "coordinates"}  # xarray's own
+    record = told.get("tim3d", {} if told else {"kind": wanted})
+    kind = record.get("kind") if isinstance(record, Mapping) and is_group else None
+    return str(kind or "node of another program")
 
 
 def check_version(attributes: Mapping[str, Any], where: str, *, older: bool = False) -> None:

@@ -15,10 +15,11 @@ from tim3d.grid import Box, Triple
 
 def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
     """An array that lives while a verb runs, every chunk one file, replaced at once; `empty` until written."""
+    store.delete_node(url, path)
     with writing(url):
         store.open_sample(url, "r+").create_array(
             path, shape=shape, dtype=dtype, chunks=chunk, compressors=ZstdCodec(level=1, checksum=True),
-            fill_value=empty, overwrite=True,
+            fill_value=empty,
         )  # fmt: skip
 
 

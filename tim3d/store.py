@@ -6,6 +6,7 @@ stages in any other way.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +21,14 @@ from zarr.core.array import AsyncArray
 from zarr.core.sync import sync
 from zarr.storage import StorePath, WrapperStore
 
-from tim3d import files, schema
+from tim3d import advice, files, schema
 from tim3d.commands import current_command, renewal
-from tim3d.errors import InputError, MissingFieldError, MixedRunError, SchemaError
+from tim3d.errors import InputError, MissingFieldError, MixedRunError
 from tim3d.files import decoding, file_system, is_local, writing
 from tim3d.forecast import expect, expected, is_forecasting
 from tim3d.grid import Box, Triple, triple
-from tim3d.metadata import DAMAGED, naming_torn_files
+from tim3d.metadata import naming_torn_files
+from tim3d.removal import NODE, refuse_foreign_folder, remove_partials, remove_tree
 from tim3d.schema import AXES, Field
 from tim3d.version import __version__
 
@@ -49,28 +51,18 @@ def create_sample(url: str) -> zarr.Group:
     """
     group = _existing_group(url, mode="r+")
     if group is None:
-        _clear_partials(url)
-        _refuse_foreign_folder(url)
+        remove_partials(f"{url}/zarr.json")
+        refuse_foreign_folder(url)
         with writing(url):
             group = zarr.open_group(url, mode="w-", zarr_format=3, attributes={"tim3d": _identity()})
     schema.check_version(dict(group.attrs), url)
     return group
 
 
-def _refuse_foreign_folder(url: str) -> None:
-    path = Path(url)
-    if is_local(url) and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SchemaError(f"{url} exists and is no zarr group; give the name of a new folder, for example sample.zarr")
-
-
-def _clear_partials(node: str) -> None:
-    if is_local(node):
-        files.remove_partials(Path(node) / "zarr.json")
-
-
 def _existing_group(url: str, mode: str) -> zarr.Group | None:
     if not is_local(url):
         file_system(url)
+    advice.refuse_file(url)
     try:
         return zarr.open_group(url, mode=mode, zarr_format=3)  # type: ignore[arg-type]
     except FileNotFoundError:
@@ -94,7 +86,7 @@ def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group
     """
     group = _existing_group(url, mode)
     if group is None:
-        raise InputError(f"no sample at {url}. Make one: tim3d ingest SLICES {url} --voxel-size z=10,y=5,x=5")
+        raise InputError(advice.no_sample(url))
     schema.check_version(dict(group.attrs), url, older=older)
     return group
 
@@ -108,7 +100,7 @@ def schema_of(url: str) -> int:
 def declare_schema(url: str, number: int) -> None:
     """Say that a sample is of this schema; in one piece."""
     with writing(url):
-        _clear_partials(url)
+        remove_partials(f"{url}/zarr.json")
         root = open_sample(url, "r+", older=True)
         root.attrs["tim3d"] = {**root.attrs["tim3d"], "schema": number}  # type: ignore[dict-item]
 
@@ -181,7 +173,7 @@ def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
 def update_node(url: str, name: str, **record: Any) -> None:
     """Add to what a node records of its making."""
     with writing(url):
-        _clear_partials(f"{url}/{name}")
+        remove_partials(f"{url}/{name}/zarr.json")
         node = open_sample(url, "r+")[name]
         node.attrs["tim3d"] = {**node.attrs.get("tim3d", {}), **record}  # type: ignore[dict-item]
 
@@ -200,18 +192,19 @@ def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[
 
 
 def delete_node(url: str, name: str) -> None:
-    """Remove a node with all it holds."""
+    """Remove a node, or a group in it, with all it holds; raises `StoreError` if anything of that is not ours."""
     with writing(url):
-        group = open_sample(url, "r+")
-        if _is_there(group, name):
-            sync(group.store.delete_dir(name))
+        remove_tree(url, name, NODE)
 
 
-def _is_there(group: zarr.Group, name: str) -> bool:
-    try:
-        return name in group
-    except DAMAGED:
-        return True
+@naming_torn_files
+def refuse_another_kind(url: str, name: str, kind: str) -> None:
+    """Raise `MixedRunError` if a node of that name is there that is no ``field`` or no ``dataset``, as `kind` says."""
+    node = open_sample(url).get(name)
+    if node is not None and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind:
+        raise MixedRunError(
+            f"{name!r} in {url} is a {found}, and a {kind} is to be written. Give that another name: --out NAME"
+        )
 
 
 def delete_empty_sample(url: str) -> None:
@@ -220,7 +213,8 @@ def delete_empty_sample(url: str) -> None:
     if not nodes(url):
         sync(group.store.delete("zarr.json"))
         if is_local(url):
-            Path(url).rmdir()
+            with contextlib.suppress(OSError):  # what else lies there is not ours
+                Path(url).rmdir()
 
 
 @naming_torn_files
@@ -304,7 +298,8 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
     status = node_attributes(url, name).get("status")
     if status is None:
         raise MissingFieldError(
-            f"no field {name!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Make it: tim3d {verb} ..."
+            f"no field {name!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). "
+            f"Make it: {advice.making(url, name, verb)}"
         )
     if status != "complete":
         raise MissingFieldError(f"field {name!r} in {url} is not finished. Run the command that makes it again: {verb}")
@@ -354,7 +349,7 @@ def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: 
     shards = _whole_shards(array, box)
     with writing(str(array.store)):
         for path in local_paths(array, shards):
-            files.remove_partials(path)
+            remove_partials(path)
         _unread(array)[box.slices] = values
         for path in local_paths(array, shards) if durable else ():
             files.flush(path)
@@ -416,7 +411,8 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
 
 @naming_torn_files
 def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str, Any]) -> None:
-    """Write a result as a node of the sample, replacing what was there; finished when its attributes are."""
+    """Write a result as a node of the sample, replacing an earlier result; finished when its attributes are."""
+    refuse_another_kind(url, node, "dataset")
     delete_node(url, node)
     with writing(url):
         dataset.drop_attrs(deep=False).to_zarr(

@@ -187,7 +187,10 @@ def test_an_unknown_command_or_argument(capsys: pytest.CaptureFixture[str], argu
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: tim3d" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("tim3d: ")
+    assert said.count("\n") == 1
+    assert said.endswith("--help\n")
 
 
 def test_a_plan_writes_nothing(slices: Path, work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from tim3d.cli import main
 from tim3d.engine import lease, ledger, lock_sample
 from tim3d.engine.status import status
 from tim3d.errors import LockedError
+from tim3d.removal import remove_file
 
 
 @pytest.fixture(params=["s3", "memory"])
@@ -27,7 +28,7 @@ def sample(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"{request.getfixturevalue('bucket')}/a.zarr"
     else:
         yield "memory://lease/a.zarr"
-        ledger.remove("memory://lease/a.zarr.runs/lock")
+        remove_file("memory://lease/a.zarr.runs/lock")
 
 
 def lock_of(sample: str) -> str:

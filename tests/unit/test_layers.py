@@ -34,6 +34,7 @@ ROOMS = [
     Room(0, "tim3d.grid",         "errors",        ""),
     Room(0, "tim3d.commands",     "",              ""),
     Room(0, "tim3d.forecast",     "",              ""),
+    Room(0, "tim3d.spelling",     "",              ""),
     Room(0, "tim3d.credentials",  "errors",        ""),
     Room(0, "tim3d.phases",       "errors",        ""),
     Room(0, "tim3d.phantoms",     "errors grid",   "numpy"),
@@ -43,8 +44,10 @@ ROOMS = [
     Room(1, "tim3d.schema",       "",              "numpy"),
     Room(1, "tim3d.object_store", "",              "fsspec obstore"),
     Room(1, "tim3d.files",        "object_store",  "fsspec"),
+    Room(1, "tim3d.removal",      "advice files",         ""),
+    Room(1, "tim3d.advice",       "files",         ""),
     Room(1, "tim3d.metadata",     "files",         ""),
-    Room(1, "tim3d.store",        "files metadata schema", "numpy xarray zarr"),
+    Room(1, "tim3d.store",        "advice files metadata removal schema", "numpy xarray zarr"),
     Room(1, "tim3d.scratch",      "files store",   "numpy zarr"),
     Room(2, "tim3d.engine", "",
          "dask distributed dask_cuda dask_jobqueue fsspec obstore cloudpickle psutil tqdm cryptography "
@@ -72,7 +75,15 @@ ROOMS = [
 BLIND = {"tim3d.engine": {"tim3d.kernels", "tim3d.models", "tim3d.sources"}, "tim3d.descriptors": {"tim3d.engine"}}
 BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.scratch", "tim3d.schema", "tim3d.models", "tim3d.sources"}
 # What a library is confined to, within the rooms that hold it.
-ONLY_IN = {"zarr": {"tim3d.sources.zarr_array", "tim3d.store", "tim3d.scratch", "tim3d.validation"}}
+ONLY_IN = {
+    "zarr": {
+        "tim3d.sources.zarr_array",
+        "tim3d.sources.zarr_chunks",
+        "tim3d.store",
+        "tim3d.scratch",
+        "tim3d.validation",
+    }
+}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {"tim3d.models", "tim3d.stages.neural"}
 # Of these, what a plan needs: they load torch when a network is built, read or called.

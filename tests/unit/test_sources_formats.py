@@ -329,11 +329,13 @@ def test_reads_outside_the_volume_are_refused(tmp_path: Path):
 def test_options_of_another_kind_are_refused(tmp_path: Path):
     npy(tmp_path, volume("uint8"))
     tifffile.imwrite(tmp_path / "s.tif", volume("uint8")[0])
-    with pytest.raises(ArgumentError, match="shape and dtype describe a raw file"):
+    with pytest.raises(ArgumentError, match="--shape and --dtype describe a raw file"):
         open_source(tmp_path / "a.npy", shape=(5, 7, 9), dtype="uint8")
     with pytest.raises(ArgumentError, match="leave it out"):
         open_source(tmp_path, dataset="stack")
-    with pytest.raises(ArgumentError, match="for raw voxels give shape and dtype"):
+    with pytest.raises(
+        ArgumentError, match=r"for raw voxels without a header type .*--shape 1000,1024,1024 --dtype uint8"
+    ):
         np.zeros(8).tofile(tmp_path / "b.raw") or open_source(tmp_path / "b.raw", dtype="uint8")
     with pytest.raises(ArgumentError, match="is not known"):
         open_source(tmp_path / "b.raw", dtype="unit8", shape=(2, 2, 2))

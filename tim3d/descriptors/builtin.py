@@ -11,6 +11,7 @@ from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.descriptors.interface import INTERFACE_AREA
 from tim3d.descriptors.surface import EULER, MEAN_CURVATURE, SPECIFIC_SURFACE, SPECIFIC_SURFACE_GRADIENT
 from tim3d.errors import ArgumentError
+from tim3d.spelling import suggestion
 
 BUILTIN: dict[str, Descriptor] = {
     d.name: d
@@ -71,5 +72,6 @@ def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
 
 def _by_name(name: str) -> Descriptor:
     if name not in BUILTIN:
-        raise ArgumentError(f"no descriptor {name!r}; there are {', '.join([*BUILTIN, *COUPLED])}")
+        known = [*BUILTIN, *COUPLED]
+        raise ArgumentError(f"no descriptor {name!r}{suggestion(name, known)}; there are {', '.join(known)}")
     return BUILTIN[name]

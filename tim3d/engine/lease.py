@@ -18,6 +18,7 @@ from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
 from tim3d.engine.status import written
 from tim3d.errors import LockedError, StoreError
 from tim3d.files import file_system, reaching
+from tim3d.removal import remove_file
 
 log = logging.getLogger(__name__)
 # A put costs money and up to a second: rarer than the heartbeat of a file, several in a lease.
@@ -48,7 +49,7 @@ def leased(url: str, sample: str, **about: Any) -> Iterator[None]:
         renewer.join()
         with contextlib.suppress(OSError, StoreError), reaching():  # a lock that is left behind runs out
             if _is_ours(url, owner):
-                ledger.remove(url)
+                remove_file(url)
 
 
 def _acquire(url: str, sample: str, owner: dict[str, Any]) -> None:
@@ -98,7 +99,7 @@ def take_over(url: str, sample: str) -> bool:
         return False
     if not _is_stale(url, owner):
         raise held_by(owner, sample)
-    ledger.remove(url)
+    remove_file(url)
     return True
 
 
@@ -112,7 +113,7 @@ def _is_stale(url: str, owner: dict[str, Any]) -> bool:
     except FileNotFoundError:
         return False
     finally:
-        ledger.remove(probe)
+        remove_file(probe)
 
 
 def _written_at(url: str) -> float:

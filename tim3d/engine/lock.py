@@ -18,8 +18,9 @@ from typing import Any
 import tim3d.engine.lease as lease
 from tim3d.engine.ledger import read, runs_folder
 from tim3d.engine.owner import LEASE_SECONDS, held_by, process_start
-from tim3d.errors import LockedError
+from tim3d.errors import LockedError, StoreError
 from tim3d.files import file_system, is_local, writing
+from tim3d.removal import refuse_link, remove_file
 
 HEARTBEAT_SECONDS = 5.0
 # The sample in whose turn a part of a job array works now; see parts.py.
@@ -39,7 +40,11 @@ def lock_sample(sample: str) -> Iterator[None]:
     ------
     LockedError
         If another run holds the lock.
+    StoreError
+        If the sample, or the folder of its runs, is a link: another name would have another lock.
     """
+    refuse_link(sample)
+    refuse_link(runs_folder(sample))
     if turn_of.get() == sample:
         yield
         return
@@ -76,7 +81,7 @@ def _held_file(path: Path, sample: str, **about: Any) -> Iterator[None]:
         stop.set()
         renewer.join()
         if (read(str(path)) or {}).get("token") == token:
-            path.unlink(missing_ok=True)
+            remove_file(path)
         with contextlib.suppress(OSError):  # markers are kept; a run that made none leaves no folder
             path.parent.rmdir()
 
@@ -84,9 +89,10 @@ def _held_file(path: Path, sample: str, **about: Any) -> Iterator[None]:
 def owner_of(url: str) -> dict[str, Any]:
     """Who holds a lock; empty if nobody does, or just now begins to."""
     try:
-        return read(url) or {}
-    except json.JSONDecodeError:
+        found: Any = read(url)
+    except ValueError:  # no JSON, or no text
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def refuse_parts(sample: str, but: str = "\n") -> None:
@@ -132,19 +138,27 @@ def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
 def _take_over(path: Path, sample: str) -> None:
     """Move a dead owner's lock out of the way, or say who holds it."""
     owner = owner_of(str(path))
+    _refuse_foreign(path, owner)
     with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
         if not _is_stale(path, owner):
             raise held_by(owner, sample)
-        path.rename(path.with_name(f".lock.{uuid.uuid4().hex}")).unlink()
+        remove_file(path.rename(path.with_name(f".lock.{uuid.uuid4().hex}")))
+
+
+def _refuse_foreign(path: Path, owner: Mapping[str, Any]) -> None:
+    """A lock says who holds it, or its owner died before it had written a whole line."""
+    with contextlib.suppress(FileNotFoundError), writing(str(path)):
+        if not owner and path.read_bytes()[:1] not in (b"", b"{"):
+            raise StoreError(f"{path} is not a lock of tim3d. Move it elsewhere, then run the same command again")
 
 
 def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:
-    if owner.get("host") == socket.gethostname() and "pid" in owner:
-        return process_start(int(owner["pid"])) != owner.get("started")
+    if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int):
+        return process_start(owner["pid"]) != owner.get("started")
     probe = path.with_name(f".clock.{uuid.uuid4().hex}")
     probe.touch()  # the file system's clock, not this machine's
     age = probe.stat().st_mtime - path.stat().st_mtime
-    probe.unlink()
+    remove_file(probe)
     return age > LEASE_SECONDS
 
 

@@ -24,7 +24,7 @@ from tim3d.engine.cluster import Cluster, current_cluster
 from tim3d.engine.cost import current_pilot
 from tim3d.engine.flight import RETRIES, Flight
 from tim3d.engine.journal import note
-from tim3d.engine.ledger import Ledger, elapsed
+from tim3d.engine.ledger import CARRIED_BYTES, Ledger, elapsed
 from tim3d.engine.memory import forget_peak, peak_memory
 from tim3d.engine.metrics import count, count_failure
 from tim3d.engine.parts import ShareError, current_part
@@ -88,6 +88,10 @@ class Pass:
     def layout(self) -> dict[str, Any]:
         """How the pass is cut: it must not change while a pass is unfinished."""
         return {"shape": self.grid.shape, "block": self.grid.block, "shard": self.shard}
+
+    def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
+        """Every block of a finished pass with what it reported, in the order of the grid."""
+        yield from zip(self.grid, self.ledger.records(self.grid.indices()), strict=True)
 
     def left(self) -> list[Triple]:
         """Blocks that are not done, in the order in which they are run."""
@@ -182,6 +186,8 @@ def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progres
 def _keep(one: Attempt, summary: Summary, failures: dict[Triple, str], ledger: Ledger) -> None:
     """Count an attempt; a block that is given up is set aside."""
     if one.state == "done":
+        if (record := one.outcome.pop("record")) is not None:
+            ledger.hold(one.index, record)
         summary.add(one.outcome)
     elif one.state == "again":
         summary.retries += 1
@@ -307,5 +313,5 @@ def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
         "pid": os.getpid(),
     }
     # A work may count voxels of its own: its record goes before the figures of the engine.
-    work_pass.ledger.mark_done(index, measured | record, durable=work_pass.durable)
-    return measured
+    marker = work_pass.ledger.mark_done(index, measured | record, durable=work_pass.durable)
+    return measured | {"record": marker if len(marker) <= CARRIED_BYTES else None}

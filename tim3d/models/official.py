@@ -112,6 +112,7 @@ def _output(channels: int, phases: Phases | None, where: str) -> Output:
     if phases is not None:
         if len(phases) != channels:
             raise ArgumentError(f"{where} has {channels} channels, and {len(phases)} phases are named: {phases}")
+        phases.require_order("the first channel")
         return "phases"
     if channels in (1, 3):
         return "grey" if channels == 1 else "colour"

@@ -93,6 +93,9 @@ def ingest(c: argparse.ArgumentParser) -> None:
     c.add_argument("--dtype", help="of a raw file")
     c.add_argument("--shard", metavar="Z,Y,X", help="edges of a shard (default 64,512,512)")
     c.add_argument(
+        "--missing-chunks", choices=("refuse", "fill"), help="of HDF5 and zarr: what is not there (default refuse)"
+    )
+    c.add_argument(
         "--uneven-z", dest="even_z", action="store_false", default=None, help="do not resample uneven slices"
     )
     common.blocks(c)

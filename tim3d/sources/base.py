@@ -24,6 +24,7 @@ VoxelSize: TypeAlias = tuple[float | None, float | None, float | None]
 
 UNKNOWN_SIZE: VoxelSize = (None, None, None)
 DTYPES = ("uint8", "uint16", "float32")
+_LONGEST_SAID = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,12 @@ class Source(ABC):
         Which metadata the voxel size comes from.
     positions_nm : tuple of float or None
         z of every slice as its name tells it, in the order of the slices.
+    filled : int
+        Chunks that are not there and are filled, because that was asked for.
+    piece_bytes : int
+        Memory of the largest chunk, strip or tile, which is decoded as a whole, beside the slices that are read.
+    remarks : tuple of str
+        What the user should know before the numbers are believed.
     """
 
     shape: Triple
@@ -49,6 +56,9 @@ class Source(ABC):
     voxel_size_nm: VoxelSize = UNKNOWN_SIZE
     origin: str = "no metadata"
     positions_nm: tuple[float, ...] | None = None
+    filled: int = 0
+    piece_bytes: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def slice_bytes(self) -> int:
@@ -82,7 +92,7 @@ class Source(ABC):
         """
         digest = hashlib.sha256()
         facts = (type(self).__name__, self._parts(), self.shape, str(self.dtype), self.positions_nm)
-        digest.update(repr(facts).encode())
+        digest.update(repr(facts + ((self.filled,) if self.filled else ())).encode())
         last = self.shape[0] - 1
         for z in (0, last):
             digest.update(self.read(z, z + 1).tobytes())
@@ -180,10 +190,26 @@ def reading(where: object) -> Iterator[None]:
         yield
     except (Tim3dError, MemoryError):
         raise
-    except ImportError as error:
-        raise MissingExtraError(f"{where} needs a package: {error}. Type  pip install tim3d[tiff]") from error
     except Exception as error:
-        raise InputError(f"cannot read {where}: {error}. {_reading_cure(error)}") from error
+        needed = _missing_package(error)
+        if needed:
+            raise MissingExtraError(f"{where} needs a package: {_said(error)}. {needed}") from error
+        raise InputError(f"cannot read {where}: {_said(error)}. {_reading_cure(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """The first line of what a library says, shortened: some show the whole header."""
+    text = (str(error) or type(error).__name__).strip().splitlines()
+    return text[0][:_LONGEST_SAID].rstrip(" .") if text else type(error).__name__
+
+
+def _missing_package(error: Exception) -> str:
+    """What to type where a decoder is missing; tifffile and zarr say so with errors of their own."""
+    if type(error).__name__ == "UnknownCodecError":
+        return "Install the codec, or write the array again with zstd or gzip"
+    if isinstance(error, ImportError) or "'imagecodecs' package" in str(error):
+        return "Type  pip install tim3d[tiff]"
+    return ""
 
 
 def _reading_cure(error: Exception) -> str:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from tifffile import TiffFile
 
 from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
-from tim3d.sources.units import length_nm, unit_name
+from tim3d.sources.units import positive_nm, unit_name
 
 FIBICS_TAG = 51023
 
@@ -64,7 +64,7 @@ def zeiss_calibration(tif: TiffFile) -> Calibration:
     tags = tif.sem_metadata or {}
     for name in ("ap_image_pixel_size", "ap_pixel_size"):
         entry = tags.get(name, ())
-        size = _positive_nm(entry[1], str(entry[2])) if len(entry) == 3 else None
+        size = positive_nm(entry[1], str(entry[2])) if len(entry) == 3 else None
         if size is not None:
             return Calibration((None, size, size), f"Zeiss CZ_SEM metadata ({name})")
     return Calibration()
@@ -76,7 +76,7 @@ def fei_calibration(tif: TiffFile) -> Calibration:
     active = _section(tags, "Beam").get("Scan", "")
     for name in ("Scan", str(active), "EScan", "IScan"):
         section = _section(tags, name)
-        dy, dx = _positive_nm(section.get("PixelHeight"), "m"), _positive_nm(section.get("PixelWidth"), "m")
+        dy, dx = positive_nm(section.get("PixelHeight"), "m"), positive_nm(section.get("PixelWidth"), "m")
         if dy is not None and dx is not None:
             return Calibration((None, dy, dx), f"FEI/Thermo metadata ([{name}])")
     return Calibration()
@@ -90,7 +90,7 @@ def imagej_calibration(tif: TiffFile) -> Calibration:
         return Calibration()
     page = tif.pages.first.tags
     dy, dx = (_pixel_nm(page.valueof(name), unit) for name in ("YResolution", "XResolution"))
-    return Calibration((_positive_nm(tags.get("spacing"), unit), dy, dx), "ImageJ metadata")
+    return Calibration((positive_nm(tags.get("spacing"), unit), dy, dx), "ImageJ metadata")
 
 
 def imagej_labels(tif: TiffFile) -> tuple[str, ...]:
@@ -99,15 +99,9 @@ def imagej_labels(tif: TiffFile) -> tuple[str, ...]:
     return (labels,) if isinstance(labels, str) else tuple(str(label) for label in labels)
 
 
-def _positive_nm(value: Any, unit: str) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or unit_name(unit) is None:
-        return None
-    return length_nm(value, unit) if math.isfinite(value) and value > 0 else None
-
-
 def _pixel_nm(pixels_per_unit: tuple[int, int] | None, unit: str) -> float | None:
     pixels, lengths = pixels_per_unit or (0, 0)
-    return _positive_nm(lengths / pixels, unit) if pixels else None
+    return positive_nm(lengths / pixels, unit) if pixels else None
 
 
 def _section(tags: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -127,7 +121,7 @@ def _xml(value: object) -> ElementTree.Element | None:
 
 def _vector_nm(root: ElementTree.Element, vector: str) -> float | None:
     parts = [_number(root.find(f"./Scan/{vector}{axis}")) for axis in "xy"]
-    return _positive_nm(math.hypot(*(part or 0.0 for part in parts)), "um")
+    return positive_nm(math.hypot(*(part or 0.0 for part in parts)), "um")
 
 
 def _field_of_view_nm(root: ElementTree.Element, axis: str, edge: str) -> float | None:
@@ -135,7 +129,7 @@ def _field_of_view_nm(root: ElementTree.Element, axis: str, edge: str) -> float 
     length, pixels = _number(view), _number(root.find(f"./Image/{edge}"))
     if view is None or length is None or not pixels:
         return None
-    return _positive_nm(length / pixels, view.get("units", "um"))
+    return positive_nm(length / pixels, view.get("units", "um"))
 
 
 def _number(element: ElementTree.Element | None) -> float | None:

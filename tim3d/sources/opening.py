@@ -5,20 +5,43 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from numpy.typing import DTypeLike
 
 from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError, InputError
-from tim3d.sources.base import Source
+from tim3d.sources.base import Source, reading
+from tim3d.sources.hdf5 import is_hdf5, open_hdf5
+from tim3d.sources.holes import MissingChunks, check_policy
 from tim3d.sources.images import IMAGE_SUFFIXES, is_image, is_tiff
 from tim3d.sources.planned import planned_stack
 from tim3d.sources.slices import open_paged_tiff, open_slices
-from tim3d.sources.volumes import Order, open_hdf5, open_npy, open_raw
+from tim3d.sources.volumes import Order, open_npy, open_raw
 from tim3d.sources.zarr_array import is_zarr, open_zarr
 
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user says of a source beside its place; the same as the arguments of `open_source`."""
+
+    dataset: str | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: DTypeLike | None = None
+    order: Order = "C"
+    missing_chunks: MissingChunks = "refuse"
+
+    def refuse(self, kind: str, *, dataset: bool = False, raw: bool = False, chunks: bool = False) -> None:
+        """Refuse what does not belong to a kind of source."""
+        if dataset and self.dataset is not None:
+            raise ArgumentError(
+                f"--dataset {self.dataset} names an array inside HDF5 or zarr; {kind} has none: leave it out"
+            )
+        if raw and (self.shape is not None or self.dtype is not None):
+            raise ArgumentError(f"--shape and --dtype describe a raw file; {kind} tells its own: leave them out")
+        if chunks and self.missing_chunks != "refuse":
+            raise ArgumentError(f"--missing-chunks is about HDF5 and zarr; {kind} has no chunks: leave it out")
 
 
 def open_source(
@@ -28,6 +51,7 @@ def open_source(
     shape: tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
     order: Order = "C",
+    missing_chunks: MissingChunks = "refuse",
 ) -> Source:
     """A volume on disk as a `Source`; headers are read and checked, voxels are not.
 
@@ -44,6 +68,8 @@ def open_source(
         Of a raw file, with its byte order: uint8, uint16, >u2, float32.
     order : {"C", "F"}
         Of a raw file: C has x running fastest, F has z running fastest.
+    missing_chunks : {"refuse", "fill"}
+        Of HDF5 and zarr: whether chunks that are not there are refused or read as the fill value.
 
     Raises
     ------
@@ -65,44 +91,48 @@ def open_source(
     ((4, 5, 6), (2, 5, 6))
     >>> folder.cleanup()
     """
-    raw = shape is not None or dtype is not None
+    check_policy(missing_chunks)
+    wanted = Wanted(dataset, shape, dtype, order, missing_chunks)
     if (planned := planned_stack(spec)) is not None:
-        _refuse_options("a folder of slices", dataset, raw)
+        wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
         return planned
-    if not isinstance(spec, str | os.PathLike):
-        if len(spec) == 1:  # as the shell gives it; a path would spoil a URL
-            return open_source(spec[0], dataset=dataset, shape=shape, dtype=dtype, order=order)
-        _refuse_options("a list of files", dataset, raw)
-        return _open_listed([Path(item) for item in spec])
-    text = os.fspath(spec)
+    if isinstance(spec, str | os.PathLike):
+        return _open_one(os.fspath(spec), wanted)
+    if len(spec) == 1:  # as the shell gives it; a path would spoil a URL
+        return _open_one(os.fspath(spec[0]), wanted)
+    wanted.refuse("a list of files", dataset=True, raw=True, chunks=True)
+    return _open_listed([Path(item) for item in spec])
+
+
+def _open_one(text: str, wanted: Wanted) -> Source:
     if "://" in text:
         refuse_credentials(text)
-        _refuse_options("a zarr URL", None, raw)
-        return open_zarr(text, dataset)
+        wanted.refuse("a zarr URL", raw=True)
+        return open_zarr(text, wanted.dataset, wanted.missing_chunks)
     path = Path(text).expanduser()
-    if path.is_dir():
-        return _open_folder(path, dataset, raw)
+    if _is_dir(path):
+        return _open_folder(path, wanted)
     if path.exists():
-        return _open_file(path, dataset, shape, dtype, order)
+        return _open_file(path, wanted)
     if not any(c in text for c in "*?["):
         raise InputError(f"no such file or folder: {path}; check the spelling (working folder: {Path.cwd()})")
-    _refuse_options("a pattern", dataset, raw)
+    wanted.refuse("a pattern", dataset=True, raw=True, chunks=True)
     return _open_pattern(path)
 
 
-def _refuse_options(kind: str, dataset: str | None, raw: bool) -> None:
-    if dataset is not None:
-        raise ArgumentError(f"dataset={dataset!r} names an array inside HDF5 or zarr; {kind} has none: leave it out")
-    if raw:
-        raise ArgumentError(f"shape and dtype describe a raw file; {kind} tells its own: leave them out")
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)[:80]!r} cannot be a path: {error}") from error
 
 
-def _open_folder(path: Path, dataset: str | None, raw: bool) -> Source:
+def _open_folder(path: Path, wanted: Wanted) -> Source:
     if is_zarr(path):
-        _refuse_options("a zarr", None, raw)
-        return open_zarr(str(path), dataset)
-    _refuse_options("a folder of slices", dataset, raw)
-    images = [item for item in path.iterdir() if is_image(item) and item.is_file()]
+        wanted.refuse("a zarr", raw=True)
+        return open_zarr(str(path), wanted.dataset, wanted.missing_chunks)
+    wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
+    images = _present([item for item in path.iterdir() if is_image(item) and not item.is_dir()])
     if not images:
         raise InputError(
             f"no image in folder {path}: it holds {_census(path)}; expected {', '.join(IMAGE_SUFFIXES)} "
@@ -111,13 +141,25 @@ def _open_folder(path: Path, dataset: str | None, raw: bool) -> Source:
     return _open_images(images)
 
 
+def _present(paths: list[Path]) -> list[Path]:
+    """The same files, if each is there: a link that leads nowhere is a slice that is missing."""
+    lost = sorted(path for path in paths if path.is_symlink() and not path.exists())
+    if lost:
+        raise InputError(
+            f"{lost[0]} is a link to {lost[0].readlink()}, which is not there ({len(lost)} of {len(paths)} files); "
+            "fetch what it stands for, or remove the link if the slice is to be left out"
+        )
+    return paths
+
+
 def _census(path: Path) -> str:
     kinds = Counter("folder" if item.is_dir() else item.suffix or "no suffix" for item in path.iterdir())
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
 
 
 def _open_pattern(path: Path) -> Source:
-    found = [item for item in _glob(path) if item.is_file() or is_zarr(item)]
+    every = _present(_glob(path))
+    found = [item for item in every if item.is_file() or is_zarr(item)]
     images = [item for item in found if is_image(item)]
     if len(found) == 1:
         return open_source(found[0])
@@ -155,15 +197,16 @@ def _open_images(paths: Sequence[Path]) -> Source:
     return open_slices(paths)
 
 
-def _open_file(
-    path: Path, dataset: str | None, shape: tuple[int, ...] | None, dtype: DTypeLike | None, order: Order
-) -> Source:
+def _open_file(path: Path, wanted: Wanted) -> Source:
     suffix = path.suffix.lower()
-    if suffix in HDF5_SUFFIXES:
-        _refuse_options("an HDF5 file", None, shape is not None or dtype is not None)
-        return open_hdf5(path, dataset)
-    known = suffix == ".npy" or suffix in IMAGE_SUFFIXES
-    _refuse_options(f"a {suffix} file", dataset, known and (shape is not None or dtype is not None))
-    if suffix == ".npy":
-        return open_npy(path)
-    return _open_images([path]) if known else open_raw(path, shape, dtype, order)
+    if suffix == ".npy" or suffix in IMAGE_SUFFIXES:
+        wanted.refuse(f"a {suffix} file", dataset=True, raw=True, chunks=True)
+        return open_npy(path) if suffix == ".npy" else _open_images([path])
+    with reading(path):
+        hdf5 = is_hdf5(path)
+    if hdf5:
+        wanted.refuse("an HDF5 file", raw=True)
+        return open_hdf5(path, wanted.dataset, wanted.missing_chunks)
+    wanted.refuse(f"a {suffix} file", dataset=True, chunks=True)
+    with reading(path):
+        return open_raw(path, wanted.shape, wanted.dtype, wanted.order)

@@ -79,6 +79,17 @@ def length_nm(value: float | str, unit: str) -> float:
         raise ArgumentError(f"{value!r} is not a number; write a length such as 5.9") from error
 
 
+def positive_nm(value: object, unit: str) -> float | None:
+    """A length in nanometres, or None if it is not a positive number or its unit is not known.
+
+    >>> positive_nm(5, "um"), positive_nm(0, "um"), positive_nm("5", "um"), positive_nm(5, "pixel")
+    (5000.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or unit_name(unit) is None:
+        return None
+    return length_nm(value, unit) if math.isfinite(value) and value > 0 else None
+
+
 def resolve_voxel_size(
     given: Mapping[str, float | None] | None, units: str, source: Source
 ) -> tuple[float, float, float]:

@@ -1,20 +1,24 @@
-"""Volumes in one file: numpy arrays, raw binary, HDF5."""
+"""Volumes in one file: numpy arrays and raw binary; and the choice of one array among several."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tim3d.errors import ArgumentError, InputError
+from tim3d.sources.axes import IN_ORDER, Places, cut, is_volume, ordered_shape, places_in_order
 from tim3d.sources.base import Source, Voxels, reading, stored_dtype, volume_shape
+from tim3d.sources.formats import named_format
 
 Order = Literal["C", "F"]
+
+_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -35,10 +39,12 @@ class FileSource(Source):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class NpyFile(FileSource):
-    """A numpy array file, memory-mapped while it is read."""
+    """A numpy array file, memory-mapped while it is read; `places` says which of its axes are z, y and x."""
+
+    places: Places = IN_ORDER
 
     def _load(self, z0: int, z1: int) -> Voxels:
-        return np.array(_mapped_npy(self.path)[z0:z1])
+        return np.array(cut(mapped_npy(self.path), self.places, z0, z1))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -57,37 +63,27 @@ class RawFile(FileSource):
             return np.array(mapped[z0:z1])
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Hdf5Dataset(FileSource):
-    """A data set inside an HDF5 file."""
+def mapped_npy(path: str) -> Voxels:
+    """The array of a .npy file, not read; its header cannot promise more than the file holds.
 
-    dataset: str
-
-    @property
-    def label(self) -> str:
-        """What messages call this source."""
-        return f"{self.path}:{self.dataset}"
-
-    def _parts(self) -> tuple[object, ...]:
-        return (*super()._parts(), self.dataset)
-
-    def _load(self, z0: int, z1: int) -> Voxels:
-        with reading(self.label), h5py.File(self.path, "r") as file:
-            return np.asarray(file[self.dataset][z0:z1])
-
-
-def _mapped_npy(path: str) -> Voxels:
+    Raises
+    ------
+    InputError
+        If it is damaged, or holds Python objects.
+    """
     with reading(path):
         found: Voxels = np.load(path, mmap_mode="r", allow_pickle=False)
         return found
 
 
 def open_npy(path: Path) -> NpyFile:
-    """A .npy file of shape (z, y, x), in C or Fortran order."""
-    mapped = _mapped_npy(str(path))
+    """A .npy file of shape (z, y, x), in C or Fortran order; axes of length one are left out."""
+    mapped = mapped_npy(str(path))
+    places = places_in_order(mapped.shape, mapped.dtype, str(path))
     return NpyFile(
-        shape=volume_shape(mapped.shape, str(path)),
+        shape=ordered_shape(mapped.shape, places, str(path)),
         dtype=stored_dtype(mapped.dtype, str(path)),
+        places=places,
         origin="npy, no metadata",
         path=str(path),
         size=path.stat().st_size,
@@ -106,12 +102,13 @@ def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: DTypeLike | None,
     """
     if shape is None or dtype is None:
         raise ArgumentError(
-            f"{path} has no header that tim3d knows; for raw voxels give shape and dtype, "
-            "for example shape=(1000, 1024, 1024), dtype='uint8'"
+            f"{path} {named_format(path) or 'has no header that tim3d knows'}; for raw voxels without a header type "
+            "their shape and type, for example --shape 1000,1024,1024 --dtype uint8"
         )
     if order not in ("C", "F"):
         raise ArgumentError(f"order is {order!r}; write 'C' (x runs fastest) or 'F' (z runs fastest)")
     disk = _dtype(dtype)
+    stored = stored_dtype(disk, str(path))
     sizes = volume_shape(tuple(shape), f"the given shape of {path}")
     needed, size = math.prod(sizes) * disk.itemsize, path.stat().st_size
     if size != needed:
@@ -121,7 +118,7 @@ def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: DTypeLike | None,
         )
     return RawFile(
         shape=sizes,
-        dtype=stored_dtype(disk, str(path)),
+        dtype=stored,
         origin="raw voxels, no metadata",
         path=str(path),
         size=size,
@@ -142,58 +139,56 @@ def _slices_hint(size: int, shape: tuple[int, int, int], disk: np.dtype[Any]) ->
     return f"; the file would hold {size // per_slice} slices of that size" if size % per_slice == 0 else ""
 
 
-def open_hdf5(path: Path, dataset: str | None) -> Hdf5Dataset:
-    """A data set of an HDF5 file: the named one, else the only one with three axes.
+def choose(
+    every: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
+    wanted: str | None,
+    where: str,
+    astray: Mapping[str, str] | None = None,
+) -> str:
+    """The array to read of those in a container: the wanted one, else the only one that can be a volume.
 
-    Raises
-    ------
-    InputError
-        If the named one is not there, or none is named and there is not exactly one with three axes.
-    """
-    with reading(path), h5py.File(path, "r") as file:
-        every = _datasets(file)
-        name = choose(every, dataset, str(path))
-        shape, dtype = every[name]
-    return Hdf5Dataset(
-        shape=volume_shape(shape, f"{path}:{name}"),
-        dtype=stored_dtype(dtype, f"{path}:{name}"),
-        origin=f"HDF5 data set {name}, no metadata",
-        path=str(path),
-        size=path.stat().st_size,
-        dataset=name,
-    )
-
-
-def _datasets(file: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = (item.shape, item.dtype)
-
-    file.visititems(visit)
-    return found
-
-
-def choose(every: dict[str, tuple[tuple[int, ...], np.dtype[Any]]], wanted: str | None, where: str) -> str:
-    """The array to read of those in a container: the wanted one, else the only one with three axes.
+    Parameters
+    ----------
+    every : mapping of name to shape and dtype
+        What the container holds.
+    wanted : str or None
+        Name of one of them.
+    where : str
+        What messages call the container.
+    astray : mapping of name to text, optional
+        Names that lead to nothing that is read, and where they lead instead.
 
     Raises
     ------
     InputError
         If there is none or the choice is not clear; the message lists what is there.
     """
-    listing = ", ".join(f"{name} {shape} {dtype}" for name, (shape, dtype) in sorted(every.items())) or "nothing"
+    astray = astray or {}
+    lost = "".join(f"; {name} leads to {target}" for name, target in sorted(astray.items())[:_SHOWN])
     if wanted is not None:
         name = wanted.strip("/")
+        if name in astray:
+            raise InputError(f"{where}: {name} leads to {astray[name]}. Give that file itself, or put it there")
         if name not in every:
-            raise InputError(f"{where} has no data set {wanted!r}; it holds {listing}. Name one of them with dataset=")
+            raise InputError(
+                f"{where} has no data set {wanted!r}; it holds {_listing(every)}{lost}. Name one: --dataset NAME"
+            )
         return name
-    volumes = [name for name, (shape, _) in every.items() if len(shape) == 3]
+    volumes = {name: item for name, item in every.items() if is_volume(*item)}
     if len(volumes) == 1:
-        return volumes[0]
+        return next(iter(volumes))
     if not volumes:
-        raise InputError(f"{where} holds no data set with three axes (z, y, x); it holds {listing}")
+        raise InputError(
+            f"{where} holds no data set with three axes (z, y, x); it holds {_listing(every)}{lost}. Name what you "
+            "want, if it is a volume: --dataset NAME"
+        )
     raise InputError(
-        f"{where} holds {len(volumes)} data sets with three axes: {listing}. Name one with dataset='{volumes[0]}'"
+        f"{where} holds {len(volumes)} data sets with three axes: {_listing(volumes)}. Name one: --dataset "
+        f"{min(volumes)}"
     )
+
+
+def _listing(every: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    shown = [f"{name} {shape} {dtype}" for name, (shape, dtype) in sorted(every.items())]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more or "nothing"

@@ -1,29 +1,37 @@
-"""An existing zarr array, version 2 or 3, by path or URL; an OME-Zarr image tells its voxel size."""
+"""An existing zarr array, version 2 or 3, by path or URL; an OME-Zarr image tells its axes and voxel size."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zarr
 
 from tim3d.errors import InputError
-from tim3d.sources.base import UNKNOWN_SIZE, Source, Voxels, VoxelSize, reading, stored_dtype, volume_shape
-from tim3d.sources.units import length_nm, unit_name
+from tim3d.grid import AXES
+from tim3d.sources.axes import IN_ORDER, Places, cut, is_volume, ordered_shape, places_by_name, places_in_order
+from tim3d.sources.base import Source, Voxels, reading, stored_dtype
+from tim3d.sources.holes import MissingChunks, accepted
+from tim3d.sources.ome_zarr import Level, level_of, level_size_nm, multiscale_of
 from tim3d.sources.volumes import choose
+from tim3d.sources.zarr_chunks import complete, holes_in, piece_bytes, refuse_code
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
+# An image is at most so many folders above one of its levels (COSEM: recon/em/s0; ours: raw/s0/raw).
+_HIGHEST = 2
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ZarrArray(Source):
-    """The array `inner` of the zarr at `location`; `inner` is empty if the location is the array itself."""
+    """The array `inner` of the zarr at `location`, which may be the array itself; `places` of its axes z, y and x."""
 
     location: str
     inner: str = ""
+    places: Places = IN_ORDER
 
     @property
     def label(self) -> str:
@@ -36,7 +44,7 @@ class ZarrArray(Source):
     def _load(self, z0: int, z1: int) -> Voxels:
         with reading(self.label):
             array: Any = zarr.open_array(self.location, path=self.inner, mode="r")
-            return np.asarray(array[z0:z1])
+            return cut(array if self.filled else complete(array), self.places, z0, z1)
 
 
 def is_zarr(path: Path) -> bool:
@@ -44,29 +52,33 @@ def is_zarr(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _MARKS)
 
 
-def open_zarr(location: str, dataset: str | None) -> ZarrArray:
+def open_zarr(location: str, dataset: str | None, missing_chunks: MissingChunks = "refuse") -> ZarrArray:
     """A zarr array: the one at the location, or inside a group the named one.
 
-    A group that is an OME-Zarr image (0.4 or 0.5) gives its full-resolution level and voxel size; another group
-    gives its only array with three axes.
+    A group that is an OME-Zarr image (0.4 or 0.5), or holds nothing but one, gives its full-resolution level; another
+    group gives its only array that can be a volume. A level that is named has the voxel size that its image tells.
 
     Raises
     ------
     InputError
-        If nothing is there, or the array is not clear: the message lists what the group holds.
+        If nothing is there, the array is not clear (the message lists what the group holds), its axes are not those of
+        one volume, or chunks are not there and are not to be filled.
+    MissingExtraError
+        If a codec is not installed.
     """
     where = f"{location}:{dataset}" if dataset else location
-    with reading(where):
+    with reading(where), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files in between that are not zarr's
         node = zarr.open(location, mode="r")
         found = _inside(node, dataset, location) if isinstance(node, zarr.Group) else node
-    if isinstance(found, zarr.Array):
-        return _source(location, found, found.path, UNKNOWN_SIZE, "zarr, no metadata")
-    image = _multiscale(found)
-    if image is not None:
-        return _first_level(location, found, image)
-    arrays = {name: (array.shape, array.dtype) for name, array in _arrays(found)}
-    name = choose(arrays, None, where)
-    return _source(location, found[name], f"{found.path}/{name}".strip("/"), UNKNOWN_SIZE, "zarr, no metadata")
+        if isinstance(found, zarr.Array):
+            return _source(location, found, _level_above(location, found), missing_chunks)
+        level = _only_image(found)
+        if level is None:
+            arrays = {name: (array.shape, array.dtype) for name, array in _arrays(found)}
+            name = choose(arrays, None, where)
+            return _source(location, found[name], _level_above(location, found[name]), missing_chunks)
+        return _source(location, level.group[level.path], level, missing_chunks)
 
 
 def _inside(group: Any, dataset: str | None, location: str) -> Any:
@@ -74,7 +86,7 @@ def _inside(group: Any, dataset: str | None, location: str) -> Any:
         return group
     if dataset.strip("/") not in group:
         held = ", ".join(sorted(name for name, _ in group.members())) or "nothing"
-        raise InputError(f"{location} has no array {dataset!r}; it holds {held}. Name one of them with dataset=")
+        raise InputError(f"{location} has no array {dataset!r}; it holds {held}. Name one of them: --dataset NAME")
     return group[dataset.strip("/")]
 
 
@@ -82,39 +94,64 @@ def _arrays(group: Any) -> list[tuple[str, Any]]:
     return [(name, item) for name, item in group.members(max_depth=None) if isinstance(item, zarr.Array)]
 
 
-def _source(location: str, array: Any, inner: str, size: VoxelSize, origin: str) -> ZarrArray:
-    where = f"{location}:{inner}" if inner else location
+def _only_image(group: Any) -> Level | None:
+    """The full resolution of the group, if it is an image, else of the only image in a group of nothing else."""
+    if multiscale_of(group) is not None:
+        return level_of(group)
+    every = group.members(max_depth=None)
+    images = [(name, item) for name, item in every if isinstance(item, zarr.Group) and multiscale_of(item)]
+    if len(images) != 1:
+        return None
+    name, image = images[0]
+    others = [array for path, array in _arrays(group) if not path.startswith(f"{name}/")]
+    return None if any(is_volume(array.shape, array.dtype) for array in others) else level_of(image)
+
+
+def _level_above(location: str, array: Any) -> Level | None:
+    """What the image says of an array that is one of its levels, if there is an image some folders above."""
+    for group, path in _groups_above(location, array.path):
+        level = level_of(group, path)
+        if level is not None:
+            return level
+    return None
+
+
+def _groups_above(location: str, inner: str) -> Iterator[tuple[Any, str]]:
+    parts = inner.split("/") if inner else []
+    for n in reversed(range(len(parts))):
+        # What lies above need not be zarr, or may not be read.
+        with contextlib.suppress(Exception):
+            yield zarr.open_group(location, path="/".join(parts[:n]), mode="r"), "/".join(parts[n:])
+    head = location.rstrip("/")
+    for _ in range(_HIGHEST - min(_HIGHEST, len(parts))):
+        head, _, tail = head.rpartition("/")
+        if not head or head.endswith(("/", ":")):
+            return
+        parts = [tail, *parts]
+        with contextlib.suppress(Exception):
+            yield zarr.open_group(head, mode="r"), "/".join(parts)
+
+
+def _source(location: str, array: Any, level: Level | None, missing_chunks: MissingChunks) -> ZarrArray:
+    where = f"{location}:{array.path}" if array.path else location
+    refuse_code(array, where)
+    names = (level.axes if level else ()) or _dimension_names(array)
+    places = places_by_name(array.shape, names, where) if names else places_in_order(array.shape, array.dtype, where)
     return ZarrArray(
-        shape=volume_shape(array.shape, where),
+        shape=ordered_shape(array.shape, places, where),
         dtype=stored_dtype(array.dtype, where),
-        voxel_size_nm=size,
-        origin=origin,
+        voxel_size_nm=level_size_nm(level) if level else (None, None, None),
+        origin="OME-Zarr metadata" if level else "zarr, no metadata",
+        filled=accepted(holes_in(array), missing_chunks, where, array.fill_value),
+        piece_bytes=piece_bytes(array),
         location=location,
-        inner=inner,
+        inner=array.path,
+        places=places,
     )
 
 
-def _multiscale(group: Any) -> Mapping[str, Any] | None:
-    attributes: Any = dict(group.attrs)
-    images = attributes.get("ome", attributes).get("multiscales") or []
-    return images[0] if images else None
-
-
-def _first_level(location: str, group: Any, image: Mapping[str, Any]) -> ZarrArray:
-    with reading(f"OME-Zarr metadata of {location}"):
-        level = image["datasets"][0]
-        array = group[level["path"]]
-        size = _scale_nm(image.get("axes", []), level)
-    inner = f"{group.path}/{level['path']}".strip("/")
-    return _source(location, array, inner, size, "OME-Zarr metadata")
-
-
-def _scale_nm(axes: list[Any], level: Mapping[str, Any]) -> VoxelSize:
-    steps = level.get("coordinateTransformations", [])
-    scale: list[float] = next((step["scale"] for step in steps if step.get("type") == "scale"), [])
-    by_axis = {
-        axis["name"]: length_nm(length, axis["unit"])
-        for axis, length in zip(axes, scale, strict=False)
-        if isinstance(axis, Mapping) and unit_name(str(axis.get("unit", ""))) is not None
-    }
-    return (by_axis.get("z"), by_axis.get("y"), by_axis.get("x"))
+def _dimension_names(array: Any) -> Sequence[str]:
+    """Names of the axes, of version 3 or by xarray, if they name z, y or x."""
+    held: Mapping[str, Any] = dict(array.attrs)
+    names = getattr(array.metadata, "dimension_names", None) or held.get("_ARRAY_DIMENSIONS") or ()
+    return names if {*AXES} & {str(name).lower() for name in names} else ()

@@ -119,6 +119,7 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     """
     if making.field.name in schema.NOT_FIELDS:
         raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
+    _refuse_another(sample, making)
     there = _what_is_there(sample, making, options)
     if there == "complete":
         return []
@@ -167,12 +168,20 @@ def renewing(sample: str, making: Making, options: Options) -> Options:
     return replace(options, overwrite=True) if alike and record["fingerprint"] != making.fingerprint else options
 
 
+def _refuse_another(sample: str, making: Making) -> None:
+    """No field takes the place of a result, or of the field that it is made from: not even when told to overwrite."""
+    for name in (made.name for made in (making.field, *making.siblings)):
+        record = _record(sample, name)
+        if record:
+            store.refuse_another_kind(sample, name, "field")
+        if record and making.inputs.get(name) == record.get("fingerprint"):
+            raise ArgumentError(f"{making.verb} reads {name!r} of {sample} and cannot write it. Add --out another-name")
+
+
 def _what_is_there(sample: str, making: Making, options: Options) -> str:
     """`complete`, `writing` or `nothing`, seen from the making that is asked for."""
     name = making.field.name
     record = _record(sample, name)
-    if record.get("kind") == "dataset":
-        raise MixedRunError(f"{name!r} in {sample} is a result and not a field; give the field another name")
     if not record or options.overwrite:
         return "nothing"
     if record["fingerprint"] != making.fingerprint:

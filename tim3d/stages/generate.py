@@ -22,7 +22,7 @@ from tim3d.kernels.philox import Noise
 from tim3d.kernels.random_field import GaussianField, LevelCuts
 from tim3d.kernels.spectral_field import SpectralField, correlation_of
 from tim3d.phases import Phases
-from tim3d.schema import Field, Spacing, shard_and_chunk
+from tim3d.schema import Field, Spacing, asked_shard
 from tim3d.stages.field import DEFAULTS, Making, Options, many_shards, produce
 
 KINDS = ("field", "overlapping", "hard-core", "packed", "network")
@@ -100,7 +100,7 @@ def generate(
     loading : float
         Of grains: share of the volume that they fill.
     phases : Phases, optional
-        Of grains: names and codes, first the matrix (default matrix=0, filler=1).
+        Of grains: names and codes, first the matrix, which has the lower code (default matrix=0, filler=1).
     diameter_nm, spread : float
         Median diameter (of a sphere of the same volume) and standard deviation of its logarithm (default 0).
     sizes : mapping of diameter in nm to share by number, optional
@@ -162,7 +162,7 @@ class Asked:
 
     def field(self, name: str, spacing: Spacing, phases: Phases | None) -> Field:
         """A field that the generator writes: labels if they have names."""
-        shards, chunk = shard_and_chunk(self.shape, self.shard)
+        shards, chunk = asked_shard(self.shape, self.shard)
         what = "generated phase" if phases else "generated grey value"
         return Field(
             name, self.shape, "uint8", spacing, chunk, shards, labels=bool(phases), phases=phases, long_name=what
@@ -237,6 +237,7 @@ def choose(
     phases = given.get("phases", FILLED)
     if len(phases) != 2:
         raise ArgumentError(f"grains in a matrix are two phases, and {len(phases)} are named: {phases}")
+    phases.require_order("the matrix")
     if kind == "packed":
         volume = [n * d for n, d in zip(shape, spacing, strict=True)]
         z, y, x = (float(v) for v in given.get("cell_nm", volume))

@@ -90,8 +90,7 @@ def gathered(counting: Pass, lags: Lags) -> xr.Dataset:
     shape = counting.grid.shape
     counts = np.zeros(LEVELS, np.int64)
     totals = [_empty(len(one), n) for one, n in zip(lags, shape, strict=True)]
-    for block in counting.grid:
-        record = counting.ledger.record(block.index)
+    for block, record in counting.records():
         counts += np.asarray(record["histogram"])
         for axis, total in enumerate(totals):
             for name, values in record[AXES[axis]].items():

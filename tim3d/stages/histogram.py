@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,26 @@ def check_blur(blur: str, field: Field) -> None:
         raise ArgumentError(f"no blur {blur!r}; use {' or '.join(BLURS)}")
     if blur == "binomial" and field.dtype == "float32":
         raise ArgumentError("the binomial blur is exact for integers only; this field is float32. Use --blur none")
+
+
+def check_thresholds(thresholds: Iterable[float], field: Field) -> None:
+    """Refuse thresholds that do not rise, or that no grey value of the field can reach.
+
+    Raises
+    ------
+    ArgumentError
+        With the range of grey values.
+    """
+    values = list(thresholds)
+    if any(b <= a for a, b in pairwise(values)):
+        raise ArgumentError(f"thresholds {values} do not rise: write them in ascending order, each once")
+    low, high = (-np.inf, np.inf) if field.dtype == "float32" else (0, np.iinfo(field.dtype).max)
+    for value in values:
+        if not (low <= value <= high and np.isfinite(value)):
+            raise ArgumentError(
+                f"threshold {value:g} cuts nothing: field {field.name!r} is {field.dtype}, whose grey values are "
+                + (f"{low} to {high}" if field.dtype != "float32" else "finite numbers")
+            )
 
 
 def blurred(voxels: np.ndarray, blur: str) -> np.ndarray:
@@ -139,7 +161,7 @@ def _centres(field: Field, low: float, high: float) -> np.ndarray:
 
 def _sum_records(counting: Pass) -> np.ndarray:
     """Sum of the counts; the records hold filled bins only."""
-    records = [counting.ledger.record(index) for index in counting.grid.indices()]
+    records = [record for _, record in counting.records()]
     bins = max(record["bins"] for record in records)
     total = np.zeros(bins, dtype=np.int64)
     for record in records:

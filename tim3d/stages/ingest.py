@@ -13,7 +13,8 @@ import xarray as xr
 
 from tim3d import schema, store
 from tim3d.engine import Ledger, Outline, Plan
-from tim3d.errors import ArgumentError, InputError
+from tim3d.engine.memory import available_memory
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.forecast import will_exist
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.threshold import grey_counts
@@ -28,6 +29,7 @@ from tim3d.sources import (
     spacing_statistics,
     uniform_resampling,
 )
+from tim3d.sources.holes import MissingChunks
 from tim3d.sources.units import length_nm
 from tim3d.stages.awaited import cannot_plan, plan_awaiting
 from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce, refuse_other_shards, slab, whole_shards
@@ -50,6 +52,7 @@ def ingest(
     dtype: str | None = None,
     shard: Triple | None = None,
     even_z: bool = True,
+    missing_chunks: MissingChunks = "refuse",
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
     """Write a stack of slices, or a volume, into a sample as a voxel field with coordinates in nm and a pyramid.
@@ -72,6 +75,8 @@ def ingest(
         Edges of a shard, the unit that is written at once.
     even_z : bool
         Where names of slices carry uneven z positions, resample to even ones (linear; labels: nearest).
+    missing_chunks : {"refuse", "fill"}
+        Of HDF5 and zarr: whether chunks that are not there are refused or filled with the fill value of the file.
 
     Returns
     -------
@@ -81,15 +86,17 @@ def ingest(
     Raises
     ------
     ArgumentError
-        If a block is not made of whole slices and shards, or an edge of a shard is not positive.
+        If a block is not made of whole slices and shards, or a shard not of whole chunks.
     InputError
         If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown.
     MixedRunError
         If the sample has a field of that name from another source.
     """
-    if shard is not None and min(shard) < 1:
-        raise ArgumentError(f"shard {shard}: every edge must be at least 1, for example 64,512,512")
-    typed = Typed(source, dataset, shape, dtype, dict(voxel_size or {}), units, field, phases, shard, even_z)
+    _refuse_itself(source, dataset, sample, field)
+    typed = Typed(
+        source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
+        voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
+    )  # fmt: skip
     ingesting = Ingesting(typed, sample, options)
     return Task(ingesting.plans, ingesting.run)
 
@@ -102,6 +109,7 @@ class Typed:
     dataset: str | None
     shape: Triple | None
     dtype: str | None
+    missing_chunks: MissingChunks
     voxel_size: dict[str, float | None]
     units: str
     field: str
@@ -111,7 +119,11 @@ class Typed:
 
     def open(self) -> tuple[Source, schema.Spacing]:
         """The slices, evenly spaced, and the edges of a voxel in nm; headers are read and no voxel."""
-        stack = open_source(self.source, dataset=self.dataset, shape=self.shape, dtype=self.dtype)
+        stack = open_source(
+            self.source, dataset=self.dataset, shape=self.shape, dtype=self.dtype, missing_chunks=self.missing_chunks
+        )
+        _say(stack)
+        _refuse_beyond_memory(stack)
         labels = self.phases is not None
         stack, spacing = _even(stack, dict(self.voxel_size), self.units, labels=labels, even_z=self.even_z)
         if labels and stack.dtype != np.uint8:
@@ -120,7 +132,7 @@ class Typed:
 
     def described(self, stack: Source, spacing: schema.Spacing) -> Field:
         """The field that the slices become."""
-        shards, chunk = schema.shard_and_chunk(stack.shape, self.shard)
+        shards, chunk = schema.asked_shard(stack.shape, self.shard)
         return Field(
             name=self.field,
             shape=stack.shape,
@@ -174,7 +186,7 @@ class Ingesting:
             work=IngestWork(stack, self.sample, out.name, typed.phases, self.options.durable),
             block=_slab_block(out, self.options),
             inputs={"source": stack.identity()},
-            parameters={"even_z": typed.even_z},
+            parameters={"even_z": typed.even_z} | ({"filled_chunks": stack.filled} if stack.filled else {}),
             read_bytes=stack.dtype.itemsize,
         )
 
@@ -182,6 +194,31 @@ class Ingesting:
 def _text(source: str | Path | Sequence[str]) -> str:
     """The source as it is named in a message: the first of a list of files."""
     return str(source if isinstance(source, str | Path) else next(iter(source), ""))
+
+
+def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, sample: str, field: str) -> None:
+    """A field that is its own source would be gone before it is read."""
+    target = Path(sample, field).resolve()
+    for one in [source] if isinstance(source, str | Path) else source:
+        if Path(one, dataset or "").resolve().is_relative_to(target):
+            raise ArgumentError(f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name")
+
+
+def _say(stack: Source) -> None:
+    """What the user should know before the numbers are believed."""
+    filled = [f"{stack.filled} chunks of {stack.label} are not there and are filled"] if stack.filled else []
+    for remark in (*filled, *stack.remarks):
+        log.warning("%s", remark)
+
+
+def _refuse_beyond_memory(stack: Source) -> None:
+    """Headers promise what they like: the first look at the voxels must fit before any plan is made."""
+    needed, there = 2 * stack.slice_bytes + stack.piece_bytes, available_memory()
+    if needed > there:
+        raise MemoryPlanError(
+            f"{stack.label}: {stack.shape} voxels of {stack.dtype}; to read one slice takes {needed / 2**30:.1f} GiB, "
+            f"and {there / 2**30:.1f} GiB are free. If the file should be smaller than that, it is damaged"
+        )
 
 
 def _slab_block(out: Field, options: Options) -> Triple:
@@ -213,7 +250,7 @@ def _keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid) -> Non
     """Mean, deviation and range of every slice, from the records of the blocks: the table against drift."""
     if out.labels:
         return
-    records = [ledger.record(index) for index in sorted(grid.indices())]
+    records = list(ledger.records(sorted(grid.indices())))
     names = {"grey_mean": "mean", "grey_std": "standard deviation", "grey_min": "minimum", "grey_max": "maximum"}
     columns = {
         name: ("z", [v for record in records for v in record[name]], {"long_name": f"{text} of a slice", "units": "1"})
@@ -253,9 +290,10 @@ class IngestWork:
         return dict(statistics)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """The slab, what its shards become on the way to the disk, and one slice as float64 for the statistics."""
+        """The slab, what its shards become on the way to the disk, a decoded piece of the source, and one slice as
+        float64 for the statistics."""
         voxels = int(np.prod(core)) * self.source.dtype.itemsize
-        return 3 * voxels + 3 * 8 * core[1] * core[2]
+        return 3 * voxels + self.source.piece_bytes + 3 * 8 * core[1] * core[2]
 
 
 def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:

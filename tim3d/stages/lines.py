@@ -90,8 +90,7 @@ def gathered(counting: Pass, phases: int, lags: Lags) -> xr.Dataset:
     """Sums over all blocks of a finished pass, as kept in the node ``FIELD_lines``."""
     shape = counting.grid.shape
     totals = [_empty(phases, len(one), n) for one, n in zip(lags, shape, strict=True)]
-    for block in counting.grid:
-        record = counting.ledger.record(block.index)
+    for block, record in counting.records():
         for axis, total in enumerate(totals):
             for name, values in record[AXES[axis]].items():
                 total[name][block.core.slices[axis] if name in BY_PLANE else ...] += np.asarray(values)

@@ -191,9 +191,19 @@ def _codes(
     if set(chosen) != set(kept):
         raise CheckpointError(
             f"{model} has {len(kept)} classes ({', '.join(kept)}), and {len(chosen)} phases are named "
-            f"({', '.join(chosen)}). Name them alike, or merge some: --merge shine_through=pore"
+            f"({', '.join(chosen)}). {_naming(kept, chosen)}"
         )
     return chosen, tuple(chosen[name] for name in names)
+
+
+def _naming(classes: list[str], phases: Phases) -> str:
+    """What to type where the classes of a network and the phases have other names."""
+    strange = [name for name in classes if name not in phases]
+    named = ",".join(f"{name}={code}" for code, name in enumerate(classes))
+    if strange and (shared := [name for name in phases if name in classes]):
+        merged = ",".join(f"{name}={shared[0]}" for name in strange)
+        return f"Name the network's own, --phases {named}, or count classes as another, for example --merge {merged}"
+    return f"Name the network's own: --phases {named}"
 
 
 def _compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:

@@ -20,6 +20,7 @@ from tim3d.kernels.material import Conductivity
 from tim3d.kernels.transport import Conduction, Physics, Sides, conduct, conduct_bytes
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field, Spacing
+from tim3d.spelling import suggestion
 from tim3d.stages.flux import chosen_interface
 
 # Bound on what the kernels of local descriptors hold beside the labels, in bytes per voxel (as in `measure`).
@@ -251,7 +252,7 @@ def choose(
         material = Material(phases, labels.spacing_nm, "nm")
         return _local(descriptor, variable, material, _phase(name, phase, phases))
     if name not in names():
-        raise ArgumentError(f"no quantity {name!r}; there are {', '.join(names())}")
+        raise ArgumentError(f"no quantity {name!r}{suggestion(name, names())}; there are {', '.join(names())}")
     axis = "z" if axis is None else axis
     if axis not in AXES:
         raise ArgumentError(f"axis is {axis!r}; use one of z, y or x")

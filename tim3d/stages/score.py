@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
+from tim3d.advice import other_stack
 from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block
@@ -67,7 +68,7 @@ def score(
     MixedRunError
         If a field is outdated, or `out` is another result.
     """
-    predicted, true = store.complete_field(sample, field, "segment"), store.complete_field(sample, truth)
+    predicted, true = store.complete_field(sample, field, "segment"), store.complete_field(sample, truth, "labels")
     names = _common_names(predicted, true, dict(merge or {}))
     chosen = foreground or names[-1]
     if chosen not in names:
@@ -128,15 +129,23 @@ class Scoring:
 
 def _common_names(predicted: Field, true: Field, merge: Mapping[str, str]) -> tuple[str, ...]:
     if predicted.shape != true.shape:
-        raise ArgumentError(f"{predicted.name!r} has shape {predicted.shape}, {true.name!r} has {true.shape}")
+        raise ArgumentError(other_stack(predicted.name, predicted.shape, true.name, true.shape))
     names = true.phases.names if true.phases else ()
     seen = {merge.get(name, name) for name in predicted.phases or ()}
     if not names or seen != set(names):
         raise ArgumentError(
-            f"{predicted.name!r} has the phases {sorted(seen)}, {true.name!r} has {sorted(names)}; "
-            "name them alike, or merge some: --merge shine_through=pore"
+            f"{predicted.name!r} has the phases {', '.join(sorted(seen))}, {true.name!r} has "
+            f"{', '.join(sorted(names))}. " + _naming(sorted(seen - set(names)), names)
         )
     return names
+
+
+def _naming(strange: Sequence[str], names: Sequence[str]) -> str:
+    if not names:
+        return "Ingest true labels with names: --phases pore=0,solid=1"
+    if not strange:
+        return "A phase of the truth that is nowhere found cannot be compared: segment with all of them"
+    return f"Count what has another name as one of the truth: --merge {','.join(f'{n}={names[0]}' for n in strange)}"
 
 
 def _planes(counting: Pass, classes: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from tim3d.kernels.threshold import classify, is_dark, multi_otsu, otsu
 from tim3d.phases import Phases
 from tim3d.schema import Field
 from tim3d.stages.field import DEFAULTS, Making, Options, many_shards, plan_field, produce
-from tim3d.stages.histogram import BLURS, Histogram, blurred, check_blur
+from tim3d.stages.histogram import BLURS, Histogram, blurred, check_blur, check_thresholds
 from tim3d.stages.reduction import inner
 from tim3d.stages.verb import Task, Verb
 
@@ -61,7 +61,9 @@ def segment(
         Thresholds from the histogram of the whole volume, or the `thresholds` given. Class k holds
         threshold[k-1] < grey <= threshold[k].
     phases : Phases, optional
-        Names and codes of the labels, in the order of the classes. With a network the default is its own classes.
+        Names and codes of the labels. For thresholds the classes are in the order of the names and of the codes; where
+        the two orders differ the phases are refused. Classes of a network are found by their names (default: its own
+        classes, with the codes 0, 1, ...).
     merge : mapping of name to name, optional
         Classes of the network that count as another one, for example ``{"shine_through": "pore"}``.
     blur : {"none", "binomial"}
@@ -86,7 +88,8 @@ def segment(
     Raises
     ------
     ArgumentError
-        If neither or both of model and method are given, or classes and phases do not match.
+        If neither or both of model and method are given, classes and phases do not match, the phases are written in
+        another order than that of their codes, or thresholds do not rise or cut nothing of the field's type.
     CheckpointError
         If the model is damaged or has other classes.
     MissingFieldError
@@ -105,7 +108,9 @@ def segment(
     if phases is None:
         raise ArgumentError("thresholds need names for the phases, darkest first: --phases pore=0,solid=1")
     check_blur(blur, grey)
+    phases.require_order("the darkest" if is_dark(polarity) else "the brightest")
     _check_method(str(method), thresholds, phases)
+    check_thresholds(thresholds or (), grey)
     codes = phases.codes if is_dark(polarity) else phases.codes[::-1]
     asked = {"method": str(method), "blur": blur, "polarity": polarity}
     given = None if thresholds is None else [float(v) for v in thresholds]
@@ -186,9 +191,23 @@ def _check_method(method: str, given: Sequence[float] | None, phases: Phases) ->
         raise ArgumentError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if (method == "fixed") != (given is not None):
         raise ArgumentError("--thresholds go with --method fixed, and only with it: --method fixed --thresholds 85")
-    expected = 2 if method == "otsu" else len(given) + 1 if given is not None else len(phases)
+    expected = _classes(method, given, phases)
     if len(phases) != expected or expected < 2:
-        raise ArgumentError(f"{method} gives {max(2, expected)} classes, and {len(phases)} phases are named: {phases}")
+        cure = {
+            "otsu": "For more phases: --method multi-otsu",
+            "multi-otsu": "Name two phases or more: --phases pore=0,solid=1",
+            "fixed": "Name one phase more than there are --thresholds",
+        }
+        raise ArgumentError(
+            f"{method} gives {max(2, expected)} classes, and {len(phases)} phases are named ({', '.join(phases)}). "
+            f"{cure[method]}"
+        )
+
+
+def _classes(method: str, given: Sequence[float] | None, phases: Phases) -> int:
+    if given is not None:
+        return len(given) + 1
+    return 2 if method == "otsu" else len(phases)
 
 
 def _coarser(counts: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

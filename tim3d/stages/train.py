@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tim3d import store
+from tim3d.advice import other_stack
 from tim3d.engine import Outline, lock_sample
 from tim3d.engine.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
@@ -103,7 +104,10 @@ def train(
     LockedError
         If another process trains into the same file.
     """
-    grey, labelled = store.complete_field(sample, field), store.complete_field(sample, labels, "annotate")
+    grey, labelled = (
+        store.complete_field(sample, field),
+        store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
+    )
     classes = _classes(grey, labelled)
     spec = UNetSpec(
         tuple(classes), architecture, encoder, depth, tuple(decoder_channels or _widths(depth)), 2 * context + 1, norm
@@ -218,7 +222,7 @@ def _classes(grey: Field, labelled: Field) -> dict[str, int]:
     if grey.labels or labelled.phases is None:
         raise ArgumentError(f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}")
     if grey.shape != labelled.shape:
-        raise ArgumentError(f"{grey.name!r} has shape {grey.shape}, {labelled.name!r} has {labelled.shape}")
+        raise ArgumentError(other_stack(grey.name, grey.shape, labelled.name, labelled.shape))
     return _learnt(labelled.phases)
 
 

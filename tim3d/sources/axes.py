@@ -1,0 +1,119 @@
+"""Which axes of an array are z, y and x: by their names, else by their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tim3d.errors import InputError
+from tim3d.grid import AXES, Triple
+from tim3d.sources.base import Voxels, volume_shape
+
+Places = tuple[int, int, int]
+
+IN_ORDER: Places = (0, 1, 2)
+# A last axis of three or four bytes is red, green, blue (and opacity) where the other two are those of an image.
+COLOUR_CHANNELS = (3, 4)
+LEAST_IMAGE_EDGE = 16
+
+
+def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Places:
+    """Where z, y and x lie among named axes; every other axis must have length one.
+
+    Raises
+    ------
+    InputError
+        If z, y or x is not among the names, or another axis is longer than one.
+
+    Examples
+    --------
+    >>> places_by_name((20, 16, 5), "xyz", "scan.zarr")
+    (2, 1, 0)
+    >>> places_by_name((1, 5, 16, 20), "czyx", "scan.zarr")
+    (1, 2, 3)
+    """
+    lowered = [str(name).lower() for name in names]
+    said = f"{where} has the axes {', '.join(map(str, names))}, shape {tuple(shape)}"
+    if len(lowered) != len(shape) or len(set(lowered)) < len(lowered):
+        raise InputError(f"{said}; every axis needs one name of its own. Its metadata are damaged: write it again")
+    absent = [axis for axis in AXES if axis not in lowered]
+    if absent:
+        raise InputError(f"{said}; {absent[0]} is not among them, and a volume has z, y and x")
+    for name, length in zip(lowered, shape, strict=True):
+        if name not in AXES and length != 1:
+            raise InputError(
+                f"{said}: {length} volumes along {name}. tim3d reads one volume: save the one you want as an array "
+                "of its own"
+            )
+    z, y, x = (lowered.index(axis) for axis in AXES)
+    return (z, y, x)
+
+
+def places_in_order(shape: Sequence[int], dtype: np.dtype[Any], where: str) -> Places:
+    """Where z, y and x lie among axes without names: those three that are left without axes of length one.
+
+    Axes of length one at the end go first (channels), then those at the front.
+
+    Raises
+    ------
+    InputError
+        If not three axes are left, or they are those of an image in colour.
+
+    Examples
+    --------
+    >>> places_in_order((1, 5, 16, 20, 1), np.dtype("uint8"), "scan.h5")
+    (1, 2, 3)
+    """
+    places = _longer(shape)
+    if len(places) != 3:
+        volume_shape(tuple(shape), where)
+    if _is_colour_image([shape[i] for i in places], dtype):
+        raise InputError(
+            f"{where} has shape {tuple(shape)}: an image in colour, not a volume. Save one grey value a pixel, of "
+            "shape (z, y, x)"
+        )
+    z, y, x = places
+    return (z, y, x)
+
+
+def is_volume(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Whether the axes that are longer than one can be z, y and x."""
+    places = _longer(shape)
+    return len(places) == 3 and not _is_colour_image([shape[i] for i in places], dtype)
+
+
+def _longer(shape: Sequence[int]) -> list[int]:
+    places = list(range(len(shape)))
+    while len(places) > 3 and shape[places[-1]] == 1:
+        places.pop()
+    while len(places) > 3 and any(shape[i] == 1 for i in places):
+        places.remove(next(i for i in places if shape[i] == 1))
+    return places
+
+
+def _is_colour_image(edges: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "u" and edges[2] in COLOUR_CHANNELS and min(edges[:2]) >= LEAST_IMAGE_EDGE
+
+
+def ordered_shape(shape: Sequence[int], places: Places, where: str) -> Triple:
+    """Voxels along z, y and x.
+
+    Raises
+    ------
+    InputError
+        If an axis is empty.
+    """
+    return volume_shape(tuple(shape[i] for i in places), where)
+
+
+def cut(array: Any, places: Places, z0: int, z1: int) -> Voxels:
+    """Slices `z0` <= z < `z1` of an array of any number of axes, as (z, y, x); no other slice is read."""
+    index: list[Any] = [0] * len(array.shape)
+    for place in places[1:]:
+        index[place] = slice(None)
+    index[places[0]] = slice(z0, z1)
+    found = np.asarray(array[tuple(index)])
+    stored = sorted(places)
+    return found.transpose([stored.index(place) for place in places])

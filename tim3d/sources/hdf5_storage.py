@@ -1,0 +1,142 @@
+"""Where the voxels of an HDF5 data set lie: in its own chunks, in other files, or nowhere."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tim3d.errors import InputError, MissingExtraError
+from tim3d.sources.holes import Holes, first_absent
+
+Seen = set[tuple[str, str]]
+
+_OPEN_ENDED = "%b"
+
+
+def outside(path: str | Path, folder: Path) -> bool:
+    """Whether a path leads out of a folder, by its text: links of the file system are the user's own."""
+    return not Path(os.path.normpath(Path(path).absolute())).is_relative_to(folder)
+
+
+def surveyed(dataset: Any, folder: Path, seen: Seen | None = None) -> Holes:
+    """What is missing of a data set: chunks never written, sources of a virtual one that are gone or were never named.
+
+    Raises
+    ------
+    InputError
+        If voxels lie in a file that is not HDF5, or in one outside `folder`: that may be any file of the user.
+    MissingExtraError
+        If a filter is not installed.
+    """
+    where = f"{dataset.file.filename}:{dataset.name}"
+    _refuse_other_files(dataset, where)
+    _refuse_unknown_filters(dataset, where)
+    if dataset.is_virtual:
+        return _virtual_holes(dataset, folder, set() if seen is None else seen)
+    return _chunk_holes(dataset) if dataset.chunks else _plain_holes(dataset)
+
+
+def _refuse_other_files(dataset: Any, where: str) -> None:
+    for name, *_ in dataset.external or ():
+        shape = ",".join(map(str, dataset.shape))
+        raise InputError(
+            f"{where} keeps its voxels in another file, {_text(name)} (external storage), which may be any file of "
+            f"yours. If it holds voxels, give it itself: tim3d ingest {_text(name)} SAMPLE --shape {shape} --dtype "
+            f"{dataset.dtype}"
+        )
+
+
+def _refuse_unknown_filters(dataset: Any, where: str) -> None:
+    plan = dataset.id.get_create_plist()
+    for code, _, _, name in (plan.get_filter(i) for i in range(plan.get_nfilters())):
+        if not h5py.h5z.filter_avail(code):
+            raise MissingExtraError(
+                f"{where} is compressed with HDF5 filter {code} ({_text(name).split(';')[0] or 'unnamed'}), which is "
+                "not installed. Type  pip install hdf5plugin  and then  "
+                "export HDF5_PLUGIN_PATH=$(python -c 'import hdf5plugin; print(hdf5plugin.PLUGIN_PATH)')"
+            )
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def _plain_holes(dataset: Any) -> Holes:
+    return Holes(0, 1) if dataset.id.get_storage_size() else Holes(1, 1, "all of it")
+
+
+def _chunk_holes(dataset: Any) -> Holes:
+    grid = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
+    total = math.prod(grid)
+    if dataset.id.get_num_chunks() == total:
+        return Holes(0, total)
+    count, first = first_absent(_chunks_there(dataset, grid))
+    start = [int(i) * c for i, c in zip(np.unravel_index(first, grid), dataset.chunks, strict=True)]
+    return Holes(total - count, total, f"the one from voxel {tuple(start)} on")
+
+
+def _chunks_there(dataset: Any, grid: list[int]) -> list[int]:
+    strides = [math.prod(grid[axis + 1 :]) for axis in range(len(grid))]
+    found: list[int] = []
+
+    def keep(chunk: Any) -> None:
+        steps = zip(chunk.chunk_offset, dataset.chunks, strides, strict=True)
+        found.append(sum(offset // edge * stride for offset, edge, stride in steps))
+
+    dataset.id.chunk_iter(keep)
+    return found
+
+
+def _virtual_holes(dataset: Any, folder: Path, seen: Seen) -> Holes:
+    pieces = dataset.virtual_sources()
+    sources = sorted({(piece.file_name, piece.dset_name) for piece in pieces})
+    open_ended = next((file for file, name in sources if _OPEN_ENDED in file + name), None)
+    if open_ended is not None:
+        return Holes(1, 1, f"not known: {open_ended} stands for any number of files")
+    holes = sum((_source_holes(dataset, *source, folder, seen) for source in sources), Holes(0, 0))
+    voxels = sum(piece.vspace.get_select_npoints() for piece in pieces)
+    return holes if voxels >= math.prod(dataset.shape) else holes + Holes(1, 1, "where no source is named")
+
+
+def _source_holes(dataset: Any, file_name: str, name: str, folder: Path, seen: Seen) -> Holes:
+    own = Path(dataset.file.filename).absolute()
+    path = own if file_name == "." else own.parent / file_name
+    # Where nothing lies beside the file HDF5 looks in the working folder.
+    if outside(path, folder) or (not path.exists() and Path(file_name).exists()):
+        raise outside_error(f"{own}:{dataset.name}", file_name, folder)
+    key = (str(path), name)
+    if key in seen:
+        return Holes(0, 0)
+    seen.add(key)
+    with _opened(dataset.file, path, name) as found:
+        if not isinstance(found, h5py.Dataset):
+            return Holes(1, 1, f"{file_name}:{name}")
+        if outside(found.file.filename, folder):
+            raise outside_error(f"{own}:{dataset.name}", found.file.filename, folder)
+        return surveyed(found, folder, seen)
+
+
+@contextmanager
+def _opened(own: Any, path: Path, name: str) -> Iterator[Any]:
+    if not path.is_file():
+        yield None
+    elif path == Path(own.filename).absolute():
+        yield own.get(name)
+    else:
+        with h5py.File(path, "r") as file:
+            yield file.get(name)
+
+
+def outside_error(where: str, target: str, folder: Path) -> InputError:
+    """The error for voxels that lie outside the folder of the file that was given."""
+    return InputError(
+        f"{where} takes its voxels from {target}, which is outside the folder {folder}. Give that file itself, or copy "
+        "it into the folder and link it by its name alone"
+    )

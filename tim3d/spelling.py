@@ -1,0 +1,45 @@
+"""What may have been meant by a name that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+# What users look for, and the name it has here.
+_ALSO_CALLED = {
+    "porosity": "phase_fraction",
+    "volume_fraction": "phase_fraction",
+    "surface_area": "specific_surface",
+    "ssa": "specific_surface",
+    "tortuosity": "tortuosity_factor",
+    "conductivity": "effective_conductivity",
+    "connectivity": "euler_density",
+    "euler": "euler_density",
+    "plot": "report",
+    "info": "show",
+    "predict": "segment",
+    "threshold": "segment",
+    "components": "label",
+}
+_NOT_HERE = {
+    "pore_size_distribution": "tim3d has no size distributions; PoreSpy has (local_thickness, porosimetry)",
+    "particle_size_distribution": "tim3d has no size distributions; PoreSpy has (local_thickness, regionprops_3D)",
+    "local_thickness": "tim3d has none; PoreSpy has (local_thickness)",
+    "permeability": "tim3d has none; PoreSpy and OpenPNM have",
+    "export": "tim3d writes no other format yet; a field opens in Python as tim3d.open_field(SAMPLE, NAME), an xarray",
+}
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """In brackets, what may have been meant by a name that is not known; empty if nothing is like it.
+
+    >>> suggestion("segmnt", ["segment", "score"]), suggestion("porosity", ["phase_fraction"]), suggestion("q", ["z"])
+    (" (did you mean 'segment'?)", " (here it is 'phase_fraction')", '')
+    """
+    known, plain = list(known), name.lower().replace("-", "_")
+    if plain in _NOT_HERE:
+        return f" ({_NOT_HERE[plain]})"
+    if _ALSO_CALLED.get(plain) in known:
+        return f" (here it is {_ALSO_CALLED[plain]!r})"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
