@@ -27,7 +27,7 @@ _WHERE = {
     "open_dataset": "tim3d.store",
     "open_field": "tim3d.store",
     "plan": "tim3d.arguments",
-    "report": "tim3d.reporting.html",
+    "report": "tim3d.reporting.report",
     "run_recipe": "tim3d.recipe",
     "score": "tim3d.stages.score",
     "segment": "tim3d.stages.segment",

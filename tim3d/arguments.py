@@ -30,7 +30,7 @@ VERBS = {
     "score": "tim3d.stages.score",
     "study": "tim3d.stages.study",
     "fidelity": "tim3d.stages.fidelity",
-    "report": "tim3d.reporting.html",
+    "report": "tim3d.reporting.report",
 }
 OPTIONS = ("block", "overwrite", "progress", "durable", "time_limit")
 

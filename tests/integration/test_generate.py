@@ -21,6 +21,7 @@ from tim3d.kernels.packing import Overlapping
 from tim3d.kernels.philox import Noise
 from tim3d.kernels.random_field import GaussianField, LevelCuts
 from tim3d.stages import generate as stage
+from tim3d.stages import structures
 
 SHAPE = (37, 61, 53)
 SIZE = {"z": 10.0, "y": 5.0, "x": 4.0}
@@ -34,9 +35,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def made(sample: Path | str, kind: str, options: tim3d.Options = QUIET, **more: Any) -> Any:
+def made(sample: Path | str, kind: str, options: tim3d.Options = QUIET, verb: Any = tim3d.generate, **more: Any) -> Any:
     arguments = {"shape": SHAPE, "voxel_size": SIZE, "seed": 11, "shard": SHARD, **KINDS[kind], **more}
-    return tim3d.generate(str(sample), kind=kind, options=options, **arguments)
+    return verb(str(sample), kind=kind, options=options, **arguments)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,10 +65,10 @@ def test_a_run_that_died_goes_on(tmp_path: Path, kind: str) -> None:
     sample, options = tmp_path / "a.zarr", tim3d.Options(progress=False, block=(16, 32, 32))
     with dying_at(stage.GenerateWork, 5):
         made(sample, kind, options)
-    (plan, *_) = made(sample, kind, tim3d.Options(progress=False, block=(16, 32, 32), plan=True))
+    (plan, *_) = made(sample, kind, options, verb=tim3d.generate.plan)
     assert (plan.blocks, plan.left) == (12, 8)
     assert np.array_equal(made(sample, kind, options).values, expected)
-    assert made(sample, kind, tim3d.Options(progress=False, plan=True)) == []
+    assert made(sample, kind, verb=tim3d.generate.plan) == []
 
 
 def seam_ratio(labels: np.ndarray, edge: int) -> float:
@@ -224,6 +225,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_generator_is_small_and_needs_no_draw(tmp_path: Path) -> None:
     import cloudpickle
 
-    generator, _ = stage.choose("packed", {"loading": 0.4, "diameter_nm": 10.0}, (60, 60, 60), (1.0,) * 3, 0, (0, 0, 0))
+    generator, _ = structures.choose(
+        "packed", {"loading": 0.4, "diameter_nm": 10.0}, (60, 60, 60), (1.0,) * 3, 0, (0, 0, 0)
+    )
     assert len(cloudpickle.dumps(generator)) < 4000
     assert Noise(0).bits(Box.whole((1, 1, 1))).dtype == np.uint32

@@ -39,9 +39,13 @@ def weights(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return saved(tmp_path, TINY[getattr(request, "param", "two phases")])[0]
 
 
-def made(sample: Path, weights: Path, options: tim3d.Options = QUIET, **more: Any) -> Any:
+def made(sample: Path, weights: Path, options: tim3d.Options = QUIET, verb: Any = tim3d.generate, **more: Any) -> Any:
     arguments = {"shape": SHAPE, "seed": 3, "shard": SHARD, "tile": 16, "device": "cpu", **more}
-    return tim3d.generate(str(sample), kind="network", weights=weights, options=options, **arguments)
+    return verb(str(sample), kind="network", weights=weights, options=options, **arguments)
+
+
+def planned(*arguments: Any, **named: Any) -> Any:
+    return made(*arguments, verb=tim3d.generate.plan, **named)
 
 
 def blocks(*edges: int, **more: Any) -> tim3d.Options:
@@ -79,10 +83,10 @@ def test_a_run_that_died_goes_on(tmp_path: Path, weights: Path) -> None:
     sample = tmp_path / "a.zarr"
     with dying_at(stage.GenerateWork, 5):
         made(sample, weights, blocks(16, 32, 32))
-    (plan, *_) = made(sample, weights, blocks(16, 32, 32, plan=True))
+    (plan, *_) = planned(sample, weights, blocks(16, 32, 32))
     assert (plan.blocks, plan.left) == (12, 8)
     assert np.array_equal(made(sample, weights, blocks(16, 32, 32)).values, expected)
-    assert made(sample, weights, tim3d.Options(progress=False, plan=True)) == []
+    assert planned(sample, weights) == []
 
 
 # Runs the command line, and kills itself before the sixth block is written.
@@ -193,7 +197,7 @@ def test_a_changed_file_stops_a_run_that_was_planned_with_another(
 
 def test_the_plan_says_what_a_run_would_be(tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="tim3d")
-    (plan, *_) = made(tmp_path / "a.zarr", weights, tim3d.Options(plan=True))
+    (plan, *_) = planned(tmp_path / "a.zarr", weights)
     assert "tiny: transposed, 5-8-6-2 channels, 0.01 M parameters" in caplog.text
     assert "a node every 8 voxels; a crop of 16 voxels from 4 nodes; n nodes give 8 n - 16 voxels" in caplog.text
     assert "no dependence at 22 voxels or more" in caplog.text
@@ -215,9 +219,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, weights: Path) -> None:
 def test_blocks_that_cut_tiles_and_other_voxels_are_pointed_out(
     tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made(tmp_path / "a.zarr", weights, blocks(16, 16, 16, plan=True), tile=32)
+    planned(tmp_path / "a.zarr", weights, blocks(16, 16, 16), tile=32)
     assert "cut tiles of 32 voxels, which are then computed several times; use --block" in caplog.text
-    made(tmp_path / "a.zarr", weights, blocks(16, 16, 16, plan=True), voxel_size={"z": 12, "y": 5, "x": 8})
+    planned(tmp_path / "a.zarr", weights, blocks(16, 16, 16), voxel_size={"z": 12, "y": 5, "x": 8})
     assert "(12.0, 5.0, 8.0) nm are asked for (z, y, x): the structure is scaled" in caplog.text
 
 

@@ -22,7 +22,8 @@ from tim3d import store
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
 from tim3d.reporting import figures, page, planes, table
-from tim3d.reporting.html import report, thresholds
+from tim3d.reporting.html import thresholds
+from tim3d.reporting.report import report
 from tim3d.stages.field import Options
 
 QUIET = Options(progress=False)

@@ -18,7 +18,7 @@ import tim3d
 from tim3d import store
 from tim3d.grid import Box
 from tim3d.reporting import page, table, transport, transport_figures
-from tim3d.reporting.html import report
+from tim3d.reporting.report import report
 from tim3d.schema import Field
 
 SPACING = (10.0, 5.0, 5.0)

@@ -20,8 +20,9 @@ from tim3d.kernels.latent import PRESETS, Architecture, preset
 from tim3d.kernels.likeness import correlation_length, target_of
 from tim3d.phases import Phases
 from tim3d.stages import micrographs
+from tim3d.stages.generator_cost import memory_bytes
 from tim3d.stages.micrographs import split
-from tim3d.stages.train_generator import Look, memory_bytes, train_generator
+from tim3d.stages.train_generator import Look, train_generator
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 SMALL = Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
@@ -50,7 +51,15 @@ def written(path: Path, pixels: np.ndarray) -> Path:
 
 
 def trained(image, out, steps=4, **kwargs):
-    return train_generator(image, out, **{**QUICK, "steps": steps, "every": 2, **kwargs})
+    return train_generator(image, out, **asked(steps, **kwargs))
+
+
+def planned(image, out, steps=4, **kwargs):
+    return "\n".join(map(str, train_generator.plan(image, out, **asked(steps, **kwargs))))
+
+
+def asked(steps, **kwargs):
+    return {**QUICK, "steps": steps, "every": 2, **kwargs}
 
 
 def test_a_training_leaves_a_generator_that_says_all_about_itself(image, tmp_path):
@@ -119,8 +128,7 @@ def test_a_smaller_image_has_larger_voxels_and_keeps_its_fractions(tmp_path):
 
 
 def test_a_plan_tells_the_cost_and_writes_nothing(image, tmp_path):
-    lines = trained(image, tmp_path / "out", plan=True)
-    text = "\n".join(lines)
+    text = planned(image, tmp_path / "out")
     length = correlation_length(blobs(96, 1.2), 2)
     assert f"{SMALL.parameters / 1e6:.2f} M parameters" in text
     assert f"correlation to {length} pixels; the network reaches 22" in text
@@ -132,12 +140,12 @@ def test_a_plan_tells_the_cost_and_writes_nothing(image, tmp_path):
 def test_features_beyond_the_reach_are_warned_of_before_training(tmp_path, caplog):
     long = written(tmp_path / "long.tif", blobs(128, 9.0) * 255)
     with caplog.at_level(logging.WARNING):
-        trained(long, tmp_path / "out", plan=True)
+        planned(long, tmp_path / "out")
     assert "correlated over" in caplog.text
     factor = int(caplog.text.split("--scale ")[1].split()[0])
     assert factor > 1
     caplog.clear()
-    trained(long, tmp_path / "out", plan=True, scale=factor)
+    planned(long, tmp_path / "out", scale=factor)
     assert "correlated over" not in caplog.text
 
 

@@ -47,6 +47,10 @@ def trained(image, out, steps=4, **kwargs):
     return train_generator(image, out, **{**QUICK, "steps": steps, **kwargs})
 
 
+def planned(image, out):
+    return "\n".join(map(str, train_generator.plan(image, out, **QUICK, steps=4)))
+
+
 def test_a_grey_image_trains_a_generator_of_grey_values(image, tmp_path):
     import tim3d
     from tim3d.models.export import load_generator
@@ -106,7 +110,7 @@ def test_labels_and_grey_values_are_different_trainings(image, tmp_path):
 
 
 def test_a_plan_says_what_the_image_holds(image, colours, tmp_path):
-    grey, rgb = ("\n".join(trained(one, tmp_path / "out", plan=True)) for one in (image, colours))
+    grey, rgb = (planned(one, tmp_path / "out") for one in (image, colours))
     pixels = shades(96)
     assert f"grey {pixels.min()} to {pixels.max()}, mean {pixels.mean():.1f}, s.d. {pixels.std():.1f}" in grey
     assert "8-32-16-1 channels" in grey

@@ -74,7 +74,7 @@ def test_a_training_says_which_image_to_turn(tmp_path: Path, caplog: pytest.LogC
     for path, image in zip(paths, seen, strict=True):
         Image.fromarray(255 * image[0]).save(path)
     with caplog.at_level(logging.WARNING):
-        tim3d.train_generator(paths, tmp_path / "out", phases=tim3d.Phases(pore=0, solid=255), pixel_size=5, plan=True)
+        tim3d.train_generator.plan(paths, tmp_path / "out", phases=tim3d.Phases(pore=0, solid=255), pixel_size=5)
     said = [one.getMessage() for one in caplog.records if "contradict" in one.getMessage()]
     assert said
     assert all(one.endswith("Turn by a quarter, and all three agree: yz.png") for one in said)
@@ -84,7 +84,7 @@ def test_a_training_says_which_image_to_turn(tmp_path: Path, caplog: pytest.LogC
 def test_the_steel_of_the_literature_contradicts_itself(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [data_dir / "micrographs" / f"SUS_{name}.png" for name in ("XY", "XZ", "YZ90R")]
     with caplog.at_level(logging.WARNING):
-        tim3d.train_generator(paths, "unused", pixel_size=5, scale=4, plan=True)
+        tim3d.train_generator.plan(paths, "unused", pixel_size=5, scale=4)
     said = [one.getMessage() for one in caplog.records if "contradict" in one.getMessage()]
     assert len(said) == 3
     assert all("Are they of one material" in one for one in said)

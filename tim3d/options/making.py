@@ -77,6 +77,7 @@ def import_generator(c: argparse.ArgumentParser) -> None:
     c.add_argument("weights", help="file to write, for example gen.safetensors")
     c.add_argument("--voxel-size", metavar="Z,Y,X", required=True, help="in nm: the pixels of the training image")
     c.add_argument("--phases", metavar="NAME=CODE,...", help="in the order of the channels; none of grey and colour")
+    c.add_argument("--overwrite", action="store_true", default=None, help="replace a file that holds another one")
     common.planned(c)
 
 

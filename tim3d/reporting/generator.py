@@ -18,14 +18,16 @@ from tim3d.phases import Phases
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.schema import AXES
 from tim3d.stages import train_generator as stage
+from tim3d.stages.verb import Task, Verb
 
 LOSSES = ("distance", "critic_loss", "generator_loss")
 
 
+@Verb
 @functools.wraps(stage.train_generator)
-def train_generator(*arguments: Any, **named: Any) -> Path | list[str]:
+def train_generator(*arguments: Any, **named: Any) -> Task[Path]:
     """`tim3d.stages.train_generator.train_generator`, with pictures in its folder after every look."""
-    return stage.train_generator(*arguments, **{"on_look": write_figures, **named})
+    return stage.train_generator.task(*arguments, **{"on_look": write_figures, **named})
 
 
 def write_figures(look: stage.Look) -> None:

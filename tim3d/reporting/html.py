@@ -1,17 +1,16 @@
-"""The verb `report`: what a sample holds, as one HTML file that needs nothing but itself."""
+"""What a sample holds, as the text of one HTML file that needs nothing but itself; see `tim3d.report`."""
 
 from __future__ import annotations
 
 import datetime
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from tim3d import files, store
-from tim3d.errors import MissingFieldError, Tim3dError
+from tim3d import store
+from tim3d.errors import Tim3dError
 from tim3d.reporting import figures, page, results, transport
 from tim3d.reporting.fidelity import fidelity_html, fidelity_nodes
 from tim3d.reporting.history import curves, training_summary
@@ -22,8 +21,6 @@ from tim3d.schema import AXES
 from tim3d.stages.field import Options
 from tim3d.stages.score import score
 from tim3d.version import __version__
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,83 +35,14 @@ class Parts:
     model: Path | None
 
 
-def report(
-    sample: str,
-    out: str | Path,
-    *,
-    raw: str = "raw",
-    field: str = "phase",
-    truth: str | None = None,
-    annotation: str | None = None,
-    model: str | Path | None = None,
-    title: str | None = None,
-) -> Path:
-    """Write one HTML file about a sample: slices, segmentation, results, histogram, training, how it was made.
-
-    Pictures are embedded; the file opens without a network. A section is there if the sample holds what it shows. Of
-    each field one plane at a time is read, from the level of its pyramid that fits a picture.
-
-    Parameters
-    ----------
-    sample : str
-        Path or URL of the sample.
-    out : path
-        The file to write; its folder is made.
-    raw, field : str
-        The grey field and the label field; left out if they are not there.
-    truth : str, optional
-        A label field to compare `field` with, voxel by voxel and, where both are measured, number by number.
-    annotation : str, optional
-        A label field that a network was trained on.
-    model : path, optional
-        The trained network, for its training curves.
-    title : str, optional
-        Heading (default: name of the sample).
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If there is no sample.
-    MissingFieldError
-        If `truth` or `annotation` is not there, or neither `raw` nor `field` is.
-    CheckpointError
-        If `model` is no model.
-    WriteError
-        If the file cannot be written.
-    """
-    parts = _parts(str(sample), raw, field, truth, annotation, model)
-    name = title or Path(parts.sample.rstrip("/")).name
-    text = page.document(name, _body(parts, name))
-    target = Path(out)
-    with files.writing(str(target)):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    log.info("wrote %s", target)
-    return target
+def document(parts: Parts, title: str) -> str:
+    """The text of the file."""
+    return page.document(title, _body(parts, title))
 
 
-def _parts(
-    sample: str, raw: str, field: str, truth: str | None, annotation: str | None, model: str | Path | None
-) -> Parts:
-    for name in filter(None, (truth, annotation)):
-        store.complete_field(sample, name)
-    grey, labels = (n if _status(sample, n) == "complete" else None for n in (raw, field))
-    if grey is None and labels is None:
-        raise MissingFieldError(
-            f"{sample} has neither a finished field {raw!r} nor {field!r} (has {', '.join(store.nodes(sample))}). "
-            "Name the fields: --raw NAME --field NAME"
-        )
-    return Parts(sample, grey, labels, truth, annotation, None if model is None else Path(model))
-
-
-def _status(sample: str, name: str) -> str | None:
-    status: str | None = store.node_attributes(sample, name).get("status")
-    return status
+def _is_current(sample: str, name: str) -> bool:
+    """Whether a result is there and about the fields that are there now."""
+    return store.node_attributes(sample, name).get("status") == "complete" and not store.outdated(sample, name)
 
 
 def _body(parts: Parts, title: str) -> Iterator[str]:
@@ -226,7 +154,7 @@ def _histogram(parts: Parts) -> str:
     if parts.raw is None:
         return ""
     start = f"{parts.raw}_histogram"
-    found = [n for n in store.nodes(parts.sample) if n.startswith(start) and _status(parts.sample, n) == "complete"]
+    found = [n for n in store.nodes(parts.sample) if n.startswith(start) and _is_current(parts.sample, n)]
     if not found:
         return ""
     marks = {
@@ -262,7 +190,7 @@ def thresholds(record: Mapping[str, Any], name: str) -> dict[str, float]:
 
 def _drift(parts: Parts) -> str:
     node = f"{parts.raw}_slices"
-    if parts.raw is None or _status(parts.sample, node) != "complete":
+    if parts.raw is None or not _is_current(parts.sample, node):
         return ""
     text = (
         "Mean grey value of every slice; the band is one standard deviation of its voxels. A slope is a drift of the "

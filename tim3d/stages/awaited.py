@@ -19,6 +19,6 @@ def plan_awaiting(sample: str, making: Making, options: Options, path: str) -> l
     return list(plan_field(sample, making, options))
 
 
-def cannot_plan(verb: str, path: str) -> list[Plan | Outline]:
+def cannot_plan(verb: str, path: str) -> list[Outline]:
     """The plan of a step that reads a file which an earlier step writes and does not describe."""
     return [Outline(verb, f"cannot be planned before {path} exists")]

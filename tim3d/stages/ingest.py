@@ -161,7 +161,7 @@ class Ingesting:
             stack, spacing = self.typed.open()
         except InputError:
             if will_exist(where):
-                return cannot_plan("ingest", where)
+                return [*cannot_plan("ingest", where)]
             raise
         making = self._making(stack, spacing)
         if isinstance(stack, PlannedStack):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.errors import ArgumentError
+from tim3d.forecast import expected
 from tim3d.grid import Triple, triple
 from tim3d.kernels.latent import Architecture, tile_nodes, whole_nodes
 from tim3d.models.device import choose_device, torch_version
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 # Voxels that differ by more than this from those of the training make another material of the same picture.
 SPACING_TOLERANCE = 1e-3
 TILE, TILE_ON_CUDA = 128, 256
+# In the place of the hash of a network that an earlier step has yet to train.
+NOT_TRAINED = "not trained yet"
 
 
 def network_field(
@@ -40,7 +43,8 @@ def network_field(
         If the device is not there.
     """
     path = Path(given["weights"])
-    about, sha256 = describe_generator(path)
+    planned = expected("generator", str(path))
+    about, sha256 = (planned, NOT_TRAINED) if planned else describe_generator(path)
     architecture, device = about.architecture, choose_device(given.get("device", "auto"))
     field = NetworkField(
         str(path.absolute()),

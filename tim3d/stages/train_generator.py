@@ -5,28 +5,30 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import itertools
 import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from tim3d.engine import lock_sample
-from tim3d.engine.memory import available_memory
-from tim3d.errors import MemoryPlanError, WriteError
-from tim3d.kernels import agreement, latent
+from tim3d.engine import Outline, lock_sample
+from tim3d.errors import WriteError
+from tim3d.forecast import expect, will_exist
+from tim3d.kernels import latent
 from tim3d.kernels.grey import grey_target
-from tim3d.kernels.latent import CROP_NODES, Architecture
+from tim3d.kernels.latent import Architecture
 from tim3d.kernels.likeness import target_of
 from tim3d.phases import Phases
-from tim3d.schema import AXES
+from tim3d.stages.awaited import cannot_plan
+from tim3d.stages.generator_cost import check_memory, summary, warn_of_gaps, warn_of_reach
 from tim3d.stages.micrographs import Micrographs, check_crop, read_micrographs, split
+from tim3d.stages.verb import Task, Verb
 
 if TYPE_CHECKING:
     from tim3d.models.adversarial import AdversarialOptions
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 WEIGHTS, STATE, HISTORY = "generator.safetensors", "training.state", "history"
-FLOAT_BYTES = 4
-# What convolutions need for themselves: measured peaks are 0.99 to 1.15 of the rest.
-MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Look:
     images: Micrographs
 
 
+@Verb
 def train_generator(
     micrograph: str | Path | Sequence[str | Path],
     out: str | Path,
@@ -84,11 +84,10 @@ def train_generator(
     device: str = "auto",
     threads: int = 1,
     mixed_precision: bool = True,
-    plan: bool = False,
     overwrite: bool = False,
     progress: bool = True,
     on_look: Callable[[Look], None] | None = None,
-) -> Path | list[str]:
+) -> Task[Path]:
     """Train a generator of volumes (SliceGAN) on one micrograph, or on three of an anisotropic material.
 
     Slices of what it makes, in all three directions, come to look like the micrographs. The state that is kept is that
@@ -128,8 +127,6 @@ def train_generator(
         "auto", "cpu", "cuda" or "cuda:1". Started by torchrun, each process takes a GPU of its own.
     threads : int
         CPU threads; another number gives other bits. 0 leaves torch its own number.
-    plan : bool
-        Say what it would cost, and do nothing.
     overwrite : bool
         Forget an earlier training in the folder.
     on_look : callable, optional
@@ -138,7 +135,7 @@ def train_generator(
     Returns
     -------
     Path
-        The generator; or, of a plan, lines of text.
+        The generator.
 
     Raises
     ------
@@ -159,30 +156,21 @@ def train_generator(
     """
     from tim3d.models.adversarial import AdversarialOptions
     from tim3d.models.course import Schedule
-    from tim3d.models.together import is_first
 
     options = AdversarialOptions(
         batch=batch, slices=slices, critic_steps=critic_steps, learning_rate=learning_rate, average=average, seed=seed,
         mixed_precision=mixed_precision,
     )  # fmt: skip
     schedule = Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
-    paths = [micrograph] if isinstance(micrograph, str | Path) else list(micrograph)
+    paths = [str(p) for p in ([micrograph] if isinstance(micrograph, str | Path) else micrograph)]
+    awaited = next((p for p in paths if will_exist(p) and not Path(p).exists()), None)
+    if awaited:
+        return Task(partial(cannot_plan, "train_generator", awaited), lambda: Path(out) / WEIGHTS)
     images = read_micrographs(paths, phases, pixel_size, scale)
     architecture = latent.preset(preset, len(images.phases or images.values[0]), images.output)
     check_crop(images, architecture.crop)
-    lines = _plan(architecture, images, options, schedule)
-    _warn_of_reach(architecture, images)
-    _warn_of_gaps(images)
-    if plan:
-        return lines
-    _check_memory(architecture, images, options, device)
-    folder = _folder(Path(out))
-    training = Training(architecture, images, options, schedule, folder, held_out, progress, on_look)
-    # The others that torchrun started wait for the first one before they read what is there.
-    with lock_sample(str(folder / WEIGHTS)) if is_first() else contextlib.nullcontext():
-        for name in (WEIGHTS, STATE, f"{HISTORY}.json", f"{HISTORY}.csv") if overwrite and is_first() else ():
-            (folder / name).unlink(missing_ok=True)
-        return training.run(device, threads)
+    training = Training(architecture, images, options, schedule, Path(out), held_out, progress, on_look)
+    return Task(partial(training.plans, overwrite), partial(training.start, device, threads, overwrite))
 
 
 @dataclass(frozen=True)
@@ -197,6 +185,48 @@ class Training:
     held_out: float | None
     progress: bool
     on_look: Callable[[Look], None] | None
+
+    def plans(self, overwrite: bool) -> list[Outline]:
+        """One line, or nothing if the training is done; the generator is expected by the steps that follow."""
+        if not overwrite and self._is_done():
+            return []
+        self._warn()
+        from tim3d.models.export import GeneratorDescription
+
+        description = GeneratorDescription(self.architecture, self.images.spacing_nm, self.images.phases)
+        expect("generator", str(self.folder / WEIGHTS), description)
+        return [Outline("train_generator", f"{self._described()}; into {self.folder}")]
+
+    def start(self, device: str, threads: int, overwrite: bool) -> Path:
+        """Check, lock and train; with `overwrite` from the beginning."""
+        from tim3d.models.together import is_first
+
+        self._warn()
+        check_memory(self.architecture, self.images, self.options, device)
+        folder = _folder(self.folder)
+        # The others that torchrun started wait for the first one before they read what is there.
+        with lock_sample(str(folder / WEIGHTS)) if is_first() else contextlib.nullcontext():
+            for name in (WEIGHTS, STATE, f"{HISTORY}.json", f"{HISTORY}.csv") if overwrite and is_first() else ():
+                (folder / name).unlink(missing_ok=True)
+            return self.run(device, threads)
+
+    def _is_done(self) -> bool:
+        """Whether the generator that is there is the end of this training; another one is refused when it is run."""
+        from tim3d.models.export import describe_generator
+
+        if not (self.folder / WEIGHTS).is_file():
+            return False
+        about, _ = describe_generator(self.folder / WEIGHTS)
+        known = json.loads(json.dumps({"images": self.images.sources, "options": asdict(self.options)}))
+        same = {key: about.training.get(key) for key in known} == known
+        return same and about.architecture == self.architecture and about.training["steps"] >= self.schedule.steps
+
+    def _warn(self) -> None:
+        warn_of_reach(self.architecture, self.images)
+        warn_of_gaps(self.images)
+
+    def _described(self) -> str:
+        return "; ".join(summary(self.architecture, self.images, self.options, self.schedule))
 
     def run(self, device: str, threads: int) -> Path:
         """Train to the end; the generator is written by the first process."""
@@ -268,87 +298,6 @@ class Training:
             "options": asdict(self.options),
             "history": course.history,
         }
-
-
-def _plan(
-    architecture: Architecture, images: Micrographs, options: AdversarialOptions, schedule: Schedule
-) -> list[str]:
-    rows, columns = images.shape
-    z, y, x = images.spacing_nm
-    kinds = "1 micrograph for all directions" if len(images.values) == 1 else "3 micrographs, one for each direction"
-    return [
-        *architecture.described().splitlines(),
-        f"{kinds}: {rows} x {columns} pixels, voxels of {z:g} x {y:g} x {x:g} nm; {images.described()}",
-        f"correlation to {images.correlation} pixels; the network reaches {architecture.correlation}",
-        f"{schedule.steps} steps of the generator and {schedule.steps * options.critic_steps} of "
-        f"{len(images.values)} critic(s), a look every {schedule.every}",
-        f"memory {memory_bytes(architecture, len(images.values), options) / 2**30:.2f} GiB",
-    ]
-
-
-def _warn_of_reach(architecture: Architecture, images: Micrographs) -> None:
-    """Longer features than the network reaches cannot be learnt."""
-    if images.correlation >= architecture.correlation:
-        factor = math.ceil((images.correlation + 1) / architecture.correlation)
-        log.warning(
-            "the micrograph is correlated over %d pixels, and preset %r makes voxels independent at %d; longer "
-            "features will be missing. Use --scale %d or more, or a preset with more layers",
-            images.correlation, architecture.name, architecture.correlation, images.sources[0]["scale"] * factor,
-        )  # fmt: skip
-
-
-def _warn_of_gaps(images: Micrographs) -> None:
-    """What two planes show differently along one axis cannot be learnt from both."""
-    if len(images.values) < 3:
-        return
-    seen = [agreement.indicators(v[0], len(images.phases)) for v in images.values] if images.phases else images.values
-    profiles = agreement.profiles_of(seen)
-    found = agreement.gaps(profiles)
-    turned = agreement.turns(profiles) if found else None
-    names = [source["file"] for source in images.sources]
-    for gap in found:
-        log.warning(
-            "%s and %s contradict each other along %s: their correlations differ by %.2f on average, by chance it "
-            "would be %.2f; a volume has one, so it misses them by %.2f at least. %s",
-            *(names[i] for i in gap.images), AXES[gap.axis], gap.difference, gap.chance, gap.difference / 2,
-            _cure_of_gaps(names, turned),
-        )  # fmt: skip
-
-
-def _cure_of_gaps(names: Sequence[str], turned: agreement.Turns | None) -> str:
-    if turned is None:
-        return "Are they of one material, at one scale, and of the planes normal to z, y and x in this order?"
-    return f"Turn by a quarter, and all three agree: {', '.join(itertools.compress(names, turned))}"
-
-
-def memory_bytes(architecture: Architecture, critics: int, options: AdversarialOptions) -> int:
-    """Bytes that a training needs beside its libraries: weights, and what a step of the generator keeps."""
-    weights = 9 * architecture.parameters + 7 * critics * _critic_parameters(architecture)
-    volumes = 0
-    for edge, channels in zip(architecture.edges(CROP_NODES), architecture.channels, strict=False):
-        volumes += 4 * channels * edge**3
-    if architecture.kind != "transposed":
-        volumes += 2 * architecture.channels[-2] * (architecture.crop + 4) ** 3
-    pixels, edge = 3 * architecture.outputs * architecture.crop**2, architecture.crop
-    for channels in architecture.critic:
-        edge //= 2
-        pixels += 3 * channels * edge**2
-    kept = weights + options.batch * (volumes + 3 * architecture.crop * pixels)
-    return int(MARGIN * FLOAT_BYTES * kept)
-
-
-def _critic_parameters(architecture: Architecture) -> int:
-    widths = (architecture.outputs, *architecture.critic, 1)
-    return sum(16 * a * b for a, b in itertools.pairwise(widths))
-
-
-def _check_memory(architecture: Architecture, images: Micrographs, options: AdversarialOptions, device: str) -> None:
-    need, free = memory_bytes(architecture, len(images.values), options), available_memory()
-    if device == "cpu" and need > free:
-        raise MemoryPlanError(
-            f"training {architecture.name!r} needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; use "
-            f"--batch below {options.batch}, or a smaller --preset"
-        )
 
 
 def _folder(folder: Path) -> Path:

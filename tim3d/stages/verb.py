@@ -50,6 +50,10 @@ class Verb(Generic[P, R]):
         """What the same call would do, one plan a pass; nothing is written."""
         return list(self._describe(*args, **kwargs).plans())
 
+    def task(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
+        """What the same call would run, for a verb that is another one with more to show."""
+        return self._describe(*args, **kwargs)
+
     def _command(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         bound = inspect.signature(self._describe).bind(*args, **kwargs)
         return command_line(self._name, self._describe, bound.arguments)

@@ -1,0 +1,134 @@
+"""The verb `report`: what a sample holds, as one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tim3d import files, store
+from tim3d.engine import Outline, Plan
+from tim3d.errors import MissingFieldError, Tim3dError
+from tim3d.forecast import expected
+from tim3d.stages.field import Options
+from tim3d.stages.score import score
+from tim3d.stages.verb import Task, Verb
+
+log = logging.getLogger(__name__)
+
+
+@Verb
+def report(
+    sample: str,
+    out: str | Path,
+    *,
+    raw: str = "raw",
+    field: str = "phase",
+    truth: str | None = None,
+    annotation: str | None = None,
+    model: str | Path | None = None,
+    title: str | None = None,
+) -> Task[Path]:
+    """Write one HTML file about a sample: slices, segmentation, results, histogram, training, how it was made.
+
+    Pictures are embedded; the file opens without a network. A section is there if the sample holds what it shows. Of
+    each field one plane at a time is read, from the level of its pyramid that fits a picture.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    out : path
+        The file to write; its folder is made. A file that is there is replaced.
+    raw, field : str
+        The grey field and the label field; left out if they are not there.
+    truth : str, optional
+        A label field to compare `field` with, voxel by voxel and, where both are measured, number by number.
+    annotation : str, optional
+        A label field that a network was trained on.
+    model : path, optional
+        The trained network, for its training curves.
+    title : str, optional
+        Heading (default: name of the sample).
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If there is no sample.
+    MissingFieldError
+        If `truth` or `annotation` is not there, or neither `raw` nor `field` is.
+    MixedRunError
+        If a field was made from another one that was replaced since.
+    CheckpointError
+        If `model` is no model.
+    WriteError
+        If the file cannot be written.
+    """
+    for name in filter(None, (truth, annotation)):
+        store.complete_field(sample, name)
+    grey, labels = (_if_complete(sample, name) for name in (raw, field))
+    if grey is None and labels is None:
+        raise MissingFieldError(
+            f"{sample} has neither a finished field {raw!r} nor {field!r} (has {', '.join(store.nodes(sample))}). "
+            "Name the fields: --raw NAME --field NAME"
+        )
+    shown = {"raw": grey, "field": labels, "truth": truth, "annotation": annotation}
+    reporting = Reporting(sample, Path(out), shown, None if model is None else Path(model), title)
+    return Task(reporting.plans, reporting.run)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """A file about a sample; `shown` names the fields that are there."""
+
+    sample: str
+    target: Path
+    shown: Mapping[str, str | None]
+    model: Path | None
+    title: str | None
+
+    def plans(self) -> list[Plan | Outline]:
+        """The pass that compares voxel by voxel, if it is not done, and the file."""
+        if self.model is not None and not expected("network", str(self.model)):
+            from tim3d.models import checkpoint
+
+            checkpoint.describe(self.model)
+        return [*self._scoring(), Outline("report", f"writes {self.target}")]
+
+    def run(self) -> Path:
+        """Write the file, in one piece."""
+        from tim3d.reporting import html  # matplotlib takes a while to load, and a plan needs none
+
+        name = self.title or Path(self.sample.rstrip("/")).name
+        text = html.document(html.Parts(self.sample, model=self.model, **self.shown), name)
+        with files.writing(str(self.target)):
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            half = self.target.with_name(f".{self.target.name}.part")
+            half.write_text(text, encoding="utf-8")
+            half.replace(self.target)
+        log.info("wrote %s", self.target)
+        return self.target
+
+    def _scoring(self) -> list[Any]:
+        field, truth = self.shown["field"], self.shown["truth"]
+        if field is None or truth is None:
+            return []
+        try:
+            return score.plan(self.sample, field=field, truth=truth, options=Options(progress=False))
+        except Tim3dError:  # the file says why there is no score
+            return []
+
+
+def _if_complete(sample: str, name: str) -> str | None:
+    """The name of a field, if it is finished."""
+    if store.node_attributes(sample, name).get("status") != "complete":
+        return None
+    store.complete_field(sample, name)
+    return name
