@@ -203,12 +203,12 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
     """Blocks here are 8: the blows fall into each of the three passes, and after them."""
     mark, left = Ledger.mark_done, blow
 
-    def counting(*arguments: Any, **options: Any) -> None:
+    def counting(*arguments: Any, **options: Any) -> Any:
         nonlocal left
         left -= 1
         if left == 0:
             raise Killed
-        mark(*arguments, **options)
+        return mark(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "mark_done", counting)

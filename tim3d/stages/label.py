@@ -296,14 +296,13 @@ def _results(job: Job, passes: tuple[Pass, Pass]) -> xr.Dataset:
 def _merge(labelling: Pass, pairing: Pass) -> tuple[np.ndarray, Components, np.ndarray]:
     """First row of each block in the joined tables, the merged table, and the row there of each joined one."""
     grid = labelling.grid
-    places = list(np.ndindex(grid.counts))
-    tables = [_table(labelling.ledger.record(triple(place))) for place in places]
+    tables = [_table(record) for _, record in labelling.records()]
     starts = kernel.first_rows([len(table) for table in tables]).reshape(grid.counts)
     pairs = [np.zeros((0, 2), np.int64)]
-    for place in places:
-        for found in pairing.ledger.record(triple(place))["pairs"]:
-            there = _beside(triple(place), triple(found["offset"]))
-            pairs.append(_unpack(found["rows"]) + np.array([starts[place], starts[there]]))
+    for block, record in pairing.records():
+        for found in record["pairs"]:
+            there = _beside(block.index, triple(found["offset"]))
+            pairs.append(_unpack(found["rows"]) + np.array([starts[block.index], starts[there]]))
     return starts, *kernel.merge(tables, np.concatenate(pairs))
 
 

@@ -59,8 +59,7 @@ def gather(measuring: Pass, partials: Sequence[Partial], material: Material) -> 
     """Partials of all blocks on the block grid; those by planes run over voxel planes along their own axis."""
     grid = measuring.grid
     arrays = {p.name: np.zeros(_stored_shape(p, grid, material), np.int64) for p in partials}
-    for block in grid:
-        record = measuring.ledger.record(block.index)
+    for block, record in measuring.records():
         for p in partials:
             arrays[p.name][_place(p, block)] = np.asarray(record[p.name], np.int64)
     variables = {p.name: (_stored_dims(p), arrays[p.name], {"units": "1"}) for p in partials}

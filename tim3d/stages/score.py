@@ -151,8 +151,8 @@ def _naming(strange: Sequence[str], names: Sequence[str]) -> str:
 def _planes(counting: Pass, classes: int) -> np.ndarray:
     """Confusion matrices of all planes, (z, truth, predicted)."""
     total = np.zeros((counting.grid.shape[0], classes, classes), dtype=np.int64)
-    for block in counting.grid:
-        total[block.core.slices[0]] += np.asarray(counting.ledger.record(block.index)["planes"], dtype=np.int64)
+    for block, record in counting.records():
+        total[block.core.slices[0]] += np.asarray(record["planes"], dtype=np.int64)
     return total
 
 
