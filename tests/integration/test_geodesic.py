@@ -20,10 +20,12 @@ from tim3d import store
 from tim3d.arguments import call
 from tim3d.cli import main
 from tim3d.engine.ledger import Ledger
+from tim3d.engine.plan import Outline
 from tim3d.errors import ArgumentError, MemoryPlanError, MissingFieldError, MixedRunError
-from tim3d.grid import Triple
+from tim3d.forecast import forecasting
+from tim3d.grid import Box, Triple
 from tim3d.kernels import geodesic as kernel
-from tim3d.schema import AXES
+from tim3d.schema import AXES, Field
 from tim3d.stages import geodesic as stage
 from tim3d.validation import validate
 
@@ -32,8 +34,8 @@ DIRECTIONS = ("+z", "-z", "+y", "-y", "+x", "-x")
 Labels = NDArray[np.uint8]
 
 
-def quiet(block: Triple | None = None, *, plan: bool = False, overwrite: bool = False) -> tim3d.Options:
-    return tim3d.Options(progress=False, block=block, plan=plan, overwrite=overwrite)
+def quiet(block: Triple | None = None, *, overwrite: bool = False) -> tim3d.Options:
+    return tim3d.Options(progress=False, block=block, overwrite=overwrite)
 
 
 def noise(shape: Triple, share: float = 0.72, seed: int = 0) -> Labels:
@@ -78,8 +80,9 @@ def at_once(labels: Labels, code: int, direction: str, size: tuple[float, ...], 
     return np.nan_to_num(kernel.distance(region, seeds, size, metric=metric), nan=-1.0)
 
 
-def name_of(phase: str, direction: str) -> str:
-    return f"geodesic_{phase}_{direction[1]}_{'up' if direction[0] == '+' else 'down'}"
+def name_of(phase: str, direction: str, metric: str = "eikonal") -> str:
+    other = "" if metric == "eikonal" else f"_metric={metric}"
+    return f"phase_geodesic_{phase}_{direction[1]}_{'up' if direction[0] == '+' else 'down'}{other}"
 
 
 def assert_is_that_of_the_array(
@@ -87,7 +90,7 @@ def assert_is_that_of_the_array(
 ) -> None:
     """Every voxel of every direction, to the last bit."""
     for direction in directions:
-        found = tim3d.open_field(url, name_of("pore", direction))
+        found = tim3d.open_field(url, name_of("pore", direction, metric))
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found.values, at_once(labels, 1, direction, size, metric), err_msg=direction)
 
@@ -111,8 +114,9 @@ def test_any_blocks_give_the_distances_of_the_array(
     directions = ("+z", "-y", "-x")
     tim3d.geodesic(url, phases=["pore"], directions=directions, metric=metric, keep=True, options=quiet(block))
     assert_is_that_of_the_array(url, labels, size, metric, directions)
-    fields = sorted(name_of("pore", d) for d in directions)
-    assert store.nodes(url) == [*fields, "phase", "phase_geodesic"]
+    fields = [name_of("pore", d, metric) for d in directions]
+    other = "" if metric == "eikonal" else f",metric={metric}"
+    assert store.nodes(url) == sorted([*fields, "phase", f"phase_geodesic_phases=pore,directions=+z+-y+-x{other}"])
 
 
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
@@ -154,7 +158,7 @@ def test_an_open_box_has_tortuosity_1(tmp_path: Path, metric: str, size: tuple[f
     assert found.geodesic_tortuosity_mean.item() == pytest.approx(1, rel=1e-5)
     assert found.geodesic_tortuosity_spread.item() < 1e-5
     for direction in DIRECTIONS:
-        profile = found["plane_" + name_of("geo", direction).replace("geodesic_geo", "geodesic_tortuosity")].squeeze()
+        profile = found[name_of("tortuosity", direction).replace("phase", "plane")].squeeze()
         assert np.flatnonzero(np.isnan(profile)).tolist() == [0 if direction[0] == "+" else profile.size - 1]
 
 
@@ -175,7 +179,7 @@ def test_what_is_not_reached_is_counted_and_never_hidden(tmp_path: Path) -> None
     filler = found.sel(phase="filler")
     assert filler.geodesic_unreached_voxels.values.tolist() == [0, 0]
     assert np.isnan(filler.geodesic_reached_share).all()
-    assert (tim3d.open_field(url, "geodesic_filler_z_up") == -1).all()
+    assert (tim3d.open_field(url, "phase_geodesic_filler_z_up") == -1).all()
 
 
 def test_the_results_are_those_of_the_kernel_and_say_what_they_are(tmp_path: Path) -> None:
@@ -205,7 +209,7 @@ def test_from_seeds_of_a_label_field(tmp_path: Path) -> None:
     url = ingested(tmp_path, labels, (4, 4, 4), (2.0, 1.0, 1.0))
     found = tim3d.geodesic(url, phases=["pore"], seeds=("phase", "filler"), options=quiet((4, 4, 4)))
     expected = kernel.distance(labels > 0, labels == 9, (2, 1, 1))
-    field = tim3d.open_field(url, "geodesic_pore_seeds").values
+    field = tim3d.open_field(url, "phase_geodesic_pore_seeds=phase+filler").values
     np.testing.assert_array_equal(field, np.nan_to_num(expected, nan=-1))
     inside = (labels == 1) & np.isfinite(expected)
     assert found.geodesic_unreached_voxels.item() == ((labels == 1) & ~inside).sum()
@@ -223,13 +227,13 @@ def test_doing_it_again_reads_no_voxel(sample: str, monkeypatch: pytest.MonkeyPa
     first = tim3d.geodesic(sample, **asked, options=quiet()).load()
     monkeypatch.setattr(store, "read_box", None)
     xr.testing.assert_identical(tim3d.geodesic(sample, **asked, options=quiet()).load(), first)
-    assert tim3d.geodesic(sample, **asked, options=quiet(plan=True)) == []
+    assert tim3d.geodesic.plan(sample, **asked, options=quiet()) == []
 
 
 def test_the_fields_may_be_asked_for_later(sample: str) -> None:
     asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+x"]}
     first = tim3d.geodesic(sample, **asked, options=quiet((4, 8, 7))).load()
-    assert store.nodes(sample) == ["phase", "phase_geodesic"]
+    assert store.nodes(sample) == ["phase", "phase_geodesic_phases=pore,directions=+x"]
     second = tim3d.geodesic(sample, **asked, keep=True, options=quiet((4, 8, 7))).load()
     assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+x",))
     xr.testing.assert_identical(first.drop_attrs(), second.drop_attrs())
@@ -265,7 +269,8 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
             tim3d.geodesic(sample, **asked, options=quiet((8, 16, 7)))
         tim3d.geodesic(sample, **asked, options=quiet((8, 16, 7)))
     assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z", "-y"))
-    assert store.nodes(sample) == ["geodesic_pore_y_down", "geodesic_pore_z_up", "phase", "phase_geodesic"]
+    fields = [name_of("pore", "-y"), name_of("pore", "+z")]
+    assert store.nodes(sample) == sorted(["phase", "phase_geodesic_phases=pore,directions=+z+-y", *fields])
     total = visits[0]
     visits[0] = -(10**6)
     with monkeypatch.context() as patch:
@@ -284,7 +289,7 @@ def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
         samples[name] = Path(ingested(folder, labels, (8, 8, 18)))
         verb = [sys.executable, "-m", "tim3d.cli", "geodesic", str(samples[name]), "--phases", "pore", "--keep"]
         options = ["--directions=+z,-x", "--block", "8,8,18", "--cluster", "local", "--workers", "2"]
-        node = Path(f"{samples[name]}.runs") / "phase_geodesic"
+        node = Path(f"{samples[name]}.runs") / "phase_geodesic_phases=pore,directions=+z+-x"
         assert killed_until_done([*verb, *options], node, victims, rng) >= len(victims) - 1
     assert content(samples["killed"]) == content(samples["untouched"])
     assert validate(str(samples["killed"]), deep=True) == []
@@ -298,6 +303,8 @@ def test_bad_requests_say_what_to_do_and_write_nothing(sample: str, capsys: pyte
         ({"field": "labels"}, MissingFieldError, r"no field 'labels'.*tim3d segment"),
         ({"seeds": ("phase", "copper")}, ArgumentError, "no phase 'copper'"),
         ({"seeds": ("phase",)}, ArgumentError, "--seeds phase,metal"),
+        ({"seeds": ("phase", "pore"), "directions": ["+z"]}, ArgumentError, "leave out --directions"),
+        ({"out": "phase"}, MixedRunError, "is not a result of geodesic"),
     ):
         with pytest.raises(error, match=text):
             tim3d.geodesic(sample, **asked, options=quiet())
@@ -324,22 +331,22 @@ def test_what_does_not_fit_is_refused_with_the_block_that_would(sample: str) -> 
         pytest.raises(MemoryPlanError, match=r"phase_geodesic.*per worker"),
     ):
         tim3d.geodesic(sample, options=quiet())
-    assert "phase_geodesic" not in store.nodes(sample)
+    assert store.nodes(sample) == ["phase"]
 
 
 def test_the_block_is_as_large_as_a_worker_holds(sample: str) -> None:
-    (plan, *_) = tim3d.geodesic(sample, directions=["+z"], options=quiet(plan=True))
+    (plan, *_) = tim3d.geodesic.plan(sample, directions=["+z"], options=quiet())
     assert plan.block == (16, 24, 21)
     limit = plan.peak_bytes - 1
     with tim3d.cluster("serial", memory_bytes=limit):
-        (less, *_) = tim3d.geodesic(sample, directions=["+z"], options=quiet(plan=True))
+        (less, *_) = tim3d.geodesic.plan(sample, directions=["+z"], options=quiet())
     assert less.block < plan.block
 
 
 def test_the_plan_names_its_passes_and_does_nothing(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
-    plans = tim3d.geodesic(sample, phases=["pore"], directions=["+z"], keep=True, options=quiet((4, 8, 7), plan=True))
+    plans = tim3d.geodesic.plan(sample, phases=["pore"], directions=["+z"], keep=True, options=quiet((4, 8, 7)))
     names = [p.name.removeprefix("phase_geodesic/4x8x7/000/") for p in plans]
-    assert names == ["arrival/0001", "exact/0001", "sums", "geodesic_pore_z_up/s0"]
+    assert names == ["arrival/0001", "exact/0001", "sums", "phase_geodesic_pore_z_up/s0"]
     assert all(p.left == 36 for p in plans)
     assert store.nodes(sample) == ["phase"]
     assert not Path(f"{sample}.runs/phase_geodesic").exists()
@@ -408,4 +415,98 @@ def test_no_second_voxel_is_refused(tmp_path: Path, shape: Triple) -> None:
     sample = ingested(tmp_path, np.zeros(shape, np.uint8), (8, 8, 8))
     with pytest.raises(ArgumentError, match="leave out --richardson"):
         tim3d.geodesic(sample, phases=["pore"], richardson=True, options=quiet())
-    assert "phase_geodesic" not in store.nodes(sample)
+    assert store.nodes(sample) == ["phase"]
+
+
+OTHER: dict[str, Any] = {
+    "phases": ["pore", "filler"],
+    "directions": ["+y"],
+    "metric": "graph26",
+    "seeds": ("phase", "solid"),
+    "richardson": True,
+}
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def replaced(sample: str, folder: Path, labels: Labels) -> None:
+    np.save(folder / "phase.npy", labels)
+    tim3d.ingest(
+        folder / "phase.npy", sample, voxel_size=dict.fromkeys(AXES, 1.0), field="phase", phases=PHASES,
+        shard=(4, 8, 7), options=quiet(overwrite=True),
+    )  # fmt: skip
+
+
+def test_every_argument_has_an_answer_of_its_own(sample: str) -> None:
+    first = tim3d.geodesic(sample, options=quiet())
+    before = first.copy(deep=True)
+    found = {name: tim3d.geodesic(sample, **{name: value}, options=quiet()) for name, value in OTHER.items()}
+    kept = [n for n in store.nodes(sample) if store.node_attributes(sample, n)["kind"] == "dataset"]
+    assert len(kept) == 1 + len(OTHER)
+    assert first.identical(before)
+    assert tim3d.geodesic.plan(sample, options=quiet()) == []
+    for name, one in found.items():
+        assert not one.identical(first)
+        assert one.identical(tim3d.geodesic(sample, **{name: OTHER[name]}, options=quiet()))
+    for record in (store.node_attributes(sample, node) for node in kept):
+        assert (record["verb"], list(record["inputs"])) == ("geodesic", ["phase"])
+
+
+def test_the_order_in_which_it_is_typed_is_not_another_question(sample: str) -> None:
+    tim3d.geodesic(sample, phases=["solid", "pore"], directions=["+z", "-z"], options=quiet())
+    assert tim3d.geodesic.plan(sample, phases=["pore", "solid"], directions=["-z", "+z"], options=quiet()) == []
+
+
+def test_what_two_questions_share_is_found_once(sample: str) -> None:
+    """A field of distances, and the fronts of every voxel when every second one is asked for too."""
+    asked: dict[str, Any] = {"phases": ["pore"], "options": quiet()}
+    tim3d.geodesic(sample, directions=["+z"], keep=True, **asked)
+    made = store.node_attributes(sample, name_of("pore", "+z"))["created"]
+    tim3d.geodesic(sample, directions=["+z", "-x"], keep=True, **asked)
+    assert store.node_attributes(sample, name_of("pore", "+z"))["created"] == made
+    names = {p.name.split("/")[0] for p in tim3d.geodesic.plan(sample, directions=["+z"], richardson=True, **asked)}
+    assert names == {"phase_geodesic_phases=pore,directions=+z_coarse"}
+    (sums,) = tim3d.geodesic.plan(sample, directions=["+z"], out="again", **asked)
+    assert "reads no voxel" in str(sums)
+
+
+def test_results_of_replaced_labels_are_refused_and_renewed(sample: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True, "options": quiet()}
+    tim3d.geodesic(sample, **asked)
+    labels = noise((13, 18, 21), seed=6)
+    replaced(sample, tmp_path, labels)
+    node = "phase_geodesic_phases=pore,directions=+z"
+    with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d geodesic .*--directions \+z"):
+        tim3d.open_dataset(sample, node)
+    with pytest.raises(MixedRunError, match="another version of 'phase'"):
+        store.complete_field(sample, name_of("pore", "+z"))
+    tim3d.geodesic(sample, **asked)
+    assert_is_that_of_the_array(sample, labels, (1.0, 1.0, 1.0), "eikonal", ("+z",))
+
+
+def test_a_plan_writes_nothing_and_overwrite_travels_again(sample: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True, "richardson": True}
+    first = tim3d.geodesic(sample, **asked, options=quiet())
+    before = files_of(tmp_path)
+    assert tim3d.geodesic.plan(sample, **asked, options=quiet()) == []
+    again = tim3d.geodesic.plan(sample, **asked, options=quiet(overwrite=True))
+    assert len(again) == 7
+    assert all(plan.left == plan.blocks > 0 for plan in again if not isinstance(plan, Outline))
+    assert files_of(tmp_path) == before
+    voxels = store.field_array(sample, name_of("pore", "+z"), mode="r+")
+    store.write_box(voxels, Box((0, 0, 0), (4, 8, 7)), np.zeros((4, 8, 7), np.float32))
+    assert tim3d.geodesic(sample, **asked, options=quiet(overwrite=True)).identical(first)
+    assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z",))
+
+
+def test_fronts_are_planned_before_their_sample_is_there(tmp_path: Path) -> None:
+    with forecasting():
+        field = Field("phase", (8, 8, 8), "uint8", (1, 1, 1), (8, 8, 8), (8, 8, 8), labels=True, phases=PHASES)
+        store.expect_field(str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"})
+        asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True, "options": quiet()}
+        names = [plan.name for plan in tim3d.geodesic.plan(str(tmp_path / "new.zarr"), **asked)]
+    assert names[-1] == f"{name_of('pore', '+z')}/s0"
+    assert len(names) == 4
+    assert not files_of(tmp_path)

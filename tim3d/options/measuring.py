@@ -43,7 +43,7 @@ def solve(c: argparse.ArgumentParser) -> None:
     c.add_argument("--keep-potential", action="store_true", default=None, help="write the potential as a field")
     c.add_argument("--keep-flux", action="store_true", default=None, help="write the map of bottlenecks; statistics")
     c.add_argument("--units", help="of the conductivities (default W m-1 K-1)")
-    c.add_argument("--out", metavar="NAME", help="node of the results (default FIELD_transport)")
+    c.add_argument("--out", metavar="NAME", help="node of the results (default FIELD_transport_...)")
     c.add_argument("--checkpoint", type=float, metavar="SECONDS", help="time between two checkpoints (default 300)")
     c.add_argument("--device", help="cpu, cuda, ... (default: the GPUs of cluster cuda, else cpu)")
     common.whole(c)
@@ -59,6 +59,7 @@ def geodesic(c: argparse.ArgumentParser) -> None:
     c.add_argument("--seeds", metavar="FIELD,PHASE", help="start from these voxels instead of from the faces")
     c.add_argument("--keep", action="store_true", default=None, help="write the distances as fields too")
     c.add_argument("--richardson", action="store_true", default=None, help="every second voxel too, extrapolate")
+    c.add_argument("--out", metavar="NAME", help="node of the results (default FIELD_geodesic...)")
     common.blocks(c)
 
 
@@ -78,7 +79,7 @@ def study(c: argparse.ArgumentParser) -> None:
     c.add_argument("--faces", choices=("outer", "centres"), help="where the potential is held (default outer)")
     c.add_argument("--sides", choices=("insulated", "periodic"), help="the other four faces (default insulated)")
     c.add_argument("--interface", metavar="A:B=H,...", help="conductance per area between two phases, W m-2 K-1")
-    c.add_argument("--out", help="name of the result (default FIELD_study)")
+    c.add_argument("--out", help="name of the result (default FIELD_study_...)")
     c.add_argument("--figure", metavar="FILE", help="write the figure too, for example study.png")
     common.whole(c)
 
@@ -105,7 +106,7 @@ def fidelity(c: argparse.ArgumentParser) -> None:
         "--seam", type=int, metavar="N", help="edge of the chunks (default: a network's tile, shard or chunk)"
     )
     c.add_argument("--seed", type=int, help="of the bootstrap")
-    c.add_argument("--out", help="name of the result (default FIELD_fidelity)")
+    c.add_argument("--out", help="name of the result (default FIELD_fidelity_...)")
     c.add_argument("--figure", metavar="FILE", help="write the figure of the curves too, for example fidelity.png")
     common.blocks(c)
 

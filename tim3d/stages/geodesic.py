@@ -6,22 +6,24 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.descriptors.geodesic import DIRECTIONS, Planes, geodesic_results, seeds_results, way, with_limit
-from tim3d.engine import Ledger, Pass, Plan, Work, lock_sample, run
+from tim3d.descriptors.geodesic import DIRECTIONS, Planes, geodesic_results, seeds_results, with_limit
+from tim3d.engine import Ledger, Outline, Pass, Plan, Work, lock_sample, run
 from tim3d.engine.plan import smaller_block
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Triple, triple
 from tim3d.schema import Field
-from tim3d.stages.field import DEFAULTS, Making, Options, produce, whole_shards
+from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce, renewing, whole_shards
 from tim3d.stages.fronts import NO_PATH, ArriveWork, FieldWork, Front, RefineWork, SumsWork, Travel
 from tim3d.stages.relaxation import Visits, settle
+from tim3d.stages.results import ResultMaking, is_kept, is_there, refuse_another_question, result_name
+from tim3d.stages.verb import Task, Verb
 from tim3d.stages.ways import Job, job_of
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ WRITTEN = {"arrival": 4.4, "exact": 4.4, "sums": 0.0}
 READ = {"arrival": 5.4, "exact": 8.8, "sums": 5.0}
 
 
+@Verb
 def geodesic(
     sample: str,
     *,
@@ -47,8 +50,9 @@ def geodesic(
     seeds: Sequence[str] | None = None,
     keep: bool = False,
     richardson: bool = False,
+    out: str = "",
     options: Options = DEFAULTS,
-) -> xr.Dataset | list[Plan]:
+) -> Task[xr.Dataset]:
     """Find geodesic distances in phases and their geodesic tortuosity, in any number of blocks.
 
     Distances do not depend on the blocks, nor on the workers: they are integers, and the only ones that fit their
@@ -68,18 +72,19 @@ def geodesic(
         Start from these voxels of a label field instead of from a face of the volume; they belong to the way. There is
         no tortuosity then, and the field is always kept.
     keep : bool
-        Write the distances too, as float32 fields ``geodesic_PHASE_z_up`` and so on (``geodesic_PHASE_seeds`` with
-        seeds), in nm, and -1 where no path leads.
+        Write the distances too, as float32 fields ``FIELD_geodesic_PHASE_z_up`` and so on (with seeds
+        ``FIELD_geodesic_PHASE_seeds=...``), in nm, and -1 where no path leads.
     richardson : bool
-        Travel through every second voxel too (its results are the node ``FIELD_geodesic_coarse``), and estimate the
-        tortuosity at vanishing voxel size with its uncertainty.
+        Travel through every second voxel too, and estimate the tortuosity at vanishing voxel size with its uncertainty.
+    out : str
+        Name of the node of results (default: ``FIELD_geodesic`` and what is not a default); fields are then called
+        ``OUT_PHASE_z_up``.
 
     Returns
     -------
     xarray.Dataset
-        As kept in the node ``FIELD_geodesic`` (``FIELD_geodesic_seeds`` with seeds); see
-        `tim3d.descriptors.geodesic.geodesic_results`. Or the plans, of one visit of every block: how often a block is
-        visited, the ways decide.
+        As kept in their node; see `tim3d.descriptors.geodesic.geodesic_results`. A plan is of one visit of every block:
+        how often a block is visited, the ways decide.
 
     Raises
     ------
@@ -93,45 +98,72 @@ def geodesic(
     MemoryPlanError
         If a block does not fit into a worker.
     MixedRunError
-        If a run of other blocks is not finished, or a field of that name was made otherwise.
+        If a run of other blocks is not finished, a field is outdated, or `out` is another result.
     """
     options.refuse_time_limit("geodesic", sample)
-    job = job_of(sample, field, phases, directions, metric, seeds)
+    job = job_of(sample, field, phases, directions, metric, seeds, out)
     if richardson and seeds is not None:
         raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
-    coarse = job.coarser() if richardson else None
-    found = _settled(job, keep or seeds is not None, options)
-    if coarse is not None:
-        second = _settled(coarse, False, options)
-        if options.plan:
-            return [*found, *second]
-        _extrapolate(job, found, second)
-    return found if options.plan else store.open_dataset(sample, job.node)
+    jobs = (job, job.coarser()) if richardson else (job,)
+    finding = Finding(jobs, keep or seeds is not None, options)
+    return Task(finding.plans, finding.results)
 
 
-def _settled(job: Job, keep: bool, options: Options) -> Any:
-    """The results of a job that is done, or is done now; or its plans."""
-    groups = _groups(job, options)
-    makings = [making for group in groups if keep for making in group.makings()]
-    for making in makings:  # refuses before any work
-        produce(job.sample, making, replace(options, plan=True))
-    if options.plan:
-        return [plan for group in groups if not _is_done(group, keep, options) for plan in group.plans(keep)]
-    if options.overwrite or not (_is_current(job) and all(_is_made(job.sample, making) for making in makings)):
-        _work(job, groups, keep, options)
-    return store.open_dataset(job.sample, job.node)
+@dataclass(frozen=True)
+class Finding:
+    """What is found: at one voxel size, or at two; and whether the distances of the first are kept."""
 
+    jobs: tuple[Job, ...]
+    keep: bool
+    options: Options
 
-def _extrapolate(job: Job, fine: xr.Dataset, coarse: xr.Dataset) -> None:
-    """Write what two resolutions say into the results, unless it is there."""
-    if "geodesic_tortuosity_limit" in fine:
-        return
-    with lock_sample(job.sample):
-        record = store.provenance(job.fingerprint, job.parameters, job.inputs)
-        attributes = {key: value for key, value in fine.attrs.items() if key != "tim3d"}
-        both = with_limit(fine.load(), coarse.load(), job.metric)
-        both.attrs = attributes
-        store.write_dataset(job.sample, job.node, both, record)
+    @cached_property
+    def making(self) -> ResultMaking:
+        """The node of results."""
+        job, richardson = self.jobs[0], len(self.jobs) > 1
+        node = result_name(f"{job.labels.name}_geodesic", **job.asked, richardson=(richardson, False))
+        parameters = job.parameters | {"richardson": richardson}
+        return ResultMaking("geodesic", job.sample, job.out or node, job.inputs, parameters, (), self.gather)
+
+    def plans(self) -> list[Plan | Outline]:
+        """Of the fronts that have not come to rest, and of the fields; none if all is there."""
+        making = self.making
+        refuse_another_question(making.sample, making.node, "geodesic", making.parameters, self.options)
+        fields = [plan for group in self._groups[0] if self.keep for plan in group.field_plans(self.options)]
+        if not fields and is_kept(making, self.options):
+            return []
+        left = [
+            plan
+            for number in range(len(self.jobs))
+            for group in self._groups[number]
+            if not _is_done(group, self._keeps(number), self.options)
+            for plan in group.plans(self.options)
+        ]
+        return [*left, *fields] or [Outline(making.node, "adds up what was found before, reads no voxel")]
+
+    def results(self) -> xr.Dataset:
+        """The results, found if they are not there or are to be replaced."""
+        plans = self.plans()
+        for plan in plans:
+            plan.check()
+        if plans:
+            for number in range(len(self.jobs)):
+                _work(self.jobs[number], self._groups[number], self._keeps(number), self.options)
+            with lock_sample(self.making.sample):
+                store.write_dataset(self.making.sample, self.making.node, self.gather(), self.making.record)
+        return store.open_dataset(self.making.sample, self.making.node)
+
+    def gather(self) -> xr.Dataset:
+        """What the planes of all fronts say."""
+        found = [_results(job, self._groups[number]) for number, job in enumerate(self.jobs)]
+        return found[0] if len(found) == 1 else with_limit(found[0], found[1], self.jobs[0].metric)
+
+    def _keeps(self, number: int) -> bool:
+        return self.keep and number == 0
+
+    @cached_property
+    def _groups(self) -> list[list[Group]]:
+        return [_groups(job, self.options) for job in self.jobs]
 
 
 @dataclass(frozen=True)
@@ -145,7 +177,7 @@ class Group:
     @property
     def name(self) -> str:
         """Of its ledgers: sums of other blocks are never taken for these."""
-        return f"{self.job.node}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
+        return f"{self.job.name}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
 
     def settling(self) -> Iterator[tuple[str, Work]]:
         """Kinds of values in the order in which they settle."""
@@ -185,7 +217,7 @@ class Group:
 
     def _making(self, volume: int, front: Front) -> Making:
         labels, seeds = self.job.labels, self.job.seeds
-        name = f"geodesic_{front.phase}_{way(front.direction) if seeds is None else 'seeds'}"
+        name = self.job.field_name(front)
         start = f"along {front.direction}" if seeds is None else f"from {seeds[1]} of {seeds[0]}"
         attributes = {"units": schema.UNIT, "no_path": NO_PATH, "metric": self.job.metric}
         # Coarse levels pick: a mean of lengths and of what stands for no path would be neither.
@@ -197,15 +229,16 @@ class Group:
         work = FieldWork(self.travel, volume, name)
         return Making("geodesic", out, work, self.travel.visits.block, self.job.inputs, parameters, read_bytes=4.0)
 
-    def plans(self, keep: bool) -> list[Plan]:
-        """One visit of every block, the sums, and the fields."""
-        kinds = [self.round(kind, work, 1, self.blocks()) for kind, work in self.settling()]
-        fields = [p for m in self.makings() if keep for p in _plans(produce(self.job.sample, m, Options(plan=True)))]
-        return [*(one.plan() for one in (*kinds, self.sums())), *fields]
+    def plans(self, options: Options) -> list[Plan]:
+        """One visit of every block, and the sums."""
+        afresh = options.overwrite or not _goes_on(self)
+        visits = [self.round(kind, work, 1, self.blocks()).plan(afresh=afresh) for kind, work in self.settling()]
+        return [*visits, self.sums().plan(afresh=options.overwrite)]
 
-
-def _plans(found: Any) -> list[Plan]:
-    return list(found)
+    def field_plans(self, options: Options) -> list[Plan]:
+        """Plans of the fields that are not there; refuses a name that something else has."""
+        wanted = [(making, renewing(self.job.sample, making, options)) for making in self.makings()]
+        return [plan for making, how in wanted for plan in plan_field(self.job.sample, making, how)]
 
 
 def _places(grid: Visits) -> list[Triple]:
@@ -253,37 +286,27 @@ def _fits(job: Job, block: Triple) -> bool:
     return math.prod(block) <= MOST_VOXELS and all(plan.peak_bytes <= SHARE * plan.limit_bytes for plan in plans)
 
 
-def _is_current(job: Job) -> bool:
-    return store.fingerprint_of(job.sample, job.node) == job.fingerprint
-
-
-def _is_made(sample: str, making: Making) -> bool:
-    record = store.node_attributes(sample, making.field.name)
-    return record.get("fingerprint") == making.fingerprint and record.get("status") == "complete"
-
-
 def _is_done(group: Group, keep: bool, options: Options) -> bool:
     """Whether nothing of a group is needed any more but its sums."""
     if options.overwrite or group.sums().left():
         return False
-    return not keep or all(_is_made(group.job.sample, making) for making in group.makings())
+    sample = group.job.sample
+    return not keep or all(is_there(sample, making.field.name, making.fingerprint) for making in group.makings())
 
 
 def _work(job: Job, groups: Sequence[Group], keep: bool, options: Options) -> None:
     if options.overwrite:
         with lock_sample(job.sample):
             store.delete_node(job.sample, job.scratch)
-            Ledger(job.sample, job.node, job.fingerprint).forget()
+            Ledger(job.sample, job.name, job.fingerprint).forget()
     for group in groups:
         if not _is_done(group, keep, replace(options, overwrite=False)):
             with lock_sample(job.sample):
                 _travel(group, options)
             for making in group.makings() if keep else ():
-                produce(job.sample, making, options)
+                produce(job.sample, making, renewing(job.sample, making, options))
     with lock_sample(job.sample):
         _drop_scratch(job)
-        record = store.provenance(job.fingerprint, job.parameters, job.inputs)
-        store.write_dataset(job.sample, job.node, _results(job, groups), record)
 
 
 def _travel(group: Group, options: Options) -> None:
@@ -312,23 +335,17 @@ def _prepare(group: Group) -> None:
     MixedRunError
         If a run of other blocks is not finished.
     """
-    job, travel = group.job, group.travel
-    before = store.node_attributes(job.sample, job.scratch)
-    state = {
-        "fingerprint": job.fingerprint,
-        "group": group.number,
-        "block": list(travel.visits.block),
-        "depth": travel.depth,
-    }
-    if before.get("status") == "writing" and all(before.get(key) == value for key, value in state.items()):
+    job, travel, state = group.job, group.travel, _state(group)
+    if _goes_on(group):
         return
+    before = store.node_attributes(job.sample, job.scratch)
     if (
         before.get("status") == "writing"
         and before["fingerprint"] == job.fingerprint
         and before["block"] != state["block"]
     ):
         raise MixedRunError(
-            f"{job.node} of {job.sample} was begun with block {before['block']} (now {state['block']}). "
+            f"{job.name} of {job.sample} was begun with block {before['block']} (now {state['block']}). "
             "Finish it with the same blocks, or start anew: add --overwrite"
         )
     _drop_scratch(job)
@@ -336,8 +353,24 @@ def _prepare(group: Group) -> None:
         Ledger(job.sample, f"{group.name}/{kind}", job.fingerprint).forget()
         for volume in range(len(travel.fronts)):
             travel.borders(kind).create(volume)
-    record = store.provenance(job.fingerprint, job.parameters, job.inputs) | state
-    store.update_node(job.sample, job.scratch, **record)
+    store.update_node(job.sample, job.scratch, **(job.record | state))
+
+
+def _state(group: Group) -> dict[str, Any]:
+    """What the scratch arrays of a group are known by."""
+    travel = group.travel
+    return {
+        "fingerprint": group.job.fingerprint,
+        "group": group.number,
+        "block": list(travel.visits.block),
+        "depth": travel.depth,
+    }
+
+
+def _goes_on(group: Group) -> bool:
+    """Whether a run that was stopped has left the arrays of this group."""
+    before = store.node_attributes(group.job.sample, group.job.scratch)
+    return before.get("status") == "writing" and all(before.get(key) == v for key, v in _state(group).items())
 
 
 def _drop_scratch(job: Job) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tim3d import schema, store
-from tim3d.descriptors.geodesic import DIRECTIONS, METHODS
+from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, way
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.schema import AXES, Field
 from tim3d.stages.fronts import Front
+from tim3d.stages.results import result_name
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,37 @@ class Job:
     metric: str
     seeds: tuple[str, str] | None
     seeds_source: str | None
+    out: str = ""
     every: int = 1
 
     @property
-    def node(self) -> str:
-        """Where the results are kept."""
-        return f"{self.labels.name}_geodesic" + ("_seeds" if self.seeds else "") + ("_coarse" if self.every > 1 else "")
+    def asked(self) -> dict[str, tuple[Any, Any]]:
+        """The question, and what it is by default: names are made of it."""
+        parameters = self.parameters
+        seeds = {"seeds": (list(self.seeds), None)} if self.seeds else {}
+        directions = {} if self.seeds else {"directions": (parameters["directions"], list(DIRECTIONS))}
+        phases = {"phases": (parameters["phases"], list(self.labels.phases or ()))}
+        return {**phases, **directions, "metric": (self.metric, "eikonal"), **seeds}
+
+    @property
+    def name(self) -> str:
+        """Of what is remembered of the fronts on their way, at this voxel size."""
+        return result_name(f"{self.labels.name}_geodesic", **self.asked) + ("_coarse" if self.every > 1 else "")
 
     @property
     def scratch(self) -> str:
         """What lives while fronts travel."""
-        return f"{self.node}_scratch"
+        return f"{self.name}_scratch"
+
+    def field_name(self, front: Front) -> str:
+        """Of the distances of a front: they answer a question of their own, which several results may share."""
+        ending = "seeds" if self.seeds else way(front.direction)
+        if self.out:
+            return f"{self.out}_{front.phase}_{ending}"
+        if self.seeds:
+            ending = ""
+        base = "_".join(filter(None, (f"{self.labels.name}_geodesic_{front.phase}", ending)))
+        return result_name(base, **{key: self.asked[key] for key in ("metric", "seeds") if key in self.asked})
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -54,9 +75,14 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Never of the blocks."""
+        """Of the fronts on their way, never of the blocks."""
         fronts, coarse = [vars(front) for front in self.fronts], {"every": self.every} if self.every > 1 else {}
         return schema.fingerprint(verb="geodesic", field=self.inputs, fronts=fronts, metric=self.metric, **coarse)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a node that lives on the way records of its making."""
+        return store.provenance(self.fingerprint, self.parameters, self.inputs) | {"verb": "geodesic"}
 
     def coarser(self) -> Job:
         """The same on every second voxel along each axis.
@@ -86,25 +112,29 @@ def job_of(
     directions: Sequence[str],
     metric: str,
     seeds: Sequence[str] | None,
+    out: str,
 ) -> Job:
     """The arguments of the verb, checked."""
     labels = _labels(sample, field)
     assert labels.phases is not None
     if metric not in METHODS:
         raise ArgumentError(f"metric is {metric!r}; use {' or '.join(METHODS)}")
-    codes = {name: _code(labels, name) for name in (labels.phases if names is None else names)}
+    wanted = {name: _code(labels, name) for name in (labels.phases if names is None else names)}
+    codes = {name: code for name, code in labels.phases.items() if name in wanted}
     if not codes:
         raise ArgumentError(f"no phase to travel through; {field!r} has {', '.join(labels.phases)}")
     if seeds is None:
         ways = _directions(labels, directions)
         fronts = tuple(Front(name, code, d) for name, code in codes.items() for d in ways)
-        return Job(sample, labels, _mark(sample, field), fronts, metric, None, None)
+        return Job(sample, labels, _mark(sample, field), fronts, metric, None, None, out)
     if isinstance(seeds, str) or len(seeds) != 2:
         raise ArgumentError(f"seeds are {seeds!r}; give a label field and one of its phases: --seeds phase,metal")
+    if set(directions) != set(DIRECTIONS):
+        raise ArgumentError("from seeds the fronts travel in all directions at once: leave out --directions")
     start, phase = seeds
     source = (start, _code(_labels(sample, start, labels.shape), phase))
     fronts = tuple(Front(name, code, "", source) for name, code in codes.items())
-    return Job(sample, labels, _mark(sample, field), fronts, metric, (start, phase), _mark(sample, start))
+    return Job(sample, labels, _mark(sample, field), fronts, metric, (start, phase), _mark(sample, start), out)
 
 
 def _mark(sample: str, field: str) -> str:
