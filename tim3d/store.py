@@ -142,7 +142,10 @@ def outdated(url: str, name: str) -> str:
 
 
 def _newer(url: str, name: str, seen: frozenset[str]) -> str:
-    for source, used in node_attributes(url, name).get("inputs", {}).items():
+    inputs = node_attributes(url, name).get("inputs", {})
+    if elsewhere := _newer_elsewhere(inputs.get("volumes")):
+        return elsewhere
+    for source, used in inputs.items():
         if source in schema.NOT_FIELDS or source in seen:
             continue
         now = fingerprint_of(url, source)
@@ -150,6 +153,16 @@ def _newer(url: str, name: str, seen: frozenset[str]) -> str:
             return str(source)
         if now and (deeper := _newer(url, source, seen | {name})):
             return deeper
+    return ""
+
+
+def _newer_elsewhere(volumes: Any) -> str:
+    """Which field of another sample was replaced: a result may be of several samples, each with what it gave."""
+    for other, used in volumes.items() if isinstance(volumes, Mapping) else ():
+        for node, before in used.items() if is_sample(other) else ():
+            now = fingerprint_of(other, node)
+            if now and now != before:
+                return f"{node} of {other}"
     return ""
 
 

@@ -20,7 +20,9 @@ from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import Ledger, Pass
 from tim3d.engine import run as run_pass
-from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError
+from tim3d.engine.plan import Plan
+from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError, MixedRunError
+from tim3d.forecast import forecasting
 from tim3d.grid import Box
 from tim3d.kernels.transport import conduct
 from tim3d.reporting.study import is_study, says, study_figure, text
@@ -245,7 +247,7 @@ def test_a_stopped_study_goes_on(sample: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tim3d.stages.quantities.conduct", counting)
     with pytest.raises(KeyboardInterrupt):
         study(sample, **arguments)
-    assert "phase_study" not in store.nodes(sample)
+    assert store.nodes(sample) == ["phase"]
     resumed = study(sample, **arguments)
     assert len(solved) == 1 + 64 + 8
     # A size more: only its windows are solved; another tolerance: none.
@@ -273,27 +275,25 @@ def test_other_labels_are_another_study(sample: str, tmp_path: Path) -> None:
 def test_several_studies_live_side_by_side(sample: str) -> None:
     study(sample, quantity="phase_fraction", phase="copper", out="fractions")
     study(sample, quantity="specific_surface", phase="copper")
-    assert {"fractions", "phase_study"} <= set(store.nodes(sample))
+    named = "phase_study_quantity=specific_surface,phase=copper,windows_nm=90+180"
+    assert {"fractions", named} <= set(store.nodes(sample))
     assert tim3d.open_dataset(sample, "fractions").attrs["quantity"] == "phase_fraction"
     assert tim3d.validate(sample) == []
 
 
 def test_the_plan_says_what_it_costs(sample: str) -> None:
-    plans = tim3d.study(
-        sample, quantity="tortuosity_factor", conductivity=K, windows=[9, 18], options=tim3d.Options(plan=True)
-    )
-    assert isinstance(plans, list)
+    plans = tim3d.study.plan(sample, quantity="tortuosity_factor", conductivity=K, windows=[9, 18])
     assert [(p.blocks, p.left, p.block) for p in plans] == [(64, 64, (9, 9, 9)), (8, 8, (18, 18, 18))]
     assert [p.read_bytes for p in plans] == [36**3, 36**3]
     assert plans[0].peak_bytes < plans[1].peak_bytes
-    assert "phase_study" not in store.nodes(sample)
+    assert store.nodes(sample) == ["phase"]
 
 
 def test_memory_that_does_not_suffice_names_the_window_that_would(sample: str) -> None:
     arguments: dict[str, Any] = {"quantity": "tortuosity_factor", "conductivity": K}
 
     def peak(edge: int) -> int:
-        (plan,) = tim3d.study(sample, windows=[edge], options=tim3d.Options(plan=True), **arguments)
+        (plan,) = tim3d.study.plan(sample, windows=[edge], **arguments)
         assert isinstance(plan, tim3d.engine.Plan)
         return plan.peak_bytes
 
@@ -303,7 +303,7 @@ def test_memory_that_does_not_suffice_names_the_window_that_would(sample: str) -
     largest = int(str(caught.value).split("A window of ")[1].split()[0])
     assert 18 <= largest < 36
     assert peak(largest) <= limit + 2**23 < peak(36) + 2**23
-    assert "phase_study" not in store.nodes(sample)
+    assert store.nodes(sample) == ["phase"]
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_markers_are_of_windows(sample: str, only: int, monkeypatch: pytest.Monk
         seen.append(one.ledger)
         return run_pass(one, **named)
 
-    monkeypatch.setattr(stage, "run", watched)
+    monkeypatch.setattr("tim3d.stages.results.run", watched)
     found = study(sample, quantity="phase_fraction", phase="copper", windows=[9])
     (ledger,) = seen
     assert len(ledger.done()) == 64
@@ -474,3 +474,82 @@ def test_pickles_are_small(sample: str) -> None:
     kept.append(quantity.of)
     assert len(cloudpickle.dumps(quantity)) < 4000
     assert cloudpickle.loads(cloudpickle.dumps(quantity)).nbytes((9, 9, 9)) == quantity.nbytes((9, 9, 9))
+
+
+OTHER: dict[str, Any] = {
+    "quantity": "effective_conductivity",
+    "windows": [9, 12],
+    "phase": "copper",
+    "axis": "y",
+    "tolerance": 0.3,
+    "flux_tolerance": 1e-6,
+    "units": "1",
+    "faces": "centres",
+    "sides": "periodic",
+    "interface": {"pore:copper": 1e8},
+}
+
+
+def test_every_argument_has_an_answer_of_its_own(sample: str, tmp_path: Path) -> None:
+    """Each changed alone lies beside all others, with the values that it has in a fresh sample."""
+    given: dict[str, Any] = {"quantity": "tortuosity_factor", "conductivity": K, "windows": [9, 18]}
+    changed = [{**given, name: value} for name, value in OTHER.items()]
+    for one in changed:
+        if "phase" in one:
+            del one["conductivity"]
+    first = study(sample, **given)
+    before, found = first.copy(deep=True), [study(sample, **one) for one in changed]
+    kept = [node for node in store.nodes(sample) if node.startswith("phase_study")]
+    assert len(kept) == 1 + len(OTHER)
+    assert first.identical(before)
+    for one, asked in zip(found, changed, strict=True):
+        assert not one.identical(first)
+        assert one.identical(study(sample, **asked))
+    for place in (2, 5):
+        fresh = study(ingested(tmp_path / str(place), noise()), **changed[place])
+        xr.testing.assert_identical(fresh.drop_attrs(deep=False), found[place].drop_attrs(deep=False))
+    described = tim3d.describe(sample, ["representative_size"])
+    assert sorted(described.study.values) == kept
+    assert described.representative_edge.attrs["units"] == "nm"
+    for record in (store.node_attributes(sample, node) for node in kept):
+        assert (record["verb"], list(record["inputs"])) == ("study", ["phase"])
+
+
+def test_two_phases_are_both_there_and_one_question_has_one_name(sample: str) -> None:
+    for phase in ("copper", "pore"):
+        study(sample, quantity="phase_fraction", phase=phase)
+    study(sample, quantity="phase_fraction", phase="pore", windows=None, windows_nm=[180, 90])
+    named = "phase_study_quantity=phase_fraction,phase={},windows_nm=90+180"
+    assert store.nodes(sample) == ["phase", *(named.format(phase) for phase in ("copper", "pore"))]
+
+
+def test_a_study_of_replaced_labels_is_refused(sample: str, tmp_path: Path) -> None:
+    study(sample, quantity="phase_fraction", phase="copper", out="mine")
+    np.save(tmp_path / "phase.npy", noise(seed=1))
+    tim3d.ingest(
+        tmp_path / "phase.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, field="phase", phases=PHASES,
+        shard=(16, 16, 16), options=replace(QUIET, overwrite=True),
+    )  # fmt: skip
+    with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d study .*--out mine"):
+        tim3d.open_dataset(sample, "mine")
+    assert "2 s.d./mean" not in tim3d.report(sample, tmp_path / "a.html").read_text()
+    study(sample, quantity="phase_fraction", phase="copper", out="mine")
+    with pytest.raises(MixedRunError, match="--out another-name"):
+        study(sample, quantity="phase_fraction", phase="pore", out="mine")
+
+
+def test_a_plan_writes_nothing_and_overwrite_plans_all_windows(sample: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"quantity": "phase_fraction", "phase": "copper", "windows": [9]}
+    study(sample, **asked)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert tim3d.study.plan(sample, **asked) == []
+    (again,) = tim3d.study.plan(sample, **asked, options=replace(QUIET, overwrite=True))
+    assert isinstance(again, Plan)
+    assert (again.left, again.blocks) == (64, 64)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    with forecasting():
+        field = store.read_field(sample, "phase")
+        store.expect_field(str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"})
+        (new,) = tim3d.study.plan(str(tmp_path / "new.zarr"), **asked)
+    assert isinstance(new, Plan)
+    assert (new.left, (tmp_path / "new.zarr").exists()) == (64, False)

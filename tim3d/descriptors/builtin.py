@@ -33,6 +33,7 @@ COUPLED: dict[str, Coupled] = {
         coupled.TORTUOSITY_FACTOR,
         coupled.LOCAL_FLUX,
         coupled.GEODESIC_TORTUOSITY,
+        coupled.REPRESENTATIVE_SIZE,
     )
 }
 

@@ -182,3 +182,10 @@ GEODESIC_TORTUOSITY = Coupled(
 PERCOLATION = Coupled(
     "percolation", "label", "components", ("component_count", "largest_share", "*_fraction", "percolates")
 )
+REPRESENTATIVE_SIZE = Coupled(
+    "representative_size",
+    "study",
+    "study",
+    ("representative_edge", "required_edge", "integral_range", "variance_exponent*"),
+    "--quantity phase_fraction --phase PHASE --windows N,N,...",
+)

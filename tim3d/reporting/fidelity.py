@@ -20,6 +20,7 @@ from tim3d.reporting import page, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text
 from tim3d.reporting.planes import Plane, middle_plane
 from tim3d.schema import AXES
+from tim3d.stages.results import results_of
 
 HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
 CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L", "correlation": "correlation rho"}
@@ -301,12 +302,10 @@ def _slice_picture(plane: Plane, codes: np.ndarray | None) -> _Picture:
 
 
 def fidelity_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:
-    """The finished comparisons of a field with micrographs."""
-    for name in store.nodes(sample) if field else ():
-        record = store.node_attributes(sample, name)
-        is_of_field = "micrographs" in record.get("inputs", {}) and field in record["inputs"]
-        if is_of_field and record.get("status") == "complete" and record.get("kind") == "dataset":
-            yield store.open_dataset(sample, name).load()
+    """The finished comparisons of a field with micrographs, but for those of another version of it."""
+    for name in results_of(sample, "fidelity", field) if field else ():
+        if not store.outdated(sample, name):
+            yield store.open_dataset(sample, name)
 
 
 def fidelity_html(found: xr.Dataset) -> str:

@@ -54,7 +54,9 @@ def measured(sample: str, field: str | None) -> xr.Dataset | None:
     node = f"{field}_descriptors"
     if field is None or store.node_attributes(sample, node).get("status") != "complete":
         return None
-    found = store.open_dataset(sample, node).load()
+    if store.outdated(sample, node):
+        return None
+    found = store.open_dataset(sample, node)
     return found[sorted(found.data_vars, key=_rank)]
 
 

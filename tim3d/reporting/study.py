@@ -17,6 +17,7 @@ from matplotlib.ticker import LogFormatter
 from tim3d import store
 from tim3d.reporting import page, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, length_text
+from tim3d.stages.results import results_of
 
 HEADER = ("edge (nm)", "voxels z,y,x", "windows", "mean", "s.d.", "2 s.d./mean", "bias", "through", "within tolerance")
 POINTS, MEAN, BAND, MARK = "#9a9a9a", LINES[0], LINES[2], LINES[1]
@@ -207,12 +208,10 @@ def _variances(ax: Axes, found: xr.Dataset) -> None:
 
 
 def study_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:
-    """The finished studies of a field."""
-    for name in store.nodes(sample) if field else ():
-        record = store.node_attributes(sample, name)
-        is_of_field = "windows_nm" in record.get("parameters", {}) and field in record["inputs"]
-        if is_of_field and record["status"] == "complete":
-            yield store.open_dataset(sample, name).load()
+    """The finished studies of a field, but for those of another version of it."""
+    for name in results_of(sample, "study", field) if field else ():
+        if not store.outdated(sample, name):
+            yield store.open_dataset(sample, name)
 
 
 def study_html(found: xr.Dataset) -> str:

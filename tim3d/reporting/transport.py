@@ -6,7 +6,7 @@ The variables of a node are taken as they come: those of known dimensions have a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,12 +14,14 @@ import numpy as np
 import xarray as xr
 
 from tim3d import store
+from tim3d.commands import renewal
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
 from tim3d.reporting import page, results, table, transport_figures
 from tim3d.schema import AXES, UNIT
-from tim3d.stages.coupled import attributed, is_stale, solutions
+from tim3d.stages.coupled import attributed
+from tim3d.stages.results import results_of
 
 # Below so many voxels per feature the voxel size is the largest error of a tortuosity (docs/descriptors.md).
 FEWEST_VOXELS = 8.0
@@ -33,44 +35,54 @@ FLAGS = ("percolates", "geodesic_percolates")
 
 
 def flux(sample: str, field: str | None) -> Iterator[str]:
-    """What `tim3d solve` found, each time it was run under a name of its own."""
-    nodes = [] if field is None else solutions(sample, field)
+    """What `tim3d solve` found, each question by itself."""
+    yield from _each(sample, field, "solve", _solution_of)
+
+
+def _each(
+    sample: str, field: str | None, verb: str, section: Callable[[str, str, str], Iterator[str]]
+) -> Iterator[str]:
+    """The sections of all results of a verb; a note in the place of one that speaks of another version of the field."""
+    nodes = [] if field is None else list(results_of(sample, verb, field))
     for node in nodes:
+        if source := store.outdated(sample, node):
+            again = renewal(store.node_attributes(sample, node), sample)
+            yield page.note(
+                f"{escape(node)} was computed from another version of {escape(source)}. Renew it: {escape(again)}"
+            )
+            continue
         if len(nodes) > 1:
-            yield page.note(f"Results {node}:")
-        yield from _solution_of(sample, str(field), node)
+            yield page.note(f"Results {escape(node)}:")
+        yield from section(sample, str(field), node)
 
 
 def _solution_of(sample: str, field: str, node: str) -> Iterator[str]:
     """Along each axis, between its bounds, and at vanishing voxel size."""
-    found = yield from _current(sample, field, "tortuosity_factor", node)
-    if found is None:
-        return
+    found = attributed(sample, node)
     yield _axis_table(found)
     yield page.note(conditions(found.attrs))
     if {"conductivity_wiener_upper", "effective_conductivity"} <= set(found.data_vars):
         text = "Effective conductivity along each axis between the bounds that volume fractions alone set."
         yield page.picture(transport_figures.conductivity_bounds(found), text)
-    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, field, found, node))
+    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, field, found))
     yield _coarse_voxels(sample, field)
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
-    mark, prefix = store.fingerprint_of(sample, node), _prefix(field, node)
-    for kind, label in (("potential_", "potential"), ("flux_", "size of the flux density over its mean")):
-        yield from _pictures(
-            sample, prefix + kind, label, lambda record: mark in (_solution(record), record.get("fingerprint"))
-        )
-
-
-def _prefix(field: str, node: str) -> str:
-    """How the names of fields begin that were kept with a solution."""
-    return "" if node == f"{field}_transport" else f"{node}_"
+    for kind, label in (("potential", "potential"), ("flux", "size of the flux density over its mean")):
+        yield from _pictures(sample, _kept_of(sample, node, {"kind": kind}, {"axis": "axes"}), label)
 
 
 def geodesic(sample: str, field: str | None) -> Iterator[str]:
     """What `tim3d geodesic` found: shortest paths in each direction, plane by plane, and who was not reached."""
-    found = yield from _current(sample, field, "geodesic_tortuosity")
-    if found is None or field is None:
+    yield from _each(sample, field, "geodesic", _ways_of)
+
+
+def _ways_of(sample: str, field: str, node: str) -> Iterator[str]:
+    """In each direction, or from seeds."""
+    found = attributed(sample, node)
+    if "direction" not in found.dims:
+        yield _others(found)
+        yield page.note(conditions(found.attrs))
         return
     yield from (_direction_table(found, phase) for phase in found["phase"].values.tolist())
     yield _others(found[[n for n, v in found.data_vars.items() if v.dims == ("phase",) and not _is_summary(str(n))]])
@@ -83,15 +95,18 @@ def geodesic(sample: str, field: str | None) -> Iterator[str]:
         yield page.picture(transport_figures.geodesic_profiles(found), text)
     yield richardson_table(found)
     yield _coarse_voxels(sample, field)
-    now = store.fingerprint_of(sample, field)
-    yield from _pictures(sample, "geodesic_", f"geodesic distance ({UNIT})", lambda r: r["inputs"].get(field) == now)
+    kept = _kept_of(sample, node, {}, {"phase": "phases", "direction": "directions"})
+    yield from _pictures(sample, kept, f"geodesic distance ({UNIT})")
 
 
 def connectivity(sample: str, field: str | None) -> Iterator[str]:
     """What `tim3d label` found: which share of each phase leads from face to face."""
-    found = yield from _current(sample, field, "percolation")
-    if found is None:
-        return
+    yield from _each(sample, field, "label", _components_of)
+
+
+def _components_of(sample: str, field: str, node: str) -> Iterator[str]:
+    """By phase and axis."""
+    found = attributed(sample, node)
     shares = [f"{kind}_fraction" for kind in ("percolating", "dead_end", "isolated")]
     body = [
         [escape(str(phase)), str(axis), *(_value(n, found[n].sel(phase=phase, axis=axis)) for n in shares)]
@@ -107,21 +122,28 @@ def connectivity(sample: str, field: str | None) -> Iterator[str]:
     yield _others(found[[n for n, v in found.data_vars.items() if v.dims == ("phase",)]])
 
 
-def _current(sample: str, field: str | None, name: str, node: str = "") -> Generator[str, None, xr.Dataset | None]:
-    """The node of a coupled descriptor, if it is there; a note if it speaks of another version of the field."""
-    one = COUPLED[name]
-    node = node or f"{field}_{one.node}"
-    if field is None or store.node_attributes(sample, node).get("status") != "complete":
-        return None
-    if is_stale(sample, field, node):
-        yield page.note(f"{node} was computed from another version of {field}: run tim3d {one.verb} again.")
-        return None
-    return attributed(sample, node).load()
+def _kept_of(sample: str, node: str, of: Mapping[str, Any], one_of: Mapping[str, str]) -> list[str]:
+    """The current fields that were kept with a result: made by its verb, from the same fields, to the same question.
+
+    What the record of a field says under a key of `one_of` is among what the record of the result says under its value.
+    """
+    mine = store.node_attributes(sample, node)
+    return [name for name in store.nodes(sample) if _belongs(store.node_attributes(sample, name), mine, of, one_of)]
 
 
-def _solution(record: Mapping[str, Any]) -> Any:
-    """The run of `solve` that a field was kept of."""
-    return record.get("inputs", {}).get("solution")
+def _belongs(
+    record: Mapping[str, Any], mine: Mapping[str, Any], of: Mapping[str, Any], one_of: Mapping[str, str]
+) -> bool:
+    about = (record.get("kind"), record.get("status"), record.get("verb"), record.get("inputs"))
+    if about != ("field", "complete", mine["verb"], mine["inputs"]):
+        return False
+    its, asked = record["parameters"], mine["parameters"]
+    shared = (set(its) & set(asked)) - {*of, *one_of}
+    return (
+        all(its.get(key) == value for key, value in of.items())
+        and all(its[key] == asked[key] for key in shared)
+        and all(its.get(key) in asked[value] for key, value in one_of.items())
+    )
 
 
 def _value(name: str, value: Any) -> str:
@@ -235,13 +257,12 @@ def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
         ]
 
 
-def _how_to_extrapolate(sample: str, field: str, found: xr.Dataset, node: str) -> str:
+def _how_to_extrapolate(sample: str, field: str, found: xr.Dataset) -> str:
     phases = store.read_field(sample, field).phases
     assert phases is not None
     known = found.attrs.get("conductivity")
     command = COUPLED["tortuosity_factor"].command(sample, field, phases, known)
-    out = f" --out {node}" if _prefix(field, node) else ""
-    return f"The error of the voxel size was not estimated. To have it: {command} --richardson{out}"
+    return f"The error of the voxel size was not estimated. To have it: {command} --richardson"
 
 
 def _coarse_voxels(sample: str, field: str) -> str:
@@ -263,7 +284,7 @@ def feature_voxels(sample: str, field: str) -> Mapping[str, float]:
     The mean chord of a phase is 4 times its fraction over its specific surface (doi:10.1002/9783527628308).
     """
     found = results.measured(sample, field)
-    if found is None or is_stale(sample, field, f"{field}_descriptors") or "specific_surface" not in found:
+    if found is None or "specific_surface" not in found:
         return {}
     if "phase_fraction" not in found:
         return {}
@@ -331,10 +352,9 @@ def _spread_text(one: xr.Dataset) -> str:
     return "not recorded" if spread is None else str(spread.attrs.get("long_name", "of the directions"))
 
 
-def _pictures(sample: str, start: str, label: str, belongs: Callable[[Mapping[str, Any]], bool]) -> Iterator[str]:
+def _pictures(sample: str, kept: Sequence[str], label: str) -> Iterator[str]:
     """The kept fields of a result, each as its middle planes; the first ones if there are many."""
-    kept = [n for n in store.nodes(sample) if n.startswith(start) and _is_kept(sample, n, belongs)]
-    names = sorted(kept, key=lambda n: n.split("_")[-2:], reverse=True)  # z before y and x, every phase of a way
+    names = sorted(kept, key=lambda n: _along(sample, n), reverse=True)  # z before y and x, every phase of a way
     for name in names[:MOST_PICTURES]:
         text = (
             f"{name}: the middle planes. Voxels in grey do not conduct, or no path leads to them; the colours end at "
@@ -348,7 +368,7 @@ def _pictures(sample: str, start: str, label: str, belongs: Callable[[Mapping[st
         yield page.note(f"Not shown: {', '.join(more)}.")
 
 
-def _is_kept(sample: str, name: str, belongs: Callable[[Mapping[str, Any]], bool]) -> bool:
-    """Whether a node is a finished field that belongs to the results."""
-    record = store.node_attributes(sample, name)
-    return record.get("kind") == "field" and record.get("status") == "complete" and belongs(record)
+def _along(sample: str, name: str) -> list[str]:
+    """Axis and direction of a kept field."""
+    parameters = store.node_attributes(sample, name)["parameters"]
+    return [str(parameters.get("axis", parameters.get("direction", "")))[::-1]]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from tim3d import schema, store
-from tim3d.engine import Pass, Plan, lock_sample, run
+from tim3d import store
+from tim3d.descriptors.builtin import COUPLED
+from tim3d.engine import Outline, Pass, Plan, lock_sample, run
 from tim3d.errors import ArgumentError
+from tim3d.files import is_local
+from tim3d.forecast import will_exist
 from tim3d.grid import Triple
 from tim3d.kernels import fidelity as law
 from tim3d.kernels.correlation import check_lags
@@ -27,6 +32,8 @@ from tim3d.stages.grey_case import GreyCase
 from tim3d.stages.inplane import SlicesWork
 from tim3d.stages.label_case import LabelCase
 from tim3d.stages.lines import Lags
+from tim3d.stages.results import ResultMaking, is_kept, refuse_another_question, result_name, results_of
+from tim3d.stages.verb import Task, Verb
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +43,7 @@ SIZE_TOLERANCE = 1e-3
 SLICES = 8
 
 
+@Verb
 def fidelity(
     sample: str,
     volumes: Sequence[str] = (),
@@ -52,9 +60,9 @@ def fidelity(
     period: int | None = None,
     seam: int | None = None,
     seed: int = 0,
-    out: str | None = None,
+    out: str = "",
     options: Options = DEFAULTS,
-) -> xr.Dataset | list[Plan]:
+) -> Task[xr.Dataset]:
     """Judge volumes by the micrographs that they should look like: slices across z, y and x, by the same estimators.
 
     Compared, for each phase: phase fraction, two-point correlation, lineal path, surface per volume (2 P_L), geodesic
@@ -93,14 +101,14 @@ def fidelity(
         Edge of the chunks whose faces are looked at (default: a network's tile, otherwise shards or chunks).
     seed : int
         Of the bootstrap.
-    out : str, optional
-        Name of the result (default ``FIELD_fidelity``).
+    out : str
+        Name of the result (default: ``FIELD_fidelity`` and what is not a default).
 
     Returns
     -------
     xarray.Dataset
         Values of volumes and images, deviations over (quantity, slices, phase) with 95 % bootstrap intervals, goals and
-        whether they are reached; as kept in the node `out`. Or the plans.
+        whether they are reached; as kept in its node.
 
     Raises
     ------
@@ -110,35 +118,118 @@ def fidelity(
         If an argument is out of range, phases or voxel sizes differ, or pixels are not as large as voxels.
     InputError
         If an image cannot be used.
+    MixedRunError
+        If a field is outdated, or `out` is another result.
     """
     urls = [str(sample), *map(str, volumes)]
     field = field or _field(urls[0], phases)
     fields = [store.complete_field(url, field, "generate") for url in urls]
-    images = _images(micrograph, phases, pixel_size, scale)
-    _check(urls, fields, images, phases, as_voxels)
-    case = (LabelCase if phases else GreyCase)(
-        urls, fields, images, tuple(phases or (GREY,)), _lags(fields, images, lags, lags_nm), slices,
-        period if period is not None else _period(urls[0], field), _seam(urls[0], fields[0], seam), seed,
-    )  # fmt: skip
-    case.check(given_period=period)
-    node = out or f"{field}_fidelity"
-    _refuse_foreign(urls[0], node)
-    passes = [case.passes(number, options) for number in range(len(urls))]
-    if options.plan:
-        return [p.plan() for n, ones in enumerate(passes) for p in ones if not _is_done(case.urls[n], p)]
-    parameters = case.parameters | {"micrographs": [i.path for i in images], "as_voxels": as_voxels, "scale": scale}
-    found = likeness.dataset(case, [_seen(case, n, ones, options) for n, ones in enumerate(passes)])
-    inputs = {field: case.sources[0], "volumes": case.sources, "micrographs": [i.sha256 for i in images]}
-    mark = schema.fingerprint(verb="fidelity", inputs=inputs, parameters=parameters)
-    with lock_sample(urls[0]):
-        store.write_dataset(urls[0], node, found, store.provenance(mark, parameters, inputs))
-    return store.open_dataset(urls[0], node)
+    paths = [str(micrograph)] if isinstance(micrograph, str | Path) else [str(path) for path in micrograph]
+
+    def comparing() -> Comparing:
+        images = _images(paths, phases, pixel_size, scale)
+        _check(urls, fields, images, phases, as_voxels)
+        by_default = _period(urls[0], field), _seam(urls[0], fields[0], None), _lags(fields, images, None, None)
+        case = (LabelCase if phases else GreyCase)(
+            urls, fields, images, tuple(phases or (GREY,)), _lags(fields, images, lags, lags_nm), slices,
+            by_default[0] if period is None else period, _seam(urls[0], fields[0], seam), seed,
+        )  # fmt: skip
+        case.check(given_period=period)
+        asked: dict[str, tuple[Any, Any]] = {
+            "volumes": ([Path(url).stem for url in urls[1:]], []), "micrograph": ([Path(p).stem for p in paths], None),
+            "phases": (dict(phases or {}), {}), "scale": (scale, 1), "lags": (case.lags, by_default[2]),
+            "slices": (slices, SLICES), "period": (case.period, by_default[0]), "seam": (case.seam, by_default[1]),
+            "seed": (seed, 0),
+        }  # fmt: skip
+        parameters = {"phases": dict(phases or {}), "scale": scale, "micrographs": [Path(p).name for p in paths]}
+        return Comparing(case, out or _node(field, asked), parameters, options)
+
+    def plans() -> list[Plan | Outline]:
+        if any(will_exist(path) and not Path(path).exists() for path in paths):
+            return [Outline(f"{field}_fidelity", "compares with a micrograph that an earlier step writes")]
+        return comparing().plans()
+
+    return Task(plans, lambda: comparing().result())
 
 
-def _images(
-    micrograph: str | Path | Sequence[str | Path], phases: Phases | None, pixel_size: Any, scale: int
-) -> tuple[Image, ...]:
-    paths = [micrograph] if isinstance(micrograph, str | Path) else list(micrograph)
+def _node(field: str, asked: Mapping[str, tuple[Any, Any]]) -> str:
+    """The name of the result; lags that are the same along all axes are told once."""
+    lags, usual = asked["lags"]
+    told = lags[0] if len(set(lags)) == 1 else [n for along in lags for n in along]
+    return result_name(f"{field}_fidelity", **{**asked, "lags": (told, usual[0])})
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """A case, and where its result is kept."""
+
+    case: Case
+    node: str
+    parameters: Mapping[str, Any]
+    options: Options
+
+    @cached_property
+    def passes(self) -> list[list[Pass]]:
+        """What is counted in each volume."""
+        return [self.case.passes(number, self.options) for number in range(len(self.case.urls))]
+
+    @property
+    def making(self) -> ResultMaking:
+        """The result: of the volumes and of the 3-D results that they hold, and of the pixels of the images."""
+        case = self.case
+        first, *others = (_inputs(url, field.name) for url, field in zip(case.urls, case.fields, strict=True))
+        inputs = {
+            **first, "volumes": dict(zip(map(_place, case.urls[1:]), others, strict=True)),
+            "micrographs": [image.sha256 for image in case.images],
+        }  # fmt: skip
+        parameters = {**case.parameters, **self.parameters, "volumes": [_place(url) for url in case.urls[1:]]}
+        return ResultMaking("fidelity", case.urls[0], self.node, inputs, parameters, (), self.gather)
+
+    def plans(self) -> list[Plan | Outline]:
+        """What is left to be counted in all volumes; none if the result is there."""
+        making, afresh = self.making, self.options.overwrite
+        refuse_another_question(making.sample, making.node, "fidelity", making.parameters, self.options)
+        if is_kept(making, self.options):
+            return []
+        pairs = [(url, one) for url, ones in zip(self.case.urls, self.passes, strict=True) for one in ones]
+        left = [one.plan(afresh=afresh) for url, one in pairs if afresh or not _is_done(url, one)]
+        return [*left] or [Outline(self.node, "compares what was counted before, reads no voxel")]
+
+    def result(self) -> xr.Dataset:
+        """The result, from counts that are there or are made now."""
+        plans = self.plans()
+        for plan in plans:
+            plan.check()
+        making = self.making
+        if plans:
+            found = making.gather()
+            with lock_sample(making.sample):
+                store.write_dataset(making.sample, making.node, found, making.record)
+        return store.open_dataset(making.sample, making.node)
+
+    def gather(self) -> xr.Dataset:
+        """What all volumes show against the images."""
+        seen = [_seen(self.case, number, ones, self.options) for number, ones in enumerate(self.passes)]
+        return likeness.dataset(self.case, seen)
+
+
+def _inputs(url: str, field: str) -> dict[str, str]:
+    """Fingerprints of a field and of the current 3-D results about it, which are reported too."""
+    nodes = [
+        node
+        for verb in dict.fromkeys(one.verb for one in COUPLED.values())
+        for node in (results_of(url, verb, field) if store.is_sample(url) else ())
+        if not store.outdated(url, node)
+    ]
+    return {node: store.fingerprint_of(url, node) for node in [field, *nodes]}
+
+
+def _place(url: str) -> str:
+    """A sample as it is found from any folder."""
+    return str(Path(url).resolve()) if is_local(url) else url
+
+
+def _images(paths: Sequence[str], phases: Phases | None, pixel_size: Any, scale: int) -> tuple[Image, ...]:
     if len(paths) not in (1, 3):
         raise ArgumentError(
             f"{len(paths)} micrographs; give one for all directions, or three: across z (rows y, columns x), across y "
@@ -291,13 +382,6 @@ def _is_done(url: str, one: Pass) -> bool:
 
 def _keep(case: Case, number: int, counting: Pass) -> None:
     lags = {axis: list(lags) for axis, lags in zip(AXES, case.lags, strict=True)}
-    record = store.provenance(
-        counting.ledger.fingerprint, {"lags": lags}, {case.fields[number].name: case.sources[number]}
-    )
+    inputs = {case.fields[number].name: case.sources[number]}
+    record = store.provenance(counting.ledger.fingerprint, {"lags": lags}, inputs) | {"verb": "fidelity"}
     store.write_dataset(case.urls[number], counting.ledger.name, case.kept(counting), record)
-
-
-def _refuse_foreign(url: str, node: str) -> None:
-    record = store.node_attributes(url, node)
-    if record and "micrographs" not in record.get("parameters", {}):
-        raise ArgumentError(f"{node!r} in {url} is no result of fidelity; give another name: --out NAME")

@@ -21,7 +21,7 @@ from tim3d.kernels.transport import Conduction, Physics, Sides, conduct, conduct
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field, Spacing
 from tim3d.spelling import suggestion
-from tim3d.stages.flux import chosen_interface
+from tim3d.stages.flux import UNITS, chosen_interface, short, typed_interface
 
 # Bound on what the kernels of local descriptors hold beside the labels, in bytes per voxel (as in `measure`).
 LOCAL_BYTES = 2.0
@@ -36,7 +36,7 @@ FLUX = {
 }
 APPARENT = "apparent: potential held on the {faces} of the window across the axis, its sides {sides}"
 FACES = {"outer": "outer faces", "centres": "centres of the first and last voxels"}
-FLUX_TOLERANCE, UNITS = 1e-3, "W m-1 K-1"
+FLUX_TOLERANCE = 1e-3
 GEODESIC = "geodesic_tortuosity"
 WAYS = "apparent: ways start from one face of the window across the axis and stay inside it"
 PAPER = "doi:10.1038/s43246-024-00493-5"
@@ -54,6 +54,8 @@ class Quantity:
         Attributes of the value: units, long_name, method, reference.
     parameters : mapping
         What decides the numbers, beside the labels and the window.
+    asked : mapping of str to (value, default)
+        The same as it is typed: names are made of it.
     of : callable
         ``of(labels, window)``: the value, and whether a path leads through; None where there is no such question.
     nbytes : callable
@@ -68,6 +70,7 @@ class Quantity:
 
     about: Mapping[str, str]
     parameters: Mapping[str, Any]
+    asked: Mapping[str, tuple[Any, Any]]
     of: Callable[[np.ndarray, Box], Answer]
     nbytes: Callable[[Triple], int]
     point_variance: Callable[[Mapping[int, float]], float]
@@ -91,6 +94,7 @@ def _local(descriptor: Descriptor, variable: Variable, material: Material, phase
     return Quantity(
         about=variable.attributes(material),
         parameters={"phase": phase},
+        asked={"phase": (phase, None)},
         of=bind(_density, descriptor, variable.name, material, phase),
         nbytes=lambda shape: int(LOCAL_BYTES * math.prod(shape)),
         point_variance=bind(_fraction_variance, material.phases[phase]) if is_fraction else _unknown,
@@ -122,16 +126,27 @@ class Driven:
     spacing: Spacing
     tolerance: float
     units: str
+    phases: Phases
 
     @property
     def parameters(self) -> dict[str, Any]:
         """As recorded."""
         physics = self.physics
         return {
-            "conductivity": {str(code): k for code, k in physics.conductivity.items()},
+            "conductivity": {str(code): short(k) for code, k in physics.checked.items()},
             "axis": AXES[self.axis], "flux_tolerance": self.tolerance, "units": self.units,
             "faces": physics.electrodes, "sides": physics.sides,
             "interface": {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()},
+        }  # fmt: skip
+
+    @property
+    def asked(self) -> dict[str, tuple[Any, Any]]:
+        """As it is typed, but for the interfaces."""
+        conductivity = {name: short(self.physics.checked[code]) for name, code in self.phases.items()}
+        return {
+            "conductivity": (conductivity, None), "axis": (AXES[self.axis], "z"),
+            "flux_tolerance": (self.tolerance, FLUX_TOLERANCE), "units": (self.units, UNITS),
+            "faces": (self.physics.electrodes, "outer"), "sides": (self.physics.sides, "insulated"),
         }  # fmt: skip
 
     def nbytes(self, shape: Triple) -> int:
@@ -140,7 +155,7 @@ class Driven:
         return conduct_bytes(triple(shape[a] for a in drive.order), drive)
 
 
-def _flux(name: str, driven: Driven) -> Quantity:
+def _flux(name: str, driven: Driven, interface: Mapping[str, float] | None) -> Quantity:
     is_conductivity = name == "effective_conductivity"
     return Quantity(
         about={
@@ -150,6 +165,7 @@ def _flux(name: str, driven: Driven) -> Quantity:
             "reference": COOPER,
         },
         parameters=driven.parameters,
+        asked=driven.asked | {"interface": (interface, None)},
         of=bind(_through, FLUX[name][0], driven),
         nbytes=driven.nbytes,
         point_variance=bind(_conductivity_variance, driven) if is_conductivity else _unknown,
@@ -185,6 +201,7 @@ def _geodesic(code: int, phase: str, axis: int, spacing: Spacing) -> Quantity:
             "reference": PAPER,
         },
         parameters={"phase": phase, "axis": AXES[axis], "metric": "eikonal"},
+        asked={"phase": (phase, None), "axis": (AXES[axis], "z")},
         of=bind(_detour, code, axis, spacing),
         nbytes=_geodesic_bytes,
         point_variance=_unknown,
@@ -266,7 +283,8 @@ def choose(
     # The solver knows best what it refuses: a bar of all phases shows it before any window is read.
     bar = np.broadcast_to(np.array(phases.codes, np.uint8), (4, 4, len(phases)))
     _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), tolerance)
-    return _flux(name, Driven(physics, AXES.index(axis), labels.spacing_nm, tolerance, units or UNITS))
+    driven = Driven(physics, AXES.index(axis), labels.spacing_nm, float(tolerance), units or UNITS, phases)
+    return _flux(name, driven, typed_interface(labels, interface))
 
 
 def _refuse(name: str, given: Mapping[str, Any]) -> None:

@@ -6,13 +6,14 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.engine import Ledger, Pass, Plan, current_cluster, lock_sample, run
+from tim3d.engine import Ledger, Pass, Plan, current_cluster
 from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.kernels import representative as law
@@ -23,6 +24,8 @@ from tim3d.kernels.transport import Sides
 from tim3d.schema import AXES, Field
 from tim3d.stages.field import DEFAULTS, Options
 from tim3d.stages.quantities import Quantity, WindowKernel, choose
+from tim3d.stages.results import ResultMaking, is_kept, produce_result, refuse_another_question, result_name
+from tim3d.stages.verb import Task, Verb
 from tim3d.stages.windows import Windows, WindowWork, lattices, positions
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ PLACES = ("z_window", "y_window", "x_window")
 REALISATIONS = (1, 4, 16, 64)
 
 
+@Verb
 def study(
     sample: str,
     *,
@@ -48,9 +52,9 @@ def study(
     faces: Electrodes | None = None,
     sides: Sides | None = None,
     interface: Mapping[str, float] | None = None,
-    out: str | None = None,
+    out: str = "",
     options: Options = DEFAULTS,
-) -> xr.Dataset | list[Plan]:
+) -> Task[xr.Dataset]:
     """Find a value in windows of several sizes: its mean and spread, and the size at which it is representative.
 
     Windows of one size form a lattice in the middle of the volume and do not overlap. Each is read from the store and
@@ -84,14 +88,14 @@ def study(
     faces, sides, interface : optional
         As of `solve`, for the windows: where the potential is held, whether the flux stops at their sides, conductances
         per area between two phases. Like the two before, of conductivity and tortuosity factor only.
-    out : str, optional
-        Name of the result (default: ``FIELD_study``), so that several can be kept.
+    out : str
+        Name of the result (default: ``FIELD_study`` and what is not a default).
 
     Returns
     -------
     xarray.Dataset
         Values over window size and place, statistics over window size, and the representative edge in nm (nan if there
-        is none; the attribute `verdict` says why); as kept in the node `out`. Or the plans, one for each size.
+        is none; the attribute `verdict` says why); as kept in its node. A plan has one pass for each size.
 
     Raises
     ------
@@ -103,6 +107,8 @@ def study(
         If a voxel has a code that no phase names.
     MemoryPlanError
         If the largest window does not fit into a worker; with the one that would.
+    MixedRunError
+        If the field is outdated, or `out` is another result.
     """
     law.check_tolerance(tolerance)
     labels = store.complete_field(sample, field, "segment")
@@ -110,19 +116,28 @@ def study(
         quantity, labels, phase=phase, conductivity=conductivity, axis=axis, flux_tolerance=flux_tolerance,
         units=units, faces=faces, sides=sides, interface=interface,
     )  # fmt: skip
-    job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), tolerance, out)
-    job.check(options)
-    passes = [job.work_pass(one, options) for one in job.windows]
-    is_done = not options.overwrite and store.fingerprint_of(sample, job.node) == job.fingerprint
-    plans = [] if is_done else [_plan(one, job) for one in passes]
-    if options.plan:
-        return plans
-    if not is_done:
-        for plan in plans:
-            plan.check()
-        with lock_sample(sample):
-            _study(job, passes, options)
-    return store.open_dataset(sample, job.node)
+    if options.block is not None:
+        raise ArgumentError("a block of this verb is a window; give --windows instead of --block")
+    job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), float(tolerance), out)
+    making = job.making(options)
+    return Task(partial(_plans, job, making, options), partial(_found, job, making, options))
+
+
+def _plans(job: Job, making: ResultMaking, options: Options) -> list[Plan]:
+    """Of each size; none if the result is there."""
+    refuse_another_question(making.sample, making.node, "study", making.parameters, options)
+    return [] if is_kept(making, options) else [_plan(one, job, options) for one in making.passes]
+
+
+def _found(job: Job, making: ResultMaking, options: Options) -> xr.Dataset:
+    """The result; what does not fit is refused with the window that would."""
+    plans = _plans(job, making, options)
+    for plan in plans:
+        plan.check()
+    found = produce_result(making, options)
+    if plans:
+        log.info("%s: %s, %s", making.node, found.attrs["verdict"], found.attrs["verdict_means"])
+    return found
 
 
 @dataclass(frozen=True)
@@ -135,12 +150,14 @@ class Job:
     quantity: Quantity
     windows: tuple[Windows, ...]
     tolerance: float
-    out: str | None
+    out: str
 
     @property
     def node(self) -> str:
         """Where the result is kept."""
-        return self.out or f"{self.labels.name}_study"
+        edges = [one.edge_nm for one in self.windows]
+        asked = {"quantity": (self.name, None), **self.quantity.asked, "windows_nm": (edges, None)}
+        return self.out or result_name(f"{self.labels.name}_study", **asked, tolerance=(self.tolerance, 0.1))
 
     @property
     def source(self) -> str:
@@ -153,18 +170,13 @@ class Job:
         edges = [one.edge_nm for one in self.windows]
         return {"quantity": self.name, **self.quantity.parameters, "windows_nm": edges, "tolerance": self.tolerance}
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the result."""
-        return schema.fingerprint(verb="study", field=self.source, parameters=self.parameters)
-
-    def check(self, options: Options) -> None:
-        """Refuse what cannot be done before anything is read."""
-        if options.block is not None:
-            raise ArgumentError("a block of this verb is a window; give --windows instead of --block")
-        record = store.node_attributes(self.sample, self.node)
-        if record and "windows_nm" not in record.get("parameters", {}):
-            raise ArgumentError(f"{self.node!r} in {self.sample} is not a study; give another name: --out NAME")
+    def making(self, options: Options) -> ResultMaking:
+        """The result, from the windows of each size."""
+        passes = tuple(self.work_pass(one, options) for one in self.windows)
+        return ResultMaking(
+            "study", self.sample, self.node, {self.labels.name: self.source}, self.parameters, passes,
+            lambda: _dataset(self, [_records(one) for one in passes]),
+        )  # fmt: skip
 
     def work_pass(self, windows: Windows, options: Options) -> Pass:
         """The windows of one size. What another study has found for them is not found again."""
@@ -191,9 +203,9 @@ class Job:
         )
 
 
-def _plan(one: Pass, job: Job) -> Plan:
+def _plan(one: Pass, job: Job, options: Options) -> Plan:
     """The plan of a pass, with the largest window that would fit as its cure."""
-    plan = one.plan()
+    plan = one.plan(afresh=options.overwrite)
     threads = current_cluster().threads
     base = plan.peak_bytes - threads * one.work.block_bytes(one.grid.block, one.grid.block)
     step = min(job.labels.spacing_nm)
@@ -215,18 +227,6 @@ def _last(most: int, fits: Any) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
-
-
-def _study(job: Job, passes: Sequence[Pass], options: Options) -> None:
-    if options.overwrite:
-        for one in passes:
-            one.ledger.forget()
-    for one in passes:
-        run(one, progress=options.progress)
-    record = store.provenance(job.fingerprint, job.parameters, {job.labels.name: job.source})
-    found = _dataset(job, [_records(one) for one in passes])
-    store.write_dataset(job.sample, job.node, found, record)
-    log.info("%s: %s, %s", job.node, found.attrs["verdict"], found.attrs["verdict_means"])
 
 
 @dataclass(frozen=True)
