@@ -296,7 +296,8 @@ def _results(job: Job, passes: tuple[Pass, Pass]) -> xr.Dataset:
 def _merge(labelling: Pass, pairing: Pass) -> tuple[np.ndarray, Components, np.ndarray]:
     """First row of each block in the joined tables, the merged table, and the row there of each joined one."""
     grid = labelling.grid
-    tables = [_table(record) for _, record in labelling.records()]
+    places = [triple(place) for place in np.ndindex(grid.counts)]  # rows are in C order, in which blocks are not run
+    tables = [_table(record) for record in labelling.ledger.records(places)]
     starts = kernel.first_rows([len(table) for table in tables]).reshape(grid.counts)
     pairs = [np.zeros((0, 2), np.int64)]
     for block, record in pairing.records():
