@@ -12,6 +12,7 @@ from typing import Any
 from tim3d import console
 from tim3d.options import keeping, making, measuring
 from tim3d.options.parser import Parser
+from tim3d.outputs import TABLE, check_target
 from tim3d.version import __version__
 
 Options = Callable[[argparse.ArgumentParser], None]
@@ -117,7 +118,10 @@ def _drawn(name: str) -> Action:
     def act(given: dict[str, Any]) -> None:
         from tim3d.reporting import fidelity, page, study
 
-        target, found = given.pop("figure", None), _verb(name)(given)
+        target = given.pop("figure", None)
+        if target is not None:
+            page.check_figure(target)
+        found = _verb(name)(given)
         if target is not None and hasattr(found, "data_vars"):
             drawn_by = {"study": study.study_figure, "fidelity": fidelity.curves_figure}
             page.write_figure(drawn_by[name](found), target)
@@ -137,6 +141,8 @@ def _describe(given: dict[str, Any]) -> None:
     from tim3d.reporting import table
 
     target, samples = given.pop("csv", None), given.pop("sample")
+    if target is not None:
+        check_target(target, TABLE)
     results = {sample: arguments.call("describe", {**given, "sample": sample}) for sample in samples}
     rows = table.rows(results)
     if target is None:

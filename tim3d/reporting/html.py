@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tim3d import files, store
+from tim3d import outputs, store
 from tim3d.errors import MissingFieldError, Tim3dError
 from tim3d.reporting import figures, page, results, transport
 from tim3d.reporting.fidelity import fidelity_html, fidelity_nodes
@@ -84,16 +84,16 @@ def report(
         If `truth` or `annotation` is not there, or neither `raw` nor `field` is.
     CheckpointError
         If `model` is no model.
+    ArgumentError
+        If `out` is a folder, lies in a sample, or is a file that is not a report.
     WriteError
         If the file cannot be written.
     """
+    target = outputs.check_target(out, outputs.REPORT)
     parts = _parts(str(sample), raw, field, truth, annotation, model)
     name = title or Path(parts.sample.rstrip("/")).name
     text = page.document(name, _body(parts, name))
-    target = Path(out)
-    with files.writing(str(target)):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    outputs.write_file(target, text.encode(), outputs.REPORT)
     log.info("wrote %s", target)
     return target
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from tim3d import outputs
 from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
 
@@ -41,6 +42,7 @@ def import_generator(
 
     if sorted(voxel_size) != ["x", "y", "z"]:
         raise ArgumentError(f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,10,10")
+    outputs.check_target(weights, outputs.WEIGHTS)
     z, y, x = (float(voxel_size[axis]) for axis in "zyx")
     import_official(checkpoint, weights, (z, y, x), phases)
     return Path(weights)

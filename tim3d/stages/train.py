@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from tim3d import store
+from tim3d import outputs, store
 from tim3d.advice import other_stack
 from tim3d.engine import lock_sample
 from tim3d.engine.memory import available_memory
@@ -24,6 +24,7 @@ from tim3d.models import checkpoint, training
 from tim3d.models.crops import UNLABELLED, Augmentation, prepare
 from tim3d.models.unet import UNetSpec
 from tim3d.phases import Phases
+from tim3d.removal import remove_file
 from tim3d.schema import Field
 from tim3d.stages.brightness import normalisation_of
 
@@ -100,10 +101,8 @@ def train(
     LockedError
         If another process trains into the same file.
     """
-    grey, labelled = (
-        store.complete_field(sample, field),
-        store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
-    )
+from tim3d import outputs, store
+from tim3d.advice import other_stack
     classes = _classes(grey, labelled)
     spec = UNetSpec(
         tuple(classes), architecture, encoder, depth, tuple(decoder_channels or _widths(depth)), 2 * context + 1, norm
@@ -117,12 +116,11 @@ def train(
     images = _images(sample, grey, numbers, context)
     truth = _indices(_read_slices(sample, labelled, numbers), classes)
     scale = normalisation_of(sample, grey, normalisation)
-    target = Path(model)
     data_sha256 = prepare(images, truth, spec, scale, numbers)[0].sha256()
     if overwrite or not _is_trained(target, spec, options, data_sha256, grey):
         with lock_sample(str(target)):
-            for old in (target, target.with_name(target.name + ".state")) if overwrite else ():
-                old.unlink(missing_ok=True)
+            if overwrite:  # the model itself stays until the new one takes its place
+                remove_file(f"{target}.state")
             _train(target, images, truth, spec, options, grey, scale, numbers, progress)
     return target
 
