@@ -32,7 +32,7 @@ BRIEF: dict[str, Any] = {"max_retries": 2, "retry_timeout": datetime.timedelta(s
 # What the codecs of zarr say of a frame, an index or a chunk that is not what was written.
 _DAMAGED = re.compile("checksum|decompress|corrupt")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.ENAMETOOLONG}
+_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG, errno.ENAMETOOLONG}
 
 
 def is_local(url: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import signal
 import subprocess
@@ -20,7 +18,7 @@ import tim3d
 from tim3d import Options, outputs, store
 from tim3d.cli import main
 from tim3d.engine import journal
-from tim3d.errors import ArgumentError, Tim3dError, WriteError
+from tim3d.errors import ArgumentError, WriteError
 from tim3d.models.weights import read_weights, write_weights
 from tim3d.reporting.page import write_figure
 from tim3d.reporting.table import rows, write_csv
@@ -51,6 +49,10 @@ def small_disk(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         signal.signal(signal.SIGXFSZ, before)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def figure() -> object:
@@ -88,7 +90,7 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(name: str, sample
     with small_disk(1000), pytest.raises(WriteError, match="cannot write"):
         write(sample, path)
     assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [name]
+    assert names(path.parent) == [name]
 
 
 @EVERY
@@ -102,7 +104,7 @@ def test_an_output_takes_the_place_of_its_own_kind_only(name: str, sample: str, 
     path.write_bytes(b"")
     write(sample, path)
     write(sample, path)
-    assert os.listdir(tmp_path) == [name]
+    assert names(tmp_path) == [name]
 
 
 @EVERY
@@ -151,7 +153,7 @@ def test_a_target_that_is_not_ours_is_refused_before_any_work(
     assert said.count("\n") == 1
     assert "mine" in said
     assert Path("mine").read_text() == Path("mine.png").read_text() == "the only copy"
-    assert sorted(os.listdir()) == ["mine", "mine.png"]
+    assert names(Path()) == ["mine", "mine.png"]
     assert store.nodes(sample) == nodes
 
 
@@ -198,12 +200,12 @@ def test_a_simulation_that_is_interrupted_is_finished_by_the_next(tmp_path: Path
 
 
 def test_a_training_that_starts_anew_keeps_the_old_model_until_it_has_a_new_one(tmp_path: Path) -> None:
-    from tests.train_tiny import train
+    from tests.integration.test_train_lock import network
 
-    train(tmp_path)
-    before = (tmp_path / "net.safetensors").read_bytes()
-    with small_disk(1000), pytest.raises(Tim3dError):
-        train(tmp_path, overwrite=True)
-    assert (tmp_path / "net.safetensors").read_bytes() == before
-    assert read_weights(tmp_path / "net.safetensors", "segmentation")
-    assert json
+    command, model = network(tmp_path)
+    assert main(command) == 0
+    before = model.read_bytes()
+    with small_disk(10_000):
+        assert main([*command, "--seed", "1", "--overwrite"]) == 4
+    assert model.read_bytes() == before
+    assert read_weights(model, "segmentation")

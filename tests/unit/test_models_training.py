@@ -188,7 +188,7 @@ def test_a_state_of_another_training_is_refused(tmp_path):
         train(*discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING)
     state = Path(f"{path}.state")
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(InputError, match="cannot be resumed"):
+    with pytest.raises(InputError, match="cannot be gone on with"):
         train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
 
 

@@ -101,8 +101,11 @@ def train(
     LockedError
         If another process trains into the same file.
     """
-from tim3d import outputs, store
-from tim3d.advice import other_stack
+    target = outputs.check_target(model, outputs.WEIGHTS)
+    grey, labelled = (
+        store.complete_field(sample, field),
+        store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
+    )
     classes = _classes(grey, labelled)
     spec = UNetSpec(
         tuple(classes), architecture, encoder, depth, tuple(decoder_channels or _widths(depth)), 2 * context + 1, norm
