@@ -89,7 +89,6 @@ def ingest(
     """
     _refuse_itself(source, dataset, sample, field)
     stack = open_source(source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks)
-    _say(stack)
     _refuse_beyond_memory(stack)
     stack, spacing = _even(stack, dict(voxel_size or {}), units, labels=phases is not None, even_z=even_z)
     if phases is not None and stack.dtype != np.uint8:
@@ -127,13 +126,6 @@ def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, samp
     for one in [source] if isinstance(source, str | Path) else source:
         if Path(one, dataset or "").resolve().is_relative_to(target):
             raise ArgumentError(f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name")
-
-
-def _say(stack: Source) -> None:
-    """What the user should know before the numbers are believed."""
-    filled = [f"{stack.filled} chunks of {stack.label} are not there and are filled"] if stack.filled else []
-    for remark in (*filled, *stack.remarks):
-        log.warning("%s", remark)
 
 
 def _refuse_beyond_memory(stack: Source) -> None:

@@ -22,8 +22,6 @@ from tim3d.stages.histogram import BLURS, blurred, check_blur, check_thresholds,
 from tim3d.stages.reduction import inner
 
 METHODS = ("otsu", "multi-otsu", "fixed")
-# multi-Otsu searches exhaustively: finer histograms are summed to at most this many bins first.
-MULTI_OTSU_BINS = 256
 
 
 def segment(
@@ -171,14 +169,7 @@ def _levels(sample: str, grey: Field, method: str, phases: Phases, blur: str, op
         counts, centres = histogram(sample, grey, blur, options)
     if method == "otsu":
         return [otsu(counts, centres)]
-    return multi_otsu(*_coarser(counts, centres), classes=len(phases))
-
-
-def _coarser(counts: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    group = -(-len(counts) // MULTI_OTSU_BINS)
-    starts = np.arange(0, len(counts), group)
-    # The last grey value of a group is its class border: thresholds are inclusive.
-    return np.add.reduceat(counts, starts), centres[np.minimum(starts + group, len(centres)) - 1]
+    return multi_otsu(counts, centres, classes=len(phases))
 
 
 @dataclass(frozen=True)
