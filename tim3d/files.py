@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 
 from tim3d.credentials import refuse_credentials
-from tim3d.errors import MissingExtraError, StoreError, WriteError
+from tim3d.errors import ArgumentError, MissingExtraError, StoreError, WriteError
 
 # What a message says of a sample when a write has failed.
 KEPT = "Finished blocks are kept"
@@ -82,7 +82,11 @@ def reaching() -> Iterator[None]:
 
 
 def in_our_words(error: Exception) -> Exception:
-    """A `StoreError` for an error of obstore, which may not be installed; others as they are."""
+    """A `StoreError` for an error of obstore, which may not be installed, an `ArgumentError` for a name that no file
+    system takes; others as they are."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename or "")
+        return ArgumentError(f"a name of {len(Path(name).name)} characters is too long for a file: {name[:60]}...")
     if not type(error).__module__.startswith("obstore."):
         return error
     seen = str(error).partition("\n")[0]
