@@ -65,7 +65,8 @@ ROOMS = [
     Room(5, "tim3d.upkeep",       "doctor repair upgrade validation", ""),
     Room(5, "tim3d.options",      "",              ""),
     Room(5, "tim3d.console",      "",              ""),
-    Room(5, "tim3d.recipe",       "arguments",     ""),
+    Room(5, "tim3d.paths",        "",              ""),
+    Room(5, "tim3d.recipe",       "arguments paths", ""),
     Room(5, "tim3d.cli",          "arguments console options recipe reporting upkeep", ""),
     Room(5, "tim3d",              "arguments recipe reporting validation", ""),
 ]
