@@ -12,6 +12,7 @@ from typing import Any
 from tim3d import console
 from tim3d.options import keeping, making, measuring
 from tim3d.options.parser import Parser
+from tim3d.outputs import TABLE, check_target
 from tim3d.version import __version__
 
 Options = Callable[[argparse.ArgumentParser], None]
@@ -65,6 +66,10 @@ def _verb(name: str, show: Callable[[Any, dict[str, Any]], None] | None = None) 
 
         planning = given.pop("plan", False)
         apart = {key: given.pop(key) for key in ("figure",) if key in given}
+        if "figure" in apart:
+            from tim3d.reporting import page
+
+            page.check_figure(apart["figure"])
         with _on_cluster(given, planning=planning):
             do = arguments.call_plan if planning else arguments.call
             result = do(name, {**given, "progress": _progress()})
@@ -139,6 +144,8 @@ def _describe(given: dict[str, Any]) -> None:
     from tim3d.reporting import table
 
     target, samples = given.pop("csv", None), given.pop("sample")
+    if target is not None:
+        check_target(target, TABLE)
     results = {sample: arguments.call("describe", {**given, "sample": sample}) for sample in samples}
     rows = table.rows(results)
     if target is None:

@@ -15,8 +15,10 @@ from typing import Any
 import fsspec
 
 from tim3d.credentials import refuse_credentials
-from tim3d.errors import MissingExtraError, StoreError, WriteError
+from tim3d.errors import ArgumentError, MissingExtraError, StoreError, WriteError
 
+# What a message says of a sample when a write has failed.
+KEPT = "Finished blocks are kept"
 OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
 # A request that a store refuses (5xx, cut links, timeouts) is tried again for a minute. A wait is drawn from 0.1 s to
 # `base` times the last one: with obstore's own base, 2, they hardly grow, and all ten are over in 3 s.
@@ -30,7 +32,7 @@ BRIEF: dict[str, Any] = {"max_retries": 2, "retry_timeout": datetime.timedelta(s
 # What the codecs of zarr say of a frame, an index or a chunk that is not what was written.
 _DAMAGED = re.compile("checksum|decompress|corrupt")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG, errno.ENAMETOOLONG}
 
 
 def is_local(url: str) -> bool:
@@ -43,7 +45,7 @@ def is_local(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def writing(where: str) -> Iterator[None]:
+def writing(where: str, kept: str = KEPT) -> Iterator[None]:
     """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""
     try:
         yield
@@ -51,7 +53,7 @@ def writing(where: str) -> Iterator[None]:
         if error.errno not in _CANNOT_WRITE:
             raise
         raise WriteError(
-            f"cannot write to {where}: {os.strerror(error.errno or 0).lower()}. Finished blocks are kept: "
+            f"cannot write to {where}: {os.strerror(error.errno or 0).lower()}. {kept}: "
             "make room or the folder writable, then run the same command again."
         ) from error
 
@@ -80,7 +82,11 @@ def reaching() -> Iterator[None]:
 
 
 def in_our_words(error: Exception) -> Exception:
-    """A `StoreError` for an error of obstore, which may not be installed; others as they are."""
+    """A `StoreError` for an error of obstore, which may not be installed, an `ArgumentError` for a name that no file
+    system takes; others as they are."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename or "")
+        return ArgumentError(f"a name of {len(Path(name).name)} characters is too long for a file: {name[:60]}...")
     if not type(error).__module__.startswith("obstore."):
         return error
     seen = str(error).partition("\n")[0]

@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 NAME = "zarr.json"
 # What JSON and its characters say of a file that is cut off or overwritten.
-DAMAGED = (json.JSONDecodeError, UnicodeDecodeError)
+DAMAGED = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def naming_torn_files(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except Tim3dError:
             raise
-        except (ValueError, TypeError, LookupError, AttributeError) as error:  # what zarr makes of it
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # what zarr makes of it
             for one in damaged(str(args[0])):
                 raise StoreError(f"{one.path} is damaged: {one.seen}. {one.cure}") from error
             raise

@@ -14,6 +14,7 @@ from tim3d.engine import lock_sample
 from tim3d.errors import LockedError, Tim3dError
 from tim3d.files import file_system, is_local, reaching
 from tim3d.finding import Finding
+from tim3d.removal import remove_file
 
 ENOUGH_SPACE = 10 * 2**30
 SLOW_DISK = 50.0
@@ -68,7 +69,7 @@ def _speeds(folder: Path) -> tuple[float, float]:
                 pass
             return write, PROBE_MIB / (time.perf_counter() - start)
     finally:
-        path.unlink(missing_ok=True)
+        remove_file(path)
 
 
 def _store(url: str) -> Iterator[Finding]:
@@ -98,7 +99,7 @@ def _store_speeds(probe: str) -> tuple[float, float, float]:
         read = OBJECT_MIB / _seconds(lambda: fs.cat_file(path))
         return write, read, statistics.median(_seconds(lambda: fs.cat_file(path, 0, 64)) for _ in range(SMALL_READS))
     finally:
-        fs.rm_file(path)
+        remove_file(probe)
 
 
 def _seconds(work: Callable[[], object]) -> float:

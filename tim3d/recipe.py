@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tim3d.credentials import refuse_credentials
 from tim3d.engine.parts import DEFAULT_WAIT_SECONDS
 from tim3d.errors import ArgumentError, InputError
 from tim3d.forecast import forecasting
+from tim3d.paths import refusal, refusal_of_cluster
 from tim3d.spelling import suggestion
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class Recipe:
 def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool = False) -> Recipe:
     """Read a recipe and change it by ``sample=...``, ``cluster.kind=...`` or ``STEP.ARGUMENT=...``.
 
-    A recipe may come from somebody else. So what it says itself, other than `settings`, may name only what lies in the
-    working folder or beside the recipe, and neither a scheduler nor a site file, which run what others wrote; `trust`
-    lifts both. URLs of object stores are allowed.
+    A recipe may come from somebody else. So what it says itself, other than `settings`, may name files only in the
+    arguments of which `tim3d.paths` says that they do, and only such that lie in the working folder, beside the recipe
+    or in an object store; and neither a scheduler nor a site file, which run what others wrote. `trust` lifts it all.
 
     Raises
     ------
@@ -98,52 +98,26 @@ def _step(entry: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
 def _refuse_outside(
     content: Mapping[str, Any], steps: list[dict[str, Any]], path: Path, replaced: Collection[str]
 ) -> None:
-    on = content.get("cluster", {})
-    named = {"sample": content.get("sample", ""), **{f"cluster.{key}": on[key] for key in on}}
-    named |= {f"{step['name']}.{key}": step[key] for step in steps for key in step}
     homes = (Path.cwd(), path.absolute().parent)
-    for key, value in named.items():
-        if key in replaced:
-            continue
-        if key == "cluster.site" or (key == "cluster.kind" and "://" in str(value)):
-            why = "which decides what code runs"
-        elif any(leads_out(text, homes) for text in _texts(value)):
-            why = f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
-        else:
-            continue
-        raise ArgumentError(
-            f"recipe {path}: {key} is {value!r}, {why}. Name it yourself (--set {key}=...), or add --trust "
-            "if you know who wrote the recipe"
-        )
+    for key, value, why in _refusals(content, steps, homes):
+        if why and key not in replaced:
+            raise ArgumentError(
+                f"recipe {path}: {key} is {value!r}, {why}. Name it yourself (--set {key}=...), or add --trust "
+                "if you know who wrote the recipe"
+            )
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a TOML value."""
-    if isinstance(value, Mapping):
-        value = [*value.keys(), *value.values()]
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, list | Mapping):
-            yield from _texts(one)
-        elif isinstance(one, str):
-            yield one
-
-
-def leads_out(text: str, homes: Iterable[Path]) -> bool:
-    """Whether a text, read as a path or a URL of files, is one outside some folders; links in them are their owner's.
-
-    >>> [leads_out(t, [Path("/work")]) for t in ("/work/a", "/work/../etc", "~/.ssh", "s3://b/a", "file:///etc")]
-    [False, True, True, False, True]
-    """
-    for part in text.split("::"):  # fsspec's chains
-        scheme, _, rest = part.rpartition(":")
-        if scheme not in ("", "file", "local") and "://" in part:
-            continue
-        tail = rest if scheme in ("file", "local") else part
-        full = os.path.normpath(os.path.join(Path.cwd(), os.path.expanduser(tail)))  # noqa: PTH111, PTH118
-        # Two slashes at the beginning are kept by normpath.
-        if not any(Path("/" + full.lstrip("/")).is_relative_to(home) for home in homes):
-            return True
-    return False
+def _refusals(
+    content: Mapping[str, Any], steps: list[dict[str, Any]], homes: Collection[Path]
+) -> Iterator[tuple[str, Any, str]]:
+    """Everything that a recipe says, and why it may not say that."""
+    sample = content.get("sample", "")
+    yield "sample", sample, refusal("*", "sample", sample, homes)
+    for key, value in content.get("cluster", {}).items():
+        yield f"cluster.{key}", value, refusal_of_cluster(key, value, homes)
+    for step in steps:
+        for key, value in step.items():
+            yield f"{step['name']}.{key}", value, refusal(step["verb"], key, value, homes)
 
 
 def _apply(content: dict[str, Any], steps: list[dict[str, Any]], setting: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,30 @@ NOT_FIELDS = ("source", "model", "weights", "solution", "volumes", "micrographs"
 CHUNK_EDGE = 64
 SHARD: Triple = (64, 512, 512)
 
+# Letters and digits of any language; a folder of the sample and its runs is called so.
+_NAME = re.compile(r"\w[\w.-]{0,127}")
+
 Spacing = tuple[float, float, float]
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a field that cannot be that of a folder.
+
+    Raises
+    ------
+    ArgumentError
+        If it is empty, too long, or holds other characters than letters, digits, and ``_ - .`` after the first.
+
+    Examples
+    --------
+    >>> check_name("raw_2")
+    """
+    if not _NAME.fullmatch(name):
+        seen = name if len(name) <= 40 else f"{name[:40]}..."
+        raise ArgumentError(
+            f"a field cannot be called {seen!r}; a name has 1 to 128 letters, digits, '_', '-' and '.', "
+            "the first a letter, a digit or '_', for example raw_2"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,7 @@ class Field:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         numbers = self.dtype == ID_DTYPE and self.labels and self.phases is None
         if self.dtype not in VOXEL_DTYPES and not numbers:
             raise InputError(f"field {self.name!r} has dtype {self.dtype}; tim3d stores {', '.join(VOXEL_DTYPES)}")

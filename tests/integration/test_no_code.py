@@ -74,7 +74,7 @@ def test_a_pickle_as_the_state_of_a_training_is_refused(work: Path) -> None:
     torch.save({"net": Evil()}, "archive")
     for content in (pickle.dumps(Evil(), 2), b"\x80\x02.", Path("archive").read_bytes()):
         Path("state").write_bytes(content)
-        with pytest.raises(InputError, match="is damaged and cannot be resumed"):
+        with pytest.raises(InputError, match="cannot be gone on with"):
             _read_state(Path("state"), torch.device("cpu"))
     assert not Path(TRACE).exists()
 

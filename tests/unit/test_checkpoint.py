@@ -10,11 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from tim3d import outputs
 from tim3d.errors import ArgumentError, CheckpointError, InputError, WriteError
-from tim3d.models import checkpoint, weights
+from tim3d.models import checkpoint
 from tim3d.models.checkpoint import Description, Normalisation, describe, digest, load, save
 from tim3d.models.unet import UNetSpec, build
-from tim3d.models.weights import write_atomic
 
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 ABOUT = Description(
@@ -120,22 +120,22 @@ def test_other_classes_than_asked_for_are_refused(path, classes):
         load(path, classes=classes)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_no_other(path, model, monkeypatch):
     before = path.read_bytes()
 
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights.os, "fsync", full)
-    with pytest.raises(WriteError, match="No space left"):
-        write_atomic(path, b"new")
+    monkeypatch.setattr(outputs.os, "fsync", full)
+    with pytest.raises(WriteError, match="no space left"):
+        save(path, model, ABOUT)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_a_folder_that_is_a_file_is_named(path):
+def test_a_folder_that_is_a_file_is_named(path, model):
     with pytest.raises(WriteError, match="cannot write"):
-        write_atomic(path / "below.safetensors", b"x")
+        save(path / "below.safetensors", model, ABOUT)
 
 
 @pytest.mark.parametrize(

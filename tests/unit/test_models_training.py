@@ -182,14 +182,17 @@ def test_a_state_of_another_training_is_refused(tmp_path):
     path = tmp_path / "net.safetensors"
     with pytest.raises(KilledError):
         train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=killer)
-    with pytest.raises(MixedRunError, match="delete it"):
+    with pytest.raises(MixedRunError, match="start anew with --overwrite"):
         train(*discs(seed=1), SPEC, path, QUICK, spacing_nm=SPACING)
-    with pytest.raises(MixedRunError, match="delete it"):
+    with pytest.raises(MixedRunError, match="start anew with --overwrite"):
         train(*discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING)
     state = Path(f"{path}.state")
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(InputError, match="cannot be resumed"):
-        train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+    whole = state.read_bytes()
+    for place in (0, 20, 1000, len(whole) // 2, len(whole) - 1):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            state.write_bytes(damaged)
+            with pytest.raises(InputError, match="cannot be gone on with"):
+                train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
 
 
 def test_unlabelled_pixels_do_not_count():

@@ -95,8 +95,27 @@ def test_too_many_classes_or_bins():
         th.multi_otsu([1, 0, 1], [0, 1, 2], classes=3)
     with pytest.raises(ArgumentError, match="at least 2"):
         th.multi_otsu([1, 0, 1], [0, 1, 2], classes=1)
-    with pytest.raises(ArgumentError, match="binned_counts"):
-        th.multi_otsu(np.ones(5000), np.arange(5000))
+
+
+@pytest.mark.parametrize(("first", "width"), [(60, 100), (300, 200), (800, 1500), (20000, 30000)])
+def test_multi_otsu_parts_what_is_filled_and_not_the_range_of_the_type(first: int, width: int):
+    rng = np.random.default_rng(0)
+    means = first + width * np.array([0.1, 0.5, 0.9])
+    grey = rng.normal(means[rng.integers(0, 3, 30_000)], width / 40).round().astype(np.uint16)
+    low, high = th.multi_otsu(th.grey_counts(grey), np.arange(65536), 3)
+    shares = np.bincount(np.searchsorted([low, high], grey), minlength=3) / grey.size
+    assert np.abs(shares - 1 / 3).max() < 0.01
+    assert means[0] < low < means[1] < high < means[2]
+
+
+def test_many_grey_values_are_grouped_and_a_threshold_is_the_last_of_its_group():
+    counts = np.zeros(65536, np.int64)
+    counts[10_000:12_500] = counts[30_000:32_500] = counts[50_000:52_500] = 1 + np.arange(2500) % 7
+    low, high = th.multi_otsu(counts, np.arange(65536), 3)
+    places = np.searchsorted(np.flatnonzero(counts), [low, high])
+    assert ((places + 1) % 8 == 0).all()  # 7500 values in 1024 groups: 8 in each
+    below = [counts[: int(t) + 1].sum() / counts.sum() for t in (low, high)]
+    np.testing.assert_allclose(below, [1 / 3, 2 / 3], atol=0.002)
 
 
 def test_second_derivative_peak_of_two_clean_modes_is_the_far_foot_of_the_pores():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tim3d.engine.tls as encryption
+from tim3d.engine.children import refuse_unguarded, starting
 from tim3d.engine.memory import available_memory, resident_memory
 from tim3d.engine.watch import refuse_silence
 from tim3d.errors import ArgumentError, DeviceError, Tim3dError
@@ -106,9 +107,10 @@ def cluster(
     Raises
     ------
     ArgumentError
-        If the kind, an option or a key is unknown or a number is not positive.
+        If the kind, an option or a key is unknown or a number is not positive; or if a script asks for ``local`` or
+        ``cuda`` outside of ``if __name__ == "__main__":``.
     DeviceError
-        If there is no GPU, nothing answers at the address, or no job starts.
+        If there is no GPU, nothing answers at the address, a worker process does not start, or no job does.
     InputError
         If the certificates are missing, damaged or out of date.
     MissingExtraError
@@ -177,19 +179,23 @@ def _local(workers: int, threads: int, memory: int | None, tls: str | Path | Non
     import dask
     from distributed import Client, LocalCluster
 
+    from tim3d.engine.ending import quiet_and_quick
+
+    refuse_unguarded()
     limit = memory or available_memory() // workers
-    with (
-        dask.config.set(_DASK_SETTINGS),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=threads,
-            memory_limit=limit,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            **_encrypted(tls),
-        ) as made,
-        Client(made) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(_DASK_SETTINGS))
+        with starting("local"):
+            made = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=limit,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                **_encrypted(tls),
+            )
+            client = stack.enter_context(Client(stack.enter_context(made)))
+        quiet_and_quick(client)
         yield Cluster("local", client, workers, threads, limit)
 
 
@@ -198,12 +204,15 @@ def _cuda(workers: int | None, threads: int, memory: int | None, tls: str | Path
     import dask
     from distributed import Client
 
+    from tim3d.engine.ending import quiet_and_quick
+
     try:
         from dask_cuda import LocalCUDACluster
     except ImportError as error:
         raise DeviceError(
             "cluster 'cuda' needs dask-cuda. Type: pip install 'tim3d[gpu]', or use --cluster local"
         ) from error
+    refuse_unguarded()
     encrypted = _encrypted(tls)
     try:
         made = LocalCUDACluster(
@@ -216,6 +225,7 @@ def _cuda(workers: int | None, threads: int, memory: int | None, tls: str | Path
     except Exception as error:  # the driver's own errors share no base class
         raise DeviceError(f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local") from error
     with dask.config.set(_DASK_SETTINGS), made, Client(made) as client:
+        quiet_and_quick(client)
         yield _describe("cuda", client)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tim3d.credentials import without_secrets
 from tim3d.files import writing
+from tim3d.outputs import JOURNAL, check_target
 
 _descriptor: ContextVar[int | None] = ContextVar("tim3d_journal", default=None)
 
@@ -28,12 +29,15 @@ def journal(path: str | Path | None) -> Iterator[None]:
 
     Raises
     ------
+    ArgumentError
+        If it is there and is not a journal.
     WriteError
         If the file cannot be written.
     """
     if path is None:
         yield
         return
+    check_target(path, JOURNAL)
     with writing(str(path)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from typing import Any
 
 from tim3d.credentials import without_secrets
 from tim3d.errors import MixedRunError, StoreError
-from tim3d.files import file_system, flush, is_local, writing
+from tim3d.files import KEPT, file_system, is_local, writing
 from tim3d.grid import Triple
+from tim3d.outputs import replacing
 from tim3d.removal import MARKERS, check_tree, refuse_link, remove_file, remove_tree
 
 # Markers that are read at the same time: on a shared disk or behind a URL each read waits for an answer.
@@ -203,27 +203,12 @@ def write_bytes(url: str, data: bytes, *, durable: bool = False) -> None:
     """A file, replaced in one piece."""
     with writing(url):
         if is_local(url):
-            _write_local(Path(url), data, durable)
+            with replacing(url, durable=durable, kept=KEPT) as file:
+                file.write(data)
         else:
             fs, path = file_system(url)
             fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             fs.pipe_file(path, data)
-
-
-def _write_local(path: Path, data: bytes, durable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if durable:
-        flush(path)
 
 
 def read(url: str) -> dict[str, Any] | None:

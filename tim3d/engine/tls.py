@@ -51,8 +51,8 @@ def certificates(folder: str | Path, days: int = DAYS) -> Path:
     key, certificate = _pair(days)
     with writing(str(path)):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(path / KEY, key)
-        (path / CERTIFICATE).write_bytes(certificate)
+        _write_new(path / KEY, key, 0o600)
+        _write_new(path / CERTIFICATE, certificate, 0o644)
     return path
 
 
@@ -90,9 +90,9 @@ def _x509() -> Any:
     return x509
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    """A file that nobody else could read at any moment."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """A file that was not there, and had these rights at any moment."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tim3d import outputs
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.models.adversarial import Adversaries
 from tim3d.models.selection import Judge, calibrated
@@ -175,7 +176,7 @@ class Course:
             "model": "training", "schema": SCHEMA, "key": self.key(), "step": self.done, "history": self.history,
             "pending": self.pending,
         }  # fmt: skip
-        write_weights(self.path, tensors, json.dumps(text))
+        write_weights(self.path, tensors, json.dumps(text), outputs.STATE)
 
     def _restore(self) -> None:
         stored = read_weights(self.path, "training")

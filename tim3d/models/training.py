@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from tim3d import outputs
 from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.kernels.lattice import Array
 from tim3d.kernels.metrics import confusion
@@ -30,11 +31,14 @@ from tim3d.models.repeatable import cpu_threads, seeded
 from tim3d.models.torchvision_shim import import_smp
 from tim3d.models.training_options import TrainingOptions as TrainingOptions
 from tim3d.models.unet import UNetSpec, build
-from tim3d.models.weights import write_atomic
+from tim3d.removal import remove_file
 
 Record = dict[str, float]
 
-STATE = 1
+STATE = 2
+# A state begins with this word and the SHA-256 of the rest: a pickle of tensors has no checksum that torch looks at.
+_HEAD = b"tim3d state\n"
+_DIGEST_BYTES = 32
 
 
 def train(
@@ -102,7 +106,7 @@ def train(
     description = Description(spec, normalisation, spacing_nm, run.summary())
     run.net.load_state_dict(run.best)
     save(path, run.net, description)
-    run.state.unlink(missing_ok=True)
+    remove_file(run.state)
     return load(path)
 
 
@@ -223,7 +227,8 @@ class Run:
         }  # fmt: skip
         buffer = io.BytesIO()
         torch.save(values, buffer)
-        write_atomic(self.state, buffer.getvalue())
+        data = buffer.getvalue()
+        outputs.write_file(self.state, _HEAD + hashlib.sha256(data).digest() + data, outputs.STATE)
 
     def _resume(self) -> None:
         if not self.state.is_file():
@@ -232,7 +237,7 @@ class Run:
         if values.get("schema") != STATE or values.get("key") != self._key():
             raise MixedRunError(
                 f"{self.state} belongs to a training with other data, network or options; "
-                "delete it to start anew, or give the options of that training"
+                "start anew with --overwrite, or give the options of that training"
             )
         self.net.load_state_dict(values["net"])
         self.optimizer.load_state_dict(values["optimizer"])
@@ -294,8 +299,15 @@ def _device(name: str) -> torch.device:
 
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    content = path.read_bytes()
+    at = len(_HEAD)
+    digest, data = content[at : at + _DIGEST_BYTES], content[at + _DIGEST_BYTES :]
     try:
-        values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # a damaged pickle may raise anything
-        raise InputError(f"{path} is damaged and cannot be resumed; delete it to start anew") from error
+        if not content.startswith(_HEAD) or hashlib.sha256(data).digest() != digest:
+            raise ValueError("not the bytes that were written")
+        values: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except Exception as error:  # a pickle may raise anything
+        raise InputError(
+            f"{path} is damaged, or no state of a training, and cannot be gone on with. Start anew with --overwrite"
+        ) from error
     return values

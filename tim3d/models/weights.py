@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tim3d.errors import CheckpointError, WriteError
+from tim3d import outputs
+from tim3d.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,11 +43,17 @@ class Stored:
         return safetensors.torch.load(self.data)
 
 
-def write_weights(path: str | Path, tensors: Mapping[str, Tensor], text: str) -> str:
+def write_weights(
+    path: str | Path, tensors: Mapping[str, Tensor], text: str, over: outputs.Kind = outputs.WEIGHTS
+) -> str:
     """Write a file and return its SHA-256; it appears whole or not at all, the same input giving the same bytes.
+
+    Only a file of the kind `over` is replaced.
 
     Raises
     ------
+    ArgumentError
+        If a file of another kind has that name.
     WriteError
         If the folder cannot be written.
     """
@@ -57,7 +62,8 @@ def write_weights(path: str | Path, tensors: Mapping[str, Tensor], text: str) ->
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     blank = _with_metadata(safetensors.torch.save(plain), {"sha256": _BLANK, "tim3d": text})
     sha256 = hashlib.sha256(blank).hexdigest()
-    write_atomic(Path(path), blank.replace(_FIELD + _BLANK.encode(), _FIELD + sha256.encode(), 1))
+    data = blank.replace(_FIELD + _BLANK.encode(), _FIELD + sha256.encode(), 1)
+    outputs.write_file(path, data, over)
     return sha256
 
 
@@ -89,26 +95,6 @@ def kind_of(text: str) -> Kind:
         named = json.loads(text).get("model")
         return next((kind for kind in _USE if kind == named), "segmentation")
     return "segmentation"
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file by a temporary one beside it and a rename; raises WriteError if that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise WriteError(
-            f"cannot write {path}: {error.strerror or error}; check the folder and its free space"
-        ) from error
 
 
 def package_version() -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from tim3d.kernels.likeness import PLANES
 from tim3d.phases import Phases
+from tim3d.reporting import page
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.schema import AXES
 from tim3d.stages import train_generator as stage
@@ -33,9 +34,7 @@ def train_generator(*arguments: Any, **named: Any) -> Task[Path]:
 def write_figures(look: stage.Look) -> None:
     """``curves.png`` and ``samples.png`` in the folder of a training."""
     for name, figure in (("curves", curves(look.history)), ("samples", samples(look))):
-        half = look.folder / f".{name}.png"
-        figure.savefig(half, dpi=120)
-        half.replace(look.folder / f"{name}.png")
+        page.write_figure(figure, look.folder / f"{name}.png", page.DPI)
 
 
 @matplotlib.rc_context(STYLE)

@@ -7,16 +7,20 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tim3d import files
+from tim3d import outputs
+from tim3d.errors import ArgumentError
 from tim3d.reporting.figures import COLOURS, LINES, NAMED
 
 DPI = 120
+# Formats of figures in which matplotlib says that it wrote them.
+FORMATS = (".png", ".pdf", ".svg", ".eps")
 
 STYLE = """
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif; color: #1c1c1c;
@@ -130,13 +134,30 @@ def number(text: str) -> str:
     return f"{mantissa} × 10<sup>{sign}{power.lstrip('−+0')}</sup>" if power else mantissa
 
 
-def write_figure(figure: Figure, path: str) -> None:
-    """Write a figure to a file; its ending says the kind, for example ``study.png``.
+def check_figure(path: str | Path) -> None:
+    """Refuse a file that `write_figure` would refuse, before what it shows is computed.
 
     Raises
     ------
+    ArgumentError
+        If its ending names no format of figures, or something else is there.
+    """
+    if Path(path).suffix.lower() not in FORMATS:
+        raise ArgumentError(f"--figure {path}: give a name that ends in {', '.join(FORMATS)}")
+    outputs.check_target(path, outputs.FIGURE)
+
+
+def write_figure(figure: Figure, path: str | Path, dpi: int | None = None) -> None:
+    """Write a figure to a file, in one piece; its ending says the format, for example ``study.png``.
+
+    Raises
+    ------
+    ArgumentError
+        As `check_figure` says.
     WriteError
         If the file cannot be written.
     """
-    with files.writing(path):
-        figure.savefig(path)
+    check_figure(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=Path(path).suffix.lower().removeprefix("."), dpi=dpi or "figure")
+    outputs.write_file(path, drawn.getvalue(), outputs.FIGURE)

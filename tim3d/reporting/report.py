@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tim3d import files, store
+from tim3d import outputs, store
 from tim3d.engine import Outline, Plan
 from tim3d.errors import MissingFieldError, Tim3dError
 from tim3d.forecast import expected
@@ -68,9 +68,12 @@ def report(
         If a field was made from another one that was replaced since.
     CheckpointError
         If `model` is no model.
+    ArgumentError
+        If `out` is a folder, lies in a sample, or is a file that is not a report.
     WriteError
         If the file cannot be written.
     """
+    target = outputs.check_target(out, outputs.REPORT)
     for name in filter(None, (truth, annotation)):
         store.complete_field(sample, name)
     grey, labels = (_if_complete(sample, name) for name in (raw, field))
@@ -80,7 +83,7 @@ def report(
             "Name the fields: --raw NAME --field NAME"
         )
     shown = {"raw": grey, "field": labels, "truth": truth, "annotation": annotation}
-    reporting = Reporting(sample, Path(out), shown, None if model is None else Path(model), title)
+    reporting = Reporting(sample, target, shown, None if model is None else Path(model), title)
     return Task(reporting.plans, reporting.run)
 
 
@@ -108,11 +111,7 @@ class Reporting:
 
         name = self.title or Path(self.sample.rstrip("/")).name
         text = html.document(html.Parts(self.sample, model=self.model, **self.shown), name)
-        with files.writing(str(self.target)):
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            half = self.target.with_name(f".{self.target.name}.part")
-            half.write_text(text, encoding="utf-8")
-            half.replace(self.target)
+        outputs.write_file(self.target, text.encode(), outputs.REPORT)
         log.info("wrote %s", self.target)
         return self.target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from tim3d.files import writing
+from tim3d import outputs
 
 # Column of what is one number for the whole material, or belongs to a pair of phases.
 WHOLE = "whole"
@@ -184,13 +185,16 @@ def write_csv(found: Sequence[Row], path: str | Path) -> None:
 
     Raises
     ------
+    ArgumentError
+        If something else has that name.
     WriteError
         If the file cannot be written.
     """
     dims = list(dict.fromkeys(dim for row in found for dim in row.place))
-    with writing(str(path)), Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sample", "variable", *dims, "value", "units"])
-        for row in found:
-            value = "" if math.isnan(row.value) else repr(row.value)
-            writer.writerow([row.sample, row.variable, *(row.place.get(d, "") for d in dims), value, row.units])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["sample", "variable", *dims, "value", "units"])
+    for row in found:
+        value = "" if math.isnan(row.value) else repr(row.value)
+        writer.writerow([row.sample, row.variable, *(row.place.get(d, "") for d in dims), value, row.units])
+    outputs.write_file(path, text.getvalue().encode(), outputs.TABLE)

@@ -13,15 +13,28 @@ from typing import Any
 
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
-from tifffile import TIFF, TiffFile, TiffPage
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
-from tim3d.errors import InputError, MissingExtraError
+from tim3d.errors import InputError
 from tim3d.sources.base import Voxels, reading, stored_dtype
-from tim3d.sources.metadata import Calibration, imagej_labels, tiff_calibration
+from tim3d.sources.metadata import Calibration, imagej_labels, tiff_calibration, whole_number
+from tim3d.sources.tiff_planes import (
+    DEFLATE_LIMIT,
+    piece_bytes,
+    refuse_other_planes,
+    refuse_promises,
+    refuse_undecodable,
+    refuse_volume_in_a_page,
+    shaped_metadata,
+)
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 PNG_SUFFIXES = (".png",)
 IMAGE_SUFFIXES = TIFF_SUFFIXES + PNG_SUFFIXES
+SAME_MEANING = (
+    "grey values of a volume need one meaning. Invert those that differ, for example in ImageJ: Edit > Invert LUT, "
+    "Edit > Invert"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +42,8 @@ class Header:
     """What a file tells without its pixels: pages, their shape (y, x) and stored dtype, labels, calibration.
 
     `offset` is the byte at which the pixels of all pages lie in one uncompressed run of `disk_dtype`, or None;
-    `indices` are the places in the file of the pages that are slices; of a `palette` pixels are numbers of colours.
+    `indices` are the places in the file of the pages that are slices; of a `palette` pixels are numbers of colours;
+    `piece_bytes` is the memory of a decoded strip or tile; of `white_is_zero` the lowest grey value is white.
     """
 
     pages: int
@@ -41,6 +55,8 @@ class Header:
     disk_dtype: str = ""
     indices: tuple[int, ...] = (0,)
     palette: bool = False
+    piece_bytes: int = 0
+    white_is_zero: bool = False
 
 
 def is_tiff(path: Path) -> bool:
@@ -113,8 +129,10 @@ def _tiff_header(path: Path, calibrate: bool, colours: bool) -> Header:
         if not pages:
             raise InputError(f"{path} holds no image; it is truncated or was never finished: copy it again")
         _refuse_broken_chain(path, tif)
+        refuse_volume_in_a_page(path, pages[0])
         if not (colours and _is_rgb(pages[0])):
-            _refuse_colours(path, pages[0], int((tif.imagej_metadata or {}).get("channels", 1)))
+            _refuse_colours(path, pages[0])
+        refuse_other_planes(path, tif, pages)
         _refuse_mixed_pages(path, pages)
         _refuse_unreadable(path, tif, pages)
         y, x = pages[0].shape[:2]
@@ -128,6 +146,8 @@ def _tiff_header(path: Path, calibrate: bool, colours: bool) -> Header:
             offset=offset,
             disk_dtype=f"{tif.byteorder}{np.dtype(pages[0].dtype).char}" if offset is not None else "",
             indices=tuple(i for i, _ in placed),
+            piece_bytes=piece_bytes(pages[0]),
+            white_is_zero=_is_white_zero(pages[0]),
         )
 
 
@@ -150,11 +170,9 @@ def _is_rgb(page: TiffPage) -> bool:
     return len(page.shape) == 3 and page.shape[2] == 3 and page.dtype == np.uint8
 
 
-def _refuse_colours(path: Path, page: TiffPage, channels: int) -> None:
+def _refuse_colours(path: Path, page: TiffPage) -> None:
     if page.samplesperpixel > 1 or len(page.shape) != 2:
         raise colour_error(path, f"{page.samplesperpixel} channels, shape {page.shape}")
-    if channels > 1:
-        raise InputError(f"{path} interleaves {channels} channels; split them in ImageJ and give the file of one")
 
 
 def _refuse_mixed_pages(path: Path, pages: list[TiffPage]) -> None:
@@ -165,13 +183,20 @@ def _refuse_mixed_pages(path: Path, pages: list[TiffPage]) -> None:
                 f"{path}: page {i} is {page.shape} {page.dtype}, page 0 is {first.shape} {first.dtype}; "
                 "all pages of a volume need one size and type. Save those that belong together as a file of their own"
             )
+        if _is_white_zero(page) != _is_white_zero(first):
+            raise InputError(f"{path}: in page {i} 0 means {_zero(page)}, in page 0 {_zero(first)}; {SAME_MEANING}")
+
+
+def _is_white_zero(page: TiffPage) -> bool:
+    return bool(page.photometric == PHOTOMETRIC.MINISWHITE)
+
+
+def _zero(page: TiffPage) -> str:
+    return "white" if _is_white_zero(page) else "black"
 
 
 def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None:
-    for code, known in ((pages[0].compression, TIFF.DECOMPRESSORS), (pages[0].predictor, TIFF.UNPREDICTORS)):
-        if code not in known:
-            name = getattr(code, "name", code)
-            raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install tim3d[tiff]")
+    refuse_undecodable(path, pages[0])
     size = tif.filehandle.size
     for i, page in enumerate(pages):
         needed = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
@@ -180,6 +205,7 @@ def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None
                 f"{path} is truncated: page {i} ends at byte {needed}, the file has {size}; "
                 "copy it again from the microscope, or leave it out"
             )
+        refuse_promises(path, i, page)
 
 
 def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, int]:
@@ -200,10 +226,10 @@ def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, i
 
 def _declared_images(tif: TiffFile, page: TiffPage) -> int:
     """Slices by the description: ImageJ writes stacks over 4 GiB with one header, tifffile does with `truncate`."""
-    shaped = (tif.shaped_metadata or ({},))[0]
+    shaped = shaped_metadata(page)
     if shaped.get("truncated"):
         return int(math.prod(shaped["shape"]) // page.size)
-    return int((tif.imagej_metadata or {}).get("images", 1))
+    return whole_number((tif.imagej_metadata or {}).get("images", 1))
 
 
 _PNG_CHANNELS = {
@@ -224,11 +250,21 @@ def _png_header(path: Path, colours: bool) -> Header:
         x, y, depth, colour = struct.unpack(">IIBB", start[16:26])
     if colour not in (0, 3) and not (colours and colour == 2 and depth == 8):
         raise colour_error(path, _PNG_CHANNELS.get(colour, f"colour type {colour}"))
+    _refuse_png_promises(path, x, y, depth)
     if colour == 0 and depth not in (1, 8, 16):
         raise InputError(f"{path} has {depth} bits a pixel; expected 1, 8 or 16. Save it as 8-bit grey first")
     origin = "PNG palette indices, no metadata" if colour == 3 else "PNG, no metadata"
     dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
     return Header(1, (y, x), dtype, calibration=Calibration(origin=origin), palette=colour == 3)
+
+
+def _refuse_png_promises(path: Path, x: int, y: int, depth: int) -> None:
+    size = path.stat().st_size
+    if x * y * depth // 8 > DEFLATE_LIMIT * size:
+        raise InputError(
+            f"{path} promises {y} x {x} pixels, and {size} bytes cannot hold more than a part of them: it is truncated "
+            "or damaged; copy it again from the microscope, or leave it out"
+        )
 
 
 def _png_pixels(path: Path) -> Voxels:
@@ -240,6 +276,7 @@ def _png_pixels(path: Path) -> Voxels:
 def colour_error(path: Path, seen: str) -> InputError:
     """The error for an image with more than one channel."""
     return InputError(
-        f"{path} has {seen}; expected one grey channel. Convert it first, for example  "
-        f"python -c \"from PIL import Image; Image.open('{path.name}').convert('L').save('{path.name}')\""
+        f"{path} has {seen}; expected one grey channel. Write grey copies into another folder: cd {path.parent}; "
+        'mkdir grey; python -c "import sys; from PIL import Image; '
+        f"[Image.open(f).convert('L').save('grey/' + f) for f in sys.argv[1:]]\" *{path.suffix}"
     )

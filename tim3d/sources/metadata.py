@@ -14,6 +14,8 @@ from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
 from tim3d.sources.units import positive_nm, unit_name
 
 FIBICS_TAG = 51023
+# Sine of the angle between beam and face below which nothing is foreshortened: that of a stage that is level.
+_LEAST_TILT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,12 @@ class Calibration:
 
 
 def tiff_calibration(tif: TiffFile) -> Calibration:
-    """The voxel size of a TIFF from the first of Fibics Atlas, Zeiss, FEI/Thermo and ImageJ metadata that tells one.
+    """The voxel size of a TIFF by the first of Fibics Atlas, Zeiss, FEI/Thermo, OME and ImageJ that tells one.
 
     The plain resolution tags of a TIFF without ImageJ metadata are not used: most programs write the dots per inch
     of a printer there.
     """
-    for read in (fibics_calibration, zeiss_calibration, fei_calibration, imagej_calibration):
+    for read in (fibics_calibration, zeiss_calibration, fei_calibration, ome_calibration, imagej_calibration):
         found = read(tif)
         if found.known:
             return found
@@ -61,7 +63,7 @@ def fibics_calibration(tif: TiffFile) -> Calibration:
 
 def zeiss_calibration(tif: TiffFile) -> Calibration:
     """Zeiss SmartSEM, tag CZ_SEM: `AP_IMAGE_PIXEL_SIZE`, else `AP_PIXEL_SIZE`, with its unit; the same for y and x."""
-    tags = tif.sem_metadata or {}
+    tags = _tags(tif.sem_metadata)
     for name in ("ap_image_pixel_size", "ap_pixel_size"):
         entry = tags.get(name, ())
         size = positive_nm(entry[1], str(entry[2])) if len(entry) == 3 else None
@@ -72,19 +74,79 @@ def zeiss_calibration(tif: TiffFile) -> Calibration:
 
 def fei_calibration(tif: TiffFile) -> Calibration:
     """FEI/Thermo, tags SFEG and HELIOS: `PixelWidth` and `PixelHeight` in metres of the scan that made the image."""
-    tags = tif.fei_metadata or {}
+    tags = _tags(tif.fei_metadata)
     active = _section(tags, "Beam").get("Scan", "")
     for name in ("Scan", str(active), "EScan", "IScan"):
         section = _section(tags, name)
         dy, dx = positive_nm(section.get("PixelHeight"), "m"), positive_nm(section.get("PixelWidth"), "m")
         if dy is not None and dx is not None:
-            return Calibration((None, dy, dx), f"FEI/Thermo metadata ([{name}])")
+            return _untilted(tags, Calibration((None, dy, dx), f"FEI/Thermo metadata ([{name}])"))
     return Calibration()
+
+
+def _untilted(tags: Mapping[str, Any], found: Calibration) -> Calibration:
+    """The calibration without its dy, if the rows are those of the screen and the face was seen at an angle."""
+    beam = _section(tags, "EBeam")
+    angle = next((a for a in (beam.get("TiltCorrectionAngle"), _section(tags, "Stage").get("StageT")) if a), 0)
+    off = str(beam.get("TiltCorrectionIsOn", "")).lower() in ("no", "false")
+    if not off or not isinstance(angle, int | float) or not abs(math.sin(angle)) > _LEAST_TILT:
+        return found
+    dz, dy, dx = found.voxel_size_nm
+    on_face = (dy or 0.0) / abs(math.sin(angle))
+    said = f"tilt correction is off at {math.degrees(angle):.1f} degrees: rows {dy:g} nm apart on the screen are "
+    return Calibration((dz, None, dx), f"{found.origin}; {said}{on_face:.4g} nm apart on the face that is cut")
+
+
+def ome_calibration(tif: TiffFile) -> Calibration:
+    """OME: `PhysicalSizeX`, `Y` and `Z` of the first image, in their units (micrometres if none is told)."""
+    images = ome_images(tif.pages.first.description) if tif.is_ome else []
+    return Calibration(images[0].voxel_size_nm, "OME metadata") if images else Calibration()
+
+
+@dataclass(frozen=True, slots=True)
+class OmeImage:
+    """How many slices, channels and times an image of an OME-TIFF has, and its voxel size in nm."""
+
+    slices: int
+    channels: int
+    times: int
+    voxel_size_nm: VoxelSize
+
+
+def ome_images(description: str) -> list[OmeImage]:
+    """What the XML in an OME-TIFF says of its images; none if it cannot be read."""
+    root = _xml(description)
+    return [] if root is None else [_ome_image(pixels) for pixels in root.iterfind("./{*}Image/{*}Pixels")]
+
+
+def _ome_image(pixels: ElementTree.Element) -> OmeImage:
+    z, c, t = (whole_number(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
+    dz, dy, dx = (_physical_nm(pixels, axis) for axis in "ZYX")
+    return OmeImage(z, c, t, (dz, dy, dx))
+
+
+def _physical_nm(pixels: ElementTree.Element, axis: str) -> float | None:
+    try:
+        return positive_nm(float(pixels.get(f"PhysicalSize{axis}", "")), pixels.get(f"PhysicalSize{axis}Unit", "um"))
+    except ValueError:
+        return None
+
+
+def whole_number(value: object) -> int:
+    """A number of planes, 1 where it is damaged.
+
+    >>> whole_number("12"), whole_number("twelve")
+    (12, 1)
+    """
+    try:
+        return max(1, int(str(value)))
+    except ValueError:
+        return 1
 
 
 def imagej_calibration(tif: TiffFile) -> Calibration:
     """ImageJ: pixels per `unit` from the resolution tags, and `spacing` in the same unit along z."""
-    tags = tif.imagej_metadata or {}
+    tags = _tags(tif.imagej_metadata)
     unit = unit_name(str(tags.get("unit", "")))
     if unit is None:
         return Calibration()
@@ -95,13 +157,17 @@ def imagej_calibration(tif: TiffFile) -> Calibration:
 
 def imagej_labels(tif: TiffFile) -> tuple[str, ...]:
     """The name that ImageJ keeps for each slice; empty if there are none."""
-    labels = (tif.imagej_metadata or {}).get("Labels", ())
+    labels = _tags(tif.imagej_metadata).get("Labels", ())
     return (labels,) if isinstance(labels, str) else tuple(str(label) for label in labels)
 
 
 def _pixel_nm(pixels_per_unit: tuple[int, int] | None, unit: str) -> float | None:
     pixels, lengths = pixels_per_unit or (0, 0)
     return positive_nm(lengths / pixels, unit) if pixels else None
+
+
+def _tags(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
 
 
 def _section(tags: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from tim3d.sources.planned import planned_stack
 from tim3d.sources.slices import open_paged_tiff, open_slices
 from tim3d.sources.volumes import Order, open_npy, open_raw
 from tim3d.sources.zarr_array import is_zarr, open_zarr
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def open_source(
     missing_chunks: MissingChunks = "refuse",
 ) -> Source:
     """A volume on disk as a `Source`; headers are read and checked, voxels are not.
+
+    What a user should know before the numbers are believed, its `remarks`, is logged as warnings.
 
     Parameters
     ----------
@@ -96,12 +101,18 @@ def open_source(
     if (planned := planned_stack(spec)) is not None:
         wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
         return planned
-    if isinstance(spec, str | os.PathLike):
-        return _open_one(os.fspath(spec), wanted)
-    if len(spec) == 1:  # as the shell gives it; a path would spoil a URL
-        return _open_one(os.fspath(spec[0]), wanted)
+    source = _opened([spec] if isinstance(spec, str | os.PathLike) else spec, wanted)
+    filled = [f"{source.filled} chunks of {source.label} are not there and are filled"] if source.filled else []
+    for remark in (*filled, *source.remarks):
+        log.warning("%s", remark)
+    return source
+
+
+def _opened(specs: Sequence[str | os.PathLike[str]], wanted: Wanted) -> Source:
+    if len(specs) == 1:  # as it is typed: a path would spoil a URL
+        return _open_one(os.fspath(specs[0]), wanted)
     wanted.refuse("a list of files", dataset=True, raw=True, chunks=True)
-    return _open_listed([Path(item) for item in spec])
+    return _open_listed([Path(item) for item in specs])
 
 
 def _open_one(text: str, wanted: Wanted) -> Source:
@@ -162,7 +173,7 @@ def _open_pattern(path: Path) -> Source:
     found = [item for item in every if item.is_file() or is_zarr(item)]
     images = [item for item in found if is_image(item)]
     if len(found) == 1:
-        return open_source(found[0])
+        return _open_one(str(found[0]), Wanted())
     if not images:
         raise InputError(
             f"pattern '{path}' matches {len(found)} files and no image ({', '.join(IMAGE_SUFFIXES)}); "

@@ -16,7 +16,8 @@ _POSITION = re.compile(
     r"(?<![A-Za-z])z\s*=\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*(nm|um|\u00b5m|\u03bcm|micron|mm|m)(?![A-Za-z])",
     re.IGNORECASE,
 )
-_DIGITS = re.compile(r"(\d+)")
+# A dash counts as a sign where nothing but a separator goes before it: z_-2, and not scan-2.
+DIGITS = re.compile(r"((?<![\w.)\]-])-\d+|(?<=_)-\d+|\d+)")
 
 # Weights nearer than this to 0 or 1 are rounding of the positions, not a place between two slices.
 _SNAP = 1e-6
@@ -66,8 +67,9 @@ def natural_key(name: str) -> tuple[tuple[int, float, str], ...]:
 
 
 def _runs(text: str) -> list[tuple[int, float, str]]:
-    parts = [part for part in _DIGITS.split(text) if part]
-    return [(1, int(part), "") if part.isdecimal() else (2, 0, part.lower()) for part in parts]
+    parts = DIGITS.split(text)
+    runs = [(1, int(part), "") if i % 2 else (2, 0, part.lower()) for i, part in enumerate(parts)]
+    return [run for run in runs if run[0] == 1 or run[2]]
 
 
 @dataclass(frozen=True, slots=True)

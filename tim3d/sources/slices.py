@@ -11,8 +11,9 @@ import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.sources.base import Source, Voxels, reading
-from tim3d.sources.images import Header, is_tiff, read_header, read_image, read_pages
+from tim3d.sources.images import SAME_MEANING, Header, is_tiff, read_header, read_image, read_pages
 from tim3d.sources.metadata import Calibration
+from tim3d.sources.numbering import check_numbers
 from tim3d.sources.positions import natural_key, positions_of
 
 
@@ -86,6 +87,8 @@ def open_paged_tiff(path: Path) -> PagedTiff:
         voxel_size_nm=header.calibration.voxel_size_nm,
         origin=header.calibration.origin,
         positions_nm=positions_of(names),
+        piece_bytes=0 if header.offset is not None else header.piece_bytes,
+        remarks=_remarks(header),
         path=str(path),
         size=size,
         offset=header.offset,
@@ -130,6 +133,8 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
         voxel_size_nm=calibration.voxel_size_nm,
         origin=calibration.origin,
         positions_nm=_positions(names, headers),
+        piece_bytes=max(header.piece_bytes for header in headers),
+        remarks=(*check_numbers(names), *_remarks(headers[0])),
         folder=str(folder),
         names=tuple(names),
         sizes=tuple(path.stat().st_size for path in paths),
@@ -152,12 +157,22 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
             f"{path} holds {header.pages} pages; a stack of files needs one slice a file. "
             "Give that file alone to read its pages"
         )
+    if header.white_is_zero != first.white_is_zero:
+        other = "white" if first.white_is_zero else "black"
+        own = "white" if header.white_is_zero else "black"
+        raise InputError(f"{path}: 0 means {own}, in {first_path.name} {other}; {SAME_MEANING}")
     for what, seen, expected in (("size", header.shape, first.shape), ("type", header.dtype, first.dtype)):
         if seen != expected:
             raise InputError(
                 f"{path} has {what} {seen}, {first_path.name} has {expected}; all slices need the same (y, x) "
                 "and type. Crop or convert it, or leave it out"
             )
+
+
+def _remarks(header: Header) -> tuple[str, ...]:
+    if not header.white_is_zero:
+        return ()
+    return ("0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright",)
 
 
 def _agreed(first: Calibration, last: Calibration) -> Calibration:

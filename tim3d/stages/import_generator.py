@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tim3d import outputs
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expect, will_exist
@@ -55,6 +56,7 @@ def import_generator(
     """
     if sorted(voxel_size) != ["x", "y", "z"]:
         raise ArgumentError(f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,10,10")
+    outputs.check_target(weights, outputs.WEIGHTS)
     z, y, x = (float(voxel_size[axis]) for axis in "zyx")
     importing = Importing(Path(checkpoint), Path(weights), (z, y, x), phases, overwrite)
     return Task(importing.plans, importing.run)

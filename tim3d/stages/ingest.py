@@ -122,7 +122,6 @@ class Typed:
         stack = open_source(
             self.source, dataset=self.dataset, shape=self.shape, dtype=self.dtype, missing_chunks=self.missing_chunks
         )
-        _say(stack)
         _refuse_beyond_memory(stack)
         labels = self.phases is not None
         stack, spacing = _even(stack, dict(self.voxel_size), self.units, labels=labels, even_z=self.even_z)
@@ -202,13 +201,6 @@ def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, samp
     for one in [source] if isinstance(source, str | Path) else source:
         if Path(one, dataset or "").resolve().is_relative_to(target):
             raise ArgumentError(f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name")
-
-
-def _say(stack: Source) -> None:
-    """What the user should know before the numbers are believed."""
-    filled = [f"{stack.filled} chunks of {stack.label} are not there and are filled"] if stack.filled else []
-    for remark in (*filled, *stack.remarks):
-        log.warning("%s", remark)
 
 
 def _refuse_beyond_memory(stack: Source) -> None:

@@ -24,8 +24,6 @@ from tim3d.stages.reduction import inner
 from tim3d.stages.verb import Task, Verb
 
 METHODS = ("otsu", "multi-otsu", "fixed")
-# multi-Otsu searches exhaustively: finer histograms are summed to at most this many bins first.
-MULTI_OTSU_BINS = 256
 
 
 @Verb
@@ -157,7 +155,7 @@ class Thresholding:
         counts, centres = counted()
         if self.asked["method"] == "otsu":
             return [otsu(counts, centres)]
-        return multi_otsu(*_coarser(counts, centres), classes=len(self.phases))
+        return multi_otsu(counts, centres, classes=len(self.phases))
 
     def _kept(self) -> list[float]:
         """Thresholds of the labels that are there, while those of the field are not known; a plan depends on none."""
@@ -208,13 +206,6 @@ def _classes(method: str, given: Sequence[float] | None, phases: Phases) -> int:
     if given is not None:
         return len(given) + 1
     return 2 if method == "otsu" else len(phases)
-
-
-def _coarser(counts: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    group = -(-len(counts) // MULTI_OTSU_BINS)
-    starts = np.arange(0, len(counts), group)
-    # The last grey value of a group is its class border: thresholds are inclusive.
-    return np.add.reduceat(counts, starts), centres[np.minimum(starts + group, len(centres)) - 1]
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from tim3d import schema
 from tim3d.engine.plan import Outline, size_text
 from tim3d.errors import ArgumentError, MixedRunError
-from tim3d.files import writing
 from tim3d.forecast import expect
 from tim3d.grid import Triple, triple
 from tim3d.kernels.fields import LevelCut
 from tim3d.kernels.imaging import Microscope, SimulatedStack
+from tim3d.outputs import remove_abandoned, replacing
+from tim3d.removal import remove_file
 from tim3d.sources import PlannedStack
 from tim3d.stages.verb import Task, Verb
 
@@ -27,7 +28,8 @@ RUN_OF_SLICES = 16
 SIZE_NM = {"z": 20.0, "y": 10.0, "x": 10.0}
 # Folder of each of the two stacks, and what its files are called.
 STACKS = {"slices": "slice", "truth": "truth"}
-UNFINISHED = "unfinished "
+# Says which simulation a folder holds, and while it is written that it is not whole.
+MARK, UNFINISHED = "simulation.txt", " unfinished"
 
 
 @Verb
@@ -46,7 +48,7 @@ def simulate(
 
     The structure is the level cut of a Gaussian random field, whose phase fraction, surface and curvature are known in
     closed form. The slices show shine-through, curtaining, noise and a drift of brightness. A folder that holds the
-    same simulation already is left as it is.
+    same simulation already is left as it is; one that was interrupted is finished.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ def simulate(
         If a number is out of range, or the folder holds something else.
     MixedRunError
         If the folder holds another simulation.
+    WriteError
+        If the folder cannot be written.
     """
     size = SIZE_NM | dict(voxel_size or {})
     if sorted(size) != sorted(SIZE_NM):
@@ -113,31 +117,30 @@ class Simulation:
     def run(self, progress: bool) -> Path:
         """Write what is not there; the mark that it is whole comes last."""
         if not self._is_there():
-            with writing(str(self.target)):
-                self._set_mark(UNFINISHED + self.recipe)
+            begun = self._marked() == self.recipe + UNFINISHED and not self.overwrite
+            self._set_mark(self.recipe + UNFINISHED)
+            if not begun:
                 self._clear()
-                self._write_slices(progress)
-                self._set_mark(self.recipe)
+            self._write_slices(progress)
+            self._set_mark(self.recipe)
         return self.target / "slices"
 
-    @property
-    def _mark(self) -> Path:
-        return self.target / "simulation.txt"
+    def _marked(self) -> str:
+        mark = self.target / MARK
+        return mark.read_bytes().decode(errors="replace").strip() if mark.is_file() else ""
 
     def _set_mark(self, text: str) -> None:
-        self.target.mkdir(parents=True, exist_ok=True)
-        half = self._mark.with_suffix(".part")
-        half.write_text(text + "\n")
-        half.replace(self._mark)
+        with replacing(self.target / MARK) as file:
+            file.write(f"{text}\n".encode())
 
     def _is_there(self) -> bool:
         """Whether the folder holds this simulation, whole; another one is refused unless it is to be replaced."""
-        marked = self._mark.read_text().strip() if self._mark.is_file() else ""
-        if not marked and self.target.is_dir() and any(n.name != "simulation.part" for n in self.target.iterdir()):
+        marked = self._marked()
+        if not marked and self.target.is_dir() and any(self.target.iterdir()):
             raise ArgumentError(f"{self.target} holds other files; give the name of a new folder")
         if self.overwrite or not marked:
             return False
-        if marked.removeprefix(UNFINISHED) != self.recipe:
+        if marked.removesuffix(UNFINISHED) != self.recipe:
             raise MixedRunError(
                 f"{self.target} holds another simulation. Write to another folder, or replace it: --overwrite"
             )
@@ -163,19 +166,25 @@ class Simulation:
             folder.mkdir(parents=True, exist_ok=True)
             for old in folder.glob(f"{stem}_*.tif") if not folder.is_symlink() else ():
                 if old.stem.removeprefix(f"{stem}_").isdigit():
-                    old.unlink()
+                    remove_file(old)
 
     def _write_slices(self, progress: bool) -> None:
+        for name in STACKS:
+            remove_abandoned(self.target / name)
+        files = list(zip(*([self.target / n / f for f in self._files(n)] for n in STACKS), strict=True))
         starts = range(0, self.stack.shape[0], RUN_OF_SLICES)
-        files = list(zip(*(self._files(name) for name in STACKS), strict=True))
         for start in tqdm(starts, desc="simulate", unit="run", disable=not progress, leave=False):
-            grey, truth = self.stack.slices(start, min(start + RUN_OF_SLICES, self.stack.shape[0]))
-            for (slice_name, truth_name), picture, labels in zip(files[start:], grey, truth, strict=False):
-                _write_slice(self.target / "slices" / slice_name, picture, self.stack.spacing_nm)
-                _write_slice(self.target / "truth" / truth_name, labels, self.stack.spacing_nm)
+            run = files[start : start + RUN_OF_SLICES]
+            if all(path.is_file() for pair in run for path in pair):  # of a run that was killed
+                continue
+            for pair, pictures in zip(run, zip(*self.stack.slices(start, start + len(run)), strict=True), strict=True):
+                for path, picture in zip(pair, pictures, strict=True):
+                    _write_slice(path, picture, self.stack.spacing_nm)
 
 
 def _write_slice(path: Path, picture: np.ndarray, spacing_nm: tuple[float, float, float]) -> None:
     """A TIFF with the pixel size where ImageJ keeps it; the distance of the slices is not in such files."""
     per_micrometre = (1000 / spacing_nm[2], 1000 / spacing_nm[1])
-    tifffile.imwrite(path, picture, imagej=True, resolution=per_micrometre, metadata={"unit": "um", "axes": "YX"})
+    about = {"unit": "um", "axes": "YX"}
+    with replacing(path, durable=False) as file:
+        tifffile.imwrite(file, picture, imagej=True, resolution=per_micrometre, metadata=about)

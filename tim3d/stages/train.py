@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from tim3d import store
+from tim3d import outputs, store
 from tim3d.advice import other_stack
 from tim3d.engine import Outline, lock_sample
 from tim3d.engine.memory import available_memory
@@ -26,6 +26,7 @@ from tim3d.models.crops import UNLABELLED, Augmentation, Slices, prepare
 from tim3d.models.training_options import TrainingOptions
 from tim3d.models.unet import UNetSpec
 from tim3d.phases import Phases
+from tim3d.removal import remove_file
 from tim3d.schema import Field
 from tim3d.stages.brightness import check_normalisation, normalisation_of
 from tim3d.stages.verb import Task, Verb
@@ -104,6 +105,7 @@ def train(
     LockedError
         If another process trains into the same file.
     """
+    target = outputs.check_target(model, outputs.WEIGHTS)
     grey, labelled = (
         store.complete_field(sample, field),
         store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
@@ -119,7 +121,7 @@ def train(
         seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
     )  # fmt: skip
     check_normalisation(normalisation)
-    training = Training(sample, grey, labelled, numbers, spec, options, normalisation, Path(model), overwrite)
+    training = Training(sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite)
     return Task(training.plans, lambda: training.run(progress))
 
 
@@ -156,8 +158,8 @@ class Training:
         data = self._data()
         if self.overwrite or not self._is_trained(data.sha256()):
             with lock_sample(str(self.target)):
-                for old in (self.target, self.target.with_name(self.target.name + ".state")) if self.overwrite else ():
-                    old.unlink(missing_ok=True)
+                if self.overwrite:  # the model itself stays until the new one takes its place
+                    remove_file(f"{self.target}.state")
                 self._train(data, progress)
         return self.target
 

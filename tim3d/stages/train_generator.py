@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from tim3d import outputs
 from tim3d.engine import Outline, lock_sample
-from tim3d.errors import WriteError
+from tim3d.files import writing
 from tim3d.forecast import expect, will_exist
 from tim3d.kernels import latent
 from tim3d.kernels.grey import grey_target
 from tim3d.kernels.latent import Architecture
 from tim3d.kernels.likeness import target_of
 from tim3d.phases import Phases
+from tim3d.removal import remove_file
 from tim3d.stages.awaited import cannot_plan
 from tim3d.stages.generator_cost import check_memory, summary, warn_of_gaps, warn_of_reach
 from tim3d.stages.micrographs import Micrographs, check_crop, read_micrographs, split
@@ -206,8 +208,8 @@ class Training:
         folder = _folder(self.folder)
         # The others that torchrun started wait for the first one before they read what is there.
         with lock_sample(str(folder / WEIGHTS)) if is_first() else contextlib.nullcontext():
-            for name in (WEIGHTS, STATE, f"{HISTORY}.json", f"{HISTORY}.csv") if overwrite and is_first() else ():
-                (folder / name).unlink(missing_ok=True)
+            if overwrite and is_first():  # what was made stays until the first look at the new training
+                remove_file(folder / STATE)
             return self.run(device, threads)
 
     def _is_done(self) -> bool:
@@ -300,24 +302,31 @@ class Training:
         }
 
 
+# What a training writes into its folder.
+FILES = {
+    WEIGHTS: outputs.WEIGHTS, STATE: outputs.STATE,
+    f"{HISTORY}.json": outputs.HISTORY, f"{HISTORY}.csv": outputs.HISTORY,
+    "curves.png": outputs.FIGURE, "samples.png": outputs.FIGURE,
+}  # fmt: skip
+
+
 def _folder(folder: Path) -> Path:
-    try:
+    """The folder, made, if all that a training writes may be written into it."""
+    for name, kind in FILES.items():
+        outputs.check_target(folder / name, kind)
+    with writing(str(folder), outputs.KEPT):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot write into {folder}: {error.strerror or error}; give another --out") from error
     return folder
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     """The records of a training as JSON and as CSV."""
-    from tim3d.models.weights import write_atomic
-
     table = io.StringIO()
     rows = csv.DictWriter(table, list(history[0]), lineterminator="\n")
     rows.writeheader()
     rows.writerows(history)
-    write_atomic(folder / f"{HISTORY}.json", json.dumps(history, indent=1).encode())
-    write_atomic(folder / f"{HISTORY}.csv", table.getvalue().encode())
+    outputs.write_file(folder / f"{HISTORY}.json", json.dumps(history, indent=1).encode(), outputs.HISTORY)
+    outputs.write_file(folder / f"{HISTORY}.csv", table.getvalue().encode(), outputs.HISTORY)
 
 
 def _shown(record: Mapping[str, float], course: Course) -> dict[str, str]:

@@ -1,0 +1,99 @@
+"""A recipe of somebody else names only files that it may, and only where files belong: every argument is classified."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tim3d.arguments import OPTIONS, VERBS, verb
+from tim3d.errors import ArgumentError
+from tim3d.paths import PATHS, TEXTS, is_path
+from tim3d.recipe import load_recipe
+
+# Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a verb fails the test
+# below until it stands here, or among the paths or the texts of tim3d.paths: think of what a stranger could name by it.
+WORDS = """
+architecture annotation as_voxels aspect average axis batch blur cell cell_nm checkpoint compactness conductivity
+connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device diameter_nm
+directions dtype encoder epochs even_z every faces field flux_tolerance foreground fractions halo held_out interface
+keep keep_flux keep_potential kind labels lags lags_nm learning_rate loading merge method metric minutes
+missing_chunks mixed_precision mode norm normalisation on_look orientation out patience period periodic phase phases
+pixel_size polarity precision preset probabilities quantity raw richardson scale seam seed seeds shape shard sides
+size sizes slices smoothing solid_fraction spread steps superpixel_threshold threads threshold thresholds tile
+tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
+"""
+PLAIN = set(WORDS.split())
+ASKED = [
+    (name, argument)
+    for name in VERBS
+    for argument in inspect.signature(verb(name)).parameters
+    if argument not in (*OPTIONS, "options")
+]
+
+
+def kind(name: str, argument: str) -> str:
+    """What an argument is said to be, on its own or for all verbs."""
+    if is_path(name, argument):
+        return "path"
+    return "text" if {f"{name}.{argument}", f"*.{argument}"} & TEXTS else "plain" if argument in PLAIN else "nothing"
+
+
+def test_every_argument_of_every_verb_is_classified() -> None:
+    assert [f"{name}.{argument}" for name, argument in ASKED if kind(name, argument) == "nothing"] == []
+
+
+def test_the_lists_hold_nothing_that_no_verb_has() -> None:
+    there = {f"{name}.{argument}" for name, argument in ASKED} | {f"*.{argument}" for _, argument in ASKED} | {"*.name"}
+    assert there >= PATHS | TEXTS
+    assert {argument for _, argument in ASKED} >= PLAIN
+
+
+def load(folder: Path, name: str, argument: str, value: Any) -> None:
+    text = f"sample = 'a.zarr'\n[[step]]\nname = 'one'\nverb = '{name}'\n{argument} = {value}\n"
+    (folder / "r.toml").write_text(text)
+    load_recipe(folder / "r.toml")
+
+
+OUT = ["/etc/passwd", "../a", "a/../../b", "~/.ssh/id", "file:///etc/passwd", "https://host/a", "ssh://host/a"]
+OUT += ["github://o:r@main/a", "s3::file:///etc", "zip://a::/etc/b", "simplecache::s3://bucket/a", "//etc/passwd"]
+NESTED = ["'{}'", "['a', '{}']", "{{ pore = '{}' }}", "{{ '{}' = 1 }}", "[[['{}']]]"]
+
+
+@pytest.mark.parametrize("nested", NESTED)
+def test_whatever_leads_out_is_refused_in_every_argument_that_is_no_text(
+    nested: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, argument in (one for one in ASKED if kind(*one) != "text"):
+        for out in OUT:
+            with pytest.raises(ArgumentError, match=f"one.{argument} is .*(leads out of|looks like a path)"):
+                load(tmp_path, name, argument, nested.format(out))
+
+
+def test_what_belongs_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, argument in ASKED:
+        texts = ["raw", "solid", "+z", "0:200", "cuda:1", "a:b", "64,512,512", "1e-3", "Unet"]
+        texts += {"path": ["scan/*.tif", "s3://bucket/a", "./a", str(tmp_path / "a")], "text": ["W/m/K", "A/B"]}.get(
+            kind(name, argument), []
+        )
+        for text in texts:
+            load(tmp_path, name, argument, f"'{text}'")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tls = '/etc/keys'", "site = 'a.toml'", "kind = 'tcp://a:1'", "kind = 'tls'", "workers = '/a'", "new = '~a'"],
+)
+def test_a_step_named_cluster_does_not_hide_the_cluster(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = line.partition(" ")[0]
+    text = f"sample = 'a.zarr'\n[cluster]\n{line}\n[[step]]\nname = 'cluster'\nverb = 'measure'\n{key} = 'a'\n"
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ArgumentError, match=f"cluster.{key} is"):
+        load_recipe(tmp_path / "r.toml")

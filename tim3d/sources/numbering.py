@@ -1,0 +1,118 @@
+"""Numbers of slices by the names of their files: two files with one number are no stack, and gaps are said."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from tim3d.errors import InputError
+from tim3d.sources.positions import DIGITS, position_nm
+
+_SHOWN = 3
+
+
+def check_numbers(names: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said of the numbers in the names of slices, which are in order; names with z positions tell z.
+
+    Names that are alike but for one number are numbered by it. What is told apart by other words as well (two
+    detectors), or by two numbers (tiles of a mosaic), must not have the same numbers within a folder.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Paths of the files from the folder of the stack on.
+
+    Returns
+    -------
+    tuple of str
+        One text if numbers are left out, else nothing.
+
+    Raises
+    ------
+    InputError
+        If two files have one number, or the names count two things.
+
+    Examples
+    --------
+    >>> check_numbers(["s_1.tif", "s_2.tif", "s_7.tif", "s_8.tif"])
+    ('numbers of slices jump from 2 to 7 (s_2.tif, s_7.tif): 4 slices are missing, and z is wrong from there on',)
+    """
+    if any(position_nm(name) is not None for name in names):
+        return ()
+    gaps: list[str] = []
+    for paths in _by_folder(names).values():
+        kinds = _by_words(paths)
+        for members in kinds.values():
+            _refuse_grid([numbers for _, numbers in members], [path for path, _ in members])
+        numbered = [(number, path) for members in kinds.values() for number, path in _numbered(members)]
+        _refuse_doubles(numbered)
+        if len(kinds) == 1:
+            gaps += _gaps(numbered)
+    return tuple(gaps[:_SHOWN])
+
+
+def _by_folder(names: Iterable[str]) -> dict[str, list[str]]:
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folders[str(PurePosixPath(name).parent)].append(name)
+    return folders
+
+
+def _by_words(paths: Iterable[str]) -> dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]]:
+    """Paths and the numbers in their names, by what the names say beside numbers."""
+    kinds: dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
+    for path in paths:
+        parts = DIGITS.split(PurePosixPath(path).name)
+        kinds[tuple(parts[::2])].append((path, tuple(int(part) for part in parts[1::2])))
+    return kinds
+
+
+def _varying(numbers: Sequence[tuple[int, ...]]) -> list[int]:
+    return [place for place, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1]
+
+
+def _refuse_grid(numbers: Sequence[tuple[int, ...]], paths: Sequence[str]) -> None:
+    places = _varying(numbers)
+    counts = [len({row[place] for row in numbers}) for place in places]
+    if len(places) == 2 and counts[0] * counts[1] == len(set(numbers)):
+        raise InputError(
+            f"names count two things, {counts[0]} x {counts[1]}: {', '.join(paths[:_SHOWN])} ... Slices of one volume "
+            f"have one number: name those of one kind by a pattern such as '{_pattern(paths[0])}'"
+        )
+
+
+def _numbered(members: Sequence[tuple[str, tuple[int, ...]]]) -> list[tuple[int, str]]:
+    """The number of each slice: the only one that varies, or the only one there is."""
+    numbers = [row for _, row in members]
+    places = _varying(numbers) if len(set(numbers)) > 1 else list(range(len(numbers[0])))
+    return [(row[places[0]], path) for path, row in members] if len(places) == 1 else []
+
+
+def _refuse_doubles(numbered: Sequence[tuple[int, str]]) -> None:
+    seen: dict[int, str] = {}
+    for number, path in numbered:
+        if number in seen:
+            raise InputError(
+                f"{seen[number]} and {path} both have the number {number}; a stack has one image a slice. Name those "
+                f"of one kind by a pattern such as '{_pattern(path)}', or leave one out"
+            )
+        seen[number] = path
+
+
+def _pattern(path: str) -> str:
+    name = PurePosixPath(path).name
+    return str(PurePosixPath(path).with_name(re.sub(r"\d+", "*", name, count=1)))
+
+
+def _gaps(numbered: Sequence[tuple[int, str]]) -> list[str]:
+    ordered = sorted(numbered)
+    usual = min((b[0] - a[0] for a, b in itertools.pairwise(ordered)), default=1)
+    return [
+        f"numbers of slices jump from {a} to {b} ({first}, {second}): {(b - a) // usual - 1} slices are missing, and z "
+        "is wrong from there on"
+        for (a, first), (b, second) in itertools.pairwise(ordered)
+        if b - a >= 2 * usual
+    ]
