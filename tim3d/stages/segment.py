@@ -211,6 +211,9 @@ def _classes(method: str, given: Sequence[float] | None, phases: Phases) -> int:
 
 
 def _coarser(counts: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same histogram in few bins over the grey values that occur, not over all that their type could hold."""
+    filled = np.flatnonzero(counts)
+    counts, centres = (values[filled[0] : filled[-1] + 1] for values in (counts, centres))
     group = -(-len(counts) // MULTI_OTSU_BINS)
     starts = np.arange(0, len(counts), group)
     # The last grey value of a group is its class border: thresholds are inclusive.
