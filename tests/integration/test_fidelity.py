@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import tim3d
 from tim3d import store
 from tim3d.cli import main
-from tim3d.errors import ArgumentError, InputError, MissingFieldError
+from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.correlation import line_counts, pairs_at
 from tim3d.kernels.random_field import GaussianField, LevelCuts
@@ -109,10 +109,7 @@ def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path) 
         assert one.drop_vars("volume").equals(found[0].drop_vars("volume"))
     again = judged([url], image)
     assert again.equals(found[-1])
-    plan = tim3d.fidelity(
-        url, micrograph=image, phases=PHASES, pixel_size=STEP, slices=3, options=tim3d.Options(plan=True)
-    )
-    assert plan == []
+    assert tim3d.fidelity.plan(url, micrograph=image, phases=PHASES, pixel_size=STEP, slices=3) == []
 
 
 def test_independent_tiles_have_seams_and_a_field_has_none(tmp_path: Path, image: Path) -> None:
@@ -273,3 +270,30 @@ def test_volumes_and_images_that_do_not_belong_together(tmp_path: Path, image: P
         judged([one, one], image)
     with pytest.raises(ArgumentError, match="2 micrographs; give one for all directions, or three"):
         judged([one], [image, image])
+
+
+def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(tmp_path: Path, image: Path) -> None:
+    urls = [ingested(tmp_path, f"q{n}", material(n, (24, 24, 24))) for n in range(2)]
+    other: dict[str, Any] = {"lags": (1, 2), "seed": 5, "seam": 8, "period": 6}
+    first = judged(urls, image, slices=0)
+    before, found = (
+        first.copy(deep=True),
+        [judged(urls, image, **{"slices": 0, name: value}) for name, value in other.items()],
+    )
+    kept = [node for node in store.nodes(urls[0]) if node.startswith("phase_fidelity")]
+    assert len(kept) == 1 + len(other)
+    assert first.identical(before)
+    assert not any(one.identical(first) for one in found)
+    given: dict[str, Any] = {"micrograph": image, "phases": PHASES, "pixel_size": STEP, "slices": 0}
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert tim3d.fidelity.plan(urls[0], urls[1:], **given) == []
+    again = tim3d.Options(progress=False, overwrite=True)
+    assert len(tim3d.fidelity.plan(urls[0], urls[1:], **given, options=again)) == 2
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    changed = tmp_path / "changed.npy"
+    np.save(changed, material(9, (24, 24, 24)))
+    size = {"z": STEP, "y": STEP, "x": STEP}
+    tim3d.ingest(changed, urls[1], voxel_size=size, field="phase", phases=PHASES, shard=(16, 16, 16), options=again)
+    with pytest.raises(MixedRunError, match=r"another version of 'phase of .*q1.*tim3d fidelity"):
+        tim3d.open_dataset(urls[0], kept[0])
+    assert not judged(urls, image, slices=0).identical(first)

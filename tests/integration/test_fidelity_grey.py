@@ -105,7 +105,7 @@ def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path) 
     for one in found[1:]:
         assert one.drop_vars("volume").equals(found[0].drop_vars("volume"))
     assert judged([url], image).equals(found[-1])
-    assert tim3d.fidelity(url, micrograph=image, pixel_size=STEP, options=tim3d.Options(plan=True)) == []
+    assert tim3d.fidelity.plan(url, micrograph=image, pixel_size=STEP) == []
 
 
 def test_three_images_are_compared_direction_by_direction(tmp_path: Path) -> None:

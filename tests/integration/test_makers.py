@@ -213,6 +213,16 @@ def test_every_argument_of_a_generated_field_makes_another(tmp_path: Path, chang
         tim3d.generate(url, **{**CUTS, **change}, options=QUIET)
 
 
+@pytest.mark.parametrize("modes", [(300, 400, 500), (800, 1100, 1400), (40000, 40010, 40020)])
+def test_thresholds_of_uint16_tell_modes_apart_wherever_they_lie(tmp_path: Path, modes: tuple[int, ...]) -> None:
+    truth = np.random.default_rng(4).integers(0, 3, SHAPE)
+    np.save(tmp_path / "a.npy", np.asarray(modes, np.uint16)[truth])
+    url, phases = str(tmp_path / "a.zarr"), tim3d.Phases(a=0, b=1, c=2)
+    tim3d.ingest(tmp_path / "a.npy", url, voxel_size={"z": 1, "y": 1, "x": 1}, options=QUIET)
+    labels = tim3d.segment(url, method="multi-otsu", phases=phases, options=QUIET)
+    assert np.array_equal(labels.values, truth)
+
+
 def test_other_shards_of_an_ingested_field_are_refused(folder: Path) -> None:
     with pytest.raises(MixedRunError, match=r"has shards of \(4, 32, 32\), now \(4, 16, 16\)"):
         tim3d.ingest("stack/slices", "a.zarr", voxel_size={"z": 20}, shard=(4, 16, 16), options=QUIET)

@@ -96,7 +96,7 @@ class LabelCase(Case):
         """What a volume shows, when all is counted."""
         url, labels = self.urls[number], self.fields[number]
         lines = lines_in(store.open_dataset(url, lines_node(labels)), self.lags, labels.shape, labels.spacing_nm)
-        records = [[one.ledger.record(i) for i in one.grid.indices()] for one in passes[1:]]
+        records = [[record for _, record in one.records()] for one in passes[1:]]
         found = [tortuosities(added(r), axis, labels.spacing_nm) for axis, r in enumerate(records)]
         nothing = np.full((3, 2, len(self.names)), np.nan)
         values = {

@@ -241,7 +241,7 @@ class Found:
 def _records(one: Pass) -> Found:
     """Records in the order of places, so that sums do not depend on who was first."""
     counts = one.grid.counts
-    records = [one.ledger.record(triple(place)) for place in np.ndindex(counts)]
+    records = list(one.ledger.records(triple(place) for place in np.ndindex(counts)))
     values = [math.inf if r["value"] is None else r["value"] for r in records]
     paths = [math.nan if r["percolates"] is None else float(r["percolates"]) for r in records]
     voxels = np.array([r["voxels"] for r in records], np.int64).sum(axis=0)
