@@ -18,6 +18,8 @@ from tim3d.sources.holes import Holes, first_absent
 Seen = set[tuple[str, str]]
 
 _OPEN_ENDED = "%b"
+# Virtual data sets of virtual data sets.
+_DEEPEST = 8
 
 
 def outside(path: str | Path, folder: Path) -> bool:
@@ -25,22 +27,38 @@ def outside(path: str | Path, folder: Path) -> bool:
     return not Path(os.path.normpath(Path(path).absolute())).is_relative_to(folder)
 
 
-def surveyed(dataset: Any, folder: Path, seen: Seen | None = None) -> Holes:
+def surveyed(dataset: Any, folder: Path) -> Holes:
     """What is missing of a data set: chunks never written, sources of a virtual one that are gone or were never named.
 
     Raises
     ------
     InputError
-        If voxels lie in a file that is not HDF5, or in one outside `folder`: that may be any file of the user.
+        If voxels lie in a file that is not HDF5, or in one outside `folder`: that may be any file of the user; or if a
+        virtual data set is a source of itself.
     MissingExtraError
         If a filter is not installed.
     """
-    where = f"{dataset.file.filename}:{dataset.name}"
+    return _surveyed(dataset, folder, set(), ())
+
+
+def _surveyed(dataset: Any, folder: Path, seen: Seen, above: tuple[object, ...]) -> Holes:
+    where, own = f"{dataset.file.filename}:{dataset.name}", _identity(dataset)
+    # The library follows a circle until the process has no stack left.
+    if own in above or len(above) > _DEEPEST:
+        raise InputError(
+            f"{where} is a virtual data set whose sources lead back to it, or through more than {_DEEPEST} "
+            "others; give the files that hold the voxels"
+        )
     _refuse_other_files(dataset, where)
     _refuse_unknown_filters(dataset, where)
     if dataset.is_virtual:
-        return _virtual_holes(dataset, folder, set() if seen is None else seen)
+        return _virtual_holes(dataset, folder, seen, (*above, own))
     return _chunk_holes(dataset) if dataset.chunks else _plain_holes(dataset)
+
+
+def _identity(dataset: Any) -> object:
+    info = h5py.h5o.get_info(dataset.id)
+    return (info.fileno, info.addr)
 
 
 def _refuse_other_files(dataset: Any, where: str) -> None:
@@ -94,33 +112,37 @@ def _chunks_there(dataset: Any, grid: list[int]) -> list[int]:
     return found
 
 
-def _virtual_holes(dataset: Any, folder: Path, seen: Seen) -> Holes:
+def _virtual_holes(dataset: Any, folder: Path, seen: Seen, above: tuple[object, ...]) -> Holes:
     pieces = dataset.virtual_sources()
     sources = sorted({(piece.file_name, piece.dset_name) for piece in pieces})
-    open_ended = next((file for file, name in sources if _OPEN_ENDED in file + name), None)
-    if open_ended is not None:
-        return Holes(1, 1, f"not known: {open_ended} stands for any number of files")
-    holes = sum((_source_holes(dataset, *source, folder, seen) for source in sources), Holes(0, 0))
+    holes = sum((_source_holes(dataset, *source, folder, seen, above) for source in sources), Holes(0, 0))
     voxels = sum(piece.vspace.get_select_npoints() for piece in pieces)
     return holes if voxels >= math.prod(dataset.shape) else holes + Holes(1, 1, "where no source is named")
 
 
-def _source_holes(dataset: Any, file_name: str, name: str, folder: Path, seen: Seen) -> Holes:
+def _source_holes(
+    dataset: Any, file_name: str, name: str, folder: Path, seen: Seen, above: tuple[object, ...]
+) -> Holes:
     own = Path(dataset.file.filename).absolute()
-    path = own if file_name == "." else own.parent / file_name
+    where, path = f"{own}:{dataset.name}", own if file_name == "." else own.parent / file_name
+    if _OPEN_ENDED in file_name + name:
+        raise InputError(
+            f"{where} takes its voxels from {file_name}:{name}, any number of files; give those themselves"
+        )
     # Where nothing lies beside the file HDF5 looks in the working folder.
     if outside(path, folder) or (not path.exists() and Path(file_name).exists()):
-        raise outside_error(f"{own}:{dataset.name}", file_name, folder)
+        raise outside_error(where, file_name, folder)
     key = (str(path), name)
     if key in seen:
         return Holes(0, 0)
-    seen.add(key)
     with _opened(dataset.file, path, name) as found:
         if not isinstance(found, h5py.Dataset):
             return Holes(1, 1, f"{file_name}:{name}")
         if outside(found.file.filename, folder):
-            raise outside_error(f"{own}:{dataset.name}", found.file.filename, folder)
-        return surveyed(found, folder, seen)
+            raise outside_error(where, found.file.filename, folder)
+        holes = _surveyed(found, folder, seen, above)
+    seen.add(key)
+    return holes
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import struct
@@ -269,7 +270,8 @@ def _refuse_png_promises(path: Path, x: int, y: int, depth: int) -> None:
 
 def _png_pixels(path: Path) -> Voxels:
     # Image.open refuses large slices as an attack; a slice of 20000 x 20000 pixels is a usual one here.
-    with reading(path), PngImageFile(path) as image:
+    # From memory: of a damaged chunk Pillow asks the file for as many bytes as the chunk says it has.
+    with reading(path), PngImageFile(io.BytesIO(path.read_bytes())) as image:
         return np.asarray(image)
 
 

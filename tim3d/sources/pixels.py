@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Voxels, reading, stored_dtype
 from tim3d.sources.images import IMAGE_SUFFIXES, colour_error, is_image, read_header, read_image
+from tim3d.sources.volumes import mapped_npy
 
 Size = tuple[float, float]
+
+# An image is read as a whole, whatever its header promises.
+MOST_PIXELS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +95,8 @@ def read_pixels(path: Path) -> Pixels:
     if not is_image(path):
         raise InputError(f"{path} is no micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}")
     header = read_header(path, colours=True)
+    if math.prod(header.shape) > MOST_PIXELS:
+        raise InputError(f"{path} promises {header.shape} pixels; a micrograph has at most 2**31: cut out a part of it")
     if header.pages != 1:
         raise InputError(f"{path} holds {header.pages} pages; a micrograph is one image: save the page as a file")
     _, dy, dx = header.calibration.voxel_size_nm
@@ -98,14 +104,13 @@ def read_pixels(path: Path) -> Pixels:
 
 
 def _read_npy(path: Path) -> Voxels:
-    with reading(path):
-        values = np.load(path, allow_pickle=False)
+    values = mapped_npy(str(path))
     if values.ndim == 3 and (values.shape[-1] in (2, 4) or (values.shape[-1] == 3 and values.dtype != np.uint8)):
         raise colour_error(path, f"{values.shape[-1]} channels of {values.dtype}, shape {values.shape}")
     if values.ndim != 2 and (values.ndim != 3 or values.shape[-1] != 3):
         raise InputError(f"{path} has {values.ndim} axes, shape {values.shape}; a micrograph has two, (y, x)")
     stored_dtype(values.dtype, str(path))
-    return np.asarray(values)
+    return np.array(values)
 
 
 def size_of(given: float | Sequence[float] | None) -> Size | None:

@@ -72,8 +72,15 @@ def mapped_npy(path: str) -> Voxels:
         If it is damaged, or holds Python objects.
     """
     with reading(path):
-        found: Voxels = np.load(path, mmap_mode="r", allow_pickle=False)
-        return found
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        promised, size = found.offset + found.nbytes, Path(path).stat().st_size
+        if promised != size:
+            raise InputError(
+                f"{path} is damaged: its header promises {found.shape} of {found.dtype}, {promised} bytes with itself, "
+                f"and the file has {size}; copy it again"
+            )
+        held: Voxels = found
+        return held
 
 
 def open_npy(path: Path) -> NpyFile:

@@ -18,7 +18,7 @@ from tim3d.sources.base import Source, Voxels, reading, stored_dtype
 from tim3d.sources.holes import MissingChunks, accepted
 from tim3d.sources.ome_zarr import Level, level_of, level_size_nm, multiscale_of
 from tim3d.sources.volumes import choose
-from tim3d.sources.zarr_chunks import complete, holes_in, piece_bytes, refuse_code
+from tim3d.sources.zarr_chunks import complete, holes_in, piece_bytes
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 # An image is at most so many folders above one of its levels (COSEM: recon/em/s0; ours: raw/s0/raw).
@@ -134,7 +134,6 @@ def _groups_above(location: str, inner: str) -> Iterator[tuple[Any, str]]:
 
 def _source(location: str, array: Any, level: Level | None, missing_chunks: MissingChunks) -> ZarrArray:
     where = f"{location}:{array.path}" if array.path else location
-    refuse_code(array, where)
     names = (level.axes if level else ()) or _dimension_names(array)
     places = places_by_name(array.shape, names, where) if names else places_in_order(array.shape, array.dtype, where)
     return ZarrArray(

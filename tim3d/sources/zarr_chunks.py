@@ -18,8 +18,6 @@ from tim3d.errors import InputError
 from tim3d.sources.holes import Holes, first_absent
 
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
-# The codec of numcodecs that runs what the bytes say.
-_RUNS_CODE = "pickle"
 _INDEX_ENTRY_BYTES = 16
 
 
@@ -63,22 +61,6 @@ def piece_bytes(array: Any) -> int:
     inner = math.prod(array.chunks)
     in_shard = math.prod(array.shards) // inner if array.shards else 0
     return int(inner * array.dtype.itemsize + _INDEX_ENTRY_BYTES * in_shard)
-
-
-def refuse_code(array: Any, where: str) -> None:
-    """Refuse a codec that runs what the writer of the file put there.
-
-    Raises
-    ------
-    InputError
-        If there is one.
-    """
-    metadata = array.metadata
-    codecs = (*(getattr(metadata, "filters", None) or ()), getattr(metadata, "compressor", None))
-    if any(getattr(codec, "codec_id", "") == _RUNS_CODE for codec in codecs):
-        raise InputError(
-            f"{where} is encoded with pickle, which runs what its writer put there; write it again with zstd"
-        )
 
 
 def _grid(array: Any) -> tuple[int, ...]:
