@@ -79,7 +79,7 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
 
 
 def test_a_verb_keeps_its_name_when_its_package_is_imported() -> None:
-    fresh("import tim3d; from tim3d.reporting import html; assert tim3d.report is html.report")
+    fresh("import tim3d; from tim3d.reporting import report; assert tim3d.report is report.report")
 
 
 def test_import_is_quick_and_light() -> None:
