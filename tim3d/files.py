@@ -44,6 +44,14 @@ def is_local(url: str) -> bool:
     return "://" not in url
 
 
+def is_there(url: str) -> bool:
+    """Whether anything has this name."""
+    if is_local(url):
+        return Path(url).exists()
+    fs, path = file_system(url)
+    return bool(fs.exists(path))
+
+
 @contextlib.contextmanager
 def writing(where: str, kept: str = KEPT) -> Iterator[None]:
     """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""

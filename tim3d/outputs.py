@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from tim3d.errors import ArgumentError
 from tim3d.files import flush, is_local, writing
+from tim3d.forecast import is_forecasting
 from tim3d.removal import remove_file
 
 KEPT = "What was there is kept"
@@ -41,8 +42,14 @@ HISTORY = Kind("a history of a training", lambda data: data.startswith((b"[", b"
 JOURNAL = Kind("a journal of tim3d", lambda data: data.startswith(b'{"time":'))
 
 
-def check_target(path: str | Path, kind: Kind) -> Path:
+def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) -> Path:
     """Refuse a file that cannot or must not be written, before anything is computed for it.
+
+    Parameters
+    ----------
+    makes_folder : bool
+        Whether the folder of the file may be made; of a file that a user names, it may not: a slip of the keyboard
+        would put hours of work where nobody looks.
 
     Returns
     -------
@@ -52,13 +59,16 @@ def check_target(path: str | Path, kind: Kind) -> Path:
     Raises
     ------
     ArgumentError
-        If it is a URL or a folder, lies in a sample, or is there and of another kind.
+        If it is a URL or a folder, lies in a sample or in a folder that is not there, or is there and of another kind.
     """
     target = Path(path)
     if not is_local(str(path)):
         raise ArgumentError(f"{path} is a URL, and {kind.name} is a file of this machine. Give a path")
     if target.is_dir():
         raise ArgumentError(f"{path} is a folder. Give the name of a file in it: {target / 'NAME'}")
+    # Of a chain that is being planned, an earlier step may make the folder.
+    if not makes_folder and not is_forecasting() and not target.parent.is_dir():
+        raise ArgumentError(f"no folder {target.parent} for {target.name}. Make it: mkdir -p {target.parent}")
     if sample := next((one for one in target.resolve().parents if (one / "zarr.json").is_file()), None):
         raise ArgumentError(f"{path} lies in the sample {sample}, which holds nothing else. Give a path outside of it")
     if target.exists() and not _is_replaceable(target, kind):
@@ -106,7 +116,7 @@ def replacing(path: str | Path, *, durable: bool = True, kept: str = KEPT) -> It
 
 def write_file(path: str | Path, data: bytes, kind: Kind) -> None:
     """Write a file in one piece, in place of none or of one of its kind; see `check_target` and `replacing`."""
-    target = check_target(path, kind)
+    target = check_target(path, kind, makes_folder=True)
     remove_abandoned(target.resolve().parent, glob.escape(target.resolve().name[:200]))
     with replacing(target) as file:
         file.write(data)

@@ -19,7 +19,8 @@ from typing import Any
 
 from tim3d.engine.ledger import known, read, runs_folder
 from tim3d.engine.owner import LEASE_SECONDS, process_start
-from tim3d.files import file_system, is_local
+from tim3d.errors import InputError
+from tim3d.files import file_system, is_local, is_there
 
 WINDOW_SECONDS = 60.0
 
@@ -95,7 +96,7 @@ class Status:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        lines = [self.sample, *map(str, self.holders or ("nobody writes to it",)), *map(str, self.passes)]
+        lines = [self.sample, *map(str, self.holders or ("no process writes to it",)), *map(str, self.passes)]
         return "\n  ".join(lines if self.passes else [*lines, "no pass has left markers beside it"])
 
 
@@ -112,13 +113,20 @@ def status(sample: str) -> Status:
     Status
         Blocks done, left and set aside of every pass; blocks per second and seconds left; holders of locks.
 
+    Raises
+    ------
+    InputError
+        If there is neither a sample nor a trace of a run.
+
     Examples
     --------
-    >>> print(status("nowhere.zarr"))
-    nowhere.zarr
-      nobody writes to it
-      no pass has left markers beside it
+    >>> status("nowhere.zarr")
+    Traceback (most recent call last):
+    ...
+    tim3d.errors.InputError: no sample at nowhere.zarr, and no run has begun one
     """
+    if not is_there(sample) and not is_there(runs_folder(sample)):
+        raise InputError(f"no sample at {sample}, and no run has begun one")
     root, now = runs_folder(sample), time.time()
     files = dict(_listing(root))
     ledgers = sorted({name.removesuffix("/layout.json") for name in files if name.endswith("/layout.json")})

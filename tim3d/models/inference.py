@@ -82,7 +82,7 @@ def _device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"{name} is asked for and {torch.cuda.device_count()} CUDA devices are here; use device='cpu'"
+            f"{name} is asked for and {torch.cuda.device_count()} CUDA devices are here; use --device cpu"
         )
     return device
 

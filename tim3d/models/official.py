@@ -70,6 +70,11 @@ def import_official(
         If the phases do not fit, or the network cannot be cut into blocks (padding below 2).
     """
     path = Path(checkpoint)
+    if not path.name.endswith("_Gen.pt"):
+        raise CheckpointError(
+            f"{path} is not named NAME_Gen.pt: only generators of the official SliceGAN code can be imported, with "
+            "NAME_params.data beside them. A network for segmentation cannot: train one with tim3d train"
+        )
     parameters = read_parameters(path.with_name(path.name.removesuffix("_Gen.pt") + "_params.data"))
     state = read_state(path)
     architecture = architecture_of(parameters, "rcconv.weight" in state, phases, str(path))

@@ -294,7 +294,7 @@ def _padded(slices: Slices, number: int, total_stride: int) -> tuple[Array, Arra
 def _device(name: str) -> torch.device:
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise DeviceError("no CUDA device is here; use device='cpu'")
+        raise DeviceError("no CUDA device is here; use --device cpu")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError
+from tim3d.spelling import suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,8 +106,9 @@ def build(spec: UNetSpec) -> nn.Module:
     """
     from tim3d.models.torchvision_shim import import_smp
 
+    smp = import_smp()
     try:
-        net: nn.Module = import_smp().create_model(
+        net: nn.Module = smp.create_model(
             spec.architecture,
             encoder_name=spec.encoder,
             encoder_weights=None,
@@ -116,6 +118,11 @@ def build(spec: UNetSpec) -> nn.Module:
             classes=len(spec.classes),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
+        if spec.encoder not in (known := smp.encoders.get_encoder_names()):
+            raise ArgumentError(
+                f"no encoder {spec.encoder!r}{suggestion(spec.encoder, known)}; segmentation-models-pytorch lists "
+                f"{len(known)}, such as resnet18, resnet34, mobilenet_v2"
+            ) from error
         raise ArgumentError(
             f"cannot build {spec.architecture} on {spec.encoder} of depth {spec.depth}: {error}; "
             "see the lists of segmentation-models-pytorch"

@@ -10,7 +10,7 @@ from typing import Any
 
 from tim3d import outputs, store
 from tim3d.engine import Outline, Plan
-from tim3d.errors import MissingFieldError, Tim3dError
+from tim3d.errors import ArgumentError, MissingFieldError, Tim3dError
 from tim3d.forecast import expected
 from tim3d.stages.field import Options
 from tim3d.stages.score import score
@@ -41,7 +41,7 @@ def report(
     sample : str
         Path or URL of the sample.
     out : path
-        The file to write; its folder is made. A file that is there is replaced.
+        The file to write, ending in ``.html``, in a folder that is there. A report that is there is replaced.
     raw, field : str
         The grey field and the label field; left out if they are not there.
     truth : str, optional
@@ -69,10 +69,16 @@ def report(
     CheckpointError
         If `model` is no model.
     ArgumentError
-        If `out` is a folder, lies in a sample, or is a file that is not a report.
+        If `out` is a folder, lies in a sample or in a folder that is not there, is a file that is not a report, or has
+        the ending of another format.
     WriteError
         If the file cannot be written.
     """
+    if Path(out).suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(
+            f"a report is HTML, and {out} has another ending. Type: tim3d report {sample} "
+            f"{Path(out).with_suffix('.html')} (a browser prints it as PDF)"
+        )
     target = outputs.check_target(out, outputs.REPORT)
     for name in filter(None, (truth, annotation)):
         store.complete_field(sample, name)

@@ -213,6 +213,9 @@ def _missing_package(error: Exception) -> str:
 
 
 def _reading_cure(error: Exception) -> str:
+    if type(error).__module__.startswith("obstore"):
+        credentials = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return f"Check the URL, and that the environment holds the store's credentials, such as {credentials}"
     if isinstance(error, OSError) and error.errno is not None:
         return "Check that it is still there and that you may read it"
     return "It is truncated, damaged or of another kind; copy it again from the microscope, or leave it out"

@@ -19,7 +19,8 @@ from tim3d.kernels.threshold import grey_counts, is_dark, otsu, second_derivativ
 from tim3d.phases import Phases
 from tim3d.schema import Field
 from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce, slab
-from tim3d.stages.histogram import Histogram
+from tim3d.stages.histogram import Histogram, check_thresholds
+from tim3d.stages.shares import telling_shares
 from tim3d.stages.verb import Task, Verb
 
 SMOOTHING = 6.0
@@ -82,6 +83,8 @@ def annotate(
     is_dark(polarity)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; annotate needs grey values")
+    for one in (threshold, superpixel_threshold):
+        check_thresholds(() if one is None else (one,), grey)
     asked = {"smoothing": smoothing, "size": size, "compactness": compactness, "polarity": polarity}
     annotating = Annotating(sample, grey, out, (threshold, superpixel_threshold), asked, options)
     return Task(annotating.plans, annotating.run)
@@ -109,7 +112,10 @@ class Annotating:
         self.plans()  # what cannot be is refused before anything is counted
         with lock_sample(self.sample) if None in self.given else contextlib.nullcontext():
             thresholds = self._thresholds(self._histogram.count)
-        return produce(self.sample, self._making(thresholds), self.options)
+        making = self._making(thresholds)
+        return produce(
+            self.sample, making, self.options, telling_shares(making, self.options, may_lack=("shine_through",))
+        )
 
     @property
     def _histogram(self) -> Histogram:
@@ -188,7 +194,8 @@ class AnnotateWork:
         """Whole shards, and how many voxels each label got."""
         array = store.field_array(self.sample, self.out, mode="r+")
         store.write_box(array, block.core, outputs, durable=self.durable)
-        return {"voxels": grey_counts(outputs)[: len(LABELS)].tolist()}
+        counts = grey_counts(outputs)
+        return {"voxels": {str(code): int(counts[code]) for code in LABELS.codes}}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Grey and labels of the slab, and what SLIC needs for one slice."""

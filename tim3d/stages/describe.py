@@ -14,7 +14,7 @@ from tim3d.descriptors.coupled import Coupled
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
-from tim3d.schema import AXES
+from tim3d.schema import AXES, Field
 from tim3d.stages.coupled import answers, joined
 from tim3d.stages.partials import finalize_blocks, grid_of, material_of, no_results
 from tim3d.stages.verb import Task, Verb
@@ -83,7 +83,9 @@ def _describe(
         return joined([no_results(labels), *around], labels)
     partials = store.open_dataset(sample, f"{field}_partials")
     grid = grid_of(partials)
-    blocks = tuple(_block_range(wanted, grid, axis, material.spacing[axis]) for axis, wanted in enumerate(region))
+    cure = _shorter_blocks(sample, labels, grid)
+    cut = zip(region, range(len(AXES)), material.spacing, strict=True)
+    blocks = tuple(_block_range(wanted, grid, axis, step, cure) for wanted, axis, step in cut)
     additive = _measured(sample, field, partials, chosen)
     return joined([finalize_blocks(partials, additive, material, blocks, grid), *around], labels)
 
@@ -106,22 +108,32 @@ def _measured(
     return chosen
 
 
-def _block_range(wanted: slice, grid: Grid, axis: int, step: float) -> range:
+def _shorter_blocks(sample: str, labels: Field, grid: Grid) -> str:
+    """What to type for regions between the faces of the blocks that were measured."""
+    if any(b > s for b, s in zip(grid.block, labels.shard, strict=True)):
+        shard = ",".join(map(str, labels.shard))
+        return f"For others measure in smaller blocks: tim3d measure {sample} --overwrite --block {shard}"
+    return "A block is one shard here; for smaller ones make another sample with a smaller --shard"
+
+
+def _block_range(wanted: slice, grid: Grid, axis: int, step: float, cure: str) -> range:
     """Blocks whose faces are those of the region."""
     shape, edge = grid.shape[axis], grid.block[axis]
     faces = [min(i * edge, shape) * step for i in range(grid.counts[axis] + 1)]
-    low = 0 if wanted.start is None else _face(wanted.start, faces, axis)
-    high = len(faces) - 1 if wanted.stop is None else _face(wanted.stop, faces, axis)
+    low = 0 if wanted.start is None else _face(wanted.start, faces, axis, cure)
+    high = len(faces) - 1 if wanted.stop is None else _face(wanted.stop, faces, axis, cure)
     if high <= low:
         raise ArgumentError(f"the region is empty along {AXES[axis]}: {wanted.start} to {wanted.stop} nm")
     return range(low, high)
 
 
-def _face(position: float, faces: list[float], axis: int) -> int:
+def _face(position: float, faces: list[float], axis: int, cure: str) -> int:
+    if position < 0 or position > faces[-1] * (1 + 1e-9):
+        raise ArgumentError(f"{AXES[axis]} = {position:g} nm is outside of the sample, which ends at {faces[-1]:g} nm")
     nearest = min(range(len(faces)), key=lambda i: abs(faces[i] - position))
     if not math.isclose(faces[nearest], position, rel_tol=1e-9, abs_tol=1e-6):
         raise ArgumentError(
             f"{AXES[axis]} = {position:g} nm cuts a block; the nearest face of a block is at {faces[nearest]:g} nm, "
-            f"blocks are {faces[1]:g} nm long. For other regions measure again: --overwrite --block ..."
+            f"and blocks are {faces[1]:g} nm long. {cure}"
         )
     return nearest

@@ -175,7 +175,9 @@ def _refuse_another(sample: str, making: Making) -> None:
         if record:
             store.refuse_another_kind(sample, name, "field")
         if record and making.inputs.get(name) == record.get("fingerprint"):
-            raise ArgumentError(f"{making.verb} reads {name!r} of {sample} and cannot write it. Add --out another-name")
+            raise ArgumentError(
+                f"{making.verb} reads {name!r} of {sample} and cannot write it. Add {_naming(making)} another-name"
+            )
 
 
 def _what_is_there(sample: str, making: Making, options: Options) -> str:
@@ -187,7 +189,7 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
     if record["fingerprint"] != making.fingerprint:
         raise MixedRunError(
             f"field {name!r} in {sample} was made otherwise: {_differences(record, making)}. "
-            "Replace it with --overwrite, or keep both: --out another-name"
+            f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
         )
     return str(record["status"])
 
@@ -202,6 +204,11 @@ def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options
             f"field {field.name!r} in {sample} has shards of {there}, now {field.shard}. Leave out --shard, "
             "replace it with --overwrite, or keep both under another name"
         )
+
+
+def _naming(making: Making) -> str:
+    """The option of a verb that names its field."""
+    return "--field" if making.verb == "ingest" else "--out"
 
 
 def _record(sample: str, name: str) -> dict[str, Any]:

@@ -215,5 +215,7 @@ def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[in
             f"Give each one, 0 for an insulator: --conductivity {example}"
         )
     by_code = {labels.phases[name]: k for name, k in conductivity.items()}
-    check_conductivities(by_code)
+    if not any(max(k) for k in check_conductivities(by_code).values()):
+        example = ",".join(f"{name}={int(not place)}" for place, name in enumerate(labels.phases))
+        raise ArgumentError(f"no phase conducts: give one a conductivity above 0, as --conductivity {example}")
     return by_code

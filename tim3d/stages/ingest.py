@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import xarray as xr
 from tim3d import schema, store
 from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.memory import available_memory
-from tim3d.errors import ArgumentError, InputError, MemoryPlanError
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError, StoreError
 from tim3d.forecast import will_exist
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.threshold import grey_counts
@@ -92,6 +93,7 @@ def ingest(
     MixedRunError
         If the sample has a field of that name from another source.
     """
+    _refuse_sample(source, dataset, sample)
     _refuse_itself(source, dataset, sample, field)
     typed = Typed(
         source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
@@ -193,6 +195,19 @@ class Ingesting:
 def _text(source: str | Path | Sequence[str]) -> str:
     """The source as it is named in a message: the first of a list of files."""
     return str(source if isinstance(source, str | Path) else next(iter(source), ""))
+
+
+def _refuse_sample(source: str | Path | Sequence[str], dataset: str | None, sample: str) -> None:
+    """A whole sample is no source: source and sample were typed in the wrong order."""
+    named = [source] if isinstance(source, str | Path) else source
+    if dataset is not None or len(named) != 1 or not Path(named[0], "zarr.json").is_file():
+        return
+    with contextlib.suppress(StoreError):
+        store.schema_of(str(named[0]))
+        raise ArgumentError(
+            f"{named[0]} is a sample of tim3d, and the sample comes last: tim3d ingest {sample} {named[0]}. To copy a "
+            "field of it add --dataset raw/s0/raw"
+        )
 
 
 def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, sample: str, field: str) -> None:

@@ -28,6 +28,7 @@ from tim3d.schema import Field
 from tim3d.stages.awaited import plan_awaiting
 from tim3d.stages.brightness import check_normalisation, normalisation_of
 from tim3d.stages.field import Making, Options, plan_field, produce, slab, whole_shards
+from tim3d.stages.shares import telling_shares
 from tim3d.stages.verb import Task
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ class ByNetwork:
 
     def run(self) -> xr.DataArray:
         """The labels."""
-        return produce(self.sample, self._making(self._predictor()), self.options)
+        making = self._making(self._predictor())
+        return produce(self.sample, making, self.options, telling_shares(making, self.options))
 
     def _predictor(self) -> Predictor:
         from tim3d.models.device import choose_device  # torch takes seconds to load, and a plan of a chain needs none

@@ -21,6 +21,7 @@ from tim3d.schema import Field
 from tim3d.stages.field import DEFAULTS, Making, Options, many_shards, plan_field, produce
 from tim3d.stages.histogram import BLURS, Histogram, blurred, check_blur, check_thresholds
 from tim3d.stages.reduction import inner
+from tim3d.stages.shares import telling_shares
 from tim3d.stages.verb import Task, Verb
 
 METHODS = ("otsu", "multi-otsu", "fixed")
@@ -94,7 +95,9 @@ def segment(
         If the grey field is missing.
     """
     if (model is None) == (method is None):
-        raise ArgumentError("segment needs either a network (--model unet.safetensors) or a --method such as otsu")
+        raise ArgumentError(
+            "segment needs either a network (--model unet.safetensors) or --method otsu --phases pore=0,solid=1"
+        )
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; segment needs grey values")
@@ -143,7 +146,8 @@ class Thresholding:
         self.plans()  # what cannot be is refused before anything is counted
         with lock_sample(self.sample) if self.given is None else contextlib.nullcontext():
             levels = self._levels(self._histogram.count)
-        return produce(self.sample, self._making(levels), self.options)
+        making = self._making(levels)
+        return produce(self.sample, making, self.options, telling_shares(making, self.options))
 
     @property
     def _histogram(self) -> Histogram:

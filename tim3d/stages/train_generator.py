@@ -313,7 +313,7 @@ FILES = {
 def _folder(folder: Path) -> Path:
     """The folder, made, if all that a training writes may be written into it."""
     for name, kind in FILES.items():
-        outputs.check_target(folder / name, kind)
+        outputs.check_target(folder / name, kind, makes_folder=True)
     with writing(str(folder), outputs.KEPT):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
