@@ -30,8 +30,9 @@ NOT_FIELDS = ("source", "model", "weights", "solution", "volumes", "micrographs"
 CHUNK_EDGE = 64
 SHARD: Triple = (64, 512, 512)
 
-# Letters and digits of any language; a folder of the sample and its runs is called so.
-_NAME = re.compile(r"\w[\w.-]{0,127}")
+# Letters and digits of any language, and what stands between the parts of a name that is made of a question; a folder
+# of the sample and its runs is called so.
+_NAME = re.compile(r"\w[\w.,+=~-]{0,127}")
 
 Spacing = tuple[float, float, float]
 
@@ -42,11 +43,13 @@ def check_name(name: str) -> None:
     Raises
     ------
     ArgumentError
-        If it is empty, too long, or holds other characters than letters, digits, and ``_ - .`` after the first.
+        If it is empty, too long, or holds other characters than letters, digits, and ``_ - . , + = ~`` after the
+        first.
 
     Examples
     --------
     >>> check_name("raw_2")
+    >>> check_name("phase_potential_z_copper=400,pore=0.026")
     """
     if not _NAME.fullmatch(name):
         seen = name if len(name) <= 40 else f"{name[:40]}..."
