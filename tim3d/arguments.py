@@ -95,8 +95,11 @@ def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
 
 def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some options of a run that a verb has."""
+    from tim3d.stages.field import UNUSED
+
     known = inspect.signature(verb(name)).parameters
-    return {key: value for key, value in options.items() if key in known or ("options" in known and key in OPTIONS)}
+    of_run = set(OPTIONS) - set(UNUSED.get(name, ())) if "options" in known else set()
+    return {key: value for key, value in options.items() if key in known or key in of_run}
 
 
 def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

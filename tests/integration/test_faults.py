@@ -25,7 +25,7 @@ from tests.recipes import until
 from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
 from tim3d import store
-from tim3d.arguments import call
+from tim3d.arguments import accepted, call
 from tim3d.engine import Pass, cluster, run
 from tim3d.engine.owner import process_start
 from tim3d.engine.watch import Watch
@@ -111,15 +111,26 @@ def test_a_time_limit_is_a_positive_number() -> None:
         tim3d.Options(time_limit=0)
 
 
-@pytest.mark.parametrize("asked", [{"verb": "solve", "conductivity": {"pore": 1.0}}, {"verb": "geodesic"}])
-def test_a_verb_that_cannot_be_watched_refuses_a_limit(asked: dict[str, Any]) -> None:
-    """In the shell, in a recipe and in Python, before the sample is looked for."""
-    verb = asked.pop("verb")
-    with pytest.raises(ArgumentError, match=f"{verb} has no time_limit") as caught:
-        getattr(tim3d, verb)("a.zarr", **asked, options=tim3d.Options(time_limit=60))
+@pytest.mark.parametrize(
+    ("verb", "option", "asked"),
+    [
+        ("solve", {"time_limit": 60}, {"conductivity": {"pore": 1.0}}),
+        ("solve", {"block": (4, 4, 4)}, {"conductivity": {"pore": 1.0}}),
+        ("geodesic", {"time_limit": 60}, {}),
+        ("study", {"block": (4, 4, 4)}, {"quantity": "phase_fraction"}),
+    ],
+)
+def test_an_option_that_a_verb_does_not_have_is_refused(
+    verb: str, option: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    """In the shell and in Python, before the sample is looked for; a recipe gives it to the steps that have it."""
+    (name,) = option
+    with pytest.raises(ArgumentError, match=f"{verb} has no {name}: ") as caught:
+        getattr(tim3d, verb)("a.zarr", **asked, options=tim3d.Options(**option))
     assert caught.value.exit_code == 2
-    with pytest.raises(ArgumentError, match=f"{verb} has no time_limit"):
-        call(verb, {"sample": "a.zarr", "time_limit": 60, **asked})
+    with pytest.raises(ArgumentError, match=f"{verb} has no {name}: "):
+        call(verb, {"sample": "a.zarr", **option, **asked})
+    assert accepted(verb, {**option, "durable": True}) == {"durable": True}
 
 
 @contextlib.contextmanager

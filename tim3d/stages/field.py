@@ -23,6 +23,13 @@ from tim3d.stages.verb import Task
 
 # A block holds about this many voxels unless the user says otherwise: seconds of work, megabytes of memory.
 BLOCK_VOXELS = 2**26
+# Options that a verb does not have: its blocks wait for each other, or are chosen otherwise. What to do instead.
+_WATCH = "leave it out, and watch the run with  tim3d status {}"
+UNUSED = {
+    "solve": {"block": "leave it out; workers share the volume among them: --workers", "time_limit": _WATCH},
+    "geodesic": {"time_limit": _WATCH},
+    "study": {"block": "a block of this verb is a window; give --windows instead of --block"},
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,8 @@ class Options:
         Force every shard and marker to the disk, against loss of power.
     time_limit : float, optional
         Seconds after which a block counts as hung: its worker is started again and the block tried again, then set
-        aside. Without workers (``serial``) only a warning is possible. `solve` and `geodesic` refuse one.
+        aside. Without workers (``serial``) only a warning is possible. Verbs refuse options that they
+        do not have: `solve` and `geodesic` a time limit, `solve` and `study` a block.
 
     Raises
     ------
@@ -59,12 +67,11 @@ class Options:
         if self.time_limit is not None and not self.time_limit > 0:
             raise ArgumentError(f"time limit {self.time_limit}: it must be a positive number of seconds")
 
-    def refuse_time_limit(self, verb: str, sample: str) -> None:
-        """Raise `ArgumentError` if there is one: for a verb whose blocks wait for each other."""
-        if self.time_limit is not None:
-            raise ArgumentError(
-                f"{verb} has no time_limit: leave it out, and watch the run with  tim3d status {sample}"
-            )
+    def refuse_unused(self, verb: str, sample: str) -> None:
+        """Raise `ArgumentError` if an option is given that the verb does not have."""
+        for name, cure in UNUSED[verb].items():
+            if getattr(self, name) is not None:
+                raise ArgumentError(f"{verb} has no {name}: {cure.format(sample)}")
 
 
 DEFAULTS = Options()

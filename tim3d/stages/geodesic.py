@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from tim3d import schema, store
-from tim3d.descriptors.geodesic import DIRECTIONS, Planes, geodesic_results, seeds_results, with_limit
+from tim3d.descriptors.geodesic import DIRECTIONS, Planes, with_limit
 from tim3d.engine import Ledger, Outline, Pass, Plan, Work, lock_sample, run
 from tim3d.engine.plan import smaller_block
 from tim3d.errors import ArgumentError, InputError, MixedRunError
@@ -24,7 +23,7 @@ from tim3d.stages.fronts import NO_PATH, ArriveWork, FieldWork, Front, RefineWor
 from tim3d.stages.relaxation import Visits, settle
 from tim3d.stages.results import ResultMaking, is_kept, is_there, refuse_another_question, result_name
 from tim3d.stages.verb import Task, Verb
-from tim3d.stages.ways import Job, job_of
+from tim3d.stages.ways import Job, added_up, every_place, job_of, results_of_planes
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def geodesic(
     MixedRunError
         If a run of other blocks is not finished, a field is outdated, or `out` is another result.
     """
-    options.refuse_time_limit("geodesic", sample)
+    options.refuse_unused("geodesic", sample)
     job = job_of(sample, field, phases, directions, metric, seeds, out)
     if richardson and seeds is not None:
         raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
@@ -155,7 +154,10 @@ class Finding:
 
     def gather(self) -> xr.Dataset:
         """What the planes of all fronts say."""
-        found = [_results(job, self._groups[number]) for number, job in enumerate(self.jobs)]
+        found = [
+            results_of_planes(job, [planes for group in self._groups[number] for planes in group.planes()])
+            for number, job in enumerate(self.jobs)
+        ]
         return found[0] if len(found) == 1 else with_limit(found[0], found[1], self.jobs[0].metric)
 
     def _keeps(self, number: int) -> bool:
@@ -188,7 +190,7 @@ class Group:
     def blocks(self) -> Visits:
         """Visits of all blocks of all fronts."""
         grid = self.travel.visits
-        places = [grid.stacked(n, place) for n in range(len(self.travel.fronts)) for place in _places(grid)]
+        places = [grid.stacked(n, place) for n in range(len(self.travel.fronts)) for place in every_place(grid)]
         return replace(grid, places=places)
 
     def round(self, kind: str, work: Work, number: int, visits: Visits) -> Pass:
@@ -210,6 +212,10 @@ class Group:
     def sums(self) -> Pass:
         """Of planes."""
         return self.one_pass("sums", SumsWork(self.travel), self.blocks(), "sums")
+
+    def planes(self) -> Iterator[tuple[Front, Planes]]:
+        """The planes of each front, added up over the blocks."""
+        return added_up(self.travel, self.sums().ledger)
 
     def makings(self) -> list[Making]:
         """A field of each front."""
@@ -241,13 +247,9 @@ class Group:
         return [plan for making, how in wanted for plan in plan_field(self.job.sample, making, how)]
 
 
-def _places(grid: Visits) -> list[Triple]:
-    return [triple(place) for place in np.ndindex(grid.counts)]
-
-
 def _groups(job: Job, options: Options) -> list[Group]:
     grid = Visits(job.labels.shape, _block(job, options))
-    together = max(1, TOGETHER // len(_places(grid)))
+    together = max(1, TOGETHER // len(every_place(grid)))
     cuts = range(0, len(job.fronts), together)
     return [_group(job, n, job.fronts[at : at + together], grid, options.durable) for n, at in enumerate(cuts)]
 
@@ -313,7 +315,7 @@ def _travel(group: Group, options: Options) -> None:
     """Let the fronts of a group come to rest, and add up their planes."""
     grid, fronts = group.travel.visits, group.travel.fronts
     _prepare(group)
-    places = _places(grid)
+    places = every_place(grid)
     first = [grid.stacked(n, p) for n, f in enumerate(fronts) for p in places if f.starts_at(p, grid.counts)]
     try:
         for kind, work in group.settling():
@@ -377,25 +379,3 @@ def _drop_scratch(job: Job) -> None:
     if store.node_attributes(job.sample, job.scratch):
         store.update_node(job.sample, job.scratch, status="left")  # what is half deleted is not to be gone on with
     store.delete_node(job.sample, job.scratch)
-
-
-def _results(job: Job, groups: Sequence[Group]) -> xr.Dataset:
-    found = {(f.phase, f.direction): planes for group in groups for f, planes in _planes(group)}
-    if job.seeds is not None:
-        return seeds_results({phase: planes for (phase, _), planes in found.items()}, job.seeds, job.metric)
-    return geodesic_results(found, job.labels.spacing_nm, job.metric)
-
-
-def _planes(group: Group) -> Iterator[tuple[Front, Planes]]:
-    """The planes of each front, added up over the blocks."""
-    grid, ledger = group.travel.visits, group.sums().ledger
-    for number, front in enumerate(group.travel.fronts):
-        axis = front.axis
-        totals = {name: np.zeros(grid.shape[axis], np.int64) for name in ("inside", "reached", "total")}
-        inside, reached, total = totals.values()
-        for place in _places(grid):
-            index = grid.stacked(number, place)
-            core, record = grid.block_at(index).core, ledger.record(index)
-            for name, planes in totals.items():
-                planes[core.start[axis] : core.stop[axis]] += np.array(record[name], np.int64)
-        yield front, Planes(inside, reached, total, group.job.labels.spacing_nm, axis, front.rises)

@@ -132,7 +132,7 @@ def solve(
     MixedRunError
         If the field is outdated, or `out` is another result.
     """
-    options.refuse_time_limit("solve", sample)
+    options.refuse_unused("solve", sample)
     labels = store.complete_field(sample, field, "segment")
     if cell and (faces, sides) != ("outer", "insulated"):
         raise ArgumentError("a cell is periodic and has no faces: leave out --faces and --sides")

@@ -14,7 +14,6 @@ import xarray as xr
 
 from tim3d import schema, store
 from tim3d.engine import Ledger, Pass, Plan, current_cluster
-from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.kernels import representative as law
 from tim3d.kernels.flow import Electrodes
@@ -110,14 +109,13 @@ def study(
     MixedRunError
         If the field is outdated, or `out` is another result.
     """
+    options.refuse_unused("study", sample)
     law.check_tolerance(tolerance)
     labels = store.complete_field(sample, field, "segment")
     chosen = choose(
         quantity, labels, phase=phase, conductivity=conductivity, axis=axis, flux_tolerance=flux_tolerance,
         units=units, faces=faces, sides=sides, interface=interface,
     )  # fmt: skip
-    if options.block is not None:
-        raise ArgumentError("a block of this verb is a window; give --windows instead of --block")
     job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), float(tolerance), out)
     making = job.making(options)
     return Task(partial(_plans, job, making, options), partial(_found, job, making, options))

@@ -1,17 +1,22 @@
-"""What is asked of the geodesic verb: the fronts, checked against the fields of the sample."""
+"""What is asked of the geodesic verb, checked against the fields of the sample, and what its fronts have found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import xarray as xr
+
 from tim3d import schema, store
-from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, way
+from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, Planes, geodesic_results, seeds_results, way
+from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.schema import AXES, Field
-from tim3d.stages.fronts import Front
+from tim3d.stages.fronts import Front, Travel
+from tim3d.stages.relaxation import Visits
 from tim3d.stages.results import result_name
 
 
@@ -167,3 +172,30 @@ def _directions(labels: Field, directions: Sequence[str]) -> list[str]:
                 f"{labels.name!r} has one voxel along {d[1]}, a way needs two planes at least; leave out {d}"
             )
     return [d for d in DIRECTIONS if d in given]
+
+
+def every_place(grid: Visits) -> list[Triple]:
+    """Places of the blocks of one volume."""
+    return [triple(place) for place in np.ndindex(grid.counts)]
+
+
+def added_up(travel: Travel, sums: Ledger) -> Iterator[tuple[Front, Planes]]:
+    """The planes of each front, added up over the blocks."""
+    grid = travel.visits
+    for number, front in enumerate(travel.fronts):
+        axis = front.axis
+        totals = {name: np.zeros(grid.shape[axis], np.int64) for name in ("inside", "reached", "total")}
+        indices = [grid.stacked(number, place) for place in every_place(grid)]
+        for index, record in zip(indices, sums.records(indices), strict=True):
+            core = grid.block_at(index).core
+            for name, planes in totals.items():
+                planes[core.start[axis] : core.stop[axis]] += np.array(record[name], np.int64)
+        yield front, Planes(**totals, spacing=travel.spacing, axis=axis, rises=front.rises)
+
+
+def results_of_planes(job: Job, found: Iterable[tuple[Front, Planes]]) -> xr.Dataset:
+    """The node of results: tortuosities, or distances from seeds."""
+    if job.seeds is not None:
+        return seeds_results({front.phase: planes for front, planes in found}, job.seeds, job.metric)
+    by_way = {(front.phase, front.direction): planes for front, planes in found}
+    return geodesic_results(by_way, job.labels.spacing_nm, job.metric)
