@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
@@ -37,12 +38,22 @@ def naming_torn_files(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except Tim3dError:
             raise
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # what zarr makes of it
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:  # what zarr makes of it
             for one in damaged(str(args[0])):
                 raise StoreError(f"{one.path} is damaged: {one.seen}. {one.cure}") from error
-            raise
+            if not _comes_from_zarr(error):
+                raise
+            where = "/".join(str(one) for one in args[:2] if isinstance(one, str))
+            seen = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise StoreError(f"{where} is damaged ({seen}). Type: tim3d validate {args[0]} --deep --repair") from error
 
     return said
+
+
+def _comes_from_zarr(error: Exception) -> bool:
+    """Whether zarr could not make sense of what is stored; that something is not there is another matter."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not isinstance(error, LookupError) and any(name.startswith("zarr.") for name in modules)
 
 
 def damaged(url: str) -> Iterator[Torn]:
