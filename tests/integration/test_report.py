@@ -91,7 +91,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(sample: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    out = tmp_path_factory.mktemp("out") / "new" / "report.html"
+    out = tmp_path_factory.mktemp("out") / "report.html"
     found = report(sample, out, truth="truth", annotation="annotation", model=model, title="Cu <175 °C> & co")
     assert found == out
     return out.read_text(encoding="utf-8")

@@ -85,6 +85,8 @@ def annotate(
         raise ArgumentError(f"field {field!r} holds labels; annotate needs grey values")
     for one in (threshold, superpixel_threshold):
         check_thresholds(() if one is None else (one,), grey)
+    if smoothing is not None and superpixel_threshold is not None:
+        raise ArgumentError("--smoothing changes nothing with --superpixel-threshold: leave one of them out")
     asked = {"smoothing": smoothing, "size": size, "compactness": compactness, "polarity": polarity}
     annotating = Annotating(sample, grey, out, (threshold, superpixel_threshold), asked, options)
     return Task(annotating.plans, annotating.run)

@@ -101,6 +101,8 @@ def geodesic(
     """
     options.refuse_unused("geodesic", sample)
     job = job_of(sample, field, phases, directions, metric, seeds, out)
+    if seeds is not None and tuple(directions) != DIRECTIONS:
+        raise ArgumentError("from seeds there is no direction: leave out --directions or --seeds")
     if richardson and seeds is not None:
         raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
     jobs = (job, job.coarser()) if richardson else (job,)

@@ -93,6 +93,8 @@ def ingest(
     MixedRunError
         If the sample has a field of that name from another source.
     """
+    if units != "nm" and not voxel_size:
+        raise ArgumentError("--units is the unit of --voxel-size, which is not given: add it, or leave --units out")
     _refuse_sample(source, dataset, sample)
     _refuse_itself(source, dataset, sample, field)
     typed = Typed(

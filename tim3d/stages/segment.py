@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,12 @@ def segment(
         raise ArgumentError(
             "segment needs either a network (--model unet.safetensors) or --method otsu --phases pore=0,solid=1"
         )
+    thresholding = {"thresholds": thresholds, "blur": blur, "polarity": polarity}
+    of_network = {
+        "merge": merge, "mode": mode, "window": window, "halo": halo, "probabilities": probabilities,
+        "normalisation": normalisation, "batch": batch, "precision": precision, "device": device,
+    }  # fmt: skip
+    _refuse_unused(*(("--method", of_network) if model is None else ("--model", thresholding)))
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; segment needs grey values")
@@ -117,6 +124,14 @@ def segment(
     given = None if thresholds is None else [float(v) for v in thresholds]
     segmenting = Thresholding(sample, grey, out, phases, codes, asked, given, options)
     return Task(segmenting.plans, segmenting.run)
+
+
+def _refuse_unused(way: str, others: Mapping[str, Any]) -> None:
+    """Refuse what belongs to the other way to segment: it would change nothing."""
+    known = inspect.signature(segment).parameters
+    for name, value in others.items():
+        if value != known[name].default:
+            raise ArgumentError(f"--{name.replace('_', '-')} changes nothing with {way}: leave it out")
 
 
 @dataclass(frozen=True)

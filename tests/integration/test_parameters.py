@@ -1,0 +1,158 @@
+"""One law over the parameters of a verb: changed alone, each gives another result, or it is refused."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tim3d
+from tim3d import Options, Phases, store
+from tim3d.arguments import verb
+from tim3d.errors import Tim3dError
+
+QUIET = Options(progress=False)
+TWO = Phases(pore=0, solid=1)
+# What decides where a result is kept and how a run goes, and never a number.
+PLACES = {"sample", "out", "options", "shard", "keep"}
+GRAINS = {"kind": "overlapping", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y": 1, "x": 1}}
+GRAINS |= {"loading": 0.3, "diameter_nm": 6.0}
+FIELD = {"kind": "field", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y": 1, "x": 1}}
+FIELD |= {"fractions": {"a": 0.4, "b": 0.6}, "correlation_nm": 4.0}
+
+# Of each case of a verb: what is given, and for every parameter another value than in the first call.
+CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "ingest": (
+        "ingest",
+        {"source": "grey.npy", "voxel_size": {"z": 2, "y": 1, "x": 1}, "field": "new"},
+        {
+            "source": "other.npy", "voxel_size": {"z": 3, "y": 1, "x": 1}, "units": "um", "field": "newer",
+            "phases": TWO, "dataset": "raw", "shape": (8, 16, 16), "dtype": "uint8", "even_z": False,
+            "missing_chunks": "fill",
+        },
+    ),
+    "annotate": (
+        "annotate",
+        {"out": "new", "threshold": 100.0},
+        {
+            "field": "raw16", "threshold": 120.0, "superpixel_threshold": 131.5, "smoothing": 9.0, "size": 4.0,
+            "compactness": 0.5, "polarity": "bright",
+        },
+    ),
+    "segment by a threshold": (
+        "segment",
+        {"method": "otsu", "phases": TWO, "out": "new"},
+        {
+            "model": "m.safetensors", "method": "multi-otsu", "thresholds": [100.0], "phases": Phases(pore=0, copper=1),
+            "merge": {"a": "pore"}, "field": "raw16", "blur": "binomial", "polarity": "bright", "mode": "blend",
+            "window": (16, 16), "halo": 4, "probabilities": True, "normalisation": "slices", "batch": 2,
+            "precision": "fp16", "device": "cpu",
+        },
+    ),
+    "generate grains": (
+        "generate",
+        GRAINS,
+        {
+            "kind": "hard-core", "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1,
+            "fractions": {"a": 0.5, "b": 0.5}, "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2,
+            "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0, "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5,
+            "orientation": (1, 0, 0), "cell_nm": (16, 16, 16), "weights": "g.safetensors", "precision": "bfloat16",
+            "tile": 8, "device": "cpu", "periodic": True,
+        },
+    ),
+    "generate a field": (
+        "generate",
+        FIELD,
+        {
+            "kind": "packed", "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1,
+            "fractions": {"a": 0.5, "b": 0.5}, "correlation_nm": 3.0, "s2": "s2.csv", "loading": 0.2,
+            "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0, "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5,
+            "orientation": (1, 0, 0), "cell_nm": (16, 16, 16), "weights": "g.safetensors", "precision": "bfloat16",
+            "tile": 8, "device": "cpu", "periodic": True,
+        },
+    ),
+}  # fmt: skip
+# An orientation of spheres, which are alike in all directions, is the one that may change nothing.
+ALIKE = {("generate grains", "orientation")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grey values of two kinds and labels, in files and in a sample."""
+    folder = tmp_path_factory.mktemp("made")
+    z, y = np.indices((8, 16, 16))[:2]
+    grey = (60 * ((y + z) // 4 % 2) + 80 + np.random.default_rng(0).integers(0, 40, z.shape)).astype(np.uint8)
+    for name, volume in {"grey": grey, "other": grey[::-1], "labels": (grey > 120).astype(np.uint8)}.items():
+        np.save(folder / f"{name}.npy", volume)
+    np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
+    (folder / "s2.csv").write_text("0,0.4\n2,0.3\n4,0.2\n8,0.16\n")
+    size = {"z": 2, "y": 1, "x": 1}
+    for name, field in (("grey", "raw"), ("raw16", "raw16")):
+        tim3d.ingest(folder / f"{name}.npy", str(folder / "s.zarr"), voxel_size=size, field=field, options=QUIET)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def firsts() -> dict[str, Any]:
+    """What each case gives as it stands, computed once."""
+    return {}
+
+
+def outcome(made: Path, work: Path, name: str, given: dict[str, Any]) -> Any:
+    """What a call left: hash, voxel edges, names and voxels of its field; or that it was refused, and left nothing."""
+    sample = str(work / "s.zarr")
+    shutil.copytree(made / "s.zarr", sample)
+    before = store.nodes(sample)
+    try:
+        found = verb(name)(sample=sample, **given, options=QUIET)
+        field = store.read_field(sample, str(found.name))
+        mark = store.fingerprint_of(sample, field.name)
+        return mark, field.spacing_nm, field.phases, found.values.tobytes(), field.name if name == "ingest" else ""
+    except Tim3dError:
+        assert store.nodes(sample) == before
+        return "refused"
+    finally:
+        shutil.rmtree(sample)
+        shutil.rmtree(f"{sample}.runs", ignore_errors=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_holds_every_parameter(case: str) -> None:
+    name, _, others = CASES[case]
+    assert set(inspect.signature(verb(name)).parameters) - PLACES == set(others)
+
+
+@pytest.mark.parametrize(("case", "parameter"), [(case, one) for case, (*_, others) in CASES.items() for one in others])
+def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
+    made: Path, firsts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
+) -> None:
+    monkeypatch.chdir(made)
+    name, given, others = CASES[case]
+    first = firsts.get(case) or firsts.setdefault(case, outcome(made, tmp_path, name, given))
+    assert first != "refused"
+    changed = outcome(made, tmp_path, name, {**given, parameter: others[parameter]})
+    assert changed[3:] != first[3:] or changed[:3] != first[:3] or (case, parameter) in ALIKE
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("segment", {"method": "otsu", "phases": TWO, "merge": {"a": "b"}}),
+        ("segment", {"method": "otsu", "phases": TWO, "batch": 2}),
+        ("segment", {"model": "m.safetensors", "blur": "binomial"}),
+        ("segment", {"model": "m.safetensors", "polarity": "bright"}),
+        ("segment", {"model": "m.safetensors", "thresholds": [85.0]}),
+        ("annotate", {"superpixel_threshold": 120.0, "smoothing": 3.0}),
+        ("ingest", {"source": "grey.npy", "units": "um"}),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    made: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(made)
+    with pytest.raises(tim3d.errors.ArgumentError, match="leave"):
+        verb(name)(sample="s.zarr", **given, options=QUIET)
