@@ -27,6 +27,8 @@ PHASES = tim3d.Phases(pore=0, copper=7)
 K = {"pore": 0.0, "copper": 400.5}
 QUIET = tim3d.Options(progress=False)
 FACES = ("+z", "-z", "+y", "-y", "+x", "-x")
+FLUX = "phase_transport_pore=0,copper=400.5,axis=z+x,richardson=True"
+NODES = (FLUX, "phase_components", "phase_geodesic")
 
 
 def volume(seed: int = 0) -> NDArray[np.uint8]:
@@ -63,7 +65,8 @@ def geodesic(url: str) -> xr.Dataset:
         {"metric": "eikonal"},
     )
     mark = store.node_attributes(url, "phase")["fingerprint"]
-    store.write_dataset(url, "phase_geodesic", found, store.provenance("0" * 64, {}, {"phase": mark}))
+    record = store.provenance("0" * 64, {}, {"phase": mark}) | {"verb": "geodesic"}
+    store.write_dataset(url, "phase_geodesic", found, record)
     return found
 
 
@@ -101,7 +104,7 @@ def test_values_are_those_of_the_nodes_and_no_voxel_is_read(sample: str, how: st
         "describe all": lambda: tim3d.describe(sample),
         "measure": lambda: tim3d.measure(sample, wanted, options=QUIET),
     }[how]()
-    flux, parts, path = (tim3d.open_dataset(sample, f"phase_{n}") for n in ("transport", "components", "geodesic"))
+    flux, parts, path = (tim3d.open_dataset(sample, node) for node in NODES)
     for axis in ("z", "x"):
         for name in ("effective_conductivity", "tortuosity_factor_total_limit", "flux_spread"):
             assert found[name].sel(axis=axis) == flux[name].sel(axis=axis)
@@ -132,28 +135,31 @@ def test_every_variable_keeps_unit_name_method_reference_and_says_its_conditions
 
 
 def test_results_of_another_name_are_described_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    url = ingest(tmp_path, volume())
+    url, dry = ingest(tmp_path, volume()), "phase_transport_pore=1,copper=400"
     by_name = {
-        out: tim3d.solve(url, conductivity={"pore": k, "copper": 400.0}, out=out, options=QUIET)
-        for out, k in (("", 1.0), ("wet", 20.0))
+        node: tim3d.solve(url, conductivity={"pore": k, "copper": 400.0}, out=out, options=QUIET)
+        for node, out, k in ((dry, "", 1.0), ("wet", "wet", 20.0))
     }
-    for out, solved in by_name.items():
-        found = tim3d.describe(url, ["effective_conductivity"], transport=out)
+    both = tim3d.describe(url, ["effective_conductivity"])
+    assert both.transport.values.tolist() == [dry, "wet"]
+    for node, solved in by_name.items():
+        found = tim3d.describe(url, ["effective_conductivity"], transport=node)
         assert found.effective_conductivity.sel(axis="z") == solved.effective_conductivity.sel(axis="z")
+        assert both.effective_conductivity.sel(transport=node, axis="z") == solved.effective_conductivity.sel(axis="z")
         assert found.phase_conductivity.sel(phase="pore") == solved.attrs["conductivity"]["pore"]
     assert main(["describe", url, "--transport", "wet"]) == 0
     assert "effective_conductivity" in capsys.readouterr().out
-    with pytest.raises(MissingFieldError, match=r"'dry' holds no results of solve.* there are phase_transport, wet"):
+    with pytest.raises(MissingFieldError, match=rf"'dry' holds no results of solve.* there are {dry}, wet"):
         tim3d.describe(url, transport="dry")
     new = np.where(volume(1) == 7, 0, 7).astype(np.uint8)
     ingest(tmp_path, new, overwrite=True)
-    with pytest.raises(MixedRunError, match=r"'wet'.* computed from another version .*--out wet"):
+    with pytest.raises(MixedRunError, match=r"'wet'.* another version of 'phase'.*--out wet"):
         tim3d.describe(url, ["effective_conductivity"], transport="wet")
 
 
 def test_what_adds_up_need_not_be_measured_first(tmp_path: Path) -> None:
     url = computed(tmp_path, measured=False)
-    k = tim3d.open_dataset(url, "phase_transport").effective_conductivity
+    k = tim3d.open_dataset(url, FLUX).effective_conductivity
     assert tim3d.measure(url, ["effective_conductivity"], options=QUIET).effective_conductivity.equals(k)
     assert "phase_partials" not in store.nodes(url)
     for found in (tim3d.describe(url), tim3d.describe(url, ["effective_conductivity"])):
@@ -204,10 +210,10 @@ def test_a_node_of_another_version_of_the_field_is_refused(tmp_path: Path, caplo
     assert "left out" in caplog.text
     with pytest.raises(MixedRunError) as refused:
         tim3d.describe(url, ["tortuosity_factor"])
-    typed = shlex.split(str(refused.value).split("Run: tim3d ")[1])
+    typed = shlex.split(str(refused.value).split("Renew it: tim3d ")[1])
     assert "pore=0,copper=400.5" in typed  # the conductivities of before
     assert main([*typed, "--quiet"]) == 0
-    again = tim3d.open_dataset(url, "phase_transport").tortuosity_factor_total
+    again = tim3d.open_dataset(url, FLUX).tortuosity_factor_total
     np.testing.assert_array_equal(tim3d.describe(url).tortuosity_factor_total, again)
 
 
@@ -220,8 +226,8 @@ def test_the_whole_is_not_passed_off_as_a_region(sample: str) -> None:
         assert (study in str(refused.value)) == (name in quantities.names())
     found = tim3d.describe(sample, z=part)
     assert "phase_fraction" in found
-    for node in ("transport", "components", "geodesic"):
-        assert not set(found.data_vars) & set(tim3d.open_dataset(sample, f"phase_{node}").data_vars)
+    for node in NODES:
+        assert not set(found.data_vars) & set(tim3d.open_dataset(sample, node).data_vars)
     end = SHAPE[0] * SPACING[0]
     assert tim3d.describe(sample, z=slice(0, end)).identical(tim3d.describe(sample))
 
@@ -244,7 +250,7 @@ def test_the_shell_shows_and_writes_the_same_numbers(
     assert main(["describe", sample, "--descriptors", ",".join(NAMES)]) == 0
     shown = capsys.readouterr().out
     lines = {tuple(line.split("  ")[0].split()): line.split() for line in shown.splitlines()}
-    flux = tim3d.open_dataset(sample, "phase_transport")
+    flux = tim3d.open_dataset(sample, FLUX)
     k = float(flux.effective_conductivity.sel(axis="x"))
     assert float(lines["effective_conductivity", "x"][-1]) == pytest.approx(k, rel=5e-4)
     assert "W m-1 K-1" in shown
@@ -264,7 +270,7 @@ def test_the_shell_shows_and_writes_the_same_numbers(
 def test_a_value_of_ones_own_takes_any_variable_of_a_node(sample: str) -> None:
     own = Coupled("steps", "solve", "transport", ("iterations",))
     found = tim3d.describe(sample, [own])
-    np.testing.assert_array_equal(found.iterations, tim3d.open_dataset(sample, "phase_transport").iterations)
+    np.testing.assert_array_equal(found.iterations, tim3d.open_dataset(sample, FLUX).iterations)
     nothing = Coupled("heat", "solve", "transport", ("heat_*",))
     with pytest.raises(MissingFieldError, match=r"holds no heat_\*"):
         tim3d.describe(sample, [nothing])

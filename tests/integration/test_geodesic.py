@@ -345,11 +345,12 @@ def test_the_block_is_as_large_as_a_worker_holds(sample: str) -> None:
 
 def test_the_plan_names_its_passes_and_does_nothing(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
     plans = tim3d.geodesic.plan(sample, phases=["pore"], directions=["+z"], keep=True, options=quiet((4, 8, 7)))
-    names = [p.name.removeprefix("phase_geodesic/4x8x7/000/") for p in plans]
+    node = "phase_geodesic_phases=pore,directions=+z"
+    names = [p.name.removeprefix(f"{node}/4x8x7/000/") for p in plans]
     assert names == ["arrival/0001", "exact/0001", "sums", "phase_geodesic_pore_z_up/s0"]
     assert all(p.left == 36 for p in plans)
     assert store.nodes(sample) == ["phase"]
-    assert not Path(f"{sample}.runs/phase_geodesic").exists()
+    assert not Path(f"{sample}.runs/{node}").exists()
     assert main(["geodesic", sample, "--plan", "--directions=-z,+x", "--quiet"]) == 0
     assert "arrival/0001" in capsys.readouterr().out
 
@@ -372,10 +373,20 @@ def test_a_run_that_was_stopped_is_not_gone_on_with_in_other_blocks(
     assert validate(sample) == []
 
 
-def test_a_field_of_the_other_metric_is_not_replaced_unasked(sample: str) -> None:
+def test_distances_of_both_metrics_lie_beside_each_other(sample: str) -> None:
     asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True}
-    tim3d.geodesic(sample, **asked, options=quiet())
-    with pytest.raises(MixedRunError, match=r"metric was eikonal, now graph26.*--overwrite"):
+    for metric in ("eikonal", "graph26"):
+        tim3d.geodesic(sample, **asked, metric=metric, options=quiet())
+    for metric in ("eikonal", "graph26"):
+        labels = noise((13, 18, 21), seed=5)
+        assert_is_that_of_the_array(sample, labels, (1.0, 1.0, 1.0), metric, ("+z",))
+
+
+def test_another_question_under_the_same_name_is_refused(sample: str) -> None:
+    asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "out": "mine"}
+    tim3d.geodesic(sample, **asked, keep=True, options=quiet())
+    assert store.nodes(sample) == ["mine", "mine_pore_z_up", "phase"]
+    with pytest.raises(MixedRunError, match=r"'mine' .* was made with metric eikonal \(now graph26\).*--overwrite"):
         tim3d.geodesic(sample, **asked, metric="graph26", options=quiet())
 
 

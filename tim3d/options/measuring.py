@@ -116,7 +116,7 @@ def describe(c: argparse.ArgumentParser) -> None:
     c.add_argument("sample", nargs="+")
     c.add_argument("--descriptors", metavar="NAME,...")
     c.add_argument("--field")
-    c.add_argument("--transport", metavar="NAME", help="results of solve --out NAME (default FIELD_transport)")
+    c.add_argument("--transport", metavar="NAME", help="node of solve's results that is meant (default: all)")
     for axis in "zyx":
         c.add_argument(f"--{axis}", metavar="A:B", help=f"range along {axis} in nm")
     c.add_argument("--csv", metavar="FILE", help="write the table to a file")
