@@ -246,7 +246,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"phases": tim3d.Phases(pore=0, solid=1)}, InputError, r"holds the values 0 \(.*255"),
     ({"scale": 500}, ArgumentError, "scale is 500"),
     ({"field": "none"}, MissingFieldError, "no field 'none'"),
-    ({"out": "phase"}, ArgumentError, "is no result of fidelity"),
+    ({"out": "phase"}, MixedRunError, "is not a result of fidelity"),
 ]
 
 
@@ -296,4 +296,7 @@ def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(tmp_pa
     tim3d.ingest(changed, urls[1], voxel_size=size, field="phase", phases=PHASES, shard=(16, 16, 16), options=again)
     with pytest.raises(MixedRunError, match=r"another version of 'phase of .*q1.*tim3d fidelity"):
         tim3d.open_dataset(urls[0], kept[0])
+    page = tim3d.report(urls[0], tmp_path / "r.html").read_text()
+    assert page.count("Renew it: tim3d fidelity") == len(kept)
+    assert "Dots: micrograph." not in page
     assert not judged(urls, image, slices=0).identical(first)

@@ -27,6 +27,9 @@ PHASES = tim3d.Phases(pore=0, copper=1)
 K = {"pore": 0.0, "copper": 400.5}
 QUIET = tim3d.Options(progress=False)
 DIRECTIONS = ("+z", "-z", "+x")
+NAMED = "pore=0,copper=400.5"
+FLUX = f"phase_transport_{NAMED},axis=z+x,richardson=True"
+KEPT = "phase_geodesic_copper_z_up_metric=graph26"
 
 
 class Cells(HTMLParser):
@@ -87,15 +90,16 @@ def geodesic(url: str) -> xr.Dataset:
         "geodesic_tortuosity_spread": ("phase", np.ptp(values, axis=1), spread),
     }
     found = xr.Dataset({n: (dims, v, about) for n, v in single.items()} | summary | planes, coordinates)
-    record = store.provenance("1" * 64, {}, {"phase": mark})
+    asked = {"phases": list(PHASES), "directions": list(DIRECTIONS), "metric": "graph26"}
+    record = store.provenance("1" * 64, asked, {"phase": mark}) | {"verb": "geodesic"}
     store.write_dataset(url, "phase_geodesic", found.assign_attrs(metric="graph26"), record)
-    _distances(url, record)
+    _distances(url, record | {"parameters": {"phase": "copper", "direction": "+z", "metric": "graph26"}})
     return found
 
 
 def _distances(url: str, record: dict[str, object]) -> None:
     labels = store.read_field(url, "phase")
-    field = Field("geodesic_copper_z_up", SHAPE, "float32", SPACING, labels.chunk, labels.shard)
+    field = Field(KEPT, SHAPE, "float32", SPACING, labels.chunk, labels.shard)
     store.create_field(url, field, record)
     values = np.indices(SHAPE)[0].astype(np.float32) * 10
     values[volume() == 0] = -1
@@ -131,7 +135,7 @@ def shown(value: float) -> str:
 
 
 def test_every_flux_number_stands_with_its_unit_and_its_bounds(sample: str, text: str) -> None:
-    found, rows = tim3d.open_dataset(sample, "phase_transport"), Cells(text).rows
+    found, rows = tim3d.open_dataset(sample, FLUX), Cells(text).rows
     header = next(row for row in rows if "Wiener bounds" in row)
     assert header[:4] == ["variable", "unit", "z", "x"]
     by_name = {row[0]: row for row in rows[rows.index(header) :][:9]}
@@ -149,7 +153,7 @@ def test_every_flux_number_stands_with_its_unit_and_its_bounds(sample: str, text
 
 
 def test_value_at_h_and_2h_and_the_limit_stand_in_one_row(sample: str, text: str) -> None:
-    found, rows = tim3d.open_dataset(sample, "phase_transport"), Cells(text).rows
+    found, rows = tim3d.open_dataset(sample, FLUX), Cells(text).rows
     for name in ("effective_conductivity", "tortuosity_factor_through"):
         for axis in "zx":
             row = next(row for row in rows if row[:2] == [name, axis])
@@ -215,7 +219,7 @@ def test_results_of_every_name_are_shown_with_their_fields(tmp_path: Path) -> No
     tim3d.solve(url, conductivity=K, options=QUIET)
     tim3d.solve(url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET)
     said = "".join(transport.flux(url, "phase"))
-    assert said.index("Results phase_transport:") < said.index("Results wet:")
+    assert said.index(f"Results phase_transport_{NAMED}:") < said.index("Results wet:")
     assert "--richardson --out wet" in said
     assert said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
 
@@ -241,7 +245,7 @@ def test_results_of_another_version_are_not_shown(tmp_path: Path) -> None:
     }  # fmt: skip
     for verb, section in verbs.items():
         said = "".join(section(url, "phase"))
-        assert re.search(rf"another version of phase: run tim3d {verb} again", said)
+        assert f"another version of phase. Renew it: tim3d {verb} {url}" in said
         assert not {"<table", "<img"} & set(re.findall("<[a-z]+", said))
 
 
@@ -257,8 +261,9 @@ def test_variables_that_are_not_known_yet_have_a_table_too(tmp_path: Path) -> No
         },
         {"axis": axes, "axis_of_flux": axes, "phase": np.array(list(PHASES), object)},
     )
-    record = store.node_attributes(url, "phase_transport")
-    store.write_dataset(url, "phase_transport", found.merge(more).assign_attrs(found.attrs), record)
+    node = f"phase_transport_{NAMED},axis=z+y+x"
+    record = store.node_attributes(url, node)
+    store.write_dataset(url, node, found.merge(more).assign_attrs(found.attrs), record)
     rows = Cells("".join(transport.flux(url, "phase"))).rows
     assert ["y", *(shown(v) for v in tensor[1])] in rows
     assert ["flux_mean y", "1", shown(35.0), shown(45.0)] in rows
@@ -275,8 +280,9 @@ def test_bounds_may_differ_by_axis_and_be_missing(tmp_path: Path) -> None:
         conductivity_wiener_upper=("axis", [300.0, 200.0], about)
     )
     attributes = {**found.attrs, "conductivity": {"pore": 0.0, "copper": [400.0, 400.0, 300.0]}}
-    record = store.node_attributes(url, "phase_transport")
-    store.write_dataset(url, "phase_transport", other.assign_attrs(attributes), record)
+    node = f"phase_transport_{NAMED},axis=z+x"
+    record = store.node_attributes(url, node)
+    store.write_dataset(url, node, other.assign_attrs(attributes), record)
     said = "".join(transport.flux(url, "phase"))
     assert f"z: at most {shown(300)}<br>x: at most {shown(200)}" in said
     least = [float(m) / k for m, k in zip(found.mean_conductivity_total, (300, 200), strict=True)]
@@ -291,7 +297,7 @@ def test_bounds_may_differ_by_axis_and_be_missing(tmp_path: Path) -> None:
 
 
 def test_the_conductivity_is_drawn_between_its_bounds(sample: str) -> None:
-    found = tim3d.open_dataset(sample, "phase_transport")
+    found = tim3d.open_dataset(sample, FLUX)
     ax = transport_figures.conductivity_bounds(found).axes[0]
     drawn = ax.lines[0]
     np.testing.assert_array_equal(drawn.get_xdata(), found.effective_conductivity)
@@ -315,7 +321,7 @@ def test_profiles_begin_at_the_inlet_and_the_last_quarter_is_shaded(sample: str)
 
 
 def test_what_was_not_reached_is_grey_and_only_that(sample: str) -> None:
-    figure = transport_figures.field_slices(sample, "geodesic_copper_z_up", "nm")
+    figure = transport_figures.field_slices(sample, KEPT, "nm")
     shown_z = np.asarray(figure.axes[0].images[0].get_array())
     grey = (shown_z == transport_figures.NOT_REACHED).all(axis=-1)
     np.testing.assert_array_equal(grey, volume()[SHAPE[0] // 2] == 0)
@@ -327,10 +333,12 @@ def test_what_was_not_reached_is_grey_and_only_that(sample: str) -> None:
     assert to_rgb("white") not in {tuple(c) for c in shown_z.reshape(-1, 3)}
 
 
-def test_kept_fields_are_shown_while_they_belong_to_the_results(sample: str, text: str, tmp_path: Path) -> None:
-    for name in ("potential_z", "potential_x", "geodesic_copper_z_up"):
-        assert f'alt="{name}: the middle planes' in text
+def test_kept_fields_are_shown_with_the_results_to_which_they_belong(sample: str, text: str, tmp_path: Path) -> None:
+    for name in (f"phase_potential_z_{NAMED}", f"phase_potential_x_{NAMED}", KEPT):
+        assert text.count(f'alt="{name}: the middle planes') == 1
     url = ingest(tmp_path, "again", volume())
     tim3d.solve(url, conductivity=K, keep_potential=True, options=QUIET)
     tim3d.solve(url, conductivity={"pore": 1.0, "copper": 2.0}, options=QUIET)
-    assert "potential_z" not in "".join(transport.flux(url, "phase"))
+    mine, other = "".join(transport.flux(url, "phase")).split("Results phase_transport_pore=1,copper=2:")
+    assert f"phase_potential_z_{NAMED}: the middle planes" in mine
+    assert "potential_z" not in other

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import tim3d
-from tests.integration.test_solve import SPACING, ingested, solve, volume
+from tests.integration.test_solve import SPACING, ingested, planned, solve, volume
 from tim3d import store
 from tim3d.engine import Cluster, Seat, together
 from tim3d.engine.cluster import _current
@@ -77,13 +77,19 @@ def test_two_workers_give_the_bits_of_one_process(tmp_path: Path, workers: Clust
 def test_what_is_kept_is_what_the_kernel_gives(tmp_path: Path) -> None:
     sample = ingested(tmp_path, large())
     found = solve(
-        sample, conductivity=PORE, axis="y", keep_flux=True, interface={"pore:copper": 1e9}, contact=[2e9, 4e9]
+        sample,
+        conductivity=PORE,
+        axis="y",
+        keep_flux=True,
+        interface={"pore:copper": 1e9},
+        contact=[2e9, 4e9],
+        out="walls",
     )
     expected = conduct(
         large(), BY_CODE, 1, spacing=SPACING, interface={(0, 7): 1.0}, contact=(2.0, 4.0), keep_flux=True
     )  # fmt: skip
     assert float(found.effective_conductivity[0]) == expected.conductivity
-    np.testing.assert_array_equal(tim3d.open_field(sample, "flux_y").values, expected.size)
+    np.testing.assert_array_equal(tim3d.open_field(sample, "walls_flux_y").values, expected.size)
     assert expected.local is not None
     means = expected.local.total[1:] / expected.local.voxels[1:] / expected.conductivity
     np.testing.assert_allclose(found.flux_mean.sel(axis="y", phase=["pore", "copper"]), means)
@@ -197,9 +203,9 @@ def _breaks(seat: Seat) -> None:
 def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, size: int) -> None:
     sample = ingested(tmp_path, np.tile(volume((48, 80, 80)), (4, 2, 2)), (64, 160, 160))
     with on(workers) if size == 2 else contextlib.nullcontext():
-        (plan,) = solve(sample, conductivity=PORE, keep_flux=True, options=tim3d.Options(plan=True))
-        solve(sample, conductivity=PORE, keep_flux=True)
-    (note,) = Path(f"{sample}.runs/phase_transport/solutions").rglob("summary-z-1.json")
+        plan, *_ = planned(sample, conductivity=PORE, keep_flux=True, out="kept")
+        solve(sample, conductivity=PORE, keep_flux=True, out="kept")
+    (note,) = Path(f"{sample}.runs/kept/solutions").rglob("summary-z-1.json")
     summary = json.loads(note.read_text())
     assert (summary["workers"], summary["planned_peak_bytes"]) == (size, plan.peak_bytes)
     assert 2**20 < summary["peak_bytes"] < plan.peak_bytes

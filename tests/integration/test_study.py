@@ -327,7 +327,7 @@ def test_memory_that_does_not_suffice_names_the_window_that_would(sample: str) -
         ({"axis": "w"}, ArgumentError, "axis is 'w'; use one of z, y or x"),
         ({"flux_tolerance": 2.0}, ArgumentError, "tolerance is 2"),
         ({"tolerance": 0.0}, ArgumentError, "between 0 and 1"),
-        ({"out": "phase"}, ArgumentError, "'phase' in .* is not a study; give another name: --out"),
+        ({"out": "phase"}, MixedRunError, "'phase' in .* is not a result of study.*--out"),
         ({"options": tim3d.Options(block=(9, 9, 9))}, ArgumentError, "--windows instead of --block"),
         ({"field": "truth"}, MissingFieldError, "no field 'truth'.*tim3d segment"),
     ],
@@ -532,7 +532,9 @@ def test_a_study_of_replaced_labels_is_refused(sample: str, tmp_path: Path) -> N
     )  # fmt: skip
     with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d study .*--out mine"):
         tim3d.open_dataset(sample, "mine")
-    assert "2 s.d./mean" not in tim3d.report(sample, tmp_path / "a.html").read_text()
+    page = tim3d.report(sample, tmp_path / "a.html").read_text()
+    assert "2 s.d./mean" not in page
+    assert "Renew it: tim3d study" in page
     study(sample, quantity="phase_fraction", phase="copper", out="mine")
     with pytest.raises(MixedRunError, match="--out another-name"):
         study(sample, quantity="phase_fraction", phase="pore", out="mine")

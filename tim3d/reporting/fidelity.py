@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 
 from tim3d import store
 from tim3d.errors import Tim3dError
-from tim3d.reporting import page, table
+from tim3d.reporting import page, results, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text
 from tim3d.reporting.planes import Plane, middle_plane
 from tim3d.schema import AXES
-from tim3d.stages.results import results_of
 
 HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
 CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L", "correlation": "correlation rho"}
@@ -301,11 +300,9 @@ def _slice_picture(plane: Plane, codes: np.ndarray | None) -> _Picture:
     return plane.values if codes is None else codes[plane.values], (down, right), f"across {plane.normal}"
 
 
-def fidelity_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:
-    """The finished comparisons of a field with micrographs, but for those of another version of it."""
-    for name in results_of(sample, "fidelity", field) if field else ():
-        if not store.outdated(sample, name):
-            yield store.open_dataset(sample, name)
+def comparisons(sample: str, field: str | None) -> Iterator[str]:
+    """The finished comparisons of a field with micrographs, for the report; what was counted for them is not one."""
+    return results.shown(sample, field, "fidelity", is_fidelity, fidelity_html)
 
 
 def fidelity_html(found: xr.Dataset) -> str:

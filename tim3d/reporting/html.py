@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -12,11 +13,11 @@ from typing import Any
 from tim3d import store
 from tim3d.errors import Tim3dError
 from tim3d.reporting import figures, page, results, transport
-from tim3d.reporting.fidelity import fidelity_html, fidelity_nodes
+from tim3d.reporting.fidelity import comparisons
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.planes import picture_factors
 from tim3d.reporting.provenance import provenance_table, short
-from tim3d.reporting.study import study_html, study_nodes
+from tim3d.reporting.study import studies
 from tim3d.schema import AXES
 from tim3d.stages.field import Options
 from tim3d.stages.score import score
@@ -50,9 +51,9 @@ def _body(parts: Parts, title: str) -> Iterator[str]:
     yield page.section("Slices", _slices(parts))
     yield page.section("Segmentation", _segmentation(parts), _disagreement(parts), _scores(parts))
     yield page.section("Results", *_results(parts))
-    yield page.section("Representative volume", *map(study_html, study_nodes(parts.sample, parts.field)))
-    compared = [one for name in (parts.field, parts.raw) for one in fidelity_nodes(parts.sample, name)]
-    yield page.section("Fidelity", *map(fidelity_html, compared))
+    yield page.section("Representative volume", *studies(parts.sample, parts.field))
+    compared = (comparisons(parts.sample, name) for name in (parts.field, parts.raw))
+    yield page.section("Fidelity", *itertools.chain.from_iterable(compared))
     yield page.section("Transport", *transport.flux(parts.sample, parts.field))
     yield page.section("Geodesic", *transport.geodesic(parts.sample, parts.field))
     yield page.section("Connectivity", *transport.connectivity(parts.sample, parts.field))
@@ -138,6 +139,8 @@ def _scores(parts: Parts) -> str:
 
 def _results(parts: Parts) -> Iterator[str]:
     found, true = results.measured(parts.sample, parts.field), results.measured(parts.sample, parts.truth)
+    for name in filter(None, (parts.field, parts.truth)):
+        yield results.outdated_note(parts.sample, f"{name}_descriptors")
     if found is None:
         return
     yield results.descriptor_table(found)

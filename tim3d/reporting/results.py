@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from html import escape
 from typing import Any
 
 import xarray as xr
 
 from tim3d import store
+from tim3d.commands import renewal
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.reporting import page, table
+from tim3d.stages.results import results_of
 
 _METRICS = {
     "accuracy": "share of voxels with the true label",
@@ -47,6 +49,26 @@ def _confusion(matrix: xr.DataArray) -> str:
 
 def _value(value: float | None) -> str:
     return page.number(table.number(value)) or "–"
+
+
+def outdated_note(sample: str, node: str) -> str:
+    """What stands in the place of a result about another version of a field; empty if the result may be shown."""
+    source = store.outdated(sample, node)
+    if not source:
+        return ""
+    again = escape(renewal(store.node_attributes(sample, node), sample))
+    return page.note(f"{escape(node)} was computed from another version of {escape(source)}. Renew it: {again}")
+
+
+def shown(
+    sample: str, field: str | None, verb: str, of: Callable[[xr.Dataset], bool], html: Callable[[xr.Dataset], str]
+) -> Iterator[str]:
+    """Every result of a verb about a field that `of` takes for one to be shown, or the note in its place."""
+    for node in results_of(sample, verb, field) if field else ():
+        if note := outdated_note(sample, node):
+            yield note
+        elif of(found := store.open_dataset(sample, node)):
+            yield html(found)
 
 
 def measured(sample: str, field: str | None) -> xr.Dataset | None:

@@ -14,10 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from tim3d import store
-from tim3d.reporting import page, table
+from tim3d.reporting import page, results, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, length_text
-from tim3d.stages.results import results_of
 
 HEADER = ("edge (nm)", "voxels z,y,x", "windows", "mean", "s.d.", "2 s.d./mean", "bias", "through", "within tolerance")
 POINTS, MEAN, BAND, MARK = "#9a9a9a", LINES[0], LINES[2], LINES[1]
@@ -207,11 +205,9 @@ def _variances(ax: Axes, found: xr.Dataset) -> None:
     ax.set(xlabel="edge of the window", ylabel="2 s.d. / mean (%)", title="spread between windows")
 
 
-def study_nodes(sample: str, field: str | None) -> Iterator[xr.Dataset]:
-    """The finished studies of a field, but for those of another version of it."""
-    for name in results_of(sample, "study", field) if field else ():
-        if not store.outdated(sample, name):
-            yield store.open_dataset(sample, name)
+def studies(sample: str, field: str | None) -> Iterator[str]:
+    """The finished studies of a field, for the report."""
+    return results.shown(sample, field, "study", is_study, study_html)
 
 
 def study_html(found: xr.Dataset) -> str:

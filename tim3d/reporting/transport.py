@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 
 from tim3d import store
-from tim3d.commands import renewal
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
@@ -45,11 +44,8 @@ def _each(
     """The sections of all results of a verb; a note in the place of one that speaks of another version of the field."""
     nodes = [] if field is None else list(results_of(sample, verb, field))
     for node in nodes:
-        if source := store.outdated(sample, node):
-            again = renewal(store.node_attributes(sample, node), sample)
-            yield page.note(
-                f"{escape(node)} was computed from another version of {escape(source)}. Renew it: {escape(again)}"
-            )
+        if note := results.outdated_note(sample, node):
+            yield note
             continue
         if len(nodes) > 1:
             yield page.note(f"Results {escape(node)}:")
