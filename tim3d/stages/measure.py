@@ -80,7 +80,12 @@ def measure(
     if not chosen:
         return Task(list, lambda: joined([no_results(labels), *around()], labels))
     measuring = Measuring(sample, labels, chosen, material, options)
-    return Task(measuring.plans, lambda: joined([measuring.results(), *around()], labels))
+
+    def measured() -> xr.Dataset:
+        beside = around()  # what is missing is refused before any work
+        return joined([measuring.results(), *beside], labels)
+
+    return Task(measuring.plans, measured)
 
 
 @dataclass(frozen=True)
