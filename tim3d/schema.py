@@ -178,6 +178,27 @@ def _step(values: np.ndarray, axis: str, where: str) -> float:
     return first if abs(first - step) <= 1e-6 * step else step
 
 
+def refuse_other_axes(axes: Mapping[str, np.ndarray], ome: Any, level: int, where: str) -> None:
+    """Refuse coordinates that are not those that the `ome` attribute of their field tells for a level.
+
+    Raises
+    ------
+    SchemaError
+        If they are not, or it tells none.
+    """
+    try:
+        scale, shift = ome["multiscales"][0]["datasets"][level]["coordinateTransformations"]
+        told = list(zip(AXES, scale["scale"], shift["translation"], strict=True))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise SchemaError(f"{where} has no OME-Zarr attributes of level {level}. Make it again: --overwrite") from error
+    for axis, step, first in told:
+        if not np.allclose(axes[axis], first + step * np.arange(axes[axis].size), rtol=1e-9, atol=1e-9 * step):
+            raise SchemaError(
+                f"{where}: {axis} begins at {axes[axis][0]:g} nm, and its OME-Zarr attributes say {first:g} nm and "
+                f"steps of {step:g} nm. Make it again: --overwrite"
+            )
+
+
 def ome_multiscale(name: str, spacing: Spacing, factors: Sequence[Triple], labels: bool) -> dict[str, Any]:
     """The OME-Zarr 0.5 `ome` attribute of a field with levels downsampled by `factors` (first (1, 1, 1)).
 

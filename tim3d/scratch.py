@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from tim3d import files, store
+from tim3d import files, shards, store
 from tim3d.files import writing
 from tim3d.grid import Box, Triple
 
@@ -23,16 +23,16 @@ def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtyp
         )  # fmt: skip
 
 
-def array(url: str, path: str) -> zarr.Array[Any]:
-    """An array that `create` made, to be read and written."""
-    found = store.open_sample(url, "r+")[path]
+def array(url: str, path: str, mode: str = "r+") -> zarr.Array[Any]:
+    """An array that `create` made, to be read and written; with mode ``r`` a chunk that was not written is refused."""
+    found = store.open_sample(url, mode)[path]
     assert isinstance(found, zarr.Array)
-    return found.with_config(store.ALWAYS_WRITE)
+    return found.with_config(shards.ALWAYS_WRITE)
 
 
 def write(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool) -> None:
     """Write one chunk."""
     with writing(str(array.store)):
         array[box.slices] = values
-        for file in store.local_paths(array, store.shard_keys(array, box)) if durable else ():
+        for file in shards.local_paths(array, shards.shard_keys(array, box)) if durable else ():
             files.flush(file)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,27 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.core.array import AsyncArray
 from zarr.core.sync import sync
-from zarr.storage import StorePath, WrapperStore
 
-from tim3d import advice, files, schema
+from tim3d import advice, digests, schema
 from tim3d.commands import current_command, renewal
 from tim3d.errors import InputError, MissingFieldError, MixedRunError
-from tim3d.files import decoding, file_system, is_local, writing
+from tim3d.files import file_system, is_local, writing
 from tim3d.forecast import expect, expected, is_forecasting
-from tim3d.grid import Box, Triple, triple
+from tim3d.grid import Triple, triple
+from tim3d.intact import digests_below, looked_at, seal
 from tim3d.metadata import naming_torn_files
+from tim3d.moments import current_moment
 from tim3d.removal import NODE, refuse_foreign_folder, remove_partials, remove_tree
 from tim3d.schema import AXES, Field
+from tim3d.shards import ALWAYS_WRITE
+from tim3d.shards import read_box as read_box
+from tim3d.shards import read_slices as read_slices
+from tim3d.shards import write_box as write_box
 from tim3d.version import __version__
 
 # zstd 3 with a checksum per chunk: a flipped bit is found when it is read (figures: benchmarks/RESULTS.md, "Codecs").
 CODEC: dict[str, Any] = {"level": 3, "checksum": True}
-# An all-fill shard is written too, so that a missing shard always means damage.
-ALWAYS_WRITE: Any = {"write_empty_chunks": True}
 
 
 @naming_torn_files
@@ -77,6 +80,8 @@ def _identity() -> dict[str, Any]:
 def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group:
     """The zarr group of an existing sample, its schema checked; one that is `older` only to be upgraded.
 
+    What is read through a group of mode ``r`` is looked at: see `tim3d.intact`.
+
     Raises
     ------
     InputError
@@ -84,6 +89,11 @@ def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group
     SchemaError
         If it is no sample, or one of another schema.
     """
+    group = _unchecked(url, mode, older=older)
+    return looked_at(group, url) if mode == "r" else group
+
+
+def _unchecked(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group:
     group = _existing_group(url, mode)
     if group is None:
         raise InputError(advice.no_sample(url))
@@ -114,18 +124,36 @@ def is_sample(url: str) -> bool:
 @naming_torn_files
 def nodes(url: str) -> list[str]:
     """Names of the nodes of a sample (fields and results), sorted."""
-    return sorted(name for name, _ in open_sample(url).members())
+    return sorted(name for name, _ in _unchecked(url).members())
 
 
 @naming_torn_files
 def node_attributes(url: str, name: str) -> dict[str, Any]:
-    """What a node records of its making: the content of its attribute ``tim3d``, empty if there is no such node."""
+    """What a node records of its making: the content of its attribute ``tim3d``, empty if there is no such node.
+
+    Raises
+    ------
+    StoreError
+        If the attributes of the node are not what was written.
+    """
+    return _told(url, name, open_sample)
+
+
+@naming_torn_files
+def claimed(url: str, name: str) -> dict[str, Any]:
+    """The same, whether or not it was changed since: for those that replace the node."""
+    return _told(url, name, _unchecked)
+
+
+def _told(url: str, name: str, opened: Callable[[str], zarr.Group]) -> dict[str, Any]:
     if (planned := expected("node", f"{url}/{name}")) is not None:
         return dict(planned)
-    if is_forecasting() and not is_sample(url):
-        return {}
-    group = open_sample(url)
-    return dict(group[name].attrs.get("tim3d", {})) if name in group else {}  # type: ignore[arg-type]
+    return {} if is_forecasting() and not is_sample(url) else _record(opened(url), name)
+
+
+def _record(root: zarr.Group, name: str) -> dict[str, Any]:
+    node = root.get(name)
+    return {} if node is None else digests.plain(node.attrs.get("tim3d", {}))  # type: ignore[arg-type]
 
 
 def fingerprint_of(url: str, name: str) -> str:
@@ -184,11 +212,23 @@ def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
 
 @naming_torn_files
 def update_node(url: str, name: str, **record: Any) -> None:
-    """Add to what a node records of its making."""
+    """Add to what a node records of its making; raises `StoreError` if its attributes are not what was written."""
+    before = node_attributes(url, name)
     with writing(url):
         remove_partials(f"{url}/{name}/zarr.json")
-        node = open_sample(url, "r+")[name]
-        node.attrs["tim3d"] = {**node.attrs.get("tim3d", {}), **record}  # type: ignore[dict-item]
+        node = _unchecked(url, "r+")[name]
+        attributes = dict(node.attrs)
+        node.attrs.update(digests.sealed({**attributes, "tim3d": before | record}, digests.below(attributes)))
+
+
+@naming_torn_files
+def seal_again(url: str) -> None:
+    """Take the digests of every node anew, after its layout was changed on purpose."""
+    with writing(url):
+        root = _unchecked(url, "r+", older=True)
+        for name, node in root.groups():
+            if "tim3d" in node.attrs:
+                seal(root, name, {}, [path for path, _ in node.members(max_depth=None)])
 
 
 def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,9 +251,21 @@ def delete_node(url: str, name: str) -> None:
 
 
 @naming_torn_files
+def changed(url: str, name: str) -> Iterator[str]:
+    """Paths in a node, each with a slash at its end, of the metadata that are not what was written."""
+    root = _unchecked(url)
+    attributes = dict(root[name].attrs)
+    if "tim3d" in attributes and not digests.is_whole(attributes):
+        yield ""
+        return
+    told = digests.below(attributes)
+    yield from (f"{path}/" for path, digest in told.items() if digests_below(root, name, [path]).get(path) != digest)
+
+
+@naming_torn_files
 def refuse_another_kind(url: str, name: str, kind: str) -> None:
     """Raise `MixedRunError` if a node of that name is there that is no ``field`` or no ``dataset``, as `kind` says."""
-    node = open_sample(url).get(name)
+    node = _unchecked(url).get(name)
     if node is not None and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind:
         raise MixedRunError(
             f"{name!r} in {url} is a {found}, and a {kind} is to be written. Give that another name: --out NAME"
@@ -241,7 +293,11 @@ def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Seq
         for number, factor in enumerate(factors):
             _create_level(root, level_field(field, factor), number, factor)
         ome = schema.ome_multiscale(field.name, field.spacing_nm, list(factors), field.labels)
-        root[field.name].attrs.update({"ome": ome, "tim3d": dict(record) | {"kind": "field", "labels": field.labels}})
+        state = {"kind": "field", "labels": field.labels}
+        inner = [
+            f"s{n}{part}" for n in range(len(factors)) for part in ("", f"/{field.name}", *(f"/{a}" for a in AXES))
+        ]
+        seal(root, field.name, {"ome": ome, "tim3d": dict(record) | state}, inner)
 
 
 def level_field(field: Field, factor: Triple) -> Field:
@@ -281,16 +337,28 @@ def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
     array[:] = values
 
 
-@naming_torn_files
 def field_array(url: str, name: str, level: int = 0, mode: str = "r") -> zarr.Array[Any]:
-    """The zarr array of a field.
+    """The zarr array of a field, opened once in a moment (see `tim3d.moments`).
 
     Raises
     ------
     MissingFieldError
         If the sample has no such field.
+    StoreError
+        If its metadata are not what was written. A shard that is missing is refused when it is read.
     """
-    array = open_sample(url, mode).get(f"{name}/s{level}/{name}")
+    moment, wanted = current_moment(), (url, name, level, mode)
+    return _array_of(moment, *wanted) if moment else _open_array(*wanted)
+
+
+@lru_cache(maxsize=32)
+def _array_of(moment: str, url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
+    return _open_array(url, name, level, mode)
+
+
+@naming_torn_files
+def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
+    array = looked_at(_unchecked(url, mode), url).get(f"{name}/s{level}/{name}")
     if not isinstance(array, zarr.Array):
         raise MissingFieldError(f"no field {name!r} (level {level}) in {url}; it has {', '.join(nodes(url)) or 'none'}")
     return array.with_config(ALWAYS_WRITE)
@@ -322,11 +390,11 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
 
 @naming_torn_files
 def read_field(url: str, name: str, level: int = 0) -> Field:
-    """The description of a field as stored."""
-    array = field_array(url, name, level)
-    group = open_sample(url)[f"{name}/s{level}"]
-    where = f"{url}/{name}"
-    spacing = schema.spacing_of({a: np.asarray(group[a][:]) for a in AXES}, where)  # type: ignore[index]
+    """The description of a field as stored; refused if its axes are not those of its OME-Zarr attributes."""
+    array, root, where = field_array(url, name, level), open_sample(url), f"{url}/{name}"
+    axes = {a: np.asarray(root[f"{name}/s{level}/{a}"][:]) for a in AXES}  # type: ignore[index]
+    spacing = schema.spacing_of(axes, where)
+    schema.refuse_other_axes(axes, root[name].attrs.get("ome"), level, where)
     attributes = dict(array.attrs)
     return Field(
         name=name,
@@ -335,76 +403,10 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
         spacing_nm=spacing,
         chunk=triple(array.chunks),
         shard=triple(array.shards or array.chunks),
-        labels=bool(node_attributes(url, name).get("labels")),
+        labels=bool(_record(root, name).get("labels")),
         phases=schema.phases_of(attributes, where) if "flag_values" in attributes else None,
         long_name=str(attributes.get("long_name", "")),
     )
-
-
-def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
-    """Voxels of a box, as an array of its shape."""
-    with decoding(array.path):
-        return np.asarray(array[box.slices])
-
-
-def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:
-    """Write a box of whole shards; readers see each shard wholly old or wholly new, and two writers harm nobody.
-
-    With `durable` the shards are forced to the disk (against loss of power, not only of the process).
-
-    Raises
-    ------
-    ValueError
-        If the box is not made of whole shards: two writers of one shard would lose each other's voxels.
-    WriteError
-        If the disk is full or read-only.
-    """
-    shards = _whole_shards(array, box)
-    with writing(str(array.store)):
-        for path in local_paths(array, shards):
-            remove_partials(path)
-        _unread(array)[box.slices] = values
-        for path in local_paths(array, shards) if durable else ():
-            files.flush(path)
-
-
-class _Unread(WrapperStore[Any]):
-    """A store that hides what it has: zarr reads a shard before it writes over it, and a torn one would stop it."""
-
-    async def get(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-def _unread(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The array, to be written and not read. Deleting shards first would lose one whose marker another run has set."""
-    place: Any = AsyncArray(array.metadata, StorePath(_Unread(array.store), array.path))
-    return zarr.Array(place).with_config(ALWAYS_WRITE)
-
-
-def shard_keys(array: zarr.Array[Any], box: Box) -> list[str]:
-    """Keys of the shards that a box touches, relative to the array."""
-    edge = array.shards or array.chunks
-    ranges = [range(a // e, -(-b // e)) for a, b, e in zip(box.start, box.stop, edge, strict=True)]
-    return [f"c/{z}/{y}/{x}" for z in ranges[0] for y in ranges[1] for x in ranges[2]]
-
-
-def has_shard(array: zarr.Array[Any], box: Box) -> bool:
-    """Whether all shards of a box are stored."""
-    return all(sync(array.store.exists(f"{array.path}/{key}")) for key in shard_keys(array, box))
-
-
-def _whole_shards(array: zarr.Array[Any], box: Box) -> list[str]:
-    edge = array.shards or array.chunks
-    for a, b, e, n in zip(box.start, box.stop, edge, array.shape, strict=True):
-        if a % e or (b % e and b != n):
-            raise ValueError(f"box {box} is not made of whole shards of edge {edge} in an array of shape {array.shape}")
-    return shard_keys(array, box)
-
-
-def local_paths(array: zarr.Array[Any], keys: Sequence[str]) -> list[Path]:
-    """Files of these keys; none for a store that is no folder."""
-    root = getattr(array.store, "root", None)
-    return [] if root is None else [Path(root) / array.path / key for key in keys]
 
 
 @naming_torn_files
@@ -418,8 +420,14 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
     """
     array = field_array(url, name, level)
     chunks = dict(zip(AXES, array.shards or array.chunks, strict=True))
-    dataset: xr.Dataset = xr.open_zarr(url, group=f"{name}/s{level}", chunks=chunks, consolidated=False, zarr_format=3)
-    return dataset[name]
+    return _xarray(url, f"{name}/s{level}", chunks)[name]
+
+
+def _xarray(url: str, group: str, chunks: Any = None) -> xr.Dataset:
+    """A group of a sample; missing and changed files are refused whenever they are read."""
+    place = open_sample(url).store
+    dataset: xr.Dataset = xr.open_zarr(place, group=group, chunks=chunks, consolidated=False, zarr_format=3)
+    return dataset
 
 
 @naming_torn_files
@@ -432,9 +440,9 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
             url, mode="w", group=node, zarr_format=3, consolidated=False, write_empty_chunks=True,
             encoding={name: {"compressors": (ZstdCodec(**CODEC),)} for name in dataset.variables},
         )  # fmt: skip
-        group = open_sample(url, "r+")[node]
         state = {"kind": "dataset", "status": "complete", "variables": [str(name) for name in dataset.data_vars]}
-        group.attrs.update({**dataset.attrs, "tim3d": dict(record) | state})
+        attributes = {**dataset.attrs, "tim3d": dict(record) | state}
+        seal(_unchecked(url, "r+"), node, attributes, map(str, dataset.variables))
 
 
 @naming_torn_files
@@ -466,5 +474,8 @@ def lazy_dataset(url: str, node: str) -> xr.Dataset:
             f"no result {node!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Run: tim3d measure {url}"
         )
     refuse_outdated(url, node)
-    dataset: xr.Dataset = xr.open_zarr(url, group=node, chunks=None, consolidated=False, zarr_format=3)
-    return dataset[record["variables"]]  # type: ignore[no-any-return]  # a folder has no order of its own
+    dataset = _xarray(url, node)
+    for path in sorted(set(digests.below(dataset.attrs)) - set(map(str, dataset.variables))):
+        raise digests.lost(url, f"{node}/{path}/zarr.json")
+    ordered: xr.Dataset = dataset[record["variables"]]  # a folder has no order of its own
+    return ordered.assign_attrs(tim3d=record)

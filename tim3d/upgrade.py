@@ -47,5 +47,6 @@ def upgrade(sample: str) -> list[int]:
             raise SchemaError(f"{sample} has schema {left[0]}: no step leads on from {missing[0]}. Make it anew")
         for number in left:
             STEPS[number](store.open_sample(sample, "r+", older=True))
+            store.seal_again(sample)
             store.declare_schema(sample, number + 1)
     return left

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from tim3d import metadata, schema, store
+from tim3d import digests, metadata, schema, shards, store
 from tim3d.errors import Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.threshold import grey_counts
@@ -61,11 +61,15 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
     if torn := [Fault(one.path, one.seen, one.cure) for one in metadata.damaged(sample)]:
         return torn  # what lies beside them cannot be listed
     root = store.open_sample(sample)
-    return [fault for name, node in sorted(root.members()) for fault in _check_node(sample, name, node, deep)]
+    return [fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)]
 
 
-def _check_node(sample: str, name: str, node: Any, deep: bool) -> Iterator[Fault]:
-    record = node.attrs.get("tim3d")
+def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterator[Fault]:
+    if changed := list(_changed(sample, name)):
+        yield from changed
+        return
+    node = root[name]
+    record: Any = node.attrs.get("tim3d")
     if not isinstance(node, zarr.Group) or not record:
         yield Fault(name, "is no node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere")
         return
@@ -79,6 +83,13 @@ def _check_node(sample: str, name: str, node: Any, deep: bool) -> Iterator[Fault
         yield from _check_field(sample, name, node, whole)
     elif whole:
         yield from _check_arrays(name, node, Damage(name))
+
+
+def _changed(sample: str, name: str) -> Iterator[Fault]:
+    """Files of metadata of a node that are not what was written, or not there."""
+    for path in store.changed(sample, name):
+        seen = "its metadata are not what was written (the digest is another), or are not there"
+        yield Fault(f"{name}/{path}zarr.json", seen, digests.cure(name))
 
 
 def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterator[Fault]:
@@ -127,7 +138,7 @@ def _check_shards(sample: str, name: str, number: int) -> Iterator[Fault]:
     for block in Grid(triple(array.shape), triple(array.shards or array.chunks)):
         where = f"{name}/s{number} block {block.index}"
         damage = Damage(name, number, block.core)
-        if not store.has_shard(array, block.core):
+        if not shards.has_shard(array, block.core):
             yield Fault(where, "its shard is missing", REPAIR, damage)
             continue
         try:

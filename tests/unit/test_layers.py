@@ -49,8 +49,13 @@ ROOMS = [
     Room(1, "tim3d.advice",       "files",         ""),
     Room(1, "tim3d.outputs",      "files removal", ""),
     Room(1, "tim3d.metadata",     "files",         ""),
-    Room(1, "tim3d.store",        "advice files metadata removal schema", "numpy xarray zarr"),
-    Room(1, "tim3d.scratch",      "files store",   "numpy zarr"),
+    Room(1, "tim3d.moments",      "",              ""),
+    Room(1, "tim3d.digests",      "",              ""),
+    Room(1, "tim3d.intact",       "digests",       "zarr"),
+    Room(1, "tim3d.shards",       "files removal", "numpy zarr"),
+    Room(1, "tim3d.store",        "advice commands digests files forecast intact metadata moments removal schema shards",
+         "numpy xarray zarr"),
+    Room(1, "tim3d.scratch",      "files shards store",   "numpy zarr"),
     Room(2, "tim3d.engine", "",
          "dask distributed dask_cuda dask_jobqueue fsspec obstore cloudpickle psutil tqdm cryptography "
          "prometheus_client"),
@@ -80,6 +85,8 @@ BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.scratch", "tim3d.schema", "
 # What a library is confined to, within the rooms that hold it.
 ONLY_IN = {
     "zarr": {
+        "tim3d.intact",
+        "tim3d.shards",
         "tim3d.sources.zarr_array",
         "tim3d.sources.zarr_chunks",
         "tim3d.store",

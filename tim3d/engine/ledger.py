@@ -247,13 +247,18 @@ def known(url: str) -> dict[str, Any] | None:
     raise StoreError(f"{url} is damaged: {seen}. Delete it and run the same command again: its block is done anew")
 
 
-def _indices(url: str) -> Iterator[Triple]:
-    """Places of the markers below a folder; the folder's name is taken apart once, for there may be a million in it."""
+def shards_below(url: str) -> set[Triple]:
+    """Places of the shards of an array that are stored, from one listing."""
+    return set(_indices(f"{url}/c", ""))
+
+
+def _indices(url: str, suffix: str = ".json") -> Iterator[Triple]:
+    """Places of the files below a folder; the folder's name is taken apart once, for there may be a million in it."""
     for folder, names in _folders(url):
         place = folder.rsplit("/", 2)[1:]
         if len(place) == 2 and all(part.isdigit() for part in place):
             z, y = map(int, place)
-            stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+            stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
             yield from ((z, y, int(stem)) for stem in stems if stem.isdigit())
 
 

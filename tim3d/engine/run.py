@@ -13,8 +13,9 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cloudpickle
@@ -24,7 +25,7 @@ from tim3d.engine.cluster import Cluster, current_cluster
 from tim3d.engine.cost import current_pilot
 from tim3d.engine.flight import RETRIES, Flight
 from tim3d.engine.journal import note
-from tim3d.engine.ledger import CARRIED_BYTES, Ledger, elapsed
+from tim3d.engine.ledger import CARRIED_BYTES, Ledger, elapsed, shards_below
 from tim3d.engine.memory import forget_peak, peak_memory
 from tim3d.engine.metrics import count, count_failure
 from tim3d.engine.parts import ShareError, current_part
@@ -35,6 +36,7 @@ from tim3d.engine.window import GpuLoad, Window
 from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.files import reaching
 from tim3d.grid import Block, Grid, Triple, triple
+from tim3d.moments import one_moment
 
 log = logging.getLogger(__name__)
 # Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
@@ -70,6 +72,8 @@ class Pass:
         Edges of the output's shards: no block may be smaller.
     read_bytes, write_bytes : int
         Bytes per voxel read and written, for the plan.
+    arrays : tuple of str
+        Paths of the arrays in the sample of which every block writes the shards under it.
     time_limit : float, optional
         Seconds after which a block counts as hung: its worker is started again, and the block retried.
     """
@@ -83,6 +87,8 @@ class Pass:
     base_bytes: int = BASE_BYTES
     durable: bool = False
     time_limit: float | None = None
+    arrays: tuple[str, ...] = ()
+    moment: str = ""
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -97,6 +103,22 @@ class Pass:
         """Blocks that are not done, in the order in which they are run."""
         done = self.ledger.done()
         return [index for index in self.grid.indices() if index not in done]
+
+    def forget_lost(self) -> None:
+        """Let blocks be done again that are marked as done and of which a shard is not there, as after a disk check.
+
+        One listing for each array: a request for each shard would cost as much as to write it.
+        """
+        done = self.ledger.done()
+        for path in self.arrays if done else ():
+            there = shards_below(f"{self.ledger.sample}/{path}")
+            for index in [one for one in done if not there.issuperset(self._shards(one))]:
+                self.ledger.drop(index)
+
+    def _shards(self, index: Triple) -> Iterator[Triple]:
+        core = self.grid.block_at(index).core
+        edges = zip(core.start, core.stop, self.shard, strict=True)
+        return map(triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges)))
 
     def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
         """What running it now would cost on the current cluster; `afresh` if what is done is to be done again."""
@@ -146,6 +168,7 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
         Any other of our own, at once: an unreadable slice or a full disk would stop every block, or stays as it is.
     """
     on = current_cluster()
+    work_pass.forget_lost()
     plan = work_pass.plan(on)
     plan.check()
     work_pass.ledger.claim_layout(work_pass.layout)
@@ -159,6 +182,7 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
 
 def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
     """Do these blocks; what failed is set aside."""
+    work_pass = replace(work_pass, moment=uuid.uuid4().hex)
     summary = Summary(
         plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on),
         processes=on.workers,
@@ -279,7 +303,7 @@ def process_block(pickled: bytes, index: Triple) -> dict[str, Any]:
     """Read, compute, write and mark one block; the same function in this process and on any worker."""
     work_pass = _unpickle(pickled)
     try:
-        with reaching():
+        with reaching(), one_moment(work_pass.moment):
             measured = _process(work_pass, index)
     except Exception:
         count_failure(work_pass.ledger.name)

@@ -99,6 +99,9 @@ def ingest(c: argparse.ArgumentParser) -> None:
     c.add_argument(
         "--uneven-z", dest="even_z", action="store_false", default=None, help="do not resample uneven slices"
     )
+    c.add_argument(
+        "--other-grid", action="store_true", default=None, help="it may have another shape or voxel size than others"
+    )
     common.blocks(c)
 
 

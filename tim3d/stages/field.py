@@ -19,6 +19,7 @@ from tim3d.forecast import expected
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels import pyramid
 from tim3d.schema import Field
+from tim3d.stages.agreement import refuse_other_grid
 from tim3d.stages.verb import Task
 
 # A block holds about this many voxels unless the user says otherwise: seconds of work, megabytes of memory.
@@ -82,7 +83,8 @@ class Making:
     """A field and how its blocks are computed.
 
     `inputs` and `parameters` decide the numbers; with the name of the verb they are the fingerprint. `siblings` are
-    fields that the same blocks write besides, without a pyramid.
+    fields that the same blocks write besides, without a pyramid. One on purpose of another resolution than the other
+    fields of the sample has an `other_grid`.
     """
 
     verb: str
@@ -95,6 +97,7 @@ class Making:
     read_bytes: float = 1.0
     base_bytes: int = BASE_BYTES
     siblings: tuple[Field, ...] = ()
+    other_grid: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -130,6 +133,8 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     there = _what_is_there(sample, making, options)
     if there == "complete":
         return []
+    if there == "nothing" and not making.other_grid:
+        refuse_other_grid(sample, making.field, making.verb)
     for made in (making.field, *making.siblings):
         record = {"fingerprint": making.fingerprint, "parameters": making.parameters, "inputs": making.inputs}
         store.expect_field(sample, made, record | {"verb": making.verb})
@@ -178,7 +183,7 @@ def renewing(sample: str, making: Making, options: Options) -> Options:
 def _refuse_another(sample: str, making: Making) -> None:
     """No field takes the place of a result, or of the field that it is made from: not even when told to overwrite."""
     for name in (made.name for made in (making.field, *making.siblings)):
-        record = _record(sample, name)
+        record = store.claimed(sample, name) if store.is_sample(sample) else {}
         if record:
             store.refuse_another_kind(sample, name, "field")
         if record and making.inputs.get(name) == record.get("fingerprint"):
@@ -190,8 +195,8 @@ def _refuse_another(sample: str, making: Making) -> None:
 def _what_is_there(sample: str, making: Making, options: Options) -> str:
     """`complete`, `writing` or `nothing`, seen from the making that is asked for."""
     name = making.field.name
-    record = _record(sample, name)
-    if not record or options.overwrite:
+    record = {} if options.overwrite else _record(sample, name)
+    if not record:
         return "nothing"
     if record["fingerprint"] != making.fingerprint:
         raise MixedRunError(
@@ -273,6 +278,7 @@ def _write(
 
 def _create(sample: str, making: Making, factors: list[Triple]) -> None:
     record = store.provenance(making.fingerprint, making.parameters, making.inputs) | {"verb": making.verb}
+    record |= {"other_grid": True} if making.other_grid else {}
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
         store.create_field(sample, sibling, record)
@@ -293,6 +299,7 @@ def _passes(sample: str, making: Making, factors: list[Triple], options: Options
         base_bytes=making.base_bytes,
         durable=options.durable,
         time_limit=options.time_limit,
+        arrays=tuple(f"{one.name}/s0/{one.name}" for one in (out, *making.siblings)),
     )
     return [finest, *(_level_pass(sample, making, factors, n, options) for n in range(1, len(factors)))]
 
@@ -309,6 +316,7 @@ def _level_pass(sample: str, making: Making, factors: list[Triple], number: int,
         write_bytes=out.voxel_bytes,
         durable=options.durable,
         time_limit=options.time_limit,
+        arrays=(f"{out.name}/s{number}/{out.name}",),
     )
 
 

@@ -84,10 +84,10 @@ class TurnWork:
 
     def read(self, block: Block) -> np.ndarray:
         """Values of the core."""
-        array = scratch.array(self.sample, self.source)
+        array = scratch.array(self.sample, self.source, "r")  # every chunk is there
         order = [self.axis, *(a for a in range(3) if a != self.axis)]
         slices = tuple(slice(block.core.start[a], block.core.stop[a]) for a in order)
-        return np.moveaxis(np.asarray(array[slices]), 0, self.axis)
+        return np.moveaxis(store.read_slices(array, slices), 0, self.axis)
 
     def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
         """Fields hold finite values."""

@@ -125,7 +125,7 @@ class Travel:
         """Labels of a block's core, those of every voxel or of every second one."""
         cuts = zip(block.core.start, block.core.stop, strict=True)
         taken = tuple(slice(a * self.every, b * self.every, self.every) for a, b in cuts)
-        return np.asarray(store.field_array(self.sample, field)[taken])
+        return store.read_slices(store.field_array(self.sample, field), taken)
 
     def halo(self, kind: str, block: Block) -> dict[Triple, np.ndarray]:
         """What the neighbours show, by offset."""

@@ -54,6 +54,7 @@ def ingest(
     shard: Triple | None = None,
     even_z: bool = True,
     missing_chunks: MissingChunks = "refuse",
+    other_grid: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
     """Write a stack of slices, or a volume, into a sample as a voxel field with coordinates in nm and a pyramid.
@@ -78,6 +79,8 @@ def ingest(
         Where names of slices carry uneven z positions, resample to even ones (linear; labels: nearest).
     missing_chunks : {"refuse", "fill"}
         Of HDF5 and zarr: whether chunks that are not there are refused or filled with the fill value of the file.
+    other_grid : bool
+        The field is meant to have another shape or voxel size than the other fields of the sample.
 
     Returns
     -------
@@ -89,7 +92,8 @@ def ingest(
     ArgumentError
         If a block is not made of whole slices and shards, or a shard not of whole chunks.
     InputError
-        If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown.
+        If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown;
+        if no field of the sample has this shape and voxel size.
     MixedRunError
         If the sample has a field of that name from another source.
     """
@@ -100,6 +104,7 @@ def ingest(
     typed = Typed(
         source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
         voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
+        other_grid=other_grid,
     )  # fmt: skip
     ingesting = Ingesting(typed, sample, options)
     return Task(ingesting.plans, ingesting.run)
@@ -120,6 +125,7 @@ class Typed:
     phases: Phases | None
     shard: Triple | None
     even_z: bool
+    other_grid: bool
 
     def open(self) -> tuple[Source, schema.Spacing]:
         """The slices, evenly spaced, and the edges of a voxel in nm; headers are read and no voxel."""
@@ -191,6 +197,7 @@ class Ingesting:
             inputs={"source": stack.identity()},
             parameters={"even_z": typed.even_z} | ({"filled_chunks": stack.filled} if stack.filled else {}),
             read_bytes=stack.dtype.itemsize,
+            other_grid=typed.other_grid,
         )
 
 

@@ -126,7 +126,7 @@ def refuse_another_question(sample: str, node: str, verb: str, parameters: Mappi
     MixedRunError
         If the node is something else.
     """
-    record = store.node_attributes(sample, node)
+    record = store.claimed(sample, node) if options.overwrite else store.node_attributes(sample, node)
     if not record:
         return
     if record.get("kind") == "field" or record.get("verb") != verb:

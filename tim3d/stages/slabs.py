@@ -136,7 +136,7 @@ class Case:
         array = store.field_array(self.sample, self.field)
         for box, place in self._boxes(start, stop, triple(array.shards or array.chunks)):
             taken = tuple(slice(a, b, self.every) for a, b in zip(box.start, box.stop, strict=True))
-            out[place] = np.moveaxis(np.asarray(array[taken]), self.axis, 0)
+            out[place] = np.moveaxis(store.read_slices(array, taken), self.axis, 0)
 
     def _boxes(self, start: int, stop: int, shard: Triple) -> Iterator[tuple[Box, tuple[slice, ...]]]:
         """Boxes of the label field, and where their voxels go among the planes start..stop."""
