@@ -53,7 +53,7 @@ ROOMS = [
     Room(1, "tim3d.digests",      "",              ""),
     Room(1, "tim3d.intact",       "digests",       "zarr"),
     Room(1, "tim3d.shards",       "files removal", "numpy zarr"),
-    Room(1, "tim3d.store",        "advice commands digests files forecast intact metadata moments removal schema shards",
+    Room(1, "tim3d.store",        "advice digests files intact metadata moments removal schema shards",
          "numpy xarray zarr"),
     Room(1, "tim3d.scratch",      "files shards store",   "numpy zarr"),
     Room(2, "tim3d.engine", "",
