@@ -204,6 +204,13 @@ def refuse_outdated(url: str, name: str) -> None:
         )
 
 
+def why_outdated(url: str, name: str) -> str:
+    """In a line: what a node was made from that was replaced since, and how to renew it; empty if nothing was."""
+    if source := outdated(url, name):
+        return f"outdated, {source!r} was replaced since. Renew it: {renewal(node_attributes(url, name), url)}"
+    return ""
+
+
 def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
     """While a chain of steps is planned: let the following ones find this field as if it were written."""
     expect("field", f"{url}/{field.name}", field)

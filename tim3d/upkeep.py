@@ -16,7 +16,7 @@ def show(sample: str) -> Iterator[str]:
     for name in store.nodes(sample):
         record = store.node_attributes(sample, name)
         what = _field(sample, name) if record.get("kind") == "field" else "dataset"
-        yield f"  {name}: {what}; {record.get('status', 'not made by tim3d')}"
+        yield f"  {name}: {what}; {store.why_outdated(sample, name) or record.get('status', 'not made by tim3d')}"
 
 
 def _field(sample: str, name: str) -> str:
@@ -69,11 +69,20 @@ def upgrade(sample: str) -> Iterator[str]:
 
 
 def status(sample: str, *, json: bool = False) -> Iterator[str]:
-    """How far the passes of a sample are."""
+    """How far the passes of a sample are, and (not in JSON) which of its nodes are to be made again."""
     from tim3d.engine.status import status as look
 
     found = look(sample)
     yield found.as_json() if json else str(found)
+    yield from () if json else _outdated(sample)
+
+
+def _outdated(sample: str) -> Iterator[str]:
+    from tim3d import store
+
+    for name in store.nodes(sample) if store.is_sample(sample) else ():
+        if why := store.why_outdated(sample, name):
+            yield f"{name}: {why}"
 
 
 def doctor(folder: str | None = None, cluster: str | None = None, tls: str | None = None) -> Iterator[str]:

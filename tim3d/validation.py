@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from tim3d import digests, metadata, schema, shards, store
+from tim3d.commands import renewal
 from tim3d.errors import Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.threshold import grey_counts
@@ -78,6 +79,9 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
     missing = [key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record]
     if missing:
         yield Fault(name, f"does not record {', '.join(missing)}", "Make it again")
+    if source := store.outdated(sample, name):
+        cure = f"Renew it: {renewal(record, sample)}"
+        yield Fault(name, f"was made from another version of {source!r} than the one that is there now", cure)
     whole = deep and record.get("status") == "complete"
     if record.get("kind") == "field":
         yield from _check_field(sample, name, node, whole)

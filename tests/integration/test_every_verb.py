@@ -1,0 +1,374 @@
+"""Laws of all verbs, one table: a plan writes nothing, overwrite makes again, a result is a value, what was made from a
+replaced field is refused until it is renewed, and what is missing or damaged is one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+import xarray as xr
+
+import tim3d
+from tests.micrographs import blobs
+from tests.nets import tiny_checkpoint
+from tests.unit.test_official import written
+from tim3d import arguments, engine, store, upkeep
+from tim3d.commands import renewal
+from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
+from tim3d.kernels.latent import PRESETS, Architecture
+
+pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+TWO = tim3d.Phases(pore=0, solid=1)
+SHAPE = (16, 32, 32)
+STACK: dict[str, Any] = {"shape": SHAPE, "voxel_size": {"z": 10}, "correlation_nm": 60}
+IMAGE = "stack/truth/truth_00000.tif"
+SMALL = Architecture("small", "transposed", (4, 16, 8, 2), (2, 2, 3), (8, 16))
+QUIET = tim3d.Options(progress=False)
+A = "a.zarr"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A call of a verb, and what is known of it.
+
+    Parameters
+    ----------
+    given, other : dict
+        Its arguments, and changes of them that ask another question.
+    makes : str
+        What it writes, below the working folder; empty if nothing.
+    reads : str
+        The field of the sample that it is made from; empty if none is.
+    after : tuple of str
+        Rows that are run before it.
+    shown : str
+        What `describe` calls its result.
+    """
+
+    given: dict[str, Any]
+    other: dict[str, Any] = field(default_factory=dict)
+    makes: str = ""
+    reads: str = ""
+    after: tuple[str, ...] = ()
+    shown: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node of the sample, empty for a file."""
+        return self.makes.removeprefix(f"{A}/") if self.makes.startswith(f"{A}/") else ""
+
+
+FIELDS = {
+    "generate": Row(
+        {
+            "sample": A, "out": "made", "kind": "field", "shape": SHAPE, "voxel_size": {"z": 10, "y": 10, "x": 10},
+            "correlation_nm": 60, "fractions": {"pore": 0.4, "solid": 0.6},
+        },
+        makes=f"{A}/made",
+    ),
+    "ingest": Row({"source": "stack/slices", "sample": A, "field": "b", "voxel_size": {"z": 10}}, makes=f"{A}/b"),
+    "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
+    "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
+}  # fmt: skip
+RESULTS = {
+    "label": Row(
+        {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolates"
+    ),
+    "measure": Row(
+        {"sample": A}, {"descriptors": ["phase_fraction"]}, f"{A}/phase_descriptors", "phase", shown="phase_fraction"
+    ),
+    "solve": Row(
+        {"sample": A, "conductivity": {"pore": 1.0, "solid": 10.0}}, {"axis": "y"},
+        f"{A}/phase_transport_pore=1,solid=10", "phase", shown="effective_conductivity",
+    ),
+    "geodesic": Row(
+        {"sample": A, "phases": ["solid"]}, {"directions": ["+z"]}, f"{A}/phase_geodesic_phases=solid", "phase",
+        shown="geodesic_tortuosity",
+    ),
+    "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
+    "study": Row(
+        {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [4, 8]}, {"phase": "pore"},
+        f"{A}/phase_study_quantity=phase_fraction,windows=4+8,phase=solid", "phase", shown="representative_edge",
+    ),
+    "fidelity": Row(
+        {"sample": A, "micrograph": IMAGE, "phases": TWO, "lags": [1, 2], "slices": 1}, {"lags": [1, 3]},
+        makes=f"{A}/phase_fidelity", reads="phase",
+    ),
+}  # fmt: skip
+READERS = {
+    "describe": Row({"sample": A}, {"descriptors": ["phase_fraction"]}, reads="phase", after=("measure",)),
+    "report": Row({"sample": A, "out": "a.html", "truth": "truth"}, makes="a.html", reads="phase", after=("measure",)),
+}
+FILES = {
+    "simulate": Row({"folder": "other", **STACK}, makes="other"),
+    "train": Row(
+        {
+            "sample": A, "model": "new.safetensors", "labels": "truth", "depth": 2, "decoder_channels": (8, 4),
+            "epochs": 1, "steps": 1, "batch": 1, "crop": 16,
+        },
+        makes="new.safetensors", reads="raw",
+    ),
+    "train_generator": Row(
+        {"micrograph": "image.tif", "out": "gen", "phases": TWO, "pixel_size": 10, "preset": "small", "steps": 2,
+         "every": 1, "batch": 2, "slices": 2, "critic_steps": 1, "device": "cpu"},
+        makes="gen/generator.safetensors",
+    ),
+    "import_generator": Row(
+        {
+            "checkpoint": "a_Gen.pt", "weights": "own.safetensors", "voxel_size": {"z": 10, "y": 10, "x": 10},
+            "phases": TWO,
+        },
+        makes="own.safetensors",
+    ),
+}  # fmt: skip
+TABLE = {**FIELDS, **RESULTS, **READERS, **FILES}
+OVERWRITES = sorted(set(TABLE) - {"describe", "report"})
+
+
+def test_every_verb_is_in_the_table() -> None:
+    assert set(TABLE) == set(arguments.VERBS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stacks, a sample with grey values, labels and their truth, an image, and files of foreign generators."""
+    folder = tmp_path_factory.mktemp("made")
+    for name, seed in (("stack", 0), ("second", 3)):
+        tim3d.simulate(folder / name, **STACK, seed=seed, progress=False)
+    ingest(folder, "raw")
+    ingest(folder, "truth")
+    ingest(folder, "phase")
+    tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
+    tiny_checkpoint(folder / "net.safetensors")
+    written(folder, resizes=False)
+    return folder
+
+
+def ingest(folder: Path, name: str, stack: str = "stack", **options: Any) -> None:
+    """A field of the sample from a stack: grey values, or labels."""
+    kind, phases = ("slices", None) if name == "raw" else ("truth", TWO)
+    tim3d.ingest(
+        folder / stack / kind, str(folder / A), voxel_size={"z": 10}, field=name, phases=phases,
+        options=tim3d.Options(progress=False, **options),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of its own with all of that."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "small", SMALL)
+    return tmp_path
+
+
+def replace(name: str) -> None:
+    """Another version of a field."""
+    ingest(Path(), name, "second", overwrite=True)
+
+
+def run(name: str, **changes: Any) -> Any:
+    """Call a verb as the shell does."""
+    return arguments.call(name, {**TABLE[name].given, "progress": False, **changes})
+
+
+def prepared(name: str) -> Row:
+    """The row of a verb, when what it needs is made."""
+    for needed in TABLE[name].after:
+        run(needed)
+    return TABLE[name]
+
+
+def plans(name: str, **changes: Any) -> list[Any]:
+    return arguments.call_plan(name, {**TABLE[name].given, "progress": False, **changes})
+
+
+def bytes_of(folder: Path) -> dict[str, bytes | None]:
+    """Every path below a folder; the bytes of files."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def ages(path: Path) -> dict[Path, int]:
+    """When each file was written."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return {p: p.stat().st_mtime_ns for p in files}
+
+
+def blocks_done(call: Callable[[], Any]) -> int:
+    """Blocks that the engine does while something is called."""
+    journal = Path("blocks.jsonl")
+    journal.unlink(missing_ok=True)
+    with engine.journal(journal):
+        call()
+    return sum(json.loads(line)["event"] == "block" for line in journal.read_text().splitlines())
+
+
+def kept(result: Any) -> Any:
+    """The numbers of a result now, apart from the sample."""
+    return result.copy(deep=True) if isinstance(result, xr.Dataset) else result
+
+
+def one_line(call: Callable[[], Any], kind: type[Tim3dError] = Tim3dError) -> str:
+    """What the error says that something ends with."""
+    with pytest.raises(kind) as said:
+        call()
+    assert "\n" not in str(said.value)
+    return str(said.value)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_plan_writes_nothing(folder: Path, name: str) -> None:
+    row = prepared(name)
+    before = bytes_of(folder)
+    asked = plans(name)
+    assert asked
+    assert bytes_of(folder) == before
+    run(name)
+    before = bytes_of(folder)
+    assert bool(plans(name)) == (name not in OVERWRITES)
+    if row.other:
+        plans(name, **row.other)
+    if name in OVERWRITES:
+        assert len(plans(name, overwrite=True)) == len(asked)
+    assert bytes_of(folder) == before
+
+
+@pytest.mark.parametrize("name", OVERWRITES)
+def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -> None:
+    place = folder / TABLE[name].makes
+    first = blocks_done(lambda: run(name))
+    before, contents = ages(place), bytes_of(place)
+    assert before
+    assert blocks_done(lambda: run(name)) == 0
+    assert ages(place) == before
+    assert blocks_done(lambda: run(name, overwrite=True)) == first
+    assert (first > 0) == (name not in FILES)
+    assert all(ages(place)[path] > age for path, age in before.items())
+    assert set(bytes_of(place)) == set(contents)
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLE) - set(OVERWRITES)))
+def test_what_has_nothing_to_overwrite_refuses_the_option(folder: Path, name: str) -> None:
+    prepared(name)
+    assert "has no argument 'overwrite'" in one_line(lambda: run(name, overwrite=True), ArgumentError)
+
+
+@pytest.mark.parametrize("name", [*RESULTS, "describe"])
+def test_a_result_is_a_value(folder: Path, name: str) -> None:
+    row = prepared(name)
+    held = run(name)
+    before = kept(held)
+    run(name, **row.other)
+    if name in OVERWRITES:
+        run(name, overwrite=True)
+    replace(row.reads)
+    for needed in (*row.after, name):
+        run(needed)
+    assert held.identical(before)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(folder: Path, name: str) -> None:
+    row = prepared(name)
+    before = kept(run(name))
+    command = renewal(store.node_attributes(A, row.node), A)
+    assert command.startswith(f"tim3d {name} {A}")
+    replace(row.reads)
+    said = f"another version of {row.reads!r} than the one that is there now. Renew it: {command}"
+    assert said in one_line(lambda: store.open_dataset(A, row.node), MixedRunError)
+    if row.shown:
+        assert said in one_line(lambda: tim3d.describe(A, [row.shown]), Tim3dError)
+    assert f"  {row.node}: dataset; outdated, {row.reads!r} was replaced since. Renew it: {command}" in upkeep.show(A)
+    assert f"{row.node}: outdated, {row.reads!r} was replaced since. Renew it: {command}" in upkeep.status(A)
+    assert said in "\n".join(map(str, tim3d.validate(A)))
+    if name != "score":  # the report renews that itself
+        assert command in page()
+    after = run(name)
+    assert not after.equals(before)
+    assert store.outdated(A, row.node) == ""
+    assert "outdated" not in "\n".join(upkeep.show(A))
+
+
+def page() -> str:
+    """What the report says."""
+    return Path(tim3d.report(A, "page.html")).read_text()
+
+
+@pytest.mark.parametrize("name", ["annotate", "segment"])
+def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(folder: Path, name: str) -> None:
+    row = prepared(name)
+    run(name)
+    command = renewal(store.node_attributes(A, row.node), A)
+    replace(row.reads)
+    assert f"Renew it: {command}" in one_line(lambda: store.complete_field(A, row.node), MixedRunError)
+    assert f"{row.node}: 16x32x32" in "\n".join(upkeep.show(A))
+    assert f"outdated, {row.reads!r} was replaced since. Renew it: {command}" in "\n".join(upkeep.show(A))
+    assert "--overwrite" in one_line(lambda: run(name), MixedRunError)
+    run(name, overwrite=True)
+    assert store.complete_field(A, row.node).shape == SHAPE
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.reads and name != "describe"])
+def test_a_missing_shard_is_not_zero(folder: Path, name: str) -> None:
+    row = prepared(name)
+    shard = folder / A / row.reads / "s0" / row.reads / "c/0/0/0"
+    assert shard.is_file()
+    shard.unlink()
+    assert row.reads in one_line(lambda: run(name))
+
+
+def test_describe_reads_no_voxel_and_misses_what_is_lost_of_the_results(folder: Path) -> None:
+    prepared("describe")
+    for chunk in (folder / A / "phase_partials").rglob("c/*"):
+        shutil.rmtree(chunk) if chunk.is_dir() else chunk.unlink()
+    assert "phase_partials" in one_line(lambda: run("describe"))
+
+
+def tear(node: Path) -> None:
+    """Cut the metadata in half."""
+    data = (node / "zarr.json").read_bytes()
+    (node / "zarr.json").write_bytes(data[: len(data) // 2])
+
+
+def flip(node: Path) -> None:
+    """Flip a bit of every chunk."""
+    for path in node.rglob("*"):
+        if path.is_file() and path.name != "zarr.json":
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [tear, flip])
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_damaged_result_is_one_line(folder: Path, name: str, damage: Callable[[Path], None]) -> None:
+    row = prepared(name)
+    run(name)
+    damage(folder / row.makes)
+    assert row.node in one_line(lambda: store.open_dataset(A, row.node))
+    assert row.node in one_line(lambda: run(name))
+    found = tim3d.validate(A, deep=True)
+    assert any(row.node in str(fault) for fault in found)
+    assert all("\n" not in str(fault) for fault in found)
+    if row.shown:
+        assert row.node in one_line(lambda: tim3d.describe(A, [row.shown]))
+    if damage is tear:
+        assert row.node in one_line(lambda: list(upkeep.show(A)))
+        assert row.node in one_line(lambda: tim3d.describe(A))
+        assert row.node in one_line(page)
+
+
+@pytest.mark.parametrize("name", ["train", "import_generator", "simulate", "train_generator"])
+def test_a_damaged_file_is_one_line(folder: Path, name: str) -> None:
+    row = prepared(name)
+    run(name)
+    place = folder / row.makes
+    file = place / "simulation.txt" if place.is_dir() else place
+    file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
+    one_line(lambda: run(name))
