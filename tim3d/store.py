@@ -214,7 +214,16 @@ def why_outdated(url: str, name: str) -> str:
 def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
     """While a chain of steps is planned: let the following ones find this field as if it were written."""
     expect("field", f"{url}/{field.name}", field)
-    expect("node", f"{url}/{field.name}", {**record, "kind": "field", "status": "complete", "labels": field.labels})
+    _expect_node(url, field.name, {**record, "kind": "field", "labels": field.labels})
+
+
+def expect_dataset(url: str, node: str, record: Mapping[str, Any]) -> None:
+    """The same of a result."""
+    _expect_node(url, node, {**record, "kind": "dataset"})
+
+
+def _expect_node(url: str, node: str, record: Mapping[str, Any]) -> None:
+    expect("node", f"{url}/{node}", {**record, "status": "complete"})
 
 
 @naming_torn_files

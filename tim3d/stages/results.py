@@ -71,9 +71,12 @@ def result_task(making: ResultMaking, options: Options) -> Task[xr.Dataset]:
 
 
 def plan_result(making: ResultMaking, options: Options) -> list[Plan | Outline]:
-    """Plans of the passes; none if the result is there."""
+    """Plans of the passes; none if the result is there. The steps of a recipe that follow find the result."""
     refuse_another_question(making.sample, making.node, making.verb, making.parameters, options)
-    return [] if is_kept(making, options) else [one.plan(afresh=options.overwrite) for one in making.passes]
+    if is_kept(making, options):
+        return []
+    store.expect_dataset(making.sample, making.node, making.record)
+    return [one.plan(afresh=options.overwrite) for one in making.passes]
 
 
 def produce_result(making: ResultMaking, options: Options) -> xr.Dataset:
