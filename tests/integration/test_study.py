@@ -438,7 +438,7 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
     ):  # fmt: skip
         assert main([*typed, *wrong]) == code
         assert capsys.readouterr().err.startswith("tim3d: ")
-    assert main([*typed, "--windows", "9,18", "--figure", str(tmp_path / "none" / "a.png")]) == 4
+    assert main([*typed, "--windows", "9,18", "--figure", str(tmp_path / "none" / "a.png")]) == 2
 
 
 def test_the_report_shows_every_study(sample: str, tmp_path: Path) -> None:
