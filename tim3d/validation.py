@@ -14,7 +14,7 @@ from tim3d.commands import renewal
 from tim3d.errors import Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.threshold import grey_counts
-from tim3d.schema import AXES
+from tim3d.schema import AXES, Field
 
 REPAIR = "Type: tim3d validate SAMPLE --deep --repair"
 
@@ -106,11 +106,14 @@ def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterat
     expected = schema.ome_multiscale(name, finest.spacing_nm, _factors(node, datasets, finest.shape), finest.labels)
     if node.attrs["ome"] != expected:
         yield Fault(name, "its OME-Zarr attributes do not match its arrays", "Make it again")
+    counted = np.zeros(256, np.int64)
     for number in range(len(datasets)):
         yield from _check_level(name, node, number)
         if deep:
             yield from _check_arrays(f"{name}/s{number}", node[f"s{number}"], None, but=name)
-            yield from _check_shards(sample, name, number)
+            yield from _check_shards(sample, name, number, None if number else counted)
+    if deep and finest.phases:
+        yield from _check_sums(sample, finest, counted)
 
 
 def _factors(node: zarr.Group, datasets: list[Any], shape: tuple[int, ...]) -> list[Any]:
@@ -135,8 +138,8 @@ def _check_level(name: str, node: zarr.Group, number: int) -> Iterator[Fault]:
             )
 
 
-def _check_shards(sample: str, name: str, number: int) -> Iterator[Fault]:
-    """Read every shard; a missing one is damage, since empty ones are written too."""
+def _check_shards(sample: str, name: str, number: int, counted: np.ndarray | None) -> Iterator[Fault]:
+    """Read every shard, and add its voxels of each code to `counted`; a missing shard is damage."""
     array = store.field_array(sample, name, number)
     phases = store.read_field(sample, name).phases
     for block in Grid(triple(array.shape), triple(array.shards or array.chunks)):
@@ -150,7 +153,27 @@ def _check_shards(sample: str, name: str, number: int) -> Iterator[Fault]:
         except Exception as error:  # a codec's own errors share no base class
             yield Fault(where, f"cannot be decoded ({type(error).__name__}: {error})", REPAIR, damage)
             continue
+        if phases and counted is not None:
+            counted += grey_counts(voxels)
         yield from _check_values(where, voxels, phases.codes if phases else None, block.core)
+
+
+def _check_sums(sample: str, labels: Field, counted: np.ndarray) -> Iterator[Fault]:
+    """Whether the planes that `measure` counted add up to the voxels of each phase, along every axis."""
+    node, phases = f"{labels.name}_partials", dict(labels.phases or {})
+    if store.node_attributes(sample, node).get("status") != "complete" or store.outdated(sample, node):
+        return
+    try:
+        partials = store.open_dataset(sample, node)
+    except Tim3dError:
+        return  # its own faults are found where it is checked itself
+    voxels = {name: int(counted[code]) for name, code in phases.items()}
+    for planes in (f"phase_planes_{axis}" for axis in AXES if f"phase_planes_{axis}" in partials):
+        stored = partials[planes].values.reshape(-1, len(phases)).sum(axis=0)
+        sums = dict(zip(phases, map(int, stored), strict=True))
+        if sums != voxels:
+            cure = "Measure it again: add --overwrite"
+            yield Fault(f"{node}/{planes}", f"counts {sums} voxels, and {labels.name!r} has {voxels}", cure)
 
 
 def _check_arrays(where: str, group: Any, damage: Damage | None, but: str = "") -> Iterator[Fault]:

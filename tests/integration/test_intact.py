@@ -301,3 +301,19 @@ def test_a_field_that_is_out_of_date_does_not_hold_the_grid(tmp_path: Path) -> N
         tim3d.ingest(tmp_path / "g.npy", made, voxel_size=SIZE, options=again)
         tim3d.segment(made, method="otsu", phases=PHASES, options=again)
     assert tim3d.open_field(made, "phase").shape == (12, 16, 16)
+
+
+def test_counts_that_do_not_add_up_to_the_voxels_are_found(tmp_path: Path) -> None:
+    labels = (np.random.default_rng(0).random((9, 16, 16)) < 0.3).astype(np.uint8)
+    np.save(tmp_path / "labels.npy", labels)
+    url, quiet = str(tmp_path / "sums.zarr"), tim3d.Options(progress=False)
+    size, phases = {"z": 2.0, "y": 1.0, "x": 1.0}, tim3d.Phases(pore=0, solid=1)
+    tim3d.ingest(tmp_path / "labels.npy", url, voxel_size=size, field="phase", phases=phases, options=quiet)
+    tim3d.measure(url, options=quiet)
+    assert tim3d.validate(url, deep=True) == []
+    partials, record = store.open_dataset(url, "phase_partials"), store.node_attributes(url, "phase_partials")
+    partials["phase_planes_y"].values[..., 0] += 1
+    store.write_dataset(url, "phase_partials", partials, record)
+    (fault,) = tim3d.validate(url, deep=True)
+    assert fault.where == "phase_partials/phase_planes_y"
+    assert "--overwrite" in fault.cure
