@@ -15,7 +15,7 @@ import tifffile
 import xarray as xr
 
 import tim3d
-from tim3d import Options, Phases, cli
+from tim3d import Options, Phases, cli, store
 from tim3d.engine import Ledger
 from tim3d.errors import InputError, StoreError, Tim3dError
 
