@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,6 @@ AGAIN = tim3d.Options(progress=False, overwrite=True)
 TWO = tim3d.Phases(pore=0, solid=1)
 SHAPE = (4, 32, 32)
 STACK: dict[str, Any] = {"shape": SHAPE, "correlation_nm": 60, "progress": False}
-TINY: dict[str, Any] = {
-    "labels": "truth", "depth": 2, "decoder_channels": (8, 4), "epochs": 1, "steps": 1, "batch": 1, "crop": 16,
-    "progress": False,
-}  # fmt: skip
 CUTS: dict[str, Any] = {
     "kind": "field", "shape": SHAPE, "voxel_size": {"z": 10, "y": 10, "x": 10}, "correlation_nm": 60,
     "fractions": {"pore": 0.4, "solid": 0.6},
@@ -60,59 +55,6 @@ def bytes_of(folder: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
-def age(folder: Path) -> dict[Path, int]:
-    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-
-
-Call = Callable[[Any, tim3d.Options], Any]
-FIELDS: dict[str, Call] = {
-    "ingest": lambda v, o: v(tim3d.ingest)("stack/slices", "a.zarr", field="b", voxel_size={"z": 20}, options=o),
-    "annotate": lambda v, o: v(tim3d.annotate)("a.zarr", options=o),
-    "otsu": lambda v, o: v(tim3d.segment)("a.zarr", method="otsu", phases=TWO, options=o),
-    "network": lambda v, o: v(tim3d.segment)("a.zarr", model="net.safetensors", options=o),
-    "generate": lambda v, o: v(tim3d.generate)("a.zarr", out="c", **CUTS, options=o),
-}
-FILES: dict[str, Callable[[Any, bool], Any]] = {
-    "simulate": lambda v, again: v(tim3d.simulate)("other", **STACK, overwrite=again),
-    "train": lambda v, again: v(tim3d.train)("a.zarr", "new.safetensors", **TINY, overwrite=again),
-    "report": lambda v, again: v(tim3d.report)("a.zarr", "a.html"),
-}
-
-
-def planning(verb: Any) -> Any:
-    return verb.plan
-
-
-def running(verb: Any) -> Any:
-    return verb
-
-
-@pytest.mark.parametrize("name", FIELDS)
-def test_a_plan_of_a_field_writes_nothing_and_is_empty_when_it_is_made(folder: Path, name: str) -> None:
-    before = bytes_of(folder)
-    plans = FIELDS[name](planning, QUIET)
-    assert bytes_of(folder) == before
-    assert plans
-    assert all(plan.left == plan.blocks > 0 for plan in plans)
-    FIELDS[name](running, QUIET)
-    before = bytes_of(folder)
-    assert FIELDS[name](planning, QUIET) == []
-    assert [p.left for p in FIELDS[name](planning, AGAIN)] == [p.blocks for p in plans]
-    assert bytes_of(folder) == before
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_plan_of_a_file_writes_nothing_and_is_one_line(folder: Path, name: str) -> None:
-    before = bytes_of(folder)
-    (line,) = FILES[name](planning, False)
-    assert bytes_of(folder) == before
-    assert str(line).startswith(f"{name}: ")
-    FILES[name](running, False)
-    before = bytes_of(folder)
-    assert len(FILES[name](planning, False)) == (name == "report")
-    assert bytes_of(folder) == before
-
-
 def test_a_plan_makes_no_sample(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(SHAPE, np.uint8))
     before = bytes_of(tmp_path)
@@ -122,17 +64,6 @@ def test_a_plan_makes_no_sample(tmp_path: Path) -> None:
     with pytest.raises(Tim3dError, match="no sample"):
         tim3d.segment.plan(url, method="otsu", phases=TWO)
     assert bytes_of(tmp_path) == before
-
-
-@pytest.mark.parametrize("name", FIELDS)
-def test_overwrite_makes_the_same_field_again(folder: Path, name: str) -> None:
-    first = FIELDS[name](running, QUIET)
-    values, old = first.values, age(folder / "a.zarr" / first.name)
-    FIELDS[name](running, QUIET)
-    assert age(folder / "a.zarr" / first.name) == old
-    assert np.array_equal(FIELDS[name](running, AGAIN).values, values)
-    new = age(folder / "a.zarr" / first.name)
-    assert all(new[path] > old[path] for path in old)
 
 
 def test_overwrite_makes_the_same_stack_again_and_leaves_what_is_not_its_own(folder: Path) -> None:
@@ -166,24 +97,6 @@ def test_every_argument_of_a_simulation_makes_another_one(folder: Path, change: 
         tim3d.simulate("stack", **{**STACK, **change})
 
 
-BY_THRESHOLD: dict[str, Any] = {"method": "fixed", "thresholds": [100], "phases": TWO}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"thresholds": [101]}, {"polarity": "bright"}, {"blur": "binomial"}, {"phases": tim3d.Phases(pore=0, solid=2)},
-        {"field": "b"}, {"method": "otsu", "thresholds": None},
-    ],
-)  # fmt: skip
-def test_every_argument_of_thresholds_makes_other_labels(folder: Path, change: dict[str, Any]) -> None:
-    tim3d.segment("a.zarr", **BY_THRESHOLD, options=QUIET)
-    tim3d.ingest("second/slices", "a.zarr", field="b", voxel_size={"z": 20}, options=QUIET)
-    for verb in (tim3d.segment, tim3d.segment.plan):
-        with pytest.raises(MixedRunError, match=r"made otherwise.*--overwrite"):
-            verb("a.zarr", **{**BY_THRESHOLD, **change}, options=QUIET)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -196,21 +109,6 @@ def test_every_argument_of_a_network_makes_other_labels(folder: Path, change: di
     tim3d.segment("a.zarr", model="net.safetensors", options=QUIET)
     with pytest.raises(MixedRunError, match="made otherwise"):
         tim3d.segment.plan("a.zarr", model="net.safetensors", **change)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 1}, {"periodic": True}, {"correlation_nm": 61}, {"fractions": {"pore": 0.3, "solid": 0.7}},
-        {"voxel_size": {"z": 11, "y": 10, "x": 10}}, {"shape": (4, 32, 33)}, {"shard": (4, 16, 16)},
-        {"fractions": {"pore": 0.4, "metal": 0.6}},
-    ],
-)  # fmt: skip
-def test_every_argument_of_a_generated_field_makes_another(tmp_path: Path, change: dict[str, Any]) -> None:
-    url = str(tmp_path / "a.zarr")
-    tim3d.generate(url, **CUTS, options=QUIET)
-    with pytest.raises(MixedRunError, match=r"made otherwise|has shards of"):
-        tim3d.generate(url, **{**CUTS, **change}, options=QUIET)
 
 
 @pytest.mark.parametrize("modes", [(300, 400, 500), (800, 1100, 1400), (40000, 40010, 40020)])
