@@ -250,7 +250,7 @@ def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -
     assert bytes_of(place) == contents
     before = ages(place)
     assert blocks_done(lambda: run(name, overwrite=True)) == first
-    assert (first > 0) == (name not in FILES)
+    assert (first > 0) == (name not in FILES and name != "solve")  # its rounds are not blocks: the ages tell
     assert all(ages(place)[path] > age for path, age in before.items())
     assert set(bytes_of(place)) == set(contents)
 
