@@ -433,11 +433,13 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "nothing is left to do" in capsys.readouterr().out
     for code, wrong in (
         (2, ["--windows", "37"]), (2, ["--windows", "a"]), (2, ["--windows", "1"]),
-        (2, ["--windows", "9", "--quantity", "specific_surface", "--faces", "outer"]),
         (4, ["--windows", "9", "--field", "b"]), (5, ["--windows", "9", "--memory", "0.01"]),
     ):  # fmt: skip
         assert main([*typed, *wrong]) == code
         assert capsys.readouterr().err.startswith("tim3d: ")
+    surface = ["study", sample, "--quantity", "specific_surface", "--phase", "copper", "--windows", "9"]
+    assert main([*surface, "--faces", "outer"]) == 2
+    assert "takes no --faces" in capsys.readouterr().err
     assert main([*typed, "--windows", "9,18", "--figure", str(tmp_path / "none" / "a.png")]) == 2
 
 
