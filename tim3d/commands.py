@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from typing import Any
 
 SAMPLE = "SAMPLE"
+# Given by place in Python, by name in the shell.
+_NAMED = ("descriptors",)
 _current: ContextVar[str] = ContextVar("tim3d_command", default="")
 
 
@@ -46,7 +48,7 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     verb : str
         Name of the command.
     function : callable
-        What is called: its positional parameters are positional in the shell.
+        What is called: its positional parameters are positional in the shell, but for `descriptors`.
     arguments : mapping of str to object
         What is given, by name of the parameter.
 
@@ -55,6 +57,9 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     >>> def label(sample, *, field="phase", connectivity=6, keep=False): ...
     >>> command_line("label", label, {"sample": "a.zarr", "connectivity": 26, "keep": True})
     'tim3d label SAMPLE --connectivity 26 --keep'
+    >>> def measure(sample, descriptors=None): ...
+    >>> command_line("measure", measure, {"sample": "a.zarr", "descriptors": ["mean_curvature", "phase_fraction"]})
+    'tim3d measure SAMPLE --descriptors mean_curvature,phase_fraction'
     """
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():
@@ -63,9 +68,11 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
             continue
         if name == "sample":
             words.append(SAMPLE)
-        elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        elif _is_default(value, parameter.default):
+            continue
+        elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and name not in _NAMED:
             words += [shlex.quote(text) for text in _each(value)]
-        elif not _is_default(value, parameter.default):
+        else:
             words += _option(name, value)
     return " ".join(words)
 

@@ -79,10 +79,10 @@ FIELDS = {
 }  # fmt: skip
 RESULTS = {
     "label": Row(
-        {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolates"
+        {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolation"
     ),
     "measure": Row(
-        {"sample": A}, {"descriptors": ["phase_fraction"]}, f"{A}/phase_descriptors", "phase", shown="phase_fraction"
+        {"sample": A}, {"descriptors": ["phase_fraction"]}, f"{A}/phase_partials", "phase", shown="phase_fraction"
     ),
     "solve": Row(
         {"sample": A, "conductivity": {"pore": 1.0, "solid": 10.0}}, {"axis": "y"},
@@ -95,7 +95,7 @@ RESULTS = {
     "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
     "study": Row(
         {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [4, 8]}, {"phase": "pore"},
-        f"{A}/phase_study_quantity=phase_fraction,phase=solid,windows_nm=40+80", "phase", shown="representative_edge",
+        f"{A}/phase_study_quantity=phase_fraction,phase=solid,windows_nm=40+80", "phase", shown="representative_size",
     ),
     "fidelity": Row(
         {"sample": A, "micrograph": IMAGE, "phases": TWO, "lags": [1, 2], "slices": 1}, {"lags": [1, 3]},
