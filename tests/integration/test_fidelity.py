@@ -293,7 +293,8 @@ def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(tmp_pa
     changed = tmp_path / "changed.npy"
     np.save(changed, material(9, (24, 24, 24)))
     size = {"z": STEP, "y": STEP, "x": STEP}
-    tim3d.ingest(changed, urls[1], voxel_size=size, field="phase", phases=PHASES, shard=(16, 16, 16), options=again)
+    phases = tim3d.Phases(pore=0, solid=1)
+    tim3d.ingest(changed, urls[1], voxel_size=size, field="phase", phases=phases, shard=(16, 16, 16), options=again)
     with pytest.raises(MixedRunError, match=r"another version of 'phase of .*q1.*tim3d fidelity"):
         tim3d.open_dataset(urls[0], kept[0])
     page = tim3d.report(urls[0], tmp_path / "r.html").read_text()
