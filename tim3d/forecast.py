@@ -46,6 +46,12 @@ def expected(kind: Kind, place: str) -> Any | None:
     return None if known is None else known.get((kind, _normal(place)))
 
 
+def names_below(kind: Kind, folder: str) -> list[str]:
+    """Names of what will lie in a folder or sample."""
+    start = _normal(folder) + "/"
+    return [place.removeprefix(start) for of, place in _known.get() or {} if of == kind and place.startswith(start)]
+
+
 def is_forecasting() -> bool:
     """Whether a chain of steps is being planned."""
     return _known.get() is not None

@@ -24,7 +24,7 @@ from tim3d import advice, digests, schema
 from tim3d.commands import current_command, renewal
 from tim3d.errors import InputError, MissingFieldError, MixedRunError
 from tim3d.files import file_system, is_local, writing
-from tim3d.forecast import expect, expected, is_forecasting
+from tim3d.forecast import expect, expected, is_forecasting, names_below
 from tim3d.grid import Triple, triple
 from tim3d.intact import digests_below, looked_at, seal
 from tim3d.metadata import naming_torn_files
@@ -124,7 +124,10 @@ def is_sample(url: str) -> bool:
 @naming_torn_files
 def nodes(url: str) -> list[str]:
     """Names of the nodes of a sample (fields and results), sorted."""
-    return sorted(name for name, _ in _unchecked(url).members())
+    planned = names_below("node", url)
+    if is_forecasting() and not is_sample(url):
+        return sorted(planned)
+    return sorted({*planned, *(name for name, _ in _unchecked(url).members())})
 
 
 @naming_torn_files

@@ -177,7 +177,7 @@ def _results(job: Job, options: Options) -> xr.Dataset:
 def _plan(job: Job, on: Cluster) -> Plan:
     """Of the largest solution, on as many workers as can take part."""
     shape, most = job.labels.shape, _most(job)
-    slabs = 1 if on.client is None else min(on.workers, most)
+    slabs = 1 if on.kind == "serial" else min(on.workers, most)
     peak, voxels = _peak(job, slabs, on), math.prod(shape)
     return Plan(
         name=job.node,
@@ -190,7 +190,7 @@ def _plan(job: Job, on: Cluster) -> Plan:
         peak_bytes=peak,
         limit_bytes=on.memory_bytes,
         workers=slabs,
-        threads=default_threads() if on.client is None else on.threads,
+        threads=default_threads() if on.kind == "serial" else on.threads,
         cure="" if peak <= on.memory_bytes else _cure(job, peak * slabs / voxels, most, on),
     )
 
@@ -219,7 +219,7 @@ def _peak(job: Job, slabs: int, on: Cluster) -> int:
 def _base(job: Job, slabs: int, on: Cluster) -> int:
     if job.device != "cpu":
         return TORCH_BASE_BYTES
-    return LOADED_LATER_BYTES if on.client is None and slabs == 1 else BASE_BYTES
+    return LOADED_LATER_BYTES if on.kind == "serial" and slabs == 1 else BASE_BYTES
 
 
 def _held(case: Case, slabs: int) -> int:

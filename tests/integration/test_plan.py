@@ -1,0 +1,94 @@
+"""A recipe is planned from descriptions: in an empty folder, without a worker, without a byte written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tim3d
+from tim3d.cli import main
+from tim3d.errors import ArgumentError, MissingFieldError
+from tim3d.recipe import plan_recipe
+
+RECIPE = """
+sample = "a.zarr"
+[cluster]
+kind = "local"
+workers = 3
+[[step]]
+verb = "generate"
+kind = "overlapping"
+shape = [32, 48, 40]
+voxel_size = { z = 10, y = 10, x = 10 }
+diameter_nm = 80
+loading = 0.3
+shard = [16, 16, 16]
+[[step]]
+verb = "measure"
+[[step]]
+verb = "label"
+keep = true
+[[step]]
+verb = "solve"
+conductivity = { matrix = 1, filler = 20 }
+keep_flux = true
+[[step]]
+verb = "geodesic"
+phases = ["matrix"]
+[[step]]
+verb = "study"
+quantity = "phase_fraction"
+phase = "filler"
+windows = [8, 16]
+[[step]]
+verb = "report"
+out = "a.html"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def test_every_step_is_planned_before_anything_exists(folder: Path) -> None:
+    plans = dict(plan_recipe("recipe.toml"))
+    assert list(plans) == ["generate", "measure", "label", "solve", "geodesic", "study", "report"]
+    assert all(plans.values())
+    labels = plans["generate"][0]
+    assert (labels.name, labels.left, labels.workers) == ("phase/s0", labels.blocks, 3)
+    assert plans["solve"][0].workers == 3 == plans["solve"][0].left  # a slab for each worker that would be there
+    assert [path.name for path in folder.iterdir()] == ["recipe.toml"]
+
+
+def test_what_is_planned_is_what_is_run(folder: Path) -> None:
+    before = {name: [plan.name for plan in plans] for name, plans in plan_recipe("recipe.toml")}
+    tim3d.run_recipe("recipe.toml", cluster={"kind": "serial"}, progress=False)
+    after = dict(plan_recipe("recipe.toml", cluster={"kind": "serial"}))
+    assert {name: plans for name, plans in after.items() if plans} == {"report": after["report"]}
+    afresh = dict(plan_recipe("recipe.toml", cluster={"kind": "serial"}, overwrite=True))
+    assert {name: [plan.name for plan in plans] for name, plans in afresh.items()} == before
+    assert all(plan.left == plan.blocks for name, plans in afresh.items() if name != "report" for plan in plans)
+
+
+def test_the_shell_prints_every_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "recipe.toml", "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("-- ") == 7
+    assert "report: writes a.html" in said
+    assert [path.name for path in folder.iterdir()] == ["recipe.toml"]
+
+
+def test_a_step_whose_input_no_step_makes_is_refused(folder: Path) -> None:
+    wrong = RECIPE.replace('verb = "measure"', 'verb = "measure"\nfield = "labels"')
+    (folder / "recipe.toml").write_text(wrong)
+    with pytest.raises(MissingFieldError, match="'labels'"):
+        list(plan_recipe("recipe.toml"))
+
+
+def test_an_option_that_no_step_has_is_refused(folder: Path) -> None:
+    with pytest.raises(ArgumentError, match="no step of the recipe has --batch"):
+        list(plan_recipe("recipe.toml", batch=2))
