@@ -236,11 +236,18 @@ def plan_recipe(
         As the step that cannot be planned; those before it have been yielded.
     """
     recipe = load_recipe(path, settings, trust=trust)
+    _refuse_of_parts(options)
     _refuse_unused(recipe, options)
     on = _cluster_arguments(_chosen(recipe, cluster or {}))
     with engine.costing(pilot, price), engine.prospective(**on), forecasting():
         for step in recipe.steps:
             yield step.name, call_plan(step.verb, _step_arguments(recipe, step, options))
+
+
+def _refuse_of_parts(options: Mapping[str, Any]) -> None:
+    """Refuse to plan what one part of several would do: which blocks it takes depends on the others."""
+    for name in ("--" + key.replace("_", "-") for key in ("part", "wait_minutes") if key in options):
+        raise ArgumentError(f"--plan and {name} do not go together: a plan is of all parts, leave {name} out")
 
 
 def _refuse_unused(recipe: Recipe, options: Mapping[str, Any]) -> None:
