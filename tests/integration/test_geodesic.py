@@ -256,11 +256,11 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
     """Before the marker of any visit: what is done stays done, and one block is visited again."""
     mark, visits = Ledger.mark_done, [0]
 
-    def counting(*arguments: Any, **options: Any) -> None:
+    def counting(*arguments: Any, **options: Any) -> Any:
         visits[0] += 1
         if visits[0] == blow:
             raise Killed
-        mark(*arguments, **options)
+        return mark(*arguments, **options)
 
     asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z", "-y"], "keep": True}
     with monkeypatch.context() as patch:
