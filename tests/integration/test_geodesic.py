@@ -508,7 +508,8 @@ def test_a_plan_writes_nothing_and_overwrite_travels_again(sample: str, tmp_path
     assert files_of(tmp_path) == before
     voxels = store.field_array(sample, name_of("pore", "+z"), mode="r+")
     store.write_box(voxels, Box((0, 0, 0), (4, 8, 7)), np.zeros((4, 8, 7), np.float32))
-    assert tim3d.geodesic(sample, **asked, options=quiet(overwrite=True)).identical(first)
+    second = tim3d.geodesic(sample, **asked, options=quiet(overwrite=True))
+    assert second.drop_attrs(deep=False).identical(first.drop_attrs(deep=False))  # but for the time of its making
     assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z",))
 
 
