@@ -19,7 +19,7 @@ from tim3d import store
 from tim3d.cli import main
 from tim3d.engine import cluster, journal, run, window
 from tim3d.engine.window import LOOK_SECONDS
-from tim3d.errors import FailedBlocksError, WriteError
+from tim3d.errors import ArgumentError, FailedBlocksError
 
 POISON = (1, 1, 0)
 
@@ -35,7 +35,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["serial", "local"])
 def test_a_journal_has_a_line_for_every_attempt(sample: str, tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "logs" / "run.jsonl"
+    path = tmp_path / "run.jsonl"
     with (
         cluster(kind, workers=1 if kind == "local" else None),
         journal(path),
@@ -77,7 +77,9 @@ def test_waiting_for_a_slow_disk_shows(sample: str) -> None:
 
 
 def test_a_journal_that_cannot_be_written_stops_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match=r"cannot write to .*: is a directory"), journal(tmp_path):
+    with pytest.raises(ArgumentError, match=r"is a folder\. Give the name of a file in it"), journal(tmp_path):
+        pass
+    with pytest.raises(ArgumentError, match="Make it: mkdir -p"), journal(tmp_path / "logs" / "run.jsonl"):
         pass
 
 

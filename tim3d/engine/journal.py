@@ -30,7 +30,7 @@ def journal(path: str | Path | None) -> Iterator[None]:
     Raises
     ------
     ArgumentError
-        If it is there and is not a journal.
+        If its folder is not there, or it is there and is not a journal.
     WriteError
         If the file cannot be written.
     """
@@ -39,7 +39,6 @@ def journal(path: str | Path | None) -> Iterator[None]:
         return
     check_target(path, JOURNAL)
     with writing(str(path)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     token = _descriptor.set(descriptor)
     try:
