@@ -17,6 +17,7 @@ from tests.nets import tiny_checkpoint
 from tim3d import store
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
 from tim3d.forecast import forecasting
+from tim3d.stages.simulate import UNFINISHED
 
 QUIET = tim3d.Options(progress=False)
 AGAIN = tim3d.Options(progress=False, overwrite=True)
@@ -79,7 +80,7 @@ def test_overwrite_makes_the_same_stack_again_and_leaves_what_is_not_its_own(fol
 
 def test_a_simulation_that_died_goes_on_and_one_that_lost_a_slice_is_mended(folder: Path) -> None:
     before, mark = bytes_of(folder / "stack"), folder / "stack" / "simulation.txt"
-    mark.write_text("unfinished " + mark.read_text())
+    mark.write_text(mark.read_text().strip() + UNFINISHED)
     (folder / "stack" / "truth" / "truth_00003.tif").unlink()
     tim3d.simulate("stack", **STACK)
     assert bytes_of(folder / "stack") == before
