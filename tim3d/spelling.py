@@ -1,4 +1,4 @@
-"""What may have been meant by a name that is not known."""
+"""Slips in names: what may have been meant by one that is not known, and one that is given twice."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ _NOT_HERE = {
     "permeability": "tim3d has none; PoreSpy and OpenPNM have",
     "export": "tim3d writes no other format yet; a field opens in Python as tim3d.open_field(SAMPLE, NAME), an xarray",
 }
+
+
+def given_twice(names: Iterable[str]) -> str:
+    """The first name that stands twice in a list, or "".
+
+    >>> given_twice(["z", "y", "z"]), given_twice(["z", "y"])
+    ('z', '')
+    """
+    listed = list(names)
+    return next((name for place, name in enumerate(listed) if name in listed[:place]), "")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

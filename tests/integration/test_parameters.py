@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {
             "source": "other.npy", "voxel_size": {"z": 3, "y": 1, "x": 1}, "units": "um", "field": "newer",
             "phases": TWO, "dataset": "raw", "shape": (8, 16, 16), "dtype": "uint8", "even_z": False,
-            "missing_chunks": "fill",
+            "missing_chunks": "fill", "other_grid": True,
         },
     ),
     "annotate": (
@@ -76,8 +76,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         },
     ),
 }  # fmt: skip
-# An orientation of spheres, which are alike in all directions, is the one that may change nothing.
-ALIKE = {("generate grains", "orientation")}
+# What may change nothing: an orientation of spheres, alike in all directions, and leave for what is not the case.
+ALIKE = {("generate grains", "orientation"), ("ingest", "other_grid")}
 
 
 @pytest.fixture(scope="module")

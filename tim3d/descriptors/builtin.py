@@ -11,7 +11,7 @@ from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.descriptors.interface import INTERFACE_AREA
 from tim3d.descriptors.surface import EULER, MEAN_CURVATURE, SPECIFIC_SURFACE, SPECIFIC_SURFACE_GRADIENT
 from tim3d.errors import ArgumentError
-from tim3d.spelling import suggestion
+from tim3d.spelling import given_twice, suggestion
 
 BUILTIN: dict[str, Descriptor] = {
     d.name: d
@@ -44,7 +44,7 @@ def parted(wanted: Iterable[str | Descriptor | Coupled]) -> tuple[tuple[Descript
     Raises
     ------
     ArgumentError
-        If a name is not known.
+        If a name is not known, or given twice.
 
     Examples
     --------
@@ -52,6 +52,8 @@ def parted(wanted: Iterable[str | Descriptor | Coupled]) -> tuple[tuple[Descript
     'solve'
     """
     items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in wanted]
+    if twice := given_twice(item if isinstance(item, str) else item.name for item in items):
+        raise ArgumentError(f"descriptor {twice!r} is given twice: give it once")
     return select(i for i in items if not isinstance(i, Coupled)), tuple(i for i in items if isinstance(i, Coupled))
 
 

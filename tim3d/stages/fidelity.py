@@ -263,7 +263,7 @@ def _check(
             _check_grey(url, one)
         if not _alike(one.spacing_nm, fields[0].spacing_nm):
             raise ArgumentError(f"voxels of {url} are {one.spacing_nm} nm, of {urls[0]} {fields[0].spacing_nm} nm")
-    if len(set(urls)) < len(urls):
+    if len(set(map(_place, urls))) < len(urls):
         raise ArgumentError("a volume is given twice; the spread between volumes needs different ones")
     if not as_voxels:
         for normal, plane in enumerate(law.PLANES):

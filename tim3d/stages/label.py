@@ -27,6 +27,7 @@ from tim3d.kernels import components as kernel
 from tim3d.kernels.components import Border, Components
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
+from tim3d.spelling import given_twice
 from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce
 from tim3d.stages.reduction import reduction_pass
 from tim3d.stages.results import ResultMaking, plan_result, produce_result, result_name, run_passes
@@ -189,6 +190,8 @@ def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int
     unknown = [name for name in names or () if name not in labels.phases]
     if unknown or (names is not None and not names):
         raise ArgumentError(f"{field!r} has no phase {', '.join(unknown)}; it has {', '.join(labels.phases)}")
+    if twice := given_twice(names or ()):
+        raise ArgumentError(f"{twice!r} is given twice: give it once in --phases")
     chosen = Phases(**{name: code for name, code in labels.phases.items() if names is None or name in names})
     return Job(sample, labels, store.fingerprint_of(sample, field), chosen, connectivity, out)
 

@@ -15,6 +15,7 @@ from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.schema import AXES, Field
+from tim3d.spelling import given_twice
 from tim3d.stages.fronts import Front, Travel
 from tim3d.stages.relaxation import Visits
 from tim3d.stages.results import result_name
@@ -124,6 +125,9 @@ def job_of(
     assert labels.phases is not None
     if metric not in METHODS:
         raise ArgumentError(f"metric is {metric!r}; use {' or '.join(METHODS)}")
+    for option, given in (("phases", names or ()), ("directions", directions)):
+        if twice := given_twice(() if isinstance(given, str) else given):
+            raise ArgumentError(f"{twice!r} is given twice: give it once in --{option}")
     wanted = {name: _code(labels, name) for name in (labels.phases if names is None else names)}
     codes = {name: code for name, code in labels.phases.items() if name in wanted}
     if not codes:
