@@ -429,15 +429,6 @@ def test_no_second_voxel_is_refused(tmp_path: Path, shape: Triple) -> None:
     assert store.nodes(sample) == ["phase"]
 
 
-OTHER: dict[str, Any] = {
-    "phases": ["pore", "filler"],
-    "directions": ["+y"],
-    "metric": "graph26",
-    "seeds": ("phase", "solid"),
-    "richardson": True,
-}
-
-
 def files_of(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -448,21 +439,6 @@ def replaced(sample: str, folder: Path, labels: Labels) -> None:
         folder / "phase.npy", sample, voxel_size=dict.fromkeys(AXES, 1.0), field="phase", phases=PHASES,
         shard=(4, 8, 7), options=quiet(overwrite=True),
     )  # fmt: skip
-
-
-def test_every_argument_has_an_answer_of_its_own(sample: str) -> None:
-    first = tim3d.geodesic(sample, options=quiet())
-    before = first.copy(deep=True)
-    found = {name: tim3d.geodesic(sample, **{name: value}, options=quiet()) for name, value in OTHER.items()}
-    kept = [n for n in store.nodes(sample) if store.node_attributes(sample, n)["kind"] == "dataset"]
-    assert len(kept) == 1 + len(OTHER)
-    assert first.identical(before)
-    assert tim3d.geodesic.plan(sample, options=quiet()) == []
-    for name, one in found.items():
-        assert not one.identical(first)
-        assert one.identical(tim3d.geodesic(sample, **{name: OTHER[name]}, options=quiet()))
-    for record in (store.node_attributes(sample, node) for node in kept):
-        assert (record["verb"], list(record["inputs"])) == ("geodesic", ["phase"])
 
 
 def test_the_order_in_which_it_is_typed_is_not_another_question(sample: str) -> None:

@@ -313,36 +313,6 @@ def test_the_command_line(sample: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "write one number for each phase" in capsys.readouterr().err
 
 
-OTHER: dict[str, Any] = {
-    "conductivity": K | {"pore": 1.0},
-    "axis": "y",
-    "faces": "centres",
-    "sides": "periodic",
-    "cell": True,
-    "interface": {"pore:copper": 1e8},
-    "contact": [1e9, 2e9],
-    "tolerance": 1e-5,
-    "richardson": True,
-    "units": "m2 s-1",
-}
-
-
-def test_every_argument_has_an_answer_of_its_own(sample: str) -> None:
-    """Each changed alone gives what it gives in a fresh sample, beside all others, and none changes afterwards."""
-    first = solve(sample)
-    before = first.copy(deep=True)
-    found = {name: solve(sample, **{name: value}) for name, value in OTHER.items()}
-    kept = [node for node in store.nodes(sample) if node.startswith("phase_transport")]
-    assert len(kept) == 1 + len(OTHER)
-    assert first.identical(before)
-    assert planned(sample) == []
-    for name, one in found.items():
-        assert not one.identical(first)
-        assert one.identical(solve(sample, **{name: OTHER[name]}))
-        record = store.node_attributes(sample, next(n for n in kept if store.open_dataset(sample, n).identical(one)))
-        assert (record["verb"], list(record["inputs"])) == ("solve", ["phase"])
-
-
 def test_one_question_has_one_name(sample: str) -> None:
     alike: list[dict[str, Any]] = [
         {"interface": {"pore:copper": 1e8}}, {"interface": {"copper:pore": 100000000}, "axis": ["z"]},

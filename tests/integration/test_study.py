@@ -478,45 +478,6 @@ def test_pickles_are_small(sample: str) -> None:
     assert cloudpickle.loads(cloudpickle.dumps(quantity)).nbytes((9, 9, 9)) == quantity.nbytes((9, 9, 9))
 
 
-OTHER: dict[str, Any] = {
-    "quantity": "effective_conductivity",
-    "windows": [9, 12],
-    "phase": "copper",
-    "axis": "y",
-    "tolerance": 0.3,
-    "flux_tolerance": 1e-6,
-    "units": "1",
-    "faces": "centres",
-    "sides": "periodic",
-    "interface": {"pore:copper": 1e8},
-}
-
-
-def test_every_argument_has_an_answer_of_its_own(sample: str, tmp_path: Path) -> None:
-    """Each changed alone lies beside all others, with the values that it has in a fresh sample."""
-    given: dict[str, Any] = {"quantity": "tortuosity_factor", "conductivity": K, "windows": [9, 18]}
-    changed = [{**given, name: value} for name, value in OTHER.items()]
-    for one in changed:
-        if "phase" in one:
-            del one["conductivity"]
-    first = study(sample, **given)
-    before, found = first.copy(deep=True), [study(sample, **one) for one in changed]
-    kept = [node for node in store.nodes(sample) if node.startswith("phase_study")]
-    assert len(kept) == 1 + len(OTHER)
-    assert first.identical(before)
-    for one, asked in zip(found, changed, strict=True):
-        assert not one.identical(first)
-        assert one.identical(study(sample, **asked))
-    for place in (2, 5):
-        fresh = study(ingested(tmp_path / str(place), noise()), **changed[place])
-        xr.testing.assert_identical(fresh.drop_attrs(deep=False), found[place].drop_attrs(deep=False))
-    described = tim3d.describe(sample, ["representative_size"])
-    assert sorted(described.study.values) == kept
-    assert described.representative_edge.attrs["units"] == "nm"
-    for record in (store.node_attributes(sample, node) for node in kept):
-        assert (record["verb"], list(record["inputs"])) == ("study", ["phase"])
-
-
 def test_two_phases_are_both_there_and_one_question_has_one_name(sample: str) -> None:
     for phase in ("copper", "pore"):
         study(sample, quantity="phase_fraction", phase=phase)

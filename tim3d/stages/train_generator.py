@@ -221,7 +221,9 @@ class Training:
         about, _ = describe_generator(self.folder / WEIGHTS)
         known = json.loads(json.dumps({"images": self.images.sources, "options": asdict(self.options)}))
         same = {key: about.training.get(key) for key in known} == known
-        return same and about.architecture == self.architecture and about.training["steps"] >= self.schedule.steps
+        known_as = (about.architecture, about.spacing_nm, about.phases)
+        asked = (self.architecture, self.images.spacing_nm, self.images.phases)
+        return same and known_as == asked and about.training["steps"] >= self.schedule.steps
 
     def _warn(self) -> None:
         warn_of_reach(self.architecture, self.images)

@@ -1,0 +1,289 @@
+"""The law of parameters for the verbs that find results: changed alone, each asks another question, or is refused."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+import tifffile
+import xarray as xr
+
+import tim3d
+from tim3d import Options, Phases, store
+from tim3d.arguments import verb
+from tim3d.errors import ArgumentError, Tim3dError
+
+QUIET = Options(progress=False)
+AGAIN = Options(progress=False, overwrite=True, durable=True)
+IN_BLOCKS = Options(progress=False, overwrite=True, durable=True, block=(4, 8, 8))
+TWO = Phases(pore=0, solid=1)
+A, B = "a.zarr", "b.zarr"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a verb, and for every parameter another value than in that call, by what it does.
+
+    Parameters
+    ----------
+    verb : str
+        Which.
+    given : dict
+        What the call is given.
+    decides : dict
+        Changed alone, it gives another result, which is kept beside the first.
+    refused : dict
+        Changed alone, it is refused, and nothing is written.
+    names : dict
+        Says where the same numbers are kept.
+    runs : dict
+        Says how it runs, what is kept besides, or allows what stands in no way here: the same numbers in the same node.
+    """
+
+    verb: str
+    given: dict[str, Any]
+    decides: dict[str, Any]
+    refused: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
+
+
+IMAGE = {"micrograph": "image.tif", "pixel_size": 10.0}
+K = {"pore": 1.0, "solid": 10.0}
+CASES = {
+    "label": Case(
+        "label",
+        {"sample": A},
+        decides={"sample": B, "field": "other", "phases": ["solid"], "connectivity": 26},
+        refused={"component": "mine"},
+        names={"out": "mine1"},
+        runs={"keep": True, "options": IN_BLOCKS},
+    ),
+    "label and keep": Case(
+        "label",
+        {"sample": A, "phases": ["solid"], "keep": True, "component": "solids"},
+        decides={"sample": B},
+        refused={"field": "other", "phases": ["pore"], "connectivity": 26, "keep": False},
+        names={"out": "mine2"},
+        runs={"component": "mine", "options": AGAIN},
+    ),
+    "measure": Case(
+        "measure",
+        {"sample": A},
+        decides={"sample": B, "field": "other", "descriptors": ["phase_fraction"]},
+        runs={"options": IN_BLOCKS},
+    ),
+    "describe": Case(
+        "describe",
+        {"sample": A},
+        decides={
+            "sample": B, "field": "other", "descriptors": ["phase_fraction"], "z": slice(0, 40), "y": slice(0, 80),
+            "x": slice(80, 160),
+        },
+        refused={"transport": "none"},
+    ),
+    "describe a flux": Case(
+        "describe",
+        {"sample": A, "descriptors": ["effective_conductivity"], "transport": "along_z"},
+        decides={"sample": B, "descriptors": ["phase_fraction"], "transport": "along_y"},
+        refused={"field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(80, 160)},
+    ),
+    "score": Case(
+        "score",
+        {"sample": A},
+        decides={"sample": B, "field": "other", "truth": "other", "foreground": "pore", "slices": slice(0, 5)},
+        refused={"merge": {"solid": "pore"}},
+        names={"out": "mine3"},
+        runs={"options": IN_BLOCKS},
+    ),
+    "score of three phases": Case(
+        "score",
+        {"sample": A, "field": "three", "merge": {"ring": "solid"}},
+        decides={
+            "sample": B, "truth": "other", "foreground": "pore", "slices": slice(0, 5), "merge": {"ring": "pore"},
+        },
+        refused={"field": "phase"},
+        names={"out": "mine4"},
+        runs={"options": IN_BLOCKS},
+    ),
+    "solve": Case(
+        "solve",
+        {"sample": A, "conductivity": K},
+        decides={
+            "sample": B, "conductivity": K | {"pore": 2.0}, "field": "other", "axis": "y", "faces": "centres",
+            "sides": "periodic", "cell": True, "interface": {"pore:solid": 1e8}, "contact": [1e9, 2e9],
+            "tolerance": 1e-5, "richardson": True, "units": "m2 s-1",
+        },
+        names={"out": "mine5"},
+        runs={"keep_potential": True, "keep_flux": True, "checkpoint": 1.0, "device": "cpu", "options": AGAIN},
+    ),
+    "geodesic": Case(
+        "geodesic",
+        {"sample": A, "phases": ["solid"]},
+        decides={
+            "sample": B, "field": "other", "phases": ["pore"], "directions": ["+y"], "metric": "graph26",
+            "seeds": ("phase", "pore"), "richardson": True,
+        },
+        names={"out": "mine6"},
+        runs={"keep": True, "options": IN_BLOCKS},
+    ),
+    "geodesic from seeds": Case(
+        "geodesic",
+        {"sample": A, "phases": ["solid"], "seeds": ("phase", "pore")},
+        decides={
+            "sample": B, "field": "other", "phases": ["pore"], "metric": "graph26", "seeds": ("other", "pore"),
+        },
+        refused={"directions": ["+y"], "richardson": True},
+        names={"out": "mine7"},
+        runs={"keep": True, "options": IN_BLOCKS},
+    ),
+    "study of a flux": Case(
+        "study",
+        {"sample": A, "quantity": "tortuosity_factor", "conductivity": K, "windows": [4, 6]},
+        decides={
+            "sample": B, "quantity": "effective_conductivity", "windows": [4, 7], "conductivity": K | {"pore": 2.0},
+            "field": "other", "axis": "y", "tolerance": 0.3, "flux_tolerance": 1e-6, "units": "1",
+            "faces": "centres", "sides": "periodic", "interface": {"pore:solid": 1e8},
+        },
+        refused={"windows_nm": [40.0, 60.0], "phase": "solid"},
+        names={"out": "mine8"},
+        runs={"options": AGAIN},
+    ),
+    "study of a fraction": Case(
+        "study",
+        {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [4, 6]},
+        decides={
+            "sample": B, "quantity": "specific_surface", "windows": [4, 7], "phase": "pore", "field": "other",
+            "tolerance": 0.001,
+        },
+        refused={
+            "windows_nm": [40.0, 60.0], "conductivity": K, "axis": "y", "flux_tolerance": 1e-6, "units": "1",
+            "faces": "centres", "sides": "periodic", "interface": {"pore:solid": 1e8},
+        },
+        names={"out": "mine9"},
+        runs={"options": AGAIN},
+    ),
+}  # fmt: skip
+CHANGES = [
+    (case, how, one)
+    for case, row in CASES.items()
+    for how in ("decides", "refused", "names", "runs")
+    for one in getattr(row, how)
+]
+
+
+def smooth(seed: int) -> np.ndarray:
+    """Smoothed noise of mean 0."""
+    return ndi.gaussian_filter(np.random.default_rng(seed).standard_normal((8, 16, 16)), 1.5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two samples of labels, and an image."""
+    folder = tmp_path_factory.mktemp("results")
+    for seed, name in enumerate((A, B)):
+        noise, other = smooth(seed), smooth(seed + 2)
+        labels = (noise > 0).astype(np.uint8)
+        fields = {"phase": labels, "truth": (noise + other / 5 > 0).astype(np.uint8)}
+        fields |= {"other": (other > 0).astype(np.uint8), "three": labels + (noise > noise.std()).astype(np.uint8)}
+        for field_name, values in fields.items():
+            ingest(folder, name, field_name, values)
+    tifffile.imwrite(folder / "image.tif", (smooth(9)[0] > 0).astype(np.uint8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in (A, B):
+            for labels_name in ("phase", "other"):
+                tim3d.measure(name, field=labels_name, options=IN_BLOCKS)
+            for axis in "zy":
+                tim3d.solve(name, conductivity=K, axis=axis, out=f"along_{axis}", options=QUIET)
+        yield folder
+
+
+def ingest(folder: Path, sample: str, name: str, values: np.ndarray) -> None:
+    phases = Phases(pore=0, solid=1, ring=2) if name == "three" else TWO
+    np.save(folder / "volume.npy", values)
+    tim3d.ingest(
+        folder / "volume.npy", str(folder / sample), voxel_size={"z": 10, "y": 10, "x": 10}, field=name, phases=phases,
+        shard=(4, 8, 8), options=QUIET,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def firsts(folder: Path) -> dict[str, xr.Dataset]:
+    """What each case gives as it stands, computed once."""
+    return {}
+
+
+def run(case: str, **changes: Any) -> xr.Dataset:
+    row = CASES[case]
+    found = verb(row.verb)(**{**({} if row.verb == "describe" else {"options": QUIET}), **row.given, **changes})
+    assert isinstance(found, xr.Dataset)
+    return found
+
+
+def alike(found: xr.Dataset, first: xr.Dataset) -> bool:
+    """Whether all that a result holds and says is in another one too, apart from the record of its making."""
+    names = list(first)
+    return set(names) <= set(found) and found[names].assign_attrs(tim3d=None).identical(first.assign_attrs(tim3d=None))
+
+
+def results() -> set[tuple[str, str]]:
+    """Nodes of both samples that hold results."""
+    every = [(sample, node) for sample in (A, B) for node in store.nodes(sample)]
+    return {(s, n) for s, n in every if store.node_attributes(s, n)["kind"] == "dataset"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_holds_every_parameter(case: str) -> None:
+    row = CASES[case]
+    told = [*row.decides, *row.refused, *row.names, *row.runs]
+    assert sorted(told) == sorted(inspect.signature(verb(row.verb)).parameters)
+
+
+@pytest.mark.parametrize(("case", "how", "parameter"), CHANGES)
+def test_a_parameter_changed_alone_asks_another_question_or_is_refused(
+    folder: Path, firsts: dict[str, xr.Dataset], case: str, how: str, parameter: str
+) -> None:
+    first = firsts.setdefault(case, run(case)) if case not in firsts else firsts[case]
+    held, before = first.copy(deep=True), results()
+    changes = {parameter: getattr(CASES[case], how)[parameter]}
+    if how == "refused":
+        nodes = {sample: store.nodes(sample) for sample in (A, B)}
+        with pytest.raises(Tim3dError):
+            run(case, **changes)
+        assert {sample: store.nodes(sample) for sample in (A, B)} == nodes
+        return
+    found = run(case, **changes)
+    assert alike(found, first) == (how != "decides")
+    assert alike(run(case), held)
+    assert first.identical(held)
+    assert len(results() - before) == (1 if how == "names" else 0) or how == "decides"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("solve", {"conductivity": K, "axis": ["z", "z"]}),
+        ("geodesic", {"directions": ["+z", "+z"]}),
+        ("geodesic", {"phases": ["solid", "solid"]}),
+        ("label", {"phases": ["solid", "solid"]}),
+        ("measure", {"descriptors": ["phase_fraction", "phase_fraction"]}),
+        ("describe", {"descriptors": ["tortuosity_factor", "tortuosity_factor"]}),
+        ("study", {"quantity": "phase_fraction", "phase": "solid", "windows": [4, 4]}),
+        ("fidelity", {"volumes": [f"./{A}"], "phases": TWO, **IMAGE}),
+        ("fidelity", {"volumes": [B, f"../{{}}/{B}"], "phases": TWO, **IMAGE}),
+    ],
+)
+def test_what_is_given_twice_is_refused(folder: Path, name: str, given: dict[str, Any]) -> None:
+    if "volumes" in given:
+        given = given | {"volumes": [one.format(folder.name) for one in given["volumes"]]}
+    before = store.nodes(A)
+    with pytest.raises(ArgumentError, match=r"twice|each once|the same"):
+        verb(name)(sample=A, **given)
+    assert store.nodes(A) == before
