@@ -15,8 +15,9 @@ import tifffile
 import xarray as xr
 
 import tim3d
+from tests.integration.test_parameters import CASES as FIELDS
 from tim3d import Options, Phases, store
-from tim3d.arguments import verb
+from tim3d.arguments import VERBS, verb
 from tim3d.errors import ArgumentError, Tim3dError
 
 QUIET = Options(progress=False)
@@ -170,6 +171,8 @@ CASES = {
         runs={"options": AGAIN},
     ),
 }  # fmt: skip
+# Those of files, pages and comparisons with images have none yet.
+NO_TABLE = {"fidelity", "import_generator", "report", "simulate", "train", "train_generator"}
 CHANGES = [
     (case, how, one)
     for case, row in CASES.items()
@@ -237,6 +240,11 @@ def results() -> set[tuple[str, str]]:
     """Nodes of both samples that hold results."""
     every = [(sample, node) for sample in (A, B) for node in store.nodes(sample)]
     return {(s, n) for s, n in every if store.node_attributes(s, n)["kind"] == "dataset"}
+
+
+def test_a_verb_has_a_table_or_is_known_to_lack_one() -> None:
+    told = {row.verb for row in CASES.values()} | {name for name, *_ in FIELDS.values()}
+    assert set(VERBS) - told == NO_TABLE
 
 
 @pytest.mark.parametrize("case", CASES)
