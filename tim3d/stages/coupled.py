@@ -12,6 +12,7 @@ import xarray as xr
 from tim3d import store
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import Coupled, conditions
+from tim3d.descriptors.geodesic import DIRECTIONS
 from tim3d.errors import ArgumentError, MissingFieldError, StoreError
 from tim3d.phases import Phases
 from tim3d.schema import AXES, Field
@@ -180,6 +181,9 @@ def _fitted(found: xr.Dataset, axes: list[str], labels: Field) -> xr.Dataset:
     """Over all axes, and on the centres of planes to the last bit: exact coordinates are what results are joined on."""
     if "axis" in found.dims:
         found = found.reindex(axis=np.array(axes, dtype=object))
+    if "direction" in found.dims:  # results that were joined have them in alphabetical order
+        there = [d for d in DIRECTIONS if d in found["direction"].values]
+        found = found.reindex(direction=np.array(there, dtype=object))
     for name, count, step in zip(AXES, labels.shape, labels.spacing_nm, strict=True):
         centres = (np.arange(count) + 0.5) * step
         if found.sizes.get(name) == count and np.allclose(found[name].values, centres):
