@@ -189,7 +189,7 @@ def test_temporaries_stay_within_what_is_promised(name: str, budget: int, monkey
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(DeviceError, match="use cpu"):
+    with pytest.raises(DeviceError, match="use --device cpu"):
         Device("cuda:99")
     with pytest.raises(DeviceError, match="'gpu'"):
         Device("gpu")
