@@ -16,14 +16,14 @@ from tim3d.recipe import load_recipe
 # Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a verb fails the test
 # below until it stands here, or among the paths or the texts of tim3d.paths: think of what a stranger could name by it.
 WORDS = """
-architecture annotation as_voxels aspect average axis batch blur cell cell_nm checkpoint compactness component conductivity
-connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device diameter_nm
-directions dtype encoder epochs even_z every faces field flux_tolerance foreground fractions halo held_out interface
-keep keep_flux keep_potential kind labels lags lags_nm learning_rate loading merge method metric minutes
-missing_chunks mixed_precision mode norm normalisation on_look orientation other_grid out patience period periodic phase phases
-pixel_size polarity precision preset probabilities quantity raw richardson scale seam seed seeds shape shard sides
-size sizes slices smoothing solid_fraction spread steps superpixel_threshold threads threshold thresholds tile
-tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
+annotation architecture as_voxels aspect average axis batch blur cell cell_nm checkpoint compactness component
+conductivity connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device
+diameter_nm directions dtype encoder epochs even_z every faces field flux_tolerance foreground fractions halo held_out
+interface keep keep_flux keep_potential kind labels lags lags_nm learning_rate loading merge method metric minutes
+missing_chunks mixed_precision mode norm normalisation on_look orientation other_grid out patience period periodic
+phase phases pixel_size polarity precision preset probabilities quantity raw richardson scale seam seed seeds shape
+shard sides size sizes slices smoothing solid_fraction spread steps superpixel_threshold threads threshold thresholds
+tile tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
 """
 PLAIN = set(WORDS.split())
 ASKED = [
