@@ -143,7 +143,7 @@ def geodesic(folder: Path, shape: Triple, memory: float, metrics: Iterable[str])
             with rounds_told() as told:
                 found = tim3d.geodesic(url, phases=["pore"], directions=["+z"], metric=metric, options=options)
             wall = time.perf_counter() - start
-            notes = [json.loads(p.read_text()) for p in Path(f"{url}.runs/phase_geodesic").rglob("summary-*.json")]
+            notes = [json.loads(p.read_text()) for p in Path(f"{url}.runs").glob("phase_geodesic*/**/summary-*.json")]
             peak, planned = (max(n[key] for n in notes) / 2**20 for key in ("peak_bytes", "planned_peak_bytes"))
             value, share = float(found.geodesic_tortuosity[0, 0]), float(found.geodesic_reached_share[0, 0])
             print(

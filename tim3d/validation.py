@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import zarr
 
 from tim3d import digests, metadata, schema, shards, store
 from tim3d.commands import renewal
-from tim3d.errors import Tim3dError
+from tim3d.errors import StoreError, Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.threshold import grey_counts
 from tim3d.schema import AXES, Field
@@ -79,14 +79,23 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
     missing = [key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record]
     if missing:
         yield Fault(name, f"does not record {', '.join(missing)}", "Make it again")
-    if source := store.outdated(sample, name):
-        cure = f"Renew it: {renewal(record, sample)}"
-        yield Fault(name, f"was made from another version of {source!r} than the one that is there now", cure)
+    yield from _outdated(sample, name, record)
     whole = deep and record.get("status") == "complete"
     if record.get("kind") == "field":
         yield from _check_field(sample, name, node, whole)
     elif whole:
         yield from _check_arrays(name, node, Damage(name))
+
+
+def _outdated(sample: str, name: str, record: Mapping[str, Any]) -> Iterator[Fault]:
+    """Whether a field that a node was made from was replaced; of a damaged field that is found where it is checked."""
+    try:
+        source = store.outdated(sample, name)
+    except StoreError:
+        return
+    if source:
+        cure = f"Renew it: {renewal(record, sample)}"
+        yield Fault(name, f"was made from another version of {source!r} than the one that is there now", cure)
 
 
 def _changed(sample: str, name: str) -> Iterator[Fault]:
@@ -111,9 +120,10 @@ def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterat
         yield from _check_level(name, node, number)
         if deep:
             yield from _check_arrays(f"{name}/s{number}", node[f"s{number}"], None, but=name)
-            yield from _check_shards(sample, name, number, None if number else counted)
-    if deep and finest.phases:
-        yield from _check_sums(sample, finest, counted)
+            damaged = list(_check_shards(sample, name, number, None if number else counted))
+            yield from damaged
+            if number == 0 and finest.phases and not damaged:
+                yield from _check_sums(sample, finest, counted)
 
 
 def _factors(node: zarr.Group, datasets: list[Any], shape: tuple[int, ...]) -> list[Any]:

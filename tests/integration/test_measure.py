@@ -140,7 +140,7 @@ def test_regions_add_up(sample: str) -> None:
 @pytest.mark.parametrize(
     ("axis", "wanted", "says"),
     [
-        ("z", slice(0, 100), "z = 100 nm cuts a block; the nearest face of a block is at 80 nm, blocks are 80 nm"),
+        ("z", slice(0, 100), "z = 100 nm cuts a block; the nearest face of a block is at 80 nm, and blocks are 80 nm"),
         ("y", slice(31, None), "y = 31 nm .* at 40 nm"),
         ("x", slice(None, 99), "x = 99 nm .* at 84 nm"),
         ("z", slice(80, 80), "empty along z"),

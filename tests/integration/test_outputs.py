@@ -18,7 +18,7 @@ import tim3d
 from tim3d import Options, outputs, store
 from tim3d.cli import main
 from tim3d.engine import journal
-from tim3d.errors import ArgumentError, WriteError
+from tim3d.errors import ArgumentError, MixedRunError, WriteError
 from tim3d.models.weights import read_weights, write_weights
 from tim3d.reporting.page import write_figure
 from tim3d.reporting.table import rows, write_csv
@@ -78,6 +78,7 @@ EVERY = pytest.mark.parametrize("name", WRITERS)
 @EVERY
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(name: str, sample: str, tmp_path: Path) -> None:
     path, write = tmp_path / "out" / name, WRITERS[name]
+    path.parent.mkdir()
     with (
         small_disk(1000),
         pytest.raises(WriteError, match=r"cannot write to .*: file too large. What was there is kept"),
@@ -195,7 +196,7 @@ def test_a_simulation_that_is_interrupted_is_finished_by_the_next(tmp_path: Path
     found = {p.relative_to(tmp_path / "torn"): p.read_bytes() for p in (tmp_path / "torn").rglob("*") if p.is_file()}
     assert found == wanted
     for other in ({"seed": 1}, {"shape": (20, 8, 8)}):
-        with pytest.raises(ArgumentError, match="another simulation; give the name of a new folder"):
+        with pytest.raises(MixedRunError, match=r"another simulation\. Write to another folder"):
             simulate(tmp_path / "torn", **(how | other))
 
 

@@ -150,7 +150,7 @@ def test_a_result_does_not_take_the_place_of_a_field(sample: str) -> None:
     found = store.open_dataset(sample, "phase_descriptors").load()
     with pytest.raises(MixedRunError, match=r"'raw' in .* is a field, and a dataset is to be written.*--out NAME"):
         store.write_dataset(sample, "raw", found, store.provenance("f", {}, {}))
-    with pytest.raises(Tim3dError, match=r"is not a study"):
+    with pytest.raises(Tim3dError, match=r"is not a result of study"):
         tim3d.study(sample, quantity="phase_fraction", phase="pore", windows=[4], out="phase", options=ANEW)
     with pytest.raises(Tim3dError, match=r"is a field|is not? "):
         tim3d.solve(sample, conductivity={"pore": 1.0, "solid": 2.0}, out="raw", options=ANEW)
@@ -171,7 +171,7 @@ def test_a_field_takes_the_place_of_no_result_and_of_no_field_that_it_is_made_fr
     with pytest.raises(ArgumentError, match=r"segment reads 'raw' of .* and cannot write it"):
         tim3d.segment(sample, out="raw", **fixed)
     with pytest.raises(ArgumentError, match=r"label reads 'phase' of .* and cannot write it"):
-        tim3d.label(sample, keep=True, out="phase", options=ANEW)
+        tim3d.label(sample, keep=True, component="phase", options=ANEW)
     assert content(sample) == before
 
 

@@ -213,7 +213,7 @@ def test_a_training_that_needs_more_memory_than_there_is_is_refused(image, tmp_p
 
 def test_a_folder_that_cannot_be_written_is_refused(image, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match="--out"):
+    with pytest.raises(WriteError, match="file/out: not a directory"):
         trained(image, tmp_path / "file" / "out")
 
 

@@ -19,6 +19,9 @@ pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg
 QUIET = tim3d.Options(progress=False)
 SMALL = Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
 
+# A file that begins like a model: another kind of file is never replaced.
+THEIRS = b"\0" * 8 + b'{"__metadata__":{"sha256":"theirs'
+
 
 def network(folder: Path) -> tuple[list[str], Path]:
     """A command that trains a network, and the file that it writes."""
@@ -69,15 +72,15 @@ def test_a_second_training_is_refused_and_a_dead_one_holds_nothing(
     monkeypatch.setitem(PRESETS, "small", SMALL)
     command, model = training(tmp_path)
     model.parent.mkdir(exist_ok=True)
-    model.write_bytes(b"theirs")
+    model.write_bytes(THEIRS)
     with holder_of(model) as other:
         assert main([*command, "--overwrite"]) == 4
         assert f"{model} is being written by process {other.pid}" in capsys.readouterr().err
-        assert model.read_bytes() == b"theirs"
+        assert model.read_bytes() == THEIRS
         other.kill()
         other.wait()
         assert main([*command, "--overwrite"]) == 0
-    assert model.read_bytes() != b"theirs"
+    assert model.read_bytes() != THEIRS
     assert not Path(f"{model}.runs").exists()
 
 
