@@ -119,9 +119,9 @@ CASES = {
         decides={
             "sample": B, "conductivity": K | {"pore": 2.0}, "field": "other", "axis": "y", "faces": "centres",
             "sides": "periodic", "cell": True, "interface": {"pore:solid": 1e8}, "contact": [1e9, 2e9],
-            "tolerance": 1e-5, "richardson": True, "units": "m2 s-1",
+            "tolerance": 1e-5, "units": "m2 s-1",
         },
-        names={"out": "mine5"},
+        names={"out": "mine5", "richardson": True},  # the same numbers, and an estimate beside them
         runs={"keep_potential": True, "keep_flux": True, "checkpoint": 1.0, "device": "cpu", "options": AGAIN},
     ),
     "geodesic": Case(
@@ -129,9 +129,9 @@ CASES = {
         {"sample": A, "phases": ["solid"]},
         decides={
             "sample": B, "field": "other", "phases": ["pore"], "directions": ["+y"], "metric": "graph26",
-            "seeds": ("phase", "pore"), "richardson": True,
+            "seeds": ("phase", "pore"),
         },
-        names={"out": "mine6"},
+        names={"out": "mine6", "richardson": True},
         runs={"keep": True, "options": IN_BLOCKS},
     ),
     "geodesic from seeds": Case(
