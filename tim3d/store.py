@@ -484,13 +484,7 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
 
 @naming_torn_files
 def lazy_dataset(url: str, node: str) -> xr.Dataset:
-    """The same, read from the sample where it is used: for tables of which a block needs a part.
-
-    Raises
-    ------
-    MissingFieldError, MixedRunError
-        As `open_dataset`.
-    """
+    """The same, read where it is used: for tables of which a block needs a part; raises what `open_dataset` does."""
     record = node_attributes(url, node)
     if record.get("status") != "complete":
         raise MissingFieldError(
