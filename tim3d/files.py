@@ -19,6 +19,7 @@ from tim3d.errors import ArgumentError, MissingExtraError, StoreError, WriteErro
 
 # What a message says of a sample when a write has failed.
 KEPT = "Finished blocks are kept"
+LONGEST_NAME = 255  # bytes of a file's name
 OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
 # A request that a store refuses (5xx, cut links, timeouts) is tried again for a minute. A wait is drawn from 0.1 s to
 # `base` times the last one: with obstore's own base, 2, they hardly grow, and all ten are over in 3 s.
@@ -93,13 +94,19 @@ def in_our_words(error: Exception) -> Exception:
     """A `StoreError` for an error of obstore, which may not be installed, an `ArgumentError` for a name that no file
     system takes; others as they are."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        name = str(error.filename or "")
-        return ArgumentError(f"a name of {len(Path(name).name)} characters is too long for a file: {name[:60]}...")
+        name = max(Path(str(error.filename or "")).parts, key=_length, default="")
+        return ArgumentError(
+            f"a name of {_length(name)} bytes is too long for a file; most disks take {LONGEST_NAME}: {name[:60]}..."
+        )
     if not type(error).__module__.startswith("obstore."):
         return error
     seen = str(error).partition("\n")[0]
     cure = "when tim3d doctor URL finds the store fit, run the same command again"
     return StoreError(f"{seen}. Finished blocks are kept: {cure}")
+
+
+def _length(name: str) -> int:
+    return len(os.fsencode(name))
 
 
 @functools.cache

@@ -12,42 +12,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from tim3d import store
+from tim3d.commands import renewal
 from tim3d.engine import Ledger, lock_sample
 from tim3d.grid import Box, Grid, Triple, triple
 from tim3d.validation import Damage, Fault, validate
 
-# Which verb makes a node of results, by the end of its name; fields record their verb.
-VERBS = {
-    "_slices": "ingest",
-    "_partials": "measure",
-    "_descriptors": "measure",
-    "_components": "label",
-    "_transport": "solve",
-    "_geodesic": "geodesic",
-    "_study": "study",
-}
-
 
 @dataclass(frozen=True)
 class Repair:
-    """What was forgotten of a node, and who makes it again.
+    """What was forgotten of a node, and what makes it again.
 
     Attributes
     ----------
     blocks : int
         Blocks that will be computed again, over all levels; for results 0: they are made again whole.
-    verb : str
-        The command to type again, with the arguments that it had; empty if the node does not say.
+    command : str
+        What to type.
     """
 
     node: str
     blocks: int
-    verb: str
+    command: str
 
     def __str__(self) -> str:
         what = f"{self.blocks} block(s) will be computed again" if self.blocks else "will be made again"
-        command = f"tim3d {self.verb} ..." if self.verb else "the command that made it"
-        return f"{self.node}: {what}. Run {command} again, with the arguments that it had (or the recipe)"
+        return f"{self.node}: {what}. Run the recipe again, or type (with the --block that it had): {self.command}"
 
 
 def repair(sample: str) -> tuple[list[Repair], list[Fault]]:
@@ -84,17 +73,13 @@ def _forget(sample: str, node: str, damages: list[Damage]) -> Iterator[Repair]:
     owner = _owner(sample, node, record)
     if record.get("kind") != "field":
         store.delete_node(sample, node)
-        yield Repair(node, 0, _verb(node, record))
+        yield Repair(node, 0, renewal(record, sample))
     else:
-        yield Repair(node, _forget_blocks(sample, owner or node, record["fingerprint"], damages), _verb(node, record))
+        blocks = _forget_blocks(sample, owner or node, record["fingerprint"], damages)
+        yield Repair(node, blocks, renewal(record, sample))
         store.update_node(sample, node, status="writing")
     if owner is not None:  # the blocks of a field wrote it besides, or its last step did
         store.update_node(sample, owner, status="writing")
-
-
-def _verb(node: str, record: dict[str, Any]) -> str:
-    known = (verb for end, verb in VERBS.items() if node.endswith(end))
-    return str(record.get("verb") or next(known, ""))
 
 
 def _owner(sample: str, node: str, record: dict[str, Any]) -> str | None:

@@ -78,7 +78,10 @@ def test_a_field_is_called_so_that_it_is_a_folder_of_its_own(
 
 
 def test_a_name_that_no_file_system_takes_is_one_line(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "too long for a file" in refused(capfd, 2, "ingest", "scan.npy", "x" * 300 + ".zarr", *TYPED)
+    for folder, length in (("x" * 300, 300), ("ä" * 150, 300), ("x" * 252, 257)):  # the last with its ``.runs``
+        for sample in (folder, f"{folder}/s.zarr") if length == 300 else (folder,):
+            said = refused(capfd, 2, "ingest", "scan.npy", sample, *TYPED)
+            assert f"a name of {length} bytes is too long for a file" in said
     refused(capfd, 2, "ingest", "x" * 300 + ".tif", "s.zarr", *TYPED)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tim3d
 from tim3d.cli import main
-from tim3d.errors import ArgumentError, MissingFieldError
+from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
+from tim3d.forecast import forecasting
 from tim3d.recipe import plan_recipe
+from tim3d.stages.results import results_of
 
 RECIPE = """
 sample = "a.zarr"
@@ -46,6 +49,19 @@ verb = "report"
 out = "a.html"
 """
 
+# The same from Python.
+STEPS: dict[str, dict[str, Any]] = {
+    "generate": {
+        "kind": "overlapping", "shape": (32, 48, 40), "voxel_size": {"z": 10, "y": 10, "x": 10}, "diameter_nm": 80.0,
+        "loading": 0.3,
+    },
+    "measure": {},
+    "label": {},
+    "solve": {"conductivity": {"matrix": 1, "filler": 20}},
+    "geodesic": {"phases": ["matrix"]},
+    "study": {"quantity": "phase_fraction", "phase": "filler", "windows": [8, 16]},
+}  # fmt: skip
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -62,6 +78,19 @@ def test_every_step_is_planned_before_anything_exists(folder: Path) -> None:
     assert (labels.name, labels.left, labels.workers) == ("phase/s0", labels.blocks, 3)
     assert plans["solve"][0].workers == 3 == plans["solve"][0].left  # a slab for each worker that would be there
     assert [path.name for path in folder.iterdir()] == ["recipe.toml"]
+
+
+def test_a_step_finds_the_results_that_earlier_ones_will_have_made(folder: Path) -> None:
+    with forecasting():
+        for verb, asked in STEPS.items():
+            assert tim3d.plan(verb, "a.zarr", **asked)
+        there = {verb: list(results_of("a.zarr", verb, "phase")) for verb in STEPS}
+        assert there["measure"] == ["phase_descriptors", "phase_partials"]
+        assert all(len(nodes) == 1 for verb, nodes in there.items() if verb not in ("generate", "measure"))
+        assert tim3d.plan("geodesic", "a.zarr", phases=["matrix"]) == []
+        assert tim3d.plan("measure", "a.zarr", ["phase_fraction"])
+        with pytest.raises(MixedRunError, match="is not a result of study"):
+            tim3d.plan("study", "a.zarr", **STEPS["study"] | {"out": there["solve"][0]})
 
 
 def test_what_is_planned_is_what_is_run(folder: Path) -> None:

@@ -8,6 +8,8 @@ import itertools
 import json
 import math
 import re
+import shlex
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -272,6 +274,18 @@ def test_profiles_are_drawn_as_measured(sample: str) -> None:
         drawn = [line.get_ydata() for line in ax.lines]
         wanted = [d[f"phase_fraction_{axis}"].sel(phase=p).values for d in (found, true) for p in PHASES]
         assert all(np.array_equal(a, b) for a, b in zip(drawn, wanted, strict=True))
+
+
+def test_a_histogram_of_other_grey_values_is_named_with_what_renews_it(tmp_path: Path) -> None:
+    url, size = str(tmp_path / "it's.zarr"), {"z": 1, "y": 1, "x": 1}
+    np.save(tmp_path / "grey.npy", np.arange(8 * 16 * 16, dtype=np.uint8).reshape(8, 16, 16))
+    tim3d.ingest(tmp_path / "grey.npy", url, voxel_size=size, options=QUIET)
+    tim3d.segment(url, method="otsu", phases=PHASES, options=QUIET)
+    np.save(tmp_path / "grey.npy", np.full((8, 16, 16), 7, np.uint8))
+    tim3d.ingest(tmp_path / "grey.npy", url, voxel_size=size, options=Options(progress=False, overwrite=True))
+    read = unescape(report(url, tmp_path / "out.html", field="none").read_text(encoding="utf-8"))
+    command = f"tim3d segment {shlex.quote(url)} --method otsu --phases pore=0,solid=1"
+    assert f"raw_histogram was computed from another version of raw. Renew it: {command}" in read
 
 
 def test_shares_of_the_histogram_add_up_to_nearly_one(sample: str) -> None:

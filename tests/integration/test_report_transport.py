@@ -207,9 +207,10 @@ def test_sections_stand_in_their_order_and_few_voxels_are_warned_of(sample: str,
 
 def test_without_extrapolation_it_says_how_to_have_it(tmp_path: Path) -> None:
     url = ingest(tmp_path, "bare", volume())
-    tim3d.solve(url, conductivity=K, options=QUIET)
+    tim3d.solve(url, conductivity=K, axis="x", faces="centres", options=QUIET)
     said = "".join(transport.flux(url, "phase"))
-    assert f"tim3d solve {url} --conductivity pore=0,copper=400.5 --axis z,y,x --richardson" in said
+    asked = f"tim3d solve {url} --conductivity pore=0,copper=400.5 --axis x --faces centres"
+    assert f"To have it: {asked} --richardson" in said
     assert "limit at h" not in said
     assert "voxels per feature" not in said  # not known
 
@@ -220,7 +221,7 @@ def test_results_of_every_name_are_shown_with_their_fields(tmp_path: Path) -> No
     tim3d.solve(url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET)
     said = "".join(transport.flux(url, "phase"))
     assert said.index(f"Results phase_transport_{NAMED}:") < said.index("Results wet:")
-    assert f"tim3d solve {url} --conductivity pore=2,copper=9 --axis z,y,x --richardson" in said
+    assert f"tim3d solve {url} --conductivity pore=2,copper=9 --out wet --keep-flux --richardson" in said
     assert said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
 
 

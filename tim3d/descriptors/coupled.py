@@ -59,10 +59,9 @@ class Coupled:
     renamed: tuple[tuple[str, str], ...] = ()
     windows: bool = False
 
-    def command(self, sample: str, field: str, phases: Phases, known: Mapping[str, Conductivity] | None = None) -> str:
-        """What to type: conductivities as they were `known` before, else 0 for the phase ``pore`` and 1 for others."""
-        values = {name: (known or {}).get(name, float(name != "pore")) for name in phases}
-        pairs = ",".join(f"{name}={':'.join(map(_typed, _along(k)))}" for name, k in values.items())
+    def command(self, sample: str, field: str, phases: Phases) -> str:
+        """What to type: a conductivity of 0 for the phase ``pore`` and of 1 for others."""
+        pairs = ",".join(f"{name}={int(name != 'pore')}" for name in phases)
         typed = self.arguments.format(conductivity=pairs)
         parts = ["tim3d", self.verb, shlex.quote(sample), typed, "" if field == "phase" else f"--field {field}"]
         return " ".join(part for part in parts if part)

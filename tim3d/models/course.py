@@ -7,9 +7,10 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long to train and how often to look; none of it changes a weight.
+    """How long to train and how often to look; none of it changes a step, and `every` which of them is chosen.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ class Course:
         What is trained.
     judge : Judge
         Decides which state is kept.
+    decided : mapping, optional
+        What else decides the generator that is kept.
     path : path
         File of the state. It holds the generator, its average, all critics, both optimisers, the number of the step,
         the history and the best state; it appears whole or not at all.
@@ -75,8 +78,11 @@ class Course:
         If it is damaged.
     """
 
-    def __init__(self, adversaries: Adversaries, judge: Judge, path: str | Path) -> None:
+    def __init__(
+        self, adversaries: Adversaries, judge: Judge, path: str | Path, decided: Mapping[str, Any] | None = None
+    ) -> None:
         self.adversaries, self.judge, self.path = adversaries, judge, Path(path)
+        self.decided = dict(decided or {})
         self.done = 0
         self.history: list[Record] = []
         self.pending: list[Record] = []
@@ -121,7 +127,7 @@ class Course:
         a = self.adversaries
         parts = {
             "architecture": asdict(a.architecture), "options": asdict(a.options), "data": a.views.sha256(),
-            "processes": a.size,
+            "processes": a.size, **self.decided,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -22,11 +22,12 @@ import torch
 from torch.nn import functional
 
 from tim3d import outputs
-from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
+from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.kernels.lattice import Array
 from tim3d.kernels.metrics import confusion
 from tim3d.models.checkpoint import Checkpoint, Description, Normalisation, load, save
 from tim3d.models.crops import UNLABELLED, Slices, crop_edge, prepare, random_batches, split
+from tim3d.models.device import choose_device
 from tim3d.models.repeatable import cpu_threads, seeded
 from tim3d.models.torchvision_shim import import_smp
 from tim3d.models.training_options import TrainingOptions as TrainingOptions
@@ -110,6 +111,11 @@ def train(
     return load(path)
 
 
+def deciding(options: TrainingOptions) -> dict[str, Any]:
+    """Options as a checkpoint records them: with the device that "auto" chooses here."""
+    return asdict(options) | {"device": choose_device(options.device)}
+
+
 class Run:
     """One training: the network, its optimizer, and how far they are."""
 
@@ -120,7 +126,7 @@ class Run:
         self.validation = _thinned(held_out, options.validation_slices)
         self.held_out = len(held_out)
         self.edge = crop_edge(slices, options.crop, spec.total_stride)
-        self.device = _device(options.device)
+        self.device = torch.device(choose_device(options.device))
         self.half = self.device.type == "cuda" and options.mixed_precision
         with seeded(options.seed, 0):
             self.net = build(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -155,7 +161,7 @@ class Run:
             "data_sha256": self.data_sha256,
             "torch": torch.__version__,
             "device": self.device.type,
-            "options": asdict(self.options),
+            "options": self.decided,
             "history": self.history,
         }
 
@@ -215,9 +221,14 @@ class Run:
                 counts += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
         return {"val_loss": float(np.mean(losses)), "val_iou": mean_iou(counts)}
 
+    @property
+    def decided(self) -> dict[str, Any]:
+        """The options that decide the weights, with the device that was chosen."""
+        return deciding(self.options)
+
     def _key(self) -> str:
         """Hash of all that decides the weights."""
-        parts = {"spec": asdict(self.spec), "options": asdict(self.options), "data": self.data_sha256}
+        parts = {"spec": asdict(self.spec), "options": self.decided, "data": self.data_sha256}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _keep(self) -> None:
@@ -289,13 +300,6 @@ def _padded(slices: Slices, number: int, total_stride: int) -> tuple[Array, Arra
     image, labels = slices.cut(number, ys, xs)
     labels[y:], labels[:, x:] = UNLABELLED, UNLABELLED
     return image, labels
-
-
-def _device(name: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise DeviceError("no CUDA device is here; use --device cpu")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:

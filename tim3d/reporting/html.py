@@ -41,9 +41,9 @@ def document(parts: Parts, title: str) -> str:
     return page.document(title, _body(parts, title))
 
 
-def _is_current(sample: str, name: str) -> bool:
-    """Whether a result is there and about the fields that are there now."""
-    return store.node_attributes(sample, name).get("status") == "complete" and not store.outdated(sample, name)
+def _is_there(sample: str, name: str) -> bool:
+    """Whether a result is there, of whatever version of its field."""
+    return bool(store.node_attributes(sample, name).get("status") == "complete")
 
 
 def _body(parts: Parts, title: str) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _body(parts: Parts, title: str) -> Iterator[str]:
     yield page.section("Transport", *transport.flux(parts.sample, parts.field))
     yield page.section("Geodesic", *transport.geodesic(parts.sample, parts.field))
     yield page.section("Connectivity", *transport.connectivity(parts.sample, parts.field))
-    yield page.section("Grey values", _histogram(parts), _drift(parts))
+    yield page.section("Grey values", *_histograms(parts), _drift(parts))
     yield page.section("Training", _annotation(parts), _training(parts))
     yield page.section("How it was made", provenance_table(parts.sample))
     yield f"<footer>Written by tim3d {__version__}.</footer>"
@@ -153,13 +153,19 @@ def _results(parts: Parts) -> Iterator[str]:
     yield results.definitions(found)
 
 
-def _histogram(parts: Parts) -> str:
+def _histograms(parts: Parts) -> Iterator[str]:
+    """One picture of all histograms, and a note in the place of each that is of other grey values."""
     if parts.raw is None:
-        return ""
+        return
     start = f"{parts.raw}_histogram"
-    found = [n for n in store.nodes(parts.sample) if n.startswith(start) and _is_current(parts.sample, n)]
-    if not found:
-        return ""
+    there = [n for n in store.nodes(parts.sample) if n.startswith(start) and _is_there(parts.sample, n)]
+    notes = {n: results.outdated_note(parts.sample, n) for n in there}
+    yield from notes.values()
+    if current := [n for n, note in notes.items() if not note]:
+        yield _histogram(parts, current, start)
+
+
+def _histogram(parts: Parts, found: list[str], start: str) -> str:
     marks = {
         label: value
         for name in filter(None, (parts.annotation, parts.field))
@@ -193,8 +199,10 @@ def thresholds(record: Mapping[str, Any], name: str) -> dict[str, float]:
 
 def _drift(parts: Parts) -> str:
     node = f"{parts.raw}_slices"
-    if parts.raw is None or not _is_current(parts.sample, node):
+    if parts.raw is None or not _is_there(parts.sample, node):
         return ""
+    if note := results.outdated_note(parts.sample, node):
+        return note
     text = (
         "Mean grey value of every slice; the band is one standard deviation of its voxels. A slope is a drift of the "
         "brightness, or a gradient of the porosity."

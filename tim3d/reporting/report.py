@@ -69,8 +69,7 @@ def report(
     CheckpointError
         If `model` is no model.
     ArgumentError
-        If `out` is a folder, lies in a sample or in a folder that is not there, is a file that is not a report, or has
-        the ending of another format.
+        If `out` is no place for a file (`tim3d.outputs.check_target`), or has the ending of another format.
     WriteError
         If the file cannot be written.
     """

@@ -56,8 +56,8 @@ def outdated_note(sample: str, node: str) -> str:
     source = store.outdated(sample, node)
     if not source:
         return ""
-    again = escape(renewal(store.node_attributes(sample, node), sample))
-    return page.note(f"{escape(node)} was computed from another version of {escape(source)}. Renew it: {again}")
+    again = renewal(store.node_attributes(sample, node), sample)
+    return page.note(f"{node} was computed from another version of {source}. Renew it: {again}")
 
 
 def shown(

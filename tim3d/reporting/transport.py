@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d import store
-from tim3d.descriptors.builtin import COUPLED
+from tim3d.commands import renewal
 from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
 from tim3d.reporting import page, results, table, transport_figures
@@ -48,7 +48,7 @@ def _each(
             yield note
             continue
         if len(nodes) > 1:
-            yield page.note(f"Results {escape(node)}:")
+            yield page.note(f"Results {node}:")
         yield from section(sample, str(field), node)
 
 
@@ -60,7 +60,7 @@ def _solution_of(sample: str, field: str, node: str) -> Iterator[str]:
     if {"conductivity_wiener_upper", "effective_conductivity"} <= set(found.data_vars):
         text = "Effective conductivity along each axis between the bounds that volume fractions alone set."
         yield page.picture(transport_figures.conductivity_bounds(found), text)
-    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, field, found))
+    yield richardson_table(found) or page.note(_how_to_extrapolate(sample, node))
     yield _coarse_voxels(sample, field)
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
@@ -253,11 +253,8 @@ def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
         ]
 
 
-def _how_to_extrapolate(sample: str, field: str, found: xr.Dataset) -> str:
-    phases = store.read_field(sample, field).phases
-    assert phases is not None
-    known = found.attrs.get("conductivity")
-    command = COUPLED["tortuosity_factor"].command(sample, field, phases, known)
+def _how_to_extrapolate(sample: str, node: str) -> str:
+    command = renewal(store.node_attributes(sample, node), sample)
     return f"The error of the voxel size was not estimated. To have it: {command} --richardson"
 
 

@@ -56,7 +56,7 @@ def fidelity(
     field: str | None = None,
     lags: Sequence[int] | None = None,
     lags_nm: Sequence[float] | None = None,
-    slices: int = SLICES,
+    slices: int | None = None,
     period: int | None = None,
     seam: int | None = None,
     seed: int = 0,
@@ -93,8 +93,8 @@ def fidelity(
         Of the curves, in voxels (default 1,2,4,6,8,12,16,24,32,48, up to half the shortest edge).
     lags_nm : sequence of float, optional
         The same in nm: whole voxels along every axis.
-    slices : int
-        Slices across each axis in which ways through phases are sought; 0 for none.
+    slices : int, optional
+        Slices across each axis in which ways through phases are sought (default 8); 0 for none. Grey values have none.
     period : int, optional
         Of the generator's lattice in voxels (default: from the record of a network's volume).
     seam : int, optional
@@ -121,9 +121,11 @@ def fidelity(
     MixedRunError
         If a field is outdated, or `out` is another result.
     """
+    _check_used(phases, pixel_size, as_voxels, slices)
     urls = [str(sample), *map(str, volumes)]
     field = field or _field(urls[0], phases)
     fields = [store.complete_field(url, field, "generate") for url in urls]
+    across = SLICES if slices is None else slices
     paths = [str(micrograph)] if isinstance(micrograph, str | Path) else [str(path) for path in micrograph]
 
     def comparing() -> Comparing:
@@ -131,14 +133,14 @@ def fidelity(
         _check(urls, fields, images, phases, as_voxels)
         by_default = _period(urls[0], field), _seam(urls[0], fields[0], None), _lags(fields, images, None, None)
         case = (LabelCase if phases else GreyCase)(
-            urls, fields, images, tuple(phases or (GREY,)), _lags(fields, images, lags, lags_nm), slices,
+            urls, fields, images, tuple(phases or (GREY,)), _lags(fields, images, lags, lags_nm), across,
             by_default[0] if period is None else period, _seam(urls[0], fields[0], seam), seed,
         )  # fmt: skip
         case.check(given_period=period)
         asked: dict[str, tuple[Any, Any]] = {
             "volumes": ([Path(url).stem for url in urls[1:]], []), "micrograph": ([Path(p).stem for p in paths], None),
             "phases": (dict(phases or {}), {}), "scale": (scale, 1), "lags": (case.lags, by_default[2]),
-            "slices": (slices, SLICES), "period": (case.period, by_default[0]), "seam": (case.seam, by_default[1]),
+            "slices": (across, SLICES), "period": (case.period, by_default[0]), "seam": (case.seam, by_default[1]),
             "seed": (seed, 0),
         }  # fmt: skip
         parameters = {"phases": dict(phases or {}), "scale": scale, "micrographs": [Path(p).name for p in paths]}
@@ -191,6 +193,7 @@ class Comparing:
         refuse_another_question(making.sample, making.node, "fidelity", making.parameters, self.options)
         if is_kept(making, self.options):
             return []
+        store.expect_dataset(making.sample, making.node, making.record)
         pairs = [(url, one) for url, ones in zip(self.case.urls, self.passes, strict=True) for one in ones]
         left = [one.plan(afresh=afresh) for url, one in pairs if afresh or not _is_done(url, one)]
         return [*left] or [Outline(self.node, "compares what was counted before, reads no voxel")]
@@ -250,6 +253,14 @@ def _field(url: str, phases: Phases | None) -> str:
             "--phases NAME=VALUE,...; or name a field of grey values: --field NAME"
         )
     return "raw"
+
+
+def _check_used(phases: Phases | None, pixel_size: Any, as_voxels: bool, slices: int | None) -> None:
+    """Refuse what would change nothing beside the rest."""
+    if phases is None and slices is not None:
+        raise ArgumentError("grey values have no ways through phases: leave out --slices, or give --phases")
+    if as_voxels and pixel_size is not None:
+        raise ArgumentError("with --as-voxels a pixel is as large as a voxel: leave out --pixel-size or --as-voxels")
 
 
 def _check(

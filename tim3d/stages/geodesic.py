@@ -133,6 +133,7 @@ class Finding:
         fields = [plan for group in self._groups[0] if self.keep for plan in group.field_plans(self.options)]
         if not fields and is_kept(making, self.options):
             return []
+        store.expect_dataset(making.sample, making.node, making.record)
         left = [
             plan
             for number in range(len(self.jobs))

@@ -14,6 +14,7 @@ from tim3d.descriptors.builtin import BUILTIN, parted
 from tim3d.descriptors.coupled import Coupled
 from tim3d.engine import Pass, Plan, lock_sample
 from tim3d.errors import MixedRunError
+from tim3d.forecast import expected
 from tim3d.grid import triple
 from tim3d.schema import Field
 from tim3d.stages.coupled import answers, joined
@@ -111,7 +112,13 @@ class Measuring:
     def plans(self) -> list[Plan]:
         """The one pass, unless all partials are there."""
         counting = self.counting()
-        return [] if self._has_partials(counting) else [counting.plan(afresh=self.options.overwrite)]
+        if self._has_partials(counting):
+            return []
+        for node in self.nodes:
+            names = self._names(self._stored() is not None)
+            record = store.provenance("", {"descriptors": names}, {self.labels.name: self.source})
+            store.expect_dataset(self.sample, node, record | {"verb": "measure"})
+        return [counting.plan(afresh=self.options.overwrite)]
 
     def results(self) -> xr.Dataset:
         """What was asked for, from partials that are there now or were before."""
@@ -143,7 +150,8 @@ class Measuring:
         """Partials of this version of the field that are to be kept, if there are some."""
         record = store.node_attributes(self.sample, self.nodes[0])
         current = record.get("inputs", {}).get(self.labels.name) == self.source
-        if self.options.overwrite or record.get("status") != "complete" or not current:
+        planned = expected("node", f"{self.sample}/{self.nodes[0]}")  # nothing to open yet
+        if self.options.overwrite or planned or record.get("status") != "complete" or not current:
             return None
         return store.open_dataset(self.sample, self.nodes[0])
 

@@ -157,8 +157,10 @@ def _plans(job: Job, options: Options) -> list[Plan]:
     """Of the solutions and of the fields; none if all is there."""
     refuse_another_question(job.sample, job.node, "solve", job.solving.parameters, options)
     fields = plan_fields(job, options)
-    left = options.overwrite or fields or not job.has_results()
-    return [_plan(job, current_cluster()), *fields] if left else []
+    if not (options.overwrite or fields or not job.has_results()):
+        return []
+    store.expect_dataset(job.sample, job.node, job.record)
+    return [_plan(job, current_cluster()), *fields]
 
 
 def _results(job: Job, options: Options) -> xr.Dataset:

@@ -124,7 +124,10 @@ def study(
 def _plans(job: Job, making: ResultMaking, options: Options) -> list[Plan]:
     """Of each size; none if the result is there."""
     refuse_another_question(making.sample, making.node, "study", making.parameters, options)
-    return [] if is_kept(making, options) else [_plan(one, job, options) for one in making.passes]
+    if is_kept(making, options):
+        return []
+    store.expect_dataset(making.sample, making.node, making.record)
+    return [_plan(one, job, options) for one in making.passes]
 
 
 def _found(job: Job, making: ResultMaking, options: Options) -> xr.Dataset:

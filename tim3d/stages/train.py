@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,8 +184,10 @@ class Training:
         """Whether the file already holds this training; refuses another one."""
         if not self.target.exists():
             return False
+        from tim3d.models.training import deciding  # torch takes seconds to load, and a plan of what is new needs none
+
         about = checkpoint.describe(self.target)
-        now: dict[str, Any] = json.loads(json.dumps({"options": asdict(self.options), "data_sha256": data_sha256}))
+        now: dict[str, Any] = json.loads(json.dumps({"options": deciding(self.options), "data_sha256": data_sha256}))
         before = {key: about.training.get(key) for key in now}
         if about.spec == self.spec and before == now and about.spacing_nm == self.grey.spacing_nm:
             return True

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,8 +171,10 @@ def train_generator(
     images = read_micrographs(paths, phases, pixel_size, scale)
     architecture = latent.preset(preset, len(images.phases or images.values[0]), images.output)
     check_crop(images, architecture.crop)
-    training = Training(architecture, images, options, schedule, Path(out), held_out, progress, on_look)
-    return Task(partial(training.plans, overwrite), partial(training.start, device, threads, overwrite))
+    training = Training(
+        architecture, images, options, schedule, Path(out), held_out, device, threads, progress, on_look
+    )
+    return Task(partial(training.plans, overwrite), partial(training.start, overwrite))
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,30 @@ class Training:
     schedule: Schedule
     folder: Path
     held_out: float | None
+    device: str
+    threads: int
     progress: bool
     on_look: Callable[[Look], None] | None
+
+    @cached_property
+    def parts(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], str]:
+        """What is trained on, what is selected by, and a sentence about it."""
+        return split(self.images.values, len(self.images.phases or ()), self.architecture.crop, self.held_out)
+
+    @cached_property
+    def decided(self) -> dict[str, Any]:
+        """What decides the generator besides network, pixels and options; as it is recorded."""
+        import torch
+
+        from tim3d.models.device import choose_device
+
+        device = choose_device(self.device).partition(":")[0]
+        return {
+            "held_out_columns": self.images.shape[1] - self.parts[0][0].shape[-1],
+            "every": self.schedule.every,
+            "device": device,
+            "threads": (self.threads or torch.get_num_threads()) if device == "cpu" else None,
+        }
 
     def plans(self, overwrite: bool) -> list[Outline]:
         """One line, or nothing if the training is done; the generator is expected by the steps that follow."""
@@ -199,18 +223,18 @@ class Training:
         expect("generator", str(self.folder / WEIGHTS), description)
         return [Outline("train_generator", f"{self._described()}; into {self.folder}")]
 
-    def start(self, device: str, threads: int, overwrite: bool) -> Path:
+    def start(self, overwrite: bool) -> Path:
         """Check, lock and train; with `overwrite` from the beginning."""
         from tim3d.models.together import is_first
 
         self._warn()
-        check_memory(self.architecture, self.images, self.options, device)
+        check_memory(self.architecture, self.images, self.options, self.decided["device"])
         folder = _folder(self.folder)
         # The others that torchrun started wait for the first one before they read what is there.
         with lock_sample(str(folder / WEIGHTS)) if is_first() else contextlib.nullcontext():
             if overwrite and is_first():  # what was made stays until the first look at the new training
                 remove_file(folder / STATE)
-            return self.run(device, threads)
+            return self.run()
 
     def _is_done(self) -> bool:
         """Whether the generator that is there is the end of this training; another one is refused when it is run."""
@@ -219,7 +243,8 @@ class Training:
         if not (self.folder / WEIGHTS).is_file():
             return False
         about, _ = describe_generator(self.folder / WEIGHTS)
-        known = json.loads(json.dumps({"images": self.images.sources, "options": asdict(self.options)}))
+        known = {"images": self.images.sources, "options": asdict(self.options), **self.decided}
+        known = json.loads(json.dumps(known))
         same = {key: about.training.get(key) for key in known} == known
         known_as = (about.architecture, about.spacing_nm, about.phases)
         asked = (self.architecture, self.images.spacing_nm, self.images.phases)
@@ -232,12 +257,12 @@ class Training:
     def _described(self) -> str:
         return "; ".join(summary(self.architecture, self.images, self.options, self.schedule))
 
-    def run(self, device: str, threads: int) -> Path:
+    def run(self) -> Path:
         """Train to the end; the generator is written by the first process."""
         from tim3d.models.repeatable import cpu_threads
         from tim3d.models.together import processes
 
-        with cpu_threads(threads), processes(device) as (rank, size, chosen):
+        with cpu_threads(self.threads), processes(self.device) as (rank, size, chosen):
             course = self._course(rank, size, chosen)
             if rank == 0 and course.done:
                 log.info("going on after step %d", course.done)
@@ -253,13 +278,14 @@ class Training:
         from tim3d.models.views import Views, one_hot
 
         phases, edge = len(self.images.phases or ()), judged_edge(self.architecture)
-        seen, judged, text = split(self.images.values, phases, self.architecture.crop, self.held_out)
+        seen, judged, text = self.parts
         if rank == 0:
             log.info(text)
         views = Views(tuple(one_hot(image[0], tuple(range(phases))) for image in seen) if phases else seen)
         target = target_of([image[0] for image in judged], phases, edge) if phases else grey_target(judged, edge)
         adversaries = Adversaries(self.architecture, views, self.options, device, rank, size)
-        return Course(adversaries, Judge(target, self.options.seed), self.folder / STATE)
+        names = {"spacing_nm": self.images.spacing_nm, "phases": dict(self.images.phases or {})}
+        return Course(adversaries, Judge(target, self.options.seed), self.folder / STATE, self.decided | names)
 
     def _steps(self, course: Course) -> None:
         hidden = not self.progress or course.adversaries.rank > 0
@@ -298,7 +324,7 @@ class Training:
             "chosen_step": int(best["step"]),
             "selection": {name: value for name, value in best.items() if name.endswith("_error") or name == "score"},
             "processes": course.adversaries.size,
-            "device": course.adversaries.device.type,
+            **self.decided,
             "options": asdict(self.options),
             "history": course.history,
         }
