@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tim3d.errors import InputError
 from tim3d.files import is_local
+from tim3d.spelling import suggestion
 
 SIZE = "--voxel-size z=10,y=5,x=5"
 
@@ -16,7 +17,16 @@ def no_sample(url: str) -> str:
     """What is there in place of a sample, and how to make one."""
     if seen := foreign(url):
         return f"{seen}. If these are slices, make a sample of them: tim3d ingest {url} {beside(url)} {SIZE}"
-    return f"no sample at {url}. Make one: tim3d ingest SLICES {url} {SIZE}"
+    return f"no sample at {url}{_alike(url)}. Make one: tim3d ingest SLICES {url} {SIZE}"
+
+
+def _alike(url: str) -> str:
+    """In brackets, a sample in the same folder whose name is like the one that was typed."""
+    place = Path(url)
+    if not is_local(url) or not place.parent.is_dir():
+        return ""
+    samples = [str(one.parent) for one in place.parent.glob("*/zarr.json")]
+    return suggestion(str(place), samples)
 
 
 def foreign(path: str) -> str:
@@ -38,19 +48,43 @@ def beside(folder: str) -> str:
     return f"{folder.rstrip('/')}.zarr"
 
 
-def refuse_file(path: str) -> None:
-    """Refuse a file in the place of a sample: where the sample was forgotten it is the last of the slices.
+def refuse_place(path: str) -> None:
+    """Refuse a file in the place of a sample, the last of the slices where it was forgotten, and a place in a sample.
 
     Raises
     ------
     InputError
-        With the order of the arguments.
+        With the order of the arguments, or the sample and the name of the field in it.
     """
+    if sample := _around(path):
+        name = Path(path).resolve().relative_to(sample).parts[0]
+        raise InputError(
+            f"{path} lies in the sample {sample}, and no sample lies in another. Name the sample; "
+            f"a field of it is named by an option: {sample} --field {name}"
+        )
     if is_local(path) and Path(path).is_file():
         raise InputError(
             f"{path} is a file, and a sample is a folder. The sample comes last, after all slices: "
             f"tim3d ingest SLICES sample.zarr {SIZE}"
         )
+
+
+def _around(path: str) -> Path | None:
+    """The sample that a path lies in, if any."""
+    if not is_local(path):
+        return None
+    records = (one / "zarr.json" for one in reversed(Path(path).resolve().parents))
+    return next((one.parent for one in records if one.is_file() and b'"tim3d"' in one.read_bytes()), None)
+
+
+def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:
+    """What the sample has in place of a field, what may have been meant, and how to make it.
+
+    >>> no_field("a.zarr", "pase", ["phase", "raw"], "segment").partition(".zarr")[2].partition(". ")[0]
+    " (has phase, raw) (did you mean 'phase'?)"
+    """
+    has = ", ".join(there) or "nothing"
+    return f"no field {name!r} in {url} (has {has}){suggestion(name, there)}. Make it: {making(url, name, verb)}"
 
 
 def making(url: str, name: str, verb: str) -> str:

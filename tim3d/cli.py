@@ -145,13 +145,25 @@ def _describe(given: dict[str, Any]) -> None:
 
     target, samples = given.pop("csv", None), given.pop("sample")
     if target is not None:
-        check_target(target, TABLE)
+        _check_table(target)
     results = {sample: arguments.call("describe", {**given, "sample": sample}) for sample in samples}
     rows = table.rows(results)
     if target is None:
         print(table.text(rows))
     else:
         table.write_csv(rows, target)
+
+
+def _check_table(target: str) -> None:
+    """Refuse a table that would not be what the ending of its name says, or cannot be written."""
+    from pathlib import Path
+
+    from tim3d.errors import ArgumentError
+
+    if check_target(target, TABLE).suffix.lower() in (".xlsx", ".xls", ".ods", ".json", ".parquet", ".html"):
+        raise ArgumentError(
+            f"--csv writes CSV, and {target} has another ending: --csv {Path(target).with_suffix('.csv')}"
+        )
 
 
 def _run(given: dict[str, Any]) -> None:

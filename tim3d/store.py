@@ -67,7 +67,7 @@ def create_sample(url: str) -> zarr.Group:
 def _existing_group(url: str, mode: str) -> zarr.Group | None:
     if not is_local(url):
         file_system(url)
-    advice.refuse_file(url)
+    advice.refuse_place(url)
     try:
         return zarr.open_group(url, mode=mode, zarr_format=3)  # type: ignore[arg-type]
     except FileNotFoundError:
@@ -401,10 +401,7 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
         return planned  # type: ignore[no-any-return]
     status = node_attributes(url, name).get("status")
     if status is None:
-        raise MissingFieldError(
-            f"no field {name!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). "
-            f"Make it: {advice.making(url, name, verb)}"
-        )
+        raise MissingFieldError(advice.no_field(url, name, nodes(url), verb))
     if status != "complete":
         raise MissingFieldError(f"field {name!r} in {url} is not finished. Run the command that makes it again: {verb}")
     refuse_outdated(url, name)

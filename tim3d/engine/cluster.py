@@ -130,6 +130,7 @@ def cluster(
             f"{key!r} goes with cluster 'slurm', not with {kind!r}: use --cluster slurm, or leave it out"
         )
     _refuse_tls(kind, tls)
+    _refuse_size(kind, workers, threads)
     start = _slurm(workers, threads, memory_bytes, site, tls, options) if kind == "slurm" else None
     with start or _start(kind, workers, threads, memory_bytes, tls) as made:
         if made.dashboard:
@@ -153,6 +154,16 @@ def _refuse_tls(kind: str, tls: str | Path | None) -> None:
         raise ArgumentError("cluster 'serial' sends nothing that certificates could protect: leave --tls out")
     if tls is not None and "://" in kind and not kind.startswith("tls://"):
         raise ArgumentError(f"the scheduler {kind} is not encrypted: leave --tls out, or start it with certificates")
+
+
+def _refuse_size(kind: str, workers: int | None, threads: int | None) -> None:
+    """A size that the kind of cluster does not have is refused, and not left aside."""
+    if kind == "serial" and max(workers or 1, threads or 1) > 1:
+        raise ArgumentError(
+            "cluster 'serial' is one process with one thread: add --cluster local, or leave --workers and --threads out"
+        )
+    if "://" in kind and (workers or threads):
+        raise ArgumentError(f"the scheduler {kind} has its own workers: leave --workers and --threads out")
 
 
 def _start(

@@ -56,7 +56,7 @@ def _import() -> ModuleType:
         import torchvision
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"networks need {error.name}, which is not installed: pip install tim3d[seg]"
+            f"networks need {error.name}, which is not installed: pip install 'tim3d[seg]'"
         ) from error
     module: ModuleType = torchvision
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -46,7 +47,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"{verb} has no {option}: that is {_ELSEWHERE[verb, option]}")
         if not option.startswith("-"):
             self.error(f"{first!r} is one argument too many")
-        self.error(f"{verb} has no option {option}{suggestion(option, self._options())}")
+        self.error(f"{verb} has no option {option}{self._meant(option)}")
+
+    def _meant(self, option: str) -> str:
+        """An option like the one typed: its dashes, which all have, do not count."""
+        known = {name.lstrip("-"): name for name in self._options()}
+        near = difflib.get_close_matches(option.lstrip("-"), known, n=1)
+        return f" (did you mean {known[near[0]]!r}?)" if near else ""
 
     def _options(self) -> list[str]:
         return sorted(set(re.findall(r"(?<![\w-])--[a-z0-9][a-z0-9-]*", self.format_usage())))

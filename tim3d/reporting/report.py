@@ -73,14 +73,15 @@ def report(
     WriteError
         If the file cannot be written.
     """
-    if Path(out).suffix.lower() not in (".html", ".htm"):
+    target = outputs.check_target(out, outputs.REPORT)
+    if target.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(
             f"a report is HTML, and {out} has another ending. Type: tim3d report {sample} "
-            f"{Path(out).with_suffix('.html')} (a browser prints it as PDF)"
+            f"{target.with_suffix('.html')} (a browser prints it as PDF)"
         )
-    target = outputs.check_target(out, outputs.REPORT)
-    for name in filter(None, (truth, annotation)):
-        store.complete_field(sample, name)
+    for name, verb in ((truth, "labels"), (annotation, "annotate")):
+        if name is not None:
+            store.complete_field(sample, name, verb)
     grey, labels = (_if_complete(sample, name) for name in (raw, field))
     if grey is None and labels is None:
         raise MissingFieldError(

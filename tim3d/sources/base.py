@@ -7,6 +7,7 @@ needs and closes them again.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,8 +208,10 @@ def _missing_package(error: Exception) -> str:
     """What to type where a decoder is missing; tifffile and zarr say so with errors of their own."""
     if type(error).__name__ == "UnknownCodecError":
         return "Install the codec, or write the array again with zstd or gzip"
+    if isinstance(error, ImportError) and (protocol := re.search(r"Install (\w+) to access", str(error))):
+        return f"Type  pip install {protocol.group(1)}"
     if isinstance(error, ImportError) or "'imagecodecs' package" in str(error):
-        return "Type  pip install tim3d[tiff]"
+        return "Type  pip install 'tim3d[tiff]'"
     return ""
 
 

@@ -129,10 +129,10 @@ def refuse_undecodable(path: Path, page: TiffPage) -> None:
     for code, known in ((page.compression, TIFF.DECOMPRESSORS), (page.predictor, TIFF.UNPREDICTORS)):
         if code not in known:
             name = getattr(code, "name", code)
-            raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install tim3d[tiff]")
+            raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install 'tim3d[tiff]'")
     if page.bitspersample not in _PLAIN_BITS and find_spec("imagecodecs") is None:
         raise MissingExtraError(
-            f"{path} packs {page.bitspersample} bits a pixel; to read it type  pip install tim3d[tiff]"
+            f"{path} packs {page.bitspersample} bits a pixel; to read it type  pip install 'tim3d[tiff]'"
         )
 
 

@@ -111,8 +111,10 @@ def _measured(
 def _shorter_blocks(sample: str, labels: Field, grid: Grid) -> str:
     """What to type for regions between the faces of the blocks that were measured."""
     if any(b > s for b, s in zip(grid.block, labels.shard, strict=True)):
+        z, y, x = (n * step for n, step in zip(labels.shard, labels.spacing_nm, strict=True))
         shard = ",".join(map(str, labels.shard))
-        return f"For others measure in smaller blocks: tim3d measure {sample} --overwrite --block {shard}"
+        faces = f"faces at multiples of {z:g}, {y:g}, {x:g} nm along z, y, x"
+        return f"Smaller blocks have {faces}: tim3d measure {sample} --overwrite --block {shard}"
     return "A block is one shard here; for smaller ones make another sample with a smaller --shard"
 
 

@@ -1,0 +1,73 @@
+"""Slips of a first use: each is refused before any work, in one line that says what to type."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tim3d
+from tim3d.cli import main
+
+SIZE = {"z": 20, "y": 10, "x": 10}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a volume and a sample made of it, with a field `phase`."""
+    folder = tmp_path_factory.mktemp("first_use")
+    np.save(folder / "v.npy", np.random.default_rng(0).integers(0, 255, (16, 32, 32)).astype(np.uint8))
+    sample = str(folder / "a.zarr")
+    tim3d.ingest(str(folder / "v.npy"), sample, voxel_size=SIZE, shard=(16, 16, 16))
+    tim3d.segment(sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1))
+    tim3d.measure(sample)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(one): one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
+
+
+SLIPS = [
+    # what was typed, exit code, what the line says
+    ("measure a.zar", 3, r"did you mean 'a\.zarr'"),
+    ("measure a.zarr/phase", 3, r"lies in the sample .*a\.zarr.* --field phase"),
+    ("measure a.zarr/phase/s0", 3, r"--field phase"),
+    ("ingest v.npy a.zarr/b.zarr --voxel-size 20,10,10", 3, "no sample lies in another"),
+    ("ingest v.npy b.zarr --voxel-size 20,10,10 --workers 2", 2, "add --cluster local"),
+    ("ingest v.npy b.zarr --voxel-size 20,10,10 --cluster tcp://127.0.0.1:1 --workers 2", 2, "its own workers"),
+    ("ingest v.npy b.zarr --voxel-size 20,10,10 --plan --threads 2", 2, "add --cluster local"),
+    ("measure a.zarr --field pase", 4, "did you mean 'phase'"),
+    ("report a.zarr .", 2, "is a folder"),
+    ("report a.html a.zarr", 2, "The sample comes first"),
+    ("report a.zarr b.pdf", 2, r"tim3d report a.zarr b\.html"),
+    ("report a.zarr a.html --truth trth", 4, "ingest MASKS a.zarr --field trth --phases"),
+    ("describe a.zarr --csv b.xlsx", 2, r"--csv b\.csv"),
+    ("describe a.zarr --x 0:100", 2, "multiples of 320, 160, 160 nm .* measure a.zarr --overwrite --block 16,16,16"),
+    ("segment a.zarr --methd otsu", 2, "did you mean '--method'"),
+]
+
+
+@pytest.mark.parametrize(("typed", "code", "said"), SLIPS, ids=[typed for typed, _, _ in SLIPS])
+def test_a_slip_is_one_line_and_changes_nothing(
+    typed: str, code: int, said: str, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    before = contents(home)
+    try:
+        ended = main(typed.split())
+    except SystemExit as end:
+        ended = int(end.code or 0)
+    line = capfd.readouterr().err.strip()
+    assert ended == code
+    assert len(line.splitlines()) == 1
+    assert re.search(said, line), line
+    assert contents(home) == before
+
+
+def test_an_option_without_a_near_one_gets_no_suggestion(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["import-generator", "a.pt", "b", "--voxel-size", "1,1,1", "--out", "x"])
+    assert "did you mean" not in capfd.readouterr().err
