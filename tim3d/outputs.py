@@ -65,9 +65,7 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
     if not is_local(str(path)):
         raise ArgumentError(f"{path} is a URL, and {kind.name} is a file of this machine. Give a path")
     if (target / "zarr.json").is_file():
-        raise ArgumentError(
-            f"{path} is a sample, and {kind.name} is to be written. Name the sample first, then the file"
-        )
+        raise ArgumentError(f"{path} is a sample, not {kind.name}. The sample comes first, then the file")
     if target.is_dir():
         raise ArgumentError(f"{path} is a folder. Give the name of a file in it: {target / 'NAME'}")
     # Of a chain that is being planned, an earlier step may make the folder.
