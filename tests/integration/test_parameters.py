@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ GRAINS = {"kind": "overlapping", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y
 GRAINS |= {"loading": 0.3, "diameter_nm": 6.0}
 FIELD = {"kind": "field", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y": 1, "x": 1}}
 FIELD |= {"fractions": {"a": 0.4, "b": 0.6}, "correlation_nm": 4.0}
+ANOTHER: dict[str, Any] = {
+    "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1, "fractions": {"a": 0.5, "b": 0.5},
+    "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2, "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0,
+    "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5, "orientation": (1, 0, 0), "cell_nm": (16, 16, 16),
+    "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
+}  # fmt: skip
 
 # Of each case of a verb: what is given, and for every parameter another value than in the first call.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -53,31 +60,29 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "precision": "fp16", "device": "cpu",
         },
     ),
+    "segment by a network": (
+        "segment",
+        {"model": "net.safetensors", "out": "new"},
+        {
+            "model": "slices.safetensors", "method": "otsu", "thresholds": [100.0],
+            "phases": Phases(void=0, solid=1), "merge": {"pore": "solid"}, "field": "raw16", "blur": "binomial",
+            "polarity": "bright", "mode": "blend", "window": (8, 8), "halo": 4, "probabilities": True,
+            "normalisation": "slices", "batch": 2, "precision": "fp16", "device": "cpu",
+        },
+    ),
     "generate grains": (
         "generate",
         GRAINS,
-        {
-            "kind": "hard-core", "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1,
-            "fractions": {"a": 0.5, "b": 0.5}, "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2,
-            "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0, "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5,
-            "orientation": (1, 0, 0), "cell_nm": (16, 16, 16), "weights": "g.safetensors", "precision": "bfloat16",
-            "tile": 8, "device": "cpu", "periodic": True,
-        },
+        ANOTHER | {"kind": "hard-core"},
     ),
     "generate a field": (
         "generate",
         FIELD,
-        {
-            "kind": "packed", "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1,
-            "fractions": {"a": 0.5, "b": 0.5}, "correlation_nm": 3.0, "s2": "s2.csv", "loading": 0.2,
-            "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0, "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5,
-            "orientation": (1, 0, 0), "cell_nm": (16, 16, 16), "weights": "g.safetensors", "precision": "bfloat16",
-            "tile": 8, "device": "cpu", "periodic": True,
-        },
+        ANOTHER | {"kind": "packed", "correlation_nm": 3.0},
     ),
 }  # fmt: skip
 # What may change nothing: an orientation of spheres, alike in all directions, and leave for what is not the case.
-ALIKE = {("generate grains", "orientation"), ("ingest", "other_grid")}
+ALIKE = {("generate grains", "orientation"), ("ingest", "other_grid"), ("segment by a network", "device")}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +94,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, volume in {"grey": grey, "other": grey[::-1], "labels": (grey > 120).astype(np.uint8)}.items():
         np.save(folder / f"{name}.npy", volume)
     np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
+    if find_spec("torch"):
+        from tests.nets import tiny_checkpoint
+
+        tiny_checkpoint(folder / "net.safetensors")
+        tiny_checkpoint(folder / "slices.safetensors", norm="instance")
     (folder / "s2.csv").write_text("0,0.4\n2,0.3\n4,0.2\n8,0.16\n")
     size = {"z": 2, "y": 1, "x": 1}
     for name, field in (("grey", "raw"), ("raw16", "raw16")):

@@ -1,0 +1,198 @@
+"""The law of parameters for the verbs that write files: changed alone, none leaves what was there without a word."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import tim3d
+from tests.micrographs import blobs
+from tim3d import Options, Phases
+from tim3d.arguments import verb
+from tim3d.errors import MixedRunError, Tim3dError
+from tim3d.kernels.latent import PRESETS, Architecture
+
+QUIET = Options(progress=False)
+A, B = "a.zarr", "b.zarr"
+TWO, BLACK = Phases(pore=0, solid=1), Phases(pore=0, solid=255)
+SIZE = {"z": 10, "y": 10, "x": 10}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a verb, and for every parameter another value than in that call, by what it does beside the first.
+
+    Parameters
+    ----------
+    given : dict
+        What the call is given.
+    refused : dict
+        Changed alone, it is another making: refused, and what is there stays.
+    decides : dict
+        Changed alone, it gives another file in the place of the first: a training that goes on, a report.
+    elsewhere : dict
+        Says where the same file is kept.
+    runs : dict
+        Says how it runs: the same file.
+    """
+
+    given: dict[str, Any]
+    refused: dict[str, Any] = field(default_factory=dict)
+    decides: dict[str, Any] = field(default_factory=dict)
+    elsewhere: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "simulate": Case(
+        {"folder": "stack", "shape": (2, 16, 16), "progress": False},
+        refused={
+            "shape": (3, 16, 16), "voxel_size": {"z": 30}, "solid_fraction": 0.5, "correlation_nm": 70.0, "seed": 1,
+        },
+        elsewhere={"folder": "second"},
+        runs={"overwrite": True, "progress": True},
+    ),
+    "import_generator": Case(
+        {"checkpoint": "one/a_Gen.pt", "weights": "own.safetensors", "voxel_size": SIZE, "phases": TWO},
+        refused={
+            "checkpoint": "two/a_Gen.pt", "voxel_size": SIZE | {"z": 20}, "phases": Phases(void=0, solid=1),
+        },
+        elsewhere={"weights": "second.safetensors"},
+        runs={"overwrite": True},
+    ),
+    "train": Case(
+        {
+            "sample": A, "model": "unet.safetensors", "field": "raw", "labels": "truth", "depth": 2, "epochs": 1,
+            "decoder_channels": (8, 4), "steps": 1, "batch": 1, "crop": 16, "progress": False,
+        },
+        refused={
+            "sample": B, "field": "grey", "labels": "other", "slices": slice(0, 6), "every": 2,
+            "architecture": "Linknet", "encoder": "resnet34", "depth": 3, "decoder_channels": (8, 8), "context": 1,
+            "norm": "instance", "normalisation": "slices", "epochs": 2, "steps": 2, "batch": 2, "crop": 8,
+            "learning_rate": 1e-3, "patience": 4, "validation_fraction": 0.4, "seed": 1,
+        },
+        elsewhere={"model": "second.safetensors"},
+        runs={"device": "cpu", "overwrite": True, "progress": True},
+    ),
+    "train_generator": Case(
+        {
+            "micrograph": "blobs.tif", "out": "gen", "phases": BLACK, "pixel_size": 10, "preset": "small", "steps": 1,
+            "every": 1, "batch": 1, "slices": 1, "critic_steps": 1, "progress": False,
+        },
+        refused={
+            "micrograph": "other.tif", "phases": Phases(void=0, solid=255), "preset": "demo", "pixel_size": 20,
+            "scale": 2, "every": 2, "batch": 2, "slices": 2, "critic_steps": 2, "learning_rate": 1e-3, "average": 0.9,
+            "held_out": 0.5, "seed": 1, "threads": 2, "mixed_precision": False,
+        },
+        decides={"steps": 2},
+        elsewhere={"out": "second"},
+        runs={"minutes": 5.0, "device": "cpu", "overwrite": True, "progress": True, "on_look": print},
+    ),
+    "report": Case(
+        {"sample": A, "out": "a.html"},
+        decides={
+            "sample": B, "raw": "grey", "field": "other", "truth": "truth", "annotation": "truth",
+            "model": "net.safetensors", "title": "Another",
+        },
+        elsewhere={"out": "b.html"},
+    ),
+}  # fmt: skip
+# Does not fit the rest of the call, and is refused for that.
+UNFIT = {"depth", "preset", "scale"}
+CHANGES = [
+    (name, how, one)
+    for name, row in CASES.items()
+    for how in ("refused", "decides", "elsewhere", "runs")
+    for one in getattr(row, how)
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two samples of grey values and labels, images, networks, and files of the official SliceGAN."""
+    pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+    from tests.nets import tiny_checkpoint
+    from tests.unit.test_official import written
+
+    folder = tmp_path_factory.mktemp("files")
+    for seed, sample in enumerate((A, B)):
+        noise = np.random.default_rng(seed).integers(0, 100, (8, 16, 16)).astype(np.uint8)
+        noise[:, :, 8:] += 100
+        fields = {"phase": noise > 90, "truth": noise > 95, "other": noise > 50, "raw": noise, "grey": 255 - noise}
+        for name, values in fields.items():
+            np.save(folder / "volume.npy", values.astype(np.uint8))
+            phases = None if values.dtype == np.uint8 else TWO
+            tim3d.ingest(
+                folder / "volume.npy", str(folder / sample), voxel_size=SIZE, field=name, phases=phases, options=QUIET
+            )
+    for seed, name in enumerate(("blobs", "other")):
+        tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
+    tiny_checkpoint(folder / "net.safetensors")
+    for name, resizes in (("one", False), ("two", True)):
+        (folder / name).mkdir()
+        written(folder / name, resizes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def firsts(made: Path) -> dict[str, dict[str, bytes]]:
+    """What each case wrote, and the bytes of it."""
+    return {}
+
+
+@pytest.fixture
+def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of its own with all of that."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "small", Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32)))
+    return tmp_path
+
+
+def call(name: str, **changes: Any) -> dict[str, bytes]:
+    """The files that a call says that it wrote, by their names, without dates."""
+    target = Path(verb(name)(**CASES[name].given | changes))
+    files = sorted(target.iterdir()) if target.is_dir() else [target]
+    dates = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?")
+    return {one.name: dates.sub(b"", one.read_bytes()) for one in files}
+
+
+def first_of(name: str, firsts: dict[str, dict[str, bytes]], made: Path, work: Path) -> dict[str, bytes]:
+    """What the case gives as it stands: written here, or once before and copied."""
+    kept = made.parent / f"{made.name}-{name}"
+    if name not in firsts:
+        firsts[name] = call(name)
+        shutil.copytree(work, kept)
+    shutil.copytree(kept, work, dirs_exist_ok=True)
+    return firsts[name]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_table_holds_every_parameter(name: str) -> None:
+    row = CASES[name]
+    told = [*row.refused, *row.decides, *row.elsewhere, *row.runs]
+    assert sorted(told) == sorted(inspect.signature(verb(name)).parameters)
+
+
+@pytest.mark.parametrize(("name", "how", "parameter"), CHANGES)
+def test_a_parameter_changed_alone_gives_another_file_or_is_refused(
+    made: Path, work: Path, firsts: dict[str, dict[str, bytes]], name: str, how: str, parameter: str
+) -> None:
+    first = first_of(name, firsts, made, work)
+    changes = {parameter: getattr(CASES[name], how)[parameter]}
+    if how == "refused":
+        with pytest.raises(Tim3dError if parameter in UNFIT else MixedRunError):
+            call(name, **changes)
+        assert call(name) == first
+    else:
+        found = call(name, **changes)
+        assert (list(found.values()) == list(first.values())) == (how != "decides")
+        assert (list(found) == list(first)) or how == "elsewhere"
