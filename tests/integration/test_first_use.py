@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import tim3d
 from tim3d.cli import main
+from tim3d.reporting.figures import profiles
 
 SIZE = {"z": 20, "y": 10, "x": 10}
 
@@ -46,6 +48,8 @@ SLIPS = [
     ("report a.zarr a.html --truth trth", 4, "ingest MASKS a.zarr --field trth --phases"),
     ("describe a.zarr --csv b.xlsx", 2, r"--csv b\.csv"),
     ("describe a.zarr --x 0:100", 2, "multiples of 320, 160, 160 nm .* measure a.zarr --overwrite --block 16,16,16"),
+    ("solve a.zarr --conductivity solid=400,por=1", 2, r"no phase 'por' \(did you mean 'pore'\?\).* pore=VALUE,solid="),
+    ("ingest v.npy a.zarr --field phase --voxel-size 20,10,10", 4, "made otherwise: ingest did not make it. Replace"),
     ("segment a.zarr --methd otsu", 2, "did you mean '--method'"),
 ]
 
@@ -71,3 +75,10 @@ def test_an_option_without_a_near_one_gets_no_suggestion(capfd: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["import-generator", "a.pt", "b", "--voxel-size", "1,1,1", "--out", "x"])
     assert "did you mean" not in capfd.readouterr().err
+
+
+def test_all_profiles_of_a_figure_have_one_unit() -> None:
+    planes = {"z": 100.0 * np.arange(10), "y": 500.0 * np.arange(10), "x": 500.0 * np.arange(10)}
+    shares = {f"phase_fraction_{axis}": (("phase", axis), np.full((1, 10), 0.5)) for axis in planes}
+    found = xr.Dataset(shares, coords={**planes, "phase": ["pore"]})
+    assert [ax.get_xlabel() for ax in profiles(found).axes] == ["z (µm)", "y (µm)", "x (µm)"]

@@ -134,7 +134,7 @@ def test_what_was_made_from_a_replaced_field_is_refused_with_the_command_that_re
     assert store.outdated("a.zarr", "raw_slices") == ""
     with pytest.raises(MixedRunError, match=r"Renew it: tim3d segment a\.zarr --method otsu"):
         store.complete_field("a.zarr", "phase")
-    with pytest.raises(MixedRunError, match=r"raw was .*--overwrite"):
+    with pytest.raises(MixedRunError, match=r"from another raw.*--overwrite"):
         tim3d.segment("a.zarr", method="otsu", phases=TWO, options=QUIET)
     tim3d.segment("a.zarr", method="otsu", phases=TWO, options=AGAIN)
     assert store.outdated("a.zarr", "phase") == store.outdated("a.zarr", "raw_histogram") == ""

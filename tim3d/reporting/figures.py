@@ -190,7 +190,8 @@ def drift(slices: xr.Dataset) -> Figure:
     """Mean grey value of every slice along z, with one standard deviation of the voxels on each side."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     ax = figure.subplots()
-    z, unit = _axis(np.asarray(slices["z"].values))
+    scale, unit = length_unit(slices["z"].values.max(initial=0))
+    z = np.asarray(slices["z"].values) / scale
     mean, deviation = np.asarray(slices["grey_mean"].values), np.asarray(slices["grey_std"].values)
     ax.fill_between(z, mean - deviation, mean + deviation, color=LINES[0], alpha=0.15, lw=0, label="± 1 std")
     ax.plot(z, mean, color=LINES[0], lw=1.2, label="mean of the slice")
@@ -210,11 +211,12 @@ def profiles(dataset: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
         As from `tim3d.describe`: variables ``phase_fraction_z``, ``_y`` and ``_x``.
     """
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    unit = length_unit(max(dataset[axis].values.max(initial=0) for axis in AXES if axis in dataset.coords))
     for ax, axis in zip(np.atleast_1d(figure.subplots(1, 3, sharey=True)), AXES, strict=True):
         name = f"phase_fraction_{axis}"
         for source, style in ((dataset, "-"), (truth, "--")):
             if source is not None and name in source:
-                _profile(ax, source[name], axis, style)
+                _profile(ax, source[name], axis, style, unit)
         ax.set_ylim(0, 1)
     figure.axes[0].set_ylabel("phase fraction")
     handles = _patches(colours(dataset["phase"].values.tolist()))
@@ -222,8 +224,9 @@ def profiles(dataset: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
     return figure
 
 
-def _profile(ax: Axes, values: xr.DataArray, axis: str, style: str) -> None:
-    along, unit = _axis(np.asarray(values[axis].values))
+def _profile(ax: Axes, values: xr.DataArray, axis: str, style: str, length: tuple[float, str]) -> None:
+    scale, unit = length
+    along = np.asarray(values[axis].values) / scale
     for phase, shade in colours(values["phase"].values.tolist()).items():
         line = np.asarray(values.sel(phase=phase).values)
         ax.plot(along, line, style, color="#222222" if style == "--" else shade, lw=0.9 if style == "--" else 1.4)
@@ -271,9 +274,13 @@ def panels(history: Mapping[str, Sequence[float]]) -> list[tuple[list[str], str]
     return [(names, text) for names, text in ((losses, "loss"), (scores, "validation score")) if names]
 
 
-def _axis(nm: Picture) -> tuple[Picture, str]:
-    """Positions in the unit that suits them."""
-    return (nm / 1000, "µm") if nm.max(initial=0) >= 2000 else (nm, "nm")
+def length_unit(longest: float) -> tuple[float, str]:
+    """The unit, in nm and by name, of all axes of a figure whose longest has this length in nm.
+
+    >>> length_unit(1900), length_unit(2560)
+    ((1, 'nm'), (1000, 'µm'))
+    """
+    return (1000, "µm") if longest >= 2000 else (1, "nm")
 
 
 def _label_field(sample: str, name: str) -> tuple[Field, Phases]:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tim3d.reporting.figures import LINES, STYLE, WIDTH, Picture, colours, three_planes
+from tim3d.reporting.figures import LINES, STYLE, WIDTH, Picture, colours, length_unit, three_planes
 from tim3d.reporting.planes import Plane, middle_planes
 from tim3d.schema import AXES
 
@@ -88,11 +88,12 @@ def geodesic_profiles(found: xr.Dataset) -> Figure:
         As from `tim3d.geodesic`, with variables ``plane_geodesic_tortuosity_z_up`` (phase, z) and so on.
     """
     named = list(_profiles(found))
+    unit = length_unit(max(float(np.ptp(found[axis].values)) for _, axis, _ in named))
     axes = [a for a in AXES if any(a == axis for _, axis, _ in named)]
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     for ax, axis in zip(figure.subplots(1, len(axes), sharey=True, squeeze=False)[0], axes, strict=True):
         for name, _, way in (n for n in named if n[1] == axis):
-            _profile(ax, found[name], axis, way)
+            _profile(ax, found[name], axis, way, unit)
         ax.margins(x=0)
     figure.axes[0].set_ylabel("geodesic tortuosity")
     figure.legend(handles=_legend(found), loc="outside upper center", ncols=6, fontsize=8)
@@ -111,11 +112,11 @@ def _profiles(found: xr.Dataset) -> Iterator[tuple[str, str, str]]:
             yield name, match[1], match[2]
 
 
-def _profile(ax: Axes, values: xr.DataArray, axis: str, way: str) -> None:
+def _profile(ax: Axes, values: xr.DataArray, axis: str, way: str, length: tuple[float, str]) -> None:
     """Planes in the order in which they are met; those before the last quarter are there too, on white."""
     met = values.transpose("phase", axis).isel({axis: slice(None, None, 1 if way == "up" else -1)})
     along = np.abs(met[axis].values - met[axis].values[0])
-    scale, unit = (1000, "µm") if along.max(initial=0) >= 2000 else (1, "nm")
+    scale, unit = length
     for phase, shade in _shades(values).items():
         ax.plot(along / scale, met.sel(phase=phase).values, "-" if way == "up" else "--", color=shade, lw=1.3)
     if not ax.patches:

@@ -236,10 +236,14 @@ def _differences(record: Mapping[str, Any], making: Making) -> str:
     differing = [
         k for k in sorted({*before, *now}) if schema.fingerprint(v=before.get(k)) != schema.fingerprint(v=now.get(k))
     ]
-    return (
-        ", ".join(f"{k} was {before.get(k)}, now {now.get(k)}" for k in differing)
-        or "other shape, voxel size or phases"
+    parameters = record.get("parameters", {})
+    if parameters and making.parameters and parameters.keys().isdisjoint(making.parameters):
+        return f"{making.verb} did not make it"
+    parts = (
+        f"from another {k}" if k in making.inputs else f"{k} was {before.get(k, 'not given')}, now {now.get(k, 'not')}"
+        for k in differing
     )
+    return ", ".join(parts) or "other shape, voxel size or phases"
 
 
 def _write(

@@ -13,6 +13,7 @@ from tim3d.errors import ArgumentError
 from tim3d.kernels.material import Conductivity, Interfaces, check_conductivities
 from tim3d.kernels.transport import PERFECT, Physics
 from tim3d.schema import AXES, Field
+from tim3d.spelling import suggestion
 from tim3d.stages.results import result_name
 from tim3d.stages.slabs import Case
 
@@ -208,8 +209,9 @@ def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[in
         raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
     missing, unknown = set(labels.phases) - set(conductivity), set(conductivity) - set(labels.phases)
     if missing or unknown:
-        wrong = f"no conductivity for {sorted(missing)}" if missing else f"no phase {sorted(unknown)}"
-        example = ",".join(f"{name}={conductivity.get(name, 0)}" for name in labels.phases)
+        strays = ", ".join(repr(name) + suggestion(name, labels.phases) for name in sorted(unknown))
+        wrong = f"no phase {strays}" if unknown else f"no conductivity for {', '.join(sorted(missing))}"
+        example = ",".join(f"{name}={conductivity.get(name, 'VALUE')}" for name in labels.phases)
         raise ArgumentError(
             f"{wrong}; {labels.name!r} has the phases {', '.join(labels.phases)}. "
             f"Give each one, 0 for an insulator: --conductivity {example}"
