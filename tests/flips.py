@@ -1,4 +1,9 @@
-"""A finished sample with a node of every kind, what is read from it, and bytes of its files changed at random."""
+"""A finished sample with a node of every kind, what is read from it, and bytes of its files changed at random.
+
+    python -m tests.flips 200 3
+
+Networks are in `tests.flips_networks`, recipes in `tests.flips_recipes`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +27,13 @@ QUIET = Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)
 SIZE = {"z": 10.0, "y": 5.0, "x": 5.0}
 CONDUCTS = {"pore": 1.0, "solid": 20.0}
-RECIPE = """
-sample = "a.zarr"
-[[step]]
-verb = "segment"
-method = "fixed"
-thresholds = [100]
-phases = { pore = 0, solid = 1 }
-[[step]]
-verb = "measure"
-"""
+Reader = Callable[[str], Any]
+# What it is, the file in its folder, and its new content.
+Change = tuple[str, Path, bytes]
+# What a report shows: rows of tables, pictures with their captions, definitions. Its notes say what is left out.
+_SHOWN = re.compile(r"<tr>.*?</tr>|<figure>.*?</figure>|<d[td]>.*?</d[td]>", re.DOTALL)
 # Verbs that are typed again: what is done already is answered from the sample.
-VERBS: dict[str, Callable[[str], Any]] = {
+VERBS: dict[str, Reader] = {
     "measure": lambda sample: tim3d.measure(sample, options=QUIET),
     "label": lambda sample: tim3d.label(sample, keep=True, options=QUIET),
     "solve": lambda sample: tim3d.solve(sample, conductivity=CONDUCTS, options=QUIET),
@@ -41,24 +41,41 @@ VERBS: dict[str, Callable[[str], Any]] = {
     "score": lambda sample: tim3d.score(sample, options=QUIET),
     "study": lambda sample: tim3d.study(sample, quantity="phase_fraction", phase="pore", windows=[4, 8], options=QUIET),
 }
-READERS: dict[str, Callable[[str], Any]] = {
+READERS: dict[str, Reader] = {
     "describe": tim3d.describe,
     "validate": lambda sample: [str(fault) for fault in tim3d.validate(sample)] and "refused",
     "show": lambda sample: list(upkeep.show(sample)),
+    "status": lambda sample: _ageless("\n".join(upkeep.status(sample))),
     **VERBS,
     "raw": lambda sample: tim3d.open_field(sample, "raw"),
     "phase": lambda sample: tim3d.open_field(sample, "phase"),
 }
+# A report is drawn, which takes as long as all other readers together.
+DRAWN: dict[str, Reader] = {"report": lambda sample: shown(tim3d.report(sample, f"{sample}.html", truth="truth"))}
 
 
-def make(folder: Path) -> str:
-    """The sample, a model and a recipe in a folder."""
-    sample, rng = str(folder / "a.zarr"), np.random.default_rng(0)
-    grey = rng.integers(0, 200, (8, 16, 16), np.uint8)
+def shown(page: Path) -> Counter[str]:
+    """Every row, picture and definition of a report, and how often it is there."""
+    return Counter(_SHOWN.findall(page.read_text()))
+
+
+def _ageless(text: str) -> str:
+    return re.sub(r"; last block .* ago|; [^;]* blocks/s", "", text)
+
+
+def fields(folder: Path, shape: tuple[int, int, int] = (8, 16, 16)) -> str:
+    """A sample of grey values and true labels in a folder."""
+    sample = str(folder / "a.zarr")
+    grey = np.random.default_rng(0).integers(0, 200, shape, np.uint8)
     for name, values, phases in (("raw", grey, None), ("truth", (grey > 90).astype(np.uint8), PHASES)):
         np.save(folder / f"{name}.npy", values)
         tim3d.ingest(folder / f"{name}.npy", sample, voxel_size=SIZE, field=name, phases=phases, options=QUIET)
-    (folder / "r.toml").write_text(RECIPE)
+    return sample
+
+
+def make(folder: Path) -> str:
+    """The sample in a folder."""
+    sample = fields(folder)
     tim3d.segment(sample, method="fixed", thresholds=[100], phases=PHASES, options=QUIET)
     for verb in VERBS.values():
         verb(sample)
@@ -83,10 +100,10 @@ def _plain(attributes: Any) -> str:
     return json.dumps(dict(attributes), sort_keys=True, default=str)
 
 
-def answers(sample: str) -> dict[str, Any]:
+def answers(sample: str, readers: Mapping[str, Reader]) -> dict[str, Any]:
     """What each reader says: its answer, or that it refuses. Voxels are read lazily, so their errors are a codec's."""
     said = {}
-    for name, reader in READERS.items():
+    for name, reader in readers.items():
         try:
             said[name] = answer(reader(sample))
         except Tim3dError:
@@ -110,7 +127,7 @@ def _kind(name: str) -> str:
     if ".runs/" in name:
         return "marker" if "/done/" in name else "run"
     parts = name.split("/")
-    kind = "metadata" if name.endswith("zarr.json") else "chunk" if len(parts) > 2 else "recipe"
+    kind = "metadata" if name.endswith("zarr.json") else "chunk"
     return f"{kind} of {parts[1] if len(parts) > 2 else 'sample'}"
 
 
@@ -149,7 +166,7 @@ CHANGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
 }
 
 
-def flips(folder: Path, count: int, seed: int, of: tuple[str, ...]) -> Iterator[tuple[str, Path, bytes]]:
+def flips(folder: Path, count: int, seed: int, of: tuple[str, ...]) -> Iterator[Change]:
     """So many changes, spread over the kinds of files and of changes: what it is, the file, its new content."""
     rng = random.Random(seed)
     kinds = {kind: paths for kind, paths in files(folder).items() if kind.startswith(of)}
@@ -158,11 +175,14 @@ def flips(folder: Path, count: int, seed: int, of: tuple[str, ...]) -> Iterator[
         path, change = rng.choice(kinds[kind]), rng.choice(sorted(CHANGES))
         data = path.read_bytes()
         if data:
-            yield f"{kind}: {change} of {path.relative_to(folder)}", path, CHANGES[change](data, rng)
+            name = path.relative_to(folder)
+            yield f"{kind}: {change} of {name}", name, CHANGES[change](data, rng)
 
 
 def _same(said: Any, calm: Any) -> bool:
     """Whether an answer is the calm one, a refusal, or a part of it: `describe` leaves out what is damaged, aloud."""
+    if isinstance(said, Counter) and isinstance(calm, Counter):
+        return not said - calm
     if isinstance(said, dict) and set(said) < set(calm):
         return all(_is_part(said[name], calm[name]) for name in said if name != "attributes")
     return bool(said in ("refused", calm))
@@ -174,39 +194,67 @@ def _is_part(said: Any, calm: Any) -> bool:
     return kind == calm_kind and about == calm_about and not Counter(values) - Counter(calm_values)
 
 
-def try_flips(folder: Path, count: int, seed: int, of: tuple[str, ...] = ("",)) -> tuple[dict[str, int], list[str]]:
-    """Change files of the kinds `of`, one at a time, and read all.
+def try_flips(
+    folder: Path, count: int, seed: int, of: tuple[str, ...] = ("",), drawn_every: int = 0
+) -> tuple[dict[str, int], list[str]]:
+    """Change files of the kinds `of`, one at a time, and read all; every so many times a report too.
 
     Returns
     -------
     found : dict
-        How many changes some reader refused, and how many changed no answer.
+        How many kinds of files were changed, how many changes some reader refused, and how many changed no answer.
     wrong : list of str
         Those that changed an answer in silence, or ended in a traceback.
     """
+    drawn = DRAWN if drawn_every else {}
+    calm = whole(folder, make, READERS | drawn)
+    changes = list(flips(folder / "whole", count, seed, of))
+    readers = [READERS | (drawn if drawn_every and number % drawn_every == 0 else {}) for number in range(count)]
+    found, wrong = try_changes(folder, changes, readers, calm)
+    return found | {"kinds of files": len({what.partition(":")[0] for what, _, _ in changes})}, wrong
+
+
+def whole(folder: Path, make: Callable[[Path], str], readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """Make files in a folder, keep a copy, and return what is read from them."""
     (folder / "work").mkdir()
-    make(folder / "work")
+    sample = make(folder / "work")
     shutil.copytree(folder / "work", folder / "whole")
-    calm, found = answers(str(folder / "work/a.zarr")), {"refused": 0, "no answer changed": 0}
+    return answers(sample, readers)
+
+
+def try_changes(
+    folder: Path, changes: Iterable[Change], readers: Iterable[Mapping[str, Reader]], calm: Mapping[str, Any]
+) -> tuple[dict[str, int], list[str]]:
+    """Change files of a folder, one at a time, and let the readers of each change answer; see `try_flips`."""
+    verdicts = {"refused": 0, "no answer changed": 0}
     wrong = []
-    for what, path, data in list(flips(folder / "work", count, seed, of)):
-        path.write_bytes(data)
-        try:
-            said = answers(str(folder / "work/a.zarr"))
-            changed = [name for name in said if not _same(said[name], calm[name])]
-            wrong += [f"{what}: {', '.join(changed)} changed"] if changed else []
-            found["refused" if "refused" in said.values() else "no answer changed"] += 1
-        except Exception as error:  # a reader that ends in a traceback
-            wrong.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
-        print(wrong[-1] if wrong and wrong[-1].startswith(what) else what, flush=True)
+    for number, ((what, path, data), asked) in enumerate(zip(changes, readers, strict=False), 1):
         shutil.rmtree(folder / "work")
         shutil.copytree(folder / "whole", folder / "work")
-    return found, wrong
+        (folder / "work" / path).write_bytes(data)
+        verdict = judge(str(folder / "work/a.zarr"), asked, calm)
+        if verdict in verdicts:
+            verdicts[verdict] += 1
+        else:
+            wrong.append(f"{what}: {verdict}")
+        print(f"{number}: {what}: {verdict}", flush=True)
+    return verdicts, wrong
+
+
+def judge(sample: str, readers: Mapping[str, Reader], calm: Mapping[str, Any]) -> str:
+    """Whether readers refuse, say what they said when all was whole, or what is wrong."""
+    try:
+        said = answers(sample, readers)
+    except Exception as error:  # a reader that ends in a traceback
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    if changed := [name for name in said if not _same(said[name], calm[name])]:
+        return f"{', '.join(changed)} changed"
+    return "refused" if "refused" in said.values() else "no answer changed"
 
 
 if __name__ == "__main__":
     import sys
     import tempfile
 
-    counts, faults = try_flips(Path(tempfile.mkdtemp()), int(sys.argv[1]), int(sys.argv[2]))
-    print(counts, f"{len(faults)} wrong")
+    counts, faults = try_flips(Path(tempfile.mkdtemp()), int(sys.argv[1]), int(sys.argv[2]), drawn_every=5)
+    print(counts, *faults, sep="\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -119,7 +121,14 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if rest:
         key = next(iter(rest))
         raise ArgumentError(f"{name} has no argument {key!r}{suggestion(key, known)}; it has {', '.join(known)}")
+    _refuse_without(name, arguments, known)
     return arguments
+
+
+def _refuse_without(name: str, arguments: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:
+    needed = [key for key, one in known.items() if one.default is one.empty]
+    if missing := [key for key in needed if key not in arguments]:
+        raise ArgumentError(f"{name} needs the argument {missing[0]!r}: {_what_to_write(missing[0], name)}")
 
 
 def convert(name: str, value: Any, verb: str = "") -> Any:
@@ -149,12 +158,17 @@ def convert(name: str, value: Any, verb: str = "") -> Any:
     except ArgumentError as error:
         raise ArgumentError(f"--{name.replace('_', '-')}: {error}") from error
     except (ValueError, TypeError, AttributeError) as error:
-        example = _EXAMPLES.get(own) or _EXAMPLES.get(name) or "write " + _KINDS[_kind(verb, name)][1]
+        example = _what_to_write(name, verb)
         raise ArgumentError(f"--{name.replace('_', '-')} {value!r} cannot be read: {example}") from error
 
 
+def _what_to_write(argument: str, verb: str) -> str:
+    example = _EXAMPLES.get(f"{verb}.{argument}") or _EXAMPLES.get(argument)
+    return example or "write " + _KINDS[_kind(verb, argument)][1]
+
+
 def _plain(name: str, argument: str) -> Callable[[Any], Any] | None:
-    """The rule of a number or truth value, None for anything else."""
+    """The rule of a number, a truth value or a text, None for anything else."""
     kind = _kind(name, argument)
     return _KINDS[kind][0] if kind in _KINDS else None
 
@@ -164,7 +178,8 @@ def _kind(name: str, argument: str) -> str:
     if name not in VERBS:
         return ""
     known = {**_OPTION_KINDS, **inspect.get_annotations(verb(name))}
-    return str(known.get(argument, "")).removesuffix(" | None")
+    kind = str(known.get(argument, "")).removesuffix(" | None")
+    return "str" if kind.startswith("Literal[") else kind
 
 
 def _parts(value: Any) -> list[Any]:
@@ -290,7 +305,7 @@ def _integers(value: Any) -> tuple[int, ...]:
 
 
 def _float(value: Any) -> float:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or math.isnan(float(value)):
         raise ValueError
     return float(value)
 
@@ -302,11 +317,34 @@ def _truth(value: Any) -> bool:
     return value
 
 
+def _text(value: Any) -> Any:
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError
+    return value
+
+
+def _path(value: Any) -> Any:
+    if not str(_text(value)):
+        raise ValueError
+    return value
+
+
+def _paths(value: Any) -> Any:
+    for one in value if isinstance(value, list | tuple) else [value]:
+        _path(one)
+    return value
+
+
 # How a value without a rule of its own is read, by the annotation of the argument, and what to write.
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "int": (_integer, "a whole number"),
     "float": (_float, "a number"),
     "bool": (_truth, "true or false"),
+    "str": (_text, "text, in a recipe in quotes"),
+    "str | Path": (_path, "a path"),
+    "str | Path | Sequence[str]": (_paths, "a path, or several"),
+    "str | Path | Sequence[str | Path]": (_paths, "a path, or three"),
+    "Sequence[str]": (_paths, "names"),
 }
 _OPTION_KINDS = dict.fromkeys(OPTIONS, "bool") | {"time_limit": "float"}
 

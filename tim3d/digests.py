@@ -1,7 +1,8 @@
 """Digests of what a node says of itself: shape, codes, names, units, keys of chunks, inputs. What changed is refused.
 
 A node carries, among its own attributes, the digest of each ``zarr.json`` below it, by path, and of these attributes
-under the empty path. Only what decides no number and differs from run to run is left out.
+under the empty path. What decides no number and differs from run to run has a digest of its own, so that two runs that
+made the same differ in nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 from tim3d.errors import StoreError
 
 NAME = "digests"
-OWN = ""
-# When and how a node was asked for: of a run that was killed and resumed they may be others.
-LEFT_OUT = ("created", "command")
+OWN, ASKED = "", "/"
+# When and how a node was asked for.
+_ASKED = ("created", "command")
 
 
 def of_document(document: Mapping[str, Any]) -> str:
@@ -34,9 +35,11 @@ def sealed(attributes: Mapping[str, Any], below: Mapping[str, str]) -> dict[str,
     >>> own = sealed({"tim3d": {"status": "complete"}}, {"s0/raw": "0a"})
     >>> is_whole(own), is_whole(own | {"units": "nm"})
     (True, False)
+    >>> is_whole({"tim3d": own["tim3d"] | {"command": "tim3d label SAMPLE --connectivity 26"}})
+    False
     """
     record = {**attributes["tim3d"], NAME: dict(below)}
-    record[NAME][OWN] = _own({**attributes, "tim3d": record})
+    record[NAME] |= {OWN: _own({**attributes, "tim3d": record}), ASKED: _asked(record)}
     return {**attributes, "tim3d": record}
 
 
@@ -44,20 +47,29 @@ def is_whole(attributes: Mapping[str, Any]) -> bool:
     """Whether the attributes of a node are what their digest was taken of."""
     told = attributes["tim3d"]
     digests = told.get(NAME) if isinstance(told, Mapping) else None
-    return isinstance(digests, Mapping) and digests.get(OWN) == _own(attributes)
+    if not isinstance(digests, Mapping) or digests.get(OWN) != _own(attributes):
+        return False
+    return ASKED not in digests or digests[ASKED] == _asked(attributes["tim3d"])  # older nodes have none
 
 
 def _own(attributes: Mapping[str, Any]) -> str:
-    record = {key: value for key, value in attributes["tim3d"].items() if key not in LEFT_OUT}
-    record[NAME] = {path: digest for path, digest in record[NAME].items() if path != OWN}
+    record = {key: value for key, value in attributes["tim3d"].items() if key not in _ASKED}
+    record[NAME] = _paths(record[NAME])
     return of_document({**attributes, "tim3d": record})
+
+
+def _asked(record: Mapping[str, Any]) -> str:
+    return of_document({key: record[key] for key in _ASKED if key in record})
+
+
+def _paths(digests: Mapping[str, str]) -> dict[str, str]:
+    return {path: digest for path, digest in digests.items() if path not in (OWN, ASKED)}
 
 
 def below(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Digests of what lies below a node, by path; none for a node that is not sealed."""
     record = attributes.get("tim3d")
-    digests = record.get(NAME, {}) if isinstance(record, Mapping) else {}
-    return {path: digest for path, digest in digests.items() if path != OWN}
+    return _paths(record.get(NAME, {})) if isinstance(record, Mapping) else {}
 
 
 def plain(record: Mapping[str, Any]) -> dict[str, Any]:

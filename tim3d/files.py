@@ -8,6 +8,7 @@ import errno
 import functools
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import fsspec
 
 from tim3d.credentials import refuse_credentials
-from tim3d.errors import ArgumentError, MissingExtraError, StoreError, WriteError
+from tim3d.errors import ArgumentError, InputError, MissingExtraError, StoreError, WriteError
 
 # What a message says of a sample when a write has failed.
 KEPT = "Finished blocks are kept"
@@ -51,6 +52,23 @@ def is_there(url: str) -> bool:
         return Path(url).exists()
     fs, path = file_system(url)
     return bool(fs.exists(path))
+
+
+def read_toml(path: str | Path, what: str) -> dict[str, Any]:
+    """Content of a TOML file; `what` begins the message if it holds anything else.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    InputError
+        If it is not TOML, not text, or nested or long beyond what can be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # tomllib lets those of decoding and of long integers through
+        raise InputError(f"{what} {path} is not TOML: {error}") from error
 
 
 @contextlib.contextmanager

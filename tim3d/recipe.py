@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,12 +17,22 @@ from tim3d.arguments import VERBS, accepted, call, call_plan
 from tim3d.credentials import refuse_credentials
 from tim3d.engine.parts import DEFAULT_WAIT_SECONDS
 from tim3d.errors import ArgumentError, InputError
+from tim3d.files import read_toml
 from tim3d.forecast import forecasting
 from tim3d.paths import refusal, refusal_of_cluster
 from tim3d.spelling import suggestion
 
 log = logging.getLogger(__name__)
-_TOP = ("sample", "cluster", "step", "title")
+# What a recipe may say: of which type it is, and how it is written.
+_TOP: dict[str, tuple[type, str]] = {
+    "sample": (str, "sample = 'name.zarr'"),
+    "cluster": (dict, "keys under [cluster]"),
+    "step": (list, "arguments under [[step]]"),
+    "title": (str, "title = 'some words'"),
+}
+_CLUSTER: dict[str, tuple[type, ...]] = {
+    "kind": (str,), "workers": (int,), "threads": (int,), "memory_gib": (int, float), "site": (str,), "tls": (str,),
+}  # fmt: skip
 # Verbs that only read the sample: one part of a job array does them.
 _READERS = ("describe", "report")
 # Verbs that know of no sample.
@@ -61,14 +72,13 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
         If a key, verb, step or setting is not known, a path leads out, or the sample's URL carries credentials.
     """
     try:
-        content = tomllib.loads(Path(path).read_text())
+        content = read_toml(path, "recipe")
     except OSError as error:
         raise InputError(f"no recipe at {path}. See the folder pipelines/ for some") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {path} is no TOML: {error}") from error
     unknown = sorted(set(content) - set(_TOP))
     if unknown:
         raise ArgumentError(f"recipe {path} has {unknown[0]!r}; expected {', '.join(_TOP)}")
+    _check_types(content, path)
     steps = [_step(entry, path) for entry in content.get("step", [])]
     if not steps or len({s["name"] for s in steps}) < len(steps):
         raise ArgumentError(f"recipe {path} needs at least one [[step]], and a name of its own for each")
@@ -87,11 +97,22 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
     return Recipe(str(content["sample"]), made, content.get("cluster", {}))
 
 
-def _step(entry: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+def _check_types(content: Mapping[str, Any], path: str | Path) -> None:
+    for key, value in content.items():
+        of, written = _TOP[key]
+        if not isinstance(value, of):
+            raise ArgumentError(f"recipe {path}: {key} is {value!r}, expected {written}")
+
+
+def _step(entry: Any, path: str | Path) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ArgumentError(f"recipe {path}: a step is {entry!r}, expected {_TOP['step'][1]}")
     verb = entry.get("verb")
-    if verb not in VERBS:
+    if not isinstance(verb, str) or verb not in VERBS:
         meant = suggestion(str(verb), VERBS)
         raise ArgumentError(f"recipe {path}: a step has verb {verb!r}{meant}; there are {', '.join(VERBS)}")
+    if not isinstance(entry.get("name", verb), str):
+        raise ArgumentError(f"recipe {path}: a step has the name {entry['name']!r}, expected text: name = {verb!r}")
     return {"name": verb, **entry}
 
 
@@ -138,7 +159,7 @@ def _typed(value: str) -> Any:
     """A number or truth value as TOML would read it, else the text itself."""
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return value
 
 
@@ -283,11 +304,21 @@ def _step_arguments(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> d
 
 
 def _cluster_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("kind", "workers", "threads", "memory_gib", "site", "tls")
-    unknown = sorted(set(given) - set(known))
+    unknown = sorted(set(given) - set(_CLUSTER))
     if unknown:
-        raise ArgumentError(f"[cluster] has {unknown[0]!r}; expected {', '.join(known)}")
+        raise ArgumentError(f"[cluster] has {unknown[0]!r}; expected {', '.join(_CLUSTER)}")
+    for key, value in given.items():
+        _check_cluster(key, value)
     arguments = {key: value for key, value in given.items() if key != "memory_gib"}
     if "memory_gib" in given:
         arguments["memory_bytes"] = int(float(given["memory_gib"]) * 2**30)
     return {"kind": "serial"} | arguments
+
+
+def _check_cluster(key: str, value: Any) -> None:
+    """Refuse what is not of the type of a key of ``[cluster]``; None is left to the cluster."""
+    of = _CLUSTER[key]
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if value is not None and not (isinstance(value, of) and (str in of or number)):
+        expected = "text" if str in of else "a whole number" if of == (int,) else "a number"
+        raise ArgumentError(f"[cluster] {key} is {value!r}, expected {expected}")

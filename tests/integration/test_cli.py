@@ -406,7 +406,31 @@ def test_a_bad_setting(recipe: str, bad: Bad, change: list[str], says: str) -> N
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
-        ("sample = 3 4", 3, "is no TOML"),
+        ("sample = 3 4", 3, "is not TOML"),
+        ("a = " + "[" * 20000, 3, "is not TOML: maximum recursion depth"),
+        ("a = " + "9" * 5000, 3, "is not TOML: Exceeds the limit"),
+        ("step = 5", 2, "step is 5, expected arguments under [[step]]"),
+        ("step = ['measure']", 2, "a step is 'measure', expected arguments under [[step]]"),
+        ("[step]\nverb='measure'", 2, "expected arguments under [[step]]"),
+        ("[[step]]\nverb=['measure']", 2, "verb ['measure'] (did you mean 'measure'?)"),
+        ("[[step]]\nverb='measure'\nname=[1]", 2, "has the name [1], expected text: name = 'measure'"),
+        ("sample = 5", 2, "sample is 5, expected sample = 'name.zarr'"),
+        ("cluster = 'local'", 2, "cluster is 'local', expected keys under [cluster]"),
+        (
+            "sample='a.zarr'\ncluster.workers='two'\n[[step]]\nverb='measure'",
+            2,
+            "workers is 'two', expected a whole number",
+        ),
+        (
+            "sample='a.zarr'\ncluster.threads=1.5\n[[step]]\nverb='measure'",
+            2,
+            "threads is 1.5, expected a whole number",
+        ),
+        (
+            "sample='a.zarr'\ncluster.memory_gib=nan\n[[step]]\nverb='measure'",
+            2,
+            "memory_gib is nan, expected a number",
+        ),
         ("colour = 1", 2, "'colour'"),
         ("sample = 'a.zarr'", 2, "at least one"),
         ("[[step]]\nverb='ingst'", 2, "'ingst'"),
@@ -417,6 +441,11 @@ def test_a_bad_setting(recipe: str, bad: Bad, change: list[str], says: str) -> N
 def test_a_bad_recipe(work: Path, bad: Bad, text: str, code: int, says: str) -> None:
     (work / "r.toml").write_text(text)
     assert says in bad(code, "run", "r.toml")
+
+
+def test_a_recipe_that_is_not_text(work: Path, bad: Bad) -> None:
+    (work / "r.toml").write_bytes(b"sample = 'a\xff.zarr'")
+    assert "recipe r.toml is not TOML: 'utf-8' codec can't decode byte 0xff" in bad(3, "run", "r.toml")
 
 
 def test_a_recipe_that_is_missing(bad: Bad) -> None:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import tim3d.engine.tls as tls
 from tim3d.errors import ArgumentError, DeviceError, InputError, MissingExtraError
+from tim3d.files import read_toml
 
 log = logging.getLogger(__name__)
 # A worker ends by itself before Slurm ends its job: it finishes its block, and the next job is asked for in time.
@@ -150,11 +150,9 @@ def load_site(given: str | Path | None, changes: Mapping[str, Any]) -> Site:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return read_toml(path, "site file")
     except OSError as error:
         raise InputError(f"no site file at {path}. See deploy/slurm for some") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"site file {path} is no TOML: {error}") from error
 
 
 def _value(key: str, value: Any, where: str) -> Any:
