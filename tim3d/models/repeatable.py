@@ -17,6 +17,11 @@ def seeded(seed: int, number: int) -> Iterator[None]:
         yield
 
 
+def threads_used(count: int) -> int:
+    """Threads of an operation in `cpu_threads`: as many, and for 0 those that torch has itself."""
+    return count or torch.get_num_threads()
+
+
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
     """As many threads for an operation inside; 0 leaves torch its own number."""

@@ -200,16 +200,15 @@ class Training:
     @cached_property
     def decided(self) -> dict[str, Any]:
         """What decides the generator besides network, pixels and options; as it is recorded."""
-        import torch
-
         from tim3d.models.device import choose_device
+        from tim3d.models.repeatable import threads_used
 
         device = choose_device(self.device).partition(":")[0]
         return {
             "held_out_columns": self.images.shape[1] - self.parts[0][0].shape[-1],
             "every": self.schedule.every,
             "device": device,
-            "threads": (self.threads or torch.get_num_threads()) if device == "cpu" else None,
+            "threads": threads_used(self.threads) if device == "cpu" else None,
         }
 
     def plans(self, overwrite: bool) -> list[Outline]:
