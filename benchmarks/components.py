@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 import tim3d
 from benchmarks.descriptors import blobs
-from tim3d.kernels.components import STEPS, label_block, label_volume, tabulate
+from tim3d.kernels.morphology.components import STEPS, label_block, label_volume, tabulate
 
 PHASES = tim3d.Phases(solid=0, pore=1)
 MEMORY = """
 import sys, numpy as np
-from tim3d.kernels.components import label_block, tabulate
+from tim3d.kernels.morphology.components import label_block, tabulate
 volume = np.load(sys.argv[1]); codes = [int(c) for c in sys.argv[2].split(",")]
 def memory(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))

@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from tim3d.grid import Box, triple
-from tim3d.kernels.configurations import configuration_histogram, octant_histogram
-from tim3d.kernels.gradient import gradient_area, gradient_quantum
-from tim3d.kernels.region import plane_counts
-from tim3d.kernels.surface import (
+from tim3d.kernels.morphology.gradient_area import gradient_area, gradient_quantum
+from tim3d.kernels.morphology.phase_mask import plane_counts
+from tim3d.kernels.morphology.surface import (
     Spacing,
     crofton_weights,
     face_weights,
     marching_cubes_weights,
     mean_curvature_weights,
 )
+from tim3d.kernels.morphology.voxel_configurations import configuration_histogram, octant_histogram
 
 SPACINGS: tuple[Spacing, ...] = ((1, 1, 1), (2, 1, 1), (3, 1, 1), (5, 1, 1))
 AREAS = ("Crofton", "gradient", "marching cubes", "faces")

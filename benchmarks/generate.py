@@ -24,10 +24,10 @@ from torch.nn import functional
 import tim3d
 from benchmarks.large import peaks, timed
 from tim3d.grid import Box
-from tim3d.kernels.latent import Architecture, preset, tile_nodes
-from tim3d.models.export import Exported, GeneratorDescription, load_generator, save_generator
-from tim3d.models.slicegan import Generator, grow
-from tim3d.models.synthesis import NetworkField, home
+from tim3d.kernels.generation.architecture import Architecture, preset, tile_nodes
+from tim3d.models.generation.export import Exported, GeneratorDescription, load_generator, save_generator
+from tim3d.models.generation.slicegan import Generator, grow
+from tim3d.models.generation.synthesis import NetworkField, home
 
 SPACING = (10.0, 10.0, 10.0)
 PRESETS = "demo,demo-resize,demo-big,paper,big-volume"

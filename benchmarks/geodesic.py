@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.descriptors import blobs
-from tim3d.kernels.geodesic import METRICS, UNREACHED, arrive, distance, refine
+from tim3d.kernels.geodesic.geodesic import METRICS, UNREACHED, arrive, distance, refine
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 

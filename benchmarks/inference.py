@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from tim3d.grid import Box
-from tim3d.kernels.lattice import Lattice, blend_lattice, crop_lattice, slice_lattice
-from tim3d.kernels.stitching import batches
-from tim3d.models.checkpoint import Description, Normalisation, save
-from tim3d.models.inference import Predictor, ready, segment_core
-from tim3d.models.unet import UNetSpec, build
+from tim3d.kernels.windows.lattice import Lattice, blend_lattice, crop_lattice, slice_lattice
+from tim3d.kernels.windows.stitching import batches
+from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.inference import Predictor, ready, segment_core
+from tim3d.models.segmentation.unet import UNetSpec, build
 
 GREY = Normalisation("volume", (128.0,), (40.0,))
 

@@ -139,7 +139,9 @@ def measured(folder: Path, sweep: Sweep, machine: Machine) -> float:
     warm, timed = (replace(empty_pass(folder / str(n), n), work=WaitWork(steps if n > 4 else (0, 0, 0)))
                    for n in (4, sweep.blocks))  # fmt: skip
     with cluster("local", workers=machine.devices, threads=machine.threads) as on:
-        on.client.run(importlib.import_module, "tim3d.engine.run")  # on every worker, which the few blocks may not be
+        on.client.run(
+            importlib.import_module, "tim3d.engine.passes.run"
+        )  # on every worker, which the few blocks may not be
         run(warm, progress=False)
         return run(timed, progress=False).wall_seconds
 

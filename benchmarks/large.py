@@ -19,8 +19,8 @@ import zarr
 from scipy import ndimage
 
 import tim3d
-from tim3d import store
 from tim3d.grid import Box, Grid, Triple, triple
+from tim3d.storage import store
 
 TILE = 128
 

@@ -24,11 +24,11 @@ import numpy as np
 import scipy.ndimage as ndi
 
 import tim3d
-from tim3d import store
-from tim3d.engine.memory import available_memory
+from tim3d.engine.clusters.memory import available_memory
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.multigrid import slab_cuts
-from tim3d.schema import Field, shard_and_chunk
+from tim3d.kernels.conduction.multigrid import slab_cuts
+from tim3d.storage import store
+from tim3d.storage.schema import Field, shard_and_chunk
 
 CELL = 256
 PHASES = tim3d.Phases(pore=1, binder=2, active=3)
@@ -121,7 +121,7 @@ class Rounds(logging.Handler):
 
 @contextmanager
 def rounds_told() -> Iterator[list[str]]:
-    log, handler = logging.getLogger("tim3d.stages.geodesic"), Rounds()
+    log, handler = logging.getLogger("tim3d.stages.geodesic.geodesic"), Rounds()
     level = log.level
     log.addHandler(handler)
     log.setLevel("INFO")

@@ -38,7 +38,7 @@ def inlet(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def tim3d(problem: Problem, metric: str) -> Field:
-    from tim3d.kernels.geodesic import distance
+    from tim3d.kernels.geodesic.geodesic import distance
 
     return distance(problem.labels, inlet(problem.labels), problem.spacing, metric=metric, threads=problem.threads)
 

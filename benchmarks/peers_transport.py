@@ -56,7 +56,7 @@ def cubic(problem: Problem, why: str) -> None:
 
 
 def tim3d(problem: Problem, tolerance: float, electrodes: algebraic.Electrodes = "outer") -> Row:
-    from tim3d.kernels.transport import conduct
+    from tim3d.kernels.conduction.conduction import conduct
 
     labels = problem.labels
     if electrodes == "beyond":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.engine import Ledger, Pass, cluster, current_cluster, run
-from tim3d.engine.memory import forget_peak, peak_memory, resident_memory
+from tim3d.engine.clusters.memory import forget_peak, peak_memory, resident_memory
 from tim3d.grid import Block, Grid, Triple
 
 EDGE = 64

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.descriptors import blobs
-from tim3d.kernels.transport import Conduction, conduct
+from tim3d.kernels.conduction.conduction import Conduction, conduct
 
 CASES: dict[str, dict[int, float]] = {
     "pore": {0: 0.0, 1: 1.0},

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tim3d.files import file_system
+from tim3d.storage.files import file_system
 
 
 def content(sample: Path | str) -> dict[str, Any]:

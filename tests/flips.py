@@ -20,8 +20,9 @@ import numpy as np
 import xarray as xr
 
 import tim3d
-from tim3d import Options, upkeep
+from tim3d import Options
 from tim3d.errors import Tim3dError
+from tim3d.maintenance import commands
 
 QUIET = Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)
@@ -44,8 +45,8 @@ VERBS: dict[str, Reader] = {
 READERS: dict[str, Reader] = {
     "describe": tim3d.describe,
     "validate": lambda sample: [str(fault) for fault in tim3d.validate(sample)] and "refused",
-    "show": lambda sample: list(upkeep.show(sample)),
-    "status": lambda sample: _ageless("\n".join(upkeep.status(sample))),
+    "show": lambda sample: list(commands.show(sample)),
+    "status": lambda sample: _ageless("\n".join(commands.status(sample))),
     **VERBS,
     "raw": lambda sample: tim3d.open_field(sample, "raw"),
     "phase": lambda sample: tim3d.open_field(sample, "phase"),

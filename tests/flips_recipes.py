@@ -22,8 +22,8 @@ import numpy as np
 
 import tim3d
 from tests.flips import CHANGES, QUIET, answer
-from tim3d import store
 from tim3d.errors import Tim3dError
+from tim3d.storage import store
 
 RECIPE = """# Copper in pores.
 title = "a small one"

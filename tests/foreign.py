@@ -17,7 +17,7 @@ from PIL import Image
 from tim3d.errors import Tim3dError
 from tim3d.sources import open_source
 from tim3d.sources.base import Voxels
-from tim3d.sources.picture import read_picture
+from tim3d.sources.grey_image import read_picture
 
 SHAPE = (5, 24, 28)
 MOST_BYTES = 2**26  # of memory, for a file of kilobytes

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from tim3d.grid import Box, Triple
-from tim3d.kernels.latent import Architecture, tile_nodes, whole_nodes
-from tim3d.kernels.philox import Noise
-from tim3d.models.export import GeneratorDescription, save_generator
-from tim3d.models.slicegan import Generator
-from tim3d.models.synthesis import NetworkField, reduced
+from tim3d.kernels.generation.architecture import Architecture, tile_nodes, whole_nodes
+from tim3d.kernels.generation.philox import Noise
+from tim3d.models.generation.export import GeneratorDescription, save_generator
+from tim3d.models.generation.slicegan import Generator
+from tim3d.models.generation.synthesis import NetworkField, reduced
 from tim3d.phases import Phases
 
 SPACING = (12.0, 10.0, 8.0)

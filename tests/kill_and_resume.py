@@ -30,10 +30,10 @@ import psutil
 
 from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
-from tim3d import store
 from tim3d.engine import lock_sample, run
 from tim3d.errors import DeviceError
 from tim3d.grid import Block
+from tim3d.storage import store
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2

@@ -68,7 +68,7 @@ def prepare(folder: Path) -> None:
 
 def run(folder: Path, command: str, seconds: float | None = None) -> bool:
     """Type a command; kill it after some seconds. Whether it ended by itself, and then well."""
-    line = [sys.executable, "-m", "tim3d.cli", *command.split(), "--quiet"]
+    line = [sys.executable, "-m", "tim3d", *command.split(), "--quiet"]
     with subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             said, _ = process.communicate(timeout=seconds)

@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
-from tim3d.models.checkpoint import Description, Normalisation, save
-from tim3d.models.unet import UNetSpec, build
+from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.unet import UNetSpec, build
 
 
 def tiny_checkpoint(

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tim3d.engine.crew import _free_port
-from tim3d.engine.ring import SocketRing
-from tim3d.kernels.halo import Ring
+from tim3d.engine.collective.launch import _free_port
+from tim3d.engine.collective.sockets import SocketRing
+from tim3d.kernels.conduction.ghost_layers import Ring
 
 T = TypeVar("T")
 

@@ -47,6 +47,6 @@ def jobs(state: str = "all") -> list[str]:
 def launcher(folder: Path) -> str:
     """The tim3d of this Python, as one command."""
     path = folder / "tim3d"
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m tim3d.cli "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m tim3d "$@"\n')
     path.chmod(0o755)
     return str(path)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tim3d.kernels import stencil as plain
-from tim3d.kernels.stencil import Steps
-from tim3d.models import stencil
-from tim3d.models.device import Device
+from tim3d.kernels.conduction import stencil as plain
+from tim3d.kernels.conduction.stencil import Steps
+from tim3d.models.conduction import stencil
+from tim3d.models.conduction.device import Device
 
 Array = NDArray[Any]
 SHIFTS = [(1, 1, 1), (0, 1, 1), (1, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 0), (2, 1, 1)]

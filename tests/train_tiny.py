@@ -10,11 +10,11 @@ from dataclasses import replace
 import torch
 
 from tests.unit import test_adversarial as tiny
-from tim3d.kernels.likeness import target_of
-from tim3d.models.adversarial import Adversaries
-from tim3d.models.course import Course, Schedule
-from tim3d.models.selection import Judge, judged_edge
-from tim3d.models.together import processes
+from tim3d.kernels.statistics.generator_score import target_of
+from tim3d.models.common.distributed import processes
+from tim3d.models.generation.adversarial import Adversaries
+from tim3d.models.generation.adversarial_run import Course, Schedule
+from tim3d.models.generation.checkpoint_selection import Judge, judged_edge
 
 
 def main() -> None:

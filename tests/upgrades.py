@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tim3d import cli, schema, upgrade
+from tim3d.cli import main
+from tim3d.maintenance import upgrade
+from tim3d.storage import schema
 
 DEATH = "TIM3D_TEST_DIES_AT"
 FIRST = schema.SCHEMA_VERSION
@@ -53,4 +55,4 @@ def two_steps() -> Iterator[None]:
 
 if __name__ == "__main__":
     with two_steps():
-        sys.exit(cli.main(["upgrade", *sys.argv[1:]]))
+        sys.exit(main.main(["upgrade", *sys.argv[1:]]))

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tim3d import schema, store
 from tim3d.engine import Ledger, Pass
 from tim3d.errors import InputError
 from tim3d.grid import Block, Grid, Triple
-from tim3d.schema import Field
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
 
 SHAPE: Triple = (40, 37, 29)
 SHARD: Triple = (8, 16, 16)

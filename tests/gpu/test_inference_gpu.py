@@ -10,11 +10,11 @@ import torch
 
 from tests.nets import tiny_checkpoint
 from tim3d.grid import Box, Grid
-from tim3d.kernels.lattice import Lattice, blend_lattice, crop_lattice, slice_lattice
-from tim3d.models import checkpoint
-from tim3d.models.inference import Predictor, ready, segment_core
-from tim3d.models.training import TrainingOptions, train
-from tim3d.models.unet import UNetSpec
+from tim3d.kernels.windows.lattice import Lattice, blend_lattice, crop_lattice, slice_lattice
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.inference import Predictor, ready, segment_core
+from tim3d.models.segmentation.training import TrainingOptions, train
+from tim3d.models.segmentation.unet import UNetSpec
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")]
 

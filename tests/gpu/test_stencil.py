@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.stencils import KERNELS, SHIFTS, Volume, both, conduction, w_cycle
-from tim3d.kernels.team import Team
-from tim3d.models import stencil
-from tim3d.models.device import Device
+from tim3d.kernels.conduction.thread_pool import Team
+from tim3d.models.conduction import stencil
+from tim3d.models.conduction.device import Device
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")]
 

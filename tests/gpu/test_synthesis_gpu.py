@@ -11,10 +11,10 @@ import torch
 
 from tests.generators import TINY, field_of, saved
 from tim3d.grid import Box, Grid
-from tim3d.kernels.latent import preset, tile_nodes
-from tim3d.models.export import GeneratorDescription, save_generator
-from tim3d.models.slicegan import Generator
-from tim3d.models.synthesis import NetworkField, home, tile_bytes
+from tim3d.kernels.generation.architecture import preset, tile_nodes
+from tim3d.models.generation.export import GeneratorDescription, save_generator
+from tim3d.models.generation.slicegan import Generator
+from tim3d.models.generation.synthesis import NetworkField, home, tile_bytes
 from tim3d.phases import Phases
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")]

@@ -12,7 +12,7 @@ import pytest
 
 import tim3d
 from tests import flips
-from tim3d.arguments import VERBS, call_plan, verb
+from tim3d.cli.parsing import VERBS, call_plan, verb
 from tim3d.errors import ArgumentError, Tim3dError
 
 SHAPE, SIZE = [8, 16, 16], {"z": 10, "y": 5, "x": 5}

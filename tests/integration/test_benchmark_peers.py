@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse.linalg as spl
 
 from benchmarks import algebraic, peers, peers_geodesic, peers_transport, scaling_transport
-from tim3d.kernels.transport import conduct
+from tim3d.kernels.conduction.conduction import conduct
 
 MODULES = {"scikit-image": "skimage", "scikit-fmm": "skfmm"}
 

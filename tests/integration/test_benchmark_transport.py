@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks import large_transport, transport
 from tests.rings import Counting, on_ranks
-from tim3d.kernels import multigrid
-from tim3d.kernels.flow import Problem, State
-from tim3d.kernels.halo import Halo, Ring
-from tim3d.kernels.team import Team
-from tim3d.kernels.transport import Physics, conduct_slab
+from tim3d.kernels.conduction import multigrid
+from tim3d.kernels.conduction.conduction import Physics, conduct_slab
+from tim3d.kernels.conduction.ghost_layers import Halo, Ring
+from tim3d.kernels.conduction.solver import Problem, State
+from tim3d.kernels.conduction.thread_pool import Team
 
 
 def test_it_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 import tim3d
 from tests.recipes import until
 from tim3d import Options
-from tim3d.engine.children import starting
+from tim3d.engine.clusters.children import starting
 from tim3d.errors import ArgumentError, DeviceError
 
 STARTED = "with tim3d.cluster('local', workers=1):\n    print('in')\n"
@@ -87,7 +87,7 @@ class Command:
     def __init__(self, sample: str) -> None:
         command = ["label", sample, "--block", "8,16,32", "--cluster", "local", "--workers", "2"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tim3d.cli", *command], stdout=-1, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-m", "tim3d", *command], stdout=-1, stderr=subprocess.STDOUT, text=True
         )
         self.markers = Path(f"{sample}.runs")
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import tim3d
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
+from tim3d.storage import store
 
 SIZE = ["--voxel-size", "20,5,5"]
 CHECKER = (np.indices((9, 20, 30)).sum(axis=0) % 2).astype(np.uint8)
@@ -453,5 +453,5 @@ def test_a_recipe_that_is_missing(bad: Bad) -> None:
 
 
 def test_the_installed_command_answers() -> None:
-    done = subprocess.run([sys.executable, "-m", "tim3d.cli", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "tim3d", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"tim3d {tim3d.__version__}\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.works import SHAPE, number_pass
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import Cluster, costing, journal, run
 from tim3d.errors import ArgumentError, InputError
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 import tim3d
-from tim3d import store
-from tim3d.cli import build_parser, main
+from tim3d.cli.main import build_parser, main
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import Coupled
 from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
-from tim3d.stages import quantities
+from tim3d.stages.representative import quantities
+from tim3d.storage import store
 
 SPACING = (20.0, 5.0, 4.0)
 SHAPE = (12, 18, 21)

@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 from tests.works import number_pass, truth
-from tim3d import store
-from tim3d.cli import main
-from tim3d.engine import cluster, run, tls, together
+from tim3d.cli.main import main
+from tim3d.engine import cluster, run, together
+from tim3d.engine.clusters import tls
 from tim3d.errors import ArgumentError, DeviceError, InputError
+from tim3d.storage import store
 
 pytest.importorskip("cryptography", reason="certificates need cryptography: pip install 'tim3d[tls]'")
 

@@ -14,10 +14,9 @@ import pytest
 
 from tests.processes import holder_of
 from tests.works import SHAPE, number_pass, truth
-from tim3d import store
 from tim3d.engine import Cluster, Ledger, cluster, lock_sample, run
-from tim3d.engine import ledger as ledgers
-from tim3d.engine.owner import LEASE_SECONDS
+from tim3d.engine.state import ledger as ledgers
+from tim3d.engine.state.owner import LEASE_SECONDS
 from tim3d.errors import (
     ArgumentError,
     DeviceError,
@@ -27,6 +26,7 @@ from tim3d.errors import (
     MemoryPlanError,
     MixedRunError,
 )
+from tim3d.storage import store
 
 
 @pytest.fixture

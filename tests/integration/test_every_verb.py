@@ -18,11 +18,14 @@ import tim3d
 from tests.micrographs import blobs
 from tests.nets import tiny_checkpoint
 from tests.unit.test_official import written
-from tim3d import arguments, engine, store, upkeep
+from tim3d import engine
+from tim3d.cli import parsing
+from tim3d.cli.recipe import plan_recipe, run_recipe
 from tim3d.commands import renewal
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
-from tim3d.kernels.latent import PRESETS, Architecture
-from tim3d.recipe import plan_recipe, run_recipe
+from tim3d.kernels.generation.architecture import PRESETS, Architecture
+from tim3d.maintenance import commands
+from tim3d.storage import store
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 TWO = tim3d.Phases(pore=0, solid=1)
@@ -133,7 +136,7 @@ OVERWRITES = sorted(set(TABLE) - {"describe", "report"})
 
 
 def test_every_verb_is_in_the_table() -> None:
-    assert set(TABLE) == set(arguments.VERBS)
+    assert set(TABLE) == set(parsing.VERBS)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +179,7 @@ def replace(name: str) -> None:
 
 def run(name: str, **changes: Any) -> Any:
     """Call a verb as the shell does."""
-    return arguments.call(name, {**TABLE[name].given, "progress": False, **changes})
+    return parsing.call(name, {**TABLE[name].given, "progress": False, **changes})
 
 
 def prepared(name: str) -> Row:
@@ -187,7 +190,7 @@ def prepared(name: str) -> Row:
 
 
 def plans(name: str, **changes: Any) -> list[Any]:
-    return arguments.call_plan(name, {**TABLE[name].given, "progress": False, **changes})
+    return parsing.call_plan(name, {**TABLE[name].given, "progress": False, **changes})
 
 
 def bytes_of(folder: Path) -> dict[str, bytes | None]:
@@ -286,15 +289,15 @@ def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(folder: P
     assert said in one_line(lambda: store.open_dataset(A, row.node), MixedRunError)
     if row.shown:
         assert said in one_line(lambda: tim3d.describe(A, [row.shown]), Tim3dError)
-    assert f"  {row.node}: dataset; outdated, {row.reads!r} was replaced since. Renew it: {command}" in upkeep.show(A)
-    assert f"{row.node}: outdated, {row.reads!r} was replaced since. Renew it: {command}" in upkeep.status(A)
+    assert f"  {row.node}: dataset; outdated, {row.reads!r} was replaced since. Renew it: {command}" in commands.show(A)
+    assert f"{row.node}: outdated, {row.reads!r} was replaced since. Renew it: {command}" in commands.status(A)
     assert said in "\n".join(map(str, tim3d.validate(A)))
     if name != "score":  # the report renews that itself
         assert command in page()
     after = run(name)
     assert not after.equals(before)
     assert store.outdated(A, row.node) == ""
-    assert "outdated" not in "\n".join(upkeep.show(A))
+    assert "outdated" not in "\n".join(commands.show(A))
 
 
 def page() -> str:
@@ -309,8 +312,8 @@ def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(fol
     command = renewal(store.node_attributes(A, row.node), A)
     replace(row.reads)
     assert f"Renew it: {command}" in one_line(lambda: store.complete_field(A, row.node), MixedRunError)
-    assert f"{row.node}: 16x32x32" in "\n".join(upkeep.show(A))
-    assert f"outdated, {row.reads!r} was replaced since. Renew it: {command}" in "\n".join(upkeep.show(A))
+    assert f"{row.node}: 16x32x32" in "\n".join(commands.show(A))
+    assert f"outdated, {row.reads!r} was replaced since. Renew it: {command}" in "\n".join(commands.show(A))
     assert "--overwrite" in one_line(lambda: run(name), MixedRunError)
     run(name, overwrite=True)
     assert store.complete_field(A, row.node).shape == SHAPE
@@ -361,7 +364,7 @@ def test_a_damaged_result_is_one_line(folder: Path, name: str, damage: Callable[
     if row.shown:
         assert row.node in one_line(lambda: tim3d.describe(A, [row.shown]))
     if damage is tear:
-        assert row.node in one_line(lambda: list(upkeep.show(A)))
+        assert row.node in one_line(lambda: list(commands.show(A)))
         assert row.node in one_line(lambda: tim3d.describe(A))
         assert row.node in one_line(page)
 
@@ -412,4 +415,4 @@ def test_a_recipe_renews_results_and_refuses_fields_of_a_replaced_field(folder: 
         dict(plan_recipe("r.toml"))
     last = run_recipe("r.toml", ["segment.overwrite=true"], progress=False)
     assert not last["label"].equals(first["label"])
-    assert not [line for line in upkeep.show(A) if "outdated" in line]
+    assert not [line for line in commands.show(A) if "outdated" in line]

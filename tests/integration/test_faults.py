@@ -24,13 +24,13 @@ import tim3d
 from tests.recipes import until
 from tests.servers import cluster_when_ready, free_port
 from tests.works import NumberWork, number_pass, truth
-from tim3d import store
-from tim3d.arguments import accepted, call
+from tim3d.cli.parsing import accepted, call
 from tim3d.engine import Pass, cluster, run
-from tim3d.engine.owner import process_start
-from tim3d.engine.watch import Watch
+from tim3d.engine.clusters.timeouts import Watch
+from tim3d.engine.state.owner import process_start
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError
 from tim3d.grid import Block, Triple
+from tim3d.storage import store
 
 STUCK: Triple = (1, 1, 0)
 

@@ -13,13 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import tim3d
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.correlation import line_counts, pairs_at
-from tim3d.kernels.random_field import GaussianField, LevelCuts
+from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
+from tim3d.kernels.statistics.correlation import line_counts, pairs_at
 from tim3d.reporting.fidelity import curves_figure, fidelity_html, residues_figure, rows, slices_figure, text
+from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=255)

@@ -16,7 +16,7 @@ from scipy.stats import wasserstein_distance
 
 import tim3d
 from tests.micrographs import blobs, shades
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
 from tim3d.reporting.fidelity import curves_figure, fidelity_html, rows, slices_figure, text
 
@@ -140,7 +140,7 @@ def test_independent_tiles_have_seams_and_a_period_shows(tmp_path: Path, image: 
 def test_what_a_grey_network_makes_knows_its_lattice(tmp_path: Path, image: Path) -> None:
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     from tests.generators import TINY, tiny_generator
-    from tim3d.models.export import GeneratorDescription, save_generator
+    from tim3d.models.generation.export import GeneratorDescription, save_generator
 
     about = GeneratorDescription(TINY["grey"], (STEP,) * 3)
     save_generator(tmp_path / "g.safetensors", tiny_generator(TINY["grey"]), about)

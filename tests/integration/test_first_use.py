@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import tim3d
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.reporting.figures import profiles
 
 SIZE = {"z": 20, "y": 10, "x": 10}

@@ -40,7 +40,7 @@ def changes(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[st
 def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the recipe in a folder of its own."""
     folder.mkdir(exist_ok=True)
-    line = [sys.executable, "-m", "tim3d.cli", "run", str(RECIPE), "--quiet", *arguments]
+    line = [sys.executable, "-m", "tim3d", "run", str(RECIPE), "--quiet", *arguments]
     return subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

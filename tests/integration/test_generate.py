@@ -11,17 +11,17 @@ import pytest
 
 import tim3d
 from tests.works import dying_at
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import Ledger
 from tim3d.errors import InputError, MixedRunError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.grains import Grains
-from tim3d.kernels.packing import Overlapping
-from tim3d.kernels.philox import Noise
-from tim3d.kernels.random_field import GaussianField, LevelCuts
-from tim3d.stages import generate as stage
-from tim3d.stages import structures
+from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
+from tim3d.kernels.generation.packing import Overlapping
+from tim3d.kernels.generation.particles import Grains
+from tim3d.kernels.generation.philox import Noise
+from tim3d.stages.generation import generate as stage
+from tim3d.stages.generation import structures
+from tim3d.storage import store
 
 SHAPE = (37, 61, 53)
 SIZE = {"z": 10.0, "y": 5.0, "x": 4.0}

@@ -19,13 +19,13 @@ import tim3d
 from tests.generators import SPACING, TINY, field_of, giant, saved, tiny_generator
 from tests.unit.test_official import written
 from tests.works import dying_at
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import Ledger
 from tim3d.errors import CheckpointError, MemoryPlanError, MixedRunError
 from tim3d.grid import Box
-from tim3d.models.synthesis import NetworkField
-from tim3d.stages import generate as stage
+from tim3d.models.generation.synthesis import NetworkField
+from tim3d.stages.generation import generate as stage
+from tim3d.storage import store
 
 SHAPE = (37, 61, 53)
 SHARD = (16, 16, 16)
@@ -92,7 +92,7 @@ def test_a_run_that_died_goes_on(tmp_path: Path, weights: Path) -> None:
 # Runs the command line, and kills itself before the sixth block is written.
 KILLED = """
 import os, sys
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.stages import generate
 write, calls = generate.GenerateWork.write, []
 def dying(*arguments):
@@ -106,7 +106,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_process_that_was_killed_is_followed_by_another(tmp_path: Path, weights: Path) -> None:
     """The real thing: SIGKILL between two blocks, then the command once more."""
     command = [
-        sys.executable, "-m", "tim3d.cli", "generate", str(tmp_path / "a.zarr"), "--kind", "network", "--weights",
+        sys.executable, "-m", "tim3d", "generate", str(tmp_path / "a.zarr"), "--kind", "network", "--weights",
         str(weights), "--shape", "37,61,53", "--seed", "3", "--shard", "16,16,16", "--tile", "16",
         "--block", "16,32,32", "--quiet",
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def test_a_process_that_was_killed_is_followed_by_another(tmp_path: Path, weight
     killed += (
         "def dying(*a):\n    calls.append(1)\n    return write(*a) if len(calls) < 6 else os.kill(os.getpid(), 9)\n"
     )
-    killed += "g.GenerateWork.write = dying\nfrom tim3d.cli import main; sys.exit(main(sys.argv[1:]))"
+    killed += "g.GenerateWork.write = dying\nfrom tim3d.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     died = subprocess.run([sys.executable, "-c", KILLED, *command[3:]], env=environment, check=False)
     assert died.returncode == -signal.SIGKILL

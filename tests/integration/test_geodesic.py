@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 import tim3d
 from tests.contents import content
 from tests.processes import killed_until_done
-from tim3d import store
-from tim3d.arguments import call
-from tim3d.cli import main
-from tim3d.engine.ledger import Ledger
-from tim3d.engine.plan import Outline
+from tim3d.cli.main import main
+from tim3d.cli.parsing import call
+from tim3d.engine.passes.plan import Outline
+from tim3d.engine.state.ledger import Ledger
 from tim3d.errors import ArgumentError, MemoryPlanError, MissingFieldError, MixedRunError
 from tim3d.forecast import forecasting
 from tim3d.grid import Box, Triple
-from tim3d.kernels import geodesic as kernel
-from tim3d.schema import AXES, Field
-from tim3d.stages import geodesic as stage
-from tim3d.validation import validate
+from tim3d.kernels.geodesic import geodesic as kernel
+from tim3d.maintenance.validation import validate
+from tim3d.stages.geodesic import geodesic as stage
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, Field
 
 PHASES = tim3d.Phases(solid=0, pore=1, filler=9)
 DIRECTIONS = ("+z", "-z", "+y", "-y", "+x", "-x")
@@ -287,7 +287,7 @@ def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         samples[name] = Path(ingested(folder, labels, (8, 8, 18)))
-        verb = [sys.executable, "-m", "tim3d.cli", "geodesic", str(samples[name]), "--phases", "pore", "--keep"]
+        verb = [sys.executable, "-m", "tim3d", "geodesic", str(samples[name]), "--phases", "pore", "--keep"]
         options = ["--directions=+z,-x", "--block", "8,8,18", "--cluster", "local", "--workers", "2"]
         node = Path(f"{samples[name]}.runs") / "phase_geodesic_phases=pore,directions=+z+-x"
         assert killed_until_done([*verb, *options], node, victims, rng) >= len(victims) - 1

@@ -10,8 +10,8 @@ import pytest
 import scipy.ndimage as ndi
 
 import tim3d
-from tim3d.kernels.geodesic import distance
-from tim3d.stages import fronts
+from tim3d.kernels.geodesic.geodesic import distance
+from tim3d.stages.geodesic import block_solver
 
 
 def visits_of(text: str) -> dict[str, tuple[int, int]]:
@@ -37,7 +37,7 @@ def test_deep_borders_give_the_same_bits_in_fewer_rounds(
     expected = np.nan_to_num(distance(labels, seeds), nan=-1.0)
     found = {}
     for depth in (2, 16):
-        monkeypatch.setattr(fronts, "DEPTH", depth)
+        monkeypatch.setattr(block_solver, "DEPTH", depth)
         with caplog.at_level("INFO", "tim3d"):
             caplog.clear()
             options = tim3d.Options(progress=False, block=(30, 28, 40), overwrite=True)

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.recipes import until
 from tests.works import number_pass, truth
-from tim3d import store
+from tim3d.storage import store
 
 CUT_SECONDS = 30.0
 # A range for tests of networks, which no real host has: RFC 2544.

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tim3d
-from tim3d import store
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Triple
+from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
 SIZE = {"z": 20.0, "y": 5.0, "x": 5.0}

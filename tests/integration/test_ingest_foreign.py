@@ -9,9 +9,10 @@ import pytest
 import zarr
 
 import tim3d
-from tim3d import Options, store
-from tim3d.cli import main
+from tim3d import Options
+from tim3d.cli.main import main
 from tim3d.errors import MixedRunError
+from tim3d.storage import store
 
 QUIET = Options(progress=False)
 SIZE = {"z": 1.0, "y": 1.0, "x": 1.0}

@@ -15,9 +15,11 @@ import tifffile
 import xarray as xr
 
 import tim3d
-from tim3d import Options, Phases, cli, store
+from tim3d import Options, Phases
+from tim3d.cli import main
 from tim3d.engine import Ledger
 from tim3d.errors import InputError, StoreError, Tim3dError
+from tim3d.storage import store
 
 QUIET = Options(progress=False)
 SIZE = {"z": 5, "y": 5, "x": 5}
@@ -103,7 +105,7 @@ def test_a_missing_part_of_a_result_is_refused(sample: Path) -> None:
 
 def test_the_shell_says_it_in_one_line(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sample / "phase/s0/phase/c/0/0/0").unlink()
-    assert cli.main(["measure", str(sample), "--overwrite", "--quiet"]) == 4
+    assert main.main(["measure", str(sample), "--overwrite", "--quiet"]) == 4
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert "is missing" in said[0]
@@ -142,10 +144,10 @@ def _with(document: Any, place: tuple[Any, ...]) -> Any:
 
 def _answer(sample: Path, node: str) -> Any:
     """Everything that is read of a node."""
-    record = tim3d.store.node_attributes(str(sample), node)
+    record = tim3d.storage.store.node_attributes(str(sample), node)
     if record.get("kind") != "field":
         return tim3d.open_dataset(str(sample), node).load()
-    return [tim3d.store.complete_field(str(sample), node), tim3d.open_field(str(sample), node).load()]
+    return [tim3d.storage.store.complete_field(str(sample), node), tim3d.open_field(str(sample), node).load()]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -241,7 +243,7 @@ def test_coordinates_of_another_field_are_refused(finished: Path, tmp_path: Path
 def test_a_marked_block_whose_shard_is_gone_is_done_again(place: str, sample: Path, finished: Path) -> None:
     blocks = Options(progress=False, block=(8, 16, 16), overwrite=True)
     tim3d.segment(str(sample), method="fixed", thresholds=[100], phases=PHASES, options=blocks)
-    tim3d.store.update_node(str(sample), "phase", status="writing")
+    tim3d.storage.store.update_node(str(sample), "phase", status="writing")
     (sample / "phase/s0/phase/c" / place).unlink()
     resumed = Options(progress=False, block=(8, 16, 16))
     tim3d.segment(str(sample), method="fixed", thresholds=[100], phases=PHASES, options=resumed)
@@ -253,7 +255,7 @@ def test_resuming_looks_for_shards_with_one_listing_and_keeps_whole_blocks(sampl
     done: list[Any] = []
     blocks = Options(progress=False, block=(8, 16, 16), overwrite=True)
     tim3d.segment(str(sample), method="fixed", thresholds=[100], phases=PHASES, options=blocks)
-    tim3d.store.update_node(str(sample), "phase", status="writing")
+    tim3d.storage.store.update_node(str(sample), "phase", status="writing")
     (sample / "phase/s0/phase/c/1/0/1").unlink()
     with pytest.MonkeyPatch.context() as patch:
         mark = Ledger.mark_done
@@ -288,7 +290,7 @@ def test_another_grid_that_is_meant_is_named_and_its_own_fields_follow_it(sample
     np.save(tmp_path / "fine.npy", np.random.default_rng(1).integers(0, 255, (8, 16, 16), dtype=np.uint8))
     fine = {"z": 10, "y": 10, "x": 10}
     tim3d.ingest(tmp_path / "fine.npy", str(sample), voxel_size=fine, field="coarse", other_grid=True, options=QUIET)
-    assert tim3d.store.node_attributes(str(sample), "coarse")["other_grid"] is True
+    assert tim3d.storage.store.node_attributes(str(sample), "coarse")["other_grid"] is True
     tim3d.segment(str(sample), field="coarse", method="otsu", phases=PHASES, out="coarse_phase", options=QUIET)
     assert tim3d.open_field(str(sample), "coarse_phase").shape == (8, 16, 16)
 

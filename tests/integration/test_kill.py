@@ -15,7 +15,7 @@ import pytest
 
 from tests import kill_and_resume
 from tests.contents import content
-from tim3d.validation import validate
+from tim3d.maintenance.validation import validate
 
 
 def test_kills_of_each_kind_leave_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_verbs_that_are_killed_make_the_sample_of_an_untouched_run(tmp_path: Pat
     rng, killed = random.Random(5), 0
     for name, kills in (("untouched", 0), ("killed", 3)):
         sample = str(tmp_path / f"{name}.zarr")
-        verb = [sys.executable, "-m", "tim3d.cli"]
+        verb = [sys.executable, "-m", "tim3d"]
         ingest = ["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "4,2,2", "--shard", "2,64,64"]
         killed += until_done(rng, [*verb, *ingest, "--field", "phase", "--phases", "a=0,b=1,c=2"], kills)
         killed += until_done(rng, [*verb, "measure", sample, "--block", "8,64,64"], kills)

@@ -19,16 +19,16 @@ import tim3d
 from benchmarks.descriptors import blobs
 from tests.contents import content
 from tests.processes import killed_until_done
-from tim3d import schema, store
-from tim3d.arguments import call
-from tim3d.cli import main
+from tim3d.cli.main import main
+from tim3d.cli.parsing import call
 from tim3d.descriptors.percolation import percolation
-from tim3d.engine.ledger import Ledger
+from tim3d.engine.state.ledger import Ledger
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
 from tim3d.grid import Triple, triple
-from tim3d.kernels.components import label_volume
-from tim3d.stages import label as stage
-from tim3d.validation import validate
+from tim3d.kernels.morphology.components import label_volume
+from tim3d.maintenance.validation import validate
+from tim3d.stages.components import label as stage
+from tim3d.storage import schema, store
 
 PHASES = tim3d.Phases(pore=0, solid=1, filler=9)
 SIZE = {"z": 20.0, "y": 5.0, "x": 4.0}
@@ -231,7 +231,7 @@ def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         samples[name] = Path(ingested(folder, labels, (4, 64, 64)))
-        verb = [sys.executable, "-m", "tim3d.cli", "label", str(samples[name]), "--keep", "--block", "8,64,64"]
+        verb = [sys.executable, "-m", "tim3d", "label", str(samples[name]), "--keep", "--block", "8,64,64"]
         assert killed_until_done(verb, Path(f"{samples[name]}.runs"), victims, rng) >= len(victims) - 1
     # The times of ingestion are parts of the provenance only.
     assert content(samples["killed"]) == content(samples["untouched"])

@@ -14,12 +14,13 @@ import pytest
 
 import tim3d
 from tests.processes import holder_of
-from tim3d import files
-from tim3d.cli import main
-from tim3d.engine import lease, ledger, lock_sample
-from tim3d.engine.status import status
+from tim3d.cli.main import main
+from tim3d.engine import lock_sample
+from tim3d.engine.state import lease, ledger
+from tim3d.engine.state.status import status
 from tim3d.errors import LockedError
-from tim3d.removal import remove_file
+from tim3d.storage import files
+from tim3d.storage.removal import remove_file
 
 
 @pytest.fixture(params=["s3", "memory"])

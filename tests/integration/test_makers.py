@@ -14,10 +14,10 @@ import pytest
 
 import tim3d
 from tests.nets import tiny_checkpoint
-from tim3d import store
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
 from tim3d.forecast import forecasting
-from tim3d.stages.simulate import UNFINISHED
+from tim3d.stages.generation.simulate import UNFINISHED
+from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
 AGAIN = tim3d.Options(progress=False, overwrite=True)
@@ -162,7 +162,7 @@ def test_a_chain_is_planned_before_anything_exists(tmp_path: Path, monkeypatch: 
 def test_the_demo_is_planned_without_torch(tmp_path: Path) -> None:
     recipe = Path(__file__).parents[2] / "pipelines" / "demo.toml"
     code = (
-        "import sys; from tim3d.recipe import plan_recipe\n"
+        "import sys; from tim3d.cli.recipe import plan_recipe\n"
         "steps = [name for name, plans in plan_recipe(sys.argv[1], cluster={'kind': 'serial'}) if plans]\n"
         "print(len(steps)); assert not {'torch', 'matplotlib'} & set(sys.modules)"
     )

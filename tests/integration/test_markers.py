@@ -87,7 +87,7 @@ def test_a_result_reads_only_the_markers_of_blocks_that_were_done_before(
 
 def test_a_marker_that_lies_is_refused_by_the_verb_that_gathers_it(sample: str) -> None:
     tim3d.measure(sample, options=QUIET)
-    tim3d.store.delete_node(sample, "phase_partials")
+    tim3d.storage.store.delete_node(sample, "phase_partials")
     marker = next(Path(f"{sample}.runs/phase_partials").rglob("done/0/0/0.json"))
     record = json.loads(marker.read_text())
     record["voxels"] += 1

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tim3d
-from tim3d import store
 from tim3d.descriptors.base import (
     Counts,
     Descriptor,
@@ -32,6 +31,7 @@ from tim3d.descriptors.base import (
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 from tim3d.grid import Box, Triple
+from tim3d.storage import store
 
 ALL = list(BUILTIN.values())
 PHASES = tim3d.Phases(pore=0, solid=1, filler=9)

@@ -10,9 +10,9 @@ import pytest
 
 import tim3d
 from tests.nets import tiny_checkpoint
-from tim3d.kernels.latent import preset
-from tim3d.models.export import GeneratorDescription, save_generator
-from tim3d.models.slicegan import Generator
+from tim3d.kernels.generation.architecture import preset
+from tim3d.models.generation.export import GeneratorDescription, save_generator
+from tim3d.models.generation.slicegan import Generator
 
 QUIET = tim3d.Options(progress=False)
 SIZE = {"z": 20, "y": 5, "x": 5}

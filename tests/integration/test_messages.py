@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 import tim3d
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.errors import InputError
 from tim3d.sources.base import reading
 

@@ -9,10 +9,10 @@ import pytest
 
 import tim3d
 from tests.nets import tiny_checkpoint
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
-from tim3d.models import checkpoint
+from tim3d.models.segmentation import checkpoint
+from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
 TINY = {"depth": 2, "decoder_channels": (8, 4), "epochs": 2, "steps": 2, "batch": 2, "crop": 32, "progress": False}
@@ -96,7 +96,7 @@ def test_a_model_knows_its_sample(sample: str, tmp_path: Path) -> None:
 
 
 def test_training_slices_are_those_of_the_store(sample: str) -> None:
-    from tim3d.stages import train
+    from tim3d.stages.segmentation import train
 
     grey = store.read_field(sample, "raw")
     voxels = np.asarray(store.field_array(sample, "raw")[:])
@@ -187,7 +187,7 @@ def test_the_verb_trains_as_the_kernel_says_it_does_by_default() -> None:
     import dataclasses
     import inspect
 
-    from tim3d.models.training import TrainingOptions
+    from tim3d.models.segmentation.training import TrainingOptions
 
     verb = inspect.signature(tim3d.train).parameters
     shared = [f for f in dataclasses.fields(TrainingOptions) if f.name in verb]

@@ -15,10 +15,10 @@ import pytest
 
 import tim3d
 from tests.works import number_pass
-from tim3d.cli import main
+from tim3d.cli.main import main
+from tim3d.cli.recipe import load_recipe
 from tim3d.engine import run
 from tim3d.errors import InputError
-from tim3d.recipe import load_recipe
 
 PACKAGE = Path(tim3d.__file__).parent
 TRACE = "ran.txt"
@@ -69,7 +69,7 @@ def test_a_pickle_as_a_network_is_refused(name: str, work: Path, capfd: pytest.C
 
 def test_a_pickle_as_the_state_of_a_training_is_refused(work: Path) -> None:
     torch = pytest.importorskip("torch")
-    from tim3d.models.training import _read_state
+    from tim3d.models.segmentation.training import _read_state
 
     torch.save({"net": Evil()}, "archive")
     for content in (pickle.dumps(Evil(), 2), b"\x80\x02.", Path("archive").read_bytes()):
@@ -152,7 +152,7 @@ def test_a_marker_says_and_does_not_run(content: bytes, work: Path, capfd: pytes
     np.save("grey.npy", np.arange(4096, dtype=np.uint16).reshape(16, 16, 16))
     line = ["ingest", "grey.npy", "a.zarr", "--voxel-size", "1,1,1", "--shard", "8,16,16", "--quiet"]
     assert main(line) == 0
-    tim3d.store.update_node("a.zarr", "raw", status="writing")
+    tim3d.storage.store.update_node("a.zarr", "raw", status="writing")
     markers = [*Path("a.zarr.runs").rglob("layout.json"), *Path("a.zarr.runs").rglob("done/0/0/0.json")]
     for marker in markers:
         before = marker.read_bytes()

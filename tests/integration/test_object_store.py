@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import tim3d
-from tim3d import files, places, store
-from tim3d.engine.ledger import Ledger
-from tim3d.engine.status import status
+from tim3d.engine.state.ledger import Ledger
+from tim3d.engine.state.status import status
 from tim3d.errors import InputError, MissingExtraError
-from tim3d.finding import Finding
 from tim3d.grid import Box, triple
-from tim3d.repair import repair
+from tim3d.maintenance import storage_check
+from tim3d.maintenance.finding import Finding
+from tim3d.maintenance.repair import repair
+from tim3d.storage import files, store
 
 QUIET = tim3d.Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)
@@ -113,20 +114,20 @@ def test_the_end_of_an_object_is_read_where_no_range_counts_from_it(
 ) -> None:
     fs, root = files.file_system(f"{bucket}/object")
     fs.pipe_file(root, b"0123456789")
-    monkeypatch.setattr("tim3d.object_store.WITHOUT_SUFFIX", ("s3",))
+    monkeypatch.setattr("tim3d.storage.object_store.WITHOUT_SUFFIX", ("s3",))
     assert [fs.cat_file(root, start=start) for start in (-4, -99)] == [b"6789", b"0123456789"]
 
 
 def test_the_doctor_looks_at_a_bucket_and_leaves_nothing_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "OBJECT_MIB", 1)
-    found = {one.what: one for one in places.place(f"{bucket}/lab")}
+    monkeypatch.setattr(storage_check, "OBJECT_MIB", 1)
+    found = {one.what: one for one in storage_check.place(f"{bucket}/lab")}
     assert found["store"].seen.startswith("1 MiB written at ")
     assert found["lock"] == Finding("ok", "lock", "one of two clients gets it")
     assert not [one for one in files.file_system(bucket)[0].find("bucket") if "doctor" in one]
 
 
 def test_a_bucket_that_is_not_there_is_one_line(bucket: str) -> None:
-    (found,) = places.place("s3://no-such-bucket/lab")
+    (found,) = storage_check.place("s3://no-such-bucket/lab")
     assert (found.state, found.what) == ("fail", "store")
     assert "404" in found.seen
     assert "\n" not in found.seen
@@ -138,7 +139,7 @@ def test_a_store_that_ignores_conditions_is_told_from_one_that_does_not(
     obstore = pytest.importorskip("obstore")
     put = obstore.put
     monkeypatch.setattr(obstore, "put", lambda store, key, data, mode: put(store, key, data))
-    monkeypatch.setattr(places, "OBJECT_MIB", 1)
-    lock = list(places.place(bucket))[-1]
+    monkeypatch.setattr(storage_check, "OBJECT_MIB", 1)
+    lock = list(storage_check.place(bucket))[-1]
     assert (lock.state, lock.what) == ("warn", "lock")
     assert "gave one lock to two clients" in lock.seen

@@ -15,11 +15,12 @@ import pytest
 
 from tests.recipes import until
 from tests.works import SHAPE, number_pass, truth
-from tim3d import store
-from tim3d.cli import main
-from tim3d.engine import cluster, journal, run, window
-from tim3d.engine.window import LOOK_SECONDS
+from tim3d.cli.main import main
+from tim3d.engine import cluster, journal, run
+from tim3d.engine.passes import backpressure
+from tim3d.engine.passes.backpressure import LOOK_SECONDS
 from tim3d.errors import ArgumentError, FailedBlocksError
+from tim3d.storage import store
 
 POISON = (1, 1, 0)
 
@@ -179,7 +180,7 @@ def test_workers_that_join_later_are_used_fully(sample: str) -> None:
 def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
     sample: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(window, "ALONE_SECONDS", 1.0)
+    monkeypatch.setattr(backpressure, "ALONE_SECONDS", 1.0)
     with cluster("local", workers=1) as on:
         on.client.cluster.scale(0)
         until(lambda: not on.client.scheduler_info(n_workers=-1)["workers"], "the worker's end")

@@ -17,9 +17,10 @@ import pytest
 
 import tim3d
 from tests.servers import speak_to, stumbling
-from tim3d import files, store
-from tim3d.cli import main
-from tim3d.engine import lease, ledger, lock_sample
+from tim3d.cli.main import main
+from tim3d.engine import lock_sample
+from tim3d.engine.state import lease, ledger
+from tim3d.storage import files, store
 
 # Longer than obstore tries by itself, nearly always.
 AWAY_SECONDS = 6.0

@@ -15,14 +15,15 @@ import pytest
 import torch
 
 import tim3d
-from tim3d import Options, outputs, store
-from tim3d.cli import main
+from tim3d import Options
+from tim3d.cli.main import main
 from tim3d.engine import journal
 from tim3d.errors import ArgumentError, MixedRunError, WriteError
-from tim3d.models.weights import read_weights, write_weights
+from tim3d.models.common.weights import read_weights, write_weights
 from tim3d.reporting.page import write_figure
 from tim3d.reporting.table import rows, write_csv
-from tim3d.stages.simulate import simulate
+from tim3d.stages.generation.simulate import simulate
+from tim3d.storage import outputs, store
 
 QUIET = Options(progress=False)
 SIZE = {"z": 5.0, "y": 5.0, "x": 5.0}
@@ -160,7 +161,7 @@ def test_a_target_that_is_not_ours_is_refused_before_any_work(
 
 def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_one_is_left(tmp_path: Path) -> None:
     script = (
-        "import sys, time, signal, os\nfrom tim3d.outputs import replacing\n"
+        "import sys, time, signal, os\nfrom tim3d.storage.outputs import replacing\n"
         "with replacing(sys.argv[1]) as file:\n file.write(b'half'); file.flush(); print('there', flush=True)\n"
         " os.kill(os.getpid(), signal.SIGKILL) if sys.argv[2] == 'die' else time.sleep(60)\n"
     )

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import tim3d
-from tim3d import Options, Phases, store
-from tim3d.arguments import verb
+from tim3d import Options, Phases
+from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
+from tim3d.storage import store
 
 QUIET = Options(progress=False)
 TWO = Phases(pore=0, solid=1)

@@ -16,9 +16,9 @@ import tifffile
 import tim3d
 from tests.micrographs import blobs
 from tim3d import Options, Phases
-from tim3d.arguments import verb
+from tim3d.cli.parsing import verb
 from tim3d.errors import MixedRunError, Tim3dError
-from tim3d.kernels.latent import PRESETS, Architecture
+from tim3d.kernels.generation.architecture import PRESETS, Architecture
 
 QUIET = Options(progress=False)
 A, B = "a.zarr", "b.zarr"

@@ -12,12 +12,13 @@ import pytest
 from tests.contents import content
 from tests.recipes import SEGMENTED, done_blocks, finish, start, until, write_recipe
 from tests.works import number_pass
-from tim3d import cli
-from tim3d.engine import Part, in_turns, lease, ledger, lock, lock_sample, member, parts, run
-from tim3d.engine.lock import lock_url
-from tim3d.engine.status import status
+from tim3d.cli import main
+from tim3d.engine import Part, in_turns, job_array, lock_sample, member, run
+from tim3d.engine.state import lease, ledger, lock
+from tim3d.engine.state.lock import lock_url
+from tim3d.engine.state.status import status
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError, LockedError
-from tim3d.validation import validate
+from tim3d.maintenance.validation import validate
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +99,13 @@ def test_while_parts_work_another_run_is_refused(sample: str) -> None:
 
 
 def test_while_another_run_works_parts_are_refused(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_PASSING_SECONDS", 0.1)
+    monkeypatch.setattr(job_array, "_PASSING_SECONDS", 0.1)
     with lock_sample(sample), member(sample, Part(1, 2)), pytest.raises(LockedError, match="is being written"):
         in_turns(sample, lambda: None)
 
 
 def test_no_part_is_there_twice_and_all_count_alike(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_PASSING_SECONDS", 0.1)
+    monkeypatch.setattr(job_array, "_PASSING_SECONDS", 0.1)
     with member(sample, Part(1, 2)):
         for other in (Part(1, 2), Part(1, 3), Part(3, 3)):
             with pytest.raises(LockedError), member(sample, other):
@@ -113,7 +114,7 @@ def test_no_part_is_there_twice_and_all_count_alike(sample: str, monkeypatch: py
 
 def test_a_dead_part_bars_nobody(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.1)
-    dead = {"pid": 2**22 + 1, "started": "1", "host": parts.socket.gethostname(), "part": "1/2"}
+    dead = {"pid": 2**22 + 1, "started": "1", "host": job_array.socket.gethostname(), "part": "1/2"}
     for enter in (lambda: lock_sample(sample), lambda: member(sample, Part(1, 2)), lambda: member(sample, Part(1, 3))):
         ledger.write(lock_url(sample, "1-of-2"), dead)
         with enter():
@@ -127,7 +128,7 @@ def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
     ledger.write(lock_url(sample, "1-of-2"), {"host": "elsewhere", "pid": 1, "token": "t", "part": "1/2"})
     with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
         pass
-    for module in (lease, lock, parts):
+    for module in (lease, lock, job_array):
         monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
     with member(sample, Part(1, 2)):
         (holder,) = status(sample).holders
@@ -147,10 +148,10 @@ def test_a_part_does_its_share_outside_of_its_turn(sample: str) -> None:
 def test_a_block_that_another_part_set_aside_ends_the_waiting(sample: str) -> None:
     ledger = number_pass(sample).ledger
     ledger.mark_failed((0, 0, 0), "old")  # of an earlier run: it may be mended now
-    assert parts._refuse_failed(ledger, {(0, 0, 0), (1, 0, 0)}) == {(0, 0, 0)}
+    assert job_array._refuse_failed(ledger, {(0, 0, 0), (1, 0, 0)}) == {(0, 0, 0)}
     ledger.mark_failed((1, 0, 0), "Traceback\nValueError: poisoned")  # mended, and set aside once more
     with pytest.raises(FailedBlocksError, match=r"block \(1, 0, 0\): ValueError: poisoned"):
-        parts._refuse_failed(ledger, {(0, 0, 0)})
+        job_array._refuse_failed(ledger, {(0, 0, 0)})
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", ""])
@@ -169,5 +170,5 @@ def test_what_parts_cannot_share_is_refused_with_2(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(tmp_path)
-    assert cli.main(["run", str(recipe), "--set", f"sample={tmp_path}/a.zarr", *arguments]) == 2
+    assert main.main(["run", str(recipe), "--set", f"sample={tmp_path}/a.zarr", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import tim3d
-from tim3d.cli import main
+from tim3d.cli.main import main
+from tim3d.cli.recipe import plan_recipe
 from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 from tim3d.forecast import forecasting
-from tim3d.recipe import plan_recipe
-from tim3d.stages.results import results_of
+from tim3d.stages.shared.results import results_of
 
 RECIPE = """
 sample = "a.zarr"

@@ -9,11 +9,12 @@ import pytest
 
 import tim3d
 from tests.contents import content
-from tim3d import Options, store
-from tim3d.cli import main
+from tim3d import Options
+from tim3d.cli.main import main
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError, MixedRunError, SchemaError, StoreError, Tim3dError
-from tim3d.removal import MARKERS, NODE, remove_tree
+from tim3d.storage import store
+from tim3d.storage.removal import MARKERS, NODE, remove_tree
 
 QUIET = Options(progress=False)
 ANEW = Options(progress=False, overwrite=True)
@@ -129,19 +130,19 @@ def test_only_paths_of_our_own_shape_are_removed(folder: str, tmp_path: Path, mo
 
 
 def write(folder: str, names: list[str]) -> None:
-    fs, root = tim3d.files.file_system(folder)
+    fs, root = tim3d.storage.files.file_system(folder)
     for name in names:
         fs.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
         fs.pipe_file(f"{root}/{name}", b"x")
 
 
 def unwrite(folder: str, name: str) -> None:
-    fs, root = tim3d.files.file_system(folder)
+    fs, root = tim3d.storage.files.file_system(folder)
     fs.rm_file(f"{root}/{name}")
 
 
 def listed(folder: str) -> list[str]:
-    fs, root = tim3d.files.file_system(folder)
+    fs, root = tim3d.storage.files.file_system(folder)
     return list(fs.find(root))
 
 

@@ -15,11 +15,11 @@ import zarr
 
 import tim3d
 from tests.contents import content
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import Ledger, lock_sample
 from tim3d.errors import FailedBlocksError, LockedError, StoreError
-from tim3d.repair import repair
+from tim3d.maintenance.repair import repair
+from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)

@@ -20,13 +20,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import tim3d
-from tim3d import store
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
 from tim3d.reporting import figures, page, planes, table
 from tim3d.reporting.html import thresholds
 from tim3d.reporting.report import report
-from tim3d.stages.field import Options
+from tim3d.stages.shared.field import Options
+from tim3d.storage import store
 
 QUIET = Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1)

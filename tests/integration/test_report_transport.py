@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 import tim3d
-from tim3d import store
 from tim3d.grid import Box
 from tim3d.reporting import page, table, transport, transport_figures
 from tim3d.reporting.report import report
-from tim3d.schema import Field
+from tim3d.storage import store
+from tim3d.storage.schema import Field
 
 SPACING = (10.0, 5.0, 5.0)
 SHAPE = (16, 20, 24)

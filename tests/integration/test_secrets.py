@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import tim3d
-from tim3d import files
-from tim3d.cli import main
-from tim3d.console import complain
+from tim3d.cli.console import complain
+from tim3d.cli.main import main
 from tim3d.credentials import refuse_credentials, without_secrets
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.sources import open_source
+from tim3d.storage import files
 
 SECRET = "wJalrXUtnFEMI-K7MDENG-bPxRfiCY"
 CARRIES = "carries credentials"
@@ -94,7 +94,7 @@ def test_a_run_on_a_bucket_writes_no_key_anywhere(bucket: str, tmp_path: Path) -
 
 def typed(folder: Path, keys: dict[str, str], code: int, *line: str) -> str:
     """Output of a command in a process of its own that has the keys."""
-    command = [sys.executable, "-m", "tim3d.cli", *line]
+    command = [sys.executable, "-m", "tim3d", *line]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **keys}, capture_output=True, text=True, timeout=120, check=False
     )

@@ -14,9 +14,9 @@ from tests.contents import content
 from tests.recipes import done_blocks, finish, start, until, write_recipe
 from tests.slurm import jobs, launcher
 from tests.works import number_pass, truth
-from tim3d import store
 from tim3d.engine import cluster, run
 from tim3d.errors import DeviceError
+from tim3d.storage import store
 
 pytestmark = pytest.mark.timeout(240)
 # Enough blocks that a run outlasts the start of a new job.

@@ -12,15 +12,15 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 import tim3d
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import current_cluster
 from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError, MixedRunError
 from tim3d.forecast import forecasting
 from tim3d.grid import Box
-from tim3d.kernels.transport import Physics, conduct
-from tim3d.schema import Field
-from tim3d.stages import solve as stage
+from tim3d.kernels.conduction.conduction import Physics, conduct
+from tim3d.stages.conduction import solve as stage
+from tim3d.storage import store
+from tim3d.storage.schema import Field
 
 SPACING = (20.0, 5.0, 4.0)
 PHASES = tim3d.Phases(pore=0, copper=7, unused=9)

@@ -18,14 +18,14 @@ import pytest
 
 import tim3d
 from tests.integration.test_solve import SPACING, ingested, planned, solve, volume
-from tim3d import store
 from tim3d.engine import Cluster, Seat, together
-from tim3d.engine.cluster import _current
-from tim3d.engine.crew import interface_of
-from tim3d.engine.ring import SocketRing
+from tim3d.engine.clusters.cluster import _current
+from tim3d.engine.collective.launch import interface_of
+from tim3d.engine.collective.sockets import SocketRing
 from tim3d.errors import ConvergenceError, DeviceError
-from tim3d.kernels.transport import conduct
-from tim3d.stages import solve as stage
+from tim3d.kernels.conduction.conduction import conduct
+from tim3d.stages.conduction import solve as stage
+from tim3d.storage import store
 
 PORE = {"pore": 1.0, "copper": 0.03, "unused": 1.0}
 BY_CODE = {0: 1.0, 7: 0.03}
@@ -120,7 +120,7 @@ def test_a_solution_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pyt
     steps = int(whole.iterations[0])
     assert steps > 3
     for most in range(2, steps):
-        monkeypatch.setattr("tim3d.kernels.flow.MOST_ITERATIONS", most)
+        monkeypatch.setattr("tim3d.kernels.conduction.solver.MOST_ITERATIONS", most)
         with pytest.raises(ConvergenceError):
             solve(sample, out="halting", **arguments)
     monkeypatch.undo()

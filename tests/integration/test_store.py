@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from ome_zarr_models.v05 import Image
 
 import tim3d
-from tim3d import schema, shards, store, upkeep
 from tim3d.errors import InputError, MissingFieldError, MixedRunError, SchemaError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.pyramid import level_factors
-from tim3d.schema import Field
+from tim3d.kernels.image.pyramid import level_factors
+from tim3d.maintenance import commands
+from tim3d.storage import schema, shards, store
+from tim3d.storage.schema import Field
 
 QUIET = tim3d.Options(progress=False)
 PHASES = tim3d.Phases(pore=0, solid=1, filler=7)
@@ -258,7 +259,7 @@ def test_a_sample_behind_a_url_from_ingest_to_results(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tim3d.open_field(url, "phase").values, labels())
     assert float(measured.phase_fraction.sel(phase="filler")) == np.mean(labels() == 7)
     assert tim3d.validate(url, deep=True) == []
-    assert "phase: 13x141x75 uint8" in "\n".join(upkeep.show(url))
+    assert "phase: 13x141x75 uint8" in "\n".join(commands.show(url))
     again = tim3d.ingest(tmp_path / "phase.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
     np.testing.assert_array_equal(again.values, labels())
 

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import tim3d
-from tim3d import store
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import Ledger, Pass
 from tim3d.engine import run as run_pass
-from tim3d.engine.plan import Plan
+from tim3d.engine.passes.plan import Plan
 from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError, MixedRunError
 from tim3d.forecast import forecasting
 from tim3d.grid import Box
-from tim3d.kernels.transport import conduct
+from tim3d.kernels.conduction.conduction import conduct
 from tim3d.reporting.study import is_study, says, study_figure, text
-from tim3d.stages import study as stage
+from tim3d.stages.representative import study as stage
+from tim3d.storage import store
 
 PHASES = tim3d.Phases(pore=0, copper=1)
 QUIET = tim3d.Options(progress=False)
@@ -244,7 +244,7 @@ def test_a_stopped_study_goes_on(sample: str, monkeypatch: pytest.MonkeyPatch) -
                 raise KeyboardInterrupt
         return conduct(*given, **named)
 
-    monkeypatch.setattr("tim3d.stages.quantities.conduct", counting)
+    monkeypatch.setattr("tim3d.stages.representative.quantities.conduct", counting)
     with pytest.raises(KeyboardInterrupt):
         study(sample, **arguments)
     assert store.nodes(sample) == ["phase"]
@@ -460,7 +460,7 @@ def test_markers_are_of_windows(sample: str, only: int, monkeypatch: pytest.Monk
         seen.append(one.ledger)
         return run_pass(one, **named)
 
-    monkeypatch.setattr("tim3d.stages.results.run", watched)
+    monkeypatch.setattr("tim3d.stages.shared.results.run", watched)
     found = study(sample, quantity="phase_fraction", phase="copper", windows=[9])
     (ledger,) = seen
     assert len(ledger.done()) == 64

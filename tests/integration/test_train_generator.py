@@ -14,15 +14,15 @@ import pytest
 import tifffile
 
 from tests.micrographs import blobs, layers
-from tim3d import arguments
+from tim3d.cli import parsing
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError, Tim3dError, WriteError
-from tim3d.kernels.latent import PRESETS, Architecture, preset
-from tim3d.kernels.likeness import correlation_length, target_of
+from tim3d.kernels.generation.architecture import PRESETS, Architecture, preset
+from tim3d.kernels.statistics.generator_score import correlation_length, target_of
 from tim3d.phases import Phases
-from tim3d.stages import micrographs
-from tim3d.stages.generator_cost import memory_bytes
-from tim3d.stages.micrographs import split
-from tim3d.stages.train_generator import Look, train_generator
+from tim3d.stages.generation import training_images
+from tim3d.stages.generation.generator_cost import memory_bytes
+from tim3d.stages.generation.train_generator import Look, train_generator
+from tim3d.stages.generation.training_images import split
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 SMALL = Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
@@ -63,7 +63,7 @@ def asked(steps, **kwargs):
 
 
 def test_a_training_leaves_a_generator_that_says_all_about_itself(image, tmp_path):
-    from tim3d.models.export import load_generator
+    from tim3d.models.generation.export import load_generator
 
     looks: list[Look] = []
     weights = trained(image, tmp_path / "out", on_look=looks.append)
@@ -111,7 +111,7 @@ def test_another_training_in_the_folder_is_refused_until_overwritten(image, tmp_
 
 
 def test_three_micrographs_train_three_critics_on_voxels_that_are_no_cubes(three, tmp_path):
-    from tim3d.models.export import describe_generator
+    from tim3d.models.generation.export import describe_generator
 
     weights = trained(three, tmp_path / "out", steps=2, pixel_size=[20, 10, 5])
     about, _ = describe_generator(weights)
@@ -121,7 +121,7 @@ def test_three_micrographs_train_three_critics_on_voxels_that_are_no_cubes(three
 
 def test_a_smaller_image_has_larger_voxels_and_keeps_its_fractions(tmp_path):
     fine = written(tmp_path / "fine.tif", np.kron(blobs(64, 1.5), np.ones((3, 3), np.uint8)) * 255)
-    read = micrographs.read_micrographs([fine], PORES, 10, 3)
+    read = training_images.read_micrographs([fine], PORES, 10, 3)
     assert np.array_equal(read.values[0][0], blobs(64, 1.5))
     assert read.spacing_nm == (30, 30, 30)
     assert read.fractions["solid"] == pytest.approx(blobs(64, 1.5).mean())
@@ -295,10 +295,10 @@ def test_the_memory_of_a_step_is_below_the_plan_and_not_far_below():
     code = """if True:
         import torch
         from tests.micrographs import blobs
-        from tim3d.engine.memory import forget_peak, peak_memory, resident_memory
-        from tim3d.kernels.latent import preset
-        from tim3d.models.adversarial import Adversaries, AdversarialOptions
-        from tim3d.models.views import Views, one_hot
+        from tim3d.engine.clusters.memory import forget_peak, peak_memory, resident_memory
+        from tim3d.kernels.generation.architecture import preset
+        from tim3d.models.generation.adversarial import Adversaries, AdversarialOptions
+        from tim3d.models.generation.slice_sampler import Views, one_hot
         torch.set_num_threads(1)
         views, options = Views((one_hot(blobs(64), (0, 1)),)), AdversarialOptions(batch=16, critic_steps=1)
         a = Adversaries(preset("demo"), views, options, torch.device("cpu"))
@@ -309,7 +309,7 @@ def test_the_memory_of_a_step_is_below_the_plan_and_not_far_below():
     """
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    from tim3d.models.adversarial import AdversarialOptions
+    from tim3d.models.generation.adversarial import AdversarialOptions
 
     planned = memory_bytes(preset("demo"), 1, AdversarialOptions(batch=16))
     assert 0.5 * planned < int(done.stdout) < planned
@@ -321,7 +321,7 @@ def test_the_verb_writes_pictures_and_a_recipe_can_call_it(image, tmp_path):
         "micrograph": [str(image)], "out": str(out), "phases": "pore=0,solid=255", "pixel_size": "10", "steps": 2,
         "preset": "small", "slices": 8, "progress": False,
     }  # fmt: skip
-    assert arguments.call("train_generator", typed) == out / "generator.safetensors"
+    assert parsing.call("train_generator", typed) == out / "generator.safetensors"
     for name in ("curves.png", "samples.png"):
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
 
@@ -338,7 +338,7 @@ def test_the_error_of_two_point_correlation_falls_to_a_third_and_more(tmp_path):
 
 
 def test_the_recipe_trains_generates_and_judges(tmp_path, monkeypatch):
-    from tim3d.recipe import run_recipe
+    from tim3d.cli.recipe import run_recipe
 
     written(tmp_path / "silver.tif", np.kron(blobs(96, 1.2), np.ones((2, 2), np.uint8)) * 255)
     monkeypatch.chdir(tmp_path)

@@ -10,12 +10,12 @@ import pytest
 import tifffile
 
 from tests.micrographs import blobs, shades
-from tim3d import arguments
+from tim3d.cli import parsing
 from tim3d.errors import InputError, MixedRunError
-from tim3d.kernels.latent import PRESETS, Architecture
+from tim3d.kernels.generation.architecture import PRESETS, Architecture
 from tim3d.phases import Phases
-from tim3d.stages.micrographs import split
-from tim3d.stages.train_generator import Look, train_generator
+from tim3d.stages.generation.train_generator import Look, train_generator
+from tim3d.stages.generation.training_images import split
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 SMALL = Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
@@ -53,7 +53,7 @@ def planned(image, out):
 
 def test_a_grey_image_trains_a_generator_of_grey_values(image, tmp_path):
     import tim3d
-    from tim3d.models.export import load_generator
+    from tim3d.models.generation.export import load_generator
 
     looks: list[Look] = []
     weights = trained(image, tmp_path / "out", on_look=looks.append)
@@ -71,8 +71,8 @@ def test_a_grey_image_trains_a_generator_of_grey_values(image, tmp_path):
 
 def test_an_image_in_colour_trains_a_generator_of_colours(colours, tmp_path):
     import tim3d
-    from tim3d import store
-    from tim3d.models.export import load_generator
+    from tim3d.models.generation.export import load_generator
+    from tim3d.storage import store
 
     looks: list[Look] = []
     weights = trained(colours, tmp_path / "out", steps=2, on_look=looks.append)
@@ -84,8 +84,8 @@ def test_an_image_in_colour_trains_a_generator_of_colours(colours, tmp_path):
 
 def test_three_grey_images_train_three_critics(tmp_path):
     paths = [written(tmp_path / f"{n}.tif", shades(96, (1.0, 3.0), seed)) for seed, n in enumerate("zyx")]
-    from tim3d.models.export import describe_generator
-    from tim3d.models.weights import read_weights
+    from tim3d.models.common.weights import read_weights
+    from tim3d.models.generation.export import describe_generator
 
     about, _ = describe_generator(trained(paths, tmp_path / "out", steps=2, pixel_size=[20, 10, 5]))
     assert about.spacing_nm == (20, 10, 5)
@@ -122,7 +122,7 @@ def test_the_verb_writes_pictures_of_grey_values_and_colours(image, colours, tmp
     for number, source in enumerate((image, colours)):
         out = tmp_path / f"out{number}"
         typed = {"micrograph": [str(source)], "out": str(out), "pixel_size": "10", "steps": 2, "preset": "small"}
-        assert arguments.call("train_generator", {**typed, "progress": False}) == out / "generator.safetensors"
+        assert parsing.call("train_generator", {**typed, "progress": False}) == out / "generator.safetensors"
         for name in ("curves.png", "samples.png"):
             assert (out / name).read_bytes()[:4] == b"\x89PNG"
 

@@ -12,8 +12,8 @@ import tifffile
 import tim3d
 from tests.micrographs import blobs
 from tests.processes import holder_of
-from tim3d.cli import main
-from tim3d.kernels.latent import PRESETS, Architecture
+from tim3d.cli.main import main
+from tim3d.kernels.generation.architecture import PRESETS, Architecture
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 QUIET = tim3d.Options(progress=False)
@@ -88,7 +88,7 @@ def test_a_second_training_is_refused_and_a_dead_one_holds_nothing(
 def test_one_of_the_processes_of_a_training_holds_its_lock(
     rank: str | None, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tim3d.models.together import is_first
+    from tim3d.models.common.distributed import is_first
 
     monkeypatch.delenv("RANK", raising=False)
     if rank is not None:

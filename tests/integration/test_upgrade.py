@@ -15,11 +15,12 @@ import tim3d
 from tests.conftest import ROOT
 from tests.contents import content
 from tests.upgrades import DEATH, FIRST, two_steps
-from tim3d import cli, schema, store
+from tim3d.cli import main
 from tim3d.engine import lock_sample
-from tim3d.engine.status import status
+from tim3d.engine.state.status import status
 from tim3d.errors import LockedError, SchemaError
-from tim3d.upgrade import STEPS, upgrade
+from tim3d.maintenance.upgrade import STEPS, upgrade
+from tim3d.storage import schema, store
 
 
 def make(folder: Path, sample: str) -> str:
@@ -50,10 +51,10 @@ def test_an_older_sample_is_refused_with_the_command_that_upgrades_it(
     ingest = ["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "4,2,2", "--overwrite"]
     with two_steps():
         for line in (["show", sample], ["validate", sample], ["validate", sample, "--repair"], ingest):
-            assert cli.main(line) == 4
+            assert main.main(line) == 4
             said = capsys.readouterr().err
             assert f"{sample} has schema {FIRST}, this tim3d works on {FIRST + 2}. Type: tim3d upgrade {sample}" in said
-        assert cli.main(["upgrade", sample]) == 0
+        assert main.main(["upgrade", sample]) == 0
         assert f"schema {FIRST} is now {FIRST + 1}" in capsys.readouterr().out
         assert tim3d.validate(sample, deep=True) == []
         assert upgrade(sample) == []

@@ -14,12 +14,12 @@ import pytest
 
 import tim3d
 from tests.works import number_pass
-from tim3d import doctor, places
-from tim3d.cli import main
+from tim3d.cli.main import main
 from tim3d.engine import lock_sample, run
-from tim3d.engine.ledger import runs_folder
-from tim3d.engine.status import status
+from tim3d.engine.state.ledger import runs_folder
+from tim3d.engine.state.status import status
 from tim3d.errors import FailedBlocksError
+from tim3d.maintenance import doctor, storage_check
 
 POISON = (1, 1, 0)
 
@@ -116,7 +116,7 @@ def test_two_clients_on_one_sample(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_doctor_looks_at_disk_and_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "PROBE_MIB", 4)
+    monkeypatch.setattr(storage_check, "PROBE_MIB", 4)
     found = {f.what: f for f in doctor.doctor(str(tmp_path), "tcp://127.0.0.1:1")}
     assert {"python", "zarr", "CPU", "memory", "numba", "GPU", "torch", "space", "disk", "cluster"} <= set(found)
     assert found["numba"].state == "ok"

@@ -10,7 +10,16 @@ import pytest
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
-from tim3d.kernels.geodesic import METRICS, UNIT, UNREACHED, Tortuosity, arrive, distance, plane_sums, tortuosity
+from tim3d.kernels.geodesic.geodesic import (
+    METRICS,
+    UNIT,
+    UNREACHED,
+    Tortuosity,
+    arrive,
+    distance,
+    plane_sums,
+    tortuosity,
+)
 
 Labels = NDArray[np.uint8]
 metrics = pytest.mark.parametrize("metric", METRICS)

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.fields import LevelCut
-from tim3d.kernels.imaging import Microscope, SimulatedStack, depth_to_solid, image, shine_through, simulate_fibsem
+from tim3d.kernels.generation.plane_wave_field import LevelCut
+from tim3d.kernels.image.fibsem_simulation import (
+    Microscope,
+    SimulatedStack,
+    depth_to_solid,
+    image,
+    shine_through,
+    simulate_fibsem,
+)
 
 SHAPE = (10, 96, 120)
 SPACING = (10.0, 5.0, 5.0)

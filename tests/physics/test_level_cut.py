@@ -9,7 +9,7 @@ import pytest
 from skimage import measure
 
 from tim3d.grid import Box
-from tim3d.kernels.fields import LevelCut, plane_waves
+from tim3d.kernels.generation.plane_wave_field import LevelCut, plane_waves
 
 SHAPE = (48, 96, 96)
 SPACING = (2.0, 1.0, 1.0)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from skimage import io
 
-from tim3d.kernels.metrics import confusion, mean_over_images
-from tim3d.kernels.threshold import binomial_blur, foreground, grey_counts, otsu
+from tim3d.kernels.image.threshold import binomial_blur, foreground, grey_counts, otsu
+from tim3d.kernels.statistics.metrics import confusion, mean_over_images
 
 CASES = {
     "Super2": ({"iou_macro": 0.7516, "dice": 0.8628, "recall": 0.8692}, [117, 117, 173, 173]),

@@ -12,9 +12,9 @@ from scipy import integrate, spatial, stats
 
 from tim3d.errors import ArgumentError, ConvergenceError
 from tim3d.grid import Box
-from tim3d.kernels import points
-from tim3d.kernels.grains import Grains, draw, lognormal
-from tim3d.kernels.packing import HardCore, Overlapping, Packed
+from tim3d.kernels.generation import point_process
+from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
+from tim3d.kernels.generation.particles import Grains, draw, lognormal
 
 ONE = Grains((12.0,), (1.0,))
 SPACING = (2.0, 1.0, 1.0)
@@ -85,7 +85,7 @@ def test_two_point_function_of_overlapping_spheres() -> None:
 
 def test_numbers_of_points_are_poisson() -> None:
     low, high = np.zeros(3), np.full(3, 80.0)
-    counts = [len(points.strewn(ONE, 2e-4, s, SPACING, (0, 0, 0), low, high)) for s in range(60)]
+    counts = [len(point_process.strewn(ONE, 2e-4, s, SPACING, (0, 0, 0), low, high)) for s in range(60)]
     mean = 2e-4 * 80**3
     assert np.mean(counts) == pytest.approx(mean, abs=4 * math.sqrt(mean / 60))
     assert np.var(counts, ddof=1) == pytest.approx(mean, rel=0.7)
@@ -131,7 +131,7 @@ def test_a_packed_cell(loading: float, aspect: float) -> None:
     again = model.labels(Box((30, -60, 120), (60, 0, 240)))
     assert np.array_equal(again, cell)
     first = model.cell().copy()
-    points.packed_cell.cache_clear()
+    point_process.packed_cell.cache_clear()
     assert np.array_equal(first, model.cell())
 
 
@@ -188,6 +188,6 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Grains((1.0, -1.0), (1.0, 1.0))
     with pytest.raises(ArgumentError, match="0 <= spread"):
         lognormal(10.0, -1.0)
-    monkeypatch.setattr(points, "SWEEPS", 1)
+    monkeypatch.setattr(point_process, "SWEEPS", 1)
     with pytest.raises(ConvergenceError, match="still overlap"):
         Packed(ONE, 0.5, SPACING, 99, (60.0, 60.0, 60.0)).cell()

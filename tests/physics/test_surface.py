@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.configurations import configuration_histogram, octant_histogram
-from tim3d.kernels.gradient import gradient_area, gradient_quantum
-from tim3d.kernels.surface import (
+from tim3d.kernels.morphology.gradient_area import gradient_area, gradient_quantum
+from tim3d.kernels.morphology.surface import (
     DIRECTIONS,
     Spacing,
     crofton_weights,
@@ -26,6 +25,7 @@ from tim3d.kernels.surface import (
     mean_curvature_weights,
     volume_weights,
 )
+from tim3d.kernels.morphology.voxel_configurations import configuration_histogram, octant_histogram
 
 SPACINGS: list[Spacing] = [(1, 1, 1), (2, 1, 1), (3, 1, 1), (5, 1, 1)]
 

@@ -15,7 +15,7 @@ import scipy.ndimage as ndi
 import tifffile
 from numpy.typing import NDArray
 
-from tim3d.kernels.transport import Electrodes, conduct
+from tim3d.kernels.conduction.conduction import Electrodes, conduct
 
 Labels = NDArray[np.uint8]
 PORE = {0: 0.0, 1: 1.0}

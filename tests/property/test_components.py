@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid, Triple, triple
-from tim3d.kernels.components import (
+from tim3d.kernels.morphology.components import (
     STEPS,
     Components,
     border,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tim3d.kernels.eikonal import UNIT, UNREACHED, slope, upwind
-from tim3d.kernels.geodesic import METRICS, Mask, Units, arrive, distance, refine
+from tim3d.kernels.geodesic.eikonal import UNIT, UNREACHED, slope, upwind
+from tim3d.kernels.geodesic.geodesic import METRICS, Mask, Units, arrive, distance, refine
 
 Place = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -245,6 +245,6 @@ def test_a_chain_longer_than_the_stack_is_taken_up_again(monkeypatch: pytest.Mon
     region = (arrival < UNREACHED).astype(np.uint8)
     full, short = np.full_like(arrival, UNREACHED), np.full_like(arrival, UNREACHED)
     assert refine(full, arrival, region, (1, 1, 1)) == 60
-    monkeypatch.setattr("tim3d.kernels.geodesic.STACK", 7)
+    monkeypatch.setattr("tim3d.kernels.geodesic.geodesic.STACK", 7)
     assert refine(short, arrival, region, (1, 1, 1)) == 60
     np.testing.assert_array_equal(short, full)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Grid
-from tim3d.kernels.lattice import blend_lattice, crop_lattice, slice_lattice
-from tim3d.kernels.stitching import EmptyRule
-from tim3d.models.checkpoint import Description, Normalisation, save
-from tim3d.models.inference import Predictor, ready, segment_core
-from tim3d.models.memory import activation_bytes
-from tim3d.models.unet import UNetSpec, build
+from tim3d.kernels.windows.lattice import blend_lattice, crop_lattice, slice_lattice
+from tim3d.kernels.windows.stitching import EmptyRule
+from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.inference import Predictor, ready, segment_core
+from tim3d.models.segmentation.memory import activation_bytes
+from tim3d.models.segmentation.unet import UNetSpec, build
 
 SPEC = UNetSpec(classes=("pore", "solid", "dirt"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 BOTH = ("labels", "probabilities")

@@ -12,7 +12,7 @@ from skimage import measure
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.fields import LevelCut
+from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.phantoms import Ball, Balls, Cuboid, Gyroid, HalfSpace, Layers, draw
 
 SPACING = (2.0, 1.0, 0.5)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.pyramid import level_factors, level_shape, mean_downsample, stride_downsample
+from tim3d.kernels.image.pyramid import level_factors, level_shape, mean_downsample, stride_downsample
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 factors = st.tuples(*[st.sampled_from([1, 2, 3, 4])] * 3)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 import tim3d
 from tests.nets import tiny_checkpoint
-from tim3d import Options, store
+from tim3d import Options
 from tim3d.grid import Box
-from tim3d.models.checkpoint import digest
-from tim3d.models.inference import Predictor, segment_core
-from tim3d.stages import network
-from tim3d.stages.brightness import normalisation_of
+from tim3d.models.segmentation.checkpoint import digest
+from tim3d.models.segmentation.inference import Predictor, segment_core
+from tim3d.stages.segmentation import inference
+from tim3d.stages.segmentation.normalisation import normalisation_of
+from tim3d.storage import store
 
 SHARD = (4, 16, 16)
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -58,9 +59,9 @@ def ingested(folder: Path, grey: np.ndarray) -> str:
 def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
     """The whole volume in one call, with no engine."""
     grey = store.read_field(sample, "raw")
-    how = network.Inference(**layout)
-    about = network.checkpoint.describe(model)
-    lattice = network.lattice_of(grey.shape, about.spec, how)
+    how = inference.Inference(**layout)
+    about = inference.checkpoint.describe(model)
+    lattice = inference.lattice_of(grey.shape, about.spec, how)
     predictor = Predictor(str(model), digest(model), normalisation=normalisation_of(sample, grey, "volume"))
     whole = Box.whole(grey.shape)
     voxels = store.read_box(store.field_array(sample, "raw"), whole)

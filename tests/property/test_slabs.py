@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests.rings import on_ranks
 from tim3d.grid import triple
-from tim3d.kernels import multigrid
-from tim3d.kernels.halo import Halo, Ring
-from tim3d.kernels.islands import keep_through
-from tim3d.kernels.multigrid import most_slabs, slab_cuts
-from tim3d.kernels.team import Team
-from tim3d.kernels.transport import Conduction, Physics, conduct, conduct_slab
+from tim3d.kernels.conduction import multigrid
+from tim3d.kernels.conduction.conducting_clusters import keep_through
+from tim3d.kernels.conduction.conduction import Conduction, Physics, conduct, conduct_slab
+from tim3d.kernels.conduction.ghost_layers import Halo, Ring
+from tim3d.kernels.conduction.multigrid import most_slabs, slab_cuts
+from tim3d.kernels.conduction.thread_pool import Team
 
 BORDERS = [{}, {"electrodes": "centres"}, {"sides": "periodic"}, {"cell": True}]
 

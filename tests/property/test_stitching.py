@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Grid
-from tim3d.kernels.lattice import (
+from tim3d.kernels.windows.lattice import (
     Lattice,
     blend_lattice,
     crop_lattice,
@@ -20,7 +20,7 @@ from tim3d.kernels.lattice import (
     require_phase,
     slice_lattice,
 )
-from tim3d.kernels.stitching import EmptyRule, batches, gather, stitch, weight_sum, window_weight
+from tim3d.kernels.windows.stitching import EmptyRule, batches, gather, stitch, weight_sum, window_weight
 
 
 def toy(array):

@@ -12,9 +12,9 @@ from tim3d.descriptors.builtin import BUILTIN
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, triple
 from tim3d.phases import Phases
-from tim3d.schema import Field
-from tim3d.stages.quantities import choose
-from tim3d.stages.windows import Windows, lattices
+from tim3d.stages.representative.quantities import choose
+from tim3d.stages.representative.windows import Windows, lattices
+from tim3d.storage.schema import Field
 
 PHASES = Phases(pore=0, solid=1)
 shapes = st.tuples(*[st.integers(4, 30)] * 3)

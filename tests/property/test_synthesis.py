@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.generators import TINY, field_of, giant, giant_logits, saved, tiny_generator
 from tim3d.errors import ArgumentError, CheckpointError, DeviceError, MemoryPlanError
 from tim3d.grid import Box, Grid, Triple
-from tim3d.models.synthesis import NetworkField, check_room, home, tile_bytes
+from tim3d.models.generation.synthesis import NetworkField, check_room, home, tile_bytes
 
 SHAPE = (37, 50, 44)
 EVERY = pytest.mark.parametrize("name", TINY)

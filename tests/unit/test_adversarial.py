@@ -19,14 +19,14 @@ from torch import nn
 from tests.micrographs import blobs, layers, shades
 from tests.servers import free_port
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
-from tim3d.kernels.grey import grey_target
-from tim3d.kernels.latent import Architecture
-from tim3d.kernels.likeness import target_of
-from tim3d.models.adversarial import AdversarialOptions, Adversaries, CriticLoss, by_critic, gradient_penalty
-from tim3d.models.course import Course, Schedule
-from tim3d.models.selection import Judge, calibrated, cube, judged_edge, voxels_of
-from tim3d.models.slicegan import Critic, Generator
-from tim3d.models.views import Views, every_slice, noise, one_hot, random_slices
+from tim3d.kernels.generation.architecture import Architecture
+from tim3d.kernels.statistics.generator_score import target_of
+from tim3d.kernels.statistics.grey_statistics import grey_target
+from tim3d.models.generation.adversarial import AdversarialOptions, Adversaries, CriticLoss, by_critic, gradient_penalty
+from tim3d.models.generation.adversarial_run import Course, Schedule
+from tim3d.models.generation.checkpoint_selection import Judge, calibrated, cube, judged_edge, voxels_of
+from tim3d.models.generation.slice_sampler import Views, every_slice, noise, one_hot, random_slices
+from tim3d.models.generation.slicegan import Critic, Generator
 
 TINY = Architecture("tiny", "transposed", (4, 8, 8, 2), (2, 2, 3), (8, 16))
 # By the channels of what is seen.

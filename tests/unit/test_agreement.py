@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import tim3d
-from tim3d.kernels.agreement import gaps, indicators, profiles_of, turns
+from tim3d.kernels.statistics.orthogonal_consistency import gaps, indicators, profiles_of, turns
 
 Planes = list[NDArray[np.uint8]]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tim3d.kernels.bounds import hashin_shtrikman, richardson, wiener
+from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
 
 PHASES = st.lists(st.tuples(st.floats(0.01, 1), st.just(0.0) | st.floats(1e-3, 1e5)), min_size=1, max_size=4)
 

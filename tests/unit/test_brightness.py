@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tim3d.kernels.brightness import SMOOTHING_SLICES, slice_scales, volume_scale
+from tim3d.kernels.image.slice_normalisation import SMOOTHING_SLICES, slice_scales, volume_scale
 
 
 def test_the_scale_of_a_volume_is_that_of_its_voxels() -> None:

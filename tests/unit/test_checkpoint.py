@@ -10,11 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from tim3d import outputs
 from tim3d.errors import ArgumentError, CheckpointError, InputError, WriteError
-from tim3d.models import checkpoint
-from tim3d.models.checkpoint import Description, Normalisation, describe, digest, load, save
-from tim3d.models.unet import UNetSpec, build
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.checkpoint import Description, Normalisation, describe, digest, load, save
+from tim3d.models.segmentation.unet import UNetSpec, build
+from tim3d.storage import outputs
 
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 ABOUT = Description(

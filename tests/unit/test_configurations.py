@@ -13,8 +13,7 @@ from skimage.morphology import ball
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.configurations import BOUNDARIES, complement, configuration_histogram, octant_histogram
-from tim3d.kernels.surface import (
+from tim3d.kernels.morphology.surface import (
     DIRECTIONS,
     crofton_weights,
     density,
@@ -23,6 +22,12 @@ from tim3d.kernels.surface import (
     marching_cubes_weights,
     pair_weights,
     volume_weights,
+)
+from tim3d.kernels.morphology.voxel_configurations import (
+    BOUNDARIES,
+    complement,
+    configuration_histogram,
+    octant_histogram,
 )
 
 PADS = {

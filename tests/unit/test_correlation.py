@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Grid, Triple, triple
-from tim3d.kernels.correlation import LineCounts, line_counts, pairs_at, ranks_of
+from tim3d.kernels.statistics.correlation import LineCounts, line_counts, pairs_at, ranks_of
 
 LAGS = [1, 2, 4, 7]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tim3d.recipe import load_recipe
+from tim3d.cli.recipe import load_recipe
 
 yaml = pytest.importorskip("yaml", reason="manifests are YAML: pip install pyyaml")
 

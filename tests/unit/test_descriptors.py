@@ -18,9 +18,15 @@ from tim3d.descriptors.fraction import PHASE_FRACTION, PLANES
 from tim3d.descriptors.surface import CONFIGURATIONS, GRADIENT, SPECIFIC_SURFACE, region_sets
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Grid
-from tim3d.kernels.configurations import octant_histogram
-from tim3d.kernels.gradient import gradient_area, gradient_quantum
-from tim3d.kernels.surface import crofton_weights, density, euler_weights, face_weights, mean_curvature_weights
+from tim3d.kernels.morphology.gradient_area import gradient_area, gradient_quantum
+from tim3d.kernels.morphology.surface import (
+    crofton_weights,
+    density,
+    euler_weights,
+    face_weights,
+    mean_curvature_weights,
+)
+from tim3d.kernels.morphology.voxel_configurations import octant_histogram
 from tim3d.phases import Phases
 
 ALL = list(BUILTIN.values())

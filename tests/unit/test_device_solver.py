@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.integration.test_solve import ingested, solve, volume  # noqa: E402
-from tim3d.kernels.halo import Alone, Halo  # noqa: E402
-from tim3d.kernels.team import Team  # noqa: E402
-from tim3d.kernels.transport import Conduction, Physics, conduct_slab  # noqa: E402
-from tim3d.models.device import Device  # noqa: E402
+from tim3d.kernels.conduction.conduction import Conduction, Physics, conduct_slab  # noqa: E402
+from tim3d.kernels.conduction.ghost_layers import Alone, Halo  # noqa: E402
+from tim3d.kernels.conduction.thread_pool import Team  # noqa: E402
+from tim3d.models.conduction.device import Device  # noqa: E402
 
 
 def solved(labels: np.ndarray, physics: Physics, team: Any, spacing: Any) -> Conduction:
@@ -43,7 +43,7 @@ def test_it_takes_the_same_steps(border: dict[str, Any], k: float, spacing: Any)
 
 
 def test_the_verb_takes_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tim3d.stages.slabs.Case._team", lambda case, seat: Device("cpu"))
+    monkeypatch.setattr("tim3d.stages.conduction.slab_solver.Case._team", lambda case, seat: Device("cpu"))
     sample = ingested(tmp_path, volume())
     on_device = solve(sample, out="device", keep_potential=True, checkpoint=0.0).load()
     monkeypatch.undo()

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import tim3d
-from tim3d.arguments import OPTIONS, convert, verb
-from tim3d.cli import COMMANDS, build_parser
-from tim3d.recipe import load_recipe
+from tim3d.cli.main import COMMANDS, build_parser
+from tim3d.cli.parsing import OPTIONS, convert, verb
+from tim3d.cli.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("deploy/**/README.md"))]
@@ -62,7 +62,7 @@ def arguments(words: list[str]) -> list[str] | None:
     """What tim3d is given by a command, by whatever name it is started; None of another program."""
     if words[0].split("/")[-1] == "tim3d":
         return words[1:]
-    starts = [place for place, word in enumerate(words) if IMAGE.fullmatch(word) or word == "tim3d.cli"]
+    starts = [place for place, word in enumerate(words) if IMAGE.fullmatch(word) or word == "tim3d.cli.main"]
     if not starts or {"--entrypoint", "build", "bud"} & set(words):
         return None
     return words[starts[0] + 1 :]

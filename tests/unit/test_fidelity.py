@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import ndtri
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels import fidelity as law
-from tim3d.kernels.geodesic import UNIT
-from tim3d.kernels.integral_range import integral_range, mean_interval
-from tim3d.stages.inplane import Slices, added, tortuosities, ways
+from tim3d.kernels.geodesic.geodesic import UNIT
+from tim3d.kernels.statistics import comparison as law
+from tim3d.kernels.statistics.integral_range import integral_range, mean_interval
+from tim3d.stages.comparison.slice_tortuosity import Slices, added, tortuosities, ways
 
 SHARE = 0.3
 

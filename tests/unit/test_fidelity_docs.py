@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tim3d.kernels.fidelity import DRAWS, FEWEST_VOLUMES, GOALS, GREY_GOALS, LAGS
+from tim3d.kernels.statistics.comparison import DRAWS, FEWEST_VOLUMES, GOALS, GREY_GOALS, LAGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.eikonal import UNIT, UNREACHED
-from tim3d.kernels.geodesic import (
+from tim3d.kernels.geodesic.eikonal import UNIT, UNREACHED
+from tim3d.kernels.geodesic.geodesic import (
     METRICS,
     Mask,
     Units,

@@ -10,7 +10,7 @@ import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from tim3d.grid import Box
-from tim3d.kernels.gradient import HALO, gradient_area, gradient_quantum
+from tim3d.kernels.morphology.gradient_area import HALO, gradient_area, gradient_quantum
 
 TAPS = np.array([5, 55, 248, 408, 248, 55, 5]) / 1024
 

@@ -12,9 +12,16 @@ from scipy.stats import wasserstein_distance
 from tests.micrographs import blobs, shades
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
-from tim3d.kernels.correlation import line_counts
-from tim3d.kernels.grey import correlation, differences, distance, grey_target, histogram, variance
-from tim3d.kernels.likeness import target_of
+from tim3d.kernels.statistics.correlation import line_counts
+from tim3d.kernels.statistics.generator_score import target_of
+from tim3d.kernels.statistics.grey_statistics import (
+    correlation,
+    differences,
+    distance,
+    grey_target,
+    histogram,
+    variance,
+)
 
 LAGS = (1, 2, 5, 30)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.generators import TINY, tiny_generator
 from tim3d.errors import ArgumentError
-from tim3d.kernels.latent import PRESETS, Architecture, preset, tile_nodes
-from tim3d.models.slicegan import Critic, Generator
+from tim3d.kernels.generation.architecture import PRESETS, Architecture, preset, tile_nodes
+from tim3d.models.generation.slicegan import Critic, Generator
 
 EVERY = pytest.mark.parametrize("name", TINY)
 

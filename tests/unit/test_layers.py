@@ -1,4 +1,4 @@
-"""The layers of the package: imports go down only, and each room holds the libraries that belong there."""
+"""The layers of the package: imports go down only, families stay apart, each room holds its own libraries."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
-
-from tim3d.arguments import VERBS
+from tim3d.cli.parsing import VERBS
 
 PACKAGE = Path(__file__).parents[2] / "tim3d"
 
@@ -29,168 +27,209 @@ class Room:
 # fmt: off
 ROOMS = [
     #    layer, room, rooms of the same layer that it sees, libraries
-    Room(0, "tim3d.version",      "",              ""),
-    Room(0, "tim3d.errors",       "",              ""),
-    Room(0, "tim3d.grid",         "errors",        ""),
-    Room(0, "tim3d.commands",     "",              ""),
-    Room(0, "tim3d.forecast",     "",              ""),
-    Room(0, "tim3d.spelling",     "",              ""),
-    Room(0, "tim3d.credentials",  "errors",        ""),
-    Room(0, "tim3d.phases",       "errors",        ""),
-    Room(0, "tim3d.phantoms",     "errors grid",   "numpy"),
-    Room(1, "tim3d.kernels",      "",              "numpy scipy numba skimage cc3d"),
-    Room(1, "tim3d.models",       "kernels outputs removal",
-         "numpy torch torchvision segmentation_models_pytorch safetensors"),
-    Room(1, "tim3d.sources",      "",              "numpy tifffile PIL h5py zarr"),
-    Room(1, "tim3d.schema",       "",              "numpy"),
-    Room(1, "tim3d.object_store", "",              "fsspec obstore"),
-    Room(1, "tim3d.files",        "object_store",  "fsspec"),
-    Room(1, "tim3d.removal",      "advice files",         ""),
-    Room(1, "tim3d.advice",       "files",         ""),
-    Room(1, "tim3d.outputs",      "files removal", ""),
-    Room(1, "tim3d.metadata",     "files",         ""),
-    Room(1, "tim3d.moments",      "",              ""),
-    Room(1, "tim3d.digests",      "",              ""),
-    Room(1, "tim3d.intact",       "digests",       "zarr"),
-    Room(1, "tim3d.shards",       "files removal", "numpy zarr"),
-    Room(1, "tim3d.store",        "advice digests files intact metadata moments removal schema shards",
-         "numpy xarray zarr"),
-    Room(1, "tim3d.scratch",      "files shards store",   "numpy zarr"),
-    Room(2, "tim3d.engine", "",
-         "dask distributed dask_cuda dask_jobqueue fsspec obstore cloudpickle psutil tqdm cryptography "
-         "prometheus_client"),
-    Room(3, "tim3d.descriptors",  "",              "numpy xarray"),
-    Room(4, "tim3d.stages",       "",              "numpy xarray tifffile tqdm"),
-    Room(5, "tim3d.validation",   "",              "numpy zarr"),
-    Room(5, "tim3d.arguments",    "",              ""),
-    Room(5, "tim3d.reporting",       "",              "numpy xarray matplotlib PIL"),
-    Room(5, "tim3d.repair",       "validation",    ""),
-    Room(5, "tim3d.upgrade",      "",              ""),
-    Room(5, "tim3d.finding",      "",              ""),
-    Room(5, "tim3d.places",       "finding",       ""),
-    Room(5, "tim3d.doctor",       "finding places", "numba"),
-    Room(5, "tim3d.upkeep",       "doctor repair upgrade validation", ""),
-    Room(5, "tim3d.options",      "",              ""),
-    Room(5, "tim3d.console",      "",              ""),
-    Room(5, "tim3d.paths",        "",              ""),
-    Room(5, "tim3d.recipe",       "arguments paths", ""),
-    Room(5, "tim3d.cli",          "arguments console options recipe reporting upkeep", ""),
-    Room(5, "tim3d",              "arguments recipe reporting validation", ""),
+    Room(0, "version"),
+    Room(0, "errors"),
+    Room(0, "grid",         "errors"),
+    Room(0, "commands"),
+    Room(0, "forecast"),
+    Room(0, "spelling"),
+    Room(0, "credentials",  "errors"),
+    Room(0, "phases",       "errors"),
+    Room(0, "phantoms",     "errors grid", "numpy"),
+
+    Room(1, "kernels"),
+    Room(1, "kernels.morphology", "",                   "numpy scipy numba skimage cc3d"),
+    Room(1, "kernels.statistics", "",                   "numpy scipy numba"),
+    Room(1, "kernels.geodesic",   "",                   "numpy numba"),
+    Room(1, "kernels.generation", "",                   "numpy scipy numba"),
+    Room(1, "kernels.windows",    "",                   "numpy"),
+    Room(1, "kernels.conduction", "kernels.morphology", "numpy scipy numba"),
+    Room(1, "kernels.image",      "kernels.generation", "numpy numba scipy skimage"),
+    Room(1, "storage",            "",                   "numpy xarray zarr fsspec obstore"),
+    Room(1, "models"),
+    Room(1, "models.common",       "storage",           "numpy torch safetensors"),
+    Room(1, "models.segmentation", "kernels.statistics kernels.windows models.common storage",
+         "numpy torch torchvision safetensors segmentation_models_pytorch"),
+    Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
+         "numpy torch safetensors"),
+    Room(1, "models.conduction",   "models.common",     "numpy torch"),
+    Room(1, "sources",             "",                  "numpy tifffile PIL h5py zarr"),
+
+    Room(2, "engine",             "engine.clusters engine.collective engine.job_array engine.passes engine.state"),
+    Room(2, "engine.state",       "",                   "obstore"),
+    Room(2, "engine.clusters",    "",                   "dask distributed dask_cuda dask_jobqueue cryptography"),
+    Room(2, "engine.job_array",   "engine.state"),
+    Room(2, "engine.collective",  "engine.clusters",    "distributed cloudpickle psutil"),
+    Room(2, "engine.passes",      "engine.clusters engine.job_array engine.state",
+         "distributed cloudpickle tqdm prometheus_client"),
+
+    Room(3, "descriptors",        "",                   "numpy xarray"),
+
+    Room(4, "stages"),
+    Room(4, "stages.shared",         "",                                  "numpy xarray"),
+    Room(4, "stages.ingest",         "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.segmentation",   "stages.shared",                     "numpy xarray tqdm"),
+    Room(4, "stages.generation",     "stages.shared",                     "numpy xarray tifffile tqdm"),
+    Room(4, "stages.components",     "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.conduction",     "stages.shared",                     "numpy xarray tqdm"),
+    Room(4, "stages.geodesic",       "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.measurement",    "stages.shared",                     "xarray"),
+    Room(4, "stages.comparison",     "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),
+
+    Room(5, "maintenance",        "",                   "numpy numba zarr"),
+    Room(5, "options"),
+    Room(5, "reporting",          "",                   "numpy xarray matplotlib PIL"),
+    Room(5, "cli",                "maintenance options reporting"),
+    Room(5, "__main__",           "cli"),
+    Room(5, "",                   "cli maintenance reporting"),
 ]
 # fmt: on
 
 # What a room must not see although it lies lower.
-BLIND = {"tim3d.engine": {"tim3d.kernels", "tim3d.models", "tim3d.sources"}, "tim3d.descriptors": {"tim3d.engine"}}
-BLIND["tim3d.descriptors"] |= {"tim3d.store", "tim3d.scratch", "tim3d.schema", "tim3d.models", "tim3d.sources"}
+BLIND = {
+    "engine": {"kernels", "models", "sources"},
+    "descriptors": {"engine", "storage", "models", "sources"},
+}
 # What a library is confined to, within the rooms that hold it.
 ONLY_IN = {
     "zarr": {
-        "tim3d.intact",
-        "tim3d.shards",
-        "tim3d.sources.zarr_array",
-        "tim3d.sources.zarr_chunks",
-        "tim3d.store",
-        "tim3d.scratch",
-        "tim3d.validation",
+        "sources.zarr_array",
+        "sources.zarr_chunks",
+        "storage.scratch",
+        "storage.shards",
+        "storage.store",
+        "storage.strict_store",
+        "maintenance.validation",
     }
 }
+HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.
-NEEDS_TORCH = {"tim3d.models", "tim3d.stages.neural"}
+NEEDS_TORCH = {"models", "stages.generation.network_generator"}
 # Of these, what a plan needs: they load torch when a network is built, read or called.
-LIGHT = {"tim3d.models"} | {
-    f"tim3d.models.{name}"
-    for name in ("checkpoint", "crops", "memory", "predictor", "training_options", "unet", "weights")
+LIGHT = {
+    "models",
+    "models.common",
+    "models.conduction",
+    "models.generation",
+    "models.segmentation",
+    "models.common.weights",
+} | {
+    f"models.segmentation.{name}" for name in ("checkpoint", "crops", "memory", "predictor", "training_options", "unet")
 }
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 500
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name."""
+    """Every module of the package by its name below ``tim3d``."""
     names = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
         names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return names
 
 
 @cache
-def imports(name: str, *, top_only: bool = False) -> frozenset[str]:
-    """What a module imports: modules of the package by full name, libraries by their first word."""
-    tree = ast.parse(modules()[name].read_text())
-    nodes = tree.body if top_only else ast.walk(tree)
-    return frozenset(target for node in nodes for target in _targets(node) if target != name)
+def tree(name: str) -> ast.Module:
+    """The parsed text of a module."""
+    return ast.parse(modules()[name].read_text())
 
 
-def _targets(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (_short(alias.name) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "relative imports are not used"
-        inner = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from (full for full in inner if full in modules())
-        yield _short(str(node.module))  # a package is imported too, whatever is taken from it
+@cache
+def inside(name: str, *, top_only: bool = False) -> frozenset[str]:
+    """Modules of the package that a module imports."""
+    targets = {t for t in _targets(name, top_only=top_only) if t.split(".")[0] == "tim3d"}
+    return frozenset({t.removeprefix("tim3d").removeprefix(".") for t in targets} - {name, ""})
 
 
-def _short(name: str) -> str:
-    return name if name.split(".")[0] == "tim3d" else name.split(".")[0]
+@cache
+def libraries(name: str) -> frozenset[str]:
+    """Libraries that a module imports, by their first word."""
+    return frozenset({t.split(".")[0] for t in _targets(name)} - {"tim3d"} - sys.stdlib_module_names)
+
+
+def _targets(name: str, *, top_only: bool = False) -> Iterator[str]:
+    for node in tree(name).body if top_only else ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not used"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (full for full in inner if full.removeprefix("tim3d.") in modules())
+            yield str(node.module)  # a package is imported too, whatever is taken from it
 
 
 def room(name: str) -> Room:
     """The room of a module: the longest name that begins it."""
-    fitting = [r for r in ROOMS if name == r.name or (name.startswith(r.name + ".") and r.name != "tim3d")]
+    fitting = [r for r in ROOMS if name == r.name or (r.name and name.startswith(r.name + "."))]
     assert fitting, f"{name} has no row in the table of rooms"
     return max(fitting, key=lambda r: len(r.name))
 
 
-def inside(name: str) -> list[str]:
-    """Modules of the package that a module imports."""
-    return sorted(t for t in imports(name) if t.split(".")[0] == "tim3d" and t != "tim3d")
+def within(name: str, rooms: set[str]) -> bool:
+    """Whether a module or room lies in one of some rooms."""
+    return any(name == r or name.startswith(r + ".") for r in rooms)
 
 
-EVERY = pytest.mark.parametrize("name", modules())
+def test_imports_go_down_and_families_stay_apart() -> None:
+    wrong = [
+        f"{name} must not import {target}" for name in modules() for target in inside(name) if not _may(name, target)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@EVERY
-def test_imports_go_down(name: str) -> None:
-    own = room(name)
-    same = {f"tim3d.{word}" for word in own.sees.split()} | {own.name}
-    for target in map(room, inside(name)):
-        assert target.layer < own.layer or target.name in same, f"{name} must not import {target.name}"
-        assert target.name not in BLIND.get(own.name, set()), f"{name} must not see {target.name}"
+def _may(name: str, target: str) -> bool:
+    own, other = room(name), room(target)
+    if any(within(own.name, {blind}) and within(other.name, lower) for blind, lower in BLIND.items()):
+        return False
+    # A package is imported with everything below it; its own text imports nothing.
+    return (
+        other.layer < own.layer or other.name in {own.name, *own.sees.split()} or own.name.startswith(other.name + ".")
+    )
 
 
-@EVERY
-def test_libraries_stay_in_their_rooms(name: str) -> None:
-    foreign = {t for t in imports(name) if t.split(".")[0] != "tim3d"} - sys.stdlib_module_names
-    assert foreign <= set(room(name).libraries.split()), f"{name} imports {foreign}"
-    for library, homes in ONLY_IN.items():
-        assert library not in foreign or name in homes, f"{name} must not import {library}"
+def test_libraries_stay_in_their_rooms() -> None:
+    wrong = [
+        f"{name} must not import {library}"
+        for name in modules()
+        for library in libraries(name)
+        if not _holds(name, library)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-def test_dask_lives_in_the_engine_and_torch_in_the_models() -> None:
-    homes = {"dask": "tim3d.engine", "distributed": "tim3d.engine", "torch": "tim3d.models"}
-    for library, home in homes.items():
-        users = {room(name).name for name in modules() if library in imports(name)}
-        assert users == {home}
+def _holds(name: str, library: str) -> bool:
+    home, only = HOMES.get(library), ONLY_IN.get(library)
+    return (
+        library in room(name).libraries.split()
+        and (home is None or within(name, {home}))
+        and (only is None or name in only)
+    )
 
 
-@EVERY
-def test_torch_is_loaded_by_its_users_only(name: str) -> None:
-    if not _needs_torch(name):
-        early = [t for t in imports(name, top_only=True) if _needs_torch(t)]
-        assert not early, f"{name} loads {early} when it is imported; import it where it is used"
+def test_no_row_of_the_table_is_idle() -> None:
+    assert {room(name).name for name in modules()} == {r.name for r in ROOMS}
+    used = {r.name: {lib for name in modules() if room(name) == r for lib in libraries(name)} for r in ROOMS}
+    idle = {r.name: extra for r in ROOMS if (extra := set(r.libraries.split()) - used[r.name])}
+    assert not idle, f"libraries that a room may hold and does not: {idle}"
+
+
+def test_torch_is_loaded_by_its_users_only() -> None:
+    light = [name for name in modules() if not _needs_torch(name)]
+    early = {name: found for name in light if (found := [t for t in inside(name, top_only=True) if _needs_torch(t)])}
+    assert not early, f"these load torch when they are imported; import it where it is used: {early}"
 
 
 def _needs_torch(name: str) -> bool:
-    return name not in LIGHT and any(name == user or name.startswith(user + ".") for user in NEEDS_TORCH)
+    return name not in LIGHT and within(name, NEEDS_TORCH)
 
 
-@EVERY
-def test_no_stage_imports_a_verb(name: str) -> None:
-    if room(name).name == "tim3d.stages":
-        used = set(inside(name)) & set(VERBS.values())
-        assert not used, f"{name} imports the verbs {used}; what two stages share is a module of its own"
+def test_no_stage_imports_a_verb() -> None:
+    verbs = {where.removeprefix("tim3d.") for where in VERBS.values()}
+    stages = [name for name in modules() if within(name, {"stages"})]
+    used = {name: found for name in stages if (found := inside(name) & verbs)}
+    assert not used, f"what two stages share is a module of its own, not a verb: {used}"
 
 
 def test_there_is_no_import_cycle() -> None:
@@ -208,20 +247,19 @@ def test_there_is_no_import_cycle() -> None:
     assert finished == set(modules())
 
 
-@EVERY
-def test_functions_and_modules_are_short(name: str) -> None:
-    text = modules()[name].read_text()
-    assert len(text.splitlines()) <= LONGEST_MODULE, f"{name} has {len(text.splitlines())} lines"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert _body_lines(node) <= LONGEST_FUNCTION, f"{name}.{node.name} has {_body_lines(node)} lines"
+def test_functions_and_modules_are_short() -> None:
+    long = [
+        f"{name} has {n} lines"
+        for name, path in modules().items()
+        if (n := len(path.read_text().splitlines())) > LONGEST_MODULE
+    ]
+    for name in modules():
+        functions = [n for n in ast.walk(tree(name)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        long += [f"{name}.{f.name} has {n} lines" for f in functions if (n := _body_lines(f)) > LONGEST_FUNCTION]
+    assert not long, "\n".join(long)
 
 
 def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a body without its docstring."""
     first = node.body[1:2] if ast.get_docstring(node) else node.body[:1]
     return node.body[-1].end_lineno - first[0].lineno + 1 if first and node.body[-1].end_lineno else 0
-
-
-def test_every_row_of_the_table_is_used() -> None:
-    assert {room(name).name for name in modules()} == {r.name for r in ROOMS}

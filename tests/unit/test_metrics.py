@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels import metrics
+from tim3d.kernels.statistics import metrics
 
 labels = st.integers(1, 4).flatmap(
     lambda k: st.tuples(

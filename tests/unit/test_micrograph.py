@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.sources.micrograph import downscaled, read_micrograph
+from tim3d.sources.labelled_image import downscaled, read_micrograph
 
 TWO = {"pore": 0, "solid": 255}
 

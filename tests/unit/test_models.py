@@ -11,11 +11,11 @@ import torch
 
 from tim3d.errors import ArgumentError, CheckpointError, DeviceError
 from tim3d.grid import Box
-from tim3d.kernels.lattice import blend_lattice, crop_lattice, slice_lattice
-from tim3d.models import torchvision_shim
-from tim3d.models.checkpoint import Description, Normalisation, save
-from tim3d.models.inference import Predictor, halving, ready, segment_core
-from tim3d.models.unet import UNetSpec, build
+from tim3d.kernels.windows.lattice import blend_lattice, crop_lattice, slice_lattice
+from tim3d.models.segmentation import torchvision_shim
+from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.inference import Predictor, halving, ready, segment_core
+from tim3d.models.segmentation.unet import UNetSpec, build
 
 SMALL = UNetSpec(classes=("pore", "solid", "dirt"), depth=2, decoder_channels=(8, 4))
 

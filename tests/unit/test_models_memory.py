@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tim3d.errors import ArgumentError
-from tim3d.models.memory import activation_bytes
-from tim3d.models.unet import UNetSpec
+from tim3d.models.segmentation.memory import activation_bytes
+from tim3d.models.segmentation.unet import UNetSpec
 
 SPEC = UNetSpec(("pore", "solid"), depth=2, decoder_channels=(8, 4), norm="instance")
 

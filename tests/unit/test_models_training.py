@@ -16,13 +16,13 @@ import torch
 
 from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.grid import Box
-from tim3d.kernels.lattice import slice_lattice
-from tim3d.models import training
-from tim3d.models.checkpoint import Normalisation, load
-from tim3d.models.crops import Augmentation, augment, crop_edge, prepare, random_batches, split
-from tim3d.models.inference import Predictor, segment_core
-from tim3d.models.training import TrainingOptions, confusion_matrix, loss, mean_iou, train
-from tim3d.models.unet import UNetSpec
+from tim3d.kernels.windows.lattice import slice_lattice
+from tim3d.models.segmentation import training
+from tim3d.models.segmentation.checkpoint import Normalisation, load
+from tim3d.models.segmentation.crops import Augmentation, augment, crop_edge, prepare, random_batches, split
+from tim3d.models.segmentation.inference import Predictor, segment_core
+from tim3d.models.segmentation.training import TrainingOptions, confusion_matrix, loss, mean_iou, train
+from tim3d.models.segmentation.unet import UNetSpec
 
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 QUICK = TrainingOptions(epochs=4, steps=3, batch=2, crop=32, patience=9, device="cpu", threads=1)

@@ -17,10 +17,10 @@ from torch.nn import functional
 from tests.generators import field_of
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.grid import Box
-from tim3d.kernels.latent import whole_nodes
-from tim3d.kernels.philox import Noise
-from tim3d.models.export import load_generator
-from tim3d.models.official import import_official
+from tim3d.kernels.generation.architecture import whole_nodes
+from tim3d.kernels.generation.philox import Noise
+from tim3d.models.generation.export import load_generator
+from tim3d.models.generation.official import import_official
 from tim3d.phases import Phases
 
 SPACING = (10.0, 10.0, 10.0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tim3d.descriptors.percolation import percolation
 from tim3d.grid import triple
-from tim3d.kernels.components import label_volume
+from tim3d.kernels.morphology.components import label_volume
 from tim3d.phases import Phases
 
 PHASES = Phases(pore=0, solid=1)

@@ -10,7 +10,7 @@ from scipy import special, stats
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.philox import Noise, philox4x32, quantile
+from tim3d.kernels.generation.philox import Noise, philox4x32, quantile
 
 # kat_vectors of Random123: counter, key, output.
 KNOWN = [

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.micrographs import blobs, shades
 from tim3d.errors import ArgumentError, InputError
-from tim3d.sources.micrograph import read_micrograph
-from tim3d.sources.picture import averaged, read_picture
+from tim3d.sources.grey_image import averaged, read_picture
+from tim3d.sources.labelled_image import read_micrograph
 
 GREY = shades(40)[:31]
 RGB = np.stack([shades(40, 1.5, seed)[:31] for seed in range(3)], axis=-1)

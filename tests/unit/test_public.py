@@ -95,8 +95,8 @@ def test_import_is_quick_and_light() -> None:
 
 def test_help_is_quick_and_light() -> None:
     code = (
-        "import contextlib, sys, tim3d.cli\n"
-        "with contextlib.suppress(SystemExit): tim3d.cli.main(['ingest', '--help'])\n"
+        "import contextlib, sys, tim3d.cli.main\n"
+        "with contextlib.suppress(SystemExit): tim3d.cli.main.main(['ingest', '--help'])\n"
         "assert not {'torch', 'dask', 'xarray', 'zarr', 'numpy'} & set(sys.modules)"
     )
     assert "voxel" in fresh(code)
@@ -114,7 +114,7 @@ _PLAIN = {object, Exception, BaseException}
 
 
 def test_the_exit_codes_are_those_of_the_help() -> None:
-    from tim3d.cli import EXIT_CODES
+    from tim3d.cli.main import EXIT_CODES
 
     for error in EVERY_ERROR:
         assert f"{error.exit_code} " in EXIT_CODES

@@ -10,9 +10,9 @@ from scipy import ndimage, stats
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.philox import Noise
-from tim3d.kernels.random_field import GaussianField, LevelCuts, levels
-from tim3d.kernels.spectral_field import SpectralField, correlation_of, two_point
+from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts, levels
+from tim3d.kernels.generation.philox import Noise
+from tim3d.kernels.generation.spectral_field import SpectralField, correlation_of, two_point
 
 ROUGH = GaussianField((24.0, 12.0, 9.0), (6.0, 3.0, 2.0), seed=5)
 DISTANCES = tuple(np.arange(0.0, 33.0, 1.0))

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tim3d.arguments import OPTIONS, VERBS, verb
+from tim3d.cli.parsing import OPTIONS, VERBS, verb
+from tim3d.cli.recipe import load_recipe
+from tim3d.cli.recipe_paths import PATHS, TEXTS, is_path
 from tim3d.errors import ArgumentError
-from tim3d.paths import PATHS, TEXTS, is_path
-from tim3d.recipe import load_recipe
 
 # Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a verb fails the test
-# below until it stands here, or among the paths or the texts of tim3d.paths: think of what a stranger could name by it.
+# below until it stands here, or among the paths or the texts of recipe_paths: think of what a stranger could name.
 WORDS = """
 annotation architecture as_voxels aspect average axis batch blur cell cell_nm checkpoint compactness component
 conductivity connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device

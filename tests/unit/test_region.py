@@ -7,7 +7,7 @@ import pytest
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.region import clamped, plane_counts
+from tim3d.kernels.morphology.phase_mask import clamped, plane_counts
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.representative import (
+from tim3d.kernels.statistics.representative import (
     VERDICTS,
     Spread,
     VarianceLaw,

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from tests.rings import in_threads, on_ranks, on_sockets
-from tim3d.engine.crew import _free_port
-from tim3d.engine.ring import SocketRing
-from tim3d.kernels.halo import Ring
+from tim3d.engine.collective.launch import _free_port
+from tim3d.engine.collective.sockets import SocketRing
+from tim3d.kernels.conduction.ghost_layers import Ring
 
 # A small one, more than what fits into the buffers of a connection, one byte a voxel.
 SHAPES = [((4, 5, 3), "float32"), ((5, 1500, 1500), "float64"), ((6, 31, 9), "uint8")]
@@ -89,7 +89,7 @@ def _talk(ring: Ring) -> None:
 TORCH = """
 import sys, numpy as np
 from tests.unit.test_ring import conversation
-from tim3d.models.ring import TorchRing
+from tim3d.models.conduction.ring import TorchRing
 rank, meeting = int(sys.argv[1]), sys.argv[2]
 with TorchRing(rank, 2, meeting) as ring:
     found = conversation(ring)
@@ -108,7 +108,7 @@ def test_torch_carries_the_same(tmp_path: Path) -> None:
 
 
 def test_a_ring_that_cannot_be_made_leaves_the_way_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    ring = pytest.importorskip("tim3d.models.ring")
+    ring = pytest.importorskip("tim3d.models.conduction.ring")
 
     def fails(*_: object, **__: object) -> None:
         raise OSError("nobody there")

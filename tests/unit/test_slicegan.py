@@ -14,9 +14,8 @@ from torch.nn import functional
 from tests.generators import SPACING, TINY, phases_of, saved, tiny_generator
 from tests.nets import tiny_checkpoint
 from tim3d.errors import ArgumentError, CheckpointError
-from tim3d.models import export
-from tim3d.models.checkpoint import load
-from tim3d.models.export import (
+from tim3d.models.generation import export
+from tim3d.models.generation.export import (
     Exported,
     GeneratorDescription,
     Layer,
@@ -25,8 +24,9 @@ from tim3d.models.export import (
     load_generator,
     save_generator,
 )
-from tim3d.models.slicegan import Generator, grow
-from tim3d.models.subpixel import doubling, interleave
+from tim3d.models.generation.slicegan import Generator, grow
+from tim3d.models.generation.subpixel import doubling, interleave
+from tim3d.models.segmentation.checkpoint import load
 from tim3d.phases import Phases
 
 EVERY = pytest.mark.parametrize("name", TINY)

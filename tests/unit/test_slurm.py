@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tim3d import cli
-from tim3d.engine import cluster, slurm
-from tim3d.engine.slurm import Site, load_site
+from tim3d.cli import main
+from tim3d.engine import cluster
+from tim3d.engine.clusters import slurm
+from tim3d.engine.clusters.slurm import Site, load_site
 from tim3d.errors import ArgumentError, DeviceError
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "slurm"
@@ -83,7 +84,7 @@ def test_a_bad_site_file_ends_with_2_and_says_why(
     monkeypatch.chdir(tmp_path)
     Path("r.toml").write_text(RECIPE)
     Path("s.toml").write_text('interface = "lo"\n' + text.replace("'", '"'))
-    assert cli.main(["run", "r.toml", "--cluster", "slurm", "--site", "s.toml"]) == 2
+    assert main.main(["run", "r.toml", "--cluster", "slurm", "--site", "s.toml"]) == 2
     said = capsys.readouterr().err
     assert "site file s.toml" in said or "walltime" in said
     assert BAD[text] in said
@@ -108,7 +109,7 @@ def test_a_missing_file_ends_with_3(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("r.toml").write_text(RECIPE)
-    assert cli.main(["run", "r.toml", "--cluster", "slurm", "--site", "none.toml"]) == 3
+    assert main.main(["run", "r.toml", "--cluster", "slurm", "--site", "none.toml"]) == 3
     assert "no site file at none.toml" in capsys.readouterr().err
 
 
@@ -119,7 +120,7 @@ def test_a_missing_package_ends_with_7_and_says_what_to_type(
     monkeypatch.setitem(sys.modules, "dask_jobqueue.slurm", None)
     Path("r.toml").write_text(RECIPE)
     Path("s.toml").write_text('interface = "lo"\n')
-    assert cli.main(["run", "r.toml", "--cluster", "slurm", "--site", "s.toml"]) == 7
+    assert main.main(["run", "r.toml", "--cluster", "slurm", "--site", "s.toml"]) == 7
     assert "pip install 'tim3d[hpc]'" in capsys.readouterr().err
 
 

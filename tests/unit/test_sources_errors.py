@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from tim3d.errors import InputError, MissingExtraError
-from tim3d.sources import images, open_source
+from tim3d.sources import image_files, open_source
 
 PLANE = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
@@ -220,7 +220,7 @@ def test_a_decoder_that_fails_to_import_is_not_called_damage(tmp_path: Path, mon
 
     Image.fromarray(PLANE).save(tmp_path / "a.png")
     source = open_source(tmp_path / "a.png")
-    monkeypatch.setattr(images, "PngImageFile", missing)
+    monkeypatch.setattr(image_files, "PngImageFile", missing)
     with pytest.raises(MissingExtraError, match="needs a package: No module named 'compression'"):
         source.read(0, 1)
 

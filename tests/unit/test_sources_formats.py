@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.sources import Source, open_source, slices
+from tim3d.sources import Source, open_source, stacks
 from tim3d.sources.positions import natural_key
 
 Writer = Callable[[Path, np.ndarray], Source]
@@ -313,8 +313,8 @@ def test_tifffile_stack_with_one_page_header(tmp_path: Path):
 def test_only_the_slices_asked_for_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tiff_folder(tmp_path, volume("uint8"))
     opened: list[str] = []
-    reader = slices.read_image
-    monkeypatch.setattr(slices, "read_image", lambda path: opened.append(path.name) or reader(path))
+    reader = stacks.read_image
+    monkeypatch.setattr(stacks, "read_image", lambda path: opened.append(path.name) or reader(path))
     source.read(1, 3)
     assert opened == ["slice_9.tif", "slice_10.tif"]
 

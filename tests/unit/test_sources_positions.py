@@ -14,14 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.sources import (
-    Source,
-    open_source,
-    resample,
-    resolve_voxel_size,
-    spacing_statistics,
-    uniform_resampling,
-)
+from tim3d.sources import Source, open_source, resample, resolve_voxel_size, spacing_statistics, uniform_resampling
 from tim3d.sources.positions import position_nm, positions_of
 
 # The published steps of the shale stack, in nm.

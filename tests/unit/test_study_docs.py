@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tim3d.kernels.representative import FEWEST_WINDOWS, RANGES_HELD, SMALLEST_FITTED, VERDICTS
-from tim3d.stages.quantities import names
+from tim3d.kernels.statistics.representative import FEWEST_WINDOWS, RANGES_HELD, SMALLEST_FITTED, VERDICTS
+from tim3d.stages.representative.quantities import names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "study.md").read_text()
 

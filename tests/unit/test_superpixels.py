@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.imaging import simulate_fibsem
-from tim3d.kernels.metrics import confusion, iou_foreground
-from tim3d.kernels.superpixels import PORE, SHINE_THROUGH, SOLID, hybrid_labels, superpixel_means, superpixels
-from tim3d.kernels.threshold import grey_counts, otsu, second_derivative_peak
+from tim3d.kernels.image.fibsem_simulation import simulate_fibsem
+from tim3d.kernels.image.superpixels import PORE, SHINE_THROUGH, SOLID, hybrid_labels, superpixel_means, superpixels
+from tim3d.kernels.image.threshold import grey_counts, otsu, second_derivative_peak
+from tim3d.kernels.statistics.metrics import confusion, iou_foreground
 
 
 @pytest.fixture(scope="module")

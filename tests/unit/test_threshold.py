@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage import filters
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels import threshold as th
+from tim3d.kernels.image import threshold as th
 
 GREY = np.arange(256)
 

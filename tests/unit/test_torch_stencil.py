@@ -17,10 +17,10 @@ from torch.utils._pytree import tree_flatten
 
 from tests.stencils import EXACT, KERNELS, SCALED, SHIFTS, SUMS, Array, Volume, both, conduction, w_cycle
 from tim3d.errors import DeviceError
-from tim3d.kernels import stencil as plain
-from tim3d.kernels.team import Team
-from tim3d.models import stencil
-from tim3d.models.device import Device
+from tim3d.kernels.conduction import stencil as plain
+from tim3d.kernels.conduction.thread_pool import Team
+from tim3d.models.conduction import stencil
+from tim3d.models.conduction.device import Device
 
 CPU = Device("cpu")
 

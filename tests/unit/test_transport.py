@@ -14,10 +14,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from tim3d.errors import ArgumentError, ConvergenceError, InputError
-from tim3d.kernels import flow, multigrid, stencil
-from tim3d.kernels.halo import Alone, Halo
-from tim3d.kernels.team import Team
-from tim3d.kernels.transport import Electrodes, Physics, conduct, conduct_bytes
+from tim3d.kernels.conduction import multigrid, solver, stencil
+from tim3d.kernels.conduction.conduction import Electrodes, Physics, conduct, conduct_bytes
+from tim3d.kernels.conduction.ghost_layers import Alone, Halo
+from tim3d.kernels.conduction.thread_pool import Team
 
 Labels = NDArray[np.uint8]
 Spacing = tuple[float, float, float]
@@ -318,7 +318,7 @@ def test_too_many_conducting_labels_are_refused() -> None:
 
 
 def test_what_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "MOST_ITERATIONS", 2)
+    monkeypatch.setattr(solver, "MOST_ITERATIONS", 2)
     with pytest.raises(ConvergenceError, match="after 2 iterations the flux differs between planes by"):
         conduct(random_labels((24, 24, 24)), {0: 1.0, 1: 1e5}, tolerance=1e-8)
 

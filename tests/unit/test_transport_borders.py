@@ -14,9 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels import local_flux
-from tim3d.kernels.local_flux import class_edges
-from tim3d.kernels.transport import Physics, conduct
+from tim3d.kernels.conduction import local_flux
+from tim3d.kernels.conduction.conduction import Physics, conduct
+from tim3d.kernels.conduction.local_flux import class_edges
 
 
 def links(labels: np.ndarray, physics: Physics, spacing: Any, axis: int) -> Any:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import AXES, Box, Grid, Triple, triple
-from tim3d.kernels.region import as_labels, plane_counts
-from tim3d.kernels.surface import check_spacing
+from tim3d.kernels.morphology.phase_mask import as_labels, plane_counts
+from tim3d.kernels.morphology.surface import check_spacing
 from tim3d.phases import Phases
 
 Labels: TypeAlias = NDArray[np.uint8]

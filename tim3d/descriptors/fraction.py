@@ -8,7 +8,7 @@ import numpy as np
 
 from tim3d.descriptors.base import Counts, Descriptor, Labels, Material, Partial, Values, Variable
 from tim3d.grid import AXES, Box
-from tim3d.kernels.region import plane_counts
+from tim3d.kernels.morphology.phase_mask import plane_counts
 
 _POINT_COUNT = "doi:10.1002/9783527628308"
 

@@ -15,8 +15,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.grid import AXES
-from tim3d.kernels.bounds import richardson
-from tim3d.kernels.geodesic import UNIT, tortuosity
+from tim3d.kernels.conduction.bounds import richardson
+from tim3d.kernels.geodesic.geodesic import UNIT, tortuosity
 
 DIRECTIONS = ("+z", "-z", "+y", "-y", "+x", "-x")
 REFERENCE = "doi:10.1038/s43246-024-00493-5"

@@ -8,8 +8,8 @@ import numpy as np
 
 from tim3d.descriptors.base import Counts, Descriptor, Material, Values, Variable
 from tim3d.descriptors.surface import CONFIGURATIONS, region_sets
-from tim3d.kernels.configurations import complement
-from tim3d.kernels.surface import Weights, crofton_weights, density, face_weights
+from tim3d.kernels.morphology.surface import Weights, crofton_weights, density, face_weights
+from tim3d.kernels.morphology.voxel_configurations import complement
 
 
 def pair_histogram(histograms: Counts, material: Material, first: int, second: int) -> Counts:

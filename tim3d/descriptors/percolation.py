@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.grid import AXES, Triple
-from tim3d.kernels.components import Components
+from tim3d.kernels.morphology.components import Components
 from tim3d.phases import Phases
 
 SIDES = ("low", "high")
@@ -45,7 +45,7 @@ def percolation(table: Components, phases: Phases, shape: Triple, connectivity: 
 
     Examples
     --------
-    >>> from tim3d.kernels.components import label_volume
+    >>> from tim3d.kernels.morphology.components import label_volume
     >>> _, table = label_volume(np.array([[[1, 1, 0, 1]]], np.uint8), [1])
     >>> found = percolation(table, Phases(solid=1), (1, 1, 4), 6)
     >>> found.component_count.item(), found.dead_end_fraction.sel(phase="solid", axis="x").item()

@@ -10,8 +10,8 @@ import numpy as np
 
 from tim3d.descriptors.base import Counts, Descriptor, Labels, Material, Partial, Values, Variable
 from tim3d.grid import Box
-from tim3d.kernels import configurations, gradient
-from tim3d.kernels.surface import (
+from tim3d.kernels.morphology import gradient_area, voxel_configurations
+from tim3d.kernels.morphology.surface import (
     Weights,
     crofton_weights,
     density,
@@ -54,7 +54,7 @@ def _configuration_sizes(material: Material) -> tuple[int, ...]:
 
 def _count_configurations(labels: Labels, core: Box, material: Material) -> Counts:
     sets = region_sets(material.phases)
-    return np.stack([configurations.octant_histogram(labels, codes, core) for codes in sets])
+    return np.stack([voxel_configurations.octant_histogram(labels, codes, core) for codes in sets])
 
 
 def _phase_count(material: Material) -> tuple[int, ...]:
@@ -65,16 +65,20 @@ def _sum_gradients(labels: Labels, core: Box, material: Material) -> Counts:
     codes = material.phases.codes
     # Two phases share one interface, and the gradient of the one is minus that of the other, to the last bit.
     apart = codes[:1] if len(codes) == 2 else codes
-    areas = [gradient.gradient_area(labels, [code], core, material.spacing) for code in apart]
+    areas = [gradient_area.gradient_area(labels, [code], core, material.spacing) for code in apart]
     return np.array(areas * (len(codes) // len(apart)), np.int64)
 
 
 #: Octants of each region of `region_sets` by the configuration of their corner.
 CONFIGURATIONS = Partial(
-    "configurations", configurations.HALO, ("region", "configuration"), _configuration_sizes, _count_configurations
+    "configurations",
+    voxel_configurations.HALO,
+    ("region", "configuration"),
+    _configuration_sizes,
+    _count_configurations,
 )
 #: Quanta of gradient area of each phase.
-GRADIENT = Partial("gradient_area", gradient.HALO, ("phase",), _phase_count, _sum_gradients)
+GRADIENT = Partial("gradient_area", gradient_area.HALO, ("phase",), _phase_count, _sum_gradients)
 
 
 def _densities(totals: Mapping[str, Counts], material: Material, weights: Mapping[str, Weights]) -> dict[str, Values]:
@@ -105,7 +109,7 @@ def _eulers(totals: Mapping[str, Counts], material: Material) -> dict[str, Value
 def _gradients(totals: Mapping[str, Counts], material: Material) -> dict[str, Values]:
     # The octants of any one region are eight times the voxels.
     voxels = totals["configurations"][0].sum() / 8
-    quantum = gradient.gradient_quantum(material.spacing) / material.voxel_volume
+    quantum = gradient_area.gradient_quantum(material.spacing) / material.voxel_volume
     return {"specific_surface_gradient": totals["gradient_area"] * quantum / voxels}
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from tim3d.grid import AXES
-from tim3d.kernels.bounds import hashin_shtrikman, richardson, wiener
-from tim3d.kernels.local_flux import CLASSES, class_edges
-from tim3d.kernels.material import Diagonal
-from tim3d.kernels.transport import PERFECT, Physics
+from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
+from tim3d.kernels.conduction.conduction import PERFECT, Physics
+from tim3d.kernels.conduction.local_flux import CLASSES, class_edges
+from tim3d.kernels.conduction.material import Diagonal
 from tim3d.phases import Phases
 
 REFERENCES = {

@@ -1,16 +1,16 @@
 """Blocks on dask: plan a pass, run it, remember what is done. It takes a callable and knows no kernel."""
 
-from tim3d.engine.cluster import Cluster, cluster, current_cluster
-from tim3d.engine.cost import costing
-from tim3d.engine.crew import Seat, together
-from tim3d.engine.journal import journal
-from tim3d.engine.ledger import Ledger, forget_sample
-from tim3d.engine.lock import lock_sample
-from tim3d.engine.parts import Part, in_turns, member
-from tim3d.engine.plan import Outline, Plan
-from tim3d.engine.prospect import prospective
-from tim3d.engine.run import Pass, Work, run
-from tim3d.engine.summary import Summary
+from tim3d.engine.clusters.cluster import Cluster, cluster, current_cluster
+from tim3d.engine.clusters.planned import prospective
+from tim3d.engine.collective.launch import Seat, together
+from tim3d.engine.job_array import Part, in_turns, member
+from tim3d.engine.passes.cost import costing
+from tim3d.engine.passes.plan import Outline, Plan
+from tim3d.engine.passes.run import Pass, Work, run
+from tim3d.engine.passes.summary import Summary
+from tim3d.engine.state.journal import journal
+from tim3d.engine.state.ledger import Ledger, forget_sample
+from tim3d.engine.state.lock import lock_sample
 
 __all__ = [
     "Cluster",

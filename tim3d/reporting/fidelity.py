@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from tim3d import store
 from tim3d.errors import Tim3dError
 from tim3d.reporting import page, results, table
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text
 from tim3d.reporting.planes import Plane, middle_plane
-from tim3d.schema import AXES
+from tim3d.storage import store
+from tim3d.storage.schema import AXES
 
 HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
 CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L", "correlation": "correlation rho"}

@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from tim3d import store
 from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
 from tim3d.reporting.planes import Plane, middle_plane, middle_planes
-from tim3d.schema import AXES, Field
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, Field
 
 Picture = npt.NDArray[np.float64]
 

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from tim3d.kernels.likeness import PLANES
+from tim3d.kernels.statistics.generator_score import PLANES
 from tim3d.phases import Phases
 from tim3d.reporting import page
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text, nice_length
-from tim3d.schema import AXES
-from tim3d.stages import train_generator as stage
-from tim3d.stages.verb import Task, Verb
+from tim3d.stages.generation import train_generator as stage
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage.schema import AXES
 
 LOSSES = ("distance", "critic_loss", "generator_loss")
 
@@ -27,7 +27,7 @@ LOSSES = ("distance", "critic_loss", "generator_loss")
 @Verb
 @functools.wraps(stage.train_generator)
 def train_generator(*arguments: Any, **named: Any) -> Task[Path]:
-    """`tim3d.stages.train_generator.train_generator`, with pictures in its folder after every look."""
+    """`tim3d.stages.generation.train_generator.train_generator`, with pictures in its folder after every look."""
     return stage.train_generator.task(*arguments, **{"on_look": write_figures, **named})
 
 

@@ -10,7 +10,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tim3d import store
 from tim3d.errors import Tim3dError
 from tim3d.reporting import figures, page, results, transport
 from tim3d.reporting.fidelity import comparisons
@@ -18,9 +17,10 @@ from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.planes import picture_factors
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.study import studies
-from tim3d.schema import AXES
-from tim3d.stages.field import Options
-from tim3d.stages.score import score
+from tim3d.stages.segmentation.score import score
+from tim3d.stages.shared.field import Options
+from tim3d.storage import store
+from tim3d.storage.schema import AXES
 from tim3d.version import __version__
 
 

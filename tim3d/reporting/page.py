@@ -14,9 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tim3d import outputs
 from tim3d.errors import ArgumentError
 from tim3d.reporting.figures import COLOURS, LINES, NAMED
+from tim3d.storage import outputs
 
 DPI = 120
 # Formats of figures in which matplotlib says that it wrote them.

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tim3d import store
 from tim3d.grid import Box, Triple, triple
-from tim3d.schema import AXES
+from tim3d.storage import store
+from tim3d.storage.schema import AXES
 
 # Pixels along the longer edge of a picture: more than a page shows, little enough to embed.
 LARGEST = 1200

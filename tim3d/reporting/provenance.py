@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from tim3d import store
 from tim3d.reporting import page
-from tim3d.schema import Field
+from tim3d.storage import store
+from tim3d.storage.schema import Field
 
 # Longer records of a node, such as a list of files, are cut.
 _LONGEST_RECORD = 300

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tim3d import outputs, store
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MissingFieldError, Tim3dError
 from tim3d.forecast import expected
-from tim3d.stages.field import Options
-from tim3d.stages.score import score
-from tim3d.stages.verb import Task, Verb
+from tim3d.stages.segmentation.score import score
+from tim3d.stages.shared.field import Options
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import outputs, store
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def report(
     CheckpointError
         If `model` is no model.
     ArgumentError
-        If `out` is no place for a file (`tim3d.outputs.check_target`), or has the ending of another format.
+        If `out` is no place for a file (`tim3d.storage.outputs.check_target`), or has the ending of another format.
     WriteError
         If the file cannot be written.
     """
@@ -106,7 +106,7 @@ class Reporting:
     def plans(self) -> list[Plan | Outline]:
         """The pass that compares voxel by voxel, if it is not done, and the file."""
         if self.model is not None and not expected("network", str(self.model)):
-            from tim3d.models import checkpoint
+            from tim3d.models.segmentation import checkpoint
 
             checkpoint.describe(self.model)
         return [*self._scoring(), Outline("report", f"writes {self.target}")]

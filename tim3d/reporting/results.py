@@ -9,11 +9,11 @@ from typing import Any
 
 import xarray as xr
 
-from tim3d import store
 from tim3d.commands import renewal
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.reporting import page, table
-from tim3d.stages.results import results_of
+from tim3d.stages.shared.results import results_of
+from tim3d.storage import store
 
 _METRICS = {
     "accuracy": "share of voxels with the true label",

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from tim3d import outputs
+from tim3d.storage import outputs
 
 # Column of what is one number for the whole material, or belongs to a pair of phases.
 WHOLE = "whole"

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d import store
 from tim3d.commands import renewal
 from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
 from tim3d.reporting import page, results, table, transport_figures
-from tim3d.schema import AXES, UNIT
-from tim3d.stages.coupled import attributed
-from tim3d.stages.results import results_of
+from tim3d.stages.shared.results import results_of
+from tim3d.stages.shared.stored_results import attributed
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, UNIT
 
 # Below so many voxels per feature the voxel size is the largest error of a tortuosity (docs/descriptors.md).
 FEWEST_VOXELS = 8.0

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 
 from tim3d.reporting.figures import LINES, STYLE, WIDTH, Picture, colours, length_unit, three_planes
 from tim3d.reporting.planes import Plane, middle_planes
-from tim3d.schema import AXES
+from tim3d.storage.schema import AXES
 
 # Perceptually uniform; what was not reached is grey.
 MAP, NOT_REACHED = "viridis", 0.72

@@ -16,9 +16,9 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Source, reading
 from tim3d.sources.hdf5 import is_hdf5, open_hdf5
 from tim3d.sources.holes import MissingChunks, check_policy
-from tim3d.sources.images import IMAGE_SUFFIXES, is_image, is_tiff
+from tim3d.sources.image_files import IMAGE_SUFFIXES, is_image, is_tiff
 from tim3d.sources.planned import planned_stack
-from tim3d.sources.slices import open_paged_tiff, open_slices
+from tim3d.sources.stacks import open_paged_tiff, open_slices
 from tim3d.sources.volumes import Order, open_npy, open_raw
 from tim3d.sources.zarr_array import is_zarr, open_zarr
 

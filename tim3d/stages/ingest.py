@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d import schema, store
 from tim3d.engine import Ledger, Outline, Plan
-from tim3d.engine.memory import available_memory
+from tim3d.engine.clusters.memory import available_memory
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, StoreError
 from tim3d.forecast import will_exist
 from tim3d.grid import Block, Grid, Triple
-from tim3d.kernels.threshold import grey_counts
+from tim3d.kernels.image.threshold import grey_counts
 from tim3d.phases import Phases
-from tim3d.schema import Field
 from tim3d.sources import (
     PlannedStack,
     Source,
@@ -32,9 +30,20 @@ from tim3d.sources import (
 )
 from tim3d.sources.holes import MissingChunks
 from tim3d.sources.units import length_nm
-from tim3d.stages.awaited import cannot_plan, plan_awaiting
-from tim3d.stages.field import DEFAULTS, Making, Options, plan_field, produce, refuse_other_shards, slab, whole_shards
-from tim3d.stages.verb import Task, Verb
+from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
+from tim3d.stages.shared.field import (
+    DEFAULTS,
+    Making,
+    Options,
+    plan_field,
+    produce,
+    refuse_other_shards,
+    slab,
+    whole_shards,
+)
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
 

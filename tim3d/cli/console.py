@@ -1,0 +1,36 @@
+"""What the command line writes to standard error: messages, warnings and faults, none of them with a secret."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+
+from tim3d.credentials import without_secrets
+from tim3d.errors import Tim3dError
+
+
+class _Discreet(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def log_to_stderr(*, quiet: bool) -> None:
+    """Our own messages, and warnings of others: distributed tells at length how it closes."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Discreet("%(message)s"))
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("tim3d"))
+    logging.basicConfig(level="WARNING", handlers=[handler])
+    logging.getLogger("tim3d").setLevel("WARNING" if quiet else "INFO")
+
+
+def complain(error: Exception) -> int:
+    """Say what went wrong: one line for our own errors, all of it for others; the exit code."""
+    from tim3d.storage.files import in_our_words
+
+    error = in_our_words(error)
+    if isinstance(error, Tim3dError):
+        print(without_secrets(f"tim3d: {error}"), file=sys.stderr)
+        return error.exit_code
+    print(without_secrets("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    return 1

@@ -1,0 +1,324 @@
+"""A recipe: a TOML file of steps, each a verb with the arguments that it has in the shell; run again, it resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tim3d import engine
+from tim3d.cli.parsing import VERBS, accepted, call, call_plan
+from tim3d.cli.recipe_paths import refusal, refusal_of_cluster
+from tim3d.credentials import refuse_credentials
+from tim3d.engine.job_array import DEFAULT_WAIT_SECONDS
+from tim3d.errors import ArgumentError, InputError
+from tim3d.forecast import forecasting
+from tim3d.spelling import suggestion
+from tim3d.storage.files import read_toml
+
+log = logging.getLogger(__name__)
+# What a recipe may say: of which type it is, and how it is written.
+_TOP: dict[str, tuple[type, str]] = {
+    "sample": (str, "sample = 'name.zarr'"),
+    "cluster": (dict, "keys under [cluster]"),
+    "step": (list, "arguments under [[step]]"),
+    "title": (str, "title = 'some words'"),
+}
+_CLUSTER: dict[str, tuple[type, ...]] = {
+    "kind": (str,), "workers": (int,), "threads": (int,), "memory_gib": (int, float), "site": (str,), "tls": (str,),
+}  # fmt: skip
+# Verbs that only read the sample: one part of a job array does them.
+_READERS = ("describe", "report")
+# Verbs that know of no sample.
+_WITHOUT_SAMPLE = ("simulate", "train_generator", "import_generator")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb of a recipe and its arguments; `name` is what ``--set name.argument=value`` speaks of."""
+
+    name: str
+    verb: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps in their order, the sample they work on, and the cluster they run on."""
+
+    sample: str
+    steps: tuple[Step, ...]
+    cluster: Mapping[str, Any]
+
+
+def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool = False) -> Recipe:
+    """Read a recipe and change it by ``sample=...``, ``cluster.kind=...`` or ``STEP.ARGUMENT=...``.
+
+    A recipe may come from somebody else. So what it says itself, other than `settings`, may name files only in the
+    arguments that `recipe_paths` lists, and only such that lie in the working folder, beside the recipe or in an object
+    store; and neither a scheduler nor a site file, which run what others wrote. `trust` lifts it all.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no TOML.
+    ArgumentError
+        If a key, verb, step or setting is not known, a path leads out, or the sample's URL carries credentials.
+    """
+    try:
+        content = read_toml(path, "recipe")
+    except OSError as error:
+        raise InputError(f"no recipe at {path}. See the folder pipelines/ for some") from error
+    unknown = sorted(set(content) - set(_TOP))
+    if unknown:
+        raise ArgumentError(f"recipe {path} has {unknown[0]!r}; expected {', '.join(_TOP)}")
+    _check_types(content, path)
+    steps = [_step(entry, path) for entry in content.get("step", [])]
+    if not steps or len({s["name"] for s in steps}) < len(steps):
+        raise ArgumentError(f"recipe {path} needs at least one [[step]], and a name of its own for each")
+    settings = list(settings)
+    keys = [setting.partition("=")[0] for setting in settings]
+    if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
+        raise ArgumentError(f"--set {twice[0]} is given twice: give it once")
+    if not trust:
+        _refuse_outside(content, steps, Path(path), keys)
+    for setting in settings:
+        _apply(content, steps, setting)
+    if "sample" not in content:
+        raise ArgumentError(f"recipe {path} names no sample; add  sample = 'name.zarr'  or  --set sample=name.zarr")
+    refuse_credentials(content["sample"])
+    made = tuple(Step(s["name"], s["verb"], {k: v for k, v in s.items() if k not in ("name", "verb")}) for s in steps)
+    return Recipe(str(content["sample"]), made, content.get("cluster", {}))
+
+
+def _check_types(content: Mapping[str, Any], path: str | Path) -> None:
+    for key, value in content.items():
+        of, written = _TOP[key]
+        if not isinstance(value, of):
+            raise ArgumentError(f"recipe {path}: {key} is {value!r}, expected {written}")
+
+
+def _step(entry: Any, path: str | Path) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ArgumentError(f"recipe {path}: a step is {entry!r}, expected {_TOP['step'][1]}")
+    verb = entry.get("verb")
+    if not isinstance(verb, str) or verb not in VERBS:
+        meant = suggestion(str(verb), VERBS)
+        raise ArgumentError(f"recipe {path}: a step has verb {verb!r}{meant}; there are {', '.join(VERBS)}")
+    if not isinstance(entry.get("name", verb), str):
+        raise ArgumentError(f"recipe {path}: a step has the name {entry['name']!r}, expected text: name = {verb!r}")
+    return {"name": verb, **entry}
+
+
+def _refuse_outside(
+    content: Mapping[str, Any], steps: list[dict[str, Any]], path: Path, replaced: Collection[str]
+) -> None:
+    homes = (Path.cwd(), path.absolute().parent)
+    for key, value, why in _refusals(content, steps, homes):
+        if why and key not in replaced:
+            raise ArgumentError(
+                f"recipe {path}: {key} is {value!r}, {why}. Name it yourself (--set {key}=...), or add --trust "
+                "if you know who wrote the recipe"
+            )
+
+
+def _refusals(
+    content: Mapping[str, Any], steps: list[dict[str, Any]], homes: Collection[Path]
+) -> Iterator[tuple[str, Any, str]]:
+    """Everything that a recipe says, and why it may not say that."""
+    sample = content.get("sample", "")
+    yield "sample", sample, refusal("*", "sample", sample, homes)
+    for key, value in content.get("cluster", {}).items():
+        yield f"cluster.{key}", value, refusal_of_cluster(key, value, homes)
+    for step in steps:
+        for key, value in step.items():
+            yield f"{step['name']}.{key}", value, refusal(step["verb"], key, value, homes)
+
+
+def _apply(content: dict[str, Any], steps: list[dict[str, Any]], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise ArgumentError(f"--set {setting!r} is not of the form key=value")
+    if key == "sample":
+        content["sample"] = value
+        return
+    name, _, argument = key.partition(".")
+    targets = [content.setdefault("cluster", {})] if name == "cluster" else [s for s in steps if s["name"] == name]
+    if not targets or not argument:
+        raise ArgumentError(f"--set {key}: no such step; there are {', '.join(s['name'] for s in steps)}")
+    targets[0][argument] = _typed(value)
+
+
+def _typed(value: str) -> Any:
+    """A number or truth value as TOML would read it, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        return value
+
+
+def run_recipe(
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    part: str | None = None,
+    trust: bool = False,
+    wait_minutes: float = DEFAULT_WAIT_SECONDS / 60,
+    cluster: Mapping[str, Any] | None = None,
+    journal: str | Path | None = None,
+    pilot: str | Path | None = None,
+    price: float | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Run the steps of a recipe in their order; what is done already is not done again.
+
+    Parameters
+    ----------
+    path : path
+        The recipe.
+    settings : iterable of str
+        ``key=value`` changes, as after ``--set``.
+    part : str, optional
+        ``i/n``: be one of n processes that share the blocks and need no scheduler, each started with its own i from 1
+        to n, with the sample on a disk that they share or in an object store. Only part 1 does steps that read alone
+        (describe, report).
+    trust : bool
+        Let the recipe itself name paths outside the working folder and its own, a scheduler, and a site file.
+    wait_minutes : float
+        How long a part waits for the others when none of them finishes a block.
+    cluster : mapping, optional
+        Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it all.
+    journal : path, optional
+        File to which a line of JSON is appended for every block, see `tim3d.engine.state.journal`.
+    pilot : path, optional
+        Journal of a run on a smaller sample, by which plans state their cost, see `tim3d.engine.costing`.
+    price : float, optional
+        Of an hour of a worker.
+    **options
+        Given to every step that has them: `overwrite`, `progress`, `durable`, `block`, `time_limit`.
+
+    Returns
+    -------
+    dict
+        What each step returned, by its name.
+    """
+    recipe = load_recipe(path, settings, trust=trust)
+    _refuse_unused(recipe, options)
+    own = None if part is None else _own_part(recipe, part, options)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(engine.journal(journal))
+        stack.enter_context(engine.costing(pilot, price))
+        stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))
+        if own is None:
+            return {step.name: _run_step(recipe, step, options) for step in recipe.steps}
+        stack.enter_context(engine.member(recipe.sample, own))
+        steps = [step for step in recipe.steps if own.number == 1 or step.verb not in _READERS]
+        return {
+            step.name: engine.in_turns(recipe.sample, partial(_run_step, recipe, step, options), wait_minutes * 60)
+            for step in steps
+        }
+
+
+def plan_recipe(
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    trust: bool = False,
+    cluster: Mapping[str, Any] | None = None,
+    pilot: str | Path | None = None,
+    price: float | None = None,
+    **options: Any,
+) -> Iterator[tuple[str, list[Any]]]:
+    """Plan the steps of a recipe one after the other, each on what the steps before it will have written.
+
+    Nothing is written, no worker is started, and nothing needs to exist but what the first steps read.
+
+    Parameters
+    ----------
+    path, settings, trust, cluster, pilot, price
+        As of `run_recipe`.
+    **options
+        Given to every step that has them: `overwrite`, `durable`, `block`.
+
+    Yields
+    ------
+    (str, list of Plan or Outline)
+        The name of a step and its plans, empty if nothing is left to do.
+
+    Raises
+    ------
+    ArgumentError, InputError, MissingFieldError, MemoryPlanError
+        As the step that cannot be planned; those before it have been yielded.
+    """
+    recipe = load_recipe(path, settings, trust=trust)
+    _refuse_of_parts(options)
+    _refuse_unused(recipe, options)
+    on = _cluster_arguments(_chosen(recipe, cluster or {}))
+    with engine.costing(pilot, price), engine.prospective(**on), forecasting():
+        for step in recipe.steps:
+            yield step.name, call_plan(step.verb, _step_arguments(recipe, step, options))
+
+
+def _refuse_of_parts(options: Mapping[str, Any]) -> None:
+    """Refuse to plan what one part of several would do: which blocks it takes depends on the others."""
+    for name in ("--" + key.replace("_", "-") for key in ("part", "wait_minutes") if key in options):
+        raise ArgumentError(f"--plan and {name} do not go together: a plan is of all parts, leave {name} out")
+
+
+def _refuse_unused(recipe: Recipe, options: Mapping[str, Any]) -> None:
+    """Refuse an option that no step has; a step that does not have it runs without."""
+    for name in options:
+        if name != "progress" and not any(accepted(step.verb, {name: None}) for step in recipe.steps):
+            raise ArgumentError(f"no step of the recipe has --{name.replace('_', '-')}: leave it out")
+
+
+def _chosen(recipe: Recipe, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    return changes if "kind" in changes else {**recipe.cluster, **changes}
+
+
+def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.Part:
+    """Refuse what parts cannot share."""
+    part = engine.Part.parse(text)
+    if options.get("overwrite") or any(step.arguments.get("overwrite") for step in recipe.steps):
+        raise ArgumentError("--overwrite and --part do not go together: type it once without --part, then the parts")
+    for step in recipe.steps:
+        if step.arguments.get("sample", recipe.sample) != recipe.sample:
+            raise ArgumentError(f"step {step.name!r} has a sample of its own; with --part all steps share one")
+    return part
+
+
+def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
+    log.info("%s ...", step.name)
+    return call(step.verb, _step_arguments(recipe, step, options))
+
+
+def _step_arguments(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> dict[str, Any]:
+    sample = {} if step.verb in _WITHOUT_SAMPLE else {"sample": recipe.sample}
+    return {**sample, **step.arguments, **accepted(step.verb, options)}
+
+
+def _cluster_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(given) - set(_CLUSTER))
+    if unknown:
+        raise ArgumentError(f"[cluster] has {unknown[0]!r}; expected {', '.join(_CLUSTER)}")
+    for key, value in given.items():
+        _check_cluster(key, value)
+    arguments = {key: value for key, value in given.items() if key != "memory_gib"}
+    if "memory_gib" in given:
+        arguments["memory_bytes"] = int(float(given["memory_gib"]) * 2**30)
+    return {"kind": "serial"} | arguments
+
+
+def _check_cluster(key: str, value: Any) -> None:
+    """Refuse what is not of the type of a key of ``[cluster]``; None is left to the cluster."""
+    of = _CLUSTER[key]
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if value is not None and not (isinstance(value, of) and (str in of or number)):
+        expected = "text" if str in of else "a whole number" if of == (int,) else "a number"
+        raise ArgumentError(f"[cluster] {key} is {value!r}, expected {expected}")

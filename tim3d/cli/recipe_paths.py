@@ -1,0 +1,87 @@
+"""Which arguments of the verbs name files, and which files the recipe of somebody else may name: lists of the allowed.
+
+An argument that is not in a list is no path: a text in it that could be one is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tim3d.storage.files import OBJECT_STORES
+
+# Arguments that name files or samples, by verb and argument; ``*`` is every verb.
+PATHS = {
+    "*.sample", "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights",
+    "import_generator.checkpoint", "import_generator.weights", "ingest.source", "report.model", "report.out",
+    "segment.model", "simulate.folder", "train.model", "train_generator.micrograph", "train_generator.out",
+}  # fmt: skip
+# Arguments that are shown, or looked up inside a file, and never opened.
+TEXTS = {"*.units", "ingest.dataset", "report.title", "*.name"}
+STORES = (*OBJECT_STORES, "memory")
+KINDS = ("serial", "local", "cuda", "slurm")
+
+
+def is_path(verb: str, argument: str) -> bool:
+    """Whether an argument of a verb names files.
+
+    >>> is_path("report", "out"), is_path("segment", "out"), is_path("measure", "sample")
+    (True, False, True)
+    """
+    return not PATHS.isdisjoint((f"{verb}.{argument}", f"*.{argument}"))
+
+
+def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> str:
+    """Why a recipe may not say this of an argument, as the end of a sentence; empty if it may.
+
+    Parameters
+    ----------
+    homes : collection of path
+        The folders in which its paths must lie.
+    """
+    if is_path(verb, argument):
+        allowed = all(_lies_within(text, homes) for text in _texts(value))
+        return "" if allowed else f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
+    if not TEXTS.isdisjoint((f"{verb}.{argument}", f"*.{argument}")):
+        return ""
+    return "which looks like a path, where none belongs" if any(map(_could_be_path, _texts(value))) else ""
+
+
+def refusal_of_cluster(key: str, value: Any, homes: Collection[Path]) -> str:
+    """The same of a key of ``[cluster]``."""
+    if key == "site" or (key == "kind" and value not in KINDS):
+        return "which decides what code runs"
+    if key == "tls":
+        return refusal("*", "sample", value, homes)
+    return refusal("cluster", key, value, homes)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a TOML value."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, list | Mapping):
+            yield from _texts(one)
+        elif isinstance(one, str):
+            yield one
+
+
+def _could_be_path(text: str) -> bool:
+    return "/" in text or "\\" in text or text.startswith("~") or text.strip() in (".", "..")
+
+
+def _lies_within(text: str, homes: Iterable[Path]) -> bool:
+    """Whether a path lies in some folders, or is in an object store; links in the folders are their owner's word.
+
+    >>> [_lies_within(t, [Path("/work")]) for t in ("/work/a", "/work/../etc", "~/.ssh", "s3://b/a", "file:///work/a")]
+    [True, False, False, True, False]
+    """
+    scheme, is_url, rest = text.partition("://")
+    if is_url or "::" in text:  # fsspec's chains may lead anywhere
+        return scheme in STORES and "::" not in rest
+    full = os.path.normpath(os.path.join(Path.cwd(), os.path.expanduser(text)))  # noqa: PTH111, PTH118
+    # Two slashes at the beginning are kept by normpath.
+    return any(Path("/" + full.lstrip("/")).is_relative_to(home) for home in homes)

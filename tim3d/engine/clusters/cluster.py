@@ -1,0 +1,292 @@
+"""The only place that knows what a pass runs on: this process, local workers, GPUs, or a scheduler's address."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tim3d.engine.clusters import tls as encryption
+from tim3d.engine.clusters.children import refuse_unguarded, starting
+from tim3d.engine.clusters.memory import available_memory, resident_memory
+from tim3d.engine.clusters.timeouts import refuse_silence
+from tim3d.errors import ArgumentError, DeviceError, Tim3dError
+
+log = logging.getLogger(__name__)
+KINDS = ("serial", "local", "cuda", "slurm")
+_DASK_SETTINGS = {
+    # A worker that dies takes its blocks with it; preemption must not use up their attempts.
+    "distributed.scheduler.allowed-failures": 10,
+    # Its nanny starts it again. dask would look 15 s after each death, and close the nanny of one that is just away.
+    "distributed.deploy.lost-worker-timeout": "10000 days",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a pass runs on.
+
+    Attributes
+    ----------
+    kind : str
+        ``serial``, ``local``, ``cuda``, ``slurm`` or a scheduler address.
+    client : distributed.Client or None
+        None means: this process, block after block.
+    memory_bytes : int
+        Memory of one worker process.
+    """
+
+    kind: str
+    client: Any
+    workers: int
+    threads: int
+    memory_bytes: int
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of dask's dashboard, if there is one."""
+        return None if self.client is None else self.client.dashboard_link
+
+    def resident_bytes(self) -> int:
+        """What the largest worker process holds now: libraries of earlier passes stay in it."""
+        if self.client is None:
+            return resident_memory() if self.kind == "serial" else 0  # workers that are not started hold nothing yet
+        found = self.client.run(resident_memory, on_error="return").values()  # a worker may be lost just now
+        return max((one for one in found if isinstance(one, int)), default=0)
+
+    def __str__(self) -> str:
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        return f"{self.kind}, {self.workers} worker(s) x {self.threads} thread(s), {memory} each"
+
+
+_current: ContextVar[Cluster | None] = ContextVar("tim3d_cluster", default=None)
+
+
+def current_cluster() -> Cluster:
+    """The cluster that verbs use now: the innermost ``with tim3d.cluster(...)``, else this process."""
+    return _current.get() or Cluster("serial", None, 1, 1, available_memory())
+
+
+@contextlib.contextmanager
+def cluster(
+    kind: str = "local",
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    memory_bytes: int | None = None,
+    site: str | Path | None = None,
+    tls: str | Path | None = None,
+    **options: Any,
+) -> Iterator[Cluster]:
+    """Run the verbs inside the ``with`` on workers.
+
+    Parameters
+    ----------
+    kind : str
+        ``serial`` (this process), ``local`` (one process per core), ``cuda`` (one process per GPU, through dask-cuda),
+        ``slurm`` (jobs of a Slurm cluster, through dask-jobqueue; lost jobs are replaced),
+        or the address of a running dask scheduler such as ``tcp://host:8786`` or ``tls://host:8786``.
+    workers, threads : int, optional
+        Worker processes (default: cores or GPUs; with ``slurm``: jobs), and threads in each (default: 1; 3 with
+        ``cuda``, so that one reads, one computes and one writes).
+    memory_bytes : int, optional
+        Limit of a worker process (default: an equal share of what this machine has free).
+    site : path, optional
+        With ``slurm``: the TOML file that describes a job, see deploy/slurm.
+    tls : path, optional
+        Folder of certificates: scheduler, workers and client then encrypt all they say and refuse who has no
+        certificate. They are made if the folder has none, except for an address, where the scheduler has them.
+    **options
+        With ``slurm``: keys of the site file, which go before the file, such as ``partition="gpu"``.
+
+    Raises
+    ------
+    ArgumentError
+        If the kind, an option or a key is unknown or a number is not positive; or if a script asks for ``local`` or
+        ``cuda`` outside of ``if __name__ == "__main__":``.
+    DeviceError
+        If there is no GPU, nothing answers at the address, a worker process does not start, or no job does.
+    InputError
+        If the certificates are missing, damaged or out of date.
+    MissingExtraError
+        If dask-jobqueue or, for certificates, cryptography is not installed.
+
+    Examples
+    --------
+    >>> with cluster("serial") as c:
+    ...     c.workers
+    1
+    """
+    if min(workers or 1, threads or 1, memory_bytes or 1) < 1:
+        raise ArgumentError(f"workers {workers}, threads {threads}, memory {memory_bytes}: all must be positive")
+    if kind != "slurm" and (site is not None or options):
+        key = "site" if site is not None else next(iter(options))
+        raise ArgumentError(
+            f"{key!r} goes with cluster 'slurm', not with {kind!r}: use --cluster slurm, or leave it out"
+        )
+    _refuse_tls(kind, tls)
+    _refuse_size(kind, workers, threads)
+    start = _slurm(workers, threads, memory_bytes, site, tls, options) if kind == "slurm" else None
+    with start or _start(kind, workers, threads, memory_bytes, tls) as made:
+        if made.dashboard:
+            log.info("cluster: %s; dashboard %s", made, made.dashboard)
+        with using(made):
+            yield made
+
+
+@contextlib.contextmanager
+def using(made: Cluster) -> Iterator[Cluster]:
+    """Make a cluster the current one."""
+    token = _current.set(made)
+    try:
+        yield made
+    finally:
+        _current.reset(token)
+
+
+def _refuse_tls(kind: str, tls: str | Path | None) -> None:
+    if tls is not None and kind == "serial":
+        raise ArgumentError("cluster 'serial' sends nothing that certificates could protect: leave --tls out")
+    if tls is not None and "://" in kind and not kind.startswith("tls://"):
+        raise ArgumentError(f"the scheduler {kind} is not encrypted: leave --tls out, or start it with certificates")
+
+
+def _refuse_size(kind: str, workers: int | None, threads: int | None) -> None:
+    """A size that the kind of cluster does not have is refused, and not left aside."""
+    if kind == "serial" and max(workers or 1, threads or 1) > 1:
+        raise ArgumentError(
+            "cluster 'serial' is one process with one thread: add --cluster local, or leave --workers and --threads out"
+        )
+    if "://" in kind and (workers or threads):
+        raise ArgumentError(f"the scheduler {kind} has its own workers: leave --workers and --threads out")
+
+
+def _start(
+    kind: str, workers: int | None, threads: int | None, memory: int | None, tls: str | Path | None
+) -> contextlib.AbstractContextManager[Cluster]:
+    if kind == "serial":
+        return contextlib.nullcontext(Cluster("serial", None, 1, 1, memory or available_memory()))
+    if kind == "local":
+        return _local(workers or os.cpu_count() or 1, threads or 1, memory, tls)
+    if kind == "cuda":
+        return _cuda(workers, threads or 3, memory, tls)
+    if "://" in kind:
+        return _address(kind, tls)
+    raise ArgumentError(f"no cluster {kind!r}: use {', '.join(KINDS)} or a scheduler address such as tcp://host:8786")
+
+
+def _encrypted(tls: str | Path | None) -> dict[str, Any]:
+    """What dask's clusters of this machine are told."""
+    return {} if tls is None else {"protocol": "tls", "security": encryption.own_or_new(tls)}
+
+
+@contextlib.contextmanager
+def _local(workers: int, threads: int, memory: int | None, tls: str | Path | None) -> Iterator[Cluster]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    from tim3d.engine.clusters.ending import quiet_and_quick
+
+    refuse_unguarded()
+    limit = memory or available_memory() // workers
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(_DASK_SETTINGS))
+        with starting("local"):
+            made = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=limit,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                **_encrypted(tls),
+            )
+            client = stack.enter_context(Client(stack.enter_context(made)))
+        quiet_and_quick(client)
+        yield Cluster("local", client, workers, threads, limit)
+
+
+@contextlib.contextmanager
+def _cuda(workers: int | None, threads: int, memory: int | None, tls: str | Path | None) -> Iterator[Cluster]:
+    import dask
+    from distributed import Client
+
+    from tim3d.engine.clusters.ending import quiet_and_quick
+
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise DeviceError(
+            "cluster 'cuda' needs dask-cuda. Type: pip install 'tim3d[gpu]', or use --cluster local"
+        ) from error
+    refuse_unguarded()
+    encrypted = _encrypted(tls)
+    try:
+        made = LocalCUDACluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            memory_limit=memory or "auto",
+            dashboard_address="127.0.0.1:0",
+            **encrypted,
+        )
+    except Exception as error:  # the driver's own errors share no base class
+        raise DeviceError(f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local") from error
+    with dask.config.set(_DASK_SETTINGS), made, Client(made) as client:
+        quiet_and_quick(client)
+        yield _describe("cuda", client)
+
+
+@contextlib.contextmanager
+def _slurm(
+    jobs: int | None,
+    threads: int | None,
+    memory: int | None,
+    file: str | Path | None,
+    tls: str | Path | None,
+    options: dict[str, Any],
+) -> Iterator[Cluster]:
+    import dask
+
+    from tim3d.engine.clusters.slurm import load_site, slurm_jobs, worker_memory
+
+    if threads or memory:
+        raise ArgumentError("with slurm, threads and memory are in the site file: cores, processes and memory of a job")
+    given = {"jobs": jobs, "tls": None if tls is None else str(tls)}
+    site = load_site(file, {**options, **{key: value for key, value in given.items() if value}})
+    with dask.config.set(_DASK_SETTINGS), slurm_jobs(site) as client:
+        yield Cluster("slurm", client, site.jobs * site.workers_per_job, site.threads, worker_memory(site))
+
+
+@contextlib.contextmanager
+def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
+    """Without a folder, an encrypted scheduler needs certificates in dask's own configuration."""
+    from distributed import Client
+
+    known = {} if tls is None else {"security": encryption.security(tls)}
+    cure = "Start one: dask scheduler"
+    if address.startswith("tls://"):
+        cure = f"Give the certificates that it was started with: --tls FOLDER, now {tls or 'none'}"
+    try:
+        client = Client(address, timeout="10s", **known)
+    except (OSError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+        # The assertion is dask's own: its thread had not started within 10 s, on a busy machine.
+        raise DeviceError(f"no dask scheduler answers at {address} within 10 s. {cure}") from error
+    with client:
+        try:
+            yield _describe(address, client)
+        except OSError as error:  # of dask's: between connecting and the first block, or between two passes
+            if not isinstance(error, Tim3dError):
+                refuse_silence(client)
+            raise
+
+
+def _describe(kind: str, client: Any) -> Cluster:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not workers:
+        raise DeviceError(f"the scheduler {kind} has no workers. Start some: dask worker {kind}")
+    memory = min(w["memory_limit"] or available_memory() for w in workers)
+    return Cluster(kind, client, len(workers), max(w["nthreads"] for w in workers), int(memory))

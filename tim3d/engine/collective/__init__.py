@@ -1,0 +1,1 @@
+"""Work that all workers do at the same time, exchanging planes of arrays directly."""

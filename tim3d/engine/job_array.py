@@ -1,0 +1,218 @@
+"""A recipe as a job array: equal processes without a scheduler that share the blocks of every pass by their number.
+
+Part i of n does the blocks whose running number modulo n is i - 1. Whatever is no block of a pass (making a field,
+declaring it finished, results, training) is done in a turn: one part at a time holds the sample's lock, calls the verb
+from its beginning, and finds what the others did. Where the verb comes to a pass that is not done, it is left: the part
+gives its turn away, does its share, waits for the others' shares, and calls the verb again. To a verb this looks like
+a process that was killed and started again, which it must survive anyhow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from tim3d.engine.state.ledger import Ledger
+from tim3d.engine.state.lock import held, lock_url, owner_of, refuse_parts, turn_of
+from tim3d.engine.state.owner import LEASE_SECONDS
+from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError, LockedError
+from tim3d.grid import Triple
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+POLL_SECONDS = 0.5
+# A look at the markers of a large pass is slow on a network's disk, and costs money at an object store: it may take
+# this share of the waiting.
+_LOOKING = 0.05
+# Another client holds the lock for an instant while it finds out that parts are at work.
+_PASSING_SECONDS = 5.0
+DEFAULT_WAIT_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number` (from 1) of `count`.
+
+    >>> Part.parse("2/3").share(range(7), {0, 1, 4, 6})
+    [1, 4]
+    """
+
+    number: int
+    count: int
+
+    @staticmethod
+    def parse(text: str) -> Part:
+        """Read ``i/n``.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no such thing, or i is not from 1 to n.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ArgumentError(f"part {text!r} is not i/n with i from 1 to n: the first of three is --part 1/3")
+        return Part(int(number), int(count))
+
+    def share(self, every: Iterable[T], left: Iterable[T]) -> list[T]:
+        """Those of `left` that are this part's, from their running numbers among `every`."""
+        wanted = set(left)
+        return [one for number, one in enumerate(every) if number % self.count == self.number - 1 and one in wanted]
+
+    @property
+    def others(self) -> str:
+        """The other parts, as a person would say it."""
+        numbers = [str(n) for n in range(1, self.count + 1) if n != self.number]
+        return f"part(s) {', '.join(numbers)} of {self.count}"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+class Shared(Protocol):
+    """What of a pass the parts look at."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The markers."""
+
+    def left(self) -> list[Triple]:
+        """Blocks that are not done."""
+
+
+class ShareError(BaseException):
+    """Not a fault: it leads out of a verb to the blocks of `work_pass` that are `mine`. No verb must catch it."""
+
+    def __init__(self, work_pass: Shared, mine: list[Triple], compute: Callable[[], Any]) -> None:
+        super().__init__(work_pass.ledger.name)
+        self.work_pass, self.mine, self.compute = work_pass, mine, compute
+
+
+_part: ContextVar[Part | None] = ContextVar("tim3d_part", default=None)
+
+
+def current_part() -> Part | None:
+    """The part that has its turn in this process, if it is one of a job array."""
+    return _part.get() if turn_of.get() is not None else None
+
+
+@contextlib.contextmanager
+def member(sample: str, part: Part) -> Iterator[None]:
+    """Work on a sample as one part of several: other runs are refused, the other parts are not.
+
+    Raises
+    ------
+    LockedError
+        If another process is the same part, or parts of another count work on the sample.
+    """
+    url, here = lock_url(sample, f"{part.number}-of-{part.count}"), socket.gethostname()
+    # A part that was cancelled on another machine leaves a lease that must first run out.
+    elsewhere = lambda owner: owner.get("host", here) != here  # noqa: E731
+    with _waiting(url, sample, part, elsewhere, LEASE_SECONDS * 1.25):
+        refuse_parts(sample, but=f"-of-{part.count}.lock")
+        token = _part.set(part)
+        try:
+            yield
+        finally:
+            _part.reset(token)
+
+
+def in_turns(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS) -> T:
+    """Call a verb as this process's part, until all blocks that it needs are done by their parts.
+
+    Raises
+    ------
+    DeviceError
+        If the others finish no block for `wait_seconds`.
+    FailedBlocksError
+        If a block of another part was set aside meanwhile.
+    """
+    while True:
+        try:
+            with _turn(sample):
+                return action()
+        except ShareError as share:
+            found = share
+        failed = found.work_pass.ledger.failed().keys() - set(found.mine)
+        found.compute()
+        _wait(sample, found, set(failed), wait_seconds)
+
+
+@contextlib.contextmanager
+def _turn(sample: str) -> Iterator[None]:
+    part = _part.get()
+    assert part is not None, "a turn is for members"
+    with _waiting(lock_url(sample), sample, part, lambda owner: "part" in owner, None):
+        token = turn_of.set(sample)
+        try:
+            yield
+        finally:
+            turn_of.reset(token)
+
+
+@contextlib.contextmanager
+def _waiting(
+    url: str, sample: str, part: Part, patient: Callable[[dict[str, Any]], bool], limit: float | None
+) -> Iterator[None]:
+    """Hold a lock; wait for it, for `limit` seconds, while `patient` accepts its owner."""
+    start = barred = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        while True:
+            look = time.monotonic()
+            try:
+                stack.enter_context(held(url, sample, part=str(part)))
+                break
+            except LockedError:
+                now = time.monotonic()
+                if patient(owner_of(url)):
+                    barred = now
+                if now - barred > _PASSING_SECONDS or (limit is not None and now - start > limit):
+                    raise
+            _rest(look)
+        yield
+
+
+def _wait(sample: str, share: ShareError, failed: set[Triple], limit: float) -> None:
+    """Until no block of the pass is left, or none was finished for `limit` seconds."""
+    before, since, part = -1, time.monotonic(), _part.get()
+    while True:
+        start = time.monotonic()
+        left = share.work_pass.left()
+        if not left:
+            return
+        failed = _refuse_failed(share.work_pass.ledger, failed)
+        if len(left) != before:
+            before, since = len(left), start
+            log.info("%s: %d blocks are left to the other parts", share.work_pass.ledger.name, len(left))
+        elif start - since > limit:
+            assert part is not None
+            raise DeviceError(
+                f"{len(left)} block(s) of {share.work_pass.ledger.name} in {sample} are left to {part.others}, and "
+                f"none was finished for {limit / 60:g} min. Start the missing part(s) again, or finish it in one "
+                "process by the same command without --part"
+            )
+        _rest(start)
+
+
+def _rest(look: float) -> None:
+    """Sleep between two looks, of which the last began at `look`."""
+    time.sleep(max(POLL_SECONDS, (time.monotonic() - look) / _LOOKING))
+
+
+def _refuse_failed(ledger: Ledger, known: set[Triple]) -> set[Triple]:
+    """Blocks that were set aside before this run and still are; an error if another was."""
+    now = ledger.failed()
+    fresh = sorted(now.keys() - known)
+    if fresh:
+        last = now[fresh[0]].strip().splitlines()[-1]
+        raise FailedBlocksError(
+            f"{len(fresh)} block(s) of {ledger.name} were set aside by another part. First: block {fresh[0]}: {last}. "
+            "Mend the cause and start the same job array again."
+        )
+    return known & now.keys()

@@ -1,0 +1,1 @@
+"""One pass over the blocks: plan, submit, watch, retry, sum up."""

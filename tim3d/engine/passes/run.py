@@ -1,0 +1,341 @@
+"""Run a pass: one task a block, read -> compute -> write -> mark done; resume, retry, set aside.
+
+A pass travels to the workers as a few kilobytes of pickle with every task, so that a worker that joins late or restarts
+needs nothing but the task. Voxels never travel.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import cloudpickle
+from tqdm import tqdm
+
+from tim3d.engine.clusters.cluster import Cluster, current_cluster
+from tim3d.engine.clusters.memory import forget_peak, peak_memory
+from tim3d.engine.clusters.timeouts import SpoiltWorkerError, arriving, spoils, warning_if_slow
+from tim3d.engine.job_array import ShareError, current_part
+from tim3d.engine.passes.backpressure import GpuLoad, Window
+from tim3d.engine.passes.cost import current_pilot
+from tim3d.engine.passes.in_flight import RETRIES, Flight
+from tim3d.engine.passes.metrics import count, count_failure
+from tim3d.engine.passes.plan import Plan, smaller_block
+from tim3d.engine.passes.summary import Attempt, Summary, reason, said
+from tim3d.engine.state.journal import note
+from tim3d.engine.state.ledger import CARRIED_BYTES, Ledger, elapsed, shards_below
+from tim3d.errors import FailedBlocksError, Tim3dError
+from tim3d.grid import Block, Grid, Triple, triple
+from tim3d.storage.array_cache import one_moment
+from tim3d.storage.files import reaching
+
+log = logging.getLogger(__name__)
+# Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
+BASE_BYTES = 352 * 2**20
+TORCH_BASE_BYTES = 800 * 2**20
+# What a process that is at work already may still load for a pass that it has not run before.
+LOADED_LATER_BYTES = 64 * 2**20
+
+
+class Work(Protocol):
+    """What is done with a block. It must pickle; it may cache what is costly to load, once per process."""
+
+    def read(self, block: Block) -> Any:
+        """Fetch what the block needs from the store."""
+
+    def compute(self, block: Block, inputs: Any) -> Any:
+        """Turn inputs into outputs; at most one block at a time computes in a process."""
+
+    def write(self, block: Block, outputs: Any) -> dict[str, Any]:
+        """Write the block's shards and return a small JSON record."""
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Bytes of all buffers that a block with these shapes holds at its peak."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sweep of `work` over the blocks of `grid`, remembered in `ledger`.
+
+    Parameters
+    ----------
+    shard : (z, y, x)
+        Edges of the output's shards: no block may be smaller.
+    read_bytes, write_bytes : int
+        Bytes per voxel read and written, for the plan.
+    arrays : tuple of str
+        Paths of the arrays in the sample of which every block writes the shards under it.
+    time_limit : float, optional
+        Seconds after which a block counts as hung: its worker is started again, and the block retried.
+    """
+
+    work: Work
+    grid: Grid
+    ledger: Ledger
+    shard: Triple
+    read_bytes: float
+    write_bytes: float
+    base_bytes: int = BASE_BYTES
+    durable: bool = False
+    time_limit: float | None = None
+    arrays: tuple[str, ...] = ()
+    moment: str = ""
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """How the pass is cut: it must not change while a pass is unfinished."""
+        return {"shape": self.grid.shape, "block": self.grid.block, "shard": self.shard}
+
+    def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
+        """Every block of a finished pass with what it reported, in the order of the grid."""
+        yield from zip(self.grid, self.ledger.records(self.grid.indices()), strict=True)
+
+    def left(self) -> list[Triple]:
+        """Blocks that are not done, in the order in which they are run."""
+        done = self.ledger.done()
+        return [index for index in self.grid.indices() if index not in done]
+
+    def forget_lost(self) -> None:
+        """Let blocks be done again that are marked as done and of which a shard is not there, as after a disk check.
+
+        One listing for each array: a request for each shard would cost as much as to write it.
+        """
+        done = self.ledger.done()
+        for path in self.arrays if done else ():
+            there = shards_below(f"{self.ledger.sample}/{path}")
+            for index in [one for one in done if not there.issuperset(self._shards(one))]:
+                self.ledger.drop(index)
+
+    def _shards(self, index: Triple) -> Iterator[Triple]:
+        core = self.grid.block_at(index).core
+        edges = zip(core.start, core.stop, self.shard, strict=True)
+        return map(triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges)))
+
+    def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
+        """What running it now would cost on the current cluster; `afresh` if what is done is to be done again."""
+        on = on or current_cluster()
+        left = list(self.grid.indices()) if afresh else self.left()
+        written, taken = self.grid.voxels(left)
+        base = max(self.base_bytes, on.resident_bytes() + LOADED_LATER_BYTES)
+        fits = smaller_block(self.grid.block, self.shard, lambda b: base + self._buffers(b, on) <= on.memory_bytes)
+        return Plan(
+            name=self.ledger.name,
+            blocks=len(self.grid),
+            left=len(left),
+            block=self.grid.block,
+            halo=self.grid.halo,
+            read_bytes=int(taken * self.read_bytes),
+            write_bytes=int(written * self.write_bytes),
+            peak_bytes=base + self._buffers(self.grid.block, on),
+            limit_bytes=on.memory_bytes,
+            workers=on.workers,
+            threads=on.threads,
+            cure=f"Use --block {','.join(map(str, fits))}"
+            if fits
+            else "Use fewer --threads, or ingest with a smaller --shard",
+            cost=pilot.of(self.ledger.name, written, on.workers) if (pilot := current_pilot()) else None,
+        )
+
+    def _buffers(self, block: Triple, on: Cluster) -> int:
+        """Bytes that the blocks of one worker hold at their peak, one block per thread."""
+        largest = Grid(self.grid.shape, block, self.grid.halo).block_at((0, 0, 0))
+        grown = largest.core.grow(self.grid.halo)
+        read = triple(min(a, b) for a, b in zip(grown.shape, self.grid.shape, strict=True))
+        return on.threads * self.work.block_bytes(largest.core.shape, read)
+
+
+def run(work_pass: Pass, *, progress: bool = True) -> Summary:
+    """Do the blocks that are not done; a block that fails three times is set aside and the others go on.
+
+    Raises
+    ------
+    MemoryPlanError
+        Before any work, if a block does not fit into a worker.
+    MixedRunError
+        Before any work, if the pass was begun with other blocks.
+    FailedBlocksError
+        After all other blocks are done.
+    Tim3dError
+        Any other of our own, at once: an unreadable slice or a full disk would stop every block, or stays as it is.
+    """
+    on = current_cluster()
+    work_pass.forget_lost()
+    plan = work_pass.plan(on)
+    plan.check()
+    work_pass.ledger.claim_layout(work_pass.layout)
+    left = work_pass.left()
+    part = current_part()
+    if part is not None and left:
+        mine = part.share(work_pass.grid.indices(), left)
+        raise ShareError(work_pass, mine, functools.partial(_sweep, work_pass, mine, plan, on, progress))
+    return _sweep(work_pass, left, plan, on, progress)
+
+
+def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
+    """Do these blocks; what failed is set aside."""
+    work_pass = replace(work_pass, moment=uuid.uuid4().hex)
+    summary = Summary(
+        plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on),
+        processes=on.workers,
+    )  # fmt: skip
+    about = {"sample": work_pass.ledger.sample, "pass": plan.name, "fingerprint": work_pass.ledger.fingerprint[:16]}
+    if left:
+        note("begin", about | {"blocks": plan.blocks, "left": len(left), "cluster": str(on)})
+    start = time.perf_counter()
+    failures: dict[Triple, str] = {}
+    load = GpuLoad()
+    with tqdm(total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False) as bar:
+        for one in _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on, load):
+            _keep(one, summary, failures, work_pass.ledger)
+            note("block", about | said(one))
+            bar.update(one.last)
+    summary.failed, summary.wall_seconds, summary.gpu_busy_share = len(failures), elapsed(start), load.share
+    if left:
+        work_pass.ledger.note(f"summary-{time.time_ns()}", summary.as_json())
+        note("end", about | summary.as_json())
+        log.info("%s", summary)
+    _raise_failures(plan.name, failures)
+    return summary
+
+
+def _keep(one: Attempt, summary: Summary, failures: dict[Triple, str], ledger: Ledger) -> None:
+    """Count an attempt; a block that is given up is set aside."""
+    if one.state == "done":
+        if (record := one.outcome.pop("record")) is not None:
+            ledger.hold(one.index, record)
+        summary.add(one.outcome)
+    elif one.state == "again":
+        summary.retries += 1
+    else:
+        failures[one.index] = reason(one.outcome)
+        ledger.mark_failed(one.index, failures[one.index])
+
+
+def _raise_failures(name: str, failures: dict[Triple, str]) -> None:
+    if failures:
+        index, reason = next(iter(failures.items()))
+        raise FailedBlocksError(
+            f"{len(failures)} block(s) of {name} failed {RETRIES + 1} times and were set aside, the others are done. "
+            f"First: block {index}: {reason.strip().splitlines()[-1]}. Mend the cause and run the same command again."
+        )
+
+
+def _serially(work_pass: Pass, left: Iterable[Triple]) -> Iterator[Attempt]:
+    pickled = cloudpickle.dumps(work_pass)
+    for index in left:
+        with warning_if_slow(index, work_pass.time_limit):
+            yield from _attempts(pickled, index)
+
+
+def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
+    for number in range(1, RETRIES + 2):
+        try:
+            yield Attempt(index, number, process_block(pickled, index), last=True)
+            return
+        except Tim3dError:
+            raise
+        except Exception as error:  # any other failure of a block is counted, not fatal
+            yield Attempt(index, number, error, last=number > RETRIES)
+
+
+def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad) -> Iterator[Attempt]:
+    """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume.
+
+    Whatever ended meanwhile is fetched in one request, and as many blocks follow in another: the scheduler's time goes
+    by requests.
+    """
+    from distributed import as_completed
+
+    waiting = iter(left)
+    do = functools.partial(_on_worker, cloudpickle.dumps(work_pass))
+    flight = Flight(on.client, work_pass.ledger.name, do, work_pass.time_limit)
+    window = Window(on.client, on.workers * on.threads, load)
+    stop: Tim3dError | None = None
+    with flight.watch.looking():
+        futures = as_completed(flight.submit([(index, 1) for index in itertools.islice(waiting, window.size())]))
+        for ended in arriving(futures, on.client, flight.is_landing):
+            attempts = flight.landed(ended)
+            stop = stop or next((one.outcome for one in attempts if isinstance(one.outcome, Tim3dError)), None)
+            if stop:  # nothing may write any more when this raises: what is in flight ends first
+                continue
+            following = [(one.index, one.number + 1) for one in attempts if not one.last]
+            room = window.size() - len(flight) - len(following)
+            following += [(index, 1) for index in itertools.islice(waiting, max(0, room))]
+            futures.update(flight.submit(following))
+            yield from attempts
+    if stop:
+        raise stop
+
+
+def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
+    """A block on dask; an error that spoils the process names its worker, so that the client can end it."""
+    try:
+        return process_block(pickled, index)
+    except Tim3dError:
+        raise
+    except Exception as error:
+        if not spoils(error):
+            raise
+        from distributed import get_worker
+
+        raise SpoiltWorkerError(get_worker().address, f"{type(error).__name__}: {error}") from error
+
+
+_computing = threading.Semaphore(1)
+
+
+@functools.lru_cache(maxsize=4)
+def _unpickle(pickled: bytes) -> Pass:
+    forget_peak()
+    return cloudpickle.loads(pickled)  # type: ignore[no-any-return]
+
+
+def process_block(pickled: bytes, index: Triple) -> dict[str, Any]:
+    """Read, compute, write and mark one block; the same function in this process and on any worker."""
+    work_pass = _unpickle(pickled)
+    try:
+        with reaching(), one_moment(work_pass.moment):
+            measured = _process(work_pass, index)
+    except Exception:
+        count_failure(work_pass.ledger.name)
+        raise
+    count(work_pass.ledger.name, measured)
+    return measured
+
+
+def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
+    block = work_pass.grid.block_at(index)
+    start = time.perf_counter()
+    inputs = work_pass.work.read(block)
+    read, start = elapsed(start), time.perf_counter()
+    with _computing:
+        wait, start = elapsed(start), time.perf_counter()
+        outputs = work_pass.work.compute(block, inputs)
+        compute = elapsed(start)
+    del inputs
+    start = time.perf_counter()
+    record = work_pass.work.write(block, outputs)
+    measured = {
+        "read_seconds": read,
+        "wait_seconds": wait,
+        "compute_seconds": compute,
+        "write_seconds": elapsed(start),
+        "voxels": block.core.size,
+        "read_bytes": int(block.read.size * work_pass.read_bytes),
+        "write_bytes": int(block.core.size * work_pass.write_bytes),
+        "peak_bytes": peak_memory(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+    # A work may count voxels of its own: its record goes before the figures of the engine.
+    marker = work_pass.ledger.mark_done(index, measured | record, durable=work_pass.durable)
+    return measured | {"record": marker if len(marker) <= CARRIED_BYTES else None}

@@ -1,0 +1,121 @@
+"""What became of blocks and of a whole pass: times, bytes, attempts and memory, as lines and as rates."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tim3d.engine.passes.metrics import STEPS
+from tim3d.grid import Triple
+
+_SUMS = (*(f"{step}_seconds" for step in STEPS), "voxels", "read_bytes", "write_bytes")
+
+
+@dataclass
+class Summary:
+    """What a run did. Times are seconds summed over blocks, `wall_seconds` is the run's own.
+
+    `gpu_busy_share` is the mean of what NVML says of each worker's GPU, asked every two seconds; None where no worker
+    reports it.
+    """
+
+    name: str
+    blocks: int
+    computed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    wall_seconds: float = 0.0
+    read_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    write_seconds: float = 0.0
+    voxels: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    retries: int = 0
+    peak_bytes: int = 0
+    planned_peak_bytes: int = 0
+    cluster: str = ""
+    processes: int = 1
+    gpu_busy_share: float | None = None
+    workers: set[str] = field(default_factory=set)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Count one finished block."""
+        self.computed += 1
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + record[name])
+        self.peak_bytes = max(self.peak_bytes, record["peak_bytes"])
+        self.workers.add(worker_name(record))
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """What was done per second of the run, and what its time went into.
+
+        `computing_share` is the part of the processes' time in which one of their blocks was computed: what is missing
+        to 1 they waited for reading, writing, tasks or their own start. `read_share`, `wait_share` and `write_share`
+        are parts of the blocks' own time: large shares of reading or writing mean a disk that does not keep up.
+        """
+        wall = max(self.wall_seconds, 1e-9)
+        own = max(self.read_seconds + self.wait_seconds + self.compute_seconds + self.write_seconds, 1e-9)
+        return {
+            "blocks_per_second": self.computed / wall,
+            "voxels_per_second": self.voxels / wall,
+            "computing_share": min(1.0, self.compute_seconds / (wall * self.processes)),
+            **{f"{step}_share": getattr(self, f"{step}_seconds") / own for step in ("read", "wait", "write")},
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as it is kept beside the markers; what is not known is left out."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return known | self.rates | {"workers": sorted(self.workers)}
+
+    def __str__(self) -> str:
+        megabytes = f"peak {self.peak_bytes / 2**20:.0f} MiB, planned {self.planned_peak_bytes / 2**20:.0f}"
+        rates = self.rates
+        gpu = "" if self.gpu_busy_share is None else f", GPUs busy {self.gpu_busy_share:.0%}"
+        return (
+            f"{self.name}: {self.computed} blocks computed, {self.skipped} were done, {self.failed} failed, "
+            f"{self.retries} tried again in {self.wall_seconds:.1f} s (read {self.read_seconds:.1f}, compute "
+            f"{self.compute_seconds:.1f}, write {self.write_seconds:.1f} s); {rates['blocks_per_second']:.3g} "
+            f"blocks/s, {rates['voxels_per_second'] / 1e6:.3g} Mvoxel/s, computing "
+            f"{rates['computing_share']:.0%} of the time{gpu}; {megabytes}"
+        )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a block at its `number`-th attempt, from 1; `last` if there is no other."""
+
+    index: Triple
+    number: int
+    outcome: Any
+    last: bool
+
+    @property
+    def state(self) -> str:
+        """``done``, ``failed``, or ``again`` if it is tried once more."""
+        if not isinstance(self.outcome, BaseException):
+            return "done"
+        return "failed" if self.last else "again"
+
+
+def said(one: Attempt) -> dict[str, Any]:
+    """An attempt as a line of the journal."""
+    line: dict[str, Any] = {"block": one.index, "state": one.state, "attempt": one.number}
+    if one.state != "done":
+        return line | {"reason": reason(one.outcome).strip().splitlines()[-1]}
+    measured: dict[str, Any] = one.outcome
+    return line | measured | {"worker": worker_name(measured)}
+
+
+def reason(error: BaseException) -> str:
+    """The end of a traceback: what a block that was set aside is kept with."""
+    return "".join(traceback.format_exception(error))[-4000:]
+
+
+def worker_name(record: Mapping[str, Any]) -> str:
+    """The process that did a block, as ``host:pid``."""
+    return f"{record['host']}:{record['pid']}"

@@ -1,0 +1,59 @@
+"""What a run does, as lines of JSON that machines read: one for each block, and for the beginning and end of a pass."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from tim3d.credentials import without_secrets
+from tim3d.storage.files import writing
+from tim3d.storage.outputs import JOURNAL, check_target
+
+_descriptor: ContextVar[int | None] = ContextVar("tim3d_journal", default=None)
+
+
+@contextlib.contextmanager
+def journal(path: str | Path | None) -> Iterator[None]:
+    """Append what runs inside the ``with`` do to a file; several processes may share it.
+
+    Every line has `time` (UTC), `event` (``begin``, ``block`` or ``end``), `sample` and `pass`. A block has its place
+    `block` (z, y, x), its `state` (``done``, ``again`` or ``failed``), the `attempt` from 1, and if it was done seconds
+    of reading, of waiting for another block's computing, of computing and of writing, voxels, bytes before
+    compression, the peak memory and the process that did it; else the reason. The end has the summary of the pass.
+
+    Raises
+    ------
+    ArgumentError
+        If its folder is not there, or it is there and is not a journal.
+    WriteError
+        If the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    check_target(path, JOURNAL)
+    with writing(str(path)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    token = _descriptor.set(descriptor)
+    try:
+        yield
+    finally:
+        _descriptor.reset(token)
+        os.close(descriptor)
+
+
+def note(event: str, content: Mapping[str, Any]) -> None:
+    """Write one line, whole or not at all, if somebody asked for a journal."""
+    descriptor = _descriptor.get()
+    if descriptor is None:
+        return
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    line = json.dumps({"time": now, "event": event, **content}, separators=(",", ":"))
+    with writing("the journal"):
+        os.write(descriptor, without_secrets(line).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""Conduction through a label volume: stencils, multigrid, the flux solver."""

@@ -1,0 +1,154 @@
+"""What voxels conduct: conductivities of labels, resistances between them, conductances of pairs of voxels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError, InputError
+from tim3d.kernels.conduction.stencil import F64, U8
+
+LARGEST_CONTRAST = 1e5
+# Codes of one byte: 0 does not conduct, two stand for the electrodes.
+MOST_LABELS = 253
+
+Conductivity = float | Sequence[float]
+Diagonal = tuple[float, float, float]
+Interfaces = Mapping[tuple[int, int], float]
+
+
+def check_conductivities(conductivity: Mapping[int, Conductivity]) -> dict[int, Diagonal]:
+    """Conductivities along z, y, x by label.
+
+    Parameters
+    ----------
+    conductivity : mapping of int to float or three floats
+        0 or positive. Along all three axes or along none: a label that conducts along some only is refused.
+
+    Raises
+    ------
+    ArgumentError
+        If one is missing, negative, nan or infinite, or the largest is more than 1e5 times the smallest that is not 0.
+
+    Examples
+    --------
+    >>> check_conductivities({0: 0, 1: (4, 2, 2)})
+    {0: (0.0, 0.0, 0.0), 1: (4.0, 2.0, 2.0)}
+    """
+    values = {int(label): _diagonal(int(label), k) for label, k in conductivity.items()}
+    above = [part for k in values.values() for part in k if part > 0]
+    if above and max(above) > LARGEST_CONTRAST * min(above) * (1 + 1e-9):
+        raise ArgumentError(
+            f"conductivities run from {min(above):g} to {max(above):g}, a contrast of {max(above) / min(above):.3g}; "
+            f"up to {LARGEST_CONTRAST:g} is resolved. Set the smallest to 0"
+        )
+    return values
+
+
+def check_labels(counts: NDArray[np.int64], conductivity: Mapping[int, Diagonal]) -> None:
+    """Raise `InputError` if a label occurs, by the voxels of each, that has no conductivity."""
+    if strays := sorted(set(np.flatnonzero(counts).tolist()) - set(conductivity)):
+        raise InputError(
+            f"labels {strays} belong to no phase and have no conductivity; there are conductivities of "
+            f"{sorted(conductivity)}. Give each label one, 0 for an insulator, or correct the labels"
+        )
+
+
+def _diagonal(label: int, k: Conductivity) -> Diagonal:
+    parts = [float(part) for part in k] if isinstance(k, Sequence) else [float(k)] * 3
+    if len(parts) != 3:
+        raise ArgumentError(f"conductivity of label {label} has {len(parts)} numbers; give one, or one for z, y and x")
+    for part in parts:
+        if not 0 <= part < math.inf:
+            raise ArgumentError(f"conductivity of label {label} is {part}; it must be 0 or positive, and finite")
+    if 0 < sum(part > 0 for part in parts) < 3:
+        raise ArgumentError(
+            f"conductivity of label {label} is {parts}; 0 along some axes only is not solved. Use a small value there, "
+            f"for example {max(parts) / LARGEST_CONTRAST:g}"
+        )
+    return parts[0], parts[1], parts[2]
+
+
+def check_conductances(interface: Interfaces, contact: Sequence[float], labels: Mapping[int, Diagonal]) -> None:
+    """Raise `ArgumentError` unless each conductance per area is positive and between two labels that are given."""
+    for (one, other), value in interface.items():
+        where = f"interface {one}-{other}"
+        if one == other or not {one, other} <= set(labels):
+            raise ArgumentError(f"{where} is not between two of the labels {sorted(labels)}")
+        if not 0 < value < math.inf:
+            raise ArgumentError(f"conductance per area of {where} is {value}; it must be positive and finite")
+    for value in contact:
+        if not value > 0:
+            raise ArgumentError(f"conductance per area of a contact is {value}; it must be positive (inf: perfect)")
+
+
+@dataclass(frozen=True)
+class Material:
+    """The labels that conduct, in the order of their codes 1, 2, ...
+
+    Attributes
+    ----------
+    labels : tuple of int
+        Label of each code, from code 1 on.
+    values : (codes, 3) float64
+        Conductivity of each code along the three axes of the arrays; code 0 has 0.
+    interface : (codes, codes) float64
+        Conductance per area between two codes; inf where they are in perfect contact.
+    """
+
+    labels: tuple[int, ...]
+    values: F64
+    interface: F64
+
+    @property
+    def code_of(self) -> U8:
+        """Code of each label."""
+        table = np.zeros(256, np.uint8)
+        table[list(self.labels)] = np.arange(1, len(self.labels) + 1)
+        return table
+
+
+def material(
+    conductivity: Mapping[int, Diagonal], counts: NDArray[np.int64], interface: Interfaces, order: Sequence[int]
+) -> Material:
+    """The material of a volume with so many voxels of each label, whose arrays have their axes in this order."""
+    labels = tuple(n for n, k in sorted(conductivity.items()) if 0 <= n < 256 and counts[n] and k[0] > 0)
+    if len(labels) > MOST_LABELS:
+        raise ArgumentError(f"{len(labels)} labels conduct; up to {MOST_LABELS} are possible")
+    values = np.zeros((len(labels) + 1, 3))
+    for code, label in enumerate(labels, 1):
+        values[code] = [conductivity[label][axis] for axis in order]
+    across = np.full((len(values),) * 2, math.inf)
+    for (one, other), value in interface.items():
+        if one in labels and other in labels:
+            i, j = labels.index(one) + 1, labels.index(other) + 1
+            across[i, j] = across[j, i] = value
+    return Material(labels, values, across)
+
+
+def pair_conductances(found: Material, spacing: Sequence[float], contact: Sequence[float]) -> F64:
+    """Conductance of the face between two voxels, by axis and codes.
+
+    The halves of both voxels and the interface between them, in series, in units in which a cube of conductivity 1
+    between two planes one apart along the first axis conducts 1. The last two codes are the electrodes below and above,
+    at the distance of half a voxel and the resistance of their contact.
+
+    Returns
+    -------
+    (3, codes + 2, codes + 2) float64
+    """
+    count = len(found.values)
+    pairs = np.zeros((3, count + 2, count + 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for axis, h in enumerate(spacing):
+            half = 0.5 / found.values[:, axis]
+            resistance = np.add.outer(half, half) + 1 / found.interface / h
+            pairs[axis, :count, :count] = (spacing[0] / h) ** 2 / resistance
+        for electrode, conductance in zip((count, count + 1), contact, strict=True):
+            to = 1 / (0.5 / found.values[:, 0] + 1 / (conductance * spacing[0]))
+            pairs[0, electrode, :count] = pairs[0, :count, electrode] = to
+    return pairs

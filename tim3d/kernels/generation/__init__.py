@@ -1,0 +1,1 @@
+"""Structures from random numbers that depend on the place alone."""

@@ -1,0 +1,344 @@
+"""Particles in a matrix: overlapping, hard-core at low loading, and packed densely in a cell that is repeated.
+
+Overlapping and hard-core particles are functions of the place: lattice cells hold points drawn from Philox, and a point
+stays or goes by what lies within a bounded distance. Any box of the endless volume is made alone, with the same bits. A
+dense packing has no such locality: one periodic cell is packed by a deterministic rule, anew in every process.
+
+References
+----------
+Chiu, Stoyan, Kendall, Mecke: Stochastic Geometry and its Applications, Wiley (2013). DOI 10.1002/9781118658222
+Torquato: Random Heterogeneous Materials, Springer (2002). DOI 10.1007/978-1-4757-6355-3
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tim3d.errors import ArgumentError
+from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.generation.particles import Grains, draw
+from tim3d.kernels.generation.point_process import packed_cell, points_bytes, strewn, thin
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Labels: TypeAlias = npt.NDArray[np.uint8]
+Point: TypeAlias = tuple[float, float, float]
+
+# Grains that a periodic cell may hold.
+MOST = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Overlapping:
+    """Grains at Poisson points that know nothing of one another (Boolean model): a generator.
+
+    The filled share is 1 - exp(-n V) with n points per volume of mean volume V, the interface n S exp(-n V) with the
+    mean surface S.
+
+    Parameters
+    ----------
+    grains : Grains
+        What is strewn.
+    loading : float
+        Expected share of the volume that is filled.
+    spacing_nm : (dz, dy, dx)
+        Edges of a voxel.
+    seed : int
+        Fixes the structure.
+    period : (z, y, x), optional
+        In voxels; 0 leaves an axis endless.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is out of its range or a period shorter than two grains.
+
+    Examples
+    --------
+    >>> model = Overlapping(Grains((20.0,), (1.0,)), 0.3, (2.0, 1.0, 1.0), seed=1)
+    >>> round(model.specific_surface, 5)
+    0.0749
+    >>> whole = model.labels(Box.whole((20, 40, 40)))
+    >>> part = Box((3, 5, 7), (11, 40, 39))
+    >>> bool((whole[part.slices] == model.labels(part)).all())
+    True
+    """
+
+    grains: Grains
+    loading: float
+    spacing_nm: Point
+    seed: int
+    period: Triple = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.loading < 0.99:
+            raise ArgumentError(f"overlapping grains fill a share between 0 and 0.99, not {self.loading:g}")
+        _check_lattice(self.grains, self.spacing_nm, self.period)
+
+    @property
+    def density(self) -> float:
+        """Points per nm3."""
+        return -math.log(1 - self.loading) / self.grains.mean_volume
+
+    @property
+    def specific_surface(self) -> float:
+        """Expected interface per volume in 1/nm."""
+        return self.density * self.grains.mean_surface * (1 - self.loading)
+
+    def two_point(self, distance_nm: float) -> float:
+        """Expected probability that two points at this distance are both filled; spheres only.
+
+        1 - 2 exp(-n V) + exp(-n (2 V - V12)), V12 the volume that a sphere shares with itself when it is moved.
+        """
+        if self.grains.aspect != 1:
+            raise ArgumentError("the closed form of S2 is that of spheres")
+        radii, r = np.array(self.grains.diameters_nm) / 2, distance_nm
+        shared = np.where(r < 2 * radii, math.pi / 12 * (4 * radii + r) * (2 * radii - r) ** 2, 0.0)
+        union = 2 * self.grains.mean_volume - float(self.grains.weights @ shared)
+        return 1 - 2 * (1 - self.loading) + math.exp(-self.density * union)
+
+    @property
+    def halo(self) -> Triple:
+        """Voxels around a block whose points decide it."""
+        return _reach(self.grains.longest, self.spacing_nm)
+
+    def particles(self, box: Box) -> Floats:
+        """Grains that may reach into a box, a row each: centre (3), axis (3), diameter."""
+        low, high = _bounds(box, self.spacing_nm, self.grains.longest)
+        return strewn(self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high)[:, :7]
+
+    def labels(self, box: Box) -> Labels:
+        """1 in the grains, 0 in the matrix, at voxel centres; uint8 of shape `box.shape`."""
+        return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
+
+    def block_bytes(self, core: Triple) -> int:
+        """Labels and the grains that reach them."""
+        return math.prod(core) + points_bytes(core, self.spacing_nm, self.grains.longest, self.density)
+
+
+@dataclass(frozen=True, slots=True)
+class HardCore:
+    """Grains that never touch, thinned from Poisson points (Matern's second model): a generator.
+
+    A point stays if no other whose grain would overlap has a lower mark. What stays is known in closed form: of class i
+    n w_i (1 - exp(-a_i)) / a_i with a_i the mean number of points that it would overlap. One size fills less than 1/8
+    of the volume, which is this model's limit and no choice. Grains must be spheres, or all point along one axis.
+
+    Parameters
+    ----------
+    grains, loading, spacing_nm, seed, period
+        As of `Overlapping`.
+
+    Raises
+    ------
+    ArgumentError
+        If the loading is beyond what the model can reach, with that figure, or grains point in many directions.
+
+    Examples
+    --------
+    >>> model = HardCore(Grains((20.0,), (1.0,)), 0.1, (1.0, 1.0, 1.0), seed=1)
+    >>> round(model.limit, 4), round(model.specific_surface, 5)
+    (0.125, 0.03)
+    """
+
+    grains: Grains
+    loading: float
+    spacing_nm: Point
+    seed: int
+    period: Triple = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        _check_lattice(self.grains, self.spacing_nm, self.period)
+        _need_spheres(self.grains)
+        if not 0 < self.loading <= 0.98 * self.limit:
+            raise ArgumentError(
+                f"hard-core grains of these sizes fill between 0 and {0.98 * self.limit:.4f}, not {self.loading:g}; "
+                "--kind packed goes to 0.6"
+            )
+
+    @property
+    def _excluded(self) -> Floats:
+        """Mean volume around each class in which the centre of another grain would mean an overlap, in nm3."""
+        radii = np.array(self.grains.diameters_nm) / 2
+        return np.asarray(4 / 3 * math.pi * (radii[:, None] + radii[None, :]) ** 3 @ self.grains.weights)
+
+    def _kept(self, density: float) -> Floats:
+        a = density * self._excluded
+        return np.asarray(density * self.grains.weights * -np.expm1(-a) / a)
+
+    @property
+    def limit(self) -> float:
+        """Largest share that the model can fill, with endlessly many points."""
+        return float((self.grains.weights * self.grains.volumes / self._excluded).sum())
+
+    @property
+    def density(self) -> float:
+        """Points per nm3 before they are thinned, by bisection."""
+        low, high = 0.0, 1e3 / float(self._excluded.min())
+        for _ in range(200):
+            middle = (low + high) / 2
+            if self._kept(middle) @ self.grains.volumes < self.loading:
+                low = middle
+            else:
+                high = middle
+        return high
+
+    @property
+    def specific_surface(self) -> float:
+        """Expected interface per volume in 1/nm; spheres only."""
+        if self.grains.aspect != 1:
+            raise ArgumentError("the closed form of the surface is that of spheres")
+        return float(self._kept(self.density) @ (np.pi * np.array(self.grains.diameters_nm) ** 2))
+
+    @property
+    def halo(self) -> Triple:
+        """Voxels around a block whose points decide it: grains that reach in, and what may remove them."""
+        return _reach(3 * self.grains.longest, self.spacing_nm)
+
+    def particles(self, box: Box) -> Floats:
+        """Grains that may reach into a box, a row each: centre (3), axis (3), diameter."""
+        low, high = _bounds(box, self.spacing_nm, 3 * self.grains.longest)
+        points = strewn(self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high)
+        near_low, near_high = _bounds(box, self.spacing_nm, self.grains.longest)
+        wanted = ((points[:, :3] >= near_low) & (points[:, :3] < near_high)).all(axis=1)
+        stretch = np.array(self.grains.stretch)
+        scaled = np.ascontiguousarray(points[:, :3] / stretch)
+        kept = thin(scaled, points[:, 6], points[:, 7], np.flatnonzero(wanted), max(self.grains.diameters_nm))
+        return points[kept, :7]
+
+    def labels(self, box: Box) -> Labels:
+        """1 in the grains, 0 in the matrix, at voxel centres; uint8 of shape `box.shape`."""
+        return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
+
+    def block_bytes(self, core: Triple) -> int:
+        """Labels and the points that decide them."""
+        return math.prod(core) + points_bytes(core, self.spacing_nm, 3 * self.grains.longest, self.density)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Grains that never touch, packed densely in a periodic cell that is repeated endlessly: a generator.
+
+    Overlapping grains are pushed apart until none overlaps (force-biased). Two points farther apart than the cell are
+    not independent: the volume holds one cell's worth of information, however large it is.
+
+    Parameters
+    ----------
+    grains, spacing_nm, seed
+        As of `Overlapping`; spheres, or grains that all point along one axis.
+    loading : float
+        Share of the cell that the grains fill, up to 0.6; met to half a grain.
+    cell_nm : (z, y, x)
+        Edges of the cell.
+
+    Raises
+    ------
+    ArgumentError
+        If the loading is above 0.6, the cell holds too few or too many grains or is too narrow.
+
+    Examples
+    --------
+    >>> model = Packed(Grains((10.0,), (1.0,)), 0.4, (1.0, 1.0, 1.0), 1, (40.0, 40.0, 40.0))
+    >>> len(model.cell()), round(model.filled, 4)
+    (49, 0.4009)
+    """
+
+    grains: Grains
+    loading: float
+    spacing_nm: Point
+    seed: int
+    cell_nm: Point
+
+    def __post_init__(self) -> None:
+        _check_lattice(self.grains, self.spacing_nm, (0, 0, 0))
+        _need_spheres(self.grains)
+        if not 0 < self.loading <= 0.6:
+            raise ArgumentError(f"a packing fills a share between 0 and 0.6, not {self.loading:g}")
+        widths = np.array(self.cell_nm) / np.array(self.grains.stretch)
+        if not np.isfinite(widths).all() or widths.min() < 3 * max(self.grains.diameters_nm):
+            raise ArgumentError(
+                f"a cell of {self.cell_nm} nm is narrower than three grains of {max(self.grains.diameters_nm):g} nm; "
+                "use a larger volume or --cell-nm"
+            )
+        if not 8 <= self.count <= MOST:
+            raise ArgumentError(
+                f"a cell of {self.cell_nm} nm holds {self.count} grains; 8 to {MOST} are possible. Use --cell-nm"
+            )
+
+    @property
+    def count(self) -> int:
+        """Grains in the cell."""
+        return round(self.loading * math.prod(self.cell_nm) / self.grains.mean_volume)
+
+    @property
+    def filled(self) -> float:
+        """Share of the cell that its grains fill."""
+        return float((math.pi / 6 * self.cell()[:, 6] ** 3).sum()) / math.prod(self.cell_nm)
+
+    @property
+    def halo(self) -> Triple:
+        """Voxels around a block whose grains reach into it."""
+        return _reach(self.grains.longest, self.spacing_nm)
+
+    def cell(self) -> Floats:
+        """The grains of the cell, a row each: centre (3), axis (3), diameter. The same bits in every process.
+
+        Raises
+        ------
+        ConvergenceError
+            If grains still overlap in the end.
+        """
+        return packed_cell(self.grains, self.count, self.seed, self.cell_nm)
+
+    def particles(self, box: Box) -> Floats:
+        """Grains that may reach into a box, images included."""
+        low, high = _bounds(box, self.spacing_nm, self.grains.longest)
+        edges = np.array(self.cell_nm)
+        ranges = [range(math.floor(a / e), math.ceil(b / e)) for a, b, e in zip(low, high, edges, strict=True)]
+        found, cell = [np.empty((0, 7))], self.cell()
+        for shift in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3):
+            image = cell.copy()
+            image[:, :3] += shift * edges
+            found.append(image[((image[:, :3] >= low) & (image[:, :3] < high)).all(axis=1)])
+        return np.concatenate(found)
+
+    def labels(self, box: Box) -> Labels:
+        """1 in the grains, 0 in the matrix, at voxel centres; uint8 of shape `box.shape`."""
+        return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
+
+    def block_bytes(self, core: Triple) -> int:
+        """Labels, the grains that reach them, and those of the cell while it is packed."""
+        density = self.loading / self.grains.mean_volume
+        reached = points_bytes(core, self.spacing_nm, self.grains.longest, density)
+        return math.prod(core) + reached + 500 * self.count
+
+
+def _check_lattice(grains: Grains, spacing: Point, period: Triple) -> None:
+    if not all(0 < d < math.inf for d in spacing):
+        raise ArgumentError(f"a voxel has edges {spacing}; all three must be positive")
+    for length, edge in zip(period, spacing, strict=True):
+        if length and length * edge < 4 * grains.longest:
+            raise ArgumentError(
+                f"a period of {length * edge:g} nm is shorter than two grains of {2 * grains.longest:g} nm"
+            )
+
+
+def _need_spheres(grains: Grains) -> None:
+    if grains.stretch is None:
+        raise ArgumentError(
+            "grains that must not touch are spheres or all point along one axis: --orientation 1,0,0; "
+            f"got aspect {grains.aspect:g} with orientation {grains.orientation}"
+        )
+
+
+def _reach(length: float, spacing: Point) -> Triple:
+    return triple(math.ceil(length / d) for d in spacing)
+
+
+def _bounds(box: Box, spacing: Point, reach: float) -> tuple[Floats, Floats]:
+    steps = np.array(spacing)
+    return np.array(box.start) * steps - reach, np.array(box.stop) * steps + reach

@@ -1,0 +1,1 @@
+"""Geodesic distances inside a phase."""

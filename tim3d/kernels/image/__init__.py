@@ -1,0 +1,1 @@
+"""Grey images: thresholds, superpixels, normalisation, pyramids, a simulated FIB-SEM."""

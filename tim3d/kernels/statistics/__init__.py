@@ -1,0 +1,1 @@
+"""Correlation functions, representative volumes, and volumes compared with micrographs."""

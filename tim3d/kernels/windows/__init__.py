@@ -1,0 +1,1 @@
+"""Windows of a network over a volume, and how their outputs are joined."""

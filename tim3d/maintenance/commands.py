@@ -1,0 +1,115 @@
+"""What ``tim3d show``, ``validate``, ``upgrade``, ``status``, ``doctor`` and ``certificates`` say, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tim3d.errors import DeviceError, SchemaError
+
+
+def show(sample: str) -> Iterator[str]:
+    """What a sample holds, one line a node."""
+    from tim3d.storage import store
+
+    identity = store.open_sample(sample).attrs["tim3d"]
+    yield f"{sample} (tim3d {identity['version']})"  # type: ignore[index, call-overload]
+    for name in store.nodes(sample):
+        record = store.node_attributes(sample, name)
+        what = _field(sample, name) if record.get("kind") == "field" else "dataset"
+        yield f"  {name}: {what}; {store.why_outdated(sample, name) or record.get('status', 'not made by tim3d')}"
+
+
+def _field(sample: str, name: str) -> str:
+    from tim3d.storage import store
+
+    field = store.read_field(sample, name)
+    edges, size = "x".join(map(str, field.shape)), "x".join(f"{s:g}" for s in field.spacing_nm)
+    phases = f", {dict(field.phases)}" if field.phases else ""
+    return f"{edges} {field.dtype}, voxel {size} nm, shard {'x'.join(map(str, field.shard))}{phases}"
+
+
+def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterator[str]:
+    """Every fault of a sample, and with `repair` what will be computed again.
+
+    Raises
+    ------
+    SchemaError
+        If there are faults; with `repair`, if some cannot be repaired.
+    """
+    from tim3d.maintenance import validation
+
+    if repair:
+        yield from _repair(sample)
+        return
+    faults = validation.validate(sample, deep=deep)
+    yield from map(str, faults)
+    if faults:
+        raise SchemaError(f"{len(faults)} fault(s) in {sample}")
+    yield f"{sample} is a valid sample"
+
+
+def _repair(sample: str) -> Iterator[str]:
+    from tim3d.maintenance.repair import repair
+
+    repairs, faults = repair(sample)
+    yield from map(str, [*faults, *repairs])
+    if faults:
+        raise SchemaError(f"{len(faults)} fault(s) in {sample} cannot be repaired block by block")
+    if not repairs:
+        yield f"{sample} is a valid sample"
+
+
+def upgrade(sample: str) -> Iterator[str]:
+    """The steps that brought a sample to the schema of this tim3d."""
+    from tim3d.maintenance.upgrade import upgrade as bring
+    from tim3d.storage.schema import SCHEMA_VERSION
+
+    yield from (f"{sample}: schema {number} is now {number + 1}" for number in bring(sample))
+    yield f"{sample} has schema {SCHEMA_VERSION}"
+
+
+def status(sample: str, *, json: bool = False) -> Iterator[str]:
+    """How far the passes of a sample are, and (not in JSON) which of its nodes are to be made again."""
+    from tim3d.engine.state.status import status as look
+
+    found = look(sample)
+    yield found.as_json() if json else str(found)
+    yield from () if json else _outdated(sample)
+
+
+def _outdated(sample: str) -> Iterator[str]:
+    from tim3d.storage import store
+
+    for name in store.nodes(sample) if store.is_sample(sample) else ():
+        if why := store.why_outdated(sample, name):
+            yield f"{name}: {why}"
+
+
+def doctor(folder: str | None = None, cluster: str | None = None, tls: str | None = None) -> Iterator[str]:
+    """One line for each thing that tim3d needs.
+
+    Raises
+    ------
+    DeviceError
+        If something that is needed is broken or missing.
+    """
+    from tim3d.maintenance.doctor import doctor as look
+
+    failed = []
+    for finding in look(folder, cluster, tls):
+        yield str(finding)
+        failed += [finding.what] if finding.state == "fail" else []
+    if failed:
+        raise DeviceError(f"not fit: {', '.join(failed)}. Mend the lines that say fail, then type the command again")
+
+
+def certificates(folder: str, days: int | None = None) -> Iterator[str]:
+    """Make the certificates of an encrypted cluster, and say how to use them."""
+    from tim3d.engine.clusters import tls
+
+    made = tls.certificates(folder, tls.DAYS if days is None else days)
+    yield f"{made} holds a certificate and its key: who has both belongs to the cluster; keep them to yourself"
+    files = f"--tls-ca-file {made}/{tls.CERTIFICATE} --tls-cert {made}/{tls.CERTIFICATE} --tls-key {made}/{tls.KEY}"
+    yield f"dask scheduler --protocol tls {files}"
+    yield f"dask worker tls://HOST:8786 --death-timeout 60 {files}"
+    yield f"tim3d run RECIPE --cluster tls://HOST:8786 --tls {made}"

@@ -1,0 +1,187 @@
+"""Is this machine fit for tim3d? One line for each thing looked at: ok, warn or fail, and the cure."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tim3d.engine import cluster
+from tim3d.engine.clusters.memory import available_memory
+from tim3d.errors import Tim3dError
+from tim3d.maintenance.finding import Finding
+from tim3d.maintenance.storage_check import place
+from tim3d.version import __version__
+
+PYTHON = (3, 11)
+ENOUGH_MEMORY = 4 * 2**30
+# The pair is built together: a mismatch shows when an operator of torchvision is called, and can end the process.
+PAIR = """
+import torch, torchvision
+torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+print(torch.cuda.is_available())
+"""
+
+
+def doctor(folder: str | None = None, address: str | None = None, tls: str | None = None) -> Iterator[Finding]:
+    """Look at everything that tim3d needs, one after the other.
+
+    Parameters
+    ----------
+    folder : str, optional
+        Where samples will lie: its free space and its speed are measured (256 MiB are written, flushed and read). Of a
+        URL: whether the store answers, its speed (64 MiB), the wait for a small object, and whether its locks hold.
+    address : str, optional
+        A dask scheduler that should answer, such as ``tcp://host:8786``.
+    tls : str, optional
+        Folder of its certificates, if it is encrypted.
+    """
+    yield _python()
+    yield from _packages()
+    yield Finding("ok", "CPU", f"{_cores()} core(s) for this process of {os.cpu_count()}, {platform.machine()}")
+    yield _memory()
+    yield _numba()
+    yield from _devices()
+    if folder is not None:
+        yield from place(folder)
+    if address is not None:
+        yield _scheduler(address, tls)
+
+
+def _python() -> Finding:
+    seen = f"Python {platform.python_version()}, tim3d {__version__}, {platform.system()} {platform.release()}"
+    if sys.version_info < PYTHON:
+        return Finding("fail", "python", seen, f"Install Python {'.'.join(map(str, PYTHON))} or newer")
+    return Finding("ok", "python", seen)
+
+
+def _packages() -> Iterator[Finding]:
+    """What tim3d requires, against what is installed."""
+    for line in importlib.metadata.requires("tim3d") or []:
+        if "extra ==" not in line:
+            yield _package(line)
+
+
+def _package(requirement: str) -> Finding:
+    name, least = _parsed(requirement)
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("fail", name, "is not installed", f"Type: pip install '{name}>={least}'")
+    if _numbers(version) < _numbers(least):
+        return Finding("fail", name, f"{version}, at least {least} is needed", f"Type: pip install '{name}>={least}'")
+    return Finding("ok", name, version)
+
+
+def _parsed(requirement: str) -> tuple[str, str]:
+    """Name and least version of a requirement.
+
+    >>> _parsed("dask[diagnostics,distributed]>=2026.6.0"), _parsed("numpy")
+    (('dask', '2026.6.0'), ('numpy', '0'))
+    """
+    name = re.split(r"[\s\[<>=!~;(]", requirement, maxsplit=1)[0]
+    least = re.search(r">=\s*([0-9][0-9.]*)", requirement)
+    return name, least.group(1) if least else "0"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """
+    >>> _numbers("2026.10.1+cpu") > _numbers("2026.9")
+    True
+    """
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> Finding:
+    """Of the container, if it has a limit."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    held = limit.read_text().strip() if limit.exists() else "max"
+    bound = "no container limit" if held == "max" else f"container limit {int(held) / 2**30:.1f} GiB"
+    free = available_memory()
+    seen = f"{free / 2**30:.1f} GiB free, {bound}"
+    if free < ENOUGH_MEMORY:
+        return Finding("warn", "memory", seen, "Use fewer --workers or a smaller --block; --plan tells what is needed")
+    return Finding("ok", "memory", seen)
+
+
+def _numba() -> Finding:
+    """Kernels compile and run."""
+    try:
+        import numba
+
+        assert numba.njit(lambda a: a + 1)(1) == 2
+    except Exception as error:  # whatever a broken compiler raises
+        return Finding(
+            "fail", "numba", f"cannot compile ({type(error).__name__}: {error})", "Type: pip install --force numba"
+        )
+    threads = numba.get_num_threads()
+    if threads > _cores():
+        return Finding("warn", "numba", f"{threads} threads on {_cores()} core(s)", f"Set NUMBA_NUM_THREADS={_cores()}")
+    return Finding("ok", "numba", f"compiles; {threads} thread(s)")
+
+
+def _devices() -> Iterator[Finding]:
+    """The network's libraries, and the GPU as the driver and as torch see it."""
+    driver = _driver()
+    yield Finding("ok", "GPU", driver or "none (the CPU does everything)")
+    try:
+        versions = (
+            f"torch {importlib.metadata.version('torch')}, torchvision {importlib.metadata.version('torchvision')}"
+        )
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("warn", "torch", "is not installed: no networks", "Type: pip install 'tim3d[seg]'")
+        return
+    why, sees = _ran(PAIR)
+    broken = _ran("import torch")[0] if why else ""
+    cure = "Install the pair from one index: pip install --force-reinstall torch torchvision"
+    if broken:
+        yield Finding("fail", "torch", f"{versions}: cannot be loaded ({broken})", cure)
+    elif why:
+        seen = f"{versions} do not work together ({why}); tim3d does without those operators"
+        yield Finding("warn", "torch", seen, cure)
+    elif driver and sees != "True":
+        cure = "Type: pip install 'tim3d[gpu]', or install a driver that fits torch"
+        yield Finding("warn", "torch", f"{versions}: sees no GPU, although the driver does", cure)
+    else:
+        yield Finding("ok", "torch", f"{versions} work together")
+
+
+def _ran(code: str) -> tuple[str, str]:
+    """Why some code fails in a process of its own (empty if it does not), and what it printed."""
+    try:
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        return "no answer in 180 s", ""
+    lines = ran.stderr.strip().splitlines() or [f"ended with {ran.returncode}"]
+    return (lines[-1] if ran.returncode else ""), ran.stdout.strip()
+
+
+def _driver() -> str:
+    """Name, memory and driver of every GPU, as the driver's own tool says."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+        ran = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+        return "; ".join(ran.stdout.strip().splitlines()) if ran.returncode == 0 else ""
+    return ""
+
+
+def _scheduler(address: str, tls: str | None) -> Finding:
+    """A dask scheduler answers and has workers."""
+    try:
+        with cluster(address, tls=tls) as on:
+            return Finding("ok", "cluster", f"{on}; dashboard {on.dashboard}")
+    except Tim3dError as error:
+        return Finding("fail", "cluster", str(error))

@@ -1,0 +1,1 @@
+"""What all networks share: files of weights, determinism, several processes."""

@@ -1,0 +1,141 @@
+"""Files of weights that say all about themselves and are read only if no byte changed. No pickle: nothing can run.
+
+A safetensors file whose metadata hold a JSON text under `tim3d` and, under `sha256`, the SHA-256 of the whole file with
+that field set to 64 zeros. The text names what kind of network it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tim3d.errors import CheckpointError
+from tim3d.storage import outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Kind = Literal["segmentation", "generator", "training"]
+_BLANK = "0" * 64
+_FIELD = b'"sha256":"'
+_USE: dict[Kind, str] = {"segmentation": "segmentation", "generator": "generating volumes", "training": "going on"}
+_MADE_BY = {k: "tim3d train" if k == "segmentation" else "tim3d train-generator" for k in _USE}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A verified file: its text, its SHA-256 and its bytes."""
+
+    text: str
+    sha256: str
+    data: bytes
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights by name; raises SafetensorError if the bytes do not hold them."""
+        import safetensors.torch
+
+        return safetensors.torch.load(self.data)
+
+
+def write_weights(
+    path: str | Path, tensors: Mapping[str, Tensor], text: str, over: outputs.Kind = outputs.WEIGHTS
+) -> str:
+    """Write a file and return its SHA-256; it appears whole or not at all, the same input giving the same bytes.
+
+    Only a file of the kind `over` is replaced.
+
+    Raises
+    ------
+    ArgumentError
+        If a file of another kind has that name.
+    WriteError
+        If the folder cannot be written.
+    """
+    import safetensors.torch
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    blank = _with_metadata(safetensors.torch.save(plain), {"sha256": _BLANK, "tim3d": text})
+    sha256 = hashlib.sha256(blank).hexdigest()
+    data = blank.replace(_FIELD + _BLANK.encode(), _FIELD + sha256.encode(), 1)
+    outputs.write_file(path, data, over)
+    return sha256
+
+
+def read_weights(path: str | Path, kind: Kind) -> Stored:
+    """Read a file that `write_weights` wrote for this kind of network, every byte as it was written.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, foreign or of the other kind.
+    """
+    data, metadata = _read(Path(path), kind)
+    sha256 = _verified(Path(path), data, metadata)
+    found = kind_of(metadata["tim3d"])
+    if found != kind:
+        raise CheckpointError(
+            f"{path} holds a network for {_USE[found]}, and one for {_USE[kind]} is needed: that of {_MADE_BY[kind]}"
+        )
+    return Stored(metadata["tim3d"], sha256, data)
+
+
+def kind_of(text: str) -> Kind:
+    """What kind of network a description is about; without a word about it, segmentation.
+
+    >>> kind_of('{"model":"generator"}'), kind_of('{"spec":1}')
+    ('generator', 'segmentation')
+    """
+    with suppress(ValueError, AttributeError):
+        named = json.loads(text).get("model")
+        return next((kind for kind in _USE if kind == named), "segmentation")
+    return "segmentation"
+
+
+def package_version() -> str:
+    """Version of tim3d as installed."""
+    try:
+        return version("tim3d")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _with_metadata(data: bytes, metadata: dict[str, str]) -> bytes:
+    """The same safetensors file with metadata whose order is fixed, which the library does not promise."""
+    length = int.from_bytes(data[:8], "little")
+    header = {"__metadata__": metadata, **json.loads(data[8 : 8 + length])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def _read(path: Path, kind: Kind) -> tuple[bytes, dict[str, str]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}; check its path") from error
+    length = int.from_bytes(data[:8], "little")
+    try:
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        return data, {"sha256": str(metadata["sha256"]), "tim3d": str(metadata["tim3d"])}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of tim3d, or its header is damaged; expected a file written by "
+            f"{_MADE_BY[kind]}"
+        ) from error
+
+
+def _verified(path: Path, data: bytes, metadata: dict[str, str]) -> str:
+    claimed = metadata["sha256"]
+    blank = data.replace(_FIELD + claimed.encode(), _FIELD + _BLANK.encode(), 1)
+    found = hashlib.sha256(blank).hexdigest()
+    if found != claimed:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is {found}, and it was written as {claimed}; copy it again"
+        )
+    return found

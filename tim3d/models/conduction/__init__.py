@@ -1,0 +1,1 @@
+"""The flux solver's kernels on tensors, for GPUs."""

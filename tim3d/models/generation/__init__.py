@@ -1,0 +1,1 @@
+"""Networks that generate volumes: training, export, synthesis."""

@@ -1,0 +1,192 @@
+"""Generators of the official SliceGAN repository, as files of this package: ``*_Gen.pt`` with ``*_params.data``.
+
+Two layouts are known: transposed convolutions only (2020), and a trilinear resize with a convolution in the place of
+the last one (since 2022), whose output depends on the size of the whole volume. Both files are pickles; they are read
+by readers that know tensors, lists and integers only, so that nothing in them can run.
+
+References
+----------
+Kench, Cooper, Nat. Mach. Intell. 3 (2021) 299 (SliceGAN). DOI 10.1038/s42256-021-00322-1
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.kernels.generation.architecture import KERNEL, STRIDE, Architecture, Kind, Output
+from tim3d.models.generation.export import GeneratorDescription, save_generator
+from tim3d.models.generation.slicegan import Generator
+from tim3d.phases import Phases
+
+# What the file of parameters holds, in this order.
+NAMES = ("dk", "ds", "df", "dp", "gk", "gs", "gf", "gp")
+LARGEST_PARAMETERS = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Official:
+    """The file of parameters: kernels, strides, widths and paddings of the critic (d) and of the generator (g)."""
+
+    dk: tuple[int, ...]
+    ds: tuple[int, ...]
+    df: tuple[int, ...]
+    dp: tuple[int, ...]
+    gk: tuple[int, ...]
+    gs: tuple[int, ...]
+    gf: tuple[int, ...]
+    gp: tuple[int, ...]
+
+
+def import_official(
+    checkpoint: str | Path, out: str | Path, spacing_nm: tuple[float, float, float], phases: Phases | None = None
+) -> str:
+    """Write the generator of an official checkpoint as a file of this package and return its SHA-256.
+
+    Parameters
+    ----------
+    checkpoint : path
+        ``NAME_Gen.pt``; ``NAME_params.data`` must lie beside it.
+    out : path
+        File to write.
+    spacing_nm : (z, y, x)
+        Edges of a voxel, which the checkpoint does not know.
+    phases : Phases, optional
+        Names and codes in the order of the channels (that of the grey values of the training image). Without them one
+        channel is grey and three are colour.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or foreign, or the layout is not one of the two.
+    ArgumentError
+        If the phases do not fit, or the network cannot be cut into blocks (padding below 2).
+    """
+    path = Path(checkpoint)
+    if not path.name.endswith("_Gen.pt"):
+        raise CheckpointError(
+            f"{path} is not named NAME_Gen.pt: only generators of the official SliceGAN code can be imported, with "
+            "NAME_params.data beside them. A network for segmentation cannot: train one with tim3d train"
+        )
+    parameters = read_parameters(path.with_name(path.name.removesuffix("_Gen.pt") + "_params.data"))
+    state = read_state(path)
+    architecture = architecture_of(parameters, "rcconv.weight" in state, phases, str(path))
+    net = Generator(architecture)
+    _load(net, state, str(path))
+    return save_generator(out, net.eval(), GeneratorDescription(architecture, spacing_nm, phases, {"from": path.name}))
+
+
+def architecture_of(official: Official, resizes: bool, phases: Phases | None, where: str) -> Architecture:
+    """The description of an official network.
+
+    Raises
+    ------
+    CheckpointError
+        If a kernel is not 4 or a stride not 2, or the lengths do not fit each other.
+    ArgumentError
+        If a padding is below 2, or the phases do not fit the outputs.
+    """
+    layers = len(official.gk)
+    if {len(official.gs), len(official.gp), len(official.gf) - 1} != {layers} or layers < 2:
+        raise CheckpointError(f"{where}: kernels, strides, paddings and widths of the generator are not as many layers")
+    for number, (kernel, stride) in enumerate(zip(official.gk, official.gs, strict=True)):
+        if (kernel, stride) != (KERNEL, STRIDE):
+            raise CheckpointError(
+                f"{where}: layer {number} of the generator has kernel {kernel} and stride {stride}; "
+                f"only kernel {KERNEL} and stride {STRIDE} throughout can be made block by block here"
+            )
+    kind: Kind = "official-resize" if resizes else "transposed"
+    return Architecture(
+        "official",
+        kind,
+        official.gf,
+        official.gp[: layers - resizes],
+        official.df[1:-1],
+        _output(official.gf[-1], phases, where),
+    )
+
+
+def _output(channels: int, phases: Phases | None, where: str) -> Output:
+    if phases is not None:
+        if len(phases) != channels:
+            raise ArgumentError(f"{where} has {channels} channels, and {len(phases)} phases are named: {phases}")
+        phases.require_order("the first channel")
+        return "phases"
+    if channels in (1, 3):
+        return "grey" if channels == 1 else "colour"
+    raise ArgumentError(f"{where} has {channels} channels, one for each phase; name them: --phases pore=0,solid=1")
+
+
+def read_parameters(path: Path) -> Official:
+    """The lists of ``*_params.data``.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or holds anything but eight lists of integers.
+    """
+    try:
+        with path.open("rb") as file:
+            values: Any = _ListsOnly(file).load() if path.stat().st_size <= LARGEST_PARAMETERS else None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; it must lie beside the checkpoint") from error
+    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no file of parameters of SliceGAN: {error}") from error
+    if not _is_lists(values):
+        raise CheckpointError(
+            f"{path} is no file of parameters of SliceGAN: expected lists {', '.join(NAMES)} of integers"
+        )
+    return Official(*(tuple(one) for one in values))
+
+
+def _is_lists(values: Any) -> bool:
+    return (
+        isinstance(values, list | tuple)
+        and len(values) == len(NAMES)
+        and all(isinstance(one, list | tuple) and all(type(n) is int for n in one) for one in values)
+    )
+
+
+class _ListsOnly(pickle.Unpickler):
+    """Lists, tuples and numbers; a pickle that names any class or function is refused before it is looked up."""
+
+    def find_class(self, module_name: str, global_name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, and only lists of integers are read")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Weights of ``*_Gen.pt`` by name, without the prefix that several GPUs leave.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or holds anything but tensors by name.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its path") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is no checkpoint of SliceGAN: {first}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} is no checkpoint of SliceGAN: expected tensors by name")
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _load(net: Generator, state: dict[str, Tensor], where: str) -> None:
+    """All that the official network uses: it also keeps a normalisation, or a layer, that it never calls."""
+    unused = {f"bns.{len(net.bns)}"} | ({f"convs.{len(net.convs)}"} if net.rcconv is not None else set())
+    used = {name: value for name, value in state.items() if ".".join(name.split(".")[:2]) not in unused}
+    try:
+        net.load_state_dict(used, strict=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise CheckpointError(f"{where} does not fit its file of parameters: {lines[-1]}") from error

@@ -1,0 +1,1 @@
+"""Networks that segment: training, files, inference."""

@@ -1,0 +1,222 @@
+"""Labelled slices, and the crops that a network is trained on: cut, normalised and changed at random."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tim3d.errors import InputError
+from tim3d.kernels.windows.lattice import Array, reflect
+from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.unet import UNetSpec
+
+UNLABELLED = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Random changes of a training crop. Grey values are normalised: 1 is one standard deviation of the volume.
+
+    Parameters
+    ----------
+    flips, rotations : bool
+        Mirror along y and x; turn by quarters (only right for square pixels).
+    brightness : float
+        Standard deviation of a value that is added to the crop.
+    contrast : float
+        Standard deviation of the logarithm of a factor.
+    noise : float
+        Largest standard deviation of white noise; that of a crop is drawn between 0 and this.
+    """
+
+    flips: bool = True
+    rotations: bool = True
+    brightness: float = 0.2
+    contrast: float = 0.1
+    noise: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Labelled slices with their neighbours, and how to normalise them.
+
+    Parameters
+    ----------
+    images : array (n, channels, y, x)
+        Grey values; the channels of a slice are its neighbours in z, itself in the middle.
+    labels : array (n, y, x), uint8
+        Index of the class; 255 is unlabelled.
+    mean, std : array (n, channels)
+        For every image, in grey values.
+    """
+
+    images: Array
+    labels: Array
+    mean: Array
+    std: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, rows: slice | Sequence[int]) -> Slices:
+        """Some of the slices."""
+        return Slices(self.images[rows], self.labels[rows], self.mean[rows], self.std[rows])
+
+    def cut(self, number: int, ys: Array, xs: Array) -> tuple[Array, Array]:
+        """A normalised crop, float32 (channels, y, x), and its labels; indices beyond the border are mirrored."""
+        y, x = (reflect(i, n)[:, None] for i, n in zip((ys, xs), self.labels.shape[1:], strict=True))
+        grey = self.images[number][:, y, x.T].astype(np.float32)
+        normal = (grey - self.mean[number][:, None, None]) / self.std[number][:, None, None]
+        return normal, self.labels[number][y, x.T]
+
+    def sha256(self) -> str:
+        """Hash of all that training sees."""
+        state = hashlib.sha256()
+        for array in (self.images, self.labels, self.mean, self.std):
+            state.update(f"{array.dtype.str}{array.shape}".encode())
+            state.update(np.ascontiguousarray(array).data)
+        return state.hexdigest()
+
+
+def prepare(
+    images: Array,
+    labels: Array,
+    spec: UNetSpec,
+    normalisation: Normalisation | None = None,
+    numbers: Sequence[int] | None = None,
+) -> tuple[Slices, Normalisation]:
+    """Check what is given for training, add neighbours where a stack is given, and find the normalisation.
+
+    Parameters
+    ----------
+    images : array (n, y, x) or (n, channels, y, x)
+        Grey values. Of a stack of consecutive slices the neighbours are taken from the stack, mirrored at its ends.
+    labels : array (n, y, x)
+        Class index, or 255 where unlabelled.
+    spec : UNetSpec
+        The network.
+    normalisation : Normalisation, optional
+        Default: mean and standard deviation of these images.
+    numbers : sequence of int, optional
+        Which slice of the volume each image is; needed with a table.
+
+    Raises
+    ------
+    InputError
+        If shapes, labels or the table do not match.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.ndim == 3:
+        images = images[_neighbours(np.arange(len(images)), spec.context, len(images))]
+    _check(images, labels, spec)
+    found = normalisation or _own(images)
+    mean, std = _scales(found, len(labels), spec.context, numbers)
+    return Slices(images, labels.astype(np.uint8), mean, std), found
+
+
+def _neighbours(numbers: Array, context: int, length: int) -> Array:
+    return reflect(np.asarray(numbers)[:, None] + np.arange(-context, context + 1), length)
+
+
+def _check(images: Array, labels: Array, spec: UNetSpec) -> None:
+    expected = (len(labels), spec.in_channels, *labels.shape[1:])
+    if labels.ndim != 3 or images.shape != expected:
+        raise InputError(
+            f"images have shape {images.shape} and labels {labels.shape}; expected {spec.in_channels} channels "
+            "of each labelled slice"
+        )
+    if len(labels) < 2:
+        raise InputError(f"{len(labels)} labelled slices; training needs 2 or more, one of them for validation")
+    wrong = [int(v) for v in np.unique(labels) if v != UNLABELLED and not 0 <= v < len(spec.classes)]
+    if wrong:
+        raise InputError(f"labels hold {wrong[0]}; the {len(spec.classes)} classes are 0 to {len(spec.classes) - 1}")
+    if not np.isfinite(images.sum(dtype=np.float64)):
+        raise InputError("images hold values that are not numbers; ingest them anew")
+
+
+def _own(images: Array) -> Normalisation:
+    middle = images[:, images.shape[1] // 2]
+    mean, std = float(middle.mean(dtype=np.float64)), float(middle.std(dtype=np.float64))
+    if std == 0:
+        raise InputError(f"all images have the grey value {mean:g}; nothing can be learned from them")
+    return Normalisation("volume", (mean,), (std,))
+
+
+def _scales(
+    normalisation: Normalisation, count: int, context: int, numbers: Sequence[int] | None
+) -> tuple[Array, Array]:
+    if normalisation.how == "table" and (numbers is None or len(numbers) != count):
+        raise InputError("a table of slices needs the number in the volume of every image: numbers=...")
+    known = np.arange(count) if numbers is None else np.asarray(numbers)
+    length = len(normalisation.mean) if normalisation.how == "table" else int(known.max()) + 1
+    pairs = [normalisation.of_slices(row.tolist()) for row in _neighbours(known, context, length)]
+    mean, std = (np.array([pair[i] for pair in pairs], np.float32) for i in (0, 1))
+    return mean, std
+
+
+def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
+    """Training slices, and the last ones for validation: one run, because neighbours in z are nearly the same image.
+
+    Raises
+    ------
+    InputError
+        If one of the two has no labels.
+    """
+    held_out = min(len(slices) - 1, max(1, round(fraction * len(slices))))
+    first = len(slices) - held_out
+    parts = slices.part(slice(0, first)), slices.part(slice(first, None))
+    for part, name in zip(parts, ("training", "validation"), strict=True):
+        if not (part.labels != UNLABELLED).any():
+            raise InputError(f"the {len(part)} {name} slices have no label; label more slices, or change the fraction")
+    return parts
+
+
+def crop_edge(slices: Slices, wanted: int, total_stride: int) -> int:
+    """Edge of a square crop: what was wanted, not more than the slices have, a multiple of the network's stride."""
+    edge: int = min(wanted, *slices.labels.shape[1:]) // total_stride * total_stride
+    return max(edge, 2 * total_stride)
+
+
+def random_batches(
+    slices: Slices, edge: int, size: int, count: int, change: Augmentation, rng: np.random.Generator
+) -> Iterator[tuple[Array, Array]]:
+    """Batches of random crops: float32 (size, channels, edge, edge) and int64 labels (size, edge, edge)."""
+    for _ in range(count):
+        pairs = [augment(*_random_crop(slices, edge, rng), change, rng) for _ in range(size)]
+        images, labels = zip(*pairs, strict=True)
+        yield np.stack(images), np.stack(labels).astype(np.int64)
+
+
+def _random_crop(slices: Slices, edge: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A crop of any slice; if it has no label, which would teach nothing, one that holds a labelled pixel."""
+    number = int(rng.integers(len(slices)))
+    room = [max(n - edge, 0) for n in slices.labels.shape[1:]]
+    image, labels = _cut_square(slices, number, edge, [int(rng.integers(r + 1)) for r in room])
+    if (labels != UNLABELLED).any():
+        return image, labels
+    number = int(rng.choice(np.flatnonzero((slices.labels != UNLABELLED).any(axis=(1, 2)))))
+    pixel = rng.choice(np.argwhere(slices.labels[number] != UNLABELLED))
+    starts = [min(max(int(p) - int(rng.integers(edge)), 0), r) for p, r in zip(pixel, room, strict=True)]
+    return _cut_square(slices, number, edge, starts)
+
+
+def _cut_square(slices: Slices, number: int, edge: int, starts: Sequence[int]) -> tuple[Array, Array]:
+    ys, xs = (np.arange(start, start + edge) for start in starts)
+    return slices.cut(number, ys, xs)
+
+
+def augment(image: Array, labels: Array, change: Augmentation, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A crop (channels, y, x) and its labels (y, x), changed at random in the same way."""
+    if change.flips:
+        for axis in (-2, -1):
+            if rng.random() < 0.5:
+                image, labels = np.flip(image, axis), np.flip(labels, axis)
+    if change.rotations:
+        turns = int(rng.integers(4))
+        image, labels = np.rot90(image, turns, (-2, -1)), np.rot90(labels, turns, (-2, -1))
+    factor, shift = np.exp(change.contrast * rng.standard_normal()), change.brightness * rng.standard_normal()
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(change.noise * rng.random())
+    return image * np.float32(factor) + np.float32(shift) + noise, labels

@@ -1,0 +1,326 @@
+"""Windows to labels: a checkpoint on a device, called on batches of one shape, and the core box of a block segmented.
+
+On a CPU the result for a voxel does not depend on the block, bit for bit, as long as window, batch and threads stay.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from tim3d.errors import ArgumentError, CheckpointError, DeviceError
+from tim3d.grid import Box, Triple
+from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
+from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
+from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
+from tim3d.models.segmentation.predictor import Predictor as Predictor
+
+Item = TypeVar("Item")
+Output = Literal["labels", "probabilities"]
+Reduction = Literal["labels", "labels+probabilities", "softmax"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A predictor at home in this process: its network on the device, and the lock of that device."""
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    device: torch.device
+    normalisation: Normalisation
+    stage: AbstractContextManager[Any]
+
+
+_loaded: dict[Predictor, Loaded] = {}
+_loading = threading.Lock()
+# One block computes on a GPU while others of the process read and write.
+_cuda_stage = threading.Lock()
+
+
+def ready(predictor: Predictor) -> Loaded:
+    """The network of a predictor, loaded once for each process, whichever thread asks first.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or no longer the one that was planned, or needs a table of the volume and has none.
+    DeviceError
+        If the device is not there.
+    """
+    with _loading:
+        if predictor not in _loaded:
+            _loaded[predictor] = _load(predictor)
+        return _loaded[predictor]
+
+
+def _load(predictor: Predictor) -> Loaded:
+    device = _device(predictor.device)
+    checkpoint = load(predictor.checkpoint)
+    if checkpoint.sha256 != predictor.sha256:
+        raise CheckpointError(
+            f"{predictor.checkpoint} has SHA-256 {checkpoint.sha256}, and the run was planned with {predictor.sha256}; "
+            "put the planned file back or plan again"
+        )
+    normalisation = predictor.normalisation or checkpoint.description.normalisation
+    if normalisation.how == "table" and predictor.normalisation is None:
+        raise CheckpointError(
+            f"{predictor.checkpoint} was trained on slices normalised one by one; give the table of this volume"
+        )
+    model = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stage = _cuda_stage if device.type == "cuda" else nullcontext()
+    return Loaded(checkpoint, model, device, normalisation, stage)
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"{name} is asked for and {torch.cuda.device_count()} CUDA devices are here; use --device cpu"
+        )
+    return device
+
+
+def segment_core(
+    predictor: Predictor,
+    lattice: Lattice,
+    core: Box,
+    slab: Array,
+    slab_box: Box,
+    outputs: Sequence[Output] = ("labels",),
+    empty: EmptyRule | None = None,
+) -> dict[Output, Array]:
+    """Class of every voxel of a core box, from the windows of the lattice that touch it.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The network.
+    lattice : Lattice
+        Its windows: one slice thick, with the context of the network.
+    core : Box
+        Voxels wanted.
+    slab, slab_box : array (z, y, x), Box
+        Grey values read, and where: `lattice.read_box(core)` or more.
+    outputs : sequence of {"labels", "probabilities"}
+        What to give out.
+    empty : EmptyRule, optional
+        Windows of one grey value that the network need not see; `output` is one probability for each class.
+
+    Returns
+    -------
+    dict of arrays
+        `labels` uint8 (z, y, x), the index of the class; `probabilities` uint8 (classes, z, y, x), 255 being certain.
+
+    Raises
+    ------
+    ArgumentError
+        If the lattice does not fit the network, or an output is unknown.
+    """
+    loaded = ready(predictor)
+    check_lattice(lattice, loaded.checkpoint)
+    reduction = _reduction(lattice, outputs)
+    classes = len(loaded.checkpoint.classes)
+    channels = {"labels": 1, "labels+probabilities": 1 + classes, "softmax": classes}[reduction]
+    with loaded.stage:
+        stitched = stitch(
+            lattice,
+            core,
+            slab,
+            slab_box,
+            lambda source: _predict(predictor, loaded, lattice, source, reduction),
+            channels=channels,
+            dtype=np.uint8,
+            batch=predictor.batch,
+            empty=_reduced(empty, reduction, classes),
+        )
+    return _named(stitched, reduction, outputs)
+
+
+def check_lattice(lattice: Lattice, checkpoint: Checkpoint) -> None:
+    """Refuse windows that do not fit a network: their thickness, context or phase (see `require_phase`)."""
+    spec = checkpoint.spec
+    if lattice.window[0] != 1 or lattice.context != spec.context:
+        raise ArgumentError(
+            f"the network sees one slice and {spec.context} on each side; the windows have {lattice.window[0]} and "
+            f"{lattice.context}: make the lattice with a window of 1 along z and context={spec.context}"
+        )
+    require_phase(lattice, (1, spec.total_stride, spec.total_stride))
+    if spec.norm == "instance" and lattice.window[1:] == (spec.total_stride, spec.total_stride):
+        raise ArgumentError(
+            f"windows of {lattice.window} shrink to one voxel inside the network, which has no statistics; "
+            f"use windows of {2 * spec.total_stride} or more"
+        )
+
+
+def _reduction(lattice: Lattice, outputs: Sequence[Output]) -> Reduction:
+    unknown = set(outputs) - {"labels", "probabilities"}
+    if unknown or not outputs:
+        raise ArgumentError(f"outputs are {list(outputs)}; choose labels, probabilities or both")
+    if lattice.mode == "blend":
+        return "softmax"
+    return "labels+probabilities" if "probabilities" in outputs else "labels"
+
+
+def _reduced(empty: EmptyRule | None, reduction: Reduction, classes: int) -> EmptyRule | None:
+    """The rule for empty windows in the channels that the network is asked for."""
+    if empty is None or reduction == "softmax":
+        return empty
+    if len(empty.output) != classes:
+        raise ArgumentError(f"the empty rule has {len(empty.output)} probabilities and the network {classes} classes")
+    label = float(np.argmax(empty.output))
+    quantised = tuple(float(round(255 * p)) for p in empty.output)
+    return EmptyRule(empty.fill, (label,) if reduction == "labels" else (label, *quantised))
+
+
+def _named(stitched: Array, reduction: Reduction, outputs: Sequence[Output]) -> dict[Output, Array]:
+    named: dict[Output, Array] = {}
+    if "labels" in outputs:
+        named["labels"] = _argmax(stitched) if reduction == "softmax" else stitched[0]
+    if "probabilities" in outputs:
+        named["probabilities"] = _quantise(stitched) if reduction == "softmax" else stitched[1:]
+    return named
+
+
+def _argmax(probabilities: Array) -> Array:
+    """First class of the highest probability; several times faster than numpy's argmax along a first axis."""
+    labels = np.zeros(probabilities.shape[1:], np.uint8)
+    highest = probabilities[0].copy()
+    for code in range(1, len(probabilities)):
+        labels[probabilities[code] > highest] = code
+        np.maximum(highest, probabilities[code], out=highest)
+    return labels
+
+
+def _quantise(probabilities: Array) -> Array:
+    """Probabilities as 0 to 255; averages may exceed 1 by rounding."""
+    quantised = np.empty(probabilities.shape, np.uint8)
+    for code, values in enumerate(probabilities):
+        quantised[code] = np.clip(np.rint(values * np.float32(255)), 0, 255)
+    return quantised
+
+
+def _predict(
+    predictor: Predictor, loaded: Loaded, lattice: Lattice, source: Iterator[Batch], reduction: Reduction
+) -> Iterator[Batch]:
+    """Results of batches, one batch behind what the device works on, so that a GPU never waits for the placing."""
+    if torch.get_num_threads() != predictor.threads:
+        torch.set_num_threads(predictor.threads)
+
+    def start(some: Batch) -> tuple[Callable[[], Array], list[Triple]]:
+        array, group = some
+        mean, std = _scales(loaded.normalisation, lattice, group, len(array))
+        return _download(_call(predictor, loaded, array, mean, std, reduction)), group
+
+    started = _behind(map(start, source), look_ahead=loaded.device.type == "cuda")
+    return ((fetch(), group) for fetch, group in started)
+
+
+def _behind(results: Iterator[Item], look_ahead: bool) -> Iterator[Item]:
+    """The same results; with look-ahead each is given only once the next was started."""
+    waiting: list[Item] = []
+    for result in results:
+        waiting.append(result)
+        if len(waiting) > look_ahead:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def _download(result: torch.Tensor) -> Callable[[], Array]:
+    """Start the copy to the host; the function given back waits for it, and for nothing that was started later."""
+    if result.device.type != "cuda":
+        return result.numpy
+    host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+    host.copy_(result, non_blocking=True)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record()
+
+    def fetch() -> Array:
+        copied.synchronize()
+        return np.asarray(host)
+
+    return fetch
+
+
+def _scales(normalisation: Normalisation, lattice: Lattice, group: list[Triple], batch: int) -> tuple[Array, Array]:
+    """Mean and deviation of every slice in a batch, to broadcast over (batch, slices, y, x)."""
+    if normalisation.how == "volume":
+        one = np.ones((1, 1, 1, 1), np.float32)
+        return one * np.float32(normalisation.mean[0]), one * np.float32(normalisation.std[0])
+    if len(normalisation.mean) != lattice.shape[0]:
+        raise ArgumentError(f"the table has {len(normalisation.mean)} slices and the volume {lattice.shape[0]}")
+    full = group + group[:1] * (batch - len(group))
+    rows = [lattice.box(index).grow((lattice.context, 0, 0)) for index in full]
+    seen = [reflect(np.arange(box.start[0], box.stop[0]), lattice.shape[0]) for box in rows]
+    scales = [normalisation.of_slices(z.tolist()) for z in seen]
+    mean, std = (np.array([pair[i] for pair in scales], np.float32)[:, :, None, None] for i in (0, 1))
+    return mean, std
+
+
+def _call(
+    predictor: Predictor, loaded: Loaded, array: Array, mean: Array, std: Array, reduction: Reduction
+) -> torch.Tensor:
+    grey_ncyx = _upload(array, loaded.device)
+    mean_, std_ = (torch.from_numpy(scale).to(loaded.device, non_blocking=True) for scale in (mean, std))
+    half = predictor.precision == "fp16"
+
+    def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+        ready_ncyx = ((grey.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(loaded.device.type, dtype=torch.float16, enabled=half):
+            logits_ncyx = loaded.model(ready_ncyx)
+        return _reduce(logits_ncyx.float(), reduction)
+
+    with torch.inference_mode():
+        return halving(forward, grey_ncyx, mean_, std_)
+
+
+def _upload(array: Array, device: torch.device) -> torch.Tensor:
+    # torch has no arithmetic for uint16 and wider unsigned integers.
+    known = array if array.dtype in (np.uint8, np.int16, np.float32) else array.astype(np.float32)
+    tensor = torch.from_numpy(known)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _reduce(logits_ncyx: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+    """What leaves the device, (n, channels, 1, y, x): a byte for every voxel instead of four for every class."""
+    if reduction == "labels":
+        return _top(logits_ncyx)[:, None, None]
+    probabilities_ncyx = logits_ncyx.softmax(dim=1)
+    if reduction == "softmax":
+        return probabilities_ncyx[:, :, None]
+    quantised = (probabilities_ncyx * 255).round().to(torch.uint8)
+    return torch.cat([_top(logits_ncyx)[:, None], quantised], dim=1)[:, :, None]
+
+
+def _top(logits_ncyx: torch.Tensor) -> torch.Tensor:
+    """First class of the highest logit, uint8 (n, y, x)."""
+    if logits_ncyx.shape[1] == 2:
+        return (logits_ncyx[:, 1] > logits_ncyx[:, 0]).to(torch.uint8)
+    return logits_ncyx.argmax(dim=1).to(torch.uint8)
+
+
+def halving(forward: Callable[..., torch.Tensor], grey: torch.Tensor, *scales: torch.Tensor) -> torch.Tensor:
+    """Call a function on a batch, or on its two halves where the device has not memory enough, and so on.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If one window alone does not fit.
+    """
+    try:
+        return forward(grey, *scales)
+    except torch.OutOfMemoryError:
+        if len(grey) == 1:
+            raise
+    # Outside the handler, whose traceback would keep the memory of the failed call.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(grey) // 2
+    parts = (slice(0, middle), slice(middle, None))
+    return torch.cat([halving(forward, grey[p], *(s[p] if len(s) > 1 else s for s in scales)) for p in parts])

@@ -1,0 +1,53 @@
+"""Which network is called, and how; known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tim3d.errors import ArgumentError
+from tim3d.models.segmentation.checkpoint import Normalisation
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """Which network to call and how; small and picklable, so that it can travel to a worker.
+
+    Parameters
+    ----------
+    checkpoint : str
+        Path of the file.
+    sha256 : str
+        Its digest when the run was planned; another one now is refused.
+    device : str
+        "cpu", "cuda" or "cuda:1".
+    batch : int
+        Windows in a call; part of the result to the last bits.
+    threads : int
+        CPU threads of torch in a call; part of the result to the last bits.
+    precision : {"fp32", "fp16"}
+        Arithmetic on CUDA: fp16 is mixed precision. A CPU computes in fp32.
+    normalisation : Normalisation, optional
+        Of the volume that is segmented; default is that of the checkpoint.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is not positive, or fp16 is asked of a CPU.
+    """
+
+    checkpoint: str
+    sha256: str
+    device: str = "cpu"
+    batch: int = 1
+    threads: int = 1
+    precision: Literal["fp32", "fp16"] = "fp32"
+    normalisation: Normalisation | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.threads < 1:
+            raise ArgumentError(f"batch {self.batch} and threads {self.threads} must be 1 or more")
+        if self.precision not in ("fp32", "fp16"):
+            raise ArgumentError(f"precision is {self.precision!r}; choose fp32 or fp16")
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ArgumentError("fp16 needs a CUDA device; use precision='fp32' on the CPU")

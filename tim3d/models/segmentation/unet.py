@@ -1,0 +1,143 @@
+"""Networks of slices from segmentation-models-pytorch, named by a value that a file can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from tim3d.errors import ArgumentError
+from tim3d.spelling import suggestion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class UNetSpec:
+    """All that decides the shape of a network.
+
+    The defaults are a small U-Net for training on a CPU; for a GPU take for example depth 5 and decoder channels
+    (256, 128, 64, 32, 16).
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Names of the classes, in the order of the codes that the network gives out.
+    architecture : str
+        A model of segmentation-models-pytorch, such as "Unet" or "UnetPlusPlus".
+    encoder : str
+        One of its encoders.
+    depth : int
+        How often the encoder halves its input.
+    decoder_channels : tuple of int
+        Width of each of the `depth` steps of the decoder.
+    in_channels : int
+        Slices that the network sees at once: 1, or an odd number for 2.5-D, the middle one being segmented.
+    norm : {"batch", "instance"}
+        Normalisation layers. With "instance" the window is part of the result: see docs/segment.md.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is out of range, the channels are even or a class is named twice.
+
+    Examples
+    --------
+    >>> spec = UNetSpec(classes=("pore", "solid"))
+    >>> spec.total_stride, spec.context
+    (8, 0)
+    """
+
+    classes: tuple[str, ...]
+    architecture: str = "Unet"
+    encoder: str = "resnet18"
+    depth: int = 3
+    decoder_channels: tuple[int, ...] = (32, 16, 8)
+    in_channels: int = 1
+    norm: Literal["batch", "instance"] = "batch"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise ArgumentError(f"a network needs two or more classes of different names, not {self.classes}")
+        if len(self.classes) > 255:
+            raise ArgumentError(f"{len(self.classes)} classes do not fit uint8 labels, where 255 means unlabelled")
+        if self.in_channels < 1 or self.in_channels % 2 == 0:
+            raise ArgumentError(f"in_channels is {self.in_channels}; a slice and its neighbours are 1, 3, 5, ...")
+        if len(self.decoder_channels) != self.depth:
+            raise ArgumentError(f"depth {self.depth} needs {self.depth} decoder_channels, not {self.decoder_channels}")
+        if self.norm not in ("batch", "instance"):
+            raise ArgumentError(f"norm is {self.norm!r}; choose batch or instance")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> UNetSpec:
+        """A spec from what `dataclasses.asdict` gave, lists in the place of tuples allowed."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ArgumentError(f"unknown fields of a network: {', '.join(unknown)}")
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**known)
+
+    @property
+    def total_stride(self) -> int:
+        """Voxels by which an input may shift so that its poolings shift by whole voxels."""
+        return int(2**self.depth)
+
+    @property
+    def context(self) -> int:
+        """Slices seen before and after the segmented one."""
+        return self.in_channels // 2
+
+
+def build(spec: UNetSpec) -> nn.Module:
+    """The network of a spec with fresh weights: (n, in_channels, y, x) float32 to logits (n, classes, y, x).
+
+    Nothing is ever downloaded: an encoder starts from random weights.
+
+    Raises
+    ------
+    ArgumentError
+        If segmentation-models-pytorch does not know the architecture or encoder, or cannot combine the two.
+
+    Examples
+    --------
+    >>> net = build(UNetSpec(classes=("pore", "solid")))
+    >>> sum(p.numel() for p in net.parameters()) > 100_000
+    True
+    """
+    from tim3d.models.segmentation.torchvision_shim import import_smp
+
+    smp = import_smp()
+    try:
+        net: nn.Module = smp.create_model(
+            spec.architecture,
+            encoder_name=spec.encoder,
+            encoder_weights=None,
+            encoder_depth=spec.depth,
+            decoder_channels=spec.decoder_channels,
+            in_channels=spec.in_channels,
+            classes=len(spec.classes),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        if spec.encoder not in (known := smp.encoders.get_encoder_names()):
+            raise ArgumentError(
+                f"no encoder {spec.encoder!r}{suggestion(spec.encoder, known)}; segmentation-models-pytorch lists "
+                f"{len(known)}, such as resnet18, resnet34, mobilenet_v2"
+            ) from error
+        raise ArgumentError(
+            f"cannot build {spec.architecture} on {spec.encoder} of depth {spec.depth}: {error}; "
+            "see the lists of segmentation-models-pytorch"
+        ) from error
+    if spec.norm == "instance":
+        _to_instance_norm(net)
+    return net
+
+
+def _to_instance_norm(module: nn.Module) -> None:
+    """Put InstanceNorm with its own statistics in the place of every BatchNorm."""
+    from torch import nn
+
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.InstanceNorm2d(child.num_features, eps=child.eps, affine=True))
+        else:
+            _to_instance_norm(child)

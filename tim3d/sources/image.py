@@ -1,0 +1,167 @@
+"""The pixels of one image file, how large they are, and the digest of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError, InputError
+from tim3d.sources.base import Voxels, reading, stored_dtype
+from tim3d.sources.image_files import IMAGE_SUFFIXES, colour_error, is_image, read_header, read_image
+from tim3d.sources.volumes import mapped_npy
+
+Size = tuple[float, float]
+
+# An image is read as a whole, whatever its header promises.
+MOST_PIXELS = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """What a file holds.
+
+    Attributes
+    ----------
+    values : (y, x), of red, green and blue (y, x, 3)
+        As stored.
+    pixel_nm : (dy, dx) or None
+        Edges of a pixel by the metadata.
+    sha256 : str
+        Of the bytes of the file.
+    palette : bool
+        Whether the values are numbers of colours, and not grey.
+    """
+
+    values: Voxels
+    pixel_nm: Size | None
+    sha256: str
+    palette: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Image(ABC):
+    """What every image says of itself: where it comes from, how large its pixels are, and what is in its channels.
+
+    Attributes
+    ----------
+    pixel_nm : (dy, dx) or None
+        Edges of a pixel after the scaling; None if neither given nor in the file.
+    sha256 : str
+        Of the bytes of the file.
+    path : str
+        Where it was read.
+    scale : int
+        Pixels of the file along each edge of a pixel of this image.
+    """
+
+    pixel_nm: Size | None
+    sha256: str
+    path: str
+    scale: int = 1
+
+    @property
+    @abstractmethod
+    def channels(self) -> NDArray[np.uint8]:
+        """(channels, y, x): one of phases 0, 1, ... or of grey values, or red, green and blue."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Read a TIFF or PNG of one page, or an npy.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, of several pages, or has other channels than grey, or red, green and blue
+        of 8 bits.
+    """
+    if not path.is_file():
+        raise InputError(f"no micrograph at {path}; give a TIFF, PNG or npy file")
+    with reading(path):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if path.suffix.lower() == ".npy":
+        return Pixels(_read_npy(path), None, digest)
+    if not is_image(path):
+        raise InputError(f"{path} is no micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}")
+    header = read_header(path, colours=True)
+    if math.prod(header.shape) > MOST_PIXELS:
+        raise InputError(f"{path} promises {header.shape} pixels; a micrograph has at most 2**31: cut out a part of it")
+    if header.pages != 1:
+        raise InputError(f"{path} holds {header.pages} pages; a micrograph is one image: save the page as a file")
+    _, dy, dx = header.calibration.voxel_size_nm
+    return Pixels(read_image(path), None if dy is None or dx is None else (dy, dx), digest, header.palette)
+
+
+def _read_npy(path: Path) -> Voxels:
+    values = mapped_npy(str(path))
+    if values.ndim == 3 and (values.shape[-1] in (2, 4) or (values.shape[-1] == 3 and values.dtype != np.uint8)):
+        raise colour_error(path, f"{values.shape[-1]} channels of {values.dtype}, shape {values.shape}")
+    if values.ndim != 2 and (values.ndim != 3 or values.shape[-1] != 3):
+        raise InputError(f"{path} has {values.ndim} axes, shape {values.shape}; a micrograph has two, (y, x)")
+    stored_dtype(values.dtype, str(path))
+    return np.array(values)
+
+
+def size_of(given: float | Sequence[float] | None) -> Size | None:
+    """Edges of a pixel in nm from one length or two.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no positive lengths.
+
+    Examples
+    --------
+    >>> size_of(5), size_of([4, 2])
+    ((5.0, 5.0), (4.0, 2.0))
+    """
+    if given is None:
+        return None
+    numbers = [float(v) for v in (given if isinstance(given, Sequence) else (given, given))]
+    if len(numbers) != 2 or not all(math.isfinite(v) and v > 0 for v in numbers):
+        raise ArgumentError(f"pixel size is {given}; give one positive length in nm, or two for y, x")
+    return (numbers[0], numbers[1])
+
+
+def enlarged(size: Size | None, scale: int) -> Size | None:
+    """Edges of a pixel that was made of `scale`² of a size.
+
+    >>> enlarged((4.0, 2.0), 3)
+    (12.0, 6.0)
+    """
+    return size and (size[0] * scale, size[1] * scale)
+
+
+def squares_of(shape: Sequence[int], scale: int) -> tuple[int, int]:
+    """Rows and columns of whole squares of `scale`² pixels in an image.
+
+    Raises
+    ------
+    ArgumentError
+        If the scale is no whole number from 1 to the shorter edge.
+
+    Examples
+    --------
+    >>> squares_of((7, 9), 3)
+    (2, 3)
+    """
+    rows, columns = (n // scale if scale >= 1 else 0 for n in shape)
+    if int(scale) != scale or min(rows, columns) < 1:
+        raise ArgumentError(f"scale is {scale}; an image of {tuple(shape)} pixels takes 1 to {min(shape)}")
+    return rows, columns
+
+
+def number(value: float) -> str:
+    """A grey value as messages show it."""
+    return f"{float(value):g}"

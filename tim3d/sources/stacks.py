@@ -1,0 +1,192 @@
+"""Stacks of image files, one slice a file, and image files that hold many slices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tim3d.errors import InputError
+from tim3d.sources.base import Source, Voxels, reading
+from tim3d.sources.image_files import SAME_MEANING, Header, is_tiff, read_header, read_image, read_pages
+from tim3d.sources.metadata import Calibration
+from tim3d.sources.numbering import check_numbers
+from tim3d.sources.positions import natural_key, positions_of
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SliceStack(Source):
+    """One TIFF or PNG file a slice: `names` in `folder`, in the order of the slices, `sizes` in bytes."""
+
+    folder: str
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """What messages call this source."""
+        return f"{len(self.names)} slices in {self.folder}"
+
+    def slice_name(self, z: int) -> str:
+        """The file of slice `z`."""
+        return str(Path(self.folder, self.names[z]))
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.names, self.sizes)
+
+    def _load(self, z0: int, z1: int) -> Voxels:
+        found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
+        for z in range(z0, z1):
+            page = read_image(Path(self.slice_name(z)))
+            if page.shape != self.shape[1:]:
+                raise InputError(f"{self.slice_name(z)} is now {page.shape}, it was {self.shape[1:]} when opened")
+            found[z - z0] = page
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PagedTiff(Source):
+    """A TIFF or BigTIFF with one page a slice; `offset`, `indices` as in `Header`, `size` in bytes."""
+
+    path: str
+    size: int
+    offset: int | None = None
+    disk_dtype: str = ""
+    indices: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What messages call this source."""
+        return self.path
+
+    def _parts(self) -> tuple[object, ...]:
+        return (Path(self.path).name, self.size)
+
+    def _load(self, z0: int, z1: int) -> Voxels:
+        if self.offset is None:
+            return read_pages(Path(self.path), self.indices[z0:z1])
+        per_slice = self.shape[1] * self.shape[2]
+        with reading(self.path):
+            start = self.offset + z0 * self.slice_bytes
+            flat = np.fromfile(self.path, self.disk_dtype, (z1 - z0) * per_slice, offset=start)
+            return flat.reshape(z1 - z0, *self.shape[1:])
+
+
+def open_paged_tiff(path: Path) -> PagedTiff:
+    """A multi-page TIFF as a source, one page a slice; a single page is a volume of one slice."""
+    header = read_header(path)
+    size = path.stat().st_size
+    _refuse_short(path, header, size)
+    names = header.labels if len(header.labels) == header.pages else ()
+    return PagedTiff(
+        shape=(header.pages, *header.shape),
+        dtype=header.dtype,
+        voxel_size_nm=header.calibration.voxel_size_nm,
+        origin=header.calibration.origin,
+        positions_nm=positions_of(names),
+        piece_bytes=0 if header.offset is not None else header.piece_bytes,
+        remarks=_remarks(header),
+        path=str(path),
+        size=size,
+        offset=header.offset,
+        disk_dtype=header.disk_dtype,
+        indices=() if header.offset is not None else header.indices,
+    )
+
+
+def _refuse_short(path: Path, header: Header, size: int) -> None:
+    needed = header.pages * header.shape[0] * header.shape[1] * header.dtype.itemsize
+    if header.offset is not None and header.offset + needed > size:
+        raise InputError(
+            f"{path} is truncated: {header.pages} slices end at byte {header.offset + needed}, the file has {size}; "
+            "copy it again from the microscope, or leave it out"
+        )
+
+
+def open_slices(paths: Sequence[Path]) -> SliceStack:
+    """Image files as a source, in natural order of their names whatever order they come in.
+
+    Every header is read, no pixel: size and dtype of all files must agree. The voxel size is that of the first and the
+    last file, if they agree. z positions come from the file names, else from the labels that ImageJ keeps in the files.
+
+    Raises
+    ------
+    InputError
+        If TIFF and PNG are mixed, a file is unreadable or holds several slices, or sizes or dtypes differ.
+    """
+    _refuse_mixed_kinds(paths)
+    paths = [path.absolute() for path in paths]
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    paths = sorted(paths, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+    ends = (0, len(paths) - 1)
+    headers = [read_header(path, calibrate=i in ends) for i, path in enumerate(paths)]
+    for path, header in zip(paths, headers, strict=True):
+        _refuse_different(path, header, paths[0], headers[0])
+    calibration = _agreed(headers[0].calibration, headers[-1].calibration)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return SliceStack(
+        shape=(len(paths), *headers[0].shape),
+        dtype=headers[0].dtype,
+        voxel_size_nm=calibration.voxel_size_nm,
+        origin=calibration.origin,
+        positions_nm=_positions(names, headers),
+        piece_bytes=max(header.piece_bytes for header in headers),
+        remarks=(*check_numbers(names), *_remarks(headers[0])),
+        folder=str(folder),
+        names=tuple(names),
+        sizes=tuple(path.stat().st_size for path in paths),
+    )
+
+
+def _refuse_mixed_kinds(paths: Sequence[Path]) -> None:
+    tiffs = [path for path in paths if is_tiff(path)]
+    if 0 < len(tiffs) < len(paths):
+        other = next(path for path in paths if not is_tiff(path))
+        raise InputError(
+            f"{tiffs[0].parent} mixes {len(tiffs)} TIFF and {len(paths) - len(tiffs)} PNG files, for example "
+            f"{tiffs[0].name} and {other.name}; name the slices with a pattern such as '{tiffs[0].parent}/*.tif'"
+        )
+
+
+def _refuse_different(path: Path, header: Header, first_path: Path, first: Header) -> None:
+    if header.pages != 1:
+        raise InputError(
+            f"{path} holds {header.pages} pages; a stack of files needs one slice a file. "
+            "Give that file alone to read its pages"
+        )
+    if header.white_is_zero != first.white_is_zero:
+        other = "white" if first.white_is_zero else "black"
+        own = "white" if header.white_is_zero else "black"
+        raise InputError(f"{path}: 0 means {own}, in {first_path.name} {other}; {SAME_MEANING}")
+    for what, seen, expected in (("size", header.shape, first.shape), ("type", header.dtype, first.dtype)):
+        if seen != expected:
+            raise InputError(
+                f"{path} has {what} {seen}, {first_path.name} has {expected}; all slices need the same (y, x) "
+                "and type. Crop or convert it, or leave it out"
+            )
+
+
+def _remarks(header: Header) -> tuple[str, ...]:
+    if not header.white_is_zero:
+        return ()
+    return ("0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright",)
+
+
+def _agreed(first: Calibration, last: Calibration) -> Calibration:
+    if first.agrees(last):
+        return first
+    return replace(
+        Calibration(),
+        origin=f"first and last slice disagree: {first.voxel_size_nm} and {last.voxel_size_nm} nm ({first.origin})",
+    )
+
+
+def _positions(names: Sequence[str], headers: Sequence[Header]) -> tuple[float, ...] | None:
+    from_names = positions_of(names)
+    if from_names is not None:
+        return from_names
+    labels = [header.labels[0] if header.labels else name for name, header in zip(names, headers, strict=True)]
+    return positions_of(labels)

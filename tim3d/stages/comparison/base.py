@@ -1,0 +1,149 @@
+"""What volumes and micrographs are compared, whatever they hold: labels or grey values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Pass
+from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
+from tim3d.sources.image import Image
+from tim3d.stages.comparison.line_counts import Lags
+from tim3d.stages.shared.field import Options
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, Field
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A value of volumes and images: dimensions in a volume and in an image, unit, what it is, source."""
+
+    volume: tuple[str, ...]
+    image: tuple[str, ...]
+    units: str
+    text: str
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is compared: goals and meanings by quantity, the deviations, and how values are told.
+
+    `changed` says what changes between two voxels, `level` what planes have; both for the texts of seams and imprint.
+    """
+
+    goals: Mapping[str, float]
+    meaning: Mapping[str, str]
+    deviations: Callable[..., Mapping[str, np.ndarray]]
+    rows: Mapping[str, Row]
+    changed: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one volume shows.
+
+    Attributes
+    ----------
+    values : mapping
+        As the deviations take them.
+    planes : three arrays (planes, names)
+        Phase fractions, or mean grey value over 255, of the planes across z, y, x.
+    changes : three arrays (planes - 1,)
+        How much changes between two planes, for each pair of voxels.
+    known : mapping
+        Its 3-D results.
+    """
+
+    values: Mapping[str, np.ndarray]
+    planes: tuple[np.ndarray, ...]
+    changes: tuple[np.ndarray, ...]
+    known: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Case(ABC):
+    """What is compared with what: everything that decides the numbers, never how it runs."""
+
+    urls: Sequence[str]
+    fields: Sequence[Field]
+    images: tuple[Image, ...]
+    names: tuple[str, ...]
+    lags: Lags
+    slices: int
+    period: int | None
+    seam: Triple
+    seed: int
+
+    @property
+    def isotropic(self) -> bool:
+        """One image stands for all directions."""
+        return len(self.images) == 1
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Of the volumes, in nm."""
+        return self.fields[0].spacing_nm
+
+    @property
+    def sources(self) -> list[str]:
+        """Fingerprints of the fields."""
+        pairs = zip(self.urls, self.fields, strict=True)
+        return [store.fingerprint_of(url, f.name) for url, f in pairs]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As recorded."""
+        lags = {axis: list(lags) for axis, lags in zip(AXES, self.lags, strict=True)}
+        same = {"slices": self.slices, "period": self.period, "seam": list(self.seam), "seed": self.seed}
+        return {"lags": lags, **same}
+
+    def check(self, given_period: int | None) -> None:
+        """Refuse what cannot be done before anything is read."""
+        for name, value in (("slices", self.slices), ("seed", self.seed)):
+            if value < 0:
+                raise ArgumentError(f"--{name} is {value}; it must be 0 or more")
+        if min(self.seam) < 1:
+            raise ArgumentError(f"--seam is {self.seam}; it must be 1 voxel or more")
+        shortest = min(min(f.shape) for f in self.fields)
+        if given_period is not None and not 2 <= given_period <= shortest // 2:
+            raise ArgumentError(f"--period is {given_period}; it must be 2 to {shortest // 2}, half the shortest edge")
+
+    @property
+    @abstractmethod
+    def measures(self) -> Measures:
+        """What is compared."""
+
+    @abstractmethod
+    def passes(self, number: int, options: Options) -> list[Pass]:
+        """What is counted in a volume; the counts of the first pass are kept in a node of its ledger's name."""
+
+    @abstractmethod
+    def kept(self, counting: Pass) -> xr.Dataset:
+        """The counts of the first pass."""
+
+    @abstractmethod
+    def seen(self, number: int, passes: Sequence[Pass]) -> Seen:
+        """What a volume shows, when all is counted."""
+
+    @abstractmethod
+    def of_images(self) -> Arrays:
+        """Values of the images of the slices across z, y, x."""
+
+    @abstractmethod
+    def picture(self, image: Any) -> np.ndarray:
+        """An image as it was compared (rows, columns): numbers of the phases, or grey values."""
+
+    @property
+    def windows(self) -> list[list[int]]:
+        """Rows and columns of the slices across z, y, x in which ways are sought."""
+        return []

@@ -1,0 +1,1 @@
+"""Conductivity and tortuosity factor from the flux solver."""

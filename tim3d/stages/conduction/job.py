@@ -1,0 +1,223 @@
+"""What the verb solve is asked for: physics of a sample's phases, and one job with its solutions and fields."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tim3d.engine import Ledger
+from tim3d.errors import ArgumentError
+from tim3d.kernels.conduction.conduction import PERFECT, Physics
+from tim3d.kernels.conduction.material import Conductivity, Interfaces, check_conductivities
+from tim3d.spelling import suggestion
+from tim3d.stages.conduction.slab_solver import Case
+from tim3d.stages.shared.results import result_name
+from tim3d.storage import schema, store
+from tim3d.storage.schema import AXES, Field
+
+# Metres in a nanometre: conductances per area come in units of conductivity per metre, voxels in nm.
+NM = 1e-9
+UNITS = "W m-1 K-1"
+
+
+@dataclass(frozen=True)
+class Solving:
+    """What is solved. All of it decides the numbers."""
+
+    axes: tuple[str, ...]
+    physics: Physics
+    tolerance: float
+    richardson: bool
+    units: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As they are kept with the result."""
+        return {"axes": list(self.axes), "richardson": self.richardson, "units": self.units, **self.of_field}
+
+    @property
+    def of_field(self) -> dict[str, Any]:
+        """What decides a potential: neither the other axes, nor the other voxel size, nor a unit."""
+        physics = self.physics
+        interface = {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()}
+        conductivity = {str(c): short(k) for c, k in physics.checked.items()}
+        return {
+            "conductivity": conductivity, "faces": physics.electrodes, "tolerance": self.tolerance,
+            "sides": physics.sides, "cell": physics.cell, "contact": [str(value) for value in physics.contact],
+            "interface": interface,
+        }  # fmt: skip
+
+    def cases(self) -> list[tuple[str, int]]:
+        """Axis, and whether every voxel or every second one is taken."""
+        return list(itertools.product(self.axes, (1, 2) if self.richardson else (1,)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is solved, of which sample, and what is kept where.
+
+    Parameters
+    ----------
+    asked : mapping of str to (value, default)
+        The physics and the tolerance as they were typed: names are made of them.
+    out : str
+        A name instead of those that are made from the question; empty for these.
+    """
+
+    sample: str
+    labels: Field
+    solving: Solving
+    kinds: tuple[str, ...]
+    asked: Mapping[str, tuple[Any, Any]]
+    out: str
+    seconds: float
+    device: str = "cpu"
+
+    @property
+    def node(self) -> str:
+        """Where the results are kept."""
+        solving = self.solving
+        other = {
+            "axis": (solving.axes, ("z",)), "richardson": (solving.richardson, False), "units": (solving.units, UNITS),
+        }  # fmt: skip
+        return self.out or result_name(f"{self.labels.name}_transport", **self.asked, **other)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The label field, by what made it."""
+        name = self.labels.name
+        return {name: store.fingerprint_of(self.sample, name)}
+
+    @property
+    def mark(self) -> str:
+        """Fingerprint."""
+        return schema.fingerprint(verb="solve", inputs=self.inputs, parameters=self.solving.parameters)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the result records of its making."""
+        return store.provenance(self.mark, self.solving.parameters, self.inputs) | {"verb": "solve"}
+
+    @property
+    def scratch(self) -> str:
+        """Node that lives while this runs."""
+        return f"{self.node}_scratch"
+
+    def ledger(self, name: str) -> Ledger:
+        """Of solutions, or of checkpoints."""
+        return Ledger(self.sample, f"{self.node}/{name}", self.mark)
+
+    def field_name(self, kind: str, axis: str) -> str:
+        """Of a field that is kept: it answers a question of its own, which several results may share."""
+        if self.out:
+            return f"{self.out}_{kind}_{axis}"
+        return result_name(f"{self.labels.name}_{kind}_{axis}", **self.asked)
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Kind and axis of the fields that are kept."""
+        return list(itertools.product(self.kinds, self.solving.axes))
+
+    def has_results(self) -> bool:
+        """Whether the node of results is there, with all that is asked for."""
+        record = store.node_attributes(self.sample, self.node)
+        there = record.get("fingerprint") == self.mark and record.get("status") == "complete"
+        return there and ("flux" not in self.kinds or "flux_mean" in record.get("variables", []))
+
+    def case(self, axis: str, every: int) -> Case:
+        """One solution."""
+        labels = self.labels
+        return Case(
+            self.sample, labels.name, self.ledger("checkpoints"), labels.shape, labels.spacing_nm,
+            self.solving.physics, AXES.index(axis), every, self.solving.tolerance, self.scratch,
+            self.kinds if every == 1 else (), self.seconds, self.device,
+        )  # fmt: skip
+
+
+def chosen_axes(axis: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of axes in their order."""
+    names = (axis,) if isinstance(axis, str) else tuple(axis)
+    if not names or not set(names) <= set(AXES) or len(set(names)) < len(names):
+        raise ArgumentError(f"axis is {axis!r}; use z, y or x, or several, each once: --axis z,y,x")
+    return tuple(a for a in AXES if a in names)
+
+
+def chosen_physics(
+    labels: Field, conductivity: Mapping[str, Conductivity], faces: Any, sides: Any, cell: bool,
+    interface: Mapping[str, float] | None, contact: float | Sequence[float] | None,
+) -> Physics:  # fmt: skip
+    """What the names of phases mean for the codes of a label field."""
+    by_code = _by_code(labels, conductivity)
+    return Physics(by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact))
+
+
+def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> Interfaces | None:
+    """Conductances per area between codes, in units of conductivity over nm; from those over metres, by name."""
+    given = {names: _pair(labels, names) for names in interface or {}}
+    found = {pair: float((interface or {})[names]) * NM for names, pair in sorted(given.items(), key=lambda g: g[1])}
+    if len(found) < len(given):
+        raise ArgumentError(f"two phases are given twice in {', '.join(given)}: give each --interface once")
+    return found or None
+
+
+def typed_interface(labels: Field, interface: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Conductances per area by names of phases as they are typed, in the order of the field's phases."""
+    assert labels.phases is not None
+    names = {code: name for name, code in labels.phases.items()}
+    pairs = sorted((_pair(labels, key), float(value)) for key, value in (interface or {}).items())
+    return {f"{names[a]}:{names[b]}": value for (a, b), value in pairs} or None
+
+
+def typed_conductivity(labels: Field, by_code: Mapping[int, Conductivity]) -> dict[str, Any]:
+    """Conductivities by name of the phase, in the order of the field, as short as they can be typed."""
+    checked = check_conductivities(by_code)
+    return {name: short(checked[code]) for name, code in (labels.phases or {}).items()}
+
+
+def short(along: Sequence[float]) -> float | list[float]:
+    """One number where all axes have the same."""
+    return along[0] if len(set(along)) == 1 else list(along)
+
+
+def _pair(labels: Field, names: str) -> tuple[int, int]:
+    parts = [part.strip() for part in names.split(":")]
+    assert labels.phases is not None
+    if len(parts) != 2 or not set(parts) <= set(labels.phases):
+        first = ":".join(list(labels.phases)[:2])
+        raise ArgumentError(
+            f"interface {names!r} is not between two of the phases {', '.join(labels.phases)}; "
+            f"write --interface {first}=1e8"
+        )
+    low, high = sorted(labels.phases[part] for part in parts)
+    return low, high
+
+
+def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
+    if contact is None:
+        return PERFECT
+    given = [contact] if isinstance(contact, int | float) else list(contact)
+    if len(given) not in (1, 2):
+        raise ArgumentError(
+            f"{len(given)} contacts are given; give that of the low and of the high face: --contact H,H"
+        )
+    return float(given[0]) * NM, float(given[-1]) * NM
+
+
+def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[int, Conductivity]:
+    if labels.phases is None:
+        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
+    missing, unknown = set(labels.phases) - set(conductivity), set(conductivity) - set(labels.phases)
+    if missing or unknown:
+        strays = ", ".join(repr(name) + suggestion(name, labels.phases) for name in sorted(unknown))
+        wrong = f"no phase {strays}" if unknown else f"no conductivity for {', '.join(sorted(missing))}"
+        example = ",".join(f"{name}={conductivity.get(name, 'VALUE')}" for name in labels.phases)
+        raise ArgumentError(
+            f"{wrong}; {labels.name!r} has the phases {', '.join(labels.phases)}. "
+            f"Give each one, 0 for an insulator: --conductivity {example}"
+        )
+    by_code = {labels.phases[name]: k for name, k in conductivity.items()}
+    if not any(max(k) for k in check_conductivities(by_code).values()):
+        example = ",".join(f"{name}={int(not place)}" for place, name in enumerate(labels.phases))
+        raise ArgumentError(f"no phase conducts: give one a conductivity above 0, as --conductivity {example}")
+    return by_code

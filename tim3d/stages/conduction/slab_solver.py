@@ -1,0 +1,235 @@
+"""The flux solver on one rank: labels in from the sample, fields out to it, and checkpoints on the way.
+
+Scratch arrays have the axis of the flux first and one plane of voxels a chunk, or a part of one, so that no two ranks
+ever write the same chunk and any number of ranks can go on from what others have kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tim3d.engine import Ledger, Seat
+from tim3d.engine.clusters.memory import forget_peak, peak_memory, resident_memory
+from tim3d.engine.collective.sockets import SocketRing
+from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.conduction.conduction import Conduction, Physics, conduct_slab, turned_order
+from tim3d.kernels.conduction.ghost_layers import Alone, Halo, Ring
+from tim3d.kernels.conduction.solver import Drive, Problem, State
+from tim3d.kernels.conduction.thread_pool import Team, Workers
+from tim3d.storage import scratch as arrays
+from tim3d.storage import store
+
+# Planes of labels that are read at once.
+THICK = 64
+# Edge of a chunk of a scratch array across the axis of the flux.
+WIDE = 1024
+# What is kept of a solution: the arrays of its state.
+KEPT = {"x": "float64", "direction": "float32"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One solution: which labels, driven how.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Of this solution's checkpoints.
+    every : int
+        Take every voxel, or every second one along each axis.
+    scratch : str
+        Node of the sample for checkpoints and for fields on their way.
+    keeps : tuple of str
+        Which of ``potential`` and ``flux`` are left in `scratch`.
+    seconds : float
+        Time between two checkpoints.
+    device : str
+        "cpu" for threads with numba's kernels, or a device of torch. The numbers agree to rounding.
+    """
+
+    sample: str
+    field: str
+    ledger: Ledger
+    shape: Triple
+    spacing: tuple[float, float, float]
+    physics: Physics
+    axis: int
+    every: int
+    tolerance: float
+    scratch: str
+    keeps: tuple[str, ...]
+    seconds: float
+    device: str = "cpu"
+
+    @property
+    def order(self) -> Triple:
+        """Axes with that of the flux first."""
+        return turned_order(self.axis)
+
+    @property
+    def drive(self) -> Drive:
+        """What flows, and how it is driven."""
+        return self.physics.drive(self.axis, [h * self.every for h in self.spacing])
+
+    @property
+    def turned(self) -> Triple:
+        """Shape with the axis of the flux first, of the voxels that are taken."""
+        return triple(-(-self.shape[a] // self.every) for a in self.order)
+
+    @property
+    def index(self) -> Triple:
+        """Its place in ledgers."""
+        return self.axis, self.every, 0
+
+    def path(self, name: str) -> str:
+        """A scratch array of this solution."""
+        return f"{self.scratch}/{self.axis}_{self.every}_{name}"
+
+    def __call__(self, seat: Seat) -> dict[str, Any]:
+        """Solve this seat's slab; the numbers are the same for all, but for the memory that it took."""
+        forget_peak()
+        held = 0 if seat.meeting else resident_memory()  # of this process before, where nobody else uses it
+        found = self._share(seat)
+        return found | {"peak_bytes": peak_memory() - held}
+
+    def _share(self, seat: Seat) -> dict[str, Any]:
+        if seat.size == 1:
+            return self._on(Alone(), seat)
+        with self._ring(seat) as ring:
+            return self._on(ring, seat)
+
+    def _ring(self, seat: Seat) -> Any:
+        if self.device == "cpu":
+            return SocketRing(seat.rank, seat.size, seat.meeting, seat.key)
+        from tim3d.models.conduction.ring import TorchRing  # torch takes seconds and memory to load
+
+        return TorchRing(seat.rank, seat.size, seat.meeting)
+
+    def _on(self, ring: Ring, seat: Seat) -> dict[str, Any]:
+        with self._team(seat) as team:
+            keeper = Keeper(self, ring, seat, team)
+            found = conduct_slab(
+                self.read, self.turned, self.drive,
+                Halo(ring, self.physics.wrap(self.turned)), team,
+                tolerance=self.tolerance, begin=keeper.begin, watch=keeper.watch,
+                keep_potential="potential" in self.keeps, keep_flux="flux" in self.keeps,
+            )  # fmt: skip
+        self._leave(ring, found)
+        return numbers(found)
+
+    def _team(self, seat: Seat) -> Any:
+        if self.device == "cpu":
+            return Team(seat.threads or None)
+        from tim3d.models.conduction.device import Device
+
+        return Device(self.device, fused=True)
+
+    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Labels of these planes, a box at a time: no second copy of all of them is decoded at once."""
+        array = store.field_array(self.sample, self.field)
+        for box, place in self._boxes(start, stop, triple(array.shards or array.chunks)):
+            taken = tuple(slice(a, b, self.every) for a, b in zip(box.start, box.stop, strict=True))
+            out[place] = np.moveaxis(store.read_slices(array, taken), self.axis, 0)
+
+    def _boxes(self, start: int, stop: int, shard: Triple) -> Iterator[tuple[Box, tuple[slice, ...]]]:
+        """Boxes of the label field, and where their voxels go among the planes start..stop."""
+        edges = [math.lcm(self.every, shard[a]) if a != self.axis else THICK * self.every for a in range(3)]
+        low, high = [0, 0, 0], list(self.shape)
+        low[self.axis], high[self.axis] = start * self.every, min(stop * self.every, self.shape[self.axis])
+        corners = [range(a, b, e) for a, b, e in zip(low, high, edges, strict=True)]
+        for corner in itertools.product(*corners):
+            box = Box(triple(corner), triple(min(c + e, h) for c, e, h in zip(corner, edges, high, strict=True)))
+            places = [self._taken(box.start[a] - low[a], box.stop[a] - low[a]) for a in self.order]
+            yield box, tuple(places)
+
+    def _taken(self, start: int, stop: int) -> slice:
+        return slice(start // self.every, -(-stop // self.every))
+
+    def _leave(self, ring: Ring, found: Conduction) -> None:
+        """This rank's planes of the fields that are kept."""
+        for name, part in (("potential", found.potential), ("flux", found.size)):
+            if name in self.keeps and part is not None:
+                array = scratch(self, ring, name, self.turned, "float32")
+                for plane, values in zip(found.owned, part, strict=True):
+                    array[plane] = values
+        ring.collect(None)
+
+
+def scratch(case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fresh: bool = True) -> Any:
+    """An array of the scratch node, made by the first rank."""
+    path, chunk = case.path(name), (1, min(WIDE, shape[1]), min(WIDE, shape[2]))
+    if ring.rank == 0 and fresh:
+        arrays.create(case.sample, path, shape, chunk, 0, dtype)
+    ring.collect(None)
+    return arrays.array(case.sample, path)
+
+
+def numbers(found: Conduction) -> dict[str, Any]:
+    """What is kept of a solution as JSON: all but fields."""
+    names = ("conductivity", "percolates", "mean_total", "mean_through", "spread", "iterations", "row", "labels")
+    record = {name: getattr(found, name) for name in names} | {"flux": found.flux.tolist()}
+    record["voxels"] = {str(label): count for label, count in found.voxels.items()}
+    if found.local is not None:
+        record["local"] = {name: values[1:].tolist() for name, values in vars(found.local).items()}
+    return record
+
+
+@dataclass
+class Keeper:
+    """Checkpoints of one rank, in two generations: the older stays whole while the newer is written."""
+
+    case: Case
+    ring: Ring
+    seat: Seat
+    team: Workers
+    last: float = 0.0
+    generation: int = 0
+
+    def begin(self, problem: Problem, state: State) -> None:
+        """Go on from the last checkpoint, whoever wrote it."""
+        self.last = time.monotonic()
+        record = self.ring.collect(self.case.ledger.record(self.case.index))[0]
+        if not record:
+            return
+        self.generation = int(record["generation"])
+        for name in KEPT:
+            array, target = self._array(name, problem, fresh=False), getattr(state, name)
+            for row, plane in self._rows(problem):
+                target[row, 1:-1, 1:-1] = self.team.from_numpy(np.asarray(array[plane]))
+        problem.halo.refresh(state.direction)
+        state.before, state.gain = float.fromhex(record["before"]), float.fromhex(record["gain"])
+        state.iterations = int(record["iterations"])
+
+    def watch(self, problem: Problem, state: State) -> None:
+        """Tell how far it is; write a checkpoint when it is time by the first rank's clock."""
+        if self.ring.rank == 0:
+            self.seat.report({"iterations": state.iterations, "spread": state.spread})
+        if self.ring.collect(time.monotonic() - self.last >= self.case.seconds)[0]:
+            self._write(problem, state)
+
+    def _write(self, problem: Problem, state: State) -> None:
+        self.generation = 1 - self.generation
+        for name in KEPT:
+            array, source = self._array(name, problem, fresh=True), getattr(state, name)
+            for row, plane in self._rows(problem):
+                array[plane] = self.team.to_numpy(source[row, 1:-1, 1:-1])
+        self.ring.collect(None)  # everybody's planes are there
+        if self.ring.rank == 0:
+            record = {"before": state.before.hex(), "gain": state.gain.hex(), "iterations": state.iterations}
+            self.case.ledger.mark_done(self.case.index, record | {"generation": self.generation})
+        self.ring.collect(None)  # nobody writes over the older one before the newer one counts
+        self.last = time.monotonic()
+
+    def _rows(self, problem: Problem) -> Iterator[tuple[int, int]]:
+        for row in problem.planes:
+            yield row, problem.start + row - 1
+
+    def _array(self, name: str, problem: Problem, *, fresh: bool) -> Any:
+        return scratch(self.case, self.ring, f"{name}_{self.generation}", problem.shape, KEPT[name], fresh=fresh)

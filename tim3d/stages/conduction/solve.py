@@ -1,0 +1,313 @@
+"""Labels become a conductivity and a tortuosity factor: the flux solver, in this process or shared out over workers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import xarray as xr
+from tqdm import tqdm
+
+from tim3d.descriptors.transport import Context, transport
+from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, together
+from tim3d.engine.passes.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
+from tim3d.engine.state.ledger import elapsed
+from tim3d.errors import ArgumentError
+from tim3d.grid import triple
+from tim3d.kernels.conduction.conduction import check_tolerance, conduct_bytes, most_parts
+from tim3d.kernels.conduction.material import Conductivity
+from tim3d.kernels.conduction.thread_pool import default_threads
+from tim3d.phases import Phases
+from tim3d.stages.conduction.flux_fields import drop_scratch, has_field, keep_fields, plan_fields
+from tim3d.stages.conduction.job import (
+    NM,
+    UNITS,
+    Job,
+    Solving,
+    chosen_axes,
+    chosen_physics,
+    typed_conductivity,
+    typed_interface,
+)
+from tim3d.stages.conduction.slab_solver import THICK, Case
+from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.results import refuse_another_question
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import scratch, store
+from tim3d.storage.schema import AXES
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 300.0
+
+
+@Verb
+def solve(
+    sample: str,
+    *,
+    conductivity: Mapping[str, Conductivity],
+    field: str = "phase",
+    axis: str | Sequence[str] = "z",
+    faces: Literal["outer", "centres"] = "outer",
+    sides: Literal["insulated", "periodic"] = "insulated",
+    cell: bool = False,
+    interface: Mapping[str, float] | None = None,
+    contact: float | Sequence[float] | None = None,
+    tolerance: float = 1e-3,
+    richardson: bool = False,
+    keep_potential: bool = False,
+    keep_flux: bool = False,
+    units: str = UNITS,
+    out: str = "",
+    checkpoint: float = CHECKPOINT_SECONDS,
+    device: str = "",
+    options: Options = DEFAULTS,
+) -> Task[xr.Dataset]:
+    """Solve steady conduction through a label field: effective conductivity and tortuosity factor.
+
+    On a cluster each worker holds a slab of the volume and exchanges planes with its neighbours; without one the whole
+    volume is held in this process. The numbers are the same, bit for bit. See docs/transport.md for what is solved and
+    how it is judged.
+
+    Parameters
+    ----------
+    conductivity : mapping of str to float or three floats
+        Of every phase of the field, or along z, y, x; 0 for an insulator: ``{"copper": 400, "pore": 0}``.
+    field : str
+        The label field.
+    axis : "z", "y" or "x", or a sequence of them
+        Along which the flux is driven.
+    faces : {"outer", "centres"}
+        Where the potential is held: on the outer faces of the volume, or on the centres of its first and last voxels.
+    sides : {"insulated", "periodic"}
+        Whether the flux stops at the other four faces or goes on at the far side.
+    cell : bool
+        The volume wraps along all axes and a mean gradient drives the flux: rows of the conductivity tensor.
+    interface : mapping of str to float
+        Conductance per area between two phases (Kapitza), ``{"copper:polymer": 1e8}``, in the unit of the
+        conductivities per metre: W m-2 K-1.
+    contact : float or two floats
+        Conductance per area between the outer faces (low, high) and the voxels on them, in the same unit.
+    tolerance : float
+        Largest (max - min) / mean of the flux over all planes.
+    richardson : bool
+        Solve every second voxel too, and estimate the value at vanishing voxel size with its uncertainty.
+    keep_potential, keep_flux : bool
+        Write the potential as float32 fields ``FIELD_potential_z...`` and so on, from 1 to 0, and the size of the flux
+        density over its mean as ``FIELD_flux_z...``, the map of bottlenecks; -1 where there is none. Their names go on
+        as that of the results does. With `keep_flux` the statistics of the flux by phase are among the results.
+    units : str
+        Of the conductivities: ``W m-1 K-1``, ``m2 s-1``, or ``1`` for relative ones.
+    out : str
+        Name of the node of results (default: ``FIELD_transport`` and what is not a default, the conductivities always);
+        fields are then called ``OUT_potential_z``.
+    checkpoint : float
+        Seconds between two checkpoints, from which a killed run goes on.
+    device : str
+        "cpu", or a device of torch such as "cuda" (default: the GPUs of a cluster of kind "cuda", else the CPU). The
+        numbers agree to rounding.
+
+    Returns
+    -------
+    xarray.Dataset
+        The results over `axis`, as kept in their node.
+
+    Raises
+    ------
+    MissingFieldError
+        If the field is missing.
+    ArgumentError
+        If a phase has no conductivity or one out of range, an axis is unknown, given twice or has too few voxels, a
+        cell is given faces or sides, or `options` has a time limit.
+    InputError
+        If a voxel has a code that no phase names.
+    MemoryPlanError
+        If the volume does not fit into memory.
+    ConvergenceError
+        If the tolerance is not reached.
+    MixedRunError
+        If the field is outdated, or `out` is another result.
+    """
+    options.refuse_unused("solve", sample)
+    labels = store.complete_field(sample, field, "segment")
+    if cell and (faces, sides) != ("outer", "insulated"):
+        raise ArgumentError("a cell is periodic and has no faces: leave out --faces and --sides")
+    physics = chosen_physics(labels, conductivity, faces, sides, cell, interface, contact)
+    solving = Solving(chosen_axes(axis), physics, float(tolerance), richardson, units)
+    check_tolerance(tolerance)
+    for name in solving.axes:
+        physics.check(labels.shape, AXES.index(name))
+    kinds = tuple(kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept)
+    contacts = [f"{value / NM:.9g}" for value in physics.contact]
+    asked = {
+        "conductivity": (typed_conductivity(labels, physics.conductivity), None), "faces": (faces, "outer"),
+        "sides": (sides, "insulated"), "cell": (cell, False), "interface": (typed_interface(labels, interface), None),
+        "contact": (contacts, ["inf", "inf"]), "tolerance": (float(tolerance), 1e-3),
+    }  # fmt: skip
+    device = device or ("cuda" if current_cluster().kind == "cuda" else "cpu")
+    job = Job(sample, labels, solving, kinds, asked, out, checkpoint, device)
+    return Task(partial(_plans, job, options), partial(_results, job, options))
+
+
+def _plans(job: Job, options: Options) -> list[Plan]:
+    """Of the solutions and of the fields; none if all is there."""
+    refuse_another_question(job.sample, job.node, "solve", job.solving.parameters, options)
+    fields = plan_fields(job, options)
+    if not (options.overwrite or fields or not job.has_results()):
+        return []
+    store.expect_dataset(job.sample, job.node, job.record)
+    return [_plan(job, current_cluster()), *fields]
+
+
+def _results(job: Job, options: Options) -> xr.Dataset:
+    """The results, solved for if they are not there or are to be replaced."""
+    plans = _plans(job, options)
+    for plan in plans:
+        plan.check()
+    if plans:
+        with lock_sample(job.sample):
+            _solve(job, plans[0].workers, options)
+        keep_fields(job, options)
+        drop_scratch(job)
+    return store.open_dataset(job.sample, job.node)
+
+
+def _plan(job: Job, on: Cluster) -> Plan:
+    """Of the largest solution, on as many workers as can take part."""
+    shape, most = job.labels.shape, _most(job)
+    slabs = 1 if on.kind == "serial" else min(on.workers, most)
+    peak, voxels = _peak(job, slabs, on), math.prod(shape)
+    return Plan(
+        name=job.node,
+        blocks=slabs,
+        left=slabs,
+        block=triple((-(-shape[0] // slabs), *shape[1:])),
+        halo=(1 if slabs > 1 else 0, 0, 0),
+        read_bytes=voxels,
+        write_bytes=4 * voxels * len(job.fields()),
+        peak_bytes=peak,
+        limit_bytes=on.memory_bytes,
+        workers=slabs,
+        threads=default_threads() if on.kind == "serial" else on.threads,
+        cure="" if peak <= on.memory_bytes else _cure(job, peak * slabs / voxels, most, on),
+    )
+
+
+def _cure(job: Job, bytes_per_voxel: float, most: int, on: Cluster) -> str:
+    fitting = next((n for n in range(2, most + 1) if _peak(job, n, on) <= on.memory_bytes), 0)
+    more = f"{fitting} workers of this memory would do: --cluster" if fitting else "Use workers of more memory"
+    edge = int((on.memory_bytes / bytes_per_voxel) ** (1 / 3))
+    return (
+        f"It takes {bytes_per_voxel:.1f} bytes a voxel. {more}, or ingest a part: "
+        f"{edge}x{edge}x{edge} voxels would fit into one worker"
+    )
+
+
+def _most(job: Job) -> int:
+    """Slabs into which every solution can be cut."""
+    cases = (job.case(axis, every) for axis, every in job.solving.cases())
+    return min(most_parts(case.turned, case.drive) for case in cases)
+
+
+def _peak(job: Job, slabs: int, on: Cluster) -> int:
+    """Of a worker, for the largest solution; on the client if there is one slab and no cluster."""
+    return _base(job, slabs, on) + max(_held(job.case(axis, 1), slabs) for axis in job.solving.axes)
+
+
+def _base(job: Job, slabs: int, on: Cluster) -> int:
+    if job.device != "cpu":
+        return TORCH_BASE_BYTES
+    return LOADED_LATER_BYTES if on.kind == "serial" and slabs == 1 else BASE_BYTES
+
+
+def _held(case: Case, slabs: int) -> int:
+    voxels = math.prod(case.turned)
+    decoded = 2 * THICK * voxels // case.turned[0]
+    return min(decoded, voxels) + conduct_bytes(case.turned, case.drive, slabs, len(case.keeps))
+
+
+def _solve(job: Job, workers: int, options: Options) -> None:
+    """All solutions that are not there yet, then the results."""
+    solutions = job.ledger("solutions")
+    if options.overwrite:
+        solutions.forget(job.node)
+        store.delete_node(job.sample, job.scratch)
+    records: dict[tuple[str, int], dict[str, Any]] = {}
+    for axis, every in job.solving.cases():
+        case = job.case(axis, every)
+        if not (found := solutions.record(case.index)) or _lacks(job, case, found):
+            found = _one(job, case, axis, workers, options)
+            solutions.mark_done(case.index, found, durable=options.durable)
+        records[axis, every] = found
+        if every == 1:
+            _tell(job, axis, found)
+    fine, coarse = ({a: r for (a, n), r in records.items() if n == every} for every in (1, 2))
+    labels = job.labels
+    assert labels.phases is not None
+    solving = job.solving
+    context = Context(
+        labels.phases, labels.spacing_nm, solving.physics, solving.axes, solving.units, solving.tolerance,
+        _voxels(labels.phases, fine),
+    )  # fmt: skip
+    store.write_dataset(job.sample, job.node, transport(context, fine, coarse), job.record)
+
+
+def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
+    """Whether what is to be kept of a finished solution is not there any more, or never was."""
+    if "flux" in case.keeps and found["percolates"] and "local" not in found:
+        return True
+    axis = AXES[case.axis]
+    gone = [kind for kind in case.keeps if not _is_left(job.sample, case.path(kind))]
+    return any(not has_field(job, kind, axis) for kind in gone)
+
+
+def _is_left(sample: str, path: str) -> bool:
+    try:
+        return bool(scratch.array(sample, path).shape)
+    except KeyError:
+        return False
+
+
+def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
+    text = f"{job.node} {axis}" + (", every second voxel" if case.every > 1 else "")
+    bar = tqdm(desc=text, unit=" steps", disable=not options.progress, leave=False)
+    with bar:
+
+        def listen(news: Mapping[str, Any]) -> None:
+            bar.set_postfix_str(f"flux within {news['spread']:.1e}, to reach {job.solving.tolerance:g}")
+            bar.update(news["iterations"] - bar.n)
+
+        start = time.perf_counter()
+        members = together(case, workers, listen)
+    found: dict[str, Any] = members[0]
+    peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, len(members), current_cluster())
+    log.info(
+        "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",
+        text, len(members), found["iterations"], time.perf_counter() - start, peak / 2**20, planned / 2**20,
+    )  # fmt: skip
+    summary = {
+        "workers": len(members),
+        "wall_seconds": elapsed(start),
+        "peak_bytes": peak,
+        "planned_peak_bytes": planned,
+    }
+    job.ledger("solutions").note(f"summary-{axis}-{case.every}", {"name": text, **summary})
+    return found
+
+
+def _tell(job: Job, axis: str, found: Mapping[str, Any]) -> None:
+    factor = found["mean_total"] / found["conductivity"] if found["percolates"] else math.inf
+    log.info(
+        "flux along %s: k = %.6g %s, tau = %.5g, spread of the flux %.1e",
+        axis, found["conductivity"], job.solving.units, factor, found["spread"],
+    )  # fmt: skip
+
+
+def _voxels(phases: Phases, fine: Mapping[str, Mapping[str, Any]]) -> dict[int, int]:
+    """Voxels of each phase: every solution has counted the same."""
+    counted = next(iter(fine.values()))["voxels"]
+    return {code: counted.get(str(code), 0) for code in phases.codes}

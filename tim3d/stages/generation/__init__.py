@@ -1,0 +1,1 @@
+"""Generated and simulated volumes, and the training of generators."""

@@ -1,0 +1,344 @@
+"""Fronts that travel through a phase: what a visit of a block does, and what is read off when all are at rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tim3d.grid import Block, Triple, triple
+from tim3d.kernels.geodesic import geodesic as kernel
+from tim3d.stages.geodesic.block_relaxation import FACES, OFFSETS, Visits, digest, report
+from tim3d.stages.geodesic.halo_arrays import EMPTY, OUTSIDE, Borders, beside, inner, padded, touching
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, Spacing
+
+UNREACHED = kernel.UNREACHED
+# Stands in a field for voxels that no path reaches: fields hold finite values.
+NO_PATH = -1.0
+# How far refining looks along an axis.
+REACH = 2
+# Voxels of its neighbours that a visit works on too, and forgets: ways that cross to and fro near a border are then
+# settled by one visit (rounds by depth: docs/geodesic.md).
+DEPTH = 16
+
+
+@dataclass(frozen=True)
+class Front:
+    """What travels: through the voxels of a phase, from an outer face of the volume or from the voxels of a source.
+
+    `direction` is ``+z`` for the front from the lowest plane, or empty with a source, which is (field, code).
+    """
+
+    phase: str
+    code: int
+    direction: str
+    source: tuple[str, int] | None = None
+
+    @property
+    def axis(self) -> int:
+        """Along which it travels, and planes are counted; z from a source."""
+        return AXES.index(self.direction[1]) if self.direction else 0
+
+    @property
+    def rises(self) -> bool:
+        """Whether it starts from the lowest plane."""
+        return not self.direction.startswith("-")
+
+    def starts_at(self, place: Triple, counts: Triple) -> bool:
+        """Whether a block may hold voxels of the start."""
+        if self.source is not None:
+            return True
+        return place[self.axis] == (0 if self.rises else counts[self.axis] - 1)
+
+
+@dataclass(frozen=True)
+class Travel:
+    """Where fronts travel and where their values are kept."""
+
+    sample: str
+    field: str
+    fronts: tuple[Front, ...]
+    visits: Visits
+    spacing: Spacing
+    metric: str
+    node: str
+    durable: bool
+    every: int = 1
+
+    def borders(self, kind: str) -> Borders:
+        """Of the values ``arrival`` or ``exact``."""
+        return Borders(self.sample, self.node, kind, self.visits, self.depth)
+
+    @property
+    def depth(self) -> int:
+        """Of the borders: `DEPTH`, but never deeper than a block, beyond which nothing is known."""
+        edges = zip(self.visits.block, self.visits.counts, strict=True)
+        deepest = min([DEPTH, *(edge for edge, count in edges if count > 1)])
+        return deepest if deepest >= 2 * REACH or self.metric == "graph26" else REACH
+
+    @property
+    def works_beyond(self) -> bool:
+        """Whether a visit knows what it changes next to its core: the borders are deep enough to work on."""
+        return self.depth >= 2 * REACH
+
+    @property
+    def offsets(self) -> tuple[Triple, ...]:
+        """Neighbours that matter."""
+        return OFFSETS if self.works_beyond or self.metric == "graph26" else FACES
+
+    def pads(self, least: int) -> Triple:
+        """Voxels around a block: where there are neighbours their borders, else what the kernel asks for."""
+        return triple(self.depth if count > 1 else least for count in self.visits.counts)
+
+    def padded_voxels(self, core: Triple, least: int) -> int:
+        """Voxels of a block with what is around."""
+        return math.prod(n + 2 * pad for n, pad in zip(core, self.pads(least), strict=True))
+
+    @property
+    def result(self) -> str:
+        """Kind of the values that are wanted."""
+        return "arrival" if self.metric == "graph26" else "exact"
+
+    def front(self, block: Block) -> Front:
+        """That of a block."""
+        return self.fronts[self.visits.volume_of(block.index)]
+
+    def region(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Where a front may go, and where it starts, within the core of a block (uint8)."""
+        front = self.front(block)
+        region = np.equal(self.codes(self.field, block), front.code, dtype=bool)
+        if front.source is not None:
+            start = np.equal(self.codes(front.source[0], block), front.source[1])
+            return (region | start).view(np.uint8), start.view(np.uint8)
+        start = np.zeros_like(region)
+        plane = 0 if front.rises else self.visits.shape[front.axis] - 1
+        if block.core.start[front.axis] <= plane < block.core.stop[front.axis]:
+            cut = [slice(None)] * 3
+            cut[front.axis] = slice(plane - block.core.start[front.axis], plane - block.core.start[front.axis] + 1)
+            start[tuple(cut)] = region[tuple(cut)]
+        return region.view(np.uint8), start.view(np.uint8)
+
+    def codes(self, field: str, block: Block) -> np.ndarray:
+        """Labels of a block's core, those of every voxel or of every second one."""
+        cuts = zip(block.core.start, block.core.stop, strict=True)
+        taken = tuple(slice(a * self.every, b * self.every, self.every) for a, b in cuts)
+        return store.read_slices(store.field_array(self.sample, field), taken)
+
+    def halo(self, kind: str, block: Block) -> dict[Triple, np.ndarray]:
+        """What the neighbours show, by offset."""
+        borders = self.borders(kind)
+        return {
+            offset: borders.read_beside(block, offset) for offset in self.visits.neighbours(block.index, self.offsets)
+        }
+
+
+def _plain(piece: np.ndarray) -> np.ndarray:
+    """A border without the mark of voxels that can never be reached."""
+    return np.where(piece == OUTSIDE, np.uint32(UNREACHED), piece)
+
+
+def _way_in(piece: np.ndarray) -> np.ndarray:
+    """Where a front may go in a border (uint8): nowhere as long as its block was not visited, which says nothing."""
+    told: np.ndarray = (piece != OUTSIDE) & _is_told(piece)
+    return told.view(np.uint8)
+
+
+def _is_told(piece: np.ndarray) -> bool:
+    return bool((piece != EMPTY).any())
+
+
+@dataclass(frozen=True)
+class ArriveWork:
+    """First arrival: settle a block with what its neighbours show."""
+
+    travel: Travel
+
+    def read(self, block: Block) -> tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]:
+        """Region and values, with the start at 0, with what is around, and the halo as it was read."""
+        region, start = self.travel.region(block)
+        arrival = self.travel.borders("arrival").read(block)
+        arrival[start != 0] = 0
+        del start
+        halo, pads = self.travel.halo("arrival", block), self.travel.pads(1)
+        open_to = {offset: _way_in(piece) for offset, piece in halo.items()}
+        plain = {offset: _plain(piece) for offset, piece in halo.items()}
+        return padded(region, open_to, pads, 0), padded(arrival, plain, pads, UNREACHED), halo
+
+    def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]) -> Any:
+        """Values of the core, where it can be reached, and the report."""
+        region, arrival, halo = inputs
+        pads = self.travel.pads(1)
+        overlap = triple(pad - 1 for pad in pads)
+        kernel.arrive(arrival, region, self.travel.spacing, metric=self.travel.metric, overlap=overlap)
+        values = inner(arrival, pads)
+        may = [offset for offset, piece in halo.items() if self._may_lower(values, offset, piece)]
+        wakes = [offset for offset, piece in halo.items() if self._lowers(arrival, offset, piece, offset in may)]
+        shown = {offset: digest(touching(values, offset, self.travel.depth), UNREACHED) for offset in halo}
+        seen = {offset: digest(_plain(piece), UNREACHED) for offset, piece in halo.items()}
+        return values, inner(region, pads), report(shown, seen, wakes, may)
+
+    def _lowers(self, arrival: np.ndarray, offset: Triple, piece: np.ndarray, may: bool) -> bool:
+        """Whether what was worked on beyond the core became smaller; where nothing was, whether it may."""
+        if not self.travel.works_beyond or not _is_told(piece):
+            return may
+        return bool((beside(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any())
+
+    def _may_lower(self, values: np.ndarray, offset: Triple, piece: np.ndarray) -> bool:
+        """Whether the outermost layer may lower the one it faces."""
+        graph = self.travel.metric == "graph26"
+        if not graph and offset not in FACES:
+            return False
+        facing = touching(piece, triple(-o for o in offset), 1)
+        return _falls_to(touching(values, offset, 1), facing, graph)
+
+    def write(self, block: Block, outputs: Any) -> dict[str, Any]:
+        """The block and its borders."""
+        values, region, told = outputs
+        self.travel.borders("arrival").write(block, values, region, durable=self.travel.durable)
+        return dict(told)
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """While codes and values are read and padded; while the kernel works; while values are written."""
+        voxels, all_in = math.prod(core), self.travel.padded_voxels(core, 1)
+        halo = all_in - voxels
+        working = 5 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
+        return max(14 * voxels + 10 * halo, working, 5 * all_in + 10 * voxels + 16 * halo)
+
+
+def _falls_to(shown: np.ndarray, facing: np.ndarray, graph: bool) -> bool:
+    """Whether a border may lower what it faces: only a smaller value can, and never one outside the region.
+
+    What faces it may be old; it has become smaller since, if anything, so that the answer errs to yes only.
+    """
+    values = np.where(facing == OUTSIDE, 0, facing)
+    for axis in range(3) if graph else ():  # a path may go on over an edge or a corner
+        if values.shape[axis] > 1:
+            values = _largest_beside(values, axis)
+    return bool((shown < values).any())
+
+
+def _largest_beside(values: np.ndarray, axis: int) -> np.ndarray:
+    moved = np.moveaxis(values, axis, 0)
+    out = moved.copy()
+    np.maximum(out[1:], moved[:-1], out=out[1:])
+    np.maximum(out[:-1], moved[1:], out=out[:-1])
+    return np.moveaxis(out, 0, axis)
+
+
+@dataclass(frozen=True)
+class RefineWork:
+    """Second order, along the order of arrival: fill what a block and its neighbours have the predecessors of."""
+
+    travel: Travel
+
+    def read(self, block: Block) -> Any:
+        """Values and arrivals with what is around, and the halo of values."""
+        arrival, pads = self.travel.borders("arrival").read(block), self.travel.pads(REACH)
+        before = {offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block).items()}
+        exact = self.travel.borders("exact").read(block)
+        exact[arrival == 0] = 0
+        reached = padded(arrival, before, pads, UNREACHED)
+        del arrival, before
+        halo = self.travel.halo("exact", block)
+        return padded(exact, halo, pads, UNREACHED), reached, halo
+
+    def compute(self, block: Block, inputs: Any) -> Any:
+        """Values of the core and the report."""
+        exact, arrival, halo = inputs
+        kernel.refine(exact, arrival, np.not_equal(arrival, UNREACHED).view(np.uint8), self.travel.spacing)
+        values, pads = inner(exact, self.travel.pads(REACH)), self.travel.pads(REACH)
+        shown = {offset: touching(values, offset, self.travel.depth) for offset in halo}
+        times = {offset: beside(arrival, pads, offset, piece.shape) for offset, piece in halo.items()}
+        may = [o for o, piece in halo.items() if o in FACES and _feeds(values, piece, times[o], o)]
+        wakes = [o for o, piece in halo.items() if self._adds(beside(exact, pads, o, piece.shape), piece, o in may)]
+        shows, seen = ({o: digest(p, UNREACHED) for o, p in pieces.items()} for pieces in (shown, halo))
+        return values, report(shows, seen, wakes, may)
+
+    def _adds(self, found: np.ndarray, piece: np.ndarray, may: bool) -> bool:
+        """Whether a value became known beyond the core; where those next to it were not worked on, whether one may."""
+        if not self.travel.works_beyond:
+            return may
+        return bool(((found != UNREACHED) & (piece == UNREACHED)).any())
+
+    def write(self, block: Block, outputs: Any) -> dict[str, Any]:
+        """The block and its borders."""
+        values, told = outputs
+        self.travel.borders("exact").write(block, values, durable=self.travel.durable)
+        return dict(told)
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Both values while they are read and padded; the padded ones and the region; values while they are written."""
+        voxels, all_in = math.prod(core), self.travel.padded_voxels(core, REACH)
+        halo = all_in - voxels
+        working = 9 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
+        return max(12 * voxels + 8 * all_in + 8 * halo, working, 9 * all_in + 8 * voxels + 16 * halo)
+
+
+def _feeds(values: np.ndarray, piece: np.ndarray, arrival: np.ndarray, offset: Triple) -> bool:
+    """Whether a neighbour waits, `REACH` voxels deep, for values behind ones that are known here."""
+    axis, back = next(a for a in range(3) if offset[a]), triple(-o for o in offset)
+    facing, times = touching(piece, back, REACH), touching(arrival, back, REACH)
+    waits = ((facing == UNREACHED) & (times != UNREACHED)).any(axis=axis)
+    known = (touching(values, offset, REACH) != UNREACHED).any(axis=axis)
+    return bool((waits & known).any())
+
+
+@dataclass(frozen=True)
+class SumsWork:
+    """What a block adds to the planes across the way: voxels of the phase, those reached, their distances."""
+
+    travel: Travel
+
+    def read(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Region and values."""
+        front = self.travel.front(block)
+        inside = np.equal(self.travel.codes(self.travel.field, block), front.code)
+        return inside, self.travel.borders(self.travel.result).read(block)
+
+    def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray]) -> dict[str, list[int]]:
+        """Integers by plane."""
+        inside, values = inputs
+        values[~inside] = UNREACHED  # voxels of a source belong to the way and not to the phase
+        total, reached, phase = kernel.plane_sums(values, inside.view(np.uint8), self.travel.front(block).axis)
+        return {"inside": phase.tolist(), "reached": reached.tolist(), "total": total.tolist()}
+
+    def write(self, block: Block, outputs: dict[str, list[int]]) -> dict[str, Any]:
+        """Nothing but the record."""
+        return dict(outputs)
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Codes and values while they are read, and masks."""
+        return 14 * int(np.prod(core))
+
+
+@dataclass(frozen=True)
+class FieldWork:
+    """Distances in nm of one front, as a field."""
+
+    travel: Travel
+    volume: int
+    out: str
+
+    def read(self, block: Block) -> np.ndarray:
+        """Values in units of the kernel."""
+        index = self.travel.visits.stacked(self.volume, block.index)
+        return self.travel.borders(self.travel.result).read(Block(index, block.core, block.read))
+
+    def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
+        """Lengths, and `NO_PATH`."""
+        lengths = kernel.in_length(inputs, self.travel.spacing)
+        lengths[inputs == UNREACHED] = NO_PATH
+        return lengths
+
+    def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
+        """Whole shards."""
+        array = store.field_array(self.travel.sample, self.out, mode="r+")
+        store.write_box(array, block.core, outputs, durable=self.travel.durable)
+        return {}
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Values, the product, lengths, and these while they are encoded."""
+        return 20 * int(np.prod(core))

@@ -1,0 +1,384 @@
+"""Labels become geodesic distances and tortuosity: fronts travel from block to block until they rest."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import xarray as xr
+
+from tim3d.descriptors.geodesic import DIRECTIONS, Planes, with_limit
+from tim3d.engine import Ledger, Outline, Pass, Plan, Work, lock_sample, run
+from tim3d.engine.passes.plan import smaller_block
+from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.grid import Triple, triple
+from tim3d.stages.geodesic.block_relaxation import Visits, settle
+from tim3d.stages.geodesic.block_solver import NO_PATH, ArriveWork, FieldWork, Front, RefineWork, SumsWork, Travel
+from tim3d.stages.geodesic.job import Job, added_up, every_place, job_of, results_of_planes
+from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, renewing, whole_shards
+from tim3d.stages.shared.results import ResultMaking, is_kept, is_there, refuse_another_question, result_name
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
+
+log = logging.getLogger(__name__)
+
+# Fronts travel together until they are so many blocks: a front wakes few blocks at a time where there are few.
+TOGETHER = 64
+# A block holds no more than this, and takes no more than this share of a worker's memory unless it is asked for.
+MOST_VOXELS = 2**28
+SHARE = 0.7
+# Bytes of a voxel that a visit writes: a value, and less than a tenth for the borders.
+WRITTEN = {"arrival": 4.4, "exact": 4.4, "sums": 0.0}
+# Bytes of a voxel that a visit reads: codes and values.
+READ = {"arrival": 5.4, "exact": 8.8, "sums": 5.0}
+
+
+@Verb
+def geodesic(
+    sample: str,
+    *,
+    field: str = "phase",
+    phases: Sequence[str] | None = None,
+    directions: Sequence[str] = DIRECTIONS,
+    metric: str = "eikonal",
+    seeds: Sequence[str] | None = None,
+    keep: bool = False,
+    richardson: bool = False,
+    out: str = "",
+    options: Options = DEFAULTS,
+) -> Task[xr.Dataset]:
+    """Find geodesic distances in phases and their geodesic tortuosity, in any number of blocks.
+
+    Distances do not depend on the blocks, nor on the workers: they are integers, and the only ones that fit their
+    neighbours everywhere. See docs/geodesic.md.
+
+    Parameters
+    ----------
+    field : str
+        The label field.
+    phases : sequence of str, optional
+        Names of the phases to travel through (default: all).
+    directions : sequence of str
+        ``+z`` from the lowest plane of the volume towards larger z, ``-z`` from the highest, and so on.
+    metric : {"eikonal", "graph26"}
+        Lengths as in free space, or from voxel centre to voxel centre over faces, edges and corners.
+    seeds : (field, phase), optional
+        Start from these voxels of a label field instead of from a face of the volume; they belong to the way. There is
+        no tortuosity then, and the field is always kept.
+    keep : bool
+        Write the distances too, as float32 fields ``FIELD_geodesic_PHASE_z_up`` and so on (with seeds
+        ``FIELD_geodesic_PHASE_seeds=...``), in nm, and -1 where no path leads.
+    richardson : bool
+        Travel through every second voxel too, and estimate the tortuosity at vanishing voxel size with its uncertainty.
+    out : str
+        Name of the node of results (default: ``FIELD_geodesic`` and what is not a default); fields are then called
+        ``OUT_PHASE_z_up``.
+
+    Returns
+    -------
+    xarray.Dataset
+        As kept in their node; see `tim3d.descriptors.geodesic.geodesic_results`. A plan is of one visit of every block:
+        how often a block is visited, the ways decide.
+
+    Raises
+    ------
+    MissingFieldError
+        If the field is missing.
+    ArgumentError
+        If a phase, direction or metric is not known, the field holds no labels, an axis has one voxel only, or
+        `options` has a time limit.
+    InputError
+        If a way is too long for the integers.
+    MemoryPlanError
+        If a block does not fit into a worker.
+    MixedRunError
+        If a run of other blocks is not finished, a field is outdated, or `out` is another result.
+    """
+    options.refuse_unused("geodesic", sample)
+    job = job_of(sample, field, phases, directions, metric, seeds, out)
+    if seeds is not None and tuple(directions) != DIRECTIONS:
+        raise ArgumentError("from seeds there is no direction: leave out --directions or --seeds")
+    if richardson and seeds is not None:
+        raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
+    jobs = (job, job.coarser()) if richardson else (job,)
+    finding = Finding(jobs, keep or seeds is not None, options)
+    return Task(finding.plans, finding.results)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is found: at one voxel size, or at two; and whether the distances of the first are kept."""
+
+    jobs: tuple[Job, ...]
+    keep: bool
+    options: Options
+
+    @cached_property
+    def making(self) -> ResultMaking:
+        """The node of results."""
+        job, richardson = self.jobs[0], len(self.jobs) > 1
+        node = result_name(f"{job.labels.name}_geodesic", **job.asked, richardson=(richardson, False))
+        parameters = job.parameters | {"richardson": richardson}
+        return ResultMaking("geodesic", job.sample, job.out or node, job.inputs, parameters, (), self.gather)
+
+    def plans(self) -> list[Plan | Outline]:
+        """Of the fronts that have not come to rest, and of the fields; none if all is there."""
+        making = self.making
+        refuse_another_question(making.sample, making.node, "geodesic", making.parameters, self.options)
+        fields = [plan for group in self._groups[0] if self.keep for plan in group.field_plans(self.options)]
+        if not fields and is_kept(making, self.options):
+            return []
+        store.expect_dataset(making.sample, making.node, making.record)
+        left = [
+            plan
+            for number in range(len(self.jobs))
+            for group in self._groups[number]
+            if not _is_done(group, self._keeps(number), self.options)
+            for plan in group.plans(self.options)
+        ]
+        return [*left, *fields] or [Outline(making.node, "adds up what was found before, reads no voxel")]
+
+    def results(self) -> xr.Dataset:
+        """The results, found if they are not there or are to be replaced."""
+        plans = self.plans()
+        for plan in plans:
+            plan.check()
+        if plans:
+            for number in range(len(self.jobs)):
+                _work(self.jobs[number], self._groups[number], self._keeps(number), self.options)
+            with lock_sample(self.making.sample):
+                store.write_dataset(self.making.sample, self.making.node, self.gather(), self.making.record)
+        return store.open_dataset(self.making.sample, self.making.node)
+
+    def gather(self) -> xr.Dataset:
+        """What the planes of all fronts say."""
+        found = [
+            results_of_planes(job, [planes for group in self._groups[number] for planes in group.planes()])
+            for number, job in enumerate(self.jobs)
+        ]
+        return found[0] if len(found) == 1 else with_limit(found[0], found[1], self.jobs[0].metric)
+
+    def _keeps(self, number: int) -> bool:
+        return self.keep and number == 0
+
+    @cached_property
+    def _groups(self) -> list[list[Group]]:
+        return [_groups(job, self.options) for job in self.jobs]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fronts that travel together: one ledger for each round of all."""
+
+    job: Job
+    number: int
+    travel: Travel
+
+    @property
+    def name(self) -> str:
+        """Of its ledgers: sums of other blocks are never taken for these."""
+        return f"{self.job.name}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
+
+    def settling(self) -> Iterator[tuple[str, Work]]:
+        """Kinds of values in the order in which they settle."""
+        yield "arrival", ArriveWork(self.travel)
+        if self.travel.result == "exact":
+            yield "exact", RefineWork(self.travel)
+
+    def blocks(self) -> Visits:
+        """Visits of all blocks of all fronts."""
+        grid = self.travel.visits
+        places = [grid.stacked(n, place) for n in range(len(self.travel.fronts)) for place in every_place(grid)]
+        return replace(grid, places=places)
+
+    def round(self, kind: str, work: Work, number: int, visits: Visits) -> Pass:
+        """A round of visits."""
+        return self.one_pass(kind, work, visits, f"{kind}/{number:04d}")
+
+    def one_pass(self, kind: str, work: Work, visits: Visits, name: str) -> Pass:
+        """A sweep."""
+        return Pass(
+            work=work,
+            grid=visits,
+            ledger=Ledger(self.job.sample, f"{self.name}/{name}", self.job.fingerprint),
+            shard=self.job.labels.shard,
+            read_bytes=READ[kind],
+            write_bytes=WRITTEN[kind],
+            durable=self.travel.durable,
+        )
+
+    def sums(self) -> Pass:
+        """Of planes."""
+        return self.one_pass("sums", SumsWork(self.travel), self.blocks(), "sums")
+
+    def planes(self) -> Iterator[tuple[Front, Planes]]:
+        """The planes of each front, added up over the blocks."""
+        return added_up(self.travel, self.sums().ledger)
+
+    def makings(self) -> list[Making]:
+        """A field of each front."""
+        return [self._making(volume, front) for volume, front in enumerate(self.travel.fronts)]
+
+    def _making(self, volume: int, front: Front) -> Making:
+        labels, seeds = self.job.labels, self.job.seeds
+        name = self.job.field_name(front)
+        start = f"along {front.direction}" if seeds is None else f"from {seeds[1]} of {seeds[0]}"
+        attributes = {"units": schema.UNIT, "no_path": NO_PATH, "metric": self.job.metric}
+        # Coarse levels pick: a mean of lengths and of what stands for no path would be neither.
+        out = Field(
+            name, labels.shape, "float32", labels.spacing_nm, labels.chunk, labels.shard, labels=True,
+            long_name=f"geodesic distance through {front.phase} {start}", attributes=attributes,
+        )  # fmt: skip
+        parameters = vars(front) | {"metric": self.job.metric}
+        work = FieldWork(self.travel, volume, name)
+        return Making("geodesic", out, work, self.travel.visits.block, self.job.inputs, parameters, read_bytes=4.0)
+
+    def plans(self, options: Options) -> list[Plan]:
+        """One visit of every block, and the sums."""
+        afresh = options.overwrite or not _goes_on(self)
+        visits = [self.round(kind, work, 1, self.blocks()).plan(afresh=afresh) for kind, work in self.settling()]
+        return [*visits, self.sums().plan(afresh=options.overwrite)]
+
+    def field_plans(self, options: Options) -> list[Plan]:
+        """Plans of the fields that are not there; refuses a name that something else has."""
+        wanted = [(making, renewing(self.job.sample, making, options)) for making in self.makings()]
+        return [plan for making, how in wanted for plan in plan_field(self.job.sample, making, how)]
+
+
+def _groups(job: Job, options: Options) -> list[Group]:
+    grid = Visits(job.labels.shape, _block(job, options))
+    together = max(1, TOGETHER // len(every_place(grid)))
+    cuts = range(0, len(job.fronts), together)
+    return [_group(job, n, job.fronts[at : at + together], grid, options.durable) for n, at in enumerate(cuts)]
+
+
+def _group(job: Job, number: int, fronts: tuple[Front, ...], grid: Visits, durable: bool) -> Group:
+    labels = job.labels
+    travel = Travel(
+        job.sample, labels.name, fronts, grid, labels.spacing_nm, job.metric, job.scratch, durable, job.every
+    )  # fmt: skip
+    return Group(job, number, travel)
+
+
+def _block(job: Job, options: Options) -> Triple:
+    """Whole shards: as asked for, as in a run that was stopped, or as many as a worker holds.
+
+    A way that goes to and fro between two blocks costs visits of both: the fewer blocks the better.
+    """
+    labels = job.labels
+    if options.block:
+        return _thick_enough(whole_shards(options.block, labels), labels)
+    before = store.node_attributes(job.sample, job.scratch)
+    if before.get("status") == "writing" and before["fingerprint"] == job.fingerprint and not options.overwrite:
+        return triple(before["block"])
+    whole = triple(-(-n // s) * s for n, s in zip(labels.shape, labels.shard, strict=True))
+    return _thick_enough(smaller_block(whole, labels.shard, partial(_fits, job)) or labels.shard, labels)
+
+
+def _thick_enough(block: Triple, labels: Field) -> Triple:
+    """Two voxels at least, where there is a neighbour: it looks two voxels deep."""
+    return triple(s * 2 if b == 1 and n > 1 else b for b, s, n in zip(block, labels.shard, labels.shape, strict=True))
+
+
+def _fits(job: Job, block: Triple) -> bool:
+    group = _group(job, 0, job.fronts, Visits(job.labels.shape, block), False)
+    plans = [group.round(kind, work, 1, group.travel.visits).plan() for kind, work in group.settling()]
+    return math.prod(block) <= MOST_VOXELS and all(plan.peak_bytes <= SHARE * plan.limit_bytes for plan in plans)
+
+
+def _is_done(group: Group, keep: bool, options: Options) -> bool:
+    """Whether nothing of a group is needed any more but its sums."""
+    if options.overwrite or group.sums().left():
+        return False
+    sample = group.job.sample
+    return not keep or all(is_there(sample, making.field.name, making.fingerprint) for making in group.makings())
+
+
+def _work(job: Job, groups: Sequence[Group], keep: bool, options: Options) -> None:
+    if options.overwrite:
+        with lock_sample(job.sample):
+            store.delete_node(job.sample, job.scratch)
+            Ledger(job.sample, job.name, job.fingerprint).forget()
+    for group in groups:
+        if not _is_done(group, keep, replace(options, overwrite=False)):
+            with lock_sample(job.sample):
+                _travel(group, options)
+            for making in group.makings() if keep else ():
+                produce(job.sample, making, renewing(job.sample, making, options))
+    with lock_sample(job.sample):
+        _drop_scratch(job)
+
+
+def _travel(group: Group, options: Options) -> None:
+    """Let the fronts of a group come to rest, and add up their planes."""
+    grid, fronts = group.travel.visits, group.travel.fronts
+    _prepare(group)
+    places = every_place(grid)
+    first = [grid.stacked(n, p) for n, f in enumerate(fronts) for p in places if f.starts_at(p, grid.counts)]
+    try:
+        for kind, work in group.settling():
+            rounds, visits = settle(grid, first, partial(group.round, kind, work), progress=options.progress)
+            log.info(
+                "%s/%s: %d visits of %d blocks in %d rounds", group.name, kind, visits, len(group.blocks()), rounds
+            )
+        run(group.sums(), progress=options.progress)
+    except InputError:  # bad input leaves nothing behind
+        _drop_scratch(group.job)
+        raise
+
+
+def _prepare(group: Group) -> None:
+    """Arrays for the values, unless a run that was stopped left them; markers without arrays are forgotten.
+
+    Raises
+    ------
+    MixedRunError
+        If a run of other blocks is not finished.
+    """
+    job, travel, state = group.job, group.travel, _state(group)
+    if _goes_on(group):
+        return
+    before = store.node_attributes(job.sample, job.scratch)
+    if (
+        before.get("status") == "writing"
+        and before["fingerprint"] == job.fingerprint
+        and before["block"] != state["block"]
+    ):
+        raise MixedRunError(
+            f"{job.name} of {job.sample} was begun with block {before['block']} (now {state['block']}). "
+            "Finish it with the same blocks, or start anew: add --overwrite"
+        )
+    _drop_scratch(job)
+    for kind, _ in group.settling():
+        Ledger(job.sample, f"{group.name}/{kind}", job.fingerprint).forget()
+        for volume in range(len(travel.fronts)):
+            travel.borders(kind).create(volume)
+    store.update_node(job.sample, job.scratch, **(job.record | state))
+
+
+def _state(group: Group) -> dict[str, Any]:
+    """What the scratch arrays of a group are known by."""
+    travel = group.travel
+    return {
+        "fingerprint": group.job.fingerprint,
+        "group": group.number,
+        "block": list(travel.visits.block),
+        "depth": travel.depth,
+    }
+
+
+def _goes_on(group: Group) -> bool:
+    """Whether a run that was stopped has left the arrays of this group."""
+    before = store.node_attributes(group.job.sample, group.job.scratch)
+    return before.get("status") == "writing" and all(before.get(key) == v for key, v in _state(group).items())
+
+
+def _drop_scratch(job: Job) -> None:
+    if store.node_attributes(job.sample, job.scratch):
+        store.update_node(job.sample, job.scratch, status="left")  # what is half deleted is not to be gone on with
+    store.delete_node(job.sample, job.scratch)

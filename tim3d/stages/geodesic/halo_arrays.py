@@ -1,0 +1,153 @@
+"""Values of blocks that settle with their neighbours: each block whole, and its borders beside, quick to read.
+
+A neighbour's halo is read from the borders, so that no visit decodes more blocks than its own. Every block and every
+border is one chunk and therefore replaced at once: a reader sees it wholly old or wholly new.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tim3d.grid import Block, Box, Triple, triple
+from tim3d.stages.geodesic.block_relaxation import Visits
+from tim3d.storage import scratch, store
+from tim3d.storage.schema import AXES
+
+# Read where nothing was written, and stands for no value.
+EMPTY = 2**32 - 1
+# Stands in a border for a voxel that can never have a value.
+OUTSIDE = EMPTY - 1
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Arrays of one kind of value (uint32) of several volumes, in a node of the sample that lives while they settle.
+
+    `depth` is the thickness of a border in voxels.
+    """
+
+    sample: str
+    node: str
+    kind: str
+    visits: Visits
+    depth: int
+
+    def create(self, volume: int) -> None:
+        """Arrays without values."""
+        counts, edge = self.visits.counts, self.visits.block
+        scratch.create(self.sample, self._path(volume), self.visits.shape, edge, EMPTY)
+        for axis in self._cut_axes():
+            chunk = _with(edge, axis, 2 * self.depth)
+            shape = triple(n * c for n, c in zip(counts, chunk, strict=True))
+            scratch.create(self.sample, self._path(volume, axis), shape, chunk, EMPTY)
+
+    def _cut_axes(self) -> list[int]:
+        return [axis for axis in range(3) if self.visits.counts[axis] > 1]
+
+    def _path(self, volume: int, axis: int | None = None) -> str:
+        return f"{self.node}/{volume}/{self.kind}" + ("" if axis is None else f"_{AXES[axis]}")
+
+    def _array(self, block: Block, axis: int | None = None) -> Any:
+        path = self._path(self.visits.volume_of(block.index), axis)
+        return _opened(self.sample, path, self.visits.shape, self.visits.block, self.depth)
+
+    def read(self, block: Block) -> np.ndarray:
+        """Values of a block's core."""
+        return store.read_box(self._array(block), block.core)
+
+    def read_beside(self, block: Block, offset: Triple) -> np.ndarray:
+        """What the neighbour at an offset shows of its border, `depth` voxels thick or as thick as it is."""
+        place = triple(i + o for i, o in zip(self.visits.within(block.index), offset, strict=True))
+        axis = next(a for a in range(3) if offset[a])
+        core = Visits.block_at(self.visits, place).core
+        sides = [_side(core.start[a], core.stop[a], offset[a], self.depth) for a in range(3)]
+        middle, thick = (2 * place[axis] + 1) * self.depth, min(self.depth, core.shape[axis])
+        first = middle - self.depth if offset[axis] > 0 else middle + self.depth - thick
+        sides[axis] = (first, first + thick)
+        low, high = zip(*sides, strict=True)
+        return store.read_box(self._array(block, axis), Box(triple(low), triple(high)))
+
+    def write(self, block: Block, values: np.ndarray, inside: np.ndarray | None = None, *, durable: bool) -> None:
+        """A block and its borders; where `inside` is 0, borders say `OUTSIDE`."""
+        place = self.visits.within(block.index)
+        for axis in self._cut_axes():
+            chunk = _with(self.visits.block, axis, 2 * self.depth)
+            layers = np.full(chunk, EMPTY, np.uint32)
+            for kept, cut in _layers(values.shape, axis, self.depth):
+                layer = values[cut]
+                layers[kept] = layer if inside is None else np.where(inside[cut] != 0, layer, OUTSIDE)
+            start = triple(i * c for i, c in zip(place, chunk, strict=True))
+            box = Box(start, triple(a + c for a, c in zip(start, chunk, strict=True)))
+            scratch.write(self._array(block, axis), box, layers, durable=durable)
+        scratch.write(self._array(block), block.core, values, durable=durable)
+
+
+@functools.lru_cache(maxsize=256)
+def _opened(sample: str, path: str, *layout: Any) -> Any:
+    """An array, opened once in a process: to open it takes longer than to read a border.
+
+    `layout` is all that its metadata says, so that an array that was made anew otherwise is not taken for it.
+    """
+    return scratch.array(sample, path)
+
+
+def _with(edges: Triple, axis: int, value: int) -> Triple:
+    return triple(value if a == axis else e for a, e in enumerate(edges))
+
+
+def _side(start: int, stop: int, offset: int, deep: int) -> tuple[int, int]:
+    """The part of an edge of a neighbour that touches this block."""
+    if offset == 0:
+        return start, stop
+    return (start, min(start + deep, stop)) if offset > 0 else (max(start, stop - deep), stop)
+
+
+def _layers(shape: tuple[int, ...], axis: int, depth: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Where the low and the high layers of a block lie in its border, and in the block."""
+    thick = min(depth, shape[axis])
+    parts = [
+        (slice(0, thick), slice(0, thick)),
+        (slice(2 * depth - thick, 2 * depth), slice(shape[axis] - thick, None)),
+    ]
+    for kept, cut in parts:
+        whole = [slice(0, n) for n in shape]
+        yield (
+            tuple(kept if a == axis else s for a, s in enumerate(whole)),
+            tuple(cut if a == axis else s for a, s in enumerate(whole)),
+        )
+
+
+def touching(values: np.ndarray, offset: Triple, deep: int) -> np.ndarray:
+    """The part of a block that a neighbour at an offset sees."""
+    return values[tuple(slice(*_side(0, n, o * -1, deep)) for n, o in zip(values.shape, offset, strict=True))]
+
+
+def padded(core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: Triple, empty: int) -> np.ndarray:
+    """A block with what its neighbours show around it, `deep` voxels; `empty` where there is none."""
+    out = np.full([n + 2 * d for n, d in zip(core.shape, deep, strict=True)], empty, core.dtype)
+    inner(out, deep)[...] = core
+    for offset, piece in halo.items():
+        beside(out, deep, offset, piece.shape)[...] = piece
+    return out
+
+
+def inner(values: np.ndarray, deep: Triple) -> np.ndarray:
+    """The core of a padded block."""
+    return values[tuple(slice(d, n - d) for n, d in zip(values.shape, deep, strict=True))]
+
+
+def beside(values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]) -> np.ndarray:
+    """The part of a padded block where the piece of the neighbour at an offset lies."""
+    edges = zip(offset, values.shape, deep, shape, strict=True)
+    return values[tuple(_halo_slice(o, n - 2 * d, d, thick) for o, n, d, thick in edges)]
+
+
+def _halo_slice(offset: int, edge: int, deep: int, thick: int) -> slice:
+    if offset == 0:
+        return slice(deep, deep + edge)
+    return slice(deep + edge, deep + edge + thick) if offset > 0 else slice(deep - thick, deep)

@@ -1,0 +1,205 @@
+"""What is asked of the geodesic verb, checked against the fields of the sample, and what its fronts have found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, Planes, geodesic_results, seeds_results, way
+from tim3d.engine import Ledger
+from tim3d.errors import ArgumentError
+from tim3d.grid import Triple, triple
+from tim3d.spelling import given_twice
+from tim3d.stages.geodesic.block_relaxation import Visits
+from tim3d.stages.geodesic.block_solver import Front, Travel
+from tim3d.stages.shared.results import result_name
+from tim3d.storage import schema, store
+from tim3d.storage.schema import AXES, Field
+
+
+@dataclass(frozen=True)
+class Job:
+    """What travels where: all of it decides the numbers."""
+
+    sample: str
+    labels: Field
+    source: str
+    fronts: tuple[Front, ...]
+    metric: str
+    seeds: tuple[str, str] | None
+    seeds_source: str | None
+    out: str = ""
+    every: int = 1
+
+    @property
+    def asked(self) -> dict[str, tuple[Any, Any]]:
+        """The question, and what it is by default: names are made of it."""
+        parameters = self.parameters
+        seeds = {"seeds": (list(self.seeds), None)} if self.seeds else {}
+        directions = {} if self.seeds else {"directions": (parameters["directions"], list(DIRECTIONS))}
+        phases = {"phases": (parameters["phases"], list(self.labels.phases or ()))}
+        return {**phases, **directions, "metric": (self.metric, "eikonal"), **seeds}
+
+    @property
+    def name(self) -> str:
+        """Of what is remembered of the fronts on their way, at this voxel size."""
+        return result_name(f"{self.labels.name}_geodesic", **self.asked) + ("_coarse" if self.every > 1 else "")
+
+    @property
+    def scratch(self) -> str:
+        """What lives while fronts travel."""
+        return f"{self.name}_scratch"
+
+    def field_name(self, front: Front) -> str:
+        """Of the distances of a front: they answer a question of their own, which several results may share."""
+        ending = "seeds" if self.seeds else way(front.direction)
+        if self.out:
+            return f"{self.out}_{front.phase}_{ending}"
+        if self.seeds:
+            ending = ""
+        base = "_".join(filter(None, (f"{self.labels.name}_geodesic_{front.phase}", ending)))
+        return result_name(base, **{key: self.asked[key] for key in ("metric", "seeds") if key in self.asked})
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """As recorded."""
+        return {self.labels.name: self.source} | ({self.seeds[0]: self.seeds_source} if self.seeds else {})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As recorded."""
+        return {
+            "phases": list(dict.fromkeys(front.phase for front in self.fronts)),
+            "directions": list(dict.fromkeys(front.direction for front in self.fronts)),
+            "metric": self.metric,
+            "seeds": self.seeds,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the fronts on their way, never of the blocks."""
+        fronts, coarse = [vars(front) for front in self.fronts], {"every": self.every} if self.every > 1 else {}
+        return schema.fingerprint(verb="geodesic", field=self.inputs, fronts=fronts, metric=self.metric, **coarse)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a node that lives on the way records of its making."""
+        return store.provenance(self.fingerprint, self.parameters, self.inputs) | {"verb": "geodesic"}
+
+    def coarser(self) -> Job:
+        """The same on every second voxel along each axis.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no second one along an axis.
+        """
+        labels, axes = self.labels, {front.axis for front in self.fronts}
+        shape = triple(-(-n // 2) for n in labels.shape)
+        if short := [AXES[axis] for axis in axes if shape[axis] < 2]:
+            raise ArgumentError(
+                f"{labels.name!r} has {labels.shape[AXES.index(short[0])]} voxels along {short[0]}; "
+                "every second one is a single one: leave out --richardson"
+            )
+        shard, chunk = schema.shard_and_chunk(shape, labels.shard)
+        z, y, x = (2 * h for h in labels.spacing_nm)
+        coarse = replace(labels, shape=shape, shard=shard, chunk=chunk, spacing_nm=(z, y, x))
+        return replace(self, labels=coarse, every=2 * self.every)
+
+
+def job_of(
+    sample: str,
+    field: str,
+    names: Sequence[str] | None,
+    directions: Sequence[str],
+    metric: str,
+    seeds: Sequence[str] | None,
+    out: str,
+) -> Job:
+    """The arguments of the verb, checked."""
+    labels = _labels(sample, field)
+    assert labels.phases is not None
+    if metric not in METHODS:
+        raise ArgumentError(f"metric is {metric!r}; use {' or '.join(METHODS)}")
+    for option, given in (("phases", names or ()), ("directions", directions)):
+        if twice := given_twice(() if isinstance(given, str) else given):
+            raise ArgumentError(f"{twice!r} is given twice: give it once in --{option}")
+    wanted = {name: _code(labels, name) for name in (labels.phases if names is None else names)}
+    codes = {name: code for name, code in labels.phases.items() if name in wanted}
+    if not codes:
+        raise ArgumentError(f"no phase to travel through; {field!r} has {', '.join(labels.phases)}")
+    if seeds is None:
+        ways = _directions(labels, directions)
+        fronts = tuple(Front(name, code, d) for name, code in codes.items() for d in ways)
+        return Job(sample, labels, _mark(sample, field), fronts, metric, None, None, out)
+    if isinstance(seeds, str) or len(seeds) != 2:
+        raise ArgumentError(f"seeds are {seeds!r}; give a label field and one of its phases: --seeds phase,metal")
+    if set(directions) != set(DIRECTIONS):
+        raise ArgumentError("from seeds the fronts travel in all directions at once: leave out --directions")
+    start, phase = seeds
+    source = (start, _code(_labels(sample, start, labels.shape), phase))
+    fronts = tuple(Front(name, code, "", source) for name, code in codes.items())
+    return Job(sample, labels, _mark(sample, field), fronts, metric, (start, phase), _mark(sample, start), out)
+
+
+def _mark(sample: str, field: str) -> str:
+    return store.fingerprint_of(sample, field)
+
+
+def _labels(sample: str, name: str, shape: Triple | None = None) -> Field:
+    labels = store.complete_field(sample, name, "segment")
+    if labels.phases is None:
+        raise ArgumentError(f"field {name!r} holds no phases; segment it first, or ingest it with --phases")
+    if shape is not None and labels.shape != shape:
+        raise ArgumentError(f"field {name!r} has the shape {labels.shape}, the phases have {shape}: use fields of one")
+    return labels
+
+
+def _code(labels: Field, phase: str) -> int:
+    assert labels.phases is not None
+    if phase not in labels.phases:
+        raise ArgumentError(f"{labels.name!r} has no phase {phase!r}; it has {', '.join(labels.phases)}")
+    return labels.phases[phase]
+
+
+def _directions(labels: Field, directions: Sequence[str]) -> list[str]:
+    given = [directions] if isinstance(directions, str) else list(directions)
+    if unknown := [d for d in given if d not in DIRECTIONS] or ([] if given else [""]):
+        raise ArgumentError(f"direction {unknown[0]!r} is not known; use some of {','.join(DIRECTIONS)}")
+    for d in given:
+        if labels.shape[AXES.index(d[1])] < 2:
+            raise ArgumentError(
+                f"{labels.name!r} has one voxel along {d[1]}, a way needs two planes at least; leave out {d}"
+            )
+    return [d for d in DIRECTIONS if d in given]
+
+
+def every_place(grid: Visits) -> list[Triple]:
+    """Places of the blocks of one volume."""
+    return [triple(place) for place in np.ndindex(grid.counts)]
+
+
+def added_up(travel: Travel, sums: Ledger) -> Iterator[tuple[Front, Planes]]:
+    """The planes of each front, added up over the blocks."""
+    grid = travel.visits
+    for number, front in enumerate(travel.fronts):
+        axis = front.axis
+        totals = {name: np.zeros(grid.shape[axis], np.int64) for name in ("inside", "reached", "total")}
+        indices = [grid.stacked(number, place) for place in every_place(grid)]
+        for index, record in zip(indices, sums.records(indices), strict=True):
+            core = grid.block_at(index).core
+            for name, planes in totals.items():
+                planes[core.start[axis] : core.stop[axis]] += np.array(record[name], np.int64)
+        yield front, Planes(**totals, spacing=travel.spacing, axis=axis, rises=front.rises)
+
+
+def results_of_planes(job: Job, found: Iterable[tuple[Front, Planes]]) -> xr.Dataset:
+    """The node of results: tortuosities, or distances from seeds."""
+    if job.seeds is not None:
+        return seeds_results({front.phase: planes for front, planes in found}, job.seeds, job.metric)
+    by_way = {(front.phase, front.direction): planes for front, planes in found}
+    return geodesic_results(by_way, job.labels.spacing_nm, job.metric)

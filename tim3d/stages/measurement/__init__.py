@@ -1,0 +1,1 @@
+"""Descriptors from sums over blocks."""

@@ -1,0 +1,141 @@
+"""The verb `describe`: what was measured, for a sample or a region of it, as one Dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import xarray as xr
+
+from tim3d.descriptors.base import Descriptor
+from tim3d.descriptors.builtin import BUILTIN, parted, select
+from tim3d.descriptors.coupled import Coupled
+from tim3d.engine import Outline
+from tim3d.errors import ArgumentError
+from tim3d.grid import Grid
+from tim3d.stages.shared.partials import finalize_blocks, grid_of, material_of, no_results
+from tim3d.stages.shared.stored_results import answers, joined
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, Field
+
+
+@Verb
+def describe(
+    sample: str,
+    descriptors: Iterable[str | Descriptor | Coupled] | None = None,
+    *,
+    field: str = "phase",
+    transport: str = "",
+    z: slice = slice(None),
+    y: slice = slice(None),
+    x: slice = slice(None),
+) -> Task[xr.Dataset]:
+    """What was measured, for the whole sample or a region of whole blocks; no voxel is read.
+
+    Parameters
+    ----------
+    descriptors : iterable of str, Descriptor or Coupled, optional
+        Any whose partials are stored, and coupled ones (default: the built-in ones that were measured, and, for the
+        whole sample, what is there of the coupled ones).
+    field : str
+        The label field.
+    transport : str
+        The node of results of `solve` that is meant (default: all; several stand along the dimension ``transport``).
+    z, y, x : slice of nm
+        Region, from outer face to outer face. Its faces must be faces of blocks.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `measure`; every value is that of the region. Results of one verb under different conditions
+        (conductivities, connectivity ...) stand along a dimension that names their nodes.
+
+    Raises
+    ------
+    MissingFieldError
+        If the sample has not been measured, or the verb that computes a coupled descriptor has not been run.
+    MixedRunError
+        If a coupled descriptor was asked for that was computed from another version of the field.
+    ArgumentError
+        If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled descriptor is asked
+        for of a region: the value of the whole is not that of a part.
+    """
+    wanted = None if descriptors is None else list(descriptors)
+    return Task(
+        lambda: [Outline("describe", "reads stored results, no voxel")],
+        lambda: _describe(sample, wanted, field, transport, (z, y, x)),
+    )
+
+
+def _describe(
+    sample: str,
+    descriptors: Sequence[str | Descriptor | Coupled] | None,
+    field: str,
+    transport: str,
+    region: tuple[slice, slice, slice],
+) -> xr.Dataset:
+    chosen, coupled = (None, None) if descriptors is None else parted(descriptors)
+    labels = store.read_field(sample, field)
+    material = material_of(labels)
+    around = answers(sample, labels, material.phases, coupled, region=region, transport=transport)
+    if around and not (chosen if chosen is not None else _has_results(sample, field)):
+        return joined([no_results(labels), *around], labels)
+    partials = store.open_dataset(sample, f"{field}_partials")
+    grid = grid_of(partials)
+    cure = _shorter_blocks(sample, labels, grid)
+    cut = zip(region, range(len(AXES)), material.spacing, strict=True)
+    blocks = tuple(_block_range(wanted, grid, axis, step, cure) for wanted, axis, step in cut)
+    additive = _measured(sample, field, partials, chosen)
+    return joined([finalize_blocks(partials, additive, material, blocks, grid), *around], labels)
+
+
+def _has_results(sample: str, field: str) -> bool:
+    return bool(store.node_attributes(sample, f"{field}_descriptors").get("status") == "complete")
+
+
+def _measured(
+    sample: str, field: str, partials: xr.Dataset, chosen: tuple[Descriptor, ...] | None
+) -> tuple[Descriptor, ...]:
+    if chosen is None:
+        stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"]["descriptors"]
+        return select(name for name in stored if name in BUILTIN)
+    missing = [d.name for d in chosen if not {p.name for p in d.needs} <= set(partials.data_vars)]
+    if missing:
+        raise ArgumentError(
+            f"{', '.join(missing)} was not measured on {field!r} of {sample}. Run: tim3d measure {sample}"
+        )
+    return chosen
+
+
+def _shorter_blocks(sample: str, labels: Field, grid: Grid) -> str:
+    """What to type for regions between the faces of the blocks that were measured."""
+    if any(b > s for b, s in zip(grid.block, labels.shard, strict=True)):
+        z, y, x = (n * step for n, step in zip(labels.shard, labels.spacing_nm, strict=True))
+        shard = ",".join(map(str, labels.shard))
+        faces = f"faces at multiples of {z:g}, {y:g}, {x:g} nm along z, y, x"
+        return f"Smaller blocks have {faces}: tim3d measure {sample} --overwrite --block {shard}"
+    return "A block is one shard here; for smaller ones make another sample with a smaller --shard"
+
+
+def _block_range(wanted: slice, grid: Grid, axis: int, step: float, cure: str) -> range:
+    """Blocks whose faces are those of the region."""
+    shape, edge = grid.shape[axis], grid.block[axis]
+    faces = [min(i * edge, shape) * step for i in range(grid.counts[axis] + 1)]
+    low = 0 if wanted.start is None else _face(wanted.start, faces, axis, cure)
+    high = len(faces) - 1 if wanted.stop is None else _face(wanted.stop, faces, axis, cure)
+    if high <= low:
+        raise ArgumentError(f"the region is empty along {AXES[axis]}: {wanted.start} to {wanted.stop} nm")
+    return range(low, high)
+
+
+def _face(position: float, faces: list[float], axis: int, cure: str) -> int:
+    if position < 0 or position > faces[-1] * (1 + 1e-9):
+        raise ArgumentError(f"{AXES[axis]} = {position:g} nm is outside of the sample, which ends at {faces[-1]:g} nm")
+    nearest = min(range(len(faces)), key=lambda i: abs(faces[i] - position))
+    if not math.isclose(faces[nearest], position, rel_tol=1e-9, abs_tol=1e-6):
+        raise ArgumentError(
+            f"{AXES[axis]} = {position:g} nm cuts a block; the nearest face of a block is at {faces[nearest]:g} nm, "
+            f"and blocks are {faces[1]:g} nm long. {cure}"
+        )
+    return nearest

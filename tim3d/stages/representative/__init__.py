@@ -1,0 +1,1 @@
+"""Representative volumes: a value against the size of the window."""

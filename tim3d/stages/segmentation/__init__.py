@@ -1,0 +1,1 @@
+"""Labels from grey values, and the training of networks."""

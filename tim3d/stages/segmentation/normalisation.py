@@ -1,0 +1,42 @@
+"""How a network's input is normalised, from the table that ingest keeps: the same for every block."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tim3d.errors import ArgumentError
+from tim3d.kernels.image.slice_normalisation import slice_scales, volume_scale
+from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.storage import store
+from tim3d.storage.schema import Field
+
+
+def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
+    """Normalisation of a sample: one mean and deviation for the volume, or smoothed ones for every slice.
+
+    Parameters
+    ----------
+    how : {"volume", "slices", "table"}
+        "table" is what a checkpoint calls "slices".
+
+    Raises
+    ------
+    ArgumentError
+        If `how` is none of these.
+    MissingFieldError
+        If the table of slices is missing.
+    """
+    check_normalisation(how)
+    slices = store.open_dataset(sample, f"{grey.name}_slices")
+    mean, std = (np.asarray(slices[name].values) for name in ("grey_mean", "grey_std"))
+    if how == "volume":
+        average, deviation = volume_scale(mean, std)
+        return Normalisation("volume", (average,), (deviation,))
+    means, deviations = slice_scales(mean, std)
+    return Normalisation("table", tuple(means.tolist()), tuple(deviations.tolist()))
+
+
+def check_normalisation(how: str) -> None:
+    """Raise `ArgumentError` if there is no such normalisation."""
+    if how not in ("volume", "slices", "table"):
+        raise ArgumentError(f"no normalisation {how!r}; use volume or slices")

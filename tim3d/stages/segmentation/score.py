@@ -1,0 +1,182 @@
+"""How well one label field agrees with another: the confusion matrix plane by plane, and the named metrics of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Pass
+from tim3d.errors import ArgumentError
+from tim3d.grid import Block
+from tim3d.kernels.statistics import metrics
+from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.reduction import inner, reduction_pass
+from tim3d.stages.shared.results import ResultMaking, result_name, result_task
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import schema, store
+from tim3d.storage.advice import other_stack
+from tim3d.storage.schema import Field
+
+
+@Verb
+def score(
+    sample: str,
+    *,
+    field: str = "phase",
+    truth: str = "truth",
+    foreground: str | None = None,
+    merge: Mapping[str, str] | None = None,
+    slices: slice = slice(None),
+    out: str = "",
+    options: Options = DEFAULTS,
+) -> Task[xr.Dataset]:
+    """Agreement of a segmentation with the truth, pooled over all voxels of a range of slices.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    field, truth : str
+        Two label fields of the sample with the same phase names; their codes may differ.
+    foreground : str, optional
+        The phase that `iou_foreground`, `dice`, `precision` and `recall` speak of (default: the last).
+    merge : mapping of name to name, optional
+        Phases of `field` that count as another one, for example ``{"shine_through": "pore"}``.
+    slices : slice
+        Which slices, by number.
+    out : str
+        Name of the result (default: ``FIELD_score`` and what is not a default).
+    options : Options
+        How it runs.
+
+    Returns
+    -------
+    xarray.Dataset
+        `confusion` (truth, predicted) in voxels, and each metric of `tim3d.kernels.statistics.metrics`, without unit.
+
+    Raises
+    ------
+    MissingFieldError
+        If a field is missing.
+    ArgumentError
+        If the fields name other phases, differ in shape, or no slice is left.
+    MixedRunError
+        If a field is outdated, or `out` is another result.
+    """
+    predicted, true = store.complete_field(sample, field, "segment"), store.complete_field(sample, truth, "labels")
+    names = _common_names(predicted, true, dict(merge or {}))
+    chosen = foreground or names[-1]
+    if chosen not in names:
+        raise ArgumentError(f"no phase {chosen!r} in {field!r}; it has {', '.join(names)}")
+    planes = range(predicted.shape[0])[slices]
+    if not planes:
+        raise ArgumentError(f"no slice in {slices}; {field!r} has {predicted.shape[0]} slices")
+    node = result_name(
+        f"{field}_score", truth=(truth, "truth"), foreground=(chosen, names[-1]), merge=(dict(merge or {}), {}),
+        slices=((planes.start, planes.stop), (0, predicted.shape[0])),
+    )  # fmt: skip
+    scoring = Scoring(sample, predicted, true, names, dict(merge or {}), chosen, (planes.start, planes.stop))
+    return result_task(scoring.making(out or node, options), options)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Which fields are compared, and what is said of them."""
+
+    sample: str
+    predicted: Field
+    true: Field
+    names: tuple[str, ...]
+    merge: Mapping[str, str]
+    foreground: str
+    planes: tuple[int, int]
+
+    def making(self, node: str, options: Options) -> ResultMaking:
+        """The result, from one pass over both fields that serves every range of slices and every foreground."""
+        fields = (self.predicted, self.true)
+        inputs = {f.name: store.fingerprint_of(self.sample, f.name) for f in fields}
+        ranks = (_ranks(self.predicted, self.names, self.merge), _ranks(self.true, self.names, {}))
+        counting = reduction_pass(
+            self.sample, fields, ConfusionKernel(*ranks, len(self.names)),
+            name=f"score/{self.predicted.name}-{self.true.name}",
+            fingerprint=schema.fingerprint(verb="score", inputs=inputs, ranks=ranks), options=options, kernel_bytes=12,
+        )  # fmt: skip
+        parameters = {
+            "field": self.predicted.name, "truth": self.true.name, "names": self.names, "merge": self.merge,
+            "foreground": self.foreground, "slices": self.planes,
+        }  # fmt: skip
+        gather = partial(self.metrics, counting)
+        return ResultMaking("score", self.sample, node, inputs, parameters, (counting,), gather)
+
+    def metrics(self, counting: Pass) -> xr.Dataset:
+        """The confusion matrix of the slices, and the metrics of it."""
+        matrix = _planes(counting, len(self.names))[slice(*self.planes)].sum(axis=0)
+        found = metrics.scores(matrix, self.names.index(self.foreground))
+        values = {name: ((), value, {"units": "1", "long_name": name}) for name, value in found.items()}
+        confusion = (("truth", "predicted"), matrix, {"units": "1", "long_name": "voxels"})
+        labels = np.array(self.names, dtype=object)
+        attributes = {
+            "foreground": self.foreground, "field": self.predicted.name, "truth_field": self.true.name,
+            "averaging": "pooled over all voxels", "slices": list(self.planes),
+        }  # fmt: skip
+        return xr.Dataset({"confusion": confusion, **values}, {"truth": labels, "predicted": labels}, attributes)
+
+
+def _common_names(predicted: Field, true: Field, merge: Mapping[str, str]) -> tuple[str, ...]:
+    if predicted.shape != true.shape:
+        raise ArgumentError(other_stack(predicted.name, predicted.shape, true.name, true.shape))
+    names = true.phases.names if true.phases else ()
+    seen = {merge.get(name, name) for name in predicted.phases or ()}
+    if not names or seen != set(names):
+        raise ArgumentError(
+            f"{predicted.name!r} has the phases {', '.join(sorted(seen))}, {true.name!r} has "
+            f"{', '.join(sorted(names))}. " + _naming(sorted(seen - set(names)), names)
+        )
+    return names
+
+
+def _naming(strange: Sequence[str], names: Sequence[str]) -> str:
+    if not names:
+        return "Ingest true labels with names: --phases pore=0,solid=1"
+    if not strange:
+        return "A phase of the truth that is nowhere found cannot be compared: segment with all of them"
+    return f"Count what has another name as one of the truth: --merge {','.join(f'{n}={names[0]}' for n in strange)}"
+
+
+def _planes(counting: Pass, classes: int) -> np.ndarray:
+    """Confusion matrices of all planes, (z, truth, predicted)."""
+    total = np.zeros((counting.grid.shape[0], classes, classes), dtype=np.int64)
+    for block, record in counting.records():
+        total[block.core.slices[0]] += np.asarray(record["planes"], dtype=np.int64)
+    return total
+
+
+def _ranks(field: Field, names: tuple[str, ...], merge: Mapping[str, str]) -> tuple[int, ...]:
+    """Place of each code's phase among the names, for all 256 codes; codes without a phase get no place."""
+    table = [len(names)] * 256
+    for name, code in (field.phases or {}).items():
+        table[code] = names.index(merge.get(name, name))
+    return tuple(table)
+
+
+@dataclass(frozen=True)
+class ConfusionKernel:
+    """Confusion matrix of each plane of a core."""
+
+    predicted: tuple[int, ...]
+    true: tuple[int, ...]
+    classes: int
+
+    def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
+        """Voxels by (plane, truth, predicted)."""
+        tables = (np.asarray(self.predicted, np.uint8), np.asarray(self.true, np.uint8))
+        core = inner(block).slices
+        predicted, true = (table[field[core]] for table, field in zip(tables, fields, strict=True))
+        return {
+            "planes": [metrics.confusion(t, p, self.classes).tolist() for t, p in zip(true, predicted, strict=True)]
+        }

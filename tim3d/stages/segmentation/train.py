@@ -1,0 +1,282 @@
+"""A network is trained on labelled slices of a sample; the model is a file of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from tim3d.engine import Outline, lock_sample
+from tim3d.engine.clusters.memory import available_memory
+from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.forecast import expect, expected
+from tim3d.grid import Box
+from tim3d.kernels.windows.lattice import reflect
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, prepare
+from tim3d.models.segmentation.training_options import TrainingOptions
+from tim3d.models.segmentation.unet import UNetSpec
+from tim3d.phases import Phases
+from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import outputs, store
+from tim3d.storage.advice import other_stack
+from tim3d.storage.removal import remove_file
+from tim3d.storage.schema import Field
+
+log = logging.getLogger(__name__)
+
+
+@Verb
+def train(
+    sample: str,
+    model: str | Path,
+    *,
+    field: str = "raw",
+    labels: str = "annotation",
+    slices: slice = slice(None),
+    every: int = 1,
+    architecture: str = "Unet",
+    encoder: str = "resnet18",
+    depth: int = 3,
+    decoder_channels: Sequence[int] | None = None,
+    context: int = 0,
+    norm: Literal["batch", "instance"] = "batch",
+    normalisation: Literal["volume", "slices"] = "volume",
+    epochs: int = 12,
+    steps: int = 40,
+    batch: int = 4,
+    crop: int = 128,
+    learning_rate: float = 4e-3,
+    patience: int = 5,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Task[Path]:
+    """Train a U-Net on slices of a grey field and their labels, and write it to `model`.
+
+    The best epoch on held-out slices (the last ones) is kept. Interrupted, it goes on where it was; finished, it does
+    nothing. The classes of the network are the phases of the label field; a phase named ``unlabelled`` with code 255
+    teaches nothing.
+
+    Parameters
+    ----------
+    model : path
+        File to write, for example ``unet.safetensors``.
+    labels : str
+        Label field: an annotation, or your own labels ingested with phases.
+    slices, every
+        Which slices to train on: a range by number, and every n-th of it.
+    architecture, encoder, depth, decoder_channels, norm
+        Of the network; see segmentation-models-pytorch. Default widths halve from 8 * 2**(depth - 1) to 8.
+    context : int
+        Slices before and after that the network sees as channels.
+    normalisation : {"volume", "slices"}
+        Grey by the mean and deviation of the volume, or of each slice, smoothed along z.
+    epochs, steps, batch, crop, learning_rate, patience, validation_fraction, seed, device
+        See `tim3d.models.segmentation.training.TrainingOptions`.
+    overwrite : bool
+        Forget an earlier training into the same file.
+
+    Returns
+    -------
+    Path
+        The model.
+
+    Raises
+    ------
+    MissingFieldError
+        If a field is missing.
+    ArgumentError
+        If the fields do not fit, or a number is out of range.
+    MixedRunError
+        If the file holds, or its state belongs to, another training.
+    MemoryPlanError
+        If the slices do not fit into memory.
+    LockedError
+        If another process trains into the same file.
+    """
+    target = outputs.check_target(model, outputs.WEIGHTS)
+    grey, labelled = (
+        store.complete_field(sample, field),
+        store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
+    )
+    classes = _classes(grey, labelled)
+    spec = UNetSpec(
+        tuple(classes), architecture, encoder, depth, tuple(decoder_channels or _widths(depth)), 2 * context + 1, norm
+    )
+    numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
+    _check_numbers(numbers, grey, spec)
+    options = TrainingOptions(
+        epochs, steps, batch, crop, learning_rate, patience, validation_fraction,
+        seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
+    )  # fmt: skip
+    check_normalisation(normalisation)
+    training = Training(sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite)
+    return Task(training.plans, lambda: training.run(progress))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on which slices, and the file that it becomes."""
+
+    sample: str
+    grey: Field
+    labelled: Field
+    numbers: list[int]
+    spec: UNetSpec
+    options: TrainingOptions
+    normalisation: str
+    target: Path
+    overwrite: bool
+
+    def plans(self) -> list[Outline]:
+        """One line, or nothing if the network is there; the network is expected by the steps that follow."""
+        new = self.overwrite or not self.target.exists()
+        unread = [f.name for f in (self.grey, self.labelled) if expected("field", f"{self.sample}/{f.name}")]
+        if not new and unread:
+            kept = f"{self.target} is there; that it is the training asked for is checked when {unread[0]!r} is"
+            return [Outline("train", kept)]
+        if not new and self._is_trained(self._data().sha256()):
+            return []
+        how: Literal["volume", "table"] = "volume" if self.normalisation == "volume" else "table"
+        unknown = checkpoint.Normalisation(how, (0.0,), (1.0,))
+        expect("network", str(self.target), checkpoint.Description(self.spec, unknown, self.grey.spacing_nm))
+        return [Outline("train", self._described())]
+
+    def run(self, progress: bool) -> Path:
+        """Train, unless the file holds this training."""
+        data = self._data()
+        if self.overwrite or not self._is_trained(data.sha256()):
+            with lock_sample(str(self.target)):
+                if self.overwrite:  # the model itself stays until the new one takes its place
+                    remove_file(f"{self.target}.state")
+                self._train(data, progress)
+        return self.target
+
+    def _described(self) -> str:
+        options, edges = self.options, "x".join(map(str, self.grey.shape[1:]))
+        return (
+            f"trains {self.spec.architecture} on {self.spec.encoder} for {', '.join(self.spec.classes)} on "
+            f"{len(self.numbers)} slices of {edges}, up to {options.epochs} epochs of {options.steps} batches of "
+            f"{options.batch} crops of {options.crop} pixels, into {self.target}"
+        )
+
+    def _data(self) -> Slices:
+        """The slices and their classes, from the store."""
+        images = _images(self.sample, self.grey, self.numbers, self.spec.context)
+        truth = _indices(_read_slices(self.sample, self.labelled, self.numbers), _classes(self.grey, self.labelled))
+        return prepare(images, truth, self.spec, self._scale(), self.numbers)[0]
+
+    def _scale(self) -> checkpoint.Normalisation:
+        return normalisation_of(self.sample, self.grey, self.normalisation)
+
+    def _is_trained(self, data_sha256: str) -> bool:
+        """Whether the file already holds this training; refuses another one."""
+        if not self.target.exists():
+            return False
+        from tim3d.models.segmentation.training import (
+            deciding,  # torch takes seconds to load, and a plan of what is new needs none
+        )
+
+        about = checkpoint.describe(self.target)
+        now: dict[str, Any] = json.loads(json.dumps({"options": deciding(self.options), "data_sha256": data_sha256}))
+        before = {key: about.training.get(key) for key in now}
+        if about.spec == self.spec and before == now and about.spacing_nm == self.grey.spacing_nm:
+            return True
+        raise MixedRunError(
+            f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
+        )
+
+    def _train(self, data: Slices, progress: bool) -> None:
+        from tim3d.models.segmentation import training  # torch takes seconds to load, and a plan needs none
+
+        with tqdm(total=self.options.epochs, desc="train", unit="epoch", disable=not progress, leave=False) as bar:
+
+            def show(record: dict[str, float]) -> None:
+                bar.update(int(record["epoch"]) - bar.n)
+                bar.set_postfix(loss=f"{record['loss']:.3f}", val_iou=f"{record['val_iou']:.3f}")
+
+            made = training.train(
+                data.images, data.labels, self.spec, self.target, self.options,
+                spacing_nm=self.grey.spacing_nm, normalisation=self._scale(), numbers=self.numbers, on_epoch=show,
+            )  # fmt: skip
+        best = made.description.training
+        text = "trained %d epochs, best validation IoU %.4f in epoch %d"
+        log.info(text, best["epochs"], best["best_val_iou"], best["best_epoch"])
+
+
+def _widths(depth: int) -> tuple[int, ...]:
+    return tuple(8 * 2**n for n in reversed(range(depth)))
+
+
+def _square_pixels(grey: Field) -> bool:
+    return math.isclose(grey.spacing_nm[1], grey.spacing_nm[2], rel_tol=1e-3)
+
+
+def _classes(grey: Field, labelled: Field) -> dict[str, int]:
+    """Code of each class that is to be learnt."""
+    if grey.labels or labelled.phases is None:
+        raise ArgumentError(f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}")
+    if grey.shape != labelled.shape:
+        raise ArgumentError(other_stack(grey.name, grey.shape, labelled.name, labelled.shape))
+    return _learnt(labelled.phases)
+
+
+def _learnt(phases: Phases) -> dict[str, int]:
+    return {name: code for name, code in phases.items() if (name, code) != ("unlabelled", UNLABELLED)}
+
+
+def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
+    if len(numbers) < 2:
+        raise ArgumentError(
+            f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
+        )
+    plane = grey.shape[1] * grey.shape[2]
+    # The slices with their neighbours, their labels, and both once more while they are checked and hashed.
+    need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
+    free = available_memory()
+    if need > free:
+        thinner = math.ceil(need / free)
+        raise MemoryPlanError(
+            f"train needs {need / 2**30:.1f} GiB for {len(numbers)} slices, and {free / 2**30:.1f} GiB are free. "
+            f"Use fewer slices: --every {thinner}"
+        )
+
+
+def _images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:
+    """Grey values (n, channels, y, x): each slice with its neighbours, mirrored at the ends of the volume."""
+    around = reflect(np.asarray(numbers)[:, None] + np.arange(-context, context + 1), grey.shape[0])
+    needed = sorted(set(around.ravel().tolist()))
+    planes = _read_slices(sample, grey, needed)
+    return np.asarray(planes[np.searchsorted(needed, around)])
+
+
+def _read_slices(sample: str, field: Field, numbers: Sequence[int]) -> np.ndarray:
+    """Slices by number, each shard read once."""
+    array, out = store.field_array(sample, field.name), np.empty((len(numbers), *field.shape[1:]), field.dtype)
+    chosen = np.asarray(numbers)
+    for start in range(0, field.shape[0], field.shard[0]):
+        rows = np.flatnonzero((chosen >= start) & (chosen < start + field.shard[0]))
+        if rows.size:
+            low, high = int(chosen[rows].min()), int(chosen[rows].max()) + 1
+            run = store.read_box(array, Box((low, 0, 0), (high, *field.shape[1:])))
+            out[rows] = run[chosen[rows] - low]
+    return out
+
+
+def _indices(labels: np.ndarray, classes: dict[str, int]) -> np.ndarray:
+    """Place of each label's class among the classes; everything else is unlabelled."""
+    table = np.full(256, UNLABELLED, np.uint8)
+    for place, code in enumerate(classes.values()):
+        table[code] = place
+    return np.asarray(table[labels])

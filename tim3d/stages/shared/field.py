@@ -1,0 +1,400 @@
+"""How every verb makes a voxel field: refuse or resume, plan, run, build the pyramid, declare it finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as attribute
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Ledger, Pass, Plan, Work, forget_sample, lock_sample, run
+from tim3d.engine.passes.run import BASE_BYTES
+from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.forecast import expected
+from tim3d.grid import Block, Box, Grid, Triple, triple
+from tim3d.kernels.image import pyramid
+from tim3d.stages.shared.grid_agreement import refuse_other_grid
+from tim3d.stages.shared.verb import Task
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
+
+# A block holds about this many voxels unless the user says otherwise: seconds of work, megabytes of memory.
+BLOCK_VOXELS = 2**26
+# Options that a verb does not have: its blocks wait for each other, or are chosen otherwise. What to do instead.
+_WATCH = "leave it out, and watch the run with  tim3d status {}"
+UNUSED = {
+    "solve": {"block": "leave it out; workers share the volume among them: --workers", "time_limit": _WATCH},
+    "geodesic": {"time_limit": _WATCH},
+    "study": {"block": "a block of this verb is a window; give --windows instead of --block"},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a verb runs, as opposed to what it computes: nothing here changes a number.
+
+    Parameters
+    ----------
+    block : (z, y, x), optional
+        Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit the stage).
+    overwrite : bool
+        Replace a field that was made from other inputs, parameters or blocks.
+    progress : bool
+        Show a progress bar on standard error.
+    durable : bool
+        Force every shard and marker to the disk, against loss of power.
+    time_limit : float, optional
+        Seconds after which a block counts as hung: its worker is started again and the block tried again, then set
+        aside. Without workers (``serial``) only a warning is possible. Verbs refuse options that they
+        do not have: `solve` and `geodesic` a time limit, `solve` and `study` a block.
+
+    Raises
+    ------
+    ArgumentError
+        If the time limit is not positive.
+    """
+
+    block: Triple | None = None
+    overwrite: bool = False
+    progress: bool = True
+    durable: bool = False
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ArgumentError(f"time limit {self.time_limit}: it must be a positive number of seconds")
+
+    def refuse_unused(self, verb: str, sample: str) -> None:
+        """Raise `ArgumentError` if an option is given that the verb does not have."""
+        for name, cure in UNUSED[verb].items():
+            if getattr(self, name) is not None:
+                raise ArgumentError(f"{verb} has no {name}: {cure.format(sample)}")
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True)
+class Making:
+    """A field and how its blocks are computed.
+
+    `inputs` and `parameters` decide the numbers; with the name of the verb they are the fingerprint. `siblings` are
+    fields that the same blocks write besides, without a pyramid. One on purpose of another resolution than the other
+    fields of the sample has an `other_grid`.
+    """
+
+    verb: str
+    field: Field
+    work: Work
+    block: Triple
+    inputs: Mapping[str, Any] = attribute(default_factory=dict)
+    parameters: Mapping[str, Any] = attribute(default_factory=dict)
+    halo: Triple = (0, 0, 0)
+    read_bytes: float = 1.0
+    base_bytes: int = BASE_BYTES
+    siblings: tuple[Field, ...] = ()
+    other_grid: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the numbers, never of the blocks."""
+        grid = {"shape": self.field.shape, "dtype": self.field.dtype, "spacing_nm": self.field.spacing_nm}
+        phases = dict(self.field.phases or {})
+        return schema.fingerprint(
+            verb=self.verb, inputs=self.inputs, parameters=self.parameters, grid=grid, phases=phases
+        )
+
+
+Finish = Callable[[Ledger], None]
+
+
+def field_task(sample: str, making: Making, options: Options, finish: Finish | None = None) -> Task[xr.DataArray]:
+    """The task of a verb whose result is a field; see `produce`."""
+    return Task(partial(plan_field, sample, making, options), partial(produce, sample, making, options, finish))
+
+
+def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
+    """Plans of the passes that make a field and its pyramid; none if it is there.
+
+    Raises
+    ------
+    ArgumentError
+        If the name cannot be that of a field, or a block is not made of whole shards.
+    MixedRunError
+        If a field of that name was made otherwise.
+    """
+    if making.field.name in schema.NOT_FIELDS:
+        raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
+    _refuse_another(sample, making)
+    there = _what_is_there(sample, making, options)
+    if there == "complete":
+        return []
+    if there == "nothing" and not making.other_grid:
+        refuse_other_grid(sample, making.field, making.verb)
+    for made in (making.field, *making.siblings):
+        record = {"fingerprint": making.fingerprint, "parameters": making.parameters, "inputs": making.inputs}
+        store.expect_field(sample, made, record | {"verb": making.verb})
+    afresh = there == "nothing"
+    return [one.plan(afresh=afresh) for one in _passes(sample, making, _factors(making), options)]
+
+
+def _factors(making: Making) -> list[Triple]:
+    return pyramid.level_factors(making.field.shape, making.field.spacing_nm)
+
+
+def produce(sample: str, making: Making, options: Options, finish: Finish | None = None) -> xr.DataArray:
+    """Make a field, or finish making it.
+
+    Parameters
+    ----------
+    finish : callable, optional
+        Called with the ledger of the finest level when all blocks are done, before the field counts as finished.
+
+    Raises
+    ------
+    MixedRunError
+        If a field of that name was made otherwise.
+    MemoryPlanError, LockedError, FailedBlocksError, WriteError
+        As the engine says.
+    """
+    plans = plan_field(sample, making, options)
+    for plan in plans:
+        plan.check()
+    if plans:
+        factors = _factors(making)
+        with lock_sample(sample):
+            _write(sample, making, factors, _passes(sample, making, factors, options), options, finish)
+    return store.open_field(sample, making.field.name)
+
+
+def renewing(sample: str, making: Making, options: Options) -> Options:
+    """The same options, with which a field that was made alike from an older version of its inputs is replaced."""
+    record = _record(sample, making.field.name)
+    alike = record.get("verb") == making.verb and schema.fingerprint(p=record["parameters"]) == schema.fingerprint(
+        p=making.parameters
+    )
+    return replace(options, overwrite=True) if alike and record["fingerprint"] != making.fingerprint else options
+
+
+def _refuse_another(sample: str, making: Making) -> None:
+    """No field takes the place of a result, or of the field that it is made from: not even when told to overwrite."""
+    for name in (made.name for made in (making.field, *making.siblings)):
+        record = store.claimed(sample, name) if store.is_sample(sample) else {}
+        if record:
+            store.refuse_another_kind(sample, name, "field")
+        if record and making.inputs.get(name) == record.get("fingerprint"):
+            raise ArgumentError(
+                f"{making.verb} reads {name!r} of {sample} and cannot write it. Add {_naming(making)} another-name"
+            )
+
+
+def _what_is_there(sample: str, making: Making, options: Options) -> str:
+    """`complete`, `writing` or `nothing`, seen from the making that is asked for."""
+    name = making.field.name
+    record = {} if options.overwrite else _record(sample, name)
+    if not record:
+        return "nothing"
+    if record["fingerprint"] != making.fingerprint:
+        raise MixedRunError(
+            f"field {name!r} in {sample} was made otherwise: {_differences(record, making)}. "
+            f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
+        )
+    return str(record["status"])
+
+
+def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options: Options) -> None:
+    """Raise `MixedRunError` if shards were asked for and the field is there in others: its hash does not cover them."""
+    if asked is None or options.overwrite or not _record(sample, field.name):
+        return
+    there = (expected("field", f"{sample}/{field.name}") or store.read_field(sample, field.name)).shard
+    if there != field.shard:
+        raise MixedRunError(
+            f"field {field.name!r} in {sample} has shards of {there}, now {field.shard}. Leave out --shard, "
+            "replace it with --overwrite, or keep both under another name"
+        )
+
+
+def _naming(making: Making) -> str:
+    """The option of a verb that names its field."""
+    return "--field" if making.verb == "ingest" else "--out"
+
+
+def _record(sample: str, name: str) -> dict[str, Any]:
+    try:
+        return store.node_attributes(sample, name)
+    except InputError:  # no sample yet
+        return {}
+
+
+def _differences(record: Mapping[str, Any], making: Making) -> str:
+    before = {**record.get("inputs", {}), **record.get("parameters", {})}
+    now = {**making.inputs, **making.parameters}
+    differing = [
+        k for k in sorted({*before, *now}) if schema.fingerprint(v=before.get(k)) != schema.fingerprint(v=now.get(k))
+    ]
+    parameters = record.get("parameters", {})
+    if parameters and making.parameters and parameters.keys().isdisjoint(making.parameters):
+        return f"{making.verb} did not make it"
+    parts = (
+        f"from another {k}" if k in making.inputs else f"{k} was {before.get(k, 'not given')}, now {now.get(k, 'not')}"
+        for k in differing
+    )
+    return ", ".join(parts) or "other shape, voxel size or phases"
+
+
+def _write(
+    sample: str,
+    making: Making,
+    factors: list[Triple],
+    passes: list[Pass],
+    options: Options,
+    finish: Finish | None,
+) -> None:
+    fresh_sample = not store.is_sample(sample)
+    if fresh_sample:
+        forget_sample(sample)
+    store.create_sample(sample)
+    name, ledger = making.field.name, passes[0].ledger
+    created = _what_is_there(sample, making, options) == "nothing"
+    if created:
+        ledger.forget(name)
+        _create(sample, making, factors)
+    try:
+        for one in passes:
+            run(one, progress=options.progress)
+    except InputError:
+        if created:  # bad input leaves nothing behind: mended, it is another input
+            for made in (making.field, *making.siblings):
+                store.delete_node(sample, made.name)
+            ledger.forget(name)
+            if fresh_sample:
+                store.delete_empty_sample(sample)
+        raise
+    if finish is not None:
+        finish(ledger)
+    for made in (*making.siblings, making.field):
+        store.update_node(sample, made.name, status="complete")
+
+
+def _create(sample: str, making: Making, factors: list[Triple]) -> None:
+    record = store.provenance(making.fingerprint, making.parameters, making.inputs) | {"verb": making.verb}
+    record |= {"other_grid": True} if making.other_grid else {}
+    for sibling in making.siblings:
+        store.delete_node(sample, sibling.name)
+        store.create_field(sample, sibling, record)
+    store.delete_node(sample, making.field.name)
+    store.create_field(sample, making.field, record, factors)
+
+
+def _passes(sample: str, making: Making, factors: list[Triple], options: Options) -> list[Pass]:
+    out = making.field
+    block = whole_shards(options.block or making.block, out)
+    finest = Pass(
+        work=making.work,
+        grid=Grid(out.shape, block, making.halo),
+        ledger=Ledger(sample, f"{out.name}/s0", making.fingerprint),
+        shard=out.shard,
+        read_bytes=making.read_bytes,
+        write_bytes=out.voxel_bytes + sum(f.voxel_bytes for f in making.siblings),
+        base_bytes=making.base_bytes,
+        durable=options.durable,
+        time_limit=options.time_limit,
+        arrays=tuple(f"{one.name}/s0/{one.name}" for one in (out, *making.siblings)),
+    )
+    return [finest, *(_level_pass(sample, making, factors, n, options) for n in range(1, len(factors)))]
+
+
+def _level_pass(sample: str, making: Making, factors: list[Triple], number: int, options: Options) -> Pass:
+    out = store.level_field(making.field, factors[number])
+    step = triple(b // a for a, b in zip(factors[number - 1], factors[number], strict=True))
+    return Pass(
+        work=LevelWork(sample, out.name, number, step, out.labels, out.voxel_bytes, options.durable),
+        grid=Grid(out.shape, many_shards(out, BLOCK_VOXELS // 8)),
+        ledger=Ledger(sample, f"{out.name}/s{number}", making.fingerprint),
+        shard=out.shard,
+        read_bytes=out.voxel_bytes * float(np.prod(step)),
+        write_bytes=out.voxel_bytes,
+        durable=options.durable,
+        time_limit=options.time_limit,
+        arrays=(f"{out.name}/s{number}/{out.name}",),
+    )
+
+
+@dataclass(frozen=True)
+class LevelWork:
+    """One level of a pyramid from the finer one."""
+
+    sample: str
+    name: str
+    level: int
+    step: Triple
+    labels: bool
+    voxel_bytes: int
+    durable: bool
+
+    def read(self, block: Block) -> np.ndarray:
+        """The finer voxels under the block."""
+        finer = store.field_array(self.sample, self.name, self.level - 1)
+        scale = zip(block.core.start, block.core.stop, self.step, strict=True)
+        low, high = zip(*((a * s, b * s) for a, b, s in scale), strict=True)
+        return store.read_box(finer, Box(triple(low), triple(high)).clip(Box.whole(triple(finer.shape))))
+
+    def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
+        """Averages of grey values, picks of labels."""
+        shrink = pyramid.stride_downsample if self.labels else pyramid.mean_downsample
+        return shrink(inputs, self.step)
+
+    def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
+        """One box of whole shards."""
+        array = store.field_array(self.sample, self.name, self.level, "r+")
+        store.write_box(array, block.core, outputs, durable=self.durable)
+        return {}
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """The finer voxels, once more while they are decoded, and the coarser ones while they are encoded."""
+        return int(np.prod(core)) * self.voxel_bytes * (2 * int(np.prod(self.step)) + 4)
+
+
+def whole_shards(block: Triple, out: Field) -> Triple:
+    """A block cut to the volume; refused unless it is made of whole shards.
+
+    Raises
+    ------
+    ArgumentError
+        With the nearest block that is.
+    """
+    top = triple(-(-n // s) * s for n, s in zip(out.shape, out.shard, strict=True))
+    cut = triple(min(b, t) for b, t in zip(block, top, strict=True))
+    if min(cut) < 1 or any(c % s for c, s in zip(cut, out.shard, strict=True)):
+        near = triple(max(1, round(c / s)) * s for c, s in zip(cut, out.shard, strict=True))
+        raise ArgumentError(
+            f"block {block} is not made of whole shards of {out.name!r}, which are {out.shard} (z, y, x). "
+            f"Use --block {','.join(map(str, near))}"
+        )
+    return cut
+
+
+def slab(out: Field, voxels: int = BLOCK_VOXELS) -> Triple:
+    """A block of whole slices: one shard thick, or thicker if slices are small."""
+    z, y, x = (-(-n // s) * s for n, s in zip(out.shape, out.shard, strict=True))
+    thick = max(1, voxels // (out.shard[0] * y * x)) * out.shard[0]
+    return (min(thick, z), y, x)
+
+
+def many_shards(out: Field, voxels: int = BLOCK_VOXELS) -> Triple:
+    """A block of about `voxels` voxels, as near to a cube as whole shards allow."""
+    top = triple(-(-n // s) * s for n, s in zip(out.shape, out.shard, strict=True))
+    block = triple(min(s, t) for s, t in zip(out.shard, top, strict=True))
+    while True:
+        open_axes = [a for a in range(3) if block[a] < top[a]]
+        if not open_axes:
+            return block
+        axis = min(open_axes, key=lambda a: block[a])
+        longer = triple(min(2 * b, t) if a == axis else b for a, (b, t) in enumerate(zip(block, top, strict=True)))
+        if int(np.prod(longer)) > voxels:
+            return block
+        block = longer

@@ -1,0 +1,43 @@
+"""What share each phase has in labels just made, from the records of the blocks; a phase without a voxel is a slip."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+from tim3d.engine import Ledger
+from tim3d.grid import Grid
+from tim3d.stages.shared.field import Making, Options, whole_shards
+
+log = logging.getLogger(__name__)
+
+
+def telling_shares(making: Making, options: Options, may_lack: Collection[str] = ()) -> Callable[[Ledger], None]:
+    """A `finish` of `produce` that logs the share of every phase, and warns of those without a voxel.
+
+    Parameters
+    ----------
+    making : Making
+        Of a label field whose blocks report ``voxels``: how many have each code.
+    may_lack : collection of str
+        Phases that are usually not there.
+    """
+    grid = Grid(making.field.shape, whole_shards(options.block or making.block, making.field))
+
+    def finish(ledger: Ledger) -> None:
+        phases = dict(making.field.phases or {})
+        found = [record["voxels"] for record in ledger.records(grid.indices())]
+        _say(making.field.name, {n: sum(int(v[str(code)]) for v in found) for n, code in phases.items()}, may_lack)
+
+    return finish
+
+
+def _say(field: str, voxels: Mapping[str, int], may_lack: Collection[str]) -> None:
+    total = sum(voxels.values())
+    log.info("%s: %s", field, ", ".join(f"{name} {n / total:.4f}" for name, n in voxels.items()))
+    if empty := [name for name, n in voxels.items() if n == 0 and name not in may_lack]:
+        log.warning(
+            "no voxel of %r is %s: look at the grey values (tim3d report), and at thresholds, polarity and names",
+            field,
+            " or ".join(empty),
+        )

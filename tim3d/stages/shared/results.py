@@ -1,0 +1,197 @@
+"""How every verb makes a result: what its node is called, whether it is there, plan, run, write, read back.
+
+A result answers a question about fields of a sample. The name of its node is made from the question, so that answers to
+different questions lie beside each other; the fingerprint also holds the fingerprints of the fields, so that an answer
+about a field that was replaced is not taken for one about the field that is there. A result is returned in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import xarray as xr
+
+from tim3d.commands import shell_text
+from tim3d.engine import Outline, Pass, Plan, lock_sample, run
+from tim3d.errors import MixedRunError
+from tim3d.stages.shared.field import Options
+from tim3d.stages.shared.verb import Task
+from tim3d.storage import schema, store
+
+# Longer names are cut and end in a hash: file systems allow 255 bytes, and the folder of runs adds to them.
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class ResultMaking:
+    """A result and how it is found.
+
+    Parameters
+    ----------
+    verb, sample, node : str
+        Which verb, and where the result is kept.
+    inputs : mapping
+        Fingerprint of each field (and file) that the result is made from.
+    parameters : mapping
+        Everything else that decides the numbers; with the inputs and the verb it is the fingerprint.
+    passes : sequence of Pass
+        Run in this order before `gather`.
+    gather : callable
+        The numbers, from what the passes recorded.
+    """
+
+    verb: str
+    sample: str
+    node: str
+    inputs: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    passes: Sequence[Pass]
+    gather: Callable[[], xr.Dataset]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the numbers, never of the blocks."""
+        return schema.fingerprint(verb=self.verb, inputs=self.inputs, parameters=self.parameters)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the node records of its making."""
+        made = store.provenance(self.fingerprint, self.parameters, self.inputs)
+        return made | {"verb": self.verb}
+
+
+def result_task(making: ResultMaking, options: Options) -> Task[xr.Dataset]:
+    """The task of a verb whose result is one node made by passes."""
+    return Task(partial(plan_result, making, options), partial(produce_result, making, options))
+
+
+def plan_result(making: ResultMaking, options: Options) -> list[Plan | Outline]:
+    """Plans of the passes; none if the result is there. The steps of a recipe that follow find the result."""
+    refuse_another_question(making.sample, making.node, making.verb, making.parameters, options)
+    if is_kept(making, options):
+        return []
+    store.expect_dataset(making.sample, making.node, making.record)
+    return [one.plan(afresh=options.overwrite) for one in making.passes]
+
+
+def produce_result(making: ResultMaking, options: Options) -> xr.Dataset:
+    """The result, in memory; found and kept if it is not there or is to be replaced.
+
+    Raises
+    ------
+    MixedRunError
+        If the node holds the answer to another question, or blocks of another edge are done.
+    MemoryPlanError, LockedError, FailedBlocksError, WriteError
+        As the engine says.
+    """
+    plans = plan_result(making, options)
+    for plan in plans:
+        plan.check()
+    if not is_kept(making, options):
+        with lock_sample(making.sample):
+            run_passes(making.passes, options)
+            store.write_dataset(making.sample, making.node, making.gather(), making.record)
+    return store.open_dataset(making.sample, making.node)
+
+
+def run_passes(passes: Sequence[Pass], options: Options) -> None:
+    """Run passes one after the other; with `overwrite` all blocks of them again."""
+    for one in passes if options.overwrite else ():
+        one.ledger.forget()
+    for one in passes:
+        run(one, progress=options.progress)
+
+
+def is_kept(making: ResultMaking, options: Options) -> bool:
+    """Whether the result is in the sample and is not to be made again."""
+    return not options.overwrite and is_there(making.sample, making.node, making.fingerprint)
+
+
+def is_there(sample: str, node: str, fingerprint: str) -> bool:
+    """Whether a finished node has this fingerprint."""
+    record = store.node_attributes(sample, node)
+    return record.get("status") == "complete" and record.get("fingerprint") == fingerprint
+
+
+def refuse_another_question(sample: str, node: str, verb: str, parameters: Mapping[str, Any], options: Options) -> None:
+    """Refuse to replace a node that is not the answer of this verb to this question, unless told to.
+
+    The answer to the same question about an earlier version of a field is replaced without a word: it is no longer
+    answered by any reader.
+
+    Raises
+    ------
+    MixedRunError
+        If the node is something else.
+    """
+    record = store.claimed(sample, node) if options.overwrite else store.node_attributes(sample, node)
+    if not record:
+        return
+    if record.get("kind") == "field" or record.get("verb") != verb:
+        raise MixedRunError(
+            f"{node!r} in {sample} is not a result of {verb}; give this one another name: --out another-name"
+        )
+    before, now = record.get("parameters", {}), parameters
+    if not options.overwrite and schema.fingerprint(p=before) != schema.fingerprint(p=now):
+        raise MixedRunError(
+            f"{node!r} in {sample} was made with {differences(before, now)}. "
+            "Keep both: --out another-name; or replace it: --overwrite"
+        )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two sets of parameters, in words."""
+    differing = [
+        key for key in sorted({*before, *now})
+        if schema.fingerprint(v=before.get(key)) != schema.fingerprint(v=now.get(key))
+    ]  # fmt: skip
+    return ", ".join(f"{key} {before.get(key)} (now {now.get(key)})" for key in differing) or "other parameters"
+
+
+def result_name(base: str, **question: tuple[Any, Any]) -> str:
+    """The name of a node: `base`, then every argument of the question that is not its default.
+
+    Parameters
+    ----------
+    base : str
+        Field and kind, as ``phase_components``.
+    **question : (value, default)
+        By name, in the order of the verb's signature.
+
+    Examples
+    --------
+    >>> result_name("phase_components", phases=(None, None), connectivity=(26, 6))
+    'phase_components_connectivity=26'
+    >>> result_name("phase_transport", conductivity=({"copper": 400.0, "pore": 0.026}, None), axis=(("z", "y"), ("z",)))
+    'phase_transport_copper=400,pore=0.026,axis=z+y'
+    """
+    parts = [_part(key, value) for key, (value, default) in question.items() if not _same(value, default)]
+    name = "_".join([base, *filter(None, [",".join(parts)])])
+    plain = re.sub(r"[^A-Za-z0-9._=,+~-]", "-", name)
+    if plain == name and len(name) <= LONGEST_NAME:
+        return name
+    return f"{plain[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _same(value: Any, default: Any) -> bool:
+    return schema.fingerprint(v=value) == schema.fingerprint(v=default)
+
+
+def _part(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return shell_text(value).replace(":", "+")
+    return f"{key}={shell_text(value).replace(',', '+').replace(':', '+')}"
+
+
+def results_of(sample: str, verb: str, field: str) -> Iterator[str]:
+    """Finished results of a verb about a field, sorted by name; of any version of the field."""
+    for node in store.nodes(sample):
+        record = store.node_attributes(sample, node)
+        about = (record.get("kind"), record.get("status"), record.get("verb"))
+        if about == ("dataset", "complete", verb) and field in record.get("inputs", {}):
+            yield node

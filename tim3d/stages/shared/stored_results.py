@@ -1,0 +1,191 @@
+"""Results that other verbs keep for a whole volume, ready to stand beside what was measured."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from tim3d.descriptors.builtin import COUPLED
+from tim3d.descriptors.coupled import Coupled, conditions
+from tim3d.descriptors.geodesic import DIRECTIONS
+from tim3d.errors import ArgumentError, MissingFieldError, StoreError
+from tim3d.phases import Phases
+from tim3d.stages.shared.results import results_of
+from tim3d.storage import store
+from tim3d.storage.schema import AXES, Field
+
+log = logging.getLogger(__name__)
+
+ALL = (slice(None), slice(None), slice(None))
+# Of these verbs a result answers for one choice among several that have no axis of their own: they are always listed.
+LISTED = ("study",)
+
+
+def answers(
+    sample: str,
+    labels: Field,
+    phases: Phases,
+    wanted: Sequence[Coupled] | None,
+    region: tuple[slice, slice, slice] = ALL,
+    transport: str = "",
+) -> list[xr.Dataset]:
+    """The coupled results of a label field, one Dataset for each descriptor; no voxel is read.
+
+    A verb may have answered several questions about the field. Answers that differ in phase, axis or direction only are
+    joined along these; answers under other conditions stand beside each other along a dimension that is named after the
+    kind of result (``transport``), with the names of the nodes as its labels.
+
+    Parameters
+    ----------
+    sample, labels, phases
+        The sample, its label field and the phases of it.
+    wanted : sequence of Coupled, optional
+        Those asked for by name. By default all that are there; one that was computed from another version of the field
+        is left out with a warning.
+    region : (slice, slice, slice) of nm
+        What is described. Of a part of the volume there are no coupled results.
+    transport : str
+        The results of `solve` that are meant (default: all).
+
+    Raises
+    ------
+    ArgumentError
+        If one is asked for of a part of the volume.
+    MissingFieldError
+        If one is asked for that was not computed, or there are no such results of `solve`.
+    MixedRunError
+        If one is asked for that was computed from another version of the field.
+    """
+    if transport and transport not in (there := list(results_of(sample, "solve", labels.name))):
+        listed = f"there are {', '.join(there)}" if there else "there are none yet"
+        raise MissingFieldError(f"{transport!r} holds no results of solve for {labels.name!r} of {sample}; {listed}")
+    if not _is_whole(region, labels):
+        for one in wanted or ():
+            raise ArgumentError(_regional(one, sample))
+        return []
+    if wanted is not None:
+        return [read(sample, labels, phases, one, transport) for one in wanted]
+    found = (_if_there(sample, labels, phases, one, transport) for one in COUPLED.values())
+    return [one for one in found if one is not None]
+
+
+def _is_whole(region: tuple[slice, slice, slice], labels: Field) -> bool:
+    """Whether a region in nm is the whole volume."""
+    for wanted, count, step in zip(region, labels.shape, labels.spacing_nm, strict=True):
+        begins = wanted.start is None or math.isclose(wanted.start, 0.0, abs_tol=1e-6)
+        ends = wanted.stop is None or math.isclose(wanted.stop, count * step, rel_tol=1e-9, abs_tol=1e-6)
+        if not (begins and ends):
+            return False
+    return True
+
+
+def _regional(one: Coupled, sample: str) -> str:
+    cure = f"; apparent values of windows: tim3d study {sample} --quantity {one.name} ..." if one.windows else ""
+    return (
+        f"{one.name} couples all blocks: the value of the whole volume is not that of a region, and none was computed "
+        f"for this one. Leave out z, y and x for the whole{cure}"
+    )
+
+
+def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str = "") -> xr.Dataset:
+    """The results of one coupled descriptor; of `solve` those in the node `transport`, if one is named.
+
+    Raises
+    ------
+    MissingFieldError
+        If they were not computed; the message names the command.
+    MixedRunError
+        If they were computed from another version of the label field.
+    """
+    named = transport if one.verb == "solve" else ""
+    there = [named] if named else list(results_of(sample, one.verb, labels.name))
+    if not there:
+        raise MissingFieldError(
+            f"{one.name!r} needs results of {one.verb} for {labels.name!r}, not in {sample} (has "
+            f"{', '.join(store.nodes(sample))}). Run: {one.command(sample, labels.name, phases)}"
+        )
+    current = [node for node in there if not store.outdated(sample, node)]
+    if not current:
+        store.refuse_outdated(sample, there[0])
+    answering = side_by_side({node: attributed(sample, node) for node in current}, one, phases)
+    if answering is None:
+        again = one.command(sample, labels.name, phases)
+        raise MissingFieldError(f"{there[0]!r} of {sample} holds no {' or '.join(one.variables)}. Run: {again}")
+    return answering
+
+
+def side_by_side(found: Mapping[str, xr.Dataset], one: Coupled, phases: Phases) -> xr.Dataset | None:
+    """Answers to several questions as one Dataset: joined where only coordinates differ, else along a dimension."""
+    groups: dict[str, dict[str, xr.Dataset]] = {}
+    for node, result in found.items():
+        groups.setdefault(conditions(result.attrs), {})[node] = one.take(result, phases)
+    parts = [part for group in groups.values() for part in _united({n: d for n, d in group.items() if d.data_vars})]
+    if not parts:
+        return None
+    if len(groups) == len(parts) == 1 and one.verb not in LISTED:
+        return parts[0][1]
+    names = np.array([name for name, _ in parts], dtype=object)
+    along = xr.Variable(one.node, names, {"long_name": f"result of {one.verb}"})
+    return xr.concat(
+        [result for _, result in parts], along, data_vars="all", coords="minimal", compat="equals", join="outer",
+        combine_attrs="drop_conflicts",
+    )  # fmt: skip
+
+
+def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
+    """Results under the same conditions as one, if none contradicts another; its name is that of the first."""
+    if not group:
+        return []
+    try:
+        merged = xr.merge(list(group.values()), join="outer", compat="no_conflicts", combine_attrs="drop_conflicts")
+    except xr.MergeError:
+        return list(group.items())
+    return [(next(iter(group)), merged)]
+
+
+def attributed(sample: str, node: str) -> xr.Dataset:
+    """A result node; those of its dimensions that number components are left out."""
+    return store.open_dataset(sample, node).drop_dims("component", errors="ignore")
+
+
+def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str) -> xr.Dataset | None:
+    try:
+        return read(sample, labels, phases, one, transport)
+    except MissingFieldError:
+        return None
+    except StoreError as error:
+        log.warning("left out: %s", error)
+        return None
+
+
+def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
+    """One Dataset of all results, over all axes that any of them has, with the attributes of the first."""
+    axes = [a for a in AXES if any("axis" in found.coords and a in found["axis"].values for found in results)]
+    fitted = [_fitted(_listed(found, results), axes, labels) for found in results]
+    return xr.merge(fitted, join="exact", compat="equals", combine_attrs="override")
+
+
+def _listed(found: xr.Dataset, results: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Over the names of all nodes of its kind: a node may answer one descriptor and not another."""
+    for kind in {one.node for one in COUPLED.values()} & set(found.dims):
+        names = sorted({str(name) for other in results if kind in other.dims for name in other[kind].values})
+        found = found.reindex({kind: np.array(names, dtype=object)})
+    return found
+
+
+def _fitted(found: xr.Dataset, axes: list[str], labels: Field) -> xr.Dataset:
+    """Over all axes, and on the centres of planes to the last bit: exact coordinates are what results are joined on."""
+    if "axis" in found.dims:
+        found = found.reindex(axis=np.array(axes, dtype=object))
+    if "direction" in found.dims:  # results that were joined have them in alphabetical order
+        there = [d for d in DIRECTIONS if d in found["direction"].values]
+        found = found.reindex(direction=np.array(there, dtype=object))
+    for name, count, step in zip(AXES, labels.shape, labels.spacing_nm, strict=True):
+        centres = (np.arange(count) + 0.5) * step
+        if found.sizes.get(name) == count and np.allclose(found[name].values, centres):
+            found = found.assign_coords({name: (name, centres, found[name].attrs)})
+    return found

@@ -1,0 +1,1 @@
+"""Samples as zarr groups: data model, reading, writing, integrity, removal."""

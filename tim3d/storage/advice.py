@@ -1,0 +1,115 @@
+"""What to type where a sample or a field is not there. No command of these writes into a folder of the user's files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tim3d.errors import InputError
+from tim3d.spelling import suggestion
+from tim3d.storage.files import is_local
+
+SIZE = "--voxel-size z=10,y=5,x=5"
+
+
+def no_sample(url: str) -> str:
+    """What is there in place of a sample, and how to make one."""
+    if seen := foreign(url):
+        return f"{seen}. If these are slices, make a sample of them: tim3d ingest {url} {beside(url)} {SIZE}"
+    return f"no sample at {url}{_alike(url)}. Make one: tim3d ingest SLICES {url} {SIZE}"
+
+
+def _alike(url: str) -> str:
+    """In brackets, a sample in the same folder whose name is like the one that was typed."""
+    place = Path(url)
+    if not is_local(url) or not place.parent.is_dir():
+        return ""
+    samples = [str(one.parent) for one in place.parent.glob("*/zarr.json")]
+    return suggestion(str(place), samples)
+
+
+def foreign(path: str) -> str:
+    """What a folder of other files holds; empty if there is no folder or nothing in it."""
+    folder = Path(path)
+    if not is_local(path) or not folder.is_dir() or not any(folder.iterdir()):
+        return ""
+    kinds = Counter("folder" if one.is_dir() else one.suffix or "no suffix" for one in folder.iterdir())
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{path} is a folder of other files ({listed}), not a sample"
+
+
+def beside(folder: str) -> str:
+    """A name for a sample made from the slices in a folder, never one in that folder.
+
+    >>> beside("scan/slices/")
+    'scan/slices.zarr'
+    """
+    return f"{folder.rstrip('/')}.zarr"
+
+
+def refuse_place(path: str) -> None:
+    """Refuse a file in the place of a sample, the last of the slices where it was forgotten, and a place in a sample.
+
+    Raises
+    ------
+    InputError
+        With the order of the arguments, or the sample and the name of the field in it.
+    """
+    if sample := _around(path):
+        name = Path(path).resolve().relative_to(sample).parts[0]
+        raise InputError(
+            f"{path} lies in the sample {sample}, and no sample lies in another. Name the sample; "
+            f"a field of it is named by an option: {sample} --field {name}"
+        )
+    if is_local(path) and Path(path).is_file():
+        raise InputError(
+            f"{path} is a file, and a sample is a folder. The sample comes last, after all slices: "
+            f"tim3d ingest SLICES sample.zarr {SIZE}"
+        )
+
+
+def _around(path: str) -> Path | None:
+    """The sample that a path lies in, if any."""
+    if not is_local(path):
+        return None
+    records = (one / "zarr.json" for one in reversed(Path(path).resolve().parents))
+    return next((one.parent for one in records if one.is_file() and b'"tim3d"' in one.read_bytes()), None)
+
+
+def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:
+    """What the sample has in place of a field, what may have been meant, and how to make it.
+
+    >>> no_field("a.zarr", "pase", ["phase", "raw"], "segment").partition(".zarr")[2].partition(". ")[0]
+    " (has phase, raw) (did you mean 'phase'?)"
+    """
+    has = ", ".join(there) or "nothing"
+    return f"no field {name!r} in {url} (has {has}){suggestion(name, there)}. Make it: {making(url, name, verb)}"
+
+
+def making(url: str, name: str, verb: str) -> str:
+    """The command that makes a field, in full.
+
+    >>> making("a.zarr", "truth", "labels")
+    'tim3d ingest MASKS a.zarr --field truth --phases pore=0,solid=1 --voxel-size z=10,y=5,x=5'
+    """
+    by_verb = {
+        "annotate": f"tim3d annotate {url} --out {name}",
+        "generate": f"tim3d generate {url} --kind network --weights gen.safetensors --shape 256,256,256 --out {name}",
+        "labels": f"tim3d ingest MASKS {url} --field {name} --phases pore=0,solid=1 {SIZE}",
+        "segment": f"tim3d segment {url} --method otsu --phases pore=0,solid=1 --out {name}",
+    }
+    return by_verb.get(verb, f"tim3d ingest SLICES {url} --field {name} {SIZE}")
+
+
+def other_stack(one: str, its: Sequence[int], other: str, others: Sequence[int]) -> str:
+    """What two fields of unlike shape mean, and how to have two that agree.
+
+    >>> other_stack("raw", (2, 3, 4), "truth", (1, 3, 4)).partition(":")[0]
+    "'raw' has 2 x 3 x 4 voxels and 'truth' has 1 x 3 x 4"
+    """
+    shapes = [" x ".join(map(str, shape)) for shape in (its, others)]
+    return (
+        f"{one!r} has {shapes[0]} voxels and {other!r} has {shapes[1]}: one lacks slices, or is of another stack. "
+        "Ingest the slices of both that belong together into a new sample"
+    )

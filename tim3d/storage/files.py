@@ -1,0 +1,171 @@
+"""Where files lie and how they are written: local folders and URLs, errors of the disk, what killed writers leave."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import functools
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from tim3d.credentials import refuse_credentials
+from tim3d.errors import ArgumentError, InputError, MissingExtraError, StoreError, WriteError
+
+# What a message says of a sample when a write has failed.
+KEPT = "Finished blocks are kept"
+LONGEST_NAME = 255  # bytes of a file's name
+OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
+# A request that a store refuses (5xx, cut links, timeouts) is tried again for a minute. A wait is drawn from 0.1 s to
+# `base` times the last one: with obstore's own base, 2, they hardly grow, and all ten are over in 3 s.
+RETRIES: dict[str, Any] = {
+    "max_retries": 30,
+    "retry_timeout": datetime.timedelta(seconds=60),
+    "backoff": {"base": 4, "max_backoff": datetime.timedelta(seconds=10)},
+}
+# The same for a question to which no answer is an answer.
+BRIEF: dict[str, Any] = {"max_retries": 2, "retry_timeout": datetime.timedelta(seconds=10)}
+# What the codecs of zarr say of a frame, an index or a chunk that is not what was written.
+_DAMAGED = re.compile("checksum|decompress|corrupt")
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG, errno.ENAMETOOLONG}
+
+
+def is_local(url: str) -> bool:
+    """Whether a sample lies in the file system rather than behind a URL.
+
+    >>> is_local("a.zarr"), is_local("s3://bucket/a.zarr")
+    (True, False)
+    """
+    return "://" not in url
+
+
+def is_there(url: str) -> bool:
+    """Whether anything has this name."""
+    if is_local(url):
+        return Path(url).exists()
+    fs, path = file_system(url)
+    return bool(fs.exists(path))
+
+
+def read_toml(path: str | Path, what: str) -> dict[str, Any]:
+    """Content of a TOML file; `what` begins the message if it holds anything else.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    InputError
+        If it is not TOML, not text, or nested or long beyond what can be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # tomllib lets those of decoding and of long integers through
+        raise InputError(f"{what} {path} is not TOML: {error}") from error
+
+
+@contextlib.contextmanager
+def writing(where: str, kept: str = KEPT) -> Iterator[None]:
+    """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise WriteError(
+            f"cannot write to {where}: {os.strerror(error.errno or 0).lower()}. {kept}: "
+            "make room or the folder writable, then run the same command again."
+        ) from error
+
+
+@contextlib.contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Say what to do about damaged data. It stays no error of ours: a run sets the block aside and goes on."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # what codecs raise
+        if not _DAMAGED.search(str(error)):
+            raise
+        cure = "Type: tim3d validate SAMPLE --deep --repair"
+        raise RuntimeError(f"{where} cannot be decoded ({type(error).__name__}: {error}). {cure}") from error
+
+
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Turn what an object store still refuses after all tries into one `StoreError`."""
+    try:
+        yield
+    except Exception as error:
+        if (ours := in_our_words(error)) is error:
+            raise
+        raise ours from error
+
+
+def in_our_words(error: Exception) -> Exception:
+    """A `StoreError` for an error of obstore, which may not be installed, an `ArgumentError` for a name that no file
+    system takes; others as they are."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = max(Path(str(error.filename or "")).parts, key=_length, default="")
+        return ArgumentError(
+            f"a name of {_length(name)} bytes is too long for a file; most disks take {LONGEST_NAME}: {name[:60]}..."
+        )
+    if not type(error).__module__.startswith("obstore."):
+        return error
+    seen = str(error).partition("\n")[0]
+    cure = "when tim3d doctor URL finds the store fit, run the same command again"
+    return StoreError(f"{seen}. Finished blocks are kept: {cure}")
+
+
+def _length(name: str) -> int:
+    return len(os.fsencode(name))
+
+
+@functools.cache
+def use_object_stores() -> None:
+    """Let every URL of S3, Google Cloud or Azure be read through obstore, where it is installed; patiently.
+
+    Credentials come from the environment only (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` ...).
+    """
+    with contextlib.suppress(ImportError):
+        from tim3d.storage.object_store import register
+
+        for name in OBJECT_STORES:
+            register(name)
+            fsspec.config.conf.setdefault(name, {}).setdefault("retry_config", RETRIES)
+
+
+def file_system(url: str, *, brief: bool = False) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it; `brief` gives an object store 10 s to answer, not a minute.
+
+    Raises
+    ------
+    ArgumentError
+        If it carries credentials.
+    MissingExtraError
+        If no installed package reaches it.
+    """
+    refuse_credentials(url)
+    use_object_stores()
+    options = {"retry_config": BRIEF} if brief and url.startswith(tuple(f"{name}://" for name in OBJECT_STORES)) else {}
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url, **options)
+    except (ImportError, ValueError) as error:
+        raise MissingExtraError(f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'") from error
+    return found
+
+
+def flush(path: Path) -> None:
+    """Force a file and its entry in the folder to the disk."""
+    for target in (path, path.parent):
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,38 @@
+"""Arrays that live in a sample while a verb runs: what blocks tell each other, and checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from tim3d.grid import Box, Triple
+from tim3d.storage import files, shards, store
+from tim3d.storage.files import writing
+
+
+def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
+    """An array that lives while a verb runs, every chunk one file, replaced at once; `empty` until written."""
+    store.delete_node(url, path)
+    with writing(url):
+        store.open_sample(url, "r+").create_array(
+            path, shape=shape, dtype=dtype, chunks=chunk, compressors=ZstdCodec(level=1, checksum=True),
+            fill_value=empty,
+        )  # fmt: skip
+
+
+def array(url: str, path: str, mode: str = "r+") -> zarr.Array[Any]:
+    """An array that `create` made, to be read and written; with mode ``r`` a chunk that was not written is refused."""
+    found = store.open_sample(url, mode)[path]
+    assert isinstance(found, zarr.Array)
+    return found.with_config(shards.ALWAYS_WRITE)
+
+
+def write(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool) -> None:
+    """Write one chunk."""
+    with writing(str(array.store)):
+        array[box.slices] = values
+        for file in shards.local_paths(array, shards.shard_keys(array, box)) if durable else ():
+            files.flush(file)
