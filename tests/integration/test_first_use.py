@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 import xarray as xr
 
 import tim3d
+from tests.recipes import until
 from tim3d.cli.main import main
 from tim3d.reporting.figures import profiles
 
@@ -82,3 +87,17 @@ def test_all_profiles_of_a_figure_have_one_unit() -> None:
     shares = {f"phase_fraction_{axis}": (("phase", axis), np.full((1, 10), 0.5)) for axis in planes}
     found = xr.Dataset(shares, coords={**planes, "phase": ["pore"]})
     assert [ax.get_xlabel() for ax in profiles(found).axes] == ["z (µm)", "y (µm)", "x (µm)"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_is_one_line_also_with_workers(tmp_path: Path) -> None:
+    typed = "generate g.zarr --kind field --shape 256,384,384 --voxel-size 10,10,10 --fractions pore=0.4,solid=0.6"
+    command = [sys.executable, "-m", "tim3d.cli.main", *typed.split(), "--correlation-nm", "80", "--cluster", "local"]
+    run = subprocess.Popen(
+        [*command, "--workers", "2", "--quiet"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    until((tmp_path / "g.zarr.runs" / "phase").is_dir, "the first block")
+    os.killpg(run.pid, signal.SIGINT)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 130
+    assert said == "tim3d: interrupted; run the same command again to go on\n"

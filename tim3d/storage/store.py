@@ -383,7 +383,7 @@ def _array_of(moment: str, url: str, name: str, level: int, mode: str) -> zarr.A
 def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
     array = looked_at(_unchecked(url, mode), url).get(f"{name}/s{level}/{name}")
     if not isinstance(array, zarr.Array):
-        raise MissingFieldError(f"no field {name!r} (level {level}) in {url}; it has {', '.join(nodes(url)) or 'none'}")
+        raise MissingFieldError(f"no field {name!r} in {url}; it has {', '.join(nodes(url)) or 'none'}")
     return array.with_config(ALWAYS_WRITE)
 
 

@@ -190,13 +190,13 @@ def _local(workers: int, threads: int, memory: int | None, tls: str | Path | Non
     import dask
     from distributed import Client, LocalCluster
 
-    from tim3d.engine.clusters.ending import quiet_and_quick
+    from tim3d.engine.clusters.ending import deaf_to_interrupts, quiet_and_quick
 
     refuse_unguarded()
     limit = memory or available_memory() // workers
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_DASK_SETTINGS))
-        with starting("local"):
+        with starting("local"), deaf_to_interrupts():
             made = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads,
