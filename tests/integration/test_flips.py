@@ -20,7 +20,7 @@ def test_changed_bytes_of_voxels_results_and_markers_are_refused_or_change_no_an
 def test_two_hundred_changed_bytes_are_refused_or_change_no_answer(tmp_path: Path) -> None:
     found, wrong = flips.try_flips(tmp_path, 200, seed=3, drawn_every=5)
     assert wrong == []
-    assert found["kinds of files"] > 30
+    assert found["kinds of files"] > 20
 
 
 @pytest.mark.slow
