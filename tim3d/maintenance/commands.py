@@ -12,7 +12,7 @@ def show(sample: str) -> Iterator[str]:
     from tim3d.storage import store
 
     identity = store.open_sample(sample).attrs["tim3d"]
-    yield f"{sample} (tim3d {identity['version']})"  # type: ignore[index, call-overload]
+    yield f"{sample} (schema {identity['schema']})"  # type: ignore[index, call-overload]
     for name in store.nodes(sample):
         record = store.node_attributes(sample, name)
         what = _field(sample, name) if record.get("kind") == "field" else "dataset"
