@@ -335,3 +335,7 @@ def test_what_is_no_sample_is_told_apart(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(SchemaError, match=r"has schema 2.*pip install --upgrade"):
         store.open_sample(url)
+    content["attributes"]["tim3d"]["schema"] = 0
+    path.write_text(json.dumps(content))
+    with pytest.raises(SchemaError, match="has schema 0, this tim3d reads 1"):
+        store.open_sample(url)

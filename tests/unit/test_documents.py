@@ -86,7 +86,9 @@ COMMAND_LINES = [
 @pytest.mark.parametrize("given", COMMAND_LINES)
 def test_the_command_line_takes_every_command(given: list[str]) -> None:
     for argument, value in vars(build_parser().parse_args(given)).items():
-        convert(argument, value, given[0].replace("-", "_"))
+        samples = argument == "sample" and isinstance(value, list)  # describe is called for each of them
+        for one in value if samples else [value]:
+            convert(argument, one, given[0].replace("-", "_"))
 
 
 def test_workers_of_a_dead_scheduler_end() -> None:

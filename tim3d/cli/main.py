@@ -221,7 +221,6 @@ COMMANDS: dict[str, tuple[str, Options, Action]] = {
     "run": ("run a recipe; run again, it only resumes", keeping.run, _run),
     "show": ("what a sample holds", keeping.show, _said("show")),
     "validate": ("check a sample against the data model", keeping.validate, _said("validate")),
-    "upgrade": ("bring a sample of an older schema to the present one", keeping.upgrade, _said("upgrade")),
     "status": ("how far the passes of a sample are, and who writes to it", keeping.status, _said("status")),
     "doctor": ("is this machine fit? versions, memory, devices, disk, cluster", keeping.doctor, _said("doctor")),
     "certificates": ("make what an encrypted cluster needs", keeping.certificates, _said("certificates")),

@@ -1,4 +1,4 @@
-"""What ``tim3d show``, ``validate``, ``upgrade``, ``status``, ``doctor`` and ``certificates`` say, line by line."""
+"""What ``tim3d show``, ``validate``, ``status``, ``doctor`` and ``certificates`` say, line by line."""
 
 from __future__ import annotations
 
@@ -57,15 +57,6 @@ def _repair(sample: str) -> Iterator[str]:
         raise SchemaError(f"{len(faults)} fault(s) in {sample} cannot be repaired block by block")
     if not repairs:
         yield f"{sample} is a valid sample"
-
-
-def upgrade(sample: str) -> Iterator[str]:
-    """The steps that brought a sample to the schema of this tim3d."""
-    from tim3d.maintenance.upgrade import upgrade as bring
-    from tim3d.storage.schema import SCHEMA_VERSION
-
-    yield from (f"{sample}: schema {number} is now {number + 1}" for number in bring(sample))
-    yield f"{sample} has schema {SCHEMA_VERSION}"
 
 
 def status(sample: str, *, json: bool = False) -> Iterator[str]:

@@ -37,11 +37,6 @@ def validate(c: argparse.ArgumentParser) -> None:
     c.add_argument("--repair", action="store_true", help="read every shard, and let what is damaged be made again")
 
 
-def upgrade(c: argparse.ArgumentParser) -> None:
-    """Of ``tim3d upgrade``."""
-    c.add_argument("sample")
-
-
 def status(c: argparse.ArgumentParser) -> None:
     """Of ``tim3d status``."""
     c.add_argument("sample")

@@ -269,8 +269,8 @@ def kind_of(attributes: Mapping[str, Any], is_group: bool, wanted: str) -> str:
     return str(kind or "node of another program")
 
 
-def check_version(attributes: Mapping[str, Any], where: str, *, older: bool = False) -> None:
-    """Refuse what is no sample, and a sample of a newer schema, or of an older one unless `older` are wanted.
+def check_version(attributes: Mapping[str, Any], where: str) -> None:
+    """Refuse what is not a sample, and a sample of another schema.
 
     Raises
     ------
@@ -285,7 +285,5 @@ def check_version(attributes: Mapping[str, Any], where: str, *, older: bool = Fa
         raise SchemaError(
             f"{where} has schema {version}, this tim3d reads up to {SCHEMA_VERSION}. Type: pip install --upgrade tim3d"
         )
-    if version < SCHEMA_VERSION and not older:
-        raise SchemaError(
-            f"{where} has schema {version}, this tim3d works on {SCHEMA_VERSION}. Type: tim3d upgrade {where}"
-        )
+    if version < SCHEMA_VERSION:
+        raise SchemaError(f"{where} has schema {version}, this tim3d reads {SCHEMA_VERSION}. Make the sample again")

@@ -79,8 +79,8 @@ def _identity() -> dict[str, Any]:
 
 
 @naming_torn_files
-def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group:
-    """The zarr group of an existing sample, its schema checked; one that is `older` only to be upgraded.
+def open_sample(url: str, mode: str = "r") -> zarr.Group:
+    """The zarr group of an existing sample, its schema checked.
 
     What is read through a group of mode ``r`` is looked at: see `tim3d.storage.strict_store`.
 
@@ -91,30 +91,16 @@ def open_sample(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group
     SchemaError
         If it is no sample, or one of another schema.
     """
-    group = _unchecked(url, mode, older=older)
+    group = _unchecked(url, mode)
     return looked_at(group, url) if mode == "r" else group
 
 
-def _unchecked(url: str, mode: str = "r", *, older: bool = False) -> zarr.Group:
+def _unchecked(url: str, mode: str = "r") -> zarr.Group:
     group = _existing_group(url, mode)
     if group is None:
         raise InputError(advice.no_sample(url))
-    schema.check_version(dict(group.attrs), url, older=older)
+    schema.check_version(dict(group.attrs), url)
     return group
-
-
-def schema_of(url: str) -> int:
-    """Number of the schema of a sample, which may be older than ours."""
-    return int(open_sample(url, older=True).attrs["tim3d"]["schema"])  # type: ignore[index, call-overload, arg-type]
-
-
-@naming_torn_files
-def declare_schema(url: str, number: int) -> None:
-    """Say that a sample is of this schema; in one piece."""
-    with writing(url):
-        remove_partials(f"{url}/zarr.json")
-        root = open_sample(url, "r+", older=True)
-        root.attrs["tim3d"] = {**root.attrs["tim3d"], "schema": number}  # type: ignore[dict-item]
 
 
 @naming_torn_files
@@ -245,15 +231,6 @@ def update_node(url: str, name: str, **record: Any) -> None:
 
 
 @naming_torn_files
-def seal_again(url: str) -> None:
-    """Take the digests of every node anew, after its layout was changed on purpose."""
-    with writing(url):
-        root = _unchecked(url, "r+", older=True)
-        for name, node in root.groups():
-            if "tim3d" in node.attrs:
-                seal(root, name, {}, [path for path, _ in node.members(max_depth=None)])
-
-
 def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What every node records: who made it, from what, with which parameters."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
