@@ -16,7 +16,7 @@ import pytest
 
 from tests.works import number_pass, truth
 from tim3d.cli.main import main
-from tim3d.engine import cluster, run, together
+from tim3d.engine import cluster, run, run_collective
 from tim3d.engine.clusters import tls
 from tim3d.errors import ArgumentError, DeviceError, InputError
 from tim3d.storage import store
@@ -35,7 +35,7 @@ def test_an_encrypted_run_has_the_same_bits(folder: Path, tmp_path: Path) -> Non
         workers = on.client.scheduler_info(n_workers=-1)["workers"]
         assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {"tls"}
         run(number_pass(sample), progress=False)
-        assert sorted(together(rank_of, 2)) == [0, 1]
+        assert sorted(run_collective(rank_of, 2)) == [0, 1]
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 

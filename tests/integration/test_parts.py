@@ -13,7 +13,7 @@ from tests.contents import content
 from tests.recipes import SEGMENTED, done_blocks, finish, start, until, write_recipe
 from tests.works import number_pass
 from tim3d.cli import main
-from tim3d.engine import Part, in_turns, job_array, lock_sample, member, run
+from tim3d.engine import Part, job_array, join_job_array, lock_sample, run, run_exclusively
 from tim3d.engine.state import lease, ledger, lock
 from tim3d.engine.state.lock import lock_url
 from tim3d.engine.state.status import status
@@ -89,7 +89,7 @@ def sample(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_while_parts_work_another_run_is_refused(sample: str) -> None:
     with (
-        member(sample, Part(1, 2)),
+        join_job_array(sample, Part(1, 2)),
         pytest.raises(LockedError, match="is being written by process"),
         lock_sample(sample),
     ):
@@ -100,22 +100,26 @@ def test_while_parts_work_another_run_is_refused(sample: str) -> None:
 
 def test_while_another_run_works_parts_are_refused(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_array, "_PASSING_SECONDS", 0.1)
-    with lock_sample(sample), member(sample, Part(1, 2)), pytest.raises(LockedError, match="is being written"):
-        in_turns(sample, lambda: None)
+    with lock_sample(sample), join_job_array(sample, Part(1, 2)), pytest.raises(LockedError, match="is being written"):
+        run_exclusively(sample, lambda: None)
 
 
 def test_no_part_is_there_twice_and_all_count_alike(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_array, "_PASSING_SECONDS", 0.1)
-    with member(sample, Part(1, 2)):
+    with join_job_array(sample, Part(1, 2)):
         for other in (Part(1, 2), Part(1, 3), Part(3, 3)):
-            with pytest.raises(LockedError), member(sample, other):
+            with pytest.raises(LockedError), join_job_array(sample, other):
                 pass
 
 
 def test_a_dead_part_bars_nobody(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.1)
     dead = {"pid": 2**22 + 1, "started": "1", "host": job_array.socket.gethostname(), "part": "1/2"}
-    for enter in (lambda: lock_sample(sample), lambda: member(sample, Part(1, 2)), lambda: member(sample, Part(1, 3))):
+    for enter in (
+        lambda: lock_sample(sample),
+        lambda: join_job_array(sample, Part(1, 2)),
+        lambda: join_job_array(sample, Part(1, 3)),
+    ):
         ledger.write(lock_url(sample, "1-of-2"), dead)
         with enter():
             pass
@@ -130,7 +134,7 @@ def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
         pass
     for module in (lease, lock, job_array):
         monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
-    with member(sample, Part(1, 2)):
+    with join_job_array(sample, Part(1, 2)):
         (holder,) = status(sample).holders
         assert (holder.lock, holder.pid) == ("part-1-of-2.lock", os.getpid())
 
@@ -138,10 +142,10 @@ def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
 def test_a_part_does_its_share_outside_of_its_turn(sample: str) -> None:
     work = number_pass(sample)
     with (
-        member(sample, Part(2, 3)),
+        join_job_array(sample, Part(2, 3)),
         pytest.raises(DeviceError, match=r"20 block\(s\) of raw/s0 .* part\(s\) 1, 3 of 3"),
     ):
-        in_turns(sample, lambda: run(work, progress=False), wait_seconds=0.1)
+        run_exclusively(sample, lambda: run(work, progress=False), wait_seconds=0.1)
     assert work.ledger.done() == set(list(work.grid.indices())[1::3])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tim3d
-from tim3d.cli.console import complain
+from tim3d.cli.console import report_error
 from tim3d.cli.main import main
 from tim3d.credentials import refuse_credentials, without_secrets
 from tim3d.engine import Ledger
@@ -119,7 +119,7 @@ def test_a_fault_that_is_not_ours_is_told_whole_and_without_secrets(
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     with pytest.raises(OSError, match="403") as caught:
         raise OSError(f"403 for {SECRET}")
-    assert complain(caught.value) == 1
+    assert report_error(caught.value) == 1
     said = capsys.readouterr().err
     assert "Traceback (most recent call last)" in said
     assert said.endswith("OSError: 403 for ***\n")

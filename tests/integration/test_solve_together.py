@@ -18,7 +18,7 @@ import pytest
 
 import tim3d
 from tests.integration.test_solve import SPACING, ingested, planned, solve, volume
-from tim3d.engine import Cluster, Seat, together
+from tim3d.engine import Cluster, Seat, run_collective
 from tim3d.engine.clusters.cluster import _current
 from tim3d.engine.collective.launch import interface_of
 from tim3d.engine.collective.sockets import SocketRing
@@ -172,7 +172,7 @@ def test_a_lost_worker_is_replaced(tmp_path: Path) -> None:
     with tim3d.cluster("local", workers=2, memory_bytes=2**31):
         flag = tmp_path / "killed"
         stage_call = _Suicide(str(flag))
-        assert together(stage_call, 2) == [0, 1]
+        assert run_collective(stage_call, 2) == [0, 1]
         assert flag.exists()
         assert solve(sample, out="shared", **arguments).equals(whole)
 
@@ -213,9 +213,9 @@ def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, siz
 
 def test_errors_of_members_arrive(workers: Cluster) -> None:
     with on(workers), pytest.raises(ConvergenceError, match="member"):
-        together(_raises, 2)
+        run_collective(_raises, 2)
     with on(workers), pytest.raises(DeviceError, match="lost 3 times"):
-        together(_breaks, 1)
+        run_collective(_breaks, 1)
 
 
 def test_members_speak_where_their_workers_do() -> None:

@@ -24,7 +24,7 @@ def log_to_stderr(*, quiet: bool) -> None:
     logging.getLogger("tim3d").setLevel("WARNING" if quiet else "INFO")
 
 
-def complain(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Say what went wrong: one line for our own errors, all of it for others; the exit code."""
     from tim3d.storage.files import in_our_words
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("tim3d: interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # whatever it is, it is said without secrets
-        return console.complain(error)
+        return console.report_error(error)
     return 0
 
 

@@ -217,10 +217,12 @@ def run_recipe(
         stack.enter_context(engine.cluster(**_cluster_arguments(_chosen(recipe, cluster or {}))))
         if own is None:
             return {step.name: _run_step(recipe, step, options) for step in recipe.steps}
-        stack.enter_context(engine.member(recipe.sample, own))
+        stack.enter_context(engine.join_job_array(recipe.sample, own))
         steps = [step for step in recipe.steps if own.number == 1 or step.verb not in _READERS]
         return {
-            step.name: engine.in_turns(recipe.sample, partial(_run_step, recipe, step, options), wait_minutes * 60)
+            step.name: engine.run_exclusively(
+                recipe.sample, partial(_run_step, recipe, step, options), wait_minutes * 60
+            )
             for step in steps
         }
 

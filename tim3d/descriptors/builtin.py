@@ -38,7 +38,9 @@ COUPLED: dict[str, Coupled] = {
 }
 
 
-def parted(wanted: Iterable[str | Descriptor | Coupled]) -> tuple[tuple[Descriptor, ...], tuple[Coupled, ...]]:
+def split_descriptors(
+    wanted: Iterable[str | Descriptor | Coupled],
+) -> tuple[tuple[Descriptor, ...], tuple[Coupled, ...]]:
     """Those that add up over blocks, and those that another verb computes on the whole volume.
 
     Raises
@@ -48,7 +50,7 @@ def parted(wanted: Iterable[str | Descriptor | Coupled]) -> tuple[tuple[Descript
 
     Examples
     --------
-    >>> parted(["tortuosity_factor", "euler_density"])[1][0].verb
+    >>> split_descriptors(["tortuosity_factor", "euler_density"])[1][0].verb
     'solve'
     """
     items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in wanted]

@@ -2,8 +2,8 @@
 
 from tim3d.engine.clusters.cluster import Cluster, cluster, current_cluster
 from tim3d.engine.clusters.planned import prospective
-from tim3d.engine.collective.launch import Seat, together
-from tim3d.engine.job_array import Part, in_turns, member
+from tim3d.engine.collective.launch import Seat, run_collective
+from tim3d.engine.job_array import Part, join_job_array, run_exclusively
 from tim3d.engine.passes.cost import costing
 from tim3d.engine.passes.plan import Outline, Plan
 from tim3d.engine.passes.run import Pass, Work, run
@@ -26,11 +26,11 @@ __all__ = [
     "costing",
     "current_cluster",
     "forget_sample",
-    "in_turns",
+    "join_job_array",
     "journal",
     "lock_sample",
-    "member",
     "prospective",
     "run",
-    "together",
+    "run_collective",
+    "run_exclusively",
 ]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from tim3d.engine.state.ledger import Ledger
-from tim3d.engine.state.lock import held, lock_url, owner_of, refuse_parts, turn_of
+from tim3d.engine.state.lock import hold_lock, lock_url, owner_of, refuse_parts, turn_of
 from tim3d.engine.state.owner import LEASE_SECONDS
 from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError, LockedError
 from tim3d.grid import Triple
@@ -103,7 +103,7 @@ def current_part() -> Part | None:
 
 
 @contextlib.contextmanager
-def member(sample: str, part: Part) -> Iterator[None]:
+def join_job_array(sample: str, part: Part) -> Iterator[None]:
     """Work on a sample as one part of several: other runs are refused, the other parts are not.
 
     Raises
@@ -123,7 +123,7 @@ def member(sample: str, part: Part) -> Iterator[None]:
             _part.reset(token)
 
 
-def in_turns(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS) -> T:
+def run_exclusively(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS) -> T:
     """Call a verb as this process's part, until all blocks that it needs are done by their parts.
 
     Raises
@@ -166,7 +166,7 @@ def _waiting(
         while True:
             look = time.monotonic()
             try:
-                stack.enter_context(held(url, sample, part=str(part)))
+                stack.enter_context(hold_lock(url, sample, part=str(part)))
                 break
             except LockedError:
                 now = time.monotonic()

@@ -57,7 +57,7 @@ class Seat:
     key: str = ""
 
 
-def together(work: Callable[[Seat], Any], size: int, listen: Report = lambda news: None) -> list[Any]:
+def run_collective(work: Callable[[Seat], Any], size: int, listen: Report = lambda news: None) -> list[Any]:
     """Do a piece of work on `size` workers of the current cluster at once; what each returns, by rank.
 
     `work` must pickle. If a worker is lost, all members stop and the work is begun again on those that are there, up to

@@ -1,7 +1,7 @@
 """Run a pass: one task a block, read -> compute -> write -> mark done; resume, retry, set aside.
 
-A pass travels to the workers as a few kilobytes of pickle with every task, so that a worker that joins late or restarts
-needs nothing but the task. Voxels never travel.
+A pass is sent to the workers as a few kilobytes of pickle with every task, so that a worker that joins late or restarts
+needs nothing but the task. Voxels are never sent. The states of an attempt at a block are drawn in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tim3d.engine.passes.cost import current_pilot
 from tim3d.engine.passes.in_flight import RETRIES, Flight
 from tim3d.engine.passes.metrics import count, count_failure
 from tim3d.engine.passes.plan import Plan, smaller_block
-from tim3d.engine.passes.summary import Attempt, Summary, reason, said
+from tim3d.engine.passes.summary import Attempt, Summary, as_record, reason
 from tim3d.engine.state.journal import note
 from tim3d.engine.state.ledger import CARRIED_BYTES, Ledger, elapsed, shards_below
 from tim3d.errors import FailedBlocksError, Tim3dError
@@ -196,7 +196,7 @@ def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progres
     with tqdm(total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False) as bar:
         for one in _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on, load):
             _keep(one, summary, failures, work_pass.ledger)
-            note("block", about | said(one))
+            note("block", about | as_record(one))
             bar.update(one.last)
     summary.failed, summary.wall_seconds, summary.gpu_busy_share = len(failures), elapsed(start), load.share
     if left:

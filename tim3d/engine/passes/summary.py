@@ -102,7 +102,7 @@ class Attempt:
         return "failed" if self.last else "again"
 
 
-def said(one: Attempt) -> dict[str, Any]:
+def as_record(one: Attempt) -> dict[str, Any]:
     """An attempt as a line of the journal."""
     line: dict[str, Any] = {"block": one.index, "state": one.state, "attempt": one.number}
     if one.state != "done":

@@ -48,7 +48,7 @@ def lock_sample(sample: str) -> Iterator[None]:
     if turn_of.get() == sample:
         yield
         return
-    with held(lock_url(sample), sample):
+    with hold_lock(lock_url(sample), sample):
         refuse_parts(sample)
         yield
 
@@ -58,7 +58,7 @@ def lock_url(sample: str, part: str = "") -> str:
     return f"{runs_folder(sample)}/" + (f"part-{part}.lock" if part else "lock")
 
 
-def held(url: str, sample: str, **about: Any) -> AbstractContextManager[None]:
+def hold_lock(url: str, sample: str, **about: Any) -> AbstractContextManager[None]:
     """Hold one lock and renew its lease; `about` is kept in it.
 
     Raises

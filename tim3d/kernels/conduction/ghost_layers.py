@@ -1,4 +1,11 @@
-"""What lies beyond the border of a slab: an electrode, insulation, the far side of the volume, a neighbour's slab."""
+"""Ghost layers of a slab: what stands for an electrode, insulation, the far side of the volume or a neighbour.
+
+    planes of rank r        0 | 1  2  . . .  n | n+1         0 and n+1 are ghosts
+    after `Ring.swap`       n'| own planes     | 1''         n' of rank r-1, 1'' of rank r+1
+
+At the two ends of the volume the ghosts come from the other end if the axis wraps; else they keep the value of the
+electrode, or are not used (insulation). Along y and x a slab is whole, and its ghosts are filled in place.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +17,16 @@ Wrap = tuple[bool, bool, bool]
 
 
 class Ring(Protocol):
-    """Those who hold the slabs of one volume, in the order of the slabs. All of them make the same calls."""
+    """The ranks that hold the slabs of one volume, in the order of the slabs. All ranks make the same calls."""
 
     rank: int
     size: int
 
     def swap(self, array: Any, wrap: bool) -> None:
-        """Planes 0 and -1 become the neighbours' planes -2 and 1; at the ends of the volume only if it is to `wrap`."""
+        """Copy the neighbours' planes -2 and 1 into planes 0 and -1; at the ends of the volume only with `wrap`."""
 
     def collect(self, value: Any) -> list[Any]:
-        """Everybody's value, by rank."""
+        """The values of all ranks, in their order."""
 
 
 class Alone:
@@ -38,13 +45,13 @@ class Alone:
             array[0], array[-1] = array[-2], array[1]
 
     def collect(self, value: Any) -> list[Any]:
-        """One's own."""
+        """The only value."""
         return [value]
 
 
 @dataclass(frozen=True)
 class Halo:
-    """How ghosts are filled: by the ring along the first axis, from the far side along each axis that wraps."""
+    """Fills ghost layers: through the ring along the first axis, from the far side along each axis that wraps."""
 
     ring: Ring
     wrap: Wrap = (False, False, False)
@@ -58,12 +65,12 @@ class Halo:
             array[:, :, 0], array[:, :, -1] = array[:, :, -2], array[:, :, 1]
 
     def alone(self) -> Halo:
-        """The same sides around the whole volume."""
+        """The same boundary conditions for a volume that is one slab."""
         return Halo(Alone(), self.wrap)
 
 
 def cuts(planes: Sequence[int], steps: Sequence[int], slabs: int, depth: int) -> list[list[int]]:
-    """Where slabs begin and end on each level down to `depth`, so that no coarse cell lies in two slabs.
+    """Planes at which slabs begin and end on each multigrid level down to `depth`: no coarse cell lies in two slabs.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from tim3d.descriptors.transport import Context, transport
-from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, together
+from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, run_collective
 from tim3d.engine.passes.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
 from tim3d.engine.state.ledger import elapsed
 from tim3d.errors import ArgumentError
@@ -282,7 +282,7 @@ def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dic
             bar.update(news["iterations"] - bar.n)
 
         start = time.perf_counter()
-        members = together(case, workers, listen)
+        members = run_collective(case, workers, listen)
     found: dict[str, Any] = members[0]
     peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, len(members), current_cluster())
     log.info(

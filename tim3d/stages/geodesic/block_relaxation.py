@@ -1,9 +1,16 @@
-"""Values that blocks pass on to each other until none changes: rounds of visits, each round a pass of its own.
+"""Block relaxation: rounds of visits until no block changes its neighbours any more; each round is a pass.
 
-A visit reads a block with what its neighbours show of their borders, settles it, writes it, and reports by digests
-what it shows and what it saw. A block is visited again when a neighbour shows what it has not seen and what may change
-it. Because the reports lie with the markers, a run that was killed knows its rounds again; because digests are of what
-was really seen, it does not matter which blocks of a round ran first, or twice.
+A visit reads a block and the facing layers of its neighbours, solves the block, writes it and its own layers, and
+records digests of the layers that it wrote (shown) and of those that it read (seen):
+
+    visit of A                                    B is visited in the next round if
+      reads    A, layers of B, C, ...               A.shown[B] != B.seen[A]           B has not read this layer yet
+      writes   A, layers of A                       and B in A.wakes                  which changes values of B,
+      records  shown, seen, wakes, may                  or B in A.may, where A itself   or could, as what A had read
+                                                        read layers that are old now    is no longer true
+
+The records lie with the markers, so a killed run finds its round again. Digests are of what was really read, so it does
+not matter which blocks of a round ran first, or twice.
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ OFFSETS: tuple[Triple, ...] = tuple(
     sorted((triple(o) for o in itertools.product((-1, 0, 1), repeat=3) if any(o)), key=lambda o: sum(map(abs, o)))
 )
 FACES = OFFSETS[:6]
-# Nothing to see: a block that was never visited, or a border without any value.
+# Digest of a block that was never visited, or of a layer without any value.
 NOTHING = ""
 
 
@@ -76,12 +83,12 @@ class Visits(Grid):
         return [o for o in offsets if self.beside(index, o) is not None]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A task needs no list of the others: it travels with every one of them."""
+        """Leave the list of blocks out of the pickle, which is sent with every task."""
         return Visits, (self.shape, self.block, self.halo)
 
 
 def digest(piece: np.ndarray, empty: int) -> str:
-    """Of a piece of border: `NOTHING` if all of it is `empty`."""
+    """Hash of a layer; `NOTHING` if all of it is `empty`."""
     if bool((piece == empty).all()):
         return NOTHING
     return hashlib.blake2b(np.ascontiguousarray(piece).tobytes(), digest_size=12).hexdigest()
@@ -90,10 +97,10 @@ def digest(piece: np.ndarray, empty: int) -> str:
 def report(
     shown: Mapping[Triple, str], seen: Mapping[Triple, str], wakes: Iterable[Triple], may: Iterable[Triple]
 ) -> dict[str, Any]:
-    """What a visit records: digests of its border by offset, of what it saw there, and whom this changes.
+    """Record of a visit: digests of the layers that it wrote and read, by offset, and the neighbours concerned.
 
-    `wakes` are the neighbours that change if they are as they were seen, `may` those that may change if any neighbour
-    is not as it was seen.
+    `wakes` are the neighbours that the new values change, given the layers that were read. `may` are those that could
+    change if one of these layers is out of date.
     """
     return {
         "shown": _by_text(shown),
@@ -115,43 +122,43 @@ def _opposite(text: str) -> str:
     return _text(triple(-int(o) for o in text.split(",")))
 
 
-def woken(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]]) -> list[Triple]:
-    """Blocks to which a neighbour shows what may change them and what they have not seen."""
+def blocks_to_revisit(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]]) -> list[Triple]:
+    """Blocks that have not read a layer of a neighbour which may change them, sorted."""
     found = set()
     for index, one in reports.items():
         for text in one["wakes"] if _is_current(visits, reports, index) else {*one["wakes"], *one["may"]}:
             target = visits.beside(index, triple(text.split(",")))
             assert target is not None
-            if one["shown"].get(text, NOTHING) != _told(reports, target, "seen", text):
+            if one["shown"].get(text, NOTHING) != _recorded(reports, target, "seen", text):
                 found.add(target)
     return sorted(found)
 
 
-def _told(reports: Mapping[Triple, Mapping[str, Any]], neighbour: Triple, key: str, text: str) -> str:
-    """What the neighbour at an offset showed or saw on this side."""
+def _recorded(reports: Mapping[Triple, Mapping[str, Any]], neighbour: Triple, key: str, text: str) -> str:
+    """Digest that the neighbour at an offset recorded for its side towards this block."""
     return str(reports[neighbour][key].get(_opposite(text), NOTHING)) if neighbour in reports else NOTHING
 
 
 def _is_current(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]], index: Triple) -> bool:
-    """Whether the neighbours of a block still show what it saw.
+    """Whether the layers that a block read are still those of its neighbours.
 
-    If not, its word on whom it changes does not count: two neighbours that changed at the same time may change a third
-    together that neither changes alone.
+    If not, its `wakes` are not enough: two neighbours that changed in the same round may together change a third block
+    that neither of them changes alone.
     """
     seen = reports[index]["seen"]
     around = ((_text(offset), visits.beside(index, offset)) for offset in OFFSETS)
-    return all(seen.get(text, NOTHING) == _told(reports, n, "shown", text) for text, n in around if n is not None)
+    return all(seen.get(text, NOTHING) == _recorded(reports, n, "shown", text) for text, n in around if n is not None)
 
 
-def settle(
+def iterate_until_stable(
     visits: Visits, first: Iterable[Triple], round_pass: Callable[[int, Visits], Pass], *, progress: bool
 ) -> tuple[int, int]:
-    """Visit `first`, then whom they woke, until nobody is woken; rounds that are done are not done again.
+    """Visit the blocks `first`, then those that must be visited again, until there are none; done rounds are kept.
 
     Parameters
     ----------
     round_pass : callable
-        Gives the pass of a round, from its number (from 1) and its visits; its records hold a `report`.
+        The pass of a round from its number (from 1) and its visits; its records are made by `report`.
 
     Returns
     -------
@@ -164,5 +171,5 @@ def settle(
         work_pass = round_pass(number, Visits(visits.shape, visits.block, visits.halo, places))
         run(work_pass, progress=progress)
         reports |= {index: work_pass.ledger.record(index) for index in places}
-        places = woken(visits, reports)
+        places = blocks_to_revisit(visits, reports)
     return number, total

@@ -1,4 +1,12 @@
-"""Fronts that travel through a phase: what a visit of a block does, and what is read off when all are at rest."""
+"""Geodesic distances block by block: one visit of a block, and the sums and fields made from converged values.
+
+A visit works on the core and on a copy of its neighbours' layers, and keeps the core only:
+
+        depth         core         depth
+      |~~~~~~~~|================|~~~~~~~~|      ~ layers of the neighbours, worked on and dropped
+      |~~~~~~~~|==============a-|--+~~~~~|      The way from a to b leaves the core and comes back: one visit finds it,
+      |~~~~~~~~|==============b<|--+~~~~~|      where without the layers it would take two rounds.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +19,22 @@ import numpy as np
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.geodesic import geodesic as kernel
 from tim3d.stages.geodesic.block_relaxation import FACES, OFFSETS, Visits, digest, report
-from tim3d.stages.geodesic.halo_arrays import EMPTY, OUTSIDE, Borders, beside, inner, padded, touching
+from tim3d.stages.geodesic.halo_arrays import EMPTY, OUTSIDE, Borders, core_view, facing_layer, halo_view, padded
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, Spacing
 
 UNREACHED = kernel.UNREACHED
-# Stands in a field for voxels that no path reaches: fields hold finite values.
+# Distance of voxels that no path reaches, as fields hold finite values only.
 NO_PATH = -1.0
 # How far refining looks along an axis.
 REACH = 2
-# Voxels of its neighbours that a visit works on too, and forgets: ways that cross to and fro near a border are then
-# settled by one visit (rounds by depth: docs/geodesic.md).
+# Thickness of the layers of its neighbours that a visit works on too, and drops (rounds by depth: docs/geodesic.md).
 DEPTH = 16
 
 
 @dataclass(frozen=True)
 class Front:
-    """What travels: through the voxels of a phase, from an outer face of the volume or from the voxels of a source.
+    """A front through the voxels of a phase, from an outer face of the volume or from the voxels of a source.
 
     `direction` is ``+z`` for the front from the lowest plane, or empty with a source, which is (field, code).
     """
@@ -39,7 +46,7 @@ class Front:
 
     @property
     def axis(self) -> int:
-        """Along which it travels, and planes are counted; z from a source."""
+        """Axis along which planes are counted; z for a source."""
         return AXES.index(self.direction[1]) if self.direction else 0
 
     @property
@@ -56,7 +63,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Travel:
-    """Where fronts travel and where their values are kept."""
+    """Fronts, the blocks that they cross, and the node that holds their values."""
 
     sample: str
     field: str
@@ -74,36 +81,36 @@ class Travel:
 
     @property
     def depth(self) -> int:
-        """Of the borders: `DEPTH`, but never deeper than a block, beyond which nothing is known."""
+        """Thickness of the layers: `DEPTH`, but not more than a block."""
         edges = zip(self.visits.block, self.visits.counts, strict=True)
         deepest = min([DEPTH, *(edge for edge, count in edges if count > 1)])
         return deepest if deepest >= 2 * REACH or self.metric == "graph26" else REACH
 
     @property
     def works_beyond(self) -> bool:
-        """Whether a visit knows what it changes next to its core: the borders are deep enough to work on."""
+        """Whether the layers are thick enough to be worked on, so that a visit knows which neighbours it changes."""
         return self.depth >= 2 * REACH
 
     @property
     def offsets(self) -> tuple[Triple, ...]:
-        """Neighbours that matter."""
+        """Offsets of the neighbours that a visit reads."""
         return OFFSETS if self.works_beyond or self.metric == "graph26" else FACES
 
     def pads(self, least: int) -> Triple:
-        """Voxels around a block: where there are neighbours their borders, else what the kernel asks for."""
+        """Thickness of the frame around a block: that of the layers where there are any, else what the kernel needs."""
         return triple(self.depth if count > 1 else least for count in self.visits.counts)
 
     def padded_voxels(self, core: Triple, least: int) -> int:
-        """Voxels of a block with what is around."""
+        """Voxels of a block with its frame."""
         return math.prod(n + 2 * pad for n, pad in zip(core, self.pads(least), strict=True))
 
     @property
     def result(self) -> str:
-        """Kind of the values that are wanted."""
+        """Kind of the values that are the result."""
         return "arrival" if self.metric == "graph26" else "exact"
 
     def front(self, block: Block) -> Front:
-        """That of a block."""
+        """The front that a block of the stack belongs to."""
         return self.fronts[self.visits.volume_of(block.index)]
 
     def region(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +135,7 @@ class Travel:
         return store.read_slices(store.field_array(self.sample, field), taken)
 
     def halo(self, kind: str, block: Block) -> dict[Triple, np.ndarray]:
-        """What the neighbours show, by offset."""
+        """Facing layers of the neighbours, by offset."""
         borders = self.borders(kind)
         return {
             offset: borders.read_beside(block, offset) for offset in self.visits.neighbours(block.index, self.offsets)
@@ -136,28 +143,28 @@ class Travel:
 
 
 def _plain(piece: np.ndarray) -> np.ndarray:
-    """A border without the mark of voxels that can never be reached."""
+    """A layer in which voxels outside of the region count as unreached."""
     return np.where(piece == OUTSIDE, np.uint32(UNREACHED), piece)
 
 
 def _way_in(piece: np.ndarray) -> np.ndarray:
-    """Where a front may go in a border (uint8): nowhere as long as its block was not visited, which says nothing."""
-    told: np.ndarray = (piece != OUTSIDE) & _is_told(piece)
-    return told.view(np.uint8)
+    """Voxels of a layer that a front may enter (uint8): none as long as its block was not visited."""
+    open_to: np.ndarray = (piece != OUTSIDE) & _was_visited(piece)
+    return open_to.view(np.uint8)
 
 
-def _is_told(piece: np.ndarray) -> bool:
+def _was_visited(piece: np.ndarray) -> bool:
     return bool((piece != EMPTY).any())
 
 
 @dataclass(frozen=True)
 class ArriveWork:
-    """First arrival: settle a block with what its neighbours show."""
+    """First-order arrival times of a block, given the layers of its neighbours."""
 
     travel: Travel
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]:
-        """Region and values, with the start at 0, with what is around, and the halo as it was read."""
+        """Region and values, both padded, with the start at 0; and the layers as they were read."""
         region, start = self.travel.region(block)
         arrival = self.travel.borders("arrival").read(block)
         arrival[start != 0] = 0
@@ -173,26 +180,26 @@ class ArriveWork:
         pads = self.travel.pads(1)
         overlap = triple(pad - 1 for pad in pads)
         kernel.arrive(arrival, region, self.travel.spacing, metric=self.travel.metric, overlap=overlap)
-        values = inner(arrival, pads)
+        values = core_view(arrival, pads)
         may = [offset for offset, piece in halo.items() if self._may_lower(values, offset, piece)]
         wakes = [offset for offset, piece in halo.items() if self._lowers(arrival, offset, piece, offset in may)]
-        shown = {offset: digest(touching(values, offset, self.travel.depth), UNREACHED) for offset in halo}
+        shown = {offset: digest(facing_layer(values, offset, self.travel.depth), UNREACHED) for offset in halo}
         seen = {offset: digest(_plain(piece), UNREACHED) for offset, piece in halo.items()}
-        return values, inner(region, pads), report(shown, seen, wakes, may)
+        return values, core_view(region, pads), report(shown, seen, wakes, may)
 
     def _lowers(self, arrival: np.ndarray, offset: Triple, piece: np.ndarray, may: bool) -> bool:
-        """Whether what was worked on beyond the core became smaller; where nothing was, whether it may."""
-        if not self.travel.works_beyond or not _is_told(piece):
+        """Whether values beyond the core became smaller; where they were not worked on, whether they may."""
+        if not self.travel.works_beyond or not _was_visited(piece):
             return may
-        return bool((beside(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any())
+        return bool((halo_view(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any())
 
     def _may_lower(self, values: np.ndarray, offset: Triple, piece: np.ndarray) -> bool:
-        """Whether the outermost layer may lower the one it faces."""
+        """Whether the outermost voxels may lower those that they face."""
         graph = self.travel.metric == "graph26"
         if not graph and offset not in FACES:
             return False
-        facing = touching(piece, triple(-o for o in offset), 1)
-        return _falls_to(touching(values, offset, 1), facing, graph)
+        facing = facing_layer(piece, triple(-o for o in offset), 1)
+        return _falls_to(facing_layer(values, offset, 1), facing, graph)
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
         """The block and its borders."""
@@ -209,9 +216,9 @@ class ArriveWork:
 
 
 def _falls_to(shown: np.ndarray, facing: np.ndarray, graph: bool) -> bool:
-    """Whether a border may lower what it faces: only a smaller value can, and never one outside the region.
+    """Whether a layer may lower the one it faces: only a smaller value can, and never outside of the region.
 
-    What faces it may be old; it has become smaller since, if anything, so that the answer errs to yes only.
+    The facing layer may be out of date; values only fall, so the answer errs towards yes.
     """
     values = np.where(facing == OUTSIDE, 0, facing)
     for axis in range(3) if graph else ():  # a path may go on over an edge or a corner
@@ -230,12 +237,12 @@ def _largest_beside(values: np.ndarray, axis: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RefineWork:
-    """Second order, along the order of arrival: fill what a block and its neighbours have the predecessors of."""
+    """Second-order distances, in the order of arrival, of all voxels whose predecessors are known."""
 
     travel: Travel
 
     def read(self, block: Block) -> Any:
-        """Values and arrivals with what is around, and the halo of values."""
+        """Values and arrival times, both padded, and the layers of values as they were read."""
         arrival, pads = self.travel.borders("arrival").read(block), self.travel.pads(REACH)
         before = {offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block).items()}
         exact = self.travel.borders("exact").read(block)
@@ -249,16 +256,16 @@ class RefineWork:
         """Values of the core and the report."""
         exact, arrival, halo = inputs
         kernel.refine(exact, arrival, np.not_equal(arrival, UNREACHED).view(np.uint8), self.travel.spacing)
-        values, pads = inner(exact, self.travel.pads(REACH)), self.travel.pads(REACH)
-        shown = {offset: touching(values, offset, self.travel.depth) for offset in halo}
-        times = {offset: beside(arrival, pads, offset, piece.shape) for offset, piece in halo.items()}
+        values, pads = core_view(exact, self.travel.pads(REACH)), self.travel.pads(REACH)
+        shown = {offset: facing_layer(values, offset, self.travel.depth) for offset in halo}
+        times = {offset: halo_view(arrival, pads, offset, piece.shape) for offset, piece in halo.items()}
         may = [o for o, piece in halo.items() if o in FACES and _feeds(values, piece, times[o], o)]
-        wakes = [o for o, piece in halo.items() if self._adds(beside(exact, pads, o, piece.shape), piece, o in may)]
+        wakes = [o for o, piece in halo.items() if self._adds(halo_view(exact, pads, o, piece.shape), piece, o in may)]
         shows, seen = ({o: digest(p, UNREACHED) for o, p in pieces.items()} for pieces in (shown, halo))
         return values, report(shows, seen, wakes, may)
 
     def _adds(self, found: np.ndarray, piece: np.ndarray, may: bool) -> bool:
-        """Whether a value became known beyond the core; where those next to it were not worked on, whether one may."""
+        """Whether a value beyond the core became known; where they were not worked on, whether one may."""
         if not self.travel.works_beyond:
             return may
         return bool(((found != UNREACHED) & (piece == UNREACHED)).any())
@@ -278,17 +285,17 @@ class RefineWork:
 
 
 def _feeds(values: np.ndarray, piece: np.ndarray, arrival: np.ndarray, offset: Triple) -> bool:
-    """Whether a neighbour waits, `REACH` voxels deep, for values behind ones that are known here."""
+    """Whether a neighbour has reached voxels without a value, within `REACH`, beside values known here."""
     axis, back = next(a for a in range(3) if offset[a]), triple(-o for o in offset)
-    facing, times = touching(piece, back, REACH), touching(arrival, back, REACH)
+    facing, times = facing_layer(piece, back, REACH), facing_layer(arrival, back, REACH)
     waits = ((facing == UNREACHED) & (times != UNREACHED)).any(axis=axis)
-    known = (touching(values, offset, REACH) != UNREACHED).any(axis=axis)
+    known = (facing_layer(values, offset, REACH) != UNREACHED).any(axis=axis)
     return bool((waits & known).any())
 
 
 @dataclass(frozen=True)
 class SumsWork:
-    """What a block adds to the planes across the way: voxels of the phase, those reached, their distances."""
+    """Sums of a block by plane normal to the front: voxels of the phase, those reached, their distances."""
 
     travel: Travel
 

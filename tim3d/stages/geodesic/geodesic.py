@@ -16,7 +16,7 @@ from tim3d.engine import Ledger, Outline, Pass, Plan, Work, lock_sample, run
 from tim3d.engine.passes.plan import smaller_block
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Triple, triple
-from tim3d.stages.geodesic.block_relaxation import Visits, settle
+from tim3d.stages.geodesic.block_relaxation import Visits, iterate_until_stable
 from tim3d.stages.geodesic.block_solver import NO_PATH, ArriveWork, FieldWork, Front, RefineWork, SumsWork, Travel
 from tim3d.stages.geodesic.job import Job, added_up, every_place, job_of, results_of_planes
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, renewing, whole_shards
@@ -322,7 +322,9 @@ def _travel(group: Group, options: Options) -> None:
     first = [grid.stacked(n, p) for n, f in enumerate(fronts) for p in places if f.starts_at(p, grid.counts)]
     try:
         for kind, work in group.settling():
-            rounds, visits = settle(grid, first, partial(group.round, kind, work), progress=options.progress)
+            rounds, visits = iterate_until_stable(
+                grid, first, partial(group.round, kind, work), progress=options.progress
+            )
             log.info(
                 "%s/%s: %d visits of %d blocks in %d rounds", group.name, kind, visits, len(group.blocks()), rounds
             )

@@ -1,7 +1,18 @@
-"""Values of blocks that settle with their neighbours: each block whole, and its borders beside, quick to read.
+"""Values of blocks that are solved in turns with their neighbours: whole blocks, and copies of their outermost layers.
 
-A neighbour's halo is read from the borders, so that no visit decodes more blocks than its own. Every block and every
-border is one chunk and therefore replaced at once: a reader sees it wholly old or wholly new.
+The halo of a block is read from the layers of its neighbours, so that a visit decodes no block but its own. Each block
+is one chunk, and so is each pair of layers: a reader sees them wholly old or wholly new. Along an axis that is cut into
+blocks, with layers d voxels thick:
+
+    values    |LLLL..............HHHH|LLLL..............HHHH|     one chunk a block
+               block i                block i + 1
+    layers    |LLLLHHHH|LLLLHHHH|                                 one chunk of 2 d voxels a block
+               2 d i     2 d (i + 1)
+
+    high halo of block i      = layers[2 d (i + 1) : 2 d (i + 1) + d]      L of block i + 1
+    low halo of block i + 1   = layers[2 d (i + 1) - d : 2 d (i + 1)]      H of block i
+
+The last block may be thinner than d: its L begins and its H ends where a whole one would.
 """
 
 from __future__ import annotations
@@ -18,17 +29,17 @@ from tim3d.stages.geodesic.block_relaxation import Visits
 from tim3d.storage import scratch, store
 from tim3d.storage.schema import AXES
 
-# Read where nothing was written, and stands for no value.
+# Fill value: no value is known yet.
 EMPTY = 2**32 - 1
-# Stands in a border for a voxel that can never have a value.
+# In a layer: a voxel outside of the region, which can never have a value.
 OUTSIDE = EMPTY - 1
 
 
 @dataclass(frozen=True)
 class Borders:
-    """Arrays of one kind of value (uint32) of several volumes, in a node of the sample that lives while they settle.
+    """Arrays of one kind of value (uint32) of several volumes, in a node of the sample that is removed in the end.
 
-    `depth` is the thickness of a border in voxels.
+    `depth` is the thickness of a layer in voxels.
     """
 
     sample: str
@@ -61,7 +72,7 @@ class Borders:
         return store.read_box(self._array(block), block.core)
 
     def read_beside(self, block: Block, offset: Triple) -> np.ndarray:
-        """What the neighbour at an offset shows of its border, `depth` voxels thick or as thick as it is."""
+        """The layer of the neighbour at an offset that faces this block, `depth` voxels thick or all of it."""
         place = triple(i + o for i, o in zip(self.visits.within(block.index), offset, strict=True))
         axis = next(a for a in range(3) if offset[a])
         core = Visits.block_at(self.visits, place).core
@@ -73,7 +84,7 @@ class Borders:
         return store.read_box(self._array(block, axis), Box(triple(low), triple(high)))
 
     def write(self, block: Block, values: np.ndarray, inside: np.ndarray | None = None, *, durable: bool) -> None:
-        """A block and its borders; where `inside` is 0, borders say `OUTSIDE`."""
+        """Write a block and its layers; where `inside` is 0 the layers hold `OUTSIDE`."""
         place = self.visits.within(block.index)
         for axis in self._cut_axes():
             chunk = _with(self.visits.block, axis, 2 * self.depth)
@@ -89,9 +100,9 @@ class Borders:
 
 @functools.lru_cache(maxsize=256)
 def _opened(sample: str, path: str, *layout: Any) -> Any:
-    """An array, opened once in a process: to open it takes longer than to read a border.
+    """An array, opened once in a process: opening takes longer than reading a layer.
 
-    `layout` is all that its metadata says, so that an array that was made anew otherwise is not taken for it.
+    `layout` is part of the key of the cache, so that an array created again with another shape is opened again.
     """
     return scratch.array(sample, path)
 
@@ -101,14 +112,14 @@ def _with(edges: Triple, axis: int, value: int) -> Triple:
 
 
 def _side(start: int, stop: int, offset: int, deep: int) -> tuple[int, int]:
-    """The part of an edge of a neighbour that touches this block."""
+    """Range of a neighbour along one axis that faces this block."""
     if offset == 0:
         return start, stop
     return (start, min(start + deep, stop)) if offset > 0 else (max(start, stop - deep), stop)
 
 
 def _layers(shape: tuple[int, ...], axis: int, depth: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Where the low and the high layers of a block lie in its border, and in the block."""
+    """Where the low and the high layer lie in the array of layers, and in the block."""
     thick = min(depth, shape[axis])
     parts = [
         (slice(0, thick), slice(0, thick)),
@@ -122,27 +133,33 @@ def _layers(shape: tuple[int, ...], axis: int, depth: int) -> Iterator[tuple[tup
         )
 
 
-def touching(values: np.ndarray, offset: Triple, deep: int) -> np.ndarray:
-    """The part of a block that a neighbour at an offset sees."""
+def facing_layer(values: np.ndarray, offset: Triple, deep: int) -> np.ndarray:
+    """The part of a block that faces the neighbour at an offset, `deep` voxels thick."""
     return values[tuple(slice(*_side(0, n, o * -1, deep)) for n, o in zip(values.shape, offset, strict=True))]
 
 
 def padded(core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: Triple, empty: int) -> np.ndarray:
-    """A block with what its neighbours show around it, `deep` voxels; `empty` where there is none."""
+    """A block inside a frame `deep` voxels thick that holds the layers of its neighbours, or `empty`.
+
+     deep    core    deep
+    |-1,-1| -1, 0  |-1,+1|      pieces by offset; each lies against the core,
+    | 0,-1|  core  | 0,+1|      also where it is thinner than the frame
+    |+1,-1| +1, 0  |+1,+1|
+    """
     out = np.full([n + 2 * d for n, d in zip(core.shape, deep, strict=True)], empty, core.dtype)
-    inner(out, deep)[...] = core
+    core_view(out, deep)[...] = core
     for offset, piece in halo.items():
-        beside(out, deep, offset, piece.shape)[...] = piece
+        halo_view(out, deep, offset, piece.shape)[...] = piece
     return out
 
 
-def inner(values: np.ndarray, deep: Triple) -> np.ndarray:
+def core_view(values: np.ndarray, deep: Triple) -> np.ndarray:
     """The core of a padded block."""
     return values[tuple(slice(d, n - d) for n, d in zip(values.shape, deep, strict=True))]
 
 
-def beside(values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]) -> np.ndarray:
-    """The part of a padded block where the piece of the neighbour at an offset lies."""
+def halo_view(values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]) -> np.ndarray:
+    """The part of a padded block that belongs to the neighbour at an offset: a view, for a piece of this shape."""
     edges = zip(offset, values.shape, deep, shape, strict=True)
     return values[tuple(_halo_slice(o, n - 2 * d, d, thick) for o, n, d, thick in edges)]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import xarray as xr
 
 from tim3d.descriptors.base import Descriptor
-from tim3d.descriptors.builtin import BUILTIN, parted, select
+from tim3d.descriptors.builtin import BUILTIN, select, split_descriptors
 from tim3d.descriptors.coupled import Coupled
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
@@ -75,7 +75,7 @@ def _describe(
     transport: str,
     region: tuple[slice, slice, slice],
 ) -> xr.Dataset:
-    chosen, coupled = (None, None) if descriptors is None else parted(descriptors)
+    chosen, coupled = (None, None) if descriptors is None else split_descriptors(descriptors)
     labels = store.read_field(sample, field)
     material = material_of(labels)
     around = answers(sample, labels, material.phases, coupled, region=region, transport=transport)

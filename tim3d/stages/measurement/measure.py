@@ -9,7 +9,7 @@ from functools import partial
 import xarray as xr
 
 from tim3d.descriptors.base import Descriptor, Material, halo_of, partials_of
-from tim3d.descriptors.builtin import BUILTIN, parted
+from tim3d.descriptors.builtin import BUILTIN, split_descriptors
 from tim3d.descriptors.coupled import Coupled
 from tim3d.engine import Pass, Plan, lock_sample
 from tim3d.errors import MixedRunError
@@ -74,7 +74,7 @@ def measure(
         If a voxel has a code that no phase names.
     """
     wanted = None if descriptors is None else list(descriptors)
-    chosen, coupled = parted(BUILTIN if wanted is None else wanted)
+    chosen, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
     labels = store.complete_field(sample, field, "segment")
     material = material_of(labels)
     around = partial(answers, sample, labels, material.phases, None if wanted is None else coupled)
