@@ -1,10 +1,10 @@
 """A recipe as a job array: equal processes without a scheduler that share the blocks of every pass by their number.
 
-Part i of n does the blocks whose running number modulo n is i - 1. Whatever is no block of a pass (making a field,
-declaring it finished, results, training) is done in a turn: one part at a time holds the sample's lock, calls the verb
-from its beginning, and finds what the others did. Where the verb comes to a pass that is not done, it is left: the part
-gives its turn away, does its share, waits for the others' shares, and calls the verb again. To a verb this looks like
-a process that was killed and started again, which it must survive anyhow.
+Part i of n computes the blocks whose running number modulo n is i - 1. Work that is not per block (creating a field,
+marking it complete, writing results, training) is a critical section: one part at a time takes the sample lock and runs
+the verb from the top, skipping what is already done. At a pass with unfinished blocks the verb is left by `ShareError`:
+the part releases the lock, computes its share, waits for the shares of the others, and runs the verb again. For a verb
+this is the same as being killed and started again, which it must survive anyway.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tim3d.grid import Triple
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-# A look at the markers of a large pass is slow on a network's disk, and costs money at an object store: it may take
-# this share of the waiting.
+# Listing the markers of a large pass is slow on a network disk and costs money in an object store: it takes at most
+# this share of the time spent waiting.
 _LOOKING = 0.05
-# Another client holds the lock for an instant while it finds out that parts are at work.
+# Another client holds the lock for an instant, until it sees that parts work on the sample.
 _PASSING_SECONDS = 5.0
 DEFAULT_WAIT_SECONDS = 3600.0
 
@@ -53,7 +53,7 @@ class Part:
         Raises
         ------
         ArgumentError
-            If it is no such thing, or i is not from 1 to n.
+            If it has another form, or i is not from 1 to n.
         """
         number, _, count = text.partition("/")
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -61,13 +61,13 @@ class Part:
         return Part(int(number), int(count))
 
     def share(self, every: Iterable[T], left: Iterable[T]) -> list[T]:
-        """Those of `left` that are this part's, from their running numbers among `every`."""
+        """Blocks of `left` that belong to this part, by their running numbers in `every`."""
         wanted = set(left)
         return [one for number, one in enumerate(every) if number % self.count == self.number - 1 and one in wanted]
 
     @property
     def others(self) -> str:
-        """The other parts, as a person would say it."""
+        """The other parts, for a message."""
         numbers = [str(n) for n in range(1, self.count + 1) if n != self.number]
         return f"part(s) {', '.join(numbers)} of {self.count}"
 
@@ -76,7 +76,7 @@ class Part:
 
 
 class Shared(Protocol):
-    """What of a pass the parts look at."""
+    """The attributes of a pass that parts need."""
 
     @property
     def ledger(self) -> Ledger:
@@ -87,7 +87,7 @@ class Shared(Protocol):
 
 
 class ShareError(BaseException):
-    """Not a fault: it leads out of a verb to the blocks of `work_pass` that are `mine`. No verb must catch it."""
+    """Control flow, not a fault: leaves a verb to compute the blocks `mine` of `work_pass`. No verb may catch it."""
 
     def __init__(self, work_pass: Shared, mine: list[Triple], compute: Callable[[], Any]) -> None:
         super().__init__(work_pass.ledger.name)
@@ -98,7 +98,7 @@ _part: ContextVar[Part | None] = ContextVar("tim3d_part", default=None)
 
 
 def current_part() -> Part | None:
-    """The part that has its turn in this process, if it is one of a job array."""
+    """The part that holds the sample lock in this process, if it is one of a job array."""
     return _part.get() if turn_of.get() is not None else None
 
 
@@ -115,7 +115,7 @@ def join_job_array(sample: str, part: Part) -> Iterator[None]:
     # A part that was cancelled on another machine leaves a lease that must first run out.
     elsewhere = lambda owner: owner.get("host", here) != here  # noqa: E731
     with _waiting(url, sample, part, elsewhere, LEASE_SECONDS * 1.25):
-        refuse_parts(sample, but=f"-of-{part.count}.lock")
+        refuse_parts(sample, allowed_suffix=f"-of-{part.count}.lock")
         token = _part.set(part)
         try:
             yield
@@ -124,7 +124,7 @@ def join_job_array(sample: str, part: Part) -> Iterator[None]:
 
 
 def run_exclusively(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS) -> T:
-    """Call a verb as this process's part, until all blocks that it needs are done by their parts.
+    """Call a verb under the sample lock, and again after each pass that all parts have finished together.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def _waiting(
 
 
 def _wait(sample: str, share: ShareError, failed: set[Triple], limit: float) -> None:
-    """Until no block of the pass is left, or none was finished for `limit` seconds."""
+    """Wait until no block of the pass is left; raise `DeviceError` if none was finished for `limit` seconds."""
     before, since, part = -1, time.monotonic(), _part.get()
     while True:
         start = time.monotonic()
@@ -213,6 +213,6 @@ def _refuse_failed(ledger: Ledger, known: set[Triple]) -> set[Triple]:
         last = now[fresh[0]].strip().splitlines()[-1]
         raise FailedBlocksError(
             f"{len(fresh)} block(s) of {ledger.name} were set aside by another part. First: block {fresh[0]}: {last}. "
-            "Mend the cause and start the same job array again."
+            "Fix the cause and start the same job array again."
         )
     return known & now.keys()

@@ -169,3 +169,9 @@ def flush(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def modified_at(entry: dict[str, Any]) -> float:
+    """Time at which an object was written, in seconds since the epoch, from its entry in any file system."""
+    when = next((entry[key] for key in ("mtime", "last_modified", "LastModified", "created") if entry.get(key)), 0.0)
+    return float(when.timestamp() if hasattr(when, "timestamp") else when)

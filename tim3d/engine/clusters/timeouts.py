@@ -1,7 +1,8 @@
-"""Blocks that hang, and workers that a device error has spoilt: both cost their worker, which is started again.
+"""Hung blocks, and workers that are unusable after a device error: in both cases the worker is restarted.
 
-A hung thread cannot be stopped from within its process, and a hung C function may not even let another thread run. So
-the client asks the scheduler what every worker last said of its blocks; silence counts as going on.
+A hung thread cannot be stopped from within its process, and a hung C function may hold the interpreter's lock. So the
+client asks the scheduler since when each worker has been executing its blocks; a worker that does not report counts as
+working.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ END_SECONDS = 20.0
 
 
 class UnstoppedError(TimeoutError):
-    """A block hangs in a worker that could not be ended: nobody else may write its shards now."""
+    """A block hangs in a worker that could not be ended: no other worker may write its shards now."""
 
 
 class SpoiltWorkerError(RuntimeError):
-    """A device error that stays until its process ends; `worker` is its address."""
+    """A device error that persists until the process ends; `worker` is its address."""
 
     def __init__(self, worker: str, reason: str) -> None:
         super().__init__(worker, reason)
@@ -45,7 +46,7 @@ class SpoiltWorkerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Overdue:
-    """A block that ran too long, on which worker; `ended` says in time whether that worker's process is gone."""
+    """A block over its time limit, and its worker; `ended` resolves to whether the worker's process is gone."""
 
     worker: str
     seconds: float
@@ -53,7 +54,7 @@ class Overdue:
 
 
 class Watch:
-    """The blocks in flight on dask, and those of them that ran longer than `limit` seconds; None is no limit.
+    """Watches the blocks in flight on dask for those that run longer than `limit` seconds; None is no limit.
 
     Time is counted from the moment at which a thread of the worker took the block.
     """
@@ -65,19 +66,19 @@ class Watch:
         self._stop = threading.Event()
 
     def add(self, index: Triple, future: Any) -> None:
-        """Look at this block from now on."""
+        """Watch this block."""
         self._flight[future.key] = (index, future)
 
     def ended(self, future: Any) -> Triple:
-        """The block of a future that ended: nobody looks at it any more."""
+        """Stop watching the block of a future, and return it."""
         return self._flight.pop(future.key)[0]
 
     def is_overdue(self, future: Any) -> bool:
-        """Whether a block was given up."""
+        """Whether a block was cancelled for being over its time limit."""
         return future.key in self._overdue
 
     def outcome(self, index: Triple, future: Any) -> Any:
-        """What became of a block; a worker that must not go on has been ended when this returns."""
+        """Result or exception of a block; a worker that must not go on has been ended when this returns."""
         if future.key in self._overdue:
             return self._too_long(index, self._overdue.pop(future.key))
         try:
@@ -102,7 +103,7 @@ class Watch:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
-        """Look at the blocks in flight as long as the ``with`` lasts."""
+        """Watch the blocks in flight while the ``with`` lasts."""
         if self._limit is None:
             yield
             return

@@ -1,6 +1,6 @@
-"""How many blocks are in flight: enough for every worker that is there now, so few that the scheduler stays small.
+"""How many blocks are in flight: enough for every connected worker, and so few that the scheduler stays small.
 
-Whoever asks the scheduler who is there hears at the same time how busy the GPUs are.
+The request that counts the workers also reads the utilisation of their GPUs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 PER_THREAD = 2
-# How often the scheduler is asked who is there.
+# Time between two requests for the number of workers.
 LOOK_SECONDS = 2.0
-# A nanny takes seconds to start a worker again; a queue may take hours, and whoever waits for it should know.
+# A nanny restarts a worker in seconds; a queue may take hours, and the user should know what the run waits for.
 ALONE_SECONDS = 30.0
 
 
 @dataclass
 class GpuLoad:
-    """Percentages that workers reported, each of its own GPU.
+    """GPU utilisations in percent, as reported by the workers.
 
     >>> load = GpuLoad()
     >>> load.share
@@ -34,17 +34,17 @@ class GpuLoad:
     count: int = 0
 
     def add(self, percentages: list[float]) -> None:
-        """Count what the workers say now."""
+        """Add the utilisations of one request."""
         self.total, self.count = self.total + sum(percentages), self.count + len(percentages)
 
     @property
     def share(self) -> float | None:
-        """Their mean, from 0 to 1; None if nobody reported any."""
+        """Mean utilisation from 0 to 1; None without any report."""
         return self.total / self.count / 100 if self.count else None
 
 
 class Window:
-    """Two blocks for each thread: those that were there at the beginning or asked for, and those that came later."""
+    """Two blocks for each thread: of the workers asked for, or of those connected if there are more."""
 
     def __init__(self, client: Any, threads: int, load: GpuLoad) -> None:
         self._load = load
@@ -64,7 +64,7 @@ class Window:
         return self._size
 
     def _say_if_alone(self, threads: int) -> None:
-        """Say once, until a worker comes, that there has been none for a while."""
+        """Warn once when no worker has been connected for `ALONE_SECONDS`."""
         alone = time.monotonic() - self._met
         if threads:
             self._met, self._said = time.monotonic(), False

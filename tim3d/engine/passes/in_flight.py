@@ -1,4 +1,4 @@
-"""The blocks that are on dask now: submitted many at a time, and their results fetched many at a time."""
+"""Blocks that are on dask now: submitted in batches, and their results fetched in batches."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tim3d.engine.passes.summary import Attempt
 from tim3d.grid import Triple
 
 RETRIES = 2
-# Results come within milliseconds. One on a host that is cut off comes when it is back: the others do not wait for it.
+# Results come within milliseconds. One on a host that is cut off comes when the host is back; the others go on.
 PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Landing:
-    """Attempts that ended together, (block, number, future) each, and their results, which may be on the way."""
+    """Attempts that ended together, (block, number, future) each, and the request that fetches their results."""
 
     attempts: list[tuple[Triple, int, Any]]
     results: concurrent.futures.Future[dict[str, Any]]
 
 
 class Flight:
-    """The blocks of a pass that are on dask now, under the keys of their tasks."""
+    """The blocks of a pass that are on dask now, by the keys of their tasks."""
 
     def __init__(self, client: Any, name: str, do: Callable[[Triple], Any], time_limit: float | None) -> None:
         self.watch = Watch(client, time_limit)
@@ -39,7 +39,7 @@ class Flight:
         return len(self._numbers)
 
     def is_landing(self) -> bool:
-        """Whether results of blocks that ended are still on the way."""
+        """Whether results of finished blocks are still being fetched."""
         return bool(self._landings)
 
     def submit(self, blocks: Sequence[tuple[Triple, int]]) -> list[Any]:
@@ -55,7 +55,7 @@ class Flight:
         return futures  # type: ignore[no-any-return]
 
     def landed(self, ended: Sequence[Any]) -> list[Attempt]:
-        """What became of attempts that ended, now or before; those whose results are on the way come another time."""
+        """Attempts that ended, now or before, as far as their results have been fetched."""
         if ended:
             self._landings.append(self._landing(ended))
             concurrent.futures.wait([self._landings[-1].results], PATIENCE_SECONDS)
@@ -79,8 +79,8 @@ class Flight:
     def _attempts(self, landing: Landing) -> list[Attempt]:
         try:
             results = landing.results.result()
-        except (Exception, asyncio.CancelledError):  # one is lost with its worker, or failed when it was done again
-            results = {}  # so each is asked for alone
+        except (Exception, asyncio.CancelledError):  # one was lost with its worker, or failed when it was repeated
+            results = {}  # fetch each result separately
         made = []
         for index, number, future in landing.attempts:
             outcome = results[future.key] if future.key in results else self.watch.outcome(index, future)

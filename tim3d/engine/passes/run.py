@@ -1,7 +1,7 @@
 """Run a pass: one task a block, read -> compute -> write -> mark done; resume, retry, set aside.
 
 A pass is sent to the workers as a few kilobytes of pickle with every task, so that a worker that joins late or restarts
-needs nothing but the task. Voxels are never sent. The states of an attempt at a block are drawn in docs/architecture.md.
+needs nothing but the task. Voxels are never sent. docs/architecture.md draws the states of an attempt at a block.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tim3d.engine.passes.cost import current_pilot
 from tim3d.engine.passes.in_flight import RETRIES, Flight
 from tim3d.engine.passes.metrics import count, count_failure
 from tim3d.engine.passes.plan import Plan, smaller_block
-from tim3d.engine.passes.summary import Attempt, Summary, as_record, reason
+from tim3d.engine.passes.summary import Attempt, Summary, as_record, elapsed, reason
 from tim3d.engine.state.journal import note
-from tim3d.engine.state.ledger import CARRIED_BYTES, Ledger, elapsed, shards_below
+from tim3d.engine.state.ledger import CARRIED_BYTES, Ledger, shards_below
 from tim3d.errors import FailedBlocksError, Tim3dError
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.storage.array_cache import one_moment
@@ -47,13 +47,13 @@ LOADED_LATER_BYTES = 64 * 2**20
 
 
 class Work(Protocol):
-    """What is done with a block. It must pickle; it may cache what is costly to load, once per process."""
+    """Work on one block. It must pickle, and may cache what is costly to load, once per process."""
 
     def read(self, block: Block) -> Any:
-        """Fetch what the block needs from the store."""
+        """Read the inputs of the block from the store."""
 
     def compute(self, block: Block, inputs: Any) -> Any:
-        """Turn inputs into outputs; at most one block at a time computes in a process."""
+        """Compute outputs from inputs; one block at a time in a process."""
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
         """Write the block's shards and return a small JSON record."""
@@ -73,7 +73,7 @@ class Pass:
     read_bytes, write_bytes : int
         Bytes per voxel read and written, for the plan.
     arrays : tuple of str
-        Paths of the arrays in the sample of which every block writes the shards under it.
+        Paths of the arrays in the sample of which each block writes the shards that it covers.
     time_limit : float, optional
         Seconds after which a block counts as hung: its worker is started again, and the block retried.
     """
@@ -92,11 +92,11 @@ class Pass:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """How the pass is cut: it must not change while a pass is unfinished."""
+        """Shape, block and shard, which must not change while a pass is unfinished."""
         return {"shape": self.grid.shape, "block": self.grid.block, "shard": self.shard}
 
     def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
-        """Every block of a finished pass with what it reported, in the order of the grid."""
+        """Yield every block of a finished pass with its record, in the order of the grid."""
         yield from zip(self.grid, self.ledger.records(self.grid.indices()), strict=True)
 
     def left(self) -> list[Triple]:
@@ -105,7 +105,7 @@ class Pass:
         return [index for index in self.grid.indices() if index not in done]
 
     def forget_lost(self) -> None:
-        """Let blocks be done again that are marked as done and of which a shard is not there, as after a disk check.
+        """Drop the markers of done blocks of which a shard is missing, as after a disk check.
 
         One listing for each array: a request for each shard would cost as much as to write it.
         """
@@ -121,7 +121,7 @@ class Pass:
         return map(triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges)))
 
     def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
-        """What running it now would cost on the current cluster; `afresh` if what is done is to be done again."""
+        """Cost of running the pass now on the current cluster; with `afresh` of all blocks, done or not."""
         on = on or current_cluster()
         left = list(self.grid.indices()) if afresh else self.left()
         written, taken = self.grid.voxels(left)
@@ -146,7 +146,7 @@ class Pass:
         )
 
     def _buffers(self, block: Triple, on: Cluster) -> int:
-        """Bytes that the blocks of one worker hold at their peak, one block per thread."""
+        """Peak bytes of the blocks of one worker, one block per thread."""
         largest = Grid(self.grid.shape, block, self.grid.halo).block_at((0, 0, 0))
         grown = largest.core.grow(self.grid.halo)
         read = triple(min(a, b) for a, b in zip(grown.shape, self.grid.shape, strict=True))
@@ -154,7 +154,7 @@ class Pass:
 
 
 def run(work_pass: Pass, *, progress: bool = True) -> Summary:
-    """Do the blocks that are not done; a block that fails three times is set aside and the others go on.
+    """Compute the blocks that are not done; a block that fails three times is set aside and the others go on.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
     FailedBlocksError
         After all other blocks are done.
     Tim3dError
-        Any other of our own, at once: an unreadable slice or a full disk would stop every block, or stays as it is.
+        Any other, at once: an unreadable slice or a full disk fails at every attempt.
     """
     on = current_cluster()
     work_pass.forget_lost()
@@ -181,7 +181,7 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
 
 
 def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
-    """Do these blocks; what failed is set aside."""
+    """Compute these blocks; those that fail are set aside."""
     work_pass = replace(work_pass, moment=uuid.uuid4().hex)
     summary = Summary(
         plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on),
@@ -208,7 +208,7 @@ def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progres
 
 
 def _keep(one: Attempt, summary: Summary, failures: dict[Triple, str], ledger: Ledger) -> None:
-    """Count an attempt; a block that is given up is set aside."""
+    """Count an attempt, and set its block aside if it was the last."""
     if one.state == "done":
         if (record := one.outcome.pop("record")) is not None:
             ledger.hold(one.index, record)
@@ -225,7 +225,7 @@ def _raise_failures(name: str, failures: dict[Triple, str]) -> None:
         index, reason = next(iter(failures.items()))
         raise FailedBlocksError(
             f"{len(failures)} block(s) of {name} failed {RETRIES + 1} times and were set aside, the others are done. "
-            f"First: block {index}: {reason.strip().splitlines()[-1]}. Mend the cause and run the same command again."
+            f"First: block {index}: {reason.strip().splitlines()[-1]}. Fix the cause and run the same command again."
         )
 
 
@@ -250,8 +250,8 @@ def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
 def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad) -> Iterator[Attempt]:
     """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume.
 
-    Whatever ended meanwhile is fetched in one request, and as many blocks follow in another: the scheduler's time goes
-    by requests.
+    Results that are ready are fetched in one request and as many blocks are submitted in another, as requests are what
+    costs the scheduler time.
     """
     from distributed import as_completed
 
@@ -277,7 +277,7 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
 
 
 def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
-    """A block on dask; an error that spoils the process names its worker, so that the client can end it."""
+    """Process a block on dask; if an error makes the process unusable, name its worker, which the client restarts."""
     try:
         return process_block(pickled, index)
     except Tim3dError:
@@ -336,6 +336,6 @@ def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-    # A work may count voxels of its own: its record goes before the figures of the engine.
+    # A work may count voxels itself: its record overrides the figures of the engine.
     marker = work_pass.ledger.mark_done(index, measured | record, durable=work_pass.durable)
     return measured | {"record": marker if len(marker) <= CARRIED_BYTES else None}

@@ -1,7 +1,8 @@
-"""What became of blocks and of a whole pass: times, bytes, attempts and memory, as lines and as rates."""
+"""Summary of a pass and record of an attempt at a block: times, bytes, attempts, memory, and rates made of them."""
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,10 +16,9 @@ _SUMS = (*(f"{step}_seconds" for step in STEPS), "voxels", "read_bytes", "write_
 
 @dataclass
 class Summary:
-    """What a run did. Times are seconds summed over blocks, `wall_seconds` is the run's own.
+    """Totals of a run. Times are seconds summed over blocks, `wall_seconds` is the run's own.
 
-    `gpu_busy_share` is the mean of what NVML says of each worker's GPU, asked every two seconds; None where no worker
-    reports it.
+    `gpu_busy_share` is the mean utilisation of the workers' GPUs by NVML, sampled every two seconds; None without NVML.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Summary:
 
     @property
     def rates(self) -> dict[str, float]:
-        """What was done per second of the run, and what its time went into.
+        """Blocks and voxels per second of the run, and shares of its time.
 
-        `computing_share` is the part of the processes' time in which one of their blocks was computed: what is missing
-        to 1 they waited for reading, writing, tasks or their own start. `read_share`, `wait_share` and `write_share`
+        `computing_share` is the share of the processes' time in which they computed; the rest they waited for reading,
+        writing, tasks or their own start. `read_share`, `wait_share` and `write_share`
         are parts of the blocks' own time: large shares of reading or writing mean a disk that does not keep up.
         """
         wall = max(self.wall_seconds, 1e-9)
@@ -68,7 +68,7 @@ class Summary:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as it is kept beside the markers; what is not known is left out."""
+        """The summary as kept beside the markers, without values that are None."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return known | self.rates | {"workers": sorted(self.workers)}
 
@@ -87,7 +87,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a block at its `number`-th attempt, from 1; `last` if there is no other."""
+    """Result or exception of the `number`-th attempt (from 1) at a block; `last` if there will be no other."""
 
     index: Triple
     number: int
@@ -112,8 +112,13 @@ def as_record(one: Attempt) -> dict[str, Any]:
 
 
 def reason(error: BaseException) -> str:
-    """The end of a traceback: what a block that was set aside is kept with."""
+    """The end of a traceback, recorded with a block that is set aside."""
     return "".join(traceback.format_exception(error))[-4000:]
+
+
+def elapsed(since: float) -> float:
+    """Seconds since a reading of the monotonic clock, rounded for a record."""
+    return round(time.perf_counter() - since, 4)
 
 
 def worker_name(record: Mapping[str, Any]) -> str:

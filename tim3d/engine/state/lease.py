@@ -1,4 +1,4 @@
-"""The lock of a sample behind a URL: an object that is made only where there is none, and written anew as a lease."""
+"""The lock of a sample behind a URL: an object created by a conditional put, and rewritten to renew its lease."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from typing import Any
 
 from tim3d.engine.state import ledger
 from tim3d.engine.state.owner import LEASE_SECONDS, held_by, process_start
-from tim3d.engine.state.status import written
 from tim3d.errors import LockedError, StoreError
-from tim3d.storage.files import file_system, reaching
+from tim3d.storage.files import file_system, modified_at, reaching
 from tim3d.storage.removal import remove_file
 
 log = logging.getLogger(__name__)
 # A put costs money and up to a second: rarer than the heartbeat of a file, several in a lease.
 HEARTBEAT_SECONDS = 15.0
-# Two clients that take over one stale lock at once: the later one holds it, the earlier one finds out after this.
+# Two clients may take over one stale lock at once: the later one holds it, the earlier one sees that after this time.
 SETTLING_SECONDS = 2.0
 
 
@@ -65,7 +64,7 @@ def _acquire(url: str, sample: str, owner: dict[str, Any]) -> None:
 
 
 def _create(url: str, owner: dict[str, Any]) -> bool:
-    """Write the lock if there is none; one of several clients succeeds."""
+    """Create the lock if there is none, and return whether it is ours; of several clients one succeeds."""
     fs, path = file_system(url)
     data = json.dumps(owner).encode()
     if hasattr(fs, "_construct_store"):
@@ -80,7 +79,7 @@ def _create(url: str, owner: dict[str, Any]) -> bool:
 
 
 def _create_object(fs: Any, path: str, data: bytes) -> bool:
-    """obstore's file system leaves the condition out, its stores do not."""
+    """Conditional put through the store itself, as obstore's file system ignores the condition."""
     import obstore
     from obstore.exceptions import AlreadyExistsError
 
@@ -93,7 +92,7 @@ def _create_object(fs: Any, path: str, data: bytes) -> bool:
 
 
 def take_over(url: str, sample: str) -> bool:
-    """Remove a dead owner's lock, or say who holds it; whether there was one."""
+    """Remove the lock of a dead owner and return whether there was one; raise `LockedError` if its owner lives."""
     owner = ledger.read(url)
     if owner is None:  # the other run ended meanwhile
         return False
@@ -117,12 +116,12 @@ def _is_stale(url: str, owner: dict[str, Any]) -> bool:
 
 
 def _written_at(url: str) -> float:
-    """When an object was written, by its store's clock."""
+    """Time at which an object was written, by the clock of its store."""
     fs, path = file_system(url)
     if hasattr(fs, "_construct_store"):
         bucket, key = fs._split_path(path)
-        return written(fs._construct_store(bucket).head(key))
-    return written(fs.info(path))
+        return modified_at(fs._construct_store(bucket).head(key))
+    return modified_at(fs.info(path))
 
 
 def _is_ours(url: str, owner: dict[str, Any]) -> bool:

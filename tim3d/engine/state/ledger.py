@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -290,8 +289,3 @@ def forget_sample(sample: str) -> None:
         check_tree(folder, one, MARKERS)
     for one in passes:
         remove_tree(folder, one, MARKERS)
-
-
-def elapsed(since: float) -> float:
-    """Seconds since a reading of the monotonic clock, rounded for a record."""
-    return round(time.perf_counter() - since, 4)

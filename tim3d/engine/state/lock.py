@@ -1,4 +1,4 @@
-"""One writer to a sample: a lock file with a lease beside it, or behind a URL the object of `lease.py`."""
+"""One writer at a time: a lock file with a lease beside the sample, or behind a URL the object of `lease.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tim3d.storage.files import file_system, is_local, writing
 from tim3d.storage.removal import refuse_link, remove_file
 
 HEARTBEAT_SECONDS = 5.0
-# The sample in whose turn a part of a job array works now; see parts.py.
+# The sample whose lock a part of a job array holds now; see job_array.py.
 turn_of: ContextVar[str | None] = ContextVar("tim3d_turn", default=None)
 
 
@@ -54,7 +54,7 @@ def lock_sample(sample: str) -> Iterator[None]:
 
 
 def lock_url(sample: str, part: str = "") -> str:
-    """The lock of a sample, or what says that a part such as ``2-of-3`` works on it."""
+    """Path of the lock of a sample, or of the lock of a part such as ``2-of-3``."""
     return f"{runs_folder(sample)}/" + (f"part-{part}.lock" if part else "lock")
 
 
@@ -87,7 +87,7 @@ def _held_file(path: Path, sample: str, **about: Any) -> Iterator[None]:
 
 
 def owner_of(url: str) -> dict[str, Any]:
-    """Who holds a lock; empty if nobody does, or just now begins to."""
+    """Owner of a lock; empty if there is none, or if it is not written yet."""
     try:
         found: Any = read(url)
     except ValueError:  # no JSON, or no text
@@ -95,16 +95,17 @@ def owner_of(url: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def refuse_parts(sample: str, but: str = "\n") -> None:
-    """Raise `LockedError` if parts of a job array are at work, except those whose lock ends in `but`."""
+def refuse_parts(sample: str, allowed_suffix: str | None = None) -> None:
+    """Raise `LockedError` if parts of a job array work on the sample, except those whose lock has this suffix."""
     for name in _names(runs_folder(sample)):
-        if fnmatch(name, "part-*.lock") and not name.endswith(but):
+        allowed = allowed_suffix is not None and name.endswith(allowed_suffix)
+        if fnmatch(name, "part-*.lock") and not allowed:
             url = f"{runs_folder(sample)}/{name}"
             _take_over(Path(url), sample) if is_local(url) else lease.take_over(url, sample)
 
 
 def _names(url: str) -> list[str]:
-    """What lies in a folder, without what lies deeper."""
+    """Names of the entries of a folder."""
     fs, path = file_system(url)
     try:
         return [str(one).rpartition("/")[2] for one in fs.ls(path, detail=False)]
@@ -136,7 +137,7 @@ def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
 
 
 def _take_over(path: Path, sample: str) -> None:
-    """Move a dead owner's lock out of the way, or say who holds it."""
+    """Remove the lock of a dead owner; raise `LockedError` if its owner lives."""
     owner = owner_of(str(path))
     _refuse_foreign(path, owner)
     with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile
@@ -146,7 +147,7 @@ def _take_over(path: Path, sample: str) -> None:
 
 
 def _refuse_foreign(path: Path, owner: Mapping[str, Any]) -> None:
-    """A lock says who holds it, or its owner died before it had written a whole line."""
+    """Raise `StoreError` if the file is not a lock: neither an owner nor the beginning of one."""
     with contextlib.suppress(FileNotFoundError), writing(str(path)):
         if not owner and path.read_bytes()[:1] not in (b"", b"{"):
             raise StoreError(f"{path} is not a lock of tim3d. Move it elsewhere, then run the same command again")

@@ -1,4 +1,4 @@
-"""Who holds a lock: a process of this machine, or of another one that renews its lease."""
+"""The owner of a lock: a process of this machine, or one of another machine that renews its lease."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from tim3d.errors import LockedError
 
-# Whoever has not renewed a lock for so long is taken for dead.
+# An owner that has not renewed its lease for so long counts as dead.
 LEASE_SECONDS = 60.0
 
 
 def held_by(owner: Mapping[str, Any], sample: str) -> LockedError:
-    """What somebody is told who comes second."""
+    """Error for a process that finds the sample locked."""
     return LockedError(
         f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
         "Wait until it ends, or stop it; then run the same command again."
@@ -22,7 +22,7 @@ def held_by(owner: Mapping[str, Any], sample: str) -> LockedError:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, or None if there is none; numbers are used again, starts are not."""
+    """Start of a process in ticks of the kernel, None if there is none: numbers are reused, with another start."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return None if state in "ZX" else rest[18]

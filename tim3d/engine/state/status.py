@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tim3d.engine.state.ledger import known, read, runs_folder
 from tim3d.engine.state.owner import LEASE_SECONDS, process_start
 from tim3d.errors import InputError
-from tim3d.storage.files import file_system, is_local, is_there
+from tim3d.storage.files import file_system, is_local, is_there, modified_at
 
 WINDOW_SECONDS = 60.0
 
@@ -203,10 +202,10 @@ def _listing(root: str) -> Iterator[tuple[str, float]]:
     if hasattr(fs, "_construct_store"):  # obstore knows the times, but its file system leaves them out of listings
         bucket, prefix = fs._split_path(path)
         for entry in itertools.chain.from_iterable(fs._construct_store(bucket).list(prefix)):
-            yield entry["path"].removeprefix(prefix.strip("/") + "/"), written(entry)
+            yield entry["path"].removeprefix(prefix.strip("/") + "/"), modified_at(entry)
     elif fs.exists(path):
         for name, entry in fs.find(path, detail=True).items():
-            yield name.split(path.strip("/") + "/", 1)[-1], written(entry)
+            yield name.split(path.strip("/") + "/", 1)[-1], modified_at(entry)
 
 
 def _local_listing(folder: str, below: str) -> Iterator[tuple[str, float]]:
@@ -219,12 +218,6 @@ def _local_listing(folder: str, below: str) -> Iterator[tuple[str, float]]:
                     yield f"{below}{entry.name}", entry.stat().st_mtime
     except FileNotFoundError:  # what is there changes while it is looked at
         return
-
-
-def written(entry: dict[str, Any]) -> float:
-    """When an object was written; file systems call it by different names."""
-    when = next((entry[key] for key in ("mtime", "last_modified", "LastModified", "created") if entry.get(key)), 0.0)
-    return float(when.timestamp() if hasattr(when, "timestamp") else when)
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tim3d.descriptors.transport import Context, transport
 from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, run_collective
 from tim3d.engine.passes.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
-from tim3d.engine.state.ledger import elapsed
+from tim3d.engine.passes.summary import elapsed
 from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.kernels.conduction.conduction import check_tolerance, conduct_bytes, most_parts
