@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -16,7 +17,7 @@ from tests.processes import holder_of
 from tests.works import SHAPE, number_pass, truth
 from tim3d.engine import Cluster, Ledger, cluster, lock_sample, run
 from tim3d.engine.state import ledger as ledgers
-from tim3d.engine.state.owner import LEASE_SECONDS
+from tim3d.engine.state.owner import LEASE_SECONDS, process_start
 from tim3d.errors import (
     ArgumentError,
     DeviceError,
@@ -154,6 +155,45 @@ def test_a_lock_of_another_machine_is_taken_over_when_its_lease_ran_out(sample: 
     os.utime(path, (past, past))
     with lock_sample(sample):
         assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool) -> None:
+    """Numbers are used again: a living process with the number of the owner, and another start, is not the owner."""
+    path = Path(ledgers.runs_folder(sample)) / "lock"
+    path.parent.mkdir(parents=True)
+    start = "long ago" if again else process_start(os.getpid())
+    path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": start, "token": "t"}))
+    if not again:
+        with pytest.raises(LockedError, match=f"process {os.getpid()} on"), lock_sample(sample):
+            pass
+        return
+    with lock_sample(sample):
+        assert json.loads(path.read_text())["token"] != "t"
+
+
+def test_the_clock_of_this_machine_says_nothing_of_a_lease(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file server has a clock of its own: a lock that it has just renewed is held, whatever the time is here."""
+    path = Path(ledgers.runs_folder(sample)) / "lock"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "t"}))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 10 * LEASE_SECONDS)
+    with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
+        pass
+    monkeypatch.setattr(time, "time", lambda: now() - 10 * LEASE_SECONDS)
+    past = now() - LEASE_SECONDS - 1
+    os.utime(path, (past, past))
+    with lock_sample(sample):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_plan_holds_the_buffers_of_every_thread(sample: str) -> None:
+    """One block of each thread is in memory at once; the rest of a process is there once."""
+    a_pass = replace(number_pass(sample), base_bytes=2**40)  # above what the interpreter takes, which is measured
+    peaks = [a_pass.plan(Cluster("serial", None, 1, threads, 2**41)).peak_bytes for threads in (1, 2, 5)]
+    block = a_pass.work.block_bytes((8, 16, 16), (10, 20, 16))
+    assert peaks == [2**40 + threads * block for threads in (1, 2, 5)]
 
 
 def test_clusters_that_are_not_there() -> None:

@@ -119,6 +119,24 @@ def test_any_blocks_give_the_distances_of_the_array(
     assert store.nodes(url) == sorted([*fields, "phase", f"phase_geodesic_phases=pore,directions=+z+-y+-x{other}"])
 
 
+def test_a_profile_is_counted_from_the_inlet_of_its_direction(tmp_path: Path) -> None:
+    """Plane by plane: falling through a volume is rising through the flipped one, read from the other end."""
+    labels = noise((12, 9, 10), share=0.8, seed=4)
+    labels[:5, 3:] = 0  # the two ends do not look alike
+    profiles = {}
+    for name, volume in (("as it is", labels), ("flipped", np.ascontiguousarray(labels[::-1]))):
+        (tmp_path / name).mkdir()
+        url = ingested(tmp_path / name, volume, (8, 16, 16), (2.0, 1.0, 1.0))
+        found = tim3d.geodesic(url, phases=["pore"], directions=("+z", "-z"), options=quiet())
+        profiles[name] = {d: found[f"plane_geodesic_tortuosity_{d}"].values[0] for d in ("z_up", "z_down")}
+    for one, other in (("as it is", "flipped"), ("flipped", "as it is")):
+        np.testing.assert_allclose(profiles[one]["z_down"], profiles[other]["z_up"][::-1], rtol=1e-6)
+    down, up = profiles["as it is"]["z_down"], profiles["as it is"]["z_up"]
+    assert np.isnan(down[-1])  # no way has been gone at the inlet, and falling begins at the highest plane
+    assert np.isnan(up[0])
+    assert not np.allclose(down[:-1], up[::-1][:-1], equal_nan=True)
+
+
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
 @pytest.mark.parametrize(("draw", "directions"), [("spiral", ("+z", "-y")), ("slanted", ("+z", "-z"))])
 def test_ways_that_cross_many_blocks(tmp_path: Path, metric: str, draw: str, directions: tuple[str, ...]) -> None:

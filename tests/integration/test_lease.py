@@ -8,15 +8,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import tim3d
 from tests.processes import holder_of
 from tim3d.cli.main import main
 from tim3d.engine import lock_sample
 from tim3d.engine.state import lease, ledger
+from tim3d.engine.state.owner import process_start
 from tim3d.engine.state.status import status
 from tim3d.errors import LockedError
 from tim3d.storage import files
@@ -80,6 +84,88 @@ def test_a_dead_process_of_this_machine_holds_nothing(bucket: str) -> None:
         other.kill()
     with lock_sample(sample):
         assert (ledger.read(lock_of(sample)) or {})["pid"] == os.getpid()
+
+
+class Watched(MemoryFileSystem):
+    """A store in which something can happen between two requests of a client."""
+
+    protocol = "watched"
+    before_removal = after_put = staticmethod(lambda: None)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(MemoryFileSystem._strip_protocol(str(path).replace("watched://", "memory://")))
+
+    def rm_file(self, path: str) -> None:
+        self.before_removal()
+        super().rm_file(path)
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **more: Any) -> None:
+        super().pipe_file(path, value, mode=mode, **more)
+        if mode == "create":
+            self.after_put()
+
+
+@pytest.fixture
+def abandoned(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A sample in such a store, locked by a process of this machine that is dead."""
+    fsspec.register_implementation("watched", Watched, clobber=True)
+    monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.5)
+    sample = "watched://lease/b.zarr"
+    ledger.write(lock_of(sample), {"host": socket.gethostname(), "pid": os.getpid(), "started": "long ago"})
+    return sample
+
+
+def test_a_client_that_has_taken_over_and_finds_another_token_is_refused(
+    abandoned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"host": "elsewhere", "pid": 1, "token": "theirs"}
+    rival = threading.Timer(0.1, lambda: ledger.write(lock_of(abandoned), theirs))
+    monkeypatch.setattr(Watched, "after_put", rival.start)
+    with pytest.raises(LockedError, match="locked by another run just now"), lock_sample(abandoned):
+        pass
+    assert ledger.read(lock_of(abandoned)) == theirs
+    remove_file(lock_of(abandoned))
+
+
+def test_of_two_that_take_over_one_lock_one_holds_it(abandoned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen the dead owner: the later one removes what the earlier one has just put in its place."""
+    seen, turns, held, refused = threading.Barrier(2), iter((0.0, 0.2)), [], []
+
+    def one_after_the_other() -> None:
+        if (turn := next(turns, None)) is not None:
+            seen.wait()
+            time.sleep(turn)
+
+    def run() -> None:
+        try:
+            with lock_sample(abandoned):
+                held.append(1)
+                time.sleep(1.0)
+        except LockedError:
+            refused.append(1)
+
+    monkeypatch.setattr(Watched, "before_removal", staticmethod(one_after_the_other))
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 1)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool) -> None:
+    """Numbers are used again: a living process with the number of the owner, and another start, is not the owner."""
+    start = "long ago" if again else process_start(os.getpid())
+    ledger.write(lock_of(sample), {"host": socket.gethostname(), "pid": os.getpid(), "started": start, "token": "t"})
+    try:
+        with lock_sample(sample):
+            taken = (ledger.read(lock_of(sample)) or {})["token"] != "t"
+    except LockedError:
+        taken = False
+    assert taken == again
+    remove_file(lock_of(sample))
 
 
 def test_a_lease_of_another_machine_runs_out(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,98 @@ def test_three_phases_by_thresholds_and_blur(sample: str) -> None:
     np.testing.assert_array_equal(store.field_array(sample, "a")[:], store.field_array(sample, "b")[:])
 
 
+PREDICTED, TRUE = tim3d.Phases(pore=2, filler=7, solid=4), tim3d.Phases(solid=0, pore=1, filler=5)
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> tuple[str, np.ndarray, np.ndarray]:
+    """A sample of two label fields with other codes, and the places of their phases among the names of the truth."""
+    rng, size = np.random.default_rng(0), {"z": 2, "y": 1, "x": 1}
+    true = rng.integers(0, 3, (6, 9, 8))
+    predicted = np.where(rng.random(true.shape) < 0.7, true, rng.integers(0, 3, true.shape))
+    for name, places, phases in (("phase", predicted, PREDICTED), ("truth", true, TRUE)):
+        codes = np.array([phases[one] for one in TRUE.names], np.uint8)
+        np.save(tmp_path / "labels.npy", codes[places])
+        url = str(tmp_path / "s.zarr")
+        tim3d.ingest(
+            tmp_path / "labels.npy", url, voxel_size=size, field=name, phases=phases, shard=(4, 8, 8), options=QUIET
+        )
+    return url, predicted, true
+
+
+def counted(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return np.array([[int(((true == i) & (predicted == j)).sum()) for j in range(3)] for i in range(3)])
+
+
+@pytest.mark.parametrize("slices", [slice(None), slice(1, 3), slice(4, None), slice(0, 1), slice(-2, None)])
+def test_a_score_of_slices_is_that_of_those_slices(compared: tuple[str, np.ndarray, np.ndarray], slices: slice) -> None:
+    url, predicted, true = compared
+    found = tim3d.score(url, slices=slices, options=QUIET)
+    assert found.truth.values.tolist() == found.predicted.values.tolist() == list(TRUE.names)
+    np.testing.assert_array_equal(found.confusion.values, counted(predicted[slices], true[slices]))
+    assert float(found.accuracy) == pytest.approx((predicted[slices] == true[slices]).mean())
+    if slices != slice(None):
+        assert float(found.accuracy) != float(tim3d.score(url, options=QUIET).accuracy)
+
+
+@pytest.mark.parametrize("foreground", TRUE.names)
+def test_a_score_speaks_of_the_phase_that_is_asked_for(
+    compared: tuple[str, np.ndarray, np.ndarray], foreground: str
+) -> None:
+    url, predicted, true = compared
+    place = TRUE.names.index(foreground)
+    p, t = predicted == place, true == place
+    hit, false, missed = (p & t).sum(), (p & ~t).sum(), (~p & t).sum()
+    found = tim3d.score(url, foreground=foreground, options=QUIET)
+    assert found.attrs["foreground"] == foreground
+    assert float(found.iou_foreground) == pytest.approx(hit / (hit + false + missed))
+    assert float(found.dice) == pytest.approx(2 * hit / (2 * hit + false + missed))
+    assert float(found.precision) == pytest.approx(hit / (hit + false))
+    assert float(found.recall) == pytest.approx(hit / (hit + missed))
+    if foreground == TRUE.names[-1]:
+        assert found.identical(tim3d.score(url, options=QUIET))
+
+
+def test_a_merged_class_has_the_code_of_what_it_counts_as(sample: str, tmp_path: Path) -> None:
+    net = tiny_checkpoint(tmp_path / "net.safetensors", ("void", "rim", "solid"))
+    apart = tim3d.segment(
+        sample, model=net, phases=tim3d.Phases(void=9, rim=5, solid=3), out="apart", options=QUIET
+    ).values  # fmt: skip
+    assert set(np.unique(apart)) == {3, 5, 9}
+    for merged, into, code in (("rim", "solid", 3), ("rim", "void", 9), ("solid", "void", 9), ("void", "solid", 3)):
+        names = {"void": 9, "rim": 5, "solid": 3}
+        phases = tim3d.Phases(**{name: number for name, number in names.items() if name != merged})
+        found = tim3d.segment(
+            sample, model=net, merge={merged: into}, phases=phases, out=f"{merged}_{into}", options=QUIET
+        )
+        np.testing.assert_array_equal(found.values, np.where(apart == names[merged], code, apart))
+
+
+def test_the_same_thresholds_with_the_other_polarity_are_another_field(sample: str) -> None:
+    dark = {"method": "fixed", "thresholds": [100], "phases": tim3d.Phases(pore=0, solid=1), "options": QUIET}
+    first = tim3d.segment(sample, **dark).values
+    with pytest.raises(MixedRunError, match="polarity"):
+        tim3d.segment(sample, polarity="bright", **dark)
+    np.testing.assert_array_equal(tim3d.open_field(sample, "phase").values, first)
+
+
+@pytest.mark.parametrize("method", ["otsu", "multi-otsu"])
+def test_every_voxel_up_to_a_threshold_is_darker_however_many_greys_there_are(tmp_path: Path, method: str) -> None:
+    """More than 256 grey values, and more than multi-Otsu tells apart: groups of them are cut after their last."""
+    modes = np.random.default_rng(3).choice([9000.0, 30000.0, 52000.0], (6, 40, 40))
+    grey = (modes + np.random.default_rng(4).normal(0, 2500, modes.shape)).astype(np.uint16)
+    assert len(np.unique(grey)) > 4096
+    np.save(tmp_path / "grey.npy", grey)
+    url = str(tmp_path / "s.zarr")
+    tim3d.ingest(tmp_path / "grey.npy", url, voxel_size={"z": 1, "y": 1, "x": 1}, shard=(4, 16, 16), options=QUIET)
+    names = tim3d.Phases(pore=0, solid=1) if method == "otsu" else tim3d.Phases(pore=0, matrix=1, solid=2)
+    labels = tim3d.segment(url, method=method, phases=names, options=QUIET).values
+    cuts = store.node_attributes(url, "phase")["parameters"]["thresholds"]
+    np.testing.assert_array_equal(labels, np.digitize(grey, cuts, right=True))
+    for code, cut in enumerate(cuts):
+        assert grey[labels == code].max() == cut  # a grey value that occurs, the last of the darker ones
+
+
 def test_the_verb_trains_as_the_kernel_says_it_does_by_default() -> None:
     import dataclasses
     import inspect

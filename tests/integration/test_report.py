@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -22,7 +23,7 @@ from PIL import Image
 import tim3d
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
-from tim3d.reporting import figures, page, planes, table
+from tim3d.reporting import figures, page, planes, results, table
 from tim3d.reporting.html import thresholds
 from tim3d.reporting.report import report
 from tim3d.stages.shared.field import Options
@@ -162,6 +163,22 @@ def test_scores_are_those_of_score(sample: str, whole: str) -> None:
     assert [int(n.replace(",", "")) for n in rows["truly solid"][1:]] == found["confusion"].values[1].tolist()
 
 
+def test_the_confusion_matrix_stands_under_the_predicted_names() -> None:
+    """Cell (i, j): voxels of true phase i that were labelled j, by the row's and by the column's name."""
+    truth, predicted = ["solid", "pore", "filler"], ["pore", "filler", "solid"]
+    cells = np.arange(9).reshape(3, 3) + 1
+    found = xr.Dataset(
+        {"confusion": (("truth", "predicted"), cells)}, {"truth": truth, "predicted": predicted},
+        {"field": "phase", "truth_field": "truth", "averaging": "pooled", "foreground": "solid"},
+    )  # fmt: skip
+    rows = Reader(results.score_tables(found)).rows
+    header = next(row for row in rows if "labelled pore" in row)
+    for i, true in enumerate(truth):
+        row = next(row for row in rows if row and row[0] == f"truly {true}")
+        for j, name in enumerate(predicted):
+            assert row[header.index(f"labelled {name}")] == str(cells[i, j])
+
+
 def test_provenance_names_every_node_with_its_parameters(sample: str, whole: str) -> None:
     rows = {r[0]: r for r in Reader(whole).rows if len(r) == 6}
     assert set(store.nodes(sample)) <= set(rows)
@@ -274,6 +291,60 @@ def test_profiles_are_drawn_as_measured(sample: str) -> None:
         drawn = [line.get_ydata() for line in ax.lines]
         wanted = [d[f"phase_fraction_{axis}"].sel(phase=p).values for d in (found, true) for p in PHASES]
         assert all(np.array_equal(a, b) for a, b in zip(drawn, wanted, strict=True))
+
+
+@pytest.mark.parametrize(("longest", "unit", "size"), [(190, "nm", 1), (300, "µm", 1000)])
+def test_a_profile_lies_at_the_centres_of_its_planes(longest: int, unit: str, size: int) -> None:
+    """In the unit that the axis names; one unit for all three axes."""
+    lengths = {"z": longest, "y": 7, "x": 1}
+    centres = {axis: (np.arange(n) + 0.5) * 10 for axis, n in lengths.items()}
+    shares = {f"phase_fraction_{a}": (("phase", a), np.full((1, n), 0.5)) for a, n in lengths.items()}
+    figure = figures.profiles(xr.Dataset(shares, {"phase": ["pore"], **centres}))
+    for ax, axis in zip(figure.axes, "zyx", strict=True):
+        assert ax.get_xlabel() == f"{axis} ({unit})"
+        np.testing.assert_allclose(np.asarray(ax.lines[0].get_xdata()) * size, centres[axis])
+
+
+@pytest.mark.parametrize(("planes", "unit", "size"), [(150, "nm", 1), (400, "µm", 1000)])
+def test_the_drift_is_drawn_as_counted(planes: int, unit: str, size: int) -> None:
+    z, mean = np.arange(planes) * 10.0 + 5, np.linspace(90, 110, planes)
+    std = np.linspace(3, 9, planes)
+    figure = figures.drift(xr.Dataset({"grey_mean": ("z", mean), "grey_std": ("z", std)}, {"z": z}))
+    (ax,) = figure.axes
+    assert ax.get_xlabel() == f"z ({unit})"
+    np.testing.assert_allclose(np.asarray(ax.lines[0].get_xdata()) * size, z)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), mean)
+    (band,) = ax.collections
+    corners = np.concatenate([path.vertices for path in band.get_paths()])
+    for at, low, high in zip(z / size, mean - std, mean + std, strict=True):
+        there = corners[np.isclose(corners[:, 0], at), 1]
+        assert (there.min(), there.max()) == pytest.approx((low, high))
+
+
+def test_training_curves_are_the_history() -> None:
+    history = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "val_loss": [3.5, 2.5, 2.4], "val_iou": [0.2, 0.5, 0.6]}
+    figure = figures.training_curves(history)
+    drawn = {line.get_label(): line for ax in figure.axes for line in ax.lines}
+    assert {ax.get_ylabel() for ax in figure.axes} == {"loss", "validation score"}
+    for name in ("loss", "val_loss", "val_iou"):
+        line = drawn[name.replace("_", " ")]
+        assert list(line.get_ydata()) == history[name]
+        assert list(line.get_xdata()) == history["epoch"]
+
+
+def test_bars_of_a_histogram_hold_the_share_of_their_grey_values() -> None:
+    """At most 256 bars: each stands at the mean of its grey values, and is as high as all their voxels are many."""
+    rng = np.random.default_rng(3)
+    voxels = rng.multinomial(10**6, rng.dirichlet(np.full(1000, 5.0)))
+    counted = xr.Dataset({"voxels": ("grey", voxels)}, {"grey": np.arange(1000.0) + 7})
+    line = figures.histogram({"raw": counted}).axes[0].lines[0]
+    grey, share = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    width = round(grey[1] - grey[0])
+    assert len(grey) <= 256
+    assert width == 4
+    for at, height in zip(grey[:-1], share[:-1], strict=True):
+        first = round(at - (width - 1) / 2) - 7
+        assert height == pytest.approx(voxels[first : first + width].sum() / 10**6)
 
 
 def test_a_histogram_of_other_grey_values_is_named_with_what_renews_it(tmp_path: Path) -> None:

@@ -281,6 +281,34 @@ def test_several_studies_live_side_by_side(sample: str) -> None:
     assert tim3d.validate(sample) == []
 
 
+ALONE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "phase": ({"quantity": "specific_surface", "phase": "pore"}, {"phase": "copper"}),
+    "conductivity": (
+        {"quantity": "effective_conductivity", "conductivity": K},
+        {"conductivity": {"copper": 4.0, "pore": 1.0}},
+    ),
+    "axis": ({"quantity": "effective_conductivity", "conductivity": K}, {"axis": "x"}),
+    "axis of the ways": ({"quantity": "geodesic_tortuosity", "phase": "copper"}, {"axis": "y"}),
+    "flux_tolerance": ({"quantity": "effective_conductivity", "conductivity": K}, {"flux_tolerance": 1e-7}),
+    "sides": ({"quantity": "effective_conductivity", "conductivity": K}, {"sides": "periodic"}),
+    "interface": ({"quantity": "effective_conductivity", "conductivity": K}, {"interface": {"pore:copper": 1e8}}),
+}
+
+
+@pytest.mark.parametrize("other", ALONE)
+def test_studies_of_one_quantity_do_not_take_windows_from_each_other(tmp_path: Path, other: str) -> None:
+    """What differs in one thing only gives in one sample what each gives in a fresh one."""
+    first, change = ALONE[other]
+    labels = noise((16, 16, 16), seed=2)
+    asked = [first | {"windows": [8]}, first | change | {"windows": [8]}]
+    shared = ingested(tmp_path / "shared", labels)
+    together = [study(shared, **one).value for one in asked]
+    alone = [study(ingested(tmp_path / str(n), labels), **one).value for n, one in enumerate(asked)]
+    for one, fresh in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, fresh)
+    assert not np.array_equal(*together)
+
+
 def test_the_plan_says_what_it_costs(sample: str) -> None:
     plans = tim3d.study.plan(sample, quantity="tortuosity_factor", conductivity=K, windows=[9, 18])
     assert [(p.blocks, p.left, p.block) for p in plans] == [(64, 64, (9, 9, 9)), (8, 8, (18, 18, 18))]

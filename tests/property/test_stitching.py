@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -77,6 +78,18 @@ def by_formula(lattice, volume):
                 total[(slice(None), *v)] += weight[local] * values[(slice(None), *local)]
                 weights[v] += weight[local]
     return total / weights
+
+
+def test_a_blend_weight_is_the_gaussian_of_the_distance_from_the_middle():
+    """Written out here, and the same from either end of every axis, also of one with an even edge or of one voxel."""
+    window = (5, 8, 1)
+    found = window_weight(window)
+    for index in np.ndindex(window):
+        squares = [((i - (n - 1) / 2) / (n / 8)) ** 2 for i, n in zip(index, window, strict=True)]
+        assert found[index] == pytest.approx(math.exp(-sum(squares) / 2), rel=1e-6)
+    for axis in range(3):
+        assert np.array_equal(found, np.flip(found, axis))
+    assert found.max() == found[2, 3, 0] == found[2, 4, 0] < 1
 
 
 edges = st.integers(1, 13)

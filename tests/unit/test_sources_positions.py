@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources import Source, open_source, resample, resolve_voxel_size, spacing_statistics, uniform_resampling
-from tim3d.sources.positions import position_nm, positions_of
+from tim3d.sources.positions import natural_key, position_nm, positions_of
 
 # The published steps of the shale stack, in nm.
 SHALE_STEPS = [11.9, 14.0, 11.1, 13.0, 11.6, 10.8, 11.4, 10.8, 10.5, 10.2, 11.3, 9.0, 12.2]
@@ -252,3 +252,20 @@ def test_real_shale_stack_resampled(data_dir: Path):
     np.testing.assert_allclose(found.read(5, 8)[1], expected, atol=1)
     np.testing.assert_array_equal(found.read(0, 1), source.read(0, 1))
     np.testing.assert_array_equal(found.read(13, 14), source.read(13, 14))
+
+
+@pytest.mark.parametrize("odd", [5.0, 15.0])
+def test_one_odd_step_among_thousands_is_uneven(odd: float):
+    """However long the longest step is, or the shortest: the mean hardly moves."""
+    steps = np.full(4000, 10.0)
+    steps[1234] = odd
+    found = spacing_statistics(np.concatenate([[0.0], np.cumsum(steps)]))
+    assert not found.is_uniform()
+    assert found.is_uniform(0.6)
+    assert not found.is_uniform(0.4)
+
+
+def test_slices_are_sorted_by_length_and_not_by_number():
+    names = ["s_z=1um.tif", "s_z=900nm.tif", "s_z=0.002mm.tif", "s_z=1.5e-6m.tif"]
+    assert sorted(names, key=natural_key) == [names[1], names[0], names[3], names[2]]
+    assert positions_of(sorted(names, key=natural_key)) == pytest.approx((900.0, 1000.0, 1500.0, 2000.0))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage import segmentation
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.image.fibsem_simulation import simulate_fibsem
@@ -79,3 +80,24 @@ def test_bad_arguments():
         hybrid_labels(one, 100, 90)
     with pytest.raises(ArgumentError, match="pore side"):
         hybrid_labels(one, 100, 110, polarity="bright")
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_superpixels_are_those_of_slic_on_grey_over_white(stack, dtype, white):
+    """The white of the type, also in a slice that never comes near it."""
+    dark = (stack[0][1][:80, :88] // 3).astype(dtype) * (white // 255)
+    assert dark.max() < white / 2
+    count = round(dark.size / 8.0**2)
+    expected = segmentation.slic(dark / white, n_segments=count, compactness=0.1, channel_axis=None, start_label=0)
+    assert np.array_equal(superpixels(dark, 8.0, 0.1), expected)
+
+
+def test_compactness_counts_in_the_range_of_greys_of_a_slice(stack):
+    """SLIC stretches each slice from its darkest to its brightest pixel: contrast and brightness change nothing."""
+    one = stack[0][1][:80, :88] // 3
+    found = superpixels(one, 8.0, 0.1)
+    assert (superpixels(3 * one + 20, 8.0, 0.1) == found).mean() > 0.999
+    assert (superpixels(one.astype(np.float32), 8.0, 0.1) == found).mean() > 0.999
+    hot = one.copy()
+    hot[40, 40] = 255
+    assert not np.array_equal(superpixels(hot, 8.0, 0.1)[:20], found[:20])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -70,6 +71,26 @@ def test_thresholds_of_summed_counts_do_not_know_the_blocks():
     total = sum(th.grey_counts(part) for part in (grey[:3], grey[3:4], grey[4:, :7], grey[4:, 7:]))
     assert np.array_equal(total, th.grey_counts(grey))
     assert total.sum() == grey.size
+
+
+def test_of_equally_good_thresholds_the_lowest_is_taken():
+    for counts in ([1, 1, 1], [2, 0, 2, 0, 2], [5, 1, 5]):
+        assert th.otsu(counts, np.arange(len(counts))) == 0
+        assert th.multi_otsu(counts, np.arange(len(counts)), 2) == [0]
+    assert th.multi_otsu([1, 1, 1, 1, 1], np.arange(5), 4) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("levels", [1025, 3000, 4096])
+def test_many_grey_values_are_cut_after_the_last_of_a_group(levels):
+    """Groups are of neighbours, equally many in each: what comes up to a threshold is darker, whole groups of it."""
+    grey = 7 * np.arange(levels) + 3
+    counts = np.random.default_rng(levels).integers(1, 50, levels)
+    size = math.ceil(levels / th.MOST_BINS)
+    lasts = grey[np.minimum(np.arange(levels) // size * size + size - 1, levels - 1)]
+    found = th.multi_otsu(counts, grey, 3)
+    assert set(found) <= set(lasts.tolist())
+    exact = filters.threshold_multiotsu(hist=(counts.astype(float), grey), classes=3) if levels < 1100 else found
+    assert np.abs(np.subtract(found, exact)).max() <= 7 * size
 
 
 @pytest.mark.parametrize("method", [th.otsu, th.multi_otsu, th.second_derivative_peak])

@@ -22,7 +22,7 @@ def superpixels(grey_slice: Grey, size: float, compactness: float) -> npt.NDArra
     Parameters
     ----------
     grey_slice : array (y, x)
-        Grey values; they are scaled to 0..1 over the range of their type (floats: of the slice).
+        Grey values; SLIC stretches those of the slice to 0..1, so one very bright pixel flattens all others.
     size : float
         Edge in pixels of a square as large as a superpixel; below the smallest feature that matters.
     compactness : float
