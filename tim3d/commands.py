@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from tim3d.verbs import PYTHON_ONLY, is_positional, option_of
+
 SAMPLE = "SAMPLE"
-# Given by place in Python, by name in the shell.
-_NAMED = ("descriptors",)
+POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _current: ContextVar[str] = ContextVar("tim3d_command", default="")
 
 
@@ -48,7 +49,7 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     verb : str
         Name of the command.
     function : callable
-        What is called: its positional parameters are positional in the shell, but for `descriptors`.
+        What is called: which of its parameters are positional in the shell, `tim3d.verbs.is_positional` says.
     arguments : mapping of str to object
         What is given, by name of the parameter.
 
@@ -64,13 +65,14 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():
         value = arguments.get(name, parameter.default)
-        if name in ("options", "progress") or value is inspect.Parameter.empty:
+        needed = parameter.default is inspect.Parameter.empty
+        if name in PYTHON_ONLY or value is inspect.Parameter.empty:
             continue
         if name == "sample":
             words.append(SAMPLE)
         elif _is_default(value, parameter.default):
             continue
-        elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and name not in _NAMED:
+        elif parameter.kind is POSITIONAL_OR_KEYWORD and is_positional(verb, name, parameter.default, needed=needed):
             words += [shlex.quote(text) for text in _each(value)]
         else:
             words += _option(name, value)
@@ -82,12 +84,11 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 def _option(name: str, value: Any) -> list[str]:
-    dashed = name.replace("_", "-")
     if isinstance(value, bool):
-        return [f"--{dashed}" if value else f"--un{dashed}"]  # the one that is on by default is --uneven-z
+        return [option_of(name, on=value)]
     if isinstance(value, list | tuple) and value and all(hasattr(v, "__fspath__") for v in value):
-        return [f"--{dashed}", *(shlex.quote(str(v)) for v in value)]
-    return [f"--{dashed}", shlex.quote(shell_text(value))]
+        return [option_of(name), *(shlex.quote(str(v)) for v in value)]
+    return [option_of(name), shlex.quote(shell_text(value))]
 
 
 def _each(value: Any) -> list[str]:

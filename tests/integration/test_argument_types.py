@@ -12,8 +12,9 @@ import pytest
 
 import tim3d
 from tests import flips
-from tim3d.cli.parsing import VERBS, call_plan, verb
+from tim3d.cli.parsing import call_plan, verb
 from tim3d.errors import ArgumentError, Tim3dError
+from tim3d.verbs import VERBS
 
 SHAPE, SIZE = [8, 16, 16], {"z": 10, "y": 5, "x": 5}
 # What each verb cannot do without, and no more than that.

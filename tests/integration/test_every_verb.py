@@ -26,6 +26,7 @@ from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
 from tim3d.maintenance import commands
 from tim3d.storage import store
+from tim3d.verbs import VERBS
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 TWO = tim3d.Phases(pore=0, solid=1)
@@ -136,7 +137,7 @@ OVERWRITES = sorted(set(TABLE) - {"describe", "report"})
 
 
 def test_every_verb_is_in_the_table() -> None:
-    assert set(TABLE) == set(parsing.VERBS)
+    assert set(TABLE) == set(VERBS)
 
 
 @pytest.fixture(scope="module")

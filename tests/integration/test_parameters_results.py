@@ -18,9 +18,10 @@ import tim3d
 from tests.integration.test_parameters import CASES as FIELDS
 from tests.integration.test_parameters_files import CASES as FILES
 from tim3d import Options, Phases
-from tim3d.cli.parsing import VERBS, verb
+from tim3d.cli.parsing import verb
 from tim3d.errors import ArgumentError, Tim3dError
 from tim3d.storage import store
+from tim3d.verbs import VERBS
 
 QUIET = Options(progress=False)
 AGAIN = Options(progress=False, overwrite=True, durable=True)

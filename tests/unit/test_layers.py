@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tim3d.cli.parsing import VERBS
+from tim3d.verbs import VERBS
 
 PACKAGE = Path(__file__).parents[2] / "tim3d"
 
@@ -30,7 +30,9 @@ ROOMS = [
     Room(0, "version"),
     Room(0, "errors"),
     Room(0, "grid",         "errors"),
-    Room(0, "commands"),
+    Room(0, "verbs"),
+    Room(0, "typed",        "grid"),
+    Room(0, "commands",     "verbs"),
     Room(0, "forecast"),
     Room(0, "spelling"),
     Room(0, "credentials",  "errors"),
@@ -78,9 +80,8 @@ ROOMS = [
     Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),
 
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
-    Room(5, "options"),
     Room(5, "reporting",          "",                   "numpy xarray matplotlib PIL"),
-    Room(5, "cli",                "maintenance options reporting"),
+    Room(5, "cli",                "maintenance reporting"),
     Room(5, "__main__",           "cli"),
     Room(5, "",                   "cli maintenance reporting"),
 ]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tim3d.cli.parsing import OPTIONS, VERBS, verb
+from tim3d.cli.parsing import OPTIONS, verb
 from tim3d.cli.recipe import load_recipe
 from tim3d.cli.recipe_paths import PATHS, TEXTS, is_path
 from tim3d.errors import ArgumentError
+from tim3d.verbs import VERBS
 
 # Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a verb fails the test
 # below until it stands here, or among the paths or the texts of recipe_paths: think of what a stranger could name.

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from tim3d.cli.parsing import VERBS, convert
+from tim3d.cli.parsing import convert
 from tim3d.errors import ArgumentError
 from tim3d.spelling import suggestion
 from tim3d.storage.schema import asked_shard
+from tim3d.verbs import VERBS
 
 TWICE = [
     ("ingest", "voxel_size", "z=10,y=5,z=6,x=5"),

@@ -15,8 +15,14 @@ class _Discreet(logging.Formatter):
         return without_secrets(super().format(record))
 
 
-def log_to_stderr(*, quiet: bool) -> None:
-    """Our own messages, and warnings of others: distributed tells at length how it closes."""
+def log_to_stderr(*, quiet: bool = False) -> None:
+    """Our own messages, and warnings of others: distributed tells at length how it closes.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show errors and warnings only.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Discreet("%(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("tim3d"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d import engine
-from tim3d.cli.parsing import VERBS, accepted, call, call_plan
+from tim3d.cli.parsing import accepted, call, call_plan
 from tim3d.cli.recipe_paths import refusal, refusal_of_cluster
 from tim3d.credentials import refuse_credentials
 from tim3d.engine.job_array import DEFAULT_WAIT_SECONDS
@@ -21,6 +21,8 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.forecast import forecasting
 from tim3d.spelling import suggestion
 from tim3d.storage.files import read_toml
+from tim3d.typed import Minutes, Settings
+from tim3d.verbs import VERBS
 
 log = logging.getLogger(__name__)
 # What a recipe may say: of which type it is, and how it is written.
@@ -165,11 +167,11 @@ def _typed(value: str) -> Any:
 
 def run_recipe(
     path: str | Path,
-    settings: Iterable[str] = (),
+    settings: Settings = (),
     *,
     part: str | None = None,
     trust: bool = False,
-    wait_minutes: float = DEFAULT_WAIT_SECONDS / 60,
+    wait_minutes: Minutes = DEFAULT_WAIT_SECONDS / 60,
     cluster: Mapping[str, Any] | None = None,
     journal: str | Path | None = None,
     pilot: str | Path | None = None,
@@ -181,17 +183,18 @@ def run_recipe(
     Parameters
     ----------
     path : path
-        The recipe.
+        The recipe, a TOML file. Some are in the folder pipelines.
     settings : iterable of str
-        ``key=value`` changes, as after ``--set``.
+        Change of the recipe, for example ingest.source=scan/*.tif (default: none). As often as there are changes.
     part : str, optional
-        ``i/n``: be one of n processes that share the blocks and need no scheduler, each started with its own i from 1
-        to n, with the sample on a disk that they share or in an object store. Only part 1 does steps that read alone
-        (describe, report).
+        Be part I of a job array of N processes, given as I/N (default: one process does it all). Processes share the
+        blocks and need no scheduler, each started with its own I from 1 to N, with the sample on a disk that they share
+        or in an object store. Only part 1 does steps that read alone (describe, report).
     trust : bool
-        Let the recipe itself name paths outside the working folder and its own, a scheduler, and a site file.
+        Let the recipe name paths outside its folder, a scheduler and a site file. That is the recipe itself; what the
+        user says is not questioned. Its folder and the working folder are meant.
     wait_minutes : float
-        How long a part waits for the others when none of them finishes a block.
+        Of a part: minutes for which it waits while no block gets done.
     cluster : mapping, optional
         Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it all.
     journal : path, optional

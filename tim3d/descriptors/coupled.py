@@ -7,7 +7,7 @@ variables of that node answer a name, and which command makes the node. It holds
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.base import Descriptor
 from tim3d.grid import AXES
 from tim3d.phases import Phases
 
@@ -89,6 +90,10 @@ class Coupled:
             chosen["phase_conductivity"] = _given(found, phases)
         taken = xr.Dataset({dict(self.renamed).get(name, name): values for name, values in chosen.items()})
         return taken.reindex(phase=_names(phases)) if "phase" in taken.dims else taken
+
+
+# What is asked for: names of built-in ones, or values.
+Descriptors: TypeAlias = Iterable[str | Descriptor | Coupled]
 
 
 def _numbers(values: xr.DataArray) -> xr.DataArray:

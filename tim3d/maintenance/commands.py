@@ -8,7 +8,13 @@ from tim3d.errors import DeviceError, SchemaError
 
 
 def show(sample: str) -> Iterator[str]:
-    """What a sample holds, one line a node."""
+    """What a sample holds, one line a node.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    """
     from tim3d.storage import store
 
     identity = store.open_sample(sample).attrs["tim3d"]
@@ -29,7 +35,16 @@ def _field(sample: str, name: str) -> str:
 
 
 def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterator[str]:
-    """Every fault of a sample, and with `repair` what will be computed again.
+    """Check a sample against the data model: every fault, and with `repair` what will be computed again.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    deep : bool
+        Read every shard.
+    repair : bool
+        Read every shard, and let what is damaged be made again.
 
     Raises
     ------
@@ -60,7 +75,15 @@ def _repair(sample: str) -> Iterator[str]:
 
 
 def status(sample: str, *, json: bool = False) -> Iterator[str]:
-    """How far the passes of a sample are, and (not in JSON) which of its nodes are to be made again."""
+    """How far the passes of a sample are, and what writes to it; and (not in JSON) which nodes are to be made again.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    json : bool
+        Print JSON, for machines.
+    """
     from tim3d.engine.state.status import status as look
 
     found = look(sample)
@@ -77,7 +100,16 @@ def _outdated(sample: str) -> Iterator[str]:
 
 
 def doctor(folder: str | None = None, cluster: str | None = None, tls: str | None = None) -> Iterator[str]:
-    """One line for each thing that tim3d needs.
+    """Check this machine: versions, memory, devices, disk, cluster; one line for each thing that tim3d needs.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Folder or URL where samples will lie: space, speed, locks (default: not looked at).
+    cluster : str, optional
+        A dask scheduler that should answer, as tcp://host:8786 (default: none).
+    tls : path, optional
+        Folder of the certificates of that scheduler (default: none).
 
     Raises
     ------
@@ -95,7 +127,7 @@ def doctor(folder: str | None = None, cluster: str | None = None, tls: str | Non
 
 
 def certificates(folder: str, days: int | None = None) -> Iterator[str]:
-    """Make the certificates of an encrypted cluster, and say how to use them."""
+    """Make the certificates of an encrypted cluster: what they are, and how to use them."""
     from tim3d.engine.clusters import tls
 
     made = tls.certificates(folder, tls.DAYS if days is None else days)

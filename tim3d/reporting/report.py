@@ -41,15 +41,17 @@ def report(
     sample : str
         Path or URL of the sample.
     out : path
-        The file to write, ending in ``.html``, in a folder that is there. A report that is there is replaced.
-    raw, field : str
-        The grey field and the label field; left out if they are not there.
+        The file to write, ending in .html. In a folder that is there; a report that is there is replaced.
+    raw : str
+        The grey field. Left out if it is not there.
+    field : str
+        The label field. Left out if it is not there.
     truth : str, optional
-        A label field to compare `field` with, voxel by voxel and, where both are measured, number by number.
+        A label field to compare with (default: none). Voxel by voxel and, where both are measured, number by number.
     annotation : str, optional
-        A label field that a network was trained on.
+        A label field that a network was trained on (default: none).
     model : path, optional
-        The trained network, for its training curves.
+        The trained network, for its training curves (default: none).
     title : str, optional
         Heading (default: name of the sample).
 

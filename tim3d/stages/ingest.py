@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,23 +44,24 @@ from tim3d.stages.shared.field import (
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
+from tim3d.typed import Edges, PartialVoxelSize, Shape, Sources
 
 log = logging.getLogger(__name__)
 
 
 @Verb
 def ingest(
-    source: str | Path | Sequence[str],
+    source: Sources,
     sample: str,
     *,
-    voxel_size: Mapping[str, float | None] | None = None,
+    voxel_size: PartialVoxelSize | None = None,
     units: str = "nm",
     field: str = "raw",
     phases: Phases | None = None,
     dataset: str | None = None,
-    shape: Triple | None = None,
+    shape: Shape | None = None,
     dtype: str | None = None,
-    shard: Triple | None = None,
+    shard: Edges | None = None,
     even_z: bool = True,
     missing_chunks: MissingChunks = "refuse",
     other_grid: bool = False,
@@ -73,23 +74,38 @@ def ingest(
     Parameters
     ----------
     source : path, glob or list of paths
-        Folder or glob of TIFF or PNG slices (natural order), multi-page TIFF, npy, raw, HDF5 or zarr.
+        Folder, glob or files: TIFF, PNG, npy, raw, HDF5 or zarr. Slices come in natural order; a TIFF may have many
+        pages.
     sample : str
-        Path or URL of the sample; made if it is not there.
+        Path or URL of the sample. It is made if it is not there.
     voxel_size : mapping of axis to length, optional
-        Edges of a voxel along z, y, x in `units`. What is not given is taken from the files' metadata.
+        Edges of a voxel along z, y, x in the units (default: as the metadata say). What is not given is taken from the
+        files' metadata.
+    units : str
+        Unit of the voxel size: nm, um, mm ...
+    field : str
+        Name of the field.
     phases : Phases, optional
-        Makes it a field of labels: voxels are codes of these phases and are never averaged.
-    dataset, shape, dtype
-        Which dataset of an HDF5 or zarr; shape and type of a raw file.
+        Names and codes, which make it a field of labels (default: grey values). Voxels are codes of these phases and
+        are never averaged.
+    dataset : str, optional
+        Which dataset of an HDF5 or zarr (default: the only one).
+    shape : (z, y, x), optional
+        Shape of a raw file in voxels (needed by a raw file).
+    dtype : str, optional
+        Type of the numbers of a raw file (needed by a raw file).
     shard : (z, y, x), optional
-        Edges of a shard, the unit that is written at once.
+        Edges of a shard in voxels, the unit that is written at once (default: 64,512,512).
     even_z : bool
-        Where names of slices carry uneven z positions, resample to even ones (linear; labels: nearest).
+        Resample uneven slices to even positions. Where names of slices carry uneven z positions (linear; labels:
+        nearest).
     missing_chunks : {"refuse", "fill"}
-        Of HDF5 and zarr: whether chunks that are not there are refused or filled with the fill value of the file.
+        Of HDF5 and zarr: what becomes of chunks that are not there. They are refused, or filled with the fill value of
+        the file.
     other_grid : bool
         The field is meant to have another shape or voxel size than the other fields of the sample.
+    options : Options
+        How it runs.
 
     Returns
     -------

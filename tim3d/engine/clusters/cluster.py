@@ -16,6 +16,7 @@ from tim3d.engine.clusters.children import refuse_unguarded, starting
 from tim3d.engine.clusters.memory import available_memory, resident_memory
 from tim3d.engine.clusters.timeouts import refuse_silence
 from tim3d.errors import ArgumentError, DeviceError, Tim3dError
+from tim3d.typed import Bytes, Folder
 
 log = logging.getLogger(__name__)
 KINDS = ("serial", "local", "cuda", "slurm")
@@ -78,9 +79,9 @@ def cluster(
     *,
     workers: int | None = None,
     threads: int | None = None,
-    memory_bytes: int | None = None,
+    memory_bytes: Bytes | None = None,
     site: str | Path | None = None,
-    tls: str | Path | None = None,
+    tls: Folder | None = None,
     **options: Any,
 ) -> Iterator[Cluster]:
     """Run the verbs inside the ``with`` on workers.
@@ -88,19 +89,22 @@ def cluster(
     Parameters
     ----------
     kind : str
-        ``serial`` (this process), ``local`` (one process per core), ``cuda`` (one process per GPU, through dask-cuda),
-        ``slurm`` (jobs of a Slurm cluster, through dask-jobqueue; lost jobs are replaced),
-        or the address of a running dask scheduler such as ``tcp://host:8786`` or ``tls://host:8786``.
-    workers, threads : int, optional
-        Worker processes (default: cores or GPUs; with ``slurm``: jobs), and threads in each (default: 1; 3 with
-        ``cuda``, so that one reads, one computes and one writes).
+        Where it runs: serial, local, cuda, slurm, or the address of a dask scheduler. ``serial`` is this process,
+        ``local`` one process per core, ``cuda`` one process per GPU (through dask-cuda), ``slurm`` jobs of a Slurm
+        cluster (through dask-jobqueue; lost jobs are replaced); an address of a running scheduler is such as
+        ``tcp://host:8786`` or ``tls://host:8786``.
+    workers : int, optional
+        Worker processes, with slurm jobs (default: one per core or GPU).
+    threads : int, optional
+        Threads of a worker (default: 1; 3 with cuda). With ``cuda`` one reads, one computes and one writes.
     memory_bytes : int, optional
-        Limit of a worker process (default: an equal share of what this machine has free).
+        Memory limit of a worker (default: an equal share of what this machine has free).
     site : path, optional
-        With ``slurm``: the TOML file that describes a job, see deploy/slurm.
+        With slurm: TOML file that describes a job (default: none). See deploy/slurm.
     tls : path, optional
-        Folder of certificates: scheduler, workers and client then encrypt all they say and refuse who has no
-        certificate. They are made if the folder has none, except for an address, where the scheduler has them.
+        Folder of certificates, to encrypt all traffic of the cluster (default: no encryption). What has no certificate
+        is refused. Certificates are made if the folder has none, except for an address, where the
+        scheduler has them.
     **options
         With ``slurm``: keys of the site file, which go before the file, such as ``partition="gpu"``.
 

@@ -25,9 +25,10 @@ def certificates(folder: str | Path, days: int = DAYS) -> Path:
     Parameters
     ----------
     folder : path
-        Made if it is not there. All members need the same two files: a shared disk, or a copy by a safe way.
+        Folder that all members of the cluster see. Made if it is not there. All members need the same two files: a
+        shared disk, or a copy by a safe way.
     days : int
-        How long the certificate is valid.
+        Days for which the certificate is valid.
 
     Returns
     -------

@@ -62,11 +62,18 @@ def current_pilot() -> Pilot | None:
 
 
 @contextlib.contextmanager
-def costing(journal: str | Path | None, price: float | None = None) -> Iterator[None]:
+def costing(journal: str | Path | None = None, price: float | None = None) -> Iterator[None]:
     """Let the plans inside the ``with`` state their cost, by the journal of a run on a smaller sample.
 
     Hours are those of all workers from the beginning to the end of a pass, per voxel: waiting is paid for too. They
     hold for the same kind of machine, the same recipe, and blocks of about the same size.
+
+    Parameters
+    ----------
+    journal : path, optional
+        With a plan: journal of a smaller run, to estimate the cost by (default: no estimate).
+    price : float, optional
+        With such a journal: price of an hour of a worker (default: none).
 
     Raises
     ------

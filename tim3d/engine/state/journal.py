@@ -19,13 +19,18 @@ _descriptor: ContextVar[int | None] = ContextVar("tim3d_journal", default=None)
 
 
 @contextlib.contextmanager
-def journal(path: str | Path | None) -> Iterator[None]:
+def journal(path: str | Path | None = None) -> Iterator[None]:
     """Append what runs inside the ``with`` do to a file; several processes may share it.
 
     Every line has `time` (UTC), `event` (``begin``, ``block`` or ``end``), `sample` and `pass`. A block has its place
     `block` (z, y, x), its `state` (``done``, ``again`` or ``failed``), the `attempt` from 1, and if it was done seconds
     of reading, of waiting for another block's computing, of computing and of writing, voxels, bytes before
     compression, the peak memory and the process that did it; else the reason. The end has the summary of the pass.
+
+    Parameters
+    ----------
+    path : path, optional
+        File to which a line of JSON is appended for every block (default: none).
 
     Raises
     ------

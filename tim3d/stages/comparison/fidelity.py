@@ -34,6 +34,7 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.files import is_local
 from tim3d.storage.schema import AXES, Field
+from tim3d.typed import Images, Lengths, PixelSize, Samples, VoxelLags
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +47,16 @@ SLICES = 8
 @Verb
 def fidelity(
     sample: str,
-    volumes: Sequence[str] = (),
+    volumes: Samples = (),
     *,
-    micrograph: str | Path | Sequence[str | Path],
+    micrograph: Images,
     phases: Phases | None = None,
-    pixel_size: Sequence[float] | float | None = None,
+    pixel_size: PixelSize | None = None,
     as_voxels: bool = False,
     scale: int = 1,
     field: str | None = None,
-    lags: Sequence[int] | None = None,
-    lags_nm: Sequence[float] | None = None,
+    lags: VoxelLags | None = None,
+    lags_nm: Lengths | None = None,
     slices: int | None = None,
     period: int | None = None,
     seam: int | None = None,
@@ -75,34 +76,36 @@ def fidelity(
     sample : str
         The volume, in which the result is kept.
     volumes : sequence of str
-        More volumes of the same generator: eight in all tell the spread between runs.
+        More volumes of the same generator: eight in all tell the spread between runs (default: none).
     micrograph : path or three paths
-        One image for all directions, or one for the slices across z (rows y, columns x), across y (rows z, columns x)
-        and across x (rows z, columns y).
+        One image, or three for the slices across z, across y and across x. Their rows and columns are (y, x), (z, x)
+        and (z, y).
     phases : Phases, optional
-        Names as in the volumes, and the value of each in the image. Without them grey values are compared.
+        Names as in the volumes, and the value of each in the image (default: grey values are compared).
     pixel_size : float or (rows, columns), optional
-        Of the images, in nm, before the scaling (default: as their metadata say).
+        Pixels of the images in nm, before the scaling (default: as their metadata say).
     as_voxels : bool
         Take a pixel to be as large as a voxel, whatever is known of it.
     scale : int
-        Make the image this many times smaller first, at the same phase fractions.
+        Pixels of an image along the edge of one that is compared. The phase fractions stay the same.
     field : str, optional
-        The label field (default phase), or that of grey values (default raw).
+        The field that is judged (default: phase, or raw where grey values are compared).
     lags : sequence of int, optional
-        Of the curves, in voxels (default 1,2,4,6,8,12,16,24,32,48, up to half the shortest edge).
+        Lags of the curves in voxels (default: 1,2,4,6,8,12,16,24,32,48). Up to half the shortest edge.
     lags_nm : sequence of float, optional
-        The same in nm: whole voxels along every axis.
+        Lags of the curves in nm, instead (default: none). Whole voxels along every axis.
     slices : int, optional
-        Slices across each axis in which ways through phases are sought (default 8); 0 for none. Grey values have none.
+        Slices across each axis in which ways through phases are sought (default: 8). 0 for none; grey values have none.
     period : int, optional
-        Of the generator's lattice in voxels (default: from the record of a network's volume).
+        Period of the generator's lattice in voxels (default: from the record of a network's volume).
     seam : int, optional
-        Edge of the chunks whose faces are looked at (default: a network's tile, otherwise shards or chunks).
+        Edge in voxels of the chunks whose faces are looked at (default: a network's tile, otherwise shards or chunks).
     seed : int
-        Of the bootstrap.
+        Number from which the bootstrap follows.
     out : str
-        Name of the result (default: ``FIELD_fidelity`` and what is not a default).
+        Name of the result (default: FIELD_fidelity and what is not a default).
+    options : Options
+        How it runs.
 
     Returns
     -------

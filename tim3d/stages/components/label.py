@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -32,6 +32,7 @@ from tim3d.stages.shared.results import ResultMaking, plan_result, produce_resul
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
+from tim3d.typed import Names
 
 # Bound on what labelling holds beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "Components").
 KERNEL_BYTES = 12.0
@@ -44,8 +45,8 @@ def label(
     sample: str,
     *,
     field: str = "phase",
-    phases: Sequence[str] | None = None,
-    connectivity: int = 6,
+    phases: Names | None = None,
+    connectivity: Literal[6, 18, 26] = 6,
     keep: bool = False,
     component: str = "component",
     out: str = "",
@@ -63,15 +64,16 @@ def label(
     field : str
         The label field.
     phases : sequence of str, optional
-        Names of the phases to label (default: all); the rest is background.
+        Names of the phases to label, the rest is background (default: all).
     connectivity : {6, 18, 26}
         Neighbours share a face, or an edge too, or a corner too.
     keep : bool
-        Write the number of every voxel's component too, as the field `component` (uint32, 0 is background).
+        Write the number of every voxel's component as a field too. It is the field `component` (uint32, 0 is
+        background).
     component : str
         Name of that field.
     out : str
-        Name of the result (default: ``FIELD_components`` and what is not a default).
+        Name of the result (default: FIELD_components and what is not a default).
     options : Options
         How it runs.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -19,7 +19,6 @@ from tim3d.engine.passes.summary import elapsed
 from tim3d.errors import ArgumentError
 from tim3d.grid import triple
 from tim3d.kernels.conduction.conduction import check_tolerance, conduct_bytes, most_parts
-from tim3d.kernels.conduction.material import Conductivity
 from tim3d.kernels.conduction.thread_pool import default_threads
 from tim3d.phases import Phases
 from tim3d.stages.conduction.flux_fields import drop_scratch, has_field, keep_fields, plan_fields
@@ -39,6 +38,7 @@ from tim3d.stages.shared.results import refuse_another_question
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import scratch, store
 from tim3d.storage.schema import AXES
+from tim3d.typed import Axes, ByPair, Conductivities, Contacts, Seconds
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +49,21 @@ CHECKPOINT_SECONDS = 300.0
 def solve(
     sample: str,
     *,
-    conductivity: Mapping[str, Conductivity],
+    conductivity: Conductivities,
     field: str = "phase",
-    axis: str | Sequence[str] = "z",
+    axis: Axes = "z",
     faces: Literal["outer", "centres"] = "outer",
     sides: Literal["insulated", "periodic"] = "insulated",
     cell: bool = False,
-    interface: Mapping[str, float] | None = None,
-    contact: float | Sequence[float] | None = None,
+    interface: ByPair | None = None,
+    contact: Contacts | None = None,
     tolerance: float = 1e-3,
     richardson: bool = False,
     keep_potential: bool = False,
     keep_flux: bool = False,
     units: str = UNITS,
     out: str = "",
-    checkpoint: float = CHECKPOINT_SECONDS,
+    checkpoint: Seconds = CHECKPOINT_SECONDS,
     device: str = "",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
@@ -75,41 +75,48 @@ def solve(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     conductivity : mapping of str to float or three floats
-        Of every phase of the field, or along z, y, x; 0 for an insulator: ``{"copper": 400, "pore": 0}``.
+        Conductivity of every phase, or along z, y, x; 0 for an insulator. For example ``{"copper": 400, "pore": 0}``.
     field : str
         The label field.
     axis : "z", "y" or "x", or a sequence of them
-        Along which the flux is driven.
+        Axes along which the flux is driven.
     faces : {"outer", "centres"}
-        Where the potential is held: on the outer faces of the volume, or on the centres of its first and last voxels.
+        Where the potential is held. On the outer faces of the volume, or on the centres of its first and last voxels.
     sides : {"insulated", "periodic"}
         Whether the flux stops at the other four faces or goes on at the far side.
     cell : bool
-        The volume wraps along all axes and a mean gradient drives the flux: rows of the conductivity tensor.
+        The volume wraps along all axes: rows of the conductivity tensor. A mean gradient drives the flux.
     interface : mapping of str to float
-        Conductance per area between two phases (Kapitza), ``{"copper:polymer": 1e8}``, in the unit of the
-        conductivities per metre: W m-2 K-1.
+        Conductance per area between two phases, in W m-2 K-1 (default: perfect contact). It is that of Kapitza,
+        ``{"copper:polymer": 1e8}``, in the unit of the conductivities per metre.
     contact : float or two floats
-        Conductance per area between the outer faces (low, high) and the voxels on them, in the same unit.
+        Conductance per area of the low and the high outer face, in W m-2 K-1 (default: perfect contact). Between the
+        face and the voxels on it, in the unit of the conductivities per metre.
     tolerance : float
         Largest (max - min) / mean of the flux over all planes.
     richardson : bool
-        Solve every second voxel too, and estimate the value at vanishing voxel size with its uncertainty.
-    keep_potential, keep_flux : bool
-        Write the potential as float32 fields ``FIELD_potential_z...`` and so on, from 1 to 0, and the size of the flux
-        density over its mean as ``FIELD_flux_z...``, the map of bottlenecks; -1 where there is none. Their names go on
-        as that of the results does. With `keep_flux` the statistics of the flux by phase are among the results.
+        Solve every second voxel too, and estimate the value at vanishing voxel size. With its uncertainty.
+    keep_potential : bool
+        Write the potential as a field. As float32 fields ``FIELD_potential_z...`` and so on, from 1 to 0, and -1 where
+        there is none. Their names go on as that of the results does.
+    keep_flux : bool
+        Write the map of bottlenecks, and statistics of the flux by phase. It is the size of the flux density over its
+        mean, as float32 fields ``FIELD_flux_z...``, and -1 where there is none.
     units : str
-        Of the conductivities: ``W m-1 K-1``, ``m2 s-1``, or ``1`` for relative ones.
+        Unit of the conductivities: W m-1 K-1, m2 s-1, or 1 for relative ones.
     out : str
-        Name of the node of results (default: ``FIELD_transport`` and what is not a default, the conductivities always);
-        fields are then called ``OUT_potential_z``.
+        Name of the result (default: FIELD_transport and what is not a default, the conductivities always). Fields are
+        then called ``OUT_potential_z``.
     checkpoint : float
         Seconds between two checkpoints, from which a killed run goes on.
     device : str
-        "cpu", or a device of torch such as "cuda" (default: the GPUs of a cluster of kind "cuda", else the CPU). The
+        Device: cpu, or one of torch such as cuda (default: the GPUs of a cluster of kind cuda, else the CPU). The
         numbers agree to rounding.
+    options : Options
+        How it runs.
 
     Returns
     -------

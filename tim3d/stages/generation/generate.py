@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from tim3d.stages.shared.field import DEFAULTS, Making, Options, many_shards, pl
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field, Spacing, asked_shard
+from tim3d.typed import Cell, Correlations, Edges, Fractions, Histogram, Orientation, Shape, VoxelSize
 
 KINDS = ("field", "overlapping", "hard-core", "packed", "network")
 OF_NETWORKS = ("weights", "precision", "tile", "device")
@@ -44,75 +45,88 @@ def generate(
     sample: str,
     *,
     kind: Literal["field", "overlapping", "hard-core", "packed", "network"],
-    shape: Triple,
-    voxel_size: Mapping[str, float] | None = None,
+    shape: Shape,
+    voxel_size: VoxelSize | None = None,
     seed: int = 0,
-    fractions: Mapping[str, float] | None = None,
-    correlation_nm: float | Sequence[float] | None = None,
+    fractions: Fractions | None = None,
+    correlation_nm: Correlations | None = None,
     s2: str | Path | None = None,
     loading: float | None = None,
     phases: Phases | None = None,
     diameter_nm: float | None = None,
     spread: float | None = None,
-    sizes: Mapping[str, float] | None = None,
+    sizes: Histogram | None = None,
     aspect: float | None = None,
-    orientation: Sequence[float] | None = None,
-    cell_nm: Sequence[float] | None = None,
+    orientation: Orientation | None = None,
+    cell_nm: Cell | None = None,
     weights: str | Path | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
     device: str | None = None,
     periodic: bool = False,
     out: str | None = None,
-    shard: Triple | None = None,
+    shard: Edges | None = None,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
     """Generate a volume of labels; no voxel depends on the blocks, the workers or the order of work.
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample. It is made if it is not there.
     kind : {"field", "overlapping", "hard-core", "packed", "network"}
-        Level cuts of a Gaussian field; or grains in a matrix that know nothing of one another, that never touch at low
-        loading, or that are packed densely; or what a trained network makes of noise. See docs/generate.md.
+        The law of the volume. Level cuts of a Gaussian field; or grains in a matrix that overlap freely, that never
+        touch at low loading, or that are packed densely; or what a trained network makes of noise. See
+        docs/generate.md.
     shape : (z, y, x)
         Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless it is periodic or
         packed.
     voxel_size : mapping of axis to nm
-        Edges of a voxel; of a network those of its training by default.
+        Edges of a voxel in nm (default of a network: those of its training).
     seed : int
-        0 to 2^64 - 1.
+        Number from which all that is random follows, 0 to 2^64 - 1.
     fractions : mapping of name to float
-        Of a field: expected share of every phase, from the lowest values of the field on; they get the codes 0, 1, ...
+        Of a field: expected share of every phase (needed by a field). From the lowest values of the field on; they get
+        the codes 0, 1, ...
     correlation_nm : float or (z, y, x)
-        Of a field: distance at which its correlation exp(-(r/l)^2) falls to 1/e.
+        Of a field: length in nm over which it is correlated (needed by a field without a table of S2). At this distance
+        its correlation exp(-(r/l)^2) falls to 1/e.
     s2 : path, optional
-        Of a field of two phases, instead: text with rows ``distance in nm, S2`` of the first phase.
+        Of a field, instead: file with rows of distance in nm, S2 of the first phase (default: none). Of a field of two
+        phases only.
     loading : float
-        Of grains: share of the volume that they fill.
+        Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
-        Of grains: names and codes, first the matrix, which has the lower code (default matrix=0, filler=1).
-    diameter_nm, spread : float
-        Median diameter (of a sphere of the same volume) and standard deviation of its logarithm (default 0).
+        Of grains: names and codes, first the matrix, which has the lower code (default: matrix=0,filler=1).
+    diameter_nm : float
+        Of grains: median diameter in nm, of a sphere of the same volume (needed by grains without a histogram of
+        sizes).
+    spread : float
+        Of grains: standard deviation of the logarithm of the diameter (default: 0).
     sizes : mapping of diameter in nm to share by number, optional
-        Instead: a histogram.
+        Of grains, instead: histogram of the diameters in nm (default: none).
     aspect : float
-        Polar over equatorial axis (default 1).
+        Of grains: polar over equatorial axis (default: 1).
     orientation : (z, y, x)
-        Weights of the directions of the polar axis (default 1,1,1: all alike).
+        Of grains: weights of the directions of the polar axis (default: 1,1,1, all alike).
     cell_nm : (z, y, x), optional
-        Of packed grains: edges of the cell that is repeated (default: the volume).
+        Of packed grains: edges in nm of the cell that is repeated (default: the volume).
     weights : path
-        Of a network: file written by ``tim3d train-generator``.
+        Of a network: file that train-generator wrote (needed by a network).
     precision : {"float32", "bfloat16", "float16"}, optional
-        Of a network: of its arithmetic; float16 on CUDA only.
+        Of a network: precision of its arithmetic (default: float32). On CUDA only: float16.
     tile : int, optional
-        Of a network: edge in voxels of what it computes at a time (default about 128, on CUDA 256).
+        Of a network: edge in voxels of what it computes at a time (default: about 128, on CUDA 256).
     device : str, optional
-        Of a network: "auto", "cpu", "cuda" or "cuda:1".
+        Of a network: auto, cpu, cuda or cuda:1 (default: auto).
     periodic : bool
         The volume continues itself across opposite faces. Packed grains do so if the cell is the volume.
     out : str, optional
-        Name of the field (default phase; of a network of grey values raw, of colours raw_red and so on).
+        Name of the field (default: phase; raw of a network of grey values, raw_red and so on of colours).
+    shard : (z, y, x), optional
+        Edges of a shard in voxels, the unit that is written at once (default: 64,512,512).
+    options : Options
+        How it runs.
 
     Returns
     -------

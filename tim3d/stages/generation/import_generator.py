@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tim3d.phases import Phases
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
+from tim3d.typed import VoxelSize
 
 
 @Verb
@@ -21,7 +21,7 @@ def import_generator(
     checkpoint: str | Path,
     weights: str | Path,
     *,
-    voxel_size: Mapping[str, float],
+    voxel_size: VoxelSize,
     phases: Phases | None = None,
     overwrite: bool = False,
 ) -> Task[Path]:
@@ -30,13 +30,13 @@ def import_generator(
     Parameters
     ----------
     checkpoint : path
-        File of the official code.
+        File NAME_Gen.pt of the official code, with NAME_params.data beside it.
     weights : path
         File to write, for example gen.safetensors.
     voxel_size : mapping of axis to nm
-        Edges of a voxel: the pixels of the image it was trained on.
+        Edges of a voxel in nm: the pixels of the image it was trained on.
     phases : Phases, optional
-        Names and codes in the order of the channels. Without them one channel is grey and three are colour.
+        Names and codes in the order of the channels (default: one channel is grey, three are colour).
     overwrite : bool
         Replace a file that holds another generator.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from tim3d.engine.passes.plan import Outline, size_text
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expect
-from tim3d.grid import Triple, triple
+from tim3d.grid import triple
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
 from tim3d.sources import PlannedStack
@@ -22,6 +21,7 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema
 from tim3d.storage.outputs import remove_abandoned, replacing
 from tim3d.storage.removal import remove_file
+from tim3d.typed import Folder, Shape, VoxelSize
 
 # A run of slices that is imaged together: the structure behind the last one is computed once per run.
 RUN_OF_SLICES = 16
@@ -34,10 +34,10 @@ MARK, UNFINISHED = "simulation.txt", " unfinished"
 
 @Verb
 def simulate(
-    folder: str | Path,
+    folder: Folder,
     *,
-    shape: Triple = (96, 256, 256),
-    voxel_size: Mapping[str, float] | None = None,
+    shape: Shape = (96, 256, 256),
+    voxel_size: VoxelSize | None = None,
     solid_fraction: float = 0.65,
     correlation_nm: float = 80.0,
     seed: int = 0,
@@ -52,18 +52,22 @@ def simulate(
 
     Parameters
     ----------
+    folder : path
+        Folder for the slices and their truth. Made if it is not there.
     shape : (z, y, x)
         Number of slices, rows and columns.
     voxel_size : mapping of axis to nm
-        Default: z 20, y 10, x 10.
+        Edges of a voxel in nm (default: 20,10,10).
     solid_fraction : float
         Expected share of solid.
     correlation_nm : float
-        Length over which the structure is correlated, in nm.
+        Length in nm over which the structure is correlated.
     seed : int
-        Same seed, same stack.
+        Number from which all that is random follows. Same seed, same stack.
     overwrite : bool
         Write it again, in the place of a simulation that is there.
+    progress : bool
+        Show a progress bar on standard error.
 
     Returns
     -------

@@ -31,6 +31,7 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
 from tim3d.storage.files import writing
 from tim3d.storage.removal import remove_file
+from tim3d.typed import Folder, Images, Minutes, PixelSize
 
 if TYPE_CHECKING:
     from tim3d.models.generation.adversarial import AdversarialOptions
@@ -66,15 +67,15 @@ class Look:
 
 @Verb
 def train_generator(
-    micrograph: str | Path | Sequence[str | Path],
-    out: str | Path,
+    micrograph: Images,
+    out: Folder,
     *,
     phases: Phases | None = None,
     preset: str = "demo",
-    pixel_size: float | Sequence[float] | None = None,
+    pixel_size: PixelSize | None = None,
     scale: int = 1,
     steps: int = 800,
-    minutes: float | None = None,
+    minutes: Minutes | None = None,
     every: int = 50,
     batch: int = 4,
     slices: int = 16,
@@ -100,37 +101,52 @@ def train_generator(
     Parameters
     ----------
     micrograph : path, or three paths
-        Images of labels, grey values or colours: one of an isotropic material; or three, of the planes normal to z, y
-        and x, whose rows and columns are (y, x), (z, x) and (z, y).
+        One image of an isotropic material, or three, of the planes normal to z, y and x. Images of labels, grey values
+        or colours; rows and columns of the three are (y, x), (z, x) and (z, y).
     out : path
-        Folder for ``generator.safetensors``, the state of the training and its history.
+        Folder for the generator, the state of its training, its history and pictures. The generator is
+        ``generator.safetensors``.
     phases : Phases, optional
-        Name and grey value of each phase of labelled images. Without them a grey image trains a generator of grey
-        values, and one in colour of red, green and blue; both are of 8 bits.
+        Name and grey value of each phase of labelled images (default: grey values or colours are learnt). Without them
+        a grey image trains a generator of grey values, and one in colour of red, green and blue; both are of 8 bits.
     preset : str
-        Of the network; see `tim3d.kernels.generation.architecture.PRESETS`.
+        Size of the network. See `tim3d.kernels.generation.architecture.PRESETS`.
     pixel_size : float or (z, y, x), optional
-        In nm, of the pixels of the files; by default what their metadata say.
+        Pixels of the files in nm, of three images along z, y, x (default: as their metadata say).
     scale : int
-        Pixels of a file along the edge of one that is trained on; phase fractions are kept, grey values averaged.
-    steps, every : int
-        Steps of the generator, and steps from one look at the result to the next.
+        Pixels of a file along the edge of one that is trained on. Phase fractions are kept, grey values averaged.
+    steps : int
+        Steps of the generator. With more of them a finished training goes on.
     minutes : float, optional
-        End after this time even if steps are left.
-    batch, slices, critic_steps, learning_rate, average, mixed_precision
-        See `tim3d.models.generation.adversarial.AdversarialOptions`.
+        Time after which it ends even if steps are left (default: none). The next call goes on.
+    every : int
+        Steps from one look at the result to the next.
+    batch : int
+        Volumes of a step. See `tim3d.models.generation.adversarial.AdversarialOptions`.
+    slices : int
+        Slices that a critic sees along each axis.
+    critic_steps : int
+        Steps of the critics before each of the generator.
+    learning_rate : float
+        Learning rate of all networks.
+    average : float
+        Share that the averaged generator keeps in a step.
     held_out : float, optional
-        Share of the columns that only the selection sees. By default a fifth of an image large enough that a fifth
-        tells the phase fractions or the mean grey value, otherwise nothing: the selection then compares with the whole
-        image.
+        Share of the columns that only the selection sees (default: a fifth of a large image, otherwise none). Large
+        enough is one of which a fifth tells the phase fractions or the mean grey value; the selection of a smaller one
+        compares with the whole image.
     seed : int
-        Of the first weights and all that is random.
+        Number from which the first weights and all that is random follow.
     device : str
-        "auto", "cpu", "cuda" or "cuda:1". Started by torchrun, each process takes a GPU of its own.
+        Device of the training: auto, cpu, cuda or cuda:1. Started by torchrun, each process takes a GPU of its own.
     threads : int
         CPU threads; another number gives other bits. 0 leaves torch its own number.
+    mixed_precision : bool
+        Compute in bfloat16 on CUDA.
     overwrite : bool
         Forget an earlier training in the folder.
+    progress : bool
+        Show a progress bar on standard error.
     on_look : callable, optional
         Called after every look.
 

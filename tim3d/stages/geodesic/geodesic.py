@@ -24,6 +24,7 @@ from tim3d.stages.shared.results import ResultMaking, is_kept, is_there, refuse_
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
+from tim3d.typed import Directions, Names, Seeds
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +44,10 @@ def geodesic(
     sample: str,
     *,
     field: str = "phase",
-    phases: Sequence[str] | None = None,
-    directions: Sequence[str] = DIRECTIONS,
+    phases: Names | None = None,
+    directions: Directions = DIRECTIONS,
     metric: str = "eikonal",
-    seeds: Sequence[str] | None = None,
+    seeds: Seeds | None = None,
     keep: bool = False,
     richardson: bool = False,
     out: str = "",
@@ -59,25 +60,32 @@ def geodesic(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     field : str
         The label field.
     phases : sequence of str, optional
         Names of the phases to travel through (default: all).
     directions : sequence of str
-        ``+z`` from the lowest plane of the volume towards larger z, ``-z`` from the highest, and so on.
+        Directions of travel, each from one face of the volume. ``+z`` is from the lowest plane towards larger z, ``-z``
+        from the highest, and so on. In the shell a list that begins with a minus needs ``--directions=-z,+z``.
     metric : {"eikonal", "graph26"}
-        Lengths as in free space, or from voxel centre to voxel centre over faces, edges and corners.
+        Lengths as in free space (eikonal), or from voxel centre to voxel centre (graph26). Those go over faces, edges
+        and corners.
     seeds : (field, phase), optional
-        Start from these voxels of a label field instead of from a face of the volume; they belong to the way. There is
-        no tortuosity then, and the field is always kept.
+        Field and phase of the voxels to start from (default: a face of the volume). They belong to the way. There is no
+        tortuosity then, and the field is always kept.
     keep : bool
-        Write the distances too, as float32 fields ``FIELD_geodesic_PHASE_z_up`` and so on (with seeds
-        ``FIELD_geodesic_PHASE_seeds=...``), in nm, and -1 where no path leads.
+        Write the distances as fields too, in nm. They are float32 fields ``FIELD_geodesic_PHASE_z_up`` and so on (with
+        seeds ``FIELD_geodesic_PHASE_seeds=...``), and -1 where no path leads.
     richardson : bool
-        Travel through every second voxel too, and estimate the tortuosity at vanishing voxel size with its uncertainty.
+        Travel through every second voxel too, and estimate the tortuosity at vanishing voxel size. With its
+        uncertainty.
     out : str
-        Name of the node of results (default: ``FIELD_geodesic`` and what is not a default); fields are then called
+        Name of the result (default: FIELD_geodesic and what is not a default). Fields are then called
         ``OUT_PHASE_z_up``.
+    options : Options
+        How it runs.
 
     Returns
     -------

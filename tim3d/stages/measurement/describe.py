@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import xarray as xr
 
 from tim3d.descriptors.base import Descriptor
 from tim3d.descriptors.builtin import BUILTIN, select, split_descriptors
-from tim3d.descriptors.coupled import Coupled
+from tim3d.descriptors.coupled import Coupled, Descriptors
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
@@ -18,32 +18,35 @@ from tim3d.stages.shared.stored_results import answers, joined
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, Field
+from tim3d.typed import Range
 
 
 @Verb
 def describe(
     sample: str,
-    descriptors: Iterable[str | Descriptor | Coupled] | None = None,
+    descriptors: Descriptors | None = None,
     *,
     field: str = "phase",
     transport: str = "",
-    z: slice = slice(None),
-    y: slice = slice(None),
-    x: slice = slice(None),
+    z: Range = slice(None),
+    y: Range = slice(None),
+    x: Range = slice(None),
 ) -> Task[xr.Dataset]:
     """What was measured, for the whole sample or a region of whole blocks; no voxel is read.
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     descriptors : iterable of str, Descriptor or Coupled, optional
-        Any whose partials are stored, and coupled ones (default: the built-in ones that were measured, and, for the
-        whole sample, what is there of the coupled ones).
+        Names of descriptors (default: all that were measured). Any whose partials are stored, and coupled ones; by
+        default the built-in ones that were measured, and, for the whole sample, what is there of the coupled ones.
     field : str
         The label field.
     transport : str
-        The node of results of `solve` that is meant (default: all; several stand along the dimension ``transport``).
+        Name of the result of solve that is meant (default: all). Several stand along the dimension ``transport``.
     z, y, x : slice of nm
-        Region, from outer face to outer face. Its faces must be faces of blocks.
+        Region along the axis in nm, from outer face to outer face (default: all). Its faces must be faces of blocks.
 
     Returns
     -------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +9,7 @@ import xarray as xr
 
 from tim3d.descriptors.base import Descriptor, Material, halo_of, partials_of
 from tim3d.descriptors.builtin import BUILTIN, split_descriptors
-from tim3d.descriptors.coupled import Coupled
+from tim3d.descriptors.coupled import Descriptors
 from tim3d.engine import Pass, Plan, lock_sample
 from tim3d.errors import MixedRunError
 from tim3d.forecast import expected
@@ -31,7 +30,7 @@ KERNEL_BYTES = 2.0
 @Verb
 def measure(
     sample: str,
-    descriptors: Iterable[str | Descriptor | Coupled] | None = None,
+    descriptors: Descriptors | None = None,
     *,
     field: str = "phase",
     options: Options = DEFAULTS,
@@ -46,8 +45,8 @@ def measure(
     sample : str
         Path or URL of the sample.
     descriptors : iterable of str, Descriptor or Coupled, optional
-        Names of built-in descriptors or values of your own (default: all built-in ones, and what is there of the
-        coupled ones). A partial of your own that computes something else than before needs another name, or
+        Names of descriptors (default: all that are built in). Also values of your own; by default what is there of the
+        coupled ones too. A partial of your own that computes something else than before needs another name, or
         `overwrite`.
     field : str
         The label field.

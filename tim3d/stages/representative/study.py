@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -15,7 +15,6 @@ import xarray as xr
 from tim3d.engine import Ledger, Pass, Plan, current_cluster
 from tim3d.grid import triple
 from tim3d.kernels.conduction.conduction import Sides
-from tim3d.kernels.conduction.material import Conductivity
 from tim3d.kernels.conduction.solver import Electrodes
 from tim3d.kernels.statistics import representative as law
 from tim3d.kernels.statistics.representative import Judgement, Spread
@@ -26,6 +25,7 @@ from tim3d.stages.shared.results import ResultMaking, is_kept, produce_result, r
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
+from tim3d.typed import ByPair, Conductivities, Lengths, QuantityName, Sizes
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +38,19 @@ REALISATIONS = (1, 4, 16, 64)
 def study(
     sample: str,
     *,
-    quantity: str,
-    windows: Sequence[int] | None = None,
-    windows_nm: Sequence[float] | None = None,
+    quantity: QuantityName,
+    windows: Sizes | None = None,
+    windows_nm: Lengths | None = None,
     phase: str | None = None,
-    conductivity: Mapping[str, Conductivity] | None = None,
+    conductivity: Conductivities | None = None,
     field: str = "phase",
-    axis: str | None = None,
+    axis: Literal["z", "y", "x"] | None = None,
     tolerance: float = 0.1,
     flux_tolerance: float | None = None,
     units: str | None = None,
     faces: Electrodes | None = None,
     sides: Sides | None = None,
-    interface: Mapping[str, float] | None = None,
+    interface: ByPair | None = None,
     out: str = "",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
@@ -61,34 +61,45 @@ def study(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     quantity : str
-        A descriptor of one phase (``phase_fraction``, ``specific_surface`` ...), ``effective_conductivity``,
-        ``tortuosity_factor`` (islands counted in the mean conductivity), ``tortuosity_factor_through`` (left out), or
-        ``geodesic_tortuosity`` (mean of both directions along the axis).
+        What is studied, for example phase_fraction or tortuosity_factor. A descriptor of one phase (``phase_fraction``,
+        ``specific_surface`` ...), ``effective_conductivity``, ``tortuosity_factor`` (islands counted in the mean
+        conductivity), ``tortuosity_factor_through`` (left out), or ``geodesic_tortuosity`` (mean of both directions
+        along the axis).
     windows : sequence of int, optional
-        Edges of the windows, in the shortest edge of a voxel. Windows are cubes as nearly as whole voxels allow.
+        Edges of the windows, in the shortest edge of a voxel (needed without edges in nm). Windows are cubes as nearly
+        as whole voxels allow.
     windows_nm : sequence of float, optional
-        The same in nm; one of the two is given.
+        Edges of the windows in nm, instead (default: none).
     phase : str, optional
-        The phase of a descriptor, or the only one that conducts.
+        The phase of a descriptor, or the only one that conducts (needed without conductivities).
     conductivity : mapping of str to float or three floats, optional
-        Of every phase (along z, y, x), for conductivity and tortuosity, instead of `phase`.
+        Conductivity of every phase, or along z, y, x, instead of a phase (default: 1 of the phase, 0 of the others).
+        For effective conductivity and tortuosity factor only.
     field : str
         The label field.
     axis : {"z", "y", "x"}, optional
-        Of the flux, or of the ways (default: z).
+        Axis of the flux, or of the ways (default: z).
     tolerance : float
-        Relative: a size is representative if 2 s.d. / mean of its windows, and the difference of their mean from that
-        of the largest windows, are within it; so must be all larger sizes.
+        Relative tolerance of a representative size. A size is representative if 2 s.d. / mean of its windows, and the
+        difference of their mean from that of the largest windows, are within it; so must be all larger sizes.
     flux_tolerance : float, optional
         Of the solver: largest (max - min) / mean of the flux over all planes (default: 0.001).
     units : str, optional
-        Of the conductivities (default: W m-1 K-1).
-    faces, sides, interface : optional
-        As of `solve`, for the windows: where the potential is held, whether the flux stops at their sides, conductances
-        per area between two phases. Like the two before, of conductivity and tortuosity factor only.
+        Unit of the conductivities (default: W m-1 K-1).
+    faces : {"outer", "centres"}, optional
+        Where the potential is held (default: outer). As of `solve`, for the windows; of conductivity and tortuosity
+        factor only, as the two before and the two after.
+    sides : {"insulated", "periodic"}, optional
+        Whether the flux stops at the sides of a window (default: insulated).
+    interface : mapping of str to float, optional
+        Conductance per area between two phases, in W m-2 K-1 (default: perfect contact).
     out : str
-        Name of the result (default: ``FIELD_study`` and what is not a default).
+        Name of the result (default: FIELD_study and what is not a default).
+    options : Options
+        How it runs.
 
     Returns
     -------

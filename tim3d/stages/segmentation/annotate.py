@@ -49,19 +49,28 @@ def annotate(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
+    field : str
+        The grey field.
+    out : str
+        Name of the field of labels.
     threshold : float, optional
-        For pixels (default: Otsu).
+        Grey value that parts pixels (default: by Otsu's method).
     superpixel_threshold : float, optional
-        For means of superpixels (default: the first peak of the second derivative of the smoothed histogram).
+        Grey value that parts means of superpixels (default: from the histogram). There it is the first peak of the
+        second derivative of the smoothed histogram.
     smoothing : float, optional
-        Standard deviation in grey levels of the Gaussian that smooths the histogram (default: 6 for uint8, the same
-        share of the filled range for other types).
+        Standard deviation in grey levels by which the histogram is smoothed (default: 6 for uint8). For other types it
+        is the same share of the filled range; the smoothing is by a Gaussian.
     size : float
         Edge of a superpixel in pixels: smaller than the smallest feature.
     compactness : float
-        Of the superpixels: larger is squarer.
+        Compactness of the superpixels: larger is squarer.
     polarity : "dark" or "bright"
         How pores look.
+    options : Options
+        How it runs.
 
     Returns
     -------

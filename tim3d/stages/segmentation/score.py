@@ -21,6 +21,7 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.advice import other_stack
 from tim3d.storage.schema import Field
+from tim3d.typed import Merges, SliceRange
 
 
 @Verb
@@ -30,8 +31,8 @@ def score(
     field: str = "phase",
     truth: str = "truth",
     foreground: str | None = None,
-    merge: Mapping[str, str] | None = None,
-    slices: slice = slice(None),
+    merge: Merges | None = None,
+    slices: SliceRange = slice(None),
     out: str = "",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
@@ -41,16 +42,19 @@ def score(
     ----------
     sample : str
         Path or URL of the sample.
-    field, truth : str
-        Two label fields of the sample with the same phase names; their codes may differ.
+    field : str
+        The label field that is judged. Its codes may differ from those of the truth.
+    truth : str
+        The label field that counts as true, with the same phase names.
     foreground : str, optional
-        The phase that `iou_foreground`, `dice`, `precision` and `recall` speak of (default: the last).
+        The phase that IoU, Dice, precision and recall speak of (default: the last).
     merge : mapping of name to name, optional
-        Phases of `field` that count as another one, for example ``{"shine_through": "pore"}``.
+        Phases that count as another one (default: none). They are those of `field`, as in ``{"shine_through":
+        "pore"}``.
     slices : slice
-        Which slices, by number.
+        Slices that count, by number (default: all).
     out : str
-        Name of the result (default: ``FIELD_score`` and what is not a default).
+        Name of the result (default: FIELD_score and what is not a default).
     options : Options
         How it runs.
 

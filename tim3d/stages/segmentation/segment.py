@@ -24,6 +24,7 @@ from tim3d.stages.shared.reduction import inner
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field
+from tim3d.typed import GreyValues, Merges, Window
 
 METHODS = ("otsu", "multi-otsu", "fixed")
 
@@ -34,15 +35,15 @@ def segment(
     *,
     model: str | Path | None = None,
     method: Literal["otsu", "multi-otsu", "fixed"] | None = None,
-    thresholds: Sequence[float] | None = None,
+    thresholds: GreyValues | None = None,
     phases: Phases | None = None,
-    merge: Mapping[str, str] | None = None,
+    merge: Merges | None = None,
     field: str = "raw",
     out: str = "phase",
     blur: Literal["none", "binomial"] = "none",
     polarity: Literal["dark", "bright"] = "dark",
     mode: Literal["crop", "blend"] = "crop",
-    window: tuple[int, int] | None = None,
+    window: Window | None = None,
     halo: int | None = None,
     probabilities: bool = False,
     normalisation: Literal["volume", "slices"] | None = None,
@@ -55,30 +56,48 @@ def segment(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     model : path, optional
-        A network trained by `tim3d.train`. Else `method`:
+        A network trained by tim3d train (default: none, thresholds by the method).
     method : {"otsu", "multi-otsu", "fixed"}
-        Thresholds from the histogram of the whole volume, or the `thresholds` given. Class k holds
+        How thresholds are found in the histogram of the whole volume (needed without a model). Class k holds
         threshold[k-1] < grey <= threshold[k].
+    thresholds : sequence of float, optional
+        Grey values that part the classes (needed by the method fixed).
     phases : Phases, optional
-        Names and codes of the labels. For thresholds the classes are in the order of the names and of the codes; where
-        the two orders differ the phases are refused. Classes of a network are found by their names (default: its own
-        classes, with the codes 0, 1, ...).
+        Names and codes of the labels (default: the network's own classes, with the codes 0, 1, ...). For thresholds the
+        classes are in the order of the names and of the codes; where the two orders differ the phases are refused.
+        Classes of a network are found by their names.
     merge : mapping of name to name, optional
-        Classes of the network that count as another one, for example ``{"shine_through": "pore"}``.
+        Classes of the network that count as another one (default: none). For example ``{"shine_through": "pore"}``.
+    field : str
+        The grey field.
+    out : str
+        Name of the field of labels.
     blur : {"none", "binomial"}
-        5 x 5 binomial blur of every slice before the threshold.
+        Blur of every slice before the threshold. The binomial one is over 5 x 5 pixels.
     polarity : {"dark", "bright"}
         Whether the first phase is the darkest or the brightest one.
-    mode, window, halo
-        See docs/segment.md: whole slices by default; `window` (y, x) with a `halo` that is thrown away ("crop"), or
-        overlapping windows weighted by a Gaussian ("blend", overlap twice the halo).
+    mode : {"crop", "blend"}
+        How windows are joined. By a border that is thrown away ("crop"), or weighted by a Gaussian ("blend", which
+        overlap by twice the halo); see docs/segment.md.
+    window : (y, x), optional
+        Edges of a window in pixels (default: whole slices).
+    halo : int, optional
+        Border of a window in pixels that is thrown away, or half the overlap (default: an eighth of the window).
     probabilities : bool
-        Keep uint8 probabilities of every class too, as fields ``OUT_probability_CLASS``.
+        Keep probabilities of every class too, in 8 bits. They are fields ``OUT_probability_CLASS``.
     normalisation : {"volume", "slices"}, optional
         Mean and deviation of grey: of the volume, or of each slice, smoothed (default: as the network was trained).
-    batch, precision, device
-        How the network runs. On a CPU all blockings give the same bits; on a GPU they agree to rounding.
+    batch : int
+        Windows that the network gets at a time.
+    precision : {"fp32", "fp16"}
+        Precision of the network's arithmetic.
+    device : {"auto", "cpu", "cuda"}
+        Device of the network. On a CPU all blockings give the same bits; on a GPU they agree to rounding.
+    options : Options
+        How it runs.
 
     Returns
     -------

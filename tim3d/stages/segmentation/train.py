@@ -30,6 +30,7 @@ from tim3d.storage import outputs, store
 from tim3d.storage.advice import other_stack
 from tim3d.storage.removal import remove_file
 from tim3d.storage.schema import Field
+from tim3d.typed import Channels, SliceRange
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ def train(
     *,
     field: str = "raw",
     labels: str = "annotation",
-    slices: slice = slice(None),
+    slices: SliceRange = slice(None),
     every: int = 1,
     architecture: str = "Unet",
     encoder: str = "resnet18",
     depth: int = 3,
-    decoder_channels: Sequence[int] | None = None,
+    decoder_channels: Channels | None = None,
     context: int = 0,
     norm: Literal["batch", "instance"] = "batch",
     normalisation: Literal["volume", "slices"] = "volume",
@@ -70,22 +71,54 @@ def train(
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     model : path
-        File to write, for example ``unet.safetensors``.
+        File to write, for example unet.safetensors.
+    field : str
+        The grey field.
     labels : str
         Label field: an annotation, or your own labels ingested with phases.
-    slices, every
-        Which slices to train on: a range by number, and every n-th of it.
-    architecture, encoder, depth, decoder_channels, norm
-        Of the network; see segmentation-models-pytorch. Default widths halve from 8 * 2**(depth - 1) to 8.
+    slices : slice
+        Slices to train on, by number (default: all).
+    every : int
+        Every which slice of them is used.
+    architecture : str
+        Architecture of the network. See segmentation-models-pytorch.
+    encoder : str
+        Encoder of the network.
+    depth : int
+        Number of times that the encoder halves the resolution.
+    decoder_channels : sequence of int, optional
+        Widths of the decoder (default: halved from 8 * 2^(depth - 1) to 8).
     context : int
         Slices before and after that the network sees as channels.
+    norm : {"batch", "instance"}
+        Over what the network normalises.
     normalisation : {"volume", "slices"}
-        Grey by the mean and deviation of the volume, or of each slice, smoothed along z.
-    epochs, steps, batch, crop, learning_rate, patience, validation_fraction, seed, device
-        See `tim3d.models.segmentation.training.TrainingOptions`.
+        Grey by the mean and deviation of the volume, or of each slice. Those of slices are smoothed along z.
+    epochs : int
+        Most epochs. See `tim3d.models.segmentation.training.TrainingOptions`.
+    steps : int
+        Batches in an epoch.
+    batch : int
+        Crops in a batch.
+    crop : int
+        Edge of a training crop in pixels.
+    learning_rate : float
+        Learning rate at the beginning.
+    patience : int
+        Epochs without gain after which it stops.
+    validation_fraction : float
+        Share of the slices, the last ones, that are held out.
+    seed : int
+        Number from which the first weights and all that is random follow.
+    device : {"auto", "cpu", "cuda"}
+        Device of the training.
     overwrite : bool
         Forget an earlier training into the same file.
+    progress : bool
+        Show a progress bar on standard error.
 
     Returns
     -------

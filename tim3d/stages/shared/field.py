@@ -21,6 +21,7 @@ from tim3d.stages.shared.grid_agreement import refuse_other_grid
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
+from tim3d.typed import Edges, Seconds
 
 # A block holds about this many voxels unless the user says otherwise: seconds of work, megabytes of memory.
 BLOCK_VOXELS = 2**26
@@ -40,16 +41,16 @@ class Options:
     Parameters
     ----------
     block : (z, y, x), optional
-        Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit the stage).
+        Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit the verb).
     overwrite : bool
-        Replace a field that was made from other inputs, parameters or blocks.
+        Replace what was made from other inputs, parameters or blocks.
     progress : bool
         Show a progress bar on standard error.
     durable : bool
         Force every shard and marker to the disk, against loss of power.
     time_limit : float, optional
-        Seconds after which a block counts as hung: its worker is started again and the block tried again, then set
-        aside. Without workers (``serial``) only a warning is possible. Verbs refuse options that they
+        Seconds after which a block counts as hung (default: none). Its worker is started again and the block tried
+        again, then set aside. Without workers (``serial``) only a warning is possible. Verbs refuse options that they
         do not have: `solve` and `geodesic` a time limit, `solve` and `study` a block.
 
     Raises
@@ -58,11 +59,11 @@ class Options:
         If the time limit is not positive.
     """
 
-    block: Triple | None = None
+    block: Edges | None = None
     overwrite: bool = False
     progress: bool = True
     durable: bool = False
-    time_limit: float | None = None
+    time_limit: Seconds | None = None
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not self.time_limit > 0:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
+from tim3d.cli.commands import Option
+from tim3d.cli.declared import NEEDED, choices
+from tim3d.cli.readers import example_of, reader
+from tim3d.commands import shell_text
 from tim3d.spelling import suggestion
 
-# What to write after an option that is required and missing.
-_EXAMPLES = {
-    "--conductivity": "copper=400,pore=0.026",
-    "--shape": "256,256,256",
-    "--voxel-size": "10,5,5",
-    "--quantity": "phase_fraction",
-    "--micrograph": "image.png",
-    "--kind": "field",
-    "--out": "folder",
-}
 # Options of other verbs for what this verb has under another name.
 _ELSEWHERE = {("ingest", "--out"): "--field", ("simulate", "--out"): "the folder itself", ("train", "--out"): "MODEL"}
 _INVALID = re.compile(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", re.DOTALL)
@@ -31,12 +25,26 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **named: Any) -> None:
         super().__init__(**named, allow_abbrev=False)
+        self.examples: dict[str, str] = {}
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
 
+    def add(self, options: Iterable[tuple[str, Option]]) -> None:
+        """Add options, each below its title."""
+        groups: dict[str, argparse._ArgumentGroup | Parser] = {"": self}
+        for title, option in options:
+            group = groups.get(title) or groups.setdefault(title, self.add_argument_group(title))
+            how = {"help": help_of(option).replace("%", "%%"), **_form(option)}
+            if option.positional:
+                group.add_argument(option.name, **how)
+            else:
+                group.add_argument(option.flag, dest=option.name, **how)
+            if example := example_of(option.parameter.kind):
+                self.examples[option.flag] = example
+
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        self.exit(2, f"tim3d: {_in_our_words(message)}. See  {self.prog} --help\n")
+        self.exit(2, f"tim3d: {_in_our_words(message, self.examples)}. See  {self.prog} --help\n")
 
     def refuse(self, unknown: Iterable[str]) -> NoReturn:
         """End because of arguments that the command does not have."""
@@ -70,7 +78,7 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _in_our_words(message: str) -> str:
+def _in_our_words(message: str, examples: Mapping[str, str]) -> str:
     if invalid := _INVALID.search(message):
         name, seen, known = invalid.groups()
         choices = [choice.strip(" '\n") for choice in known.split(",")]
@@ -80,7 +88,36 @@ def _in_our_words(message: str) -> str:
         )
     if required := _REQUIRED.search(message):
         missing = required.group(1).split(", ")
-        shown = [f"{name} {_EXAMPLES[name]}" for name in missing if name in _EXAMPLES]
+        shown = [f"{name} {examples[name]}" for name in missing if name in examples]
         verb = "is" if len(missing) == 1 else "are"
         return f"{', '.join(missing)} {verb} missing" + (f"; write for example {' '.join(shown)}" if shown else "")
     return message
+
+
+def help_of(option: Option) -> str:
+    """The help of an option: what its function says, and its default unless that is among it."""
+    text, default = option.parameter.text, option.parameter.default
+    if default is True:
+        return f"do not {text}"
+    if "(default" in text or "(needed" in text or default is NEEDED or default is False:
+        return text
+    return f"{text} (default: {shell_text(default)})"
+
+
+def _form(option: Option) -> dict[str, Any]:
+    """How argparse takes an option."""
+    kind, default = option.parameter.kind, option.parameter.default
+    by = reader(kind)
+    if kind == "bool":
+        return {"action": "store_false" if default is True else "store_true", "default": None}
+    if kind == "Settings":
+        return {"action": "append", "metavar": by and by.shown}
+    several = by is not None and by.several
+    if option.positional:
+        return {"nargs": ("+" if several else None) if default is NEEDED else ("*" if several else "?")}
+    return {
+        "required": default is NEEDED,
+        "nargs": "+" if several else None,
+        "choices": [str(one) for one in choices(kind)] or None,
+        "metavar": None if choices(kind) or by is None else by.shown,
+    }

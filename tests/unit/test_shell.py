@@ -1,0 +1,138 @@
+"""The shell is made of what the verbs declare: every option has a help and says its default, nothing is said twice."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import re
+from typing import Any, get_args
+
+import pytest
+
+import tim3d
+from tim3d import typed
+from tim3d.cli.commands import COMMANDS, Option
+from tim3d.cli.declared import NEEDED, declared
+from tim3d.cli.main import build_parser
+from tim3d.cli.parser import help_of
+from tim3d.cli.parsing import parameters, verb
+from tim3d.cli.readers import READERS, reader
+from tim3d.commands import command_line
+from tim3d.verbs import PYTHON_ONLY, VERBS, option_of
+
+# Only `study` and `fidelity` are drawn, only `describe` writes a table: options of the shell without a parameter.
+SHELL_ONLY = {"plan", "quiet"}
+BESIDE = {"study": {"figure"}, "fidelity": {"figure"}, "describe": {"csv"}}
+ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", "price"}
+# How it runs that a verb does not have, as its messages in Python say.
+WITHOUT = {"solve": {"block", "time_limit"}, "geodesic": {"time_limit"}, "study": {"block"}}
+OPTIONS = [
+    pytest.param(name, option, id=f"{name} {option.name}")
+    for name, command in COMMANDS.items()
+    for _, option in command.options()
+]
+
+
+def shell(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def shown(*words: str) -> str:
+    """What the shell prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        build_parser(words[0]).parse_args([*words])
+    return " ".join(out.getvalue().split())
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_source_is_read_as_python_reads_it(name: str) -> None:
+    if name in ("train", "segment"):
+        pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+    known, found = inspect.signature(verb(name)).parameters, parameters(name)
+    assert list(found) == list(known)
+    for key, one in known.items():
+        assert found[key].default == (NEEDED if one.default is one.empty else None if key == "options" else one.default)
+        assert found[key].by_place == (one.kind is one.POSITIONAL_OR_KEYWORD)
+    assert declared(VERBS[name], name).summary == (inspect.getdoc(verb(name)) or "").splitlines()[0]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_shell_has_the_parameters_of_the_verb(name: str) -> None:
+    mine = set(parameters(name)) - PYTHON_ONLY
+    runs = {one.name for one in dataclasses.fields(tim3d.Options)} - PYTHON_ONLY - WITHOUT.get(name, set()) | ON
+    expected = mine | BESIDE.get(name, set()) | (runs if "options" in parameters(name) else set())
+    there = [option.name for _, option in COMMANDS[shell(name)].options()]
+    assert len(there) == len(set(there)), "an option stands there twice"
+    assert set(there) - SHELL_ONLY == expected
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_every_option_has_a_help_and_says_its_default(name: str, option: Option) -> None:
+    text = help_of(option)
+    assert len(text) > 5, "the parameter has no description"
+    assert not re.search(r"`|==|\bNone\b|\bTrue\b|_nm\b", text), "Python's spelling"
+    assert text.count("(default") + text.count("(needed") <= 1
+    one = option.parameter
+    if one.kind != "bool" and one.default is not NEEDED:
+        assert re.search(r"\((default|needed)", text), "what is done without it is not said"
+    assert reader(one.kind), f"{one.kind} has no reader"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_every_option_with_its_text(name: str) -> None:
+    text = shown(name, "--help")
+    for _, option in COMMANDS[name].options():
+        assert (option.name if option.positional else option.flag) in text
+        assert re.sub(r"\s|-", "", help_of(option)) in re.sub(r"\s|-", "", text)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_default_is_not_repeated_in_prose(name: str) -> None:
+    for key, one in parameters(name).items():
+        if isinstance(one.default, int | float | str) and one.default not in ("", False, True):
+            assert "(default" not in one.text, f"{key}: the signature says the default"
+
+
+def test_the_overview_names_every_command() -> None:
+    text = shown("--help")
+    assert [name for name in COMMANDS if f" {name} " not in text] == []
+
+
+def test_every_type_is_read_once() -> None:
+    names = {name for name, value in vars(typed).items() if get_args(value) or value in (int, float, str, slice)}
+    assert names - {"Triple"} <= set(READERS)
+    used = {option.parameter.kind for _, command in COMMANDS.items() for _, option in command.options()}
+    assert set(READERS) - used == set(), "readers without an option"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, one in READERS.items() if one.example])
+def test_the_example_of_a_message_can_be_typed(kind: str) -> None:
+    one = READERS[kind]
+    one.read(one.example)
+    assert "{" not in one.what_to_write
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "line"),
+    [
+        ("ingest", {"source": "a", "sample": "b", "even_z": False}, "tim3d ingest a SAMPLE --uneven-z"),
+        ("train_generator", {"micrograph": "a.png", "out": "b"}, "tim3d train-generator a.png --out b"),
+        ("fidelity", {"sample": "a", "volumes": ["b", "c"], "micrograph": "d"}, "SAMPLE b c --micrograph d"),
+    ],
+)
+def test_a_recorded_command_is_one_that_the_shell_takes(name: str, given: dict[str, Any], line: str) -> None:
+    recorded = command_line(name, verb(name), given)
+    assert recorded.endswith(line)
+    read = vars(build_parser().parse_args(recorded.split()[1:]))
+    assert {key for key, value in read.items() if value is not None} - {"parser", "command", "options"} == set(given)
+
+
+def test_what_is_on_by_default_is_switched_off() -> None:
+    every = [option for command in COMMANDS.values() for _, option in command.options()]
+    off = {option.flag for option in every if option.parameter.default is True}
+    assert off == {"--uneven-z", "--unmixed-precision"}
+    assert "do not resample" in shown("ingest", "--help")
+    assert option_of("even_z", on=False) == "--uneven-z"

@@ -1,0 +1,176 @@
+"""What a command does with what was typed: call a verb and show its result, run a recipe, look after a sample.
+
+The keyword parameters of the functions here are options of the shell: they have no counterpart in a verb.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# What a command of the shell runs on, unless it says otherwise. In Python a cluster is asked for.
+SERIAL = "serial"
+
+
+def verb(name: str, given: dict[str, Any]) -> None:
+    """Call a verb and show its result, or its plan."""
+    figure = given.pop("figure", None)
+    if figure is not None:
+        from tim3d.reporting import page
+
+        page.check_figure(figure)
+    planning = given.pop("plan", False)
+    result = perform(name, given, plan=planning)
+    if planning:
+        _show_plans(result)
+        return
+    # The table of components may have millions of rows: the results of the phases are shown.
+    show_result(result.drop_dims("component") if name == "label" else result)
+    draw(name, result, figure=figure)
+
+
+def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:
+    """Call a verb on the cluster that was asked for.
+
+    Parameters
+    ----------
+    name : str
+        The verb.
+    given : dict
+        What was typed; what it runs on is taken out.
+    plan : bool
+        Say what it would cost, and do nothing.
+    """
+    from tim3d.cli import parsing
+
+    with _on_cluster(given, planning=plan):
+        return (parsing.call_plan if plan else parsing.call)(name, {**given, "progress": _progress()})
+
+
+def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
+    """Write the figure of a study or of a comparison.
+
+    Parameters
+    ----------
+    name : str
+        The verb.
+    result : xarray.Dataset
+        What it returned.
+    figure : path, optional
+        File to which the figure is written, for example study.png (default: none).
+    """
+    if figure is None:
+        return
+    from tim3d.reporting import fidelity, page, study
+
+    drawn_by = {"study": study.study_figure, "fidelity": fidelity.curves_figure}
+    page.write_figure(drawn_by[name](result), figure)
+
+
+def describe(_: str, given: dict[str, Any]) -> None:
+    """Results of several samples as one table."""
+    from tim3d.cli import parsing
+
+    target, samples = given.pop("csv", None), given.pop("sample")
+    if target is not None:
+        _check_table(target)
+    show_table({sample: parsing.call("describe", {**given, "sample": sample}) for sample in samples}, csv=target)
+
+
+def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> None:
+    """Results of samples as a table.
+
+    Parameters
+    ----------
+    results : mapping of str to xarray.Dataset
+        Of each sample.
+    csv : path, optional
+        File to which the table is written (default: the screen).
+    """
+    from tim3d.reporting import table
+
+    rows = table.rows(results)
+    if csv is None:
+        print(table.text(rows))
+    else:
+        table.write_csv(rows, csv)
+
+
+def _show_plans(plans: Sequence[Any]) -> None:
+    print("\n".join(map(str, plans)) or "nothing is left to do")
+
+
+def _on_cluster(given: dict[str, Any], *, planning: bool) -> Any:
+    from tim3d import engine
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(engine.journal(given.pop("log", None)))
+        stack.enter_context(engine.costing(given.pop("pilot", None), given.pop("price", None)))
+        on = {key: given.pop(key, None) for key in ("workers", "threads", "site", "tls")}
+        start = engine.prospective if planning else engine.cluster
+        stack.enter_context(start(given.pop("cluster", SERIAL), memory_bytes=given.pop("memory", None), **on))
+        return stack.pop_all()
+
+
+def _progress() -> bool:
+    return logging.getLogger("tim3d").level <= logging.INFO
+
+
+def show_result(result: Any) -> None:
+    """Print a result as a table, a field as one line."""
+    if hasattr(result, "data_vars"):
+        from tim3d.reporting import fidelity, study, table
+
+        own = study if study.is_study(result) else fidelity if fidelity.is_fidelity(result) else None
+        print(own.text(result) if own else table.text(table.rows({"": result})))
+    elif hasattr(result, "coords"):
+        edges, unit = "x".join(map(str, result.shape)), result.z.attrs["units"]
+        print(
+            f"{result.name}: {edges} {result.dtype}, from {float(result.z[0]):g} to {float(result.z[-1]):g} {unit} in z"
+        )
+    else:
+        print(result)
+
+
+def _check_table(target: str | Path) -> None:
+    """Refuse a table that would not be what the ending of its name says, or cannot be written."""
+    from tim3d.errors import ArgumentError
+    from tim3d.storage.outputs import TABLE, check_target
+
+    if check_target(target, TABLE).suffix.lower() in (".xlsx", ".xls", ".ods", ".json", ".parquet", ".html"):
+        raise ArgumentError(
+            f"--csv writes CSV, and {target} has another ending: --csv {Path(target).with_suffix('.csv')}"
+        )
+
+
+def run(_: str, given: dict[str, Any]) -> None:
+    """Run a recipe, or plan it."""
+    from tim3d.cli.recipe import plan_recipe, run_recipe
+
+    planning, path, settings = given.pop("plan", False), given.pop("recipe"), given.pop("set", ())
+    names = {"cluster": "kind", "memory": "memory_gib"} | {key: key for key in ("workers", "threads", "site", "tls")}
+    on = {name: given.pop(key) for key, name in names.items() if key in given}
+    if "memory_gib" in on:
+        on["memory_gib"] /= 2**30
+    log = given.pop("log", None)
+    if "wait" in given:
+        given["wait_minutes"] = given.pop("wait")
+    if planning:
+        for name, plans in plan_recipe(path, settings, cluster=on, **given):
+            print(f"-- {name}")
+            _show_plans(plans)
+        return
+    for name, result in run_recipe(path, settings, cluster=on, journal=log, progress=_progress(), **given).items():
+        print(f"-- {name}")
+        show_result(result)
+
+
+def upkeep(name: str, given: dict[str, Any]) -> None:
+    """Print what a command of `tim3d.maintenance.commands` says."""
+    from tim3d.maintenance import commands
+
+    for line in getattr(commands, name)(**given):
+        print(line, flush=True)

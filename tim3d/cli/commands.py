@@ -1,0 +1,139 @@
+"""The commands of the shell, each with the functions whose parameters are its options.
+
+A verb needs nothing here: its command is made from its signature. What the shell has beside the verbs stands below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tim3d.cli import actions
+from tim3d.cli.declared import NEEDED, Parameter, declared
+from tim3d.cli.parsing import options_of, parameters, read
+from tim3d.verbs import PYTHON_ONLY, VERBS, is_positional, option_of
+
+Action = Callable[[str, dict[str, Any]], None]
+# Of commands that are not verbs.
+POSITIONAL = ("sample", "recipe", "folder")
+HOW = "how it runs (nothing here changes a number)"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A parameter under its name in the shell; one of a verb is read when the verb is called, others at once."""
+
+    name: str
+    parameter: Parameter
+    positional: bool = False
+    of_verb: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed; one that is on by default is switched off."""
+        return option_of(self.name, on=self.parameter.default is not True)
+
+    def read(self, value: Any) -> Any:
+        """The value of what was typed."""
+        return value if self.of_verb else read(self.parameter, value, self.flag)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A function with options of the shell: `names` are those in the shell, and if there are any, all that are meant.
+
+    What an option of the shell has otherwise than the function, `changes` says.
+    """
+
+    module: str
+    function: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def below(self, title: str) -> Iterator[tuple[str, Option]]:
+        """The options in the order of the signature, each with the title that it stands below."""
+        for key, one in declared(self.module, self.function).parameters.items():
+            if name := self.names.get(key, "" if self.names else key):
+                yield title, Option(name, replace(one, **self.changes.get(name, {})), name in POSITIONAL)
+
+
+QUIET = Source("tim3d.cli.console", "log_to_stderr")
+PLAN = Source("tim3d.cli.actions", "perform", {"plan": "plan"})
+FIGURE = Source("tim3d.cli.actions", "draw", {"figure": "figure"})
+CSV = Source("tim3d.cli.actions", "show_table", {"csv": "csv"})
+_KIND = Source(
+    "tim3d.engine",
+    "cluster",
+    {"kind": "cluster", "memory_bytes": "memory"} | {key: key for key in ("workers", "threads", "site", "tls")},
+)
+CLUSTER = (
+    replace(_KIND, changes={"cluster": {"default": actions.SERIAL}}),
+    Source("tim3d.engine", "journal", {"path": "log"}),
+    Source("tim3d.engine", "costing", {"journal": "pilot", "price": "price"}),
+)
+RECIPE = Source(
+    "tim3d.cli.recipe",
+    "run_recipe",
+    {"path": "recipe", "settings": "set", "wait_minutes": "wait", "part": "part", "trust": "trust"},
+)
+OVERWRITE = Source("tim3d.stages.shared.field", "Options", {"overwrite": "overwrite"})
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the function whose docstring says what it does, its action, and its options below their titles."""
+
+    module: str
+    function: str
+    action: Action
+    options: Callable[[], Iterator[tuple[str, Option]]]
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        return declared(self.module, self.function).summary.replace("`", "")
+
+
+def _verb(name: str) -> Command:
+    action = actions.describe if name == "describe" else actions.verb
+    return Command(VERBS[name], name, action, lambda: _options_of_verb(name))
+
+
+def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
+    for key, one in parameters(name).items():
+        if key not in PYTHON_ONLY:
+            changed = replace(one, kind="Samples") if (name, key) == ("describe", "sample") else one
+            positional = one.by_place and is_positional(name, key, one.default, needed=one.default is NEEDED)
+            yield "", Option(key, changed, positional, of_verb=True)
+    for source in {"study": [FIGURE], "fidelity": [FIGURE], "describe": [CSV]}.get(name, []):
+        yield from source.below("")
+    if "options" not in parameters(name):
+        yield from () if name == "describe" else PLAN.below("")
+        return
+    yield from PLAN.below(HOW)
+    yield from (
+        (HOW, Option(key, one, of_verb=True)) for key, one in options_of(name).items() if key not in PYTHON_ONLY
+    )
+    for source in CLUSTER:
+        yield from source.below(HOW)
+
+
+def _run() -> Iterator[tuple[str, Option]]:
+    for source in (RECIPE, PLAN, OVERWRITE):
+        yield from source.below("")
+    for source in (replace(_KIND, changes={"cluster": {"default": "as the recipe says"}}), *CLUSTER[1:]):
+        yield from source.below("what it runs on, in place of [cluster] in the recipe")
+
+
+def _upkeep(name: str, source: Source | None = None) -> Command:
+    module = "tim3d.maintenance.commands"
+    return Command(module, name, actions.upkeep, lambda: (source or Source(module, name)).below(""))
+
+
+COMMANDS = {
+    **{name.replace("_", "-"): _verb(name) for name in VERBS},
+    "run": Command("tim3d.cli.recipe", "run_recipe", actions.run, _run),
+    **{name: _upkeep(name) for name in ("show", "validate", "status", "doctor")},
+    "certificates": _upkeep("certificates", Source("tim3d.engine.clusters.tls", "certificates")),
+}

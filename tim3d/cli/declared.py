@@ -1,0 +1,154 @@
+"""What a function declares of its parameters, read from its source: help must not wait for xarray to be imported.
+
+Type and default stand in the signature, the help in the section Parameters of the docstring. The names of a default or
+of a type are followed through the imports of the module.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+NEEDED = object()
+_SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n---|\Z)", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^(\S[^:\n]*?)(?: : .*)?\n((?:[ ].*\n?|\n)+)", re.MULTILINE)
+_STATEMENT = re.compile(r"^(?=[^\s)\]}#])", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: the name of its type without "or None", its default (`NEEDED` if it has none), and its help."""
+
+    name: str
+    kind: str
+    default: Any
+    text: str
+    by_place: bool
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The first line of a docstring, and the parameters by name."""
+
+    summary: str
+    parameters: Mapping[str, Parameter]
+
+
+@cache
+def declared(module: str, name: str) -> Declared:
+    """What a function, or a class of values, declares.
+
+    >>> declared("tim3d.stages.conduction.solve", "solve").parameters["tolerance"].default
+    0.001
+    """
+    where, node = _statement(module, name)
+    if isinstance(node, ast.FunctionDef) and (outer := _wrapped(where, node)):
+        return declared(*outer)
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef), f"{module}.{name} declares nothing"
+    document = (ast.get_docstring(node) or "") + "\n"
+    texts = dict(_texts(document))
+    found = [
+        Parameter(key, _kind(where, sign), _default(where, key, value), texts.get(key, ""), by_place)
+        for key, sign, value, by_place in _signature(node)
+    ]
+    return Declared(document.partition("\n")[0], {one.name: one for one in found})
+
+
+def constant(module: str, name: str) -> Any:
+    """The value of a constant of a module."""
+    where, node = _statement(module, name)
+    assert isinstance(node, ast.Assign | ast.AnnAssign), f"{module}.{name} is not a constant"
+    assert node.value is not None
+    return _value(where, node.value)
+
+
+def choices(kind: str) -> tuple[Any, ...]:
+    """The values of a ``Literal``; none of another type.
+
+    >>> choices("Literal[6, 18, 26]"), choices("int")
+    ((6, 18, 26), ())
+    """
+    listed = re.fullmatch(r"Literal\[(.*)\]", kind)
+    return ast.literal_eval(f"({listed[1]},)") if listed else ()
+
+
+@cache
+def _text(module: str) -> str:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+
+
+@cache
+def _statement(module: str, name: str) -> tuple[str, ast.stmt]:
+    """A statement of a module that binds a name, and the module: only these lines are parsed."""
+    text = _text(module)
+    if start := re.search(rf"^(?:@.*\n)*(?:def|class) {name}\b|^{name}\b[^\n=]*=", text, re.MULTILINE):
+        end = _STATEMENT.search(text, start.end())
+        return module, ast.parse(text[start.start() : end.start() if end else len(text)]).body[0]
+    if imported := re.search(rf"^from (tim3d\S*) import (?:\([^)]*|.*)\b{name}\b", text, re.MULTILINE):
+        return _statement(imported[1], name)
+    raise LookupError(f"{module} binds no {name}")
+
+
+def _wrapped(module: str, node: ast.FunctionDef) -> tuple[str, str] | None:
+    """Module and name of the function that another one has the signature of, by ``functools.wraps(alias.name)``."""
+    for one in node.decorator_list:
+        if isinstance(one, ast.Call) and ast.unparse(one.func) == "functools.wraps":
+            alias, _, name = ast.unparse(one.args[0]).partition(".")
+            found = re.search(rf"^from (\S+) import (\w+) as {alias}$", _text(module), re.MULTILINE)
+            assert found, f"{module} imports no {alias}"
+            return f"{found[1]}.{found[2]}", name
+    return None
+
+
+def _signature(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None, bool]]:
+    """Name, type, default and whether it may be given by place."""
+    if isinstance(node, ast.ClassDef):
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                yield line.target.id, line.annotation, line.value, False
+        return
+    of = node.args
+    needed: list[ast.expr | None] = [None] * (len(of.args) - len(of.defaults))
+    for one, value in zip(of.args, needed + [*of.defaults], strict=True):
+        yield one.arg, one.annotation, value, True
+    for one, value in zip(of.kwonlyargs, of.kw_defaults, strict=True):
+        yield one.arg, one.annotation, value, False
+
+
+def _kind(module: str, sign: ast.expr | None) -> str:
+    """A type without "or None"; a name that stands for choices is replaced by them."""
+    text = ast.unparse(sign).removesuffix(" | None") if sign else ""
+    if not re.fullmatch(r"[A-Z]\w+", text):
+        return text
+    try:
+        _, node = _statement(module, text)
+    except LookupError:  # a type of the library
+        return text
+    choice = ast.unparse(node.value) if isinstance(node, ast.Assign) else ""
+    return choice if choice.startswith("Literal[") else text
+
+
+def _default(module: str, name: str, node: ast.expr | None) -> Any:
+    return NEEDED if node is None else None if name == "options" else _value(module, node)
+
+
+def _value(module: str, node: ast.expr) -> Any:
+    names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} - {"slice"}
+    known = {name: constant(module, name) for name in names}
+    return eval(compile(ast.Expression(node), module, "eval"), known)  # a line of our own source
+
+
+def _texts(document: str) -> Iterator[tuple[str, str]]:
+    """Names of parameters and the first sentence of each, as a help: without marks, and without its full stop."""
+    section = _SECTION.search(document)
+    for names, text in _ENTRY.findall(section[1] if section else ""):
+        first = " ".join(text.split()).split(". ")[0].rstrip(".").replace("`", "")
+        for name in names.split(", "):
+            yield name, first if first[1:2].isupper() else first[:1].lower() + first[1:]

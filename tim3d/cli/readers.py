@@ -1,0 +1,297 @@
+"""How the text of an argument is read, and what a message says should be written: once for each type."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tim3d.cli.declared import choices
+from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
+from tim3d.phases import Phases
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a text or a TOML value becomes, and how it is written.
+
+    Parameters
+    ----------
+    read : callable
+        Makes the value; raises what says that it cannot.
+    form : str
+        What to write, as the end of a sentence, with a place ``{}`` for the example.
+    example : str
+        One that could be typed.
+    shown : str
+        The place of the value in help.
+    several : bool
+        In the shell a list of words.
+    """
+
+    read: Callable[[Any], Any]
+    form: str
+    example: str = ""
+    shown: str | None = None
+    several: bool = False
+
+    @property
+    def what_to_write(self) -> str:
+        """The sentence for a message."""
+        return "write " + self.form.format(self.example)
+
+
+def reader(kind: str) -> Reader | None:
+    """The reader of a type; None of a type whose values are taken as they are.
+
+    >>> reader("Shape").read("64, 512,512"), reader("Literal[6, 18, 26]").read("6"), reader("Sequence[Thing]")
+    ((64, 512, 512), 6, None)
+    """
+    if listed := choices(kind):
+        return READERS[type(listed[0]).__name__]
+    return READERS.get(kind)
+
+
+def example_of(kind: str) -> str:
+    """A value of a type as it is typed; empty if there is none."""
+    listed, by = choices(kind), READERS.get(kind)
+    return str(listed[0]) if listed else by.example if by else ""
+
+
+def _parts(value: Any) -> list[Any]:
+    return value.split(",") if isinstance(value, str) else list(value)
+
+
+def _names(value: Any) -> list[str]:
+    names = [str(part).strip() for part in _parts(value)]
+    if not all(names):
+        raise ValueError
+    _refuse_twice(names, value)
+    return names
+
+
+def _refuse_twice(found: Iterable[Any], value: Any) -> None:
+    """Refuse what is listed twice: a slip of the keyboard, of which one half would be lost without a word."""
+    listed = list(found)
+    if twice := [one for place, one in enumerate(listed) if one in listed[:place]]:
+        shown = repr(twice[0]) if isinstance(twice[0], str) else f"{twice[0]:g}"
+        raise ArgumentError(f"{shown} is given twice in {value!r}: give it once")
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(k): str(v) for k, v in value.items()}
+    pairs = [[half.strip() for half in part.split("=")] for part in _parts(value)]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError
+    _refuse_twice((key for key, _ in pairs), value)
+    return dict(pairs)
+
+
+def _phases(value: Any) -> Phases:
+    return Phases.parse(value) if isinstance(value, str) else Phases(**value)
+
+
+def _voxel_size(value: Any) -> dict[str, float]:
+    if isinstance(value, Mapping) or (isinstance(value, str) and "=" in value):
+        return _numbers_by_name(value)
+    z, y, x = _parts(value)
+    return {"z": float(z), "y": float(y), "x": float(x)}
+
+
+def _numbers_by_name(value: Any) -> dict[str, float]:
+    return {key: float(item) for key, item in _pairs(value).items()}
+
+
+def _sizes(value: Any) -> dict[str, float]:
+    sizes = _numbers_by_name(value)
+    _refuse_twice(map(float, sizes), value)  # 150 and 150.0 are one
+    return sizes
+
+
+def _by_pair(value: Any) -> dict[str, float]:
+    """Numbers by pairs of phases; a:b and b:a are one."""
+    numbers = _numbers_by_name(value)
+    _refuse_twice((":".join(sorted(key.split(":"))) for key in numbers), value)
+    return numbers
+
+
+def _conductivities(value: Any) -> dict[str, float | list[float]]:
+    """A number, or three for z, y, x."""
+    pairs = value.items() if isinstance(value, Mapping) else _pairs(value).items()
+    return {str(key): _number_or_three(item) for key, item in pairs}
+
+
+def _number_or_three(value: Any) -> float | list[float]:
+    parts = value.split(":") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    numbers = [float(part) for part in parts]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _slice(value: Any) -> slice:
+    return _range(value, int)
+
+
+def _lengths(value: Any) -> slice:
+    return _range(value, float)
+
+
+def _range(value: Any, number: type) -> slice:
+    start, colon, stop = str(value).partition(":")
+    if not colon:
+        raise ValueError
+    low, high = (number(end) if end.strip() else None for end in (start, stop))
+    if low is not None and high is not None and high <= low and min(low, high) >= 0:
+        raise ArgumentError(f"{value!r} is empty: the end of a range is beyond its start, as in 0:200")
+    return slice(low, high)
+
+
+def _floats(value: Any) -> list[float]:
+    return [float(v) for v in ([value] if isinstance(value, int | float) else _parts(value))]
+
+
+def _one_or_all(values: list[float]) -> float | list[float]:
+    return values[0] if len(values) == 1 else values
+
+
+def _integer(value: Any) -> int:
+    """A whole number; one with a fraction is not cut."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    y, x = map(_integer, _parts(value))
+    return (y, x)
+
+
+def _three(value: Any) -> Triple:
+    z, y, x = map(_integer, _parts(value))
+    return (z, y, x)
+
+
+def _three_floats(value: Any) -> list[float]:
+    z, y, x = map(float, _parts(value))
+    return [z, y, x]
+
+
+def _integers(value: Any) -> tuple[int, ...]:
+    return tuple(map(_integer, [value] if isinstance(value, int) else _parts(value)))
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or math.isnan(float(value)):
+        raise ValueError
+    return float(value)
+
+
+def _truth(value: Any) -> bool:
+    """Any text would count as true, "no" too."""
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError
+    return value
+
+
+def _path(value: Any) -> Any:
+    if not str(_text(value)):
+        raise ValueError
+    return value
+
+
+def _paths(value: Any) -> Any:
+    for one in value if isinstance(value, list | tuple) else [value]:
+        _path(one)
+    return value
+
+
+def _different(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A list in which nothing stands twice."""
+
+    def rule(value: Any) -> Any:
+        found = read(value)
+        _refuse_twice(found, value)
+        return found
+
+    return rule
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _gibibytes(value: Any) -> int:
+    return int(_float(value) * 2**30)
+
+
+def _one_or_several(value: Any) -> float | list[float]:
+    return _one_or_all(_floats(value))
+
+
+_WHOLE, _NUMBER = "a whole number", "a number"
+_THREE, _RANGE = "three edges z,y,x as {}", "a range in nm as {}"
+READERS = {
+    "int": Reader(_integer, _WHOLE, shown="N"),
+    "float": Reader(_float, _NUMBER, shown="X"),
+    "bool": Reader(_truth, "true or false"),
+    "str": Reader(_text, "text, in a recipe in quotes"),
+    "str | Path": Reader(_path, "a path", shown="PATH"),
+    "Phases": Reader(_phases, "for example {}", "pore=0,solid=1", "NAME=N,..."),
+    "Sources": Reader(_paths, "a path, or several", "slices", "PATH", several=True),
+    "Images": Reader(_paths, "a path, or three", "image.png", "IMAGE", several=True),
+    "Samples": Reader(_paths, "names", "a.zarr", "SAMPLE", several=True),
+    "Folder": Reader(_path, "a path", "folder", "FOLDER"),
+    "Settings": Reader(_same, "a change as {}", "ingest.field=raw", "KEY=VALUE"),
+    "Names": Reader(_names, "names as {}", "pore,solid", "NAME,..."),
+    "Descriptors": Reader(_names, "names as {}", "phase_fraction,specific_surface", "NAME,..."),
+    "Axes": Reader(_names, "z, y or x, or several as {}", "z,y,x", "A,..."),
+    "Directions": Reader(_names, "some of {}", "+z,-z,+y,-y,+x,-x", "D,..."),
+    "Seeds": Reader(_names, "a label field and one of its phases as {}", "phase,metal", "FIELD,PHASE"),
+    "Merges": Reader(_pairs, "for example {}", "shine_through=pore", "FROM=TO,..."),
+    "QuantityName": Reader(_text, "text, in a recipe in quotes", "phase_fraction"),
+    "Shape": Reader(_three, _THREE, "96,256,256", "Z,Y,X"),
+    "Edges": Reader(_three, _THREE, "64,512,512", "Z,Y,X"),
+    "Window": Reader(_pair, "two edges y,x as {}", "512,512", "Y,X"),
+    "SliceRange": Reader(_slice, "numbers of slices as {}", "0:200", "A:B"),
+    "Sizes": Reader(_different(_integers), "edges in voxels as {}", "64,96,128", "N,..."),
+    "VoxelLags": Reader(_different(_integers), "lags in voxels as {}", "1,2,4,8", "N,..."),
+    "Channels": Reader(_integers, "for example {}", "64,32,16", "N,..."),
+    "VoxelSize": Reader(_voxel_size, "z,y,x as {} or z=10,y=5,x=5", "10,5,5", "Z,Y,X"),
+    "PartialVoxelSize": Reader(_voxel_size, "z,y,x as {} or z=10,y=5,x=5", "10,5,5", "Z,Y,X"),
+    "PixelSize": Reader(
+        _one_or_several,
+        "one length in nm, or two for y, x as {} (of three micrographs: three for z, y, x)",
+        "20,10",
+        "L,...",
+    ),
+    "Cell": Reader(_three_floats, "three edges z,y,x in nm as {}", "2000,2000,2000", "Z,Y,X"),
+    "Correlations": Reader(_floats, "one length in nm, or three for z, y, x as {}", "80,40,40", "L,..."),
+    "Lengths": Reader(_different(_floats), "lengths in nm as {}", "640,960", "L,..."),
+    "Range": Reader(_lengths, _RANGE, "0:5120", "A:B"),
+    "GreyValues": Reader(_different(_floats), "grey values as 85 or {}", "85,170", "G,..."),
+    "Fractions": Reader(_numbers_by_name, "one share for each phase as {}", "pore=0.4,solid=0.6", "NAME=F,..."),
+    "Histogram": Reader(_sizes, "diameters in nm and how many have each as {}", "150=3,250=1", "D=N,..."),
+    "Orientation": Reader(_floats, "three weights z,y,x as {}", "1,1,1", "Z,Y,X"),
+    "Conductivities": Reader(
+        _conductivities,
+        "one number for each phase as {}, or three for z, y, x as 10:10:400",
+        "copper=400,pore=0.026",
+        "NAME=K,...",
+    ),
+    "ByPair": Reader(_by_pair, "a conductance per area for two phases as {}", "copper:polymer=1e8", "A:B=H,..."),
+    "Contacts": Reader(
+        _floats, "one conductance per area, or two for the low and the high face, as {}", "1e7,2e7", "H,..."
+    ),
+    "Seconds": Reader(_float, _NUMBER, shown="SECONDS"),
+    "Minutes": Reader(_float, _NUMBER, shown="MINUTES"),
+    "Bytes": Reader(_gibibytes, _NUMBER, shown="GIB"),
+}

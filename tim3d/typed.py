@@ -1,0 +1,52 @@
+"""Types of the verbs' arguments that are written as one text in the shell: what each means, and in which unit.
+
+How a type is read, and what a message says of it, is said once for each in `tim3d.cli.readers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tim3d.grid import Triple
+
+# Places.
+Sources = str | Path | Sequence[str]  # a folder, a glob or files
+Images = str | Path | Sequence[str | Path]  # one image, or three
+Samples = Sequence[str]
+Folder = str | Path
+Settings = Iterable[str]  # key=value, each with an option of its own
+# Names.
+Names = Sequence[str]
+Axes = str | Sequence[str]  # of z, y and x
+Directions = Sequence[str]  # of +z, -z, +y, -y, +x and -x
+Seeds = Sequence[str]  # a label field and one of its phases
+Merges = Mapping[str, str]  # a class and the class as which it counts
+QuantityName = str
+# Voxels.
+Shape = Triple  # of a volume
+Edges = Triple  # of a block or shard
+Window = tuple[int, int]  # y, x
+SliceRange = slice
+Sizes = Sequence[int]  # edges of windows
+VoxelLags = Sequence[int]
+Channels = Sequence[int]
+# Lengths in nm.
+VoxelSize = Mapping[str, float]  # by axis
+PartialVoxelSize = Mapping[str, float | None]  # the same, where metadata may say the rest
+PixelSize = float | Sequence[float]
+Cell = Sequence[float]  # edges z, y, x
+Correlations = float | Sequence[float]  # one, or z, y, x
+Lengths = Sequence[float]
+Range = slice
+# Numbers.
+GreyValues = Sequence[float]
+Fractions = Mapping[str, float]  # of the volume, by phase
+Histogram = Mapping[str, float]  # how many, by diameter in nm
+Orientation = Sequence[float]  # weights of z, y, x
+Conductivities = Mapping[str, float | Sequence[float]]  # by phase; one, or along z, y, x
+ByPair = Mapping[str, float]  # conductance per area, by two phases
+Contacts = float | Sequence[float]  # conductance per area; one, or of the low and the high face
+Seconds = float
+Minutes = float
+Bytes = int  # written in GiB

@@ -1,0 +1,44 @@
+"""The verbs and their modules: the one table from which the package, the shell and recipes take them."""
+
+VERBS = {
+    "simulate": "tim3d.stages.generation.simulate",
+    "generate": "tim3d.stages.generation.generate",
+    "train_generator": "tim3d.reporting.generator",
+    "import_generator": "tim3d.stages.generation.import_generator",
+    "ingest": "tim3d.stages.ingest",
+    "annotate": "tim3d.stages.segmentation.annotate",
+    "train": "tim3d.stages.segmentation.train",
+    "segment": "tim3d.stages.segmentation.segment",
+    "label": "tim3d.stages.components.label",
+    "measure": "tim3d.stages.measurement.measure",
+    "solve": "tim3d.stages.conduction.solve",
+    "study": "tim3d.stages.representative.study",
+    "fidelity": "tim3d.stages.comparison.fidelity",
+    "geodesic": "tim3d.stages.geodesic.geodesic",
+    "describe": "tim3d.stages.measurement.describe",
+    "score": "tim3d.stages.segmentation.score",
+    "report": "tim3d.reporting.report",
+}
+# Parameters of verbs that exist in Python only: the shell has options of the run and --quiet instead.
+PYTHON_ONLY = frozenset({"options", "progress", "on_look"})
+
+
+def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:
+    """Whether a parameter that Python takes by place is given by place in the shell too.
+
+    What may be left out is given by name there, unless it is a list; and so is the folder of a training, which would
+    stand behind any number of images.
+
+    >>> is_positional("report", "out", None, needed=True), is_positional("measure", "descriptors", None, needed=False)
+    (True, False)
+    """
+    return (needed or default == ()) and (verb, name) != ("train_generator", "out")
+
+
+def option_of(name: str, *, on: bool = True) -> str:
+    """The option that sets a parameter, or that switches off what is on by default.
+
+    >>> option_of("voxel_size"), option_of("even_z", on=False)
+    ('--voxel-size', '--uneven-z')
+    """
+    return f"--{'' if on else 'un'}{name.replace('_', '-')}"
