@@ -10,7 +10,7 @@ import pytest
 
 from tim3d.cli.parsing import OPTIONS, verb
 from tim3d.cli.recipe import load_recipe
-from tim3d.cli.recipe_paths import PATHS, TEXTS, is_path
+from tim3d.cli.recipe_paths import TEXTS, is_path
 from tim3d.errors import ArgumentError
 from tim3d.verbs import VERBS
 
@@ -27,6 +27,12 @@ shard sides size sizes slices smoothing solid_fraction spread steps superpixel_t
 tile tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
 """
 PLAIN = set(WORDS.split())
+# Arguments that name files, beside the sample: the same for a new one.
+FILES = {
+    "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
+    "import_generator.weights", "ingest.source", "report.model", "report.out", "segment.model", "simulate.folder",
+    "train.model", "train_generator.micrograph", "train_generator.out",
+}  # fmt: skip
 ASKED = [
     (name, argument)
     for name in VERBS
@@ -46,9 +52,15 @@ def test_every_argument_of_every_verb_is_classified() -> None:
     assert [f"{name}.{argument}" for name, argument in ASKED if kind(name, argument) == "nothing"] == []
 
 
+def test_what_names_files_is_this() -> None:
+    assert {
+        f"{name}.{argument}" for name, argument in ASKED if argument != "sample" and is_path(name, argument)
+    } == FILES
+
+
 def test_the_lists_hold_nothing_that_no_verb_has() -> None:
     there = {f"{name}.{argument}" for name, argument in ASKED} | {f"*.{argument}" for _, argument in ASKED} | {"*.name"}
-    assert there >= PATHS | TEXTS
+    assert there >= TEXTS
     assert {argument for _, argument in ASKED} >= PLAIN
 
 

@@ -43,7 +43,7 @@ def shown(*words: str) -> str:
     """What the shell prints."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        build_parser(words[0]).parse_args([*words])
+        build_parser(words[:1]).parse_args([*words])
     return " ".join(out.getvalue().split())
 
 

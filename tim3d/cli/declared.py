@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,30 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Declared:
-    """The first line of a docstring, and the parameters by name."""
+    """What a statement of a module declares: the first line of its docstring, and its parameters by name."""
 
-    summary: str
-    parameters: Mapping[str, Parameter]
+    module: str
+    node: ast.FunctionDef | ast.ClassDef
+
+    @cached_property
+    def document(self) -> str:
+        """The docstring."""
+        return (ast.get_docstring(self.node) or "") + "\n"
+
+    @property
+    def summary(self) -> str:
+        """Its first line."""
+        return self.document.partition("\n")[0]
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """In the order of the signature."""
+        texts = dict(_texts(self.document))
+        found = [
+            Parameter(key, _kind(self.module, sign), _default(self.module, key, value), texts.get(key, ""), by_place)
+            for key, sign, value, by_place in _signature(self.node)
+        ]
+        return {one.name: one for one in found}
 
 
 @cache
@@ -51,13 +71,7 @@ def declared(module: str, name: str) -> Declared:
     if isinstance(node, ast.FunctionDef) and (outer := _wrapped(where, node)):
         return declared(*outer)
     assert isinstance(node, ast.FunctionDef | ast.ClassDef), f"{module}.{name} declares nothing"
-    document = (ast.get_docstring(node) or "") + "\n"
-    texts = dict(_texts(document))
-    found = [
-        Parameter(key, _kind(where, sign), _default(where, key, value), texts.get(key, ""), by_place)
-        for key, sign, value, by_place in _signature(node)
-    ]
-    return Declared(document.partition("\n")[0], {one.name: one for one in found})
+    return Declared(where, node)
 
 
 def constant(module: str, name: str) -> Any:
@@ -140,6 +154,8 @@ def _default(module: str, name: str, node: ast.expr | None) -> Any:
 
 
 def _value(module: str, node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
     names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} - {"slice"}
     known = {name: constant(module, name) for name in names}
     return eval(compile(ast.Expression(node), module, "eval"), known)  # a line of our own source

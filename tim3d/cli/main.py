@@ -22,7 +22,7 @@ traceback"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parsed, unknown = build_parser(words[0] if words else "").parse_known_args(words)
+    parsed, unknown = build_parser(words[:1]).parse_known_args(words)
     given = {key: value for key, value in vars(parsed).items() if value is not None}
     parser: Parser = given.pop("parser")
     if unknown:
@@ -45,15 +45,16 @@ def act(name: str, options: Sequence[Option], given: dict[str, Any]) -> None:
     COMMANDS[name].action(name.replace("-", "_"), {key: read[key](value) for key, value in given.items()})
 
 
-def build_parser(only: str | None = None) -> Parser:
-    """The parser of all commands, with the options of one of them or, by default, of all."""
+def build_parser(first: Sequence[str] | None = None) -> Parser:
+    """The parser of the command that the first word names; of all, for an overview, if it names none."""
     parser = Parser(prog="tim3d", description=__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"tim3d {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
+    named = [word for word in first or () if word in COMMANDS]
+    for name, command in ((name, COMMANDS[name]) for name in named or COMMANDS):
         summary = command.summary
         sub = commands.add_parser(name, help=re.split(r"[:;]|\.$", summary)[0], description=summary, epilog=EXIT_CODES)
-        if only in (name, None):
+        if named or first is None:
             options = [*QUIET.below(""), *command.options()]
             sub.add(options)
             sub.set_defaults(parser=sub, command=name, options=[option for _, option in options])

@@ -272,7 +272,7 @@ def plan_recipe(
 
 def _refuse_of_parts(options: Mapping[str, Any]) -> None:
     """Refuse to plan what one part of several would do: which blocks it takes depends on the others."""
-    for name in ("--" + key.replace("_", "-") for key in ("part", "wait_minutes") if key in options):
+    for name in (option for key, option in (("part", "--part"), ("wait_minutes", "--wait")) if key in options):
         raise ArgumentError(f"--plan and {name} do not go together: a plan is of all parts, leave {name} out")
 
 

@@ -1,6 +1,7 @@
-"""Which arguments of the verbs name files, and which files the recipe of somebody else may name: lists of the allowed.
+"""Which arguments of the verbs name files, and which files the recipe of somebody else may name.
 
-An argument that is not in a list is no path: a text in it that could be one is refused.
+An argument is a path if its type says so. A text in any other argument that could be a path is refused, unless the
+argument is in the list of texts that are never opened.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tim3d.cli.parsing import parameters
 from tim3d.storage.files import OBJECT_STORES
+from tim3d.verbs import VERBS
 
-# Arguments that name files or samples, by verb and argument; ``*`` is every verb.
-PATHS = {
-    "*.sample", "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights",
-    "import_generator.checkpoint", "import_generator.weights", "ingest.source", "report.model", "report.out",
-    "segment.model", "simulate.folder", "train.model", "train_generator.micrograph", "train_generator.out",
-}  # fmt: skip
-# Arguments that are shown, or looked up inside a file, and never opened.
+# Types of arguments that name files or samples; what is called a sample is one too.
+PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder"}
+# Arguments that are shown, or looked up inside a file, and never opened; ``*`` is every verb.
 TEXTS = {"*.units", "ingest.dataset", "report.title", "*.name"}
 STORES = (*OBJECT_STORES, "memory")
 KINDS = ("serial", "local", "cuda", "slurm")
@@ -30,7 +29,8 @@ def is_path(verb: str, argument: str) -> bool:
     >>> is_path("report", "out"), is_path("segment", "out"), is_path("measure", "sample")
     (True, False, True)
     """
-    return not PATHS.isdisjoint((f"{verb}.{argument}", f"*.{argument}"))
+    known = parameters(verb) if verb in VERBS else {}
+    return argument == "sample" or (argument in known and known[argument].kind in PATHS)
 
 
 def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> str:
