@@ -23,6 +23,7 @@ from torch.nn import functional
 
 import tim3d
 from benchmarks.large import peaks, timed
+from tim3d.generators import Network
 from tim3d.grid import Box
 from tim3d.kernels.generation.architecture import Architecture, preset, tile_nodes
 from tim3d.models.generation.export import Exported, GeneratorDescription, load_generator, save_generator
@@ -84,10 +85,8 @@ def measure(architecture: Architecture, edge: int, tile: int, repeats: int, fold
                 bare_pass(exported, noise)
 
     def verb() -> None:
-        tim3d.generate(
-            str(folder / "a.zarr"), kind="network", weights=path, shape=shape, tile=field.edge, device="cpu",
-            options=quiet,
-        )  # fmt: skip
+        network = Network(path, tile=field.edge, device="cpu")
+        tim3d.generate(str(folder / "a.zarr"), network, shape=shape, options=quiet)
 
     ways = (bare, lambda: field.labels(Box.whole(shape)), verb)
     turns = [tuple(timed(way) for way in ways) for _ in range(repeats + 1)][1:]
@@ -104,10 +103,12 @@ def volume(architecture: Architecture, edge: int, tile: int, workers: int, folde
     with tim3d.cluster("local", workers=workers) if workers else tim3d.cluster("serial"):
         taken = timed(
             lambda: tim3d.generate(
-                str(sample), kind="network", weights=path, shape=(edge,) * 3, tile=tile, device="cpu",
+                str(sample),
+                Network(path, tile=tile, device="cpu"),
+                shape=(edge,) * 3,
                 options=tim3d.Options(progress=False),
             )
-        )  # fmt: skip
+        )
     said = "; ".join(f"{name} {peak:.0f} of planned {plan:.0f} MiB" for name, peak, plan in peaks(str(sample)))
     rate = edge**3 / 1e6 / taken
     return f"{architecture.name}: {edge}^3 on {workers} worker(s) in {taken:.0f} s, {rate:.2f} Mvoxel/s; peak {said}"

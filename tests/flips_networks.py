@@ -16,6 +16,7 @@ import numpy as np
 import tim3d
 from tests.flips import CHANGES, PHASES, QUIET, Change, Reader, fields, shown, try_changes, whole
 from tests.micrographs import blobs
+from tim3d.generators import Network
 
 SLICES: dict[str, Any] = {"labels": "truth", "encoder": "mobilenet_v2", "depth": 2, "crop": 16, "batch": 1}
 IMAGE: dict[str, Any] = {"phases": PHASES, "pixel_size": 5, "batch": 1, "slices": 1, "critic_steps": 1}
@@ -44,7 +45,7 @@ def generate(sample: str) -> Any:
     """A volume by the generator."""
     weights, shape = _beside(sample, FILES[1]), (8, 16, 16)
     made = str(_beside(sample, "b.zarr"))
-    return tim3d.generate(made, kind="network", weights=weights, shape=shape, device="cpu", options=QUIET)
+    return tim3d.generate(made, Network(weights, device="cpu"), shape=shape, options=QUIET)
 
 
 READERS: dict[str, Reader] = {

@@ -22,6 +22,7 @@ import numpy as np
 
 import tim3d
 from tests.flips import CHANGES, QUIET, answer
+from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
 from tim3d.storage import store
 
@@ -95,8 +96,9 @@ def typed(data: bytes) -> dict[str, Any]:
         arguments = {key: value for key, value in step.items() if key not in ("verb", "name")}
         if "phases" in arguments:
             arguments["phases"] = tim3d.Phases(**arguments["phases"])
-        verb = getattr(tim3d, step["verb"])
-        made[step.get("name", step["verb"])] = verb(**{"sample": text["sample"], **arguments}, options=QUIET)
+        made[step.get("name", step["verb"])] = verb(step["verb"])(
+            **{"sample": text["sample"], **arguments}, options=QUIET
+        )
     return answer_of(made)
 
 
@@ -105,7 +107,7 @@ def unrecorded(data: bytes) -> Iterator[str]:
     text = tomllib.loads(data.decode())
     records = [store.node_attributes(text["sample"], name) for name in store.nodes(text["sample"])]
     for step in text["step"]:
-        known = inspect.signature(getattr(tim3d, step["verb"])).parameters
+        known = inspect.signature(verb(step["verb"])).parameters
         commands = [one["command"] for one in records if one["command"].startswith(f"tim3d {step['verb']} ")]
         for key, value in step.items():
             if key in known and value != known[key].default:

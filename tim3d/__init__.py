@@ -10,11 +10,12 @@ from typing import Any
 
 from tim3d.errors import Tim3dError
 from tim3d.phases import Phases
-from tim3d.verbs import VERBS
+from tim3d.verbs import BY_VALUE, VERBS
 from tim3d.version import __version__
 
 _WHERE = {
     **VERBS,
+    **BY_VALUE,
     "Options": "tim3d.stages.shared.field",
     "cluster": "tim3d.engine",
     "open_dataset": "tim3d.storage.store",

@@ -19,6 +19,8 @@ VERBS = {
     "score": "tim3d.stages.segmentation.score",
     "report": "tim3d.reporting.report",
 }
+# Where Python has them, those that take a value there which the shell builds from options.
+BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look"})
 

@@ -18,6 +18,7 @@ import tim3d
 from tests.micrographs import blobs, shades
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
+from tim3d.generators import Network
 from tim3d.reporting.fidelity import curves_figure, fidelity_html, rows, slices_figure, text
 
 QUIET = tim3d.Options(progress=False)
@@ -145,8 +146,7 @@ def test_what_a_grey_network_makes_knows_its_lattice(tmp_path: Path, image: Path
     about = GeneratorDescription(TINY["grey"], (STEP,) * 3)
     save_generator(tmp_path / "g.safetensors", tiny_generator(TINY["grey"]), about)
     url = str(tmp_path / "made.zarr")
-    given = {"kind": "network", "weights": tmp_path / "g.safetensors", "shape": (32, 32, 32), "tile": 16}
-    tim3d.generate(url, **given, options=QUIET)
+    tim3d.generate(url, Network(tmp_path / "g.safetensors", tile=16), shape=(32, 32, 32), options=QUIET)
     found = judged([url], image)
     assert (found.attrs["period_voxels"], found.attrs["seam_voxels"]) == (TINY["grey"].step, [16, 16, 16])
 

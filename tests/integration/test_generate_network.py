@@ -24,7 +24,8 @@ from tim3d.engine import Ledger
 from tim3d.errors import CheckpointError, MemoryPlanError, MixedRunError
 from tim3d.grid import Box
 from tim3d.models.generation.synthesis import NetworkField
-from tim3d.stages.generation import generate as stage
+from tim3d.stages.generation.generate import generate as shell_form
+from tim3d.stages.generation.volume import GenerateWork
 from tim3d.storage import store
 
 SHAPE = (37, 61, 53)
@@ -39,13 +40,13 @@ def weights(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return saved(tmp_path, TINY[getattr(request, "param", "two phases")])[0]
 
 
-def made(sample: Path, weights: Path, options: tim3d.Options = QUIET, verb: Any = tim3d.generate, **more: Any) -> Any:
+def made(sample: Path, weights: Path, options: tim3d.Options = QUIET, verb: Any = shell_form, **more: Any) -> Any:
     arguments = {"shape": SHAPE, "seed": 3, "shard": SHARD, "tile": 16, "device": "cpu", **more}
     return verb(str(sample), kind="network", weights=weights, options=options, **arguments)
 
 
 def planned(*arguments: Any, **named: Any) -> Any:
-    return made(*arguments, verb=tim3d.generate.plan, **named)
+    return made(*arguments, verb=shell_form.plan, **named)
 
 
 def blocks(*edges: int, **more: Any) -> tim3d.Options:
@@ -81,7 +82,7 @@ def test_tiles_are_part_of_the_record_and_not_of_the_labels(tmp_path: Path, weig
 def test_a_run_that_died_goes_on(tmp_path: Path, weights: Path) -> None:
     expected = made(tmp_path / "whole.zarr", weights).values
     sample = tmp_path / "a.zarr"
-    with dying_at(stage.GenerateWork, 5):
+    with dying_at(GenerateWork, 5):
         made(sample, weights, blocks(16, 32, 32))
     (plan, *_) = planned(sample, weights, blocks(16, 32, 32))
     assert (plan.blocks, plan.left) == (12, 8)
@@ -140,8 +141,8 @@ def test_what_is_kept_of_a_volume(tmp_path: Path, weights: Path) -> None:
     told = record["parameters"]
     assert record["inputs"] == {"weights": saved(tmp_path, TINY["two phases"])[1]}
     assert told["architecture"]["channels"] == [5, 8, 6, 2]
-    assert {k: told[k] for k in ("seed", "periodic", "precision", "tile", "device", "threads")} == {
-        "seed": 3, "periodic": False, "precision": "float32", "tile": 16, "device": "cpu", "threads": 1,
+    assert {k: told[k] for k in ("seed", "period", "precision", "tile", "device", "threads")} == {
+        "seed": 3, "period": [0, 0, 0], "precision": "float32", "tile": 16, "device": "cpu", "threads": 1,
     }  # fmt: skip
     assert told["torch"] == torch.__version__
     assert store.complete_field(str(sample), "phase").phases == tim3d.Phases(phase0=1, phase1=3)

@@ -16,6 +16,7 @@ import tim3d
 from tests.nets import tiny_checkpoint
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
 from tim3d.forecast import forecasting
+from tim3d.generators import GaussianField, LevelCuts
 from tim3d.stages.generation.simulate import UNFINISHED
 from tim3d.storage import store
 
@@ -24,10 +25,7 @@ AGAIN = tim3d.Options(progress=False, overwrite=True)
 TWO = tim3d.Phases(pore=0, solid=1)
 SHAPE = (4, 32, 32)
 STACK: dict[str, Any] = {"shape": SHAPE, "correlation_nm": 60, "progress": False}
-CUTS: dict[str, Any] = {
-    "kind": "field", "shape": SHAPE, "voxel_size": {"z": 10, "y": 10, "x": 10}, "correlation_nm": 60,
-    "fractions": {"pore": 0.4, "solid": 0.6},
-}  # fmt: skip
+CUTS = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=0), (0.4, 0.6))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +59,7 @@ def test_a_plan_makes_no_sample(tmp_path: Path) -> None:
     before = bytes_of(tmp_path)
     url = str(tmp_path / "new.zarr")
     assert tim3d.ingest.plan(tmp_path / "a.npy", url, voxel_size={"z": 1, "y": 1, "x": 1})
-    assert tim3d.generate.plan(url, **CUTS)
+    assert tim3d.generate.plan(url, CUTS, shape=SHAPE)
     with pytest.raises(Tim3dError, match="no sample"):
         tim3d.segment.plan(url, method="otsu", phases=TWO)
     assert bytes_of(tmp_path) == before

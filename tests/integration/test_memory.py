@@ -10,6 +10,7 @@ import pytest
 
 import tim3d
 from tests.nets import tiny_checkpoint
+from tim3d.generators import Network
 from tim3d.kernels.generation.architecture import preset
 from tim3d.models.generation.export import GeneratorDescription, save_generator
 from tim3d.models.generation.slicegan import Generator
@@ -58,9 +59,7 @@ def test_generated_volumes_stay_below_their_plan(tmp_path: Path, name: str, tile
     save_generator(weights, Generator(architecture).eval(), about)
     shape = (tile, tile, 2 * tile)
     with tim3d.cluster("local", workers=1):
-        tim3d.generate(
-            sample, kind="network", weights=weights, shape=shape, tile=tile, device="cpu", options=QUIET, seed=1
-        )
+        tim3d.generate(sample, Network(weights, seed=1, tile=tile, device="cpu"), shape=shape, options=QUIET)
     found = peaks(sample)
     assert {name: pair for name, pair in found.items() if pair[0] > pair[1]} == {}
     assert found["phase/s0"][1] < 2**31

@@ -12,6 +12,7 @@ from tim3d.cli.main import main
 from tim3d.cli.recipe import plan_recipe
 from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 from tim3d.forecast import forecasting
+from tim3d.generators import Grains, Overlapping
 from tim3d.stages.shared.results import results_of
 
 RECIPE = """
@@ -51,10 +52,7 @@ out = "a.html"
 
 # The same from Python.
 STEPS: dict[str, dict[str, Any]] = {
-    "generate": {
-        "kind": "overlapping", "shape": (32, 48, 40), "voxel_size": {"z": 10, "y": 10, "x": 10}, "diameter_nm": 80.0,
-        "loading": 0.3,
-    },
+    "generate": {"generator": Overlapping(Grains((80.0,), (1.0,)), 0.3, (10.0,) * 3, 0), "shape": (32, 48, 40)},
     "measure": {},
     "label": {},
     "solve": {"conductivity": {"matrix": 1, "filler": 20}},

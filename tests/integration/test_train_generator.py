@@ -16,6 +16,7 @@ import tifffile
 from tests.micrographs import blobs, layers
 from tim3d.cli import parsing
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError, Tim3dError, WriteError
+from tim3d.generators import Network
 from tim3d.kernels.generation.architecture import PRESETS, Architecture, preset
 from tim3d.kernels.statistics.generator_score import correlation_length, target_of
 from tim3d.phases import Phases
@@ -87,7 +88,7 @@ def test_what_was_trained_generates_with_the_names_and_codes_of_the_phases(image
     import tim3d
 
     weights = trained(image, tmp_path / "out")
-    field = tim3d.generate(str(tmp_path / "a.zarr"), kind="network", weights=str(weights), shape=(20, 24, 24))
+    field = tim3d.generate(str(tmp_path / "a.zarr"), Network(weights), shape=(20, 24, 24))
     assert set(np.unique(field)) <= {0, 255}
     assert field.attrs["flag_meanings"] == "pore solid"
     assert float(field.z[1] - field.z[0]) == pytest.approx(10)

@@ -12,6 +12,7 @@ import tifffile
 from tests.micrographs import blobs, shades
 from tim3d.cli import parsing
 from tim3d.errors import InputError, MixedRunError
+from tim3d.generators import Network
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
 from tim3d.phases import Phases
 from tim3d.stages.generation.train_generator import Look, train_generator
@@ -64,7 +65,7 @@ def test_a_grey_image_trains_a_generator_of_grey_values(image, tmp_path):
     assert set(about.training["selection"]) == ERRORS
     assert about.training["chosen_step"] == min(history, key=lambda r: r["score"])["step"]
     assert all(s.shape == (48, 48) for s in looks[-1].slices)
-    field = tim3d.generate(str(tmp_path / "a.zarr"), kind="network", weights=str(weights), shape=(20, 24, 24))
+    field = tim3d.generate(str(tmp_path / "a.zarr"), Network(weights), shape=(20, 24, 24))
     assert (field.name, field.dtype) == ("raw", np.uint8)
     assert len(np.unique(field)) > 8
 
@@ -78,7 +79,7 @@ def test_an_image_in_colour_trains_a_generator_of_colours(colours, tmp_path):
     weights = trained(colours, tmp_path / "out", steps=2, on_look=looks.append)
     assert load_generator(weights).architecture.output == "colour"
     assert all(s.shape == (3, 48, 48) for s in looks[-1].slices)
-    tim3d.generate(str(tmp_path / "a.zarr"), kind="network", weights=str(weights), shape=(16, 16, 16))
+    tim3d.generate(str(tmp_path / "a.zarr"), Network(weights), shape=(16, 16, 16))
     assert {"raw_red", "raw_green", "raw_blue"} <= set(store.nodes(str(tmp_path / "a.zarr")))
 
 

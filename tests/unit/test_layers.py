@@ -79,6 +79,7 @@ ROOMS = [
     Room(4, "stages.comparison",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),
 
+    Room(5, "generators"),
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "reporting",          "",                   "numpy xarray matplotlib PIL"),
     Room(5, "cli",                "maintenance reporting"),

@@ -11,7 +11,7 @@ from tim3d.cli.readers import reader
 from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError
 from tim3d.spelling import suggestion
-from tim3d.verbs import VERBS, option_of
+from tim3d.verbs import BY_VALUE, VERBS, option_of
 
 OPTIONS = declared("tim3d.stages.shared.field", "Options").parameters
 
@@ -76,7 +76,8 @@ def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
     ArgumentError
         If there is no such verb; and what the verb itself raises before it starts.
     """
-    return list(verb(name).plan(*arguments, **given))
+    function = getattr(importlib.import_module(BY_VALUE[name]), name) if name in BY_VALUE else verb(name)
+    return list(function.plan(*arguments, **given))
 
 
 def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

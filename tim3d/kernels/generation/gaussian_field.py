@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numba as nb
 import numpy as np
@@ -22,8 +23,10 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.generation.generator import Generator, as_data
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.spectral_field import SpectralField, classes
+from tim3d.phases import Phases
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Reals: TypeAlias = npt.NDArray[np.float32]
@@ -98,6 +101,8 @@ class GaussianField:
     True
     """
 
+    kind: ClassVar[str] = "gaussian"
+
     correlation_nm: Point
     spacing_nm: Point
     seed: int
@@ -108,6 +113,7 @@ class GaussianField:
             raise ArgumentError(
                 f"a field needs positive lengths, got correlation_nm {self.correlation_nm}, spacing {self.spacing_nm}"
             )
+        Noise(self.seed, period=self.period)  # refuses a seed out of range
 
     @property
     def taps(self) -> tuple[Floats, Floats, Floats]:
@@ -185,8 +191,13 @@ def _add_planes(ring, first, tz, out):  # type: ignore[no-untyped-def]
                 line[x] += tz[k] * plane[x]
 
 
+def _numbered(count: int) -> Phases:
+    names = ("pore", "solid") if count == 2 else (f"phase_{n}" for n in range(count))
+    return Phases(**{name: code for code, name in enumerate(names)})
+
+
 @dataclass(frozen=True, slots=True)
-class LevelCuts:
+class LevelCuts(Generator):
     """Phases cut out of a field: a generator. Labels are 0 for the lowest values, then 1, ...
 
     Parameters
@@ -195,6 +206,13 @@ class LevelCuts:
         What is cut.
     fractions : tuple of float
         Share of each phase in expectation, exact since the field has unit variance.
+    phases : Phases, optional
+        Names and codes of the labels (default: pore and solid of two, ``phase_0``, ``phase_1``, ... of more).
+
+    Raises
+    ------
+    ArgumentError
+        If the shares do not add up to 1, or as many phases are not named.
 
     Examples
     --------
@@ -203,11 +221,24 @@ class LevelCuts:
     ((2, 3, 4), (16, 16, 16))
     """
 
+    kind: ClassVar[str] = "level-cuts"
+
     field: GaussianField | SpectralField
     fractions: tuple[float, ...]
+    phases: Phases | None = None
+    spacing_nm: Point = attribute(init=False)
 
     def __post_init__(self) -> None:
         levels(self.fractions)
+        object.__setattr__(self, "spacing_nm", self.field.spacing_nm)
+        object.__setattr__(self, "phases", self.phases or _numbered(len(self.fractions)))
+        if len(self.phases or ()) != len(self.fractions):
+            raise ArgumentError(f"{len(self.fractions)} shares need as many phases, and these are named: {self.phases}")
+
+    def description(self) -> dict[str, Any]:
+        """The same as of any generator, with what the field is beside it rather than below it."""
+        own = {"kind": self.kind, "version": self.version, "fractions": list(self.fractions)}
+        return {**as_data(self.field), "field": self.field.kind, **own}
 
     @property
     def halo(self) -> Triple:

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.particles import Grains, draw
+from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.point_process import packed_cell, points_bytes, strewn, thin
+from tim3d.phases import Phases
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.uint8]
@@ -30,10 +33,11 @@ Point: TypeAlias = tuple[float, float, float]
 
 # Grains that a periodic cell may hold.
 MOST = 50_000
+FILLED = Phases(matrix=0, filler=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Overlapping:
+class Overlapping(Generator):
     """Grains at Poisson points that know nothing of one another (Boolean model): a generator.
 
     The filled share is 1 - exp(-n V) with n points per volume of mean volume V, the interface n S exp(-n V) with the
@@ -51,6 +55,8 @@ class Overlapping:
         Fixes the structure.
     period : (z, y, x), optional
         In voxels; 0 leaves an axis endless.
+    phases : Phases, optional
+        Names and codes of the matrix and of the grains.
 
     Raises
     ------
@@ -68,16 +74,19 @@ class Overlapping:
     True
     """
 
+    kind: ClassVar[str] = "overlapping"
+
     grains: Grains
     loading: float
     spacing_nm: Point
     seed: int
     period: Triple = (0, 0, 0)
+    phases: Phases = FILLED
 
     def __post_init__(self) -> None:
         if not 0 < self.loading < 0.99:
             raise ArgumentError(f"overlapping grains fill a share between 0 and 0.99, not {self.loading:g}")
-        _check_lattice(self.grains, self.spacing_nm, self.period)
+        _check(self, self.period)
 
     @property
     def density(self) -> float:
@@ -121,7 +130,7 @@ class Overlapping:
 
 
 @dataclass(frozen=True, slots=True)
-class HardCore:
+class HardCore(Generator):
     """Grains that never touch, thinned from Poisson points (Matern's second model): a generator.
 
     A point stays if no other whose grain would overlap has a lower mark. What stays is known in closed form: of class i
@@ -130,7 +139,7 @@ class HardCore:
 
     Parameters
     ----------
-    grains, loading, spacing_nm, seed, period
+    grains, loading, spacing_nm, seed, period, phases
         As of `Overlapping`.
 
     Raises
@@ -145,14 +154,17 @@ class HardCore:
     (0.125, 0.03)
     """
 
+    kind: ClassVar[str] = "hard-core"
+
     grains: Grains
     loading: float
     spacing_nm: Point
     seed: int
     period: Triple = (0, 0, 0)
+    phases: Phases = FILLED
 
     def __post_init__(self) -> None:
-        _check_lattice(self.grains, self.spacing_nm, self.period)
+        _check(self, self.period)
         _need_spheres(self.grains)
         if not 0 < self.loading <= 0.98 * self.limit:
             raise ArgumentError(
@@ -220,7 +232,7 @@ class HardCore:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Generator):
     """Grains that never touch, packed densely in a periodic cell that is repeated endlessly: a generator.
 
     Overlapping grains are pushed apart until none overlaps (force-biased). Two points farther apart than the cell are
@@ -228,7 +240,7 @@ class Packed:
 
     Parameters
     ----------
-    grains, spacing_nm, seed
+    grains, spacing_nm, seed, phases
         As of `Overlapping`; spheres, or grains that all point along one axis.
     loading : float
         Share of the cell that the grains fill, up to 0.6; met to half a grain.
@@ -247,14 +259,17 @@ class Packed:
     (49, 0.4009)
     """
 
+    kind: ClassVar[str] = "packed"
+
     grains: Grains
     loading: float
     spacing_nm: Point
     seed: int
     cell_nm: Point
+    phases: Phases = FILLED
 
     def __post_init__(self) -> None:
-        _check_lattice(self.grains, self.spacing_nm, (0, 0, 0))
+        _check(self, (0, 0, 0))
         _need_spheres(self.grains)
         if not 0 < self.loading <= 0.6:
             raise ArgumentError(f"a packing fills a share between 0 and 0.6, not {self.loading:g}")
@@ -283,6 +298,10 @@ class Packed:
     def halo(self) -> Triple:
         """Voxels around a block whose grains reach into it."""
         return _reach(self.grains.longest, self.spacing_nm)
+
+    def check(self) -> None:
+        """Pack the cell: what cannot be packed is refused before anything is written."""
+        self.cell()
 
     def cell(self) -> Floats:
         """The grains of the cell, a row each: centre (3), axis (3), diameter. The same bits in every process.
@@ -317,14 +336,18 @@ class Packed:
         return math.prod(core) + reached + 500 * self.count
 
 
-def _check_lattice(grains: Grains, spacing: Point, period: Triple) -> None:
-    if not all(0 < d < math.inf for d in spacing):
-        raise ArgumentError(f"a voxel has edges {spacing}; all three must be positive")
-    for length, edge in zip(period, spacing, strict=True):
-        if length and length * edge < 4 * grains.longest:
+def _check(model: Overlapping | HardCore | Packed, period: Triple) -> None:
+    Noise(model.seed, period=period)  # refuses a seed out of range
+    if not all(0 < d < math.inf for d in model.spacing_nm):
+        raise ArgumentError(f"a voxel has edges {model.spacing_nm}; all three must be positive")
+    for length, edge in zip(period, model.spacing_nm, strict=True):
+        if length and length * edge < 4 * model.grains.longest:
             raise ArgumentError(
-                f"a period of {length * edge:g} nm is shorter than two grains of {2 * grains.longest:g} nm"
+                f"a period of {length * edge:g} nm is shorter than two grains of {2 * model.grains.longest:g} nm"
             )
+    if len(model.phases) != 2:
+        raise ArgumentError(f"grains in a matrix are two phases, and {len(model.phases)} are named: {model.phases}")
+    model.phases.require_order("the matrix")
 
 
 def _need_spheres(grains: Grains) -> None:

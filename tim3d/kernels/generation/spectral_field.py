@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,8 @@ class SpectralField:
         If the distances do not begin at 0 and rise, or the correlation reaches beyond what a window holds.
     """
 
+    kind: ClassVar[str] = "spectral"
+
     distances_nm: tuple[float, ...]
     correlation: tuple[float, ...]
     spacing_nm: Point
@@ -110,6 +112,7 @@ class SpectralField:
     period: Triple = (0, 0, 0)
 
     def __post_init__(self) -> None:
+        Noise(self.seed, period=self.period)  # refuses a seed out of range
         steps = np.diff(self.distances_nm)
         if len(steps) < 1 or self.distances_nm[0] != 0 or not steps.min() > 0 or not min(self.spacing_nm) > 0:
             raise ArgumentError("the distances of a correlation must begin at 0 and rise")

@@ -7,11 +7,11 @@ processor a voxel then has the same bits whatever box it was asked for in.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,14 @@ from torch import Tensor
 from tim3d.errors import ArgumentError, CheckpointError, MemoryPlanError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.architecture import STRIDE, Architecture
+from tim3d.kernels.generation.generator import Generator, as_data
 from tim3d.kernels.generation.philox import Noise
-from tim3d.models.common.device import named_device
+from tim3d.models.common.device import named_device, torch_version
 from tim3d.models.generation.export import Exported, Layer, load_generator
 from tim3d.models.generation.official_resize import Stretch
 from tim3d.models.generation.slicegan import probabilities
 from tim3d.models.generation.subpixel import Doubling, doubling, interleave
+from tim3d.phases import Phases
 
 Bytes = npt.NDArray[np.uint8]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -35,7 +37,7 @@ LARGEST_TENSOR = 2**31
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkField:
+class NetworkField(Generator):
     """Which network to call and how; a few hundred bytes that travel to a worker.
 
     Parameters
@@ -58,12 +60,19 @@ class NetworkField:
         Arithmetic of the convolutions; part of the result.
     device : str
         "cpu", "cuda" or "cuda:1".
+    phases : Phases, optional
+        Names and codes of the labels; None of grey values and colours.
+    spacing_nm : (dz, dy, dx)
+        Edges of the voxels that it was trained on.
 
     Raises
     ------
     ArgumentError
         If float16 is asked of a CPU, a window is too small or too large, or the seed is none.
     """
+
+    kind: ClassVar[str] = "network"
+    needs_torch: ClassVar[bool] = True
 
     weights: str
     sha256: str
@@ -74,6 +83,8 @@ class NetworkField:
     whole: Triple = (0, 0, 0)
     precision: Precision = "float32"
     device: str = "cpu"
+    phases: Phases | None = None
+    spacing_nm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -98,9 +109,40 @@ class NetworkField:
         return self.architecture.tile(self.nodes)
 
     @property
-    def halo(self) -> Triple:
-        """A block needs no voxels of others."""
-        return (0, 0, 0)
+    def tile_edge(self) -> int:
+        """Edge of a tile in voxels: blocks are whole tiles, so that none is computed twice."""
+        return self.edge
+
+    @property
+    def reads(self) -> str:
+        """Path of the weights."""
+        return self.weights
+
+    def names(self, out: str | None) -> tuple[str, ...]:
+        """``phase``, or ``raw`` of grey values, or one field for each colour."""
+        if self.architecture.output == "colour":
+            return tuple(f"{out or 'raw'}_{colour}" for colour in ("red", "green", "blue"))
+        return (out or ("phase" if self.architecture.output == "phases" else "raw"),)
+
+    def inputs(self) -> Mapping[str, str]:
+        """Digest of the weights."""
+        return {"weights": self.sha256}
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the bits beside the weights."""
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "seed": self.seed,
+            "period": list(self.period),
+            "architecture": as_data(self.architecture),
+            "precision": self.precision,
+            "tile": self.edge,
+            "whole": list(self.whole) if self.architecture.kind == "official-resize" else None,
+            "device": self.device.split(":")[0],
+            "threads": 1,
+            "torch": torch_version(),
+        }
 
     def labels(self, box: Box) -> Bytes:
         """Number of the phase of every voxel, or its grey value; uint8 of shape `box.shape`, of colours (3, z, y, x).

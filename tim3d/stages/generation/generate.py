@@ -1,39 +1,23 @@
-"""Volumes of any size, block by block: level cuts of Gaussian fields, particles in a matrix, trained networks."""
+"""The verb `generate` as the shell and recipes have it: a kind of structure and its numbers become a generator."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
-from tim3d.engine import Outline, Plan
-from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError
-from tim3d.forecast import expected, will_exist
-from tim3d.grid import Block, Triple, triple
-from tim3d.kernels.generation.packing import Packed
+from tim3d.grid import Triple, triple
+from tim3d.kernels.generation.generator import Generator
 from tim3d.phases import Phases
-from tim3d.stages.generation.structures import (
-    OF_FIELDS,
-    OF_GRAINS,
-    Generator,
-    choose,
-    described,
-    need,
-    refuse_foreign,
-    spacing_nm,
-)
-from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
-from tim3d.stages.shared.field import DEFAULTS, Making, Options, many_shards, plan_field, produce, refuse_other_shards
+from tim3d.stages.generation.network import Network
+from tim3d.stages.generation.structures import OF_FIELDS, OF_GRAINS, choose, need, refuse_foreign
+from tim3d.stages.generation.volume import Asked, generation, spacing_nm
+from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.storage import store
-from tim3d.storage.schema import Field, Spacing, asked_shard
+from tim3d.storage.schema import Spacing
 from tim3d.typed import Cell, Correlations, Edges, Fractions, Histogram, Orientation, Shape, VoxelSize
 
 KINDS = ("field", "overlapping", "hard-core", "packed", "network")
@@ -69,6 +53,8 @@ def generate(
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
     """Generate a volume of labels; no voxel depends on the blocks, the workers or the order of work.
+
+    The shell's form of `tim3d.generate`: it builds the generator of a kind from what was typed.
 
     Parameters
     ----------
@@ -144,159 +130,29 @@ def generate(
     """
     known = (*OF_FIELDS, *OF_GRAINS, *OF_NETWORKS, "cell_nm")
     given = {name: value for name, value in locals().items() if name in known and value is not None}
-    _check_shape(kind, triple(shape))
-    ask = Asked(sample, kind, given, triple(shape), voxel_size, seed, periodic, out, shard)
+    _check_kind(kind, triple(shape))
     if kind == "network":
-        return _by_network(ask, options)
-    generating = _of_law(ask, options)
-    return Task(generating.plans, generating.run)
+        generator: Generator = _network(given, seed, periodic)
+    else:
+        period = triple(shape) if periodic else (0, 0, 0)
+        generator = choose(kind, given, triple(shape), _needed_size(kind, voxel_size), seed, period)
+    return generation(Asked(sample, generator, triple(shape), voxel_size, out, shard), options)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The arguments of `generate`."""
-
-    sample: str
-    kind: str
-    given: Mapping[str, Any]
-    shape: Triple
-    voxel_size: Mapping[str, float] | None
-    seed: int
-    periodic: bool
-    out: str | None
-    shard: Triple | None
-
-    def field(self, name: str, spacing: Spacing, phases: Phases | None) -> Field:
-        """A field that the generator writes: labels if they have names."""
-        shards, chunk = asked_shard(self.shape, self.shard)
-        what = "generated phase" if phases else "generated grey value"
-        return Field(
-            name, self.shape, "uint8", spacing, chunk, shards, labels=bool(phases), phases=phases, long_name=what
-        )
-
-
-@dataclass(frozen=True)
-class Generating:
-    """A generator and the fields that it makes; `awaited` is a file that an earlier step has yet to write."""
-
-    ask: Asked
-    generator: Generator
-    making: Making
-    options: Options
-    awaited: str = ""
-
-    def plans(self) -> list[Plan | Outline]:
-        """The passes; none if the fields are there."""
-        ask = self.ask
-        refuse_other_shards(ask.sample, self.making.field, ask.shard, self.options)
-        if self.awaited:
-            return plan_awaiting(ask.sample, self.making, self.options, self.awaited)
-        return list(plan_field(ask.sample, self.making, self.options))
-
-    def run(self) -> xr.DataArray:
-        """The first field, made if it is not there."""
-        if self.plans() and isinstance(self.generator, Packed):
-            self.generator.cell()  # what does not pack is refused before anything is written
-        return produce(self.ask.sample, self.making, self.options)
-
-
-def _of_law(ask: Asked, options: Options) -> Generating:
-    if ask.voxel_size is None:
-        raise ArgumentError(f"--kind {ask.kind} needs --voxel-size; for example --voxel-size 10,5,5")
-    spacing, period = spacing_nm(ask.voxel_size), ask.shape if ask.periodic else (0, 0, 0)
-    generator, names = choose(ask.kind, ask.given, ask.shape, spacing, ask.seed, period)
-    labels = ask.field(ask.out or "phase", spacing, names)
-    making = Making(
-        verb="generate",
-        field=labels,
-        work=GenerateWork(ask.sample, (labels.name,), generator, names.codes, options.durable),
-        block=many_shards(labels),
-        parameters={"kind": ask.kind, "seed": ask.seed, "periodic": ask.periodic, "generator": described(generator)},
-        halo=generator.halo,
-        read_bytes=0.0,
-    )
-    return Generating(ask, generator, making, options)
-
-
-def _by_network(ask: Asked, options: Options) -> Task[xr.DataArray]:
-    refuse_foreign("network", ask.given, OF_NETWORKS)
-    path = str(need(ask.given, "weights", "network", "gen.safetensors"))
-    if will_exist(path) and not expected("generator", path):
-        return Task(partial(cannot_plan, "generate", path), lambda: _of_network(ask, options).run())
-    generating = _of_network(ask, options)
-    return Task(generating.plans, generating.run)
-
-
-def _of_network(ask: Asked, options: Options) -> Generating:
-    from tim3d.stages.generation import network_generator
-
-    generator, about = network_generator.network_field(ask.given, ask.shape, ask.seed, ask.periodic)
-    spacing = network_generator.spacing_of(about, spacing_nm(ask.voxel_size) if ask.voxel_size is not None else None)
-    names = network_generator.names_of(about.architecture, ask.out)
-    first, *others = (ask.field(name, spacing, about.phases) for name in names)
-    network_generator.warn_of_cut_tiles(options.block, first, generator.edge)
-    codes = about.phases.codes if about.phases else ()
-    making = Making(
-        verb="generate",
-        field=first,
-        siblings=tuple(others),
-        work=GenerateWork(ask.sample, names, generator, codes, options.durable),
-        block=network_generator.tiled_block(first, generator.edge),
-        inputs={"weights": generator.sha256},
-        parameters={
-            "kind": "network",
-            "seed": ask.seed,
-            "periodic": ask.periodic,
-            **network_generator.parameters(generator),
-        },
-        read_bytes=0.0,
-        base_bytes=TORCH_BASE_BYTES,
-    )
-    awaited = str(ask.given["weights"]) if generator.sha256 == network_generator.NOT_TRAINED else ""
-    return Generating(ask, generator, making, options, awaited)
-
-
-def _check_shape(kind: str, shape: Triple) -> None:
+def _check_kind(kind: str, shape: Triple) -> None:
     if kind not in KINDS:
         raise ArgumentError(f"no kind {kind!r} of structure; there are {', '.join(KINDS)}")
     if min(shape) < 1:
         raise ArgumentError(f"a volume of shape {shape} has no voxels; give three edges as 512,512,512")
 
 
-@dataclass(frozen=True)
-class GenerateWork:
-    """Nothing in, codes out; or grey values, for which there are no codes."""
-
-    sample: str
-    out: tuple[str, ...]
-    generator: Generator
-    codes: tuple[int, ...]
-    durable: bool
-
-    def read(self, block: Block) -> None:
-        """Nothing: a block is known by its place."""
-
-    def compute(self, block: Block, inputs: None) -> np.ndarray:
-        """Codes of the core."""
-        labels = self.generator.labels(block.core)
-        if self.codes == tuple(range(len(self.codes))):
-            return labels
-        return np.take(np.asarray(self.codes, np.uint8), labels)
-
-    def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards of each field, and how many voxels each phase got."""
-        for name, values in zip(self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True):
-            store.write_box(store.field_array(self.sample, name, mode="r+"), block.core, values, durable=self.durable)
-        if not self.codes:
-            return {}
-        counts = _counts(outputs)
-        return {"voxels": {str(code): int(counts[code]) for code in self.codes}}
-
-    def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Labels twice more while they are encoded, and what the generator needs."""
-        return 2 * len(self.out) * math.prod(core) + self.generator.block_bytes(core)
+def _network(given: Mapping[str, Any], seed: int, periodic: bool) -> Network:
+    refuse_foreign("network", given, OF_NETWORKS)
+    need(given, "weights", "network", "gen.safetensors")
+    return Network(seed=seed, periodic=periodic, **given)
 
 
-def _counts(labels: np.ndarray) -> np.ndarray:
-    """A histogram plane by plane: of a whole block numpy would make a copy of eight bytes a voxel."""
-    return np.asarray(sum(np.bincount(plane.reshape(-1), minlength=256) for plane in labels))
+def _needed_size(kind: str, voxel_size: Mapping[str, float] | None) -> Spacing:
+    if voxel_size is None:
+        raise ArgumentError(f"--kind {kind} needs --voxel-size; for example --voxel-size 10,5,5")
+    return spacing_nm(voxel_size)

@@ -3,62 +3,63 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.architecture import Architecture, tile_nodes, whole_nodes
-from tim3d.models.common.device import choose_device, torch_version
-from tim3d.models.generation.export import GeneratorDescription, describe_generator
-from tim3d.models.generation.synthesis import NetworkField
-from tim3d.stages.shared.field import many_shards
-from tim3d.storage.schema import Field, Spacing
+from tim3d.models.common.device import choose_device
+from tim3d.models.generation.export import describe_generator
+from tim3d.models.generation.synthesis import NetworkField, Precision
 
 log = logging.getLogger(__name__)
 
-# Voxels that differ by more than this from those of the training make another material of the same picture.
-SPACING_TOLERANCE = 1e-3
 TILE, TILE_ON_CUDA = 128, 256
 # In the place of the hash of a network that an earlier step has yet to train.
 NOT_TRAINED = "not trained yet"
 
 
 def network_field(
-    given: Mapping[str, Any], shape: Triple, seed: int, periodic: bool
-) -> tuple[NetworkField, GeneratorDescription]:
-    """The network that the arguments of ``generate`` name, and what its file says.
+    weights: str | Path,
+    shape: Triple,
+    *,
+    seed: int,
+    tile: int | None,
+    precision: Precision,
+    device: str,
+    periodic: bool,
+) -> NetworkField:
+    """The network of a file for a volume of a shape, with what the file says.
 
     Raises
     ------
     CheckpointError
-        If the file is no generator.
+        If the file is not a generator.
     ArgumentError
         If an argument does not fit the network.
     DeviceError
         If the device is not there.
     """
-    path = Path(given["weights"])
+    path = Path(weights)
     planned = expected("generator", str(path))
     about, sha256 = (planned, NOT_TRAINED) if planned else describe_generator(path)
-    architecture, device = about.architecture, choose_device(given.get("device", "auto"))
+    architecture, device = about.architecture, choose_device(device)
     field = NetworkField(
-        str(path.absolute()),
-        sha256,
-        architecture,
-        seed,
-        _nodes(architecture, given.get("tile"), device),
-        _period(architecture, shape) if periodic else (0, 0, 0),
-        whole_nodes(architecture, shape),
-        given.get("precision", "float32"),
-        device,
+        weights=str(path.absolute()),
+        sha256=sha256,
+        architecture=architecture,
+        seed=seed,
+        nodes=_nodes(architecture, tile, device),
+        period=_period(architecture, shape) if periodic else (0, 0, 0),
+        whole=whole_nodes(architecture, shape),
+        precision=precision,
+        device=device,
+        phases=about.phases,
+        spacing_nm=about.spacing_nm,
     )
-    log.info("%s", summary(field, about))
-    return field, about
+    log.info("%s", summary(field))
+    return field
 
 
 def _nodes(architecture: Architecture, edge: int | None, device: str) -> int:
@@ -88,11 +89,11 @@ def _period(architecture: Architecture, shape: Triple) -> Triple:
     return triple(n // step for n in shape)
 
 
-def summary(field: NetworkField, about: GeneratorDescription) -> str:
+def summary(field: NetworkField) -> str:
     """What a user should know before a run: the network, how far it reaches, nodes, tiles and work."""
     architecture, nodes = field.architecture, "x".join(map(str, field.whole))
     reach = ", ".join(
-        f"{architecture.correlation * d:g} nm along {a}" for a, d in zip("zyx", about.spacing_nm, strict=True)
+        f"{architecture.correlation * d:g} nm along {a}" for a, d in zip("zyx", field.spacing_nm, strict=True)
     )
     return (
         f"{architecture.described()}\n"
@@ -101,58 +102,3 @@ def summary(field: NetworkField, about: GeneratorDescription) -> str:
         f"edge, {architecture.overlap(field.nodes):.2f} times the work of endless ones; "
         f"{field.precision} on {field.device}"
     )
-
-
-def spacing_of(about: GeneratorDescription, wanted: Spacing | None) -> Spacing:
-    """Edges of a voxel: those of the training, unless others are asked for, which is said."""
-    if wanted is None:
-        return about.spacing_nm
-    if any(abs(math.log(a / b)) > SPACING_TOLERANCE for a, b in zip(about.spacing_nm, wanted, strict=True)):
-        log.warning(
-            "the network was trained on voxels of %s nm, and %s nm are asked for (z, y, x): the structure is scaled",
-            about.spacing_nm, wanted,
-        )  # fmt: skip
-    return wanted
-
-
-def names_of(architecture: Architecture, out: str | None) -> tuple[str, ...]:
-    """Fields that a network writes: ``phase``, or ``raw`` of grey values, or one for each colour."""
-    if architecture.output == "colour":
-        return tuple(f"{out or 'raw'}_{colour}" for colour in ("red", "green", "blue"))
-    return (out or ("phase" if architecture.output == "phases" else "raw"),)
-
-
-def tiled_block(out: Field, edge: int) -> Triple:
-    """Blocks of whole shards and whole tiles, so that no tile is computed twice.
-
-    >>> tiled_block(Field("phase", (300, 700, 700), "uint8", (1.0,) * 3, (64, 64, 64), (64, 512, 512)), 128)
-    (128, 512, 512)
-    """
-    axes = zip(many_shards(out, 2**25), out.shape, out.shard, strict=True)
-    return triple(_whole(b, n, math.lcm(s, edge)) for b, n, s in axes)
-
-
-def _whole(block: int, length: int, unit: int) -> int:
-    return block if block >= length else -(-block // unit) * unit
-
-
-def warn_of_cut_tiles(block: Triple | None, out: Field, edge: int) -> None:
-    """Say so if blocks that a user asked for have tiles computed more than once."""
-    if block is not None and any(b < n and b % edge for b, n in zip(block, out.shape, strict=True)):
-        log.warning(
-            "blocks of %s cut tiles of %d voxels, which are then computed several times; use --block %s",
-            block, edge, ",".join(map(str, tiled_block(out, edge))),
-        )  # fmt: skip
-
-
-def parameters(field: NetworkField) -> dict[str, Any]:
-    """All that decides the bits beside the weights and the seed."""
-    return {
-        "architecture": asdict(field.architecture),
-        "precision": field.precision,
-        "tile": field.edge,
-        "whole": field.whole if field.architecture.kind == "official-resize" else None,
-        "device": field.device.split(":")[0],
-        "threads": 1,
-        "torch": torch_version(),
-    }

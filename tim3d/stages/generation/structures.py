@@ -2,85 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import Box, Triple
+from tim3d.grid import Triple
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
-from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
+from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
-from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.spectral_field import SpectralField, correlation_of
 from tim3d.phases import Phases
 from tim3d.storage.schema import Spacing
 
-FILLED = Phases(matrix=0, filler=1)
 # Arguments that have a meaning for some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
 
 
-class Generator(Protocol):
-    """What makes the labels of any box of an endless volume from the coordinates of the box alone.
-
-    Two boxes agree, bit for bit, where they overlap. A generator pickles in a few kilobytes.
-    """
-
-    @property
-    def halo(self) -> Triple:
-        """Voxels around a block that decide it, for the plan."""
-
-    def labels(self, box: Box) -> np.ndarray:
-        """Labels 0, 1, ... of the phases in their order, or grey values; uint8 of shape `box.shape` (colours first)."""
-
-    def block_bytes(self, core: Triple) -> int:
-        """Bytes of all buffers while the labels of a block are made."""
-
-
-def described(value: Any) -> Any:
-    """A generator as data that JSON can hold: names of classes and all their fields.
-
-    >>> described(LevelCuts(GaussianField((80.0, 80.0, 80.0), (10.0, 5.0, 5.0), 0), (0.4, 0.6)))["field"]["class"]
-    'GaussianField'
-    """
-    if is_dataclass(value):
-        return {"class": type(value).__name__, **{f.name: described(getattr(value, f.name)) for f in fields(value)}}
-    return [described(item) for item in value] if isinstance(value, tuple) else value
-
-
 def choose(
     kind: str, given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
-) -> tuple[Generator, Phases]:
-    """The generator of a kind with a stated law, and the names of its labels.
+) -> Generator:
+    """The generator of a kind with a stated law.
 
     Raises
     ------
     ArgumentError
         If an argument is missing or without meaning for the kind.
     """
-    Noise(seed)  # refuses a seed that is none
     refuse_foreign(kind, given, OF_FIELDS if kind == "field" else OF_GRAINS + ("cell_nm",) * (kind == "packed"))
     if kind == "field":
         return _field(given, spacing, seed, period)
     grains, loading = _grains(given), need(given, "loading", kind, "0.3")
     phases = given.get("phases", FILLED)
-    if len(phases) != 2:
-        raise ArgumentError(f"grains in a matrix are two phases, and {len(phases)} are named: {phases}")
-    phases.require_order("the matrix")
     if kind == "packed":
         volume = [n * d for n, d in zip(shape, spacing, strict=True)]
         z, y, x = (float(v) for v in given.get("cell_nm", volume))
         if any(period) and (z, y, x) != tuple(volume):
             raise ArgumentError("a periodic volume of packed grains is one cell: leave out --cell-nm or --periodic")
-        return Packed(grains, loading, spacing, seed, (z, y, x)), phases
+        return Packed(grains, loading, spacing, seed, (z, y, x), phases)
     model = Overlapping if kind == "overlapping" else HardCore
-    return model(grains, loading, spacing, seed, period), phases
+    return model(grains, loading, spacing, seed, period, phases)
 
 
 def refuse_foreign(kind: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -99,17 +64,7 @@ def need(given: Mapping[str, Any], name: str, kind: str, example: str) -> Any:
     return given[name]
 
 
-def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
-    """Edges of a voxel along z, y, x in nm; `ArgumentError` unless there are three positive ones."""
-    if sorted(voxel_size) != ["x", "y", "z"]:
-        raise ArgumentError(f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,5,5")
-    z, y, x = (float(voxel_size[a]) for a in "zyx")
-    if not all(0 < v < math.inf for v in (z, y, x)):
-        raise ArgumentError(f"voxel size {z:g}, {y:g}, {x:g} nm: every edge must be a positive length")
-    return (z, y, x)
-
-
-def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple) -> tuple[Generator, Phases]:
+def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple) -> Generator:
     shares = need(given, "fractions", "field", "pore=0.4,solid=0.6")
     phases = Phases(**{name: code for code, name in enumerate(shares)})
     fractions = tuple(float(v) for v in shares.values())
@@ -118,9 +73,9 @@ def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple
     if "s2" in given:
         if len(fractions) != 2:
             raise ArgumentError(f"S2 is that of two phases, and {len(fractions)} are named: {', '.join(shares)}")
-        return LevelCuts(_from_s2(Path(given["s2"]), fractions[0], spacing, seed, period), fractions), phases
+        return LevelCuts(_from_s2(Path(given["s2"]), fractions[0], spacing, seed, period), fractions, phases)
     z, y, x = _three(given["correlation_nm"], "correlation-nm")
-    return LevelCuts(GaussianField((z, y, x), spacing, seed, period), fractions), phases
+    return LevelCuts(GaussianField((z, y, x), spacing, seed, period), fractions, phases)
 
 
 def _three(value: float | Sequence[float], name: str) -> list[float]:

@@ -1,0 +1,25 @@
+"""Generators of volumes for `tim3d.generate`, and what a generator of one's own is made of (docs/extend.md)."""
+
+from tim3d.grid import Box
+from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
+from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
+from tim3d.kernels.generation.particles import Grains, lognormal
+from tim3d.kernels.generation.philox import Noise
+from tim3d.kernels.generation.spectral_field import SpectralField
+from tim3d.stages.generation.network import Network
+
+__all__ = [
+    "Box",
+    "GaussianField",
+    "Generator",
+    "Grains",
+    "HardCore",
+    "LevelCuts",
+    "Network",
+    "Noise",
+    "Overlapping",
+    "Packed",
+    "SpectralField",
+    "lognormal",
+]

@@ -1,0 +1,273 @@
+"""The verb `generate`: a volume of any size from a generator, block by block."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Outline, Plan
+from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
+from tim3d.errors import ArgumentError
+from tim3d.forecast import expected, will_exist
+from tim3d.grid import Block, Triple, triple
+from tim3d.kernels.generation.generator import Generator
+from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
+from tim3d.stages.shared.field import DEFAULTS, Making, Options, many_shards, plan_field, produce, refuse_other_shards
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import store
+from tim3d.storage.schema import Field, Spacing, asked_shard
+
+log = logging.getLogger(__name__)
+
+# Voxels that differ by more than this from those of the generator make another material of the same picture.
+SPACING_TOLERANCE = 1e-3
+
+
+@Verb
+def generate(
+    sample: str,
+    generator: Generator,
+    *,
+    shape: Triple,
+    voxel_size: Mapping[str, float] | None = None,
+    out: str | None = None,
+    shard: Triple | None = None,
+    options: Options = DEFAULTS,
+) -> Task[xr.DataArray]:
+    """Generate a volume; no voxel depends on the blocks, the workers or the order of work.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    generator : Generator
+        What makes the labels or grey values: one of `tim3d.generators`, or one of your own (docs/extend.md).
+    shape : (z, y, x)
+        Voxels of the volume. A larger volume of the same generator begins with the smaller one, unless the generator
+        depends on the shape.
+    voxel_size : mapping of axis to nm, optional
+        Edges of a voxel (default: those of the generator). Others scale the structure, which is warned of.
+    out : str, optional
+        Name of the field (default phase; of grey values raw, of colours raw_red and so on).
+    shard : (z, y, x), optional
+        Edges of a shard (default 64, 512, 512).
+    options : Options
+        How it runs.
+
+    Returns
+    -------
+    xarray.DataArray
+        The labels (or grey values, or those of the first colour), lazily.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of range, or the generator is not one.
+    InputError
+        If a file of the generator cannot be read.
+    ConvergenceError
+        If a packing does not come apart.
+    """
+    return generation(Asked(sample, generator, triple(shape), voxel_size, out, shard), options)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of `generate`."""
+
+    sample: str
+    generator: Generator
+    shape: Triple
+    voxel_size: Mapping[str, float] | None
+    out: str | None
+    shard: Triple | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.generator, Generator):
+            raise ArgumentError(
+                f"generate takes a generator, and {self.generator!r} is a {type(self.generator).__name__}; "
+                "tim3d.generators has them, for example Packed"
+            )
+        if min(self.shape) < 1:
+            raise ArgumentError(f"a volume of shape {self.shape} has no voxels; give three edges as 512,512,512")
+
+    def fields(self, generator: Generator) -> list[Field]:
+        """What the generator writes: labels if they have names."""
+        shards, chunk = asked_shard(self.shape, self.shard)
+        phases, spacing = generator.phases, chosen_spacing(generator, self.voxel_size)
+        what = "generated phase" if phases else "generated grey value"
+        return [
+            Field(name, self.shape, "uint8", spacing, chunk, shards, labels=bool(phases), phases=phases, long_name=what)
+            for name in generator.names(self.out)
+        ]
+
+
+def generation(ask: Asked, options: Options) -> Task[xr.DataArray]:
+    """The task of a volume; it cannot be planned before the file of the generator can be described."""
+    path = ask.generator.reads
+    if path and will_exist(path) and not expected("generator", path):
+        return Task(partial(cannot_plan, "generate", path), lambda: _generating(ask, options).run())
+    generating = _generating(ask, options)
+    return Task(generating.plans, generating.run)
+
+
+@dataclass(frozen=True)
+class Generating:
+    """A generator and the fields that it makes; `awaited` is a file that an earlier step has yet to write."""
+
+    ask: Asked
+    generator: Generator
+    making: Making
+    options: Options
+    awaited: str
+
+    def plans(self) -> list[Plan | Outline]:
+        """The passes; none if the fields are there."""
+        ask = self.ask
+        refuse_other_shards(ask.sample, self.making.field, ask.shard, self.options)
+        if self.awaited:
+            return plan_awaiting(ask.sample, self.making, self.options, self.awaited)
+        return list(plan_field(ask.sample, self.making, self.options))
+
+    def run(self) -> xr.DataArray:
+        """The first field, made if it is not there."""
+        if self.plans():
+            self.generator.check()
+        return produce(self.ask.sample, self.making, self.options)
+
+
+def _generating(ask: Asked, options: Options) -> Generating:
+    generator = ask.generator.of_shape(ask.shape)
+    first, *others = ask.fields(generator)
+    _warn_of_cut_tiles(options.block, first, generator.tile_edge)
+    codes = generator.phases.codes if generator.phases else ()
+    making = Making(
+        verb="generate",
+        field=first,
+        siblings=tuple(others),
+        work=GenerateWork(ask.sample, (first.name, *(f.name for f in others)), generator, codes, options.durable),
+        block=tiled_block(first, generator.tile_edge) if generator.tile_edge > 1 else many_shards(first),
+        inputs=generator.inputs(),
+        parameters=generator.description(),
+        halo=generator.halo,
+        read_bytes=0.0,
+        base_bytes=TORCH_BASE_BYTES if generator.needs_torch else BASE_BYTES,
+    )
+    path = ask.generator.reads
+    awaited = path if path and expected("generator", path) else ""
+    return Generating(ask, generator, making, options, awaited)
+
+
+def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
+    """Edges of a voxel along z, y, x in nm; `ArgumentError` unless there are three positive ones."""
+    if sorted(voxel_size) != ["x", "y", "z"]:
+        raise ArgumentError(f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,5,5")
+    z, y, x = (float(voxel_size[a]) for a in "zyx")
+    if not all(0 < v < math.inf for v in (z, y, x)):
+        raise ArgumentError(f"voxel size {z:g}, {y:g}, {x:g} nm: every edge must be a positive length")
+    return (z, y, x)
+
+
+def chosen_spacing(generator: Generator, voxel_size: Mapping[str, float] | None) -> Spacing:
+    """Edges of a voxel: those of the generator, unless others are asked for, which is said."""
+    if voxel_size is None:
+        return generator.spacing_nm
+    wanted = spacing_nm(voxel_size)
+    if any(abs(math.log(a / b)) > SPACING_TOLERANCE for a, b in zip(generator.spacing_nm, wanted, strict=True)):
+        log.warning(
+            "the generator makes voxels of %s nm, and %s nm are asked for (z, y, x): the structure is scaled",
+            generator.spacing_nm,
+            wanted,
+        )
+    return wanted
+
+
+def tiled_block(out: Field, edge: int) -> Triple:
+    """Blocks of whole shards and whole tiles, so that no tile is computed twice.
+
+    >>> tiled_block(Field("phase", (300, 700, 700), "uint8", (1.0,) * 3, (64, 64, 64), (64, 512, 512)), 128)
+    (128, 512, 512)
+    """
+    axes = zip(many_shards(out, 2**25), out.shape, out.shard, strict=True)
+    return triple(_whole(b, n, math.lcm(s, edge)) for b, n, s in axes)
+
+
+def _whole(block: int, length: int, unit: int) -> int:
+    return block if block >= length else -(-block // unit) * unit
+
+
+def _warn_of_cut_tiles(block: Triple | None, out: Field, edge: int) -> None:
+    """Say so if blocks that a user asked for have tiles computed more than once."""
+    if block is not None and any(b < n and b % edge for b, n in zip(block, out.shape, strict=True)):
+        log.warning(
+            "blocks of %s cut tiles of %d voxels, which are then computed several times; use --block %s",
+            block,
+            edge,
+            ",".join(map(str, tiled_block(out, edge))),
+        )
+
+
+@dataclass(frozen=True)
+class GenerateWork:
+    """Nothing in, codes out; or grey values, for which there are no codes."""
+
+    sample: str
+    out: tuple[str, ...]
+    generator: Generator
+    codes: tuple[int, ...]
+    durable: bool
+
+    def read(self, block: Block) -> None:
+        """Nothing: a block is known by its place."""
+
+    def compute(self, block: Block, inputs: None) -> np.ndarray:
+        """Codes of the core, or grey values.
+
+        Raises
+        ------
+        ArgumentError
+            If the generator makes something else than labels of its phases.
+        """
+        labels = self.generator.labels(block.core)
+        self._check(labels, block.core.shape)
+        if not self.codes or self.codes == tuple(range(len(self.codes))):
+            return labels
+        return np.take(np.asarray(self.codes, np.uint8), labels)
+
+    def _check(self, labels: np.ndarray, core: Triple) -> None:
+        shape = core if len(self.out) == 1 else (len(self.out), *core)
+        kind = self.generator.kind
+        if labels.dtype != np.uint8 or labels.shape != shape:
+            raise ArgumentError(
+                f"the generator {kind!r} made {labels.dtype} of shape {labels.shape}, expected uint8 of shape {shape}"
+            )
+        if self.codes and (largest := int(labels.max())) >= len(self.codes):
+            raise ArgumentError(
+                f"the generator {kind!r} made the label {largest}, and it has {len(self.codes)} phases: labels are "
+                f"0 to {len(self.codes) - 1}, in the order of the codes"
+            )
+
+    def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
+        """Whole shards of each field, and how many voxels each phase got."""
+        for name, values in zip(self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True):
+            store.write_box(store.field_array(self.sample, name, mode="r+"), block.core, values, durable=self.durable)
+        if not self.codes:
+            return {}
+        counts = _counts(outputs)
+        return {"voxels": {str(code): int(counts[code]) for code in self.codes}}
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Labels twice more while they are encoded, and what the generator needs."""
+        return 2 * len(self.out) * math.prod(core) + self.generator.block_bytes(core)
+
+
+def _counts(labels: np.ndarray) -> np.ndarray:
+    """A histogram plane by plane: of a whole block numpy would make a copy of eight bytes a voxel."""
+    return np.asarray(sum(np.bincount(plane.reshape(-1), minlength=256) for plane in labels))
