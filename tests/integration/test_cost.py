@@ -57,9 +57,9 @@ def test_without_a_pilot_nothing_is_guessed(tmp_path: Path) -> None:
 def test_what_is_no_pilot_is_said(tmp_path: Path) -> None:
     for bad in ("no json", "[]", '{"event": "end"}'):
         (tmp_path / "p").write_text(bad)
-        with pytest.raises(InputError, match="is no journal of a run"), costing(tmp_path / "p"):
+        with pytest.raises(InputError, match="is not a run journal"), costing(tmp_path / "p"):
             pass
-    with pytest.raises(InputError, match="is no journal of a run"), costing(tmp_path / "none"):
+    with pytest.raises(InputError, match="is not a run journal"), costing(tmp_path / "none"):
         pass
     with (
         pytest.raises(InputError, match="has no pass that ended"),

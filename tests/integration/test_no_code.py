@@ -170,7 +170,7 @@ def test_attributes_of_a_sample_say_and_do_not_run(text: str, work: Path, capfd:
     about = json.loads(Path("a.zarr/zarr.json").read_text())
     about["attributes"]["tim3d"] = json.loads(text) if text != CALL else CALL
     Path("a.zarr/zarr.json").write_text(json.dumps(about))
-    assert "no tim3d sample" in refused(capfd, {4}, "show", "a.zarr")
+    assert "not a tim3d sample" in refused(capfd, {4}, "show", "a.zarr")
 
 
 RECIPE = """

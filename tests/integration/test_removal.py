@@ -69,7 +69,7 @@ def test_a_link_in_the_place_of_a_folder_of_ours_is_refused(
     line = ["ingest", str(tmp_path / "v.npy"), sample, "--field", "phase", "--phases", "pore=0,solid=1", "--overwrite"]
     assert main([*line, "--voxel-size", "5,5,5", "--quiet"]) == 4
     said = capsys.readouterr().err
-    assert "is a link to" in said or "no tim3d sample" in said or "no zarr group" in said
+    assert "is a link to" in said or "not a tim3d sample" in said or "no zarr group" in said
     assert said.count("\n") == 1
     assert alive(home)
     assert content(home) == before
@@ -149,7 +149,7 @@ def listed(folder: str) -> list[str]:
 def test_a_result_does_not_take_the_place_of_a_field(sample: str) -> None:
     before = content(sample)
     found = store.open_dataset(sample, "phase_descriptors").load()
-    with pytest.raises(MixedRunError, match=r"'raw' in .* is a field, and a dataset is to be written.*--out NAME"):
+    with pytest.raises(MixedRunError, match=r"'raw' in .* is a field; a dataset cannot replace it.*--out NAME"):
         store.write_dataset(sample, "raw", found, store.provenance("f", {}, {}))
     with pytest.raises(Tim3dError, match=r"is not a result of study"):
         tim3d.study(sample, quantity="phase_fraction", phase="pore", windows=[4], out="phase", options=ANEW)
@@ -167,7 +167,7 @@ def test_a_result_does_not_take_the_place_of_a_field(sample: str) -> None:
 def test_a_field_takes_the_place_of_no_result_and_of_no_field_that_it_is_made_from(sample: str) -> None:
     before = content(sample)
     fixed = {"method": "fixed", "thresholds": [1], "phases": tim3d.Phases(pore=0, solid=1), "options": ANEW}
-    with pytest.raises(MixedRunError, match=r"is a dataset, and a field is to be written"):
+    with pytest.raises(MixedRunError, match=r"is a dataset; a field cannot replace it"):
         tim3d.segment(sample, out="phase_descriptors", **fixed)
     with pytest.raises(ArgumentError, match=r"segment reads 'raw' of .* and cannot write it"):
         tim3d.segment(sample, out="raw", **fixed)

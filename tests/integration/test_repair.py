@@ -158,7 +158,7 @@ def test_torn_metadata_is_one_line_and_the_node_is_made_again(
     (fault,) = tim3d.validate(sample)
     assert fault.where == str(torn)
     assert fault.cure.startswith(f"Copy it from a backup, or delete {sample}/phase and make it again")
-    with pytest.raises(StoreError, match=rf"{torn} is damaged: it is no JSON .*\. {re.escape(fault.cure)}"):
+    with pytest.raises(StoreError, match=rf"{torn} is damaged: it is not JSON .*\. {re.escape(fault.cure)}"):
         store.node_attributes(sample, "phase") if level is None else store.open_field(sample, "phase", level)
     shutil.rmtree(Path(sample) / "phase")
     make(tmp_path)
@@ -181,7 +181,9 @@ def test_the_metadata_of_a_sample_are_those_of_any_other(sample: str, tmp_path: 
     other = tmp_path / "other.zarr"
     store.create_sample(str(other))
     root.write_bytes(b"[]")
-    with pytest.raises(StoreError, match=r"it holds no JSON object\. Copy it from a backup, or from any other sample"):
+    with pytest.raises(
+        StoreError, match=r"it does not contain a JSON object\. Copy it from a backup, or from any other sample"
+    ):
         store.nodes(sample)
     shutil.copy(other / "zarr.json", root)
     assert content(sample) == before

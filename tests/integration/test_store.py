@@ -321,7 +321,7 @@ def test_what_is_no_sample_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sample at"):
         store.open_sample(str(tmp_path / "none.zarr"))
     zarr.open_group(str(tmp_path / "foreign.zarr"), mode="w")
-    with pytest.raises(SchemaError, match="no tim3d sample"):
+    with pytest.raises(SchemaError, match="not a tim3d sample"):
         store.create_sample(str(tmp_path / "foreign.zarr"))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/a.txt").touch()

@@ -71,7 +71,7 @@ BAD = {
     "memory = 'much'": "memory 'much' cannot be read",
     "walltime = '1h'": "write HH:MM:SS",
     "walltime = '00:00:10'": "less than a minute",
-    "prologue = 3": "write a list of texts",
+    "prologue = 3": "write a list of strings",
     "minimum_jobs = 3": "expected 0 to jobs, which is 1",
     "partition = 'a\\nb'\n": "one line of text",
 }

@@ -1,4 +1,4 @@
-"""Blocks on dask: plan a pass, run it, remember what is done. It takes a callable and knows no kernel."""
+"""Blocks on dask: plan a pass, run it, record what is done. The engine imports no kernel."""
 
 from tim3d.engine.clusters.cluster import Cluster, cluster, current_cluster
 from tim3d.engine.clusters.planned import prospective

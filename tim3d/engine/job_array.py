@@ -2,9 +2,10 @@
 
 Part i of n computes the blocks whose running number modulo n is i - 1. Work that is not per block (creating a field,
 marking it complete, writing results, training) is a critical section: one part at a time takes the sample lock and runs
-the verb from the top, skipping what is already done. At a pass with unfinished blocks the verb is left by `ShareError`:
-the part releases the lock, computes its share, waits for the shares of the others, and runs the verb again. For a verb
-this is the same as being killed and started again, which it must survive anyway.
+the verb from the top, skipping what is already done. At a pass with unfinished blocks the verb is
+left by `ShareError`: the part releases the lock, computes its share, waits for the shares of the
+others, and runs the verb again. For a verb this is the same as being killed and restarted, which it
+must survive anyway.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ POLL_SECONDS = 0.5
 # Listing the markers of a large pass is slow on a network disk and costs money in an object store: it takes at most
 # this share of the time spent waiting.
 _LOOKING = 0.05
-# Another client holds the lock for an instant, until it sees that parts work on the sample.
+# Another client holds the lock for an instant, until it finds that parts work on the sample.
 _PASSING_SECONDS = 5.0
 DEFAULT_WAIT_SECONDS = 3600.0
 
@@ -53,7 +54,7 @@ class Part:
         Raises
         ------
         ArgumentError
-            If it has another form, or i is not from 1 to n.
+            If the text has another form, or i is not between 1 and n.
         """
         number, _, count = text.partition("/")
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -63,7 +64,9 @@ class Part:
     def share(self, every: Iterable[T], left: Iterable[T]) -> list[T]:
         """Blocks of `left` that belong to this part, by their running numbers in `every`."""
         wanted = set(left)
-        return [one for number, one in enumerate(every) if number % self.count == self.number - 1 and one in wanted]
+        return [
+            block for number, block in enumerate(every) if number % self.count == self.number - 1 and block in wanted
+        ]
 
     @property
     def others(self) -> str:
@@ -76,7 +79,7 @@ class Part:
 
 
 class Shared(Protocol):
-    """The attributes of a pass that parts need."""
+    """The attributes of a pass that a job array needs."""
 
     @property
     def ledger(self) -> Ledger:
@@ -124,14 +127,14 @@ def join_job_array(sample: str, part: Part) -> Iterator[None]:
 
 
 def run_exclusively(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS) -> T:
-    """Call a verb under the sample lock, and again after each pass that all parts have finished together.
+    """Run a verb under the sample lock, and again after each pass that all parts have finished.
 
     Raises
     ------
     DeviceError
-        If the others finish no block for `wait_seconds`.
+        If the other parts finish no block for `wait_seconds`.
     FailedBlocksError
-        If a block of another part was set aside meanwhile.
+        If another part set a block aside meanwhile.
     """
     while True:
         try:
@@ -147,7 +150,7 @@ def run_exclusively(sample: str, action: Callable[[], T], wait_seconds: float = 
 @contextlib.contextmanager
 def _turn(sample: str) -> Iterator[None]:
     part = _part.get()
-    assert part is not None, "a turn is for members"
+    assert part is not None, "only a part of a job array takes turns"
     with _waiting(lock_url(sample), sample, part, lambda owner: "part" in owner, None):
         token = turn_of.set(sample)
         try:
@@ -201,12 +204,12 @@ def _wait(sample: str, share: ShareError, failed: set[Triple], limit: float) -> 
 
 
 def _rest(look: float) -> None:
-    """Sleep between two looks, of which the last began at `look`."""
+    """Sleep between two checks; the last one began at `look`."""
     time.sleep(max(POLL_SECONDS, (time.monotonic() - look) / _LOOKING))
 
 
 def _refuse_failed(ledger: Ledger, known: set[Triple]) -> set[Triple]:
-    """Blocks that were set aside before this run and still are; an error if another was."""
+    """Blocks set aside before this run that still are; raise an error if another one was."""
     now = ledger.failed()
     fresh = sorted(now.keys() - known)
     if fresh:

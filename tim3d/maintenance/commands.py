@@ -1,4 +1,4 @@
-"""What ``tim3d show``, ``validate``, ``status``, ``doctor`` and ``certificates`` say, line by line."""
+"""Output of ``tim3d show``, ``validate``, ``status``, ``doctor`` and ``certificates``, by line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tim3d.errors import DeviceError, SchemaError
 
 
 def show(sample: str) -> Iterator[str]:
-    """What a sample holds, one line a node.
+    """List the content of a sample, one line per node.
 
     Parameters
     ----------
@@ -21,8 +21,8 @@ def show(sample: str) -> Iterator[str]:
     yield f"{sample} (schema {identity['schema']})"  # type: ignore[index, call-overload]
     for name in store.nodes(sample):
         record = store.node_attributes(sample, name)
-        what = _field(sample, name) if record.get("kind") == "field" else "dataset"
-        yield f"  {name}: {what}; {store.why_outdated(sample, name) or record.get('status', 'not made by tim3d')}"
+        content = _field(sample, name) if record.get("kind") == "field" else "dataset"
+        yield f"  {name}: {content}; {store.why_outdated(sample, name) or record.get('status', 'not made by tim3d')}"
 
 
 def _field(sample: str, name: str) -> str:
@@ -35,7 +35,7 @@ def _field(sample: str, name: str) -> str:
 
 
 def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterator[str]:
-    """Check a sample against the data model: every fault, and with `repair` what will be computed again.
+    """Check a sample against the data model: list its faults, or repair them.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterat
     deep : bool
         Read every shard.
     repair : bool
-        Read every shard, and let what is damaged be made again.
+        Read every shard, and mark everything that is damaged to be computed again.
 
     Raises
     ------
@@ -75,7 +75,9 @@ def _repair(sample: str) -> Iterator[str]:
 
 
 def status(sample: str, *, json: bool = False) -> Iterator[str]:
-    """How far the passes of a sample are, and what writes to it; and (not in JSON) which nodes are to be made again.
+    """Show the progress of the passes of a sample, the process writing to it, and outdated nodes.
+
+    The outdated nodes are not part of the JSON.
 
     Parameters
     ----------
@@ -100,14 +102,14 @@ def _outdated(sample: str) -> Iterator[str]:
 
 
 def doctor(folder: str | None = None, cluster: str | None = None, tls: str | None = None) -> Iterator[str]:
-    """Check this machine: versions, memory, devices, disk, cluster; one line for each thing that tim3d needs.
+    """Check this machine: versions, memory, devices, disk, cluster; one line per item.
 
     Parameters
     ----------
     folder : path, optional
-        Folder or URL where samples will lie: space, speed, locks (default: not looked at).
+        Folder or URL where samples will lie: space, speed, locks (default: not checked).
     cluster : str, optional
-        A dask scheduler that should answer, as tcp://host:8786 (default: none).
+        A dask scheduler that should reply, such as tcp://host:8786 (default: none).
     tls : path, optional
         Folder of the certificates of that scheduler (default: none).
 
@@ -123,15 +125,15 @@ def doctor(folder: str | None = None, cluster: str | None = None, tls: str | Non
         yield str(finding)
         failed += [finding.what] if finding.state == "fail" else []
     if failed:
-        raise DeviceError(f"not fit: {', '.join(failed)}. Mend the lines that say fail, then type the command again")
+        raise DeviceError(f"not fit: {', '.join(failed)}. Fix the lines marked fail, then run the command again")
 
 
 def certificates(folder: str, days: int | None = None) -> Iterator[str]:
-    """Make the certificates of an encrypted cluster: what they are, and how to use them."""
+    """Make the certificates of an encrypted cluster, and show how to use them."""
     from tim3d.engine.clusters import tls
 
     made = tls.certificates(folder, tls.DAYS if days is None else days)
-    yield f"{made} holds a certificate and its key: who has both belongs to the cluster; keep them to yourself"
+    yield f"{made} holds a certificate and its key: with both, a process can join the cluster; keep them private"
     files = f"--tls-ca-file {made}/{tls.CERTIFICATE} --tls-cert {made}/{tls.CERTIFICATE} --tls-key {made}/{tls.KEY}"
     yield f"dask scheduler --protocol tls {files}"
     yield f"dask worker tls://HOST:8786 --death-timeout 60 {files}"

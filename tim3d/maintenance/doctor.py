@@ -1,4 +1,4 @@
-"""Is this machine fit for tim3d? One line for each thing looked at: ok, warn or fail, and the cure."""
+"""Check of this machine's fitness for tim3d: per item one line, ok, warn or fail, and the cure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tim3d.version import __version__
 
 PYTHON = (3, 11)
 ENOUGH_MEMORY = 4 * 2**30
-# The pair is built together: a mismatch shows when an operator of torchvision is called, and can end the process.
+# The two are built together: a mismatch shows when an operator of torchvision is called, and can
+# end the process.
 PAIR = """
 import torch, torchvision
 torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
@@ -31,17 +32,18 @@ print(torch.cuda.is_available())
 
 
 def doctor(folder: str | None = None, address: str | None = None, tls: str | None = None) -> Iterator[Finding]:
-    """Look at everything that tim3d needs, one after the other.
+    """Check everything that tim3d needs, one item after the other.
 
     Parameters
     ----------
     folder : str, optional
-        Where samples will lie: its free space and its speed are measured (256 MiB are written, flushed and read). Of a
-        URL: whether the store answers, its speed (64 MiB), the wait for a small object, and whether its locks hold.
+        Where samples will lie: its free space and its speed are measured (256 MiB are written,
+        flushed and read). For a URL: whether the store replies, its speed (64 MiB), the latency of
+        a small object, and whether its locks hold.
     address : str, optional
-        A dask scheduler that should answer, such as ``tcp://host:8786``.
+        Address of a dask scheduler that should reply, such as ``tcp://host:8786``.
     tls : str, optional
-        Folder of its certificates, if it is encrypted.
+        Folder of the scheduler's certificates, if it is encrypted.
     """
     yield _python()
     yield from _packages()
@@ -63,7 +65,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    """What tim3d requires, against what is installed."""
+    """Compare the packages that tim3d requires with those that are installed."""
     for line in importlib.metadata.requires("tim3d") or []:
         if "extra ==" not in line:
             yield _package(line)
@@ -81,7 +83,7 @@ def _package(requirement: str) -> Finding:
 
 
 def _parsed(requirement: str) -> tuple[str, str]:
-    """Name and least version of a requirement.
+    """Name and minimum version of a requirement.
 
     >>> _parsed("dask[diagnostics,distributed]>=2026.6.0"), _parsed("numpy")
     (('dask', '2026.6.0'), ('numpy', '0'))
@@ -104,24 +106,24 @@ def _cores() -> int:
 
 
 def _memory() -> Finding:
-    """Of the container, if it has a limit."""
+    """Check the free memory of the machine, or of its container if that has a limit."""
     limit = Path("/sys/fs/cgroup/memory.max")
     held = limit.read_text().strip() if limit.exists() else "max"
     bound = "no container limit" if held == "max" else f"container limit {int(held) / 2**30:.1f} GiB"
     free = available_memory()
     seen = f"{free / 2**30:.1f} GiB free, {bound}"
     if free < ENOUGH_MEMORY:
-        return Finding("warn", "memory", seen, "Use fewer --workers or a smaller --block; --plan tells what is needed")
+        return Finding("warn", "memory", seen, "Use fewer --workers or a smaller --block; --plan shows what is needed")
     return Finding("ok", "memory", seen)
 
 
 def _numba() -> Finding:
-    """Kernels compile and run."""
+    """Check that kernels compile and run."""
     try:
         import numba
 
         assert numba.njit(lambda a: a + 1)(1) == 2
-    except Exception as error:  # whatever a broken compiler raises
+    except Exception as error:  # a broken compiler may raise anything
         return Finding(
             "fail", "numba", f"cannot compile ({type(error).__name__}: {error})", "Type: pip install --force numba"
         )
@@ -132,7 +134,7 @@ def _numba() -> Finding:
 
 
 def _devices() -> Iterator[Finding]:
-    """The network's libraries, and the GPU as the driver and as torch see it."""
+    """Check the libraries of networks, and the GPU as seen by the driver and by torch."""
     driver = _driver()
     yield Finding("ok", "GPU", driver or "none (the CPU does everything)")
     try:
@@ -158,7 +160,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _ran(code: str) -> tuple[str, str]:
-    """Why some code fails in a process of its own (empty if it does not), and what it printed."""
+    """Run code in a separate process; return why it failed (empty if it did not) and its output."""
     try:
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
     except subprocess.TimeoutExpired:
@@ -168,7 +170,7 @@ def _ran(code: str) -> tuple[str, str]:
 
 
 def _driver() -> str:
-    """Name, memory and driver of every GPU, as the driver's own tool says."""
+    """Name, memory and driver of every GPU, as reported by the driver's own tool."""
     if shutil.which("nvidia-smi") is None:
         return ""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
@@ -179,7 +181,7 @@ def _driver() -> str:
 
 
 def _scheduler(address: str, tls: str | None) -> Finding:
-    """A dask scheduler answers and has workers."""
+    """Check that a dask scheduler replies and has workers."""
     try:
         with cluster(address, tls=tls) as on:
             return Finding("ok", "cluster", f"{on}; dashboard {on.dashboard}")

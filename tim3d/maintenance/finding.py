@@ -1,4 +1,4 @@
-"""What `tim3d doctor` finds."""
+"""Result of one check of `tim3d doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `state` is ok, warn or fail (then tim3d does not work as it should)."""
+    """Result of one check: `state` is ok, warn or fail (then tim3d does not work properly)."""
 
     state: str
     what: str

@@ -1,7 +1,9 @@
-"""Damage found by `validate --deep` undone at the least cost: what is damaged is forgotten, and the verb run again.
+"""Repair of damage found by `validate --deep`: damaged blocks are marked as not done.
 
-Nothing is computed here. Markers go first and the status of the node last, so that a kill in between leaves a sample in
-which the damage is still found.
+The verb that made them then recomputes them.
+
+No voxel is computed here. Markers are removed first and the status of the node is changed last, so
+that after a kill in between the damage is still found.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from tim3d.storage import store
 
 @dataclass(frozen=True)
 class Repair:
-    """What was forgotten of a node, and what makes it again.
+    """Blocks of a node that will be recomputed, and the command that does so.
 
     Attributes
     ----------
     blocks : int
-        Blocks that will be computed again, over all levels; for results 0: they are made again whole.
+        Blocks that will be computed again, over all levels; 0 for results, which are remade as a
+        whole.
     command : str
         What to type.
     """
@@ -40,23 +43,24 @@ class Repair:
 
 
 def repair(sample: str) -> tuple[list[Repair], list[Fault]]:
-    """Read every shard, and let all that is damaged be computed again by the verbs that made it.
+    """Read every shard, and mark everything that is damaged to be computed again.
 
-    Of a field only the damaged blocks are, and those of the pyramid above them; of results, the node as a whole.
+    For a field these are the damaged blocks and the pyramid blocks above them; for results, the
+    whole node.
 
     Returns
     -------
     repairs : list of Repair
-        One for each node, with what to type. Until then the node is not finished, and no verb reads it.
+        One per node, with what to type. Until then the node is not finished, and no verb reads it.
     faults : list of Fault
-        What cannot be repaired in this way.
+        Faults that cannot be repaired in this way.
 
     Raises
     ------
     LockedError
         If a run is writing to the sample.
     InputError, SchemaError
-        If there is no sample, or one of a newer schema.
+        If the sample is missing, or its schema is newer.
     """
     with lock_sample(sample):
         faults = validate(sample, deep=True)
@@ -78,26 +82,28 @@ def _forget(sample: str, node: str, damages: list[Damage]) -> Iterator[Repair]:
         blocks = _forget_blocks(sample, owner or node, record["fingerprint"], damages)
         yield Repair(node, blocks, renewal(record, sample))
         store.update_node(sample, node, status="writing")
-    if owner is not None:  # the blocks of a field wrote it besides, or its last step did
+    if owner is not None:  # the blocks of a field, or its last step, wrote it too
         store.update_node(sample, owner, status="writing")
 
 
 def _owner(sample: str, node: str, record: dict[str, Any]) -> str | None:
-    """Another field whose making made this node too: of the same fingerprint, and with the markers of the blocks."""
-    mark = record["fingerprint"]
-    if Ledger(sample, f"{node}/s0", mark).layout():
+    """Another field that was made together with this node; it has the same fingerprint."""
+    fingerprint = record["fingerprint"]
+    if Ledger(sample, f"{node}/s0", fingerprint).layout():
         return None
-    others = [name for name in store.nodes(sample) if name != node and _is_field(sample, name, mark)]
-    return next((name for name in others if Ledger(sample, f"{name}/s0", mark).layout()), next(iter(others), None))
+    others = [name for name in store.nodes(sample) if name != node and _is_field(sample, name, fingerprint)]
+    return next(
+        (name for name in others if Ledger(sample, f"{name}/s0", fingerprint).layout()), next(iter(others), None)
+    )
 
 
-def _is_field(sample: str, name: str, mark: str) -> bool:
+def _is_field(sample: str, name: str, fingerprint: str) -> bool:
     record = store.node_attributes(sample, name)
-    return record.get("kind") == "field" and record.get("fingerprint") == mark
+    return record.get("kind") == "field" and record.get("fingerprint") == fingerprint
 
 
 def _forget_blocks(sample: str, name: str, fingerprint: str, damages: list[Damage]) -> int:
-    """Forget the blocks under the damaged boxes, and those above them; how many."""
+    """Remove the markers of blocks in the damaged boxes and above them; return how many."""
     levels = len(store.open_sample(sample)[name].attrs["ome"]["multiscales"][0]["datasets"])  # type: ignore[index, call-overload, arg-type]
     boxes: dict[int, list[Box]] = {
         level: [d.box for d in damages if d.level == level and d.box] for level in range(levels)
@@ -109,7 +115,7 @@ def _forget_blocks(sample: str, name: str, fingerprint: str, damages: list[Damag
 
 
 def _coarser(box: Box, fine: Triple, coarse: Triple) -> Box:
-    """Where the voxels of a box lie in the level above, which has the rounded-up half of voxels or as many.
+    """Box of the next coarser level that covers a box; an edge is halved, rounded up, or kept.
 
     >>> _coarser(Box((8, 0, 5), (16, 3, 7)), (16, 7, 7), (16, 4, 4))
     Box(start=(8, 0, 2), stop=(16, 2, 4))
@@ -121,7 +127,7 @@ def _coarser(box: Box, fine: Triple, coarse: Triple) -> Box:
 
 def _forget_level(ledger: Ledger, boxes: Iterable[Box]) -> int:
     layout = ledger.layout()
-    if layout is None:  # a copied sample has no markers: the whole field is made again
+    if layout is None:  # a copied sample has no markers: the whole field is remade
         return 0
     edge = triple(layout["block"])
     hit = {index for box in boxes for index in _blocks(box, edge)}

@@ -1,4 +1,4 @@
-"""Is the place where samples will lie fit for them? A folder's room and speed; a bucket's rights, speed and locks."""
+"""Check of a place for samples: a folder's space and speed; a bucket's rights, speed and locks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SMALL_READS = 5
 
 
 def place(folder: str) -> Iterator[Finding]:
-    """Look at a folder or at what a URL names; what is written there is removed again."""
+    """Check a folder or a URL; the files written for it are removed again."""
     yield from _disk(folder) if is_local(folder) else _store(folder)
 
 
 def _disk(folder: str) -> Iterator[Finding]:
-    """Free space, and speed with everything flushed to the disk."""
+    """Measure free space, and speed with everything flushed to the disk."""
     try:
         free = shutil.disk_usage(folder).free
         if free < 2 * PROBE_MIB * 2**20:
@@ -37,11 +37,11 @@ def _disk(folder: str) -> Iterator[Finding]:
             return
         write, read = _speeds(Path(folder))
     except OSError as error:
-        said = os.strerror(error.errno or 0).lower()
-        yield Finding("fail", "disk", f"{folder}: {said}", "Give a folder that is there and can be written")
+        seen = os.strerror(error.errno or 0).lower()
+        yield Finding("fail", "disk", f"{folder}: {seen}", "Give an existing, writable folder")
         return
     enough = free >= ENOUGH_SPACE
-    cure = "" if enough else "Samples of large stacks need more: --plan tells how much"
+    cure = "" if enough else "Samples of large stacks need more: --plan shows how much"
     yield Finding("ok" if enough else "warn", "space", f"{free / 2**30:.1f} GiB free in {folder}", cure)
     seen = f"{PROBE_MIB} MiB written and flushed at {write:.0f} MiB/s, read at {read:.0f} MiB/s in {folder}"
     slow = min(write, read) < SLOW_DISK
@@ -51,7 +51,7 @@ def _disk(folder: str) -> Iterator[Finding]:
 
 
 def _speeds(folder: Path) -> tuple[float, float]:
-    """MiB/s written and read; pages are dropped from the cache in between, where the system lets one."""
+    """MiB/s written and read; the page cache is dropped in between, where the system allows it."""
     path, block = folder / f".tim3d-doctor-{uuid.uuid4().hex}", os.urandom(2**20)
     try:
         start = time.perf_counter()
@@ -73,14 +73,14 @@ def _speeds(folder: Path) -> tuple[float, float]:
 
 
 def _store(url: str) -> Iterator[Finding]:
-    """Rights, speed and round trip of an object store, and whether one of two clients gets a lock."""
+    """Check rights, speed, latency and locks of an object store."""
     probe = f"{url.rstrip('/')}/.tim3d-doctor-{uuid.uuid4().hex}"
     try:
         with reaching():
             write, read, trip = _store_speeds(probe)
     except (Tim3dError, OSError) as error:
         seen = str(error).partition("\n")[0].partition(". Finished")[0]
-        yield Finding("fail", "store", f"{url}: {seen}", "Look at the bucket's name, its rights, and AWS_ENDPOINT_URL")
+        yield Finding("fail", "store", f"{url}: {seen}", "Check the bucket's name, its rights, and AWS_ENDPOINT_URL")
         return
     seen = f"{OBJECT_MIB} MiB written at {write:.0f} MiB/s, read at {read:.0f} MiB/s, "
     seen += f"a small object in {trip * 1e3:.0f} ms in {url}"
@@ -90,7 +90,7 @@ def _store(url: str) -> Iterator[Finding]:
 
 
 def _store_speeds(probe: str) -> tuple[float, float, float]:
-    """MiB/s written and read, and seconds until a few bytes are there."""
+    """MiB/s written and read, and seconds to read a few bytes."""
     fs, path = file_system(probe, brief=True)
     data = os.urandom(OBJECT_MIB * 2**20)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -109,7 +109,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _lock(url: str, sample: str) -> Finding:
-    """A store that ignores the condition of a put gives one lock to two clients."""
+    """Check that two clients do not both get a lock; a store may ignore conditional puts."""
     try:
         with reaching(), lock_sample(sample), lock_sample(sample):
             seen = f"{url} gave one lock to two clients: it ignores conditional puts"
@@ -117,4 +117,4 @@ def _lock(url: str, sample: str) -> Finding:
     except LockedError:
         return Finding("ok", "lock", "one of two clients gets it")
     except Tim3dError as error:
-        return Finding("fail", "lock", f"{url}: {error}", "The rights must allow to write, read and delete objects")
+        return Finding("fail", "lock", f"{url}: {error}", "The rights must allow writing, reading and deleting objects")

@@ -1,4 +1,4 @@
-"""Is a sample what the data model says? Every fault found, each with what to type."""
+"""Check of a sample against the data model: every fault found, each with what to type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPAIR = "Type: tim3d validate SAMPLE --deep --repair"
 
 @dataclass(frozen=True)
 class Damage:
-    """What can be made again: some voxels of a level of a field, or (no box) a node of results as a whole."""
+    """Repairable damage: voxels of a level of a field, or (without box) a whole node of results."""
 
     node: str
     level: int = 0
@@ -30,7 +30,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: where, what, and what to do."""
+    """One fault: where it is, what was found, and the cure."""
 
     where: str
     seen: str
@@ -46,21 +46,24 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
     deep : bool
-        Read every shard too: finds torn and missing shards, flipped bits, and codes without a phase.
+        Also read every shard: finds torn and missing shards, flipped bits, and codes without a
+        phase.
 
     Returns
     -------
     list of Fault
-        Empty if all is well.
+        Empty if none is found.
 
     Raises
     ------
     InputError, SchemaError
-        If there is no sample, or one of a newer schema.
+        If the sample is missing, or its schema is newer.
     """
     if torn := [Fault(one.path, one.seen, one.cure) for one in metadata.damaged(sample)]:
-        return torn  # what lies beside them cannot be listed
+        return torn  # the other nodes cannot be listed
     root = store.open_sample(sample)
     return [fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)]
 
@@ -72,10 +75,10 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
     node = root[name]
     record: Any = node.attrs.get("tim3d")
     if not isinstance(node, zarr.Group) or not record:
-        yield Fault(name, "is no node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere")
+        yield Fault(name, "is not a node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere")
         return
     if record.get("status") != "complete":
-        yield Fault(name, "is not finished", "Run the command that makes it again")
+        yield Fault(name, "is not finished", "Rerun the command that makes it")
     missing = [key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record]
     if missing:
         yield Fault(name, f"does not record {', '.join(missing)}", "Make it again")
@@ -88,7 +91,7 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
 
 
 def _outdated(sample: str, name: str, record: Mapping[str, Any]) -> Iterator[Fault]:
-    """Whether a field that a node was made from was replaced; of a damaged field that is found where it is checked."""
+    """Report an input that was replaced; faults of the input itself are found elsewhere."""
     try:
         source = store.outdated(sample, name)
     except StoreError:
@@ -99,9 +102,9 @@ def _outdated(sample: str, name: str, record: Mapping[str, Any]) -> Iterator[Fau
 
 
 def _changed(sample: str, name: str) -> Iterator[Fault]:
-    """Files of metadata of a node that are not what was written, or not there."""
+    """Files of metadata of a node that are changed or missing."""
     for path in store.changed(sample, name):
-        seen = "its metadata are not what was written (the digest is another), or are not there"
+        seen = "its metadata are not what was written (the digest differs), or are missing"
         yield Fault(f"{name}/{path}zarr.json", seen, digests.cure(name))
 
 
@@ -149,7 +152,7 @@ def _check_level(name: str, node: zarr.Group, number: int) -> Iterator[Fault]:
 
 
 def _check_shards(sample: str, name: str, number: int, counted: np.ndarray | None) -> Iterator[Fault]:
-    """Read every shard, and add its voxels of each code to `counted`; a missing shard is damage."""
+    """Read every shard, and add its counts of each code to `counted`; a missing shard is damage."""
     array = store.field_array(sample, name, number)
     phases = store.read_field(sample, name).phases
     for block in Grid(triple(array.shape), triple(array.shards or array.chunks)):
@@ -169,14 +172,14 @@ def _check_shards(sample: str, name: str, number: int, counted: np.ndarray | Non
 
 
 def _check_sums(sample: str, labels: Field, counted: np.ndarray) -> Iterator[Fault]:
-    """Whether the planes that `measure` counted add up to the voxels of each phase, along every axis."""
+    """Check that the planes counted by `measure` sum to the voxels of each phase, on every axis."""
     node, phases = f"{labels.name}_partials", dict(labels.phases or {})
     if store.node_attributes(sample, node).get("status") != "complete" or store.outdated(sample, node):
         return
     try:
         partials = store.open_dataset(sample, node)
     except Tim3dError:
-        return  # its own faults are found where it is checked itself
+        return  # its own faults are found when it is checked
     voxels = {name: int(counted[code]) for name, code in phases.items()}
     for planes in (f"phase_planes_{axis}" for axis in AXES if f"phase_planes_{axis}" in partials):
         stored = partials[planes].values.reshape(-1, len(phases)).sum(axis=0)
@@ -187,7 +190,7 @@ def _check_sums(sample: str, labels: Field, counted: np.ndarray) -> Iterator[Fau
 
 
 def _check_arrays(where: str, group: Any, damage: Damage | None, but: str = "") -> Iterator[Fault]:
-    """Read every array of a group: results, or (without damage that can be undone) coordinates of a field."""
+    """Read every array of a group: results, or (without `damage`) coordinates of a field."""
     cure = REPAIR if damage else "Make the field again: add --overwrite"
     for name, array in sorted(group.members()):
         if not isinstance(array, zarr.Array) or name == but:
@@ -205,6 +208,6 @@ def _check_values(where: str, voxels: np.ndarray, codes: tuple[int, ...] | None,
     if codes is not None:
         strays = sorted(set(np.flatnonzero(grey_counts(voxels)).tolist()) - set(codes))
         if strays:
-            yield Fault(where, f"has codes {strays} that no phase names, in {core}", "Make the field again")
+            yield Fault(where, f"has codes {strays} without a phase, in {core}", "Make the field again")
     elif voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         yield Fault(where, f"has values that are not finite, in {core}", "Make the field again")

@@ -1,4 +1,7 @@
-"""What to type where a sample or a field is not there. No command of these writes into a folder of the user's files."""
+"""Messages for a missing sample or field: which command to type.
+
+No command that they suggest writes into a folder of the user's files.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ SIZE = "--voxel-size z=10,y=5,x=5"
 
 
 def no_sample(url: str) -> str:
-    """What is there in place of a sample, and how to make one."""
+    """Message for a path without a sample: what was found there, and the command that makes one."""
     if seen := foreign(url):
         return f"{seen}. If these are slices, make a sample of them: tim3d ingest {url} {beside(url)} {SIZE}"
     return f"no sample at {url}{_alike(url)}. Make one: tim3d ingest SLICES {url} {SIZE}"
 
 
 def _alike(url: str) -> str:
-    """In brackets, a sample in the same folder whose name is like the one that was typed."""
+    """Suggestion, in brackets, of a sample in the same folder with a similar name."""
     place = Path(url)
     if not is_local(url) or not place.parent.is_dir():
         return ""
@@ -30,7 +33,7 @@ def _alike(url: str) -> str:
 
 
 def foreign(path: str) -> str:
-    """What a folder of other files holds; empty if there is no folder or nothing in it."""
+    """Message naming the contents of a folder that is not a sample; empty if there are none."""
     folder = Path(path)
     if not is_local(path) or not folder.is_dir() or not any(folder.iterdir()):
         return ""
@@ -49,12 +52,14 @@ def beside(folder: str) -> str:
 
 
 def refuse_place(path: str) -> None:
-    """Refuse a file in the place of a sample, the last of the slices where it was forgotten, and a place in a sample.
+    """Refuse a path where no sample can be created: a file, or a folder inside a sample.
+
+    A file there usually is the last slice, and the name of the sample was forgotten.
 
     Raises
     ------
     InputError
-        With the order of the arguments, or the sample and the name of the field in it.
+        With the correct order of the arguments, or the sample and the name of the field in it.
     """
     if sample := _around(path):
         name = Path(path).resolve().relative_to(sample).parts[0]
@@ -70,7 +75,7 @@ def refuse_place(path: str) -> None:
 
 
 def _around(path: str) -> Path | None:
-    """The sample that a path lies in, if any."""
+    """The sample that contains a path, if any."""
     if not is_local(path):
         return None
     records = (one / "zarr.json" for one in reversed(Path(path).resolve().parents))
@@ -78,7 +83,7 @@ def _around(path: str) -> Path | None:
 
 
 def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:
-    """What the sample has in place of a field, what may have been meant, and how to make it.
+    """Message for a missing field: what the sample has, a similar name, and how to make the field.
 
     >>> no_field("a.zarr", "pase", ["phase", "raw"], "segment").partition(".zarr")[2].partition(". ")[0]
     " (has phase, raw) (did you mean 'phase'?)"
@@ -88,7 +93,7 @@ def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:
 
 
 def making(url: str, name: str, verb: str) -> str:
-    """The command that makes a field, in full.
+    """The complete command that makes a field.
 
     >>> making("a.zarr", "truth", "labels")
     'tim3d ingest MASKS a.zarr --field truth --phases pore=0,solid=1 --voxel-size z=10,y=5,x=5'
@@ -103,7 +108,7 @@ def making(url: str, name: str, verb: str) -> str:
 
 
 def other_stack(one: str, its: Sequence[int], other: str, others: Sequence[int]) -> str:
-    """What two fields of unlike shape mean, and how to have two that agree.
+    """Message for two fields of different shape: the likely reason, and how to get two that agree.
 
     >>> other_stack("raw", (2, 3, 4), "truth", (1, 3, 4)).partition(":")[0]
     "'raw' has 2 x 3 x 4 voxels and 'truth' has 1 x 3 x 4"

@@ -1,4 +1,4 @@
-"""Spans of time in which no field of a sample is replaced, so that what was opened once need not be opened again."""
+"""Periods in which no field of a sample is replaced, so that an opened array can be reused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _current: ContextVar[str] = ContextVar("tim3d_moment", default="")
 
 @contextlib.contextmanager
 def one_moment(name: str) -> Iterator[None]:
-    """Let `current_moment` answer `name` while this lasts.
+    """Let `current_moment` return `name` inside the ``with`` block.
 
-    A run of a pass is such a moment: it holds the lock of its sample. The next run has another name, so nothing that
-    was opened in this one is taken for what is there then.
+    A run of a pass is such a period: it holds the lock of its sample. The next run has another
+    name, so an array opened in this one is not reused there.
 
     >>> with one_moment("a"):
     ...     current_moment()
@@ -30,5 +30,5 @@ def one_moment(name: str) -> Iterator[None]:
 
 
 def current_moment() -> str:
-    """Name of the moment that this thread works in; empty where there is none."""
+    """Name of the period that this thread works in; empty outside of one."""
     return _current.get()

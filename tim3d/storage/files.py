@@ -1,4 +1,4 @@
-"""Where files lie and how they are written: local folders and URLs, errors of the disk, what killed writers leave."""
+"""Where files lie and how they are written: paths and URLs, errors of the disk, temporary files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import fsspec
 from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError, InputError, MissingExtraError, StoreError, WriteError
 
-# What a message says of a sample when a write has failed.
+# Part of the message when a write to a sample has failed.
 KEPT = "Finished blocks are kept"
 LONGEST_NAME = 255  # bytes of a file's name
 OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
@@ -29,9 +29,9 @@ RETRIES: dict[str, Any] = {
     "retry_timeout": datetime.timedelta(seconds=60),
     "backoff": {"base": 4, "max_backoff": datetime.timedelta(seconds=10)},
 }
-# The same for a question to which no answer is an answer.
+# The same for a request whose failure is itself the result.
 BRIEF: dict[str, Any] = {"max_retries": 2, "retry_timeout": datetime.timedelta(seconds=10)}
-# What the codecs of zarr say of a frame, an index or a chunk that is not what was written.
+# Words in the errors of zarr's codecs for a damaged frame, index or chunk.
 _DAMAGED = re.compile("checksum|decompress|corrupt")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 _CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG, errno.ENAMETOOLONG}
@@ -47,7 +47,7 @@ def is_local(url: str) -> bool:
 
 
 def is_there(url: str) -> bool:
-    """Whether anything has this name."""
+    """Whether a file, folder or object has this name."""
     if is_local(url):
         return Path(url).exists()
     fs, path = file_system(url)
@@ -67,13 +67,16 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     data = Path(path).read_bytes()
     try:
         return tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:  # tomllib lets those of decoding and of long integers through
+    except (ValueError, RecursionError) as error:  # tomllib lets these two through
         raise InputError(f"{what} {path} is not TOML: {error}") from error
 
 
 @contextlib.contextmanager
 def writing(where: str, kept: str = KEPT) -> Iterator[None]:
-    """Turn "read-only", "disk full", "gone" and their kin into one `WriteError` that says where, and what is kept."""
+    """Turn errors such as "read-only" and "disk full" into one `WriteError`.
+
+    It names the path, and says what is `kept`.
+    """
     try:
         yield
     except OSError as error:
@@ -87,7 +90,10 @@ def writing(where: str, kept: str = KEPT) -> Iterator[None]:
 
 @contextlib.contextmanager
 def decoding(where: str) -> Iterator[None]:
-    """Say what to do about damaged data. It stays no error of ours: a run sets the block aside and goes on."""
+    """Add the cure to errors about damaged data.
+
+    The error does not become a `Tim3dError`: a run sets the block aside and goes on.
+    """
     try:
         yield
     except (RuntimeError, ValueError) as error:  # what codecs raise
@@ -99,7 +105,7 @@ def decoding(where: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reaching() -> Iterator[None]:
-    """Turn what an object store still refuses after all tries into one `StoreError`."""
+    """Turn an object store's error, after all retries, into one `StoreError`."""
     try:
         yield
     except Exception as error:
@@ -109,8 +115,10 @@ def reaching() -> Iterator[None]:
 
 
 def in_our_words(error: Exception) -> Exception:
-    """A `StoreError` for an error of obstore, which may not be installed, an `ArgumentError` for a name that no file
-    system takes; others as they are."""
+    """Turn an error of obstore into a `StoreError`, and a name too long into an `ArgumentError`.
+
+    obstore may not be installed. Any other error is returned unchanged.
+    """
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         name = max(Path(str(error.filename or "")).parts, key=_length, default="")
         return ArgumentError(
@@ -129,7 +137,7 @@ def _length(name: str) -> int:
 
 @functools.cache
 def use_object_stores() -> None:
-    """Let every URL of S3, Google Cloud or Azure be read through obstore, where it is installed; patiently.
+    """Read URLs of S3, Google Cloud or Azure through obstore, if installed, with patient retries.
 
     Credentials come from the environment only (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` ...).
     """
@@ -142,14 +150,16 @@ def use_object_stores() -> None:
 
 
 def file_system(url: str, *, brief: bool = False) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it; `brief` gives an object store 10 s to answer, not a minute.
+    """The fsspec file system of a URL, and the path in it.
+
+    With `brief` an object store has 10 s to answer instead of a minute.
 
     Raises
     ------
     ArgumentError
-        If it carries credentials.
+        If the URL carries credentials.
     MissingExtraError
-        If no installed package reaches it.
+        If no installed package can open it.
     """
     refuse_credentials(url)
     use_object_stores()

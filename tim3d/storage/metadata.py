@@ -1,4 +1,4 @@
-"""The metadata of a sample's nodes, files ``zarr.json`` without a checksum: which of them cannot be read."""
+"""Detection of damaged ``zarr.json`` files, which carry no checksum."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NAME = "zarr.json"
-# What JSON and its characters say of a file that is cut off or overwritten.
+# Exceptions that the decoder raises for a file that is cut off or overwritten.
 DAMAGED = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Torn:
-    """A file of metadata that is no JSON object: where, what is wrong with it, and what helps."""
+    """A ``zarr.json`` that does not contain a JSON object: its path, the fault and the cure."""
 
     path: str
     seen: str
@@ -30,34 +30,40 @@ class Torn:
 
 
 def naming_torn_files(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function of a sample, its first argument, say which file is damaged in place of what JSON says of it."""
+    """Decorate a function of a sample (its first argument) to name the damaged file.
+
+    Without it the error would be the one that the JSON decoder or zarr raises.
+    """
 
     @functools.wraps(function)
-    def said(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except Tim3dError:
             raise
-        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:  # what zarr makes of it
-            for one in damaged(str(args[0])):
-                raise StoreError(f"{one.path} is damaged: {one.seen}. {one.cure}") from error
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+            for torn in damaged(str(args[0])):
+                raise StoreError(f"{torn.path} is damaged: {torn.seen}. {torn.cure}") from error
             if not _comes_from_zarr(error):
                 raise
-            where = "/".join(str(one) for one in args[:2] if isinstance(one, str))
+            where = "/".join(name for name in args[:2] if isinstance(name, str))
             seen = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             raise StoreError(f"{where} is damaged ({seen}). Type: tim3d validate {args[0]} --deep --repair") from error
 
-    return said
+    return wrapped
 
 
 def _comes_from_zarr(error: Exception) -> bool:
-    """Whether zarr could not make sense of what is stored; that something is not there is another matter."""
+    """Whether zarr failed to interpret what is stored.
+
+    A `LookupError` only means a missing node.
+    """
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     return not isinstance(error, LookupError) and any(name.startswith("zarr.") for name in modules)
 
 
 def damaged(url: str) -> Iterator[Torn]:
-    """Every ``zarr.json`` of a sample that is no JSON object.
+    """Every ``zarr.json`` of a sample that is not a JSON object.
 
     >>> list(damaged("nowhere.zarr"))
     []
@@ -72,13 +78,16 @@ def damaged(url: str) -> Iterator[Torn]:
 
 def _fault(data: bytes) -> str | None:
     try:
-        return None if isinstance(json.loads(data), dict) else "it holds no JSON object"
+        return None if isinstance(json.loads(data), dict) else "it does not contain a JSON object"
     except DAMAGED as error:
-        return f"it is no JSON ({error})"
+        return f"it is not JSON ({error})"
 
 
 def _cure(url: str, below: str) -> str:
-    """The sample's own metadata say its schema and nothing else; those of a node are made with it."""
+    """How to restore a ``zarr.json``.
+
+    The sample's own holds only its schema; a node's is made again together with the node.
+    """
     node = below.split("/")[1]
     if node == NAME:
         return "Copy it from a backup, or from any other sample of this version of tim3d: they are all the same"

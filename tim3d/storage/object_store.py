@@ -1,4 +1,7 @@
-"""Object stores through obstore, with two reads that its fsspec layer lacks and zarr asks for within a shard."""
+"""Object stores through obstore, with two kinds of range reads that zarr needs within a shard.
+
+obstore's fsspec layer lacks both.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from typing import Any
 import fsspec
 from obstore.fsspec import FsspecStore
 
-# Azure serves no range that is counted from the end.
+# Azure does not serve ranges that are counted from the end.
 WITHOUT_SUFFIX = ("az", "abfs")
 
 
 class ObjectStore(FsspecStore):
-    """Objects as files: whole, from a byte to another, from a byte on, or the last bytes of them."""
+    """Objects as files: read whole, between two bytes, from one byte on, or the last bytes."""
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **more: Any) -> bytes:
         if start is not None and end is None:
@@ -20,7 +23,7 @@ class ObjectStore(FsspecStore):
         return bytes(await super()._cat_file(path, 0 if start is None and end is not None else start, end, **more))
 
     async def _open_ended(self, path: str, start: int) -> bytes:
-        """All from `start` on; counted from the end if negative."""
+        """Return everything from byte `start` on; a negative `start` counts from the end."""
         bucket, name = self._split_path(path)
         if start < 0 and self.protocol in WITHOUT_SUFFIX:
             start = max(0, (await self._info(path))["size"] + start)

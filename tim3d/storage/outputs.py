@@ -1,7 +1,8 @@
-"""Files that a user is given: reports, tables, figures, models. Each is written beside its place and renamed when done.
+"""Files written for the user: reports, tables, figures, models.
 
-So a full disk or a kill leaves what was there before. And only a file of the same kind is ever replaced: what else has
-the name that was typed is somebody's work.
+Each is written to a temporary file beside its target and renamed when complete, so a full disk or a
+kill leaves the earlier file intact. Only a file of the same kind is ever replaced: any other file
+of that name is the user's own work.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ KEPT = "What was there is kept"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that tim3d writes, and how an earlier one is known."""
+    """A kind of file that tim3d writes, and how an existing file of this kind is recognized."""
 
     name: str
     is_one: Callable[[bytes], bool]
@@ -36,30 +37,37 @@ REPORT = Kind("a report of tim3d", lambda data: data.startswith(b"<!DOCTYPE html
 TABLE = Kind("a table of tim3d", lambda data: data.startswith(b"sample,variable,"))
 FIGURE = Kind("a figure of tim3d", lambda data: b"atplotlib" in data)
 WEIGHTS = Kind("a model of tim3d", lambda data: data[8:].startswith(b'{"__metadata__":{"sha256":"'))
-# Known by its name: that of the model with ``.state`` behind it, or ``training.state`` in a folder of its own.
+# Recognized by name: the model's name with ``.state`` appended, or ``training.state`` in its own
+# folder.
 STATE = Kind("the state of a training", lambda data: True)
 HISTORY = Kind("a history of a training", lambda data: data.startswith((b"[", b"step,")))
 JOURNAL = Kind("a journal of tim3d", lambda data: data.startswith(b'{"time":'))
 
 
 def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) -> Path:
-    """Refuse a file that cannot or must not be written, before anything is computed for it.
+    """Refuse a target that cannot or must not be written, before anything is computed for it.
 
     Parameters
     ----------
+    path : str or Path
+        The file to be written.
+    kind : Kind
+        What the file will contain; an existing file must be of the same kind.
     makes_folder : bool
-        Whether the folder of the file may be made; of a file that a user names, it may not: a slip of the keyboard
-        would put hours of work where nobody looks.
+        Whether the folder of the file may be created. It must not be for a file that the user
+        names: after a typing error, hours of work would end in a folder where no one looks for
+        them.
 
     Returns
     -------
     Path
-        The file.
+        The file, as a path.
 
     Raises
     ------
     ArgumentError
-        If it is a URL or a folder, lies in a sample or in a folder that is not there, or is there and of another kind.
+        If it is a URL or a folder, lies in a sample or in a missing folder, or exists and is of
+        another kind.
     """
     target = Path(path)
     if not is_local(str(path)):
@@ -68,7 +76,7 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
         raise ArgumentError(f"{path} is a sample, not {kind.name}. The sample comes first, then the file")
     if target.is_dir():
         raise ArgumentError(f"{path} is a folder. Give the name of a file in it: {target / 'NAME'}")
-    # Of a chain that is being planned, an earlier step may make the folder.
+    # While a chain of steps is planned, an earlier step may create the folder.
     if not makes_folder and not is_forecasting() and not target.parent.is_dir():
         raise ArgumentError(f"no folder {target.parent} for {target.name}. Make it: mkdir -p {target.parent}")
     if sample := next((one for one in target.resolve().parents if (one / "zarr.json").is_file()), None):
@@ -86,15 +94,16 @@ def _is_replaceable(target: Path, kind: Kind) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: str | Path, *, durable: bool = True, kept: str = KEPT) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when the ``with`` ends well; else that stays as it was.
+    """Open a temporary file; it replaces `path` if the ``with`` block succeeds, else is removed.
 
-    The folder is made. Of a link, the file behind it is replaced. With `durable` the file is on the disk before it has
-    its name. `kept` is what the message of a failure says of what was there.
+    The folder is created. If `path` is a link, the file behind it is replaced. With `durable` the
+    file is flushed to disk before it is renamed. `kept` is the part of an error message that says
+    what was kept.
 
     Raises
     ------
     WriteError
-        If the file cannot be written: the disk is full, the folder read-only.
+        If the file cannot be written: the disk is full or the folder is read-only.
     """
     target = Path(path).resolve()
     half = target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex}.partial")
@@ -117,7 +126,10 @@ def replacing(path: str | Path, *, durable: bool = True, kept: str = KEPT) -> It
 
 
 def write_file(path: str | Path, data: bytes, kind: Kind) -> None:
-    """Write a file in one piece, in place of none or of one of its kind; see `check_target` and `replacing`."""
+    """Write a file in one piece, new or in place of one of its kind.
+
+    See `check_target` and `replacing`.
+    """
     target = check_target(path, kind, makes_folder=True)
     remove_abandoned(target.resolve().parent, glob.escape(target.resolve().name[:200]))
     with replacing(target) as file:
@@ -125,7 +137,10 @@ def write_file(path: str | Path, data: bytes, kind: Kind) -> None:
 
 
 def remove_abandoned(folder: Path, name: str = "*") -> None:
-    """Remove what writers of files in a folder left that were killed; those that live hold a lock on theirs."""
+    """Remove temporary files in a folder whose writers were killed.
+
+    Living writers hold a lock on theirs.
+    """
     for half in folder.glob(f".{name}.*.partial"):
         with contextlib.suppress(OSError), half.open("rb+") as file:
             if _is_ours(file):
@@ -133,7 +148,10 @@ def remove_abandoned(folder: Path, name: str = "*") -> None:
 
 
 def _is_ours(file: BinaryIO) -> bool:
-    """Lock an open file for as long as it is open; whether nobody else has it. False where a disk knows no locks."""
+    """Lock an open file until it is closed; return whether this process holds the lock.
+
+    Returns False where the file system does not support locks.
+    """
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 

@@ -1,8 +1,8 @@
-"""Removal of files of our own, and of nothing else: the only place of the package where anything is removed.
+"""Removal of files that tim3d wrote, and of nothing else: the package removes files only here.
 
-A tree is looked through before the first file goes. A link in it, or a file with a name that tim3d does not write,
-refuses the removal as a whole. So whatever lies by mistake, or by somebody's intent, in the place of one of our folders
-is neither followed nor lost.
+The whole tree is examined before the first file is removed. A link in it, or a file with a name
+that tim3d does not write, refuses the removal as a whole. So anything else in the place of one of
+our folders, by mistake or by intent, is neither followed nor lost.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tim3d.errors import SchemaError, StoreError
 from tim3d.storage import advice
 from tim3d.storage.files import file_system, is_local
 
-# What a writer that was killed leaves of a file.
+# Suffix of the temporary file that a killed writer leaves.
 _HALF = r"(?:\.[0-9a-f]+(?:\.partial)?)?"
-# What desktops put into every folder that they show.
+# Files that desktops put into every folder that they show.
 _LITTER = r"(?:[^/]+/)*(?:\.DS_Store|\._[^/]+|Thumbs\.db|desktop\.ini)"
 # Paths of files below a node of a sample: metadata, and chunks or shards under their keys.
 NODE = re.compile(rf"(?:[^/]+/)*(?:zarr\.json|c(?:/\d+)*){_HALF}|{_LITTER}")
@@ -32,7 +32,7 @@ _HALF_FILE = re.compile(r"\.[0-9a-f]+\.partial")
 
 
 def refuse_link(path: str | Path) -> None:
-    """Raise `StoreError` if a place of ours is a link: what lies behind it may be anything.
+    """Raise `StoreError` if a folder of tim3d is a link: it could lead anywhere.
 
     >>> refuse_link("nowhere.zarr")
     """
@@ -45,13 +45,13 @@ def refuse_link(path: str | Path) -> None:
 
 
 def refuse_foreign_folder(url: str) -> None:
-    """Raise `SchemaError` if a sample is to be made where files of somebody else lie."""
+    """Raise `SchemaError` if a sample is to be created in a folder of other files."""
     if seen := advice.foreign(url):
         raise SchemaError(f"{seen}; give the name of a new folder, for example {advice.beside(url)}")
 
 
 def remove_file(url: str | Path) -> None:
-    """Remove a file of ours, if it is there; of a link, the link."""
+    """Remove a file that tim3d wrote, if it exists; for a link, remove the link only."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if is_local(str(url)):
             Path(url).unlink()
@@ -61,9 +61,9 @@ def remove_file(url: str | Path) -> None:
 
 
 def remove_partials(url: str | Path) -> None:
-    """Remove the temporary files of writers of a local file that died before they could rename them.
+    """Remove temporary files of a local file whose writers died before they could rename them.
 
-    Call it only where no other writer of this file can be alive.
+    Call it only where no other writer of this file can be running.
     """
     path = Path(url)
     for half in path.parent.glob(f"{path.name}.*.partial") if is_local(str(url)) else ():
@@ -72,21 +72,22 @@ def remove_partials(url: str | Path) -> None:
 
 
 def remove_tree(root: str, name: str, ours: re.Pattern[str]) -> None:
-    """Remove a folder of a sample, or of its runs, with all it holds; or nothing at all.
+    """Remove a folder of a sample, or of its runs, with everything in it; or nothing at all.
 
     Parameters
     ----------
     root : str
         The sample or its folder of runs.
     name : str
-        What is to go, below `root`; it need not be there.
+        The folder to remove, below `root`; it need not exist.
     ours : pattern
-        What every path below it must be: `NODE` or `MARKERS`.
+        Pattern that every path below the folder must match: `NODE` or `MARKERS`.
 
     Raises
     ------
     StoreError
-        If it is a link, holds one or is reached by one, or holds a file that tim3d does not write.
+        If it is a link, contains one or is reached by one, or contains a file that tim3d does not
+        write.
     """
     check_tree(root, name, ours)
     folder = f"{root.rstrip('/')}/{name}"
@@ -117,7 +118,7 @@ def check_tree(root: str, name: str, ours: re.Pattern[str]) -> None:
 
 
 def _paths(url: str) -> Iterator[str]:
-    """Paths of all files below a folder, seen from it."""
+    """Paths of all files below a folder, relative to it."""
     if not is_local(url):
         fs, path = file_system(url)
         yield from (found.removeprefix(path).lstrip("/") for found in fs.find(path))

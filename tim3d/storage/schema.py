@@ -1,4 +1,4 @@
-"""The data model of a sample: what each node is called and which attributes it carries. No files.
+"""The data model of a sample: names and attributes of its nodes. No input or output.
 
 A sample is one zarr v3 group. A voxel field `raw` is an OME-Zarr 0.5 multiscale whose levels are groups that xarray
 opens by themselves: `raw` carries the `ome` attributes, `raw/s0` holds the array `raw` and its coordinates z, y, x.
@@ -23,22 +23,23 @@ from tim3d.phases import Phases
 SCHEMA_VERSION = 1
 UNIT = "nm"
 VOXEL_DTYPES = ("uint8", "uint16", "float32")
-# Fields of numbers, as of components: labels that stand for no phase.
+# Fields of component numbers: labels without phases.
 ID_DTYPE = "uint32"
-# What a node may record among its inputs that is not a field of the sample; no field may have such a name.
+# Inputs that a node may record and that are not fields of the sample; a field must not have such a
+# name.
 NOT_FIELDS = ("source", "model", "weights", "solution", "volumes", "micrographs")
 CHUNK_EDGE = 64
 SHARD: Triple = (64, 512, 512)
 
-# Letters and digits of any language, and what stands between the parts of a name that is made of a question; a folder
-# of the sample and its runs is called so.
+# Letters and digits of any language, and the characters that separate the parts of a composed name;
+# folders of the sample and of its runs have such names.
 _NAME = re.compile(r"\w[\w.,+=~-]{0,127}")
 
 Spacing = tuple[float, float, float]
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of a field that cannot be that of a folder.
+    """Refuse the name of a field that cannot be the name of a folder.
 
     Raises
     ------
@@ -61,10 +62,10 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class Field:
-    """What a voxel field is: everything needed to create it, and everything that is read back from it.
+    """Description of a voxel field: all that is needed to create it and all that is read back.
 
-    Lengths of `spacing_nm` are nanometres along (z, y, x). Fields of `labels` are downsampled by picking, others by
-    averaging.
+    `spacing_nm` is the voxel size in nanometres along (z, y, x). Fields of `labels` are downsampled
+    by picking a voxel, others by averaging.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Field:
 
 
 def shard_and_chunk(shape: Triple, shard: Triple | None = None) -> tuple[Triple, Triple]:
-    """Shard and inner chunk edges for a field: the wanted shard cut to the shape, chunks of at most 64 voxels.
+    """Edges in voxels of shard (cut to the shape) and inner chunk (64 voxels at most).
 
     >>> shard_and_chunk((14, 1104, 1720))
     ((14, 512, 512), (14, 64, 64))
@@ -109,7 +110,7 @@ def shard_and_chunk(shape: Triple, shard: Triple | None = None) -> tuple[Triple,
 
 
 def asked_shard(shape: Triple, shard: Triple | None) -> tuple[Triple, Triple]:
-    """As `shard_and_chunk`, for a shard that the user typed: cut to the volume, but never rounded.
+    """Edges of shard and chunk for a shard that the user typed: cut to the volume, never rounded.
 
     Raises
     ------
@@ -133,15 +134,15 @@ def asked_shard(shape: Triple, shard: Triple | None) -> tuple[Triple, Triple]:
 
 
 def _is_whole(edge: int, length: int) -> bool:
-    """Whether an edge of a shard is made of whole chunks, or holds the whole axis."""
+    """Whether an edge of a shard consists of whole chunks, or spans the whole axis."""
     return 1 <= edge <= CHUNK_EDGE or (edge > 0 and edge % CHUNK_EDGE == 0) or 0 < length <= edge
 
 
 def centres(count: int, spacing: float, step: int = 1, *, picked: bool = False) -> np.ndarray:
-    """Coordinates of voxel centres in nm, counted from the outer face of the volume.
+    """Coordinates of voxel centres in nm, measured from the outer face of the volume.
 
-    A level of an averaged pyramid has its centres in the middle of `step` fine voxels; a picked (label) level sits on
-    the first of them.
+    A level of an averaged pyramid has its centres in the middle of `step` fine voxels; a picked
+    (label) level has them at the first of these voxels.
 
     >>> centres(3, 10.0)
     array([ 5., 15., 25.])
@@ -153,7 +154,7 @@ def centres(count: int, spacing: float, step: int = 1, *, picked: bool = False) 
 
 
 def spacing_of(coordinates: Mapping[str, np.ndarray], where: str) -> Spacing:
-    """Voxel edge lengths from coordinates of centres; refuses an irregular axis.
+    """Voxel size in nm from the coordinates of voxel centres; an irregular axis is refused.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def spacing_of(coordinates: Mapping[str, np.ndarray], where: str) -> Spacing:
 
 
 def _step(values: np.ndarray, axis: str, where: str) -> float:
-    # A single centre sits half a voxel from the outer face.
+    # A single centre lies half a voxel from the outer face.
     steps = np.diff(values) if values.size > 1 else 2 * values[:1]
     step = float(steps.mean())
     if step <= 0 or np.abs(steps - step).max() > 1e-6 * step:
@@ -173,25 +174,26 @@ def _step(values: np.ndarray, axis: str, where: str) -> float:
             f"{where}: steps along {axis} run from {steps.min():g} to {steps.max():g} nm; tim3d needs one step. "
             "Ingest the slices again: uneven positions are resampled there."
         )
-    # The first centre is half a voxel: the length is read back from it to the last bit, a mean of steps is not.
+    # The first centre is half a voxel: twice its value gives the size to the last bit, a mean of
+    # steps does not.
     first = 2 * float(values[0])
     return first if abs(first - step) <= 1e-6 * step else step
 
 
 def refuse_other_axes(axes: Mapping[str, np.ndarray], ome: Any, level: int, where: str) -> None:
-    """Refuse coordinates that are not those that the `ome` attribute of their field tells for a level.
+    """Refuse coordinates that differ from those in the `ome` attribute of their field at a level.
 
     Raises
     ------
     SchemaError
-        If they are not, or it tells none.
+        If they differ, or the attribute has none.
     """
     try:
         scale, shift = ome["multiscales"][0]["datasets"][level]["coordinateTransformations"]
-        told = list(zip(AXES, scale["scale"], shift["translation"], strict=True))
+        expected = list(zip(AXES, scale["scale"], shift["translation"], strict=True))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SchemaError(f"{where} has no OME-Zarr attributes of level {level}. Make it again: --overwrite") from error
-    for axis, step, first in told:
+    for axis, step, first in expected:
         if not np.allclose(axes[axis], first + step * np.arange(axes[axis].size), rtol=1e-9, atol=1e-9 * step):
             raise SchemaError(
                 f"{where}: {axis} begins at {axes[axis][0]:g} nm, and its OME-Zarr attributes say {first:g} nm and "
@@ -200,7 +202,9 @@ def refuse_other_axes(axes: Mapping[str, np.ndarray], ome: Any, level: int, wher
 
 
 def ome_multiscale(name: str, spacing: Spacing, factors: Sequence[Triple], labels: bool) -> dict[str, Any]:
-    """The OME-Zarr 0.5 `ome` attribute of a field with levels downsampled by `factors` (first (1, 1, 1)).
+    """OME-Zarr 0.5 `ome` attribute of a field with levels downsampled by `factors`.
+
+    The first factor is (1, 1, 1).
 
     >>> ome = ome_multiscale("raw", (20.0, 5.0, 5.0), [(1, 1, 1), (1, 2, 2)], labels=False)
     >>> ome["multiscales"][0]["datasets"][1]["coordinateTransformations"]
@@ -243,12 +247,12 @@ def phases_of(attributes: Mapping[str, Any], where: str) -> Phases:
     names = str(attributes.get("flag_meanings", "")).split()
     codes = [int(c) for c in attributes.get("flag_values", [])]
     if not names or len(names) != len(codes):
-        raise SchemaError(f"{where} names no phases: flag_values {codes}, flag_meanings {names}")
+        raise SchemaError(f"{where} does not name its phases: flag_values {codes}, flag_meanings {names}")
     return Phases(**dict(zip(names, codes, strict=True)))
 
 
 def fingerprint(**decides: Any) -> str:
-    """Hash of everything that decides the numbers, the same for the same JSON whatever the order of keys.
+    """Hash of everything that decides the numbers; independent of the order of keys.
 
     >>> fingerprint(a=1, b=[2]) == fingerprint(b=(2,), a=1)
     True
@@ -258,13 +262,15 @@ def fingerprint(**decides: Any) -> str:
 
 
 def kind_of(attributes: Mapping[str, Any], is_group: bool, wanted: str) -> str:
-    """What a node of a sample is: ``field``, ``dataset`` or foreign; `wanted` if a killed run left it without a word.
+    """Kind of a node: ``field``, ``dataset`` or foreign.
+
+    `wanted` for an empty node left by a killed run.
 
     >>> kind_of({}, True, "field"), kind_of({"tim3d": {"kind": "dataset"}}, True, "field")
     ('field', 'dataset')
     """
-    told = {key: value for key, value in attributes.items() if key != "coordinates"}  # xarray's own
-    record = told.get("tim3d", {} if told else {"kind": wanted})
+    given = {key: value for key, value in attributes.items() if key != "coordinates"}  # from xarray
+    record = given.get("tim3d", {} if given else {"kind": wanted})
     kind = record.get("kind") if isinstance(record, Mapping) and is_group else None
     return str(kind or "node of another program")
 
@@ -275,12 +281,14 @@ def check_version(attributes: Mapping[str, Any], where: str) -> None:
     Raises
     ------
     SchemaError
-        With what to do about it.
+        With what to type.
     """
     own = attributes.get("tim3d")
     version = own.get("schema") if isinstance(own, Mapping) else None
     if not isinstance(version, int):
-        raise SchemaError(f"{where} is a zarr group but no tim3d sample (no attribute 'tim3d'). Make one: tim3d ingest")
+        raise SchemaError(
+            f"{where} is a zarr group but not a tim3d sample (no attribute 'tim3d'). Make one: tim3d ingest"
+        )
     if version > SCHEMA_VERSION:
         raise SchemaError(
             f"{where} has schema {version}, this tim3d reads up to {SCHEMA_VERSION}. Type: pip install --upgrade tim3d"

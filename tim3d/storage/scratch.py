@@ -1,4 +1,4 @@
-"""Arrays that live in a sample while a verb runs: what blocks tell each other, and checkpoints."""
+"""Temporary arrays in a sample while a verb runs: values shared between blocks, and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tim3d.storage.files import writing
 
 
 def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
-    """An array that lives while a verb runs, every chunk one file, replaced at once; `empty` until written."""
+    """Create a temporary array, one file per chunk; chunks hold `empty` until they are written.
+
+    An earlier array at `path` is replaced.
+    """
     store.delete_node(url, path)
     with writing(url):
         store.open_sample(url, "r+").create_array(
@@ -24,7 +27,10 @@ def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtyp
 
 
 def array(url: str, path: str, mode: str = "r+") -> zarr.Array[Any]:
-    """An array that `create` made, to be read and written; with mode ``r`` a chunk that was not written is refused."""
+    """Open an array made by `create`.
+
+    In mode ``r`` reading a chunk that was not written is an error.
+    """
     found = store.open_sample(url, mode)[path]
     assert isinstance(found, zarr.Array)
     return found.with_config(shards.ALWAYS_WRITE)

@@ -1,4 +1,7 @@
-"""Boxes of voxels read from and written to the shards of a zarr array, and the files that these are."""
+"""Boxes of voxels in the shards of a zarr array.
+
+Reading, writing, and the files of these shards.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tim3d.storage import files
 from tim3d.storage.files import decoding, writing
 from tim3d.storage.removal import remove_partials
 
-# An all-fill shard is written too, so that a missing shard always means damage.
+# A shard of fill values is written too, so that a missing shard always means damage.
 ALWAYS_WRITE: Any = {"write_empty_chunks": True}
 
 
@@ -27,7 +30,8 @@ def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
     Raises
     ------
     RuntimeError
-        If a shard is damaged, with what helps; no error of ours, so that a run sets the block aside and goes on.
+        If a shard is damaged, with the command that repairs it; not a `Tim3dError`, so that a run
+        sets the block aside and goes on.
     StoreError
         If a shard is missing.
     """
@@ -35,20 +39,24 @@ def read_box(array: zarr.Array[Any], box: Box) -> np.ndarray:
 
 
 def read_slices(array: zarr.Array[Any], slices: tuple[slice, ...]) -> np.ndarray:
-    """The same for slices, which may have steps."""
+    """Voxels of a box given as slices, which may have steps; raises what `read_box` does."""
     with decoding(array.path):
         return np.asarray(array[slices])
 
 
 def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:
-    """Write a box of whole shards; readers see each shard wholly old or wholly new, and two writers harm nobody.
+    """Write a box of whole shards.
 
-    With `durable` the shards are forced to the disk (against loss of power, not only of the process).
+    A reader sees each shard either entirely old or entirely new; two writers of the same box do not
+    corrupt it.
+
+    With `durable` the shards are flushed to disk, against loss of power and not only of the
+    process.
 
     Raises
     ------
     ValueError
-        If the box is not made of whole shards: two writers of one shard would lose each other's voxels.
+        If the box does not consist of whole shards: two writers of a shard would lose voxels.
     WriteError
         If the disk is full or read-only.
     """
@@ -62,14 +70,20 @@ def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: 
 
 
 class _Unread(WrapperStore[Any]):
-    """A store that hides what it has: zarr reads a shard before it writes over it, and a torn one would stop it."""
+    """Store that returns nothing when it is read.
+
+    zarr reads a shard before it overwrites it, and a torn one would stop it.
+    """
 
     async def get(self, *_: Any, **__: Any) -> None:
         return None
 
 
 def _unread(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The array, to be written and not read. Deleting shards first would lose one whose marker another run has set."""
+    """The array for writing only.
+
+    Deleting the shards first would lose one whose marker another run has set.
+    """
     place: Any = AsyncArray(array.metadata, StorePath(_Unread(array.store), array.path))
     return zarr.Array(place).with_config(ALWAYS_WRITE)
 
@@ -95,6 +109,6 @@ def _whole_shards(array: zarr.Array[Any], box: Box) -> list[str]:
 
 
 def local_paths(array: zarr.Array[Any], keys: Sequence[str]) -> list[Path]:
-    """Files of these keys; none for a store that is no folder."""
+    """Files of these shards; empty for a store that is not a folder."""
     root = getattr(array.store, "root", None)
     return [] if root is None else [Path(root) / array.path / key for key in keys]

@@ -1,7 +1,9 @@
-"""Samples on disk or in an object store: create, open, read a box, write whole shards. The only writer of zarr.
+"""Samples on disk or in an object store: create, open, read a box, write whole shards.
 
-A sample is named by a path or a URL that fsspec knows (``memory://``, ``s3://`` ...). Voxels are never passed between
-stages in any other way.
+The only module that creates arrays and groups of zarr.
+
+A sample is named by a path or by a URL that fsspec supports (``memory://``, ``s3://`` ...). Stages
+exchange voxels in no other way.
 """
 
 from __future__ import annotations
@@ -39,18 +41,19 @@ from tim3d.storage.shards import write_box as write_box
 from tim3d.storage.strict_store import digests_below, looked_at, seal
 from tim3d.version import __version__
 
-# zstd 3 with a checksum per chunk: a flipped bit is found when it is read (figures: benchmarks/RESULTS.md, "Codecs").
+# zstd 3 with a checksum per chunk: a flipped bit is found on reading (figures:
+# benchmarks/RESULTS.md, "Codecs").
 CODEC: dict[str, Any] = {"level": 3, "checksum": True}
 
 
 @naming_torn_files
 def create_sample(url: str) -> zarr.Group:
-    """The sample at `url`, made if it is not there.
+    """The sample at `url`, created if it does not exist.
 
     Raises
     ------
     SchemaError
-        If something else lies there, or a sample of another schema.
+        If other files lie there, or a sample of another schema.
     WriteError
         If the folder cannot be written.
     """
@@ -80,16 +83,16 @@ def _identity() -> dict[str, Any]:
 
 @naming_torn_files
 def open_sample(url: str, mode: str = "r") -> zarr.Group:
-    """The zarr group of an existing sample, its schema checked.
+    """The zarr group of an existing sample, after a check of its schema.
 
-    What is read through a group of mode ``r`` is looked at: see `tim3d.storage.strict_store`.
+    Reads through a group of mode ``r`` are verified: see `tim3d.storage.strict_store`.
 
     Raises
     ------
     InputError
-        If there is nothing.
+        If nothing is there.
     SchemaError
-        If it is no sample, or one of another schema.
+        If it is not a sample, or has another schema.
     """
     group = _unchecked(url, mode)
     return looked_at(group, url) if mode == "r" else group
@@ -105,7 +108,7 @@ def _unchecked(url: str, mode: str = "r") -> zarr.Group:
 
 @naming_torn_files
 def is_sample(url: str) -> bool:
-    """Whether a zarr group is there."""
+    """Whether a zarr group exists at `url`."""
     return _existing_group(url, "r") is not None
 
 
@@ -116,29 +119,29 @@ def nodes(url: str) -> list[str]:
     if is_forecasting() and not is_sample(url):
         return sorted(planned)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # of what is not a node; validate names it
+        warnings.simplefilter("ignore", ZarrUserWarning)  # not a node; validate reports it
         return sorted({*planned, *(name for name, _ in _unchecked(url).members())})
 
 
 @naming_torn_files
 def node_attributes(url: str, name: str) -> dict[str, Any]:
-    """What a node records of its making: the content of its attribute ``tim3d``, empty if there is no such node.
+    """Provenance that a node records (its attribute ``tim3d``); empty if the node does not exist.
 
     Raises
     ------
     StoreError
         If the attributes of the node are not what was written.
     """
-    return _told(url, name, open_sample)
+    return _provenance_of(url, name, open_sample)
 
 
 @naming_torn_files
 def claimed(url: str, name: str) -> dict[str, Any]:
-    """The same, whether or not it was changed since: for those that replace the node."""
-    return _told(url, name, _unchecked)
+    """Provenance of a node without the check of its digest, for code that replaces the node."""
+    return _provenance_of(url, name, _unchecked)
 
 
-def _told(url: str, name: str, opened: Callable[[str], zarr.Group]) -> dict[str, Any]:
+def _provenance_of(url: str, name: str, opened: Callable[[str], zarr.Group]) -> dict[str, Any]:
     if (planned := expected("node", f"{url}/{name}")) is not None:
         return dict(planned)
     return {} if is_forecasting() and not is_sample(url) else _record(opened(url), name)
@@ -150,14 +153,16 @@ def _record(root: zarr.Group, name: str) -> dict[str, Any]:
 
 
 def fingerprint_of(url: str, name: str) -> str:
-    """Hash of all that decided the numbers of a node, empty if there is no such node."""
+    """Hash of everything that decided the numbers of a node; empty if it does not exist."""
     return str(node_attributes(url, name).get("fingerprint", ""))
 
 
 def outdated(url: str, name: str) -> str:
-    """Which field of the sample is newer than a node that was made from it, at any distance; empty if none is.
+    """Name of a field that is newer than a node made from it, directly or indirectly.
 
-    An input that was removed since is not newer: nothing speaks against what was made from it.
+    Empty if none is.
+
+    An input that was removed since is not newer: nothing contradicts what was made from it.
     """
     return _newer(url, name, frozenset())
 
@@ -178,7 +183,7 @@ def _newer(url: str, name: str, seen: frozenset[str]) -> str:
 
 
 def _newer_elsewhere(volumes: Any) -> str:
-    """Which field of another sample was replaced: a result may be of several samples, each with what it gave."""
+    """Field of another sample that was replaced: a result may be made from several samples."""
     for other, used in volumes.items() if isinstance(volumes, Mapping) else ():
         for node, before in used.items() if is_sample(other) else ():
             now = fingerprint_of(other, node)
@@ -188,7 +193,10 @@ def _newer_elsewhere(volumes: Any) -> str:
 
 
 def refuse_outdated(url: str, name: str) -> None:
-    """Raise `MixedRunError` if a node was made from a field that was replaced since, and say how to renew it."""
+    """Raise `MixedRunError` if a node was made from a field that was replaced since.
+
+    It says how to renew it.
+    """
     if source := outdated(url, name):
         command = renewal(node_attributes(url, name), url)
         raise MixedRunError(
@@ -198,20 +206,23 @@ def refuse_outdated(url: str, name: str) -> None:
 
 
 def why_outdated(url: str, name: str) -> str:
-    """In a line: what a node was made from that was replaced since, and how to renew it; empty if nothing was."""
+    """Line saying which input of a node was replaced since, and how to renew the node.
+
+    Empty if none was.
+    """
     if source := outdated(url, name):
         return f"outdated, {source!r} was replaced since. Renew it: {renewal(node_attributes(url, name), url)}"
     return ""
 
 
 def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
-    """While a chain of steps is planned: let the following ones find this field as if it were written."""
+    """Let later steps of a planned chain find this field as if it were written."""
     expect("field", f"{url}/{field.name}", field)
     _expect_node(url, field.name, {**record, "kind": "field", "labels": field.labels})
 
 
 def expect_dataset(url: str, node: str, record: Mapping[str, Any]) -> None:
-    """The same of a result."""
+    """Let later steps of a planned chain find this result as if it were written."""
     _expect_node(url, node, {**record, "kind": "dataset"})
 
 
@@ -221,7 +232,13 @@ def _expect_node(url: str, node: str, record: Mapping[str, Any]) -> None:
 
 @naming_torn_files
 def update_node(url: str, name: str, **record: Any) -> None:
-    """Add to what a node records of its making; raises `StoreError` if its attributes are not what was written."""
+    """Add entries to the provenance of a node.
+
+    Raises
+    ------
+    StoreError
+        If the attributes of the node are not what was written.
+    """
     before = node_attributes(url, name)
     with writing(url):
         remove_partials(f"{url}/{name}/zarr.json")
@@ -232,7 +249,7 @@ def update_node(url: str, name: str, **record: Any) -> None:
 
 @naming_torn_files
 def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What every node records: who made it, from what, with which parameters."""
+    """Provenance that every node records: version, command, inputs and parameters."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return _identity() | {
         "status": "writing",
@@ -245,48 +262,59 @@ def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[
 
 
 def delete_node(url: str, name: str) -> None:
-    """Remove a node, or a group in it, with all it holds; raises `StoreError` if anything of that is not ours."""
+    """Remove a node, or a group in it, with everything in it.
+
+    Raises
+    ------
+    StoreError
+        If it contains a file that tim3d does not write.
+    """
     with writing(url):
         remove_tree(url, name, NODE)
 
 
 @naming_torn_files
 def changed(url: str, name: str) -> Iterator[str]:
-    """Paths in a node, each with a slash at its end, of the metadata that are not what was written."""
+    """Paths in a node whose metadata are not what was written, each ending with a slash."""
     root = _unchecked(url)
     attributes = dict(root[name].attrs)
     if "tim3d" in attributes and not digests.is_whole(attributes):
         yield ""
         return
-    told = digests.below(attributes)
-    yield from (f"{path}/" for path, digest in told.items() if digests_below(root, name, [path]).get(path) != digest)
+    written = digests.below(attributes)
+    yield from (f"{path}/" for path, digest in written.items() if digests_below(root, name, [path]).get(path) != digest)
 
 
 @naming_torn_files
 def refuse_another_kind(url: str, name: str, kind: str) -> None:
-    """Raise `MixedRunError` if a node of that name is there that is no ``field`` or no ``dataset``, as `kind` says."""
+    """Raise `MixedRunError` if a node of that name exists and is not of this `kind`.
+
+    The kind is ``field`` or ``dataset``.
+    """
     node = _unchecked(url).get(name)
     if node is not None and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind:
         raise MixedRunError(
-            f"{name!r} in {url} is a {found}, and a {kind} is to be written. Give that another name: --out NAME"
+            f"{name!r} in {url} is a {found}; a {kind} cannot replace it. Choose another name: --out NAME"
         )
 
 
 def delete_empty_sample(url: str) -> None:
-    """Remove a sample that holds nothing."""
+    """Remove a sample without nodes."""
     group = open_sample(url, "r+")
     if not nodes(url):
         sync(group.store.delete("zarr.json"))
         if is_local(url):
-            with contextlib.suppress(OSError):  # what else lies there is not ours
+            with contextlib.suppress(OSError):  # other files in it are not ours
                 Path(url).rmdir()
 
 
 @naming_torn_files
 def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)) -> None:
-    """Create the arrays of a field on all its pyramid levels, with coordinates and attributes; no voxels yet.
+    """Create the arrays of a field at all pyramid levels, with coordinates and attributes.
 
-    The node's own attributes are written last: a node without them is the debris of a killed run.
+    No voxels are written.
+
+    The node's own attributes are written last: a node without them was left by a killed run.
     """
     with writing(url):
         root = open_sample(url, "r+")
@@ -301,7 +329,10 @@ def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Seq
 
 
 def level_field(field: Field, factor: Triple) -> Field:
-    """The field of a pyramid level: fewer and larger voxels, in shards of the same kind."""
+    """Description of a pyramid level of a field.
+
+    Fewer and larger voxels, in shards of equal edges.
+    """
     shape = triple(-(-n // f) for n, f in zip(field.shape, factor, strict=True))
     shard, chunk = schema.shard_and_chunk(shape, field.shard)
     z, y, x = (s * f for s, f in zip(field.spacing_nm, factor, strict=True))
@@ -338,14 +369,14 @@ def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
 
 
 def field_array(url: str, name: str, level: int = 0, mode: str = "r") -> zarr.Array[Any]:
-    """The zarr array of a field, opened once in a moment (see `tim3d.storage.array_cache`).
+    """The zarr array of a field, opened once per period (see `tim3d.storage.array_cache`).
 
     Raises
     ------
     MissingFieldError
         If the sample has no such field.
     StoreError
-        If its metadata are not what was written. A shard that is missing is refused when it is read.
+        If its metadata are not what was written. A missing shard is refused when it is read.
     """
     moment, wanted = current_moment(), (url, name, level, mode)
     return _array_of(moment, *wanted) if moment else _open_array(*wanted)
@@ -365,7 +396,9 @@ def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
 
 
 def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
-    """The description of a finished field, ready to be read by a stage; the message names `verb` to make it.
+    """Description of a finished field, ready to be read.
+
+    Messages name `verb` as the one to make it.
 
     Raises
     ------
@@ -380,14 +413,14 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
     if status is None:
         raise MissingFieldError(advice.no_field(url, name, nodes(url), verb))
     if status != "complete":
-        raise MissingFieldError(f"field {name!r} in {url} is not finished. Run the command that makes it again: {verb}")
+        raise MissingFieldError(f"field {name!r} in {url} is not finished. Rerun the command that makes it: {verb}")
     refuse_outdated(url, name)
     return read_field(url, name)
 
 
 @naming_torn_files
 def read_field(url: str, name: str, level: int = 0) -> Field:
-    """The description of a field as stored; refused if its axes are not those of its OME-Zarr attributes."""
+    """Description of a field as stored; refused if its axes differ from its OME-Zarr attributes."""
     array, root, where = field_array(url, name, level), open_sample(url), f"{url}/{name}"
     axes = {a: np.asarray(root[f"{name}/s{level}/{a}"][:]) for a in AXES}  # type: ignore[index]
     spacing = schema.spacing_of(axes, where)
@@ -408,7 +441,7 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
 
 @naming_torn_files
 def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
-    """A field as a lazy xarray with coordinates in nm; its dask chunks are whole shards.
+    """A field as a lazy xarray with coordinates in nm; each dask chunk is a whole shard.
 
     Raises
     ------
@@ -421,7 +454,7 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
 
 
 def _xarray(url: str, group: str, chunks: Any = None) -> xr.Dataset:
-    """A group of a sample; missing and changed files are refused whenever they are read."""
+    """A group of a sample; missing and changed files are refused when they are read."""
     place = open_sample(url).store
     dataset: xr.Dataset = xr.open_zarr(place, group=group, chunks=chunks, consolidated=False, zarr_format=3)
     return dataset
@@ -429,7 +462,10 @@ def _xarray(url: str, group: str, chunks: Any = None) -> xr.Dataset:
 
 @naming_torn_files
 def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str, Any]) -> None:
-    """Write a result as a node of the sample, replacing an earlier result; finished when its attributes are."""
+    """Write a result as a node of the sample, replacing an earlier result.
+
+    It counts as finished when its attributes are written, last.
+    """
     refuse_another_kind(url, node, "dataset")
     delete_node(url, node)
     with writing(url):
@@ -444,7 +480,7 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
 
 @naming_torn_files
 def open_dataset(url: str, node: str) -> xr.Dataset:
-    """The numbers of a result node, read into memory: what happens to the sample later does not change them.
+    """Numbers of a result, read into memory: later changes of the sample do not affect them.
 
     Raises
     ------
@@ -458,7 +494,10 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
 
 @naming_torn_files
 def lazy_dataset(url: str, node: str) -> xr.Dataset:
-    """The same, read where it is used: for tables of which a block needs a part; raises what `open_dataset` does."""
+    """Numbers of a result, read on use: for tables of which a block needs a part.
+
+    Raises what `open_dataset` does.
+    """
     record = node_attributes(url, node)
     if record.get("status") != "complete":
         raise MissingFieldError(

@@ -1,7 +1,7 @@
-"""A zarr store under which nothing passes that is missing or was changed: every read is looked at, no request is added.
+"""A zarr store that refuses missing or changed files on every read, without extra requests.
 
-zarr takes a chunk that is not there for one of fill values, which in a field of labels is a phase. tim3d writes every
-chunk, so one that is not there is damage.
+zarr returns fill values for a missing chunk, which in a field of labels are a phase. tim3d writes
+every chunk, so a missing one is damage.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ DOCUMENT = "zarr.json"
 
 
 class Intact(WrapperStore[Any]):
-    """The store of a sample, to be read.
+    """The store of a sample, for reading.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
-        What it reads from; its root is the sample.
+        The store to read from; its root is the sample.
     sample : str
         Path or URL of the sample, for messages.
 
     Raises
     ------
     StoreError
-        By every read of a chunk that is not there, or of a ``zarr.json`` that is not what its node's digest was taken
-        of: which file, and what helps.
+        On reading a missing chunk, or a ``zarr.json`` that does not match the digest in its node;
+        the message names the file and the cure.
     """
 
     def __init__(self, store: Any, sample: str = "") -> None:
@@ -50,15 +50,15 @@ class Intact(WrapperStore[Any]):
 
     @property
     def root(self) -> Any:
-        """Folder of a store that is one, else None."""
+        """Root folder if the store is a folder, else None."""
         return getattr(self._store, "root", None)
 
     def __dask_tokenize__(self) -> str:
-        # A field may be replaced under the same name: what was read before must not be taken for it.
+        # A field may be replaced under the same name: dask must not reuse what was read before.
         return uuid.uuid4().hex
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """What lies under a key; None only for a ``zarr.json`` that no node lists."""
+        """Bytes stored under a key; None only for a ``zarr.json`` that no node lists."""
         found = await self._store.get(key, prototype, byte_range)
         await self._look_at(key, found, prototype)
         return found
@@ -71,7 +71,7 @@ class Intact(WrapperStore[Any]):
         path, _, name = key.rpartition("/")
         if name == DOCUMENT:
             await self._look_at_document(path, found, prototype)
-        elif found is None and not name.startswith(".z"):  # those are names of another format
+        elif found is None and not name.startswith(".z"):  # names of zarr format 2
             raise missing(self.sample, key)
 
     async def _look_at_document(self, path: str, found: Any, prototype: Any) -> None:
@@ -99,7 +99,7 @@ class Intact(WrapperStore[Any]):
 
 
 def missing(sample: str, key: str) -> StoreError:
-    """What is said of a chunk or shard that is not there."""
+    """Error for a missing chunk or shard."""
     path, _, place = key.partition("/c/")
     name = path.rpartition("/")[2]
     where = f"shard ({place.replace('/', ', ')}) of {name!r}" if place else f"a part of {name!r}"
@@ -110,18 +110,18 @@ def missing(sample: str, key: str) -> StoreError:
 
 
 def looked_at(group: zarr.Group, sample: str) -> zarr.Group:
-    """The group of a sample, over a store of which nothing missing or changed is read."""
+    """The group of a sample, on a store that refuses missing or changed files."""
     place: Any = AsyncGroup(group.metadata, StorePath(Intact(group.store, sample.rstrip("/")), group.path))
     return zarr.Group(place)
 
 
 def seal(root: zarr.Group, name: str, attributes: Mapping[str, Any], inner: Iterable[str]) -> None:
-    """Write attributes of a node with the digests of its inner groups and arrays: from here on it is what it is."""
+    """Write attributes of a node with the digests of its inner groups and arrays; completes it."""
     node = root[name]
     node.attrs.update(digests.sealed({**node.attrs, **attributes}, digests_below(root, name, inner)))
 
 
 def digests_below(root: zarr.Group, name: str, inner: Iterable[str]) -> dict[str, str]:
-    """Digests of the inner groups and arrays of a node, by path, as they are stored now; of those that are there."""
+    """Current digests of the existing inner groups and arrays of a node, by path."""
     read = {path: sync(root.store.get(f"{name}/{path}/{DOCUMENT}", default_buffer_prototype())) for path in inner}
     return {path: digests.of_document(json.loads(text.to_bytes())) for path, text in read.items() if text}

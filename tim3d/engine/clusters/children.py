@@ -1,4 +1,4 @@
-"""Worker processes that this process starts itself: what they ask of its script, and how they fail to start."""
+"""Worker processes on this machine: check of the user's script, and errors when they start."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tim3d.errors import ArgumentError, DeviceError, Tim3dError
 def refuse_unguarded() -> None:
     """Refuse to start processes from a line of the user's script that each of them would run again.
 
-    A new process imports the script before anything else. A line outside of ``if __name__ == "__main__":`` would ask
-    for workers in every worker.
+    A new process imports the script before anything else. A line outside of
+    ``if __name__ == "__main__":`` would start workers in every worker.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def refuse_unguarded() -> None:
     """
     main = sys.modules["__main__"]
     script, package = getattr(main, "__file__", None), getattr(main, "__spec__", None)
-    # Of python -m package the module __main__ is never imported again.
+    # With python -m package the module __main__ is never imported again.
     if script is None or (package is not None and package.name.endswith("__main__")):
         return
     line = _line_of(script)
@@ -37,7 +37,7 @@ def refuse_unguarded() -> None:
 
 
 def _line_of(script: str) -> int | None:
-    """The line of the script itself that is running now."""
+    """Line of the script itself that is running now; None outside of a script."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_code.co_filename == script:
@@ -47,18 +47,18 @@ def _line_of(script: str) -> int | None:
 
 
 def _is_guarded(script: Path, line: int) -> bool:
-    """Whether a line lies in an ``if`` of the module that looks at its name; also if that cannot be told."""
+    """Whether a line is in an ``if`` on the module's name; True if the script cannot be parsed."""
     try:
         body = ast.parse(script.read_text()).body
     except (OSError, SyntaxError, ValueError):
         return True
-    around = [one for one in body if one.lineno <= line <= (one.end_lineno or one.lineno)]
-    return any(isinstance(one, ast.If) and "__name__" in ast.unparse(one.test) for one in around)
+    around = [node for node in body if node.lineno <= line <= (node.end_lineno or node.lineno)]
+    return any(isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) for node in around)
 
 
 @contextlib.contextmanager
 def starting(kind: str) -> Iterator[None]:
-    """Turn what dask raises when its processes do not start into one `DeviceError`."""
+    """Turn dask's errors about processes that do not start into one `DeviceError`."""
     try:
         yield
     except Tim3dError:
@@ -67,5 +67,5 @@ def starting(kind: str) -> Iterator[None]:
         cause = error.__cause__ or error
         raise DeviceError(
             f"cluster {kind!r} did not start: {cause}. A worker process ended or did not answer, for example for want "
-            "of memory: run the same command again, with fewer --workers if that repeats"
+            "of memory: run the same command again, with fewer --workers if it happens again"
         ) from error

@@ -1,4 +1,4 @@
-"""The only place that knows what a pass runs on: this process, local workers, GPUs, or a scheduler's address."""
+"""Workers of a pass: this process, local workers, GPUs, Slurm jobs, or a scheduler's address."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ KINDS = ("serial", "local", "cuda", "slurm")
 _DASK_SETTINGS = {
     # A worker that dies takes its blocks with it; preemption must not use up their attempts.
     "distributed.scheduler.allowed-failures": 10,
-    # Its nanny starts it again. dask would look 15 s after each death, and close the nanny of one that is just away.
+    # Its nanny starts it again. dask would check 15 s after each death, and close a nanny whose
+    # worker is just restarting.
     "distributed.deploy.lost-worker-timeout": "10000 days",
 }
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a pass runs on.
+    """Workers that a pass runs on.
 
     Attributes
     ----------
     kind : str
         ``serial``, ``local``, ``cuda``, ``slurm`` or a scheduler address.
     client : distributed.Client or None
-        None means: this process, block after block.
+        None for this process, one block after the other.
     memory_bytes : int
-        Memory of one worker process.
+        Memory limit of one worker process.
     """
 
     kind: str
@@ -54,7 +55,7 @@ class Cluster:
         return None if self.client is None else self.client.dashboard_link
 
     def resident_bytes(self) -> int:
-        """What the largest worker process holds now: libraries of earlier passes stay in it."""
+        """Bytes held by the largest worker process; libraries of earlier passes stay loaded."""
         if self.client is None:
             return resident_memory() if self.kind == "serial" else 0  # workers that are not started hold nothing yet
         found = self.client.run(resident_memory, on_error="return").values()  # a worker may be lost just now
@@ -69,7 +70,7 @@ _current: ContextVar[Cluster | None] = ContextVar("tim3d_cluster", default=None)
 
 
 def current_cluster() -> Cluster:
-    """The cluster that verbs use now: the innermost ``with tim3d.cluster(...)``, else this process."""
+    """The cluster of the innermost ``with tim3d.cluster(...)``, else this process."""
     return _current.get() or Cluster("serial", None, 1, 1, available_memory())
 
 
@@ -91,7 +92,7 @@ def cluster(
     kind : str
         Where it runs: serial, local, cuda, slurm, or the address of a dask scheduler. ``serial`` is this process,
         ``local`` one process per core, ``cuda`` one process per GPU (through dask-cuda), ``slurm`` jobs of a Slurm
-        cluster (through dask-jobqueue; lost jobs are replaced); an address of a running scheduler is such as
+        cluster (through dask-jobqueue; lost jobs are replaced); an address of a running scheduler looks like
         ``tcp://host:8786`` or ``tls://host:8786``.
     workers : int, optional
         Worker processes, with slurm jobs (default: one per core or GPU).
@@ -102,19 +103,20 @@ def cluster(
     site : path, optional
         With slurm: TOML file that describes a job (default: none). See deploy/slurm.
     tls : path, optional
-        Folder of certificates, to encrypt all traffic of the cluster (default: no encryption). What has no certificate
-        is refused. Certificates are made if the folder has none, except for an address, where the
+        Folder of certificates, to encrypt all traffic of the cluster (default: no encryption). A process without a
+        certificate is refused. Certificates are made if the folder has none, except for an address, where the
         scheduler has them.
     **options
-        With ``slurm``: keys of the site file, which go before the file, such as ``partition="gpu"``.
+        With ``slurm``: keys of the site file, which override the file, such as ``partition="gpu"``.
 
     Raises
     ------
     ArgumentError
-        If the kind, an option or a key is unknown or a number is not positive; or if a script asks for ``local`` or
-        ``cuda`` outside of ``if __name__ == "__main__":``.
+        If the kind, an option or a key is unknown or a number is not positive; or if a script
+        starts ``local`` or ``cuda`` workers outside of ``if __name__ == "__main__":``.
     DeviceError
-        If there is no GPU, nothing answers at the address, a worker process does not start, or no job does.
+        If no GPU is found, the address does not reply, or a worker process or every job fails to
+        start.
     InputError
         If the certificates are missing, damaged or out of date.
     MissingExtraError
@@ -161,7 +163,7 @@ def _refuse_tls(kind: str, tls: str | Path | None) -> None:
 
 
 def _refuse_size(kind: str, workers: int | None, threads: int | None) -> None:
-    """A size that the kind of cluster does not have is refused, and not left aside."""
+    """Refuse a size that this kind of cluster does not have, instead of ignoring it."""
     if kind == "serial" and max(workers or 1, threads or 1) > 1:
         raise ArgumentError(
             "cluster 'serial' is one process with one thread: add --cluster local, or leave --workers and --threads out"
@@ -185,7 +187,7 @@ def _start(
 
 
 def _encrypted(tls: str | Path | None) -> dict[str, Any]:
-    """What dask's clusters of this machine are told."""
+    """Security arguments for dask's clusters on this machine."""
     return {} if tls is None else {"protocol": "tls", "security": encryption.own_or_new(tls)}
 
 
@@ -267,7 +269,10 @@ def _slurm(
 
 @contextlib.contextmanager
 def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
-    """Without a folder, an encrypted scheduler needs certificates in dask's own configuration."""
+    """Connect to a scheduler.
+
+    Without a folder, an encrypted one needs certificates in dask's own configuration.
+    """
     from distributed import Client
 
     known = {} if tls is None else {"security": encryption.security(tls)}
@@ -282,7 +287,7 @@ def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
     with client:
         try:
             yield _describe(address, client)
-        except OSError as error:  # of dask's: between connecting and the first block, or between two passes
+        except OSError as error:  # from dask, before the first block or between two passes
             if not isinstance(error, Tim3dError):
                 refuse_silence(client)
             raise

@@ -1,4 +1,4 @@
-"""How the worker processes of this machine end. Imported late: dask takes its time."""
+"""How worker processes on this machine end. Imported late, as importing dask takes long."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from distributed import Client, WorkerPlugin
 
 
 def quiet_and_quick(client: Client) -> None:
-    """Let the workers of a client, also those that are started again, end quickly and without a word."""
+    """Make the workers of a client, also restarted ones, end quickly and without log messages."""
     logging.getLogger("distributed.nanny").addFilter(_is_worth_showing)
     client.register_plugin(QuickEnd())
 
 
 @contextlib.contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Start processes in the ``with`` that Ctrl-C does not reach: it goes to all processes of a terminal at once.
+    """Make processes started in the ``with`` ignore Ctrl-C, which goes to all those of a terminal.
 
-    The client answers it and ends its workers; else each of them would show a traceback. They inherit the mask of the
-    thread that starts them. What the client itself is sent meanwhile reaches it at the end of the ``with``.
+    The client handles it and ends its workers; otherwise each of them would print a traceback. They
+    inherit the signal mask of the thread that starts them. An interrupt of the client itself is
+    delivered at the end of the ``with``.
     """
-    resource_tracker.ensure_running()  # multiprocessing takes the mask away from the thread that starts it
+    resource_tracker.ensure_running()  # its start would reset the mask of this thread
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -36,21 +37,25 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 class QuickEnd(WorkerPlugin):
-    """Let worker processes end without taking the interpreter apart.
+    """Plugin that lets worker processes end without the interpreter's shutdown.
 
-    With numba's and zarr's modules that takes 1 s, and on a busy machine longer than the 4 s after which a nanny kills
-    its worker and says so. Nothing is lost: what a block writes is in the store before the block counts as done.
+    With numba's and zarr's modules the shutdown takes 1 s, and on a busy machine longer than the 4
+    s after which a nanny kills its worker and logs it. Nothing is lost: the output of a block is in
+    the store before the block counts as done.
     """
 
     name = "tim3d-quick-end"
 
     def setup(self, worker: Any) -> None:
-        """Have the process leave once threads are joined and streams are flushed."""
+        """Exit the process as soon as threads are joined and streams are flushed."""
         if worker.nanny is not None:
             atexit.register(os._exit, 0)
             logging.getLogger("distributed.worker.state_machine").addFilter(_is_worth_showing)
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:
-    """Whether a message of dask is worth showing: not how a worker or its task was ended."""
+    """Whether a message of dask is worth showing.
+
+    False for those about how a worker or task ended.
+    """
     return not any(words in record.getMessage() for words in ("still alive after", "Async instruction for"))

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much this process holds and has held."""
+"""Memory of this machine, and the current and peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from pathlib import Path
 
 
 def available_memory() -> int:
-    """Bytes of memory that this machine (or this container) can still give."""
+    """Bytes of memory that are still available on this machine or in this container."""
     limits = [_machine_free(), _control_group_free()]
     return min(n for n in limits if n is not None)
 
 
 def resident_memory() -> int:
-    """Bytes that this process holds now; 0 where the system does not say."""
+    """Bytes that this process holds now; 0 where the system does not report it."""
     return _status("VmRSS") or 0
 
 
 def forget_peak() -> None:
-    """Let the peak of this process be counted from now on, where the system can: each pass has its own peak."""
+    """Reset the peak memory of this process, where the system allows it.
+
+    Each pass has its own peak.
+    """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int:
-    """Largest memory of this process in bytes, since `forget_peak`."""
+    """Peak memory of this process in bytes, since `forget_peak`."""
     peak = _status("VmHWM")
     if peak is not None:
         return peak

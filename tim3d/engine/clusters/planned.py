@@ -1,4 +1,4 @@
-"""The cluster that a plan is made for: described as it would be, and started only where nothing else tells its size."""
+"""The cluster that a plan is made for, described without being started where its size is known."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def prospective(
     site: str | Path | None = None,
     **options: Any,
 ) -> Iterator[Cluster]:
-    """Plan for a cluster without starting its workers; see `tim3d.cluster` for the arguments.
+    """Describe a cluster for a plan without starting its workers; arguments as for `tim3d.cluster`.
 
-    A cluster of GPUs is started, and one at an address is asked: only they know how many workers they have.
+    A cluster of GPUs is started, and a scheduler at an address is asked: their sizes are not known
+    otherwise.
 
     Raises
     ------

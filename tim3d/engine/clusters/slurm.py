@@ -19,11 +19,12 @@ from tim3d.errors import ArgumentError, DeviceError, InputError, MissingExtraErr
 from tim3d.storage.files import read_toml
 
 log = logging.getLogger(__name__)
-# A worker ends by itself before Slurm ends its job: it finishes its block, and the next job is asked for in time.
+# A worker ends itself before Slurm ends its job: it finishes its block, and the next job is
+# requested in time.
 MARGIN_SECONDS = 300
 # How often lost jobs are looked for and replaced.
 INTERVAL = "2s"
-# A job that is gone does not come back under its name; dask would give it 15 s.
+# A job that is gone does not return under its name; dask would wait 15 s for it.
 _LOST = {"distributed.deploy.lost-worker-timeout": "3s"}
 _LISTS = ("modules", "prologue", "directives", "worker_arguments")
 _NUMBERS = ("jobs", "minimum_jobs", "cores", "processes", "gpus", "start_minutes")
@@ -31,32 +32,37 @@ _NUMBERS = ("jobs", "minimum_jobs", "cores", "processes", "gpus", "start_minutes
 
 @dataclass(frozen=True)
 class Site:
-    """A job of this site, as the TOML file says it.
+    """A job of this site, as described by the TOML file.
 
     Parameters
     ----------
     interface : str
-        Network interface of the machine that runs tim3d by which the jobs reach it; the scheduler listens there only.
+        Network interface of the machine that runs tim3d on which the jobs reach it; the scheduler
+        listens on no other.
     worker_interface : str, optional
-        The same on the nodes, where it has another name.
+        The interface of the nodes, if it has another name.
     partition, account, walltime : str
         As for sbatch; walltime as ``HH:MM:SS`` or ``D-HH:MM:SS``.
     cores, memory, gpus
-        Of one job. With GPUs each worker process gets one of them, through dask-cuda.
+        Resources of one job. With GPUs each worker process gets one of them, through dask-cuda.
     processes : int, optional
-        Worker processes in a job (default: one per GPU, else one per core); each has cores / processes threads.
+        Worker processes in a job (default: one per GPU, else one per core), with cores / processes
+        threads each.
     jobs, minimum_jobs : int
-        As many jobs as are wanted, and as many as are kept without work (default: all of them).
+        Largest number of jobs at a time, and number kept without work (default: all of them).
     modules, prologue, directives, worker_arguments : list of str
-        Modules to load; lines of the job before the worker starts; more options for sbatch, and for the dask worker.
+        Modules to load; lines of the job before the worker starts; extra options for sbatch, and
+        for the dask worker.
     python : str, optional
-        How a job starts Python (default: this one), for example ``apptainer exec --nv tim3d.sif python``.
+        How a job starts Python (default: this interpreter), for example
+        ``apptainer exec --nv tim3d.sif python``.
     logs, scratch : str
         Where the jobs write their output, and where dask may spill on a node.
     start_minutes : float
         How long to wait for the first job.
     tls : str, optional
-        Folder of certificates that all nodes see, made if it has none: what the jobs say to each other is encrypted.
+        Folder of certificates visible to all nodes, made if it has none; traffic between the jobs
+        is then encrypted.
     """
 
     interface: str
@@ -92,7 +98,7 @@ class Site:
 
     @property
     def lifetime(self) -> tuple[int, int]:
-        """Seconds after which a worker ends, and how far this is staggered: both together stay below the walltime.
+        """Seconds after which a worker ends, and their stagger; the sum stays below the walltime.
 
         >>> Site("eth0", walltime="01:00:00").lifetime, Site("eth0", walltime="4").lifetime
         ((3300, 150), (180, 30))
@@ -103,7 +109,7 @@ class Site:
 
 
 def seconds(walltime: str) -> int:
-    """Length of a walltime as Slurm reads it.
+    """Length in seconds of a walltime in Slurm's notation.
 
     >>> [seconds(t) for t in ("30", "30:10", "02:00:00", "1-00", "1-12:30")]
     [1800, 1810, 7200, 86400, 131400]
@@ -121,12 +127,12 @@ def seconds(walltime: str) -> int:
 
 
 def load_site(given: str | Path | None, changes: Mapping[str, Any]) -> Site:
-    """A site from a TOML file, or from keywords, which go before the file.
+    """Read a site from a TOML file and from keywords, which override the file.
 
     Raises
     ------
     InputError
-        If the file is missing or no TOML.
+        If the file is missing or is not TOML.
     ArgumentError
         If a key is unknown, a value is of the wrong type, or no interface is named.
     """
@@ -141,7 +147,8 @@ def load_site(given: str | Path | None, changes: Mapping[str, Any]) -> Site:
     if "interface" not in content:
         there = ", ".join(name for _, name in socket.if_nameindex())
         raise ArgumentError(
-            f"{where} names no interface by which jobs reach this machine; write  interface = 'eth0'. Here are: {there}"
+            f"{where} does not name the interface on which jobs reach this machine; write  interface = 'eth0'. "
+            f"Here are: {there}"
         )
     site = Site(**{key: _value(key, value, where) for key, value in content.items()})
     _check(site, where)
@@ -156,12 +163,12 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _value(key: str, value: Any, where: str) -> Any:
-    """A value of the right type; one line may stand for a list of one."""
+    """Convert a value to the right type; one line may stand for a list of one."""
     if key in _LISTS:
         lines = [value] if isinstance(value, str) else value
         if isinstance(lines, list | tuple) and all(isinstance(line, str) for line in lines):
             return tuple(lines)
-        raise ArgumentError(f"{where}: {key} is {value!r}; write a list of texts")
+        raise ArgumentError(f"{where}: {key} is {value!r}; write a list of strings")
     if key in _NUMBERS:
         whole = key != "start_minutes"
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
@@ -206,7 +213,10 @@ def worker_memory(site: Site) -> int:
 
 
 def job_arguments(site: Site) -> dict[str, Any]:
-    """What dask-jobqueue is told; the lifetime goes by the environment, which dask-cuda's workers heed too."""
+    """Arguments for dask-jobqueue.
+
+    The lifetime is passed by the environment, which dask-cuda's workers read too.
+    """
     lifetime, stagger = site.lifetime
     # Numba and BLAS follow the threads of the job, not the cores of the node.
     lines = [f"module load {name}" for name in site.modules]
@@ -238,7 +248,7 @@ def job_arguments(site: Site) -> dict[str, Any]:
 
 
 def _listening(site: Site) -> dict[str, Any]:
-    """Scheduler and dashboard listen on the interface that was named, and nowhere else."""
+    """Make scheduler and dashboard listen on the given interface only."""
     from distributed.utils import get_ip_interface
 
     try:
@@ -251,7 +261,9 @@ def _listening(site: Site) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def slurm_jobs(site: Site) -> Iterator[Any]:
-    """The client of a dask scheduler in this process, and Slurm jobs as its workers; jobs that are lost are replaced.
+    """Start a dask scheduler with Slurm jobs as workers, and give its client.
+
+    Lost jobs are replaced.
 
     Raises
     ------
@@ -284,14 +296,14 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
 
 
 def _try_out(script: str, site: Site) -> None:
-    """Ask Slurm whether it would take the job: dask would go on asking in vain."""
+    """Check that Slurm would accept the job: dask would keep submitting it in vain."""
     done = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = "; ".join(done.stderr.strip().splitlines()) or f"exit code {done.returncode}"
+        reply = "; ".join(done.stderr.strip().splitlines()) or f"exit code {done.returncode}"
         asked = (
             f"partition {site.partition}, account {site.account}, {site.cores} cores, {site.memory}, {site.gpus} GPUs"
         )
-        raise DeviceError(f"Slurm does not take a job with {asked}, {site.walltime}: {said}. Change the site file")
+        raise DeviceError(f"Slurm does not accept a job with {asked}, {site.walltime}: {reply}. Change the site file")
 
 
 def _await_first(client: Any, site: Site) -> None:

@@ -1,8 +1,8 @@
 """Hung blocks, and workers that are unusable after a device error: in both cases the worker is restarted.
 
-A hung thread cannot be stopped from within its process, and a hung C function may hold the interpreter's lock. So the
-client asks the scheduler since when each worker has been executing its blocks; a worker that does not report counts as
-working.
+A hung thread cannot be stopped from within its process, and a hung C function may hold the
+interpreter's lock. So the client asks the scheduler how long each worker has been executing its
+blocks; a worker that does not report counts as working.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from tim3d.grid import Triple
 
 log = logging.getLogger(__name__)
 
-# Once a CUDA kernel has failed, every later call of that process fails too; out of memory is not of this kind.
+# Once a CUDA kernel has failed, every later call in that process fails too; out of memory is not of
+# this kind.
 SPOILT = ("CUDA error", "CUBLAS_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_EXECUTION_FAILED")
 SLOWEST_LOOK_SECONDS = 2.0
 END_SECONDS = 20.0
 
 
 class UnstoppedError(TimeoutError):
-    """A block hangs in a worker that could not be ended: no other worker may write its shards now."""
+    """A block hangs in a worker that could not be ended: no other worker may write its shards."""
 
 
 class SpoiltWorkerError(RuntimeError):
@@ -54,9 +55,10 @@ class Overdue:
 
 
 class Watch:
-    """Watches the blocks in flight on dask for those that run longer than `limit` seconds; None is no limit.
+    """Monitor of the blocks in flight on dask: finds those that run longer than `limit` seconds.
 
-    Time is counted from the moment at which a thread of the worker took the block.
+    No limit if it is None. Time is counted from the moment at which a thread of the worker took the
+    block.
     """
 
     def __init__(self, client: Any, limit: float | None) -> None:
@@ -78,14 +80,14 @@ class Watch:
         return future.key in self._overdue
 
     def outcome(self, index: Triple, future: Any) -> Any:
-        """Result or exception of a block; a worker that must not go on has been ended when this returns."""
+        """Result or exception of a block; a worker that must not go on has been ended on return."""
         if future.key in self._overdue:
             return self._too_long(index, self._overdue.pop(future.key))
         try:
             if future.status == "finished":
                 return future.result()
             error = future.exception() if future.status == "error" else OSError(f"{future.key} was {future.status}")
-        except (OSError, CancelledError) as lost:  # the worker that held the result is gone, or the scheduler
+        except (OSError, CancelledError) as lost:  # worker or scheduler is gone
             error = lost if isinstance(lost, OSError) else OSError(str(lost))
         if isinstance(error, OSError) and not isinstance(error, Tim3dError):
             refuse_silence(self._client)
@@ -103,7 +105,7 @@ class Watch:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
-        """Watch the blocks in flight while the ``with`` lasts."""
+        """Watch the blocks in flight inside the ``with`` block."""
         if self._limit is None:
             yield
             return
@@ -118,14 +120,15 @@ class Watch:
     def _look(self) -> None:
         assert self._limit is not None
         while not self._stop.wait(min(self._limit / 4, SLOWEST_LOOK_SECONDS)):
-            with contextlib.suppress(OSError, RuntimeError):  # the scheduler is gone: the run itself says so
+            with contextlib.suppress(OSError, RuntimeError):  # a lost scheduler: the run reports it
                 for key, worker, seconds in self._client.run_on_scheduler(_executing):
                     self._give_up(key, worker, seconds)
 
     def _give_up(self, key: str, worker: str, seconds: float) -> None:
-        """Cancel a block that is overdue, then end its worker: `outcome` waits for that before anyone tries again.
+        """Cancel an overdue block, then end its worker; `outcome` waits for that before a retry.
 
-        It is done in this thread, because the client's own may wait for a result that the hung worker holds.
+        This thread does it, because the client's own may wait for a result that the hung worker
+        holds.
         """
         if self._limit is None or seconds <= self._limit or key in self._overdue:
             return
@@ -142,14 +145,15 @@ class Watch:
 
 
 def arriving(futures: Any, client: Any, on_the_way: Callable[[], bool]) -> Iterator[list[Any]]:
-    """Futures as they end, all at once that have, like `as_completed`, which waits for ever when the scheduler died.
+    """Yield futures as they end, in batches, even if the scheduler dies.
 
-    Ten times a second it gives an empty list, if none has; also after the last, as long as something is `on_the_way`.
+    `as_completed` would wait for ever then. The batch is empty if none has ended in 0.1 s; batches
+    continue after the last future as long as something is `on_the_way`.
 
     Raises
     ------
     DeviceError
-        When the client has given up on reaching its scheduler.
+        If the client has given up reconnecting to its scheduler.
     """
     while not futures.is_empty() or on_the_way():
         if not futures.has_ready():
@@ -161,7 +165,7 @@ def arriving(futures: Any, client: Any, on_the_way: Callable[[], bool]) -> Itera
 
 
 def refuse_silence(client: Any) -> None:
-    """Raise `DeviceError` if the scheduler is not there any more."""
+    """Raise `DeviceError` if the scheduler no longer replies."""
     try:
         client.run_on_scheduler(os.getpid)
     except (OSError, TimeoutError, RuntimeError) as error:
@@ -177,7 +181,7 @@ def _gone(client: Any) -> DeviceError:
 
 
 def _executing(dask_scheduler: Any) -> list[tuple[str, str, float]]:
-    """Task, worker and seconds of all that is computed now, on the scheduler's clock only."""
+    """Task, worker and seconds of everything that is executing, by the scheduler's clock only."""
     from distributed.metrics import time
 
     now = time()
@@ -190,16 +194,16 @@ def _executing(dask_scheduler: Any) -> list[tuple[str, str, float]]:
 
 
 def _of_worker(worker: Any, silence: float) -> dict[Any, float]:
-    """Seconds of each task: as last reported, and of those that a worker took up and has been silent since.
+    """Seconds of each task, as last reported, plus those that a silent worker has started since.
 
-    Tasks are taken up in the order in which they came, one for each thread.
+    A worker takes up tasks in the order in which they arrived, one for each thread.
     """
     taken = list(worker.processing)[: worker.nthreads]
     return dict.fromkeys(taken, silence) | {task: s + silence for task, s in worker.executing.items()}
 
 
 def end_worker(client: Any, address: str) -> bool:
-    """Kill the process of a worker and let its nanny start it again; whether the process is known to be gone."""
+    """Kill a worker's process so that its nanny restarts it; return whether the process is gone."""
     known = client.scheduler_info(n_workers=-1)["workers"]
     if address not in known:
         return True
@@ -213,7 +217,7 @@ def end_worker(client: Any, address: str) -> bool:
 
 
 async def _kill(dask_worker: Any) -> bool:
-    """On the nanny: a process that hangs does not close when it is asked to."""
+    """Kill the worker from its nanny: a process that hangs does not close when it is asked to."""
     process = dask_worker.process
     if process is None or process.pid is None:
         return True
@@ -228,7 +232,7 @@ async def _kill(dask_worker: Any) -> bool:
 
 
 def spoils(error: BaseException) -> bool:
-    """Whether an error of a device leaves its process of no use.
+    """Whether an error of a device makes its process unusable.
 
     >>> spoils(RuntimeError("CUDA error: device-side assert triggered")), spoils(RuntimeError("CUDA out of memory"))
     (True, False)
@@ -238,7 +242,10 @@ def spoils(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def warning_if_slow(index: Triple, limit: float | None) -> Iterator[None]:
-    """Say once that a block of this process runs longer than it may; it cannot be ended without the run itself."""
+    """Warn once about a block of this process that exceeds its time limit.
+
+    Only the whole run can be ended.
+    """
     if limit is None:
         yield
         return

@@ -1,7 +1,8 @@
-"""Encrypted dask: one certificate that every member of a cluster holds, and that nobody else can show.
+"""Encrypted dask: one certificate that all members of a cluster share.
 
-Scheduler, workers and client authenticate each other by it, so that who lacks the folder can neither listen nor send
-tasks. Traffic outside dask is not covered: the ring of `solve`, the dashboard and its metrics.
+Scheduler, workers and client authenticate each other with it: a process without the folder can
+neither listen nor send tasks. Traffic outside dask is not covered: the ring of `solve`, the
+dashboard and its metrics.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ DAYS = 365
 
 
 def certificates(folder: str | Path, days: int = DAYS) -> Path:
-    """Make a key (readable by its owner only) and a certificate that is its own authority.
+    """Make a key (readable by its owner only) and a self-signed certificate.
 
     Parameters
     ----------
     folder : path
-        Folder that all members of the cluster see. Made if it is not there. All members need the same two files: a
-        shared disk, or a copy by a safe way.
+        Folder that all members of the cluster see. Created if missing. All members need the same two
+        files: on a shared disk, or copied securely.
     days : int
         Days for which the certificate is valid.
 
@@ -38,7 +39,7 @@ def certificates(folder: str | Path, days: int = DAYS) -> Path:
     Raises
     ------
     ArgumentError
-        If there are certificates already, or `days` is not positive.
+        If the folder has certificates already, or `days` is not positive.
     MissingExtraError
         If the package cryptography is missing.
     WriteError
@@ -58,7 +59,7 @@ def certificates(folder: str | Path, days: int = DAYS) -> Path:
 
 
 def _pair(days: int) -> tuple[bytes, bytes]:
-    """A fresh key and its certificate, as PEM."""
+    """A new key and its certificate, as PEM."""
     x509 = _x509()
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,13 +93,13 @@ def _x509() -> Any:
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """A file that was not there, and had these rights at any moment."""
+    """Create a file that must not exist, with these access rights from the first moment."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
 
 
 def security(folder: str | Path) -> Any:
-    """How dask uses the certificates of a folder: encrypted or not at all.
+    """dask's security settings for the certificates of a folder, which enforce encryption.
 
     Raises
     ------
@@ -114,27 +115,29 @@ def security(folder: str | Path) -> Any:
 
 
 def _checked(folder: Path) -> Path:
-    """The folder, absolute: workers are started elsewhere."""
+    """The folder as an absolute path, after a check: workers start in other folders."""
     certificate, key = folder / CERTIFICATE, folder / KEY
     for path in (certificate, key):
         if not path.is_file():
             raise InputError(f"no {path.name} in {folder}. Make certificates: tim3d certificates {folder}")
-    # A key that is not ours to change, such as a mounted secret, reaches us by its group.
+    # A key with another owner, such as a mounted secret, is read through its group.
     if key.stat().st_mode & (0o077 if key.stat().st_uid == os.geteuid() else 0o007):
-        raise InputError(f"{key} can be read by others. Type: chmod 600 {key}; if they may have: make new ones")
-    anew = f"Make new ones in another folder: tim3d certificates {folder}-2"
+        raise InputError(
+            f"{key} can be read by others. Type: chmod 600 {key}; if others may have read it, make new ones"
+        )
+    cure = f"Make new ones in another folder: tim3d certificates {folder}-2"
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         until = _x509().load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     except (ssl.SSLError, ValueError, OSError) as error:
-        raise InputError(f"the certificates in {folder} cannot be used ({error}). {anew}") from error
+        raise InputError(f"the certificates in {folder} cannot be used ({error}). {cure}") from error
     if until < datetime.datetime.now(datetime.UTC):
-        raise InputError(f"the certificates in {folder} were valid until {until:%Y-%m-%d %H:%M} UTC. {anew}")
+        raise InputError(f"the certificates in {folder} were valid until {until:%Y-%m-%d %H:%M} UTC. {cure}")
     return folder.absolute()
 
 
 def own_or_new(folder: str | Path) -> Any:
-    """`security` of a folder, in which certificates are made if it holds none."""
+    """`security` of a folder, in which certificates are made if it has none."""
     if not any((Path(folder) / name).exists() for name in (CERTIFICATE, KEY)):
         certificates(folder)
     return security(folder)

@@ -1,7 +1,7 @@
-"""Work that several workers do together: all at the same time, in touch with each other, each with its own part.
+"""Collective work: several workers run at the same time, each on its own part, exchanging planes.
 
-A pass of independent blocks is `tim3d.engine.passes.run`. Here every worker holds its part in memory and sends planes
-to the others directly; dask starts them and watches over them.
+A pass of independent blocks is `tim3d.engine.passes.run`. Here every worker holds its part in
+memory and sends planes to the others directly; dask starts the workers and monitors them.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from tim3d.errors import DeviceError, Tim3dError
 log = logging.getLogger(__name__)
 
 RETRIES = 2
-# How often the client looks whether the crew is still alive.
+# Time between two checks that all workers are alive.
 WATCH_SECONDS = 2.0
 Report = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Seat:
-    """A place in a crew.
+    """Rank of one process in a collective, and how it reaches the others.
 
     Attributes
     ----------
     rank, size : int
-        Which place, of how many.
+        Rank of this process, and number of processes.
     meeting : str
-        Where the crew meets, ``tcp://HOST:PORT``.
+        Address at which the ranks find each other, ``tcp://HOST:PORT``.
     threads : int
-        Threads for this member; 0 for as many as there are cores.
+        Threads of this rank; 0 for as many as there are cores.
     report : callable
-        Sends a small mapping to the client.
+        Function that sends a small mapping to the client.
     key : str
-        What only the members know.
+        Secret shared by the ranks only.
     """
 
     rank: int
@@ -58,17 +58,17 @@ class Seat:
 
 
 def run_collective(work: Callable[[Seat], Any], size: int, listen: Report = lambda news: None) -> list[Any]:
-    """Do a piece of work on `size` workers of the current cluster at once; what each returns, by rank.
+    """Run `work` on `size` workers of the current cluster at once; return the results by rank.
 
-    `work` must pickle. If a worker is lost, all members stop and the work is begun again on those that are there, up to
-    two times: it should go on from what it has kept.
+    `work` must pickle. If a worker is lost, all ranks stop and the work is restarted on the
+    remaining workers, up to two times: it should continue from its own checkpoint.
 
     Raises
     ------
     DeviceError
-        If there are fewer workers, or the crew was lost three times.
+        If there are too few workers, or workers were lost three times.
     Tim3dError
-        What a member raised.
+        Any error of this kind that a rank raised.
     """
     on = current_cluster()
     if on.client is None:
@@ -81,13 +81,13 @@ def run_collective(work: Callable[[Seat], Any], size: int, listen: Report = lamb
                 return _once(pickled, size, on, topic)
         except Tim3dError:
             raise
-        except Exception as error:  # whatever ends a crew: a dead worker, a broken connection
+        except Exception as error:  # a dead worker, a broken connection
             if attempt == RETRIES:
                 raise DeviceError(
                     f"the workers that solve together were lost {RETRIES + 1} times, last by: {error}. "
-                    "Mend the cluster and run the same command again: it goes on from the last checkpoint"
+                    "Fix the cluster and run the same command again: it goes on from the last checkpoint"
                 ) from error
-            log.warning("a worker was lost (%s); the others begin again from the last checkpoint", error)
+            log.warning("a worker was lost (%s); the others restart from the last checkpoint", error)
             attempt += 1
 
 
@@ -120,7 +120,10 @@ def _once(pickled: bytes, size: int, on: Cluster, topic: str) -> list[Any]:
 
 
 def _places(on: Cluster, size: int) -> list[str]:
-    """Workers by address, those of one host beside each other; after a loss the nanny needs a moment."""
+    """Addresses of workers, sorted so that workers on one host are neighbours.
+
+    Waits up to 30 s: after a loss a nanny needs a moment to restart its worker.
+    """
     deadline = time.monotonic() + 30
     while True:
         places = sorted(on.client.scheduler_info(n_workers=-1)["workers"])
@@ -132,10 +135,10 @@ def _places(on: Cluster, size: int) -> list[str]:
 
 
 def _wait(futures: list[Any], places: list[str], on: Cluster) -> None:
-    """Until all are done. What one of them raised is raised here, our own errors before those of broken connections."""
+    """Wait for all ranks; raise the error of a failed one, a `Tim3dError` before any other."""
     while left := [future for future in futures if future.status != "finished"]:
         if [future for future in left if future.status != "pending"]:
-            _pause(left, "ALL_COMPLETED")  # the others notice that one is gone
+            _pause(left, "ALL_COMPLETED")  # the other ranks notice the loss
             raise _reason(left)
         if gone := set(places) - set(on.client.scheduler_info(n_workers=-1)["workers"]):
             raise RuntimeError(f"worker {min(gone)} is gone")
@@ -152,7 +155,7 @@ def _pause(futures: list[Any], until: str) -> None:
 def _reason(futures: list[Any]) -> BaseException:
     errors = [future.exception() for future in futures if future.status == "error"]
     own = [error for error in errors if isinstance(error, Tim3dError)]
-    return next(iter([*own, *errors]), RuntimeError("a member was cancelled"))
+    return next(iter([*own, *errors]), RuntimeError("a rank was cancelled"))
 
 
 def _host(address: str) -> str:
@@ -160,14 +163,14 @@ def _host(address: str) -> str:
 
 
 def _free_port(host: str) -> str:
-    """Where this worker can be met."""
+    """Free address of this worker at which the others can connect."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return f"tcp://{host}:{probe.getsockname()[1]}"
 
 
 def interface_of(host: str) -> str | None:
-    """Name of the network interface that has an address.
+    """Name of the network interface with this address.
 
     >>> interface_of("203.0.113.1") is None
     True
@@ -180,7 +183,8 @@ def _take_seat(pickled: bytes, seat: tuple[int, int, str, int], topic: str, key:
     from distributed import get_worker
 
     worker = get_worker()
-    # Members speak to each other where their workers do: a host's name may lead nowhere, or to another network.
+    # Ranks connect on the network of their workers: a host's name may resolve to nothing, or to
+    # another network.
     if name := interface_of(_host(worker.address)):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     work = cloudpickle.loads(pickled)

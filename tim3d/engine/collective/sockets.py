@@ -1,8 +1,9 @@
 """Processes that exchange planes of arrays directly: each is connected to every other by TCP.
 
-The connections are those of Python's multiprocessing, whose ends prove to each other that they know a key before
-anything is unpickled. torch.distributed does the same and is used between GPUs. Between CPUs its gloo takes five times
-as long for a plane of 256 x 256 float32, many times as long for a few numbers, and every worker has to load torch.
+Python's multiprocessing makes the connections: both ends prove that they hold a common key
+before anything is unpickled. torch.distributed does the same and is used between GPUs. Between CPUs
+its gloo backend takes five times as long for a plane of 256 x 256 float32, many times as long for a
+few numbers, and requires every worker to load torch.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-# A rank that waits longer for another takes it for dead. One that dies closes its connections and is noticed at once.
+# A rank counts as dead after this many silent seconds. One that dies closes its connections and is
+# noticed at once.
 PATIENCE = 1800
-# A host that is gone closes nothing: the system asks after 30 s of silence, four times, and then ends the connection.
+# A host that is gone closes nothing: the system probes after 30 s of silence, four times, then ends
+# the connection.
 ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 4}
-# How long somebody who connects may take to prove that it belongs here.
+# Seconds in which a connecting process must prove that it belongs to the collective.
 HELLO_SECONDS = 10
 
 
@@ -40,16 +43,16 @@ class Line:
         self.wait_for(patience)
 
     def wait_for(self, seconds: int) -> None:
-        """How long to wait for the other side from now on."""
+        """Set the time limit for the other side from now on."""
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.planes.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
 
     def send(self, plane: Any) -> None:
-        """A contiguous plane as it lies in memory."""
+        """Send a contiguous plane as it lies in memory."""
         self.planes.sendall(memoryview(plane).cast("B"))
 
     def receive(self, plane: Any) -> None:
-        """Into a contiguous plane."""
+        """Receive into a contiguous plane."""
         view = memoryview(plane).cast("B")
         while view:
             count = self.planes.recv_into(view, flags=socket.MSG_WAITALL)
@@ -58,27 +61,28 @@ class Line:
             view = view[count:]
 
     def close(self) -> None:
-        """Both."""
+        """Close both sockets."""
         self.values.close()
         self.planes.close()
 
 
 class SocketRing:
-    """A ring of processes that exchange arrays in memory, as `ghost_layers.Ring` describes; to be used in a ``with``.
+    """Context of a ring of processes that exchange arrays, as `ghost_layers.Ring` describes.
 
     Parameters
     ----------
     rank, size : int
-        Who this is, of how many.
+        Rank of this process, and number of processes.
     meeting : str
-        Where all meet: ``tcp://HOST:PORT``, on the host of rank 0.
+        Address of rank 0, where all ranks connect: ``tcp://HOST:PORT``.
     key : str
-        What all know and nobody else does. It is never sent; who cannot prove to know it is not listened to.
+        Secret shared by the ranks. It is never sent; a process that cannot prove to hold it is
+        ignored.
 
     Raises
     ------
     ConnectionError
-        As soon as another rank is gone.
+        As soon as a connection to another rank is lost.
     TimeoutError
         If another rank is silent for half an hour.
     """
@@ -101,7 +105,7 @@ class SocketRing:
         self._opened.close()
 
     def _meet(self, place: tuple[str, int], key: bytes) -> None:
-        """All go to rank 0, learn there where the others listen, and go to those of lower rank."""
+        """Connect to rank 0, learn the addresses of the others, and connect to the lower ranks."""
         if self.rank == 0:
             with Listener(place, "AF_INET", backlog=self.size) as listener:
                 places = self._accept(listener, key)
@@ -117,18 +121,18 @@ class SocketRing:
             self._accept(listener, key)
 
     def _connect(self, other: int, place: tuple[str, int], key: bytes) -> Line:
-        """Who listens there may come later."""
+        """Connect to a rank; retry while it is not yet listening."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                return self._know(other, Line(Client(place, "AF_INET", authkey=key)))
+                return self._register(other, Line(Client(place, "AF_INET", authkey=key)))
             except ConnectionRefusedError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
     def _accept(self, listener: Listener, key: bytes) -> dict[int, Any]:
-        """Wait for those that are still missing; where they listen. Whoever else comes is sent away."""
+        """Accept the missing ranks and return their addresses; close other connections."""
         places = {}
         while len(self._lines) < self.size - 1:
             line = Line(listener.accept(), HELLO_SECONDS)
@@ -140,19 +144,20 @@ class SocketRing:
                 continue
             line.wait_for(PATIENCE)
             rank, places[rank] = line.values.recv()
-            self._know(rank, line)
+            self._register(rank, line)
         return places
 
-    def _know(self, other: int, line: Line) -> Line:
+    def _register(self, other: int, line: Line) -> Line:
         self._opened.callback(line.close)
         self._lines[other] = line
         return line
 
     def collect(self, value: Any) -> list[Any]:
-        """Everybody's value, by rank."""
+        """Values of all ranks, by rank."""
         found = [value] * self.size
         with _patient():
-            # One order of pairs for all, and the lower rank first: nobody waits in a circle, however long the values.
+            # All use one order of pairs, and the lower rank sends first: no deadlock, however long
+            # the values.
             for other in sorted(self._lines):
                 line = self._lines[other].values
                 if self.rank < other:
@@ -163,7 +168,7 @@ class SocketRing:
         return found
 
     def swap(self, array: Any, wrap: bool) -> None:
-        """Planes 0 and -1 become the neighbours' planes -2 and 1."""
+        """Replace planes 0 and -1 by the neighbours' planes -2 and 1."""
         if self.size == 1:
             if wrap:
                 array[0], array[-1] = array[-2], array[1]
@@ -171,24 +176,25 @@ class SocketRing:
         below, above = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         is_first, is_last = self.rank == 0 and not wrap, self.rank == self.size - 1 and not wrap
         with _patient():
-            # Two ranks that wrap are each other's neighbours on both sides: up goes first everywhere, then down.
+            # Two ranks that wrap are neighbours on both sides: all send upwards first, then
+            # downwards.
             self._pass_on(None if is_last else above, array[-2], None if is_first else below, array[0])
             self._pass_on(None if is_first else below, array[1], None if is_last else above, array[-1])
 
     def _pass_on(self, to: int | None, ours: Any, source: int | None, theirs: Any) -> None:
-        """Every second rank gives before it takes, so that nobody waits in a circle."""
-        gives_first = self.rank % 2 == 0
-        if to is not None and gives_first:
+        """Send one plane and receive another; even ranks send first, which prevents a deadlock."""
+        sends_first = self.rank % 2 == 0
+        if to is not None and sends_first:
             self._lines[to].send(ours)
         if source is not None:
             self._lines[source].receive(theirs)
-        if to is not None and not gives_first:
+        if to is not None and not sends_first:
             self._lines[to].send(ours)
 
 
 @contextlib.contextmanager
 def _patient() -> Iterator[None]:
-    """Name what the operating system reports of a rank that is gone, and of one that is silent."""
+    """Translate the operating system's errors for a rank that is gone or silent."""
     try:
         yield
     except EOFError as error:

@@ -1,4 +1,4 @@
-"""How many blocks are in flight: enough for every connected worker, and so few that the scheduler stays small.
+"""Number of blocks in flight: enough for all workers, few enough for the scheduler's memory.
 
 The request that counts the workers also reads the utilisation of their GPUs.
 """
@@ -44,13 +44,13 @@ class GpuLoad:
 
 
 class Window:
-    """Two blocks for each thread: of the workers asked for, or of those connected if there are more."""
+    """Two blocks per thread of the requested workers, or of the connected ones if more."""
 
     def __init__(self, client: Any, threads: int, load: GpuLoad) -> None:
         self._load = load
         self._client, self._least, self._size = client, PER_THREAD * threads, PER_THREAD * threads
         self._looked = self._met = time.monotonic()
-        self._said = False
+        self._has_warned = False
 
     def size(self) -> int:
         """Blocks that may be in flight now."""
@@ -59,26 +59,26 @@ class Window:
                 threads, percentages = self._client.run_on_scheduler(_seen)
                 self._size = max(self._least, PER_THREAD * threads)
                 self._load.add(percentages)
-                self._say_if_alone(threads)
+                self._warn_if_alone(threads)
             self._looked = time.monotonic()
         return self._size
 
-    def _say_if_alone(self, threads: int) -> None:
+    def _warn_if_alone(self, threads: int) -> None:
         """Warn once when no worker has been connected for `ALONE_SECONDS`."""
         alone = time.monotonic() - self._met
         if threads:
             self._met, self._said = time.monotonic(), False
-        elif alone > ALONE_SECONDS and not self._said:
-            self._said = True
+        elif alone > ALONE_SECONDS and not self._has_warned:
+            self._has_warned = True
             log.warning(
-                "no worker has been there for %.0f s, the run waits for one. Start one: dask worker %s, or look at "
+                "no worker has been connected for %.0f s, the run waits for one. Start one: dask worker %s, or look at "
                 "the queue of the cluster; or interrupt: finished blocks are kept",
                 alone, self._client.scheduler.address,
             )  # fmt: skip
 
 
 def _seen(dask_scheduler: Any) -> tuple[int, list[float]]:
-    """Threads of all workers, and the utilisation of the GPU of each that has one and pynvml, in percent."""
+    """Threads of all workers, and GPU utilisations in percent of the workers that report one."""
     workers = dask_scheduler.workers.values()
-    said = [worker.metrics.get("gpu_utilization") for worker in workers]
-    return sum(worker.nthreads for worker in workers), [one for one in said if isinstance(one, int | float)]
+    reported = [worker.metrics.get("gpu_utilization") for worker in workers]
+    return sum(worker.nthreads for worker in workers), [value for value in reported if isinstance(value, int | float)]

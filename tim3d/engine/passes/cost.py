@@ -1,4 +1,4 @@
-"""What a pass will cost in worker-hours and money, from the journal of a smaller run: measured, not guessed."""
+"""Estimated worker-hours and money of a pass, measured in the journal of a smaller run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from tim3d.errors import ArgumentError, InputError
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a pass.
+    """Estimated cost of a pass.
 
     Attributes
     ----------
     worker_hours : float or None
-        Hours of all workers together, as they were used in the pilot; None if the pilot had no such pass. With the
-        cluster ``cuda`` a worker is a GPU.
+        Hours of all workers together, at the rate of the pilot; None if the pilot had no such pass.
+        With the cluster ``cuda`` a worker is a GPU.
     workers : int
-        Workers of this run: the run takes `worker_hours` / `workers`, if they are used as well as in the pilot.
+        Workers of this run: it takes `worker_hours` / `workers` if they are used as well as in the
+        pilot.
     price : float or None
-        Of all these hours, in the currency of the price of an hour.
+        Price of these hours, in the currency of the price of an hour.
     """
 
     worker_hours: float | None
@@ -46,7 +47,7 @@ class Pilot:
     price: float | None
 
     def of(self, name: str, voxels: int, workers: int) -> Cost:
-        """Cost of so many voxels of a pass."""
+        """Cost of processing this number of voxels in a pass."""
         if name not in self.seconds:
             return Cost(None, workers, None)
         hours = self.seconds[name] * voxels / 3600
@@ -57,16 +58,17 @@ _pilot: ContextVar[Pilot | None] = ContextVar("tim3d_pilot", default=None)
 
 
 def current_pilot() -> Pilot | None:
-    """What plans are costed by now."""
+    """The pilot run by which plans are costed; None if there is none."""
     return _pilot.get()
 
 
 @contextlib.contextmanager
 def costing(journal: str | Path | None = None, price: float | None = None) -> Iterator[None]:
-    """Let the plans inside the ``with`` state their cost, by the journal of a run on a smaller sample.
+    """Let plans inside the ``with`` state their cost, from the journal of a smaller run.
 
-    Hours are those of all workers from the beginning to the end of a pass, per voxel: waiting is paid for too. They
-    hold for the same kind of machine, the same recipe, and blocks of about the same size.
+    Hours are counted over all workers from the beginning to the end of a pass, per voxel: waiting
+    is paid for too. They hold for the same kind of machine, the same recipe, and blocks of about
+    the same size.
 
     Parameters
     ----------
@@ -95,13 +97,13 @@ def _rates(path: Path) -> dict[str, float]:
     seconds: dict[str, float] = {}
     voxels: dict[str, int] = {}
     try:
-        for one in map(json.loads, path.read_text().splitlines()):
-            if one["event"] == "end":
-                name = one["pass"]
-                seconds[name] = seconds.get(name, 0.0) + one["wall_seconds"] * one["processes"]
-                voxels[name] = voxels.get(name, 0) + one["voxels"]
+        for line in map(json.loads, path.read_text().splitlines()):
+            if line["event"] == "end":
+                name = line["pass"]
+                seconds[name] = seconds.get(name, 0.0) + line["wall_seconds"] * line["processes"]
+                voxels[name] = voxels.get(name, 0) + line["voxels"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no journal of a run ({error}). Make one: tim3d run RECIPE --log {path}") from error
+        raise InputError(f"{path} is not a run journal ({error}). Make one: tim3d run RECIPE --log {path}") from error
     rates = {name: seconds[name] / voxels[name] for name in seconds if voxels[name]}
     if not rates:
         raise InputError(f"{path} has no pass that ended. Let the pilot run to its end: tim3d run RECIPE --log {path}")

@@ -1,4 +1,4 @@
-"""Blocks that are on dask now: submitted in batches, and their results fetched in batches."""
+"""Blocks in flight on dask: submitted in batches, their results fetched in batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tim3d.engine.passes.summary import Attempt
 from tim3d.grid import Triple
 
 RETRIES = 2
-# Results come within milliseconds. One on a host that is cut off comes when the host is back; the others go on.
+# Results arrive within milliseconds. Those on a disconnected host arrive later; the others go on.
 PATIENCE_SECONDS = 1.0
 
 
@@ -27,7 +27,7 @@ class Landing:
 
 
 class Flight:
-    """The blocks of a pass that are on dask now, by the keys of their tasks."""
+    """The blocks of a pass that are in flight on dask, by the keys of their tasks."""
 
     def __init__(self, client: Any, name: str, do: Callable[[Triple], Any], time_limit: float | None) -> None:
         self.watch = Watch(client, time_limit)
@@ -43,10 +43,10 @@ class Flight:
         return bool(self._landings)
 
     def submit(self, blocks: Sequence[tuple[Triple, int]]) -> list[Any]:
-        """Futures of attempts at blocks, each given with its number."""
+        """Futures of attempts at blocks, each given with the number of the attempt."""
         if not blocks:
             return []
-        # A failed key stays known to the scheduler: every attempt gets its own.
+        # A failed key stays known to the scheduler: every attempt gets a new one.
         keys = [f"{self._name}-{index}-{number}-{time.time_ns()}" for index, number in blocks]
         self._numbers |= {key: number for key, (_, number) in zip(keys, blocks, strict=True)}
         futures = self._client.map(self._do, [index for index, _ in blocks], key=keys, pure=False)
@@ -55,13 +55,13 @@ class Flight:
         return futures  # type: ignore[no-any-return]
 
     def landed(self, ended: Sequence[Any]) -> list[Attempt]:
-        """Attempts that ended, now or before, as far as their results have been fetched."""
+        """Attempts that ended, now or before, and whose results have arrived."""
         if ended:
             self._landings.append(self._landing(ended))
             concurrent.futures.wait([self._landings[-1].results], PATIENCE_SECONDS)
-        there = [one for one in self._landings if one.results.done()]
-        self._landings = [one for one in self._landings if one not in there]
-        return [attempt for one in there for attempt in self._attempts(one)]
+        arrived = [one for one in self._landings if one.results.done()]
+        self._landings = [one for one in self._landings if one not in arrived]
+        return [attempt for one in arrived for attempt in self._attempts(one)]
 
     def _landing(self, ended: Sequence[Any]) -> Landing:
         attempts = [(self.watch.ended(one), self._numbers.pop(one.key), one) for one in ended]
@@ -79,7 +79,7 @@ class Flight:
     def _attempts(self, landing: Landing) -> list[Attempt]:
         try:
             results = landing.results.result()
-        except (Exception, asyncio.CancelledError):  # one was lost with its worker, or failed when it was repeated
+        except (Exception, asyncio.CancelledError):  # lost with a worker, or recomputed in vain
             results = {}  # fetch each result separately
         made = []
         for index, number, future in landing.attempts:

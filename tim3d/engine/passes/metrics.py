@@ -1,4 +1,4 @@
-"""Counters of a worker process, which dask's own endpoint ``/metrics`` shows where Prometheus' client is installed."""
+"""Counters of a worker process, shown by dask's ``/metrics`` if Prometheus' client is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STEPS = ("read", "wait", "compute", "write")
 
 @functools.cache
 def _counters() -> dict[str, Any]:
-    """By name; empty without prometheus_client."""
+    """Counters by name; empty without prometheus_client."""
     try:
         from prometheus_client import Counter
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a pass will cost, known before it starts."""
+"""Estimated cost of a pass, before it starts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Plan:
     Attributes
     ----------
     peak_bytes : int
-        Projected peak memory of a worker process: interpreter and libraries, and the buffers of one block per thread.
-    limit_bytes : int
+        Estimated peak memory of a worker process: interpreter, libraries, and one block's buffers
+        per thread.
         Memory that a worker process may use.
     cost : Cost, optional
-        If there is a pilot run to cost it by, see `tim3d.engine.costing`.
+        Cost by a pilot run, if there is one; see `tim3d.engine.costing`.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Plan:
         Raises
         ------
         MemoryPlanError
-            With what would fit.
+            With a block that would fit.
         """
         if self.peak_bytes > self.limit_bytes:
             raise MemoryPlanError(
@@ -68,13 +68,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outline:
-    """What a step that does not work through blocks will do, in one line: it trains, or writes a file."""
+    """One-line plan of a step that is not a pass over blocks: it trains, or writes a file."""
 
     name: str
     does: str
 
     def check(self) -> None:
-        """Fit: there is nothing to refuse."""
+        """Accept any memory: the step has no blocks."""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.does}"
@@ -96,7 +96,7 @@ def smaller_block(block: Triple, shard: Triple, fits: Callable[[Triple], bool]) 
 
 
 def size_text(n: int) -> str:
-    """Bytes as they are read.
+    """Number of bytes in MiB or GiB.
 
     >>> size_text(3 * 2**20), size_text(2**31)
     ('3.0 MiB', '2.00 GiB')

@@ -1,7 +1,8 @@
-"""Run a pass: one task a block, read -> compute -> write -> mark done; resume, retry, set aside.
+"""Run a pass: one task per block, read -> compute -> write -> mark done; resume, retry, set aside.
 
-A pass is sent to the workers as a few kilobytes of pickle with every task, so that a worker that joins late or restarts
-needs nothing but the task. Voxels are never sent. docs/architecture.md draws the states of an attempt at a block.
+Every task carries the pass as a few kilobytes of pickle, so that a worker that joins late or
+restarts needs nothing else. Voxels are never sent. docs/architecture.md draws the states of an
+attempt at a block.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 # Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
 BASE_BYTES = 352 * 2**20
 TORCH_BASE_BYTES = 800 * 2**20
-# What a process that is at work already may still load for a pass that it has not run before.
+# Memory that a running process may still load for a pass that it has not run before.
 LOADED_LATER_BYTES = 64 * 2**20
 
 
@@ -64,18 +65,30 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Pass:
-    """One sweep of `work` over the blocks of `grid`, remembered in `ledger`.
+    """One sweep of `work` over the blocks of `grid`, recorded in `ledger`.
 
     Parameters
     ----------
+    work : Work
+        Work on one block.
+    grid : Grid
+        Blocks of the volume, with their halo.
+    ledger : Ledger
+        Markers of the blocks that are done or set aside.
     shard : (z, y, x)
-        Edges of the output's shards: no block may be smaller.
+        Edges of the output's shards: a block must not be smaller.
     read_bytes, write_bytes : int
         Bytes per voxel read and written, for the plan.
+        base_bytes : int
+            Memory of a worker's interpreter and libraries, for the plan.
+        durable : bool
+            Whether shards and markers are flushed to disk.
     arrays : tuple of str
-        Paths of the arrays in the sample of which each block writes the shards that it covers.
+        Paths of the arrays in the sample whose shards each block writes.
     time_limit : float, optional
-        Seconds after which a block counts as hung: its worker is started again, and the block retried.
+        Seconds after which a block counts as hung: its worker is restarted, and the block retried.
+        moment : str
+            Identifier of the run, set by `run`: arrays are opened once per run.
     """
 
     work: Work
@@ -107,12 +120,12 @@ class Pass:
     def forget_lost(self) -> None:
         """Drop the markers of done blocks of which a shard is missing, as after a disk check.
 
-        One listing for each array: a request for each shard would cost as much as to write it.
+        Lists each array once: a request for each shard would cost as much as writing it.
         """
         done = self.ledger.done()
         for path in self.arrays if done else ():
-            there = shards_below(f"{self.ledger.sample}/{path}")
-            for index in [one for one in done if not there.issuperset(self._shards(one))]:
+            stored = shards_below(f"{self.ledger.sample}/{path}")
+            for index in [block for block in done if not stored.issuperset(self._shards(block))]:
                 self.ledger.drop(index)
 
     def _shards(self, index: Triple) -> Iterator[Triple]:
@@ -121,7 +134,7 @@ class Pass:
         return map(triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges)))
 
     def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
-        """Cost of running the pass now on the current cluster; with `afresh` of all blocks, done or not."""
+        """Estimate the cost of running the pass now; with `afresh` for all blocks, done or not."""
         on = on or current_cluster()
         left = list(self.grid.indices()) if afresh else self.left()
         written, taken = self.grid.voxels(left)
@@ -154,7 +167,9 @@ class Pass:
 
 
 def run(work_pass: Pass, *, progress: bool = True) -> Summary:
-    """Compute the blocks that are not done; a block that fails three times is set aside and the others go on.
+    """Compute the blocks that are not done; a block that fails three times is set aside.
+
+    The other blocks are computed anyway.
 
     Raises
     ------
@@ -165,7 +180,7 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
     FailedBlocksError
         After all other blocks are done.
     Tim3dError
-        Any other, at once: an unreadable slice or a full disk fails at every attempt.
+        Any other, at once: an unreadable slice or a full disk would fail at every attempt.
     """
     on = current_cluster()
     work_pass.forget_lost()
@@ -181,12 +196,16 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
 
 
 def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
-    """Compute these blocks; those that fail are set aside."""
+    """Compute these blocks; set failing ones aside."""
     work_pass = replace(work_pass, moment=uuid.uuid4().hex)
     summary = Summary(
-        plan.name, plan.blocks, skipped=plan.blocks - len(left), planned_peak_bytes=plan.peak_bytes, cluster=str(on),
+        name=plan.name,
+        blocks=plan.blocks,
+        skipped=plan.blocks - len(left),
+        planned_peak_bytes=plan.peak_bytes,
+        cluster=str(on),
         processes=on.workers,
-    )  # fmt: skip
+    )
     about = {"sample": work_pass.ledger.sample, "pass": plan.name, "fingerprint": work_pass.ledger.fingerprint[:16]}
     if left:
         note("begin", about | {"blocks": plan.blocks, "left": len(left), "cluster": str(on)})
@@ -250,8 +269,8 @@ def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
 def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad) -> Iterator[Attempt]:
     """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume.
 
-    Results that are ready are fetched in one request and as many blocks are submitted in another, as requests are what
-    costs the scheduler time.
+    Ready results are fetched in one request and as many blocks are submitted in another, as the
+    number of requests determines the scheduler's load.
     """
     from distributed import as_completed
 
@@ -265,7 +284,7 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
         for ended in arriving(futures, on.client, flight.is_landing):
             attempts = flight.landed(ended)
             stop = stop or next((one.outcome for one in attempts if isinstance(one.outcome, Tim3dError)), None)
-            if stop:  # nothing may write any more when this raises: what is in flight ends first
+            if stop:  # no block may still write when this raises: those in flight end first
                 continue
             following = [(one.index, one.number + 1) for one in attempts if not one.last]
             room = window.size() - len(flight) - len(following)
@@ -277,7 +296,7 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
 
 
 def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
-    """Process a block on dask; if an error makes the process unusable, name its worker, which the client restarts."""
+    """Process a block on dask; report the worker if an error makes its process unusable."""
     try:
         return process_block(pickled, index)
     except Tim3dError:
@@ -300,7 +319,7 @@ def _unpickle(pickled: bytes) -> Pass:
 
 
 def process_block(pickled: bytes, index: Triple) -> dict[str, Any]:
-    """Read, compute, write and mark one block; the same function in this process and on any worker."""
+    """Read, compute, write and mark one block, in this process or on any worker."""
     work_pass = _unpickle(pickled)
     try:
         with reaching(), one_moment(work_pass.moment):
@@ -336,6 +355,6 @@ def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-    # A work may count voxels itself: its record overrides the figures of the engine.
+    # The work may count voxels itself: its record overrides the figures of the engine.
     marker = work_pass.ledger.mark_done(index, measured | record, durable=work_pass.durable)
     return measured | {"record": marker if len(marker) <= CARRIED_BYTES else None}

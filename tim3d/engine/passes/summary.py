@@ -1,4 +1,4 @@
-"""Summary of a pass and record of an attempt at a block: times, bytes, attempts, memory, and rates made of them."""
+"""Summary of a pass and record of an attempt at a block: times, bytes, attempts, memory, rates."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ class Summary:
     def rates(self) -> dict[str, float]:
         """Blocks and voxels per second of the run, and shares of its time.
 
-        `computing_share` is the share of the processes' time in which they computed; the rest they waited for reading,
-        writing, tasks or their own start. `read_share`, `wait_share` and `write_share`
-        are parts of the blocks' own time: large shares of reading or writing mean a disk that does not keep up.
+        `computing_share` is the share of the processes' time in which they computed; in the rest
+        they waited for reading, writing, tasks or their own start. `read_share`, `wait_share` and
+        `write_share` are shares of the blocks' own time: large shares of reading or writing mean
+        that the disk is too slow.
         """
         wall = max(self.wall_seconds, 1e-9)
         own = max(self.read_seconds + self.wait_seconds + self.compute_seconds + self.write_seconds, 1e-9)
@@ -68,7 +69,7 @@ class Summary:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as kept beside the markers, without values that are None."""
+        """The summary as stored beside the markers, without values that are None."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return known | self.rates | {"workers": sorted(self.workers)}
 
@@ -87,7 +88,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Result or exception of the `number`-th attempt (from 1) at a block; `last` if there will be no other."""
+    """Result or exception of the `number`-th attempt (from 1) at a block.
+
+    `last` if none follows.
+    """
 
     index: Triple
     number: int
@@ -96,14 +100,14 @@ class Attempt:
 
     @property
     def state(self) -> str:
-        """``done``, ``failed``, or ``again`` if it is tried once more."""
+        """``done``, ``failed``, or ``again`` if another attempt follows."""
         if not isinstance(self.outcome, BaseException):
             return "done"
         return "failed" if self.last else "again"
 
 
 def as_record(one: Attempt) -> dict[str, Any]:
-    """An attempt as a line of the journal."""
+    """Convert an attempt to a line of the journal."""
     line: dict[str, Any] = {"block": one.index, "state": one.state, "attempt": one.number}
     if one.state != "done":
         return line | {"reason": reason(one.outcome).strip().splitlines()[-1]}
@@ -112,7 +116,7 @@ def as_record(one: Attempt) -> dict[str, Any]:
 
 
 def reason(error: BaseException) -> str:
-    """The end of a traceback, recorded with a block that is set aside."""
+    """End of the traceback, recorded with a block that is set aside."""
     return "".join(traceback.format_exception(error))[-4000:]
 
 
@@ -122,5 +126,5 @@ def elapsed(since: float) -> float:
 
 
 def worker_name(record: Mapping[str, Any]) -> str:
-    """The process that did a block, as ``host:pid``."""
+    """Name of the process that computed a block, as ``host:pid``."""
     return f"{record['host']}:{record['pid']}"

@@ -1,1 +1,1 @@
-"""What lies beside a sample: markers of finished blocks, the lock, the journal."""
+"""Files beside a sample: markers of finished blocks, the lock, the journal."""

@@ -1,4 +1,4 @@
-"""What a run does, as lines of JSON that machines read: one for each block, and for the beginning and end of a pass."""
+"""Journal of a run: one line of JSON for each block, and for the beginning and end of a pass."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _descriptor: ContextVar[int | None] = ContextVar("tim3d_journal", default=None)
 
 @contextlib.contextmanager
 def journal(path: str | Path | None = None) -> Iterator[None]:
-    """Append what runs inside the ``with`` do to a file; several processes may share it.
+    """Append the progress of runs inside the ``with`` to a file; several processes may share it.
 
-    Every line has `time` (UTC), `event` (``begin``, ``block`` or ``end``), `sample` and `pass`. A block has its place
-    `block` (z, y, x), its `state` (``done``, ``again`` or ``failed``), the `attempt` from 1, and if it was done seconds
-    of reading, of waiting for another block's computing, of computing and of writing, voxels, bytes before
-    compression, the peak memory and the process that did it; else the reason. The end has the summary of the pass.
+    Every line has `time` (UTC), `event` (``begin``, ``block`` or ``end``), `sample` and `pass`. A
+    line of a block has its index `block` (z, y, x), its `state` (``done``, ``again`` or ``failed``)
+    and the `attempt` from 1. If the block was done, it also has the seconds of reading, of waiting
+    for another block's computing, of computing and of writing, the voxels, the bytes before
+    compression, the peak memory and the process; otherwise the reason. The end has the summary of
+    the pass.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def journal(path: str | Path | None = None) -> Iterator[None]:
     Raises
     ------
     ArgumentError
-        If its folder is not there, or it is there and is not a journal.
+        If its folder is missing, or the file exists and is not a journal.
     WriteError
         If the file cannot be written.
     """
@@ -54,7 +56,7 @@ def journal(path: str | Path | None = None) -> Iterator[None]:
 
 
 def note(event: str, content: Mapping[str, Any]) -> None:
-    """Write one line, whole or not at all, if somebody asked for a journal."""
+    """Write one line, whole or not at all, if there is a journal."""
     descriptor = _descriptor.get()
     if descriptor is None:
         return

@@ -20,15 +20,17 @@ from tim3d.storage.files import file_system, modified_at, reaching
 from tim3d.storage.removal import remove_file
 
 log = logging.getLogger(__name__)
-# A put costs money and up to a second: rarer than the heartbeat of a file, several in a lease.
+# A put costs money and up to a second: less often than for a local file, but several times per
+# lease.
 HEARTBEAT_SECONDS = 15.0
-# Two clients may take over one stale lock at once: the later one holds it, the earlier one sees that after this time.
+# Two clients may take over one stale lock at once: the later one holds it, the earlier one finds
+# out after this time.
 SETTLING_SECONDS = 2.0
 
 
 @contextlib.contextmanager
 def leased(url: str, sample: str, **about: Any) -> Iterator[None]:
-    """Hold the lock at a URL and renew its lease; `about` is kept in it.
+    """Hold the lock at a URL and renew its lease; `about` is stored in it.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def leased(url: str, sample: str, **about: Any) -> Iterator[None]:
     finally:
         stop.set()
         renewer.join()
-        with contextlib.suppress(OSError, StoreError), reaching():  # a lock that is left behind runs out
+        with contextlib.suppress(OSError, StoreError), reaching():  # else the lease expires
             if _is_ours(url, owner):
                 remove_file(url)
 
@@ -56,7 +58,7 @@ def _acquire(url: str, sample: str, owner: dict[str, Any]) -> None:
     for _ in range(3):
         if _create(url, owner):
             time.sleep(SETTLING_SECONDS if taken_over else 0.0)
-            if _is_ours(url, owner):  # a store may not know conditional puts
+            if _is_ours(url, owner):  # a store may not support conditional puts
                 return
             break
         taken_over |= take_over(url, sample)
@@ -64,11 +66,11 @@ def _acquire(url: str, sample: str, owner: dict[str, Any]) -> None:
 
 
 def _create(url: str, owner: dict[str, Any]) -> bool:
-    """Create the lock if there is none, and return whether it is ours; of several clients one succeeds."""
+    """Create the lock unless it exists; return whether it is ours."""
     fs, path = file_system(url)
     data = json.dumps(owner).encode()
     if hasattr(fs, "_construct_store"):
-        # Refused perhaps because of our own first try, whose reply was lost.
+        # The refusal may be due to our own first attempt, whose reply was lost.
         return _create_object(fs, path, data) or _is_ours(url, owner)
     try:
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
@@ -79,7 +81,7 @@ def _create(url: str, owner: dict[str, Any]) -> bool:
 
 
 def _create_object(fs: Any, path: str, data: bytes) -> bool:
-    """Conditional put through the store itself, as obstore's file system ignores the condition."""
+    """Conditional put through the store itself: obstore's file system ignores the condition."""
     import obstore
     from obstore.exceptions import AlreadyExistsError
 
@@ -92,7 +94,13 @@ def _create_object(fs: Any, path: str, data: bytes) -> bool:
 
 
 def take_over(url: str, sample: str) -> bool:
-    """Remove the lock of a dead owner and return whether there was one; raise `LockedError` if its owner lives."""
+    """Remove the lock of a dead owner; return whether there was one.
+
+    Raises
+    ------
+    LockedError
+        If its owner is alive.
+    """
     owner = ledger.read(url)
     if owner is None:  # the other run ended meanwhile
         return False
@@ -132,6 +140,6 @@ def _renew(url: str, owner: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError, StoreError), reaching():  # the next beat may get through
             if not _is_ours(url, owner):
-                log.error("%s was taken over by another run: this one was not heard of for too long", url)
+                log.error("%s was taken over by another run: its lease was not renewed in time", url)
                 return
             ledger.write(url, owner)

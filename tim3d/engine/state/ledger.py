@@ -1,8 +1,8 @@
-"""What is done, durably: one small JSON file per finished block, beside the sample, written by the worker.
+"""Durable record of finished blocks: one small JSON file per block, written by its worker.
 
-The files lie in ``SAMPLE.runs/PASS/FINGERPRINT/`` and not inside the sample, so that copying a sample does not carry
-the claim that its blocks are done. On a local disk a marker is written to a temporary name and renamed; behind a URL it
-is one atomic put.
+The files lie beside the sample, in ``SAMPLE.runs/PASS/FINGERPRINT/``, so that a copy of the sample
+does not claim that its blocks are done. On a local disk a marker is written to a temporary name and
+renamed; behind a URL it is one atomic put.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from tim3d.storage.files import KEPT, file_system, is_local, writing
 from tim3d.storage.outputs import replacing
 from tim3d.storage.removal import MARKERS, check_tree, refuse_link, remove_file, remove_tree
 
-# Markers that are read at the same time: on a shared disk or behind a URL each read waits for an answer.
+# Markers read at the same time: on a shared disk or behind a URL each read waits for a reply.
 READERS = 16
 BATCH = 256
-# A worker's answer carries what it recorded up to this size, and the client holds this many: the others are read.
+# A worker's reply carries its record up to this size, and the client holds this many; others are
+# read.
 CARRIED_BYTES = 2**15
 HELD_RECORDS = 2**13
 CHECKSUM = "sha256"
 
 
 def runs_folder(sample: str) -> str:
-    """Where the ledgers of a sample lie.
+    """Folder of the ledgers of a sample.
 
     >>> runs_folder("a.zarr/")
     'a.zarr.runs'
@@ -71,7 +72,7 @@ class Ledger:
         return f"{runs_folder(self.sample)}/{self.name}/{self.fingerprint[:16]}"
 
     def claim_layout(self, layout: Mapping[str, Any]) -> None:
-        """Remember how the pass is cut into blocks; refuse a pass that was begun with another cut.
+        """Record how the pass is divided into blocks; refuse a pass begun with another division.
 
         Raises
         ------
@@ -84,15 +85,18 @@ class Ledger:
         elif before != json.loads(json.dumps(layout)):
             raise MixedRunError(
                 f"{self.name} of {self.sample} was begun with {_differences(before, layout)}. "
-                "Finish it with the same blocks, or start anew: add --overwrite"
+                "Finish it with the same blocks, or start again: add --overwrite"
             )
 
     def layout(self) -> dict[str, Any] | None:
-        """How the pass was cut into blocks; None if it was not begun."""
+        """How the pass is divided into blocks; None if it was not begun."""
         return known(f"{self.folder}/layout.json")
 
     def mark_done(self, index: Triple, record: Mapping[str, Any], *, durable: bool = False) -> bytes:
-        """Record that a block is written, and return what was recorded; call it only after the data is."""
+        """Record that a block is written, and return the record.
+
+        Call it after the data are stored.
+        """
         data = as_json(sealed(record))
         write_bytes(self._marker("done", index), data, durable=durable)
         remove_file(self._marker("failed", index))
@@ -103,16 +107,16 @@ class Ledger:
         write(self._marker("failed", index), sealed({"reason": without_secrets(reason)}))
 
     def hold(self, index: Triple, data: bytes) -> None:
-        """Keep in memory what a block recorded just now, so that `records` need not read it."""
+        """Keep the record of a block in memory, so that `records` need not read it."""
         if len(self.held) < HELD_RECORDS or index in self.held:
             self.held[index] = data
 
     def done(self) -> set[Triple]:
-        """Places of the finished blocks."""
+        """Indices of the finished blocks."""
         return set(_indices(f"{self.folder}/done"))
 
     def failed(self) -> dict[Triple, str]:
-        """Places of the blocks that were set aside, with the reason."""
+        """Reasons of the blocks that were set aside, by index."""
         reasons = {}
         for index in _indices(f"{self.folder}/failed"):
             record = known(self._marker("failed", index)) or {}
@@ -120,11 +124,21 @@ class Ledger:
         return reasons
 
     def record(self, index: Triple) -> dict[str, Any]:
-        """What a finished block reported."""
+        """Record of a finished block; empty if the block is not done."""
         return known(self._marker("done", index)) or {}
 
     def records(self, places: Iterable[Triple]) -> Iterator[dict[str, Any]]:
-        """What finished blocks reported, in the order of `places`; those not held in memory are read many at a time.
+        """Records of finished blocks, in the order of `places`; many are read at a time.
+
+        Parameters
+        ----------
+        places : iterable of (z, y, x)
+            Indices of the blocks.
+
+        Yields
+        ------
+        dict
+            Record of each block, from memory or from its marker.
 
         Raises
         ------
@@ -141,17 +155,17 @@ class Ledger:
         return self.record(index) if data is None else unsealed(json.loads(data)) or {}
 
     def drop(self, index: Triple) -> None:
-        """Forget that a block is done."""
+        """Remove the marker of a block: it is not done any more."""
         self.held.pop(index, None)
         remove_file(self._marker("done", index))
 
     def forget(self, name: str | None = None) -> None:
-        """Drop all that is remembered of this pass (or of all passes below `name`), under every fingerprint."""
+        """Remove the markers of this pass, or of all below `name`, under every fingerprint."""
         self.held.clear()
         remove_tree(runs_folder(self.sample), name or self.name, MARKERS)
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
-        """Keep a JSON file beside the markers (a run's summary, for example)."""
+        """Store a JSON file beside the markers, such as the summary of a run."""
         write(f"{self.folder}/{name}.json", content)
 
     def _marker(self, kind: str, index: Triple) -> str:
@@ -170,12 +184,12 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
-    """The shortest JSON of a mapping."""
+    """The shortest JSON text of a mapping."""
     return json.dumps(content, separators=(",", ":")).encode()
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the checksum of what it says.
+    """A record with its checksum.
 
     >>> unsealed(sealed({"a": (1, 2)})), unsealed(sealed({"a": 1}) | {"a": 2})
     ({'a': (1, 2)}, None)
@@ -184,9 +198,9 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a sealed record says; None if its checksum is another."""
-    said = {key: value for key, value in content.items() if key != CHECKSUM}
-    return said if content.get(CHECKSUM) == _checksum(said) else None
+    """A sealed record without its checksum; None if the checksum does not match."""
+    record = {key: value for key, value in content.items() if key != CHECKSUM}
+    return record if content.get(CHECKSUM) == _checksum(record) else None
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
@@ -194,12 +208,12 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def write(url: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
-    """A JSON file, replaced in one piece."""
+    """Write a JSON file, replaced in one piece."""
     write_bytes(url, as_json(content), durable=durable)
 
 
 def write_bytes(url: str, data: bytes, *, durable: bool = False) -> None:
-    """A file, replaced in one piece."""
+    """Write a file, replaced in one piece."""
     with writing(url):
         if is_local(url):
             with replacing(url, durable=durable, kept=KEPT) as file:
@@ -211,7 +225,7 @@ def write_bytes(url: str, data: bytes, *, durable: bool = False) -> None:
 
 
 def read(url: str) -> dict[str, Any] | None:
-    """A JSON file by path or URL; None if there is none."""
+    """Content of a JSON file by path or URL; None if it is missing."""
     try:
         if is_local(url):
             content = Path(url).read_bytes()
@@ -224,35 +238,41 @@ def read(url: str) -> dict[str, Any] | None:
 
 
 def known(url: str) -> dict[str, Any] | None:
-    """What a marker says; None if there is none.
+    """Record of a marker; None if the marker is missing.
 
-    A damaged one is refused where its record is wanted, and not taken for a block that is to be done again: which
-    blocks are done is seen from the names of the markers, and to read a million of them first would take hours.
+    A damaged marker is an error where its record is needed; its block does not count as not done.
+    The names of the markers alone state which blocks are done, as reading a million of them first
+    would take hours.
 
     Raises
     ------
     StoreError
-        If it is damaged: no JSON object, or not what its checksum was taken of.
+        If it is damaged: not a JSON object, or its checksum does not match.
     """
-    seen = "it holds no JSON object"
-    with contextlib.suppress(ValueError):  # no JSON, or no text
+    seen = "it does not contain a JSON object"
+    with contextlib.suppress(ValueError):  # not JSON, or not text
         found: Any = read(url)
         if found is None:
             return None
         if isinstance(found, dict):
-            if (said := unsealed(found)) is not None:
-                return said
-            seen = "its checksum is not that of what it says"
-    raise StoreError(f"{url} is damaged: {seen}. Delete it and run the same command again: its block is done anew")
+            if (record := unsealed(found)) is not None:
+                return record
+            seen = "its checksum does not match its content"
+    raise StoreError(
+        f"{url} is damaged: {seen}. Delete it and run the same command again: its block is then computed again"
+    )
 
 
 def shards_below(url: str) -> set[Triple]:
-    """Places of the shards of an array that are stored, from one listing."""
+    """Indices of the stored shards of an array, from one listing."""
     return set(_indices(f"{url}/c", ""))
 
 
 def _indices(url: str, suffix: str = ".json") -> Iterator[Triple]:
-    """Places of the files below a folder; the folder's name is taken apart once, for there may be a million in it."""
+    """Indices of the files below a folder.
+
+    The folder's name is parsed once, as it may hold a million.
+    """
     for folder, names in _folders(url):
         place = folder.rsplit("/", 2)[1:]
         if len(place) == 2 and all(part.isdigit() for part in place):
@@ -272,12 +292,12 @@ def _folders(url: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def forget_sample(sample: str) -> None:
-    """Drop the markers of every pass: for a sample that is new although markers of that name are there.
+    """Remove the markers of every pass: for a new sample where markers of that name exist.
 
     Raises
     ------
     StoreError
-        If the folder is a link, or holds what is not a marker; then nothing is dropped.
+        If the folder is a link, or holds a file that is not a marker; then nothing is removed.
     """
     folder = runs_folder(sample)
     refuse_link(folder)
@@ -285,7 +305,7 @@ def forget_sample(sample: str) -> None:
     entries = fs.ls(path, detail=True) if fs.exists(path) else []
     # The lock is a file, and stays.
     passes = [e["name"].rstrip("/").rpartition("/")[2] for e in entries if e["type"] == "directory"]
-    for one in passes:
-        check_tree(folder, one, MARKERS)
-    for one in passes:
-        remove_tree(folder, one, MARKERS)
+    for name in passes:
+        check_tree(folder, name, MARKERS)
+    for name in passes:
+        remove_tree(folder, name, MARKERS)

@@ -1,4 +1,7 @@
-"""One writer at a time: a lock file with a lease beside the sample, or behind a URL the object of `lease.py`."""
+"""One writer at a time: a lock file with a lease beside the sample, or an object behind a URL.
+
+`lease.py` holds the object.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +26,27 @@ from tim3d.storage.files import file_system, is_local, writing
 from tim3d.storage.removal import refuse_link, remove_file
 
 HEARTBEAT_SECONDS = 5.0
-# The sample whose lock a part of a job array holds now; see job_array.py.
+# Sample whose lock is held by a part of a job array in this process; see job_array.py.
 turn_of: ContextVar[str | None] = ContextVar("tim3d_turn", default=None)
 
 
 @contextlib.contextmanager
 def lock_sample(sample: str) -> Iterator[None]:
-    """Hold the one right to write to a sample; another run is refused until this one ends or its lease runs out.
+    """Hold the exclusive right to write to a sample; other runs are refused meanwhile.
 
-    The lock is a file with a lease that a thread renews, or behind a URL an object that only one client can create. It
-    is taken over at once when the process that held it is gone from this machine, and from another one when the lease
-    has not been renewed for a minute by the file system's own clock. A part of a job array that has its turn holds the
-    lock already, and a sample on which parts work is refused even between two turns.
+    The lock is a file with a lease that a thread renews, or behind a URL an object that only one
+    client can create. It is taken over at once if the process that held it is gone from this
+    machine, and from another machine if the lease has not been renewed for a minute by the file
+    system's own clock. A part of a job array that has its turn holds the lock already, and a sample
+    on which parts work is refused even between two turns.
 
     Raises
     ------
     LockedError
         If another run holds the lock.
     StoreError
-        If the sample, or the folder of its runs, is a link: another name would have another lock.
+        If the sample, or the folder of its runs, is a link: under another name it would have
+        another lock.
     """
     refuse_link(sample)
     refuse_link(runs_folder(sample))
@@ -59,7 +64,7 @@ def lock_url(sample: str, part: str = "") -> str:
 
 
 def hold_lock(url: str, sample: str, **about: Any) -> AbstractContextManager[None]:
-    """Hold one lock and renew its lease; `about` is kept in it.
+    """Hold one lock and renew its lease; `about` is stored in it.
 
     Raises
     ------
@@ -82,21 +87,24 @@ def _held_file(path: Path, sample: str, **about: Any) -> Iterator[None]:
         renewer.join()
         if (read(str(path)) or {}).get("token") == token:
             remove_file(path)
-        with contextlib.suppress(OSError):  # markers are kept; a run that made none leaves no folder
+        with contextlib.suppress(OSError):  # fails if there are markers, which are kept
             path.parent.rmdir()
 
 
 def owner_of(url: str) -> dict[str, Any]:
-    """Owner of a lock; empty if there is none, or if it is not written yet."""
+    """Owner recorded in a lock; empty if the lock is missing or not yet written."""
     try:
         found: Any = read(url)
-    except ValueError:  # no JSON, or no text
+    except ValueError:  # not JSON, or not text
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def refuse_parts(sample: str, allowed_suffix: str | None = None) -> None:
-    """Raise `LockedError` if parts of a job array work on the sample, except those whose lock has this suffix."""
+    """Raise `LockedError` if parts of a job array work on the sample.
+
+    Locks whose name ends with `allowed_suffix` are accepted.
+    """
     for name in _names(runs_folder(sample)):
         allowed = allowed_suffix is not None and name.endswith(allowed_suffix)
         if fnmatch(name, "part-*.lock") and not allowed:
@@ -137,7 +145,7 @@ def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
 
 
 def _take_over(path: Path, sample: str) -> None:
-    """Remove the lock of a dead owner; raise `LockedError` if its owner lives."""
+    """Remove the lock of a dead owner; raise `LockedError` if the owner is alive."""
     owner = owner_of(str(path))
     _refuse_foreign(path, owner)
     with contextlib.suppress(FileNotFoundError):  # the other run ended meanwhile

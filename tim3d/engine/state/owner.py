@@ -1,4 +1,4 @@
-"""The owner of a lock: a process of this machine, or one of another machine that renews its lease."""
+"""Owner of a lock: a process on this machine, or one on another machine that renews its lease."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from tim3d.errors import LockedError
 
-# An owner that has not renewed its lease for so long counts as dead.
+# An owner that has not renewed its lease for this many seconds counts as dead.
 LEASE_SECONDS = 60.0
 
 
@@ -22,7 +22,7 @@ def held_by(owner: Mapping[str, Any], sample: str) -> LockedError:
 
 
 def process_start(pid: int) -> str | None:
-    """Start of a process in ticks of the kernel, None if there is none: numbers are reused, with another start."""
+    """Start of a process in kernel ticks; None if it does not run. Process numbers are reused."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return None if state in "ZX" else rest[18]

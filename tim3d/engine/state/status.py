@@ -1,7 +1,7 @@
-"""How far the passes of a sample are, from the files beside it only: on any machine, while a run goes on or after.
+"""Progress of the passes of a sample, from the files beside it only: during a run or after it.
 
-Rates come from the times of the markers among each other, so that clocks need not agree; only ages compare the store's
-clock with this machine's.
+Rates come from differences between the times of markers, so that clocks need not agree; only ages
+compare the store's clock with this machine's.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ class PassStatus:
     Attributes
     ----------
     rate : float or None
-        Blocks per second over the minute before the last marker; None if fewer than two were made in it.
+        Blocks per second in the minute before the last marker; None with fewer than two markers in
+        it.
     seconds_left : float or None
-        Of the blocks that are left, at that rate; None if the rate is not known or nothing is left.
+        Time for the remaining blocks at that rate; None if the rate is unknown or no block is left.
     last_age : float or None
         Seconds since the last marker.
     reasons : dict
-        Last line of the reason of every block that was set aside, by its place ``z,y,x``.
+        Last line of the reason of every block that was set aside, by its index ``z,y,x``.
     """
 
     name: str
@@ -61,14 +62,15 @@ class PassStatus:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who may write now: a lock file beside the sample.
+    """Owner of a lock, and whether it is alive.
 
     Attributes
     ----------
     age : float
-        Seconds since its lease was renewed last (every 5 s; after 60 s another machine may take it over).
+        Seconds since its lease was last renewed (every 5 s; after 60 s another machine may take
+        over).
     alive : bool
-        Whether the process is there (this machine), or the lease still runs (another).
+        Whether the process runs (on this machine), or the lease has not expired (on another).
     """
 
     lock: str
@@ -84,14 +86,14 @@ class Holder:
 
 @dataclass(frozen=True)
 class Status:
-    """All passes that left markers, the earliest first, and who holds locks."""
+    """All passes that left markers, the earliest first, and the holders of locks."""
 
     sample: str
     passes: tuple[PassStatus, ...]
     holders: tuple[Holder, ...]
 
     def as_json(self) -> str:
-        """The same, for machines."""
+        """The status as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
@@ -100,7 +102,7 @@ class Status:
 
 
 def status(sample: str) -> Status:
-    """How far the passes of a sample are.
+    """Progress of the passes of a sample.
 
     Parameters
     ----------
@@ -110,7 +112,8 @@ def status(sample: str) -> Status:
     Returns
     -------
     Status
-        Blocks done, left and set aside of every pass; blocks per second and seconds left; holders of locks.
+        Blocks done, left and set aside in every pass; blocks per second and seconds left; holders
+        of locks.
 
     Raises
     ------
@@ -153,15 +156,21 @@ def _of_pass(root: str, ledger: str, times: list[float], failed: list[str], now:
     blocks = max(blocks, len(times))  # passes of several sweeps stack their blocks
     rate, left = _rate(times), blocks - len(times) - len(failed)
     return PassStatus(
-        name, fingerprint, blocks, len(times), len(failed), left, rate,
+        name=name,
+        fingerprint=fingerprint,
+        blocks=blocks,
+        done=len(times),
+        failed=len(failed),
+        left=left,
+        rate=rate,
         seconds_left=left / rate if rate and left else None,
         last_age=max(0.0, now - max(times)) if times else None,
-        reasons={_place(one): _reason(f"{root}/{one}") for one in sorted(failed)},
-    )  # fmt: skip
+        reasons={_place(marker): _reason(f"{root}/{marker}") for marker in sorted(failed)},
+    )
 
 
 def _rate(times: list[float]) -> float | None:
-    """Blocks per second in the minute that ends with the last of them.
+    """Blocks per second in the minute that ends with the last marker.
 
     >>> _rate([0.0, 100.0, 101.0, 102.0, 104.0])
     0.75
@@ -184,7 +193,7 @@ def _holders(root: str, locks: list[str], files: dict[str, float], now: float) -
     for name in locks:
         try:
             owner = read(f"{root}/{name}")
-        except json.JSONDecodeError:  # it is just being written
+        except json.JSONDecodeError:  # it is being written
             continue
         if owner:
             age, host, pid = max(0.0, now - files[name]), str(owner.get("host")), int(owner.get("pid", 0))
@@ -199,7 +208,7 @@ def _listing(root: str) -> Iterator[tuple[str, float]]:
         yield from _local_listing(root, "")
         return
     fs, path = file_system(root)
-    if hasattr(fs, "_construct_store"):  # obstore knows the times, but its file system leaves them out of listings
+    if hasattr(fs, "_construct_store"):  # its file system omits the times
         bucket, prefix = fs._split_path(path)
         for entry in itertools.chain.from_iterable(fs._construct_store(bucket).list(prefix)):
             yield entry["path"].removeprefix(prefix.strip("/") + "/"), modified_at(entry)
@@ -216,12 +225,12 @@ def _local_listing(folder: str, below: str) -> Iterator[tuple[str, float]]:
                     yield from _local_listing(entry.path, f"{below}{entry.name}/")
                 elif not entry.name.startswith("."):
                     yield f"{below}{entry.name}", entry.stat().st_mtime
-    except FileNotFoundError:  # what is there changes while it is looked at
+    except FileNotFoundError:  # the folder changes during the listing
         return
 
 
 def _duration(seconds: float) -> str:
-    """Two units at most.
+    """Duration in two units at most.
 
     >>> [_duration(s) for s in (0.4, 75, 7300, 200_000)]
     ['0 s', '1 min 15 s', '2 h 1 min', '2 d 7 h']
