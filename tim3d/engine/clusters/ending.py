@@ -22,7 +22,7 @@ def quiet_and_quick(client: Client) -> None:
 
 @contextlib.contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Make processes started in the ``with`` ignore Ctrl-C, which goes to all those of a terminal.
+    """Make processes started in the ``with`` ignore Ctrl-C, which a terminal sends to all of them.
 
     The client handles it and ends its workers; otherwise each of them would print a traceback. They
     inherit the signal mask of the thread that starts them. An interrupt of the client itself is
