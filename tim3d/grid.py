@@ -1,7 +1,12 @@
-"""Where blocks lie: integer boxes on a voxel grid. No data, no units, no input or output.
+"""Blocks of a volume as integer boxes on a voxel grid, without data, units, input or output.
 
-A `Grid` cuts the shape of a field into `Block` s. A block owns its `core` (what it writes) and reads its `read` box
-(the core and a halo around it, cut at the border of the volume).
+A `Grid` divides the shape of a field into `Block` s. A block writes its `core` and reads its `read`
+box, which is the core and a halo around it, clipped at the border of the volume::
+
+    volume      ..................      18 voxels, block 6, halo 2
+    core        ccccccCCCCCCcccccc      three blocks tile the volume
+    read        rrrrrrrr                block 0: clipped at the border
+    read            RRRRRRRRRR          block 1: two voxels more on both sides
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ AXES = ("z", "y", "x")
 
 
 def triple(values: object) -> Triple:
-    """Three integers as a tuple, in (z, y, x) order.
+    """Convert three integers to a tuple, in (z, y, x) order.
 
     >>> triple([4, 5, 6])
     (4, 5, 6)
@@ -43,7 +48,7 @@ class Box:
 
     @classmethod
     def whole(cls, shape: Triple) -> Box:
-        """The box of a whole array."""
+        """Return the box of a whole array."""
         return cls((0, 0, 0), triple(shape))
 
     @property
@@ -58,12 +63,12 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """The index that cuts this box out of an array."""
+        """Index that extracts this box from an array."""
         z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return (z, y, x)
 
     def grow(self, low: Triple, high: Triple | None = None) -> Box:
-        """A box larger by `low` voxels on the low sides and `high` (default: `low`) on the high sides."""
+        """Return a box larger by `low` voxels on low sides, by `high` (or `low`) on the others."""
         high = low if high is None else high
         return Box(
             triple(a - n for a, n in zip(self.start, low, strict=True)),
@@ -71,13 +76,13 @@ class Box:
         )
 
     def clip(self, other: Box) -> Box:
-        """The part of this box inside `other`; its size is 0 if they do not meet."""
+        """Return the part of this box inside `other`; its size is 0 if they do not intersect."""
         start = triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
         stop = triple(max(s, min(a, b)) for s, a, b in zip(start, self.stop, other.stop, strict=True))
         return Box(start, stop)
 
     def within(self, outer: Box) -> Box:
-        """This box in coordinates that count from the start of `outer`.
+        """Return this box in coordinates relative to the start of `outer`.
 
         >>> Box((4, 4, 4), (6, 6, 6)).within(Box((3, 3, 0), (9, 9, 9)))
         Box(start=(1, 1, 4), stop=(3, 3, 6))
@@ -86,7 +91,7 @@ class Box:
         return self.shift(shift)
 
     def shift(self, offset: Triple) -> Box:
-        """The box moved by `offset`."""
+        """Return the box moved by `offset`."""
         return Box(
             triple(a + o for a, o in zip(self.start, offset, strict=True)),
             triple(b + o for b, o in zip(self.stop, offset, strict=True)),
@@ -95,7 +100,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One unit of work: `core` is written, `read` is read. `index` is its place on the block grid."""
+    """Unit of work: `core` is written, `read` is read, `index` is the position on the grid."""
 
     index: Triple
     core: Box
@@ -104,7 +109,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Blocks of edge `block` over a field of `shape`, starting at the origin; the last block of an axis may be thinner.
+    """Blocks of edge `block` over a field of `shape`, starting at the origin.
+
+    The last block along an axis may be thinner.
 
     Parameters
     ----------
@@ -113,7 +120,7 @@ class Grid:
     block : (z, y, x)
         Voxels of a block.
     halo : (z, y, x), optional
-        Voxels read around a core, cut at the border of the volume.
+        Voxels read around a core, clipped at the border of the volume.
 
     Raises
     ------
@@ -141,7 +148,7 @@ class Grid:
 
     @property
     def counts(self) -> Triple:
-        """Blocks along each axis."""
+        """Number of blocks along each axis."""
         return triple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
 
     def __len__(self) -> int:
@@ -153,13 +160,13 @@ class Grid:
         return Box.whole(self.shape)
 
     def block_at(self, index: Triple) -> Block:
-        """The block at a place of the block grid."""
+        """Return the block at a position of the block grid."""
         start = triple(i * b for i, b in zip(index, self.block, strict=True))
         core = Box(start, triple(a + b for a, b in zip(start, self.block, strict=True))).clip(self.volume)
         return Block(triple(index), core, core.grow(self.halo).clip(self.volume))
 
     def voxels(self, indices: Iterable[Triple]) -> tuple[int, int]:
-        """Voxels that these blocks write, and that they read.
+        """Count the voxels that these blocks write, and the voxels that they read.
 
         >>> Grid((10, 10, 10), (4, 10, 10), halo=(1, 0, 0)).voxels([(0, 0, 0), (2, 0, 0)])
         (600, 800)
@@ -172,12 +179,12 @@ class Grid:
         return written, taken
 
     def _edges(self, axis: int, grown: bool) -> list[int]:
-        """Edge of each block along an axis, of its core or of what it reads."""
+        """Length of each block along an axis: of its core, or (`grown`) of its read box."""
         n, step, halo = self.shape[axis], self.block[axis], self.halo[axis] if grown else 0
         return [min(n, start + step + halo) - max(0, start - halo) for start in range(0, n, step)]
 
     def indices(self) -> list[Triple]:
-        """All places of the block grid in Morton order, so that neighbours in time share what they read."""
+        """All block indices in Morton order, so that successive blocks read common voxels."""
         return sorted(itertools.product(*map(range, self.counts)), key=morton_key)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Block]:
@@ -185,7 +192,7 @@ class Grid:
 
 
 def morton_key(index: Triple) -> int:
-    """Place of a block on the Z-order curve.
+    """Position of a block on the Z-order curve.
 
     >>> morton_key((0, 0, 1)), morton_key((1, 0, 0)), morton_key((1, 1, 1))
     (1, 4, 7)
@@ -196,7 +203,7 @@ def morton_key(index: Triple) -> int:
 
 @functools.lru_cache(maxsize=2**16)
 def _spread(number: int) -> int:
-    """Its binary digits, two zeros before each.
+    """Insert two zeros before each binary digit of a number.
 
     >>> bin(_spread(0b111))
     '0b1001001'

@@ -1,7 +1,8 @@
-"""Bodies whose volume, surface, mean curvature and Euler number are known in closed form, drawn on any voxel grid.
+"""Bodies with volume, surface, mean curvature and Euler number in closed form, on any voxel grid.
 
-A voxel belongs to a body if its centre does. Centres are at (index + 1/2) x spacing, so a body is drawn block by block
-with the same bits as in one piece. Lengths have the unit of the spacing, by convention nm.
+A voxel belongs to a body if its centre does. Centres are at (index + 1/2) x spacing, so a body
+drawn block by block has the same bits as in one piece. Lengths have the unit of the spacing, by
+convention nm.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ FLAT = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is exactly known of a body.
+    """Exact Minkowski functionals of a body.
 
-    `volume` in nm3; `area` of its surface in nm2; `mean_curvature`, the integral of (k1 + k2)/2 over that surface in
-    nm, positive where the body is convex; `euler`, pieces - tunnels + cavities, without unit.
+    `volume` in nm3; `area` of its surface in nm2; `mean_curvature`, the integral of (k1 + k2)/2
+    over the surface in nm, positive where the body is convex; `euler`, components - tunnels +
+    cavities, dimensionless.
     """
 
     volume: float
@@ -45,7 +47,7 @@ class Truth:
     euler: int
 
     def __add__(self, other: Truth) -> Truth:
-        """Truth of two bodies that do not touch."""
+        """Return the truth of two bodies that do not touch."""
         return Truth(
             self.volume + other.volume,
             self.area + other.area,
@@ -55,10 +57,10 @@ class Truth:
 
 
 class Body(Protocol):
-    """Anything that can tell whether points lie inside it."""
+    """Any body with a test of whether points lie inside it."""
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True where the points (z, y, x), arrays that broadcast together, lie in the body."""
+        """Return True where the points (z, y, x), as arrays that broadcast, lie in the body."""
 
 
 def centres(box: Box, spacing: Point) -> tuple[Floats, Floats, Floats]:
@@ -75,14 +77,14 @@ def centres(box: Box, spacing: Point) -> tuple[Floats, Floats, Floats]:
 
 
 def draw(body: Body, box: Box, spacing: Point = (1.0, 1.0, 1.0)) -> Labels:
-    """Voxels of `box` as labels, 1 in the body and 0 outside.
+    """Draw a body on the voxels of `box`: label 1 in the body and 0 outside.
 
     Parameters
     ----------
     body : Body
-        What to draw.
+        The body.
     box : Box
-        Voxels of the volume to fill; any box gives the same bits as the same voxels of a larger one.
+        Voxels to fill; they get the same bits in any box that contains them.
     spacing : (dz, dy, dx)
         Edge lengths of a voxel in nm.
 
@@ -110,7 +112,7 @@ def draw(body: Body, box: Box, spacing: Point = (1.0, 1.0, 1.0)) -> Labels:
 
 @dataclass(frozen=True, slots=True)
 class Ball:
-    """All points within `radius` of `centre`.
+    """Ball: all points within `radius` of `centre`.
 
     >>> Ball((0.0, 0.0, 0.0), 1.0).truth.euler
     1
@@ -123,13 +125,13 @@ class Ball:
         _need_positive("radius of a ball", [self.radius])
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True within the radius, its surface included."""
+        """Return True within the radius, surface included."""
         cz, cy, cx = self.centre
         return np.asarray((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2 <= self.radius**2)
 
     @property
     def truth(self) -> Truth:
-        """4/3 pi R^3, 4 pi R^2, 4 pi R, 1."""
+        """Volume 4/3 pi R^3, area 4 pi R^2, mean curvature 4 pi R, Euler number 1."""
         r = self.radius
         return Truth(4 / 3 * math.pi * r**3, 4 * math.pi * r**2, 4 * math.pi * r, 1)
 
@@ -141,7 +143,7 @@ class Balls:
     Raises
     ------
     ArgumentError
-        If there are none, or two of them touch: their truth would not be the sum.
+        If there is no ball, or two of them touch: their truth would not be the sum.
 
     Examples
     --------
@@ -163,12 +165,26 @@ class Balls:
 
     @classmethod
     def random(cls, extent: Point, radius: float, count: int, seed: int, tries: int = 100_000) -> Balls:
-        """`count` equal balls wholly inside the box from the origin to `extent` nm, added one by one at random.
+        """Place equal balls at random, one by one, in the box from the origin to `extent` nm.
+
+        Parameters
+        ----------
+        extent : (z, y, x)
+            Edges of the box in nm; all balls lie wholly inside.
+        radius : float
+            Radius of the balls in nm.
+        count : int
+            Number of balls.
+        seed : int
+            Seed of the random positions.
+        tries : int
+            Largest number of positions that are tried.
 
         Raises
         ------
         ArgumentError
-            If they do not fit in `tries` throws; sequential addition ends near 38 % of the volume.
+            If they do not fit in `tries` throws; random sequential addition ends near 38 % of the
+            volume.
         """
         rng = np.random.default_rng(seed)
         low, high = np.full(3, radius), np.asarray(extent) - radius
@@ -188,7 +204,7 @@ class Balls:
         return cls(tuple(Ball((float(z), float(y), float(x)), radius) for z, y, x in kept))
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True inside any of the balls."""
+        """Return True inside any of the balls."""
         out = np.zeros(np.broadcast_shapes(z.shape, y.shape, x.shape), dtype=np.bool_)
         for ball in self.members:
             out |= ball.inside(z, y, x)
@@ -202,7 +218,7 @@ class Balls:
 
 @dataclass(frozen=True, slots=True)
 class Cuboid:
-    """The box `low` <= (z, y, x) < `high` in nm.
+    """Cuboid `low` <= (z, y, x) < `high`, in nm.
 
     >>> Cuboid((0.0, 0.0, 0.0), (1.0, 2.0, 3.0)).truth.area
     22.0
@@ -221,20 +237,20 @@ class Cuboid:
         return (a, b, c)
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True from the low faces (included) to the high faces (excluded)."""
+        """Return True from the low faces (included) to the high faces (excluded)."""
         within = [(low <= c) & (c < high) for c, low, high in zip((z, y, x), self.low, self.high, strict=True)]
         return np.asarray(within[0] & within[1] & within[2])
 
     @property
     def truth(self) -> Truth:
-        """a b c, 2 (ab + bc + ca), pi (a + b + c), 1; the mean curvature sits on the twelve edges."""
+        """Truth a b c, 2 (ab + bc + ca), pi (a + b + c), 1; the curvature lies on twelve edges."""
         a, b, c = self.edges
         return Truth(a * b * c, 2 * (a * b + b * c + c * a), math.pi * (a + b + c), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class HalfSpace:
-    """All points p with normal . p <= offset; the normal (any length but 0) points out of the body.
+    """Half-space normal . p <= offset; the normal (of any length but 0) points out of the body.
 
     Raises
     ------
@@ -256,15 +272,16 @@ class HalfSpace:
         return (nz, ny, nx), self.offset / length
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True on the plane and behind it."""
+        """Return True on the plane and behind it."""
         (nz, ny, nx), offset = self._unit
         return np.asarray(nz * z + ny * y + nx * x <= offset)
 
     def truth_in(self, extent: Point) -> Truth:
-        """Truth inside the box from the origin to `extent` nm; `area` is that of the plane, not of the box faces.
+        """Truth in the box from the origin to `extent` nm; `area` excludes the faces of the box.
 
-        Volume and section of a box below a plane are alternating sums of powers over the corners of the box (with
-        the axes along which the plane runs left out). A plane has no curvature; the piece cut off is one piece.
+        Volume and section of a box below a plane are alternating sums of powers over the corners of
+        the box, without the axes parallel to the plane. A plane has no curvature; the part cut off
+        is one component.
 
         References
         ----------
@@ -278,7 +295,8 @@ class HalfSpace:
         unit, offset = self._unit
         tilted = [(n, length) for n, length in zip(unit, extent, strict=True) if abs(n) > FLAT]
         along = math.prod(length for n, length in zip(unit, extent, strict=True) if abs(n) <= FLAT)
-        # Mirror the axes on which the normal points down, so that every term of the sum has one sign rule.
+        # Mirror the axes on which the normal is negative, so that one sign rule holds for all
+        # terms.
         offset -= sum(n * length for n, length in tilted if n < 0)
         tilted = [(abs(n), length) for n, length in tilted]
         volume = along * _corner_sum(tilted, offset, len(tilted))
@@ -306,11 +324,11 @@ class Layers:
             )
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True in the sheets."""
+        """Return True in the sheets."""
         return np.asarray(np.mod((z, y, x)[self.axis], self.period) < self.thickness)
 
     def truth_in(self, extent: Point) -> Truth:
-        """Truth inside the box from the origin to `extent` nm; `area` counts the faces strictly inside the box."""
+        """Truth in the box from the origin to `extent` nm; `area` counts faces strictly inside."""
         length = extent[self.axis]
         section = math.prod(extent) / length
         whole, rest = divmod(length, self.period)
@@ -322,7 +340,9 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Gyroid:
-    """sin X cos Y + sin Y cos Z + sin Z cos X > 0 with X = 2 pi x / period: both phases fill half of space.
+    """Gyroid sin X cos Y + sin Y cos Z + sin Z cos X > 0 with X = 2 pi x / period.
+
+    Both phases fill half of space.
 
     >>> Gyroid(16.0).truth_of(8).euler
     -32
@@ -334,13 +354,16 @@ class Gyroid:
         _need_positive("period of a gyroid", [self.period])
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
-        """True in the phase where the sum is positive."""
+        """Return True in the phase where the sum is positive."""
         phases = [2 * math.pi / self.period * c for c in (z, y, x)]
         (sz, sy, sx), (cz, cy, cx) = [np.sin(p) for p in phases], [np.cos(p) for p in phases]
         return np.asarray(sx * cy + sy * cz + sz * cx > 0)
 
     def truth_of(self, cells: int) -> Truth:
-        """Truth of this many cubic cells of a periodic gyroid: by symmetry half the volume and no net curvature."""
+        """Truth of `cells` cubic cells of a periodic gyroid.
+
+        By symmetry, the body has half the volume and no net curvature.
+        """
         return Truth(cells * self.period**3 / 2, cells * GYROID_AREA * self.period**2, 0.0, cells * GYROID_EULER)
 
 

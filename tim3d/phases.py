@@ -1,4 +1,4 @@
-"""Names of the phases of a material and the integer codes that stand for them in a volume."""
+"""Names of the phases of a material, and their integer codes in a volume."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from tim3d.errors import ArgumentError
 
 
 class Phases(Mapping[str, int]):
-    """Code of each phase by its name, in the order of the codes.
+    """Mapping from the name of each phase to its code, in the order of the codes.
 
     Parameters
     ----------
     **codes : int
-        One code from 0 to 255 for every name.
+        Code of each name, from 0 to 255.
 
     Raises
     ------
     ArgumentError
-        If there are no phases, a code is not a whole number, is out of range or used twice, or a name is not a plain
-        word.
+        If no phase is given, a code is not a whole number, is out of range or occurs twice, or a
+        name is not a plain word.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Phases(Mapping[str, int]):
 
     @classmethod
     def parse(cls, text: str) -> Phases:
-        """Phases from `name=code` pairs separated by commas."""
+        """Parse `name=code` pairs separated by commas."""
         codes: dict[str, int] = {}
         for pair in text.split(","):
             name, _, code = pair.partition("=")
@@ -66,17 +66,19 @@ class Phases(Mapping[str, int]):
         return tuple(self._codes.values())
 
     def require_order(self, first: str) -> None:
-        """Refuse names whose written order is not that of their codes, where the order decides what a phase is.
+        """Raise if the names were not written in the order of their codes.
+
+        To be called where the order assigns a meaning to the phases.
 
         Parameters
         ----------
         first : str
-            What the first phase is, for the message: "the darkest".
+            Meaning of the first phase, for the message: "the darkest".
 
         Raises
         ------
         ArgumentError
-            With both readings of what was written.
+            If the orders differ; the message contains both readings.
 
         Examples
         --------
@@ -84,19 +86,20 @@ class Phases(Mapping[str, int]):
         >>> Phases(pore=5, solid=2).require_order("the darkest")
         Traceback (most recent call last):
         ...
-        tim3d.errors.ArgumentError: phases pore=5,solid=2 can be read in two ways: the darkest is 'pore' by the order of
-        the names and 'solid' by that of the codes. Let the codes rise: --phases pore=2,solid=5 or solid=2,pore=5
+        tim3d.errors.ArgumentError: phases pore=5,solid=2 can be read in two ways: the darkest is
+        'pore' by the order of the names and 'solid' by the order of the codes. Let the codes rise:
+        --phases pore=2,solid=5 or solid=2,pore=5
         """
         if self._written == self.names:
             return
         raise ArgumentError(
             f"phases {self._text(self._written)} can be read in two ways: {first} is {self._written[0]!r} by the order "
-            f"of the names and {self.names[0]!r} by that of the codes. Let the codes rise: "
+            f"of the names and {self.names[0]!r} by the order of the codes. Let the codes rise: "
             f"--phases {self._text(self._written, self.codes)} or {self._text(self.names)}"
         )
 
     def _text(self, names: tuple[str, ...], codes: tuple[int, ...] | None = None) -> str:
-        """As typed in the shell."""
+        """Format phases as they are typed in the shell."""
         codes = tuple(self[name] for name in names) if codes is None else codes
         return ",".join(f"{name}={code}" for name, code in zip(names, codes, strict=True))
 

@@ -141,7 +141,7 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         read_micrograph(path, {"pore": 0})
     with pytest.raises(InputError, match="no micrograph at"):
         read_micrograph(tmp_path / "none.tif", TWO)
-    with pytest.raises(InputError, match="is no micrograph"):
+    with pytest.raises(InputError, match="is not a micrograph"):
         read_micrograph(written(tmp_path / "b.npy", GOOD).rename(tmp_path / "b.jpg"), TWO)
     rare = GOOD.copy() * 0
     rare[0, 0] = 255

@@ -1,4 +1,4 @@
-"""What a microscope writes, as one lazily read volume."""
+"""Readers of microscope files: each source is one lazily read volume."""
 
 from tim3d.sources.base import Source
 from tim3d.sources.opening import open_source

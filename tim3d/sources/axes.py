@@ -1,4 +1,4 @@
-"""Which axes of an array are z, y and x: by their names, else by their order."""
+"""Assignment of an array's axes to z, y and x: by their names, otherwise by their order."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ from tim3d.sources.base import Voxels, volume_shape
 Places = tuple[int, int, int]
 
 IN_ORDER: Places = (0, 1, 2)
-# A last axis of three or four bytes is red, green, blue (and opacity) where the other two are those of an image.
+# A last axis of three or four bytes is red, green, blue (and opacity) if the other two are an
+# image's.
 COLOUR_CHANNELS = (3, 4)
 LEAST_IMAGE_EDGE = 16
 
 
 def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Places:
-    """Where z, y and x lie among named axes; every other axis must have length one.
+    """Positions of z, y and x among named axes; every other axis must have length one.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths of the axes.
+    names : sequence of str
+        Names of the axes.
+    where : str
+        Name of the array in messages.
 
     Raises
     ------
@@ -52,14 +62,24 @@ def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Pl
 
 
 def places_in_order(shape: Sequence[int], dtype: np.dtype[Any], where: str) -> Places:
-    """Where z, y and x lie among axes without names: those three that are left without axes of length one.
+    """Positions of z, y and x among axes without names, after axes of length one are dropped.
 
-    Axes of length one at the end go first (channels), then those at the front.
+    Axes of length one at the end (channels) are dropped first, then those at the front, until three
+    axes are left.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths of the axes.
+    dtype : dtype
+        Type of a voxel; a last axis of three or four bytes may be a colour.
+    where : str
+        Name of the array in messages.
 
     Raises
     ------
     InputError
-        If not three axes are left, or they are those of an image in colour.
+        If the number of axes left is not three, or the array is a colour image.
 
     Examples
     --------
@@ -79,7 +99,7 @@ def places_in_order(shape: Sequence[int], dtype: np.dtype[Any], where: str) -> P
 
 
 def is_volume(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
-    """Whether the axes that are longer than one can be z, y and x."""
+    """Return whether the axes that are longer than one can be z, y and x."""
     places = _longer(shape)
     return len(places) == 3 and not _is_colour_image([shape[i] for i in places], dtype)
 
@@ -98,7 +118,7 @@ def _is_colour_image(edges: Sequence[int], dtype: np.dtype[Any]) -> bool:
 
 
 def ordered_shape(shape: Sequence[int], places: Places, where: str) -> Triple:
-    """Voxels along z, y and x.
+    """Number of voxels along z, y and x.
 
     Raises
     ------
@@ -109,7 +129,7 @@ def ordered_shape(shape: Sequence[int], places: Places, where: str) -> Triple:
 
 
 def cut(array: Any, places: Places, z0: int, z1: int) -> Voxels:
-    """Slices `z0` <= z < `z1` of an array of any number of axes, as (z, y, x); no other slice is read."""
+    """Read the slices `z0` <= z < `z1`, and no others, of an array of any rank, as (z, y, x)."""
     index: list[Any] = [0] * len(array.shape)
     for place in places[1:]:
         index[place] = slice(None)

@@ -1,7 +1,7 @@
-"""What every source is: a volume on disk that knows its shape and reads any run of its slices.
+"""Base class of all sources: a volume on disk with a known shape, readable by ranges of slices.
 
-A `Source` holds paths and numbers only, so that it travels to a worker in a few bytes; each read opens the files it
-needs and closes them again.
+A `Source` holds paths and numbers only, so that it is sent to a worker in a few bytes; each read
+opens the files it needs and closes them again.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ _LONGEST_SAID = 240
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """A volume that can be read slice by slice, in (z, y, x) order.
+    """Volume that can be read slice by slice, in (z, y, x) order.
 
     Attributes
     ----------
     shape : (z, y, x)
-        Voxels.
+        Number of voxels along each axis.
     dtype : numpy.dtype
-        uint8, uint16 or float32, in the byte order of this machine.
+        uint8, uint16 or float32, in native byte order.
     voxel_size_nm : (dz, dy, dx)
-        As found in the metadata; None for an axis that the files do not tell.
+        Voxel size from the metadata; None for an axis that the files do not state.
     origin : str
         Which metadata the voxel size comes from.
     positions_nm : tuple of float or None
-        z of every slice as its name tells it, in the order of the slices.
+        z of every slice from its name, in the order of the slices.
     filled : int
-        Chunks that are not there and are filled, because that was asked for.
+        Missing chunks that are read as the fill value, at the user's request.
     piece_bytes : int
-        Memory of the largest chunk, strip or tile, which is decoded as a whole, beside the slices that are read.
+        Memory of the largest chunk, strip or tile, which is decoded as a whole, in addition to the
+        slices that are read.
     remarks : tuple of str
-        What the user should know before the numbers are believed.
+        Warnings about the data that affect how the results are to be interpreted.
     """
 
     shape: Triple
@@ -63,11 +64,11 @@ class Source(ABC):
 
     @property
     def slice_bytes(self) -> int:
-        """Bytes of one slice in memory."""
+        """Memory of one slice, in bytes."""
         return self.shape[1] * self.shape[2] * self.dtype.itemsize
 
     def read(self, z0: int, z1: int) -> Voxels:
-        """Slices `z0` <= z < `z1` as an array of shape (z1 - z0, y, x); no other slice is read.
+        """Read the slices `z0` <= z < `z1`, and no others, as an array (z1 - z0, y, x).
 
         Raises
         ------
@@ -87,9 +88,10 @@ class Source(ABC):
         return voxels
 
     def identity(self) -> str:
-        """Sha256 of kind, relative names, sizes, shape, dtype and the voxels of the first and last slice.
+        """SHA-256 of kind, relative names, sizes, shape, dtype and the first and last slice.
 
-        It never reads everything, and stays the same when the files are moved to another folder.
+        It does not read the whole volume, and does not change when the files are moved to another
+        folder.
         """
         digest = hashlib.sha256()
         facts = (type(self).__name__, self._parts(), self.shape, str(self.dtype), self.positions_nm)
@@ -102,19 +104,19 @@ class Source(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
 
     def slice_name(self, z: int) -> str:
-        """What messages call slice `z`."""
+        """Name of slice `z` in messages."""
         return f"slice {z} of {self.label}"
 
     @abstractmethod
     def _load(self, z0: int, z1: int) -> Voxels:
-        """The slices, not yet checked."""
+        """Read the slices, without checks."""
 
     @abstractmethod
     def _parts(self) -> tuple[object, ...]:
-        """Relative names and sizes that tell this source from another."""
+        """Relative names and sizes that distinguish this source from others."""
 
     def _refuse_not_finite(self, voxels: Voxels, z0: int) -> None:
         if voxels.dtype.kind != "f":
@@ -129,19 +131,19 @@ class Source(ABC):
 
 
 def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
-    """The dtype that voxels of `dtype` are read as: bool becomes uint8, byte order becomes native.
+    """Dtype that voxels of `dtype` are read as: uint8 for bool, always in native byte order.
 
     Raises
     ------
     InputError
-        If it is none of uint8, uint16, float32 and bool.
+        If the dtype is not one of uint8, uint16, float32 and bool.
 
     Examples
     --------
     >>> stored_dtype(np.dtype(">u2"), "scan.raw") == np.dtype("uint16")
     True
     """
-    # Texts of variable length have no byte order.
+    # Strings of variable length have no byte order.
     native = np.dtype(dtype).newbyteorder("=") if dtype.kind in "biufc" else np.dtype(object)
     if native == np.bool_:
         return np.dtype(np.uint8)
@@ -162,12 +164,12 @@ def _conversion(dtype: np.dtype[Any]) -> str:
 
 
 def volume_shape(shape: tuple[int, ...], where: str) -> Triple:
-    """The shape if it is (z, y, x) without an empty axis.
+    """Return the shape, or raise unless it is (z, y, x) without an empty axis.
 
     Raises
     ------
     InputError
-        If there are not three axes, or one is empty.
+        If there are not exactly three axes, or one is empty.
     """
     if len(shape) != 3:
         raise InputError(
@@ -182,10 +184,10 @@ def volume_shape(shape: tuple[int, ...], where: str) -> Triple:
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Turn whatever a reader raises on damaged bytes into an `InputError` that names the file.
+    """Convert any error of a reader on damaged bytes into an `InputError` that names the file.
 
-    Parsers of foreign formats fail with many types (struct, zlib, index, key, type errors): none of them tells the
-    user which file it was.
+    Parsers of foreign formats raise many types (struct, zlib, index, key, type errors), none of
+    which names the file.
     """
     try:
         yield
@@ -199,13 +201,13 @@ def reading(where: object) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """The first line of what a library says, shortened: some show the whole header."""
+    """First line of a library's error message, shortened: some contain the whole header."""
     text = (str(error) or type(error).__name__).strip().splitlines()
     return text[0][:_LONGEST_SAID].rstrip(" .") if text else type(error).__name__
 
 
 def _missing_package(error: Exception) -> str:
-    """What to type where a decoder is missing; tifffile and zarr say so with errors of their own."""
+    """Command that installs a missing decoder; empty if the error does not report one."""
     if type(error).__name__ == "UnknownCodecError":
         return "Install the codec, or write the array again with zstd or gzip"
     if isinstance(error, ImportError) and (protocol := re.search(r"Install (\w+) to access", str(error))):

@@ -1,4 +1,4 @@
-"""What kind of file something is by its first bytes, whatever its name says."""
+"""File formats recognised by their first bytes, independent of the file's name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 _READ_BY_NAME = "rename it to end in {}"
 _NOT_READ = "which tim3d does not read: convert it to TIFF slices, .npy or HDF5 first"
-# First bytes, the name of the format, and what to do.
+# First bytes, name of the format, and advice.
 _KNOWN = (
     (b"II*\0", "TIFF", _READ_BY_NAME.format(".tif")),
     (b"MM\0*", "TIFF", _READ_BY_NAME.format(".tif")),
@@ -33,7 +33,7 @@ _START = 1024
 
 
 def named_format(path: Path) -> str:
-    """``is NRRD, which tim3d does not read ...``, or nothing where the first bytes are those of no known format."""
+    """Message ``is NRRD, which tim3d does not read ...``; empty if the format is not recognised."""
     with path.open("rb") as file:
         start = file.read(_START)
     for magic, name, cure in _KNOWN:

@@ -1,4 +1,4 @@
-"""One two-dimensional image of grey values or colours: what a generator of such values learns from."""
+"""Two-dimensional image of grey values or colours: training data of a generator of these."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tim3d.sources.base import Voxels
 from tim3d.sources.image import Image, enlarged, number, read_pixels, size_of, squares_of
 
 COLOURS = ("red", "green", "blue")
-# An image of so few values, or fewer, is one of labels.
+# An image with at most this many different values is labelled.
 FEW_VALUES = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Picture(Image):
-    """An image of grey values or colours; what every `Image` says, and its values.
+    """Image of grey values or colours: an `Image` with its values.
 
     Attributes
     ----------
@@ -32,12 +32,12 @@ class Picture(Image):
 
     @property
     def channels(self) -> NDArray[np.uint8]:
-        """The values."""
+        """Values of all channels (channels, y, x)."""
         return self.values
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Number of rows and columns."""
         _, rows, columns = self.values.shape
         return (rows, columns)
 
@@ -45,28 +45,29 @@ class Picture(Image):
 def read_picture(
     path: str | Path, pixel_size: float | Sequence[float] | None = None, scale: int = 1, *, grey_only: bool = False
 ) -> Picture:
-    """Read an image of grey values or colours, and make it smaller if asked.
+    """Read an image of grey values or colours, and downscale it if requested.
 
-    An image in colour whose channels are all equal is grey.
+    A colour image whose channels are all equal is grey.
 
     Parameters
     ----------
     path : path
         TIFF, PNG or npy: (y, x), or (y, x, 3) of uint8.
     pixel_size : float or (dy, dx), optional
-        In nm, of the file's pixels; before what the metadata of a TIFF say.
+        Size of the file's pixels in nm; takes precedence over the metadata of a TIFF.
     scale : int
-        Edge of the squares of pixels whose mean becomes one (see `averaged`).
+        Edge of the squares of pixels that are averaged into one (see `averaged`).
     grey_only : bool
-        Refuse colours.
+        Whether to reject colour images.
 
     Raises
     ------
     ArgumentError
         If pixel size or scale are out of range.
     InputError
-        If the file is missing or unreadable; holds values that are no whole numbers from 0 to 255; is of one value, or
-        of so few that it must be labelled; or has a colour that never changes.
+        If the file is missing or unreadable; contains values that are not whole numbers from 0 to
+        255; has only one value, or so few that it must be labelled; or has a constant colour
+        channel.
 
     Examples
     --------
@@ -100,7 +101,9 @@ def read_picture(
 
 
 def averaged(values: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """A smaller image: means of squares of `scale`² pixels, halves up; what fills no square at the end is left out.
+    """Downscale an image by means of squares of `scale`² pixels, with halves rounded up.
+
+    Rows and columns at the end that do not fill a square are dropped.
 
     Parameters
     ----------
@@ -130,7 +133,7 @@ def averaged(values: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 
 
 def _whole_numbers(values: Voxels, where: str) -> NDArray[np.uint8]:
-    """The same as uint8, if every value is one."""
+    """Return the values as uint8, or raise unless they are whole numbers from 0 to 255."""
     if not values.size:
         raise InputError(f"{where} has no pixels, shape {values.shape}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -147,7 +150,7 @@ def _whole_numbers(values: Voxels, where: str) -> NDArray[np.uint8]:
 
 
 def _channels(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Channels first, one if all are equal."""
+    """Move the channels to the front, and keep one if all are equal."""
     if values.ndim == 2:
         return values[None]
     channels = np.ascontiguousarray(np.moveaxis(values, 2, 0))
@@ -159,7 +162,7 @@ def _refuse_flat(values: NDArray[np.uint8], where: str) -> None:
     for name, channel in zip(names, values, strict=True):
         if channel.min() == channel.max():
             raise InputError(
-                f"{where}: {name} is {channel.min()} everywhere; an image without structure teaches nothing. "
+                f"{where}: {name} is {channel.min()} everywhere; a generator cannot learn from a constant image. "
                 "Give one whose values vary"
             )
 

@@ -1,4 +1,4 @@
-"""A data set of an HDF5 file, wherever the links of the file lead inside its own folder."""
+"""Data sets of HDF5 files; links are followed inside the folder of the file only."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Hdf5Dataset(FileSource):
-    """A data set inside an HDF5 file; `places` says which of its axes are z, y and x."""
+    """Data set inside an HDF5 file; `places` are its axes z, y and x."""
 
     dataset: str
     places: Places = IN_ORDER
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return f"{self.path}:{self.dataset}"
 
     def _parts(self) -> tuple[object, ...]:
@@ -43,20 +43,31 @@ class Hdf5Dataset(FileSource):
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether the name or the content is that of HDF5: .nxs, .mat of MATLAB 7.3 and .ims are HDF5 too."""
+    """Return whether a file is HDF5, by name or content (as .nxs, .mat of MATLAB 7.3, .ims)."""
     return path.suffix.lower() in HDF5_SUFFIXES or bool(h5py.is_hdf5(path))
 
 
 def open_hdf5(path: Path, dataset: str | None, missing_chunks: MissingChunks = "refuse") -> Hdf5Dataset:
-    """A data set of an HDF5 file: the named one, else the only one that can be a volume.
+    """Open a data set of an HDF5 file: the named one, or the only one that can be a volume.
 
-    Links are followed inside the folder of the file. Names of axes (dimension labels, axistags) decide which is z.
+    Links are followed inside the folder of the file. If the axes have names (dimension labels,
+    axistags), these determine z, y and x.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dataset : str or None
+        Name of the data set.
+    missing_chunks : {"refuse", "fill"}
+        Whether missing chunks are an error or are read as the fill value.
 
     Raises
     ------
     InputError
-        If the named one is not there, none is named and there is not exactly one volume, its voxels lie in another
-        file or outside the folder, or chunks of it are not there and are not to be filled.
+        If the named data set does not exist, none is named and there is not exactly one volume, its
+        voxels lie in another file or outside the folder, or chunks are missing and are not to be
+        filled.
     MissingExtraError
         If a filter is not installed.
     """
@@ -85,7 +96,7 @@ def _found(file: Any, wanted: str | None, path: Path) -> tuple[str, Any]:
     every = dict(_datasets(file, "", {file.id}, path.absolute().parent, astray))
     if wanted is not None and wanted.strip("/") not in every:
         return wanted.strip("/"), _named(file, wanted.strip("/"), every, astray, path)
-    # A data set behind two names is one volume.
+    # A data set with two names is one volume.
     once = {item.id: name for name, item in sorted(every.items(), reverse=True)}
     shown = every if wanted is not None else {name: every[name] for name in once.values()}
     name = choose({name: (item.shape, _dtype(item)) for name, item in shown.items()}, wanted, str(path), astray)
@@ -93,7 +104,7 @@ def _found(file: Any, wanted: str | None, path: Path) -> tuple[str, Any]:
 
 
 def _named(file: Any, wanted: str, every: dict[str, Any], astray: dict[str, str], path: Path) -> Any:
-    """A data set by a name that goes through a group that was met under another name."""
+    """Find a data set by a name that passes through a group already visited under another name."""
     item = None if wanted in astray else file.get(wanted)
     if not isinstance(item, h5py.Dataset) or outside(item.file.filename, path.absolute().parent):
         choose({name: (item.shape, _dtype(item)) for name, item in every.items()}, wanted, str(path), astray)
@@ -103,7 +114,7 @@ def _named(file: Any, wanted: str, every: dict[str, Any], astray: dict[str, str]
 def _datasets(
     group: Any, prefix: str, seen: set[Any], folder: Path, astray: dict[str, str]
 ) -> Iterator[tuple[str, Any]]:
-    """All data sets with their names; into `astray` goes what is behind links that are not followed, and why."""
+    """Yield all data sets with their names; collect links that are not followed in `astray`."""
     for key in group:
         name = prefix + key
         item = _followed(group, key, folder, astray, name)
@@ -138,12 +149,12 @@ def _dtype(dataset: Any) -> np.dtype[Any]:
     try:
         found: np.dtype[Any] = dataset.dtype
         return found
-    except TypeError:  # a type of HDF5 that numpy does not have
+    except TypeError:  # an HDF5 type that numpy does not have
         return np.dtype(object)
 
 
 def _axis_names(dataset: Any) -> list[str]:
-    """Names of the axes, if they name z, y or x: dimension labels, else the axistags of vigra and ilastik."""
+    """Names of the axes, if z, y or x occurs: dimension labels, or axistags (vigra, ilastik)."""
     names = [dimension.label for dimension in dataset.dims]
     if not all(names):
         tags = json.loads(dataset.attrs.get("axistags") or "{}")

@@ -1,4 +1,4 @@
-"""Where the voxels of an HDF5 data set lie: in its own chunks, in other files, or nowhere."""
+"""Storage of an HDF5 data set: its own chunks, other files, or missing."""
 
 from __future__ import annotations
 
@@ -18,23 +18,35 @@ from tim3d.sources.holes import Holes, first_absent
 Seen = set[tuple[str, str]]
 
 _OPEN_ENDED = "%b"
-# Virtual data sets of virtual data sets.
+# Largest depth of nested virtual data sets.
 _DEEPEST = 8
 
 
 def outside(path: str | Path, folder: Path) -> bool:
-    """Whether a path leads out of a folder, by its text: links of the file system are the user's own."""
+    """Return whether a path leads out of a folder, by its text.
+
+    Links of the file system are not resolved: they are made by the user.
+    """
     return not Path(os.path.normpath(Path(path).absolute())).is_relative_to(folder)
 
 
 def surveyed(dataset: Any, folder: Path) -> Holes:
-    """What is missing of a data set: chunks never written, sources of a virtual one that are gone or were never named.
+    """Count the missing chunks of a data set, and the missing sources of a virtual one.
+
+    Chunks may never have been written; sources may have been deleted or never named.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        The data set.
+    folder : Path
+        Folder that sources of a virtual data set must not leave.
 
     Raises
     ------
     InputError
-        If voxels lie in a file that is not HDF5, or in one outside `folder`: that may be any file of the user; or if a
-        virtual data set is a source of itself.
+        If voxels lie in a file that is not HDF5, or outside `folder`, which may be any file of the
+        user; or if a virtual data set is a source of itself.
     MissingExtraError
         If a filter is not installed.
     """
@@ -43,7 +55,7 @@ def surveyed(dataset: Any, folder: Path) -> Holes:
 
 def _surveyed(dataset: Any, folder: Path, seen: Seen, above: tuple[object, ...]) -> Holes:
     where, own = f"{dataset.file.filename}:{dataset.name}", _identity(dataset)
-    # The library follows a circle until the process has no stack left.
+    # The HDF5 library follows a cycle until the stack overflows.
     if own in above or len(above) > _DEEPEST:
         raise InputError(
             f"{where} is a virtual data set whose sources lead back to it, or through more than {_DEEPEST} "
@@ -129,7 +141,7 @@ def _source_holes(
         raise InputError(
             f"{where} takes its voxels from {file_name}:{name}, any number of files; give those themselves"
         )
-    # Where nothing lies beside the file HDF5 looks in the working folder.
+    # If the source is not next to the file, HDF5 looks for it in the working folder.
     if outside(path, folder) or (not path.exists() and Path(file_name).exists()):
         raise outside_error(where, file_name, folder)
     key = (str(path), name)
@@ -157,7 +169,7 @@ def _opened(own: Any, path: Path, name: str) -> Iterator[Any]:
 
 
 def outside_error(where: str, target: str, folder: Path) -> InputError:
-    """The error for voxels that lie outside the folder of the file that was given."""
+    """Return the error for voxels that lie outside the folder of the given file."""
     return InputError(
         f"{where} takes its voxels from {target}, which is outside the folder {folder}. Give that file itself, or copy "
         "it into the folder and link it by its name alone"

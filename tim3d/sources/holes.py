@@ -1,4 +1,4 @@
-"""Pieces of a volume that its files promise and do not hold: counted when it is opened, never read as zero unasked."""
+"""Missing chunks of a volume: counted when it is opened, read as the fill value only on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MissingChunks = Literal["refuse", "fill"]
 
 @dataclass(frozen=True, slots=True)
 class Holes:
-    """How many of the pieces of a volume are not there, and the name of the first of these.
+    """Numbers of missing and of all chunks of a volume, and the name of the first missing one.
 
     >>> Holes(0, 12) + Holes(1, 3, "part.h5")
     Holes(missing=1, total=15, first='part.h5')
@@ -30,24 +30,35 @@ class Holes:
 
 
 def first_absent(present: Iterable[int]) -> tuple[int, int]:
-    """How many different numbers there are, and the smallest number from 0 on that is not among them.
+    """Count the different numbers, and find the smallest number from 0 on that is absent.
 
     >>> first_absent([3, 0, 1])
     (3, 2)
     """
-    # Sorted, because a header may promise far more pieces than a table of all of them could hold.
+    # Sort them: a header may declare far more chunks than a table of all of them could hold.
     found = np.unique(np.fromiter(present, np.int64))
     gaps = np.flatnonzero(found != np.arange(len(found)))
     return len(found), int(gaps[0]) if len(gaps) else len(found)
 
 
 def accepted(holes: Holes, policy: MissingChunks, where: str, value: object = 0) -> int:
-    """The number of missing pieces, if there is none or they are to be filled with `value`.
+    """Return the number of missing chunks, or raise if there are any and they are not to be filled.
+
+    Parameters
+    ----------
+    holes : Holes
+        The missing chunks.
+    policy : {"refuse", "fill"}
+        Whether missing chunks are an error or are read as the fill value.
+    where : str
+        Name of the volume in messages.
+    value : object
+        The fill value, for the message.
 
     Raises
     ------
     InputError
-        If pieces are missing and nothing else was asked for.
+        If chunks are missing and `policy` is ``refuse``.
     """
     if holes.missing and policy == "refuse":
         raise InputError(
@@ -59,12 +70,12 @@ def accepted(holes: Holes, policy: MissingChunks, where: str, value: object = 0)
 
 
 def check_policy(policy: str) -> None:
-    """Refuse what is neither ``refuse`` nor ``fill``.
+    """Raise unless the policy is ``refuse`` or ``fill``.
 
     Raises
     ------
     ArgumentError
-        With both.
+        If it is neither; the message names both.
     """
     if policy not in ("refuse", "fill"):
         raise ArgumentError(f"--missing-chunks {policy!r} is not known; write refuse or fill")

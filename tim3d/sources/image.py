@@ -1,4 +1,4 @@
-"""The pixels of one image file, how large they are, and the digest of its bytes."""
+"""Pixels of one image file, their size, and the digest of the file's bytes."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tim3d.sources.volumes import mapped_npy
 
 Size = tuple[float, float]
 
-# An image is read as a whole, whatever its header promises.
+# An image is read as a whole, so the size in its header is limited.
 MOST_PIXELS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What a file holds.
+    """Content of an image file.
 
     Attributes
     ----------
-    values : (y, x), of red, green and blue (y, x, 3)
-        As stored.
+    values : (y, x), or (y, x, 3) for red, green and blue
+        Pixels as stored.
     pixel_nm : (dy, dx) or None
-        Edges of a pixel by the metadata.
+        Edges of a pixel in nm, from the metadata.
     sha256 : str
-        Of the bytes of the file.
+        Digest of the bytes of the file.
     palette : bool
-        Whether the values are numbers of colours, and not grey.
+        Whether the values are indices of a colour palette instead of grey values.
     """
 
     values: Voxels
@@ -47,16 +47,16 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Image(ABC):
-    """What every image says of itself: where it comes from, how large its pixels are, and what is in its channels.
+    """Two-dimensional image with its origin, its pixel size and its channels.
 
     Attributes
     ----------
     pixel_nm : (dy, dx) or None
-        Edges of a pixel after the scaling; None if neither given nor in the file.
+        Edges of a pixel in nm, after scaling; None if neither given nor in the file.
     sha256 : str
-        Of the bytes of the file.
+        Digest of the bytes of the file.
     path : str
-        Where it was read.
+        Path of the file.
     scale : int
         Pixels of the file along each edge of a pixel of this image.
     """
@@ -69,22 +69,22 @@ class Image(ABC):
     @property
     @abstractmethod
     def channels(self) -> NDArray[np.uint8]:
-        """(channels, y, x): one of phases 0, 1, ... or of grey values, or red, green and blue."""
+        """Channels (channels, y, x): phases 0, 1, ..., grey values, or red, green and blue."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Number of rows and columns."""
 
 
 def read_pixels(path: Path) -> Pixels:
-    """Read a TIFF or PNG of one page, or an npy.
+    """Read a TIFF or PNG of one page, or a .npy file.
 
     Raises
     ------
     InputError
-        If the file is missing, unreadable, of several pages, or has other channels than grey, or red, green and blue
-        of 8 bits.
+        If the file is missing, unreadable, has several pages, or has channels other than grey, or
+        red, green and blue of 8 bits.
     """
     if not path.is_file():
         raise InputError(f"no micrograph at {path}; give a TIFF, PNG or npy file")
@@ -93,7 +93,7 @@ def read_pixels(path: Path) -> Pixels:
     if path.suffix.lower() == ".npy":
         return Pixels(_read_npy(path), None, digest)
     if not is_image(path):
-        raise InputError(f"{path} is no micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}")
+        raise InputError(f"{path} is not a micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}")
     header = read_header(path, colours=True)
     if math.prod(header.shape) > MOST_PIXELS:
         raise InputError(f"{path} promises {header.shape} pixels; a micrograph has at most 2**31: cut out a part of it")
@@ -114,12 +114,12 @@ def _read_npy(path: Path) -> Voxels:
 
 
 def size_of(given: float | Sequence[float] | None) -> Size | None:
-    """Edges of a pixel in nm from one length or two.
+    """Edges of a pixel in nm, from one length or two.
 
     Raises
     ------
     ArgumentError
-        If they are no positive lengths.
+        If the lengths are not positive.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def size_of(given: float | Sequence[float] | None) -> Size | None:
 
 
 def enlarged(size: Size | None, scale: int) -> Size | None:
-    """Edges of a pixel that was made of `scale`² of a size.
+    """Edges of a pixel that combines `scale`² pixels of a given size.
 
     >>> enlarged((4.0, 2.0), 3)
     (12.0, 6.0)
@@ -144,12 +144,12 @@ def enlarged(size: Size | None, scale: int) -> Size | None:
 
 
 def squares_of(shape: Sequence[int], scale: int) -> tuple[int, int]:
-    """Rows and columns of whole squares of `scale`² pixels in an image.
+    """Number of rows and columns of whole squares of `scale`² pixels in an image.
 
     Raises
     ------
     ArgumentError
-        If the scale is no whole number from 1 to the shorter edge.
+        If the scale is not a whole number from 1 to the shorter edge.
 
     Examples
     --------
@@ -163,5 +163,5 @@ def squares_of(shape: Sequence[int], scale: int) -> tuple[int, int]:
 
 
 def number(value: float) -> str:
-    """A grey value as messages show it."""
+    """Format a grey value for a message."""
     return f"{float(value):g}"

@@ -1,4 +1,4 @@
-"""One TIFF or PNG file: what its header tells, and its pixels."""
+"""Header and pixels of one TIFF or PNG file."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ SAME_MEANING = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file tells without its pixels: pages, their shape (y, x) and stored dtype, labels, calibration.
+    """Header of an image file: pages, their shape (y, x) and stored dtype, labels, calibration.
 
-    `offset` is the byte at which the pixels of all pages lie in one uncompressed run of `disk_dtype`, or None;
-    `indices` are the places in the file of the pages that are slices; of a `palette` pixels are numbers of colours;
-    `piece_bytes` is the memory of a decoded strip or tile; of `white_is_zero` the lowest grey value is white.
+    `offset` is the byte at which the pixels of all pages start, if they are one uncompressed run of
+    `disk_dtype`, otherwise None; `indices` are the positions in the file of the pages that are
+    slices; with a `palette`, pixels are indices of colours; `piece_bytes` is the memory of a
+    decoded strip or tile; with `white_is_zero`, the lowest grey value is white.
     """
 
     pages: int
@@ -61,40 +62,40 @@ class Header:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether the name ends like a TIFF."""
+    """Return whether the name has the suffix of a TIFF."""
     return path.suffix.lower() in TIFF_SUFFIXES
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name ends like a TIFF or PNG, and is not a hidden file."""
+    """Return whether the name has the suffix of a TIFF or PNG, and does not start with a dot."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def read_header(path: Path, *, calibrate: bool = True, colours: bool = False) -> Header:
-    """The header of a TIFF or PNG file; pixels are not read.
+    """Read the header of a TIFF or PNG file, without its pixels.
 
     Parameters
     ----------
     path : Path
-        A TIFF or PNG, told apart by its suffix.
+        A TIFF or PNG, distinguished by its suffix.
     calibrate : bool
-        Whether to read the voxel size too.
+        Whether to read the voxel size as well.
     colours : bool
-        Whether red, green and blue of 8 bits are taken too.
+        Whether to accept red, green and blue of 8 bits.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is shorter than its header says, has channels that are not asked for, pages of
-        different sizes, or values of another dtype than uint8, uint16 and float32.
+        If the file cannot be read, is shorter than its header states, has channels that are not
+        accepted, pages of different sizes, or a dtype other than uint8, uint16 and float32.
     MissingExtraError
-        If it is compressed in a way that needs imagecodecs.
+        If its compression needs imagecodecs.
     """
     return _tiff_header(path, calibrate, colours) if is_tiff(path) else _png_header(path, colours)
 
 
 def read_image(path: Path) -> Voxels:
-    """The pixels (y, x) of a file that holds one slice, of colours (y, x, 3)."""
+    """Read the pixels of a file that holds one slice: (y, x), or (y, x, 3) in colour."""
     if not is_tiff(path):
         return _png_pixels(path)
     with opened_tiff(path) as tif:
@@ -102,21 +103,22 @@ def read_image(path: Path) -> Voxels:
 
 
 def read_pages(path: Path, indices: Sequence[int]) -> Voxels:
-    """Some pages of a TIFF by their place in the file, shape (pages, y, x); the others are not decoded."""
+    """Read pages of a TIFF by their position in the file, as (pages, y, x); decode no others."""
     with opened_tiff(path) as tif:
         return np.stack([np.asarray(tif.pages[i].asarray()) for i in indices])
 
 
 @contextmanager
 def opened_tiff(path: Path) -> Iterator[TiffFile]:
-    """The open TIFF; whatever goes wrong inside becomes an `InputError` that names the file."""
+    """Open a TIFF; any error inside the context becomes an `InputError` that names the file."""
     with reading(path), TiffFile(path) as tif:
         yield tif
 
 
 def image_pages(tif: TiffFile) -> Iterator[tuple[int, TiffPage]]:
-    """Place and page of all that are slices: thumbnails are marked as reduced images and left out."""
-    # Light pages without tags, which tifffile may hand out, lack the attributes that are checked here.
+    """Yield position and page of each slice; thumbnails, marked as reduced images, are skipped."""
+    # tifffile may return frames, pages without tags, which lack the attributes that are checked
+    # here.
     tif.pages.useframes = False
     for i, page in enumerate(tif.pages):
         if isinstance(page, TiffPage) and not page.is_reduced:
@@ -153,8 +155,8 @@ def _tiff_header(path: Path, calibrate: bool, colours: bool) -> Header:
 
 
 def _refuse_broken_chain(path: Path, tif: TiffFile) -> None:
-    # tifffile stops at a page header that lies behind the end of the file and only logs it: slices would be lost
-    # without a word. The last header of a whole file points nowhere.
+    # tifffile stops at a page header beyond the end of the file and only logs it: slices would be
+    # lost without an error. In a complete file the last header points to no other.
     layout, file, last = tif.tiff, tif.filehandle, tif.pages[-1]
     file.seek(last.offset)
     (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
@@ -210,9 +212,9 @@ def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None
 
 
 def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, int]:
-    """Where all slices lie one after the other, and how many they are.
+    """Offset in bytes of the contiguous run of all slices, None if there is none; their number.
 
-    Some files have a single page header for all slices: their number is then only in the description.
+    Some files have a single page header for all slices: the number is then only in the description.
     """
     images = _declared_images(tif, pages[0])
     if len(pages) == 1 and images > 1 and pages[0].is_contiguous:
@@ -226,7 +228,10 @@ def _contiguous_run(tif: TiffFile, pages: list[TiffPage]) -> tuple[int | None, i
 
 
 def _declared_images(tif: TiffFile, page: TiffPage) -> int:
-    """Slices by the description: ImageJ writes stacks over 4 GiB with one header, tifffile does with `truncate`."""
+    """Number of slices according to the description.
+
+    ImageJ writes stacks over 4 GiB with one header; tifffile does so with `truncate`.
+    """
     shaped = shaped_metadata(page)
     if shaped.get("truncated"):
         return int(math.prod(shaped["shape"]) // page.size)
@@ -269,14 +274,15 @@ def _refuse_png_promises(path: Path, x: int, y: int, depth: int) -> None:
 
 
 def _png_pixels(path: Path) -> Voxels:
-    # Image.open refuses large slices as an attack; a slice of 20000 x 20000 pixels is a usual one here.
-    # From memory: of a damaged chunk Pillow asks the file for as many bytes as the chunk says it has.
+    # Image.open rejects large images as a decompression bomb; 20000 x 20000 pixels is a usual slice
+    # here. Read from memory: for a damaged chunk, Pillow requests as many bytes as the chunk's
+    # length states.
     with reading(path), PngImageFile(io.BytesIO(path.read_bytes())) as image:
         return np.asarray(image)
 
 
 def colour_error(path: Path, seen: str) -> InputError:
-    """The error for an image with more than one channel."""
+    """Return the error for an image with more than one channel."""
     return InputError(
         f"{path} has {seen}; expected one grey channel. Write grey copies into another folder: cd {path.parent}; "
         'mkdir grey; python -c "import sys; from PIL import Image; '

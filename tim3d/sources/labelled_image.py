@@ -1,4 +1,4 @@
-"""One two-dimensional image of labelled phases: what a generator learns from and what a volume is judged against."""
+"""Two-dimensional image of labelled phases: data for training, reference for a comparison."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tim3d.phases import Phases
 from tim3d.sources.base import Voxels
 from tim3d.sources.image import Image, enlarged, number, read_pixels, size_of, squares_of
 
-# Shares of several phases are fitted in turn; two phases need one turn.
+# Largest number of sweeps in which the offsets of several phases are fitted; two phases need one.
 SWEEPS = 64
 _SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Micrograph(Image):
-    """A labelled image; what every `Image` says, its labels and what they mean.
+    """Labelled image: an `Image` with its labels and their meaning.
 
     Attributes
     ----------
     labels : (y, x) uint8
-        Code of the phase of every pixel, as the phases name it.
+        Code of the phase of every pixel.
     phases : Phases
-        Names and codes, each of which occurs.
+        Names and codes of the phases, each of which occurs.
     """
 
     labels: NDArray[np.uint8]
@@ -36,23 +36,23 @@ class Micrograph(Image):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Number of rows and columns."""
         rows, columns = self.labels.shape
         return (rows, columns)
 
     @property
     def channels(self) -> NDArray[np.uint8]:
-        """The ranks, as one channel."""
+        """Ranks of the phases, as one channel (1, y, x)."""
         return self.ranks[None]
 
     @property
     def ranks(self) -> NDArray[np.uint8]:
-        """Place of every pixel's phase among the phases, 0, 1, ... in the order of their codes."""
+        """Rank of every pixel's phase: 0, 1, ... in the order of the codes."""
         return np.searchsorted(self.phases.codes, self.labels).astype(np.uint8)
 
     @property
     def fractions(self) -> dict[str, float]:
-        """Share of the pixels of each phase, by its name."""
+        """Area fraction of each phase, by its name."""
         return {name: float(np.mean(self.labels == code)) for name, code in self.phases.items()}
 
 
@@ -62,18 +62,18 @@ def read_micrograph(
     pixel_size: float | Sequence[float] | None = None,
     scale: int = 1,
 ) -> Micrograph:
-    """Read a labelled image, and make it smaller if asked.
+    """Read a labelled image, and downscale it if requested.
 
     Parameters
     ----------
     path : path
         TIFF, PNG or npy (y, x).
     phases : mapping of name to grey value
-        Value of each phase in the image, 0 to 255. Every pixel has one of them.
+        Value of each phase in the image, 0 to 255. Every pixel must have one of these values.
     pixel_size : float or (dy, dx), optional
-        In nm, of the file's pixels; before what the metadata of a TIFF say.
+        Size of the file's pixels in nm; takes precedence over the metadata of a TIFF.
     scale : int
-        Edge of the squares of pixels that become one (see `downscaled`).
+        Edge of the squares of pixels that are combined into one (see `downscaled`).
 
     Returns
     -------
@@ -85,8 +85,8 @@ def read_micrograph(
     ArgumentError
         If pixel size or scale are out of range, or fewer than two phases are named.
     InputError
-        If the file is missing, unreadable, in colour, of several pages or of float values that are not finite; or holds
-        values that no phase names, or lacks one that is named.
+        If the file is missing, unreadable, in colour, has several pages or values that are not
+        finite; or has values without a phase, or a phase without pixels.
 
     Examples
     --------
@@ -116,19 +116,19 @@ def read_micrograph(
 
 
 def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> NDArray[np.uint8]:
-    """A smaller image by area average, cut again so that the share of every phase is kept.
+    """Downscale a labelled image by area averaging, so that the fraction of every phase is kept.
 
-    Each square of `scale`² pixels becomes one, which holds the share of every phase in it. The pixel gets the phase
-    whose share plus an offset is largest; the offsets are such that the phases cover the area they covered before.
-    For two phases this is a threshold at a quantile. Equal shares are told apart by those of the eight squares around.
-    Rows and columns at the end that fill no square are left out.
+    Each square of `scale`² pixels becomes one pixel. It gets the phase whose area fraction in the
+    square plus an offset is largest; the offsets are chosen so that the phases cover the same area
+    as before. For two phases this is a threshold at a quantile. Ties are decided by the fractions
+    in the eight squares around. Rows and columns at the end that do not fill a square are dropped.
 
     Parameters
     ----------
     labels : (y, x) uint8
-        Codes.
+        Code of the phase of every pixel.
     codes : sequence of int
-        Of the phases.
+        Codes of the phases.
     scale : int
         1 or more, at most the shorter edge.
 
@@ -150,7 +150,8 @@ def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> N
     rows, columns = squares_of(labels.shape, scale)
     squares = labels[: rows * scale, : columns * scale].reshape(rows, scale, columns, scale)
     counts = np.stack([(squares == code).sum(axis=(1, 3)) for code in codes]).astype(np.float64)
-    # At most half a pixel between two phases, so that it decides among equals only.
+    # The neighbours shift two phases against each other by at most half a pixel: they decide ties
+    # only.
     shares = counts + _around(counts) / (4 * 9 * scale**2)
     wanted = np.array([np.mean(labels == code) for code in codes])
     offsets = _offsets(shares.reshape(len(codes), -1), wanted)
@@ -160,14 +161,17 @@ def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> N
 
 
 def _around(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over 3 x 3 squares; at the border the outer ones count again."""
+    """Sum over 3 x 3 squares; squares at the border are repeated outside."""
     rows, columns = counts.shape[1:]
     wide = np.pad(counts, ((0, 0), (1, 1), (1, 1)), mode="edge")
     return np.asarray(sum(wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)), np.float64)
 
 
 def _offsets(shares: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Offsets at which every phase, but for ties, is largest in the wanted share of the pixels; the first has 0."""
+    """Offsets at which each phase, except for ties, is largest in its wanted share of the pixels.
+
+    The first offset is 0.
+    """
     offsets = np.zeros(len(wanted))
     for _ in range(SWEEPS):
         before = offsets.copy()
@@ -180,7 +184,7 @@ def _offsets(shares: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArra
 
 
 def _cut(margins: NDArray[np.float64], share: float) -> float:
-    """The value between two margins that has a share of them, as nearly as can be, below it."""
+    """Value between two margins with a fraction of them, as nearly as possible, below it."""
     values, counts = np.unique(margins, return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)]) / margins.size
     place = int(np.argmin(np.abs(below - share)))
@@ -189,7 +193,7 @@ def _cut(margins: NDArray[np.float64], share: float) -> float:
 
 
 def _labelled(grey: Voxels, phases: Phases, where: str) -> NDArray[np.uint8]:
-    """The image as codes, each of which a phase names."""
+    """Return the image as codes, or raise if a value has no phase or a phase no pixels."""
     if grey.dtype.kind == "f" and not np.isfinite(grey).all():
         bad = grey.size - np.count_nonzero(np.isfinite(grey))
         raise InputError(f"{where} holds {bad} values that are NaN or infinite; every pixel needs the value of a phase")

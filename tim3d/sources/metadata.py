@@ -14,24 +14,24 @@ from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
 from tim3d.sources.units import positive_nm, unit_name
 
 FIBICS_TAG = 51023
-# Sine of the angle between beam and face below which nothing is foreshortened: that of a stage that is level.
+# Sine of the angle between beam and face at or below which the stage is level: no foreshortening.
 _LEAST_TILT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Voxel size in nm as metadata tell it, None for an axis they do not tell, and which metadata."""
+    """Voxel size in nm from metadata (None for an axis they do not state), and its origin."""
 
     voxel_size_nm: VoxelSize = UNKNOWN_SIZE
     origin: str = "no metadata"
 
     @property
     def known(self) -> bool:
-        """Whether any axis is known."""
+        """Whether the size is known along any axis."""
         return any(length is not None for length in self.voxel_size_nm)
 
     def agrees(self, other: Calibration, relative: float = 1e-3) -> bool:
-        """Whether both know the same axes and the lengths differ by less than `relative`."""
+        """Return whether both have the same axes, with lengths equal to within `relative`."""
         pairs = list(zip(self.voxel_size_nm, other.voxel_size_nm, strict=True))
         if any((a is None) != (b is None) for a, b in pairs):
             return False
@@ -39,10 +39,11 @@ class Calibration:
 
 
 def tiff_calibration(tif: TiffFile) -> Calibration:
-    """The voxel size of a TIFF by the first of Fibics Atlas, Zeiss, FEI/Thermo, OME and ImageJ that tells one.
+    """Voxel size of a TIFF from its metadata.
 
-    The plain resolution tags of a TIFF without ImageJ metadata are not used: most programs write the dots per inch
-    of a printer there.
+    The first of Fibics Atlas, Zeiss, FEI/Thermo, OME and ImageJ that states one is used.
+    The plain resolution tags of a TIFF without ImageJ metadata are not used: most programs write
+    the dots per inch of a printer there.
     """
     for read in (fibics_calibration, zeiss_calibration, fei_calibration, ome_calibration, imagej_calibration):
         found = read(tif)
@@ -52,7 +53,10 @@ def tiff_calibration(tif: TiffFile) -> Calibration:
 
 
 def fibics_calibration(tif: TiffFile) -> Calibration:
-    """Fibics Atlas, tag 51023: lengths of the scan vectors (Ux, Uy) and (Vx, Vy) in um, else FOV / image size."""
+    """Fibics Atlas, tag 51023: lengths of the scan vectors in um, else FOV / image size.
+
+    The scan vectors are (Ux, Uy) and (Vx, Vy).
+    """
     root = _xml(tif.pages.first.tags.valueof(FIBICS_TAG))
     if root is None:
         return Calibration()
@@ -62,7 +66,7 @@ def fibics_calibration(tif: TiffFile) -> Calibration:
 
 
 def zeiss_calibration(tif: TiffFile) -> Calibration:
-    """Zeiss SmartSEM, tag CZ_SEM: `AP_IMAGE_PIXEL_SIZE`, else `AP_PIXEL_SIZE`, with its unit; the same for y and x."""
+    """Zeiss SmartSEM, tag CZ_SEM: `AP_IMAGE_PIXEL_SIZE`, else `AP_PIXEL_SIZE`, for both y and x."""
     tags = _tags(tif.sem_metadata)
     for name in ("ap_image_pixel_size", "ap_pixel_size"):
         entry = tags.get(name, ())
@@ -73,7 +77,7 @@ def zeiss_calibration(tif: TiffFile) -> Calibration:
 
 
 def fei_calibration(tif: TiffFile) -> Calibration:
-    """FEI/Thermo, tags SFEG and HELIOS: `PixelWidth` and `PixelHeight` in metres of the scan that made the image."""
+    """FEI/Thermo, tags SFEG and HELIOS: `PixelWidth` and `PixelHeight` of the scan, in metres."""
     tags = _tags(tif.fei_metadata)
     active = _section(tags, "Beam").get("Scan", "")
     for name in ("Scan", str(active), "EScan", "IScan"):
@@ -85,7 +89,7 @@ def fei_calibration(tif: TiffFile) -> Calibration:
 
 
 def _untilted(tags: Mapping[str, Any], found: Calibration) -> Calibration:
-    """The calibration without its dy, if the rows are those of the screen and the face was seen at an angle."""
+    """Return the calibration, without dy if the face was tilted and dy not corrected for it."""
     beam = _section(tags, "EBeam")
     angle = next((a for a in (beam.get("TiltCorrectionAngle"), _section(tags, "Stage").get("StageT")) if a), 0)
     off = str(beam.get("TiltCorrectionIsOn", "")).lower() in ("no", "false")
@@ -98,14 +102,14 @@ def _untilted(tags: Mapping[str, Any], found: Calibration) -> Calibration:
 
 
 def ome_calibration(tif: TiffFile) -> Calibration:
-    """OME: `PhysicalSizeX`, `Y` and `Z` of the first image, in their units (micrometres if none is told)."""
+    """OME: `PhysicalSizeX`, `Y` and `Z` of the first image, in their units (default: um)."""
     images = ome_images(tif.pages.first.description) if tif.is_ome else []
     return Calibration(images[0].voxel_size_nm, "OME metadata") if images else Calibration()
 
 
 @dataclass(frozen=True, slots=True)
 class OmeImage:
-    """How many slices, channels and times an image of an OME-TIFF has, and its voxel size in nm."""
+    """Numbers of slices, channels and times of an OME-TIFF image, and its voxel size in nm."""
 
     slices: int
     channels: int
@@ -114,7 +118,7 @@ class OmeImage:
 
 
 def ome_images(description: str) -> list[OmeImage]:
-    """What the XML in an OME-TIFF says of its images; none if it cannot be read."""
+    """Images described in the XML of an OME-TIFF; an empty list if it cannot be read."""
     root = _xml(description)
     return [] if root is None else [_ome_image(pixels) for pixels in root.iterfind("./{*}Image/{*}Pixels")]
 
@@ -133,7 +137,7 @@ def _physical_nm(pixels: ElementTree.Element, axis: str) -> float | None:
 
 
 def whole_number(value: object) -> int:
-    """A number of planes, 1 where it is damaged.
+    """Convert a number of planes to an int; 1 if it is damaged.
 
     >>> whole_number("12"), whole_number("twelve")
     (12, 1)
@@ -156,7 +160,7 @@ def imagej_calibration(tif: TiffFile) -> Calibration:
 
 
 def imagej_labels(tif: TiffFile) -> tuple[str, ...]:
-    """The name that ImageJ keeps for each slice; empty if there are none."""
+    """Labels that ImageJ stores for the slices; empty if there are none."""
     labels = _tags(tif.imagej_metadata).get("Labels", ())
     return (labels,) if isinstance(labels, str) else tuple(str(label) for label in labels)
 

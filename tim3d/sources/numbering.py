@@ -1,4 +1,4 @@
-"""Numbers of slices by the names of their files: two files with one number are no stack, and gaps are said."""
+"""Slice numbers in file names: duplicates are an error, gaps a warning."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ _SHOWN = 3
 
 
 def check_numbers(names: Sequence[str]) -> tuple[str, ...]:
-    """What is to be said of the numbers in the names of slices, which are in order; names with z positions tell z.
+    """Check the numbers in the names of slices, and return warnings about gaps.
 
-    Names that are alike but for one number are numbered by it. What is told apart by other words as well (two
-    detectors), or by two numbers (tiles of a mosaic), must not have the same numbers within a folder.
+    Names that differ in one number only are numbered by it. Files that also differ in other words
+    (two detectors), or in two numbers (tiles of a mosaic), must not have the same numbers within a
+    folder. Names that contain z positions are not checked.
 
     Parameters
     ----------
     names : sequence of str
-        Paths of the files from the folder of the stack on.
+        Paths of the files relative to the folder of the stack, in the order of the slices.
 
     Returns
     -------
     tuple of str
-        One text if numbers are left out, else nothing.
+        One warning if numbers are missing, otherwise empty.
 
     Raises
     ------
     InputError
-        If two files have one number, or the names count two things.
+        If two files have the same number, or the names count two things.
 
     Examples
     --------
@@ -62,7 +63,7 @@ def _by_folder(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _by_words(paths: Iterable[str]) -> dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]]:
-    """Paths and the numbers in their names, by what the names say beside numbers."""
+    """Group paths, with the numbers in their names, by the other words in the names."""
     kinds: dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
     for path in paths:
         parts = DIGITS.split(PurePosixPath(path).name)
@@ -85,7 +86,7 @@ def _refuse_grid(numbers: Sequence[tuple[int, ...]], paths: Sequence[str]) -> No
 
 
 def _numbered(members: Sequence[tuple[str, tuple[int, ...]]]) -> list[tuple[int, str]]:
-    """The number of each slice: the only one that varies, or the only one there is."""
+    """Number of each slice: the only number in its name that varies, or the only number."""
     numbers = [row for _, row in members]
     places = _varying(numbers) if len(set(numbers)) > 1 else list(range(len(numbers[0])))
     return [(row[places[0]], path) for path, row in members] if len(places) == 1 else []

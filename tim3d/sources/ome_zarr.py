@@ -1,4 +1,4 @@
-"""What an OME-Zarr image says of its levels: names of the axes and size of a voxel."""
+"""Metadata of an OME-Zarr image: the names of the axes and the voxel size of each level."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tim3d.errors import InputError
 from tim3d.sources.base import VoxelSize
 from tim3d.sources.units import positive_nm
 
-# Images of versions 0.1 and 0.2 have these axes and do not say so.
+# Images of versions 0.1 and 0.2 have these axes, without recording them.
 _UNNAMED = "tczyx"
 
 
 @dataclass(frozen=True)
 class Level:
-    """The level at `path` of an image `group`; `entry` is what the image says of it, `axes` are names."""
+    """Level at `path` of an image `group`; `entry` is its metadata, `axes` are names."""
 
     group: Any
     image: Mapping[str, Any]
@@ -26,12 +26,12 @@ class Level:
 
 
 def multiscale_of(group: Any) -> Mapping[str, Any] | None:
-    """The image that a group is, or None.
+    """Metadata of the image that a group is, or None if it is not an image.
 
     Raises
     ------
     InputError
-        If it is more than one.
+        If the group describes more than one image.
     """
     held = dict(group.attrs)
     own = held.get("ome", held)
@@ -47,7 +47,7 @@ def multiscale_of(group: Any) -> Mapping[str, Any] | None:
 
 
 def level_of(group: Any, path: str | None = None) -> Level | None:
-    """The level at a path, or the full resolution; None if the group has no such level."""
+    """Level at a path, or the full-resolution one; None if the group has no such level."""
     image = multiscale_of(group)
     entries = [entry for entry in (image or {}).get("datasets", []) if isinstance(entry, Mapping)]
     chosen = [entry for entry in entries if path is None or str(entry.get("path")).strip("/") == path]
@@ -65,7 +65,7 @@ def _axis_names(image: Mapping[str, Any], count: int) -> tuple[str, ...]:
 
 
 def level_size_nm(level: Level) -> VoxelSize:
-    """Edges of a voxel along z, y and x: the scale of the level times that of the image, in the unit of each axis."""
+    """Voxel size along z, y and x in nm: the level's scale times the image's, axis by axis."""
     scale = _scale(level.entry)
     whole = _scale(level.image) or [1.0] * len(scale)
     sizes = {

@@ -1,4 +1,4 @@
-"""From what a user types to a source."""
+"""Open a source from a path, pattern, list of files or URL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user says of a source beside its place; the same as the arguments of `open_source`."""
+    """Options of `open_source`: everything besides the location of the source."""
 
     dataset: str | None = None
     shape: tuple[int, ...] | None = None
@@ -36,13 +36,13 @@ class Wanted:
     missing_chunks: MissingChunks = "refuse"
 
     def refuse(self, kind: str, *, dataset: bool = False, raw: bool = False, chunks: bool = False) -> None:
-        """Refuse what does not belong to a kind of source."""
+        """Raise `ArgumentError` if an option is set that does not apply to a kind of source."""
         if dataset and self.dataset is not None:
             raise ArgumentError(
                 f"--dataset {self.dataset} names an array inside HDF5 or zarr; {kind} has none: leave it out"
             )
         if raw and (self.shape is not None or self.dtype is not None):
-            raise ArgumentError(f"--shape and --dtype describe a raw file; {kind} tells its own: leave them out")
+            raise ArgumentError(f"--shape and --dtype describe a raw file; {kind} contains them: leave them out")
         if chunks and self.missing_chunks != "refuse":
             raise ArgumentError(f"--missing-chunks is about HDF5 and zarr; {kind} has no chunks: leave it out")
 
@@ -56,9 +56,9 @@ def open_source(
     order: Order = "C",
     missing_chunks: MissingChunks = "refuse",
 ) -> Source:
-    """A volume on disk as a `Source`; headers are read and checked, voxels are not.
+    """Open a volume on disk as a `Source`; headers are read and checked, voxels are not.
 
-    What a user should know before the numbers are believed, its `remarks`, is logged as warnings.
+    The source's `remarks` are logged as warnings.
 
     Parameters
     ----------
@@ -68,22 +68,23 @@ def open_source(
     dataset : str, optional
         Name of the array inside an HDF5 file or a zarr group.
     shape : (z, y, x), optional
-        Of a raw file.
+        Number of voxels of a raw file along each axis.
     dtype : dtype, optional
-        Of a raw file, with its byte order: uint8, uint16, >u2, float32.
+        Type of a voxel of a raw file, with its byte order: uint8, uint16, >u2, float32.
     order : {"C", "F"}
-        Of a raw file: C has x running fastest, F has z running fastest.
+        Order of the voxels of a raw file: C has x running fastest, F has z running fastest.
     missing_chunks : {"refuse", "fill"}
-        Of HDF5 and zarr: whether chunks that are not there are refused or read as the fill value.
+        Whether missing chunks of HDF5 or zarr are an error or are read as the fill value.
 
     Raises
     ------
     ArgumentError
-        If an option does not belong to this kind of source, a raw file lacks one, or a URL carries credentials.
+        If an option does not apply to this kind of source, a raw file lacks one, or a URL contains
+        credentials.
     InputError
-        If nothing is found, or what is found cannot be used; see docs/ingest.md.
+        If nothing is found, or the data cannot be used; see docs/ingest.md.
     MissingExtraError
-        If a TIFF is compressed in a way that needs imagecodecs.
+        If the compression of a TIFF needs imagecodecs.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def open_source(
 
 
 def _opened(specs: Sequence[str | os.PathLike[str]], wanted: Wanted) -> Source:
-    if len(specs) == 1:  # as it is typed: a path would spoil a URL
+    if len(specs) == 1:  # as typed: a Path would change a URL
         return _open_one(os.fspath(specs[0]), wanted)
     wanted.refuse("a list of files", dataset=True, raw=True, chunks=True)
     return _open_listed([Path(item) for item in specs])
@@ -153,7 +154,7 @@ def _open_folder(path: Path, wanted: Wanted) -> Source:
 
 
 def _present(paths: list[Path]) -> list[Path]:
-    """The same files, if each is there: a link that leads nowhere is a slice that is missing."""
+    """Return the files, or raise if one is a dangling link: that is a missing slice."""
     lost = sorted(path for path in paths if path.is_symlink() and not path.exists())
     if lost:
         raise InputError(

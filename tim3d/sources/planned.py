@@ -1,4 +1,4 @@
-"""A stack that an earlier step of a recipe will write: known well enough to plan from, and not there to be read."""
+"""Stack that an earlier step of a recipe will write: its names are known, its voxels not yet."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tim3d.sources.base import Source, Voxels
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PlannedStack(Source):
-    """Slices that will be written into `folder` under these `names`, in this order."""
+    """Slices that will be written to `folder` with these `names`, in this order."""
 
     folder: str
     names: tuple[str, ...]
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return f"{len(self.names)} slices that will be in {self.folder}"
 
     def identity(self) -> str:
-        """That of no stack: its voxels are not known yet."""
+        """Placeholder that no existing stack has, because the voxels are not known yet."""
         return f"not written yet: {self.folder}"
 
     def only(self, names: Sequence[str]) -> PlannedStack | None:
-        """The stack of some of the slices; None if one of them will not be written."""
+        """Return the stack of some of the slices; None if one of them will not be written."""
         if not names or not set(names) <= set(self.names):
             return None
         kept = tuple(name for name in self.names if name in names)
@@ -48,12 +48,12 @@ class PlannedStack(Source):
 
 
 def planned_stack(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> PlannedStack | None:
-    """What an earlier step will write at a folder, a pattern or a list of files; None if no step does.
+    """Stack that an earlier step will write at a folder, pattern or list of files, or None.
 
     Parameters
     ----------
     spec : path, pattern, or sequence of paths
-        As `tim3d.sources.open_source` takes it.
+        See `tim3d.sources.opening.open_source`.
     """
     if not is_forecasting():
         return None

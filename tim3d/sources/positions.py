@@ -1,4 +1,4 @@
-"""z positions of slices from their names, how even their steps are, and the plan that makes them even."""
+"""z positions of slices from their names, statistics of the steps, resampling to even steps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _POSITION = re.compile(
     r"(?<![A-Za-z])z\s*=\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*(nm|um|\u00b5m|\u03bcm|micron|mm|m)(?![A-Za-z])",
     re.IGNORECASE,
 )
-# A dash counts as a sign where nothing but a separator goes before it: z_-2, and not scan-2.
+# A dash is a sign if nothing or a separator precedes it: z_-2, but not scan-2.
 DIGITS = re.compile(r"((?<![\w.)\]-])-\d+|(?<=_)-\d+|\d+)")
 
-# Weights nearer than this to 0 or 1 are rounding of the positions, not a place between two slices.
+# A weight nearer than this to 0 or 1 is a rounding error of the positions, not a point between
+# slices.
 _SNAP = 1e-6
 
 
 def position_nm(name: str) -> float | None:
-    """z in nm from a name that holds `z=<number><unit>`, unit nm, um, µm, micron, mm or m; None if it holds none.
+    """Position z in nm from `z=<number><unit>` in a name; None if it contains none.
+
+    The unit is nm, um, µm, micron, mm or m.
 
     >>> position_nm("slice_00596_z=5.9104um.tif")
     5910.4
@@ -34,12 +37,12 @@ def position_nm(name: str) -> float | None:
 
 
 def positions_of(names: Sequence[str]) -> tuple[float, ...] | None:
-    """z in nm of every name, or None if no name holds one.
+    """Position z in nm of every name, or None if no name contains one.
 
     Raises
     ------
     InputError
-        If some names hold a position and others do not.
+        If some names contain a position and others do not.
     """
     found = [position_nm(name) for name in names]
     known = tuple(z for z in found if z is not None)
@@ -54,7 +57,7 @@ def positions_of(names: Sequence[str]) -> tuple[float, ...] | None:
 
 
 def natural_key(name: str) -> tuple[tuple[int, float, str], ...]:
-    """Sort key that puts slice_2 before slice_10; a z position counts as one number.
+    """Sort key that orders slice_2 before slice_10; a z position counts as one number.
 
     >>> sorted(["s10.tif", "s2.tif", "s2_z=5.92um", "s2_z=5.9104um"], key=natural_key)
     ['s2.tif', 's2_z=5.9104um', 's2_z=5.92um', 's10.tif']
@@ -74,8 +77,10 @@ def _runs(text: str) -> list[tuple[int, float, str]]:
 
 @dataclass(frozen=True, slots=True)
 class SpacingStatistics:
-    """Steps between neighbouring slices in nm: their number, mean, extremes, standard deviation (of the population),
-    and whether all have the same sign."""
+    """Statistics of the steps between neighbouring slices, in nm.
+
+    Number, mean, extremes, (population) standard deviation, and whether all have the same sign.
+    """
 
     steps: int
     mean_nm: float
@@ -85,7 +90,7 @@ class SpacingStatistics:
     monotonic: bool
 
     def is_uniform(self, relative: float = 1e-3) -> bool:
-        """Whether no step differs from the mean by more than `relative` of it."""
+        """Return whether no step differs from the mean by more than `relative` times the mean."""
         limit = relative * abs(self.mean_nm)
         return self.monotonic and max(self.max_nm - self.mean_nm, self.mean_nm - self.min_nm) <= limit
 
@@ -98,7 +103,7 @@ class SpacingStatistics:
 
 
 def spacing_statistics(positions_nm: Sequence[float]) -> SpacingStatistics:
-    """How even the steps between neighbouring slices are.
+    """Statistics of the steps between neighbouring slices.
 
     Raises
     ------
@@ -127,10 +132,10 @@ def _checked(positions_nm: Sequence[float]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """Where each slice of a uniform stack comes from: (1 - weight) * slice `lower` + weight * slice `upper`.
+    """Linear interpolation to even steps: (1 - weight) * slice `lower` + weight * slice `upper`.
 
-    `positions_nm` are the z centres of the new slices, `step_nm` (> 0) the distance between them, `slices` the number
-    of slices that it was made for.
+    `positions_nm` are the z centres of the new slices, `step_nm` (> 0) the distance between them,
+    `slices` the number of original slices.
     """
 
     step_nm: float
@@ -145,27 +150,27 @@ class Resampling:
 
 
 def uniform_resampling(positions_nm: Sequence[float], step_nm: float | None = None) -> Resampling:
-    """Slices at even steps from the first to the last position, each between its two nearest neighbours.
+    """Resampling to even steps from the first to the last position, by linear interpolation.
 
-    The new slice k lies at z_0 + k * step for every k whose centre does not pass the last slice: nothing is
-    extrapolated. With a_i <= z <= a_(i+1) the weight of the upper neighbour is (z - a_i) / (a_(i+1) - a_i); a weight
-    within 1e-6 of 0 or 1 is set to it, so that slices that are uniform already come out unchanged. Positions may
-    fall with the slice number; the order of the slices is kept. A step much larger than the given ones skips slices
-    (no averaging).
+    The new slice k lies at z_0 + k * step for every k whose centre is not beyond the last slice:
+    nothing is extrapolated. With a_i <= z <= a_(i+1) the weight of the upper neighbour is (z - a_i)
+    / (a_(i+1) - a_i); a weight within 1e-6 of 0 or 1 is set to it, so that slices that are already
+    uniform are unchanged. Positions may fall with the slice number; the order of the slices is
+    kept. A step much larger than the original ones skips slices (no averaging).
 
     Parameters
     ----------
     positions_nm : sequence of float
         z of each slice in nm, rising or falling throughout.
     step_nm : float, optional
-        Distance of the new slices; the mean step if not given, which keeps the number of slices.
+        Distance of the new slices; the default is the mean step, which keeps the number of slices.
 
     Raises
     ------
     ArgumentError
         If there are fewer than two positions, or the step is not positive.
     InputError
-        If positions repeat or turn back.
+        If positions repeat or change direction.
 
     Examples
     --------
@@ -198,7 +203,7 @@ def _neighbours(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     low = np.clip(np.searchsorted(rising, targets, side="right") - 1, 0, len(rising) - 2)
     weights = (targets - rising[low]) / (rising[low + 1] - rising[low])
-    # A slice whose weight is 0 must not be read at all: point both neighbours at the other one.
+    # A slice of weight 0 must not be read: point both neighbours to the other slice.
     upper = np.where(weights < _SNAP, low, low + 1)
     lower = np.where(weights > 1 - _SNAP, low + 1, low)
     return lower, upper, np.where(lower == upper, 0.0, weights)

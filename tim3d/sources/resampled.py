@@ -1,4 +1,4 @@
-"""A source whose slices are interpolated to even steps in z."""
+"""Source whose slices are interpolated to even steps in z."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tim3d.sources.positions import Resampling
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ResampledSource(Source):
-    """Slices of another source at even z; make it with `resample`.
+    """Slices of another source at even z positions; create it with `resample`.
 
-    A slice that lies on a slice of the other source is that slice, bit for bit. Between two slices, grey values are
-    interpolated linearly (in float64, rounded to the nearest integer where voxels are integers), labels are those
-    of the nearer slice (the lower one at equal distance). How the volume is cut into reads changes no bit.
+    A slice at the position of an original slice is that slice, bit for bit. Between two slices,
+    grey values are interpolated linearly (in float64, rounded to the nearest integer if voxels are
+    integers), and labels are taken from the nearer slice (the lower one at equal distance). The
+    result does not depend on the ranges of slices in which the volume is read.
     """
 
     source: Source
@@ -26,7 +27,7 @@ class ResampledSource(Source):
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return f"{self.source.label}, resampled to {self.resampling.step_nm:g} nm"
 
     def _parts(self) -> tuple[object, ...]:
@@ -56,12 +57,12 @@ class ResampledSource(Source):
 
 
 def resample(source: Source, resampling: Resampling, *, labels: bool = False) -> ResampledSource:
-    """The source with its slices at the positions of a `Resampling`.
+    """Return a source with slices at the positions of a `Resampling`.
 
     Parameters
     ----------
     source : Source
-        With as many slices as the resampling was made for.
+        The original source, with as many slices as the resampling requires.
     resampling : Resampling
         From `uniform_resampling(source.positions_nm)`.
     labels : bool
@@ -70,7 +71,7 @@ def resample(source: Source, resampling: Resampling, *, labels: bool = False) ->
     Returns
     -------
     ResampledSource
-        Of shape (len(resampling), y, x); its z voxel size is the step in nm.
+        Source of shape (len(resampling), y, x); its z voxel size is the step in nm.
 
     Raises
     ------

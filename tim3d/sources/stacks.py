@@ -1,4 +1,4 @@
-"""Stacks of image files, one slice a file, and image files that hold many slices."""
+"""Stacks of image files with one slice per file, and image files with many slices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tim3d.sources.positions import natural_key, positions_of
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SliceStack(Source):
-    """One TIFF or PNG file a slice: `names` in `folder`, in the order of the slices, `sizes` in bytes."""
+    """One TIFF or PNG file per slice: `names` in `folder`, in order, and `sizes` in bytes."""
 
     folder: str
     names: tuple[str, ...]
@@ -27,11 +27,11 @@ class SliceStack(Source):
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return f"{len(self.names)} slices in {self.folder}"
 
     def slice_name(self, z: int) -> str:
-        """The file of slice `z`."""
+        """Path of the file of slice `z`."""
         return str(Path(self.folder, self.names[z]))
 
     def _parts(self) -> tuple[object, ...]:
@@ -49,7 +49,7 @@ class SliceStack(Source):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PagedTiff(Source):
-    """A TIFF or BigTIFF with one page a slice; `offset`, `indices` as in `Header`, `size` in bytes."""
+    """TIFF with one page per slice; `offset` and `indices` as in `Header`, `size` in bytes."""
 
     path: str
     size: int
@@ -59,7 +59,7 @@ class PagedTiff(Source):
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return self.path
 
     def _parts(self) -> tuple[object, ...]:
@@ -76,7 +76,7 @@ class PagedTiff(Source):
 
 
 def open_paged_tiff(path: Path) -> PagedTiff:
-    """A multi-page TIFF as a source, one page a slice; a single page is a volume of one slice."""
+    """Open a multi-page TIFF, one page per slice; a single page is a volume of one slice."""
     header = read_header(path)
     size = path.stat().st_size
     _refuse_short(path, header, size)
@@ -107,10 +107,11 @@ def _refuse_short(path: Path, header: Header, size: int) -> None:
 
 
 def open_slices(paths: Sequence[Path]) -> SliceStack:
-    """Image files as a source, in natural order of their names whatever order they come in.
+    """Open a stack of image files, sorted in the natural order of their names.
 
-    Every header is read, no pixel: size and dtype of all files must agree. The voxel size is that of the first and the
-    last file, if they agree. z positions come from the file names, else from the labels that ImageJ keeps in the files.
+    All headers are read, but no pixels: size and dtype of all files must agree. The voxel size is
+    taken from the first and the last file, if they agree. z positions come from the file names,
+    otherwise from the labels that ImageJ stores in the files.
 
     Raises
     ------

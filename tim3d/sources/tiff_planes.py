@@ -1,4 +1,4 @@
-"""What the planes of a TIFF are: slices of one volume, or channels, times and images, which are not."""
+"""Meaning of the pages of a TIFF: slices of one volume, or channels, times and separate images."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tifffile import TIFF, TiffFile, TiffPage
 from tim3d.errors import InputError, MissingExtraError
 from tim3d.sources.metadata import ome_images, whole_number
 
-# Axes of tifffile that count slices: z, or whatever its writer did not name.
+# Axes of tifffile that count slices: z, or axes that the writer did not name.
 _SLICES = frozenset("ZIQYX")
 _CALLED = {"C": "channels", "T": "times", "S": "samples", "R": "views", "P": "positions", "A": "angles"}
-# Writers of stacks of several kinds, whose own metadata tifffile knows.
+# Formats with several kinds of stacks whose own metadata tifffile reads.
 _VENDORS = ("lsm", "micromanager", "stk", "fluoview", "scanimage", "nih", "andor", "mmstack", "metaseries")
-# What numpy unpacks without a package.
+# Bit depths that numpy reads without another package.
 _PLAIN_BITS = frozenset({1, 8, 16, 32, 64})
-# Nothing that deflate writes becomes more than so many times longer.
+# Largest expansion that deflate can reach on decompression.
 DEFLATE_LIMIT = 1032
 _DEFLATE = frozenset({8, 32946})
 
 
 def refuse_other_planes(path: Path, tif: TiffFile, pages: Sequence[TiffPage]) -> None:
-    """Refuse a file whose pages are not the slices of one volume, by what its writer says of them.
+    """Raise unless the pages of a file are the slices of one volume, according to its metadata.
 
     Raises
     ------
     InputError
-        With what the pages are.
+        If they are not; the message names what the pages are.
     """
     for axes, sizes in _volumes(tif, pages):
         others = [f"{n} {_CALLED.get(a, f'along {a}')}" for a, n in zip(axes, sizes, strict=False) if _is_other(a, n)]
@@ -55,14 +55,14 @@ def _is_other(axis: str, length: int) -> bool:
 
 
 def _volumes(tif: TiffFile, pages: Sequence[TiffPage]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Letters and lengths of the axes of what a file holds, as far as its writer tells."""
+    """Yield letters and lengths of the axes of each volume in a file, as far as recorded."""
     held: Mapping[str, Any] = tif.imagej_metadata or {}
     if held:
         sizes = [whole_number(held.get(name, 1)) for name in ("frames", "slices", "channels")]
         yield "TZC", tuple(sizes)
     elif tif.is_ome:
         for image in ome_images(pages[0].description)[:1]:
-            # Of a set of files each tells of all planes of the set: only those in this file count.
+            # In a set of files, each describes the planes of the whole set: count only its own.
             if len(pages) > image.slices:
                 yield "TZC", (image.times, image.slices, image.channels)
     elif any(getattr(tif, f"is_{vendor}", False) for vendor in _VENDORS):
@@ -72,7 +72,7 @@ def _volumes(tif: TiffFile, pages: Sequence[TiffPage]) -> Iterator[tuple[str, tu
 
 
 def _shaped(pages: Sequence[TiffPage]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """What tifffile wrote of its arrays into the first page of each."""
+    """Yield axes and shapes that tifffile wrote into the first page of each array."""
     for page in pages:
         held = shaped_metadata(page)
         if held:
@@ -81,7 +81,7 @@ def _shaped(pages: Sequence[TiffPage]) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def shaped_metadata(page: TiffPage) -> dict[str, Any]:
-    """What tifffile wrote of the array that a page begins; empty if it did not write it, or if that is damaged."""
+    """Metadata that tifffile wrote into the first page of an array; empty if absent or damaged."""
     texts = (str(getattr(page, name, "")) for name in ("description", "description1"))
     text = next((text for text in texts if text.startswith('{"shape":')), "{}")
     try:
@@ -103,28 +103,28 @@ def _image_count(tif: TiffFile, pages: Sequence[TiffPage]) -> int:
 
 
 def refuse_volume_in_a_page(path: Path, page: TiffPage) -> None:
-    """Refuse a page that is a volume.
+    """Raise if a page is itself a volume.
 
     Raises
     ------
     InputError
-        With what makes pages of its slices, in a file of its own.
+        If it is; the message contains the command that writes its slices as pages of a new file.
     """
     if page.imagedepth > 1:
         raise InputError(
             f"{path}: a page holds a volume of {page.imagedepth} slices (ImageDepth); a page is one slice. Write it "
-            f"anew: python -c \"import tifffile; tifffile.imwrite('{path.stem}_pages.tif', "
+            f"again: python -c \"import tifffile; tifffile.imwrite('{path.stem}_pages.tif', "
             f"tifffile.imread('{path.name}'), photometric='minisblack')\""
         )
 
 
 def refuse_undecodable(path: Path, page: TiffPage) -> None:
-    """Refuse what cannot be decoded with the packages that are installed.
+    """Raise if a page cannot be decoded with the packages that are installed.
 
     Raises
     ------
     MissingExtraError
-        With what to install.
+        If it cannot; the message names what to install.
     """
     for code, known in ((page.compression, TIFF.DECOMPRESSORS), (page.predictor, TIFF.UNPREDICTORS)):
         if code not in known:
@@ -137,12 +137,12 @@ def refuse_undecodable(path: Path, page: TiffPage) -> None:
 
 
 def refuse_promises(path: Path, number: int, page: TiffPage) -> None:
-    """Refuse a page whose header promises more pixels than its bytes can hold.
+    """Raise if the header of a page states more pixels than its bytes can hold.
 
     Raises
     ------
     InputError
-        With both.
+        If it does; the message contains both numbers.
     """
     most = {1: 1} | dict.fromkeys(_DEFLATE, DEFLATE_LIMIT)
     factor, stored = most.get(int(page.compression)), sum(page.databytecounts)
@@ -155,5 +155,5 @@ def refuse_promises(path: Path, number: int, page: TiffPage) -> None:
 
 
 def piece_bytes(page: TiffPage) -> int:
-    """Memory of a decoded strip or tile."""
+    """Memory of a decoded strip or tile, in bytes."""
     return math.prod(page.chunks) * np.dtype(page.dtype).itemsize

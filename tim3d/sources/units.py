@@ -1,4 +1,4 @@
-"""Lengths with units, and the one rule that decides the voxel size of a sample."""
+"""Lengths with units, and the rule for the voxel size of a sample."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SPELLINGS = {
 
 
 def unit_name(text: str) -> str | None:
-    """The short name of a unit of length in any of its spellings, or None.
+    """Short name of a unit of length in any of its spellings, or None.
 
     >>> unit_name("micron"), unit_name("Nanometer"), unit_name("pixel")
     ('um', 'nm', None)
@@ -58,12 +58,12 @@ def unit_name(text: str) -> str | None:
 
 
 def length_nm(value: float | str, unit: str) -> float:
-    """A length in nanometres, rounded once.
+    """Convert a length to nanometres, with a single rounding.
 
     Raises
     ------
     ArgumentError
-        If the unit is not known or the value is not a number.
+        If the unit is unknown or the value is not a number.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def length_nm(value: float | str, unit: str) -> float:
 
 
 def positive_nm(value: object, unit: str) -> float | None:
-    """A length in nanometres, or None if it is not a positive number or its unit is not known.
+    """Convert a length to nanometres; None if it is not a positive number or its unit is unknown.
 
     >>> positive_nm(5, "um"), positive_nm(0, "um"), positive_nm("5", "um"), positive_nm(5, "pixel")
     (5000.0, None, None, None)
@@ -93,21 +93,21 @@ def positive_nm(value: object, unit: str) -> float | None:
 def resolve_voxel_size(
     given: Mapping[str, float | None] | None, units: str, source: Source
 ) -> tuple[float, float, float]:
-    """The voxel size (dz, dy, dx) in nm: what is given wins over the metadata of the source, axis by axis.
+    """Voxel size (dz, dy, dx) in nm: given lengths take precedence over metadata, axis by axis.
 
     Parameters
     ----------
     given : mapping of axis name to length, optional
-        Any of z, y and x; None for an axis counts as not given.
+        Lengths for any of z, y and x; None counts as not given.
     units : str
         Unit of the given lengths: nm, um (µm, micron), mm, cm, m, pm or angstrom.
     source : Source
-        Its `voxel_size_nm` fills the axes that are not given.
+        The source whose `voxel_size_nm` is used for the axes that are not given.
 
     Raises
     ------
     ArgumentError
-        If an axis name or the unit is not known.
+        If an axis name or the unit is unknown.
     InputError
         If a length is zero, negative or not finite, or an axis is neither given nor in the metadata.
 
@@ -124,7 +124,7 @@ def resolve_voxel_size(
     if unknown:
         raise ArgumentError(f"voxel size names the axis {unknown[0]!r}; axes are z, y and x: {EXAMPLE}")
     lengths = {axis: length_nm(value, units) for axis, value in given.items() if value is not None}
-    length_nm(1, units)  # A misspelt unit is refused even where no length uses it.
+    length_nm(1, units)  # Reject a misspelt unit even if no length uses it.
     z, y, x = (lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True))
     return (_checked(z, "z", source), _checked(y, "y", source), _checked(x, "x", source))
 
@@ -132,7 +132,7 @@ def resolve_voxel_size(
 def _checked(length: float | None, axis: str, source: Source) -> float:
     if length is None:
         raise InputError(
-            f"voxel size along {axis} is not known: not given, and {source.label} does not tell it "
+            f"voxel size along {axis} is not known: not given, and {source.label} does not contain it "
             f"({source.origin}). Type it, for example {EXAMPLE}{_position_hint(axis, source)}"
         )
     if not math.isfinite(length) or length <= 0:

@@ -1,4 +1,4 @@
-"""Volumes in one file: numpy arrays and raw binary; and the choice of one array among several."""
+"""Volumes in one file (numpy arrays, raw binary), and the choice of one array in a container."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SHOWN = 12
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FileSource(Source):
-    """A source that is one file at `path`."""
+    """Source that is one file at `path`."""
 
     path: str
     size: int = field(default=0)
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return self.path
 
     def _parts(self) -> tuple[object, ...]:
@@ -39,7 +39,7 @@ class FileSource(Source):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class NpyFile(FileSource):
-    """A numpy array file, memory-mapped while it is read; `places` says which of its axes are z, y and x."""
+    """Numpy array file, memory-mapped while it is read; `places` are its axes z, y and x."""
 
     places: Places = IN_ORDER
 
@@ -49,7 +49,7 @@ class NpyFile(FileSource):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RawFile(FileSource):
-    """Voxels without a header; `disk_dtype` keeps the byte order, `order` "C" has x running fastest, "F" z."""
+    """Voxels without a header, stored as `disk_dtype`; x runs fastest in `order` "C", z in "F"."""
 
     disk_dtype: str = ""
     order: Order = "C"
@@ -64,12 +64,12 @@ class RawFile(FileSource):
 
 
 def mapped_npy(path: str) -> Voxels:
-    """The array of a .npy file, not read; its header cannot promise more than the file holds.
+    """Memory-map the array of a .npy file, if the file is as long as its header states.
 
     Raises
     ------
     InputError
-        If it is damaged, or holds Python objects.
+        If the file is shorter or otherwise damaged, or holds Python objects.
     """
     with reading(path):
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -84,7 +84,7 @@ def mapped_npy(path: str) -> Voxels:
 
 
 def open_npy(path: Path) -> NpyFile:
-    """A .npy file of shape (z, y, x), in C or Fortran order; axes of length one are left out."""
+    """Open a .npy file of shape (z, y, x), in C or Fortran order; drop axes of length one."""
     mapped = mapped_npy(str(path))
     places = places_in_order(mapped.shape, mapped.dtype, str(path))
     return NpyFile(
@@ -98,14 +98,25 @@ def open_npy(path: Path) -> NpyFile:
 
 
 def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: DTypeLike | None, order: Order) -> RawFile:
-    """A file without a header; the number of its bytes must be exactly that of the shape.
+    """Open a file without a header, whose size in bytes must match shape and dtype exactly.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shape : (z, y, x)
+        Number of voxels along each axis.
+    dtype : dtype
+        Type of a voxel, with its byte order.
+    order : {"C", "F"}
+        C has x running fastest, F has z running fastest.
 
     Raises
     ------
     ArgumentError
-        If shape or dtype are not given or make no sense, or the order is neither C nor F.
+        If shape or dtype are missing or invalid, or the order is neither C nor F.
     InputError
-        If the file has another number of bytes.
+        If the size of the file does not match.
     """
     if shape is None or dtype is None:
         raise ArgumentError(
@@ -152,23 +163,23 @@ def choose(
     where: str,
     astray: Mapping[str, str] | None = None,
 ) -> str:
-    """The array to read of those in a container: the wanted one, else the only one that can be a volume.
+    """Name of the array to read in a container: the wanted one, or the only possible volume.
 
     Parameters
     ----------
     every : mapping of name to shape and dtype
-        What the container holds.
+        The arrays in the container.
     wanted : str or None
         Name of one of them.
     where : str
-        What messages call the container.
+        Name of the container in messages.
     astray : mapping of name to text, optional
-        Names that lead to nothing that is read, and where they lead instead.
+        Links that are not followed, and their targets.
 
     Raises
     ------
     InputError
-        If there is none or the choice is not clear; the message lists what is there.
+        If there is no such array or the choice is ambiguous; the message lists the arrays.
     """
     astray = astray or {}
     lost = "".join(f"; {name} leads to {target}" for name, target in sorted(astray.items())[:_SHOWN])

@@ -1,4 +1,4 @@
-"""An existing zarr array, version 2 or 3, by path or URL; an OME-Zarr image tells its axes and voxel size."""
+"""Existing zarr arrays, version 2 or 3, by path or URL; axes and voxel size come from OME-Zarr."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tim3d.sources.volumes import choose
 from tim3d.sources.zarr_chunks import complete, holes_in, piece_bytes
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
-# An image is at most so many folders above one of its levels (COSEM: recon/em/s0; ours: raw/s0/raw).
+# Largest number of folders between a level and its image (COSEM: recon/em/s0; ours: raw/s0/raw).
 _HIGHEST = 2
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ZarrArray(Source):
-    """The array `inner` of the zarr at `location`, which may be the array itself; `places` of its axes z, y and x."""
+    """Array `inner` of the zarr at `location`, or `location` itself; `places` are z, y and x."""
 
     location: str
     inner: str = ""
@@ -35,7 +35,7 @@ class ZarrArray(Source):
 
     @property
     def label(self) -> str:
-        """What messages call this source."""
+        """Name of this source in messages."""
         return f"{self.location}:{self.inner}" if self.inner else self.location
 
     def _parts(self) -> tuple[object, ...]:
@@ -48,27 +48,37 @@ class ZarrArray(Source):
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr array or group."""
+    """Return whether a folder is a zarr array or group."""
     return any((path / mark).is_file() for mark in _MARKS)
 
 
 def open_zarr(location: str, dataset: str | None, missing_chunks: MissingChunks = "refuse") -> ZarrArray:
-    """A zarr array: the one at the location, or inside a group the named one.
+    """Open a zarr array: the one at the location, or the named one inside a group.
 
-    A group that is an OME-Zarr image (0.4 or 0.5), or holds nothing but one, gives its full-resolution level; another
-    group gives its only array that can be a volume. A level that is named has the voxel size that its image tells.
+    In a group that is an OME-Zarr image (0.4 or 0.5), or contains nothing but one, this is the
+    full-resolution level by default; in any other group it is the only array that can be a volume.
+    A level that is named gets the voxel size recorded in its image.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL of an array or a group.
+    dataset : str or None
+        Name of the array inside a group.
+    missing_chunks : {"refuse", "fill"}
+        Whether missing chunks are an error or are read as the fill value.
 
     Raises
     ------
     InputError
-        If nothing is there, the array is not clear (the message lists what the group holds), its axes are not those of
-        one volume, or chunks are not there and are not to be filled.
+        If nothing is found, the choice is ambiguous (the message lists the arrays of the group),
+        the axes are not z, y and x, or chunks are missing and are not to be filled.
     MissingExtraError
         If a codec is not installed.
     """
     where = f"{location}:{dataset}" if dataset else location
     with reading(where), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of files in between that are not zarr's
+        warnings.simplefilter("ignore")  # about files in the folder that do not belong to zarr
         node = zarr.open(location, mode="r")
         found = _inside(node, dataset, location) if isinstance(node, zarr.Group) else node
         if isinstance(found, zarr.Array):
@@ -95,7 +105,7 @@ def _arrays(group: Any) -> list[tuple[str, Any]]:
 
 
 def _only_image(group: Any) -> Level | None:
-    """The full resolution of the group, if it is an image, else of the only image in a group of nothing else."""
+    """Full-resolution level of the group if it is an image, or of the only image it contains."""
     if multiscale_of(group) is not None:
         return level_of(group)
     every = group.members(max_depth=None)
@@ -108,7 +118,7 @@ def _only_image(group: Any) -> Level | None:
 
 
 def _level_above(location: str, array: Any) -> Level | None:
-    """What the image says of an array that is one of its levels, if there is an image some folders above."""
+    """Level that an array is, if there is an image at most `_HIGHEST` folders above it."""
     for group, path in _groups_above(location, array.path):
         level = level_of(group, path)
         if level is not None:
@@ -119,7 +129,7 @@ def _level_above(location: str, array: Any) -> Level | None:
 def _groups_above(location: str, inner: str) -> Iterator[tuple[Any, str]]:
     parts = inner.split("/") if inner else []
     for n in reversed(range(len(parts))):
-        # What lies above need not be zarr, or may not be read.
+        # A folder above need not be a zarr group, and may be unreadable.
         with contextlib.suppress(Exception):
             yield zarr.open_group(location, path="/".join(parts[:n]), mode="r"), "/".join(parts[n:])
     head = location.rstrip("/")
@@ -150,7 +160,7 @@ def _source(location: str, array: Any, level: Level | None, missing_chunks: Miss
 
 
 def _dimension_names(array: Any) -> Sequence[str]:
-    """Names of the axes, of version 3 or by xarray, if they name z, y or x."""
+    """Names of the axes, by zarr version 3 or by xarray, if they include z, y or x."""
     held: Mapping[str, Any] = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or held.get("_ARRAY_DIMENSIONS") or ()
     return names if {*AXES} & {str(name).lower() for name in names} else ()

@@ -1,4 +1,4 @@
-"""Chunks of somebody else's zarr: which are not there, and a store that says so when one is read."""
+"""Missing chunks of an external zarr: their number, and a store that raises when one is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INDEX_ENTRY_BYTES = 16
 
 
 class _NothingIsDamage(WrapperStore[Any]):
-    """A store of which a chunk that is not there is an error, and not the fill value."""
+    """Store that raises for a missing chunk instead of returning the fill value."""
 
     async def get(self, key: str, *arguments: Any, **named: Any) -> Any:
         found = await self._store.get(key, *arguments, **named)
@@ -35,16 +35,16 @@ class _NothingIsDamage(WrapperStore[Any]):
 
 
 def complete(array: Any) -> Any:
-    """The same array, which refuses to be read where a chunk is not there."""
+    """Return the array on a store that raises an error when a missing chunk is read."""
     place: Any = AsyncArray(array.metadata, StorePath(_NothingIsDamage(array.store), array.path))
     return zarr.Array(place)
 
 
 def holes_in(array: Any) -> Holes:
-    """Files of chunks, or of shards, that are not there; from a listing, none is read.
+    """Count missing files of chunks or shards, from a listing; no file is read.
 
-    A chunk that the index of a shard declares empty is no hole: the shard says so. A store that cannot list, such as
-    plain HTTP, has none that are known beforehand.
+    A chunk that the index of a shard marks as empty is not a hole. A store that cannot list its
+    keys, such as plain HTTP, has no holes that can be found in advance.
     """
     grid = _grid(array)
     total = math.prod(grid)
@@ -57,7 +57,7 @@ def holes_in(array: Any) -> Holes:
 
 
 def piece_bytes(array: Any) -> int:
-    """Memory of a decoded chunk, and of the index of a shard."""
+    """Memory of a decoded chunk and of the index of a shard, in bytes."""
     inner = math.prod(array.chunks)
     in_shard = math.prod(array.shards) // inner if array.shards else 0
     return int(inner * array.dtype.itemsize + _INDEX_ENTRY_BYTES * in_shard)
@@ -86,7 +86,7 @@ def _numbers_there(array: Any, grid: tuple[int, ...]) -> Iterator[int]:
 
 
 def _keys(array: Any) -> Iterator[str]:
-    """Keys below the array, relative to it."""
+    """Yield the keys below the array, relative to it."""
     if isinstance(array.store, LocalStore):
         root = str(Path(array.store.root) / array.path)
         yield from (os.path.relpath(path, root).replace(os.sep, "/") for path in _files(root))
@@ -100,7 +100,7 @@ async def _listed(store: Any, prefix: str) -> list[str]:
 
 
 def _files(folder: str) -> Iterator[str]:
-    # Quicker than the listing of zarr by far, which looks at every file once more.
+    # Much faster than the listing of zarr, which queries every file once more.
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():

@@ -1,8 +1,9 @@
-"""Which conducting voxels carry a flux: components of a volume in slabs, and whether they lead from end to end.
+"""Percolating components: the conducting voxels that carry a flux, found slab by slab.
 
-Each slab is labelled alone. Pairs of components that touch over a border of slabs, or over a side that wraps, are
-brought together by a union-find that also remembers by how many volumes one lies beside the other. A component that
-touches itself some volumes further on winds around the volume: only such a component conducts where all sides wrap.
+Each slab is labelled separately. Components that touch across a border of slabs, or across a
+periodic side, are merged by a union-find that also stores their offset in whole periods of the
+volume. A component that touches itself at an offset other than zero winds around the volume; if all
+sides are periodic, only such a component conducts.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Links:
-    """What a slab knows of its components, all by number in the whole volume.
+    """Contacts of a slab's components, numbered in the whole volume.
 
     Attributes
     ----------
     pairs : (n, 5) int64
-        Two components that touch, and how many volumes the second lies above the first along z, y, x.
+        Two components that touch, and the offset of the second from the first along z, y, x, in
+        periods of the volume.
     low, high : (n,) int64
         Components on the first and on the last plane of the volume.
     """
@@ -38,20 +40,22 @@ class Links:
 
 
 def keep_through(codes: U8, halo: Halo) -> tuple[bool, bool, bool]:
-    """Set to 0 the voxels that carry no flux, in this slab, and say along which axes the rest conducts.
+    """Set the voxels of this slab that carry no flux to 0.
 
     Parameters
     ----------
     codes : (Z, Y, X) uint8
         This rank's planes without ghosts, 0 for insulators; changed in place.
     halo : Halo
-        The other slabs, and the axes that wrap. Without the first axis among them there are electrodes at its ends, and
-        a component carries a flux if it touches both; else if it winds around the volume.
+        The other slabs, and the periodic axes. If the first axis is not periodic, there are
+        electrodes at its ends, and a component carries a flux if it touches both; otherwise, if it
+        winds around the volume.
 
     Returns
     -------
     tuple of bool
-        With electrodes only the first can be True.
+        For each axis, whether anything conducts along it; with electrodes only the first can be
+        True.
 
     Examples
     --------
@@ -83,7 +87,7 @@ def _links(components: NDArray[np.int32], counts: list[int], halo: Halo) -> Link
     ring = halo.ring
     starts = np.concatenate([[0], np.cumsum(counts)])
     own, following = starts[ring.rank] - 1, starts[(ring.rank + 1) % ring.size] - 1
-    # The plane above the last one, where there is any.
+    # The plane above the last one, if there is one.
     edge = np.zeros((4, *components.shape[1:]), np.int32)
     edge[1], edge[2] = components[0], components[-1]
     ring.swap(edge, halo.wrap[0])
@@ -106,7 +110,7 @@ def _present(ids: NDArray[np.int32]) -> Ids:
 def _touching(
     below: NDArray[np.int32], above: NDArray[np.int32], shift: tuple[int, int, int], first: int, second: int
 ) -> Ids:
-    """Each pair once."""
+    """Pairs of components that touch between two planes, each pair once."""
     both = (below > 0) & (above > 0)
     keys = np.unique(below[both].astype(np.int64) << 32 | above[both])
     found = np.empty((len(keys), 5), np.int64)
@@ -117,7 +121,7 @@ def _touching(
 
 @nb.njit(nogil=True, cache=True)
 def _find(parent: Ids, offset: Ids, node: int) -> int:
-    """Root of a node; afterwards the node points to it, with its offset from it."""
+    """Return the root of a node, and let the node point to it with the offset between them."""
     root = node
     total = np.zeros(3, np.int64)
     while parent[root] != root:
@@ -133,12 +137,12 @@ def _find(parent: Ids, offset: Ids, node: int) -> int:
 
 @nb.njit(nogil=True, cache=True)
 def _merge(count: int, pairs: Ids) -> tuple[Ids, Ids]:
-    """Root of each component, and at the root, by bits, the axes along which it winds around the volume."""
+    """Root of each component, and for each root a bit mask of the axes along which it winds."""
     parent, offset, winding = np.arange(count), np.zeros((count, 3), np.int64), np.zeros(count, np.int64)
     for row in range(len(pairs)):
         one, other = pairs[row, 0], pairs[row, 1]
         a, b = _find(parent, offset, one), _find(parent, offset, other)
-        # Where the second component's root lies, seen from the first one's.
+        # Offset of the second component's root from the first one's.
         apart = offset[one] + pairs[row, 2:] - offset[other]
         if a == b:
             for axis in range(3):

@@ -1,9 +1,10 @@
 """Steady diffusion or heat conduction through a label volume: effective conductivity and tortuosity factor.
 
-Unknowns sit on voxel centres. A face between voxels conducts as the two halves in series, 2 k k' / (k + k') times its
-area over the distance of the centres. Opposite outer faces along one axis are held at potential 1 and 0, the sides are
-insulated or wrap around; or the whole volume wraps and a mean gradient drives the flux. The unknown is the deviation
-from the linear profile, and the answer is judged by the flux through every plane.
+Unknowns are at voxel centres. A face conducts like two half voxels in series, 2 k k' / (k + k')
+times the area over the distance of the centres. Opposite outer faces along one axis are held at
+potential 1 and 0, and the sides are insulated or periodic; or the whole volume is periodic and a
+mean gradient drives the flux. The unknown is the deviation from the linear profile, and the
+solution is judged by the flux through every plane.
 """
 
 from __future__ import annotations
@@ -42,39 +43,41 @@ PERFECT = (math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Conduction:
-    """What flows through a volume along one axis.
+    """Solution of steady conduction through a volume along one axis.
 
     Attributes
     ----------
     conductivity : float
-        Effective conductivity k_eff = Q L / (A dT), in the unit of the conductivities given; 0 if nothing percolates.
+        Effective conductivity k_eff = Q L / (A dT), in the unit of the given conductivities; 0 if
+        nothing percolates.
     percolates : bool
         Whether a path of conducting voxels (6 neighbours) joins both electrodes.
     mean_total, mean_through : float
-        Mean conductivity along the axis over all voxels, and with that of islands set to 0. An island is a component of
-        conducting voxels that does not touch both electrodes.
+        Mean conductivity along the axis over all voxels, and the same with islands counted as 0. An
+        island is a component of conducting voxels that does not touch both electrodes.
     flux : (planes,) float64
-        Conductivity as seen by the flux through each plane of faces; its mean is `conductivity`.
+        Effective conductivity from the flux through each plane of faces; its mean is
+        `conductivity`.
     spread : float
         (max - min) / mean of `flux`: the certificate of the solution.
     iterations : int
         Steps of conjugate gradients.
     row : three floats, optional
-        Mean flux density along z, y, x over the mean gradient along the axis: a row of the conductivity tensor. Only in
-        a volume that wraps along all axes.
+        Mean flux density along z, y, x over the mean gradient along the axis: a row of the
+        conductivity tensor. Only in a volume that is periodic along all axes.
     potential : (Z, Y, X) float32, optional
         1 at the low electrode, 0 at the high one; nan where nothing flows: in insulators and islands.
     size : (Z, Y, X) float32, optional
-        Size of the flux density in each voxel over the mean flux density: the map of bottlenecks. 0 where nothing
-        flows, nan in layers that are electrodes.
+        Magnitude of the flux density in each voxel over the mean flux density: the map of
+        bottlenecks. 0 where nothing flows, nan in layers that are electrodes.
     local : LocalFlux, optional
-        Statistics of that size by label, see `labels`.
+        Statistics of this magnitude by label, see `labels`.
     labels : tuple of int
-        The labels that conduct, in the order of the rows of `local` from 1 on.
+        Conducting labels, in the order of the rows of `local` from 1 on.
     voxels : mapping of int to int
         Voxels of each label.
     owned : range
-        Planes of `potential` and `size` among those of the whole volume along the axis.
+        Planes of the whole volume along the axis that `potential` and `size` hold.
     """
 
     conductivity: float
@@ -94,35 +97,39 @@ class Conduction:
 
     @property
     def tortuosity_total(self) -> float:
-        """Tortuosity factor tau = mean k / k_eff (one phase: eps k / k_eff), islands counted; inf without a path."""
+        """Tortuosity factor tau = mean k / k_eff, islands included, dimensionless.
+
+        For one phase tau = eps k / k_eff; inf if nothing percolates.
+        """
         return self.mean_total / self.conductivity if self.percolates else math.inf
 
     @property
     def tortuosity_through(self) -> float:
-        """Tortuosity factor without islands in the mean."""
+        """Tortuosity factor with islands excluded from the mean, dimensionless."""
         return self.mean_through / self.conductivity if self.percolates else math.inf
 
 
 @dataclass(frozen=True)
 class Physics:
-    """What conducts, and what happens on the border of the volume. All of it decides the numbers.
+    """Conductivities and boundary conditions: all that affects the result besides the labels.
 
     Parameters
     ----------
     conductivity : mapping of int to float or three floats
-        Of every label in the volume, or along z, y, x: 0 or positive, the largest at most 1e5 times the smallest that
-        is not 0.
+        Conductivity of every label in the volume, or its values along z, y, x: 0 or positive, the
+        largest at most 1e5 times the smallest that is not 0.
     electrodes : {"outer", "centres"}
-        Where the potential is held: on the outer faces of the volume, L = N h, or on the centres of the first and last
-        layer of voxels, L = (N - 1) h.
+        Position of the electrode faces: the outer faces of the volume, L = N h, or the centres of
+        the first and last layer of voxels, L = (N - 1) h.
     sides : {"insulated", "periodic"}
-        Whether the other four faces stop the flux, or go on at the far side.
+        Boundary condition on the other four faces.
     cell : bool
-        All axes wrap, and a mean gradient takes the place of the electrodes.
+        Make all axes periodic, and drive the flux by a mean gradient instead of electrodes.
     interface : mapping of (int, int) to float
-        Conductance per area between two labels (Kapitza), in the unit of the conductivities over that of the spacing.
+        Conductance per area between two labels (Kapitza), in units of conductivity over length.
     contact : two floats
-        Conductance per area between the low and the high electrode and the voxels on them; inf is perfect.
+        Conductance per area between the low and the high electrode and the adjacent voxels; inf is
+        perfect.
     """
 
     conductivity: Mapping[int, Conductivity]
@@ -152,16 +159,16 @@ class Physics:
 
     @property
     def checked(self) -> dict[int, Diagonal]:
-        """Conductivities along z, y, x by label."""
+        """Return the conductivities along z, y, x by label, or raise `ArgumentError`."""
         return check_conductivities(self.conductivity)
 
     @property
     def hidden(self) -> int:
-        """Layers of voxels at each end that are electrodes."""
+        """Number of voxel layers at each end that are electrodes."""
         return int(self.electrodes == "centres" and not self.cell)
 
     def drive(self, axis: int, spacing: Sequence[float]) -> Drive:
-        """The flux along an axis."""
+        """Return the problem of driving a flux along an axis."""
         order = turned_order(axis)
         edges = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
         return Drive(
@@ -170,13 +177,16 @@ class Physics:
         )  # fmt: skip
 
     def wrap(self, shape: Sequence[int]) -> Wrap:
-        """Which axes of the arrays wrap; one of a single voxel does not, as nothing would flow along it."""
+        """Return which axes of the arrays are periodic.
+
+        An axis of one voxel is not: nothing would flow along it.
+        """
         sides = self.cell or self.sides == "periodic"
         return self.cell, sides and shape[1] > 1, sides and shape[2] > 1
 
 
 def turned_order(axis: int) -> Triple:
-    """Axes with one of them first, the others in their order: those of the arrays that are solved.
+    """Order of the axes in the solver's arrays: `axis` first, then the others in their order.
 
     >>> turned_order(1)
     (1, 0, 2)
@@ -185,7 +195,7 @@ def turned_order(axis: int) -> Triple:
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Raise `ArgumentError` unless the solver can reach it."""
+    """Raise `ArgumentError` unless the solver can reach the tolerance."""
     if not 1e-10 <= tolerance < 1:
         raise ArgumentError(f"tolerance is {tolerance!r}; use a number from 1e-10 to below 1, for example 1e-3")
 
@@ -219,11 +229,12 @@ def conduct(
     conductivity, electrodes, sides, cell, interface, contact
         See `Physics`.
     tolerance : float
-        Largest (max - min) / mean of the flux over all planes. The value is more exact than that: docs/transport.md.
+        Largest (max - min) / mean of the flux over all planes. The error of the conductivity is
+        smaller than this: docs/transport.md.
     keep_potential, keep_flux : bool
-        Return the potential too, or size and statistics of the flux in each voxel.
+        Also return the potential, or magnitude and statistics of the flux in each voxel.
     threads : int, optional
-        Default: all cores, or NUMBA_NUM_THREADS of them.
+        Number of threads; the default is all cores, or NUMBA_NUM_THREADS.
 
     Returns
     -------
@@ -241,11 +252,12 @@ def conduct(
 
     Notes
     -----
-    Conjugate gradients, preconditioned by one multigrid cycle in float32; potential, fluxes and sums in float64, so
-    that also a contrast of 1e5 is resolved. It stops when the spread is within the tolerance and the last step changed
-    the dissipation by less than a tenth of it: equal fluxes alone do not prove that the flow within a plane is at rest.
-    Memory beside the labels: `conduct_bytes`. The result does not depend on the number of threads. Tortuosity factor:
-    Cooper et al., SoftwareX 5 (2016) 203, doi:10.1016/j.softx.2016.09.002.
+    Conjugate gradients, preconditioned by one multigrid cycle in float32; potential, fluxes and
+    sums are in float64, so that a contrast of 1e5 is still resolved. The iteration stops when the
+    spread is within the tolerance and the last step changed the dissipation by less than a tenth of
+    the tolerance: equal fluxes alone do not prove that the flow within each plane has converged.
+    Memory besides the labels: `conduct_bytes`. The result does not depend on the number of threads.
+    Tortuosity factor: Cooper et al., SoftwareX 5 (2016) 203, doi:10.1016/j.softx.2016.09.002.
 
     Examples
     --------
@@ -296,7 +308,9 @@ def conduct_slab(
     begin: Callable[[Problem, State], None] = lambda problem, state: None,
     watch: Callable[[Problem, State], None] = lambda problem, state: None,
 ) -> Conduction:
-    """`conduct` for one of the ranks that share a volume; every rank gets the same numbers, and its part of fields.
+    """`conduct` on one of several ranks that share a volume.
+
+    Every rank gets the same numbers, and its own part of the fields.
 
     Parameters
     ----------
@@ -304,10 +318,17 @@ def conduct_slab(
         ``read(start, stop, out)`` writes the labels of planes start..stop along the axis into `out`.
     shape : (Z, Y, X)
         Voxels of the whole volume, the axis of the flux first.
+    drive : Drive
+        The material and how the flux is driven.
     halo : Halo
-        The ring of ranks, and the axes that wrap.
+        The ring of ranks, and the periodic axes.
+    team : Workers
+        Executor of the kernels.
+    tolerance, keep_potential, keep_flux
+        See `conduct`.
     begin, watch : callable
-        Called with the state before the first step, to go on from a checkpoint, and after each step, to write one.
+        Called with the state before the first step, to resume from a checkpoint, and after each
+        step, to write one.
     """
     problem = solver.pose(read, shape, drive, halo)
     total, through = problem.mean_total[0], problem.mean_through[0]
@@ -341,20 +362,26 @@ def _row(drive: Drive, first: float, second: float, third: float) -> tuple[float
 
 
 def most_parts(shape: Triple, drive: Drive) -> int:
-    """Into how many slabs a volume can be cut, its axes in the order of `drive`."""
+    """Largest number of slabs that a volume can be cut into, its axes in the order of `drive`."""
     return max(1, most_slabs(drive.unknowns(shape), drive.spacing))
 
 
 def conduct_bytes(shape: Triple, drive: Drive, slabs: int = 1, fields: int = 0) -> int:
-    """Bytes that `conduct` holds at its peak beside the labels, or the largest of so many slabs.
+    """Peak memory of `conduct` in bytes, besides the labels, for the largest of `slabs` slabs.
 
-    Potential 8, residual, correction and direction 4 each, codes 1: 21 per voxel, and 2.9 for the coarse levels of
-    isotropic voxels; 4 for each of the fields that are kept.
+    Potential 8, residual, correction and direction 4 each, codes 1: 21 per voxel, and 2.9 for the
+    coarse levels of isotropic voxels; 4 for each of the fields that are kept.
 
     Parameters
     ----------
     shape : (Z, Y, X)
         Voxels of the whole volume, its axes in the order of `drive`.
+    drive : Drive
+        The material and how the flux is driven.
+    slabs : int
+        Number of slabs.
+    fields : int
+        Number of fields that are kept.
 
     Examples
     --------

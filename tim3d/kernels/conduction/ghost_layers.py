@@ -1,10 +1,11 @@
-"""Ghost layers of a slab: what stands for an electrode, insulation, the far side of the volume or a neighbour.
+"""Ghost layers of a slab: electrode, insulation, far side of the volume, or neighbouring slab.
 
     planes of rank r        0 | 1  2  . . .  n | n+1         0 and n+1 are ghosts
     after `Ring.swap`       n'| own planes     | 1''         n' of rank r-1, 1'' of rank r+1
 
-At the two ends of the volume the ghosts come from the other end if the axis wraps; else they keep the value of the
-electrode, or are not used (insulation). Along y and x a slab is whole, and its ghosts are filled in place.
+At the two ends of the volume the ghosts are copied from the other end if the axis is periodic;
+otherwise they keep the value of the electrode, or are not used (insulation). A slab is not divided
+along y and x, so these ghosts are copied within the slab.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ Wrap = tuple[bool, bool, bool]
 
 
 class Ring(Protocol):
-    """The ranks that hold the slabs of one volume, in the order of the slabs. All ranks make the same calls."""
+    """Ranks of one volume's slabs, in the order of the slabs. All ranks make the same calls."""
 
     rank: int
     size: int
 
     def swap(self, array: Any, wrap: bool) -> None:
-        """Copy the neighbours' planes -2 and 1 into planes 0 and -1; at the ends of the volume only with `wrap`."""
+        """Copy the neighbours' planes -2 and 1 to planes 0 and -1, at the ends only with `wrap`."""
 
     def collect(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order."""
+        """Gather the values of all ranks, in the order of the ranks."""
 
 
 class Alone:
-    """A volume that is one slab.
+    """Ring of one rank: the volume is a single slab.
 
     >>> Alone().collect("all")
     ['all']
@@ -40,24 +41,27 @@ class Alone:
     size = 1
 
     def swap(self, array: Any, wrap: bool) -> None:
-        """Join the two ends."""
+        """Copy the planes at the two ends into each other's ghosts if `wrap` is set."""
         if wrap:
             array[0], array[-1] = array[-2], array[1]
 
     def collect(self, value: Any) -> list[Any]:
-        """The only value."""
+        """Return a list with the only value."""
         return [value]
 
 
 @dataclass(frozen=True)
 class Halo:
-    """Fills ghost layers: through the ring along the first axis, from the far side along each axis that wraps."""
+    """Filling of ghost layers: by the ring along the first axis, from the far side if periodic."""
 
     ring: Ring
     wrap: Wrap = (False, False, False)
 
     def refresh(self, array: Any) -> None:
-        """Fill the ghosts of an array; those of electrodes and insulated sides stay. Edges and corners are not used."""
+        """Fill the ghosts of an array, except at electrodes and insulated sides.
+
+        Edges and corners of the ghost layer are not used.
+        """
         self.ring.swap(array, self.wrap[0])
         if self.wrap[1]:
             array[:, 0], array[:, -1] = array[:, -2], array[:, 1]
@@ -65,19 +69,25 @@ class Halo:
             array[:, :, 0], array[:, :, -1] = array[:, :, -2], array[:, :, 1]
 
     def alone(self) -> Halo:
-        """The same boundary conditions for a volume that is one slab."""
+        """Return the same boundary conditions for a volume that is one slab."""
         return Halo(Alone(), self.wrap)
 
 
 def cuts(planes: Sequence[int], steps: Sequence[int], slabs: int, depth: int) -> list[list[int]]:
-    """Planes at which slabs begin and end on each multigrid level down to `depth`: no coarse cell lies in two slabs.
+    """Planes at which slabs begin and end on each multigrid level down to `depth`.
+
+    No coarse cell lies in two slabs.
 
     Parameters
     ----------
     planes : sequence of int
         Planes of each level.
     steps : sequence of int
-        Binary logarithm of the planes that become one from level to level.
+        Binary logarithm of the number of planes that are joined from each level to the next.
+    slabs : int
+        Number of slabs.
+    depth : int
+        Last level that is divided.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The flux in each voxel: how large it is, where it is crowded, and what each phase dissipates."""
+"""Flux in each voxel: its magnitude, its distribution and the dissipation of each phase."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tim3d.kernels.conduction.stencil import F32, F64, U8
 
-# Classes of the histogram: a factor 2^(1/4) each, from 2^-12 to 2^12 times the mean flux; what is beyond falls into the
-# first and the last one.
+# Bins of the histogram: a factor 2^(1/4) each, from 2^-12 to 2^12 times the mean flux; values
+# beyond count in the first and the last bin.
 PER_OCTAVE = 4
 OCTAVES = 12
 CLASSES = 2 * OCTAVES * PER_OCTAVE
@@ -21,24 +21,26 @@ _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
 
 
 def class_edges() -> F64:
-    """Edges of the classes, as multiples of the mean flux."""
+    """Edges of the histogram's bins, as multiples of the mean flux."""
     return np.asarray(2.0 ** (np.arange(-OCTAVES * PER_OCTAVE, OCTAVES * PER_OCTAVE + 1) / PER_OCTAVE))
 
 
 @dataclass(frozen=True)
 class LocalFlux:
-    """Statistics of the size of the flux in the voxels of each code; additive over slabs.
+    """Statistics of the flux magnitude in the voxels of each code; additive over slabs.
 
     Attributes
     ----------
     voxels : (codes,) int64
-        Voxels in which something flows.
+        Voxels with a flux.
     total, squares : (codes,) float64
-        Sums of the size of the flux density and of its square, in units of conductivity times mean gradient.
+        Sums of the magnitude of the flux density and of its square, in units of conductivity times
+        mean gradient.
     dissipation : (codes,) float64
-        Sums of what both halves of the faces of the voxels dissipate, in the same units.
-    histogram : (codes, classes) int64
-        Voxels by the size of the flux over its mean.
+        Dissipation in the halves of faces that belong to the voxels of each code, in the same
+        units.
+    histogram : (codes, bins) int64
+        Voxels by the magnitude of the flux over its mean.
     """
 
     voxels: NDArray[np.int64]
@@ -52,18 +54,31 @@ class LocalFlux:
 def flux_size(
     start: int, stop: int, size: F32, dissipation: F64, x: F64, codes: U8, pairs: F64, drops: F64, half: F64, scale: F64
 ) -> None:
-    """Size of the flux density in each voxel, from the means of opposite faces; and dissipation by plane and code.
+    """Compute the flux magnitude in each voxel, and the dissipation by plane and code.
+
+    The flux density of a voxel is the mean over opposite faces.
 
     Parameters
     ----------
+    start, stop : int
+        Planes to work on.
     size : (nz+2, ny+2, nx+2)
-        Gets sqrt(qz^2 + qy^2 + qx^2), in units in which conductivity 1 under the mean gradient carries 1.
+        Output: sqrt(qz^2 + qy^2 + qx^2), in units in which conductivity 1 under the mean gradient
+        carries 1.
     dissipation : (nz+2, codes)
-        Gets the sum over the halves of faces that belong to the voxels of each code.
+        Output: sum over the halves of faces that belong to the voxels of each code.
+    x : (nz+2, ny+2, nx+2)
+        Deviation of the potential from the linear profile.
+    codes : (nz+2, ny+2, nx+2)
+        Code of each voxel.
+    pairs : (3, codes, codes)
+        Conductance of the face between two voxels, by axis and codes.
+    drops : (nz+2,)
+        Fall of the linear profile across the plane of faces below each plane of voxels.
     half : (codes, 3)
         Resistance of half a voxel along each axis, 1 / (2 k).
     scale : (3,)
-        Edge of a voxel along each axis over that along the first.
+        Edge of a voxel along each axis, relative to the first axis.
     """
     for z in range(start, stop):
         for y in range(1, x.shape[1] - 1):
@@ -90,7 +105,7 @@ def tally(
     start: int, stop: int, size: F32, codes: U8, mean: float, voxels: NDArray[np.int64], sums: F64,
     histogram: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Count voxels, sizes, squares and classes of sizes, by plane and code."""
+    """Count voxels, and add up flux magnitudes, their squares and histograms, by plane and code."""
     for z in range(start, stop):
         for y in range(1, size.shape[1] - 1):
             for i in range(1, size.shape[2] - 1):
@@ -111,12 +126,12 @@ def _class(ratio: float) -> int:
 
 
 def together(parts: Sequence[tuple[NDArray[np.int64], F64, F64, NDArray[np.int64]]]) -> LocalFlux:
-    """Statistics of all planes, from the tables of slabs: added plane by plane, in one order."""
+    """Merge the tables of all slabs into one set of statistics, plane by plane in a fixed order."""
     voxels, sums, dissipation, histogram = (np.concatenate([part[n] for part in parts]) for n in range(4))
     added = _in_order(sums)
     return LocalFlux(voxels.sum(0), added[:, 0], added[:, 1], _in_order(dissipation), histogram.sum(0))
 
 
 def _in_order(planes: F64) -> F64:
-    """Sum over the first axis in an order that its length alone decides."""
+    """Sum over the first axis, in an order that depends on its length only."""
     return np.asarray(np.ascontiguousarray(np.moveaxis(planes, 0, -1)).sum(-1))

@@ -1,4 +1,4 @@
-"""What voxels conduct: conductivities of labels, resistances between them, conductances of pairs of voxels."""
+"""Conductivities of labels, interface resistances, and conductances of pairs of voxels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.conduction.stencil import F64, U8
 
 LARGEST_CONTRAST = 1e5
-# Codes of one byte: 0 does not conduct, two stand for the electrodes.
+# One byte holds 256 codes: 0 is the insulator, two represent the electrodes.
 MOST_LABELS = 253
 
 Conductivity = float | Sequence[float]
@@ -22,17 +22,18 @@ Interfaces = Mapping[tuple[int, int], float]
 
 
 def check_conductivities(conductivity: Mapping[int, Conductivity]) -> dict[int, Diagonal]:
-    """Conductivities along z, y, x by label.
+    """Return the conductivities along z, y, x by label, or raise if one is out of range.
 
     Parameters
     ----------
     conductivity : mapping of int to float or three floats
-        0 or positive. Along all three axes or along none: a label that conducts along some only is refused.
+        0 or positive, and positive along all three axes or along none.
 
     Raises
     ------
     ArgumentError
-        If one is missing, negative, nan or infinite, or the largest is more than 1e5 times the smallest that is not 0.
+        If one is missing, negative, nan or infinite, a label conducts along some axes only, or the
+        largest is more than 1e5 times the smallest that is not 0.
 
     Examples
     --------
@@ -50,7 +51,7 @@ def check_conductivities(conductivity: Mapping[int, Conductivity]) -> dict[int, 
 
 
 def check_labels(counts: NDArray[np.int64], conductivity: Mapping[int, Diagonal]) -> None:
-    """Raise `InputError` if a label occurs, by the voxels of each, that has no conductivity."""
+    """Raise `InputError` if a label without a conductivity occurs; `counts` is voxels per label."""
     if strays := sorted(set(np.flatnonzero(counts).tolist()) - set(conductivity)):
         raise InputError(
             f"labels {strays} belong to no phase and have no conductivity; there are conductivities of "
@@ -74,7 +75,7 @@ def _diagonal(label: int, k: Conductivity) -> Diagonal:
 
 
 def check_conductances(interface: Interfaces, contact: Sequence[float], labels: Mapping[int, Diagonal]) -> None:
-    """Raise `ArgumentError` unless each conductance per area is positive and between two labels that are given."""
+    """Raise `ArgumentError` unless conductances per area are positive and between given labels."""
     for (one, other), value in interface.items():
         where = f"interface {one}-{other}"
         if one == other or not {one, other} <= set(labels):
@@ -88,14 +89,14 @@ def check_conductances(interface: Interfaces, contact: Sequence[float], labels: 
 
 @dataclass(frozen=True)
 class Material:
-    """The labels that conduct, in the order of their codes 1, 2, ...
+    """Conducting labels in the order of their codes 1, 2, ..., and their conductances.
 
     Attributes
     ----------
     labels : tuple of int
         Label of each code, from code 1 on.
     values : (codes, 3) float64
-        Conductivity of each code along the three axes of the arrays; code 0 has 0.
+        Conductivity of each code along the three axes of the arrays; 0 for code 0.
     interface : (codes, codes) float64
         Conductance per area between two codes; inf where they are in perfect contact.
     """
@@ -106,7 +107,7 @@ class Material:
 
     @property
     def code_of(self) -> U8:
-        """Code of each label."""
+        """Code of each label, as a table of 256 entries."""
         table = np.zeros(256, np.uint8)
         table[list(self.labels)] = np.arange(1, len(self.labels) + 1)
         return table
@@ -115,7 +116,7 @@ class Material:
 def material(
     conductivity: Mapping[int, Diagonal], counts: NDArray[np.int64], interface: Interfaces, order: Sequence[int]
 ) -> Material:
-    """The material of a volume with so many voxels of each label, whose arrays have their axes in this order."""
+    """Material of a volume with `counts` voxels of each label; `order` lists its arrays' axes."""
     labels = tuple(n for n, k in sorted(conductivity.items()) if 0 <= n < 256 and counts[n] and k[0] > 0)
     if len(labels) > MOST_LABELS:
         raise ArgumentError(f"{len(labels)} labels conduct; up to {MOST_LABELS} are possible")
@@ -133,9 +134,18 @@ def material(
 def pair_conductances(found: Material, spacing: Sequence[float], contact: Sequence[float]) -> F64:
     """Conductance of the face between two voxels, by axis and codes.
 
-    The halves of both voxels and the interface between them, in series, in units in which a cube of conductivity 1
-    between two planes one apart along the first axis conducts 1. The last two codes are the electrodes below and above,
-    at the distance of half a voxel and the resistance of their contact.
+    Both half voxels and the interface between them, in series. In the units used, a cube of
+    conductivity 1 between two planes at distance 1 along the first axis conducts 1. The last two
+    codes are the electrodes below and above, half a voxel away and behind their contact resistance.
+
+    Parameters
+    ----------
+    found : Material
+        Conductivities and interfaces.
+    spacing : three floats
+        Edges of a voxel along the axes of the arrays.
+    contact : two floats
+        Conductance per area of the contacts with the electrodes below and above.
 
     Returns
     -------

@@ -1,12 +1,14 @@
-"""Multigrid by aggregation for conduction on voxels: the preconditioner of the flux solver.
+"""Aggregation multigrid for conduction on voxels: the preconditioner of the conduction solver.
 
-Cells are joined in pairs along every axis whose coupling is strong, so that all cells stay nearly cubic. A coarse face
-conducts as the faces on it together, divided by the cells between two coarse centres: the coarse problem is the same
-material in larger voxels. A W-cycle of red-black Gauss-Seidel, symmetric, so that it may precondition conjugate
+Cells are joined in pairs along every axis with strong coupling, so that all cells stay nearly
+cubic. The conductance of a coarse face is the sum over the fine faces on it, divided by the number
+of cells between two coarse centres: the coarse problem is the same material in larger voxels. The
+smoother is red-black Gauss-Seidel in a W-cycle, symmetric, so that it can precondition conjugate
 gradients.
 
-Large levels are shared out in slabs that no coarse cell crosses; below them everybody solves the whole level. Every
-cell is computed from the same numbers in the same order as without slabs, so that no bit depends on them.
+Large levels are distributed over the ranks in slabs that no coarse cell crosses; below them all
+ranks solve the whole level redundantly. Every cell is computed from the same numbers in the same
+order as without slabs, so that no bit depends on them.
 
 References: Braess, Computing 55 (1995) 379, doi:10.1007/BF02238488 (aggregation and its over-correction); Trottenberg,
 Oosterlee and Schueller, Multigrid, Academic Press 2001 (cycles, semi-coarsening).
@@ -29,19 +31,21 @@ from tim3d.kernels.conduction.stencil import F32
 from tim3d.kernels.conduction.thread_pool import Workers
 
 SWEEPS = 2
-# Cells at which the problem is solved directly.
+# Number of cells at which the problem is solved directly.
 COARSEST = 64
-# An axis is coarsened while its cells are at most this much longer than the shortest: coupling falls with the square.
+# An axis is coarsened while its cells are at most this factor longer than the shortest: coupling
+# falls with the square of the length.
 STRONG = 1.5
-# A level of up to so many cells is solved by everybody instead of being shared out: sooner done than sent around. At
-# 256^3 on two workers sharing 64^3 out saved 8 % of the work of a cycle, sharing 32^3 too nothing.
+# A level of at most SHARED cells is solved redundantly by all ranks: faster than communicating it.
+# At 256^3 on two workers, distributing 64^3 saved 8 % of the work of a cycle, distributing 32^3
+# nothing.
 SHARED = 2**15
-# So is one of up to so many cells if slabs that do not cut its cells would be thicker.
+# So is a level of at most UNEVEN cells if slabs that do not cut its cells would be thicker.
 UNEVEN = 2**18
 
 
 def coarsenings(shape: Triple, spacing: Sequence[float]) -> list[Triple]:
-    """Binary logarithms of the edges of the cells that are joined, level by level.
+    """Coarsening of each level along each axis, as binary logarithms of the cells that are joined.
 
     >>> coarsenings((64, 64, 64), (1, 1, 1))
     [(1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)]
@@ -76,7 +80,7 @@ def ghosted(shape: Triple) -> Triple:
 
 
 def slab_cuts(shape: Triple, spacing: Sequence[float], slabs: int) -> list[list[int]]:
-    """Planes at which slabs begin and end, for every level that is shared out and the first one that is not.
+    """Planes at which slabs begin and end, for each distributed level and the first that is not.
 
     >>> slab_cuts((64, 64, 64), (1, 1, 1), 2)
     [[0, 32, 64], [0, 16, 32]]
@@ -86,7 +90,7 @@ def slab_cuts(shape: Triple, spacing: Sequence[float], slabs: int) -> list[list[
     steps = coarsenings(shape, spacing)
     shapes = _shapes(shape, steps)
     cut = partial(cuts, [s[0] for s in shapes], [s[0] for s in steps], slabs)
-    # One level is always shared out if there is more than one slab.
+    # At least one level is distributed if there is more than one slab.
     best = cut(min(1, slabs - 1))
     for depth in range(2, len(shapes) if slabs > 1 else 0):
         cells, deeper = math.prod(shapes[depth - 1]), cut(depth)
@@ -96,7 +100,7 @@ def slab_cuts(shape: Triple, spacing: Sequence[float], slabs: int) -> list[list[
 
 
 def thickest(cuts: Sequence[int]) -> int:
-    """Planes of the largest slab.
+    """Number of planes in the thickest slab.
 
     >>> thickest([0, 152, 300])
     152
@@ -105,7 +109,7 @@ def thickest(cuts: Sequence[int]) -> int:
 
 
 def most_slabs(shape: Triple, spacing: Sequence[float]) -> int:
-    """Into how many slabs a volume can be cut.
+    """Largest number of slabs that a volume can be cut into.
 
     >>> most_slabs((37, 20, 20), (1, 1, 1))
     19
@@ -115,7 +119,7 @@ def most_slabs(shape: Triple, spacing: Sequence[float]) -> int:
 
 @dataclass(frozen=True)
 class Level:
-    """A conduction problem on cells, or on a slab of them that begins at plane `start`."""
+    """Conduction problem on cells, or on a slab of them that begins at plane `start`."""
 
     shape: Triple
     conductances: tuple[Any, ...]
@@ -136,18 +140,18 @@ class Level:
 
 
 def voxel_level(codes: Any, pairs: Any, team: Workers, halo: Halo, start: int = 0) -> Level:
-    """The finest level: a code for each voxel, conductances (3, codes, codes) of each pair along each axis."""
+    """Finest level: a code for each voxel, and conductances (3, codes, codes) by axis and pair."""
     shape = triple(n - 2 for n in codes.shape)
     return Level(shape, (codes, pairs), team.kernels.relax_codes, team.kernels.restrict_codes, halo, start)
 
 
 def coarse_level(fine: Level, step: Triple, team: Workers) -> Level:
-    """The next level: conductance of the face below each cell along each axis."""
+    """Next coarser level: conductance of the face below each cell along each axis."""
     shape = _coarser(fine.shape, step)
     faces = team.zeros((3, *ghosted(shape)), np.float32)
     for axis in range(3):
         if fine.halo.wrap[axis] and shape[axis] == 1 and (axis or fine.halo.ring.size == 1):
-            continue  # a cell that is its own neighbour: nothing flows
+            continue  # a cell that is its own neighbour has no flux along this axis
         turned = (step[axis], *(step[a] for a in range(3) if a != axis))
         out, planes = _turn(faces[axis], axis), range(1, shape[axis] + 2)
         if fine.relax is team.kernels.relax_codes:
@@ -161,17 +165,17 @@ def coarse_level(fine: Level, step: Triple, team: Workers) -> Level:
 
 
 def _turn(array: Any, axis: int) -> Any:
-    """The axis first: as `numpy.moveaxis`, for arrays of any library."""
+    """Move an axis to the front, as `numpy.moveaxis` does, for arrays of any library."""
     for first in range(axis, 0, -1):
         array = array.swapaxes(first, first - 1)
     return array
 
 
 def _whole(level: Level, team: Workers) -> Level:
-    """The level of all slabs together."""
+    """Gather the level of all slabs on this rank."""
     ring = level.halo.ring
     mine = team.to_numpy(level.conductances[0])
-    # The face above the last plane belongs to nobody else.
+    # The face above the last plane of the volume belongs to no other slab.
     parts = ring.collect(mine[:, 1 : None if ring.rank == ring.size - 1 else -1])
     faces = np.concatenate([np.zeros_like(mine[:, :1]), *parts], axis=1)
     shape = (faces.shape[1] - 2, *level.shape[1:])
@@ -184,19 +188,19 @@ class Multigrid:
     Parameters
     ----------
     finest : Level
-        The problem, or this rank's slab of it, cut as `slab_cuts` says. Every conducting voxel must be connected to
-        an electrode, or the first axis must wrap.
+        The problem, or this rank's slab of it, cut by `slab_cuts`. Every conducting voxel must be
+        connected to an electrode, or the first axis must be periodic.
     shape : (Z, Y, X)
         Unknowns of the whole volume.
     spacing : (dz, dy, dx)
         Edges of a voxel.
     team : Workers
-        Who works, and with which kernels.
+        Executor of the kernels.
 
     Notes
     -----
-    All levels below the finest together hold 20 bytes a cell: 2.9 per voxel when all three axes are joined, 6.7 when
-    two are, 11 to 20 when one is.
+    The levels below the finest hold 20 bytes a cell, which is 2.9 per voxel of the finest level
+    when all three axes are coarsened, 6.7 when two are, 11 to 20 when one is.
     """
 
     def __init__(self, finest: Level, shape: Triple, spacing: Sequence[float], team: Workers) -> None:
@@ -204,7 +208,7 @@ class Multigrid:
         self._steps = coarsenings(shape, spacing)
         ring = finest.halo.ring
         self._cuts = slab_cuts(shape, spacing, ring.size)
-        # Levels from this one on are solved by everybody.
+        # Levels from this one on are solved redundantly by all ranks.
         self._depth = len(self._cuts) - 1
         self._levels = [finest]
         for number, step in enumerate(self._steps, 1):
@@ -213,12 +217,13 @@ class Multigrid:
         shapes = [ghosted(level.shape) for level in self._levels[1:]]
         self._x = [team.zeros(shape, np.float32) for shape in shapes]
         self._b = [team.zeros(shape, np.float32) for shape in shapes]
-        # The finest level itself when the volume is tiny: its conductances are then needed as faces.
+        # If the volume is tiny, the finest level is also the last: its conductances are needed as
+        # faces.
         last = self._levels[-1] if self._steps else coarse_level(finest, (0, 0, 0), team)
         self._inverse = inverse(team.to_numpy(last.conductances[0]), finest.halo.wrap)
 
     def apply(self, x: Any, b: Any) -> None:
-        """One W-cycle for A x = b from x = 0; the ghosts of `x` are filled."""
+        """Apply one W-cycle for A x = b from x = 0, and fill the ghosts of `x`."""
         x[...] = 0
         self._cycle(0, x, b)
 
@@ -234,7 +239,7 @@ class Multigrid:
         self._sweep(level, x, b, (1, 0))
 
     def _correct(self, number: int, x: Any, b: Any) -> None:
-        """Correction of a level by the next one."""
+        """Correct a level by the next coarser one."""
         level, step = self._levels[number], self._steps[number]
         coarse_x, coarse_b = self._x[number], self._b[number]
         mine = self._mine(number + 1)
@@ -243,15 +248,16 @@ class Multigrid:
         if number + 1 == self._depth:
             self._share(coarse_b, mine, level.halo)
         coarse_x[...] = 0
-        # Halved faces may correct twice too much: eigenvalues up to 2, which a second visit maps into 0..1, so that the
-        # cycle stays positive definite. Corrections 1.15 times larger saved an iteration and failed on some volumes.
+        # Halved faces may overcorrect by a factor of 2: eigenvalues up to 2, which a second visit
+        # maps into 0..1, so that the cycle stays positive definite. Corrections 1.15 times larger
+        # saved an iteration and failed on some volumes.
         for _ in range(1 if number + 1 == len(self._steps) else 2):
             self._cycle(number + 1, coarse_x, coarse_b)
         self._team.run(self._team.kernels.prolong, level.planes, level.cells, x, coarse_x[mine], step)
         level.halo.refresh(x)
 
     def _mine(self, number: int) -> slice:
-        """This rank's planes, with their ghosts, in the arrays of a level."""
+        """Slice of this rank's planes, with their ghosts, in the arrays of a level."""
         if number != self._depth or self._depth == 0:
             return slice(0, self._levels[number].shape[0] + 2)
         rank = self._levels[0].halo.ring.rank
@@ -259,7 +265,7 @@ class Multigrid:
         return slice(start, stop + 2)
 
     def _share(self, b: Any, mine: slice, halo: Halo) -> None:
-        """Everybody's planes of a level become known to all."""
+        """Distribute the planes of every rank to all ranks."""
         parts = halo.ring.collect(self._team.to_numpy(b[mine.start + 1 : mine.stop - 1]))
         b[1:-1] = self._team.from_numpy(np.concatenate(parts))
 
@@ -271,10 +277,10 @@ class Multigrid:
 
 
 def inverse(faces: F32, wrap: Wrap = (False, False, False)) -> F32:
-    """Inverse matrix of a small problem from the conductances of its faces; cells that do not conduct get 0.
+    """Inverse matrix of a small problem from its face conductances; 0 for insulating cells.
 
-    Where nothing holds the potential, as there are no electrodes if the first axis wraps, the inverse is that of the
-    rest (Moore and Penrose).
+    Where the potential is not fixed, because a periodic first axis has no electrodes, this is the
+    Moore-Penrose pseudoinverse.
     """
     shape = triple(n - 2 for n in faces.shape[1:])
     matrix = np.zeros((math.prod(shape),) * 2)
@@ -303,7 +309,7 @@ def _join(matrix: np.ndarray, above: np.ndarray, below: np.ndarray, conductance:
 
 
 def multigrid_bytes(shape: Triple, spacing: Sequence[float], slabs: int = 1) -> int:
-    """Bytes of all levels below the finest, for the largest slab."""
+    """Memory of all levels below the finest, for the largest slab, in bytes."""
     steps = coarsenings(shape, spacing)
     shapes, levels = _shapes(shape, steps), slab_cuts(shape, spacing, slabs)
     total = 0

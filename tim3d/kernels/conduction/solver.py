@@ -1,7 +1,7 @@
-"""The flux solver on a volume, or on this rank's slab of it: the problem, conjugate gradients, the certificate.
+"""Conduction solver on a volume, or on this rank's slab: problem, conjugate gradients, certificate.
 
-All ranks make the same calls. Sums are collected plane by plane and added in one order, so that no bit of the answer
-depends on how many slabs there are.
+All ranks make the same calls. Sums are gathered plane by plane and added in a fixed order, so that
+no bit of the result depends on the number of slabs.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from tim3d.kernels.conduction.thread_pool import Workers
 
 Electrodes = Literal["outer", "centres"]
 MOST_ITERATIONS = 200
-# The last step may change the dissipation by this share of the tolerance of the flux.
+# The last step may change the dissipation by this fraction of the tolerance of the flux.
 STEP_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Drive:
-    """What flows, and how it is driven. Axes are those of the arrays: the flux is driven along the first.
+    """Material and driving of the flux, which is along the first axis of the arrays.
 
     Attributes
     ----------
     conductivity : mapping of int to three floats
-        Along z, y, x, by label.
+        Conductivity along z, y, x, by label.
     order : three ints
-        Which of z, y, x each axis of the arrays is.
+        Index in (z, y, x) of each axis of the arrays.
     spacing : three floats
         Edges of a voxel along the axes of the arrays, in the unit of length of the conductances per area.
     periodic : bool
-        A mean gradient in a volume that wraps along all axes, instead of electrodes.
+        A mean gradient in a volume that is periodic along all axes, instead of electrodes.
     electrodes : {"outer", "centres"}
-        Where the potential is held.
+        Position of the electrode faces.
     interface, contact
         Conductances per area between labels, and at the electrodes below and above.
     """
@@ -61,38 +61,38 @@ class Drive:
 
     @property
     def hidden(self) -> int:
-        """Layers of voxels at each end that are electrodes."""
+        """Number of voxel layers at each end that are electrodes."""
         return int(self.electrodes == "centres" and not self.periodic)
 
     def unknowns(self, shape: Triple) -> Triple:
-        """Voxels whose potential is sought."""
+        """Shape of the array of unknown potentials."""
         return shape[0] - 2 * self.hidden, shape[1], shape[2]
 
     def length(self, planes: int) -> int:
-        """Distance from end to end, in voxels."""
+        """Distance between the electrode faces, in voxels."""
         return planes - self.hidden
 
     def faces(self, planes: int) -> int:
-        """Planes of faces through which the flux is judged."""
+        """Number of planes of faces in which the flux is compared."""
         return planes + 1 - 2 * self.hidden - int(self.periodic)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """This rank's slab: codes with electrodes and neighbours in the ghosts, and conductances of each pair.
+    """This rank's slab: codes, with electrodes and neighbours in the ghosts, and pair conductances.
 
     Attributes
     ----------
     drops : (nz+2,) float64
         Fall of the linear profile across the plane of faces below each plane of voxels.
     start : int
-        First plane of the slab among those of all unknowns.
+        First plane of the slab, counted over all unknowns.
     owned : range
-        Planes of labels that are this rank's, electrodes on centres among them.
+        Planes of labels that this rank owns, electrodes on centres included.
     counts : (256,) int64
         Voxels of each label in the whole volume.
     conducts : three bools
-        Along which axes anything percolates.
+        Whether anything percolates along each axis.
     """
 
     drive: Drive
@@ -111,18 +111,18 @@ class Problem:
 
     @property
     def faces(self) -> range:
-        """Planes of faces that are this rank's."""
+        """Planes of faces that this rank owns."""
         last = self.halo.ring.rank == self.halo.ring.size - 1
         return range(1, self.codes.shape[0] - 1 + int(last and not self.drive.periodic))
 
     @property
     def planes(self) -> range:
-        """This rank's planes of voxels."""
+        """Planes of voxels that this rank owns."""
         return range(1, self.codes.shape[0] - 1)
 
     @property
     def cross_section(self) -> int:
-        """Voxels of a plane."""
+        """Number of voxels in a plane."""
         return self.shape[1] * self.shape[2]
 
     @property
@@ -140,6 +140,10 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
         ``read(start, stop, out)`` writes the labels of these planes into `out`.
     shape : (Z, Y, X)
         Voxels of the whole volume, its axes in the order of `drive`.
+    drive : Drive
+        The material and how the flux is driven.
+    halo : Halo
+        The ring of ranks, and the periodic axes.
 
     Raises
     ------
@@ -149,7 +153,7 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
     ring, unknowns = halo.ring, drive.unknowns(shape)
     start, stop = slab_cuts(unknowns, drive.spacing, ring.size)[0][ring.rank : ring.rank + 2]
     first, last = ring.rank == 0, ring.rank == ring.size - 1
-    # Planes of labels: electrodes on centres belong to the slabs at the ends.
+    # Planes of labels include electrodes on centres, which belong to the slabs at the ends.
     low, high = start + drive.hidden * (not first), stop + drive.hidden * (1 + last)
     codes = np.zeros((high - low + 2, shape[1] + 2, shape[2] + 2), np.uint8)
     inner = codes[1:-1, 1:-1, 1:-1]
@@ -174,7 +178,7 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
 
 
 def _count(labels: U8) -> np.ndarray:
-    """Voxels of each label, plane by plane: bincount copies what it counts to eight bytes a voxel."""
+    """Voxels of each label, counted by plane: bincount copies its input to 8 bytes a voxel."""
     return _added([np.bincount(plane.ravel(), minlength=256) for plane in labels])
 
 
@@ -183,13 +187,16 @@ def _added(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _mean(counts: np.ndarray, found: Material, voxels: int) -> Diagonal:
-    """Mean conductivities of a volume with so many voxels of each code from 1 on."""
+    """Mean conductivities of a volume with `counts` voxels of the codes 1, 2, ..."""
     means = counts @ found.values[1:] / voxels
     return float(means[0]), float(means[1]), float(means[2])
 
 
 def _ends(codes: U8, drive: Drive, first: bool, last: bool, electrode: int) -> tuple[U8, F64]:
-    """On centres the outermost layers become ghosts; else the ghosts get codes of their own."""
+    """Codes and drops with electrodes: on centres the outermost layers become ghosts.
+
+    Otherwise the ghosts get codes of their own.
+    """
     if drive.hidden:
         codes = codes[1 if first else 0 : -1 if last else None]
     drops = np.ones(codes.shape[0])
@@ -203,18 +210,19 @@ def _ends(codes: U8, drive: Drive, first: bool, last: bool, electrode: int) -> t
 
 @dataclass
 class State:
-    """Where conjugate gradients stand: all that the next step needs.
+    """State of the conjugate gradient iteration: everything the next step needs.
 
     Attributes
     ----------
     x : (nz+2, ny+2, nx+2) float64
         Deviation from the linear profile.
     direction : (nz+2, ny+2, nx+2) float32
-        The last one.
+        The last search direction.
     before, gain : float
-        Product of residual and correction at the last step, and what that step changed of the dissipation.
+        Product of residual and correction at the last step, and the change of the dissipation in
+        it.
     flux : (planes,) float64
-        Conductivity as seen by the flux through each plane of faces of the whole volume.
+        Effective conductivity from the flux through each plane of faces of the whole volume.
     """
 
     x: Any
@@ -226,17 +234,17 @@ class State:
 
     @property
     def mean(self) -> float:
-        """The answer."""
+        """Effective conductivity, in the unit of the given conductivities."""
         return float(self.flux.mean())
 
     @property
     def spread(self) -> float:
-        """(max - min) / mean of the flux."""
+        """Certificate of the solution: (max - min) / mean of the flux, dimensionless."""
         return (float(self.flux.max()) - float(self.flux.min())) / self.mean if self.mean > 0 else math.inf
 
 
 def at_rest(problem: Problem, team: Workers) -> State:
-    """The linear profile."""
+    """Return the initial state, the linear profile."""
     shape = problem.codes.shape
     return State(team.zeros(shape, np.float64), team.zeros(shape, np.float32))
 
@@ -244,7 +252,7 @@ def at_rest(problem: Problem, team: Workers) -> State:
 class Solver:
     """Conjugate gradients, preconditioned by one multigrid cycle.
 
-    After each step the residual is computed anew from the potential, with the fluxes.
+    After each step the residual is recomputed from the potential, along with the fluxes.
     """
 
     def __init__(self, problem: Problem, team: Workers) -> None:
@@ -256,14 +264,21 @@ class Solver:
         self._residual = team.zeros(problem.codes.shape, np.float32)
 
     def solve(self, state: State, tolerance: float, watch: Callable[[State], None] = lambda state: None) -> State:
-        """Go on from `state`, in place, until the flux through all planes agrees within the tolerance.
+        """Iterate from `state`, in place, until the fluxes through all planes agree.
 
-        `watch` is called after each step.
+        Parameters
+        ----------
+        state : State
+            Starting point; changed in place.
+        tolerance : float
+            Largest (max - min) / mean of the flux over all planes.
+        watch : callable
+            Called with the state after each step.
 
         Raises
         ------
         ConvergenceError
-            After 200 steps.
+            If the tolerance is not reached in 200 steps.
         """
         team, problem = self._team, self._problem
         self._judge(state)
@@ -274,7 +289,7 @@ class Solver:
         while not (state.spread <= tolerance and state.gain <= STEP_SHARE * tolerance):
             multigrid.apply(correction, self._residual)
             now = self._total(team.kernels.dot, problem.planes, correction, self._residual)
-            if now == 0 and state.spread <= tolerance:  # at rest to the last bit
+            if now == 0 and state.spread <= tolerance:  # converged to the last bit
                 break
             if now <= 0 or state.iterations == MOST_ITERATIONS:
                 raise _not_converged(state, tolerance)
@@ -294,7 +309,7 @@ class Solver:
         state.gain = step * now / (abs(state.mean) * problem.cross_section * problem.length)
 
     def _judge(self, state: State) -> None:
-        """Residual and fluxes of a potential."""
+        """Compute residual and fluxes of the potential."""
         team, problem = self._team, self._problem
         problem.halo.refresh(state.x)
         flux = team.zeros((problem.faces.stop,), np.float64)
@@ -305,7 +320,7 @@ class Solver:
         state.flux = self._gathered(flux) / problem.cross_section
 
     def _total(self, kernel: Callable[..., None], planes: range, *arguments: Any) -> float:
-        """Sum of what a kernel finds in each plane of all slabs."""
+        """Sum of a kernel's results over the planes of all slabs."""
         sums = self._team.zeros((planes.stop,), np.float64)
         self._team.run(kernel, planes, self._finest.cells, *arguments, sums)
         return float(self._gathered(sums).sum())
@@ -314,7 +329,7 @@ class Solver:
         return np.concatenate(self._ring.collect(self._team.to_numpy(sums)[1:]))
 
     def crossflow(self, state: State) -> tuple[float, float]:
-        """Mean flux density along the second and the third axis, as conductivities: off-diagonals of the tensor."""
+        """Off-diagonal conductivities: mean flux densities along the second and the third axis."""
         problem, x = self._problem, self._team.to_numpy(state.x)
         sums = [np.zeros(problem.planes.stop) for _ in range(2)]
         self._team.run(
@@ -335,8 +350,8 @@ def _not_converged(state: State, tolerance: float) -> ConvergenceError:
 def potential(problem: Problem, state: State, team: Workers) -> F32:
     """Potential on this rank's planes of labels, from 1 to 0; nan where nothing flows.
 
-    Layers that are electrodes too. In a volume that wraps: the linear profile, from 1 on the lowest outer face, with
-    the deviation on top.
+    Layers that are electrodes are included. In a periodic volume the potential is the linear
+    profile, 1 on the lowest outer face, plus the deviation.
     """
     hidden = problem.drive.hidden
     first = 1 - problem.start - hidden
@@ -344,7 +359,7 @@ def potential(problem: Problem, state: State, team: Workers) -> F32:
     x = team.to_numpy(state.x)
     out = np.empty((len(rows), *(n - 2 for n in problem.codes.shape[1:])), np.float32)
     for target, row in zip(out, rows, strict=True):
-        # Centres of voxels lie half a plane off outer faces, whole planes off electrodes on centres.
+        # Voxel centres are half a plane from outer faces, whole planes from electrodes on centres.
         fallen = problem.start + row - (0.5 if not hidden else 0.0)
         value = (problem.length - fallen + x[row, 1:-1, 1:-1]) / problem.length
         target[...] = np.where(problem.codes[row, 1:-1, 1:-1] > 0, value, np.nan)
@@ -352,9 +367,9 @@ def potential(problem: Problem, state: State, team: Workers) -> F32:
 
 
 def local(problem: Problem, state: State, team: Any) -> tuple[LocalFlux, F32]:
-    """Statistics of the flux by code, over all slabs, and its size over its mean on this rank's planes of labels.
+    """Flux statistics by code over all slabs, and the flux magnitude over its mean on this slab.
 
-    The size is 0 where nothing flows, and nan in layers that are electrodes.
+    The magnitude is 0 where nothing flows, and nan in layers that are electrodes.
     """
     codes, planes, cells = problem.codes, problem.planes, problem.codes.size
     kinds = len(problem.found.values)

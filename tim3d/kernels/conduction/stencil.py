@@ -1,13 +1,16 @@
 """Seven-point conduction stencils on arrays with one layer of ghosts around them.
 
-A potential `x`, a source `b` and a residual have shape (nz+2, ny+2, nx+2): voxels 1..n along each axis, and ghosts at
-0 and n+1 that a kernel reads and never writes. Whoever calls decides what lies there: a wall (conductance 0), an
-electrode (potential 0) or the voxels of a neighbour. A kernel works on the planes start <= z < stop.
+A potential `x`, a source `b` and a residual have shape (nz+2, ny+2, nx+2): voxels 1..n along each
+axis, and ghosts at 0 and n+1 that a kernel reads and never writes. The caller fills them: a wall
+(conductance 0), an electrode (potential 0) or the voxels of a neighbour. A kernel works on the
+planes start <= z < stop.
 
-The conductance of a face is either looked up, ``pairs[axis, code, code']`` from the codes of its two voxels (code 0
-does not conduct), or stored, ``faces[axis, z, y, x]`` for the face below voxel (z, y, x) along the axis.
+The conductance of a face is either looked up, ``pairs[axis, code, code']`` from the codes of its
+two voxels (code 0 does not conduct), or stored, ``faces[axis, z, y, x]`` for the face below voxel
+(z, y, x) along the axis.
 
-Sums over voxels come as one float64 per plane, each added in one order: they do not depend on the number of threads.
+Sums over voxels are returned as one float64 per plane, each added in a fixed order, so they do not
+depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ F64: TypeAlias = NDArray[np.float64]
 U8: TypeAlias = NDArray[np.uint8]
 Steps: TypeAlias = tuple[int, int, int]
 _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
-# Sums may be reordered by the compiler, once and for all, to keep more than one addition under way.
+# The compiler may reorder sums, in one fixed way at compile time, to overlap several additions.
 _sum_kernel = nb.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 
 @_kernel
 def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, colour: int) -> None:
-    """Half a Gauss-Seidel sweep: voxels of one colour of the checkerboard take the value that balances their flux."""
+    """Half a Gauss-Seidel sweep: balance the flux of the voxels of one checkerboard colour."""
     along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
     for z in range(start, stop):
         for y in range(1, x.shape[1] - 1):
@@ -47,7 +50,7 @@ def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, co
 
 @_kernel
 def restrict_codes(start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, shifts: Steps) -> None:
-    """Sum the residual b - A x over the voxels of coarse cells; `shifts` are the binary logarithms of their edges."""
+    """Sum the residual b - A x over the voxels of coarse cells of edges 2**`shifts`."""
     along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
     sz, sy, sx = shifts
     for cz in range(start, stop):
@@ -70,7 +73,7 @@ def restrict_codes(start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8
 
 @_sum_kernel
 def energy(start: int, stop: int, x: F32, codes: U8, pairs: F32, out: F64) -> None:
-    """Dissipation x A x, in `out` (nz+2) by plane: that of a face belongs to the voxel above it."""
+    """Dissipation x A x, in `out` (nz+2) by plane; a face counts for the voxel above it."""
     along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
     for z in range(start, stop):
         total = 0.0
@@ -87,16 +90,22 @@ def energy(start: int, stop: int, x: F32, codes: U8, pairs: F32, out: F64) -> No
 
 @_kernel
 def balance(start: int, stop: int, residual: F32, flux: F64, x: F64, codes: U8, pairs: F64, drops: F64) -> None:
-    """What flows through every plane, and what every voxel gains, when the potential is `x` on top of a linear profile.
+    """Flux through every plane and net inflow of every voxel, for a linear profile plus `x`.
 
     Parameters
     ----------
+    start, stop : int
+        Planes to work on.
     residual : (nz+2, ny+2, nx+2)
-        Gets the net inflow of each voxel.
+        Output: net inflow of each voxel.
     flux : (nz+2,)
-        Gets at 1..nz+1 the flow through the plane of faces below each layer of voxels, upwards.
+        Output, at 1..nz+1: flux through the plane of faces below each layer of voxels, upwards.
     x : (nz+2, ny+2, nx+2) float64
         Deviation from the linear profile.
+    codes : (nz+2, ny+2, nx+2)
+        Code of each voxel.
+    pairs : (3, codes, codes)
+        Conductance of the face between two voxels, by axis and codes.
     drops : (nz+2,)
         Fall of the linear profile across each of these planes.
     """
@@ -123,7 +132,7 @@ def balance(start: int, stop: int, residual: F32, flux: F64, x: F64, codes: U8, 
 
 @_kernel
 def relax_faces(start: int, stop: int, x: F32, b: F32, faces: F32, colour: int) -> None:
-    """As `relax_codes`, with stored conductances."""
+    """Half a Gauss-Seidel sweep, as `relax_codes`, with stored conductances."""
     along_z, along_y, along_x = faces[0], faces[1], faces[2]
     for z in range(start, stop):
         for y in range(1, x.shape[1] - 1):
@@ -141,7 +150,7 @@ def relax_faces(start: int, stop: int, x: F32, b: F32, faces: F32, colour: int) 
 
 @_kernel
 def restrict_faces(start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F32, shifts: Steps) -> None:
-    """As `restrict_codes`, with stored conductances."""
+    """Sum the residual over coarse cells, as `restrict_codes`, with stored conductances."""
     along_z, along_y, along_x = faces[0], faces[1], faces[2]
     sz, sy, sx = shifts
     for cz in range(start, stop):
@@ -171,10 +180,11 @@ def prolong(start: int, stop: int, x: F32, coarse: F32, shifts: Steps) -> None:
                 x[z, y, i] += coarse[cz, cy, ((i - 1) >> shifts[2]) + 1]
 
 
-# Called once an axis, with all arrays turned so that their first axis is the normal of the faces.
+# Called once per axis, with the axes of all arrays permuted so that the first is normal to the
+# faces.
 @_kernel
 def coarsen_codes(start: int, stop: int, out: F32, codes: U8, pairs: F32, shifts: Steps) -> None:
-    """Conductance of the faces of coarse cells: that of all voxel faces on them, over the voxels between centres."""
+    """Conductance of coarse faces: sum over their voxel faces, over the voxels between centres."""
     share = np.float32(1) / (1 << shifts[0])
     for face in range(start, stop):
         z = min(((face - 1) << shifts[0]) + 1, codes.shape[0] - 1)
@@ -186,7 +196,7 @@ def coarsen_codes(start: int, stop: int, out: F32, codes: U8, pairs: F32, shifts
 
 @_kernel
 def coarsen_faces(start: int, stop: int, out: F32, fine: F32, shifts: Steps) -> None:
-    """As `coarsen_codes`, from stored conductances."""
+    """Conductance of coarse faces, as `coarsen_codes`, from stored conductances."""
     share = np.float32(1) / (1 << shifts[0])
     for face in range(start, stop):
         z = min(((face - 1) << shifts[0]) + 1, fine.shape[0] - 1)
@@ -227,7 +237,7 @@ def scale_add(start: int, stop: int, x: F32, factor: float, y: F32) -> None:
 
 @_sum_kernel
 def crossflow(start: int, stop: int, x: F64, codes: U8, pairs: F64, north: F64, west: F64) -> None:
-    """What flows through all faces below voxels along the second and the third axis, by plane."""
+    """Flux through all faces below voxels along the second and the third axis, summed by plane."""
     along_y, along_x = pairs[1], pairs[2]
     for z in range(start, stop):
         across_y, across_x = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Who works on the planes of a volume: threads, for kernels that release the interpreter's lock."""
+"""Thread pool for plane-parallel numba kernels, which release the GIL."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ import numpy as np
 
 from tim3d.kernels.conduction import stencil
 
-# Fewer voxels than this are done sooner by one thread than shared out.
+# Below this many voxels one thread is faster than several.
 SERIAL = 2**15
 
 
 def default_threads() -> int:
-    """As many as numba would use: all cores, unless NUMBA_NUM_THREADS says otherwise."""
+    """Number of threads that numba would use: all cores, unless NUMBA_NUM_THREADS is set."""
     return int(nb.get_num_threads())
 
 
 class Workers(Protocol):
-    """Those who run kernels on planes: threads with numba's kernels, or a device with its own."""
+    """Executor of kernels on planes: threads with numba's kernels, or a device with its own."""
 
     @property
     def kernels(self) -> Any:
-        """The functions of `tim3d.kernels.conduction.stencil`, or others that do the same."""
+        """The functions of `tim3d.kernels.conduction.stencil`, or equivalent ones."""
 
     def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
-        """Call the kernel on all planes of a volume of so many voxels."""
+        """Call the kernel on `planes` of a volume of `voxels` voxels."""
 
     def zeros(self, shape: Sequence[int], dtype: Any) -> Any:
-        """A new array of the kernels' kind; `dtype` is numpy's."""
+        """Create an array of the kernels' array type; `dtype` is numpy's."""
 
     def from_numpy(self, array: np.ndarray) -> Any:
-        """As an array of the kernels' kind."""
+        """Convert to the kernels' array type."""
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        """As an array of numpy."""
+        """Convert to a numpy array."""
 
 
 class Team:
-    """Threads that call a kernel on ranges of planes; to be used in a ``with``.
+    """Threads that call a kernel on ranges of planes; to be used as a context manager.
 
-    A kernel is called as ``kernel(start, stop, *arguments)`` and must not care how the planes are shared. Waiting
-    threads sleep: on a busy machine the spinning ones of OpenMP made the flux solver five times slower.
+    A kernel is called as ``kernel(start, stop, *arguments)``, and its result must not depend on how
+    the planes are divided. Waiting threads sleep: on a busy machine the busy-waiting threads of
+    OpenMP made the flux solver five times slower.
 
     Parameters
     ----------
     threads : int, optional
-        Default: `default_threads`.
+        Number of threads; the default is `default_threads()`.
     """
 
     kernels = stencil
@@ -70,19 +71,19 @@ class Team:
             self._pool.shutdown()
 
     def zeros(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
-        """A new array."""
+        """Create a numpy array of zeros."""
         return np.zeros(tuple(shape), dtype)
 
     def from_numpy(self, array: np.ndarray) -> np.ndarray:
-        """The same array."""
+        """Return the array itself."""
         return array
 
     def to_numpy(self, array: np.ndarray) -> np.ndarray:
-        """The same array."""
+        """Return the array itself."""
         return array
 
     def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
-        """Call the kernel on all planes of a volume of so many voxels."""
+        """Call the kernel on `planes`, in one thread if the volume has few `voxels`."""
         if self._pool is None or voxels < SERIAL:
             kernel(planes.start, planes.stop, *arguments)
             return

@@ -1,9 +1,11 @@
 """Connected components of phases, block by block: label, tabulate, pair over block borders, merge.
 
-Each phase is labelled by itself: two voxels belong together if they have the same code and are neighbours. A block is
-labelled alone and described by a table of its components and the labels of its six outermost planes. Planes of
-neighbouring blocks give pairs of components that are one; merged, the table is that of the whole volume. Components
-are numbered by their first voxel in C order, which no blocking changes.
+Each phase is labelled separately: two voxels are connected if they have the same code and are
+neighbours. A block is labelled independently of the others, and represented by a table of its
+components and the labels of its six outermost planes. The planes of neighbouring blocks give the
+pairs of components that are one component of the volume (drawn in `border_pairs`); merging these
+pairs gives the table of the whole volume. Components are numbered by their first voxel in C order,
+which does not depend on the blocking.
 """
 
 from __future__ import annotations
@@ -29,22 +31,22 @@ Labels: TypeAlias = NDArray[np.uint8]
 Ids: TypeAlias = NDArray[np.uint32]
 Counts: TypeAlias = NDArray[np.int64]
 
-# How many coordinates of two neighbours may differ.
+# Number of coordinates in which two neighbours may differ.
 STEPS = {6: 1, 18: 2, 26: 3}
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """One row per component.
+    """Table of components, one row each.
 
     Parameters
     ----------
     code : (n,) uint8
-        Phase.
+        Code of the phase.
     voxels : (n,) int64
-        Size.
+        Number of voxels.
     first : (n,) int64
-        Place of the first voxel in the C order of the whole volume.
+        Index of the first voxel in the C order of the whole volume.
     start, stop : (n, 3) int64
         Bounding box (z, y, x) in the whole volume, half-open.
     """
@@ -59,19 +61,19 @@ class Components:
         return len(self.voxels)
 
     def touches(self, shape: Triple) -> NDArray[np.bool_]:
-        """Whether a component reaches the low and the high face of the volume on each axis, (n, 3, 2) bool."""
+        """Whether each component reaches the low and high face along each axis, (n, 3, 2) bool."""
         return np.stack([self.start == 0, self.stop == np.array(shape)], axis=-1)
 
 
 def check_connectivity(connectivity: int) -> int:
-    """The connectivity. Raises `ArgumentError` if it is not 6, 18 or 26."""
+    """Return the connectivity, or raise `ArgumentError` if it is not 6, 18 or 26."""
     if connectivity not in STEPS:
         raise ArgumentError(f"connectivity is {connectivity!r}; use 6 (faces), 18 (and edges) or 26 (and corners)")
     return connectivity
 
 
 def label_block(labels: Labels, codes: Sequence[int], connectivity: int = 6) -> Ids:
-    """Components of each phase in one block, as if it were alone.
+    """Label the components of each phase in one block, independently of other blocks.
 
     Parameters
     ----------
@@ -80,21 +82,22 @@ def label_block(labels: Labels, codes: Sequence[int], connectivity: int = 6) -> 
     codes : sequence of int
         Phases to label; other voxels are background.
     connectivity : {6, 18, 26}
-        Neighbours share a face, or an edge too, or a corner too.
+        Neighbours share a face; or also an edge; or also a corner.
 
     Returns
     -------
     (z, y, x) uint32
-        1, 2, ... in the order in which components first occur in C order; 0 is background.
+        Labels 1, 2, ... in the order of the components' first voxels in C order; 0 is background.
 
     Raises
     ------
     ArgumentError
-        If the labels are not 3-D uint8, there are no codes, or the connectivity is another.
+        If the labels are not 3-D uint8, no code is given, or the connectivity is not one of these.
 
     References
     ----------
-    K. Wu, E. Otoo, K. Suzuki, Pattern Anal. Appl. 12 (2009) 117, doi:10.1007/s10044-008-0109-y, as implemented in cc3d.
+    K. Wu, E. Otoo, K. Suzuki, Pattern Anal. Appl. 12 (2009) 117, doi:10.1007/s10044-008-0109-y;
+    implementation: cc3d.
 
     Examples
     --------
@@ -104,7 +107,7 @@ def label_block(labels: Labels, codes: Sequence[int], connectivity: int = 6) -> 
     joined: Any = check_connectivity(connectivity)
     classes = np.zeros(256, np.uint8)
     chosen = as_codes(codes)
-    # cc3d takes 0 for background; 256 phases would need one value more than uint8 has.
+    # cc3d uses 0 for background; 256 phases and the background need more values than uint8 has.
     classes = classes if len(chosen) < 256 else classes.astype(np.uint16)
     classes[chosen] = np.arange(1, len(chosen) + 1)
     found = cc3d.connected_components(classes[as_labels(labels)], connectivity=joined, out_dtype=np.uint32)
@@ -112,14 +115,14 @@ def label_block(labels: Labels, codes: Sequence[int], connectivity: int = 6) -> 
 
 
 def tabulate(ids: Ids, labels: Labels, origin: Triple, shape: Triple) -> Components:
-    """The table of a labelled block.
+    """Compute the table of a labelled block.
 
     Parameters
     ----------
     ids : (z, y, x) uint32
-        As from `label_block`.
+        Components from `label_block`.
     labels : (z, y, x) uint8
-        What was labelled.
+        Code of each voxel.
     origin, shape : (z, y, x)
         First voxel of the block in the volume, and the shape of the volume.
 
@@ -161,14 +164,15 @@ def _tally(ids, labels, code, voxels, begin, start, stop):  # type: ignore[no-un
 
 @dataclass(frozen=True, eq=False)
 class Border:
-    """What the neighbours of a block need to know of it.
+    """Data of a block that its neighbours need to find common components.
 
     Parameters
     ----------
     code : (n,) uint8
         Phase of each component.
     planes : mapping of (axis, side) to (., .) uint32
-        Labels on the first (side -1) and last (side 1) plane of the block along each axis.
+        Component labels on the first (side -1) and last (side 1) plane of the block along each
+        axis.
     """
 
     code: Labels
@@ -176,14 +180,25 @@ class Border:
 
 
 def border(ids: Ids, code: Labels) -> Border:
-    """The border of a labelled block; `code` is the phase of each of its components."""
+    """Return the border of a labelled block; `code` is the phase of each of its components."""
     sides = itertools.product(range(3), (-1, 1))
     return Border(code, {(axis, side): np.take(ids, 0 if side < 0 else -1, axis=axis) for axis, side in sides})
 
 
 def neighbours(grid: Grid, index: Triple, connectivity: int) -> Iterator[Triple]:
-    """Offsets to the blocks behind a block that it touches: every pair of touching blocks occurs once.
+    """Yield offsets to the touching blocks that follow a block, so that each pair occurs once.
 
+    Parameters
+    ----------
+    grid : Grid
+        The blocks.
+    index : (z, y, x)
+        Index of the block.
+    connectivity : {6, 18, 26}
+        Blocks touch over a face; or also over an edge; or also over a corner.
+
+    Examples
+    --------
     >>> list(neighbours(Grid((4, 4, 4), (2, 2, 4)), (0, 1, 0), 18))
     [(1, -1, 0), (1, 0, 0)]
     """
@@ -199,21 +214,41 @@ def _steps(offset: Sequence[int]) -> int:
 
 
 def border_pairs(low: Border, high: Border, offset: Triple, connectivity: int) -> Counts:
-    """Components of two touching blocks that are one.
+    """Pairs of components of two touching blocks that are one component of the volume.
+
+    Two blocks of one phase, side by side along x; digits are the component labels of each block, of
+    which the last plane of `low` and the first plane of `high` are compared::
+
+              low       high
+        y   . 1 1   |   1 1 .     straight across, (1, 1): any connectivity
+        |   . . 1   |   . . .
+        v   2 2 .   |   2 2 .     one step aside, (1, 2) from the row above: 18 and 26 only
+
+    Along y and z, the planes are shifted against each other by -1, 0 or 1; a shift of s coordinates
+    needs a connectivity whose neighbours may differ in 1 + s coordinates. Blocks that touch at an
+    edge or a corner compare only the line or the voxel there.
 
     Parameters
     ----------
     low, high : Border
         The two blocks.
     offset : (z, y, x)
-        From the first to the second on the block grid, each -1, 0 or 1.
+        Offset from the first to the second on the block grid, each -1, 0 or 1.
     connectivity : {6, 18, 26}
-        As the blocks were labelled.
+        Connectivity with which the blocks were labelled.
 
     Returns
     -------
     (m, 2) int64
-        Rows of the two tables (not labels), each pair once.
+        Rows of the two tables (labels minus 1), each pair once.
+
+    Examples
+    --------
+    >>> low = np.array([[[0, 1, 1], [0, 0, 1], [2, 2, 0]]], np.uint32)
+    >>> high = np.array([[[1, 1, 0], [0, 0, 0], [2, 2, 0]]], np.uint32)
+    >>> borders = [border(ids, np.ones(2, np.uint8)) for ids in (low, high)]
+    >>> [border_pairs(*borders, (0, 0, 1), connectivity).tolist() for connectivity in (6, 18)]
+    [[[0, 0]], [[0, 0], [0, 1]]]
     """
     axis = next(a for a in range(3) if offset[a])
     one, two = low.planes[axis, offset[axis]], high.planes[axis, -offset[axis]]
@@ -228,7 +263,7 @@ def border_pairs(low: Border, high: Border, offset: Triple, connectivity: int) -
 
 
 def _shifted(one: Ids, two: Ids, offset: Sequence[int], shift: Sequence[int]) -> tuple[Ids, Ids]:
-    """The voxels of two planes that are `shift` apart, if the planes lie `offset` apart on the block grid."""
+    """Voxels of two planes that are `shift` apart, for blocks `offset` apart in the plane."""
     places = [_overlap(n, m, o, s) for n, m, o, s in zip(one.shape, two.shape, offset, shift, strict=True)]
     return one[places[0][0], places[1][0]], two[places[0][1], places[1][1]]
 
@@ -240,10 +275,10 @@ def _overlap(n: int, m: int, offset: int, shift: int) -> tuple[slice, slice]:
 
 
 def _equal_pairs(one: Ids, two: Ids, code_one: Labels, code_two: Labels) -> Counts:
-    """Pairs of rows whose voxels lie at the same place and have the same phase."""
+    """Pairs of rows whose voxels coincide and have the same phase."""
     both = (one > 0) & (two > 0)
     a, b = one[both].astype(np.int64) - 1, two[both].astype(np.int64) - 1
-    fresh = np.ones(len(a), bool)  # most voxels repeat the pair before them
+    fresh = np.ones(len(a), bool)  # most voxels repeat the preceding pair
     fresh[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
     a, b = a[fresh], b[fresh]
     same = code_one[a] == code_two[b]
@@ -252,21 +287,22 @@ def _equal_pairs(one: Ids, two: Ids, code_one: Labels, code_two: Labels) -> Coun
 
 
 def merge(tables: Sequence[Components], pairs: Counts) -> tuple[Components, Counts]:
-    """One table from those of all blocks.
+    """Merge the tables of all blocks into the table of the volume.
 
     Parameters
     ----------
     tables : sequence of Components
-        Of every block.
+        Table of every block.
     pairs : (m, 2) int64
-        Rows of the joined tables that belong together.
+        Rows of the concatenated tables that are one component.
 
     Returns
     -------
     table : Components
-        Components of the volume by their first voxel: the order in which `scipy.ndimage.label` numbers one phase.
+        Components of the volume in the order of their first voxels, in which `scipy.ndimage.label`
+        also numbers one phase.
     rows : (n,) int64
-        Row of `table` of each row of the joined tables.
+        Row of `table` for each row of the concatenated tables.
     """
     every = _join(tables)
     count, group = _groups(len(every), pairs)
@@ -301,7 +337,7 @@ def _groups(n: int, pairs: Counts) -> tuple[int, Counts]:
 def label_volume(
     labels: Labels, codes: Sequence[int], connectivity: int = 6, block: Triple | None = None
 ) -> tuple[Ids, Components]:
-    """Components of a volume in memory, block by block.
+    """Label the components of a volume in memory, block by block.
 
     Parameters
     ----------
@@ -310,9 +346,9 @@ def label_volume(
     codes : sequence of int
         Phases to label.
     connectivity : {6, 18, 26}
-        Which voxels are neighbours.
+        Neighbours share a face; or also an edge; or also a corner.
     block : (z, y, x), optional
-        Edge of a block in voxels (default: the whole volume). It changes nothing.
+        Edges of a block in voxels (default: the whole volume). The result does not depend on it.
 
     Returns
     -------
@@ -353,7 +389,7 @@ def _piece(labels: Labels, block: Block, codes: Sequence[int], connectivity: int
 
 
 def first_rows(lengths: Sequence[int]) -> Counts:
-    """Where each of some tables begins when they are joined.
+    """First row of each table when the tables are concatenated.
 
     >>> first_rows([3, 0, 2]).tolist()
     [0, 3, 3]
@@ -362,7 +398,7 @@ def first_rows(lengths: Sequence[int]) -> Counts:
 
 
 def lookup(rows: Counts) -> Ids:
-    """Number of the component in the volume for each label of a block; background stays 0.
+    """Table from the labels of a block to component numbers in the volume; background stays 0.
 
     >>> lookup(np.array([4, 0])).tolist()
     [0, 5, 1]
@@ -371,7 +407,7 @@ def lookup(rows: Counts) -> Ids:
 
 
 def border_voxels(core: Triple) -> int:
-    """Voxels on the six outermost planes of a block.
+    """Number of voxels on the six outermost planes of a block, edges and corners repeated.
 
     >>> border_voxels((2, 3, 4))
     52

@@ -1,7 +1,7 @@
-"""Interface area as the integral of the gradient of the smoothed region: fair to every orientation of the interface.
+"""Interface area as the integral of the smoothed region's gradient: unbiased by orientation.
 
-All smoothing is integer arithmetic, and the integral is summed in integer quanta, so the result of a volume does not
-depend on how it is cut into blocks, not even in the last bit.
+All smoothing is integer arithmetic, and the integral is summed in integer quanta, so the result of
+a volume does not depend on its blocking, not even in the last bit.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tim3d.grid import Box, Triple
 from tim3d.kernels.morphology.phase_mask import as_codes, as_core, as_labels, clamped, mask_row
 
-# A Gaussian of standard deviation 1 voxel in 1024ths, cut at 3 voxels: (5, 55, 248, 408, 248, 55, 5) has variance
-# 1.002, and three passes stay below 2**31. A tap at 4 voxels would be 0.14 of a 1024th.
+# Gaussian of standard deviation 1 voxel in 1024ths, truncated at 3 voxels: (5, 55, 248, 408, 248,
+# 55, 5) has variance 1.002, and three passes stay below 2**31. A tap at 4 voxels would be 0.14 of a
+# 1024th.
 _RADIUS = 3
 _SCALE = 1024**3
 _QUANTA = 2**24
@@ -32,9 +33,10 @@ def gradient_area(
 ) -> int:
     """Area of the interface of a region inside `core`, in units of `gradient_quantum(spacing)`.
 
-    The area is the integral of |grad f|, where f is the region's indicator after a Gaussian with a standard deviation
-    of one voxel along each axis, and grad takes central differences. `HALO` voxels around the core are read; where the
-    array ends the volume is taken to end, and its border voxel is repeated.
+    The area is the integral of |grad f|, where f is the region's indicator smoothed by a Gaussian
+    with a standard deviation of one voxel along each axis, and grad is a central difference. `HALO`
+    voxels around the core are read; the end of the array is taken as the end of the volume, where
+    border voxels are repeated.
 
     Parameters
     ----------
@@ -50,8 +52,9 @@ def gradient_area(
     Returns
     -------
     int
-        Quanta of area. Each voxel is rounded to the nearest quantum by itself, so blocks add up exactly. The rounding
-        of one voxel is at most half a quantum, 3e-8 of the largest voxel face.
+        Area in quanta. Each voxel is rounded to the nearest quantum separately, so blocks add up
+        exactly. The rounding error of one voxel is at most half a quantum, 3e-8 of the largest
+        voxel face.
 
     Raises
     ------
@@ -60,8 +63,8 @@ def gradient_area(
 
     Notes
     -----
-    The coarea formula: the integral of |grad f| is the mean area of the level sets of f (Federer 1959,
-    doi:10.2307/1993504). Features with a radius below about 8 voxels are smoothed away in part.
+    Coarea formula: the integral of |grad f| is the mean area of the level sets of f (Federer 1959,
+    doi:10.2307/1993504). Features with a radius below about 8 voxels are partly smoothed away.
 
     Examples
     --------
@@ -80,7 +83,7 @@ def gradient_area(
 
 
 def gradient_quantum(spacing: tuple[float, float, float]) -> float:
-    """Area of one unit of `gradient_area`: the largest face of a voxel, over 2**24.
+    """Area of one unit of `gradient_area`: the largest voxel face, divided by 2**24.
 
     >>> gradient_quantum((4.0, 2.0, 2.0)) == 8.0 / 2**24
     True
@@ -90,7 +93,7 @@ def gradient_quantum(spacing: tuple[float, float, float]) -> float:
 
 @nb.njit(nogil=True, cache=True)
 def _blur(a, b, c, d, e, f, g, out):  # type: ignore[no-untyped-def]
-    """The seven taps over seven rows; `out` holds integers, so the order of the sums does not matter."""
+    """Apply the seven taps to seven rows; the order of these integer sums is irrelevant."""
     for x in range(out.size):
         near = np.int32(408) * np.int32(d[x]) + np.int32(248) * (np.int32(c[x]) + np.int32(e[x]))
         far = np.int32(55) * (np.int32(b[x]) + np.int32(f[x])) + np.int32(5) * (np.int32(a[x]) + np.int32(g[x]))
@@ -107,7 +110,7 @@ def _blur_plane(
     rows: NDArray[np.int32],
     out: NDArray[np.int32],
 ) -> None:
-    """Blur one plane along x (into `rows`, the working array) and y; `out` has one voxel around the core."""
+    """Blur a plane along x (into `rows`, a work array) and y; `out` has a margin of one voxel."""
     mask = np.empty(stop - start + 8, np.uint8)
     n = out.shape[1]
     for j in range(ys.size):
@@ -119,7 +122,7 @@ def _blur_plane(
 
 @nb.njit(nogil=True, cache=True)
 def _blur_across(ring: NDArray[np.int32], k: int, out: NDArray[np.int32]) -> None:
-    """Blur along z over the seven planes of a ring; the newest is plane `k`."""
+    """Blur along z over the seven planes of a ring buffer, of which plane `k` is the newest."""
     a, b, c, d = ring[(k - 6) % 7], ring[(k - 5) % 7], ring[(k - 4) % 7], ring[(k - 3) % 7]
     e, f, g = ring[(k - 2) % 7], ring[(k - 1) % 7], ring[k % 7]
     for j in range(out.shape[0]):
@@ -128,7 +131,7 @@ def _blur_across(ring: NDArray[np.int32], k: int, out: NDArray[np.int32]) -> Non
 
 @nb.njit(nogil=True, cache=True)
 def _row_gradient(above, below, behind, before, row, size, cz, cy, cx):  # type: ignore[no-untyped-def]
-    """Sum of the rounded gradient of one row: integers, so the order of the sum does not matter."""
+    """Sum of a row's rounded gradients: integers, so the order of the sum is irrelevant."""
     left, right = row[0:size], row[2:]
     total = np.int64(0)
     for x in range(size):
@@ -149,7 +152,7 @@ def _gradient_sum(
     cy: float,
     cx: float,
 ) -> int:
-    """Walk along z with seven blurred planes and three smooth ones in memory."""
+    """Sum the gradients along z, with seven planes blurred in-plane and three in 3-D in memory."""
     ny, nx = ys.size - 8, stop - start
     rows = np.empty((ys.size, nx + 2), np.int32)
     ring = np.empty((7, ny + 2, nx + 2), np.int32)

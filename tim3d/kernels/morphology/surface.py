@@ -1,7 +1,8 @@
 """Estimators of surface, mean curvature and Euler number as weights on the 256 configurations of 2x2x2 voxels.
 
-Every estimator is a vector `w` of 256 numbers, one per configuration, and `density(histogram, w, spacing)` is the
-quantity per volume. The vector depends on the spacing of the voxels, the histogram does not.
+Every estimator is a vector `w` of 256 numbers, one per configuration, and `density(histogram, w,
+spacing)` is the quantity per volume. The vector depends on the spacing of the voxels, the histogram
+does not.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _BITS = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(np.float64)
 
 
 def density(histogram: NDArray[np.int64], weights: Weights, spacing: Spacing = (1.0, 1.0, 1.0)) -> NDArray[np.float64]:
-    """A quantity per volume from a histogram of configurations, of octants or of corners counted once.
+    """Quantity per volume, from a histogram of configurations that counts octants or corners.
 
     Parameters
     ----------
     histogram : (..., 256) int64
-        From `tim3d.kernels.morphology.voxel_configurations`.
+        Counts from `tim3d.kernels.morphology.voxel_configurations`.
     weights : (256,) float64
         One of the vectors of this module, for the same spacing.
     spacing : (dz, dy, dx)
@@ -62,7 +63,7 @@ def density(histogram: NDArray[np.int64], weights: Weights, spacing: Spacing = (
 
 
 def volume_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
-    """Volume of the region per configuration: an eighth of a voxel for each voxel inside.
+    """Volume of the region per configuration: an eighth of a voxel for each of its voxels.
 
     >>> float(volume_weights()[255])
     1.0
@@ -71,10 +72,10 @@ def volume_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
 
 def pair_weights() -> NDArray[np.float64]:
-    """Pairs of unequal neighbours per configuration, for each of the 13 `DIRECTIONS`; shape (13, 256).
+    """Pairs of unequal neighbours per configuration along each of the 13 `DIRECTIONS`, (13, 256).
 
-    A pair along an axis lies in 4 configurations, along a face diagonal in 2, along a space diagonal in 1, and counts
-    1/4, 1/2 and 1 in each.
+    A pair along an axis lies in 4 configurations, along a face diagonal in 2, along a space
+    diagonal in 1; it counts 1/4, 1/2 and 1 in each.
 
     >>> pair_weights()[:, 0b00000001].tolist()[:4]      # one voxel inside: a quarter of a pair along every axis
     [0.25, 0.25, 0.25, 0.5]
@@ -83,10 +84,11 @@ def pair_weights() -> NDArray[np.float64]:
 
 
 def direction_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
-    """Share of the unit sphere that is nearest to each of the 13 `DIRECTIONS` of a grid; shape (13,), sum 1.
+    """Fraction of the unit sphere nearest to each of the 13 `DIRECTIONS` of a grid, (13,), sum 1.
 
-    The shares are the cells of the spherical Voronoi diagram of the 26 directions (dz i, dy j, dx k), opposite ones
-    together; for cubic voxels those of Lehmann and Legland 2012 (Insight Journal).
+    The fractions are the cells of the spherical Voronoi diagram of the 26 directions (dz i, dy j,
+    dx k), opposite ones added; for cubic voxels they agree with Lehmann and Legland 2012 (Insight
+    Journal).
 
     >>> direction_weights()[[0, 3, 9]].round(6).tolist()
     [0.091556, 0.073961, 0.070391]
@@ -99,9 +101,9 @@ def crofton_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
     Notes
     -----
-    S = 2 V sum_d w_d N_d / |d| with the unequal pairs N_d, the physical length |d| of direction d, the volume V of a
-    voxel and `direction_weights` w_d. Source: Legland, Kieu and Devaux 2007, doi:10.5566/ias.v26.p83-92, with the cells
-    of the directions computed anew for every spacing.
+    S = 2 V sum_d w_d N_d / |d| with the unequal pairs N_d, the physical length |d| of direction d,
+    the volume V of a voxel and `direction_weights` w_d. Source: Legland, Kieu and Devaux 2007,
+    doi:10.5566/ias.v26.p83-92, with the cells of the directions computed for every spacing.
 
     >>> round(float(crofton_weights()[0b00001111]), 4)      # a plane across z: 7.3 % low, as on every aligned face
     0.9266
@@ -112,7 +114,7 @@ def crofton_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
 
 def face_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
-    """Area of the voxel faces between the region and the rest per configuration. On a ball it is 50 % too large.
+    """Area of the voxel faces of the region's boundary per configuration; 50 % too large on a ball.
 
     >>> float(face_weights((2, 1, 1))[0b00001111])
     1.0
@@ -123,12 +125,12 @@ def face_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
 
 def marching_cubes_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
-    """Area per configuration of the mesh that marching cubes at level 1/2 lays through the binary volume.
+    """Area per configuration of the marching cubes mesh of the binary volume at level 1/2.
 
     Notes
     -----
-    The cases are those of Lewiner et al. 2003, doi:10.1080/10867651.2003.10487582, as scikit-image builds them. On a
-    ball the area is 9 % too large at every resolution.
+    Cases of Lewiner et al. 2003, doi:10.1080/10867651.2003.10487582, as implemented in
+    scikit-image. On a ball the area is 9 % too large at every resolution.
 
     >>> float(marching_cubes_weights()[0b00001111])
     1.0
@@ -141,11 +143,12 @@ def mean_curvature_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
     Notes
     -----
-    Crofton's formula in planes, M = 2 pi sum_d w_d s_d chi_d: chi_d is the Euler number of the region on all lattice
-    planes with normal d, s_d their distance, w_d the share of the sphere nearest to the normal. The 13 families are
-    those with Miller indices 100, 110 and 111; their normals and distances follow the spacing. Source: Ohser and
-    Muecklich 2000; Ohser, Nagel and Schladitz 2009, doi:10.5566/ias.v28.p77-92. Where two diagonal voxels of a square
-    touch at an edge, the mean of both connectivities is taken, so that a region and its complement have opposite
+    Crofton's formula in planes, M = 2 pi sum_d w_d s_d chi_d: chi_d is the Euler number of the
+    region on all lattice planes with normal d, s_d their distance, w_d the fraction of the sphere
+    nearest to the normal. The 13 families have the Miller indices 100, 110 and 111; their normals
+    and distances follow from the spacing. Source: Ohser and Muecklich 2000; Ohser, Nagel and
+    Schladitz 2009, doi:10.5566/ias.v28.p77-92. Where two diagonal voxels of a square touch at an
+    edge, the mean of both connectivities is used, so that a region and its complement have opposite
     values.
 
     >>> w = mean_curvature_weights()
@@ -160,13 +163,13 @@ def mean_curvature_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
 
 def euler_weights(connectivity: int = 26) -> Weights:
-    """Euler number (components - tunnels + cavities) per configuration; it does not depend on the spacing.
+    """Euler number (components - tunnels + cavities) per configuration, for any spacing.
 
     Parameters
     ----------
     connectivity : {26, 6}
-        Whether voxels of the region that share only an edge or a corner are connected. The complement then has the
-        other one.
+        Whether voxels of the region that share only an edge or a corner are connected (26) or not
+        (6). The complement has the other connectivity.
 
     Raises
     ------
@@ -175,8 +178,8 @@ def euler_weights(connectivity: int = 26) -> Weights:
 
     Notes
     -----
-    26: corners - edges + faces - voxels of the union of closed voxels; 6: the same of the complement's dual. Source:
-    Ohser and Muecklich 2000.
+    26: corners - edges + faces - voxels of the union of closed voxels; 6: the same for the dual
+    complex of the complement. Source: Ohser and Muecklich 2000.
 
     >>> euler_weights(26)[[0b00000001, 0b10000001]].tolist(), euler_weights(6)[[0b00000001, 0b10000001]].tolist()
     ([0.125, -0.75], [0.125, 0.25])
@@ -190,7 +193,7 @@ def euler_weights(connectivity: int = 26) -> Weights:
 
 
 def check_spacing(spacing: Sequence[float]) -> Spacing:
-    """The spacing as three floats. Raises `ArgumentError` unless they are positive and finite."""
+    """Return the spacing as three floats, or raise `ArgumentError` unless positive and finite."""
     values = tuple(float(d) for d in spacing)
     if len(values) != 3 or not all(0 < d < math.inf for d in values):
         raise ArgumentError(f"spacing is {tuple(spacing)}; expected three positive lengths (dz, dy, dx)")
@@ -236,13 +239,13 @@ def _plane_euler(normal: Offset) -> Weights:
     levels = np.array(_CORNERS) @ normal
     cells = [np.flatnonzero(levels == level).tolist() for level in np.unique(levels)]
     cells = [cell for cell in cells if len(cell) > 2]
-    # A face of the block belongs to two blocks, a cell across the block to it alone.
+    # A face of the 2x2x2 block belongs to two blocks, a cell across the block to this one only.
     share = 0.5 if sum(map(abs, normal)) == 1 else 1.0
     return share * _sum(_square_euler(c) if len(c) == 4 else _triangle_euler(c) for c in cells)
 
 
 def _square_euler(cell: list[int]) -> Weights:
-    """Mean of the 8-connected (corner, sides, pixels) and the 4-connected (pixels, sides, square) count."""
+    """Mean of the 8-connected (corner, sides, pixels) and 4-connected (pixels, sides, square)."""
     # In both kinds of cell the corners are in lexical order, so 0-3 and 1-2 are the diagonals.
     a, b, c, d = cell
     sides = [(a, b), (a, c), (b, d), (c, d)]
@@ -253,7 +256,7 @@ def _square_euler(cell: list[int]) -> Weights:
 
 
 def _triangle_euler(cell: list[int]) -> Weights:
-    """Points (in six triangles each) - sides (in two) + triangles."""
+    """Euler number of a cell: points (in six triangles each) - sides (in two each) + triangles."""
     sides = list(combinations(cell, 2))
     return _sum(_BITS[:, c] for c in cell) / 6 - _sum(map(_all, sides)) / 2 + _all(cell)
 

@@ -21,12 +21,12 @@ BOUNDARIES = ("mirror", "zero", "inside", "periodic")
 
 
 def octant_histogram(labels: NDArray[np.uint8], codes: Sequence[int], core: Box | None = None) -> NDArray[np.int64]:
-    """Octants of the core's voxels, counted by the configuration of the corner that they touch.
+    """Histogram of the configurations at the octants of the core's voxels.
 
-    Every voxel has eight octants, one at each of its corners. A corner therefore counts 8 inside the core, 4, 2 or 1 on
-    its faces, edges and corners, and the histograms of blocks that tile a volume add up to that of the volume, bit for
-    bit. One voxel around the core is read; where the array ends the volume is taken to end, and the border voxel is
-    mirrored.
+    Every voxel has eight octants, one at each of its corners. A corner therefore counts 8 inside
+    the core, 4, 2 or 1 on its faces, edges and corners, and the histograms of blocks that tile a
+    volume add up to the histogram of the volume, bit for bit. One voxel around the core is read;
+    the end of the array is taken as the end of the volume, where the border voxel is mirrored.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def octant_histogram(labels: NDArray[np.uint8], codes: Sequence[int], core: Box 
     codes : sequence of int
         Labels that belong to the region.
     core : Box, optional
-        The voxels whose octants are counted; by default all.
+        Voxels whose octants are counted; by default all.
 
     Returns
     -------
     (256,) int64
-        Octants per configuration; the sum is 8 times the voxels of the core.
+        Number of octants per configuration; the sum is 8 times the voxels of the core.
 
     Raises
     ------
@@ -49,11 +49,11 @@ def octant_histogram(labels: NDArray[np.uint8], codes: Sequence[int], core: Box 
 
     Notes
     -----
-    The mirrored volume is the periodic volume of twice the edge lengths that a symmetric reflection makes, so a density
-    from this histogram is the exact density of that periodic volume. A pair of neighbours along an axis counts once,
-    also at the border: face counts are exact in the open box.
-    One histogram for all local functionals: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials
-    Science, Wiley 2000.
+    Mirroring extends the volume to a periodic one of twice the edge lengths, so a density from this
+    histogram is the exact density of the periodic volume. A pair of neighbours along an axis counts
+    once, also at the border: face counts are exact in the open box. One histogram for all local
+    functionals: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science,
+    Wiley 2000.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def octant_histogram(labels: NDArray[np.uint8], codes: Sequence[int], core: Box 
 def configuration_histogram(
     labels: NDArray[np.uint8], codes: Sequence[int], boundary: str = "mirror"
 ) -> NDArray[np.int64]:
-    """Configurations of a whole volume under a boundary convention.
+    """Histogram of the configurations of a whole volume under a boundary convention.
 
     Parameters
     ----------
@@ -80,20 +80,21 @@ def configuration_histogram(
     codes : sequence of int
         Labels that belong to the region.
     boundary : {"mirror", "zero", "inside", "periodic"}
-        ``mirror``: `octant_histogram` (8 counts per full corner). The others count every corner once: ``zero`` with
-        the region ending at the border, (Z+1)(Y+1)(X+1) corners; ``inside`` only corners with eight voxels in the
-        volume, (Z-1)(Y-1)(X-1); ``periodic`` with opposite borders touching, Z Y X. All but ``mirror`` and ``inside``
-        copy the volume once.
+        ``mirror``: `octant_histogram` (8 counts per full corner). The others count every corner
+        once: ``zero`` with the region ending at the border, (Z+1)(Y+1)(X+1) corners; ``inside``
+        only corners with eight voxels in the volume, (Z-1)(Y-1)(X-1); ``periodic`` with opposite
+        borders adjacent, Z Y X. All but ``mirror`` and ``inside`` copy the volume once.
 
     Returns
     -------
     (256,) int64
-        Counts per configuration.
+        Number of counts per configuration.
 
     Raises
     ------
     ArgumentError
-        If the boundary is none of these, an edge is below 2 voxels for ``inside``, or as for `octant_histogram`.
+        If the boundary is not one of these, an edge is below 2 voxels for ``inside``, or as for
+        `octant_histogram`.
 
     Examples
     --------
@@ -118,7 +119,7 @@ def configuration_histogram(
 
 
 def complement(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The histogram of all voxels that are not in the region: the bins in reverse.
+    """Histogram of the complement of the region: the bins in reverse order.
 
     >>> complement(np.arange(256))[0].item()
     255
@@ -127,7 +128,7 @@ def complement(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _count(labels: NDArray[np.uint8], core: Box, codes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Corners by how many of their z and y indices are ends of the core (0, 1, 2), and those at the two x ends."""
+    """Corners by the number of their z and y indices at ends of the core; corners at the x ends."""
     zs, ys = (clamped(core.start[a], core.stop[a], 1, labels.shape[a]) for a in (0, 1))
     rows, ends = np.zeros((3, 4, 256), np.int64), np.zeros((3, 256), np.int64)
     _count_volume(labels, zs, ys, core.start[2], core.stop[2], as_codes(codes), rows, ends)
@@ -149,7 +150,7 @@ def _pair_plane(
     codes: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
-    """Two-bit codes (bits 0 and 2) of the voxels (y, y+1) of one plane, a row for every y corner."""
+    """Compute codes of bits 0 and 2 for voxels (y, y+1) of a plane, a row for every y corner."""
     low, high = np.empty(out.shape[1], np.uint8), np.empty(out.shape[1], np.uint8)
     mask_row(plane[ys[0]], start, stop, 1, codes, low)
     for j in range(ys.size - 1):
@@ -160,7 +161,7 @@ def _pair_plane(
 
 @nb.njit(nogil=True, cache=True)
 def _tally(code: NDArray[np.uint8], tables: NDArray[np.int64]) -> None:
-    """Count codes in four tables in turn: runs of one code would otherwise wait for their own last store."""
+    """Count codes in four alternating tables: a run of one code would wait for its last store."""
     first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
     quads = code.size // 4
     for k in range(quads):

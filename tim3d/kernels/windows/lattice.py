@@ -1,7 +1,29 @@
-"""Where the windows of a network lie over a volume: one lattice fixed in volume coordinates, for every block the same.
+"""Positions of a network's windows over a volume: one lattice, fixed in volume coordinates.
 
-Per axis, window `k` starts at voxel `k * stride - offset`, for every whole number `k`, negative ones too.
-What a window sees beyond the border of the volume is the volume mirrored at its border voxels.
+Per axis, window `k` starts at voxel `k * stride - offset`, for every integer `k`, negative ones
+included. Beyond the border of the volume, a window reads the volume mirrored at its border voxels.
+The lattice does not depend on the blocks, so every block gets the same values for a window.
+
+*Crop*, along one axis of 12 voxels, one character a voxel (window 8, halo 2, hence stride 4 and
+offset 2; `v` voxel, `m` mirrored voxel, `h` read and discarded, `k` kept)::
+
+    volume      mmvvvvvvvvvvvvmm
+    window 0    hhkkkkhh            starts at voxel -2, keeps 0 to 3
+    window 1        hhkkkkhh        starts at voxel  2, keeps 4 to 7
+    window 2            hhkkkkhh    starts at voxel  6, keeps 8 to 11
+    core              cccccc        voxels 4 to 9 of a block: touched by windows 1 and 2
+    read_box        rrrrrrrrrr      voxels 2 to 11; 12 and 13 are the mirrored 10 and 9
+
+*Blend*, the same axis (window 8, overlap 4, hence stride 4, offset 0; all of a window counts,
+weighted by a Gaussian about its middle)::
+
+    volume      mmmmvvvvvvvvvvvvmmmm
+    window -1   _.-^^-._                starts at voxel -4
+    window 0        _.-^^-._            starts at voxel  0
+    window 1            _.-^^-._        starts at voxel  4
+    window 2                _.-^^-._    starts at voxel  8
+    core              cccccc            voxels 2 to 7 of a block: touched by windows -1, 0 and 1
+    read_box        rrrrrrrrrrrr        voxels 0 to 11; -4 to -1 are the mirrored 4 to 1
 """
 
 from __future__ import annotations
@@ -22,22 +44,23 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Where the windows of a network lie over a volume; make one by `crop_lattice`, `blend_lattice`, `slice_lattice`.
+    """Lattice of windows; create it with `crop_lattice`, `blend_lattice` or `slice_lattice`.
 
     Parameters
     ----------
     shape : (z, y, x)
         Voxels of the volume.
     window : (z, y, x)
-        Voxels that the network gives out for one window; 1 in z for a network of slices.
+        Voxels that the network outputs for one window; 1 in z for a network that works on slices.
     stride : (z, y, x)
         Distance between neighbouring windows.
     offset : (z, y, x)
-        Window 0 starts this many voxels before the origin of the volume; in crop mode this is also the halo.
+        Window 0 starts this many voxels before the origin of the volume; in crop mode this is also
+        the halo.
     mode : {"crop", "blend"}
-        Which weight a voxel of a window has.
+        Weight of the voxels of a window: 0 or 1 (crop), or a Gaussian (blend).
     context : int
-        Slices before and after the window that the network sees besides, as channels (2.5-D).
+        Additional slices before and after the window that the network reads as channels (2.5-D).
 
     Raises
     ------
@@ -69,12 +92,12 @@ class Lattice:
 
     @property
     def halo(self) -> Triple:
-        """Border of a window that is thrown away; zero in blend mode."""
+        """Border of a window that is discarded, in voxels; zero in blend mode."""
         return self.offset if self.mode == "crop" else (0, 0, 0)
 
     @property
     def input_shape(self) -> Triple:
-        """Shape of what the network is given for one window."""
+        """Shape of the network's input for one window."""
         return (self.window[0] + 2 * self.context, self.window[1], self.window[2])
 
     def box(self, index: Triple) -> Box:
@@ -83,16 +106,16 @@ class Lattice:
         return Box(start, triple(a + p for a, p in zip(start, self.window, strict=True)))
 
     def support(self, index: Triple) -> Box:
-        """Voxels to which window `index` gives a value."""
+        """Voxels to which window `index` contributes a value."""
         return self.box(index).grow(triple(-h for h in self.halo))
 
     def windows(self, core: Box) -> list[Triple]:
-        """Indices of all windows that give a value to a voxel of `core`, in lexicographic order."""
+        """Indices of all windows that contribute to a voxel of `core`, in lexicographic order."""
         z, y, x = (self._touching(axis, core.start[axis], core.stop[axis]) for axis in range(3))
         return list(product(z, y, x))
 
     def read_box(self, core: Box) -> Box:
-        """Voxels of the volume that the windows of `core` see, mirrored ones included."""
+        """Voxels of the volume that the windows of `core` read, mirrored ones included."""
         ends = [self._seen(axis, core.start[axis], core.stop[axis]) for axis in range(3)]
         return Box(triple(low for low, _ in ends), triple(high for _, high in ends))
 
@@ -105,13 +128,26 @@ class Lattice:
         touching, context = self._touching(axis, low, high), self.context if axis == 0 else 0
         start = touching[0] * self.stride[axis] - self.offset[axis] - context
         stop = touching[-1] * self.stride[axis] - self.offset[axis] + self.window[axis] + context
-        # The mirrored range, not the clipped one: past a thin last block a mirror reaches back beyond the window.
+        # Mirror the range instead of clipping it: past a thin last block the mirrored part reaches
+        # back beyond the start of the window.
         seen = reflect(np.arange(start, stop), self.shape[axis])
         return int(seen.min()), int(seen.max()) + 1
 
 
 def crop_lattice(shape: Triple, window: Triple, halo: Triple, context: int = 0) -> Lattice:
-    """Windows that keep only what lies `halo` voxels inside their border, side by side.
+    """Lattice of windows that keep only their inner part, without `halo`; these parts tile space.
+
+    Parameters
+    ----------
+    shape, window, halo : (z, y, x)
+        Voxels of the volume, of a window, and of the border that is discarded on each side.
+    context : int
+        See `Lattice`.
+
+    Raises
+    ------
+    ArgumentError
+        If the halo leaves nothing of the window.
 
     Examples
     --------
@@ -130,7 +166,14 @@ def crop_lattice(shape: Triple, window: Triple, halo: Triple, context: int = 0) 
 
 
 def blend_lattice(shape: Triple, window: Triple, overlap: Triple, context: int = 0) -> Lattice:
-    """Windows that share `overlap` voxels with each neighbour and are averaged there.
+    """Lattice of windows that share `overlap` voxels with each neighbour and are averaged there.
+
+    Parameters
+    ----------
+    shape, window, overlap : (z, y, x)
+        Voxels of the volume, of a window, and shared by neighbouring windows.
+    context : int
+        See `Lattice`.
 
     Examples
     --------
@@ -142,7 +185,16 @@ def blend_lattice(shape: Triple, window: Triple, overlap: Triple, context: int =
 
 
 def slice_lattice(shape: Triple, total_stride: int, context: int = 0) -> Lattice:
-    """One window for each slice, padded at its far ends by mirroring to a multiple of the network's total stride.
+    """Lattice of one window per slice, mirrored at the far ends up to a multiple of `total_stride`.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Voxels of the volume.
+    total_stride : int
+        Factor by which the network reduces the resolution of a slice before it restores it.
+    context : int
+        See `Lattice`.
 
     Examples
     --------
@@ -154,15 +206,22 @@ def slice_lattice(shape: Triple, total_stride: int, context: int = 0) -> Lattice
 
 
 def require_phase(lattice: Lattice, total_stride: Triple) -> None:
-    """Refuse windows that would shift a network's poolings against the volume.
+    """Raise unless window, stride and offset are multiples of the network's total stride.
 
-    A network that halves its input d times gives other values when the input moves by less than 2**d voxels, and no
-    halo repairs that. So window, stride and offset must be multiples of the total stride.
+    A network that halves its input d times is shift-invariant only for shifts by multiples of 2**d
+    voxels, and no halo repairs that: its pooling cells must lie at the same voxels in every window.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The windows.
+    total_stride : (z, y, x)
+        Factor by which the network reduces the resolution along each axis.
 
     Raises
     ------
     ArgumentError
-        Naming the axis, the length and the next larger length that fits.
+        If a length is not a multiple; names the axis and the next larger length that is.
 
     Examples
     --------
@@ -182,7 +241,9 @@ def require_phase(lattice: Lattice, total_stride: Triple) -> None:
 
 
 def reflect(index: Array, length: int) -> Array:
-    """Indices mirrored into an axis of `length` voxels, at the centre of its first and last voxel, any number of times.
+    """Indices mirrored into an axis of `length` voxels, as often as needed.
+
+    The mirrors are the centres of the first and of the last voxel, which are not repeated.
 
     Examples
     --------
@@ -209,10 +270,10 @@ def peak_bytes(
     batch: int = 1,
     threads: int = 1,
 ) -> int:
-    """Bytes that `stitch` holds at most in one process, for a core of this shape anywhere in the volume.
+    """Peak memory of `stitch` in one process, in bytes, for a core of this shape at any position.
 
-    threads * (slab + result) + one accumulator (blend) + one batch in and out as float32. What the network itself
-    needs between its layers comes on top.
+    threads * (slab + result) + one accumulator (blend) + one batch in and out as float32. The
+    activations of the network itself are not included.
 
     Parameters
     ----------
@@ -243,7 +304,7 @@ def peak_bytes(
 
 
 def _widest(lattice: Lattice, axis: int, core: int) -> int:
-    """Longest stretch along an axis that a core of this length can need, wherever it starts."""
+    """Largest extent along an axis, in voxels, that a core of this length can need."""
     support = lattice.window[axis] - 2 * lattice.halo[axis]
     count = (core + support - 2) // lattice.stride[axis] + 1
     context = lattice.context if axis == 0 else 0

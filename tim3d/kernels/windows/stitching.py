@@ -1,16 +1,17 @@
-"""A network over a volume of any size, so that the result does not depend on the blocks it is computed in.
+"""Inference on a volume of any size, with a result that does not depend on the blocking.
 
-The windows of the network lie on one lattice fixed in volume coordinates. Per axis, window `k` starts at voxel
-`k * stride - offset`, for every whole number `k`, also below zero and past the end. With `w` a weight inside a window,
+The windows of the network lie on one lattice, fixed in volume coordinates (drawn in
+`tim3d.kernels.windows.lattice`). Per axis, window `k` starts at voxel `k * stride - offset`, for
+every integer `k`, also below zero and past the end. With `w` a weight inside a window,
 
     out(v) = sum over k of w(v - start_k) * net(window k)(v - start_k)  /  sum over k of w(v - start_k)
 
-Nothing here names a block: a block computes every window that touches it and keeps its own voxels. What a window sees
-beyond the border of the volume is the volume mirrored at its border voxels.
+No block appears in this formula: a block computes every window that touches it and keeps its own
+voxels. Beyond the border of the volume, a window reads the volume mirrored at its border voxels.
 
-Two weights: *crop* keeps the inner part of each window, without the halo, so that each voxel comes from one window;
-*blend* lets windows overlap under a Gaussian of sigma = window / 8, cut at the window's border (the weight of
-Isensee et al. 2021, doi:10.1038/s41592-020-01008-z).
+Two weights: *crop* keeps the inner part of each window, without the halo, so that each voxel comes
+from one window; *blend* lets windows overlap, weighted by a Gaussian of sigma = window / 8 that
+ends at the window's border (as in Isensee et al. 2021, doi:10.1038/s41592-020-01008-z).
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ SIGMA_PER_WINDOW = 1 / 8
 
 @dataclass(frozen=True, slots=True)
 class EmptyRule:
-    """Windows whose input is `fill` everywhere are not given to the network; their voxels all get `output`.
+    """Rule for windows whose input is `fill` everywhere: skip the network, return `output`.
 
-    The rule looks at one window at a time, never at a block.
+    The rule depends on one window at a time, never on a block, so it is independent of the
+    blocking.
 
     Parameters
     ----------
     fill : float
-        Grey value of nothing.
+        Grey value of an empty voxel.
     output : tuple of float
-        One value for every channel of the result.
+        One value per channel of the result.
     """
 
     fill: float
@@ -51,23 +53,26 @@ class EmptyRule:
 
 
 def gather(lattice: Lattice, index: Triple, slab: Array, slab_box: Box) -> Array:
-    """What the network sees in one window: an array of shape `lattice.input_shape`, a view of `slab` where possible.
+    """Input of the network for one window: an array of shape `lattice.input_shape`.
+
+    The array is a view of `slab` where no voxel is mirrored.
 
     Parameters
     ----------
     lattice : Lattice
         The windows.
     index : (z, y, x)
-        Which window.
+        Index of the window.
     slab : array (z, y, x)
         Voxels read from the volume.
     slab_box : Box
-        Where `slab` lies in the volume; it must hold `lattice.read_box` of a core that this window touches.
+        Position of `slab` in the volume; it must contain `lattice.read_box` of a core that this
+        window touches.
 
     Raises
     ------
     ArgumentError
-        If the slab does not hold all voxels of the window.
+        If the slab does not contain all voxels of the window.
     """
     box = lattice.box(index).grow((lattice.context, 0, 0))
     seen = slab
@@ -91,9 +96,21 @@ def _take(array: Array, where: Array, axis: int) -> Array:
 
 
 def batches(lattice: Lattice, indices: Sequence[Triple], slab: Array, slab_box: Box, size: int) -> Iterator[Batch]:
-    """Windows in groups of `size`: arrays (size, z, y, x) in the native byte order, and which windows they hold.
+    """Yield batches: arrays (size, z, y, x) in native byte order, and the indices of the windows.
 
-    The last array is filled up with copies of its first window, because kernels are chosen by the shape of their input.
+    The last array is padded with copies of its first window: libraries choose a kernel by the shape
+    of the input, and another kernel could round differently.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The windows.
+    indices : sequence of (z, y, x)
+        Indices of the windows.
+    slab, slab_box : array (z, y, x), Box
+        Voxels read from the volume, and their position.
+    size : int
+        Windows in a batch.
     """
     for first in range(0, len(indices), size):
         group = list(indices[first : first + size])
@@ -116,9 +133,9 @@ def stitch(
     batch: int = 1,
     empty: EmptyRule | None = None,
 ) -> Array:
-    """The result of a network in a core box: equal, bit for bit, to the same box cut from the result of the volume.
+    """Result of a network in a core: bit for bit the same box of the result for the whole volume.
 
-    That holds if `predict` gives the same values for a window whatever else is in its batch.
+    This requires that `predict` returns the same values for a window in any batch.
 
     Parameters
     ----------
@@ -127,18 +144,19 @@ def stitch(
     core : Box
         Voxels wanted, inside the volume.
     slab, slab_box : array (z, y, x), Box
-        Voxels read, and where; at least `lattice.read_box(core)`.
+        Voxels read, and their position; at least `lattice.read_box(core)`.
     predict : callable
-        Takes an iterator of `batches` and yields, in the same order, pairs of an array (batch, channels, z, y, x), with
-        z, y, x the window, and the indices as they came. It may look ahead: take a batch before it yields the last one.
+        Takes an iterator of `batches` and yields, in the same order, pairs of an array
+        (batch, channels, z, y, x), with z, y, x the window, and the indices of the batch. It may
+        prefetch, that is, take a batch before it yields the previous result.
     channels : int
-        Channels that `predict` gives.
+        Channels of the output of `predict`.
     dtype : dtype
         Type of the result in crop mode. In blend mode sums are float32 and so is the result.
     batch : int
         Windows in a batch.
     empty : EmptyRule, optional
-        What windows without content get.
+        Value of windows without content.
 
     Returns
     -------
@@ -193,29 +211,30 @@ def _put(out: Array, lattice: Lattice, core: Box, index: Triple, values: Array, 
     if weight is None:
         out[(slice(None), *target)] = values[(slice(None), *source)]
     else:
-        # One channel at a time keeps the product in the cache.
+        # One channel at a time, so that the product stays in the cache.
         for total, value in zip(out, values, strict=True):
             total[target] += weight[source] * value[source]
 
 
 def _gaussian(length: int) -> Array:
-    """Gaussian of sigma = length / 8 about the middle of a window, float64, at most 1."""
+    """Gaussian of sigma = length / 8 about the middle of a window, float64, not above 1."""
     distance = np.arange(length) - (length - 1) / 2
     weight: Array = np.exp(-0.5 * (distance / (length * SIGMA_PER_WINDOW)) ** 2)
     return weight
 
 
 def window_weight(window: Triple) -> Array:
-    """Weight of every voxel of a window in blend mode: float32, shape of the window, product of three Gaussians."""
+    """Weights of the voxels of a window in blend mode: the product of three Gaussians, float32."""
     z, y, x = (_gaussian(length) for length in window)
     return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
 
 
 def weight_sum(lattice: Lattice, core: Box) -> Array:
-    """Sum of the weights of all windows at every voxel of a core in blend mode: float32, shape of the core.
+    """Sum of the weights of all windows at each voxel of a core in blend mode, float32.
 
-    The lattice goes on beyond the volume, so the sum repeats with the stride and is a product over the axes: along one
-    axis s(v) = sum over j >= 0 of w((v mod stride) + j * stride) with the argument inside the window.
+    The lattice extends beyond the volume, so the sum has the period of the stride and is a product
+    over the axes: along one axis s(v) = sum over j >= 0 of w((v mod stride) + j * stride), as long
+    as the argument lies inside the window.
     """
     z, y, x = (_axis_sum(lattice, axis, core.start[axis], core.stop[axis]) for axis in range(3))
     return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
