@@ -55,6 +55,13 @@ class Phases(Mapping[str, int]):
             codes[name.strip()] = int(code)
         return cls(**codes)
 
+    @classmethod
+    def none(cls) -> Phases:
+        """No phases at all: those of a field that holds no labels."""
+        empty = cls.__new__(cls)
+        empty._written, empty._codes = (), {}
+        return empty
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names in the order of their codes."""

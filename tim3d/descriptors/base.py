@@ -1,7 +1,8 @@
 """The algebra of descriptors: `finalize(sum of partials)`.
 
-A `Partial` turns one block of labels into integers that add up over blocks. A `Descriptor` turns their sum into named
-variables with units. Several descriptors may need the same partial; it is computed once.
+A `Partial` turns one block of some fields (labels, grey values, a distance, a flux ...) into integers that add up over
+blocks. A `Descriptor` turns their sum into named variables with units. Several descriptors may need the same partial;
+it is computed once.
 
 A block is an array that holds a core and what there is of a halo around it. The contract: **where the array ends with
 less than the full halo around the core, the volume ends**. So a block may carry more halo than a partial needs, never
@@ -14,21 +15,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from tim3d.descriptors.inputs import LABELS, Input
 from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import AXES, Box, Grid, Triple, triple
+from tim3d.grid import AXES, Block, Box, Grid, Triple, triple
 from tim3d.kernels.morphology.phase_mask import as_labels, plane_counts
 from tim3d.kernels.morphology.surface import check_spacing
+from tim3d.kernels.statistics.exact_sums import add_exactly
 from tim3d.phases import Phases
 
 Labels: TypeAlias = NDArray[np.uint8]
 Counts: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
+Voxels: TypeAlias = Mapping[Input, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +83,61 @@ class Partial:
         Voxels around the core that `compute` reads.
     dims : tuple of str
         Names of the dimensions of the array.
-    sizes : callable
-        ``sizes(material)``: lengths of the dimensions, without the first one if `plane` is set.
+    sizes : tuple of int, or callable
+        Lengths of the dimensions, without the first one if `plane` is set; ``sizes(material)`` where they depend on it.
     compute : callable
-        ``compute(labels, core, material)``: int64 array of these dimensions for the voxels of `core`, a box within
-        `labels` (uint8).
+        ``compute(*voxels, core, material)``: whole numbers of these dimensions for the voxels of `core`, a box within
+        `voxels`, which are the arrays of `reads` in this order. Floats become whole numbers by
+        `tim3d.kernels.statistics.exact_sums.FixedPoint`.
     plane : {None, "z", "y", "x"}
         If set, the first dimension runs over the voxel planes of the core along this axis: blocks are joined along
         this axis and added along the two others.
+    reads : tuple of Input
+        The fields (default: the measured labels).
+    part : str
+        If set, `compute` returns several arrays by name, and this is one of them: partials of equal `compute` and
+        `reads` share one call.
+    voxel_bytes : float
+        Bound on what `compute` holds beside the voxels, in bytes per voxel that is read.
     """
 
     name: str
     halo: Triple
     dims: tuple[str, ...]
-    sizes: Callable[[Material], tuple[int, ...]]
-    compute: Callable[[Labels, Box, Material], Counts]
+    sizes: tuple[int, ...] | Callable[[Material], tuple[int, ...]]
+    compute: Callable[..., Any]
     plane: str | None = None
+    reads: tuple[Input, ...] = (LABELS,)
+    part: str = ""
+    voxel_bytes: float = 2.0
 
     def shape(self, core: Triple, material: Material) -> tuple[int, ...]:
         """Shape of the array of a block whose core has this shape."""
         planes = () if self.plane is None else (core[AXES.index(self.plane)],)
-        return planes + self.sizes(material)
+        return planes + self.own_sizes(material)
+
+    def own_sizes(self, material: Material) -> tuple[int, ...]:
+        """Lengths of the dimensions but that of the planes."""
+        return self.sizes(material) if callable(self.sizes) else self.sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A result: its dimensions, its unit as a power of length, and where it comes from."""
+    """A result: its dimensions, its unit, and where it comes from.
+
+    Parameters
+    ----------
+    name : str
+        Name of the result.
+    dims : tuple of str
+        Names of its dimensions.
+    power : int
+        Its unit as a power of length, where it has no `units`.
+    long_name, method, reference : str
+        What it is, how it is found, and where that is described.
+    units : str
+        Its unit, where it is no power of length: that of grey values is ``1``.
+    """
 
     name: str
     dims: tuple[str, ...]
@@ -112,11 +145,12 @@ class Variable:
     long_name: str
     method: str
     reference: str
+    units: str = ""
 
     def attributes(self, material: Material) -> dict[str, str]:
         """The attributes of the xarray variable."""
         return {
-            "units": material.unit(self.power),
+            "units": self.units or material.unit(self.power),
             "long_name": self.long_name,
             "method": self.method,
             "reference": self.reference,
@@ -167,20 +201,51 @@ class Descriptor:
             A variable for each result, with `units`, `long_name`, `method` and `reference`; coordinates are the names
             of the phases and the centres of planes in `material.units`.
         """
-        values = self.formula(totals, material)
-        found = {
-            v.name: xr.Variable(v.dims, values[v.name], v.attributes(material))
-            for v in self.variables
-            if v.name in values
-        }
-        sizes = {dim: n for v in found.values() for dim, n in v.sizes.items()}
-        return xr.Dataset(found, {str(dim): _coordinate(str(dim), n, material, origin) for dim, n in sizes.items()})
+        return assembled(self.variables, self.formula(totals, material), material, origin)
+
+
+def assembled(
+    variables: Iterable[Variable], values: Mapping[str, Any], material: Material, origin: Triple = (0, 0, 0)
+) -> xr.Dataset:
+    """Values by name as a Dataset with units, sources and coordinates; variables without a value are left out.
+
+    Parameters
+    ----------
+    variables : iterable of Variable
+        What may be among the values.
+    values : mapping
+        Of some of them, by name.
+    material : Material
+        For units, names of phases and centres of planes.
+    origin : (z, y, x)
+        First voxel of the region.
+
+    Returns
+    -------
+    xarray.Dataset
+        A dimension z, y or x has the centres of its planes as coordinate, one that begins with ``phase`` the names of
+        the phases, any other none.
+    """
+    found = {v.name: xr.Variable(v.dims, values[v.name], v.attributes(material)) for v in variables if v.name in values}
+    sizes = {str(dim): n for v in found.values() for dim, n in v.sizes.items()}
+    named = {dim: n for dim, n in sizes.items() if dim in AXES or dim.startswith("phase")}
+    return xr.Dataset(found, {dim: _coordinate(dim, n, material, origin) for dim, n in named.items()})
 
 
 def halo_of(descriptors: Iterable[Descriptor]) -> Triple:
     """The halo that a block needs for all of these descriptors, in voxels."""
-    halos = [partial.halo for partial in partials_of(descriptors)]
+    return largest_halo(partials_of(descriptors))
+
+
+def largest_halo(partials: Iterable[Partial]) -> Triple:
+    """The halo that a block needs for all of these partials, in voxels."""
+    halos = [partial.halo for partial in partials]
     return triple(max((h[axis] for h in halos), default=0) for axis in range(3))
+
+
+def inputs_of(partials: Iterable[Partial]) -> tuple[Input, ...]:
+    """Every field that the partials read, once."""
+    return tuple(dict.fromkeys(one for partial in partials for one in partial.reads))
 
 
 def partials_of(descriptors: Iterable[Descriptor]) -> tuple[Partial, ...]:
@@ -199,7 +264,7 @@ def partials_of(descriptors: Iterable[Descriptor]) -> tuple[Partial, ...]:
 
 
 def compute_partials(
-    labels: Labels, core: Box, descriptors: Sequence[Descriptor], material: Material
+    labels: Labels, core: Box, descriptors: Sequence[Descriptor], material: Material, others: Voxels | None = None
 ) -> dict[str, Counts]:
     """Every partial of one block.
 
@@ -213,6 +278,35 @@ def compute_partials(
         What will be finalized.
     material : Material
         Phases and spacing.
+    others : mapping of Input to array, optional
+        The same box of the other fields that the descriptors read.
+
+    Returns
+    -------
+    dict of str to int64 array
+        The partials by name.
+
+    Raises
+    ------
+    InputError, ArgumentError
+        As `evaluate` does.
+    """
+    return evaluate(partials_of(descriptors), {LABELS: labels, **(others or {})}, core, material)
+
+
+def evaluate(partials: Iterable[Partial], voxels: Voxels, core: Box, material: Material) -> dict[str, Counts]:
+    """Partials of one block of fields.
+
+    Parameters
+    ----------
+    partials : iterable of Partial
+        Those of one `part` are computed together.
+    voxels : mapping of Input to array
+        The block with its halo, the same box of every field that a partial reads.
+    core : Box
+        The core within these arrays.
+    material : Material
+        Phases and spacing.
 
     Returns
     -------
@@ -222,11 +316,42 @@ def compute_partials(
     Raises
     ------
     InputError
-        If the core holds a label that no phase names.
+        If the core of the measured labels holds one that no phase names.
+    ArgumentError
+        If a partial gives something else than whole numbers of its dimensions.
     """
-    labels = as_labels(labels)  # once: every kernel would copy a strided block anew
-    check_labels(labels, core, material.phases)
-    return {p.name: p.compute(labels, core, material) for p in partials_of(descriptors)}
+    arrays = {one: _contiguous(one, array) for one, array in voxels.items()}  # once: every kernel would copy it anew
+    if LABELS in arrays:
+        check_labels(arrays[LABELS], core, material.phases)
+    together: dict[Any, Mapping[str, Any]] = {}
+    found = {}
+    for p in partials:
+        given = (*(arrays[one] for one in p.reads), core, material)
+        if not p.part:
+            found[p.name] = _whole_numbers(p, p.compute(*given), core, material)
+            continue
+        key = (p.compute, p.reads)
+        together[key] = together[key] if key in together else p.compute(*given)
+        found[p.name] = _whole_numbers(p, together[key][p.part], core, material)
+    return found
+
+
+def _contiguous(one: Input, array: NDArray[Any]) -> NDArray[Any]:
+    return as_labels(array) if one.role == "labels" else np.ascontiguousarray(array)
+
+
+def _whole_numbers(partial: Partial, values: Any, core: Box, material: Material) -> Counts:
+    counts, expected = np.asarray(values), partial.shape(core.shape, material)
+    if counts.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"partial {partial.name!r} gave {counts.dtype}; partials are whole numbers, so that they add up in any "
+            "order: count floats in quanta, with FixedPoint of tim3d.kernels.statistics.exact_sums"
+        )
+    if counts.shape != expected:
+        raise ArgumentError(f"partial {partial.name!r} gave the shape {counts.shape}, and declares {expected}")
+    if counts.dtype == np.uint64 and counts.max(initial=0) > np.iinfo(np.int64).max:
+        raise ArgumentError(f"partial {partial.name!r} leaves 64 bits: count in larger quanta")
+    return counts.astype(np.int64, copy=False)
 
 
 def check_labels(labels: Labels, core: Box, phases: Phases) -> None:
@@ -237,36 +362,46 @@ def check_labels(labels: Labels, core: Box, phases: Phases) -> None:
     raise InputError(f"labels {strays} belong to no phase of {phases}; name them, or correct the labels")
 
 
-def add_blocks(partial: Partial, grid: Grid, blocks: Mapping[Triple, Counts], material: Material) -> Counts:
-    """Sum of a partial over all blocks of a grid: added, or joined along the axis of its planes.
+def add_blocks(
+    partials: Sequence[Partial], grid: Grid, blocks: Iterable[tuple[Block, Mapping[str, Any]]], material: Material
+) -> dict[str, Counts]:
+    """Sums of partials over all blocks of a grid: added, or joined along the axis of their planes.
 
     Parameters
     ----------
-    partial : Partial
+    partials : sequence of Partial
         What was computed.
     grid : Grid
         The blocking.
-    blocks : mapping of (z, y, x) to int64 array
-        The partial of each block by its place on the block grid.
+    blocks : iterable of (Block, mapping)
+        Each block and its partials by name.
     material : Material
-        As given to the partial.
+        As given to the partials.
 
     Returns
     -------
-    int64 array
+    dict of str to int64 array
         As if the whole volume had been one block.
+
+    Raises
+    ------
+    ArgumentError
+        If a sum leaves 64 bits.
     """
-    total = np.zeros(partial.shape(grid.shape, material), np.int64)
-    for block in grid:
-        if partial.plane is None:
-            total += blocks[block.index]
-        else:
-            total[block.core.slices[AXES.index(partial.plane)]] += blocks[block.index]
-    return total
+    totals = {p.name: np.zeros(p.shape(grid.shape, material), np.int64) for p in partials}
+    for block, found in blocks:
+        for p in partials:
+            place = ... if p.plane is None else block.core.slices[AXES.index(p.plane)]
+            add_exactly(totals[p.name][place], np.asarray(found[p.name], np.int64))
+    return totals
 
 
 def describe_array(
-    labels: Labels, descriptors: Sequence[Descriptor], material: Material, block: Triple | None = None
+    labels: Labels,
+    descriptors: Sequence[Descriptor],
+    material: Material,
+    block: Triple | None = None,
+    others: Voxels | None = None,
 ) -> xr.Dataset:
     """Results of a volume in memory, block by block.
 
@@ -280,6 +415,8 @@ def describe_array(
         Phases and spacing.
     block : (z, y, x), optional
         Edge of a block in voxels; by default the whole volume. It does not change any result.
+    others : mapping of Input to array, optional
+        The other fields that the descriptors read.
 
     Returns
     -------
@@ -294,14 +431,14 @@ def describe_array(
     >>> describe_array(labels, [PHASE_FRACTION], Material(Phases(pore=0, solid=1))).phase_fraction.values.tolist()
     [0.25, 0.75]
     """
-    grid = Grid(triple(labels.shape), block or triple(labels.shape), halo_of(descriptors))
-    pieces = {
-        b.index: compute_partials(labels[b.read.slices], b.core.within(b.read), descriptors, material) for b in grid
-    }
-    totals = {
-        p.name: add_blocks(p, grid, {i: piece[p.name] for i, piece in pieces.items()}, material)
-        for p in partials_of(descriptors)
-    }
+    partials = partials_of(descriptors)
+    grid = Grid(triple(labels.shape), block or triple(labels.shape), largest_halo(partials))
+    voxels = {LABELS: labels, **(others or {})}
+    pieces = (
+        (b, evaluate(partials, {i: v[b.read.slices] for i, v in voxels.items()}, b.core.within(b.read), material))
+        for b in grid
+    )
+    totals = add_blocks(partials, grid, pieces, material)
     return xr.merge([d.finalize(totals, material) for d in descriptors], join="exact")
 
 

@@ -1,13 +1,14 @@
 """Quantities that couple all blocks: a flux, a path or a component crosses the whole volume.
 
 No partial of a block adds up to them. A verb solves for them and keeps a node of results; a `Coupled` says which
-variables of that node answer a name, and which command makes the node. It holds no voxel and no block.
+variables of that node answer a name, and which command makes the node. It holds no voxel and no block. A quantity of
+one's own is made by `coupled`: `measure` computes it, and keeps it as the verbs keep theirs.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -15,7 +16,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from tim3d.descriptors.base import Descriptor
+from tim3d.descriptors.base import Descriptor, Material, Variable, assembled
+from tim3d.descriptors.inputs import LABELS, Input
+from tim3d.errors import ArgumentError
 from tim3d.grid import AXES
 from tim3d.phases import Phases
 
@@ -23,6 +26,39 @@ from tim3d.phases import Phases
 Conductivity: TypeAlias = float | Sequence[float]
 # Attributes of a node that are no condition of its numbers.
 _NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """How `measure` finds a quantity from whole fields at once.
+
+    Parameters
+    ----------
+    variables : tuple of Variable
+        The results.
+    compute : callable
+        ``compute(*fields, material)``: value of each variable by its name, from the fields of `reads` as lazy
+        `xarray.DataArray` with coordinates in nm, whose dask chunks are shards.
+    reads : tuple of Input
+        The fields.
+    """
+
+    variables: tuple[Variable, ...]
+    compute: Callable[..., Mapping[str, Any]]
+    reads: tuple[Input, ...] = (LABELS,)
+
+    def results(self, fields: Sequence[xr.DataArray], material: Material) -> xr.Dataset:
+        """The computed values with their units and sources.
+
+        Raises
+        ------
+        ArgumentError
+            If a variable is missing.
+        """
+        values = self.compute(*fields, material)
+        if missing := [v.name for v in self.variables if v.name not in values]:
+            raise ArgumentError(f"compute gave {', '.join(values) or 'nothing'}, and declares {', '.join(missing)} too")
+        return assembled(self.variables, values, material)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +81,8 @@ class Coupled:
         Variables that get another name, because another node has one of that name.
     windows : bool
         Whether `study` finds this quantity for windows of the volume.
+    whole : Whole, optional
+        How `measure` computes it, if no verb does: see `coupled`.
 
     Examples
     --------
@@ -59,6 +97,7 @@ class Coupled:
     arguments: str = ""
     renamed: tuple[tuple[str, str], ...] = ()
     windows: bool = False
+    whole: Whole | None = None
 
     def command(self, sample: str, field: str, phases: Phases) -> str:
         """What to type: a conductivity of 0 for the phase ``pore`` and of 1 for others."""
@@ -94,6 +133,39 @@ class Coupled:
 
 # What is asked for: names of built-in ones, or values.
 Descriptors: TypeAlias = Iterable[str | Descriptor | Coupled]
+
+
+def coupled(
+    name: str,
+    variables: tuple[Variable, ...],
+    compute: Callable[..., Mapping[str, Any]],
+    reads: tuple[Input, ...] = (LABELS,),
+) -> Coupled:
+    """A quantity of one's own that needs the whole volume at once.
+
+    `measure` computes it once for a version of its fields, in its own process, and keeps it in the node ``FIELD_NAME``;
+    `describe` answers from there.
+
+    Parameters
+    ----------
+    name : str
+        Name of the quantity and ending of its node.
+    variables : tuple of Variable
+        The results.
+    compute : callable
+        As of `Whole`.
+    reads : tuple of Input
+        The fields (default: the measured labels).
+
+    Examples
+    --------
+    >>> size = Variable("largest_code", (), 0, "largest code", "maximum", "none")
+    >>> own = coupled("largest_code", (size,), lambda labels, material: {"largest_code": labels.max()})
+    >>> own.node, own.variables
+    ('largest_code', ('largest_code',))
+    """
+    whole = Whole(variables, compute, reads)
+    return Coupled(name, "measure", name, tuple(v.name for v in variables), whole=whole)
 
 
 def _numbers(values: xr.DataArray) -> xr.DataArray:

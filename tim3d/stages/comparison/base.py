@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.base import Partial, inputs_of
 from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.sources.image import Image
 from tim3d.stages.comparison.line_counts import Lags
 from tim3d.stages.shared.field import Options
-from tim3d.storage import store
+from tim3d.stages.shared.partials import counting_pass, material_of
+from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
 
 Arrays = dict[str, np.ndarray]
@@ -68,6 +70,15 @@ class Seen:
     planes: tuple[np.ndarray, ...]
     changes: tuple[np.ndarray, ...]
     known: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted in a volume: partials, ending of their node, what decides their numbers beside the field."""
+
+    partials: tuple[Partial, ...]
+    ending: str
+    decides: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -124,12 +135,23 @@ class Case(ABC):
         """What is compared."""
 
     @abstractmethod
+    def counted(self, number: int) -> Counted:
+        """What is counted along the lines of a volume, and kept in a node."""
+
     def passes(self, number: int, options: Options) -> list[Pass]:
         """What is counted in a volume; the counts of the first pass are kept in a node of its ledger's name."""
+        url, field, counted = self.urls[number], self.fields[number], self.counted(number)
+        source, (reads,) = store.fingerprint_of(url, field.name), inputs_of(counted.partials)
+        mark = schema.fingerprint(verb="fidelity", field=source, **counted.decides)
+        counting = counting_pass(
+            url, field, {reads: field}, counted.partials, material_of(field, (reads,)),
+            name=f"{field.name}_{counted.ending}", fingerprint=mark, options=options,
+        )  # fmt: skip
+        return [counting]
 
-    @abstractmethod
-    def kept(self, counting: Pass) -> xr.Dataset:
-        """The counts of the first pass."""
+    def kept(self, number: int) -> xr.Dataset:
+        """The counts of a volume."""
+        return store.open_dataset(self.urls[number], f"{self.fields[number].name}_{self.counted(number).ending}")
 
     @abstractmethod
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:

@@ -29,6 +29,7 @@ from tim3d.stages.comparison.line_counts import Lags
 from tim3d.stages.comparison.phases import LabelCase
 from tim3d.stages.comparison.slice_tortuosity import SlicesWork
 from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.partials import sums
 from tim3d.stages.shared.results import ResultMaking, is_kept, refuse_another_question, result_name, results_of
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
@@ -398,4 +399,4 @@ def _keep(case: Case, number: int, counting: Pass) -> None:
     lags = {axis: list(lags) for axis, lags in zip(AXES, case.lags, strict=True)}
     inputs = {case.fields[number].name: case.sources[number]}
     record = store.provenance(counting.ledger.fingerprint, {"lags": lags}, inputs) | {"verb": "fidelity"}
-    store.write_dataset(case.urls[number], counting.ledger.name, case.kept(counting), record)
+    store.write_dataset(case.urls[number], counting.ledger.name, sums(counting), record)

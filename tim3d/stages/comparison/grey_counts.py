@@ -1,63 +1,54 @@
-"""Grey values of a field and their differences along the axes, block by block, and the values that follow from them."""
+"""Grey values and their differences along the axes: partials, and the values that follow from their sums."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from tim3d.engine import Pass
-from tim3d.grid import Block, Triple, triple
+from tim3d.descriptors.base import Material, Partial
+from tim3d.descriptors.inputs import Input
+from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.statistics.correlation import pairs_at
 from tim3d.kernels.statistics.grey_statistics import LARGEST, LEVELS, differences, histogram
 from tim3d.stages.comparison.line_counts import Lags
-from tim3d.stages.shared.field import Options
-from tim3d.stages.shared.reduction import inner, reduction_pass
-from tim3d.storage import schema, store
-from tim3d.storage.schema import AXES, Field, Spacing
+from tim3d.storage.schema import Spacing
 
+GREY = Input("grey")
 # Sums along an axis; the last two plane by plane.
 SUMS = ("squares", "values", "steps")
 
 
 @dataclass(frozen=True)
-class GreysKernel:
+class SumGreys:
     """Histogram of a core, and sums of differences along all three axes."""
 
     lags: Lags
 
-    def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-        """Integers, those of an axis by its name."""
-        (grey,), core = fields, inner(block)
-        found = {
-            axis: differences(grey, lags, a, core) for a, (axis, lags) in enumerate(zip(AXES, self.lags, strict=True))
-        }
-        sums = {axis: {name: getattr(one, name).tolist() for name in SUMS} for axis, one in found.items()}
-        return {"histogram": histogram(grey[core.slices]).tolist(), **sums}
+    def __call__(self, grey: np.ndarray, core: Box, material: Material) -> dict[str, np.ndarray]:
+        """Integers, those of an axis by name and axis."""
+        found = [differences(grey, lags, a, core) for a, lags in enumerate(self.lags)]
+        sums = {f"{n}_{axis}": v for axis, one in zip(AXES, found, strict=True) for n, v in vars(one).items()}
+        return {"histogram": histogram(grey[core.slices]), **sums}
 
 
-def greys_node(field: Field) -> str:
-    """Name of the node that keeps the sums of a field."""
-    return f"{field.name}_greys"
+def grey_partials(lags: Lags) -> tuple[Partial, ...]:
+    """Partials of 8-bit grey values: histogram, squared differences by lag, values and steps by plane."""
+    compute, halo = SumGreys(lags), triple(one[-1] for one in lags)
 
+    def partial(part: str, dim: str, sizes: tuple[int, ...]) -> Partial:
+        plane = dim if dim in AXES else None
+        return Partial(part, halo, (dim,), sizes, compute, plane=plane, reads=(GREY,), part=part)
 
-def greys_pass(sample: str, field: Field, lags: Lags, options: Options) -> Pass:
-    """The pass that adds up grey values and their differences."""
-    source = store.fingerprint_of(sample, field.name)
-    return reduction_pass(
-        sample,
-        (field,),
-        GreysKernel(lags),
-        name=greys_node(field),
-        fingerprint=schema.fingerprint(verb="fidelity", field=source, greys=lags),
-        options=options,
-        halo=triple(one[-1] for one in lags),
-        kernel_bytes=2,
-    )
+    along = [
+        partial(f"{name}_{axis}", "lag", (len(one),)) if name == "squares" else partial(f"{name}_{axis}", axis, ())
+        for axis, one in zip(AXES, lags, strict=True)
+        for name in SUMS
+    ]
+    return (partial("histogram", "grey", (LEVELS,)), *along)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,24 +76,6 @@ class Greys:
     changes: tuple[np.ndarray, ...]
 
 
-def gathered(counting: Pass, lags: Lags) -> xr.Dataset:
-    """Sums over all blocks of a finished pass, as kept in the node ``FIELD_greys``."""
-    shape = counting.grid.shape
-    counts = np.zeros(LEVELS, np.int64)
-    totals = [_empty(len(one), n) for one, n in zip(lags, shape, strict=True)]
-    for block, record in counting.records():
-        counts += np.asarray(record["histogram"])
-        for axis, total in enumerate(totals):
-            for name, values in record[AXES[axis]].items():
-                total[name][... if name == "squares" else block.core.slices[axis]] += np.asarray(values)
-    sums = {
-        f"{name}_{axis}": ("lag" if name == "squares" else axis, values)
-        for axis, total in zip(AXES, totals, strict=True)
-        for name, values in total.items()
-    }
-    return xr.Dataset({"histogram": ("grey", counts), **sums})
-
-
 def greys_in(kept: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) -> Greys:
     """What the kept sums of a volume say."""
     totals = [{name: np.asarray(kept[f"{name}_{axis}"].values) for name in SUMS} for axis in AXES]
@@ -113,10 +86,6 @@ def greys_of(grey: np.ndarray, lags: Lags, spacing: Spacing) -> Greys:
     """The same of an array; an image is one slice."""
     totals = [vars(differences(grey, lags[axis], axis)) for axis in range(3)]
     return _values(histogram(grey), totals, lags, triple(grey.shape), spacing)
-
-
-def _empty(lags: int, planes: int) -> dict[str, np.ndarray]:
-    return {name: np.zeros(lags if name == "squares" else planes, np.int64) for name in SUMS}
 
 
 def _values(

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Pass
 from tim3d.kernels.statistics import comparison as law
 from tim3d.kernels.statistics.grey_statistics import correlation, mean, variance
 from tim3d.kernels.statistics.integral_range import mean_interval
-from tim3d.stages.comparison.base import Arrays, Case, Measures, Row, Seen
-from tim3d.stages.comparison.grey_counts import Greys, gathered, greys_in, greys_node, greys_of, greys_pass
-from tim3d.stages.shared.field import Options
-from tim3d.storage import store
+from tim3d.stages.comparison.base import Arrays, Case, Counted, Measures, Row, Seen
+from tim3d.stages.comparison.grey_counts import Greys, grey_partials, greys_in, greys_of
 
 VALLENDER, MATHERON = "doi:10.1137/1118101", "doi:10.2113/gsecongeo.58.8.1246"
 
@@ -49,18 +46,14 @@ class GreyCase(Case):
         grey: np.ndarray = image.values[0]
         return grey
 
-    def passes(self, number: int, options: Options) -> list[Pass]:
+    def counted(self, number: int) -> Counted:
         """Counts of grey values and sums of their differences."""
-        return [greys_pass(self.urls[number], self.fields[number], self.lags, options)]
-
-    def kept(self, counting: Pass) -> xr.Dataset:
-        """The same of a whole volume."""
-        return gathered(counting, self.lags)
+        return Counted(grey_partials(self.lags), "greys", {"greys": self.lags})
 
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:
         """What a volume shows, when all is counted."""
-        url, field = self.urls[number], self.fields[number]
-        found = greys_in(store.open_dataset(url, greys_node(field)), self.lags, field.shape, field.spacing_nm)
+        field = self.fields[number]
+        found = greys_in(self.kept(number), self.lags, field.shape, field.spacing_nm)
         return Seen(_told(_values(found)), found.planes, found.changes, {})
 
     def of_images(self) -> Arrays:

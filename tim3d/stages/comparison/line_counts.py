@@ -1,22 +1,18 @@
-"""Pairs, segments and changes along the axes of a label field, block by block, and the values that follow from them."""
+"""Pairs, segments and changes along the axes of labels: partials, and the values that follow from their sums."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from tim3d.engine import Pass
-from tim3d.grid import Block, Triple, triple
+from tim3d.descriptors.base import Labels, Material, Partial
+from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.statistics.correlation import line_counts, pairs_at, ranks_of
-from tim3d.stages.shared.field import Options
-from tim3d.stages.shared.reduction import inner, reduction_pass
-from tim3d.storage import schema, store
-from tim3d.storage.schema import AXES, Field, Spacing
+from tim3d.storage.schema import Spacing
 
 # Lags in voxels along z, y and x.
 Lags = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -25,40 +21,29 @@ BY_PLANE = ("voxels", "changes")
 
 
 @dataclass(frozen=True)
-class LinesKernel:
+class CountLines:
     """Counts of a core along all three axes; phases are numbered in the order of the codes given."""
 
     codes: tuple[int, ...]
     lags: Lags
 
-    def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-        """Integers by axis."""
-        ranks = ranks_of(fields[0], self.codes)
-        found = [line_counts(ranks, len(self.codes), lags, a, inner(block)) for a, lags in enumerate(self.lags)]
-        return {
-            axis: {name: values.tolist() for name, values in vars(one).items()}
-            for axis, one in zip(AXES, found, strict=True)
-        }
+    def __call__(self, labels: Labels, core: Box, material: Material) -> dict[str, np.ndarray]:
+        """Integers by name and axis."""
+        ranks = ranks_of(labels, self.codes)
+        found = [line_counts(ranks, len(self.codes), lags, a, core) for a, lags in enumerate(self.lags)]
+        return {f"{n}_{axis}": v for axis, one in zip(AXES, found, strict=True) for n, v in vars(one).items()}
 
 
-def lines_node(labels: Field) -> str:
-    """Name of the node that keeps the counts of a field."""
-    return f"{labels.name}_lines"
+def line_partials(codes: tuple[int, ...], lags: Lags) -> tuple[Partial, ...]:
+    """Partials of labels: pairs and segments by phase and lag, voxels and changes by plane, along z, y and x."""
+    compute, halo = CountLines(codes, lags), triple(one[-1] for one in lags)
 
+    def partial(name: str, axis: str, length: int) -> Partial:
+        dims, sizes = ((axis, "phase"), (len(codes),)) if name in BY_PLANE else (("phase", "lag"), (len(codes), length))
+        plane, part = axis if name in BY_PLANE else None, f"{name}_{axis}"
+        return Partial(part, halo, dims, sizes, compute, plane=plane, part=part)
 
-def lines_pass(sample: str, labels: Field, codes: tuple[int, ...], lags: Lags, options: Options) -> Pass:
-    """The pass that counts along the lines of a label field."""
-    source = store.fingerprint_of(sample, labels.name)
-    return reduction_pass(
-        sample,
-        (labels,),
-        LinesKernel(codes, lags),
-        name=lines_node(labels),
-        fingerprint=schema.fingerprint(verb="fidelity", field=source, codes=codes, lags=lags),
-        options=options,
-        halo=triple(one[-1] for one in lags),
-        kernel_bytes=2,
-    )
+    return tuple(partial(name, axis, len(one)) for axis, one in zip(AXES, lags, strict=True) for name in COUNTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +71,6 @@ class Lines:
     changes: tuple[np.ndarray, ...]
 
 
-def gathered(counting: Pass, phases: int, lags: Lags) -> xr.Dataset:
-    """Sums over all blocks of a finished pass, as kept in the node ``FIELD_lines``."""
-    shape = counting.grid.shape
-    totals = [_empty(phases, len(one), n) for one, n in zip(lags, shape, strict=True)]
-    for block, record in counting.records():
-        for axis, total in enumerate(totals):
-            for name, values in record[AXES[axis]].items():
-                total[name][block.core.slices[axis] if name in BY_PLANE else ...] += np.asarray(values)
-    return xr.Dataset(
-        {
-            f"{name}_{axis}": ((axis if name in BY_PLANE else "phase", "phase" if name in BY_PLANE else "lag"), values)
-            for axis, total in zip(AXES, totals, strict=True)
-            for name, values in total.items()
-        }
-    )
-
-
 def lines_in(counts: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) -> Lines:
     """The values that counts stand for."""
     totals = [{name: np.asarray(counts[f"{name}_{axis}"].values) for name in COUNTS} for axis in AXES]
@@ -113,11 +81,6 @@ def lines_of(ranks: np.ndarray, phases: int, lags: Lags, spacing: Spacing) -> Li
     """The same of an array of ranks; an image is one slice."""
     totals = [vars(line_counts(ranks, phases, lags[axis], axis)) for axis in range(3)]
     return _values(totals, lags, triple(ranks.shape), spacing)
-
-
-def _empty(phases: int, lags: int, planes: int) -> dict[str, np.ndarray]:
-    shapes = {"pairs": (phases, lags), "segments": (phases, lags), "voxels": (planes, phases)}
-    return {name: np.zeros(shape, np.int64) for name, shape in (shapes | {"changes": (planes, phases)}).items()}
 
 
 def _values(totals: Sequence[dict[str, np.ndarray]], lags: Lags, shape: Triple, spacing: Spacing) -> Lines:

@@ -13,12 +13,11 @@ from tim3d.engine import Pass
 from tim3d.kernels.statistics import comparison as law
 from tim3d.kernels.statistics.correlation import ranks_of
 from tim3d.kernels.statistics.integral_range import mean_interval
-from tim3d.stages.comparison.base import Arrays, Case, Measures, Row, Seen
-from tim3d.stages.comparison.line_counts import gathered, lines_in, lines_node, lines_of, lines_pass
+from tim3d.stages.comparison.base import Arrays, Case, Counted, Measures, Row, Seen
+from tim3d.stages.comparison.line_counts import line_partials, lines_in, lines_of
 from tim3d.stages.comparison.slice_tortuosity import Slices, added, slices_pass, tortuosities, ways
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.stored_results import answers
-from tim3d.storage import store
 from tim3d.storage.schema import AXES, Field
 
 TORQUATO = "doi:10.1007/978-1-4757-6355-3"
@@ -82,20 +81,21 @@ class LabelCase(Case):
         shape = self.fields[number].shape
         return [Slices(shape, a, min(self.slices, shape[a]), self.window(a)) for a in range(3)] if self.slices else []
 
+    def counted(self, number: int) -> Counted:
+        """Counts along lines."""
+        codes = self.codes(number)
+        return Counted(line_partials(codes, self.lags), "lines", {"codes": codes, "lags": self.lags})
+
     def passes(self, number: int, options: Options) -> list[Pass]:
         """Counts along lines, and ways in slices across each axis."""
         url, labels, codes = self.urls[number], self.fields[number], self.codes(number)
         every = [slices_pass(url, labels, one, codes, options) for one in self.slices_of(number)]
-        return [lines_pass(url, labels, codes, self.lags, options), *every]
-
-    def kept(self, counting: Pass) -> xr.Dataset:
-        """Counts along lines."""
-        return gathered(counting, len(self.names), self.lags)
+        return [*super().passes(number, options), *every]
 
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:
         """What a volume shows, when all is counted."""
         url, labels = self.urls[number], self.fields[number]
-        lines = lines_in(store.open_dataset(url, lines_node(labels)), self.lags, labels.shape, labels.spacing_nm)
+        lines = lines_in(self.kept(number), self.lags, labels.shape, labels.spacing_nm)
         records = [[record for _, record in one.records()] for one in passes[1:]]
         found = [tortuosities(added(r), axis, labels.spacing_nm) for axis, r in enumerate(records)]
         nothing = np.full((3, 2, len(self.names)), np.nan)

@@ -10,10 +10,11 @@ import xarray as xr
 from tim3d.descriptors.base import Descriptor
 from tim3d.descriptors.builtin import BUILTIN, select, split_descriptors
 from tim3d.descriptors.coupled import Coupled, Descriptors
+from tim3d.descriptors.inputs import LABELS
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
-from tim3d.stages.shared.partials import finalize_blocks, grid_of, material_of, no_results
+from tim3d.stages.shared.partials import finalize_blocks, grid_of, material_of, no_results, reads_of
 from tim3d.stages.shared.stored_results import answers, joined
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
@@ -42,7 +43,7 @@ def describe(
         Names of descriptors (default: all that were measured). Any whose partials are stored, and coupled ones; by
         default the built-in ones that were measured, and, for the whole sample, what is there of the coupled ones.
     field : str
-        The label field.
+        The label field. Any other, where descriptors of your own were measured on it.
     transport : str
         Name of the result of solve that is meant (default: all). Several stand along the dimension ``transport``.
     z, y, x : slice of nm
@@ -80,10 +81,10 @@ def _describe(
 ) -> xr.Dataset:
     chosen, coupled = (None, None) if descriptors is None else split_descriptors(descriptors)
     labels = store.read_field(sample, field)
-    material = material_of(labels)
+    material = material_of(labels, (LABELS,) if chosen is None else reads_of(chosen, coupled or ()))
     around = answers(sample, labels, material.phases, coupled, region=region, transport=transport)
     if around and not (chosen if chosen is not None else _has_results(sample, field)):
-        return joined([no_results(labels), *around], labels)
+        return joined([no_results(labels, material), *around], labels)
     partials = store.open_dataset(sample, f"{field}_partials")
     grid = grid_of(partials)
     cure = _shorter_blocks(sample, labels, grid)

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import xarray as xr
 
-from tim3d.descriptors.base import Descriptor, Material, halo_of, partials_of
+from tim3d.descriptors.base import Descriptor, Material, inputs_of, partials_of
 from tim3d.descriptors.builtin import BUILTIN, split_descriptors
 from tim3d.descriptors.coupled import Descriptors
-from tim3d.engine import Pass, Plan, lock_sample
+from tim3d.descriptors.inputs import Input
+from tim3d.engine import Outline, Pass, Plan, lock_sample
 from tim3d.errors import MixedRunError
 from tim3d.forecast import expected
 from tim3d.grid import triple
+from tim3d.stages.measurement.whole import whole_making
 from tim3d.stages.shared.field import DEFAULTS, Options
-from tim3d.stages.shared.partials import PartialsKernel, finalize_whole, gather, material_of, no_results
-from tim3d.stages.shared.reduction import reduction_pass
-from tim3d.stages.shared.results import run_passes
+from tim3d.stages.shared.partials import (
+    Inputs,
+    counting_pass,
+    finalize_whole,
+    gather,
+    material_of,
+    no_results,
+    reads_of,
+    stored_inputs,
+)
+from tim3d.stages.shared.results import ResultMaking, is_kept, plan_result, produce_result, run_passes
 from tim3d.stages.shared.stored_results import answers, joined
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
-
-# Bound on what the kernels hold beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "A gigavoxel").
-KERNEL_BYTES = 2.0
 
 
 @Verb
@@ -35,10 +42,11 @@ def measure(
     field: str = "phase",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
-    """Measure a label field: every block is read once, its partials are kept, and their sum is finalized.
+    """Measure a field: every block is read once, its partials are kept, and their sum is finalized.
 
-    What couples all blocks (conductivity, tortuosity, percolation) is not computed here: `solve`, `geodesic` and
-    `label` do, and their results stand beside the others without a voxel read again.
+    Descriptors of several fields read the same block of each of them. What couples all blocks (conductivity,
+    tortuosity, percolation) is not computed here: `solve`, `geodesic` and `label` do, and their results stand beside
+    the others without a voxel read again. Coupled descriptors of your own are computed from whole fields.
 
     Parameters
     ----------
@@ -49,7 +57,7 @@ def measure(
         coupled ones too. A partial of your own that computes something else than before needs another name, or
         `overwrite`.
     field : str
-        The label field.
+        The label field. Any other, for descriptors of your own that read no labels.
     options : Options
         How it runs.
 
@@ -63,50 +71,74 @@ def measure(
     Raises
     ------
     MissingFieldError
-        If the field is missing, or the results of the verb that computes a coupled descriptor.
+        If the field is missing, another one that a descriptor reads, or the results of the verb that computes a
+        coupled descriptor; the message names the command.
     MixedRunError
         If a coupled descriptor was asked for that was computed from another version of the field, or the field was
         measured in other blocks.
     ArgumentError
         If a descriptor is not known, or the field holds no labels.
     InputError
-        If a voxel has a code that no phase names.
+        If a voxel has a code that no phase names, or fields that a descriptor reads lie on different grids.
     """
     wanted = None if descriptors is None else list(descriptors)
     chosen, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
-    labels = store.complete_field(sample, field, "segment")
-    material = material_of(labels)
-    around = partial(answers, sample, labels, material.phases, None if wanted is None else coupled)
-    if not chosen:
-        return Task(list, lambda: joined([no_results(labels), *around()], labels))
-    measuring = Measuring(sample, labels, chosen, material, options)
+    measured = store.complete_field(sample, field, "segment")
+    material = material_of(measured, reads_of(chosen, coupled))
+    around = partial(answers, sample, measured, material.phases)
+    own = [one for one in coupled if one.whole is not None]
+    makings = [whole_making(sample, measured, material, one) for one in own]
+    measuring = Measuring(sample, measured, chosen, material, options) if chosen else None
 
-    def measured() -> xr.Dataset:
-        beside = around()  # what is missing is refused before any work
-        return joined([measuring.results(), *beside], labels)
+    def plans() -> list[Plan | Outline]:
+        additive = measuring.plans() if measuring else []
+        return [*additive, *(one for making in makings for one in _plan_whole(making, options))]
 
-    return Task(measuring.plans, measured)
+    def results() -> xr.Dataset:
+        # What is missing is refused before any work.
+        beside = around(None if wanted is None else [one for one in coupled if one.whole is None])
+        additive = measuring.results() if measuring else no_results(measured, material)
+        for making in makings:
+            produce_result(making, options)
+        return joined([additive, *beside, *around(own)], measured)
+
+    return Task(plans, results)
+
+
+def _plan_whole(making: ResultMaking, options: Options) -> list[Plan | Outline]:
+    left = not is_kept(making, options)
+    outline = Outline(making.node, "is computed from whole fields, in one process")
+    return [*plan_result(making, options), *([outline] if left else [])]
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """Descriptors of a label field, and where their partials and results are kept."""
+    """Descriptors of a field, and where their partials and results are kept."""
 
     sample: str
-    labels: Field
+    measured: Field
     chosen: tuple[Descriptor, ...]
     material: Material
     options: Options
 
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The field of every input."""
+        found: dict[Input, Field] = {}
+        for one in self.chosen:
+            found |= stored_inputs(self.sample, self.measured, inputs_of(one.needs), repr(one.name))
+        return found
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Fingerprint of every field, the measured one first."""
+        names = [self.measured.name, *(field.name for field in self.inputs.values())]
+        return {name: store.fingerprint_of(self.sample, name) for name in names}
+
     @property
     def nodes(self) -> tuple[str, str]:
         """Of the partials, and of the results."""
-        return f"{self.labels.name}_partials", f"{self.labels.name}_descriptors"
-
-    @property
-    def source(self) -> str:
-        """Fingerprint of the labels."""
-        return store.fingerprint_of(self.sample, self.labels.name)
+        return f"{self.measured.name}_partials", f"{self.measured.name}_descriptors"
 
     def plans(self) -> list[Plan]:
         """The one pass, unless all partials are there."""
@@ -114,8 +146,8 @@ class Measuring:
         if self._has_partials(counting):
             return []
         for node in self.nodes:
-            names = self._names(self._stored() is not None)
-            record = store.provenance("", {"descriptors": names}, {self.labels.name: self.source})
+            beside = self._stored() is not None
+            record = store.provenance("", {"descriptors": self._names(beside)}, self._sources(beside))
             store.expect_dataset(self.sample, node, record | {"verb": "measure"})
         return [counting.plan(afresh=self.options.overwrite)]
 
@@ -130,41 +162,47 @@ class Measuring:
 
     def counting(self) -> Pass:
         """The pass that finds the partials of all blocks."""
-        names, stored = sorted(p.name for p in partials_of(self.chosen)), self._stored()
-        return reduction_pass(
+        partials, stored = partials_of(self.chosen), self._stored()
+        source, others = self.sources[self.measured.name], dict(list(self.sources.items())[1:])
+        mark = schema.fingerprint(
+            verb="measure", field=source, partials=sorted(p.name for p in partials),
+            phases=dict(self.material.phases), **({"others": others} if others else {}),
+        )  # fmt: skip
+        return counting_pass(
             self.sample,
-            (self.labels,),
-            PartialsKernel(self.chosen, self.material),
+            self.measured,
+            self.inputs,
+            partials,
+            self.material,
             name=self.nodes[0],
-            fingerprint=schema.fingerprint(
-                verb="measure", field=self.source, partials=names, phases=dict(self.material.phases)
-            ),
+            fingerprint=mark,
             options=self.options,
-            halo=halo_of(self.chosen),
-            kernel_bytes=KERNEL_BYTES,
             block=None if stored is None else triple(stored.attrs["block_shape"]),
         )
 
     def _stored(self) -> xr.Dataset | None:
-        """Partials of this version of the field that are to be kept, if there are some."""
+        """Partials of these versions of the fields that are to be kept, if there are some."""
         record = store.node_attributes(self.sample, self.nodes[0])
-        current = record.get("inputs", {}).get(self.labels.name) == self.source
         planned = expected("node", f"{self.sample}/{self.nodes[0]}")  # nothing to open yet
-        if self.options.overwrite or planned or record.get("status") != "complete" or not current:
+        if self.options.overwrite or planned or not self._is_current(self.nodes[0]):
             return None
-        return store.open_dataset(self.sample, self.nodes[0])
+        return store.open_dataset(self.sample, self.nodes[0]) if record.get("status") == "complete" else None
+
+    def _is_current(self, node: str) -> bool:
+        """Whether a node was made from the fields that are there now."""
+        used = store.node_attributes(self.sample, node).get("inputs", {}).get(self.measured.name)
+        return used == self.sources[self.measured.name] and not store.outdated(self.sample, node)
 
     def _has_partials(self, counting: Pass) -> bool:
         stored = self._stored()
         if stored is None or not {p.name for p in partials_of(self.chosen)} <= set(stored.data_vars):
             return False
-        _refuse_other_blocks(stored, counting, self.sample, self.labels.name)
+        _refuse_other_blocks(stored, counting, self.sample, self.measured.name)
         return True
 
     def _is_kept(self, counting: Pass) -> bool:
         """Whether both nodes are there and agree: a formula of one's own may have changed."""
-        record = store.node_attributes(self.sample, self.nodes[1])
-        if not self._has_partials(counting) or record.get("inputs", {}).get(self.labels.name) != self.source:
+        if not self._has_partials(counting) or not self._is_current(self.nodes[1]):
             return False
         kept = store.open_dataset(self.sample, self.nodes[1])
         now = finalize_whole(store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material)
@@ -176,11 +214,12 @@ class Measuring:
             return
         stored = self._stored()
         if stored is not None:
-            _refuse_other_blocks(stored, counting, self.sample, self.labels.name)
+            _refuse_other_blocks(stored, counting, self.sample, self.measured.name)
         run_passes([counting], self.options)
-        found = gather(counting, partials_of(self.chosen), self.material)
+        found = gather(counting)
         both = found if stored is None else stored.drop_vars(found.data_vars, errors="ignore").merge(found)
-        self._write(self.nodes[0], both.assign_attrs(found.attrs), self._names(stored is not None))
+        beside = stored is not None
+        self._write(self.nodes[0], both.assign_attrs(found.attrs), self._names(beside), beside)
 
     def _finalize(self) -> None:
         """Results of the chosen descriptors, beside those of the built-in ones whose partials are there."""
@@ -189,31 +228,38 @@ class Measuring:
         own = {d.name: d for d in self.chosen}
         every = tuple(own.get(name) or BUILTIN[name] for name in names if name in own or name in BUILTIN)
         found = finalize_whole(partials, every, self.material)
-        self._write(self.nodes[1], self._with_foreign(found, names), names)
+        self._write(self.nodes[1], self._with_foreign(found, names), names, True)
 
     def _with_foreign(self, found: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Beside them, results of descriptors of a user's own that were measured before and are not at hand now."""
         record = store.node_attributes(self.sample, self.nodes[1])
         known = record.get("parameters", {}).get("descriptors", [])
-        current = record.get("inputs", {}).get(self.labels.name) == self.source
-        if self.options.overwrite or not current or set(known) <= {*BUILTIN, *(d.name for d in self.chosen)}:
+        at_hand = {*BUILTIN, *(d.name for d in self.chosen)}
+        if self.options.overwrite or not self._is_current(self.nodes[1]) or set(known) <= at_hand:
             return found
         before = store.open_dataset(self.sample, self.nodes[1])
         return found.merge(before.drop_vars(found.variables, errors="ignore"), join="left")
 
     def _names(self, beside: bool) -> list[str]:
         """Descriptors whose partials are there, in the order in which they were measured."""
+        beside = beside and self._is_current(self.nodes[0])
         record = store.node_attributes(self.sample, self.nodes[0]) if beside else {}
-        current = record.get("inputs", {}).get(self.labels.name) == self.source
-        before = record.get("parameters", {}).get("descriptors", []) if current else []
+        before = record.get("parameters", {}).get("descriptors", [])
         return list(dict.fromkeys([*before, *(d.name for d in self.chosen)]))
 
-    def _write(self, node: str, dataset: xr.Dataset, names: list[str]) -> None:
+    def _sources(self, beside: bool) -> dict[str, str]:
+        """Fingerprint of every field that the chosen partials, and those that are there, were made from."""
+        record = store.node_attributes(self.sample, self.nodes[0]) if beside else {}
+        return {**record.get("inputs", {}), **self.sources}
+
+    def _write(self, node: str, dataset: xr.Dataset, names: list[str], beside: bool) -> None:
+        sources = self._sources(beside)
         mark = schema.fingerprint(
-            verb="measure", field=self.source, variables=sorted(map(str, dataset.data_vars)),
+            verb="measure", field=sources[self.measured.name], variables=sorted(map(str, dataset.data_vars)),
             phases=dict(self.material.phases), block=dataset.attrs.get("block_shape"),
+            **({"inputs": sources} if len(sources) > 1 else {}),
         )  # fmt: skip
-        record = store.provenance(mark, {"descriptors": names}, {self.labels.name: self.source})
+        record = store.provenance(mark, {"descriptors": names}, sources)
         store.write_dataset(self.sample, node, dataset, record | {"verb": "measure"})
 
 

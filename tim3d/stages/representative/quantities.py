@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tim3d.descriptors.base import Descriptor, Material, Variable, check_labels, compute_partials
+from tim3d.descriptors.base import Descriptor, Material, Variable, check_labels, compute_partials, inputs_of
 from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.inputs import LABELS
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.conduction.conduction import Conduction, Physics, Sides, conduct, conduct_bytes
@@ -79,8 +80,9 @@ class Quantity:
 
 
 def local_variables() -> dict[str, tuple[Descriptor, Variable]]:
-    """Variables of the built-in descriptors that are one number for each phase."""
-    return {v.name: (d, v) for d in BUILTIN.values() for v in d.variables if v.dims == ("phase",)}
+    """Variables of the built-in descriptors of labels that are one number for each phase."""
+    of_labels = [d for d in BUILTIN.values() if inputs_of(d.needs) == (LABELS,)]
+    return {v.name: (d, v) for d in of_labels for v in d.variables if v.dims == ("phase",)}
 
 
 def names() -> tuple[str, ...]:

@@ -33,6 +33,21 @@ def refuse_other_grid(sample: str, wanted: Field, verb: str) -> None:
     )
 
 
+def refuse_unlike(sample: str, one: Field, other: Field) -> None:
+    """Refuse to read two fields of a sample together that do not lie on one grid.
+
+    Raises
+    ------
+    InputError
+        With both shapes and voxel sizes.
+    """
+    if not _agree(one, other):
+        raise InputError(
+            f"{one.name!r} of {sample} has {_grid(one)}, and {other.name!r} has {_grid(other)}: fields that are read "
+            "together lie on one grid. Name fields of one resolution"
+        )
+
+
 def _others(sample: str, name: str) -> Iterator[Field]:
     for other in store.nodes(sample):
         try:

@@ -1,68 +1,185 @@
-"""Partials of a label field on the grid of its blocks, and the results that they add up to for any region."""
+"""Partials of any fields of a sample: read block by block, kept on the grid of the blocks or added up over all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from tim3d.descriptors.base import Descriptor, Material, Partial, compute_partials, partials_of
+from tim3d.descriptors.base import (
+    Descriptor,
+    Material,
+    Partial,
+    add_blocks,
+    evaluate,
+    inputs_of,
+    largest_halo,
+    partials_of,
+)
+from tim3d.descriptors.coupled import Coupled
+from tim3d.descriptors.inputs import DTYPES, LABELS, Input
 from tim3d.engine import Pass
-from tim3d.errors import ArgumentError
+from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.grid import Block, Grid, Triple, triple
-from tim3d.stages.shared.reduction import inner
-from tim3d.storage import schema
+from tim3d.kernels.statistics.exact_sums import exact_sum
+from tim3d.phases import Phases
+from tim3d.spelling import suggestion
+from tim3d.stages.shared.grid_agreement import refuse_unlike
+from tim3d.stages.shared.reduction import ReduceWork, inner, reduction_pass
+from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
 
+Inputs = Mapping[Input, Field]
 
-def material_of(labels: Field) -> Material:
-    """Phases, voxel edges and unit of a label field.
+
+def material_of(measured: Field, reads: Sequence[Input] = (LABELS,)) -> Material:
+    """Phases, voxel edges and unit of a field, of which `reads` are wanted.
 
     Raises
     ------
     ArgumentError
-        If it holds no labels.
+        If its labels are wanted and it holds none.
     """
-    if labels.phases is None:
-        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
-    return Material(labels.phases, labels.spacing_nm, schema.UNIT)
+    if measured.phases is None and LABELS in reads:
+        raise ArgumentError(f"field {measured.name!r} holds no labels; segment it first, or ingest it with --phases")
+    return Material(measured.phases or Phases.none(), measured.spacing_nm, schema.UNIT)
 
 
-def finalize_whole(partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material) -> xr.Dataset:
-    """Results of the whole volume from stored partials."""
-    grid = grid_of(partials)
-    return finalize_blocks(partials, chosen, material, tuple(range(n) for n in grid.counts), grid)
+def reads_of(additive: Iterable[Descriptor], coupled: Iterable[Coupled]) -> tuple[Input, ...]:
+    """What descriptors read of the fields; one that a verb answers is of labels."""
+    whole = (one for c in coupled for one in (c.whole.reads if c.whole else (LABELS,)))
+    return tuple(dict.fromkeys([*inputs_of(partials_of(additive)), *whole]))
 
 
-def grid_of(partials: xr.Dataset) -> Grid:
-    """The blocks that stored partials were counted in."""
-    return Grid(triple(partials.attrs["volume_shape"]), triple(partials.attrs["block_shape"]))
+def stored_inputs(sample: str, measured: Field, reads: Sequence[Input], asking: str) -> dict[Input, Field]:
+    """The finished field of every input; all are on the grid of the measured one.
+
+    Parameters
+    ----------
+    sample : str
+        Where they are.
+    measured : Field
+        What is measured.
+    reads : sequence of Input
+        What is read.
+    asking : str
+        Names of the descriptors that read it, for messages.
+
+    Raises
+    ------
+    MissingFieldError
+        If one is not there; the message names the command that makes it.
+    MixedRunError
+        If one was made from a field that was replaced since.
+    ArgumentError
+        If one has another type than its role.
+    InputError
+        If one lies on another grid.
+    """
+    return {one: _stored_input(sample, measured, one, asking) for one in reads}
+
+
+def _stored_input(sample: str, measured: Field, one: Input, asking: str) -> Field:
+    name = one.field_name(measured.name)
+    if not store.node_attributes(sample, name):
+        there = store.nodes(sample)
+        raise MissingFieldError(
+            f"{asking} reads the field {name!r}, not in {sample} (has {', '.join(there)}){suggestion(name, there)}. "
+            f"Make it: {one.cure(sample, measured.name)}"
+        )
+    field = store.complete_field(sample, name)
+    if field.dtype not in DTYPES[one.role]:
+        raise ArgumentError(
+            f"{asking} reads {name!r} as {one.role}, which are {' or '.join(DTYPES[one.role])}; in {sample} it is "
+            f"{field.dtype}. Name another field, or give its Input the role that it has"
+        )
+    refuse_unlike(sample, measured, field)
+    return field
 
 
 @dataclass(frozen=True)
 class PartialsKernel:
-    """All partials of a block."""
+    """Partials of a block.
 
-    descriptors: tuple[Descriptor, ...]
+    Parameters
+    ----------
+    partials : tuple of Partial
+        What is computed.
+    places : tuple of (Input, int)
+        Where each input stands among the fields that are read.
+    material : Material
+        Phases and spacing.
+    """
+
+    partials: tuple[Partial, ...]
+    places: tuple[tuple[Input, int], ...]
     material: Material
 
     def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
         """Integers, as nested lists."""
-        found = compute_partials(fields[0], inner(block), self.descriptors, self.material)
+        voxels = {one: fields[place] for one, place in self.places}
+        found = evaluate(self.partials, voxels, inner(block), self.material)
         return {name: values.tolist() for name, values in found.items()}
 
 
-def gather(measuring: Pass, partials: Sequence[Partial], material: Material) -> xr.Dataset:
+def counting_pass(
+    sample: str, measured: Field, inputs: Inputs, partials: Sequence[Partial], material: Material, **how: Any
+) -> Pass:
+    """The pass that finds partials of all blocks: each field is read once, with the largest halo that is asked for.
+
+    Parameters
+    ----------
+    sample : str
+        Where the fields are.
+    measured : Field
+        Blocks are whole shards of it.
+    inputs : mapping of Input to Field
+        What the partials read.
+    partials : sequence of Partial
+        What is computed.
+    material : Material
+        Phases and spacing.
+    **how : object
+        Name, fingerprint, options and block, as of `reduction_pass`.
+    """
+    fields = {field.name: field for field in inputs.values()}
+    places = tuple((one, list(fields).index(field.name)) for one, field in inputs.items())
+    return reduction_pass(
+        sample,
+        tuple(fields.values()),
+        PartialsKernel(tuple(partials), places, material),
+        halo=largest_halo(partials),
+        kernel_bytes=max(p.voxel_bytes for p in partials),
+        cut=measured,
+        **how,
+    )
+
+
+def _kernel_of(counting: Pass) -> PartialsKernel:
+    assert isinstance(counting.work, ReduceWork)
+    assert isinstance(counting.work.kernel, PartialsKernel)
+    return counting.work.kernel
+
+
+def sums(counting: Pass) -> xr.Dataset:
+    """The partials of a finished `counting_pass`, added up over all blocks; no coordinates, no attributes."""
+    kernel = _kernel_of(counting)
+    totals = add_blocks(kernel.partials, counting.grid, counting.records(), kernel.material)
+    return xr.Dataset({p.name: (p.dims, totals[p.name]) for p in kernel.partials})
+
+
+def gather(counting: Pass) -> xr.Dataset:
     """Partials of all blocks on the block grid; those by planes run over voxel planes along their own axis."""
-    grid = measuring.grid
-    arrays = {p.name: np.zeros(_stored_shape(p, grid, material), np.int64) for p in partials}
-    for block, record in measuring.records():
-        for p in partials:
+    kernel = _kernel_of(counting)
+    grid, material = counting.grid, kernel.material
+    arrays = {p.name: np.zeros(_stored_shape(p, grid, material), np.int64) for p in kernel.partials}
+    for block, record in counting.records():
+        for p in kernel.partials:
             arrays[p.name][_place(p, block)] = np.asarray(record[p.name], np.int64)
-    variables = {p.name: (_stored_dims(p), arrays[p.name], {"units": "1"}) for p in partials}
+    variables = {p.name: (_stored_dims(p), arrays[p.name], {"units": "1"}) for p in kernel.partials}
     attributes = {"volume_shape": list(grid.shape), "block_shape": list(grid.block)}
     return xr.Dataset(variables, _block_coordinates(grid, material), attributes)
 
@@ -75,7 +192,7 @@ def _stored_dims(partial: Partial) -> tuple[str, ...]:
 
 def _stored_shape(partial: Partial, grid: Grid, material: Material) -> tuple[int, ...]:
     blocks = tuple(n if a == partial.plane else c for a, n, c in zip(AXES, grid.shape, grid.counts, strict=True))
-    return blocks + partial.sizes(material)
+    return blocks + partial.own_sizes(material)
 
 
 def _place(partial: Partial, block: Block) -> tuple[Any, ...]:
@@ -90,6 +207,17 @@ def _block_coordinates(grid: Grid, material: Material) -> dict[str, Any]:
         attributes = {"units": material.units, "long_name": f"centre of the block along {name}"}
         coordinates[f"{name}_block"] = (f"{name}_block", centres, attributes)
     return coordinates
+
+
+def finalize_whole(partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material) -> xr.Dataset:
+    """Results of the whole volume from stored partials."""
+    grid = grid_of(partials)
+    return finalize_blocks(partials, chosen, material, tuple(range(n) for n in grid.counts), grid)
+
+
+def grid_of(partials: xr.Dataset) -> Grid:
+    """The blocks that stored partials were counted in."""
+    return Grid(triple(partials.attrs["volume_shape"]), triple(partials.attrs["block_shape"]))
 
 
 def finalize_blocks(
@@ -124,10 +252,10 @@ def _total(stored: xr.DataArray, partial: Partial, blocks: Sequence[range], grid
         else:
             picks[f"{name}_block"] = slice(chosen.start, chosen.stop)
     region = stored.isel(picks)
-    return np.asarray(region.sum([d for d in region.dims if str(d).endswith("_block")]).values, np.int64)
+    over = tuple(number for number, dim in enumerate(region.dims) if str(dim).endswith("_block"))
+    return exact_sum(region.values, over)
 
 
-def no_results(labels: Field) -> xr.Dataset:
+def no_results(measured: Field, material: Material) -> xr.Dataset:
     """No results, and the region they hold for."""
-    material = material_of(labels)
-    return with_region(xr.Dataset(), (0, 0, 0), labels.shape, material)
+    return with_region(xr.Dataset(), (0, 0, 0), measured.shape, material)

@@ -60,10 +60,14 @@ def reduction_pass(
     halo: Triple = (0, 0, 0),
     kernel_bytes: float = 0.0,
     block: Triple | None = None,
+    cut: Field | None = None,
 ) -> Pass:
-    """A pass that reads `fields` block by block and keeps the kernel's records under `name`."""
+    """A pass that reads `fields` block by block and keeps the kernel's records under `name`.
+
+    Blocks are whole shards of `cut` (default: of the first field).
+    """
     voxel_bytes = sum(f.voxel_bytes for f in fields)
-    first = fields[0]
+    first = cut or fields[0]
     chosen = whole_shards(options.block, first) if options.block else block or many_shards(first, BLOCK_VOXELS // 2)
     return Pass(
         work=ReduceWork(sample, tuple(f.name for f in fields), kernel, voxel_bytes, kernel_bytes),

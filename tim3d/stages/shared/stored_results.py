@@ -101,8 +101,12 @@ def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: st
     MixedRunError
         If they were computed from another version of the label field.
     """
-    named = transport if one.verb == "solve" else ""
-    there = [named] if named else list(results_of(sample, one.verb, labels.name))
+    there = _nodes(sample, labels, one, transport)
+    if not there and one.whole is not None:
+        raise MissingFieldError(
+            f"{one.name!r} was not computed on {labels.name!r} of {sample}. It is a value of Python: "
+            f"tim3d.measure({sample!r}, [{one.name}])"
+        )
     if not there:
         raise MissingFieldError(
             f"{one.name!r} needs results of {one.verb} for {labels.name!r}, not in {sample} (has "
@@ -116,6 +120,14 @@ def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: st
         again = one.command(sample, labels.name, phases)
         raise MissingFieldError(f"{there[0]!r} of {sample} holds no {' or '.join(one.variables)}. Run: {again}")
     return answering
+
+
+def _nodes(sample: str, labels: Field, one: Coupled, transport: str) -> list[str]:
+    """The finished nodes that may answer: of `solve` that named one, of a user's own quantity the one of its name."""
+    found = list(results_of(sample, one.verb, labels.name))
+    if one.whole is not None:
+        return [node for node in found if node == f"{labels.name}_{one.node}"]
+    return [transport] if transport and one.verb == "solve" else found
 
 
 def side_by_side(found: Mapping[str, xr.Dataset], one: Coupled, phases: Phases) -> xr.Dataset | None:
