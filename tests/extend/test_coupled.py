@@ -1,4 +1,4 @@
-"""A coupled descriptor of one's own: the shortest way through a phase, computed once, answered by describe."""
+"""A coupled descriptor of one's own: computed once from whole fields, kept, answered by describe."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-
-# begin
 from scipy import ndimage as ndi
 
 import tim3d
@@ -19,25 +17,20 @@ from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 
 
 def largest_ball(labels: xr.DataArray, material: Material) -> dict[str, Any]:
-    """Radius of the largest ball in each phase: it may lie across any blocks."""
-    voxels = labels.values  # `labels` is lazy: a larger volume goes through its dask chunks
+    """Radius of the largest ball in each phase, which may lie across any blocks."""
+    voxels = labels.values  # `labels` is lazy: what does not fit into memory goes through its dask chunks
     radii = [ndi.distance_transform_edt(voxels == code, material.spacing).max() for code in material.phases.codes]
     return {"largest_ball": np.array(radii)}
 
 
-LARGEST_BALL = coupled(
-    "largest_ball",
-    (Variable("largest_ball", ("phase",), 1, "radius of the largest ball in the phase", "distance transform", "none"),),
-    largest_ball,
-)
-# end
+BALL = Variable("largest_ball", ("phase",), 1, "radius of the largest ball in the phase", "distance transform", "none")
+LARGEST_BALL = coupled("largest_ball", (BALL,), largest_ball)
 
 
 def ingest(folder: Path, labels: np.ndarray) -> str:
     np.save(folder / "phase.npy", labels)
-    url, size = str(folder / "a.zarr"), {"z": 10, "y": 5, "x": 5}
+    url, size, phases = str(folder / "a.zarr"), {"z": 10, "y": 5, "x": 5}, tim3d.Phases(pore=0, solid=1)
     how = tim3d.Options(progress=False, overwrite=True)
-    phases = tim3d.Phases(pore=0, solid=1)
     tim3d.ingest(folder / "phase.npy", url, voxel_size=size, field="phase", phases=phases, options=how)
     return url
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 import tim3d
-
-# begin
 from tim3d.descriptors.base import Counts, Descriptor, Material, Partial, Variable
 from tim3d.descriptors.inputs import LABELS, Input
 from tim3d.grid import Box
@@ -30,21 +28,19 @@ def mean_and_spread(totals: Mapping[str, Counts], material: Material) -> dict[st
     return {"mean_grey": mean, "grey_spread": np.sqrt(squares / voxels - mean**2)}
 
 
+MOMENTS = Partial(
+    "grey_moments", halo=(0, 0, 0), dims=("phase", "moment"), sizes=lambda material: (len(material.phases), 3),
+    compute=moments, reads=(LABELS, Input("grey", "raw")), voxel_bytes=20,
+)  # fmt: skip
 GREY = Descriptor(
-    name="grey_by_phase",
-    needs=(
-        Partial(
-            "grey_moments", halo=(0, 0, 0), dims=("phase", "moment"), sizes=lambda material: (len(material.phases), 3),
-            compute=moments, reads=(LABELS, Input("grey", "raw")), voxel_bytes=9,
-        ),
-    ),
-    variables=(
+    "grey_by_phase",
+    (MOMENTS,),
+    (
         Variable("mean_grey", ("phase",), 0, "mean grey value of each phase", "voxel by voxel", "none"),
         Variable("grey_spread", ("phase",), 0, "standard deviation of the grey values", "voxel by voxel", "none"),
     ),
-    formula=mean_and_spread,
-)  # fmt: skip
-# end
+    mean_and_spread,
+)
 
 
 @pytest.mark.parametrize("block", [(8, 8, 8), (16, 24, 8)])
