@@ -18,7 +18,8 @@ from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunE
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
 from tim3d.kernels.statistics.correlation import line_counts, pairs_at
-from tim3d.reporting.fidelity import curves_figure, fidelity_html, residues_figure, rows, slices_figure, text
+from tim3d.plotting import curves_figure, residues_figure, slices_figure
+from tim3d.reporting.fidelity import fidelity_html, rows, text
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)

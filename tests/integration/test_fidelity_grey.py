@@ -19,7 +19,8 @@ from tests.micrographs import blobs, shades
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
 from tim3d.generators import Network
-from tim3d.reporting.fidelity import curves_figure, fidelity_html, rows, slices_figure, text
+from tim3d.plotting import curves_figure, slices_figure
+from tim3d.reporting.fidelity import fidelity_html, rows, text
 
 QUIET = tim3d.Options(progress=False)
 STEP = 5.0

@@ -16,7 +16,7 @@ import xarray as xr
 import tim3d
 from tests.recipes import until
 from tim3d.cli.main import main
-from tim3d.reporting.figures import profiles
+from tim3d.plotting import profiles
 
 SIZE = {"z": 20, "y": 10, "x": 10}
 

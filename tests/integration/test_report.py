@@ -23,7 +23,9 @@ from PIL import Image
 import tim3d
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
-from tim3d.reporting import figures, page, planes, results, table
+from tim3d.plotting import curves, planes, style
+from tim3d.plotting import slices as figures
+from tim3d.reporting import page, results, table
 from tim3d.reporting.html import thresholds
 from tim3d.reporting.report import report
 from tim3d.stages.shared.field import Options
@@ -263,7 +265,7 @@ def test_three_pictures_leave_little_blank_and_no_word_is_cut(size: tuple[float,
 def test_a_scale_bar_is_as_long_as_it_says(sample: str) -> None:
     ax = figures.orthoslices(sample).axes[0]
     (bar,) = (p for p in ax.patches if isinstance(p, Rectangle))
-    assert ax.texts[0].get_text() == figures.length_text(bar.get_width())
+    assert ax.texts[0].get_text() == style.length_text(bar.get_width())
     assert ax.get_xlim() == (0, SHAPE[2] * SIZE["x"])
 
 
@@ -279,14 +281,14 @@ def test_disagreement_shows_exactly_the_wrong_voxels(sample: str) -> None:
 def test_thresholds_that_were_used_are_marked_in_the_histogram(sample: str) -> None:
     record = store.node_attributes(sample, "otsu")
     marks = thresholds(record, "otsu")
-    figure = figures.histogram({"raw": store.open_dataset(sample, "raw_histogram")}, marks)
+    figure = curves.histogram({"raw": store.open_dataset(sample, "raw_histogram")}, marks)
     dashed = [np.asarray(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     assert dashed == record["parameters"]["thresholds"] == list(marks.values())
 
 
 def test_profiles_are_drawn_as_measured(sample: str) -> None:
     found, true = tim3d.describe(sample), tim3d.describe(sample, field="truth")
-    figure = figures.profiles(found, true)
+    figure = curves.profiles(found, true)
     for ax, axis in zip(figure.axes, "zyx", strict=True):
         drawn = [line.get_ydata() for line in ax.lines]
         wanted = [d[f"phase_fraction_{axis}"].sel(phase=p).values for d in (found, true) for p in PHASES]
@@ -299,7 +301,7 @@ def test_a_profile_lies_at_the_centres_of_its_planes(longest: int, unit: str, si
     lengths = {"z": longest, "y": 7, "x": 1}
     centres = {axis: (np.arange(n) + 0.5) * 10 for axis, n in lengths.items()}
     shares = {f"phase_fraction_{a}": (("phase", a), np.full((1, n), 0.5)) for a, n in lengths.items()}
-    figure = figures.profiles(xr.Dataset(shares, {"phase": ["pore"], **centres}))
+    figure = curves.profiles(xr.Dataset(shares, {"phase": ["pore"], **centres}))
     for ax, axis in zip(figure.axes, "zyx", strict=True):
         assert ax.get_xlabel() == f"{axis} ({unit})"
         np.testing.assert_allclose(np.asarray(ax.lines[0].get_xdata()) * size, centres[axis])
@@ -309,7 +311,7 @@ def test_a_profile_lies_at_the_centres_of_its_planes(longest: int, unit: str, si
 def test_the_drift_is_drawn_as_counted(planes: int, unit: str, size: int) -> None:
     z, mean = np.arange(planes) * 10.0 + 5, np.linspace(90, 110, planes)
     std = np.linspace(3, 9, planes)
-    figure = figures.drift(xr.Dataset({"grey_mean": ("z", mean), "grey_std": ("z", std)}, {"z": z}))
+    figure = curves.drift(xr.Dataset({"grey_mean": ("z", mean), "grey_std": ("z", std)}, {"z": z}))
     (ax,) = figure.axes
     assert ax.get_xlabel() == f"z ({unit})"
     np.testing.assert_allclose(np.asarray(ax.lines[0].get_xdata()) * size, z)
@@ -323,7 +325,7 @@ def test_the_drift_is_drawn_as_counted(planes: int, unit: str, size: int) -> Non
 
 def test_training_curves_are_the_history() -> None:
     history = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "val_loss": [3.5, 2.5, 2.4], "val_iou": [0.2, 0.5, 0.6]}
-    figure = figures.training_curves(history)
+    figure = curves.training_curves(history)
     drawn = {line.get_label(): line for ax in figure.axes for line in ax.lines}
     assert {ax.get_ylabel() for ax in figure.axes} == {"loss", "validation score"}
     for name in ("loss", "val_loss", "val_iou"):
@@ -337,7 +339,7 @@ def test_bars_of_a_histogram_hold_the_share_of_their_grey_values() -> None:
     rng = np.random.default_rng(3)
     voxels = rng.multinomial(10**6, rng.dirichlet(np.full(1000, 5.0)))
     counted = xr.Dataset({"voxels": ("grey", voxels)}, {"grey": np.arange(1000.0) + 7})
-    line = figures.histogram({"raw": counted}).axes[0].lines[0]
+    line = curves.histogram({"raw": counted}).axes[0].lines[0]
     grey, share = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     width = round(grey[1] - grey[0])
     assert len(grey) <= 256
@@ -361,7 +363,7 @@ def test_a_histogram_of_other_grey_values_is_named_with_what_renews_it(tmp_path:
 
 def test_shares_of_the_histogram_add_up_to_nearly_one(sample: str) -> None:
     grey, voxels = np.arange(65536.0), np.random.default_rng(0).multinomial(10**6, [1 / 65536] * 65536)
-    centres, shares = figures._binned(grey, voxels)
+    centres, shares = curves._binned(grey, voxels)
     assert len(centres) <= 256
     assert 0.999 < shares.sum() <= 1
     assert np.all(np.diff(centres) > 0)

@@ -16,7 +16,8 @@ from scipy import ndimage as ndi
 
 import tim3d
 from tim3d.grid import Box
-from tim3d.reporting import page, table, transport, transport_figures
+from tim3d.plotting import transport as transport_figures
+from tim3d.reporting import page, table, transport
 from tim3d.reporting.report import report
 from tim3d.storage import store
 from tim3d.storage.schema import Field

@@ -24,7 +24,8 @@ from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError
 from tim3d.forecast import forecasting
 from tim3d.grid import Box
 from tim3d.kernels.conduction.conduction import conduct
-from tim3d.reporting.study import is_study, says, study_figure, text
+from tim3d.plotting import study_figure
+from tim3d.reporting.study import is_study, says, text
 from tim3d.stages.representative import study as stage
 from tim3d.storage import store
 

@@ -84,8 +84,9 @@ ROOMS = [
 
     Room(5, "generators"),
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
-    Room(5, "reporting",          "",                   "numpy xarray matplotlib PIL"),
-    Room(5, "cli",                "maintenance reporting"),
+    Room(5, "plotting",           "",                   "numpy xarray matplotlib"),
+    Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL"),
+    Room(5, "cli",                "maintenance plotting reporting"),
     Room(5, "__main__",           "cli"),
     Room(5, "",                   "cli maintenance reporting"),
 ]

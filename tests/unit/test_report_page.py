@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tim3d.errors import CheckpointError
-from tim3d.reporting import figures, history, page
+from tim3d.plotting import style, training_curves
+from tim3d.reporting import history, page
 from tim3d.reporting.results import relative_error
 
 
@@ -25,12 +26,12 @@ def test_few_colours_keep_those_of_the_phases_exactly() -> None:
     figure = Figure(figsize=(4, 4))
     rng = np.random.default_rng(0)
     figure.add_axes((0, 0, 1, 0.5)).imshow(rng.random((60, 120, 3)), aspect="auto")
-    for place, shade in enumerate(figures.NAMED.values()):
+    for place, shade in enumerate(style.NAMED.values()):
         figure.add_axes((0.1 + 0.3 * place, 0.6, 0.2, 0.3), facecolor=shade, xticks=[], yticks=[])
     image = _image(figure)
     assert image.mode == "P"
     shown = {tuple(colour) for colour in np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()}
-    wanted = [tuple(round(255 * level) for level in to_rgb(s)) for s in (*figures.NAMED.values(), "white")]
+    wanted = [tuple(round(255 * level) for level in to_rgb(s)) for s in (*style.NAMED.values(), "white")]
     assert shown >= set(wanted)
 
 
@@ -61,16 +62,16 @@ def test_relative_error_counts_from_the_truth(value: float, truth: float, shown:
 
 @pytest.mark.parametrize("most", [1e-3, 0.9, 1.0, 4.9, 37.0, 2.5e5])
 def test_a_scale_bar_is_round_and_as_long_as_it_may_be(most: float) -> None:
-    length = figures.nice_length(most)
+    length = style.nice_length(most)
     assert length <= most * (1 + 1e-9) < 2.5 * length * (1 + 1e-9)
     assert float(f"{length:.0e}") == pytest.approx(length, rel=1e-12)
 
 
 def test_phases_have_one_colour_in_every_figure_and_no_two_share_one() -> None:
     names = ["solid", "pore", "shine_through", "matrix", "filler"]
-    first = figures.colours(names)
+    first = style.colours(names)
     assert len(set(first.values())) == len(names)
-    assert figures.colours(["pore", "solid"]) == {k: first[k] for k in ("pore", "solid")}
+    assert style.colours(["pore", "solid"]) == {k: first[k] for k in ("pore", "solid")}
 
 
 def _model(path: Path, training: dict[str, object]) -> Path:
@@ -85,7 +86,7 @@ def test_curves_come_from_the_head_of_a_model_file(tmp_path: Path) -> None:
     assert summary["seed"] == 3
     curves = history.curves(summary["history"])
     assert curves["val_iou"] == [0.0, 0.5, 1 - 1 / 3]
-    figure = figures.training_curves(curves)
+    figure = training_curves(curves)
     drawn = {line.get_label(): line.get_ydata().tolist() for ax in figure.axes for line in ax.lines}
     assert drawn == {"loss": curves["loss"], "val loss": curves["val_loss"], "val iou": curves["val_iou"]}
 

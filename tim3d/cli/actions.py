@@ -64,9 +64,10 @@ def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
     """
     if figure is None:
         return
-    from tim3d.reporting import fidelity, page, study
+    from tim3d import plotting
+    from tim3d.reporting import page
 
-    drawn_by = {"study": study.study_figure, "fidelity": fidelity.curves_figure}
+    drawn_by = {"study": plotting.study_figure, "fidelity": plotting.curves_figure}
     page.write_figure(drawn_by[name](result), figure)
 
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from tim3d.kernels.statistics.generator_score import PLANES
 from tim3d.phases import Phases
+from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.reporting import page
-from tim3d.reporting.figures import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.stages.generation import train_generator as stage
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage.schema import AXES

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.errors import Tim3dError
-from tim3d.reporting import figures, page, results, transport
+from tim3d.plotting import curves as graphs
+from tim3d.plotting import slices as figures
+from tim3d.plotting.planes import picture_factors
+from tim3d.plotting.style import length_text
+from tim3d.reporting import page, results, transport
 from tim3d.reporting.fidelity import comparisons
 from tim3d.reporting.history import curves, training_summary
-from tim3d.reporting.planes import picture_factors
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.study import studies
 from tim3d.stages.segmentation.score import score
@@ -70,7 +73,7 @@ def _head(parts: Parts, title: str) -> str:
     facts = [
         ("Voxels (z, y, x)", " × ".join(f"{n}" for n in shown.shape)),
         ("Voxel size (z, y, x)", " × ".join(f"{s:.5g}" for s in shown.spacing_nm) + " nm"),
-        ("Size (z, y, x)", " × ".join(figures.length_text(s) for s in size)),
+        ("Size (z, y, x)", " × ".join(length_text(s) for s in size)),
         ("Grey values", "" if parts.raw is None else shown.dtype),
         ("Phases", "" if parts.field is None else _phase_names(parts)),
     ]
@@ -149,7 +152,7 @@ def _results(parts: Parts) -> Iterator[str]:
     if "phase" in found and any(f"phase_fraction_{axis}" in found for axis in AXES):
         dashed = "" if true is None else f" Dashed: “{parts.truth}”."
         text = "Phase fraction in every plane across z, y and x, along the axis named below." + dashed
-        yield page.picture(figures.profiles(found, true), text)
+        yield page.picture(graphs.profiles(found, true), text)
     yield results.definitions(found)
 
 
@@ -174,7 +177,7 @@ def _histogram(parts: Parts, found: list[str], start: str) -> str:
     counts = {_histogram_label(n, start): store.open_dataset(parts.sample, n) for n in found}
     text = "Histogram of the grey values of the whole volume"
     dashed = "; dashed: the thresholds that were used." if marks else "."
-    return page.picture(figures.histogram(counts, marks), text + dashed)
+    return page.picture(graphs.histogram(counts, marks), text + dashed)
 
 
 def _histogram_label(node: str, start: str) -> str:
@@ -207,7 +210,7 @@ def _drift(parts: Parts) -> str:
         "Mean grey value of every slice; the band is one standard deviation of its voxels. A slope is a drift of the "
         "brightness, or a gradient of the porosity."
     )
-    return page.picture(figures.drift(store.open_dataset(parts.sample, node)), text)
+    return page.picture(graphs.drift(store.open_dataset(parts.sample, node)), text)
 
 
 def _annotation(parts: Parts) -> str:
@@ -228,7 +231,7 @@ def _training(parts: Parts) -> str:
         if k != "history" and not isinstance(v, list | Mapping)
     ]
     facts_table = page.table(["training", parts.model.name], facts, 2) if facts else ""
-    if not any(figures.panels(history)):
+    if not any(graphs.panels(history)):
         return facts_table
     text = "Loss on the training crops and on the validation slices, and agreement with the validation labels."
-    return page.picture(figures.training_curves(history), text) + facts_table
+    return page.picture(graphs.training_curves(history), text) + facts_table

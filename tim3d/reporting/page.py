@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tim3d.errors import ArgumentError
-from tim3d.reporting.figures import COLOURS, LINES, NAMED
+from tim3d.plotting.style import COLOURS, LINES, NAMED
 from tim3d.storage import outputs
 
 DPI = 120

@@ -16,7 +16,8 @@ import xarray as xr
 from tim3d.commands import renewal
 from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
-from tim3d.reporting import page, results, table, transport_figures
+from tim3d.plotting import transport as transport_figures
+from tim3d.reporting import page, results, table
 from tim3d.stages.shared.results import results_of
 from tim3d.stages.shared.stored_results import attributed
 from tim3d.storage import store

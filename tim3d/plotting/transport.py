@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tim3d.reporting.figures import LINES, STYLE, WIDTH, Picture, colours, length_unit, three_planes
-from tim3d.reporting.planes import Plane, middle_planes
+from tim3d.plotting.planes import Plane, middle_planes
+from tim3d.plotting.slices import Picture, three_planes
+from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_unit
 from tim3d.storage.schema import AXES
 
 # Perceptually uniform; what was not reached is grey.

@@ -1,0 +1,28 @@
+"""Figures of results and samples, each a matplotlib `Figure` of its own: for notebooks, the report and ``--figure``.
+
+Nothing here touches the state of pyplot. Write a figure with ``figure.savefig("a.png")``.
+"""
+
+from tim3d.plotting.curves import drift, histogram, profiles, training_curves
+from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
+from tim3d.plotting.slices import disagreement, orthoslices, overlay, overlay_slice
+from tim3d.plotting.study import study_figure
+from tim3d.plotting.transport import conductivity_bounds, field_slices, geodesic_profiles
+
+__all__ = [
+    "conductivity_bounds",
+    "curves_figure",
+    "disagreement",
+    "drift",
+    "field_slices",
+    "geodesic_profiles",
+    "histogram",
+    "orthoslices",
+    "overlay",
+    "overlay_slice",
+    "profiles",
+    "residues_figure",
+    "slices_figure",
+    "study_figure",
+    "training_curves",
+]
