@@ -16,7 +16,9 @@ from tim3d.version import __version__
 _WHERE = {
     **VERBS,
     **BY_VALUE,
+    "Map": "tim3d.models.segmentation.segmenter",
     "Options": "tim3d.stages.shared.field",
+    "Segmenter": "tim3d.models.segmentation.segmenter",
     "cluster": "tim3d.engine",
     "open_dataset": "tim3d.storage.store",
     "open_field": "tim3d.storage.store",

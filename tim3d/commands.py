@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from tim3d.verbs import PYTHON_ONLY, is_positional, option_of
+from tim3d.verbs import PYTHON_ONLY, VALUES, is_positional, option_of
 
 SAMPLE = "SAMPLE"
 POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -36,8 +36,13 @@ def renewal(record: Mapping[str, Any], sample: str) -> str:
 
     >>> renewal({"command": "tim3d label SAMPLE --connectivity 26"}, "my cu.zarr")
     "tim3d label 'my cu.zarr' --connectivity 26"
+    >>> renewal({"command": "tim3d.segment(SAMPLE, segmenter=Forest(trees=9))"}, "cu.zarr")
+    "tim3d.segment('cu.zarr', segmenter=Forest(trees=9))"
     """
-    words = str(record.get("command") or f"tim3d {record.get('verb', 'COMMAND')} {SAMPLE}").split(" ")
+    command = str(record.get("command") or "")
+    if command.startswith("tim3d."):
+        return command.replace(f"({SAMPLE}", f"({sample!r}", 1)
+    words = (command or f"tim3d {record.get('verb', 'COMMAND')} {SAMPLE}").split(" ")
     return " ".join(shlex.quote(sample) if word == SAMPLE else word for word in words)
 
 
@@ -62,6 +67,8 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     >>> command_line("measure", measure, {"sample": "a.zarr", "descriptors": ["mean_curvature", "phase_fraction"]})
     'tim3d measure SAMPLE --descriptors mean_curvature,phase_fraction'
     """
+    if any(arguments.get(name) is not None for name in VALUES):
+        return _python_call(verb, arguments)
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():
         value = arguments.get(name, parameter.default)
@@ -77,6 +84,12 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
         else:
             words += _option(name, value)
     return " ".join(words)
+
+
+def _python_call(verb: str, arguments: Mapping[str, Any]) -> str:
+    """A call that the shell cannot make, as it is typed in Python."""
+    given = [f"{name}={value!r}" for name, value in arguments.items() if name not in ("sample", "options")]
+    return f"tim3d.{verb}({', '.join([SAMPLE, *given])})"
 
 
 def _is_default(value: Any, default: Any) -> bool:

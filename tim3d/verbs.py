@@ -22,7 +22,9 @@ VERBS = {
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet instead.
-PYTHON_ONLY = frozenset({"options", "progress", "on_look"})
+PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter"})
+# Those among them that decide what is done: without them a command would do something else.
+VALUES = ("segmenter",)
 
 
 def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:

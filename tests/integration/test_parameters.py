@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.extend.local_contrast import LocalContrast
 from tim3d import Options, Phases
 from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
@@ -55,8 +56,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "segment",
         {"method": "otsu", "phases": TWO, "out": "new"},
         {
-            "model": "m.safetensors", "method": "multi-otsu", "thresholds": [100.0], "phases": Phases(pore=0, copper=1),
-            "merge": {"a": "pore"}, "field": "raw16", "blur": "binomial", "polarity": "bright", "mode": "blend",
+            "model": "m.safetensors", "method": "multi-otsu", "segmenter": LocalContrast(), "thresholds": [100.0],
+            "phases": Phases(pore=0, copper=1), "merge": {"a": "pore"}, "field": "raw16", "blur": "binomial",
+            "polarity": "bright", "mode": "blend",
             "window": (16, 16), "halo": 4, "probabilities": True, "normalisation": "slices", "batch": 2,
             "precision": "fp16", "device": "cpu",
         },
@@ -65,7 +67,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "segment",
         {"model": "net.safetensors", "out": "new"},
         {
-            "model": "slices.safetensors", "method": "otsu", "thresholds": [100.0],
+            "model": "slices.safetensors", "method": "otsu", "segmenter": LocalContrast(), "thresholds": [100.0],
             "phases": Phases(void=0, solid=1), "merge": {"pore": "solid"}, "field": "raw16", "blur": "binomial",
             "polarity": "bright", "mode": "blend", "window": (8, 8), "halo": 4, "probabilities": True,
             "normalisation": "slices", "batch": 2, "precision": "fp16", "device": "cpu",

@@ -17,9 +17,9 @@ import tim3d
 from tests.nets import tiny_checkpoint
 from tim3d import Options
 from tim3d.grid import Box
-from tim3d.models.segmentation.checkpoint import digest
+from tim3d.models.segmentation.checkpoint import describe, digest
 from tim3d.models.segmentation.inference import Predictor, segment_core
-from tim3d.stages.segmentation import inference
+from tim3d.models.segmentation.network_segmenter import Inference, lattice_of
 from tim3d.stages.segmentation.normalisation import normalisation_of
 from tim3d.storage import store
 
@@ -59,9 +59,7 @@ def ingested(folder: Path, grey: np.ndarray) -> str:
 def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
     """The whole volume in one call, with no engine."""
     grey = store.read_field(sample, "raw")
-    how = inference.Inference(**layout)
-    about = inference.checkpoint.describe(model)
-    lattice = inference.lattice_of(grey.shape, about.spec, how)
+    lattice = lattice_of(grey.shape, describe(model).spec, Inference(**layout))
     predictor = Predictor(str(model), digest(model), normalisation=normalisation_of(sample, grey, "volume"))
     whole = Box.whole(grey.shape)
     voxels = store.read_box(store.field_array(sample, "raw"), whole)

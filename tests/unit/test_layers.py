@@ -53,7 +53,7 @@ ROOMS = [
     Room(1, "storage",            "",                   "numpy xarray zarr fsspec obstore"),
     Room(1, "models"),
     Room(1, "models.common",       "storage",           "numpy torch safetensors"),
-    Room(1, "models.segmentation", "kernels.statistics kernels.windows models.common storage",
+    Room(1, "models.segmentation", "kernels.image kernels.statistics kernels.windows models.common storage",
          "numpy torch torchvision safetensors segmentation_models_pytorch"),
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
@@ -121,7 +121,18 @@ LIGHT = {
     "models.segmentation",
     "models.common.weights",
 } | {
-    f"models.segmentation.{name}" for name in ("checkpoint", "crops", "memory", "predictor", "training_options", "unet")
+    f"models.segmentation.{name}"
+    for name in (
+        "checkpoint",
+        "crops",
+        "memory",
+        "network_segmenter",
+        "predictor",
+        "segmenter",
+        "thresholds",
+        "training_options",
+        "unet",
+    )
 }
 # In tokens, which no line length changes.
 LONGEST_FUNCTION, LONGEST_MODULE = 500, 4000

@@ -14,8 +14,10 @@ import tim3d
 from tim3d import errors
 
 NAMES = [
+    "Map",
     "Options",
     "Phases",
+    "Segmenter",
     "Tim3dError",
     "__version__",
     "annotate",

@@ -6,7 +6,7 @@ how the volume was cut.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numba as nb
 import numpy as np
@@ -14,11 +14,15 @@ import numpy.typing as npt
 from scipy import ndimage, signal
 
 from tim3d.errors import ArgumentError, InputError
+from tim3d.grid import Triple
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Grey: TypeAlias = npt.NDArray[np.integer | np.floating]
 Polarity: TypeAlias = Literal["dark", "bright"]
+
+# What a voxel sees of its neighbours along (z, y, x) in each blur.
+BLURS: dict[str, Triple] = {"none": (0, 0, 0), "binomial": (0, 2, 2)}
 
 # Shares of the largest bend of a histogram. The mode of few, smeared-out pores bends 1/200 as much as the solid's (90 %
 # solid, simulated), and nothing ripples before it; on the ramp after it ripples of counting reach 1/40.
@@ -241,6 +245,11 @@ def classify(grey: Grey, thresholds: list[float]) -> npt.NDArray[np.uint8]:
     if sorted(thresholds) != list(thresholds):
         raise ArgumentError(f"thresholds must ascend, got {thresholds}")
     return np.searchsorted(np.asarray(thresholds), grey, side="left").astype(np.uint8)
+
+
+def blurred(grey: npt.NDArray[Any], blur: str) -> npt.NDArray[Any]:
+    """Grey values after the blur that a threshold is applied to."""
+    return binomial_blur(grey) if blur == "binomial" else grey
 
 
 def binomial_blur(block: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsignedinteger]:

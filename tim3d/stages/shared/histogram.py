@@ -12,8 +12,8 @@ import xarray as xr
 
 from tim3d.engine import Pass, Plan
 from tim3d.errors import ArgumentError
-from tim3d.grid import Block, Triple
-from tim3d.kernels.image.threshold import binned_counts, binomial_blur, grey_counts
+from tim3d.grid import Block
+from tim3d.kernels.image.threshold import BLURS, binned_counts, blurred, grey_counts
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.reduction import inner, reduction_pass
 from tim3d.stages.shared.results import is_there, run_passes
@@ -21,7 +21,6 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
 FLOAT_BINS = 4096
-BLURS: dict[str, Triple] = {"none": (0, 0, 0), "binomial": (0, 2, 2)}
 
 
 def check_blur(blur: str, field: Field) -> None:
@@ -56,11 +55,6 @@ def check_thresholds(thresholds: Iterable[float], field: Field) -> None:
                 f"threshold {value:g} cuts nothing: field {field.name!r} is {field.dtype}, whose grey values are "
                 + (f"{low} to {high}" if field.dtype != "float32" else "finite numbers")
             )
-
-
-def blurred(voxels: np.ndarray, blur: str) -> np.ndarray:
-    """Grey values after the blur that a threshold is applied to."""
-    return binomial_blur(voxels) if blur == "binomial" else voxels
 
 
 def histogram_node(field: Field, blur: str) -> str:

@@ -1,0 +1,147 @@
+"""A segmenter by a network of slices: its windows, and how it is called on a worker. Torch is loaded there only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from tim3d.errors import ArgumentError
+from tim3d.grid import Box, Triple
+from tim3d.kernels.windows.lattice import (
+    Array,
+    Lattice,
+    blend_lattice,
+    crop_lattice,
+    peak_bytes,
+    require_phase,
+    slice_lattice,
+)
+from tim3d.models.segmentation.memory import activation_bytes
+from tim3d.models.segmentation.predictor import Predictor
+from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
+from tim3d.models.segmentation.unet import UNetSpec
+
+PROBABILITY = Map("probability", "probability of {} in 1/255", units="", dtype="uint8", per_class=True)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a network is laid over a volume and run; see `tim3d.segment`."""
+
+    mode: Literal["crop", "blend"] = "crop"
+    window: tuple[int, int] | None = None
+    halo: int | None = None
+    probabilities: bool = False
+    normalisation: Literal["volume", "slices"] | None = None
+    batch: int = 1
+    precision: Literal["fp32", "fp16"] = "fp32"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class NetworkSegmenter(Segmenter):
+    """A U-Net on one lattice of windows, which are given in batches and averaged under weights where they overlap."""
+
+    spec: UNetSpec
+    predictor: Predictor
+    windows: Lattice
+    activation_bytes: int
+    maps: tuple[Map, ...] = ()
+    kind: ClassVar[str] = "unet"
+    needs_torch: ClassVar[bool] = True
+    whole_slices: ClassVar[bool] = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Of the network."""
+        return self.spec.classes
+
+    @property
+    def sha256(self) -> str:  # type: ignore[override]
+        """Of its file."""
+        return self.predictor.sha256
+
+    def open(self) -> Callable[..., Any]:
+        """Load the network onto its device."""
+        from tim3d.models.segmentation.inference import ready, segment_core
+
+        ready(self.predictor)
+        return segment_core
+
+    def description(self) -> dict[str, Any]:
+        """Kind, windows, normalisation, and how the network is called."""
+        called = self.predictor
+        return {
+            "kind": self.kind,
+            "lattice": {k: v for k, v in asdict(self.windows).items() if k != "shape"},
+            "normalisation": asdict(called.normalisation) if called.normalisation else {},
+            "batch": called.batch,
+            "threads": called.threads,
+            "precision": called.precision,
+            "device": called.device.split(":")[0],
+            "probabilities": bool(self.maps),
+        }
+
+    def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
+        """The description and the codes; the kind is seen from the file, and fields made before kinds have none."""
+        return {name: value for name, value in super().record(codes).items() if name != "kind"}
+
+    def lattice(self, shape: Triple) -> Lattice:
+        """The windows, which were laid when the segmenter was made."""
+        return self.windows
+
+    def farthest_read(self, shape: Triple) -> Triple:
+        """What a block reads beyond its core, for the plan: the lattice itself says exactly what."""
+        z, y, x = (p - 1 for p in self.windows.window) if self.windows.mode == "blend" else self.windows.halo
+        return (self.windows.context + z, y, x)
+
+    def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
+        """What stitching holds, once more what is decoded and encoded, and the layers of the network."""
+        classes = len(self.classes)
+        out = 2 * (1 + (classes if self.maps else 0))
+        held = peak_bytes(
+            self.windows, core, itemsize=2 * voxel_bytes, channels=classes, out_bytes=out + 1,
+            batch=self.predictor.batch,
+        )  # fmt: skip
+        return held + (self.activation_bytes if self.predictor.device == "cpu" else 0)
+
+    def region(self, shape: Triple, core: Box, grey: Array, box: Box) -> Maps:
+        """The maps of a core: batches are called one behind the other, so that a GPU never waits for their placing."""
+        wanted = ("labels", "probabilities") if self.maps else ("labels",)
+        found = opened(self)(self.predictor, self.windows, core, grey, box, wanted)
+        maps = {one.name: found["probabilities"] for one in self.maps}
+        return {LABELS: found["labels"], **maps}
+
+
+def network_segmenter(spec: UNetSpec, predictor: Predictor, windows: Lattice, probabilities: bool) -> NetworkSegmenter:
+    """A network laid over a volume, with what its layers need there."""
+    needs = activation_bytes(spec, predictor.batch, windows.window[1:])
+    return NetworkSegmenter(spec, predictor, windows, needs, (PROBABILITY,) if probabilities else ())
+
+
+def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
+    """The windows: whole slices, or windows of the size asked for with a halo or an overlap of twice the halo.
+
+    Raises
+    ------
+    ArgumentError
+        If window or halo do not fit the network.
+    """
+    if how.window is None:
+        if how.mode == "blend" or how.halo:
+            raise ArgumentError("whole slices have no seams to blend; give a window too: --window 512,512")
+        return slice_lattice(shape, spec.total_stride, spec.context)
+    window = (1, *how.window)
+    halo = _default_halo(how.window, spec.total_stride) if how.halo is None else how.halo
+    if how.mode == "blend":
+        lattice = blend_lattice(shape, window, (0, 2 * halo, 2 * halo), spec.context)
+    else:
+        lattice = crop_lattice(shape, window, (0, halo, halo), spec.context)
+    require_phase(lattice, (1, spec.total_stride, spec.total_stride))
+    return lattice
+
+
+def _default_halo(window: tuple[int, int], stride: int) -> int:
+    """An eighth of the window, rounded up to the network's total stride."""
+    return -(-min(window) // 8 // stride) * stride

@@ -1,0 +1,196 @@
+"""Which segmenter is meant, and what must be counted, trained or read before it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from tim3d.engine import Plan, lock_sample
+from tim3d.errors import ArgumentError, CheckpointError, Tim3dError
+from tim3d.forecast import expected
+from tim3d.kernels.image.threshold import is_dark, multi_otsu, otsu
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.network_segmenter import Inference, lattice_of, network_segmenter
+from tim3d.models.segmentation.predictor import Predictor
+from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
+from tim3d.models.segmentation.thresholds import Thresholds
+from tim3d.phases import Phases
+from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
+from tim3d.stages.shared.histogram import Histogram
+from tim3d.storage import store
+from tim3d.storage.schema import Field
+
+log = logging.getLogger(__name__)
+
+# Voxels that differ by more than this from those of the training look like another material to a network.
+SPACING_TOLERANCE = 0.1
+Levels: TypeAlias = tuple[float, ...]
+
+
+def _none() -> list[Plan]:
+    return []
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A segmenter that may not be whole yet.
+
+    Parameters
+    ----------
+    name : str
+        How messages call it.
+    classes : tuple of str
+        Names of its labels 0, 1, ...
+    ready : callable
+        Gives the segmenter; may count what it depends on.
+    planned : callable
+        Gives what a plan needs of it, without a voxel read.
+    first : callable
+        Gives the plans of passes that `ready` will run.
+    awaited : str
+        What an earlier step of a recipe has yet to write for it.
+    error : type
+        Raised if phases do not fit its classes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ready: Callable[[], Segmenter]
+    planned: Callable[[], Segmenter]
+    first: Callable[[], list[Plan]] = _none
+    awaited: str = ""
+    error: type[Tim3dError] = ArgumentError
+
+
+def given(segmenter: object, grey: Field) -> Chosen:
+    """A segmenter that is a value already.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, or cannot be laid over the field.
+    """
+    if not isinstance(segmenter, Segmenter):
+        raise ArgumentError(
+            f"segmenter {segmenter!r} is not a tim3d.Segmenter, which is a value of Python. In the shell: --model "
+            "unet.safetensors or --method otsu"
+        )
+    check_segmenter(segmenter, grey.shape)
+
+    def itself() -> Segmenter:
+        return segmenter
+
+    return Chosen(f"segmenter {segmenter.kind!r}", segmenter.classes, itself, itself)
+
+
+@dataclass(frozen=True)
+class FromHistogram:
+    """Thresholds that are given, or found in the histogram of the whole volume."""
+
+    counted: Histogram
+    out: str
+    phases: Phases
+    asked: Mapping[str, str]
+    levels: Levels | None
+
+    def chosen(self) -> Chosen:
+        """The segmenter; it may have to count first."""
+        return Chosen(f"method {self.asked['method']}", self._classes, self._ready, self._planned, self._first)
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        """Names from dark to bright."""
+        names = tuple(self.phases)
+        return names if is_dark(self.asked["polarity"]) else names[::-1]
+
+    def _first(self) -> list[Plan]:
+        return [] if self.levels is not None else self.counted.plans()
+
+    def _planned(self) -> Segmenter:
+        if self.levels is not None or not self._first():
+            return self._cut(self._found(self.counted.read))
+        # A plan depends on no threshold: those of the labels that are there will do.
+        record = store.node_attributes(self.counted.sample, self.out)
+        return self._cut(tuple(record.get("parameters", {}).get("thresholds", ())))
+
+    def _ready(self) -> Segmenter:
+        with lock_sample(self.counted.sample) if self.levels is None else contextlib.nullcontext():
+            return self._cut(self._found(self.counted.count))
+
+    def _found(self, histogram: Callable[[], tuple[np.ndarray, np.ndarray]]) -> Levels:
+        if self.levels is not None:
+            return self.levels
+        counts, centres = histogram()
+        if self.asked["method"] == "otsu":
+            return (otsu(counts, centres),)
+        return tuple(multi_otsu(counts, centres, classes=len(self.phases)))
+
+    def _cut(self, levels: Levels) -> Thresholds:
+        return Thresholds(levels, self._classes, **self.asked)
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A network that is there, or will be, from what its file says or will say."""
+
+    sample: str
+    grey: Field
+    model: Path
+    how: Inference
+
+    def chosen(self) -> Chosen:
+        """The segmenter; its network and the table of slices may not be there yet."""
+        planned = expected("network", str(self.model))
+        about: checkpoint.Description = planned or checkpoint.describe(self.model)
+        _compare_spacing(about.spacing_nm, self.grey)
+        lattice = lattice_of(self.grey.shape, about.spec, self.how)
+        wanted = self.how.normalisation or about.normalisation.how
+
+        def ready() -> Segmenter:
+            return network_segmenter(about.spec, self._predictor(wanted), lattice, self.how.probabilities)
+
+        def later() -> Segmenter:
+            return network_segmenter(about.spec, self._planned_predictor(wanted), lattice, self.how.probabilities)
+
+        awaited = self._awaited(planned is not None)
+        return Chosen(
+            str(self.model), about.spec.classes, ready, later if awaited else ready, awaited=awaited,
+            error=CheckpointError,
+        )  # fmt: skip
+
+    def _awaited(self, untrained: bool) -> str:
+        if untrained:
+            return str(self.model)
+        grey = f"{self.sample}/{self.grey.name}"
+        return grey if expected("field", grey) else ""
+
+    def _predictor(self, normalisation: str) -> Predictor:
+        # Imported here: torch takes seconds to load, and the plan of a chain needs none.
+        from tim3d.models.common.device import choose_device
+
+        return Predictor(
+            str(self.model.absolute()),
+            checkpoint.digest(self.model),
+            device=choose_device(self.how.device),
+            batch=self.how.batch,
+            precision=self.how.precision,
+            normalisation=normalisation_of(self.sample, self.grey, normalisation),
+        )
+
+    def _planned_predictor(self, normalisation: str) -> Predictor:
+        """That of a network or a table of slices that an earlier step has yet to write."""
+        check_normalisation(normalisation)
+        device = "cpu" if self.how.device == "auto" else self.how.device
+        return Predictor(str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision)
+
+
+def _compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:
+    if any(abs(math.log(a / b)) > SPACING_TOLERANCE for a, b in zip(trained, grey.spacing_nm, strict=True)):
+        log.warning("the network was trained on voxels of %s nm, these are %s nm (z, y, x)", trained, grey.spacing_nm)
