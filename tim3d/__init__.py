@@ -24,6 +24,7 @@ _WHERE = {
     "open_field": "tim3d.storage.store",
     "plan": "tim3d.cli.parsing",
     "run_recipe": "tim3d.cli.recipe",
+    "run_training": "tim3d.stages.shared.training",
     "validate": "tim3d.maintenance.validation",
 }
 

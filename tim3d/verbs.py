@@ -3,7 +3,7 @@
 VERBS = {
     "simulate": "tim3d.stages.generation.simulate",
     "generate": "tim3d.stages.generation.generate",
-    "train_generator": "tim3d.reporting.generator",
+    "train_generator": "tim3d.stages.generation.train_generator",
     "import_generator": "tim3d.stages.generation.import_generator",
     "ingest": "tim3d.stages.ingest",
     "annotate": "tim3d.stages.segmentation.annotate",

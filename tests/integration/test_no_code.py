@@ -18,7 +18,7 @@ from tests.works import number_pass
 from tim3d.cli.main import main
 from tim3d.cli.recipe import load_recipe
 from tim3d.engine import run
-from tim3d.errors import InputError
+from tim3d.errors import InputError, MixedRunError
 
 PACKAGE = Path(tim3d.__file__).parent
 TRACE = "ran.txt"
@@ -69,13 +69,16 @@ def test_a_pickle_as_a_network_is_refused(name: str, work: Path, capfd: pytest.C
 
 def test_a_pickle_as_the_state_of_a_training_is_refused(work: Path) -> None:
     torch = pytest.importorskip("torch")
-    from tim3d.models.segmentation.training import _read_state
+    from tim3d.models.common.training_state import read_state
 
     torch.save({"net": Evil()}, "archive")
     for content in (pickle.dumps(Evil(), 2), b"\x80\x02.", Path("archive").read_bytes()):
         Path("state").write_bytes(content)
-        with pytest.raises(InputError, match="cannot be gone on with"):
-            _read_state(Path("state"), torch.device("cpu"))
+        with pytest.raises(InputError, match=r"cannot be resumed\. Start anew with --overwrite"):
+            read_state(Path("state"), "key")
+        Path("state").write_bytes(b"tim3d state\n" + bytes(32) + content)  # as earlier versions wrote them
+        with pytest.raises(MixedRunError, match=r"another version of tim3d .* Start anew with --overwrite"):
+            read_state(Path("state"), "key")
     assert not Path(TRACE).exists()
 
 

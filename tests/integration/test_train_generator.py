@@ -22,8 +22,8 @@ from tim3d.kernels.statistics.generator_score import correlation_length, target_
 from tim3d.phases import Phases
 from tim3d.stages.generation import training_images
 from tim3d.stages.generation.generator_cost import memory_bytes
-from tim3d.stages.generation.train_generator import Look, train_generator
-from tim3d.stages.generation.training_images import split
+from tim3d.stages.generation.train_generator import train_generator
+from tim3d.stages.generation.training_images import Look, split
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 SMALL = Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
@@ -294,18 +294,20 @@ def test_the_correlation_ends_where_a_plain_count_of_pairs_says():
 
 def test_the_memory_of_a_step_is_below_the_plan_and_not_far_below():
     code = """if True:
+        import numpy as np
         import torch
         from tests.micrographs import blobs
         from tim3d.engine.clusters.memory import forget_peak, peak_memory, resident_memory
         from tim3d.kernels.generation.architecture import preset
+        from tim3d.models.common.distributed import ALONE
         from tim3d.models.generation.adversarial import Adversaries, AdversarialOptions
         from tim3d.models.generation.slice_sampler import Views, one_hot
         torch.set_num_threads(1)
         views, options = Views((one_hot(blobs(64), (0, 1)),)), AdversarialOptions(batch=16, critic_steps=1)
-        a = Adversaries(preset("demo"), views, options, torch.device("cpu"))
+        a = Adversaries(preset("demo"), views, options, ALONE)
         forget_peak()
         before = resident_memory()
-        a.step(1)
+        a.step(1, np.random.default_rng(0))
         print(peak_memory() - before)
     """
     root = Path(__file__).parents[2]

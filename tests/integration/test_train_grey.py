@@ -15,8 +15,8 @@ from tim3d.errors import InputError, MixedRunError
 from tim3d.generators import Network
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
 from tim3d.phases import Phases
-from tim3d.stages.generation.train_generator import Look, train_generator
-from tim3d.stages.generation.training_images import split
+from tim3d.stages.generation.train_generator import train_generator
+from tim3d.stages.generation.training_images import Look, split
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 SMALL = Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
@@ -91,7 +91,7 @@ def test_three_grey_images_train_three_critics(tmp_path):
     about, _ = describe_generator(trained(paths, tmp_path / "out", steps=2, pixel_size=[20, 10, 5]))
     assert about.spacing_nm == (20, 10, 5)
     state = read_weights(tmp_path / "out" / "training.state", "training").tensors()
-    assert {name.split(".")[1] for name in state if name.startswith("critics.")} == {"0", "1", "2"}
+    assert {name.split(".")[2] for name in state if name.startswith("parts.critics.")} == {"0", "1", "2"}
 
 
 @pytest.mark.parametrize("kind", ["image", "colours"])

@@ -18,15 +18,20 @@ from torch import nn
 
 from tests.micrographs import blobs, layers, shades
 from tests.servers import free_port
+from tests.trainings import Changed, KilledError, killed_in, losing
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
-from tim3d.kernels.generation.architecture import Architecture
+from tim3d.kernels.generation.architecture import CROP_NODES, Architecture
 from tim3d.kernels.statistics.generator_score import target_of
 from tim3d.kernels.statistics.grey_statistics import grey_target
+from tim3d.models.common.determinism import generator, seeded
+from tim3d.models.common.distributed import ALONE, Place
+from tim3d.models.common.training_run import Schedule, TrainingRun
+from tim3d.models.common.training_state import packed
 from tim3d.models.generation.adversarial import AdversarialOptions, Adversaries, CriticLoss, by_critic, gradient_penalty
-from tim3d.models.generation.adversarial_run import Course, Schedule
 from tim3d.models.generation.checkpoint_selection import Judge, calibrated, cube, judged_edge, voxels_of
 from tim3d.models.generation.slice_sampler import Views, every_slice, noise, one_hot, random_slices
 from tim3d.models.generation.slicegan import Critic, Generator
+from tim3d.models.generation.training import SliceGANTraining
 
 TINY = Architecture("tiny", "transposed", (4, 8, 8, 2), (2, 2, 3), (8, 16))
 # By the channels of what is seen.
@@ -36,7 +41,6 @@ NETS = {
     3: Architecture("tiny", "transposed", (4, 8, 8, 3), (2, 2, 3), (8, 16), "colour"),
 }
 OPTIONS = AdversarialOptions(batch=2, slices=4, critic_steps=2, penalties=6, learning_rate=1e-3)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -64,25 +68,36 @@ SEEN = {
 }
 
 
-def course(path, options=OPTIONS, seen=None, judge=None):
+def adversaries(seen=None, options=OPTIONS, place=ALONE):
+    with seeded(options.seed, 0):
+        return Adversaries(TINY, seen or views(), options, place)
+
+
+def step(made, number):
+    return made.step(number, generator(0, number))
+
+
+def training(options=OPTIONS, seen=None, judge=None):
     seen = seen or views()
     edge = judged_edge(TINY)
     target = target_of([blobs(64)], 2, edge) if seen.channels == 2 else grey_target(seen.images, edge)
-    return Course(Adversaries(NETS[seen.channels], seen, options, CPU), judge or Judge(target, 0), path)
+    return SliceGANTraining(NETS[seen.channels], seen, options, judge or Judge(target, 0))
+
+
+def course(path, **kwargs):
+    return TrainingRun(training(**kwargs), path)
 
 
 def finished(path, steps=6, **kwargs):
     made = course(path, **kwargs)
-    records = list(made.run(Schedule(steps, 3)))
+    records = list(made.steps(Schedule(steps, 3)))
     return made, records
 
 
 def state(made):
-    parts = made._parts() | {"best": made.chosen()}
-    tensors = {f"{part}.{name}": v for part, net in parts.items() for name, v in net.state_dict().items()}
-    for part, optimiser in made._optimisers().items():
-        for number, values in optimiser.state_dict()["state"].items():
-            tensors |= {f"{part}.{number}.{name}": v for name, v in values.items()}
+    parts = {name: part.state_dict() for name, part in made.learner.parts().items()}
+    tensors = {}
+    packed(parts | {"best": made.chosen().state_dict()}, "", tensors)
     return tensors
 
 
@@ -168,20 +183,26 @@ def test_the_loss_of_critics_is_generated_minus_real_plus_the_weighted_penalty()
     assert loss.item() == pytest.approx(10 * steep - far, abs=1e-4)
 
 
-def test_a_step_of_the_generator_leaves_the_critics_alone_and_the_other_way_round():
-    a = Adversaries(TINY, views(), OPTIONS, CPU)
-    rng = np.random.default_rng(0)
-    before = [copy.deepcopy(net.state_dict()) for net in (a.generator, a.critics)]
-    a._critic_step(rng)
-    weights = {name for name, _ in a.generator.named_parameters()}
-    assert_same({n: before[0][n] for n in weights}, {n: v for n, v in a.generator.state_dict().items() if n in weights})
-    between = copy.deepcopy(a.critics.state_dict())
-    assert any(not torch.equal(before[1][name], between[name]) for name in between)
-    a.critic_optimiser.zero_grad()
-    a._generator_step(rng)
-    assert_same(between, dict(a.critics.state_dict()))
+@pytest.mark.parametrize("still", ["generator", "critics"])
+def test_a_step_of_the_generator_leaves_the_critics_alone_and_the_other_way_round(still):
+    """One of the two optimisers stands still, and so does what it moves."""
+    a = adversaries()
+    optimisers = {"generator": a.generator_optimiser, "critics": a.critic_optimiser}
+    for group in optimisers[still].param_groups:
+        group["lr"] = 0.0
+    before = {name: copy.deepcopy(dict(getattr(a, name).named_parameters())) for name in optimisers}
+    step(a, 1)
+    for name, parameters in before.items():
+        same = [torch.equal(p, parameters[n]) for n, p in getattr(a, name).named_parameters()]
+        assert all(same) if name == still else not any(same)
+
+
+def test_the_loss_of_the_generator_has_no_gradient_by_the_weights_of_critics():
+    a = adversaries()
+    latent = noise(TINY, 2, cube(CROP_NODES), np.random.default_rng(0))
+    a.generator_loss(latent, a.place.cast("float32")).backward()
     assert all(p.grad is None for p in a.critics.parameters())
-    assert any(not torch.equal(before[0][name], a.generator.state_dict()[name]) for name in weights)
+    assert all(p.grad is not None for p in a.generator.parameters())
 
 
 def test_the_generator_is_judged_by_all_slices_of_all_axes():
@@ -193,49 +214,47 @@ def test_the_generator_is_judged_by_all_slices_of_all_axes():
 
 
 def test_three_images_have_three_critics_that_differ():
-    a = Adversaries(TINY, views(*layers(64)), OPTIONS, CPU)
-    a.step(1)
+    a = adversaries(views(*layers(64)))
+    step(a, 1)
     first, second, third = (c.convs[0].weight for c in a.critics)
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)
 
 
-def test_each_critic_sees_slices_across_its_own_axis(monkeypatch):
+def test_each_critic_sees_slices_across_its_own_axis():
     """A generator of layers along z: slices across z are flat, those across y and x are not."""
-    a = Adversaries(TINY, views(*layers(64)), OPTIONS, CPU)
-    seen = {}
-    monkeypatch.setattr(
-        a.critic_loss,
-        "forward",
-        lambda made, *rest: seen.update(made=made) or CriticLoss.forward(a.critic_loss, made, *rest),
-    )
-    z = torch.arange(16).reshape(1, 1, 16, 1, 1) % 2
-    monkeypatch.setattr(
-        a.generator,
-        "forward",
-        lambda n: (20.0 * z - 10).expand(len(n), 2, 16, 16, 16) * torch.tensor([1.0, -1]).reshape(1, 2, 1, 1, 1),
-    )
-    a._critic_step(np.random.default_rng(0))
-    varying = [float(made.diff(dim=2).abs().max()) for made in seen["made"]]
+    a, seen = adversaries(views(*layers(64))), []
+    a.critic_loss.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    z = 20.0 * (torch.arange(16).reshape(1, 1, 16, 1, 1) % 2) - 10
+    sides = z * torch.tensor([1.0, -1]).reshape(1, 2, 1, 1, 1)
+    a.generator.register_forward_hook(lambda _, given, logits: 0 * logits + sides)
+    step(a, 1)
+    varying = [float(made.diff(dim=2).abs().max()) for made in seen[0]]
     assert [round(v) for v in varying] == [0, 1, 1]
 
 
 def test_the_average_follows_and_begins_with_the_first_steps():
-    a = Adversaries(TINY, views(), replace(OPTIONS, average=0.9), CPU)
+    a = adversaries(options=replace(OPTIONS, average=0.9))
     means = {n: p.clone() for n, p in a.average.named_parameters()}
     for number in (1, 2):
-        a.step(number)
+        step(a, number)
         keep = min(0.9, number / (number + 10))
         for name, now in a.generator.named_parameters():
             means[name] = keep * means[name] + (1 - keep) * now.detach()
             torch.testing.assert_close(dict(a.average.named_parameters())[name], means[name])
 
 
-def test_half_precision_leaves_the_weights_in_single_and_the_losses_near(monkeypatch):
+class Half(Place):
+    """Mixed precision on a CPU, which has none of its own accord."""
+
+    def cast(self, precision):
+        return torch.autocast("cpu", dtype=getattr(torch, precision))
+
+
+def test_half_precision_leaves_the_weights_in_single_and_the_losses_near():
     """On a CPU by force: what is bfloat16 on CUDA."""
-    single, half = (Adversaries(TINY, views(), OPTIONS, CPU) for _ in range(2))
-    monkeypatch.setattr(half, "_cast", lambda: torch.autocast("cpu", dtype=torch.bfloat16))
-    plain, rounded = single.step(1), half.step(1)
+    single, half = adversaries(), adversaries(place=Half(torch.device("cpu")))
+    plain, rounded = step(single, 1), step(half, 1)
     assert rounded != plain
     assert rounded["critic_loss"] == pytest.approx(plain["critic_loss"], rel=0.05)
     assert {p.dtype for p in [*half.generator.parameters(), *half.critics.parameters()]} == {torch.float32}
@@ -244,16 +263,12 @@ def test_half_precision_leaves_the_weights_in_single_and_the_losses_near(monkeyp
 
 @pytest.mark.gpu
 def test_cuda_trains_in_half_precision_and_goes_on_from_its_file(tmp_path):
-    def made():
-        a = Adversaries(TINY, views(), OPTIONS, torch.device("cuda"))
-        return Course(a, Judge(target_of([blobs(64)], 2, judged_edge(TINY)), 0), tmp_path / "state")
-
-    first = made()
-    records = list(first.run(Schedule(3, 3)))
-    second = made()
+    first = TrainingRun(training(), tmp_path / "state", Place(torch.device("cuda")))
+    records = list(first.steps(Schedule(3, 3)))
+    second = TrainingRun(training(), tmp_path / "state", Place(torch.device("cuda")))
     assert second.done == 3
     assert_same(state(second), state(first))
-    alone = list(course(tmp_path / "cpu").run(Schedule(3, 3)))
+    alone = list(course(tmp_path / "cpu").steps(Schedule(3, 3)))
     assert records[0]["critic_loss"] == pytest.approx(alone[0]["critic_loss"], rel=0.05)
 
 
@@ -273,7 +288,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path):
     first, second = (finished(tmp_path / name, 2)[0] for name in "ab")
     assert_same(state(first), state(second))
     other = finished(tmp_path / "c", 2, options=replace(OPTIONS, seed=1))[0]
-    assert not torch.equal(other.adversaries.generator.convs[0].weight, first.adversaries.generator.convs[0].weight)
+    assert not torch.equal(
+        other.learner.parts()["generator"].convs[0].weight, first.learner.parts()["generator"].convs[0].weight
+    )
 
 
 def test_the_random_numbers_of_the_caller_are_left_alone(tmp_path):
@@ -284,30 +301,18 @@ def test_the_random_numbers_of_the_caller_are_left_alone(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("images", SEEN)
 @pytest.mark.parametrize("moment", [1, 3, 5])
-def test_a_training_killed_in_a_step_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, moment, images):
-    seen = SEEN[images]()
-    whole, records = finished(tmp_path / "whole", seen=seen)
-    step = Adversaries._generator_step
-
-    def killer(self, rng):
-        if made.done == moment:
-            raise KilledError
-        return step(self, rng)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Adversaries, "_generator_step", killer)
-        made = course(tmp_path / "cut", seen=seen)
-        with pytest.raises(KilledError):
-            list(made.run(Schedule(6, 3, keep_seconds=0.0)))
-    resumed = course(tmp_path / "cut", seen=seen)
+def test_a_training_killed_in_a_step_and_resumed_ends_with_the_same_bits(tmp_path, moment, images):
+    asked = training(seen=SEEN[images]())
+    whole = TrainingRun(Changed(asked), tmp_path / "whole")
+    records = list(whole.steps(Schedule(6, 3)))
+    cut = TrainingRun(Changed(asked, killed_in(moment + 1)), tmp_path / "cut")
+    with pytest.raises(KilledError):
+        list(cut.steps(Schedule(6, 3, keep_seconds=0.0)))
+    resumed = TrainingRun(Changed(asked), tmp_path / "cut")
     assert resumed.done == moment
-    assert list(resumed.run(Schedule(6, 3))) == records[moment:]
+    assert list(resumed.steps(Schedule(6, 3))) == records[moment:]
     assert_same(state(resumed), state(whole))
     assert resumed.history == whole.history
 
@@ -332,8 +337,8 @@ def test_more_steps_go_on_from_the_end(tmp_path):
 
 def test_the_time_ends_a_call_and_the_next_goes_on(tmp_path):
     made = course(tmp_path / "a")
-    assert list(made.run(Schedule(6, 3, seconds=1e-9))) == []
-    assert len(list(made.run(Schedule(6, 3)))) == 6
+    assert list(made.steps(Schedule(6, 3, seconds=1e-9))) == []
+    assert len(list(made.steps(Schedule(6, 3)))) == 6
 
 
 def test_a_state_of_other_images_or_options_is_refused_and_a_damaged_one_too(tmp_path):
@@ -345,7 +350,7 @@ def test_a_state_of_other_images_or_options_is_refused_and_a_damaged_one_too(tmp
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match=r"damaged.*--overwrite"):
         course(path)
 
 
@@ -364,19 +369,19 @@ def test_the_best_look_is_kept_not_the_last(tmp_path):
     SCORES[:] = [0.3, 0.1, 0.2]
     nets = []
     made = course(tmp_path / "a", judge=Scores(target_of([blobs(64)], 2, 16), 0))
-    for _ in made.run(Schedule(3, 1), lambda record, net: nets.append(net)):
+    for _ in made.steps(Schedule(3, 1), lambda run: nets.append(run.judged)):
         pass
-    assert made.chosen_record()["step"] == 2
+    assert made.best["step"] == 2
     assert_same(dict(made.chosen().state_dict()), dict(nets[1].state_dict()))
     assert not torch.equal(nets[1].convs[0].weight, nets[2].convs[0].weight)
     again = course(tmp_path / "a")
     assert_same(dict(again.chosen().state_dict()), dict(nets[1].state_dict()))
 
 
-def test_losses_that_are_no_numbers_end_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(Adversaries, "step", lambda *_: {"critic_loss": float("nan")})
-    with pytest.raises(ArgumentError, match="learning rate below"):
-        finished(tmp_path / "a", 2)
+def test_losses_that_are_no_numbers_end_the_training(tmp_path):
+    run = TrainingRun(Changed(training(), losing({"critic_loss": float("nan")})), tmp_path / "a")
+    with pytest.raises(ArgumentError, match=r"losses of step 1 .* learning rate below 0.001"):
+        list(run.steps(Schedule(2, 3)))
 
 
 # Selection
@@ -434,6 +439,6 @@ def test_two_processes_hold_the_same_weights_and_make_the_mean_step(tmp_path):
 
 def mean_gradient(rank):
     """Gradient of the first critic step as one process draws it alone."""
-    a = Adversaries(TINY, views(), replace(OPTIONS, critic_steps=1), CPU, rank, 1)
-    a._critic_step(np.random.default_rng([OPTIONS.seed, 1, rank]))
+    a = adversaries(options=replace(OPTIONS, critic_steps=1))
+    a.step(1, generator(OPTIONS.seed, 1, rank))
     return {f"grad.{name}": p.grad for name, p in a.critics.named_parameters()}

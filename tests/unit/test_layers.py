@@ -71,9 +71,9 @@ ROOMS = [
     Room(3, "descriptors",        "",                   "numpy xarray"),
 
     Room(4, "stages"),
-    Room(4, "stages.shared",         "",                                  "numpy xarray"),
+    Room(4, "stages.shared",         "",                                  "numpy xarray tqdm"),
     Room(4, "stages.ingest",         "stages.shared",                     "numpy xarray"),
-    Room(4, "stages.segmentation",   "stages.shared",                     "numpy xarray tqdm"),
+    Room(4, "stages.segmentation",   "stages.shared",                     "numpy xarray"),
     Room(4, "stages.generation",     "stages.shared",                     "numpy xarray tifffile tqdm"),
     Room(4, "stages.components",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.conduction",     "stages.shared",                     "numpy xarray tqdm"),
@@ -111,7 +111,12 @@ ONLY_IN = {
 }
 HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.
-NEEDS_TORCH = {"models", "stages.generation.network_generator"}
+NEEDS_TORCH = {
+    "models",
+    "stages.generation.generator_training",
+    "stages.generation.network_generator",
+    "stages.shared.training",
+}
 # Of these, what a plan needs: they load torch when a network is built, read or called.
 LIGHT = {
     "models",

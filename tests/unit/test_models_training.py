@@ -14,14 +14,23 @@ import numpy as np
 import pytest
 import torch
 
+from tests.servers import free_port
+from tests.trainings import Changed, KilledError, judged, killed_in, losing
 from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import slice_lattice
-from tim3d.models.segmentation import training
+from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
 from tim3d.models.segmentation.checkpoint import Normalisation, load
 from tim3d.models.segmentation.crops import Augmentation, augment, crop_edge, prepare, random_batches, split
 from tim3d.models.segmentation.inference import Predictor, segment_core
-from tim3d.models.segmentation.training import TrainingOptions, confusion_matrix, loss, mean_iou, train
+from tim3d.models.segmentation.training import (
+    TrainingOptions,
+    UNetTraining,
+    confusion_matrix,
+    loss,
+    mean_iou,
+    train,
+)
 from tim3d.models.segmentation.unet import UNetSpec
 
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
@@ -73,34 +82,41 @@ def test_the_checkpoint_tells_how_it_was_trained(trained):
     assert about.spacing_nm == SPACING
     assert about.spec == SPEC
     assert [r["epoch"] for r in records] == [1, 2, 3, 4]
-    assert all(r["seconds"] > 0 for r in records)
-    assert about.training["history"] == [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+    assert about.training["history"] == records
     assert about.training["best_val_iou"] == max(r["val_iou"] for r in records)
     assert about.training["steps"] == 12
     assert about.training["options"]["seed"] == 0
     assert not Path(f"{path}.state").exists()
 
 
-def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
-    scores = iter([0.5, 0.8, 0.7, 0.8])
-    monkeypatch.setattr(training.Run, "_validate", lambda run: {"val_loss": 1.0, "val_iou": next(scores)})
-    path = tmp_path / "net.safetensors"
-    kept = {}
-    weight = "encoder.features.0.0.weight"
-    keep = lambda run: kept.update({len(run.history): run.net.state_dict()[weight].clone()})  # noqa: E731
-    monkeypatch.setattr(training.Run, "_keep", keep)
-    checkpoint = train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+def training(options=QUICK, seed=0):
+    slices, normalisation = prepare(*discs(seed=seed), SPEC)
+    return UNetTraining(slices, SPEC, options, normalisation, SPACING)
+
+
+def scored(*ious):
+    return judged([-iou for iou in ious], lambda score: {"val_loss": 1.0, "val_iou": -score})
+
+
+def carried_out(asked, path, options=QUICK, **named):
+    schedule = Schedule(options.epochs, 1, patience=options.patience, unit="epoch")
+    return carry_out(asked, path, schedule, state=f"{path}.state", device="cpu", threads=1, **named)
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    path, weight, seen = tmp_path / "net.safetensors", "encoder.features.0.0.weight", []
+    asked = Changed(training(), scored(0.5, 0.8, 0.7, 0.8))
+    carried_out(asked, path, on_look=lambda run: seen.append(run.judged.state_dict()[weight].clone()))
+    checkpoint = load(path)
     assert checkpoint.description.training["best_epoch"] == 2
     first = checkpoint.model.state_dict()[weight]
-    assert [n for n, w in kept.items() if torch.equal(w, first)] == [2]
+    assert [n for n, w in enumerate(seen, 1) if torch.equal(w, first)] == [2]
 
 
-def test_it_stops_when_patience_is_at_its_end(tmp_path, monkeypatch):
-    scores = iter([0.5, 0.8, 0.7, 0.8, 0.9])
-    monkeypatch.setattr(training.Run, "_validate", lambda run: {"val_loss": 1.0, "val_iou": next(scores)})
+def test_it_stops_when_patience_is_at_its_end(tmp_path):
     options = dataclasses.replace(QUICK, epochs=9, patience=2, steps=1)
-    checkpoint = train(*discs(), SPEC, tmp_path / "net", options, spacing_nm=SPACING)
-    assert checkpoint.description.training["epochs"] == 4
+    asked = Changed(training(options), scored(0.5, 0.8, 0.7, 0.8, 0.9))
+    assert carried_out(asked, tmp_path / "net", options).done == 4
 
 
 def test_the_same_seed_gives_the_same_file_and_another_one_does_not(tmp_path, trained):
@@ -120,10 +136,6 @@ def test_the_generators_of_the_caller_are_left_alone(tmp_path):
     assert torch.get_num_threads() == threads
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("moment", [1, 3])
 def test_a_training_killed_after_an_epoch_ends_with_the_same_bytes(tmp_path, trained, moment):
     def killer(record):
@@ -140,21 +152,13 @@ def test_a_training_killed_after_an_epoch_ends_with_the_same_bytes(tmp_path, tra
     assert path.read_bytes() == trained[0].read_bytes()
 
 
-def test_a_training_killed_within_an_epoch_ends_with_the_same_bytes(tmp_path, trained, monkeypatch):
-    step, calls = training.Run._step, []
-
-    def killer(run, images, labels):
-        calls.append(1)
-        if len(calls) == 8:
-            raise KilledError
-        return step(run, images, labels)
-
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_a_training_killed_within_an_epoch_ends_with_the_same_bytes(tmp_path, trained, epoch):
     path = tmp_path / "net.safetensors"
-    monkeypatch.setattr(training.Run, "_step", killer)
     with pytest.raises(KilledError):
-        train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
-    monkeypatch.undo()
-    train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
+        carried_out(Changed(training(), killed_in(epoch)), path)
+    assert TrainingRun(Changed(training()), f"{path}.state").done == epoch - 1
+    carried_out(Changed(training()), path)
     assert path.read_bytes() == trained[0].read_bytes()
 
 
@@ -175,6 +179,31 @@ def test_a_killed_process_is_resumed_by_the_next(tmp_path, trained):
     assert path.read_bytes() == trained[0].read_bytes()
 
 
+TWO = """
+import sys
+from tests.unit.test_models_training import *
+quick = dataclasses.replace(QUICK, epochs=1)
+run = carried_out(training(quick), sys.argv[1], quick)
+torch.save(dict(run.learner.product.named_parameters()), f"{sys.argv[1]}.{run.place.rank}")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network_on_crops_of_their_own(tmp_path):
+    path, quick = tmp_path / "net.safetensors", dataclasses.replace(QUICK, epochs=1)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    environment["MASTER_PORT"] = str(free_port())
+    command = [sys.executable, "-c", TWO, str(path)]
+    root = Path(__file__).parents[2]
+    running = [subprocess.Popen(command, cwd=root, env={**environment, "RANK": str(rank)}) for rank in range(2)]
+    assert [process.wait(200) for process in running] == [0, 0]
+    first, second = (torch.load(f"{path}.{rank}") for rank in range(2))
+    assert same(first, second)
+    assert same({name: weights(path)[name] for name in first}, first)
+    alone = carried_out(training(quick), tmp_path / "alone", quick)
+    assert not same(dict(alone.learner.product.named_parameters()), first)
+
+
 def test_a_state_of_another_training_is_refused(tmp_path):
     def killer(record):
         raise KilledError
@@ -182,16 +211,16 @@ def test_a_state_of_another_training_is_refused(tmp_path):
     path = tmp_path / "net.safetensors"
     with pytest.raises(KilledError):
         train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=killer)
-    with pytest.raises(MixedRunError, match="start anew with --overwrite"):
+    with pytest.raises(MixedRunError, match="Start anew with --overwrite"):
         train(*discs(seed=1), SPEC, path, QUICK, spacing_nm=SPACING)
-    with pytest.raises(MixedRunError, match="start anew with --overwrite"):
+    with pytest.raises(MixedRunError, match="Start anew with --overwrite"):
         train(*discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING)
     state = Path(f"{path}.state")
     whole = state.read_bytes()
     for place in (0, 20, 1000, len(whole) // 2, len(whole) - 1):
         for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
             state.write_bytes(damaged)
-            with pytest.raises(InputError, match="cannot be gone on with"):
+            with pytest.raises(InputError, match=r"cannot be resumed\. Start anew with --overwrite"):
                 train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
 
 
@@ -279,10 +308,10 @@ def test_options_out_of_range_are_refused(change):
         dataclasses.replace(QUICK, **change)
 
 
-def test_a_training_that_diverges_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(training.Run, "_step", lambda run, images, labels: float("nan"))
-    with pytest.raises(ArgumentError, match="learning rate below"):
-        train(*discs(), SPEC, tmp_path / "net", QUICK, spacing_nm=SPACING)
+def test_a_training_that_diverges_says_so(tmp_path):
+    run = TrainingRun(Changed(training(), losing({"loss": float("nan")})), tmp_path / "state")
+    with pytest.raises(ArgumentError, match=r"loss.* of epoch 1 .* learning rate below 0.004"):
+        list(run.steps(Schedule(1, unit="epoch")))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")

@@ -35,6 +35,7 @@ NAMES = [
     "plan",
     "report",
     "run_recipe",
+    "run_training",
     "score",
     "segment",
     "simulate",
@@ -69,7 +70,7 @@ def test_the_public_names_are_these() -> None:
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "__version__"])
 def test_every_public_name_says_what_it_is(name: str) -> None:
-    if name in ("train", "segment"):
+    if name in ("train", "segment", "run_training"):
         pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     text = getattr(tim3d, name).__doc__
     assert text.splitlines()[0].endswith(".")

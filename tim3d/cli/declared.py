@@ -68,8 +68,6 @@ def declared(module: str, name: str) -> Declared:
     0.001
     """
     where, node = _statement(module, name)
-    if isinstance(node, ast.FunctionDef) and (outer := _wrapped(where, node)):
-        return declared(*outer)
     assert isinstance(node, ast.FunctionDef | ast.ClassDef), f"{module}.{name} declares nothing"
     return Declared(where, node)
 
@@ -108,17 +106,6 @@ def _statement(module: str, name: str) -> tuple[str, ast.stmt]:
     if imported := re.search(rf"^from (tim3d\S*) import (?:\([^)]*|.*)\b{name}\b", text, re.MULTILINE):
         return _statement(imported[1], name)
     raise LookupError(f"{module} binds no {name}")
-
-
-def _wrapped(module: str, node: ast.FunctionDef) -> tuple[str, str] | None:
-    """Module and name of the function that another one has the signature of, by ``functools.wraps(alias.name)``."""
-    for one in node.decorator_list:
-        if isinstance(one, ast.Call) and ast.unparse(one.func) == "functools.wraps":
-            alias, _, name = ast.unparse(one.args[0]).partition(".")
-            found = re.search(rf"^from (\S+) import (\w+) as {alias}$", _text(module), re.MULTILINE)
-            assert found, f"{module} imports no {alias}"
-            return f"{found[1]}.{found[2]}", name
-    return None
 
 
 def _signature(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None, bool]]:

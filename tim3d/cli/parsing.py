@@ -42,7 +42,16 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     ArgumentError
         If a name is not one of the verb's arguments, a value cannot be read, or a URL carries credentials.
     """
-    return verb(name)(**_arguments(name, given))
+    return verb(name)(**_arguments(name, given), **_figures(name))
+
+
+def _figures(name: str) -> dict[str, Any]:
+    """What draws the figures of a training beside it: the shell has them, and a call in Python asks for them."""
+    if name != "train_generator":
+        return {}
+    from tim3d.reporting.generator import write_figures
+
+    return {"on_look": write_figures}
 
 
 def call_plan(name: str, given: Mapping[str, Any]) -> list[Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,21 +15,13 @@ from tim3d.kernels.statistics.generator_score import PLANES
 from tim3d.phases import Phases
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.reporting import page
-from tim3d.stages.generation import train_generator as stage
-from tim3d.stages.shared.verb import Task, Verb
+from tim3d.stages.generation.training_images import Look
 from tim3d.storage.schema import AXES
 
 LOSSES = ("distance", "critic_loss", "generator_loss")
 
 
-@Verb
-@functools.wraps(stage.train_generator)
-def train_generator(*arguments: Any, **named: Any) -> Task[Path]:
-    """`tim3d.stages.generation.train_generator.train_generator`, with pictures in its folder after every look."""
-    return stage.train_generator.task(*arguments, **{"on_look": write_figures, **named})
-
-
-def write_figures(look: stage.Look) -> None:
+def write_figures(look: Look) -> None:
     """``curves.png`` and ``samples.png`` in the folder of a training."""
     for name, figure in (("curves", curves(look.history)), ("samples", samples(look))):
         page.write_figure(figure, look.folder / f"{name}.png", page.DPI)
@@ -56,7 +46,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def samples(look: stage.Look) -> Figure:
+def samples(look: Look) -> Figure:
     """Slices of a generated volume across z, y and x; below each the micrograph that it shall look like."""
     figure = Figure(figsize=(WIDTH, 5.8), layout="constrained")
     seen = look.images.values if len(look.images.values) == 3 else look.images.values * 3
@@ -69,7 +59,7 @@ def samples(look: stage.Look) -> Figure:
     return figure
 
 
-def _show(ax: Axes, values: np.ndarray, size: Sequence[float], look: stage.Look, title: str) -> None:
+def _show(ax: Axes, values: np.ndarray, size: Sequence[float], look: Look, title: str) -> None:
     """Labels and grey values (rows, columns), with channels first if there are any."""
     height, width = (n * edge for n, edge in zip(values.shape[-2:], size, strict=True))
     shown = np.moveaxis(values if values.ndim == 3 else values[None], 0, -1)

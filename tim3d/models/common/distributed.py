@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tim3d.models.common.device import choose_device, named_device
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def is_first() -> bool:
@@ -17,9 +23,61 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a training runs: the device of this process, and which process it is of how many.
+
+    Parameters
+    ----------
+    device : torch.device
+        Of modules and tensors.
+    rank, size : int
+        Number of this process, and of all that train together.
+    """
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    def cast(self, precision: Precision) -> AbstractContextManager[Any]:
+        """Mixed precision inside, on CUDA only: a CPU computes in float32."""
+        enabled = self.device.type == "cuda" and precision != "float32"
+        return torch.autocast(self.device.type, dtype=getattr(torch, precision) if enabled else None, enabled=enabled)
+
+    def scaler(self, precision: Precision) -> torch.amp.GradScaler:
+        """Scale losses so that gradients in float16 do not vanish; without effect in other precisions."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda" and precision == "float16")
+
+    def shared(self, module: nn.Module, *, has_unused: bool = False) -> nn.Module:
+        """A module whose gradients are the mean over all processes; alone, the module itself.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            What is called for the loss.
+        has_unused : bool
+            Whether some of its parameters have no part in the loss.
+        """
+        if self.size == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=has_unused)
+
+    def agreed(self, mine: bool) -> bool:
+        """The answer of the first process, in all of them."""
+        if self.size == 1:
+            return mine
+        word = torch.tensor([int(mine)], device=self.device)
+        dist.broadcast(word, 0)
+        return bool(word.item())
+
+
+ALONE = Place(torch.device("cpu"))
+
+
 @contextmanager
-def processes(device: str) -> Iterator[tuple[int, int, torch.device]]:
-    """Rank, number of processes and device of this one; alone if torchrun started none.
+def processes(device: str) -> Iterator[Place]:
+    """Where this process trains; alone if torchrun started none.
 
     Parameters
     ----------
@@ -36,10 +94,10 @@ def processes(device: str) -> Iterator[tuple[int, int, torch.device]]:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     chosen = named_device(name)
     if size == 1:
-        yield 0, 1, chosen
+        yield Place(chosen)
         return
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield dist.get_rank(), size, chosen
+        yield Place(chosen, dist.get_rank(), size)
     finally:
         dist.destroy_process_group()

@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.parallel import DistributedDataParallel
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.generation.architecture import CROP_NODES, Architecture
-from tim3d.models.common.determinism import seeded
+from tim3d.models.common.distributed import Place
 from tim3d.models.generation.slice_sampler import Views, every_slice, noise, random_slices
 from tim3d.models.generation.slicegan import Critic, Generator
 
@@ -175,11 +174,8 @@ class Adversaries:
         What to learn from.
     options : AdversarialOptions
         How.
-    device : torch.device
-        Where.
-    rank, size : int
-        Which process this is of how many, that share torch's group of processes. Each draws its own samples, and all
-        make the mean of their steps.
+    place : Place
+        Where. Of several processes each draws its own samples, and all make the mean of their steps.
     """
 
     def __init__(
@@ -187,31 +183,27 @@ class Adversaries:
         architecture: Architecture,
         views: Views,
         options: AdversarialOptions,
-        device: torch.device,
-        rank: int = 0,
-        size: int = 1,
+        place: Place,
     ) -> None:
-        self.architecture, self.views, self.options = architecture, views, options
-        self.device, self.rank, self.size = device, rank, size
-        with seeded(options.seed, 0):
-            self.generator = Generator(architecture).to(device)
-            critics = [Critic(architecture.outputs, architecture.critic, SLOPE).to(device) for _ in views.images]
+        self.architecture, self.views, self.options, self.place = architecture, views, options, place
+        self.device = place.device
+        self.generator = Generator(architecture).to(self.device)
+        critics = [Critic(architecture.outputs, architecture.critic, SLOPE).to(self.device) for _ in views.images]
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.critics = nn.ModuleList(critics)
-        self.critic_loss: nn.Module = _shared(CriticLoss(critics, options.penalty_weight), size, device)
-        self.generator_loss: nn.Module = _shared(GeneratorLoss(self.generator, critics), size, device)
+        self.critic_loss: nn.Module = place.shared(CriticLoss(critics, options.penalty_weight))
+        self.generator_loss: nn.Module = place.shared(GeneratorLoss(self.generator, critics))
         self.generator_optimiser = _adam(self.generator, options)
         self.critic_optimiser = _adam(self.critics, options)
 
-    def step(self, number: int) -> dict[str, float]:
-        """One step of the generator after some of the critics; all that is random follows from seed and number.
+    def step(self, number: int, rng: np.random.Generator) -> dict[str, float]:
+        """One step of the generator after some of the critics; all that is random is drawn from `rng`.
 
         Returns
         -------
         dict
             `critic_loss`, `distance` (Wasserstein, mean over the critics' steps) and `generator_loss`.
         """
-        rng = np.random.default_rng([self.options.seed, number, self.rank])
         seen = [self._critic_step(rng) for _ in range(self.options.critic_steps)]
         loss = self._generator_step(rng)
         self._move_average(number)
@@ -252,8 +244,7 @@ class Adversaries:
         return noise(self.architecture, self.options.batch, nodes, rng).to(self.device)
 
     def _cast(self) -> AbstractContextManager[Any]:
-        enabled = self.options.mixed_precision and self.device.type == "cuda"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        return self.place.cast("bfloat16" if self.options.mixed_precision else "float32")
 
     @torch.no_grad()
     def _move_average(self, number: int) -> None:
@@ -272,10 +263,3 @@ def _between(made: Tensor, real: Tensor, count: int, rng: np.random.Generator) -
 
 def _adam(net: nn.Module, options: AdversarialOptions) -> torch.optim.Adam:
     return torch.optim.Adam(net.parameters(), lr=options.learning_rate, betas=(0.0, 0.9))
-
-
-def _shared(loss: nn.Module, size: int, device: torch.device) -> nn.Module:
-    """A loss whose gradients are the mean over the processes."""
-    if size == 1:
-        return loss
-    return DistributedDataParallel(loss, device_ids=[device] if device.type == "cuda" else None)

@@ -48,6 +48,11 @@ class Judge:
         return self.target.errors([voxels_of(net, rng, cube(JUDGED_NODES)) for _ in range(self.volumes)])
 
 
+def judged_voxels(net: Generator, seed: int) -> npt.NDArray[np.uint8]:
+    """The first of the volumes that are judged, as `voxels_of`."""
+    return voxels_of(net, np.random.default_rng([seed, NO_STEP, JUDGED]), cube(JUDGED_NODES))
+
+
 def judged_edge(architecture: Architecture) -> int:
     """Voxels along an edge of the volumes that are judged."""
     return architecture.output_edge(JUDGED_NODES)

@@ -1,45 +1,30 @@
-"""Training of a network on labelled slices: seeded, and resumed exactly after any interruption.
-
-What is random in epoch e is drawn from the seed and e alone, so the state of a training is its weights, its optimizer
-and the number of its epoch. It is written after every epoch.
-"""
+"""The training of a U-Net on labelled slices, as a value; a step of it is an epoch."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import io
-import json
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.kernels.statistics.metrics import confusion
 from tim3d.kernels.windows.lattice import Array
-from tim3d.models.common.determinism import cpu_threads, seeded
 from tim3d.models.common.device import choose_device
+from tim3d.models.common.distributed import Place
+from tim3d.models.common.training_run import Record, Schedule, Stateful, TrainingRun, Verdict, carry_out
 from tim3d.models.segmentation.checkpoint import Checkpoint, Description, Normalisation, load, save
 from tim3d.models.segmentation.crops import UNLABELLED, Slices, crop_edge, prepare, random_batches, split
 from tim3d.models.segmentation.torchvision_shim import import_smp
 from tim3d.models.segmentation.training_options import TrainingOptions as TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec, build
-from tim3d.storage import outputs
 from tim3d.storage.removal import remove_file
-
-Record = dict[str, float]
-
-STATE = 2
-# A state begins with this word and the SHA-256 of the rest: a pickle of tensors has no checksum that torch looks at.
-_HEAD = b"tim3d state\n"
-_DIGEST_BYTES = 32
 
 
 def train(
@@ -80,8 +65,8 @@ def train(
     numbers : sequence of int, optional
         Which slice of the volume each image is; needed if the normalisation is a table.
     on_epoch : callable, optional
-        Called after every epoch with `epoch`, `loss`, `val_loss`, `val_iou` and `seconds`. The checkpoint keeps all
-        but the seconds, under `training["history"]`, so that the same training gives the same file.
+        Called after every epoch with `epoch`, `loss`, `val_loss` and `val_iou`, which the checkpoint keeps under
+        `training["history"]`.
 
     Returns
     -------
@@ -98,16 +83,9 @@ def train(
         If CUDA is asked for and not there.
     """
     options = options or TrainingOptions()
-    slices, normalisation = prepare(images, labels, spec, normalisation, numbers)
-    run = Run(slices, spec, options, Path(f"{path}.state"))
-    with cpu_threads(options.threads):
-        for record in run.epochs():
-            if on_epoch:
-                on_epoch(record)
-    description = Description(spec, normalisation, spacing_nm, run.summary())
-    run.net.load_state_dict(run.best)
-    save(path, run.net, description)
-    remove_file(run.state)
+    slices, found = prepare(images, labels, spec, normalisation, numbers)
+    training = UNetTraining(slices, spec, options, found, spacing_nm)
+    training.carry_out(path, on_step=lambda run, _: on_epoch(run.history[-1]) if on_epoch else None)
     return load(path)
 
 
@@ -116,144 +94,157 @@ def deciding(options: TrainingOptions) -> dict[str, Any]:
     return asdict(options) | {"device": choose_device(options.device)}
 
 
-class Run:
-    """One training: the network, its optimizer, and how far they are."""
+@dataclass(frozen=True)
+class UNetTraining:
+    """A U-Net, labelled slices, and how it learns from them.
 
-    def __init__(self, slices: Slices, spec: UNetSpec, options: TrainingOptions, state: Path) -> None:
-        self.spec, self.options, self.state = spec, options, state
-        self.data_sha256 = slices.sha256()
-        self.training, held_out = split(slices, options.validation_fraction)
-        self.validation = _thinned(held_out, options.validation_slices)
-        self.held_out = len(held_out)
-        self.edge = crop_edge(slices, options.crop, spec.total_stride)
-        self.device = torch.device(choose_device(options.device))
-        self.half = self.device.type == "cuda" and options.mixed_precision
-        with seeded(options.seed, 0):
-            self.net = build(spec).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate)
-        self.scaler = torch.amp.GradScaler(enabled=self.half)
-        self.history: list[Record] = []
-        self.best: dict[str, torch.Tensor] = {}
-        self._resume()
+    Parameters
+    ----------
+    slices : Slices
+        As `prepare` gives them.
+    spec : UNetSpec
+        The network.
+    options : TrainingOptions
+        How.
+    normalisation : Normalisation
+        Of the slices; the checkpoint carries it.
+    spacing_nm : (z, y, x)
+        Voxel edges.
+    """
 
-    def epochs(self) -> Iterator[Record]:
-        """Train until the end, one record for each epoch; the state is on disk before its record is given."""
-        while not self._done():
-            began = time.perf_counter()
-            record = self._epoch(len(self.history) + 1)
-            self.history.append(record)
-            if self._best_epoch() == record["epoch"]:
-                self.best = copy.deepcopy(self.net.state_dict())
-            self._keep()
-            yield {**record, "seconds": time.perf_counter() - began}
-
-    def summary(self) -> dict[str, Any]:
-        """What the checkpoint says about the training."""
-        best = self.history[self._best_epoch() - 1]
-        return {
-            "seed": self.options.seed,
-            "epochs": len(self.history),
-            "steps": len(self.history) * self.options.steps,
-            "best_epoch": int(best["epoch"]),
-            "best_val_iou": best["val_iou"],
-            "training_slices": len(self.training),
-            "validation_slices": self.held_out,
-            "data_sha256": self.data_sha256,
-            "torch": torch.__version__,
-            "device": self.device.type,
-            "options": self.decided,
-            "history": self.history,
-        }
-
-    def _done(self) -> bool:
-        finished = len(self.history)
-        stale = finished - self._best_epoch() if finished else 0
-        return finished >= self.options.epochs or stale >= self.options.patience
-
-    def _best_epoch(self) -> int:
-        scores = [record["val_iou"] for record in self.history]
-        return scores.index(max(scores)) + 1
-
-    def _epoch(self, number: int) -> Record:
-        options, losses = self.options, []
-        rng = np.random.default_rng([options.seed, number])
-        source = random_batches(self.training, self.edge, options.batch, options.steps, options.augmentation, rng)
-        self.net.train()
-        with seeded(options.seed, number):
-            for step, (images, labels) in enumerate(source):
-                self._set_rate((number - 1) * options.steps + step)
-                losses.append(self._step(images, labels))
-        if not np.isfinite(losses).all():
-            raise ArgumentError(
-                f"the loss of epoch {number} is no longer a number; use a learning rate below {options.learning_rate}"
-            )
-        return {"epoch": number, "loss": float(np.mean(losses)), **self._validate()}
-
-    def _set_rate(self, step: int) -> None:
-        done = step / (self.options.epochs * self.options.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-
-    def _step(self, images: Array, labels: Array) -> float:
-        self.optimizer.zero_grad()
-        value = self._loss(images, labels)[0]
-        self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return value.item()
-
-    def _loss(self, images: Array, labels: Array) -> tuple[torch.Tensor, torch.Tensor]:
-        x_ncyx = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
-        y_nyx = torch.from_numpy(labels).to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.half):
-            logits_ncyx = self.net(x_ncyx)
-        return loss(logits_ncyx.float(), y_nyx), logits_ncyx
-
-    def _validate(self) -> Record:
-        self.net.eval()
-        classes, losses = len(self.spec.classes), []
-        counts = np.zeros((classes, classes), np.int64)
-        with torch.inference_mode():
-            for number in range(len(self.validation)):
-                image, labels = _padded(self.validation, number, self.spec.total_stride)
-                value, logits_ncyx = self._loss(image[None], labels[None].astype(np.int64))
-                losses.append(value.item())
-                counts += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
-        return {"val_loss": float(np.mean(losses)), "val_iou": mean_iou(counts)}
+    slices: Slices
+    spec: UNetSpec
+    options: TrainingOptions
+    normalisation: Normalisation
+    spacing_nm: tuple[float, float, float]
 
     @property
-    def decided(self) -> dict[str, Any]:
-        """The options that decide the weights, with the device that was chosen."""
-        return deciding(self.options)
+    def seed(self) -> int:
+        """Seed of the first weights, the crops and their changes."""
+        return self.options.seed
 
-    def _key(self) -> str:
-        """Hash of all that decides the weights."""
-        parts = {"spec": asdict(self.spec), "options": self.decided, "data": self.data_sha256}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    @cached_property
+    def data_sha256(self) -> str:
+        """Hash of the slices."""
+        return self.slices.sha256()
 
-    def _keep(self) -> None:
-        values = {
-            "schema": STATE, "key": self._key(), "net": self.net.state_dict(), "best": self.best,
-            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "history": self.history,
-        }  # fmt: skip
-        buffer = io.BytesIO()
-        torch.save(values, buffer)
-        data = buffer.getvalue()
-        outputs.write_file(self.state, _HEAD + hashlib.sha256(data).digest() + data, outputs.STATE)
+    @cached_property
+    def parts(self) -> tuple[Slices, Slices]:
+        """Slices that are learnt from, and those that are held out."""
+        return split(self.slices, self.options.validation_fraction)
 
-    def _resume(self) -> None:
-        if not self.state.is_file():
-            return
-        values = _read_state(self.state, self.device)
-        if values.get("schema") != STATE or values.get("key") != self._key():
-            raise MixedRunError(
-                f"{self.state} belongs to a training with other data, network or options; "
-                "start anew with --overwrite, or give the options of that training"
-            )
-        self.net.load_state_dict(values["net"])
-        self.optimizer.load_state_dict(values["optimizer"])
-        self.scaler.load_state_dict(values["scaler"])
-        self.best, self.history = values["best"], values["history"]
+    @property
+    def schedule(self) -> Schedule:
+        """Epochs, each of them judged."""
+        return Schedule(self.options.epochs, 1, patience=self.options.patience, unit="epoch")
+
+    def key(self) -> dict[str, Any]:
+        """All that decides the weights."""
+        return {"spec": asdict(self.spec), "options": deciding(self.options), "data": self.data_sha256}
+
+    def start(self, place: Place) -> UNetLearner:
+        """The network and its optimiser on a device."""
+        return UNetLearner(self, place)
+
+    def save(self, path: Path, run: TrainingRun) -> None:
+        """Write the checkpoint of the best epoch."""
+        save(path, run.chosen(), Description(self.spec, self.normalisation, self.spacing_nm, self._summary(run)))
+
+    def carry_out(
+        self,
+        path: str | Path,
+        on_step: Callable[[TrainingRun, Record], None] | None = None,
+    ) -> TrainingRun:
+        """Train to the last epoch and write the checkpoint; the state beside it is removed then."""
+        state, options = f"{path}.state", self.options
+        run = carry_out(
+            self, path, self.schedule, state=state, device=options.device, threads=options.threads, on_step=on_step
+        )
+        if run.place.rank == 0:
+            remove_file(state)
+        return run
+
+    def _summary(self, run: TrainingRun) -> dict[str, Any]:
+        seen, held_out = self.parts
+        return {
+            "seed": self.seed,
+            "epochs": run.done,
+            "steps": run.done * self.options.steps,
+            "best_epoch": int(run.best["epoch"]),
+            "best_val_iou": run.best["val_iou"],
+            "training_slices": len(seen),
+            "validation_slices": len(held_out),
+            "data_sha256": self.data_sha256,
+            "torch": torch.__version__,
+            "device": run.place.device.type,
+            "options": deciding(self.options),
+            "history": run.history,
+        }
+
+
+class UNetLearner:
+    """A network, its optimiser and the scale of its losses."""
+
+    def __init__(self, training: UNetTraining, place: Place) -> None:
+        self._options, self._spec, self._place = training.options, training.spec, place
+        self._seen, held_out = training.parts
+        self._validation = _thinned(held_out, self._options.validation_slices)
+        self._edge = crop_edge(training.slices, self._options.crop, self._spec.total_stride)
+        net: nn.Module = build(self._spec).to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # An encoder has layers deeper than those that the network uses.
+        self.product, self._shared = net, place.shared(net, has_unused=True)
+        self._optimiser = torch.optim.AdamW(net.parameters(), lr=self._options.learning_rate)
+        self._scaler = place.scaler("float16" if self._options.mixed_precision else "float32")
+
+    def parts(self) -> dict[str, Stateful]:
+        """Network, optimiser and scaler."""
+        return {"net": self.product, "optimiser": self._optimiser, "scaler": self._scaler}
+
+    def step(self, number: int, rng: np.random.Generator) -> Record:
+        """One epoch over random crops."""
+        options, losses = self._options, []
+        source = random_batches(self._seen, self._edge, options.batch, options.steps, options.augmentation, rng)
+        self.product.train()
+        for batch, (images, labels) in enumerate(source):
+            self._set_rate((number - 1) * options.steps + batch)
+            losses.append(self._descend(images, labels))
+        return {"loss": float(np.mean(losses))}
+
+    def judge(self) -> Verdict:
+        """Loss and mean intersection over union of the held-out slices; the highest is the best."""
+        self.product.eval()
+        classes, losses = len(self._spec.classes), []
+        counts = np.zeros((classes, classes), np.int64)
+        with torch.inference_mode():
+            for number in range(len(self._validation)):
+                image, labels = _padded(self._validation, number, self._spec.total_stride)
+                value, logits_ncyx = self._loss(self.product, image[None], labels[None].astype(np.int64))
+                losses.append(value.item())
+                counts += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
+        iou = mean_iou(counts)
+        return Verdict(-iou, {"val_loss": float(np.mean(losses)), "val_iou": iou})
+
+    def _set_rate(self, batch: int) -> None:
+        options = self._options
+        done = batch / (options.epochs * options.steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _descend(self, images: Array, labels: Array) -> float:
+        self._optimiser.zero_grad()
+        value = self._loss(self._shared, images, labels)[0]
+        self._scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        return value.item()
+
+    def _loss(self, net: nn.Module, images: Array, labels: Array) -> tuple[torch.Tensor, torch.Tensor]:
+        device = self._place.device
+        x_ncyx = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
+        y_nyx = torch.from_numpy(labels).to(device)
+        with self._place.cast("float16" if self._options.mixed_precision else "float32"):
+            logits_ncyx = net(x_ncyx)
+        return loss(logits_ncyx.float(), y_nyx), logits_ncyx
 
 
 def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
@@ -300,18 +291,3 @@ def _padded(slices: Slices, number: int, total_stride: int) -> tuple[Array, Arra
     image, labels = slices.cut(number, ys, xs)
     labels[y:], labels[:, x:] = UNLABELLED, UNLABELLED
     return image, labels
-
-
-def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
-    content = path.read_bytes()
-    at = len(_HEAD)
-    digest, data = content[at : at + _DIGEST_BYTES], content[at + _DIGEST_BYTES :]
-    try:
-        if not content.startswith(_HEAD) or hashlib.sha256(data).digest() != digest:
-            raise ValueError("not the bytes that were written")
-        values: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    except Exception as error:  # a pickle may raise anything
-        raise InputError(
-            f"{path} is damaged, or no state of a training, and cannot be gone on with. Start anew with --overwrite"
-        ) from error
-    return values

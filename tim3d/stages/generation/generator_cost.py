@@ -16,8 +16,8 @@ from tim3d.stages.generation.training_images import Micrographs
 from tim3d.storage.schema import AXES
 
 if TYPE_CHECKING:
+    from tim3d.models.common.training_run import Schedule
     from tim3d.models.generation.adversarial import AdversarialOptions
-    from tim3d.models.generation.adversarial_run import Schedule
 
 log = logging.getLogger(__name__)
 FLOAT_BYTES = 4

@@ -85,6 +85,29 @@ class Micrographs:
         return f"{self.output} {every.min()} to {every.max()}, mean {every.mean():.1f}, s.d. {every.std():.1f}"
 
 
+@dataclass(frozen=True)
+class Look:
+    """What there is to see of a training after some steps.
+
+    Attributes
+    ----------
+    folder : path
+        Of the training.
+    history : list of dict
+        A record for each look: `step`, mean losses since the last one, errors.
+    slices : tuple of array (rows, columns), uint8
+        Middle slices of a generated volume across z, y and x: labels 0, 1, ... or grey values, of colours (3, rows,
+        columns).
+    images : Micrographs
+        The micrographs.
+    """
+
+    folder: Path
+    history: list[dict[str, float]]
+    slices: tuple[Array, ...]
+    images: Micrographs
+
+
 def read_micrographs(
     paths: Sequence[str | Path], phases: Phases | None, pixel_size: float | Sequence[float] | None, scale: int
 ) -> Micrographs:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
-from tim3d.engine import Outline, lock_sample
+from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
 from tim3d.forecast import expect, expected
@@ -28,7 +27,6 @@ from tim3d.stages.segmentation.normalisation import check_normalisation, normali
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.advice import other_stack
-from tim3d.storage.removal import remove_file
 from tim3d.storage.schema import Field
 from tim3d.typed import Channels, SliceRange
 
@@ -190,10 +188,7 @@ class Training:
         """Train, unless the file holds this training."""
         data = self._data()
         if self.overwrite or not self._is_trained(data.sha256()):
-            with lock_sample(str(self.target)):
-                if self.overwrite:  # the model itself stays until the new one takes its place
-                    remove_file(f"{self.target}.state")
-                self._train(data, progress)
+            self._train(data, progress)
         return self.target
 
     def _described(self) -> str:
@@ -231,21 +226,20 @@ class Training:
         )
 
     def _train(self, data: Slices, progress: bool) -> None:
-        from tim3d.models.segmentation import training  # torch takes seconds to load, and a plan needs none
+        # torch takes seconds to load, and a plan needs none
+        from tim3d.models.segmentation.training import UNetTraining
+        from tim3d.stages.shared.training import bar, writing_alone
 
-        with tqdm(total=self.options.epochs, desc="train", unit="epoch", disable=not progress, leave=False) as bar:
-
-            def show(record: dict[str, float]) -> None:
-                bar.update(int(record["epoch"]) - bar.n)
-                bar.set_postfix(loss=f"{record['loss']:.3f}", val_iou=f"{record['val_iou']:.3f}")
-
-            made = training.train(
-                data.images, data.labels, self.spec, self.target, self.options,
-                spacing_nm=self.grey.spacing_nm, normalisation=self._scale(), numbers=self.numbers, on_epoch=show,
-            )  # fmt: skip
-        best = made.description.training
-        text = "trained %d epochs, best validation IoU %.4f in epoch %d"
-        log.info(text, best["epochs"], best["best_val_iou"], best["best_epoch"])
+        training = UNetTraining(data, self.spec, self.options, self._scale(), self.grey.spacing_nm)
+        state = Path(f"{self.target}.state")
+        with (
+            writing_alone(self.target, state, self.overwrite),
+            bar(training.schedule, progress, ("loss", "val_iou")) as show,
+        ):
+            run = training.carry_out(self.target, show)
+        if run.place.rank == 0:
+            text = "trained %d epochs, best validation IoU %.4f in epoch %d"
+            log.info(text, run.done, run.best["val_iou"], run.best["epoch"])
 
 
 def _widths(depth: int) -> tuple[int, ...]:

@@ -1,0 +1,178 @@
+"""What `train_generator` carries out: a training on micrographs in a folder of its own, with its history beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from tim3d.engine import Outline
+from tim3d.forecast import expect
+from tim3d.kernels.generation import architecture
+from tim3d.kernels.generation.architecture import Architecture
+from tim3d.kernels.statistics.generator_score import target_of
+from tim3d.kernels.statistics.grey_statistics import grey_target
+from tim3d.models.common.determinism import threads_used
+from tim3d.models.common.device import choose_device
+from tim3d.models.common.distributed import is_first
+from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.generation.adversarial import AdversarialOptions
+from tim3d.models.generation.checkpoint_selection import Judge, judged_edge, judged_voxels
+from tim3d.models.generation.export import GeneratorDescription, describe_generator
+from tim3d.models.generation.slice_sampler import Views, one_hot
+from tim3d.models.generation.slicegan import Generator
+from tim3d.models.generation.training import SliceGANTraining
+from tim3d.stages.generation.generator_cost import check_memory, summary, warn_of_gaps, warn_of_reach
+from tim3d.stages.generation.training_images import Look, Micrographs, check_crop, split
+from tim3d.stages.shared.training import bar, writing_alone
+from tim3d.storage import outputs
+from tim3d.storage.files import writing
+
+log = logging.getLogger(__name__)
+WEIGHTS, STATE, HISTORY = "generator.safetensors", "training.state", "history"
+
+
+def schedule(steps: int, every: int, minutes: float | None) -> Schedule:
+    """Steps of the generator, looks between them, and the time of a call."""
+    return Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
+
+
+def network(preset: str, images: Micrographs) -> Architecture:
+    """The network of a preset for some images, whose crop they must hold."""
+    found = architecture.preset(preset, len(images.phases or images.values[0]), images.output)
+    check_crop(images, found.crop)
+    return found
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """All that `train_generator` was asked for, checked."""
+
+    architecture: Architecture
+    images: Micrographs
+    options: AdversarialOptions
+    schedule: Schedule
+    folder: Path
+    held_out: float | None
+    device: str
+    threads: int
+    progress: bool
+    on_look: Callable[[Look], None] | None
+
+    @cached_property
+    def parts(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], str]:
+        """What is trained on, what is selected by, and a sentence about it."""
+        return split(self.images.values, len(self.images.phases or ()), self.architecture.crop, self.held_out)
+
+    @cached_property
+    def decided(self) -> dict[str, Any]:
+        """What decides the generator besides network, pixels and options; as it is recorded."""
+        device = choose_device(self.device).partition(":")[0]
+        return {
+            "held_out_columns": self.images.shape[1] - self.parts[0][0].shape[-1],
+            "every": self.schedule.every,
+            "device": device,
+            "threads": threads_used(self.threads) if device == "cpu" else None,
+        }
+
+    def plans(self, overwrite: bool) -> list[Outline]:
+        """One line, or nothing if the training is done; the generator is expected by the steps that follow."""
+        if not overwrite and self._is_done():
+            return []
+        self._warn()
+        description = GeneratorDescription(self.architecture, self.images.spacing_nm, self.images.phases)
+        expect("generator", str(self.folder / WEIGHTS), description)
+        return [Outline("train_generator", f"{self._described()}; into {self.folder}")]
+
+    def start(self, overwrite: bool) -> Path:
+        """Check, lock and train; with `overwrite` from the beginning."""
+        self._warn()
+        check_memory(self.architecture, self.images, self.options, self.decided["device"])
+        folder = _folder(self.folder)
+        training, names = self._training(), ("distance", "generator_loss", "score")
+        with (
+            writing_alone(folder / WEIGHTS, folder / STATE, overwrite),
+            bar(self.schedule, self.progress, names) as show,
+        ):
+            carry_out(
+                training, folder / WEIGHTS, self.schedule, state=folder / STATE, device=self.device,
+                threads=self.threads, on_step=show, on_look=self._look,
+            )  # fmt: skip
+        return self.folder / WEIGHTS
+
+    def _is_done(self) -> bool:
+        """Whether the generator that is there is the end of this training; another one is refused when it is run."""
+        if not (self.folder / WEIGHTS).is_file():
+            return False
+        about, _ = describe_generator(self.folder / WEIGHTS)
+        known = {"images": self.images.sources, "options": asdict(self.options), **self.decided}
+        known = json.loads(json.dumps(known))
+        same = {key: about.training.get(key) for key in known} == known
+        known_as = (about.architecture, about.spacing_nm, about.phases)
+        asked = (self.architecture, self.images.spacing_nm, self.images.phases)
+        return same and known_as == asked and about.training["steps"] >= self.schedule.steps
+
+    def _warn(self) -> None:
+        warn_of_reach(self.architecture, self.images)
+        warn_of_gaps(self.images)
+
+    def _described(self) -> str:
+        return "; ".join(summary(self.architecture, self.images, self.options, self.schedule))
+
+    def _training(self) -> SliceGANTraining:
+        phases, edge = len(self.images.phases or ()), judged_edge(self.architecture)
+        seen, judged, text = self.parts
+        if is_first():
+            log.info(text)
+        views = Views(tuple(one_hot(image[0], tuple(range(phases))) for image in seen) if phases else seen)
+        target = target_of([image[0] for image in judged], phases, edge) if phases else grey_target(judged, edge)
+        return SliceGANTraining(
+            self.architecture, views, self.options, Judge(target, self.options.seed), self.images.spacing_nm,
+            self.images.phases, self.decided, self.images.sources,
+        )  # fmt: skip
+
+    def _look(self, run: TrainingRun) -> None:
+        """Write what there is so far: the history, and the generator if it is the best."""
+        write_history(self.folder, run.history)
+        if run.is_best:
+            run.export(self.folder / WEIGHTS)
+        if self.on_look:
+            volume = judged_voxels(cast(Generator, run.judged), self.options.seed)
+            middle = tuple(volume.take(volume.shape[axis] // 2, axis) for axis in (-3, -2, -1))
+            self.on_look(Look(self.folder, list(run.history), middle, self.images))
+
+
+# What a training writes into its folder.
+FILES = {
+    WEIGHTS: outputs.WEIGHTS, STATE: outputs.STATE,
+    f"{HISTORY}.json": outputs.HISTORY, f"{HISTORY}.csv": outputs.HISTORY,
+    "curves.png": outputs.FIGURE, "samples.png": outputs.FIGURE,
+}  # fmt: skip
+
+
+def _folder(folder: Path) -> Path:
+    """The folder, made, if all that a training writes may be written into it."""
+    for name, kind in FILES.items():
+        outputs.check_target(folder / name, kind, makes_folder=True)
+    with writing(str(folder), outputs.KEPT):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """The records of a training as JSON and as CSV."""
+    table = io.StringIO()
+    rows = csv.DictWriter(table, list(history[0]), lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(history)
+    outputs.write_file(folder / f"{HISTORY}.json", json.dumps(history, indent=1).encode(), outputs.HISTORY)
+    outputs.write_file(folder / f"{HISTORY}.csv", table.getvalue().encode(), outputs.HISTORY)
