@@ -1,4 +1,4 @@
-# make setup | demo | test | slow | audit | benchmarks | clean
+# make setup | demo | test | doctest | slow | audit | benchmarks | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ EXTRAS ?= seg,test
 # The pair that was tested is of the CPU; the extra gpu asks for a newer torch.
 PINS := $(if $(findstring gpu,$(EXTRAS)),,-c constraints-cpu.txt)
 
-.PHONY: setup demo test check slow gpu audit benchmarks clean
+.PHONY: setup demo test check doctest slow gpu audit benchmarks clean
 
 setup: $(VENV)/.ready
 
@@ -24,7 +24,7 @@ demo: setup
 # Files of tests are shared out over this many processes.
 JOBS ?= 2
 
-test: check
+test: check doctest
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: setup
@@ -32,8 +32,14 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# One process of their own: to collect them imports the whole package.
+doctest: setup
+	$(BIN)/python -m pytest --doctest-modules --doctest-continue-on-failure tim3d
+
+# The long tests, then the laws of the default ones with 1000 examples each.
 slow: setup
 	$(BIN)/python -m pytest -m "slow and not gpu"
+	TIM3D_EXAMPLES=thorough $(BIN)/python -m pytest -m "hypothesis and not slow and not gpu" --timeout 0
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu

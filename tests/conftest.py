@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.examples  # noqa: F401 - the profile of hypothesis
 from tests.servers import empty_bucket, s3_server, speak_to
 from tests.slurm import private_slurm
 
@@ -42,3 +43,17 @@ def slurm() -> Iterator[None]:
     """A private Slurm with two nodes, for the tests of one module."""
     with private_slurm():
         yield
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[str]:
+    """The address of a scheduler with two workers, for tests that only need some; not for those that kill some.
+
+    It is started once in each process of tests: a start costs seconds. Workers keep the environment of that moment.
+    """
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit="4GiB", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as made:
+        yield made.scheduler_address

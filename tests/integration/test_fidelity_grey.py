@@ -96,12 +96,12 @@ def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> Non
     assert found.deviation.sel(quantity="histogram").values.ravel() == pytest.approx([distance] * 3)
 
 
-def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path) -> None:
+def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path, two_workers: str) -> None:
     grey, found = material(7, (24, 40, 33)), []
     for number, block in enumerate([(48, 48, 48), (16, 16, 32)]):
         url = ingested(tmp_path, f"b{number}", grey)
         found.append(judged([url], image, options=tim3d.Options(progress=False, block=block)))
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         url = ingested(tmp_path, "shared", grey)
         found.append(judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16))))
     for one in found[1:]:

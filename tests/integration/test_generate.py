@@ -42,10 +42,10 @@ def made(sample: Path | str, kind: str, options: tim3d.Options = QUIET, verb: An
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_blocks_and_workers_give_the_volume(tmp_path: Path, kind: str) -> None:
+def test_any_blocks_and_workers_give_the_volume(tmp_path: Path, kind: str, two_workers: str) -> None:
     whole = made(tmp_path / "whole.zarr", kind, tim3d.Options(progress=False, block=(48, 64, 64))).values
     blocks = made(tmp_path / "blocks.zarr", kind, tim3d.Options(progress=False, block=(16, 32, 16))).values
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         shared = made(tmp_path / "shared.zarr", kind, tim3d.Options(progress=False, block=(32, 16, 16))).values
     assert np.array_equal(whole, blocks)
     assert np.array_equal(whole, shared)

@@ -63,10 +63,10 @@ def test_any_blocks_give_the_giant_pass(tmp_path: Path, weights: Path, request: 
     assert not np.array_equal(whole.values, made(tmp_path / "other.zarr", weights, seed=4).values)
 
 
-def test_any_workers_give_the_same(tmp_path: Path) -> None:
+def test_any_workers_give_the_same(tmp_path: Path, two_workers: str) -> None:
     files = {name: saved(tmp_path / name, TINY[name])[0] for name in KINDS}
     alone = {name: made(tmp_path / f"{name}.zarr", file).values for name, file in files.items()}
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         for name, file in files.items():
             shared = made(tmp_path / f"{name} shared.zarr", file, blocks(16, 32, 32))
             assert np.array_equal(alone[name], shared.values), name

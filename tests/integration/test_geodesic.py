@@ -150,12 +150,12 @@ def test_ways_that_cross_many_blocks(tmp_path: Path, metric: str, draw: str, dir
     assert found.geodesic_tortuosity.sel(direction="+z").item() > 1.1
 
 
-def test_two_workers_give_what_one_process_gives(tmp_path: Path) -> None:
+def test_two_workers_give_what_one_process_gives(tmp_path: Path, two_workers: str) -> None:
     labels = noise((13, 18, 21), seed=5)
     found = []
-    for workers, folder in ((0, tmp_path / "one"), (2, tmp_path / "two")):
+    for kind, folder in (("serial", tmp_path / "one"), (two_workers, tmp_path / "two")):
         folder.mkdir()
-        with tim3d.cluster("local", workers=workers) if workers else tim3d.cluster("serial"):
+        with tim3d.cluster(kind):
             url = ingested(folder, labels, (4, 8, 7), (2.0, 1.0, 1.0))
             asked: dict[str, Any] = {"phases": ["pore"], "directions": ("+z", "-x"), "keep": True}
             found.append(tim3d.geodesic(url, **asked, options=quiet((8, 8, 14))).load())

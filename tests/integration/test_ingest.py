@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tim3d
+from tests.examples import costly
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Triple
 from tim3d.storage import store
@@ -46,7 +47,7 @@ def voxels(url: str, name: str = "raw") -> NDArray[Any]:
     slabs=st.integers(1, 4),
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),
 )
-@settings(max_examples=15, deadline=None)
+@costly
 def test_any_shard_and_block_gives_the_voxels_of_the_source(
     shape: Triple, shard: Triple, slabs: int, dtype: str
 ) -> None:
@@ -62,10 +63,10 @@ def test_any_shard_and_block_gives_the_voxels_of_the_source(
         assert tim3d.validate(url, deep=True) == []
 
 
-def test_two_workers_write_what_one_process_writes(tmp_path: Path) -> None:
+def test_two_workers_write_what_one_process_writes(tmp_path: Path, two_workers: str) -> None:
     volume, url = grey(), str(tmp_path / "a.zarr")
     source = write_slices(tmp_path / "s", volume)
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         tim3d.ingest(source, url, voxel_size=SIZE, shard=(4, 8, 16), options=QUIET)
     np.testing.assert_array_equal(voxels(url), volume)
 
@@ -182,13 +183,15 @@ def nan_in_the_middle(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [torn_in_the_middle, nan_in_the_middle])
-@pytest.mark.parametrize("kind", ["serial", "local"])
-def test_bad_input_in_the_middle_leaves_a_good_sample_as_it_was(tmp_path: Path, make: Any, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["serial", "workers"])
+def test_bad_input_in_the_middle_leaves_a_good_sample_as_it_was(
+    tmp_path: Path, make: Any, kind: str, two_workers: str
+) -> None:
     url = str(tmp_path / "a.zarr")
     tim3d.ingest(_saved(tmp_path, grey()), url, voxel_size=SIZE, options=QUIET)
     source = make(tmp_path)
     before = files(tmp_path)
-    with tim3d.cluster(kind, workers=2 if kind == "local" else None), pytest.raises(InputError):
+    with tim3d.cluster("serial" if kind == "serial" else two_workers), pytest.raises(InputError):
         tim3d.ingest(source, url, voxel_size=SIZE, field="other", shard=(4, 64, 64), options=QUIET)
     assert files(tmp_path) == before
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tim3d
 from benchmarks.descriptors import blobs
 from tests.contents import content
+from tests.examples import costly
 from tests.processes import killed_until_done
 from tim3d.cli.main import main
 from tim3d.cli.parsing import call
@@ -69,7 +70,7 @@ def assert_is_that_of_the_array(url: str, found: xr.Dataset, labels: NDArray[np.
     many=st.tuples(*[st.integers(1, 3)] * 3),
     connectivity=st.sampled_from([6, 18, 26]),
 )
-@settings(max_examples=8, deadline=None)
+@costly
 def test_any_blocks_of_whole_shards_give_the_same(
     shape: Triple, shard: Triple, many: Triple, connectivity: int
 ) -> None:
@@ -84,9 +85,9 @@ def test_any_blocks_of_whole_shards_give_the_same(
         assert store.nodes(url) == ["component", "phase", name]
 
 
-def test_two_workers_give_what_one_process_gives(tmp_path: Path) -> None:
+def test_two_workers_give_what_one_process_gives(tmp_path: Path, two_workers: str) -> None:
     labels = volume((13, 18, 21), seed=5)
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         url = ingested(tmp_path, labels, (4, 8, 7))
         found = tim3d.label(url, connectivity=26, keep=True, options=quiet((4, 8, 7)))
     assert_is_that_of_the_array(url, found, labels, 26)

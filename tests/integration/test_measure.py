@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tifffile
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tim3d
+from tests.examples import costly
 from tim3d.descriptors.base import (
     Counts,
     Descriptor,
@@ -70,7 +71,7 @@ edges = st.tuples(*[st.integers(1, 11)] * 3)
 
 
 @given(shape=edges, shard=st.tuples(*[st.integers(1, 6)] * 3), many=st.tuples(*[st.integers(1, 3)] * 3))
-@settings(max_examples=8, deadline=None)
+@costly
 def test_any_blocks_of_whole_shards_give_the_same_partials_and_results(
     shape: Triple, shard: Triple, many: Triple
 ) -> None:
@@ -102,8 +103,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory, labels: NDArray[np.uint8]) 
     return url
 
 
-def test_two_workers_give_what_one_process_gives(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
-    with tim3d.cluster("local", workers=2):
+def test_two_workers_give_what_one_process_gives(tmp_path: Path, labels: NDArray[np.uint8], two_workers: str) -> None:
+    with tim3d.cluster(two_workers):
         url = ingested(tmp_path, labels, (4, 8, 7))
         measured = tim3d.measure(url, options=quiet((4, 8, 7)))
     assert_same(measured, describe_array(labels, ALL, MATERIAL))

@@ -54,11 +54,11 @@ def test_labels_without_a_pen_beat_the_threshold(sample: str) -> None:
     assert float(hybrid.iou_foreground) > float(otsu.iou_foreground)
 
 
-def test_annotation_does_not_depend_on_the_blocks(sample: str) -> None:
+def test_annotation_does_not_depend_on_the_blocks(sample: str, two_workers: str) -> None:
     tim3d.annotate(sample, options=QUIET)
     first = np.asarray(store.field_array(sample, "annotation")[:])
     other = tim3d.Options(progress=False, block=(24, 64, 64), overwrite=True)
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         tim3d.annotate(sample, options=other)
     np.testing.assert_array_equal(store.field_array(sample, "annotation")[:], first)
 

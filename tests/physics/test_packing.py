@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, spatial, stats
 
+from tests.examples import costly
 from tim3d.errors import ArgumentError, ConvergenceError
 from tim3d.grid import Box
 from tim3d.kernels.generation import point_process
@@ -146,7 +147,7 @@ WHOLE: dict[int, np.ndarray] = {}
 
 
 @pytest.mark.parametrize("number", range(len(MODELS)))
-@settings(deadline=None, max_examples=12)
+@costly
 @given(start=st.tuples(*[st.integers(0, 20)] * 3), edges=st.tuples(*[st.integers(1, 20)] * 3))
 def test_any_box_has_the_bits_of_the_whole(
     number: int, start: tuple[int, int, int], edges: tuple[int, int, int]

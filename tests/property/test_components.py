@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,7 +45,6 @@ blocks = st.tuples(*[st.integers(1, 6)] * 3)
 
 @EVERY
 @given(labels=volumes(), block=blocks)
-@settings(max_examples=60, deadline=None)
 def test_one_phase_is_numbered_as_by_scipy(connectivity: int, labels: NDArray[np.uint8], block: Triple) -> None:
     for code in (0, 1):
         ids, table = label_volume(labels, [code], connectivity, block)
@@ -55,7 +54,6 @@ def test_one_phase_is_numbered_as_by_scipy(connectivity: int, labels: NDArray[np
 
 @EVERY
 @given(labels=volumes(), block=blocks)
-@settings(max_examples=60, deadline=None)
 def test_the_table_of_many_phases_says_what_the_volume_shows(
     connectivity: int, labels: NDArray[np.uint8], block: Triple
 ) -> None:
@@ -78,7 +76,6 @@ def test_the_table_of_many_phases_says_what_the_volume_shows(
 
 @EVERY
 @given(labels=volumes())
-@settings(max_examples=60, deadline=None)
 def test_a_block_is_numbered_by_first_voxels(connectivity: int, labels: NDArray[np.uint8]) -> None:
     """The field is made by labelling anew: the order must be a property of the voxels, not of the library."""
     ids = label_block(labels, [0, 2, 3], connectivity)
@@ -90,7 +87,6 @@ def test_a_block_is_numbered_by_first_voxels(connectivity: int, labels: NDArray[
 
 @EVERY
 @given(labels=volumes())
-@settings(max_examples=20, deadline=None)
 def test_contacts_are_what_lies_on_the_outer_planes(connectivity: int, labels: NDArray[np.uint8]) -> None:
     ids, table = label_volume(labels, [0, 1, 2, 3], connectivity, (4, 3, 5))
     touches = table.touches(triple(labels.shape))
@@ -147,7 +143,6 @@ def test_contact_across_a_block_corner(step: Triple, length: int, joined: set[in
 
 @EVERY
 @given(counts=st.tuples(*[st.integers(1, 4)] * 3))
-@settings(max_examples=20, deadline=None)
 def test_every_pair_of_touching_blocks_occurs_once(connectivity: int, counts: Triple) -> None:
     grid = Grid(counts, (1, 1, 1))
     found = [frozenset({i, triple(np.add(i, o))}) for i in grid.indices() for o in neighbours(grid, i, connectivity)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.examples import costly
 from tim3d.descriptors.base import (
     Descriptor,
     Material,
@@ -37,7 +38,6 @@ def volume(shape: Triple, phases: int, seed: int) -> NDArray[np.uint8]:
 
 
 @given(shape=edges, block=edges, extra=st.integers(0, 2), phases=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
 def test_partials_of_any_blocking_add_up_to_the_whole(
     shape: Triple, block: Triple, extra: int, phases: int, seed: int
 ) -> None:
@@ -53,7 +53,6 @@ def test_partials_of_any_blocking_add_up_to_the_whole(
 
 
 @given(shape=edges, phases=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
 def test_every_partial_has_the_shape_it_declares(shape: Triple, phases: int, seed: int) -> None:
     labels, material = volume(shape, phases, seed), MATERIALS[phases]
     computed = compute_partials(labels, Box.whole(shape), ALL, material)
@@ -63,7 +62,7 @@ def test_every_partial_has_the_shape_it_declares(shape: Triple, phases: int, see
 
 
 @given(block=edges, seed=st.integers(0, 9))
-@settings(max_examples=10, deadline=None)
+@costly
 def test_results_do_not_depend_on_the_blocks(block: Triple, seed: int) -> None:
     labels = volume((9, 8, 7), 3, seed)
     whole = describe_array(labels, ALL, MATERIALS[3])
@@ -71,7 +70,6 @@ def test_results_do_not_depend_on_the_blocks(block: Triple, seed: int) -> None:
 
 
 @given(shape=edges, phases=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
 def test_interfaces_of_a_phase_add_up_to_its_surface(shape: Triple, phases: int, seed: int) -> None:
     ds = describe_array(volume(shape, phases, seed), ALL, MATERIALS[phases])
     for pair, single in (("interface_area", "specific_surface"), ("interface_area_faces", "specific_surface_faces")):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.kernels.geodesic.eikonal import UNIT, UNREACHED, slope, upwind
@@ -147,7 +147,6 @@ def whole(region: Mask, start: Units, spacing: Spacing, metric: str) -> tuple[Un
 
 
 @given(case=cases(), spacing=spacings)
-@settings(max_examples=60, deadline=None)
 def test_graph26_is_dijkstra(case: tuple[Mask, Units], spacing: Spacing) -> None:
     region, start = case
     arrival = start.copy()
@@ -156,7 +155,6 @@ def test_graph26_is_dijkstra(case: tuple[Mask, Units], spacing: Spacing) -> None
 
 
 @given(case=cases(), spacing=spacings)
-@settings(max_examples=60, deadline=None)
 def test_eikonal_is_what_sweeps_and_order_give(case: tuple[Mask, Units], spacing: Spacing) -> None:
     region, start = case
     arrival, exact = whole(region, start, spacing, "eikonal")
@@ -177,7 +175,6 @@ def grow(box: tuple[slice, ...], by: int) -> tuple[slice, ...]:
 
 @metrics
 @given(case=cases(), spacing=spacings, seed=st.integers(0, 10**6), overlap=st.integers(0, 5))
-@settings(max_examples=100, deadline=None)
 def test_blocks_visited_in_any_order_give_the_same_bits(
     metric: str, case: tuple[Mask, Units], spacing: Spacing, seed: int, overlap: int
 ) -> None:
@@ -211,7 +208,6 @@ def test_blocks_visited_in_any_order_give_the_same_bits(
 
 
 @given(case=cases(), spacing=spacings)
-@settings(max_examples=40, deadline=None)
 def test_a_mirrored_region_has_the_mirrored_distance(case: tuple[Mask, Units], spacing: Spacing) -> None:
     region, start = case
     for metric in METRICS:
@@ -225,7 +221,6 @@ lows = st.integers(0, 3 * UNIT) | st.just(UNREACHED) | st.integers(2**31, 2**31 
 
 
 @given(a=st.tuples(lows, lows, lows), fall=st.tuples(*[st.integers(0, UNIT)] * 3), spacing=spacings)
-@settings(max_examples=500, deadline=None)
 def test_the_update_is_rounded_and_monotone(a: Place, fall: Place, spacing: Spacing) -> None:
     weights = [1 / h**2 for h in steps(spacing)]
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError
@@ -65,7 +65,6 @@ def callable_on(norm, lattice):
         return False
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(predictors, data):
     shape = tuple(data.draw(st.integers(low, high)) for low, high in ((1, 5), (1, 37), (5, 37)))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage import measure
 
@@ -34,7 +34,6 @@ def boxes(draw_):
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda b: type(b).__name__)
-@settings(max_examples=25, deadline=None)
 @given(box=boxes())
 def test_a_body_drawn_in_any_box_is_that_part_of_the_whole(body, box):
     whole = draw(body, Box.whole(SHAPE), SPACING)
@@ -42,7 +41,6 @@ def test_a_body_drawn_in_any_box_is_that_part_of_the_whole(body, box):
     assert np.array_equal(draw(body, box, SPACING), whole[box.slices])
 
 
-@settings(max_examples=15, deadline=None)
 @given(box=boxes())
 def test_a_level_cut_in_any_box_is_that_part_of_the_whole(box):
     cut = LevelCut(0.6, 6.0, seed=3, waves=40)
@@ -51,7 +49,6 @@ def test_a_level_cut_in_any_box_is_that_part_of_the_whole(box):
     assert np.array_equal(cut.labels(box, SPACING), field[box.slices] > cut.level)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     normal=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda n: math.hypot(*n) > 0.1),
     place=st.tuples(*[st.floats(0, 1)] * 3),

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
@@ -26,7 +26,6 @@ def volume(shape, dtype, seed) -> np.ndarray:
     return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
 
 
-@settings(max_examples=80, deadline=None)
 @given(shapes, factors, dtypes, st.integers(0, 99))
 def test_every_voxel_is_the_mean_of_its_cell(shape, cell, dtype, seed):
     fine = volume(shape, dtype, seed)
@@ -43,7 +42,6 @@ def test_every_voxel_is_the_mean_of_its_cell(shape, cell, dtype, seed):
         assert stride_downsample(fine, cell)[place] == inside.flat[0]
 
 
-@settings(max_examples=80, deadline=None)
 @given(shapes, factors, dtypes, st.data())
 def test_any_aligned_cut_gives_the_same_voxels(shape, cell, dtype, data):
     fine = volume(shape, dtype, 1)
@@ -66,7 +64,6 @@ def test_large_values_do_not_overflow():
     assert (mean_downsample(full, (4, 4, 4)) == 2**32 - 1).all()
 
 
-@settings(max_examples=150)
 @given(
     st.tuples(*[st.integers(1, 3000)] * 3),
     st.tuples(*[st.floats(0.5, 50.0)] * 3),

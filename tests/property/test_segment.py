@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tim3d
+from tests.examples import costly
 from tests.nets import tiny_checkpoint
 from tim3d import Options
 from tim3d.grid import Box
@@ -68,7 +69,7 @@ def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("net", ["batch", "instance", "2.5-D"])
-@settings(max_examples=3, deadline=None)
+@costly
 @given(data=st.data())
 def test_every_block_shape_gives_the_same_bits(
     models: dict[str, Path], layout: str, net: str, data: st.DataObject
@@ -86,11 +87,13 @@ def test_every_block_shape_gives_the_same_bits(
             np.testing.assert_array_equal(store.field_array(sample, "phase")[:], expected)
 
 
-def test_workers_and_probabilities_give_the_same_bits(models: dict[str, Path], tmp_path: Path) -> None:
+def test_workers_and_probabilities_give_the_same_bits(
+    models: dict[str, Path], tmp_path: Path, two_workers: str
+) -> None:
     sample = ingested(tmp_path, noise((9, 40, 37)))
     quiet = Options(progress=False)
     tim3d.segment(sample, model=models["batch"], options=quiet, **LAYOUTS["blend"])
-    with tim3d.cluster("local", workers=2):
+    with tim3d.cluster(two_workers):
         tim3d.segment(sample, model=models["batch"], out="again", probabilities=True, options=quiet, **LAYOUTS["blend"])
     labels, again = (store.field_array(sample, name)[:] for name in ("phase", "again"))
     np.testing.assert_array_equal(labels, again)

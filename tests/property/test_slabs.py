@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rings import on_ranks
@@ -46,7 +46,6 @@ def volumes(draw: st.DrawFn) -> tuple[np.ndarray, Any, int]:
     return rng.integers(0, phases, shape, dtype=np.uint8), spacing, draw(st.integers(1, max(1, most)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(volumes(), st.sampled_from(BORDERS), st.sampled_from([0.0, 1.0, 40.0]))
 def test_slabs_change_no_bit(case: tuple[np.ndarray, Any, int], border: dict[str, Any], k: float) -> None:
     labels, spacing, ranks = case
@@ -116,7 +115,6 @@ def test_no_slab_is_empty_and_no_coarse_cell_is_cut(shape: Any, spacing: Any, ra
         assert all(f == min(c << step[0], fine[-1]) for f, c in zip(fine, coarse, strict=True))
 
 
-@settings(deadline=None)
 @given(volumes(), st.booleans())
 def test_islands_do_not_depend_on_slabs(case: tuple[np.ndarray, Any, int], wrap: bool) -> None:
     codes, _, ranks = case
@@ -132,7 +130,6 @@ def test_islands_do_not_depend_on_slabs(case: tuple[np.ndarray, Any, int], wrap:
     np.testing.assert_array_equal(parts, whole)
 
 
-@settings(deadline=None)
 @given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 2**32 - 1))
 def test_a_component_winds_if_it_reaches_its_copy(shape: tuple[int, int, int], seed: int) -> None:
     """Against a flood fill of a mosaic of many copies."""

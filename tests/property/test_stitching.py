@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError
@@ -120,7 +120,6 @@ def noise(shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-@settings(max_examples=120, deadline=None)
 @given(lattice_and_core(), st.integers(1, 4))
 def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(case, batch):
     lattice, core = case
@@ -129,7 +128,6 @@ def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(case, batch):
     assert np.array_equal(run(lattice, core, volume, batch), whole[(slice(None), *core.slices)])
 
 
-@settings(max_examples=40, deadline=None)
 @given(lattices(), st.tuples(*[st.integers(1, 7)] * 3))
 def test_blocks_of_every_shape_tile_the_same_volume(lattice, block):
     volume = noise(lattice.shape, seed=1)
@@ -142,7 +140,6 @@ def test_blocks_of_every_shape_tile_the_same_volume(lattice, block):
     assert np.array_equal(tiled[done], whole[done])
 
 
-@settings(max_examples=25, deadline=None)
 @given(lattices().filter(lambda lattice: min(lattice.shape) > 1 and np.prod(lattice.shape) < 400))
 def test_the_result_is_the_formula(lattice):
     volume = noise(lattice.shape, seed=2)
@@ -163,7 +160,6 @@ def test_a_thin_last_block_reads_far_enough_back(thickness, mode):
     assert np.array_equal(run(lattice, core, volume), whole[(slice(None), *core.slices)])
 
 
-@settings(max_examples=60, deadline=None)
 @given(lattice_and_core())
 def test_windows_are_those_that_touch_the_core_in_order(case):
     lattice, core = case
@@ -172,7 +168,6 @@ def test_windows_are_those_that_touch_the_core_in_order(case):
     assert lattice.windows(core) == expected
 
 
-@settings(max_examples=60, deadline=None)
 @given(lattice_and_core())
 def test_the_read_box_is_needed_to_its_last_voxel(case):
     lattice, core = case
@@ -190,7 +185,6 @@ def test_the_read_box_is_needed_to_its_last_voxel(case):
             [gather(lattice, index, np.zeros(cut.shape, np.uint8), cut) for index in lattice.windows(core)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(lattices(), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 def test_the_memory_formula_is_never_below_what_is_read(lattice, z, y, x):
     core = tuple(min(c, n) for c, n in zip((z, y, x), lattice.shape, strict=True))
@@ -212,7 +206,6 @@ def test_the_memory_formula_counts_threads_batch_and_accumulator():
     assert peak_bytes(blend, (8, 8, 8), **small) > 4 * 4 * 8**3
 
 
-@settings(max_examples=40, deadline=None)
 @given(lattice_and_core().filter(lambda case: case[0].mode == "blend"))
 def test_the_weight_sum_is_the_direct_sum(case):
     lattice, core = case
@@ -224,7 +217,6 @@ def test_the_weight_sum_is_the_direct_sum(case):
     np.testing.assert_allclose(weight_sum(lattice, core), direct, rtol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 30))
 def test_mirrored_indices_are_those_of_numpy(length, margin):
     axis = np.arange(length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.descriptors.base import Material, describe_array
@@ -24,7 +24,6 @@ def field(shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1.
     return Field("phase", shape, "uint8", spacing, (4, 4, 4), (4, 4, 4), labels=True, phases=PHASES)
 
 
-@settings(deadline=None)
 @given(shapes, st.tuples(*[st.integers(2, 12)] * 3))
 def test_windows_lie_apart_in_the_middle_of_the_volume(
     shape: tuple[int, int, int], window: tuple[int, int, int]
@@ -43,7 +42,6 @@ def test_windows_lie_apart_in_the_middle_of_the_volume(
         assert before + after < one.shape[axis]
 
 
-@settings(deadline=None)
 @given(shapes, st.tuples(*[st.sampled_from([4.0, 5.0, 10.0, 20.0])] * 3), st.integers(2, 30))
 def test_edges_in_voxels_are_those_in_nm(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], edge: int
@@ -58,7 +56,6 @@ def test_edges_in_voxels_are_those_in_nm(
         assert abs(n * step - one.edge_nm) <= step / 2 + 1e-9
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 100), st.sampled_from(["phase_fraction", "specific_surface", "euler_density"]))
 def test_windows_of_a_density_add_up_to_the_value_of_the_region(seed: int, name: str) -> None:
     labels = (np.random.default_rng(seed).random((12, 12, 18)) < 0.4).astype(np.uint8)

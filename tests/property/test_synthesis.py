@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generators import TINY, field_of, giant, giant_logits, saved, tiny_generator
@@ -52,7 +52,6 @@ def test_tiles_of_any_size_are_the_giant_pass(tmp_path: Path, name: str, edge: i
         assert np.abs(made.astype(int) - expected).max() <= 1
 
 
-@settings(deadline=None, max_examples=60)
 @given(name=st.sampled_from(sorted(TINY)), start=st.tuples(*[st.integers(0, 30)] * 3), data=st.data())
 def test_a_box_is_cut_out_of_the_volume_bit_for_bit(
     fields: Fields, name: str, start: Triple, data: st.DataObject
@@ -63,7 +62,6 @@ def test_a_box_is_cut_out_of_the_volume_bit_for_bit(
     assert np.array_equal(field.labels(box), whole[(..., *box.slices)])
 
 
-@settings(deadline=None, max_examples=15)
 @given(name=st.sampled_from(sorted(TINY)), block=st.tuples(*[st.integers(5, 50)] * 3))
 def test_any_chunking_is_the_volume(fields: Fields, name: str, block: Triple) -> None:
     field, whole = fields[name]

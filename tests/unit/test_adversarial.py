@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -110,7 +110,6 @@ def assert_same(a, b):
 
 
 @given(seed=st.integers(0, 1000), edge=st.sampled_from([3, 8, 16]))
-@settings(max_examples=25, deadline=None)
 def test_a_crop_is_a_part_of_the_image_turned_by_quarters_or_mirrored(seed, edge):
     image = np.arange(20 * 16, dtype=np.uint16).reshape(20, 16)
     both = np.stack([image >> 8, image & 255]).astype(np.uint8)

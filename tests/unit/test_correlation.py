@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -48,14 +48,12 @@ def same(a: LineCounts, b: LineCounts) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.tuples(*[st.integers(1, 14)] * 3), st.integers(0, 99), st.integers(0, 2))
 def test_counts_are_those_of_the_definitions(shape: Triple, seed: int, axis: int) -> None:
     ranks = random(shape, seed)
     assert same(line_counts(ranks, 3, LAGS, axis), plain(ranks, 3, axis))
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2))
 def test_blocks_of_any_size_add_up(edge: Triple, axis: int) -> None:
     ranks = random((13, 9, 11), 5)

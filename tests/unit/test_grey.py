@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
@@ -42,7 +42,6 @@ def test_sums_of_differences_are_those_of_numpy(axis):
     assert found.steps.tolist() == [*np.abs(np.diff(line, axis=0)).sum(axis=(1, 2)).tolist(), 0]
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 99), st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2))
 def test_blocks_add_up_to_the_whole_bit_for_bit(seed, block, axis):
     grey, lags = noise((8, 9, 7), seed), (1, 3, 4)
@@ -63,7 +62,6 @@ def test_lags_must_rise_from_one():
         differences(noise((4, 4, 4)), (0, 1), 0)
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 99), st.integers(1, 200))
 def test_the_distance_of_distributions_is_that_of_scipy(seed, size):
     a, b = noise((1, 1, size), seed), noise((1, 7, 3), seed + 1)

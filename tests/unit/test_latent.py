@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generators import TINY, tiny_generator
@@ -29,7 +29,6 @@ def test_edges_are_those_of_the_network(name: str, nodes: int) -> None:
     assert seen[-1] == architecture.output_edge(nodes)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(sorted(TINY)), st.integers(-200, 200), st.integers(1, 90))
 def test_nodes_are_enough_and_no_more(name: str, lo: int, edge: int) -> None:
     architecture = TINY[name]

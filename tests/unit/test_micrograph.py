@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -65,7 +65,6 @@ def test_pixel_size_comes_from_the_user_or_the_file_and_grows_with_the_scale(tmp
     assert read_micrograph(path, named, pixel_size=(7, 5), scale=4).pixel_nm == (28.0, 20.0)
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 999), st.integers(2, 4), st.floats(0.1, 0.9))
 def test_two_phases_are_cut_at_the_quantile_of_their_averages(seed: int, scale: int, share: float) -> None:
     labels = blobs((96, 120), seed, (share,))
@@ -76,7 +75,6 @@ def test_two_phases_are_cut_at_the_quantile_of_their_averages(seed: int, scale: 
     assert np.mean(small == 1) == pytest.approx(np.mean(labels == 1), abs=0.02)
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 999), st.integers(2, 4))
 def test_three_phases_keep_their_shares(seed: int, scale: int) -> None:
     labels = blobs((160, 160), seed, (0.2, 0.6))

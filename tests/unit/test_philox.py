@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -40,7 +40,6 @@ def test_a_node_is_its_counter_and_the_seed_is_the_key() -> None:
     assert Noise(seed, stream).bits(box).item() == philox4x32(four, (0xA4093822, 0x299F31D0))[0, 11 & 3]
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     start=st.tuples(*[st.integers(-40, 40)] * 3),
     edges=st.tuples(*[st.integers(1, 9)] * 3),

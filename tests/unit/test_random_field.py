@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
@@ -46,7 +46,6 @@ def test_a_spectral_field_is_noise_convolved() -> None:
     np.testing.assert_allclose(field.values(box).ravel(), expected, atol=3e-6)
 
 
-@settings(deadline=None, max_examples=25)
 @given(start=st.tuples(*[st.integers(0, 12)] * 3), edges=st.tuples(*[st.integers(1, 14)] * 3))
 def test_any_box_has_the_bits_of_the_whole(start: tuple[int, int, int], edges: tuple[int, int, int]) -> None:
     whole = _whole()

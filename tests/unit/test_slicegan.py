@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -84,7 +84,6 @@ def test_training_statistics_are_not_those_of_the_file() -> None:
     assert (net.train()(noise) - net.eval()(noise)).abs().max() > 0.01
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 5), st.integers(1, 4), st.tuples(*[st.integers(4, 7)] * 3), st.integers(2, 4), st.integers(0, 99))
 def test_sub_pixel_layers_are_the_plain_ones(
     inputs: int, outputs: int, edges: tuple[int, int, int], padding: int, seed: int

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
@@ -197,7 +197,6 @@ def test_identity_follows_the_content_and_not_the_folder(write: Writer, tmp_path
     assert len(sources[0]) == 64
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     voxels=npst.arrays("uint16", npst.array_shapes(min_dims=3, max_dims=3, max_side=5)),
     cut=st.tuples(st.integers(0, 4), st.integers(1, 5)),

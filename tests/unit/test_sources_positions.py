@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
@@ -138,7 +138,6 @@ def test_weights_are_those_of_linear_interpolation(positions: list[float], step:
     assert set(np.subtract(plan.upper, plan.lower)) <= {0, 1}
 
 
-@settings(deadline=None)
 @given(rising(), st.floats(2.0, 60.0), st.sampled_from(["uint8", "uint16", "float32"]), st.booleans(), st.data())
 def test_any_cut_gives_the_same_bits(
     positions: list[float], step: float, dtype: str, labels: bool, data: st.DataObject

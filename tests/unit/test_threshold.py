@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage import filters
 
@@ -30,7 +30,6 @@ def between(n: np.ndarray, grey: np.ndarray, cuts: tuple[int, ...]) -> float:
 histograms = st.lists(st.integers(0, 50), min_size=6, max_size=12).filter(lambda n: np.count_nonzero(n) >= 4)
 
 
-@settings(max_examples=60, deadline=None)
 @given(histograms, st.integers(2, 4))
 def test_multi_otsu_is_the_best_of_all_cuts(counts, classes):
     n, grey = np.array(counts, float), np.arange(len(counts)) * 3.0 + 1
@@ -43,7 +42,6 @@ def test_multi_otsu_is_the_best_of_all_cuts(counts, classes):
     assert between(n, grey, cuts) == pytest.approx(best)
 
 
-@settings(max_examples=60, deadline=None)
 @given(histograms)
 def test_otsu_is_the_best_cut(counts):
     n, grey = np.array(counts, float), np.arange(len(counts), dtype=float)
@@ -166,7 +164,6 @@ def test_pores_saturated_at_black_count_as_a_mode():
 
 
 @given(st.floats(1e3, 1e9), st.integers(0, 40))
-@settings(max_examples=20, deadline=None)
 def test_second_derivative_peak_scales_and_shifts_with_the_histogram(scale, shift):
     counts = normal(50, 9, 1.0) + normal(150, 12, 2.0)
     base = th.second_derivative_peak(counts, GREY)
@@ -192,7 +189,6 @@ def test_second_derivative_peak_refuses_bad_arguments():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_binomial_blur_is_the_rounded_sum_and_the_same_for_any_cut(dtype, data):
     ny, nx = data.draw(st.integers(5, 14)), data.draw(st.integers(5, 14))

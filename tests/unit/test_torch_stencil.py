@@ -50,7 +50,7 @@ def some_planes(count: int, share: tuple[float, float]) -> range:
 
 # Function-scoped fixtures and hypothesis do not mix; each way draws volumes of its own.
 def check(name: str, same: Callable[[Array, Array], None]) -> None:
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(database=None)
     @given(volumes())
     def law(drawn: tuple[Volume, tuple[float, float]]) -> None:
         volume, share = drawn

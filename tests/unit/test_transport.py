@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
@@ -71,7 +71,6 @@ def volumes(draw: st.DrawFn) -> tuple[Labels, dict[int, float], Spacing]:
     return labels, dict(enumerate(ks)), spacing
 
 
-@settings(max_examples=80, deadline=None)
 @given(volumes(), st.integers(0, 2), st.sampled_from(["outer", "centres"]))
 def test_it_equals_a_direct_solution(
     case: tuple[Labels, dict[int, float], Spacing], axis: int, electrodes: Electrodes
@@ -91,7 +90,6 @@ def test_a_solution_that_is_exact_at_once_ends_there() -> None:
     assert found.conductivity == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(volumes(), st.integers(0, 2))
 def test_turning_the_volume_turns_the_answer(case: tuple[Labels, dict[int, float], Spacing], axis: int) -> None:
     labels, k_of, spacing = case

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
@@ -95,7 +95,6 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, Any, dict[int, Any]]:
     return labels, spacing, {n: v if np.isscalar(v) else tuple(v) for n, v in enumerate(k)}
 
 
-@settings(max_examples=60, deadline=None)
 @given(cases(), st.integers(0, 2), st.sampled_from(["insulated", "periodic"]), st.booleans())
 def test_between_electrodes(case: Any, axis: int, sides: Any, resists: bool) -> None:
     labels, spacing, k = case
@@ -108,7 +107,6 @@ def test_between_electrodes(case: Any, axis: int, sides: Any, resists: bool) -> 
     assert found.conductivity == pytest.approx(expected, rel=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
 @given(cases(), st.booleans())
 def test_the_tensor_of_a_cell(case: Any, resists: bool) -> None:
     labels, spacing, k = case
@@ -190,7 +188,6 @@ def test_local_flux_of_parallel_layers() -> None:
         assert edges[place] * 0.999 <= ratio <= edges[place + 1] * 1.001
 
 
-@settings(max_examples=30, deadline=None)
 @given(cases(), st.booleans())
 def test_what_is_dissipated_is_what_flows(case: Any, cell: bool) -> None:
     labels, spacing, k = case
