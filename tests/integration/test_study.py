@@ -347,9 +347,9 @@ def test_memory_that_does_not_suffice_names_the_window_that_would(sample: str) -
         ({"windows_nm": [90.0]}, ArgumentError, "either in voxels or in nm"),
         ({"quantity": "curl"}, ArgumentError, "no quantity 'curl'; there are phase_fraction, "),
         ({"quantity": "phase_fraction", "conductivity": None}, ArgumentError, "no phase is given: --phase pore"),
-        ({"quantity": "phase_fraction", "phase": "copper"}, ArgumentError, "takes no --conductivity"),
+        ({"quantity": "phase_fraction", "phase": "copper"}, ArgumentError, "does not use --conductivity"),
         ({"phase": "copper"}, ArgumentError, "needs either the phase"),
-        ({"phase": "steel", "conductivity": None}, ArgumentError, "there is no phase 'steel'"),
+        ({"phase": "steel", "conductivity": None}, ArgumentError, "phase 'steel' does not exist"),
         ({"conductivity": {"copper": 1}}, ArgumentError, "pore is missing .*--conductivity pore=0,copper=1"),
         ({"conductivity": K | {"pore": -1}}, ArgumentError, "it must be 0 or positive"),
         ({"conductivity": K | {"pore": math.nan}}, ArgumentError, "it must be 0 or positive"),
@@ -379,14 +379,14 @@ def test_bad_arguments_leave_nothing_behind(sample: str, arguments: Any, error: 
 def test_what_a_quantity_does_not_use_is_refused(sample: str, quantity: str, unused: dict[str, Any]) -> None:
     """Also if it is the default: whoever gives it expects another number."""
     option = next(iter(unused)).replace("_", "-")
-    with pytest.raises(ArgumentError, match=f"{quantity} takes no --{option}") as caught:
+    with pytest.raises(ArgumentError, match=f"{quantity} does not use --{option}") as caught:
         study(sample, quantity=quantity, phase="copper", **unused)
     assert caught.value.exit_code == 2
     assert store.nodes(sample) == ["phase"]
 
 
 def test_a_density_has_no_axis(sample: str) -> None:
-    with pytest.raises(ArgumentError, match="euler_density takes no --axis"):
+    with pytest.raises(ArgumentError, match="euler_density does not use --axis"):
         study(sample, quantity="euler_density", phase="copper", axis="y")
 
 
@@ -468,7 +468,7 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
         assert capsys.readouterr().err.startswith("tim3d: ")
     surface = ["study", sample, "--quantity", "specific_surface", "--phase", "copper", "--windows", "9"]
     assert main([*surface, "--faces", "outer"]) == 2
-    assert "takes no --faces" in capsys.readouterr().err
+    assert "does not use --faces" in capsys.readouterr().err
     assert main([*typed, "--windows", "9,18", "--figure", str(tmp_path / "none" / "a.png")]) == 2
 
 

@@ -158,9 +158,7 @@ def fingerprint_of(url: str, name: str) -> str:
 
 
 def outdated(url: str, name: str) -> str:
-    """Name of a field that is newer than a node made from it, directly or indirectly.
-
-    Empty if none is.
+    """Name of a newer field from which a node was made, directly or not; empty if none is newer.
 
     An input that was removed since is not newer: nothing contradicts what was made from it.
     """
@@ -193,10 +191,7 @@ def _newer_elsewhere(volumes: Any) -> str:
 
 
 def refuse_outdated(url: str, name: str) -> None:
-    """Raise `MixedRunError` if a node was made from a field that was replaced since.
-
-    It says how to renew it.
-    """
+    """Raise `MixedRunError`, with the cure, if a node was made from a field that was replaced."""
     if source := outdated(url, name):
         command = renewal(node_attributes(url, name), url)
         raise MixedRunError(
@@ -206,10 +201,7 @@ def refuse_outdated(url: str, name: str) -> None:
 
 
 def why_outdated(url: str, name: str) -> str:
-    """Line saying which input of a node was replaced since, and how to renew the node.
-
-    Empty if none was.
-    """
+    """Line with the input of a node that was replaced, and the cure; empty if none was."""
     if source := outdated(url, name):
         return f"outdated, {source!r} was replaced since. Renew it: {renewal(node_attributes(url, name), url)}"
     return ""
@@ -232,13 +224,7 @@ def _expect_node(url: str, node: str, record: Mapping[str, Any]) -> None:
 
 @naming_torn_files
 def update_node(url: str, name: str, **record: Any) -> None:
-    """Add entries to the provenance of a node.
-
-    Raises
-    ------
-    StoreError
-        If the attributes of the node are not what was written.
-    """
+    """Add entries to the provenance of a node; raise `StoreError` if its attributes were changed."""
     before = node_attributes(url, name)
     with writing(url):
         remove_partials(f"{url}/{name}/zarr.json")
@@ -262,13 +248,7 @@ def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[
 
 
 def delete_node(url: str, name: str) -> None:
-    """Remove a node, or a group in it, with everything in it.
-
-    Raises
-    ------
-    StoreError
-        If it contains a file that tim3d does not write.
-    """
+    """Remove a node or a group in it; raise `StoreError` if it contains a foreign file."""
     with writing(url):
         remove_tree(url, name, NODE)
 
@@ -287,10 +267,7 @@ def changed(url: str, name: str) -> Iterator[str]:
 
 @naming_torn_files
 def refuse_another_kind(url: str, name: str, kind: str) -> None:
-    """Raise `MixedRunError` if a node of that name exists and is not of this `kind`.
-
-    The kind is ``field`` or ``dataset``.
-    """
+    """Raise `MixedRunError` if a node exists that is not of this `kind`, field or dataset."""
     node = _unchecked(url).get(name)
     if node is not None and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind:
         raise MixedRunError(
@@ -329,10 +306,7 @@ def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Seq
 
 
 def level_field(field: Field, factor: Triple) -> Field:
-    """Description of a pyramid level of a field.
-
-    Fewer and larger voxels, in shards of equal edges.
-    """
+    """Description of a pyramid level of a field: fewer and larger voxels, in equal shards."""
     shape = triple(-(-n // f) for n, f in zip(field.shape, factor, strict=True))
     shard, chunk = schema.shard_and_chunk(shape, field.shard)
     z, y, x = (s * f for s, f in zip(field.spacing_nm, factor, strict=True))
@@ -396,9 +370,7 @@ def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
 
 
 def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
-    """Description of a finished field, ready to be read.
-
-    Messages name `verb` as the one to make it.
+    """Description of a finished field; messages name `verb` as the one that makes it.
 
     Raises
     ------

@@ -79,16 +79,16 @@ class Pass:
         Edges of the output's shards: a block must not be smaller.
     read_bytes, write_bytes : int
         Bytes per voxel read and written, for the plan.
-        base_bytes : int
-            Memory of a worker's interpreter and libraries, for the plan.
-        durable : bool
-            Whether shards and markers are flushed to disk.
+    base_bytes : int
+        Memory of a worker's interpreter and libraries, for the plan.
+    durable : bool
+        Whether shards and markers are flushed to disk.
     arrays : tuple of str
         Paths of the arrays in the sample whose shards each block writes.
     time_limit : float, optional
         Seconds after which a block counts as hung: its worker is restarted, and the block retried.
-        moment : str
-            Identifier of the run, set by `run`: arrays are opened once per run.
+    moment : str
+        Identifier of the run, set by `run`: arrays are opened once per run.
     """
 
     work: Work

@@ -1,4 +1,4 @@
-"""A device of torch that runs the stencils on tensors, where threads would run those of numba."""
+"""Torch device that runs the conduction stencils on tensors, in place of numba's threads."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tim3d.models.conduction import stencil
 
 
 class Device:
-    """A device of torch that works on the planes of a volume, in place of the threads of a `Team`.
+    """Torch device that processes the planes of a volume, in place of the threads of a `Team`.
 
     Parameters
     ----------
     device : str
         "cpu", "cuda" or "cuda:1".
     fused : bool
-        Have torch.compile join the operations of each formula: slow at first, then fewer passes over memory. Equal
-        to rounding. Needs a compiler: Triton on CUDA.
+        Let torch.compile fuse the operations of each formula: slow at first, then fewer passes over
+        memory. Results agree to rounding. Needs a compiler: Triton on CUDA.
 
     Raises
     ------
     DeviceError
-        If the device is not there.
+        If the device does not exist.
 
     Examples
     --------
@@ -55,22 +55,22 @@ class Device:
         return None
 
     def zeros(self, shape: Sequence[int], dtype: DTypeLike) -> Tensor:
-        """A new tensor; `dtype` is numpy's."""
+        """Allocate a tensor of zeros; `dtype` is numpy's."""
         return torch.zeros(tuple(shape), dtype=_torch_type(dtype), device=self.device)
 
     def from_numpy(self, array: NDArray[Any]) -> Tensor:
-        """A copy on the device."""
+        """Copy an array to the device."""
         host = torch.empty(array.shape, dtype=_torch_type(array.dtype))
         host.numpy()[...] = array
         return host.to(self.device)
 
     def to_numpy(self, array: Tensor) -> NDArray[Any]:
-        """As an array of numpy; from the CPU it shares the memory of the tensor."""
+        """Convert to a numpy array, which on the CPU shares the memory of the tensor."""
         values: NDArray[Any] = array.cpu().numpy()
         return values
 
     def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
-        """Call the kernel on all planes; it returns when the device knows what to do, not when it is done."""
+        """Call the kernel on all planes; return when the work is queued, not when it is done."""
         before = stencil.fusing.set(self.fused)
         try:
             kernel(planes.start, planes.stop, *arguments)

@@ -1,4 +1,4 @@
-"""Ranks that exchange planes of arrays directly, through torch.distributed: gloo between CPUs, NCCL between GPUs."""
+"""Ranks that exchange planes through torch.distributed: gloo between CPUs, NCCL between GPUs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# A rank that waits longer for another takes it for dead. One that dies closes its connections and is noticed at once.
+# A silent rank counts as dead after this time. One that dies closes its connections and is noticed
+# at once.
 PATIENCE = datetime.timedelta(minutes=30)
-# torch keeps one group of processes at a time.
+# torch allows one process group at a time.
 _one_group = threading.Lock()
 
 
 class TorchRing:
-    """A ring of processes, as `tim3d.kernels.conduction.ghost_layers.Ring` describes; to be used in a ``with``.
+    """Context of a ring of processes, as `tim3d.kernels.conduction.ghost_layers.Ring` describes.
 
     Parameters
     ----------
     rank, size : int
-        Who this is, of how many.
+        Rank of this process, and number of processes.
     meeting : str
-        Where all meet: ``tcp://HOST:PORT``, on the host of rank 0.
+        Address of rank 0, where all ranks connect: ``tcp://HOST:PORT``.
     """
 
     def __init__(self, rank: int, size: int, meeting: str) -> None:
@@ -47,17 +48,17 @@ class TorchRing:
         self._held.close()
 
     def collect(self, value: Any) -> list[Any]:
-        """Everybody's value, by rank."""
+        """Values of all ranks, by rank."""
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value)
         return found
 
     def swap(self, array: Any, wrap: bool) -> None:
-        """Planes 0 and -1 become the neighbours' planes -2 and 1."""
+        """Replace planes 0 and -1 by the neighbours' planes -2 and 1."""
         planes = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
         below, above = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         exchanges = []
-        # Two ranks that wrap are each other's neighbours on both sides: up goes first everywhere, then down.
+        # Two ranks that wrap are neighbours on both sides: all send upwards first, then downwards.
         if wrap or self.rank < self.size - 1:
             exchanges.append(dist.P2POp(dist.isend, planes[-2], above, tag=0))
         if wrap or self.rank > 0:

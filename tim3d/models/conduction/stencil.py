@@ -1,14 +1,18 @@
-"""The kernels of `tim3d.kernels.conduction.stencil` on tensors, for any device; same names, arguments and meaning.
+"""The kernels of `tim3d.kernels.conduction.stencil` on tensors, for any device.
 
-Every function there has its twin here, which takes tensors instead of arrays. All but the sums, `add_scaled` and
-`scale_add` do the same operations in the same order, so that on a CPU they agree bit for bit.
+Same names and arguments.
 
-A kernel works slab by slab, so that its temporaries stay within `scratch_bytes`. It calls nothing that waits for the
-device and copies nothing to or from it. Sums of a plane are added by halves, one element to one element: in float64,
-in an order that depends on the plane's shape alone, not on slabs, threads or device.
+Every function there has its counterpart here, which takes tensors instead of arrays. All but the
+sums, `add_scaled` and `scale_add` do the same operations in the same order, so that on a CPU they
+agree bit for bit.
+
+A kernel works slab by slab, so that its temporaries stay within `scratch_bytes`. It does not
+synchronize with the device and copies nothing to or from it. Sums of a plane are added by halves,
+one element to one element: in float64, in an order that depends only on the plane's shape, not on
+slabs, threads or device.
 
 Each operation of a formula is one pass over a slab; ``Device(fused=True)`` of `tim3d.models.conduction.device` has
-torch.compile join them.
+torch.compile fuse them.
 """
 
 from __future__ import annotations
@@ -23,14 +27,15 @@ import torch
 from torch import Tensor
 
 Steps: TypeAlias = tuple[int, int, int]
-# Part of a ghosted array: a slice along each axis, whose start and stop are given.
+# Part of a ghosted array: a slice along each axis with given start and stop.
 Window: TypeAlias = tuple[slice, slice, slice]
 
 # Temporaries of a slab, in bytes; larger ones fall out of the cache of a device.
 SCRATCH = 2**26
-# What the greediest formula, `balance`, holds for each voxel of a slab.
+# Bytes per voxel of a slab that the largest formula, `balance`, holds.
 PER_VOXEL = 64
-# A slab of fewer voxels is relaxed whole and half of it thrown away: on a device, starting work takes longer.
+# A smaller slab, in voxels, is relaxed as a whole and half of it discarded: launching work on a
+# device takes longer.
 SMALL = 2**18
 
 # Whether formulas are compiled; `tim3d.models.conduction.device` sets it for each call.
@@ -38,7 +43,7 @@ fusing: ContextVar[bool] = ContextVar("fusing", default=False)
 
 
 def scratch_bytes(shape: Sequence[int]) -> int:
-    """Most bytes that a kernel holds at a time beside its arguments, for a volume of so many voxels.
+    """Peak bytes that a kernel holds beside its arguments, for a volume of this shape.
 
     At most 64 MiB, or 64 bytes for each voxel of two planes where these need more, and 4 MiB for checkerboards.
 
@@ -51,7 +56,7 @@ def scratch_bytes(shape: Sequence[int]) -> int:
 
 
 def _slabs(start: int, stop: int, plane: Tensor, lattices: int = 1, cell: int = 1) -> Iterator[tuple[int, int]]:
-    """Ranges of planes, of one or more `cell` planes each, that fit when so many lattices come one after another."""
+    """Ranges of planes, in multiples of `cell`, that fit when `lattices` are processed in turn."""
     thick = max(1, SCRATCH * lattices // (PER_VOXEL * plane.numel() * cell))
     for first in range(start, stop, thick):
         yield first, min(first + thick, stop)
@@ -68,7 +73,7 @@ def _moved(window: Window, axis: int, by: int) -> Window:
 
 
 def _near(t: Tensor, window: Window) -> list[Tensor]:
-    """The six neighbours: below and above along z, y and x."""
+    """Values of the six neighbours: below and above along z, y and x."""
     return [t[_moved(window, axis, by)] for axis in range(3) for by in (-1, 1)]
 
 
@@ -77,7 +82,7 @@ def _near_faces(faces: Tensor, window: Window) -> list[Tensor]:
 
 
 def _of_colour(x: Tensor, start: int, stop: int, colour: int) -> Iterator[Window]:
-    """The voxels of one colour as four lattices of every second voxel along each axis."""
+    """Voxels of one colour, as four lattices of every second voxel along each axis."""
     for z, y in product((start, start + 1), (1, 2)):
         i = 1 + (z + y + colour) % 2
         if z < stop and y < x.shape[1] - 1 and i < x.shape[2] - 1:
@@ -91,7 +96,7 @@ def _checkerboard(shape: torch.Size, parity: int, device: torch.device) -> Tenso
     return (z[:, None, None] + y[:, None] + x + parity) % 2 == 1
 
 
-# Formulas: of views to a new tensor. They name no device and no slab, so that they may be fused.
+# Formulas map views to a new tensor. They name neither device nor slab, so that they can be fused.
 
 
 @cache
@@ -114,7 +119,7 @@ def _row(own: Tensor, pairs: Tensor) -> Tensor:
 
 
 def _inflow(axis: int, before: Tensor, low: Tensor, high: Tensor, near: list[Tensor]) -> Tensor:
-    """What comes in along an axis is added, in the order of the numba kernel."""
+    """Add the inflow along an axis, in the order of the numba kernel."""
     if axis == 0:
         return before + low * near[0] + high * near[1]
     return before + (low * near[2 * axis] + high * near[2 * axis + 1])
@@ -157,7 +162,7 @@ def _rest_faces(here: Tensor, b: Tensor, near: list[Tensor], faces: list[Tensor]
 
 
 def _dissipated(here: Tensor, below: list[Tensor], own: Tensor, others: list[Tensor], pairs: Tensor) -> Tensor:
-    """Of the faces below along as many axes as neighbours are given."""
+    """Dissipation in the faces below, along as many axes as there are neighbours in `below`."""
     base, exact = _row(own, pairs), here.to(torch.float64)
     total = torch.zeros_like(exact)
     for axis, (value, code) in enumerate(zip(below, others, strict=True)):
@@ -174,7 +179,10 @@ def _rising(here: Tensor, below: Tensor, own: Tensor, other: Tensor, pairs: Tens
 def _gain(
     inflow: Tensor, here: Tensor, near: list[Tensor], own: Tensor, others: list[Tensor], pairs: Tensor, drop: Tensor
 ) -> Tensor:
-    """Net inflow, when that through the face below is known; `near` and `others` begin with the voxel above."""
+    """Net inflow, given the inflow through the face below.
+
+    `near` and `others` begin with the voxel above.
+    """
     base = _row(own, pairs)
     gain = inflow - _look(pairs[0].reshape(-1), base, others[0]) * (drop + here - near[0])
     for face in range(1, 5):
@@ -186,7 +194,7 @@ def _gain(
 
 
 def _relax(start: int, stop: int, x: Tensor, colour: int, relaxed: Callable[[Window], Tensor]) -> None:
-    """Give the voxels of a colour their values: small slabs whole, large ones lattice by lattice."""
+    """Relax the voxels of a colour: small slabs as a whole, large ones lattice by lattice."""
     voxels = (stop - start) * x[0].numel()
     for first, last in _slabs(start, stop, x[0], 1 if voxels <= SMALL else 8):
         if voxels <= SMALL:
@@ -199,7 +207,10 @@ def _relax(start: int, stop: int, x: Tensor, colour: int, relaxed: Callable[[Win
 
 
 def relax_codes(start: int, stop: int, x: Tensor, b: Tensor, codes: Tensor, pairs: Tensor, colour: int) -> None:
-    """Half a Gauss-Seidel sweep: voxels of one colour of the checkerboard take the value that balances their flux."""
+    """Relax the voxels of one colour.
+
+    Half a Gauss-Seidel sweep, which balances the flux of each voxel.
+    """
 
     def relaxed(w: Window) -> Tensor:
         return _evaluate(_relaxed_codes, x[w], b[w], _near(x, w), codes[w], _near(codes, w), pairs)
@@ -208,7 +219,7 @@ def relax_codes(start: int, stop: int, x: Tensor, b: Tensor, codes: Tensor, pair
 
 
 def relax_faces(start: int, stop: int, x: Tensor, b: Tensor, faces: Tensor, colour: int) -> None:
-    """As `relax_codes`, with stored conductances."""
+    """Relax the voxels of one colour as `relax_codes`, with stored conductances."""
 
     def relaxed(w: Window) -> Tensor:
         return _evaluate(_relaxed_faces, x[w], b[w], _near(x, w), _near_faces(faces, w))
@@ -227,7 +238,7 @@ def _restrict(
 
 
 def _join(coarse: Tensor, fine: Tensor, shifts: Steps) -> None:
-    """Add the voxels of each cell to it, in the order in which they lie."""
+    """Add the voxels of each cell to it, in storage order."""
     for z, y, x in product(*(range(1 << shift) for shift in shifts)):
         part = fine[z :: 1 << shifts[0], y :: 1 << shifts[1], x :: 1 << shifts[2]]
         coarse[: part.shape[0], : part.shape[1], : part.shape[2]].add_(part)
@@ -245,7 +256,7 @@ def restrict_codes(
 
 
 def restrict_faces(start: int, stop: int, coarse: Tensor, x: Tensor, b: Tensor, faces: Tensor, shifts: Steps) -> None:
-    """As `restrict_codes`, with stored conductances."""
+    """Sum the residual over coarse cells as `restrict_codes`, with stored conductances."""
 
     def rest(w: Window) -> Tensor:
         return _evaluate(_rest_faces, x[w], b[w], _near(x, w), _near_faces(faces, w))
@@ -254,14 +265,17 @@ def restrict_faces(start: int, stop: int, coarse: Tensor, x: Tensor, b: Tensor, 
 
 
 def _conducting(pairs: Tensor) -> Tensor:
-    """The table, with nothing from a voxel of code 0."""
+    """The table, with zero conductance from a voxel of code 0."""
     pairs = pairs.clone()
     pairs[:, 0] = 0
     return pairs
 
 
 def energy(start: int, stop: int, x: Tensor, codes: Tensor, pairs: Tensor, out: Tensor) -> None:
-    """Dissipation x A x, in `out` (nz+2) by plane: that of a face belongs to the voxel above it."""
+    """Write the dissipation x A x by plane to `out` (nz+2).
+
+    A face counts for the voxel above it.
+    """
     pairs, top = _conducting(pairs), x.shape[0] - 1
     for first, last, axes in _below_top(start, stop, x[0], top):
         w = _inside(x, first, last)
@@ -270,7 +284,10 @@ def energy(start: int, stop: int, x: Tensor, codes: Tensor, pairs: Tensor, out: 
 
 
 def _below_top(start: int, stop: int, plane: Tensor, top: int) -> Iterator[tuple[int, int, int]]:
-    """Slabs, and the axes along which their faces count: on the ghosts at the top only those to the last voxels."""
+    """Slabs and the axes whose faces count.
+
+    At the ghosts on top only the faces to the last voxels.
+    """
     for first, last in _slabs(start, min(stop, top), plane):
         yield first, last, 3
     if stop > top >= start:
@@ -280,7 +297,7 @@ def _below_top(start: int, stop: int, plane: Tensor, top: int) -> Iterator[tuple
 def balance(
     start: int, stop: int, residual: Tensor, flux: Tensor, x: Tensor, codes: Tensor, pairs: Tensor, drops: Tensor
 ) -> None:
-    """What flows through every plane, and what every voxel gains, when the potential is `x` on top of a linear profile.
+    """Flux through every plane and net inflow of every voxel, for `x` plus a linear profile.
 
     See `tim3d.kernels.conduction.stencil.balance`; `flux`, `x`, `pairs` and `drops` are float64.
     """
@@ -307,7 +324,10 @@ def prolong(start: int, stop: int, x: Tensor, coarse: Tensor, shifts: Steps) -> 
 
 
 def _cells(start: int, stop: int, shift: int) -> Iterator[tuple[slice, slice]]:
-    """Voxels and their cells in runs of equally many voxels of each cell: whole cells, and what is cut at the ends."""
+    """Runs of voxels and their cells, with equally many voxels per cell.
+
+    Whole cells, and cut ends.
+    """
     while start < stop:
         cell, edge = ((start - 1) >> shift) + 1, 1 << shift
         offset = (start - 1) % edge
@@ -320,7 +340,7 @@ def _cells(start: int, stop: int, shift: int) -> Iterator[tuple[slice, slice]]:
 def _coarsen(
     start: int, stop: int, out: Tensor, fine: Tensor, shifts: Steps, conductance: Callable[[slice], Tensor]
 ) -> None:
-    """Add the conductances of the voxel faces below some planes to the coarse faces on which they lie."""
+    """Add the conductances of voxel faces below some planes to the coarse faces with them."""
     edge, top = 1 << shifts[0], fine.shape[0] - 1
     # Where the voxels do not fill their last cells, the last coarse face is the topmost of the voxels.
     cut = min(stop, (top - 1) // edge + 2)
@@ -331,9 +351,12 @@ def _coarsen(
         _join(out[face : face + 1, 1:, 1:], conductance(slice(top, top + 1)) * (1 / edge), (0, shifts[1], shifts[2]))
 
 
-# Called once an axis, with all arrays turned so that their first axis is the normal of the faces.
+# Called once per axis, with all arrays turned so that their first axis is the normal of the faces.
 def coarsen_codes(start: int, stop: int, out: Tensor, codes: Tensor, pairs: Tensor, shifts: Steps) -> None:
-    """Conductance of the faces of coarse cells: that of all voxel faces on them, over the voxels between centres."""
+    """Conductance of the faces of coarse cells.
+
+    The sum over their voxel faces, over the voxels between centres.
+    """
 
     def conductance(planes: slice) -> Tensor:
         above = (planes, slice(1, codes.shape[1] - 1), slice(1, codes.shape[2] - 1))
@@ -343,12 +366,12 @@ def coarsen_codes(start: int, stop: int, out: Tensor, codes: Tensor, pairs: Tens
 
 
 def coarsen_faces(start: int, stop: int, out: Tensor, fine: Tensor, shifts: Steps) -> None:
-    """As `coarsen_codes`, from stored conductances."""
+    """Conductance of coarse faces as `coarsen_codes`, from stored conductances."""
     _coarsen(start, stop, out, fine, shifts, lambda planes: fine[planes, 1:-1, 1:-1])
 
 
 def _fold(values: Tensor) -> Tensor:
-    """Sum of each plane, by halves, along y and then x; the values are lost."""
+    """Sum of each plane, by halves, along y and then x; overwrites `values`."""
     for axis in (1, 2):
         while (n := values.shape[axis]) > 1:
             half = (n + 1) // 2
@@ -358,7 +381,7 @@ def _fold(values: Tensor) -> Tensor:
 
 
 def dot(start: int, stop: int, a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Scalar product of two arrays, in `out` by plane."""
+    """Write the scalar product of two arrays to `out`, by plane."""
     for first, last in _slabs(start, stop, a[0]):
         w = _inside(a, first, last)
         out[first:last] = _fold(a[w].to(torch.float64, copy=True).mul_(b[w]))

@@ -1,8 +1,9 @@
-"""Phases become connected components: one numbering of the whole volume, whatever the blocks.
+"""Connected components of phases, numbered over the whole volume independently of the blocks.
 
-Pass A labels every block and keeps a table of its components and the labels on its border. Pass B pairs the borders of
-neighbours. The client merges. Statistics need no more; the field of components, if it is kept, is a third pass that
-labels every block again and renumbers it: faster than writing and reading labels that nobody asked for.
+Pass A labels every block and stores a table of its components and the labels on its border. Pass B
+pairs the borders of neighbours. The client merges. Statistics need no more; the field of
+components, if it is kept, is a third pass that labels every block again and renumbers it: faster
+than writing and reading labels that may not be needed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
 from tim3d.typed import Names
 
-# Bound on what labelling holds beside the labels, in bytes per voxel (benchmarks/RESULTS.md, "Components").
+# Bound on the memory of labelling beside the labels, in bytes per voxel (benchmarks/RESULTS.md,
+# "Components").
 KERNEL_BYTES = 12.0
 COLUMNS = ("code", "voxels", "first", "start", "stop")
 MOST = int(np.iinfo(schema.ID_DTYPE).max)
@@ -54,8 +56,9 @@ def label(
 ) -> Task[xr.Dataset]:
     """Find the connected components of each phase, and what leads from face to face of the volume.
 
-    Numbers, sizes and boxes do not depend on the blocks. Components are numbered from 1 by their first voxel in C
-    order, over all phases; the components of one phase are in the order of `scipy.ndimage.label`.
+    Numbers, sizes and boxes do not depend on the blocks. Components are numbered from 1 by their
+    first voxel in C order, over all phases; the components of one phase have the order of
+    `scipy.ndimage.label`.
 
     Parameters
     ----------
@@ -75,34 +78,36 @@ def label(
     out : str
         Name of the result (default: FIELD_components and what is not a default).
     options : Options
-        How it runs.
+        How it runs; see `tim3d.Options`.
 
     Returns
     -------
     xarray.Dataset
-        As kept in the node of the result; see `tim3d.descriptors.percolation.percolation`.
+        The components and their statistics, as stored in the result node; see
+        `tim3d.descriptors.percolation.percolation`.
 
     Raises
     ------
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a phase is not known, the connectivity is another, or the field holds no labels.
+        If a phase is not known, the connectivity is not 6, 18 or 26, or the field has no phases.
     InputError
-        If a voxel has a code that no phase names, or there are more components than uint32 can number.
+        If a voxel has a code without a phase, or there are more components than uint32 can number.
     MixedRunError
-        If `component` was made otherwise, blocks of another edge are done, or `out` is another result.
+        If `component` exists with different parameters, blocks of another edge are done, or `out`
+        is another result.
     """
     job = _job(sample, field, phases, connectivity, out)
     if component != "component" and not keep:
-        raise ArgumentError("--component names the field of components: add --keep to write it")
+        raise ArgumentError("--component names the field of components, which is not written: add --keep")
     labelling = Labelling(job, component if keep else None, options)
     return Task(labelling.plans, labelling.result)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is labelled, and how: everything that decides the numbers."""
+    """Everything that decides the numbers of a labelling."""
 
     sample: str
     labels: Field
@@ -113,19 +118,19 @@ class Job:
 
     @property
     def node(self) -> str:
-        """Where the results are kept."""
+        """Name of the result node."""
         every = list(self.labels.phases or ())
         question = {"phases": (list(self.phases), every), "connectivity": (self.connectivity, 6)}
         return self.out or result_name(f"{self.labels.name}_components", **question)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The label field by its fingerprint."""
+        """Fingerprint of the label field, stored as provenance."""
         return {self.labels.name: self.source}
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As recorded."""
+        """Parameters stored as provenance."""
         return {"phases": dict(self.phases), "connectivity": self.connectivity}
 
 
@@ -139,44 +144,51 @@ class Labelling:
 
     @cached_property
     def passes(self) -> tuple[Pass, Pass]:
-        """Tables of all blocks, and pairs over their borders."""
+        """Passes for the tables of all blocks, and for the pairs over their borders."""
         return _passes(self.job, self.options)
 
     @cached_property
     def results(self) -> ResultMaking:
-        """The node of results."""
+        """Description of the result node."""
         job = self.job
         return ResultMaking(
-            "label", job.sample, job.node, job.inputs, job.parameters, self.passes, partial(_results, job, self.passes)
+            verb="label",
+            sample=job.sample,
+            node=job.node,
+            inputs=job.inputs,
+            parameters=job.parameters,
+            passes=self.passes,
+            gather=partial(_results, job, self.passes),
         )
 
     @cached_property
     def field(self) -> Making:
-        """The field of components."""
+        """Description of the field of components."""
         return _making(self.job, str(self.kept), self.passes[0], self.options)
 
     def plans(self) -> list[Plan | Outline]:
-        """What of both passes and the field is left to do."""
+        """Plans of the unfinished passes and of the field."""
         field = plan_field(self.job.sample, self.field, self.options) if self.kept else []
         found = plan_result(self.results, self.options)
-        if field and not found:  # the tables of all blocks are needed once more; markers may still hold them
+        if field and not found:  # the tables of all blocks are needed again, perhaps from markers
             found = [one.plan() for one in self.passes]
         return [*found, *field]
 
     def result(self) -> xr.Dataset:
-        """The results, kept with the field of components if it is asked for."""
-        fields = plan_field(self.job.sample, self.field, self.options) if self.kept else []  # refuses before any work
+        """Compute the results, and write the field of components if it is kept."""
+        # Planning refuses a wrong field before any work.
+        fields = plan_field(self.job.sample, self.field, self.options) if self.kept else []
         found = produce_result(self.results, self.options)
         if fields:
             with lock_sample(self.job.sample):
                 run_passes(self.passes, replace(self.options, overwrite=False))
-                self._keep_lookup()
+                self._write_lookup()
             lookup = _lookup_node(self.field.field.name)
             produce(self.job.sample, self.field, self.options, lambda _: store.delete_node(self.job.sample, lookup))
         return found
 
-    def _keep_lookup(self) -> None:
-        """What the third pass needs: the number in the volume of each component of each block."""
+    def _write_lookup(self) -> None:
+        """Write the lookup table of pass C: the final number of each component of each block."""
         starts, table, rows = _merge(*self.passes)
         if len(table) > MOST:
             raise InputError(f"{len(table)} components are more than {schema.ID_DTYPE} can number; label fewer phases")
@@ -200,18 +212,18 @@ def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int
 
 def _passes(job: Job, options: Options) -> tuple[Pass, Pass]:
     codes = job.phases.codes
-    mark = schema.fingerprint(verb="label", inputs=job.inputs, parameters=job.parameters)
+    fingerprint = schema.fingerprint(verb="label", inputs=job.inputs, parameters=job.parameters)
     labelling = reduction_pass(
         job.sample,
         (job.labels,),
         LabelKernel(codes, _all_phases(job), job.connectivity, job.labels.shape),
         name=f"{job.node}/blocks",
-        fingerprint=mark,
+        fingerprint=fingerprint,
         options=options,
         kernel_bytes=KERNEL_BYTES,
     )
     work = PairsWork(labelling.ledger, labelling.grid, job.connectivity)
-    ledger = Ledger(job.sample, f"{job.node}/pairs", mark)
+    ledger = Ledger(job.sample, f"{job.node}/pairs", fingerprint)
     return labelling, replace(labelling, work=work, ledger=ledger, read_bytes=0)
 
 
@@ -222,7 +234,7 @@ def _all_phases(job: Job) -> Phases:
 
 @dataclass(frozen=True)
 class LabelKernel:
-    """Pass A: the table of a block and its border."""
+    """Pass A: the table of a block's components, and the labels on its border."""
 
     codes: tuple[int, ...]
     phases: Phases
@@ -230,7 +242,7 @@ class LabelKernel:
     shape: Triple
 
     def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-        """Packed arrays."""
+        """Compute the record of a block, with packed arrays."""
         (labels,) = fields
         check_labels(labels, Box.whole(block.core.shape), self.phases)
         ids = kernel.label_block(labels, self.codes, self.connectivity)
@@ -244,7 +256,7 @@ def _plane_name(axis: int, side: int) -> str:
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:
-    """An array as JSON can hold it, the numbers deflated: a border has thousands of them."""
+    """Pack an array for JSON, deflated: a border has thousands of numbers."""
     data = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 1)).decode()
     return {"dtype": str(array.dtype), "shape": list(array.shape), "deflated": data}
 
@@ -256,29 +268,29 @@ def _unpack(packed: Mapping[str, Any]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PairsWork:
-    """Pass B: which components of a block go on in the blocks behind it."""
+    """Pass B: pairs of components that touch across the borders of a block."""
 
     ledger: Ledger
     grid: Grid
     connectivity: int
 
     def read(self, block: Block) -> dict[Triple, Border]:
-        """Borders of the block and of its neighbours, by offset."""
+        """Read the borders of the block and of its neighbours, by offset."""
         offsets = [(0, 0, 0), *kernel.neighbours(self.grid, block.index, self.connectivity)]
         return {offset: _border(self.ledger.record(_beside(block.index, offset))) for offset in offsets}
 
     def compute(self, block: Block, inputs: dict[Triple, Border]) -> dict[str, Any]:
-        """Pairs with each neighbour."""
+        """Find the touching pairs with each neighbour."""
         own = inputs.pop((0, 0, 0))
         found = {o: kernel.border_pairs(own, there, o, self.connectivity) for o, there in inputs.items()}
         return {"pairs": [{"offset": offset, "rows": _pack(pairs)} for offset, pairs in found.items()]}
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Nothing but the record."""
+        """Write the record only."""
         return outputs
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Borders of 14 blocks, once more as text, and 40 bytes a voxel for the pairs of the largest plane."""
+        """Bytes of 14 blocks' borders and their text, and 40 per voxel of the largest plane."""
         return 14 * 8 * kernel.border_voxels(core) + 40 * int(np.prod(core)) // min(core)
 
 
@@ -292,16 +304,27 @@ def _beside(index: Triple, offset: Triple) -> Triple:
 
 
 def _results(job: Job, passes: tuple[Pass, Pass]) -> xr.Dataset:
-    """The merged table, counted by phase and axis."""
+    """Results by phase and axis, from the merged table."""
     _, table, _ = _merge(*passes)
     found = percolation(table, job.phases, job.labels.shape, job.connectivity)
     return found.assign_attrs(spacing_nm=list(job.labels.spacing_nm))
 
 
 def _merge(labelling: Pass, pairing: Pass) -> tuple[np.ndarray, Components, np.ndarray]:
-    """First row of each block in the joined tables, the merged table, and the row there of each joined one."""
+    """Join and merge the tables of all blocks.
+
+    Returns
+    -------
+    starts : array
+        First row of each block in the joined table.
+    table : Components
+        The merged table.
+    rows : array
+        Row in the merged table of each row of the joined one.
+    """
     grid = labelling.grid
-    places = [triple(place) for place in np.ndindex(grid.counts)]  # rows are in C order, in which blocks are not run
+    # Rows are in C order, unlike the order in which blocks are computed.
+    places = [triple(place) for place in np.ndindex(grid.counts)]
     tables = [_table(record) for record in labelling.ledger.records(places)]
     starts = kernel.first_rows([len(table) for table in tables]).reshape(grid.counts)
     pairs = [np.zeros((0, 2), np.int64)]
@@ -317,7 +340,7 @@ def _table(record: Mapping[str, Any]) -> Components:
 
 
 def _lookup_node(out: str) -> str:
-    """Lives only while the field `out` is written."""
+    """Name of the temporary lookup node of the field `out`."""
     return f"{out}_lookup"
 
 
@@ -330,19 +353,26 @@ def _lookup(starts: np.ndarray, rows: np.ndarray) -> xr.Dataset:
 def _making(job: Job, out: str, labelling: Pass, options: Options) -> Making:
     labels = job.labels
     component = Field(
-        out,
-        labels.shape,
-        schema.ID_DTYPE,
-        labels.spacing_nm,
-        labels.chunk,
-        labels.shard,
+        name=out,
+        shape=labels.shape,
+        dtype=schema.ID_DTYPE,
+        spacing_nm=labels.spacing_nm,
+        chunk=labels.chunk,
+        shard=labels.shard,
         labels=True,
         long_name="number of the connected component",
     )
     return Making(
         verb="label",
         field=component,
-        work=NumberWork(job.sample, labels.name, out, job.phases.codes, job.connectivity, options.durable),
+        work=NumberWork(
+            sample=job.sample,
+            source=labels.name,
+            out=out,
+            codes=job.phases.codes,
+            connectivity=job.connectivity,
+            durable=options.durable,
+        ),
         block=labelling.grid.block,
         inputs=job.inputs,
         parameters=job.parameters,
@@ -351,7 +381,7 @@ def _making(job: Job, out: str, labelling: Pass, options: Options) -> Making:
 
 @dataclass(frozen=True)
 class NumberWork:
-    """Pass C: label a block again and give its components their numbers in the volume."""
+    """Pass C: label a block again and give its components their final numbers."""
 
     sample: str
     source: str
@@ -361,22 +391,22 @@ class NumberWork:
     durable: bool
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        """Codes, and rows of the block's components."""
+        """Read codes, and the lookup rows of the block's components."""
         rows = store.lazy_dataset(self.sample, _lookup_node(self.out))
         start, stop = int(rows.start[block.index]), int(rows.stop[block.index])
         codes = store.read_box(store.field_array(self.sample, self.source), block.core)
         return codes, np.asarray(rows.row[start:stop].values)
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Numbers of the components."""
+        """Compute the numbers of the components."""
         codes, rows = inputs
         return np.take(kernel.lookup(rows), kernel.label_block(codes, self.codes, self.connectivity))
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards."""
+        """Write whole shards."""
         store.write_box(store.field_array(self.sample, self.out, mode="r+"), block.core, outputs, durable=self.durable)
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Codes twice while they are decoded, what labelling needs, and numbers twice while they are encoded."""
+        """Bytes of codes while decoded, of labelling, and of numbers while encoded."""
         return int(np.prod(core) * (2 + KERNEL_BYTES + 8))

@@ -1,4 +1,4 @@
-"""Fields that the flux solver leaves behind, turned into fields of the sample: block by block, with a pyramid."""
+"""Fields left by the flux solver, written to the sample block by block, with a pyramid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tim3d.stages.shared.results import is_there
 from tim3d.storage import scratch, store
 from tim3d.storage.schema import Field
 
-# Stands in a field for voxels in which there is nothing to tell.
+# Value of voxels outside of the solution, as a field holds finite values only.
 NOTHING = -1.0
 KINDS = {
     "potential": ("potential, flux along {}", "1"),
@@ -25,7 +25,7 @@ KINDS = {
 
 
 def makings(job: Job, options: Options) -> list[Making]:
-    """The fields that are asked for."""
+    """Descriptions of the fields to be kept."""
     return [_making(job, kind, axis, options) for kind, axis in job.fields()]
 
 
@@ -33,9 +33,15 @@ def _making(job: Job, kind: str, axis: str, options: Options) -> Making:
     case, labels = job.case(axis, 1), job.labels
     text, units = KINDS[kind]
     field = Field(
-        job.field_name(kind, axis), labels.shape, "float32", labels.spacing_nm, labels.chunk, labels.shard,
-        long_name=text.format(axis), attributes={"units": units, "nothing": NOTHING},
-    )  # fmt: skip
+        name=job.field_name(kind, axis),
+        shape=labels.shape,
+        dtype="float32",
+        spacing_nm=labels.spacing_nm,
+        chunk=labels.chunk,
+        shard=labels.shard,
+        long_name=text.format(axis),
+        attributes={"units": units, "nothing": NOTHING},
+    )
     return Making(
         verb="solve",
         field=field,
@@ -48,25 +54,25 @@ def _making(job: Job, kind: str, axis: str, options: Options) -> Making:
 
 
 def plan_fields(job: Job, options: Options) -> list[Plan]:
-    """Plans of the fields that are not there; refuses a name that something else has."""
+    """Plans of the missing fields; a name that another node has is refused."""
     wanted = [(making, renewing(job.sample, making, options)) for making in makings(job, options)]
     return [plan for making, how in wanted for plan in plan_field(job.sample, making, how)]
 
 
 def keep_fields(job: Job, options: Options) -> None:
-    """Make the fields that are asked for."""
+    """Write the fields to be kept."""
     for making in makings(job, options):
         produce(job.sample, making, renewing(job.sample, making, options))
 
 
 def has_field(job: Job, kind: str, axis: str) -> bool:
-    """Whether a field is there, made from this solution."""
+    """Whether the sample has a field made from this solution."""
     making = _making(job, kind, axis, Options())
     return is_there(job.sample, making.field.name, making.fingerprint)
 
 
 def drop_scratch(job: Job) -> None:
-    """Remove what is of no use when all is done."""
+    """Remove the checkpoints and temporary arrays of a finished job."""
     with lock_sample(job.sample):
         job.ledger("checkpoints").forget()
         store.delete_node(job.sample, job.scratch)
@@ -74,7 +80,7 @@ def drop_scratch(job: Job) -> None:
 
 @dataclass(frozen=True)
 class TurnWork:
-    """A scratch array, its axes in the order z, y, x again."""
+    """Copy of a scratch array with its axes back in the order z, y, x."""
 
     sample: str
     source: str
@@ -83,21 +89,21 @@ class TurnWork:
     durable: bool
 
     def read(self, block: Block) -> np.ndarray:
-        """Values of the core."""
-        array = scratch.array(self.sample, self.source, "r")  # every chunk is there
+        """Read the values of the core."""
+        array = scratch.array(self.sample, self.source, "r")  # every chunk was written
         order = [self.axis, *(a for a in range(3) if a != self.axis)]
         slices = tuple(slice(block.core.start[a], block.core.stop[a]) for a in order)
         return np.moveaxis(store.read_slices(array, slices), 0, self.axis)
 
     def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
-        """Fields hold finite values."""
+        """Replace values that are not finite by `NOTHING`."""
         return np.asarray(np.nan_to_num(inputs, nan=NOTHING))
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards."""
+        """Write whole shards."""
         store.write_box(store.field_array(self.sample, self.out, mode="r+"), block.core, outputs, durable=self.durable)
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Values three times, while they are turned and encoded."""
+        """Bytes of three copies of the values, while they are transposed and encoded."""
         return 12 * math.prod(core)

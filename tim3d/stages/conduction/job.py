@@ -1,4 +1,4 @@
-"""What the verb solve is asked for: physics of a sample's phases, and one job with its solutions and fields."""
+"""Checked arguments of the verb solve: physics of a sample's phases, solutions and fields."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from tim3d.stages.shared.results import result_name
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
 
-# Metres in a nanometre: conductances per area come in units of conductivity per metre, voxels in nm.
+# Metres per nanometre: conductances per area are given in units of conductivity per metre, voxels
+# in nm.
 NM = 1e-9
 UNITS = "W m-1 K-1"
 
 
 @dataclass(frozen=True)
 class Solving:
-    """What is solved. All of it decides the numbers."""
+    """Everything that decides the numbers of a conduction result."""
 
     axes: tuple[str, ...]
     physics: Physics
@@ -34,36 +35,58 @@ class Solving:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As they are kept with the result."""
+        """Parameters stored as provenance of the result."""
         return {"axes": list(self.axes), "richardson": self.richardson, "units": self.units, **self.of_field}
 
     @property
     def of_field(self) -> dict[str, Any]:
-        """What decides a potential: neither the other axes, nor the other voxel size, nor a unit."""
+        """Parameters that decide a potential.
+
+        Other axes, the coarse voxel size and the unit do not.
+        """
         physics = self.physics
         interface = {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()}
         conductivity = {str(c): short(k) for c, k in physics.checked.items()}
         return {
-            "conductivity": conductivity, "faces": physics.electrodes, "tolerance": self.tolerance,
-            "sides": physics.sides, "cell": physics.cell, "contact": [str(value) for value in physics.contact],
+            "conductivity": conductivity,
+            "faces": physics.electrodes,
+            "tolerance": self.tolerance,
+            "sides": physics.sides,
+            "cell": physics.cell,
+            "contact": [str(value) for value in physics.contact],
             "interface": interface,
-        }  # fmt: skip
+        }
 
     def cases(self) -> list[tuple[str, int]]:
-        """Axis, and whether every voxel or every second one is taken."""
+        """Axis of each solution, and its step in voxels.
+
+        1 for every voxel, 2 for every second one.
+        """
         return list(itertools.product(self.axes, (1, 2) if self.richardson else (1,)))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is solved, of which sample, and what is kept where.
+    """One call of solve: the label field, the solutions, and the names of what is stored.
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
+    labels : Field
+        The label field.
+    solving : Solving
+        Everything that decides the numbers.
+    kinds : tuple of str
+        Fields to be kept: ``potential``, ``flux``.
     asked : mapping of str to (value, default)
-        The physics and the tolerance as they were typed: names are made of them.
+        Physics and tolerance as typed by the user: names are made of them.
     out : str
-        A name instead of those that are made from the question; empty for these.
+        Name that replaces those made from the arguments; empty for the latter.
+    seconds : float
+        Seconds between two checkpoints.
+    device : str
+        Device of the solver.
     """
 
     sample: str
@@ -77,40 +100,42 @@ class Job:
 
     @property
     def node(self) -> str:
-        """Where the results are kept."""
+        """Name of the result node."""
         solving = self.solving
         other = {
-            "axis": (solving.axes, ("z",)), "richardson": (solving.richardson, False), "units": (solving.units, UNITS),
-        }  # fmt: skip
+            "axis": (solving.axes, ("z",)),
+            "richardson": (solving.richardson, False),
+            "units": (solving.units, UNITS),
+        }
         return self.out or result_name(f"{self.labels.name}_transport", **self.asked, **other)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The label field, by what made it."""
+        """Fingerprint of the label field, stored as provenance."""
         name = self.labels.name
         return {name: store.fingerprint_of(self.sample, name)}
 
     @property
-    def mark(self) -> str:
-        """Fingerprint."""
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the result."""
         return schema.fingerprint(verb="solve", inputs=self.inputs, parameters=self.solving.parameters)
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the result records of its making."""
-        return store.provenance(self.mark, self.solving.parameters, self.inputs) | {"verb": "solve"}
+        """Provenance of the result."""
+        return store.provenance(self.fingerprint, self.solving.parameters, self.inputs) | {"verb": "solve"}
 
     @property
     def scratch(self) -> str:
-        """Node that lives while this runs."""
+        """Name of the node that holds temporary arrays during a run."""
         return f"{self.node}_scratch"
 
     def ledger(self, name: str) -> Ledger:
-        """Of solutions, or of checkpoints."""
-        return Ledger(self.sample, f"{self.node}/{name}", self.mark)
+        """Ledger of ``solutions`` or of ``checkpoints``."""
+        return Ledger(self.sample, f"{self.node}/{name}", self.fingerprint)
 
     def field_name(self, kind: str, axis: str) -> str:
-        """Of a field that is kept: it answers a question of its own, which several results may share."""
+        """Name of a kept field, made from what decides it: several results may share the field."""
         if self.out:
             return f"{self.out}_{kind}_{axis}"
         return result_name(f"{self.labels.name}_{kind}_{axis}", **self.asked)
@@ -120,23 +145,33 @@ class Job:
         return list(itertools.product(self.kinds, self.solving.axes))
 
     def has_results(self) -> bool:
-        """Whether the node of results is there, with all that is asked for."""
+        """Whether the result is stored, with everything that is requested."""
         record = store.node_attributes(self.sample, self.node)
-        there = record.get("fingerprint") == self.mark and record.get("status") == "complete"
+        there = record.get("fingerprint") == self.fingerprint and record.get("status") == "complete"
         return there and ("flux" not in self.kinds or "flux_mean" in record.get("variables", []))
 
     def case(self, axis: str, every: int) -> Case:
-        """One solution."""
+        """One solution: along `axis`, on every voxel or every second one."""
         labels = self.labels
         return Case(
-            self.sample, labels.name, self.ledger("checkpoints"), labels.shape, labels.spacing_nm,
-            self.solving.physics, AXES.index(axis), every, self.solving.tolerance, self.scratch,
-            self.kinds if every == 1 else (), self.seconds, self.device,
-        )  # fmt: skip
+            sample=self.sample,
+            field=labels.name,
+            ledger=self.ledger("checkpoints"),
+            shape=labels.shape,
+            spacing=labels.spacing_nm,
+            physics=self.solving.physics,
+            axis=AXES.index(axis),
+            every=every,
+            tolerance=self.solving.tolerance,
+            scratch=self.scratch,
+            keeps=self.kinds if every == 1 else (),
+            seconds=self.seconds,
+            device=self.device,
+        )
 
 
 def chosen_axes(axis: str | Sequence[str]) -> tuple[str, ...]:
-    """Names of axes in their order."""
+    """Names of axes, checked and in the order z, y, x."""
     names = (axis,) if isinstance(axis, str) else tuple(axis)
     if not names or not set(names) <= set(AXES) or len(set(names)) < len(names):
         raise ArgumentError(f"axis is {axis!r}; use z, y or x, or several, each once: --axis z,y,x")
@@ -144,16 +179,24 @@ def chosen_axes(axis: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def chosen_physics(
-    labels: Field, conductivity: Mapping[str, Conductivity], faces: Any, sides: Any, cell: bool,
-    interface: Mapping[str, float] | None, contact: float | Sequence[float] | None,
-) -> Physics:  # fmt: skip
-    """What the names of phases mean for the codes of a label field."""
+    labels: Field,
+    conductivity: Mapping[str, Conductivity],
+    faces: Any,
+    sides: Any,
+    cell: bool,
+    interface: Mapping[str, float] | None,
+    contact: float | Sequence[float] | None,
+) -> Physics:
+    """Physics of a label field, from arguments by phase name."""
     by_code = _by_code(labels, conductivity)
     return Physics(by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact))
 
 
 def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> Interfaces | None:
-    """Conductances per area between codes, in units of conductivity over nm; from those over metres, by name."""
+    """Conductances per area between codes, in units of conductivity per nm.
+
+    `interface` has them by names of phases, per metre.
+    """
     given = {names: _pair(labels, names) for names in interface or {}}
     found = {pair: float((interface or {})[names]) * NM for names, pair in sorted(given.items(), key=lambda g: g[1])}
     if len(found) < len(given):
@@ -162,7 +205,7 @@ def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> In
 
 
 def typed_interface(labels: Field, interface: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Conductances per area by names of phases as they are typed, in the order of the field's phases."""
+    """Conductances per area by phase names as typed, in the order of the field's phases."""
     assert labels.phases is not None
     names = {code: name for name, code in labels.phases.items()}
     pairs = sorted((_pair(labels, key), float(value)) for key, value in (interface or {}).items())
@@ -170,13 +213,13 @@ def typed_interface(labels: Field, interface: Mapping[str, float] | None) -> dic
 
 
 def typed_conductivity(labels: Field, by_code: Mapping[int, Conductivity]) -> dict[str, Any]:
-    """Conductivities by name of the phase, in the order of the field, as short as they can be typed."""
+    """Conductivities by phase name, in the order of the field, in their shortest form."""
     checked = check_conductivities(by_code)
     return {name: short(checked[code]) for name, code in (labels.phases or {}).items()}
 
 
 def short(along: Sequence[float]) -> float | list[float]:
-    """One number where all axes have the same."""
+    """One number if all axes have the same, else the list."""
     return along[0] if len(set(along)) == 1 else list(along)
 
 
@@ -199,7 +242,7 @@ def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
     given = [contact] if isinstance(contact, int | float) else list(contact)
     if len(given) not in (1, 2):
         raise ArgumentError(
-            f"{len(given)} contacts are given; give that of the low and of the high face: --contact H,H"
+            f"{len(given)} contacts are given; give one for the low and one for the high face: --contact H,H"
         )
     return float(given[0]) * NM, float(given[-1]) * NM
 

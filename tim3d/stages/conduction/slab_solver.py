@@ -1,7 +1,10 @@
-"""The flux solver on one rank: labels in from the sample, fields out to it, and checkpoints on the way.
+"""The flux solver on one rank.
 
-Scratch arrays have the axis of the flux first and one plane of voxels a chunk, or a part of one, so that no two ranks
-ever write the same chunk and any number of ranks can go on from what others have kept.
+Reads labels from the sample, writes fields to it, and keeps checkpoints.
+
+Scratch arrays have the axis of the flux first and one plane of voxels per chunk, or a part of one,
+so that two ranks never write the same chunk and any number of ranks can continue from the
+checkpoints of others.
 """
 
 from __future__ import annotations
@@ -26,28 +29,28 @@ from tim3d.kernels.conduction.thread_pool import Team, Workers
 from tim3d.storage import scratch as arrays
 from tim3d.storage import store
 
-# Planes of labels that are read at once.
+# Planes of labels that are read at a time.
 THICK = 64
 # Edge of a chunk of a scratch array across the axis of the flux.
 WIDE = 1024
-# What is kept of a solution: the arrays of its state.
+# Arrays of the state that a checkpoint stores.
 KEPT = {"x": "float64", "direction": "float32"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One solution: which labels, driven how.
+    """One solution: the label field, the physics and the axis of the flux.
 
     Parameters
     ----------
     ledger : Ledger
-        Of this solution's checkpoints.
+        Markers of this solution's checkpoints.
     every : int
-        Take every voxel, or every second one along each axis.
+        Step in voxels along each axis: 1 for every voxel, 2 for every second one.
     scratch : str
-        Node of the sample for checkpoints and for fields on their way.
+        Node of the sample for checkpoints and for fields until they are written to the sample.
     keeps : tuple of str
-        Which of ``potential`` and ``flux`` are left in `scratch`.
+        Fields left in `scratch`: ``potential``, ``flux``, both or none.
     seconds : float
         Time between two checkpoints.
     device : str
@@ -70,32 +73,35 @@ class Case:
 
     @property
     def order(self) -> Triple:
-        """Axes with that of the flux first."""
+        """Order of the axes, with the axis of the flux first."""
         return turned_order(self.axis)
 
     @property
     def drive(self) -> Drive:
-        """What flows, and how it is driven."""
+        """Drive of the flux along this axis."""
         return self.physics.drive(self.axis, [h * self.every for h in self.spacing])
 
     @property
     def turned(self) -> Triple:
-        """Shape with the axis of the flux first, of the voxels that are taken."""
+        """Shape of the voxels used, with the axis of the flux first."""
         return triple(-(-self.shape[a] // self.every) for a in self.order)
 
     @property
     def index(self) -> Triple:
-        """Its place in ledgers."""
+        """Index of this solution in ledgers."""
         return self.axis, self.every, 0
 
     def path(self, name: str) -> str:
-        """A scratch array of this solution."""
+        """Path of a scratch array of this solution."""
         return f"{self.scratch}/{self.axis}_{self.every}_{name}"
 
     def __call__(self, seat: Seat) -> dict[str, Any]:
-        """Solve this seat's slab; the numbers are the same for all, but for the memory that it took."""
+        """Solve the slab of one rank.
+
+        All ranks return the same numbers, except for their peak memory.
+        """
         forget_peak()
-        held = 0 if seat.meeting else resident_memory()  # of this process before, where nobody else uses it
+        held = 0 if seat.meeting else resident_memory()  # if the process is not shared
         found = self._share(seat)
         return found | {"peak_bytes": peak_memory() - held}
 
@@ -116,12 +122,18 @@ class Case:
         with self._team(seat) as team:
             keeper = Keeper(self, ring, seat, team)
             found = conduct_slab(
-                self.read, self.turned, self.drive,
-                Halo(ring, self.physics.wrap(self.turned)), team,
-                tolerance=self.tolerance, begin=keeper.begin, watch=keeper.watch,
-                keep_potential="potential" in self.keeps, keep_flux="flux" in self.keeps,
-            )  # fmt: skip
-        self._leave(ring, found)
+                self.read,
+                self.turned,
+                self.drive,
+                Halo(ring, self.physics.wrap(self.turned)),
+                team,
+                tolerance=self.tolerance,
+                begin=keeper.begin,
+                watch=keeper.watch,
+                keep_potential="potential" in self.keeps,
+                keep_flux="flux" in self.keeps,
+            )
+        self._write_fields(ring, found)
         return numbers(found)
 
     def _team(self, seat: Seat) -> Any:
@@ -132,14 +144,14 @@ class Case:
         return Device(self.device, fused=True)
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
-        """Labels of these planes, a box at a time: no second copy of all of them is decoded at once."""
+        """Read labels of these planes box by box, so that only one box is decoded at a time."""
         array = store.field_array(self.sample, self.field)
         for box, place in self._boxes(start, stop, triple(array.shards or array.chunks)):
             taken = tuple(slice(a, b, self.every) for a, b in zip(box.start, box.stop, strict=True))
             out[place] = np.moveaxis(store.read_slices(array, taken), self.axis, 0)
 
     def _boxes(self, start: int, stop: int, shard: Triple) -> Iterator[tuple[Box, tuple[slice, ...]]]:
-        """Boxes of the label field, and where their voxels go among the planes start..stop."""
+        """Boxes of the label field, and where their voxels belong in the planes start..stop."""
         edges = [math.lcm(self.every, shard[a]) if a != self.axis else THICK * self.every for a in range(3)]
         low, high = [0, 0, 0], list(self.shape)
         low[self.axis], high[self.axis] = start * self.every, min(stop * self.every, self.shape[self.axis])
@@ -152,8 +164,8 @@ class Case:
     def _taken(self, start: int, stop: int) -> slice:
         return slice(start // self.every, -(-stop // self.every))
 
-    def _leave(self, ring: Ring, found: Conduction) -> None:
-        """This rank's planes of the fields that are kept."""
+    def _write_fields(self, ring: Ring, found: Conduction) -> None:
+        """Write this rank's planes of the fields that are kept."""
         for name, part in (("potential", found.potential), ("flux", found.size)):
             if name in self.keeps and part is not None:
                 array = scratch(self, ring, name, self.turned, "float32")
@@ -163,7 +175,7 @@ class Case:
 
 
 def scratch(case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fresh: bool = True) -> Any:
-    """An array of the scratch node, made by the first rank."""
+    """Open an array of the scratch node; with `fresh` the first rank creates it."""
     path, chunk = case.path(name), (1, min(WIDE, shape[1]), min(WIDE, shape[2]))
     if ring.rank == 0 and fresh:
         arrays.create(case.sample, path, shape, chunk, 0, dtype)
@@ -172,7 +184,7 @@ def scratch(case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fre
 
 
 def numbers(found: Conduction) -> dict[str, Any]:
-    """What is kept of a solution as JSON: all but fields."""
+    """Numbers of a solution as JSON, without its fields."""
     names = ("conductivity", "percolates", "mean_total", "mean_through", "spread", "iterations", "row", "labels")
     record = {name: getattr(found, name) for name in names} | {"flux": found.flux.tolist()}
     record["voxels"] = {str(label): count for label, count in found.voxels.items()}
@@ -183,7 +195,10 @@ def numbers(found: Conduction) -> dict[str, Any]:
 
 @dataclass
 class Keeper:
-    """Checkpoints of one rank, in two generations: the older stays whole while the newer is written."""
+    """Checkpoints of one rank, in two generations.
+
+    The older stays intact while the newer is written.
+    """
 
     case: Case
     ring: Ring
@@ -193,7 +208,7 @@ class Keeper:
     generation: int = 0
 
     def begin(self, problem: Problem, state: State) -> None:
-        """Go on from the last checkpoint, whoever wrote it."""
+        """Continue from the last checkpoint, whichever ranks wrote it."""
         self.last = time.monotonic()
         record = self.ring.collect(self.case.ledger.record(self.case.index))[0]
         if not record:
@@ -208,7 +223,7 @@ class Keeper:
         state.iterations = int(record["iterations"])
 
     def watch(self, problem: Problem, state: State) -> None:
-        """Tell how far it is; write a checkpoint when it is time by the first rank's clock."""
+        """Report the progress; write a checkpoint when it is due by the first rank's clock."""
         if self.ring.rank == 0:
             self.seat.report({"iterations": state.iterations, "spread": state.spread})
         if self.ring.collect(time.monotonic() - self.last >= self.case.seconds)[0]:
@@ -220,11 +235,11 @@ class Keeper:
             array, source = self._array(name, problem, fresh=True), getattr(state, name)
             for row, plane in self._rows(problem):
                 array[plane] = self.team.to_numpy(source[row, 1:-1, 1:-1])
-        self.ring.collect(None)  # everybody's planes are there
+        self.ring.collect(None)  # all ranks have written their planes
         if self.ring.rank == 0:
             record = {"before": state.before.hex(), "gain": state.gain.hex(), "iterations": state.iterations}
             self.case.ledger.mark_done(self.case.index, record | {"generation": self.generation})
-        self.ring.collect(None)  # nobody writes over the older one before the newer one counts
+        self.ring.collect(None)  # the older one is not overwritten before the newer one counts
         self.last = time.monotonic()
 
     def _rows(self, problem: Problem) -> Iterator[tuple[int, int]]:

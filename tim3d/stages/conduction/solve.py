@@ -1,4 +1,7 @@
-"""Labels become a conductivity and a tortuosity factor: the flux solver, in this process or shared out over workers."""
+"""Conductivity and tortuosity factor of a label field.
+
+The flux solver, in this process or on workers.
+"""
 
 from __future__ import annotations
 
@@ -69,9 +72,9 @@ def solve(
 ) -> Task[xr.Dataset]:
     """Solve steady conduction through a label field: effective conductivity and tortuosity factor.
 
-    On a cluster each worker holds a slab of the volume and exchanges planes with its neighbours; without one the whole
-    volume is held in this process. The numbers are the same, bit for bit. See docs/transport.md for what is solved and
-    how it is judged.
+    On a cluster each worker holds a slab of the volume and exchanges planes with its neighbours;
+    without one the whole volume is held in this process. The numbers are the same, bit for bit. See
+    docs/transport.md for the equations and for how the solution is judged.
 
     Parameters
     ----------
@@ -90,8 +93,9 @@ def solve(
     cell : bool
         The volume wraps along all axes: rows of the conductivity tensor. A mean gradient drives the flux.
     interface : mapping of str to float
-        Conductance per area between two phases, in W m-2 K-1 (default: perfect contact). It is that of Kapitza,
-        ``{"copper:polymer": 1e8}``, in the unit of the conductivities per metre.
+        Conductance per area between two phases, in W m-2 K-1 (default: perfect contact). The
+        Kapitza conductance: ``{"copper:polymer": 1e8}``, in the unit of the conductivities per
+        metre.
     contact : float or two floats
         Conductance per area of the low and the high outer face, in W m-2 K-1 (default: perfect contact). Between the
         face and the voxels on it, in the unit of the conductivities per metre.
@@ -100,8 +104,9 @@ def solve(
     richardson : bool
         Solve every second voxel too, and estimate the value at vanishing voxel size. With its uncertainty.
     keep_potential : bool
-        Write the potential as a field. As float32 fields ``FIELD_potential_z...`` and so on, from 1 to 0, and -1 where
-        there is none. Their names go on as that of the results does.
+        Write the potential as a field. As float32 fields ``FIELD_potential_z...`` and so on, from 1
+        to 0, and -1 where there is none. The rest of their names is the same as in the name of the
+        result.
     keep_flux : bool
         Write the map of bottlenecks, and statistics of the flux by phase. It is the size of the flux density over its
         mean, as float32 fields ``FIELD_flux_z...``, and -1 where there is none.
@@ -116,22 +121,22 @@ def solve(
         Device: cpu, or one of torch such as cuda (default: the GPUs of a cluster of kind cuda, else the CPU). The
         numbers agree to rounding.
     options : Options
-        How it runs.
+        How it runs; see `tim3d.Options`.
 
     Returns
     -------
     xarray.Dataset
-        The results over `axis`, as kept in their node.
+        The results over `axis`, as stored in their node.
 
     Raises
     ------
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a phase has no conductivity or one out of range, an axis is unknown, given twice or has too few voxels, a
-        cell is given faces or sides, or `options` has a time limit.
+        If a phase has no conductivity or one out of range, an axis is unknown, given twice or has
+        too few voxels, a cell is given faces or sides, or `options` has a time limit.
     InputError
-        If a voxel has a code that no phase names.
+        If a voxel has a code without a phase.
     MemoryPlanError
         If the volume does not fit into memory.
     ConvergenceError
@@ -151,17 +156,30 @@ def solve(
     kinds = tuple(kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept)
     contacts = [f"{value / NM:.9g}" for value in physics.contact]
     asked = {
-        "conductivity": (typed_conductivity(labels, physics.conductivity), None), "faces": (faces, "outer"),
-        "sides": (sides, "insulated"), "cell": (cell, False), "interface": (typed_interface(labels, interface), None),
-        "contact": (contacts, ["inf", "inf"]), "tolerance": (float(tolerance), 1e-3),
-    }  # fmt: skip
+        "conductivity": (typed_conductivity(labels, physics.conductivity), None),
+        "faces": (faces, "outer"),
+        "sides": (sides, "insulated"),
+        "cell": (cell, False),
+        "interface": (typed_interface(labels, interface), None),
+        "contact": (contacts, ["inf", "inf"]),
+        "tolerance": (float(tolerance), 1e-3),
+    }
     device = device or ("cuda" if current_cluster().kind == "cuda" else "cpu")
-    job = Job(sample, labels, solving, kinds, asked, out, checkpoint, device)
+    job = Job(
+        sample=sample,
+        labels=labels,
+        solving=solving,
+        kinds=kinds,
+        asked=asked,
+        out=out,
+        seconds=checkpoint,
+        device=device,
+    )
     return Task(partial(_plans, job, options), partial(_results, job, options))
 
 
 def _plans(job: Job, options: Options) -> list[Plan]:
-    """Of the solutions and of the fields; none if all is there."""
+    """Plans of the solutions and of the fields; empty if all of them are stored."""
     refuse_another_question(job.sample, job.node, "solve", job.solving.parameters, options)
     fields = plan_fields(job, options)
     if not (options.overwrite or fields or not job.has_results()):
@@ -171,7 +189,7 @@ def _plans(job: Job, options: Options) -> list[Plan]:
 
 
 def _results(job: Job, options: Options) -> xr.Dataset:
-    """The results, solved for if they are not there or are to be replaced."""
+    """The results, solved for if they are missing or to be replaced."""
     plans = _plans(job, options)
     for plan in plans:
         plan.check()
@@ -184,7 +202,7 @@ def _results(job: Job, options: Options) -> xr.Dataset:
 
 
 def _plan(job: Job, on: Cluster) -> Plan:
-    """Of the largest solution, on as many workers as can take part."""
+    """Plan of the largest solution, on as many workers as can take part."""
     shape, most = job.labels.shape, _most(job)
     slabs = 1 if on.kind == "serial" else min(on.workers, most)
     peak, voxels = _peak(job, slabs, on), math.prod(shape)
@@ -215,13 +233,13 @@ def _cure(job: Job, bytes_per_voxel: float, most: int, on: Cluster) -> str:
 
 
 def _most(job: Job) -> int:
-    """Slabs into which every solution can be cut."""
+    """Largest number of slabs into which every solution can be divided."""
     cases = (job.case(axis, every) for axis, every in job.solving.cases())
     return min(most_parts(case.turned, case.drive) for case in cases)
 
 
 def _peak(job: Job, slabs: int, on: Cluster) -> int:
-    """Of a worker, for the largest solution; on the client if there is one slab and no cluster."""
+    """Peak memory in bytes of a worker, or of this process, for the largest solution."""
     return _base(job, slabs, on) + max(_held(job.case(axis, 1), slabs) for axis in job.solving.axes)
 
 
@@ -238,7 +256,7 @@ def _held(case: Case, slabs: int) -> int:
 
 
 def _solve(job: Job, workers: int, options: Options) -> None:
-    """All solutions that are not there yet, then the results."""
+    """Compute all missing solutions, then write the results."""
     solutions = job.ledger("solutions")
     if options.overwrite:
         solutions.forget(job.node)
@@ -247,24 +265,29 @@ def _solve(job: Job, workers: int, options: Options) -> None:
     for axis, every in job.solving.cases():
         case = job.case(axis, every)
         if not (found := solutions.record(case.index)) or _lacks(job, case, found):
-            found = _one(job, case, axis, workers, options)
+            found = _solve_case(job, case, axis, workers, options)
             solutions.mark_done(case.index, found, durable=options.durable)
         records[axis, every] = found
         if every == 1:
-            _tell(job, axis, found)
+            _log_result(job, axis, found)
     fine, coarse = ({a: r for (a, n), r in records.items() if n == every} for every in (1, 2))
     labels = job.labels
     assert labels.phases is not None
     solving = job.solving
     context = Context(
-        labels.phases, labels.spacing_nm, solving.physics, solving.axes, solving.units, solving.tolerance,
-        _voxels(labels.phases, fine),
-    )  # fmt: skip
+        phases=labels.phases,
+        spacing_nm=labels.spacing_nm,
+        physics=solving.physics,
+        axes=solving.axes,
+        units=solving.units,
+        tolerance=solving.tolerance,
+        voxels=_voxels(labels.phases, fine),
+    )
     store.write_dataset(job.sample, job.node, transport(context, fine, coarse), job.record)
 
 
 def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
-    """Whether what is to be kept of a finished solution is not there any more, or never was."""
+    """Whether fields or statistics to be kept of a finished solution are missing."""
     if "flux" in case.keeps and found["percolates"] and "local" not in found:
         return True
     axis = AXES[case.axis]
@@ -279,7 +302,7 @@ def _is_left(sample: str, path: str) -> bool:
         return False
 
 
-def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
+def _solve_case(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
     text = f"{job.node} {axis}" + (", every second voxel" if case.every > 1 else "")
     bar = tqdm(desc=text, unit=" steps", disable=not options.progress, leave=False)
     with bar:
@@ -294,8 +317,13 @@ def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dic
     peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, len(members), current_cluster())
     log.info(
         "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",
-        text, len(members), found["iterations"], time.perf_counter() - start, peak / 2**20, planned / 2**20,
-    )  # fmt: skip
+        text,
+        len(members),
+        found["iterations"],
+        time.perf_counter() - start,
+        peak / 2**20,
+        planned / 2**20,
+    )
     summary = {
         "workers": len(members),
         "wall_seconds": elapsed(start),
@@ -306,15 +334,19 @@ def _one(job: Job, case: Case, axis: str, workers: int, options: Options) -> dic
     return found
 
 
-def _tell(job: Job, axis: str, found: Mapping[str, Any]) -> None:
+def _log_result(job: Job, axis: str, found: Mapping[str, Any]) -> None:
     factor = found["mean_total"] / found["conductivity"] if found["percolates"] else math.inf
     log.info(
         "flux along %s: k = %.6g %s, tau = %.5g, spread of the flux %.1e",
-        axis, found["conductivity"], job.solving.units, factor, found["spread"],
-    )  # fmt: skip
+        axis,
+        found["conductivity"],
+        job.solving.units,
+        factor,
+        found["spread"],
+    )
 
 
 def _voxels(phases: Phases, fine: Mapping[str, Mapping[str, Any]]) -> dict[int, int]:
-    """Voxels of each phase: every solution has counted the same."""
+    """Voxels of each phase, which every solution has counted alike."""
     counted = next(iter(fine.values()))["voxels"]
     return {code: counted.get(str(code), 0) for code in phases.codes}

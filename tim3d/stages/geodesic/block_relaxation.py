@@ -1,4 +1,4 @@
-"""Block relaxation: rounds of visits until no block changes its neighbours any more; each round is a pass.
+"""Block relaxation: rounds of visits until no block changes its neighbours; each round is a pass.
 
 A visit reads a block and the facing layers of its neighbours, solves the block, writes it and its own layers, and
 records digests of the layers that it wrote (shown) and of those that it read (seen):
@@ -9,8 +9,8 @@ records digests of the layers that it wrote (shown) and of those that it read (s
       records  shown, seen, wakes, may                  or B in A.may, where A itself   or could, as what A had read
                                                         read layers that are old now    is no longer true
 
-The records lie with the markers, so a killed run finds its round again. Digests are of what was really read, so it does
-not matter which blocks of a round ran first, or twice.
+The records are stored with the markers, so a killed run finds its round again. Digests are of what
+was really read, so it does not matter which blocks of a round ran first, or twice.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ OFFSETS: tuple[Triple, ...] = tuple(
     sorted((triple(o) for o in itertools.product((-1, 0, 1), repeat=3) if any(o)), key=lambda o: sum(map(abs, o)))
 )
 FACES = OFFSETS[:6]
-# Digest of a block that was never visited, or of a layer without any value.
+# Digest of a block that was never visited, or of a layer without values.
 NOTHING = ""
 
 
 @dataclass(frozen=True)
 class Visits(Grid):
-    """Blocks of several volumes of one shape, of which some are visited: the volumes are stacked along z.
+    """Blocks to be visited in several volumes of one shape, which are stacked along z.
 
-    The index of a block counts the blocks of the stack, its boxes are those within its own volume.
+    The index of a block counts the blocks of the stack; its boxes lie within its own volume.
     """
 
     places: Sequence[Triple] = ()
@@ -48,11 +48,11 @@ class Visits(Grid):
         return len(self.places)
 
     def indices(self) -> list[Triple]:
-        """Those to be visited, in their order."""
+        """Indices of the blocks to be visited, in order."""
         return list(self.places)
 
     def block_at(self, index: Triple) -> Block:
-        """The block at a place of the stack."""
+        """The block at an index of the stack."""
         block = Grid.block_at(self, self.within(index))
         return Block(triple(index), block.core, block.read)
 
@@ -61,29 +61,29 @@ class Visits(Grid):
         return Grid.voxels(self, map(self.within, indices))
 
     def volume_of(self, index: Triple) -> int:
-        """The volume that a block belongs to."""
+        """Number of the volume that contains a block."""
         return index[0] // self.counts[0]
 
     def within(self, index: Triple) -> Triple:
-        """Place of a block in its own volume."""
+        """Index of a block within its own volume."""
         return (index[0] % self.counts[0], index[1], index[2])
 
     def stacked(self, volume: int, place: Triple) -> Triple:
-        """Index of a block of a volume."""
+        """Index in the stack of a block of a volume."""
         return (volume * self.counts[0] + place[0], place[1], place[2])
 
     def beside(self, index: Triple, offset: Triple) -> Triple | None:
-        """The neighbour at an offset, None outside the volume."""
+        """Index of the neighbour at an offset; None outside the volume."""
         place = triple(i + o for i, o in zip(self.within(index), offset, strict=True))
         inside = all(0 <= p < n for p, n in zip(place, self.counts, strict=True))
         return self.stacked(self.volume_of(index), place) if inside else None
 
     def neighbours(self, index: Triple, offsets: Sequence[Triple]) -> list[Triple]:
-        """Offsets at which there is a neighbour."""
+        """Offsets at which the block has a neighbour."""
         return [o for o in offsets if self.beside(index, o) is not None]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave the list of blocks out of the pickle, which is sent with every task."""
+        """Omit the list of blocks from the pickle, which is sent with every task."""
         return Visits, (self.shape, self.block, self.halo)
 
 
@@ -123,13 +123,13 @@ def _opposite(text: str) -> str:
 
 
 def blocks_to_revisit(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]]) -> list[Triple]:
-    """Blocks that have not read a layer of a neighbour which may change them, sorted."""
+    """Blocks that have not read a changed layer of a neighbour which may affect them, sorted."""
     found = set()
-    for index, one in reports.items():
-        for text in one["wakes"] if _is_current(visits, reports, index) else {*one["wakes"], *one["may"]}:
+    for index, record in reports.items():
+        for text in record["wakes"] if _is_current(visits, reports, index) else {*record["wakes"], *record["may"]}:
             target = visits.beside(index, triple(text.split(",")))
             assert target is not None
-            if one["shown"].get(text, NOTHING) != _recorded(reports, target, "seen", text):
+            if record["shown"].get(text, NOTHING) != _recorded(reports, target, "seen", text):
                 found.add(target)
     return sorted(found)
 
@@ -140,10 +140,10 @@ def _recorded(reports: Mapping[Triple, Mapping[str, Any]], neighbour: Triple, ke
 
 
 def _is_current(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]], index: Triple) -> bool:
-    """Whether the layers that a block read are still those of its neighbours.
+    """Whether the layers that a block read are still the current ones of its neighbours.
 
-    If not, its `wakes` are not enough: two neighbours that changed in the same round may together change a third block
-    that neither of them changes alone.
+    If not, its `wakes` are not sufficient: two neighbours that change in the same round may
+    together change a third block that neither of them changes alone.
     """
     seen = reports[index]["seen"]
     around = ((_text(offset), visits.beside(index, offset)) for offset in OFFSETS)
@@ -153,12 +153,20 @@ def _is_current(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]], ind
 def iterate_until_stable(
     visits: Visits, first: Iterable[Triple], round_pass: Callable[[int, Visits], Pass], *, progress: bool
 ) -> tuple[int, int]:
-    """Visit the blocks `first`, then those that must be visited again, until there are none; done rounds are kept.
+    """Visit the blocks `first`, then all that must be revisited, until none is left.
+
+    Done rounds are kept.
 
     Parameters
     ----------
+    visits : Visits
+        Blocks of the volumes.
+    first : iterable of (z, y, x)
+        Indices of the blocks of the first round.
     round_pass : callable
-        The pass of a round from its number (from 1) and its visits; its records are made by `report`.
+        Pass of a round from its number (from 1) and its visits; its records are made by `report`.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------

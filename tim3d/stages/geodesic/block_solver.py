@@ -26,9 +26,10 @@ from tim3d.storage.schema import AXES, Spacing
 UNREACHED = kernel.UNREACHED
 # Distance of voxels that no path reaches, as fields hold finite values only.
 NO_PATH = -1.0
-# How far refining looks along an axis.
+# Voxels on each side along an axis that refining reads.
 REACH = 2
-# Thickness of the layers of its neighbours that a visit works on too, and drops (rounds by depth: docs/geodesic.md).
+# Thickness of the neighbours' layers that a visit also solves, and discards (rounds by depth:
+# docs/geodesic.md).
 DEPTH = 16
 
 
@@ -51,11 +52,11 @@ class Front:
 
     @property
     def rises(self) -> bool:
-        """Whether it starts from the lowest plane."""
+        """Whether the front starts from the lowest plane."""
         return not self.direction.startswith("-")
 
     def starts_at(self, place: Triple, counts: Triple) -> bool:
-        """Whether a block may hold voxels of the start."""
+        """Whether a block may contain starting voxels."""
         if self.source is not None:
             return True
         return place[self.axis] == (0 if self.rises else counts[self.axis] - 1)
@@ -76,7 +77,7 @@ class Travel:
     every: int = 1
 
     def borders(self, kind: str) -> Borders:
-        """Of the values ``arrival`` or ``exact``."""
+        """Arrays of the values ``arrival`` or ``exact``."""
         return Borders(self.sample, self.node, kind, self.visits, self.depth)
 
     @property
@@ -88,7 +89,10 @@ class Travel:
 
     @property
     def works_beyond(self) -> bool:
-        """Whether the layers are thick enough to be worked on, so that a visit knows which neighbours it changes."""
+        """Whether the layers are thick enough to be solved too.
+
+        A visit then finds which neighbours it changes.
+        """
         return self.depth >= 2 * REACH
 
     @property
@@ -97,24 +101,24 @@ class Travel:
         return OFFSETS if self.works_beyond or self.metric == "graph26" else FACES
 
     def pads(self, least: int) -> Triple:
-        """Thickness of the frame around a block: that of the layers where there are any, else what the kernel needs."""
+        """Thickness of the frame around a block: `depth` where it has neighbours, else `least`."""
         return triple(self.depth if count > 1 else least for count in self.visits.counts)
 
     def padded_voxels(self, core: Triple, least: int) -> int:
-        """Voxels of a block with its frame."""
+        """Number of voxels of a block with its frame."""
         return math.prod(n + 2 * pad for n, pad in zip(core, self.pads(least), strict=True))
 
     @property
     def result(self) -> str:
-        """Kind of the values that are the result."""
+        """Kind of the values that form the result."""
         return "arrival" if self.metric == "graph26" else "exact"
 
     def front(self, block: Block) -> Front:
-        """The front that a block of the stack belongs to."""
+        """The front to which a block of the stack belongs."""
         return self.fronts[self.visits.volume_of(block.index)]
 
     def region(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        """Where a front may go, and where it starts, within the core of a block (uint8)."""
+        """Masks (uint8) of the voxels in a block's core that a front may enter or start from."""
         front = self.front(block)
         region = np.equal(self.codes(self.field, block), front.code, dtype=bool)
         if front.source is not None:
@@ -129,7 +133,7 @@ class Travel:
         return region.view(np.uint8), start.view(np.uint8)
 
     def codes(self, field: str, block: Block) -> np.ndarray:
-        """Labels of a block's core, those of every voxel or of every second one."""
+        """Labels of a block's core, at every voxel or every second one."""
         cuts = zip(block.core.start, block.core.stop, strict=True)
         taken = tuple(slice(a * self.every, b * self.every, self.every) for a, b in cuts)
         return store.read_slices(store.field_array(self.sample, field), taken)
@@ -148,7 +152,10 @@ def _plain(piece: np.ndarray) -> np.ndarray:
 
 
 def _way_in(piece: np.ndarray) -> np.ndarray:
-    """Voxels of a layer that a front may enter (uint8): none as long as its block was not visited."""
+    """Mask (uint8) of a layer's voxels that a front may enter.
+
+    Empty until its block was visited.
+    """
     open_to: np.ndarray = (piece != OUTSIDE) & _was_visited(piece)
     return open_to.view(np.uint8)
 
@@ -164,7 +171,7 @@ class ArriveWork:
     travel: Travel
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]:
-        """Region and values, both padded, with the start at 0; and the layers as they were read."""
+        """Read region and values, both padded, with the start at 0, and the unpadded layers."""
         region, start = self.travel.region(block)
         arrival = self.travel.borders("arrival").read(block)
         arrival[start != 0] = 0
@@ -175,7 +182,7 @@ class ArriveWork:
         return padded(region, open_to, pads, 0), padded(arrival, plain, pads, UNREACHED), halo
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]) -> Any:
-        """Values of the core, where it can be reached, and the report."""
+        """Compute the values of the core, where it can be reached, and the report."""
         region, arrival, halo = inputs
         pads = self.travel.pads(1)
         overlap = triple(pad - 1 for pad in pads)
@@ -188,13 +195,13 @@ class ArriveWork:
         return values, core_view(region, pads), report(shown, seen, wakes, may)
 
     def _lowers(self, arrival: np.ndarray, offset: Triple, piece: np.ndarray, may: bool) -> bool:
-        """Whether values beyond the core became smaller; where they were not worked on, whether they may."""
+        """Whether values beyond the core became smaller; without overlap, whether they may."""
         if not self.travel.works_beyond or not _was_visited(piece):
             return may
         return bool((halo_view(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any())
 
     def _may_lower(self, values: np.ndarray, offset: Triple, piece: np.ndarray) -> bool:
-        """Whether the outermost voxels may lower those that they face."""
+        """Whether the outermost voxels may lower the voxels that they face."""
         graph = self.travel.metric == "graph26"
         if not graph and offset not in FACES:
             return False
@@ -202,13 +209,13 @@ class ArriveWork:
         return _falls_to(facing_layer(values, offset, 1), facing, graph)
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
-        """The block and its borders."""
-        values, region, told = outputs
+        """Write the block and its layers."""
+        values, region, record = outputs
         self.travel.borders("arrival").write(block, values, region, durable=self.travel.durable)
-        return dict(told)
+        return dict(record)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """While codes and values are read and padded; while the kernel works; while values are written."""
+        """Peak bytes of three stages: reading and padding, the kernel, writing."""
         voxels, all_in = math.prod(core), self.travel.padded_voxels(core, 1)
         halo = all_in - voxels
         working = 5 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
@@ -216,12 +223,14 @@ class ArriveWork:
 
 
 def _falls_to(shown: np.ndarray, facing: np.ndarray, graph: bool) -> bool:
-    """Whether a layer may lower the one it faces: only a smaller value can, and never outside of the region.
+    """Whether a layer may lower the one it faces.
 
-    The facing layer may be out of date; values only fall, so the answer errs towards yes.
+    Only a smaller value can, and only inside the region.
+
+    The facing layer may be out of date; values only fall, so an error is towards yes.
     """
     values = np.where(facing == OUTSIDE, 0, facing)
-    for axis in range(3) if graph else ():  # a path may go on over an edge or a corner
+    for axis in range(3) if graph else ():  # a path may continue over an edge or a corner
         if values.shape[axis] > 1:
             values = _largest_beside(values, axis)
     return bool((shown < values).any())
@@ -242,7 +251,7 @@ class RefineWork:
     travel: Travel
 
     def read(self, block: Block) -> Any:
-        """Values and arrival times, both padded, and the layers of values as they were read."""
+        """Read values and arrival times, both padded, and the layers of values unpadded."""
         arrival, pads = self.travel.borders("arrival").read(block), self.travel.pads(REACH)
         before = {offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block).items()}
         exact = self.travel.borders("exact").read(block)
@@ -253,7 +262,7 @@ class RefineWork:
         return padded(exact, halo, pads, UNREACHED), reached, halo
 
     def compute(self, block: Block, inputs: Any) -> Any:
-        """Values of the core and the report."""
+        """Compute the values of the core and the report."""
         exact, arrival, halo = inputs
         kernel.refine(exact, arrival, np.not_equal(arrival, UNREACHED).view(np.uint8), self.travel.spacing)
         values, pads = core_view(exact, self.travel.pads(REACH)), self.travel.pads(REACH)
@@ -265,19 +274,19 @@ class RefineWork:
         return values, report(shows, seen, wakes, may)
 
     def _adds(self, found: np.ndarray, piece: np.ndarray, may: bool) -> bool:
-        """Whether a value beyond the core became known; where they were not worked on, whether one may."""
+        """Whether a value beyond the core became known; without overlap, whether it may."""
         if not self.travel.works_beyond:
             return may
         return bool(((found != UNREACHED) & (piece == UNREACHED)).any())
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
-        """The block and its borders."""
-        values, told = outputs
+        """Write the block and its layers."""
+        values, record = outputs
         self.travel.borders("exact").write(block, values, durable=self.travel.durable)
-        return dict(told)
+        return dict(record)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Both values while they are read and padded; the padded ones and the region; values while they are written."""
+        """Peak bytes of three stages: reading and padding both values, the kernel, writing."""
         voxels, all_in = math.prod(core), self.travel.padded_voxels(core, REACH)
         halo = all_in - voxels
         working = 9 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
@@ -285,7 +294,7 @@ class RefineWork:
 
 
 def _feeds(values: np.ndarray, piece: np.ndarray, arrival: np.ndarray, offset: Triple) -> bool:
-    """Whether a neighbour has reached voxels without a value, within `REACH`, beside values known here."""
+    """Whether a neighbour has reached voxels without value within `REACH` of values known here."""
     axis, back = next(a for a in range(3) if offset[a]), triple(-o for o in offset)
     facing, times = facing_layer(piece, back, REACH), facing_layer(arrival, back, REACH)
     waits = ((facing == UNREACHED) & (times != UNREACHED)).any(axis=axis)
@@ -300,52 +309,52 @@ class SumsWork:
     travel: Travel
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        """Region and values."""
+        """Read the region and the values."""
         front = self.travel.front(block)
         inside = np.equal(self.travel.codes(self.travel.field, block), front.code)
         return inside, self.travel.borders(self.travel.result).read(block)
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray]) -> dict[str, list[int]]:
-        """Integers by plane."""
+        """Compute integer sums by plane."""
         inside, values = inputs
-        values[~inside] = UNREACHED  # voxels of a source belong to the way and not to the phase
+        values[~inside] = UNREACHED  # voxels of a source belong to the path but not to the phase
         total, reached, phase = kernel.plane_sums(values, inside.view(np.uint8), self.travel.front(block).axis)
         return {"inside": phase.tolist(), "reached": reached.tolist(), "total": total.tolist()}
 
     def write(self, block: Block, outputs: dict[str, list[int]]) -> dict[str, Any]:
-        """Nothing but the record."""
+        """Write the record only."""
         return dict(outputs)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Codes and values while they are read, and masks."""
+        """Bytes of codes and values while they are read, and of masks."""
         return 14 * int(np.prod(core))
 
 
 @dataclass(frozen=True)
 class FieldWork:
-    """Distances in nm of one front, as a field."""
+    """Distances in nm of one front, written as a field."""
 
     travel: Travel
     volume: int
     out: str
 
     def read(self, block: Block) -> np.ndarray:
-        """Values in units of the kernel."""
+        """Read the values, in units of the kernel."""
         index = self.travel.visits.stacked(self.volume, block.index)
         return self.travel.borders(self.travel.result).read(Block(index, block.core, block.read))
 
     def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
-        """Lengths, and `NO_PATH`."""
+        """Convert to lengths in nm, and to `NO_PATH` where no path leads."""
         lengths = kernel.in_length(inputs, self.travel.spacing)
         lengths[inputs == UNREACHED] = NO_PATH
         return lengths
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards."""
+        """Write whole shards."""
         array = store.field_array(self.travel.sample, self.out, mode="r+")
         store.write_box(array, block.core, outputs, durable=self.travel.durable)
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Values, the product, lengths, and these while they are encoded."""
+        """Bytes of values, product and lengths, and of the lengths while they are encoded."""
         return 20 * int(np.prod(core))

@@ -1,4 +1,7 @@
-"""Labels become geodesic distances and tortuosity: fronts travel from block to block until they rest."""
+"""Geodesic distances and tortuosity of a label field.
+
+Fronts travel from block to block until they are stable.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,15 @@ from tim3d.typed import Directions, Names, Seeds
 
 log = logging.getLogger(__name__)
 
-# Fronts travel together until they are so many blocks: a front wakes few blocks at a time where there are few.
+# Fronts share rounds of up to this many blocks: where there are few blocks, a front wakes few of
+# them at a time.
 TOGETHER = 64
-# A block holds no more than this, and takes no more than this share of a worker's memory unless it is asked for.
+# Largest block in voxels, and largest share of a worker's memory, unless the user asks for more.
 MOST_VOXELS = 2**28
 SHARE = 0.7
-# Bytes of a voxel that a visit writes: a value, and less than a tenth for the borders.
+# Bytes per voxel that a visit writes: a value, and less than a tenth for the layers.
 WRITTEN = {"arrival": 4.4, "exact": 4.4, "sums": 0.0}
-# Bytes of a voxel that a visit reads: codes and values.
+# Bytes per voxel that a visit reads: codes and values.
 READ = {"arrival": 5.4, "exact": 8.8, "sums": 5.0}
 
 
@@ -55,8 +59,8 @@ def geodesic(
 ) -> Task[xr.Dataset]:
     """Find geodesic distances in phases and their geodesic tortuosity, in any number of blocks.
 
-    Distances do not depend on the blocks, nor on the workers: they are integers, and the only ones that fit their
-    neighbours everywhere. See docs/geodesic.md.
+    Distances depend neither on the blocks nor on the workers: they are integers, and the only ones
+    that are consistent with their neighbours everywhere. See docs/geodesic.md.
 
     Parameters
     ----------
@@ -85,23 +89,23 @@ def geodesic(
         Name of the result (default: FIELD_geodesic and what is not a default). Fields are then called
         ``OUT_PHASE_z_up``.
     options : Options
-        How it runs.
+        How it runs; see `tim3d.Options`.
 
     Returns
     -------
     xarray.Dataset
-        As kept in their node; see `tim3d.descriptors.geodesic.geodesic_results`. A plan is of one visit of every block:
-        how often a block is visited, the ways decide.
+        The results as stored in their node; see `tim3d.descriptors.geodesic.geodesic_results`. A
+        plan covers one visit of every block: the paths decide how often a block is visited.
 
     Raises
     ------
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a phase, direction or metric is not known, the field holds no labels, an axis has one voxel only, or
-        `options` has a time limit.
+        If a phase, direction or metric is not known, the field has no phases, an axis has one voxel
+        only, or `options` has a time limit.
     InputError
-        If a way is too long for the integers.
+        If a path is too long for the integers.
     MemoryPlanError
         If a block does not fit into a worker.
     MixedRunError
@@ -110,9 +114,9 @@ def geodesic(
     options.refuse_unused("geodesic", sample)
     job = job_of(sample, field, phases, directions, metric, seeds, out)
     if seeds is not None and tuple(directions) != DIRECTIONS:
-        raise ArgumentError("from seeds there is no direction: leave out --directions or --seeds")
+        raise ArgumentError("with seeds a front has no direction: leave out --directions or --seeds")
     if richardson and seeds is not None:
-        raise ArgumentError("from seeds there is no tortuosity to extrapolate; leave out --richardson")
+        raise ArgumentError("with seeds tortuosity is not computed and cannot be extrapolated: leave out --richardson")
     jobs = (job, job.coarser()) if richardson else (job,)
     finding = Finding(jobs, keep or seeds is not None, options)
     return Task(finding.plans, finding.results)
@@ -120,7 +124,10 @@ def geodesic(
 
 @dataclass(frozen=True)
 class Finding:
-    """What is found: at one voxel size, or at two; and whether the distances of the first are kept."""
+    """Results to be computed.
+
+    At one voxel size or at two, with or without the distances as fields.
+    """
 
     jobs: tuple[Job, ...]
     keep: bool
@@ -128,14 +135,17 @@ class Finding:
 
     @cached_property
     def making(self) -> ResultMaking:
-        """The node of results."""
+        """Description of the result node."""
         job, richardson = self.jobs[0], len(self.jobs) > 1
         node = result_name(f"{job.labels.name}_geodesic", **job.asked, richardson=(richardson, False))
         parameters = job.parameters | {"richardson": richardson}
         return ResultMaking("geodesic", job.sample, job.out or node, job.inputs, parameters, (), self.gather)
 
     def plans(self) -> list[Plan | Outline]:
-        """Of the fronts that have not come to rest, and of the fields; none if all is there."""
+        """Plans of the fronts that are not yet stable, and of the fields.
+
+        Empty if all is stored.
+        """
         making = self.making
         refuse_another_question(making.sample, making.node, "geodesic", making.parameters, self.options)
         fields = [plan for group in self._groups[0] if self.keep for plan in group.field_plans(self.options)]
@@ -152,7 +162,7 @@ class Finding:
         return [*left, *fields] or [Outline(making.node, "adds up what was found before, reads no voxel")]
 
     def results(self) -> xr.Dataset:
-        """The results, found if they are not there or are to be replaced."""
+        """The results, computed if they are missing or to be replaced."""
         plans = self.plans()
         for plan in plans:
             plan.check()
@@ -164,7 +174,7 @@ class Finding:
         return store.open_dataset(self.making.sample, self.making.node)
 
     def gather(self) -> xr.Dataset:
-        """What the planes of all fronts say."""
+        """Results from the plane sums of all fronts."""
         found = [
             results_of_planes(job, [planes for group in self._groups[number] for planes in group.planes()])
             for number, job in enumerate(self.jobs)
@@ -181,7 +191,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Group:
-    """Fronts that travel together: one ledger for each round of all."""
+    """Fronts that share rounds: one ledger per round for all of them."""
 
     job: Job
     number: int
@@ -189,11 +199,14 @@ class Group:
 
     @property
     def name(self) -> str:
-        """Of its ledgers: sums of other blocks are never taken for these."""
+        """Prefix of the group's ledgers.
+
+        It contains the block, so that sums over other blocks are not reused.
+        """
         return f"{self.job.name}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
 
     def settling(self) -> Iterator[tuple[str, Work]]:
-        """Kinds of values in the order in which they settle."""
+        """Kinds of values and their work, in the order in which they are computed."""
         yield "arrival", ArriveWork(self.travel)
         if self.travel.result == "exact":
             yield "exact", RefineWork(self.travel)
@@ -205,11 +218,11 @@ class Group:
         return replace(grid, places=places)
 
     def round(self, kind: str, work: Work, number: int, visits: Visits) -> Pass:
-        """A round of visits."""
+        """Pass of one round of visits."""
         return self.one_pass(kind, work, visits, f"{kind}/{number:04d}")
 
     def one_pass(self, kind: str, work: Work, visits: Visits, name: str) -> Pass:
-        """A sweep."""
+        """Pass over some blocks, with its ledger."""
         return Pass(
             work=work,
             grid=visits,
@@ -221,15 +234,15 @@ class Group:
         )
 
     def sums(self) -> Pass:
-        """Of planes."""
+        """Pass that sums the distances by plane."""
         return self.one_pass("sums", SumsWork(self.travel), self.blocks(), "sums")
 
     def planes(self) -> Iterator[tuple[Front, Planes]]:
-        """The planes of each front, added up over the blocks."""
+        """Plane sums of each front, added up over the blocks."""
         return added_up(self.travel, self.sums().ledger)
 
     def makings(self) -> list[Making]:
-        """A field of each front."""
+        """Description of the distance field of each front."""
         return [self._making(volume, front) for volume, front in enumerate(self.travel.fronts)]
 
     def _making(self, volume: int, front: Front) -> Making:
@@ -237,23 +250,39 @@ class Group:
         name = self.job.field_name(front)
         start = f"along {front.direction}" if seeds is None else f"from {seeds[1]} of {seeds[0]}"
         attributes = {"units": schema.UNIT, "no_path": NO_PATH, "metric": self.job.metric}
-        # Coarse levels pick: a mean of lengths and of what stands for no path would be neither.
+        # Coarse levels pick a voxel: averaging lengths with the value for "no path" would be
+        # meaningless.
         out = Field(
-            name, labels.shape, "float32", labels.spacing_nm, labels.chunk, labels.shard, labels=True,
-            long_name=f"geodesic distance through {front.phase} {start}", attributes=attributes,
-        )  # fmt: skip
+            name=name,
+            shape=labels.shape,
+            dtype="float32",
+            spacing_nm=labels.spacing_nm,
+            chunk=labels.chunk,
+            shard=labels.shard,
+            labels=True,
+            long_name=f"geodesic distance through {front.phase} {start}",
+            attributes=attributes,
+        )
         parameters = vars(front) | {"metric": self.job.metric}
         work = FieldWork(self.travel, volume, name)
-        return Making("geodesic", out, work, self.travel.visits.block, self.job.inputs, parameters, read_bytes=4.0)
+        return Making(
+            verb="geodesic",
+            field=out,
+            work=work,
+            block=self.travel.visits.block,
+            inputs=self.job.inputs,
+            parameters=parameters,
+            read_bytes=4.0,
+        )
 
     def plans(self, options: Options) -> list[Plan]:
-        """One visit of every block, and the sums."""
+        """Plans of one visit of every block, and of the sums."""
         afresh = options.overwrite or not _goes_on(self)
         visits = [self.round(kind, work, 1, self.blocks()).plan(afresh=afresh) for kind, work in self.settling()]
         return [*visits, self.sums().plan(afresh=options.overwrite)]
 
     def field_plans(self, options: Options) -> list[Plan]:
-        """Plans of the fields that are not there; refuses a name that something else has."""
+        """Plans of the missing fields; a name that another node has is refused."""
         wanted = [(making, renewing(self.job.sample, making, options)) for making in self.makings()]
         return [plan for making, how in wanted for plan in plan_field(self.job.sample, making, how)]
 
@@ -268,15 +297,25 @@ def _groups(job: Job, options: Options) -> list[Group]:
 def _group(job: Job, number: int, fronts: tuple[Front, ...], grid: Visits, durable: bool) -> Group:
     labels = job.labels
     travel = Travel(
-        job.sample, labels.name, fronts, grid, labels.spacing_nm, job.metric, job.scratch, durable, job.every
-    )  # fmt: skip
+        sample=job.sample,
+        field=labels.name,
+        fronts=fronts,
+        visits=grid,
+        spacing=labels.spacing_nm,
+        metric=job.metric,
+        node=job.scratch,
+        durable=durable,
+        every=job.every,
+    )
     return Group(job, number, travel)
 
 
 def _block(job: Job, options: Options) -> Triple:
-    """Whole shards: as asked for, as in a run that was stopped, or as many as a worker holds.
+    """Block of whole shards.
 
-    A way that goes to and fro between two blocks costs visits of both: the fewer blocks the better.
+    As requested, as in an interrupted run, or as large as a worker can hold.
+
+    A path that alternates between two blocks costs visits of both: fewer blocks are better.
     """
     labels = job.labels
     if options.block:
@@ -289,7 +328,7 @@ def _block(job: Job, options: Options) -> Triple:
 
 
 def _thick_enough(block: Triple, labels: Field) -> Triple:
-    """Two voxels at least, where there is a neighbour: it looks two voxels deep."""
+    """Enlarge a block to at least two voxels where it has a neighbour: refining reads two."""
     return triple(s * 2 if b == 1 and n > 1 else b for b, s, n in zip(block, labels.shard, labels.shape, strict=True))
 
 
@@ -300,7 +339,7 @@ def _fits(job: Job, block: Triple) -> bool:
 
 
 def _is_done(group: Group, keep: bool, options: Options) -> bool:
-    """Whether nothing of a group is needed any more but its sums."""
+    """Whether only the sums of a group are still needed."""
     if options.overwrite or group.sums().left():
         return False
     sample = group.job.sample
@@ -323,7 +362,7 @@ def _work(job: Job, groups: Sequence[Group], keep: bool, options: Options) -> No
 
 
 def _travel(group: Group, options: Options) -> None:
-    """Let the fronts of a group come to rest, and add up their planes."""
+    """Iterate the fronts of a group until they are stable, and sum their planes."""
     grid, fronts = group.travel.visits, group.travel.fronts
     _prepare(group)
     places = every_place(grid)
@@ -343,12 +382,14 @@ def _travel(group: Group, options: Options) -> None:
 
 
 def _prepare(group: Group) -> None:
-    """Arrays for the values, unless a run that was stopped left them; markers without arrays are forgotten.
+    """Create the arrays for the values, unless an interrupted run left them.
+
+    Drop markers without arrays.
 
     Raises
     ------
     MixedRunError
-        If a run of other blocks is not finished.
+        If a run with other blocks is not finished.
     """
     job, travel, state = group.job, group.travel, _state(group)
     if _goes_on(group):
@@ -361,7 +402,7 @@ def _prepare(group: Group) -> None:
     ):
         raise MixedRunError(
             f"{job.name} of {job.sample} was begun with block {before['block']} (now {state['block']}). "
-            "Finish it with the same blocks, or start anew: add --overwrite"
+            "Finish it with the same blocks, or start again: add --overwrite"
         )
     _drop_scratch(job)
     for kind, _ in group.settling():
@@ -372,7 +413,7 @@ def _prepare(group: Group) -> None:
 
 
 def _state(group: Group) -> dict[str, Any]:
-    """What the scratch arrays of a group are known by."""
+    """Attributes that identify the scratch arrays of a group."""
     travel = group.travel
     return {
         "fingerprint": group.job.fingerprint,
@@ -383,12 +424,12 @@ def _state(group: Group) -> dict[str, Any]:
 
 
 def _goes_on(group: Group) -> bool:
-    """Whether a run that was stopped has left the arrays of this group."""
+    """Whether an interrupted run left the arrays of this group."""
     before = store.node_attributes(group.job.sample, group.job.scratch)
     return before.get("status") == "writing" and all(before.get(key) == v for key, v in _state(group).items())
 
 
 def _drop_scratch(job: Job) -> None:
     if store.node_attributes(job.sample, job.scratch):
-        store.update_node(job.sample, job.scratch, status="left")  # what is half deleted is not to be gone on with
+        store.update_node(job.sample, job.scratch, status="left")  # not to be continued
     store.delete_node(job.sample, job.scratch)

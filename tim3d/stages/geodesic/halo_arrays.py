@@ -1,8 +1,8 @@
-"""Values of blocks that are solved in turns with their neighbours: whole blocks, and copies of their outermost layers.
+"""Values of blocks under block relaxation: whole blocks, and copies of their outermost layers.
 
-The halo of a block is read from the layers of its neighbours, so that a visit decodes no block but its own. Each block
-is one chunk, and so is each pair of layers: a reader sees them wholly old or wholly new. Along an axis that is cut into
-blocks, with layers d voxels thick:
+The halo of a block is read from the layers of its neighbours, so that a visit decodes no block but
+its own. Each block is one chunk, and so is each pair of layers: a reader sees them entirely old or
+entirely new. Along an axis that is divided into blocks, with layers d voxels thick:
 
     values    |LLLL..............HHHH|LLLL..............HHHH|     one chunk a block
                block i                block i + 1
@@ -29,15 +29,15 @@ from tim3d.stages.geodesic.block_relaxation import Visits
 from tim3d.storage import scratch, store
 from tim3d.storage.schema import AXES
 
-# Fill value: no value is known yet.
+# Fill value: the value is not yet known.
 EMPTY = 2**32 - 1
-# In a layer: a voxel outside of the region, which can never have a value.
+# In a layer: a voxel outside of the region, which never gets a value.
 OUTSIDE = EMPTY - 1
 
 
 @dataclass(frozen=True)
 class Borders:
-    """Arrays of one kind of value (uint32) of several volumes, in a node of the sample that is removed in the end.
+    """Arrays of one kind of value (uint32) of several volumes, in a temporary node of the sample.
 
     `depth` is the thickness of a layer in voxels.
     """
@@ -49,7 +49,7 @@ class Borders:
     depth: int
 
     def create(self, volume: int) -> None:
-        """Arrays without values."""
+        """Create arrays without values for one volume."""
         counts, edge = self.visits.counts, self.visits.block
         scratch.create(self.sample, self._path(volume), self.visits.shape, edge, EMPTY)
         for axis in self._cut_axes():
@@ -68,11 +68,11 @@ class Borders:
         return _opened(self.sample, path, self.visits.shape, self.visits.block, self.depth)
 
     def read(self, block: Block) -> np.ndarray:
-        """Values of a block's core."""
+        """Read the values of a block's core."""
         return store.read_box(self._array(block), block.core)
 
     def read_beside(self, block: Block, offset: Triple) -> np.ndarray:
-        """The layer of the neighbour at an offset that faces this block, `depth` voxels thick or all of it."""
+        """Read the layer of a neighbour that faces this block, at most `depth` voxels thick."""
         place = triple(i + o for i, o in zip(self.visits.within(block.index), offset, strict=True))
         axis = next(a for a in range(3) if offset[a])
         core = Visits.block_at(self.visits, place).core
@@ -100,11 +100,10 @@ class Borders:
 
 @functools.lru_cache(maxsize=256)
 def _opened(sample: str, path: str, *layout: Any) -> Any:
-    """An array, opened once in a process: opening takes longer than reading a layer.
+    """Open an array, once per process: opening takes longer than reading a layer.
 
-    `layout` is part of the key of the cache, so that an array created again with another shape is opened again.
+    `layout` is part of the cache key, so that an array recreated with another shape is reopened.
     """
-    return scratch.array(sample, path)
 
 
 def _with(edges: Triple, axis: int, value: int) -> Triple:
@@ -112,14 +111,14 @@ def _with(edges: Triple, axis: int, value: int) -> Triple:
 
 
 def _side(start: int, stop: int, offset: int, deep: int) -> tuple[int, int]:
-    """Range of a neighbour along one axis that faces this block."""
+    """Range along one axis of the part of a neighbour that faces this block."""
     if offset == 0:
         return start, stop
     return (start, min(start + deep, stop)) if offset > 0 else (max(start, stop - deep), stop)
 
 
 def _layers(shape: tuple[int, ...], axis: int, depth: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Where the low and the high layer lie in the array of layers, and in the block."""
+    """Slices of the low and the high layer, in the array of layers and in the block."""
     thick = min(depth, shape[axis])
     parts = [
         (slice(0, thick), slice(0, thick)),
@@ -139,7 +138,7 @@ def facing_layer(values: np.ndarray, offset: Triple, deep: int) -> np.ndarray:
 
 
 def padded(core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: Triple, empty: int) -> np.ndarray:
-    """A block inside a frame `deep` voxels thick that holds the layers of its neighbours, or `empty`.
+    """Pad a block with a frame `deep` voxels thick that holds its neighbours' layers, or `empty`.
 
      deep    core    deep
     |-1,-1| -1, 0  |-1,+1|      pieces by offset; each lies against the core,
@@ -159,7 +158,7 @@ def core_view(values: np.ndarray, deep: Triple) -> np.ndarray:
 
 
 def halo_view(values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]) -> np.ndarray:
-    """The part of a padded block that belongs to the neighbour at an offset: a view, for a piece of this shape."""
+    """View of the layer, of this shape, of the neighbour at an offset in a padded block."""
     edges = zip(offset, values.shape, deep, shape, strict=True)
     return values[tuple(_halo_slice(o, n - 2 * d, d, thick) for o, n, d, thick in edges)]
 

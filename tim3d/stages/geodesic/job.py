@@ -1,4 +1,4 @@
-"""What is asked of the geodesic verb, checked against the fields of the sample, and what its fronts have found."""
+"""Checked arguments of the geodesic verb, and the sums over its fronts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tim3d.storage.schema import AXES, Field
 
 @dataclass(frozen=True)
 class Job:
-    """What travels where: all of it decides the numbers."""
+    """Fronts, metric and voxel size: everything that decides the numbers."""
 
     sample: str
     labels: Field
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def asked(self) -> dict[str, tuple[Any, Any]]:
-        """The question, and what it is by default: names are made of it."""
+        """Arguments and their defaults, from which names are made."""
         parameters = self.parameters
         seeds = {"seeds": (list(self.seeds), None)} if self.seeds else {}
         directions = {} if self.seeds else {"directions": (parameters["directions"], list(DIRECTIONS))}
@@ -46,16 +46,19 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of what is remembered of the fronts on their way, at this voxel size."""
+        """Name of the ledgers and arrays of the fronts at this voxel size."""
         return result_name(f"{self.labels.name}_geodesic", **self.asked) + ("_coarse" if self.every > 1 else "")
 
     @property
     def scratch(self) -> str:
-        """What lives while fronts travel."""
+        """Name of the temporary node."""
         return f"{self.name}_scratch"
 
     def field_name(self, front: Front) -> str:
-        """Of the distances of a front: they answer a question of their own, which several results may share."""
+        """Name of the distance field of a front, made from what decides it.
+
+        Several results may share it.
+        """
         ending = "seeds" if self.seeds else way(front.direction)
         if self.out:
             return f"{self.out}_{front.phase}_{ending}"
@@ -66,12 +69,12 @@ class Job:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """As recorded."""
+        """Fingerprints of the input fields, stored as provenance."""
         return {self.labels.name: self.source} | ({self.seeds[0]: self.seeds_source} if self.seeds else {})
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As recorded."""
+        """Parameters stored as provenance."""
         return {
             "phases": list(dict.fromkeys(front.phase for front in self.fronts)),
             "directions": list(dict.fromkeys(front.direction for front in self.fronts)),
@@ -81,22 +84,22 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Of the fronts on their way, never of the blocks."""
+        """Hash of everything that decides the distances; independent of the blocks."""
         fronts, coarse = [vars(front) for front in self.fronts], {"every": self.every} if self.every > 1 else {}
         return schema.fingerprint(verb="geodesic", field=self.inputs, fronts=fronts, metric=self.metric, **coarse)
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a node that lives on the way records of its making."""
+        """Provenance of the temporary node."""
         return store.provenance(self.fingerprint, self.parameters, self.inputs) | {"verb": "geodesic"}
 
     def coarser(self) -> Job:
-        """The same on every second voxel along each axis.
+        """The same job on every second voxel along each axis.
 
         Raises
         ------
         ArgumentError
-            If there is no second one along an axis.
+            If an axis has no second voxel.
         """
         labels, axes = self.labels, {front.axis for front in self.fronts}
         shape = triple(-(-n // 2) for n in labels.shape)
@@ -120,7 +123,7 @@ def job_of(
     seeds: Sequence[str] | None,
     out: str,
 ) -> Job:
-    """The arguments of the verb, checked."""
+    """Check the arguments of the verb and describe the job."""
     labels = _labels(sample, field)
     assert labels.phases is not None
     if metric not in METHODS:
@@ -135,7 +138,16 @@ def job_of(
     if seeds is None:
         ways = _directions(labels, directions)
         fronts = tuple(Front(name, code, d) for name, code in codes.items() for d in ways)
-        return Job(sample, labels, _mark(sample, field), fronts, metric, None, None, out)
+        return Job(
+            sample=sample,
+            labels=labels,
+            source=store.fingerprint_of(sample, field),
+            fronts=fronts,
+            metric=metric,
+            seeds=None,
+            seeds_source=None,
+            out=out,
+        )
     if isinstance(seeds, str) or len(seeds) != 2:
         raise ArgumentError(f"seeds are {seeds!r}; give a label field and one of its phases: --seeds phase,metal")
     if set(directions) != set(DIRECTIONS):
@@ -143,11 +155,16 @@ def job_of(
     start, phase = seeds
     source = (start, _code(_labels(sample, start, labels.shape), phase))
     fronts = tuple(Front(name, code, "", source) for name, code in codes.items())
-    return Job(sample, labels, _mark(sample, field), fronts, metric, (start, phase), _mark(sample, start), out)
-
-
-def _mark(sample: str, field: str) -> str:
-    return store.fingerprint_of(sample, field)
+    return Job(
+        sample=sample,
+        labels=labels,
+        source=store.fingerprint_of(sample, field),
+        fronts=fronts,
+        metric=metric,
+        seeds=(start, phase),
+        seeds_source=store.fingerprint_of(sample, start),
+        out=out,
+    )
 
 
 def _labels(sample: str, name: str, shape: Triple | None = None) -> Field:
@@ -173,18 +190,18 @@ def _directions(labels: Field, directions: Sequence[str]) -> list[str]:
     for d in given:
         if labels.shape[AXES.index(d[1])] < 2:
             raise ArgumentError(
-                f"{labels.name!r} has one voxel along {d[1]}, a way needs two planes at least; leave out {d}"
+                f"{labels.name!r} has one voxel along {d[1]}, a path needs at least two planes; leave out {d}"
             )
     return [d for d in DIRECTIONS if d in given]
 
 
 def every_place(grid: Visits) -> list[Triple]:
-    """Places of the blocks of one volume."""
+    """Indices of the blocks of one volume."""
     return [triple(place) for place in np.ndindex(grid.counts)]
 
 
 def added_up(travel: Travel, sums: Ledger) -> Iterator[tuple[Front, Planes]]:
-    """The planes of each front, added up over the blocks."""
+    """Plane sums of each front, added up over the blocks."""
     grid = travel.visits
     for number, front in enumerate(travel.fronts):
         axis = front.axis
@@ -198,7 +215,7 @@ def added_up(travel: Travel, sums: Ledger) -> Iterator[tuple[Front, Planes]]:
 
 
 def results_of_planes(job: Job, found: Iterable[tuple[Front, Planes]]) -> xr.Dataset:
-    """The node of results: tortuosities, or distances from seeds."""
+    """Results: tortuosities, or distances from seeds."""
     if job.seeds is not None:
         return seeds_results({front.phase: planes for front, planes in found}, job.seeds, job.metric)
     by_way = {(front.phase, front.direction): planes for front, planes in found}

@@ -1,4 +1,4 @@
-"""What a representative-volume study can find for a window: local descriptors, conductivity, tortuosities."""
+"""Quantities of a representative-volume study: local descriptors, conductivity, tortuosities."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from tim3d.spelling import suggestion
 from tim3d.stages.conduction.job import UNITS, chosen_interface, short, typed_interface
 from tim3d.storage.schema import AXES, Field, Spacing
 
-# Bound on what the kernels of local descriptors hold beside the labels, in bytes per voxel (as in `measure`).
+# Bound on the memory of local descriptors' kernels beside the labels, in bytes per voxel (as in
+# `measure`).
 LOCAL_BYTES = 2.0
-#: Quantities whose value depends on what lies beyond the window: what is found in it is called apparent.
+#: Quantities whose value depends on the load on the window's faces; they are called apparent.
 FLUX = {
     "effective_conductivity": ("conductivity", "apparent conductivity Q L / (A dT)"),
     "tortuosity_factor": ("tortuosity_total", "apparent tortuosity factor, mean k / k, islands counted in the mean"),
@@ -47,26 +48,28 @@ Answer = tuple[float, bool | None]
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of a window.
+    """Number to be found for a window.
 
     Parameters
     ----------
     about : mapping
         Attributes of the value: units, long_name, method, reference.
     parameters : mapping
-        What decides the numbers, beside the labels and the window.
+        Everything that decides the numbers, beside the labels and the window.
     asked : mapping of str to (value, default)
-        The same as it is typed: names are made of it.
+        The arguments as typed by the user: names are made of them.
     of : callable
-        ``of(labels, window)``: the value, and whether a path leads through; None where there is no such question.
+        ``of(labels, window)``: the value, and whether a path leads through the window; None if that
+        does not apply.
     nbytes : callable
         ``nbytes(shape)``: bytes held beside labels of this shape.
     point_variance : callable
-        ``point_variance(fractions)``: variance at single points, from the share of each code; nan if there is none.
+        ``point_variance(fractions)``: variance at single points, from the fraction of each code;
+        nan if unknown.
     halo : (z, y, x)
-        Voxels around the window that are read.
+        Voxels around the window that are also read.
     apparent : str
-        How the window is loaded, if the quantity couples it with what lies around; else empty.
+        Load on the window, if the quantity depends on it; else empty.
     """
 
     about: Mapping[str, str]
@@ -80,18 +83,18 @@ class Quantity:
 
 
 def local_variables() -> dict[str, tuple[Descriptor, Variable]]:
-    """Variables of the built-in descriptors of labels that are one number for each phase."""
+    """Variables of the built-in descriptors of labels with one number per phase."""
     of_labels = [d for d in BUILTIN.values() if inputs_of(d.needs) == (LABELS,)]
     return {v.name: (d, v) for d in of_labels for v in d.variables if v.dims == ("phase",)}
 
 
 def names() -> tuple[str, ...]:
-    """Every quantity."""
+    """Names of all quantities."""
     return (*local_variables(), *FLUX, GEODESIC)
 
 
 def _local(descriptor: Descriptor, variable: Variable, material: Material, phase: str) -> Quantity:
-    """A density of one phase: windows add up, and the halo makes the faces of a window no border."""
+    """Density of one phase: windows add up, and their faces are not counted as interfaces."""
     is_fraction = variable.name == "phase_fraction"
     return Quantity(
         about=variable.attributes(material),
@@ -121,7 +124,7 @@ def _unknown(fractions: Mapping[int, float]) -> float:
 
 @dataclass(frozen=True)
 class Driven:
-    """How a flux is driven through a window."""
+    """Physics, axis and tolerance of the flux through a window."""
 
     physics: Physics
     axis: int
@@ -132,27 +135,33 @@ class Driven:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As recorded."""
+        """Parameters stored as provenance."""
         physics = self.physics
         return {
             "conductivity": {str(code): short(k) for code, k in physics.checked.items()},
-            "axis": AXES[self.axis], "flux_tolerance": self.tolerance, "units": self.units,
-            "faces": physics.electrodes, "sides": physics.sides,
+            "axis": AXES[self.axis],
+            "flux_tolerance": self.tolerance,
+            "units": self.units,
+            "faces": physics.electrodes,
+            "sides": physics.sides,
             "interface": {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()},
-        }  # fmt: skip
+        }
 
     @property
     def asked(self) -> dict[str, tuple[Any, Any]]:
-        """As it is typed, but for the interfaces."""
+        """Arguments as typed, without the interfaces."""
         conductivity = {name: short(self.physics.checked[code]) for name, code in self.phases.items()}
         return {
-            "conductivity": (conductivity, None), "axis": (AXES[self.axis], "z"),
-            "flux_tolerance": (self.tolerance, FLUX_TOLERANCE), "units": (self.units, UNITS),
-            "faces": (self.physics.electrodes, "outer"), "sides": (self.physics.sides, "insulated"),
-        }  # fmt: skip
+            "conductivity": (conductivity, None),
+            "axis": (AXES[self.axis], "z"),
+            "flux_tolerance": (self.tolerance, FLUX_TOLERANCE),
+            "units": (self.units, UNITS),
+            "faces": (self.physics.electrodes, "outer"),
+            "sides": (self.physics.sides, "insulated"),
+        }
 
     def nbytes(self, shape: Triple) -> int:
-        """What the solver holds for a window."""
+        """Bytes that the solver holds for a window of this shape."""
         drive = self.physics.drive(self.axis, self.spacing)
         return conduct_bytes(triple(shape[a] for a in drive.order), drive)
 
@@ -181,11 +190,18 @@ def _through(attribute: str, driven: Driven, labels: np.ndarray, window: Box) ->
 
 
 def _solved(labels: np.ndarray, physics: Physics, axis: int, spacing: Spacing, tolerance: float) -> Conduction:
-    # One thread: the other cores have windows of their own.
+    # One thread: the other cores solve other windows.
     return conduct(
-        labels, physics.conductivity, axis, spacing=spacing, electrodes=physics.electrodes, sides=physics.sides,
-        interface=physics.interface, tolerance=tolerance, threads=1,
-    )  # fmt: skip
+        labels,
+        physics.conductivity,
+        axis,
+        spacing=spacing,
+        electrodes=physics.electrodes,
+        sides=physics.sides,
+        interface=physics.interface,
+        tolerance=tolerance,
+        threads=1,
+    )
 
 
 def _conductivity_variance(driven: Driven, fractions: Mapping[int, float]) -> float:
@@ -212,7 +228,7 @@ def _geodesic(code: int, phase: str, axis: int, spacing: Spacing) -> Quantity:
 
 
 def _detour(code: int, axis: int, spacing: Spacing, labels: np.ndarray, window: Box) -> Answer:
-    """Mean of both directions along the axis; no value if no path leads through."""
+    """Mean of both directions along the axis, and whether paths lead through."""
     region = np.pad((labels[window.slices] == code).view(np.uint8), geodesic.HALO["refine"])
     up, down = (_one_way(region if rises else np.flip(region, axis), axis, spacing) for rises in (True, False))
     return (up + down) / 2, math.isfinite(up + down)
@@ -232,7 +248,7 @@ def _one_way(region: np.ndarray, axis: int, spacing: Spacing) -> float:
 
 
 def _geodesic_bytes(shape: Triple) -> int:
-    """Region twice, arrival and distance, and what the kernel holds, all with a rim."""
+    """Bytes of two regions, arrival times and distances, and of the kernel, all with a rim."""
     rim = triple(n + 2 * geodesic.HALO["refine"] for n in shape)
     return 10 * math.prod(rim) + geodesic.geodesic_bytes(rim)
 
@@ -250,21 +266,38 @@ def choose(
     sides: Sides | None = None,
     interface: Mapping[str, float] | None = None,
 ) -> Quantity:
-    """The quantity of a name, for the phases of a field; None stands for what was not asked for.
+    """Choose a quantity by name, for the phases of a field; None stands for an argument not given.
+
+    Parameters
+    ----------
+    name : str
+        Name of the quantity.
+    labels : Field
+        The label field.
+    phase, conductivity, axis, flux_tolerance, units, faces, sides, interface : optional
+        Arguments of the verb `study`, of which each quantity uses some.
+
+    Returns
+    -------
+    Quantity
 
     Raises
     ------
     ArgumentError
-        If there is no such quantity or axis, what it needs (a phase, a conductivity of each) is missing, or something
-        is given that it does not use.
+        If the quantity or axis is unknown, a required argument (a phase, a conductivity of each) is
+        missing, or one is given that the quantity does not use.
     """
     phases = labels.phases
     if phases is None:
         raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
     local = local_variables()
     of_flux = {
-        "flux_tolerance": flux_tolerance, "units": units, "faces": faces, "sides": sides, "interface": interface,
-    }  # fmt: skip
+        "flux_tolerance": flux_tolerance,
+        "units": units,
+        "faces": faces,
+        "sides": sides,
+        "interface": interface,
+    }
     if name in local:
         _refuse(name, {"conductivity": conductivity, "axis": axis, **of_flux})
         descriptor, variable = local[name]
@@ -282,7 +315,8 @@ def choose(
     by_code = _by_code(name, phase, conductivity, phases)
     tolerance = FLUX_TOLERANCE if flux_tolerance is None else flux_tolerance
     physics = Physics(by_code, faces or "outer", sides or "insulated", interface=chosen_interface(labels, interface))
-    # The solver knows best what it refuses: a bar of all phases shows it before any window is read.
+    # The solver's own checks reject bad values: solving a bar of all phases applies them before a
+    # window is read.
     bar = np.broadcast_to(np.array(phases.codes, np.uint8), (4, 4, len(phases)))
     _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), tolerance)
     driven = Driven(physics, AXES.index(axis), labels.spacing_nm, float(tolerance), units or UNITS, phases)
@@ -290,15 +324,15 @@ def choose(
 
 
 def _refuse(name: str, given: Mapping[str, Any]) -> None:
-    """Whoever gives what a quantity does not use expects another number."""
+    """Reject options that a quantity ignores: the user would expect them to change the result."""
     if unused := [f"--{option.replace('_', '-')}" for option, value in given.items() if value is not None]:
-        raise ArgumentError(f"{name} takes no {', '.join(unused)}, which cannot change it: leave it out")
+        raise ArgumentError(f"{name} does not use {', '.join(unused)}: leave it out")
 
 
 def _phase(name: str, phase: str | None, phases: Phases) -> str:
     if phase is None or phase not in phases:
-        seen = "no phase is given" if phase is None else f"there is no phase {phase!r}"
-        raise ArgumentError(f"{name} is that of one phase, and {seen}: --phase {phases.names[0]} (of {phases})")
+        seen = "no phase is given" if phase is None else f"phase {phase!r} does not exist"
+        raise ArgumentError(f"{name} needs one phase, and {seen}: --phase {phases.names[0]} (of {phases})")
     return phase
 
 
@@ -317,8 +351,8 @@ def _by_code(
         return {code: float(n == conducting) for n, code in phases.items()}
     if wrong := set(phases) ^ set(conductivity):
         raise ArgumentError(
-            f"conductivities are needed of {', '.join(phases)}, each once; {', '.join(sorted(wrong))} is missing or no "
-            f"phase: --conductivity {','.join(f'{n}={conductivity.get(n, 0)}' for n in phases)}"
+            f"conductivities are needed of {', '.join(phases)}, each once; {', '.join(sorted(wrong))} is missing or "
+            f"not a phase: --conductivity {','.join(f'{n}={conductivity.get(n, 0)}' for n in phases)}"
         )
     return {
         phases[n]: float(k) if isinstance(k, int | float) else tuple(map(float, k)) for n, k in conductivity.items()
@@ -327,13 +361,13 @@ def _by_code(
 
 @dataclass(frozen=True)
 class WindowKernel:
-    """The record of a window: value (None if not finite), whether it percolates, voxels of each code."""
+    """Record of a window: value or None, whether it percolates, voxels of each code."""
 
     quantity: Quantity
     phases: Phases
 
     def __call__(self, labels: np.ndarray, window: Box) -> dict[str, Any]:
-        """Numbers that JSON keeps to the last bit."""
+        """Compute the record of a window; JSON stores its numbers to the last bit."""
         check_labels(labels, window, self.phases)
         value, percolates = self.quantity.of(labels, window)
         counts = sum((np.bincount(p.ravel(), minlength=256) for p in labels[window.slices]), np.zeros(256, np.int64))

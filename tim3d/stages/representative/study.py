@@ -1,4 +1,4 @@
-"""The verb `study`: a value against the size of the windows it is found in, and the size that is representative."""
+"""The verb `study`: a value as a function of window size, and the representative size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tim3d.engine import Ledger, Pass, Plan, current_cluster
 from tim3d.grid import triple
 from tim3d.kernels.conduction.conduction import Sides
 from tim3d.kernels.conduction.solver import Electrodes
-from tim3d.kernels.statistics import representative as law
+from tim3d.kernels.statistics import representative as statistics
 from tim3d.kernels.statistics.representative import Judgement, Spread
 from tim3d.stages.representative.quantities import Quantity, WindowKernel, choose
 from tim3d.stages.representative.windows import Windows, WindowWork, lattices, positions
@@ -56,8 +56,9 @@ def study(
 ) -> Task[xr.Dataset]:
     """Find a value in windows of several sizes: its mean and spread, and the size at which it is representative.
 
-    Windows of one size form a lattice in the middle of the volume and do not overlap. Each is read from the store and
-    solved or measured by itself, so that windows of any size share the work of a volume of any size. See docs/study.md.
+    Windows of one size form a lattice in the middle of the volume and do not overlap. Each is read
+    from the store and solved or measured by itself, so that windows of any size share the work on a
+    volume of any size. See docs/study.md.
 
     Parameters
     ----------
@@ -84,14 +85,16 @@ def study(
         Axis of the flux, or of the ways (default: z).
     tolerance : float
         Relative tolerance of a representative size. A size is representative if 2 s.d. / mean of its windows, and the
-        difference of their mean from that of the largest windows, are within it; so must be all larger sizes.
+        difference of their mean from the mean of the largest windows, are within it; so must be all
+        larger sizes.
     flux_tolerance : float, optional
-        Of the solver: largest (max - min) / mean of the flux over all planes (default: 0.001).
+        Tolerance of the solver: largest (max - min) / mean of the flux over all planes (default:
+        0.001).
     units : str, optional
         Unit of the conductivities (default: W m-1 K-1).
     faces : {"outer", "centres"}, optional
-        Where the potential is held (default: outer). As of `solve`, for the windows; of conductivity and tortuosity
-        factor only, as the two before and the two after.
+        Where the potential is held (default: outer). As for `solve`, on each window; for
+        conductivity and tortuosity factor only, like the two options before and the two after.
     sides : {"insulated", "periodic"}, optional
         Whether the flux stops at the sides of a window (default: insulated).
     interface : mapping of str to float, optional
@@ -99,41 +102,51 @@ def study(
     out : str
         Name of the result (default: FIELD_study and what is not a default).
     options : Options
-        How it runs.
+        How it runs; see `tim3d.Options`.
 
     Returns
     -------
     xarray.Dataset
-        Values over window size and place, statistics over window size, and the representative edge in nm (nan if there
-        is none; the attribute `verdict` says why); as kept in its node. A plan has one pass for each size.
+        Values over window size and place, statistics over window size, and the representative edge
+        in nm (nan if there is none; the attribute `verdict` gives the reason), as stored in its
+        node. A plan has one pass for each size.
 
     Raises
     ------
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If an argument is out of range or of no use to the quantity, or a window does not fit into the volume.
+        If an argument is out of range or not used by the quantity, or a window does not fit into
+        the volume.
     InputError
-        If a voxel has a code that no phase names.
+        If a voxel has a code without a phase.
     MemoryPlanError
-        If the largest window does not fit into a worker; with the one that would.
+        If the largest window does not fit into a worker; the message gives the largest that would.
     MixedRunError
         If the field is outdated, or `out` is another result.
     """
     options.refuse_unused("study", sample)
-    law.check_tolerance(tolerance)
+    statistics.check_tolerance(tolerance)
     labels = store.complete_field(sample, field, "segment")
     chosen = choose(
-        quantity, labels, phase=phase, conductivity=conductivity, axis=axis, flux_tolerance=flux_tolerance,
-        units=units, faces=faces, sides=sides, interface=interface,
-    )  # fmt: skip
+        quantity,
+        labels,
+        phase=phase,
+        conductivity=conductivity,
+        axis=axis,
+        flux_tolerance=flux_tolerance,
+        units=units,
+        faces=faces,
+        sides=sides,
+        interface=interface,
+    )
     job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), float(tolerance), out)
     making = job.making(options)
-    return Task(partial(_plans, job, making, options), partial(_found, job, making, options))
+    return Task(partial(_plans, job, making, options), partial(_study_result, job, making, options))
 
 
 def _plans(job: Job, making: ResultMaking, options: Options) -> list[Plan]:
-    """Of each size; none if the result is there."""
+    """Plans of the passes, one per size; empty if the result is stored."""
     refuse_another_question(making.sample, making.node, "study", making.parameters, options)
     if is_kept(making, options):
         return []
@@ -141,8 +154,8 @@ def _plans(job: Job, making: ResultMaking, options: Options) -> list[Plan]:
     return [_plan(one, job, options) for one in making.passes]
 
 
-def _found(job: Job, making: ResultMaking, options: Options) -> xr.Dataset:
-    """The result; what does not fit is refused with the window that would."""
+def _study_result(job: Job, making: ResultMaking, options: Options) -> xr.Dataset:
+    """The result; a window that does not fit is refused, and the largest that would is named."""
     plans = _plans(job, making, options)
     for plan in plans:
         plan.check()
@@ -154,7 +167,7 @@ def _found(job: Job, making: ResultMaking, options: Options) -> xr.Dataset:
 
 @dataclass(frozen=True)
 class Job:
-    """What is studied: everything that decides the numbers, never how it runs."""
+    """Everything that decides the numbers of a study; independent of how it runs."""
 
     sample: str
     labels: Field
@@ -166,7 +179,7 @@ class Job:
 
     @property
     def node(self) -> str:
-        """Where the result is kept."""
+        """Name of the result node."""
         edges = [one.edge_nm for one in self.windows]
         asked = {"quantity": (self.name, None), **self.quantity.asked, "windows_nm": (edges, None)}
         return self.out or result_name(f"{self.labels.name}_study", **asked, tolerance=(self.tolerance, 0.1))
@@ -178,26 +191,35 @@ class Job:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As recorded."""
+        """Parameters stored as provenance."""
         edges = [one.edge_nm for one in self.windows]
         return {"quantity": self.name, **self.quantity.parameters, "windows_nm": edges, "tolerance": self.tolerance}
 
     def making(self, options: Options) -> ResultMaking:
-        """The result, from the windows of each size."""
+        """Description of the result, from the windows of each size."""
         passes = tuple(self.work_pass(one, options) for one in self.windows)
         return ResultMaking(
-            "study", self.sample, self.node, {self.labels.name: self.source}, self.parameters, passes,
-            lambda: _dataset(self, [_records(one) for one in passes]),
-        )  # fmt: skip
+            verb="study",
+            sample=self.sample,
+            node=self.node,
+            inputs={self.labels.name: self.source},
+            parameters=self.parameters,
+            passes=passes,
+            gather=lambda: _dataset(self, [_records(work_pass) for work_pass in passes]),
+        )
 
     def work_pass(self, windows: Windows, options: Options) -> Pass:
-        """The windows of one size. What another study has found for them is not found again."""
+        """Pass over the windows of one size; windows of another study are reused."""
         phases = self.labels.phases
         assert phases is not None
-        mark = schema.fingerprint(
-            verb="study", field=self.source, quantity=self.name, parameters=self.quantity.parameters,
-            shape=windows.shape, offset=windows.offset,
-        )  # fmt: skip
+        fingerprint = schema.fingerprint(
+            verb="study",
+            field=self.source,
+            quantity=self.name,
+            parameters=self.quantity.parameters,
+            shape=windows.shape,
+            offset=windows.offset,
+        )
         kernel = WindowKernel(self.quantity, phases)
         halo = self.quantity.halo
         read = math.prod(w + 2 * h for w, h in zip(windows.shape, halo, strict=True))
@@ -205,7 +227,7 @@ class Job:
             work=WindowWork(self.sample, self.labels.name, windows, halo, kernel, self.quantity.nbytes),
             grid=windows.grid,
             ledger=Ledger(
-                self.sample, f"{self.labels.name}_study/{self.name}/{'x'.join(map(str, windows.shape))}", mark
+                self.sample, f"{self.labels.name}_study/{self.name}/{'x'.join(map(str, windows.shape))}", fingerprint
             ),
             shard=(1, 1, 1),
             read_bytes=read / math.prod(windows.shape),
@@ -216,7 +238,7 @@ class Job:
 
 
 def _plan(one: Pass, job: Job, options: Options) -> Plan:
-    """The plan of a pass, with the largest window that would fit as its cure."""
+    """Plan of a pass; its cure names the largest window that would fit."""
     plan = one.plan(afresh=options.overwrite)
     threads = current_cluster().threads
     base = plan.peak_bytes - threads * one.work.block_bytes(one.grid.block, one.grid.block)
@@ -227,13 +249,13 @@ def _plan(one: Pass, job: Job, options: Options) -> Plan:
         shape = triple(max(1, round(edge * step / s)) for s in job.labels.spacing_nm)
         return base + threads * one.work.block_bytes(shape, shape) <= plan.limit_bytes
 
-    largest = _last(most, fits)
+    largest = _largest_fitting(most, fits)
     cure = f"A window of {largest} voxels, {largest * step:g} nm, would fit" if largest >= 2 else "No window would fit"
     return replace(plan, name=one.ledger.name, halo=job.quantity.halo, cure=f"{cure}: leave out the larger ones")
 
 
-def _last(most: int, fits: Any) -> int:
-    """The largest number up to `most` that fits, 0 if none does; what is smaller than one that fits does too."""
+def _largest_fitting(most: int, fits: Any) -> int:
+    """The largest number up to `most` that fits, 0 if none does; smaller numbers must fit too."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -243,7 +265,10 @@ def _last(most: int, fits: Any) -> int:
 
 @dataclass(frozen=True)
 class Found:
-    """What the windows of one size gave, over their places: value (inf where nothing leads through), path, voxels."""
+    """Results of the windows of one size.
+
+    Values (inf without a path), percolation, voxels by code.
+    """
 
     values: np.ndarray
     percolates: np.ndarray
@@ -251,7 +276,7 @@ class Found:
 
 
 def _records(one: Pass) -> Found:
-    """Records in the order of places, so that sums do not depend on who was first."""
+    """Results in the order of places, so that sums do not depend on the order of computing."""
     counts = one.grid.counts
     records = list(one.ledger.records(triple(place) for place in np.ndindex(counts)))
     values = [math.inf if r["value"] is None else r["value"] for r in records]
@@ -261,8 +286,8 @@ def _records(one: Pass) -> Found:
 
 
 def _dataset(job: Job, found: Sequence[Found]) -> xr.Dataset:
-    spreads = [law.spread(one.values) for one in found]
-    judgement = law.judge(spreads, job.tolerance)
+    spreads = [statistics.spread(one.values) for one in found]
+    judgement = statistics.judge(spreads, job.tolerance)
     about = dict(job.quantity.about)
     variables: dict[str, Any] = {"value": (("window", *PLACES), _padded([f.values for f in found]), about)}
     if job.quantity.apparent:
@@ -271,7 +296,7 @@ def _dataset(job: Job, found: Sequence[Found]) -> xr.Dataset:
         shares = [float(one.percolates.mean()) for one in found]
         variables["percolating_share"] = _by_size(shares, "1", "share of the windows that a path leads through")
     variables |= _statistics(spreads, about["units"]) | _geometry(job) | _judged(spreads, judgement)
-    variables |= _laws(job, spreads, found) | _representative(job, judgement)
+    variables |= _scaling(job, spreads, found) | _representative(job, judgement)
     edges = np.array([one.edge_nm for one in job.windows])
     coordinates = {
         "window": ("window", edges, {"units": schema.UNIT, "long_name": "edge of the window that was asked for"}),
@@ -282,7 +307,7 @@ def _dataset(job: Job, found: Sequence[Found]) -> xr.Dataset:
 
 
 def _padded(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Sizes have different numbers of windows: nan where there is none."""
+    """Values of all sizes in one array, nan where a size has fewer windows."""
     most = np.max([v.shape for v in values], axis=0)
     out = np.full((len(values), *most), np.nan)
     for target, source in zip(out, values, strict=True):
@@ -298,7 +323,7 @@ def _by_size(values: Sequence[float], units: str, long_name: str, reference: str
 def _statistics(spreads: Sequence[Spread], units: str) -> dict[str, Any]:
     last = spreads[-1].mean
     bias = [(s.mean - last) / abs(last) if last else math.nan for s in spreads]
-    errors = [law.relative_error(s, max(1, s.count)) for s in spreads]
+    errors = [statistics.relative_error(s, max(1, s.count)) for s in spreads]
     return {
         "windows": _by_size([s.count for s in spreads], "1", "windows with a finite value"),
         "excluded": _by_size([s.excluded for s in spreads], "1", "windows without one, left out of all statistics"),
@@ -324,7 +349,7 @@ def _geometry(job: Job) -> dict[str, Any]:
 
 
 def _judged(spreads: Sequence[Spread], judgement: Judgement) -> dict[str, Any]:
-    few = f"1 if there are at least {law.FEWEST_WINDOWS} windows with a value"
+    few = f"1 if there are at least {statistics.FEWEST_WINDOWS} windows with a value"
     return {
         "judged": _by_size(judgement.judged, "1", few),
         "within_spread": _by_size(judgement.within_spread, "1", "1 if relative_spread keeps the tolerance"),
@@ -332,17 +357,17 @@ def _judged(spreads: Sequence[Spread], judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _laws(job: Job, spreads: Sequence[Spread], found: Sequence[Found]) -> dict[str, Any]:
-    """Integral range, exponent, and what they ask for."""
+def _scaling(job: Job, spreads: Sequence[Spread], found: Sequence[Found]) -> dict[str, Any]:
+    """Integral range, exponent of the variance, and the edges that they require."""
     step = math.prod(job.labels.spacing_nm)
     volumes = [math.prod(one.shape) * step for one in job.windows]
-    fitted = law.fit_variance(volumes, spreads)
+    fitted = statistics.fit_variance(volumes, spreads)
     widest = max(found, key=lambda one: int(one.voxels.sum())).voxels
     phases = job.labels.phases
     assert phases is not None
     fractions = {code: float(n) / float(widest.sum()) for code, n in zip(phases.codes, widest, strict=True)}
     points = job.quantity.point_variance(fractions)
-    required = [law.required_volume(fitted, spreads[-1].mean, job.tolerance, n) for n in REALISATIONS]
+    required = [statistics.required_volume(fitted, spreads[-1].mean, job.tolerance, n) for n in REALISATIONS]
     return {
         "variance_exponent": _single(fitted.exponent if fitted else math.nan, "1", "a in s^2(V) ~ V^-a, fitted", KANIT),
         "variance_exponent_error": _single(
@@ -350,7 +375,7 @@ def _laws(job: Job, spreads: Sequence[Spread], found: Sequence[Found]) -> dict[s
         ),
         "point_variance": _single(points, _squared(job.quantity.about["units"]), "variance at single points, D^2"),
         "integral_range": _single(
-            law.integral_range(volumes, spreads, points), "nm3", "A3 in s^2(V) = D^2 A3 / V", KANIT
+            statistics.integral_range(volumes, spreads, points), "nm3", "A3 in s^2(V) = D^2 A3 / V", KANIT
         ),
         "required_edge": (
             ("realisations",),
@@ -389,6 +414,6 @@ def _about(job: Job, judgement: Judgement) -> dict[str, Any]:
         "lattice": "no overlap, in the middle of the volume; what no window fills is shared between both ends",
         "tolerance": job.tolerance,
         "verdict": judgement.verdict,
-        "verdict_means": law.VERDICTS[judgement.verdict],
+        "verdict_means": statistics.VERDICTS[judgement.verdict],
         "spacing_nm": list(job.labels.spacing_nm),
     }

@@ -1,4 +1,4 @@
-"""Windows of a representative-volume study: where they lie in a volume, and each of them as a block of work."""
+"""Windows of a representative-volume study: their positions, and the work on each as a block."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, Field, Spacing
 
-# Takes the labels of a window with their halo, and the window within them; gives a record that JSON can hold.
+# Maps the labels of a window with halo, and the window's box in them, to a JSON record.
 Kernel = Callable[[np.ndarray, Box], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The lattice of windows of one size: they do not overlap, and lie in the middle of the volume.
+    """Lattice of windows of one size, without overlap, in the middle of the volume.
 
     Parameters
     ----------
     edge_nm : float
-        Edge of the cube that was asked for.
+        Requested edge of the cube.
     shape : (z, y, x)
         Voxels of a window: the edge in voxels of each axis, rounded.
     volume : (z, y, x)
@@ -39,42 +39,46 @@ class Windows:
 
     @property
     def counts(self) -> Triple:
-        """Windows along each axis."""
+        """Number of windows along each axis."""
         return triple(n // w for n, w in zip(self.volume, self.shape, strict=True))
 
     @property
     def covered(self) -> Triple:
-        """Voxels of the box that the windows fill."""
+        """Shape in voxels of the box that the windows fill."""
         return triple(c * w for c, w in zip(self.counts, self.shape, strict=True))
 
     @property
     def offset(self) -> Triple:
-        """First voxel of the first window: what no window fills is shared between both ends of each axis."""
+        """First voxel of the first window.
+
+        The uncovered rest is shared between both ends of each axis.
+        """
         return triple((n - c) // 2 for n, c in zip(self.volume, self.covered, strict=True))
 
     @property
     def rest(self) -> float:
-        """Share of the volume that no window fills."""
+        """Fraction of the volume that is not in any window."""
         return 1 - math.prod(self.covered) / math.prod(self.volume)
 
     @property
     def grid(self) -> Grid:
-        """The windows as blocks, counted from the first one."""
+        """The windows as blocks, relative to the first window."""
         return Grid(self.covered, self.shape)
 
     def centres(self, axis: int, step: float) -> np.ndarray:
-        """Centres of the windows along an axis, in the unit of the step, from the outer face of the volume."""
+        """Centres of the windows along an axis from the outer face, in the unit of `step`."""
         first, edge = self.offset[axis], self.shape[axis]
         return (first + (np.arange(self.counts[axis]) + 0.5) * edge) * step
 
 
 def lattices(field: Field, windows: Sequence[float] | None, windows_nm: Sequence[float] | None) -> tuple[Windows, ...]:
-    """One lattice for each edge, from the smallest; edges in voxels count the shortest edge of a voxel.
+    """One lattice per edge, smallest first; edges in voxels refer to the shortest edge of a voxel.
 
     Raises
     ------
     ArgumentError
-        Unless the edges are given in one of the units, differ, hold at least two voxels, and fit into the volume.
+        Unless the edges are given in one of the units, differ, contain at least two voxels, and fit
+        into the volume.
     """
     if (windows is None) == (windows_nm is None):
         raise ArgumentError(
@@ -113,7 +117,7 @@ def _largest(field: Field) -> float:
 
 
 def _example(field: Field) -> str:
-    """A half, a quarter and an eighth of the largest cube, which is the last."""
+    """Example of edges: an eighth, a quarter and a half of the largest cube, and the cube."""
     most = int(_largest(field) / min(field.spacing_nm))
     return ",".join(str(most // n) for n in (8, 4, 2, 1) if most // n >= 2)
 
@@ -124,9 +128,9 @@ def _edges(shape: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class WindowWork:
-    """Read one window, with the halo that the kernel asks for, and keep what the kernel says of it.
+    """Work on one window: read it with the kernel's halo, and record the kernel's result.
 
-    `kernel_bytes` gives what the kernel holds beside the labels, from the shape that it reads.
+    `kernel_bytes` gives the kernel's memory beside the labels, from the shape that it reads.
     """
 
     sample: str
@@ -137,31 +141,31 @@ class WindowWork:
     kernel_bytes: Callable[[Triple], int]
 
     def _box(self, block: Block) -> tuple[Box, Box]:
-        """The window in the volume, and what is read for it."""
+        """Box of the window in the volume, and the box that is read for it."""
         window = block.core.shift(self.windows.offset)
         return window, window.grow(self.halo).clip(Box.whole(self.windows.volume))
 
     def read(self, block: Block) -> np.ndarray:
-        """The labels."""
+        """Read the labels of a window with its halo."""
         return store.read_box(store.field_array(self.sample, self.field), self._box(block)[1])
 
     def compute(self, block: Block, inputs: np.ndarray) -> dict[str, Any]:
-        """The record."""
+        """Compute the record of a window."""
         window, read = self._box(block)
         return self.kernel(inputs, window.within(read))
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Nothing but the record, which the engine keeps with the marker."""
+        """Write the record only, which the engine stores with the marker."""
         return outputs
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """The labels, once more while they are decoded, and what the kernel needs."""
+        """Bytes of the labels, twice while they are decoded, and of the kernel."""
         shape = triple(c + 2 * h for c, h in zip(core, self.halo, strict=True))
         return 2 * math.prod(shape) + self.kernel_bytes(shape)
 
 
 def positions(windows: Sequence[Windows], spacing: Spacing) -> dict[str, Any]:
-    """Centres of the windows of every size along each axis; nan where a size has fewer windows than the smallest."""
+    """Centres of the windows of every size along each axis; nan where a size has fewer windows."""
     found = {}
     for axis, name in enumerate(AXES):
         most = max(w.counts[axis] for w in windows)
