@@ -79,7 +79,7 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("annotate a.zarr --superpixel-threshold -1", 2, ["uint8", "0 to 255"]),
     ("solve a.zarr", 2, ["--conductivity copper=400,pore=0.026"]),
     ("solve a.zarr --conductivity pore=0,solid=0", 2, ["--conductivity pore=1,solid=0"]),
-    ("solve a.zarr --conductivity pore=1", 2, ["--conductivity pore=1.0,solid=0"]),
+    ("solve a.zarr --conductivity pore=1", 2, ["--conductivity pore=1.0,solid=VALUE"]),
     ("solve a.zarr --conductivity pore=1,solid=1 --contact 1,2,3", 2, ["3 contacts are given"]),
     ("solve a.zarr --conductivity pore=1,solid=1 --axis z,z", 2, ["'z' is given twice"]),
     ("measure a.zarr --descriptors porosity", 2, ["'phase_fraction'"]),
