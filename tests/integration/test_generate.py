@@ -193,7 +193,7 @@ WRONG = [
     (2, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--phases", "a=0"], "are two phases"),
     (2, ["--kind", "hard-core", "--diameter-nm", "50", "--loading", "0.2"], "fill between 0 and 0.1225"),
     (2, ["--kind", "packed", "--diameter-nm", "50", "--loading", "0.7"], "between 0 and 0.6"),
-    (2, ["--kind", "packed", "--diameter-nm", "500", "--loading", "0.5"], "narrower than three grains"),
+    (2, ["--kind", "packed", "--diameter-nm", "500", "--loading", "0.5"], "narrower than three particles"),
     (5, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--memory", "0.01"], "a worker has"),
 ]
 

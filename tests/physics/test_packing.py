@@ -176,14 +176,14 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Packed(PLATES, 0.2, SPACING, 0, (100.0, 100.0, 100.0))
     with pytest.raises(ArgumentError, match=r"between 0 and 0\.6, not 0\.7"):
         Packed(ONE, 0.7, SPACING, 0, (100.0, 100.0, 100.0))
-    with pytest.raises(ArgumentError, match="narrower than three grains"):
+    with pytest.raises(ArgumentError, match="narrower than three particles"):
         Packed(ONE, 0.3, SPACING, 0, (100.0, 30.0, 100.0))
     with pytest.raises(ArgumentError, match="8 to 50000 are possible"):
         Packed(ONE, 0.3, SPACING, 0, (1000.0, 1000.0, 1000.0))
-    with pytest.raises(ArgumentError, match="period of 20 nm is shorter than two grains"):
+    with pytest.raises(ArgumentError, match="period of 20 nm is shorter than two particles"):
         Overlapping(ONE, 0.3, SPACING, 0, (10, 50, 50))
     for wrong in ({"aspect": 0.0}, {"orientation": (0.0, 0.0, 0.0)}):
-        with pytest.raises(ArgumentError, match="grains need an aspect"):
+        with pytest.raises(ArgumentError, match="particles need an aspect"):
             Grains((1.0,), (1.0,), **wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="positive diameters"):
         Grains((1.0, -1.0), (1.0, 1.0))

@@ -95,5 +95,5 @@ def test_names_and_codes_are_those_of_the_generator(tmp_path: Path) -> None:
 def test_many_phases_are_numbered_unless_they_are_named() -> None:
     field = GaussianField((8.0,) * 3, UNIT, 1)
     assert LevelCuts(field, (0.2, 0.3, 0.5)).phases == tim3d.Phases(phase_0=0, phase_1=1, phase_2=2)
-    with pytest.raises(ArgumentError, match="2 shares need as many phases"):
+    with pytest.raises(ArgumentError, match="2 fractions need as many phases"):
         LevelCuts(field, (0.4, 0.6), tim3d.Phases(a=0, b=1, c=2))

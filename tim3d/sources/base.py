@@ -25,7 +25,7 @@ VoxelSize: TypeAlias = tuple[float | None, float | None, float | None]
 
 UNKNOWN_SIZE: VoxelSize = (None, None, None)
 DTYPES = ("uint8", "uint16", "float32")
-_LONGEST_SAID = 240
+_LONGEST_LINE = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,14 +196,14 @@ def reading(where: object) -> Iterator[None]:
     except Exception as error:
         needed = _missing_package(error)
         if needed:
-            raise MissingExtraError(f"{where} needs a package: {_said(error)}. {needed}") from error
-        raise InputError(f"cannot read {where}: {_said(error)}. {_reading_cure(error)}") from error
+            raise MissingExtraError(f"{where} needs a package: {_first_line(error)}. {needed}") from error
+        raise InputError(f"cannot read {where}: {_first_line(error)}. {_reading_cure(error)}") from error
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """First line of a library's error message, shortened: some contain the whole header."""
     text = (str(error) or type(error).__name__).strip().splitlines()
-    return text[0][:_LONGEST_SAID].rstrip(" .") if text else type(error).__name__
+    return text[0][:_LONGEST_LINE].rstrip(" .") if text else type(error).__name__
 
 
 def _missing_package(error: Exception) -> str:

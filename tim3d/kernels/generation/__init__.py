@@ -1,1 +1,1 @@
-"""Structures from random numbers that depend on the place alone."""
+"""Synthetic structures from random numbers that are functions of the position."""

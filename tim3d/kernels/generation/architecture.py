@@ -1,8 +1,24 @@
-"""Generators of volumes from latent noise, described: which nodes make which voxels, how far they reach, the cost.
+"""Architecture of generators: the latent nodes of each voxel, the correlation length and the cost.
 
-A layer of kernel 4 and stride 2 is y[o] = sum_i x[i] w[o + p - 2 i]. The uncropped output misses contributions only in
-its first and last two samples; a padding p of 2 or more crops these. No voxel then ever sees an edge, and any box of an
-endless volume follows from the nodes above it alone. Nothing here needs torch.
+A layer of kernel 4 and stride 2 is y[o] = sum_i x[i] w[o + p - 2 i]. In the uncropped output, only
+the first and last two samples lack contributions of nodes outside the window; a padding p of 2 or
+more crops these samples. Four nodes, one letter a sample::
+
+    node 0      aaaa
+    node 1        bbbb
+    node 2          cccc
+    node 3            dddd
+    output      --yyyyyy--      10 samples, 6 after the crop: each y has both of its two nodes
+
+Hence no voxel depends on an edge of the window, and any box of an endless volume follows from the
+nodes around it. Over all layers, n nodes give n * step - lost voxels, from the voxel of the first
+node on. The voxels [100, 140) of the preset "demo" (step 16, lost 32), one letter for two voxels::
+
+    node        6       7       8       9       10      at voxel 96, 112, 128, 144, 160
+    window      vvvvvvvvvvvvvvvvvvvvvvvv                5 nodes give 48 voxels, 96 to 143
+    box           bbbbbbbbbbbbbbbbbbbb                  voxels 100 to 139
+
+Nothing here needs torch.
 
 References
 ----------
@@ -21,7 +37,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 
 KERNEL, STRIDE = 4, 2
-# Nodes along an edge in training: four, so that the overlap of neighbours is learnt.
+# Nodes along an edge in training: four, so that the generator learns the overlap of neighbours.
 CROP_NODES = 4
 Kind = Literal["transposed", "resize", "official-resize"]
 Output = Literal["phases", "grey", "colour"]
@@ -29,29 +45,30 @@ Output = Literal["phases", "grey", "colour"]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """All that decides the shape of a generator and of its critics.
+    """Layers of a generator and of its critics.
 
     Parameters
     ----------
     name : str
-        What it is called.
+        Name of the architecture.
     kind : {"transposed", "resize", "official-resize"}
-        Transposed convolutions of kernel 4 and stride 2 throughout; or these and at last a trilinear resize by exactly
-        2 and a convolution of kernel 3; or the latter with the resize of the official code, which depends on the size
-        of the whole volume.
+        Transposed convolutions of kernel 4 and stride 2 throughout; or these followed by a
+        trilinear resize by exactly 2 and a convolution of kernel 3; or the latter with the resize
+        of the official code, which depends on the size of the whole volume.
     channels : tuple of int
-        Latent channels, those of the hidden layers, outputs.
+        Number of latent channels, of channels of each hidden layer, and of outputs.
     paddings : tuple of int
-        Of each transposed convolution, 2 or more.
+        Padding of each transposed convolution, 2 or more.
     critic : tuple of int
-        Widths of the hidden layers of a critic: kernel 4, stride 2, padding 1, the last one without padding.
+        Widths of the hidden layers of a critic: kernel 4, stride 2, padding 1; the last layer has
+        no padding.
     output : {"phases", "grey", "colour"}
-        One channel a phase; one grey value; red, green and blue.
+        One channel per phase; one grey value; red, green and blue.
 
     Raises
     ------
     ArgumentError
-        If the numbers do not fit each other, or a padding is below kernel - stride = 2.
+        If the numbers are inconsistent, or a padding is below kernel - stride = 2.
 
     Examples
     --------
@@ -108,29 +125,29 @@ class Architecture:
 
     @property
     def latent(self) -> int:
-        """Channels of the noise."""
+        """Number of channels of the latent noise."""
         return self.channels[0]
 
     @property
     def outputs(self) -> int:
-        """Channels that come out."""
+        """Number of output channels."""
         return self.channels[-1]
 
     @property
     def levels(self) -> int:
-        """Doublings from the nodes to the voxels, L."""
+        """Number L of doublings from the nodes to the voxels."""
         return len(self.paddings) + (self.kind != "transposed")
 
     @property
     def step(self) -> int:
-        """Voxels from node to node, 2^L."""
+        """Distance of neighbouring nodes, 2^L, in voxels."""
         return int(STRIDE**self.levels)
 
     @property
     def correlation(self) -> int:
-        """Voxels that one node reaches along an axis, 3 * 2^L - 2 (and 2 more with a resize).
+        """Number of voxels that one node affects along an axis, 3 * 2^L - 2 (+ 2 with a resize).
 
-        Values at this distance or a larger one are independent: no longer feature can be made.
+        Values at this distance or more are independent: longer features cannot be generated.
         """
         reach = 1
         for _ in range(self.levels):
@@ -139,7 +156,7 @@ class Architecture:
 
     @property
     def lost(self) -> int:
-        """Voxels that n nodes fall short of n * step."""
+        """Difference between n * step and the voxels that n nodes give, in voxels."""
         lost = 0
         for padding in self.paddings:
             lost = STRIDE * lost + 2 * padding - KERNEL + STRIDE
@@ -147,22 +164,22 @@ class Architecture:
 
     @property
     def early(self) -> int:
-        """Nodes of a window before the first voxel: one where the resize depends on the size, otherwise none."""
+        """Nodes of a window before its first voxel: 1 if the resize depends on the size, else 0."""
         return int(self.kind == "official-resize")
 
     @property
     def extra(self) -> int:
-        """Nodes that a box of whole steps needs beside one for each step; 2 for the presets."""
+        """Nodes that a box of whole steps needs in addition to one per step; 2 for the presets."""
         return -(-self.lost // self.step) + 2 * self.early
 
     @property
     def crop(self) -> int:
-        """Edge in voxels of what a training step generates, from four nodes; 2 * 2^L for the presets."""
+        """Edge of the volumes in training, from four nodes, in voxels; 2 * 2^L for the presets."""
         return self.output_edge(CROP_NODES)
 
     @property
     def critic_field(self) -> int:
-        """Pixels along an edge that decide a critic's verdict: its reach, 3 * 2^n - 2 for n layers, within the crop."""
+        """Receptive field of a critic in pixels: 3 * 2^n - 2 for n layers, at most the crop."""
         reach = 1
         for _ in range(len(self.critic) + 1):
             reach = STRIDE * (reach - 1) + KERNEL
@@ -170,13 +187,13 @@ class Architecture:
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers of the generator: convolutions, and two for each channel that is normalised."""
+        """Number of trainable parameters: convolutions, and two for each normalised channel."""
         hidden = self.channels[1 : len(self.paddings) + 1] if self.kind != "transposed" else self.channels[1:-1]
         return sum(self._weights()) + 2 * sum(hidden) + (self.outputs if self.kind != "transposed" else 0)
 
     @property
     def kmac_per_voxel(self) -> float:
-        """Thousands of multiplications and additions a voxel, without the overlap of windows."""
+        """Thousands of multiply-accumulates per voxel, without the overlap of windows."""
         densities = [8.0 ** -(self.levels - number) for number in range(len(self.paddings))]
         densities += [1.0] * (self.kind != "transposed")
         return sum(d * w for d, w in zip(densities, self._weights(), strict=True)) / 1000
@@ -188,29 +205,29 @@ class Architecture:
     def output_edge(self, nodes: int) -> int:
         """Voxels along an axis that a window of `nodes` nodes gives: 2^L (n - 2) for the presets.
 
-        Node a of the window lies at voxel a * step, and the voxels begin there.
+        Node a lies at voxel a * step, and the voxels of a window start at its first node.
         """
         return nodes * self.step - self.lost
 
     def nodes_for(self, lo: int, hi: int) -> tuple[int, int]:
-        """First and last-but-one node [a, b) of the smallest window that gives the voxels [lo, hi) of an axis."""
+        """Nodes [a, b) of the smallest window that gives the voxels [lo, hi) of an axis."""
         first = lo // self.step
         last = first - (-(hi - first * self.step + self.lost) // self.step)
         return first - self.early, last + self.early
 
     def tile(self, nodes: int) -> int:
-        """Edge of a tile of whole steps made from a window of `nodes` nodes, step * (nodes - extra)."""
+        """Edge of the tile of whole steps that `nodes` nodes give, step * (nodes - extra)."""
         return self.step * (nodes - self.extra)
 
     def edges(self, nodes: int) -> list[int]:
-        """Edge of what enters each layer, and of what comes out of the last, for a window of `nodes` nodes."""
+        """Input edge of each layer, and output edge of the last, for a window of `nodes` nodes."""
         edges = [nodes]
         for padding in self.paddings:
             edges.append(STRIDE * (edges[-1] - 1) + KERNEL - 2 * padding)
         return edges if self.kind == "transposed" else [*edges, STRIDE * edges[-1] - 4]
 
     def overlap(self, nodes: int) -> float:
-        """Work on a tile, with its overlap with the neighbours, over the work without: 1 for very large tiles."""
+        """Ratio of the work on a tile with and without overlap; 1 for very large tiles."""
         volumes = [e**3 for e in self.edges(nodes)]
         work = [w * v for w, v in zip(self._weights(), volumes, strict=False)]
         if self.kind != "transposed":
@@ -218,7 +235,7 @@ class Architecture:
         return sum(work) / (1000 * self.kmac_per_voxel * self.tile(nodes) ** 3)
 
     def described(self) -> str:
-        """A few lines for the user: reach, arithmetic and cost.
+        """Summary for the user: size, geometry and correlation length.
 
         Examples
         --------
@@ -237,31 +254,31 @@ class Architecture:
         )
 
     def to_json(self) -> str:
-        """The fields as JSON."""
+        """Serialise the fields as JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
-        """What `to_json` wrote.
+        """Restore an architecture from the result of `to_json`.
 
         Raises
         ------
         ArgumentError
-            If the fields are others, or their values do not fit.
+            If fields are unknown or missing, or their values are inconsistent.
         """
         try:
             return cls.from_dict(json.loads(text))
         except (ValueError, TypeError, AttributeError) as error:
-            raise ArgumentError(f"no architecture of a generator: {error}") from error
+            raise ArgumentError(f"not the architecture of a generator: {error}") from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
-        """An architecture from its fields, lists in the place of tuples allowed.
+        """Create an architecture from its fields; lists are accepted for tuples.
 
         Raises
         ------
         ArgumentError
-            If the fields are others, or their values do not fit.
+            If fields are unknown or missing, or their values are inconsistent.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -289,15 +306,24 @@ PRESETS = {
 
 
 def preset(name: str, outputs: int = 2, output: Output = "phases") -> Architecture:
-    """A preset for a number of phases, or for grey or colour images.
+    """Return a preset for a number of phases, or for grey or colour images.
 
-    The demo presets are for training on a CPU; with more phases their hidden layers grow as the outputs do, so that a
-    phase has as many channels as with two.
+    The demo presets are for training on a CPU; with more than two phases the last hidden layer
+    grows with the outputs, so that a phase has as many channels as with two.
+
+    Parameters
+    ----------
+    name : str
+        Name of the preset.
+    outputs : int
+        Number of output channels.
+    output : {"phases", "grey", "colour"}
+        Meaning of the output channels.
 
     Raises
     ------
     ArgumentError
-        If there is no such preset, or the outputs do not fit.
+        If the preset does not exist, or `outputs` does not match `output`.
 
     Examples
     --------
@@ -314,12 +340,12 @@ def preset(name: str, outputs: int = 2, output: Output = "phases") -> Architectu
 
 
 def whole_nodes(architecture: Architecture, shape: Triple) -> Triple:
-    """Nodes along each axis of a volume made in one piece."""
+    """Number of nodes along each axis of a volume that is generated in one piece."""
     return triple(architecture.nodes_for(0, n)[1] - architecture.early for n in shape)
 
 
 def tile_nodes(architecture: Architecture, edge: int) -> int:
-    """Nodes of a window that gives a tile of about `edge` voxels, at least one step.
+    """Number of nodes of a window that gives a tile of about `edge` voxels, at least one step.
 
     >>> tile_nodes(preset("paper"), 128), tile_nodes(preset("demo"), 128)
     (6, 10)

@@ -1,8 +1,9 @@
-"""Level cuts of Gaussian random fields: white noise of the lattice, convolved with a kernel of finite support.
+"""Level cuts of Gaussian random fields: white noise on a lattice, convolved with a finite kernel.
 
-A voxel is decided by the noise within the kernel's reach and by nothing else, so any box of the endless volume can be
-made alone, with the same bits as in one piece: the separable kernel adds its products in one fixed order, the general
-one is applied by Fourier transforms in windows that are fixed in the volume.
+A voxel depends only on the noise within the kernel's reach, so any box of the endless volume can be
+computed separately, with the same bits as in one piece: the separable kernel adds its products in a
+fixed order, the general one is applied by Fourier transforms in windows that are fixed in the
+volume.
 
 References
 ----------
@@ -33,17 +34,17 @@ Reals: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.uint8]
 Point: TypeAlias = tuple[float, float, float]
 
-# A Gaussian kernel ends here, in its standard deviations: 3e-4 of its height.
+# Reach of a Gaussian kernel in standard deviations; there it has 3e-4 of its height.
 REACH = 4.0
 
 
 def levels(fractions: tuple[float, ...]) -> tuple[float, ...]:
-    """Levels between phases whose shares of the volume are `fractions`, the lowest values first.
+    """Levels of a standard normal field between phases of volume fractions `fractions`, ascending.
 
     Raises
     ------
     ArgumentError
-        If there are fewer than two, one is not positive, or they do not add up to 1.
+        If there are fewer than two fractions, one is not positive, or they do not add up to 1.
 
     Examples
     --------
@@ -60,7 +61,7 @@ def levels(fractions: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def gaussian_taps(deviation: float) -> Floats:
-    """A Gaussian of this standard deviation in voxels, cut at 4 of them, whose squares add up to 1.
+    """Gaussian kernel of a standard deviation in voxels, truncated at 4 of them; squares sum to 1.
 
     >>> taps = gaussian_taps(1.5)
     >>> len(taps), round(float((taps**2).sum()), 12)
@@ -73,7 +74,7 @@ def gaussian_taps(deviation: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class GaussianField:
-    """A field of zero mean and unit variance with correlation exp(-(z/lz)^2 - (y/ly)^2 - (x/lx)^2).
+    """Field of zero mean and unit variance with correlation exp(-(z/lz)^2 - (y/ly)^2 - (x/lx)^2).
 
     Parameters
     ----------
@@ -82,9 +83,9 @@ class GaussianField:
     spacing_nm : (dz, dy, dx)
         Edges of a voxel.
     seed : int
-        Fixes the field.
+        Seed of the field.
     period : (z, y, x), optional
-        In voxels; 0 leaves an axis endless.
+        Period in voxels; 0 makes an axis endless.
 
     Raises
     ------
@@ -113,28 +114,28 @@ class GaussianField:
             raise ArgumentError(
                 f"a field needs positive lengths, got correlation_nm {self.correlation_nm}, spacing {self.spacing_nm}"
             )
-        Noise(self.seed, period=self.period)  # refuses a seed out of range
+        Noise(self.seed, period=self.period)  # raises if the seed is out of range
 
     @property
     def taps(self) -> tuple[Floats, Floats, Floats]:
-        """Kernels along z, y and x; a kernel of deviation l/2 gives the correlation exp(-(r/l)^2)."""
+        """Kernels along z, y and x: standard deviation l/2 gives the correlation exp(-(r/l)^2)."""
         z, y, x = (gaussian_taps(c / 2 / d) for c, d in zip(self.correlation_nm, self.spacing_nm, strict=True))
         return z, y, x
 
     @property
     def reach(self) -> Triple:
-        """Voxels around a voxel whose noise decides it."""
+        """Range of the noise that a voxel depends on, in voxels on each side."""
         return triple(len(t) // 2 for t in self.taps)
 
     def correlation(self, lag: Triple) -> float:
-        """Exact expected correlation at a lag in voxels, of the kernel as it is cut."""
+        """Exact expected correlation of the truncated kernel at a lag in voxels."""
         return math.prod(
             float((t[: len(t) - abs(n)] * t[abs(n) :]).sum()) if abs(n) < len(t) else 0.0
             for t, n in zip(self.taps, lag, strict=True)
         )
 
     def planes(self, box: Box):  # type: ignore[no-untyped-def]
-        """Planes of the field in a box, one after the other; float32 (y, x). Only a ring of planes is held."""
+        """Yield the planes of the field in a box, float32 (y, x), from a ring buffer of planes."""
         tz, ty, tx = (t.astype(np.float32) for t in self.taps)
         noise, around = Noise(self.seed, period=self.period), box.grow(self.reach)
         ring = np.empty((len(tz), *box.shape[1:]), np.float32)
@@ -147,25 +148,25 @@ class GaussianField:
                 yield out
 
     def values(self, box: Box) -> Reals:
-        """The field in a box; float32 of shape `box.shape`."""
+        """Values of the field in a box; float32 of shape `box.shape`."""
         return np.stack([plane.copy() for plane in self.planes(box)])
 
     def cut(self, box: Box, steps: tuple[float, ...]) -> Labels:
-        """How many of the levels lie below the field, uint8 of shape `box.shape`."""
+        """Number of levels below the field at each voxel, uint8 of shape `box.shape`."""
         out = np.empty(box.shape, np.uint8)
         for place, plane in zip(out, self.planes(box), strict=True):
             place[...] = classes(plane, steps)
         return out
 
     def block_bytes(self, core: Triple) -> int:
-        """Buffers besides the labels: the ring of planes, and the noise of one plane in three stages."""
+        """Memory besides the labels in bytes: ring of planes, and one plane's noise in 3 stages."""
         (_, ny, nx), (rz, ry, rx) = core, self.reach
         return 4 * (2 * rz + 2) * ny * nx + 4 * 4 * (ny + 2 * ry) * (nx + 2 * rx) + 2 * ny * nx
 
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _smooth_plane(plane, ty, tx, out):  # type: ignore[no-untyped-def]
-    """Convolution along y, then x; each sum in the order of the taps, whatever the size of the plane."""
+    """Convolve along y, then x; each sum is in the order of the taps, for any size of the plane."""
     row = np.empty(plane.shape[1], np.float32)
     for y in range(out.shape[0]):
         row[:] = 0
@@ -181,7 +182,7 @@ def _smooth_plane(plane, ty, tx, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _add_planes(ring, first, tz, out):  # type: ignore[no-untyped-def]
-    """Convolution along z; the ring begins at its oldest plane."""
+    """Convolve along z; `first` is the oldest plane in the ring buffer."""
     out[:] = 0
     for y in range(out.shape[0]):
         line = out[y]
@@ -198,21 +199,22 @@ def _numbered(count: int) -> Phases:
 
 @dataclass(frozen=True, slots=True)
 class LevelCuts(Generator):
-    """Phases cut out of a field: a generator. Labels are 0 for the lowest values, then 1, ...
+    """Generator of phases by level cuts of a field; labels are 0 for the lowest values, then 1, ...
 
     Parameters
     ----------
     field : GaussianField or SpectralField
-        What is cut.
+        The field.
     fractions : tuple of float
-        Share of each phase in expectation, exact since the field has unit variance.
+        Expected volume fraction of each phase; exact, because the field has unit variance.
     phases : Phases, optional
-        Names and codes of the labels (default: pore and solid of two, ``phase_0``, ``phase_1``, ... of more).
+        Names and codes of the labels (default: pore and solid for two, ``phase_0``, ``phase_1``,
+        ... for more).
 
     Raises
     ------
     ArgumentError
-        If the shares do not add up to 1, or as many phases are not named.
+        If the fractions do not add up to 1, or their number differs from the number of phases.
 
     Examples
     --------
@@ -233,22 +235,24 @@ class LevelCuts(Generator):
         object.__setattr__(self, "spacing_nm", self.field.spacing_nm)
         object.__setattr__(self, "phases", self.phases or _numbered(len(self.fractions)))
         if len(self.phases or ()) != len(self.fractions):
-            raise ArgumentError(f"{len(self.fractions)} shares need as many phases, and these are named: {self.phases}")
+            raise ArgumentError(
+                f"{len(self.fractions)} fractions need as many phases, and these are named: {self.phases}"
+            )
 
     def description(self) -> dict[str, Any]:
-        """The same as of any generator, with what the field is beside it rather than below it."""
+        """Everything that determines the labels, with the entries of the field at the top level."""
         own = {"kind": self.kind, "version": self.version, "fractions": list(self.fractions)}
         return {**as_data(self.field), "field": self.field.kind, **own}
 
     @property
     def halo(self) -> Triple:
-        """Voxels around a block whose noise decides it."""
+        """Range of the noise that a block depends on, in voxels on each side."""
         return self.field.reach
 
     def labels(self, box: Box) -> Labels:
-        """Labels of a box of the endless volume; uint8 of shape `box.shape`."""
+        """Compute the labels of a box of the endless volume; uint8 of shape `box.shape`."""
         return self.field.cut(box, levels(self.fractions))
 
     def block_bytes(self, core: Triple) -> int:
-        """Bytes of all buffers while the labels of a block are made."""
+        """Memory of all buffers while the labels of a block are computed, in bytes."""
         return math.prod(core) + self.field.block_bytes(core)

@@ -1,4 +1,4 @@
-"""What a generator is: a value that makes the labels of any box of an endless volume from the box alone."""
+"""Base class of generators: values that compute the labels of any box of an endless volume."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from tim3d.phases import Phases
 
 
 class Generator(ABC):
-    """Labels, or grey values, of any box of an endless volume; subclass it as a frozen dataclass that pickles.
+    """Generator of labels, or grey values; subclass it as a frozen dataclass that can be pickled.
 
-    Two boxes must agree, bit for bit, where they overlap: a voxel is a function of its coordinates and of the fields of
-    the dataclass, whatever the box. Then blocks, workers and resumed runs change nothing. `tim3d.generators.Noise`
-    gives random numbers of that kind.
+    Two boxes must agree, bit for bit, where they overlap: a voxel is a function of its coordinates
+    and of the fields of the dataclass, and does not depend on the box. Then the result is
+    independent of blocks, workers and resumed runs. `tim3d.generators.Noise` provides random
+    numbers with this property.
 
     Attributes
     ----------
     kind : str
-        Name of the law. With `version` and the fields of the dataclass it is the description that is recorded and from
-        which the fingerprint of a volume is made. The name of the class is not part of it.
+        Name of the model. With `version` and the fields of the dataclass it forms the description
+        that is recorded and hashed into the fingerprint of a volume. The name of the class is not
+        included.
     version : int
-        To be raised whenever the same fields give other labels than before.
+        Version of the model, to be raised whenever the same fields give different labels.
     phases : Phases, optional
         Names and codes of the labels 0, 1, ... that `labels` returns; None for grey values from 0 to 255.
     spacing_nm : (dz, dy, dx)
         Edges of a voxel.
     needs_torch : bool
-        Whether a worker must hold torch.
+        Whether a worker needs torch.
     """
 
     __slots__ = ()
@@ -46,52 +48,57 @@ class Generator(ABC):
 
     @abstractmethod
     def labels(self, box: Box) -> np.ndarray:
-        """Labels 0, 1, ... of the phases in the order of their codes, or grey values; uint8 of shape `box.shape`."""
+        """Compute labels 0, 1, ... in the order of the codes, or grey values; uint8 of a box."""
 
     @abstractmethod
     def block_bytes(self, core: Triple) -> int:
-        """Bytes of all buffers while the labels of a block of this shape are made, the labels included."""
+        """Memory in bytes while the labels of a block are computed, including the labels."""
 
     @property
     def halo(self) -> Triple:
-        """Voxels around a block that decide it; a plan says what their computation costs."""
+        """Range around a block that it depends on, in voxels; a plan reports the extra work."""
         return (0, 0, 0)
 
     @property
     def tile_edge(self) -> int:
-        """Edge in voxels of what is computed at a time, from the origin of the volume on: blocks are whole tiles."""
+        """Edge of a tile, which is computed as a whole, in voxels; blocks are whole tiles.
+
+        Tiles start at the origin of the volume.
+        """
         return 1
 
     @property
     def reads(self) -> str:
-        """Path of the file that the generator is read from; empty if there is none."""
+        """Path of the file that the generator was read from; empty if there is none."""
         return ""
 
     def of_shape(self, shape: Triple) -> Generator:
-        """The generator of a volume of this shape: the same, unless it depends on the volume."""
+        """Return the generator of a volume of a shape: itself, unless it depends on the shape."""
         return self
 
     def names(self, out: str | None) -> tuple[str, ...]:
-        """Names of the fields that it makes: `out`, by default ``phase``, or ``raw`` of grey values.
+        """Names of the fields that are written: `out`, or ``phase``, or ``raw`` for grey values.
 
         With several names, `labels` returns an array with a first axis of that length.
         """
         return (out or ("raw" if self.phases is None else "phase"),)
 
     def check(self) -> None:  # noqa: B027
-        """Raise what would make every block fail; called before anything is written."""
+        """Raise if every block would fail; called before anything is written."""
 
     def inputs(self) -> Mapping[str, str]:
-        """Digests of the files that decide the labels, by what they are called in messages."""
+        """Digests of the files that determine the labels, by their names in messages."""
         return {}
 
     def description(self) -> dict[str, Any]:
-        """What decides the labels, for JSON: kind, version and every field but the phases, which are recorded by name.
+        """Everything that determines the labels, for JSON: kind, version and all fields but phases.
+
+        The phases are recorded by name elsewhere.
 
         Raises
         ------
         ArgumentError
-            If it has no kind, is not a dataclass, or a field cannot be written as JSON.
+            If the generator has no kind, is not a dataclass, or a field cannot be written as JSON.
         """
         if not self.kind or not hasattr(self, "__dataclass_fields__"):
             raise ArgumentError(
@@ -102,12 +109,12 @@ class Generator(ABC):
 
 
 def as_data(value: Any) -> Any:
-    """A value as JSON holds it: a dataclass by its fields, with the kind and version of its class if it has them.
+    """Convert a value for JSON; a dataclass by its fields, with kind and version of its class.
 
     Raises
     ------
     ArgumentError
-        If it is neither a finite number, text, truth value or None nor made of those.
+        If the value is not a finite number, string, boolean or None, or composed of these.
 
     Examples
     --------
@@ -122,7 +129,7 @@ def as_data(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [as_data(item) for item in value]
     if isinstance(value, float) and math.isfinite(value):
-        return int(value) if value.is_integer() else value  # 10 and 10.0 are one length
+        return int(value) if value.is_integer() else value  # 10 and 10.0 are the same length
     if value is None or isinstance(value, str | int):
         return value
     raise ArgumentError(f"a generator is described by numbers and texts, and has a {type(value).__name__}: {value!r}")

@@ -1,8 +1,9 @@
-"""Particles in a matrix: overlapping, hard-core at low loading, and packed densely in a cell that is repeated.
+"""Particles in a matrix: overlapping, hard-core at low loading, or packed in a periodic cell.
 
-Overlapping and hard-core particles are functions of the place: lattice cells hold points drawn from Philox, and a point
-stays or goes by what lies within a bounded distance. Any box of the endless volume is made alone, with the same bits. A
-dense packing has no such locality: one periodic cell is packed by a deterministic rule, anew in every process.
+Overlapping and hard-core particles are functions of the position: lattice cells contain points
+drawn from Philox, and whether a point is kept depends on points within a bounded distance only. Any
+box of the endless volume is computed separately, with the same bits. A dense packing has no such
+locality: one periodic cell is packed by a deterministic rule, again in every process.
 
 References
 ----------
@@ -31,37 +32,37 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.uint8]
 Point: TypeAlias = tuple[float, float, float]
 
-# Grains that a periodic cell may hold.
+# Largest number of particles in a periodic cell.
 MOST = 50_000
 FILLED = Phases(matrix=0, filler=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Overlapping(Generator):
-    """Grains at Poisson points that know nothing of one another (Boolean model): a generator.
+    """Generator of independent particles at Poisson points, which may overlap (Boolean model).
 
-    The filled share is 1 - exp(-n V) with n points per volume of mean volume V, the interface n S exp(-n V) with the
-    mean surface S.
+    The volume fraction is 1 - exp(-n V) with n points per volume and the mean particle volume V,
+    the interface per volume n S exp(-n V) with the mean surface S.
 
     Parameters
     ----------
     grains : Grains
-        What is strewn.
+        The particles.
     loading : float
-        Expected share of the volume that is filled.
+        Expected volume fraction of the particles.
     spacing_nm : (dz, dy, dx)
         Edges of a voxel.
     seed : int
-        Fixes the structure.
+        Seed of the structure.
     period : (z, y, x), optional
-        In voxels; 0 leaves an axis endless.
+        Period in voxels; 0 makes an axis endless.
     phases : Phases, optional
-        Names and codes of the matrix and of the grains.
+        Names and codes of the matrix and of the particles.
 
     Raises
     ------
     ArgumentError
-        If a number is out of its range or a period shorter than two grains.
+        If a number is out of range, or a period is shorter than two particles.
 
     Examples
     --------
@@ -85,26 +86,27 @@ class Overlapping(Generator):
 
     def __post_init__(self) -> None:
         if not 0 < self.loading < 0.99:
-            raise ArgumentError(f"overlapping grains fill a share between 0 and 0.99, not {self.loading:g}")
+            raise ArgumentError(f"overlapping particles fill a fraction between 0 and 0.99, not {self.loading:g}")
         _check(self, self.period)
 
     @property
     def density(self) -> float:
-        """Points per nm3."""
+        """Number of points per nm3."""
         return -math.log(1 - self.loading) / self.grains.mean_volume
 
     @property
     def specific_surface(self) -> float:
-        """Expected interface per volume in 1/nm."""
+        """Expected interface area per volume, in 1/nm."""
         return self.density * self.grains.mean_surface * (1 - self.loading)
 
     def two_point(self, distance_nm: float) -> float:
-        """Expected probability that two points at this distance are both filled; spheres only.
+        """Probability that two points at this distance are both in particles; spheres only.
 
-        1 - 2 exp(-n V) + exp(-n (2 V - V12)), V12 the volume that a sphere shares with itself when it is moved.
+        1 - 2 exp(-n V) + exp(-n (2 V - V12)), with the volume V12 of the intersection of a sphere
+        and its copy at this distance.
         """
         if self.grains.aspect != 1:
-            raise ArgumentError("the closed form of S2 is that of spheres")
+            raise ArgumentError("the closed form of S2 holds for spheres only")
         radii, r = np.array(self.grains.diameters_nm) / 2, distance_nm
         shared = np.where(r < 2 * radii, math.pi / 12 * (4 * radii + r) * (2 * radii - r) ** 2, 0.0)
         union = 2 * self.grains.mean_volume - float(self.grains.weights @ shared)
@@ -112,40 +114,42 @@ class Overlapping(Generator):
 
     @property
     def halo(self) -> Triple:
-        """Voxels around a block whose points decide it."""
+        """Range of the points that a block depends on, in voxels on each side."""
         return _reach(self.grains.longest, self.spacing_nm)
 
     def particles(self, box: Box) -> Floats:
-        """Grains that may reach into a box, a row each: centre (3), axis (3), diameter."""
+        """Particles that may reach into a box, one row each: centre (3), axis (3), diameter."""
         low, high = _bounds(box, self.spacing_nm, self.grains.longest)
         return strewn(self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high)[:, :7]
 
     def labels(self, box: Box) -> Labels:
-        """1 in the grains, 0 in the matrix, at voxel centres; uint8 of shape `box.shape`."""
+        """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
         return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
 
     def block_bytes(self, core: Triple) -> int:
-        """Labels and the grains that reach them."""
+        """Memory of the labels and of the particles that reach them, in bytes."""
         return math.prod(core) + points_bytes(core, self.spacing_nm, self.grains.longest, self.density)
 
 
 @dataclass(frozen=True, slots=True)
 class HardCore(Generator):
-    """Grains that never touch, thinned from Poisson points (Matern's second model): a generator.
+    """Generator of particles that never touch, by thinning Poisson points (Matern's second model).
 
-    A point stays if no other whose grain would overlap has a lower mark. What stays is known in closed form: of class i
-    n w_i (1 - exp(-a_i)) / a_i with a_i the mean number of points that it would overlap. One size fills less than 1/8
-    of the volume, which is this model's limit and no choice. Grains must be spheres, or all point along one axis.
+    A point is kept if no other point whose particle would overlap has a lower mark. The density of
+    kept points has a closed form: n w_i (1 - exp(-a_i)) / a_i for class i, with the mean number a_i
+    of points that would overlap. One size fills less than 1/8 of the volume, a limit of the model.
+    Particles must be spheres, or all point along one axis.
 
     Parameters
     ----------
     grains, loading, spacing_nm, seed, period, phases
-        As of `Overlapping`.
+        See `Overlapping`.
 
     Raises
     ------
     ArgumentError
-        If the loading is beyond what the model can reach, with that figure, or grains point in many directions.
+        If the loading exceeds the limit of the model, which the message contains, or particles
+        point in several directions.
 
     Examples
     --------
@@ -168,13 +172,13 @@ class HardCore(Generator):
         _need_spheres(self.grains)
         if not 0 < self.loading <= 0.98 * self.limit:
             raise ArgumentError(
-                f"hard-core grains of these sizes fill between 0 and {0.98 * self.limit:.4f}, not {self.loading:g}; "
+                f"hard-core particles of these sizes fill between 0 and {0.98 * self.limit:.4f}, not {self.loading:g}; "
                 "--kind packed goes to 0.6"
             )
 
     @property
     def _excluded(self) -> Floats:
-        """Mean volume around each class in which the centre of another grain would mean an overlap, in nm3."""
+        """Mean excluded volume of each class, in which another centre means an overlap, in nm3."""
         radii = np.array(self.grains.diameters_nm) / 2
         return np.asarray(4 / 3 * math.pi * (radii[:, None] + radii[None, :]) ** 3 @ self.grains.weights)
 
@@ -184,12 +188,12 @@ class HardCore(Generator):
 
     @property
     def limit(self) -> float:
-        """Largest share that the model can fill, with endlessly many points."""
+        """Largest volume fraction of the model, in the limit of infinitely many points."""
         return float((self.grains.weights * self.grains.volumes / self._excluded).sum())
 
     @property
     def density(self) -> float:
-        """Points per nm3 before they are thinned, by bisection."""
+        """Number of points per nm3 before thinning, by bisection."""
         low, high = 0.0, 1e3 / float(self._excluded.min())
         for _ in range(200):
             middle = (low + high) / 2
@@ -201,18 +205,21 @@ class HardCore(Generator):
 
     @property
     def specific_surface(self) -> float:
-        """Expected interface per volume in 1/nm; spheres only."""
+        """Expected interface area per volume, in 1/nm; spheres only."""
         if self.grains.aspect != 1:
-            raise ArgumentError("the closed form of the surface is that of spheres")
+            raise ArgumentError("the closed form of the surface holds for spheres only")
         return float(self._kept(self.density) @ (np.pi * np.array(self.grains.diameters_nm) ** 2))
 
     @property
     def halo(self) -> Triple:
-        """Voxels around a block whose points decide it: grains that reach in, and what may remove them."""
+        """Range of the points that a block depends on, in voxels on each side.
+
+        It includes particles that reach in, and points that may remove them.
+        """
         return _reach(3 * self.grains.longest, self.spacing_nm)
 
     def particles(self, box: Box) -> Floats:
-        """Grains that may reach into a box, a row each: centre (3), axis (3), diameter."""
+        """Particles that may reach into a box, one row each: centre (3), axis (3), diameter."""
         low, high = _bounds(box, self.spacing_nm, 3 * self.grains.longest)
         points = strewn(self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high)
         near_low, near_high = _bounds(box, self.spacing_nm, self.grains.longest)
@@ -223,34 +230,35 @@ class HardCore(Generator):
         return points[kept, :7]
 
     def labels(self, box: Box) -> Labels:
-        """1 in the grains, 0 in the matrix, at voxel centres; uint8 of shape `box.shape`."""
+        """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
         return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
 
     def block_bytes(self, core: Triple) -> int:
-        """Labels and the points that decide them."""
+        """Memory of the labels and of the points that they depend on, in bytes."""
         return math.prod(core) + points_bytes(core, self.spacing_nm, 3 * self.grains.longest, self.density)
 
 
 @dataclass(frozen=True, slots=True)
 class Packed(Generator):
-    """Grains that never touch, packed densely in a periodic cell that is repeated endlessly: a generator.
+    """Generator of particles that never touch, packed densely in a cell that is repeated endlessly.
 
-    Overlapping grains are pushed apart until none overlaps (force-biased). Two points farther apart than the cell are
-    not independent: the volume holds one cell's worth of information, however large it is.
+    Overlapping particles are pushed apart until none overlaps (force-biased). Points farther apart
+    than the cell are not independent: a volume of any size contains the information of one cell.
 
     Parameters
     ----------
     grains, spacing_nm, seed, phases
-        As of `Overlapping`; spheres, or grains that all point along one axis.
+        See `Overlapping`; spheres, or particles that all point along one axis.
     loading : float
-        Share of the cell that the grains fill, up to 0.6; met to half a grain.
+        Volume fraction of the particles in the cell, up to 0.6; met to half a particle.
     cell_nm : (z, y, x)
         Edges of the cell.
 
     Raises
     ------
     ArgumentError
-        If the loading is above 0.6, the cell holds too few or too many grains or is too narrow.
+        If the loading is above 0.6, or the cell contains too few or too many particles or is too
+        narrow.
 
     Examples
     --------
@@ -272,31 +280,31 @@ class Packed(Generator):
         _check(self, (0, 0, 0))
         _need_spheres(self.grains)
         if not 0 < self.loading <= 0.6:
-            raise ArgumentError(f"a packing fills a share between 0 and 0.6, not {self.loading:g}")
+            raise ArgumentError(f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}")
         widths = np.array(self.cell_nm) / np.array(self.grains.stretch)
         if not np.isfinite(widths).all() or widths.min() < 3 * max(self.grains.diameters_nm):
             raise ArgumentError(
-                f"a cell of {self.cell_nm} nm is narrower than three grains of {max(self.grains.diameters_nm):g} nm; "
-                "use a larger volume or --cell-nm"
+                f"a cell of {self.cell_nm} nm is narrower than three particles of {max(self.grains.diameters_nm):g} "
+                "nm; use a larger volume or --cell-nm"
             )
         if not 8 <= self.count <= MOST:
             raise ArgumentError(
-                f"a cell of {self.cell_nm} nm holds {self.count} grains; 8 to {MOST} are possible. Use --cell-nm"
+                f"a cell of {self.cell_nm} nm holds {self.count} particles; 8 to {MOST} are possible. Use --cell-nm"
             )
 
     @property
     def count(self) -> int:
-        """Grains in the cell."""
+        """Number of particles in the cell."""
         return round(self.loading * math.prod(self.cell_nm) / self.grains.mean_volume)
 
     @property
     def filled(self) -> float:
-        """Share of the cell that its grains fill."""
+        """Volume fraction of the particles in the cell."""
         return float((math.pi / 6 * self.cell()[:, 6] ** 3).sum()) / math.prod(self.cell_nm)
 
     @property
     def halo(self) -> Triple:
-        """Voxels around a block whose grains reach into it."""
+        """Range of particles that reach into a block, in voxels on each side."""
         return _reach(self.grains.longest, self.spacing_nm)
 
     def check(self) -> None:
@@ -304,17 +312,19 @@ class Packed(Generator):
         self.cell()
 
     def cell(self) -> Floats:
-        """The grains of the cell, a row each: centre (3), axis (3), diameter. The same bits in every process.
+        """Particles of the cell, one row each: centre (3), axis (3), diameter.
+
+        They have the same bits in every process.
 
         Raises
         ------
         ConvergenceError
-            If grains still overlap in the end.
+            If particles still overlap after the last pass.
         """
         return packed_cell(self.grains, self.count, self.seed, self.cell_nm)
 
     def particles(self, box: Box) -> Floats:
-        """Grains that may reach into a box, images included."""
+        """Particles that may reach into a box, periodic images included."""
         low, high = _bounds(box, self.spacing_nm, self.grains.longest)
         edges = np.array(self.cell_nm)
         ranges = [range(math.floor(a / e), math.ceil(b / e)) for a, b, e in zip(low, high, edges, strict=True)]
@@ -326,34 +336,34 @@ class Packed(Generator):
         return np.concatenate(found)
 
     def labels(self, box: Box) -> Labels:
-        """1 in the grains, 0 in the matrix, at voxel centres; uint8 of shape `box.shape`."""
+        """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
         return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
 
     def block_bytes(self, core: Triple) -> int:
-        """Labels, the grains that reach them, and those of the cell while it is packed."""
+        """Memory of labels, particles that reach them, and the cell during packing, in bytes."""
         density = self.loading / self.grains.mean_volume
         reached = points_bytes(core, self.spacing_nm, self.grains.longest, density)
         return math.prod(core) + reached + 500 * self.count
 
 
 def _check(model: Overlapping | HardCore | Packed, period: Triple) -> None:
-    Noise(model.seed, period=period)  # refuses a seed out of range
+    Noise(model.seed, period=period)  # raises if the seed is out of range
     if not all(0 < d < math.inf for d in model.spacing_nm):
         raise ArgumentError(f"a voxel has edges {model.spacing_nm}; all three must be positive")
     for length, edge in zip(period, model.spacing_nm, strict=True):
         if length and length * edge < 4 * model.grains.longest:
             raise ArgumentError(
-                f"a period of {length * edge:g} nm is shorter than two grains of {2 * model.grains.longest:g} nm"
+                f"a period of {length * edge:g} nm is shorter than two particles of {2 * model.grains.longest:g} nm"
             )
     if len(model.phases) != 2:
-        raise ArgumentError(f"grains in a matrix are two phases, and {len(model.phases)} are named: {model.phases}")
+        raise ArgumentError(f"particles in a matrix are two phases, and {len(model.phases)} are named: {model.phases}")
     model.phases.require_order("the matrix")
 
 
 def _need_spheres(grains: Grains) -> None:
     if grains.stretch is None:
         raise ArgumentError(
-            "grains that must not touch are spheres or all point along one axis: --orientation 1,0,0; "
+            "particles that must not touch are spheres or all point along one axis: --orientation 1,0,0; "
             f"got aspect {grains.aspect:g} with orientation {grains.orientation}"
         )
 

@@ -1,4 +1,4 @@
-"""Grains of a filled material: spheroids, their sizes and directions, and how they are drawn on voxels.
+"""Particles of a filled material: size and direction of spheroids, and their drawing on voxels.
 
 References
 ----------
@@ -25,19 +25,19 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint32]
 Point: TypeAlias = tuple[float, float, float]
 
-# Classes of a lognormal law: of equal number, so that it has no endless tail and exact moments.
+# Classes of a lognormal distribution, of equal number, for a finite tail and exact moments.
 CLASSES = 32
 
 
 def lognormal(median_nm: float, spread: float) -> dict[float, float]:
-    """Diameters and their shares by number: 32 classes of equal share, each at the middle quantile of its class.
+    """Lognormal diameters and their fractions by number: 32 equal classes at their medians.
 
     Parameters
     ----------
     median_nm : float
         Median diameter.
     spread : float
-        Standard deviation of its natural logarithm; 0 gives one diameter.
+        Standard deviation of the natural logarithm of the diameter; 0 gives one diameter.
 
     Examples
     --------
@@ -55,22 +55,22 @@ def lognormal(median_nm: float, spread: float) -> dict[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Grains:
-    """Spheroids: their sizes, shape and directions.
+    """Spheroidal particles: their sizes, shape and directions.
 
     Parameters
     ----------
     diameters_nm, shares : tuples of float
-        Diameters of spheres of the same volume, and how many have each (any positive numbers).
+        Diameters of spheres of the same volume, and their relative numbers (any positive numbers).
     aspect : float
-        Polar over equatorial axis: 1 spheres, above fibres, below platelets.
+        Polar over equatorial axis: 1 for spheres, above 1 for fibres, below 1 for platelets.
     orientation : (z, y, x)
-        The polar axis is that of a Gaussian vector with these standard deviations (an angular central Gaussian law):
-        1,1,1 all directions alike, 1,0,0 along z, 0,1,1 in the plane of a slice.
+        Standard deviations of a Gaussian vector whose direction is the polar axis (angular central
+        Gaussian distribution): 1,1,1 isotropic, 1,0,0 along z, 0,1,1 in the plane of a slice.
 
     Raises
     ------
     ArgumentError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -89,28 +89,28 @@ class Grains:
             raise ArgumentError(f"sizes need positive diameters and shares, got {self.diameters_nm}: {self.shares}")
         if not 0.05 <= self.aspect <= 20 or min(self.orientation) < 0 or not 0 < max(self.orientation) < math.inf:
             raise ArgumentError(
-                f"grains need an aspect of 0.05 to 20 and an orientation of three weights >= 0, not all 0; got aspect "
-                f"{self.aspect:g}, orientation {self.orientation}"
+                "particles need an aspect of 0.05 to 20 and an orientation of three weights >= 0, not all 0; got "
+                f"aspect {self.aspect:g}, orientation {self.orientation}"
             )
 
     @property
     def weights(self) -> Floats:
-        """Shares that add up to 1."""
+        """Fractions by number, which add up to 1."""
         return np.array(self.shares) / sum(self.shares)
 
     @property
     def volumes(self) -> Floats:
-        """Volume of each class in nm3."""
+        """Volume of a particle of each class, in nm3."""
         return np.asarray(np.pi / 6 * np.array(self.diameters_nm) ** 3)
 
     @property
     def mean_volume(self) -> float:
-        """Mean volume of a grain in nm3."""
+        """Mean volume of a particle, in nm3."""
         return float(self.weights @ self.volumes)
 
     @property
     def mean_surface(self) -> float:
-        """Mean surface of a grain in nm2, closed forms of the sphere, prolate and oblate spheroid."""
+        """Mean surface of a particle in nm2: closed forms of sphere, prolate, oblate spheroid."""
         equator, pole = _half_axes(self.aspect)
         if abs(self.aspect - 1) < 1e-6:
             unit = 4 * math.pi
@@ -124,12 +124,12 @@ class Grains:
 
     @property
     def longest(self) -> float:
-        """Longest half axis of all, in nm."""
+        """Longest half axis of all particles, in nm."""
         return max(self.diameters_nm) / 2 * max(_half_axes(self.aspect))
 
     @property
     def stretch(self) -> Point | None:
-        """Along which factors (z, y, x) grains are stretched spheres; None if they point in many directions."""
+        """Factors (z, y, x) that stretch spheres to the particles; None if directions differ."""
         if self.aspect == 1:
             return (1.0, 1.0, 1.0)
         if sum(w > 0 for w in self.orientation) > 1:
@@ -139,12 +139,12 @@ class Grains:
         return (z, y, x)
 
     def classes(self, uniform: Floats) -> npt.NDArray[np.intp]:
-        """The class of a grain from a number in 0 to 1, by the shares."""
+        """Assign size classes to uniform numbers from 0 to 1, by the fractions."""
         return np.searchsorted(np.cumsum(self.weights)[:-1], uniform, side="right")
 
     def axes(self, words: Words) -> Floats:
         """Polar axes from three random words each: unit vectors (n, 3)."""
-        # A quantile of 32 bits is never exactly 0, so that neither is a length.
+        # A quantile of 32 bits is never exactly 0, and hence no length is 0.
         vectors = quantile(words) * np.array(self.orientation)
         lengths = np.sqrt(vectors[:, 0] ** 2 + vectors[:, 1] ** 2 + vectors[:, 2] ** 2)
         return np.asarray(vectors / lengths[:, None])
@@ -157,12 +157,18 @@ def _half_axes(aspect: float) -> tuple[float, float]:
 
 
 def draw(particles: Floats, aspect: float, box: Box, spacing_nm: Point) -> Labels:
-    """Voxels of a box whose centre lies in a grain are 1, others 0; uint8 of shape `box.shape`.
+    """Draw particles: voxels of a box whose centre lies in a particle are 1, others 0; uint8.
 
     Parameters
     ----------
     particles : float64 array (n, 7)
         Centre, polar axis (unit vector) and diameter in nm; the order does not matter.
+    aspect : float
+        Polar over equatorial axis.
+    box : Box
+        Voxels to draw.
+    spacing_nm : (dz, dy, dx)
+        Edges of a voxel.
     """
     out = np.zeros(box.shape, np.uint8)
     equator, pole = _half_axes(aspect)
@@ -172,7 +178,7 @@ def draw(particles: Floats, aspect: float, box: Box, spacing_nm: Point) -> Label
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _draw(particles, equator, pole, start, spacing, out):  # type: ignore[no-untyped-def]
-    """|p|^2 / e^2 + (p . axis)^2 (1 / pole^2 - 1 / e^2) <= 1, voxel by voxel of the box around each grain."""
+    """Draw |p|^2 / e^2 + (p . axis)^2 (1 / pole^2 - 1 / e^2) <= 1 around each particle."""
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     for n in range(len(particles)):
         cz, cy, cx, az, ay, ax, diameter = particles[n]

@@ -1,7 +1,8 @@
-"""Random numbers that are a function of the place: any window of an endless lattice, in any order, on any worker.
+"""Counter-based random numbers: a function of the position on an endless lattice.
 
-Philox4x32-10 turns a counter (x, y, z, j) and a key (the seed) into four words of 32 bits. Nothing is drawn in a
-sequence, so a window has the same bits whether it is made alone or as a part of a larger one.
+Philox4x32-10 maps a counter (x, y, z, j) and a key (the seed) to four words of 32 bits. Numbers are
+not drawn in sequence, so a box has the same bits when it is computed separately or as a part of a
+larger one, in any order and on any worker.
 
 References
 ----------
@@ -25,7 +26,7 @@ from tim3d.grid import Box, Triple
 Words: TypeAlias = npt.NDArray[np.uint32]
 Reals: TypeAlias = npt.NDArray[np.float32]
 
-# Numbers of a stream share the fourth word of the counter with their own number, 16 bits each.
+# The fourth word of the counter holds the stream and the number within it, 16 bits each.
 STREAM_BITS = 16
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -42,11 +43,11 @@ class Noise:
     Parameters
     ----------
     seed : int
-        0 to 2^64 - 1; two seeds give unrelated noise.
+        Seed from 0 to 2^64 - 1; different seeds give independent noise.
     stream : int
-        0 to 65535; streams of a seed are unrelated as well.
+        Stream from 0 to 65535; different streams of a seed are independent as well.
     period : (z, y, x), optional
-        Coordinates are taken modulo these lengths; 0 leaves an axis endless.
+        Coordinates are taken modulo these lengths; 0 makes an axis endless.
 
     Raises
     ------
@@ -78,25 +79,26 @@ class Noise:
         return np.uint64(self.seed & 0xFFFFFFFF), np.uint64(self.seed >> 32)
 
     def bits(self, box: Box) -> Words:
-        """32 random bits of every node; uint32 of shape `box.shape`. Four neighbours along x share a counter."""
+        """Random bits, uint32 of shape `box.shape`; four neighbours along x share a counter."""
         out = np.empty(box.shape, np.uint32)
         _field(out, box.start, self.period, self.key, self.stream << STREAM_BITS)
         return out
 
     def uniforms(self, box: Box) -> Reals:
-        """Numbers in [0, 1) of 24 bits, evenly spread; float32 of shape `box.shape`."""
+        """Uniform numbers in [0, 1) of 24 bits; float32 of shape `box.shape`."""
         return (self.bits(box) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
     def normals(self, box: Box) -> Reals:
-        """Standard normal numbers, within 6.4 of 0; float32 of shape `box.shape`."""
+        """Standard normal numbers between -6.4 and 6.4; float32 of shape `box.shape`."""
         out = np.empty(box.shape, np.float32)
         _normals(self.bits(box), out)
         return out
 
     def latent(self, box: Box, channels: int) -> Reals:
-        """Standard normal numbers in channels, as a network's latent noise; float32 (channels, z, y, x).
+        """Standard normal latent noise of a network; float32 (channels, z, y, x).
 
-        Channel c is word c mod 4 of counter (x, y, z, c // 4): fewer channels are the first ones of more.
+        Channel c is word c mod 4 of counter (x, y, z, c // 4), so the first channels do not depend
+        on their number.
         """
         words = np.stack([self.words(box, j) for j in range(-(-channels // 4))])
         out = np.empty(words.shape, np.float32)
@@ -104,7 +106,7 @@ class Noise:
         return np.ascontiguousarray(np.moveaxis(out, -1, 1).reshape(-1, *box.shape)[:channels])
 
     def words(self, box: Box, number: int) -> Words:
-        """The four words of every node for one `number` (0 to 65535); uint32 (z, y, x, 4)."""
+        """Four random words per node for one `number` (0 to 65535); uint32 (z, y, x, 4)."""
         if not 0 <= number < 2**STREAM_BITS:
             raise ArgumentError(f"a node has words for the numbers 0 to 65535, not {number}")
         out = np.empty((*box.shape, 4), np.uint32)
@@ -113,7 +115,14 @@ class Noise:
 
 
 def philox4x32(counters: Words, key: tuple[int, int]) -> Words:
-    """Ten rounds of Philox4x32 of each row of `counters` (n, 4); uint32 (n, 4).
+    """Apply ten rounds of Philox4x32 to each row of `counters` (n, 4); uint32 (n, 4).
+
+    Parameters
+    ----------
+    counters : (n, 4) uint32
+        Counters, one per row.
+    key : two ints
+        Low and high half of the key, 32 bits each.
 
     Examples
     --------
@@ -128,8 +137,8 @@ def philox4x32(counters: Words, key: tuple[int, int]) -> Words:
 def quantile(bits: Words) -> npt.NDArray[np.float64]:
     """Standard normal quantile of (bits + 1/2) / 2^32; float64 of the same shape.
 
-    By AS 241, relative error 1e-15, from sums, products, quotients and square roots alone: these are exact to the last
-    bit on every machine, which logarithms and cosines of a library are not.
+    Algorithm AS 241, relative error 1e-15, from sums, products, quotients and square roots only:
+    these have the same bits on every machine, unlike the logarithms and cosines of a library.
 
     Examples
     --------
@@ -143,7 +152,7 @@ def quantile(bits: Words) -> npt.NDArray[np.float64]:
 
 @nb.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """Ten rounds; all words are uint64 below 2^32."""
+    """Apply ten rounds; all words are uint64 below 2^32."""
     for _ in range(10):
         a, b = M0 * c0, M1 * c2
         c0, c1, c2, c3 = (b >> HALF) ^ c1 ^ k0, b & LOW, (a >> HALF) ^ c3 ^ k1, a & LOW
@@ -162,7 +171,7 @@ def _rows(counters, k0, k1, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _wrapped(place, period):  # type: ignore[no-untyped-def]
-    """A coordinate as 32 bits, taken into its period first."""
+    """Convert a coordinate to 32 bits, after reducing it modulo its period."""
     return np.uint64(place % period if period > 0 else place) & LOW
 
 
@@ -215,7 +224,7 @@ def _quantiles(bits, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _quantile(word):  # type: ignore[no-untyped-def]
-    """AS 241 (PPND16): one rational function in the middle, two in the tails."""
+    """Quantile by AS 241 (PPND16): one rational function in the middle, two in the tails."""
     q = (np.float64(word) + 0.5) * 2.0**-32 - 0.5
     if abs(q) <= 0.425:
         r = 0.180625 - q * q
@@ -241,13 +250,13 @@ def _tail(r):  # type: ignore[no-untyped-def]
             + 0.14810397642748007459) * r + 0.68976733498510000455) * r + 1.6763848301838038494) * r
             + 2.05319162663775882187) * r + 1.0  # fmt: skip
         return top / low
-    # sqrt(-log p) exceeds 5 only below p = 1.4e-11; 32 bits end at 1.2e-10.
+    # sqrt(-log p) exceeds 5 only below p = 1.4e-11; 32 bits do not go below 1.2e-10.
     return np.nan
 
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _log(p):  # type: ignore[no-untyped-def]
-    """Natural logarithm from 2 atanh((m - 1) / (m + 1)), without a library."""
+    """Natural logarithm from 2 atanh((m - 1) / (m + 1)), without a library function."""
     m, power = math.frexp(p)
     if m < ROOT_HALF:
         m, power = 2 * m, power - 1

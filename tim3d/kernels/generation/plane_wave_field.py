@@ -1,7 +1,8 @@
-"""Two-phase structures cut out of a Gaussian random field, with closed-form truth, at any voxel of an endless volume.
+"""Two-phase level cuts of a Gaussian random field, endless, with truth in closed form.
 
-The field is a sum of plane waves, so a voxel's value depends on its coordinates only: block by block gives the same
-bits as in one piece, and there is material behind the last slice.
+The field is a sum of plane waves, so a voxel's value depends on its coordinates only: computed
+block by block, the volume has the same bits as in one piece, and there is material behind the last
+slice.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ Point: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class LevelCut:
-    """A solid where a Gaussian field of zero mean and unit variance exceeds a level.
+    """Solid where a Gaussian field of zero mean and unit variance exceeds a level.
 
-    The field has the correlation rho(r) = exp(-(r / correlation_nm)^2) and the same law in every direction.
+    The field is isotropic, with the correlation rho(r) = exp(-(r / correlation_nm)^2).
 
     Parameters
     ----------
@@ -37,9 +38,9 @@ class LevelCut:
     correlation_nm : float
         Distance at which the correlation of the field falls to 1/e; features are about twice as thick.
     seed : int
-        Fixes the structure.
+        Seed of the structure.
     waves : int
-        Plane waves in the sum; the kurtosis of the field misses that of a Gaussian by 1.5 / waves.
+        Number of plane waves; the kurtosis of the field differs from a Gaussian's by 1.5 / waves.
 
     Raises
     ------
@@ -74,7 +75,7 @@ class LevelCut:
 
     @property
     def level(self) -> float:
-        """The level u above which the field is solid: P(g > u) = solid_fraction."""
+        """Level u above which the field is solid: P(g > u) = solid_fraction."""
         return NormalDist().inv_cdf(1 - self.solid_fraction)
 
     @property
@@ -84,25 +85,31 @@ class LevelCut:
 
     @property
     def specific_surface(self) -> float:
-        """Expected interface area per volume in 1/nm: (2/pi) sqrt(lambda) exp(-u^2/2), lambda = -rho''(0)."""
+        """Expected interface area per volume in 1/nm.
+
+        (2/pi) sqrt(lambda) exp(-u^2/2) with lambda = -rho''(0).
+        """
         return 2 / math.pi * math.sqrt(self._steepness) * math.exp(-(self.level**2) / 2)
 
     @property
     def mean_curvature_density(self) -> float:
-        """Expected integral of (k1 + k2)/2 over the interface per volume in 1/nm2, > 0 if the solid is convex.
+        """Expected integral of (k1 + k2)/2 over the interface per volume, in 1/nm2.
 
-        lambda u exp(-u^2/2) / sqrt(2 pi).
+        lambda u exp(-u^2/2) / sqrt(2 pi); positive if the solid is convex.
         """
         return self._steepness * self.level * math.exp(-(self.level**2) / 2) / math.sqrt(2 * math.pi)
 
     @property
     def euler_density(self) -> float:
-        """Expected Euler number of the solid per volume in 1/nm3: lambda^(3/2) (u^2 - 1) exp(-u^2/2) / (2 pi)^2."""
+        """Expected Euler number of the solid per volume, in 1/nm3.
+
+        lambda^(3/2) (u^2 - 1) exp(-u^2/2) / (2 pi)^2.
+        """
         u = self.level
         return math.sqrt(self._steepness) ** 3 * (u**2 - 1) * math.exp(-(u**2) / 2) / (2 * math.pi) ** 2
 
     def field(self, box: Box, spacing: Point) -> Floats:
-        """The field itself at the voxel centres (index + 1/2) x spacing of a box; float64 of shape `box.shape`."""
+        """Values of the field at the voxel centres (index + 1/2) x spacing of a box, float64."""
         vectors, phases = plane_waves(self.waves, self.correlation_nm, self.seed)
         axes = [(np.arange(a, b) + 0.5) * d for a, b, d in zip(box.start, box.stop, spacing, strict=True)]
         tables = [np.exp(1j * np.outer(axis, vectors[:, i])) for i, axis in enumerate(axes)]
@@ -110,10 +117,11 @@ class LevelCut:
         return np.asarray(_sum_waves(tables[0], tables[1], tables[2].T.real.copy(), tables[2].T.imag.copy()))
 
     def labels(self, box: Box, spacing: Point) -> npt.NDArray[np.uint8]:
-        """Voxels of a box: 1 solid, 0 pore."""
+        """Labels of the voxels of a box: 1 solid, 0 pore."""
         out = np.empty(box.shape, dtype=np.uint8)
         for z in range(box.shape[0]):
-            # One plane at a time: the float64 field of a large box never exists as a whole.
+            # One plane at a time, so that the float64 field of a large box is never in memory as a
+            # whole.
             start, stop = (box.start[0] + z, *box.start[1:]), (box.start[0] + z + 1, *box.stop[1:])
             out[z] = self.field(Box(start, stop), spacing)[0] > self.level
         return out
@@ -121,10 +129,11 @@ class LevelCut:
 
 @lru_cache(maxsize=8)
 def plane_waves(count: int, correlation_nm: float, seed: int) -> tuple[Floats, Floats]:
-    """Wave vectors (count, 3) in 1/nm along z, y, x, and phases (count,) of a field with correlation exp(-(r/l)^2).
+    """Wave vectors (count, 3) in 1/nm and phases (count,) for the correlation exp(-(r/l)^2).
 
-    The vectors are drawn from the Gaussian spectrum of that correlation and then stretched so that their second moments
-    are exactly 2 / l^2 in every direction: the expected surface is then that of the law, not of the draw.
+    The vectors, along z, y, x, are drawn from the Gaussian spectrum of the correlation and then
+    stretched so that their second moments are exactly 2 / l^2 in every direction: the expected
+    surface then follows the law and does not depend on the draw.
 
     Examples
     --------
@@ -142,7 +151,7 @@ def plane_waves(count: int, correlation_nm: float, seed: int) -> tuple[Floats, F
 
 @numba.njit(cache=True, nogil=True)
 def _sum_waves(z_waves: Waves, y_waves: Waves, x_real: Floats, x_imag: Floats) -> Floats:
-    """Real part of the sum over n of z_waves[z,n] y_waves[y,n] x_waves[n,x], always added in the order of n."""
+    """Real part of sum_n z_waves[z,n] y_waves[y,n] x_waves[n,x], added in the order of n."""
     nz, ny, (n_waves, nx) = len(z_waves), len(y_waves), x_real.shape
     out = np.zeros((nz, ny, nx))
     for z in range(nz):

@@ -1,4 +1,4 @@
-"""Points of a filled material: strewn over an endless lattice, thinned until none touch, or pushed apart in a cell."""
+"""Point processes of filled materials: Poisson points, hard-core thinning, and a packed cell."""
 
 from __future__ import annotations
 
@@ -21,16 +21,34 @@ Point: TypeAlias = tuple[float, float, float]
 
 # Streams of the noise; fields have stream 0.
 COUNTS, POINTS, START = 1, 2, 3
-# Points in a cell of the lattice, on average.
+# Mean number of points in a cell of the lattice.
 CROWD = 8.0
-# Passes over a cell before a packing is given up.
+# Largest number of passes over a cell in which a packing must converge.
 SWEEPS = 6000
 
 
 def strewn(
     grains: Grains, density: float, seed: int, spacing: Point, period: Triple, low: Floats, high: Floats
 ) -> Floats:
-    """Poisson points in low <= p < high nm, known by cell and number: rows of centre, axis (3 each), diameter, mark."""
+    """Poisson points in low <= p < high nm, as rows of centre, axis (3 each), diameter, mark.
+
+    Each point is a function of its lattice cell and its number in the cell.
+
+    Parameters
+    ----------
+    grains : Grains
+        The particles.
+    density : float
+        Number of points per nm3.
+    seed : int
+        Seed of the points.
+    spacing : (dz, dy, dx)
+        Edges of a voxel.
+    period : (z, y, x)
+        Period in voxels; 0 for an endless axis.
+    low, high : (3,) float64
+        Bounds of the box in nm.
+    """
     edge = (CROWD / density) ** (1 / 3)
     lengths = [n * d for n, d in zip(period, spacing, strict=True)]
     cells = triple(max(1, math.floor(length / edge)) if length else 0 for length in lengths)
@@ -48,7 +66,7 @@ def strewn(
 
 
 def _poisson(mean: float, words: npt.NDArray[np.uint32]) -> Indices:
-    """Counts by inversion of the distribution function, whose table ends where 32 bits cannot see it."""
+    """Poisson counts by inversion of the distribution function, tabulated to 32 bits."""
     term = total = math.exp(-mean)
     table = [total]
     while total < 1 - 2.0**-34 and len(table) < 400:
@@ -63,20 +81,37 @@ def _point_rows(grains: Grains, words: npt.NDArray[np.uint32], corners: Indices,
     rows[:, :3] = (corners + (words[:, :3] + 0.5) * 2.0**-32) * edges
     rows[:, 3:6] = grains.axes(words[:, 4:7])
     rows[:, 6] = np.array(grains.diameters_nm)[grains.classes(np.asarray((words[:, 3] + 0.5) * 2.0**-32, np.float64))]
-    # 64 bits, so that two marks are never equal in practice; if they were, both points would go.
+    # 64 bits, so that two marks are practically never equal; if they were, both points would be
+    # removed.
     rows[:, 7] = (words[:, 7] + words[:, 8] * 2.0**-32) * 2.0**-32
     return rows
 
 
 def points_bytes(core: Triple, spacing: Point, reach: float, density: float) -> int:
-    """Points are held twice while they are sorted out, with a margin for chance and for the cells at the rim."""
+    """Memory of the points of a block in bytes.
+
+    Points are held twice while they are selected; a margin covers random variation and the cells at
+    the border.
+    """
     edge = (CROWD / density) ** (1 / 3)
     volume = math.prod(n * d + 2 * reach + 2 * edge for n, d in zip(core, spacing, strict=True))
     return int(400 * (1.3 * density * volume + 1000))
 
 
 def thin(points: Floats, diameters: Floats, marks: Floats, wanted: Indices, widest: float) -> Indices:
-    """Which of the wanted points have no overlapping neighbour with a lower mark."""
+    """Select the wanted points that have no overlapping neighbour with a lower mark.
+
+    Parameters
+    ----------
+    points : (n, 3) float64
+        Centres of all points.
+    diameters, marks : (n,) float64
+        Diameter and mark of each point.
+    wanted : array of int
+        Indices of the points to test.
+    widest : float
+        Largest diameter.
+    """
     if not len(wanted):
         return wanted
     cells = np.floor((points - points.min(axis=0)) / widest).astype(np.int64)
@@ -110,17 +145,19 @@ def _stays(points, diameters, marks, wanted, cells, shape, order, starts):  # ty
 
 @lru_cache(maxsize=4)
 def packed_cell(grains: Grains, count: int, seed: int, cell_nm: Point) -> Floats:
-    """The packed cell; every process computes it once."""
+    """Compute the particles of a packed cell, once per process."""
     words = Noise(seed, START).words(Box.whole((1, 1, count)), 0)[0, 0]
     stretch = np.array(grains.stretch)
     edges = np.array(cell_nm) / stretch
-    # Classes get their share of the grains to half a grain, and the order of the grains is that of random places.
+    # Classes get their fraction of the particles to half a particle; their order does not matter,
+    # because the positions are random.
     diameters = np.array(grains.diameters_nm)[grains.classes(np.asarray((np.arange(count) + 0.5) / count, np.float64))]
     places = (words[:, :3] + 0.5) * 2.0**-32 * edges
     left = _push_apart(places, diameters, edges)
     if left > 0:
         raise ConvergenceError(
-            f"{count} grains still overlap by up to {left:.2g} of a diameter after {SWEEPS} passes; use a lower loading"
+            f"{count} particles still overlap by up to {left:.2g} of a diameter after {SWEEPS} passes; "
+            "use a lower loading"
         )
     axes = np.zeros((count, 3))
     axes[:, int(np.argmax(grains.orientation))] = 1.0
@@ -128,7 +165,7 @@ def packed_cell(grains: Grains, count: int, seed: int, cell_nm: Point) -> Floats
 
 
 def _push_apart(places: Floats, diameters: Floats, edges: Floats) -> float:
-    """Move overlapping spheres apart in a periodic cell, in place; the largest overlap that is left."""
+    """Push overlapping spheres apart in a periodic cell, in place; return the largest overlap."""
     widest = float(diameters.max()) * 1.002
     shape = np.maximum(3, np.floor(edges / widest)).astype(np.int64)
     shape = np.minimum(shape, 96)
@@ -143,7 +180,10 @@ def _push_apart(places: Floats, diameters: Floats, edges: Floats) -> float:
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _sweep(places, diameters, edges, shape, heads, following):  # type: ignore[no-untyped-def]
-    """One pass over all pairs in a fixed order; the largest overlap seen before it, of a mean diameter."""
+    """Do one pass over all pairs in a fixed order; return the largest overlap found before it.
+
+    The overlap is relative to the mean diameter of the pair.
+    """
     heads[:] = -1
     cells = np.empty((len(places), 3), np.int64)
     for i in range(len(places)):
@@ -166,7 +206,7 @@ def _sweep(places, diameters, edges, shape, heads, following):  # type: ignore[n
                     d[a] -= math.floor(d[a] / edges[a] + 0.5) * edges[a]
                 far = math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
                 touch = (diameters[i] + diameters[j]) / 2
-                # Pushed to a little more than touching, so that the pass ends.
+                # Push the pair slightly beyond contact, so that the passes converge.
                 if far < touch:
                     if far == 0:  # any direction will do
                         d[0] = far = 1e-3 * touch

@@ -1,4 +1,4 @@
-"""Gaussian fields whose level cut has a given S2: the correlation behind an S2, and a kernel for it.
+"""Gaussian fields whose level cut has a given S2: the underlying correlation, and a kernel for it.
 
 References
 ----------
@@ -28,18 +28,28 @@ Reals: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.uint8]
 Point: TypeAlias = tuple[float, float, float]
 
-# A correlation may reach this many voxels; the kernel is found on a lattice of this edge.
+# Largest range of a correlation, and edge of the lattice on which the kernel is computed, in
+# voxels.
 FARTHEST, KERNEL_EDGE = 32, 96
-# A correlation that stays below this is led to zero; the last part of its range is where. Cut off short instead, its
-# spectrum would oscillate below zero, and what is dropped there comes back as roughness: 8 % of the correlation of a
-# Debye medium at one voxel, against 0.05 %.
+# A correlation that stays below NEGLIGIBLE is tapered to zero over the last part TAPER of its
+# range. If it were truncated instead, its spectrum would oscillate below zero, and dropping the
+# negative part would add roughness: 8 % of the correlation of a Debye medium at one voxel, against
+# 0.05 %.
 NEGLIGIBLE, TAPER = 0.01, 0.25
 
 
 def two_point(correlation: float | Floats, fraction: float) -> Floats:
-    """S2 of one phase of a one-level cut: probability that two points lie in it whose field values correlate so.
+    """S2 of a one-level cut: probability that two points of a given correlation are in the phase.
 
-    phi^2 + 1/(2 pi) int_0^rho exp(-u^2 / (1 + t)) / sqrt(1 - t^2) dt, u the level that gives the fraction phi.
+    phi^2 + 1/(2 pi) int_0^rho exp(-u^2 / (1 + t)) / sqrt(1 - t^2) dt, with the level u of fraction
+    phi.
+
+    Parameters
+    ----------
+    correlation : float or array
+        Correlation rho of the field at two points.
+    fraction : float
+        Volume fraction phi of the phase.
 
     Examples
     --------
@@ -47,22 +57,22 @@ def two_point(correlation: float | Floats, fraction: float) -> Floats:
     [0.09, 0.3]
     """
     u = NormalDist().inv_cdf(fraction)
-    # t = sin(a) takes the root out of the integrand; 64 Gauss points leave an error below 1e-12.
+    # t = sin(a) removes the root from the integrand; with 64 Gauss points the error is below 1e-12.
     nodes, weights = np.polynomial.legendre.leggauss(64)
     end = np.arcsin(np.clip(correlation, -1.0, 1.0))[..., None] if np.ndim(correlation) else np.arcsin(correlation)
     angles = end * (nodes + 1) / 2
-    # At rho = -1 the exponent has a removable zero.
+    # At rho = -1 the exponent has a removable singularity.
     inner = np.exp(-(u**2) / np.maximum(1 + np.sin(angles), 1e-300))
     return np.asarray(fraction**2 + (inner * weights).sum(-1) * np.squeeze(end) / (4 * math.pi))
 
 
 def correlation_of(s2: Floats, fraction: float) -> Floats:
-    """Correlation of the field whose one-level cut has this S2; the inverse of `two_point`.
+    """Correlation of the field whose one-level cut has this S2: the inverse of `two_point`.
 
     Raises
     ------
     ArgumentError
-        If a value cannot be an S2 of that fraction.
+        If a value is impossible as S2 at this fraction.
     """
     table = np.sin(np.linspace(-math.pi / 2, math.pi / 2, 4001))
     values = two_point(table, fraction)
@@ -75,7 +85,7 @@ def correlation_of(s2: Floats, fraction: float) -> Floats:
 
 
 def classes(values: Reals, steps: tuple[float, ...]) -> Labels:
-    """How many of the levels lie below each value; uint8."""
+    """Number of levels below each value; uint8."""
     out = np.zeros(values.shape, np.uint8)
     for step in steps:
         out += values > np.float32(step)
@@ -84,23 +94,25 @@ def classes(values: Reals, steps: tuple[float, ...]) -> Labels:
 
 @dataclass(frozen=True, slots=True)
 class SpectralField:
-    """A field of zero mean and unit variance with a given isotropic correlation over distance in nm.
+    """Field of zero mean and unit variance with a given isotropic correlation over distance in nm.
 
-    The kernel is the inverse Fourier transform of the root of the spectrum; what of the spectrum is negative, which no
-    field can have, is dropped (`lost` says how much), and the kernel is cut at the reach and its squares add up to 1.
+    The kernel is the inverse Fourier transform of the square root of the spectrum. The negative
+    part of the spectrum, which no field can have, is set to zero (`lost` is its fraction); the
+    kernel is truncated at the reach, and scaled so that its squares add up to 1.
 
     Parameters
     ----------
     distances_nm, correlation : tuples of float
-        The correlation, a cubic spline through these points, 1 at the first (distance 0); over the last quarter of
-        `range_nm` it is led to zero by a cosine.
+        Correlation as a cubic spline through these points, 1 at the first (distance 0); over the
+        last quarter of `range_nm` it is tapered to zero by a squared cosine.
     spacing_nm, seed, period
-        As of `GaussianField`.
+        See `GaussianField`.
 
     Raises
     ------
     ArgumentError
-        If the distances do not begin at 0 and rise, or the correlation reaches beyond what a window holds.
+        If the distances do not start at 0 and increase, or the correlation exceeds the largest
+        range.
     """
 
     kind: ClassVar[str] = "spectral"
@@ -112,7 +124,7 @@ class SpectralField:
     period: Triple = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        Noise(self.seed, period=self.period)  # refuses a seed out of range
+        Noise(self.seed, period=self.period)  # raises if the seed is out of range
         steps = np.diff(self.distances_nm)
         if len(steps) < 1 or self.distances_nm[0] != 0 or not steps.min() > 0 or not min(self.spacing_nm) > 0:
             raise ArgumentError("the distances of a correlation must begin at 0 and rise")
@@ -124,27 +136,30 @@ class SpectralField:
 
     @property
     def range_nm(self) -> float:
-        """Distance at which the correlation ends: the last of the table, or a third beyond where it stays below 1 %."""
+        """Distance in nm at which the correlation ends.
+
+        The last of the table, or a third beyond the distance from which it stays below 1 %.
+        """
         large = np.flatnonzero(np.abs(self.correlation) >= NEGLIGIBLE)
         last = min(int(large.max(initial=0)) + 1, len(self.distances_nm) - 1)
         return min(self.distances_nm[-1], self.distances_nm[last] / (1 - TAPER))
 
     @property
     def reach(self) -> Triple:
-        """Voxels around a voxel whose noise decides it."""
+        """Range of the noise that a voxel depends on, in voxels on each side."""
         return triple(max(1, math.ceil(self.range_nm / d)) for d in self.spacing_nm)
 
     @property
     def lost(self) -> float:
-        """Share of the spectrum that was negative, of its sum of absolute values."""
+        """Negative part of the spectrum, as a fraction of the sum of its absolute values."""
         return _kernel(replace(self, seed=0))[1]
 
     def kernel(self) -> Floats:
-        """The kernel, edges 2 reach + 1, squares adding up to 1."""
+        """Convolution kernel with edges 2 reach + 1, whose squares add up to 1."""
         return _kernel(replace(self, seed=0))[0]
 
     def made_correlation(self, lag: Triple) -> float:
-        """Exact expected correlation at a lag in voxels, of the kernel as it is cut."""
+        """Exact expected correlation of the truncated kernel at a lag in voxels."""
         kernel = self.kernel()
         low = tuple(slice(0, n - abs(d)) for n, d in zip(kernel.shape, lag, strict=True))
         high = tuple(slice(abs(d), n) for n, d in zip(kernel.shape, lag, strict=True))
@@ -153,16 +168,16 @@ class SpectralField:
 
     @property
     def window(self) -> Triple:
-        """Edges of the Fourier windows: they follow from the kernel alone, never from a block."""
+        """Edges of the Fourier windows, which depend on the kernel only, never on a block."""
         return triple(scipy.fft.next_fast_len(max(48, 6 * r), real=True) for r in self.reach)
 
     @property
     def tile(self) -> Triple:
-        """Voxels that one Fourier window yields."""
+        """Shape of the part of a Fourier window that is used, in voxels."""
         return triple(n - 2 * r for n, r in zip(self.window, self.reach, strict=True))
 
     def tiles(self, box: Box):  # type: ignore[no-untyped-def]
-        """Boxes of the fixed tiles that meet a box, each with its values; float32."""
+        """Yield the fixed tiles that intersect a box, each with its values, float32."""
         transform = scipy.fft.rfftn(self._padded())
         ranges = [range(a // t, -(-b // t)) for a, b, t in zip(box.start, box.stop, self.tile, strict=True)]
         noise = Noise(self.seed, period=self.period)
@@ -179,7 +194,7 @@ class SpectralField:
         return np.pad(kernel, [(0, n - k) for n, k in zip(self.window, kernel.shape, strict=True)])
 
     def values(self, box: Box) -> Reals:
-        """The field in a box; float32 of shape `box.shape`."""
+        """Values of the field in a box; float32 of shape `box.shape`."""
         out = np.empty(box.shape, np.float32)
         for core, values in self.tiles(box):
             part = core.clip(box)
@@ -187,7 +202,7 @@ class SpectralField:
         return out
 
     def cut(self, box: Box, steps: tuple[float, ...]) -> Labels:
-        """How many of the levels lie below the field, uint8 of shape `box.shape`."""
+        """Number of levels below the field at each voxel, uint8 of shape `box.shape`."""
         out = np.empty(box.shape, np.uint8)
         for core, values in self.tiles(box):
             part = core.clip(box)
@@ -195,13 +210,13 @@ class SpectralField:
         return out
 
     def block_bytes(self, core: Triple) -> int:
-        """Buffers besides the labels: one window, its spectrum, that of the kernel, and a copy in the making."""
+        """Memory besides the labels in bytes: a window, its spectrum, the kernel's, and a copy."""
         return 24 * math.prod(self.window)
 
 
 @lru_cache(maxsize=2)
 def _kernel(field: SpectralField) -> tuple[Floats, float]:
-    """The cut kernel and the share of the spectrum that was negative."""
+    """Truncated kernel, and the negative fraction of the spectrum."""
     lags = [scipy.fft.fftfreq(KERNEL_EDGE, 1 / KERNEL_EDGE) * d for d in field.spacing_nm]
     z, y, x = np.meshgrid(*lags, indexing="ij", sparse=True)
     distance, end = np.sqrt(z**2 + y**2 + x**2), field.range_nm

@@ -1,14 +1,16 @@
-"""Arrival: one voxel's distance from its neighbours, and fronts that carry it through a region.
+"""Arrival: update of a voxel's distance from its neighbours, and its propagation through a region.
 
-Distances are whole numbers of `UNIT` parts of the shortest edge, so that "nothing changes any more" is exact.
+Distances are integers, in `UNIT` parts of the shortest edge, so that convergence is exact.
 
-A front is a ring of voxels whose value was lowered and whose neighbours do not know yet. A round takes each voxel of
-the ring once: what lies below the level hands its value on, the rest goes back to the end; then the level rises.
-Order is thus nearly that of the distance, which saves work but decides nothing: both updates are monotone (a lower
-neighbour never raises a voxel), so lowering voxels in any order, from above, ends in the largest of all fixed points
-(Tarski). A voxel that was taken too early is lowered and queued again.
+A front is a ring buffer of voxels whose value was lowered and not yet propagated to their
+neighbours. A round takes each voxel of the ring once: if its value is below the level, it updates
+its neighbours; otherwise it is moved to the end. Then the level rises. Voxels are thus taken nearly
+in the order of their distance, which saves work but does not affect the result: both updates are
+monotone (a lower neighbour never raises a voxel), so lowering voxels in any order, from above, ends
+in the largest of all fixed points (Tarski). A voxel that was taken too early is lowered and queued
+again.
 
-Helpers that take arrays are inlined by force: a call costs as much as the update.
+Helpers that take arrays are force-inlined: a call costs as much as the update.
 """
 
 from __future__ import annotations
@@ -21,15 +23,16 @@ import numpy as np
 
 # Parts of the shortest voxel edge.
 UNIT = 2**16
-# No distance known; also outside the region.
+# Value of a voxel without a distance, and outside the region.
 UNREACHED = 2**32 - 1
-# Room that the ring keeps for what one voxel can add.
+# Free entries that the ring must have for the neighbours of one voxel.
 ROOM = 32
 
-# State of a voxel: not to be changed (outside the region, or in the halo), at rest, in the ring.
+# State of a voxel: fixed (outside the region, or in the halo), at rest, or in the ring.
 FIXED, REST, QUEUED = 0, 1, 2
-# What a march keeps between two calls: first entry, entries, entries left in the round, entries taken from those
-# that wait, level, lowest value in the ring (or below), whether a value came near the largest.
+# State of a march between two calls: first entry, number of entries, entries left in the round,
+# entries taken from `later`, level, a lower bound of the values in the ring, whether a value is
+# near the largest.
 HEAD, COUNT, LEFT, FED, LEVEL, LOWEST, FAR = range(7)
 
 _compiled = nb.njit(nogil=True, cache=True, error_model="numpy")
@@ -38,7 +41,7 @@ _inlined = nb.njit(nogil=True, cache=True, error_model="numpy", forceinline=True
 
 @_inlined
 def root(az: float, wz: float, ay: float, wy: float, ax: float, wx: float) -> float:
-    """The u with sum of w max(u - a, 0)^2 = 1, in floating point; an axis with a = inf is left out."""
+    """Solve sum of w max(u - a, 0)^2 = 1 for u in floating point, without axes of a = inf."""
     swap = ay < az
     az, wz, ay, wy = (ay if swap else az), (wy if swap else wz), (az if swap else ay), (wz if swap else wy)
     swap = ax < az
@@ -58,14 +61,17 @@ def root(az: float, wz: float, ay: float, wy: float, ax: float, wx: float) -> fl
 
 @_inlined
 def slope(u: float, az: float, wz: float, ay: float, wy: float, ax: float, wx: float) -> float:
-    """Sum of w max(u - a, 0)^2. Each operation is correctly rounded, so it never falls as u grows or an a falls."""
+    """Sum of w max(u - a, 0)^2.
+
+    Each operation is correctly rounded, so the sum never falls when u grows or an a falls.
+    """
     ez, ey, ex = max(u - az, 0.0), max(u - ay, 0.0), max(u - ax, 0.0)
     return wz * (ez * ez) + wy * (ey * ey) + wx * (ex * ex)
 
 
 @_inlined
 def upwind(az: float, wz: float, ay: float, wy: float, ax: float, wx: float) -> int:
-    """The smallest whole u with slope(u + 1/2) >= 1: the root, rounded in a way that is exactly monotone in each a."""
+    """Smallest integer u with slope(u + 1/2) >= 1: the root rounded, exactly monotone in each a."""
     u = math.floor(root(az, wz, ay, wy, ax, wx) + 0.5)
     while slope(u - 0.5, az, wz, ay, wy, ax, wx) >= 1:
         u -= 1
@@ -87,7 +93,7 @@ def pull_eikonal(values: Any, v: int, offsets: Any, weights: Any) -> int:
 
 @_inlined
 def pull_graph(values: Any, v: int, offsets: Any, steps: Any) -> Any:
-    """Shortest way to a voxel over one of its 26 neighbours."""
+    """Shortest path length to a voxel over one of its 26 neighbours."""
     best = np.int64(UNREACHED)
     for k in range(len(offsets)):
         best = min(best, values[v + offsets[k]] + steps[k])
@@ -96,7 +102,7 @@ def pull_graph(values: Any, v: int, offsets: Any, steps: Any) -> Any:
 
 @_inlined
 def _queue(v: int, values: Any, state: Any, ring: Any, at: Any) -> None:
-    """Put a voxel at the end of the ring, unless it is there."""
+    """Append a voxel to the ring, unless it is already queued."""
     at[LOWEST] = min(at[LOWEST], values[v])
     if state[v] == REST:
         state[v] = QUEUED
@@ -107,20 +113,20 @@ def _queue(v: int, values: Any, state: Any, ring: Any, at: Any) -> None:
 
 @_inlined
 def _push_eikonal(values: Any, v: int, state: Any, offsets: Any, weights: Any, ring: Any, at: Any) -> None:
-    """Hand the value of a voxel on to its six neighbours."""
+    """Update the six neighbours of a voxel from its value."""
     t = values[v]
     wz, wy, wx = weights[0], weights[1], weights[2]
     for k in range(6):
         offset = offsets[k]
         n = v + offset
         old = values[n]
-        # From behind, or where the neighbour beyond is lower, it changes nothing.
+        # No effect if the neighbour is not higher, or the voxel beyond it is lower.
         if old <= t or state[n] == FIXED or values[n + offset] < t:
             continue
         az = float(min(values[n - offsets[0]], values[n + offsets[0]]))
         ay = float(min(values[n - offsets[1]], values[n + offsets[1]]))
         ax = float(min(values[n - offsets[2]], values[n + offsets[2]]))
-        # Whether there is a lower value is cheaper to ask than to find it.
+        # Testing for a lower value is cheaper than computing it.
         if slope(float(old) - 0.5, az, wz, ay, wy, ax, wx) >= 1:
             values[n] = upwind(az, wz, ay, wy, ax, wx)
             _queue(n, values, state, ring, at)
@@ -128,7 +134,7 @@ def _push_eikonal(values: Any, v: int, state: Any, offsets: Any, weights: Any, r
 
 @_inlined
 def _push_graph(values: Any, v: int, state: Any, offsets: Any, steps: Any, ring: Any, at: Any) -> None:
-    """Hand the value of a voxel on to its 26 neighbours."""
+    """Update the 26 neighbours of a voxel from its value."""
     t = np.int64(values[v])
     for k in range(len(offsets)):
         n = v + offsets[k]
@@ -151,9 +157,22 @@ def march(
     ring: Any,
     at: Any,
 ) -> bool:
-    """Run rounds until the ring is empty (True), or has no room left (False: give it more and call again).
+    """Run rounds until the ring is empty (True) or full (False: enlarge it and call again).
 
-    ``later`` are voxels to be queued when the level comes to their value, lowest first.
+    Parameters
+    ----------
+    values, state : arrays
+        Flat values and states of the voxels; changed in place.
+    graph : bool
+        Whether to update over 26 neighbours instead of by the eikonal equation.
+    offsets, steps : arrays
+        Offsets of the neighbours in the flat arrays; lengths of the steps, or weights of the axes.
+    later : array
+        Voxels to be queued when the level reaches their value, lowest first.
+    width, limit : int
+        Rise of the level per round; value beyond which `FAR` is set.
+    ring, at : arrays
+        The ring buffer, and the state of the march.
     """
     while True:
         while at[LEFT] > 0:
@@ -188,7 +207,7 @@ def march(
 
 @_compiled
 def census(values: Any, state: Any) -> tuple[int, int]:
-    """Voxels of the core with a value, and without."""
+    """Count the voxels of the core with a value, and without."""
     reached, inside = 0, 0
     for v in range(len(values)):
         reached += (state[v] != FIXED) & (values[v] != UNREACHED)
@@ -198,9 +217,10 @@ def census(values: Any, state: Any) -> tuple[int, int]:
 
 @_compiled
 def frontier(values: Any, state: Any, offsets: Any, spread: bool, found: Any) -> int:
-    """Queue the voxels that have a value and a neighbour in the core without; their number.
+    """Queue the voxels that have a value and a neighbour in the core without; return their number.
 
-    Looked for from the side of those with a value (``spread``) or of those without, whichever are fewer.
+    The search starts from the voxels with a value (``spread``) or from those without; the caller
+    chooses the smaller set.
     """
     count = 0
     for v in range(len(values)):
@@ -221,9 +241,20 @@ def frontier(values: Any, state: Any, offsets: Any, spread: bool, found: Any) ->
 
 @_compiled
 def rim(values: Any, state: Any, seams: Any, graph: bool, offsets: Any, steps: Any, found: Any) -> int:
-    """Bring the voxels of the seams up to date with their neighbours; how many were lowered, written to ``found``.
+    """Update the voxels of the seams from their neighbours; return the number that were lowered.
 
-    ``seams``: for each axis, 1 for the planes across it that are seams.
+    Parameters
+    ----------
+    values, state : arrays
+        Flat values and states of the voxels; values are changed in place.
+    seams : three arrays
+        For each axis, 1 for the planes across it that are seams.
+    graph : bool
+        Whether to update over 26 neighbours instead of by the eikonal equation.
+    offsets, steps : arrays
+        Offsets of the neighbours in the flat arrays; lengths of the steps, or weights of the axes.
+    found : array
+        Output: the voxels that were lowered.
     """
     count = 0
     in_z, in_y, in_x = seams

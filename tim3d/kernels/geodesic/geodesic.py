@@ -1,17 +1,21 @@
-"""Geodesic distance inside a region, block by block, and the tortuosity that follows from it.
+"""Geodesic distance inside a region, block by block, and the tortuosity derived from it.
 
-Two metrics. ``"graph26"``: the shortest path over 26 neighbours, each step as long as the line between the centres.
-``"eikonal"``: |grad d| = 1 to second order, in two steps, each with one answer whatever the order of the work:
+Two metrics. ``"graph26"``: the shortest path over 26 neighbours, with the distance between voxel
+centres as the length of a step. ``"eikonal"``: |grad d| = 1 to second order, in two steps, each
+with a unique result that does not depend on the order of the updates:
 
-1. `arrive`, first order: Godunov's upwind scheme. The update of a voxel is the smallest whole u with
-   sum over axes of max(u + 1/2 - a, 0)^2 / h^2 >= 1, a the lower neighbour on the axis, evaluated in correctly rounded
-   operations; it is monotone in every a, bit for bit, so relaxation from above has one fixed point.
-2. `refine`, second order. Ordinary second-order marching has no unique answer over blocks: which difference is used
-   depends on which voxels were final at the time, and a second-order update is not monotone. Here the arrival, which is
-   unique, decides for each voxel which neighbours are its predecessors. They arrived earlier, so the dependence has no
-   cycle, and each value is a function of values that are final: it can be computed in any order and by any block.
+1. `arrive`, first order: Godunov's upwind scheme. The update of a voxel is the smallest integer u
+   with sum over axes of max(u + 1/2 - a, 0)^2 / h^2 >= 1, a being the lower neighbour on the axis,
+   evaluated in correctly rounded operations; it is monotone in every a, bit for bit, so relaxation
+   from above has a unique fixed point.
+2. `refine`, second order. Ordinary second-order marching has no unique result over blocks: the
+   choice of the difference depends on which voxels were final at the time, and a second-order
+   update is not monotone. Here the arrival, which is unique, determines the predecessors of each
+   voxel among its neighbours. They arrived earlier, so the dependence has no cycle, and each value
+   is a function of final values: it can be computed in any order and by any block.
 
-Distances are uint32 in parts of 2^-16 of the shortest edge; `UNREACHED` marks voxels that are outside or not reached.
+Distances are uint32 in units of 2^-16 of the shortest edge; `UNREACHED` marks voxels that are
+outside the region or not reached.
 
 References: J. A. Sethian, PNAS 93 (1996) 1591, doi:10.1073/pnas.93.4.1591, and SIAM Rev. 41 (1999) 199,
 doi:10.1137/S0036144598347059 (second order).
@@ -40,21 +44,23 @@ Mask: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
 
-# Halo that a step reads, in voxels.
+# Width of the halo that each step reads, in voxels.
 HALO = {"graph26": 1, "eikonal": 1, "refine": 2}
 METRICS = ("eikonal", "graph26")
-# Rise of the level per round, in shortest edges: the fastest; a shorter step than 1 of the graph cannot be.
+# Rise of the level per round, in shortest edges: the fastest value; no step of the graph is below
+# 1.
 WIDTH = {"eikonal": 0.5, "graph26": 1.0}
-# Deeper chains of voxels that wait for each other are cut and taken up again.
+# Longer chains of voxels that depend on each other are cut and resumed in the next pass.
 STACK = 2**16
 TABLES_BYTES = 2**23
 
 
 def geodesic_bytes(shape: Triple, metric: str = "eikonal") -> int:
-    """Bound of what `arrive` and `refine` hold beside their arguments, in bytes.
+    """Upper bound of the memory of `arrive` and `refine` besides their arguments, in bytes.
 
-    8 per voxel, in the worst case that every voxel waits at once: 1 state and 4 place in the ring, 6 while the ring
-    grows. A plane front through a porous block holds between 1 and 2, `refine` 4 per voxel of the region.
+    8 per voxel, in the worst case that all voxels are queued at once: 1 for the state and 4 for the
+    ring, 6 while the ring grows. A plane front through a porous block needs between 1 and 2,
+    `refine` 4 per voxel of the region.
 
     Examples
     --------
@@ -68,13 +74,14 @@ def geodesic_bytes(shape: Triple, metric: str = "eikonal") -> int:
 def arrive(
     arrival: Units, region: Mask, spacing: Sequence[float], *, metric: str = "eikonal", overlap: Triple = (0, 0, 0)
 ) -> None:
-    """Lower the arrival in place, inside the core, until no neighbour gives less.
+    """Lower the arrival in place, inside the core, until it is consistent with all neighbours.
 
     Parameters
     ----------
     arrival : (z, y, x) uint32, C order
-        Core ``[1:-1, 1:-1, 1:-1]``: seeds (0) and `UNREACHED`, or what an earlier call left. The outer layer is a halo,
-        only read, which may have been lowered since. `UNREACHED` outside the region.
+        Core ``[1:-1, 1:-1, 1:-1]``: seeds (0) and `UNREACHED`, or the result of an earlier call.
+        The outer layer is a halo, only read, which may have been lowered since. `UNREACHED` outside
+        the region.
     region : (z, y, x) uint8, C order
         Nonzero inside.
     spacing : three floats
@@ -82,15 +89,16 @@ def arrive(
     metric : {"eikonal", "graph26"}
         First-order eikonal, or 26 neighbours.
     overlap : (z, y, x)
-        Thickness, along each axis, of the outer layers of the core that come from calls on other blocks: where they
-        end, values meet that do not know of each other.
+        Thickness, along each axis, of the outer layers of the core that come from calls on other
+        blocks: at their ends, values meet that are not yet consistent with each other.
 
     Raises
     ------
     ArgumentError
-        If the metric is another, or the spacing is not positive.
+        If the metric is not one of these, or the spacing is not positive.
     InputError
-        If the arrays do not fit each other, or a distance exceeds 65 000 shortest edges.
+        If the shapes or types of the arrays do not match, or a distance exceeds 65 000 shortest
+        edges.
 
     Examples
     --------
@@ -121,19 +129,20 @@ def arrive(
 
 
 def refine(exact: Units, arrival: Units, region: Mask, spacing: Sequence[float], *, threads: int = 1) -> int:
-    """Fill in the second-order distance wherever what it follows from is known; how many voxels became known.
+    """Compute the second-order distance of voxels with known predecessors; return their number.
 
     Parameters
     ----------
     exact : (z, y, x) uint32, C order
-        Filled in place in the core ``[2:-2, 2:-2, 2:-2]``; `UNREACHED`: not known yet. The halo of 2 is only read, and
-        only straight along an axis. Values that are known stay; seeds (arrival 0) are 0.
+        Filled in place in the core ``[2:-2, 2:-2, 2:-2]``; `UNREACHED` means not yet known. The
+        halo of 2 is only read, and only along the axes. Known values are kept; seeds (arrival 0)
+        are 0.
     arrival : (z, y, x) uint32, C order
-        From `arrive`, final everywhere; `UNREACHED` outside the region.
+        Converged result of `arrive`; `UNREACHED` outside the region.
     region, spacing
         As for `arrive`.
     threads : int
-        That compute at once; the values do not depend on it.
+        Number of threads; the values do not depend on it.
 
     Raises
     ------
@@ -165,7 +174,7 @@ def refine(exact: Units, arrival: Units, region: Mask, spacing: Sequence[float],
         return found
 
     with ThreadPoolExecutor(threads) as pool:
-        each = pool.map if threads > 1 else map  # a thread takes longer to start than a small region to fill
+        each = pool.map if threads > 1 else map  # starting a thread takes longer than filling a small region
         while not all([*each(fill, range(threads))]):
             pass
     return int(second_order.settle(values, order))
@@ -179,27 +188,29 @@ def distance(
     metric: str = "eikonal",
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """Shortest distance from the seeds to each voxel of a region, along ways inside it.
+    """Geodesic distance from the seeds to each voxel of a region, along paths inside it.
 
     Parameters
     ----------
     region : (z, y, x) array
-        Nonzero inside. Outside the array there is nothing.
+        Nonzero inside. Outside the array there is no region.
     seeds : (z, y, x) array
-        Nonzero where the distance is 0; counted only inside the region.
+        Nonzero where the distance is 0; only seeds inside the region count.
     spacing : three floats
         Voxel edges (z, y, x).
     metric : {"eikonal", "graph26"}
-        Second-order eikonal: mean error 0.1 to 1 % in free space. Or 26 neighbours: up to 13 % too long, at any voxel
-        size.
+        Second-order eikonal: mean error 0.1 to 1 % in free space. Or 26 neighbours: up to 13 % too
+        long, at any voxel size.
     threads : int
-        For the second order of the eikonal; the arrival is found by one. The values do not depend on it.
+        Number of threads for the second order of the eikonal; the arrival uses one. The values do
+        not depend on it.
 
     Returns
     -------
     (z, y, x) float32
-        In the unit of the spacing, between voxel centres; nan outside and where it is not reached. The eikonal distance
-        spreads over faces, so it does not pass where two voxels share an edge or a corner only.
+        Distance in the unit of the spacing, between voxel centres; nan outside the region and where
+        it is not reached. The eikonal distance propagates over faces, so it does not pass where two
+        voxels share an edge or a corner only.
 
     Raises
     ------
@@ -231,7 +242,7 @@ def distance(
 
 
 def in_length(units: Units, spacing: Sequence[float]) -> NDArray[np.float32]:
-    """Distances in the unit of the spacing, float32, nan where `UNREACHED`.
+    """Convert distances to the unit of the spacing, float32, nan where `UNREACHED`.
 
     Examples
     --------
@@ -246,17 +257,17 @@ def in_length(units: Units, spacing: Sequence[float]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Tortuosity:
-    """Geodesic over straight distance from plane 0, both between centres; from `tortuosity`.
+    """Geodesic over straight distance from plane 0, between voxel centres, dimensionless.
 
     Parameters
     ----------
     profile : (planes,) float64
         Mean over the reached voxels of each plane; nan for plane 0 and where none is reached.
     last_quarter, last_plane, all_planes : float
-        Unweighted mean over the planes from floor(0.75 N) on, the last plane, all planes but 0. nan if one of them is
-        not reached at all.
+        Unweighted mean over the planes from floor(0.75 N) on, value of the last plane, mean over
+        all planes but 0. nan if one of these planes is not reached at all.
     reached : float
-        Share of the voxels of the phase that are reached.
+        Fraction of the voxels of the phase that are reached.
     """
 
     profile: Floats
@@ -267,7 +278,9 @@ class Tortuosity:
 
 
 def plane_sums(units: Units, region: Mask, axis: int) -> tuple[Counts, Counts, Counts]:
-    """Of each plane across an axis: sum of the distances in units, voxels reached, voxels inside. int64, additive.
+    """Sum of distances, voxels reached and voxels inside, for each plane across an axis.
+
+    Distances are in `UNIT` parts; all are int64 and additive over blocks.
 
     Examples
     --------
@@ -281,19 +294,19 @@ def plane_sums(units: Units, region: Mask, axis: int) -> tuple[Counts, Counts, C
 
 
 def tortuosity(sums: Counts, reached: Counts, phase: Counts, spacing: Sequence[float], axis: int) -> Tortuosity:
-    """Geodesic tortuosity along an axis from the sums over its planes, the seeds being the voxels of plane 0.
+    """Geodesic tortuosity along an axis, for distances from seeds in plane 0.
 
-    tau(z) = mean of d over the reached voxels of plane z, divided by z h. For a distance from the far side, give the
-    sums in reverse, ``sums[::-1]``.
+    tau(z) = mean of d over the reached voxels of plane z, divided by z h. For distances from the
+    far side, pass the sums in reverse order, ``sums[::-1]``.
 
     Parameters
     ----------
     sums, reached, phase : (planes,) int64
-        From `plane_sums`, summed over blocks.
+        Results of `plane_sums`, summed over blocks.
     spacing : three floats
         Voxel edges (z, y, x).
     axis : {0, 1, 2}
-        Of the planes.
+        Axis across which the planes lie.
 
     Raises
     ------
@@ -344,7 +357,7 @@ def _check_block(units: Units, region: Mask, halo: int) -> None:
 
 
 def _stencil(shape: Sequence[int], spacing: Sequence[float], *, graph: bool) -> tuple[Counts, NDArray[Any], int]:
-    """Places of the neighbours in the flat array; steps in units, or weights of the axes; the longest step in units."""
+    """Offsets of the neighbours in the flat array, steps or axis weights, and the longest step."""
     h = _check_spacing(spacing)
     h = h / h.min() * UNIT
     _, ny, nx = shape
@@ -357,7 +370,7 @@ def _stencil(shape: Sequence[int], spacing: Sequence[float], *, graph: bool) -> 
 
 
 def _first_ring(values: Units, flags: Mask, offsets: Counts, reached: int, unreached: int) -> tuple[Any, Counts]:
-    """Ring of the voxels whose neighbours have no value, and the counters of the march."""
+    """Ring of the voxels with neighbours without a value, and the state of the march."""
     spread = reached <= unreached
     ring = np.empty(min(reached, len(offsets) * unreached) + 2**12 + ROOM, np.int32)
     at = np.zeros(7, np.int64)
@@ -367,7 +380,10 @@ def _first_ring(values: Units, flags: Mask, offsets: Counts, reached: int, unrea
 
 
 def _seams(shape: Sequence[int], overlap: Triple) -> tuple[Mask, ...]:
-    """For each axis, 1 for the planes where values of two calls meet: the outermost, and both sides of an overlap."""
+    """For each axis, 1 for planes where values of two calls meet.
+
+    These are the outermost planes of the core, and both sides of an overlap's end.
+    """
     seams = tuple(np.zeros(n, np.uint8) for n in shape)
     for planes, thick in zip(seams, overlap, strict=True):
         for k in {1, max(thick, 1), thick + 1}:
@@ -378,14 +394,14 @@ def _seams(shape: Sequence[int], overlap: Triple) -> tuple[Mask, ...]:
 def _changed_rim(
     values: Units, flags: Mask, seams: tuple[Mask, ...], graph: bool, offsets: Counts, steps: NDArray[Any]
 ) -> NDArray[np.int32]:
-    """Voxels of the seams that a neighbour has lowered, lowest first."""
+    """Voxels of the seams that were lowered by a neighbour, lowest first."""
     found = np.empty(sum(int(planes.sum()) * (values.size // planes.size) for planes in seams), np.int32)
     found = found[: eikonal.rim(values, flags, seams, graph, offsets, steps, found)]
     return found[np.argsort(values[found], kind="stable")]
 
 
 def _grown(ring: NDArray[np.int32], at: Counts, most: int) -> NDArray[np.int32]:
-    """A ring of twice the room, but never of more than all voxels need."""
+    """Copy the ring to one of twice the size, but not larger than all voxels need."""
     more = np.empty(max(min(2 * len(ring), most + ROOM), len(ring) + 1), np.int32)
     end = len(ring) - at[HEAD]
     more[:end] = ring[at[HEAD] :]

@@ -1,10 +1,21 @@
-"""Refinement: second-order distance along the upwind directions that the arrival has fixed.
+"""Refinement: second-order distance along the upwind directions that the arrival determines.
 
-On each axis the predecessor is the neighbour with the smaller arrival, if smaller than the voxel's own (of two equal
-ones that with the smaller value, which a mirrored region decides alike). Where the voxel beyond it arrived no later and
-its value is no larger, the difference is of second order, (3u - 4u1 + u2) / 2h, which is 3/2 (u - c) / h with the base
-c = u1 + (u1 - u2) / 3; else, and next to a seed, of first order, (u - u1) / h. The value is the root u of the sum of
-the squares of those differences = 1, each only where u exceeds its base: there is always one.
+On each axis the predecessor is the neighbour with the smaller arrival, if this is smaller than the
+voxel's own::
+
+    voxel        v + 2s        v + s           v          v - s        s = -1 or 1 along the axis
+                   o------------o------------o------------o
+    arrival        b     <=     a      <     own         >= a          v - s is not used
+    value          u2    <=     u1           u (unknown)
+
+* Second order, as drawn (b <= a, u2 <= u1): (3u - 4u1 + u2) / 2h = 3/2 (u - c) / h with the base
+  c = u1 + (u1 - u2) / 3.
+* First order, if b > a or u2 > u1, and if v + s is a seed (a = 0): (u - u1) / h.
+* No term, if neither neighbour arrived before v.
+
+If both neighbours have the same arrival, the predecessor is the one with the smaller value, so that
+a mirrored region gives mirrored values. The value is the root u of: sum over axes of the squared
+differences = 1, each taken only where u exceeds its base. This root always exists.
 """
 
 from __future__ import annotations
@@ -17,12 +28,13 @@ import numpy as np
 
 from tim3d.kernels.geodesic.eikonal import UNREACHED, root
 
-# Mark, within one call, of a voxel that waits for one outside the core.
+# Marks, within one call, a voxel that depends on an unknown one outside the core.
 WAITS = UNREACHED - 1
-# Voxels are taken in classes of arrival of 2^SHIFT parts, so that most find their predecessors known.
+# Voxels are sorted into bins of arrival, 2^SHIFT units wide, so that most predecessors are known
+# first.
 SHIFT = 14
 BORDER = 2
-# Voxels of a class that one thread takes at a time.
+# Voxels that one thread takes at a time.
 PIECE = 2**12
 
 _compiled = nb.njit(nogil=True, cache=True, error_model="numpy")
@@ -31,9 +43,9 @@ _inlined = nb.njit(nogil=True, cache=True, error_model="numpy", forceinline=True
 
 @_inlined
 def _side(a: Any, b: Any, u: Any, w: Any, weight: float) -> tuple[float, float, bool]:
-    """Base and weight of a one-sided difference, and whether a voxel of it is not known yet.
+    """Base and weight of a one-sided difference, and whether one of its voxels is not known yet.
 
-    a, b are arrivals of the neighbour and of the next beyond, u, w their exact values.
+    a, b are the arrivals of the neighbour and of the voxel beyond it, u, w their exact values.
     """
     u = u if a > 0 else np.uint32(0)
     w = w if b > 0 else np.uint32(0)
@@ -47,13 +59,16 @@ def _side(a: Any, b: Any, u: Any, w: Any, weight: float) -> tuple[float, float, 
 
 @_inlined
 def _lower(u: Any, a: float, x: float, w: Any, b: float, y: float) -> Any:
-    """Whether the side of value u, base a and weight x is to be taken: lower value, else base, else second order."""
+    """Return whether the side (u, a, x) is chosen: lower value, else lower base, else second order.
+
+    u and w are values, a and b bases, x and y weights.
+    """
     return (u < w) | ((u == w) & ((a < b) | ((a == b) & (x >= y))))
 
 
 @_inlined
 def _axis(exact: Any, arrival: Any, v: int, offset: int, weight: float) -> tuple[float, float, bool, bool]:
-    """Base and weight of an axis (base inf: none), whether a predecessor is not known, whether there are two."""
+    """Base (inf: no term) and weight of an axis; whether a predecessor is unknown, or two tie."""
     low, high, own = arrival[v - offset], arrival[v + offset], arrival[v]
     used = min(low, high) < own
     s = -offset if low < high else offset
@@ -63,13 +78,13 @@ def _axis(exact: Any, arrival: Any, v: int, offset: int, weight: float) -> tuple
 
 @_compiled
 def _either(exact: Any, arrival: Any, v: int, offset: int, weight: float) -> tuple[float, float, bool]:
-    """The same of an axis where both neighbours may be predecessors."""
+    """Base, weight and unknown flag of an axis on which both neighbours may be predecessors."""
     b, y, absent, two = _axis(exact, arrival, v, offset, weight)
     if not two:
         return b, y, absent
     low, high = v - offset, v + offset
     a, x, missing = _side(arrival[low], arrival[low - offset], exact[low], exact[low - offset], weight)
-    # Two seeds are alike, whether they are known or not.
+    # Two seeds are equivalent, whether they are known or not.
     if arrival[low] == 0 or _lower(exact[low], a, x, exact[high], b, y):
         return a, x, absent | missing
     return b, y, absent | missing
@@ -77,7 +92,7 @@ def _either(exact: Any, arrival: Any, v: int, offset: int, weight: float) -> tup
 
 @_compiled
 def _tied(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
-    """`_value` of a voxel with two predecessors on an axis."""
+    """Compute `_value` for a voxel with two predecessors on an axis."""
     az, wz, first = _either(exact, arrival, v, offsets[0], weights[0])
     ay, wy, second = _either(exact, arrival, v, offsets[1], weights[1])
     ax, wx, third = _either(exact, arrival, v, offsets[2], weights[2])
@@ -88,7 +103,7 @@ def _tied(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
 
 @_compiled
 def _missing(exact: Any, arrival: Any, v: int, offsets: Any) -> Any:
-    """A predecessor that is not known yet."""
+    """Index of a predecessor that is not known yet, or -1."""
     for k in range(3):
         low, high = arrival[v - offsets[k]], arrival[v + offsets[k]]
         for offset in (-offsets[k], offsets[k]):
@@ -117,7 +132,7 @@ def _value(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
 
 @_compiled
 def _again(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
-    """`_value`, where it is seldom called."""
+    """Compute `_value` without inlining, for a call that is rare."""
     return _value(exact, arrival, v, offsets, weights)
 
 
@@ -130,7 +145,7 @@ def _outside(v: int, shape: Any) -> Any:
 
 @_compiled
 def classes(exact: Any, arrival: Any, shape: Any, counts: Any) -> None:
-    """Count the voxels of the core that are reached and not known yet, by class of arrival."""
+    """Count the voxels of the core that are reached and not known yet, by bin of arrival."""
     nz, ny, nx = shape
     for z in range(BORDER, nz - BORDER):
         for y in range(BORDER, ny - BORDER):
@@ -142,7 +157,7 @@ def classes(exact: Any, arrival: Any, shape: Any, counts: Any) -> None:
 
 @_compiled
 def listed(exact: Any, arrival: Any, shape: Any, ends: Any, order: Any) -> None:
-    """Those voxels in the order of their classes; ``ends`` is where each class starts, and is moved on."""
+    """List the voxels that `classes` counts, bin by bin; ``ends`` moves from starts to ends."""
     nz, ny, nx = shape
     for z in range(BORDER, nz - BORDER):
         for y in range(BORDER, ny - BORDER):
@@ -157,9 +172,10 @@ def listed(exact: Any, arrival: Any, shape: Any, ends: Any, order: Any) -> None:
 def fill(
     exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, order: Any, stack: Any, first: int, threads: int
 ) -> bool:
-    """Compute what can be known, predecessors first; False: the stack was too short for some, call again.
+    """Compute all values that can be known, predecessors first; False if the stack was too short.
 
-    Of `threads` threads this is number `first`. A voxel that two of them compute gets the same value twice.
+    After False, call again. This is thread number `first` of `threads`. A voxel that two threads
+    compute gets the same value twice.
     """
     done = True
     for start in range(first * PIECE, len(order), threads * PIECE):
@@ -171,7 +187,7 @@ def fill(
 
 @_inlined
 def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, stack: Any, start: int) -> Any:
-    """Compute a voxel, and before it what it follows from; False: the stack was too short."""
+    """Compute a voxel after its predecessors; False if the stack was too short."""
     done = True
     stack[0] = start
     depth = 1
@@ -183,7 +199,7 @@ def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, sta
             depth -= 1
             continue
         missing = _missing(exact, arrival, v, offsets)
-        if missing < 0:  # nothing leads here, or another thread has found it meanwhile
+        if missing < 0:  # without a predecessor, or another thread has computed it in the meantime
             u = _again(exact, arrival, v, offsets, weights)
             exact[v] = min(u, WAITS - 1) if u >= 0 else WAITS
             depth -= 1
@@ -192,7 +208,7 @@ def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, sta
             exact[v] = WAITS
             depth -= 1
             continue
-        # What is forgotten when the stack is full is found again by the next call.
+        # Voxels that are dropped when the stack is full are found again by the next call.
         done &= depth < len(stack)
         depth = depth % len(stack)
         stack[depth] = missing
@@ -202,7 +218,7 @@ def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, sta
 
 @_compiled
 def settle(exact: Any, order: Any) -> int:
-    """Take back the marks; how many voxels are known."""
+    """Remove the marks `WAITS`, and return the number of known voxels."""
     known = 0
     for v in order:
         if exact[v] == WAITS:

@@ -1,4 +1,4 @@
-"""What a FIB-SEM makes of a known structure: a simulated grey stack whose truth is known to the voxel."""
+"""Simulated FIB-SEM stack of a known structure: grey values with the exact truth per voxel."""
 
 from __future__ import annotations
 
@@ -20,47 +20,48 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 Reals: TypeAlias = npt.NDArray[np.float32]
 
 PORE, SOLID = 0, 1
-# Slices made together when iterating: what shines through from behind is computed once for all of them.
+# Slices computed together when iterating, so that the shine-through from behind is computed once.
 RUN = 32
-# Streams of random numbers: one for every effect, so that switching one off leaves the others as they were.
+# Streams of random numbers, one per effect, so that switching one off does not change the others.
 _NOISE, _CURTAIN, _DRIFT = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Microscope:
-    """How a simulated slice looks. Grey values are those of uint8; the defaults resemble sintered metal.
+    """Imaging parameters of a simulated slice, in grey levels of uint8; defaults as sintered metal.
 
     Parameters
     ----------
     solid_grey, pore_grey : float
         Grey of the solid, and of a pore with nothing behind it.
     shine : float
-        Share of the grey step between pore and solid that a solid directly behind a pore voxel gives back.
+        Fraction of the grey step between pore and solid that is restored by solid directly behind a
+        pore voxel.
     shine_decay_nm : float
-        Depth over which the shine falls to 1/e.
+        Depth over which the shine-through falls to 1/e.
     shine_reach_nm : float
-        Depth beyond which nothing is seen.
+        Depth beyond which nothing is visible.
     blur_nm : float
         Standard deviation of the Gaussian point spread in the plane of the slice.
     curtain : float
-        Standard deviation of the stripes, as a share of the grey value.
+        Standard deviation of the stripes, as a fraction of the grey value.
     curtain_width_nm, curtain_depth_nm : float
         Standard deviations over which a stripe extends along x and along z.
     drift : float
-        Amplitude of the brightness drift, as a share of the grey value.
+        Amplitude of the brightness drift, as a fraction of the grey value.
     drift_period_nm : float
         Depth of one cycle of the drift.
     shot : float
-        Variance of the noise per unit of grey (a detector that counts).
+        Variance of the shot noise per unit of grey.
     read : float
         Standard deviation of the noise that does not depend on the grey.
     seed : int
-        Fixes stripes, drift and noise, slice by slice.
+        Seed of stripes, drift and noise, slice by slice.
 
     Raises
     ------
     ArgumentError
-        If a length, amplitude or share is negative, or the pore is not darker than the solid.
+        If a length, amplitude or fraction is negative, or the pore is not darker than the solid.
     """
 
     solid_grey: float = 170.0
@@ -89,7 +90,7 @@ class Microscope:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedStack:
-    """A stack of slices of a structure through a microscope; every slice can be made alone.
+    """Simulated stack of a structure; every slice can be computed independently.
 
     Parameters
     ----------
@@ -98,9 +99,9 @@ class SimulatedStack:
     spacing_nm : (dz, dy, dx)
         Slice distance and pixel edges.
     structure : LevelCut
-        What is imaged.
+        The imaged structure.
     microscope : Microscope
-        How it is imaged.
+        The imaging parameters.
 
     Examples
     --------
@@ -122,7 +123,7 @@ class SimulatedStack:
             )
 
     def slices(self, start: int, stop: int) -> tuple[Labels, Labels]:
-        """Grey values and truth (1 solid, 0 pore) of the slices start <= z < stop, two uint8 arrays (z, y, x)."""
+        """Grey values and truth (1 solid, 0 pore) of slices start <= z < stop, uint8 (z, y, x)."""
         _, ny, nx = self.shape
         behind = math.ceil(self.microscope.shine_reach_nm / self.spacing_nm[0])
         solid = self.structure.labels(Box((start, 0, 0), (stop + behind, ny, nx)), self.spacing_nm)
@@ -131,7 +132,7 @@ class SimulatedStack:
         return np.stack(grey), solid[: stop - start]
 
     def __iter__(self) -> Iterator[tuple[Labels, Labels]]:
-        """Grey and truth of one slice after the other, each (y, x)."""
+        """Yield grey values and truth of one slice after the other, each (y, x)."""
         for start in range(0, self.shape[0], RUN):
             yield from zip(*self.slices(start, min(start + RUN, self.shape[0])), strict=True)
 
@@ -144,7 +145,7 @@ def simulate_fibsem(
     seed: int,
     microscope: Microscope | None = None,
 ) -> tuple[Labels, Labels]:
-    """A FIB-SEM stack of a sintered porous solid and its truth.
+    """Simulate a FIB-SEM stack of a sintered porous solid, with its truth.
 
     Parameters
     ----------
@@ -153,11 +154,11 @@ def simulate_fibsem(
     spacing_nm : (dz, dy, dx)
         Slice distance and pixel edges.
     solid_fraction, correlation_nm : float
-        See `LevelCut`, which also gives the expected surface, curvature and Euler number.
+        See `LevelCut`, which also has the expected surface, curvature and Euler number.
     seed : int
-        Fixes the structure and, unless a microscope is given, the imaging.
+        Seed of the structure and, unless a microscope is given, of the imaging.
     microscope : Microscope, optional
-        How it is imaged.
+        The imaging parameters.
 
     Returns
     -------
@@ -176,14 +177,16 @@ def simulate_fibsem(
 
 
 def depth_to_solid(solid: Labels, slices: int) -> npt.NDArray[np.int32]:
-    """How many slices behind (at larger z) the first solid lies: 0 in the solid, `len(solid)` where there is none.
+    """Depth of the first solid voxel behind each voxel (at larger z), in slices.
+
+    It is 0 in the solid, and `len(solid)` if there is no solid behind.
 
     Parameters
     ----------
     solid : uint8 array (z, y, x)
-        1 in the solid; may hold more slices than asked for.
+        1 in the solid; may contain more slices than requested.
     slices : int
-        How many of the first slices to give back.
+        Number of slices to return, from the first on.
 
     Examples
     --------
@@ -200,9 +203,21 @@ def depth_to_solid(solid: Labels, slices: int) -> npt.NDArray[np.int32]:
 
 
 def shine_through(solid: Labels, slices: int, slice_nm: float, microscope: Microscope) -> Reals:
-    """Noise-free grey: the solid's in the solid; in a pore the pore's, plus a shine that decays with the depth behind.
+    """Noise-free grey value of solid, and of pores with a shine-through that decays with depth.
 
-    pore + shine (solid - pore) exp(-depth / decay) for a depth up to the reach. Material in front was milled away.
+    pore + shine (solid - pore) exp(-depth / decay) for a depth up to the reach. The material in
+    front has been milled away.
+
+    Parameters
+    ----------
+    solid : uint8 array (z, y, x)
+        1 in the solid; may contain more slices than requested.
+    slices : int
+        Number of slices to return, from the first on.
+    slice_nm : float
+        Distance of the slices.
+    microscope : Microscope
+        The imaging parameters.
 
     Returns
     -------
@@ -216,9 +231,20 @@ def shine_through(solid: Labels, slices: int, slice_nm: float, microscope: Micro
 
 
 def image(signal: Reals, z: int, spacing_nm: Point, microscope: Microscope) -> Labels:
-    """Slice z of the stack from its noise-free grey: blur, stripes and drift, then noise, rounded to uint8.
+    """Image slice z from its noise-free grey: blur, stripes, drift, then noise, rounded to uint8.
 
-    Blur stops at the border of the slice by repeating the last pixel.
+    At the border of the slice, the blur repeats the last pixel.
+
+    Parameters
+    ----------
+    signal : float32 array (y, x)
+        Noise-free grey values.
+    z : int
+        Index of the slice.
+    spacing_nm : (dz, dy, dx)
+        Slice distance and pixel edges.
+    microscope : Microscope
+        The imaging parameters.
     """
     m, (dz, dy, dx) = microscope, spacing_nm
     blurred = ndimage.gaussian_filter(signal, (m.blur_nm / dy, m.blur_nm / dx), mode="nearest")
@@ -230,12 +256,12 @@ def image(signal: Reals, z: int, spacing_nm: Point, microscope: Microscope) -> L
 
 
 def _curtain(width: int, z: int, dz: float, dx: float, m: Microscope) -> npt.NDArray[np.float64]:
-    """Stripes of slice z: white noise of each slice, smoothed over the slices around it and along x."""
+    """Stripes of slice z: white noise per slice, smoothed over neighbouring slices and along x."""
     reach = math.ceil(3 * m.curtain_depth_nm / dz)
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-((offsets * dz / m.curtain_depth_nm) ** 2) / 2)
     weights /= np.sqrt((weights**2).sum())
-    # Slices before the first one have stripes too; the shift keeps their seeds positive.
+    # Slices before the first one also have stripes; the shift keeps their seeds positive.
     noises = [np.random.default_rng((m.seed, _CURTAIN, z + int(o) + reach)).standard_normal(width) for o in offsets]
     sigma = m.curtain_width_nm / dx
     stripes = ndimage.gaussian_filter1d(weights @ np.stack(noises), sigma, mode="wrap")
@@ -244,7 +270,7 @@ def _curtain(width: int, z: int, dz: float, dx: float, m: Microscope) -> npt.NDA
 
 
 def _drift(depth_nm: float, m: Microscope) -> float:
-    """Two incommensurate waves of the brightness over the depth, with seeded phases."""
+    """Brightness drift: two incommensurate waves over the depth, with seeded phases."""
     first, second = np.random.default_rng((m.seed, _DRIFT)).uniform(0, 2 * math.pi, 2)
     turn = 2 * math.pi * depth_nm / m.drift_period_nm
     return m.drift * (0.7 * math.sin(turn + first) + 0.3 * math.sin(2.7 * turn + second))

@@ -1,7 +1,8 @@
-"""Coarser levels of a volume for viewing: which axes to halve, means for grey values, strides for labels.
+"""Coarser levels of a volume for viewing: factors, means for grey values, strides for labels.
 
-A level whose factor is f has ceil(n / f) voxels along an axis of n: nothing is cut off, and the last coarse voxel may
-cover fewer fine ones. Blocks that start at multiples of the factors give the same voxels as the whole volume.
+A level of factor f has ceil(n / f) voxels along an axis of n: nothing is cut off, and the last
+coarse voxel may cover fewer fine ones. Blocks that start at multiples of the factors give the same
+voxels as the whole volume.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from tim3d.grid import Triple, triple
 
 
 def level_factors(shape: Triple, spacing: tuple[float, float, float], smallest: int = 64) -> list[Triple]:
-    """Factors of every level against the full resolution, beginning with (1, 1, 1).
+    """Factors of every level relative to the full resolution, starting with (1, 1, 1).
 
-    From level to level an axis is halved if its voxels are still shorter than twice the shortest edge, so that voxels
-    become cubes; axes with less than 2 voxels stay. The last level has at most `smallest` voxels along every axis.
+    From level to level an axis is halved if its voxels are still shorter than twice the shortest
+    edge, so that voxels become cubic; axes with fewer than 2 voxels are kept. The last level has at
+    most `smallest` voxels along every axis.
 
     Parameters
     ----------
     shape : (z, y, x)
         Voxels at full resolution.
     spacing : (dz, dy, dx)
-        Edge lengths of a voxel, in any one unit.
+        Edge lengths of a voxel, in any unit.
     smallest : int
         Largest edge of the last level.
 
@@ -51,7 +53,7 @@ def level_factors(shape: Triple, spacing: tuple[float, float, float], smallest: 
 
 
 def level_shape(shape: Triple, factors: Triple) -> Triple:
-    """Voxels of a level, ceil(n / f) along every axis.
+    """Shape of a level: ceil(n / f) voxels along every axis.
 
     >>> level_shape((5, 8, 1), (2, 2, 2))
     (3, 4, 1)
@@ -60,15 +62,15 @@ def level_shape(shape: Triple, factors: Triple) -> Triple:
 
 
 def mean_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDArray[np.generic]:
-    """Mean of every cell of `factors` voxels; a cell cut by the border averages the voxels that exist.
+    """Downsample by the mean over every cell of `factors` voxels, fewer at the border.
 
-    Integers: exact integer sums, rounded to the nearest, halves up. Floats: sums in float64, rounded once to the type.
-    A cell's mean does not depend on what else is in the block.
+    Integers: exact integer sums, rounded to the nearest, halves up. Floats: sums in float64,
+    rounded once to the type. The mean of a cell does not depend on the rest of the block.
 
     Parameters
     ----------
     block : array (z, y, x)
-        Its first voxel must be the first of a cell: start blocks at multiples of the factors.
+        Voxels of which the first is the first of a cell: blocks start at multiples of the factors.
     factors : (z, y, x)
         Voxels of a cell.
 
@@ -81,7 +83,7 @@ def mean_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDAr
     ArgumentError
         If the block is empty or not three-dimensional, or a factor is below 1.
     InputError
-        If the type has no mean (bool, complex and others).
+        If means of the type are not defined (bool, complex and others).
 
     Examples
     --------
@@ -98,9 +100,10 @@ def mean_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDAr
 
 
 def stride_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.NDArray[np.generic]:
-    """The first voxel of every cell of `factors` voxels, for labels, of which a mean has no meaning.
+    """Downsample labels by the first voxel of every cell of `factors` voxels.
 
-    Blocks must start at multiples of the factors. Shape ceil(n / f), type of the block.
+    A mean of labels is meaningless. Blocks must start at multiples of the factors. The result has
+    the shape ceil(n / f) and the type of the block.
 
     >>> stride_downsample(np.array([[[1, 2, 9]]], np.uint8), (1, 1, 2)).tolist()
     [[[1, 9]]]
@@ -113,9 +116,11 @@ def stride_downsample(block: npt.NDArray[np.generic], factors: Triple) -> npt.ND
 def _next_factors(shape: Triple, spacing: Sequence[float], factors: Triple) -> Triple:
     sizes = [f * d for f, d in zip(factors, spacing, strict=True)]
     left = level_shape(shape, factors)
-    # Only axes that can still shrink set the pace, else a thin volume would never reach the smallest level.
+    # Only axes that can still be halved count, otherwise a thin volume would never reach the last
+    # level.
     shortest = min(size for size, n in zip(sizes, left, strict=True) if n > 1)
-    # A little below 2, so that rounding of spacings such as 0.1 cannot flip an axis that is exactly twice as long.
+    # Slightly below 2, so that rounding of spacings such as 0.1 does not decide for an axis that is
+    # exactly twice as long.
     halve = [n > 1 and size < 1.999 * shortest for n, size in zip(left, sizes, strict=True)]
     return triple(f * 2 if h else f for f, h in zip(factors, halve, strict=True))
 

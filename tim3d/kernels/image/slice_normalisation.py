@@ -1,4 +1,4 @@
-"""Mean and deviation of grey values of a volume, or of every slice against drift, from those of its slices."""
+"""Mean and standard deviation of grey values of a volume, or of each slice to remove drift."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from scipy.ndimage import gaussian_filter1d
 
 Floats = npt.NDArray[np.float64]
 
-# Standard deviation, in slices, of the smoothing along z: drift is slow, what one slice happens to show is not drift.
+# Standard deviation, in slices, of the smoothing along z: drift is slow, and differences between
+# neighbouring slices are due to their content.
 SMOOTHING_SLICES = 5.0
 
 
 def volume_scale(mean: Floats, std: Floats) -> tuple[float, float]:
-    """Mean and population standard deviation of all voxels, from those of slices of equal size.
+    """Mean and population standard deviation of all voxels, from the values of equal-sized slices.
 
     >>> volume_scale(np.array([1.0, 3.0]), np.array([0.0, 0.0]))
     (2.0, 1.0)
@@ -23,7 +24,7 @@ def volume_scale(mean: Floats, std: Floats) -> tuple[float, float]:
 
 
 def slice_scales(mean: Floats, std: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation for every slice, smoothed along z by a Gaussian; ends are repeated.
+    """Mean and standard deviation of each slice, smoothed along z by a Gaussian; ends are repeated.
 
     >>> means, deviations = slice_scales(np.full(9, 7.0), np.full(9, 2.0))
     >>> means.round(9).tolist() == [7.0] * 9, deviations.round(9).tolist() == [2.0] * 9

@@ -1,4 +1,4 @@
-"""Hybrid annotation: pores by a threshold, and the parts of pores where solid shines through, by superpixels."""
+"""Hybrid annotation: pores by a threshold, shine-through in pores by superpixels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ SOLID, PORE, SHINE_THROUGH = 0, 1, 2
 
 
 def superpixels(grey_slice: Grey, size: float, compactness: float) -> npt.NDArray[np.int64]:
-    """SLIC superpixels of one slice, numbered from 0.
+    """Compute SLIC superpixels of one slice, numbered from 0.
 
     Parameters
     ----------
     grey_slice : array (y, x)
-        Grey values; SLIC stretches those of the slice to 0..1, so one very bright pixel flattens all others.
+        Grey values; SLIC stretches the range of the slice to 0..1, so one very bright pixel reduces
+        the contrast of all others.
     size : float
-        Edge in pixels of a square as large as a superpixel; below the smallest feature that matters.
+        Edge in pixels of a square with the area of a superpixel; choose it below the smallest
+        relevant feature.
     compactness : float
-        Weight of distance against grey: large gives squares, small follows the noise.
+        Weight of distance relative to grey: large values give squares, small ones follow the noise.
 
     References
     ----------
@@ -48,7 +50,7 @@ def superpixels(grey_slice: Grey, size: float, compactness: float) -> npt.NDArra
 
 
 def superpixel_means(grey_slice: Grey, regions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Mean grey of each superpixel.
+    """Mean grey value of each superpixel.
 
     >>> superpixel_means(np.array([[1, 3, 8]]), np.array([[0, 0, 1]])).tolist()
     [2.0, 8.0]
@@ -65,23 +67,24 @@ def hybrid_labels(
     compactness: float = 0.2,
     polarity: Polarity = "dark",
 ) -> Labels:
-    """Labels of one slice: 0 solid, 1 pore by the threshold, 2 shine-through; the pore volume is 1 + 2.
+    """Label one slice: 0 solid, 1 pore by the threshold, 2 shine-through; pore volume is 1 and 2.
 
-    A pixel is 1 if its own grey is on the pore side of `threshold`, else 2 if the mean grey of its superpixel is on the
-    pore side of `superpixel_threshold`. The mean is far less noisy than a pixel, so its threshold may lie close to the
-    solid's grey. Superpixels are those of the slice: the labels of a volume do not depend on its blocks as long as
-    whole slices are given.
+    A pixel is 1 if its own grey is on the pore side of `threshold`, else 2 if the mean grey of its
+    superpixel is on the pore side of `superpixel_threshold`. The mean is far less noisy than a
+    pixel, so its threshold may be close to the solid's grey. Superpixels are computed per slice:
+    the labels of a volume do not depend on its blocks as long as whole slices are given.
 
     Parameters
     ----------
     grey_slice : array (y, x)
         Grey values.
     threshold : float
-        For pixels, in grey levels, for example `otsu` of the whole volume.
+        Threshold for pixels, in grey levels, for example `otsu` of the whole volume.
     superpixel_threshold : float, optional
-        For superpixels, in grey levels, for example `second_derivative_peak` of the whole volume; default `threshold`.
+        Threshold for superpixels, in grey levels, for example `second_derivative_peak` of the whole
+        volume; the default is `threshold`.
     size, compactness : float
-        Of the superpixels, see `superpixels`.
+        Size and compactness of the superpixels, see `superpixels`.
     polarity : "dark" or "bright"
         Whether pores are darker or brighter than the solid.
 
@@ -94,7 +97,8 @@ def hybrid_labels(
     InputError
         If the slice is not two-dimensional.
     ArgumentError
-        If a parameter is out of range, or the superpixel threshold would find less than the pixel threshold.
+        If a parameter is out of range, or the superpixel threshold is on the pore side of
+        `threshold`.
 
     References
     ----------

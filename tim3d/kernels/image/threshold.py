@@ -1,7 +1,7 @@
-"""Grey-value thresholds from a histogram, and the exact integer blur that may go before them.
+"""Grey-value thresholds from a histogram, and an optional exact integer blur before them.
 
-Histograms are counts and bin centres. Counts of blocks add up, so a threshold of the whole volume does not depend on
-how the volume was cut.
+Histograms are counts and bin centres. Counts of blocks are additive, so a threshold of the whole
+volume does not depend on its blocking.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Grey: TypeAlias = npt.NDArray[np.integer | np.floating]
 Polarity: TypeAlias = Literal["dark", "bright"]
 
-# What a voxel sees of its neighbours along (z, y, x) in each blur.
+# Halo along (z, y, x) that each blur needs, in voxels.
 BLURS: dict[str, Triple] = {"none": (0, 0, 0), "binomial": (0, 2, 2)}
 
-# Shares of the largest bend of a histogram. The mode of few, smeared-out pores bends 1/200 as much as the solid's (90 %
-# solid, simulated), and nothing ripples before it; on the ramp after it ripples of counting reach 1/40.
+# Fractions of the largest second derivative of a histogram. The mode of few, smeared-out pores
+# reaches 1/200 of the solid's (90 % solid, simulated), without ripples before it; on the ramp after
+# it, ripples from counting noise reach 1/40.
 LEAST_MODE = 0.002
 LEAST_FOOT = 0.05
 # Multi-Otsu keeps a few tables of bins x bins.
@@ -33,12 +34,12 @@ MOST_BINS = 1024
 
 
 def grey_counts(block: npt.NDArray[np.unsignedinteger]) -> Counts:
-    """How often each grey value occurs: 256 counts for uint8, 65536 for uint16. Counts of blocks add up.
+    """Histogram of grey values: 256 counts for uint8, 65536 for uint16; additive over blocks.
 
     Raises
     ------
     InputError
-        If the block is of another type; use `binned_counts`.
+        If the block has another type; use `binned_counts`.
 
     Examples
     --------
@@ -54,20 +55,22 @@ def grey_counts(block: npt.NDArray[np.unsignedinteger]) -> Counts:
 
 @nb.njit(nogil=True, cache=True)
 def _tally(values, counts):  # type: ignore[no-untyped-def]
-    # numpy.bincount first turns every voxel into eight bytes.
+    # numpy.bincount first converts every voxel to eight bytes.
     for value in values:
         counts[value] += 1
 
 
 def binned_counts(block: Grey, low: float, high: float, bins: int = 256) -> tuple[Counts, Floats]:
-    """Counts and centres of equal bins from `low` to `high`; values beyond count in the first and last bin.
+    """Counts and centres of equal bins from `low` to `high`.
+
+    Values beyond the range count in the first and the last bin.
 
     Raises
     ------
     InputError
         If a value is NaN.
     ArgumentError
-        If the range is empty or there is no bin.
+        If the range is empty or the number of bins is below 1.
 
     Examples
     --------
@@ -85,24 +88,25 @@ def binned_counts(block: Grey, low: float, high: float, bins: int = 256) -> tupl
 
 
 def otsu(counts: npt.ArrayLike, centres: npt.ArrayLike) -> float:
-    """The threshold that best splits a histogram in two: largest variance between the classes.
+    """Otsu's threshold of a histogram: largest variance between the two classes.
 
-    The dark class is grey <= threshold. Where several are equally good (an empty valley), the lowest.
+    The dark class is grey <= threshold. If several thresholds are equally good (in an empty
+    valley), the lowest is returned.
 
     Parameters
     ----------
     counts, centres : 1-D arrays
-        Counts, not negative, and ascending bin centres.
+        Non-negative counts, and ascending bin centres.
 
     Returns
     -------
     float
-        The centre of the last bin of the dark class.
+        Centre of the last bin of the dark class.
 
     Raises
     ------
     InputError
-        If the histogram is empty or all voxels have one grey value.
+        If the histogram is empty or all voxels have the same grey value.
 
     References
     ----------
@@ -121,19 +125,27 @@ def otsu(counts: npt.ArrayLike, centres: npt.ArrayLike) -> float:
 
 
 def multi_otsu(counts: npt.ArrayLike, centres: npt.ArrayLike, classes: int = 3) -> list[float]:
-    """The `classes` - 1 thresholds of largest variance between the classes, ascending; exact, by dynamic programming.
+    """Multi-Otsu thresholds, ascending: largest variance between the classes.
 
-    Class k holds threshold[k-1] < grey <= threshold[k]. With two classes this is `otsu`. Of more than 1024 grey values
-    that occur, neighbours are never parted: groups of equally many of them, with their means, are divided among the
-    classes, and the last grey value of a group is the threshold. How much of the range of the type is filled plays no
-    part.
+    The `classes` - 1 thresholds are exact, by dynamic programming. Class k contains threshold[k-1]
+    < grey <= threshold[k]. With two classes this is `otsu`. If more than 1024 grey values occur,
+    they are joined to groups of an equal number of neighbouring values, with their means; a group
+    is never split, and the last grey value of a group is the threshold. The range of the type that
+    the values fill does not matter.
+
+    Parameters
+    ----------
+    counts, centres : 1-D arrays
+        Non-negative counts, and ascending bin centres.
+    classes : int
+        Number of classes.
 
     Raises
     ------
     InputError
         If there are fewer grey values than classes.
     ArgumentError
-        If fewer than 2 classes are asked for.
+        If `classes` is below 2.
 
     References
     ----------
@@ -158,42 +170,46 @@ def multi_otsu(counts: npt.ArrayLike, centres: npt.ArrayLike, classes: int = 3) 
 def second_derivative_peak(
     counts: npt.ArrayLike, centres: npt.ArrayLike, smoothing: float = 6.0, polarity: Polarity = "dark"
 ) -> float:
-    """The threshold where the smoothed histogram bends up for the first time beyond the mode of the pores.
+    """Threshold at the first maximum of the histogram's second derivative beyond the pore mode.
 
-    The histogram h is smoothed by a Gaussian and differentiated twice. From the pores' side on, the first minimum of
-    h'' (at least 0.2 % of its largest size) is the pores' mode, or the shoulder it has become; the first maximum after
-    it (at least 5 %) is taken, if another mode follows. Two clean modes: that is the far foot of the pores' mode, about
-    sqrt(3) of its standard deviations beyond it. Pores smeared out by shine-through: h falls in a straight ramp from
-    the pores' mode, and the first bend is the near foot of the solid's mode, so all that is darker than solid lies on
-    the pores' side. The same happens to few pores beside much solid. The rising flank before the pores'
-    mode also has a maximum of h''; it separates nothing and is passed over.
+    The histogram h is smoothed by a Gaussian and differentiated twice. Starting from the pore side,
+    the first minimum of h'' (at least 0.2 % of the largest |h''|) is the pore mode, or the shoulder
+    that is left of it; the first maximum after it (at least 5 %) is the threshold, if another mode
+    follows. With two separate modes, this is the far foot of the pore mode, about sqrt(3) of its
+    standard deviations from its centre. With pores smeared out by shine-through, h falls in a
+    straight ramp from the pore mode, and the first bend is the near foot of the solid mode, so
+    everything darker than solid is on the pore side. The same holds for few pores in much solid.
+    The rising flank before the pore mode also has a maximum of h''; it does not separate modes and
+    is skipped.
 
     Parameters
     ----------
     counts, centres : 1-D arrays
-        Counts, not negative, and equidistant ascending bin centres.
+        Non-negative counts, and equidistant ascending bin centres.
     smoothing : float
-        Standard deviation of the Gaussian in grey levels: below the width of a mode, above the raggedness of the
-        counts. 6 suits uint8; uint16 that fills its range needs about 1500.
+        Standard deviation of the Gaussian in grey levels: below the width of a mode, above the
+        scale of the noise in the counts. 6 suits uint8; uint16 that fills its range needs about
+        1500.
     polarity : "dark" or "bright"
         Whether pores are darker or brighter than the solid.
 
     Returns
     -------
     float
-        A bin centre. Pores are grey <= threshold if dark, grey >= threshold if bright.
+        Centre of a bin. Pores are grey <= threshold if dark, grey >= threshold if bright.
 
     Raises
     ------
     InputError
-        If the histogram is empty, has one grey value, or only one mode.
+        If the histogram is empty, or has only one grey value or only one mode.
     ArgumentError
         If the centres are not equidistant, or smoothing or polarity is out of range.
 
     References
     ----------
-    Hybrid annotation of porous copper, Commun. Mater. (2024). DOI 10.1038/s43246-024-00493-5. It states neither the
-    smoothing nor which peak is meant on the rising flank; both choices here are tim3d's.
+    Hybrid annotation of porous copper, Commun. Mater. (2024). DOI 10.1038/s43246-024-00493-5. The
+    paper states neither the smoothing nor which peak is meant on the rising flank; both are chosen
+    here.
 
     Examples
     --------
@@ -211,7 +227,7 @@ def second_derivative_peak(
     largest = np.abs(bend).max()
     mode = _first_peak(-bend, LEAST_MODE * largest, 0)
     foot = None if mode is None else _first_peak(bend, LEAST_FOOT * largest, mode)
-    # Without another mode beyond it, the foot is the far side of the only one.
+    # Without another mode beyond it, the foot is the far side of the only mode.
     if foot is None or _first_peak(-bend, LEAST_FOOT * largest, foot) is None:
         raise InputError(
             f"one mode only in the histogram at smoothing {smoothing:g}, a pore mode and a solid mode are needed; "
@@ -221,14 +237,14 @@ def second_derivative_peak(
 
 
 def is_dark(polarity: str) -> bool:
-    """True for "dark", False for "bright"; an `ArgumentError` for anything else."""
+    """Return True for "dark", False for "bright"; raise `ArgumentError` otherwise."""
     if polarity not in ("dark", "bright"):
         raise ArgumentError(f'polarity is {polarity!r}; say "dark" if pores are darker than the solid, or "bright"')
     return polarity == "dark"
 
 
 def foreground(grey: Grey, threshold: float, polarity: Polarity = "dark") -> npt.NDArray[np.bool_]:
-    """True where grey <= threshold ("dark") or grey >= threshold ("bright").
+    """Return True where grey <= threshold ("dark") or grey >= threshold ("bright").
 
     >>> foreground(np.array([1, 2, 3]), 2, "bright").tolist()
     [False, True, True]
@@ -237,7 +253,7 @@ def foreground(grey: Grey, threshold: float, polarity: Polarity = "dark") -> npt
 
 
 def classify(grey: Grey, thresholds: list[float]) -> npt.NDArray[np.uint8]:
-    """Class 0, 1, ... of every voxel: how many of the ascending thresholds its grey exceeds.
+    """Class 0, 1, ... of every voxel: the number of ascending thresholds below its grey value.
 
     >>> classify(np.array([0, 5, 9]), [0.0, 5.0]).tolist()
     [0, 1, 2]
@@ -253,14 +269,15 @@ def blurred(grey: npt.NDArray[Any], blur: str) -> npt.NDArray[Any]:
 
 
 def binomial_blur(block: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsignedinteger]:
-    """Every slice blurred by the 5 x 5 binomial kernel (1 4 6 4 1)/16 along y and x; exact integers, halves go up.
+    """Blur every slice by the 5 x 5 binomial kernel (1 4 6 4 1)/16; exact integers, halves up.
 
-    Equal to OpenCV's 5 x 5 Gaussian blur of uint8. Mirrored at the border without repeating the edge pixel. Needs a
-    halo of (0, 2, 2) voxels to be the same for every cut of the volume.
+    Equal to OpenCV's 5 x 5 Gaussian blur of uint8. The border is mirrored without repeating the
+    edge pixel. A halo of (0, 2, 2) voxels makes the result independent of the blocking.
 
     Parameters
     ----------
     block : uint8 or uint16 array (..., y, x)
+        Grey values.
 
     Returns
     -------
@@ -269,7 +286,7 @@ def binomial_blur(block: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsi
     Raises
     ------
     InputError
-        If the block is of another type.
+        If the block has another type.
 
     Examples
     --------
@@ -286,7 +303,7 @@ def binomial_blur(block: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsi
 
 
 def _checked(counts: npt.ArrayLike, centres: npt.ArrayLike, values: int) -> tuple[Floats, Floats]:
-    """Counts and centres as float64, or an error if fewer than `values` bins are filled."""
+    """Return counts and centres as float64, or raise if fewer than `values` bins are filled."""
     n, grey = np.asarray(counts, dtype=np.float64), np.asarray(centres, dtype=np.float64)
     if n.ndim != 1 or n.shape != grey.shape or not np.isfinite(n).all() or (n < 0).any():
         raise ArgumentError(f"a histogram needs as many counts >= 0 as centres, got {n.shape} and {grey.shape}")
@@ -302,12 +319,12 @@ def _checked(counts: npt.ArrayLike, centres: npt.ArrayLike, values: int) -> tupl
 
 
 def _filled(n: Floats, grey: Floats) -> tuple[Floats, Floats]:
-    """The bins that hold something: an empty bin splits no better than the filled one before it."""
+    """Non-empty bins: an empty bin gives the same split as the last non-empty one before it."""
     return n[n > 0], grey[n > 0]
 
 
 def _class_worth(n: Floats, grey: Floats) -> Floats:
-    """What a class of the bins first..last adds to the variance between classes; -inf where last < first."""
+    """Contribution of a class of bins first..last to the between-class variance; -inf if empty."""
     count, moment = (np.concatenate([[0.0], np.cumsum(v)]) for v in (n, n * (grey - np.average(grey, weights=n))))
     inside = np.triu(np.ones((len(n), len(n)), dtype=np.bool_))
     held = np.where(inside, count[None, 1:] - count[:-1, None], 1.0)
@@ -315,7 +332,7 @@ def _class_worth(n: Floats, grey: Floats) -> Floats:
 
 
 def _best_cuts(worth: Floats, classes: int) -> list[int]:
-    """Last bin of every class but the brightest, for the best sum of worths."""
+    """Last bin of every class but the brightest, for the largest sum of contributions."""
     best, choices = worth[0], []
     for _ in range(classes - 1):
         # totals[first, last]: the classes so far end before `first`, the next one holds first..last.
@@ -337,7 +354,7 @@ def _step(grey: Floats) -> float:
 
 
 def _first_peak(curve: Floats, least: float, start: int) -> int | None:
-    """Place of the first local maximum from `start` on that is at least `least` high; the first bin counts as one."""
+    """Index of the first local maximum >= `least` from `start` on; the first bin can be one."""
     padded = np.concatenate([[-np.inf], curve[start:], [-np.inf]])
     peaks, _ = signal.find_peaks(padded, height=least)
     return int(peaks[0]) - 1 + start if len(peaks) else None

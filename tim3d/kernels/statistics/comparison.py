@@ -1,7 +1,8 @@
-"""Volumes against micrographs: deviations of their values, bootstrap intervals, lattice imprint, seams.
+"""Comparison of volumes with micrographs: deviations, bootstrap intervals, lattice imprint, seams.
 
-Slices across z, y and x are compared with the micrograph of that plane. With one micrograph for all three the material
-is taken to be isotropic, and curves are means over both directions of a plane.
+Slices across z, y and x are compared with the micrograph of the same plane. With one micrograph for
+all three planes the material is assumed to be isotropic, and curves are averaged over both
+directions of a plane.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Floats = NDArray[np.float64]
 
 # Axes of the rows and the columns of the slices across z, y and x.
 PLANES = ((1, 2), (0, 2), (0, 1))
-# What is asked of a generated volume; of a tortuosity nothing is.
+# Largest deviations accepted for a generated volume; none is set for the tortuosity.
 GOALS = {"phase_fraction": 0.02, "two_point": 0.01, "lineal_path": 0.01, "surface": 0.1, "slice_tortuosity": math.nan}
 MEANING = {
     "phase_fraction": "difference of the phase fractions",
@@ -38,13 +39,22 @@ GREY_MEANING = {
 }
 LAGS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48)
 DRAWS = 4000
-# A spread between runs is known to about 27 % from so many.
+# From this many volumes the spread between runs has a standard error of about 27 %.
 FEWEST_VOLUMES = 8
 
 
 def by_slices(values: Floats, axis: int) -> Floats:
-    """Values along z, y, x as those of the rows and columns of the slices across z, y, x: two axes instead of one.
+    """Rearrange values along z, y, x by slices across z, y, x and the two directions in each slice.
 
+    Parameters
+    ----------
+    values : array
+        Values with one axis for z, y, x.
+    axis : int
+        That axis; it is replaced by two, (3 slices, 2 directions).
+
+    Examples
+    --------
     >>> by_slices(np.array([10.0, 20.0, 30.0]), 0).tolist()
     [[20.0, 30.0], [10.0, 30.0], [10.0, 20.0]]
     """
@@ -52,22 +62,23 @@ def by_slices(values: Floats, axis: int) -> Floats:
 
 
 def deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool) -> dict[str, Floats]:
-    """How far volumes are from the micrographs of the slices across z, y and x.
+    """Deviations of volumes from the micrographs of the slices across z, y and x.
 
     Parameters
     ----------
     volume : mapping
-        ``phase_fraction`` (..., phases), ``two_point`` and ``lineal_path`` (..., 3 axes, phases, lags), ``surface``
-        (..., 3 axes, phases), ``slice_tortuosity`` (..., 3 slices, 2 directions, phases); any leading axes.
+        ``phase_fraction`` (..., phases), ``two_point`` and ``lineal_path`` (..., 3 axes, phases,
+        lags), ``surface`` (..., 3 axes, phases), ``slice_tortuosity`` (..., 3 slices, 2 directions,
+        phases); any leading axes.
     image : mapping
         ``phase_fraction`` (3 slices, phases), the others (3 slices, 2 directions, ...).
     isotropic : bool
-        Whether the directions are averaged before they are compared.
+        Whether to average over the directions before the comparison.
 
     Returns
     -------
     dict
-        (..., 3 slices, phases) for each quantity, without unit: `MEANING` says what.
+        Deviation of each quantity, (..., 3 slices, phases), dimensionless, as defined in `MEANING`.
     """
     out = {"phase_fraction": volume["phase_fraction"][..., None, :] - image["phase_fraction"]}
     for name in ("two_point", "lineal_path"):
@@ -83,22 +94,23 @@ def deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, iso
 
 
 def grey_deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool) -> dict[str, Floats]:
-    """How far the grey values of volumes are from those of the micrographs of the slices across z, y and x.
+    """Deviations of volumes' grey values from the micrographs of the slices across z, y and x.
 
     Parameters
     ----------
     volume : mapping
-        ``shares`` (..., 256), mean squared differences ``squares`` (..., 3 axes, lags), ``step`` (..., 3 axes); any
-        leading axes.
+        ``shares`` (..., 256), mean squared differences ``squares`` (..., 3 axes, lags), ``step``
+        (..., 3 axes); any leading axes.
     image : mapping
-        ``shares`` (3 slices, 256), ``squares`` (3 slices, 2 directions, lags), ``step`` (3 slices, 2 directions).
+        ``shares`` (3 slices, 256), ``squares`` (3 slices, 2 directions, lags), ``step`` (3 slices,
+        2 directions).
     isotropic : bool
-        Whether the directions are averaged before they are compared.
+        Whether to average over the directions before the comparison.
 
     Returns
     -------
     dict
-        (..., 3 slices, 1) for each quantity, without unit: `GREY_MEANING` says what.
+        Deviation of each quantity, (..., 3 slices, 1), dimensionless, as defined in `GREY_MEANING`.
     """
     wide = distance(volume["shares"][..., None, :], image["shares"]) / LARGEST
     found = correlation(volume["squares"], variance(volume["shares"])[..., None])
@@ -112,14 +124,23 @@ def grey_deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *
 
 
 def _relative(value: Floats, truth: Floats) -> Floats:
-    """value / truth - 1; nan where the truth is 0."""
+    """Relative deviation value / truth - 1; nan where the truth is 0."""
     return value / np.where(truth == 0, np.nan, truth) - 1
 
 
 def resampled(values: Floats, seed: int, draws: int = DRAWS) -> Floats:
-    """Means of volumes drawn with replacement, (draws, ...) from (volumes, ...); the same draws for the same seed.
+    """Bootstrap means over volumes drawn with replacement, (draws, ...) from (volumes, ...).
 
-    B. Efron, Ann. Stat. 7 (1979) 1, doi:10.1214/aos/1176344552.
+    The same seed gives the same draws. B. Efron, Ann. Stat. 7 (1979) 1, doi:10.1214/aos/1176344552.
+
+    Parameters
+    ----------
+    values : (volumes, ...) float64
+        Value of each volume.
+    seed : int
+        Seed of the draws.
+    draws : int
+        Number of draws.
     """
     count = len(values)
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws) / count
@@ -127,7 +148,7 @@ def resampled(values: Floats, seed: int, draws: int = DRAWS) -> Floats:
 
 
 def interval(draws: Floats, count: int) -> tuple[Floats, Floats]:
-    """The 2.5 % and 97.5 % quantiles of resampled values; nan from fewer than two volumes."""
+    """Return the 2.5 % and 97.5 % quantiles of resampled values; nan with `count` < 2 volumes."""
     if count < 2:
         nothing = np.full(draws.shape[1:], np.nan)
         return nothing, nothing
@@ -137,18 +158,18 @@ def interval(draws: Floats, count: int) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, eq=False)
 class Imprint:
-    """The phase fractions in planes by the residue of their place, along one axis.
+    """Phase fractions of planes by their position modulo a period, along one axis.
 
     Attributes
     ----------
     profile : (residues, phases)
-        Mean fraction of the planes of each residue.
+        Mean fraction over the planes of each residue.
     span : (phases,)
-        Largest minus smallest of them.
+        Largest minus smallest mean.
     error : (phases,)
-        Standard error of one of them, from planes of the same residue.
+        Standard error of one mean, from the scatter of planes of the same residue.
     ratio : (phases,)
-        Root mean square deviation from the mean, over the error: about 1 or below without an imprint.
+        Root mean square deviation of the means over the error: about 1 or below without an imprint.
     """
 
     profile: Floats
@@ -158,19 +179,19 @@ class Imprint:
 
 
 def imprint(planes: Sequence[Floats], period: int) -> Imprint:
-    """Whether the phase fraction depends on the place modulo a period, as it does in a generator's lattice.
+    """Test whether phase fractions depend on the position modulo a period: a generator's lattice.
 
     Parameters
     ----------
     planes : sequence of (planes, phases)
         Fractions in the planes of each volume, in their order.
     period : int
-        In voxels, 2 or more; each residue needs two planes at least.
+        Period in voxels, 2 or more; each residue needs at least two planes.
 
     Raises
     ------
     ArgumentError
-        If the period is not 2 or more, or no volume has two of them.
+        If the period is below 2, or the planes of all volumes are fewer than two periods.
 
     Examples
     --------
@@ -183,7 +204,7 @@ def imprint(planes: Sequence[Floats], period: int) -> Imprint:
         longest = max(len(p) for p in planes)
         raise ArgumentError(f"a period of {period} voxels: it must be 2 or more, and fit twice into {longest} voxels")
     residues = np.concatenate([np.arange(len(p)) % period for p in planes])
-    # Volumes differ in their means, which is no imprint.
+    # Differences between the means of volumes are not an imprint.
     level = np.concatenate(list(planes)).mean(axis=0)
     values = np.concatenate([p - p.mean(axis=0) for p in planes]) + level
     groups = [values[residues == r] for r in range(period)]
@@ -197,7 +218,7 @@ def imprint(planes: Sequence[Floats], period: int) -> Imprint:
 
 @dataclass(frozen=True)
 class Seams:
-    """Changes of phase across the faces of chunks over those elsewhere, along one axis; nan for want of faces."""
+    """Ratio of phase changes at chunk faces and elsewhere along one axis; nan without faces."""
 
     ratio: float
     error: float
@@ -205,22 +226,22 @@ class Seams:
 
 
 def seams(changes: Sequence[Floats], edge: int, period: int | None) -> Seams:
-    """Seam ratio: share of voxel pairs that change phase across a chunk's face, over the same share elsewhere.
+    """Seam ratio: fraction of voxel pairs that change phase at chunk faces, over that elsewhere.
 
     Parameters
     ----------
     changes : sequence of (planes - 1,)
-        Of each volume, share of the pairs between a plane and the next one that are of two phases.
+        For each volume, fraction of the pairs between a plane and the next one with two phases.
     edge : int
-        Of the chunks, in voxels.
+        Edge of the chunks in voxels.
     period : int, optional
-        Of the generator's lattice: faces are then compared with planes of the same residue, for the density of
-        interfaces may vary within a period (where there are such planes).
+        Period of the generator's lattice in voxels. Faces are then compared with planes of the same
+        residue, if there are any, because the density of interfaces may vary within a period.
 
     Returns
     -------
     Seams
-        The ratio is 1 without seams; its standard error takes faces to be independent.
+        The ratio is 1 without seams; its standard error assumes independent faces.
 
     Examples
     --------

@@ -1,16 +1,17 @@
-"""Two-point probability, lineal path and crossings along the lines of a label image: integers that add up over blocks.
+"""Two-point probability, lineal path and crossings along lines of labels, additive over blocks.
 
 Along one axis of a volume or image, for one phase and a lag of r voxels:
 
-* ``S2(r)``: share of the pairs of voxels r apart that both belong to the phase; ``S2(0)`` is the phase fraction.
-* ``L(r)``: share of the segments from a voxel to the one r further on that lie wholly in the phase (r + 1 voxels);
+* ``S2(r)``: fraction of the pairs of voxels at distance r with both in the phase; ``S2(0)`` is the
+  phase fraction.
+* ``L(r)``: fraction of the segments of r + 1 voxels that lie wholly in the phase;
   ``L(0) = S2(0)`` and ``L(1) = S2(1)``.
-* ``P_L``: crossings of the phase's boundary per length of line. For lines in all directions the surface per volume is
-  ``S_V = 2 P_L``, whatever the shape.
+* ``P_L``: crossings of the phase's boundary per length of line. For lines in all directions the
+  surface per volume is ``S_V = 2 P_L``, for any shape.
 
-Nothing is taken to be periodic: pairs and segments that leave the volume do not count, and the divisor is the number of
-those that do not. A pair, segment or crossing belongs to its first voxel, so counts of blocks that tile a volume add up
-to those of the volume, bit for bit.
+No boundary is periodic: pairs and segments that leave the volume do not count, neither in the sum
+nor in the divisor. A pair, segment or crossing belongs to its first voxel, so the counts of blocks
+that tile a volume add up to the counts of the volume, bit for bit.
 
 References: S. Torquato, Random Heterogeneous Materials, Springer 2002, doi:10.1007/978-1-4757-6355-3, sections 2.2.1
 (S2) and 2.4 (lineal path); S. A. Saltykov's relation S_V = 2 P_L in E. E. Underwood, Quantitative Stereology,
@@ -36,18 +37,18 @@ NO_PHASE = 255
 
 @dataclass(frozen=True, eq=False)
 class LineCounts:
-    """Integers along one axis; those of blocks add up, `voxels` and `changes` plane by plane.
+    """Integer counts along one axis, additive over blocks (`voxels` and `changes` plane by plane).
 
     Attributes
     ----------
     pairs : (phases, lags) int64
-        Pairs of voxels at each lag that both belong to the phase.
+        Pairs of voxels at each lag with both in the phase.
     segments : (phases, lags) int64
         Segments of each lag that lie wholly in the phase.
     voxels : (planes, phases) int64
         Voxels of the phase in each plane across the axis.
     changes : (planes, phases) int64
-        Faces between a plane and the next one at which the phase begins or ends.
+        Voxel faces between a plane and the next one at which the phase begins or ends.
     """
 
     pairs: NDArray[np.int64]
@@ -57,12 +58,12 @@ class LineCounts:
 
 
 def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint8]:
-    """Place of each label among the codes.
+    """Rank of each label: its position in the codes.
 
     Raises
     ------
     InputError
-        If a label is none of the codes.
+        If a label is not one of the codes.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint
 
 
 def check_lags(lags: Sequence[int]) -> None:
-    """Raise `ArgumentError` unless the lags are whole numbers that rise from 1 on."""
+    """Raise `ArgumentError` unless the lags are positive and strictly increasing."""
     if not len(lags) or lags[0] < 1 or any(b <= a for a, b in pairwise(lags)):
         raise ArgumentError(f"lags are {list(lags)}; give whole numbers of voxels that rise from 1 on, as 1,2,4,8")
 
@@ -92,21 +93,21 @@ def line_counts(
     Parameters
     ----------
     ranks : (z, y, x) uint8
-        Place of each voxel's phase, below `phases`. An image is one slice.
+        Rank of each voxel's phase, below `phases`. An image is one slice.
     phases : int
-        How many there are.
+        Number of phases.
     lags : sequence of int
-        In voxels, rising, from 1 on.
+        Distances in voxels, positive and strictly increasing.
     axis : {0, 1, 2}
-        Of the lines.
+        Axis of the lines.
     core : Box, optional
-        Where pairs begin (default: everywhere). Behind it along the axis the largest lag is read, or to the end of the
-        array, which is taken for the end of the volume.
+        Voxels at which pairs begin (default: all). Behind the core, voxels are read up to the
+        largest lag or the end of the array, which is taken as the end of the volume.
 
     Raises
     ------
     ArgumentError
-        If the lags do not rise from 1.
+        If the lags are not positive and strictly increasing.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def line_counts(
 def lines_from(
     values: NDArray[np.uint8], reach: int, axis: int, core: Box | None = None
 ) -> tuple[NDArray[np.uint8], int]:
-    """Voxels of the core (default: everywhere) and so far behind it, with `axis` last; the core's length along it."""
+    """Voxels of the core and up to `reach` behind it, `axis` last; the core's length along it."""
     core = core or Box.whole(triple(values.shape))
     far = min(core.stop[axis] + reach, values.shape[axis])
     box = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
@@ -145,7 +146,7 @@ def _tally(
     voxels: NDArray[np.int64],
     changes: NDArray[np.int64],
 ) -> None:
-    """`runs` counts the voxels by the voxels of their own phase from them on, themselves included."""
+    """Count along lines; `runs` counts voxels by the length of the run that starts at them."""
     cap = runs.shape[1] - 1
     length = lines.shape[2]
     for i in range(lines.shape[0]):
@@ -172,7 +173,7 @@ def _tally(
 
 
 def pairs_at(shape: Triple, lags: Sequence[int], axis: int) -> NDArray[np.int64]:
-    """Pairs of voxels at each lag along an axis of a volume: the divisor of S2 and L.
+    """Number of voxel pairs at each lag along an axis of a volume: the divisor of S2 and L.
 
     >>> pairs_at((1, 3, 5), [1, 4, 7], axis=2)
     array([12,  3,  0])

@@ -1,4 +1,4 @@
-"""How like its micrographs a volume is, in three numbers: fractions, two-point correlation and surface along z, y, x.
+"""Similarity of a volume to its micrographs: errors of fractions, two-point correlation, surface.
 
 References
 ----------
@@ -24,22 +24,23 @@ Array = npt.NDArray[Any]
 LAGS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48)
 # Axes of the rows and the columns of the planes normal to z, y and x.
 PLANES = ((1, 2), (0, 2), (0, 1))
-# Part of the relative error of the surface in the score: a tenth too much counts as a hundredth in a fraction.
+# Weight of the relative surface error in the score: 10 % counts as much as 0.01 in a phase
+# fraction.
 SURFACE_WEIGHT = 0.1
-# Rows that are transformed at a time.
+# Number of rows that are Fourier transformed at once.
 ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """What lines along some axes show.
+    """Two-point probability and boundary crossings along lines of some axes.
 
     Parameters
     ----------
     s2 : array (axes, phases, lags)
-        Share of the pairs of voxels at a distance that both lie in a phase; at 0 its fraction.
+        Fraction of the pairs of voxels at each lag with both in the phase; at 0 the phase fraction.
     crossings : array (axes, phases)
-        Crossings of the border of a phase per voxel of line, P_L. The surface per volume is 2 P_L.
+        Crossings of a phase's boundary per voxel of line, P_L. The surface per volume is 2 P_L.
     """
 
     s2: Array
@@ -47,9 +48,10 @@ class Lines:
 
 
 def along_axes(images: Sequence[Array]) -> Array:
-    """Values along the rows and the columns of images, (2, ...) each, as values along z, y and x, (3, ...).
+    """Convert values along rows and columns of images to values along z, y and x.
 
-    An axis takes the mean of the planes that hold it; one image stands for all.
+    Each image has values (2, ...), the result (3, ...). The value of an axis is the mean over the
+    planes that contain it; one image stands for all planes.
 
     >>> along_axes([np.array([1.0, 3.0])]).tolist()
     [2.0, 2.0, 2.0]
@@ -67,20 +69,25 @@ def along_axes(images: Sequence[Array]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What lines along z, y and x should show, at some lags in voxels, the first one 0."""
+    """Target values along z, y and x at lags in voxels, of which the first is 0."""
 
     lags: tuple[int, ...]
     lines: Lines
 
     def errors(self, volumes: Sequence[Array]) -> dict[str, float]:
-        """Mean absolute errors of volumes of labels 0, 1, ...; of their mean, which spreads less than one volume.
+        """Mean absolute errors of the mean over volumes, which scatters less than a single volume.
+
+        Parameters
+        ----------
+        volumes : sequence of array (z, y, x)
+            Labels 0, 1, ...
 
         Returns
         -------
         dict
-            `fraction_error`, mean over the phases; `s2_error`, mean over phases, lags above 0 and axes;
-            `surface_error`, relative, mean over phases and axes; `score`, the sum of the first two and a tenth of the
-            third, the lower the better. No unit.
+            `fraction_error`, mean over the phases; `s2_error`, mean over phases, lags above 0 and
+            axes; `surface_error`, relative, mean over phases and axes; `score`, the sum of the
+            first two and a tenth of the third, lower is better. All are dimensionless.
         """
         phases = self.lines.s2.shape[1]
         found = [_lines(volume, (0, 1, 2), phases, self.lags) for volume in volumes]
@@ -94,16 +101,16 @@ class Target:
 
 
 def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
-    """The target of one image that stands for all directions, or of three for the planes normal to z, y and x.
+    """Target from one image for all directions, or from three for the planes normal to z, y and x.
 
     Parameters
     ----------
     images : sequence of array (rows, columns)
         Labels 0 to phases - 1.
     phases : int
-        How many.
+        Number of phases.
     edge : int
-        Of the volumes to come. Lags are at most half of it and half of the images.
+        Edge of the volumes to be compared. Lags are at most half of it and half of the images.
 
     Examples
     --------
@@ -120,7 +127,7 @@ def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
 
 
 def _lines(ranks: Array, axes: Sequence[int], phases: int, lags: Sequence[int]) -> Lines:
-    """Of ranks (z, y, x) along some axes; the first lag is 0, the second 1."""
+    """Lines of ranks (z, y, x) along some axes; the first lag is 0, the second 1."""
     s2, crossings = [], []
     for axis in axes:
         counts, pairs = line_counts(ranks, phases, lags[1:], axis), pairs_at(triple(ranks.shape), lags, axis)
@@ -130,12 +137,14 @@ def _lines(ranks: Array, axes: Sequence[int], phases: int, lags: Sequence[int]) 
 
 
 def _of_image(image: Array, phases: int, lags: Sequence[int]) -> Lines:
-    """Along both axes of an image: across its rows, and across its columns."""
+    """Lines along both axes of an image: across its rows, and across its columns."""
     return _lines(image[None], (1, 2), phases, lags)
 
 
 def correlation_length(labels: Array, phases: int) -> int:
-    """Pixels at which the correlation of a phase first is zero: the longest over the phases; see `uncorrelated`.
+    """Distance in pixels at which the correlation first vanishes, the largest over all phases.
+
+    See `uncorrelated`.
 
     >>> halves = np.repeat(np.array([[0], [1]], np.uint8), 12, axis=0).repeat(24, axis=1)
     >>> correlation_length(halves, 2)
@@ -145,9 +154,10 @@ def correlation_length(labels: Array, phases: int) -> int:
 
 
 def uncorrelated(values: Array) -> int:
-    """Pixels at which the correlation of a mask or of grey values first is zero, the longer of both axes.
+    """Distance in pixels at which an image's correlation first vanishes, the larger of both axes.
 
-    Half the shorter edge if it never is, as for a gradient across the image.
+    The image is a mask or grey values. The result is half the shorter edge if the correlation never
+    vanishes, as for a gradient across the image.
     """
     reach, mean = min(values.shape) // 2, float(values.mean())
     if values.min() == values.max():
@@ -156,7 +166,7 @@ def uncorrelated(values: Array) -> int:
 
 
 def _pairs(values: Array, reach: int) -> Array:
-    """Mean product of pixels 0 to reach - 1 apart along the rows, by Fourier transform; of a mask its S2."""
+    """Mean product of pixels 0 to reach - 1 apart along rows, by Fourier transform; a mask's S2."""
     rows, length = values.shape
     size = next_fast_len(length + reach, real=True)
     total = np.zeros(reach)

@@ -1,13 +1,15 @@
-"""Grey values: their distribution, and along lines their correlation and sharpness, from integers that add up.
+"""Distribution, correlation and sharpness of grey values, from integers additive over blocks.
 
-* ``W1``: distance of two distributions, the mean change of a grey value that turns one into the other: the sum over the
-  grey values g of abs(F1(g) - F2(g)), F the share of values up to g. In grey values.
-* ``rho(r) = 1 - <(g(x) - g(x + r))²> / (2 s²)``: correlation of voxels r apart along an axis, with the variance s² of
-  all voxels. It is the variogram over the variance, taken from 1: 1 at distance 0, 0 without correlation.
+* ``W1``: Wasserstein distance of two distributions, the mean change of a grey value that transforms
+  one into the other: the sum over the grey values g of abs(F1(g) - F2(g)), where F is the
+  cumulative distribution. In grey values.
+* ``rho(r) = 1 - <(g(x) - g(x + r))²> / (2 s²)``: correlation at distance r along an axis, with the
+  variance s² of all voxels. It is 1 minus the variogram over the variance: 1 at distance 0, 0
+  without correlation.
 * ``step``: mean of abs(g(x) - g(x + 1)), the sharpness along an axis. For labels 0 and 1 it is P_L.
 
-Nothing is taken to be periodic: pairs that leave the volume do not count. A pair belongs to its first voxel, so sums of
-blocks that tile a volume add up to those of the volume, bit for bit.
+No boundary is periodic: pairs that leave the volume do not count. A pair belongs to its first
+voxel, so the sums of blocks that tile a volume add up to the sums of the volume, bit for bit.
 
 References
 ----------
@@ -35,13 +37,14 @@ Integers = NDArray[np.int64]
 
 LEVELS = 256
 LARGEST = LEVELS - 1
-# Parts in the score: the correlation of two equal phases is four times their S2; a tenth as for the surface.
+# Weights in the score: the correlation of two equal phases is four times their S2; 0.1 as for the
+# surface.
 CORRELATION_WEIGHT, STEP_WEIGHT = 0.25, 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """Integers along one axis; those of blocks add up, `values` and `steps` plane by plane.
+    """Integer sums along one axis, additive over blocks (`values` and `steps` plane by plane).
 
     Attributes
     ----------
@@ -64,19 +67,19 @@ def differences(grey: Bytes, lags: Sequence[int], axis: int, core: Box | None = 
     Parameters
     ----------
     grey : (z, y, x) uint8
-        An image is one slice.
+        Grey values. An image is one slice.
     lags : sequence of int
-        In voxels, rising, from 1 on.
+        Distances in voxels, positive and strictly increasing.
     axis : {0, 1, 2}
-        Of the lines.
+        Axis of the lines.
     core : Box, optional
-        Where pairs begin (default: everywhere). Behind it along the axis the largest lag is read, or to the end of the
-        array, which is taken for the end of the volume.
+        Voxels at which pairs begin (default: all). Behind the core, voxels are read up to the
+        largest lag or the end of the array, which is taken as the end of the volume.
 
     Raises
     ------
     ArgumentError
-        If the lags do not rise from 1.
+        If the lags are not positive and strictly increasing.
 
     Examples
     --------
@@ -110,17 +113,20 @@ def _add(lines: Bytes, lags: Integers, squares: Integers, values: Integers, step
 
 
 def histogram(grey: Bytes) -> Integers:
-    """Voxels of each grey value, (256,), plane by plane: of a whole block numpy would make eight bytes a voxel."""
+    """Number of voxels of each grey value, (256,).
+
+    Counted plane by plane: for a whole block, numpy would allocate eight bytes per voxel.
+    """
     return np.asarray(sum(np.bincount(plane.reshape(-1), minlength=LEVELS) for plane in grey), np.int64)
 
 
 def mean(counts: Integers | Floats) -> Floats:
-    """Mean grey value of histograms, counts or shares (..., 256)."""
+    """Mean grey value of histograms (..., 256), given as counts or fractions."""
     return np.asarray((counts * np.arange(LEVELS)).sum(axis=-1) / counts.sum(axis=-1))
 
 
 def variance(counts: Integers | Floats) -> Floats:
-    """Variance of the grey values of histograms, counts or shares (..., 256).
+    """Variance of the grey values of histograms (..., 256), given as counts or fractions.
 
     >>> float(variance(np.bincount([0, 4], minlength=256)))
     4.0
@@ -130,7 +136,9 @@ def variance(counts: Integers | Floats) -> Floats:
 
 
 def correlation(squares: Floats, of: Floats) -> Floats:
-    """rho(r) from the mean squared differences (..., lags) and the variance (...); 1 where nothing varies.
+    """Correlation rho(r) from mean squared differences (..., lags) and variance `of` (...).
+
+    It is 1 where the variance is 0.
 
     >>> correlation(np.array([0.0, 4.0, 8.0]), np.array(4.0)).tolist()
     [1.0, 0.5, 0.0]
@@ -139,7 +147,7 @@ def correlation(squares: Floats, of: Floats) -> Floats:
 
 
 def distance(a: Floats, b: Floats) -> Floats:
-    """W1 of distributions given as shares (..., 256), in grey values.
+    """Distance W1 of distributions given as fractions (..., 256), in grey values.
 
     >>> float(distance(np.eye(256)[10], np.eye(256)[13]))
     3.0
@@ -149,16 +157,16 @@ def distance(a: Floats, b: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class GreyTarget:
-    """What the grey values of volumes should be, and show along z, y and x at some lags in voxels.
+    """Target distribution, correlation and sharpness of the grey values of volumes.
 
     Parameters
     ----------
     lags : tuple of int
-        From 1 on.
+        Distances in voxels, from 1 on.
     shares : (channels, 256)
         Distribution of the grey values.
     correlation : (3, channels, lags)
-        rho along z, y and x.
+        Correlation rho along z, y and x.
     steps : (3, channels)
         Mean step along z, y and x.
     """
@@ -169,14 +177,15 @@ class GreyTarget:
     steps: Floats
 
     def errors(self, volumes: Sequence[Bytes]) -> dict[str, float]:
-        """Mean absolute errors of volumes, (z, y, x) or (channels, z, y, x), all taken together.
+        """Mean absolute errors of the mean over volumes (z, y, x) or (channels, z, y, x).
 
         Returns
         -------
         dict
-            `histogram_error`, W1 over 255; `correlation_error`, of rho over lags and axes; `step_error`, relative (to
-            a grey value at least), over axes; each the mean over the channels; `score`, the first, a fourth of the
-            second and a tenth of the third, the lower the better. No unit.
+            `histogram_error`, W1 over 255; `correlation_error`, error of rho over lags and axes;
+            `step_error`, relative (to at least one grey value), over axes; each is the mean over
+            the channels; `score`, the first plus a fourth of the second plus a tenth of the third,
+            lower is better. All are dimensionless.
         """
         found = [_seen(volume.reshape(-1, *volume.shape[-3:]), (0, 1, 2), self.lags) for volume in volumes]
         shares, squares, steps = (np.mean(parts, axis=0) for parts in zip(*found, strict=True))
@@ -188,14 +197,14 @@ class GreyTarget:
 
 
 def grey_target(images: Sequence[Bytes], edge: int) -> GreyTarget:
-    """The target of one image that stands for all directions, or of three for the planes normal to z, y and x.
+    """Target from one image for all directions, or from three for the planes normal to z, y and x.
 
     Parameters
     ----------
     images : sequence of array (channels, rows, columns), uint8
-        Grey values or colours that vary.
+        Grey values or colours, not constant.
     edge : int
-        Of the volumes to come. Lags are at most half of it and half of the images.
+        Edge of the volumes to be compared. Lags are at most half of it and half of the images.
 
     Examples
     --------
@@ -212,7 +221,11 @@ def grey_target(images: Sequence[Bytes], edge: int) -> GreyTarget:
 
 
 def _seen(channels: Bytes, axes: Sequence[int], lags: Sequence[int]) -> tuple[Floats, Floats, Floats]:
-    """Of (channels, z, y, x): shares (channels, 256); along axes mean squares (axes, channels, lags), mean steps."""
+    """Statistics of channels (channels, z, y, x) along some axes.
+
+    Histogram fractions (channels, 256), mean squared differences (axes, channels, lags), mean
+    steps.
+    """
     shape = triple(channels.shape[1:])
     found = [[differences(one, lags, axis) for one in channels] for axis in axes]
     pairs = [pairs_at(shape, (1, *lags), axis) for axis in axes]

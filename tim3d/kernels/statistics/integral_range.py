@@ -1,4 +1,4 @@
-"""How well one image knows the fraction of a phase, or its mean grey value, from the image alone."""
+"""Confidence interval of a phase fraction, or a mean grey value, estimated from a single image."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from numpy.typing import NDArray
 
 from tim3d.errors import InputError
 
-# Of a normal distribution: 95 % lie within.
+# 95 % of a normal distribution lie within this many standard deviations.
 NORMAL_95 = 1.959963984540054
 
 
 def integral_range(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
-    """Integral range of a phase, or of grey values, in pixels: the area that counts as one independent sample.
+    """Integral range of a phase, or of grey values: the area of one independent sample, in pixels.
 
-    ``A = sum over lags of (S2(r) - phi²) / (phi (1 - phi))`` over the disc of lags up to the first ring on which the
-    mean of S2 is not above phi². S2 is that of the pixels pairs inside the image (no periodic border). The image's own
-    fraction, which replaces the true one, lowers every term by the variance of the fraction; ``A`` is divided by
-    1 - (pixels of the disc / pixels of the image) for it. Of grey values their covariance and variance take the place
-    of S2 - phi² and phi (1 - phi).
+    ``A = sum over lags of (S2(r) - phi²) / (phi (1 - phi))`` over the disc of lags up to the first
+    ring on which the mean of S2 is not above phi². S2 is taken over the pairs of pixels inside the
+    image (no periodic border). The use of the image's own fraction instead of the true one lowers
+    every term by the variance of the fraction; to correct for this, ``A`` is divided by 1 - (pixels
+    of the disc / pixels of the image). For grey values, covariance and variance replace S2 - phi²
+    and phi (1 - phi).
 
     Parameters
     ----------
@@ -30,18 +31,19 @@ def integral_range(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
     Returns
     -------
     float
-        In pixels.
+        Integral range in pixels.
 
     Raises
     ------
     InputError
-        If all pixels are of one value: a phase is nowhere or everywhere.
+        If all pixels have the same value: the phase is nowhere or everywhere.
 
     Notes
     -----
-    Ch. Lantuejoul, J. Microsc. 161 (1991) 387, doi:10.1111/j.1365-2818.1991.tb03099.x; from one image by S2: A. Dahari,
-    R. Docherty, S. Kench, S. J. Cooper, doi:10.48550/arXiv.2410.19568. It is too small for an image that does not hold
-    many of its largest features, and for one with a gradient.
+    Ch. Lantuejoul, J. Microsc. 161 (1991) 387, doi:10.1111/j.1365-2818.1991.tb03099.x; from one
+    image by S2: A. Dahari, R. Docherty, S. Kench, S. J. Cooper, doi:10.48550/arXiv.2410.19568. The
+    estimate is too small if the image does not contain many of its largest features, or has a
+    gradient.
 
     Examples
     --------
@@ -63,9 +65,10 @@ def integral_range(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
 
 
 def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean product of the pixels of each pair inside the image, by lag as a Fourier transform of twice the size has it.
+    """Mean product of the pixel pairs inside the image, by lag in the order of a padded transform.
 
-    Of a centred phase it is S2 - phi², and the same for the phase and for the rest.
+    The Fourier transform has twice the size of the image. For a centred phase the result is
+    S2 - phi², the same for the phase and for its complement.
     """
     size = [2 * n for n in centred.shape]
     sums = np.fft.irfft2(np.abs(np.fft.rfft2(centred, size)) ** 2, size)
@@ -74,10 +77,10 @@ def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mean_interval(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
-    """Half width of the 95 % interval of a phase fraction, or a mean grey value, that is known from one image.
+    """Half width of the 95 % interval of a phase fraction, or a mean grey value, from one image.
 
-    ``1.96 sqrt(variance A / pixels)`` with the integral range A (see `integral_range`); the variance of a phase is
-    phi (1 - phi).
+    ``1.96 sqrt(variance A / pixels)`` with the integral range A (see `integral_range`); the
+    variance of a phase is phi (1 - phi).
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""How well labels agree with the truth: counts of pixels by true and predicted class, and named ratios of those counts.
+"""Agreement of labels with the truth: confusion matrices and named ratios of their entries.
 
-Confusion matrices of blocks or images add up. The name of a ratio says how it averages; ratios of the same everyday
-name ("IoU") differ by more than good methods do. Wherever a ratio is 0/0 because a class is empty both in the truth and
-in the prediction, it is 1: nothing was there and nothing was claimed.
+Confusion matrices of blocks or images are additive. The name of a ratio states how it averages;
+ratios with the same common name ("IoU") differ by more than good methods do. A ratio that is 0/0,
+because a class is empty both in the truth and in the prediction, is 1: the prediction is right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ Matrix: TypeAlias = npt.NDArray[np.int64]
 
 
 def confusion(truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic], classes: int) -> Matrix:
-    """Number of voxels of each true class (row) and predicted class (column); int64 (classes, classes), additive.
+    """Confusion matrix: voxels by true class (row) and predicted class (column), int64, additive.
+
+    Parameters
+    ----------
+    truth, predicted : arrays of one shape
+        Classes 0, 1, ...
+    classes : int
+        Number of classes.
 
     Raises
     ------
@@ -40,7 +47,7 @@ def confusion(truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic]
 
 
 def iou_foreground(matrix: Matrix, label: int = 1) -> float:
-    """Jaccard index of one class, pooled over what the matrix holds: TP / (TP + FP + FN).
+    """Jaccard index of one class, pooled over the whole matrix: TP / (TP + FP + FN).
 
     Called Jaccard index in the porous-copper paper, Commun. Mater. (2024), DOI 10.1038/s43246-024-00493-5.
 
@@ -52,10 +59,10 @@ def iou_foreground(matrix: Matrix, label: int = 1) -> float:
 
 
 def iou_macro(matrix: Matrix) -> float:
-    """Mean over all classes, background included, of each class's TP / (TP + FP + FN); every class weighs the same.
+    """Mean over all classes, background included, of TP / (TP + FP + FN): equal weight per class.
 
-    For a figure per image, average this over the images' own matrices (`mean_over_images`). Called IoU by MatSAM,
-    arXiv 2401.05638.
+    For a figure per image, average this over the matrices of the images (`mean_over_images`).
+    Called IoU by MatSAM, arXiv 2401.05638.
 
     >>> round(iou_macro(np.array([[4, 1], [2, 3]])), 6)
     0.535714
@@ -64,7 +71,9 @@ def iou_macro(matrix: Matrix) -> float:
 
 
 def iou_micro(matrix: Matrix) -> float:
-    """One ratio over all classes, background included: sum of TP / sum of (TP + FP + FN); every pixel weighs the same.
+    """Ratio of sums over all classes, background included: sum TP / sum (TP + FP + FN).
+
+    Every pixel has the same weight.
 
     Equals accuracy / (2 - accuracy). Called IoU by MicroNet, npj Comput. Mater. 8 (2022) 200,
     DOI 10.1038/s41524-022-00878-5.
@@ -77,7 +86,7 @@ def iou_micro(matrix: Matrix) -> float:
 
 
 def dice(matrix: Matrix, label: int = 1) -> float:
-    """Dice coefficient, the F1 score, of one class, pooled over what the matrix holds: 2 TP / (2 TP + FP + FN).
+    """Dice coefficient (F1 score) of one class, pooled over the matrix: 2 TP / (2 TP + FP + FN).
 
     >>> round(dice(np.array([[4, 1], [2, 3]])), 6)
     0.666667
@@ -87,9 +96,10 @@ def dice(matrix: Matrix, label: int = 1) -> float:
 
 
 def precision(matrix: Matrix, label: int = 1) -> float:
-    """Share of the pixels called `label` that are: TP / (TP + FP).
+    """Fraction of the pixels predicted as `label` that are right: TP / (TP + FP).
 
-    1 if the class is empty in truth and prediction; 0 if it is in the truth and was never called.
+    1 if the class is empty in truth and prediction; 0 if it occurs in the truth but is never
+    predicted.
 
     >>> precision(np.array([[4, 1], [2, 3]]))
     0.75
@@ -99,9 +109,10 @@ def precision(matrix: Matrix, label: int = 1) -> float:
 
 
 def recall(matrix: Matrix, label: int = 1) -> float:
-    """Share of the pixels that are `label` and were called so: TP / (TP + FN).
+    """Fraction of the pixels of class `label` that are predicted as such: TP / (TP + FN).
 
-    1 if the class is empty in truth and prediction; 0 if it is not in the truth and was called.
+    1 if the class is empty in truth and prediction; 0 if it does not occur in the truth but is
+    predicted.
 
     >>> recall(np.array([[4, 1], [2, 3]]))
     0.6
@@ -111,7 +122,7 @@ def recall(matrix: Matrix, label: int = 1) -> float:
 
 
 def accuracy(matrix: Matrix) -> float:
-    """Share of all pixels whose class is right; with one large class this is high whatever the rest.
+    """Fraction of all pixels whose class is right; one large class alone can make it high.
 
     >>> accuracy(np.array([[4, 1], [2, 3]]))
     0.7
@@ -120,7 +131,7 @@ def accuracy(matrix: Matrix) -> float:
 
 
 def scores(matrix: Matrix, label: int = 1) -> dict[str, float]:
-    """All of the above by name, for one foreground class.
+    """Compute all scores of this module by name, for one foreground class.
 
     >>> list(scores(np.eye(2, dtype=np.int64)))
     ['iou_foreground', 'iou_macro', 'iou_micro', 'dice', 'precision', 'recall', 'accuracy']
@@ -137,7 +148,7 @@ def scores(matrix: Matrix, label: int = 1) -> dict[str, float]:
 
 
 def mean_over_images(matrices: Iterable[Matrix], label: int = 1) -> dict[str, float]:
-    """The scores of each image's own matrix, averaged; differs from the scores of the summed matrix (pooled).
+    """Average the scores of the images' matrices; the scores of the summed matrix (pooled) differ.
 
     >>> images = [np.array([[9, 0], [0, 1]]), np.array([[0, 5], [0, 5]])]
     >>> mean_over_images(images)["iou_foreground"], round(iou_foreground(sum(images)), 4)
@@ -145,7 +156,7 @@ def mean_over_images(matrices: Iterable[Matrix], label: int = 1) -> dict[str, fl
     """
     each = [scores(matrix, label) for matrix in matrices]
     if not each:
-        raise ArgumentError("there is no image to average over")
+        raise ArgumentError("no images to average over; give at least one matrix")
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
@@ -166,7 +177,7 @@ def _checked(matrix: Matrix) -> Matrix:
 
 
 def _hits(matrix: Matrix, label: int) -> tuple[int, int, int]:
-    """TP, FP and FN of a class."""
+    """Count TP, FP and FN of a class."""
     matrix = _checked(matrix)
     if not 0 <= label < len(matrix):
         raise ArgumentError(f"class {label} is not in a matrix of {len(matrix)} classes")

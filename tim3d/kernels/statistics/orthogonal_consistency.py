@@ -1,7 +1,8 @@
-"""Can three images be planes of one material? Lines along an axis lie in two of them, and must look alike in both.
+"""Consistency check of three orthogonal micrographs: each axis lies in two of them.
 
-Compared is the correlation rho(r) of `grey_statistics`, of grey values, colours or the indicator of each phase. A
-volume has one along each axis, so its mean error is at least half the mean difference of the two images.
+Along a common axis, both images must have the same correlation rho(r) (see `grey_statistics`) of
+grey values, colours or the indicator of each phase. A volume has one correlation along each axis,
+so its mean error is at least half the mean difference of the two images.
 """
 
 from __future__ import annotations
@@ -23,27 +24,28 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Turns = tuple[bool, bool, bool]
 
-# The spread of one image is that of so many bands of its lines.
+# The scatter of an image is estimated from this many bands of its lines.
 BANDS = 4
-# A difference counts if it is so many times the mean one of chance, and so large that it matters to a training.
+# A difference counts if it exceeds the mean random one by the factor CERTAIN, and is larger than
+# SEEN, below which it does not affect a training.
 CERTAIN, SEEN = 3.0, 0.05
 AS_THEY_ARE: Turns = (False, False, False)
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Two images that show different lines along one axis.
+    """Two images that are inconsistent along one axis.
 
     Attributes
     ----------
     axis : {0, 1, 2}
-        z, y or x.
+        Axis z, y or x.
     images : (int, int)
-        Their places among the three.
+        Indices of the two images.
     difference : float
         Mean of abs(rho1(r) - rho2(r)) over distances and channels.
     chance : float
-        What it would be on average for images of one material, from the spread of bands of lines.
+        Expected difference for images of one material, from the scatter of bands of lines.
     """
 
     axis: int
@@ -54,7 +56,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """rho of lines of one image: its mean over the bands, and the standard error of that."""
+    """Correlation rho along lines of one image: mean over the bands, and its standard error."""
 
     mean: Floats
     error: Floats
@@ -64,12 +66,13 @@ Profiles = list[list[Profile]]
 
 
 def profiles_of(images: Sequence[Bytes]) -> Profiles:
-    """Of lines along the columns and along the rows of each image, as in `PLANES`.
+    """Compute the profiles of lines along the columns and the rows of each image, as in `PLANES`.
 
     Parameters
     ----------
     images : three arrays (channels, rows, columns), uint8
-        Of the planes normal to z, y and x; rows and columns are (y, x), (z, x) and (z, y). Labels: see `indicators`.
+        Images of the planes normal to z, y and x; rows and columns are (y, x), (z, x) and (z, y).
+        For labels, see `indicators`.
     """
     longest = min(edge for image in images for edge in image.shape[1:]) // 4
     lags = [lag for lag in LAGS if lag <= longest]
@@ -77,12 +80,14 @@ def profiles_of(images: Sequence[Bytes]) -> Profiles:
 
 
 def gaps(profiles: Profiles, turned: Turns = AS_THEY_ARE) -> list[Gap]:
-    """Axes along which two images, some of them turned by a quarter, show what no volume can have both of.
+    """Axes along which two images, optionally rotated by 90 degrees, contradict each other.
 
     Parameters
     ----------
     profiles
-        Of three images, from `profiles_of`.
+        Profiles of three images, from `profiles_of`.
+    turned : three bools
+        Images that are rotated by 90 degrees.
 
     Examples
     --------
@@ -99,7 +104,7 @@ def gaps(profiles: Profiles, turned: Turns = AS_THEY_ARE) -> list[Gap]:
 
 
 def turns(profiles: Profiles) -> Turns | None:
-    """Which images to turn by a quarter so that no gap is left: as few as can be; None if that does not help.
+    """Smallest set of images to rotate by 90 degrees so that no gap is left; None if there is none.
 
     >>> noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
     >>> layers = [one[None] for one in (noise[0], *np.repeat(noise[1:, ::8], 8, axis=1))]
@@ -112,7 +117,7 @@ def turns(profiles: Profiles) -> Turns | None:
 
 
 def indicators(labels: NDArray[np.integer], phases: int) -> Bytes:
-    """One channel for each phase, 1 where it is.
+    """Indicator of each phase, as one channel each: 1 in the phase, 0 elsewhere.
 
     >>> indicators(np.array([[0, 1]]), 2).tolist()
     [[[1, 0]], [[0, 1]]]
@@ -123,14 +128,14 @@ def indicators(labels: NDArray[np.integer], phases: int) -> Bytes:
 def _gap(profiles: Profiles, turned: Turns, axis: int) -> Gap:
     (i, a), (j, b) = ((n, axes.index(axis)) for n, axes in enumerate(PLANES) if axis in axes)
     one, other = profiles[i][a ^ turned[i]], profiles[j][b ^ turned[j]]
-    # The mean of abs(x) of normal x is sqrt(2 / pi) standard deviations.
+    # The mean of abs(x) for normal x is sqrt(2 / pi) standard deviations.
     chance = math.sqrt(2 / math.pi) * float(np.hypot(one.error, other.error).mean())
     return Gap(axis, (i, j), float(np.abs(one.mean - other.mean).mean()), chance)
 
 
 def _profile(image: Bytes, side: int, lags: Sequence[int]) -> Profile:
     bands = np.array_split(image, BANDS, axis=2 - side)
-    # Of the whole image, not of each band: where the mean drifts, bands vary less.
+    # Variance of the whole image, not of each band: if the mean drifts, bands vary less.
     of = variance(np.array([np.bincount(channel.reshape(-1), minlength=256) for channel in image]))
     rho = np.array([correlation(_squares(band, 1 + side, lags), of) for band in bands])
     return Profile(rho.mean(axis=0), rho.std(axis=0, ddof=1) / math.sqrt(BANDS))

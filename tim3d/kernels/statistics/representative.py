@@ -1,9 +1,10 @@
-"""Statistics of a representative-volume study: spread of window values, the law by which it falls, and a verdict.
+"""Statistics of a representative-volume study: spread of window values, variance law, and verdict.
 
-Values of windows of one size are taken as draws from one material. Their variance falls as a power of the volume,
-``s^2(V) = D^2 (A3 / V)^a`` with the variance D^2 of single points and the integral range A3; a = 1 for windows much
-larger than the structure. Kanit et al., Int. J. Solids Struct. 40 (2003) 3647, doi:10.1016/S0020-7683(03)00143-4;
-Lantuejoul, J. Microsc. 161 (1991) 387, doi:10.1111/j.1365-2818.1991.tb03099.x.
+Values of windows of one size are treated as samples of one material. Their variance falls as a
+power of the volume, ``s^2(V) = D^2 (A3 / V)^a`` with the variance D^2 of single points and the
+integral range A3; a = 1 for windows much larger than the structure. Kanit et al., Int. J. Solids
+Struct. 40 (2003) 3647, doi:10.1016/S0020-7683(03)00143-4; Lantuejoul, J. Microsc. 161 (1991) 387,
+doi:10.1111/j.1365-2818.1991.tb03099.x.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from scipy.special import digamma, polygamma
 
 from tim3d.errors import ArgumentError
 
-# With 8 windows (2 x 2 x 2) a standard deviation is known to 27 %; fewer are shown, but decide nothing.
+# From 8 windows (2 x 2 x 2) a standard deviation has an error of 27 %; sizes with fewer windows are
+# reported, but do not affect the verdict.
 FEWEST_WINDOWS = 8
-# The law is fitted to windows with at least this share of the volume of the largest ones: smaller ones bend it, for
-# they do not hold the structure.
+# The law is fitted to windows of at least this fraction of the largest volume: smaller windows,
+# which do not contain the structure, deviate from it.
 SMALLEST_FITTED = 1 / 64
-# Windows that hold this many integral ranges tell it: below, the variance falls more slowly than with 1 / V.
+# The integral range follows from windows that contain this many of it: in smaller ones the variance
+# falls more slowly than 1 / V.
 RANGES_HELD = 30.0
 # About 95 % of the windows lie within two standard deviations.
 COVERAGE = 2.0
@@ -31,7 +34,7 @@ COVERAGE = 2.0
 VERDICTS = {
     "representative": "a size and all larger ones keep the tolerance",
     "not reached": "no size below the largest keeps the tolerance",
-    "too few windows": "fewer than two sizes, or no size below the largest with 8 windows: the volume cannot tell",
+    "too few windows": "fewer than two sizes, or no size below the largest with 8 windows: the volume is too small",
 }
 
 
@@ -44,7 +47,8 @@ class Spread:
     count, excluded : int
         Windows that are in the mean, and windows without a finite value, which are not.
     mean, deviation, error : float
-        Mean, standard deviation between windows (n - 1 below) and standard error of the mean; nan for want of windows.
+        Mean, standard deviation between windows (divisor n - 1) and standard error of the mean; nan
+        with too few windows.
     """
 
     count: int
@@ -70,7 +74,7 @@ def spread(values: ArrayLike) -> Spread:
     Parameters
     ----------
     values : array of float
-        One for each window; inf or nan where a window has no value (as the tortuosity of one that does not percolate).
+        Value of each window; inf or nan if a window has none (as a tortuosity without percolation).
 
     Examples
     --------
@@ -87,16 +91,16 @@ def spread(values: ArrayLike) -> Spread:
 
 @dataclass(frozen=True)
 class VarianceLaw:
-    """``s^2(V) = variance (V / volume)^-exponent``, fitted.
+    """Fitted law ``s^2(V) = variance (V / volume)^-exponent``.
 
     Attributes
     ----------
     volume, variance : float
-        A point of the fitted line, in the middle of the data.
+        A point on the fitted line, in the middle of the data.
     exponent, exponent_error : float
-        Power by which the variance falls, and its standard error.
+        Exponent with which the variance falls, and its standard error.
     sizes : int
-        Window sizes that were fitted.
+        Number of window sizes that were fitted.
     """
 
     volume: float
@@ -110,7 +114,7 @@ class VarianceLaw:
         return math.sqrt(self.variance * math.pow(volume / self.volume, -self.exponent))
 
     def volume_for(self, deviation: float) -> float:
-        """Volume of a window at which the standard deviation is this; nan if the variance is not seen to fall."""
+        """Window volume with this standard deviation; nan if the fitted variance does not fall."""
         if not (deviation > 0 and self.exponent > COVERAGE * self.exponent_error):
             return math.nan
         return self.volume * math.pow(self.variance / deviation**2, 1 / self.exponent)
@@ -124,8 +128,8 @@ def fit_variance(volumes: Sequence[float], spreads: Sequence[Spread]) -> Varianc
     volumes : sequence of float
         Volume of a window of each size.
     spreads : sequence of Spread
-        What was found for each size. Those with fewer than 8 values or without variance are left out, and those below
-        1/64 of the largest volume that is left (a quarter of its edge).
+        Spread of each size. Sizes with fewer than 8 values or without variance are excluded, then
+        those below 1/64 of the largest remaining volume (a quarter of its edge).
 
     Returns
     -------
@@ -134,9 +138,10 @@ def fit_variance(volumes: Sequence[float], spreads: Sequence[Spread]) -> Varianc
 
     Notes
     -----
-    The logarithm of a variance of n Gaussian values has the bias ``digamma((n-1)/2) - log((n-1)/2)``, which is taken
-    off, and the variance ``trigamma((n-1)/2)``, whose inverse is the weight. The sizes share one volume and are not
-    independent, therefore `exponent_error` is a lower bound.
+    The logarithm of the variance of n Gaussian values has the bias ``digamma((n-1)/2) -
+    log((n-1)/2)``, which is subtracted, and the variance ``trigamma((n-1)/2)``, whose inverse is
+    the weight. The sizes share one volume and are not independent, therefore `exponent_error` is a
+    lower bound.
 
     Examples
     --------
@@ -160,7 +165,7 @@ Points = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def _points(volumes: Sequence[float], spreads: Sequence[Spread]) -> Points:
-    """Logarithm of volume and of variance, and weight, of every size that can be fitted."""
+    """Logarithms of volume and variance, and weight, of every size that can be fitted."""
     if len(volumes) != len(spreads):
         raise ArgumentError(f"{len(volumes)} volumes for {len(spreads)} spreads; give one for each size")
     used = [(v, s) for v, s in zip(volumes, spreads, strict=True) if s.count >= FEWEST_WINDOWS and _varies(s)]
@@ -171,7 +176,7 @@ def _points(volumes: Sequence[float], spreads: Sequence[Spread]) -> Points:
 
 
 def _varies(found: Spread) -> bool:
-    """Whether values differ by more than rounding."""
+    """Return whether values differ by more than rounding errors."""
     return found.deviation > 1e-12 * abs(found.mean)
 
 
@@ -180,14 +185,19 @@ def integral_range(volumes: Sequence[float], spreads: Sequence[Spread], point_va
 
     Parameters
     ----------
+    volumes : sequence of float
+        Volume of a window of each size.
+    spreads : sequence of Spread
+        Spread of each size.
     point_variance : float
         Variance D^2 of the quantity at single points: p (1 - p) for the fraction of a phase.
 
     Returns
     -------
     float
-        A volume, in the unit of `volumes`: ``V / A3`` is the number of independent samples in a window. Nan if no size
-        has 8 windows that hold 30 integral ranges, or the point variance is not known or 0.
+        Volume in the unit of `volumes`: ``V / A3`` is the number of independent samples in a
+        window. Nan if no size has 8 windows that contain 30 integral ranges, or the point variance
+        is unknown or 0.
 
     Examples
     --------
@@ -211,10 +221,23 @@ def relative_error(found: Spread, realisations: int) -> float:
 
 
 def required_volume(law: VarianceLaw | None, mean: float, tolerance: float, realisations: int) -> float:
-    """Volume of a window such that the mean over n windows has the relative error `tolerance`, by the fitted law.
+    """Window volume for which the mean over n windows has the relative error `tolerance`.
 
-    Nan without a law, if the variance is not seen to fall, or if the mean is 0.
+    Nan without a law, if the fitted variance does not fall, or if the mean is 0.
 
+    Parameters
+    ----------
+    law : VarianceLaw or None
+        The fitted law.
+    mean : float
+        Mean of the quantity.
+    tolerance : float
+        Relative error, ``2 s / (mean sqrt(n))``.
+    realisations : int
+        Number n of windows.
+
+    Examples
+    --------
     >>> law = VarianceLaw(1000.0, 0.01, 1.0, 0.1, 3)
     >>> [round(required_volume(law, 1.0, 0.1, n), 6) for n in (1, 4)]
     [4000.0, 1000.0]
@@ -226,18 +249,18 @@ def required_volume(law: VarianceLaw | None, mean: float, tolerance: float, real
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the sizes say, in their order from the smallest.
+    """Result of a study for each size, in the order from the smallest, and its verdict.
 
     Attributes
     ----------
     judged : tuple of bool
-        The size has at least 8 windows with a value.
+        Whether the size has at least 8 windows with a value.
     within_spread : tuple of bool
-        ``2 s.d. / mean`` is within the tolerance, and no window was left out.
+        Whether ``2 s.d. / mean`` is within the tolerance, and no window was excluded.
     within_bias : tuple of bool
-        The mean differs from that of the largest size by no more than the tolerance.
+        Whether the mean differs from the mean of the largest size by no more than the tolerance.
     smallest : int or None
-        Place of the smallest size that is representative.
+        Index of the smallest size that is representative.
     verdict : str
         A key of `VERDICTS`.
     """
@@ -250,22 +273,23 @@ class Judgement:
 
 
 def judge(spreads: Sequence[Spread], tolerance: float) -> Judgement:
-    """The smallest size that, with all larger ones, keeps the tolerance in spread and in mean.
+    """Find the smallest size that, with all larger ones, keeps the tolerance in spread and in mean.
 
-    The largest size is what the means are compared with, so that it cannot be the answer itself. Sizes with fewer than
-    8 windows decide nothing.
+    The largest size is the reference for the means, so that it cannot be the answer itself. Sizes
+    with fewer than 8 windows are ignored.
 
     Parameters
     ----------
     spreads : sequence of Spread
-        From the smallest size to the largest.
+        Spread of each size, from the smallest to the largest.
     tolerance : float
-        Relative: 0.1 asks that about 95 % of the windows lie within 10 % of their mean.
+        Relative tolerance: 0.1 requires that about 95 % of the windows lie within 10 % of their
+        mean.
 
     Raises
     ------
     ArgumentError
-        If there is no size, or the tolerance is not between 0 and 1.
+        If no size is given, or the tolerance is not between 0 and 1.
 
     Examples
     --------
@@ -287,8 +311,8 @@ def judge(spreads: Sequence[Spread], tolerance: float) -> Judgement:
         if not (within_spread[place] and within_bias[place]):
             break
         smallest = place if place < len(spreads) - 1 else None
-    told = any(judged[:-1])
-    verdict = "too few windows" if not told else "not reached" if smallest is None else "representative"
+    decided = any(judged[:-1])
+    verdict = "too few windows" if not decided else "not reached" if smallest is None else "representative"
     return Judgement(judged, within_spread, within_bias, smallest, verdict)
 
 
