@@ -57,7 +57,7 @@ class Phases(Mapping[str, int]):
 
     @classmethod
     def none(cls) -> Phases:
-        """No phases at all: those of a field that holds no labels."""
+        """Return an empty mapping, for a field without labels."""
         empty = cls.__new__(cls)
         empty._written, empty._codes = (), {}
         return empty

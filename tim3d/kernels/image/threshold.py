@@ -264,7 +264,7 @@ def classify(grey: Grey, thresholds: list[float]) -> npt.NDArray[np.uint8]:
 
 
 def blurred(grey: npt.NDArray[Any], blur: str) -> npt.NDArray[Any]:
-    """Grey values after the blur that a threshold is applied to."""
+    """Apply the blur before a threshold, a key of `BLURS`, to grey values."""
     return binomial_blur(grey) if blur == "binomial" else grey
 
 

@@ -1,4 +1,4 @@
-"""Sums that depend on no order and no blocking: floats as whole numbers of a quantum, additions that never wrap."""
+"""Exact sums, independent of order and blocking: floats as multiples of a quantum, no overflow."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from numpy.typing import ArrayLike, NDArray
 from tim3d.errors import ArgumentError, InputError
 
 Integers = NDArray[np.int64]
-# Quanta of one value, which float64 still tells apart; and of a sum, with a bit to spare below the range of int64.
+# Largest value in quanta, which float64 still resolves; largest sum, one bit below the range of
+# int64.
 LARGEST, LIMIT = 2.0**53, 2.0**62
 
 
 @dataclass(frozen=True, slots=True)
 class FixedPoint:
-    """Floats as whole numbers of quanta, so that their sum is the same in any order and for any blocks.
+    """Fixed-point numbers: floats as integer multiples of a quantum, with order-independent sums.
 
-    Every value is rounded to the nearest quantum by itself: a sum of n values is off by at most n / 2 quanta, a mean by
-    half a quantum. Nothing else is lost, for a quantum is a power of two.
+    Every value is rounded to the nearest quantum separately: the error of a sum of n values is at
+    most n / 2 quanta, of a mean half a quantum. There is no other error, because a quantum is a
+    power of two.
 
     Parameters
     ----------
     bits : int
-        Binary digits behind the point: a quantum is 2^-bits of the unit of the values.
+        Binary digits after the point: a quantum is 2^-bits of the unit of the values.
 
     Examples
     --------
@@ -41,21 +43,21 @@ class FixedPoint:
 
     @property
     def quantum(self) -> float:
-        """The value of one quantum, in the unit of the values."""
+        """Value of one quantum, in the unit of the values."""
         return math.ldexp(1.0, -self.bits)
 
     def integers(self, values: ArrayLike) -> Integers:
-        """Each value as the nearest number of quanta.
+        """Round each value to the nearest number of quanta.
 
         Parameters
         ----------
         values : array of float
-            Any shape.
+            Values in an array of any shape.
 
         Returns
         -------
         int64 array
-            Of the same shape; half a quantum goes to the even neighbour.
+            Quanta, in an array of the same shape; halves are rounded to even.
 
         Raises
         ------
@@ -64,7 +66,7 @@ class FixedPoint:
         """
         floats = np.asarray(values, np.float64)
         scaled = np.rint(np.ldexp(floats, self.bits))
-        fits = np.abs(scaled) < LARGEST  # false where a value is not a number
+        fits = np.abs(scaled) < LARGEST  # False where a value is nan
         if not fits.all():
             raise InputError(
                 f"the value {floats[~fits][0]:g} cannot be counted in quanta of {self.quantum:g}: finite numbers below "
@@ -73,24 +75,24 @@ class FixedPoint:
         return scaled.astype(np.int64)
 
     def total(self, values: NDArray[Any], where: NDArray[np.bool_] | None = None) -> int:
-        """The sum of the values in quanta, plane by plane: eight bytes a voxel are held for one plane only.
+        """Sum the values in quanta, plane by plane, so that only one plane needs 8 bytes a voxel.
 
         Parameters
         ----------
         values : array of float
-            One dimension or more.
+            Values in an array of one dimension or more.
         where : array of bool, optional
-            Which values count (default: all).
+            Mask of the values to sum (default: all).
 
         Returns
         -------
         int
-            The quanta.
+            Sum in quanta.
 
         Raises
         ------
         InputError
-            As `integers` does.
+            If a value is not finite, or is 2^53 quanta or more.
         ArgumentError
             If the sum is 2^62 quanta or more.
         """
@@ -106,14 +108,14 @@ def _planes(values: NDArray[Any], where: NDArray[np.bool_] | None) -> Iterator[N
 
 
 def exact_sum(values: NDArray[np.integer[Any]], axis: tuple[int, ...] | None = None) -> Integers:
-    """The sum of whole numbers, refused where it could leave 64 bits.
+    """Sum integers, or raise if the sum could exceed 64 bits.
 
     Parameters
     ----------
     values : array of int
-        Any shape.
+        Integers in an array of any shape.
     axis : tuple of int, optional
-        Axes that are summed (default: all).
+        Axes to sum over (default: all).
 
     Raises
     ------
@@ -132,7 +134,7 @@ def exact_sum(values: NDArray[np.integer[Any]], axis: tuple[int, ...] | None = N
 
 
 def add_exactly(total: Integers, piece: Integers) -> None:
-    """Add whole numbers in place; raises `ArgumentError` if a sum leaves 64 bits.
+    """Add integers in place, or raise `ArgumentError` if a sum exceeds 64 bits.
 
     >>> counts = np.array([2, 3])
     >>> add_exactly(counts, np.array([5, -3]))
@@ -140,10 +142,10 @@ def add_exactly(total: Integers, piece: Integers) -> None:
     [7, 0]
     """
     both = total + piece
-    if (((total ^ both) & (piece ^ both)) < 0).any():  # both signs differ from that of the sum
+    if (((total ^ both) & (piece ^ both)) < 0).any():  # both signs differ from the sign of the sum
         raise _overflow()
     total[...] = both
 
 
 def _overflow() -> ArgumentError:
-    return ArgumentError("a sum of whole numbers leaves 64 bits: count in larger quanta (fewer bits of FixedPoint)")
+    return ArgumentError("a sum of integers leaves 64 bits: count in larger quanta (fewer bits of FixedPoint)")
