@@ -1,6 +1,6 @@
-"""tim3d: FIB-SEM stacks of any size to numbers that can be trusted.
+"""tim3d: reliable numbers from FIB-SEM stacks of any size.
 
-Names are imported when they are used, so that ``import tim3d`` is quick and loads neither torch nor dask.
+Names are imported on first use, so that ``import tim3d`` is quick and loads neither torch nor dask.
 """
 
 from __future__ import annotations

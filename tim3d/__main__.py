@@ -1,4 +1,4 @@
-"""``python -m tim3d`` is the command ``tim3d``."""
+"""Entry point of ``python -m tim3d``, the same as the command ``tim3d``."""
 
 import sys
 

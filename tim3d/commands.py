@@ -1,4 +1,7 @@
-"""The shell command that a call of a verb stands for: every node records it, so that messages say how to renew it."""
+"""Shell command equivalent to a call of a verb.
+
+Every node records its command, so that messages can state how to renew it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _current: ContextVar[str] = ContextVar("tim3d_command", default="")
 
 @contextlib.contextmanager
 def recording(command: str) -> Iterator[None]:
-    """Make `command` what nodes record while the block runs; a verb called by a verb keeps the outer one."""
+    """Let nodes record `command` inside the block; a verb called by a verb keeps the outer one."""
     token = _current.set(_current.get() or command)
     try:
         yield
@@ -27,12 +30,12 @@ def recording(command: str) -> Iterator[None]:
 
 
 def current_command() -> str:
-    """The command that is running, with ``SAMPLE`` in the place of the sample; empty outside of a verb."""
+    """The running command, with ``SAMPLE`` in place of the sample; empty outside of a verb."""
     return _current.get()
 
 
 def renewal(record: Mapping[str, Any], sample: str) -> str:
-    """What to type to make a node again, from what it records.
+    """Command that makes a node again, from its record.
 
     >>> renewal({"command": "tim3d label SAMPLE --connectivity 26"}, "my cu.zarr")
     "tim3d label 'my cu.zarr' --connectivity 26"
@@ -47,16 +50,16 @@ def renewal(record: Mapping[str, Any], sample: str) -> str:
 
 
 def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
-    """The command for a call, without arguments that have their default and without how it runs.
+    """Command of a call, without default arguments and without options of how it runs.
 
     Parameters
     ----------
     verb : str
         Name of the command.
     function : callable
-        What is called: which of its parameters are positional in the shell, `tim3d.verbs.is_positional` says.
+        The verb; `tim3d.verbs.is_positional` decides which parameters are positional in the shell.
     arguments : mapping of str to object
-        What is given, by name of the parameter.
+        The arguments of the call, by name of the parameter.
 
     Examples
     --------
@@ -87,7 +90,7 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
 
 
 def _python_call(verb: str, arguments: Mapping[str, Any]) -> str:
-    """A call that the shell cannot make, as it is typed in Python."""
+    """Format, as Python code, a call that the shell cannot make."""
     given = [f"{name}={value!r}" for name, value in arguments.items() if name not in ("sample", "options")]
     return f"tim3d.{verb}({', '.join([SAMPLE, *given])})"
 
@@ -109,7 +112,7 @@ def _each(value: Any) -> list[str]:
 
 
 def shell_text(value: Any) -> str:
-    """A value as it is typed in the shell.
+    """Format a value as it is typed in the shell.
 
     >>> shell_text({"copper": 400.0, "pore": [1, 1, 2.5]}), shell_text(slice(0, 5120)), shell_text(("z", "y"))
     ('copper=400,pore=1:1:2.5', '0:5120', 'z,y')
@@ -128,7 +131,7 @@ def _colons(value: Any) -> str:
 
 
 def _bare(value: Any) -> str:
-    """Numbers in full, without a trailing ``.0``."""
+    """Format a number in full, without a trailing ``.0``."""
     if value is None:
         return ""
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Passwords, keys and signatures: refused in URLs, and never written, neither to a log nor beside a sample."""
+"""Passwords, keys and signatures: refused in URLs, and masked in logs and in files of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from tim3d.errors import ArgumentError
 
-# Names of variables and of parts of a URL whose value opens something.
+# Names of variables and of URL parameters whose values are secret.
 _SECRET = re.compile(r"secret|token|passw|credential|signature|^sig$|(account|api|private)_?key", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)[^/\s@'\"]+@")
 _QUERY = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s'\"]+)")
@@ -16,12 +16,14 @@ _SHORTEST_SECRET = 8
 
 
 def refuse_credentials(url: object) -> None:
-    """Refuse a URL that carries a password, key or signature: it would end up in logs, provenance and reports.
+    """Refuse a URL with a password, key or signature.
+
+    It would appear in logs, provenance and reports.
 
     Raises
     ------
     ArgumentError
-        Without repeating them.
+        If the URL has any; the message does not repeat them.
 
     Examples
     --------
@@ -39,7 +41,7 @@ def refuse_credentials(url: object) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """A text in which user names, passwords and signatures of URLs, and the values of secret variables, are stars.
+    """Mask user names, passwords and signatures in URLs, and values of secret variables, by stars.
 
     >>> without_secrets("cannot read https://me:word@host/a?sig=abc&version=2")
     'cannot read https://***@host/a?sig=***&version=2'

@@ -1,18 +1,18 @@
-"""The one page of exceptions: each is also the fitting built-in, and carries the exit code of the command line.
+"""Exceptions of tim3d: each is also the matching built-in, and has an exit code for the shell.
 
-A message says what was seen, what was expected, where, and what to type.
+A message states what was found, what was expected, where, and what to type.
 """
 
 from __future__ import annotations
 
 
 class Tim3dError(Exception):
-    """Base of every error that tim3d raises on purpose."""
+    """Base of all errors that tim3d raises deliberately."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        # KeyError and OSError decorate their message; ours is already a sentence.
+        # KeyError and OSError format their message; ours is already a sentence.
         return " ".join(str(part) for part in self.args)
 
 
@@ -23,7 +23,7 @@ class ArgumentError(Tim3dError, ValueError):
 
 
 class InputError(Tim3dError, ValueError):
-    """The data given to a verb cannot be used: missing, unreadable, of the wrong kind or of contradicting sizes."""
+    """Input data cannot be used: missing, unreadable, of the wrong kind or inconsistent size."""
 
     exit_code = 3
 
@@ -47,7 +47,7 @@ class MissingFieldError(StoreError, KeyError):
 
 
 class MixedRunError(StoreError, ValueError):
-    """What is stored was computed with other inputs, parameters or blocks than those asked for now."""
+    """Stored data were computed with other inputs, parameters or blocks than requested."""
 
 
 class LockedError(StoreError, RuntimeError):
@@ -77,12 +77,12 @@ class ConvergenceError(Tim3dError, ArithmeticError):
 
 
 class MissingExtraError(Tim3dError, ImportError):
-    """An optional package is needed and not installed."""
+    """A required optional package is not installed."""
 
     exit_code = 7
 
 
 class DeviceError(Tim3dError, RuntimeError):
-    """The device or cluster asked for is not there."""
+    """The requested device or cluster is not available."""
 
     exit_code = 7

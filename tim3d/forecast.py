@@ -1,7 +1,8 @@
-"""What the steps of a recipe will have written before the next one starts, so that all of them can be planned first.
+"""Descriptions of the future output of a recipe's steps, so that all steps can be planned first.
 
-Planning a step records descriptions here (of a field, of a stack of slices, of a network); planning the next step looks
-them up before it looks into the sample. Outside of `forecasting` nothing is recorded and nothing is found.
+Planning a step records descriptions here (of a field, a stack of slices, a network); planning the
+next step looks them up before it reads the sample. Outside of `forecasting` nothing is recorded and
+nothing is found.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _known: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("tim3d_foreca
 
 @contextlib.contextmanager
 def forecasting() -> Iterator[None]:
-    """Collect descriptions of what will be written, for the duration of the block."""
+    """Collect descriptions of future output inside the ``with`` block."""
     token = _known.set({})
     try:
         yield
@@ -27,7 +28,7 @@ def forecasting() -> Iterator[None]:
 
 
 def expect(kind: Kind, place: str, description: Any) -> None:
-    """Record what will be at a place.
+    """Record the description of a future field, node or file.
 
     >>> with forecasting():
     ...     expect("file", "a/b.tif", "a slice")
@@ -41,13 +42,13 @@ def expect(kind: Kind, place: str, description: Any) -> None:
 
 
 def expected(kind: Kind, place: str) -> Any | None:
-    """The description of what will be at a place; None if no earlier step writes it."""
+    """Description recorded for a place; None if no earlier step writes it."""
     known = _known.get()
     return None if known is None else known.get((kind, _normal(place)))
 
 
 def names_below(kind: Kind, folder: str) -> list[str]:
-    """Names of what will lie in a folder or sample."""
+    """Names that earlier steps will write in a folder or sample."""
     start = _normal(folder) + "/"
     return [place.removeprefix(start) for of, place in _known.get() or {} if of == kind and place.startswith(start)]
 
@@ -58,7 +59,7 @@ def is_forecasting() -> bool:
 
 
 def will_exist(path: str) -> bool:
-    """Whether an earlier step writes this path, or the folder that it lies in."""
+    """Whether an earlier step writes this path, or the folder that contains it."""
     here = _normal(path)
     places = [place for _, place in _known.get() or {}]
     return any(here == place or here.startswith(place + "/") for place in places)

@@ -1,11 +1,11 @@
-"""Slips in names: what may have been meant by one that is not known, and one that is given twice."""
+"""Mistyped names: suggestions for an unknown one, and names given twice."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-# What users look for, and the name it has here.
+# Common terms of users, and the tim3d name.
 _ALSO_CALLED = {
     "porosity": "phase_fraction",
     "volume_fraction": "phase_fraction",
@@ -31,7 +31,7 @@ _NOT_HERE = {
 
 
 def given_twice(names: Iterable[str]) -> str:
-    """The first name that stands twice in a list, or "".
+    """The first name that occurs twice in a list, or "".
 
     >>> given_twice(["z", "y", "z"]), given_twice(["z", "y"])
     ('z', '')
@@ -41,7 +41,7 @@ def given_twice(names: Iterable[str]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """In brackets, what may have been meant by a name that is not known; empty if nothing is like it.
+    """Suggestion, in brackets, for an unknown name; empty if no known name is similar.
 
     >>> suggestion("segmnt", ["segment", "score"]), suggestion("porosity", ["phase_fraction"]), suggestion("q", ["z"])
     (" (did you mean 'segment'?)", " (here it is 'phase_fraction')", '')

@@ -74,7 +74,7 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("segment a.zarr --method otsu --phases pore=0,copper=1,binder=2", 2, ["--method multi-otsu"]),
     ("segment a.zarr --method otsu --phases pore=5,solid=2", 2, ["two ways", "pore=2,solid=5", "solid=2,pore=5"]),
     ("segment a.zarr --method fixed --thresholds 300 --phases pore=0,solid=1", 2, ["uint8", "0 to 255"]),
-    ("segment a.zarr --method fixed --thresholds 170,85 --phases a=0,b=1,c=2", 2, ["do not rise"]),
+    ("segment a.zarr --method fixed --thresholds 170,85 --phases a=0,b=1,c=2", 2, ["are not ascending"]),
     ("annotate a.zarr --threshold 300", 2, ["uint8", "0 to 255"]),
     ("annotate a.zarr --superpixel-threshold -1", 2, ["uint8", "0 to 255"]),
     ("solve a.zarr", 2, ["--conductivity copper=400,pore=0.026"]),

@@ -19,10 +19,7 @@ def resident_memory() -> int:
 
 
 def forget_peak() -> None:
-    """Reset the peak memory of this process, where the system allows it.
-
-    Each pass has its own peak.
-    """
+    """Reset the peak memory of this process where the system can; each pass has its own peak."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -88,10 +88,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Result or exception of the `number`-th attempt (from 1) at a block.
-
-    `last` if none follows.
-    """
+    """Result or exception of an attempt at a block, counted from 1; the `last` is not repeated."""
 
     index: Triple
     number: int

@@ -269,10 +269,7 @@ def shards_below(url: str) -> set[Triple]:
 
 
 def _indices(url: str, suffix: str = ".json") -> Iterator[Triple]:
-    """Indices of the files below a folder.
-
-    The folder's name is parsed once, as it may hold a million.
-    """
+    """Indices of the files below a folder, whose name is parsed once for up to a million files."""
     for folder, names in _folders(url):
         place = folder.rsplit("/", 2)[1:]
         if len(place) == 2 and all(part.isdigit() for part in place):

@@ -207,10 +207,7 @@ def _relax(start: int, stop: int, x: Tensor, colour: int, relaxed: Callable[[Win
 
 
 def relax_codes(start: int, stop: int, x: Tensor, b: Tensor, codes: Tensor, pairs: Tensor, colour: int) -> None:
-    """Relax the voxels of one colour.
-
-    Half a Gauss-Seidel sweep, which balances the flux of each voxel.
-    """
+    """Relax the voxels of one colour to balance their flux: half a Gauss-Seidel sweep."""
 
     def relaxed(w: Window) -> Tensor:
         return _evaluate(_relaxed_codes, x[w], b[w], _near(x, w), codes[w], _near(codes, w), pairs)
@@ -272,10 +269,7 @@ def _conducting(pairs: Tensor) -> Tensor:
 
 
 def energy(start: int, stop: int, x: Tensor, codes: Tensor, pairs: Tensor, out: Tensor) -> None:
-    """Write the dissipation x A x by plane to `out` (nz+2).
-
-    A face counts for the voxel above it.
-    """
+    """Write the dissipation x A x by plane to `out` (nz+2); a face counts in the voxel above it."""
     pairs, top = _conducting(pairs), x.shape[0] - 1
     for first, last, axes in _below_top(start, stop, x[0], top):
         w = _inside(x, first, last)
@@ -324,10 +318,7 @@ def prolong(start: int, stop: int, x: Tensor, coarse: Tensor, shifts: Steps) -> 
 
 
 def _cells(start: int, stop: int, shift: int) -> Iterator[tuple[slice, slice]]:
-    """Runs of voxels and their cells, with equally many voxels per cell.
-
-    Whole cells, and cut ends.
-    """
+    """Runs of voxels and their cells with equally many voxels per cell: whole cells, cut ends."""
     while start < stop:
         cell, edge = ((start - 1) >> shift) + 1, 1 << shift
         offset = (start - 1) % edge
@@ -355,7 +346,7 @@ def _coarsen(
 def coarsen_codes(start: int, stop: int, out: Tensor, codes: Tensor, pairs: Tensor, shifts: Steps) -> None:
     """Conductance of the faces of coarse cells.
 
-    The sum over their voxel faces, over the voxels between centres.
+    It is the sum over their voxel faces, divided by the number of voxels between the centres.
     """
 
     def conductance(planes: slice) -> Tensor:

@@ -58,10 +58,7 @@ class Solving:
         }
 
     def cases(self) -> list[tuple[str, int]]:
-        """Axis of each solution, and its step in voxels.
-
-        1 for every voxel, 2 for every second one.
-        """
+        """Axis of each solution, and its step: 1 for every voxel, 2 for every second one."""
         return list(itertools.product(self.axes, (1, 2) if self.richardson else (1,)))
 
 

@@ -152,10 +152,7 @@ def _plain(piece: np.ndarray) -> np.ndarray:
 
 
 def _way_in(piece: np.ndarray) -> np.ndarray:
-    """Mask (uint8) of a layer's voxels that a front may enter.
-
-    Empty until its block was visited.
-    """
+    """Mask (uint8) of a layer's voxels that a front may enter; zero until its block is visited."""
     open_to: np.ndarray = (piece != OUTSIDE) & _was_visited(piece)
     return open_to.view(np.uint8)
 

@@ -199,10 +199,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """Prefix of the group's ledgers.
-
-        It contains the block, so that sums over other blocks are not reused.
-        """
+        """Prefix of the group's ledgers, with the block: sums over other blocks are not reused."""
         return f"{self.job.name}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
 
     def settling(self) -> Iterator[tuple[str, Work]]:
@@ -311,9 +308,7 @@ def _group(job: Job, number: int, fronts: tuple[Front, ...], grid: Visits, durab
 
 
 def _block(job: Job, options: Options) -> Triple:
-    """Block of whole shards.
-
-    As requested, as in an interrupted run, or as large as a worker can hold.
+    """Block of whole shards: as requested, as in an interrupted run, or as large as memory allows.
 
     A path that alternates between two blocks costs visits of both: fewer blocks are better.
     """

@@ -55,10 +55,7 @@ class Job:
         return f"{self.name}_scratch"
 
     def field_name(self, front: Front) -> str:
-        """Name of the distance field of a front, made from what decides it.
-
-        Several results may share it.
-        """
+        """Name of the distance field of a front; several results may share the field."""
         ending = "seeds" if self.seeds else way(front.direction)
         if self.out:
             return f"{self.out}_{front.phase}_{ending}"

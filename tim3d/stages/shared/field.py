@@ -1,4 +1,4 @@
-"""How every verb makes a voxel field: refuse or resume, plan, run, build the pyramid, declare it finished."""
+"""Creation of a voxel field: refuse or resume, plan, run, build the pyramid, mark as complete."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 from tim3d.typed import Edges, Seconds
 
-# A block holds about this many voxels unless the user says otherwise: seconds of work, megabytes of memory.
+# Default number of voxels of a block: seconds of work, megabytes of memory.
 BLOCK_VOXELS = 2**26
-# Options that a verb does not have: its blocks wait for each other, or are chosen otherwise. What to do instead.
+# Options that a verb does not have, as its blocks depend on each other or are chosen otherwise; and
+# the cure.
 _WATCH = "leave it out, and watch the run with  tim3d status {}"
 UNUSED = {
     "solve": {"block": "leave it out; workers share the volume among them: --workers", "time_limit": _WATCH},
@@ -43,7 +44,7 @@ class Options:
     block : (z, y, x), optional
         Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit the verb).
     overwrite : bool
-        Replace what was made from other inputs, parameters or blocks.
+        Replace results made from other inputs, parameters or blocks.
     progress : bool
         Show a progress bar on standard error.
     durable : bool
@@ -81,11 +82,12 @@ DEFAULTS = Options()
 
 @dataclass(frozen=True)
 class Making:
-    """A field and how its blocks are computed.
+    """Description of a field and of how its blocks are computed.
 
-    `inputs` and `parameters` decide the numbers; with the name of the verb they are the fingerprint. `siblings` are
-    fields that the same blocks write besides, without a pyramid. One on purpose of another resolution than the other
-    fields of the sample has an `other_grid`.
+    `inputs` and `parameters` decide the numbers; together with the name of the verb they form the
+    fingerprint. `siblings` are fields that the same blocks also write, without a pyramid.
+    `other_grid` states that the field deliberately has another resolution than the other fields of
+    the sample.
     """
 
     verb: str
@@ -102,7 +104,7 @@ class Making:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides the numbers, never of the blocks."""
+        """Hash of everything that decides the numbers; independent of the blocks."""
         grid = {"shape": self.field.shape, "dtype": self.field.dtype, "spacing_nm": self.field.spacing_nm}
         phases = dict(self.field.phases or {})
         return schema.fingerprint(
@@ -114,19 +116,19 @@ Finish = Callable[[Ledger], None]
 
 
 def field_task(sample: str, making: Making, options: Options, finish: Finish | None = None) -> Task[xr.DataArray]:
-    """The task of a verb whose result is a field; see `produce`."""
+    """Task of a verb whose result is a field; see `produce`."""
     return Task(partial(plan_field, sample, making, options), partial(produce, sample, making, options, finish))
 
 
 def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
-    """Plans of the passes that make a field and its pyramid; none if it is there.
+    """Plans of the passes that make a field and its pyramid; empty if the field is complete.
 
     Raises
     ------
     ArgumentError
-        If the name cannot be that of a field, or a block is not made of whole shards.
+        If the name is not allowed for a field, or a block does not consist of whole shards.
     MixedRunError
-        If a field of that name was made otherwise.
+        If the field exists with different parameters.
     """
     if making.field.name in schema.NOT_FIELDS:
         raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
@@ -148,19 +150,25 @@ def _factors(making: Making) -> list[Triple]:
 
 
 def produce(sample: str, making: Making, options: Options, finish: Finish | None = None) -> xr.DataArray:
-    """Make a field, or finish making it.
+    """Make a field, or finish an interrupted one.
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
+    making : Making
+        Description of the field and of the work on its blocks.
+    options : Options
+        How it runs.
     finish : callable, optional
         Called with the ledger of the finest level when all blocks are done, before the field counts as finished.
 
     Raises
     ------
     MixedRunError
-        If a field of that name was made otherwise.
+        If the field exists with different parameters.
     MemoryPlanError, LockedError, FailedBlocksError, WriteError
-        As the engine says.
+        As raised by the engine.
     """
     plans = plan_field(sample, making, options)
     for plan in plans:
@@ -173,7 +181,7 @@ def produce(sample: str, making: Making, options: Options, finish: Finish | None
 
 
 def renewing(sample: str, making: Making, options: Options) -> Options:
-    """The same options, with which a field that was made alike from an older version of its inputs is replaced."""
+    """Options that replace a field with equal parameters if an input is newer, else `options`."""
     record = _record(sample, making.field.name)
     alike = record.get("verb") == making.verb and schema.fingerprint(p=record["parameters"]) == schema.fingerprint(
         p=making.parameters
@@ -182,7 +190,7 @@ def renewing(sample: str, making: Making, options: Options) -> Options:
 
 
 def _refuse_another(sample: str, making: Making) -> None:
-    """No field takes the place of a result, or of the field that it is made from: not even when told to overwrite."""
+    """Refuse a field in place of a result, or of its own input, even with --overwrite."""
     for name in (made.name for made in (making.field, *making.siblings)):
         record = store.claimed(sample, name) if store.is_sample(sample) else {}
         if record:
@@ -194,21 +202,25 @@ def _refuse_another(sample: str, making: Making) -> None:
 
 
 def _what_is_there(sample: str, making: Making, options: Options) -> str:
-    """`complete`, `writing` or `nothing`, seen from the making that is asked for."""
+    """State of the requested field in the sample: `complete`, `writing` or `nothing`."""
     name = making.field.name
     record = {} if options.overwrite else _record(sample, name)
     if not record:
         return "nothing"
     if record["fingerprint"] != making.fingerprint:
         raise MixedRunError(
-            f"field {name!r} in {sample} was made otherwise: {_differences(record, making)}. "
+            f"field {name!r} in {sample} exists but was created with different parameters: "
+            f"{_differences(record, making)}. "
             f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
         )
     return str(record["status"])
 
 
 def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options: Options) -> None:
-    """Raise `MixedRunError` if shards were asked for and the field is there in others: its hash does not cover them."""
+    """Raise `MixedRunError` if the field has other shards than requested.
+
+    Its hash does not cover them.
+    """
     if asked is None or options.overwrite or not _record(sample, field.name):
         return
     there = (expected("field", f"{sample}/{field.name}") or store.read_field(sample, field.name)).shard
@@ -220,7 +232,7 @@ def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options
 
 
 def _naming(making: Making) -> str:
-    """The option of a verb that names its field."""
+    """Option of the verb that names its field."""
     return "--field" if making.verb == "ingest" else "--out"
 
 
@@ -268,7 +280,7 @@ def _write(
         for one in passes:
             run(one, progress=options.progress)
     except InputError:
-        if created:  # bad input leaves nothing behind: mended, it is another input
+        if created:  # bad input leaves nothing behind; corrected input has another fingerprint
             for made in (making.field, *making.siblings):
                 store.delete_node(sample, made.name)
             ledger.forget(name)
@@ -327,7 +339,7 @@ def _level_pass(sample: str, making: Making, factors: list[Triple], number: int,
 
 @dataclass(frozen=True)
 class LevelWork:
-    """One level of a pyramid from the finer one."""
+    """One level of a pyramid, made from the next finer one."""
 
     sample: str
     name: str
@@ -338,35 +350,35 @@ class LevelWork:
     durable: bool
 
     def read(self, block: Block) -> np.ndarray:
-        """The finer voxels under the block."""
+        """Read the finer voxels under the block."""
         finer = store.field_array(self.sample, self.name, self.level - 1)
         scale = zip(block.core.start, block.core.stop, self.step, strict=True)
         low, high = zip(*((a * s, b * s) for a, b, s in scale), strict=True)
         return store.read_box(finer, Box(triple(low), triple(high)).clip(Box.whole(triple(finer.shape))))
 
     def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
-        """Averages of grey values, picks of labels."""
+        """Average grey values, or pick labels."""
         shrink = pyramid.stride_downsample if self.labels else pyramid.mean_downsample
         return shrink(inputs, self.step)
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """One box of whole shards."""
+        """Write one box of whole shards."""
         array = store.field_array(self.sample, self.name, self.level, "r+")
         store.write_box(array, block.core, outputs, durable=self.durable)
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """The finer voxels, once more while they are decoded, and the coarser ones while they are encoded."""
+        """Bytes of the finer voxels while decoded, and of the coarser ones while encoded."""
         return int(np.prod(core)) * self.voxel_bytes * (2 * int(np.prod(self.step)) + 4)
 
 
 def whole_shards(block: Triple, out: Field) -> Triple:
-    """A block cut to the volume; refused unless it is made of whole shards.
+    """Cut a block to the volume, and check that it consists of whole shards.
 
     Raises
     ------
     ArgumentError
-        With the nearest block that is.
+        With the nearest allowed block.
     """
     top = triple(-(-n // s) * s for n, s in zip(out.shape, out.shard, strict=True))
     cut = triple(min(b, t) for b, t in zip(block, top, strict=True))
@@ -380,14 +392,14 @@ def whole_shards(block: Triple, out: Field) -> Triple:
 
 
 def slab(out: Field, voxels: int = BLOCK_VOXELS) -> Triple:
-    """A block of whole slices: one shard thick, or thicker if slices are small."""
+    """Block of whole slices: one shard thick, or thicker if slices are small."""
     z, y, x = (-(-n // s) * s for n, s in zip(out.shape, out.shard, strict=True))
     thick = max(1, voxels // (out.shard[0] * y * x)) * out.shard[0]
     return (min(thick, z), y, x)
 
 
 def many_shards(out: Field, voxels: int = BLOCK_VOXELS) -> Triple:
-    """A block of about `voxels` voxels, as near to a cube as whole shards allow."""
+    """Block of about `voxels` voxels, as close to a cube as whole shards allow."""
     top = triple(-(-n // s) * s for n, s in zip(out.shape, out.shard, strict=True))
     block = triple(min(s, t) for s, t in zip(out.shard, top, strict=True))
     while True:

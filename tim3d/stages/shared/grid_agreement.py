@@ -1,4 +1,4 @@
-"""Fields of one sample lie on one grid: what is counted in one is looked up in the other."""
+"""Fields of one sample share one grid, so that they can be compared voxel by voxel."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tim3d.storage.schema import Field
 
 
 def refuse_other_grid(sample: str, wanted: Field, verb: str) -> None:
-    """Refuse to write a field whose voxels are not those of any other field of the sample.
+    """Refuse to write a field on another grid than the fields of the sample.
 
-    Fields that were made from an earlier version of this one do not count: they are out of date with it. Origins need
-    no comparison, for all fields begin at the outer face of the volume.
+    Fields made from an earlier version of this one do not count, as they are outdated. Origins are
+    not compared, as all fields begin at the outer face of the volume.
 
     Raises
     ------
     InputError
-        With both shapes and voxel sizes, and what to do.
+        With both shapes and voxel sizes, and what to type.
     """
     others = list(_others(sample, wanted.name)) if store.is_sample(sample) else []
     if not others or any(_agree(wanted, other) for other in others):
@@ -34,7 +34,7 @@ def refuse_other_grid(sample: str, wanted: Field, verb: str) -> None:
 
 
 def refuse_unlike(sample: str, one: Field, other: Field) -> None:
-    """Refuse to read two fields of a sample together that do not lie on one grid.
+    """Refuse to read two fields of a sample together if their grids differ.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def _others(sample: str, name: str) -> Iterator[Field]:
             record = store.node_attributes(sample, other)
             if other != name and record.get("kind") == "field" and not _is_from(sample, other, name):
                 yield expected("field", f"{sample}/{other}") or store.read_field(sample, other)
-        except Tim3dError:  # what is damaged says nothing of a grid, and is refused by its readers
+        except Tim3dError:  # a damaged field has no grid; its readers refuse it
             continue
 
 
 def _is_from(sample: str, node: str, name: str) -> bool:
-    """Whether a node was made from another, at any distance."""
+    """Whether a node was made from another, directly or indirectly."""
     inputs = set(store.node_attributes(sample, node).get("inputs", {})) - {node}
     return name in inputs or any(_is_from(sample, one, name) for one in inputs)
 

@@ -1,4 +1,7 @@
-"""The histogram of a whole field, from sums over blocks: thresholds and normalisation must not depend on the blocks."""
+"""Histogram of a whole field, summed over blocks.
+
+Thresholds and normalisation made from it must not depend on the blocks.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def check_blur(blur: str, field: Field) -> None:
     Raises
     ------
     ArgumentError
-        With the blurs there are.
+        With the available blurs.
     """
     if blur not in BLURS:
         raise ArgumentError(f"no blur {blur!r}; use {' or '.join(BLURS)}")
@@ -38,7 +41,7 @@ def check_blur(blur: str, field: Field) -> None:
 
 
 def check_thresholds(thresholds: Iterable[float], field: Field) -> None:
-    """Refuse thresholds that do not rise, or that no grey value of the field can reach.
+    """Refuse thresholds that are not ascending, or outside the grey values of the field.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def check_thresholds(thresholds: Iterable[float], field: Field) -> None:
     """
     values = list(thresholds)
     if any(b <= a for a, b in pairwise(values)):
-        raise ArgumentError(f"thresholds {values} do not rise: write them in ascending order, each once")
+        raise ArgumentError(f"thresholds {values} are not ascending: write them in ascending order, each once")
     low, high = (-np.inf, np.inf) if field.dtype == "float32" else (0, np.iinfo(field.dtype).max)
     for value in values:
         if not (low <= value <= high and np.isfinite(value)):
@@ -64,14 +67,14 @@ def histogram_node(field: Field, blur: str) -> str:
 
 @dataclass(frozen=True)
 class Histogram:
-    """The grey values of a whole field, counted once and kept in the sample.
+    """Counts of the grey values of a whole field, computed once and stored in the sample.
 
     Parameters
     ----------
     sample, field, blur
-        What is counted, after which blur.
+        Sample and field to be counted, and the blur applied before.
     options : Options
-        How it runs; its blocks are those of the pass itself.
+        How it runs; `block` is ignored, as the pass chooses its blocks.
     """
 
     sample: str
@@ -81,15 +84,15 @@ class Histogram:
 
     @property
     def node(self) -> str:
-        """Where it is kept."""
+        """Name of the node that stores the histogram."""
         return histogram_node(self.field, self.blur)
 
     def is_there(self) -> bool:
-        """Whether it is kept, of this version of the field, and not to be counted again."""
+        """Whether a current histogram is stored and need not be counted again."""
         return not self.options.overwrite and is_there(self.sample, self.node, self._fingerprint)
 
     def plans(self) -> list[Plan]:
-        """The one pass, unless the histogram is there; its grid does not depend on the range of the grey values."""
+        """Plan of the pass if it must run; its grid does not depend on the grey values."""
         return [] if self.is_there() else [self._counting(0.0, 1.0).plan(afresh=self.options.overwrite)]
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +107,7 @@ class Histogram:
         return np.asarray(stored["voxels"].values), np.asarray(stored["grey"].values)
 
     def count(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same, counted first if it is not there; call it with the sample locked."""
+        """Counts and bin centres, counted first unless stored; the sample must be locked."""
         if not self.is_there():
             low, high = _range(self.sample, self.field)
             counting = self._counting(low, high)
@@ -154,7 +157,7 @@ def _centres(field: Field, low: float, high: float) -> np.ndarray:
 
 
 def _sum_records(counting: Pass) -> np.ndarray:
-    """Sum of the counts; the records hold filled bins only."""
+    """Sum of the counts; a record contains only filled bins."""
     records = [record for _, record in counting.records()]
     bins = max(record["bins"] for record in records)
     total = np.zeros(bins, dtype=np.int64)
@@ -178,9 +181,9 @@ class CountKernel:
     high: float
 
     def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-        """The filled bins and their counts."""
+        """Count the grey values; return the filled bins and their counts."""
         core = inner(block).slices
-        # Slice by slice: counting needs eight bytes for every voxel that it is given at once.
+        # Slice by slice: counting needs eight bytes for every voxel that it gets at once.
         counts = np.sum([self._count(blurred(grey, self.blur)[core[1:]]) for grey in fields[0][core[0]]], axis=0)
         filled = np.flatnonzero(counts)
         return {"bins": len(counts), "filled": filled.tolist(), "counts": counts[filled].tolist()}

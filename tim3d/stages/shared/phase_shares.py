@@ -1,4 +1,7 @@
-"""What share each phase has in labels just made, from the records of the blocks; a phase without a voxel is a slip."""
+"""Volume fraction of each phase in new labels, from the records of the blocks.
+
+An empty phase usually is a mistake in thresholds, polarity or names.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,28 @@ log = logging.getLogger(__name__)
 
 
 def telling_shares(making: Making, options: Options, may_lack: Collection[str] = ()) -> Callable[[Ledger], None]:
-    """A `finish` of `produce` that logs the share of every phase, and warns of those without a voxel.
+    """Make a `finish` of `produce` that logs the fraction of every phase and warns of empty ones.
 
     Parameters
     ----------
     making : Making
-        Of a label field whose blocks report ``voxels``: how many have each code.
+        Description of a label field whose blocks record ``voxels``: the count of each code.
     may_lack : collection of str
-        Phases that are usually not there.
+        Phases that may be empty.
     """
     grid = Grid(making.field.shape, whole_shards(options.block or making.block, making.field))
 
     def finish(ledger: Ledger) -> None:
         phases = dict(making.field.phases or {})
         found = [record["voxels"] for record in ledger.records(grid.indices())]
-        _say(making.field.name, {n: sum(int(v[str(code)]) for v in found) for n, code in phases.items()}, may_lack)
+        _log_shares(
+            making.field.name, {n: sum(int(v[str(code)]) for v in found) for n, code in phases.items()}, may_lack
+        )
 
     return finish
 
 
-def _say(field: str, voxels: Mapping[str, int], may_lack: Collection[str]) -> None:
+def _log_shares(field: str, voxels: Mapping[str, int], may_lack: Collection[str]) -> None:
     total = sum(voxels.values())
     log.info("%s: %s", field, ", ".join(f"{name} {n / total:.4f}" for name, n in voxels.items()))
     if empty := [name for name, n in voxels.items() if n == 0 and name not in may_lack]:

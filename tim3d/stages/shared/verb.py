@@ -1,4 +1,4 @@
-"""A verb describes a task from its arguments: calling the verb runs it, `plan` says what running it would cost."""
+"""Verbs: calling one runs its task, `plan` estimates the cost of running it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Task(Generic[R]):
-    """Something that can be planned and run.
+    """A task that can be planned and run.
 
     Parameters
     ----------
     plans : callable
-        What running it now would cost, one plan a pass, without writing a byte; empty if nothing is left to do.
+        Returns the plans of the passes that are left, without writing a byte; empty if all is done.
     run : callable
         Does what is left and returns the verb's result.
     """
@@ -32,7 +32,7 @@ class Task(Generic[R]):
 
 
 class Verb(Generic[P, R]):
-    """A verb: call it as a function, or ask for its plan.
+    """A verb: call it as a function, or get its plan.
 
     Made by decorating a function that checks its arguments and returns a `Task`, without doing any work.
     """
@@ -47,11 +47,11 @@ class Verb(Generic[P, R]):
             return self._describe(*args, **kwargs).run()
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> list[Plan | Outline]:
-        """What the same call would do, one plan a pass; nothing is written."""
+        """Plans of the same call, one per pass; nothing is written."""
         return list(self._describe(*args, **kwargs).plans())
 
     def task(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
-        """What the same call would run, for a verb that is another one with more to show."""
+        """Task of the same call, for a verb that extends this one."""
         return self._describe(*args, **kwargs)
 
     def _command(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
