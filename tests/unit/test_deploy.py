@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from tim3d.cli.recipe import load_recipe
 
 yaml = pytest.importorskip("yaml", reason="manifests are YAML: pip install pyyaml")
@@ -115,7 +116,7 @@ def one(manifests: list[Manifest], kind: str, name: str) -> Manifest:
     return found
 
 
-@pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(KUBERNETES)))
+@each(MANIFESTS, lambda p: p.relative_to(KUBERNETES))
 def test_every_file_is_yaml_of_a_known_kind(path: Path) -> None:
     for document in yaml.safe_load_all(path.read_text()):
         assert {"apiVersion", "kind"} <= set(document)
@@ -407,7 +408,7 @@ def test_only_named_files_travel_into_the_build() -> None:
     assert all((ROOT / name).exists() for name in kept)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=["docker", "kubernetes"])
+@each(PAGES)
 def test_paths_on_the_pages_exist(page: Path) -> None:
     for path in re.findall(r"deploy/(?:docker|kubernetes)/[\w./-]*\w", page.read_text()):
         assert (ROOT / path).exists(), path

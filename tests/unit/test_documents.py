@@ -11,6 +11,7 @@ import shlex
 import textwrap
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 import tim3d
+from tests.each import each
 from tim3d.cli.main import COMMANDS, build_parser
 from tim3d.cli.parsing import OPTIONS, convert, verb
 from tim3d.cli.recipe import load_recipe
@@ -29,6 +31,11 @@ DOCUMENTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "RESULTS.md"]
 FOLDERS = ("benchmarks", "deploy", "docs", "pipelines", "tests", "tim3d")
 FILES = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")}
 IMAGE = re.compile(r"tim3d:\d+\.\d+\.\d+-\w+")
+
+
+@cache
+def parser() -> argparse.ArgumentParser:
+    return build_parser()
 
 
 def name(path: Path) -> str:
@@ -76,16 +83,17 @@ def headers(recipe: Path) -> str:
 BLOCKS = [(page, block) for page in PAGES for block in fenced(page, "shell", "bash")]
 BLOCKS += [(recipe, headers(recipe)) for recipe in RECIPES]
 COMMAND_LINES = [
-    pytest.param(given, id=f"{name(page)}: {' '.join(given)}")
+    (name(page), given)
     for page, block in BLOCKS
     for given in map(arguments, typed(block))
     if given and given != ["--version"]
 ]
 
 
-@pytest.mark.parametrize("given", COMMAND_LINES)
-def test_the_command_line_takes_every_command(given: list[str]) -> None:
-    for argument, value in vars(build_parser().parse_args(given)).items():
+@each(COMMAND_LINES, lambda case: f"{case[0]}: {' '.join(case[1])}")
+def test_the_command_line_takes_every_command(case: tuple[str, list[str]]) -> None:
+    given = case[1]
+    for argument, value in vars(parser().parse_args(given)).items():
         samples = argument == "sample" and isinstance(value, list)  # describe is called for each of them
         for one in value if samples else [value]:
             convert(argument, one, given[0].replace("-", "_"))
@@ -97,7 +105,7 @@ def test_workers_of_a_dead_scheduler_end() -> None:
     assert all("--death-timeout" in words for words in started)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+@each(RECIPES, name)
 def test_the_verbs_of_a_recipe_take_its_arguments(recipe: Path) -> None:
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     for step in load_recipe(recipe, trust=True).steps:
@@ -116,40 +124,40 @@ def options_of(command: argparse.ArgumentParser) -> set[str]:
     return {option for action in command._actions for option in action.option_strings}
 
 
-def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    (of,) = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+def commands_of(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (of,) = [action.choices for action in whole._actions if isinstance(action.choices, dict)]
     return of
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+@each(DOCUMENTS, name)
 def test_commands_in_the_text_name_verbs_and_options_that_there_are(page: Path) -> None:
-    known = commands_of(build_parser())
+    known = commands_of(parser())
     for words in [span.split() for span in spans(page) if span.startswith("tim3d ")]:
         assert words[1] in known, words
         given = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert given <= options_of(known[words[1]]), words
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@each(PAGES, name)
 def test_options_in_the_text_are_ones_that_there_are(page: Path) -> None:
-    known = {"--death-timeout", "--requeue", "--user"}.union(*map(options_of, commands_of(build_parser()).values()))
+    known = {"--death-timeout", "--requeue", "--user"}.union(*map(options_of, commands_of(parser()).values()))
     assert {span.split()[0].partition("=")[0] for span in spans(page) if span.startswith("--")} <= known
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+@each(DOCUMENTS, name)
 def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     for link in [link.partition("#")[0] for link in links if "://" not in link]:
         assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@each(PAGES, name)
 def test_the_first_page_leads_to_all_others(page: Path) -> None:
     first = (ROOT / "README.md").read_text()
     assert page == ROOT / "README.md" or f"]({name(page)})" in first
 
 
-@pytest.mark.parametrize("page", [*DOCUMENTS, *RECIPES], ids=name)
+@each([*DOCUMENTS, *RECIPES], name)
 def test_files_that_are_named_exist(page: Path) -> None:
     named = re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", page.read_text())
     named += [found for span in spans(page) for found in re.findall(r"^[\w./-]+\.py\b", span)]
@@ -174,7 +182,7 @@ def named_tests(page: Path) -> Iterator[tuple[str, str]]:
         yield last, test
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+@each(DOCUMENTS, name)
 def test_names_of_the_package_are_there(page: Path) -> None:
     for dotted in {found for span in spans(page) for found in re.findall(r"^tim3d(?:\.[A-Za-z_]\w*)+", span)}:
         resolve(dotted)
@@ -186,7 +194,7 @@ def resolve(dotted: str) -> Any:
         return importlib.import_module(dotted)
     except ModuleNotFoundError as error:
         if error.name and not dotted.startswith(error.name):
-            pytest.skip(f"{error.name} is not installed")
+            return None  # a package that is not installed
     module, _, own = dotted.rpartition(".")
     return getattr(importlib.import_module(module), own)
 
@@ -202,7 +210,7 @@ def test_extras_that_are_named_can_be_installed() -> None:
     assert {"seg", "gpu"} <= named <= set(extras)
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+@each(DOCUMENTS, name)
 def test_make_has_what_is_asked_of_it(page: Path) -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     commands = [*spans(page), *"\n".join(fenced(page, "shell")).splitlines()]
@@ -211,7 +219,7 @@ def test_make_has_what_is_asked_of_it(page: Path) -> None:
 
 
 CALLS = [
-    pytest.param(call, id=f"{name(page)}: {ast.unparse(call)}")
+    (name(page), call)
     for page in PAGES
     for block in fenced(page, "python")
     if ">>>" not in block
@@ -220,7 +228,8 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_python_takes_every_call(call: ast.Call) -> None:
+@each(CALLS, lambda case: f"{case[0]}: {ast.unparse(case[1])}")
+def test_python_takes_every_call(case: tuple[str, ast.Call]) -> None:
+    call = case[1]
     function = getattr(tim3d, ast.unparse(call.func).removeprefix("tim3d."))
     inspect.signature(function).bind(*call.args, **{key.arg: key.value for key in call.keywords if key.arg})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tim3d
+from tests.each import each
 from tim3d import errors
 
 NAMES = [
@@ -68,7 +69,7 @@ def test_the_public_names_are_these() -> None:
     assert sorted(tim3d.__all__) == NAMES == dir(tim3d)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "__version__"])
+@each([n for n in NAMES if n != "__version__"])
 def test_every_public_name_says_what_it_is(name: str) -> None:
     if name in ("train", "segment", "run_training"):
         pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
@@ -105,7 +106,7 @@ def test_help_is_quick_and_light() -> None:
     assert "voxel" in fresh(code)
 
 
-@pytest.mark.parametrize("error", EVERY_ERROR)
+@each(EVERY_ERROR, lambda error: error.__name__)
 def test_every_error_is_a_builtin_too_and_has_an_exit_code(error: type[errors.Tim3dError]) -> None:
     fitting = [base for base in error.__mro__ if base.__module__ == builtins.__name__ and base not in _PLAIN]
     assert fitting or error in (errors.Tim3dError, errors.StoreError)
