@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from tests.trainings import Changed, KilledError, judged, killed_in, losing
 from tim3d.errors import ArgumentError, DeviceError, InputError, MixedRunError
 from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import slice_lattice
-from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.common.determinism import generator, seeded
+from tim3d.models.common.distributed import ALONE
+from tim3d.models.common.training_run import Schedule, TrainingRun, Verdict, carry_out
 from tim3d.models.segmentation.checkpoint import Normalisation, load
 from tim3d.models.segmentation.crops import Augmentation, augment, crop_edge, prepare, random_batches, split
 from tim3d.models.segmentation.inference import Predictor, segment_core
@@ -124,6 +127,77 @@ def test_the_same_seed_gives_the_same_file_and_another_one_does_not(tmp_path, tr
     assert (tmp_path / "a").read_bytes() == trained[0].read_bytes()
     train(*discs(), SPEC, tmp_path / "b", dataclasses.replace(QUICK, seed=1), spacing_nm=SPACING)
     assert not same(weights(tmp_path / "b"), weights(trained[0]))
+
+
+def test_two_seeds_see_other_crops_from_the_same_first_weights():
+    """And one seed other crops in every epoch: what a step draws follows from the seed and its number."""
+
+    def first_loss(seed, number=1):
+        torch.manual_seed(3)
+        learner = training().start(ALONE)
+        with seeded(seed, number):
+            return learner.step(1, generator(seed, number))["loss"]
+
+    losses = [first_loss(0), first_loss(1), first_loss(0, 2)]
+    assert len(set(losses)) == 3
+    assert first_loss(1) == losses[1]
+
+
+def test_a_run_gives_its_steps_what_follows_from_seed_and_number(tmp_path):
+    """The draws of every step, by a training that does nothing but draw."""
+
+    class Drawing:
+        def __init__(self, seed):
+            self.seed, self.drawn = seed, []
+            self.product = torch.nn.Linear(1, 1)
+
+        def key(self):
+            return {}
+
+        def start(self, place):
+            return self
+
+        def parts(self):
+            return {"net": self.product}
+
+        def step(self, number, rng):
+            self.drawn.append((number, *rng.random(2), *torch.rand(2).tolist()))
+            return {"loss": 0.0}
+
+        def judge(self):
+            return Verdict(0.0)
+
+        def save(self, path, run):
+            path.touch()
+
+    def drawn(seed, steps, name):
+        asked = Drawing(seed)
+        carry_out(asked, tmp_path / name, Schedule(steps), state=tmp_path / f"{name}.state", device="cpu", threads=1)
+        return asked.drawn
+
+    first, again, other = drawn(0, 3, "a"), drawn(0, 2, "b"), drawn(1, 3, "c")
+    assert [step[0] for step in first] == [1, 2, 3]
+    assert first[:2] == again
+    assert len({value for step in first + other for value in step[1:]}) == 6 * 4  # no number is drawn twice
+
+
+def test_the_learning_rate_falls_along_half_a_cosine_to_a_hundredth():
+    """Written out: the whole rate in the first batch, 0.505 of it after half of them, 0.155 after three quarters."""
+    options = dataclasses.replace(QUICK, epochs=4, steps=1, learning_rate=0.02)
+    learner, rates = training(options).start(ALONE), []
+    for number in range(1, 5):
+        learner.step(number, np.random.default_rng(0))
+        rates += [group["lr"] for group in learner.parts()["optimiser"].state_dict()["param_groups"]]
+    assert rates == pytest.approx([0.02, 0.02 * 0.855018, 0.02 * 0.505, 0.02 * 0.154982], rel=1e-5)
+
+
+def test_the_loss_is_cross_entropy_plus_dice_with_equal_weights():
+    """An undecided network: ln 2, and 1 - 2 * 2 / (4 + 4) for each of two classes of four pixels out of eight."""
+    labels = torch.tensor([[[0, 0, 0, 0], [1, 1, 1, 1]]])
+    assert float(loss(torch.zeros(1, 2, 2, 4), labels)) == pytest.approx(math.log(2) + 0.5)
+    sure = torch.nn.functional.one_hot(labels, 2).permute(0, 3, 1, 2) * 200.0
+    assert float(loss(sure, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(-sure, labels)) == pytest.approx(200 + 1)
 
 
 def test_the_generators_of_the_caller_are_left_alone(tmp_path):
