@@ -19,6 +19,7 @@ _WHERE = {
     "Map": "tim3d.models.segmentation.segmenter",
     "Options": "tim3d.stages.shared.field",
     "Segmenter": "tim3d.models.segmentation.segmenter",
+    "Source": "tim3d.sources",
     "cluster": "tim3d.engine",
     "open_dataset": "tim3d.storage.store",
     "open_field": "tim3d.storage.store",

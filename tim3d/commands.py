@@ -70,7 +70,7 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     >>> command_line("measure", measure, {"sample": "a.zarr", "descriptors": ["mean_curvature", "phase_fraction"]})
     'tim3d measure SAMPLE --descriptors mean_curvature,phase_fraction'
     """
-    if any(arguments.get(name) is not None for name in VALUES):
+    if any(arguments.get(name) is not None for name in VALUES) or hasattr(arguments.get("source"), "identity"):
         return _python_call(verb, arguments)
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():

@@ -19,6 +19,7 @@ NAMES = [
     "Options",
     "Phases",
     "Segmenter",
+    "Source",
     "Tim3dError",
     "__version__",
     "annotate",

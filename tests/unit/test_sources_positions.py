@@ -32,10 +32,10 @@ class ArraySource(Source):
     def label(self) -> str:
         return "memory"
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
         return ()
 
-    def _load(self, z0: int, z1: int) -> np.ndarray:
+    def load(self, z0: int, z1: int) -> np.ndarray:
         self.log.extend(range(z0, z1))
         return self.voxels[z0:z1]
 

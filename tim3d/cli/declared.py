@@ -125,7 +125,7 @@ def _signature(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, ast.
 
 def _kind(module: str, sign: ast.expr | None) -> str:
     """A type without "or None"; a name that stands for choices is replaced by them."""
-    text = ast.unparse(sign).removesuffix(" | None") if sign else ""
+    text = ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""  # a source is Python's
     if not re.fullmatch(r"[A-Z]\w+", text):
         return text
     try:

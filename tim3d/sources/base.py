@@ -79,7 +79,7 @@ class Source(ABC):
         """
         if not 0 <= z0 < z1 <= self.shape[0]:
             raise ArgumentError(f"slices {z0} to {z1} asked for; {self.label} has slices 0 to {self.shape[0]}")
-        found = self._load(z0, z1)
+        found = self.load(z0, z1)
         expected = (z1 - z0, *self.shape[1:])
         if found.shape != expected:
             raise InputError(f"{self.label}: read {found.shape}, expected {expected}; the data changed since opening")
@@ -94,7 +94,7 @@ class Source(ABC):
         folder.
         """
         digest = hashlib.sha256()
-        facts = (type(self).__name__, self._parts(), self.shape, str(self.dtype), self.positions_nm)
+        facts = (type(self).__name__, self.parts(), self.shape, str(self.dtype), self.positions_nm)
         digest.update(repr(facts + ((self.filled,) if self.filled else ())).encode())
         last = self.shape[0] - 1
         for z in (0, last):
@@ -111,11 +111,11 @@ class Source(ABC):
         return f"slice {z} of {self.label}"
 
     @abstractmethod
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
         """Read the slices, without checks."""
 
     @abstractmethod
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
         """Relative names and sizes that distinguish this source from others."""
 
     def _refuse_not_finite(self, voxels: Voxels, z0: int) -> None:

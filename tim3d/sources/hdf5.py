@@ -34,10 +34,12 @@ class Hdf5Dataset(FileSource):
         """Name of this source in messages."""
         return f"{self.path}:{self.dataset}"
 
-    def _parts(self) -> tuple[object, ...]:
-        return (*super()._parts(), self.dataset)
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
+        return (*super().parts(), self.dataset)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         with reading(self.label), h5py.File(self.path, "r") as file:
             return cut(file[self.dataset], self.places, z0, z1)
 

@@ -48,7 +48,7 @@ class Wanted:
 
 
 def open_source(
-    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Source,
     *,
     dataset: str | None = None,
     shape: tuple[int, ...] | None = None,
@@ -62,9 +62,9 @@ def open_source(
 
     Parameters
     ----------
-    spec : path, pattern, URL, or sequence of paths
+    spec : path, pattern, URL, sequence of paths, or Source
         A folder of TIFF or PNG slices, a glob pattern, a list of files, one TIFF, BigTIFF, PNG, .npy, HDF5 or raw
-        file, or a zarr by path or URL.
+        file, or a zarr by path or URL. A source that is open already is returned as it is.
     dataset : str, optional
         Name of the array inside an HDF5 file or a zarr group.
     shape : (z, y, x), optional
@@ -99,10 +99,14 @@ def open_source(
     """
     check_policy(missing_chunks)
     wanted = Wanted(dataset, shape, dtype, order, missing_chunks)
-    if (planned := planned_stack(spec)) is not None:
+    if not isinstance(spec, Source) and (planned := planned_stack(spec)) is not None:
         wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
         return planned
-    source = _opened([spec] if isinstance(spec, str | os.PathLike) else spec, wanted)
+    if isinstance(spec, Source):
+        wanted.refuse("a source", dataset=True, raw=True, chunks=True)
+        source = spec
+    else:
+        source = _opened([spec] if isinstance(spec, str | os.PathLike) else spec, wanted)
     filled = [f"{source.filled} chunks of {source.label} are not there and are filled"] if source.filled else []
     for remark in (*filled, *source.remarks):
         log.warning("%s", remark)

@@ -37,10 +37,12 @@ class PlannedStack(Source):
         kept = tuple(name for name in self.names if name in names)
         return replace(self, names=kept, shape=(len(kept), *self.shape[1:]))
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
         return (self.folder, self.names)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         return self._refuse()
 
     def _refuse(self) -> NoReturn:

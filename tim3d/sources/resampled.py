@@ -30,10 +30,12 @@ class ResampledSource(Source):
         """Name of this source in messages."""
         return f"{self.source.label}, resampled to {self.resampling.step_nm:g} nm"
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
         return (self.source.identity(), self.resampling, self.nearest)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
         planes: dict[int, Voxels] = {}
         for z in range(z0, z1):

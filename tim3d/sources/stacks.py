@@ -34,10 +34,12 @@ class SliceStack(Source):
         """Path of the file of slice `z`."""
         return str(Path(self.folder, self.names[z]))
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
         return (self.names, self.sizes)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
         for z in range(z0, z1):
             page = read_image(Path(self.slice_name(z)))
@@ -62,10 +64,12 @@ class PagedTiff(Source):
         """Name of this source in messages."""
         return self.path
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
         return (Path(self.path).name, self.size)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         if self.offset is None:
             return read_pages(Path(self.path), self.indices[z0:z1])
         per_slice = self.shape[1] * self.shape[2]

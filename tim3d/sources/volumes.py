@@ -33,7 +33,8 @@ class FileSource(Source):
         """Name of this source in messages."""
         return self.path
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
         return (Path(self.path).name, self.size)
 
 
@@ -43,7 +44,8 @@ class NpyFile(FileSource):
 
     places: Places = IN_ORDER
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         return np.array(cut(mapped_npy(self.path), self.places, z0, z1))
 
 
@@ -54,10 +56,12 @@ class RawFile(FileSource):
     disk_dtype: str = ""
     order: Order = "C"
 
-    def _parts(self) -> tuple[object, ...]:
-        return (*super()._parts(), self.disk_dtype, self.order)
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
+        return (*super().parts(), self.disk_dtype, self.order)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         with reading(self.path):
             mapped = np.memmap(self.path, self.disk_dtype, "r", shape=self.shape, order=self.order)
             return np.array(mapped[z0:z1])

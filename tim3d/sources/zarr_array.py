@@ -38,10 +38,12 @@ class ZarrArray(Source):
         """Name of this source in messages."""
         return f"{self.location}:{self.inner}" if self.inner else self.location
 
-    def _parts(self) -> tuple[object, ...]:
+    def parts(self) -> tuple[object, ...]:
+        """Names and sizes that distinguish this source from others."""
         return (self.location.rstrip("/").rsplit("/", 1)[-1], self.inner)
 
-    def _load(self, z0: int, z1: int) -> Voxels:
+    def load(self, z0: int, z1: int) -> Voxels:
+        """Slices `z0` <= z < `z1`."""
         with reading(self.label):
             array: Any = zarr.open_array(self.location, path=self.inner, mode="r")
             return cut(array if self.filled else complete(array), self.places, z0, z1)

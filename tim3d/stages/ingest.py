@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @Verb
 def ingest(
-    source: Sources,
+    source: Sources | Source,
     sample: str,
     *,
     voxel_size: PartialVoxelSize | None = None,
@@ -73,9 +73,9 @@ def ingest(
 
     Parameters
     ----------
-    source : path, glob or list of paths
+    source : path, glob, list of paths or Source
         Folder, glob or files: TIFF, PNG, npy, raw, HDF5 or zarr. Slices come in natural order; a TIFF may have many
-        pages.
+        pages. In Python also a `tim3d.Source`, which reads a format of one's own (docs/extend.md).
     sample : str
         Path or URL of the sample. It is made if it is not there.
     voxel_size : mapping of axis to length, optional
@@ -124,8 +124,9 @@ def ingest(
     """
     if units != "nm" and not voxel_size:
         raise ArgumentError("--units is the unit of --voxel-size, which is not given: add it, or leave --units out")
-    _refuse_sample(source, dataset, sample)
-    _refuse_itself(source, dataset, sample, field)
+    if not isinstance(source, Source):
+        _refuse_sample(source, dataset, sample)
+        _refuse_itself(source, dataset, sample, field)
     typed = Typed(
         source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
         voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
@@ -139,7 +140,7 @@ def ingest(
 class Typed:
     """What `ingest` was asked to read, and as what."""
 
-    source: str | Path | Sequence[str]
+    source: Sources | Source
     dataset: str | None
     shape: Triple | None
     dtype: str | None
@@ -226,8 +227,10 @@ class Ingesting:
         )
 
 
-def _text(source: str | Path | Sequence[str]) -> str:
+def _text(source: Sources | Source) -> str:
     """The source as it is named in a message: the first of a list of files."""
+    if isinstance(source, Source):
+        return source.label
     return str(source if isinstance(source, str | Path) else next(iter(source), ""))
 
 
