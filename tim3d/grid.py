@@ -37,7 +37,7 @@ def triple(values: object) -> Triple:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A half-open box of voxels, `start` <= (z, y, x) < `stop`.
+    """Half-open box of voxels, `start` <= (z, y, x) < `stop`.
 
     >>> Box((0, 0, 0), (4, 5, 6)).shape
     (4, 5, 6)
@@ -156,7 +156,7 @@ class Grid:
 
     @property
     def volume(self) -> Box:
-        """The box of the whole field."""
+        """Box of the whole field."""
         return Box.whole(self.shape)
 
     def block_at(self, index: Triple) -> Block:

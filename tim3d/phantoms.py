@@ -26,9 +26,10 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 
 # Area of the level set sin X cos Y + sin Y cos Z + sin Z cos X = 0 per cubic cell of edge 1.
 GYROID_AREA = 3.09165
-# The surface has genus 5 per cubic cell (Euler number -8), and a body has half the Euler number of its surface.
+# The surface has genus 5 per cubic cell (Euler number -8), and a body has half the Euler number of
+# its surface.
 GYROID_EULER = -4
-# Below this a component of a unit normal is taken as 0, which keeps the alternating sums clear of cancellation.
+# A component of a unit normal below this is taken as 0, to avoid cancellation in alternating sums.
 FLAT = 1e-5
 
 
@@ -64,7 +65,7 @@ class Body(Protocol):
 
 
 def centres(box: Box, spacing: Point) -> tuple[Floats, Floats, Floats]:
-    """Coordinates of the voxel centres of a box: three arrays of shapes (nz,1,1), (1,ny,1), (1,1,nx).
+    """Coordinates of the voxel centres of a box: arrays of shapes (nz,1,1), (1,ny,1), (1,1,nx).
 
     >>> z, y, x = centres(Box((2, 0, 0), (4, 1, 1)), (10.0, 5.0, 5.0))
     >>> z.ravel().tolist(), y.shape
@@ -306,7 +307,7 @@ class HalfSpace:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Sheets of `thickness` nm, one in every `period` nm along `axis`; the first begins at the origin.
+    """Sheets of `thickness` nm, one per `period` nm along `axis`; the first starts at the origin.
 
     >>> Layers(0, 2.0, 5.0).truth_in((10.0, 3.0, 3.0))
     Truth(volume=36.0, area=27.0, mean_curvature=0.0, euler=2)

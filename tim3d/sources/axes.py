@@ -120,6 +120,15 @@ def _is_colour_image(edges: Sequence[int], dtype: np.dtype[Any]) -> bool:
 def ordered_shape(shape: Sequence[int], places: Places, where: str) -> Triple:
     """Number of voxels along z, y and x.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths of the axes.
+    places : three ints
+        Positions of z, y and x among the axes.
+    where : str
+        Name of the array in messages.
+
     Raises
     ------
     InputError
@@ -129,7 +138,17 @@ def ordered_shape(shape: Sequence[int], places: Places, where: str) -> Triple:
 
 
 def cut(array: Any, places: Places, z0: int, z1: int) -> Voxels:
-    """Read the slices `z0` <= z < `z1`, and no others, of an array of any rank, as (z, y, x)."""
+    """Read the slices `z0` <= z < `z1`, and no others, of an array of any rank, as (z, y, x).
+
+    Parameters
+    ----------
+    array : array
+        An array that is indexed like numpy's.
+    places : three ints
+        Positions of z, y and x among its axes.
+    z0, z1 : int
+        Range of slices.
+    """
     index: list[Any] = [0] * len(array.shape)
     for place in places[1:]:
         index[place] = slice(None)

@@ -75,7 +75,8 @@ class Source(ABC):
         ArgumentError
             If the range is empty or leaves the volume.
         InputError
-            If a file is truncated, unreadable or has changed, or a float slice holds NaN or infinity.
+            If a file is truncated, unreadable or has changed, or a float slice holds NaN or
+            infinity.
         """
         if not 0 <= z0 < z1 <= self.shape[0]:
             raise ArgumentError(f"slices {z0} to {z1} asked for; {self.label} has slices 0 to {self.shape[0]}")

@@ -149,7 +149,7 @@ def whole_number(value: object) -> int:
 
 
 def imagej_calibration(tif: TiffFile) -> Calibration:
-    """ImageJ: pixels per `unit` from the resolution tags, and `spacing` in the same unit along z."""
+    """ImageJ: pixels per `unit` from the resolution tags, and `spacing` along z in this unit."""
     tags = _tags(tif.imagej_metadata)
     unit = unit_name(str(tags.get("unit", "")))
     if unit is None:

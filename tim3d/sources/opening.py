@@ -63,8 +63,8 @@ def open_source(
     Parameters
     ----------
     spec : path, pattern, URL, sequence of paths, or Source
-        A folder of TIFF or PNG slices, a glob pattern, a list of files, one TIFF, BigTIFF, PNG, .npy, HDF5 or raw
-        file, or a zarr by path or URL. A source that is open already is returned as it is.
+        A folder of TIFF or PNG slices, a glob pattern, a list of files, one TIFF, BigTIFF, PNG,
+        .npy, HDF5 or raw file, or a zarr by path or URL. An open source is returned as it is.
     dataset : str, optional
         Name of the array inside an HDF5 file or a zarr group.
     shape : (z, y, x), optional

@@ -120,7 +120,8 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
     Raises
     ------
     InputError
-        If TIFF and PNG are mixed, a file is unreadable or holds several slices, or sizes or dtypes differ.
+        If TIFF and PNG are mixed, a file is unreadable or holds several slices, or sizes or dtypes
+        differ.
     """
     _refuse_mixed_kinds(paths)
     paths = [path.absolute() for path in paths]

@@ -30,6 +30,15 @@ _DEFLATE = frozenset({8, 32946})
 def refuse_other_planes(path: Path, tif: TiffFile, pages: Sequence[TiffPage]) -> None:
     """Raise unless the pages of a file are the slices of one volume, according to its metadata.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tif : TiffFile
+        The open file.
+    pages : sequence of TiffPage
+        Its pages without thumbnails.
+
     Raises
     ------
     InputError
@@ -138,6 +147,15 @@ def refuse_undecodable(path: Path, page: TiffPage) -> None:
 
 def refuse_promises(path: Path, number: int, page: TiffPage) -> None:
     """Raise if the header of a page states more pixels than its bytes can hold.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    number : int
+        Index of the page.
+    page : TiffPage
+        The page.
 
     Raises
     ------

@@ -109,7 +109,8 @@ def resolve_voxel_size(
     ArgumentError
         If an axis name or the unit is unknown.
     InputError
-        If a length is zero, negative or not finite, or an axis is neither given nor in the metadata.
+        If a length is zero, negative or not finite, or an axis is neither given nor in the
+        metadata.
 
     Examples
     --------

@@ -1,4 +1,6 @@
-"""Steady diffusion or heat conduction through a label volume: effective conductivity and tortuosity factor.
+"""Steady conduction through a label volume: effective conductivity and tortuosity factor.
+
+The equation holds for diffusion, heat conduction and electrical conduction alike.
 
 Unknowns are at voxel centres. A face conducts like two half voxels in series, 2 k k' / (k + k')
 times the area over the distance of the centres. Opposite outer faces along one axis are held at
@@ -66,7 +68,8 @@ class Conduction:
         Mean flux density along z, y, x over the mean gradient along the axis: a row of the
         conductivity tensor. Only in a volume that is periodic along all axes.
     potential : (Z, Y, X) float32, optional
-        1 at the low electrode, 0 at the high one; nan where nothing flows: in insulators and islands.
+        1 at the low electrode, 0 at the high one; nan where nothing flows: in insulators and
+        islands.
     size : (Z, Y, X) float32, optional
         Magnitude of the flux density in each voxel over the mean flux density: the map of
         bottlenecks. 0 where nothing flows, nan in layers that are electrodes.
@@ -315,7 +318,7 @@ def conduct_slab(
     Parameters
     ----------
     read : callable
-        ``read(start, stop, out)`` writes the labels of planes start..stop along the axis into `out`.
+        ``read(start, stop, out)`` writes the labels of planes start..stop along the axis to `out`.
     shape : (Z, Y, X)
         Voxels of the whole volume, the axis of the flux first.
     drive : Drive

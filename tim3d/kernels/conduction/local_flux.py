@@ -105,7 +105,25 @@ def tally(
     start: int, stop: int, size: F32, codes: U8, mean: float, voxels: NDArray[np.int64], sums: F64,
     histogram: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Count voxels, and add up flux magnitudes, their squares and histograms, by plane and code."""
+    """Count voxels, and add up flux magnitudes, their squares and histograms, by plane and code.
+
+    Parameters
+    ----------
+    start, stop : int
+        Planes to work on.
+    size : (nz+2, ny+2, nx+2)
+        Flux magnitude in each voxel.
+    codes : (nz+2, ny+2, nx+2)
+        Code of each voxel.
+    mean : float
+        Mean flux, to which the bins of the histogram are relative.
+    voxels : (nz+2, codes)
+        Output: voxels with a flux.
+    sums : (nz+2, codes, 2)
+        Output: sums of the magnitude and of its square.
+    histogram : (nz+2, codes, bins)
+        Output: voxels by magnitude.
+    """
     for z in range(start, stop):
         for y in range(1, size.shape[1] - 1):
             for i in range(1, size.shape[2] - 1):

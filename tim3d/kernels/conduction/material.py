@@ -75,7 +75,17 @@ def _diagonal(label: int, k: Conductivity) -> Diagonal:
 
 
 def check_conductances(interface: Interfaces, contact: Sequence[float], labels: Mapping[int, Diagonal]) -> None:
-    """Raise `ArgumentError` unless conductances per area are positive and between given labels."""
+    """Raise `ArgumentError` unless conductances per area are positive and between given labels.
+
+    Parameters
+    ----------
+    interface : mapping of (int, int) to float
+        Conductance per area between two labels.
+    contact : two floats
+        Conductance per area of the contacts with the electrodes.
+    labels : mapping of int to three floats
+        Conductivity of each label.
+    """
     for (one, other), value in interface.items():
         where = f"interface {one}-{other}"
         if one == other or not {one, other} <= set(labels):
@@ -116,7 +126,19 @@ class Material:
 def material(
     conductivity: Mapping[int, Diagonal], counts: NDArray[np.int64], interface: Interfaces, order: Sequence[int]
 ) -> Material:
-    """Material of a volume with `counts` voxels of each label; `order` lists its arrays' axes."""
+    """Create the material of a volume, with codes for the conducting labels that occur.
+
+    Parameters
+    ----------
+    conductivity : mapping of int to three floats
+        Conductivity of each label along z, y, x.
+    counts : (256,) int64
+        Voxels of each label in the volume.
+    interface : mapping of (int, int) to float
+        Conductance per area between two labels.
+    order : three ints
+        Index in (z, y, x) of each axis of the arrays.
+    """
     labels = tuple(n for n, k in sorted(conductivity.items()) if 0 <= n < 256 and counts[n] and k[0] > 0)
     if len(labels) > MOST_LABELS:
         raise ArgumentError(f"{len(labels)} labels conduct; up to {MOST_LABELS} are possible")

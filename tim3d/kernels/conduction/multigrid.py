@@ -10,8 +10,9 @@ Large levels are distributed over the ranks in slabs that no coarse cell crosses
 ranks solve the whole level redundantly. Every cell is computed from the same numbers in the same
 order as without slabs, so that no bit depends on them.
 
-References: Braess, Computing 55 (1995) 379, doi:10.1007/BF02238488 (aggregation and its over-correction); Trottenberg,
-Oosterlee and Schueller, Multigrid, Academic Press 2001 (cycles, semi-coarsening).
+References: Braess, Computing 55 (1995) 379, doi:10.1007/BF02238488 (aggregation and its
+over-correction); Trottenberg, Oosterlee and Schueller, Multigrid, Academic Press 2001 (cycles,
+semi-coarsening).
 """
 
 from __future__ import annotations
@@ -75,13 +76,24 @@ def _shapes(shape: Triple, steps: Sequence[Triple]) -> list[Triple]:
 
 
 def ghosted(shape: Triple) -> Triple:
-    """The shape with a layer of ghosts on every side."""
+    """Shape with a layer of ghosts on every side."""
     return triple(n + 2 for n in shape)
 
 
 def slab_cuts(shape: Triple, spacing: Sequence[float], slabs: int) -> list[list[int]]:
     """Planes at which slabs begin and end, for each distributed level and the first that is not.
 
+    Parameters
+    ----------
+    shape : (Z, Y, X)
+        Unknowns of the whole volume.
+    spacing : (dz, dy, dx)
+        Edges of a voxel.
+    slabs : int
+        Number of slabs.
+
+    Examples
+    --------
     >>> slab_cuts((64, 64, 64), (1, 1, 1), 2)
     [[0, 32, 64], [0, 16, 32]]
     >>> slab_cuts((300, 300, 300), (1, 1, 1), 2)
@@ -140,13 +152,37 @@ class Level:
 
 
 def voxel_level(codes: Any, pairs: Any, team: Workers, halo: Halo, start: int = 0) -> Level:
-    """Finest level: a code for each voxel, and conductances (3, codes, codes) by axis and pair."""
+    """Finest level: a code for each voxel, and conductances (3, codes, codes) by axis and pair.
+
+    Parameters
+    ----------
+    codes : (nz+2, ny+2, nx+2)
+        Code of each voxel, with ghosts.
+    pairs : (3, codes, codes)
+        Conductance of the face between two voxels, by axis and codes.
+    team : Workers
+        Executor of the kernels.
+    halo : Halo
+        The ring of ranks, and the periodic axes.
+    start : int
+        First plane of the slab.
+    """
     shape = triple(n - 2 for n in codes.shape)
     return Level(shape, (codes, pairs), team.kernels.relax_codes, team.kernels.restrict_codes, halo, start)
 
 
 def coarse_level(fine: Level, step: Triple, team: Workers) -> Level:
-    """Next coarser level: conductance of the face below each cell along each axis."""
+    """Next coarser level: conductance of the face below each cell along each axis.
+
+    Parameters
+    ----------
+    fine : Level
+        The finer level.
+    step : three ints
+        Binary logarithm of the cells that are joined along each axis.
+    team : Workers
+        Executor of the kernels.
+    """
     shape = _coarser(fine.shape, step)
     faces = team.zeros((3, *ghosted(shape)), np.float32)
     for axis in range(3):
@@ -309,7 +345,17 @@ def _join(matrix: np.ndarray, above: np.ndarray, below: np.ndarray, conductance:
 
 
 def multigrid_bytes(shape: Triple, spacing: Sequence[float], slabs: int = 1) -> int:
-    """Memory of all levels below the finest, for the largest slab, in bytes."""
+    """Memory of all levels below the finest, for the largest slab, in bytes.
+
+    Parameters
+    ----------
+    shape : (Z, Y, X)
+        Unknowns of the whole volume.
+    spacing : (dz, dy, dx)
+        Edges of a voxel.
+    slabs : int
+        Number of slabs.
+    """
     steps = coarsenings(shape, spacing)
     shapes, levels = _shapes(shape, steps), slab_cuts(shape, spacing, slabs)
     total = 0

@@ -42,7 +42,8 @@ class Drive:
     order : three ints
         Index in (z, y, x) of each axis of the arrays.
     spacing : three floats
-        Edges of a voxel along the axes of the arrays, in the unit of length of the conductances per area.
+        Edges of a voxel along the axes of the arrays, in the unit of length of the conductances per
+        area.
     periodic : bool
         A mean gradient in a volume that is periodic along all axes, instead of electrodes.
     electrodes : {"outer", "centres"}
@@ -352,6 +353,15 @@ def potential(problem: Problem, state: State, team: Workers) -> F32:
 
     Layers that are electrodes are included. In a periodic volume the potential is the linear
     profile, 1 on the lowest outer face, plus the deviation.
+
+    Parameters
+    ----------
+    problem : Problem
+        This rank's slab.
+    state : State
+        The solution.
+    team : Workers
+        Executor of the kernels.
     """
     hidden = problem.drive.hidden
     first = 1 - problem.start - hidden
@@ -370,6 +380,15 @@ def local(problem: Problem, state: State, team: Any) -> tuple[LocalFlux, F32]:
     """Flux statistics by code over all slabs, and the flux magnitude over its mean on this slab.
 
     The magnitude is 0 where nothing flows, and nan in layers that are electrodes.
+
+    Parameters
+    ----------
+    problem : Problem
+        This rank's slab.
+    state : State
+        The solution.
+    team : Team
+        Executor of the kernels.
     """
     codes, planes, cells = problem.codes, problem.planes, problem.codes.size
     kinds = len(problem.found.values)

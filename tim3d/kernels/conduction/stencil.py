@@ -11,6 +11,10 @@ two voxels (code 0 does not conduct), or stored, ``faces[axis, z, y, x]`` for th
 
 Sums over voxels are returned as one float64 per plane, each added in a fixed order, so they do not
 depend on the number of threads.
+
+Common arguments: `start`, `stop` are planes; `codes` the code of each voxel; `b` the source;
+`shifts` the binary logarithms of the edges of a coarse cell; `colour` 0 or 1 on the checkerboard;
+`coarse`, `fine` arrays of the next coarser or finer level; `out` (nz+2) a sum for each plane.
 """
 
 from __future__ import annotations

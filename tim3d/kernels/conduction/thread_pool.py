@@ -27,10 +27,22 @@ class Workers(Protocol):
 
     @property
     def kernels(self) -> Any:
-        """The functions of `tim3d.kernels.conduction.stencil`, or equivalent ones."""
+        """Functions of `tim3d.kernels.conduction.stencil`, or equivalent ones."""
 
     def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
-        """Call the kernel on `planes` of a volume of `voxels` voxels."""
+        """Call the kernel on planes.
+
+        Parameters
+        ----------
+        kernel : callable
+            Called as ``kernel(start, stop, *arguments)`` on ranges of planes.
+        planes : range
+            All planes to work on.
+        voxels : int
+            Number of voxels, by which small work is not divided.
+        *arguments
+            Further arguments of the kernel.
+        """
 
     def zeros(self, shape: Sequence[int], dtype: Any) -> Any:
         """Create an array of the kernels' array type; `dtype` is numpy's."""

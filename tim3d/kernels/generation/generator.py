@@ -32,7 +32,8 @@ class Generator(ABC):
     version : int
         Version of the model, to be raised whenever the same fields give different labels.
     phases : Phases, optional
-        Names and codes of the labels 0, 1, ... that `labels` returns; None for grey values from 0 to 255.
+        Names and codes of the labels 0, 1, ... that `labels` returns; None for grey values from 0
+        to 255.
     spacing_nm : (dz, dy, dx)
         Edges of a voxel.
     needs_torch : bool

@@ -7,8 +7,9 @@ locality: one periodic cell is packed by a deterministic rule, again in every pr
 
 References
 ----------
-Chiu, Stoyan, Kendall, Mecke: Stochastic Geometry and its Applications, Wiley (2013). DOI 10.1002/9781118658222
-Torquato: Random Heterogeneous Materials, Springer (2002). DOI 10.1007/978-1-4757-6355-3
+Chiu, Stoyan, Kendall, Mecke: Stochastic Geometry and its Applications, Wiley (2013). DOI
+10.1002/9781118658222 Torquato: Random Heterogeneous Materials, Springer (2002). DOI
+10.1007/978-1-4757-6355-3
 """
 
 from __future__ import annotations

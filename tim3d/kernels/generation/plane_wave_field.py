@@ -36,7 +36,8 @@ class LevelCut:
     solid_fraction : float
         Expected volume fraction of the solid, 0 to 1.
     correlation_nm : float
-        Distance at which the correlation of the field falls to 1/e; features are about twice as thick.
+        Distance at which the correlation of the field falls to 1/e; features are about twice as
+        thick.
     seed : int
         Seed of the structure.
     waves : int
@@ -50,7 +51,8 @@ class LevelCut:
     References
     ----------
     Adler, Taylor: Random Fields and Geometry, Springer (2007). DOI 10.1007/978-0-387-48116-6
-    Roberts, Torquato, Phys. Rev. E 59 (1999) 4953 (surface of level cuts). DOI 10.1103/PhysRevE.59.4953
+    Roberts, Torquato, Phys. Rev. E 59 (1999) 4953 (surface of level cuts). DOI
+    10.1103/PhysRevE.59.4953
 
     Examples
     --------
@@ -134,6 +136,15 @@ def plane_waves(count: int, correlation_nm: float, seed: int) -> tuple[Floats, F
     The vectors, along z, y, x, are drawn from the Gaussian spectrum of the correlation and then
     stretched so that their second moments are exactly 2 / l^2 in every direction: the expected
     surface then follows the law and does not depend on the draw.
+
+    Parameters
+    ----------
+    count : int
+        Number of waves.
+    correlation_nm : float
+        Distance l at which the correlation falls to 1/e.
+    seed : int
+        Seed of the draw.
 
     Examples
     --------

@@ -92,6 +92,17 @@ def points_bytes(core: Triple, spacing: Point, reach: float, density: float) -> 
 
     Points are held twice while they are selected; a margin covers random variation and the cells at
     the border.
+
+    Parameters
+    ----------
+    core : (z, y, x)
+        Voxels of the block.
+    spacing : (dz, dy, dx)
+        Edges of a voxel.
+    reach : float
+        Distance from the block up to which points are needed, in nm.
+    density : float
+        Number of points per nm3.
     """
     edge = (CROWD / density) ** (1 / 3)
     volume = math.prod(n * d + 2 * reach + 2 * edge for n, d in zip(core, spacing, strict=True))
@@ -145,7 +156,29 @@ def _stays(points, diameters, marks, wanted, cells, shape, order, starts):  # ty
 
 @lru_cache(maxsize=4)
 def packed_cell(grains: Grains, count: int, seed: int, cell_nm: Point) -> Floats:
-    """Compute the particles of a packed cell, once per process."""
+    """Compute the particles of a packed cell, once per process.
+
+    Parameters
+    ----------
+    grains : Grains
+        The particles.
+    count : int
+        Number of particles in the cell.
+    seed : int
+        Seed of the initial positions.
+    cell_nm : (z, y, x)
+        Edges of the cell.
+
+    Returns
+    -------
+    (count, 7) float64
+        Centre (3), axis (3) and diameter of each particle.
+
+    Raises
+    ------
+    ConvergenceError
+        If particles still overlap after the last pass.
+    """
     words = Noise(seed, START).words(Box.whole((1, 1, count)), 0)[0, 0]
     stretch = np.array(grains.stretch)
     edges = np.array(cell_nm) / stretch

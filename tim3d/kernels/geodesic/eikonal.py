@@ -221,6 +221,17 @@ def frontier(values: Any, state: Any, offsets: Any, spread: bool, found: Any) ->
 
     The search starts from the voxels with a value (``spread``) or from those without; the caller
     chooses the smaller set.
+
+    Parameters
+    ----------
+    values, state : arrays
+        Flat values and states of the voxels; states are changed in place.
+    offsets : array
+        Offsets of the neighbours in the flat arrays.
+    spread : bool
+        Whether to start from the voxels with a value.
+    found : array
+        Output: the voxels that are queued.
     """
     count = 0
     for v in range(len(values)):

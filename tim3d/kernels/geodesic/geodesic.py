@@ -17,8 +17,8 @@ with a unique result that does not depend on the order of the updates:
 Distances are uint32 in units of 2^-16 of the shortest edge; `UNREACHED` marks voxels that are
 outside the region or not reached.
 
-References: J. A. Sethian, PNAS 93 (1996) 1591, doi:10.1073/pnas.93.4.1591, and SIAM Rev. 41 (1999) 199,
-doi:10.1137/S0036144598347059 (second order).
+References: J. A. Sethian, PNAS 93 (1996) 1591, doi:10.1073/pnas.93.4.1591, and SIAM Rev. 41 (1999)
+199, doi:10.1137/S0036144598347059 (second order).
 """
 
 from __future__ import annotations
@@ -281,6 +281,15 @@ def plane_sums(units: Units, region: Mask, axis: int) -> tuple[Counts, Counts, C
     """Sum of distances, voxels reached and voxels inside, for each plane across an axis.
 
     Distances are in `UNIT` parts; all are int64 and additive over blocks.
+
+    Parameters
+    ----------
+    units : (z, y, x) uint32
+        Distances; `UNREACHED` where there is none.
+    region : (z, y, x) uint8
+        Nonzero inside.
+    axis : {0, 1, 2}
+        Axis across which the planes lie.
 
     Examples
     --------

@@ -65,6 +65,15 @@ def binned_counts(block: Grey, low: float, high: float, bins: int = 256) -> tupl
 
     Values beyond the range count in the first and the last bin.
 
+    Parameters
+    ----------
+    block : array
+        Grey values of any type.
+    low, high : float
+        Range of the bins.
+    bins : int
+        Number of bins.
+
     Raises
     ------
     InputError
@@ -246,6 +255,17 @@ def is_dark(polarity: str) -> bool:
 def foreground(grey: Grey, threshold: float, polarity: Polarity = "dark") -> npt.NDArray[np.bool_]:
     """Return True where grey <= threshold ("dark") or grey >= threshold ("bright").
 
+    Parameters
+    ----------
+    grey : array
+        Grey values.
+    threshold : float
+        The threshold.
+    polarity : {"dark", "bright"}
+        Whether the foreground is darker or brighter than the threshold.
+
+    Examples
+    --------
     >>> foreground(np.array([1, 2, 3]), 2, "bright").tolist()
     [False, True, True]
     """
@@ -335,7 +355,7 @@ def _best_cuts(worth: Floats, classes: int) -> list[int]:
     """Last bin of every class but the brightest, for the largest sum of contributions."""
     best, choices = worth[0], []
     for _ in range(classes - 1):
-        # totals[first, last]: the classes so far end before `first`, the next one holds first..last.
+        # totals[first, last]: previous classes end before `first`, the next one has first..last.
         totals = np.concatenate([[-np.inf], best[:-1]])[:, None] + worth
         choices.append(totals.argmax(axis=0))
         best = totals.max(axis=0)

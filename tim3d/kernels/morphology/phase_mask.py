@@ -89,6 +89,17 @@ def as_core(labels: NDArray[np.uint8], core: Box | None) -> Box:
 def clamped(start: int, stop: int, pad: int, length: int) -> NDArray[np.int64]:
     """Indices `start - pad` .. `stop + pad - 1`, clamped to an axis of `length` voxels.
 
+    Parameters
+    ----------
+    start, stop : int
+        Range on the axis.
+    pad : int
+        Number of indices before and after the range.
+    length : int
+        Voxels along the axis.
+
+    Examples
+    --------
     >>> clamped(0, 3, 2, 4).tolist()
     [0, 0, 0, 1, 2, 3, 3]
     """
@@ -105,6 +116,17 @@ def mask_row(
     """Write 1 where `row[start - pad : stop + pad]` is in the region, otherwise 0.
 
     Outside the row, its border voxels are repeated.
+
+    Parameters
+    ----------
+    row : (X,) uint8
+        Labels.
+    start, stop, pad : int
+        Range of the row, and voxels before and after it.
+    codes : array of uint8
+        Labels that belong to the region.
+    out : (stop - start + 2 pad,) uint8
+        Output: the mask.
     """
     inner = out[pad : pad + stop - start]
     source = row[start:stop]

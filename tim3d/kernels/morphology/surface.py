@@ -1,4 +1,4 @@
-"""Estimators of surface, mean curvature and Euler number as weights on the 256 configurations of 2x2x2 voxels.
+"""Estimators of surface, mean curvature and Euler number as weights on 2x2x2 configurations.
 
 Every estimator is a vector `w` of 256 numbers, one per configuration, and `density(histogram, w,
 spacing)` is the quantity per volume. The vector depends on the spacing of the voxels, the histogram
@@ -23,14 +23,15 @@ Weights = NDArray[np.float64]
 Spacing = tuple[float, float, float]
 Offset = tuple[int, int, int]
 
-#: The 13 directions (dz, dy, dx) between a voxel and its 26 neighbours: 3 axes, 6 face and 4 space diagonals.
+#: The 13 directions (dz, dy, dx) to the 26 neighbours: 3 axes, 6 face and 4 space diagonals.
 DIRECTIONS: tuple[Offset, ...] = (
     *((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     *((0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)),
     *((1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)),
 )
 _CORNERS: tuple[Offset, ...] = tuple(product((0, 1), repeat=3))  # type: ignore[arg-type]
-# _BITS[code, corner] is 1 where the voxel at `_CORNERS[corner]` is inside; corner c is bit c, as in `configurations`.
+# _BITS[code, corner] is 1 where the voxel at `_CORNERS[corner]` is inside; corner c is bit c, as in
+# `voxel_configurations`.
 _BITS = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(np.float64)
 
 
@@ -49,7 +50,8 @@ def density(histogram: NDArray[np.int64], weights: Weights, spacing: Spacing = (
     Returns
     -------
     (...) float64
-        ``histogram @ weights / (histogram.sum(-1) * dz * dy * dx)``, in the unit of the weights per volume.
+        ``histogram @ weights / (histogram.sum(-1) * dz * dy * dx)``, in the unit of the weights per
+        volume.
 
     Examples
     --------
@@ -139,7 +141,7 @@ def marching_cubes_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
 
 
 def mean_curvature_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
-    """Integral of the mean curvature per configuration; 4 pi R for a ball, pi (a + b + c) for a box.
+    """Integral of mean curvature per configuration; 4 pi R for a ball, pi (a + b + c) for a box.
 
     Notes
     -----
@@ -235,7 +237,7 @@ def _direction_weights(spacing: Spacing) -> Weights:
 
 
 def _plane_euler(normal: Offset) -> Weights:
-    """Euler number per configuration on the lattice planes of one normal, by the cells of those planes."""
+    """Euler number per configuration on the lattice planes of one normal, by the planes' cells."""
     levels = np.array(_CORNERS) @ normal
     cells = [np.flatnonzero(levels == level).tolist() for level in np.unique(levels)]
     cells = [cell for cell in cells if len(cell) > 2]

@@ -1,7 +1,17 @@
-"""Histogram of the 256 configurations of 2x2x2 voxels: one count behind volume, surface, curvature and Euler number.
+"""Histogram of the 256 configurations of 2x2x2 voxels.
 
-A configuration sits on a corner of the voxel grid. Bit `4 dz + 2 dy + dx` of its code is 1 where the voxel at offset
-(dz, dy, dx) of the corner's eight voxels belongs to the region: code 0 is empty, 255 full, `255 - code` the complement.
+Volume, surface, curvature and Euler number all follow from this one count.
+
+A configuration of eight voxels belongs to a corner of the voxel grid. Bit `4 dz + 2 dy + dx` of its
+code is 1 where the voxel at offset (dz, dy, dx) belongs to the region: code 0 is empty, 255 full,
+`255 - code` the complement::
+
+          6-----7
+         /|    /|         bit of each voxel; z points up, y to the back, x to the right
+        4-----5 |
+        | 2---|-3
+        |/    |/
+        0-----1
 """
 
 from __future__ import annotations
@@ -184,7 +194,7 @@ def _count_volume(
     rows: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> None:
-    """Fill `rows` (3, 4, 256) and `ends` (3, 256) from the voxel planes `zs`, rows `ys` and the x range."""
+    """Fill `rows` (3, 4, 256) and `ends` (3, 256) from planes `zs`, rows `ys` and the x range."""
     low = np.empty((ys.size - 1, stop - start + 2), np.uint8)
     high = np.empty_like(low)
     column, code = np.empty(low.shape[1], np.uint8), np.empty(low.shape[1] - 1, np.uint8)

@@ -13,9 +13,9 @@ No boundary is periodic: pairs and segments that leave the volume do not count, 
 nor in the divisor. A pair, segment or crossing belongs to its first voxel, so the counts of blocks
 that tile a volume add up to the counts of the volume, bit for bit.
 
-References: S. Torquato, Random Heterogeneous Materials, Springer 2002, doi:10.1007/978-1-4757-6355-3, sections 2.2.1
-(S2) and 2.4 (lineal path); S. A. Saltykov's relation S_V = 2 P_L in E. E. Underwood, Quantitative Stereology,
-Addison-Wesley 1970.
+References: S. Torquato, Random Heterogeneous Materials, Springer 2002,
+doi:10.1007/978-1-4757-6355-3, sections 2.2.1 (S2) and 2.4 (lineal path); S. A. Saltykov's relation
+S_V = 2 P_L in E. E. Underwood, Quantitative Stereology, Addison-Wesley 1970.
 """
 
 from __future__ import annotations
@@ -129,7 +129,19 @@ def line_counts(
 def lines_from(
     values: NDArray[np.uint8], reach: int, axis: int, core: Box | None = None
 ) -> tuple[NDArray[np.uint8], int]:
-    """Voxels of the core and up to `reach` behind it, `axis` last; the core's length along it."""
+    """Voxels of the core and up to `reach` behind it, `axis` last; the core's length along it.
+
+    Parameters
+    ----------
+    values : (z, y, x) uint8
+        Voxels.
+    reach : int
+        Voxels behind the core along the axis.
+    axis : {0, 1, 2}
+        Axis of the lines.
+    core : Box, optional
+        The core (default: all voxels).
+    """
     core = core or Box.whole(triple(values.shape))
     far = min(core.stop[axis] + reach, values.shape[axis])
     box = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
@@ -175,6 +187,17 @@ def _tally(
 def pairs_at(shape: Triple, lags: Sequence[int], axis: int) -> NDArray[np.int64]:
     """Number of voxel pairs at each lag along an axis of a volume: the divisor of S2 and L.
 
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Voxels of the volume.
+    lags : sequence of int
+        Distances in voxels.
+    axis : {0, 1, 2}
+        Axis of the pairs.
+
+    Examples
+    --------
     >>> pairs_at((1, 3, 5), [1, 4, 7], axis=2)
     array([12,  3,  0])
     """

@@ -2,8 +2,8 @@
 
 References
 ----------
-Torquato, Random Heterogeneous Materials (2002), chapter 2 (two-point correlation). DOI 10.1007/978-1-4757-6355-3
-Underwood, Quantitative Stereology (1970), chapter 2 (S_V = 2 P_L).
+Torquato, Random Heterogeneous Materials (2002), chapter 2 (two-point correlation). DOI
+10.1007/978-1-4757-6355-3 Underwood, Quantitative Stereology (1970), chapter 2 (S_V = 2 P_L).
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ voxel, so the sums of blocks that tile a volume add up to the sums of the volume
 
 References
 ----------
-Kantorovich, Dokl. Akad. Nauk SSSR 37 (1942) 199; in one dimension: Vallender, Theory Probab. Appl. 18 (1974) 784,
-DOI 10.1137/1118101 (distance of distributions).
-Matheron, Econ. Geol. 58 (1963) 1246, DOI 10.2113/gsecongeo.58.8.1246 (variogram).
+Kantorovich, Dokl. Akad. Nauk SSSR 37 (1942) 199; in one dimension: Vallender, Theory Probab. Appl.
+18 (1974) 784, DOI 10.1137/1118101 (distance of distributions). Matheron, Econ. Geol. 58 (1963)
+1246, DOI 10.2113/gsecongeo.58.8.1246 (variogram).
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def confusion(truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic]
 def iou_foreground(matrix: Matrix, label: int = 1) -> float:
     """Jaccard index of one class, pooled over the whole matrix: TP / (TP + FP + FN).
 
-    Called Jaccard index in the porous-copper paper, Commun. Mater. (2024), DOI 10.1038/s43246-024-00493-5.
+    Called Jaccard index in the porous-copper paper, Commun. Mater. (2024), DOI
+    10.1038/s43246-024-00493-5.
 
     >>> iou_foreground(np.array([[4, 1], [2, 3]]))
     0.5

@@ -4,7 +4,8 @@ The windows of the network lie on one lattice, fixed in volume coordinates (draw
 `tim3d.kernels.windows.lattice`). Per axis, window `k` starts at voxel `k * stride - offset`, for
 every integer `k`, also below zero and past the end. With `w` a weight inside a window,
 
-    out(v) = sum over k of w(v - start_k) * net(window k)(v - start_k)  /  sum over k of w(v - start_k)
+    out(v) = sum over k of w(v - start_k) * net(window k)(v - start_k)
+             / sum over k of w(v - start_k)
 
 No block appears in this formula: a block computes every window that touches it and keeps its own
 voxels. Beyond the border of the volume, a window reads the volume mirrored at its border voxels.
@@ -161,7 +162,7 @@ def stitch(
     Returns
     -------
     array (channels, z, y, x)
-        Of the shape of the core.
+        The result, with the shape of the core.
 
     Examples
     --------
