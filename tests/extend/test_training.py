@@ -24,7 +24,6 @@ from tim3d.models.segmentation.unet import UNetSpec, build  # noqa: E402
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 
 
-# docs/extend.md begins
 @dataclass(frozen=True)
 class MeanTeacher:
     """A U-Net for few labels: one slice has them, and on all others it learns from its own running mean."""
@@ -76,7 +75,6 @@ class Student:
         return Verdict(error, {"error": error})
 
 
-# docs/extend.md ends
 def volume() -> tuple[np.ndarray, np.ndarray]:
     labels = np.stack([blobs(48, 1.5, seed=z) for z in range(6)]).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 40, labels.shape)
@@ -107,8 +105,3 @@ def test_it_is_killed_and_resumed_to_the_bit_and_its_network_segments(tmp_path: 
     tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=options)
     found = tim3d.segment(sample, model=cut, device="cpu", options=options)
     assert (found.values == labels).mean() > 0.8
-
-
-def test_the_page_shows_this_code() -> None:
-    own = Path(__file__).read_text().split("# docs/extend.md begins\n")[1].split("\n\n# docs/extend.md ends")[0]
-    assert own.strip() in (Path(__file__).parents[2] / "docs" / "extend.md").read_text()
