@@ -45,7 +45,7 @@ def test_partials_of_any_blocking_add_up_to_the_whole(
     whole = compute_partials(labels, Box.whole(shape), ALL, material)
     grid = Grid(shape, block, tuple(h + extra for h in halo_of(ALL)))
     pieces = ((b, compute_partials(labels[b.read.slices], b.core.within(b.read), ALL, material)) for b in grid)
-    totals = add_blocks(partials_of(ALL), grid, pieces, material)
+    totals = add_blocks(partials_of(ALL), shape, pieces, material)
     for partial in partials_of(ALL):
         total = totals[partial.name]
         assert total.dtype == np.int64

@@ -62,7 +62,7 @@ def test_blocks_of_several_fields_add_up_to_the_whole(
         (b, evaluate(PARTIALS, {i: v[b.read.slices] for i, v in voxels.items()}, b.core.within(b.read), material))
         for b in grid
     )
-    totals = add_blocks(PARTIALS, grid, pieces, material)
+    totals = add_blocks(PARTIALS, shape, pieces, material)
     for name, total in totals.items():
         assert total.dtype == np.int64
         assert np.array_equal(total, whole[name]), name

@@ -167,9 +167,7 @@ def test_electrode_for_any_blocking(data_dir: Path, block: tuple[int, int, int])
 
 
 def test_add_blocks_joins_planes(labels: NDArray[np.uint8]) -> None:
-    grid = Grid((6, 7, 8), (4, 3, 8))
-    counts = ((b, PLANES[1].compute(labels[b.core.slices], Box.whole(b.core.shape), TWO)) for b in grid)
-    total = add_blocks([PLANES[1]], grid, ((b, {"phase_planes_y": found}) for b, found in counts), TWO)[
-        "phase_planes_y"
-    ]
+    grid, own = Grid((6, 7, 8), (4, 3, 8)), PLANES[1]
+    pieces = ((b, {own.name: own.compute(labels[b.core.slices], Box.whole(b.core.shape), TWO)}) for b in grid)
+    total = add_blocks([own], grid.shape, pieces, TWO)[own.name]
     assert total[:, 1].tolist() == labels.sum(axis=(0, 2)).tolist()

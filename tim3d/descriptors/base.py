@@ -363,16 +363,16 @@ def check_labels(labels: Labels, core: Box, phases: Phases) -> None:
 
 
 def add_blocks(
-    partials: Sequence[Partial], grid: Grid, blocks: Iterable[tuple[Block, Mapping[str, Any]]], material: Material
+    partials: Sequence[Partial], shape: Triple, blocks: Iterable[tuple[Block, Mapping[str, Any]]], material: Material
 ) -> dict[str, Counts]:
-    """Sums of partials over all blocks of a grid: added, or joined along the axis of their planes.
+    """Sums of partials over all blocks of a volume: added, or joined along the axis of their planes.
 
     Parameters
     ----------
     partials : sequence of Partial
         What was computed.
-    grid : Grid
-        The blocking.
+    shape : (z, y, x)
+        Voxels of the volume.
     blocks : iterable of (Block, mapping)
         Each block and its partials by name.
     material : Material
@@ -388,7 +388,7 @@ def add_blocks(
     ArgumentError
         If a sum leaves 64 bits.
     """
-    totals = {p.name: np.zeros(p.shape(grid.shape, material), np.int64) for p in partials}
+    totals = {p.name: np.zeros(p.shape(shape, material), np.int64) for p in partials}
     for block, found in blocks:
         for p in partials:
             place = ... if p.plane is None else block.core.slices[AXES.index(p.plane)]
@@ -438,7 +438,7 @@ def describe_array(
         (b, evaluate(partials, {i: v[b.read.slices] for i, v in voxels.items()}, b.core.within(b.read), material))
         for b in grid
     )
-    totals = add_blocks(partials, grid, pieces, material)
+    totals = add_blocks(partials, grid.shape, pieces, material)
     return xr.merge([d.finalize(totals, material) for d in descriptors], join="exact")
 
 

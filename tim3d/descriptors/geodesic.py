@@ -14,9 +14,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from tim3d.grid import AXES
+from tim3d.descriptors.base import Counts, Labels, Material, Partial
+from tim3d.descriptors.inputs import Input
+from tim3d.grid import AXES, Box
 from tim3d.kernels.conduction.bounds import richardson
-from tim3d.kernels.geodesic.geodesic import UNIT, tortuosity
+from tim3d.kernels.geodesic.geodesic import UNIT, plane_sums, tortuosity
 
 DIRECTIONS = ("+z", "-z", "+y", "-y", "+x", "-x")
 REFERENCE = "doi:10.1038/s43246-024-00493-5"
@@ -38,6 +40,33 @@ _ABOUT = {
 }
 _MEAN = "geodesic tortuosity, mean over the directions that percolate"
 _SPREAD = "geodesic tortuosity, largest less smallest of the directions that percolate"
+
+
+#: The phase, and the distances of its voxels in parts of 2^-16 of the shortest voxel edge.
+REGION, DISTANCES = Input("labels", "region"), Input("numbers", "distances")
+
+
+@dataclass(frozen=True)
+class SumPlanes:
+    """Sums of the planes of a block across an axis."""
+
+    axis: int
+
+    def __call__(
+        self, region: Labels, distances: NDArray[np.uint32], core: Box, material: Material
+    ) -> dict[str, Counts]:
+        """Voxels of the phase, those reached, their distances."""
+        box = core.slices
+        total, reached, inside = plane_sums(distances[box], region[box], self.axis)
+        return {"inside": inside, "reached": reached, "total": total}
+
+    def partials(self) -> tuple[Partial, ...]:
+        """What `Planes` is made of."""
+        plane = AXES[self.axis]
+        return tuple(
+            Partial(part, (0, 0, 0), (plane,), (), self, plane=plane, reads=(REGION, DISTANCES), part=part)
+            for part in ("inside", "reached", "total")
+        )
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from tim3d.grid import Block, Triple, triple
+from tim3d.descriptors.base import Material, evaluate
+from tim3d.descriptors.geodesic import DISTANCES, REGION, SumPlanes
+from tim3d.grid import Block, Box, Triple, triple
 from tim3d.kernels.geodesic import geodesic as kernel
+from tim3d.phases import Phases
 from tim3d.stages.geodesic.block_relaxation import FACES, OFFSETS, Visits, digest, report
 from tim3d.stages.geodesic.halo_arrays import EMPTY, OUTSIDE, Borders, core_view, facing_layer, halo_view, padded
 from tim3d.storage import store
@@ -79,6 +82,11 @@ class Travel:
     def borders(self, kind: str) -> Borders:
         """Arrays of the values ``arrival`` or ``exact``."""
         return Borders(self.sample, self.node, kind, self.visits, self.depth)
+
+    @property
+    def material(self) -> Material:
+        """What sums are made with: the voxels of one phase have no names."""
+        return Material(Phases.none(), self.spacing)
 
     @property
     def depth(self) -> int:
@@ -315,8 +323,10 @@ class SumsWork:
         """Compute integer sums by plane."""
         inside, values = inputs
         values[~inside] = UNREACHED  # voxels of a source belong to the path but not to the phase
-        total, reached, phase = kernel.plane_sums(values, inside.view(np.uint8), self.travel.front(block).axis)
-        return {"inside": phase.tolist(), "reached": reached.tolist(), "total": total.tolist()}
+        partials = SumPlanes(self.travel.front(block).axis).partials()
+        voxels = {REGION: inside.view(np.uint8), DISTANCES: values}
+        found = evaluate(partials, voxels, Box.whole(block.core.shape), self.travel.material)
+        return {name: planes.tolist() for name, planes in found.items()}
 
     def write(self, block: Block, outputs: dict[str, list[int]]) -> dict[str, Any]:
         """Write the record only."""

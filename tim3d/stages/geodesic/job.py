@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, Planes, geodesic_results, seeds_results, way
+from tim3d.descriptors.base import add_blocks
+from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, Planes, SumPlanes, geodesic_results, seeds_results, way
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
@@ -201,14 +202,10 @@ def added_up(travel: Travel, sums: Ledger) -> Iterator[tuple[Front, Planes]]:
     """Plane sums of each front, added up over the blocks."""
     grid = travel.visits
     for number, front in enumerate(travel.fronts):
-        axis = front.axis
-        totals = {name: np.zeros(grid.shape[axis], np.int64) for name in ("inside", "reached", "total")}
         indices = [grid.stacked(number, place) for place in every_place(grid)]
-        for index, record in zip(indices, sums.records(indices), strict=True):
-            core = grid.block_at(index).core
-            for name, planes in totals.items():
-                planes[core.start[axis] : core.stop[axis]] += np.array(record[name], np.int64)
-        yield front, Planes(**totals, spacing=travel.spacing, axis=axis, rises=front.rises)
+        blocks = zip(map(grid.block_at, indices), sums.records(indices), strict=True)
+        totals = add_blocks(SumPlanes(front.axis).partials(), grid.shape, blocks, travel.material)
+        yield front, Planes(**totals, spacing=travel.spacing, axis=front.axis, rises=front.rises)
 
 
 def results_of_planes(job: Job, found: Iterable[tuple[Front, Planes]]) -> xr.Dataset:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.base import Counts, Labels, Material, Partial
+from tim3d.descriptors.inputs import Input
 from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
-from tim3d.grid import Block
+from tim3d.grid import Box
 from tim3d.kernels.statistics import metrics
 from tim3d.stages.shared.field import DEFAULTS, Options
-from tim3d.stages.shared.reduction import inner, reduction_pass
+from tim3d.stages.shared.partials import counting_pass, material_of, sums
 from tim3d.stages.shared.results import ResultMaking, result_name, result_task
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
@@ -105,10 +106,12 @@ class Scoring:
         fields = (self.predicted, self.true)
         inputs = {f.name: store.fingerprint_of(self.sample, f.name) for f in fields}
         ranks = (_ranks(self.predicted, self.names, self.merge), _ranks(self.true, self.names, {}))
-        counting = reduction_pass(
-            self.sample, fields, ConfusionKernel(*ranks, len(self.names)),
+        reads = {Input("labels", f.name): f for f in fields}
+        counting = counting_pass(
+            self.sample, self.predicted, reads, [Confusion(*ranks, len(self.names)).partial(tuple(reads))],
+            material_of(self.true),
             name=f"score/{self.predicted.name}-{self.true.name}",
-            fingerprint=schema.fingerprint(verb="score", inputs=inputs, ranks=ranks), options=options, kernel_bytes=12,
+            fingerprint=schema.fingerprint(verb="score", inputs=inputs, ranks=ranks), options=options,
         )  # fmt: skip
         parameters = {
             "field": self.predicted.name, "truth": self.true.name, "names": self.names, "merge": self.merge,
@@ -119,7 +122,7 @@ class Scoring:
 
     def metrics(self, counting: Pass) -> xr.Dataset:
         """The confusion matrix of the slices, and the metrics of it."""
-        matrix = _planes(counting, len(self.names))[slice(*self.planes)].sum(axis=0)
+        matrix = sums(counting)["planes"].values[slice(*self.planes)].sum(axis=0)
         found = metrics.scores(matrix, self.names.index(self.foreground))
         values = {name: ((), value, {"units": "1", "long_name": name}) for name, value in found.items()}
         confusion = (("truth", "predicted"), matrix, {"units": "1", "long_name": "voxels"})
@@ -152,14 +155,6 @@ def _naming(strange: Sequence[str], names: Sequence[str]) -> str:
     return f"Count what has another name as one of the truth: --merge {','.join(f'{n}={names[0]}' for n in strange)}"
 
 
-def _planes(counting: Pass, classes: int) -> np.ndarray:
-    """Confusion matrices of all planes, (z, truth, predicted)."""
-    total = np.zeros((counting.grid.shape[0], classes, classes), dtype=np.int64)
-    for block, record in counting.records():
-        total[block.core.slices[0]] += np.asarray(record["planes"], dtype=np.int64)
-    return total
-
-
 def _ranks(field: Field, names: tuple[str, ...], merge: Mapping[str, str]) -> tuple[int, ...]:
     """Place of each code's phase among the names, for all 256 codes; codes without a phase get no place."""
     table = [len(names)] * 256
@@ -169,18 +164,20 @@ def _ranks(field: Field, names: tuple[str, ...], merge: Mapping[str, str]) -> tu
 
 
 @dataclass(frozen=True)
-class ConfusionKernel:
-    """Confusion matrix of each plane of a core."""
+class Confusion:
+    """Confusion matrix of each plane of a core; for all 256 codes, the place of their phase among the names."""
 
     predicted: tuple[int, ...]
     true: tuple[int, ...]
     classes: int
 
-    def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
+    def __call__(self, predicted: Labels, true: Labels, core: Box, material: Material) -> Counts:
         """Voxels by (plane, truth, predicted)."""
-        tables = (np.asarray(self.predicted, np.uint8), np.asarray(self.true, np.uint8))
-        core = inner(block).slices
-        predicted, true = (table[field[core]] for table, field in zip(tables, fields, strict=True))
-        return {
-            "planes": [metrics.confusion(t, p, self.classes).tolist() for t, p in zip(true, predicted, strict=True)]
-        }
+        found, sought = (np.asarray(table, np.uint8) for table in (self.predicted, self.true))
+        pairs = zip(sought[true[core.slices]], found[predicted[core.slices]], strict=True)
+        return np.array([metrics.confusion(t, p, self.classes) for t, p in pairs])
+
+    def partial(self, reads: tuple[Input, ...]) -> Partial:
+        """The matrices of all planes along z."""
+        dims, sizes = ("z", "truth", "predicted"), (self.classes, self.classes)
+        return Partial("planes", (0, 0, 0), dims, sizes, self, plane="z", reads=reads, voxel_bytes=12)

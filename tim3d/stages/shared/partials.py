@@ -167,7 +167,7 @@ def _kernel_of(counting: Pass) -> PartialsKernel:
 def sums(counting: Pass) -> xr.Dataset:
     """The partials of a finished `counting_pass`, added up over all blocks; no coordinates, no attributes."""
     kernel = _kernel_of(counting)
-    totals = add_blocks(kernel.partials, counting.grid, counting.records(), kernel.material)
+    totals = add_blocks(kernel.partials, counting.grid.shape, counting.records(), kernel.material)
     return xr.Dataset({p.name: (p.dims, totals[p.name]) for p in kernel.partials})
 
 
