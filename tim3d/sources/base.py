@@ -70,6 +70,11 @@ class Source(ABC):
     def read(self, z0: int, z1: int) -> Voxels:
         """Read the slices `z0` <= z < `z1`, and no others, as an array (z1 - z0, y, x).
 
+        Parameters
+        ----------
+        z0, z1 : int
+            Range of slices.
+
         Raises
         ------
         ArgumentError
@@ -134,6 +139,13 @@ class Source(ABC):
 def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     """Dtype that voxels of `dtype` are read as: uint8 for bool, always in native byte order.
 
+    Parameters
+    ----------
+    dtype : dtype
+        Type in the file.
+    where : str
+        Name of the source in messages.
+
     Raises
     ------
     InputError
@@ -166,6 +178,13 @@ def _conversion(dtype: np.dtype[Any]) -> str:
 
 def volume_shape(shape: tuple[int, ...], where: str) -> Triple:
     """Return the shape, or raise unless it is (z, y, x) without an empty axis.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Lengths of the axes.
+    where : str
+        Name of the source in messages.
 
     Raises
     ------

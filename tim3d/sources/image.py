@@ -146,6 +146,13 @@ def enlarged(size: Size | None, scale: int) -> Size | None:
 def squares_of(shape: Sequence[int], scale: int) -> tuple[int, int]:
     """Number of rows and columns of whole squares of `scale`² pixels in an image.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        Rows and columns of the image, in this order.
+    scale : int
+        Edge of a square in pixels.
+
     Raises
     ------
     ArgumentError

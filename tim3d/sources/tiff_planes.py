@@ -114,6 +114,13 @@ def _image_count(tif: TiffFile, pages: Sequence[TiffPage]) -> int:
 def refuse_volume_in_a_page(path: Path, page: TiffPage) -> None:
     """Raise if a page is itself a volume.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+    page : TiffPage
+        The page.
+
     Raises
     ------
     InputError
@@ -129,6 +136,13 @@ def refuse_volume_in_a_page(path: Path, page: TiffPage) -> None:
 
 def refuse_undecodable(path: Path, page: TiffPage) -> None:
     """Raise if a page cannot be decoded with the packages that are installed.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    page : TiffPage
+        The page.
 
     Raises
     ------

@@ -60,6 +60,13 @@ def unit_name(text: str) -> str | None:
 def length_nm(value: float | str, unit: str) -> float:
     """Convert a length to nanometres, with a single rounding.
 
+    Parameters
+    ----------
+    value : float or str
+        The length.
+    unit : str
+        Its unit, in any spelling.
+
     Raises
     ------
     ArgumentError

@@ -69,6 +69,13 @@ def two_point(correlation: float | Floats, fraction: float) -> Floats:
 def correlation_of(s2: Floats, fraction: float) -> Floats:
     """Correlation of the field whose one-level cut has this S2: the inverse of `two_point`.
 
+    Parameters
+    ----------
+    s2 : array
+        Probability that two points are both in the phase.
+    fraction : float
+        Volume fraction of the phase.
+
     Raises
     ------
     ArgumentError

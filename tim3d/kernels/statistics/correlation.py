@@ -60,6 +60,13 @@ class LineCounts:
 def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint8]:
     """Rank of each label: its position in the codes.
 
+    Parameters
+    ----------
+    labels : array of uint8
+        Label of each voxel.
+    codes : sequence of int
+        Codes of the phases.
+
     Raises
     ------
     InputError
