@@ -100,7 +100,7 @@ def test_an_output_takes_the_place_of_its_own_kind_only(name: str, sample: str, 
     path, write = tmp_path / name, WRITERS[name]
     for foreign in (b"the only copy", b"<!DOCTYPE html><p>mine", b"\x89PNG\r\n\x1a\n", b"sample;variable", b"%PDF-1.4"):
         path.write_bytes(foreign)
-        with pytest.raises(ArgumentError, match=r"is there and is not .*; it was left as it is. Give another name"):
+        with pytest.raises(ArgumentError, match=r"exists and is not .*; it was not changed. Give another name"):
             write(sample, path)
         assert path.read_bytes() == foreign
     path.write_bytes(b"")

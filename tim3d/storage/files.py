@@ -1,4 +1,4 @@
-"""Where files lie and how they are written: paths and URLs, errors of the disk, temporary files."""
+"""File access by path or URL: object stores, errors of the disk and of damaged data, flushing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
 def writing(where: str, kept: str = KEPT) -> Iterator[None]:
     """Turn errors such as "read-only" and "disk full" into one `WriteError`.
 
-    It names the path, and says what is `kept`.
+    The message names the path and what is `kept`.
     """
     try:
         yield

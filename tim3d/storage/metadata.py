@@ -84,7 +84,7 @@ def _fault(data: bytes) -> str | None:
 
 
 def _cure(url: str, below: str) -> str:
-    """How to restore a ``zarr.json``.
+    """Cure in a message: restore a ``zarr.json`` from a backup, or remake its node.
 
     The sample's own holds only its schema; a node's is made again together with the node.
     """

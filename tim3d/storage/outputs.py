@@ -82,7 +82,7 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
     if sample := next((one for one in target.resolve().parents if (one / "zarr.json").is_file()), None):
         raise ArgumentError(f"{path} lies in the sample {sample}, which holds nothing else. Give a path outside of it")
     if target.exists() and not _is_replaceable(target, kind):
-        raise ArgumentError(f"{path} is there and is not {kind.name}; it was left as it is. Give another name")
+        raise ArgumentError(f"{path} exists and is not {kind.name}; it was not changed. Give another name")
     return target
 
 

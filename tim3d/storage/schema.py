@@ -264,7 +264,7 @@ def fingerprint(**decides: Any) -> str:
 def kind_of(attributes: Mapping[str, Any], is_group: bool, wanted: str) -> str:
     """Kind of a node: ``field``, ``dataset`` or foreign.
 
-    `wanted` for an empty node left by a killed run.
+    It is `wanted` for an empty node left by a killed run.
 
     >>> kind_of({}, True, "field"), kind_of({"tim3d": {"kind": "dataset"}}, True, "field")
     ('field', 'dataset')

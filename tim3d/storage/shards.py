@@ -1,7 +1,4 @@
-"""Boxes of voxels in the shards of a zarr array.
-
-Reading, writing, and the files of these shards.
-"""
+"""Reading and writing boxes of voxels in the shards of a zarr array, and the files of shards."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where blocks run: this process, local workers, Slurm jobs, or the address of a scheduler."""
+"""Clusters that run blocks: this process, local workers, Slurm jobs, or a scheduler's address."""

@@ -1,4 +1,4 @@
-"""How worker processes on this machine end. Imported late, as importing dask takes long."""
+"""Quick and quiet end of worker processes; imported late, as importing dask takes long."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ class QuickEnd(WorkerPlugin):
 def _is_worth_showing(record: logging.LogRecord) -> bool:
     """Whether a message of dask is worth showing.
 
-    False for those about how a worker or task ended.
+    It is false for messages about how a worker or task ended.
     """
     return not any(words in record.getMessage() for words in ("still alive after", "Async instruction for"))

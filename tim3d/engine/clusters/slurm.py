@@ -307,7 +307,7 @@ def _try_out(script: str, site: Site) -> None:
 
 
 def _await_first(client: Any, site: Site) -> None:
-    log.info("%d job(s) asked for; waiting for the first ...", site.jobs)
+    log.info("%d job(s) requested; waiting for the first ...", site.jobs)
     try:
         client.wait_for_workers(1, timeout=site.start_minutes * 60)
     except TimeoutError as error:

@@ -249,8 +249,10 @@ def warning_if_slow(index: Triple, limit: float | None) -> Iterator[None]:
     if limit is None:
         yield
         return
-    say = "block %s is not done after %g s. This process cannot end it: interrupt, and run again with --cluster local"
-    timer = threading.Timer(limit, log.warning, (say, index, limit))
+    message = (
+        "block %s is not done after %g s. This process cannot end it: interrupt, and run again with --cluster local"
+    )
+    timer = threading.Timer(limit, log.warning, (message, index, limit))
     timer.daemon = True
     timer.start()
     try:

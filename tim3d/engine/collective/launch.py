@@ -85,7 +85,7 @@ def run_collective(work: Callable[[Seat], Any], size: int, listen: Report = lamb
             if attempt == RETRIES:
                 raise DeviceError(
                     f"the workers that solve together were lost {RETRIES + 1} times, last by: {error}. "
-                    "Fix the cluster and run the same command again: it goes on from the last checkpoint"
+                    "Fix the cluster and run the same command again: it continues from the last checkpoint"
                 ) from error
             log.warning("a worker was lost (%s); the others restart from the last checkpoint", error)
             attempt += 1

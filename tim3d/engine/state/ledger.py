@@ -89,7 +89,7 @@ class Ledger:
             )
 
     def layout(self) -> dict[str, Any] | None:
-        """How the pass is divided into blocks; None if it was not begun."""
+        """Shape, block and shard of the pass as it was begun; None if it was not begun."""
         return known(f"{self.folder}/layout.json")
 
     def mark_done(self, index: Triple, record: Mapping[str, Any], *, durable: bool = False) -> bytes:

@@ -1,6 +1,6 @@
 """The kernels of `tim3d.kernels.conduction.stencil` on tensors, for any device.
 
-Same names and arguments.
+They have the same names and arguments.
 
 Every function there has its counterpart here, which takes tensors instead of arrays. All but the
 sums, `add_scaled` and `scale_add` do the same operations in the same order, so that on a CPU they
@@ -280,7 +280,7 @@ def energy(start: int, stop: int, x: Tensor, codes: Tensor, pairs: Tensor, out: 
 def _below_top(start: int, stop: int, plane: Tensor, top: int) -> Iterator[tuple[int, int, int]]:
     """Slabs and the axes whose faces count.
 
-    At the ghosts on top only the faces to the last voxels.
+    At the ghosts on top only the faces to the last voxels count.
     """
     for first, last in _slabs(start, min(stop, top), plane):
         yield first, last, 3

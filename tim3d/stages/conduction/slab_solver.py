@@ -1,6 +1,6 @@
 """The flux solver on one rank.
 
-Reads labels from the sample, writes fields to it, and keeps checkpoints.
+It reads labels from the sample, writes fields to it, and keeps checkpoints.
 
 Scratch arrays have the axis of the flux first and one plane of voxels per chunk, or a part of one,
 so that two ranks never write the same chunk and any number of ranks can continue from the

@@ -1,6 +1,6 @@
 """Conductivity and tortuosity factor of a label field.
 
-The flux solver, in this process or on workers.
+The flux solver runs in this process or on workers.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def geodesic(
 class Finding:
     """Results to be computed.
 
-    At one voxel size or at two, with or without the distances as fields.
+    They are computed at one voxel size or at two, with or without the distances as fields.
     """
 
     jobs: tuple[Job, ...]

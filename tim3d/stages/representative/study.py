@@ -267,7 +267,7 @@ def _largest_fitting(most: int, fits: Any) -> int:
 class Found:
     """Results of the windows of one size.
 
-    Values (inf without a path), percolation, voxels by code.
+    They are values (inf without a path), percolation, and voxels by code.
     """
 
     values: np.ndarray
