@@ -54,7 +54,7 @@ def arguments(name: str, **given: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", VERBS)
 def test_a_value_of_any_type_is_planned_or_one_line(name: str) -> None:
     said = []
-    for argument in set(inspect.signature(verb(name)).parameters) - {"sample", "options", "on_look"}:
+    for argument in set(inspect.signature(verb(name)).parameters) - {"sample"}:
         for value in ODD:
             try:
                 call_plan(name, arguments(name, **{argument: value}))
@@ -82,3 +82,11 @@ def test_a_step_without_what_its_verb_needs_is_one_line(name: str, argument: str
     given = {key: value for key, value in arguments(name).items() if key != argument}
     with pytest.raises(ArgumentError, match=f"^{name} needs the argument '{argument}': {says}"):
         call_plan(name, given)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [("segment", "segmenter"), ("train_generator", "on_look"), ("measure", "options")]
+)
+def test_what_only_python_has_is_not_an_argument_of_a_step(name: str, argument: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name} has no argument '{argument}'"):
+        call_plan(name, arguments(name, **{argument: "a"}))

@@ -12,7 +12,7 @@ from tim3d.cli.parsing import OPTIONS, verb
 from tim3d.cli.recipe import load_recipe
 from tim3d.cli.recipe_paths import TEXTS, is_path
 from tim3d.errors import ArgumentError
-from tim3d.verbs import VERBS
+from tim3d.verbs import PYTHON_ONLY, VERBS
 
 # Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a verb fails the test
 # below until it stands here, or among the paths or the texts of recipe_paths: think of what a stranger could name.
@@ -21,7 +21,7 @@ annotation architecture as_voxels aspect average axis batch blur cell cell_nm ch
 conductivity connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device
 diameter_nm directions dtype encoder epochs even_z every faces field flux_tolerance foreground fractions halo held_out
 interface keep keep_flux keep_potential kind labels lags lags_nm learning_rate loading merge method metric minutes
-missing_chunks mixed_precision mode norm normalisation on_look orientation other_grid out patience period periodic
+missing_chunks mixed_precision mode norm normalisation orientation other_grid out patience period periodic
 phase phases pixel_size polarity precision preset probabilities quantity raw richardson scale seam seed seeds shape
 shard sides size sizes slices smoothing solid_fraction spread steps superpixel_threshold threads threshold thresholds
 tile tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
@@ -37,7 +37,7 @@ ASKED = [
     (name, argument)
     for name in VERBS
     for argument in inspect.signature(verb(name)).parameters
-    if argument not in (*OPTIONS, "options")
+    if argument not in {*OPTIONS, *PYTHON_ONLY}
 ]
 
 

@@ -11,7 +11,7 @@ from tim3d.cli.readers import reader
 from tim3d.credentials import refuse_credentials
 from tim3d.errors import ArgumentError
 from tim3d.spelling import suggestion
-from tim3d.verbs import BY_VALUE, VERBS, option_of
+from tim3d.verbs import BY_VALUE, PYTHON_ONLY, VERBS, option_of
 
 OPTIONS = declared("tim3d.stages.shared.field", "Options").parameters
 
@@ -104,20 +104,21 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for value in given.values():
         for one in value if isinstance(value, list | tuple) else [value]:
             refuse_credentials(one)
-    known = parameters(name)
+    declares = parameters(name)
+    known = {key: one for key, one in declares.items() if key not in PYTHON_ONLY}
     typed = {key: convert(key, value, name) for key, value in given.items()}
     arguments = {key: value for key, value in typed.items() if key in known}
     rest = {key: value for key, value in typed.items() if key not in known}
-    if "options" in known:
+    if "options" in declares:
         from tim3d.stages.shared.field import Options
 
         arguments["options"] = Options(**{key: rest.pop(key) for key in OPTIONS if key in rest})
-    rest.pop("progress", None)  # a verb without a bar has nothing to show
+    progress = {key: rest.pop(key) for key in ("progress",) if key in rest}  # a verb without a bar has nothing to show
     if rest:
         key = next(iter(rest))
         raise ArgumentError(f"{name} has no argument {key!r}{suggestion(key, known)}; it has {', '.join(known)}")
     _refuse_without(name, arguments, known)
-    return arguments
+    return arguments | {key: value for key, value in progress.items() if key in declares}
 
 
 def _refuse_without(name: str, arguments: Mapping[str, Any], known: Mapping[str, Parameter]) -> None:
