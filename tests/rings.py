@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tim3d.engine.collective.launch import _free_port
+from tim3d.engine.collective.launch import free_address
 from tim3d.engine.collective.sockets import SocketRing
 from tim3d.kernels.conduction.ghost_layers import Ring
 
@@ -55,7 +55,7 @@ def on_ranks(size: int, work: Callable[[Ring], T]) -> list[T]:
 
 def on_sockets(size: int, work: Callable[[Ring], T]) -> list[T]:
     """The same over connections, as between processes."""
-    meeting = _free_port("127.0.0.1")
+    meeting = free_address("127.0.0.1")
 
     def run(rank: int) -> T:
         with SocketRing(rank, size, meeting, "key") as ring:

@@ -184,9 +184,9 @@ def test_a_lease_of_another_machine_runs_out(sample: str, monkeypatch: pytest.Mo
 def test_a_lease_is_renewed(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
     with lock_sample(sample):
-        first = lease._written_at(lock_of(sample))
+        first = lease.written_at(lock_of(sample))
         time.sleep(2.2)
-        assert lease._written_at(lock_of(sample)) > first
+        assert lease.written_at(lock_of(sample)) > first
 
 
 def test_who_was_silent_for_too_long_leaves_the_new_owners_lock(

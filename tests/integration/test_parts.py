@@ -99,13 +99,13 @@ def test_while_parts_work_another_run_is_refused(sample: str) -> None:
 
 
 def test_while_another_run_works_parts_are_refused(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_array, "_PASSING_SECONDS", 0.1)
+    monkeypatch.setattr(job_array, "PASSING_SECONDS", 0.1)
     with lock_sample(sample), join_job_array(sample, Part(1, 2)), pytest.raises(LockedError, match="is being written"):
         run_exclusively(sample, lambda: None)
 
 
 def test_no_part_is_there_twice_and_all_count_alike(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_array, "_PASSING_SECONDS", 0.1)
+    monkeypatch.setattr(job_array, "PASSING_SECONDS", 0.1)
     with join_job_array(sample, Part(1, 2)):
         for other in (Part(1, 2), Part(1, 3), Part(3, 3)):
             with pytest.raises(LockedError), join_job_array(sample, other):

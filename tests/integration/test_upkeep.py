@@ -134,6 +134,6 @@ def test_what_is_broken_is_exit_code_7(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_an_old_or_missing_package_fails() -> None:
-    assert doctor._package("numpy>=99").cure == "Type: pip install 'numpy>=99'"
-    assert doctor._package("no-such-package>=1").state == "fail"
-    assert doctor._package("numpy>=2.0").state == "ok"
+    assert doctor.package_finding("numpy>=99").cure == "Type: pip install 'numpy>=99'"
+    assert doctor.package_finding("no-such-package>=1").state == "fail"
+    assert doctor.package_finding("numpy>=2.0").state == "ok"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.rings import in_threads, on_ranks, on_sockets
-from tim3d.engine.collective.launch import _free_port
+from tim3d.engine.collective.launch import free_address
 from tim3d.engine.collective.sockets import SocketRing
 from tim3d.kernels.conduction.ghost_layers import Ring
 
@@ -40,7 +40,7 @@ def test_connections_carry_what_threads_share(size: int) -> None:
 
 
 def test_who_cannot_show_the_key_is_sent_away() -> None:
-    meeting, came = _free_port("127.0.0.1"), threading.Event()
+    meeting, came = free_address("127.0.0.1"), threading.Event()
 
     def run(rank: int) -> object:
         if rank == 2:
@@ -68,7 +68,7 @@ def _knock(meeting: str) -> str:
 
 
 def test_a_member_that_is_gone_is_noticed() -> None:
-    meeting = _free_port("127.0.0.1")
+    meeting = free_address("127.0.0.1")
 
     def run(rank: int) -> str:
         with SocketRing(rank, 3, meeting, "key") as ring:
@@ -99,7 +99,7 @@ np.save(sys.argv[3], np.array(found, dtype=object), allow_pickle=True)
 
 def test_torch_carries_the_same(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    meeting = _free_port("127.0.0.1")
+    meeting = free_address("127.0.0.1")
     files = [f"{tmp_path}/{rank}.npy" for rank in range(2)]
     runs = [subprocess.Popen([sys.executable, "-c", TORCH, str(r), meeting, files[r]]) for r in range(2)]
     assert [run.wait(120) for run in runs] == [0, 0]
@@ -116,6 +116,6 @@ def test_a_ring_that_cannot_be_made_leaves_the_way_free(monkeypatch: pytest.Monk
     with monkeypatch.context() as patched:
         patched.setattr(ring.dist, "init_process_group", fails)
         with pytest.raises(OSError, match="nobody there"):
-            ring.TorchRing(0, 1, _free_port("127.0.0.1"))
-    with ring.TorchRing(0, 1, _free_port("127.0.0.1")) as made:
+            ring.TorchRing(0, 1, free_address("127.0.0.1"))
+    with ring.TorchRing(0, 1, free_address("127.0.0.1")) as made:
         assert made.collect("all") == ["all"]

@@ -97,11 +97,11 @@ def test_without_an_interface_those_of_this_machine_are_named() -> None:
 
 def test_an_interface_that_is_not_here_is_refused_before_anything_listens() -> None:
     with pytest.raises(ArgumentError, match=r"has no network interface 'eth77'; it has .*lo"):
-        slurm._listening(Site("eth77"))
+        slurm.listening_options(Site("eth77"))
 
 
 def test_scheduler_and_dashboard_listen_on_the_named_interface_only() -> None:
-    assert slurm._listening(Site("lo")) == {"interface": "lo", "dashboard_address": "127.0.0.1:0"}
+    assert slurm.listening_options(Site("lo")) == {"interface": "lo", "dashboard_address": "127.0.0.1:0"}
 
 
 def test_a_missing_file_ends_with_3(

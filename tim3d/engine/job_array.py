@@ -32,7 +32,7 @@ POLL_SECONDS = 0.5
 # this share of the time spent waiting.
 _LOOKING = 0.05
 # Another client holds the lock for an instant, until it finds that parts work on the sample.
-_PASSING_SECONDS = 5.0
+PASSING_SECONDS = 5.0
 DEFAULT_WAIT_SECONDS = 3600.0
 
 
@@ -175,7 +175,7 @@ def _waiting(
                 now = time.monotonic()
                 if patient(owner_of(url)):
                     barred = now
-                if now - barred > _PASSING_SECONDS or (limit is not None and now - start > limit):
+                if now - barred > PASSING_SECONDS or (limit is not None and now - start > limit):
                     raise
             _rest(look)
         yield

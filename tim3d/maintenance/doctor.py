@@ -68,10 +68,11 @@ def _packages() -> Iterator[Finding]:
     """Compare the packages that tim3d requires with those that are installed."""
     for line in importlib.metadata.requires("tim3d") or []:
         if "extra ==" not in line:
-            yield _package(line)
+            yield package_finding(line)
 
 
-def _package(requirement: str) -> Finding:
+def package_finding(requirement: str) -> Finding:
+    """Whether a package is installed in the version that is required, such as ``numpy>=2.0``."""
     name, least = _parsed(requirement)
     try:
         version = importlib.metadata.version(name)

@@ -247,7 +247,7 @@ def job_arguments(site: Site) -> dict[str, Any]:
     }
 
 
-def _listening(site: Site) -> dict[str, Any]:
+def listening_options(site: Site) -> dict[str, Any]:
     """Make scheduler and dashboard listen on the given interface only."""
     from distributed.utils import get_ip_interface
 
@@ -281,7 +281,7 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
 
     if shutil.which("sbatch") is None:
         raise DeviceError("no command sbatch here: start tim3d on a login node or in a job of the Slurm cluster")
-    listening = _listening(site)
+    listening = listening_options(site)
     security = None if site.tls is None else tls.own_or_new(site.tls)
     with (
         dask.config.set(_LOST),

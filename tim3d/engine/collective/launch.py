@@ -103,7 +103,7 @@ def _listening(on: Cluster, listen: Report) -> Iterator[str]:
 
 def _once(pickled: bytes, size: int, on: Cluster, topic: str) -> list[Any]:
     places = _places(on, size)
-    meeting = on.client.submit(_free_port, _host(places[0]), workers=[places[0]], pure=False).result()
+    meeting = on.client.submit(free_address, _host(places[0]), workers=[places[0]], pure=False).result()
     key = secrets.token_hex()
     futures = [
         on.client.submit(
@@ -162,7 +162,7 @@ def _host(address: str) -> str:
     return urlsplit(address).hostname or "127.0.0.1"
 
 
-def _free_port(host: str) -> str:
+def free_address(host: str) -> str:
     """Free address of this worker at which the others can connect."""
     with socket.socket() as probe:
         probe.bind((host, 0))

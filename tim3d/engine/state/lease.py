@@ -116,14 +116,14 @@ def _is_stale(url: str, owner: dict[str, Any]) -> bool:
     probe = f"{url}-clock-{uuid.uuid4().hex}"
     ledger.write(probe, {})  # the store's clock, not this machine's
     try:
-        return _written_at(probe) - _written_at(url) > LEASE_SECONDS
+        return written_at(probe) - written_at(url) > LEASE_SECONDS
     except FileNotFoundError:
         return False
     finally:
         remove_file(probe)
 
 
-def _written_at(url: str) -> float:
+def written_at(url: str) -> float:
     """Time at which an object was written, by the clock of its store."""
     fs, path = file_system(url)
     if hasattr(fs, "_construct_store"):
