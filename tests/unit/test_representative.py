@@ -152,3 +152,12 @@ def test_no_size_and_unequal_lists() -> None:
         judge([], 0.1)
     with pytest.raises(ArgumentError, match="1 volumes for 2 spreads"):
         fit_variance([1.0], [WHOLE, WHOLE])
+
+
+def test_few_windows_have_too_small_a_logarithm_of_their_variance():
+    """By digamma(3.5) - ln 3.5 = -0.149606 for eight of them: the fitted variance is that much higher."""
+    few = fit_variance([1e3, 8e3], [Spread(8, 0, 1.0, 0.08, 0.0), Spread(8, 0, 1.0, 0.02, 0.0)])
+    many = fit_variance([1e3, 8e3], [Spread(10**6, 0, 1.0, 0.08, 0.0), Spread(10**6, 0, 1.0, 0.02, 0.0)])
+    assert few.exponent == pytest.approx(many.exponent)
+    assert many.variance == pytest.approx(0.08 * 0.02, rel=1e-5)
+    assert few.variance == pytest.approx(0.08 * 0.02 * 1.161377, rel=1e-5)
