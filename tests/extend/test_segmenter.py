@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import tim3d
 from tests.extend.local_contrast import LocalContrast, segment
 from tim3d.commands import renewal
-from tim3d.errors import ArgumentError, FailedBlocksError, InputError, Tim3dError
+from tim3d.errors import ArgumentError, FailedBlocksError, InputError, MixedRunError, Tim3dError
 from tim3d.grid import Box, Triple
+from tim3d.models.segmentation.segmenter import opened
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False, block=(8, 16, 16))
@@ -196,6 +197,18 @@ def test_it_is_opened_once_and_an_interrupted_run_goes_on(sample: str, tmp_path:
     for name in ("", "_uncertainty"):
         np.testing.assert_array_equal(tim3d.open_field(sample, f"c{name}"), tim3d.open_field(sample, f"w{name}"))
     assert notes.read_text() == "opened\n"
+
+
+def test_a_class_that_is_defined_again_is_opened_again() -> None:
+    one, two = made(look=lambda *_: {"labels": 1}), made(look=lambda *_: {"labels": 2})
+    assert one.description() == two.description()
+    assert [dict(opened(each)()) for each in (one, two, one)] == [{"labels": 1}, {"labels": 2}, {"labels": 1}]
+
+
+def test_another_version_is_another_field(sample: str) -> None:
+    tim3d.segment(sample, segmenter=LocalContrast(), out="new", options=QUIET)
+    with pytest.raises(MixedRunError, match=r"version was 1, now 2"):
+        tim3d.segment(sample, segmenter=made(version=2), out="new", options=QUIET)
 
 
 def made(**of: Any) -> tim3d.Segmenter:

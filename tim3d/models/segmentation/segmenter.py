@@ -80,6 +80,8 @@ class Segmenter(ABC):
     ----------
     kind : str
         Name of the family, part of the description.
+    version : int
+        Raised when the same parameters give other maps; part of the description.
     classes : tuple of str
         Names of the labels 0, 1, ...
     maps : tuple of Map
@@ -101,6 +103,7 @@ class Segmenter(ABC):
     """
 
     kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
     classes: tuple[str, ...] = ()
     maps: tuple[Map, ...] = ()
     window: Triple | None = None
@@ -120,7 +123,8 @@ class Segmenter(ABC):
         """What decides the numbers beside the grey values, for JSON: kind, parameters, windows and maps."""
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
         how = {"window": self.window, "halo": self.halo, "context": self.context, "total_stride": self.total_stride}
-        return {"kind": self.kind, **given, **how, "classes": self.classes, "maps": [asdict(m) for m in self.maps]}
+        maps = [asdict(one) for one in self.maps]
+        return {"kind": self.kind, "version": self.version, **given, **how, "classes": self.classes, "maps": maps}
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
         """What a field records of its making, and what its fingerprint is made of: description and codes of classes."""
