@@ -1,4 +1,4 @@
-"""Generators of volumes for `tim3d.generate`, and what a generator of one's own is made of (docs/extend.md)."""
+"""Generators of volumes for `tim3d.generate`, and the parts of a new one (docs/extend.md)."""
 
 from tim3d.grid import Box
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts

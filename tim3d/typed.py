@@ -1,6 +1,6 @@
-"""Types of the verbs' arguments that are written as one text in the shell: what each means, and in which unit.
+"""Types of arguments that the shell takes as one string, with their meaning and unit.
 
-How a type is read, and what a message says of it, is said once for each in `tim3d.cli.readers`.
+`tim3d.cli.readers` parses each type and has the messages about it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Names = Sequence[str]
 Axes = str | Sequence[str]  # of z, y and x
 Directions = Sequence[str]  # of +z, -z, +y, -y, +x and -x
 Seeds = Sequence[str]  # a label field and one of its phases
-Merges = Mapping[str, str]  # a class and the class as which it counts
+Merges = Mapping[str, str]  # a class and the one that it counts as
 QuantityName = str
 # Voxels.
 Shape = Triple  # of a volume
@@ -33,7 +33,7 @@ VoxelLags = Sequence[int]
 Channels = Sequence[int]
 # Lengths in nm.
 VoxelSize = Mapping[str, float]  # by axis
-PartialVoxelSize = Mapping[str, float | None]  # the same, where metadata may say the rest
+PartialVoxelSize = Mapping[str, float | None]  # the same; metadata may give the rest
 PixelSize = float | Sequence[float]
 Cell = Sequence[float]  # edges z, y, x
 Correlations = float | Sequence[float]  # one, or z, y, x

@@ -1,4 +1,4 @@
-"""The verbs and their modules: the one table from which the package, the shell and recipes take them."""
+"""Table of the verbs and their modules, used by the package, the shell and recipes."""
 
 VERBS = {
     "simulate": "tim3d.stages.generation.simulate",
@@ -28,10 +28,10 @@ VALUES = ("segmenter",)
 
 
 def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:
-    """Whether a parameter that Python takes by place is given by place in the shell too.
+    """Whether a parameter that is positional in Python is positional in the shell too.
 
-    What may be left out is given by name there, unless it is a list; and so is the folder of a training, which would
-    stand behind any number of images.
+    An optional parameter is an option there, unless it is a list. So is the folder of a training,
+    which would follow any number of images.
 
     >>> is_positional("report", "out", None, needed=True), is_positional("measure", "descriptors", None, needed=False)
     (True, False)
@@ -40,7 +40,7 @@ def is_positional(verb: str, name: str, default: object, *, needed: bool) -> boo
 
 
 def option_of(name: str, *, on: bool = True) -> str:
-    """The option that sets a parameter, or that switches off what is on by default.
+    """Option that sets a parameter, or that switches off one which is on by default.
 
     >>> option_of("voxel_size"), option_of("even_z", on=False)
     ('--voxel-size', '--uneven-z')

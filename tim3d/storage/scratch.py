@@ -21,9 +21,13 @@ def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtyp
     store.delete_node(url, path)
     with writing(url):
         store.open_sample(url, "r+").create_array(
-            path, shape=shape, dtype=dtype, chunks=chunk, compressors=ZstdCodec(level=1, checksum=True),
+            path,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunk,
+            compressors=ZstdCodec(level=1, checksum=True),
             fill_value=empty,
-        )  # fmt: skip
+        )
 
 
 def array(url: str, path: str, mode: str = "r+") -> zarr.Array[Any]:

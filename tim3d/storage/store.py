@@ -336,9 +336,16 @@ def _create_level(root: zarr.Group, level: Field, number: int, factor: Triple) -
 def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
     attributes: dict[str, Any] = {"units": schema.UNIT, "long_name": f"voxel centre along {axis}", "axis": axis.upper()}
     array = group.create_array(
-        axis, shape=values.shape, dtype=values.dtype, chunks=values.shape, dimension_names=(axis,),
-        attributes=attributes, overwrite=True, fill_value=float("nan"), compressors=ZstdCodec(**CODEC),
-    )  # fmt: skip
+        axis,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=values.shape,
+        dimension_names=(axis,),
+        attributes=attributes,
+        overwrite=True,
+        fill_value=float("nan"),
+        compressors=ZstdCodec(**CODEC),
+    )
     array[:] = values
 
 
@@ -442,9 +449,14 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
     delete_node(url, node)
     with writing(url):
         dataset.drop_attrs(deep=False).to_zarr(
-            url, mode="w", group=node, zarr_format=3, consolidated=False, write_empty_chunks=True,
+            url,
+            mode="w",
+            group=node,
+            zarr_format=3,
+            consolidated=False,
+            write_empty_chunks=True,
             encoding={name: {"compressors": (ZstdCodec(**CODEC),)} for name in dataset.variables},
-        )  # fmt: skip
+        )
         state = {"kind": "dataset", "status": "complete", "variables": [str(name) for name in dataset.data_vars]}
         attributes = {**dataset.attrs, "tim3d": dict(record) | state}
         seal(_unchecked(url, "r+"), node, attributes, map(str, dataset.variables))

@@ -109,8 +109,11 @@ def security(folder: str | Path) -> Any:
     from distributed import Security
 
     certificate, key = (str(_checked(Path(folder)) / name) for name in (CERTIFICATE, KEY))
-    roles = {f"tls_{role}_{what}": path for role in ("client", "scheduler", "worker")
-             for what, path in (("cert", certificate), ("key", key))}  # fmt: skip
+    roles = {
+        f"tls_{role}_{what}": path
+        for role in ("client", "scheduler", "worker")
+        for what, path in (("cert", certificate), ("key", key))
+    }
     return Security(require_encryption=True, tls_ca_file=certificate, **roles)
 
 

@@ -107,11 +107,18 @@ def _once(pickled: bytes, size: int, on: Cluster, topic: str) -> list[Any]:
     key = secrets.token_hex()
     futures = [
         on.client.submit(
-            _take_seat, pickled, (rank, size, meeting, on.threads), topic, key,
-            workers=[place], allow_other_workers=False, pure=False, retries=0,
+            _take_seat,
+            pickled,
+            (rank, size, meeting, on.threads),
+            topic,
+            key,
+            workers=[place],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
         )
         for rank, place in enumerate(places)
-    ]  # fmt: skip
+    ]
     try:
         _wait(futures, places, on)
         return [future.result() for future in futures]

@@ -73,8 +73,9 @@ class Window:
             log.warning(
                 "no worker has been connected for %.0f s, the run waits for one. Start one: dask worker %s, or look at "
                 "the queue of the cluster; or interrupt: finished blocks are kept",
-                alone, self._client.scheduler.address,
-            )  # fmt: skip
+                alone,
+                self._client.scheduler.address,
+            )
 
 
 def _seen(dask_scheduler: Any) -> tuple[int, list[float]]:

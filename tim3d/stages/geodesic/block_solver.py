@@ -85,7 +85,7 @@ class Travel:
 
     @property
     def material(self) -> Material:
-        """What sums are made with: the voxels of one phase have no names."""
+        """Material of the plane sums: the voxel size, without names of phases."""
         return Material(Phases.none(), self.spacing)
 
     @property
