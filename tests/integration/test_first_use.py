@@ -54,7 +54,11 @@ SLIPS = [
     ("describe a.zarr --csv b.xlsx", 2, r"--csv b\.csv"),
     ("describe a.zarr --x 0:100", 2, "multiples of 320, 160, 160 nm .* measure a.zarr --overwrite --block 16,16,16"),
     ("solve a.zarr --conductivity solid=400,por=1", 2, r"no phase 'por' \(did you mean 'pore'\?\).* pore=VALUE,solid="),
-    ("ingest v.npy a.zarr --field phase --voxel-size 20,10,10", 4, "made otherwise: ingest did not make it. Replace"),
+    (
+        "ingest v.npy a.zarr --field phase --voxel-size 20,10,10",
+        4,
+        "different parameters: ingest did not make it. Replace",
+    ),
     ("segment a.zarr --methd otsu", 2, "did you mean '--method'"),
 ]
 
