@@ -34,12 +34,16 @@ def is_path(verb: str, argument: str) -> bool:
 
 
 def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> str:
-    """Why a recipe may not say this of an argument, as the end of a sentence; empty if it may.
+    """Reason why a recipe may not give an argument this value, as the end of a sentence; empty if it may.
 
     Parameters
     ----------
+    verb, argument : str
+        The argument, as the recipe names it.
+    value : object
+        Its value, as read from TOML.
     homes : collection of path
-        The folders in which its paths must lie.
+        Folders in which its paths must lie.
     """
     if is_path(verb, argument):
         allowed = all(_lies_within(text, homes) for text in _texts(value))

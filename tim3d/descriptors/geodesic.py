@@ -118,12 +118,16 @@ class Planes:
 def geodesic_results(
     found: Mapping[tuple[str, str], Planes], spacing_nm: tuple[float, float, float], metric: str
 ) -> xr.Dataset:
-    """Results of each phase and direction.
+    """Geodesic tortuosity of each phase and direction, dimensionless, with profiles and means.
 
     Parameters
     ----------
     found : mapping
-        By name of the phase and direction.
+        Sums by plane, by name of the phase and direction.
+    spacing_nm : (z, y, x)
+        Edges of a voxel.
+    metric : {"eikonal", "graph26"}
+        Metric of the distances, recorded with the values.
 
     Returns
     -------
@@ -161,9 +165,11 @@ def seeds_results(found: Mapping[str, Planes], seeds: tuple[str, str], metric: s
     Parameters
     ----------
     found : mapping
-        By name of the phase.
+        Sums by plane, by name of the phase.
     seeds : (field, phase)
         The source.
+    metric : {"eikonal", "graph26"}
+        Metric of the distances, recorded with the values.
 
     Returns
     -------

@@ -138,7 +138,7 @@ def ingest(
 
 @dataclass(frozen=True)
 class Typed:
-    """What `ingest` was asked to read, and as what."""
+    """Arguments of `ingest`: the source, and the field that it becomes."""
 
     source: Sources | Source
     dataset: str | None
@@ -235,7 +235,7 @@ def _text(source: Sources | Source) -> str:
 
 
 def _refuse_sample(source: str | Path | Sequence[str], dataset: str | None, sample: str) -> None:
-    """A whole sample is no source: source and sample were typed in the wrong order."""
+    """Raise `ArgumentError` if the source is a sample: source and sample were typed in the wrong order."""
     named = [source] if isinstance(source, str | Path) else source
     if dataset is not None or len(named) != 1 or not Path(named[0], "zarr.json").is_file():
         return

@@ -16,8 +16,12 @@ def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
 
     Parameters
     ----------
+    sample : str
+        Path or URL of the sample.
+    grey : Field
+        The field of grey values.
     how : {"volume", "slices", "table"}
-        "table" is what a checkpoint calls "slices".
+        "table" is the name of "slices" in a checkpoint.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""What all verbs share: how fields and results are planned, made, kept and read back."""
+"""Shared by all verbs: how fields and results are planned, made, kept and read back."""

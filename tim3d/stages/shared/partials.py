@@ -49,7 +49,7 @@ def material_of(measured: Field, reads: Sequence[Input] = (LABELS,)) -> Material
 
 
 def reads_of(additive: Iterable[Descriptor], coupled: Iterable[Coupled]) -> tuple[Input, ...]:
-    """What descriptors read of the fields; one that a verb answers is of labels."""
+    """Inputs that descriptors read; those of another verb are of labels."""
     whole = (one for c in coupled for one in (c.whole.reads if c.whole else (LABELS,)))
     return tuple(dict.fromkeys([*inputs_of(partials_of(additive)), *whole]))
 

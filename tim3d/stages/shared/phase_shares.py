@@ -22,6 +22,8 @@ def telling_shares(making: Making, options: Options, may_lack: Collection[str] =
     ----------
     making : Making
         Description of a label field whose blocks record ``voxels``: the count of each code.
+    options : Options
+        How the field is made; its blocks are those whose records are read.
     may_lack : collection of str
         Phases that may be empty.
     """

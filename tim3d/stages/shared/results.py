@@ -60,7 +60,7 @@ class ResultMaking:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the node records of its making."""
+        """Record of the result, kept in its node."""
         made = store.provenance(self.fingerprint, self.parameters, self.inputs)
         return made | {"verb": self.verb}
 
@@ -119,7 +119,7 @@ def is_there(sample: str, node: str, fingerprint: str) -> bool:
 
 
 def refuse_another_question(sample: str, node: str, verb: str, parameters: Mapping[str, Any], options: Options) -> None:
-    """Refuse to replace a node that is not the answer of this verb to this question, unless told to.
+    """Refuse to replace a node that is not the answer of this verb to this question, unless `overwrite` is set.
 
     The answer to the same question about an earlier version of a field is replaced without a word: it is no longer
     answered by any reader.
@@ -145,7 +145,7 @@ def refuse_another_question(sample: str, node: str, verb: str, parameters: Mappi
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two sets of parameters, in words."""
+    """Differences between two sets of parameters, in words."""
     differing = [
         key for key in sorted({*before, *now})
         if schema.fingerprint(v=before.get(key)) != schema.fingerprint(v=now.get(key))
