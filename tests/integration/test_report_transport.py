@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tim3d.grid import Box
 from tim3d.plotting import transport as transport_figures
 from tim3d.reporting import page, table, transport
 from tim3d.reporting.report import report
+from tim3d.sections import Parts, Section
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
@@ -206,10 +206,14 @@ def test_sections_stand_in_their_order_and_few_voxels_are_warned_of(sample: str,
     assert "--richardson" not in text  # it was run
 
 
+def said_of(section: Section, sample: str) -> str:
+    return "".join(section.blocks(Parts(sample, field="phase")))
+
+
 def test_without_extrapolation_it_says_how_to_have_it(tmp_path: Path) -> None:
     url = ingest(tmp_path, "bare", volume())
     tim3d.solve(url, conductivity=K, axis="x", faces="centres", options=QUIET)
-    said = "".join(transport.flux(url, "phase"))
+    said = said_of(transport.FLUX, url)
     asked = f"tim3d solve {url} --conductivity pore=0,copper=400.5 --axis x --faces centres"
     assert f"To have it: {asked} --richardson" in said
     assert "limit at h" not in said
@@ -220,7 +224,7 @@ def test_results_of_every_name_are_shown_with_their_fields(tmp_path: Path) -> No
     url = ingest(tmp_path, "named", volume())
     tim3d.solve(url, conductivity=K, options=QUIET)
     tim3d.solve(url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET)
-    said = "".join(transport.flux(url, "phase"))
+    said = said_of(transport.FLUX, url)
     assert said.index(f"Results phase_transport_{NAMED}:") < said.index("Results wet:")
     assert f"tim3d solve {url} --conductivity pore=2,copper=9 --out wet --keep-flux --richardson" in said
     assert said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
@@ -231,7 +235,7 @@ def test_what_does_not_percolate_is_said_in_words(tmp_path: Path) -> None:
     labels[8] = 0
     url = ingest(tmp_path, "cut", labels)
     tim3d.solve(url, conductivity=K, options=QUIET)
-    rows = {row[0]: row for row in Cells("".join(transport.flux(url, "phase"))).rows}
+    rows = {row[0]: row for row in Cells(said_of(transport.FLUX, url)).rows}
     assert rows["percolates"][2] == "no"
     assert rows["tortuosity_factor_total"][2] == "∞"
 
@@ -242,11 +246,9 @@ def test_results_of_another_version_are_not_shown(tmp_path: Path) -> None:
     tim3d.label(url, options=QUIET)
     geodesic(url)
     ingest(tmp_path, "old", volume()[:-2], overwrite=True)
-    verbs: dict[str, Callable[[str, str | None], Iterator[str]]] = {
-        "solve": transport.flux, "geodesic": transport.geodesic, "label": transport.connectivity
-    }  # fmt: skip
+    verbs = {"solve": transport.FLUX, "geodesic": transport.GEODESIC, "label": transport.CONNECTIVITY}
     for verb, section in verbs.items():
-        said = "".join(section(url, "phase"))
+        said = said_of(section, url)
         assert f"another version of phase. Renew it: tim3d {verb} {url}" in said
         assert not {"<table", "<img"} & set(re.findall("<[a-z]+", said))
 
@@ -266,7 +268,7 @@ def test_variables_that_are_not_known_yet_have_a_table_too(tmp_path: Path) -> No
     node = f"phase_transport_{NAMED},axis=z+y+x"
     record = store.node_attributes(url, node)
     store.write_dataset(url, node, found.merge(more).assign_attrs(found.attrs), record)
-    rows = Cells("".join(transport.flux(url, "phase"))).rows
+    rows = Cells(said_of(transport.FLUX, url)).rows
     assert ["y", *(shown(v) for v in tensor[1])] in rows
     assert ["flux_mean y", "1", shown(35.0), shown(45.0)] in rows
     described = tim3d.describe(url, ["effective_conductivity", "local_flux"])
@@ -285,7 +287,7 @@ def test_bounds_may_differ_by_axis_and_be_missing(tmp_path: Path) -> None:
     node = f"phase_transport_{NAMED},axis=z+x"
     record = store.node_attributes(url, node)
     store.write_dataset(url, node, other.assign_attrs(attributes), record)
-    said = "".join(transport.flux(url, "phase"))
+    said = said_of(transport.FLUX, url)
     assert f"z: at most {shown(300)}<br>x: at most {shown(200)}" in said
     least = [float(m) / k for m, k in zip(found.mean_conductivity_total, (300, 200), strict=True)]
     assert f"z: at least {shown(least[0])}<br>x: at least {shown(least[1])}" in said
@@ -341,6 +343,6 @@ def test_kept_fields_are_shown_with_the_results_to_which_they_belong(sample: str
     url = ingest(tmp_path, "again", volume())
     tim3d.solve(url, conductivity=K, keep_potential=True, options=QUIET)
     tim3d.solve(url, conductivity={"pore": 1.0, "copper": 2.0}, options=QUIET)
-    mine, other = "".join(transport.flux(url, "phase")).split("Results phase_transport_pore=1,copper=2:")
+    mine, other = said_of(transport.FLUX, url).split("Results phase_transport_pore=1,copper=2:")
     assert f"phase_potential_z_{NAMED}: the middle planes" in mine
     assert "potential_z" not in other

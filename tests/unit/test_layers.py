@@ -83,10 +83,11 @@ ROOMS = [
     Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),
 
     Room(5, "generators"),
+    Room(5, "sections",           "reporting"),
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "plotting",           "",                   "numpy xarray matplotlib"),
-    Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL"),
-    Room(5, "cli",                "maintenance plotting reporting"),
+    Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL jinja2 markupsafe"),
+    Room(5, "cli",                "maintenance reporting"),
     Room(5, "__main__",           "cli"),
     Room(5, "",                   "cli maintenance reporting"),
 ]

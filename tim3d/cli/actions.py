@@ -64,11 +64,11 @@ def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
     """
     if figure is None:
         return
-    from tim3d import plotting
     from tim3d.reporting import page
+    from tim3d.reporting.html import SECTIONS
 
-    drawn_by = {"study": plotting.study_figure, "fidelity": plotting.curves_figure}
-    page.write_figure(drawn_by[name](result), figure)
+    drawn = next(section.figure for section in SECTIONS if section.figure is not None and section.shows(result))
+    page.write_figure(drawn(result), figure)
 
 
 def describe(_: str, given: dict[str, Any]) -> None:
@@ -123,10 +123,12 @@ def _progress() -> bool:
 def show_result(result: Any) -> None:
     """Print a result as a table, a field as one line."""
     if hasattr(result, "data_vars"):
-        from tim3d.reporting import fidelity, study, table
+        from tim3d.reporting import table
+        from tim3d.reporting.html import SECTIONS
 
-        own = study if study.is_study(result) else fidelity if fidelity.is_fidelity(result) else None
-        print(own.text(result) if own else table.text(table.rows({"": result})))
+        texts = (section.text for section in SECTIONS if section.text is not None and section.shows(result))
+        text = next(texts, None)
+        print(table.text(table.rows({"": result})) if text is None else text(result))
     elif hasattr(result, "coords"):
         edges, unit = "x".join(map(str, result.shape)), result.z.attrs["units"]
         print(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from html import escape
 
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
 from tim3d.errors import Tim3dError
 from tim3d.plotting.fidelity import CURVES, PLANES, curves_figure, is_grey, level, residues_figure, slices_figure
-from tim3d.reporting import page, results, table
+from tim3d.reporting import page, table
+from tim3d.reporting.section import Parts, Section
+from tim3d.stages.shared.results import results_of
+from tim3d.storage import store
 from tim3d.storage.schema import AXES
 
 HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
@@ -135,25 +138,19 @@ def _imprint(found: xr.Dataset) -> str:
     )
 
 
-def comparisons(sample: str, field: str | None) -> Iterator[str]:
-    """The finished comparisons of a field with micrographs, for the report; what was counted for them is not one."""
-    return results.shown(sample, field, "fidelity", is_fidelity, fidelity_html)
-
-
-def fidelity_html(found: xr.Dataset) -> str:
+def fidelity_html(found: xr.Dataset) -> Markup:
     """Table, slices beside the micrograph, curves and residues, for the report."""
-    cells = [[escape(cell) for cell in row] for row in rows(found)]
-    parts = [page.table(HEADER, cells, 3, "Mean of the volumes against the micrograph, by the same estimators.")]
+    parts = [page.table(HEADER, rows(found), 3, "Mean of the volumes against the micrograph, by the same estimators.")]
     parts += [page.note(" ".join(says(found))), _slices(found)]
     caption = "Dots: micrograph. Lines: mean of the volumes; bands: their range."
     parts.append(page.picture(curves_figure(found), caption))
     if "residue_fraction" in found:
         text = f"Imprint of the generator's lattice: {level(found)} of planes by their place modulo its period."
         parts.append(page.picture(residues_figure(found), f"{text} Bars: one standard error."))
-    return "\n".join(part for part in parts if part)
+    return Markup("\n").join(part for part in parts if part)
 
 
-def _slices(found: xr.Dataset) -> str:
+def _slices(found: xr.Dataset) -> Markup:
     try:
         return page.picture(
             slices_figure(found),
@@ -161,3 +158,23 @@ def _slices(found: xr.Dataset) -> str:
         )
     except Tim3dError as error:
         return page.note(f"No slices: {error}")
+
+
+def _nodes(parts: Parts) -> list[str]:
+    """The comparisons of the labels and of the grey values; what was counted for them is not one."""
+    fields = (name for name in (parts.field, parts.raw) if name)
+    return [n for name in fields for n in results_of(parts.sample, "fidelity", name) if _is_comparison(parts.sample, n)]
+
+
+def _is_comparison(sample: str, node: str) -> bool:
+    return bool(store.outdated(sample, node)) or is_fidelity(store.open_dataset(sample, node))
+
+
+FIDELITY = Section(
+    "Fidelity",
+    nodes=_nodes,
+    html=lambda parts, node: [fidelity_html(store.open_dataset(parts.sample, node))],
+    shows=is_fidelity,
+    text=text,
+    figure=curves_figure,
+)

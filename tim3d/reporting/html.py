@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from html import escape
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tim3d.errors import Tim3dError
@@ -15,11 +11,13 @@ from tim3d.plotting import curves as graphs
 from tim3d.plotting import slices as figures
 from tim3d.plotting.planes import picture_factors
 from tim3d.plotting.style import length_text
-from tim3d.reporting import page, results, transport
-from tim3d.reporting.fidelity import comparisons
+from tim3d.reporting import page, results
+from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.provenance import provenance_table, short
-from tim3d.reporting.study import studies
+from tim3d.reporting.section import Html, Parts, Section
+from tim3d.reporting.study import STUDY
+from tim3d.reporting.transport import CONNECTIVITY, FLUX, GEODESIC
 from tim3d.stages.segmentation.score import score
 from tim3d.stages.shared.field import Options
 from tim3d.storage import store
@@ -27,43 +25,15 @@ from tim3d.storage.schema import AXES
 from tim3d.version import __version__
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What is reported: a sample, the names of its fields that are there (None: that one is not), a model."""
-
-    sample: str
-    raw: str | None
-    field: str | None
-    truth: str | None
-    annotation: str | None
-    model: Path | None
-
-
-def document(parts: Parts, title: str) -> str:
-    """The text of the file."""
-    return page.document(title, _body(parts, title))
+def document(parts: Parts, title: str, sections: Sequence[Section] = ()) -> str:
+    """The text of the file: the sections that there are, further ones, and how everything was made."""
+    shown = [section.markup(parts) for section in (*SECTIONS, *sections, PROVENANCE)]
+    return page.document(title, [_head(parts, title), *shown, page.footer(__version__)])
 
 
 def _is_there(sample: str, name: str) -> bool:
     """Whether a result is there, of whatever version of its field."""
     return bool(store.node_attributes(sample, name).get("status") == "complete")
-
-
-def _body(parts: Parts, title: str) -> Iterator[str]:
-    yield _head(parts, title)
-    yield page.section("Slices", _slices(parts))
-    yield page.section("Segmentation", _segmentation(parts), _disagreement(parts), _scores(parts))
-    yield page.section("Results", *_results(parts))
-    yield page.section("Representative volume", *studies(parts.sample, parts.field))
-    compared = (comparisons(parts.sample, name) for name in (parts.field, parts.raw))
-    yield page.section("Fidelity", *itertools.chain.from_iterable(compared))
-    yield page.section("Transport", *transport.flux(parts.sample, parts.field))
-    yield page.section("Geodesic", *transport.geodesic(parts.sample, parts.field))
-    yield page.section("Connectivity", *transport.connectivity(parts.sample, parts.field))
-    yield page.section("Grey values", *_histograms(parts), _drift(parts))
-    yield page.section("Training", _annotation(parts), _training(parts))
-    yield page.section("How it was made", provenance_table(parts.sample))
-    yield f"<footer>Written by tim3d {__version__}.</footer>"
 
 
 def _head(parts: Parts, title: str) -> str:
@@ -77,13 +47,7 @@ def _head(parts: Parts, title: str) -> str:
         ("Grey values", "" if parts.raw is None else shown.dtype),
         ("Phases", "" if parts.field is None else _phase_names(parts)),
     ]
-    cells = [[f"<strong>{label}</strong>", escape(value)] for label, value in facts if value]
-    lines = "\n".join(f"<tr><td>{a}</td><td>{b}</td></tr>" for a, b in cells)
-    return (
-        f"<h1>{escape(title)}</h1>\n"
-        f'<p class="subtitle">tim3d {escape(__version__)} · report of {now}</p>\n'
-        f"<table><tbody>\n{lines}\n</tbody></table>"
-    )
+    return page.head(title, __version__, now, [(label, value) for label, value in facts if value])
 
 
 def _phase_names(parts: Parts) -> str:
@@ -226,7 +190,7 @@ def _training(parts: Parts) -> str:
     summary = training_summary(parts.model)
     history = curves(summary.get("history"))
     facts = [
-        [escape(str(k)), f"<code>{escape(short(v))}</code>"]
+        [str(k), page.code(short(v))]
         for k, v in summary.items()
         if k != "history" and not isinstance(v, list | Mapping)
     ]
@@ -235,3 +199,23 @@ def _training(parts: Parts) -> str:
         return facts_table
     text = "Loss on the training crops and on the validation slices, and agreement with the validation labels."
     return page.picture(graphs.training_curves(history), text) + facts_table
+
+
+def _each(*shown: Callable[[Parts], str]) -> Html:
+    return lambda parts, _: (one(parts) for one in shown)
+
+
+# The report, in this order; further sections come before the last.
+SECTIONS = (
+    Section("Slices", _each(_slices)),
+    Section("Segmentation", _each(_segmentation, _disagreement, _scores)),
+    Section("Results", lambda parts, _: _results(parts)),
+    STUDY,
+    FIDELITY,
+    FLUX,
+    GEODESIC,
+    CONNECTIVITY,
+    Section("Grey values", lambda parts, _: (*_histograms(parts), _drift(parts))),
+    Section("Training", _each(_annotation, _training)),
+)
+PROVENANCE = Section("How it was made", lambda parts, _: [provenance_table(parts.sample)])

@@ -6,10 +6,12 @@ import base64
 import io
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,70 +24,78 @@ DPI = 120
 # Formats of figures in which matplotlib says that it wrote them.
 FORMATS = (".png", ".pdf", ".svg", ".eps")
 
-STYLE = """
-body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif; color: #1c1c1c;
-       background: #fff; max-width: 62rem; margin: 2rem auto 4rem; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .2rem; }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid #ccc; }
-.subtitle { color: #666; margin: 0 0 1.2rem; }
-table { border-collapse: collapse; font-size: .87rem; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: #555; padding-bottom: .4rem; }
-th, td { text-align: left; padding: .28rem .8rem .28rem 0; border-bottom: 1px solid #e6e6e6; vertical-align: top; }
-thead th { border-bottom: 1.5px solid #888; white-space: nowrap; }
-th { font-weight: 600; }
-sup { line-height: 0; font-size: .75em; }
-td.n, th.n { text-align: right; padding-left: .6rem; white-space: nowrap; }
-code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; white-space: nowrap; }
-code.long { white-space: normal; overflow-wrap: break-word; }
-figure { margin: 1rem 0 1.4rem; }
-figure img { display: block; max-width: 100%; height: auto; }
-figcaption, .note { color: #555; font-size: .87rem; max-width: 52rem; }
-dl { font-size: .87rem; } dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0 0 0 1.2rem; color: #444; }
-footer { margin-top: 3rem; color: #777; font-size: .8rem; }
-@media print { body { margin: 0; max-width: none; font-size: 10pt; padding: 0; }
-  figure, tr, dt, dd { break-inside: avoid; } h2 { break-after: avoid; } }
-""".strip()
+# All text that is put into a template is escaped, unless it is markup that a template has made.
+_TEMPLATES = Environment(
+    loader=PackageLoader("tim3d.reporting"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+
+
+def _part(name: str, *values: Any) -> Markup:
+    """What a macro of the templates makes of values."""
+    return Markup(getattr(_TEMPLATES.get_template("parts.html").module, name)(*values).strip())
 
 
 def document(title: str, body: Iterable[str]) -> str:
-    """A whole page; the title is escaped, the body is not."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
+    """A whole page; text is escaped, markup that the functions of this module made is not."""
+    return _TEMPLATES.get_template("page.html").render(title=title, body=list(body))
 
 
-def section(heading: str, *parts: str) -> str:
+def head(title: str, version: str, now: str, facts: Iterable[tuple[str, str]]) -> Markup:
+    """The title of a page, with a table of facts."""
+    return _part("head", title, version, now, list(facts))
+
+
+def footer(version: str) -> Markup:
+    """The last line of a page."""
+    return _part("footer", version)
+
+
+def section(heading: str, *parts: str) -> Markup:
     """A heading and what stands under it; nothing if there is nothing."""
     filled = [part for part in parts if part]
-    return f"<section>\n<h2>{escape(heading)}</h2>\n" + "\n".join(filled) + "\n</section>" if filled else ""
+    return _part("section", heading, filled) if filled else Markup()
 
 
-def table(header: Sequence[str], body: Iterable[Sequence[str]], numbers: int, caption: str = "") -> str:
-    """A table whose cells are HTML already; the columns from the place `numbers` on are set to the right."""
-    tag = f"<caption>{escape(caption)}</caption>" if caption else ""
-    head = _cells("th", header, numbers)
-    lines = "\n".join(f"<tr>{_cells('td', row, numbers)}</tr>" for row in body)
-    return f"<table>{tag}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>"
+def table(header: Sequence[str], body: Iterable[Sequence[str]], numbers: int, caption: str = "") -> Markup:
+    """A table of texts or markup; the columns from the place `numbers` on are set to the right.
+
+    >>> "<td>a &lt; b</td>" in table(["sample"], [["a < b"]], 1)
+    True
+    """
+    return _part("table", header, list(body), numbers, caption)
 
 
-def _cells(tag: str, cells: Sequence[str], numbers: int) -> str:
-    return "".join(f"<{tag}{' class=n' if n >= numbers else ''}>{cell}</{tag}>" for n, cell in enumerate(cells))
+def note(text: str) -> Markup:
+    """A paragraph of plain text in small grey type.
+
+    >>> print(note("a < b"))
+    <p class="note">a &lt; b</p>
+    """
+    return _part("note", text)
 
 
-def note(text: str) -> str:
-    """A paragraph of plain text in small grey type."""
-    return f'<p class="note">{escape(text)}</p>'
+def definitions(entries: Iterable[tuple[str, str]]) -> Markup:
+    """A list of names and what they mean; nothing if there are none."""
+    listed = list(entries)
+    return _part("definitions", listed) if listed else Markup()
 
 
-def picture(figure: Figure, caption: str) -> str:
+def code(text: str, *, long: bool = False) -> Markup:
+    """A name or command; a long one may be broken into lines.
+
+    >>> print(code("a<b"))
+    <code>a&lt;b</code>
+    """
+    return Markup('<code class="long">{}</code>' if long else "<code>{}</code>").format(text)
+
+
+def picture(figure: Figure, caption: str) -> Markup:
     """A figure as an embedded PNG with its caption; the caption stands in where pictures are not shown."""
-    data = base64.b64encode(png(figure)).decode()
-    text = escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}">\n<figcaption>{text}</figcaption></figure>'
+    return _part("picture", base64.b64encode(png(figure)).decode(), caption)
 
 
 def png(figure: Figure, dpi: int = DPI) -> bytes:
@@ -114,24 +124,26 @@ def _few_colours(image: Image.Image) -> Image.Image:
     return few
 
 
-def units(text: str) -> str:
+def units(text: str) -> Markup:
     """A unit with its exponents raised.
 
-    >>> units("nm-1"), units("1"), units("W m-1 K-1")
-    ('nm<sup>−1</sup>', '1', 'W m<sup>−1</sup> K<sup>−1</sup>')
+    >>> print(units("nm-1"), units("1"), units("W m-1 K-1"))
+    nm<sup>−1</sup> 1 W m<sup>−1</sup> K<sup>−1</sup>
     """
-    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda power: f"<sup>{power[0].replace('-', '−')}</sup>", escape(text))
+    raised = re.sub(r"(?<=[A-Za-z])-?\d+", lambda power: f"<sup>{power[0].replace('-', '−')}</sup>", str(escape(text)))
+    return Markup(raised)  # escaped above
 
 
-def number(text: str) -> str:
+def number(text: str) -> Markup:
     """A number as text with its power of ten written out.
 
-    >>> number("-1.500e-07"), number("0.35")
-    ('−1.500 × 10<sup>−7</sup>', '0.35')
+    >>> print(number("-1.500e-07"), number("0.35"))
+    −1.500 × 10<sup>−7</sup> 0.35
     """
     mantissa, _, power = text.replace("-", "−").partition("e")
     sign = "−" if power.startswith("−") else ""
-    return f"{mantissa} × 10<sup>{sign}{power.lstrip('−+0')}</sup>" if power else mantissa
+    raised = Markup("{} × 10<sup>{}{}</sup>").format(mantissa, sign, power.lstrip("−+0"))
+    return raised if power else escape(mantissa)
 
 
 def check_figure(path: str | Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from tim3d.reporting import page
@@ -20,12 +19,12 @@ def provenance_table(sample: str) -> str:
     records = {name: store.node_attributes(sample, name) for name in store.nodes(sample)}
     body = [
         [
-            f"<code>{escape(name)}</code>",
+            page.code(name),
             _shape(sample, name, record),
-            f'<code class="long">{escape(_pairs(record.get("parameters")))}</code>',
-            f'<code class="long">{escape(_pairs(record.get("inputs")))}</code>',
-            f"<code>{escape(str(record.get('fingerprint', ''))[:10])}</code>",
-            escape(str(record.get("created", "")).replace("T", " ").removesuffix("+00:00")),
+            page.code(_pairs(record.get("parameters")), long=True),
+            page.code(_pairs(record.get("inputs")), long=True),
+            page.code(str(record.get("fingerprint", ""))[:10]),
+            str(record.get("created", "")).replace("T", " ").removesuffix("+00:00"),
         ]
         for name, record in records.items()
     ]
@@ -43,7 +42,7 @@ def _shape(sample: str, name: str, record: Mapping[str, Any]) -> str:
     field: Field = store.read_field(sample, name)
     kind = "labels" if field.labels else field.dtype
     state = "" if record.get("status") == "complete" else ", not finished"
-    return escape(f"{kind}{state}")
+    return f"{kind}{state}"
 
 
 def _pairs(record: Any) -> str:

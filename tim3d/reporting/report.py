@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MissingFieldError, Tim3dError
@@ -15,6 +15,9 @@ from tim3d.stages.segmentation.score import score
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
+
+if TYPE_CHECKING:
+    from tim3d.reporting.section import Section
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ def report(
     annotation: str | None = None,
     model: str | Path | None = None,
     title: str | None = None,
+    sections: Sequence[Section] = (),
 ) -> Task[Path]:
     """Write one HTML file about a sample: slices, segmentation, results, histogram, training, how it was made.
 
@@ -54,6 +58,9 @@ def report(
         The trained network, for its training curves (default: none).
     title : str, optional
         Heading (default: name of the sample).
+
+    sections : sequence of Section
+        Further sections, shown before the last one (`tim3d.sections`).
 
     Returns
     -------
@@ -91,7 +98,7 @@ def report(
             "Name the fields: --raw NAME --field NAME"
         )
     shown = {"raw": grey, "field": labels, "truth": truth, "annotation": annotation}
-    reporting = Reporting(sample, target, shown, None if model is None else Path(model), title)
+    reporting = Reporting(sample, target, shown, None if model is None else Path(model), title, tuple(sections))
     return Task(reporting.plans, reporting.run)
 
 
@@ -104,6 +111,7 @@ class Reporting:
     shown: Mapping[str, str | None]
     model: Path | None
     title: str | None
+    sections: tuple[Section, ...] = ()
 
     def plans(self) -> list[Plan | Outline]:
         """The pass that compares voxel by voxel, if it is not done, and the file."""
@@ -115,10 +123,10 @@ class Reporting:
 
     def run(self) -> Path:
         """Write the file, in one piece."""
-        from tim3d.reporting import html  # matplotlib takes a while to load, and a plan needs none
+        from tim3d.reporting import html, section  # matplotlib takes a while to load, and a plan needs none
 
         name = self.title or Path(self.sample.rstrip("/")).name
-        text = html.document(html.Parts(self.sample, model=self.model, **self.shown), name)
+        text = html.document(section.Parts(self.sample, model=self.model, **self.shown), name, self.sections)
         outputs.write_file(self.target, text.encode(), outputs.REPORT)
         log.info("wrote %s", self.target)
         return self.target

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from html import escape
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -12,7 +11,6 @@ import xarray as xr
 from tim3d.commands import renewal
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.reporting import page, table
-from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 
 _METRICS = {
@@ -29,9 +27,7 @@ _METRICS = {
 def score_tables(found: xr.Dataset) -> str:
     """The metrics and the confusion matrix of `tim3d.score`, with the definition of each metric."""
     body = [
-        [escape(str(name)), escape(_METRICS.get(str(name), "")), _value(float(v))]
-        for name, v in found.data_vars.items()
-        if v.ndim == 0
+        [str(name), _METRICS.get(str(name), ""), _value(float(v))] for name, v in found.data_vars.items() if v.ndim == 0
     ]
     a = found.attrs
     caption = f"Agreement of “{a['field']}” with “{a['truth_field']}”, {a['averaging']}; foreground: {a['foreground']}."
@@ -41,10 +37,10 @@ def score_tables(found: xr.Dataset) -> str:
 def _confusion(matrix: xr.DataArray) -> str:
     names = [str(n) for n in matrix["predicted"].values]
     body = [
-        [f"truly {escape(str(n))}", *(f"{int(v):,}" for v in row)]
+        [f"truly {n}", *(f"{int(v):,}" for v in row)]
         for n, row in zip(matrix["truth"].values, matrix.values, strict=True)
     ]
-    return page.table(["", *(f"labelled {escape(n)}" for n in names)], body, 1, "Voxels by true and given label.")
+    return page.table(["", *(f"labelled {n}" for n in names)], body, 1, "Voxels by true and given label.")
 
 
 def _value(value: float | None) -> str:
@@ -58,17 +54,6 @@ def outdated_note(sample: str, node: str) -> str:
         return ""
     again = renewal(store.node_attributes(sample, node), sample)
     return page.note(f"{node} was computed from another version of {source}. Renew it: {again}")
-
-
-def shown(
-    sample: str, field: str | None, verb: str, of: Callable[[xr.Dataset], bool], html: Callable[[xr.Dataset], str]
-) -> Iterator[str]:
-    """Every result of a verb about a field that `of` takes for one to be shown, or the note in its place."""
-    for node in results_of(sample, verb, field) if field else ():
-        if note := outdated_note(sample, node):
-            yield note
-        elif of(found := store.open_dataset(sample, node)):
-            yield html(found)
 
 
 def measured(sample: str, field: str | None) -> xr.Dataset | None:
@@ -92,10 +77,9 @@ def descriptor_table(found: xr.Dataset) -> str:
     """Variables down, phases to the right; profiles are left to the figures."""
     lines = table.lines(table.rows({"": found}))
     names = table.columns(lines)
-    header = ["variable", "unit", *(escape(n) for n in names)]
+    header = ["variable", "unit", *names]
     body = [
-        [f"<code>{escape(line.label)}</code>", page.units(line.units), *(_cell(line.values.get(n)) for n in names)]
-        for line in lines
+        [page.code(line.label), page.units(line.units), *(_cell(line.values.get(n)) for n in names)] for line in lines
     ]
     return page.table(header, body, 2, "All lengths are in nanometres; densities are per volume of the whole sample.")
 
@@ -110,8 +94,8 @@ def truth_table(found: xr.Dataset, true: xr.Dataset, name: str) -> str:
     known = {line.label: line.values for line in table.lines(table.rows({"": true}))}
     body = [
         [
-            f"<code>{escape(line.label)}</code>",
-            escape(column),
+            page.code(line.label),
+            column,
             page.units(line.units),
             _value(value),
             _value(known[line.label][column]),
@@ -139,12 +123,11 @@ def relative_error(value: float, truth: float) -> str:
 
 def definitions(found: xr.Dataset) -> str:
     """What each variable is, how it is estimated, and where that is published."""
-    entries = [
-        f"<dt><code>{escape(str(name))}</code></dt><dd>{escape(_sentence(variable.attrs))}</dd>"
+    return page.definitions(
+        (str(name), _sentence(variable.attrs))
         for name, variable in found.data_vars.items()
         if "long_name" in variable.attrs
-    ]
-    return f"<h3>Definitions</h3>\n<dl>\n{''.join(entries)}\n</dl>" if entries else ""
+    )
 
 
 def _sentence(attributes: Mapping[str, Any]) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from html import escape
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
 from tim3d.plotting.study import study_figure, title
 from tim3d.plotting.style import length_text
-from tim3d.reporting import page, results, table
+from tim3d.reporting import page, table
+from tim3d.reporting.section import Section
+from tim3d.stages.shared.results import results_of
+from tim3d.storage import store
 
 HEADER = ("edge (nm)", "voxels z,y,x", "windows", "mean", "s.d.", "2 s.d./mean", "bias", "through", "within tolerance")
 
@@ -88,17 +91,21 @@ def says(found: xr.Dataset) -> Iterator[str]:
         yield f"By this law the mean has a relative error of {100 * tolerance:g} % with so many windows: {needed}."
 
 
-def studies(sample: str, field: str | None) -> Iterator[str]:
-    """The finished studies of a field, for the report."""
-    return results.shown(sample, field, "study", is_study, study_html)
-
-
-def study_html(found: xr.Dataset) -> str:
+def study_html(found: xr.Dataset) -> Markup:
     """Figure, table and sentences of a study, for the report."""
     caption = (
         f"{title(found)} of windows against their size. Dots: windows; open dots on the right: sizes with too few "
         "windows to judge. " + " ".join(says(found))
     )
-    cells = [[escape(cell) for cell in row] for row in rows(found)]
-    note = page.note(f"Values of windows are {found.attrs['apparent']}.") if "apparent" in found.attrs else ""
-    return page.picture(study_figure(found), caption) + page.table(HEADER, cells, 2, title(found)) + note
+    note = page.note(f"Values of windows are {found.attrs['apparent']}.") if "apparent" in found.attrs else Markup()
+    return page.picture(study_figure(found), caption) + page.table(HEADER, rows(found), 2, title(found)) + note
+
+
+STUDY = Section(
+    "Representative volume",
+    nodes=lambda parts: results_of(parts.sample, "study", parts.field) if parts.field else (),
+    html=lambda parts, node: [study_html(store.open_dataset(parts.sample, node))],
+    shows=is_study,
+    text=text,
+    figure=study_figure,
+)

@@ -6,18 +6,19 @@ The variables of a node are taken as they come: those of known dimensions have a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
 from tim3d.commands import renewal
 from tim3d.descriptors.coupled import conditions
 from tim3d.errors import Tim3dError
 from tim3d.plotting import transport as transport_figures
 from tim3d.reporting import page, results, table
+from tim3d.reporting.section import Nodes, Parts, Section
 from tim3d.stages.shared.results import results_of
 from tim3d.stages.shared.stored_results import attributed
 from tim3d.storage import store
@@ -34,27 +35,9 @@ _SUMMARY = ("_mean", "_spread")
 FLAGS = ("percolates", "geodesic_percolates")
 
 
-def flux(sample: str, field: str | None) -> Iterator[str]:
-    """What `tim3d solve` found, each question by itself."""
-    yield from _each(sample, field, "solve", _solution_of)
-
-
-def _each(
-    sample: str, field: str | None, verb: str, section: Callable[[str, str, str], Iterator[str]]
-) -> Iterator[str]:
-    """The sections of all results of a verb; a note in the place of one that speaks of another version of the field."""
-    nodes = [] if field is None else list(results_of(sample, verb, field))
-    for node in nodes:
-        if note := results.outdated_note(sample, node):
-            yield note
-            continue
-        if len(nodes) > 1:
-            yield page.note(f"Results {node}:")
-        yield from section(sample, str(field), node)
-
-
-def _solution_of(sample: str, field: str, node: str) -> Iterator[str]:
+def _solution_of(parts: Parts, node: str) -> Iterator[str]:
     """Along each axis, between its bounds, and at vanishing voxel size."""
+    sample = parts.sample
     found = attributed(sample, node)
     yield _axis_table(found)
     yield page.note(conditions(found.attrs))
@@ -62,20 +45,16 @@ def _solution_of(sample: str, field: str, node: str) -> Iterator[str]:
         text = "Effective conductivity along each axis between the bounds that volume fractions alone set."
         yield page.picture(transport_figures.conductivity_bounds(found), text)
     yield richardson_table(found) or page.note(_how_to_extrapolate(sample, node))
-    yield _coarse_voxels(sample, field)
+    yield _coarse_voxels(sample, str(parts.field))
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
     for kind, label in (("potential", "potential"), ("flux", "size of the flux density over its mean")):
         yield from _pictures(sample, _kept_of(sample, node, {"kind": kind}, {"axis": "axes"}), label)
 
 
-def geodesic(sample: str, field: str | None) -> Iterator[str]:
-    """What `tim3d geodesic` found: shortest paths in each direction, plane by plane, and who was not reached."""
-    yield from _each(sample, field, "geodesic", _ways_of)
-
-
-def _ways_of(sample: str, field: str, node: str) -> Iterator[str]:
+def _ways_of(parts: Parts, node: str) -> Iterator[str]:
     """In each direction, or from seeds."""
+    sample = parts.sample
     found = attributed(sample, node)
     if "direction" not in found.dims:
         yield _others(found)
@@ -91,22 +70,18 @@ def _ways_of(sample: str, field: str, node: str) -> Iterator[str]:
         )
         yield page.picture(transport_figures.geodesic_profiles(found), text)
     yield richardson_table(found)
-    yield _coarse_voxels(sample, field)
+    yield _coarse_voxels(sample, str(parts.field))
     kept = _kept_of(sample, node, {}, {"phase": "phases", "direction": "directions"})
     yield from _pictures(sample, kept, f"geodesic distance ({UNIT})")
 
 
-def connectivity(sample: str, field: str | None) -> Iterator[str]:
-    """What `tim3d label` found: which share of each phase leads from face to face."""
-    yield from _each(sample, field, "label", _components_of)
-
-
-def _components_of(sample: str, field: str, node: str) -> Iterator[str]:
+def _components_of(parts: Parts, node: str) -> Iterator[str]:
     """By phase and axis."""
+    sample = parts.sample
     found = attributed(sample, node)
     shares = [f"{kind}_fraction" for kind in ("percolating", "dead_end", "isolated")]
     body = [
-        [escape(str(phase)), str(axis), *(_value(n, found[n].sel(phase=phase, axis=axis)) for n in shares)]
+        [str(phase), str(axis), *(_value(n, found[n].sel(phase=phase, axis=axis)) for n in shares)]
         for phase in found["phase"].values
         for axis in found["axis"].values
     ]
@@ -180,7 +155,7 @@ def _axis_table(found: xr.Dataset) -> str:
     kinds = [kind for kind in BOUNDS if f"conductivity_{kind}_upper" in found]
     body = [
         [
-            f"<code>{escape(str(name))}</code>",
+            page.code(str(name)),
             page.units(str(v.attrs.get("units", ""))),
             *(_value(str(name), v.sel(axis=a)) for a in axes),
             *(_bounds(found, str(name), kind) for kind in kinds),
@@ -203,7 +178,7 @@ def _bounds(found: xr.Dataset, name: str, kind: str) -> str:
     by_axis = {str(a): _pair(found.sel(axis=a), name, kind) for a in found["axis"].values}
     if len(set(by_axis.values())) == 1:
         return next(iter(by_axis.values()))
-    return "<br>".join(f"{axis}: {pair}" for axis, pair in by_axis.items())
+    return Markup("<br>").join(Markup("{}: {}").format(axis, pair) for axis, pair in by_axis.items())
 
 
 def _pair(one: xr.Dataset, name: str, kind: str) -> str:
@@ -219,8 +194,10 @@ def _pair(one: xr.Dataset, name: str, kind: str) -> str:
 def _from_to(name: str, low: Any, high: Any) -> str:
     """A range; if interfaces resist there is a bound of the conductivity from above only."""
     if low is None:
-        return f"at most {_value(name, high)}"
-    return f"at least {_value(name, low)}" if high is None else f"{_value(name, low)} to {_value(name, high)}"
+        return Markup("at most {}").format(_value(name, high))
+    if high is None:
+        return Markup("at least {}").format(_value(name, low))
+    return Markup("{} to {}").format(_value(name, low), _value(name, high))
 
 
 def richardson_table(found: xr.Dataset) -> str:
@@ -245,12 +222,12 @@ def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
         h, coarse, limit, half = (float(found[f"{name}{end}"].values[index]) for end in ("", *ESTIMATE))
         places = [str(found[dim].values[i]) for dim, i in zip(found[name].dims, index, strict=True)]
         yield [
-            f"<code>{escape(name)}</code>",
-            escape(" ".join(places)),
+            page.code(name),
+            " ".join(places),
             page.units(str(found[name].attrs.get("units", ""))),
             _value(name, h),
             _value(name, coarse),
-            f"{_value(name, limit)} ± {page.number(f'{half:#.2g}'.removesuffix('.'))}",
+            Markup("{} ± {}").format(_value(name, limit), page.number(f"{half:#.2g}".removesuffix("."))),
         ]
 
 
@@ -289,7 +266,7 @@ def feature_voxels(sample: str, field: str) -> Mapping[str, float]:
 
 
 def _tensor_table(found: xr.Dataset) -> str:
-    return "".join(_matrix(str(n), v) for n, v in found.data_vars.items() if _is_tensor(v))
+    return Markup().join(_matrix(str(n), v) for n, v in found.data_vars.items() if _is_tensor(v))
 
 
 def _matrix(name: str, values: xr.DataArray) -> str:
@@ -306,8 +283,8 @@ def _others(found: xr.Dataset) -> str:
     """Every number that has no table of its own, phases to the right."""
     lines = table.lines(table.rows({"": found}))
     columns = table.columns(lines)
-    body = [[f"<code>{escape(line.label)}</code>", page.units(line.units), *_cells(line, columns)] for line in lines]
-    return page.table(["variable", "unit", *(escape(c) for c in columns)], body, 2) if body else ""
+    body = [[page.code(line.label), page.units(line.units), *_cells(line, columns)] for line in lines]
+    return page.table(["variable", "unit", *columns], body, 2) if body else ""
 
 
 def _cells(line: table.Line, columns: Sequence[str]) -> Iterable[str]:
@@ -320,7 +297,7 @@ def _direction_table(found: xr.Dataset, phase: str) -> str:
     directions = [str(d) for d in one["direction"].values]
     body = [
         [
-            f"<code>{escape(name)}</code>",
+            page.code(name),
             page.units(str(one[name].attrs.get("units", "1"))),
             *(_value(name, one[name].sel(direction=d)) for d in directions),
             _mean_and_spread(one, name),
@@ -338,7 +315,7 @@ def _mean_and_spread(one: xr.Dataset, name: str) -> str:
     if not all(f"{name}{end}" in one for end in _SUMMARY):
         return ""
     mean, spread = (_value(name, one[f"{name}{end}"]) for end in _SUMMARY)
-    return f"{mean} ({spread})"
+    return Markup("{} ({})").format(mean, spread)
 
 
 def _spread_text(one: xr.Dataset) -> str:
@@ -366,3 +343,12 @@ def _along(sample: str, name: str) -> list[str]:
     """Axis and direction of a kept field."""
     parameters = store.node_attributes(sample, name)["parameters"]
     return [str(parameters.get("axis", parameters.get("direction", "")))[::-1]]
+
+
+def _results_of(verb: str) -> Nodes:
+    return lambda parts: results_of(parts.sample, verb, parts.field) if parts.field else ()
+
+
+FLUX = Section("Transport", nodes=_results_of("solve"), html=_solution_of, named=True)
+GEODESIC = Section("Geodesic", nodes=_results_of("geodesic"), html=_ways_of, named=True)
+CONNECTIVITY = Section("Connectivity", nodes=_results_of("label"), html=_components_of, named=True)

@@ -1,0 +1,93 @@
+"""A section of a report as a value: which results it shows, and how they look in the file and in the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from tim3d.reporting import page
+from tim3d.reporting.results import outdated_note
+from tim3d.storage import store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is reported: a sample, the names of its fields that are there (None: that one is not), a model."""
+
+    sample: str
+    raw: str | None = None
+    field: str | None = None
+    truth: str | None = None
+    annotation: str | None = None
+    model: Path | None = None
+
+
+Nodes: TypeAlias = Callable[[Parts], Iterable[str]]
+Html: TypeAlias = Callable[[Parts, str], Iterable[str]]
+
+
+def _whole(_: Parts) -> tuple[str, ...]:
+    return ("",)
+
+
+def _never(_: xr.Dataset) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a report; it is left out where it shows nothing.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    html : callable
+        ``html(parts, node)`` gives what stands under the heading for one node: markup from `page.table`, `page.picture`
+        and `page.note`. Plain text is escaped.
+    nodes : callable, optional
+        ``nodes(parts)`` names the results that it shows. Those that are not there or not finished are left out, and a
+        note with the command that renews it stands in the place of one that is outdated. By default the section is
+        about the sample as a whole, and `html` is called once, with an empty name.
+    named : bool
+        Whether each of several results is headed by its name.
+    shows : callable, optional
+        ``shows(dataset)`` tells whether a result is of this kind: the shell then uses `text` and `figure` for it.
+    text : callable, optional
+        ``text(dataset)``, what the shell prints of a result.
+    figure : callable, optional
+        ``figure(dataset)``, what ``--figure`` of the shell draws.
+    """
+
+    title: str
+    html: Html
+    nodes: Nodes = _whole
+    named: bool = False
+    shows: Callable[[xr.Dataset], bool] = _never
+    text: Callable[[xr.Dataset], str] | None = None
+    figure: Callable[[xr.Dataset], Figure] | None = None
+
+    def blocks(self, parts: Parts) -> Iterator[str]:
+        """What stands under the heading, one block after the other."""
+        nodes = [node for node in self.nodes(parts) if not node or _is_finished(parts.sample, node)]
+        for node in nodes:
+            note = outdated_note(parts.sample, node) if node else ""
+            if note:
+                yield note
+                continue
+            if self.named and len(nodes) > 1:
+                yield page.note(f"Results {node}:")
+            yield from self.html(parts, node)
+
+    def markup(self, parts: Parts) -> str:
+        """The section as HTML; empty if it shows nothing."""
+        return page.section(self.title, *self.blocks(parts))
+
+
+def _is_finished(sample: str, node: str) -> bool:
+    return bool(store.node_attributes(sample, node).get("status") == "complete")
