@@ -24,7 +24,7 @@ BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections"})
 # Those among them that decide what is done: without them a command would do something else.
-VALUES = ("segmenter",)
+VALUES = ("segmenter", "generator")
 
 
 def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:

@@ -226,7 +226,7 @@ def test_results_of_every_name_are_shown_with_their_fields(tmp_path: Path) -> No
     tim3d.solve(url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET)
     said = said_of(transport.FLUX, url)
     assert said.index(f"Results phase_transport_{NAMED}:") < said.index("Results wet:")
-    assert f"tim3d solve {url} --conductivity pore=2,copper=9 --out wet --keep-flux --richardson" in said
+    assert f"tim3d solve {url} --conductivity pore=2,copper=9 --keep-flux --out wet --richardson" in said
     assert said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
 
 
