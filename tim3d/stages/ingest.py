@@ -239,7 +239,7 @@ def _refuse_sample(source: str | Path | Sequence[str], dataset: str | None, samp
     named = [source] if isinstance(source, str | Path) else source
     if dataset is not None or len(named) != 1 or not Path(named[0], "zarr.json").is_file():
         return
-    with contextlib.suppress(StoreError):
+    with contextlib.suppress(StoreError, InputError):  # a field of a sample may be read
         store.open_sample(str(named[0]))
         raise ArgumentError(
             f"{named[0]} is a sample of tim3d, and the sample comes last: tim3d ingest {sample} {named[0]}. To copy a "
