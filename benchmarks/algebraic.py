@@ -1,6 +1,7 @@
 """An independent solution of the conduction problem: the matrix written out, algebraic multigrid, float64.
 
-Nothing of tim3d is used. Unknowns at voxel centres; a face conducts 2 k k' / (k + k') times area over distance.
+Nothing of tim3d is used. Unknowns at voxel centres; a face conducts 2 k k' / (k + k') times area
+over distance.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def faces(k: F64, axis: int, spacing: tuple[float, float, float]) -> F64:
 def system(k: F64, spacing: tuple[float, float, float], electrodes: Electrodes = "outer") -> System:
     """Potential 1 before the first layer and 0 behind the last.
 
-    The electrodes are on the outer faces, on the centres of the end layers, or one voxel beyond those (in a copy of the
-    end layer, as one of the peers has it).
+    The electrodes are on the outer faces, on the centres of the end layers, or one voxel beyond
+    those (in a copy of the end layer, as one of the peers has it).
     """
     if electrodes == "beyond":
         k = np.pad(k, ((1, 1), (0, 0), (0, 0)), mode="edge")
@@ -66,7 +67,10 @@ def system(k: F64, spacing: tuple[float, float, float], electrodes: Electrodes =
     rows, columns, values = [], [], []
     for axis in range(3):
         g = faces(k, axis, spacing)
-        low, high = (tuple(s if a == axis else slice(None) for a in range(3)) for s in (slice(-1), slice(1, None)))
+        low, high = (
+            tuple(s if a == axis else slice(None) for a in range(3))
+            for s in (slice(-1), slice(1, None))
+        )
         diagonal[low] += g
         diagonal[high] += g
         both = unknown[low] & unknown[high] & (g > 0)
@@ -119,7 +123,9 @@ def _multigrid(pyamg: Any, matrix: Any, right: F64, tolerance: float, steps: lis
     return hierarchy.solve(right, tol=tolerance, accel="cg", maxiter=300, residuals=steps)
 
 
-def solved(problem: System, solver: Callable[[Any, F64, list[float]], Any]) -> tuple[float, float, int]:
+def solved(
+    problem: System, solver: Callable[[Any, F64, list[float]], Any]
+) -> tuple[float, float, int]:
     steps: list[float] = []
     planes = flux(problem, solver(problem.matrix, problem.right, steps))
     mean = float(planes.mean())

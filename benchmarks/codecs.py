@@ -54,7 +54,12 @@ def measure(voxels: np.ndarray, codec: object) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         shard = tuple(-(-n // 64) * 64 for n in voxels.shape)
         array = zarr.create_array(
-            folder, shape=voxels.shape, dtype=voxels.dtype, chunks=(64, 64, 64), shards=shard, compressors=codec
+            folder,
+            shape=voxels.shape,
+            dtype=voxels.dtype,
+            chunks=(64, 64, 64),
+            shards=shard,
+            compressors=codec,
         )  # type: ignore[arg-type]
         write = best_of(3, lambda: array.__setitem__(slice(None), voxels))
         read = best_of(3, lambda: array[:])

@@ -2,8 +2,9 @@
 
     python -m benchmarks.components [--edge 256] [--block 128]
 
-Volume: smoothed noise, 42 % inside, as in benchmarks/descriptors.py. Whole-volume labelling by scipy and by cc3d alone,
-tim3d in memory and through a sample on disk. Best of 3; every memory figure comes from a process of its own.
+Volume: smoothed noise, 42 % inside, as in benchmarks/descriptors.py. Whole-volume labelling by
+scipy and by cc3d alone, tim3d in memory and through a sample on disk. Best of 3; every memory
+figure comes from a process of its own.
 """
 
 from __future__ import annotations
@@ -51,14 +52,22 @@ def best(work: Callable[[], object], runs: int) -> float:
     return min(seconds)
 
 
-def speed(volume: NDArray[np.uint8], connectivity: Any, block: int, runs: int) -> Iterator[tuple[str, float]]:
+def speed(
+    volume: NDArray[np.uint8], connectivity: Any, block: int, runs: int
+) -> Iterator[tuple[str, float]]:
     """Seconds of each way to label, one core."""
     near = ndi.generate_binary_structure(3, STEPS[connectivity])
     cut = (block, block, block)
     yield "scipy.ndimage.label, pore", best(lambda: ndi.label(volume, near), runs)
-    yield "cc3d alone, pore", best(lambda: cc3d.connected_components(volume, connectivity=connectivity), runs)
+    yield (
+        "cc3d alone, pore",
+        best(lambda: cc3d.connected_components(volume, connectivity=connectivity), runs),
+    )
     yield "label_block, pore", best(lambda: label_block(volume, [1], connectivity), runs)
-    yield "label_block, pore and solid", best(lambda: label_block(volume, [0, 1], connectivity), runs)
+    yield (
+        "label_block, pore and solid",
+        best(lambda: label_block(volume, [0, 1], connectivity), runs),
+    )
     ids = label_block(volume, [0, 1], connectivity)
     yield "tabulate", best(lambda: tabulate(ids, volume, (0, 0, 0), volume.shape), runs)
     name = f"label_volume, pore and solid, blocks of {block}^3"
@@ -71,7 +80,10 @@ def speed(volume: NDArray[np.uint8], connectivity: Any, block: int, runs: int) -
             def through(keep: bool = keep, options: tim3d.Options = options) -> None:
                 tim3d.label(url, connectivity=connectivity, keep=keep, options=options)
 
-            yield f"tim3d.label, blocks of {block}^3{', field kept' if keep else ''}", best(through, runs)
+            yield (
+                f"tim3d.label, blocks of {block}^3{', field kept' if keep else ''}",
+                best(through, runs),
+            )
 
 
 def ingested(folder: Path, volume: NDArray[np.uint8], block: int) -> str:
@@ -80,7 +92,15 @@ def ingested(folder: Path, volume: NDArray[np.uint8], block: int) -> str:
     shard = (min(64, block), block, block)
     size = {"z": 1, "y": 1, "x": 1}
     options = tim3d.Options(progress=False)
-    tim3d.ingest(folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=shard, options=options)
+    tim3d.ingest(
+        folder / "phase.npy",
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=PHASES,
+        shard=shard,
+        options=options,
+    )
     return url
 
 
@@ -91,7 +111,9 @@ def memory(volume: NDArray[np.uint8], connectivity: int) -> tuple[float, int]:
         path = Path(folder) / "volume.npy"
         np.save(path, volume)
         command = [sys.executable, "-c", MEMORY, str(path), codes, str(connectivity)]
-        peak, count = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        peak, count = subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout.split()
     return float(peak), int(count)
 
 
@@ -107,7 +129,9 @@ def main(arguments: list[str] | None = None) -> None:
     for row in zip(*found.values(), strict=True):
         print(f"| {row[0][0]} | {' | '.join(f'{seconds:.3f}' for _, seconds in row)} |")
     noise = np.random.default_rng(0).integers(0, 3, volume.shape, dtype=np.uint8)
-    print("\n| label_block and tabulate, all phases | connectivity | bytes per voxel | components |\n|---|---|---|---|")
+    print(
+        "\n| label_block and tabulate, all phases | connectivity | bytes per voxel | components |\n|---|---|---|---|"
+    )
     for name, labels in ((f"blobs_{given.edge}", volume), ("3 phases drawn voxel by voxel", noise)):
         for connectivity in (6, 26):
             peak, count = memory(labels, connectivity)

@@ -3,7 +3,8 @@
     python benchmarks/descriptors.py errors        # the tables of docs/descriptors.md
     python benchmarks/descriptors.py speed [--edge 256] [--quantimpy-python PATH]
 
-`--quantimpy-python` is an interpreter with quantimpy 0.2.6 and NumPy 1.26.4; the package does not load beside NumPy 2.
+`--quantimpy-python` is an interpreter with quantimpy 0.2.6 and NumPy 1.26.4; the package does not
+load beside NumPy 2.
 """
 
 from __future__ import annotations
@@ -54,8 +55,12 @@ def blobs(edge: int) -> NDArray[np.uint8]:
     return (smooth < np.quantile(smooth, 0.42)).astype(np.uint8)
 
 
-def centres(shape: Sequence[int], spacing: Spacing, offset: Iterable[float] = (0, 0, 0)) -> list[NDArray[np.float64]]:
-    axes = [(np.arange(n) - (n - 1) / 2 - o) * d for n, d, o in zip(shape, spacing, offset, strict=True)]
+def centres(
+    shape: Sequence[int], spacing: Spacing, offset: Iterable[float] = (0, 0, 0)
+) -> list[NDArray[np.float64]]:
+    axes = [
+        (np.arange(n) - (n - 1) / 2 - o) * d for n, d, o in zip(shape, spacing, offset, strict=True)
+    ]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
 
@@ -63,7 +68,10 @@ def areas(labels: NDArray[np.uint8], spacing: Spacing, margin: int = 0) -> list[
     """Area by the four estimators, leaving out a shell of `margin` voxels."""
     core = Box.whole(triple(labels.shape)).grow((-margin,) * 3)
     hist = octant_histogram(labels, [1], core)
-    local = [float(hist @ w(spacing)) / 8 for w in (crofton_weights, marching_cubes_weights, face_weights)]
+    local = [
+        float(hist @ w(spacing)) / 8
+        for w in (crofton_weights, marching_cubes_weights, face_weights)
+    ]
     gradient = gradient_area(labels, [1], core, spacing) * gradient_quantum(spacing)
     return [local[0], gradient, local[1], local[2]]
 
@@ -104,12 +112,16 @@ def plane_area(unit: NDArray[np.float64], spacing: Spacing) -> float:
 def gyroid_errors(period: int) -> list[float]:
     angle = [(np.arange(2 * period) + 0.5) * 2 * np.pi / period] * 3
     z, y, x = np.meshgrid(*angle, indexing="ij", sparse=True)
-    labels = (np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x) > 0).astype(np.uint8)
+    labels = (np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x) > 0).astype(
+        np.uint8
+    )
     weights = (crofton_weights(), marching_cubes_weights(), face_weights())
     local = [float(configuration_histogram(labels, [1], "periodic") @ w) for w in weights]
     wrapped = np.pad(labels, 16, mode="wrap")
     exact = 8 * GYROID_AREA * period**2
-    return percent(np.array([local[0], areas(wrapped, (1, 1, 1), margin=16)[1], *local[1:]]) / exact)
+    return percent(
+        np.array([local[0], areas(wrapped, (1, 1, 1), margin=16)[1], *local[1:]]) / exact
+    )
 
 
 def percent(ratios: NDArray[np.float64]) -> list[float]:
@@ -134,8 +146,14 @@ def print_errors() -> None:
     for spacing in SPACINGS:
         for normal in ((1, 0, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 1, 1), (2, 1, 0)):
             row(f"{spacing}, normal {normal}", plane_error(np.array(normal, float), spacing))
-        random = np.array([plane_error(n, spacing) for n in np.random.default_rng(3).normal(size=(25, 3))])
-        for name, values in (("mean", random.mean(0)), ("lowest", random.min(0)), ("highest", random.max(0))):
+        random = np.array(
+            [plane_error(n, spacing) for n in np.random.default_rng(3).normal(size=(25, 3))]
+        )
+        for name, values in (
+            ("mean", random.mean(0)),
+            ("lowest", random.min(0)),
+            ("highest", random.max(0)),
+        ):
             row(f"{spacing}, 25 random normals, {name}", values)
     header("gyroid, error in %", AREAS)
     for period in (16, 32, 64):
@@ -170,13 +188,19 @@ def print_speed(edge: int, quantimpy_python: str | None, repeats: int) -> None:
     labels = blobs(edge)
     seconds = {
         "octant_histogram": best(lambda: octant_histogram(labels, [1]), repeats),
-        "octant_histogram, region of two codes": best(lambda: octant_histogram(labels, [0, 2]), repeats),
+        "octant_histogram, region of two codes": best(
+            lambda: octant_histogram(labels, [0, 2]), repeats
+        ),
         "plane_counts, one axis": best(lambda: plane_counts(labels, [1], 0), repeats),
         "gradient_area": best(lambda: gradient_area(labels, [1]), repeats),
-        "skimage marching_cubes + mesh_surface_area": best(lambda: mesh_area(labels), max(1, repeats // 3)),
+        "skimage marching_cubes + mesh_surface_area": best(
+            lambda: mesh_area(labels), max(1, repeats // 3)
+        ),
     }
     if quantimpy_python:
-        seconds["quantimpy, four functionals"] = quantimpy_seconds(quantimpy_python, labels, repeats)
+        seconds["quantimpy, four functionals"] = quantimpy_seconds(
+            quantimpy_python, labels, repeats
+        )
     unit = seconds["octant_histogram"]
     print(f"\n| blobs_{edge}, one core | ns per voxel | times octant_histogram |\n|---|---|---|")
     for name, value in seconds.items():
@@ -184,7 +208,9 @@ def print_speed(edge: int, quantimpy_python: str | None, repeats: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("errors", "speed"))
     parser.add_argument("--edge", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=7)

@@ -4,10 +4,11 @@
     python -m benchmarks.generate --presets demo --edge 64 --tile 32 --repeats 1        # a quick look
     python -m benchmarks.generate --volume 1024 --workers 2            # one volume on a cluster, with its peak memory
 
-The bare generator is torch's own transposed convolutions with normalisation folded in, on ready float32 noise, its
-logits thrown away. The tiles start at coordinates and end with labels; the verb also compresses and writes them, with
-markers and pyramid. They take turns, and the ratios are those of neighbouring turns, so that a change of the machine's
-speed hits all. One thread each; a volume's rate is that of all workers together.
+The bare generator is torch's own transposed convolutions with normalisation folded in, on ready
+float32 noise, its logits thrown away. The tiles start at coordinates and end with labels; the verb
+also compresses and writes them, with markers and pyramid. They take turns, and the ratios are those
+of neighbouring turns, so that a change of the machine's speed hits all. One thread each; a volume's
+rate is that of all workers together.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from benchmarks.large import peaks, timed
 from tim3d.generators import Network
 from tim3d.grid import Box
 from tim3d.kernels.generation.architecture import Architecture, preset, tile_nodes
-from tim3d.models.generation.export import Exported, GeneratorDescription, load_generator, save_generator
+from tim3d.models.generation.export import (
+    Exported,
+    GeneratorDescription,
+    load_generator,
+    save_generator,
+)
 from tim3d.models.generation.slicegan import Generator, grow
 from tim3d.models.generation.synthesis import NetworkField, home
 
@@ -47,7 +53,9 @@ class Case:
 
     def row(self) -> str:
         """Millions of voxels a second, and how the last two compare with the first."""
-        rates = " | ".join(f"{self.voxels / 1e6 / s:.2f}" for s in (self.bare, self.tiles, self.verb))
+        rates = " | ".join(
+            f"{self.voxels / 1e6 / s:.2f}" for s in (self.bare, self.tiles, self.verb)
+        )
         return f"| {self.name} | {rates} | {100 * self.ratios[0]:.0f} % | {100 * self.ratios[1]:.0f} % |"
 
 
@@ -62,12 +70,18 @@ def weights_of(folder: Path, architecture: Architecture) -> tuple[Path, str]:
 def bare_pass(exported: Exported, noise: torch.Tensor) -> torch.Tensor:
     """Logits as torch's own layers make them."""
     values = noise
-    for number, (layer, padding) in enumerate(zip(exported.layers, exported.architecture.paddings, strict=False)):
-        values = functional.conv_transpose3d(values, layer.weight, layer.bias, stride=2, padding=padding)
+    for number, (layer, padding) in enumerate(
+        zip(exported.layers, exported.architecture.paddings, strict=False)
+    ):
+        values = functional.conv_transpose3d(
+            values, layer.weight, layer.bias, stride=2, padding=padding
+        )
         if number + 1 < len(exported.layers):
             values.relu_()
     if exported.architecture.kind == "resize":
-        values = functional.conv3d(grow(values), exported.layers[-1].weight, exported.layers[-1].bias)
+        values = functional.conv3d(
+            grow(values), exported.layers[-1].weight, exported.layers[-1].bias
+        )
     return values
 
 
@@ -90,7 +104,9 @@ def measure(architecture: Architecture, edge: int, tile: int, repeats: int, fold
 
     ways = (bare, lambda: field.labels(Box.whole(shape)), verb)
     turns = [tuple(timed(way) for way in ways) for _ in range(repeats + 1)][1:]
-    bare_seconds, tiles_seconds, verb_seconds = (statistics.median(column) for column in zip(*turns, strict=True))
+    bare_seconds, tiles_seconds, verb_seconds = (
+        statistics.median(column) for column in zip(*turns, strict=True)
+    )
     to_tiles, to_verb = (statistics.median(turn[0] / turn[way] for turn in turns) for way in (1, 2))
     name = f"{architecture.name}, tile {field.edge}"
     return Case(name, edge**3, bare_seconds, tiles_seconds, verb_seconds, (to_tiles, to_verb))
@@ -109,7 +125,9 @@ def volume(architecture: Architecture, edge: int, tile: int, workers: int, folde
                 options=tim3d.Options(progress=False),
             )
         )
-    said = "; ".join(f"{name} {peak:.0f} of planned {plan:.0f} MiB" for name, peak, plan in peaks(str(sample)))
+    said = "; ".join(
+        f"{name} {peak:.0f} of planned {plan:.0f} MiB" for name, peak, plan in peaks(str(sample))
+    )
     rate = edge**3 / 1e6 / taken
     return f"{architecture.name}: {edge}^3 on {workers} worker(s) in {taken:.0f} s, {rate:.2f} Mvoxel/s; peak {said}"
 
@@ -121,21 +139,34 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--edge", type=int, default=256)
     parser.add_argument("--tile", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--volume", type=int, metavar="EDGE", help="generate one volume of this edge instead")
+    parser.add_argument(
+        "--volume", type=int, metavar="EDGE", help="generate one volume of this edge instead"
+    )
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where the volume is written (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the volume is written (default: a temporary folder)"
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     chosen = [preset(name) for name in given.presets.split(",")]
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         if given.volume:
-            print(volume(chosen[0], given.volume, given.tile, given.workers, Path(folder)), flush=True)
+            print(
+                volume(chosen[0], given.volume, given.tile, given.workers, Path(folder)), flush=True
+            )
             return
-        print(f"{given.edge}^3 voxels of 2 phases, torch {torch.__version__}, 1 thread, {given.repeats} turns")
-        print("| Mvoxel/s | bare generator | tiles to labels | verb, written | tiles / bare | verb / bare |")
+        print(
+            f"{given.edge}^3 voxels of 2 phases, torch {torch.__version__}, 1 thread, {given.repeats} turns"
+        )
+        print(
+            "| Mvoxel/s | bare generator | tiles to labels | verb, written | tiles / bare | verb / bare |"
+        )
         print("|---|---|---|---|---|---|")
         for architecture in chosen:
-            print(measure(architecture, given.edge, given.tile, given.repeats, Path(folder)).row(), flush=True)
+            print(
+                measure(architecture, given.edge, given.tile, given.repeats, Path(folder)).row(),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python -m benchmarks.geodesic [--edge 256]
 
-Volume: smoothed noise, 42 % inside, as in benchmarks/descriptors.py; seeds are the first plane. CPU seconds, best of 3.
+Volume: smoothed noise, 42 % inside, as in benchmarks/descriptors.py; seeds are the first plane. CPU
+seconds, best of 3.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tim3d.kernels.geodesic.geodesic import METRICS, UNREACHED, arrive, distance
 ISOTROPIC = (1.0, 1.0, 1.0)
 
 
-def best(work: Callable[[], object], runs: int, before: Callable[[], object] = lambda: None) -> float:
+def best(
+    work: Callable[[], object], runs: int, before: Callable[[], object] = lambda: None
+) -> float:
     """CPU seconds of the quickest run."""
     seconds = []
     for _ in range(runs):
@@ -61,7 +64,11 @@ def steps(volume: NDArray[np.uint8], runs: int) -> Iterator[tuple[str, float, fl
             begin()
             held = peak(first)
         yield f"arrive, {metric}", best(first, runs, begin), held / region.size
-        yield f"arrive again, nothing changed, {metric}", best(first, runs), peak(first) / region.size
+        yield (
+            f"arrive again, nothing changed, {metric}",
+            best(first, runs),
+            peak(first) / region.size,
+        )
     begin()
     arrive(arrival, region, ISOTROPIC)
 
@@ -88,7 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args(arguments)
     volume = blobs(given.edge)
-    print(f"| blobs_{given.edge}, one core | CPU s | ns per region voxel | bytes per voxel held |\n|---|---|---|---|")
+    print(
+        f"| blobs_{given.edge}, one core | CPU s | ns per region voxel | bytes per voxel held |\n|---|---|---|---|"
+    )
     for name, seconds, held in steps(volume, given.runs):
         print(f"| {name} | {seconds:.3f} | {seconds / volume.sum() * 1e9:.0f} | {held:.1f} |")
 

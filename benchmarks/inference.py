@@ -3,9 +3,10 @@
     python benchmarks/inference.py                 # the table of RESULTS.md
     python benchmarks/inference.py --slices 4 --edge 64 --repeats 1     # a quick look
 
-The bare network gets normalised float32 tensors and its logits are thrown away. Stitching starts at the grey slab of a
-block and ends with its labels: gathering, normalisation, argmax and placing are inside. The two take turns, and the
-ratio is that of neighbouring turns, so that a change of the machine's speed hits both.
+The bare network gets normalised float32 tensors and its logits are thrown away. Stitching starts at
+the grey slab of a block and ends with its labels: gathering, normalisation, argmax and placing are
+inside. The two take turns, and the ratio is that of neighbouring turns, so that a change of the
+machine's speed hits both.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def lattices(shape: tuple[int, int, int], spec: UNetSpec) -> Iterator[tuple[str,
     window = max(4 * step, shape[1] // 2 // step * step)
     halo = max(step, window // 8 // step * step)
     yield "whole slices", slice_lattice(shape, step)
-    yield f"windows {window}, crop, halo {halo}", crop_lattice(shape, (1, window, window), (0, halo, halo))
+    yield (
+        f"windows {window}, crop, halo {halo}",
+        crop_lattice(shape, (1, window, window), (0, halo, halo)),
+    )
     yield (
         f"windows {window}, blend, overlap {2 * halo}",
         blend_lattice(shape, (1, window, window), (0, 2 * halo, 2 * halo)),
@@ -66,7 +70,9 @@ def measure(name: str, lattice: Lattice, predictor: Predictor, repeats: int) -> 
     volume = np.random.default_rng(0).integers(0, 256, lattice.shape, dtype=np.uint8)
     whole = Box.whole(lattice.shape)
     tensors = [
-        ((torch.from_numpy(array).float() - GREY.mean[0]) / GREY.std[0]).contiguous(memory_format=torch.channels_last)
+        ((torch.from_numpy(array).float() - GREY.mean[0]) / GREY.std[0]).contiguous(
+            memory_format=torch.channels_last
+        )
         for array, _ in batches(lattice, lattice.windows(whole), volume, whole, predictor.batch)
     ]
     model = ready(predictor).model
@@ -81,8 +87,12 @@ def measure(name: str, lattice: Lattice, predictor: Predictor, repeats: int) -> 
         segment_core(predictor, lattice, whole, volume, whole)
 
     pairs = [(seconds(bare), seconds(stitched)) for _ in range(repeats + 1)][1:]
-    bare_seconds, stitched_seconds = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Case(name, lattice, bare_seconds, stitched_seconds, statistics.median(a / b for a, b in pairs))
+    bare_seconds, stitched_seconds = (
+        statistics.median(column) for column in zip(*pairs, strict=True)
+    )
+    return Case(
+        name, lattice, bare_seconds, stitched_seconds, statistics.median(a / b for a, b in pairs)
+    )
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -111,9 +121,15 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     spec = UNetSpec(classes=("pore", "solid", "shine_through"))
     shape = (given.slices, given.edge, given.edge)
-    print(f"{shape} uint8, {spec.architecture} on {spec.encoder}, depth {spec.depth}, {len(spec.classes)} classes,")
-    print(f"torch {torch.__version__}, {given.threads} threads, batch {given.batch}, {given.repeats} alternating runs")
-    print("| Mvoxel/s of the result | bare network | stitched to labels | ratio |\n|---|---|---|---|")
+    print(
+        f"{shape} uint8, {spec.architecture} on {spec.encoder}, depth {spec.depth}, {len(spec.classes)} classes,"
+    )
+    print(
+        f"torch {torch.__version__}, {given.threads} threads, batch {given.batch}, {given.repeats} alternating runs"
+    )
+    print(
+        "| Mvoxel/s of the result | bare network | stitched to labels | ratio |\n|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         predictor = predictor_for(folder, spec, given.threads, given.batch)
         for name, lattice in lattices(shape, spec):

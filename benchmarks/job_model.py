@@ -4,9 +4,10 @@
     python -m benchmarks.job_model verb FOLDER      # segment and measure, forecast by a pilot on a smaller volume
     python -m benchmarks.job_model table            # three volumes on 1 to 512 GPUs
 
-A worker has one device, on which one block computes at a time; its other threads read and write meanwhile.
-Its pace is that of the slower of the two. All workers share one storage and one scheduler; whichever needs longest for
-the whole pass is the bottleneck, and what comes before the first and after the last computation is added.
+A worker has one device, on which one block computes at a time; its other threads read and write
+meanwhile. Its pace is that of the slower of the two. All workers share one storage and one
+scheduler; whichever needs longest for the whole pass is the bottleneck, and what comes before the
+first and after the last computation is added.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ class Forecast:
 def forecast(sweep: Sweep, machine: Machine) -> Forecast:
     """What a pass takes: every need of all its blocks, as if it were the only one.
 
-    Threads t of a worker overlap: a block leaves every (read + compute + write + between) / t seconds, but not faster
-    than the device computes. A worker does ceil(blocks / devices) of them. "too few blocks" is the part of that which
-    equal shares would not have.
+    Threads t of a worker overlap: a block leaves every (read + compute + write + between) / t
+    seconds, but not faster than the device computes. A worker does ceil(blocks / devices) of them.
+    "too few blocks" is the part of that which equal shares would not have.
 
     >>> calm = Machine(devices=2, threads=1, scheduler_seconds=0.001)
     >>> forecast(Sweep("s", blocks=10, read_seconds=1, compute_seconds=2, write_seconds=1), calm).seconds
@@ -96,7 +97,8 @@ def forecast(sweep: Sweep, machine: Machine) -> Forecast:
     rounds = math.ceil(sweep.blocks / machine.devices)
     pace = {
         "computing": sweep.compute_seconds,
-        "reading and writing" if machine.threads > 1 else "its steps in turn": sweep.block_seconds / machine.threads,
+        "reading and writing" if machine.threads > 1 else "its steps in turn": sweep.block_seconds
+        / machine.threads,
     }
     slowest = max(pace, key=lambda step: pace[step])
     equal = sweep.blocks / machine.devices
@@ -107,7 +109,9 @@ def forecast(sweep: Sweep, machine: Machine) -> Forecast:
         "scheduler": sweep.blocks * machine.scheduler_seconds,
     }
     # The first block is read and the last written while nothing computes: hidden by nobody.
-    return Forecast(sweep.name, needs, sweep.block_seconds - pace[slowest] if machine.threads > 1 else 0.0)
+    return Forecast(
+        sweep.name, needs, sweep.block_seconds - pace[slowest] if machine.threads > 1 else 0.0
+    )
 
 
 def idle_share(sweep: Sweep, machine: Machine) -> float:
@@ -164,7 +168,8 @@ VERBS: dict[str, Callable[[str, tim3d.Options], Any]] = {
     ),
     "measure": lambda sample, options: tim3d.measure(sample, options=options),
 }
-# The pilot has blocks with neighbours on all sides, as most of a large volume have: what a halo costs is then in it.
+# The pilot has blocks with neighbours on all sides, as most of a large volume have: what a halo
+# costs is then in it.
 PILOT, LARGE, BLOCK, PILOTS = 384, 640, (64, 128, 128), 3
 
 
@@ -191,7 +196,10 @@ def sweeps(pilots: Sequence[Timed], large: Timed) -> list[Sweep]:
         if not known:
             continue
         grown = end["voxels"] / end["computed"] / sum(one["voxels"] for one in known)
-        steps = (sum(one[f"{step}_seconds"] for one in known) * grown for step in ("read", "compute", "write"))
+        steps = (
+            sum(one[f"{step}_seconds"] for one in known) * grown
+            for step in ("read", "compute", "write")
+        )
         made.append(Sweep(end["pass"], end["computed"], *steps, between_seconds=between))
     return made
 
@@ -203,8 +211,12 @@ def between_blocks(ends: Lines) -> float:
     """
     most = max(end["computed"] for end in ends)
     large = [end for end in ends if end["computed"] == most]
-    own = sum(end[f"{step}_seconds"] for end in large for step in ("read", "wait", "compute", "write"))
-    return max(0.0, sum(end["wall_seconds"] * end["processes"] for end in large) - own) / (most * len(large))
+    own = sum(
+        end[f"{step}_seconds"] for end in large for step in ("read", "wait", "compute", "write")
+    )
+    return max(0.0, sum(end["wall_seconds"] * end["processes"] for end in large) - own) / (
+        most * len(large)
+    )
 
 
 def grey_sample(folder: Path, edge: int, block: Triple) -> Path:
@@ -213,11 +225,15 @@ def grey_sample(folder: Path, edge: int, block: Triple) -> Path:
     rng, wave = np.random.default_rng(0), np.sin(np.arange(edge) / 9)
     values = np.lib.format.open_memmap(folder / "in.npy", "w+", np.uint8, (edge, edge, edge))
     for z in range(edge):
-        values[z] = np.clip(120 + 30 * (wave[z] + wave[:, None] + wave) + rng.normal(0, 9, (edge, edge)), 0, 255)
+        values[z] = np.clip(
+            120 + 30 * (wave[z] + wave[:, None] + wave) + rng.normal(0, 9, (edge, edge)), 0, 255
+        )
     values.flush()
     size = {"z": 10, "y": 10, "x": 10}
     options = tim3d.Options(progress=False)
-    tim3d.ingest(folder / "in.npy", str(folder / "raw.zarr"), voxel_size=size, shard=block, options=options)
+    tim3d.ingest(
+        folder / "in.npy", str(folder / "raw.zarr"), voxel_size=size, shard=block, options=options
+    )
     return folder / "raw.zarr"
 
 
@@ -237,7 +253,11 @@ def timed(raw: Path, block: Triple) -> dict[str, Timed]:
 
 
 def verb_rows(
-    folder: Path, pilot: int = PILOT, large: int = LARGE, block: Triple = BLOCK, workers: Sequence[int] = (1, 2)
+    folder: Path,
+    pilot: int = PILOT,
+    large: int = LARGE,
+    block: Triple = BLOCK,
+    workers: Sequence[int] = (1, 2),
 ) -> Iterator[str]:
     """Rows of the table: forecast by the pilot, and measured."""
     samples = [grey_sample(folder / str(edge), edge, block) for edge in (pilot, large)]
@@ -266,12 +286,14 @@ def verb_rows(
 
 # Pixels per second of a 2-D U-Net of nnU-Net, A100, fp16, batch 128: NVIDIA DeepLearningExamples.
 GPU_VOXELS = 118.8e6
-# Processes of one core each, measured: RESULTS.md, "A gigavoxel" (a pass with its pyramid, voxels/s of one of two).
+# Processes of one core each, measured: RESULTS.md, "A gigavoxel" (a pass with its pyramid, voxels/s
+# of one of two).
 INGEST_VOXELS, MEASURE_VOXELS = 31.8e6, 59.6e6
 # One thread, zstd 3 with checksum, noisy grey read and labels written: RESULTS.md, "Codecs".
 READ_BYTES, WRITE_BYTES = 513e6, 233e6
 GREY_RATIO, LABEL_RATIO = 1.07, 9.16
-# Nobody's measurement: a shared file system behind a network of 100 Gbit/s, three cores beside each GPU, and the start.
+# Nobody's measurement: a shared file system behind a network of 100 Gbit/s, three cores beside each
+# GPU, and the start.
 STORAGE_BYTES, CORES, START_SECONDS = 12.5e9, 3, 30.0
 # One task with many in flight, measured on two cores: docs/scale.md.
 TASK_SECONDS = 0.003
@@ -303,7 +325,9 @@ def job(shape: Triple, gpus: int, block: Triple) -> list[Forecast]:
     """Forecast of every pass of a job."""
     machine = Machine(gpus, 3, TASK_SECONDS, STORAGE_BYTES, START_SECONDS)
     return [
-        forecast(sweep, machine if per_gpu == 1 else replace(machine, devices=gpus * per_gpu, threads=1))
+        forecast(
+            sweep, machine if per_gpu == 1 else replace(machine, devices=gpus * per_gpu, threads=1)
+        )
         for sweep, per_gpu in passes(shape, block)
     ]
 
@@ -338,10 +362,15 @@ def duration(seconds: float) -> str:
 
 def check(folder: Path) -> None:
     """Print forecast and measurement side by side."""
-    print("| blocks | read, compute, write s | workers x threads | forecast s | measured s | error | not computing |")
+    print(
+        "| blocks | read, compute, write s | workers x threads | forecast s | measured s | error | not computing |"
+    )
     print("|" + "---|" * 7)
     for sweep, machine in CHECKS:
-        said, found = forecast(sweep, machine), measured(folder / sweep.name.replace(" ", "-"), sweep, machine)
+        said, found = (
+            forecast(sweep, machine),
+            measured(folder / sweep.name.replace(" ", "-"), sweep, machine),
+        )
         idle = 1 - sweep.blocks * sweep.compute_seconds / machine.devices / found
         steps = f"{sweep.read_seconds:g}, {sweep.compute_seconds:g}, {sweep.write_seconds:g}"
         print(
@@ -352,7 +381,9 @@ def check(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["check", "verb", "table"])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("job-model"))
     given = parser.parse_args(arguments)
@@ -360,12 +391,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(given.folder.resolve())
         return
     if given.what == "verb":
-        print("| verb | volume | workers | blocks | forecast s | measured s | error | whole verb s |")
+        print(
+            "| verb | volume | workers | blocks | forecast s | measured s | error | whole verb s |"
+        )
         print("|" + "---|" * 8)
         for one in verb_rows(given.folder.resolve()):
             print(one, flush=True)
         return
-    print("| volume | GPUs | block | blocks | whole job | segment alone | slowest pass: bottleneck |\n|" + "---|" * 7)
+    print(
+        "| volume | GPUs | block | blocks | whole job | segment alone | slowest pass: bottleneck |\n|"
+        + "---|" * 7
+    )
     for name, shape in VOLUMES.items():
         for gpus in (1, 8, 64, 512):
             print(row(name, shape, gpus))

@@ -95,13 +95,17 @@ def main() -> None:
     megabytes = np.prod(shape) / 1e6
     with tim3d.cluster("local", workers=given.workers, memory_bytes=int(given.memory * 2**30)):
         seconds = {
-            "ingest (with pyramid)": timed(lambda: tim3d.ingest(source, sample, voxel_size=size, options=quiet)),
+            "ingest (with pyramid)": timed(
+                lambda: tim3d.ingest(source, sample, voxel_size=size, options=quiet)
+            ),
             "segment otsu (histogram, labels, pyramid)": timed(
                 lambda: tim3d.segment(sample, method="otsu", phases=phases, options=quiet)
             ),
             "measure (all descriptors)": timed(lambda: tim3d.measure(sample, options=quiet)),
         }
-    seconds["plain copy of raw, zarr alone"] = plain_copy(sample, given.folder / "copy", given.workers)
+    seconds["plain copy of raw, zarr alone"] = plain_copy(
+        sample, given.folder / "copy", given.workers
+    )
     print(
         f"| stage, {'x'.join(map(str, shape))} uint8, {given.workers} workers | wall s | MB/s | share of a plain copy |"
     )
@@ -113,7 +117,9 @@ def main() -> None:
     for name, measured, planned in sorted(peaks(sample)):
         print(f"| {name} | {measured:.0f} | {planned:.0f} |")
     array = store.field_array(sample, "phase")
-    print(f"\nlast voxel of phase: {store.read_box(array, Box(triple(n - 1 for n in shape), shape)).item()}")
+    print(
+        f"\nlast voxel of phase: {store.read_box(array, Box(triple(n - 1 for n in shape), shape)).item()}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The flux solver and geodesic distances on volumes too large for one worker: wall time, steps, memory and plan.
 
-    python -m benchmarks.large_transport FOLDER [--flux 768] [--geodesic 1000x1024x1024] [--share 256] [--memory 10.5]
+    python -m benchmarks.large_transport FOLDER [--flux 768] [--geodesic 1000x1024x1024] [--share
+    256] [--memory 10.5]
         [--metrics eikonal graph26]
 
-The volume is smoothed noise in three phases (42, 30, 28 %), one periodic cell of 256³ voxels repeated. `share`: one
-worker of one thread against two on a volume of that edge; what eight devices would exchange. 0 or "" leaves a part out.
+The volume is smoothed noise in three phases (42, 30, 28 %), one periodic cell of 256³ voxels
+repeated. `share`: one worker of one thread against two on a volume of that edge; what eight devices
+would exchange. 0 or "" leaves a part out.
 """
 
 from __future__ import annotations
@@ -48,12 +50,16 @@ def make_sample(url: str, shape: Triple, unit: np.ndarray) -> None:
     if store.is_sample(url):
         return
     shard, chunk = shard_and_chunk(shape)
-    field = Field("phase", shape, "uint8", (10.0, 10.0, 10.0), chunk, shard, labels=True, phases=PHASES)
+    field = Field(
+        "phase", shape, "uint8", (10.0, 10.0, 10.0), chunk, shard, labels=True, phases=PHASES
+    )
     store.create_sample(url)
     store.create_field(url, field, store.provenance("made", {}, {}))
     array = store.field_array(url, "phase", mode="r+")
     for box in _boxes(shape, shard):
-        places = [np.arange(a, b) % n for a, b, n in zip(box.start, box.stop, unit.shape, strict=True)]
+        places = [
+            np.arange(a, b) % n for a, b, n in zip(box.start, box.stop, unit.shape, strict=True)
+        ]
         store.write_box(array, box, unit[np.ix_(*places)])
     store.update_node(url, "phase", status="complete")
 
@@ -71,7 +77,13 @@ def on_workers(count: int, memory: float) -> AbstractContextManager[Any]:
 def solve(url: str, k: dict[str, float], out: str) -> dict[str, Any]:
     """Wall seconds of the solution itself, steps, memory, and the value."""
     start = time.perf_counter()
-    found = tim3d.solve(url, conductivity=k, units="1", out=out, options=tim3d.Options(progress=False, overwrite=True))
+    found = tim3d.solve(
+        url,
+        conductivity=k,
+        units="1",
+        out=out,
+        options=tim3d.Options(progress=False, overwrite=True),
+    )
     wall = time.perf_counter() - start
     (note,) = Path(f"{url}.runs/{out}/solutions").rglob("summary-z-1.json")
     return json.loads(note.read_text()) | {
@@ -96,7 +108,9 @@ def print_solution(case: str, edge: int, row: dict[str, Any]) -> None:
 def flux(folder: Path, edge: int, counts: Iterable[int], memory: float) -> None:
     url = str(folder / f"three-{edge}.zarr")
     make_sample(url, (edge,) * 3, cell(min(edge, CELL)))
-    print("| volume | case | workers | wall s | steps | peak / planned MiB a worker | B/voxel, all in | k | tau |")
+    print(
+        "| volume | case | workers | wall s | steps | peak / planned MiB a worker | B/voxel, all in | k | tau |"
+    )
     print("|" + "---|" * 9)
     cases = {"contrast 100": CONDUCTIVITY, "pore": {"pore": 1.0, "binder": 0.0, "active": 0.0}}
     for count in counts:
@@ -113,7 +127,9 @@ class Rounds(logging.Handler):
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        found = re.search(r"/(\w+): (\d+) visits of (\d+) blocks in (\d+) rounds", record.getMessage())
+        found = re.search(
+            r"/(\w+): (\d+) visits of (\d+) blocks in (\d+) rounds", record.getMessage()
+        )
         if found:
             kind, visits, blocks, rounds = found.groups()
             self.told.append(f"{kind} {rounds} rounds, {visits} visits of {blocks} blocks")
@@ -141,11 +157,21 @@ def geodesic(folder: Path, shape: Triple, memory: float, metrics: Iterable[str])
         for metric in metrics:
             start = time.perf_counter()
             with rounds_told() as told:
-                found = tim3d.geodesic(url, phases=["pore"], directions=["+z"], metric=metric, options=options)
+                found = tim3d.geodesic(
+                    url, phases=["pore"], directions=["+z"], metric=metric, options=options
+                )
             wall = time.perf_counter() - start
-            notes = [json.loads(p.read_text()) for p in Path(f"{url}.runs").glob("phase_geodesic*/**/summary-*.json")]
-            peak, planned = (max(n[key] for n in notes) / 2**20 for key in ("peak_bytes", "planned_peak_bytes"))
-            value, share = float(found.geodesic_tortuosity[0, 0]), float(found.geodesic_reached_share[0, 0])
+            notes = [
+                json.loads(p.read_text())
+                for p in Path(f"{url}.runs").glob("phase_geodesic*/**/summary-*.json")
+            ]
+            peak, planned = (
+                max(n[key] for n in notes) / 2**20 for key in ("peak_bytes", "planned_peak_bytes")
+            )
+            value, share = (
+                float(found.geodesic_tortuosity[0, 0]),
+                float(found.geodesic_reached_share[0, 0]),
+            )
             print(
                 f"geodesic, {metric}, {name}, pore, +z, 2 workers: {wall:.1f} s, {'; '.join(told)}, tau {value:.6f}, "
                 f"reached {share:.6f}, peak {peak:.0f} MiB a worker, planned {planned:.0f}",
@@ -189,7 +215,9 @@ def print_exchange(edge: int, slabs: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--flux", type=lambda text: int(text or 0), default=768)
     parser.add_argument("--geodesic", default="1000x1024x1024")

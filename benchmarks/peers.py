@@ -1,9 +1,10 @@
 """One run of many tools on the same volumes, each in a process of its own; the parts that the comparisons share.
 
-A process loads the volume, solves a tiny one so that code is compiled and libraries are started, and only then is
-measured: wall seconds, CPU seconds of all threads (user and system), and the peak of the resident memory above what
-was held before. A tool that is not installed, cannot do a case, runs out of time or memory, or dies, leaves a row that
-says so. Rows are added to a file of JSON lines, so that a long run may be cut into pieces and tabulated later.
+A process loads the volume, solves a tiny one so that code is compiled and libraries are started,
+and only then is measured: wall seconds, CPU seconds of all threads (user and system), and the peak
+of the resident memory above what was held before. A tool that is not installed, cannot do a case,
+runs out of time or memory, or dies, leaves a row that says so. Rows are added to a file of JSON
+lines, so that a long run may be cut into pieces and tabulated later.
 """
 
 from __future__ import annotations
@@ -147,21 +148,41 @@ def work(comparison: Comparison, job: Job) -> Row:
 def row_of(comparison: Comparison, job: Job, limit: float) -> Row:
     """Run a job in a fresh process and describe it, whatever becomes of it."""
     tool = comparison.tools[job.tool]
-    head = asdict(job) | {"version": version(tool.package), "package": tool.package, "settings": tool.settings}
+    head = asdict(job) | {
+        "version": version(tool.package),
+        "package": tool.package,
+        "settings": tool.settings,
+    }
     head["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     environment = os.environ | dict.fromkeys(THREADS, str(job.threads)) | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "answer.json"
-        command = [sys.executable, "-m", comparison.module, "--job", json.dumps(asdict(job)), "--answer", str(answer)]
+        command = [
+            sys.executable,
+            "-m",
+            comparison.module,
+            "--job",
+            json.dumps(asdict(job)),
+            "--answer",
+            str(answer),
+        ]
         try:
             done = subprocess.run(
-                command, cwd=scratch, env=environment, timeout=limit, capture_output=True, text=True, check=False
+                command,
+                cwd=scratch,
+                env=environment,
+                timeout=limit,
+                capture_output=True,
+                text=True,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return head | {"note": f"stopped after {limit:g} s"}
         if answer.exists():
             return head | dict(json.loads(answer.read_text()))
-    return head | {"note": f"the process died with code {done.returncode}: {reason(done.stderr or done.stdout)}"}
+    return head | {
+        "note": f"the process died with code {done.returncode}: {reason(done.stderr or done.stdout)}"
+    }
 
 
 def reason(text: str) -> str:
@@ -198,10 +219,16 @@ def heading(command: str, rows: Sequence[Row]) -> str:
     )
 
 
-def options(text: str, comparison: Comparison, tools: Sequence[str], sizes: Sequence[int], threads: int) -> Any:
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(
+    text: str, comparison: Comparison, tools: Sequence[str], sizes: Sequence[int], threads: int
+) -> Any:
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=list(sizes))
-    parser.add_argument("--cases", nargs="+", choices=list(comparison.cases), default=list(comparison.cases))
+    parser.add_argument(
+        "--cases", nargs="+", choices=list(comparison.cases), default=list(comparison.cases)
+    )
     parser.add_argument("--tools", nargs="+", choices=list(comparison.tools), default=list(tools))
     parser.add_argument("--threads", type=int, default=threads)
     parser.add_argument("--limit", type=float, default=900, help="seconds that a process may take")
@@ -230,4 +257,7 @@ def run(comparison: Comparison, given: Any, path: Path) -> None:
                 row = row_of(comparison, job, given.limit)
                 with path.open("a") as out:
                     out.write(json.dumps(row) + "\n")
-                print(f"{edge}³ {case} {tool}: {row.get('note') or format(row['wall'], '.2f') + ' s'}", file=sys.stderr)
+                print(
+                    f"{edge}³ {case} {tool}: {row.get('note') or format(row['wall'], '.2f') + ' s'}",
+                    file=sys.stderr,
+                )

@@ -1,14 +1,16 @@
 """Geodesic distance by tim3d and by other packages: the same volume, time, memory, agreement.
 
-    python -m benchmarks.peers_geodesic --folder FOLDER [--sizes 128 256 400] [--cases isotropic anisotropic]
+    python -m benchmarks.peers_geodesic --folder FOLDER [--sizes 128 256 400] [--cases isotropic
+    anisotropic]
         [--tools tim3d-graph26 dijkstra3d] [--limit 900] [--memory 16]
     python -m benchmarks.peers_geodesic --folder FOLDER --table
 
-Peers: benchmarks/requirements-peers.txt, in an environment of their own. Volume: smoothed noise, 42 % pore; distance in
-the pore from the centres of its voxels in layer 0; tim3d's eikonal takes --threads, all else one. tau: mean of
-d / (z h) over the reached voxels of a plane, mean over the planes from three quarters of the edge on. Each field is
-compared with tim3d's of the same metric, voxel by voxel: largest and mean difference over the largest distance, of the
-voxels that both reach. Run tim3d first: its field is kept in the folder.
+Peers: benchmarks/requirements-peers.txt, in an environment of their own. Volume: smoothed noise, 42
+% pore; distance in the pore from the centres of its voxels in layer 0; tim3d's eikonal takes
+--threads, all else one. tau: mean of d / (z h) over the reached voxels of a plane, mean over the
+planes from three quarters of the edge on. Each field is compared with tim3d's of the same metric,
+voxel by voxel: largest and mean difference over the largest distance, of the voxels that both
+reach. Run tim3d first: its field is kept in the folder.
 """
 
 from __future__ import annotations
@@ -40,7 +42,13 @@ def inlet(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def tim3d(problem: Problem, metric: str) -> Field:
     from tim3d.kernels.geodesic.geodesic import distance
 
-    return distance(problem.labels, inlet(problem.labels), problem.spacing, metric=metric, threads=problem.threads)
+    return distance(
+        problem.labels,
+        inlet(problem.labels),
+        problem.spacing,
+        metric=metric,
+        threads=problem.threads,
+    )
 
 
 def dijkstra3d(problem: Problem) -> Field:
@@ -95,7 +103,9 @@ def reached(field: Field) -> NDArray[np.bool_]:
 def tortuosity(field: Field, edge: float) -> float:
     """Mean over the planes of the last quarter of the plane's mean of d / (z h)."""
     planes = range(int(0.75 * len(field)), len(field))
-    return float(np.mean([field[z][reached(field[z])].mean(dtype=np.float64) / (z * edge) for z in planes]))
+    return float(
+        np.mean([field[z][reached(field[z])].mean(dtype=np.float64) / (z * edge) for z in planes])
+    )
 
 
 def differences(field: Field, other: Field) -> Row:
@@ -116,7 +126,10 @@ def differences(field: Field, other: Field) -> Row:
 
 def look(job: Job, problem: Problem, field: Field) -> Row:
     pore = int((problem.labels == 1).sum())
-    found = {"tau": tortuosity(field, problem.spacing[0]), "reached": sum(int(reached(p).sum()) for p in field) / pore}
+    found = {
+        "tau": tortuosity(field, problem.spacing[0]),
+        "reached": sum(int(reached(p).sum()) for p in field) / pore,
+    }
     kept = Path(job.folder) / f"field_{base_of(job.tool)}_{job.case}_{job.edge}.npy"
     if job.tool == base_of(job.tool):
         np.save(kept, field.astype(np.float32))
@@ -135,7 +148,9 @@ def line(row: Row, base: Row | None) -> str:
     cost = f"{row['wall']:.2f} | {row['cpu']:.2f} | {row['bytes_per_voxel']:.0f}"
     apart = [f"{row[key]:.1e}" if key in row else "-" for key in ("largest", "mean")]
     ratios = [peers.ratio(row, base, key) for key in ("wall", "cpu")]
-    return f"{head} {cost} | {row['tau']:.5f} | {row['reached']:.6f} | {' | '.join(apart + ratios)} |"
+    return (
+        f"{head} {cost} | {row['tau']:.5f} | {row['reached']:.6f} | {' | '.join(apart + ratios)} |"
+    )
 
 
 def table(folder: Path) -> str:
@@ -144,14 +159,19 @@ def table(folder: Path) -> str:
     rows.sort(key=lambda r: (list(CASES).index(r["case"]), r["edge"], order.index(r["tool"])))
     base = {(r["edge"], r["case"], r["tool"]): r for r in rows}
     settings = dict.fromkeys(f"{r['tool']}: {r['settings']}" for r in rows)
-    lines = [peers.heading("python -m benchmarks.peers_geodesic", rows), f"Settings: {'; '.join(settings)}.\n"]
+    lines = [
+        peers.heading("python -m benchmarks.peers_geodesic", rows),
+        f"Settings: {'; '.join(settings)}.\n",
+    ]
     lines += [f"| {COLUMNS} |", "|" + "---|" * (COLUMNS.count("|") + 1)]
     lines += [line(row, base.get((row["edge"], row["case"], base_of(row["tool"])))) for row in rows]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    given = peers.options(str(__doc__), COMPARISON, list(TOOLS), (128, 256, 400), 1).parse_args(arguments)
+    given = peers.options(str(__doc__), COMPARISON, list(TOOLS), (128, 256, 400), 1).parse_args(
+        arguments
+    )
     if given.job:
         return peers.answer(COMPARISON, given)
     folder = Path(given.folder).resolve()

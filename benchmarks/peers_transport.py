@@ -1,14 +1,16 @@
 """Conduction by tim3d and by other packages: the same volume, time, memory, and error against a reference.
 
-    python -m benchmarks.peers_transport --folder FOLDER [--sizes 128 256 400] [--cases one-phase contrast-100]
+    python -m benchmarks.peers_transport --folder FOLDER [--sizes 128 256 400] [--cases one-phase
+    contrast-100]
         [--tools tim3d taufactor] [--limit 900] [--memory 16] [--threads 2]
     python -m benchmarks.peers_transport --folder FOLDER --table
 
-Peers: benchmarks/requirements-peers.txt, in an environment of their own. Volume: smoothed noise, 42 % pore; flux along
-axis 0. Every result is brought to one quantity, k_eff = Q L / (A dT) with the L of the tool's own electrodes: on the
-outer faces, on the centres of the end layers, or one voxel beyond these. The error is that against the reference with
-the same electrodes; the offset is against the reference with electrodes on the outer faces, so it has the
-definition in it. References: algebraic multigrid in float64 to a residual of 1e-10 where it fits into --memory, else
+Peers: benchmarks/requirements-peers.txt, in an environment of their own. Volume: smoothed noise, 42
+% pore; flux along axis 0. Every result is brought to one quantity, k_eff = Q L / (A dT) with the L
+of the tool's own electrodes: on the outer faces, on the centres of the end layers, or one voxel
+beyond these. The error is that against the reference with the same electrodes; the offset is
+against the reference with electrodes on the outer faces, so it has the definition in it.
+References: algebraic multigrid in float64 to a residual of 1e-10 where it fits into --memory, else
 tim3d to 1e-8; both where both fit, and their difference is printed.
 """
 
@@ -65,10 +67,17 @@ def tim3d(problem: Problem, tolerance: float, electrodes: algebraic.Electrodes =
         labels, conductivity(problem.case), spacing=problem.spacing, tolerance=tolerance, threads=problem.threads,
         electrodes="outer" if electrodes == "outer" else "centres",
     )  # fmt: skip
-    return {"k": found.conductivity, "electrodes": electrodes, "iterations": found.iterations, "spread": found.spread}
+    return {
+        "k": found.conductivity,
+        "electrodes": electrodes,
+        "iterations": found.iterations,
+        "spread": found.spread,
+    }
 
 
-def multigrid(problem: Problem, tolerance: float, electrodes: algebraic.Electrodes = "outer") -> Row:
+def multigrid(
+    problem: Problem, tolerance: float, electrodes: algebraic.Electrodes = "outer"
+) -> Row:
     k = np.array([conductivity(problem.case)[label] for label in (0, 1)])[problem.labels]
     value, spread, steps = algebraic.solve(k, problem.spacing, electrodes, tolerance)
     return {"k": value, "electrodes": electrodes, "iterations": steps, "spread": spread}
@@ -111,7 +120,9 @@ def openimpala_session() -> Any:
     from openimpala.session import _has_core
 
     if not _has_core():
-        raise ImportError("openimpala has no compiled core here: libmpi 40 or libgfortran 5 is missing")
+        raise ImportError(
+            "openimpala has no compiled core here: libmpi 40 or libgfortran 5 is missing"
+        )
     session = openimpala.Session()
     session.__enter__()
     return session
@@ -131,7 +142,10 @@ def openimpala(problem: Problem, solver: str) -> Row:
     k = float(problem.labels.mean()) / found.tortuosity
     centres = solver != "mlmg"
     said = {"tau": float(found.tortuosity), "iterations": int(found.iterations)}
-    return {"k": k * (edge - 1) / edge if centres else k, "electrodes": "centres" if centres else "outer"} | said
+    return {
+        "k": k * (edge - 1) / edge if centres else k,
+        "electrodes": "centres" if centres else "outer",
+    } | said
 
 
 PEERS = {
@@ -139,9 +153,15 @@ PEERS = {
     "tim3d-1e-2": Tool(lambda p: tim3d(p, 1e-2), "tim3d", "plane spread 1e-2, TauFactor's default"),
     "taufactor": Tool(lambda p: taufactor(p, 1e-2), "taufactor", "default: plane spread 1e-2"),
     "porespy": Tool(porespy, "porespy", "tortuosity_fd, default: ends within 1e-3"),
-    "algebraic": Tool(lambda p: multigrid(p, 1e-5), "pyamg", "smoothed aggregation and CG, residual 1e-5"),
-    "openimpala-pcg": Tool(lambda p: openimpala(p, "pcg"), "openimpala", "HYPRE PCG and SMG, one rank"),
-    "openimpala-mlmg": Tool(lambda p: openimpala(p, "mlmg"), "openimpala", "MLMG, its default, one rank"),
+    "algebraic": Tool(
+        lambda p: multigrid(p, 1e-5), "pyamg", "smoothed aggregation and CG, residual 1e-5"
+    ),
+    "openimpala-pcg": Tool(
+        lambda p: openimpala(p, "pcg"), "openimpala", "HYPRE PCG and SMG, one rank"
+    ),
+    "openimpala-mlmg": Tool(
+        lambda p: openimpala(p, "mlmg"), "openimpala", "MLMG, its default, one rank"
+    ),
 }
 MORE = {"taufactor-1e-3": Tool(lambda p: taufactor(p, 1e-3), "taufactor", "plane spread 1e-3")}
 
@@ -172,7 +192,14 @@ def references(given: Any) -> None:
     for key in needed(given, peers.rows_in(folder / "transport.jsonl")):
         if key not in known:
             edge, case, place, kind = key.split()
-            job = Job(f"reference {kind} {place}", case, int(edge), given.threads, given.folder, given.memory)
+            job = Job(
+                f"reference {kind} {place}",
+                case,
+                int(edge),
+                given.threads,
+                given.folder,
+                given.memory,
+            )
             row = peers.row_of(COMPARISON, job, given.limit)
             if "k" in row:
                 known[key] = {"k": row["k"], "spread": row["spread"]}
@@ -203,7 +230,10 @@ def reference(known: dict[str, Row], edge: int, case: str, place: str) -> float 
 
 def reference_table(known: dict[str, Row]) -> str:
     """Both kinds side by side."""
-    lines = ["| volume | case | electrodes | algebraic, 1e-10 | tim3d, 1e-8 | difference |", "|" + "---|" * 6]
+    lines = [
+        "| volume | case | electrodes | algebraic, 1e-10 | tim3d, 1e-8 | difference |",
+        "|" + "---|" * 6,
+    ]
     for name in dict.fromkeys(key.rsplit(" ", 1)[0] for key in known):
         edge, case, place = name.split()
         a, b = (known.get(f"{name} {kind}", {}).get("k") for kind in ("algebraic", "tim3d"))
@@ -217,7 +247,9 @@ def line(row: Row, known: dict[str, Row], base: Row | None) -> str:
     head = f"| {row['edge']}³ | {row['case']} | {row['tool']} |"
     if "k" not in row:
         return f"{head} {row['note']} |" + " |" * 8
-    own, outer = (reference(known, row["edge"], row["case"], p) for p in (row["electrodes"], "outer"))
+    own, outer = (
+        reference(known, row["edge"], row["case"], p) for p in (row["electrodes"], "outer")
+    )
     errors = [f"{row['k'] / value - 1:+.1e}" if value else "-" for value in (own, outer)]
     cost = f"{row['wall']:.2f} | {row['cpu']:.2f} | {row['bytes_per_voxel']:.0f}"
     ratios = [peers.ratio(row, base, key) for key in ("wall", "cpu")]
@@ -232,14 +264,19 @@ def table(folder: Path) -> str:
     rows.sort(key=lambda r: (list(CASES).index(r["case"]), r["edge"]))
     base = {(r["edge"], r["case"]): r for r in rows if r["tool"] == "tim3d"}
     settings = dict.fromkeys(f"{r['tool']}: {r['settings']}" for r in rows)
-    lines = [peers.heading("python -m benchmarks.peers_transport", rows), f"Settings: {'; '.join(settings)}.\n"]
+    lines = [
+        peers.heading("python -m benchmarks.peers_transport", rows),
+        f"Settings: {'; '.join(settings)}.\n",
+    ]
     lines += [f"| {COLUMNS} |", "|" + "---|" * (COLUMNS.count("|") + 1)]
     lines += [line(row, known, base.get((row["edge"], row["case"]))) for row in rows]
     return "\n".join([*lines, "", reference_table(known)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    given = peers.options(str(__doc__), COMPARISON, list(PEERS), (128, 256, 400), 2).parse_args(arguments)
+    given = peers.options(str(__doc__), COMPARISON, list(PEERS), (128, 256, 400), 2).parse_args(
+        arguments
+    )
     if given.job:
         return peers.answer(COMPARISON, given)
     folder = Path(given.folder).resolve()

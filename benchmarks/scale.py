@@ -3,9 +3,10 @@
     python -m benchmarks.scale FOLDER                                       # the table of docs/scale.md
     python -m benchmarks.scale FOLDER --cluster serial --blocks 1000000
 
-Every row is a process of its own. The time is that of a run without its preparation (start of workers), divided by the
-blocks. Memory is what the process of client and scheduler held at its peak beyond what it held before the run. Resuming
-is a second run, which finds every block done: what it takes is reading the ledger and planning.
+Every row is a process of its own. The time is that of a run without its preparation (start of
+workers), divided by the blocks. Memory is what the process of client and scheduler held at its peak
+beyond what it held before the run. Resuming is a second run, which finds every block done: what it
+takes is reading the ledger and planning.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from tim3d.engine.clusters.memory import forget_peak, peak_memory, resident_memo
 from tim3d.grid import Block, Grid, Triple
 
 EDGE = 64
-COLUMNS = ["blocks", "on", "ms per block", "CPU ms of the client", "memory, MiB", "MiB per 10⁵ blocks"]
+COLUMNS = [
+    "blocks",
+    "on",
+    "ms per block",
+    "CPU ms of the client",
+    "memory, MiB",
+    "MiB per 10⁵ blocks",
+]
 COLUMNS += ["markers", "on disk, MiB", "plan, s", "resume, s"]
 
 
@@ -79,7 +87,12 @@ class Cost:
 
     def row(self) -> str:
         mib, disk = self.memory_bytes / 2**20, self.disk_bytes / 2**20
-        cells = [f"{self.blocks}", self.on, f"{self.milliseconds:.2f}", f"{self.cpu_milliseconds:.2f}"]
+        cells = [
+            f"{self.blocks}",
+            self.on,
+            f"{self.milliseconds:.2f}",
+            f"{self.cpu_milliseconds:.2f}",
+        ]
         cells += [f"{mib:.0f}", f"{mib / self.blocks * 1e5:.0f}", f"{self.files}", f"{disk:.0f}"]
         return line([*cells, f"{self.plan_seconds:.2f}", f"{self.resume_seconds:.2f}"])
 
@@ -122,15 +135,27 @@ def seconds(work: Any) -> float:
 
 def alone(folder: Path, blocks: int, kind: str, workers: int, threads: int) -> Cost:
     """`measure` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale", str(folder), "--one", "--blocks", str(blocks)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scale",
+        str(folder),
+        "--one",
+        "--blocks",
+        str(blocks),
+    ]
     command += ["--cluster", kind, "--workers", str(workers), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--blocks", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--cluster", nargs="+", default=["serial", "local"])
@@ -143,7 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(json.dumps(asdict(measure(given.folder, given.blocks[0]))))
         return
     print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS))
-    kinds = [(kind, threads) for kind in given.cluster for threads in (given.threads if kind == "local" else [1])]
+    kinds = [
+        (kind, threads)
+        for kind in given.cluster
+        for threads in (given.threads if kind == "local" else [1])
+    ]
     for (kind, threads), blocks in itertools.product(kinds, given.blocks):
         folder = given.folder.resolve() / f"{kind}-{threads}-{blocks}"
         print(alone(folder, blocks, kind, given.workers, threads).row(), flush=True)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.scaling_transport --folder FOLDER [--largest 512] [--picture FILE]
 
-Volume: smoothed noise, 42 % pore. Every point is a process of its own, warmed up (see benchmarks/peers.py). The flux
-solver works to its default tolerance on --threads threads; distances take one thread.
+Volume: smoothed noise, 42 % pore. Every point is a process of its own, warmed up (see
+benchmarks/peers.py). The flux solver works to its default tolerance on --threads threads; distances
+take one thread.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def draw(found: Mapping[str, Sequence[Row]], path: Path) -> None:
         time.plot(edges, [per_voxel(row, "cpu") for row in done], marker=mark, label=name)
         memory.plot(edges, [row["bytes_per_voxel"] for row in done], marker=mark, label=name)
     ticks = sorted({row["edge"] for points in found.values() for row in points})
-    for axes, text in ((time, "CPU time per voxel, ns"), (memory, "memory beside the labels, bytes per voxel")):
+    for axes, text in (
+        (time, "CPU time per voxel, ns"),
+        (memory, "memory beside the labels, bytes per voxel"),
+    ):
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(edge) for edge in ticks])
         axes.minorticks_off()
@@ -76,9 +80,13 @@ def draw(found: Mapping[str, Sequence[Row]], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--largest", type=int, default=512)
-    parser.add_argument("--edges", type=int, nargs="+", help=f"default: of {EDGES} those up to --largest")
+    parser.add_argument(
+        "--edges", type=int, nargs="+", help=f"default: of {EDGES} those up to --largest"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=float, default=900, help="seconds that a process may take")
     parser.add_argument("--memory", type=float, default=16, help="GiB that a process may hold")
@@ -86,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", default="docs/figures/scaling_transport.png")
     given = parser.parse_args(arguments)
     edges = given.edges or [edge for edge in EDGES if edge <= given.largest]
-    print("| volume | what | threads | wall s | wall ns per voxel | CPU ns per voxel | bytes per voxel | iterations |")
+    print(
+        "| volume | what | threads | wall s | wall ns per voxel | CPU ns per voxel | bytes per voxel | iterations |"
+    )
     print("|" + "---|" * 8)
     draw(rows(Path(given.folder).resolve(), edges, given), Path(given.picture))
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.transport [--edges 128 256] [--threads 1 2] [--tolerance 1e-3]
 
-The volume is smoothed noise, 42 % pore. Seconds include the islands and all set-up; the code is compiled before.
-Bytes are all arrays that the solver holds at its peak, beside the labels, as tracemalloc counts them in a second run.
+The volume is smoothed noise, 42 % pore. Seconds include the islands and all set-up; the code is
+compiled before. Bytes are all arrays that the solver holds at its peak, beside the labels, as
+tracemalloc counts them in a second run.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ class Run:
 
 
 def measured(
-    labels: np.ndarray, k: dict[int, float], spacing: tuple[float, float, float], tolerance: float, threads: int
+    labels: np.ndarray,
+    k: dict[int, float],
+    spacing: tuple[float, float, float],
+    tolerance: float,
+    threads: int,
 ) -> Run:
     wall, cpu = time.perf_counter(), time.process_time()
     found = conduct(labels, k, spacing=spacing, tolerance=tolerance, threads=threads)
@@ -53,7 +58,9 @@ def measured(
     return Run(found, wall, cpu, peak / labels.size)
 
 
-def print_row(edge: int, case: str, spacing: tuple[float, float, float], threads: int, run: Run) -> None:
+def print_row(
+    edge: int, case: str, spacing: tuple[float, float, float], threads: int, run: Run
+) -> None:
     found = run.found
     print(
         f"| {edge}³ | {case} | {spacing} | {threads} | {run.wall_seconds:.2f} / {run.cpu_seconds:.2f} | "
@@ -64,7 +71,9 @@ def print_row(edge: int, case: str, spacing: tuple[float, float, float], threads
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--edges", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count() or 1])
     parser.add_argument("--tolerance", type=float, default=1e-3)
@@ -78,7 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         labels = blobs(edge)
         for threads in options.threads:
             for case, k in CASES.items():
-                print_row(edge, case, (1, 1, 1), threads, measured(labels, k, (1, 1, 1), options.tolerance, threads))
+                print_row(
+                    edge,
+                    case,
+                    (1, 1, 1),
+                    threads,
+                    measured(labels, k, (1, 1, 1), options.tolerance, threads),
+                )
             for spacing in SPACINGS[1:]:
                 run = measured(labels, CASES["pore"], spacing, options.tolerance, threads)
                 print_row(edge, "pore", spacing, threads, run)

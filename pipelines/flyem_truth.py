@@ -18,7 +18,10 @@ import numpy as np
 
 def bodies(folder: Path) -> np.ndarray:
     """Body of every voxel, (z, y, x)."""
-    with gzip.open(folder / "groundtruth.h5.gz") as packed, h5py.File(BytesIO(packed.read())) as file:
+    with (
+        gzip.open(folder / "groundtruth.h5.gz") as packed,
+        h5py.File(BytesIO(packed.read())) as file,
+    ):
         supervoxels, pairs = file["stack"][:], file["transforms"][:]
     table = np.zeros(int(max(supervoxels.max(), pairs[:, 0].max())) + 1, dtype=np.int64)
     table[pairs[:, 0].astype(np.int64)] = pairs[:, 1]

@@ -49,11 +49,16 @@ def slurm() -> Iterator[None]:
 def two_workers() -> Iterator[str]:
     """The address of a scheduler with two workers, for tests that only need some; not for those that kill some.
 
-    It is started once in each process of tests: a start costs seconds. Workers keep the environment of that moment.
+    It is started once in each process of tests: a start costs seconds. Workers keep the environment
+    of that moment.
     """
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, memory_limit="4GiB", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        n_workers=2,
+        threads_per_worker=1,
+        memory_limit="4GiB",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as made:
         yield made.scheduler_address

@@ -13,7 +13,10 @@ def content(sample: Path | str) -> dict[str, Any]:
     """Every file of a sample, or object behind its URL; of its descriptions all but the times when nodes were made."""
     fs, root = file_system(str(sample))
     files = {name.removeprefix(f"{root}/"): fs.cat_file(name) for name in fs.find(root)}
-    return {name: _timeless(data) if name.endswith("zarr.json") else data for name, data in files.items()}
+    return {
+        name: _timeless(data) if name.endswith("zarr.json") else data
+        for name, data in files.items()
+    }
 
 
 def _timeless(text: bytes) -> dict[str, Any]:

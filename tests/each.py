@@ -20,7 +20,11 @@ def each(
             assert not wrong, "\n".join(wrong)
 
         # Not functools.wraps: pytest would look for a fixture of the name of the case.
-        test.__name__, test.__qualname__, test.__module__ = check.__name__, check.__qualname__, check.__module__
+        test.__name__, test.__qualname__, test.__module__ = (
+            check.__name__,
+            check.__qualname__,
+            check.__module__,
+        )
         test.__doc__ = check.__doc__
         return test
 

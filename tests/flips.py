@@ -31,16 +31,21 @@ CONDUCTS = {"pore": 1.0, "solid": 20.0}
 Reader = Callable[[str], Any]
 # What it is, the file in its folder, and its new content.
 Change = tuple[str, Path, bytes]
-# What a report shows: rows of tables, pictures with their captions, definitions. Its notes say what is left out.
+# What a report shows: rows of tables, pictures with their captions, definitions. Its notes say what
+# is left out.
 _SHOWN = re.compile(r"<tr>.*?</tr>|<figure>.*?</figure>|<d[td]>.*?</d[td]>", re.DOTALL)
 # Verbs that are typed again: what is done already is answered from the sample.
 VERBS: dict[str, Reader] = {
     "measure": lambda sample: tim3d.measure(sample, options=QUIET),
     "label": lambda sample: tim3d.label(sample, keep=True, options=QUIET),
     "solve": lambda sample: tim3d.solve(sample, conductivity=CONDUCTS, options=QUIET),
-    "geodesic": lambda sample: tim3d.geodesic(sample, phases=["pore"], directions=["+z"], options=QUIET),
+    "geodesic": lambda sample: tim3d.geodesic(
+        sample, phases=["pore"], directions=["+z"], options=QUIET
+    ),
     "score": lambda sample: tim3d.score(sample, options=QUIET),
-    "study": lambda sample: tim3d.study(sample, quantity="phase_fraction", phase="pore", windows=[4, 8], options=QUIET),
+    "study": lambda sample: tim3d.study(
+        sample, quantity="phase_fraction", phase="pore", windows=[4, 8], options=QUIET
+    ),
 }
 READERS: dict[str, Reader] = {
     "describe": tim3d.describe,
@@ -52,7 +57,9 @@ READERS: dict[str, Reader] = {
     "phase": lambda sample: tim3d.open_field(sample, "phase"),
 }
 # A report is drawn, which takes as long as all other readers together.
-DRAWN: dict[str, Reader] = {"report": lambda sample: shown(tim3d.report(sample, f"{sample}.html", truth="truth"))}
+DRAWN: dict[str, Reader] = {
+    "report": lambda sample: shown(tim3d.report(sample, f"{sample}.html", truth="truth"))
+}
 
 
 def shown(page: Path) -> Counter[str]:
@@ -68,9 +75,19 @@ def fields(folder: Path, shape: tuple[int, int, int] = (8, 16, 16)) -> str:
     """A sample of grey values and true labels in a folder."""
     sample = str(folder / "a.zarr")
     grey = np.random.default_rng(0).integers(0, 200, shape, np.uint8)
-    for name, values, phases in (("raw", grey, None), ("truth", (grey > 90).astype(np.uint8), PHASES)):
+    for name, values, phases in (
+        ("raw", grey, None),
+        ("truth", (grey > 90).astype(np.uint8), PHASES),
+    ):
         np.save(folder / f"{name}.npy", values)
-        tim3d.ingest(folder / f"{name}.npy", sample, voxel_size=SIZE, field=name, phases=phases, options=QUIET)
+        tim3d.ingest(
+            folder / f"{name}.npy",
+            sample,
+            voxel_size=SIZE,
+            field=name,
+            phases=phases,
+            options=QUIET,
+        )
     return sample
 
 
@@ -86,7 +103,9 @@ def make(folder: Path) -> str:
 def answer(found: Any) -> Any:
     """Numbers, units and names of what a reader returned, to be compared."""
     if isinstance(found, xr.Dataset):
-        return {str(name): answer(found[name]) for name in found.variables} | {"attributes": _plain(found.attrs)}
+        return {str(name): answer(found[name]) for name in found.variables} | {
+            "attributes": _plain(found.attrs)
+        }
     if isinstance(found, xr.DataArray):
         coordinates = {str(name): _values(one) for name, one in found.coords.items()}
         return (found.dims, str(found.dtype), _values(found), _plain(found.attrs), coordinates)
@@ -137,7 +156,9 @@ def _bit(data: bytes, rng: random.Random) -> bytes:
 
 
 def _byte(data: bytes, rng: random.Random) -> bytes:
-    return _replaced(data, rng.randrange(len(data)), lambda byte: (byte + rng.randrange(1, 256)) % 256)
+    return _replaced(
+        data, rng.randrange(len(data)), lambda byte: (byte + rng.randrange(1, 256)) % 256
+    )
 
 
 def _word(pattern: bytes, others: bytes) -> Callable[[bytes, random.Random], bytes]:
@@ -145,7 +166,9 @@ def _word(pattern: bytes, others: bytes) -> Callable[[bytes, random.Random], byt
         places = [m.start() for m in re.finditer(pattern, data)]
         if not places:
             return _bit(data, rng)
-        return _replaced(data, rng.choice(places), lambda byte: rng.choice([c for c in others if c != byte]))
+        return _replaced(
+            data, rng.choice(places), lambda byte: rng.choice([c for c in others if c != byte])
+        )
 
     return change
 
@@ -203,19 +226,27 @@ def try_flips(
     Returns
     -------
     found : dict
-        How many kinds of files were changed, how many changes some reader refused, and how many changed no answer.
+        How many kinds of files were changed, how many changes some reader refused, and how many
+        changed no answer.
     wrong : list of str
         Those that changed an answer in silence, or ended in a traceback.
     """
     drawn = DRAWN if drawn_every else {}
     calm = whole(folder, make, READERS | drawn)
     changes = list(flips(folder / "whole", count, seed, of))
-    readers = [READERS | (drawn if drawn_every and number % drawn_every == 0 else {}) for number in range(count)]
+    readers = [
+        READERS | (drawn if drawn_every and number % drawn_every == 0 else {})
+        for number in range(count)
+    ]
     found, wrong = try_changes(folder, changes, readers, calm)
-    return found | {"kinds of files": len({what.partition(":")[0] for what, _, _ in changes})}, wrong
+    return found | {
+        "kinds of files": len({what.partition(":")[0] for what, _, _ in changes})
+    }, wrong
 
 
-def whole(folder: Path, make: Callable[[Path], str], readers: Mapping[str, Reader]) -> dict[str, Any]:
+def whole(
+    folder: Path, make: Callable[[Path], str], readers: Mapping[str, Reader]
+) -> dict[str, Any]:
     """Make files in a folder, keep a copy, and return what is read from them."""
     (folder / "work").mkdir()
     sample = make(folder / "work")
@@ -224,7 +255,10 @@ def whole(folder: Path, make: Callable[[Path], str], readers: Mapping[str, Reade
 
 
 def try_changes(
-    folder: Path, changes: Iterable[Change], readers: Iterable[Mapping[str, Reader]], calm: Mapping[str, Any]
+    folder: Path,
+    changes: Iterable[Change],
+    readers: Iterable[Mapping[str, Reader]],
+    calm: Mapping[str, Any],
 ) -> tuple[dict[str, int], list[str]]:
     """Change files of a folder, one at a time, and let the readers of each change answer; see `try_flips`."""
     verdicts = {"refused": 0, "no answer changed": 0}
@@ -257,5 +291,7 @@ if __name__ == "__main__":
     import sys
     import tempfile
 
-    counts, faults = try_flips(Path(tempfile.mkdtemp()), int(sys.argv[1]), int(sys.argv[2]), drawn_every=5)
+    counts, faults = try_flips(
+        Path(tempfile.mkdtemp()), int(sys.argv[1]), int(sys.argv[2]), drawn_every=5
+    )
     print(counts, *faults, sep="\n")

@@ -18,8 +18,20 @@ from tests.flips import CHANGES, PHASES, QUIET, Change, Reader, fields, shown, t
 from tests.micrographs import blobs
 from tim3d.generators import Network
 
-SLICES: dict[str, Any] = {"labels": "truth", "encoder": "mobilenet_v2", "depth": 2, "crop": 16, "batch": 1}
-IMAGE: dict[str, Any] = {"phases": PHASES, "pixel_size": 5, "batch": 1, "slices": 1, "critic_steps": 1}
+SLICES: dict[str, Any] = {
+    "labels": "truth",
+    "encoder": "mobilenet_v2",
+    "depth": 2,
+    "crop": 16,
+    "batch": 1,
+}
+IMAGE: dict[str, Any] = {
+    "phases": PHASES,
+    "pixel_size": 5,
+    "batch": 1,
+    "slices": 1,
+    "critic_steps": 1,
+}
 # The beginning of a file, in which its description lies.
 HEAD = 4096
 FILES = ("net.safetensors", "gan/generator.safetensors", "gan/training.state")
@@ -27,13 +39,17 @@ FILES = ("net.safetensors", "gan/generator.safetensors", "gan/training.state")
 
 def train(sample: str) -> Path:
     """A network for segmentation beside the sample."""
-    return tim3d.train(sample, _beside(sample, FILES[0]), epochs=2, steps=2, device="cpu", progress=False, **SLICES)
+    return tim3d.train(
+        sample, _beside(sample, FILES[0]), epochs=2, steps=2, device="cpu", progress=False, **SLICES
+    )
 
 
 def train_generator(sample: str) -> Path:
     """A generator beside the sample."""
     image, folder = _beside(sample, "image.npy"), _beside(sample, "gan")
-    return tim3d.train_generator(image, folder, steps=2, every=1, device="cpu", progress=False, **IMAGE)
+    return tim3d.train_generator(
+        image, folder, steps=2, every=1, device="cpu", progress=False, **IMAGE
+    )
 
 
 def segment(sample: str) -> Any:
@@ -53,7 +69,9 @@ READERS: dict[str, Reader] = {
     "generate": generate,
     "train": lambda sample: _digest(train(sample)),
     "train-generator": lambda sample: _digest(train_generator(sample)),
-    "report": lambda sample: shown(tim3d.report(sample, f"{sample}.html", model=_beside(sample, FILES[0]))),
+    "report": lambda sample: shown(
+        tim3d.report(sample, f"{sample}.html", model=_beside(sample, FILES[0]))
+    ),
 }
 
 
@@ -83,7 +101,11 @@ def changes(folder: Path, count: int, seed: int) -> Iterator[Change]:
         if number // len(FILES) % 2:
             yield f"{name}: {change}", Path(name), CHANGES[change](data, rng)
         else:
-            yield f"head of {name}: {change}", Path(name), CHANGES[change](data[:HEAD], rng) + data[HEAD:]
+            yield (
+                f"head of {name}: {change}",
+                Path(name),
+                CHANGES[change](data[:HEAD], rng) + data[HEAD:],
+            )
 
 
 def try_networks(folder: Path, count: int, seed: int) -> tuple[dict[str, int], list[str]]:

@@ -2,9 +2,10 @@
 
     python -m tests.flips_recipes 60 3
 
-A changed recipe is another recipe. It is refused, or it does what its text says: the numbers, units and names are those
-of the verbs called with the arguments that stand there, and the nodes record these arguments. Where the first recipe
-was done before, what the changed one returns is no other than in an empty folder, and never an answer of the first.
+A changed recipe is another recipe. It is refused, or it does what its text says: the numbers, units
+and names are those of the verbs called with the arguments that stand there, and the nodes record
+these arguments. Where the first recipe was done before, what the changed one returns is no other
+than in an empty folder, and never an answer of the first.
 """
 
 from __future__ import annotations
@@ -108,10 +109,16 @@ def unrecorded(data: bytes) -> Iterator[str]:
     records = [store.node_attributes(text["sample"], name) for name in store.nodes(text["sample"])]
     for step in text["step"]:
         known = inspect.signature(verb(step["verb"])).parameters
-        commands = [one["command"] for one in records if one["command"].startswith(f"tim3d {step['verb']} ")]
+        commands = [
+            one["command"] for one in records if one["command"].startswith(f"tim3d {step['verb']} ")
+        ]
         for key, value in step.items():
             if key in known and value != known[key].default:
-                missing = [leaf for leaf in _leaves(value) if not any(leaf in command for command in commands)]
+                missing = [
+                    leaf
+                    for leaf in _leaves(value)
+                    if not any(leaf in command for command in commands)
+                ]
                 yield from (f"{step['verb']}.{key}: {leaf}" for leaf in missing)
 
 
@@ -131,19 +138,33 @@ def verdict(folder: Path, data: bytes, into: Callable[[Path], None]) -> str:
         shutil.rmtree(folder / place, ignore_errors=True)
         shutil.copytree(folder / ("whole" if place == "done" else "source"), folder / place)
         into(folder / place)
-        said[place] = typed(data) if place == "typed" and said["empty"] != REFUSED else run(folder / place, data)
+        said[place] = (
+            typed(data)
+            if place == "typed" and said["empty"] != REFUSED
+            else run(folder / place, data)
+        )
         if place == "empty" and said["empty"] != REFUSED and (missing := list(unrecorded(data))):
             return f"not recorded: {', '.join(missing)}"
     if said["empty"] == REFUSED:
-        return REFUSED if said["done"] == REFUSED else "refused in an empty folder, and not where it was run"
+        return (
+            REFUSED
+            if said["done"] == REFUSED
+            else "refused in an empty folder, and not where it was run"
+        )
     if said["typed"] != said["empty"]:
         return "another answer than that of the verbs"
     if said["done"] not in (REFUSED, said["empty"]):
         return "another answer where the first recipe was run"
-    return "does what it says" if tomllib.loads(data.decode()) != tomllib.loads(RECIPE) else "says the same"
+    return (
+        "does what it says"
+        if tomllib.loads(data.decode()) != tomllib.loads(RECIPE)
+        else "says the same"
+    )
 
 
-def try_recipes(folder: Path, count: int, seed: int, into: Callable[[Path], None]) -> tuple[dict[str, int], list[str]]:
+def try_recipes(
+    folder: Path, count: int, seed: int, into: Callable[[Path], None]
+) -> tuple[dict[str, int], list[str]]:
     """Change the recipe so many times: how many were refused, said the same, did what they said; and what is wrong."""
     rng, wrong = random.Random(seed), []
     verdicts = {REFUSED: 0, "says the same": 0, "does what it says": 0}
@@ -170,7 +191,9 @@ def try_recipes(folder: Path, count: int, seed: int, into: Callable[[Path], None
 def differing(data: bytes) -> bytes:
     """The first line of a changed recipe that is not that of the recipe."""
     lines = [*data.split(b"\n"), b""]
-    return next((a for a, b in zip(lines, RECIPE.encode().split(b"\n"), strict=False) if a != b), b"")
+    return next(
+        (a for a, b in zip(lines, RECIPE.encode().split(b"\n"), strict=False) if a != b), b""
+    )
 
 
 if __name__ == "__main__":
@@ -178,5 +201,7 @@ if __name__ == "__main__":
     import sys
     import tempfile
 
-    counts, faults = try_recipes(Path(tempfile.mkdtemp()), int(sys.argv[1]), int(sys.argv[2]), os.chdir)
+    counts, faults = try_recipes(
+        Path(tempfile.mkdtemp()), int(sys.argv[1]), int(sys.argv[2]), os.chdir
+    )
     print(counts, *faults, sep="\n")

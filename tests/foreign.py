@@ -48,7 +48,13 @@ def tiff_pages(path: Path) -> None:
 
 
 def tiff_deflate(path: Path) -> None:
-    tifffile.imwrite(path.with_suffix(".tif"), voxels(), photometric="minisblack", compression="zlib", tile=(16, 16))
+    tifffile.imwrite(
+        path.with_suffix(".tif"),
+        voxels(),
+        photometric="minisblack",
+        compression="zlib",
+        tile=(16, 16),
+    )
 
 
 def tiff_ome(path: Path) -> None:
@@ -58,7 +64,9 @@ def tiff_ome(path: Path) -> None:
 
 def tiff_imagej(path: Path) -> None:
     metadata = {"axes": "ZYX", "spacing": 0.02, "unit": "um"}
-    tifffile.imwrite(path.with_suffix(".tif"), voxels(), imagej=True, resolution=(100, 100), metadata=metadata)
+    tifffile.imwrite(
+        path.with_suffix(".tif"), voxels(), imagej=True, resolution=(100, 100), metadata=metadata
+    )
 
 
 def big_tiff(path: Path) -> None:
@@ -77,7 +85,9 @@ def hdf5(path: Path) -> None:
 
 def hdf5_chunked(path: Path) -> None:
     with h5py.File(path.with_suffix(".h5"), "w") as file:
-        file.create_dataset("deep/v", data=voxels(), chunks=(2, 12, 14), compression="gzip", fletcher32=True)
+        file.create_dataset(
+            "deep/v", data=voxels(), chunks=(2, 12, 14), compression="gzip", fletcher32=True
+        )
 
 
 def hdf5_virtual(path: Path) -> None:
@@ -100,7 +110,9 @@ def zarr_3(path: Path) -> None:
 
 
 def zarr_sharded(path: Path) -> None:
-    zarr.create_array(path.with_suffix(".zarr"), data=voxels(), chunks=(1, 12, 14), shards=(2, 24, 28))
+    zarr.create_array(
+        path.with_suffix(".zarr"), data=voxels(), chunks=(1, 12, 14), shards=(2, 24, 28)
+    )
 
 
 def ome_zarr(path: Path) -> None:
@@ -108,7 +120,9 @@ def ome_zarr(path: Path) -> None:
     group.create_array("0", shape=SHAPE, chunks=SHAPE, dtype="u1")[:] = voxels()
     axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
     steps = [{"type": "scale", "scale": [20, 5, 4]}]
-    group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}]
+    group.attrs["multiscales"] = [
+        {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    ]
 
 
 WRITERS: list[Callable[[Path], None]] = [

@@ -16,7 +16,8 @@ from tim3d.models.generation.synthesis import NetworkField, reduced
 from tim3d.phases import Phases
 
 SPACING = (12.0, 10.0, 8.0)
-# One of every kind and output; paddings beyond 2 and a last one of 2, which leaves voxels over, among them.
+# One of every kind and output; paddings beyond 2 and a last one of 2, which leaves voxels over,
+# among them.
 TINY = {
     "two phases": Architecture("tiny", "transposed", (5, 8, 6, 2), (2, 2, 3), (4, 4)),
     "three phases": Architecture("three", "transposed", (3, 6, 3), (3, 2)),
@@ -37,7 +38,8 @@ def tiny_generator(architecture: Architecture, seed: int = 0) -> Generator:
     with torch.no_grad():
         for conv in net.convs:
             conv.weight.copy_(
-                torch.randn(*conv.weight.shape[:2], 1, 1, 1) * smooth + 0.1 * torch.randn_like(conv.weight)
+                torch.randn(*conv.weight.shape[:2], 1, 1, 1) * smooth
+                + 0.1 * torch.randn_like(conv.weight)
             )
         for norm in net.bns:
             norm.weight.uniform_(0.5, 1.5)
@@ -54,7 +56,9 @@ def phases_of(architecture: Architecture) -> Phases | None:
     return Phases(**{f"phase{n}": 2 * n + 1 for n in range(architecture.outputs)})
 
 
-def saved(folder: Path, architecture: Architecture, net: Generator | None = None) -> tuple[Path, str]:
+def saved(
+    folder: Path, architecture: Architecture, net: Generator | None = None
+) -> tuple[Path, str]:
     """File of a generator and its digest."""
     path = folder / "gen.safetensors"
     description = GeneratorDescription(architecture, SPACING, phases_of(architecture), {"seed": 0})
@@ -62,14 +66,20 @@ def saved(folder: Path, architecture: Architecture, net: Generator | None = None
 
 
 def field_of(
-    file: tuple[Path, str], architecture: Architecture, shape: Triple, edge: int = 16, period: Triple = (0, 0, 0)
+    file: tuple[Path, str],
+    architecture: Architecture,
+    shape: Triple,
+    edge: int = 16,
+    period: Triple = (0, 0, 0),
 ) -> NetworkField:
     """The endless volume of a file, in tiles of `edge` voxels."""
     nodes, whole = tile_nodes(architecture, edge), whole_nodes(architecture, shape)
     return NetworkField(str(file[0]), file[1], architecture, 3, nodes, period, whole)
 
 
-def giant_logits(net: Generator, shape: Triple, period: Triple = (0, 0, 0), seed: int = 3) -> torch.Tensor:
+def giant_logits(
+    net: Generator, shape: Triple, period: Triple = (0, 0, 0), seed: int = 3
+) -> torch.Tensor:
     """Logits of one plain pass of the unfolded network over all nodes of a volume, (1, outputs, z, y, x)."""
     window = Box.whole(whole_nodes(net.architecture, shape))
     noise = Noise(seed, period=period).latent(window, net.architecture.latent)

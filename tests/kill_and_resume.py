@@ -2,10 +2,11 @@
 
     python -m tests.kill_and_resume FOLDER --kills 300
 
-A client works on a pass of small, slow blocks through a scheduler and two workers, all processes of their own. What is
-left of them after a kill goes on as it would in life: a new client meets blocks of the dead one that are still being
-computed, and the workers of a dead scheduler are left to themselves beside those of the next. Whoever begins a block
-appends a line to a journal, so that what was begun twice can be counted; it is laid to the kill before it.
+A client works on a pass of small, slow blocks through a scheduler and two workers, all processes of
+their own. What is left of them after a kill goes on as it would in life: a new client meets blocks
+of the dead one that are still being computed, and the workers of a dead scheduler are left to
+themselves beside those of the next. Whoever begins a block appends a line to a journal, so that
+what was begun twice can be counted; it is laid to the kill before it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from tim3d.storage import store
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2
-# The engine keeps two blocks per thread in flight: so many may be lost with a worker, and with anything else.
+# The engine keeps two blocks per thread in flight: so many may be lost with a worker, and with
+# anything else.
 IN_FLIGHT = {"worker": 2, "scheduler": 2 * WORKERS, "client": 2 * WORKERS, "group": 2 * WORKERS}
 SLOW = 0.12
 
@@ -73,9 +75,14 @@ class Count:
 
     def table(self) -> str:
         """The kills, and the blocks that were computed again, as Markdown."""
-        lines = ["| killed | times | blocks in flight, at most | blocks computed again |", "|---|---|---|---|"]
+        lines = [
+            "| killed | times | blocks in flight, at most | blocks computed again |",
+            "|---|---|---|---|",
+        ]
         for kind, number in IN_FLIGHT.items():
-            lines += [f"| {kind} | {self.kills[kind]} | {self.kills[kind] * number} | {self.recomputed[kind]} |"]
+            lines += [
+                f"| {kind} | {self.kills[kind]} | {self.kills[kind] * number} | {self.recomputed[kind]} |"
+            ]
         lines += [f"| all | {self.kills.total()} | {self.allowed} | {self.recomputed.total()} |"]
         wrong = f"{self.lost} lost, {self.doubled} doubled, {self.corrupt} corrupt"
         return "\n".join([*lines, "", f"{self.runs} runs, {self.blocks} blocks: {wrong}"])
@@ -108,7 +115,9 @@ def spawn(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "10"}
     with log.open("ab") as out:
         command = [sys.executable, *arguments]
-        return subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=out, stderr=out)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | settings, stdout=out, stderr=out
+        )
 
 
 class Site:
@@ -124,14 +133,24 @@ class Site:
     def up(self) -> str:
         """Address of a scheduler that lives."""
         if self.scheduler is None or self.scheduler.poll() is not None:
-            stop(self.forsaken)  # of the scheduler before the last: what they had begun is long over
+            stop(
+                self.forsaken
+            )  # of the scheduler before the last: what they had begun is long over
             self.forsaken = self.nannies
             port = str(free_port())
             self.address = f"tcp://127.0.0.1:{port}"
             there = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
             self.scheduler = spawn(self.log, "-m", "dask", "scheduler", *there)
-            like = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder / "scratch")]
-            self.nannies = [spawn(self.log, "-m", "dask", "worker", self.address, *like) for _ in range(WORKERS)]
+            like = [
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+                "--local-directory",
+                str(self.folder / "scratch"),
+            ]
+            self.nannies = [
+                spawn(self.log, "-m", "dask", "worker", self.address, *like) for _ in range(WORKERS)
+            ]
         return self.address
 
     def workers(self) -> list[psutil.Process]:
@@ -220,7 +239,12 @@ def strike(kind: str, rng: random.Random, site: Site, client: ForkServerProcess)
 
 
 def kill_and_resume(
-    sample: str, kinds: Sequence[str], rng: random.Random, site: Site, count: Count, slow: float = SLOW
+    sample: str,
+    kinds: Sequence[str],
+    rng: random.Random,
+    site: Site,
+    count: Count,
+    slow: float = SLOW,
 ) -> None:
     """Start, kill what `kinds` says one after another, and start again until the sample is whole."""
     to_kill, last, laid = list(reversed(kinds)), "", 0
@@ -236,7 +260,9 @@ def kill_and_resume(
         client.join()
         if client.exitcode == 0:
             break
-        assert client.exitcode in (-signal.SIGKILL, DeviceError.exit_code), Path(f"{sample}.log").read_text()[-2000:]
+        assert client.exitcode in (-signal.SIGKILL, DeviceError.exit_code), Path(
+            f"{sample}.log"
+        ).read_text()[-2000:]
     count.recomputed[last] += repeated(sample) - laid
 
 
@@ -250,7 +276,10 @@ def compare(sample: str, untouched: str, count: Count) -> None:
     """Blocks without shard or marker, blocks that the sums hold twice, and files that differ."""
     work_pass, found, wanted = number_pass(sample), shards(sample), shards(untouched)
     done = work_pass.ledger.done()
-    sums = {index: int(truth()[work_pass.grid.block_at(index).core.slices].sum()) for index in work_pass.grid.indices()}
+    sums = {
+        index: int(truth()[work_pass.grid.block_at(index).core.slices].sum())
+        for index in work_pass.grid.indices()
+    }
     count.blocks += len(work_pass.grid)
     count.lost += len(set(sums) - done) + len(set(wanted) - set(found))
     count.doubled += sum(work_pass.ledger.record(index)["sum"] != sums[index] for index in done)
@@ -266,7 +295,12 @@ def check(folder: Path, kinds: Sequence[str], seed: int, slow: float = SLOW) -> 
     AssertionError
         If a block is lost, doubled or corrupt, or more was computed twice than was in flight.
     """
-    rng, count, untouched, site = random.Random(seed), Count(), str(folder / "untouched.zarr"), Site(folder)
+    rng, count, untouched, site = (
+        random.Random(seed),
+        Count(),
+        str(folder / "untouched.zarr"),
+        Site(folder),
+    )
     run(number_pass(untouched), progress=False)
     try:
         while (begun := count.kills.total()) < len(kinds):
@@ -275,10 +309,16 @@ def check(folder: Path, kinds: Sequence[str], seed: int, slow: float = SLOW) -> 
             compare(sample, untouched, count)
             assert count.lost + count.doubled + count.corrupt == 0, f"{sample}\n{count.table()}"
             shutil.rmtree(sample)
-            print(f"{count.kills.total()} kills, {count.recomputed.total()} blocks computed again", flush=True)
+            print(
+                f"{count.kills.total()} kills, {count.recomputed.total()} blocks computed again",
+                flush=True,
+            )
     finally:
         site.close()
-    assert all(count.recomputed[kind] <= count.kills[kind] * IN_FLIGHT.get(kind, 0) for kind in count.recomputed), count
+    assert all(
+        count.recomputed[kind] <= count.kills[kind] * IN_FLIGHT.get(kind, 0)
+        for kind in count.recomputed
+    ), count
     return count
 
 
@@ -292,12 +332,16 @@ def victims(number: int, seed: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
-    from tests.kill_and_resume import check  # by its name, so that it can be found where clients are made
+    from tests.kill_and_resume import (
+        check,
+    )  # by its name, so that it can be found where clients are made
 
     print(check(given.folder, victims(given.kills, given.seed), given.seed).table())

@@ -2,9 +2,9 @@
 
     python -m tests.kill_commands FOLDER --kills 100
 
-Every command of `COMMANDS` is begun in a folder of its own, beside an untouched one. It is killed with SIGKILL so many
-times, at moments spread over the time that it takes; then it is left to end. In the end both folders hold the same
-bytes, but for times, and nothing half written.
+Every command of `COMMANDS` is begun in a folder of its own, beside an untouched one. It is killed
+with SIGKILL so many times, at moments spread over the time that it takes; then it is left to end.
+In the end both folders hold the same bytes, but for times, and nothing half written.
 """
 
 from __future__ import annotations
@@ -61,7 +61,14 @@ def prepare(folder: Path) -> None:
     for name, values, phases in (("raw", grey, None), ("phase", labels, PHASES)):
         np.save(folder / f"{name}.npy", values)
         sample = str(folder / "a.zarr")
-        tim3d.ingest(folder / f"{name}.npy", sample, voxel_size=SIZE, field=name, phases=phases, options=QUIET)
+        tim3d.ingest(
+            folder / f"{name}.npy",
+            sample,
+            voxel_size=SIZE,
+            field=name,
+            phases=phases,
+            options=QUIET,
+        )
     tim3d.measure(str(folder / "a.zarr"), options=QUIET)
     np.save(folder / "image.npy", blobs(96, 1.2).astype(np.uint8))
 
@@ -69,7 +76,9 @@ def prepare(folder: Path) -> None:
 def run(folder: Path, command: str, seconds: float | None = None) -> bool:
     """Type a command; kill it after some seconds. Whether it ended by itself, and then well."""
     line = [sys.executable, "-m", "tim3d", *command.split(), "--quiet"]
-    with subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         try:
             said, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -150,12 +159,17 @@ def check(folder: Path, kills: int, seed: int, names: list[str]) -> dict[str, Co
     for place, name in enumerate(names):
         share = kills // len(names) + (place < kills % len(names))
         counts[name] = kill(folder, name, share, rng)
-        print(f"{name}: {counts[name].kills} kills in {counts[name].starts} starts, the same bytes", flush=True)
+        print(
+            f"{name}: {counts[name].kills} kills in {counts[name].starts} starts, the same bytes",
+            flush=True,
+        )
     return counts
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -23,6 +23,8 @@ def tiny_checkpoint(
     net = build(spec).train()
     with torch.no_grad():
         net(torch.randn(4, slices, 32, 32))
-    description = Description(spec, Normalisation("volume", (120.0,), (40.0,)), (20.0, 5.0, 5.0), {"seed": 5})
+    description = Description(
+        spec, Normalisation("volume", (120.0,), (40.0,)), (20.0, 5.0, 5.0), {"seed": 5}
+    )
     save(path, net.eval(), description)
     return path

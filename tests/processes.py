@@ -26,13 +26,17 @@ with lock_sample(sys.argv[1]):
 @contextmanager
 def holder_of(path: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock of a path; to be killed, or ended on leaving."""
-    with subprocess.Popen([sys.executable, "-c", LOCKING, str(path)], stdin=-1, stdout=-1, text=True) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKING, str(path)], stdin=-1, stdout=-1, text=True
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         yield other
 
 
-def killed_until_done(command: Sequence[str], node: Path, victims: Sequence[str], rng: random.Random) -> int:
+def killed_until_done(
+    command: Sequence[str], node: Path, victims: Sequence[str], rng: random.Random
+) -> int:
     """Kill a command of the shell, or one of its workers, each after some more blocks; how often it was really killed.
 
     A block whose marker below `node` was there at a kill of the client is never done again.
@@ -60,7 +64,11 @@ def killed_until_done(command: Sequence[str], node: Path, victims: Sequence[str]
 
 def _markers(node: Path) -> dict[Path, int]:
     """Markers of blocks, with the time at which each was written."""
-    return {p: p.stat().st_mtime_ns for p in node.rglob("*.json") if "done" in p.parts and p.name[0] != "."}
+    return {
+        p: p.stat().st_mtime_ns
+        for p in node.rglob("*.json")
+        if "done" in p.parts and p.name[0] != "."
+    }
 
 
 def _kill_a_worker(client: int, rng: random.Random) -> None:

@@ -47,7 +47,17 @@ def write_recipe(folder: Path, shape: tuple[int, int, int] = (48, 96, 96)) -> Pa
 
 def command(recipe: Path, sample: Path | str, *arguments: str) -> list[str]:
     """What a user types."""
-    return [sys.executable, "-m", "tim3d", "run", str(recipe), "--quiet", "--set", f"sample={sample}", *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "tim3d",
+        "run",
+        str(recipe),
+        "--quiet",
+        "--set",
+        f"sample={sample}",
+        *arguments,
+    ]
 
 
 def start(recipe: Path, sample: Path | str, *arguments: str) -> subprocess.Popen[str]:

@@ -41,7 +41,9 @@ def free_port() -> int:
 def s3_server() -> Iterator[str]:
     """Endpoint of a private S3 server; it picks its port itself."""
     pytest.importorskip("obstore", reason="object stores need obstore: pip install 'tim3d[s3]'")
-    moto = pytest.importorskip("moto.server", reason="the S3 server of the tests is moto: pip install 'moto[server]'")
+    moto = pytest.importorskip(
+        "moto.server", reason="the S3 server of the tests is moto: pip install 'moto[server]'"
+    )
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -54,7 +56,9 @@ def s3_server() -> Iterator[str]:
 def empty_bucket(endpoint: str) -> str:
     """Forget all that the server holds; the URL of a new bucket."""
     for method, path in (("POST", "moto-api/reset"), ("PUT", "bucket")):
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{path}", method=method), timeout=60).close()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{endpoint}/{path}", method=method), timeout=60
+        ).close()
     return "s3://bucket"
 
 
@@ -81,7 +85,8 @@ def cluster_when_ready(address: str, seconds: float = 60.0) -> Any:
 def stumbling(endpoint: str, stumble: Callable[[str, str], str]) -> Iterator[str]:
     """Address of a proxy before a server; `stumble` gets method and path of a request and says what becomes of it.
 
-    ``pass`` hands it on, ``refuse`` answers 503 in the server's place, ``lose`` does both, so that the reply is lost.
+    ``pass`` hands it on, ``refuse`` answers 503 in the server's place, ``lose`` does both, so that
+    the reply is lost.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -109,8 +114,14 @@ def stumbling(endpoint: str, stumble: Callable[[str, str], str]) -> Iterator[str
             reply = there.getresponse()
             data = reply.read()
             there.close()
-            left_out = {"connection", "transfer-encoding"} | ({"content-length"} if self.command != "HEAD" else set())
-            return reply.status, [one for one in reply.getheaders() if one[0].lower() not in left_out], data
+            left_out = {"connection", "transfer-encoding"} | (
+                {"content-length"} if self.command != "HEAD" else set()
+            )
+            return (
+                reply.status,
+                [one for one in reply.getheaders() if one[0].lower() not in left_out],
+                data,
+            )
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -20,7 +20,9 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 @contextmanager
 def private_slurm() -> Iterator[None]:
     """Two nodes with four cores each, until the block ends; skips where there is none."""
-    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'")
+    pytest.importorskip(
+        "dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'"
+    )
     starter = Path(os.environ.get("TIM3D_MINI_SLURM", STARTER))
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
@@ -28,7 +30,9 @@ def private_slurm() -> Iterator[None]:
     if not starter.is_file():
         pytest.skip(f"no script that starts a Slurm at {starter}; set TIM3D_MINI_SLURM to it")
     with tempfile.TemporaryDirectory(prefix="ts") as folder, pytest.MonkeyPatch.context() as patch:
-        begun = subprocess.run(["bash", str(starter), "start", folder], capture_output=True, text=True, check=False)
+        begun = subprocess.run(
+            ["bash", str(starter), "start", folder], capture_output=True, text=True, check=False
+        )
         try:
             if begun.returncode:
                 pytest.skip(f"Slurm does not start here: {begun.stderr.strip()[-300:]}")

@@ -16,7 +16,15 @@ from tim3d.models.conduction.device import Device
 
 Array = NDArray[Any]
 SHIFTS = [(1, 1, 1), (0, 1, 1), (1, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 0), (2, 1, 1)]
-EXACT = ["relax_codes", "relax_faces", "restrict_codes", "restrict_faces", "prolong", "coarsen_codes", "coarsen_faces"]
+EXACT = [
+    "relax_codes",
+    "relax_faces",
+    "restrict_codes",
+    "restrict_faces",
+    "prolong",
+    "coarsen_codes",
+    "coarsen_faces",
+]
 SUMS = ["energy", "dot"]
 SCALED = ["add_scaled", "scale_add"]
 KERNELS = [*EXACT, *SUMS, *SCALED, "balance"]
@@ -33,7 +41,9 @@ class Volume:
     def __post_init__(self) -> None:
         random = np.random.default_rng(self.seed)
         ghosted = tuple(n + 2 for n in self.shape)
-        cells = [((n + (1 << s) - 1) >> s) + 2 for n, s in zip(self.shape, self.shifts, strict=True)]
+        cells = [
+            ((n + (1 << s) - 1) >> s) + 2 for n, s in zip(self.shape, self.shifts, strict=True)
+        ]
         count = int(random.integers(2, 7))
 
         def normal(*shape: int) -> Array:
@@ -57,7 +67,10 @@ class Volume:
         calls: dict[str, tuple[int, list[Any]]] = {
             "relax_codes": (inner, [self.x, self.b, self.codes, self.pairs, self.colour]),
             "relax_faces": (inner, [self.x, self.b, self.faces, self.colour]),
-            "restrict_codes": (cells, [self.coarse, self.x, self.b, self.codes, self.pairs, self.shifts]),
+            "restrict_codes": (
+                cells,
+                [self.coarse, self.x, self.b, self.codes, self.pairs, self.shifts],
+            ),
             "restrict_faces": (cells, [self.coarse, self.x, self.b, self.faces, self.shifts]),
             "prolong": (inner, [self.x, self.coarse, self.shifts]),
             "coarsen_codes": (cells + 1, [self.coarse, self.codes, self.pairs[1], self.shifts]),
@@ -66,12 +79,17 @@ class Volume:
             "dot": (inner, [self.x, self.b, self.sums]),
             "add_scaled": (inner, [self.x, self.factor, self.b]),
             "scale_add": (inner, [self.x, self.factor, self.b]),
-            "balance": (inner + 1, [self.b, self.sums, self.exact, self.codes, self.exact_pairs, self.drops]),
+            "balance": (
+                inner + 1,
+                [self.b, self.sums, self.exact, self.codes, self.exact_pairs, self.drops],
+            ),
         }
         return calls[name]
 
 
-def both(volume: Volume, name: str, planes: range, device: Device) -> tuple[list[Array], list[Array]]:
+def both(
+    volume: Volume, name: str, planes: range, device: Device
+) -> tuple[list[Array], list[Array]]:
     """All array arguments after the call, of numba and of torch: also those that are only read."""
     arguments = volume.call(name)[1]
     mine = [device.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
@@ -95,7 +113,9 @@ def w_cycle(work: Any, codes: Array, pairs: Array, b: Array, steps: list[Steps])
             turned = (step[axis], *(step[a] for a in range(3) if a != axis))
             out, planes = turn(faces[axis], axis), range(1, shapes[-1][axis])
             if len(levels) == 1:
-                work.run(k.coarsen_codes, planes, 0, out, turn(fine[0], axis), fine[1][axis], turned)
+                work.run(
+                    k.coarsen_codes, planes, 0, out, turn(fine[0], axis), fine[1][axis], turned
+                )
             else:
                 work.run(k.coarsen_faces, planes, 0, out, turn(levels[-1][0][axis], axis), turned)
         levels.append((faces,))
@@ -110,7 +130,16 @@ def w_cycle(work: Any, codes: Array, pairs: Array, b: Array, steps: list[Steps])
         if number < len(steps):
             coarse_x, coarse_b = (work.zeros(shapes[number + 1], np.float32) for _ in range(2))
             restrict = k.restrict_faces if number else k.restrict_codes
-            work.run(restrict, range(1, shapes[number + 1][0] - 1), 0, coarse_b, x, b, *levels[number], steps[number])
+            work.run(
+                restrict,
+                range(1, shapes[number + 1][0] - 1),
+                0,
+                coarse_b,
+                x,
+                b,
+                *levels[number],
+                steps[number],
+            )
             for _ in range(2):
                 cycle(number + 1, coarse_x, coarse_b)
             work.run(k.prolong, range(1, shapes[number][0] - 1), 0, x, coarse_x, steps[number])

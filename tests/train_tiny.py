@@ -26,7 +26,9 @@ def main() -> None:
         if what == "dump":
             parts = run.learner.parts()
             tensors = {f"grad.{name}": p.grad for name, p in parts["critics"].named_parameters()}
-            torch.save(tensors | dict(parts["generator"].named_parameters()), f"{path}.{place.rank}")
+            torch.save(
+                tensors | dict(parts["generator"].named_parameters()), f"{path}.{place.rank}"
+            )
 
 
 if __name__ == "__main__":

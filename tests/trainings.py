@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from tim3d.models.common.distributed import Place
-from tim3d.models.common.training_run import Learner, Record, Stateful, Training, TrainingRun, Verdict
+from tim3d.models.common.training_run import (
+    Learner,
+    Record,
+    Stateful,
+    Training,
+    TrainingRun,
+    Verdict,
+)
 
 
 class KilledError(Exception):

@@ -70,7 +70,9 @@ class NumberWork:
         return 3 * int(np.prod(read))
 
 
-def number_pass(sample: str, *, block: Triple = SHARD, fingerprint: str = "f" * 64, **work: Any) -> Pass:
+def number_pass(
+    sample: str, *, block: Triple = SHARD, fingerprint: str = "f" * 64, **work: Any
+) -> Pass:
     """A pass over a new field `raw` of `SHAPE`."""
     if not store.is_sample(sample):
         store.create_sample(sample)
@@ -78,7 +80,9 @@ def number_pass(sample: str, *, block: Triple = SHARD, fingerprint: str = "f" * 
         field = Field("raw", SHAPE, "uint8", (20.0, 5.0, 5.0), chunk, shard)
         store.create_field(sample, field, store.provenance(fingerprint, {}, {}))
     grid = Grid(SHAPE, block, halo=(1, 2, 0))
-    return Pass(NumberWork(sample, **work), grid, Ledger(sample, "raw/s0", fingerprint), SHARD, 1, 1)
+    return Pass(
+        NumberWork(sample, **work), grid, Ledger(sample, "raw/s0", fingerprint), SHARD, 1, 1
+    )
 
 
 @contextmanager

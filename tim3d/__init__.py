@@ -34,7 +34,9 @@ __all__ = ["Phases", "Tim3dError", "__version__", *sorted(_WHERE)]
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
-        raise AttributeError(f"module 'tim3d' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'tim3d' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(_WHERE[name]), name)
 
 

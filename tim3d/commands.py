@@ -70,7 +70,9 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     >>> command_line("measure", measure, {"sample": "a.zarr", "descriptors": ["mean_curvature", "phase_fraction"]})
     'tim3d measure SAMPLE --descriptors mean_curvature,phase_fraction'
     """
-    if any(arguments.get(name) is not None for name in VALUES) or hasattr(arguments.get("source"), "identity"):
+    if any(arguments.get(name) is not None for name in VALUES) or hasattr(
+        arguments.get("source"), "identity"
+    ):
         return _python_call(verb, arguments)
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():
@@ -82,7 +84,9 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
             words.append(SAMPLE)
         elif _is_default(value, parameter.default):
             continue
-        elif parameter.kind is POSITIONAL_OR_KEYWORD and is_positional(verb, name, parameter.default, needed=needed):
+        elif parameter.kind is POSITIONAL_OR_KEYWORD and is_positional(
+            verb, name, parameter.default, needed=needed
+        ):
             words += [shlex.quote(text) for text in _each(value)]
         else:
             words += _option(name, value)
@@ -91,7 +95,11 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
 
 def _python_call(verb: str, arguments: Mapping[str, Any]) -> str:
     """Format, as Python code, a call that the shell cannot make."""
-    given = [f"{name}={value!r}" for name, value in arguments.items() if name not in ("sample", "options")]
+    given = [
+        f"{name}={value!r}"
+        for name, value in arguments.items()
+        if name not in ("sample", "options")
+    ]
     return f"tim3d.{verb}({', '.join([SAMPLE, *given])})"
 
 
@@ -108,7 +116,9 @@ def _option(name: str, value: Any) -> list[str]:
 
 
 def _each(value: Any) -> list[str]:
-    return [shell_text(v) for v in value] if isinstance(value, list | tuple) else [shell_text(value)]
+    return (
+        [shell_text(v) for v in value] if isinstance(value, list | tuple) else [shell_text(value)]
+    )
 
 
 def shell_text(value: Any) -> str:

@@ -9,7 +9,9 @@ from urllib.parse import parse_qsl
 from tim3d.errors import ArgumentError
 
 # Names of variables and of URL parameters whose values are secret.
-_SECRET = re.compile(r"secret|token|passw|credential|signature|^sig$|(account|api|private)_?key", re.IGNORECASE)
+_SECRET = re.compile(
+    r"secret|token|passw|credential|signature|^sig$|(account|api|private)_?key", re.IGNORECASE
+)
 _USER_INFO = re.compile(r"(?<=://)[^/\s@'\"]+@")
 _QUERY = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s'\"]+)")
 _SHORTEST_SECRET = 8
@@ -32,7 +34,9 @@ def refuse_credentials(url: object) -> None:
     text = os.fspath(url) if isinstance(url, os.PathLike) else url
     if not isinstance(text, str) or "://" not in text:
         return
-    signed = any(_SECRET.search(key) for key, _ in parse_qsl(text.partition("?")[2], keep_blank_values=True))
+    signed = any(
+        _SECRET.search(key) for key, _ in parse_qsl(text.partition("?")[2], keep_blank_values=True)
+    )
     if signed or _USER_INFO.search(text):
         raise ArgumentError(
             f"{without_secrets(text)} carries credentials, which would be written down with the "

@@ -50,7 +50,11 @@ def expected(kind: Kind, place: str) -> Any | None:
 def names_below(kind: Kind, folder: str) -> list[str]:
     """Names that earlier steps will write in a folder or sample."""
     start = _normal(folder) + "/"
-    return [place.removeprefix(start) for of, place in _known.get() or {} if of == kind and place.startswith(start)]
+    return [
+        place.removeprefix(start)
+        for of, place in _known.get() or {}
+        if of == kind and place.startswith(start)
+    ]
 
 
 def is_forecasting() -> bool:

@@ -78,7 +78,9 @@ class Box:
     def clip(self, other: Box) -> Box:
         """Return the part of this box inside `other`; its size is 0 if they do not intersect."""
         start = triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
-        stop = triple(max(s, min(a, b)) for s, a, b in zip(start, self.stop, other.stop, strict=True))
+        stop = triple(
+            max(s, min(a, b)) for s, a, b in zip(start, self.stop, other.stop, strict=True)
+        )
         return Box(start, stop)
 
     def within(self, outer: Box) -> Box:
@@ -162,7 +164,9 @@ class Grid:
     def block_at(self, index: Triple) -> Block:
         """Return the block at a position of the block grid."""
         start = triple(i * b for i, b in zip(index, self.block, strict=True))
-        core = Box(start, triple(a + b for a, b in zip(start, self.block, strict=True))).clip(self.volume)
+        core = Box(start, triple(a + b for a, b in zip(start, self.block, strict=True))).clip(
+            self.volume
+        )
         return Block(triple(index), core, core.grow(self.halo).clip(self.volume))
 
     def voxels(self, indices: Iterable[Triple]) -> tuple[int, int]:

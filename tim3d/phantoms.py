@@ -72,7 +72,8 @@ def centres(box: Box, spacing: Point) -> tuple[Floats, Floats, Floats]:
     ([25.0, 35.0], (1, 1, 1))
     """
     z, y, x = (
-        (np.arange(a, b, dtype=np.float64) + 0.5) * d for a, b, d in zip(box.start, box.stop, spacing, strict=True)
+        (np.arange(a, b, dtype=np.float64) + 0.5) * d
+        for a, b, d in zip(box.start, box.stop, spacing, strict=True)
     )
     return z[:, None, None], y[None, :, None], x[None, None, :]
 
@@ -162,10 +163,14 @@ class Balls:
         for i in range(1, len(radii)):
             gaps = np.linalg.norm(places[:i] - places[i], axis=1) - radii[:i] - radii[i]
             if gaps.min() <= 0:
-                raise ArgumentError(f"ball {i} touches ball {int(gaps.argmin())}; their truth would not be the sum")
+                raise ArgumentError(
+                    f"ball {i} touches ball {int(gaps.argmin())}; their truth would not be the sum"
+                )
 
     @classmethod
-    def random(cls, extent: Point, radius: float, count: int, seed: int, tries: int = 100_000) -> Balls:
+    def random(
+        cls, extent: Point, radius: float, count: int, seed: int, tries: int = 100_000
+    ) -> Balls:
         """Place equal balls at random, one by one, in the box from the origin to `extent` nm.
 
         Parameters
@@ -239,7 +244,10 @@ class Cuboid:
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
         """Return True from the low faces (included) to the high faces (excluded)."""
-        within = [(low <= c) & (c < high) for c, low, high in zip((z, y, x), self.low, self.high, strict=True)]
+        within = [
+            (low <= c) & (c < high)
+            for c, low, high in zip((z, y, x), self.low, self.high, strict=True)
+        ]
         return np.asarray(within[0] & within[1] & within[2])
 
     @property
@@ -335,7 +343,9 @@ class Layers:
         whole, rest = divmod(length, self.period)
         solid = whole * self.thickness + min(rest, self.thickness)
         # Faces lie at period, 2 period, ... and at thickness, thickness + period, ...
-        faces = (math.ceil(length / self.period) - 1) + math.ceil((length - self.thickness) / self.period)
+        faces = (math.ceil(length / self.period) - 1) + math.ceil(
+            (length - self.thickness) / self.period
+        )
         return Truth(section * solid, section * max(faces, 0), 0.0, math.ceil(length / self.period))
 
 
@@ -365,13 +375,20 @@ class Gyroid:
 
         By symmetry, the body has half the volume and no net curvature.
         """
-        return Truth(cells * self.period**3 / 2, cells * GYROID_AREA * self.period**2, 0.0, cells * GYROID_EULER)
+        return Truth(
+            cells * self.period**3 / 2,
+            cells * GYROID_AREA * self.period**2,
+            0.0,
+            cells * GYROID_EULER,
+        )
 
 
 def _corner_sum(tilted: Sequence[tuple[float, float]], offset: float, power: int) -> float:
     total = 0.0
     for corner in product((0, 1), repeat=len(tilted)):
-        below = offset - sum(n * length for (n, length), far in zip(tilted, corner, strict=True) if far)
+        below = offset - sum(
+            n * length for (n, length), far in zip(tilted, corner, strict=True) if far
+        )
         if below > 0:
             total += (-1) ** sum(corner) * below**power
     return total / (math.factorial(power) * math.prod(n for n, _ in tilted))

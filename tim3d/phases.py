@@ -40,7 +40,9 @@ class Phases(Mapping[str, int]):
         if len(set(codes.values())) < len(codes):
             raise ArgumentError(f"two phases share a code: {codes}; give each phase its own")
         self._written = tuple(codes)
-        self._codes = {name: int(code) for name, code in sorted(codes.items(), key=lambda item: item[1])}
+        self._codes = {
+            name: int(code) for name, code in sorted(codes.items(), key=lambda item: item[1])
+        }
 
     @classmethod
     def parse(cls, text: str) -> Phases:
@@ -49,7 +51,9 @@ class Phases(Mapping[str, int]):
         for pair in text.split(","):
             name, _, code = pair.partition("=")
             if not code.strip().isdecimal():
-                raise ArgumentError(f"phase {pair!r} is not of the form name=code; write for example pore=0,solid=1")
+                raise ArgumentError(
+                    f"phase {pair!r} is not of the form name=code; write for example pore=0,solid=1"
+                )
             if name.strip() in codes:
                 raise ArgumentError(f"phase {name.strip()!r} is named twice in {text!r}")
             codes[name.strip()] = int(code)
@@ -128,7 +132,9 @@ class Phases(Mapping[str, int]):
 
 def _check(name: str, code: int) -> None:
     if isinstance(code, bool) or not hasattr(code, "__index__"):
-        raise ArgumentError(f"phase {name!r} has code {code!r}; codes are whole numbers from 0 to 255")
+        raise ArgumentError(
+            f"phase {name!r} has code {code!r}; codes are whole numbers from 0 to 255"
+        )
     if not name.replace("-", "_").isidentifier():
         raise ArgumentError(f"phase name {name!r} is not a word of letters, digits and underscores")
     if not 0 <= code <= 255:

@@ -21,7 +21,8 @@ VERBS = {
 }
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
-# Parameters of verbs that exist in Python only: the shell has options of the run and --quiet instead.
+# Parameters of verbs that exist in Python only: the shell has options of the run and --quiet
+# instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections"})
 # Those among them that decide what is done: without them a command would do something else.
 VALUES = ("segmenter", "generator")

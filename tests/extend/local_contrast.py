@@ -43,5 +43,7 @@ def segment(sample: str, block: tuple[int, int, int]) -> tuple[xr.DataArray, xr.
     """Labels and uncertainty of a sample, as fields of it."""
     phases = tim3d.Phases(pore=1, solid=5)
     options = tim3d.Options(block=block, progress=False, overwrite=True)
-    labels = tim3d.segment(sample, segmenter=LocalContrast(level=100.0), phases=phases, out="lc", options=options)
+    labels = tim3d.segment(
+        sample, segmenter=LocalContrast(level=100.0), phases=phases, out="lc", options=options
+    )
     return labels, tim3d.open_field(sample, "lc_uncertainty")

@@ -18,20 +18,38 @@ from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 
 def largest_ball(labels: xr.DataArray, material: Material) -> dict[str, Any]:
     """Radius of the largest ball in each phase, which may lie across any blocks."""
-    voxels = labels.values  # `labels` is lazy: what does not fit into memory goes through its dask chunks
-    radii = [ndi.distance_transform_edt(voxels == code, material.spacing).max() for code in material.phases.codes]
+    voxels = (
+        labels.values
+    )  # `labels` is lazy: what does not fit into memory goes through its dask chunks
+    radii = [
+        ndi.distance_transform_edt(voxels == code, material.spacing).max()
+        for code in material.phases.codes
+    ]
     return {"largest_ball": np.array(radii)}
 
 
-BALL = Variable("largest_ball", ("phase",), 1, "radius of the largest ball in the phase", "distance transform", "none")
+BALL = Variable(
+    "largest_ball",
+    ("phase",),
+    1,
+    "radius of the largest ball in the phase",
+    "distance transform",
+    "none",
+)
 LARGEST_BALL = coupled("largest_ball", (BALL,), largest_ball)
 
 
 def ingest(folder: Path, labels: np.ndarray) -> str:
     np.save(folder / "phase.npy", labels)
-    url, size, phases = str(folder / "a.zarr"), {"z": 10, "y": 5, "x": 5}, tim3d.Phases(pore=0, solid=1)
+    url, size, phases = (
+        str(folder / "a.zarr"),
+        {"z": 10, "y": 5, "x": 5},
+        tim3d.Phases(pore=0, solid=1),
+    )
     how = tim3d.Options(progress=False, overwrite=True)
-    tim3d.ingest(folder / "phase.npy", url, voxel_size=size, field="phase", phases=phases, options=how)
+    tim3d.ingest(
+        folder / "phase.npy", url, voxel_size=size, field="phase", phases=phases, options=how
+    )
     return url
 
 

@@ -36,8 +36,17 @@ GREY = Descriptor(
     "grey_by_phase",
     (MOMENTS,),
     (
-        Variable("mean_grey", ("phase",), 0, "mean grey value of each phase", "voxel by voxel", "none"),
-        Variable("grey_spread", ("phase",), 0, "standard deviation of the grey values", "voxel by voxel", "none"),
+        Variable(
+            "mean_grey", ("phase",), 0, "mean grey value of each phase", "voxel by voxel", "none"
+        ),
+        Variable(
+            "grey_spread",
+            ("phase",),
+            0,
+            "standard deviation of the grey values",
+            "voxel by voxel",
+            "none",
+        ),
     ),
     mean_and_spread,
 )
@@ -46,13 +55,28 @@ GREY = Descriptor(
 @pytest.mark.parametrize("block", [(8, 8, 8), (16, 24, 8)])
 def test_two_fields_are_measured_like_labels(tmp_path: Path, block: tuple[int, int, int]) -> None:
     grey = np.random.default_rng(1).integers(0, 256, (16, 24, 21), np.uint8)
-    labels, url, quiet = (grey > 99).astype(np.uint8), str(tmp_path / "a.zarr"), tim3d.Options(progress=False)
-    for name, array, phases in (("raw", grey, None), ("phase", labels, tim3d.Phases(pore=0, solid=1))):
+    labels, url, quiet = (
+        (grey > 99).astype(np.uint8),
+        str(tmp_path / "a.zarr"),
+        tim3d.Options(progress=False),
+    )
+    for name, array, phases in (
+        ("raw", grey, None),
+        ("phase", labels, tim3d.Phases(pore=0, solid=1)),
+    ):
         np.save(tmp_path / "s.npy", array)
-        how: dict[str, Any] = {"voxel_size": {"z": 10, "y": 5, "x": 4}, "shard": (8, 8, 8), "options": quiet}
+        how: dict[str, Any] = {
+            "voxel_size": {"z": 10, "y": 5, "x": 4},
+            "shard": (8, 8, 8),
+            "options": quiet,
+        }
         tim3d.ingest(tmp_path / "s.npy", url, field=name, phases=phases, **how)
-    whole = tim3d.measure(url, ["phase_fraction", GREY], options=tim3d.Options(block=block, progress=False))
+    whole = tim3d.measure(
+        url, ["phase_fraction", GREY], options=tim3d.Options(block=block, progress=False)
+    )
     assert whole.mean_grey.sel(phase="solid") == grey[labels == 1].mean()
-    assert whole.grey_spread.sel(phase="pore").item() == pytest.approx(grey[labels == 0].std(), rel=1e-12)
+    assert whole.grey_spread.sel(phase="pore").item() == pytest.approx(
+        grey[labels == 0].std(), rel=1e-12
+    )
     region = tim3d.describe(url, [GREY], x=slice(32, None))
     assert region.mean_grey.sel(phase="solid") == grey[..., 8:][labels[..., 8:] == 1].mean()

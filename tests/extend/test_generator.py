@@ -48,7 +48,9 @@ def test_a_generator_of_ones_own(tmp_path: Path) -> None:
     blocks = tim3d.generate(str(tmp_path / "b.zarr"), layers, **size, options=options(16, 16, 32))
     assert np.array_equal(whole, blocks)
     assert np.array_equal(whole == 5, layers.labels(Box.whole(whole.shape)))
-    shares = tim3d.measure(str(tmp_path / "a.zarr"), ["phase_fraction"], options=tim3d.Options(progress=False))
+    shares = tim3d.measure(
+        str(tmp_path / "a.zarr"), ["phase_fraction"], options=tim3d.Options(progress=False)
+    )
     assert float(shares.phase_fraction.sel(phase="electrode")) == float((whole == 5).mean())
     with pytest.raises(MixedRunError, match="seed was 7, now 8"):
         tim3d.generate(str(tmp_path / "a.zarr"), Layers(6, 1.5, seed=8), **size)

@@ -29,11 +29,17 @@ def porosity_html(parts: Parts, node: str) -> Iterator[str]:
     found = tim3d.open_dataset(parts.sample, node)
     shares = found.phase_fraction_z.sel(phase="pore")
     yield picture(porosity_figure(found), "Share of pores in the slices.")
-    yield table(["slices of", "least", "most"], [[NAME, f"{float(shares.min()):.3f}", f"{float(shares.max()):.3f}"]], 1)
+    yield table(
+        ["slices of", "least", "most"],
+        [[NAME, f"{float(shares.min()):.3f}", f"{float(shares.max()):.3f}"]],
+        1,
+    )
     yield f"Plain text is escaped: {NAME}"
 
 
-POROSITY = Section("Porosity of slices", porosity_html, nodes=lambda parts: [f"{parts.field}_descriptors"])
+POROSITY = Section(
+    "Porosity of slices", porosity_html, nodes=lambda parts: [f"{parts.field}_descriptors"]
+)
 
 
 def test_a_section_of_ones_own(tmp_path: Path) -> None:
@@ -44,7 +50,11 @@ def test_a_section_of_ones_own(tmp_path: Path) -> None:
     assert "Porosity of slices" not in file.read_text()  # nothing is measured yet
     found = tim3d.measure(sample, ["phase_fraction"], options=QUIET)
     text = tim3d.report(sample, file, sections=[POROSITY]).read_text()
-    assert text.index("Results") < text.index("<h2>Porosity of slices</h2>") < text.index("How it was made")
+    assert (
+        text.index("Results")
+        < text.index("<h2>Porosity of slices</h2>")
+        < text.index("How it was made")
+    )
     shares = np.asarray(found.phase_fraction_z.sel(phase="pore"))
     assert f">{shares.min():.3f}</td>" in text
     assert NAME not in text

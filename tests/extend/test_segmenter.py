@@ -54,7 +54,11 @@ class Ranked(tim3d.Segmenter):
         total = np.lib.stride_tricks.sliding_window_view(wide, edge).sum(axis=(3, 4, 5))
         above = grey.astype(np.int64) * edge[0] ** 3 - total
         high = (above > 0).astype(np.uint8)
-        return {"labels": high, "beyond": above.astype(np.float32), "share": np.stack([1 - high, high])}
+        return {
+            "labels": high,
+            "beyond": above.astype(np.float32),
+            "share": np.stack([1 - high, high]),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +101,13 @@ shapes = st.tuples(st.integers(1, 19), st.integers(1, 23), st.integers(1, 23))
 def test_any_core_has_the_maps_of_the_whole(data: st.DataObject, shape: Triple) -> None:
     halo = tuple(data.draw(st.integers(0, 2), label="halo") for _ in range(3))
     window = tuple(2 * h + data.draw(st.integers(1, 5), label="kept") for h in halo)
-    seen = data.draw(st.sampled_from([Windowed(window=window, halo=halo), Ranked(reach=2)]), label="segmenter")
+    seen = data.draw(
+        st.sampled_from([Windowed(window=window, halo=halo), Ranked(reach=2)]), label="segmenter"
+    )
     start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
-    core = Box(start, tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)))  # type: ignore[arg-type]
+    core = Box(
+        start, tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    )  # type: ignore[arg-type]
     volume = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
     whole, box = Box.whole(shape), seen.read_box(shape, core)
     everywhere = seen.region(shape, whole, volume, whole)
@@ -150,8 +158,17 @@ def test_maps_without_windows_are_those_of_the_whole_volume(sample: str, grey: n
     phases = tim3d.Phases(all=9)
     seen = Ranked(reach=3)
     plans = tim3d.plan("segment", sample, segmenter=seen, out="r", options=QUIET)
-    assert plans[0].write_bytes == 7 * grey.size  # labels, a map in four bytes, a share of each class
-    tim3d.segment(sample, segmenter=seen, merge={"low": "all", "high": "all"}, phases=phases, out="r", options=QUIET)
+    assert (
+        plans[0].write_bytes == 7 * grey.size
+    )  # labels, a map in four bytes, a share of each class
+    tim3d.segment(
+        sample,
+        segmenter=seen,
+        merge={"low": "all", "high": "all"},
+        phases=phases,
+        out="r",
+        options=QUIET,
+    )
     assert np.unique(tim3d.open_field(sample, "r")) == [9]
     np.testing.assert_array_equal(tim3d.open_field(sample, "r_beyond"), expected["beyond"])
     np.testing.assert_array_equal(tim3d.open_field(sample, "r_share_high"), expected["share"][1])
@@ -195,14 +212,20 @@ def test_it_is_opened_once_and_an_interrupted_run_goes_on(sample: str, tmp_path:
     tim3d.segment(sample, segmenter=seen, out="c", options=QUIET)
     tim3d.segment(sample, segmenter=Windowed(), out="w", options=QUIET)
     for name in ("", "_uncertainty"):
-        np.testing.assert_array_equal(tim3d.open_field(sample, f"c{name}"), tim3d.open_field(sample, f"w{name}"))
+        np.testing.assert_array_equal(
+            tim3d.open_field(sample, f"c{name}"), tim3d.open_field(sample, f"w{name}")
+        )
     assert notes.read_text() == "opened\n"
 
 
 def test_a_class_that_is_defined_again_is_opened_again() -> None:
     one, two = made(look=lambda *_: {"labels": 1}), made(look=lambda *_: {"labels": 2})
     assert one.description() == two.description()
-    assert [dict(opened(each)()) for each in (one, two, one)] == [{"labels": 1}, {"labels": 2}, {"labels": 1}]
+    assert [dict(opened(each)()) for each in (one, two, one)] == [
+        {"labels": 1},
+        {"labels": 2},
+        {"labels": 1},
+    ]
 
 
 def test_another_version_is_another_field(sample: str) -> None:
@@ -237,7 +260,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("segmenter", "says"), WRONG, ids=[says for _, says in WRONG])
-def test_what_cannot_be_laid_over_the_volume_is_refused_before_any_work(sample: str, segmenter: Any, says: str) -> None:
+def test_what_cannot_be_laid_over_the_volume_is_refused_before_any_work(
+    sample: str, segmenter: Any, says: str
+) -> None:
     before = store.nodes(sample)
     for act in (tim3d.segment, lambda url, **how: tim3d.plan("segment", url, **how)):
         with pytest.raises(Tim3dError, match=says) as caught:
@@ -260,7 +285,10 @@ BAD = [
     ({"uncertainty": None}, "gave no 'uncertainty'"),
     ({"labels": None}, "gave no 'labels'"),
     ({"labels": np.zeros((10, 20, 24))}, r"'labels' as float64 .* must be uint8"),
-    ({"uncertainty": np.zeros((6, 14, 16), np.float32)}, r"shape \(6, 14, 16\); it must be float32 of \(10, 20, 24\)"),
+    (
+        {"uncertainty": np.zeros((6, 14, 16), np.float32)},
+        r"shape \(6, 14, 16\); it must be float32 of \(10, 20, 24\)",
+    ),
     ({"labels": np.full((10, 20, 24), 2, np.uint8)}, "gave the label 2; its classes are 0 to 1"),
 ]
 
@@ -277,7 +305,14 @@ def test_other_maps_than_declared_are_one_line_and_leave_nothing(
 
 
 @pytest.mark.parametrize(
-    "other", [{"method": "otsu"}, {"model": "a.safetensors"}, {"batch": 2}, {"blur": "binomial"}, {"halo": 4}]
+    "other",
+    [
+        {"method": "otsu"},
+        {"model": "a.safetensors"},
+        {"batch": 2},
+        {"blur": "binomial"},
+        {"halo": 4},
+    ],
 )
 def test_what_belongs_to_another_segmenter_is_refused(sample: str, other: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=r"needs either|changes nothing with a segmenter"):
@@ -285,8 +320,12 @@ def test_what_belongs_to_another_segmenter_is_refused(sample: str, other: dict[s
 
 
 def test_phases_are_found_by_the_names_of_the_classes(sample: str) -> None:
-    with pytest.raises(ArgumentError, match=r"'local-contrast' has 2 classes \(pore, solid\), and 2 phases"):
-        tim3d.segment(sample, segmenter=LocalContrast(), phases=tim3d.Phases(pore=0, copper=1), options=QUIET)
+    with pytest.raises(
+        ArgumentError, match=r"'local-contrast' has 2 classes \(pore, solid\), and 2 phases"
+    ):
+        tim3d.segment(
+            sample, segmenter=LocalContrast(), phases=tim3d.Phases(pore=0, copper=1), options=QUIET
+        )
 
 
 def test_a_parameter_makes_another_field_and_the_call_is_recorded(sample: str) -> None:
@@ -295,5 +334,7 @@ def test_a_parameter_makes_another_field_and_the_call_is_recorded(sample: str) -
         tim3d.segment(sample, segmenter=LocalContrast(level=100.0), out="new", options=QUIET)
     record = store.node_attributes(sample, "new_uncertainty")
     assert record["parameters"]["kind"] == "local-contrast"
-    again = f"tim3d.segment({sample!r}, segmenter=LocalContrast(level=110.0, softness=12.0), out='new')"
+    again = (
+        f"tim3d.segment({sample!r}, segmenter=LocalContrast(level=110.0, softness=12.0), out='new')"
+    )
     assert renewal(record, sample) == again

@@ -34,7 +34,10 @@ class MeanTeacher:
     seed: int = 0
 
     def key(self):
-        return {"data": hashlib.sha256(self.grey.tobytes() + self.labels.tobytes()).hexdigest(), **asdict(self.spec)}
+        return {
+            "data": hashlib.sha256(self.grey.tobytes() + self.labels.tobytes()).hexdigest(),
+            **asdict(self.spec),
+        }
 
     def start(self, place):
         return Student(self, place.device)
@@ -65,7 +68,9 @@ class Student:
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
-        for mean, now in zip(self.product.state_dict().values(), self.net.state_dict().values(), strict=True):
+        for mean, now in zip(
+            self.product.state_dict().values(), self.net.state_dict().values(), strict=True
+        ):
             mean.copy_(mean + 0.3 * (now - mean))
         return {"loss": loss.item()}
 
@@ -96,12 +101,16 @@ trained(sys.argv[1], on_look=lambda run: run.done == 12 and os.kill(os.getpid(),
 
 def test_it_is_killed_and_resumed_to_the_bit_and_its_network_segments(tmp_path: Path) -> None:
     whole, cut = trained(tmp_path / "whole.safetensors"), tmp_path / "cut.safetensors"
-    done = subprocess.run([sys.executable, "-c", KILLED, str(cut)], cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(cut)], cwd=Path(__file__).parents[2], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert trained(cut).read_bytes() == whole.read_bytes()
     grey, labels = volume()
     np.save(tmp_path / "grey.npy", grey)
     sample, options = str(tmp_path / "a.zarr"), tim3d.Options(progress=False)
-    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=options)
+    tim3d.ingest(
+        tmp_path / "grey.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=options
+    )
     found = tim3d.segment(sample, model=cut, device="cpu", options=options)
     assert (found.values == labels).mean() > 0.8

@@ -16,7 +16,10 @@ from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.training import TrainingOptions, train
 from tim3d.models.segmentation.unet import UNetSpec
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
+]
 
 SHAPE = (6, 150, 170)
 WHOLE = Box.whole(SHAPE)
@@ -40,7 +43,9 @@ def on_cpu(tmp_path_factory, request):
 
 def segment(predictor: Predictor, lattice: Lattice, volume, core: Box = WHOLE):
     box = lattice.read_box(core)
-    return segment_core(predictor, lattice, core, volume[box.slices], box, ("labels", "probabilities"))
+    return segment_core(
+        predictor, lattice, core, volume[box.slices], box, ("labels", "probabilities")
+    )
 
 
 @pytest.mark.parametrize("mode", LATTICES)
@@ -60,7 +65,10 @@ def test_blocks_show_at_most_as_rounding(on_cpu, volume, mode, precision):
     whole = segment(on_gpu, LATTICES[mode], volume)
     for block in Grid(SHAPE, (4, 70, 90)):
         part = segment(on_gpu, LATTICES[mode], volume, block.core)
-        difference = part["probabilities"].astype(int) - whole["probabilities"][(slice(None), *block.core.slices)]
+        difference = (
+            part["probabilities"].astype(int)
+            - whole["probabilities"][(slice(None), *block.core.slices)]
+        )
         assert np.abs(difference).max() <= 1
 
 
@@ -81,10 +89,16 @@ def test_a_batch_too_large_for_the_card_is_halved(on_cpu, volume, monkeypatch):
 
 def test_training_in_mixed_precision_learns(tmp_path):
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.repeat(rng.integers(0, 2, (8, 8, 8)), 8, axis=1), 8, axis=2).astype(np.uint8)
-    grey = np.clip(60 + 100 * labels + 20 * rng.standard_normal(labels.shape), 0, 255).astype(np.uint8)
+    labels = np.repeat(np.repeat(rng.integers(0, 2, (8, 8, 8)), 8, axis=1), 8, axis=2).astype(
+        np.uint8
+    )
+    grey = np.clip(60 + 100 * labels + 20 * rng.standard_normal(labels.shape), 0, 255).astype(
+        np.uint8
+    )
     spec = UNetSpec(("pore", "solid"), depth=2, decoder_channels=(8, 4))
     options = TrainingOptions(epochs=5, steps=10, batch=4, crop=64, device="cuda")
-    made = train(grey, labels, spec, tmp_path / "net.safetensors", options, spacing_nm=(10.0, 5.0, 5.0))
+    made = train(
+        grey, labels, spec, tmp_path / "net.safetensors", options, spacing_nm=(10.0, 5.0, 5.0)
+    )
     assert made.description.training["device"] == "cuda"
     assert made.description.training["best_val_iou"] > 0.8

@@ -11,7 +11,10 @@ from tim3d.kernels.conduction.thread_pool import Team
 from tim3d.models.conduction import stencil
 from tim3d.models.conduction.device import Device
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
+]
 
 LARGE = (96, 101, 118)
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11, np.dtype(np.uint8): 0}
@@ -26,7 +29,9 @@ def test_kernels_agree_with_numba_to_rounding(name, shape, fused):
     for shifts in SHIFTS[:3]:
         volume = Volume(shape, shifts, 4)
         planes = range(1, volume.call(name)[0] + 1)
-        for theirs, mine in zip(*both(volume, name, planes, Device("cuda", fused=fused)), strict=True):
+        for theirs, mine in zip(
+            *both(volume, name, planes, Device("cuda", fused=fused)), strict=True
+        ):
             most = TOLERANCE[theirs.dtype] * max(1.0, float(np.abs(theirs).max()))
             np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=most)
 

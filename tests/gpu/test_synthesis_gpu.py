@@ -17,11 +17,15 @@ from tim3d.models.generation.slicegan import Generator
 from tim3d.models.generation.synthesis import NetworkField, home, tile_bytes
 from tim3d.phases import Phases
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
+]
 
 SHAPE = (70, 85, 90)
 WHOLE = Box.whole(SHAPE)
-# Of all labels, at most; arithmetic of less precision flips those near a tie. Grey values may then differ by a few.
+# Of all labels, at most; arithmetic of less precision flips those near a tie. Grey values may then
+# differ by a few.
 FLIPPED = {"float32": 1e-4, "bfloat16": 0.03, "float16": 0.01}
 GREY = {"float32": 1, "bfloat16": 16, "float16": 3}
 
@@ -55,7 +59,9 @@ def test_a_tile_stays_within_what_is_promised(tmp_path: Path, edge: int) -> None
     path = tmp_path / "gen.safetensors"
     about = GeneratorDescription(architecture, (1.0, 1.0, 1.0), Phases(pore=0, solid=1))
     sha256 = save_generator(path, Generator(architecture).eval(), about)
-    field = NetworkField(str(path), sha256, architecture, 0, tile_nodes(architecture, edge), device="cuda")
+    field = NetworkField(
+        str(path), sha256, architecture, 0, tile_nodes(architecture, edge), device="cuda"
+    )
     tile = Box.whole((field.edge,) * 3)
     home(field).tile(tile)
     torch.cuda.reset_peak_memory_stats()

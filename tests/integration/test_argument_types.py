@@ -23,7 +23,13 @@ NEEDED: dict[str, dict[str, Any]] = {
     "segment": {"method": "fixed", "thresholds": [100], "phases": {"pore": 0, "solid": 1}},
     "solve": {"conductivity": {"pore": 1, "solid": 20}},
     "study": {"quantity": "phase_fraction", "phase": "pore", "windows": [4, 8]},
-    "generate": {"kind": "field", "shape": SHAPE, "voxel_size": SIZE, "fractions": {"a": 0.5}, "correlation_nm": 20},
+    "generate": {
+        "kind": "field",
+        "shape": SHAPE,
+        "voxel_size": SIZE,
+        "fractions": {"a": 0.5},
+        "correlation_nm": 20,
+    },
     "report": {"out": "r.html"},
     "train": {"model": "n.safetensors", "labels": "truth"},
     "simulate": {"folder": "sim"},
@@ -39,7 +45,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder with a sample of grey values, labels and a truth."""
     place, before = tmp_path_factory.mktemp("odd"), Path.cwd()
     sample = flips.fields(place)
-    tim3d.segment(sample, method="fixed", thresholds=[100], phases=flips.PHASES, options=flips.QUIET)
+    tim3d.segment(
+        sample, method="fixed", thresholds=[100], phases=flips.PHASES, options=flips.QUIET
+    )
     os.chdir(place)
     yield
     os.chdir(before)
@@ -78,14 +86,17 @@ def test_a_value_of_any_type_is_planned_or_one_line(name: str) -> None:
         ("train_generator", "micrograph", "write a path, or three"),
     ],
 )
-def test_a_step_without_what_its_verb_needs_is_one_line(name: str, argument: str, says: str) -> None:
+def test_a_step_without_what_its_verb_needs_is_one_line(
+    name: str, argument: str, says: str
+) -> None:
     given = {key: value for key, value in arguments(name).items() if key != argument}
     with pytest.raises(ArgumentError, match=f"^{name} needs the argument '{argument}': {says}"):
         call_plan(name, given)
 
 
 @pytest.mark.parametrize(
-    ("name", "argument"), [("segment", "segmenter"), ("train_generator", "on_look"), ("measure", "options")]
+    ("name", "argument"),
+    [("segment", "segmenter"), ("train_generator", "on_look"), ("measure", "options")],
 )
 def test_what_only_python_has_is_not_an_argument_of_a_step(name: str, argument: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{name} has no argument '{argument}'"):

@@ -21,7 +21,9 @@ def benchmark() -> ModuleType:
     return module
 
 
-def test_speed_prints_a_row_for_each_kernel(benchmark: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speed_prints_a_row_for_each_kernel(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     benchmark.main(["speed", "--edge", "24", "--repeats", "1"])
     out = capsys.readouterr().out
     for name in ("octant_histogram", "gradient_area", "plane_counts", "skimage marching_cubes"):
@@ -33,7 +35,10 @@ def test_errors_on_bodies_are_those_of_the_documentation(benchmark: ModuleType) 
     for name, values in (
         ("(1, 1, 1), R = 10", benchmark.ball_errors(10, (1, 1, 1))),
         ("(5, 1, 1), R = 5", benchmark.ball_errors(5, (5, 1, 1))),
-        ("(2, 1, 1), normal (1, 1, 0)", benchmark.plane_error(np.array([1.0, 1.0, 0.0]), (2, 1, 1))),
+        (
+            "(2, 1, 1), normal (1, 1, 0)",
+            benchmark.plane_error(np.array([1.0, 1.0, 0.0]), (2, 1, 1)),
+        ),
         ("period 16 voxels", benchmark.gyroid_errors(16)),
     ):
         assert f"| {name} | " + " | ".join(f"{v:+.1f}" for v in values) in text, name

@@ -14,8 +14,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_table_has_a_row_for_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    generate.main(["--presets", "two phases,resize", "--edge", "32", "--tile", "16", "--repeats", "1"])
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.endswith("% |")]
+    generate.main(
+        ["--presets", "two phases,resize", "--edge", "32", "--tile", "16", "--repeats", "1"]
+    )
+    rows = [
+        line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.endswith("% |")
+    ]
     assert [row[0] for row in rows] == ["| tiny, tile 16", "| resize, tile 16"]
     assert all(float(value) > 0 for row in rows for value in row[1:4])
 

@@ -33,25 +33,42 @@ def test_the_independent_matrix_gives_the_conductivity(
     if electrodes == "beyond":
         labels = np.pad(labels, ((1, 1), (0, 0), (0, 0)), mode="edge")
     place = "outer" if electrodes == "outer" else "centres"
-    own = conduct(labels, {0: solid, 1: 1.0}, spacing=spacing, electrodes=place, tolerance=1e-8, threads=1)
+    own = conduct(
+        labels, {0: solid, 1: 1.0}, spacing=spacing, electrodes=place, tolerance=1e-8, threads=1
+    )
     assert spread < 1e-9
     assert own.conductivity == pytest.approx(value, rel=1e-7)
 
 
 def test_the_references_agree(tmp_path: Path) -> None:
     pytest.importorskip("pyamg", reason="pyamg is a peer: benchmarks/requirements-peers.txt")
-    peers_transport.main(["--folder", str(tmp_path), "--sizes", "24", "--cases", "contrast-100", "--tools", "tim3d"])
+    peers_transport.main(
+        ["--folder", str(tmp_path), "--sizes", "24", "--cases", "contrast-100", "--tools", "tim3d"]
+    )
     known = json.loads((tmp_path / "references.json").read_text())
     a, b = (known[f"24 contrast-100 outer {kind}"]["k"] for kind in ("algebraic", "tim3d"))
     assert a == pytest.approx(b, rel=1e-7)
 
 
-def test_transport_has_a_row_for_each_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tools = ["tim3d", *(n for n, t in peers_transport.PEERS.items() if t.package != "openimpala" and "tim3d" not in n)]
-    peers_transport.main(["--folder", str(tmp_path), "--sizes", "24", "--cases", "one-phase", "--tools", *tools])
+def test_transport_has_a_row_for_each_tool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = [
+        "tim3d",
+        *(
+            n
+            for n, t in peers_transport.PEERS.items()
+            if t.package != "openimpala" and "tim3d" not in n
+        ),
+    ]
+    peers_transport.main(
+        ["--folder", str(tmp_path), "--sizes", "24", "--cases", "one-phase", "--tools", *tools]
+    )
     out = capsys.readouterr().out
     for name in tools:
-        row = next(line for line in out.splitlines() if line.startswith(f"| 24³ | one-phase | {name} |"))
+        row = next(
+            line for line in out.splitlines() if line.startswith(f"| 24³ | one-phase | {name} |")
+        )
         assert row.count("|") == peers_transport.COLUMNS.count("|") + 2
         assert ("not installed" in row) != here(peers_transport.PEERS[name].package)
     rows = {row["tool"]: row for row in peers.rows_in(tmp_path / "transport.jsonl")}
@@ -61,16 +78,22 @@ def test_transport_has_a_row_for_each_tool(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == out
 
 
-def test_geodesic_has_a_row_for_each_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_geodesic_has_a_row_for_each_tool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     peers_geodesic.main(["--folder", str(tmp_path), "--sizes", "24", "--cases", "anisotropic"])
     out = capsys.readouterr().out
     rows = {row["tool"]: row for row in peers.rows_in(tmp_path / "geodesic.jsonl")}
     assert list(rows) == list(peers_geodesic.TOOLS)
     for name, tool in peers_geodesic.TOOLS.items():
-        row = next(line for line in out.splitlines() if line.startswith(f"| 24³ | anisotropic | {name} |"))
+        row = next(
+            line for line in out.splitlines() if line.startswith(f"| 24³ | anisotropic | {name} |")
+        )
         assert row.count("|") == peers_geodesic.COLUMNS.count("|") + 2
         assert ("not installed" in row) != here(tool.package)
-    for name in {"dijkstra3d", "skimage"} & {name for name, tool in peers_geodesic.TOOLS.items() if here(tool.package)}:
+    for name in {"dijkstra3d", "skimage"} & {
+        name for name, tool in peers_geodesic.TOOLS.items() if here(tool.package)
+    }:
         assert rows[name]["largest"] < 1e-5
         assert rows[name]["reached"] == rows["tim3d-graph26"]["reached"]
 
@@ -96,7 +119,9 @@ def test_straight_planes_have_tortuosity_one_and_fields_compare() -> None:
 
 def test_scaling_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "figures" / "scaling.png"
-    scaling_transport.main(["--folder", str(tmp_path), "--edges", "20", "24", "--picture", str(picture)])
+    scaling_transport.main(
+        ["--folder", str(tmp_path), "--edges", "20", "24", "--picture", str(picture)]
+    )
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 2 * len(scaling_transport.SERIES)
     assert all(row.count("|") == head.count("|") for row in rows)

@@ -23,15 +23,24 @@ def test_it_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> No
     assert all(row.count("|") == head.count("|") == 11 and row.startswith("| 20³") for row in rows)
 
 
-def test_large_volumes_are_solved_and_walked_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    large_transport.main([str(tmp_path), "--share", "0", "--flux", "32", "--geodesic", "40,24,28", "--memory", "2"])
+def test_large_volumes_are_solved_and_walked_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large_transport.main(
+        [str(tmp_path), "--share", "0", "--flux", "32", "--geodesic", "40,24,28", "--memory", "2"]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("| 32³") for line in lines) == 2
-    assert [line.split(",")[1] for line in lines if line.startswith("geodesic")] == [" eikonal", " graph26"]
+    assert [line.split(",")[1] for line in lines if line.startswith("geodesic")] == [
+        " eikonal",
+        " graph26",
+    ]
 
 
 @pytest.mark.parametrize(("edge", "ranks"), [(36, 2), (36, 3), (41, 4)])
-def test_what_is_exchanged_is_what_the_model_says(monkeypatch: pytest.MonkeyPatch, edge: int, ranks: int) -> None:
+def test_what_is_exchanged_is_what_the_model_says(
+    monkeypatch: pytest.MonkeyPatch, edge: int, ranks: int
+) -> None:
     """The second rank's planes and coarse levels, from the second step to the third."""
     monkeypatch.setattr(multigrid, "SHARED", 2000)
     monkeypatch.setattr(multigrid, "UNEVEN", 2000)
@@ -63,7 +72,9 @@ def test_what_is_exchanged_is_what_the_model_says(monkeypatch: pytest.MonkeyPatc
     assert (swaps_after - swaps, collects_after - collects) == (expected.swaps, expected.collects)
     sides = 2 if ranks > 2 else 1
     assert sum(ring.swaps[swaps:swaps_after]) * 2 * sides == expected.plane_bytes
-    levels = [part for part in ring.collected[collects:collects_after] if getattr(part, "ndim", 0) == 3]
+    levels = [
+        part for part in ring.collected[collects:collects_after] if getattr(part, "ndim", 0) == 3
+    ]
     cuts = multigrid.slab_cuts((edge,) * 3, (1, 1, 1), ranks)[-1]
     others = (cuts[-1] - (cuts[2] - cuts[1])) * levels[0][0].nbytes
     assert sum(part.nbytes * (ranks - 1) + others for part in levels) == expected.level_bytes

@@ -32,11 +32,15 @@ UNGUARDED = {
 
 
 @pytest.mark.parametrize("kind", UNGUARDED)
-def test_a_script_that_its_workers_would_run_again_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_a_script_that_its_workers_would_run_again_is_refused_at_once(
+    tmp_path: Path, kind: str
+) -> None:
     script = tmp_path / "analysis.py"
     text, line = UNGUARDED[kind]
     script.write_text(text)
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 1
     assert "in\n" not in done.stdout
     last = done.stderr.strip().splitlines()[-1]
@@ -48,7 +52,9 @@ def test_a_script_that_its_workers_would_run_again_is_refused_at_once(tmp_path: 
 def test_a_guarded_script_gets_its_workers(tmp_path: Path) -> None:
     script = tmp_path / "analysis.py"
     script.write_text(f"import tim3d\nif __name__ == '__main__':\n{INDENTED}")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
     assert (done.returncode, done.stdout) == (0, "in\n"), done.stderr
 
 
@@ -56,7 +62,10 @@ def test_a_guarded_script_gets_its_workers(tmp_path: Path) -> None:
     "error", [RuntimeError("Nanny failed to start."), OSError(24, "too many files"), TimeoutError()]
 )
 def test_processes_that_do_not_start_are_one_line(error: Exception) -> None:
-    with pytest.raises(DeviceError, match="cluster 'local' did not start") as caught, starting("local"):
+    with (
+        pytest.raises(DeviceError, match="cluster 'local' did not start") as caught,
+        starting("local"),
+    ):
         raise error
     assert "run the same command again" in str(caught.value)
     assert caught.value.exit_code == 7
@@ -87,7 +96,10 @@ class Command:
     def __init__(self, sample: str) -> None:
         command = ["label", sample, "--block", "8,16,32", "--cluster", "local", "--workers", "2"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tim3d", *command], stdout=-1, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-m", "tim3d", *command],
+            stdout=-1,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.markers = Path(f"{sample}.runs")
 
@@ -123,7 +135,9 @@ def test_a_worker_that_is_killed_while_it_starts_is_one_line(command: Command) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1, "both"])
-def test_a_run_ends_after_a_worker_was_stopped_and_continued(command: Command, which: int | str) -> None:
+def test_a_run_ends_after_a_worker_was_stopped_and_continued(
+    command: Command, which: int | str
+) -> None:
     until(lambda: command.done() > 20, "a block", 120)
     stopped = command.workers() if which == "both" else [command.workers()[int(which)]]
     for pid in stopped:

@@ -35,15 +35,30 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def slices(work: Path) -> Path:
     """A folder with nine good TIFF slices."""
-    return write_slices(work / "slices", np.random.default_rng(1).integers(0, 255, (9, 20, 30), dtype=np.uint8))
+    return write_slices(
+        work / "slices", np.random.default_rng(1).integers(0, 255, (9, 20, 30), dtype=np.uint8)
+    )
 
 
 @pytest.fixture
 def sample(work: Path) -> str:
     """A measured sample, blocks of 4 x 8 x 32 voxels."""
     np.save("phase.npy", CHECKER)
-    good("ingest", "phase.npy", "a.zarr", *SIZE, "--field", "phase", "--phases", "pore=0,solid=1", "--shard", "4,8,32")
-    good("measure", "a.zarr", "--descriptors", "phase_fraction,specific_surface", "--block", "4,8,32")
+    good(
+        "ingest",
+        "phase.npy",
+        "a.zarr",
+        *SIZE,
+        "--field",
+        "phase",
+        "--phases",
+        "pore=0,solid=1",
+        "--shard",
+        "4,8,32",
+    )
+    good(
+        "measure", "a.zarr", "--descriptors", "phase_fraction,specific_surface", "--block", "4,8,32"
+    )
     return "a.zarr"
 
 
@@ -151,7 +166,8 @@ def test_bad_input_leaves_a_good_sample_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("size", "code"), [("0,5,5", 3), ("20,-5,5", 3), ("nan,5,5", 3), ("20,5", 2), ("a,b,c", 2), ("q=3", 2)]
+    ("size", "code"),
+    [("0,5,5", 3), ("20,-5,5", 3), ("nan,5,5", 3), ("20,5", 2), ("a,b,c", 2), ("q=3", 2)],
 )
 def test_a_bad_voxel_size(slices: Path, bad: Bad, size: str, code: int) -> None:
     assert bad(code, "ingest", "slices", "a.zarr", "--voxel-size", size)
@@ -162,7 +178,9 @@ def test_an_unknown_voxel_size_is_asked_for(slices: Path, bad: Bad) -> None:
 
 
 def test_unknown_codes_leave_nothing(slices: Path, bad: Bad) -> None:
-    said = bad(3, "ingest", "slices", "a.zarr", *SIZE, "--field", "phase", "--phases", "pore=0,solid=1")
+    said = bad(
+        3, "ingest", "slices", "a.zarr", *SIZE, "--field", "phase", "--phases", "pore=0,solid=1"
+    )
     assert "Name every code" in said
 
 
@@ -182,8 +200,12 @@ def test_bad_arguments(slices: Path, bad: Bad, arguments: list[str], says: str) 
     assert says in bad(2, "ingest", "slices", "a.zarr", *SIZE, *arguments)
 
 
-@pytest.mark.parametrize("arguments", [["ingst"], [], ["ingest"], ["ingest", "a", "b", "--colour"], ["run"]])
-def test_an_unknown_command_or_argument(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["ingst"], [], ["ingest"], ["ingest", "a", "b", "--colour"], ["run"]]
+)
+def test_an_unknown_command_or_argument(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -193,14 +215,18 @@ def test_an_unknown_command_or_argument(capsys: pytest.CaptureFixture[str], argu
     assert said.endswith("--help\n")
 
 
-def test_a_plan_writes_nothing(slices: Path, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_writes_nothing(
+    slices: Path, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = tree(work)
     good("ingest", "slices", "a.zarr", *SIZE, "--shard", "4,20,32", "--plan")
     assert "raw/s0: 3 of 3 blocks left, each 4x20x30 " in capsys.readouterr().out
     assert tree(work) == before
 
 
-def test_a_plan_of_measure_writes_nothing(sample: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_of_measure_writes_nothing(
+    sample: str, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = tree(work)
     good("measure", sample, "--plan")
     assert "phase_partials: " in capsys.readouterr().out
@@ -236,7 +262,9 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_deep_validation_finds(sample: str, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_a_deep_validation_finds(
+    sample: str, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     damage, says = DAMAGE[kind]
     damage(shards(sample)[1])
     good("validate", sample)
@@ -282,7 +310,12 @@ def test_a_sample_of_a_newer_schema(sample: str, slices: Path, bad: Bad) -> None
     content = json.loads(path.read_text())
     content["attributes"]["tim3d"]["schema"] = 99
     path.write_text(json.dumps(content))
-    for command in (["ingest", "slices", sample, *SIZE], ["measure", sample], ["show", sample], ["validate", sample]):
+    for command in (
+        ["ingest", "slices", sample, *SIZE],
+        ["measure", sample],
+        ["show", sample],
+        ["validate", sample],
+    ):
         assert "pip install --upgrade tim3d" in bad(4, *command)
 
 
@@ -302,7 +335,9 @@ def mounted(work: Path) -> Iterator[Path]:
     """An empty file system of one megabyte."""
     target = work / "small"
     target.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", target], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", target], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("a small file system cannot be mounted here: it needs the right to mount")
     try:
@@ -413,7 +448,11 @@ def test_a_bad_setting(recipe: str, bad: Bad, change: list[str], says: str) -> N
         ("step = ['measure']", 2, "a step is 'measure', expected arguments under [[step]]"),
         ("[step]\nverb='measure'", 2, "expected arguments under [[step]]"),
         ("[[step]]\nverb=['measure']", 2, "verb ['measure'] (did you mean 'measure'?)"),
-        ("[[step]]\nverb='measure'\nname=[1]", 2, "has the name [1], expected text: name = 'measure'"),
+        (
+            "[[step]]\nverb='measure'\nname=[1]",
+            2,
+            "has the name [1], expected text: name = 'measure'",
+        ),
         ("sample = 5", 2, "sample is 5, expected sample = 'name.zarr'"),
         ("cluster = 'local'", 2, "cluster is 'local', expected keys under [cluster]"),
         (
@@ -445,7 +484,9 @@ def test_a_bad_recipe(work: Path, bad: Bad, text: str, code: int, says: str) -> 
 
 def test_a_recipe_that_is_not_text(work: Path, bad: Bad) -> None:
     (work / "r.toml").write_bytes(b"sample = 'a\xff.zarr'")
-    assert "recipe r.toml is not TOML: 'utf-8' codec can't decode byte 0xff" in bad(3, "run", "r.toml")
+    assert "recipe r.toml is not TOML: 'utf-8' codec can't decode byte 0xff" in bad(
+        3, "run", "r.toml"
+    )
 
 
 def test_a_recipe_that_is_missing(bad: Bad) -> None:
@@ -453,5 +494,7 @@ def test_a_recipe_that_is_missing(bad: Bad) -> None:
 
 
 def test_the_installed_command_answers() -> None:
-    done = subprocess.run([sys.executable, "-m", "tim3d", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tim3d", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"tim3d {tim3d.__version__}\n"

@@ -49,7 +49,10 @@ def test_what_is_done_costs_nothing_more(tmp_path: Path) -> None:
 
 def test_without_a_pilot_nothing_is_guessed(tmp_path: Path) -> None:
     assert number_pass(str(tmp_path / "a.zarr")).plan().cost is None
-    pilot = written(tmp_path / "p", {"event": "end", "pass": "x", "processes": 1, "wall_seconds": 1, "voxels": 1})
+    pilot = written(
+        tmp_path / "p",
+        {"event": "end", "pass": "x", "processes": 1, "wall_seconds": 1, "voxels": 1},
+    )
     with costing(pilot, price=1):
         assert "cost unknown" in str(number_pass(str(tmp_path / "a.zarr")).plan())
 
@@ -71,7 +74,9 @@ def test_what_is_no_pilot_is_said(tmp_path: Path) -> None:
             pass
 
 
-def test_in_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, depth in (("small", 8), ("large", 64)):
         np.save(f"{name}.npy", np.zeros((depth, 16, 16), np.uint8))
@@ -83,7 +88,16 @@ def test_in_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     capsys.readouterr()
     assert main(["run", "r.toml", *large, "--plan", "--pilot", "p.jsonl", "--price", "2"]) == 0
     assert "worker-hours" in capsys.readouterr().out
-    line = ["ingest", "large.npy", "b.zarr", "--voxel-size", "1,1,1", "--plan", "--pilot", "p.jsonl"]
+    line = [
+        "ingest",
+        "large.npy",
+        "b.zarr",
+        "--voxel-size",
+        "1,1,1",
+        "--plan",
+        "--pilot",
+        "p.jsonl",
+    ]
     assert main(line) == 0
     assert "worker-hours" in capsys.readouterr().out
     assert not Path("b.zarr").exists()

@@ -41,7 +41,13 @@ def ingest(folder: Path, labels: NDArray[np.uint8], **options: Any) -> str:
     url, size = str(folder / "a.zarr"), dict(zip("zyx", SPACING, strict=True))
     how = tim3d.Options(progress=False, **options)
     tim3d.ingest(
-        folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=(4, 9, 21), options=how
+        folder / "phase.npy",
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=PHASES,
+        shard=(4, 9, 21),
+        options=how,
     )
     return url
 
@@ -61,7 +67,11 @@ def geodesic(url: str) -> xr.Dataset:
             "geodesic_tortuosity_mean": ("phase", [1.025], about),
             "plane_geodesic_tortuosity_z_up": (("phase", "z"), profile, about),
         },
-        {"phase": _names("copper"), "direction": _names(*FACES), "z": ("z", (np.arange(SHAPE[0]) + 0.5) * SPACING[0])},
+        {
+            "phase": _names("copper"),
+            "direction": _names(*FACES),
+            "z": ("z", (np.arange(SHAPE[0]) + 0.5) * SPACING[0]),
+        },
         {"metric": "eikonal"},
     )
     mark = store.node_attributes(url, "phase")["fingerprint"]
@@ -92,7 +102,13 @@ def no_voxel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "read_box", None)
 
 
-NAMES = ["phase_fraction", "effective_conductivity", "tortuosity_factor", "geodesic_tortuosity", "percolation"]
+NAMES = [
+    "phase_fraction",
+    "effective_conductivity",
+    "tortuosity_factor",
+    "geodesic_tortuosity",
+    "percolation",
+]
 
 
 @pytest.mark.usefixtures("no_voxel")
@@ -110,21 +126,31 @@ def test_values_are_those_of_the_nodes_and_no_voxel_is_read(sample: str, how: st
             assert found[name].sel(axis=axis) == flux[name].sel(axis=axis)
         assert found.flux_percolates.sel(axis=axis) == flux.percolates.sel(axis=axis)
     assert found.effective_conductivity.sel(axis="y").isnull()  # not solved
-    assert found.conductivity_hashin_shtrikman_upper.max() == flux.conductivity_hashin_shtrikman_upper.max()
+    assert (
+        found.conductivity_hashin_shtrikman_upper.max()
+        == flux.conductivity_hashin_shtrikman_upper.max()
+    )
     assert found.phase_conductivity.sel(phase=list(K)).values.tolist() == list(K.values())
     for name in ("percolating_fraction", "dead_end_fraction", "isolated_fraction", "percolates"):
         np.testing.assert_array_equal(found[name].values, parts[name].values)
-    assert not any(str(name).startswith("component_") for name in set(found.data_vars) - {"component_count"})
-    np.testing.assert_array_equal(found.geodesic_tortuosity.sel(phase=["copper"]), path.geodesic_tortuosity)
+    assert not any(
+        str(name).startswith("component_") for name in set(found.data_vars) - {"component_count"}
+    )
     np.testing.assert_array_equal(
-        found.plane_geodesic_tortuosity_z_up.sel(phase="copper"), path.plane_geodesic_tortuosity_z_up[0]
+        found.geodesic_tortuosity.sel(phase=["copper"]), path.geodesic_tortuosity
+    )
+    np.testing.assert_array_equal(
+        found.plane_geodesic_tortuosity_z_up.sel(phase="copper"),
+        path.plane_geodesic_tortuosity_z_up[0],
     )
     assert found.geodesic_tortuosity.sel(phase="pore").isnull().all()
     assert found.phase_fraction.sel(phase="copper") == np.mean(volume() == 7)
     assert found.attrs["end_nm"] == [n * s for n, s in zip(SHAPE, SPACING, strict=True)]
 
 
-def test_every_variable_keeps_unit_name_method_reference_and_says_its_conditions(sample: str) -> None:
+def test_every_variable_keeps_unit_name_method_reference_and_says_its_conditions(
+    sample: str,
+) -> None:
     found = tim3d.describe(sample, ["effective_conductivity", "geodesic_tortuosity"])
     k = found.effective_conductivity.attrs
     assert k["units"] == "W m-1 K-1" == found.phase_conductivity.attrs["units"]
@@ -134,7 +160,9 @@ def test_every_variable_keeps_unit_name_method_reference_and_says_its_conditions
     assert found.geodesic_tortuosity.attrs["conditions"] == "metric: eikonal"
 
 
-def test_results_of_another_name_are_described_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_another_name_are_described_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url, dry = ingest(tmp_path, volume()), "phase_transport_pore=1,copper=400"
     by_name = {
         node: tim3d.solve(url, conductivity={"pore": k, "copper": 400.0}, out=out, options=QUIET)
@@ -144,12 +172,18 @@ def test_results_of_another_name_are_described_too(tmp_path: Path, capsys: pytes
     assert both.transport.values.tolist() == [dry, "wet"]
     for node, solved in by_name.items():
         found = tim3d.describe(url, ["effective_conductivity"], transport=node)
-        assert found.effective_conductivity.sel(axis="z") == solved.effective_conductivity.sel(axis="z")
-        assert both.effective_conductivity.sel(transport=node, axis="z") == solved.effective_conductivity.sel(axis="z")
+        assert found.effective_conductivity.sel(axis="z") == solved.effective_conductivity.sel(
+            axis="z"
+        )
+        assert both.effective_conductivity.sel(
+            transport=node, axis="z"
+        ) == solved.effective_conductivity.sel(axis="z")
         assert found.phase_conductivity.sel(phase="pore") == solved.attrs["conductivity"]["pore"]
     assert main(["describe", url, "--transport", "wet"]) == 0
     assert "effective_conductivity" in capsys.readouterr().out
-    with pytest.raises(MissingFieldError, match=rf"'dry' holds no results of solve.* there are {dry}, wet"):
+    with pytest.raises(
+        MissingFieldError, match=rf"'dry' holds no results of solve.* there are {dry}, wet"
+    ):
         tim3d.describe(url, transport="dry")
     new = np.where(volume(1) == 7, 0, 7).astype(np.uint8)
     ingest(tmp_path, new, overwrite=True)
@@ -160,7 +194,9 @@ def test_results_of_another_name_are_described_too(tmp_path: Path, capsys: pytes
 def test_what_adds_up_need_not_be_measured_first(tmp_path: Path) -> None:
     url = computed(tmp_path, measured=False)
     k = tim3d.open_dataset(url, FLUX).effective_conductivity
-    assert tim3d.measure(url, ["effective_conductivity"], options=QUIET).effective_conductivity.equals(k)
+    assert tim3d.measure(
+        url, ["effective_conductivity"], options=QUIET
+    ).effective_conductivity.equals(k)
     assert "phase_partials" not in store.nodes(url)
     for found in (tim3d.describe(url), tim3d.describe(url, ["effective_conductivity"])):
         np.testing.assert_array_equal(found.effective_conductivity.sel(axis=["z", "x"]), k)
@@ -177,7 +213,9 @@ def test_what_adds_up_need_not_be_measured_first(tmp_path: Path) -> None:
         ("percolation", "label {}"),
     ],
 )
-def test_a_missing_node_is_refused_with_the_command_that_makes_it(tmp_path: Path, name: str, command: str) -> None:
+def test_a_missing_node_is_refused_with_the_command_that_makes_it(
+    tmp_path: Path, name: str, command: str
+) -> None:
     url = ingest(tmp_path, volume())
     for ask in (tim3d.measure, tim3d.describe):
         with pytest.raises(MissingFieldError) as refused:
@@ -197,7 +235,9 @@ def test_the_command_of_the_message_cures_it(tmp_path: Path, name: str) -> None:
     assert tim3d.describe(url, [name]).data_vars
 
 
-def test_a_node_of_another_version_of_the_field_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_node_of_another_version_of_the_field_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     url = computed(tmp_path, measured=False)
     ingest(tmp_path, volume(seed=1)[:-4], overwrite=True)
     for name in NAMES[1:]:
@@ -239,7 +279,12 @@ def test_samples_become_a_table(sample: str, tmp_path: Path) -> None:
     study = xr.concat(each, "sample", join="outer", combine_attrs="drop_conflicts", data_vars="all")
     assert study.effective_conductivity.dims[0] == "sample"
     for number, found in enumerate(each):
-        for name in ("effective_conductivity", "tortuosity_factor_through", "phase_fraction", "geodesic_tortuosity"):
+        for name in (
+            "effective_conductivity",
+            "tortuosity_factor_through",
+            "phase_fraction",
+            "geodesic_tortuosity",
+        ):
             assert study[name].isel(sample=number).equals(found[name])
     assert study.effective_conductivity.attrs["units"] == "W m-1 K-1"
 

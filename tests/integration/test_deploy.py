@@ -42,7 +42,9 @@ def rendered(overlay: str) -> dict[tuple[str, str], Any]:
 
 def command(container: dict[str, Any], here: dict[str, str]) -> list[str]:
     """What the container would run, with what a pod is told replaced by what is here."""
-    any_of = re.compile("|".join(map(re.escape, here)))  # in one go: a free port may hold the digits of another
+    any_of = re.compile(
+        "|".join(map(re.escape, here))
+    )  # in one go: a free port may hold the digits of another
     words = [*container.get("command", ["tim3d"]), *container.get("args", [])]
     words = [any_of.sub(lambda found: here[found[0]], str(word)) for word in words]
     return [str(BINARIES / words[0]), *words[1:]]
@@ -50,7 +52,9 @@ def command(container: dict[str, Any], here: dict[str, str]) -> list[str]:
 
 def variables(container: dict[str, Any]) -> dict[str, str]:
     """The plain variables of a container; those of the downward API are of a pod of one core."""
-    fixed = {entry["name"]: entry["value"] for entry in container.get("env", []) if "value" in entry}
+    fixed = {
+        entry["name"]: entry["value"] for entry in container.get("env", []) if "value" in entry
+    }
     return os.environ | fixed | {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -105,7 +109,9 @@ def deploy(overlay: str, folder: Path, changes: dict[str, str]) -> str:
     with ExitStack() as stack:
         for name in ("tim3d-scheduler", "tim3d-cpu"):
             (container,) = pod[name]["containers"]
-            stack.enter_context(started(command(container, here), variables(container), folder / f"{name}.log"))
+            stack.enter_context(
+                started(command(container, here), variables(container), folder / f"{name}.log")
+            )
         wait_for_health(dashboard)
         wait_for_health(probe)
         env = variables(wait) | {"SCHEDULER": address, "WORKERS": "1"}
@@ -123,12 +129,16 @@ def test_the_commands_of_the_manifests_finish_the_recipe(tmp_path: Path) -> None
     assert said == f"{address}, 1 worker(s) x 1 thread(s), {MEMORY / 2**30:.1f} GiB each"
 
 
-def test_the_commands_of_the_manifests_finish_a_sample_in_a_bucket(tmp_path: Path, bucket: str) -> None:
+def test_the_commands_of_the_manifests_finish_a_sample_in_a_bucket(
+    tmp_path: Path, bucket: str
+) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (24, 40, 40)).astype(np.uint8)
     np.save(tmp_path / "grey.npy", grey)
     quiet = tim3d.Options(progress=False)
     sample = f"{bucket}/sample.zarr"
-    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 20, "y": 10, "x": 10}, options=quiet)
+    tim3d.ingest(
+        tmp_path / "grey.npy", sample, voxel_size={"z": 20, "y": 10, "x": 10}, options=quiet
+    )
     deploy("s3", tmp_path, {})
     assert not tim3d.validate(sample, deep=True)
     assert float(tim3d.describe(sample).phase_fraction.sum()) == pytest.approx(1)
@@ -139,7 +149,9 @@ def docker() -> str:
     client = shutil.which("docker")
     if client is None:
         pytest.skip("docker is not here")
-    answer = subprocess.run([client, "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True)
+    answer = subprocess.run(
+        [client, "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True
+    )
     if answer.returncode:
         pytest.skip(f"no docker daemon answers: {answer.stderr.strip()}")
     return client
@@ -149,14 +161,29 @@ def docker() -> str:
 @pytest.mark.timeout(1800)
 def test_the_image_builds_and_runs() -> None:
     client, tag = docker(), f"tim3d:test-{os.getpid()}"
-    built = [client, "build", "-f", str(ROOT / "deploy/docker/Dockerfile"), "--build-arg", "VARIANT=cpu", "-t", tag]
+    built = [
+        client,
+        "build",
+        "-f",
+        str(ROOT / "deploy/docker/Dockerfile"),
+        "--build-arg",
+        "VARIANT=cpu",
+        "-t",
+        tag,
+    ]
     subprocess.run([*built, str(ROOT)], check=True, timeout=1500)
     try:
         locked = [client, "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]
-        said = subprocess.run([*locked, tag, "--version"], capture_output=True, text=True, check=True, timeout=60)
+        said = subprocess.run(
+            [*locked, tag, "--version"], capture_output=True, text=True, check=True, timeout=60
+        )
         assert said.stdout.strip() == f"tim3d {tim3d.__version__}"
         user = subprocess.run(
-            [*locked, "--entrypoint", "id", tag, "-u"], capture_output=True, text=True, check=True, timeout=60
+            [*locked, "--entrypoint", "id", tag, "-u"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
         assert user.stdout.strip() == "10001"
         subprocess.run([*locked, tag, "doctor", "/tmp"], check=True, timeout=300)

@@ -21,7 +21,9 @@ from tim3d.engine.clusters import tls
 from tim3d.errors import ArgumentError, DeviceError, InputError
 from tim3d.storage import store
 
-pytest.importorskip("cryptography", reason="certificates need cryptography: pip install 'tim3d[tls]'")
+pytest.importorskip(
+    "cryptography", reason="certificates need cryptography: pip install 'tim3d[tls]'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,9 @@ def test_an_encrypted_run_has_the_same_bits(folder: Path, tmp_path: Path) -> Non
     sample = str(tmp_path / "a.zarr")
     with cluster("local", workers=2, tls=folder) as on:
         workers = on.client.scheduler_info(n_workers=-1)["workers"]
-        assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {"tls"}
+        assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {
+            "tls"
+        }
         run(number_pass(sample), progress=False)
         assert sorted(run_collective(rank_of, 2)) == [0, 1]
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
@@ -51,7 +55,9 @@ def test_without_the_certificate_nobody_takes_part(folder: Path, tmp_path: Path)
         with cluster(address, tls=folder) as remote:
             assert remote.workers == 1
         for refused in ({}, {"tls": other}):
-            with pytest.raises(DeviceError, match=r"no dask scheduler answers at tls.*certificates"):
+            with pytest.raises(
+                DeviceError, match=r"no dask scheduler answers at tls.*certificates"
+            ):
                 cluster(address, **refused).__enter__()
         with pytest.raises(DeviceError, match="no dask scheduler answers"):
             cluster(address.replace("tls", "tcp")).__enter__()
@@ -62,12 +68,28 @@ def test_without_the_certificate_nobody_takes_part(folder: Path, tmp_path: Path)
 
 def certificate_arguments(folder: Path) -> list[str]:
     certificate = str(folder / tls.CERTIFICATE)
-    return ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", str(folder / tls.KEY)]
+    return [
+        "--tls-ca-file",
+        certificate,
+        "--tls-cert",
+        certificate,
+        "--tls-key",
+        str(folder / tls.KEY),
+    ]
 
 
 def worker_ends(address: str, arguments: list[str]) -> int:
     """Exit code of a worker that gives up on a scheduler."""
-    command = [sys.executable, "-m", "dask", "worker", address, "--no-nanny", "--no-dashboard", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "dask",
+        "worker",
+        address,
+        "--no-nanny",
+        "--no-dashboard",
+        *arguments,
+    ]
     command += ["--death-timeout", "5"]
     return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
 
@@ -85,13 +107,19 @@ def test_nothing_listens_to_other_machines(folder: Path, encrypted: bool) -> Non
     before = listening()
     with cluster("local", workers=2, tls=folder if encrypted else None):
         ports = listening() - before
-    assert len(ports) >= 2 + 1 + 2 * 2  # scheduler and dashboard, nannies in this process; two workers with theirs
+    assert (
+        len(ports) >= 2 + 1 + 2 * 2
+    )  # scheduler and dashboard, nannies in this process; two workers with theirs
     assert {host for host, _ in ports} == {"127.0.0.1"}
 
 
 def listening() -> set[tuple[str, int]]:
     here = psutil.Process()
-    found = (one for process in (here, *here.children(recursive=True)) for one in process.net_connections("inet"))
+    found = (
+        one
+        for process in (here, *here.children(recursive=True))
+        for one in process.net_connections("inet")
+    )
     return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
 
 
@@ -121,7 +149,9 @@ def test_certificates_are_made_where_there_are_none(tmp_path: Path) -> None:
     assert (tmp_path / "new" / tls.KEY).read_bytes() == key
 
 
-def test_what_is_wrong_with_certificates_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_certificates_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match=r"no certificate\.pem in .* tim3d certificates"):
         tls.security(tmp_path)
     good, other = tls.certificates(tmp_path / "good"), tls.certificates(tmp_path / "other")
@@ -145,7 +175,9 @@ def test_what_is_wrong_with_certificates_is_said(tmp_path: Path, monkeypatch: py
         tls.security(other)
 
 
-def test_the_shell_makes_them_and_says_how_to_use_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_shell_makes_them_and_says_how_to_use_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["certificates", str(tmp_path / "c")]) == 0
     said = capsys.readouterr().out
     assert f"--tls-key {tmp_path}/c/key.pem" in said

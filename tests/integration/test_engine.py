@@ -61,7 +61,9 @@ def test_blocks_larger_than_shards_give_the_same_bytes(sample: str, tmp_path: Pa
 
 
 def test_a_poisoned_block_is_set_aside_and_only_it_is_computed_later(sample: str) -> None:
-    with pytest.raises(FailedBlocksError, match=r"1 block\(s\) .* failed 3 times .*poisoned block") as caught:
+    with pytest.raises(
+        FailedBlocksError, match=r"1 block\(s\) .* failed 3 times .*poisoned block"
+    ) as caught:
         run(number_pass(sample, poison=((1, 1, 0),)), progress=False)
     assert caught.value.exit_code == 6
     ledger = number_pass(sample).ledger
@@ -87,7 +89,9 @@ def test_a_killed_worker_loses_only_its_blocks(sample: str) -> None:
 def test_a_worker_that_is_slow_to_come_back_is_waited_for(sample: str) -> None:
     """However often workers die, the cluster must not end without any."""
     with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}),  # so that any start is too slow
+        dask.config.set(
+            {"distributed.deploy.lost-worker-timeout": "0.1s"}
+        ),  # so that any start is too slow
         cluster("local", workers=1),
     ):
         summary = run(number_pass(sample, kill_once=((0, 0, 1), (2, 1, 0))), progress=False)
@@ -98,14 +102,18 @@ def test_a_worker_that_is_slow_to_come_back_is_waited_for(sample: str) -> None:
 def test_another_cut_of_an_unfinished_pass_is_refused(sample: str) -> None:
     with pytest.raises(FailedBlocksError):
         run(number_pass(sample, poison=((0, 0, 0),)), progress=False)
-    with pytest.raises(MixedRunError, match=r"begun with block \[8, 16, 16\] \(now \[16, 16, 16\]\).*--overwrite"):
+    with pytest.raises(
+        MixedRunError, match=r"begun with block \[8, 16, 16\] \(now \[16, 16, 16\]\).*--overwrite"
+    ):
         run(number_pass(sample, block=(16, 16, 16)), progress=False)
 
 
 def test_a_plan_refuses_what_does_not_fit_before_any_write(sample: str) -> None:
     with (
         cluster("serial", memory_bytes=2**20),
-        pytest.raises(MemoryPlanError, match=r"raw/s0 needs \d+\.\d+ GiB per worker .* a worker has 1\.0 MiB"),
+        pytest.raises(
+            MemoryPlanError, match=r"raw/s0 needs \d+\.\d+ GiB per worker .* a worker has 1\.0 MiB"
+        ),
     ):
         run(number_pass(sample), progress=False)
     assert not number_pass(sample).ledger.done()
@@ -136,7 +144,10 @@ def test_a_summary_is_kept(sample: str) -> None:
 
 def test_two_runs_on_one_sample_are_refused(sample: str) -> None:
     with holder_of(sample) as other:
-        with pytest.raises(LockedError, match=f"process {other.pid} on {socket.gethostname()}"), lock_sample(sample):
+        with (
+            pytest.raises(LockedError, match=f"process {other.pid} on {socket.gethostname()}"),
+            lock_sample(sample),
+        ):
             pass
         other.kill()
         other.wait()
@@ -163,7 +174,11 @@ def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool
     path = Path(ledgers.runs_folder(sample)) / "lock"
     path.parent.mkdir(parents=True)
     start = "long ago" if again else process_start(os.getpid())
-    path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": start, "token": "t"}))
+    path.write_text(
+        json.dumps(
+            {"host": socket.gethostname(), "pid": os.getpid(), "started": start, "token": "t"}
+        )
+    )
     if not again:
         with pytest.raises(LockedError, match=f"process {os.getpid()} on"), lock_sample(sample):
             pass
@@ -172,7 +187,9 @@ def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool
         assert json.loads(path.read_text())["token"] != "t"
 
 
-def test_the_clock_of_this_machine_says_nothing_of_a_lease(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_of_this_machine_says_nothing_of_a_lease(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file server has a clock of its own: a lock that it has just renewed is held, whatever the time is here."""
     path = Path(ledgers.runs_folder(sample)) / "lock"
     path.parent.mkdir(parents=True)
@@ -190,14 +207,21 @@ def test_the_clock_of_this_machine_says_nothing_of_a_lease(sample: str, monkeypa
 
 def test_a_plan_holds_the_buffers_of_every_thread(sample: str) -> None:
     """One block of each thread is in memory at once; the rest of a process is there once."""
-    a_pass = replace(number_pass(sample), base_bytes=2**40)  # above what the interpreter takes, which is measured
-    peaks = [a_pass.plan(Cluster("serial", None, 1, threads, 2**41)).peak_bytes for threads in (1, 2, 5)]
+    a_pass = replace(
+        number_pass(sample), base_bytes=2**40
+    )  # above what the interpreter takes, which is measured
+    peaks = [
+        a_pass.plan(Cluster("serial", None, 1, threads, 2**41)).peak_bytes for threads in (1, 2, 5)
+    ]
     block = a_pass.work.block_bytes((8, 16, 16), (10, 20, 16))
     assert peaks == [2**40 + threads * block for threads in (1, 2, 5)]
 
 
 def test_clusters_that_are_not_there() -> None:
-    with pytest.raises(DeviceError, match="no dask scheduler answers"), cluster("tcp://127.0.0.1:1"):
+    with (
+        pytest.raises(DeviceError, match="no dask scheduler answers"),
+        cluster("tcp://127.0.0.1:1"),
+    ):
         pass
     with pytest.raises(ArgumentError, match="no cluster 'slurmy'"), cluster("slurmy"):
         pass
@@ -234,6 +258,9 @@ def test_the_shape_is_no_multiple_of_anything() -> None:
 def test_cuda_without_a_gpu_says_what_to_do() -> None:
     if Path("/proc/driver/nvidia").exists():
         pytest.skip("there is a GPU; tests/gpu covers it")
-    with pytest.raises(DeviceError, match=r"Use --cluster local|use --cluster local") as caught, cluster("cuda"):
+    with (
+        pytest.raises(DeviceError, match=r"Use --cluster local|use --cluster local") as caught,
+        cluster("cuda"),
+    ):
         pass
     assert caught.value.exit_code == 7

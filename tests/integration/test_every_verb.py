@@ -107,8 +107,15 @@ RESULTS = {
     ),
 }  # fmt: skip
 READERS = {
-    "describe": Row({"sample": A}, {"descriptors": ["phase_fraction"]}, reads="phase", after=("measure",)),
-    "report": Row({"sample": A, "out": "a.html", "truth": "truth"}, makes="a.html", reads="phase", after=("measure",)),
+    "describe": Row(
+        {"sample": A}, {"descriptors": ["phase_fraction"]}, reads="phase", after=("measure",)
+    ),
+    "report": Row(
+        {"sample": A, "out": "a.html", "truth": "truth"},
+        makes="a.html",
+        reads="phase",
+        after=("measure",),
+    ),
 }
 FILES = {
     "simulate": Row({"folder": "other", **STACK}, makes="other"),
@@ -254,7 +261,9 @@ def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -
     assert bytes_of(place) == contents
     before = ages(place)
     assert blocks_done(lambda: run(name, overwrite=True)) == first
-    assert (first > 0) == (name not in FILES and name != "solve")  # its rounds are not blocks: the ages tell
+    assert (first > 0) == (
+        name not in FILES and name != "solve"
+    )  # its rounds are not blocks: the ages tell
     assert all(ages(place)[path] > age for path, age in before.items())
     assert set(bytes_of(place)) == set(contents)
 
@@ -262,7 +271,9 @@ def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -
 @pytest.mark.parametrize("name", sorted(set(TABLE) - set(OVERWRITES)))
 def test_what_has_nothing_to_overwrite_refuses_the_option(folder: Path, name: str) -> None:
     prepared(name)
-    assert "has no argument 'overwrite'" in one_line(lambda: run(name, overwrite=True), ArgumentError)
+    assert "has no argument 'overwrite'" in one_line(
+        lambda: run(name, overwrite=True), ArgumentError
+    )
 
 
 @pytest.mark.parametrize("name", [*RESULTS, "describe"])
@@ -280,7 +291,9 @@ def test_a_result_is_a_value(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(folder: Path, name: str) -> None:
+def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(
+    folder: Path, name: str
+) -> None:
     row = prepared(name)
     before = kept(run(name))
     command = renewal(store.node_attributes(A, row.node), A)
@@ -290,8 +303,14 @@ def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(folder: P
     assert said in one_line(lambda: store.open_dataset(A, row.node), MixedRunError)
     if row.shown:
         assert said in one_line(lambda: tim3d.describe(A, [row.shown]), Tim3dError)
-    assert f"  {row.node}: dataset; outdated, {row.reads!r} was replaced since. Renew it: {command}" in commands.show(A)
-    assert f"{row.node}: outdated, {row.reads!r} was replaced since. Renew it: {command}" in commands.status(A)
+    assert (
+        f"  {row.node}: dataset; outdated, {row.reads!r} was replaced since. Renew it: {command}"
+        in commands.show(A)
+    )
+    assert (
+        f"{row.node}: outdated, {row.reads!r} was replaced since. Renew it: {command}"
+        in commands.status(A)
+    )
     assert said in "\n".join(map(str, tim3d.validate(A)))
     if name != "score":  # the report renews that itself
         assert command in page()
@@ -307,20 +326,28 @@ def page() -> str:
 
 
 @pytest.mark.parametrize("name", ["annotate", "segment"])
-def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(folder: Path, name: str) -> None:
+def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(
+    folder: Path, name: str
+) -> None:
     row = prepared(name)
     run(name)
     command = renewal(store.node_attributes(A, row.node), A)
     replace(row.reads)
-    assert f"Renew it: {command}" in one_line(lambda: store.complete_field(A, row.node), MixedRunError)
+    assert f"Renew it: {command}" in one_line(
+        lambda: store.complete_field(A, row.node), MixedRunError
+    )
     assert f"{row.node}: 16x32x32" in "\n".join(commands.show(A))
-    assert f"outdated, {row.reads!r} was replaced since. Renew it: {command}" in "\n".join(commands.show(A))
+    assert f"outdated, {row.reads!r} was replaced since. Renew it: {command}" in "\n".join(
+        commands.show(A)
+    )
     assert "--overwrite" in one_line(lambda: run(name), MixedRunError)
     run(name, overwrite=True)
     assert store.complete_field(A, row.node).shape == SHAPE
 
 
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.reads and name != "describe"])
+@pytest.mark.parametrize(
+    "name", [name for name, row in TABLE.items() if row.reads and name != "describe"]
+)
 def test_a_missing_shard_is_not_zero(folder: Path, name: str) -> None:
     row = prepared(name)
     shard = folder / A / row.reads / "s0" / row.reads / "c/0/0/0"
@@ -353,7 +380,9 @@ def flip(node: Path) -> None:
 
 @pytest.mark.parametrize("damage", [tear, flip])
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_damaged_result_is_one_line(folder: Path, name: str, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_result_is_one_line(
+    folder: Path, name: str, damage: Callable[[Path], None]
+) -> None:
     row = prepared(name)
     run(name)
     damage(folder / row.makes)
@@ -404,7 +433,9 @@ truth = "truth"
 def test_a_recipe_renews_results_and_refuses_fields_of_a_replaced_field(folder: Path) -> None:
     Path("r.toml").write_text(RECIPE)
     planned = dict(plan_recipe("r.toml"))
-    assert [str(one)[:6] for one in planned["report"]] == ["report"]  # the score is that of the step before
+    assert [str(one)[:6] for one in planned["report"]] == [
+        "report"
+    ]  # the score is that of the step before
     first = run_recipe("r.toml", progress=False)
     replace("truth")
     again = run_recipe("r.toml", progress=False)

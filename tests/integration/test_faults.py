@@ -73,7 +73,9 @@ def attempts(sample: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["hang", "lock the interpreter"])
-def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(sample: str, kind: str) -> None:
+def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(
+    sample: str, kind: str
+) -> None:
     with cluster("local", workers=2):
         summary = run(faulty(sample, kind=kind), progress=False)
     assert (summary.computed, summary.failed, attempts(sample)) == (30, 0, 2)
@@ -152,7 +154,15 @@ def dask_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 def dask_scheduler() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Address and process of a scheduler."""
     port = str(free_port())
-    where = ("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
+    where = (
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--dashboard-address",
+        "127.0.0.1:0",
+    )
     with dask_process(*where) as process:
         yield f"tcp://127.0.0.1:{port}", process
 
@@ -162,12 +172,17 @@ def test_a_killed_nanny_takes_its_worker_with_it_and_the_others_go_on(sample: st
         worker = ("worker", address, "--nthreads", "1", "--no-dashboard")
         nannies = [stack.enter_context(dask_process(*worker)) for _ in range(2)]
         with cluster_when_ready(address) as on:
-            until(lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers")
+            until(
+                lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers"
+            )
             workers = list(on.client.run(os.getpid).values())
             work_pass = number_pass(sample, slow=0.3)
             kill_when(lambda: len(work_pass.ledger.done()) >= 2, nannies[0])
             assert run(work_pass, progress=False).computed == 30
-            until(lambda: sum(process_start(pid) is not None for pid in workers) == 1, "the orphan's end")
+            until(
+                lambda: sum(process_start(pid) is not None for pid in workers) == 1,
+                "the orphan's end",
+            )
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
@@ -178,7 +193,9 @@ def test_a_block_that_hangs_where_nobody_can_end_it_is_set_aside_at_once(sample:
             stack.enter_context(dask_process(*worker))
         said = "its worker could not be ended: end it by hand, or start workers with a nanny"
         with cluster_when_ready(address) as on:
-            until(lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers")
+            until(
+                lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers"
+            )
             with pytest.raises(FailedBlocksError, match=said):
                 run(faulty(sample, limit=4.0), progress=False)
     assert (len(number_pass(sample).ledger.done()), attempts(sample)) == (29, 1)
@@ -193,7 +210,12 @@ def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> Non
     ):
         work_pass, on = number_pass(sample, slow=0.5), cluster_when_ready(address)
         kill_when(lambda: len(work_pass.ledger.done()) >= 2, scheduler)
-        with on, pytest.raises(DeviceError, match=f"the scheduler {address} is gone. Finished blocks are kept"):
+        with (
+            on,
+            pytest.raises(
+                DeviceError, match=f"the scheduler {address} is gone. Finished blocks are kept"
+            ),
+        ):
             run(work_pass, progress=False)
     done = len(work_pass.ledger.done())
     assert 2 <= done < 30
@@ -248,7 +270,9 @@ def test_results_that_are_lost_together_are_asked_for_alone(
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
-def test_nobody_waits_for_a_result_on_a_host_that_is_cut_off(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_a_result_on_a_host_that_is_cut_off(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = number_pass(sample).ledger
     late: list[int] = []
 

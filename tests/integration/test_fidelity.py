@@ -31,7 +31,9 @@ EDGE = 48
 @cache
 def material(seed: int, shape: Triple, length: float = 15.0) -> NDArray[np.uint8]:
     """Level cut of a Gaussian field, 40 % pore."""
-    return LevelCuts(GaussianField((length,) * 3, (STEP,) * 3, seed), (0.4, 0.6)).labels(Box.whole(shape))
+    return LevelCuts(GaussianField((length,) * 3, (STEP,) * 3, seed), (0.4, 0.6)).labels(
+        Box.whole(shape)
+    )
 
 
 def ingested(folder: Path, name: str, labels: NDArray[np.uint8], step: float = STEP) -> str:
@@ -39,13 +41,23 @@ def ingested(folder: Path, name: str, labels: NDArray[np.uint8], step: float = S
     url, phases = str(folder / f"{name}.zarr"), tim3d.Phases(pore=0, solid=1)
     size = dict.fromkeys("zyx", step)
     source = folder / f"{name}.npy"
-    tim3d.ingest(source, url, voxel_size=size, field="phase", phases=phases, shard=(16, 16, 16), options=QUIET)
+    tim3d.ingest(
+        source,
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=phases,
+        shard=(16, 16, 16),
+        options=QUIET,
+    )
     return url
 
 
 def volumes(folder: Path, count: int, length: float = 15.0) -> list[str]:
     shape = (EDGE,) * 3
-    return [ingested(folder, f"v{n}-{length:g}", material(100 + n, shape, length)) for n in range(count)]
+    return [
+        ingested(folder, f"v{n}-{length:g}", material(100 + n, shape, length)) for n in range(count)
+    ]
 
 
 @pytest.fixture
@@ -70,7 +82,9 @@ def test_the_same_law_passes_and_another_length_fails(tmp_path: Path, image: Pat
     for name in ("two_point", "lineal_path", "surface"):
         assert (wrong.within.sel(quantity=name) == 0).all(), name
     # The surface of a level cut falls as 1 / length.
-    assert float(wrong.deviation.sel(quantity="surface").mean()) == pytest.approx(15 / 25 - 1, abs=0.05)
+    assert float(wrong.deviation.sel(quantity="surface").mean()) == pytest.approx(
+        15 / 25 - 1, abs=0.05
+    )
     assert np.isnan(right.within.sel(quantity="slice_tortuosity")).all()
     solid = right.deviation.sel(quantity="slice_tortuosity", phase="solid")
     assert np.abs(solid).max() < 0.05
@@ -88,15 +102,21 @@ def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> Non
             solid = np.moveaxis(material(100 + number, (EDGE,) * 3) == 1, axis, 0)
             for place, lag in enumerate((1, 3, 9)):
                 pairs = (solid[lag:] & solid[:-lag]).mean()
-                assert float(found.two_point[number, axis, 1, place]) == pytest.approx(pairs, abs=1e-12)
+                assert float(found.two_point[number, axis, 1, place]) == pytest.approx(
+                    pairs, abs=1e-12
+                )
             crossings = (solid[1:] != solid[:-1]).mean() / STEP
             assert float(found.surface[number, axis, 1]) == pytest.approx(2 * crossings, abs=1e-12)
-    counts = line_counts(picture, 2, [1, 3, 9], 1).segments / pairs_at(triple(picture.shape), [1, 3, 9], 1)
+    counts = line_counts(picture, 2, [1, 3, 9], 1).segments / pairs_at(
+        triple(picture.shape), [1, 3, 9], 1
+    )
     assert found.micrograph_lineal_path.sel(slices="z", line="rows").values == pytest.approx(counts)
     assert found.lag_nm.values.tolist() == [[5.0, 15.0, 45.0]] * 3
 
 
-def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path, two_workers: str) -> None:
+def test_blocks_workers_and_resuming_do_not_matter(
+    tmp_path: Path, image: Path, two_workers: str
+) -> None:
     labels = material(7, (24, 40, 33))
     blocks = [(48, 48, 48), (16, 16, 32)]
     found = []
@@ -105,12 +125,16 @@ def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path, 
         found.append(judged([url], image, options=tim3d.Options(progress=False, block=block)))
     with tim3d.cluster(two_workers):
         url = ingested(tmp_path, "shared", labels)
-        found.append(judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16))))
+        found.append(
+            judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16)))
+        )
     for one in found[1:]:
         assert one.drop_vars("volume").equals(found[0].drop_vars("volume"))
     again = judged([url], image)
     assert again.equals(found[-1])
-    assert tim3d.fidelity.plan(url, micrograph=image, phases=PHASES, pixel_size=STEP, slices=3) == []
+    assert (
+        tim3d.fidelity.plan(url, micrograph=image, phases=PHASES, pixel_size=STEP, slices=3) == []
+    )
 
 
 def test_independent_tiles_have_seams_and_a_field_has_none(tmp_path: Path, image: Path) -> None:
@@ -177,9 +201,20 @@ def test_results_in_three_dimensions_are_told_and_never_judged(tmp_path: Path, i
     assert "Not judged, for an image knows no truth for them" in text(after)
 
 
-def test_the_shell_the_report_and_a_recipe(tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_shell_the_report_and_a_recipe(
+    tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     urls = volumes(tmp_path, 2)
-    typed = ["--micrograph", str(image), "--phases", "pore=0,solid=255", "--pixel-size", "5", "--slices", "2"]
+    typed = [
+        "--micrograph",
+        str(image),
+        "--phases",
+        "pore=0,solid=255",
+        "--pixel-size",
+        "5",
+        "--slices",
+        "2",
+    ]
     figure = tmp_path / "f.png"
     assert main(["fidelity", *urls, *typed, "--plan", "--quiet"]) == 0
     assert "phase_lines: 1 of 1 blocks left" in capsys.readouterr().out
@@ -219,7 +254,9 @@ def test_the_pages_parts(tmp_path: Path, image: Path) -> None:
 
 def test_lengths_must_agree(tmp_path: Path, image: Path) -> None:
     urls = volumes(tmp_path, 1)
-    with pytest.raises(ArgumentError, match=r"pixels of .*image.tif are 10 x 10 nm .*voxels across z are 5 x 5 nm"):
+    with pytest.raises(
+        ArgumentError, match=r"pixels of .*image.tif are 10 x 10 nm .*voxels across z are 5 x 5 nm"
+    ):
         judged(urls, image, pixel_size=10.0)
     with pytest.raises(ArgumentError, match="does not tell its pixel size"):
         judged(urls, image, pixel_size=None)
@@ -235,7 +272,11 @@ def test_lengths_must_agree(tmp_path: Path, image: Path) -> None:
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"lags": (1, 48)}, ArgumentError, "a lag of 48 voxels does not fit into the shortest edge, 48"),
+    (
+        {"lags": (1, 48)},
+        ArgumentError,
+        "a lag of 48 voxels does not fit into the shortest edge, 48",
+    ),
     ({"lags": (4, 2)}, ArgumentError, "rise from 1"),
     ({"lags": (1, 2), "lags_nm": (5.0,)}, ArgumentError, "not both"),
     ({"lags_nm": (7.0,)}, ArgumentError, "a lag of 7 nm is not a whole number of voxels of 5 nm"),
@@ -243,7 +284,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"period": 25}, ArgumentError, "--period is 25; it must be 2 to 24"),
     ({"period": 1}, ArgumentError, "--period is 1"),
     ({"seam": 0}, ArgumentError, "--seam is"),
-    ({"phases": tim3d.Phases(pore=0, copper=255)}, ArgumentError, "has the phases pore, solid, the micrograph has"),
+    (
+        {"phases": tim3d.Phases(pore=0, copper=255)},
+        ArgumentError,
+        "has the phases pore, solid, the micrograph has",
+    ),
     ({"phases": tim3d.Phases(pore=0, solid=1)}, InputError, r"holds the values 0 \(.*255"),
     ({"scale": 500}, ArgumentError, "scale is 500"),
     ({"field": "none"}, MissingFieldError, "no field 'none'"),
@@ -273,7 +318,9 @@ def test_volumes_and_images_that_do_not_belong_together(tmp_path: Path, image: P
         judged([one], [image, image])
 
 
-def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(tmp_path: Path, image: Path) -> None:
+def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(
+    tmp_path: Path, image: Path
+) -> None:
     urls = [ingested(tmp_path, f"q{n}", material(n, (24, 24, 24))) for n in range(2)]
     other: dict[str, Any] = {"lags": (1, 2), "seed": 5, "seam": 8, "period": 6}
     first = judged(urls, image, slices=0)
@@ -295,7 +342,15 @@ def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(tmp_pa
     np.save(changed, material(9, (24, 24, 24)))
     size = {"z": STEP, "y": STEP, "x": STEP}
     phases = tim3d.Phases(pore=0, solid=1)
-    tim3d.ingest(changed, urls[1], voxel_size=size, field="phase", phases=phases, shard=(16, 16, 16), options=again)
+    tim3d.ingest(
+        changed,
+        urls[1],
+        voxel_size=size,
+        field="phase",
+        phases=phases,
+        shard=(16, 16, 16),
+        options=again,
+    )
     with pytest.raises(MixedRunError, match=r"another version of 'phase of .*q1.*tim3d fidelity"):
         tim3d.open_dataset(urls[0], kept[0])
     page = tim3d.report(urls[0], tmp_path / "r.html").read_text()

@@ -28,7 +28,9 @@ EDGE = 48
 
 
 @cache
-def material(seed: int, shape: tuple[int, ...], width: float | tuple[float, ...] = 2.0) -> NDArray[np.uint8]:
+def material(
+    seed: int, shape: tuple[int, ...], width: float | tuple[float, ...] = 2.0
+) -> NDArray[np.uint8]:
     """Smoothed noise around 128."""
     smooth = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), width, mode="wrap")
     return np.clip(np.rint(128 + 30 * smooth / smooth.std()), 0, 255).astype(np.uint8)
@@ -59,10 +61,15 @@ def judged(urls: list[str], image: Any, **arguments: Any) -> xr.Dataset:
 
 def volumes(folder: Path, count: int, width: float = 2.0, change: int = 0) -> list[str]:
     every = [material(100 + n, (EDGE,) * 3, width) for n in range(count)]
-    return [ingested(folder, f"v{n}-{width:g}-{change}", one + np.uint8(change)) for n, one in enumerate(every)]
+    return [
+        ingested(folder, f"v{n}-{width:g}-{change}", one + np.uint8(change))
+        for n, one in enumerate(every)
+    ]
 
 
-def test_the_same_law_passes_and_each_fault_fails_its_own_measure(tmp_path: Path, image: Path) -> None:
+def test_the_same_law_passes_and_each_fault_fails_its_own_measure(
+    tmp_path: Path, image: Path
+) -> None:
     right = judged(volumes(tmp_path, 3), image)
     assert right["quantity"].values.tolist() == ["histogram", "correlation", "step"]
     assert right["phase"].values.tolist() == ["grey"]
@@ -75,7 +82,9 @@ def test_the_same_law_passes_and_each_fault_fails_its_own_measure(tmp_path: Path
     assert float(longer.deviation.sel(quantity="step").mean()) == pytest.approx(-0.5, abs=0.05)
     brighter = judged(volumes(tmp_path, 2, change=20), image)
     assert brighter.within.sel(phase="grey").values.tolist() == [[0.0] * 3, [1.0] * 3, [1.0] * 3]
-    assert float(brighter.deviation.sel(quantity="histogram").mean()) == pytest.approx(20 / 255, abs=0.01)
+    assert float(brighter.deviation.sel(quantity="histogram").mean()) == pytest.approx(
+        20 / 255, abs=0.01
+    )
 
 
 def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> None:
@@ -91,19 +100,25 @@ def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> Non
         for place, lag in enumerate(lags):
             rho = 1 - ((line[lag:] - line[:-lag]) ** 2).mean() / (2 * grey.var())
             assert float(found.correlation[0, axis, place]) == pytest.approx(rho, abs=1e-12)
-        assert float(found.step[0, axis]) == pytest.approx(np.abs(np.diff(line, axis=0)).mean() / STEP)
+        assert float(found.step[0, axis]) == pytest.approx(
+            np.abs(np.diff(line, axis=0)).mean() / STEP
+        )
     distance = wasserstein_distance(grey.ravel(), picture.ravel()) / 255
     assert found.deviation.sel(quantity="histogram").values.ravel() == pytest.approx([distance] * 3)
 
 
-def test_blocks_workers_and_resuming_do_not_matter(tmp_path: Path, image: Path, two_workers: str) -> None:
+def test_blocks_workers_and_resuming_do_not_matter(
+    tmp_path: Path, image: Path, two_workers: str
+) -> None:
     grey, found = material(7, (24, 40, 33)), []
     for number, block in enumerate([(48, 48, 48), (16, 16, 32)]):
         url = ingested(tmp_path, f"b{number}", grey)
         found.append(judged([url], image, options=tim3d.Options(progress=False, block=block)))
     with tim3d.cluster(two_workers):
         url = ingested(tmp_path, "shared", grey)
-        found.append(judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16))))
+        found.append(
+            judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16)))
+        )
     for one in found[1:]:
         assert one.drop_vars("volume").equals(found[0].drop_vars("volume"))
     assert judged([url], image).equals(found[-1])
@@ -122,7 +137,9 @@ def test_three_images_are_compared_direction_by_direction(tmp_path: Path) -> Non
     assert right.step.sel(axis="z").item() > 1.5 * right.step.sel(axis="x").item()
     shown = [np.asarray(ax.images[0].get_array()) for ax in slices_figure(right).axes[3:]]
     middle = EDGE // 2
-    assert [s.tolist() for s in shown] == [p.tolist() for p in (grey[middle], grey[:, middle], grey[:, :, middle])]
+    assert [s.tolist() for s in shown] == [
+        p.tolist() for p in (grey[middle], grey[:, middle], grey[:, :, middle])
+    ]
     wrong = judged([url], [paths[1], paths[0], paths[2]])
     assert wrong.within.sel(quantity="correlation").values.ravel().tolist()[:2] == [0.0, 0.0]
 
@@ -130,13 +147,19 @@ def test_three_images_are_compared_direction_by_direction(tmp_path: Path) -> Non
 def test_independent_tiles_have_seams_and_a_period_shows(tmp_path: Path, image: Path) -> None:
     torn = np.empty((EDGE,) * 3, np.uint8)
     for n, (z, y, x) in enumerate(np.ndindex(3, 3, 3)):
-        torn[16 * z : 16 * z + 16, 16 * y : 16 * y + 16, 16 * x : 16 * x + 16] = material(n, (16, 16, 16))
+        torn[16 * z : 16 * z + 16, 16 * y : 16 * y + 16, 16 * x : 16 * x + 16] = material(
+            n, (16, 16, 16)
+        )
     found = judged([ingested(tmp_path, "torn", torn)], image, seam=16)
     assert (found.seam_ratio > 2).all()
-    striped = material(9, (EDGE,) * 3) + (np.arange(EDGE) % 8 == 0).astype(np.uint8)[:, None, None] * 20
+    striped = (
+        material(9, (EDGE,) * 3) + (np.arange(EDGE) % 8 == 0).astype(np.uint8)[:, None, None] * 20
+    )
     found = judged([ingested(tmp_path, "striped", striped)], image, period=8)
     assert float(found.imprint_span.sel(axis="z").item()) == pytest.approx(20 / 255, abs=0.02)
-    assert float(found.imprint_ratio.sel(axis="z").item()) > 3 * float(found.imprint_ratio.sel(axis="x").item())
+    assert float(found.imprint_ratio.sel(axis="z").item()) > 3 * float(
+        found.imprint_ratio.sel(axis="x").item()
+    )
 
 
 def test_what_a_grey_network_makes_knows_its_lattice(tmp_path: Path, image: Path) -> None:
@@ -147,12 +170,19 @@ def test_what_a_grey_network_makes_knows_its_lattice(tmp_path: Path, image: Path
     about = GeneratorDescription(TINY["grey"], (STEP,) * 3)
     save_generator(tmp_path / "g.safetensors", tiny_generator(TINY["grey"]), about)
     url = str(tmp_path / "made.zarr")
-    tim3d.generate(url, Network(tmp_path / "g.safetensors", tile=16), shape=(32, 32, 32), options=QUIET)
+    tim3d.generate(
+        url, Network(tmp_path / "g.safetensors", tile=16), shape=(32, 32, 32), options=QUIET
+    )
     found = judged([url], image)
-    assert (found.attrs["period_voxels"], found.attrs["seam_voxels"]) == (TINY["grey"].step, [16, 16, 16])
+    assert (found.attrs["period_voxels"], found.attrs["seam_voxels"]) == (
+        TINY["grey"].step,
+        [16, 16, 16],
+    )
 
 
-def test_it_is_told_as_a_table_figures_and_in_the_report(tmp_path: Path, image: Path, capsys: Any) -> None:
+def test_it_is_told_as_a_table_figures_and_in_the_report(
+    tmp_path: Path, image: Path, capsys: Any
+) -> None:
     urls = volumes(tmp_path, 2)
     figure = tmp_path / "a.png"
     typed = [
@@ -184,10 +214,18 @@ def test_it_is_told_as_a_table_figures_and_in_the_report(tmp_path: Path, image: 
 
 def test_bad_input_is_one_error_each(tmp_path: Path, image: Path) -> None:
     (url,) = volumes(tmp_path, 1)
-    labels = ingested(tmp_path, "labels", blobs(EDGE)[None].repeat(4, 0), field="phase", phases=tim3d.Phases(a=0, b=1))
+    labels = ingested(
+        tmp_path,
+        "labels",
+        blobs(EDGE)[None].repeat(4, 0),
+        field="phase",
+        phases=tim3d.Phases(a=0, b=1),
+    )
     deep = ingested(tmp_path, "deep", material(1, (EDGE,) * 3).astype(np.uint16))
     colours, named = tmp_path / "rgb.tif", tmp_path / "labels.tif"
-    tifffile.imwrite(colours, np.stack([shades(64, 1.5, n) for n in range(3)], axis=-1), photometric="rgb")
+    tifffile.imwrite(
+        colours, np.stack([shades(64, 1.5, n) for n in range(3)], axis=-1), photometric="rgb"
+    )
     tifffile.imwrite(named, blobs(64) * 255)
     for urls, micrograph, given, error, says in [
         ([labels], image, {}, ArgumentError, r"holds labels.*--phases"),

@@ -25,7 +25,9 @@ SIZE = {"z": 20, "y": 10, "x": 10}
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a volume and a sample made of it, with a field `phase`."""
     folder = tmp_path_factory.mktemp("first_use")
-    np.save(folder / "v.npy", np.random.default_rng(0).integers(0, 255, (16, 32, 32)).astype(np.uint8))
+    np.save(
+        folder / "v.npy", np.random.default_rng(0).integers(0, 255, (16, 32, 32)).astype(np.uint8)
+    )
     sample = str(folder / "a.zarr")
     tim3d.ingest(str(folder / "v.npy"), sample, voxel_size=SIZE, shard=(16, 16, 16))
     tim3d.segment(sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1))
@@ -44,7 +46,11 @@ SLIPS = [
     ("measure a.zarr/phase/s0", 3, r"--field phase"),
     ("ingest v.npy a.zarr/b.zarr --voxel-size 20,10,10", 3, "no sample lies in another"),
     ("ingest v.npy b.zarr --voxel-size 20,10,10 --workers 2", 2, "add --cluster local"),
-    ("ingest v.npy b.zarr --voxel-size 20,10,10 --cluster tcp://127.0.0.1:1 --workers 2", 2, "its own workers"),
+    (
+        "ingest v.npy b.zarr --voxel-size 20,10,10 --cluster tcp://127.0.0.1:1 --workers 2",
+        2,
+        "its own workers",
+    ),
     ("ingest v.npy b.zarr --voxel-size 20,10,10 --plan --threads 2", 2, "add --cluster local"),
     ("measure a.zarr --field pase", 4, "did you mean 'phase'"),
     ("report a.zarr .", 2, "is a folder"),
@@ -52,8 +58,16 @@ SLIPS = [
     ("report a.zarr b.pdf", 2, r"tim3d report a.zarr b\.html"),
     ("report a.zarr a.html --truth trth", 4, "ingest MASKS a.zarr --field trth --phases"),
     ("describe a.zarr --csv b.xlsx", 2, r"--csv b\.csv"),
-    ("describe a.zarr --x 0:100", 2, "multiples of 320, 160, 160 nm .* measure a.zarr --overwrite --block 16,16,16"),
-    ("solve a.zarr --conductivity solid=400,por=1", 2, r"no phase 'por' \(did you mean 'pore'\?\).* pore=VALUE,solid="),
+    (
+        "describe a.zarr --x 0:100",
+        2,
+        "multiples of 320, 160, 160 nm .* measure a.zarr --overwrite --block 16,16,16",
+    ),
+    (
+        "solve a.zarr --conductivity solid=400,por=1",
+        2,
+        r"no phase 'por' \(did you mean 'pore'\?\).* pore=VALUE,solid=",
+    ),
     (
         "ingest v.npy a.zarr --field phase --voxel-size 20,10,10",
         4,
@@ -65,7 +79,12 @@ SLIPS = [
 
 @pytest.mark.parametrize(("typed", "code", "said"), SLIPS, ids=[typed for typed, _, _ in SLIPS])
 def test_a_slip_is_one_line_and_changes_nothing(
-    typed: str, code: int, said: str, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    typed: str,
+    code: int,
+    said: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(home)
     before = contents(home)
@@ -96,9 +115,22 @@ def test_all_profiles_of_a_figure_have_one_unit() -> None:
 @pytest.mark.slow
 def test_ctrl_c_at_a_terminal_is_one_line_also_with_workers(tmp_path: Path) -> None:
     typed = "generate g.zarr --kind field --shape 256,384,384 --voxel-size 10,10,10 --fractions pore=0.4,solid=0.6"
-    command = [sys.executable, "-m", "tim3d.cli.main", *typed.split(), "--correlation-nm", "80", "--cluster", "local"]
+    command = [
+        sys.executable,
+        "-m",
+        "tim3d.cli.main",
+        *typed.split(),
+        "--correlation-nm",
+        "80",
+        "--cluster",
+        "local",
+    ]
     run = subprocess.Popen(
-        [*command, "--workers", "2", "--quiet"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, process_group=0
+        [*command, "--workers", "2", "--quiet"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
     )
     until((tmp_path / "g.zarr.runs" / "phase").is_dir, "the first block")
     os.killpg(run.pid, signal.SIGINT)

@@ -9,7 +9,9 @@ import pytest
 from tests import flips, flips_networks, flips_recipes
 
 
-def test_changed_bytes_of_voxels_results_and_markers_are_refused_or_change_no_answer(tmp_path: Path) -> None:
+def test_changed_bytes_of_voxels_results_and_markers_are_refused_or_change_no_answer(
+    tmp_path: Path,
+) -> None:
     found, wrong = flips.try_flips(tmp_path, 14, seed=2, of=("chunk", "marker", "run"))
     assert wrong == []
     assert found["refused"] > 0

@@ -30,9 +30,17 @@ prologue = ["export OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1"]
 def changes(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What differs from the recipe as it stands: paths, small blocks, and one epoch, for any weights will do."""
     data, truth = data_dir / "flyem-fibsem", tmp_path_factory.mktemp("truth") / "truth.npy"
-    subprocess.run([sys.executable, str(ROOT / "pipelines" / "flyem_truth.py"), str(data), str(truth)], check=True)
+    subprocess.run(
+        [sys.executable, str(ROOT / "pipelines" / "flyem_truth.py"), str(data), str(truth)],
+        check=True,
+    )
     shard = "[8, 256, 256]"
-    values = {"ingest.source": data / "slices", "ingest-truth.source": truth, "train.epochs": 1, "train.steps": 10}
+    values = {
+        "ingest.source": data / "slices",
+        "ingest-truth.source": truth,
+        "train.epochs": 1,
+        "train.steps": 10,
+    }
     values |= {"ingest.shard": shard, "ingest-truth.shard": shard, "segment.block": shard}
     return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
 
@@ -41,7 +49,9 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the recipe in a folder of its own."""
     folder.mkdir(exist_ok=True)
     line = [sys.executable, "-m", "tim3d", "run", str(RECIPE), "--quiet", *arguments]
-    return subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -66,12 +76,16 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_a_job_is_cancelled_in_the_middle(alone: dict[str, Any], changes: list[str], tmp_path: Path) -> None:
+def test_a_job_is_cancelled_in_the_middle(
+    alone: dict[str, Any], changes: list[str], tmp_path: Path
+) -> None:
     known, sample = set(jobs()), tmp_path / "jobs" / SAMPLE
     (tmp_path / "site.toml").write_text(SITE)
     site = ("--cluster", "slurm", "--site", str(tmp_path / "site.toml"), "--workers", "2")
     process = begin(sample.parents[1], *changes, *site)
-    until(lambda: len(done_blocks(sample, "phase/s0")) >= BLOCKS // 4, "a quarter of the blocks", 900)
+    until(
+        lambda: len(done_blocks(sample, "phase/s0")) >= BLOCKS // 4, "a quarter of the blocks", 900
+    )
     victims = set(jobs("R")) - known
     subprocess.run(["scancel", min(victims, key=int)], check=True)
     assert len(victims) == 2
@@ -87,7 +101,14 @@ def test_as_a_job_array(
 ) -> None:
     monkeypatch.setenv("TIM3D", launcher(tmp_path))
     sized = ["--array=1-2", "--cpus-per-task=1", "--mem=3900M", "--time=30"]
-    line = ["sbatch", "--wait", *sized, str(ROOT / "deploy" / "slurm" / "array.sbatch"), str(RECIPE), *changes]
+    line = [
+        "sbatch",
+        "--wait",
+        *sized,
+        str(ROOT / "deploy" / "slurm" / "array.sbatch"),
+        str(RECIPE),
+        *changes,
+    ]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     outputs = "\n".join(p.read_text()[-1000:] for p in tmp_path.glob("tim3d-part-*.out"))
     assert done.returncode == 0, done.stderr + outputs
@@ -96,7 +117,20 @@ def test_as_a_job_array(
     assert len(makers) == 2
 
 
-def test_on_a_bucket(alone: dict[str, Any], changes: list[str], tmp_path: Path, bucket: str) -> None:
+def test_on_a_bucket(
+    alone: dict[str, Any], changes: list[str], tmp_path: Path, bucket: str
+) -> None:
     sample = f"{bucket}/flyem.zarr"
-    end(begin(tmp_path / "bucket", *changes, "--set", f"sample={sample}", "--cluster", "local", "--workers", "2"))
+    end(
+        begin(
+            tmp_path / "bucket",
+            *changes,
+            "--set",
+            f"sample={sample}",
+            "--cluster",
+            "local",
+            "--workers",
+            "2",
+        )
+    )
     assert content(sample) == alone

@@ -29,24 +29,52 @@ SIZE = {"z": 10.0, "y": 5.0, "x": 4.0}
 QUIET = tim3d.Options(progress=False)
 SHARD = (16, 16, 16)
 KINDS: dict[str, dict[str, Any]] = {
-    "field": {"fractions": {"pore": 0.3, "copper": 0.5, "oxide": 0.2}, "correlation_nm": (60.0, 30.0, 30.0)},
+    "field": {
+        "fractions": {"pore": 0.3, "copper": 0.5, "oxide": 0.2},
+        "correlation_nm": (60.0, 30.0, 30.0),
+    },
     "overlapping": {"loading": 0.3, "diameter_nm": 60.0, "spread": 0.3, "aspect": 0.4},
-    "hard-core": {"loading": 0.08, "sizes": {"40": 2, "60": 1}, "phases": tim3d.Phases(polymer=3, silver=7)},
+    "hard-core": {
+        "loading": 0.08,
+        "sizes": {"40": 2, "60": 1},
+        "phases": tim3d.Phases(polymer=3, silver=7),
+    },
     "packed": {"loading": 0.5, "diameter_nm": 60.0},
 }
 
 
-def made(sample: Path | str, kind: str, options: tim3d.Options = QUIET, verb: Any = shell_form, **more: Any) -> Any:
-    arguments = {"shape": SHAPE, "voxel_size": SIZE, "seed": 11, "shard": SHARD, **KINDS[kind], **more}
+def made(
+    sample: Path | str,
+    kind: str,
+    options: tim3d.Options = QUIET,
+    verb: Any = shell_form,
+    **more: Any,
+) -> Any:
+    arguments = {
+        "shape": SHAPE,
+        "voxel_size": SIZE,
+        "seed": 11,
+        "shard": SHARD,
+        **KINDS[kind],
+        **more,
+    }
     return verb(str(sample), kind=kind, options=options, **arguments)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_blocks_and_workers_give_the_volume(tmp_path: Path, kind: str, two_workers: str) -> None:
-    whole = made(tmp_path / "whole.zarr", kind, tim3d.Options(progress=False, block=(48, 64, 64))).values
-    blocks = made(tmp_path / "blocks.zarr", kind, tim3d.Options(progress=False, block=(16, 32, 16))).values
+def test_any_blocks_and_workers_give_the_volume(
+    tmp_path: Path, kind: str, two_workers: str
+) -> None:
+    whole = made(
+        tmp_path / "whole.zarr", kind, tim3d.Options(progress=False, block=(48, 64, 64))
+    ).values
+    blocks = made(
+        tmp_path / "blocks.zarr", kind, tim3d.Options(progress=False, block=(16, 32, 16))
+    ).values
     with tim3d.cluster(two_workers):
-        shared = made(tmp_path / "shared.zarr", kind, tim3d.Options(progress=False, block=(32, 16, 16))).values
+        shared = made(
+            tmp_path / "shared.zarr", kind, tim3d.Options(progress=False, block=(32, 16, 16))
+        ).values
     assert np.array_equal(whole, blocks)
     assert np.array_equal(whole, shared)
     assert len(np.unique(whole)) == (3 if kind == "field" else 2)
@@ -91,7 +119,9 @@ class Seeded:
 
     def labels(self, box: Box) -> np.ndarray:
         seed = hash(tuple(a // self.edge for a in box.start)) % 1000
-        return LevelCuts(GaussianField((30.0,) * 3, (5.0,) * 3, seed), (0.4, 0.6)).labels(Box.whole(box.shape))
+        return LevelCuts(GaussianField((30.0,) * 3, (5.0,) * 3, seed), (0.4, 0.6)).labels(
+            Box.whole(box.shape)
+        )
 
 
 def chunked(maker: Any, shape: Triple, edge: int) -> np.ndarray:
@@ -115,7 +145,9 @@ def test_there_are_no_seams_and_the_test_would_see_them() -> None:
 
 
 def test_a_periodic_volume_continues_itself(tmp_path: Path) -> None:
-    labels = made(tmp_path / "a.zarr", "field", periodic=True, fractions={"pore": 0.4, "solid": 0.6}).values
+    labels = made(
+        tmp_path / "a.zarr", "field", periodic=True, fractions={"pore": 0.4, "solid": 0.6}
+    ).values
     open_end = made(tmp_path / "b.zarr", "field", fractions={"pore": 0.4, "solid": 0.6}).values
     for axis in range(3):
         inside = (np.diff(labels.astype(int), axis=axis) != 0).mean()
@@ -157,12 +189,18 @@ def test_what_is_kept_of_a_volume(tmp_path: Path) -> None:
 def test_a_field_from_a_table_of_s2(tmp_path: Path) -> None:
     distances = np.arange(0.0, 41.0, 2.0)
     table = tmp_path / "s2.csv"
-    np.savetxt(table, np.column_stack([distances, 0.25 * np.exp(-distances / 8.0) + 0.25]), delimiter=",")
+    np.savetxt(
+        table, np.column_stack([distances, 0.25 * np.exp(-distances / 8.0) + 0.25]), delimiter=","
+    )
     arguments = {"fractions": {"pore": 0.5, "solid": 0.5}, "s2": table, "correlation_nm": None}
     size = {"z": 4.0, "y": 2.0, "x": 2.0}
-    whole = made(tmp_path / "a.zarr", "field", shape=(64, 96, 96), voxel_size=size, **arguments).values
+    whole = made(
+        tmp_path / "a.zarr", "field", shape=(64, 96, 96), voxel_size=size, **arguments
+    ).values
     small = tim3d.Options(progress=False, block=(16, 48, 32))
-    blocks = made(tmp_path / "b.zarr", "field", small, shape=(64, 96, 96), voxel_size=size, **arguments).values
+    blocks = made(
+        tmp_path / "b.zarr", "field", small, shape=(64, 96, 96), voxel_size=size, **arguments
+    ).values
     assert np.array_equal(whole, blocks)
     pore = whole == 0
     for lag in (1, 2, 4):
@@ -180,28 +218,84 @@ def test_a_field_from_a_table_of_s2(tmp_path: Path) -> None:
 
 WRONG = [
     (2, ["--kind", "field", "--correlation-nm", "50"], "needs --fractions"),
-    (2, ["--kind", "field", "--correlation-nm", "50", "--fractions", "a=0.5,b=0.6"], "add up to 1.1"),
-    (2, ["--kind", "field", "--correlation-nm", "5,6", "--fractions", "a=0.5,b=0.5"], "one number or three"),
-    (2, ["--kind", "field", "--correlation-nm", "0", "--fractions", "a=0.5,b=0.5"], "positive lengths"),
+    (
+        2,
+        ["--kind", "field", "--correlation-nm", "50", "--fractions", "a=0.5,b=0.6"],
+        "add up to 1.1",
+    ),
+    (
+        2,
+        ["--kind", "field", "--correlation-nm", "5,6", "--fractions", "a=0.5,b=0.5"],
+        "one number or three",
+    ),
+    (
+        2,
+        ["--kind", "field", "--correlation-nm", "0", "--fractions", "a=0.5,b=0.5"],
+        "positive lengths",
+    ),
     (2, ["--kind", "field", "--fractions", "a=0.5,b=0.5"], "either --correlation-nm 80 or --s2"),
     (3, ["--kind", "field", "--fractions", "a=0.5,b=0.5", "--s2", "none.csv"], "none.csv"),
     (2, ["--kind", "overlapping", "--diameter-nm", "50"], "needs --loading"),
     (2, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "1.5"], "between 0 and 0.99"),
-    (2, ["--kind", "overlapping", "--sizes", "50=0", "--loading", "0.5"], "positive diameters and shares"),
-    (2, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--cell-nm", "1,1,1"], "no use for"),
-    (2, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--seed", "-1"], "0 <= seed < 2^64"),
-    (2, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--phases", "a=0"], "are two phases"),
-    (2, ["--kind", "hard-core", "--diameter-nm", "50", "--loading", "0.2"], "fill between 0 and 0.1225"),
+    (
+        2,
+        ["--kind", "overlapping", "--sizes", "50=0", "--loading", "0.5"],
+        "positive diameters and shares",
+    ),
+    (
+        2,
+        ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--cell-nm", "1,1,1"],
+        "no use for",
+    ),
+    (
+        2,
+        ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--seed", "-1"],
+        "0 <= seed < 2^64",
+    ),
+    (
+        2,
+        ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--phases", "a=0"],
+        "are two phases",
+    ),
+    (
+        2,
+        ["--kind", "hard-core", "--diameter-nm", "50", "--loading", "0.2"],
+        "fill between 0 and 0.1225",
+    ),
     (2, ["--kind", "packed", "--diameter-nm", "50", "--loading", "0.7"], "between 0 and 0.6"),
-    (2, ["--kind", "packed", "--diameter-nm", "500", "--loading", "0.5"], "narrower than three particles"),
-    (5, ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--memory", "0.01"], "a worker has"),
+    (
+        2,
+        ["--kind", "packed", "--diameter-nm", "500", "--loading", "0.5"],
+        "narrower than three particles",
+    ),
+    (
+        5,
+        ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--memory", "0.01"],
+        "a worker has",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("code", "typed", "says"), WRONG)
-def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, typed: list[str], says: str) -> None:
+def test_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, typed: list[str], says: str
+) -> None:
     sample = tmp_path / "a.zarr"
-    assert main(["generate", str(sample), "--shape", "20,30,30", "--voxel-size", "10,5,5", "--quiet", *typed]) == code
+    assert (
+        main(
+            [
+                "generate",
+                str(sample),
+                "--shape",
+                "20,30,30",
+                "--voxel-size",
+                "10,5,5",
+                "--quiet",
+                *typed,
+            ]
+        )
+        == code
+    )
     error = capsys.readouterr().err
     assert error.startswith("tim3d: ")
     assert says in error
@@ -210,7 +304,17 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = str(tmp_path / "a.zarr")
-    typed = ["generate", sample, "--shape", "20,30,30", "--voxel-size", "10,5,5", "--quiet", "--kind", "field"]
+    typed = [
+        "generate",
+        sample,
+        "--shape",
+        "20,30,30",
+        "--voxel-size",
+        "10,5,5",
+        "--quiet",
+        "--kind",
+        "field",
+    ]
     typed += ["--fractions", "pore=0.4,solid=0.6", "--correlation-nm", "60,40,40", "--seed", "3"]
     assert main([*typed, "--plan"]) == 0
     assert "phase/s0: 1 of 1 blocks left" in capsys.readouterr().out

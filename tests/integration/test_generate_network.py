@@ -40,7 +40,9 @@ def weights(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return saved(tmp_path, TINY[getattr(request, "param", "two phases")])[0]
 
 
-def made(sample: Path, weights: Path, options: tim3d.Options = QUIET, verb: Any = shell_form, **more: Any) -> Any:
+def made(
+    sample: Path, weights: Path, options: tim3d.Options = QUIET, verb: Any = shell_form, **more: Any
+) -> Any:
     arguments = {"shape": SHAPE, "seed": 3, "shard": SHARD, "tile": 16, "device": "cpu", **more}
     return verb(str(sample), kind="network", weights=weights, options=options, **arguments)
 
@@ -112,12 +114,13 @@ def test_a_process_that_was_killed_is_followed_by_another(tmp_path: Path, weight
         "--block", "16,32,32", "--quiet",
     ]  # fmt: skip
     killed = "import os, sys; from tim3d.stages import generate as g; write = g.GenerateWork.write; calls = []\n"
-    killed += (
-        "def dying(*a):\n    calls.append(1)\n    return write(*a) if len(calls) < 6 else os.kill(os.getpid(), 9)\n"
-    )
+    killed += "def dying(*a):\n    calls.append(1)\n"
+    killed += "    return write(*a) if len(calls) < 6 else os.kill(os.getpid(), 9)\n"
     killed += "g.GenerateWork.write = dying\nfrom tim3d.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    died = subprocess.run([sys.executable, "-c", KILLED, *command[3:]], env=environment, check=False)
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, *command[3:]], env=environment, check=False
+    )
     assert died.returncode == -signal.SIGKILL
     assert subprocess.run(command, env=environment, check=False).returncode == 0
     expected = made(tmp_path / "calm.zarr", weights).values
@@ -148,7 +151,9 @@ def test_what_is_kept_of_a_volume(tmp_path: Path, weights: Path) -> None:
     assert store.complete_field(str(sample), "phase").phases == tim3d.Phases(phase0=1, phase1=3)
     assert tuple(float(labels[a][1] - labels[a][0]) for a in "zyx") == SPACING
     ledger = Ledger(str(sample), "phase/s0", record["fingerprint"])
-    assert sum(ledger.record(i)["voxels"]["3"] for i in ledger.done()) == int((labels.values == 3).sum())
+    assert sum(ledger.record(i)["voxels"]["3"] for i in ledger.done()) == int(
+        (labels.values == 3).sum()
+    )
     moved = weights.rename(tmp_path / "moved.safetensors")
     assert np.array_equal(made(sample, moved).values, labels.values)
 
@@ -157,7 +162,9 @@ def test_a_volume_is_ready_to_measure(tmp_path: Path, weights: Path) -> None:
     sample = tmp_path / "a.zarr"
     labels = made(sample, weights).values
     found = tim3d.measure(str(sample), descriptors=["phase_fraction"], options=QUIET)
-    assert float(found.phase_fraction.sel(phase="phase1")) == pytest.approx((labels == 3).mean(), abs=1e-12)
+    assert float(found.phase_fraction.sel(phase="phase1")) == pytest.approx(
+        (labels == 3).mean(), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("weights", ["grey"], indirect=True)
@@ -167,7 +174,9 @@ def test_grey_values_are_a_raw_field(tmp_path: Path, weights: Path) -> None:
     assert grey.dtype == np.uint8
     expected = giant(tiny_generator(TINY["grey"]), SHAPE)
     assert np.abs(grey.values.astype(int) - expected).max() <= 1
-    assert np.array_equal(grey.values, made(tmp_path / "b.zarr", weights, blocks(48, 64, 64), out="raw").values)
+    assert np.array_equal(
+        grey.values, made(tmp_path / "b.zarr", weights, blocks(48, 64, 64), out="raw").values
+    )
 
 
 @pytest.mark.parametrize("weights", ["colour"], indirect=True)
@@ -196,13 +205,20 @@ def test_a_changed_file_stops_a_run_that_was_planned_with_another(
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_the_plan_says_what_a_run_would_be(tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_plan_says_what_a_run_would_be(
+    tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="tim3d")
     (plan, *_) = planned(tmp_path / "a.zarr", weights)
     assert "tiny: transposed, 5-8-6-2 channels, 0.01 M parameters" in caplog.text
-    assert "a node every 8 voxels; a crop of 16 voxels from 4 nodes; n nodes give 8 n - 16 voxels" in caplog.text
+    assert (
+        "a node every 8 voxels; a crop of 16 voxels from 4 nodes; n nodes give 8 n - 16 voxels"
+        in caplog.text
+    )
     assert "no dependence at 22 voxels or more" in caplog.text
-    assert "nothing is correlated beyond 264 nm along z, 220 nm along y, 176 nm along x" in caplog.text
+    assert (
+        "nothing is correlated beyond 264 nm along z, 220 nm along y, 176 nm along x" in caplog.text
+    )
     assert "7x10x9 nodes of 5 channels; tiles of 16 voxels from 4 nodes an edge" in caplog.text
     assert plan.block == (48, 64, 64)
     assert not (tmp_path / "a.zarr").exists()
@@ -221,7 +237,9 @@ def test_blocks_that_cut_tiles_and_other_voxels_are_pointed_out(
     tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     planned(tmp_path / "a.zarr", weights, blocks(16, 16, 16), tile=32)
-    assert "cut tiles of 32 voxels, which are then computed several times; use --block" in caplog.text
+    assert (
+        "cut tiles of 32 voxels, which are then computed several times; use --block" in caplog.text
+    )
     planned(tmp_path / "a.zarr", weights, blocks(16, 16, 16), voxel_size={"z": 12, "y": 5, "x": 8})
     assert "(12.0, 5.0, 8.0) nm are asked for (z, y, x): the structure is scaled" in caplog.text
 
@@ -232,8 +250,16 @@ WRONG = [
     (3, ["--weights", "README.md"], "is not a checkpoint of tim3d"),
     (2, ["--weights", "{}", "--loading", "0.3"], "--kind network has no use for --loading"),
     (2, ["--weights", "{}", "--tile", "20"], "multiples of 8 voxels; give for example --tile 16"),
-    (2, ["--weights", "{}", "--periodic"], r"multiples of 8 voxels, not \(20, 30, 40\); give --shape 16,32,40"),
-    (2, ["--weights", "{}", "--precision", "float16", "--device", "cpu"], "float16 needs a CUDA device"),
+    (
+        2,
+        ["--weights", "{}", "--periodic"],
+        r"multiples of 8 voxels, not \(20, 30, 40\); give --shape 16,32,40",
+    ),
+    (
+        2,
+        ["--weights", "{}", "--precision", "float16", "--device", "cpu"],
+        "float16 needs a CUDA device",
+    ),
     (2, ["--weights", "{}", "--seed", "-1"], "0 <= seed < 2"),
     (2, ["--weights", "{}", "--voxel-size", "0,1,1"], "every edge must be a positive length"),
     (2, ["--weights", "{}", "--shape", "0,1,1"], "argument --shape: is given twice"),
@@ -261,12 +287,17 @@ def _code(line: list[str]) -> int:
         return int(end.code or 0)
 
 
-def test_an_official_resize_is_not_periodic_and_laws_need_a_voxel_size(tmp_path: Path, capsys: Any) -> None:
+def test_an_official_resize_is_not_periodic_and_laws_need_a_voxel_size(
+    tmp_path: Path, capsys: Any
+) -> None:
     weights = saved(tmp_path, TINY["official resize"])[0]
     command = ["generate", str(tmp_path / "a.zarr"), "--shape", "24,24,24"]
     assert main([*command, "--kind", "network", "--weights", str(weights), "--periodic"]) == 2
     assert "no whole number of voxels" in capsys.readouterr().err
-    assert main([*command, "--kind", "field", "--fractions", "a=0.5,b=0.5", "--correlation-nm", "50"]) == 2
+    assert (
+        main([*command, "--kind", "field", "--fractions", "a=0.5,b=0.5", "--correlation-nm", "50"])
+        == 2
+    )
     assert "--kind field needs --voxel-size" in capsys.readouterr().err
 
 
@@ -276,7 +307,17 @@ def test_an_official_checkpoint_becomes_a_volume(tmp_path: Path) -> None:
     words = ["import-generator", str(checkpoint), weights, "--voxel-size", "12,10,8", "--quiet"]
     assert main(words) == 2
     assert main([*words, "--phases", "pore=0,solid=1"]) == 0
-    command = ["generate", sample, "--kind", "network", "--weights", weights, "--shape", "24,24,24", "--quiet"]
+    command = [
+        "generate",
+        sample,
+        "--kind",
+        "network",
+        "--weights",
+        weights,
+        "--shape",
+        "24,24,24",
+        "--quiet",
+    ]
     assert main(command) == 0
     record = store.node_attributes(sample, "phase")["parameters"]
     assert record["architecture"]["kind"] == "official-resize"

@@ -63,17 +63,27 @@ def slanted(shape: Triple, slope: float = 0.7, width: int = 4) -> Labels:
     return np.asarray(np.abs(y - slope * z - 2) < width, np.uint8)
 
 
-def ingested(folder: Path, labels: Labels, shard: Triple, size: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> str:
+def ingested(
+    folder: Path, labels: Labels, shard: Triple, size: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> str:
     np.save(folder / "phase.npy", labels)
     url = str(folder / "a.zarr")
     voxel_size = dict(zip(AXES, size, strict=True))
     tim3d.ingest(
-        folder / "phase.npy", url, voxel_size=voxel_size, field="phase", phases=PHASES, shard=shard, options=quiet()
+        folder / "phase.npy",
+        url,
+        voxel_size=voxel_size,
+        field="phase",
+        phases=PHASES,
+        shard=shard,
+        options=quiet(),
     )
     return url
 
 
-def at_once(labels: Labels, code: int, direction: str, size: tuple[float, ...], metric: str) -> NDArray[np.float32]:
+def at_once(
+    labels: Labels, code: int, direction: str, size: tuple[float, ...], metric: str
+) -> NDArray[np.float32]:
     """Of the whole array, as the field has it: -1 where no path leads."""
     seeds, region = np.zeros_like(labels), labels == code
     np.moveaxis(seeds, AXES.index(direction[1]), 0)[0 if direction[0] == "+" else -1] = 1
@@ -86,13 +96,19 @@ def name_of(phase: str, direction: str, metric: str = "eikonal") -> str:
 
 
 def assert_is_that_of_the_array(
-    url: str, labels: Labels, size: tuple[float, ...], metric: str, directions: tuple[str, ...] = DIRECTIONS
+    url: str,
+    labels: Labels,
+    size: tuple[float, ...],
+    metric: str,
+    directions: tuple[str, ...] = DIRECTIONS,
 ) -> None:
     """Every voxel of every direction, to the last bit."""
     for direction in directions:
         found = tim3d.open_field(url, name_of("pore", direction, metric))
         assert found.dtype == np.float32
-        np.testing.assert_array_equal(found.values, at_once(labels, 1, direction, size, metric), err_msg=direction)
+        np.testing.assert_array_equal(
+            found.values, at_once(labels, 1, direction, size, metric), err_msg=direction
+        )
 
 
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
@@ -107,16 +123,25 @@ def assert_is_that_of_the_array(
     ],
 )
 def test_any_blocks_give_the_distances_of_the_array(
-    tmp_path: Path, metric: str, shape: Triple, shard: Triple, block: Triple, size: tuple[float, float, float]
+    tmp_path: Path,
+    metric: str,
+    shape: Triple,
+    shard: Triple,
+    block: Triple,
+    size: tuple[float, float, float],
 ) -> None:
     labels = noise(shape)
     url = ingested(tmp_path, labels, shard, size)
     directions = ("+z", "-y", "-x")
-    tim3d.geodesic(url, phases=["pore"], directions=directions, metric=metric, keep=True, options=quiet(block))
+    tim3d.geodesic(
+        url, phases=["pore"], directions=directions, metric=metric, keep=True, options=quiet(block)
+    )
     assert_is_that_of_the_array(url, labels, size, metric, directions)
     fields = [name_of("pore", d, metric) for d in directions]
     other = "" if metric == "eikonal" else f",metric={metric}"
-    assert store.nodes(url) == sorted([*fields, "phase", f"phase_geodesic_phases=pore,directions=+z+-y+-x{other}"])
+    assert store.nodes(url) == sorted(
+        [*fields, "phase", f"phase_geodesic_phases=pore,directions=+z+-y+-x{other}"]
+    )
 
 
 def test_a_profile_is_counted_from_the_inlet_of_its_direction(tmp_path: Path) -> None:
@@ -128,22 +153,37 @@ def test_a_profile_is_counted_from_the_inlet_of_its_direction(tmp_path: Path) ->
         (tmp_path / name).mkdir()
         url = ingested(tmp_path / name, volume, (8, 16, 16), (2.0, 1.0, 1.0))
         found = tim3d.geodesic(url, phases=["pore"], directions=("+z", "-z"), options=quiet())
-        profiles[name] = {d: found[f"plane_geodesic_tortuosity_{d}"].values[0] for d in ("z_up", "z_down")}
+        profiles[name] = {
+            d: found[f"plane_geodesic_tortuosity_{d}"].values[0] for d in ("z_up", "z_down")
+        }
     for one, other in (("as it is", "flipped"), ("flipped", "as it is")):
-        np.testing.assert_allclose(profiles[one]["z_down"], profiles[other]["z_up"][::-1], rtol=1e-6)
+        np.testing.assert_allclose(
+            profiles[one]["z_down"], profiles[other]["z_up"][::-1], rtol=1e-6
+        )
     down, up = profiles["as it is"]["z_down"], profiles["as it is"]["z_up"]
-    assert np.isnan(down[-1])  # no way has been gone at the inlet, and falling begins at the highest plane
+    assert np.isnan(
+        down[-1]
+    )  # no way has been gone at the inlet, and falling begins at the highest plane
     assert np.isnan(up[0])
     assert not np.allclose(down[:-1], up[::-1][:-1], equal_nan=True)
 
 
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
-@pytest.mark.parametrize(("draw", "directions"), [("spiral", ("+z", "-y")), ("slanted", ("+z", "-z"))])
-def test_ways_that_cross_many_blocks(tmp_path: Path, metric: str, draw: str, directions: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("draw", "directions"), [("spiral", ("+z", "-y")), ("slanted", ("+z", "-z"))]
+)
+def test_ways_that_cross_many_blocks(
+    tmp_path: Path, metric: str, draw: str, directions: tuple[str, ...]
+) -> None:
     labels = spiral(2) if draw == "spiral" else slanted((20, 18, 5))
     url = ingested(tmp_path, labels, (5, 5, 8))
     found = tim3d.geodesic(
-        url, phases=["pore"], directions=directions, metric=metric, keep=True, options=quiet((5, 5, 8))
+        url,
+        phases=["pore"],
+        directions=directions,
+        metric=metric,
+        keep=True,
+        options=quiet((5, 5, 8)),
     )
     assert_is_that_of_the_array(url, labels, (1.0, 1.0, 1.0), metric, directions)
     assert found.geodesic_percolates.sel(direction="+z").item() == 1
@@ -166,10 +206,16 @@ def test_two_workers_give_what_one_process_gives(tmp_path: Path, two_workers: st
 
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
 @pytest.mark.parametrize("size", [(1.0, 1.0, 1.0), (20.0, 5.0, 4.0)])
-def test_an_open_box_has_tortuosity_1(tmp_path: Path, metric: str, size: tuple[float, float, float]) -> None:
+def test_an_open_box_has_tortuosity_1(
+    tmp_path: Path, metric: str, size: tuple[float, float, float]
+) -> None:
     url = ingested(tmp_path, np.ones((9, 10, 11), np.uint8), (4, 4, 4), size)
     found = tim3d.geodesic(url, phases=["pore"], metric=metric, options=quiet((8, 8, 8))).load()
-    for name in ("geodesic_tortuosity", "geodesic_tortuosity_last_plane", "geodesic_tortuosity_all_planes"):
+    for name in (
+        "geodesic_tortuosity",
+        "geodesic_tortuosity_last_plane",
+        "geodesic_tortuosity_all_planes",
+    ):
         np.testing.assert_allclose(found[name], 1, rtol=1e-5)
     assert (found.geodesic_reached_share == 1).all()
     assert (found.geodesic_unreached_voxels == 0).all()
@@ -177,7 +223,9 @@ def test_an_open_box_has_tortuosity_1(tmp_path: Path, metric: str, size: tuple[f
     assert found.geodesic_tortuosity_spread.item() < 1e-5
     for direction in DIRECTIONS:
         profile = found[name_of("tortuosity", direction).replace("phase", "plane")].squeeze()
-        assert np.flatnonzero(np.isnan(profile)).tolist() == [0 if direction[0] == "+" else profile.size - 1]
+        assert np.flatnonzero(np.isnan(profile)).tolist() == [
+            0 if direction[0] == "+" else profile.size - 1
+        ]
 
 
 def test_what_is_not_reached_is_counted_and_never_hidden(tmp_path: Path) -> None:
@@ -185,7 +233,9 @@ def test_what_is_not_reached_is_counted_and_never_hidden(tmp_path: Path) -> None
     labels[:5, 1, 1] = 1  # from the lowest plane, but not through
     labels[3:5, 4, 3] = 1  # closed all round
     url = ingested(tmp_path, labels, (4, 3, 5))
-    found = tim3d.geodesic(url, phases=["pore", "filler"], directions=["+z", "-z"], keep=True, options=quiet((4, 3, 5)))
+    found = tim3d.geodesic(
+        url, phases=["pore", "filler"], directions=["+z", "-z"], keep=True, options=quiet((4, 3, 5))
+    )
     pore = found.sel(phase="pore")
     assert pore.geodesic_unreached_voxels.values.tolist() == [2, 7]
     assert pore.geodesic_reached_share.values.tolist() == [5 / 7, 0]
@@ -207,14 +257,18 @@ def test_the_results_are_those_of_the_kernel_and_say_what_they_are(tmp_path: Pat
     for direction in DIRECTIONS:
         axis = AXES.index(direction[1])
         lengths = at_once(labels, 1, direction, size, "eikonal").astype(float)
-        units = np.where(lengths < 0, kernel.UNREACHED, np.rint(lengths / 2 * kernel.UNIT)).astype(np.uint32)
+        units = np.where(lengths < 0, kernel.UNREACHED, np.rint(lengths / 2 * kernel.UNIT)).astype(
+            np.uint32
+        )
         order = slice(None, None, 1 if direction[0] == "+" else -1)
         total, reached, phase = (s[order] for s in kernel.plane_sums(units, labels, axis))
         expected = kernel.tortuosity(total, reached, phase, size, axis)
         one = found.sel(phase="pore", direction=direction)
         assert one.geodesic_tortuosity.item() == pytest.approx(expected.last_quarter, rel=1e-6)
         assert one.geodesic_reached_share.item() == expected.reached
-    assert found.geodesic_tortuosity_mean.item() == pytest.approx(found.geodesic_tortuosity.mean().item())
+    assert found.geodesic_tortuosity_mean.item() == pytest.approx(
+        found.geodesic_tortuosity.mean().item()
+    )
     for name in found.data_vars:
         assert {"units", "long_name", "method", "reference"} <= set(found[name].attrs)
     assert found.attrs["metric"] == "eikonal"
@@ -225,7 +279,9 @@ def test_from_seeds_of_a_label_field(tmp_path: Path) -> None:
     labels = noise((9, 11, 12), 0.8)
     labels[4, 5, 6] = 9
     url = ingested(tmp_path, labels, (4, 4, 4), (2.0, 1.0, 1.0))
-    found = tim3d.geodesic(url, phases=["pore"], seeds=("phase", "filler"), options=quiet((4, 4, 4)))
+    found = tim3d.geodesic(
+        url, phases=["pore"], seeds=("phase", "filler"), options=quiet((4, 4, 4))
+    )
     expected = kernel.distance(labels > 0, labels == 9, (2, 1, 1))
     field = tim3d.open_field(url, "phase_geodesic_pore_seeds=phase+filler").values
     np.testing.assert_array_equal(field, np.nan_to_num(expected, nan=-1))
@@ -253,7 +309,9 @@ def test_the_fields_may_be_asked_for_later(sample: str) -> None:
     first = tim3d.geodesic(sample, **asked, options=quiet((4, 8, 7))).load()
     assert store.nodes(sample) == ["phase", "phase_geodesic_phases=pore,directions=+x"]
     second = tim3d.geodesic(sample, **asked, keep=True, options=quiet((4, 8, 7))).load()
-    assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+x",))
+    assert_is_that_of_the_array(
+        sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+x",)
+    )
     xr.testing.assert_identical(first.drop_attrs(), second.drop_attrs())
 
 
@@ -270,7 +328,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("blow", [1, 4, 11, 25, 40])
-def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stops_anywhere_is_resumed(
+    sample: str, blow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the marker of any visit: what is done stays done, and one block is visited again."""
     mark, visits = Ledger.mark_done, [0]
 
@@ -286,9 +346,13 @@ def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatc
         with pytest.raises(Killed):
             tim3d.geodesic(sample, **asked, options=quiet((8, 16, 7)))
         tim3d.geodesic(sample, **asked, options=quiet((8, 16, 7)))
-    assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z", "-y"))
+    assert_is_that_of_the_array(
+        sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z", "-y")
+    )
     fields = [name_of("pore", "-y"), name_of("pore", "+z")]
-    assert store.nodes(sample) == sorted(["phase", "phase_geodesic_phases=pore,directions=+z+-y", *fields])
+    assert store.nodes(sample) == sorted(
+        ["phase", "phase_geodesic_phases=pore,directions=+z+-y", *fields]
+    )
     total = visits[0]
     visits[0] = -(10**6)
     with monkeypatch.context() as patch:
@@ -305,15 +369,34 @@ def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         samples[name] = Path(ingested(folder, labels, (8, 8, 18)))
-        verb = [sys.executable, "-m", "tim3d", "geodesic", str(samples[name]), "--phases", "pore", "--keep"]
-        options = ["--directions=+z,-x", "--block", "8,8,18", "--cluster", "local", "--workers", "2"]
+        verb = [
+            sys.executable,
+            "-m",
+            "tim3d",
+            "geodesic",
+            str(samples[name]),
+            "--phases",
+            "pore",
+            "--keep",
+        ]
+        options = [
+            "--directions=+z,-x",
+            "--block",
+            "8,8,18",
+            "--cluster",
+            "local",
+            "--workers",
+            "2",
+        ]
         node = Path(f"{samples[name]}.runs") / "phase_geodesic_phases=pore,directions=+z+-x"
         assert killed_until_done([*verb, *options], node, victims, rng) >= len(victims) - 1
     assert content(samples["killed"]) == content(samples["untouched"])
     assert validate(str(samples["killed"]), deep=True) == []
 
 
-def test_bad_requests_say_what_to_do_and_write_nothing(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_requests_say_what_to_do_and_write_nothing(
+    sample: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     for asked, error, text in (
         ({"phases": ["por"]}, ArgumentError, "no phase 'por'; it has solid, pore, filler"),
         ({"metric": "euclid"}, ArgumentError, "metric is 'euclid'; use eikonal or graph26"),
@@ -321,7 +404,11 @@ def test_bad_requests_say_what_to_do_and_write_nothing(sample: str, capsys: pyte
         ({"field": "labels"}, MissingFieldError, r"no field 'labels'.*tim3d segment"),
         ({"seeds": ("phase", "copper")}, ArgumentError, "no phase 'copper'"),
         ({"seeds": ("phase",)}, ArgumentError, "--seeds phase,metal"),
-        ({"seeds": ("phase", "pore"), "directions": ["+z"]}, ArgumentError, "leave out --directions"),
+        (
+            {"seeds": ("phase", "pore"), "directions": ["+z"]},
+            ArgumentError,
+            "leave out --directions",
+        ),
         ({"out": "phase"}, MixedRunError, "is not a result of geodesic"),
     ):
         with pytest.raises(error, match=text):
@@ -361,8 +448,12 @@ def test_the_block_is_as_large_as_a_worker_holds(sample: str) -> None:
     assert less.block < plan.block
 
 
-def test_the_plan_names_its_passes_and_does_nothing(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
-    plans = tim3d.geodesic.plan(sample, phases=["pore"], directions=["+z"], keep=True, options=quiet((4, 8, 7)))
+def test_the_plan_names_its_passes_and_does_nothing(
+    sample: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = tim3d.geodesic.plan(
+        sample, phases=["pore"], directions=["+z"], keep=True, options=quiet((4, 8, 7))
+    )
     node = "phase_geodesic_phases=pore,directions=+z"
     names = [p.name.removeprefix(f"{node}/4x8x7/000/") for p in plans]
     assert names == ["arrival/0001", "exact/0001", "sums", "phase_geodesic_pore_z_up/s0"]
@@ -404,15 +495,22 @@ def test_another_question_under_the_same_name_is_refused(sample: str) -> None:
     asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "out": "mine"}
     tim3d.geodesic(sample, **asked, keep=True, options=quiet())
     assert store.nodes(sample) == ["mine", "mine_pore_z_up", "phase"]
-    with pytest.raises(MixedRunError, match=r"'mine' .* was made with metric eikonal \(now graph26\).*--overwrite"):
+    with pytest.raises(
+        MixedRunError, match=r"'mine' .* was made with metric eikonal \(now graph26\).*--overwrite"
+    ):
         tim3d.geodesic(sample, **asked, metric="graph26", options=quiet())
 
 
 def test_the_shell_and_recipes_speak_of_it(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["geodesic", sample, "--phases", "pore", "--directions=+z,-z", "--keep", "--quiet"]) == 0
+    assert (
+        main(["geodesic", sample, "--phases", "pore", "--directions=+z,-z", "--keep", "--quiet"])
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "geodesic_tortuosity" in shown
-    found = call("geodesic", {"sample": sample, "phases": ["pore"], "directions": ["+z"], "progress": False})
+    found = call(
+        "geodesic", {"sample": sample, "phases": ["pore"], "directions": ["+z"], "progress": False}
+    )
     assert found.direction.values.tolist() == ["+z"]
 
 
@@ -424,12 +522,16 @@ def test_two_resolutions_give_the_limit_of_a_smooth_geometry(tmp_path: Path) -> 
     for name in "12":
         (tmp_path / name).mkdir()
     whole = ingested(tmp_path / "1", labels, (48, 96, 96), (3.0, 3.0, 3.0))
-    half = ingested(tmp_path / "2", np.ascontiguousarray(labels[::2, ::2, ::2]), (24, 48, 48), (6.0, 6.0, 6.0))
+    half = ingested(
+        tmp_path / "2", np.ascontiguousarray(labels[::2, ::2, ::2]), (24, 48, 48), (6.0, 6.0, 6.0)
+    )
     asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z", "-y"], "richardson": True}
     fine = tim3d.geodesic(whole, **asked, options=quiet()).load()
     other = tim3d.geodesic(half, **asked, options=quiet((24, 48, 48))).load()
     np.testing.assert_array_equal(fine.geodesic_tortuosity_coarse, other.geodesic_tortuosity)
-    np.testing.assert_array_equal(fine.geodesic_tortuosity_mean_coarse, other.geodesic_tortuosity_mean)
+    np.testing.assert_array_equal(
+        fine.geodesic_tortuosity_mean_coarse, other.geodesic_tortuosity_mean
+    )
     away = abs(other.geodesic_tortuosity_limit - fine.geodesic_tortuosity_limit)
     assert (away < other.geodesic_tortuosity_limit_uncertainty).all()
     assert (away < abs(other.geodesic_tortuosity - fine.geodesic_tortuosity_limit)).all()
@@ -461,7 +563,12 @@ def replaced(sample: str, folder: Path, labels: Labels) -> None:
 
 def test_the_order_in_which_it_is_typed_is_not_another_question(sample: str) -> None:
     tim3d.geodesic(sample, phases=["solid", "pore"], directions=["+z", "-z"], options=quiet())
-    assert tim3d.geodesic.plan(sample, phases=["pore", "solid"], directions=["-z", "+z"], options=quiet()) == []
+    assert (
+        tim3d.geodesic.plan(
+            sample, phases=["pore", "solid"], directions=["-z", "+z"], options=quiet()
+        )
+        == []
+    )
 
 
 def test_what_two_questions_share_is_found_once(sample: str) -> None:
@@ -471,19 +578,29 @@ def test_what_two_questions_share_is_found_once(sample: str) -> None:
     made = store.node_attributes(sample, name_of("pore", "+z"))["created"]
     tim3d.geodesic(sample, directions=["+z", "-x"], keep=True, **asked)
     assert store.node_attributes(sample, name_of("pore", "+z"))["created"] == made
-    names = {p.name.split("/")[0] for p in tim3d.geodesic.plan(sample, directions=["+z"], richardson=True, **asked)}
+    names = {
+        p.name.split("/")[0]
+        for p in tim3d.geodesic.plan(sample, directions=["+z"], richardson=True, **asked)
+    }
     assert names == {"phase_geodesic_phases=pore,directions=+z_coarse"}
     (sums,) = tim3d.geodesic.plan(sample, directions=["+z"], out="again", **asked)
     assert "reads no voxel" in str(sums)
 
 
 def test_results_of_replaced_labels_are_refused_and_renewed(sample: str, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True, "options": quiet()}
+    asked: dict[str, Any] = {
+        "phases": ["pore"],
+        "directions": ["+z"],
+        "keep": True,
+        "options": quiet(),
+    }
     tim3d.geodesic(sample, **asked)
     labels = noise((13, 18, 21), seed=6)
     replaced(sample, tmp_path, labels)
     node = "phase_geodesic_phases=pore,directions=+z"
-    with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d geodesic .*--directions \+z"):
+    with pytest.raises(
+        MixedRunError, match=r"another version of 'phase'.*tim3d geodesic .*--directions \+z"
+    ):
         tim3d.open_dataset(sample, node)
     with pytest.raises(MixedRunError, match="another version of 'phase'"):
         store.complete_field(sample, name_of("pore", "+z"))
@@ -492,7 +609,12 @@ def test_results_of_replaced_labels_are_refused_and_renewed(sample: str, tmp_pat
 
 
 def test_a_plan_writes_nothing_and_overwrite_travels_again(sample: str, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True, "richardson": True}
+    asked: dict[str, Any] = {
+        "phases": ["pore"],
+        "directions": ["+z"],
+        "keep": True,
+        "richardson": True,
+    }
     first = tim3d.geodesic(sample, **asked, options=quiet())
     before = files_of(tmp_path)
     assert tim3d.geodesic.plan(sample, **asked, options=quiet()) == []
@@ -503,15 +625,28 @@ def test_a_plan_writes_nothing_and_overwrite_travels_again(sample: str, tmp_path
     voxels = store.field_array(sample, name_of("pore", "+z"), mode="r+")
     store.write_box(voxels, Box((0, 0, 0), (4, 8, 7)), np.zeros((4, 8, 7), np.float32))
     second = tim3d.geodesic(sample, **asked, options=quiet(overwrite=True))
-    assert second.drop_attrs(deep=False).identical(first.drop_attrs(deep=False))  # but for the time of its making
-    assert_is_that_of_the_array(sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z",))
+    assert second.drop_attrs(deep=False).identical(
+        first.drop_attrs(deep=False)
+    )  # but for the time of its making
+    assert_is_that_of_the_array(
+        sample, noise((13, 18, 21), seed=5), (1.0, 1.0, 1.0), "eikonal", ("+z",)
+    )
 
 
 def test_fronts_are_planned_before_their_sample_is_there(tmp_path: Path) -> None:
     with forecasting():
-        field = Field("phase", (8, 8, 8), "uint8", (1, 1, 1), (8, 8, 8), (8, 8, 8), labels=True, phases=PHASES)
-        store.expect_field(str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"})
-        asked: dict[str, Any] = {"phases": ["pore"], "directions": ["+z"], "keep": True, "options": quiet()}
+        field = Field(
+            "phase", (8, 8, 8), "uint8", (1, 1, 1), (8, 8, 8), (8, 8, 8), labels=True, phases=PHASES
+        )
+        store.expect_field(
+            str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"}
+        )
+        asked: dict[str, Any] = {
+            "phases": ["pore"],
+            "directions": ["+z"],
+            "keep": True,
+            "options": quiet(),
+        }
         names = [plan.name for plan in tim3d.geodesic.plan(str(tmp_path / "new.zarr"), **asked)]
     assert names[-1] == f"{name_of('pore', '+z')}/s0"
     assert len(names) == 4

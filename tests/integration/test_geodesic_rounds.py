@@ -42,7 +42,9 @@ def test_deep_borders_give_the_same_bits_in_fewer_rounds(
             caplog.clear()
             options = tim3d.Options(progress=False, block=(30, 28, 40), overwrite=True)
             tim3d.geodesic(url, phases=["pore"], directions=["+z"], keep=True, options=options)
-        np.testing.assert_array_equal(tim3d.open_field(url, "phase_geodesic_pore_z_up").values, expected)
+        np.testing.assert_array_equal(
+            tim3d.open_field(url, "phase_geodesic_pore_z_up").values, expected
+        )
         found[depth] = visits_of(caplog.text)
     assert found[16]["exact"][1] <= found[2]["exact"][1] / 2
     assert found[16]["exact"][0] < found[2]["exact"][0]

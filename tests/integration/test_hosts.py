@@ -48,9 +48,24 @@ def hosts() -> Iterator[tuple[str, str]]:
             try:
                 ip("netns", "add", name)
             except subprocess.CalledProcessError as error:
-                pytest.skip(f"no network namespaces here, they need the rights of root: {error.stderr.strip()}")
+                pytest.skip(
+                    f"no network namespaces here, they need the rights of root: {error.stderr.strip()}"
+                )
             stack.callback(ip, "netns", "delete", name)
-        ip("link", "add", "eth0", "netns", names[0], "type", "veth", "peer", "name", "eth0", "netns", names[1])
+        ip(
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            names[1],
+        )
         for name, address in zip(names, ADDRESSES, strict=True):
             ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
             for link in ("lo", "eth0"):
@@ -62,7 +77,10 @@ def hosts() -> Iterator[tuple[str, str]]:
 def on_host(host: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process there, and all its children, for as long as the ``with`` lasts."""
     command = ["ip", "netns", "exec", host, sys.executable, *arguments]
-    with log.open("wb") as out, subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out) as process:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out) as process,
+    ):
         try:
             yield process
         finally:
@@ -71,14 +89,34 @@ def on_host(host: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_cable_that_is_cut_for_half_a_minute_costs_time_only(hosts: tuple[str, str], tmp_path: Path) -> None:
+def test_a_cable_that_is_cut_for_half_a_minute_costs_time_only(
+    hosts: tuple[str, str], tmp_path: Path
+) -> None:
     sample, address = str(tmp_path / "a.zarr"), f"tcp://{ADDRESSES[0]}:8786"
     ledger = number_pass(sample).ledger
     with contextlib.ExitStack() as stack:
-        begin = [hosts[0], tmp_path / "scheduler.log", "-m", "dask", "scheduler", "--host", ADDRESSES[0]]
+        begin = [
+            hosts[0],
+            tmp_path / "scheduler.log",
+            "-m",
+            "dask",
+            "scheduler",
+            "--host",
+            ADDRESSES[0],
+        ]
         stack.enter_context(on_host(*begin, "--no-dashboard"))  # type: ignore[arg-type]
         for host, own in zip(hosts, ADDRESSES, strict=True):
-            worker = ["-m", "dask", "worker", address, "--host", own, "--nthreads", "1", "--no-dashboard"]
+            worker = [
+                "-m",
+                "dask",
+                "worker",
+                address,
+                "--host",
+                own,
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+            ]
             stack.enter_context(on_host(host, tmp_path / f"worker-{own}.log", *worker))
         code = CLIENT.format(sample=sample, address=address)
         client = stack.enter_context(on_host(hosts[0], tmp_path / "client.log", "-c", code))
@@ -90,7 +128,9 @@ def test_a_cable_that_is_cut_for_half_a_minute_costs_time_only(hosts: tuple[str,
         assert before < alone  # the other host went on
         ip("-n", hosts[1], "link", "set", "eth0", "up")
         assert client.wait(timeout=200) == 0, (tmp_path / "client.log").read_text()[-3000:]
-        print(f"{before} blocks before, {alone} after the cut, all {time.monotonic() - began:.0f} s after its begin")
+        print(
+            f"{before} blocks before, {alone} after the cut, all {time.monotonic() - began:.0f} s after its begin"
+        )
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
     assert len(ledger.done()) == len(number_pass(sample).grid)
     assert not ledger.failed()

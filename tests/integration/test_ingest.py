@@ -27,7 +27,9 @@ SHAPE: Triple = (23, 19, 31)
 
 def grey(shape: Triple = SHAPE, dtype: str = "uint8") -> NDArray[Any]:
     values = np.random.default_rng(2).integers(0, 251, shape)
-    return (values / 7 if dtype == "float32" else values * (200 if dtype == "uint16" else 1)).astype(dtype)
+    return (
+        values / 7 if dtype == "float32" else values * (200 if dtype == "uint16" else 1)
+    ).astype(dtype)
 
 
 def write_slices(folder: Path, volume: NDArray[Any], pattern: str = "s_{:03d}.tif") -> Path:
@@ -110,7 +112,9 @@ def test_uneven_slices_are_resampled_to_even_ones(tmp_path: Path) -> None:
     where = np.array([0.0, 10, 25, 30, 47, 60, 66, 80])
     (tmp_path / "s").mkdir()
     for n, z in enumerate(where):
-        tifffile.imwrite(tmp_path / f"s/slice_{n:05d}_z={z / 1000:.4f}um.tif", np.full((4, 5), 2 * z, np.float32))
+        tifffile.imwrite(
+            tmp_path / f"s/slice_{n:05d}_z={z / 1000:.4f}um.tif", np.full((4, 5), 2 * z, np.float32)
+        )
     url = str(tmp_path / "a.zarr")
     made = tim3d.ingest(tmp_path / "s", url, voxel_size={"z": 5, "y": 5, "x": 5}, options=QUIET)
     steps = np.diff(made.z.values)
@@ -118,7 +122,11 @@ def test_uneven_slices_are_resampled_to_even_ones(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff(made.values[:, 0, 0]), 10.0, atol=1e-4)
     np.testing.assert_allclose(made.values[0], 0, atol=1e-6)
     kept = tim3d.ingest(
-        tmp_path / "s", str(tmp_path / "b.zarr"), even_z=False, voxel_size={"y": 5, "x": 5}, options=QUIET
+        tmp_path / "s",
+        str(tmp_path / "b.zarr"),
+        even_z=False,
+        voxel_size={"y": 5, "x": 5},
+        options=QUIET,
     )
     np.testing.assert_array_equal(kept.values[:, 0, 0], (2 * where).astype(np.float32))
     assert kept.z.values[1] - kept.z.values[0] == pytest.approx(80 / 7)
@@ -128,7 +136,9 @@ def test_labels_are_resampled_by_picking(tmp_path: Path) -> None:
     where = np.array([0.0, 10, 25, 30])
     (tmp_path / "s").mkdir()
     for n, z in enumerate(where):
-        tifffile.imwrite(tmp_path / f"s/slice_{n}_z={z / 1000:.4f}um.tif", np.full((4, 5), n % 2 * 9, np.uint8))
+        tifffile.imwrite(
+            tmp_path / f"s/slice_{n}_z={z / 1000:.4f}um.tif", np.full((4, 5), n % 2 * 9, np.uint8)
+        )
     made = tim3d.ingest(
         tmp_path / "s", str(tmp_path / "a.zarr"), voxel_size={"z": 5, "y": 5, "x": 5}, field="phase",
         phases=tim3d.Phases(pore=0, solid=9), options=QUIET,
@@ -149,7 +159,9 @@ def test_statistics_of_every_slice_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.grey_max, volume.max(axis=(1, 2)))
 
 
-def test_a_second_ingest_of_the_same_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ingest_of_the_same_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, url = _saved(tmp_path, grey()), str(tmp_path / "a.zarr")
     tim3d.ingest(source, url, voxel_size=SIZE, options=QUIET)
     monkeypatch.setattr(store, "write_box", None)
@@ -200,7 +212,9 @@ def test_bad_input_in_the_middle_leaves_a_good_sample_as_it_was(
 def test_bad_input_in_the_middle_leaves_no_sample(tmp_path: Path, make: Any) -> None:
     source = make(tmp_path)
     with pytest.raises(InputError):
-        tim3d.ingest(source, str(tmp_path / "a.zarr"), voxel_size=SIZE, shard=(4, 64, 64), options=QUIET)
+        tim3d.ingest(
+            source, str(tmp_path / "a.zarr"), voxel_size=SIZE, shard=(4, 64, 64), options=QUIET
+        )
     assert not list(tmp_path.glob("a.zarr*"))
 
 
@@ -209,7 +223,9 @@ def test_bad_input_does_not_take_the_place_of_a_good_field(tmp_path: Path) -> No
     tim3d.ingest(_saved(tmp_path, grey()), url, voxel_size=SIZE, options=QUIET)
     source = torn_in_the_middle(tmp_path)
     with pytest.raises(InputError, match="s_011"):
-        tim3d.ingest(source, url, voxel_size=SIZE, options=tim3d.Options(progress=False, overwrite=True))
+        tim3d.ingest(
+            source, url, voxel_size=SIZE, options=tim3d.Options(progress=False, overwrite=True)
+        )
     np.testing.assert_array_equal(voxels(url), grey())
 
 
@@ -243,7 +259,10 @@ def test_a_block_of_parts_of_slices_is_refused_with_the_cure(tmp_path: Path) -> 
 def test_a_shale_stack_with_uneven_slices(data_dir: Path, tmp_path: Path) -> None:
     """Real slices whose names carry their positions."""
     made = tim3d.ingest(
-        data_dir / "shale-fibsem", str(tmp_path / "a.zarr"), voxel_size={"y": 10, "x": 10}, options=QUIET
+        data_dir / "shale-fibsem",
+        str(tmp_path / "a.zarr"),
+        voxel_size={"y": 10, "x": 10},
+        options=QUIET,
     )
     assert np.ptp(np.diff(made.z.values)) < 1e-6
     assert made.sizes["z"] > 1

@@ -54,12 +54,16 @@ def test_another_number_of_filled_chunks_is_another_source(work: Path) -> None:
     for name in ("1.0.0", "1.0.1"):
         (work / "scan.zarr" / name).unlink()
         if name == "1.0.0":
-            tim3d.ingest("scan.zarr", "s.zarr", voxel_size=SIZE, missing_chunks="fill", options=QUIET)
+            tim3d.ingest(
+                "scan.zarr", "s.zarr", voxel_size=SIZE, missing_chunks="fill", options=QUIET
+            )
     with pytest.raises(MixedRunError, match="filled_chunks was 1, now 2"):
         tim3d.ingest("scan.zarr", "s.zarr", voxel_size=SIZE, missing_chunks="fill", options=QUIET)
 
 
-def test_what_one_slice_promises_must_fit_into_the_memory(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_one_slice_promises_must_fit_into_the_memory(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shape = (1, 10**7, 10**7)
     zarr.create_array("slice.zarr", shape=shape, chunks=(1, 1000, 1000), dtype="u1")
     zarr.create_array("chunk.zarr", shape=(4, 4, 4), chunks=(10**4, 10**5, 10**5), dtype="u1")
@@ -78,8 +82,14 @@ def test_a_field_is_called_so_that_it_is_a_folder_of_its_own(
     assert not Path("s.zarr").exists()
 
 
-def test_a_name_that_no_file_system_takes_is_one_line(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for folder, length in (("x" * 300, 300), ("ä" * 150, 300), ("x" * 252, 257)):  # the last with its ``.runs``
+def test_a_name_that_no_file_system_takes_is_one_line(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for folder, length in (
+        ("x" * 300, 300),
+        ("ä" * 150, 300),
+        ("x" * 252, 257),
+    ):  # the last with its ``.runs``
         for sample in (folder, f"{folder}/s.zarr") if length == 300 else (folder,):
             said = refused(capfd, 2, "ingest", "scan.npy", sample, *TYPED)
             assert f"a name of {length} bytes is too long for a file" in said
@@ -87,9 +97,13 @@ def test_a_name_that_no_file_system_takes_is_one_line(work: Path, capfd: pytest.
 
 
 @pytest.mark.parametrize("verb", ["show", "measure", "describe"])
-def test_metadata_nested_too_deep_are_damaged(verb: str, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_metadata_nested_too_deep_are_damaged(
+    verb: str, work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("deep.zarr").mkdir()
     nested = "[" * 200_000 + "]" * 200_000
-    Path("deep.zarr/zarr.json").write_text(f'{{"zarr_format":3,"node_type":"group","attributes":{{"a":{nested}}}}}')
+    Path("deep.zarr/zarr.json").write_text(
+        f'{{"zarr_format":3,"node_type":"group","attributes":{{"a":{nested}}}}}'
+    )
     assert "deep.zarr/zarr.json is damaged" in refused(capfd, 4, verb, "deep.zarr")
     refused(capfd, 3, "ingest", "deep.zarr", "s.zarr", *TYPED)

@@ -62,16 +62,22 @@ READERS: dict[str, Callable[[str], object]] = {
     "label": lambda s: tim3d.label(s, options=Options(progress=False, overwrite=True)),
     "solve": lambda s: tim3d.solve(s, conductivity=CONDUCTS, axis=["y"], options=QUIET),
     "geodesic": lambda s: tim3d.geodesic(s, phases=["solid"], directions=["+z"], options=QUIET),
-    "study": lambda s: tim3d.study(s, quantity="phase_fraction", phase="pore", windows=[8, 16], options=QUIET),
+    "study": lambda s: tim3d.study(
+        s, quantity="phase_fraction", phase="pore", windows=[8, 16], options=QUIET
+    ),
     "score": lambda s: tim3d.score(s, options=QUIET),
-    "fidelity": lambda s: tim3d.fidelity(s, micrograph=f"{s}/../image.tif", pixel_size=5, phases=PHASES, options=QUIET),
+    "fidelity": lambda s: tim3d.fidelity(
+        s, micrograph=f"{s}/../image.tif", pixel_size=5, phases=PHASES, options=QUIET
+    ),
     "open_field": lambda s: tim3d.open_field(s, "phase").values,
     "a part of open_field": lambda s: tim3d.open_field(s, "phase")[:2, :2, :2].values,
 }
 
 
 @pytest.mark.parametrize("verb", READERS)
-def test_a_shard_that_is_missing_is_refused_in_one_line_with_the_cure(verb: str, sample: Path) -> None:
+def test_a_shard_that_is_missing_is_refused_in_one_line_with_the_cure(
+    verb: str, sample: Path
+) -> None:
     (sample / "phase/s0/phase/c/0/0/0").unlink()
     with pytest.raises(StoreError, match="missing") as refused:
         READERS[verb](str(sample))
@@ -98,7 +104,9 @@ def test_a_missing_shard_of_a_coarse_level_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_part_of_a_result_is_refused(sample: Path) -> None:
-    next(p for p in (sample / "phase_descriptors/phase_fraction/c").rglob("*") if p.is_file()).unlink()
+    next(
+        p for p in (sample / "phase_descriptors/phase_fraction/c").rglob("*") if p.is_file()
+    ).unlink()
     with pytest.raises(StoreError, match="'phase_fraction' is missing"):
         tim3d.open_dataset(str(sample), "phase_descriptors").load()
 
@@ -147,7 +155,10 @@ def _answer(sample: Path, node: str) -> Any:
     record = tim3d.storage.store.node_attributes(str(sample), node)
     if record.get("kind") != "field":
         return tim3d.open_dataset(str(sample), node).load()
-    return [tim3d.storage.store.complete_field(str(sample), node), tim3d.open_field(str(sample), node).load()]
+    return [
+        tim3d.storage.store.complete_field(str(sample), node),
+        tim3d.open_field(str(sample), node).load(),
+    ]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -162,7 +173,9 @@ ALL = ["raw", "raw_slices", "phase", "truth", "phase_partials", "phase_descripto
 QUICK = {"phase", "phase_descriptors"}
 
 
-@pytest.mark.parametrize("node", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ALL])
+@pytest.mark.parametrize(
+    "node", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ALL]
+)
 def test_every_value_of_every_description_is_guarded(node: str, sample: Path) -> None:
     """Changed alone, each is refused: also when and by which command a node was made."""
     harmless, count, before = set(), 0, _answer(sample, node)
@@ -182,9 +195,21 @@ def test_every_value_of_every_description_is_guarded(node: str, sample: Path) ->
 
 
 CHANGES = {
-    "codes": ("phase/s0/phase", "flag_values", lambda a: a["attributes"].update(flag_values=[1, 0])),
-    "names": ("phase/s0/phase", "flag_meanings", lambda a: a["attributes"].update(flag_meanings="solid pore")),
-    "unit": ("phase_descriptors/specific_surface", "units", lambda a: a["attributes"].update(units="1/um")),
+    "codes": (
+        "phase/s0/phase",
+        "flag_values",
+        lambda a: a["attributes"].update(flag_values=[1, 0]),
+    ),
+    "names": (
+        "phase/s0/phase",
+        "flag_meanings",
+        lambda a: a["attributes"].update(flag_meanings="solid pore"),
+    ),
+    "unit": (
+        "phase_descriptors/specific_surface",
+        "units",
+        lambda a: a["attributes"].update(units="1/um"),
+    ),
     "length": ("phase/s0/z", "units", lambda a: a["attributes"].update(units="um")),
     "type": ("phase/s0/phase", "data_type", lambda a: a.update(data_type="int8")),
     "fill": ("phase/s0/phase", "fill_value", lambda a: a.update(fill_value=1)),
@@ -194,7 +219,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_description_is_found_by_validate_and_refused_by_a_verb(name: str, sample: Path) -> None:
+def test_a_changed_description_is_found_by_validate_and_refused_by_a_verb(
+    name: str, sample: Path
+) -> None:
     node, _, change = CHANGES[name]
     path = sample / node / "zarr.json"
     document = json.loads(path.read_text())
@@ -229,10 +256,16 @@ def test_coordinates_of_another_field_are_refused(finished: Path, tmp_path: Path
     """Their bytes are whole, and their metadata too."""
     other = str(tmp_path / "other.zarr")
     tim3d.ingest(
-        finished.parent / "grey.npy", other, voxel_size={"z": 7, "y": 5, "x": 5}, shard=(8, 16, 16), options=QUIET
+        finished.parent / "grey.npy",
+        other,
+        voxel_size={"z": 7, "y": 5, "x": 5},
+        shard=(8, 16, 16),
+        options=QUIET,
     )
     shutil.copy(finished / "raw/s0/z/c/0", Path(other, "raw/s0/z/c/0"))
-    with pytest.raises(Tim3dError, match=r"z begins at 2\.5 nm, and its OME-Zarr attributes say 3\.5 nm"):
+    with pytest.raises(
+        Tim3dError, match=r"z begins at 2\.5 nm, and its OME-Zarr attributes say 3\.5 nm"
+    ):
         tim3d.segment(other, method="otsu", phases=PHASES, options=QUIET)
 
 
@@ -240,7 +273,9 @@ def test_coordinates_of_another_field_are_refused(finished: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("place", ["0/0/0", "1/1/1"])
-def test_a_marked_block_whose_shard_is_gone_is_done_again(place: str, sample: Path, finished: Path) -> None:
+def test_a_marked_block_whose_shard_is_gone_is_done_again(
+    place: str, sample: Path, finished: Path
+) -> None:
     blocks = Options(progress=False, block=(8, 16, 16), overwrite=True)
     tim3d.segment(str(sample), method="fixed", thresholds=[100], phases=PHASES, options=blocks)
     tim3d.storage.store.update_node(str(sample), "phase", status="writing")
@@ -274,7 +309,8 @@ def test_resuming_looks_for_shards_with_one_listing_and_keeps_whole_blocks(sampl
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"), [((15, 32, 32), SIZE), ((16, 32, 31), SIZE), ((16, 32, 32), {"z": 5, "y": 5, "x": 5.1})]
+    ("shape", "size"),
+    [((15, 32, 32), SIZE), ((16, 32, 31), SIZE), ((16, 32, 32), {"z": 5, "y": 5, "x": 5.1})],
 )
 def test_a_field_on_another_grid_is_refused_before_anything_is_written(
     shape: tuple[int, ...], size: dict[str, float], sample: Path, tmp_path: Path
@@ -282,23 +318,47 @@ def test_a_field_on_another_grid_is_refused_before_anything_is_written(
     np.save(tmp_path / "other.npy", np.zeros(shape, np.uint8))
     before = sorted(sample.rglob("*"))
     with pytest.raises(InputError, match=r"fields of one sample lie on one grid.*--other-grid"):
-        tim3d.ingest(tmp_path / "other.npy", str(sample), voxel_size=size, field="mask", phases=PHASES, options=QUIET)
+        tim3d.ingest(
+            tmp_path / "other.npy",
+            str(sample),
+            voxel_size=size,
+            field="mask",
+            phases=PHASES,
+            options=QUIET,
+        )
     assert sorted(sample.rglob("*")) == before
 
 
-def test_another_grid_that_is_meant_is_named_and_its_own_fields_follow_it(sample: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "fine.npy", np.random.default_rng(1).integers(0, 255, (8, 16, 16), dtype=np.uint8))
+def test_another_grid_that_is_meant_is_named_and_its_own_fields_follow_it(
+    sample: Path, tmp_path: Path
+) -> None:
+    np.save(
+        tmp_path / "fine.npy",
+        np.random.default_rng(1).integers(0, 255, (8, 16, 16), dtype=np.uint8),
+    )
     fine = {"z": 10, "y": 10, "x": 10}
-    tim3d.ingest(tmp_path / "fine.npy", str(sample), voxel_size=fine, field="coarse", other_grid=True, options=QUIET)
+    tim3d.ingest(
+        tmp_path / "fine.npy",
+        str(sample),
+        voxel_size=fine,
+        field="coarse",
+        other_grid=True,
+        options=QUIET,
+    )
     assert tim3d.storage.store.node_attributes(str(sample), "coarse")["other_grid"] is True
-    tim3d.segment(str(sample), field="coarse", method="otsu", phases=PHASES, out="coarse_phase", options=QUIET)
+    tim3d.segment(
+        str(sample), field="coarse", method="otsu", phases=PHASES, out="coarse_phase", options=QUIET
+    )
     assert tim3d.open_field(str(sample), "coarse_phase").shape == (8, 16, 16)
 
 
 def test_a_field_that_is_out_of_date_does_not_hold_the_grid(tmp_path: Path) -> None:
     made = str(tmp_path / "s.zarr")
     for count, overwrite in ((16, False), (12, True)):
-        np.save(tmp_path / "g.npy", np.random.default_rng(1).integers(0, 255, (count, 16, 16), dtype=np.uint8))
+        np.save(
+            tmp_path / "g.npy",
+            np.random.default_rng(1).integers(0, 255, (count, 16, 16), dtype=np.uint8),
+        )
         again = Options(progress=False, overwrite=overwrite)
         tim3d.ingest(tmp_path / "g.npy", made, voxel_size=SIZE, options=again)
         tim3d.segment(made, method="otsu", phases=PHASES, options=again)
@@ -310,10 +370,15 @@ def test_counts_that_do_not_add_up_to_the_voxels_are_found(tmp_path: Path) -> No
     np.save(tmp_path / "labels.npy", labels)
     url, quiet = str(tmp_path / "sums.zarr"), tim3d.Options(progress=False)
     size, phases = {"z": 2.0, "y": 1.0, "x": 1.0}, tim3d.Phases(pore=0, solid=1)
-    tim3d.ingest(tmp_path / "labels.npy", url, voxel_size=size, field="phase", phases=phases, options=quiet)
+    tim3d.ingest(
+        tmp_path / "labels.npy", url, voxel_size=size, field="phase", phases=phases, options=quiet
+    )
     tim3d.measure(url, options=quiet)
     assert tim3d.validate(url, deep=True) == []
-    partials, record = store.open_dataset(url, "phase_partials"), store.node_attributes(url, "phase_partials")
+    partials, record = (
+        store.open_dataset(url, "phase_partials"),
+        store.node_attributes(url, "phase_partials"),
+    )
     partials["phase_planes_y"].values[..., 0] += 1
     store.write_dataset(url, "phase_partials", partials, record)
     (fault,) = tim3d.validate(url, deep=True)

@@ -19,7 +19,9 @@ from tim3d.maintenance.validation import validate
 
 
 def test_kills_of_each_kind_leave_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
-    count = kill_and_resume.check(tmp_path, ["worker", "client", "group", "scheduler", "worker", "client"], seed=3)
+    count = kill_and_resume.check(
+        tmp_path, ["worker", "client", "group", "scheduler", "worker", "client"], seed=3
+    )
     assert count.kills == {"worker": 2, "client": 2, "group": 1, "scheduler": 1}
 
 
@@ -55,8 +57,18 @@ def test_verbs_that_are_killed_make_the_sample_of_an_untouched_run(tmp_path: Pat
     for name, kills in (("untouched", 0), ("killed", 3)):
         sample = str(tmp_path / f"{name}.zarr")
         verb = [sys.executable, "-m", "tim3d"]
-        ingest = ["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "4,2,2", "--shard", "2,64,64"]
-        killed += until_done(rng, [*verb, *ingest, "--field", "phase", "--phases", "a=0,b=1,c=2"], kills)
+        ingest = [
+            "ingest",
+            str(tmp_path / "in.npy"),
+            sample,
+            "--voxel-size",
+            "4,2,2",
+            "--shard",
+            "2,64,64",
+        ]
+        killed += until_done(
+            rng, [*verb, *ingest, "--field", "phase", "--phases", "a=0,b=1,c=2"], kills
+        )
         killed += until_done(rng, [*verb, "measure", sample, "--block", "8,64,64"], kills)
     assert killed >= 2
     assert validate(str(tmp_path / "killed.zarr"), deep=True) == []

@@ -43,14 +43,26 @@ def volume(shape: Triple, seed: int = 0) -> NDArray[np.uint8]:
     return np.array(PHASES.codes, np.uint8)[np.random.default_rng(seed).integers(0, 3, shape)]
 
 
-def ingested(folder: Path, labels: NDArray[np.uint8], shard: Triple, phases: tim3d.Phases = PHASES) -> str:
+def ingested(
+    folder: Path, labels: NDArray[np.uint8], shard: Triple, phases: tim3d.Phases = PHASES
+) -> str:
     np.save(folder / "phase.npy", labels)
     url = str(folder / "a.zarr")
-    tim3d.ingest(folder / "phase.npy", url, voxel_size=SIZE, field="phase", phases=phases, shard=shard, options=quiet())
+    tim3d.ingest(
+        folder / "phase.npy",
+        url,
+        voxel_size=SIZE,
+        field="phase",
+        phases=phases,
+        shard=shard,
+        options=quiet(),
+    )
     return url
 
 
-def assert_is_that_of_the_array(url: str, found: xr.Dataset, labels: NDArray[np.uint8], connectivity: int) -> None:
+def assert_is_that_of_the_array(
+    url: str, found: xr.Dataset, labels: NDArray[np.uint8], connectivity: int
+) -> None:
     """Results, table and field, to the last bit."""
     ids, table = label_volume(labels, PHASES.codes, connectivity)
     expected = percolation(table, PHASES, triple(labels.shape), connectivity)
@@ -144,9 +156,17 @@ def test_answers_for_two_connectivities_lie_beside_each_other(sample: str) -> No
     before = six.copy(deep=True)
     corners = tim3d.label(sample, connectivity=26, options=quiet())
     xr.testing.assert_identical(six, before)
-    assert store.nodes(sample) == ["component", "phase", "phase_components", "phase_components_connectivity=26"]
+    assert store.nodes(sample) == [
+        "component",
+        "phase",
+        "phase_components",
+        "phase_components_connectivity=26",
+    ]
     both = tim3d.describe(sample, ["percolation"])
-    assert both["components"].values.tolist() == ["phase_components", "phase_components_connectivity=26"]
+    assert both["components"].values.tolist() == [
+        "phase_components",
+        "phase_components_connectivity=26",
+    ]
     counts = [found.component_count.values.tolist() for found in (six, corners)]
     assert both.component_count.values.tolist() == counts
     assert counts[0] != counts[1]
@@ -165,9 +185,16 @@ def test_a_field_of_other_components_needs_another_name(sample: str) -> None:
 
 def test_a_name_that_holds_another_answer_is_refused(sample: str) -> None:
     tim3d.label(sample, out="mine", options=quiet())
-    with pytest.raises(MixedRunError, match=r"'mine'.*connectivity 6 \(now 26\).*--out another-name.*--overwrite"):
+    with pytest.raises(
+        MixedRunError, match=r"'mine'.*connectivity 6 \(now 26\).*--out another-name.*--overwrite"
+    ):
         tim3d.label(sample, connectivity=26, out="mine", options=quiet())
-    assert tim3d.label(sample, connectivity=26, out="mine", options=quiet(overwrite=True)).attrs["connectivity"] == 26
+    assert (
+        tim3d.label(sample, connectivity=26, out="mine", options=quiet(overwrite=True)).attrs[
+            "connectivity"
+        ]
+        == 26
+    )
     with pytest.raises(MixedRunError, match=r"'phase' .* is not a result of label"):
         tim3d.label(sample, out="phase", options=quiet(overwrite=True))
 
@@ -200,7 +227,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("blow", range(1, 30, 4))
-def test_a_run_that_stops_anywhere_is_resumed(sample: str, blow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stops_anywhere_is_resumed(
+    sample: str, blow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Blocks here are 8: the blows fall into each of the three passes, and after them."""
     mark, left = Ledger.mark_done, blow
 
@@ -232,8 +261,19 @@ def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         samples[name] = Path(ingested(folder, labels, (4, 64, 64)))
-        verb = [sys.executable, "-m", "tim3d", "label", str(samples[name]), "--keep", "--block", "8,64,64"]
-        assert killed_until_done(verb, Path(f"{samples[name]}.runs"), victims, rng) >= len(victims) - 1
+        verb = [
+            sys.executable,
+            "-m",
+            "tim3d",
+            "label",
+            str(samples[name]),
+            "--keep",
+            "--block",
+            "8,64,64",
+        ]
+        assert (
+            killed_until_done(verb, Path(f"{samples[name]}.runs"), victims, rng) >= len(victims) - 1
+        )
     # The times of ingestion are parts of the provenance only.
     assert content(samples["killed"]) == content(samples["untouched"])
     assert validate(str(samples["killed"]), deep=True) == []
@@ -262,9 +302,13 @@ def test_a_code_without_a_name_is_refused(tmp_path: Path) -> None:
         tim3d.label(url, options=quiet())
 
 
-def test_more_components_than_numbers_are_refused(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_components_than_numbers_are_refused(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stage, "MOST", 3)
-    with pytest.raises(InputError, match=r"components are more than uint32 can number; label fewer phases"):
+    with pytest.raises(
+        InputError, match=r"components are more than uint32 can number; label fewer phases"
+    ):
         tim3d.label(sample, keep=True, options=quiet())
 
 
@@ -277,8 +321,15 @@ def test_numbers_are_stored_in_label_fields_without_phases_only() -> None:
             schema.Field("a", edges, "uint32", spacing, edges, edges, labels=labels, phases=phases)
 
 
-def test_the_shell_shows_phases_and_not_the_table(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["label", sample, "--phases", "pore,solid", "--connectivity", "26", "--keep", "--quiet"]) == 0
+def test_the_shell_shows_phases_and_not_the_table(
+    sample: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            ["label", sample, "--phases", "pore,solid", "--connectivity", "26", "--keep", "--quiet"]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "percolating_fraction z" in shown
     assert "component_voxels" not in shown
@@ -288,11 +339,15 @@ def test_the_shell_shows_phases_and_not_the_table(sample: str, capsys: pytest.Ca
 
 
 def test_a_recipe_may_name_phases(sample: str) -> None:
-    found = call("label", {"sample": sample, "phases": ["solid"], "connectivity": 18, "progress": False})
+    found = call(
+        "label", {"sample": sample, "phases": ["solid"], "connectivity": 18, "progress": False}
+    )
     assert found.phase.values.tolist() == ["solid"]
 
 
-def measured(folder: Path, labels: NDArray[np.uint8], phases: tim3d.Phases, connectivity: int, block: Triple) -> Any:
+def measured(
+    folder: Path, labels: NDArray[np.uint8], phases: tim3d.Phases, connectivity: int, block: Triple
+) -> Any:
     url = str(folder / "a.zarr")
     if not store.is_sample(url):
         ingested(folder, labels, (32, 64, 128), phases)
@@ -303,10 +358,14 @@ def measured(folder: Path, labels: NDArray[np.uint8], phases: tim3d.Phases, conn
     ("edge", "components", "through"),
     [(128, {6: 12, 26: 11}, 0.419774), (256, {6: 65, 26: 59}, 0.419429)],
 )
-def test_the_standard_noise(tmp_path: Path, edge: int, components: dict[int, int], through: float) -> None:
+def test_the_standard_noise(
+    tmp_path: Path, edge: int, components: dict[int, int], through: float
+) -> None:
     labels = blobs(edge)
     for connectivity, count in components.items():
-        found = measured(tmp_path, labels, tim3d.Phases(solid=0, pore=1), connectivity, (64, 64, 128))
+        found = measured(
+            tmp_path, labels, tim3d.Phases(solid=0, pore=1), connectivity, (64, 64, 128)
+        )
         assert found.component_count.sel(phase="pore") == count
         share = found.percolating_fraction.sel(phase="pore", axis="z").item()
         if connectivity == 6:
@@ -325,6 +384,16 @@ def test_the_published_connected_shares_of_a_battery_electrode(
 ) -> None:
     url, size = str(tmp_path / "a.zarr"), {"z": 1, "y": 1, "x": 1}
     stack = data_dir / "volumes" / "electrode-256.tiff"
-    tim3d.ingest(stack, url, voxel_size=size, field="phase", phases=ELECTRODE, shard=(64, 128, 256), options=quiet())
+    tim3d.ingest(
+        stack,
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=ELECTRODE,
+        shard=(64, 128, 256),
+        options=quiet(),
+    )
     found = tim3d.label(url, connectivity=connectivity, options=quiet((64, 128, 256)))
-    assert found.percolating_fraction.sel(axis="z").values.tolist() == pytest.approx(shares, abs=5e-5)
+    assert found.percolating_fraction.sel(axis="z").values.tolist() == pytest.approx(
+        shares, abs=5e-5
+    )

@@ -44,7 +44,10 @@ def test_the_second_client_is_refused_and_the_lock_goes(sample: str) -> None:
     with lock_sample(sample):
         (holder,) = status(sample).holders
         assert (holder.pid, holder.alive) == (os.getpid(), True)
-        with pytest.raises(LockedError, match=f"process {os.getpid()} on {socket.gethostname()}"), lock_sample(sample):
+        with (
+            pytest.raises(LockedError, match=f"process {os.getpid()} on {socket.gethostname()}"),
+            lock_sample(sample),
+        ):
             pass
     assert ledger.read(lock_of(sample)) is None
     with lock_sample(sample):
@@ -112,7 +115,9 @@ def abandoned(monkeypatch: pytest.MonkeyPatch) -> str:
     fsspec.register_implementation("watched", Watched, clobber=True)
     monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.5)
     sample = "watched://lease/b.zarr"
-    ledger.write(lock_of(sample), {"host": socket.gethostname(), "pid": os.getpid(), "started": "long ago"})
+    ledger.write(
+        lock_of(sample), {"host": socket.gethostname(), "pid": os.getpid(), "started": "long ago"}
+    )
     return sample
 
 
@@ -128,7 +133,9 @@ def test_a_client_that_has_taken_over_and_finds_another_token_is_refused(
     remove_file(lock_of(abandoned))
 
 
-def test_of_two_that_take_over_one_lock_one_holds_it(abandoned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_take_over_one_lock_one_holds_it(
+    abandoned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both have seen the dead owner: the later one removes what the earlier one has just put in its place."""
     seen, turns, held, refused = threading.Barrier(2), iter((0.0, 0.2)), [], []
 
@@ -158,7 +165,10 @@ def test_of_two_that_take_over_one_lock_one_holds_it(abandoned: str, monkeypatch
 def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool) -> None:
     """Numbers are used again: a living process with the number of the owner, and another start, is not the owner."""
     start = "long ago" if again else process_start(os.getpid())
-    ledger.write(lock_of(sample), {"host": socket.gethostname(), "pid": os.getpid(), "started": start, "token": "t"})
+    ledger.write(
+        lock_of(sample),
+        {"host": socket.gethostname(), "pid": os.getpid(), "started": start, "token": "t"},
+    )
     try:
         with lock_sample(sample):
             taken = (ledger.read(lock_of(sample)) or {})["token"] != "t"
@@ -200,9 +210,18 @@ def test_who_was_silent_for_too_long_leaves_the_new_owners_lock(
     assert (ledger.read(lock_of(sample)) or {})["token"] == "theirs"
 
 
-def test_two_commands_on_one_bucket(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_commands_on_one_bucket(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     np.save(tmp_path / "grey.npy", np.zeros((8, 8, 8), np.uint8))
-    line = ["ingest", str(tmp_path / "grey.npy"), f"{bucket}/a.zarr", "--voxel-size", "1,1,1", "--quiet"]
+    line = [
+        "ingest",
+        str(tmp_path / "grey.npy"),
+        f"{bucket}/a.zarr",
+        "--voxel-size",
+        "1,1,1",
+        "--quiet",
+    ]
     with lock_sample(f"{bucket}/a.zarr"):
         assert main(line) == 4
     assert "is being written by process" in capsys.readouterr().err

@@ -36,7 +36,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tim3d.simulate(folder / "second", **{**STACK, "seed": 3})
     url = str(folder / "a.zarr")
     tim3d.ingest(folder / "stack" / "slices", url, voxel_size={"z": 20}, options=QUIET)
-    tim3d.ingest(folder / "stack" / "truth", url, voxel_size={"z": 20}, field="truth", phases=TWO, options=QUIET)
+    tim3d.ingest(
+        folder / "stack" / "truth",
+        url,
+        voxel_size={"z": 20},
+        field="truth",
+        phases=TWO,
+        options=QUIET,
+    )
     tiny_checkpoint(folder / "net.safetensors")
     return folder
 
@@ -51,7 +58,10 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def bytes_of(folder: Path) -> dict[str, bytes | None]:
     """Every path below a folder; the bytes of files."""
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
+        for p in sorted(folder.rglob("*"))
+    }
 
 
 def test_a_plan_makes_no_sample(tmp_path: Path) -> None:
@@ -89,9 +99,17 @@ def test_a_simulation_that_died_goes_on_and_one_that_lost_a_slice_is_mended(fold
 
 @pytest.mark.parametrize(
     "change",
-    [{"shape": (5, 32, 32)}, {"voxel_size": {"z": 10}}, {"solid_fraction": 0.6}, {"correlation_nm": 61}, {"seed": 1}],
+    [
+        {"shape": (5, 32, 32)},
+        {"voxel_size": {"z": 10}},
+        {"solid_fraction": 0.6},
+        {"correlation_nm": 61},
+        {"seed": 1},
+    ],
 )
-def test_every_argument_of_a_simulation_makes_another_one(folder: Path, change: dict[str, Any]) -> None:
+def test_every_argument_of_a_simulation_makes_another_one(
+    folder: Path, change: dict[str, Any]
+) -> None:
     with pytest.raises(MixedRunError, match="another simulation"):
         tim3d.simulate("stack", **{**STACK, **change})
 
@@ -104,14 +122,18 @@ def test_every_argument_of_a_simulation_makes_another_one(folder: Path, change: 
         {"phases": tim3d.Phases(pore=1, solid=0)},
     ],
 )  # fmt: skip
-def test_every_argument_of_a_network_makes_other_labels(folder: Path, change: dict[str, Any]) -> None:
+def test_every_argument_of_a_network_makes_other_labels(
+    folder: Path, change: dict[str, Any]
+) -> None:
     tim3d.segment("a.zarr", model="net.safetensors", options=QUIET)
     with pytest.raises(MixedRunError, match="made otherwise"):
         tim3d.segment.plan("a.zarr", model="net.safetensors", **change)
 
 
 @pytest.mark.parametrize("modes", [(300, 400, 500), (800, 1100, 1400), (40000, 40010, 40020)])
-def test_thresholds_of_uint16_tell_modes_apart_wherever_they_lie(tmp_path: Path, modes: tuple[int, ...]) -> None:
+def test_thresholds_of_uint16_tell_modes_apart_wherever_they_lie(
+    tmp_path: Path, modes: tuple[int, ...]
+) -> None:
     truth = np.random.default_rng(4).integers(0, 3, SHAPE)
     np.save(tmp_path / "a.npy", np.asarray(modes, np.uint16)[truth])
     url, phases = str(tmp_path / "a.zarr"), tim3d.Phases(a=0, b=1, c=2)
@@ -122,10 +144,14 @@ def test_thresholds_of_uint16_tell_modes_apart_wherever_they_lie(tmp_path: Path,
 
 def test_other_shards_of_an_ingested_field_are_refused(folder: Path) -> None:
     with pytest.raises(MixedRunError, match=r"has shards of \(4, 32, 32\), now \(4, 16, 16\)"):
-        tim3d.ingest("stack/slices", "a.zarr", voxel_size={"z": 20}, shard=(4, 16, 16), options=QUIET)
+        tim3d.ingest(
+            "stack/slices", "a.zarr", voxel_size={"z": 20}, shard=(4, 16, 16), options=QUIET
+        )
 
 
-def test_what_was_made_from_a_replaced_field_is_refused_with_the_command_that_renews_it(folder: Path) -> None:
+def test_what_was_made_from_a_replaced_field_is_refused_with_the_command_that_renews_it(
+    folder: Path,
+) -> None:
     tim3d.segment("a.zarr", method="otsu", phases=TWO, options=QUIET)
     tim3d.ingest("second/slices", "a.zarr", voxel_size={"z": 20}, options=AGAIN)
     assert store.outdated("a.zarr", "raw_histogram") == store.outdated("a.zarr", "phase") == "raw"
@@ -138,19 +164,28 @@ def test_what_was_made_from_a_replaced_field_is_refused_with_the_command_that_re
     assert store.outdated("a.zarr", "phase") == store.outdated("a.zarr", "raw_histogram") == ""
 
 
-def test_a_chain_is_planned_before_anything_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chain_is_planned_before_anything_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with forecasting():
         (line,) = tim3d.simulate.plan("stack", shape=SHAPE)
         assert "writes 4 slices of 32x32" in str(line)
         assert tim3d.ingest.plan("stack/slices", "a.zarr", voxel_size={"z": 20})[0].blocks == 1
-        assert tim3d.ingest.plan(["stack/truth/*0.tif"], "a.zarr", voxel_size={"z": 20}, field="t", phases=TWO)
+        assert tim3d.ingest.plan(
+            ["stack/truth/*0.tif"], "a.zarr", voxel_size={"z": 20}, field="t", phases=TWO
+        )
         assert store.complete_field("a.zarr", "raw").spacing_nm == (20, 10, 10)
         assert store.complete_field("a.zarr", "t").shape == (1, 32, 32)
-        assert [p.name for p in tim3d.annotate.plan("a.zarr")][:2] == ["raw_histogram", "annotation/s0"]
+        assert [p.name for p in tim3d.annotate.plan("a.zarr")][:2] == [
+            "raw_histogram",
+            "annotation/s0",
+        ]
         (line,) = tim3d.train.plan("a.zarr", "net.safetensors")
         assert "for solid, pore, shine_through on 4 slices" in str(line)
-        phases = tim3d.segment.plan("a.zarr", model="net.safetensors", merge={"shine_through": "pore"}, phases=TWO)
+        phases = tim3d.segment.plan(
+            "a.zarr", model="net.safetensors", merge={"shine_through": "pore"}, phases=TWO
+        )
         assert phases[0].name == "phase/s0"
         with pytest.raises(ArgumentError, match="--merge names 'resin'"):
             tim3d.segment.plan("a.zarr", model="net.safetensors", merge={"resin": "pore"})
@@ -164,6 +199,8 @@ def test_the_demo_is_planned_without_torch(tmp_path: Path) -> None:
         "steps = [name for name, plans in plan_recipe(sys.argv[1], cluster={'kind': 'serial'}) if plans]\n"
         "print(len(steps)); assert not {'torch', 'matplotlib'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(recipe)], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(recipe)], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "10\n", "")
     assert bytes_of(tmp_path) == {}

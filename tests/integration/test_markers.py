@@ -37,7 +37,11 @@ def test_a_record_held_is_the_one_that_is_read(ledger: Ledger) -> None:
     record = {"counts": (1, 2), "by": {"a": [0.1, float("inf")]}, "text": "ä"}
     ledger.hold((0, 0, 0), ledger.mark_done((0, 0, 0), record))
     again = Ledger(ledger.sample, ledger.name, ledger.fingerprint)
-    assert list(ledger.records([(0, 0, 0)])) == list(again.records([(0, 0, 0)])) == [again.record((0, 0, 0))]
+    assert (
+        list(ledger.records([(0, 0, 0)]))
+        == list(again.records([(0, 0, 0)]))
+        == [again.record((0, 0, 0))]
+    )
 
 
 def test_what_is_held_does_not_travel_and_is_forgotten_with_the_markers(ledger: Ledger) -> None:
@@ -81,7 +85,9 @@ def test_a_result_reads_only_the_markers_of_blocks_that_were_done_before(
 
     monkeypatch.setattr(Ledger, "record", counting)
     with tim3d.cluster("serial"):
-        tim3d.segment(sample, method="otsu", phases=Phases(pore=0, solid=1), out="otsu", options=QUIET)
+        tim3d.segment(
+            sample, method="otsu", phases=Phases(pore=0, solid=1), out="otsu", options=QUIET
+        )
     assert not seen
 
 

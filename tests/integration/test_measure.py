@@ -48,11 +48,21 @@ def volume(shape: Triple, seed: int = 0) -> NDArray[np.uint8]:
     return np.array(PHASES.codes, np.uint8)[np.random.default_rng(seed).integers(0, 3, shape)]
 
 
-def ingested(folder: Path, labels: NDArray[np.uint8], shard: Triple, phases: tim3d.Phases = PHASES) -> str:
+def ingested(
+    folder: Path, labels: NDArray[np.uint8], shard: Triple, phases: tim3d.Phases = PHASES
+) -> str:
     """A sample with the field `phase`."""
     np.save(folder / "phase.npy", labels)
     url, size = str(folder / "a.zarr"), dict(zip("zyx", SPACING, strict=True))
-    tim3d.ingest(folder / "phase.npy", url, voxel_size=size, field="phase", phases=phases, shard=shard, options=quiet())
+    tim3d.ingest(
+        folder / "phase.npy",
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=phases,
+        shard=shard,
+        options=quiet(),
+    )
     return url
 
 
@@ -70,7 +80,9 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
 edges = st.tuples(*[st.integers(1, 11)] * 3)
 
 
-@given(shape=edges, shard=st.tuples(*[st.integers(1, 6)] * 3), many=st.tuples(*[st.integers(1, 3)] * 3))
+@given(
+    shape=edges, shard=st.tuples(*[st.integers(1, 6)] * 3), many=st.tuples(*[st.integers(1, 3)] * 3)
+)
 @costly
 def test_any_blocks_of_whole_shards_give_the_same_partials_and_results(
     shape: Triple, shard: Triple, many: Triple
@@ -84,7 +96,9 @@ def test_any_blocks_of_whole_shards_give_the_same_partials_and_results(
         partials = tim3d.open_dataset(url, "phase_partials").load()
     whole = compute_partials(labels, Box.whole(shape), ALL, MATERIAL)
     for partial in partials_of(ALL):
-        total = partials[partial.name].sum([d for d in partials[partial.name].dims if str(d).endswith("_block")])
+        total = partials[partial.name].sum(
+            [d for d in partials[partial.name].dims if str(d).endswith("_block")]
+        )
         assert total.dtype == np.int64
         np.testing.assert_array_equal(total.values, whole[partial.name])
     assert_same(measured, describe_array(labels, ALL, MATERIAL))
@@ -103,7 +117,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory, labels: NDArray[np.uint8]) 
     return url
 
 
-def test_two_workers_give_what_one_process_gives(tmp_path: Path, labels: NDArray[np.uint8], two_workers: str) -> None:
+def test_two_workers_give_what_one_process_gives(
+    tmp_path: Path, labels: NDArray[np.uint8], two_workers: str
+) -> None:
     with tim3d.cluster(two_workers):
         url = ingested(tmp_path, labels, (4, 8, 7))
         measured = tim3d.measure(url, options=quiet((4, 8, 7)))
@@ -111,7 +127,8 @@ def test_two_workers_give_what_one_process_gives(tmp_path: Path, labels: NDArray
 
 
 @pytest.mark.parametrize(
-    "region", [Box((0, 0, 0), (13, 18, 21)), Box((4, 8, 7), (8, 16, 21)), Box((8, 0, 7), (13, 8, 14))]
+    "region",
+    [Box((0, 0, 0), (13, 18, 21)), Box((4, 8, 7), (8, 16, 21)), Box((8, 0, 7), (13, 8, 14))],
 )
 def test_a_region_is_answered_from_the_partials_of_its_voxels(
     sample: str, labels: NDArray[np.uint8], region: Box, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +148,9 @@ def test_a_region_is_answered_from_the_partials_of_its_voxels(
 
 
 def test_regions_add_up(sample: str) -> None:
-    parts = [tim3d.describe(sample, z=s) for s in (slice(None, 80), slice(80, 160), slice(160, None))]
+    parts = [
+        tim3d.describe(sample, z=s) for s in (slice(None, 80), slice(80, 160), slice(160, None))
+    ]
     weights = [4, 4, 5]
     total = sum(w * p.specific_surface for w, p in zip(weights, parts, strict=True)) / 13
     whole = tim3d.describe(sample).specific_surface
@@ -141,14 +160,20 @@ def test_regions_add_up(sample: str) -> None:
 @pytest.mark.parametrize(
     ("axis", "wanted", "says"),
     [
-        ("z", slice(0, 100), "z = 100 nm cuts a block; the nearest face of a block is at 80 nm, and blocks are 80 nm"),
+        (
+            "z",
+            slice(0, 100),
+            "z = 100 nm cuts a block; the nearest face of a block is at 80 nm, and blocks are 80 nm",
+        ),
         ("y", slice(31, None), "y = 31 nm .* at 40 nm"),
         ("x", slice(None, 99), "x = 99 nm .* at 84 nm"),
         ("z", slice(80, 80), "empty along z"),
         ("z", slice(160, 80), "empty along z"),
     ],
 )
-def test_a_face_off_the_blocks_is_refused_with_the_nearest(sample: str, axis: str, wanted: slice, says: str) -> None:
+def test_a_face_off_the_blocks_is_refused_with_the_nearest(
+    sample: str, axis: str, wanted: slice, says: str
+) -> None:
     with pytest.raises(ArgumentError, match=says):
         tim3d.describe(sample, **{axis: wanted})
 
@@ -179,7 +204,9 @@ def test_a_descriptor_of_ones_own(tmp_path: Path, labels: NDArray[np.uint8]) -> 
     assert tim3d.describe(url, [OWN]).filler_volume.item() == measured.filler_volume.item()
 
 
-def test_other_descriptors_of_the_same_partials_are_computed(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+def test_other_descriptors_of_the_same_partials_are_computed(
+    tmp_path: Path, labels: NDArray[np.uint8]
+) -> None:
     url = ingested(tmp_path, labels, (4, 8, 7))
     shared = [n for n, d in BUILTIN.items() if d.needs == BUILTIN["specific_surface"].needs]
     assert len(shared) > 1
@@ -192,10 +219,14 @@ def test_other_descriptors_of_the_same_partials_are_computed(tmp_path: Path, lab
         tim3d.describe(url, ["phase_fraction"])
 
 
-def test_another_formula_under_the_same_name_is_used(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+def test_another_formula_under_the_same_name_is_used(
+    tmp_path: Path, labels: NDArray[np.uint8]
+) -> None:
     url = ingested(tmp_path, labels, (4, 8, 7))
     once = tim3d.measure(url, [OWN], options=quiet()).filler_volume.item()
-    double = dataclasses.replace(OWN, formula=lambda totals, material: {"filler_volume": np.asarray(2.0 * once)})
+    double = dataclasses.replace(
+        OWN, formula=lambda totals, material: {"filler_volume": np.asarray(2.0 * once)}
+    )
     assert tim3d.measure(url, [double], options=quiet()).filler_volume.item() == 2 * once
 
 
@@ -217,10 +248,14 @@ def test_measuring_again_reads_no_voxel(sample: str, monkeypatch: pytest.MonkeyP
     assert_same(tim3d.measure(sample, options=quiet((4, 8, 7))), before)
 
 
-def test_other_blocks_are_taken_on_request_and_give_the_same(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+def test_other_blocks_are_taken_on_request_and_give_the_same(
+    tmp_path: Path, labels: NDArray[np.uint8]
+) -> None:
     url = ingested(tmp_path, labels, (4, 8, 7))
     first = tim3d.measure(url, ["specific_surface"], options=quiet((4, 8, 7))).load()
-    with pytest.raises(MixedRunError, match=r"blocks of \(4, 8, 7\) \(now \(8, 8, 7\)\).*--overwrite"):
+    with pytest.raises(
+        MixedRunError, match=r"blocks of \(4, 8, 7\) \(now \(8, 8, 7\)\).*--overwrite"
+    ):
         tim3d.measure(url, ["specific_surface"], options=quiet((8, 8, 7)))
     more = tim3d.measure(url, ["phase_fraction"], options=quiet())
     assert tim3d.open_dataset(url, "phase_partials").attrs["block_shape"] == [4, 8, 7]
@@ -230,13 +265,17 @@ def test_other_blocks_are_taken_on_request_and_give_the_same(tmp_path: Path, lab
     assert tim3d.open_dataset(url, "phase_partials").attrs["block_shape"] == [8, 8, 7]
 
 
-def test_a_field_that_was_replaced_is_measured_anew(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+def test_a_field_that_was_replaced_is_measured_anew(
+    tmp_path: Path, labels: NDArray[np.uint8]
+) -> None:
     url = ingested(tmp_path, labels, (4, 8, 7))
     tim3d.measure(url, ["phase_fraction"], options=quiet())
     np.save(tmp_path / "phase.npy", np.zeros((3, 4, 5), np.uint8))
     size = {"z": 1, "y": 1, "x": 1}
     options = quiet(overwrite=True)
-    tim3d.ingest(tmp_path / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, options=options)
+    tim3d.ingest(
+        tmp_path / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, options=options
+    )
     measured = tim3d.measure(url, ["phase_fraction"], options=quiet())
     assert measured.phase_fraction.values.tolist() == [1, 0, 0]
 
@@ -245,16 +284,20 @@ ELECTRODE = tim3d.Phases(pore=0, active=85, binder=170)
 
 
 @pytest.mark.parametrize("block", [(64, 256, 256), (128, 128, 256)])
-def test_the_published_numbers_of_a_battery_electrode(data_dir: Path, tmp_path: Path, block: Triple) -> None:
+def test_the_published_numbers_of_a_battery_electrode(
+    data_dir: Path, tmp_path: Path, block: Triple
+) -> None:
     stack = data_dir / "volumes" / "electrode-256.tiff"
     url, size = str(tmp_path / "a.zarr"), {"z": 1, "y": 1, "x": 1}
     shard = (64, 128, 256)
-    tim3d.ingest(stack, url, voxel_size=size, field="phase", phases=ELECTRODE, shard=shard, options=quiet())
+    tim3d.ingest(
+        stack, url, voxel_size=size, field="phase", phases=ELECTRODE, shard=shard, options=quiet()
+    )
     measured = tim3d.measure(url, ["phase_fraction", "specific_surface"], options=quiet(block))
     voxels = np.array([7548361, 6718710, 2510145])
     assert measured.phase_fraction.values.tolist() == (voxels / 256**3).tolist()
     faces = [0.30683690309524536, 0.14610451459884644, 0.34222638607025146]
-    assert measured.specific_surface_faces.sel(phase=["pore", "active", "binder"]).values.tolist() == pytest.approx(
-        faces, rel=1e-15
-    )
+    assert measured.specific_surface_faces.sel(
+        phase=["pore", "active", "binder"]
+    ).values.tolist() == pytest.approx(faces, rel=1e-15)
     assert np.array_equal(tifffile.imread(stack), tim3d.open_field(url, "phase").values)

@@ -36,7 +36,11 @@ def descriptor(read: Input, name: str = "heat") -> Descriptor:
     )
 
 
-HEAT = descriptor(Input("values", "{field}_heat", "tim3d solve {sample} --conductivity pore=0,solid=1 --keep flux"))
+HEAT = descriptor(
+    Input(
+        "values", "{field}_heat", "tim3d solve {sample} --conductivity pore=0,solid=1 --keep flux"
+    )
+)
 
 
 def volume(seed: int) -> np.ndarray:
@@ -48,7 +52,15 @@ def ingest(folder: Path, name: str, array: np.ndarray, *, step: int = 5, **optio
     url = str(folder / "a.zarr")
     how = tim3d.Options(progress=False, overwrite=name in options.pop("again", ()))
     size = {"z": 10, "y": 5, "x": step}
-    tim3d.ingest(folder / "stack.npy", url, voxel_size=size, field=name, shard=(4, 5, 14), options=how, **options)
+    tim3d.ingest(
+        folder / "stack.npy",
+        url,
+        voxel_size=size,
+        field=name,
+        shard=(4, 5, 14),
+        options=how,
+        **options,
+    )
     return url
 
 
@@ -64,7 +76,10 @@ def test_values_are_summed_to_half_a_quantum_a_voxel(sample: str) -> None:
     assert abs(found.heat.item() - heat.astype(np.float64).sum()) <= heat.size * POINT.quantum / 2
     assert found.heat.attrs["units"] == "W"
     again = tim3d.Options(progress=False, overwrite=True)
-    assert tim3d.measure(sample, ["phase_fraction", HEAT], options=again).heat.item() == found.heat.item()
+    assert (
+        tim3d.measure(sample, ["phase_fraction", HEAT], options=again).heat.item()
+        == found.heat.item()
+    )
     part = tim3d.describe(sample, [HEAT], field="phase")
     assert part.heat.item() == found.heat.item()
     assert tim3d.validate(sample) == []
@@ -87,40 +102,62 @@ def test_a_field_that_is_not_there_is_one_line_with_its_command(tmp_path: Path) 
     for own in (HEAT, whole):
         with pytest.raises(MissingFieldError) as refused:
             tim3d.measure(url, ["phase_fraction", own], options=QUIET)
-        assert f"'heat' reads the field 'phase_heat', not in {url} (has phase)" in str(refused.value)
-        assert str(refused.value).endswith(f"Make it: tim3d solve {url} --conductivity pore=0,solid=1 --keep flux")
-    for read, made in ((Input("grey", "raw"), "ingest SLICES"), (Input("numbers", "component"), "label")):
+        assert f"'heat' reads the field 'phase_heat', not in {url} (has phase)" in str(
+            refused.value
+        )
+        assert str(refused.value).endswith(
+            f"Make it: tim3d solve {url} --conductivity pore=0,solid=1 --keep flux"
+        )
+    for read, made in (
+        (Input("grey", "raw"), "ingest SLICES"),
+        (Input("numbers", "component"), "label"),
+    ):
         with pytest.raises(MissingFieldError, match=rf"Make it: tim3d {made}"):
             tim3d.plan("measure", url, [descriptor(read)])
     assert store.nodes(url) == ["phase"]
 
 
 def test_another_type_and_another_grid_are_refused(tmp_path: Path, sample: str) -> None:
-    with pytest.raises(ArgumentError, match=r"reads 'phase_heat' as grey, which are uint8 or uint16; .* is float32"):
+    with pytest.raises(
+        ArgumentError, match=r"reads 'phase_heat' as grey, which are uint8 or uint16; .* is float32"
+    ):
         tim3d.measure(sample, [descriptor(Input("grey", "phase_heat"))], options=QUIET)
     with pytest.raises(ArgumentError, match="reads 'phase' as values"):
         tim3d.measure(sample, [descriptor(Input("values"))], options=QUIET)
     ingest(tmp_path, "wide", volume(2), step=7, other_grid=True)
-    with pytest.raises(InputError, match=r"'phase' .* has 9 x 10 x 14 voxels .* and 'wide' has .* lie on one grid"):
+    with pytest.raises(
+        InputError, match=r"'phase' .* has 9 x 10 x 14 voxels .* and 'wide' has .* lie on one grid"
+    ):
         tim3d.measure(sample, [descriptor(Input("values", "wide"))], options=QUIET)
 
 
 def test_a_field_that_was_replaced_is_measured_anew(tmp_path: Path, sample: str) -> None:
     tim3d.measure(sample, [HEAT, "phase_fraction"], options=QUIET)
     tim3d.measure(sample, ["euler_density"], options=QUIET)
-    assert set(store.node_attributes(sample, "phase_descriptors")["inputs"]) == {"phase", "phase_heat"}
+    assert set(store.node_attributes(sample, "phase_descriptors")["inputs"]) == {
+        "phase",
+        "phase_heat",
+    }
     ingest(tmp_path, "phase_heat", 2 * volume(0), again=("phase_heat",))
     with pytest.raises(MixedRunError, match="another version of 'phase_heat'"):
         tim3d.describe(sample, [HEAT])
     before = volume(0).astype(np.float64).sum()
-    assert tim3d.measure(sample, [HEAT], options=QUIET).heat.item() == pytest.approx(2 * before, abs=1e-2)
+    assert tim3d.measure(sample, [HEAT], options=QUIET).heat.item() == pytest.approx(
+        2 * before, abs=1e-2
+    )
     tim3d.measure(sample, ["phase_fraction"], options=QUIET)
     assert {"heat", "phase_fraction"} <= set(tim3d.open_dataset(sample, "phase_descriptors"))
     assert tim3d.plan("measure", sample, [HEAT, "phase_fraction"]) == []
 
 
 def test_what_a_block_gives_wrongly_ends_the_run_in_one_line(sample: str) -> None:
-    wrong = Partial("mean", (0, 0, 0), (), (), lambda labels, core, material: labels[core.slices].mean())
-    with pytest.raises(ArgumentError, match="partial 'mean' gave float64; partials are whole numbers"):
-        tim3d.measure(sample, [Descriptor("mean", (wrong,), (), lambda totals, material: {})], options=QUIET)
+    wrong = Partial(
+        "mean", (0, 0, 0), (), (), lambda labels, core, material: labels[core.slices].mean()
+    )
+    with pytest.raises(
+        ArgumentError, match="partial 'mean' gave float64; partials are whole numbers"
+    ):
+        tim3d.measure(
+            sample, [Descriptor("mean", (wrong,), (), lambda totals, material: {})], options=QUIET
+        )
     assert "phase_partials" not in store.nodes(sample)

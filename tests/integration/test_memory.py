@@ -22,7 +22,9 @@ PHASES = tim3d.Phases(pore=0, solid=1)
 
 def peaks(sample: str) -> dict[str, tuple[int, int]]:
     """Measured and planned peak of every pass."""
-    notes = [json.loads(path.read_text()) for path in Path(f"{sample}.runs").rglob("summary-*.json")]
+    notes = [
+        json.loads(path.read_text()) for path in Path(f"{sample}.runs").rglob("summary-*.json")
+    ]
     return {note["name"]: (note["peak_bytes"], note["planned_peak_bytes"]) for note in notes}
 
 
@@ -30,7 +32,9 @@ def peaks(sample: str) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_every_pass_stays_below_its_plan(tmp_path: Path, workers: int) -> None:
     rng = np.random.default_rng(0)
-    truth = np.repeat(rng.integers(0, 2, (128, 96, 96), dtype=np.uint8), 8, axis=1).repeat(8, axis=2)
+    truth = np.repeat(rng.integers(0, 2, (128, 96, 96), dtype=np.uint8), 8, axis=1).repeat(
+        8, axis=2
+    )
     grey = 60 + 100 * truth + rng.integers(0, 30, truth.shape, dtype=np.uint8)
     np.save(tmp_path / "grey.npy", grey.astype(np.uint8))
     np.save(tmp_path / "labels.npy", truth)
@@ -39,10 +43,21 @@ def test_every_pass_stays_below_its_plan(tmp_path: Path, workers: int) -> None:
     model = tiny_checkpoint(tmp_path / "net.safetensors")
     with tim3d.cluster("local", workers=workers) if workers else tim3d.cluster("serial"):
         tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size=SIZE, options=QUIET)
-        tim3d.ingest(tmp_path / "labels.npy", sample, voxel_size=SIZE, field="truth", phases=PHASES, options=QUIET)
+        tim3d.ingest(
+            tmp_path / "labels.npy",
+            sample,
+            voxel_size=SIZE,
+            field="truth",
+            phases=PHASES,
+            options=QUIET,
+        )
         tim3d.annotate(sample, options=QUIET)
-        tim3d.segment(sample, method="otsu", phases=PHASES, out="otsu", blur="binomial", options=QUIET)
-        tim3d.segment(sample, model=model, window=(256, 256), halo=32, probabilities=True, options=QUIET)
+        tim3d.segment(
+            sample, method="otsu", phases=PHASES, out="otsu", blur="binomial", options=QUIET
+        )
+        tim3d.segment(
+            sample, model=model, window=(256, 256), halo=32, probabilities=True, options=QUIET
+        )
         tim3d.measure(sample, field="truth", options=QUIET)
         tim3d.score(sample, field="otsu", options=QUIET)
     above = {name: pair for name, pair in peaks(sample).items() if pair[0] > pair[1]}
@@ -59,7 +74,9 @@ def test_generated_volumes_stay_below_their_plan(tmp_path: Path, name: str, tile
     save_generator(weights, Generator(architecture).eval(), about)
     shape = (tile, tile, 2 * tile)
     with tim3d.cluster("local", workers=1):
-        tim3d.generate(sample, Network(weights, seed=1, tile=tile, device="cpu"), shape=shape, options=QUIET)
+        tim3d.generate(
+            sample, Network(weights, seed=1, tile=tile, device="cpu"), shape=shape, options=QUIET
+        )
     found = peaks(sample)
     assert {name: pair for name, pair in found.items() if pair[0] > pair[1]} == {}
     assert found["phase/s0"][1] < 2**31

@@ -35,7 +35,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for command in (
             ["ingest", "slices", "a.zarr", *SIZE, "--shard", "4,16,16"],
             ["segment", "a.zarr", "--method", "otsu", "--phases", "pore=0,solid=1"],
-            ["segment", "a.zarr", "--method", "otsu", "--phases", "bright=0,dark=1", "--out", "names"],
+            [
+                "segment",
+                "a.zarr",
+                "--method",
+                "otsu",
+                "--phases",
+                "bright=0,dark=1",
+                "--out",
+                "names",
+            ],
             ["measure", "a.zarr", "--descriptors", "phase_fraction", "--block", "8,32,32"],
         ):
             assert main([*command, "--quiet"]) == 0
@@ -126,10 +135,21 @@ def test_a_slip_is_one_line_that_says_what_to_type(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_blocks_as_the_message_says_answer_for_the_region(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_as_the_message_says_answer_for_the_region(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
     whole = tim3d.describe("a.zarr")
-    command = ["measure", "a.zarr", "--overwrite", "--block", "4,16,16", "--descriptors", "phase_fraction", "--quiet"]
+    command = [
+        "measure",
+        "a.zarr",
+        "--overwrite",
+        "--block",
+        "4,16,16",
+        "--descriptors",
+        "phase_fraction",
+        "--quiet",
+    ]
     assert main(command) == 0
     try:
         assert tim3d.describe("a.zarr", z=slice(0, 80)).attrs["end_nm"] == [80.0, 320.0, 320.0]
@@ -158,7 +178,10 @@ def test_an_object_store_that_refuses_is_one_line() -> None:
         """Of a store: pages of its insides."""
 
     DeniedError.__module__ = "obstore.exceptions"
-    with pytest.raises(InputError, match="AWS_ACCESS_KEY_ID") as caught, reading("s3://bucket/scan"):
+    with (
+        pytest.raises(InputError, match="AWS_ACCESS_KEY_ID") as caught,
+        reading("s3://bucket/scan"),
+    ):
         raise DeniedError("no credentials\n\nDebug source:\nConfigValue {\n ...")
     assert "\n" not in str(caught.value)
     assert "microscope" not in str(caught.value)

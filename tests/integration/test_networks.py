@@ -15,7 +15,15 @@ from tim3d.models.segmentation import checkpoint
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
-TINY = {"depth": 2, "decoder_channels": (8, 4), "epochs": 2, "steps": 2, "batch": 2, "crop": 32, "progress": False}
+TINY = {
+    "depth": 2,
+    "decoder_channels": (8, 4),
+    "epochs": 2,
+    "steps": 2,
+    "batch": 2,
+    "crop": 32,
+    "progress": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,13 @@ def sample(stack: Path, tmp_path: Path) -> str:
     tim3d.ingest(stack / "slices", made, voxel_size={"z": 20}, shard=(8, 32, 32), options=QUIET)
     phases = tim3d.Phases(pore=0, solid=1)
     tim3d.ingest(
-        stack / "truth", made, voxel_size={"z": 20}, field="truth", phases=phases, shard=(8, 32, 32), options=QUIET
+        stack / "truth",
+        made,
+        voxel_size={"z": 20},
+        field="truth",
+        phases=phases,
+        shard=(8, 32, 32),
+        options=QUIET,
     )
     return made
 
@@ -47,7 +61,9 @@ def error_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tupl
 
 def test_labels_without_a_pen_beat_the_threshold(sample: str) -> None:
     tim3d.annotate(sample, options=QUIET)
-    tim3d.segment(sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1), out="otsu", options=QUIET)
+    tim3d.segment(
+        sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1), out="otsu", options=QUIET
+    )
     merge = {"shine_through": "pore"}
     hybrid = tim3d.score(sample, field="annotation", foreground="pore", merge=merge, options=QUIET)
     otsu = tim3d.score(sample, field="otsu", foreground="pore", options=QUIET)
@@ -63,7 +79,9 @@ def test_annotation_does_not_depend_on_the_blocks(sample: str, two_workers: str)
     np.testing.assert_array_equal(store.field_array(sample, "annotation")[:], first)
 
 
-def test_a_finished_training_is_not_done_again_and_another_is_refused(sample: str, stack: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_done_again_and_another_is_refused(
+    sample: str, stack: Path, tmp_path: Path
+) -> None:
     model = tmp_path / "unet.safetensors"
     tim3d.train(sample, model, labels="truth", **TINY)  # type: ignore[arg-type]
     before = (model.read_bytes(), model.stat().st_mtime_ns)
@@ -72,7 +90,9 @@ def test_a_finished_training_is_not_done_again_and_another_is_refused(sample: st
     other = f"{tmp_path}/other-spacing.zarr"
     tim3d.ingest(stack / "slices", other, voxel_size={"z": 40}, shard=(8, 32, 32), options=QUIET)
     phases = tim3d.Phases(pore=0, solid=1)
-    tim3d.ingest(stack / "truth", other, voxel_size={"z": 40}, field="truth", phases=phases, options=QUIET)
+    tim3d.ingest(
+        stack / "truth", other, voxel_size={"z": 40}, field="truth", phases=phases, options=QUIET
+    )
     with pytest.raises(MixedRunError, match="another training"):  # the same voxels of another size
         tim3d.train(other, model, labels="truth", **TINY)  # type: ignore[arg-type]
     with pytest.raises(MixedRunError, match=r"another training.*--overwrite"):
@@ -109,13 +129,17 @@ def test_a_network_with_other_classes_is_refused(
     sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tiny_checkpoint(tmp_path / "three.safetensors", classes=("pore", "solid", "resin"))
-    code, line = error_line(capsys, ["segment", sample, "--model", str(model), "--phases", "pore=0,solid=1"])
+    code, line = error_line(
+        capsys, ["segment", sample, "--model", str(model), "--phases", "pore=0,solid=1"]
+    )
     assert code == CheckpointError.exit_code == 3
     assert "has 3 classes (pore, solid, resin), and 2 phases are named (pore, solid)" in line
     assert "phase" not in store.nodes(sample)
 
 
-def test_a_changed_byte_is_refused(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_byte_is_refused(
+    sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = tiny_checkpoint(tmp_path / "net.safetensors")
     data = bytearray(model.read_bytes())
     data[-5] ^= 1
@@ -132,7 +156,11 @@ def test_a_changed_byte_is_refused(sample: str, tmp_path: Path, capsys: pytest.C
         (["--model", "nowhere.safetensors"], 3, "cannot read the checkpoint nowhere.safetensors"),
         ([], 2, "needs either a network"),
         (["--method", "otsu"], 2, "thresholds need names for the phases"),
-        (["--method", "otsu", "--phases", "a=0,b=1,c=2"], 2, "otsu gives 2 classes, and 3 phases are named"),
+        (
+            ["--method", "otsu", "--phases", "a=0,b=1,c=2"],
+            2,
+            "otsu gives 2 classes, and 3 phases are named",
+        ),
         (["--method", "fixed", "--phases", "a=0,b=1"], 2, "--thresholds go with --method fixed"),
     ],
 )
@@ -146,7 +174,10 @@ def test_bad_arguments_of_segment(
 
 def test_windows_must_fit_the_network(sample: str, tmp_path: Path) -> None:
     model = tiny_checkpoint(tmp_path / "net.safetensors")
-    with pytest.raises(ArgumentError, match="halo 6 along y is not a multiple of the network's total stride 4; use 8"):
+    with pytest.raises(
+        ArgumentError,
+        match="halo 6 along y is not a multiple of the network's total stride 4; use 8",
+    ):
         tim3d.segment(sample, model=model, window=(32, 32), halo=6, options=QUIET)
     with pytest.raises(ArgumentError, match="whole slices have no seams"):
         tim3d.segment(sample, model=model, mode="blend", options=QUIET)
@@ -171,16 +202,32 @@ def test_a_plan_knows_the_memory_of_the_network(sample: str, tmp_path: Path) -> 
 def test_three_phases_by_thresholds_and_blur(sample: str) -> None:
     grey = np.asarray(store.field_array(sample, "raw")[:])
     phases = tim3d.Phases(dark=3, middle=5, bright=9)
-    fixed = tim3d.segment(sample, method="fixed", thresholds=[80, 140], phases=phases, options=QUIET)
-    np.testing.assert_array_equal(fixed.values, np.asarray([3, 5, 9])[np.digitize(grey, [80, 140], right=True)])
-    flipped = tim3d.segment(
-        sample, method="fixed", thresholds=[80, 140], phases=phases, polarity="bright", out="flipped", options=QUIET
+    fixed = tim3d.segment(
+        sample, method="fixed", thresholds=[80, 140], phases=phases, options=QUIET
     )
-    np.testing.assert_array_equal(flipped.values, np.asarray([9, 5, 3])[np.digitize(grey, [80, 140], right=True)])
+    np.testing.assert_array_equal(
+        fixed.values, np.asarray([3, 5, 9])[np.digitize(grey, [80, 140], right=True)]
+    )
+    flipped = tim3d.segment(
+        sample,
+        method="fixed",
+        thresholds=[80, 140],
+        phases=phases,
+        polarity="bright",
+        out="flipped",
+        options=QUIET,
+    )
+    np.testing.assert_array_equal(
+        flipped.values, np.asarray([9, 5, 3])[np.digitize(grey, [80, 140], right=True)]
+    )
     for out, block in (("a", (8, 32, 32)), ("b", (24, 64, 64))):
         options = tim3d.Options(progress=False, block=block)
-        tim3d.segment(sample, method="multi-otsu", phases=phases, blur="binomial", out=out, options=options)
-    np.testing.assert_array_equal(store.field_array(sample, "a")[:], store.field_array(sample, "b")[:])
+        tim3d.segment(
+            sample, method="multi-otsu", phases=phases, blur="binomial", out=out, options=options
+        )
+    np.testing.assert_array_equal(
+        store.field_array(sample, "a")[:], store.field_array(sample, "b")[:]
+    )
 
 
 PREDICTED, TRUE = tim3d.Phases(pore=2, filler=7, solid=4), tim3d.Phases(solid=0, pore=1, filler=5)
@@ -197,17 +244,29 @@ def compared(tmp_path: Path) -> tuple[str, np.ndarray, np.ndarray]:
         np.save(tmp_path / "labels.npy", codes[places])
         url = str(tmp_path / "s.zarr")
         tim3d.ingest(
-            tmp_path / "labels.npy", url, voxel_size=size, field=name, phases=phases, shard=(4, 8, 8), options=QUIET
+            tmp_path / "labels.npy",
+            url,
+            voxel_size=size,
+            field=name,
+            phases=phases,
+            shard=(4, 8, 8),
+            options=QUIET,
         )
     return url, predicted, true
 
 
 def counted(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    return np.array([[int(((true == i) & (predicted == j)).sum()) for j in range(3)] for i in range(3)])
+    return np.array(
+        [[int(((true == i) & (predicted == j)).sum()) for j in range(3)] for i in range(3)]
+    )
 
 
-@pytest.mark.parametrize("slices", [slice(None), slice(1, 3), slice(4, None), slice(0, 1), slice(-2, None)])
-def test_a_score_of_slices_is_that_of_those_slices(compared: tuple[str, np.ndarray, np.ndarray], slices: slice) -> None:
+@pytest.mark.parametrize(
+    "slices", [slice(None), slice(1, 3), slice(4, None), slice(0, 1), slice(-2, None)]
+)
+def test_a_score_of_slices_is_that_of_those_slices(
+    compared: tuple[str, np.ndarray, np.ndarray], slices: slice
+) -> None:
     url, predicted, true = compared
     found = tim3d.score(url, slices=slices, options=QUIET)
     assert found.truth.values.tolist() == found.predicted.values.tolist() == list(TRUE.names)
@@ -241,17 +300,32 @@ def test_a_merged_class_has_the_code_of_what_it_counts_as(sample: str, tmp_path:
         sample, model=net, phases=tim3d.Phases(void=9, rim=5, solid=3), out="apart", options=QUIET
     ).values  # fmt: skip
     assert set(np.unique(apart)) == {3, 5, 9}
-    for merged, into, code in (("rim", "solid", 3), ("rim", "void", 9), ("solid", "void", 9), ("void", "solid", 3)):
+    for merged, into, code in (
+        ("rim", "solid", 3),
+        ("rim", "void", 9),
+        ("solid", "void", 9),
+        ("void", "solid", 3),
+    ):
         names = {"void": 9, "rim": 5, "solid": 3}
         phases = tim3d.Phases(**{name: number for name, number in names.items() if name != merged})
         found = tim3d.segment(
-            sample, model=net, merge={merged: into}, phases=phases, out=f"{merged}_{into}", options=QUIET
+            sample,
+            model=net,
+            merge={merged: into},
+            phases=phases,
+            out=f"{merged}_{into}",
+            options=QUIET,
         )
         np.testing.assert_array_equal(found.values, np.where(apart == names[merged], code, apart))
 
 
 def test_the_same_thresholds_with_the_other_polarity_are_another_field(sample: str) -> None:
-    dark = {"method": "fixed", "thresholds": [100], "phases": tim3d.Phases(pore=0, solid=1), "options": QUIET}
+    dark = {
+        "method": "fixed",
+        "thresholds": [100],
+        "phases": tim3d.Phases(pore=0, solid=1),
+        "options": QUIET,
+    }
     first = tim3d.segment(sample, **dark).values
     with pytest.raises(MixedRunError, match="polarity"):
         tim3d.segment(sample, polarity="bright", **dark)
@@ -259,20 +333,34 @@ def test_the_same_thresholds_with_the_other_polarity_are_another_field(sample: s
 
 
 @pytest.mark.parametrize("method", ["otsu", "multi-otsu"])
-def test_every_voxel_up_to_a_threshold_is_darker_however_many_greys_there_are(tmp_path: Path, method: str) -> None:
+def test_every_voxel_up_to_a_threshold_is_darker_however_many_greys_there_are(
+    tmp_path: Path, method: str
+) -> None:
     """More than 256 grey values, and more than multi-Otsu tells apart: groups of them are cut after their last."""
     modes = np.random.default_rng(3).choice([9000.0, 30000.0, 52000.0], (6, 40, 40))
     grey = (modes + np.random.default_rng(4).normal(0, 2500, modes.shape)).astype(np.uint16)
     assert len(np.unique(grey)) > 4096
     np.save(tmp_path / "grey.npy", grey)
     url = str(tmp_path / "s.zarr")
-    tim3d.ingest(tmp_path / "grey.npy", url, voxel_size={"z": 1, "y": 1, "x": 1}, shard=(4, 16, 16), options=QUIET)
-    names = tim3d.Phases(pore=0, solid=1) if method == "otsu" else tim3d.Phases(pore=0, matrix=1, solid=2)
+    tim3d.ingest(
+        tmp_path / "grey.npy",
+        url,
+        voxel_size={"z": 1, "y": 1, "x": 1},
+        shard=(4, 16, 16),
+        options=QUIET,
+    )
+    names = (
+        tim3d.Phases(pore=0, solid=1)
+        if method == "otsu"
+        else tim3d.Phases(pore=0, matrix=1, solid=2)
+    )
     labels = tim3d.segment(url, method=method, phases=names, options=QUIET).values
     cuts = store.node_attributes(url, "phase")["parameters"]["thresholds"]
     np.testing.assert_array_equal(labels, np.digitize(grey, cuts, right=True))
     for code, cut in enumerate(cuts):
-        assert grey[labels == code].max() == cut  # a grey value that occurs, the last of the darker ones
+        assert (
+            grey[labels == code].max() == cut
+        )  # a grey value that occurs, the last of the darker ones
 
 
 def test_the_verb_trains_as_the_kernel_says_it_does_by_default() -> None:

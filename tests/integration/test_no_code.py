@@ -56,7 +56,9 @@ def test_the_trap_works(work: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["net.safetensors", "net.pt", "net.ckpt", "net.pkl"])
-def test_a_pickle_as_a_network_is_refused(name: str, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_pickle_as_a_network_is_refused(
+    name: str, work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     np.save("grey.npy", np.zeros((4, 8, 8), np.uint8))
     assert main(["ingest", "grey.npy", "a.zarr", "--voxel-size", "1,1,1", "--quiet"]) == 0
     Path(name).write_bytes(pickle.dumps(Evil()))
@@ -76,8 +78,12 @@ def test_a_pickle_as_the_state_of_a_training_is_refused(work: Path) -> None:
         Path("state").write_bytes(content)
         with pytest.raises(InputError, match=r"cannot be resumed\. Start anew with --overwrite"):
             read_state(Path("state"), "key")
-        Path("state").write_bytes(b"tim3d state\n" + bytes(32) + content)  # as earlier versions wrote them
-        with pytest.raises(MixedRunError, match=r"another version of tim3d .* Start anew with --overwrite"):
+        Path("state").write_bytes(
+            b"tim3d state\n" + bytes(32) + content
+        )  # as earlier versions wrote them
+        with pytest.raises(
+            MixedRunError, match=r"another version of tim3d .* Start anew with --overwrite"
+        ):
             read_state(Path("state"), "key")
     assert not Path(TRACE).exists()
 
@@ -100,8 +106,17 @@ def zarr_of(dtype: str, *filters: str, compressor: str = "") -> Callable[[], str
     def make() -> str:
         folder = Path("grey.zarr")
         folder.mkdir()
-        made = [{"id": name, "dtype": "|u1"} if name == "delta" else {"id": name} for name in filters]
-        about = {"zarr_format": 2, "shape": [4] * 3, "chunks": [4] * 3, "dtype": dtype, "order": "C", "fill_value": 0}
+        made = [
+            {"id": name, "dtype": "|u1"} if name == "delta" else {"id": name} for name in filters
+        ]
+        about = {
+            "zarr_format": 2,
+            "shape": [4] * 3,
+            "chunks": [4] * 3,
+            "dtype": dtype,
+            "order": "C",
+            "fill_value": 0,
+        }
         about |= {"filters": made or None, "compressor": {"id": compressor} if compressor else None}
         (folder / ".zarray").write_text(json.dumps(about))
         (folder / "0.0.0").write_bytes(pickle.dumps(Evil()))
@@ -122,7 +137,9 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_a_pickle_as_a_stack_is_refused(kind: str, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_pickle_as_a_stack_is_refused(
+    kind: str, work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     source = SOURCES[kind]()
     refused(capfd, {2, 3}, "ingest", source, "a.zarr", "--voxel-size", "1,1,1")
     assert not Path("a.zarr").exists()
@@ -142,21 +159,45 @@ def test_a_pickle_as_a_stack_is_refused(kind: str, work: Path, capfd: pytest.Cap
         f"verb = \"{CALL}\"",
     ],
 )  # fmt: skip
-def test_a_recipe_says_and_does_not_run(line: str, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_says_and_does_not_run(
+    line: str, work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     name = line.partition(" ")[0]
-    steps = {"verb": 'verb = "ingest"', "source": 'source = "grey.npy"', "voxel_size": "voxel_size = { z = 1 }"}
-    text = "\n".join(["sample = 'a.zarr'", "[[step]]", *(v for k, v in steps.items() if k != name), line])
+    steps = {
+        "verb": 'verb = "ingest"',
+        "source": 'source = "grey.npy"',
+        "voxel_size": "voxel_size = { z = 1 }",
+    }
+    text = "\n".join(
+        ["sample = 'a.zarr'", "[[step]]", *(v for k, v in steps.items() if k != name), line]
+    )
     Path("r.toml").write_text(text)
     refused(capfd, {2, 3}, "run", "r.toml")
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(Evil()), CALL.encode(), b"!!python/name:os.system", b"[1, 2]", b""])
-def test_a_marker_says_and_does_not_run(content: bytes, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "content", [pickle.dumps(Evil()), CALL.encode(), b"!!python/name:os.system", b"[1, 2]", b""]
+)
+def test_a_marker_says_and_does_not_run(
+    content: bytes, work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     np.save("grey.npy", np.arange(4096, dtype=np.uint16).reshape(16, 16, 16))
-    line = ["ingest", "grey.npy", "a.zarr", "--voxel-size", "1,1,1", "--shard", "8,16,16", "--quiet"]
+    line = [
+        "ingest",
+        "grey.npy",
+        "a.zarr",
+        "--voxel-size",
+        "1,1,1",
+        "--shard",
+        "8,16,16",
+        "--quiet",
+    ]
     assert main(line) == 0
     tim3d.storage.store.update_node("a.zarr", "raw", status="writing")
-    markers = [*Path("a.zarr.runs").rglob("layout.json"), *Path("a.zarr.runs").rglob("done/0/0/0.json")]
+    markers = [
+        *Path("a.zarr.runs").rglob("layout.json"),
+        *Path("a.zarr.runs").rglob("done/0/0/0.json"),
+    ]
     for marker in markers:
         before = marker.read_bytes()
         marker.write_bytes(content)
@@ -168,7 +209,9 @@ def test_a_marker_says_and_does_not_run(content: bytes, work: Path, capfd: pytes
 
 
 @pytest.mark.parametrize("text", [CALL, "[]", '{"schema": "x"}', '{"schema": [2]}', "3"])
-def test_attributes_of_a_sample_say_and_do_not_run(text: str, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_attributes_of_a_sample_say_and_do_not_run(
+    text: str, work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run(number_pass("a.zarr"), progress=False)
     about = json.loads(Path("a.zarr/zarr.json").read_text())
     about["attributes"]["tim3d"] = json.loads(text) if text != CALL else CALL
@@ -218,8 +261,13 @@ def test_a_recipe_stays_in_its_folder(
 
 def test_the_folder_of_a_recipe_is_a_home_too(work: Path) -> None:
     Path("inner").mkdir()
-    for recipe, sample in (("inner/r.toml", work / "a.zarr"), ("inner/r.toml", work / "inner/a.zarr")):
-        Path(recipe).write_text(RECIPE.format(sample=sample, source='"s3://bucket/raw.zarr"', more=""))
+    for recipe, sample in (
+        ("inner/r.toml", work / "a.zarr"),
+        ("inner/r.toml", work / "inner/a.zarr"),
+    ):
+        Path(recipe).write_text(
+            RECIPE.format(sample=sample, source='"s3://bucket/raw.zarr"', more="")
+        )
         assert load_recipe(recipe).sample == str(sample)
 
 
@@ -233,7 +281,9 @@ def test_a_trusted_recipe_writes_elsewhere(work: Path) -> None:
 def test_the_package_calls_nothing_that_runs_data() -> None:
     """The engine pickles passes and sums for its own processes, which know each other; never for a file."""
     for path in PACKAGE.rglob("*.py"):
-        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        for call in (
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+        ):
             name = ast.unparse(call.func)
             said = f"{path.name}:{call.lineno} {name}"
             assert name not in {"eval", "exec", "yaml.load", "os.system", "pickle.load"}, said

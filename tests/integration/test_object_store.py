@@ -22,7 +22,9 @@ PHASES = tim3d.Phases(pore=0, solid=1)
 
 
 def make(source: Path, sample: str) -> None:
-    tim3d.ingest(source, sample, voxel_size={"z": 20, "y": 5, "x": 5}, shard=(16, 32, 32), options=QUIET)
+    tim3d.ingest(
+        source, sample, voxel_size={"z": 20, "y": 5, "x": 5}, shard=(16, 32, 32), options=QUIET
+    )
     tim3d.segment(sample, method="otsu", phases=PHASES, options=QUIET)
     tim3d.measure(sample, options=QUIET)
 
@@ -35,7 +37,9 @@ def test_a_bucket_holds_the_same_sample_as_a_folder(bucket: str, tmp_path: Path)
     with tim3d.cluster("local", workers=2):
         make(tmp_path / "grey.npy", remote)
     for name in ("raw", "phase"):
-        np.testing.assert_array_equal(store.field_array(remote, name)[:], store.field_array(local, name)[:])
+        np.testing.assert_array_equal(
+            store.field_array(remote, name)[:], store.field_array(local, name)[:]
+        )
     assert tim3d.describe(remote).equals(tim3d.describe(local))
     assert not tim3d.validate(remote, deep=True)
 
@@ -45,7 +49,13 @@ def test_an_unfinished_field_in_a_bucket_is_resumed(bucket: str, tmp_path: Path)
     sample = f"{bucket}/b.zarr"
 
     def ingest() -> None:
-        tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 1, "y": 1, "x": 1}, shard=(8, 8, 8), options=QUIET)
+        tim3d.ingest(
+            tmp_path / "grey.npy",
+            sample,
+            voxel_size={"z": 1, "y": 1, "x": 1},
+            shard=(8, 8, 8),
+            options=QUIET,
+        )
 
     ingest()
     ledger = Ledger(sample, "raw/s0", store.node_attributes(sample, "raw")["fingerprint"])
@@ -92,7 +102,13 @@ def test_parts_of_a_shard_are_read_as_from_a_folder(bucket: str, tmp_path: Path)
     np.save(tmp_path / "grey.npy", grey)
     sample = f"{bucket}/a.zarr"
     shard = (128, 128, 128)
-    tim3d.ingest(tmp_path / "grey.npy", sample, voxel_size={"z": 9, "y": 5, "x": 5}, shard=shard, options=QUIET)
+    tim3d.ingest(
+        tmp_path / "grey.npy",
+        sample,
+        voxel_size={"z": 9, "y": 5, "x": 5},
+        shard=shard,
+        options=QUIET,
+    )
     array = store.field_array(sample, "raw")
     assert tuple(array.chunks) < tuple(array.shards or ())
     for _ in range(12):
@@ -118,7 +134,9 @@ def test_the_end_of_an_object_is_read_where_no_range_counts_from_it(
     assert [fs.cat_file(root, start=start) for start in (-4, -99)] == [b"6789", b"0123456789"]
 
 
-def test_the_doctor_looks_at_a_bucket_and_leaves_nothing_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_looks_at_a_bucket_and_leaves_nothing_there(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage_check, "OBJECT_MIB", 1)
     found = {one.what: one for one in storage_check.place(f"{bucket}/lab")}
     assert found["store"].seen.startswith("1 MiB written at ")

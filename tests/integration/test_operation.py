@@ -44,7 +44,12 @@ def test_a_journal_has_a_line_for_every_attempt(sample: str, tmp_path: Path, kin
     ):
         run(number_pass(sample, poison=(POISON,)), progress=False)
     begin, *blocks, end = lines(path)
-    assert (begin["event"], begin["blocks"], begin["left"], end["event"]) == ("begin", 30, 30, "end")
+    assert (begin["event"], begin["blocks"], begin["left"], end["event"]) == (
+        "begin",
+        30,
+        30,
+        "end",
+    )
     assert {(one["sample"], one["pass"]) for one in (begin, *blocks, end)} == {(sample, "raw/s0")}
     done = [one for one in blocks if one["state"] == "done"]
     assert len({tuple(one["block"]) for one in done}) == len(done) == 29
@@ -52,7 +57,9 @@ def test_a_journal_has_a_line_for_every_attempt(sample: str, tmp_path: Path, kin
     assert ill == [("again", 1), ("again", 2), ("failed", 3)]
     assert all("poisoned block" in one["reason"] for one in blocks if one["state"] != "done")
     assert sum(one["voxels"] for one in done) == end["voxels"] < np.prod(SHAPE)
-    assert all(one["read_bytes"] > one["write_bytes"] > 0 and one["peak_bytes"] > 2**20 for one in done)
+    assert all(
+        one["read_bytes"] > one["write_bytes"] > 0 and one["peak_bytes"] > 2**20 for one in done
+    )
     assert {one["worker"] for one in done} == set(end["workers"])
 
 
@@ -61,7 +68,14 @@ def test_the_sums_of_a_journal_are_the_summary(sample: str, tmp_path: Path) -> N
         summary = run(number_pass(sample), progress=False)
     found = lines(tmp_path / "run.jsonl")[1:-1]
     assert summary.voxels == np.prod(SHAPE) == summary.write_bytes
-    for name in ("read_seconds", "wait_seconds", "compute_seconds", "write_seconds", "voxels", "read_bytes"):
+    for name in (
+        "read_seconds",
+        "wait_seconds",
+        "compute_seconds",
+        "write_seconds",
+        "voxels",
+        "read_bytes",
+    ):
         assert getattr(summary, name) == pytest.approx(sum(one[name] for one in found))
     rates = summary.rates
     assert rates["blocks_per_second"] == pytest.approx(30 / summary.wall_seconds)
@@ -78,9 +92,15 @@ def test_waiting_for_a_slow_disk_shows(sample: str) -> None:
 
 
 def test_a_journal_that_cannot_be_written_stops_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"is a folder\. Give the name of a file in it"), journal(tmp_path):
+    with (
+        pytest.raises(ArgumentError, match=r"is a folder\. Give the name of a file in it"),
+        journal(tmp_path),
+    ):
         pass
-    with pytest.raises(ArgumentError, match="Make it: mkdir -p"), journal(tmp_path / "logs" / "run.jsonl"):
+    with (
+        pytest.raises(ArgumentError, match="Make it: mkdir -p"),
+        journal(tmp_path / "logs" / "run.jsonl"),
+    ):
         pass
 
 
@@ -93,7 +113,10 @@ def test_the_shell_writes_a_journal_and_names_the_dashboard(
         "sample = 'a.zarr'\n[[step]]\nverb = 'ingest'\nsource = 'grey.npy'\nvoxel_size = {z = 1, y = 1, x = 1}"
     )
     with caplog.at_level(logging.INFO, "tim3d"):
-        assert main(["run", "r.toml", "--cluster", "local", "--workers", "1", "--log", "run.jsonl"]) == 0
+        assert (
+            main(["run", "r.toml", "--cluster", "local", "--workers", "1", "--log", "run.jsonl"])
+            == 0
+        )
     assert re.search(r"dashboard http://127\.0\.0\.1:\d+/status", caplog.text)
     assert "raw/s0: 1 blocks computed" in caplog.text
     assert main(["measure", "a.zarr", "--log", "run.jsonl", "--quiet"]) in (0, 3, 4)
@@ -101,18 +124,26 @@ def test_the_shell_writes_a_journal_and_names_the_dashboard(
 
 
 def test_prometheus_finds_our_counters_at_the_workers_own_endpoint(sample: str) -> None:
-    pytest.importorskip("prometheus_client", reason="counters need prometheus_client: pip install 'tim3d[metrics]'")
+    pytest.importorskip(
+        "prometheus_client", reason="counters need prometheus_client: pip install 'tim3d[metrics]'"
+    )
     with cluster("local", workers=1) as on:
         with pytest.raises(FailedBlocksError):
             run(number_pass(sample, poison=(POISON,)), progress=False)
         (worker,) = on.client.scheduler_info(n_workers=-1)["workers"].values()
         address = f"http://127.0.0.1:{worker['services']['dashboard']}/metrics"
         text = urllib.request.urlopen(address, timeout=30).read().decode()
-    found = {name: float(value) for name, value in re.findall(r"^(tim3d_\S+) (\S+)$", text, re.MULTILINE)}
+    found = {
+        name: float(value) for name, value in re.findall(r"^(tim3d_\S+) (\S+)$", text, re.MULTILINE)
+    }
     assert found['tim3d_blocks_total{sweep="raw/s0"}'] == 29
     assert found['tim3d_block_failures_total{sweep="raw/s0"}'] == 3
     voxels = found['tim3d_voxels_total{sweep="raw/s0"}']
-    assert np.prod(SHAPE) - 8 * 16 * 16 == voxels == found['tim3d_bytes_total{sweep="raw/s0",way="write"}']
+    assert (
+        np.prod(SHAPE) - 8 * 16 * 16
+        == voxels
+        == found['tim3d_bytes_total{sweep="raw/s0",way="write"}']
+    )
     assert found['tim3d_block_seconds_total{step="compute",sweep="raw/s0"}'] >= 0
     assert "dask_worker_tasks" in text
 
@@ -127,7 +158,9 @@ def test_the_mean_of_what_workers_say_of_their_gpus(sample: str, tmp_path: Path)
         workers = list(on.client.scheduler_info(n_workers=-1)["workers"])
         for worker, percent in zip(workers, (60, 100, "N/A"), strict=True):
             on.client.run(reports, percent, workers=[worker])
-        until(lambda: all(one in seen(on.client) for one in (60, 100)), "a heartbeat of every worker")
+        until(
+            lambda: all(one in seen(on.client) for one in (60, 100)), "a heartbeat of every worker"
+        )
         summary = run(number_pass(sample, slow=0.4), progress=False)
     assert summary.gpu_busy_share == pytest.approx(0.8)
     assert "GPUs busy 80%" in str(summary)
@@ -138,7 +171,9 @@ def test_the_mean_of_what_workers_say_of_their_gpus(sample: str, tmp_path: Path)
 def seen(client: Any) -> list[Any]:
     """What the scheduler knows of the workers' GPUs."""
     return client.run_on_scheduler(  # type: ignore[no-any-return]
-        lambda dask_scheduler: [w.metrics.get("gpu_utilization") for w in dask_scheduler.workers.values()]
+        lambda dask_scheduler: [
+            w.metrics.get("gpu_utilization") for w in dask_scheduler.workers.values()
+        ]
     )
 
 
@@ -161,7 +196,9 @@ def test_workers_that_join_later_are_used_fully(sample: str) -> None:
         def watch() -> None:
             nonlocal most
             while not stop.wait(0.02):
-                most = max(most, len([key for key in list(on.client.futures) if key.startswith("raw/s0")]))
+                most = max(
+                    most, len([key for key in list(on.client.futures) if key.startswith("raw/s0")])
+                )
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -184,7 +221,9 @@ def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
     with cluster("local", workers=1) as on:
         on.client.cluster.scale(0)
         until(lambda: not on.client.scheduler_info(n_workers=-1)["workers"], "the worker's end")
-        grow = threading.Timer(7.0, lambda: on.client.cluster.scale(1))  # long enough to say it twice
+        grow = threading.Timer(
+            7.0, lambda: on.client.cluster.scale(1)
+        )  # long enough to say it twice
         grow.start()
         run(number_pass(sample), progress=False)
         address = on.client.scheduler.address
@@ -195,4 +234,6 @@ def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
 
 def alone(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was said of a run that nobody works for."""
-    return [one.getMessage() for one in caplog.records if "no worker has been there" in one.getMessage()]
+    return [
+        one.getMessage() for one in caplog.records if "no worker has been there" in one.getMessage()
+    ]

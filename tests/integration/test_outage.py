@@ -45,7 +45,16 @@ def through(s3_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> T
 
 def ingest(folder: Path, sample: str) -> list[str]:
     np.save(folder / "in.npy", np.arange(6144, dtype=np.uint16).reshape(24, 16, 16))
-    return ["ingest", str(folder / "in.npy"), sample, "--voxel-size", "1,1,1", "--shard", "8,16,16", "--quiet"]
+    return [
+        "ingest",
+        str(folder / "in.npy"),
+        sample,
+        "--voxel-size",
+        "1,1,1",
+        "--shard",
+        "8,16,16",
+        "--quiet",
+    ]
 
 
 def test_a_store_that_is_away_for_seconds_and_stumbles_costs_only_time(
@@ -69,7 +78,11 @@ def test_a_store_that_is_away_for_seconds_and_stumbles_costs_only_time(
 
 
 def test_a_store_that_stays_away_is_one_line_and_finished_blocks_are_kept(
-    bucket: str, tmp_path: Path, through: Through, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bucket: str,
+    tmp_path: Path,
+    through: Through,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     patience = files.RETRIES | {"retry_timeout": datetime.timedelta(seconds=1)}
     monkeypatch.setitem(fsspec.config.conf, "s3", {"retry_config": patience})
@@ -101,7 +114,9 @@ def markers(sample: str) -> list[str]:
     return [one for one in fs.find(path) if "/done/" in one]
 
 
-def test_a_lock_whose_making_was_answered_by_an_error_is_ours(bucket: str, through: Through) -> None:
+def test_a_lock_whose_making_was_answered_by_an_error_is_ours(
+    bucket: str, through: Through
+) -> None:
     lost: list[str] = []
 
     def stumble(method: str, path: str) -> str:
@@ -116,7 +131,9 @@ def test_a_lock_whose_making_was_answered_by_an_error_is_ours(bucket: str, throu
     assert ledger.read(f"{bucket}/a.zarr.runs/lock") is None
 
 
-def test_a_lease_outlives_a_store_that_was_away(bucket: str, through: Through, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_outlives_a_store_that_was_away(
+    bucket: str, through: Through, monkeypatch: pytest.MonkeyPatch
+) -> None:
     patience = {"max_retries": 0}
     monkeypatch.setitem(fsspec.config.conf, "s3", {"retry_config": patience})
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.1)

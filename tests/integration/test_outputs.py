@@ -35,7 +35,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("outputs")
     np.save(folder / "v.npy", (np.random.default_rng(0).random((8, 16, 16)) > 0.5).astype(np.uint8))
     url, phases = str(folder / "a.zarr"), tim3d.Phases(pore=0, solid=1)
-    tim3d.ingest(folder / "v.npy", url, voxel_size=SIZE, field="phase", phases=phases, options=QUIET)
+    tim3d.ingest(
+        folder / "v.npy", url, voxel_size=SIZE, field="phase", phases=phases, options=QUIET
+    )
     tim3d.measure(url, options=QUIET)
     return url
 
@@ -77,12 +79,16 @@ EVERY = pytest.mark.parametrize("name", WRITERS)
 
 
 @EVERY
-def test_a_failed_write_leaves_what_was_there_and_nothing_else(name: str, sample: str, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(
+    name: str, sample: str, tmp_path: Path
+) -> None:
     path, write = tmp_path / "out" / name, WRITERS[name]
     path.parent.mkdir()
     with (
         small_disk(1000),
-        pytest.raises(WriteError, match=r"cannot write to .*: file too large. What was there is kept"),
+        pytest.raises(
+            WriteError, match=r"cannot write to .*: file too large. What was there is kept"
+        ),
     ):
         write(sample, path)
     assert list(path.parent.iterdir()) == []
@@ -96,11 +102,21 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(name: str, sample
 
 
 @EVERY
-def test_an_output_takes_the_place_of_its_own_kind_only(name: str, sample: str, tmp_path: Path) -> None:
+def test_an_output_takes_the_place_of_its_own_kind_only(
+    name: str, sample: str, tmp_path: Path
+) -> None:
     path, write = tmp_path / name, WRITERS[name]
-    for foreign in (b"the only copy", b"<!DOCTYPE html><p>mine", b"\x89PNG\r\n\x1a\n", b"sample;variable", b"%PDF-1.4"):
+    for foreign in (
+        b"the only copy",
+        b"<!DOCTYPE html><p>mine",
+        b"\x89PNG\r\n\x1a\n",
+        b"sample;variable",
+        b"%PDF-1.4",
+    ):
         path.write_bytes(foreign)
-        with pytest.raises(ArgumentError, match=r"exists and is not .*; it was not changed. Give another name"):
+        with pytest.raises(
+            ArgumentError, match=r"exists and is not .*; it was not changed. Give another name"
+        ):
             write(sample, path)
         assert path.read_bytes() == foreign
     path.write_bytes(b"")
@@ -110,7 +126,9 @@ def test_an_output_takes_the_place_of_its_own_kind_only(name: str, sample: str, 
 
 
 @EVERY
-def test_an_output_is_no_folder_no_url_and_in_no_sample(name: str, sample: str, tmp_path: Path) -> None:
+def test_an_output_is_no_folder_no_url_and_in_no_sample(
+    name: str, sample: str, tmp_path: Path
+) -> None:
     (tmp_path / name).mkdir()
     inside = Path(sample, "phase", name)
     for path, said in (
@@ -144,7 +162,11 @@ def test_of_a_link_the_file_behind_it_is_replaced(sample: str, tmp_path: Path) -
     ],
 )
 def test_a_target_that_is_not_ours_is_refused_before_any_work(
-    line: str, sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str,
+    sample: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine").write_text("the only copy")
@@ -159,7 +181,9 @@ def test_a_target_that_is_not_ours_is_refused_before_any_work(
     assert store.nodes(sample) == nodes
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_one_is_left(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_one_is_left(
+    tmp_path: Path,
+) -> None:
     script = (
         "import sys, time, signal, os\nfrom tim3d.storage.outputs import replacing\n"
         "with replacing(sys.argv[1]) as file:\n file.write(b'half'); file.flush(); print('there', flush=True)\n"
@@ -171,7 +195,9 @@ def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_one_is_left(t
     with subprocess.Popen([*command, "live"], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        outputs.write_file(tmp_path / "r[1].html", b"<!DOCTYPE html>Written by tim3d", outputs.REPORT)
+        outputs.write_file(
+            tmp_path / "r[1].html", b"<!DOCTYPE html>Written by tim3d", outputs.REPORT
+        )
         assert not dead.exists()
         assert len(list(tmp_path.iterdir())) == 2
         other.kill()
@@ -187,21 +213,29 @@ def test_a_journal_is_appended_to_journals_only(tmp_path: Path) -> None:
 def test_a_simulation_that_is_interrupted_is_finished_by_the_next(tmp_path: Path) -> None:
     how = {"shape": (33, 8, 8), "progress": False}
     simulate(tmp_path / "calm", **how)
-    wanted = {p.relative_to(tmp_path / "calm"): p.read_bytes() for p in (tmp_path / "calm").rglob("*.t*")}
+    wanted = {
+        p.relative_to(tmp_path / "calm"): p.read_bytes() for p in (tmp_path / "calm").rglob("*.t*")
+    }
     simulate(tmp_path / "torn", **how)
     mark = (tmp_path / "torn/simulation.txt").read_text()
     (tmp_path / "torn/simulation.txt").write_text(mark.strip() + " unfinished\n")
     (tmp_path / "torn/truth/truth_00031.tif").unlink()
     (tmp_path / "torn/slices/.slice_00031.tif.0abc.partial").write_text("half")
     simulate(tmp_path / "torn", **how)
-    found = {p.relative_to(tmp_path / "torn"): p.read_bytes() for p in (tmp_path / "torn").rglob("*") if p.is_file()}
+    found = {
+        p.relative_to(tmp_path / "torn"): p.read_bytes()
+        for p in (tmp_path / "torn").rglob("*")
+        if p.is_file()
+    }
     assert found == wanted
     for other in ({"seed": 1}, {"shape": (20, 8, 8)}):
         with pytest.raises(MixedRunError, match=r"another simulation\. Write to another folder"):
             simulate(tmp_path / "torn", **(how | other))
 
 
-def test_a_training_that_starts_anew_keeps_the_old_model_until_it_has_a_new_one(tmp_path: Path) -> None:
+def test_a_training_that_starts_anew_keeps_the_old_model_until_it_has_a_new_one(
+    tmp_path: Path,
+) -> None:
     from tests.integration.test_train_lock import network
 
     command, model = network(tmp_path)

@@ -33,7 +33,8 @@ ANOTHER: dict[str, Any] = {
     "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
 }  # fmt: skip
 
-# Of each case of a verb: what is given, and for every parameter another value than in the first call.
+# Of each case of a verb: what is given, and for every parameter another value than in the first
+# call.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "ingest": (
         "ingest",
@@ -84,8 +85,13 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         ANOTHER | {"kind": "packed", "correlation_nm": 3.0},
     ),
 }  # fmt: skip
-# What may change nothing: an orientation of spheres, alike in all directions, and leave for what is not the case.
-ALIKE = {("generate grains", "orientation"), ("ingest", "other_grid"), ("segment by a network", "device")}
+# What may change nothing: an orientation of spheres, alike in all directions, and leave for what is
+# not the case.
+ALIKE = {
+    ("generate grains", "orientation"),
+    ("ingest", "other_grid"),
+    ("segment by a network", "device"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +99,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Grey values of two kinds and labels, in files and in a sample."""
     folder = tmp_path_factory.mktemp("made")
     z, y = np.indices((8, 16, 16))[:2]
-    grey = (60 * ((y + z) // 4 % 2) + 80 + np.random.default_rng(0).integers(0, 40, z.shape)).astype(np.uint8)
-    for name, volume in {"grey": grey, "other": grey[::-1], "labels": (grey > 120).astype(np.uint8)}.items():
+    grey = (
+        60 * ((y + z) // 4 % 2) + 80 + np.random.default_rng(0).integers(0, 40, z.shape)
+    ).astype(np.uint8)
+    for name, volume in {
+        "grey": grey,
+        "other": grey[::-1],
+        "labels": (grey > 120).astype(np.uint8),
+    }.items():
         np.save(folder / f"{name}.npy", volume)
     np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
     if find_spec("torch"):
@@ -105,7 +117,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "s2.csv").write_text("0,0.4\n2,0.3\n4,0.2\n8,0.16\n")
     size = {"z": 2, "y": 1, "x": 1}
     for name, field in (("grey", "raw"), ("raw16", "raw16")):
-        tim3d.ingest(folder / f"{name}.npy", str(folder / "s.zarr"), voxel_size=size, field=field, options=QUIET)
+        tim3d.ingest(
+            folder / f"{name}.npy",
+            str(folder / "s.zarr"),
+            voxel_size=size,
+            field=field,
+            options=QUIET,
+        )
     return folder
 
 
@@ -124,7 +142,13 @@ def outcome(made: Path, work: Path, name: str, given: dict[str, Any]) -> Any:
         found = verb(name)(sample=sample, **given, options=QUIET)
         field = store.read_field(sample, str(found.name))
         mark = store.fingerprint_of(sample, field.name)
-        return mark, field.spacing_nm, field.phases, found.values.tobytes(), field.name if name == "ingest" else ""
+        return (
+            mark,
+            field.spacing_nm,
+            field.phases,
+            found.values.tobytes(),
+            field.name if name == "ingest" else "",
+        )
     except Tim3dError:
         assert store.nodes(sample) == before
         return "refused"
@@ -139,9 +163,16 @@ def test_the_table_holds_every_parameter(case: str) -> None:
     assert set(inspect.signature(verb(name)).parameters) - PLACES == set(others)
 
 
-@pytest.mark.parametrize(("case", "parameter"), [(case, one) for case, (*_, others) in CASES.items() for one in others])
+@pytest.mark.parametrize(
+    ("case", "parameter"), [(case, one) for case, (*_, others) in CASES.items() for one in others]
+)
 def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
-    made: Path, firsts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
+    made: Path,
+    firsts: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    parameter: str,
 ) -> None:
     monkeypatch.chdir(made)
     name, given, others = CASES[case]

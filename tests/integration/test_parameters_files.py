@@ -37,7 +37,8 @@ class Case:
     refused : dict
         Changed alone, it is another making: refused, and what is there stays.
     decides : dict
-        Changed alone, it gives another file in the place of the first: a training that goes on, a report.
+        Changed alone, it gives another file in the place of the first: a training that goes on, a
+        report.
     elsewhere : dict
         Says where the same file is kept.
     runs : dict
@@ -126,12 +127,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, sample in enumerate((A, B)):
         noise = np.random.default_rng(seed).integers(0, 100, (8, 16, 16)).astype(np.uint8)
         noise[:, :, 8:] += 100
-        fields = {"phase": noise > 90, "truth": noise > 95, "other": noise > 50, "raw": noise, "grey": 255 - noise}
+        fields = {
+            "phase": noise > 90,
+            "truth": noise > 95,
+            "other": noise > 50,
+            "raw": noise,
+            "grey": 255 - noise,
+        }
         for name, values in fields.items():
             np.save(folder / "volume.npy", values.astype(np.uint8))
             phases = None if values.dtype == np.uint8 else TWO
             tim3d.ingest(
-                folder / "volume.npy", str(folder / sample), voxel_size=SIZE, field=name, phases=phases, options=QUIET
+                folder / "volume.npy",
+                str(folder / sample),
+                voxel_size=SIZE,
+                field=name,
+                phases=phases,
+                options=QUIET,
             )
     for seed, name in enumerate(("blobs", "other")):
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
@@ -153,7 +165,9 @@ def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder of its own with all of that."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "small", Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32)))
+    monkeypatch.setitem(
+        PRESETS, "small", Architecture("small", "transposed", (8, 32, 16, 2), (2, 2, 3), (16, 32))
+    )
     return tmp_path
 
 
@@ -165,7 +179,9 @@ def call(name: str, **changes: Any) -> dict[str, bytes]:
     return {one.name: dates.sub(b"", one.read_bytes()) for one in files}
 
 
-def first_of(name: str, firsts: dict[str, dict[str, bytes]], made: Path, work: Path) -> dict[str, bytes]:
+def first_of(
+    name: str, firsts: dict[str, dict[str, bytes]], made: Path, work: Path
+) -> dict[str, bytes]:
     """What the case gives as it stands: written here, or once before and copied."""
     kept = made.parent / f"{made.name}-{name}"
     if name not in firsts:

@@ -47,7 +47,8 @@ class Case:
     names : dict
         Says where the same numbers are kept.
     runs : dict
-        Says how it runs, what is kept besides, or allows what stands in no way here: the same numbers in the same node.
+        Says how it runs, what is kept besides, or allows what stands in no way here: the same
+        numbers in the same node.
     """
 
     verb: str
@@ -234,7 +235,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         noise, other = smooth(seed), smooth(seed + 2)
         labels = (noise > 0).astype(np.uint8)
         fields = {"phase": labels, "truth": (noise + other / 5 > 0).astype(np.uint8)}
-        fields |= {"other": (other > 0).astype(np.uint8), "three": labels + (noise > noise.std()).astype(np.uint8)}
+        fields |= {
+            "other": (other > 0).astype(np.uint8),
+            "three": labels + (noise > noise.std()).astype(np.uint8),
+        }
         fields |= {"raw": grey(noise), "raw2": grey(other)}
         for field_name, values in fields.items():
             ingest(folder, name, field_name, values)
@@ -268,7 +272,9 @@ def firsts(folder: Path) -> dict[str, xr.Dataset]:
 
 def run(case: str, **changes: Any) -> xr.Dataset:
     row = CASES[case]
-    found = verb(row.verb)(**{**({} if row.verb == "describe" else {"options": QUIET}), **row.given, **changes})
+    found = verb(row.verb)(
+        **{**({} if row.verb == "describe" else {"options": QUIET}), **row.given, **changes}
+    )
     assert isinstance(found, xr.Dataset)
     return found
 
@@ -276,7 +282,9 @@ def run(case: str, **changes: Any) -> xr.Dataset:
 def alike(found: xr.Dataset, first: xr.Dataset) -> bool:
     """Whether all that a result holds and says is in another one too, apart from the record of its making."""
     names = list(first)
-    return set(names) <= set(found) and found[names].assign_attrs(tim3d=None).identical(first.assign_attrs(tim3d=None))
+    return set(names) <= set(found) and found[names].assign_attrs(tim3d=None).identical(
+        first.assign_attrs(tim3d=None)
+    )
 
 
 def results() -> set[tuple[str, str]]:
@@ -286,7 +294,9 @@ def results() -> set[tuple[str, str]]:
 
 
 def test_every_verb_has_a_table() -> None:
-    assert {row.verb for row in CASES.values()} | {name for name, *_ in FIELDS.values()} | set(FILES) == set(VERBS)
+    assert {row.verb for row in CASES.values()} | {name for name, *_ in FIELDS.values()} | set(
+        FILES
+    ) == set(VERBS)
 
 
 @pytest.mark.parametrize("case", CASES)

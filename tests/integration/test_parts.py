@@ -55,7 +55,10 @@ def test_a_part_that_was_killed_is_started_again(
         recipe, bytes_alone, _ = alone
         sample = str(recipe.parent / "killed.zarr")
     else:  # the server of the tests is slow: fewer blocks
-        recipe, sample = write_recipe(tmp_path, (24, 64, 64)), f"{request.getfixturevalue('bucket')}/a.zarr"
+        recipe, sample = (
+            write_recipe(tmp_path, (24, 64, 64)),
+            f"{request.getfixturevalue('bucket')}/a.zarr",
+        )
         finish(start(recipe, tmp_path / "alone.zarr"))
         bytes_alone = content(tmp_path / "alone.zarr")
     first, second = (start(recipe, sample, "--part", f"{i}/2") for i in (1, 2))
@@ -66,7 +69,9 @@ def test_a_part_that_was_killed_is_started_again(
     finish(start(recipe, sample, "--part", "2/2"))
     finish(first)
     assert content(sample) == bytes_alone
-    assert done_blocks(sample, "phase/s0").items() >= before.items()  # what was done was not done again
+    assert (
+        done_blocks(sample, "phase/s0").items() >= before.items()
+    )  # what was done was not done again
     assert validate(sample, deep=True) == []
     assert not status(sample).holders
 
@@ -98,13 +103,21 @@ def test_while_parts_work_another_run_is_refused(sample: str) -> None:
         pass
 
 
-def test_while_another_run_works_parts_are_refused(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_another_run_works_parts_are_refused(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job_array, "PASSING_SECONDS", 0.1)
-    with lock_sample(sample), join_job_array(sample, Part(1, 2)), pytest.raises(LockedError, match="is being written"):
+    with (
+        lock_sample(sample),
+        join_job_array(sample, Part(1, 2)),
+        pytest.raises(LockedError, match="is being written"),
+    ):
         run_exclusively(sample, lambda: None)
 
 
-def test_no_part_is_there_twice_and_all_count_alike(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_part_is_there_twice_and_all_count_alike(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job_array, "PASSING_SECONDS", 0.1)
     with join_job_array(sample, Part(1, 2)):
         for other in (Part(1, 2), Part(1, 3), Part(3, 3)):
@@ -129,7 +142,9 @@ def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
     sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.1)
-    ledger.write(lock_url(sample, "1-of-2"), {"host": "elsewhere", "pid": 1, "token": "t", "part": "1/2"})
+    ledger.write(
+        lock_url(sample, "1-of-2"), {"host": "elsewhere", "pid": 1, "token": "t", "part": "1/2"}
+    )
     with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
         pass
     for module in (lease, lock, job_array):
@@ -153,7 +168,9 @@ def test_a_block_that_another_part_set_aside_ends_the_waiting(sample: str) -> No
     ledger = number_pass(sample).ledger
     ledger.mark_failed((0, 0, 0), "old")  # of an earlier run: it may be mended now
     assert job_array._refuse_failed(ledger, {(0, 0, 0), (1, 0, 0)}) == {(0, 0, 0)}
-    ledger.mark_failed((1, 0, 0), "Traceback\nValueError: poisoned")  # mended, and set aside once more
+    ledger.mark_failed(
+        (1, 0, 0), "Traceback\nValueError: poisoned"
+    )  # mended, and set aside once more
     with pytest.raises(FailedBlocksError, match=r"block \(1, 0, 0\): ValueError: poisoned"):
         job_array._refuse_failed(ledger, {(0, 0, 0)})
 
@@ -164,9 +181,14 @@ def test_a_part_must_be_one_of_them(text: str) -> None:
         Part.parse(text)
 
 
-REFUSED = [(["--part", "4/3"], "--part 1/3"), (["--part", "1/2", "--overwrite"], "--overwrite and --part do not go")]
+REFUSED = [
+    (["--part", "4/3"], "--part 1/3"),
+    (["--part", "1/2", "--overwrite"], "--overwrite and --part do not go"),
+]
 REFUSED += [(["--part", "1/2", "--plan"], "--plan and --part do not go")]
-REFUSED += [(["--part", "1/2", "--set", "ingest.sample=b.zarr"], "step 'ingest' has a sample of its own")]
+REFUSED += [
+    (["--part", "1/2", "--set", "ingest.sample=b.zarr"], "step 'ingest' has a sample of its own")
+]
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED)

@@ -74,7 +74,9 @@ def test_every_step_is_planned_before_anything_exists(folder: Path) -> None:
     assert all(plans.values())
     labels = plans["generate"][0]
     assert (labels.name, labels.left, labels.workers) == ("phase/s0", labels.blocks, 3)
-    assert plans["solve"][0].workers == 3 == plans["solve"][0].left  # a slab for each worker that would be there
+    assert (
+        plans["solve"][0].workers == 3 == plans["solve"][0].left
+    )  # a slab for each worker that would be there
     assert [path.name for path in folder.iterdir()] == ["recipe.toml"]
 
 
@@ -84,7 +86,9 @@ def test_a_step_finds_the_results_that_earlier_ones_will_have_made(folder: Path)
             assert tim3d.plan(verb, "a.zarr", **asked)
         there = {verb: list(results_of("a.zarr", verb, "phase")) for verb in STEPS}
         assert there["measure"] == ["phase_descriptors", "phase_partials"]
-        assert all(len(nodes) == 1 for verb, nodes in there.items() if verb not in ("generate", "measure"))
+        assert all(
+            len(nodes) == 1 for verb, nodes in there.items() if verb not in ("generate", "measure")
+        )
         assert tim3d.plan("geodesic", "a.zarr", phases=["matrix"]) == []
         assert tim3d.plan("measure", "a.zarr", ["phase_fraction"])
         with pytest.raises(MixedRunError, match="is not a result of study"):
@@ -98,7 +102,12 @@ def test_what_is_planned_is_what_is_run(folder: Path) -> None:
     assert {name: plans for name, plans in after.items() if plans} == {"report": after["report"]}
     afresh = dict(plan_recipe("recipe.toml", cluster={"kind": "serial"}, overwrite=True))
     assert {name: [plan.name for plan in plans] for name, plans in afresh.items()} == before
-    assert all(plan.left == plan.blocks for name, plans in afresh.items() if name != "report" for plan in plans)
+    assert all(
+        plan.left == plan.blocks
+        for name, plans in afresh.items()
+        if name != "report"
+        for plan in plans
+    )
 
 
 def test_the_shell_prints_every_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

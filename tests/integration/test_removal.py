@@ -33,7 +33,9 @@ def sample(tmp_path: Path) -> str:
     size = {"z": 5.0, "y": 5.0, "x": 5.0}
     tim3d.ingest(tmp_path / "v.npy", url, voxel_size=size, options=QUIET)
     phases = tim3d.Phases(pore=0, solid=1)
-    tim3d.ingest(tmp_path / "v.npy", url, voxel_size=size, field="phase", phases=phases, options=QUIET)
+    tim3d.ingest(
+        tmp_path / "v.npy", url, voxel_size=size, field="phase", phases=phases, options=QUIET
+    )
     tim3d.measure(url, options=QUIET)
     return url
 
@@ -66,7 +68,16 @@ def test_a_link_in_the_place_of_a_folder_of_ours_is_refused(
 ) -> None:
     replace_by_link(tmp_path / place, home / "thesis")
     before = content(home)
-    line = ["ingest", str(tmp_path / "v.npy"), sample, "--field", "phase", "--phases", "pore=0,solid=1", "--overwrite"]
+    line = [
+        "ingest",
+        str(tmp_path / "v.npy"),
+        sample,
+        "--field",
+        "phase",
+        "--phases",
+        "pore=0,solid=1",
+        "--overwrite",
+    ]
     assert main([*line, "--voxel-size", "5,5,5", "--quiet"]) == 4
     said = capsys.readouterr().err
     assert "is a link to" in said or "not a tim3d sample" in said or "no zarr group" in said
@@ -94,7 +105,10 @@ def test_a_file_of_the_user_in_a_node_stops_its_removal_as_a_whole(sample: str) 
     note = Path(sample, "phase/s0/notes.txt")
     note.write_text("the beam was unstable here")
     before = content(sample)
-    with pytest.raises(StoreError, match=r"phase/s0/notes.txt is not a file that tim3d writes, so nothing .* removed"):
+    with pytest.raises(
+        StoreError,
+        match=r"phase/s0/notes.txt is not a file that tim3d writes, so nothing .* removed",
+    ):
         store.delete_node(sample, "phase")
     assert content(sample) == before
     note.rename(note.with_name(".DS_Store"))  # what a desktop left is no reason
@@ -111,14 +125,22 @@ def test_a_removal_stays_below_its_root(name: str, sample: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["memory://removal/a.zarr", "a.zarr"])
-def test_only_paths_of_our_own_shape_are_removed(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_paths_of_our_own_shape_are_removed(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     ours = ["zarr.json", "s0/zarr.json", "s0/raw/c/0/12/3", "x/c", "s0/zarr.json.0123abcd.partial"]
     marks = ["s0/0123456789abcdef/layout.json", "s0/0f/done/0/1/2.json", "s0/0f/failed/0/1/2.json"]
     marks += ["0f/summary-12.json", "s0/0f/done/0/0/.0.json.0123abcd"]
     for pattern, names in ((NODE, ours), (MARKERS, marks)):
         write(folder, [f"node/{name}" for name in names])
-        for foreign in ("thesis.tex", "s0/c/thesis", "s0/0f/done/0/1/2.txt", "data.json", "0f/zarr.json.bak"):
+        for foreign in (
+            "thesis.tex",
+            "s0/c/thesis",
+            "s0/0f/done/0/1/2.txt",
+            "data.json",
+            "0f/zarr.json.bak",
+        ):
             write(folder, [f"node/{foreign}"])
             with pytest.raises(StoreError, match=r"is not a file that tim3d writes"):
                 remove_tree(folder, "node", pattern)
@@ -149,24 +171,41 @@ def listed(folder: str) -> list[str]:
 def test_a_result_does_not_take_the_place_of_a_field(sample: str) -> None:
     before = content(sample)
     found = store.open_dataset(sample, "phase_descriptors").load()
-    with pytest.raises(MixedRunError, match=r"'raw' in .* is a field; a dataset cannot replace it.*--out NAME"):
+    with pytest.raises(
+        MixedRunError, match=r"'raw' in .* is a field; a dataset cannot replace it.*--out NAME"
+    ):
         store.write_dataset(sample, "raw", found, store.provenance("f", {}, {}))
     with pytest.raises(Tim3dError, match=r"is not a result of study"):
-        tim3d.study(sample, quantity="phase_fraction", phase="pore", windows=[4], out="phase", options=ANEW)
+        tim3d.study(
+            sample, quantity="phase_fraction", phase="pore", windows=[4], out="phase", options=ANEW
+        )
     with pytest.raises(Tim3dError, match=r"is a field|is not? "):
         tim3d.solve(sample, conductivity={"pore": 1.0, "solid": 2.0}, out="raw", options=ANEW)
     image, phases = Path(sample).with_name("image.npy"), tim3d.Phases(pore=0, solid=1)
     np.save(image, volume()[0])
     with pytest.raises(Tim3dError, match=r"is a field|is not? "):
         tim3d.fidelity(
-            sample, micrograph=[str(image)], phases=phases, as_voxels=True, out="raw", slices=0, options=ANEW
+            sample,
+            micrograph=[str(image)],
+            phases=phases,
+            as_voxels=True,
+            out="raw",
+            slices=0,
+            options=ANEW,
         )
     assert content(sample) == before
 
 
-def test_a_field_takes_the_place_of_no_result_and_of_no_field_that_it_is_made_from(sample: str) -> None:
+def test_a_field_takes_the_place_of_no_result_and_of_no_field_that_it_is_made_from(
+    sample: str,
+) -> None:
     before = content(sample)
-    fixed = {"method": "fixed", "thresholds": [1], "phases": tim3d.Phases(pore=0, solid=1), "options": ANEW}
+    fixed = {
+        "method": "fixed",
+        "thresholds": [1],
+        "phases": tim3d.Phases(pore=0, solid=1),
+        "options": ANEW,
+    }
     with pytest.raises(MixedRunError, match=r"is a dataset; a field cannot replace it"):
         tim3d.segment(sample, out="phase_descriptors", **fixed)
     with pytest.raises(ArgumentError, match=r"segment reads 'raw' of .* and cannot write it"):
@@ -181,7 +220,9 @@ def test_a_field_is_not_ingested_over_itself(source: str, sample: str) -> None:
     before = content(sample)
     more = {"dataset": "raw/s0/raw"} if source == "{}" else {}
     with pytest.raises(ArgumentError, match=r"reads 'raw' of .* and cannot write it"):
-        tim3d.ingest(source.format(sample), sample, voxel_size={"z": 1, "y": 1, "x": 1}, options=ANEW, **more)
+        tim3d.ingest(
+            source.format(sample), sample, voxel_size={"z": 1, "y": 1, "x": 1}, options=ANEW, **more
+        )
     assert content(sample) == before
 
 

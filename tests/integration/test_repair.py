@@ -29,8 +29,19 @@ def make(folder: Path, *, ingest_again: bool = False) -> str:
     """The commands that make the sample, always the same."""
     sample = str(folder / "a.zarr")
     ingest = tim3d.Options(progress=False, overwrite=ingest_again)
-    tim3d.ingest(folder / "in.npy", sample, voxel_size={"z": 4, "y": 2, "x": 2}, shard=(8, 32, 32), options=ingest)
-    tim3d.segment(sample, method="otsu", phases=PHASES, options=tim3d.Options(progress=False, block=(8, 32, 32)))
+    tim3d.ingest(
+        folder / "in.npy",
+        sample,
+        voxel_size={"z": 4, "y": 2, "x": 2},
+        shard=(8, 32, 32),
+        options=ingest,
+    )
+    tim3d.segment(
+        sample,
+        method="otsu",
+        phases=PHASES,
+        options=tim3d.Options(progress=False, block=(8, 32, 32)),
+    )
     tim3d.measure(sample, ["phase_fraction"], options=QUIET)
     return sample
 
@@ -59,8 +70,13 @@ def lose(file: Path) -> None:
 
 def markers(sample: str, name: str) -> dict[str, int]:
     """When the markers of a field were written."""
-    folder = Path(Ledger(sample, name, store.node_attributes(sample, name)["fingerprint"]).folder).parent
-    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.glob("s*/*/done/*/*/*.json")}
+    folder = Path(
+        Ledger(sample, name, store.node_attributes(sample, name)["fingerprint"]).folder
+    ).parent
+    return {
+        str(p.relative_to(folder)): p.stat().st_mtime_ns
+        for p in folder.glob("s*/*/done/*/*/*.json")
+    }
 
 
 @pytest.mark.parametrize("harm", [flip, tear, lose])
@@ -70,7 +86,12 @@ def markers(sample: str, name: str) -> dict[str, int]:
     ids=["level 0", "pyramid", "ingested"],
 )
 def test_only_damaged_blocks_are_computed_again(
-    sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: str, again: int, harm: Callable[[Path], None]
+    sample: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shard: str,
+    again: int,
+    harm: Callable[[Path], None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before, name = content(sample), shard.split("/")[0]
@@ -80,7 +101,9 @@ def test_only_damaged_blocks_are_computed_again(
     assert fault.where.startswith("/".join(shard.split("/")[:2]))
     ((mended,), rest) = repair(sample)
     said, _, command = str(mended).partition(": tim3d ")
-    assert said.startswith(f"{name}: {again} block(s) will be computed again. Run the recipe again, or type")
+    assert said.startswith(
+        f"{name}: {again} block(s) will be computed again. Run the recipe again, or type"
+    )
     assert not rest
     assert store.node_attributes(sample, name)["status"] == "writing"
     block = ["--block", "8,32,32"] if name == "phase" else []
@@ -96,7 +119,13 @@ def test_damaged_results_are_made_again_whole(
     sample: str, tmp_path: Path, node: str, harm: Callable[[Path], None]
 ) -> None:
     before = content(sample)
-    harm(next(p for p in sorted((Path(sample) / node).rglob("*")) if p.is_file() and p.name != "zarr.json"))
+    harm(
+        next(
+            p
+            for p in sorted((Path(sample) / node).rglob("*"))
+            if p.is_file() and p.name != "zarr.json"
+        )
+    )
     ((mended,), rest) = repair(sample)
     assert (mended.node, rest) == (node, [])
     make(tmp_path)
@@ -141,15 +170,20 @@ def test_a_sample_that_is_written_is_not_repaired(sample: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, tear])
-def test_a_verb_that_meets_damage_says_how_to_repair_it(sample: str, damage: Callable[[Path], None]) -> None:
+def test_a_verb_that_meets_damage_says_how_to_repair_it(
+    sample: str, damage: Callable[[Path], None]
+) -> None:
     damage(Path(sample) / "phase/s0/phase/c/1/2/0")
     with pytest.raises(
-        FailedBlocksError, match=r"phase/s0/phase cannot be decoded .*Type: tim3d validate SAMPLE --deep --repair"
+        FailedBlocksError,
+        match=r"phase/s0/phase cannot be decoded .*Type: tim3d validate SAMPLE --deep --repair",
     ):
         tim3d.label(sample, options=QUIET)
 
 
-@pytest.mark.parametrize(("below", "level"), [("", None), ("s0/", 0), ("s0/phase/", 0), ("s1/z/", 1)])
+@pytest.mark.parametrize(
+    ("below", "level"), [("", None), ("s0/", 0), ("s0/phase/", 0), ("s1/z/", 1)]
+)
 def test_torn_metadata_is_one_line_and_the_node_is_made_again(
     sample: str, tmp_path: Path, below: str, level: int | None
 ) -> None:
@@ -157,16 +191,24 @@ def test_torn_metadata_is_one_line_and_the_node_is_made_again(
     tear(torn)
     (fault,) = tim3d.validate(sample)
     assert fault.where == str(torn)
-    assert fault.cure.startswith(f"Copy it from a backup, or delete {sample}/phase and make it again")
-    with pytest.raises(StoreError, match=rf"{torn} is damaged: it is not JSON .*\. {re.escape(fault.cure)}"):
-        store.node_attributes(sample, "phase") if level is None else store.open_field(sample, "phase", level)
+    assert fault.cure.startswith(
+        f"Copy it from a backup, or delete {sample}/phase and make it again"
+    )
+    with pytest.raises(
+        StoreError, match=rf"{torn} is damaged: it is not JSON .*\. {re.escape(fault.cure)}"
+    ):
+        store.node_attributes(sample, "phase") if level is None else store.open_field(
+            sample, "phase", level
+        )
     shutil.rmtree(Path(sample) / "phase")
     make(tmp_path)
     assert content(sample) == before
 
 
 @pytest.mark.parametrize("node", ["raw_slices", "phase_partials", "phase_descriptors"])
-def test_a_result_with_torn_metadata_is_deleted_and_made_again(sample: str, tmp_path: Path, node: str) -> None:
+def test_a_result_with_torn_metadata_is_deleted_and_made_again(
+    sample: str, tmp_path: Path, node: str
+) -> None:
     before = content(sample)
     tear(Path(sample) / node / "zarr.json")
     with pytest.raises(StoreError, match=f"delete {sample}/{node} and make"):
@@ -182,7 +224,8 @@ def test_the_metadata_of_a_sample_are_those_of_any_other(sample: str, tmp_path: 
     store.create_sample(str(other))
     root.write_bytes(b"[]")
     with pytest.raises(
-        StoreError, match=r"it does not contain a JSON object\. Copy it from a backup, or from any other sample"
+        StoreError,
+        match=r"it does not contain a JSON object\. Copy it from a backup, or from any other sample",
     ):
         store.nodes(sample)
     shutil.copy(other / "zarr.json", root)

@@ -72,13 +72,17 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = str(folder / "demo.zarr")
     tim3d.simulate(folder / "sim", shape=SHAPE, voxel_size=SIZE, correlation_nm=60, progress=False)
     tim3d.ingest(folder / "sim" / "slices", url, voxel_size=SIZE, options=QUIET)
-    tim3d.ingest(folder / "sim" / "truth", url, voxel_size=SIZE, field="truth", phases=PHASES, options=QUIET)
+    tim3d.ingest(
+        folder / "sim" / "truth", url, voxel_size=SIZE, field="truth", phases=PHASES, options=QUIET
+    )
     tim3d.segment(url, method="otsu", phases=PHASES, out="otsu", options=QUIET)
     tim3d.annotate(url, threshold=119.0, superpixel_threshold=140.0, options=QUIET)
     labels = tim3d.open_field(url, "truth").values.copy()
     labels[:, :2] = 1 - labels[:, :2]
     np.save(folder / "labels.npy", labels)
-    tim3d.ingest(folder / "labels.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
+    tim3d.ingest(
+        folder / "labels.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET
+    )
     for field in ("phase", "truth"):
         tim3d.measure(url, field=field, options=QUIET)
     return url
@@ -86,7 +90,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    history = [{"epoch": n, "loss": 1 / n, "val_loss": 1.2 / n, "val_iou": 1 - 0.5 / n} for n in range(1, 5)]
+    history = [
+        {"epoch": n, "loss": 1 / n, "val_loss": 1.2 / n, "val_iou": 1 - 0.5 / n}
+        for n in range(1, 5)
+    ]
     header = {"__metadata__": {"tim3d": json.dumps({"training": {"seed": 7, "history": history}})}}
     text = json.dumps(header).encode()
     path = tmp_path_factory.mktemp("model") / "unet.safetensors"
@@ -97,7 +104,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(sample: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("out") / "report.html"
-    found = report(sample, out, truth="truth", annotation="annotation", model=model, title="Cu <175 °C> & co")
+    found = report(
+        sample, out, truth="truth", annotation="annotation", model=model, title="Cu <175 °C> & co"
+    )
     assert found == out
     return out.read_text(encoding="utf-8")
 
@@ -143,7 +152,9 @@ def test_numbers_are_those_of_describe(sample: str, whole: str) -> None:
         for phase in PHASES:
             assert row[header.index(phase)] == _shown(float(found[name].sel(phase=phase)))
     pair = next(row for row in read.rows if row[0] == "interface_area pore-solid")
-    assert pair[header.index("whole")] == _shown(float(found["interface_area"].sel(phase="pore", phase_other="solid")))
+    assert pair[header.index("whole")] == _shown(
+        float(found["interface_area"].sel(phase="pore", phase_other="solid"))
+    )
 
 
 def test_measured_stands_beside_truth(sample: str, whole: str) -> None:
@@ -154,7 +165,9 @@ def test_measured_stands_beside_truth(sample: str, whole: str) -> None:
         a, b = (float(d["phase_fraction"].sel(phase=phase)) for d in (found, true))
         row = rows["phase_fraction", phase]
         assert row[3:5] == [_shown(a), _shown(b)]
-        assert float(row[5].replace("−", "-").removesuffix(" %")) == pytest.approx(100 * (a - b) / b, abs=0.005)
+        assert float(row[5].replace("−", "-").removesuffix(" %")) == pytest.approx(
+            100 * (a - b) / b, abs=0.005
+        )
 
 
 def test_scores_are_those_of_score(sample: str, whole: str) -> None:
@@ -162,7 +175,9 @@ def test_scores_are_those_of_score(sample: str, whole: str) -> None:
     rows = {r[0]: r for r in Reader(whole).rows if r}
     assert rows["accuracy"][2] == _shown(1 - 2 / 30)
     assert rows["iou_foreground"][2] == _shown(float(found["iou_foreground"]))
-    assert [int(n.replace(",", "")) for n in rows["truly solid"][1:]] == found["confusion"].values[1].tolist()
+    assert [int(n.replace(",", "")) for n in rows["truly solid"][1:]] == found["confusion"].values[
+        1
+    ].tolist()
 
 
 def test_the_confusion_matrix_stands_under_the_predicted_names() -> None:
@@ -247,18 +262,34 @@ def test_pictures_have_the_proportions_of_the_material(sample: str) -> None:
     assert _pixels(figure, 1)[0] == pytest.approx(_pixels(figure, 2)[0], rel=0.02)
 
 
-@pytest.mark.parametrize("size", [(1, 1, 1), (0.3, 1, 1), (1, 0.5, 2), (5, 1, 1), (1, 3, 1), (0.02, 1, 1)])
-def test_three_pictures_leave_little_blank_and_no_word_is_cut(size: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize(
+    "size", [(1, 1, 1), (0.3, 1, 1), (1, 0.5, 2), (5, 1, 1), (1, 3, 1), (0.02, 1, 1)]
+)
+def test_three_pictures_leave_little_blank_and_no_word_is_cut(
+    size: tuple[float, float, float],
+) -> None:
     nm = dict(zip("zyx", (1000 * edge for edge in size), strict=True))
     shown = [
-        planes.Plane(np.zeros((4, 4)), normal, (down, right), (nm[down] / 4, nm[right] / 4), (nm[down], nm[right]), 1.0)
+        planes.Plane(
+            np.zeros((4, 4)),
+            normal,
+            (down, right),
+            (nm[down] / 4, nm[right] / 4),
+            (nm[down], nm[right]),
+            1.0,
+        )
         for normal, down, right in (("z", "y", "x"), ("y", "x", "z"), ("x", "y", "z"))
     ]
     figure = figures.three_planes(shown, [np.zeros((4, 4, 3))] * 3)
     paper = figure.get_window_extent()
-    assert sum(math.prod(_pixels(figure, place)) for place in range(3)) > 0.5 * paper.width * paper.height
+    assert (
+        sum(math.prod(_pixels(figure, place)) for place in range(3))
+        > 0.5 * paper.width * paper.height
+    )
     boxes = [ax.get_tightbbox() for ax in figure.axes]
-    assert all(paper.x0 <= b.x0 < b.x1 <= paper.x1 and paper.y0 <= b.y0 < b.y1 <= paper.y1 for b in boxes)
+    assert all(
+        paper.x0 <= b.x0 < b.x1 <= paper.x1 and paper.y0 <= b.y0 < b.y1 <= paper.y1 for b in boxes
+    )
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
@@ -282,7 +313,11 @@ def test_thresholds_that_were_used_are_marked_in_the_histogram(sample: str) -> N
     record = store.node_attributes(sample, "otsu")
     marks = thresholds(record, "otsu")
     figure = curves.histogram({"raw": store.open_dataset(sample, "raw_histogram")}, marks)
-    dashed = [np.asarray(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    dashed = [
+        np.asarray(line.get_xdata())[0]
+        for line in figure.axes[0].lines
+        if line.get_linestyle() == "--"
+    ]
     assert dashed == record["parameters"]["thresholds"] == list(marks.values())
 
 
@@ -291,7 +326,9 @@ def test_profiles_are_drawn_as_measured(sample: str) -> None:
     figure = curves.profiles(found, true)
     for ax, axis in zip(figure.axes, "zyx", strict=True):
         drawn = [line.get_ydata() for line in ax.lines]
-        wanted = [d[f"phase_fraction_{axis}"].sel(phase=p).values for d in (found, true) for p in PHASES]
+        wanted = [
+            d[f"phase_fraction_{axis}"].sel(phase=p).values for d in (found, true) for p in PHASES
+        ]
         assert all(np.array_equal(a, b) for a, b in zip(drawn, wanted, strict=True))
 
 
@@ -300,7 +337,9 @@ def test_a_profile_lies_at_the_centres_of_its_planes(longest: int, unit: str, si
     """In the unit that the axis names; one unit for all three axes."""
     lengths = {"z": longest, "y": 7, "x": 1}
     centres = {axis: (np.arange(n) + 0.5) * 10 for axis, n in lengths.items()}
-    shares = {f"phase_fraction_{a}": (("phase", a), np.full((1, n), 0.5)) for a, n in lengths.items()}
+    shares = {
+        f"phase_fraction_{a}": (("phase", a), np.full((1, n), 0.5)) for a, n in lengths.items()
+    }
     figure = curves.profiles(xr.Dataset(shares, {"phase": ["pore"], **centres}))
     for ax, axis in zip(figure.axes, "zyx", strict=True):
         assert ax.get_xlabel() == f"{axis} ({unit})"
@@ -324,7 +363,12 @@ def test_the_drift_is_drawn_as_counted(planes: int, unit: str, size: int) -> Non
 
 
 def test_training_curves_are_the_history() -> None:
-    history = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "val_loss": [3.5, 2.5, 2.4], "val_iou": [0.2, 0.5, 0.6]}
+    history = {
+        "epoch": [1, 2, 3],
+        "loss": [3.0, 2.0, 1.5],
+        "val_loss": [3.5, 2.5, 2.4],
+        "val_iou": [0.2, 0.5, 0.6],
+    }
     figure = curves.training_curves(history)
     drawn = {line.get_label(): line for ax in figure.axes for line in ax.lines}
     assert {ax.get_ylabel() for ax in figure.axes} == {"loss", "validation score"}
@@ -355,27 +399,40 @@ def test_a_histogram_of_other_grey_values_is_named_with_what_renews_it(tmp_path:
     tim3d.ingest(tmp_path / "grey.npy", url, voxel_size=size, options=QUIET)
     tim3d.segment(url, method="otsu", phases=PHASES, options=QUIET)
     np.save(tmp_path / "grey.npy", np.full((8, 16, 16), 7, np.uint8))
-    tim3d.ingest(tmp_path / "grey.npy", url, voxel_size=size, options=Options(progress=False, overwrite=True))
+    tim3d.ingest(
+        tmp_path / "grey.npy", url, voxel_size=size, options=Options(progress=False, overwrite=True)
+    )
     read = unescape(report(url, tmp_path / "out.html", field="none").read_text(encoding="utf-8"))
     command = f"tim3d segment {shlex.quote(url)} --method otsu --phases pore=0,solid=1"
     assert f"raw_histogram was computed from another version of raw. Renew it: {command}" in read
 
 
 def test_shares_of_the_histogram_add_up_to_nearly_one() -> None:
-    grey, voxels = np.arange(65536.0), np.random.default_rng(0).multinomial(10**6, [1 / 65536] * 65536)
-    line = curves.histogram({"raw": xr.Dataset({"voxels": ("grey", voxels)}, {"grey": grey})}).axes[0].lines[0]
+    grey, voxels = (
+        np.arange(65536.0),
+        np.random.default_rng(0).multinomial(10**6, [1 / 65536] * 65536),
+    )
+    line = (
+        curves.histogram({"raw": xr.Dataset({"voxels": ("grey", voxels)}, {"grey": grey})})
+        .axes[0]
+        .lines[0]
+    )
     centres, shares = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     assert len(centres) <= 256
     assert 0.999 < shares.sum() <= 1
     assert np.all(np.diff(centres) > 0)
 
 
-def test_one_plane_at_a_time_is_read_and_from_a_coarse_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_plane_at_a_time_is_read_and_from_a_coarse_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = str(tmp_path / "wide.zarr")
     wide = np.zeros((6, 40, 2600), np.uint8)
     wide[..., 1300:] = 1
     np.save(tmp_path / "wide.npy", wide)
-    tim3d.ingest(tmp_path / "wide.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
+    tim3d.ingest(
+        tmp_path / "wide.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET
+    )
     np.save(tmp_path / "grey.npy", wide * 100)
     tim3d.ingest(tmp_path / "grey.npy", url, voxel_size=SIZE, options=QUIET)
     read: list[Box] = []

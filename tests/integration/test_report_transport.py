@@ -82,19 +82,27 @@ def geodesic(url: str) -> xr.Dataset:
         "geodesic_reached_share": values / 10,
         "geodesic_unreached_voxels": np.arange(1234, 1240).reshape(2, 3),
     }
-    coordinates = {"phase": np.array(list(PHASES), object), "direction": np.array(DIRECTIONS, object)} | {
-        axis: (axis, (np.arange(n) + 0.5) * step) for axis, n, step in zip("zyx", SHAPE, SPACING, strict=True)
+    coordinates = {
+        "phase": np.array(list(PHASES), object),
+        "direction": np.array(DIRECTIONS, object),
+    } | {
+        axis: (axis, (np.arange(n) + 0.5) * step)
+        for axis, n, step in zip("zyx", SHAPE, SPACING, strict=True)
     }
     spread = {**about, "long_name": "largest less smallest"}
     summary = {
         "geodesic_tortuosity_mean": ("phase", values.mean(1), about),
         "geodesic_tortuosity_spread": ("phase", np.ptp(values, axis=1), spread),
     }
-    found = xr.Dataset({n: (dims, v, about) for n, v in single.items()} | summary | planes, coordinates)
+    found = xr.Dataset(
+        {n: (dims, v, about) for n, v in single.items()} | summary | planes, coordinates
+    )
     asked = {"phases": list(PHASES), "directions": list(DIRECTIONS), "metric": "graph26"}
     record = store.provenance("1" * 64, asked, {"phase": mark}) | {"verb": "geodesic"}
     store.write_dataset(url, "phase_geodesic", found.assign_attrs(metric="graph26"), record)
-    _distances(url, record | {"parameters": {"phase": "copper", "direction": "+z", "metric": "graph26"}})
+    _distances(
+        url, record | {"parameters": {"phase": "copper", "direction": "+z", "metric": "graph26"}}
+    )
     return found
 
 
@@ -112,7 +120,9 @@ def ingest(folder: Path, name: str, labels: NDArray[np.uint8], *, overwrite: boo
     np.save(folder / f"{name}.npy", labels)
     url, size = str(folder / f"{name}.zarr"), dict(zip("zyx", SPACING, strict=True))
     how = tim3d.Options(progress=False, overwrite=overwrite)
-    tim3d.ingest(folder / f"{name}.npy", url, voxel_size=size, field="phase", phases=PHASES, options=how)
+    tim3d.ingest(
+        folder / f"{name}.npy", url, voxel_size=size, field="phase", phases=PHASES, options=how
+    )
     return url
 
 
@@ -121,7 +131,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = ingest(tmp_path_factory.mktemp("flux"), "cu", volume())
     tim3d.measure(url, ["phase_fraction", "specific_surface"], options=QUIET)
     tim3d.label(url, options=QUIET)
-    tim3d.solve(url, conductivity=K, axis=["z", "x"], richardson=True, keep_potential=True, options=QUIET)
+    tim3d.solve(
+        url, conductivity=K, axis=["z", "x"], richardson=True, keep_potential=True, options=QUIET
+    )
     geodesic(url)
     return url
 
@@ -140,7 +152,12 @@ def test_every_flux_number_stands_with_its_unit_and_its_bounds(sample: str, text
     header = next(row for row in rows if "Wiener bounds" in row)
     assert header[:4] == ["variable", "unit", "z", "x"]
     by_name = {row[0]: row for row in rows[rows.index(header) :][:9]}
-    for name in ("effective_conductivity", "tortuosity_factor_total", "tortuosity_factor_through", "flux_spread"):
+    for name in (
+        "effective_conductivity",
+        "tortuosity_factor_total",
+        "tortuosity_factor_through",
+        "flux_spread",
+    ):
         assert by_name[name][1] == ("W m−1 K−1" if "conductivity" in name else "1")
         assert by_name[name][2:4] == [shown(float(found[name].sel(axis=a))) for a in "zx"]
     assert by_name["iterations"][2] == f"{int(found.iterations[0])}"
@@ -159,7 +176,8 @@ def test_value_at_h_and_2h_and_the_limit_stand_in_one_row(sample: str, text: str
         for axis in "zx":
             row = next(row for row in rows if row[:2] == [name, axis])
             h, coarse, limit, half = (
-                float(found[f"{name}{end}"].sel(axis=axis)) for end in ("", "_coarse", "_limit", "_limit_uncertainty")
+                float(found[f"{name}{end}"].sel(axis=axis))
+                for end in ("", "_coarse", "_limit", "_limit_uncertainty")
             )
             assert row[3:5] == [shown(h), shown(coarse)]
             value, uncertainty = row[5].split(" ± ")
@@ -174,9 +192,15 @@ def test_each_direction_has_its_column_and_the_metric_is_named(sample: str, text
     for start, phase in zip(tables, PHASES, strict=True):
         one = found.sel(phase=phase)
         by_name = {row[0]: row for row in rows[start + 1 : start + 6]}
-        for name in ("geodesic_tortuosity", "geodesic_tortuosity_last_plane", "geodesic_reached_share"):
+        for name in (
+            "geodesic_tortuosity",
+            "geodesic_tortuosity_last_plane",
+            "geodesic_reached_share",
+        ):
             assert by_name[name][2:5] == [shown(float(v)) for v in one[name].values]
-        assert by_name["geodesic_unreached_voxels"][2:5] == [f"{int(v):,}" for v in one.geodesic_unreached_voxels]
+        assert by_name["geodesic_unreached_voxels"][2:5] == [
+            f"{int(v):,}" for v in one.geodesic_unreached_voxels
+        ]
         mean, spread = float(one.geodesic_tortuosity_mean), float(one.geodesic_tortuosity_spread)
         assert by_name["geodesic_tortuosity"][5] == f"{shown(mean)} ({shown(spread)})"
     assert "metric: graph26" in text
@@ -223,11 +247,18 @@ def test_without_extrapolation_it_says_how_to_have_it(tmp_path: Path) -> None:
 def test_results_of_every_name_are_shown_with_their_fields(tmp_path: Path) -> None:
     url = ingest(tmp_path, "named", volume())
     tim3d.solve(url, conductivity=K, options=QUIET)
-    tim3d.solve(url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET)
+    tim3d.solve(
+        url, conductivity={"pore": 2.0, "copper": 9.0}, out="wet", keep_flux=True, options=QUIET
+    )
     said = said_of(transport.FLUX, url)
     assert said.index(f"Results phase_transport_{NAMED}:") < said.index("Results wet:")
-    assert f"tim3d solve {url} --conductivity pore=2,copper=9 --keep-flux --out wet --richardson" in said
-    assert said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
+    assert (
+        f"tim3d solve {url} --conductivity pore=2,copper=9 --keep-flux --out wet --richardson"
+        in said
+    )
+    assert (
+        said.count("flux_z: the middle planes") == said.count("wet_flux_z: the middle planes") > 0
+    )
 
 
 def test_what_does_not_percolate_is_said_in_words(tmp_path: Path) -> None:
@@ -246,7 +277,11 @@ def test_results_of_another_version_are_not_shown(tmp_path: Path) -> None:
     tim3d.label(url, options=QUIET)
     geodesic(url)
     ingest(tmp_path, "old", volume()[:-2], overwrite=True)
-    verbs = {"solve": transport.FLUX, "geodesic": transport.GEODESIC, "label": transport.CONNECTIVITY}
+    verbs = {
+        "solve": transport.FLUX,
+        "geodesic": transport.GEODESIC,
+        "label": transport.CONNECTIVITY,
+    }
     for verb, section in verbs.items():
         said = said_of(section, url)
         assert f"another version of phase. Renew it: tim3d {verb} {url}" in said
@@ -260,7 +295,11 @@ def test_variables_that_are_not_known_yet_have_a_table_too(tmp_path: Path) -> No
     axes = np.array(list("zyx"), object)
     more = xr.Dataset(
         {
-            "conductivity_tensor": (("axis", "axis_of_flux"), tensor, {"units": "W m-1 K-1", "long_name": "tensor"}),
+            "conductivity_tensor": (
+                ("axis", "axis_of_flux"),
+                tensor,
+                {"units": "W m-1 K-1", "long_name": "tensor"},
+            ),
             "flux_mean": (("axis", "phase"), tensor[:, :2] * 10, {"units": "1"}),
         },
         {"axis": axes, "axis_of_flux": axes, "phase": np.array(list(PHASES), object)},
@@ -280,9 +319,9 @@ def test_bounds_may_differ_by_axis_and_be_missing(tmp_path: Path) -> None:
     url = ingest(tmp_path, "lines", volume())
     found = tim3d.solve(url, conductivity=K, axis=["z", "x"], options=QUIET).load()
     about = found.conductivity_wiener_upper.attrs
-    other = found.drop_vars([n for n in found.data_vars if str(n).startswith("conductivity_")]).assign(
-        conductivity_wiener_upper=("axis", [300.0, 200.0], about)
-    )
+    other = found.drop_vars(
+        [n for n in found.data_vars if str(n).startswith("conductivity_")]
+    ).assign(conductivity_wiener_upper=("axis", [300.0, 200.0], about))
     attributes = {**found.attrs, "conductivity": {"pore": 0.0, "copper": [400.0, 400.0, 300.0]}}
     node = f"phase_transport_{NAMED},axis=z+x"
     record = store.node_attributes(url, node)
@@ -307,7 +346,9 @@ def test_the_conductivity_is_drawn_between_its_bounds(sample: str) -> None:
     np.testing.assert_array_equal(drawn.get_xdata(), found.effective_conductivity)
     edges = {(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches}  # type: ignore[attr-defined]
     for kind in ("wiener", "hashin_shtrikman"):
-        band = tuple(float(found[f"conductivity_{kind}_{side}"].max()) for side in ("lower", "upper"))
+        band = tuple(
+            float(found[f"conductivity_{kind}_{side}"].max()) for side in ("lower", "upper")
+        )
         assert band in edges
     assert "W m" in ax.get_xlabel()
 
@@ -337,7 +378,9 @@ def test_what_was_not_reached_is_grey_and_only_that(sample: str) -> None:
     assert to_rgb("white") not in {tuple(c) for c in shown_z.reshape(-1, 3)}
 
 
-def test_kept_fields_are_shown_with_the_results_to_which_they_belong(sample: str, text: str, tmp_path: Path) -> None:
+def test_kept_fields_are_shown_with_the_results_to_which_they_belong(
+    sample: str, text: str, tmp_path: Path
+) -> None:
     for name in (f"phase_potential_z_{NAMED}", f"phase_potential_x_{NAMED}", KEPT):
         assert text.count(f'alt="{name}: the middle planes') == 1
     url = ingest(tmp_path, "again", volume())

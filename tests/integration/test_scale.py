@@ -37,7 +37,13 @@ def test_the_engine_takes_as_long_as_the_model_says(tmp_path: Path) -> None:
 def test_the_pace_of_a_pilot_is_that_of_its_steps_per_voxel() -> None:
     def ended(blocks: int, voxels: int, wall: float, *steps: float) -> Timed:
         names = ("read_seconds", "compute_seconds", "write_seconds")
-        end = {"event": "end", "pass": "p", "computed": blocks, "voxels": voxels, "wait_seconds": 0.0}
+        end = {
+            "event": "end",
+            "pass": "p",
+            "computed": blocks,
+            "voxels": voxels,
+            "wait_seconds": 0.0,
+        }
         end |= {"wall_seconds": wall, "processes": 2, **dict(zip(names, steps, strict=True))}
         return Timed(0.0, [end])
 

@@ -63,7 +63,8 @@ def test_a_url_with_credentials_is_refused_and_not_repeated(
                  ["validate", url], ["describe", url], ["run", "r.toml", "--part", "1/2"]):  # fmt: skip
         assert main(line) == 2, line
     said = "".join(capfd.readouterr())
-    # What is not an object store is refused in a recipe before that: it names a place outside of its folder.
+    # What is not an object store is refused in a recipe before that: it names a place outside of
+    # its folder.
     assert said.count(CARRIES) + said.count("leads out of") == 8
     assert SECRET not in said
     assert everything(tmp_path) == kept
@@ -73,12 +74,17 @@ def test_a_url_with_credentials_is_refused_and_not_repeated(
 
 
 def everything(folder: Path) -> bytes:
-    return b"".join(str(p).encode() + p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
+    return b"".join(
+        str(p).encode() + p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    )
 
 
 def test_a_run_on_a_bucket_writes_no_key_anywhere(bucket: str, tmp_path: Path) -> None:
     """Sample, markers, report and output of a whole recipe, and of a store that cannot be reached."""
-    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 255, (8, 16, 16)).astype(np.uint8))
+    np.save(
+        tmp_path / "grey.npy",
+        np.random.default_rng(0).integers(0, 255, (8, 16, 16)).astype(np.uint8),
+    )
     (tmp_path / "r.toml").write_text(RECIPE.format(sample=f"{bucket}/a.zarr"))
     keys = {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": f"{SECRET}-session"}
     said = typed(tmp_path, keys, 0, "run", "r.toml")
@@ -96,13 +102,21 @@ def typed(folder: Path, keys: dict[str, str], code: int, *line: str) -> str:
     """Output of a command in a process of its own that has the keys."""
     command = [sys.executable, "-m", "tim3d", *line]
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **keys}, capture_output=True, text=True, timeout=120, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, **keys},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 
 
-def test_reasons_and_messages_have_stars_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_and_messages_have_stars_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     monkeypatch.setenv("SHORT_TOKEN", "test")  # a word that may stand anywhere
     text = f"test: 403 of https://me:pw@host/a?key={SECRET}"

@@ -46,7 +46,10 @@ def test_a_cancelled_job_is_replaced_and_costs_nothing(recipe: Path) -> None:
     victim = sorted(set(jobs("R")) - known)[0]
     subprocess.run(["scancel", victim], check=True)
     assert len(done_blocks(sample, "phase/s0")) < BLOCKS
-    until(lambda: len(set(jobs()) - known) == 3 or process.poll() is not None, "a job in place of the lost one")
+    until(
+        lambda: len(set(jobs()) - known) == 3 or process.poll() is not None,
+        "a job in place of the lost one",
+    )
     finish(process)
     assert content(sample) == content(recipe.parent / "alone.zarr")
     assert len(set(jobs()) - known) == 3
@@ -55,11 +58,21 @@ def test_a_cancelled_job_is_replaced_and_costs_nothing(recipe: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("slurm")
-def test_a_recipe_as_a_job_array_makes_the_bytes_of_one_process(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_as_a_job_array_makes_the_bytes_of_one_process(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = recipe.parent / "array.zarr"
     monkeypatch.setenv("TIM3D", launcher(recipe.parent))
     sized = ["--array=1-3", "--cpus-per-task=1", "--mem=1200M", "--time=10"]
-    line = ["sbatch", "--wait", *sized, str(DEPLOY / "array.sbatch"), str(recipe), "--set", f"sample={sample}"]
+    line = [
+        "sbatch",
+        "--wait",
+        *sized,
+        str(DEPLOY / "array.sbatch"),
+        str(recipe),
+        "--set",
+        f"sample={sample}",
+    ]
     done = subprocess.run(line, cwd=recipe.parent, capture_output=True, text=True, check=False)
     outputs = "\n".join(p.read_text()[-1000:] for p in recipe.parent.glob("tim3d-part-*.out"))
     assert done.returncode == 0, done.stderr + outputs
@@ -74,7 +87,15 @@ def test_a_recipe_as_a_job_array_makes_the_bytes_of_one_process(recipe: Path, mo
 def test_a_job_that_asks_for_jobs(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = recipe.parent / "inner.zarr"
     monkeypatch.setenv("TIM3D", launcher(recipe.parent))
-    line = ["sbatch", "--wait", "--mem=1200M", str(DEPLOY / "recipe.sbatch"), str(recipe), "site.toml", "2"]
+    line = [
+        "sbatch",
+        "--wait",
+        "--mem=1200M",
+        str(DEPLOY / "recipe.sbatch"),
+        str(recipe),
+        "site.toml",
+        "2",
+    ]
     line += ["--set", f"sample={sample}"]
     done = subprocess.run(line, cwd=recipe.parent, capture_output=True, text=True, check=False)
     outputs = "\n".join(p.read_text()[-1000:] for p in recipe.parent.glob("tim3d-run-*.out"))
@@ -84,11 +105,17 @@ def test_a_job_that_asks_for_jobs(recipe: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("slurm")
 @pytest.mark.parametrize(
-    ("change", "said"), [({"partition": "gone"}, "invalid partition"), ({"cores": 64}, "not available")]
+    ("change", "said"),
+    [({"partition": "gone"}, "invalid partition"), ({"cores": 64}, "not available")],
 )
-def test_a_job_that_slurm_does_not_take_is_an_error_at_once(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_job_that_slurm_does_not_take_is_an_error_at_once(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     wanted: dict[str, Any] = {"interface": "lo", "logs": str(tmp_path), **change}
-    with pytest.raises(DeviceError, match=rf"(?i){said}.*Change the site file"), cluster("slurm", **wanted):
+    with (
+        pytest.raises(DeviceError, match=rf"(?i){said}.*Change the site file"),
+        cluster("slurm", **wanted),
+    ):
         pass
 
 
@@ -108,9 +135,16 @@ def test_a_worker_ends_before_its_walltime_and_the_next_job_goes_on(tmp_path: Pa
 @pytest.mark.usefixtures("slurm")
 def test_encrypted_jobs_make_the_same_bits(tmp_path: Path) -> None:
     sample = str(tmp_path / "a.zarr")
-    site = {"interface": "lo", "memory": "1GiB", "logs": str(tmp_path), "prologue": f"export PYTHONPATH={ROOT}"}
+    site = {
+        "interface": "lo",
+        "memory": "1GiB",
+        "logs": str(tmp_path),
+        "prologue": f"export PYTHONPATH={ROOT}",
+    }
     with cluster("slurm", tls=tmp_path / "tls", **site) as on:  # type: ignore[arg-type]
         workers = on.client.scheduler_info(n_workers=-1)["workers"]
-        assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {"tls"}
+        assert {one.partition("://")[0] for one in (on.client.scheduler.address, *workers)} == {
+            "tls"
+        }
         run(number_pass(sample), progress=False)
     np.testing.assert_array_equal(np.asarray(store.field_array(sample, "raw")[:]), truth())

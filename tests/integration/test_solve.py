@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 import tim3d
 from tim3d.cli.main import main
 from tim3d.engine import current_cluster
-from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError, MixedRunError
+from tim3d.errors import (
+    ArgumentError,
+    InputError,
+    LockedError,
+    MemoryPlanError,
+    MissingFieldError,
+    MixedRunError,
+)
 from tim3d.forecast import forecasting
 from tim3d.grid import Box
 from tim3d.kernels.conduction.conduction import Physics, conduct
@@ -36,10 +43,20 @@ def volume(shape: tuple[int, int, int] = (11, 18, 21), seed: int = 0) -> NDArray
     return np.where(smooth > 0, 7, 0).astype(np.uint8)
 
 
-def ingested(folder: Path, labels: NDArray[np.uint8], shard: tuple[int, int, int] = (4, 8, 8)) -> str:
+def ingested(
+    folder: Path, labels: NDArray[np.uint8], shard: tuple[int, int, int] = (4, 8, 8)
+) -> str:
     np.save(folder / "phase.npy", labels)
     url, size = str(folder / "a.zarr"), dict(zip("zyx", SPACING, strict=True))
-    tim3d.ingest(folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=shard, options=QUIET)
+    tim3d.ingest(
+        folder / "phase.npy",
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=PHASES,
+        shard=shard,
+        options=QUIET,
+    )
     return url
 
 
@@ -76,8 +93,16 @@ def test_results_are_those_of_the_kernel(sample: str, faces: Any) -> None:
         expected = conduct(volume(), BY_CODE, number, spacing=SPACING, electrodes=faces)
         one = found.sel(axis=axis)
         assert one.effective_conductivity == expected.conductivity
-        assert one.tortuosity_factor_total == expected.tortuosity_total == one.tortuosity_factor_through
-        assert (one.percolates, one.flux_spread, one.iterations) == (1, expected.spread, expected.iterations)
+        assert (
+            one.tortuosity_factor_total
+            == expected.tortuosity_total
+            == one.tortuosity_factor_through
+        )
+        assert (one.percolates, one.flux_spread, one.iterations) == (
+            1,
+            expected.spread,
+            expected.iterations,
+        )
         profile = found[f"plane_conductivity_{axis}"]
         np.testing.assert_array_equal(profile, expected.flux)
         planes = profile[f"{axis}_face"].values
@@ -100,7 +125,9 @@ def test_the_bounds_hold_the_value(sample: str) -> None:
     k, share = found.effective_conductivity, (volume() == 7).mean()
     assert (found.conductivity_wiener_lower < k).all()
     assert (k < found.conductivity_wiener_upper).all()
-    assert float(found.conductivity_wiener_upper.sel(axis="y")) == pytest.approx(share * 400 + (1 - share) * 0.026)
+    assert float(found.conductivity_wiener_upper.sel(axis="y")) == pytest.approx(
+        share * 400 + (1 - share) * 0.026
+    )
     assert (found.conductivity_hashin_shtrikman_upper < found.conductivity_wiener_upper).all()
 
 
@@ -113,7 +140,12 @@ def test_a_second_call_does_nothing(sample: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stage, "_solve", never)
     assert solve(sample).identical(first)
     assert planned(sample) == []
-    for other in ({"axis": "y"}, {"tolerance": 1e-4}, {"conductivity": K | {"pore": 0}}, {"keep_potential": True}):
+    for other in (
+        {"axis": "y"},
+        {"tolerance": 1e-4},
+        {"conductivity": K | {"pore": 0}},
+        {"keep_potential": True},
+    ):
         with pytest.raises(AssertionError):
             solve(sample, **other)
     with pytest.raises(AssertionError):
@@ -130,7 +162,9 @@ def test_a_new_phase_field_is_solved_anew(sample: str, tmp_path: Path) -> None:
 def test_the_potential_is_a_field(sample: str) -> None:
     solve(sample, axis=["z", "x"], conductivity=K | {"pore": 0}, keep_potential=True)
     for number, axis in ((0, "z"), (2, "x")):
-        expected = conduct(volume(), {7: 400.0, 0: 0.0}, number, spacing=SPACING, keep_potential=True).potential
+        expected = conduct(
+            volume(), {7: 400.0, 0: 0.0}, number, spacing=SPACING, keep_potential=True
+        ).potential
         kept = tim3d.open_field(sample, f"phase_potential_{axis}_pore=0,copper=400,unused=1")
         assert expected is not None
         np.testing.assert_array_equal(kept.values, np.nan_to_num(expected, nan=-1))
@@ -143,37 +177,55 @@ def test_the_potential_is_a_field(sample: str) -> None:
 def test_a_wall_gives_zero_and_says_so(tmp_path: Path) -> None:
     labels = volume()
     labels[5] = 0
-    found = solve(ingested(tmp_path, labels), conductivity=K | {"pore": 0}, axis=["z", "y"], richardson=True)
+    found = solve(
+        ingested(tmp_path, labels), conductivity=K | {"pore": 0}, axis=["z", "y"], richardson=True
+    )
     z = found.sel(axis="z")
-    assert (z.effective_conductivity, z.percolates, z.iterations, z.mean_conductivity_through) == (0, 0, 0, 0)
+    assert (z.effective_conductivity, z.percolates, z.iterations, z.mean_conductivity_through) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert np.isinf(z.tortuosity_factor_total)
     assert np.isnan(z.tortuosity_factor_total_limit)
     assert found.sel(axis="y").percolates == 1
 
 
 def test_two_resolutions_give_the_limit_of_a_smooth_geometry(tmp_path: Path) -> None:
-    # One pore space at 2, 4 and 8 voxels per correlation length: the coarse pair foretells what the fine pair gives.
+    # One pore space at 2, 4 and 8 voxels per correlation length: the coarse pair foretells what the
+    # fine pair gives.
     white = np.random.default_rng(5).standard_normal((64, 64, 64), dtype=np.float32)
     smooth = ndi.gaussian_filter(white, 4.0, mode="wrap")
     pore = smooth < np.quantile(smooth, 0.42)
     tau = {
-        n: conduct(np.ascontiguousarray(pore[::n, ::n, ::n]).view(np.uint8), {0: 0, 1: 1}).tortuosity_total
+        n: conduct(
+            np.ascontiguousarray(pore[::n, ::n, ::n]).view(np.uint8), {0: 0, 1: 1}
+        ).tortuosity_total
         for n in (1, 2, 4)
     }
     labels = np.where(pore, 0, 7).astype(np.uint8)[::2, ::2, ::2]
     np.save(tmp_path / "half.npy", labels)
     url = str(tmp_path / "half.zarr")
     tim3d.ingest(
-        tmp_path / "half.npy", url, voxel_size={"z": 2, "y": 2, "x": 2}, field="phase", phases=PHASES, options=QUIET
+        tmp_path / "half.npy",
+        url,
+        voxel_size={"z": 2, "y": 2, "x": 2},
+        field="phase",
+        phases=PHASES,
+        options=QUIET,
     )
-    found = solve(url, conductivity={"pore": 1, "copper": 0, "unused": 0}, richardson=True, units="m2 s-1").sel(
-        axis="z"
-    )
+    found = solve(
+        url, conductivity={"pore": 1, "copper": 0, "unused": 0}, richardson=True, units="m2 s-1"
+    ).sel(axis="z")
     assert found.effective_conductivity.units == "m2 s-1"
     assert float(found.tortuosity_factor_total) == pytest.approx(tau[2], rel=1e-12)
     assert float(found.tortuosity_factor_total_coarse) == pytest.approx(tau[4], rel=1e-12)
     finer = 2 * tau[1] - tau[2]
-    assert abs(found.tortuosity_factor_total_limit - finer) < found.tortuosity_factor_total_limit_uncertainty
+    assert (
+        abs(found.tortuosity_factor_total_limit - finer)
+        < found.tortuosity_factor_total_limit_uncertainty
+    )
     assert abs(found.tortuosity_factor_total_limit - finer) < 0.5 * abs(tau[2] - finer)
 
 
@@ -201,10 +253,15 @@ def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
 
 def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> None:
     big = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8))
-    with tim3d.cluster("serial", memory_bytes=2**20 * 10), pytest.raises(MemoryPlanError, match="more memory"):
+    with (
+        tim3d.cluster("serial", memory_bytes=2**20 * 10),
+        pytest.raises(MemoryPlanError, match="more memory"),
+    ):
         solve(big)
     labels = store.complete_field(big, "phase")
-    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300)
+    job = stage.Job(
+        big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300
+    )
     base = {1: stage.LOADED_LATER_BYTES, 2: stage.BASE_BYTES, 4: stage.BASE_BYTES}
     needs = [stage._peak(job, slabs, current_cluster()) - base[slabs] for slabs in base]
     assert needs[0] > 1.5 * needs[1] > 2 * needs[2]
@@ -212,7 +269,9 @@ def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> N
     assert plan.peak_bytes == needs[0] + base[1]
 
 
-def test_the_workers_that_are_named_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workers_that_are_named_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fewest whose part fits, and never more than there can be parts."""
     monkeypatch.setattr(stage, "BASE_BYTES", stage.LOADED_LATER_BYTES)
     big, limit = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8)), stage.BASE_BYTES + 6 * 2**20
@@ -221,9 +280,18 @@ def test_the_workers_that_are_named_would_do(tmp_path: Path, monkeypatch: pytest
     found = re.search(r"(\d+) workers of this memory would do", str(refused.value))
     assert found
     labels, count = store.complete_field(big, "phase"), int(found[1])
-    job = stage.Job(big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300)
-    assert stage._peak(job, count, current_cluster()) <= limit < stage._peak(job, count - 1, current_cluster())
-    with tim3d.cluster("serial", memory_bytes=stage.BASE_BYTES + 2**19), pytest.raises(MemoryPlanError, match="more m"):
+    job = stage.Job(
+        big, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300
+    )
+    assert (
+        stage._peak(job, count, current_cluster())
+        <= limit
+        < stage._peak(job, count - 1, current_cluster())
+    )
+    with (
+        tim3d.cluster("serial", memory_bytes=stage.BASE_BYTES + 2**19),
+        pytest.raises(MemoryPlanError, match="more m"),
+    ):
         solve(big)
 
 
@@ -259,7 +327,9 @@ def test_labels_are_read_once(sample: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"field": "truth"}, MissingFieldError, "no field 'truth'.*tim3d segment"),
     ],
 )  # fmt: skip
-def test_bad_arguments_leave_nothing_behind(sample: str, arguments: Any, error: type[Exception], says: str) -> None:
+def test_bad_arguments_leave_nothing_behind(
+    sample: str, arguments: Any, error: type[Exception], says: str
+) -> None:
     before = store.nodes(sample)
     with pytest.raises(error, match=says):
         solve(sample, **arguments)
@@ -276,7 +346,9 @@ def test_a_thin_axis_is_refused(tmp_path: Path) -> None:
 def test_a_code_without_a_name_is_bad_input(tmp_path: Path) -> None:
     sample, labels = ingested(tmp_path, volume()), volume()
     labels[3, 3, 3] = 5
-    store.write_box(store.field_array(sample, "phase", mode="r+"), Box((0, 0, 0), (4, 18, 21)), labels[:4])
+    store.write_box(
+        store.field_array(sample, "phase", mode="r+"), Box((0, 0, 0), (4, 18, 21)), labels[:4]
+    )
     with pytest.raises(InputError, match=r"labels \[5\] belong to no phase"):
         solve(sample)
 
@@ -297,13 +369,23 @@ def test_a_locked_sample_is_not_written(sample: str) -> None:
 
 
 def test_the_command_line(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
-    typed = ["solve", sample, "--conductivity", "copper=400,pore=0.026,unused=0", "--axis", "z,x", "--faces", "centres"]
+    typed = [
+        "solve",
+        sample,
+        "--conductivity",
+        "copper=400,pore=0.026,unused=0",
+        "--axis",
+        "z,x",
+        "--faces",
+        "centres",
+    ]
     assert main([*typed, "--tolerance", "1e-4", "--units", "1"]) == 0
     shown = capsys.readouterr().out
     assert "effective_conductivity" in shown
     assert "tortuosity_factor_through" in shown
     record = store.node_attributes(
-        sample, "phase_transport_pore=0.026,copper=400,unused=0,faces=centres,tolerance=0.0001,axis=z+x,units=1"
+        sample,
+        "phase_transport_pore=0.026,copper=400,unused=0,faces=centres,tolerance=0.0001,axis=z+x,units=1",
     )["parameters"]
     assert record["conductivity"] == {"0": 0.026, "7": 400.0, "9": 0.0}
     assert (record["axes"], record["faces"], record["units"]) == (["z", "x"], "centres", "1")
@@ -337,8 +419,13 @@ def test_two_potentials_are_both_there_and_one_is_shared(sample: str) -> None:
 def test_results_of_replaced_labels_are_refused_and_renewed(sample: str, tmp_path: Path) -> None:
     solve(sample, keep_potential=True)
     replace_labels(sample, tmp_path, volume(seed=1))
-    for read in (lambda: tim3d.open_dataset(sample, NODE), lambda: store.complete_field(sample, POTENTIAL.format("z"))):
-        with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d solve .*--conductivity"):
+    for read in (
+        lambda: tim3d.open_dataset(sample, NODE),
+        lambda: store.complete_field(sample, POTENTIAL.format("z")),
+    ):
+        with pytest.raises(
+            MixedRunError, match=r"another version of 'phase'.*tim3d solve .*--conductivity"
+        ):
             read()
     solve(sample, keep_potential=True)
     expected = conduct(volume(seed=1), BY_CODE, 0, spacing=SPACING, keep_potential=True).potential
@@ -349,7 +436,12 @@ def test_another_question_under_the_same_name_is_refused(sample: str) -> None:
     solve(sample, out="mine")
     with pytest.raises(MixedRunError, match=r"'mine' .* was made with axes .*--out another-name"):
         solve(sample, out="mine", axis="y")
-    assert solve(sample, out="mine", axis="y", options=tim3d.Options(progress=False, overwrite=True)).axis == "y"
+    assert (
+        solve(
+            sample, out="mine", axis="y", options=tim3d.Options(progress=False, overwrite=True)
+        ).axis
+        == "y"
+    )
     with pytest.raises(MixedRunError, match="is not a result of solve"):
         solve(sample, out="phase")
 
@@ -359,20 +451,28 @@ def test_a_plan_writes_nothing_and_overwrite_solves_again(sample: str, tmp_path:
     solve(sample, keep_potential=True)
     before, made = files_of(tmp_path), store.node_attributes(sample, POTENTIAL.format("z"))
     assert planned(sample, keep_potential=True) == []
-    assert all(plan.left == plan.blocks > 0 for plan in planned(sample, keep_potential=True, options=again))
+    assert all(
+        plan.left == plan.blocks > 0 for plan in planned(sample, keep_potential=True, options=again)
+    )
     assert planned(sample, axis="y", keep_flux=True)
     assert files_of(tmp_path) == before
     voxels = store.field_array(sample, POTENTIAL.format("z"), mode="r+")
     store.write_box(voxels, Box((0, 0, 0), (4, 8, 8)), np.zeros((4, 8, 8), np.float32))
     solve(sample, keep_potential=True, options=again)
     assert tim3d.open_field(sample, POTENTIAL.format("z")).values[:4, :8, :8].any()
-    assert store.node_attributes(sample, POTENTIAL.format("z"))["fingerprint"] == made["fingerprint"]
+    assert (
+        store.node_attributes(sample, POTENTIAL.format("z"))["fingerprint"] == made["fingerprint"]
+    )
 
 
 def test_a_solution_is_planned_before_its_sample_is_there(tmp_path: Path) -> None:
     with forecasting():
-        field = Field("phase", (8, 8, 8), "uint8", SPACING, (8, 8, 8), (8, 8, 8), labels=True, phases=PHASES)
-        store.expect_field(str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"})
+        field = Field(
+            "phase", (8, 8, 8), "uint8", SPACING, (8, 8, 8), (8, 8, 8), labels=True, phases=PHASES
+        )
+        store.expect_field(
+            str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"}
+        )
         names = [plan.name for plan in planned(str(tmp_path / "new.zarr"), keep_flux=True)]
     assert names == [NODE, f"phase_flux_z_{NAMED}/s0"]
     assert not files_of(tmp_path)

@@ -58,13 +58,24 @@ def large() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "border", [{}, {"faces": "centres"}, {"sides": "periodic"}, {"cell": True, "axis": ["z", "y", "x"]}]
+    "border",
+    [{}, {"faces": "centres"}, {"sides": "periodic"}, {"cell": True, "axis": ["z", "y", "x"]}],
 )
-def test_two_workers_give_the_bits_of_one_process(tmp_path: Path, workers: Cluster, border: dict[str, Any]) -> None:
+def test_two_workers_give_the_bits_of_one_process(
+    tmp_path: Path, workers: Cluster, border: dict[str, Any]
+) -> None:
     sample = ingested(tmp_path, large())
-    keep = {"conductivity": PORE, "keep_potential": True, "keep_flux": True, "richardson": True, **border}
+    keep = {
+        "conductivity": PORE,
+        "keep_potential": True,
+        "keep_flux": True,
+        "richardson": True,
+        **border,
+    }
     whole = solve(sample, out="alone", **keep).load()
-    fields = {name: tim3d.open_field(sample, f"alone_{name}").values for name in ("potential_z", "flux_z")}
+    fields = {
+        name: tim3d.open_field(sample, f"alone_{name}").values for name in ("potential_z", "flux_z")
+    }
     with on(workers):
         shared = solve(sample, out="shared", **keep).load()
     assert shared.equals(whole)
@@ -108,11 +119,17 @@ def test_conductivities_along_three_axes(tmp_path: Path) -> None:
         expected = conduct(volume(), {7: (1.0, 2.0, 4.0), 0: 0.5}, number, spacing=SPACING)
         one = found.sel(axis=axis)
         assert float(one.effective_conductivity) == expected.conductivity
-        assert float(one.conductivity_wiener_lower) < expected.conductivity < float(one.conductivity_wiener_upper)
+        assert (
+            float(one.conductivity_wiener_lower)
+            < expected.conductivity
+            < float(one.conductivity_wiener_upper)
+        )
     assert "conductivity_hashin_shtrikman_upper" not in found
 
 
-def test_a_solution_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_solution_goes_on_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped after each step in turn; the last run does one step and ends in the same bits."""
     sample = ingested(tmp_path, large())
     arguments = {"conductivity": PORE, "tolerance": 1e-8, "checkpoint": 0.0}
@@ -126,13 +143,21 @@ def test_a_solution_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pyt
     monkeypatch.undo()
     began: list[int] = []
     watch = stage.Case.__call__
-    monkeypatch.setattr(stage.Case, "__call__", lambda self, seat: watch(self, _noting(seat, began)))
+    monkeypatch.setattr(
+        stage.Case, "__call__", lambda self, seat: watch(self, _noting(seat, began))
+    )
     assert solve(sample, out="halting", **arguments).equals(whole)
     assert began == [steps]
 
 
 def _noting(seat: Seat, began: list[int]) -> Seat:
-    return Seat(seat.rank, seat.size, seat.meeting, seat.threads, lambda news: began.append(news["iterations"]))
+    return Seat(
+        seat.rank,
+        seat.size,
+        seat.meeting,
+        seat.threads,
+        lambda news: began.append(news["iterations"]),
+    )
 
 
 KILLED = """
@@ -147,7 +172,9 @@ with tim3d.cluster("local", workers=2, memory_bytes=2**31):
 def test_killed_it_goes_on_and_ends_in_the_same_bits(tmp_path: Path, victim: str) -> None:
     sample = ingested(tmp_path, large())
     arguments = {"conductivity": PORE, "tolerance": 1e-9, "axis": ["z", "y"]}
-    run = subprocess.Popen([sys.executable, "-c", KILLED, sample], start_new_session=True, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [sys.executable, "-c", KILLED, sample], start_new_session=True, stderr=subprocess.DEVNULL
+    )
     checkpoint = Path(f"{sample}.runs/killed/checkpoints")
     deadline = time.monotonic() + 120
     while not list(checkpoint.rglob("done/0/1/0.json")) and time.monotonic() < deadline:

@@ -47,7 +47,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     np.save(folder / "phase.npy", labels())
     shard = (8, 64, 64)
     tim3d.ingest(folder / "raw.npy", url, voxel_size=SIZE, shard=shard, options=QUIET)
-    tim3d.ingest(folder / "phase.npy", url, voxel_size=SIZE, shard=shard, field="phase", phases=PHASES, options=QUIET)
+    tim3d.ingest(
+        folder / "phase.npy",
+        url,
+        voxel_size=SIZE,
+        shard=shard,
+        field="phase",
+        phases=PHASES,
+        options=QUIET,
+    )
     tim3d.measure(url, ["phase_fraction"], options=QUIET)
     return url
 
@@ -67,7 +75,9 @@ def test_xarray_opens_every_level_with_centres_in_nm(sample: str, name: str) -> 
     factors = level_factors(SHAPE, (20.0, 5.0, 5.0))
     assert factors == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
     for level, factor in enumerate(factors):
-        opened = xr.open_zarr(sample, group=f"{name}/s{level}", consolidated=False, chunks=None)[name]
+        opened = xr.open_zarr(sample, group=f"{name}/s{level}", consolidated=False, chunks=None)[
+            name
+        ]
         assert opened.dims == ("z", "y", "x")
         for axis, step, edge in zip("zyx", factor, (20.0, 5.0, 5.0), strict=True):
             first = edge / 2 if name == "phase" else edge * step / 2
@@ -118,7 +128,13 @@ def test_a_field_opens_in_chunks_of_whole_shards(sample: str) -> None:
 
 
 def test_every_node_says_how_it_was_made(sample: str) -> None:
-    assert store.nodes(sample) == ["phase", "phase_descriptors", "phase_partials", "raw", "raw_slices"]
+    assert store.nodes(sample) == [
+        "phase",
+        "phase_descriptors",
+        "phase_partials",
+        "raw",
+        "raw_slices",
+    ]
     for name in store.nodes(sample):
         record = store.node_attributes(sample, name)
         assert record["status"] == "complete"
@@ -157,7 +173,9 @@ def test_a_part_of_a_shard_is_not_written(tmp_path: Path) -> None:
     assert not shards.has_shard(array, Box.whole((4, 8, 8)))
 
 
-def test_two_writers_of_one_shard_would_lose_voxels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_of_one_shard_would_lose_voxels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control: plain zarr, two threads, each half of one shard; this is why `write_box` refuses parts."""
     from zarr.storage import LocalStore
 
@@ -243,7 +261,11 @@ def test_a_shard_of_the_fill_value_is_stored_too(tmp_path: Path, durable: bool) 
 def test_names_in_results_are_strings_without_a_warning(tmp_path: Path) -> None:
     url = str(tmp_path / "a.zarr")
     store.create_sample(url)
-    dataset = xr.Dataset({"n": ("phase", [1, 2])}, {"phase": np.array(["pore", "Füllstoff"], object)}, {"why": "test"})
+    dataset = xr.Dataset(
+        {"n": ("phase", [1, 2])},
+        {"phase": np.array(["pore", "Füllstoff"], object)},
+        {"why": "test"},
+    )
     store.write_dataset(url, "numbers", dataset, store.provenance("0" * 64, {}, {}))
     opened = store.open_dataset(url, "numbers")
     assert opened.n.sel(phase="Füllstoff").item() == 2
@@ -253,14 +275,18 @@ def test_names_in_results_are_strings_without_a_warning(tmp_path: Path) -> None:
 def test_a_sample_behind_a_url_from_ingest_to_results(tmp_path: Path) -> None:
     np.save(tmp_path / "phase.npy", labels())
     url = "memory://test-store/a.zarr"
-    tim3d.ingest(tmp_path / "phase.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
+    tim3d.ingest(
+        tmp_path / "phase.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET
+    )
     with tim3d.cluster("serial"):
         measured = tim3d.measure(url, ["phase_fraction"], options=QUIET)
     np.testing.assert_array_equal(tim3d.open_field(url, "phase").values, labels())
     assert float(measured.phase_fraction.sel(phase="filler")) == np.mean(labels() == 7)
     assert tim3d.validate(url, deep=True) == []
     assert "phase: 13x141x75 uint8" in "\n".join(commands.show(url))
-    again = tim3d.ingest(tmp_path / "phase.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET)
+    again = tim3d.ingest(
+        tmp_path / "phase.npy", url, voxel_size=SIZE, field="phase", phases=PHASES, options=QUIET
+    )
     np.testing.assert_array_equal(again.values, labels())
 
 
@@ -273,7 +299,9 @@ def ingest_labels(folder: Path, **arguments: Any) -> str:
 
 
 @pytest.mark.parametrize("shard", [(8, 64, 64), (16, 64, 128)])
-def test_a_deleted_sample_is_made_again_although_its_markers_are_there(tmp_path: Path, shard: Triple) -> None:
+def test_a_deleted_sample_is_made_again_although_its_markers_are_there(
+    tmp_path: Path, shard: Triple
+) -> None:
     url = ingest_labels(tmp_path, shard=(8, 64, 64))
     before = tim3d.measure(url, options=QUIET).load()
     shutil.rmtree(url)
@@ -293,7 +321,9 @@ def test_a_copy_does_not_claim_to_be_half_done(tmp_path: Path) -> None:
 def test_the_debris_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
     url = str(tmp_path / "a.zarr")
     store.create_sample(url)
-    zarr.open_group(url, mode="r+").create_group("phase/s0").create_array("phase", shape=(1,), dtype="float64")
+    zarr.open_group(url, mode="r+").create_group("phase/s0").create_array(
+        "phase", shape=(1,), dtype="float64"
+    )
     (fault,) = tim3d.validate(url)
     assert "no node of tim3d" in str(fault)
     ingest_labels(tmp_path)
@@ -313,7 +343,11 @@ def test_a_field_made_otherwise_is_refused_and_replaced_on_request(tmp_path: Pat
     with pytest.raises(MixedRunError, match="--overwrite"):
         ingest_labels(tmp_path, voxel_size={"z": 1, "y": 1, "x": 1})
     assert store.read_field(url, "phase").spacing_nm == (20.0, 5.0, 5.0)
-    ingest_labels(tmp_path, voxel_size={"z": 1, "y": 1, "x": 1}, options=tim3d.Options(progress=False, overwrite=True))
+    ingest_labels(
+        tmp_path,
+        voxel_size={"z": 1, "y": 1, "x": 1},
+        options=tim3d.Options(progress=False, overwrite=True),
+    )
     assert store.read_field(url, "phase").spacing_nm == (1.0, 1.0, 1.0)
 
 

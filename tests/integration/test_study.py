@@ -20,7 +20,14 @@ from tim3d.cli.main import main
 from tim3d.engine import Ledger, Pass
 from tim3d.engine import run as run_pass
 from tim3d.engine.passes.plan import Plan
-from tim3d.errors import ArgumentError, InputError, LockedError, MemoryPlanError, MissingFieldError, MixedRunError
+from tim3d.errors import (
+    ArgumentError,
+    InputError,
+    LockedError,
+    MemoryPlanError,
+    MissingFieldError,
+    MixedRunError,
+)
 from tim3d.forecast import forecasting
 from tim3d.grid import Box
 from tim3d.kernels.conduction.conduction import conduct
@@ -35,17 +42,27 @@ K = {"copper": 400.0, "pore": 1.0}
 BY_CODE = {1: 400.0, 0: 1.0}
 
 
-def ingested(folder: Path, labels: NDArray[np.uint8], spacing: tuple[float, ...] = (10.0, 10.0, 10.0)) -> str:
+def ingested(
+    folder: Path, labels: NDArray[np.uint8], spacing: tuple[float, ...] = (10.0, 10.0, 10.0)
+) -> str:
     folder.mkdir(exist_ok=True)
     np.save(folder / "phase.npy", labels)
     url, size = str(folder / "a.zarr"), dict(zip("zyx", spacing, strict=True))
     tim3d.ingest(
-        folder / "phase.npy", url, voxel_size=size, field="phase", phases=PHASES, shard=(16, 16, 16), options=QUIET
+        folder / "phase.npy",
+        url,
+        voxel_size=size,
+        field="phase",
+        phases=PHASES,
+        shard=(16, 16, 16),
+        options=QUIET,
     )
     return url
 
 
-def noise(shape: tuple[int, int, int] = (36, 36, 36), seed: int = 0, share: float = 0.7) -> NDArray[np.uint8]:
+def noise(
+    shape: tuple[int, int, int] = (36, 36, 36), seed: int = 0, share: float = 0.7
+) -> NDArray[np.uint8]:
     smooth = ndi.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 1.2)
     return (smooth < np.quantile(smooth, share)).astype(np.uint8)
 
@@ -73,7 +90,9 @@ def test_windows_are_solved_as_the_kernel_solves_them(sample: str) -> None:
         assert found.windows.values.tolist() == [27, 8]
         assert found.rest_share.values == pytest.approx([1 - 30**3 / 36**3, 0])
         for z, y, x in ((0, 0, 0), (2, 1, 0)):
-            window = labels[3 + 10 * z : 13 + 10 * z, 3 + 10 * y : 13 + 10 * y, 3 + 10 * x : 13 + 10 * x]
+            window = labels[
+                3 + 10 * z : 13 + 10 * z, 3 + 10 * y : 13 + 10 * y, 3 + 10 * x : 13 + 10 * x
+            ]
             expected = conduct(np.ascontiguousarray(window), BY_CODE, 1, spacing=(10, 10, 10))
             assert float(found.value[0, z, y, x]) == getattr(expected, attribute)
         assert found.z_centre.values[0].tolist() == [80.0, 180.0, 280.0]
@@ -89,8 +108,12 @@ def test_statistics_are_those_of_the_values(sample: str) -> None:
         assert float(size["mean"]) == pytest.approx(values.mean())
         if values.size > 1:
             assert float(size.standard_deviation) == pytest.approx(values.std(ddof=1))
-            assert float(size.standard_error) == pytest.approx(values.std(ddof=1) / math.sqrt(values.size))
-            assert float(size.relative_spread) == pytest.approx(2 * values.std(ddof=1) / values.mean())
+            assert float(size.standard_error) == pytest.approx(
+                values.std(ddof=1) / math.sqrt(values.size)
+            )
+            assert float(size.relative_spread) == pytest.approx(
+                2 * values.std(ddof=1) / values.mean()
+            )
     assert float(found.bias[-1]) == 0
     assert found["value"].attrs["units"] == found["mean"].attrs["units"] == "W m-1 K-1"
     assert found.attrs["apparent"].startswith("apparent: potential held on the outer faces")
@@ -99,7 +122,12 @@ def test_statistics_are_those_of_the_values(sample: str) -> None:
 
 def test_one_window_of_the_whole_volume_is_the_whole_volume(sample: str) -> None:
     measured = tim3d.measure(sample, options=QUIET)
-    for name in ("phase_fraction", "specific_surface", "specific_surface_gradient", "euler_density"):
+    for name in (
+        "phase_fraction",
+        "specific_surface",
+        "specific_surface_gradient",
+        "euler_density",
+    ):
         one = study(sample, quantity=name, phase="copper", windows=[36])
         assert float(one.value.squeeze()) == float(measured[name].sel(phase="copper"))
         assert one["value"].attrs == measured[name].attrs
@@ -107,14 +135,22 @@ def test_one_window_of_the_whole_volume_is_the_whole_volume(sample: str) -> None
         assert "apparent" not in one.attrs
 
 
-BORDERS: list[dict[str, Any]] = [{}, {"faces": "centres", "sides": "periodic"}, {"interface": {"pore:copper": 1e8}}]
+BORDERS: list[dict[str, Any]] = [
+    {},
+    {"faces": "centres", "sides": "periodic"},
+    {"interface": {"pore:copper": 1e8}},
+]
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_one_window_of_the_whole_volume_is_solved_like_the_whole_volume(sample: str, border: dict[str, Any]) -> None:
+def test_one_window_of_the_whole_volume_is_solved_like_the_whole_volume(
+    sample: str, border: dict[str, Any]
+) -> None:
     solved = tim3d.solve(sample, conductivity=K, axis="z", **border, options=QUIET)
     assert isinstance(solved, xr.Dataset)
-    conductivity = study(sample, quantity="effective_conductivity", conductivity=K, windows=[36], **border)
+    conductivity = study(
+        sample, quantity="effective_conductivity", conductivity=K, windows=[36], **border
+    )
     assert float(conductivity.value.squeeze()) == float(solved.effective_conductivity[0])
     factor = study(sample, quantity="tortuosity_factor", conductivity=K, windows=[36], **border)
     assert float(factor.value.squeeze()) == float(solved.tortuosity_factor_total[0])
@@ -125,7 +161,9 @@ def test_one_window_of_the_whole_volume_is_solved_like_the_whole_volume(sample: 
 
 @pytest.mark.parametrize("axis", ["z", "y", "x"])
 def test_one_window_of_the_whole_volume_has_its_geodesic_tortuosity(sample: str, axis: str) -> None:
-    found = tim3d.geodesic(sample, phases=["copper"], directions=[f"+{axis}", f"-{axis}"], options=QUIET)
+    found = tim3d.geodesic(
+        sample, phases=["copper"], directions=[f"+{axis}", f"-{axis}"], options=QUIET
+    )
     assert isinstance(found, xr.Dataset)
     one = study(sample, quantity="geodesic_tortuosity", phase="copper", axis=axis, windows=[36])
     up, down = found.geodesic_tortuosity.sel(phase="copper").values
@@ -190,7 +228,9 @@ def test_independent_voxels_give_the_law_of_a_coin(tmp_path: Path) -> None:
     assert float(found.integral_range) == pytest.approx(1000.0, rel=0.06)  # one voxel of 10 nm
     assert found.integral_range.attrs["units"] == "nm3"
     # 2 sqrt((1 - p) / (p V)) = 0.1 at 11.7 voxels.
-    assert float(found.required_edge[0]) == pytest.approx(10 * (400 * (1 - p) / p) ** (1 / 3), rel=0.1)
+    assert float(found.required_edge[0]) == pytest.approx(
+        10 * (400 * (1 - p) / p) ** (1 / 3), rel=0.1
+    )
     assert float(found.representative_edge) == 160.0
     np.testing.assert_allclose(found["mean"], p, rtol=1e-12)
 
@@ -200,7 +240,13 @@ def test_windows_of_anisotropic_voxels_are_cubes_in_nm(tmp_path: Path) -> None:
     by_voxels = study(sample, quantity="tortuosity_factor", phase="copper", windows=[10, 20])
     assert by_voxels.voxels.values.tolist() == [[5, 10, 10], [10, 20, 20]]
     np.testing.assert_array_equal(by_voxels.edges, [[100] * 3, [200] * 3])
-    by_nm = study(sample, quantity="tortuosity_factor", phase="copper", windows=None, windows_nm=[100.0, 200.0])
+    by_nm = study(
+        sample,
+        quantity="tortuosity_factor",
+        phase="copper",
+        windows=None,
+        windows_nm=[100.0, 200.0],
+    )
     xr.testing.assert_identical(by_voxels.drop_attrs(), by_nm.drop_attrs())
     window = np.ascontiguousarray(noise((20, 40, 40))[10:, :20, 20:])
     expected = conduct(window, {0: 0, 1: 1}, 0, spacing=(20, 10, 10)).tortuosity_total
@@ -226,7 +272,11 @@ def test_windows_without_a_path_are_counted(tmp_path: Path) -> None:
 
 
 def test_workers_and_shards_change_nothing(tmp_path: Path, sample: str) -> None:
-    arguments: dict[str, Any] = {"quantity": "tortuosity_factor", "conductivity": K, "windows": [9, 12, 18]}
+    arguments: dict[str, Any] = {
+        "quantity": "tortuosity_factor",
+        "conductivity": K,
+        "windows": [9, 12, 18],
+    }
     alone = study(sample, **arguments)
     other = ingested(tmp_path / "other", noise())
     with tim3d.cluster("local", workers=2, threads=2):
@@ -290,14 +340,22 @@ ALONE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "axis": ({"quantity": "effective_conductivity", "conductivity": K}, {"axis": "x"}),
     "axis of the ways": ({"quantity": "geodesic_tortuosity", "phase": "copper"}, {"axis": "y"}),
-    "flux_tolerance": ({"quantity": "effective_conductivity", "conductivity": K}, {"flux_tolerance": 1e-7}),
+    "flux_tolerance": (
+        {"quantity": "effective_conductivity", "conductivity": K},
+        {"flux_tolerance": 1e-7},
+    ),
     "sides": ({"quantity": "effective_conductivity", "conductivity": K}, {"sides": "periodic"}),
-    "interface": ({"quantity": "effective_conductivity", "conductivity": K}, {"interface": {"pore:copper": 1e8}}),
+    "interface": (
+        {"quantity": "effective_conductivity", "conductivity": K},
+        {"interface": {"pore:copper": 1e8}},
+    ),
 }
 
 
 @pytest.mark.parametrize("other", ALONE)
-def test_studies_of_one_quantity_do_not_take_windows_from_each_other(tmp_path: Path, other: str) -> None:
+def test_studies_of_one_quantity_do_not_take_windows_from_each_other(
+    tmp_path: Path, other: str
+) -> None:
     """What differs in one thing only gives in one sample what each gives in a fresh one."""
     first, change = ALONE[other]
     labels = noise((16, 16, 16), seed=2)
@@ -312,7 +370,10 @@ def test_studies_of_one_quantity_do_not_take_windows_from_each_other(tmp_path: P
 
 def test_the_plan_says_what_it_costs(sample: str) -> None:
     plans = tim3d.study.plan(sample, quantity="tortuosity_factor", conductivity=K, windows=[9, 18])
-    assert [(p.blocks, p.left, p.block) for p in plans] == [(64, 64, (9, 9, 9)), (8, 8, (18, 18, 18))]
+    assert [(p.blocks, p.left, p.block) for p in plans] == [
+        (64, 64, (9, 9, 9)),
+        (8, 8, (18, 18, 18)),
+    ]
     assert [p.read_bytes for p in plans] == [36**3, 36**3]
     assert plans[0].peak_bytes < plans[1].peak_bytes
     assert store.nodes(sample) == ["phase"]
@@ -327,7 +388,10 @@ def test_memory_that_does_not_suffice_names_the_window_that_would(sample: str) -
         return plan.peak_bytes
 
     limit = (peak(18) + peak(36)) // 2
-    with tim3d.cluster("serial", memory_bytes=limit), pytest.raises(MemoryPlanError, match="36x36x36") as caught:
+    with (
+        tim3d.cluster("serial", memory_bytes=limit),
+        pytest.raises(MemoryPlanError, match="36x36x36") as caught,
+    ):
         study(sample, windows=[18, 36], **arguments)
     largest = int(str(caught.value).split("A window of ")[1].split()[0])
     assert 18 <= largest < 36
@@ -361,7 +425,9 @@ def test_memory_that_does_not_suffice_names_the_window_that_would(sample: str) -
         ({"field": "truth"}, MissingFieldError, "no field 'truth'.*tim3d segment"),
     ],
 )  # fmt: skip
-def test_bad_arguments_leave_nothing_behind(sample: str, arguments: Any, error: type[Exception], says: str) -> None:
+def test_bad_arguments_leave_nothing_behind(
+    sample: str, arguments: Any, error: type[Exception], says: str
+) -> None:
     before = store.nodes(sample)
     with pytest.raises(error, match=says):
         study(sample, **{"quantity": "tortuosity_factor", "conductivity": K, **arguments})
@@ -376,7 +442,9 @@ def test_bad_arguments_leave_nothing_behind(sample: str, arguments: Any, error: 
         {"flux_tolerance": 1e-3},
     ],
 )  # fmt: skip
-def test_what_a_quantity_does_not_use_is_refused(sample: str, quantity: str, unused: dict[str, Any]) -> None:
+def test_what_a_quantity_does_not_use_is_refused(
+    sample: str, quantity: str, unused: dict[str, Any]
+) -> None:
     """Also if it is the default: whoever gives it expects another number."""
     option = next(iter(unused)).replace("_", "-")
     with pytest.raises(ArgumentError, match=f"{quantity} does not use --{option}") as caught:
@@ -392,7 +460,9 @@ def test_a_density_has_no_axis(sample: str) -> None:
 
 def test_a_grey_field_and_a_code_without_a_name(tmp_path: Path, sample: str) -> None:
     np.save(tmp_path / "raw.npy", noise())
-    tim3d.ingest(tmp_path / "raw.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=QUIET)
+    tim3d.ingest(
+        tmp_path / "raw.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=QUIET
+    )
     with pytest.raises(ArgumentError, match="holds no labels"):
         study(sample, quantity="phase_fraction", phase="pore", field="raw")
     array = store.field_array(sample, "phase", mode="r+")
@@ -410,15 +480,25 @@ def test_a_locked_sample_is_not_written(sample: str) -> None:
 
 
 def test_the_figure_shows_every_window_and_the_verdict(sample: str) -> None:
-    found = study(sample, quantity="tortuosity_factor", conductivity=K, windows=[6, 9, 12, 18, 36], tolerance=0.3)
+    found = study(
+        sample,
+        quantity="tortuosity_factor",
+        conductivity=K,
+        windows=[6, 9, 12, 18, 36],
+        tolerance=0.3,
+    )
     left, right = study_figure(found).axes
     drawn = [
-        c.get_offsets() for c in left.collections if hasattr(c, "get_offsets") and len(c.get_offsets()) in (216, 64)
+        c.get_offsets()
+        for c in left.collections
+        if hasattr(c, "get_offsets") and len(c.get_offsets()) in (216, 64)
     ]
     assert sorted(np.asarray(drawn[0])[:, 1]) == sorted(found.value.values[0].ravel().tolist())
     legend = left.figure.legends[0].get_texts()
     edge = float(found.representative_edge)
-    expected = f"representative from {edge:g} nm on" if np.isfinite(edge) else "no representative size"
+    expected = (
+        f"representative from {edge:g} nm on" if np.isfinite(edge) else "no representative size"
+    )
     assert any(expected in label.get_text() for label in legend)
     assert right.get_yscale() == "log"
     assert is_study(found)
@@ -434,8 +514,12 @@ def flat(kind: str) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("kind", ["all alike", "nothing conducts"])
 @pytest.mark.parametrize("quantity", ["effective_conductivity", "tortuosity_factor"])
-def test_the_figure_and_the_table_of_values_without_spread(tmp_path: Path, kind: str, quantity: str) -> None:
-    found = study(ingested(tmp_path, flat(kind)), quantity=quantity, phase="copper", windows=[8, 16])
+def test_the_figure_and_the_table_of_values_without_spread(
+    tmp_path: Path, kind: str, quantity: str
+) -> None:
+    found = study(
+        ingested(tmp_path, flat(kind)), quantity=quantity, phase="copper", windows=[8, 16]
+    )
     study_figure(found).savefig(tmp_path / "a.png")
     shown = text(found)
     assert ("Representative from 80 nm on" in shown) == (kind == "all alike")
@@ -444,7 +528,16 @@ def test_the_figure_and_the_table_of_values_without_spread(tmp_path: Path, kind:
 
 def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "study.png"
-    typed = ["study", sample, "--quantity", "tortuosity_factor", "--conductivity", "pore=1,copper=0", "--axis", "x"]
+    typed = [
+        "study",
+        sample,
+        "--quantity",
+        "tortuosity_factor",
+        "--conductivity",
+        "pore=1,copper=0",
+        "--axis",
+        "x",
+    ]
     border = ["--faces", "centres", "--sides", "periodic", "--interface", "pore:copper=1e8"]
     assert main([*typed, *border, "--windows", "2,18"]) == 2
     assert "'centres' electrodes need 3" in capsys.readouterr().err
@@ -466,7 +559,16 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
     ):  # fmt: skip
         assert main([*typed, *wrong]) == code
         assert capsys.readouterr().err.startswith("tim3d: ")
-    surface = ["study", sample, "--quantity", "specific_surface", "--phase", "copper", "--windows", "9"]
+    surface = [
+        "study",
+        sample,
+        "--quantity",
+        "specific_surface",
+        "--phase",
+        "copper",
+        "--windows",
+        "9",
+    ]
     assert main([*surface, "--faces", "outer"]) == 2
     assert "does not use --faces" in capsys.readouterr().err
     assert main([*typed, "--windows", "9,18", "--figure", str(tmp_path / "none" / "a.png")]) == 2
@@ -504,7 +606,9 @@ def test_pickles_are_small(sample: str) -> None:
     quantity = stage.choose("tortuosity_factor", labels, phase="copper")
     kept.append(quantity.of)
     assert len(cloudpickle.dumps(quantity)) < 4000
-    assert cloudpickle.loads(cloudpickle.dumps(quantity)).nbytes((9, 9, 9)) == quantity.nbytes((9, 9, 9))
+    assert cloudpickle.loads(cloudpickle.dumps(quantity)).nbytes((9, 9, 9)) == quantity.nbytes(
+        (9, 9, 9)
+    )
 
 
 def test_two_phases_are_both_there_and_one_question_has_one_name(sample: str) -> None:
@@ -522,7 +626,9 @@ def test_a_study_of_replaced_labels_is_refused(sample: str, tmp_path: Path) -> N
         tmp_path / "phase.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, field="phase", phases=PHASES,
         shard=(16, 16, 16), options=replace(QUIET, overwrite=True),
     )  # fmt: skip
-    with pytest.raises(MixedRunError, match=r"another version of 'phase'.*tim3d study .*--out mine"):
+    with pytest.raises(
+        MixedRunError, match=r"another version of 'phase'.*tim3d study .*--out mine"
+    ):
         tim3d.open_dataset(sample, "mine")
     page = tim3d.report(sample, tmp_path / "a.html").read_text()
     assert "2 s.d./mean" not in page
@@ -543,7 +649,9 @@ def test_a_plan_writes_nothing_and_overwrite_plans_all_windows(sample: str, tmp_
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     with forecasting():
         field = store.read_field(sample, "phase")
-        store.expect_field(str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"})
+        store.expect_field(
+            str(tmp_path / "new.zarr"), field, {"fingerprint": "f", "verb": "segment"}
+        )
         (new,) = tim3d.study.plan(str(tmp_path / "new.zarr"), **asked)
     assert isinstance(new, Plan)
     assert (new.left, (tmp_path / "new.zarr").exists()) == (64, False)

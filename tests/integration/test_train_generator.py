@@ -15,7 +15,14 @@ import tifffile
 
 from tests.micrographs import blobs, layers
 from tim3d.cli import parsing
-from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError, Tim3dError, WriteError
+from tim3d.errors import (
+    ArgumentError,
+    InputError,
+    MemoryPlanError,
+    MixedRunError,
+    Tim3dError,
+    WriteError,
+)
 from tim3d.generators import Network
 from tim3d.kernels.generation.architecture import PRESETS, Architecture, preset
 from tim3d.kernels.statistics.generator_score import correlation_length, target_of
@@ -311,7 +318,9 @@ def test_the_memory_of_a_step_is_below_the_plan_and_not_far_below():
         print(peak_memory() - before)
     """
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     from tim3d.models.generation.adversarial import AdversarialOptions
 
     planned = memory_bytes(preset("demo"), 1, AdversarialOptions(batch=16))
@@ -346,7 +355,13 @@ def test_the_recipe_trains_generates_and_judges(tmp_path, monkeypatch):
     written(tmp_path / "silver.tif", np.kron(blobs(96, 1.2), np.ones((2, 2), np.uint8)) * 255)
     monkeypatch.chdir(tmp_path)
     recipe = Path(__file__).parents[2] / "pipelines" / "silver.toml"
-    smaller = ["train.preset=small", "train.steps=2", "train.scale=2", "judge.scale=2", "judge.period=8"]
+    smaller = [
+        "train.preset=small",
+        "train.steps=2",
+        "train.scale=2",
+        "judge.scale=2",
+        "judge.period=8",
+    ]
     done = run_recipe(recipe, [*smaller, "generate.shape=[32, 32, 32]"], progress=False)
     assert list(done) == ["train", "generate", "judge", "report"]
     assert done["judge"].sizes["phase"] == 2

@@ -41,7 +41,9 @@ def image(tmp_path):
 
 @pytest.fixture
 def colours(tmp_path):
-    return written(tmp_path / "colours.tif", np.stack([shades(96, 1.5, seed) for seed in range(3)], axis=-1))
+    return written(
+        tmp_path / "colours.tif", np.stack([shades(96, 1.5, seed) for seed in range(3)], axis=-1)
+    )
 
 
 def trained(image, out, steps=4, **kwargs):
@@ -59,7 +61,11 @@ def test_a_grey_image_trains_a_generator_of_grey_values(image, tmp_path):
     looks: list[Look] = []
     weights = trained(image, tmp_path / "out", on_look=looks.append)
     about = load_generator(weights).description
-    assert (about.architecture.output, about.architecture.outputs, about.phases) == ("grey", 1, None)
+    assert (about.architecture.output, about.architecture.outputs, about.phases) == (
+        "grey",
+        1,
+        None,
+    )
     history = json.loads((tmp_path / "out" / "history.json").read_text())
     assert set(history[0]) >= ERRORS
     assert set(about.training["selection"]) == ERRORS
@@ -84,14 +90,20 @@ def test_an_image_in_colour_trains_a_generator_of_colours(colours, tmp_path):
 
 
 def test_three_grey_images_train_three_critics(tmp_path):
-    paths = [written(tmp_path / f"{n}.tif", shades(96, (1.0, 3.0), seed)) for seed, n in enumerate("zyx")]
+    paths = [
+        written(tmp_path / f"{n}.tif", shades(96, (1.0, 3.0), seed)) for seed, n in enumerate("zyx")
+    ]
     from tim3d.models.common.weights import read_weights
     from tim3d.models.generation.export import describe_generator
 
     about, _ = describe_generator(trained(paths, tmp_path / "out", steps=2, pixel_size=[20, 10, 5]))
     assert about.spacing_nm == (20, 10, 5)
     state = read_weights(tmp_path / "out" / "training.state", "training").tensors()
-    assert {name.split(".")[2] for name in state if name.startswith("parts.critics.")} == {"0", "1", "2"}
+    assert {name.split(".")[2] for name in state if name.startswith("parts.critics.")} == {
+        "0",
+        "1",
+        "2",
+    }
 
 
 @pytest.mark.parametrize("kind", ["image", "colours"])
@@ -113,7 +125,10 @@ def test_labels_and_grey_values_are_different_trainings(image, tmp_path):
 def test_a_plan_says_what_the_image_holds(image, colours, tmp_path):
     grey, rgb = (planned(one, tmp_path / "out") for one in (image, colours))
     pixels = shades(96)
-    assert f"grey {pixels.min()} to {pixels.max()}, mean {pixels.mean():.1f}, s.d. {pixels.std():.1f}" in grey
+    assert (
+        f"grey {pixels.min()} to {pixels.max()}, mean {pixels.mean():.1f}, s.d. {pixels.std():.1f}"
+        in grey
+    )
     assert "8-32-16-1 channels" in grey
     assert "8-32-16-3 channels" in rgb
     assert not (tmp_path / "out").exists()
@@ -122,14 +137,26 @@ def test_a_plan_says_what_the_image_holds(image, colours, tmp_path):
 def test_the_verb_writes_pictures_of_grey_values_and_colours(image, colours, tmp_path):
     for number, source in enumerate((image, colours)):
         out = tmp_path / f"out{number}"
-        typed = {"micrograph": [str(source)], "out": str(out), "pixel_size": "10", "steps": 2, "preset": "small"}
-        assert parsing.call("train_generator", {**typed, "progress": False}) == out / "generator.safetensors"
+        typed = {
+            "micrograph": [str(source)],
+            "out": str(out),
+            "pixel_size": "10",
+            "steps": 2,
+            "preset": "small",
+        }
+        assert (
+            parsing.call("train_generator", {**typed, "progress": False})
+            == out / "generator.safetensors"
+        )
         for name in ("curves.png", "samples.png"):
             assert (out / name).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_large_grey_image_is_held_out_in_part_and_a_small_one_is_not():
-    fine, coarse = (np.random.default_rng(0).integers(0, 256, (1, 200, 200)).astype(np.uint8), shades(96, 6.0)[None])
+    fine, coarse = (
+        np.random.default_rng(0).integers(0, 256, (1, 200, 200)).astype(np.uint8),
+        shades(96, 6.0)[None],
+    )
     seen, judged, text = split([fine], 0, 16)
     assert (seen[0].shape, judged[0].shape) == ((1, 200, 160), (1, 200, 40))
     assert "last 40 of 200 columns" in text

@@ -27,9 +27,19 @@ def network(folder: Path) -> tuple[list[str], Path]:
     """A command that trains a network, and the file that it writes."""
     labels = np.repeat(blobs(32, 1.2)[None], 4, axis=0).astype(np.uint8)
     size, sample = {"z": 10, "y": 10, "x": 10}, str(folder / "a.zarr")
-    for name, values, phases in (("raw", 200 * labels, None), ("truth", labels, tim3d.Phases(pore=0, solid=1))):
+    for name, values, phases in (
+        ("raw", 200 * labels, None),
+        ("truth", labels, tim3d.Phases(pore=0, solid=1)),
+    ):
         np.save(folder / f"{name}.npy", values)
-        tim3d.ingest(folder / f"{name}.npy", sample, voxel_size=size, field=name, phases=phases, options=QUIET)
+        tim3d.ingest(
+            folder / f"{name}.npy",
+            sample,
+            voxel_size=size,
+            field=name,
+            phases=phases,
+            options=QUIET,
+        )
     small = ["--depth", "2", "--epochs", "1", "--steps", "1", "--batch", "1", "--crop", "32"]
     model = folder / "unet.safetensors"
     return ["train", sample, str(model), "--labels", "truth", *small, "--quiet"], model
@@ -52,7 +62,16 @@ def generator(folder: Path) -> tuple[list[str], Path]:
         "--critic-steps",
         "1",
     ]
-    asked = ["--phases", "pore=0,solid=255", "--pixel-size", "10", "--device", "cpu", "--out", str(folder / "out")]
+    asked = [
+        "--phases",
+        "pore=0,solid=255",
+        "--pixel-size",
+        "10",
+        "--device",
+        "cpu",
+        "--out",
+        str(folder / "out"),
+    ]
     return [
         "train-generator",
         str(folder / "image.tif"),

@@ -86,7 +86,16 @@ def test_status_for_machines(sample: str, capsys: pytest.CaptureFixture[str]) ->
 def test_repair_in_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "in.npy", np.arange(16 * 16 * 16, dtype=np.uint16).reshape(16, 16, 16))
     sample = str(tmp_path / "a.zarr")
-    ingest = ["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--shard", "8,16,16", "--quiet"]
+    ingest = [
+        "ingest",
+        str(tmp_path / "in.npy"),
+        sample,
+        "--voxel-size",
+        "1,1,1",
+        "--shard",
+        "8,16,16",
+        "--quiet",
+    ]
     assert main(ingest) == 0
     shard = tmp_path / "a.zarr/raw/s0/raw/c/1/0/0"
     before = shard.read_bytes()
@@ -108,17 +117,35 @@ def test_two_clients_on_one_sample(tmp_path: Path, capsys: pytest.CaptureFixture
     with subprocess.Popen([sys.executable, "-c", holder], stdin=-1, stdout=-1, text=True) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        assert main(["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--quiet"]) == 4
+        assert (
+            main(["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--quiet"])
+            == 4
+        )
         assert f"is being written by process {other.pid} on" in capsys.readouterr().err
         other.kill()
-    assert main(["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--quiet"]) == 0
+    assert (
+        main(["ingest", str(tmp_path / "in.npy"), sample, "--voxel-size", "1,1,1", "--quiet"]) == 0
+    )
     assert tim3d.validate(sample, deep=True) == []
 
 
-def test_the_doctor_looks_at_disk_and_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_looks_at_disk_and_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage_check, "PROBE_MIB", 4)
     found = {f.what: f for f in doctor.doctor(str(tmp_path), "tcp://127.0.0.1:1")}
-    assert {"python", "zarr", "CPU", "memory", "numba", "GPU", "torch", "space", "disk", "cluster"} <= set(found)
+    assert {
+        "python",
+        "zarr",
+        "CPU",
+        "memory",
+        "numba",
+        "GPU",
+        "torch",
+        "space",
+        "disk",
+        "cluster",
+    } <= set(found)
     assert found["numba"].state == "ok"
     assert "4 MiB written and flushed at" in found["disk"].seen
     assert found["cluster"].state == "fail"

@@ -31,8 +31,12 @@ def first_plane(region: Labels, axis: int = 0) -> NDArray[np.bool_]:
 
 @metrics
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("spacing", [(1, 1, 1), (2, 1, 1), (3, 1, 1), (10, 1, 1), (1, 2, 2), (0.37, 1.3, 0.71)])
-def test_a_plane_wave_is_exact_on_each_axis(metric: str, axis: int, spacing: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    "spacing", [(1, 1, 1), (2, 1, 1), (3, 1, 1), (10, 1, 1), (1, 2, 2), (0.37, 1.3, 0.71)]
+)
+def test_a_plane_wave_is_exact_on_each_axis(
+    metric: str, axis: int, spacing: tuple[float, ...]
+) -> None:
     region = np.ones((21, 22, 23), np.uint8)
     found = distance(region, first_plane(region, axis), spacing, metric=metric)
     straight = np.indices(region.shape)[axis] * spacing[axis]
@@ -40,7 +44,9 @@ def test_a_plane_wave_is_exact_on_each_axis(metric: str, axis: int, spacing: tup
 
 
 @pytest.mark.parametrize(
-    ("metric", "mean", "most"), [("eikonal", 1.014, 1.057), ("graph26", 1.088, 1.128)], ids=["eikonal", "graph26"]
+    ("metric", "mean", "most"),
+    [("eikonal", 1.014, 1.057), ("graph26", 1.088, 1.128)],
+    ids=["eikonal", "graph26"],
 )
 def test_free_space_around_a_point(metric: str, mean: float, most: float) -> None:
     radius = np.sqrt(((np.indices((81, 81, 81)) - 40) ** 2).sum(0))
@@ -52,9 +58,9 @@ def test_free_space_around_a_point(metric: str, mean: float, most: float) -> Non
 
 
 def test_free_space_around_a_point_of_oblong_voxels() -> None:
-    place = (np.indices((41, 81, 81)) - np.array([20, 40, 40])[:, None, None, None]) * np.array([2, 1, 1])[
-        :, None, None, None
-    ]
+    place = (np.indices((41, 81, 81)) - np.array([20, 40, 40])[:, None, None, None]) * np.array(
+        [2, 1, 1]
+    )[:, None, None, None]
     radius = np.sqrt((place**2).sum(0))
     shell = (radius >= 10) & (radius <= 40)
     ratio = distance(np.ones(radius.shape), radius == 0, (2, 1, 1))[shell] / radius[shell]
@@ -105,14 +111,17 @@ def spiral(fine: int) -> float:
     y, x = (np.indices((120 * fine + 1,) * 2) - 60 * fine) / fine
     turn, radius = np.arctan2(y, x) % (2 * np.pi) / (2 * np.pi), np.hypot(y, x)
     inner = 14 + 12 * turn
-    channel = ((radius >= inner) & (radius < inner + 8)) | ((radius >= inner + 12) & (radius < inner + 20))
+    channel = ((radius >= inner) & (radius < inner + 8)) | (
+        (radius >= inner + 12) & (radius < inner + 20)
+    )
     region = np.asarray(channel[None], np.uint8)
     seeds = region * ((y == 0) & (x >= 14) & (x < 22))
     return float(np.nanmin(distance(region, seeds, (1 / fine,) * 3)[0, 60 * fine - 1, 98 * fine :]))
 
 
 def test_along_a_spiral() -> None:
-    # The shortest way clings to the inner wall, r = 14 + 12 per turn; its steps cost in proportion to the voxel.
+    # The shortest way clings to the inner wall, r = 14 + 12 per turn; its steps cost in proportion
+    # to the voxel.
     angle = np.linspace(0, 4 * np.pi, 20001)
     exact = np.mean(np.hypot(14 + 12 * angle / (2 * np.pi), 12 / (2 * np.pi))) * 4 * np.pi
     found = [spiral(fine) for fine in (1, 2, 4)]
@@ -137,7 +146,9 @@ def along(region: Labels, metric: str) -> Tortuosity:
         units = units[1:-1, 1:-1, 1:-1]
     else:
         lengths = distance(region, first_plane(region), metric=metric).astype(np.float64)
-        units = np.where(np.isnan(lengths), UNREACHED, np.nan_to_num(lengths) * UNIT).astype(np.uint32)
+        units = np.where(np.isnan(lengths), UNREACHED, np.nan_to_num(lengths) * UNIT).astype(
+            np.uint32
+        )
     return tortuosity(*plane_sums(units, region, 0), (1, 1, 1), 0)
 
 
@@ -166,7 +177,9 @@ def test_oblong_voxels_see_the_same_pores() -> None:
 @pytest.mark.parametrize(("phase", "limit"), [(1, 1.049), (0, 1.0165)])
 def test_two_resolutions_tell_the_limit(phase: int, limit: float) -> None:
     fine = np.asarray(blobs(256, 8.0) == phase, np.uint8)
-    found = [along(np.ascontiguousarray(fine[::n, ::n, ::n]), "eikonal").last_quarter for n in (1, 2, 4)]
+    found = [
+        along(np.ascontiguousarray(fine[::n, ::n, ::n]), "eikonal").last_quarter for n in (1, 2, 4)
+    ]
     order = math.log2((found[2] - found[1]) / (found[1] - found[0]))
     assert 1.2 < order < 1.6
     assert 2 * found[0] - found[1] == pytest.approx(limit, abs=5e-4)

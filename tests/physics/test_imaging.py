@@ -100,7 +100,9 @@ def test_noise_has_the_stated_variance():
 
 def stripes(z: int, **changes: float) -> np.ndarray:
     flat = np.full((6, 4000), 200.0, np.float32)
-    return image(flat, z, SPACING, replace(PERFECT, curtain=0.05, **changes)).astype(float) / 200 - 1
+    return (
+        image(flat, z, SPACING, replace(PERFECT, curtain=0.05, **changes)).astype(float) / 200 - 1
+    )
 
 
 def test_curtains_are_stripes_along_y_with_the_stated_strength():
@@ -135,7 +137,9 @@ def test_blur_keeps_the_mean_and_softens_the_edge():
 
 def test_shine_through_spoils_every_global_threshold():
     grey, truth = simulate_fibsem((12, 160, 160), SPACING, 0.62, 60.0, seed=1)
-    clean, _ = simulate_fibsem((12, 160, 160), SPACING, 0.62, 60.0, seed=1, microscope=Microscope(shine=0.0, seed=1))
+    clean, _ = simulate_fibsem(
+        (12, 160, 160), SPACING, 0.62, 60.0, seed=1, microscope=Microscope(shine=0.0, seed=1)
+    )
     assert best_iou(grey, truth) < 0.91
     assert best_iou(clean, truth) > 0.94
 

@@ -69,7 +69,8 @@ def test_specific_surface_by_crofton_lines(fields):
 def test_mean_curvature_is_the_divergence_of_the_normal(fields, fraction):
     """k1 + k2 = div n with n the outer normal of {g > u}; a band of levels turns the surface into a volume integral.
 
-    The integral over the surface per volume is the mean of (div n) / 2 |grad g| delta(g - u), by the coarea formula.
+    The integral over the surface per volume is the mean of (div n) / 2 |grad g| delta(g - u), by
+    the coarea formula.
     """
     law = cut(fraction, 0)
     band, total, count = 0.15, 0.0, 0
@@ -102,7 +103,14 @@ def open_euler(solid: np.ndarray) -> int:
         cells = solid[1:, 1:, 1:] & False
         for shift in np.ndindex(*(1 if s else 2 for s in spread)):
             z, y, x = shift
-            cells = cells | solid[1 - z : solid.shape[0] - z, 1 - y : solid.shape[1] - y, 1 - x : solid.shape[2] - x]
+            cells = (
+                cells
+                | solid[
+                    1 - z : solid.shape[0] - z,
+                    1 - y : solid.shape[1] - y,
+                    1 - x : solid.shape[2] - x,
+                ]
+            )
         total += (-1) ** sum(spread) * int(cells.sum())
     return total
 
@@ -121,7 +129,8 @@ def test_lengths_scale():
     assert small.mean_curvature_density == pytest.approx(100 * large.mean_curvature_density)
     assert small.euler_density == pytest.approx(1000 * large.euler_density)
     assert np.array_equal(
-        small.labels(Box.whole((4, 9, 9)), (1.0, 1.0, 1.0)), large.labels(Box.whole((4, 9, 9)), (10.0, 10.0, 10.0))
+        small.labels(Box.whole((4, 9, 9)), (1.0, 1.0, 1.0)),
+        large.labels(Box.whole((4, 9, 9)), (10.0, 10.0, 10.0)),
     )
 
 

@@ -1,6 +1,7 @@
 """The printed Otsu baseline on the NASA superalloy images: one test for blur, polarity, Otsu and two metrics.
 
-Values: Li et al., MatSAM, arXiv 2401.05638; images: Stuckner et al., npj Comput. Mater. 8 (2022) 200 (MIT).
+Values: Li et al., MatSAM, arXiv 2401.05638; images: Stuckner et al., npj Comput. Mater. 8 (2022)
+200 (MIT).
 """
 
 from __future__ import annotations

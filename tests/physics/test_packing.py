@@ -33,7 +33,9 @@ def surfaces(aspect: float) -> float:
     """Surface of a spheroid of unit volume-diameter by quadrature of its profile."""
     e, p = aspect ** (-1 / 3) / 2, aspect ** (2 / 3) / 2
     area, _ = integrate.quad(
-        lambda t: 2 * math.pi * e * math.sin(t) * math.hypot(e * math.cos(t), p * math.sin(t)), 0, math.pi
+        lambda t: 2 * math.pi * e * math.sin(t) * math.hypot(e * math.cos(t), p * math.sin(t)),
+        0,
+        math.pi,
     )
     return area
 
@@ -49,14 +51,18 @@ def test_axes_have_the_law_they_should() -> None:
     np.testing.assert_allclose((even**2).sum(axis=1), 1, rtol=1e-12)
     assert stats.kstest(even[:, 0], "uniform", (-1, 2)).pvalue > 0.001
     assert np.abs(Grains((1.0,), (1.0,), 2.0, (0.0, 1.0, 1.0)).axes(words)[:, 0]).max() == 0
-    np.testing.assert_allclose(np.abs(Grains((1.0,), (1.0,), 2.0, (1.0, 0.0, 0.0)).axes(words)[:, 0]), 1)
+    np.testing.assert_allclose(
+        np.abs(Grains((1.0,), (1.0,), 2.0, (1.0, 0.0, 0.0)).axes(words)[:, 0]), 1
+    )
 
 
 def test_a_drawn_spheroid_is_the_plain_test_of_its_voxels() -> None:
     axis = np.array([2.0, -1.0, 0.5]) / math.sqrt(5.25)
     row = np.array([[9.0, 11.0, 8.5, *axis, 10.0]])
     box = Box((-1, 2, 1), (11, 22, 19))
-    places = (np.stack(np.meshgrid(*map(np.arange, box.start, box.stop), indexing="ij"), -1) + 0.5) * SPACING
+    places = (
+        np.stack(np.meshgrid(*map(np.arange, box.start, box.stop), indexing="ij"), -1) + 0.5
+    ) * SPACING
     along = (places - row[0, :3]) @ axis
     across = ((places - row[0, :3]) ** 2).sum(-1) - along**2
     equator, pole = 5 * 3 ** (-1 / 3), 5 * 3 ** (2 / 3)
@@ -67,7 +73,10 @@ def test_a_drawn_spheroid_is_the_plain_test_of_its_voxels() -> None:
 
 @pytest.mark.parametrize("grains", [ONE, PLATES], ids=["spheres", "plates"])
 def test_overlapping_grains_fill_what_they_should(grains: Grains) -> None:
-    found = [float(Overlapping(grains, 0.4, SPACING, seed).labels(Box.whole(SHAPE)).mean()) for seed in range(8)]
+    found = [
+        float(Overlapping(grains, 0.4, SPACING, seed).labels(Box.whole(SHAPE)).mean())
+        for seed in range(8)
+    ]
     assert spread_of(found) < 0.05
     assert np.mean(found) == pytest.approx(0.4, abs=spread_of(found))
 
@@ -81,12 +90,16 @@ def test_two_point_function_of_overlapping_spheres() -> None:
         along_x = [float((v[..., lag:] & v[..., :-lag]).mean()) for v in volumes]
         along_z = [float((v[lag // 2 :] & v[: -(lag // 2)]).mean()) for v in volumes]
         for found in (along_x, along_z):
-            assert np.mean(found) == pytest.approx(model.two_point(lag), abs=max(spread_of(found), 0.004))
+            assert np.mean(found) == pytest.approx(
+                model.two_point(lag), abs=max(spread_of(found), 0.004)
+            )
 
 
 def test_numbers_of_points_are_poisson() -> None:
     low, high = np.zeros(3), np.full(3, 80.0)
-    counts = [len(point_process.strewn(ONE, 2e-4, s, SPACING, (0, 0, 0), low, high)) for s in range(60)]
+    counts = [
+        len(point_process.strewn(ONE, 2e-4, s, SPACING, (0, 0, 0), low, high)) for s in range(60)
+    ]
     mean = 2e-4 * 80**3
     assert np.mean(counts) == pytest.approx(mean, abs=4 * math.sqrt(mean / 60))
     assert np.var(counts, ddof=1) == pytest.approx(mean, rel=0.7)

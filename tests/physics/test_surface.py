@@ -45,7 +45,9 @@ def box(inner: tuple[int, int, int]) -> NDArray[np.uint8]:
     return np.pad(np.ones(inner, np.uint8), 3)
 
 
-def half_space(normal: tuple[float, float, float], spacing: Spacing, edge: int = 40) -> NDArray[np.uint8]:
+def half_space(
+    normal: tuple[float, float, float], spacing: Spacing, edge: int = 40
+) -> NDArray[np.uint8]:
     z, y, x = coordinates((edge, edge, edge), spacing)
     return (normal[0] * z + normal[1] * y + normal[2] * x > 0.13).astype(np.uint8)
 
@@ -59,7 +61,9 @@ def half_space(normal: tuple[float, float, float], spacing: Spacing, edge: int =
         ((5, 1, 1), (0.006180, 0.153218, 0.148305, 0.022555, 0.075139)),
     ],
 )
-def test_direction_weights_are_the_published_cells(spacing: Spacing, expected: tuple[float, ...]) -> None:
+def test_direction_weights_are_the_published_cells(
+    spacing: Spacing, expected: tuple[float, ...]
+) -> None:
     weights = direction_weights(spacing)
     assert weights[[0, 1, 3, 5, 9]].round(6) == pytest.approx(expected, abs=1e-9)
     assert weights.sum() == pytest.approx(1, abs=1e-12)
@@ -80,7 +84,9 @@ def test_weights_scale_with_the_unit_of_length(unit: float) -> None:
         (marching_cubes_weights, 2),
         (mean_curvature_weights, 1),
     ):
-        assert weights(scaled) == pytest.approx(weights(spacing) * unit**power, rel=1e-9, abs=1e-12 * unit**power)
+        assert weights(scaled) == pytest.approx(
+            weights(spacing) * unit**power, rel=1e-9, abs=1e-12 * unit**power
+        )
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -91,7 +97,9 @@ def test_ball(radius: int, spacing: Spacing) -> None:
     area = 4 * math.pi * radius**2
     tolerance = {1: 0.005, 2: 0.01, 3: 0.03, 5: 0.04}[int(spacing[0])]
     assert hist @ crofton_weights(spacing) / 8 == pytest.approx(area, rel=tolerance)
-    assert hist @ mean_curvature_weights(spacing) / 8 == pytest.approx(4 * math.pi * radius, rel=tolerance)
+    assert hist @ mean_curvature_weights(spacing) / 8 == pytest.approx(
+        4 * math.pi * radius, rel=tolerance
+    )
     assert hist @ volume_weights(spacing) / 8 == labels.sum() * math.prod(spacing)
     assert hist @ euler_weights(26) / 8 == hist @ euler_weights(6) / 8 == 1
     gradient = gradient_area(labels, [1], spacing=spacing) * gradient_quantum(spacing)
@@ -112,9 +120,13 @@ def test_plane_limit_of_crofton(spacing: Spacing) -> None:
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     labels = half_space((1, 0, 0), spacing)
     limit = 2 * direction_weights(spacing) @ np.abs(unit[:, 0])
-    assert octant_histogram(labels, [1]) @ crofton_weights(spacing) / 8 == pytest.approx(40 * 40 * limit, rel=1e-12)
+    assert octant_histogram(labels, [1]) @ crofton_weights(spacing) / 8 == pytest.approx(
+        40 * 40 * limit, rel=1e-12
+    )
     normals = np.random.default_rng(0).normal(size=(200, 3))
-    limits = 2 * np.abs(normals @ unit.T) @ direction_weights(spacing) / np.linalg.norm(normals, axis=1)
+    limits = (
+        2 * np.abs(normals @ unit.T) @ direction_weights(spacing) / np.linalg.norm(normals, axis=1)
+    )
     worst = {1: 0.074, 2: 0.127, 3: 0.158, 5: 0.233}[int(spacing[0])]
     assert np.abs(limits - 1).max() < worst
 
@@ -123,7 +135,9 @@ def test_plane_limit_of_crofton(spacing: Spacing) -> None:
 def test_gradient_is_right_on_aligned_planes(spacing: Spacing) -> None:
     for axis in range(3):
         normal = tuple(float(a == axis) for a in range(3))
-        area = gradient_area(half_space(normal, spacing), [1], spacing=spacing) * gradient_quantum(spacing)
+        area = gradient_area(half_space(normal, spacing), [1], spacing=spacing) * gradient_quantum(
+            spacing
+        )
         assert area == pytest.approx(40 * 40 * math.prod(spacing) / spacing[axis], rel=1e-6)
 
 
@@ -132,12 +146,16 @@ def test_marching_cubes_equals_the_mesh_of_skimage(spacing: Spacing) -> None:
     labels = np.random.default_rng(4).integers(0, 2, (12, 13, 14), dtype=np.uint8)
     vertices, faces, _, _ = marching_cubes(labels.astype(np.float32), 0.5, spacing=spacing)
     hist = configuration_histogram(labels, [1], "inside")
-    assert hist @ marching_cubes_weights(spacing) == pytest.approx(mesh_surface_area(vertices, faces), rel=1e-6)
+    assert hist @ marching_cubes_weights(spacing) == pytest.approx(
+        mesh_surface_area(vertices, faces), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("inner", [(1, 1, 1), (4, 7, 11)])
-def test_box_has_the_area_of_its_faces_and_euler_number_one(inner: tuple[int, int, int], spacing: Spacing) -> None:
+def test_box_has_the_area_of_its_faces_and_euler_number_one(
+    inner: tuple[int, int, int], spacing: Spacing
+) -> None:
     hist = octant_histogram(box(inner), [1])
     a, b, c = (n * d for n, d in zip(inner, spacing, strict=True))
     assert hist @ face_weights(spacing) / 8 == pytest.approx(2 * (a * b + b * c + c * a))
@@ -152,7 +170,9 @@ def test_mean_curvature_of_a_box_counts_the_lattice_planes_that_hit_it(spacing: 
     hits = [sum(abs(h) * (n - 1) for h, n in zip(d, inner, strict=True)) + 1 for d in DIRECTIONS]
     distances = 1 / np.linalg.norm(np.array(DIRECTIONS) * inverse, axis=1)
     expected = 2 * math.pi * np.sum(direction_weights(tuple(inverse)) * distances * hits)
-    assert octant_histogram(box(inner), [1]) @ mean_curvature_weights(spacing) / 8 == pytest.approx(expected, rel=1e-12)
+    assert octant_histogram(box(inner), [1]) @ mean_curvature_weights(spacing) / 8 == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_mean_curvature_of_a_box_is_low_like_the_area_of_an_aligned_plane() -> None:
@@ -166,7 +186,9 @@ def test_mean_curvature_of_a_box_is_low_like_the_area_of_an_aligned_plane() -> N
 def test_mean_curvature_of_the_complement_is_opposite() -> None:
     labels = np.random.default_rng(5).integers(0, 2, (8, 9, 10), dtype=np.uint8)
     w = mean_curvature_weights((2, 1, 3))
-    assert octant_histogram(labels, [1]) @ w == pytest.approx(-(octant_histogram(labels, [0]) @ w), rel=1e-10)
+    assert octant_histogram(labels, [1]) @ w == pytest.approx(
+        -(octant_histogram(labels, [0]) @ w), rel=1e-10
+    )
 
 
 def test_electrode_has_the_published_face_counts(data_dir: Path) -> None:
@@ -179,7 +201,9 @@ def test_electrode_has_the_published_face_counts(data_dir: Path) -> None:
     assert sorted(found) == [0.14610451459884644, 0.30683690309524536, 0.34222638607025146]
 
 
-@pytest.mark.parametrize("spacing", [(0, 1, 1), (1, 1), (1, -1, 1), (math.nan, 1, 1), (math.inf, 1, 1)])
+@pytest.mark.parametrize(
+    "spacing", [(0, 1, 1), (1, 1), (1, -1, 1), (math.nan, 1, 1), (math.inf, 1, 1)]
+)
 def test_a_wrong_spacing_is_refused(spacing: Spacing) -> None:
     with pytest.raises(ArgumentError, match="three positive lengths"):
         crofton_weights(spacing)

@@ -1,6 +1,7 @@
 """Flux through volumes that anyone can make again: published values and those of an independent solver.
 
-The references of the smoothed noise were computed by smoothed-aggregation multigrid to a residual of 1e-10.
+The references of the smoothed noise were computed by smoothed-aggregation multigrid to a residual
+of 1e-10.
 """
 
 from __future__ import annotations
@@ -48,10 +49,14 @@ def test_periodic_sides_conduct_better() -> None:
 
 
 def test_a_tighter_tolerance_gives_all_digits() -> None:
-    assert conduct(blobs(), PORE, tolerance=1e-5).tortuosity_total == pytest.approx(2.363004, abs=6e-7)
+    assert conduct(blobs(), PORE, tolerance=1e-5).tortuosity_total == pytest.approx(
+        2.363004, abs=6e-7
+    )
 
 
-@pytest.mark.parametrize(("contrast", "k_eff"), [(10, 4.742017), (100, 36.709853), (1000, 353.488320)])
+@pytest.mark.parametrize(
+    ("contrast", "k_eff"), [(10, 4.742017), (100, 36.709853), (1000, 353.488320)]
+)
 def test_two_phases_of_smoothed_noise(contrast: float, k_eff: float) -> None:
     found = conduct(blobs(), {0: contrast, 1: 1.0})
     assert found.conductivity == pytest.approx(k_eff, rel=1e-5)
@@ -71,7 +76,9 @@ def test_two_phases_of_smoothed_noise(contrast: float, k_eff: float) -> None:
 def test_anisotropic_voxels(spacing: tuple[float, float, float], tau: float) -> None:
     corner = blobs()[:64, :64, :64]
     assert corner.sum() == 109312
-    assert conduct(corner, PORE, spacing=spacing, tolerance=1e-5).tortuosity_total == pytest.approx(tau, abs=6e-7)
+    assert conduct(corner, PORE, spacing=spacing, tolerance=1e-5).tortuosity_total == pytest.approx(
+        tau, abs=6e-7
+    )
     assert conduct(corner, PORE, spacing=spacing).tortuosity_total == pytest.approx(tau, rel=2e-5)
 
 
@@ -106,7 +113,11 @@ def sphere(edge: int, fraction: float) -> Labels:
 
 def mcphedran(contrast: float, f: float) -> float:
     """Conductivity of a cubic array of spheres in a matrix of conductivity 1."""
-    series = (contrast + 2) / (contrast - 1) - f - 1.306 * (contrast - 1) / (contrast + 4 / 3) * f ** (10 / 3)
+    series = (
+        (contrast + 2) / (contrast - 1)
+        - f
+        - 1.306 * (contrast - 1) / (contrast + 4 / 3) * f ** (10 / 3)
+    )
     return float(1 + 3 * f / series)
 
 
@@ -121,13 +132,17 @@ def test_insulating_spheres_converge_with_the_first_order() -> None:
     errors = []
     for edge in (16, 32, 64):
         labels = sphere(edge, 0.3)
-        errors.append(conduct(labels, {0: 1.0, 1: 0.0}).conductivity / mcphedran(0, float(labels.mean())) - 1)
+        errors.append(
+            conduct(labels, {0: 1.0, 1: 0.0}).conductivity / mcphedran(0, float(labels.mean())) - 1
+        )
     assert np.abs(errors[-1]) < 0.015
     assert 0.35 < errors[1] / errors[0] < 0.75
     assert 0.35 < errors[2] / errors[1] < 0.65
 
 
-@pytest.mark.parametrize(("contrast", "errors"), [(10, (-0.073, -0.043, -0.026)), (100, (-0.52, -0.45, -0.40))])
+@pytest.mark.parametrize(
+    ("contrast", "errors"), [(10, (-0.073, -0.043, -0.026)), (100, (-0.52, -0.45, -0.40))]
+)
 def test_a_checkerboard_starves_at_its_corners(contrast: float, errors: tuple[float, ...]) -> None:
     # A known limit of six-face schemes: the exact value is sqrt(k1 k2), and the way there is slow.
     for edge, error in zip((16, 32, 64), errors, strict=True):

@@ -45,7 +45,9 @@ blocks = st.tuples(*[st.integers(1, 6)] * 3)
 
 @EVERY
 @given(labels=volumes(), block=blocks)
-def test_one_phase_is_numbered_as_by_scipy(connectivity: int, labels: NDArray[np.uint8], block: Triple) -> None:
+def test_one_phase_is_numbered_as_by_scipy(
+    connectivity: int, labels: NDArray[np.uint8], block: Triple
+) -> None:
     for code in (0, 1):
         ids, table = label_volume(labels, [code], connectivity, block)
         np.testing.assert_array_equal(ids, reference(labels == code, connectivity))
@@ -70,7 +72,8 @@ def test_the_table_of_many_phases_says_what_the_volume_shows(
         own = np.where(labels == code, ids, 0)
         numbers = np.unique(own[own > 0])
         np.testing.assert_array_equal(
-            np.where(own > 0, np.searchsorted(numbers, own) + 1, 0), reference(labels == code, connectivity)
+            np.where(own > 0, np.searchsorted(numbers, own) + 1, 0),
+            reference(labels == code, connectivity),
         )
 
 
@@ -87,7 +90,9 @@ def test_a_block_is_numbered_by_first_voxels(connectivity: int, labels: NDArray[
 
 @EVERY
 @given(labels=volumes())
-def test_contacts_are_what_lies_on_the_outer_planes(connectivity: int, labels: NDArray[np.uint8]) -> None:
+def test_contacts_are_what_lies_on_the_outer_planes(
+    connectivity: int, labels: NDArray[np.uint8]
+) -> None:
     ids, table = label_volume(labels, [0, 1, 2, 3], connectivity, (4, 3, 5))
     touches = table.touches(triple(labels.shape))
     for axis, side in itertools.product(range(3), (0, 1)):
@@ -101,10 +106,17 @@ def spiral(edge: int) -> NDArray[np.uint8]:
     y, x, (dy, dx) = 0, 0, (0, 1)
     slice_[0, 0] = 1
     for _ in range(edge * edge):
-        ahead = slice_[y + 2 * dy, x + 2 * dx] if 0 <= y + 2 * dy < edge and 0 <= x + 2 * dx < edge else 0
+        ahead = (
+            slice_[y + 2 * dy, x + 2 * dx]
+            if 0 <= y + 2 * dy < edge and 0 <= x + 2 * dx < edge
+            else 0
+        )
         if not (0 <= y + dy < edge and 0 <= x + dx < edge) or ahead:
             dy, dx = dx, -dy
-            if not (0 <= y + 2 * dy < edge and 0 <= x + 2 * dx < edge) or slice_[y + 2 * dy, x + 2 * dx]:
+            if (
+                not (0 <= y + 2 * dy < edge and 0 <= x + 2 * dx < edge)
+                or slice_[y + 2 * dy, x + 2 * dx]
+            ):
                 break
         y, x = y + dy, x + dx
         slice_[y, x] = 1
@@ -145,7 +157,11 @@ def test_contact_across_a_block_corner(step: Triple, length: int, joined: set[in
 @given(counts=st.tuples(*[st.integers(1, 4)] * 3))
 def test_every_pair_of_touching_blocks_occurs_once(connectivity: int, counts: Triple) -> None:
     grid = Grid(counts, (1, 1, 1))
-    found = [frozenset({i, triple(np.add(i, o))}) for i in grid.indices() for o in neighbours(grid, i, connectivity)]
+    found = [
+        frozenset({i, triple(np.add(i, o))})
+        for i in grid.indices()
+        for o in neighbours(grid, i, connectivity)
+    ]
     near = {
         frozenset({a, b})
         for a, b in itertools.combinations(grid.indices(), 2)
@@ -182,7 +198,13 @@ def test_sums_and_places_beyond_32_bits_are_exact() -> None:
     shape = (2**14, 2**14, 2**14)
     whole = Components(*(np.zeros((0, *rest), np.int64) for rest in ((), (), (), (3,), (3,))))
     tables = [
-        Components(np.array([1], np.uint8), np.array([big + n]), np.array([big * (3 - n)]), start, start + 1)
+        Components(
+            np.array([1], np.uint8),
+            np.array([big + n]),
+            np.array([big * (3 - n)]),
+            start,
+            start + 1,
+        )
         for n, start in enumerate(np.array([[[2**13, 0, 0]], [[0, 2**13, 0]], [[0, 0, 2**13]]]))
     ]
     table, rows = merge([whole, *tables], np.array([[0, 1]]))
@@ -190,7 +212,9 @@ def test_sums_and_places_beyond_32_bits_are_exact() -> None:
     assert table.first.tolist() == [big, 2 * big]
     assert rows.tolist() == [1, 1, 0]
     assert table.stop.tolist() == [[1, 1, 2**13 + 1], [2**13 + 1, 2**13 + 1, 1]]
-    corner = tabulate(np.ones((1, 1, 1), np.uint32), np.ones((1, 1, 1), np.uint8), (2**14 - 1,) * 3, shape)
+    corner = tabulate(
+        np.ones((1, 1, 1), np.uint32), np.ones((1, 1, 1), np.uint8), (2**14 - 1,) * 3, shape
+    )
     assert corner.first.tolist() == [2**42 - 1]
 
 

@@ -37,14 +37,23 @@ def volume(shape: Triple, phases: int, seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, phases, shape, dtype=np.uint8)
 
 
-@given(shape=edges, block=edges, extra=st.integers(0, 2), phases=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
+@given(
+    shape=edges,
+    block=edges,
+    extra=st.integers(0, 2),
+    phases=st.sampled_from([2, 3, 4]),
+    seed=st.integers(0, 99),
+)
 def test_partials_of_any_blocking_add_up_to_the_whole(
     shape: Triple, block: Triple, extra: int, phases: int, seed: int
 ) -> None:
     labels, material = volume(shape, phases, seed), MATERIALS[phases]
     whole = compute_partials(labels, Box.whole(shape), ALL, material)
     grid = Grid(shape, block, tuple(h + extra for h in halo_of(ALL)))
-    pieces = ((b, compute_partials(labels[b.read.slices], b.core.within(b.read), ALL, material)) for b in grid)
+    pieces = (
+        (b, compute_partials(labels[b.read.slices], b.core.within(b.read), ALL, material))
+        for b in grid
+    )
     totals = add_blocks(partials_of(ALL), shape, pieces, material)
     for partial in partials_of(ALL):
         total = totals[partial.name]
@@ -72,6 +81,11 @@ def test_results_do_not_depend_on_the_blocks(block: Triple, seed: int) -> None:
 @given(shape=edges, phases=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
 def test_interfaces_of_a_phase_add_up_to_its_surface(shape: Triple, phases: int, seed: int) -> None:
     ds = describe_array(volume(shape, phases, seed), ALL, MATERIALS[phases])
-    for pair, single in (("interface_area", "specific_surface"), ("interface_area_faces", "specific_surface_faces")):
-        assert ds[pair].sum("phase_other").values == pytest.approx(ds[single].values, rel=1e-9, abs=1e-12)
+    for pair, single in (
+        ("interface_area", "specific_surface"),
+        ("interface_area_faces", "specific_surface_faces"),
+    ):
+        assert ds[pair].sum("phase_other").values == pytest.approx(
+            ds[single].values, rel=1e-9, abs=1e-12
+        )
     assert ds.phase_fraction.sum() == pytest.approx(1)

@@ -16,9 +16,18 @@ from tests.foreign import SHAPE, WRITERS, damage, look, look_as_picture
 
 Writer = Callable[[Path], None]
 
-# Damage of these may leave a smaller volume that is whole in itself: a chain of pages that ends sooner, the shape in an
-# array's metadata.
-SHORTER = {"tiff_pages", "tiff_deflate", "tiff_ome", "tiff_imagej", "big_tiff", "hdf5", "hdf5_chunked", "hdf5_virtual"}
+# Damage of these may leave a smaller volume that is whole in itself: a chain of pages that ends
+# sooner, the shape in an array's metadata.
+SHORTER = {
+    "tiff_pages",
+    "tiff_deflate",
+    "tiff_ome",
+    "tiff_imagej",
+    "big_tiff",
+    "hdf5",
+    "hdf5_chunked",
+    "hdf5_virtual",
+}
 SHORTER |= {"zarr_2", "zarr_3", "zarr_sharded", "ome_zarr"}
 
 
@@ -34,7 +43,9 @@ def damaged_and_looked_at(write: Writer, folder: Path, count: int) -> None:
     for seed in range(count):
         path, before = damage(folder, random.Random(seed))
         seen = look(spec)
-        allowed = seen in ("read", "refused") or (seen.startswith("read as") and write.__name__ in SHORTER)
+        allowed = seen in ("read", "refused") or (
+            seen.startswith("read as") and write.__name__ in SHORTER
+        )
         assert allowed, f"seed {seed}, {path.name}: {seen}"
         path.write_bytes(before)
     assert look(spec) == "read"
@@ -82,7 +93,9 @@ def npy_bomb(path: Path) -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64))
 
 
-@pytest.mark.parametrize(("bomb", "name"), [(png_bomb, "a.png"), (tiff_bomb, "a.tif"), (npy_bomb, "a.npy")])
+@pytest.mark.parametrize(
+    ("bomb", "name"), [(png_bomb, "a.png"), (tiff_bomb, "a.tif"), (npy_bomb, "a.npy")]
+)
 def test_a_header_that_promises_more_than_the_file_can_hold_is_refused_at_opening(
     bomb: Writer, name: str, tmp_path: Path
 ) -> None:

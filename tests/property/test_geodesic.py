@@ -29,7 +29,9 @@ def cases(draw: st.DrawFn) -> tuple[Mask, Units]:
     """A random region and the start of its arrival, both in a halo of 2."""
     shape = draw(st.tuples(*[st.integers(1, 7)] * 3))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    region = np.pad(rng.random(shape) < draw(st.sampled_from([0.5, 0.7, 0.9, 1.0])), 2).astype(np.uint8)
+    region = np.pad(rng.random(shape) < draw(st.sampled_from([0.5, 0.7, 0.9, 1.0])), 2).astype(
+        np.uint8
+    )
     start = np.full(region.shape, UNREACHED, np.uint32)
     seeds = rng.random(region.shape) < draw(st.sampled_from([0.02, 0.3]))
     if draw(st.booleans()):
@@ -51,7 +53,10 @@ def beside(place: Place, axis: int, by: int) -> Place:
 def shortest(region: Mask, start: Units, spacing: Spacing) -> Units:
     """Dijkstra's algorithm with a heap."""
     moves = [move for move in itertools.product((-1, 0, 1), repeat=3) if any(move)]
-    lengths = [round(math.sqrt(sum((m * h) ** 2 for m, h in zip(move, steps(spacing), strict=True)))) for move in moves]
+    lengths = [
+        round(math.sqrt(sum((m * h) ** 2 for m, h in zip(move, steps(spacing), strict=True))))
+        for move in moves
+    ]
     found = start.copy()
     heap = [(0, *place) for place in np.argwhere(start == 0).tolist()]
     while heap:
@@ -110,13 +115,17 @@ def difference(
 def in_order(arrival: Units, spacing: Spacing) -> Units:
     """Second order, one voxel after the other as they arrived."""
     exact: dict[Place, int] = {}
-    for place in sorted(map(tuple, np.argwhere(arrival < UNREACHED).tolist()), key=lambda p: int(arrival[p])):
+    for place in sorted(
+        map(tuple, np.argwhere(arrival < UNREACHED).tolist()), key=lambda p: int(arrival[p])
+    ):
         terms = []
         for axis, h in enumerate(steps(spacing)):
             sides = [(int(arrival[beside(place, axis, by)]), by) for by in (-1, 1)]
             low = min(sides)[0]
             if low < arrival[place]:
-                options = [difference(exact, arrival, place, axis, by, h) for a, by in sides if a == low]
+                options = [
+                    difference(exact, arrival, place, axis, by, h) for a, by in sides if a == low
+                ]
                 terms.append(min(options)[1:])
         exact[place] = round(root(sorted(terms))) if terms else 0
     found = np.full_like(arrival, UNREACHED)
@@ -163,9 +172,13 @@ def test_eikonal_is_what_sweeps_and_order_give(case: tuple[Mask, Units], spacing
     np.testing.assert_array_equal(exact == UNREACHED, arrival == UNREACHED)
 
 
-def boxes(shape: tuple[int, ...], rng: np.random.Generator, rim: int) -> Iterator[tuple[slice, ...]]:
+def boxes(
+    shape: tuple[int, ...], rng: np.random.Generator, rim: int
+) -> Iterator[tuple[slice, ...]]:
     """Cores of a random blocking, in an array that has a halo."""
-    cuts = [sorted({rim, n - rim, *rng.integers(rim, n - rim + 1, rng.integers(0, 4))}) for n in shape]
+    cuts = [
+        sorted({rim, n - rim, *rng.integers(rim, n - rim + 1, rng.integers(0, 4))}) for n in shape
+    ]
     return itertools.product(*(itertools.starmap(slice, itertools.pairwise(c)) for c in cuts))
 
 
@@ -197,23 +210,35 @@ def test_blocks_visited_in_any_order_give_the_same_bits(
         field[core] = inner
         return changed
 
-    for field, expected, halo in ((start.copy(), arrival, 1), (np.full_like(exact, UNREACHED), exact, 2)):
+    for field, expected, halo in (
+        (start.copy(), arrival, 1),
+        (np.full_like(exact, UNREACHED), exact, 2),
+    ):
         for _ in range(3):
-            read = {n: field[grow(cores[n], halo + overlap)].copy() for n in rng.permutation(len(cores)).tolist()}
+            read = {
+                n: field[grow(cores[n], halo + overlap)].copy()
+                for n in rng.permutation(len(cores)).tolist()
+            }
             for n, block in read.items():
                 visit(field, cores[n], block, halo)
-        while any(visit(field, core, field[grow(core, halo + overlap)].copy(), halo) for core in cores):
+        while any(
+            visit(field, core, field[grow(core, halo + overlap)].copy(), halo) for core in cores
+        ):
             pass
         np.testing.assert_array_equal(field, expected)
 
 
 @given(case=cases(), spacing=spacings)
-def test_a_mirrored_region_has_the_mirrored_distance(case: tuple[Mask, Units], spacing: Spacing) -> None:
+def test_a_mirrored_region_has_the_mirrored_distance(
+    case: tuple[Mask, Units], spacing: Spacing
+) -> None:
     region, start = case
     for metric in METRICS:
         there = distance(region, start == 0, spacing, metric=metric)
         for axis in range(3):
-            back = distance(np.flip(region, axis), np.flip(start == 0, axis), spacing, metric=metric)
+            back = distance(
+                np.flip(region, axis), np.flip(start == 0, axis), spacing, metric=metric
+            )
             np.testing.assert_array_equal(np.flip(back, axis), there)
 
 
@@ -234,7 +259,8 @@ def test_the_update_is_rounded_and_monotone(a: Place, fall: Place, spacing: Spac
 
 
 def test_a_chain_longer_than_the_stack_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A far end first in C order and one class of arrival for all: each voxel waits for the one behind it.
+    # A far end first in C order and one class of arrival for all: each voxel waits for the one
+    # behind it.
     arrival = np.full((5, 5, 64), UNREACHED, np.uint32)
     arrival[2, 2, 2:-2] = np.arange(60)[::-1]
     region = (arrival < UNREACHED).astype(np.uint8)

@@ -19,7 +19,9 @@ from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.memory import activation_bytes
 from tim3d.models.segmentation.unet import UNetSpec, build
 
-SPEC = UNetSpec(classes=("pore", "solid", "dirt"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
+SPEC = UNetSpec(
+    classes=("pore", "solid", "dirt"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4)
+)
 BOTH = ("labels", "probabilities")
 
 
@@ -32,7 +34,11 @@ def predictors(tmp_path_factory):
             torch.manual_seed(3)
             spec = dataclasses.replace(SPEC, norm=norm, in_channels=1 + 2 * context)
             path = folder / f"{norm}{context}.safetensors"
-            sha256 = save(path, build(spec), Description(spec, Normalisation("volume", (128.0,), (60.0,)), (9, 5, 5)))
+            sha256 = save(
+                path,
+                build(spec),
+                Description(spec, Normalisation("volume", (128.0,), (60.0,)), (9, 5, 5)),
+            )
             made[norm, context] = Predictor(str(path), sha256, batch=2)
     return made
 
@@ -72,12 +78,16 @@ def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(predictors, data)
     lattice = make(data.draw(st.sampled_from(["slice", "crop", "blend"])), shape, context)
     assume(callable_on(norm, lattice))
     start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
-    core = Box(start, tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)))
+    core = Box(
+        start, tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    )
     volume = ramp(shape)
     whole = segment(predictors[norm, context], lattice, Box.whole(shape), volume)
     part = segment(predictors[norm, context], lattice, core, volume)
     assert np.array_equal(part["labels"], whole["labels"][core.slices])
-    assert np.array_equal(part["probabilities"], whole["probabilities"][(slice(None), *core.slices)])
+    assert np.array_equal(
+        part["probabilities"], whole["probabilities"][(slice(None), *core.slices)]
+    )
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
@@ -94,7 +104,9 @@ def test_blocks_tile_the_whole_with_a_void_in_it(predictors, norm, mode, block):
     for one in Grid(shape, block):
         part = segment(predictors[norm, 0], lattice, one.core, volume, rule)
         assert np.array_equal(part["labels"], whole["labels"][one.core.slices])
-        assert np.array_equal(part["probabilities"], whole["probabilities"][(slice(None), *one.core.slices)])
+        assert np.array_equal(
+            part["probabilities"], whole["probabilities"][(slice(None), *one.core.slices)]
+        )
 
 
 def test_with_enough_halo_crop_is_the_whole_slice(predictors):
@@ -102,8 +114,12 @@ def test_with_enough_halo_crop_is_the_whole_slice(predictors):
     shape = (1, 96, 120)
     volume = ramp(shape)
     predictor = predictors["batch", 0]
-    whole = segment(predictor, slice_lattice(shape, 4), Box.whole(shape), volume)["probabilities"].astype(int)
-    crop = segment(predictor, crop_lattice(shape, (1, 96, 96), (0, 40, 40)), Box.whole(shape), volume)
+    whole = segment(predictor, slice_lattice(shape, 4), Box.whole(shape), volume)[
+        "probabilities"
+    ].astype(int)
+    crop = segment(
+        predictor, crop_lattice(shape, (1, 96, 96), (0, 40, 40)), Box.whole(shape), volume
+    )
     inner = (slice(None), slice(None), slice(40, -40), slice(40, -40))
     assert np.abs(crop["probabilities"].astype(int) - whole)[inner].max() <= 1
 

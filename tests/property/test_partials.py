@@ -27,7 +27,10 @@ def slopes(grey: np.ndarray, distance: np.ndarray, core: Box, material: Material
     """Slope of the distance along x, which needs a neighbour; the grey values beside it, plane by plane."""
     padded = np.pad(distance, ((0, 0), (0, 0), (1, 1)), mode="edge").astype(np.float64)
     slope = (padded[:, :, 2:] - padded[:, :, :-2])[core.slices] / (2 * material.spacing[2])
-    return {"slope": POINT.total(slope), "planes": grey[core.slices].sum(axis=(1, 2), dtype=np.uint32)}
+    return {
+        "slope": POINT.total(slope),
+        "planes": grey[core.slices].sum(axis=(1, 2), dtype=np.uint32),
+    }
 
 
 def by_phase(labels: np.ndarray, distance: np.ndarray, core: Box, material: Material) -> list[int]:
@@ -45,8 +48,15 @@ PARTIALS = (
 
 def fields(shape: Triple, seed: int) -> dict[Input, np.ndarray]:
     random = np.random.default_rng(seed)
-    labels, grey = random.integers(0, 2, shape, np.uint8), random.integers(0, 65536, shape, np.uint16)
-    return {LABELS: labels, GREY: grey, DISTANCE: (random.standard_normal(shape) * 100).astype(np.float32)}
+    labels, grey = (
+        random.integers(0, 2, shape, np.uint8),
+        random.integers(0, 65536, shape, np.uint16),
+    )
+    return {
+        LABELS: labels,
+        GREY: grey,
+        DISTANCE: (random.standard_normal(shape) * 100).astype(np.float32),
+    }
 
 
 @given(shape=edges, block=edges, extra=st.integers(0, 2), spacing=spacings, seed=st.integers(0, 99))
@@ -59,7 +69,15 @@ def test_blocks_of_several_fields_add_up_to_the_whole(
     z, y, x = largest_halo(PARTIALS)
     grid = Grid(shape, block, (z + extra, y + extra, x + extra))
     pieces = (
-        (b, evaluate(PARTIALS, {i: v[b.read.slices] for i, v in voxels.items()}, b.core.within(b.read), material))
+        (
+            b,
+            evaluate(
+                PARTIALS,
+                {i: v[b.read.slices] for i, v in voxels.items()},
+                b.core.within(b.read),
+                material,
+            ),
+        )
         for b in grid
     )
     totals = add_blocks(PARTIALS, shape, pieces, material)
@@ -68,13 +86,24 @@ def test_blocks_of_several_fields_add_up_to_the_whole(
         assert np.array_equal(total, whole[name]), name
 
 
-@given(values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50), bits=st.integers(-4, 20))
+@given(
+    values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50),
+    bits=st.integers(-4, 20),
+)
 @settings(max_examples=100, deadline=None)
-def test_a_sum_in_fixed_point_is_off_by_half_a_quantum_a_value_at_most(values: list[float], bits: int) -> None:
+def test_a_sum_in_fixed_point_is_off_by_half_a_quantum_a_value_at_most(
+    values: list[float], bits: int
+) -> None:
     point, array = FixedPoint(bits), np.array(values, np.float32)
     total = point.total(array)
-    assert total == point.total(array[::-1]) == sum(point.total(array[i : i + 3]) for i in range(0, len(array), 3))
-    error = abs(total * Fraction(point.quantum) - sum(map(Fraction, values)))  # without any rounding
+    assert (
+        total
+        == point.total(array[::-1])
+        == sum(point.total(array[i : i + 3]) for i in range(0, len(array), 3))
+    )
+    error = abs(
+        total * Fraction(point.quantum) - sum(map(Fraction, values))
+    )  # without any rounding
     assert error <= len(values) * Fraction(point.quantum) / 2
 
 
@@ -86,7 +115,12 @@ def test_a_shared_computation_runs_once() -> None:
         return {"a": 1, "b": 2}
 
     pair = [Partial(name, (0, 0, 0), (), (), both, part=name) for name in ("a", "b")]
-    found = evaluate(pair, {LABELS: np.zeros((1, 1, 1), np.uint8)}, Box.whole((1, 1, 1)), Material(Phases(pore=0)))
+    found = evaluate(
+        pair,
+        {LABELS: np.zeros((1, 1, 1), np.uint8)},
+        Box.whole((1, 1, 1)),
+        Material(Phases(pore=0)),
+    )
     assert [found["a"].item(), found["b"].item(), len(calls)] == [1, 2, 1]
     assert inputs_of(PARTIALS) == (GREY, DISTANCE, LABELS)
 
@@ -102,7 +136,12 @@ def test_a_shared_computation_runs_once() -> None:
 def test_what_does_not_add_up_is_refused(gives: Any, says: str) -> None:
     own = Partial("own", (0, 0, 0), (), (), lambda labels, core, material: gives)
     with pytest.raises(ArgumentError, match=says):
-        evaluate([own], {LABELS: np.zeros((1, 1, 1), np.uint8)}, Box.whole((1, 1, 1)), Material(Phases(pore=0)))
+        evaluate(
+            [own],
+            {LABELS: np.zeros((1, 1, 1), np.uint8)},
+            Box.whole((1, 1, 1)),
+            Material(Phases(pore=0)),
+        )
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 2.0**41])

@@ -29,7 +29,10 @@ BODIES = [
 
 @st.composite
 def boxes(draw_):
-    edges = [sorted(draw_(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in SHAPE]
+    edges = [
+        sorted(draw_(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))
+        for n in SHAPE
+    ]
     return Box(tuple(a for a, _ in edges), tuple(b for _, b in edges))
 
 
@@ -61,7 +64,8 @@ def test_half_space_truth_against_a_fine_count(normal, place):
     spacing = tuple(e / count for e in extent)
     counted = draw(body, Box.whole((count,) * 3), spacing).mean() * math.prod(extent)
     truth = body.truth_in(extent)
-    # A cut plane passes through at most 3 count^2 cells, and misjudges half a cell on average far less.
+    # A cut plane passes through at most 3 count^2 cells, and misjudges half a cell on average far
+    # less.
     assert truth.volume == pytest.approx(counted, abs=math.prod(extent) * 1.0 / count)
     thick = 1e-3
     unit = math.hypot(*normal)
@@ -80,7 +84,9 @@ def test_axis_planes_have_the_section_of_the_box():
     assert (diagonal.volume, diagonal.area) == (pytest.approx(6.0), pytest.approx(3 * math.sqrt(8)))
 
 
-@pytest.mark.parametrize("body", [HalfSpace((1.0, 1.0, 1.0), -1.0), HalfSpace((1.0, 1.0, 1.0), 99.0)])
+@pytest.mark.parametrize(
+    "body", [HalfSpace((1.0, 1.0, 1.0), -1.0), HalfSpace((1.0, 1.0, 1.0), 99.0)]
+)
 def test_planes_that_miss_the_box_have_no_area(body):
     truth = body.truth_in((4.0, 4.0, 4.0))
     assert truth.area == pytest.approx(0.0, abs=1e-9)
@@ -118,7 +124,10 @@ def test_gyroid_truth():
     truth = Gyroid(float(period)).truth_of(cells)
     assert solid.sum() == pytest.approx(truth.volume, rel=1e-3)
     assert periodic_euler(solid) == truth.euler
-    z, y, x = (2 * math.pi / period * (np.arange(period + 1)).reshape(s) for s in [(-1, 1, 1), (1, -1, 1), (1, 1, -1)])
+    z, y, x = (
+        2 * math.pi / period * (np.arange(period + 1)).reshape(s)
+        for s in [(-1, 1, 1), (1, -1, 1), (1, 1, -1)]
+    )
     field = np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)
     vertices, faces, _, _ = measure.marching_cubes(field, 0.0)
     assert 8 * measure.mesh_surface_area(vertices, faces) == pytest.approx(truth.area, rel=5e-3)

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.image.pyramid import level_factors, level_shape, mean_downsample, stride_downsample
+from tim3d.kernels.image.pyramid import (
+    level_factors,
+    level_shape,
+    mean_downsample,
+    stride_downsample,
+)
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 factors = st.tuples(*[st.sampled_from([1, 2, 3, 4])] * 3)
@@ -89,7 +94,11 @@ def test_levels_halve_towards_cubes_and_end_small(shape, spacing, smallest):
         ((200, 200, 200), (1.0, 1.0, 1.0), [(1, 1, 1), (2, 2, 2), (4, 4, 4)]),
         ((100, 400, 400), (10.0, 5.0, 5.0), [(1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8)]),
         ((1, 300, 300), (10.0, 5.0, 5.0), [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)]),
-        ((3, 1000, 64), (0.1, 0.2, 0.3), [(1, 1, 1), (2, 1, 1), (4, 2, 2), (4, 4, 4), (4, 8, 8), (4, 16, 16)]),
+        (
+            (3, 1000, 64),
+            (0.1, 0.2, 0.3),
+            [(1, 1, 1), (2, 1, 1), (4, 2, 2), (4, 4, 4), (4, 8, 8), (4, 16, 16)],
+        ),
         ((64, 64, 64), (3.0, 1.0, 1.0), [(1, 1, 1)]),
     ],
 )

@@ -44,7 +44,10 @@ def models() -> Iterator[dict[str, Path]]:
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Grey values with a strong drift, which statistics of a block would betray."""
-    grey = np.random.default_rng(seed).normal(120, 40, shape) + np.linspace(-40, 40, shape[0])[:, None, None]
+    grey = (
+        np.random.default_rng(seed).normal(120, 40, shape)
+        + np.linspace(-40, 40, shape[0])[:, None, None]
+    )
     return np.clip(grey, 0, 255).astype(np.uint8)
 
 
@@ -52,7 +55,11 @@ def ingested(folder: Path, grey: np.ndarray) -> str:
     np.save(folder / "grey.npy", grey)
     sample = str(folder / "sample.zarr")
     tim3d.ingest(
-        folder / "grey.npy", sample, voxel_size={"z": 20, "y": 5, "x": 5}, shard=SHARD, options=Options(progress=False)
+        folder / "grey.npy",
+        sample,
+        voxel_size={"z": 20, "y": 5, "x": 5},
+        shard=SHARD,
+        options=Options(progress=False),
     )
     return sample
 
@@ -61,7 +68,9 @@ def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
     """The whole volume in one call, with no engine."""
     grey = store.read_field(sample, "raw")
     lattice = lattice_of(grey.shape, describe(model).spec, Inference(**layout))
-    predictor = Predictor(str(model), digest(model), normalisation=normalisation_of(sample, grey, "volume"))
+    predictor = Predictor(
+        str(model), digest(model), normalisation=normalisation_of(sample, grey, "volume")
+    )
     whole = Box.whole(grey.shape)
     voxels = store.read_box(store.field_array(sample, "raw"), whole)
     return segment_core(predictor, lattice, whole, voxels, whole)["labels"]
@@ -74,14 +83,18 @@ def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
 def test_every_block_shape_gives_the_same_bits(
     models: dict[str, Path], layout: str, net: str, data: st.DataObject
 ) -> None:
-    shape = data.draw(st.tuples(st.integers(1, 11), st.integers(9, 45), st.integers(9, 45)), label="shape")
+    shape = data.draw(
+        st.tuples(st.integers(1, 11), st.integers(9, 45), st.integers(9, 45)), label="shape"
+    )
     with tempfile.TemporaryDirectory() as folder:
         sample = ingested(Path(folder), noise(shape))
         expected = unchunked(sample, models[net], LAYOUTS[layout])
         for attempt in range(2):
             tops = store.read_field(sample, "raw").shard
             multiples = st.tuples(*(st.integers(1, 3) for _ in range(3)))
-            block = tuple(m * t for m, t in zip(data.draw(multiples, label="block"), tops, strict=True))
+            block = tuple(
+                m * t for m, t in zip(data.draw(multiples, label="block"), tops, strict=True)
+            )
             options = Options(block=block, progress=False, overwrite=attempt > 0)  # type: ignore[arg-type]
             tim3d.segment(sample, model=models[net], options=options, **LAYOUTS[layout])
             np.testing.assert_array_equal(store.field_array(sample, "phase")[:], expected)
@@ -94,28 +107,49 @@ def test_workers_and_probabilities_give_the_same_bits(
     quiet = Options(progress=False)
     tim3d.segment(sample, model=models["batch"], options=quiet, **LAYOUTS["blend"])
     with tim3d.cluster(two_workers):
-        tim3d.segment(sample, model=models["batch"], out="again", probabilities=True, options=quiet, **LAYOUTS["blend"])
+        tim3d.segment(
+            sample,
+            model=models["batch"],
+            out="again",
+            probabilities=True,
+            options=quiet,
+            **LAYOUTS["blend"],
+        )
     labels, again = (store.field_array(sample, name)[:] for name in ("phase", "again"))
     np.testing.assert_array_equal(labels, again)
-    pore, solid = (np.asarray(store.field_array(sample, f"again_probability_{n}")[:], int) for n in ("pore", "solid"))
+    pore, solid = (
+        np.asarray(store.field_array(sample, f"again_probability_{n}")[:], int)
+        for n in ("pore", "solid")
+    )
     assert np.abs(pore + solid - 255).max() <= 1
     decided = np.abs(pore - solid) > 1
     np.testing.assert_array_equal((solid > pore)[decided], (again == 1)[decided])
 
 
-def test_the_network_is_told_apart_from_a_shifted_lattice(models: dict[str, Path], tmp_path: Path) -> None:
+def test_the_network_is_told_apart_from_a_shifted_lattice(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
     """The control: windows anchored at blocks instead of the volume do change the labels."""
     sample = ingested(tmp_path, noise((4, 45, 45)))
     expected = unchunked(sample, models["instance"], LAYOUTS["crop"])
     grey = np.asarray(store.field_array(sample, "raw")[:])
     np.save(tmp_path / "part.npy", grey[:, 14:, 14:])
     part = str(tmp_path / "part.zarr")
-    tim3d.ingest(tmp_path / "part.npy", part, voxel_size={"z": 20, "y": 5, "x": 5}, options=Options(progress=False))
+    tim3d.ingest(
+        tmp_path / "part.npy",
+        part,
+        voxel_size={"z": 20, "y": 5, "x": 5},
+        options=Options(progress=False),
+    )
     anchored = unchunked(part, models["instance"], LAYOUTS["crop"])
     assert (anchored != expected[:, 14:, 14:]).any()
 
 
 def test_the_checkpoint_is_never_changed(models: dict[str, Path], tmp_path: Path) -> None:
     before = hashlib.sha256(models["batch"].read_bytes()).hexdigest()
-    tim3d.segment(ingested(tmp_path, noise((2, 16, 16))), model=models["batch"], options=Options(progress=False))
+    tim3d.segment(
+        ingested(tmp_path, noise((2, 16, 16))),
+        model=models["batch"],
+        options=Options(progress=False),
+    )
     assert hashlib.sha256(models["batch"].read_bytes()).hexdigest() == before

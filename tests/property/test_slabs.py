@@ -22,7 +22,9 @@ from tim3d.kernels.conduction.thread_pool import Team
 BORDERS = [{}, {"electrodes": "centres"}, {"sides": "periodic"}, {"cell": True}]
 
 
-def in_slabs(labels: np.ndarray, physics: Physics, spacing: Any, ranks: int, **more: Any) -> list[Conduction]:
+def in_slabs(
+    labels: np.ndarray, physics: Physics, spacing: Any, ranks: int, **more: Any
+) -> list[Conduction]:
     """The solution along the first axis, by rank."""
     drive, wrap = physics.drive(0, spacing), physics.wrap(labels.shape)
 
@@ -43,11 +45,17 @@ def volumes(draw: st.DrawFn) -> tuple[np.ndarray, Any, int]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     spacing = draw(st.tuples(*[st.sampled_from([0.5, 1.0, 2.0, 5.0])] * 3))
     most = min(8, most_slabs((shape[0] - 2, *shape[1:]), spacing))
-    return rng.integers(0, phases, shape, dtype=np.uint8), spacing, draw(st.integers(1, max(1, most)))
+    return (
+        rng.integers(0, phases, shape, dtype=np.uint8),
+        spacing,
+        draw(st.integers(1, max(1, most))),
+    )
 
 
 @given(volumes(), st.sampled_from(BORDERS), st.sampled_from([0.0, 1.0, 40.0]))
-def test_slabs_change_no_bit(case: tuple[np.ndarray, Any, int], border: dict[str, Any], k: float) -> None:
+def test_slabs_change_no_bit(
+    case: tuple[np.ndarray, Any, int], border: dict[str, Any], k: float
+) -> None:
     labels, spacing, ranks = case
     physics = Physics({0: 1.0, 1: k, 2: 7.0}, **border)
     keep = {"keep_potential": True, "keep_flux": True, "tolerance": 1e-4}
@@ -58,11 +66,15 @@ def test_slabs_change_no_bit(case: tuple[np.ndarray, Any, int], border: dict[str
         assert part.row == whole.row
         assert (part.mean_total, part.mean_through) == (whole.mean_total, whole.mean_through)
         np.testing.assert_array_equal(part.flux, whole.flux)
-    np.testing.assert_array_equal(np.concatenate([part.potential for part in parts]), whole.potential)
+    np.testing.assert_array_equal(
+        np.concatenate([part.potential for part in parts]), whole.potential
+    )
     if whole.percolates:
         np.testing.assert_array_equal(np.concatenate([part.size for part in parts]), whole.size)
         for name in ("voxels", "total", "squares", "dissipation", "histogram"):
-            np.testing.assert_array_equal(getattr(parts[-1].local, name), getattr(whole.local, name))
+            np.testing.assert_array_equal(
+                getattr(parts[-1].local, name), getattr(whole.local, name)
+            )
 
 
 @pytest.mark.parametrize("shape", [(6, 1, 7), (6, 7, 1), (6, 1, 1), (2, 2, 2)])
@@ -70,7 +82,9 @@ def test_a_cell_of_thin_sides(shape: tuple[int, int, int]) -> None:
     """A side of one voxel is its own neighbour: the same as a mosaic of it."""
     labels = np.random.default_rng(1).integers(0, 2, shape, dtype=np.uint8)
     thick = np.tile(labels, (1, 2, 2))
-    one, four = (conduct(v, {0: 1.0, 1: 40.0}, cell=True, tolerance=1e-8, threads=1) for v in (labels, thick))
+    one, four = (
+        conduct(v, {0: 1.0, 1: 40.0}, cell=True, tolerance=1e-8, threads=1) for v in (labels, thick)
+    )
     assert one.conductivity == pytest.approx(four.conductivity, rel=1e-7)
 
 
@@ -87,7 +101,9 @@ def test_levels_that_are_shared_out_twice(monkeypatch: pytest.MonkeyPatch, ranks
         np.testing.assert_array_equal(parts[0].flux, whole.flux)
 
 
-def test_a_level_is_shared_out_unless_it_is_small_or_makes_slabs_thicker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_is_shared_out_unless_it_is_small_or_makes_slabs_thicker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def levels(edge: int) -> int:
         return len(slab_cuts((edge,) * 3, (1, 1, 1), 2)) - 1
 
@@ -152,8 +168,12 @@ def _winding(codes: np.ndarray) -> np.ndarray:
             for axis in range(3):
                 for step in (-1, 1):
                     moved = place[axis] + step
-                    beside = tuple(moved % codes.shape[a] if a == axis else place[a] for a in range(3))
-                    there = tuple(copy[a] + (moved // codes.shape[a] if a == axis else 0) for a in range(3))
+                    beside = tuple(
+                        moved % codes.shape[a] if a == axis else place[a] for a in range(3)
+                    )
+                    there = tuple(
+                        copy[a] + (moved // codes.shape[a] if a == axis else 0) for a in range(3)
+                    )
                     if not codes[beside]:
                         continue
                     if beside not in seen:

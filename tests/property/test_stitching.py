@@ -21,7 +21,14 @@ from tim3d.kernels.windows.lattice import (
     require_phase,
     slice_lattice,
 )
-from tim3d.kernels.windows.stitching import EmptyRule, batches, gather, stitch, weight_sum, window_weight
+from tim3d.kernels.windows.stitching import (
+    EmptyRule,
+    batches,
+    gather,
+    stitch,
+    weight_sum,
+    window_weight,
+)
 
 
 def toy(array):
@@ -52,20 +59,27 @@ def run(lattice, core, volume, batch=2, empty=None):
 def by_formula(lattice, volume):
     """Every window of the lattice over a mirrored copy of the volume, summed as the formula says."""
     margin = [p + 2 for p in lattice.input_shape]
-    wide = np.pad(volume, [(m, m) for m in margin], mode="reflect" if min(volume.shape) > 1 else "symmetric")
+    wide = np.pad(
+        volume, [(m, m) for m in margin], mode="reflect" if min(volume.shape) > 1 else "symmetric"
+    )
     total = np.zeros((2, *volume.shape))
     weights = np.zeros(volume.shape)
     weight = np.zeros(lattice.window)
     if lattice.mode == "blend":
         weight = window_weight(lattice.window).astype(float)
     else:
-        weight[tuple(slice(h, p - h) for h, p in zip(lattice.halo, lattice.window, strict=True))] = 1
+        weight[
+            tuple(slice(h, p - h) for h, p in zip(lattice.halo, lattice.window, strict=True))
+        ] = 1
     counts = [
-        range(-p // s - 1, n // s + 2) for p, s, n in zip(lattice.window, lattice.stride, volume.shape, strict=True)
+        range(-p // s - 1, n // s + 2)
+        for p, s, n in zip(lattice.window, lattice.stride, volume.shape, strict=True)
     ]
     for index in itertools.product(*counts):
         start = [k * s - o for k, s, o in zip(index, lattice.stride, lattice.offset, strict=True)]
-        if any(a <= -p or a >= n for a, p, n in zip(start, lattice.window, volume.shape, strict=True)):
+        if any(
+            a <= -p or a >= n for a, p, n in zip(start, lattice.window, volume.shape, strict=True)
+        ):
             continue
         low = [a + m for a, m in zip(start, margin, strict=True)]
         low[0] -= lattice.context
@@ -152,7 +166,9 @@ def test_the_result_is_the_formula(lattice):
 def test_a_thin_last_block_reads_far_enough_back(thickness, mode):
     shape = (1, 5, 24 + thickness)
     lattice = (
-        crop_lattice(shape, (1, 4, 16), (0, 1, 4)) if mode == "crop" else blend_lattice(shape, (1, 4, 16), (0, 2, 8))
+        crop_lattice(shape, (1, 4, 16), (0, 1, 4))
+        if mode == "crop"
+        else blend_lattice(shape, (1, 4, 16), (0, 2, 8))
     )
     volume = noise(shape, seed=3)
     core = Box((0, 0, 24), shape)
@@ -164,7 +180,9 @@ def test_a_thin_last_block_reads_far_enough_back(thickness, mode):
 def test_windows_are_those_that_touch_the_core_in_order(case):
     lattice, core = case
     counts = [range(-p - 1, n + 2) for p, n in zip(lattice.window, lattice.shape, strict=True)]
-    expected = [index for index in itertools.product(*counts) if lattice.support(index).clip(core).size]
+    expected = [
+        index for index in itertools.product(*counts) if lattice.support(index).clip(core).size
+    ]
     assert lattice.windows(core) == expected
 
 
@@ -182,13 +200,18 @@ def test_the_read_box_is_needed_to_its_last_voxel(case):
             continue
         cut = Box(tuple(a + (i == axis) for i, a in enumerate(box.start)), box.stop)
         with pytest.raises(ArgumentError, match="read the box"):
-            [gather(lattice, index, np.zeros(cut.shape, np.uint8), cut) for index in lattice.windows(core)]
+            [
+                gather(lattice, index, np.zeros(cut.shape, np.uint8), cut)
+                for index in lattice.windows(core)
+            ]
 
 
 @given(lattices(), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 def test_the_memory_formula_is_never_below_what_is_read(lattice, z, y, x):
     core = tuple(min(c, n) for c, n in zip((z, y, x), lattice.shape, strict=True))
-    for start in itertools.product(*({0, n - c, (n - c) // 2} for n, c in zip(lattice.shape, core, strict=True))):
+    for start in itertools.product(
+        *({0, n - c, (n - c) // 2} for n, c in zip(lattice.shape, core, strict=True))
+    ):
         box = Box(start, tuple(a + c for a, c in zip(start, core, strict=True)))
         stitched = lattice.read_box(box).size + box.size
         fixed = peak_bytes(lattice, core, itemsize=0, channels=2, out_bytes=0)
@@ -202,7 +225,9 @@ def test_the_memory_formula_counts_threads_batch_and_accumulator():
     one = peak_bytes(crop, (8, 8, 8), **small)
     assert one == 2 * 24**3 + 8**3 + 4 * 4 * 16**3
     assert peak_bytes(crop, (8, 8, 8), **small, batch=2) - one == 4 * 4 * 16**3
-    assert peak_bytes(crop, (8, 8, 8), **small, threads=2) == 2 * (one - 4 * 4 * 16**3) + 4 * 4 * 16**3
+    assert (
+        peak_bytes(crop, (8, 8, 8), **small, threads=2) == 2 * (one - 4 * 4 * 16**3) + 4 * 4 * 16**3
+    )
     assert peak_bytes(blend, (8, 8, 8), **small) > 4 * 4 * 8**3
 
 
@@ -242,7 +267,11 @@ def test_empty_windows_are_judged_one_by_one(mode):
 def test_batches_have_one_shape_and_end_in_copies():
     lattice = crop_lattice((5, 8, 8), (1, 8, 8), (0, 0, 0))
     volume = noise((5, 8, 8)).astype(">u2")
-    made = list(batches(lattice, lattice.windows(Box.whole(volume.shape)), volume, Box.whole(volume.shape), 3))
+    made = list(
+        batches(
+            lattice, lattice.windows(Box.whole(volume.shape)), volume, Box.whole(volume.shape), 3
+        )
+    )
     assert [array.shape for array, _ in made] == [(3, 1, 8, 8)] * 2
     assert [len(group) for _, group in made] == [3, 2]
     assert made[0][0].dtype == np.dtype("=u2")

@@ -20,7 +20,9 @@ PHASES = Phases(pore=0, solid=1)
 shapes = st.tuples(*[st.integers(4, 30)] * 3)
 
 
-def field(shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Field:
+def field(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Field:
     return Field("phase", shape, "uint8", spacing, (4, 4, 4), (4, 4, 4), labels=True, phases=PHASES)
 
 
@@ -56,7 +58,9 @@ def test_edges_in_voxels_are_those_in_nm(
         assert abs(n * step - one.edge_nm) <= step / 2 + 1e-9
 
 
-@given(st.integers(0, 100), st.sampled_from(["phase_fraction", "specific_surface", "euler_density"]))
+@given(
+    st.integers(0, 100), st.sampled_from(["phase_fraction", "specific_surface", "euler_density"])
+)
 def test_windows_of_a_density_add_up_to_the_value_of_the_region(seed: int, name: str) -> None:
     labels = (np.random.default_rng(seed).random((12, 12, 18)) < 0.4).astype(np.uint8)
     volume = field(triple(labels.shape), (2.0, 1.0, 1.0))
@@ -69,5 +73,7 @@ def test_windows_of_a_density_add_up_to_the_value_of_the_region(seed: int, name:
         assert percolates is None
         values.append(value)
     (descriptor,) = (d for d in BUILTIN.values() if name in {v.name for v in d.variables})
-    whole = describe_array(labels, [descriptor], Material(PHASES, volume.spacing_nm))[name].sel(phase="solid")
+    whole = describe_array(labels, [descriptor], Material(PHASES, volume.spacing_nm))[name].sel(
+        phase="solid"
+    )
     assert np.mean(values) == pytest.approx(float(whole), rel=1e-12)

@@ -41,7 +41,9 @@ def test_tiles_of_any_size_are_the_giant_pass(tmp_path: Path, name: str, edge: i
     field = field_of(saved(tmp_path, architecture, net), architecture, SHAPE, edge)
     assert field.edge == edge
     made, expected = field.labels(Box.whole(SHAPE)), giant(net, SHAPE)
-    assert len(np.unique(expected)) >= (architecture.outputs if architecture.output == "phases" else 20)
+    assert len(np.unique(expected)) >= (
+        architecture.outputs if architecture.output == "phases" else 20
+    )
     differs = made != expected
     assert differs.mean() < 1e-4
     if architecture.output == "phases":
@@ -52,7 +54,9 @@ def test_tiles_of_any_size_are_the_giant_pass(tmp_path: Path, name: str, edge: i
         assert np.abs(made.astype(int) - expected).max() <= 1
 
 
-@given(name=st.sampled_from(sorted(TINY)), start=st.tuples(*[st.integers(0, 30)] * 3), data=st.data())
+@given(
+    name=st.sampled_from(sorted(TINY)), start=st.tuples(*[st.integers(0, 30)] * 3), data=st.data()
+)
 def test_a_box_is_cut_out_of_the_volume_bit_for_bit(
     fields: Fields, name: str, start: Triple, data: st.DataObject
 ) -> None:
@@ -90,17 +94,22 @@ def test_a_periodic_volume_repeats_itself(tmp_path: Path, name: str) -> None:
     endless = dataclasses.replace(field, period=(0, 0, 0)).labels(Box.whole(shape))  # type: ignore[arg-type]
     assert not np.array_equal(endless, twice[: shape[0], : shape[1], : shape[2]])
     if architecture.output == "phases":
-        assert np.array_equal(giant(tiny_generator(architecture), shape, period), twice[tuple(map(slice, shape))])  # type: ignore[arg-type]
+        assert np.array_equal(
+            giant(tiny_generator(architecture), shape, period), twice[tuple(map(slice, shape))]
+        )  # type: ignore[arg-type]
 
 
 def seam_ratio(labels: np.ndarray, edge: int, step: int) -> float:
     """Pairs of other phase across faces of tiles, over those across other planes of the same place in a step.
 
-    The density of interfaces itself varies within a step, so that planes are compared with their like.
+    The density of interfaces itself varies within a step, so that planes are compared with their
+    like.
     """
     across, elsewhere = [], []
     for axis in range(3):
-        changes = (np.diff(labels.astype(int), axis=axis) != 0).mean(axis=tuple(a for a in range(3) if a != axis))
+        changes = (np.diff(labels.astype(int), axis=axis) != 0).mean(
+            axis=tuple(a for a in range(3) if a != axis)
+        )
         for plane in range(step - 1, len(changes), step):
             (across if (plane + 1) % edge == 0 else elsewhere).append(changes[plane])
     return float(np.mean(across) / np.mean(elsewhere))
@@ -114,7 +123,9 @@ def test_nothing_shows_where_tiles_meet_and_the_test_would_see_it(tmp_path: Path
     assert seam_ratio(seamless, edge, architecture.step) == pytest.approx(1.0, abs=0.05)
     apart = np.empty_like(seamless)
     for number, tile in enumerate(Grid(shape, (edge, edge, edge))):
-        apart[tile.core.slices] = dataclasses.replace(field, seed=100 + number).labels(Box.whole((edge, edge, edge)))
+        apart[tile.core.slices] = dataclasses.replace(field, seed=100 + number).labels(
+            Box.whole((edge, edge, edge))
+        )
     assert seam_ratio(apart, edge, architecture.step) > 1.5
 
 
@@ -195,7 +206,9 @@ WRONG: list[tuple[dict[str, object], str]] = [
 
 
 @pytest.mark.parametrize(("wrong", "says"), WRONG)
-def test_what_cannot_be_computed_is_refused(fields: Fields, wrong: dict[str, object], says: str) -> None:
+def test_what_cannot_be_computed_is_refused(
+    fields: Fields, wrong: dict[str, object], says: str
+) -> None:
     with pytest.raises(ArgumentError, match=says):
         dataclasses.replace(fields["two phases"][0], **wrong)  # type: ignore[arg-type]
 

@@ -51,7 +51,13 @@ class Line:
 class Fit:
     def __init__(self, slope: float) -> None:
         self.slope = slope
-        layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 1)
+        layers = (
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(16, 1),
+        )
         self.product = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.product.parameters(), lr=0.1)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimiser, 2, 0.5)
@@ -71,7 +77,9 @@ class Fit:
     def judge(self) -> Verdict:
         x = torch.randn(32, 1, 4, 4)
         with torch.no_grad():
-            error = ((self.product.eval()(x)[:, 0] - self.slope * x.mean((1, 2, 3))) ** 2).mean().item()
+            error = (
+                ((self.product.eval()(x)[:, 0] - self.slope * x.mean((1, 2, 3))) ** 2).mean().item()
+            )
         return Verdict(error, {"error": error})
 
 
@@ -80,7 +88,11 @@ def bits(run: TrainingRun) -> tuple[bytes, Any]:
     tensors: dict[str, torch.Tensor] = {}
     values = {name: part.state_dict() for name, part in run.learner.parts().items()}
     tree = packed({"parts": values, "best": run.chosen().state_dict()}, "", tensors)
-    return b"".join(t.contiguous().numpy().tobytes() for t in tensors.values()), (tree, run.history, run.done)
+    return b"".join(t.contiguous().numpy().tobytes() for t in tensors.values()), (
+        tree,
+        run.history,
+        run.done,
+    )
 
 
 def finished(state: Path, schedule: Schedule, training: Any = None) -> TrainingRun:
@@ -90,9 +102,15 @@ def finished(state: Path, schedule: Schedule, training: Any = None) -> TrainingR
     return run
 
 
-@given(st.sets(st.integers(1, STEPS), max_size=3), st.integers(1, STEPS + 1), st.sampled_from([0.0, 1e9]))
+@given(
+    st.sets(st.integers(1, STEPS), max_size=3),
+    st.integers(1, STEPS + 1),
+    st.sampled_from([0.0, 1e9]),
+)
 @settings(max_examples=10, deadline=None)
-def test_kills_in_any_steps_leave_no_trace(deaths: set[int], every: int, keep_seconds: float) -> None:
+def test_kills_in_any_steps_leave_no_trace(
+    deaths: set[int], every: int, keep_seconds: float
+) -> None:
     schedule = Schedule(STEPS, every, keep_seconds=keep_seconds)
     with TemporaryDirectory() as folder:
         whole = finished(Path(folder, "whole"), schedule)
@@ -118,7 +136,9 @@ def test_a_kill_while_a_judgement_is_shown_leaves_no_trace(dies: int) -> None:
         assert bits(finished(Path(folder, "cut"), Schedule(STEPS, 1))) == bits(whole)
 
 
-@given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=STEPS, max_size=STEPS), st.integers(1, 4))
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=STEPS, max_size=STEPS), st.integers(1, 4)
+)
 @settings(max_examples=10, deadline=None)
 def test_it_stops_after_so_many_judgements_without_a_better_one_and_keeps_the_first_best(
     scores: list[float], patience: int
@@ -165,7 +185,9 @@ REFUSED: dict[str, tuple[Any, type[Tim3dError], str]] = {
 
 
 def run_training(training: Any, model: Path, **named: Any) -> Path:
-    return tim3d.run_training(training, model, **{"steps": 2, "every": 1, "device": "cpu", "progress": False} | named)
+    return tim3d.run_training(
+        training, model, **{"steps": 2, "every": 1, "device": "cpu", "progress": False} | named
+    )
 
 
 def refused(call: Callable[[], Any], error: type[Tim3dError], words: str) -> None:
@@ -191,7 +213,11 @@ def test_what_decides_the_bits_besides_the_training_is_held_against_the_state(
     named: dict[str, int], tmp_path: Path
 ) -> None:
     model = run_training(Line(), tmp_path / "line")
-    refused(lambda: run_training(Line(), model, **named), MixedRunError, "other data, network or options")
+    refused(
+        lambda: run_training(Line(), model, **named),
+        MixedRunError,
+        "other data, network or options",
+    )
 
 
 def test_more_steps_go_on_and_the_same_call_changes_nothing(tmp_path: Path) -> None:
@@ -207,7 +233,11 @@ def test_a_product_without_its_state_is_not_replaced(tmp_path: Path) -> None:
     model = run_training(Line(), tmp_path / "line")
     before = model.read_bytes()
     Path(f"{model}.state").unlink()
-    refused(lambda: run_training(Line(slope=3.0), model), MixedRunError, "is there without the state of a training")
+    refused(
+        lambda: run_training(Line(slope=3.0), model),
+        MixedRunError,
+        "is there without the state of a training",
+    )
     assert model.read_bytes() == before
 
 
@@ -223,18 +253,26 @@ def test_a_damaged_state_is_one_line(content: str, tmp_path: Path) -> None:
         "the product": before[:-1], "text": b"hello",
     }  # fmt: skip
     state.write_bytes(made[content])
-    refused(lambda: run_training(Line(), model), CheckpointError, "is damaged, or is not the state of a training")
+    refused(
+        lambda: run_training(Line(), model),
+        CheckpointError,
+        "is damaged, or is not the state of a training",
+    )
     assert model.read_bytes() == before
 
 
 @pytest.mark.parametrize("old", [b"tim3d state\n" + bytes(99), None])
-def test_the_state_of_an_earlier_version_is_refused_and_the_product_stays(old: bytes | None, tmp_path: Path) -> None:
+def test_the_state_of_an_earlier_version_is_refused_and_the_product_stays(
+    old: bytes | None, tmp_path: Path
+) -> None:
     model = run_training(Line(), tmp_path / "line")
     state, before = Path(f"{model}.state"), model.read_bytes()
     if old:
         state.write_bytes(old)
     else:
-        write_weights(state, {"a": torch.zeros(2)}, '{"model":"training","schema":1,"key":"a","step":1}')
+        write_weights(
+            state, {"a": torch.zeros(2)}, '{"model":"training","schema":1,"key":"a","step":1}'
+        )
     refused(lambda: run_training(Line(), model), MixedRunError, "another version of tim3d")
     assert model.read_bytes() == before
 

@@ -27,8 +27,20 @@ from tim3d.models.common.determinism import generator, seeded
 from tim3d.models.common.distributed import ALONE, Place
 from tim3d.models.common.training_run import Schedule, TrainingRun
 from tim3d.models.common.training_state import packed
-from tim3d.models.generation.adversarial import AdversarialOptions, Adversaries, CriticLoss, by_critic, gradient_penalty
-from tim3d.models.generation.checkpoint_selection import Judge, calibrated, cube, judged_edge, voxels_of
+from tim3d.models.generation.adversarial import (
+    AdversarialOptions,
+    Adversaries,
+    CriticLoss,
+    by_critic,
+    gradient_penalty,
+)
+from tim3d.models.generation.checkpoint_selection import (
+    Judge,
+    calibrated,
+    cube,
+    judged_edge,
+    voxels_of,
+)
 from tim3d.models.generation.slice_sampler import Views, every_slice, noise, one_hot, random_slices
 from tim3d.models.generation.slicegan import Critic, Generator
 from tim3d.models.generation.training import SliceGANTraining
@@ -80,7 +92,9 @@ def step(made, number):
 def training(options=OPTIONS, seen=None, judge=None):
     seen = seen or views()
     edge = judged_edge(TINY)
-    target = target_of([blobs(64)], 2, edge) if seen.channels == 2 else grey_target(seen.images, edge)
+    target = (
+        target_of([blobs(64)], 2, edge) if seen.channels == 2 else grey_target(seen.images, edge)
+    )
     return SliceGANTraining(NETS[seen.channels], seen, options, judge or Judge(target, 0))
 
 
@@ -145,7 +159,10 @@ def test_random_slices_are_slices_and_none_is_taken_twice():
     volumes = torch.randn(2, 1, 4, 4, 4)
     for axis in range(3):
         every = [tuple(s.ravel().tolist()) for s in every_slice(volumes, axis)]
-        found = [tuple(s.ravel().tolist()) for s in random_slices(volumes, axis, 8, np.random.default_rng(axis))]
+        found = [
+            tuple(s.ravel().tolist())
+            for s in random_slices(volumes, axis, 8, np.random.default_rng(axis))
+        ]
         assert sorted(found) == sorted(every)
         assert found != every
 
@@ -168,15 +185,21 @@ def test_the_penalty_of_a_linear_critic_is_known():
     length = weight.norm()
     assert penalty.item() == pytest.approx(((length - 1) ** 2).item(), rel=1e-5)
     penalty.backward()
-    torch.testing.assert_close(weight.grad, (2 * (length - 1) / length * weight).detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        weight.grad, (2 * (length - 1) / length * weight).detach(), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_the_loss_of_critics_is_generated_minus_real_plus_the_weighted_penalty():
     torch.manual_seed(0)
     critics = [Critic(2, (4,), 0.2) for _ in range(3)]
     made, real, mixed = ([torch.rand(4, 2, 8, 8) for _ in range(3)] for _ in range(3))
-    loss, distance = CriticLoss(critics, 10.0)(made, real, mixed, torch.autocast("cpu", enabled=False))
-    far = sum((c(r).mean() - c(m).mean()).item() for c, m, r in zip(critics, made, real, strict=True))
+    loss, distance = CriticLoss(critics, 10.0)(
+        made, real, mixed, torch.autocast("cpu", enabled=False)
+    )
+    far = sum(
+        (c(r).mean() - c(m).mean()).item() for c, m, r in zip(critics, made, real, strict=True)
+    )
     steep = sum(gradient_penalty(c, m).item() for c, m in zip(critics, mixed, strict=True))
     assert distance.item() == pytest.approx(far, abs=1e-5)
     assert loss.item() == pytest.approx(10 * steep - far, abs=1e-4)
@@ -256,7 +279,9 @@ def test_half_precision_leaves_the_weights_in_single_and_the_losses_near():
     plain, rounded = step(single, 1), step(half, 1)
     assert rounded != plain
     assert rounded["critic_loss"] == pytest.approx(plain["critic_loss"], rel=0.05)
-    assert {p.dtype for p in [*half.generator.parameters(), *half.critics.parameters()]} == {torch.float32}
+    assert {p.dtype for p in [*half.generator.parameters(), *half.critics.parameters()]} == {
+        torch.float32
+    }
     assert not torch.equal(half.generator.convs[0].weight, half.average.convs[0].weight)
 
 
@@ -272,7 +297,13 @@ def test_cuda_trains_in_half_precision_and_goes_on_from_its_file(tmp_path):
 
 
 def test_options_out_of_range_are_refused():
-    for wrong in ({"batch": 0}, {"learning_rate": 0.0}, {"average": 1.0}, {"seed": -1}, {"penalties": 0}):
+    for wrong in (
+        {"batch": 0},
+        {"learning_rate": 0.0},
+        {"average": 1.0},
+        {"seed": -1},
+        {"penalties": 0},
+    ):
         with pytest.raises(ArgumentError):
             AdversarialOptions(**wrong)
     for wrong in ({"steps": 0}, {"steps": 3, "every": 0}, {"steps": 3, "seconds": 0.0}):
@@ -288,7 +319,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path):
     assert_same(state(first), state(second))
     other = finished(tmp_path / "c", 2, options=replace(OPTIONS, seed=1))[0]
     assert not torch.equal(
-        other.learner.parts()["generator"].convs[0].weight, first.learner.parts()["generator"].convs[0].weight
+        other.learner.parts()["generator"].convs[0].weight,
+        first.learner.parts()["generator"].convs[0].weight,
     )
 
 
@@ -343,7 +375,10 @@ def test_the_time_ends_a_call_and_the_next_goes_on(tmp_path):
 def test_a_state_of_other_images_or_options_is_refused_and_a_damaged_one_too(tmp_path):
     path = tmp_path / "state"
     finished(path, 1)
-    for other in ({"options": replace(OPTIONS, learning_rate=1.0)}, {"seen": views(blobs(64, seed=9))}):
+    for other in (
+        {"options": replace(OPTIONS, learning_rate=1.0)},
+        {"seen": views(blobs(64, seed=9))},
+    ):
         with pytest.raises(MixedRunError, match="--overwrite"):
             course(path, **other)
     data = bytearray(path.read_bytes())
@@ -402,7 +437,9 @@ def test_a_judge_says_the_same_twice_and_uses_noise_of_its_own():
     net = calibrated(Generator(TINY), 0)
     judge = Judge(target_of([blobs(64)], 2, judged_edge(TINY)), 0)
     assert judge.errors(net) == judge.errors(net)
-    own, training = (np.random.default_rng(seed).standard_normal(4) for seed in ([0, 0, 1], [0, 1, 0]))
+    own, training = (
+        np.random.default_rng(seed).standard_normal(4) for seed in ([0, 0, 1], [0, 1, 0])
+    )
     assert not np.allclose(own, training)
     assert voxels_of(net, np.random.default_rng(0), cube(5)).shape == (judged_edge(TINY) - 24,) * 3
 
@@ -413,7 +450,12 @@ def test_a_judge_says_the_same_twice_and_uses_noise_of_its_own():
 def test_two_processes_hold_the_same_weights_and_make_the_mean_step(tmp_path):
     """Each draws its own samples; the gradient is the mean of theirs."""
     script = Path(__file__).parents[1] / "train_tiny.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+    }
     environment["MASTER_PORT"] = str(free_port())
     running = [
         subprocess.Popen(

@@ -19,7 +19,9 @@ Planes = list[NDArray[np.uint8]]
 
 def planes(seed: int, correlation: tuple[float, float, float]) -> Planes:
     """Middle planes of a volume of labels whose correlation differs along z, y and x, one channel a phase."""
-    field = gaussian_filter(np.random.default_rng(seed).normal(size=(96, 96, 96)), correlation, mode="wrap")
+    field = gaussian_filter(
+        np.random.default_rng(seed).normal(size=(96, 96, 96)), correlation, mode="wrap"
+    )
     volume = (field < np.quantile(field, 0.4)).astype(np.uint8)
     return [indicators(np.take(volume, 48, axis), 2) for axis in range(3)]
 
@@ -67,21 +69,27 @@ def test_no_turn_helps_where_the_material_differs() -> None:
     assert turns(profiles_of(mixed)) is None
 
 
-def test_a_training_says_which_image_to_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_training_says_which_image_to_turn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen = planes(0, (1.5, 4.0, 12.0))
     seen[2] = seen[2].swapaxes(1, 2)
     paths = [tmp_path / f"{name}.png" for name in ("xy", "xz", "yz")]
     for path, image in zip(paths, seen, strict=True):
         Image.fromarray(255 * image[0]).save(path)
     with caplog.at_level(logging.WARNING):
-        tim3d.train_generator.plan(paths, tmp_path / "out", phases=tim3d.Phases(pore=0, solid=255), pixel_size=5)
+        tim3d.train_generator.plan(
+            paths, tmp_path / "out", phases=tim3d.Phases(pore=0, solid=255), pixel_size=5
+        )
     said = [one.getMessage() for one in caplog.records if "contradict" in one.getMessage()]
     assert said
     assert all(one.endswith("Turn by a quarter, and all three agree: yz.png") for one in said)
     assert any(one.startswith("xz.png and yz.png contradict each other along z") for one in said)
 
 
-def test_the_steel_of_the_literature_contradicts_itself(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_steel_of_the_literature_contradicts_itself(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paths = [data_dir / "micrographs" / f"SUS_{name}.png" for name in ("XY", "XZ", "YZ90R")]
     with caplog.at_level(logging.WARNING):
         tim3d.train_generator.plan(paths, "unused", pixel_size=5, scale=4)

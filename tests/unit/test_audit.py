@@ -12,7 +12,11 @@ import pytest
 
 from tests.conftest import ROOT
 
-BAD = {"name": "jinja2", "version": "2.4.1", "vulns": [{"id": "CVE-2014-0012", "fix_versions": ["2.7.2"]}]}
+BAD = {
+    "name": "jinja2",
+    "version": "2.4.1",
+    "vulns": [{"id": "CVE-2014-0012", "fix_versions": ["2.7.2"]}],
+}
 GOOD = {"name": "numpy", "version": "2.4.6", "vulns": []}
 LOCAL = {"name": "torch", "skip_reason": "Dependency not found on PyPI"}
 
@@ -42,7 +46,10 @@ def test_a_known_vulnerability_fails(tmp_path: Path) -> None:
 
 
 def test_nothing_known_passes(tmp_path: Path) -> None:
-    assert audit(tmp_path, [BAD], [GOOD]) == (0, "1 packages looked up in osv, 0 with known vulnerabilities\n")
+    assert audit(tmp_path, [BAD], [GOOD]) == (
+        0,
+        "1 packages looked up in osv, 0 with known vulnerabilities\n",
+    )
 
 
 @pytest.mark.parametrize("control", [[], [{**BAD, "vulns": []}], [LOCAL]])

@@ -12,14 +12,22 @@ from hypothesis import strategies as st
 
 from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
 
-PHASES = st.lists(st.tuples(st.floats(0.01, 1), st.just(0.0) | st.floats(1e-3, 1e5)), min_size=1, max_size=4)
+PHASES = st.lists(
+    st.tuples(st.floats(0.01, 1), st.just(0.0) | st.floats(1e-3, 1e5)), min_size=1, max_size=4
+)
 
 
 @given(PHASES)
 def test_bounds_are_nested_and_between_the_phases(phases: list[tuple[float, float]]) -> None:
     total = sum(f for f, _ in phases)
     fractions, ks = [f / total for f, _ in phases], [k for _, k in phases]
-    values = [min(ks), wiener(fractions, ks)[0], *hashin_shtrikman(fractions, ks), wiener(fractions, ks)[1], max(ks)]
+    values = [
+        min(ks),
+        wiener(fractions, ks)[0],
+        *hashin_shtrikman(fractions, ks),
+        wiener(fractions, ks)[1],
+        max(ks),
+    ]
     slack = 1e-9 * max(ks)
     assert all(a <= b + slack for a, b in pairwise(values))
 

@@ -12,13 +12,23 @@ import torch
 
 from tim3d.errors import ArgumentError, CheckpointError, InputError, WriteError
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.checkpoint import Description, Normalisation, describe, digest, load, save
+from tim3d.models.segmentation.checkpoint import (
+    Description,
+    Normalisation,
+    describe,
+    digest,
+    load,
+    save,
+)
 from tim3d.models.segmentation.unet import UNetSpec, build
 from tim3d.storage import outputs
 
 SPEC = UNetSpec(classes=("pore", "solid"), encoder="mobilenet_v2", depth=2, decoder_channels=(8, 4))
 ABOUT = Description(
-    SPEC, Normalisation("volume", (100.0,), (30.0,)), (20.0, 5.0, 5.0), {"seed": 1, "note": 'a"sha256":"b'}
+    SPEC,
+    Normalisation("volume", (100.0,), (30.0,)),
+    (20.0, 5.0, 5.0),
+    {"seed": 1, "note": 'a"sha256":"b'},
 )
 
 
@@ -79,7 +89,9 @@ def test_a_damaged_file_does_not_load(path):
         load(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, b"PK\x03\x04 a zip file of pickles" * 9])
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"\xff" * 64, b"PK\x03\x04 a zip file of pickles" * 9]
+)
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="not a checkpoint"):

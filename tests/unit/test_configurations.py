@@ -51,7 +51,9 @@ def brute_octants(mask: NDArray[np.uint8], core: Box | None = None) -> NDArray[n
     codes = brute_codes(np.pad(mask, 1, mode="edge"))
     core = core or Box.whole(mask.shape)
     hist = np.zeros(256, np.int64)
-    for z, y, x in itertools.product(*(range(a, b) for a, b in zip(core.start, core.stop, strict=True))):
+    for z, y, x in itertools.product(
+        *(range(a, b) for a, b in zip(core.start, core.stop, strict=True))
+    ):
         np.add.at(hist, codes[z : z + 2, y : y + 2, x : x + 2].ravel(), 1)
     return hist
 
@@ -70,7 +72,9 @@ def blobs() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 5), (3, 1, 2), (4, 5, 6), (2, 3, 19)])
 @pytest.mark.parametrize("codes", [(1,), (0, 2)])
-def test_octants_are_counted_one_by_one(shape: tuple[int, int, int], codes: tuple[int, ...]) -> None:
+def test_octants_are_counted_one_by_one(
+    shape: tuple[int, int, int], codes: tuple[int, ...]
+) -> None:
     labels = noise(shape)
     expected = brute_octants(np.isin(labels, codes).astype(np.uint8))
     assert np.array_equal(octant_histogram(labels, codes), expected)
@@ -105,13 +109,23 @@ def test_mirror_is_the_periodic_volume_of_reflections() -> None:
     reflected = np.pad(labels, [(0, n) for n in labels.shape], mode="symmetric")
     periodic = configuration_histogram(reflected, [1], "periodic")
     mirror = configuration_histogram(labels, [1])
-    for weights in (crofton_weights((3, 2, 1)), face_weights(), euler_weights(6), euler_weights(26), volume_weights()):
-        assert density(mirror, weights) == pytest.approx(density(periodic, weights), rel=1e-12, abs=1e-14)
+    for weights in (
+        crofton_weights((3, 2, 1)),
+        face_weights(),
+        euler_weights(6),
+        euler_weights(26),
+        volume_weights(),
+    ):
+        assert density(mirror, weights) == pytest.approx(
+            density(periodic, weights), rel=1e-12, abs=1e-14
+        )
 
 
 def test_complement_is_the_reversed_histogram() -> None:
     labels = noise((5, 6, 7))
-    assert np.array_equal(complement(octant_histogram(labels, [1])), octant_histogram(labels, [0, 2]))
+    assert np.array_equal(
+        complement(octant_histogram(labels, [1])), octant_histogram(labels, [0, 2])
+    )
 
 
 def test_bool_and_strided_labels_give_the_same() -> None:
@@ -132,7 +146,9 @@ def test_axis_pairs_of_the_open_box_are_exact() -> None:
     labels = noise((5, 6, 7), labels=2)
     hist = octant_histogram(labels, [1])
     for axis in range(3):
-        assert hist @ pair_weights()[axis] / 8 == np.count_nonzero(np.diff(labels.astype(int), axis=axis))
+        assert hist @ pair_weights()[axis] / 8 == np.count_nonzero(
+            np.diff(labels.astype(int), axis=axis)
+        )
 
 
 def test_blobs_128_reproduce_the_reference_values(blobs: NDArray[np.uint8]) -> None:
@@ -185,7 +201,9 @@ def test_other_arrays_are_refused(labels: NDArray[np.uint8]) -> None:
         octant_histogram(labels, [1])
 
 
-@pytest.mark.parametrize("core", [Box((0, 0, 0), (3, 2, 2)), Box((1, 1, 1), (1, 2, 2)), Box((-1, 0, 0), (2, 2, 2))])
+@pytest.mark.parametrize(
+    "core", [Box((0, 0, 0), (3, 2, 2)), Box((1, 1, 1), (1, 2, 2)), Box((-1, 0, 0), (2, 2, 2))]
+)
 def test_a_core_outside_the_labels_is_refused(core: Box) -> None:
     with pytest.raises(ArgumentError, match="leaves the labels"):
         octant_histogram(noise((2, 2, 2)), [1], core)

@@ -38,7 +38,9 @@ def plain(ranks: NDArray[np.uint8], phases: int, axis: int) -> LineCounts:
 
 def random(shape: Triple, seed: int, phases: int = 3) -> NDArray[np.uint8]:
     """Ranks in runs, so that segments of several voxels occur."""
-    coarse = np.random.default_rng(seed).integers(0, phases, [-(-n // 3) for n in shape], dtype=np.uint8)
+    coarse = np.random.default_rng(seed).integers(
+        0, phases, [-(-n // 3) for n in shape], dtype=np.uint8
+    )
     for axis in range(3):
         coarse = coarse.repeat(3, axis)
     return np.ascontiguousarray(coarse[tuple(slice(n) for n in shape)])
@@ -107,7 +109,9 @@ def test_what_lies_before_the_core_does_not_count() -> None:
     ranks = random((9, 9, 9), 1)
     for start, stop in itertools.combinations(range(0, 9, 2), 2):
         core = Box((0, 0, start), (9, 9, stop))
-        expected = line_counts(np.ascontiguousarray(ranks[:, :, start:]), 3, LAGS, 2, Box((0, 0, 0), core.shape))
+        expected = line_counts(
+            np.ascontiguousarray(ranks[:, :, start:]), 3, LAGS, 2, Box((0, 0, 0), core.shape)
+        )
         assert same(line_counts(ranks, 3, LAGS, 2, core), expected)
 
 
@@ -115,5 +119,7 @@ def test_bad_input() -> None:
     for lags in ([], [0, 1], [2, 2], [3, 1]):
         with pytest.raises(ArgumentError, match="rise from 1"):
             line_counts(np.zeros((2, 2, 2), np.uint8), 1, lags, 0)
-    with pytest.raises(InputError, match=r"code 7, which no phase names; the phases have \[0, 255\]"):
+    with pytest.raises(
+        InputError, match=r"code 7, which no phase names; the phases have \[0, 255\]"
+    ):
         ranks_of(np.array([0, 7, 255], np.uint8), (0, 255))

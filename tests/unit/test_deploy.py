@@ -46,7 +46,9 @@ def run(*command: str) -> str:
 
 
 @pytest.fixture(scope="module", params=[*OVERLAYS, *OWN])
-def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def rendered(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str]:
     """Name of an overlay, and all its manifests as they go to the cluster."""
     kubectl = program("kubectl", "see kubernetes.io/docs/tasks/tools")
     folder = KUBERNETES / "overlays" / request.param
@@ -79,7 +81,11 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, Manifest]]:
         spec = manifest.get("spec", {})
         if manifest["kind"] in ("Deployment", "Job"):
             template = spec["template"]
-            yield manifest["metadata"]["name"], template["metadata"].get("annotations", {}), template["spec"]
+            yield (
+                manifest["metadata"]["name"],
+                template["metadata"].get("annotations", {}),
+                template["spec"],
+            )
         if manifest["kind"] == "DaskCluster":
             for part in ("scheduler", "worker"):
                 yield f"{manifest['metadata']['name']}-{part}", {}, spec[part]["spec"]
@@ -101,7 +107,8 @@ def workers(manifests: list[Manifest]) -> list[tuple[Manifest, int]]:
     found = [
         (m["spec"]["template"]["spec"]["containers"][0], m["spec"]["replicas"])
         for m in manifests
-        if m["kind"] == "Deployment" and m["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "worker"
+        if m["kind"] == "Deployment"
+        and m["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "worker"
     ]
     found += [
         (m["spec"]["worker"]["spec"]["containers"][0], m["spec"]["worker"]["replicas"])
@@ -130,9 +137,15 @@ def test_every_overlay_has_a_run_workers_and_a_scheduler(manifests: list[Manifes
 
 def test_every_file_of_the_folder_is_used_by_an_overlay() -> None:
     """A manifest that nothing refers to would never be checked."""
-    kustomizations = [yaml.safe_load(path.read_text()) for path in KUBERNETES.rglob("kustomization.yaml")]
+    kustomizations = [
+        yaml.safe_load(path.read_text()) for path in KUBERNETES.rglob("kustomization.yaml")
+    ]
     text = " ".join(map(str, kustomizations))
-    files = [p for p in KUBERNETES.rglob("*") if p.suffix in (".yaml", ".toml") and p.name != "kustomization.yaml"]
+    files = [
+        p
+        for p in KUBERNETES.rglob("*")
+        if p.suffix in (".yaml", ".toml") and p.name != "kustomization.yaml"
+    ]
     assert not [p.name for p in files if p.name not in text]
 
 
@@ -150,17 +163,26 @@ def core(manifests: list[Manifest]) -> Iterator[Manifest]:
                 "spec": manifest["spec"][part]["spec"],
             }
         service = manifest["spec"]["scheduler"]["service"]
-        yield {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "scheduler"}, "spec": service}
+        yield {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "scheduler"},
+            "spec": service,
+        }
 
 
 def test_kubernetes_knows_every_key(manifests: list[Manifest]) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="schemas: pip install kubernetes-validate")
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="schemas: pip install kubernetes-validate"
+    )
     for manifest in core(manifests):
         validate.validate(manifest, desired_version=validate.latest_version(), strict=True)
 
 
 def test_a_misspelt_key_is_found(manifests: list[Manifest]) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="schemas: pip install kubernetes-validate")
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="schemas: pip install kubernetes-validate"
+    )
     job = one(list(core(manifests)), "Job", "tim3d-run")
     wrong = {**job, "spec": {**job["spec"], "backofLimit": 1}}
     with pytest.raises(validate.ValidationError):
@@ -177,12 +199,16 @@ def strict(schema: Any) -> Any:
     if schema.get("x-kubernetes-int-or-string") is True:
         made.pop("anyOf", None)
         made["type"] = ["integer", "string"]
-    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+    if isinstance(schema.get("properties"), dict) and not schema.get(
+        "x-kubernetes-preserve-unknown-fields"
+    ):
         made.setdefault("additionalProperties", False)
     return made
 
 
-def test_the_operator_knows_every_key_of_its_cluster(rendered: tuple[str, str], manifests: list[Manifest]) -> None:
+def test_the_operator_knows_every_key_of_its_cluster(
+    rendered: tuple[str, str], manifests: list[Manifest]
+) -> None:
     clusters = [m for m in manifests if m["kind"] == "DaskCluster"]
     assert bool(clusters) == (rendered[0] == "operator")
     if not clusters:
@@ -192,7 +218,9 @@ def test_the_operator_knows_every_key_of_its_cluster(rendered: tuple[str, str], 
     if found is None or found.origin is None:
         pytest.skip("the operator's schema comes with dask-kubernetes: pip install 'tim3d[k8s]'")
     (crd,) = Path(found.origin).parent.rglob("crds/daskcluster.yaml")
-    schema = strict(yaml.safe_load(crd.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    schema = strict(
+        yaml.safe_load(crd.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    )
     checker = jsonschema.Draft202012Validator(schema)
     cluster = {"spec": clusters[0]["spec"]}
     checker.validate(cluster)
@@ -205,7 +233,9 @@ def test_every_container_is_bounded(manifests: list[Manifest]) -> None:
     for name, container in containers(manifests):
         resources = container["resources"]
         assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["limits"]), name
-        assert resources["requests"] == resources["limits"], f"{name}: what it may use is what it was promised"
+        assert resources["requests"] == resources["limits"], (
+            f"{name}: what it may use is what it was promised"
+        )
 
 
 def test_no_pod_can_become_root_or_write_its_image(manifests: list[Manifest]) -> None:
@@ -215,14 +245,18 @@ def test_no_pod_can_become_root_or_write_its_image(manifests: list[Manifest]) ->
         assert context["runAsUser"] > 0, name
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert pod["automountServiceAccountToken"] is False, name
-        assert pod["enableServiceLinks"] is False, f"{name}: a service's variables would reach dask's configuration"
+        assert pod["enableServiceLinks"] is False, (
+            f"{name}: a service's variables would reach dask's configuration"
+        )
         assert "hostPath" not in str(pod.get("volumes")), name
     for name, container in containers(manifests):
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False, name
         assert context["readOnlyRootFilesystem"] is True, name
         assert context["capabilities"] == {"drop": ["ALL"]}, name
-        assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], f"{name} caches in /tmp"
+        assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], (
+            f"{name} caches in /tmp"
+        )
 
 
 def test_images_are_named_by_version_and_are_the_same_everywhere(manifests: list[Manifest]) -> None:
@@ -246,29 +280,43 @@ def test_probes_ask_a_port_that_dask_serves(manifests: list[Manifest]) -> None:
                 continue
             (port,) = [p["containerPort"] for p in container["ports"] if p["name"] == asked["port"]]
             assert asked["path"] == "/health"
-            assert re.search(rf"--dashboard-address[ =]:{port}\b", " ".join(command_line(container))), name
+            assert re.search(
+                rf"--dashboard-address[ =]:{port}\b", " ".join(command_line(container))
+            ), name
 
 
 def test_commands_are_those_of_todays_dask(manifests: list[Manifest]) -> None:
     """The scripts dask-scheduler and dask-worker are gone since distributed 2026.6."""
     for name, container in containers(manifests):
-        assert not re.search(r"\bdask-(scheduler|worker)\b", " ".join(command_line(container))), name
+        assert not re.search(r"\bdask-(scheduler|worker)\b", " ".join(command_line(container))), (
+            name
+        )
     for container, _ in workers(manifests):
         assert container["command"] == ["dask", "worker"]
 
 
 def test_workers_may_use_what_their_container_has(manifests: list[Manifest]) -> None:
     for container, _ in workers(manifests):
-        env = {entry["name"]: entry.get("valueFrom", {}).get("resourceFieldRef") for entry in container["env"]}
+        env = {
+            entry["name"]: entry.get("valueFrom", {}).get("resourceFieldRef")
+            for entry in container["env"]
+        }
         assert "--memory-limit=$(MEMORY_LIMIT)" in container["args"]
-        assert env["MEMORY_LIMIT"] == {"containerName": container["name"], "resource": "limits.memory"}
+        assert env["MEMORY_LIMIT"] == {
+            "containerName": container["name"],
+            "resource": "limits.memory",
+        }
         for threads in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
             assert env[threads] == {"containerName": container["name"], "resource": "limits.cpu"}
 
 
-def test_gpus_are_asked_for_by_the_gpu_pool_only(rendered: tuple[str, str], manifests: list[Manifest]) -> None:
+def test_gpus_are_asked_for_by_the_gpu_pool_only(
+    rendered: tuple[str, str], manifests: list[Manifest]
+) -> None:
     for container, _ in workers(manifests):
-        assert container["resources"]["limits"].get("nvidia.com/gpu") == ("1" if "gpu" in rendered[0] else None)
+        assert container["resources"]["limits"].get("nvidia.com/gpu") == (
+            "1" if "gpu" in rendered[0] else None
+        )
         assert container["image"].endswith("-cuda" if "gpu" in rendered[0] else "-cpu")
 
 
@@ -289,20 +337,28 @@ def test_a_run_is_tried_again_unless_trying_cannot_help(manifests: list[Manifest
     assert spec["backoffLimit"] > 0
     assert spec["template"]["spec"]["restartPolicy"] == "Never"  # the policy asks for it
     hopeless = (errors.ArgumentError, errors.InputError, errors.MemoryPlanError)
-    assert rules["FailJob"]["onExitCodes"]["values"] == sorted(error.exit_code for error in hopeless)
+    assert rules["FailJob"]["onExitCodes"]["values"] == sorted(
+        error.exit_code for error in hopeless
+    )
 
 
-def test_the_recipe_can_be_read_and_its_cluster_is_replaced(manifests: list[Manifest], tmp_path: Path) -> None:
+def test_the_recipe_can_be_read_and_its_cluster_is_replaced(
+    manifests: list[Manifest], tmp_path: Path
+) -> None:
     run_ = one(manifests, "Job", "tim3d-run")["spec"]["template"]["spec"]["containers"][0]
     (text,) = one(manifests, "ConfigMap", "tim3d-recipe")["data"].values()
     (tmp_path / "recipe.toml").write_text(text)
     assert run_["args"][:3] == ["run", "/recipe/recipe.toml", "--set"]
-    recipe = load_recipe(tmp_path / "recipe.toml", run_["args"][3:], trust=True)  # the image works in /data
+    recipe = load_recipe(
+        tmp_path / "recipe.toml", run_["args"][3:], trust=True
+    )  # the image works in /data
     assert recipe.cluster == {"kind": "tcp://tim3d-scheduler:8786"}
     mounted = [mount["mountPath"] for mount in run_["volumeMounts"]]
     paths = [recipe.sample] + [str(v) for step in recipe.steps for v in step.arguments.values()]
     for path in paths:
-        assert not path.startswith("/") or any(path.startswith(mount + "/") for mount in mounted), path
+        assert not path.startswith("/") or any(path.startswith(mount + "/") for mount in mounted), (
+            path
+        )
 
 
 def test_what_the_run_sees_the_workers_see(manifests: list[Manifest]) -> None:
@@ -314,11 +370,15 @@ def test_what_the_run_sees_the_workers_see(manifests: list[Manifest]) -> None:
         assert run_.get("envFrom") == container.get("envFrom")
 
 
-def test_credentials_are_referred_to_and_never_written(rendered: tuple[str, str], manifests: list[Manifest]) -> None:
+def test_credentials_are_referred_to_and_never_written(
+    rendered: tuple[str, str], manifests: list[Manifest]
+) -> None:
     assert not [m for m in manifests if m["kind"] == "Secret"]
     assert not re.search(r"AWS_\w+|password|BEGIN .*PRIVATE", rendered[1], re.IGNORECASE)
     if "s3" in rendered[0]:
-        assert all(c["envFrom"] == [{"secretRef": {"name": "tim3d-s3"}}] for c, _ in workers(manifests))
+        assert all(
+            c["envFrom"] == [{"secretRef": {"name": "tim3d-s3"}}] for c, _ in workers(manifests)
+        )
 
 
 def test_the_network_is_closed_but_for_what_is_listed(manifests: list[Manifest]) -> None:
@@ -326,9 +386,13 @@ def test_the_network_is_closed_but_for_what_is_listed(manifests: list[Manifest])
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for manifest in manifests:
         if manifest["kind"] == "NetworkPolicy":
-            assert all(rule.get("from") for rule in manifest["spec"].get("ingress", [])), "open to everyone"
+            assert all(rule.get("from") for rule in manifest["spec"].get("ingress", [])), (
+                "open to everyone"
+            )
     services = [m["spec"]["type"] for m in manifests if m["kind"] == "Service"]
-    services += [m["spec"]["scheduler"]["service"]["type"] for m in manifests if m["kind"] == "DaskCluster"]
+    services += [
+        m["spec"]["scheduler"]["service"]["type"] for m in manifests if m["kind"] == "DaskCluster"
+    ]
     assert services == ["ClusterIP"]
 
 
@@ -336,18 +400,24 @@ def test_labels_select_the_pods_that_they_mean(manifests: list[Manifest]) -> Non
     labels = {}
     for manifest in manifests:
         if manifest["kind"] in ("Deployment", "Job"):
-            labels[manifest["metadata"]["name"]] = manifest["spec"]["template"]["metadata"]["labels"]
+            labels[manifest["metadata"]["name"]] = manifest["spec"]["template"]["metadata"][
+                "labels"
+            ]
         if manifest["kind"] == "Deployment":
             wanted = manifest["spec"]["selector"]["matchLabels"]
             assert wanted.items() <= labels[manifest["metadata"]["name"]].items()
-        if manifest["kind"] == "DaskCluster":  # the operator hands the cluster's labels on to its pods
+        if (
+            manifest["kind"] == "DaskCluster"
+        ):  # the operator hands the cluster's labels on to its pods
             labels["dask"] = manifest["metadata"]["labels"]
     inside = one(manifests, "NetworkPolicy", "tim3d-inside")["spec"]["podSelector"]["matchLabels"]
     assert all(inside.items() <= given.items() for given in labels.values())
     for manifest in manifests:
         if manifest["kind"] == "Service":
             selector = manifest["spec"]["selector"].items()
-            assert [n for n, given in labels.items() if selector <= given.items()] == ["tim3d-scheduler"]
+            assert [n for n, given in labels.items() if selector <= given.items()] == [
+                "tim3d-scheduler"
+            ]
 
 
 def dockerfile() -> str:
@@ -394,7 +464,9 @@ def test_the_user_of_the_image_is_the_user_of_the_pods(manifests: list[Manifest]
 
 def test_only_named_files_travel_into_the_build() -> None:
     rules = [
-        line for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] not in ("#", "")
+        line
+        for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+        if line[:1] not in ("#", "")
     ]
     assert rules[0] == "*"
     kept = {rule[1:] for rule in rules if rule.startswith("!")}

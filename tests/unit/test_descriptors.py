@@ -12,7 +12,13 @@ import tifffile
 import xarray as xr
 from numpy.typing import NDArray
 
-from tim3d.descriptors.base import Material, add_blocks, compute_partials, describe_array, partials_of
+from tim3d.descriptors.base import (
+    Material,
+    add_blocks,
+    compute_partials,
+    describe_array,
+    partials_of,
+)
 from tim3d.descriptors.builtin import BUILTIN, select
 from tim3d.descriptors.fraction import PHASE_FRACTION, PLANES
 from tim3d.descriptors.surface import CONFIGURATIONS, GRADIENT, SPECIFIC_SURFACE, region_sets
@@ -71,10 +77,16 @@ def test_values_are_those_of_the_kernels(labels: NDArray[np.uint8]) -> None:
     hist, spacing = octant_histogram(labels, [1]), TWO.spacing
     assert_close(ds.specific_surface, density(hist, crofton_weights(spacing), spacing))
     assert_close(ds.specific_surface_faces, density(hist, face_weights(spacing), spacing))
-    assert_close(ds.mean_curvature_integral, density(hist, mean_curvature_weights(spacing), spacing))
+    assert_close(
+        ds.mean_curvature_integral, density(hist, mean_curvature_weights(spacing), spacing)
+    )
     assert_close(ds.euler_density, density(hist, euler_weights(26), spacing))
     assert_close(ds.euler_density_6, density(hist, euler_weights(6), spacing))
-    gradient = gradient_area(labels, [1], spacing=spacing) * gradient_quantum(spacing) / (labels.size * 250)
+    gradient = (
+        gradient_area(labels, [1], spacing=spacing)
+        * gradient_quantum(spacing)
+        / (labels.size * 250)
+    )
     assert float(ds.specific_surface_gradient) == pytest.approx(gradient, rel=1e-14)
 
 
@@ -90,7 +102,9 @@ def test_fractions_profiles_and_density(labels: NDArray[np.uint8]) -> None:
 
 
 def test_without_a_phase_named_pore_there_is_no_relative_density(labels: NDArray[np.uint8]) -> None:
-    assert "relative_density" not in describe_array(labels, ALL, Material(Phases(polymer=0, metal=1)))
+    assert "relative_density" not in describe_array(
+        labels, ALL, Material(Phases(polymer=0, metal=1))
+    )
 
 
 def test_a_region_keeps_its_place_along_the_axis(labels: NDArray[np.uint8]) -> None:
@@ -111,7 +125,9 @@ def test_descriptors_travel_to_other_processes() -> None:
 
 
 def test_two_partials_of_one_name_are_refused() -> None:
-    other = dataclasses.replace(SPECIFIC_SURFACE, needs=(dataclasses.replace(CONFIGURATIONS, halo=(2, 2, 2)),))
+    other = dataclasses.replace(
+        SPECIFIC_SURFACE, needs=(dataclasses.replace(CONFIGURATIONS, halo=(2, 2, 2)),)
+    )
     with pytest.raises(ArgumentError, match="two partials are named 'configurations'"):
         partials_of([SPECIFIC_SURFACE, other])
 
@@ -125,7 +141,9 @@ def test_a_label_without_a_phase_is_refused(labels: NDArray[np.uint8]) -> None:
 
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
     assert select(["euler_density", PHASE_FRACTION]) == (BUILTIN["euler_density"], PHASE_FRACTION)
-    with pytest.raises(ArgumentError, match=r"'porosity' \(here it is 'phase_fraction'\); there are phase_fraction"):
+    with pytest.raises(
+        ArgumentError, match=r"'porosity' \(here it is 'phase_fraction'\); there are phase_fraction"
+    ):
         select(["porosity"])
 
 
@@ -141,7 +159,9 @@ def test_unions_are_counted_only_where_needed(phases: int, regions: int) -> None
 
 
 def test_interface_of_a_layer_between_two_others() -> None:
-    stack = np.repeat(np.array([0, 1, 2], np.uint8), 4)[:, None, None] * np.ones((1, 5, 5), np.uint8)
+    stack = np.repeat(np.array([0, 1, 2], np.uint8), 4)[:, None, None] * np.ones(
+        (1, 5, 5), np.uint8
+    )
     ds = describe_array(stack, ALL, Material(Phases(a=0, b=1, c=2), (2, 1, 1)))
     faces = ds.interface_area_faces
     assert float(faces.sel(phase="a", phase_other="b")) == pytest.approx(1 / 24)
@@ -168,6 +188,9 @@ def test_electrode_for_any_blocking(data_dir: Path, block: tuple[int, int, int])
 
 def test_add_blocks_joins_planes(labels: NDArray[np.uint8]) -> None:
     grid, own = Grid((6, 7, 8), (4, 3, 8)), PLANES[1]
-    pieces = ((b, {own.name: own.compute(labels[b.core.slices], Box.whole(b.core.shape), TWO)}) for b in grid)
+    pieces = (
+        (b, {own.name: own.compute(labels[b.core.slices], Box.whole(b.core.shape), TWO)})
+        for b in grid
+    )
     total = add_blocks([own], grid.shape, pieces, TWO)[own.name]
     assert total[:, 1].tolist() == labels.sum(axis=(0, 2)).tolist()

@@ -28,13 +28,17 @@ def solved(labels: np.ndarray, physics: Physics, team: Any, spacing: Any) -> Con
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("border", [{}, {"electrodes": "centres"}, {"sides": "periodic"}, {"cell": True}])
+@pytest.mark.parametrize(
+    "border", [{}, {"electrodes": "centres"}, {"sides": "periodic"}, {"cell": True}]
+)
 @pytest.mark.parametrize("k", [0.0, 0.01])
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 1.0, 2.0)])
 def test_it_takes_the_same_steps(border: dict[str, Any], k: float, spacing: Any) -> None:
     labels = (np.random.default_rng(0).random((24, 21, 22)) < 0.7).astype(np.uint8)
     physics = Physics({0: k, 1: 1.0}, **border)
-    on_threads, on_device = (solved(labels, physics, team, spacing) for team in (Team(1), Device("cpu")))
+    on_threads, on_device = (
+        solved(labels, physics, team, spacing) for team in (Team(1), Device("cpu"))
+    )
     assert on_device.iterations == on_threads.iterations
     assert on_device.conductivity == pytest.approx(on_threads.conductivity, rel=1e-9)
     np.testing.assert_allclose(on_device.flux, on_threads.flux, rtol=1e-6)
@@ -43,9 +47,13 @@ def test_it_takes_the_same_steps(border: dict[str, Any], k: float, spacing: Any)
 
 
 def test_the_verb_takes_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tim3d.stages.conduction.slab_solver.Case._team", lambda case, seat: Device("cpu"))
+    monkeypatch.setattr(
+        "tim3d.stages.conduction.slab_solver.Case._team", lambda case, seat: Device("cpu")
+    )
     sample = ingested(tmp_path, volume())
     on_device = solve(sample, out="device", keep_potential=True, checkpoint=0.0).load()
     monkeypatch.undo()
     on_threads = solve(sample, out="threads", keep_potential=True).load()
-    np.testing.assert_allclose(on_device.effective_conductivity, on_threads.effective_conductivity, rtol=1e-9)
+    np.testing.assert_allclose(
+        on_device.effective_conductivity, on_threads.effective_conductivity, rtol=1e-9
+    )

@@ -25,11 +25,17 @@ from tim3d.cli.parsing import OPTIONS, convert, verb
 from tim3d.cli.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("deploy/**/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("deploy/**/README.md")),
+]
 RECIPES = sorted({*ROOT.glob("pipelines/*.toml"), *ROOT.glob("deploy/**/recipe.toml")})
 DOCUMENTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "RESULTS.md"]
 FOLDERS = ("benchmarks", "deploy", "docs", "pipelines", "tests", "tim3d")
-FILES = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")}
+FILES = {
+    path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")
+}
 IMAGE = re.compile(r"tim3d:\d+\.\d+\.\d+-\w+")
 
 
@@ -69,7 +75,11 @@ def arguments(words: list[str]) -> list[str] | None:
     """What tim3d is given by a command, by whatever name it is started; None of another program."""
     if words[0].split("/")[-1] == "tim3d":
         return words[1:]
-    starts = [place for place, word in enumerate(words) if IMAGE.fullmatch(word) or word == "tim3d.cli.main"]
+    starts = [
+        place
+        for place, word in enumerate(words)
+        if IMAGE.fullmatch(word) or word == "tim3d.cli.main"
+    ]
     if not starts or {"--entrypoint", "build", "bud"} & set(words):
         return None
     return words[starts[0] + 1 :]
@@ -94,13 +104,20 @@ COMMAND_LINES = [
 def test_the_command_line_takes_every_command(case: tuple[str, list[str]]) -> None:
     given = case[1]
     for argument, value in vars(parser().parse_args(given)).items():
-        samples = argument == "sample" and isinstance(value, list)  # describe is called for each of them
+        samples = argument == "sample" and isinstance(
+            value, list
+        )  # describe is called for each of them
         for one in value if samples else [value]:
             convert(argument, one, given[0].replace("-", "_"))
 
 
 def test_workers_of_a_dead_scheduler_end() -> None:
-    started = [words for page, block in BLOCKS for words in typed(block) if {"dask", "worker"} <= set(words)]
+    started = [
+        words
+        for page, block in BLOCKS
+        for words in typed(block)
+        if {"dask", "worker"} <= set(words)
+    ]
     assert started
     assert all("--death-timeout" in words for words in started)
 
@@ -140,8 +157,12 @@ def test_commands_in_the_text_name_verbs_and_options_that_there_are(page: Path) 
 
 @each(PAGES, name)
 def test_options_in_the_text_are_ones_that_there_are(page: Path) -> None:
-    known = {"--death-timeout", "--requeue", "--user"}.union(*map(options_of, commands_of(parser()).values()))
-    assert {span.split()[0].partition("=")[0] for span in spans(page) if span.startswith("--")} <= known
+    known = {"--death-timeout", "--requeue", "--user"}.union(
+        *map(options_of, commands_of(parser()).values())
+    )
+    assert {
+        span.split()[0].partition("=")[0] for span in spans(page) if span.startswith("--")
+    } <= known
 
 
 @each(DOCUMENTS, name)
@@ -184,7 +205,9 @@ def named_tests(page: Path) -> Iterator[tuple[str, str]]:
 
 @each(DOCUMENTS, name)
 def test_names_of_the_package_are_there(page: Path) -> None:
-    for dotted in {found for span in spans(page) for found in re.findall(r"^tim3d(?:\.[A-Za-z_]\w*)+", span)}:
+    for dotted in {
+        found for span in spans(page) for found in re.findall(r"^tim3d(?:\.[A-Za-z_]\w*)+", span)
+    }:
         resolve(dotted)
 
 
@@ -200,7 +223,9 @@ def resolve(dotted: str) -> Any:
 
 
 def test_extras_that_are_named_can_be_installed() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     named = {
         extra
         for path in [*DOCUMENTS, *(ROOT / "tim3d").rglob("*.py")]
@@ -214,7 +239,9 @@ def test_extras_that_are_named_can_be_installed() -> None:
 def test_make_has_what_is_asked_of_it(page: Path) -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     commands = [*spans(page), *"\n".join(fenced(page, "shell")).splitlines()]
-    asked = [command.partition("#")[0].split()[-1] for command in commands if command.startswith("make ")]
+    asked = [
+        command.partition("#")[0].split()[-1] for command in commands if command.startswith("make ")
+    ]
     assert set(asked) <= set(targets)
 
 
@@ -232,4 +259,6 @@ CALLS = [
 def test_python_takes_every_call(case: tuple[str, ast.Call]) -> None:
     call = case[1]
     function = getattr(tim3d, ast.unparse(call.func).removeprefix("tim3d."))
-    inspect.signature(function).bind(*call.args, **{key.arg: key.value for key in call.keywords if key.arg})
+    inspect.signature(function).bind(
+        *call.args, **{key.arg: key.value for key in call.keywords if key.arg}
+    )

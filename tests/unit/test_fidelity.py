@@ -23,7 +23,9 @@ SHARE = 0.3
 def cut(seed: int, width: float = 5.0, edge: int = 200) -> NDArray[np.bool_]:
     """A Gaussian field cut at the level below which a share of 0.3 is expected; not periodic."""
     noise = np.random.default_rng(seed).standard_normal((edge + 100, edge + 100))
-    smooth = gaussian_filter(noise, width, mode="wrap", truncate=6)[:edge, :edge] * (2 * math.sqrt(math.pi) * width)
+    smooth = gaussian_filter(noise, width, mode="wrap", truncate=6)[:edge, :edge] * (
+        2 * math.sqrt(math.pi) * width
+    )
     return np.asarray(smooth < ndtri(SHARE))
 
 
@@ -42,14 +44,24 @@ def test_the_integral_range_is_an_area() -> None:
     assert integral_range(coarse) == pytest.approx(16.0, rel=0.1)
     for mask in (fine, coarse):
         assert integral_range(mask) == pytest.approx(integral_range(~mask), rel=1e-9)
-        assert integral_range(mask) == pytest.approx(integral_range(np.ascontiguousarray(mask.T)), rel=1e-9)
+        assert integral_range(mask) == pytest.approx(
+            integral_range(np.ascontiguousarray(mask.T)), rel=1e-9
+        )
     with pytest.raises(InputError, match="all pixels are 1"):
         integral_range(np.ones((9, 9), bool))
 
 
 def values(rng: np.random.Generator, lead: tuple[int, ...] = ()) -> dict[str, NDArray[np.float64]]:
-    shapes = {"phase_fraction": (2,), "two_point": (3, 2, 4), "lineal_path": (3, 2, 4), "surface": (3, 2)}
-    return {k: rng.random((*lead, *shape)) for k, shape in (shapes | {"slice_tortuosity": (3, 2, 2)}).items()}
+    shapes = {
+        "phase_fraction": (2,),
+        "two_point": (3, 2, 4),
+        "lineal_path": (3, 2, 4),
+        "surface": (3, 2),
+    }
+    return {
+        k: rng.random((*lead, *shape))
+        for k, shape in (shapes | {"slice_tortuosity": (3, 2, 2)}).items()
+    }
 
 
 def in_slices(volume: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
@@ -71,15 +83,25 @@ def test_deviations_are_what_they_are_called() -> None:
     volume, other = values(rng), values(rng)
     image = in_slices(other)
     found = law.deviations(volume, image, isotropic=False)
-    assert found["phase_fraction"][0] == pytest.approx(volume["phase_fraction"] - other["phase_fraction"])
+    assert found["phase_fraction"][0] == pytest.approx(
+        volume["phase_fraction"] - other["phase_fraction"]
+    )
     for slices, (rows, columns) in enumerate(((1, 2), (0, 2), (0, 1))):
-        errors = [np.abs(volume["two_point"][a] - other["two_point"][a]).mean(axis=-1) for a in (rows, columns)]
+        errors = [
+            np.abs(volume["two_point"][a] - other["two_point"][a]).mean(axis=-1)
+            for a in (rows, columns)
+        ]
         assert found["two_point"][slices] == pytest.approx(np.mean(errors, axis=0))
         sums = [v["surface"][rows] + v["surface"][columns] for v in (volume, other)]
         assert found["surface"][slices] == pytest.approx(sums[0] / sums[1] - 1)
-    turned = {k: v[:, ::-1] if k in ("two_point", "lineal_path", "surface") else v for k, v in image.items()}
+    turned = {
+        k: v[:, ::-1] if k in ("two_point", "lineal_path", "surface") else v
+        for k, v in image.items()
+    }
     isotropic = law.deviations(volume, turned, isotropic=True)
-    assert isotropic["two_point"] == pytest.approx(law.deviations(volume, image, isotropic=True)["two_point"])
+    assert isotropic["two_point"] == pytest.approx(
+        law.deviations(volume, image, isotropic=True)["two_point"]
+    )
     assert (isotropic["two_point"] <= found["two_point"] + 1e-12).all()
 
 
@@ -115,7 +137,10 @@ def test_an_imprint_is_seen_and_chance_is_not() -> None:
     rng = np.random.default_rng(6)
     wave = 0.02 * np.cos(2 * np.pi * np.arange(130) / 16)
     chance = [0.3 + 0.02 * rng.standard_normal((130, 1)) for _ in range(8)]
-    without, with_one = law.imprint(chance, 16), law.imprint([p + wave[:, None] for p in chance], 16)
+    without, with_one = (
+        law.imprint(chance, 16),
+        law.imprint([p + wave[:, None] for p in chance], 16),
+    )
     assert without.ratio[0] < 2
     assert with_one.ratio[0] > 4
     assert with_one.span[0] == pytest.approx(0.04, abs=0.012)
@@ -131,15 +156,20 @@ def test_an_imprint_is_seen_and_chance_is_not() -> None:
 
 def test_seams_are_compared_with_planes_of_the_same_residue() -> None:
     place = np.arange(1, 128)
-    # Interfaces are denser where the lattice has its nodes, every 8; chunks of 32 begin there too, without a seam.
-    lattice = np.where(place % 8 == 0, 0.2, 0.1) + 1e-4 * np.random.default_rng(7).standard_normal(127)
+    # Interfaces are denser where the lattice has its nodes, every 8; chunks of 32 begin there too,
+    # without a seam.
+    lattice = np.where(place % 8 == 0, 0.2, 0.1) + 1e-4 * np.random.default_rng(7).standard_normal(
+        127
+    )
     assert law.seams([lattice], 32, 8).ratio == pytest.approx(1.0, abs=0.01)
     assert law.seams([lattice], 32, None).ratio > 1.5
     torn = np.where(place % 32 == 0, 0.6, lattice)
     assert law.seams([torn], 32, 8).ratio == pytest.approx(3.0, abs=0.01)
     assert law.seams([torn, torn], 32, 8).faces == 6
     assert math.isnan(law.seams([lattice], 128, None).ratio)
-    assert law.seams([torn], 8, 8).faces == 15  # no plane of the same residue is left: all others are taken
+    assert (
+        law.seams([torn], 8, 8).faces == 15
+    )  # no plane of the same residue is left: all others are taken
 
 
 def test_ways_in_a_slice_are_straight_where_nothing_is_in_the_way() -> None:
@@ -147,7 +177,9 @@ def test_ways_in_a_slice_are_straight_where_nothing_is_in_the_way() -> None:
     for axis in range(3):
         shape = [12, 12, 12]
         shape[axis] = 1
-        free, reached = tortuosities(added([ways(np.zeros(shape, np.uint8), 1, axis, spacing)]), axis, spacing)
+        free, reached = tortuosities(
+            added([ways(np.zeros(shape, np.uint8), 1, axis, spacing)]), axis, spacing
+        )
         assert free == pytest.approx(1.0, abs=2 / UNIT)
         assert reached.min() == 1.0
 

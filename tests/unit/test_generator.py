@@ -11,7 +11,16 @@ import pytest
 
 import tim3d
 from tim3d.errors import ArgumentError
-from tim3d.generators import Box, GaussianField, Generator, Grains, LevelCuts, Overlapping, Packed, SpectralField
+from tim3d.generators import (
+    Box,
+    GaussianField,
+    Generator,
+    Grains,
+    LevelCuts,
+    Overlapping,
+    Packed,
+    SpectralField,
+)
 
 UNIT = (1.0, 1.0, 1.0)
 TWO = tim3d.Phases(pore=0, solid=1)
@@ -88,7 +97,9 @@ def test_names_and_codes_are_those_of_the_generator(tmp_path: Path) -> None:
     options = tim3d.Options(progress=False)
     generator = Flat(value=1, phases=tim3d.Phases(pore=3, solid=9))
     made = tim3d.generate(str(tmp_path / "a.zarr"), generator, shape=(4, 4, 4), options=options)
-    grey = tim3d.generate(str(tmp_path / "b.zarr"), Flat(value=77, phases=None), shape=(4, 4, 4), options=options)
+    grey = tim3d.generate(
+        str(tmp_path / "b.zarr"), Flat(value=77, phases=None), shape=(4, 4, 4), options=options
+    )
     assert (made.name, int(made.max()), grey.name, int(grey.max())) == ("phase", 9, "raw", 77)
 
 

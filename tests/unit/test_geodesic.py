@@ -81,7 +81,9 @@ def test_a_wide_front_from_the_halo_outgrows_the_first_ring(metric: str) -> None
     arrival, region = block((6, 90, 90))
     arrival[0] = 0
     arrive(arrival, region, (1, 1, 1), metric=metric)
-    np.testing.assert_array_equal(arrival[1:-1, 1:-1, 1:-1], np.arange(1, 5)[:, None, None] * UNIT + np.zeros((88, 88)))
+    np.testing.assert_array_equal(
+        arrival[1:-1, 1:-1, 1:-1], np.arange(1, 5)[:, None, None] * UNIT + np.zeros((88, 88))
+    )
 
 
 def test_a_diagonal_contact_carries_the_graph_only() -> None:
@@ -89,7 +91,9 @@ def test_a_diagonal_contact_carries_the_graph_only() -> None:
     region[0, 0] = region[1, 1] = 1
     seeds = np.zeros_like(region)
     seeds[0, 0] = 1
-    assert distance(region, seeds, (3, 4, 1), metric="graph26")[1, 1, 0] == pytest.approx(5, rel=1e-5)
+    assert distance(region, seeds, (3, 4, 1), metric="graph26")[1, 1, 0] == pytest.approx(
+        5, rel=1e-5
+    )
     assert math.isnan(distance(region, seeds, (3, 4, 1))[1, 1, 0])
 
 
@@ -131,26 +135,39 @@ def test_threads_do_not_matter(threads: int) -> None:
 @metrics
 def test_a_distance_too_long_is_refused(metric: str) -> None:
     with pytest.raises(InputError, match="exceeds 65371 times the shortest voxel edge"):
-        distance(np.ones((656, 1, 1)), np.arange(656)[:, None, None] == 0, (100, 1, 1), metric=metric)
-    far = distance(np.ones((654, 1, 1)), np.arange(654)[:, None, None] == 0, (100, 1, 1), metric=metric)
+        distance(
+            np.ones((656, 1, 1)), np.arange(656)[:, None, None] == 0, (100, 1, 1), metric=metric
+        )
+    far = distance(
+        np.ones((654, 1, 1)), np.arange(654)[:, None, None] == 0, (100, 1, 1), metric=metric
+    )
     assert far[-1, 0, 0] == 65300
 
 
-@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, -1, 1), (1, 1, math.nan), (math.inf, 1, 1)])
+@pytest.mark.parametrize(
+    "spacing", [(1, 1), (1, 1, 0), (1, -1, 1), (1, 1, math.nan), (math.inf, 1, 1)]
+)
 def test_a_spacing_that_is_none_is_refused(spacing: Any) -> None:
     with pytest.raises(ArgumentError, match="give three positive voxel edges"):
         distance(np.ones((2, 2, 2)), np.ones((2, 2, 2)), spacing)
 
 
 def test_another_metric_is_refused() -> None:
-    for call in (lambda: geodesic_bytes((9, 9, 9), "chess"), lambda: arrive(*block(), (1, 1, 1), metric="chess")):
+    for call in (
+        lambda: geodesic_bytes((9, 9, 9), "chess"),
+        lambda: arrive(*block(), (1, 1, 1), metric="chess"),
+    ):
         with pytest.raises(ArgumentError, match="metric is 'chess'; use 'eikonal' or 'graph26'"):
             call()
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
     arrival, region = block()
-    bad = [(arrival.astype(np.int64), region), (arrival, region[1:]), (arrival, region.astype(bool))]
+    bad = [
+        (arrival.astype(np.int64), region),
+        (arrival, region[1:]),
+        (arrival, region.astype(bool)),
+    ]
     bad += [(arrival.T, region.T), (arrival[0], region[0])]
     for values, inside in bad:
         with pytest.raises(InputError, match="is needed"):
@@ -167,7 +184,10 @@ def test_bytes_bound_what_a_call_holds() -> None:
     arrival, region = block((40, 150, 150))
     arrival[1] = 0
     exact = np.full_like(arrival, UNREACHED)
-    for work in (lambda: arrive(arrival, region, (1, 1, 1)), lambda: refine(exact, arrival, region, (1, 1, 1))):
+    for work in (
+        lambda: arrive(arrival, region, (1, 1, 1)),
+        lambda: refine(exact, arrival, region, (1, 1, 1)),
+    ):
         tracemalloc.start()
         work()
         _, peak = tracemalloc.get_traced_memory()
@@ -179,7 +199,11 @@ def test_bytes_bound_what_a_call_holds() -> None:
 def test_planes_add_up_over_blocks_and_count_what_is_not_reached(axis: int) -> None:
     rng = np.random.default_rng(0)
     region = (rng.random((9, 8, 7)) < 0.7).astype(np.uint8)
-    units = np.where(region & (rng.random(region.shape) < 0.9), rng.integers(0, 2**32 - 1, region.shape), UNREACHED)
+    units = np.where(
+        region & (rng.random(region.shape) < 0.9),
+        rng.integers(0, 2**32 - 1, region.shape),
+        UNREACHED,
+    )
     units = units.astype(np.uint32)
     parts = [plane_sums(*(np.moveaxis(a, 0, axis) for a in (units[:, s], region[:, s])), axis) for s in
              (slice(3), slice(3, 8))]  # fmt: skip

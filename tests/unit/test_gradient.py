@@ -26,11 +26,15 @@ def reference(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> f
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (20.0, 5.0, 7.5)])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 3), (11, 12, 13)])
-def test_equals_the_formula(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:
+def test_equals_the_formula(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
     labels = np.random.default_rng(1).integers(0, 3, shape, dtype=np.uint8)
     area = gradient_area(labels, [0, 2], spacing=spacing) * gradient_quantum(spacing)
     half_quanta = labels.size * gradient_quantum(spacing) / 2
-    assert area == pytest.approx(reference(np.isin(labels, (0, 2)), spacing), rel=1e-9, abs=half_quanta)
+    assert area == pytest.approx(
+        reference(np.isin(labels, (0, 2)), spacing), rel=1e-9, abs=half_quanta
+    )
 
 
 def test_taps_are_a_gaussian_of_one_voxel() -> None:
@@ -40,7 +44,9 @@ def test_taps_are_a_gaussian_of_one_voxel() -> None:
 
 def test_a_region_and_its_complement_have_the_same_area() -> None:
     labels = np.random.default_rng(2).integers(0, 2, (9, 8, 7), dtype=np.uint8)
-    assert gradient_area(labels, [0], spacing=(3, 2, 1)) == gradient_area(labels, [1], spacing=(3, 2, 1))
+    assert gradient_area(labels, [0], spacing=(3, 2, 1)) == gradient_area(
+        labels, [1], spacing=(3, 2, 1)
+    )
 
 
 def test_blocks_of_any_size_add_up_to_the_last_bit() -> None:
@@ -49,7 +55,9 @@ def test_blocks_of_any_size_add_up_to_the_last_bit() -> None:
     starts = itertools.product(range(0, 13, 5), range(0, 9, 1), range(0, 11, 4))
     total = 0
     for start in starts:
-        core = Box(start, tuple(s + n for s, n in zip(start, (5, 1, 4), strict=True))).clip(Box.whole(labels.shape))
+        core = Box(start, tuple(s + n for s, n in zip(start, (5, 1, 4), strict=True))).clip(
+            Box.whole(labels.shape)
+        )
         read = core.grow(HALO).clip(Box.whole(labels.shape))
         total += gradient_area(labels[read.slices], [1], core.within(read), (3.3, 1.0, 0.7))
     assert total == whole

@@ -46,7 +46,9 @@ def test_sums_of_differences_are_those_of_numpy(axis):
 def test_blocks_add_up_to_the_whole_bit_for_bit(seed, block, axis):
     grey, lags = noise((8, 9, 7), seed), (1, 3, 4)
     whole = differences(grey, lags, axis)
-    squares, values, steps = (np.zeros_like(one) for one in (whole.squares, whole.values, whole.steps))
+    squares, values, steps = (
+        np.zeros_like(one) for one in (whole.squares, whole.values, whole.steps)
+    )
     for part in Grid(grey.shape, block, (4, 4, 4)):
         found = differences(grey[part.read.slices], lags, axis, part.core.within(part.read))
         squares += found.squares
@@ -66,19 +68,27 @@ def test_lags_must_rise_from_one():
 def test_the_distance_of_distributions_is_that_of_scipy(seed, size):
     a, b = noise((1, 1, size), seed), noise((1, 7, 3), seed + 1)
     shares = [histogram(one) / one.size for one in (a, b)]
-    assert float(distance(*shares)) == pytest.approx(wasserstein_distance(a.ravel(), b.ravel()), abs=1e-9)
+    assert float(distance(*shares)) == pytest.approx(
+        wasserstein_distance(a.ravel(), b.ravel()), abs=1e-9
+    )
     assert float(variance(histogram(a))) == pytest.approx(a.astype(float).var(), abs=1e-9)
 
 
 def test_the_correlation_is_that_of_a_smoothed_field():
     """Noise smoothed by a Gaussian of width w is correlated as exp(-r² / (4 w²))."""
     width, lags = 2.0, (1, 2, 3, 4, 6)
-    field = gaussian_filter(np.random.default_rng(1).standard_normal((100, 100, 100)), width, mode="wrap")
+    field = gaussian_filter(
+        np.random.default_rng(1).standard_normal((100, 100, 100)), width, mode="wrap"
+    )
     grey = np.clip(np.rint(128 + 30 * field / field.std()), 0, 255).astype(np.uint8)
     for axis in range(3):
-        squares = differences(grey, lags, axis).squares / np.array([100**2 * (100 - lag) for lag in lags])
+        squares = differences(grey, lags, axis).squares / np.array(
+            [100**2 * (100 - lag) for lag in lags]
+        )
         found = correlation(squares, variance(histogram(grey)))
-        np.testing.assert_allclose(found, np.exp(-(np.array(lags) ** 2) / (4 * width**2)), atol=0.03)
+        np.testing.assert_allclose(
+            found, np.exp(-(np.array(lags) ** 2) / (4 * width**2)), atol=0.03
+        )
 
 
 def test_of_two_phases_the_measures_are_those_of_labels():
@@ -90,7 +100,10 @@ def test_of_two_phases_the_measures_are_those_of_labels():
     np.testing.assert_allclose(grey.steps[0, 0], row_target.lines.crossings[0, 1], rtol=1e-12)
     expected = (row_target.lines.s2[0, 1, 1:] - share**2) / (share * (1 - share))
     np.testing.assert_allclose(grey.correlation[0, 0], expected, atol=0.03)
-    assert line_counts(labels[None], 2, [1], 1).changes[:, 1].sum() == differences(labels[None], [1], 1).steps.sum()
+    assert (
+        line_counts(labels[None], 2, [1], 1).changes[:, 1].sum()
+        == differences(labels[None], [1], 1).steps.sum()
+    )
 
 
 def like(volume):
@@ -134,7 +147,9 @@ def test_directions_of_three_images_are_kept():
     target = grey_target([shades(24)[None], side[None], side[None]], 48)
     assert target.steps[0, 0] == 160
     flat = shades(24).astype(int)
-    assert target.steps[1:, 0].tolist() == pytest.approx([np.abs(np.diff(flat, axis=a)).mean() / 2 for a in (0, 1)])
+    assert target.steps[1:, 0].tolist() == pytest.approx(
+        [np.abs(np.diff(flat, axis=a)).mean() / 2 for a in (0, 1)]
+    )
     assert target.correlation[0, 0, 0] == pytest.approx(-1)
 
 
@@ -143,7 +158,9 @@ def test_colours_are_judged_one_by_one():
     volume = np.stack([np.broadcast_to(one, (48, 48, 48)) for one in image])
     swapped = image[[0, 2, 1]]
     assert grey_target([image], 48).errors([volume])["histogram_error"] == 0
-    assert grey_target([swapped], 48).shares[1].tolist() == grey_target([image], 48).shares[2].tolist()
+    assert (
+        grey_target([swapped], 48).shares[1].tolist() == grey_target([image], 48).shares[2].tolist()
+    )
 
 
 def test_a_constant_volume_has_an_error_that_is_a_number():

@@ -49,7 +49,11 @@ def test_a_node_reaches_as_far_as_is_said_and_values_farther_apart_share_none(na
         for module in net.modules():
             for number in module.parameters(recurse=False):
                 number.copy_(number.abs() + 0.1)
-    noise = torch.zeros(1, architecture.latent, 9, 1, 1, dtype=torch.float64).expand(-1, -1, -1, 6, 6).clone()
+    noise = (
+        torch.zeros(1, architecture.latent, 9, 1, 1, dtype=torch.float64)
+        .expand(-1, -1, -1, 6, 6)
+        .clone()
+    )
     noise += 1.0
     changed = noise.clone()
     changed[:, :, 4] += 1.0
@@ -65,9 +69,13 @@ def test_parameters_and_work_are_counted(name: str) -> None:
     assert sum(p.numel() for p in net.parameters()) == architecture.parameters
     nodes = tile_nodes(architecture, 64)
     for conv in net.convs:
-        conv.register_forward_hook(lambda m, i, o: work.append(i[0][0, 0].numel() * m.weight.numel()))
+        conv.register_forward_hook(
+            lambda m, i, o: work.append(i[0][0, 0].numel() * m.weight.numel())
+        )
     if net.rcconv is not None:
-        net.rcconv.register_forward_hook(lambda m, i, o: work.append(o[0, 0].numel() * m.weight.numel()))
+        net.rcconv.register_forward_hook(
+            lambda m, i, o: work.append(o[0, 0].numel() * m.weight.numel())
+        )
     net(torch.zeros(1, architecture.latent, nodes, nodes, nodes))
     per_voxel = sum(work) / 1000 / architecture.tile(nodes) ** 3
     told = architecture.kmac_per_voxel * architecture.overlap(nodes)
@@ -76,7 +84,12 @@ def test_parameters_and_work_are_counted(name: str) -> None:
 
 
 # Thousands of products a voxel and millions of parameters, by outputs.
-PUBLISHED = [("paper", 2, 15.4, 13.1), ("big-volume", 2, 4.4, 13.2), ("resize", 3, 23.1, 40.1), ("demo", 2, 3.6, 0.79)]
+PUBLISHED = [
+    ("paper", 2, 15.4, 13.1),
+    ("big-volume", 2, 4.4, 13.2),
+    ("resize", 3, 23.1, 40.1),
+    ("demo", 2, 3.6, 0.79),
+]
 
 
 def test_presets_have_the_published_sizes() -> None:
@@ -98,7 +111,9 @@ def test_a_critic_sees_the_crop_of_its_generator(name: str) -> None:
     for _ in architecture.critic:
         edge = (edge + 2 - 4) // 2 + 1
     assert edge == 4
-    slices = torch.randn(2, architecture.outputs, architecture.crop, architecture.crop, requires_grad=True)
+    slices = torch.randn(
+        2, architecture.outputs, architecture.crop, architecture.crop, requires_grad=True
+    )
     critic(slices)[0].backward()
     assert slices.grad is not None
     assert bool((slices.grad[0].abs().amax(0) > 0).all())

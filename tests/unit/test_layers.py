@@ -142,7 +142,14 @@ LIGHT = {
 }
 # In tokens, which no line length changes.
 LONGEST_FUNCTION, LONGEST_MODULE = 500, 4000
-LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER}
+LAYOUT = {
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.COMMENT,
+    tokenize.ENDMARKER,
+}
 
 
 @cache
@@ -171,7 +178,9 @@ def inside(name: str, *, top_only: bool = False) -> frozenset[str]:
 @cache
 def libraries(name: str) -> frozenset[str]:
     """Libraries that a module imports, by their first word."""
-    return frozenset({t.split(".")[0] for t in _targets(name)} - {"tim3d"} - sys.stdlib_module_names)
+    return frozenset(
+        {t.split(".")[0] for t in _targets(name)} - {"tim3d"} - sys.stdlib_module_names
+    )
 
 
 def _targets(name: str, *, top_only: bool = False) -> Iterator[str]:
@@ -199,18 +208,25 @@ def within(name: str, rooms: set[str]) -> bool:
 
 def test_imports_go_down_and_families_stay_apart() -> None:
     wrong = [
-        f"{name} must not import {target}" for name in modules() for target in inside(name) if not _may(name, target)
+        f"{name} must not import {target}"
+        for name in modules()
+        for target in inside(name)
+        if not _may(name, target)
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def _may(name: str, target: str) -> bool:
     own, other = room(name), room(target)
-    if any(within(own.name, {blind}) and within(other.name, lower) for blind, lower in BLIND.items()):
+    if any(
+        within(own.name, {blind}) and within(other.name, lower) for blind, lower in BLIND.items()
+    ):
         return False
     # A package is imported with everything below it; its own text imports nothing.
     return (
-        other.layer < own.layer or other.name in {own.name, *own.sees.split()} or own.name.startswith(other.name + ".")
+        other.layer < own.layer
+        or other.name in {own.name, *own.sees.split()}
+        or own.name.startswith(other.name + ".")
     )
 
 
@@ -235,15 +251,24 @@ def _holds(name: str, library: str) -> bool:
 
 def test_no_row_of_the_table_is_idle() -> None:
     assert {room(name).name for name in modules()} == {r.name for r in ROOMS}
-    used = {r.name: {lib for name in modules() if room(name) == r for lib in libraries(name)} for r in ROOMS}
+    used = {
+        r.name: {lib for name in modules() if room(name) == r for lib in libraries(name)}
+        for r in ROOMS
+    }
     idle = {r.name: extra for r in ROOMS if (extra := set(r.libraries.split()) - used[r.name])}
     assert not idle, f"libraries that a room may hold and does not: {idle}"
 
 
 def test_torch_is_loaded_by_its_users_only() -> None:
     light = [name for name in modules() if not _needs_torch(name)]
-    early = {name: found for name in light if (found := [t for t in inside(name, top_only=True) if _needs_torch(t)])}
-    assert not early, f"these load torch when they are imported; import it where it is used: {early}"
+    early = {
+        name: found
+        for name in light
+        if (found := [t for t in inside(name, top_only=True) if _needs_torch(t)])
+    }
+    assert not early, (
+        f"these load torch when they are imported; import it where it is used: {early}"
+    )
 
 
 def _needs_torch(name: str) -> bool:
@@ -273,11 +298,17 @@ def test_there_is_no_import_cycle() -> None:
 
 
 def test_functions_and_modules_are_short() -> None:
-    long = [f"{name} has {n} tokens" for name in modules() if (n := len(tokens(name))) > LONGEST_MODULE]
+    long = [
+        f"{name} has {n} tokens" for name in modules() if (n := len(tokens(name))) > LONGEST_MODULE
+    ]
     for name in modules():
-        functions = [n for n in ast.walk(tree(name)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        functions = [
+            n for n in ast.walk(tree(name)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
         long += [
-            f"{name}.{f.name} has {n} tokens" for f in functions if (n := _body_tokens(name, f)) > LONGEST_FUNCTION
+            f"{name}.{f.name} has {n} tokens"
+            for f in functions
+            if (n := _body_tokens(name, f)) > LONGEST_FUNCTION
         ]
     assert not long, "\n".join(long)
 
@@ -286,7 +317,9 @@ def test_functions_and_modules_are_short() -> None:
 def tokens(name: str) -> tuple[int, ...]:
     """The line of every token of a module but comments, docstrings and layout: lines would reward dense ones."""
     found = tokenize.generate_tokens(io.StringIO(modules()[name].read_text()).readline)
-    return tuple(t.start[0] for t in found if t.type not in LAYOUT and not t.string.startswith('"""'))
+    return tuple(
+        t.start[0] for t in found if t.type not in LAYOUT and not t.string.startswith('"""')
+    )
 
 
 def _body_tokens(name: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -41,12 +41,17 @@ def test_every_metric_from_its_set_definition(case):
 def test_matrices_of_blocks_add_up(case, cut):
     classes, truth, predicted = case
     whole = metrics.confusion(truth, predicted, classes)
-    parts = [metrics.confusion(truth[s], predicted[s], classes) for s in (slice(0, cut), slice(cut, None))]
+    parts = [
+        metrics.confusion(truth[s], predicted[s], classes)
+        for s in (slice(0, cut), slice(cut, None))
+    ]
     assert np.array_equal(sum(parts), whole)
 
 
 def test_rows_are_truth_and_columns_prediction():
-    matrix = metrics.confusion(np.array([True, True, False]), np.array([1, 0, 0], np.int32), classes=3)
+    matrix = metrics.confusion(
+        np.array([True, True, False]), np.array([1, 0, 0], np.int32), classes=3
+    )
     assert matrix.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
 
 
@@ -57,7 +62,9 @@ def test_a_class_empty_in_both_scores_one():
 
 @pytest.mark.parametrize(("truth", "predicted"), [(0, 1), (1, 0)])
 def test_a_class_empty_in_one_scores_zero(truth, predicted):
-    matrix = metrics.confusion(np.full(5, truth, np.uint8), np.full(5, predicted, np.uint8), classes=2)
+    matrix = metrics.confusion(
+        np.full(5, truth, np.uint8), np.full(5, predicted, np.uint8), classes=2
+    )
     assert set(metrics.scores(matrix).values()) == {0.0}
 
 

@@ -20,7 +20,9 @@ from tim3d.sources.labelled_image import downscaled, read_micrograph
 TWO = {"pore": 0, "solid": 255}
 
 
-def blobs(shape: tuple[int, int], seed: int, levels: tuple[float, ...] = (0.3,)) -> NDArray[np.uint8]:
+def blobs(
+    shape: tuple[int, int], seed: int, levels: tuple[float, ...] = (0.3,)
+) -> NDArray[np.uint8]:
     """Phases 0, 1, ... as cuts through smooth noise, with the shares between the levels."""
     noise = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 3, mode="wrap")
     return np.digitize(noise, np.quantile(noise, levels)).astype(np.uint8)
@@ -52,11 +54,15 @@ def test_every_format_gives_the_same(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.bool_])
 def test_values_may_be_of_any_type_that_is_read(tmp_path: Path, dtype: type) -> None:
     grey = blobs((30, 41), 1)
-    found = read_micrograph(written(tmp_path / "a.npy", grey.astype(dtype)), {"pore": 0, "solid": 1})
+    found = read_micrograph(
+        written(tmp_path / "a.npy", grey.astype(dtype)), {"pore": 0, "solid": 1}
+    )
     assert np.array_equal(found.labels, grey)
 
 
-def test_pixel_size_comes_from_the_user_or_the_file_and_grows_with_the_scale(tmp_path: Path) -> None:
+def test_pixel_size_comes_from_the_user_or_the_file_and_grows_with_the_scale(
+    tmp_path: Path,
+) -> None:
     path, grey = tmp_path / "a.tif", blobs((32, 40), 2)
     tifffile.imwrite(path, grey, imagej=True, resolution=(0.5, 0.25), metadata={"unit": "nm"})
     named = {"pore": 0, "solid": 1}
@@ -66,7 +72,9 @@ def test_pixel_size_comes_from_the_user_or_the_file_and_grows_with_the_scale(tmp
 
 
 @given(st.integers(0, 999), st.integers(2, 4), st.floats(0.1, 0.9))
-def test_two_phases_are_cut_at_the_quantile_of_their_averages(seed: int, scale: int, share: float) -> None:
+def test_two_phases_are_cut_at_the_quantile_of_their_averages(
+    seed: int, scale: int, share: float
+) -> None:
     labels = blobs((96, 120), seed, (share,))
     small = downscaled(labels, (0, 1), scale)
     assert small.shape == (96 // scale, 120 // scale)
@@ -92,13 +100,15 @@ def test_scale_one_and_whole_squares_change_nothing() -> None:
 def test_the_porous_silver_keeps_its_fraction(data_dir: Path) -> None:
     found = read_micrograph(data_dir / "micrographs" / "porous-silver.tif", TWO, scale=4)
     assert found.labels.shape == (181, 181)
-    assert read_micrograph(data_dir / "micrographs" / "porous-silver.tif", TWO).fractions["solid"] == pytest.approx(
-        0.71598, abs=5e-6
-    )
+    assert read_micrograph(data_dir / "micrographs" / "porous-silver.tif", TWO).fractions[
+        "solid"
+    ] == pytest.approx(0.71598, abs=5e-6)
     assert found.fractions["solid"] == pytest.approx(0.71598, abs=0.001)
     three = {"matrix": 0, "fibre": 1, "void": 2}
     composite = read_micrograph(data_dir / "micrographs" / "composite.npy", three)
-    assert list(composite.fractions.values()) == pytest.approx([0.56178, 0.26901, 0.16920], abs=5e-6)
+    assert list(composite.fractions.values()) == pytest.approx(
+        [0.56178, 0.26901, 0.16920], abs=5e-6
+    )
 
 
 GOOD = blobs((16, 16), 0) * np.uint8(255)
@@ -107,9 +117,24 @@ WRONG = [
     ("a.npy", NOT_FINITE, TWO, r"16 values that are NaN"),
     ("a.tif", NOT_FINITE, TWO, r"16 values that are NaN"),
     ("a.png", np.full((9, 9), 255, np.uint8), TWO, r"all 255: one phase has no structure"),
-    ("a.png", GOOD, {"pore": 0, "solid": 1}, r"holds the values 0 \(.* %\), 255 \(.* %\); the phases are Phases"),
-    ("a.png", GOOD, {"pore": 0, "solid": 255, "oxide": 128}, r"the phases are Phases\(pore=0, oxide=128"),
-    ("a.npy", np.arange(256, dtype=np.uint8).reshape(16, 16), TWO, r"and 248 more; .* Label a grey image first"),
+    (
+        "a.png",
+        GOOD,
+        {"pore": 0, "solid": 1},
+        r"holds the values 0 \(.* %\), 255 \(.* %\); the phases are Phases",
+    ),
+    (
+        "a.png",
+        GOOD,
+        {"pore": 0, "solid": 255, "oxide": 128},
+        r"the phases are Phases\(pore=0, oxide=128",
+    ),
+    (
+        "a.npy",
+        np.arange(256, dtype=np.uint8).reshape(16, 16),
+        TWO,
+        r"and 248 more; .* Label a grey image first",
+    ),
     ("a.png", np.zeros((9, 9, 3), np.uint8), TWO, r"3 channels .*Leave out --phases"),
     ("a.tif", np.zeros((9, 9, 3), np.uint8), TWO, r"3 channels"),
     ("a.npy", np.zeros((9, 9, 3), np.uint8), TWO, r"3 channels"),

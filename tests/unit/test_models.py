@@ -74,7 +74,9 @@ def test_a_spec_that_cannot_be_is_refused(change, words):
 
 
 def test_a_spec_survives_a_dictionary():
-    values = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(SMALL).items()}
+    values = {
+        key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(SMALL).items()
+    }
     assert UNetSpec.from_dict(values) == SMALL
     with pytest.raises(ArgumentError, match="colour"):
         UNetSpec.from_dict({**values, "colour": 1})
@@ -132,7 +134,9 @@ def test_blended_probabilities_sum_to_one(predictor):
     total = out["probabilities"].astype(int).sum(axis=0)
     assert np.abs(total - 255).max() <= 2
     highest = out["probabilities"].max(axis=0)
-    assert np.array_equal(np.take_along_axis(out["probabilities"], out["labels"][None], 0)[0], highest)
+    assert np.array_equal(
+        np.take_along_axis(out["probabilities"], out["labels"][None], 0)[0], highest
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, ">u2", np.int16, np.float32, np.float64])
@@ -150,12 +154,16 @@ def test_a_table_normalises_each_slice_and_its_neighbours_by_their_own_row(tmp_p
     flat = grey((4, 16, 16)).astype(np.float32)
     gain, shift = np.array([1, 2, 4, 0.5], np.float32), np.array([0, 8, -16, 32], np.float32)
     lattice = slice_lattice(flat.shape, 4, context=1)
-    table = Normalisation("table", tuple((120 * gain + shift).tolist()), tuple((50 * gain).tolist()))
+    table = Normalisation(
+        "table", tuple((120 * gain + shift).tolist()), tuple((50 * gain).tolist())
+    )
     plain = segment(Predictor(str(path), sha256), lattice, flat)["labels"]
     drifted = flat * gain[:, None, None] + shift[:, None, None]
     undone = Predictor(str(path), sha256, normalisation=table, batch=3)
     assert (segment(undone, lattice, drifted)["labels"] == plain).mean() > 0.999
-    assert (segment(Predictor(str(path), sha256), lattice, drifted)["labels"] == plain).mean() < 0.99
+    assert (
+        segment(Predictor(str(path), sha256), lattice, drifted)["labels"] == plain
+    ).mean() < 0.99
     with pytest.raises(ArgumentError, match="4 slices and the volume 3"):
         segment(undone, slice_lattice((3, 16, 16), 4, context=1), drifted[:3])
 
@@ -183,7 +191,11 @@ def test_a_predictor_travels_and_loads_once(predictor):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"batch": 0}, "1 or more"), ({"precision": "bf16"}, "fp32 or fp16"), ({"precision": "fp16"}, "CUDA")],
+    [
+        ({"batch": 0}, "1 or more"),
+        ({"precision": "bf16"}, "fp32 or fp16"),
+        ({"precision": "fp16"}, "CUDA"),
+    ],
 )
 def test_predictors_that_cannot_be_are_refused(change, words):
     with pytest.raises(ArgumentError, match=words):
@@ -209,10 +221,16 @@ def test_lattices_and_outputs_that_do_not_fit_are_refused(predictor):
 
 def test_windows_that_shrink_to_one_voxel_have_no_statistics(tmp_path):
     path = tmp_path / "net.safetensors"
-    predictor = Predictor(str(path), checkpoint_of(path, dataclasses.replace(SMALL, norm="instance")))
+    predictor = Predictor(
+        str(path), checkpoint_of(path, dataclasses.replace(SMALL, norm="instance"))
+    )
     with pytest.raises(ArgumentError, match="windows of 8 or more"):
         segment(predictor, slice_lattice((1, 3, 4), 4), grey((1, 3, 4)))
-    assert segment(predictor, slice_lattice((1, 3, 5), 4), grey((1, 3, 5)))["labels"].shape == (1, 3, 5)
+    assert segment(predictor, slice_lattice((1, 3, 5), 4), grey((1, 3, 5)))["labels"].shape == (
+        1,
+        3,
+        5,
+    )
 
 
 def test_too_large_batches_are_halved_until_they_fit():

@@ -24,7 +24,14 @@ from tim3d.models.common.determinism import generator, seeded
 from tim3d.models.common.distributed import ALONE
 from tim3d.models.common.training_run import Schedule, TrainingRun, Verdict, carry_out
 from tim3d.models.segmentation.checkpoint import Normalisation, load
-from tim3d.models.segmentation.crops import Augmentation, augment, crop_edge, prepare, random_batches, split
+from tim3d.models.segmentation.crops import (
+    Augmentation,
+    augment,
+    crop_edge,
+    prepare,
+    random_batches,
+    split,
+)
 from tim3d.models.segmentation.inference import Predictor, segment_core
 from tim3d.models.segmentation.training import (
     TrainingOptions,
@@ -75,7 +82,9 @@ def test_it_learns_to_tell_discs_from_ground(tmp_path):
     checkpoint = train(*discs(), SPEC, path, options, spacing_nm=SPACING)
     grey, truth = discs(seed=9)
     whole = Box.whole(grey.shape)
-    found = segment_core(Predictor(str(path), checkpoint.sha256), slice_lattice(grey.shape, 4), whole, grey, whole)
+    found = segment_core(
+        Predictor(str(path), checkpoint.sha256), slice_lattice(grey.shape, 4), whole, grey, whole
+    )
     assert mean_iou(confusion_matrix(found["labels"], truth, 2)) > 0.85
 
 
@@ -109,7 +118,9 @@ def carried_out(asked, path, options=QUICK, **named):
 def test_the_best_epoch_is_kept(tmp_path):
     path, weight, seen = tmp_path / "net.safetensors", "encoder.features.0.0.weight", []
     asked = Changed(training(), scored(0.5, 0.8, 0.7, 0.8))
-    carried_out(asked, path, on_look=lambda run: seen.append(run.judged.state_dict()[weight].clone()))
+    carried_out(
+        asked, path, on_look=lambda run: seen.append(run.judged.state_dict()[weight].clone())
+    )
     checkpoint = load(path)
     assert checkpoint.description.training["best_epoch"] == 2
     first = checkpoint.model.state_dict()[weight]
@@ -172,13 +183,22 @@ def test_a_run_gives_its_steps_what_follows_from_seed_and_number(tmp_path):
 
     def drawn(seed, steps, name):
         asked = Drawing(seed)
-        carry_out(asked, tmp_path / name, Schedule(steps), state=tmp_path / f"{name}.state", device="cpu", threads=1)
+        carry_out(
+            asked,
+            tmp_path / name,
+            Schedule(steps),
+            state=tmp_path / f"{name}.state",
+            device="cpu",
+            threads=1,
+        )
         return asked.drawn
 
     first, again, other = drawn(0, 3, "a"), drawn(0, 2, "b"), drawn(1, 3, "c")
     assert [step[0] for step in first] == [1, 2, 3]
     assert first[:2] == again
-    assert len({value for step in first + other for value in step[1:]}) == 6 * 4  # no number is drawn twice
+    assert (
+        len({value for step in first + other for value in step[1:]}) == 6 * 4
+    )  # no number is drawn twice
 
 
 def test_the_learning_rate_falls_along_half_a_cosine_to_a_hundredth():
@@ -187,7 +207,9 @@ def test_the_learning_rate_falls_along_half_a_cosine_to_a_hundredth():
     learner, rates = training(options).start(ALONE), []
     for number in range(1, 5):
         learner.step(number, np.random.default_rng(0))
-        rates += [group["lr"] for group in learner.parts()["optimiser"].state_dict()["param_groups"]]
+        rates += [
+            group["lr"] for group in learner.parts()["optimiser"].state_dict()["param_groups"]
+        ]
     assert rates == pytest.approx([0.02, 0.02 * 0.855018, 0.02 * 0.505, 0.02 * 0.154982], rel=1e-5)
 
 
@@ -247,7 +269,9 @@ def test_a_killed_process_is_resumed_by_the_next(tmp_path, trained):
         train(*discs(), SPEC, {str(path)!r}, QUICK, spacing_nm=SPACING, on_epoch=killer)
     """
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=root, check=False, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=root, check=False, env={**os.environ}
+    )
     assert done.returncode == -signal.SIGKILL
     train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
     assert path.read_bytes() == trained[0].read_bytes()
@@ -265,11 +289,19 @@ torch.save(dict(run.learner.product.named_parameters()), f"{sys.argv[1]}.{run.pl
 @pytest.mark.slow
 def test_two_processes_train_one_network_on_crops_of_their_own(tmp_path):
     path, quick = tmp_path / "net.safetensors", dataclasses.replace(QUICK, epochs=1)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+    }
     environment["MASTER_PORT"] = str(free_port())
     command = [sys.executable, "-c", TWO, str(path)]
     root = Path(__file__).parents[2]
-    running = [subprocess.Popen(command, cwd=root, env={**environment, "RANK": str(rank)}) for rank in range(2)]
+    running = [
+        subprocess.Popen(command, cwd=root, env={**environment, "RANK": str(rank)})
+        for rank in range(2)
+    ]
     assert [process.wait(200) for process in running] == [0, 0]
     first, second = (torch.load(f"{path}.{rank}") for rank in range(2))
     assert same(first, second)
@@ -288,13 +320,20 @@ def test_a_state_of_another_training_is_refused(tmp_path):
     with pytest.raises(MixedRunError, match="Start anew with --overwrite"):
         train(*discs(seed=1), SPEC, path, QUICK, spacing_nm=SPACING)
     with pytest.raises(MixedRunError, match="Start anew with --overwrite"):
-        train(*discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING)
+        train(
+            *discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING
+        )
     state = Path(f"{path}.state")
     whole = state.read_bytes()
     for place in (0, 20, 1000, len(whole) // 2, len(whole) - 1):
-        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+        for damaged in (
+            whole[:place],
+            whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
+        ):
             state.write_bytes(damaged)
-            with pytest.raises(InputError, match=r"cannot be resumed\. Start anew with --overwrite"):
+            with pytest.raises(
+                InputError, match=r"cannot be resumed\. Start anew with --overwrite"
+            ):
                 train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
 
 
@@ -314,7 +353,9 @@ def test_slices_with_few_labels_train(tmp_path):
     grey, labels = discs()
     sparse = np.full_like(labels, 255)
     sparse[:, 10:14, :] = labels[:, 10:14, :]
-    checkpoint = train(grey, sparse, SPEC, tmp_path / "a", dataclasses.replace(QUICK, epochs=1), spacing_nm=SPACING)
+    checkpoint = train(
+        grey, sparse, SPEC, tmp_path / "a", dataclasses.replace(QUICK, epochs=1), spacing_nm=SPACING
+    )
     assert 0 <= checkpoint.description.training["best_val_iou"] <= 1
 
 
@@ -376,7 +417,9 @@ def test_a_table_needs_the_numbers_of_the_slices(tmp_path):
         train(*discs(), SPEC, tmp_path / "net", QUICK, spacing_nm=SPACING, normalisation=table)
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"validation_fraction": 1.0}, {"learning_rate": 0.0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"validation_fraction": 1.0}, {"learning_rate": 0.0}, {"seed": -1}]
+)
 def test_options_out_of_range_are_refused(change):
     with pytest.raises(ArgumentError, match=next(iter(change))):
         dataclasses.replace(QUICK, **change)
@@ -391,7 +434,13 @@ def test_a_training_that_diverges_says_so(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_cuda_is_asked_for_in_vain(tmp_path):
     with pytest.raises(DeviceError, match="use --device cpu"):
-        train(*discs(), SPEC, tmp_path / "net", dataclasses.replace(QUICK, device="cuda"), spacing_nm=SPACING)
+        train(
+            *discs(),
+            SPEC,
+            tmp_path / "net",
+            dataclasses.replace(QUICK, device="cuda"),
+            spacing_nm=SPACING,
+        )
 
 
 def test_image_and_labels_turn_together():
@@ -400,7 +449,10 @@ def test_image_and_labels_turn_together():
     seen = set()
     for _ in range(60):
         image, turned = augment(
-            labels[None].astype(np.float32), labels, Augmentation(brightness=0, contrast=0, noise=0), rng
+            labels[None].astype(np.float32),
+            labels,
+            Augmentation(brightness=0, contrast=0, noise=0),
+            rng,
         )
         assert np.array_equal(image[0], turned)
         seen.add(turned.tobytes())

@@ -37,7 +37,9 @@ class Plain(nn.Module):
     def __init__(self, widths: list[int], paddings: list[int], resizes: bool) -> None:
         super().__init__()
         pairs = zip(widths, widths[1:], paddings, strict=False)
-        self.convs = nn.ModuleList(nn.ConvTranspose3d(a, b, 4, 2, p, bias=False) for a, b, p in pairs)
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose3d(a, b, 4, 2, p, bias=False) for a, b, p in pairs
+        )
         self.bns = nn.ModuleList(nn.BatchNorm3d(b) for b in widths[1:])
         if resizes:
             self.rcconv = nn.Conv3d(widths[-2], widths[-1], 3)
@@ -48,7 +50,9 @@ class Plain(nn.Module):
             noise = functional.relu(norm(conv(noise)))
         if hasattr(self, "rcconv"):
             size = tuple(2 * (n - 1) for n in noise.shape[2:])
-            noise = self.rcconv(functional.interpolate(noise, size=size, mode="trilinear", align_corners=False))
+            noise = self.rcconv(
+                functional.interpolate(noise, size=size, mode="trilinear", align_corners=False)
+            )
         else:
             noise = self.convs[-1](noise)
         return torch.softmax(noise, 1)
@@ -66,13 +70,17 @@ def written(folder: Path, resizes: bool, prefix: str = "", **other: Any) -> tupl
     lists = {"dk": [4] * 3, "ds": [2] * 3, "df": [2, 5, 7, 1], "dp": [1, 1, 0]}
     lists |= {"gk": [4] * 3, "gs": [2] * 3, "gf": WIDTHS, "gp": PADDINGS} | other
     (folder / "a_params.data").write_bytes(pickle.dumps(list(lists.values())))
-    torch.save(OrderedDict((prefix + k, v) for k, v in net.state_dict().items()), folder / "a_Gen.pt")
+    torch.save(
+        OrderedDict((prefix + k, v) for k, v in net.state_dict().items()), folder / "a_Gen.pt"
+    )
     return folder / "a_Gen.pt", net.eval()
 
 
 @pytest.mark.parametrize("resizes", [False, True])
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_blocks_of_an_imported_network_are_the_official_pass(tmp_path: Path, resizes: bool, prefix: str) -> None:
+def test_blocks_of_an_imported_network_are_the_official_pass(
+    tmp_path: Path, resizes: bool, prefix: str
+) -> None:
     checkpoint, net = written(tmp_path, resizes, prefix)
     out = tmp_path / "gen.safetensors"
     sha256 = import_official(checkpoint, out, SPACING, TWO)
@@ -124,7 +132,9 @@ def damage(folder: Path, what: str) -> None:
         "evil weights": lambda: torch.save({"a": Evil()}, generator),
         "a list": lambda: torch.save([torch.zeros(2)], generator),
         "text": lambda: generator.write_text("weights"),
-        "fewer weights": lambda: torch.save({"convs.0.weight": torch.zeros(4, 8, 4, 4, 4)}, generator),
+        "fewer weights": lambda: torch.save(
+            {"convs.0.weight": torch.zeros(4, 8, 4, 4, 4)}, generator
+        ),
     }
     spoil[what]()
 
@@ -162,7 +172,9 @@ def test_other_files_are_refused(tmp_path: Path, what: str, says: str) -> None:
         ({"gf": [4, 8, 7, 2]}, "does not fit its file of parameters"),
     ],
 )
-def test_networks_that_cannot_be_made_in_blocks_are_refused(tmp_path: Path, lists: dict[str, Any], says: str) -> None:
+def test_networks_that_cannot_be_made_in_blocks_are_refused(
+    tmp_path: Path, lists: dict[str, Any], says: str
+) -> None:
     checkpoint, _ = written(tmp_path, False, **lists)
     with pytest.raises((ArgumentError, CheckpointError), match=says):
         import_official(checkpoint, tmp_path / "gen.safetensors", SPACING, TWO)

@@ -35,7 +35,11 @@ def test_through_dead_ends_and_islands_along_an_axis() -> None:
     assert pore.component_count == 4
     assert pore.largest_share == 6 / 13
     z = pore.sel(axis="z")
-    assert (z.percolating_fraction, z.dead_end_fraction, z.isolated_fraction) == (6 / 13, 3 / 13, 4 / 13)
+    assert (z.percolating_fraction, z.dead_end_fraction, z.isolated_fraction) == (
+        6 / 13,
+        3 / 13,
+        4 / 13,
+    )
     assert pore.percolates.values.tolist() == [True, False, False]
     assert pore.isolated_fraction.sel(axis="y") == 1
 
@@ -59,7 +63,10 @@ def test_shares_add_up_to_one(connectivity: int) -> None:
 def test_a_diagonal_leads_through_by_corners_only() -> None:
     labels = np.ones((5, 5, 5), np.uint8)
     labels[np.arange(5), np.arange(5), np.arange(5)] = 0
-    through = [found(labels, connectivity=c).percolating_fraction.sel(phase="pore", axis="z") for c in (6, 18, 26)]
+    through = [
+        found(labels, connectivity=c).percolating_fraction.sel(phase="pore", axis="z")
+        for c in (6, 18, 26)
+    ]
     assert [float(t) for t in through] == [0, 0, 1]
 
 

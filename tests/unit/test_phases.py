@@ -21,7 +21,9 @@ def test_the_written_order_does_not_change_what_a_name_stands_for(order: tuple[s
 
 
 @pytest.mark.parametrize("order", list(permutations(["pore", "binder", "copper"])))
-def test_an_order_that_contradicts_the_codes_is_refused_where_it_has_a_meaning(order: tuple[str, ...]) -> None:
+def test_an_order_that_contradicts_the_codes_is_refused_where_it_has_a_meaning(
+    order: tuple[str, ...],
+) -> None:
     codes = {"pore": 2, "binder": 5, "copper": 7}
     text = ",".join(f"{name}={codes[name]}" for name in order)
     for phases in (Phases.parse(text), Phases(**{name: codes[name] for name in order})):
@@ -29,7 +31,10 @@ def test_an_order_that_contradicts_the_codes_is_refused_where_it_has_a_meaning(o
             if order == ("pore", "binder", "copper"):
                 one.require_order("the darkest")
             else:
-                with pytest.raises(ArgumentError, match=f"{text} can be read in two ways: the darkest is '{order[0]}'"):
+                with pytest.raises(
+                    ArgumentError,
+                    match=f"{text} can be read in two ways: the darkest is '{order[0]}'",
+                ):
                     one.require_order("the darkest")
 
 
@@ -39,7 +44,9 @@ def test_a_code_is_a_whole_number_of_one_byte(code: object) -> None:
         Phases(pore=code)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["pore=0,pore=1", "pore=0,solid=0", "pore", "pore=0,", "pore=²", "pore=0=1"])
+@pytest.mark.parametrize(
+    "text", ["pore=0,pore=1", "pore=0,solid=0", "pore", "pore=0,", "pore=²", "pore=0=1"]
+)
 def test_a_text_that_is_no_list_of_phases(text: str) -> None:
     with pytest.raises(ArgumentError):
         Phases.parse(text)

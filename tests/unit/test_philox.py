@@ -14,9 +14,21 @@ from tim3d.kernels.generation.philox import Noise, philox4x32, quantile
 
 # kat_vectors of Random123: counter, key, output.
 KNOWN = [
-    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
 ]
 
 
@@ -32,12 +44,17 @@ def test_the_published_vectors(counter: str, key: str, output: str) -> None:
 
 def test_a_node_is_its_counter_and_the_seed_is_the_key() -> None:
     seed, stream, number, place = 0x299F31D0A4093822, 3, 5, (-7, 2, 11)
-    counter = np.array([[place[2], place[1], place[0] % 2**32, (stream << 16) + number]], np.int64).astype(np.uint32)
+    counter = np.array(
+        [[place[2], place[1], place[0] % 2**32, (stream << 16) + number]], np.int64
+    ).astype(np.uint32)
     box = Box(place, (-6, 3, 12))
     expected = philox4x32(counter, (0xA4093822, 0x299F31D0))
     assert Noise(seed, stream).words(box, number).reshape(1, 4).tolist() == expected.tolist()
     four = np.array([[11 >> 2, 2, -7 % 2**32, stream << 16]], np.int64).astype(np.uint32)
-    assert Noise(seed, stream).bits(box).item() == philox4x32(four, (0xA4093822, 0x299F31D0))[0, 11 & 3]
+    assert (
+        Noise(seed, stream).bits(box).item()
+        == philox4x32(four, (0xA4093822, 0x299F31D0))[0, 11 & 3]
+    )
 
 
 @given(
@@ -52,7 +69,8 @@ def test_a_window_is_a_window_of_the_whole(
     box = Box(start, tuple(a + n for a, n in zip(start, edges, strict=True)))  # type: ignore[arg-type]
     whole = plain.normals(Box((-40, -40, -40), (49, 49, 49)))
     places = [
-        np.arange(a, b) % p if p else np.arange(a, b) for a, b, p in zip(box.start, box.stop, period, strict=True)
+        np.arange(a, b) % p if p else np.arange(a, b)
+        for a, b, p in zip(box.start, box.stop, period, strict=True)
     ]
     assert np.array_equal(noise.normals(box), whole[np.ix_(*[p + 40 for p in places])])
     latent = noise.latent(box, 6)
@@ -62,7 +80,9 @@ def test_a_window_is_a_window_of_the_whole(
 
 
 def test_quantiles_are_those_of_the_normal_law() -> None:
-    bits = np.concatenate([np.arange(2000), 2**32 - 1 - np.arange(2000), np.arange(0, 2**32, 999983)]).astype(np.uint32)
+    bits = np.concatenate(
+        [np.arange(2000), 2**32 - 1 - np.arange(2000), np.arange(0, 2**32, 999983)]
+    ).astype(np.uint32)
     expected = special.ndtri((bits.astype(float) + 0.5) / 2**32)
     np.testing.assert_allclose(quantile(bits), expected, rtol=3e-14, atol=1e-15)
     assert np.array_equal(quantile(~bits), -quantile(bits))
@@ -75,7 +95,13 @@ def test_distribution_and_independence() -> None:
     assert stats.kstest(first[::4].ravel(), "norm").pvalue > 0.001
     assert abs(first.mean()) < 4 / count**0.5
     assert abs(first.var() - 1) < 4 * (2 / count) ** 0.5
-    for other in (second, Noise(7, 1).normals(box), np.roll(first, 1, 0), np.roll(first, 1, 1), np.roll(first, 1, 2)):
+    for other in (
+        second,
+        Noise(7, 1).normals(box),
+        np.roll(first, 1, 0),
+        np.roll(first, 1, 1),
+        np.roll(first, 1, 2),
+    ):
         assert abs((first * other).mean()) < 4 / count**0.5
     uniforms = Noise(7).uniforms(box)
     assert uniforms.min() >= 0

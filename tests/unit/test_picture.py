@@ -43,16 +43,22 @@ def test_every_format_gives_the_same(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png"])
 def test_colours_that_are_all_equal_are_grey(tmp_path, name):
-    assert np.array_equal(read_picture(written(tmp_path / name, np.stack([GREY] * 3, axis=-1))).values, GREY[None])
+    assert np.array_equal(
+        read_picture(written(tmp_path / name, np.stack([GREY] * 3, axis=-1))).values, GREY[None]
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_whole_numbers_up_to_255_may_be_of_any_type(tmp_path, dtype):
-    assert np.array_equal(read_picture(written(tmp_path / "a.npy", GREY.astype(dtype))).values[0], GREY)
+    assert np.array_equal(
+        read_picture(written(tmp_path / "a.npy", GREY.astype(dtype))).values[0], GREY
+    )
 
 
 def test_the_pixel_size_of_the_file_grows_with_the_scale(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", GREY, imagej=True, resolution=(0.5, 0.25), metadata={"unit": "nm"})
+    tifffile.imwrite(
+        tmp_path / "a.tif", GREY, imagej=True, resolution=(0.5, 0.25), metadata={"unit": "nm"}
+    )
     assert read_picture(tmp_path / "a.tif", scale=3).pixel_nm == (12.0, 6.0)
     assert read_picture(tmp_path / "a.tif", pixel_size=1, scale=3).pixel_nm == (3.0, 3.0)
 
@@ -74,11 +80,19 @@ WRONG = [
     ("constant.png", np.full((9, 9), 7, np.uint8), "grey is 7 everywhere"),
     ("constant.png", np.full((9, 9, 3), 7, np.uint8), "grey is 7 everywhere"),
     ("blue.png", FLAT_BLUE, "blue is 0 everywhere"),
-    ("deep.png", GREY.astype(np.uint16) * 200, r"uint16 values from \d+ to \d+; .*0 to 255.*same for every image"),
+    (
+        "deep.png",
+        GREY.astype(np.uint16) * 200,
+        r"uint16 values from \d+ to \d+; .*0 to 255.*same for every image",
+    ),
     ("deep.tif", GREY.astype(np.uint16) + 200, "uint16 values from"),
     ("share.npy", GREY.astype(np.float32) / 255, "float32 values from"),
     ("below.npy", GREY.astype(np.float32) - 200, "float32 values from -"),
-    ("labels.png", blobs(40) * 255, r"values 0, 255 only: it is labelled.*--phases NAME=0,NAME=255"),
+    (
+        "labels.png",
+        blobs(40) * 255,
+        r"values 0, 255 only: it is labelled.*--phases NAME=0,NAME=255",
+    ),
     ("alpha.png", np.dstack([RGB, GREY]), "4 channels"),
     ("deep.npy", RGB.astype(np.uint16), "3 channels of uint16"),
     ("stack.npy", np.stack([GREY] * 5), "has 3 axes"),

@@ -47,7 +47,9 @@ NAMES = [
     "train_generator",
     "validate",
 ]
-EVERY_ERROR = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.Tim3dError)]
+EVERY_ERROR = [
+    e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.Tim3dError)
+]
 
 
 # scikit-image 0.26 beside NumPy 2.5.
@@ -94,7 +96,18 @@ def test_import_is_quick_and_light() -> None:
     )
     runs = [json.loads(fresh(code)) for _ in range(3)]
     assert min(seconds for seconds, _ in runs) < 0.5
-    heavy = {"torch", "dask", "distributed", "xarray", "zarr", "numba", "skimage", "scipy", "matplotlib", "numpy"}
+    heavy = {
+        "torch",
+        "dask",
+        "distributed",
+        "xarray",
+        "zarr",
+        "numba",
+        "skimage",
+        "scipy",
+        "matplotlib",
+        "numpy",
+    }
     assert not heavy & set(runs[0][1])
 
 
@@ -109,7 +122,11 @@ def test_help_is_quick_and_light() -> None:
 
 @each(EVERY_ERROR, lambda error: error.__name__)
 def test_every_error_is_a_builtin_too_and_has_an_exit_code(error: type[errors.Tim3dError]) -> None:
-    fitting = [base for base in error.__mro__ if base.__module__ == builtins.__name__ and base not in _PLAIN]
+    fitting = [
+        base
+        for base in error.__mro__
+        if base.__module__ == builtins.__name__ and base not in _PLAIN
+    ]
     assert fitting or error in (errors.Tim3dError, errors.StoreError)
     assert 1 <= error.exit_code <= 7
     assert str(error("seen", "expected")) == "seen expected"

@@ -16,7 +16,8 @@ from tim3d.kernels.generation.spectral_field import SpectralField, correlation_o
 
 ROUGH = GaussianField((24.0, 12.0, 9.0), (6.0, 3.0, 2.0), seed=5)
 DISTANCES = tuple(np.arange(0.0, 33.0, 1.0))
-# Debye's law of random two-phase media, S2 = phi (1 - phi) exp(-r / a) + phi^2, which level cuts come near.
+# Debye's law of random two-phase media, S2 = phi (1 - phi) exp(-r / a) + phi^2, which level cuts
+# come near.
 DEBYE = tuple(0.3 * 0.7 * np.exp(-np.array(DISTANCES) / 6.0) + 0.09)
 
 
@@ -40,14 +41,18 @@ def test_a_spectral_field_is_noise_convolved() -> None:
     kernel = field.kernel()
     np.testing.assert_allclose(kernel, kernel[::-1, ::-1, ::-1], atol=1e-12)
     expected = [
-        (kernel * noise[tuple(slice(i, i + n) for i, n in zip(place, kernel.shape, strict=True))]).sum()
+        (
+            kernel * noise[tuple(slice(i, i + n) for i, n in zip(place, kernel.shape, strict=True))]
+        ).sum()
         for place in np.ndindex(box.shape)
     ]
     np.testing.assert_allclose(field.values(box).ravel(), expected, atol=3e-6)
 
 
 @given(start=st.tuples(*[st.integers(0, 12)] * 3), edges=st.tuples(*[st.integers(1, 14)] * 3))
-def test_any_box_has_the_bits_of_the_whole(start: tuple[int, int, int], edges: tuple[int, int, int]) -> None:
+def test_any_box_has_the_bits_of_the_whole(
+    start: tuple[int, int, int], edges: tuple[int, int, int]
+) -> None:
     whole = _whole()
     box = Box(start, tuple(a + n for a, n in zip(start, edges, strict=True)))  # type: ignore[arg-type]
     assert np.array_equal(ROUGH.values(box), whole[box.slices])
@@ -64,7 +69,9 @@ def _whole() -> np.ndarray:
 
 def test_any_box_of_a_spectral_field_has_the_bits_of_the_whole() -> None:
     field, around = spectral(), Box((55, 75, 110), (75, 100, 150))
-    assert all(a < t < b for a, t, b in zip(around.start, field.tile, around.stop, strict=True))  # tiles meet in it
+    assert all(
+        a < t < b for a, t, b in zip(around.start, field.tile, around.stop, strict=True)
+    )  # tiles meet in it
     whole = field.values(around)
     for box in (
         Box((55, 75, 110), (60, 100, 140)),
@@ -77,7 +84,11 @@ def test_any_box_of_a_spectral_field_has_the_bits_of_the_whole() -> None:
 @pytest.mark.parametrize("kind", ["separable", "spectral"])
 def test_periodic_volumes_close(kind: str) -> None:
     shape = (12, 15, 20)
-    field = GaussianField((9.0,) * 3, (3.0, 2.0, 2.0), 1, shape) if kind == "separable" else spectral(shape)
+    field = (
+        GaussianField((9.0,) * 3, (3.0, 2.0, 2.0), 1, shape)
+        if kind == "separable"
+        else spectral(shape)
+    )
     two = field.values(Box((0, 0, 0), (24, 15, 20)))
     same = np.array_equal if kind == "separable" else lambda a, b: np.allclose(a, b, atol=1e-5)
     assert same(two[:12], two[12:])
@@ -107,7 +118,9 @@ def test_two_point_is_the_bivariate_normal_law_and_its_inverse() -> None:
         u = stats.norm.ppf(fraction)
         expected = [stats.multivariate_normal(cov=[[1, r], [r, 1]]).cdf([u, u]) for r in rho]
         np.testing.assert_allclose(two_point(rho, fraction), expected, atol=2e-5)
-        np.testing.assert_allclose(correlation_of(two_point(rho, fraction), fraction), rho, atol=2e-3)
+        np.testing.assert_allclose(
+            correlation_of(two_point(rho, fraction), fraction), rho, atol=2e-3
+        )
         assert two_point(1.0, fraction) == pytest.approx(fraction, abs=1e-4)
 
 
@@ -119,11 +132,16 @@ def test_a_given_s2_comes_out() -> None:
             np.interp(distance, DISTANCES, DEBYE), abs=0.012
         )
     assert field.lost < 0.01
-    volumes = [LevelCuts(spectral(seed=s), (0.3, 0.7)).labels(Box.whole((58, 52, 64))) == 0 for s in range(6)]
+    volumes = [
+        LevelCuts(spectral(seed=s), (0.3, 0.7)).labels(Box.whole((58, 52, 64))) == 0
+        for s in range(6)
+    ]
     assert np.mean(volumes) == pytest.approx(0.3, abs=0.012)
     for step in (2, 6, 12):
         found = np.mean([v[..., step:] & v[..., :-step] for v in volumes])
-        assert found == pytest.approx(two_point(field.made_correlation((0, 0, step)), 0.3), abs=0.01)
+        assert found == pytest.approx(
+            two_point(field.made_correlation((0, 0, step)), 0.3), abs=0.01
+        )
         assert found == pytest.approx(np.interp(step, DISTANCES, DEBYE), abs=0.018)
 
 

@@ -14,8 +14,9 @@ from tim3d.cli.recipe_paths import TEXTS, is_path
 from tim3d.errors import ArgumentError
 from tim3d.verbs import PYTHON_ONLY, VERBS
 
-# Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a verb fails the test
-# below until it stands here, or among the paths or the texts of recipe_paths: think of what a stranger could name.
+# Arguments that are numbers, choices, or names of fields, phases and results. A new argument of a
+# verb fails the test below until it stands here, or among the paths or the texts of recipe_paths:
+# think of what a stranger could name.
 WORDS = """
 annotation architecture as_voxels aspect average axis batch blur cell cell_nm checkpoint compactness component
 conductivity connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device
@@ -45,21 +46,35 @@ def kind(name: str, argument: str) -> str:
     """What an argument is said to be, on its own or for all verbs."""
     if is_path(name, argument):
         return "path"
-    return "text" if {f"{name}.{argument}", f"*.{argument}"} & TEXTS else "plain" if argument in PLAIN else "nothing"
+    return (
+        "text"
+        if {f"{name}.{argument}", f"*.{argument}"} & TEXTS
+        else "plain"
+        if argument in PLAIN
+        else "nothing"
+    )
 
 
 def test_every_argument_of_every_verb_is_classified() -> None:
-    assert [f"{name}.{argument}" for name, argument in ASKED if kind(name, argument) == "nothing"] == []
+    assert [
+        f"{name}.{argument}" for name, argument in ASKED if kind(name, argument) == "nothing"
+    ] == []
 
 
 def test_what_names_files_is_this() -> None:
     assert {
-        f"{name}.{argument}" for name, argument in ASKED if argument != "sample" and is_path(name, argument)
+        f"{name}.{argument}"
+        for name, argument in ASKED
+        if argument != "sample" and is_path(name, argument)
     } == FILES
 
 
 def test_the_lists_hold_nothing_that_no_verb_has() -> None:
-    there = {f"{name}.{argument}" for name, argument in ASKED} | {f"*.{argument}" for _, argument in ASKED} | {"*.name"}
+    there = (
+        {f"{name}.{argument}" for name, argument in ASKED}
+        | {f"*.{argument}" for _, argument in ASKED}
+        | {"*.name"}
+    )
     assert there >= TEXTS
     assert {argument for _, argument in ASKED} >= PLAIN
 
@@ -70,8 +85,22 @@ def load(folder: Path, name: str, argument: str, value: Any) -> None:
     load_recipe(folder / "r.toml")
 
 
-OUT = ["/etc/passwd", "../a", "a/../../b", "~/.ssh/id", "file:///etc/passwd", "https://host/a", "ssh://host/a"]
-OUT += ["github://o:r@main/a", "s3::file:///etc", "zip://a::/etc/b", "simplecache::s3://bucket/a", "//etc/passwd"]
+OUT = [
+    "/etc/passwd",
+    "../a",
+    "a/../../b",
+    "~/.ssh/id",
+    "file:///etc/passwd",
+    "https://host/a",
+    "ssh://host/a",
+]
+OUT += [
+    "github://o:r@main/a",
+    "s3::file:///etc",
+    "zip://a::/etc/b",
+    "simplecache::s3://bucket/a",
+    "//etc/passwd",
+]
 NESTED = ["'{}'", "['a', '{}']", "{{ pore = '{}' }}", "{{ '{}' = 1 }}", "[[['{}']]]"]
 
 
@@ -82,7 +111,9 @@ def test_whatever_leads_out_is_refused_in_every_argument_that_is_no_text(
     monkeypatch.chdir(tmp_path)
     for name, argument in (one for one in ASKED if kind(*one) != "text"):
         for out in OUT:
-            with pytest.raises(ArgumentError, match=f"one.{argument} is .*(leads out of|looks like a path)"):
+            with pytest.raises(
+                ArgumentError, match=f"one.{argument} is .*(leads out of|looks like a path)"
+            ):
                 load(tmp_path, name, argument, nested.format(out))
 
 
@@ -90,16 +121,24 @@ def test_what_belongs_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     for name, argument in ASKED:
         texts = ["raw", "solid", "+z", "0:200", "cuda:1", "a:b", "64,512,512", "1e-3", "Unet"]
-        texts += {"path": ["scan/*.tif", "s3://bucket/a", "./a", str(tmp_path / "a")], "text": ["W/m/K", "A/B"]}.get(
-            kind(name, argument), []
-        )
+        texts += {
+            "path": ["scan/*.tif", "s3://bucket/a", "./a", str(tmp_path / "a")],
+            "text": ["W/m/K", "A/B"],
+        }.get(kind(name, argument), [])
         for text in texts:
             load(tmp_path, name, argument, f"'{text}'")
 
 
 @pytest.mark.parametrize(
     "line",
-    ["tls = '/etc/keys'", "site = 'a.toml'", "kind = 'tcp://a:1'", "kind = 'tls'", "workers = '/a'", "new = '~a'"],
+    [
+        "tls = '/etc/keys'",
+        "site = 'a.toml'",
+        "kind = 'tcp://a:1'",
+        "kind = 'tls'",
+        "workers = '/a'",
+        "new = '~a'",
+    ],
 )
 def test_a_step_named_cluster_does_not_hide_the_cluster(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -49,6 +49,6 @@ def test_nothing_that_a_sample_says_becomes_markup(tmp_path: Path) -> None:
     page = Tags(document(Parts(sample, field="phase"), EVIL, [own]))
     assert not {"script"} & page.tags
     assert not {"onload", "onerror"} & page.attributes
-    # Title (in the head and above the page), heading, text, note, header, cell and caption of the section; name, unit,
-    # definition of a variable and its parameters among the nodes.
+    # Title (in the head and above the page), heading, text, note, header, cell and caption of the
+    # section; name, unit, definition of a variable and its parameters among the nodes.
     assert page.text.count(EVIL) >= 12

@@ -31,7 +31,9 @@ def test_few_colours_keep_those_of_the_phases_exactly() -> None:
     image = _image(figure)
     assert image.mode == "P"
     shown = {tuple(colour) for colour in np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()}
-    wanted = [tuple(round(255 * level) for level in to_rgb(s)) for s in (*style.NAMED.values(), "white")]
+    wanted = [
+        tuple(round(255 * level) for level in to_rgb(s)) for s in (*style.NAMED.values(), "white")
+    ]
     assert shown >= set(wanted)
 
 
@@ -44,7 +46,12 @@ def test_grey_figures_are_stored_as_grey_and_lose_nothing() -> None:
 def test_text_cannot_become_markup() -> None:
     evil = '<script>alert("1")</script>'
     figure = Figure(figsize=(1, 1))
-    for text in (page.note(evil), page.picture(figure, evil), page.document(evil, []), page.section(evil, "x")):
+    for text in (
+        page.note(evil),
+        page.picture(figure, evil),
+        page.document(evil, []),
+        page.section(evil, "x"),
+    ):
         assert "<script" not in text
         assert "&lt;script&gt;" in text
 
@@ -54,7 +61,8 @@ def test_a_section_without_content_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "truth", "shown"), [(1.1, 1.0, "+10.00 %"), (-1.1, -1.0, "−10.00 %"), (float("nan"), 1.0, "–")]
+    ("value", "truth", "shown"),
+    [(1.1, 1.0, "+10.00 %"), (-1.1, -1.0, "−10.00 %"), (float("nan"), 1.0, "–")],
 )
 def test_relative_error_counts_from_the_truth(value: float, truth: float, shown: str) -> None:
     assert relative_error(value, truth) == shown
@@ -81,14 +89,22 @@ def _model(path: Path, training: dict[str, object]) -> Path:
 
 
 def test_curves_come_from_the_head_of_a_model_file(tmp_path: Path) -> None:
-    records = [{"epoch": n, "loss": 1 / n, "val_loss": 2 / n, "val_iou": 1 - 1 / n} for n in (1, 2, 3)]
-    summary = history.training_summary(_model(tmp_path / "m.safetensors", {"seed": 3, "history": records}))
+    records = [
+        {"epoch": n, "loss": 1 / n, "val_loss": 2 / n, "val_iou": 1 - 1 / n} for n in (1, 2, 3)
+    ]
+    summary = history.training_summary(
+        _model(tmp_path / "m.safetensors", {"seed": 3, "history": records})
+    )
     assert summary["seed"] == 3
     curves = history.curves(summary["history"])
     assert curves["val_iou"] == [0.0, 0.5, 1 - 1 / 3]
     figure = training_curves(curves)
     drawn = {line.get_label(): line.get_ydata().tolist() for ax in figure.axes for line in ax.lines}
-    assert drawn == {"loss": curves["loss"], "val loss": curves["val_loss"], "val iou": curves["val_iou"]}
+    assert drawn == {
+        "loss": curves["loss"],
+        "val loss": curves["val_loss"],
+        "val iou": curves["val_iou"],
+    }
 
 
 def test_curves_may_also_be_columns() -> None:

@@ -43,7 +43,9 @@ def test_every_number_is_one_row(results: xr.Dataset) -> None:
 def test_text_leaves_profiles_out_and_shows_each_pair_once(results: xr.Dataset) -> None:
     text = table.text(table.rows({"a": results}))
     assert "phase_fraction_z" not in text
-    assert [line.split()[:2] for line in text.splitlines() if line.startswith("interface_area")] == [
+    assert [
+        line.split()[:2] for line in text.splitlines() if line.startswith("interface_area")
+    ] == [
         ["interface_area", "pore-matrix"],
         ["interface_area", "pore-filler"],
         ["interface_area", "matrix-filler"],
@@ -87,7 +89,9 @@ def test_csv_gives_every_number_back(results: xr.Dataset, tmp_path: Path) -> Non
         }
 
 
-def test_csv_into_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_into_a_folder_that_cannot_be_written_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -108,7 +112,13 @@ def test_what_has_an_axis_is_one_line_per_axis_with_a_column_per_phase() -> None
     drawn = table.lines(table.rows({"a": found}))
     assert [line.label for line in drawn] == ["share z", "share y", "share x"]
     assert drawn[1].values == {"pore": 0.25, "solid": 0.75}
-    assert table.text(table.rows({"a": found})).splitlines()[2].split() == ["share", "z", "1", "0.5000", "1.000"]
+    assert table.text(table.rows({"a": found})).splitlines()[2].split() == [
+        "share",
+        "z",
+        "1",
+        "0.5000",
+        "1.000",
+    ]
 
 
 def test_a_direction_is_a_line_and_one_that_was_not_computed_has_none() -> None:

@@ -29,7 +29,9 @@ def even(mean: float, relative: float, count: int = 64, excluded: int = 0) -> Sp
     return Spread(count, excluded, mean, deviation, deviation / math.sqrt(count))
 
 
-def noise_spreads(edges: tuple[int, ...], size: int = 96, correlated: int = 1) -> tuple[list[float], list[Spread]]:
+def noise_spreads(
+    edges: tuple[int, ...], size: int = 96, correlated: int = 1
+) -> tuple[list[float], list[Spread]]:
     """Phase fraction of windows of independent cubes of `correlated` voxels."""
     small = np.random.default_rng(7).random((size // correlated,) * 3) < P
     volume = np.kron(small, np.ones((correlated,) * 3, bool))
@@ -91,7 +93,10 @@ def test_the_fit_is_that_of_exact_variances() -> None:
 
 def test_small_windows_do_not_bend_the_law() -> None:
     volumes = [2.0**3, 16.0**3, 32.0**3, 64.0**3]
-    bent = [Spread(10**6, 0, 1.0, 9.9, 0.0), *(Spread(512, 0, 1.0, v**-0.5, 0.0) for v in volumes[1:])]
+    bent = [
+        Spread(10**6, 0, 1.0, 9.9, 0.0),
+        *(Spread(512, 0, 1.0, v**-0.5, 0.0) for v in volumes[1:]),
+    ]
     law = fit_variance(volumes, bent)
     assert law is not None
     assert law.sizes == 3
@@ -107,7 +112,9 @@ def test_the_required_volume_gives_the_relative_error() -> None:
     assert required_volume(law, 3.0, 0.05, 50) < required_volume(law, 3.0, 0.05, 1)
 
 
-@pytest.mark.parametrize("law", [None, VarianceLaw(1e4, 0.04, 0.1, 0.2, 2), VarianceLaw(1e4, 0.04, -0.5, 0.01, 2)])
+@pytest.mark.parametrize(
+    "law", [None, VarianceLaw(1e4, 0.04, 0.1, 0.2, 2), VarianceLaw(1e4, 0.04, -0.5, 0.01, 2)]
+)
 def test_without_a_falling_variance_there_is_no_required_volume(law: VarianceLaw | None) -> None:
     assert math.isnan(required_volume(law, 1.0, 0.1, 1))
 
@@ -121,14 +128,30 @@ def test_no_law_from_one_size_or_without_variance() -> None:
 
 WHOLE = Spread(1, 0, 1.0, math.nan, math.nan)
 CASES = {
-    "the smallest that keeps it": ([even(1.3, 0.2), even(1.05, 0.09), even(1, 0.02), WHOLE], 1, "representative"),
-    "a larger one breaks it": ([even(1, 0.05), even(1, 0.2), even(1, 0.02), WHOLE], 2, "representative"),
-    "spread is small, mean is off": ([even(1.2, 0.01), even(1.11, 0.01), WHOLE], None, "not reached"),
+    "the smallest that keeps it": (
+        [even(1.3, 0.2), even(1.05, 0.09), even(1, 0.02), WHOLE],
+        1,
+        "representative",
+    ),
+    "a larger one breaks it": (
+        [even(1, 0.05), even(1, 0.2), even(1, 0.02), WHOLE],
+        2,
+        "representative",
+    ),
+    "spread is small, mean is off": (
+        [even(1.2, 0.01), even(1.11, 0.01), WHOLE],
+        None,
+        "not reached",
+    ),
     "the largest cannot vouch for itself": ([even(1, 0.5), even(1, 0.01)], None, "not reached"),
     "windows without a value": ([even(1, 0.01, excluded=1), WHOLE], None, "not reached"),
     "seven windows": ([even(1, 0.01, count=7), WHOLE], None, "too few windows"),
     "one size": ([even(1, 0.01)], None, "too few windows"),
-    "nothing conducts": ([Spread(64, 0, 0.0, 0.0, 0.0), Spread(8, 0, 0.0, 0.0, 0.0)], None, "not reached"),
+    "nothing conducts": (
+        [Spread(64, 0, 0.0, 0.0, 0.0), Spread(8, 0, 0.0, 0.0, 0.0)],
+        None,
+        "not reached",
+    ),
     "all windows are equal": ([even(2, 0.0), even(2, 0.0)], 0, "representative"),
 }
 
@@ -157,7 +180,9 @@ def test_no_size_and_unequal_lists() -> None:
 def test_few_windows_have_too_small_a_logarithm_of_their_variance():
     """By digamma(3.5) - ln 3.5 = -0.149606 for eight of them: the fitted variance is that much higher."""
     few = fit_variance([1e3, 8e3], [Spread(8, 0, 1.0, 0.08, 0.0), Spread(8, 0, 1.0, 0.02, 0.0)])
-    many = fit_variance([1e3, 8e3], [Spread(10**6, 0, 1.0, 0.08, 0.0), Spread(10**6, 0, 1.0, 0.02, 0.0)])
+    many = fit_variance(
+        [1e3, 8e3], [Spread(10**6, 0, 1.0, 0.08, 0.0), Spread(10**6, 0, 1.0, 0.02, 0.0)]
+    )
     assert few.exponent == pytest.approx(many.exponent)
     assert many.variance == pytest.approx(0.08 * 0.02, rel=1e-5)
     assert few.variance == pytest.approx(0.08 * 0.02 * 1.161377, rel=1e-5)

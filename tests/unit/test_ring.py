@@ -35,7 +35,9 @@ def conversation(ring: Ring) -> list[object]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_connections_carry_what_threads_share(size: int) -> None:
-    for carried, shared in zip(on_sockets(size, conversation), on_ranks(size, conversation), strict=True):
+    for carried, shared in zip(
+        on_sockets(size, conversation), on_ranks(size, conversation), strict=True
+    ):
         np.testing.assert_equal(carried, shared)
 
 
@@ -101,7 +103,9 @@ def test_torch_carries_the_same(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     meeting = free_address("127.0.0.1")
     files = [f"{tmp_path}/{rank}.npy" for rank in range(2)]
-    runs = [subprocess.Popen([sys.executable, "-c", TORCH, str(r), meeting, files[r]]) for r in range(2)]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", TORCH, str(r), meeting, files[r]]) for r in range(2)
+    ]
     assert [run.wait(120) for run in runs] == [0, 0]
     for file, shared in zip(files, on_ranks(2, conversation), strict=True):
         np.testing.assert_equal(list(np.load(file, allow_pickle=True)), shared)

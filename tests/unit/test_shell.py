@@ -22,7 +22,8 @@ from tim3d.cli.readers import READERS, reader
 from tim3d.commands import command_line
 from tim3d.verbs import PYTHON_ONLY, VERBS, option_of
 
-# Only `study` and `fidelity` are drawn, only `describe` writes a table: options of the shell without a parameter.
+# Only `study` and `fidelity` are drawn, only `describe` writes a table: options of the shell
+# without a parameter.
 SHELL_ONLY = {"plan", "quiet"}
 BESIDE = {"study": {"figure"}, "fidelity": {"figure"}, "describe": {"csv"}}
 ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", "price"}
@@ -54,7 +55,9 @@ def test_the_source_is_read_as_python_reads_it(name: str) -> None:
     known, found = inspect.signature(verb(name)).parameters, parameters(name)
     assert list(found) == list(known)
     for key, one in known.items():
-        assert found[key].default == (NEEDED if one.default is one.empty else None if key == "options" else one.default)
+        assert found[key].default == (
+            NEEDED if one.default is one.empty else None if key == "options" else one.default
+        )
         assert found[key].by_place == (one.kind is one.POSITIONAL_OR_KEYWORD)
     assert declared(VERBS[name], name).summary == (inspect.getdoc(verb(name)) or "").splitlines()[0]
 
@@ -62,7 +65,9 @@ def test_the_source_is_read_as_python_reads_it(name: str) -> None:
 @pytest.mark.parametrize("name", VERBS)
 def test_the_shell_has_the_parameters_of_the_verb(name: str) -> None:
     mine = set(parameters(name)) - PYTHON_ONLY
-    runs = {one.name for one in dataclasses.fields(tim3d.Options)} - PYTHON_ONLY - WITHOUT.get(name, set()) | ON
+    runs = {one.name for one in dataclasses.fields(tim3d.Options)} - PYTHON_ONLY - WITHOUT.get(
+        name, set()
+    ) | ON
     expected = mine | BESIDE.get(name, set()) | (runs if "options" in parameters(name) else set())
     there = [option.name for _, option in COMMANDS[shell(name)].options()]
     assert len(there) == len(set(there)), "an option stands there twice"
@@ -102,9 +107,15 @@ def test_the_overview_names_every_command() -> None:
 
 
 def test_every_type_is_read_once() -> None:
-    names = {name for name, value in vars(typed).items() if get_args(value) or value in (int, float, str, slice)}
+    names = {
+        name
+        for name, value in vars(typed).items()
+        if get_args(value) or value in (int, float, str, slice)
+    }
     assert names - {"Triple"} <= set(READERS)
-    used = {option.parameter.kind for _, command in COMMANDS.items() for _, option in command.options()}
+    used = {
+        option.parameter.kind for _, command in COMMANDS.items() for _, option in command.options()
+    }
     assert set(READERS) - used == set(), "readers without an option"
 
 
@@ -118,16 +129,34 @@ def test_the_example_of_a_message_can_be_typed(kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "line"),
     [
-        ("ingest", {"source": "a", "sample": "b", "even_z": False}, "tim3d ingest a SAMPLE --uneven-z"),
-        ("train_generator", {"micrograph": "a.png", "out": "b"}, "tim3d train-generator a.png --out b"),
-        ("fidelity", {"sample": "a", "volumes": ["b", "c"], "micrograph": "d"}, "SAMPLE b c --micrograph d"),
+        (
+            "ingest",
+            {"source": "a", "sample": "b", "even_z": False},
+            "tim3d ingest a SAMPLE --uneven-z",
+        ),
+        (
+            "train_generator",
+            {"micrograph": "a.png", "out": "b"},
+            "tim3d train-generator a.png --out b",
+        ),
+        (
+            "fidelity",
+            {"sample": "a", "volumes": ["b", "c"], "micrograph": "d"},
+            "SAMPLE b c --micrograph d",
+        ),
     ],
 )
-def test_a_recorded_command_is_one_that_the_shell_takes(name: str, given: dict[str, Any], line: str) -> None:
+def test_a_recorded_command_is_one_that_the_shell_takes(
+    name: str, given: dict[str, Any], line: str
+) -> None:
     recorded = command_line(name, verb(name), given)
     assert recorded.endswith(line)
     read = vars(build_parser().parse_args(recorded.split()[1:]))
-    assert {key for key, value in read.items() if value is not None} - {"parser", "command", "options"} == set(given)
+    assert {key for key, value in read.items() if value is not None} - {
+        "parser",
+        "command",
+        "options",
+    } == set(given)
 
 
 def test_what_is_on_by_default_is_switched_off() -> None:

@@ -35,8 +35,12 @@ EVERY = pytest.mark.parametrize("name", TINY)
 def folded_pass(exported: Exported, noise: torch.Tensor) -> torch.Tensor:
     """The folded layers, one after the other, as torch has them."""
     values, architecture = noise, exported.architecture
-    for number, (layer, padding) in enumerate(zip(exported.layers, architecture.paddings, strict=False)):
-        values = functional.conv_transpose3d(values, layer.weight, layer.bias, stride=2, padding=padding)
+    for number, (layer, padding) in enumerate(
+        zip(exported.layers, architecture.paddings, strict=False)
+    ):
+        values = functional.conv_transpose3d(
+            values, layer.weight, layer.bias, stride=2, padding=padding
+        )
         if number + 1 < len(exported.layers):
             values = values.relu()
     if architecture.kind != "transposed":
@@ -66,7 +70,10 @@ def test_a_scale_on_the_wrong_axis_would_show() -> None:
     architecture = dataclasses.replace(TINY["two phases"], channels=(6, 6, 6, 2))
     net, noise = tiny_generator(architecture), torch.randn(1, 6, 4, 4, 4)
     right = fold(net)
-    scale = [torch.ones(6), *(norm.weight / torch.sqrt(norm.running_var + norm.eps) for norm in net.bns)]
+    scale = [
+        torch.ones(6),
+        *(norm.weight / torch.sqrt(norm.running_var + norm.eps) for norm in net.bns),
+    ]
     wrong: list[Layer] = []
     for conv, layer, factor in zip(net.convs, right, scale[1:], strict=False):
         wrong.append(Layer(conv.weight * factor[:, None, None, None, None], layer.bias))
@@ -84,7 +91,13 @@ def test_training_statistics_are_not_those_of_the_file() -> None:
     assert (net.train()(noise) - net.eval()(noise)).abs().max() > 0.01
 
 
-@given(st.integers(1, 5), st.integers(1, 4), st.tuples(*[st.integers(4, 7)] * 3), st.integers(2, 4), st.integers(0, 99))
+@given(
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.tuples(*[st.integers(4, 7)] * 3),
+    st.integers(2, 4),
+    st.integers(0, 99),
+)
 def test_sub_pixel_layers_are_the_plain_ones(
     inputs: int, outputs: int, edges: tuple[int, int, int], padding: int, seed: int
 ) -> None:
@@ -93,11 +106,15 @@ def test_sub_pixel_layers_are_the_plain_ones(
     transposed = Layer(torch.randn(inputs, outputs, 4, 4, 4), bias)
     plain = functional.conv_transpose3d(values, transposed.weight, bias, stride=2, padding=padding)
     quick = doubling(transposed, padding)
-    torch.testing.assert_close(interleave(quick.convolved(values), outputs, quick.cut), plain[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        interleave(quick.convolved(values), outputs, quick.cut), plain[0], rtol=0, atol=1e-4
+    )
     after_resize = Layer(torch.randn(outputs, inputs, 3, 3, 3), bias)
     grown = functional.conv3d(grow(values), after_resize.weight, bias)
     quick = doubling(after_resize)
-    torch.testing.assert_close(interleave(quick.convolved(values), outputs, quick.cut), grown[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        interleave(quick.convolved(values), outputs, quick.cut), grown[0], rtol=0, atol=1e-4
+    )
 
 
 def test_the_resize_is_the_official_one_up_to_its_stretch() -> None:
@@ -118,10 +135,14 @@ def test_probabilities_add_up_and_grey_lies_between_black_and_white() -> None:
 
 
 def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"holds a network for segmentation.*tim3d train-generator"):
+    with pytest.raises(
+        CheckpointError, match=r"holds a network for segmentation.*tim3d train-generator"
+    ):
         load_generator(tiny_checkpoint(tmp_path / "unet.safetensors"))
     path, _ = saved(tmp_path, TINY["two phases"])
-    with pytest.raises(CheckpointError, match=r"holds a network for generating volumes.*tim3d train$"):
+    with pytest.raises(
+        CheckpointError, match=r"holds a network for generating volumes.*tim3d train$"
+    ):
         load(path)
     (tmp_path / "x.pt").write_bytes(b"PK\x03\x04 a zip file of pickles" * 9)
     with pytest.raises(CheckpointError, match="not a checkpoint"):
@@ -129,13 +150,20 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
-    narrow, wide = TINY["two phases"], dataclasses.replace(TINY["two phases"], channels=(5, 8, 7, 2))
+    narrow, wide = (
+        TINY["two phases"],
+        dataclasses.replace(TINY["two phases"], channels=(5, 8, 7, 2)),
+    )
     about = GeneratorDescription(wide, SPACING, phases_of(wide))
     with pytest.raises(ArgumentError, match="the description says"):
         save_generator(tmp_path / "a.safetensors", Generator(narrow), about)
     path, text = tmp_path / "b.safetensors", about.to_json()
     layers = fold(Generator(narrow))
-    tensors = {f"layers.{n}.{part}": getattr(v, part) for n, v in enumerate(layers) for part in ("weight", "bias")}
+    tensors = {
+        f"layers.{n}.{part}": getattr(v, part)
+        for n, v in enumerate(layers)
+        for part in ("weight", "bias")
+    }
     export.write_weights(path, tensors, text)
     with pytest.raises(CheckpointError, match=r"layers\.1\.bias is \(6,\), expected \(7,\)"):
         load_generator(path)
@@ -150,7 +178,9 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
     net = tiny_generator(TINY["two phases"])
     net.convs[1].weight[0, 0, 0, 0, 0] = torch.nan
-    with pytest.raises(CheckpointError, match=r"layers\.1\.weight holds values that are not finite"):
+    with pytest.raises(
+        CheckpointError, match=r"layers\.1\.weight holds values that are not finite"
+    ):
         saved(tmp_path, net.architecture, net)
     assert not list(tmp_path.iterdir())
 

@@ -20,14 +20,17 @@ RECIPE = 'sample = "a.zarr"\n[[step]]\nverb = "simulate"\nfolder = "stack"\n'
 
 
 def script(site: Site) -> str:
-    jobs = pytest.importorskip("dask_jobqueue.slurm", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'")
+    jobs = pytest.importorskip(
+        "dask_jobqueue.slurm", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'"
+    )
     job = jobs.SLURMJob("tcp://10.0.0.1:8786", name="w", **slurm.job_arguments(site))
     return str(job.job_script())
 
 
 def test_a_job_on_cpu_nodes(tmp_path: Path) -> None:
     site = load_site(
-        DEPLOY / "cpu.toml", {"logs": str(tmp_path), "modules": ["python/3.11"], "prologue": "ulimit -n 4096"}
+        DEPLOY / "cpu.toml",
+        {"logs": str(tmp_path), "modules": ["python/3.11"], "prologue": "ulimit -n 4096"},
     )
     lines = script(site).splitlines()
     for line in ("-p cpu", "-A my-group", "--cpus-per-task=16", "--mem=64G", "-t 04:00:00"):
@@ -35,18 +38,24 @@ def test_a_job_on_cpu_nodes(tmp_path: Path) -> None:
     assert lines.index("module load python/3.11") < lines.index("ulimit -n 4096") < len(lines) - 1
     assert "export DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION=14100s" in lines
     command = lines[-1]
-    assert command.startswith(f"{sys.executable} -m distributed.cli.dask_worker tcp://10.0.0.1:8786")
+    assert command.startswith(
+        f"{sys.executable} -m distributed.cli.dask_worker tcp://10.0.0.1:8786"
+    )
     for words in ("--nworkers 16", "--nthreads 1", "--memory-limit 4.00GiB", "--interface eth0"):
         assert words in command
 
 
 def test_a_job_on_gpu_nodes_starts_a_worker_for_each_gpu(tmp_path: Path) -> None:
-    site = load_site(DEPLOY / "gpu.toml", {"logs": str(tmp_path), "python": "apptainer exec --nv a.sif python"})
+    site = load_site(
+        DEPLOY / "gpu.toml", {"logs": str(tmp_path), "python": "apptainer exec --nv a.sif python"}
+    )
     text = script(site)
     assert "#SBATCH --gres=gpu:2\n" in text
     assert "apptainer exec --nv a.sif python -m dask cuda worker tcp://10.0.0.1:8786" in text
     assert "--nthreads 3" in text
-    assert "--lifetime" not in text  # dask-cuda's command has no such option: it goes by the environment
+    assert (
+        "--lifetime" not in text
+    )  # dask-cuda's command has no such option: it goes by the environment
     assert (site.workers_per_job, site.threads, slurm.worker_memory(site)) == (2, 3, 64 * 2**30)
 
 
@@ -101,7 +110,10 @@ def test_an_interface_that_is_not_here_is_refused_before_anything_listens() -> N
 
 
 def test_scheduler_and_dashboard_listen_on_the_named_interface_only() -> None:
-    assert slurm.listening_options(Site("lo")) == {"interface": "lo", "dashboard_address": "127.0.0.1:0"}
+    assert slurm.listening_options(Site("lo")) == {
+        "interface": "lo",
+        "dashboard_address": "127.0.0.1:0",
+    }
 
 
 def test_a_missing_file_ends_with_3(
@@ -125,14 +137,22 @@ def test_a_missing_package_ends_with_7_and_says_what_to_type(
 
 
 def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'")
+    pytest.importorskip(
+        "dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'"
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DeviceError, match="no command sbatch here"), cluster("slurm", interface="lo"):
+    with (
+        pytest.raises(DeviceError, match="no command sbatch here"),
+        cluster("slurm", interface="lo"),
+    ):
         pass
 
 
 def test_what_belongs_to_the_site_file_is_refused_elsewhere() -> None:
-    with pytest.raises(ArgumentError, match="'partition' goes with cluster 'slurm'"), cluster("serial", partition="a"):
+    with (
+        pytest.raises(ArgumentError, match="'partition' goes with cluster 'slurm'"),
+        cluster("serial", partition="a"),
+    ):
         pass
     with (
         pytest.raises(ArgumentError, match="threads and memory are in the site file"),
@@ -145,7 +165,9 @@ def test_what_belongs_to_the_site_file_is_refused_elsewhere() -> None:
 def test_the_batch_scripts_are_clean(name: str) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed")
-    done = subprocess.run(["shellcheck", str(DEPLOY / name)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["shellcheck", str(DEPLOY / name)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 

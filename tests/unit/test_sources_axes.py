@@ -22,7 +22,9 @@ STEPS = {"z": 20.0, "y": 5.0, "x": 4.0, "c": 1.0, "t": 1.0}
 def ome_zarr(path: Path, voxels: np.ndarray, axes: str, **more: Any) -> Path:
     group = zarr.open_group(path, mode="w", zarr_format=2)
     group.create_array("0", shape=voxels.shape, chunks=voxels.shape, dtype=voxels.dtype)[:] = voxels
-    named = [{"name": a} | ({} if a in "ct" else {"type": "space", "unit": "nanometer"}) for a in axes]
+    named = [
+        {"name": a} | ({} if a in "ct" else {"type": "space", "unit": "nanometer"}) for a in axes
+    ]
     step = {"type": "scale", "scale": [STEPS[a] for a in axes]}
     levels = [{"path": "0", "coordinateTransformations": [step]}]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": named, "datasets": levels} | more]
@@ -78,7 +80,10 @@ def test_a_level_keeps_the_size_that_its_image_tells_however_it_is_named(tmp_pat
         ("v.zarr", "recon/em"),
     ]
     for place, dataset in spellings:
-        assert open_source(tmp_path / place, dataset=dataset).voxel_size_nm == (20.0, 5.0, 4.0), (place, dataset)
+        assert open_source(tmp_path / place, dataset=dataset).voxel_size_nm == (20.0, 5.0, 4.0), (
+            place,
+            dataset,
+        )
     assert open_source(f"file://{tmp_path}/v.zarr/recon/em/0").voxel_size_nm == (20.0, 5.0, 4.0)
 
 
@@ -129,7 +134,11 @@ def test_hdf5_is_known_by_its_content(name: str, userblock: int, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("start", "said"),
-    [(b"NRRD0004\n", "is NRRD"), (b"II*\0", "is TIFF, rename it to end in .tif"), (b"\0" * 208 + b"MAP ", "is MRC")],
+    [
+        (b"NRRD0004\n", "is NRRD"),
+        (b"II*\0", "is TIFF, rename it to end in .tif"),
+        (b"\0" * 208 + b"MAP ", "is MRC"),
+    ],
 )
 def test_a_file_without_a_known_name_is_called_what_it_is(start: bytes, said: str, tmp_path: Path):
     (tmp_path / "scan.dat").write_bytes(start + bytes(64))

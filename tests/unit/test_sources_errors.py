@@ -84,7 +84,9 @@ def test_tiff_and_png_mixed(tmp_path: Path):
     assert open_source(str(tmp_path / "*.tif")).shape == (1, 6, 8)
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"rowsperstrip": 1}, {"tile": (16, 16)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib"}, {"rowsperstrip": 1}, {"tile": (16, 16)}]
+)
 @pytest.mark.parametrize("share", [0.0, 0.005, 0.3, 0.9])
 def test_truncated_tiff(options: dict[str, object], share: float, tmp_path: Path):
     voxels = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
@@ -96,7 +98,9 @@ def test_truncated_tiff(options: dict[str, object], share: float, tmp_path: Path
 
 
 @pytest.mark.parametrize("share", [0.1, 0.21, 0.5, 0.7, 0.99])
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}]
+)
 def test_truncated_pages(options: dict[str, object], share: float, tmp_path: Path):
     voxels = np.random.default_rng(0).integers(0, 255, (5, 40, 60), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", voxels, photometric="minisblack", **options)
@@ -146,7 +150,9 @@ def test_file_that_is_not_what_its_name_says(tmp_path: Path):
             open_source(tmp_path / name)
 
 
-@pytest.mark.parametrize(("mode", "seen"), [("RGB", "3 channels"), ("RGBA", "4 channels"), ("LA", "2 channels")])
+@pytest.mark.parametrize(
+    ("mode", "seen"), [("RGB", "3 channels"), ("RGBA", "4 channels"), ("LA", "2 channels")]
+)
 def test_colour_png_says_how_to_convert(mode: str, seen: str, tmp_path: Path):
     Image.fromarray(PLANE).convert(mode).save(tmp_path / "s0.png")
     with refused(rf"s0\.png has {seen}.*convert\('L'\)"):
@@ -214,7 +220,9 @@ def test_compression_that_needs_an_extra(tmp_path: Path):
             open_source(tmp_path / "a.tif")
 
 
-def test_a_decoder_that_fails_to_import_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_decoder_that_fails_to_import_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def missing(path: Path) -> np.ndarray:
         raise ModuleNotFoundError("No module named 'compression'")
 
@@ -277,7 +285,11 @@ def test_no_zarr_at_a_url(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("dtype", "cure"),
-    [("float64", "astype\\('float32'\\)"), ("int32", "astype\\('uint16'\\)"), ("complex64", "real number")],
+    [
+        ("float64", "astype\\('float32'\\)"),
+        ("int32", "astype\\('uint16'\\)"),
+        ("complex64", "real number"),
+    ],
 )
 def test_unsupported_dtype_says_how_to_convert(dtype: str, cure: str, tmp_path: Path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4), dtype))

@@ -63,7 +63,9 @@ def paged_big_endian(folder: Path, voxels: np.ndarray) -> Source:
 
 
 def paged_compressed(folder: Path, voxels: np.ndarray) -> Source:
-    tifffile.imwrite(folder / "a.tif", voxels, photometric="minisblack", compression="zlib", predictor=False)
+    tifffile.imwrite(
+        folder / "a.tif", voxels, photometric="minisblack", compression="zlib", predictor=False
+    )
     return open_source(folder / "a.tif")
 
 
@@ -182,14 +184,21 @@ def test_a_source_travels_and_keeps_its_identity(write: Writer, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "write", [tiff_folder, png_folder, paged, npy, raw, hdf5_single, zarr_v3], ids=lambda w: w.__name__
+    "write",
+    [tiff_folder, png_folder, paged, npy, raw, hdf5_single, zarr_v3],
+    ids=lambda w: w.__name__,
 )
 def test_identity_follows_the_content_and_not_the_folder(write: Writer, tmp_path: Path):
     first = volume("uint8")
     changed_last = first.copy()
     changed_last[-1, 0, 0] ^= 1
     sources = []
-    for name, voxels in [("here", first), ("there", first), ("other", changed_last), ("short", first[:-1])]:
+    for name, voxels in [
+        ("here", first),
+        ("there", first),
+        ("other", changed_last),
+        ("short", first[:-1]),
+    ]:
         (tmp_path / name).mkdir()
         sources.append(write(tmp_path / name, voxels).identity())
     assert sources[0] == sources[1]
@@ -201,7 +210,9 @@ def test_identity_follows_the_content_and_not_the_folder(write: Writer, tmp_path
     voxels=npst.arrays("uint16", npst.array_shapes(min_dims=3, max_dims=3, max_side=5)),
     cut=st.tuples(st.integers(0, 4), st.integers(1, 5)),
 )
-def test_odd_shapes_in_pages(voxels: np.ndarray, cut: tuple[int, int], tmp_path_factory: pytest.TempPathFactory):
+def test_odd_shapes_in_pages(
+    voxels: np.ndarray, cut: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
+):
     path = tmp_path_factory.mktemp("odd") / "a.tif"
     with tifffile.TiffWriter(path) as tif:
         for plane in voxels:
@@ -243,7 +254,9 @@ def test_pattern_over_folders(tmp_path: Path):
     for day in (2, 10):
         (tmp_path / f"day{day}").mkdir()
         for z in (1, 2):
-            tifffile.imwrite(tmp_path / f"day{day}" / f"s{z}.tif", np.full((2, 2), 10 * day + z, np.uint8))
+            tifffile.imwrite(
+                tmp_path / f"day{day}" / f"s{z}.tif", np.full((2, 2), 10 * day + z, np.uint8)
+            )
     source = open_source(str(tmp_path / "day*" / "*.tif"))
     assert source.read(0, 4)[:, 0, 0].tolist() == [21, 22, 101, 102]
     assert source.slice_name(3).endswith("day10/s2.tif")
@@ -290,7 +303,9 @@ def test_large_png_is_no_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_imagej_stack_with_one_page_header(tmp_path: Path):
     voxels = volume("uint16")
     single, whole = tmp_path / "single.tif", tmp_path / "whole.tif"
-    tifffile.imwrite(single, voxels[0], metadata=None, description="ImageJ=1.53\nimages=5\nslices=5\n")
+    tifffile.imwrite(
+        single, voxels[0], metadata=None, description="ImageJ=1.53\nimages=5\nslices=5\n"
+    )
     with tifffile.TiffFile(single) as tif:
         offset = tif.pages.first.dataoffsets[0]
     whole.write_bytes(single.read_bytes()[:offset] + voxels.astype("<u2").tobytes())
@@ -333,7 +348,8 @@ def test_options_of_another_kind_are_refused(tmp_path: Path):
     with pytest.raises(ArgumentError, match="leave it out"):
         open_source(tmp_path, dataset="stack")
     with pytest.raises(
-        ArgumentError, match=r"for raw voxels without a header type .*--shape 1000,1024,1024 --dtype uint8"
+        ArgumentError,
+        match=r"for raw voxels without a header type .*--shape 1000,1024,1024 --dtype uint8",
     ):
         np.zeros(8).tofile(tmp_path / "b.raw") or open_source(tmp_path / "b.raw", dtype="uint8")
     with pytest.raises(ArgumentError, match="is not known"):
@@ -353,7 +369,9 @@ def test_real_png_slices(data_dir: Path):
     assert means.max() == pytest.approx(140.0, abs=0.05)
 
 
-def test_a_relative_path_that_goes_up_is_a_path_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_that_goes_up_is_a_path_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "scan").mkdir()
     tifffile.imwrite(tmp_path / "scan" / "slice_1.tif", np.ones((3, 4), np.uint8))

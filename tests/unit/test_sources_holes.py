@@ -18,7 +18,11 @@ SHAPE = (6, 20, 20)
 VOXELS = np.random.default_rng(0).integers(1, 255, SHAPE).astype(np.uint8)
 LAYOUTS: list[dict[str, Any]] = [
     {"chunks": (2, 10, 10), "zarr_format": 2},
-    {"chunks": (2, 10, 10), "zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+    {
+        "chunks": (2, 10, 10),
+        "zarr_format": 2,
+        "chunk_key_encoding": {"name": "v2", "separator": "/"},
+    },
     {"chunks": (2, 10, 10), "zarr_format": 3},
     {"chunks": (1, 5, 5), "shards": (2, 10, 10), "zarr_format": 3},
 ]
@@ -27,7 +31,11 @@ LAYOUTS: list[dict[str, Any]] = [
 def stored(path: Path, layout: dict[str, Any]) -> list[Path]:
     """Files of the chunks or shards of a zarr, in order."""
     zarr.create_array(path, data=VOXELS, fill_value=7, **layout)
-    return sorted(p for p in path.rglob("*") if p.is_file() and p.name not in ("zarr.json", ".zarray", ".zattrs"))
+    return sorted(
+        p
+        for p in path.rglob("*")
+        if p.is_file() and p.name not in ("zarr.json", ".zarray", ".zattrs")
+    )
 
 
 @pytest.mark.parametrize("spell", [str, lambda path: f"file://{path}"], ids=["path", "url"])
@@ -41,13 +49,16 @@ def test_missing_chunks_of_zarr_are_refused_or_filled(
     assert open_source(spell(path)).filled == 0
     files[4].unlink()
     with pytest.raises(
-        InputError, match=r"1 of 12 chunks are not there, the first is .*read as 7.*--missing-chunks fill"
+        InputError,
+        match=r"1 of 12 chunks are not there, the first is .*read as 7.*--missing-chunks fill",
     ):
         open_source(spell(path))
     source = open_source(spell(path), missing_chunks="fill")
     assert source.filled == 1
     found = source.read(0, 6)
-    assert (found != VOXELS).sum() == (found == 7).sum() - ((found == 7) & (VOXELS == 7)).sum() <= 200
+    assert (
+        (found != VOXELS).sum() == (found == 7).sum() - ((found == 7) & (VOXELS == 7)).sum() <= 200
+    )
     assert (found == 7).sum() >= 200
 
 
@@ -61,7 +72,9 @@ def test_what_is_filled_tells_a_source_from_another(tmp_path: Path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["v2", "v2 nested", "v3", "sharded"])
-def test_a_chunk_that_goes_missing_after_opening_is_an_error(layout: dict[str, Any], tmp_path: Path):
+def test_a_chunk_that_goes_missing_after_opening_is_an_error(
+    layout: dict[str, Any], tmp_path: Path
+):
     files = stored(tmp_path / "a.zarr", layout)
     source = open_source(tmp_path / "a.zarr")
     files[-1].unlink()
@@ -73,7 +86,9 @@ def test_a_chunk_that_goes_missing_after_opening_is_an_error(layout: dict[str, A
 def test_what_the_index_of_a_shard_calls_empty_is_there(tmp_path: Path):
     sparse = VOXELS.copy()
     sparse[:, :5, :5] = 0
-    zarr.create_array(tmp_path / "a.zarr", data=sparse, chunks=(1, 5, 5), shards=(2, 10, 10), fill_value=0)
+    zarr.create_array(
+        tmp_path / "a.zarr", data=sparse, chunks=(1, 5, 5), shards=(2, 10, 10), fill_value=0
+    )
     np.testing.assert_array_equal(open_source(tmp_path / "a.zarr").read(0, 6), sparse)
 
 
@@ -84,7 +99,8 @@ def test_missing_chunks_of_hdf5_are_refused_or_filled(tmp_path: Path):
         data[4:] = VOXELS[4:]
         file.create_dataset("w", SHAPE, "u1")
     with pytest.raises(
-        InputError, match=r"4 of 12 chunks are not there, the first is the one from voxel \(2, 0, 0\) on"
+        InputError,
+        match=r"4 of 12 chunks are not there, the first is the one from voxel \(2, 0, 0\) on",
     ):
         open_source(tmp_path / "a.h5", dataset="v")
     source = open_source(tmp_path / "a.h5", dataset="v", missing_chunks="fill")
@@ -109,7 +125,9 @@ def test_sources_of_a_virtual_data_set_that_are_gone_or_not_named(tmp_path: Path
         with h5py.File(tmp_path / name, "w") as file:
             file["v"] = plane
     np.testing.assert_array_equal(open_source(virtual(tmp_path, names)).read(0, 3), VOXELS[:3])
-    with pytest.raises(InputError, match=r"1 of 4 chunks are not there, the first is where no source is named"):
+    with pytest.raises(
+        InputError, match=r"1 of 4 chunks are not there, the first is where no source is named"
+    ):
         open_source(virtual(tmp_path, names, planes=4))
     path = virtual(tmp_path, names)
     (tmp_path / "part1.h5").unlink()
@@ -120,7 +138,9 @@ def test_sources_of_a_virtual_data_set_that_are_gone_or_not_named(tmp_path: Path
 
 def test_the_option_belongs_to_containers(tmp_path: Path):
     np.save(tmp_path / "a.npy", VOXELS)
-    with pytest.raises(ArgumentError, match=r"--missing-chunks is about HDF5 and zarr; a \.npy file has no chunks"):
+    with pytest.raises(
+        ArgumentError, match=r"--missing-chunks is about HDF5 and zarr; a \.npy file has no chunks"
+    ):
         open_source(tmp_path / "a.npy", missing_chunks="fill")
     with pytest.raises(ArgumentError, match="write refuse or fill"):
         open_source(tmp_path / "a.npy", missing_chunks="zero")  # type: ignore[arg-type]
@@ -140,14 +160,21 @@ def secret(tmp_path: Path) -> Path:
 def test_external_storage_is_refused_also_behind_links_and_virtual_data_sets(secret: Path):
     inbox = secret.parent / "inbox"
     with h5py.File(inbox / "scan.h5", "w") as file:
-        file.create_dataset("v", SHAPE, "u1", external=[(str(secret / "secret.bin"), 0, VOXELS.size)])
+        file.create_dataset(
+            "v", SHAPE, "u1", external=[(str(secret / "secret.bin"), 0, VOXELS.size)]
+        )
         file["link"] = h5py.SoftLink("/v")
         layout = h5py.VirtualLayout(SHAPE, "u1")
         layout[:] = h5py.VirtualSource(".", "v", SHAPE)
         file.create_virtual_dataset("virtual", layout)
     with h5py.File(inbox / "master.h5", "w") as file:
         file["there"] = h5py.ExternalLink("scan.h5", "/v")
-    for name, dataset in [("scan.h5", "v"), ("scan.h5", "link"), ("scan.h5", "virtual"), ("master.h5", "there")]:
+    for name, dataset in [
+        ("scan.h5", "v"),
+        ("scan.h5", "link"),
+        ("scan.h5", "virtual"),
+        ("master.h5", "there"),
+    ]:
         for policy in ("refuse", "fill"):
             with pytest.raises(InputError, match=r"secret\.bin \(external storage\)"):
                 open_source(inbox / name, dataset=dataset, missing_chunks=policy)  # type: ignore[arg-type]
@@ -161,9 +188,13 @@ def test_links_and_virtual_data_sets_do_not_leave_the_folder(
     with h5py.File(inbox / "link.h5", "w") as file:
         file["v"] = h5py.ExternalLink(target, "/w")
     for dataset in (None, "v"):
-        with pytest.raises(InputError, match=r"v leads to .*mine\.h5, which is outside the folder .*inbox"):
+        with pytest.raises(
+            InputError, match=r"v leads to .*mine\.h5, which is outside the folder .*inbox"
+        ):
             open_source(inbox / "link.h5", dataset=dataset)
-    with pytest.raises(InputError, match=r"takes its voxels from .*mine\.h5, which is outside the folder"):
+    with pytest.raises(
+        InputError, match=r"takes its voxels from .*mine\.h5, which is outside the folder"
+    ):
         open_source(virtual(inbox, [target] * 3))
     # HDF5 looks in the working folder too.
     monkeypatch.chdir(secret)
@@ -196,7 +227,9 @@ def test_links_within_the_folder_are_followed_and_one_volume_counts_once(tmp_pat
         ("master.h5", None),
         ("master.h5", "scan/again/v"),
     ]:
-        np.testing.assert_array_equal(open_source(tmp_path / name, dataset=dataset).read(0, 6), VOXELS)
+        np.testing.assert_array_equal(
+            open_source(tmp_path / name, dataset=dataset).read(0, 6), VOXELS
+        )
     with pytest.raises(InputError, match=r"gone leads to never\.h5:/v, which is not there"):
         open_source(tmp_path / "master.h5", dataset="gone")
 
@@ -209,7 +242,9 @@ def test_codecs_that_are_missing_or_run_code(tmp_path: Path):
         open_source(tmp_path / "a.zarr")
     zarr.create_array(tmp_path / "b.zarr", data=VOXELS, zarr_format=2, compressors=None)
     text = (tmp_path / "b.zarr" / ".zarray").read_text()
-    (tmp_path / "b.zarr" / ".zarray").write_text(text.replace('"compressor": null', '"compressor": {"id": "pickle"}'))
+    (tmp_path / "b.zarr" / ".zarray").write_text(
+        text.replace('"compressor": null', '"compressor": {"id": "pickle"}')
+    )
     with pytest.raises(InputError, match="pickle"):
         open_source(tmp_path / "b.zarr")
 

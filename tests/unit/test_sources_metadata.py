@@ -32,7 +32,10 @@ def write(path: Path, tag: int, text: str) -> Path:
         ("AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 558.2 pm\r\n", 0.5582),
         ("AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 1.25 µm\r\n", 1250.0),
         ("AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\n", 7.5),
-        ("AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 15 nm\r\n", 15.0),
+        (
+            "AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 15 nm\r\n",
+            15.0,
+        ),
     ],
 )
 def test_zeiss(text: str, expected: float, tmp_path: Path):
@@ -78,7 +81,8 @@ def test_fibics_atlas(scan: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("unit", "factor"), [("nm", 1), ("um", 1e3), ("micron", 1e3), ("\\u00B5m", 1e3), ("mm", 1e6), ("cm", 1e7)]
+    ("unit", "factor"),
+    [("nm", 1), ("um", 1e3), ("micron", 1e3), ("\\u00B5m", 1e3), ("mm", 1e6), ("cm", 1e7)],
 )
 def test_imagej(unit: str, factor: float, tmp_path: Path):
     pixels = (0.2 * factor / 1.0, 0.25 * factor / 1.0)
@@ -111,7 +115,9 @@ def test_dots_per_inch_are_not_a_pixel_size(tmp_path: Path):
 
 def test_first_and_last_slice_must_agree(tmp_path: Path):
     for z, size in enumerate((5.0, 5.0, 5.2)):
-        write(tmp_path / f"{z}.tif", HELIOS, f"[Scan]\r\nPixelWidth={size}e-9\r\nPixelHeight=5e-9\r\n")
+        write(
+            tmp_path / f"{z}.tif", HELIOS, f"[Scan]\r\nPixelWidth={size}e-9\r\nPixelHeight=5e-9\r\n"
+        )
     source = open_source(tmp_path)
     assert source.voxel_size_nm == (None, None, None)
     assert "disagree" in source.origin
@@ -127,7 +133,8 @@ def test_ome_zarr_gives_full_resolution_and_voxel_size(version: str, tmp_path: P
     scales = {"s0/raw": [0.02, 5, 5], "s1/raw": [0.02, 10, 10]}
     image = {
         "axes": [
-            {"name": axis, "type": "space", "unit": "micrometer" if axis == "z" else "nanometer"} for axis in "zyx"
+            {"name": axis, "type": "space", "unit": "micrometer" if axis == "z" else "nanometer"}
+            for axis in "zyx"
         ],
         "datasets": [
             {"path": path, "coordinateTransformations": [{"type": "scale", "scale": scale}]}
@@ -135,7 +142,9 @@ def test_ome_zarr_gives_full_resolution_and_voxel_size(version: str, tmp_path: P
         ],
     }
     attributes = {"multiscales": [image]}
-    group["raw"].attrs.update(attributes if version == "0.4" else {"ome": {"version": "0.5", **attributes}})
+    group["raw"].attrs.update(
+        attributes if version == "0.4" else {"ome": {"version": "0.5", **attributes}}
+    )
     source = open_source(tmp_path / "a.zarr", dataset="raw")
     assert source.voxel_size_nm == (20.0, 5.0, 5.0)
     np.testing.assert_array_equal(source.read(0, 2), voxels)

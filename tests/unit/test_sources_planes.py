@@ -17,9 +17,15 @@ VOLUME = np.random.default_rng(0).integers(0, 200, (5, 16, 20)).astype(np.uint8)
 PAIR = np.stack([VOLUME, 255 - VOLUME])
 
 
-@pytest.mark.parametrize("kind", [{"ome": True}, {"photometric": "minisblack"}], ids=["ome", "tifffile"])
-@pytest.mark.parametrize(("axes", "what"), [("CZYX", "2 channels"), ("TZYX", "2 times"), ("ZCYX", "2 channels")])
-def test_channels_and_times_are_no_slices(kind: dict[str, object], axes: str, what: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    "kind", [{"ome": True}, {"photometric": "minisblack"}], ids=["ome", "tifffile"]
+)
+@pytest.mark.parametrize(
+    ("axes", "what"), [("CZYX", "2 channels"), ("TZYX", "2 times"), ("ZCYX", "2 channels")]
+)
+def test_channels_and_times_are_no_slices(
+    kind: dict[str, object], axes: str, what: str, tmp_path: Path
+):
     stored = np.swapaxes(PAIR, 0, 1) if axes == "ZCYX" else PAIR
     tifffile.imwrite(tmp_path / "a.tif", stored, metadata={"axes": axes}, **kind)
     with pytest.raises(InputError, match=f"holds {what}.*tim3d reads one volume"):
@@ -28,12 +34,21 @@ def test_channels_and_times_are_no_slices(kind: dict[str, object], axes: str, wh
 
 @pytest.mark.parametrize(
     ("shape", "what"),
-    [((2, 5, 1), "2 times"), ((1, 5, 2), "2 channels"), ((5, 1, 1), "5 times"), ((2, 1, 5), "2 times and 5")],
+    [
+        ((2, 5, 1), "2 times"),
+        ((1, 5, 2), "2 channels"),
+        ((5, 1, 1), "5 times"),
+        ((2, 1, 5), "2 times and 5"),
+    ],
 )
-def test_frames_and_channels_of_imagej_are_no_slices(shape: tuple[int, int, int], what: str, tmp_path: Path):
+def test_frames_and_channels_of_imagej_are_no_slices(
+    shape: tuple[int, int, int], what: str, tmp_path: Path
+):
     hyperstack = np.zeros((*shape, 16, 20), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", hyperstack, imagej=True, metadata={"axes": "TZCYX"})
-    with pytest.raises(InputError, match=f"holds {what}.*Image > Properties, slices {math.prod(shape)}"):
+    with pytest.raises(
+        InputError, match=f"holds {what}.*Image > Properties, slices {math.prod(shape)}"
+    ):
         open_source(tmp_path / "a.tif")
 
 
@@ -72,7 +87,9 @@ def test_ome_tells_the_voxel_size(tmp_path: Path):
 
 
 def test_a_page_that_is_a_volume_is_called_so_and_nothing_is_overwritten(tmp_path: Path):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 32, 32), np.uint8), volumetric=True, tile=(16, 16, 16))
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((16, 32, 32), np.uint8), volumetric=True, tile=(16, 16, 16)
+    )
     with pytest.raises(InputError, match=r"a volume of 16 slices .*imwrite\('a_pages\.tif'"):
         open_source(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((16, 32, 3), np.uint8), photometric="rgb")
@@ -105,10 +122,16 @@ def stack(folder: Path, names: list[str]) -> Path:
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        ([f"s_{i:04d}_{d}.tif" for i in (1, 2, 3) for d in ("ESB", "SE2")], "both have the number 1.*'s_.*SE2"),
+        (
+            [f"s_{i:04d}_{d}.tif" for i in (1, 2, 3) for d in ("ESB", "SE2")],
+            "both have the number 1.*'s_.*SE2",
+        ),
         (["s1.tif", "s01.tif", "s2.tif"], "both have the number 1"),
         (["s_1.tif", "s_1_copy.tif", "s_2.tif", "s_3.tif"], "both have the number 1"),
-        ([f"tile{t}_{i:03d}.tif" for t in (0, 1) for i in range(3)], "names count two things, 2 x 3"),
+        (
+            [f"tile{t}_{i:03d}.tif" for t in (0, 1) for i in range(3)],
+            "names count two things, 2 x 3",
+        ),
     ],
 )
 def test_two_images_of_one_number_are_no_stack(names: list[str], match: str, tmp_path: Path):
@@ -117,7 +140,8 @@ def test_two_images_of_one_number_are_no_stack(names: list[str], match: str, tmp
 
 
 @pytest.mark.parametrize(
-    ("numbers", "jumps"), [((1, 2, 3, 7, 8), 1), ((10, 20, 30), 0), ((2, 4, 10, 12, 20), 2), ((5,), 0)]
+    ("numbers", "jumps"),
+    [((1, 2, 3, 7, 8), 1), ((10, 20, 30), 0), ((2, 4, 10, 12, 20), 2), ((5,), 0)],
 )
 def test_gaps_in_the_numbers_are_said(
     numbers: tuple[int, ...], jumps: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -150,19 +174,27 @@ def test_a_link_to_nothing_is_a_missing_slice(tmp_path: Path):
     (tmp_path / "2.tif").unlink()
     (tmp_path / "2.tif").symlink_to("annex/objects/not-fetched.tif")
     for spec in (tmp_path, f"{tmp_path}/*.tif"):
-        with pytest.raises(InputError, match=r"2\.tif is a link to annex/objects/not-fetched\.tif, which is not there"):
+        with pytest.raises(
+            InputError,
+            match=r"2\.tif is a link to annex/objects/not-fetched\.tif, which is not there",
+        ):
             open_source(spec)
 
 
 @pytest.mark.parametrize(
-    ("corrected", "angle", "known"), [("no", 0.907571, False), ("yes", 0.907571, True), ("no", 0.0, True)]
+    ("corrected", "angle", "known"),
+    [("no", 0.907571, False), ("yes", 0.907571, True), ("no", 0.0, True)],
 )
-def test_rows_of_a_tilted_face_are_not_those_of_the_screen(corrected: str, angle: float, known: bool, tmp_path: Path):
+def test_rows_of_a_tilted_face_are_not_those_of_the_screen(
+    corrected: str, angle: float, known: bool, tmp_path: Path
+):
     text = (
         f"[Beam]\r\nScan=EScan\r\nBeam=EBeam\r\n[EBeam]\r\nTiltCorrectionIsOn={corrected}\r\nTiltCorrectionAngle={angle}\r\n"
         f"[EScan]\r\nPixelWidth=5e-009\r\nPixelHeight=5e-009\r\n[Stage]\r\nStageT={angle}\r\n"
     )
-    tifffile.imwrite(tmp_path / "a.tif", VOLUME[0], extratags=[(34682, "s", 0, "[User]\r\n" + text, True)])
+    tifffile.imwrite(
+        tmp_path / "a.tif", VOLUME[0], extratags=[(34682, "s", 0, "[User]\r\n" + text, True)]
+    )
     source = open_source(tmp_path / "a.tif")
     assert source.voxel_size_nm == (None, 5.0 if known else None, 5.0)
     assert known or f"{5 / math.sin(angle):.4g} nm apart on the face" in source.origin

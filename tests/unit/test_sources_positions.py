@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.sources import Source, open_source, resample, resolve_voxel_size, spacing_statistics, uniform_resampling
+from tim3d.sources import (
+    Source,
+    open_source,
+    resample,
+    resolve_voxel_size,
+    spacing_statistics,
+    uniform_resampling,
+)
 from tim3d.sources.positions import natural_key, position_nm, positions_of
 
 # The published steps of the shale stack, in nm.
@@ -41,7 +48,9 @@ class ArraySource(Source):
 
 
 def in_memory(voxels: np.ndarray) -> ArraySource:
-    return ArraySource(shape=voxels.shape, dtype=voxels.dtype, voxels=voxels, voxel_size_nm=(None, 5.0, 5.0))
+    return ArraySource(
+        shape=voxels.shape, dtype=voxels.dtype, voxels=voxels, voxel_size_nm=(None, 5.0, 5.0)
+    )
 
 
 @st.composite
@@ -82,10 +91,16 @@ def test_positions_from_imagej_labels_of_files_and_of_pages(tmp_path: Path):
     (tmp_path / "files").mkdir()
     for i, label in enumerate(labels):
         tifffile.imwrite(
-            tmp_path / "files" / f"{i}.tif", np.zeros((2, 2), np.uint8), imagej=True, metadata={"Labels": [label]}
+            tmp_path / "files" / f"{i}.tif",
+            np.zeros((2, 2), np.uint8),
+            imagej=True,
+            metadata={"Labels": [label]},
         )
     tifffile.imwrite(
-        tmp_path / "pages.tif", np.zeros((3, 2, 2), np.uint8), imagej=True, metadata={"axes": "ZYX", "Labels": labels}
+        tmp_path / "pages.tif",
+        np.zeros((3, 2, 2), np.uint8),
+        imagej=True,
+        metadata={"axes": "ZYX", "Labels": labels},
     )
     for name in ("files", "pages.tif"):
         assert open_source(tmp_path / name).positions_nm == (100.0, 112.0, 120.0)
@@ -99,7 +114,9 @@ def test_statistics_equal_the_definition(positions: list[float]):
     assert found.steps == len(steps)
     assert found.mean_nm == pytest.approx(mean)
     assert (found.min_nm, found.max_nm) == (min(steps), max(steps))
-    assert found.sd_nm == pytest.approx((sum((s - mean) ** 2 for s in steps) / len(steps)) ** 0.5, abs=1e-9)
+    assert found.sd_nm == pytest.approx(
+        (sum((s - mean) ** 2 for s in steps) / len(steps)) ** 0.5, abs=1e-9
+    )
     assert found.monotonic
     assert spacing_statistics(positions[::-1]).monotonic
 
@@ -138,7 +155,13 @@ def test_weights_are_those_of_linear_interpolation(positions: list[float], step:
     assert set(np.subtract(plan.upper, plan.lower)) <= {0, 1}
 
 
-@given(rising(), st.floats(2.0, 60.0), st.sampled_from(["uint8", "uint16", "float32"]), st.booleans(), st.data())
+@given(
+    rising(),
+    st.floats(2.0, 60.0),
+    st.sampled_from(["uint8", "uint16", "float32"]),
+    st.booleans(),
+    st.data(),
+)
 def test_any_cut_gives_the_same_bits(
     positions: list[float], step: float, dtype: str, labels: bool, data: st.DataObject
 ):
@@ -199,13 +222,18 @@ def test_a_resampled_source_is_a_source():
     assert found.positions_nm == plan.positions_nm
     assert pickle.loads(pickle.dumps(plan)) == plan
     assert pickle.loads(pickle.dumps(found)).identity() == found.identity()
-    others = [resample(source, uniform_resampling([0.0, 10.0, 21.0, 30.0], 9.0)), resample(source, plan, labels=True)]
+    others = [
+        resample(source, uniform_resampling([0.0, 10.0, 21.0, 30.0], 9.0)),
+        resample(source, plan, labels=True),
+    ]
     assert len({found.identity(), source.identity(), *(other.identity() for other in others)}) == 4
     with pytest.raises(ArgumentError, match="made for 4 slices"):
         resample(in_memory(np.zeros((5, 2, 2), np.uint8)), plan)
 
 
-@pytest.mark.parametrize("bad", [[0.0, 10.0, 10.0], [0.0, 10.0, 5.0, 20.0], [20.0, 25.0, 0.0], [0.0, 0.0]])
+@pytest.mark.parametrize(
+    "bad", [[0.0, 10.0, 10.0], [0.0, 10.0, 5.0, 20.0], [20.0, 25.0, 0.0], [0.0, 0.0]]
+)
 def test_positions_that_turn_back_are_refused(bad: list[float]):
     with pytest.raises(InputError, match="against the order of the stack"):
         uniform_resampling(bad)
@@ -267,4 +295,6 @@ def test_one_odd_step_among_thousands_is_uneven(odd: float):
 def test_slices_are_sorted_by_length_and_not_by_number():
     names = ["s_z=1um.tif", "s_z=900nm.tif", "s_z=0.002mm.tif", "s_z=1.5e-6m.tif"]
     assert sorted(names, key=natural_key) == [names[1], names[0], names[3], names[2]]
-    assert positions_of(sorted(names, key=natural_key)) == pytest.approx((900.0, 1000.0, 1500.0, 2000.0))
+    assert positions_of(sorted(names, key=natural_key)) == pytest.approx(
+        (900.0, 1000.0, 1500.0, 2000.0)
+    )

@@ -6,7 +6,14 @@ from skimage import segmentation
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.image.fibsem_simulation import simulate_fibsem
-from tim3d.kernels.image.superpixels import PORE, SHINE_THROUGH, SOLID, hybrid_labels, superpixel_means, superpixels
+from tim3d.kernels.image.superpixels import (
+    PORE,
+    SHINE_THROUGH,
+    SOLID,
+    hybrid_labels,
+    superpixel_means,
+    superpixels,
+)
 from tim3d.kernels.image.threshold import grey_counts, otsu, second_derivative_peak
 from tim3d.kernels.statistics.metrics import confusion, iou_foreground
 
@@ -88,7 +95,9 @@ def test_superpixels_are_those_of_slic_on_grey_over_white(stack, dtype, white):
     dark = (stack[0][1][:80, :88] // 3).astype(dtype) * (white // 255)
     assert dark.max() < white / 2
     count = round(dark.size / 8.0**2)
-    expected = segmentation.slic(dark / white, n_segments=count, compactness=0.1, channel_axis=None, start_label=0)
+    expected = segmentation.slic(
+        dark / white, n_segments=count, compactness=0.1, channel_axis=None, start_label=0
+    )
     assert np.array_equal(superpixels(dark, 8.0, 0.1), expected)
 
 

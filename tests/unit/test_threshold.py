@@ -27,7 +27,9 @@ def between(n: np.ndarray, grey: np.ndarray, cuts: tuple[int, ...]) -> float:
     return sum(n[p].sum() * (np.average(grey[p], weights=n[p]) - mean) ** 2 for p in parts)
 
 
-histograms = st.lists(st.integers(0, 50), min_size=6, max_size=12).filter(lambda n: np.count_nonzero(n) >= 4)
+histograms = st.lists(st.integers(0, 50), min_size=6, max_size=12).filter(
+    lambda n: np.count_nonzero(n) >= 4
+)
 
 
 @given(histograms, st.integers(2, 4))
@@ -53,7 +55,12 @@ def test_otsu_is_the_best_cut(counts):
 
 
 def test_otsu_and_multi_otsu_agree_with_scikit_image():
-    grey = np.random.default_rng(1).normal(loc=[60, 120, 190], scale=15, size=(900, 3)).clip(0, 255).astype(np.uint8)
+    grey = (
+        np.random.default_rng(1)
+        .normal(loc=[60, 120, 190], scale=15, size=(900, 3))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
     counts = th.grey_counts(grey)
     assert th.otsu(counts, GREY) == filters.threshold_otsu(grey)
     assert th.multi_otsu(counts, GREY, 3) == filters.threshold_multiotsu(grey, 3).tolist()
@@ -87,13 +94,18 @@ def test_many_grey_values_are_cut_after_the_last_of_a_group(levels):
     lasts = grey[np.minimum(np.arange(levels) // size * size + size - 1, levels - 1)]
     found = th.multi_otsu(counts, grey, 3)
     assert set(found) <= set(lasts.tolist())
-    exact = filters.threshold_multiotsu(hist=(counts.astype(float), grey), classes=3) if levels < 1100 else found
+    exact = (
+        filters.threshold_multiotsu(hist=(counts.astype(float), grey), classes=3)
+        if levels < 1100
+        else found
+    )
     assert np.abs(np.subtract(found, exact)).max() <= 7 * size
 
 
 @pytest.mark.parametrize("method", [th.otsu, th.multi_otsu, th.second_derivative_peak])
 @pytest.mark.parametrize(
-    ("counts", "match"), [(np.zeros(256), "empty"), (np.where(GREY == 7, 9, 0), r"grey value\(s\) \(7\)")]
+    ("counts", "match"),
+    [(np.zeros(256), "empty"), (np.where(GREY == 7, 9, 0), r"grey value\(s\) \(7\)")],
 )
 def test_nothing_to_split_is_an_input_error(method, counts, match):
     with pytest.raises(InputError, match=match):
@@ -102,7 +114,13 @@ def test_nothing_to_split_is_an_input_error(method, counts, match):
 
 @pytest.mark.parametrize(
     ("counts", "centres"),
-    [([1, 2], [0, 1, 2]), ([1, -1], [0, 1]), ([1, 2], [1, 0]), ([1, np.nan], [0, 1]), ([[1, 2]], [[0, 1]])],
+    [
+        ([1, 2], [0, 1, 2]),
+        ([1, -1], [0, 1]),
+        ([1, 2], [1, 0]),
+        ([1, np.nan], [0, 1]),
+        ([[1, 2]], [[0, 1]]),
+    ],
 )
 def test_what_is_no_histogram_is_refused(counts, centres):
     with pytest.raises(ArgumentError):
@@ -193,15 +211,23 @@ def test_second_derivative_peak_refuses_bad_arguments():
 def test_binomial_blur_is_the_rounded_sum_and_the_same_for_any_cut(dtype, data):
     ny, nx = data.draw(st.integers(5, 14)), data.draw(st.integers(5, 14))
     top = int(np.iinfo(dtype).max)
-    grey = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, top, (2, ny, nx), dtype, endpoint=True)
+    grey = np.random.default_rng(data.draw(st.integers(0, 99))).integers(
+        0, top, (2, ny, nx), dtype, endpoint=True
+    )
     whole = th.binomial_blur(grey)
     padded = np.pad(grey.astype(int), ((0, 0), (2, 2), (2, 2)), mode="reflect")
     kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])
-    z, y, x = data.draw(st.integers(0, 1)), data.draw(st.integers(0, ny - 1)), data.draw(st.integers(0, nx - 1))
+    z, y, x = (
+        data.draw(st.integers(0, 1)),
+        data.draw(st.integers(0, ny - 1)),
+        data.draw(st.integers(0, nx - 1)),
+    )
     assert whole[z, y, x] == ((padded[z, y : y + 5, x : x + 5] * kernel).sum() + 128) // 256
     assert whole.dtype == dtype
     cut = data.draw(st.integers(3, nx - 2))
-    left = th.binomial_blur(grey[:, :, : cut + 2])[:, :, :cut] if cut + 2 <= nx else whole[:, :, :cut]
+    left = (
+        th.binomial_blur(grey[:, :, : cut + 2])[:, :, :cut] if cut + 2 <= nx else whole[:, :, :cut]
+    )
     right = th.binomial_blur(grey[:, :, max(cut - 2, 0) :])[:, :, min(cut, 2) :]
     assert np.array_equal(np.concatenate([left, right], axis=2), whole)
 

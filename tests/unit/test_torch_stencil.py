@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from tests.stencils import EXACT, KERNELS, SCALED, SHIFTS, SUMS, Array, Volume, both, conduction, w_cycle
+from tests.stencils import (
+    EXACT,
+    KERNELS,
+    SCALED,
+    SHIFTS,
+    SUMS,
+    Array,
+    Volume,
+    both,
+    conduction,
+    w_cycle,
+)
 from tim3d.errors import DeviceError
 from tim3d.kernels.conduction import stencil as plain
 from tim3d.kernels.conduction.thread_pool import Team
@@ -40,7 +51,10 @@ def volumes() -> st.SearchStrategy[tuple[Volume, tuple[float, float]]]:
     edge = st.integers(1, 9)
     share = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda s: (min(s), max(s)))
     return st.tuples(
-        st.builds(Volume, st.tuples(edge, edge, edge), st.sampled_from(SHIFTS), st.integers(0, 2**31)), share
+        st.builds(
+            Volume, st.tuples(edge, edge, edge), st.sampled_from(SHIFTS), st.integers(0, 2**31)
+        ),
+        share,
     )
 
 
@@ -121,7 +135,9 @@ def test_sums_do_not_depend_on_the_slabs(name: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("shape", [(20, 21, 22), (13, 8, 17)])
 @pytest.mark.parametrize("steps", [[(1, 1, 1)] * 3, [(0, 1, 1), (1, 1, 1), (1, 0, 1)]])
-def test_a_cycle_of_multigrid_is_the_same_and_the_same_again(shape: tuple[int, int, int], steps: list[Any]) -> None:
+def test_a_cycle_of_multigrid_is_the_same_and_the_same_again(
+    shape: tuple[int, int, int], steps: list[Any]
+) -> None:
     problem = conduction(shape, 11)
     with Team(1) as team:
         expected = w_cycle(team, *problem, steps)
@@ -131,9 +147,13 @@ def test_a_cycle_of_multigrid_is_the_same_and_the_same_again(shape: tuple[int, i
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and g++ is not here")
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and g++ is not here"
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", ["relax_codes", "relax_faces", "restrict_codes", "restrict_faces", *SUMS, "balance"])
+@pytest.mark.parametrize(
+    "name", ["relax_codes", "relax_faces", "restrict_codes", "restrict_faces", *SUMS, "balance"]
+)
 def test_fused_formulas_are_equal_to_rounding(name: str) -> None:
     volume = Volume((12, 11, 14), (1, 1, 1), 9)
     planes = range(1, volume.call(name)[0] + 1)
@@ -175,7 +195,9 @@ class Watch(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("budget", [2**14, 2**17, 2**26])
-def test_temporaries_stay_within_what_is_promised(name: str, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporaries_stay_within_what_is_promised(
+    name: str, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stencil, "SCRATCH", budget)
     monkeypatch.setattr(stencil, "SMALL", 0)
     volume = Volume((21, 18, 19), (1, 1, 1), 7)

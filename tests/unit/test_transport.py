@@ -23,7 +23,9 @@ Labels = NDArray[np.uint8]
 Spacing = tuple[float, float, float]
 
 
-def direct(labels: Labels, k_of: dict[int, float], axis: int, spacing: Spacing, electrodes: Electrodes) -> float:
+def direct(
+    labels: Labels, k_of: dict[int, float], axis: int, spacing: Spacing, electrodes: Electrodes
+) -> float:
     """Effective conductivity by a sparse direct solution; the two electrodes are two more unknowns, then fixed."""
     k = np.moveaxis(np.vectorize(k_of.get)(labels).astype(float), axis, 0)
     h = (spacing[axis], *(s for a, s in enumerate(spacing) if a != axis))
@@ -34,7 +36,10 @@ def direct(labels: Labels, k_of: dict[int, float], axis: int, spacing: Spacing, 
     links: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     for a in range(3):
         area = float(np.prod(h)) / h[a]
-        first, second = (np.moveaxis(v, a, 0)[:-1] for v in (k, cells)), (np.moveaxis(v, a, 0)[1:] for v in (k, cells))
+        first, second = (
+            (np.moveaxis(v, a, 0)[:-1] for v in (k, cells)),
+            (np.moveaxis(v, a, 0)[1:] for v in (k, cells)),
+        )
         (k1, c1), (k2, c2) = tuple(first), tuple(second)
         g = np.where(k1 * k2 > 0, 2 * k1 * k2 / np.maximum(k1 + k2, 1e-300), 0) * area / h[a]
         links.append((c1.ravel(), c2.ravel(), g.ravel()))
@@ -77,21 +82,30 @@ def test_it_equals_a_direct_solution(
 ) -> None:
     labels, k_of, spacing = case
     expected = direct(labels, k_of, axis, spacing, electrodes)
-    found = conduct(labels, k_of, axis, spacing=spacing, electrodes=electrodes, tolerance=1e-7, threads=1)
+    found = conduct(
+        labels, k_of, axis, spacing=spacing, electrodes=electrodes, tolerance=1e-7, threads=1
+    )
     assert found.percolates == (expected > 0)
     assert found.conductivity == pytest.approx(expected, rel=1e-6)
     assert found.spread <= 1e-7
 
 
 def test_a_solution_that_is_exact_at_once_ends_there() -> None:
-    labels = np.array([[2, 1, 1, 1, 2, 0, 0, 0, 2], [1, 0, 2, 2, 2, 0, 2, 1, 2], [2, 2, 1, 0, 2, 0, 0, 0, 2]], np.uint8)
-    found = conduct(labels.reshape(3, 3, 3), {0: 1.0, 1: 1.0, 2: 0.0}, 0, electrodes="centres", tolerance=1e-7)
+    labels = np.array(
+        [[2, 1, 1, 1, 2, 0, 0, 0, 2], [1, 0, 2, 2, 2, 0, 2, 1, 2], [2, 2, 1, 0, 2, 0, 0, 0, 2]],
+        np.uint8,
+    )
+    found = conduct(
+        labels.reshape(3, 3, 3), {0: 1.0, 1: 1.0, 2: 0.0}, 0, electrodes="centres", tolerance=1e-7
+    )
     expected = direct(labels.reshape(3, 3, 3), {0: 1.0, 1: 1.0, 2: 0.0}, 0, (1, 1, 1), "centres")
     assert found.conductivity == pytest.approx(expected, rel=1e-12)
 
 
 @given(volumes(), st.integers(0, 2))
-def test_turning_the_volume_turns_the_answer(case: tuple[Labels, dict[int, float], Spacing], axis: int) -> None:
+def test_turning_the_volume_turns_the_answer(
+    case: tuple[Labels, dict[int, float], Spacing], axis: int
+) -> None:
     labels, k_of, spacing = case
     turned = np.moveaxis(labels, axis, 0)
     edges = (spacing[axis], *(s for a, s in enumerate(spacing) if a != axis))
@@ -117,7 +131,9 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 2, 2), (2, 1, 1), (3, 1, 1), (10, 1, 1)])
 def test_an_open_box_is_exact_at_once(axis: int, spacing: Spacing, electrodes: Electrodes) -> None:
-    found = conduct(np.zeros((7, 6, 5), np.uint8), {0: 3.0}, axis, spacing=spacing, electrodes=electrodes)
+    found = conduct(
+        np.zeros((7, 6, 5), np.uint8), {0: 3.0}, axis, spacing=spacing, electrodes=electrodes
+    )
     assert found.tortuosity_total == found.tortuosity_through == pytest.approx(1, abs=1e-14)
     assert found.conductivity == pytest.approx(3, abs=1e-14)
     assert found.iterations == 0
@@ -126,7 +142,9 @@ def test_an_open_box_is_exact_at_once(axis: int, spacing: Spacing, electrodes: E
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("contrast", [10, 100, 1000, 1e5])
 @pytest.mark.parametrize("shape", [(16, 6, 5), (31, 6, 5)])
-def test_layers_in_series_and_parallel(axis: int, contrast: float, shape: tuple[int, int, int]) -> None:
+def test_layers_in_series_and_parallel(
+    axis: int, contrast: float, shape: tuple[int, int, int]
+) -> None:
     layers = np.zeros(shape, np.uint8)
     layers[shape[0] // 2 :] = 1
     share = layers.mean()
@@ -162,18 +180,23 @@ def test_islands_count_in_one_convention_only() -> None:
     labels[:, :16] = 0
     labels[8:24, 20:28, 8:24] = 0
     found = conduct(labels, {0: 2.0, 1: 0.0})
-    assert (found.tortuosity_total, found.tortuosity_through) == pytest.approx((1.125, 1.0), abs=1e-12)
+    assert (found.tortuosity_total, found.tortuosity_through) == pytest.approx(
+        (1.125, 1.0), abs=1e-12
+    )
 
 
 def test_the_slanted_strip() -> None:
     labels = np.zeros((20, 21, 21), np.uint8)
     for i in range(20):
         labels[i, i : i + 2, i : i + 2] = 1
-    assert conduct(labels, {0: 0, 1: 1}, tolerance=1e-6).tortuosity_total == pytest.approx(7.51667, abs=5e-6)
+    assert conduct(labels, {0: 0, 1: 1}, tolerance=1e-6).tortuosity_total == pytest.approx(
+        7.51667, abs=5e-6
+    )
 
 
 def test_equal_fluxes_alone_are_not_believed() -> None:
-    # A staircase of equal contacts: every plane carries the same flux also when the planes are not at rest.
+    # A staircase of equal contacts: every plane carries the same flux also when the planes are not
+    # at rest.
     labels = np.zeros((12, 3, 40), np.uint8)
     for i in range(12):
         labels[i, :, 3 * i : 3 * i + 6] = 1
@@ -187,7 +210,14 @@ def test_equal_fluxes_alone_are_not_believed() -> None:
 @pytest.mark.parametrize("axis", range(3))
 def test_the_potential_is_at_rest_and_spans_one(axis: int, electrodes: Electrodes) -> None:
     labels = random_labels((9, 8, 10), 3, seed=4)
-    found = conduct(labels, {0: 1.0, 1: 4.0, 2: 0.0}, axis, electrodes=electrodes, tolerance=1e-8, keep_potential=True)
+    found = conduct(
+        labels,
+        {0: 1.0, 1: 4.0, 2: 0.0},
+        axis,
+        electrodes=electrodes,
+        tolerance=1e-8,
+        keep_potential=True,
+    )
     assert found.potential is not None
     assert found.potential.shape == labels.shape
     k = np.moveaxis(np.array([1.0, 4.0, 0.0])[labels], axis, 0)
@@ -241,7 +271,9 @@ def test_a_coarse_cell_of_one_material_is_a_larger_voxel() -> None:
     pairs = np.zeros((3, 2, 2), np.float32)
     pairs[:, 1, 1] = (1, 4, 9)
     with Team(1) as team:
-        coarse = multigrid.coarse_level(multigrid.voxel_level(codes, pairs, team, Halo(Alone())), (1, 1, 0), team)
+        coarse = multigrid.coarse_level(
+            multigrid.voxel_level(codes, pairs, team, Halo(Alone())), (1, 1, 0), team
+        )
     faces = coarse.conductances[0]
     assert coarse.shape == (4, 3, 4)
     # (area ratio) / (distance ratio) along each axis.
@@ -292,13 +324,17 @@ BOX = np.zeros((4, 4, 4), np.uint8)
         (BOX.astype(float), {0: 1.0}, {}, "expected 3-D uint8"),
     ],
 )
-def test_bad_arguments_are_named(labels: Labels, k: dict[int, float], more: dict[str, object], says: str) -> None:
+def test_bad_arguments_are_named(
+    labels: Labels, k: dict[int, float], more: dict[str, object], says: str
+) -> None:
     with pytest.raises(ArgumentError, match=says):
         conduct(labels, k, **more)  # type: ignore[arg-type]
 
 
 def test_labels_without_a_conductivity_are_bad_input() -> None:
-    with pytest.raises(InputError, match=r"labels \[3\] belong to no phase and have no conductivity.*\[0, 5\]"):
+    with pytest.raises(
+        InputError, match=r"labels \[3\] belong to no phase and have no conductivity.*\[0, 5\]"
+    ):
         conduct(BOX + np.uint8(3), {0: 1.0, 5: 0.0})
 
 
@@ -317,7 +353,9 @@ def test_too_many_conducting_labels_are_refused() -> None:
 
 def test_what_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solver, "MOST_ITERATIONS", 2)
-    with pytest.raises(ConvergenceError, match="after 2 iterations the flux differs between planes by"):
+    with pytest.raises(
+        ConvergenceError, match="after 2 iterations the flux differs between planes by"
+    ):
         conduct(random_labels((24, 24, 24)), {0: 1.0, 1: 1e5}, tolerance=1e-8)
 
 
@@ -341,7 +379,9 @@ def test_a_dead_end_carries_nothing() -> None:
     channel[:, 4, 4] = 1
     pocket = channel.copy()
     pocket[6, 5:, 4] = 1
-    plain, dead = (conduct(labels, {0: 0.0, 1: 1.0}, tolerance=1e-8) for labels in (channel, pocket))
+    plain, dead = (
+        conduct(labels, {0: 0.0, 1: 1.0}, tolerance=1e-8) for labels in (channel, pocket)
+    )
     assert dead.conductivity == pytest.approx(plain.conductivity, rel=1e-12)
     assert plain.tortuosity_total == pytest.approx(1.0)
     assert dead.tortuosity_total == dead.tortuosity_through == pytest.approx(16 / 12)

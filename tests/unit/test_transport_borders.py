@@ -30,9 +30,13 @@ def links(labels: np.ndarray, physics: Physics, spacing: Any, axis: int) -> Any:
         first = np.moveaxis(cells, a, 0)[:stop]
         second = np.roll(np.moveaxis(cells, a, 0), -1, 0)[:stop]
         one, other = labels.ravel()[first.ravel()], labels.ravel()[second.ravel()]
-        resistance = np.array([[_resistance(physics, k, i, j, a, spacing) for j in range(4)] for i in range(4)])
+        resistance = np.array(
+            [[_resistance(physics, k, i, j, a, spacing) for j in range(4)] for i in range(4)]
+        )
         g = math.prod(spacing) / spacing[a] / resistance[one, other]
-        parts.append((first.ravel(), second.ravel(), g, np.full(first.size, float(a == axis) * spacing[a])))
+        parts.append(
+            (first.ravel(), second.ravel(), g, np.full(first.size, float(a == axis) * spacing[a]))
+        )
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
@@ -50,7 +54,10 @@ def direct(labels: np.ndarray, physics: Physics, spacing: Any, axis: int) -> flo
     area = math.prod(spacing) / spacing[axis]
     ends = np.moveaxis(np.arange(n).reshape(labels.shape), axis, 0)
     for number, layer in enumerate((ends[0].ravel(), ends[-1].ravel())):
-        k = np.array([np.broadcast_to(physics.conductivity[c], 3)[axis] for c in labels.ravel()[layer]], float)
+        k = np.array(
+            [np.broadcast_to(physics.conductivity[c], 3)[axis] for c in labels.ravel()[layer]],
+            float,
+        )
         with np.errstate(divide="ignore"):
             to = area / (spacing[axis] / 2 / k + 1 / physics.contact[number])
         i, j, g = np.r_[i, np.full(layer.size, n + number)], np.r_[j, layer], np.r_[g, to]
@@ -74,7 +81,9 @@ def tensor(labels: np.ndarray, physics: Physics, spacing: Any) -> np.ndarray:
     for axis in range(3):
         i, j, g, fall = links(labels, physics, spacing, axis)
         rows = np.arange(i.size)
-        difference = sp.coo_matrix((np.r_[-np.ones(i.size), np.ones(i.size)], (np.r_[rows, rows], np.r_[i, j])))
+        difference = sp.coo_matrix(
+            (np.r_[-np.ones(i.size), np.ones(i.size)], (np.r_[rows, rows], np.r_[i, j]))
+        )
         laplace = (difference.T @ sp.diags(g) @ difference).toarray()
         x = np.linalg.lstsq(laplace, difference.T @ (g * fall), rcond=1e-12)[0]
         current = g * (fall - difference @ x)
@@ -110,12 +119,17 @@ def test_between_electrodes(case: Any, axis: int, sides: Any, resists: bool) -> 
 @given(cases(), st.booleans())
 def test_the_tensor_of_a_cell(case: Any, resists: bool) -> None:
     labels, spacing, k = case
-    border: dict[str, Any] = {"cell": True, "interface": {(1, 2): 0.3, (2, 3): 5.0} if resists else None}
+    border: dict[str, Any] = {
+        "cell": True,
+        "interface": {(1, 2): 0.3, (2, 3): 5.0} if resists else None,
+    }
     expected = tensor(labels, Physics(k, **border), spacing)
     for axis in range(3):
         found = conduct(labels, k, axis, spacing=spacing, tolerance=1e-8, threads=1, **border)
         assert found.percolates == (expected[axis, axis] > 1e-9)
-        np.testing.assert_allclose(found.row, expected[axis], rtol=0, atol=2e-5 * expected.max() + 1e-12)
+        np.testing.assert_allclose(
+            found.row, expected[axis], rtol=0, atol=2e-5 * expected.max() + 1e-12
+        )
 
 
 def test_turning_the_material_turns_the_tensor() -> None:
@@ -137,7 +151,10 @@ def test_turning_the_material_turns_the_tensor() -> None:
 def test_a_laminate_with_interfaces_and_contacts(spacing: Any, axis: int) -> None:
     """Layers, their interfaces and both contacts in series."""
     labels = np.moveaxis(
-        np.repeat(np.arange(4, dtype=np.uint8) % 2, 3)[:, None, None] * np.ones((1, 4, 5), np.uint8), 0, axis
+        np.repeat(np.arange(4, dtype=np.uint8) % 2, 3)[:, None, None]
+        * np.ones((1, 4, 5), np.uint8),
+        0,
+        axis,
     )
     h, crossing, contact = spacing[axis], 0.7, (0.4, 2.0)
     resistance = 6 * h / 2.0 + 6 * h / 50.0 + 3 / crossing + 1 / contact[0] + 1 / contact[1]
@@ -194,7 +211,9 @@ def test_what_is_dissipated_is_what_flows(case: Any, cell: bool) -> None:
     found = conduct(labels, k, spacing=spacing, tolerance=1e-8, keep_flux=True, cell=cell)
     if found.percolates:
         assert found.local is not None
-        assert found.local.dissipation.sum() / labels.size == pytest.approx(found.conductivity, rel=1e-5)
+        assert found.local.dissipation.sum() / labels.size == pytest.approx(
+            found.conductivity, rel=1e-5
+        )
 
 
 def test_classes_hold_what_lies_between_their_edges() -> None:
@@ -216,7 +235,10 @@ BOX[2:] = 1
         ({"interface": {(0, 2): 1.0}}, "interface 0-2 is not between two of the labels"),
         ({"interface": {(0, 1): 0.0}}, "interface 0-1 is 0.0; it must be positive"),
         ({"contact": (0.0, 1.0)}, "contact is 0.0; it must be positive"),
-        ({"contact": (1.0, 1.0), "electrodes": "centres"}, "a contact resistance needs electrodes on the outer faces"),
+        (
+            {"contact": (1.0, 1.0), "electrodes": "centres"},
+            "a contact resistance needs electrodes on the outer faces",
+        ),
         ({"contact": (1.0, 1.0), "cell": True}, "a contact resistance needs electrodes"),
         ({"conductivity": {0: (1.0, 2.0), 1: 1.0}}, "label 0 has 2 numbers"),
         ({"conductivity": {0: (1.0, 0.0, 1.0), 1: 1.0}}, "0 along some axes only is not solved"),

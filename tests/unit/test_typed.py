@@ -70,8 +70,12 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("verb", "name", "value"), UNREADABLE)
-def test_what_cannot_be_read_names_the_option_and_the_form(verb: str, name: str, value: Any) -> None:
-    with pytest.raises(ArgumentError, match=f"--{name.replace('_', '-')} .* cannot be read: write ") as caught:
+def test_what_cannot_be_read_names_the_option_and_the_form(
+    verb: str, name: str, value: Any
+) -> None:
+    with pytest.raises(
+        ArgumentError, match=f"--{name.replace('_', '-')} .* cannot be read: write "
+    ) as caught:
         convert(name, value, verb)
     assert "\n" not in str(caught.value)
 
@@ -101,7 +105,9 @@ def test_what_is_meant(verb: str, name: str, value: Any, read: Any) -> None:
     assert convert(name, value, verb) == read
 
 
-@pytest.mark.parametrize("shard", [(64, 200, 200), (100, 64, 64), (65, 64, 64), (0, 64, 64), (64, -64, 64)])
+@pytest.mark.parametrize(
+    "shard", [(64, 200, 200), (100, 64, 64), (65, 64, 64), (0, 64, 64), (64, -64, 64)]
+)
 def test_a_shard_is_never_rounded(shard: tuple[int, int, int]) -> None:
     with pytest.raises(ArgumentError, match="Use --shard") as caught:
         asked_shard((500, 500, 500), shard)
@@ -109,7 +115,9 @@ def test_a_shard_is_never_rounded(shard: tuple[int, int, int]) -> None:
     assert asked_shard((500, 500, 500), named)[0] == named  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("shard", [(64, 512, 512), (1, 64, 128), (30, 7, 64), (500, 500, 500), (64, 501, 1000)])
+@pytest.mark.parametrize(
+    "shard", [(64, 512, 512), (1, 64, 128), (30, 7, 64), (500, 500, 500), (64, 501, 1000)]
+)
 def test_a_shard_of_whole_chunks_or_of_a_whole_axis_is_taken(shard: tuple[int, int, int]) -> None:
     edges, chunk = asked_shard((500, 500, 500), shard)
     assert all(e >= min(w, 500) for e, w in zip(edges, shard, strict=True))

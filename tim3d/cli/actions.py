@@ -1,6 +1,7 @@
 """What a command does with what was typed: call a verb and show its result, run a recipe, look after a sample.
 
-The keyword parameters of the functions here are options of the shell: they have no counterpart in a verb.
+The keyword parameters of the functions here are options of the shell: they have no counterpart in a
+verb.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:
     from tim3d.cli import parsing
 
     with _on_cluster(given, planning=plan):
-        return (parsing.call_plan if plan else parsing.call)(name, {**given, "progress": _progress()})
+        return (parsing.call_plan if plan else parsing.call)(
+            name, {**given, "progress": _progress()}
+        )
 
 
 def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
@@ -67,7 +70,11 @@ def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
     from tim3d.reporting import page
     from tim3d.reporting.html import SECTIONS
 
-    drawn = next(section.figure for section in SECTIONS if section.figure is not None and section.shows(result))
+    drawn = next(
+        section.figure
+        for section in SECTIONS
+        if section.figure is not None and section.shows(result)
+    )
     page.write_figure(drawn(result), figure)
 
 
@@ -78,7 +85,10 @@ def describe(_: str, given: dict[str, Any]) -> None:
     target, samples = given.pop("csv", None), given.pop("sample")
     if target is not None:
         _check_table(target)
-    show_table({sample: parsing.call("describe", {**given, "sample": sample}) for sample in samples}, csv=target)
+    show_table(
+        {sample: parsing.call("describe", {**given, "sample": sample}) for sample in samples},
+        csv=target,
+    )
 
 
 def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> None:
@@ -112,7 +122,9 @@ def _on_cluster(given: dict[str, Any], *, planning: bool) -> Any:
         stack.enter_context(engine.costing(given.pop("pilot", None), given.pop("price", None)))
         on = {key: given.pop(key, None) for key in ("workers", "threads", "site", "tls")}
         start = engine.prospective if planning else engine.cluster
-        stack.enter_context(start(given.pop("cluster", SERIAL), memory_bytes=given.pop("memory", None), **on))
+        stack.enter_context(
+            start(given.pop("cluster", SERIAL), memory_bytes=given.pop("memory", None), **on)
+        )
         return stack.pop_all()
 
 
@@ -126,7 +138,11 @@ def show_result(result: Any) -> None:
         from tim3d.reporting import table
         from tim3d.reporting.html import SECTIONS
 
-        texts = (section.text for section in SECTIONS if section.text is not None and section.shows(result))
+        texts = (
+            section.text
+            for section in SECTIONS
+            if section.text is not None and section.shows(result)
+        )
         text = next(texts, None)
         print(table.text(table.rows({"": result})) if text is None else text(result))
     elif hasattr(result, "coords"):
@@ -143,7 +159,14 @@ def _check_table(target: str | Path) -> None:
     from tim3d.errors import ArgumentError
     from tim3d.storage.outputs import TABLE, check_target
 
-    if check_target(target, TABLE).suffix.lower() in (".xlsx", ".xls", ".ods", ".json", ".parquet", ".html"):
+    if check_target(target, TABLE).suffix.lower() in (
+        ".xlsx",
+        ".xls",
+        ".ods",
+        ".json",
+        ".parquet",
+        ".html",
+    ):
         raise ArgumentError(
             f"--csv writes CSV, and {target} has another ending: --csv {Path(target).with_suffix('.csv')}"
         )
@@ -154,7 +177,9 @@ def run(_: str, given: dict[str, Any]) -> None:
     from tim3d.cli.recipe import plan_recipe, run_recipe
 
     planning, path, settings = given.pop("plan", False), given.pop("recipe"), given.pop("set", ())
-    names = {"cluster": "kind", "memory": "memory_gib"} | {key: key for key in ("workers", "threads", "site", "tls")}
+    names = {"cluster": "kind", "memory": "memory_gib"} | {
+        key: key for key in ("workers", "threads", "site", "tls")
+    }
     on = {name: given.pop(key) for key, name in names.items() if key in given}
     if "memory_gib" in on:
         on["memory_gib"] /= 2**30
@@ -166,7 +191,9 @@ def run(_: str, given: dict[str, Any]) -> None:
             print(f"-- {name}")
             _show_plans(plans)
         return
-    for name, result in run_recipe(path, settings, cluster=on, journal=log, progress=_progress(), **given).items():
+    for name, result in run_recipe(
+        path, settings, cluster=on, journal=log, progress=_progress(), **given
+    ).items():
         print(f"-- {name}")
         show_result(result)
 

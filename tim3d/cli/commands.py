@@ -1,6 +1,7 @@
 """The commands of the shell, each with the functions whose parameters are its options.
 
-A verb needs nothing here: its command is made from its signature. What the shell has beside the verbs stands below.
+A verb needs nothing here: its command is made from its signature. What the shell has beside the
+verbs stands below.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Source:
         """The options in the order of the signature, each with the title that it stands below."""
         for key, one in declared(self.module, self.function).parameters.items():
             if name := self.names.get(key, "" if self.names else key):
-                yield title, Option(name, replace(one, **self.changes.get(name, {})), name in POSITIONAL)
+                yield (
+                    title,
+                    Option(name, replace(one, **self.changes.get(name, {})), name in POSITIONAL),
+                )
 
 
 QUIET = Source("tim3d.cli.console", "log_to_stderr")
@@ -65,7 +69,8 @@ CSV = Source("tim3d.cli.actions", "show_table", {"csv": "csv"})
 _KIND = Source(
     "tim3d.engine",
     "cluster",
-    {"kind": "cluster", "memory_bytes": "memory"} | {key: key for key in ("workers", "threads", "site", "tls")},
+    {"kind": "cluster", "memory_bytes": "memory"}
+    | {key: key for key in ("workers", "threads", "site", "tls")},
 )
 CLUSTER = (
     replace(_KIND, changes={"cluster": {"default": actions.SERIAL}}),
@@ -104,7 +109,9 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
     for key, one in parameters(name).items():
         if key not in PYTHON_ONLY:
             changed = replace(one, kind="Samples") if (name, key) == ("describe", "sample") else one
-            positional = one.by_place and is_positional(name, key, one.default, needed=one.default is NEEDED)
+            positional = one.by_place and is_positional(
+                name, key, one.default, needed=one.default is NEEDED
+            )
             yield "", Option(key, changed, positional, of_verb=True)
     for source in {"study": [FIGURE], "fidelity": [FIGURE], "describe": [CSV]}.get(name, []):
         yield from source.below("")
@@ -113,7 +120,9 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
         return
     yield from PLAN.below(HOW)
     yield from (
-        (HOW, Option(key, one, of_verb=True)) for key, one in options_of(name).items() if key not in PYTHON_ONLY
+        (HOW, Option(key, one, of_verb=True))
+        for key, one in options_of(name).items()
+        if key not in PYTHON_ONLY
     )
     for source in CLUSTER:
         yield from source.below(HOW)
@@ -122,7 +131,10 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
 def _run() -> Iterator[tuple[str, Option]]:
     for source in (RECIPE, PLAN, OVERWRITE):
         yield from source.below("")
-    for source in (replace(_KIND, changes={"cluster": {"default": "as the recipe says"}}), *CLUSTER[1:]):
+    for source in (
+        replace(_KIND, changes={"cluster": {"default": "as the recipe says"}}),
+        *CLUSTER[1:],
+    ):
         yield from source.below("what it runs on, in place of [cluster] in the recipe")
 
 

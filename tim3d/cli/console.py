@@ -25,7 +25,9 @@ def log_to_stderr(*, quiet: bool = False) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Discreet("%(message)s"))
-    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("tim3d"))
+    handler.addFilter(
+        lambda record: record.levelno >= logging.WARNING or record.name.startswith("tim3d")
+    )
     logging.basicConfig(level="WARNING", handlers=[handler])
     logging.getLogger("tim3d").setLevel("WARNING" if quiet else "INFO")
 

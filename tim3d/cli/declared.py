@@ -1,7 +1,7 @@
 """What a function declares of its parameters, read from its source: help must not wait for xarray to be imported.
 
-Type and default stand in the signature, the help in the section Parameters of the docstring. The names of a default or
-of a type are followed through the imports of the module.
+Type and default stand in the signature, the help in the section Parameters of the docstring. The
+names of a default or of a type are followed through the imports of the module.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ class Declared:
         """In the order of the signature."""
         texts = dict(_texts(self.document))
         found = [
-            Parameter(key, _kind(self.module, sign), _default(self.module, key, value), texts.get(key, ""), by_place)
+            Parameter(
+                key,
+                _kind(self.module, sign),
+                _default(self.module, key, value),
+                texts.get(key, ""),
+                by_place,
+            )
             for key, sign, value, by_place in _signature(self.node)
         ]
         return {one.name: one for one in found}
@@ -93,22 +99,30 @@ def choices(kind: str) -> tuple[Any, ...]:
 @cache
 def _text(module: str) -> str:
     path = PACKAGE.parent.joinpath(*module.split("."))
-    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(
+        encoding="utf-8"
+    )
 
 
 @cache
 def _statement(module: str, name: str) -> tuple[str, ast.stmt]:
     """A statement of a module that binds a name, and the module: only these lines are parsed."""
     text = _text(module)
-    if start := re.search(rf"^(?:@.*\n)*(?:def|class) {name}\b|^{name}\b[^\n=]*=", text, re.MULTILINE):
+    if start := re.search(
+        rf"^(?:@.*\n)*(?:def|class) {name}\b|^{name}\b[^\n=]*=", text, re.MULTILINE
+    ):
         end = _STATEMENT.search(text, start.end())
         return module, ast.parse(text[start.start() : end.start() if end else len(text)]).body[0]
-    if imported := re.search(rf"^from (tim3d\S*) import (?:\([^)]*|.*)\b{name}\b", text, re.MULTILINE):
+    if imported := re.search(
+        rf"^from (tim3d\S*) import (?:\([^)]*|.*)\b{name}\b", text, re.MULTILINE
+    ):
         return _statement(imported[1], name)
     raise LookupError(f"{module} binds no {name}")
 
 
-def _signature(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None, bool]]:
+def _signature(
+    node: ast.FunctionDef | ast.ClassDef,
+) -> Iterator[tuple[str, ast.expr | None, ast.expr | None, bool]]:
     """Name, type, default and whether it may be given by place."""
     if isinstance(node, ast.ClassDef):
         for line in node.body:
@@ -125,7 +139,9 @@ def _signature(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple[str, ast.
 
 def _kind(module: str, sign: ast.expr | None) -> str:
     """A type without "or None"; a name that stands for choices is replaced by them."""
-    text = ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""  # a source is Python's
+    text = (
+        ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""
+    )  # a source is Python's
     if not re.fullmatch(r"[A-Z]\w+", text):
         return text
     try:

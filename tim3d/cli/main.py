@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def act(name: str, options: Sequence[Option], given: dict[str, Any]) -> None:
     """Do what a command does, with what was typed."""
     read = {one.name: one.read for one in options}
-    COMMANDS[name].action(name.replace("-", "_"), {key: read[key](value) for key, value in given.items()})
+    COMMANDS[name].action(
+        name.replace("-", "_"), {key: read[key](value) for key, value in given.items()}
+    )
 
 
 def build_parser(first: Sequence[str] | None = None) -> Parser:
@@ -53,7 +55,9 @@ def build_parser(first: Sequence[str] | None = None) -> Parser:
     named = [word for word in first or () if word in COMMANDS]
     for name, command in ((name, COMMANDS[name]) for name in named or COMMANDS):
         summary = command.summary
-        sub = commands.add_parser(name, help=re.split(r"[:;]|\.$", summary)[0], description=summary, epilog=EXIT_CODES)
+        sub = commands.add_parser(
+            name, help=re.split(r"[:;]|\.$", summary)[0], description=summary, epilog=EXIT_CODES
+        )
         if named or first is None:
             options = [*QUIET.below(""), *command.options()]
             sub.add(options)

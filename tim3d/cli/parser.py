@@ -15,7 +15,11 @@ from tim3d.commands import shell_text
 from tim3d.spelling import suggestion
 
 # Options of other verbs for what this verb has under another name.
-_ELSEWHERE = {("ingest", "--out"): "--field", ("simulate", "--out"): "the folder itself", ("train", "--out"): "MODEL"}
+_ELSEWHERE = {
+    ("ingest", "--out"): "--field",
+    ("simulate", "--out"): "the folder itself",
+    ("train", "--out"): "MODEL",
+}
 _INVALID = re.compile(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", re.DOTALL)
 _REQUIRED = re.compile(r"the following arguments are required: (.*)", re.DOTALL)
 
@@ -71,7 +75,11 @@ class _Once(argparse.Action):
     """Keep the value; the same option a second time would replace it without a word."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
     ) -> None:
         if option is not None and getattr(namespace, self.dest, self.default) is not self.default:
             raise argparse.ArgumentError(self, "is given twice: give it once")
@@ -90,7 +98,9 @@ def _in_our_words(message: str, examples: Mapping[str, str]) -> str:
         missing = required.group(1).split(", ")
         shown = [f"{name} {examples[name]}" for name in missing if name in examples]
         verb = "is" if len(missing) == 1 else "are"
-        return f"{', '.join(missing)} {verb} missing" + (f"; write for example {' '.join(shown)}" if shown else "")
+        return f"{', '.join(missing)} {verb} missing" + (
+            f"; write for example {' '.join(shown)}" if shown else ""
+        )
     return message
 
 
@@ -114,7 +124,9 @@ def _form(option: Option) -> dict[str, Any]:
         return {"action": "append", "metavar": by and by.shown}
     several = by is not None and by.several
     if option.positional:
-        return {"nargs": ("+" if several else None) if default is NEEDED else ("*" if several else "?")}
+        return {
+            "nargs": ("+" if several else None) if default is NEEDED else ("*" if several else "?")
+        }
     return {
         "required": default is NEEDED,
         "nargs": "+" if several else None,

@@ -30,7 +30,9 @@ def verb(name: str) -> Any:
         If there is no such verb.
     """
     if name not in VERBS:
-        raise ArgumentError(f"no verb {name!r}{suggestion(name, VERBS)}; there are {', '.join(VERBS)}")
+        raise ArgumentError(
+            f"no verb {name!r}{suggestion(name, VERBS)}; there are {', '.join(VERBS)}"
+        )
     return getattr(importlib.import_module(VERBS[name]), name)
 
 
@@ -40,7 +42,8 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
     Raises
     ------
     ArgumentError
-        If a name is not one of the verb's arguments, a value cannot be read, or a URL carries credentials.
+        If a name is not one of the verb's arguments, a value cannot be read, or a URL carries
+        credentials.
     """
     return verb(name)(**_arguments(name, given), **_figures(name))
 
@@ -85,19 +88,29 @@ def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
     ArgumentError
         If there is no such verb; and what the verb itself raises before it starts.
     """
-    function = getattr(importlib.import_module(BY_VALUE[name]), name) if name in BY_VALUE else verb(name)
+    function = (
+        getattr(importlib.import_module(BY_VALUE[name]), name) if name in BY_VALUE else verb(name)
+    )
     return list(function.plan(*arguments, **given))
 
 
 def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some options of a run that a verb has."""
-    return {key: value for key, value in options.items() if key in parameters(name) or key in options_of(name)}
+    return {
+        key: value
+        for key, value in options.items()
+        if key in parameters(name) or key in options_of(name)
+    }
 
 
 def options_of(name: str) -> dict[str, Parameter]:
     """The options of the run that a verb has."""
     unused = constant("tim3d.stages.shared.field", "UNUSED").get(name, ())
-    return {key: one for key, one in OPTIONS.items() if key not in unused} if "options" in parameters(name) else {}
+    return (
+        {key: one for key, one in OPTIONS.items() if key not in unused}
+        if "options" in parameters(name)
+        else {}
+    )
 
 
 def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,18 +126,28 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         from tim3d.stages.shared.field import Options
 
         arguments["options"] = Options(**{key: rest.pop(key) for key in OPTIONS if key in rest})
-    progress = {key: rest.pop(key) for key in ("progress",) if key in rest}  # a verb without a bar has nothing to show
+    progress = {
+        key: rest.pop(key) for key in ("progress",) if key in rest
+    }  # a verb without a bar has nothing to show
     if rest:
         key = next(iter(rest))
-        raise ArgumentError(f"{name} has no argument {key!r}{suggestion(key, known)}; it has {', '.join(known)}")
+        raise ArgumentError(
+            f"{name} has no argument {key!r}{suggestion(key, known)}; it has {', '.join(known)}"
+        )
     _refuse_without(name, arguments, known)
     return arguments | {key: value for key, value in progress.items() if key in declares}
 
 
-def _refuse_without(name: str, arguments: Mapping[str, Any], known: Mapping[str, Parameter]) -> None:
-    if missing := [key for key, one in known.items() if one.default is NEEDED and key not in arguments]:
+def _refuse_without(
+    name: str, arguments: Mapping[str, Any], known: Mapping[str, Parameter]
+) -> None:
+    if missing := [
+        key for key, one in known.items() if one.default is NEEDED and key not in arguments
+    ]:
         one = reader(known[missing[0]].kind)
-        raise ArgumentError(f"{name} needs the argument {missing[0]!r}" + (f": {one.what_to_write}" if one else ""))
+        raise ArgumentError(
+            f"{name} needs the argument {missing[0]!r}" + (f": {one.what_to_write}" if one else "")
+        )
 
 
 def convert(name: str, value: Any, verb: str = "") -> Any:

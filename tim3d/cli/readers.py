@@ -126,7 +126,13 @@ def _conductivities(value: Any) -> dict[str, float | list[float]]:
 
 
 def _number_or_three(value: Any) -> float | list[float]:
-    parts = value.split(":") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    parts = (
+        value.split(":")
+        if isinstance(value, str)
+        else value
+        if isinstance(value, list | tuple)
+        else [value]
+    )
     numbers = [float(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -145,7 +151,9 @@ def _range(value: Any, number: type) -> slice:
         raise ValueError
     low, high = (number(end) if end.strip() else None for end in (start, stop))
     if low is not None and high is not None and high <= low and min(low, high) >= 0:
-        raise ArgumentError(f"{value!r} is empty: the end of a range is beyond its start, as in 0:200")
+        raise ArgumentError(
+            f"{value!r} is empty: the end of a range is beyond its start, as in 0:200"
+        )
     return slice(low, high)
 
 
@@ -255,7 +263,9 @@ READERS = {
     "Descriptors": Reader(_names, "names as {}", "phase_fraction,specific_surface", "NAME,..."),
     "Axes": Reader(_names, "z, y or x, or several as {}", "z,y,x", "A,..."),
     "Directions": Reader(_names, "some of {}", "+z,-z,+y,-y,+x,-x", "D,..."),
-    "Seeds": Reader(_names, "a label field and one of its phases as {}", "phase,metal", "FIELD,PHASE"),
+    "Seeds": Reader(
+        _names, "a label field and one of its phases as {}", "phase,metal", "FIELD,PHASE"
+    ),
     "Merges": Reader(_pairs, "for example {}", "shine_through=pore", "FROM=TO,..."),
     "QuantityName": Reader(_text, "text, in a recipe in quotes", "phase_fraction"),
     "Shape": Reader(_three, _THREE, "96,256,256", "Z,Y,X"),
@@ -274,12 +284,18 @@ READERS = {
         "L,...",
     ),
     "Cell": Reader(_three_floats, "three edges z,y,x in nm as {}", "2000,2000,2000", "Z,Y,X"),
-    "Correlations": Reader(_floats, "one length in nm, or three for z, y, x as {}", "80,40,40", "L,..."),
+    "Correlations": Reader(
+        _floats, "one length in nm, or three for z, y, x as {}", "80,40,40", "L,..."
+    ),
     "Lengths": Reader(_different(_floats), "lengths in nm as {}", "640,960", "L,..."),
     "Range": Reader(_lengths, _RANGE, "0:5120", "A:B"),
     "GreyValues": Reader(_different(_floats), "grey values as 85 or {}", "85,170", "G,..."),
-    "Fractions": Reader(_numbers_by_name, "one share for each phase as {}", "pore=0.4,solid=0.6", "NAME=F,..."),
-    "Histogram": Reader(_sizes, "diameters in nm and how many have each as {}", "150=3,250=1", "D=N,..."),
+    "Fractions": Reader(
+        _numbers_by_name, "one share for each phase as {}", "pore=0.4,solid=0.6", "NAME=F,..."
+    ),
+    "Histogram": Reader(
+        _sizes, "diameters in nm and how many have each as {}", "150=3,250=1", "D=N,..."
+    ),
     "Orientation": Reader(_floats, "three weights z,y,x as {}", "1,1,1", "Z,Y,X"),
     "Conductivities": Reader(
         _conductivities,
@@ -287,9 +303,14 @@ READERS = {
         "copper=400,pore=0.026",
         "NAME=K,...",
     ),
-    "ByPair": Reader(_by_pair, "a conductance per area for two phases as {}", "copper:polymer=1e8", "A:B=H,..."),
+    "ByPair": Reader(
+        _by_pair, "a conductance per area for two phases as {}", "copper:polymer=1e8", "A:B=H,..."
+    ),
     "Contacts": Reader(
-        _floats, "one conductance per area, or two for the low and the high face, as {}", "1e7,2e7", "H,..."
+        _floats,
+        "one conductance per area, or two for the low and the high face, as {}",
+        "1e7,2e7",
+        "H,...",
     ),
     "Seconds": Reader(_float, _NUMBER, shown="SECONDS"),
     "Minutes": Reader(_float, _NUMBER, shown="MINUTES"),

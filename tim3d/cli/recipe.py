@@ -62,16 +62,18 @@ class Recipe:
 def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool = False) -> Recipe:
     """Read a recipe and change it by ``sample=...``, ``cluster.kind=...`` or ``STEP.ARGUMENT=...``.
 
-    A recipe may come from somebody else. So what it says itself, other than `settings`, may name files only in the
-    arguments that `recipe_paths` lists, and only such that lie in the working folder, beside the recipe or in an object
-    store; and neither a scheduler nor a site file, which run what others wrote. `trust` lifts it all.
+    A recipe may come from somebody else. So what it says itself, other than `settings`, may name
+    files only in the arguments that `recipe_paths` lists, and only such that lie in the working
+    folder, beside the recipe or in an object store; and neither a scheduler nor a site file, which
+    run what others wrote. `trust` lifts it all.
 
     Raises
     ------
     InputError
         If the file is missing or no TOML.
     ArgumentError
-        If a key, verb, step or setting is not known, a path leads out, or the sample's URL carries credentials.
+        If a key, verb, step or setting is not known, a path leads out, or the sample's URL carries
+        credentials.
     """
     try:
         content = read_toml(path, "recipe")
@@ -83,7 +85,9 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
     _check_types(content, path)
     steps = [_step(entry, path) for entry in content.get("step", [])]
     if not steps or len({s["name"] for s in steps}) < len(steps):
-        raise ArgumentError(f"recipe {path} needs at least one [[step]], and a name of its own for each")
+        raise ArgumentError(
+            f"recipe {path} needs at least one [[step]], and a name of its own for each"
+        )
     settings = list(settings)
     keys = [setting.partition("=")[0] for setting in settings]
     if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
@@ -93,9 +97,14 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
     for setting in settings:
         _apply(content, steps, setting)
     if "sample" not in content:
-        raise ArgumentError(f"recipe {path} names no sample; add  sample = 'name.zarr'  or  --set sample=name.zarr")
+        raise ArgumentError(
+            f"recipe {path} names no sample; add  sample = 'name.zarr'  or  --set sample=name.zarr"
+        )
     refuse_credentials(content["sample"])
-    made = tuple(Step(s["name"], s["verb"], {k: v for k, v in s.items() if k not in ("name", "verb")}) for s in steps)
+    made = tuple(
+        Step(s["name"], s["verb"], {k: v for k, v in s.items() if k not in ("name", "verb")})
+        for s in steps
+    )
     return Recipe(str(content["sample"]), made, content.get("cluster", {}))
 
 
@@ -112,9 +121,13 @@ def _step(entry: Any, path: str | Path) -> dict[str, Any]:
     verb = entry.get("verb")
     if not isinstance(verb, str) or verb not in VERBS:
         meant = suggestion(str(verb), VERBS)
-        raise ArgumentError(f"recipe {path}: a step has verb {verb!r}{meant}; there are {', '.join(VERBS)}")
+        raise ArgumentError(
+            f"recipe {path}: a step has verb {verb!r}{meant}; there are {', '.join(VERBS)}"
+        )
     if not isinstance(entry.get("name", verb), str):
-        raise ArgumentError(f"recipe {path}: a step has the name {entry['name']!r}, expected text: name = {verb!r}")
+        raise ArgumentError(
+            f"recipe {path}: a step has the name {entry['name']!r}, expected text: name = {verb!r}"
+        )
     return {"name": verb, **entry}
 
 
@@ -151,9 +164,15 @@ def _apply(content: dict[str, Any], steps: list[dict[str, Any]], setting: str) -
         content["sample"] = value
         return
     name, _, argument = key.partition(".")
-    targets = [content.setdefault("cluster", {})] if name == "cluster" else [s for s in steps if s["name"] == name]
+    targets = (
+        [content.setdefault("cluster", {})]
+        if name == "cluster"
+        else [s for s in steps if s["name"] == name]
+    )
     if not targets or not argument:
-        raise ArgumentError(f"--set {key}: no such step; there are {', '.join(s['name'] for s in steps)}")
+        raise ArgumentError(
+            f"--set {key}: no such step; there are {', '.join(s['name'] for s in steps)}"
+        )
     targets[0][argument] = _typed(value)
 
 
@@ -185,26 +204,32 @@ def run_recipe(
     path : path
         The recipe, a TOML file. Some are in the folder pipelines.
     settings : iterable of str
-        Change of the recipe, for example ingest.source=scan/*.tif (default: none). As often as there are changes.
+        Change of the recipe, for example ingest.source=scan/*.tif (default: none). As often as
+        there are changes.
     part : str, optional
-        Be part I of a job array of N processes, given as I/N (default: one process does it all). Processes share the
-        blocks and need no scheduler, each started with its own I from 1 to N, with the sample on a disk that they share
-        or in an object store. Only part 1 does steps that read alone (describe, report).
+        Be part I of a job array of N processes, given as I/N (default: one process does it all).
+        Processes share the blocks and need no scheduler, each started with its own I from 1 to N,
+        with the sample on a disk that they share or in an object store. Only part 1 does steps that
+        read alone (describe, report).
     trust : bool
-        Let the recipe name paths outside its folder, a scheduler and a site file. That is the recipe itself; what the
-        user says is not questioned. Its folder and the working folder are meant.
+        Let the recipe name paths outside its folder, a scheduler and a site file. That is the
+        recipe itself; what the user says is not questioned. Its folder and the working folder are
+        meant.
     wait_minutes : float
         Of a part: minutes for which it waits while no block gets done.
     cluster : mapping, optional
-        Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it all.
+        Changes to what the recipe says under ``[cluster]``; with a `kind`, it takes the place of it
+        all.
     journal : path, optional
         File to which a line of JSON is appended for every block, see `tim3d.engine.state.journal`.
     pilot : path, optional
-        Journal of a run on a smaller sample, by which plans state their cost, see `tim3d.engine.costing`.
+        Journal of a run on a smaller sample, by which plans state their cost, see
+        `tim3d.engine.costing`.
     price : float, optional
         Of an hour of a worker.
     **options
-        Given to every step that has them: `overwrite`, `progress`, `durable`, `block`, `time_limit`.
+        Given to every step that has them: `overwrite`, `progress`, `durable`, `block`,
+        `time_limit`.
 
     Returns
     -------
@@ -242,7 +267,8 @@ def plan_recipe(
 ) -> Iterator[tuple[str, list[Any]]]:
     """Plan the steps of a recipe one after the other, each on what the steps before it will have written.
 
-    Nothing is written, no worker is started, and nothing needs to exist but what the first steps read.
+    Nothing is written, no worker is started, and nothing needs to exist but what the first steps
+    read.
 
     Parameters
     ----------
@@ -272,15 +298,23 @@ def plan_recipe(
 
 def _refuse_of_parts(options: Mapping[str, Any]) -> None:
     """Refuse to plan what one part of several would do: which blocks it takes depends on the others."""
-    for name in (option for key, option in (("part", "--part"), ("wait_minutes", "--wait")) if key in options):
-        raise ArgumentError(f"--plan and {name} do not go together: a plan is of all parts, leave {name} out")
+    for name in (
+        option for key, option in (("part", "--part"), ("wait_minutes", "--wait")) if key in options
+    ):
+        raise ArgumentError(
+            f"--plan and {name} do not go together: a plan is of all parts, leave {name} out"
+        )
 
 
 def _refuse_unused(recipe: Recipe, options: Mapping[str, Any]) -> None:
     """Refuse an option that no step has; a step that does not have it runs without."""
     for name in options:
-        if name != "progress" and not any(accepted(step.verb, {name: None}) for step in recipe.steps):
-            raise ArgumentError(f"no step of the recipe has --{name.replace('_', '-')}: leave it out")
+        if name != "progress" and not any(
+            accepted(step.verb, {name: None}) for step in recipe.steps
+        ):
+            raise ArgumentError(
+                f"no step of the recipe has --{name.replace('_', '-')}: leave it out"
+            )
 
 
 def _chosen(recipe: Recipe, changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -291,10 +325,14 @@ def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.P
     """Refuse what parts cannot share."""
     part = engine.Part.parse(text)
     if options.get("overwrite") or any(step.arguments.get("overwrite") for step in recipe.steps):
-        raise ArgumentError("--overwrite and --part do not go together: type it once without --part, then the parts")
+        raise ArgumentError(
+            "--overwrite and --part do not go together: type it once without --part, then the parts"
+        )
     for step in recipe.steps:
         if step.arguments.get("sample", recipe.sample) != recipe.sample:
-            raise ArgumentError(f"step {step.name!r} has a sample of its own; with --part all steps share one")
+            raise ArgumentError(
+                f"step {step.name!r} has a sample of its own; with --part all steps share one"
+            )
     return part
 
 

@@ -1,7 +1,7 @@
 """Which arguments of the verbs name files, and which files the recipe of somebody else may name.
 
-An argument is a path if its type says so. A text in any other argument that could be a path is refused, unless the
-argument is in the list of texts that are never opened.
+An argument is a path if its type says so. A text in any other argument that could be a path is
+refused, unless the argument is in the list of texts that are never opened.
 """
 
 from __future__ import annotations
@@ -47,10 +47,16 @@ def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> st
     """
     if is_path(verb, argument):
         allowed = all(_lies_within(text, homes) for text in _texts(value))
-        return "" if allowed else f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
+        return (
+            "" if allowed else f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
+        )
     if not TEXTS.isdisjoint((f"{verb}.{argument}", f"*.{argument}")):
         return ""
-    return "which looks like a path, where none belongs" if any(map(_could_be_path, _texts(value))) else ""
+    return (
+        "which looks like a path, where none belongs"
+        if any(map(_could_be_path, _texts(value)))
+        else ""
+    )
 
 
 def refusal_of_cluster(key: str, value: Any, homes: Collection[Path]) -> str:

@@ -1,13 +1,13 @@
 """The algebra of descriptors: `finalize(sum of partials)`.
 
-A `Partial` turns one block of some fields (labels, grey values, a distance, a flux ...) into integers that add up over
-blocks. A `Descriptor` turns their sum into named variables with units. Several descriptors may need the same partial;
-it is computed once.
+A `Partial` turns one block of some fields (labels, grey values, a distance, a flux ...) into
+integers that add up over blocks. A `Descriptor` turns their sum into named variables with units.
+Several descriptors may need the same partial; it is computed once.
 
-A block is an array that holds a core and what there is of a halo around it. The contract: **where the array ends with
-less than the full halo around the core, the volume ends**. So a block may carry more halo than a partial needs, never
-less, except at the border of the volume; with that, the sum over any blocking equals the value of the whole, bit for
-bit.
+A block is an array that holds a core and what there is of a halo around it. The contract: **where
+the array ends with less than the full halo around the core, the volume ends**. So a block may carry
+more halo than a partial needs, never less, except at the border of the volume; with that, the sum
+over any blocking equals the value of the whole, bit for bit.
 """
 
 from __future__ import annotations
@@ -84,19 +84,20 @@ class Partial:
     dims : tuple of str
         Names of the dimensions of the array.
     sizes : tuple of int, or callable
-        Lengths of the dimensions, without the first one if `plane` is set; ``sizes(material)`` where they depend on it.
+        Lengths of the dimensions, without the first one if `plane` is set; ``sizes(material)``
+        where they depend on it.
     compute : callable
-        ``compute(*voxels, core, material)``: whole numbers of these dimensions for the voxels of `core`, a box within
-        `voxels`, which are the arrays of `reads` in this order. Floats become whole numbers by
-        `tim3d.kernels.statistics.exact_sums.FixedPoint`.
+        ``compute(*voxels, core, material)``: whole numbers of these dimensions for the voxels of
+        `core`, a box within `voxels`, which are the arrays of `reads` in this order. Floats become
+        whole numbers by `tim3d.kernels.statistics.exact_sums.FixedPoint`.
     plane : {None, "z", "y", "x"}
-        If set, the first dimension runs over the voxel planes of the core along this axis: blocks are joined along
-        this axis and added along the two others.
+        If set, the first dimension runs over the voxel planes of the core along this axis: blocks
+        are joined along this axis and added along the two others.
     reads : tuple of Input
         The fields (default: the measured labels).
     part : str
-        If set, `compute` returns several arrays by name, and this is one of them: partials of equal `compute` and
-        `reads` share one call.
+        If set, `compute` returns several arrays by name, and this is one of them: partials of equal
+        `compute` and `reads` share one call.
     voxel_bytes : float
         Bound on what `compute` holds beside the voxels, in bytes per voxel that is read.
     """
@@ -170,7 +171,8 @@ class Descriptor:
     variables : tuple of Variable
         The results. Those that `formula` leaves out are left out.
     formula : callable
-        ``formula(totals, material)``: value of each variable by its name, from the sum of each partial by its name.
+        ``formula(totals, material)``: value of each variable by its name, from the sum of each
+        partial by its name.
     """
 
     name: str
@@ -183,7 +185,9 @@ class Descriptor:
         """The largest halo of the partials."""
         return halo_of([self])
 
-    def finalize(self, totals: Mapping[str, Counts], material: Material, origin: Triple = (0, 0, 0)) -> xr.Dataset:
+    def finalize(
+        self, totals: Mapping[str, Counts], material: Material, origin: Triple = (0, 0, 0)
+    ) -> xr.Dataset:
         """The results from the sums of the partials.
 
         Parameters
@@ -198,14 +202,17 @@ class Descriptor:
         Returns
         -------
         xarray.Dataset
-            A variable for each result, with `units`, `long_name`, `method` and `reference`; coordinates are the names
-            of the phases and the centres of planes in `material.units`.
+            A variable for each result, with `units`, `long_name`, `method` and `reference`;
+            coordinates are the names of the phases and the centres of planes in `material.units`.
         """
         return assembled(self.variables, self.formula(totals, material), material, origin)
 
 
 def assembled(
-    variables: Iterable[Variable], values: Mapping[str, Any], material: Material, origin: Triple = (0, 0, 0)
+    variables: Iterable[Variable],
+    values: Mapping[str, Any],
+    material: Material,
+    origin: Triple = (0, 0, 0),
 ) -> xr.Dataset:
     """Values by name as a Dataset with units, sources and coordinates; variables without a value are left out.
 
@@ -223,13 +230,19 @@ def assembled(
     Returns
     -------
     xarray.Dataset
-        A dimension z, y or x has the centres of its planes as coordinate, one that begins with ``phase`` the names of
-        the phases, any other none.
+        A dimension z, y or x has the centres of its planes as coordinate, one that begins with
+        ``phase`` the names of the phases, any other none.
     """
-    found = {v.name: xr.Variable(v.dims, values[v.name], v.attributes(material)) for v in variables if v.name in values}
+    found = {
+        v.name: xr.Variable(v.dims, values[v.name], v.attributes(material))
+        for v in variables
+        if v.name in values
+    }
     sizes = {str(dim): n for v in found.values() for dim, n in v.sizes.items()}
     named = {dim: n for dim, n in sizes.items() if dim in AXES or dim.startswith("phase")}
-    return xr.Dataset(found, {dim: _coordinate(dim, n, material, origin) for dim, n in named.items()})
+    return xr.Dataset(
+        found, {dim: _coordinate(dim, n, material, origin) for dim, n in named.items()}
+    )
 
 
 def halo_of(descriptors: Iterable[Descriptor]) -> Triple:
@@ -264,7 +277,11 @@ def partials_of(descriptors: Iterable[Descriptor]) -> tuple[Partial, ...]:
 
 
 def compute_partials(
-    labels: Labels, core: Box, descriptors: Sequence[Descriptor], material: Material, others: Voxels | None = None
+    labels: Labels,
+    core: Box,
+    descriptors: Sequence[Descriptor],
+    material: Material,
+    others: Voxels | None = None,
 ) -> dict[str, Counts]:
     """Every partial of one block.
 
@@ -294,7 +311,9 @@ def compute_partials(
     return evaluate(partials_of(descriptors), {LABELS: labels, **(others or {})}, core, material)
 
 
-def evaluate(partials: Iterable[Partial], voxels: Voxels, core: Box, material: Material) -> dict[str, Counts]:
+def evaluate(
+    partials: Iterable[Partial], voxels: Voxels, core: Box, material: Material
+) -> dict[str, Counts]:
     """Partials of one block of fields.
 
     Parameters
@@ -320,7 +339,9 @@ def evaluate(partials: Iterable[Partial], voxels: Voxels, core: Box, material: M
     ArgumentError
         If a partial gives something else than whole numbers of its dimensions.
     """
-    arrays = {one: _contiguous(one, array) for one, array in voxels.items()}  # once: every kernel would copy it anew
+    arrays = {
+        one: _contiguous(one, array) for one, array in voxels.items()
+    }  # once: every kernel would copy it anew
     if LABELS in arrays:
         check_labels(arrays[LABELS], core, material.phases)
     together: dict[Any, Mapping[str, Any]] = {}
@@ -348,7 +369,9 @@ def _whole_numbers(partial: Partial, values: Any, core: Box, material: Material)
             "order: count floats in quanta, with FixedPoint of tim3d.kernels.statistics.exact_sums"
         )
     if counts.shape != expected:
-        raise ArgumentError(f"partial {partial.name!r} gave the shape {counts.shape}, and declares {expected}")
+        raise ArgumentError(
+            f"partial {partial.name!r} gave the shape {counts.shape}, and declares {expected}"
+        )
     if counts.dtype == np.uint64 and counts.max(initial=0) > np.iinfo(np.int64).max:
         raise ArgumentError(f"partial {partial.name!r} leaves 64 bits: count in larger quanta")
     return counts.astype(np.int64, copy=False)
@@ -359,11 +382,16 @@ def check_labels(labels: Labels, core: Box, phases: Phases) -> None:
     if plane_counts(labels, phases.codes, 0, core).sum() == core.size:
         return
     strays = sorted(set(np.unique(labels[core.slices]).tolist()) - set(phases.codes))
-    raise InputError(f"labels {strays} belong to no phase of {phases}; name them, or correct the labels")
+    raise InputError(
+        f"labels {strays} belong to no phase of {phases}; name them, or correct the labels"
+    )
 
 
 def add_blocks(
-    partials: Sequence[Partial], shape: Triple, blocks: Iterable[tuple[Block, Mapping[str, Any]]], material: Material
+    partials: Sequence[Partial],
+    shape: Triple,
+    blocks: Iterable[tuple[Block, Mapping[str, Any]]],
+    material: Material,
 ) -> dict[str, Counts]:
     """Sums of partials over all blocks of a volume: added, or joined along the axis of their planes.
 
@@ -435,7 +463,15 @@ def describe_array(
     grid = Grid(triple(labels.shape), block or triple(labels.shape), largest_halo(partials))
     voxels = {LABELS: labels, **(others or {})}
     pieces = (
-        (b, evaluate(partials, {i: v[b.read.slices] for i, v in voxels.items()}, b.core.within(b.read), material))
+        (
+            b,
+            evaluate(
+                partials,
+                {i: v[b.read.slices] for i, v in voxels.items()},
+                b.core.within(b.read),
+                material,
+            ),
+        )
         for b in grid
     )
     totals = add_blocks(partials, grid.shape, pieces, material)
@@ -447,4 +483,8 @@ def _coordinate(dim: str, size: int, material: Material, origin: Triple) -> xr.V
         return xr.Variable(dim, np.array(material.phases.names, dtype=object))
     axis = AXES.index(dim)
     centres = (np.arange(origin[axis], origin[axis] + size) + 0.5) * material.spacing[axis]
-    return xr.Variable(dim, centres, {"units": material.units, "long_name": f"centre of the voxel plane along {dim}"})
+    return xr.Variable(
+        dim,
+        centres,
+        {"units": material.units, "long_name": f"centre of the voxel plane along {dim}"},
+    )

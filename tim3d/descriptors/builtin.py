@@ -9,7 +9,12 @@ from tim3d.descriptors.base import Descriptor
 from tim3d.descriptors.coupled import Coupled
 from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.descriptors.interface import INTERFACE_AREA
-from tim3d.descriptors.surface import EULER, MEAN_CURVATURE, SPECIFIC_SURFACE, SPECIFIC_SURFACE_GRADIENT
+from tim3d.descriptors.surface import (
+    EULER,
+    MEAN_CURVATURE,
+    SPECIFIC_SURFACE,
+    SPECIFIC_SURFACE_GRADIENT,
+)
 from tim3d.errors import ArgumentError
 from tim3d.spelling import given_twice, suggestion
 
@@ -56,7 +61,9 @@ def split_descriptors(
     items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in wanted]
     if twice := given_twice(item if isinstance(item, str) else item.name for item in items):
         raise ArgumentError(f"descriptor {twice!r} is given twice: give it once")
-    return select(i for i in items if not isinstance(i, Coupled)), tuple(i for i in items if isinstance(i, Coupled))
+    return select(i for i in items if not isinstance(i, Coupled)), tuple(
+        i for i in items if isinstance(i, Coupled)
+    )
 
 
 def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
@@ -78,5 +85,7 @@ def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
 def _by_name(name: str) -> Descriptor:
     if name not in BUILTIN:
         known = [*BUILTIN, *COUPLED]
-        raise ArgumentError(f"no descriptor {name!r}{suggestion(name, known)}; there are {', '.join(known)}")
+        raise ArgumentError(
+            f"no descriptor {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+        )
     return BUILTIN[name]

@@ -1,8 +1,9 @@
 """Quantities that couple all blocks: a flux, a path or a component crosses the whole volume.
 
-No partial of a block adds up to them. A verb solves for them and keeps a node of results; a `Coupled` says which
-variables of that node answer a name, and which command makes the node. It holds no voxel and no block. A quantity of
-one's own is made by `coupled`: `measure` computes it, and keeps it as the verbs keep theirs.
+No partial of a block adds up to them. A verb solves for them and keeps a node of results; a
+`Coupled` says which variables of that node answer a name, and which command makes the node. It
+holds no voxel and no block. A quantity of one's own is made by `coupled`: `measure` computes it,
+and keeps it as the verbs keep theirs.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Whole:
     variables : tuple of Variable
         The results.
     compute : callable
-        ``compute(*fields, material)``: value of each variable by its name, from the fields of `reads` as lazy
-        `xarray.DataArray` with coordinates in nm, whose dask chunks are shards.
+        ``compute(*fields, material)``: value of each variable by its name, from the fields of
+        `reads` as lazy `xarray.DataArray` with coordinates in nm, whose dask chunks are shards.
     reads : tuple of Input
         The fields.
     """
@@ -57,7 +58,9 @@ class Whole:
         """
         values = self.compute(*fields, material)
         if missing := [v.name for v in self.variables if v.name not in values]:
-            raise ArgumentError(f"compute gave {', '.join(values) or 'nothing'}, and declares {', '.join(missing)} too")
+            raise ArgumentError(
+                f"compute gave {', '.join(values) or 'nothing'}, and declares {', '.join(missing)} too"
+            )
         return assembled(self.variables, values, material)
 
 
@@ -76,7 +79,8 @@ class Coupled:
     variables : tuple of str
         Which variables of the node; ``*`` stands for anything.
     arguments : str
-        What has to be typed besides the sample; ``{conductivity}`` stands for a conductivity of each phase.
+        What has to be typed besides the sample; ``{conductivity}`` stands for a conductivity of
+        each phase.
     renamed : tuple of (str, str)
         Variables that get another name, because another node has one of that name.
     windows : bool
@@ -103,7 +107,13 @@ class Coupled:
         """What to type: a conductivity of 0 for the phase ``pore`` and of 1 for others."""
         pairs = ",".join(f"{name}={int(name != 'pore')}" for name in phases)
         typed = self.arguments.format(conductivity=pairs)
-        parts = ["tim3d", self.verb, shlex.quote(sample), typed, "" if field == "phase" else f"--field {field}"]
+        parts = [
+            "tim3d",
+            self.verb,
+            shlex.quote(sample),
+            typed,
+            "" if field == "phase" else f"--field {field}",
+        ]
         return " ".join(part for part in parts if part)
 
     def take(self, found: xr.Dataset, phases: Phases) -> xr.Dataset:
@@ -119,15 +129,22 @@ class Coupled:
         Returns
         -------
         xarray.Dataset
-            The same numbers with `units`, `long_name`, `method`, `reference` and the `conditions` they hold under.
-            Flags become 0 and 1. Where the node names conductivities, they are ``phase_conductivity`` (phase).
+            The same numbers with `units`, `long_name`, `method`, `reference` and the `conditions`
+            they hold under. Flags become 0 and 1. Where the node names conductivities, they are
+            ``phase_conductivity`` (phase).
         """
-        names = [n for n in found.data_vars if any(fnmatchcase(str(n), pattern) for pattern in self.variables)]
+        names = [
+            n
+            for n in found.data_vars
+            if any(fnmatchcase(str(n), pattern) for pattern in self.variables)
+        ]
         about = {"conditions": conditions(found.attrs)}
         chosen = {str(n): _numbers(found[n]).assign_attrs(found[n].attrs, **about) for n in names}
         if chosen and "effective_conductivity" in found and "conductivity" in found.attrs:
             chosen["phase_conductivity"] = _given(found, phases)
-        taken = xr.Dataset({dict(self.renamed).get(name, name): values for name, values in chosen.items()})
+        taken = xr.Dataset(
+            {dict(self.renamed).get(name, name): values for name, values in chosen.items()}
+        )
         return taken.reindex(phase=_names(phases)) if "phase" in taken.dims else taken
 
 
@@ -143,8 +160,8 @@ def coupled(
 ) -> Coupled:
     """A quantity of one's own that needs the whole volume at once.
 
-    `measure` computes it once for a version of its fields, in its own process, and keeps it in the node ``FIELD_NAME``;
-    `describe` answers from there.
+    `measure` computes it once for a version of its fields, in its own process, and keeps it in the
+    node ``FIELD_NAME``; `describe` answers from there.
 
     Parameters
     ----------
@@ -179,7 +196,11 @@ def _names(phases: Phases) -> np.ndarray:
 
 def _along(conductivity: Conductivity) -> list[float]:
     """One number, or those along z, y and x."""
-    return [float(k) for k in conductivity] if isinstance(conductivity, Sequence) else [float(conductivity)]
+    return (
+        [float(k) for k in conductivity]
+        if isinstance(conductivity, Sequence)
+        else [float(conductivity)]
+    )
 
 
 def _typed(value: float) -> str:
@@ -195,9 +216,13 @@ def _given(found: xr.Dataset, phases: Phases) -> xr.DataArray:
         "method": "input",
     }
     if all(len(row) == 1 for row in rows):
-        return xr.DataArray([k for (k,) in rows], {"phase": _names(phases)}, ("phase",), attrs=about)
+        return xr.DataArray(
+            [k for (k,) in rows], {"phase": _names(phases)}, ("phase",), attrs=about
+        )
     places = {"phase": _names(phases), "axis": np.array(AXES, dtype=object)}
-    return xr.DataArray([row * 3 if len(row) == 1 else row for row in rows], places, tuple(places), attrs=about)
+    return xr.DataArray(
+        [row * 3 if len(row) == 1 else row for row in rows], places, tuple(places), attrs=about
+    )
 
 
 def conditions(attributes: Mapping[str, Any]) -> str:
@@ -256,7 +281,10 @@ GEODESIC_TORTUOSITY = Coupled(
     "geodesic_tortuosity", "geodesic", "geodesic", ("geodesic_*", "plane_geodesic_*"), windows=True
 )
 PERCOLATION = Coupled(
-    "percolation", "label", "components", ("component_count", "largest_share", "*_fraction", "percolates")
+    "percolation",
+    "label",
+    "components",
+    ("component_count", "largest_share", "*_fraction", "percolates"),
 )
 REPRESENTATIVE_SIZE = Coupled(
     "representative_size",

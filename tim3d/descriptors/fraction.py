@@ -18,7 +18,9 @@ def _phase_count(material: Material) -> tuple[int, ...]:
 
 
 def _count_planes(labels: Labels, core: Box, material: Material, axis: int) -> Counts:
-    return np.stack([plane_counts(labels, [code], axis, core) for code in material.phases.codes], axis=1)
+    return np.stack(
+        [plane_counts(labels, [code], axis, core) for code in material.phases.codes], axis=1
+    )
 
 
 def _count_z(labels: Labels, core: Box, material: Material) -> Counts:
@@ -44,7 +46,9 @@ def _fractions(totals: Mapping[str, Counts], material: Material) -> dict[str, Va
     values = {f"phase_fraction_{axis}": _share(totals[f"phase_planes_{axis}"]).T for axis in AXES}
     values["phase_fraction"] = _share(totals["phase_planes_z"].sum(axis=0))
     if "pore" in material.phases:
-        values["relative_density"] = np.asarray(1.0 - values["phase_fraction"][material.phases.names.index("pore")])
+        values["relative_density"] = np.asarray(
+            1.0 - values["phase_fraction"][material.phases.names.index("pore")]
+        )
     return values
 
 
@@ -57,8 +61,22 @@ PHASE_FRACTION = Descriptor(
     "phase_fraction",
     PLANES,
     (
-        Variable("phase_fraction", ("phase",), 0, "volume fraction of each phase", "voxel count", _POINT_COUNT),
-        Variable("relative_density", (), 0, "volume fraction of all that is not pore", "voxel count", _POINT_COUNT),
+        Variable(
+            "phase_fraction",
+            ("phase",),
+            0,
+            "volume fraction of each phase",
+            "voxel count",
+            _POINT_COUNT,
+        ),
+        Variable(
+            "relative_density",
+            (),
+            0,
+            "volume fraction of all that is not pore",
+            "voxel count",
+            _POINT_COUNT,
+        ),
         *(
             Variable(
                 f"phase_fraction_{axis}",

@@ -1,7 +1,8 @@
 """What geodesic distances say: how much longer the way through a phase is than the straight one.
 
-Distances are counted from the centres of the first layer of voxels, and so is the straight way: plane k lies k voxels
-from the start. The tortuosity of a plane is the mean distance of its reached voxels over the straight one.
+Distances are counted from the centres of the first layer of voxels, and so is the straight way:
+plane k lies k voxels from the start. The tortuosity of a plane is the mean distance of its reached
+voxels over the straight one.
 """
 
 from __future__ import annotations
@@ -64,7 +65,16 @@ class SumPlanes:
         """What `Planes` is made of."""
         plane = AXES[self.axis]
         return tuple(
-            Partial(part, (0, 0, 0), (plane,), (), self, plane=plane, reads=(REGION, DISTANCES), part=part)
+            Partial(
+                part,
+                (0, 0, 0),
+                (plane,),
+                (),
+                self,
+                plane=plane,
+                reads=(REGION, DISTANCES),
+                part=part,
+            )
             for part in ("inside", "reached", "total")
         )
 
@@ -73,8 +83,8 @@ class SumPlanes:
 class Planes:
     """Of the planes across an axis, from the lowest: voxels of the phase, those reached, their distances.
 
-    `total` is the sum of distances in parts of 2^-16 of the shortest voxel edge; `rises` if the front starts at the
-    lowest plane. Numbers of voxels and sums add up over blocks.
+    `total` is the sum of distances in parts of 2^-16 of the shortest voxel edge; `rises` if the
+    front starts at the lowest plane. Numbers of voxels and sums add up over blocks.
     """
 
     inside: Integers
@@ -87,7 +97,9 @@ class Planes:
     def numbers(self) -> tuple[dict[str, float], NDArray[np.float64]]:
         """The results of one direction by name, and the tortuosity of every plane from the lowest."""
         order = slice(None, None, 1 if self.rises else -1)
-        found = tortuosity(self.total[order], self.reached[order], self.inside[order], self.spacing, self.axis)
+        found = tortuosity(
+            self.total[order], self.reached[order], self.inside[order], self.spacing, self.axis
+        )
         rows = {
             "geodesic_tortuosity": found.last_quarter,
             "geodesic_tortuosity_last_plane": found.last_plane,
@@ -132,9 +144,9 @@ def geodesic_results(
     Returns
     -------
     xarray.Dataset
-        By phase and direction: ``geodesic_tortuosity`` and its kin, nan where the phase does not lead from the first
-        plane to the last; by phase: mean and spread over the directions; by phase and plane: the profile of each
-        direction.
+        By phase and direction: ``geodesic_tortuosity`` and its kin, nan where the phase does not
+        lead from the first plane to the last; by phase: mean and spread over the directions; by
+        phase and plane: the profile of each direction.
     """
     phases, directions = (list(dict.fromkeys(key[n] for key in found)) for n in (0, 1))
     rows = {key: planes.numbers() for key, planes in found.items()}
@@ -142,20 +154,35 @@ def geodesic_results(
     profiles = {key: profile for key, (_, profile) in rows.items()}
     dims = ("phase", "direction")
     variables: dict[str, Any] = {
-        name: (dims, np.array([[numbers[p, d][name] for d in directions] for p in phases]), _attributes(text, metric))
+        name: (
+            dims,
+            np.array([[numbers[p, d][name] for d in directions] for p in phases]),
+            _attributes(text, metric),
+        )
         for name, text in _ABOUT.items()
     }
     values = variables["geodesic_tortuosity"][1]
     for name, text, reduce in (("mean", _MEAN, _mean), ("spread", _SPREAD, _spread)):
         row = np.array([reduce(v[np.isfinite(v)]) for v in values])
         variables[f"geodesic_tortuosity_{name}"] = (("phase",), row, _attributes(text, metric))
-    coordinates: dict[str, Any] = {"phase": np.array(phases, object), "direction": np.array(directions, object)}
+    coordinates: dict[str, Any] = {
+        "phase": np.array(phases, object),
+        "direction": np.array(directions, object),
+    }
     for d in directions:
         profile = np.array([profiles[p, d] for p in phases])
         text = f"geodesic tortuosity of planes on the way along {d}"
-        variables[f"plane_geodesic_tortuosity_{way(d)}"] = (("phase", d[1]), profile, _attributes(text, metric))
+        variables[f"plane_geodesic_tortuosity_{way(d)}"] = (
+            ("phase", d[1]),
+            profile,
+            _attributes(text, metric),
+        )
         centres = (np.arange(profile.shape[1]) + 0.5) * spacing_nm[AXES.index(d[1])]
-        coordinates[d[1]] = ((d[1],), centres, {"units": "nm", "long_name": f"centre of the plane along {d[1]}"})
+        coordinates[d[1]] = (
+            (d[1],),
+            centres,
+            {"units": "nm", "long_name": f"centre of the plane along {d[1]}"},
+        )
     return xr.Dataset(variables, coordinates, _about(metric, spacing_nm))
 
 
@@ -174,8 +201,8 @@ def seeds_results(found: Mapping[str, Planes], seeds: tuple[str, str], metric: s
     Returns
     -------
     xarray.Dataset
-        By phase: ``geodesic_reached_share``, ``geodesic_unreached_voxels``, ``geodesic_mean_distance`` in nm, nan where
-        nothing is reached.
+        By phase: ``geodesic_reached_share``, ``geodesic_unreached_voxels``,
+        ``geodesic_mean_distance`` in nm, nan where nothing is reached.
     """
     planes = list(found.values())
     rows = {
@@ -187,7 +214,10 @@ def seeds_results(found: Mapping[str, Planes], seeds: tuple[str, str], metric: s
             "voxels of the phase that no path reaches",
             [p.unreached for p in planes],
         ),
-        "geodesic_mean_distance": ("mean distance of the voxels that a path reaches", [p.mean for p in planes]),
+        "geodesic_mean_distance": (
+            "mean distance of the voxels that a path reaches",
+            [p.mean for p in planes],
+        ),
     }
     variables: dict[str, Any] = {
         name: (("phase",), np.array(values), _attributes(f"{text} from the seeds", metric))
@@ -209,20 +239,27 @@ def seeds_results(found: Mapping[str, Planes], seeds: tuple[str, str], metric: s
 def with_limit(fine: xr.Dataset, coarse: xr.Dataset, metric: str) -> xr.Dataset:
     """Results with those of every second voxel, the value at vanishing voxel size, and its uncertainty.
 
-    The value is ``2 t(h) - t(2h)``; the uncertainty covers orders of convergence from 0.8 to 1.6 (observed on smooth
-    pores: 1.3 to 1.5). Over 26 neighbours it is the limit of that metric, which is not the length in free space.
+    The value is ``2 t(h) - t(2h)``; the uncertainty covers orders of convergence from 0.8 to 1.6
+    (observed on smooth pores: 1.3 to 1.5). Over 26 neighbours it is the limit of that metric, which
+    is not the length in free space.
     """
     found = fine.copy()
     for name in ("geodesic_tortuosity", "geodesic_tortuosity_mean"):
         pair = np.nditer([fine[name].values, coarse[name].values])
-        values = np.array([richardson(float(a), float(b), ORDERS) for a, b in pair]).reshape(*fine[name].shape, 2)
+        values = np.array([richardson(float(a), float(b), ORDERS) for a, b in pair]).reshape(
+            *fine[name].shape, 2
+        )
         text = fine[name].attrs["long_name"]
         for suffix, table, more in (
             ("coarse", coarse[name].values, "of every second voxel"),
             ("limit", values[..., 0], "at vanishing voxel size"),
             ("limit_uncertainty", values[..., 1], "at vanishing voxel size: half width"),
         ):
-            found[f"{name}_{suffix}"] = (fine[name].dims, table, _attributes(f"{text}, {more}", metric))
+            found[f"{name}_{suffix}"] = (
+                fine[name].dims,
+                table,
+                _attributes(f"{text}, {more}", metric),
+            )
     return found
 
 

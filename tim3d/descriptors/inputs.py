@@ -29,13 +29,14 @@ class Input:
     Parameters
     ----------
     role : {"labels", "grey", "values", "numbers"}
-        Codes of phases (uint8), grey values (uint8, uint16), values of any unit such as a distance or a flux (float32),
-        or numbers of components (uint32).
+        Codes of phases (uint8), grey values (uint8, uint16), values of any unit such as a distance
+        or a flux (float32), or numbers of components (uint32).
     name : str
-        Name of the field; ``{field}`` in it stands for the measured one (default: the measured one itself).
+        Name of the field; ``{field}`` in it stands for the measured one (default: the measured one
+        itself).
     command : str
-        What makes the field, for the message where it is missing; ``{sample}`` and ``{field}`` are filled in (default:
-        the usual command of the role).
+        What makes the field, for the message where it is missing; ``{sample}`` and ``{field}`` are
+        filled in (default: the usual command of the role).
 
     Examples
     --------

@@ -15,7 +15,8 @@ from tim3d.kernels.morphology.voxel_configurations import complement
 def pair_histogram(histograms: Counts, material: Material, first: int, second: int) -> Counts:
     """Histogram of the union of two phases, given by their places, from the `CONFIGURATIONS` partial.
 
-    The union is a region counted, the complement of one, or, with two phases, the whole volume: all octants full.
+    The union is a region counted, the complement of one, or, with two phases, the whole volume: all
+    octants full.
     """
     codes = material.phases.codes
     sets = region_sets(material.phases)
@@ -49,7 +50,9 @@ def _interfaces(totals: Mapping[str, Counts], material: Material) -> dict[str, V
     }
 
 
-_METHOD = "(S_i + S_j - S_ij) / 2 with the surface of the union S_ij, {}; volume mirrored at its border"
+_METHOD = (
+    "(S_i + S_j - S_ij) / 2 with the surface of the union S_ij, {}; volume mirrored at its border"
+)
 
 #: S_ij per volume; NaN on the diagonal.
 INTERFACE_AREA = Descriptor(

@@ -1,7 +1,8 @@
 """What connected components say: how many, how large, and which share of a phase leads from face to face.
 
-A component **percolates** along an axis if it touches both outer faces of the volume there, is a **dead end** if it
-touches one of them, and **isolated** if it touches neither. The three shares of a phase add up to 1 on every axis.
+A component **percolates** along an axis if it touches both outer faces of the volume there, is a
+**dead end** if it touches one of them, and **isolated** if it touches neither. The three shares of
+a phase add up to 1 on every axis.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ def percolation(table: Components, phases: Phases, shape: Triple, connectivity: 
     Returns
     -------
     xarray.Dataset
-        By phase: `component_count`, `largest_share`; by phase and axis: `percolating_fraction`, `dead_end_fraction`,
-        `isolated_fraction` (NaN for a phase without voxels), `percolates`. By component, numbered from 1 as in the
-        field of components: `component_phase` (code), `component_voxels`, `component_start` and `component_stop`
-        (bounding box in voxels, half-open), `component_touches` (outer faces of the volume). All are numbers, unit 1.
+        By phase: `component_count`, `largest_share`; by phase and axis: `percolating_fraction`,
+        `dead_end_fraction`, `isolated_fraction` (NaN for a phase without voxels), `percolates`. By
+        component, numbered from 1 as in the field of components: `component_phase` (code),
+        `component_voxels`, `component_start` and `component_stop` (bounding box in voxels,
+        half-open), `component_touches` (outer faces of the volume). All are numbers, unit 1.
 
     Examples
     --------
@@ -55,7 +57,10 @@ def percolation(table: Components, phases: Phases, shape: Triple, connectivity: 
     common = {"units": "1", "method": method, "reference": REFERENCE, "connectivity": connectivity}
     variables = {
         name: (dims, values, {"long_name": long_name} | common)
-        for name, (dims, values, long_name) in {**_by_phase(table, phases, shape), **_rows(table, shape)}.items()
+        for name, (dims, values, long_name) in {
+            **_by_phase(table, phases, shape),
+            **_rows(table, shape),
+        }.items()
     }
     flags = {"flag_values": list(phases.codes), "flag_meanings": " ".join(phases.names)}
     variables["component_phase"][2].update(flags)
@@ -65,7 +70,9 @@ def percolation(table: Components, phases: Phases, shape: Triple, connectivity: 
         "side": np.array(SIDES, dtype=object),
         "component": np.arange(1, len(table) + 1, dtype=np.uint32),
     }
-    return xr.Dataset(variables, coordinates, {"connectivity": connectivity, "volume_shape": list(shape)})
+    return xr.Dataset(
+        variables, coordinates, {"connectivity": connectivity, "volume_shape": list(shape)}
+    )
 
 
 def _by_phase(table: Components, phases: Phases, shape: Triple) -> dict[str, tuple[Any, ...]]:
@@ -76,12 +83,36 @@ def _by_phase(table: Components, phases: Phases, shape: Triple) -> dict[str, tup
     largest = [size.max() / size.sum() if len(size) else np.nan for size in sizes]
     both = ("phase", "axis")
     return {
-        "component_count": ("phase", np.array([len(size) for size in sizes], np.int64), "number of components"),
-        "largest_share": ("phase", np.array(largest, np.float64), "share of the phase in its largest component"),
-        "percolating_fraction": (both, shares[:, 2], "share of the phase in components that touch both faces"),
-        "dead_end_fraction": (both, shares[:, 1], "share of the phase in components that touch one face only"),
-        "isolated_fraction": (both, shares[:, 0], "share of the phase in components that touch neither face"),
-        "percolates": (both, np.array([(r == 2).any(axis=0) for r in faces]), "whether a component touches both faces"),
+        "component_count": (
+            "phase",
+            np.array([len(size) for size in sizes], np.int64),
+            "number of components",
+        ),
+        "largest_share": (
+            "phase",
+            np.array(largest, np.float64),
+            "share of the phase in its largest component",
+        ),
+        "percolating_fraction": (
+            both,
+            shares[:, 2],
+            "share of the phase in components that touch both faces",
+        ),
+        "dead_end_fraction": (
+            both,
+            shares[:, 1],
+            "share of the phase in components that touch one face only",
+        ),
+        "isolated_fraction": (
+            both,
+            shares[:, 0],
+            "share of the phase in components that touch neither face",
+        ),
+        "percolates": (
+            both,
+            np.array([(r == 2).any(axis=0) for r in faces]),
+            "whether a component touches both faces",
+        ),
     }
 
 
@@ -100,5 +131,9 @@ def _rows(table: Components, shape: Triple) -> dict[str, tuple[Any, ...]]:
         "component_voxels": ("component", table.voxels, "voxels of the component"),
         "component_start": (box, table.start, "first voxel of the bounding box"),
         "component_stop": (box, table.stop, "voxel after the last one of the bounding box"),
-        "component_touches": ((*box, "side"), table.touches(shape), "whether the component touches an outer face"),
+        "component_touches": (
+            (*box, "side"),
+            table.touches(shape),
+            "whether the component touches an outer face",
+        ),
     }

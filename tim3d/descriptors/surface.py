@@ -33,7 +33,8 @@ _FEDERER = "doi:10.2307/1993504"
 def region_sets(phases: Phases) -> tuple[tuple[int, ...], ...]:
     """The regions whose histograms are counted: each phase, and the unions of two that interfaces need.
 
-    A union is left out where it, or the rest of the material, is a region already: up to three phases need no union.
+    A union is left out where it, or the rest of the material, is a region already: up to three
+    phases need no union.
 
     >>> region_sets(Phases(a=0, b=1, c=2))
     ((0,), (1,), (2,))
@@ -63,7 +64,8 @@ def _phase_count(material: Material) -> tuple[int, ...]:
 
 def _sum_gradients(labels: Labels, core: Box, material: Material) -> Counts:
     codes = material.phases.codes
-    # Two phases share one interface, and the gradient of the one is minus that of the other, to the last bit.
+    # Two phases share one interface, and the gradient of the one is minus that of the other, to the
+    # last bit.
     apart = codes[:1] if len(codes) == 2 else codes
     areas = [gradient_area.gradient_area(labels, [code], core, material.spacing) for code in apart]
     return np.array(areas * (len(codes) // len(apart)), np.int64)
@@ -81,7 +83,9 @@ CONFIGURATIONS = Partial(
 GRADIENT = Partial("gradient_area", gradient_area.HALO, ("phase",), _phase_count, _sum_gradients)
 
 
-def _densities(totals: Mapping[str, Counts], material: Material, weights: Mapping[str, Weights]) -> dict[str, Values]:
+def _densities(
+    totals: Mapping[str, Counts], material: Material, weights: Mapping[str, Weights]
+) -> dict[str, Values]:
     phases = totals["configurations"][: len(material.phases)]
     return {name: density(phases, w, material.spacing) for name, w in weights.items()}
 

@@ -26,8 +26,14 @@ REFERENCES = {
 # Variable, key in the record of a solution, long name. The unit is that of the conductivity or 1.
 VARIABLES = {
     "effective_conductivity": ("conductivity", "effective conductivity Q L / (A dT)"),
-    "tortuosity_factor_total": ("tortuosity_total", "mean k / effective k, islands counted in the mean"),
-    "tortuosity_factor_through": ("tortuosity_through", "mean k / effective k, islands left out of the mean"),
+    "tortuosity_factor_total": (
+        "tortuosity_total",
+        "mean k / effective k, islands counted in the mean",
+    ),
+    "tortuosity_factor_through": (
+        "tortuosity_through",
+        "mean k / effective k, islands left out of the mean",
+    ),
     "mean_conductivity_total": ("mean_total", "mean conductivity of all voxels"),
     "mean_conductivity_through": ("mean_through", "mean conductivity, islands set to 0"),
     "percolates": ("percolates", "1 if a conducting path joins both faces"),
@@ -62,10 +68,20 @@ class Context:
         return bool(self.physics.interface) or self.physics.contact != PERFECT
 
 
-def transport(context: Context, fine: Mapping[str, Record], coarse: Mapping[str, Record]) -> xr.Dataset:
+def transport(
+    context: Context, fine: Mapping[str, Record], coarse: Mapping[str, Record]
+) -> xr.Dataset:
     """The Dataset of solutions by axis, and of those of every second voxel if there are any."""
-    found = {name: _over_axes(context, name, [value(fine[a], name) for a in context.axes]) for name in VARIABLES}
-    found |= _extrapolated(context, fine, coarse) | bounds(context) | _tensor(context, fine) | _local(context, fine)
+    found = {
+        name: _over_axes(context, name, [value(fine[a], name) for a in context.axes])
+        for name in VARIABLES
+    }
+    found |= (
+        _extrapolated(context, fine, coarse)
+        | bounds(context)
+        | _tensor(context, fine)
+        | _local(context, fine)
+    )
     coordinates: dict[str, Any] = {"axis": np.array(context.axes, dtype=object)}
     coordinates["phase"] = np.array(list(context.phases), dtype=object)
     if "flux_histogram" in found:
@@ -75,8 +91,14 @@ def transport(context: Context, fine: Mapping[str, Record], coarse: Mapping[str,
     for name in context.axes:
         flux, step = np.array(fine[name]["flux"]), context.spacing_nm[AXES.index(name)]
         places = (context.physics.hidden + np.arange(flux.size)) * step
-        coordinates[f"{name}_face"] = (f"{name}_face", places, {"units": "nm", "long_name": f"face along {name}"})
-        about = _attributes(context.units, "conductivity as seen by the flux through each plane of faces")
+        coordinates[f"{name}_face"] = (
+            f"{name}_face",
+            places,
+            {"units": "nm", "long_name": f"face along {name}"},
+        )
+        about = _attributes(
+            context.units, "conductivity as seen by the flux through each plane of faces"
+        )
         found[f"plane_conductivity_{name}"] = ((f"{name}_face",), flux, about)
     if not any("phase" in dims for dims, *_ in found.values()):
         del coordinates["phase"]
@@ -92,16 +114,22 @@ def value(record: Record, name: str) -> float:
     return mean / record["conductivity"] if record["percolates"] else math.inf
 
 
-def _over_axes(context: Context, name: str, values: Sequence[float], long_name: str = "") -> tuple[Any, ...]:
+def _over_axes(
+    context: Context, name: str, values: Sequence[float], long_name: str = ""
+) -> tuple[Any, ...]:
     units = context.units if "conductivity" in name else "1"
     return ("axis",), np.array(values), _attributes(units, long_name or VARIABLES[name][1])
 
 
-def _attributes(units: str, long_name: str, reference: str = REFERENCES["tortuosity"]) -> dict[str, str]:
+def _attributes(
+    units: str, long_name: str, reference: str = REFERENCES["tortuosity"]
+) -> dict[str, str]:
     return {"units": units, "long_name": long_name, "method": METHOD, "reference": reference}
 
 
-def _extrapolated(context: Context, fine: Mapping[str, Record], coarse: Mapping[str, Record]) -> dict[str, Any]:
+def _extrapolated(
+    context: Context, fine: Mapping[str, Record], coarse: Mapping[str, Record]
+) -> dict[str, Any]:
     """Value of every second voxel, value at vanishing voxel size and its uncertainty."""
     found: dict[str, Any] = {}
     for name in EXTRAPOLATED if coarse else ():
@@ -129,13 +157,21 @@ def bounds(context: Context) -> dict[str, Any]:
     ):
         if name == "hashin_shtrikman" and not isotropic:
             continue
-        along = [[k[AXES.index(axis)] for k in context.conductivity.values()] for axis in context.axes]
+        along = [
+            [k[AXES.index(axis)] for k in context.conductivity.values()] for axis in context.axes
+        ]
         pairs = [function(fractions, values) for values in along]
         for number, side in enumerate(("lower", "upper")):
             if side == "upper" or not context.resists:
-                about = _attributes(context.units, f"{side} bound of the conductivity {text}", REFERENCES[name])
+                about = _attributes(
+                    context.units, f"{side} bound of the conductivity {text}", REFERENCES[name]
+                )
                 values = np.array([pair[number] for pair in pairs])
-                found[f"conductivity_{name}_{side}"] = (("axis",), values, about | {"method": "from volume fractions"})
+                found[f"conductivity_{name}_{side}"] = (
+                    ("axis",),
+                    values,
+                    about | {"method": "from volume fractions"},
+                )
     return found
 
 
@@ -145,11 +181,14 @@ def _tensor(context: Context, fine: Mapping[str, Record]) -> dict[str, Any]:
         return {}
     rows = np.array([fine[axis]["row"] for axis in context.axes])
     text = "mean flux density along flux_axis over the mean gradient along axis"
-    found: dict[str, Any] = {"conductivity_tensor": (("axis", "flux_axis"), rows, _attributes(context.units, text))}
+    found: dict[str, Any] = {
+        "conductivity_tensor": (("axis", "flux_axis"), rows, _attributes(context.units, text))
+    }
     if len(context.axes) == len(AXES):
         asymmetry = float(np.abs(rows - rows.T).max() / max(np.abs(rows).max(), 1e-300))
         about = _attributes(
-            "1", "largest difference of opposite off-diagonals over the largest entry: 0 if solved exactly"
+            "1",
+            "largest difference of opposite off-diagonals over the largest entry: 0 if solved exactly",
         )
         found["tensor_asymmetry"] = ((), asymmetry, about)
     return found
@@ -167,15 +206,24 @@ LOCAL = {
 def _local(context: Context, fine: Mapping[str, Record]) -> dict[str, Any]:
     if not any("local" in record for record in fine.values()):
         return {}
-    rows = [[_statistics(context, fine[axis], code) for code in context.phases.codes] for axis in context.axes]
+    rows = [
+        [_statistics(context, fine[axis], code) for code in context.phases.codes]
+        for axis in context.axes
+    ]
     found = {}
     for number, (name, text) in enumerate(LOCAL.items()):
         dims = ("axis", "phase", "flux_class") if name == "flux_histogram" else ("axis", "phase")
-        found[name] = (dims, np.array([[phase[number] for phase in axis] for axis in rows]), _attributes("1", text))
+        found[name] = (
+            dims,
+            np.array([[phase[number] for phase in axis] for axis in rows]),
+            _attributes("1", text),
+        )
     return found
 
 
-def _statistics(context: Context, record: Record, code: int) -> tuple[float, float, float, np.ndarray]:
+def _statistics(
+    context: Context, record: Record, code: int
+) -> tuple[float, float, float, np.ndarray]:
     """In the order of `LOCAL`; of a phase in which nothing flows there is no mean."""
     local = record.get("local")
     place = record["labels"].index(code) if local and code in record["labels"] else -1
@@ -213,8 +261,13 @@ def _about(context: Context) -> dict[str, Any]:
     }
     per_area = "in the unit of the conductivity per metre"
     if physics.interface:
-        pairs = {f"{names[a]}:{names[b]}": value * 1e9 for (a, b), value in physics.interface.items()}
-        about |= {"interface": pairs, "interface_meaning": f"conductance per area, {per_area}; {REFERENCES['kapitza']}"}
+        pairs = {
+            f"{names[a]}:{names[b]}": value * 1e9 for (a, b), value in physics.interface.items()
+        }
+        about |= {
+            "interface": pairs,
+            "interface_meaning": f"conductance per area, {per_area}; {REFERENCES['kapitza']}",
+        }
     if physics.contact != PERFECT:
         about |= {
             "contact": [str(value * 1e9) for value in physics.contact],

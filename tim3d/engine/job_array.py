@@ -1,11 +1,11 @@
 """A recipe as a job array: equal processes without a scheduler that share the blocks of every pass by their number.
 
-Part i of n computes the blocks whose running number modulo n is i - 1. Work that is not per block (creating a field,
-marking it complete, writing results, training) is a critical section: one part at a time takes the sample lock and runs
-the verb from the top, skipping what is already done. At a pass with unfinished blocks the verb is
-left by `ShareError`: the part releases the lock, computes its share, waits for the shares of the
-others, and runs the verb again. For a verb this is the same as being killed and restarted, which it
-must survive anyway.
+Part i of n computes the blocks whose running number modulo n is i - 1. Work that is not per block
+(creating a field, marking it complete, writing results, training) is a critical section: one part
+at a time takes the sample lock and runs the verb from the top, skipping what is already done. At a
+pass with unfinished blocks the verb is left by `ShareError`: the part releases the lock, computes
+its share, waits for the shares of the others, and runs the verb again. For a verb this is the same
+as being killed and restarted, which it must survive anyway.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tim3d.grid import Triple
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-# Listing the markers of a large pass is slow on a network disk and costs money in an object store: it takes at most
-# this share of the time spent waiting.
+# Listing the markers of a large pass is slow on a network disk and costs money in an object store:
+# it takes at most this share of the time spent waiting.
 _LOOKING = 0.05
 # Another client holds the lock for an instant, until it finds that parts work on the sample.
 PASSING_SECONDS = 5.0
@@ -58,14 +58,18 @@ class Part:
         """
         number, _, count = text.partition("/")
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-            raise ArgumentError(f"part {text!r} is not i/n with i from 1 to n: the first of three is --part 1/3")
+            raise ArgumentError(
+                f"part {text!r} is not i/n with i from 1 to n: the first of three is --part 1/3"
+            )
         return Part(int(number), int(count))
 
     def share(self, every: Iterable[T], left: Iterable[T]) -> list[T]:
         """Blocks of `left` that belong to this part, by their running numbers in `every`."""
         wanted = set(left)
         return [
-            block for number, block in enumerate(every) if number % self.count == self.number - 1 and block in wanted
+            block
+            for number, block in enumerate(every)
+            if number % self.count == self.number - 1 and block in wanted
         ]
 
     @property
@@ -126,7 +130,9 @@ def join_job_array(sample: str, part: Part) -> Iterator[None]:
             _part.reset(token)
 
 
-def run_exclusively(sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS) -> T:
+def run_exclusively(
+    sample: str, action: Callable[[], T], wait_seconds: float = DEFAULT_WAIT_SECONDS
+) -> T:
     """Run a verb under the sample lock, and again after each pass that all parts have finished.
 
     Raises
@@ -161,7 +167,11 @@ def _turn(sample: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _waiting(
-    url: str, sample: str, part: Part, patient: Callable[[dict[str, Any]], bool], limit: float | None
+    url: str,
+    sample: str,
+    part: Part,
+    patient: Callable[[dict[str, Any]], bool],
+    limit: float | None,
 ) -> Iterator[None]:
     """Hold a lock; wait for it, for `limit` seconds, while `patient` accepts its owner."""
     start = barred = time.monotonic()
@@ -192,7 +202,9 @@ def _wait(sample: str, share: ShareError, failed: set[Triple], limit: float) -> 
         failed = _refuse_failed(share.work_pass.ledger, failed)
         if len(left) != before:
             before, since = len(left), start
-            log.info("%s: %d blocks are left to the other parts", share.work_pass.ledger.name, len(left))
+            log.info(
+                "%s: %d blocks are left to the other parts", share.work_pass.ledger.name, len(left)
+            )
         elif start - since > limit:
             assert part is not None
             raise DeviceError(

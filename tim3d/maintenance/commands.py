@@ -31,7 +31,9 @@ def _field(sample: str, name: str) -> str:
     field = store.read_field(sample, name)
     edges, size = "x".join(map(str, field.shape)), "x".join(f"{s:g}" for s in field.spacing_nm)
     phases = f", {dict(field.phases)}" if field.phases else ""
-    return f"{edges} {field.dtype}, voxel {size} nm, shard {'x'.join(map(str, field.shard))}{phases}"
+    return (
+        f"{edges} {field.dtype}, voxel {size} nm, shard {'x'.join(map(str, field.shard))}{phases}"
+    )
 
 
 def validate(sample: str, *, deep: bool = False, repair: bool = False) -> Iterator[str]:
@@ -101,7 +103,9 @@ def _outdated(sample: str) -> Iterator[str]:
             yield f"{name}: {why}"
 
 
-def doctor(folder: str | None = None, cluster: str | None = None, tls: str | None = None) -> Iterator[str]:
+def doctor(
+    folder: str | None = None, cluster: str | None = None, tls: str | None = None
+) -> Iterator[str]:
     """Check this machine: versions, memory, devices, disk, cluster; one line per item.
 
     Parameters
@@ -125,7 +129,9 @@ def doctor(folder: str | None = None, cluster: str | None = None, tls: str | Non
         yield str(finding)
         failed += [finding.what] if finding.state == "fail" else []
     if failed:
-        raise DeviceError(f"not fit: {', '.join(failed)}. Fix the lines marked fail, then run the command again")
+        raise DeviceError(
+            f"not fit: {', '.join(failed)}. Fix the lines marked fail, then run the command again"
+        )
 
 
 def certificates(folder: str, days: int | None = None) -> Iterator[str]:

@@ -31,7 +31,9 @@ print(torch.cuda.is_available())
 """
 
 
-def doctor(folder: str | None = None, address: str | None = None, tls: str | None = None) -> Iterator[Finding]:
+def doctor(
+    folder: str | None = None, address: str | None = None, tls: str | None = None
+) -> Iterator[Finding]:
     """Check everything that tim3d needs, one item after the other.
 
     Parameters
@@ -47,7 +49,11 @@ def doctor(folder: str | None = None, address: str | None = None, tls: str | Non
     """
     yield _python()
     yield from _packages()
-    yield Finding("ok", "CPU", f"{_cores()} core(s) for this process of {os.cpu_count()}, {platform.machine()}")
+    yield Finding(
+        "ok",
+        "CPU",
+        f"{_cores()} core(s) for this process of {os.cpu_count()}, {platform.machine()}",
+    )
     yield _memory()
     yield _numba()
     yield from _devices()
@@ -60,7 +66,9 @@ def doctor(folder: str | None = None, address: str | None = None, tls: str | Non
 def _python() -> Finding:
     seen = f"Python {platform.python_version()}, tim3d {__version__}, {platform.system()} {platform.release()}"
     if sys.version_info < PYTHON:
-        return Finding("fail", "python", seen, f"Install Python {'.'.join(map(str, PYTHON))} or newer")
+        return Finding(
+            "fail", "python", seen, f"Install Python {'.'.join(map(str, PYTHON))} or newer"
+        )
     return Finding("ok", "python", seen)
 
 
@@ -79,7 +87,12 @@ def package_finding(requirement: str) -> Finding:
     except importlib.metadata.PackageNotFoundError:
         return Finding("fail", name, "is not installed", f"Type: pip install '{name}>={least}'")
     if _numbers(version) < _numbers(least):
-        return Finding("fail", name, f"{version}, at least {least} is needed", f"Type: pip install '{name}>={least}'")
+        return Finding(
+            "fail",
+            name,
+            f"{version}, at least {least} is needed",
+            f"Type: pip install '{name}>={least}'",
+        )
     return Finding("ok", name, version)
 
 
@@ -110,11 +123,18 @@ def _memory() -> Finding:
     """Check the free memory of the machine, or of its container if that has a limit."""
     limit = Path("/sys/fs/cgroup/memory.max")
     held = limit.read_text().strip() if limit.exists() else "max"
-    bound = "no container limit" if held == "max" else f"container limit {int(held) / 2**30:.1f} GiB"
+    bound = (
+        "no container limit" if held == "max" else f"container limit {int(held) / 2**30:.1f} GiB"
+    )
     free = available_memory()
     seen = f"{free / 2**30:.1f} GiB free, {bound}"
     if free < ENOUGH_MEMORY:
-        return Finding("warn", "memory", seen, "Use fewer --workers or a smaller --block; --plan shows what is needed")
+        return Finding(
+            "warn",
+            "memory",
+            seen,
+            "Use fewer --workers or a smaller --block; --plan shows what is needed",
+        )
     return Finding("ok", "memory", seen)
 
 
@@ -126,11 +146,19 @@ def _numba() -> Finding:
         assert numba.njit(lambda a: a + 1)(1) == 2
     except Exception as error:  # a broken compiler may raise anything
         return Finding(
-            "fail", "numba", f"cannot compile ({type(error).__name__}: {error})", "Type: pip install --force numba"
+            "fail",
+            "numba",
+            f"cannot compile ({type(error).__name__}: {error})",
+            "Type: pip install --force numba",
         )
     threads = numba.get_num_threads()
     if threads > _cores():
-        return Finding("warn", "numba", f"{threads} threads on {_cores()} core(s)", f"Set NUMBA_NUM_THREADS={_cores()}")
+        return Finding(
+            "warn",
+            "numba",
+            f"{threads} threads on {_cores()} core(s)",
+            f"Set NUMBA_NUM_THREADS={_cores()}",
+        )
     return Finding("ok", "numba", f"compiles; {threads} thread(s)")
 
 
@@ -139,11 +167,13 @@ def _devices() -> Iterator[Finding]:
     driver = _driver()
     yield Finding("ok", "GPU", driver or "none (the CPU does everything)")
     try:
-        versions = (
-            f"torch {importlib.metadata.version('torch')}, torchvision {importlib.metadata.version('torchvision')}"
+        versions = ", ".join(
+            f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torchvision")
         )
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("warn", "torch", "is not installed: no networks", "Type: pip install 'tim3d[seg]'")
+        yield Finding(
+            "warn", "torch", "is not installed: no networks", "Type: pip install 'tim3d[seg]'"
+        )
         return
     why, sees = _ran(PAIR)
     broken = _ran("import torch")[0] if why else ""
@@ -163,7 +193,9 @@ def _devices() -> Iterator[Finding]:
 def _ran(code: str) -> tuple[str, str]:
     """Run code in a separate process; return why it failed (empty if it did not) and its output."""
     try:
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False
+        )
     except subprocess.TimeoutExpired:
         return "no answer in 180 s", ""
     lines = ran.stderr.strip().splitlines() or [f"ended with {ran.returncode}"]

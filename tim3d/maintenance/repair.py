@@ -38,7 +38,11 @@ class Repair:
     command: str
 
     def __str__(self) -> str:
-        what = f"{self.blocks} block(s) will be computed again" if self.blocks else "will be made again"
+        what = (
+            f"{self.blocks} block(s) will be computed again"
+            if self.blocks
+            else "will be made again"
+        )
         return f"{self.node}: {what}. Run the recipe again, or type (with the --block that it had): {self.command}"
 
 
@@ -91,9 +95,14 @@ def _owner(sample: str, node: str, record: dict[str, Any]) -> str | None:
     fingerprint = record["fingerprint"]
     if Ledger(sample, f"{node}/s0", fingerprint).layout():
         return None
-    others = [name for name in store.nodes(sample) if name != node and _is_field(sample, name, fingerprint)]
+    others = [
+        name
+        for name in store.nodes(sample)
+        if name != node and _is_field(sample, name, fingerprint)
+    ]
     return next(
-        (name for name in others if Ledger(sample, f"{name}/s0", fingerprint).layout()), next(iter(others), None)
+        (name for name in others if Ledger(sample, f"{name}/s0", fingerprint).layout()),
+        next(iter(others), None),
     )
 
 
@@ -111,7 +120,10 @@ def _forget_blocks(sample: str, name: str, fingerprint: str, damages: list[Damag
     shapes = [triple(store.field_array(sample, name, level).shape) for level in range(levels)]
     for fine, coarse in itertools.pairwise(range(levels)):
         boxes[coarse] += [_coarser(box, shapes[fine], shapes[coarse]) for box in boxes[fine]]
-    return sum(_forget_level(Ledger(sample, f"{name}/s{level}", fingerprint), boxes[level]) for level in range(levels))
+    return sum(
+        _forget_level(Ledger(sample, f"{name}/s{level}", fingerprint), boxes[level])
+        for level in range(levels)
+    )
 
 
 def _coarser(box: Box, fine: Triple, coarse: Triple) -> Box:

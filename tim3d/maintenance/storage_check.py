@@ -42,11 +42,16 @@ def _disk(folder: str) -> Iterator[Finding]:
         return
     enough = free >= ENOUGH_SPACE
     cure = "" if enough else "Samples of large stacks need more: --plan shows how much"
-    yield Finding("ok" if enough else "warn", "space", f"{free / 2**30:.1f} GiB free in {folder}", cure)
+    yield Finding(
+        "ok" if enough else "warn", "space", f"{free / 2**30:.1f} GiB free in {folder}", cure
+    )
     seen = f"{PROBE_MIB} MiB written and flushed at {write:.0f} MiB/s, read at {read:.0f} MiB/s in {folder}"
     slow = min(write, read) < SLOW_DISK
     yield Finding(
-        "warn" if slow else "ok", "disk", seen, "Runs will wait for this disk: use a local one" if slow else ""
+        "warn" if slow else "ok",
+        "disk",
+        seen,
+        "Runs will wait for this disk: use a local one" if slow else "",
     )
 
 
@@ -80,12 +85,22 @@ def _store(url: str) -> Iterator[Finding]:
             write, read, trip = _store_speeds(probe)
     except (Tim3dError, OSError) as error:
         seen = str(error).partition("\n")[0].partition(". Finished")[0]
-        yield Finding("fail", "store", f"{url}: {seen}", "Check the bucket's name, its rights, and AWS_ENDPOINT_URL")
+        yield Finding(
+            "fail",
+            "store",
+            f"{url}: {seen}",
+            "Check the bucket's name, its rights, and AWS_ENDPOINT_URL",
+        )
         return
     seen = f"{OBJECT_MIB} MiB written at {write:.0f} MiB/s, read at {read:.0f} MiB/s, "
     seen += f"a small object in {trip * 1e3:.0f} ms in {url}"
     slow = min(write, read) < SLOW_DISK
-    yield Finding("warn" if slow else "ok", "store", seen, "Runs will wait for it: work near the store" if slow else "")
+    yield Finding(
+        "warn" if slow else "ok",
+        "store",
+        seen,
+        "Runs will wait for it: work near the store" if slow else "",
+    )
     yield _lock(url, probe)
 
 
@@ -97,7 +112,13 @@ def _store_speeds(probe: str) -> tuple[float, float, float]:
     write = OBJECT_MIB / _seconds(lambda: fs.pipe_file(path, data))
     try:
         read = OBJECT_MIB / _seconds(lambda: fs.cat_file(path))
-        return write, read, statistics.median(_seconds(lambda: fs.cat_file(path, 0, 64)) for _ in range(SMALL_READS))
+        return (
+            write,
+            read,
+            statistics.median(
+                _seconds(lambda: fs.cat_file(path, 0, 64)) for _ in range(SMALL_READS)
+            ),
+        )
     finally:
         remove_file(probe)
 
@@ -113,8 +134,15 @@ def _lock(url: str, sample: str) -> Finding:
     try:
         with reaching(), lock_sample(sample), lock_sample(sample):
             seen = f"{url} gave one lock to two clients: it ignores conditional puts"
-            return Finding("warn", "lock", seen, "Let only one run at a time write to a sample there")
+            return Finding(
+                "warn", "lock", seen, "Let only one run at a time write to a sample there"
+            )
     except LockedError:
         return Finding("ok", "lock", "one of two clients gets it")
     except Tim3dError as error:
-        return Finding("fail", "lock", f"{url}: {error}", "The rights must allow writing, reading and deleting objects")
+        return Finding(
+            "fail",
+            "lock",
+            f"{url}: {error}",
+            "The rights must allow writing, reading and deleting objects",
+        )

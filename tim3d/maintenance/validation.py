@@ -65,7 +65,9 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
     if torn := [Fault(one.path, one.seen, one.cure) for one in metadata.damaged(sample)]:
         return torn  # the other nodes cannot be listed
     root = store.open_sample(sample)
-    return [fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)]
+    return [
+        fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)
+    ]
 
 
 def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterator[Fault]:
@@ -75,11 +77,15 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
     node = root[name]
     record: Any = node.attrs.get("tim3d")
     if not isinstance(node, zarr.Group) or not record:
-        yield Fault(name, "is not a node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere")
+        yield Fault(
+            name, "is not a node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere"
+        )
         return
     if record.get("status") != "complete":
         yield Fault(name, "is not finished", "Rerun the command that makes it")
-    missing = [key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record]
+    missing = [
+        key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record
+    ]
     if missing:
         yield Fault(name, f"does not record {', '.join(missing)}", "Make it again")
     yield from _outdated(sample, name, record)
@@ -98,7 +104,11 @@ def _outdated(sample: str, name: str, record: Mapping[str, Any]) -> Iterator[Fau
         return
     if source:
         cure = f"Renew it: {renewal(record, sample)}"
-        yield Fault(name, f"was made from another version of {source!r} than the one that is there now", cure)
+        yield Fault(
+            name,
+            f"was made from another version of {source!r} than the one that is there now",
+            cure,
+        )
 
 
 def _changed(sample: str, name: str) -> Iterator[Fault]:
@@ -115,7 +125,9 @@ def _check_field(sample: str, name: str, node: zarr.Group, deep: bool) -> Iterat
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, Tim3dError) as error:
         yield Fault(name, f"cannot be read as a field ({error})", "Make it again")
         return
-    expected = schema.ome_multiscale(name, finest.spacing_nm, _factors(node, datasets, finest.shape), finest.labels)
+    expected = schema.ome_multiscale(
+        name, finest.spacing_nm, _factors(node, datasets, finest.shape), finest.labels
+    )
     if node.attrs["ome"] != expected:
         yield Fault(name, "its OME-Zarr attributes do not match its arrays", "Make it again")
     counted = np.zeros(256, np.int64)
@@ -144,14 +156,20 @@ def _check_level(name: str, node: zarr.Group, number: int) -> Iterator[Fault]:
     for axis, count in zip(AXES, array.shape, strict=True):
         coordinate = node.get(f"s{number}/{axis}")
         if not isinstance(coordinate, zarr.Array) or coordinate.shape != (count,):
-            yield Fault(where, f"has no coordinate {axis} of {count} values", "Make the field again")
+            yield Fault(
+                where, f"has no coordinate {axis} of {count} values", "Make the field again"
+            )
         elif coordinate.attrs.get("units") != schema.UNIT:
             yield Fault(
-                where, f"coordinate {axis} is in {coordinate.attrs.get('units')}, not nm", "Make the field again"
+                where,
+                f"coordinate {axis} is in {coordinate.attrs.get('units')}, not nm",
+                "Make the field again",
             )
 
 
-def _check_shards(sample: str, name: str, number: int, counted: np.ndarray | None) -> Iterator[Fault]:
+def _check_shards(
+    sample: str, name: str, number: int, counted: np.ndarray | None
+) -> Iterator[Fault]:
     """Read every shard, and add its counts of each code to `counted`; a missing shard is damage."""
     array = store.field_array(sample, name, number)
     phases = store.read_field(sample, name).phases
@@ -164,7 +182,9 @@ def _check_shards(sample: str, name: str, number: int, counted: np.ndarray | Non
         try:
             voxels = store.read_box(array, block.core)
         except Exception as error:  # a codec's own errors share no base class
-            yield Fault(where, f"cannot be decoded ({type(error).__name__}: {error})", REPAIR, damage)
+            yield Fault(
+                where, f"cannot be decoded ({type(error).__name__}: {error})", REPAIR, damage
+            )
             continue
         if phases and counted is not None:
             counted += grey_counts(voxels)
@@ -174,7 +194,9 @@ def _check_shards(sample: str, name: str, number: int, counted: np.ndarray | Non
 def _check_sums(sample: str, labels: Field, counted: np.ndarray) -> Iterator[Fault]:
     """Check that the planes counted by `measure` sum to the voxels of each phase, on every axis."""
     node, phases = f"{labels.name}_partials", dict(labels.phases or {})
-    if store.node_attributes(sample, node).get("status") != "complete" or store.outdated(sample, node):
+    if store.node_attributes(sample, node).get("status") != "complete" or store.outdated(
+        sample, node
+    ):
         return
     try:
         partials = store.open_dataset(sample, node)
@@ -186,7 +208,9 @@ def _check_sums(sample: str, labels: Field, counted: np.ndarray) -> Iterator[Fau
         sums = dict(zip(phases, map(int, stored), strict=True))
         if sums != voxels:
             cure = "Measure it again: add --overwrite"
-            yield Fault(f"{node}/{planes}", f"counts {sums} voxels, and {labels.name!r} has {voxels}", cure)
+            yield Fault(
+                f"{node}/{planes}", f"counts {sums} voxels, and {labels.name!r} has {voxels}", cure
+            )
 
 
 def _check_arrays(where: str, group: Any, damage: Damage | None, but: str = "") -> Iterator[Fault]:
@@ -201,13 +225,22 @@ def _check_arrays(where: str, group: Any, damage: Damage | None, but: str = "") 
                 continue
             array[...]
         except Exception as error:  # a codec's own errors share no base class
-            yield Fault(f"{where}/{name}", f"cannot be decoded ({type(error).__name__}: {error})", cure, damage)
+            yield Fault(
+                f"{where}/{name}",
+                f"cannot be decoded ({type(error).__name__}: {error})",
+                cure,
+                damage,
+            )
 
 
-def _check_values(where: str, voxels: np.ndarray, codes: tuple[int, ...] | None, core: Box) -> Iterator[Fault]:
+def _check_values(
+    where: str, voxels: np.ndarray, codes: tuple[int, ...] | None, core: Box
+) -> Iterator[Fault]:
     if codes is not None:
         strays = sorted(set(np.flatnonzero(grey_counts(voxels)).tolist()) - set(codes))
         if strays:
-            yield Fault(where, f"has codes {strays} without a phase, in {core}", "Make the field again")
+            yield Fault(
+                where, f"has codes {strays} without a phase, in {core}", "Make the field again"
+            )
     elif voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         yield Fault(where, f"has values that are not finite, in {core}", "Make the field again")

@@ -17,22 +17,36 @@ from tim3d.storage.schema import AXES
 
 
 @matplotlib.rc_context(STYLE)
-def histogram(counts: Mapping[str, xr.Dataset], thresholds: Mapping[str, float] | None = None) -> Figure:
+def histogram(
+    counts: Mapping[str, xr.Dataset], thresholds: Mapping[str, float] | None = None
+) -> Figure:
     """Share of the voxels at each grey value, from histogram nodes by name, with thresholds as dashed lines."""
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     ax = figure.subplots()
     for place, (name, dataset) in enumerate(counts.items()):
-        grey, share = _binned(np.asarray(dataset["grey"].values), np.asarray(dataset["voxels"].values))
+        grey, share = _binned(
+            np.asarray(dataset["grey"].values), np.asarray(dataset["voxels"].values)
+        )
         ax.fill_between(grey, share, step="mid", color="#555555", alpha=0.25 / (place + 1), lw=0)
-        ax.step(grey, share, where="mid", color=("#333333", "#999999")[place % 2], lw=0.9, label=name)
+        ax.step(
+            grey, share, where="mid", color=("#333333", "#999999")[place % 2], lw=0.9, label=name
+        )
     for place, (name, value) in enumerate((thresholds or {}).items()):
-        ax.axvline(value, color=LINES[(place + 1) % len(LINES)], ls="--", lw=1.2, label=f"{name} = {value:.4g}")
+        ax.axvline(
+            value,
+            color=LINES[(place + 1) % len(LINES)],
+            ls="--",
+            lw=1.2,
+            label=f"{name} = {value:.4g}",
+        )
     ax.set(xlabel="grey value", ylabel="share of voxels", ylim=(0, None))
     ax.legend(fontsize=8)
     return figure
 
 
-def _binned(grey: Picture, voxels: npt.NDArray[np.int64], bins: int = 256) -> tuple[Picture, Picture]:
+def _binned(
+    grey: Picture, voxels: npt.NDArray[np.int64], bins: int = 256
+) -> tuple[Picture, Picture]:
     """Shares in at most `bins` bins over the range that holds all but one voxel in ten thousand on each side."""
     level = np.cumsum(voxels) / voxels.sum()
     first, last = np.searchsorted(level, [1e-4, 1 - 1e-4])
@@ -51,7 +65,9 @@ def drift(slices: xr.Dataset) -> Figure:
     scale, unit = length_unit(slices["z"].values.max(initial=0))
     z = np.asarray(slices["z"].values) / scale
     mean, deviation = np.asarray(slices["grey_mean"].values), np.asarray(slices["grey_std"].values)
-    ax.fill_between(z, mean - deviation, mean + deviation, color=LINES[0], alpha=0.15, lw=0, label="± 1 std")
+    ax.fill_between(
+        z, mean - deviation, mean + deviation, color=LINES[0], alpha=0.15, lw=0, label="± 1 std"
+    )
     ax.plot(z, mean, color=LINES[0], lw=1.2, label="mean of the slice")
     ax.set(xlabel=f"z ({unit})", ylabel="grey value")
     ax.margins(x=0)
@@ -69,7 +85,9 @@ def profiles(dataset: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
         As from `tim3d.describe`: variables ``phase_fraction_z``, ``_y`` and ``_x``.
     """
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-    unit = length_unit(max(dataset[axis].values.max(initial=0) for axis in AXES if axis in dataset.coords))
+    unit = length_unit(
+        max(dataset[axis].values.max(initial=0) for axis in AXES if axis in dataset.coords)
+    )
     for ax, axis in zip(np.atleast_1d(figure.subplots(1, 3, sharey=True)), AXES, strict=True):
         name = f"phase_fraction_{axis}"
         for source, style in ((dataset, "-"), (truth, "--")):
@@ -82,12 +100,20 @@ def profiles(dataset: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
     return figure
 
 
-def _profile(ax: Axes, values: xr.DataArray, axis: str, style: str, length: tuple[float, str]) -> None:
+def _profile(
+    ax: Axes, values: xr.DataArray, axis: str, style: str, length: tuple[float, str]
+) -> None:
     scale, unit = length
     along = np.asarray(values[axis].values) / scale
     for phase, shade in colours(values["phase"].values.tolist()).items():
         line = np.asarray(values.sel(phase=phase).values)
-        ax.plot(along, line, style, color="#222222" if style == "--" else shade, lw=0.9 if style == "--" else 1.4)
+        ax.plot(
+            along,
+            line,
+            style,
+            color="#222222" if style == "--" else shade,
+            lw=0.9 if style == "--" else 1.4,
+        )
     ax.set_xlabel(f"{axis} ({unit})")
     ax.margins(x=0)
 
@@ -99,11 +125,14 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     Parameters
     ----------
     history : mapping of name to list
-        One number per epoch; names with "loss" are losses, with "iou", "dice" or "accuracy" agreements.
+        One number per epoch; names with "loss" are losses, with "iou", "dice" or "accuracy"
+        agreements.
     """
     shown = panels(history)
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
-    for ax, (names, text) in zip(np.atleast_1d(figure.subplots(1, max(1, len(shown)))), shown, strict=False):
+    for ax, (names, text) in zip(
+        np.atleast_1d(figure.subplots(1, max(1, len(shown)))), shown, strict=False
+    ):
         for place, name in enumerate(names):
             epochs = np.arange(1, len(history[name]) + 1)
             ax.plot(
@@ -129,4 +158,6 @@ def panels(history: Mapping[str, Sequence[float]]) -> list[tuple[list[str], str]
     """
     losses = [n for n in history if "loss" in n]
     scores = [n for n in history if any(word in n.lower() for word in ("iou", "dice", "accuracy"))]
-    return [(names, text) for names, text in ((losses, "loss"), (scores, "validation score")) if names]
+    return [
+        (names, text) for names, text in ((losses, "loss"), (scores, "validation score")) if names
+    ]

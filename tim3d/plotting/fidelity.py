@@ -17,7 +17,11 @@ from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_text
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
 
-CURVES = {"two_point": "two-point correlation S2", "lineal_path": "lineal path L", "correlation": "correlation rho"}
+CURVES = {
+    "two_point": "two-point correlation S2",
+    "lineal_path": "lineal path L",
+    "correlation": "correlation rho",
+}
 # Axes of the rows and columns of slices across z, y, x.
 PLANES = {"z": ("y", "x"), "y": ("z", "x"), "x": ("z", "y")}
 
@@ -49,7 +53,9 @@ def curves_figure(found: xr.Dataset) -> Figure:
             ax.set_title(f"{name}: {CURVES[quantity]}")
     for ax in grid[-1]:
         ax.set_xlabel("lag (nm)")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(
+        *grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8
+    )
     return figure
 
 
@@ -62,7 +68,9 @@ def _grey_figure(found: xr.Dataset) -> Figure:
     values = found.shares.values
     grey = np.arange(values.shape[-1])
     right.plot(grey, values.mean(axis=0), color=LINES[0], lw=1.2, label="volumes")
-    right.fill_between(grey, values.min(axis=0), values.max(axis=0), color=LINES[0], alpha=0.12, lw=0)
+    right.fill_between(
+        grey, values.min(axis=0), values.max(axis=0), color=LINES[0], alpha=0.12, lw=0
+    )
     for number, name in enumerate(AXES[: 1 if found.attrs["isotropic"] else None]):
         label = "micrograph" if found.attrs["isotropic"] else f"micrograph across {name}"
         right.plot(
@@ -75,7 +83,9 @@ def _grey_figure(found: xr.Dataset) -> Figure:
         )
     right.set(title="distribution", xlabel="grey value")
     right.legend(fontsize=8)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8
+    )
     return figure
 
 
@@ -84,21 +94,33 @@ def _curve(ax: Axes, found: xr.Dataset, quantity: str) -> None:
         lags = found.lag_nm.sel(axis=axis).values
         values = found[quantity].sel(axis=axis).values
         ax.plot(lags, values.mean(axis=0), color=colour, lw=1.2, label=f"volumes along {axis}")
-        ax.fill_between(lags, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0)
+        ax.fill_between(
+            lags, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, lw=0
+        )
     for lags, values, label in _image_curves(found, quantity):
         ax.plot(lags, values, "o", color="black", mfc="white", ms=4, label=label)
 
 
-def _image_curves(found: xr.Dataset, quantity: str) -> Iterator[tuple[np.ndarray, np.ndarray, str | None]]:
+def _image_curves(
+    found: xr.Dataset, quantity: str
+) -> Iterator[tuple[np.ndarray, np.ndarray, str | None]]:
     image = found[f"micrograph_{quantity}"]
     if found.attrs["isotropic"]:
-        yield found.lag_nm.sel(axis="z").values, image.isel(slices=0).mean("line").values, "micrograph"
+        yield (
+            found.lag_nm.sel(axis="z").values,
+            image.isel(slices=0).mean("line").values,
+            "micrograph",
+        )
         return
     for normal, axes in PLANES.items():
         for line, axis in zip(("rows", "columns"), axes, strict=True):
             # Steps down a column run along the axis of the rows.
             label = "micrographs" if (normal, line) == ("z", "rows") else None
-            yield found.lag_nm.sel(axis=axis).values, image.sel(slices=normal, line=line).values, label
+            yield (
+                found.lag_nm.sel(axis=axis).values,
+                image.sel(slices=normal, line=line).values,
+                label,
+            )
 
 
 @matplotlib.rc_context(STYLE)
@@ -106,13 +128,20 @@ def residues_figure(found: xr.Dataset) -> Figure:
     """Phase fraction or mean grey of planes by their place modulo the period, less its mean, with a standard error."""
     names = [str(p) for p in found["phase"].values]
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
-    for ax, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True):
+    for ax, name in zip(
+        figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True
+    ):
         one = found.sel(phase=name)
         for axis, colour in zip(AXES, LINES, strict=False):
             values = one.residue_fraction.sel(axis=axis).values
             error = float(one.imprint_error.sel(axis=axis))
             ax.errorbar(
-                np.arange(values.size), values - values.mean(), error, color=colour, lw=1, label=f"along {axis}"
+                np.arange(values.size),
+                values - values.mean(),
+                error,
+                color=colour,
+                lw=1,
+                label=f"along {axis}",
             )
         ax.axhline(0, color="#999999", lw=0.6)
         ax.set(title=name, xlabel=f"place modulo {values.size} voxels")
@@ -129,15 +158,28 @@ def slices_figure(found: xr.Dataset) -> Figure:
     planes = [_as_image(middle_plane(sample, field, normal)) for normal in AXES]
     images = [(n, found[f"micrograph_{n}"]) for n in AXES if f"micrograph_{n}" in found]
     figure = Figure(figsize=(WIDTH, 2.3 if len(images) == 1 else 5.6), layout="constrained")
-    grid = figure.subplots(1 + (len(images) > 1), 4 if len(images) == 1 else 3, squeeze=False).ravel()
+    grid = figure.subplots(
+        1 + (len(images) > 1), 4 if len(images) == 1 else 3, squeeze=False
+    ).ravel()
     steps = dict(zip(AXES, found.attrs["spacing_nm"], strict=True))
-    pictures = [_image_picture(values.values, normal, steps, len(images) > 1) for normal, values in images]
-    pictures += [_slice_picture(plane, None if is_grey(found) else _codes(sample, field, names)) for plane in planes]
+    pictures = [
+        _image_picture(values.values, normal, steps, len(images) > 1) for normal, values in images
+    ]
+    pictures += [
+        _slice_picture(plane, None if is_grey(found) else _codes(sample, field, names))
+        for plane in planes
+    ]
     edge = min(max(size) for _, size, _ in pictures)
     look = _look(None if is_grey(found) else names)
     for ax, (codes, (down, right), label) in zip(grid, pictures, strict=True):
         ax.imshow(codes, **look, extent=(0, right, down, 0), interpolation="none")
-        ax.set(xlim=(0, edge), ylim=(edge, 0), xticks=[], yticks=[], title=f"{label}, {length_text(edge)}")
+        ax.set(
+            xlim=(0, edge),
+            ylim=(edge, 0),
+            xticks=[],
+            yticks=[],
+            title=f"{label}, {length_text(edge)}",
+        )
         ax.axis("off")
     return figure
 
@@ -145,7 +187,9 @@ def slices_figure(found: xr.Dataset) -> Figure:
 _Picture = tuple[np.ndarray, tuple[float, float], str]
 
 
-def _image_picture(ranks: np.ndarray, normal: str, steps: dict[str, float], several: bool) -> _Picture:
+def _image_picture(
+    ranks: np.ndarray, normal: str, steps: dict[str, float], several: bool
+) -> _Picture:
     rows, columns = PLANES[normal]
     size = (ranks.shape[0] * steps[rows], ranks.shape[1] * steps[columns])
     return ranks, size, f"micrograph across {normal}" if several else "micrograph"
@@ -155,7 +199,11 @@ def _look(names: list[str] | None) -> dict[str, Any]:
     """How numbers of phases, or grey values, become colours."""
     if names is None:
         return {"cmap": "gray", "vmin": 0, "vmax": 255}
-    return {"cmap": ListedColormap([colours(names)[n] for n in names]), "vmin": -0.5, "vmax": len(names) - 0.5}
+    return {
+        "cmap": ListedColormap([colours(names)[n] for n in names]),
+        "vmin": -0.5,
+        "vmax": len(names) - 0.5,
+    }
 
 
 def _codes(sample: str, field: str, names: list[str]) -> np.ndarray:
@@ -175,4 +223,8 @@ def _as_image(plane: Plane) -> Plane:
 
 def _slice_picture(plane: Plane, codes: np.ndarray | None) -> _Picture:
     down, right = plane.size_nm
-    return plane.values if codes is None else codes[plane.values], (down, right), f"across {plane.normal}"
+    return (
+        plane.values if codes is None else codes[plane.values],
+        (down, right),
+        f"across {plane.normal}",
+    )

@@ -22,7 +22,8 @@ class Plane:
     Parameters
     ----------
     values : (rows, columns) array
-        Voxels; a plane across x has rows y and columns z, so that it can stand beside a plane across z.
+        Voxels; a plane across x has rows y and columns z, so that it can stand beside a plane
+        across z.
     normal : str
         Axis that the plane cuts.
     axes : (str, str)
@@ -49,7 +50,11 @@ class Plane:
     def turned(self) -> Plane:
         """The same plane with rows and columns exchanged."""
         return replace(
-            self, values=self.values.T, axes=self.axes[::-1], voxel_nm=self.voxel_nm[::-1], size_nm=self.size_nm[::-1]
+            self,
+            values=self.values.T,
+            axes=self.axes[::-1],
+            voxel_nm=self.voxel_nm[::-1],
+            size_nm=self.size_nm[::-1],
         )
 
 
@@ -116,11 +121,16 @@ def middle_planes(sample: str, name: str) -> tuple[Plane, Plane, Plane]:
 def picture_factors(sample: str, name: str, largest: int = LARGEST) -> list[Triple]:
     """Voxels along (z, y, x) that a pixel of the middle planes across z, y and x stands for; no voxel is read."""
     field, factors = store.read_field(sample, name), levels(sample, name)
-    return [factors[_level(field.shape, factors, [a for a in range(3) if a != axis], largest)] for axis in range(3)]
+    return [
+        factors[_level(field.shape, factors, [a for a in range(3) if a != axis], largest)]
+        for axis in range(3)
+    ]
 
 
 def _level(shape: Triple, factors: list[Triple], across: list[int], largest: int) -> int:
-    fits = (n for n, f in enumerate(factors) if max(-(-shape[a] // f[a]) for a in across) <= largest)
+    fits = (
+        n for n, f in enumerate(factors) if max(-(-shape[a] // f[a]) for a in across) <= largest
+    )
     return next(fits, len(factors) - 1)
 
 

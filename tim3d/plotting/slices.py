@@ -25,7 +25,8 @@ from tim3d.storage.schema import Field
 
 Picture = npt.NDArray[np.float64]
 
-# Inches: the highest picture, what the words below and beside a picture take, a line above it, a rim, a legend.
+# Inches: the highest picture, what the words below and beside a picture take, a line above it, a
+# rim, a legend.
 HEIGHT, BELOW, SIDE, TITLE, PAD, FOOT = 9.0, 0.25, 0.28, 0.17, 0.1, 0.35
 # A picture must be so wide, or high, for its place and size to be written in one line.
 WORDS = 1.2
@@ -39,7 +40,9 @@ def orthoslices(sample: str, field: str = "raw") -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def overlay(sample: str, labels: str = "phase", raw: str | None = "raw", strength: float = 0.45) -> Figure:
+def overlay(
+    sample: str, labels: str = "phase", raw: str | None = "raw", strength: float = 0.45
+) -> Figure:
     """The middle planes of a label field in the colours of its phases, over the grey ones if `raw` is of its shape.
 
     Raises
@@ -57,7 +60,9 @@ def overlay(sample: str, labels: str = "phase", raw: str | None = "raw", strengt
 
 
 @matplotlib.rc_context(STYLE)
-def overlay_slice(sample: str, labels: str, raw: str | None = "raw", strength: float = 0.45) -> Figure:
+def overlay_slice(
+    sample: str, labels: str, raw: str | None = "raw", strength: float = 0.45
+) -> Figure:
     """The middle slice of a label field over the grey one, beside the bare grey one.
 
     Raises
@@ -70,14 +75,18 @@ def overlay_slice(sample: str, labels: str, raw: str | None = "raw", strength: f
     (grey,) = _background(sample, raw, field, [plane])
     height = min(9.0, WIDTH / 2 * plane.size_nm[0] / plane.size_nm[1])
     figure = Figure(figsize=(WIDTH, height + 0.7), layout="constrained")
-    for ax, picture in zip(figure.subplots(1, 2), (grey, _tinted(grey, plane, phases, strength)), strict=True):
+    for ax, picture in zip(
+        figure.subplots(1, 2), (grey, _tinted(grey, plane, phases, strength)), strict=True
+    ):
         _show(ax, plane, picture, height)
     figure.legend(handles=phase_patches(colours(phases)), loc="outside lower center", ncols=4)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
-def disagreement(sample: str, labels: str = "phase", truth: str = "truth", raw: str | None = "raw") -> Figure:
+def disagreement(
+    sample: str, labels: str = "phase", truth: str = "truth", raw: str | None = "raw"
+) -> Figure:
     """The middle planes in grey; voxels whose label is not the true one in the colour of the true phase.
 
     Raises
@@ -109,7 +118,9 @@ def disagreement(sample: str, labels: str = "phase", truth: str = "truth", raw: 
 def _label_field(sample: str, name: str) -> tuple[Field, Phases]:
     field = store.read_field(sample, name)
     if field.phases is None:
-        raise ArgumentError(f"field {name!r} of {sample} holds no labels; give the name of a label field")
+        raise ArgumentError(
+            f"field {name!r} of {sample} holds no labels; give the name of a label field"
+        )
     return field, field.phases
 
 
@@ -121,18 +132,31 @@ def phase_patches(legend: Mapping[str, str]) -> list[Patch]:
 def _greys(planes: Sequence[Plane]) -> list[Picture]:
     """Pictures of grey planes; black and white leave out half a percent of the values on each side."""
     low, high = np.percentile(np.concatenate([p.values.ravel() for p in planes]), [0.5, 99.5])
-    levels = [np.clip((p.values.astype(np.float64) - low) / (high - low if high > low else 1.0), 0, 1) for p in planes]
+    levels = [
+        np.clip((p.values.astype(np.float64) - low) / (high - low if high > low else 1.0), 0, 1)
+        for p in planes
+    ]
     return [np.repeat(level[..., None], 3, axis=-1) for level in levels]
 
 
-def _background(sample: str, raw: str | None, field: Field, planes: Sequence[Plane]) -> list[Picture]:
+def _background(
+    sample: str, raw: str | None, field: Field, planes: Sequence[Plane]
+) -> list[Picture]:
     """Grey pictures under planes of labels; light grey where there is no grey field of the same shape."""
-    if raw is None or raw not in store.nodes(sample) or store.read_field(sample, raw).shape != field.shape:
+    if (
+        raw is None
+        or raw not in store.nodes(sample)
+        or store.read_field(sample, raw).shape != field.shape
+    ):
         return [np.full((*p.values.shape, 3), 0.85) for p in planes]
-    return _greys(middle_planes(sample, raw) if len(planes) == 3 else [middle_plane(sample, raw, "z")])
+    return _greys(
+        middle_planes(sample, raw) if len(planes) == 3 else [middle_plane(sample, raw, "z")]
+    )
 
 
-def _places(codes: npt.NDArray[np.uint8], phases: Phases, among: Phases | None = None) -> npt.NDArray[np.int64]:
+def _places(
+    codes: npt.NDArray[np.uint8], phases: Phases, among: Phases | None = None
+) -> npt.NDArray[np.int64]:
     """Place of each voxel's phase among the names of `among` (default: its own); -1 for a code without a phase."""
     names = (among or phases).names
     table = np.full(256, -1)
@@ -147,7 +171,10 @@ def _tinted(grey: Picture, plane: Plane, phases: Phases, strength: float) -> Pic
 
 
 def three_planes(
-    planes: Sequence[Plane], pictures: Sequence[Picture], notes: Sequence[str] = ("", "", ""), foot: float = PAD
+    planes: Sequence[Plane],
+    pictures: Sequence[Picture],
+    notes: Sequence[str] = ("", "", ""),
+    foot: float = PAD,
 ) -> Figure:
     """The plane across z, and beside it those across x and y, as wide as makes both sides equally high.
 
@@ -164,11 +191,16 @@ def three_planes(
     height = left * high / wide
     free = max(height - above - BELOW, 1.0)
     heights = (height, free * wide / (high + wide), free * high / (high + wide))
-    size = (left + column + 2 * SIDE + PAD, foot + BELOW + max(height, free + above + BELOW) + above)
+    size = (
+        left + column + 2 * SIDE + PAD,
+        foot + BELOW + max(height, free + above + BELOW) + above,
+    )
     top, right = size[1] - above, left + 2 * SIDE
     corners = [(SIDE, top - height), (right, foot + BELOW), (right, top - heights[2])]
     figure = Figure(figsize=size)
-    for plane, picture, note, (x, y), inches in zip(planes, pictures, notes, corners, heights, strict=True):
+    for plane, picture, note, (x, y), inches in zip(
+        planes, pictures, notes, corners, heights, strict=True
+    ):
         width = left if x == SIDE else column
         ax = figure.add_axes((x / size[0], y / size[1], width / size[0], inches / size[1]))
         _show(ax, plane, picture, inches, note)
@@ -199,8 +231,18 @@ def _scale_bar(ax: Axes, width: float, height: float) -> None:
     length = nice_length(0.35 * (height if upright else width))
     thick, margin = 0.012 * max(width, height), 0.03 * min(width, height)
     box = (thick, -length) if upright else (length, -thick)
-    ax.add_patch(Rectangle((margin, height - margin), *box, facecolor="white", edgecolor="black", lw=0.6))
-    place = (margin + 1.5 * thick, height - margin - length / 2) if upright else (margin, height - margin - thick)
-    turn = {"rotation": 90, "ha": "left", "va": "center"} if upright else {"ha": "left", "va": "bottom"}
+    ax.add_patch(
+        Rectangle((margin, height - margin), *box, facecolor="white", edgecolor="black", lw=0.6)
+    )
+    place = (
+        (margin + 1.5 * thick, height - margin - length / 2)
+        if upright
+        else (margin, height - margin - thick)
+    )
+    turn = (
+        {"rotation": 90, "ha": "left", "va": "center"}
+        if upright
+        else {"ha": "left", "va": "bottom"}
+    )
     label = ax.text(*place, length_text(length), color="white", **turn)
     label.set_path_effects([withStroke(linewidth=2, foreground="black")])

@@ -42,7 +42,9 @@ def study_figure(found: xr.Dataset) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[1.9, 1])
     _values(left, found)
     _variances(right, found)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8
+    )
     return figure
 
 
@@ -54,19 +56,29 @@ def _values(ax: Axes, found: xr.Dataset) -> None:
         beside = edge * (1 + 0.06 * ((np.arange(shown.size) * 0.618034) % 1 - 0.5))
         size = 14 if shown.size <= 64 else 4
         label = "one window" if edge == edges[0] else None
-        ax.scatter(beside, shown, s=size, color=POINTS, alpha=0.5, lw=0, label=label, rasterized=True)
+        ax.scatter(
+            beside, shown, s=size, color=POINTS, alpha=0.5, lw=0, label=label, rasterized=True
+        )
     if math.isfinite(mean[-1]):
         width = found.attrs["tolerance"] * abs(mean[-1])
         label = f"± {100 * found.attrs['tolerance']:g} % of the largest windows' mean"
         ax.axhspan(mean[-1] - width, mean[-1] + width, color=BAND, alpha=0.13, lw=0, label=label)
     deviation = np.nan_to_num(found.standard_deviation.values)
-    ax.errorbar(edges, mean, deviation, fmt="o-", color=MEAN, ms=4, lw=1.2, capsize=3, label="mean ± 1 s.d.")
+    ax.errorbar(
+        edges, mean, deviation, fmt="o-", color=MEAN, ms=4, lw=1.2, capsize=3, label="mean ± 1 s.d."
+    )
     _mark(ax, found)
     _limits(ax, found)
     ax.set_xscale("log")
     _ticks(ax, edges)
-    ax.set(xlabel="edge of the window", ylabel=f"{found.attrs['quantity'].replace('_', ' ')} ({_unit(found)})")
-    ax.set_title(title(found).replace("_", " ") + (", apparent" if "apparent" in found.attrs else ""), loc="left")
+    ax.set(
+        xlabel="edge of the window",
+        ylabel=f"{found.attrs['quantity'].replace('_', ' ')} ({_unit(found)})",
+    )
+    ax.set_title(
+        title(found).replace("_", " ") + (", apparent" if "apparent" in found.attrs else ""),
+        loc="left",
+    )
 
 
 def _limits(ax: Axes, found: xr.Dataset) -> None:
@@ -96,13 +108,17 @@ def _unit(found: xr.Dataset) -> str:
 def _mark(ax: Axes, found: xr.Dataset) -> None:
     edge = float(found.representative_edge)
     if math.isfinite(edge):
-        ax.axvline(edge, color=MARK, ls="--", lw=1.2, label=f"representative from {length_text(edge)} on")
+        ax.axvline(
+            edge, color=MARK, ls="--", lw=1.2, label=f"representative from {length_text(edge)} on"
+        )
     else:
         ax.plot([], [], " ", label=f"no representative size: {found.attrs['verdict']}")
 
 
 def _ticks(ax: Axes, edges: Any) -> None:
-    ax.set_xticks(edges, [length_text(float(e)) for e in edges], rotation=45 if len(edges) > 4 else 0)
+    ax.set_xticks(
+        edges, [length_text(float(e)) for e in edges], rotation=45 if len(edges) > 4 else 0
+    )
     ax.minorticks_off()
 
 
@@ -115,7 +131,9 @@ def _variances(ax: Axes, found: xr.Dataset) -> None:
         ax.plot(edges[shown], 100 * relative[shown], "o", color=MEAN, mfc=face, ms=4)
     exponent = float(found.variance_exponent)
     if math.isfinite(exponent) and math.isfinite(float(found.required_edge[0])):
-        line = found.attrs["tolerance"] * (edges / float(found.required_edge[0])) ** (-1.5 * exponent)
+        line = found.attrs["tolerance"] * (edges / float(found.required_edge[0])) ** (
+            -1.5 * exponent
+        )
         ax.plot(edges, 100 * line, color=MEAN, lw=1, label=f"$V^{{-{exponent / 2:.2f}}}$")
         ax.legend(fontsize=8)
     ax.axhline(100 * found.attrs["tolerance"], color=BAND, lw=1.2)

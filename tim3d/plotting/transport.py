@@ -42,15 +42,25 @@ def conductivity_bounds(found: xr.Dataset) -> Figure:
     axes = found["axis"].values.tolist()
     figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(axes)), layout="constrained")
     ax = figure.subplots()
-    handles: list[Any] = [_band(ax, found, name) for name in SHADES if f"conductivity_{name}_upper" in found]
+    handles: list[Any] = [
+        _band(ax, found, name) for name in SHADES if f"conductivity_{name}_upper" in found
+    ]
     places = np.arange(len(axes))
-    handles += ax.plot(found["effective_conductivity"].values, places, "o", color=LINES[1], ms=6, label="effective")
+    handles += ax.plot(
+        found["effective_conductivity"].values, places, "o", color=LINES[1], ms=6, label="effective"
+    )
     if "effective_conductivity_limit" in found:
-        limit, half = (found[f"effective_conductivity_limit{end}"].values for end in ("", "_uncertainty"))
-        handles.append(ax.errorbar(limit, places, xerr=half, fmt="D", ms=4, color="#222222", capsize=3, lw=1))
+        limit, half = (
+            found[f"effective_conductivity_limit{end}"].values for end in ("", "_uncertainty")
+        )
+        handles.append(
+            ax.errorbar(limit, places, xerr=half, fmt="D", ms=4, color="#222222", capsize=3, lw=1)
+        )
         handles[-1].set_label("at vanishing voxel size")
     ax.set(yticks=places, yticklabels=axes, ylim=(len(axes) - 0.5, -0.5), ylabel="axis")
-    ax.set_xlabel(f"conductivity ({_raised(found['effective_conductivity'].attrs.get('units', '1'))})")
+    ax.set_xlabel(
+        f"conductivity ({_raised(found['effective_conductivity'].attrs.get('units', '1'))})"
+    )
     _scale(ax, found)
     figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8)
     return figure
@@ -59,7 +69,9 @@ def conductivity_bounds(found: xr.Dataset) -> Figure:
 def _band(ax: Axes, found: xr.Dataset, name: str) -> Patch:
     """A bar for each axis; from 0 where there is no lower bound."""
     zero = xr.zeros_like(found["effective_conductivity"])
-    low, high = (found.get(f"conductivity_{name}_{side}", zero) + zero for side in ("lower", "upper"))
+    low, high = (
+        found.get(f"conductivity_{name}_{side}", zero) + zero for side in ("lower", "upper")
+    )
     height = 0.7 if name == "wiener" else 0.4
     ax.barh(np.arange(low.size), high - low, left=low, height=height, color=SHADES[name], zorder=0)
     return Patch(color=SHADES[name], label=NAMES[name])
@@ -86,13 +98,16 @@ def geodesic_profiles(found: xr.Dataset) -> Figure:
     Parameters
     ----------
     found : Dataset
-        As from `tim3d.geodesic`, with variables ``plane_geodesic_tortuosity_z_up`` (phase, z) and so on.
+        As from `tim3d.geodesic`, with variables ``plane_geodesic_tortuosity_z_up`` (phase, z) and
+        so on.
     """
     named = list(_profiles(found))
     unit = length_unit(max(float(np.ptp(found[axis].values)) for _, axis, _ in named))
     axes = [a for a in AXES if any(a == axis for _, axis, _ in named)]
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
-    for ax, axis in zip(figure.subplots(1, len(axes), sharey=True, squeeze=False)[0], axes, strict=True):
+    for ax, axis in zip(
+        figure.subplots(1, len(axes), sharey=True, squeeze=False)[0], axes, strict=True
+    ):
         for name, _, way in (n for n in named if n[1] == axis):
             _profile(ax, found[name], axis, way, unit)
         ax.margins(x=0)
@@ -113,13 +128,21 @@ def _profiles(found: xr.Dataset) -> Iterator[tuple[str, str, str]]:
             yield name, match[1], match[2]
 
 
-def _profile(ax: Axes, values: xr.DataArray, axis: str, way: str, length: tuple[float, str]) -> None:
+def _profile(
+    ax: Axes, values: xr.DataArray, axis: str, way: str, length: tuple[float, str]
+) -> None:
     """Planes in the order in which they are met; those before the last quarter are there too, on white."""
     met = values.transpose("phase", axis).isel({axis: slice(None, None, 1 if way == "up" else -1)})
     along = np.abs(met[axis].values - met[axis].values[0])
     scale, unit = length
     for phase, shade in _shades(values).items():
-        ax.plot(along / scale, met.sel(phase=phase).values, "-" if way == "up" else "--", color=shade, lw=1.3)
+        ax.plot(
+            along / scale,
+            met.sel(phase=phase).values,
+            "-" if way == "up" else "--",
+            color=shade,
+            lw=1.3,
+        )
     if not ax.patches:
         first = along.size - max(1, round(0.25 * along.size))
         ax.axvspan(along[first] / scale, along[-1] / scale, color="#eeeeee", lw=0, zorder=0)
@@ -131,8 +154,13 @@ def _shades(values: xr.DataArray | xr.Dataset) -> dict[str, str]:
 
 
 def _legend(found: xr.Dataset) -> list[Line2D | Patch]:
-    lines: list[Line2D | Patch] = [Line2D([], [], color=shade, label=name) for name, shade in _shades(found).items()]
-    ways = [Line2D([], [], color="#444444", ls=ls, label=text) for ls, text in (("-", "up"), ("--", "down"))]
+    lines: list[Line2D | Patch] = [
+        Line2D([], [], color=shade, label=name) for name, shade in _shades(found).items()
+    ]
+    ways = [
+        Line2D([], [], color="#444444", ls=ls, label=text)
+        for ls, text in (("-", "up"), ("--", "down"))
+    ]
     return [*lines, *ways, Patch(color="#eeeeee", label="last 25 % of the planes")]
 
 
@@ -150,7 +178,9 @@ def field_slices(sample: str, name: str, label: str) -> Figure:
     planes = middle_planes(sample, name)
     reached = np.concatenate([plane.values[_reached(plane)].ravel() for plane in planes])
     # A few voxels of a bottleneck would leave the rest in one colour.
-    low, high = (float(reached.min()), float(np.quantile(reached, 0.995))) if reached.size else (0.0, 1.0)
+    low, high = (
+        (float(reached.min()), float(np.quantile(reached, 0.995))) if reached.size else (0.0, 1.0)
+    )
     shades = ScalarMappable(Normalize(low, high if high > low else low + 1.0), MAP)
     figure = three_planes(planes, [_coloured(plane, shades) for plane in planes], foot=0.75)
     bar = figure.add_axes((0.2, 0.5 / figure.get_figheight(), 0.6, 0.15 / figure.get_figheight()))

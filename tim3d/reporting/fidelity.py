@@ -10,14 +10,33 @@ import xarray as xr
 from markupsafe import Markup
 
 from tim3d.errors import Tim3dError
-from tim3d.plotting.fidelity import CURVES, PLANES, curves_figure, is_grey, level, residues_figure, slices_figure
+from tim3d.plotting.fidelity import (
+    CURVES,
+    PLANES,
+    curves_figure,
+    is_grey,
+    level,
+    residues_figure,
+    slices_figure,
+)
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
 
-HEADER = ("quantity", "slices across", "phase", "volumes", "micrograph", "deviation", "95 %", "s.d.", "goal", "within")
+HEADER = (
+    "quantity",
+    "slices across",
+    "phase",
+    "volumes",
+    "micrograph",
+    "deviation",
+    "95 %",
+    "s.d.",
+    "goal",
+    "within",
+)
 RELATIVE = ("surface", "slice_tortuosity", "step")
 
 
@@ -33,7 +52,10 @@ def rows(found: xr.Dataset) -> list[list[str]]:
         once = quantity in ("phase_fraction", "histogram") and found.attrs["isotropic"]
         for slices in found["slices"].values[: 1 if once else None]:
             shown = "all" if once else str(slices)
-            out += [_row(found, str(quantity), str(slices), str(p), shown) for p in found["phase"].values]
+            out += [
+                _row(found, str(quantity), str(slices), str(p), shown)
+                for p in found["phase"].values
+            ]
     return out
 
 
@@ -72,9 +94,13 @@ def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[
 def _grey_values(found: xr.Dataset, quantity: str, slices: str) -> tuple[str, str]:
     """Mean grey values, and steps."""
     if quantity == "step":
-        return _number(found.step.sel(axis=list(PLANES[slices]))), _number(found.micrograph_step.sel(slices=slices))
+        return _number(found.step.sel(axis=list(PLANES[slices]))), _number(
+            found.micrograph_step.sel(slices=slices)
+        )
     half = float(found.micrograph_mean_interval.sel(slices=slices).item())
-    return _number(found["mean"]), f"{_number(found.micrograph_mean.sel(slices=slices))} ± {half:.2g}"
+    return _number(
+        found["mean"]
+    ), f"{_number(found.micrograph_mean.sel(slices=slices))} ± {half:.2g}"
 
 
 def _number(values: xr.DataArray) -> str:
@@ -93,7 +119,10 @@ def text(found: xr.Dataset) -> str:
     """The result as a plain table, with what it says below."""
     cells = [list(HEADER), *rows(found)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(HEADER))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", *says(found)])
 
 
@@ -140,7 +169,14 @@ def _imprint(found: xr.Dataset) -> str:
 
 def fidelity_html(found: xr.Dataset) -> Markup:
     """Table, slices beside the micrograph, curves and residues, for the report."""
-    parts = [page.table(HEADER, rows(found), 3, "Mean of the volumes against the micrograph, by the same estimators.")]
+    parts = [
+        page.table(
+            HEADER,
+            rows(found),
+            3,
+            "Mean of the volumes against the micrograph, by the same estimators.",
+        )
+    ]
     parts += [page.note(" ".join(says(found))), _slices(found)]
     caption = "Dots: micrograph. Lines: mean of the volumes; bands: their range."
     parts.append(page.picture(curves_figure(found), caption))
@@ -163,7 +199,12 @@ def _slices(found: xr.Dataset) -> Markup:
 def _nodes(parts: Parts) -> list[str]:
     """The comparisons of the labels and of the grey values; what was counted for them is not one."""
     fields = (name for name in (parts.field, parts.raw) if name)
-    return [n for name in fields for n in results_of(parts.sample, "fidelity", name) if _is_comparison(parts.sample, n)]
+    return [
+        n
+        for name in fields
+        for n in results_of(parts.sample, "fidelity", name)
+        if _is_comparison(parts.sample, n)
+    ]
 
 
 def _is_comparison(sample: str, node: str) -> bool:

@@ -41,7 +41,9 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
         ax.set(xlabel="step of the generator", ylabel=text)
         ax.legend(fontsize=8)
     figure.axes[1].set_yscale("log")
-    figure.axes[1].axvline(min(history, key=lambda record: record["score"])["step"], color="#666666", ls="--", lw=0.9)
+    figure.axes[1].axvline(
+        min(history, key=lambda record: record["score"])["step"], color="#666666", ls="--", lw=0.9
+    )
     return figure
 
 
@@ -54,7 +56,13 @@ def samples(look: Look) -> Figure:
     for column, (made, image) in enumerate(zip(look.slices, seen, strict=True)):
         size = [look.images.spacing_nm[axis] for axis in PLANES[column]]
         rows, columns = (min(a, b) for a, b in zip(made.shape[-2:], image.shape[-2:], strict=True))
-        _show(panels[0, column], made[..., :rows, :columns], size, look, f"generated, across {AXES[column]}")
+        _show(
+            panels[0, column],
+            made[..., :rows, :columns],
+            size,
+            look,
+            f"generated, across {AXES[column]}",
+        )
         _show(panels[1, column], image[..., :rows, :columns], size, look, "micrograph")
     return figure
 
@@ -63,7 +71,9 @@ def _show(ax: Axes, values: np.ndarray, size: Sequence[float], look: Look, title
     """Labels and grey values (rows, columns), with channels first if there are any."""
     height, width = (n * edge for n, edge in zip(values.shape[-2:], size, strict=True))
     shown = np.moveaxis(values if values.ndim == 3 else values[None], 0, -1)
-    ax.imshow(shown, **_shades(look.images.phases), interpolation="nearest", extent=(0, width, height, 0))
+    ax.imshow(
+        shown, **_shades(look.images.phases), interpolation="nearest", extent=(0, width, height, 0)
+    )
     bar = nice_length(0.35 * width)
     ax.plot([0.04 * width, 0.04 * width + bar], [0.96 * height] * 2, color="white", lw=3)
     ax.set(xticks=[], yticks=[], title=title, xlabel=f"bar {length_text(bar)}")
@@ -73,4 +83,8 @@ def _shades(phases: Phases | None) -> dict[str, Any]:
     """How values become colours; those of three channels are colours already."""
     if phases is None:
         return {"cmap": "gray", "vmin": 0, "vmax": 255}
-    return {"cmap": ListedColormap(list(colours(phases).values())), "vmin": -0.5, "vmax": len(phases) - 0.5}
+    return {
+        "cmap": ListedColormap(list(colours(phases).values())),
+        "vmin": -0.5,
+        "vmax": len(phases) - 0.5,
+    }

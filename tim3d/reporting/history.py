@@ -28,9 +28,13 @@ def training_summary(model: str | Path) -> dict[str, Any]:
             header = file.read(length) if length <= _LONGEST_HEADER else b""
         summary = json.loads(json.loads(header)["__metadata__"]["tim3d"])["training"]
     except OSError as error:
-        raise CheckpointError(f"cannot read the model {model}: {error.strerror}; check its path") from error
+        raise CheckpointError(
+            f"cannot read the model {model}: {error.strerror}; check its path"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{model} is no model of tim3d; expected a file written by tim3d train") from error
+        raise CheckpointError(
+            f"{model} is no model of tim3d; expected a file written by tim3d train"
+        ) from error
     return dict(summary)
 
 
@@ -41,7 +45,11 @@ def curves(history: Any) -> dict[str, list[float]]:
     {'epoch': [1.0, 2.0], 'loss': [0.5, 0.25], 'val_loss': [nan, 0.3]}
     """
     if isinstance(history, Mapping):
-        return {str(k): [_number(v) for v in values] for k, values in history.items() if _is_list(values)}
+        return {
+            str(k): [_number(v) for v in values]
+            for k, values in history.items()
+            if _is_list(values)
+        }
     records = [r for r in history or [] if isinstance(r, Mapping)]
     names = dict.fromkeys(k for r in records for k, v in r.items() if not math.isnan(_number(v)))
     return {str(k): [_number(r.get(k)) for r in records] for k in names}

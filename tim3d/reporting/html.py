@@ -58,16 +58,23 @@ def _phase_names(parts: Parts) -> str:
 def _resolution(sample: str, name: str) -> str:
     """A sentence on what a picture leaves out."""
     step = max(max(factor) for factor in picture_factors(sample, name))
-    return "" if step == 1 else f" Shown at reduced resolution: a pixel stands for up to {step} voxels along an axis."
+    return (
+        ""
+        if step == 1
+        else f" Shown at reduced resolution: a pixel stands for up to {step} voxels along an axis."
+    )
 
 
 def _slices(parts: Parts) -> str:
     if parts.raw is None:
         return ""
     text = "The middle planes across z, y and x, in their true proportions; z is the direction of cutting."
-    shown = " Black and white are the 0.5\u00a0% and 99.5\u00a0% quantiles of the grey values shown."
+    shown = (
+        " Black and white are the 0.5\u00a0% and 99.5\u00a0% quantiles of the grey values shown."
+    )
     return page.picture(
-        figures.orthoslices(parts.sample, parts.raw), text + shown + _resolution(parts.sample, parts.raw)
+        figures.orthoslices(parts.sample, parts.raw),
+        text + shown + _resolution(parts.sample, parts.raw),
     )
 
 
@@ -76,7 +83,8 @@ def _segmentation(parts: Parts) -> str:
         return ""
     text = f"The same planes with the phases of the field “{parts.field}” in colour."
     return page.picture(
-        figures.overlay(parts.sample, parts.field, parts.raw), text + _resolution(parts.sample, parts.field)
+        figures.overlay(parts.sample, parts.field, parts.raw),
+        text + _resolution(parts.sample, parts.field),
     )
 
 
@@ -88,7 +96,9 @@ def _disagreement(parts: Parts) -> str:
         "voxels in each plane stands in its title."
     )
     try:
-        return page.picture(figures.disagreement(parts.sample, parts.field, parts.truth, parts.raw), text)
+        return page.picture(
+            figures.disagreement(parts.sample, parts.field, parts.truth, parts.raw), text
+        )
     except Tim3dError as error:
         return page.note(f"No map of disagreement: {error}")
 
@@ -98,14 +108,19 @@ def _scores(parts: Parts) -> str:
     if parts.field is None or parts.truth is None:
         return ""
     try:
-        found = score(parts.sample, field=parts.field, truth=parts.truth, options=Options(progress=False))
+        found = score(
+            parts.sample, field=parts.field, truth=parts.truth, options=Options(progress=False)
+        )
     except Tim3dError as error:
         return page.note(f"Not scored: {error}")
     return results.score_tables(found)
 
 
 def _results(parts: Parts) -> Iterator[str]:
-    found, true = results.measured(parts.sample, parts.field), results.measured(parts.sample, parts.truth)
+    found, true = (
+        results.measured(parts.sample, parts.field),
+        results.measured(parts.sample, parts.truth),
+    )
     for name in filter(None, (parts.field, parts.truth)):
         yield results.outdated_note(parts.sample, f"{name}_descriptors")
     if found is None:
@@ -115,7 +130,9 @@ def _results(parts: Parts) -> Iterator[str]:
         yield results.truth_table(found, true, str(parts.truth))
     if "phase" in found and any(f"phase_fraction_{axis}" in found for axis in AXES):
         dashed = "" if true is None else f" Dashed: “{parts.truth}”."
-        text = "Phase fraction in every plane across z, y and x, along the axis named below." + dashed
+        text = (
+            "Phase fraction in every plane across z, y and x, along the axis named below." + dashed
+        )
         yield page.picture(graphs.profiles(found, true), text)
     yield results.definitions(found)
 
@@ -125,7 +142,9 @@ def _histograms(parts: Parts) -> Iterator[str]:
     if parts.raw is None:
         return
     start = f"{parts.raw}_histogram"
-    there = [n for n in store.nodes(parts.sample) if n.startswith(start) and _is_there(parts.sample, n)]
+    there = [
+        n for n in store.nodes(parts.sample) if n.startswith(start) and _is_there(parts.sample, n)
+    ]
     notes = {n: results.outdated_note(parts.sample, n) for n in there}
     yield from notes.values()
     if current := [n for n, note in notes.items() if not note]:

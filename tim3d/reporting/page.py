@@ -60,7 +60,9 @@ def section(heading: str, *parts: str) -> Markup:
     return _part("section", heading, filled) if filled else Markup()
 
 
-def table(header: Sequence[str], body: Iterable[Sequence[str]], numbers: int, caption: str = "") -> Markup:
+def table(
+    header: Sequence[str], body: Iterable[Sequence[str]], numbers: int, caption: str = ""
+) -> Markup:
     """A table of texts or markup; the columns from the place `numbers` on are set to the right.
 
     >>> "<td>a &lt; b</td>" in table(["sample"], [["a < b"]], 1)
@@ -112,7 +114,9 @@ def png(figure: Figure, dpi: int = DPI) -> bytes:
 
 def _few_colours(image: Image.Image) -> Image.Image:
     """At most 256 colours, those of the phases and lines exactly as they are."""
-    kept = np.array([to_rgb(shade) for shade in (*NAMED.values(), *COLOURS, *LINES, "white", "black")])
+    kept = np.array(
+        [to_rgb(shade) for shade in (*NAMED.values(), *COLOURS, *LINES, "white", "black")]
+    )
     exact = np.rint(255 * kept).astype(np.uint8)
     first = 256 - len(exact)
     found = image.quantize(first, dither=Image.Dither.NONE)
@@ -130,7 +134,11 @@ def units(text: str) -> Markup:
     >>> print(units("nm-1"), units("1"), units("W m-1 K-1"))
     nm<sup>−1</sup> 1 W m<sup>−1</sup> K<sup>−1</sup>
     """
-    raised = re.sub(r"(?<=[A-Za-z])-?\d+", lambda power: f"<sup>{power[0].replace('-', '−')}</sup>", str(escape(text)))
+    raised = re.sub(
+        r"(?<=[A-Za-z])-?\d+",
+        lambda power: f"<sup>{power[0].replace('-', '−')}</sup>",
+        str(escape(text)),
+    )
     return Markup(raised)  # escaped above
 
 

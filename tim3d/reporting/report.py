@@ -37,21 +37,24 @@ def report(
 ) -> Task[Path]:
     """Write one HTML file about a sample: slices, segmentation, results, histogram, training, how it was made.
 
-    Pictures are embedded; the file opens without a network. A section is there if the sample holds what it shows. Of
-    each field one plane at a time is read, from the level of its pyramid that fits a picture.
+    Pictures are embedded; the file opens without a network. A section is there if the sample holds
+    what it shows. Of each field one plane at a time is read, from the level of its pyramid that
+    fits a picture.
 
     Parameters
     ----------
     sample : str
         Path or URL of the sample.
     out : path
-        The file to write, ending in .html. In a folder that is there; a report that is there is replaced.
+        The file to write, ending in .html. In a folder that is there; a report that is there is
+        replaced.
     raw : str
         The grey field. Left out if it is not there.
     field : str
         The label field. Left out if it is not there.
     truth : str, optional
-        A label field to compare with (default: none). Voxel by voxel and, where both are measured, number by number.
+        A label field to compare with (default: none). Voxel by voxel and, where both are measured,
+        number by number.
     annotation : str, optional
         A label field that a network was trained on (default: none).
     model : path, optional
@@ -78,7 +81,8 @@ def report(
     CheckpointError
         If `model` is no model.
     ArgumentError
-        If `out` is no place for a file (`tim3d.storage.outputs.check_target`), or has the ending of another format.
+        If `out` is no place for a file (`tim3d.storage.outputs.check_target`), or has the ending of
+        another format.
     WriteError
         If the file cannot be written.
     """
@@ -98,7 +102,9 @@ def report(
             "Name the fields: --raw NAME --field NAME"
         )
     shown = {"raw": grey, "field": labels, "truth": truth, "annotation": annotation}
-    reporting = Reporting(sample, target, shown, None if model is None else Path(model), title, tuple(sections))
+    reporting = Reporting(
+        sample, target, shown, None if model is None else Path(model), title, tuple(sections)
+    )
     return Task(reporting.plans, reporting.run)
 
 
@@ -123,10 +129,15 @@ class Reporting:
 
     def run(self) -> Path:
         """Write the file, in one piece."""
-        from tim3d.reporting import html, section  # matplotlib takes a while to load, and a plan needs none
+        from tim3d.reporting import (
+            html,
+            section,
+        )  # matplotlib takes a while to load, and a plan needs none
 
         name = self.title or Path(self.sample.rstrip("/")).name
-        text = html.document(section.Parts(self.sample, model=self.model, **self.shown), name, self.sections)
+        text = html.document(
+            section.Parts(self.sample, model=self.model, **self.shown), name, self.sections
+        )
         outputs.write_file(self.target, text.encode(), outputs.REPORT)
         log.info("wrote %s", self.target)
         return self.target
@@ -136,7 +147,9 @@ class Reporting:
         if field is None or truth is None:
             return []
         try:
-            return score.plan(self.sample, field=field, truth=truth, options=Options(progress=False))
+            return score.plan(
+                self.sample, field=field, truth=truth, options=Options(progress=False)
+            )
         except Tim3dError:  # the file says why there is no score
             return []
 

@@ -27,11 +27,15 @@ _METRICS = {
 def score_tables(found: xr.Dataset) -> str:
     """The metrics and the confusion matrix of `tim3d.score`, with the definition of each metric."""
     body = [
-        [str(name), _METRICS.get(str(name), ""), _value(float(v))] for name, v in found.data_vars.items() if v.ndim == 0
+        [str(name), _METRICS.get(str(name), ""), _value(float(v))]
+        for name, v in found.data_vars.items()
+        if v.ndim == 0
     ]
     a = found.attrs
     caption = f"Agreement of “{a['field']}” with “{a['truth_field']}”, {a['averaging']}; foreground: {a['foreground']}."
-    return page.table(["metric", "definition", "value"], body, 2, caption) + _confusion(found["confusion"])
+    return page.table(["metric", "definition", "value"], body, 2, caption) + _confusion(
+        found["confusion"]
+    )
 
 
 def _confusion(matrix: xr.DataArray) -> str:
@@ -40,7 +44,9 @@ def _confusion(matrix: xr.DataArray) -> str:
         [f"truly {n}", *(f"{int(v):,}" for v in row)]
         for n, row in zip(matrix["truth"].values, matrix.values, strict=True)
     ]
-    return page.table(["", *(f"labelled {n}" for n in names)], body, 1, "Voxels by true and given label.")
+    return page.table(
+        ["", *(f"labelled {n}" for n in names)], body, 1, "Voxels by true and given label."
+    )
 
 
 def _value(value: float | None) -> str:
@@ -79,9 +85,15 @@ def descriptor_table(found: xr.Dataset) -> str:
     names = table.columns(lines)
     header = ["variable", "unit", *names]
     body = [
-        [page.code(line.label), page.units(line.units), *(_cell(line.values.get(n)) for n in names)] for line in lines
+        [page.code(line.label), page.units(line.units), *(_cell(line.values.get(n)) for n in names)]
+        for line in lines
     ]
-    return page.table(header, body, 2, "All lengths are in nanometres; densities are per volume of the whole sample.")
+    return page.table(
+        header,
+        body,
+        2,
+        "All lengths are in nanometres; densities are per volume of the whole sample.",
+    )
 
 
 def _cell(value: float | None) -> str:
@@ -132,4 +144,9 @@ def definitions(found: xr.Dataset) -> str:
 
 def _sentence(attributes: Mapping[str, Any]) -> str:
     parts = [attributes["long_name"], attributes.get("method"), attributes.get("reference")]
-    return ". ".join(str(p)[:1].upper() + str(p)[1:] if n < 2 else str(p) for n, p in enumerate(parts) if p) + "."
+    return (
+        ". ".join(
+            str(p)[:1].upper() + str(p)[1:] if n < 2 else str(p) for n, p in enumerate(parts) if p
+        )
+        + "."
+    )

@@ -48,16 +48,18 @@ class Section:
     title : str
         Heading.
     html : callable
-        ``html(parts, node)`` gives what stands under the heading for one node: markup from `page.table`, `page.picture`
-        and `page.note`. Plain text is escaped.
+        ``html(parts, node)`` gives what stands under the heading for one node: markup from
+        `page.table`, `page.picture` and `page.note`. Plain text is escaped.
     nodes : callable, optional
-        ``nodes(parts)`` names the results that it shows. Those that are not there or not finished are left out, and a
-        note with the command that renews it stands in the place of one that is outdated. By default the section is
-        about the sample as a whole, and `html` is called once, with an empty name.
+        ``nodes(parts)`` names the results that it shows. Those that are not there or not finished
+        are left out, and a note with the command that renews it stands in the place of one that is
+        outdated. By default the section is about the sample as a whole, and `html` is called once,
+        with an empty name.
     named : bool
         Whether each of several results is headed by its name.
     shows : callable, optional
-        ``shows(dataset)`` tells whether a result is of this kind: the shell then uses `text` and `figure` for it.
+        ``shows(dataset)`` tells whether a result is of this kind: the shell then uses `text` and
+        `figure` for it.
     text : callable, optional
         ``text(dataset)``, what the shell prints of a result.
     figure : callable, optional

@@ -17,7 +17,17 @@ from tim3d.reporting.section import Section
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 
-HEADER = ("edge (nm)", "voxels z,y,x", "windows", "mean", "s.d.", "2 s.d./mean", "bias", "through", "within tolerance")
+HEADER = (
+    "edge (nm)",
+    "voxels z,y,x",
+    "windows",
+    "mean",
+    "s.d.",
+    "2 s.d./mean",
+    "bias",
+    "through",
+    "within tolerance",
+)
 
 
 def is_study(dataset: xr.Dataset) -> bool:
@@ -60,7 +70,9 @@ def text(found: xr.Dataset) -> str:
     rule = "  ".join("-" * widths[n] for n in kept)
     unit = found["value"].attrs["units"]
     apparent = f"; {found.attrs['apparent']}" if "apparent" in found.attrs else ""
-    return "\n".join([f"{title(found)} ({unit}){apparent}", lines[0], rule, *lines[1:], "", *says(found)])
+    return "\n".join(
+        [f"{title(found)} ({unit}){apparent}", lines[0], rule, *lines[1:], "", *says(found)]
+    )
 
 
 def says(found: xr.Dataset) -> Iterator[str]:
@@ -97,8 +109,16 @@ def study_html(found: xr.Dataset) -> Markup:
         f"{title(found)} of windows against their size. Dots: windows; open dots on the right: sizes with too few "
         "windows to judge. " + " ".join(says(found))
     )
-    note = page.note(f"Values of windows are {found.attrs['apparent']}.") if "apparent" in found.attrs else Markup()
-    return page.picture(study_figure(found), caption) + page.table(HEADER, rows(found), 2, title(found)) + note
+    note = (
+        page.note(f"Values of windows are {found.attrs['apparent']}.")
+        if "apparent" in found.attrs
+        else Markup()
+    )
+    return (
+        page.picture(study_figure(found), caption)
+        + page.table(HEADER, rows(found), 2, title(found))
+        + note
+    )
 
 
 STUDY = Section(

@@ -57,7 +57,8 @@ def rows(results: Mapping[str, xr.Dataset]) -> list[Row]:
     Returns
     -------
     list of Row
-        One for each element of each variable; the place is the coordinate of each of its dimensions.
+        One for each element of each variable; the place is the coordinate of each of its
+        dimensions.
 
     Examples
     --------
@@ -78,7 +79,13 @@ def _rows(sample: str, name: str, variable: xr.DataArray) -> list[Row]:
     ticks = {str(dim): _ticks(variable, str(dim)) for dim in variable.dims}
     units = str(variable.attrs.get("units", ""))
     return [
-        Row(sample, name, {dim: t[i] for (dim, t), i in zip(ticks.items(), index, strict=True)}, float(value), units)
+        Row(
+            sample,
+            name,
+            {dim: t[i] for (dim, t), i in zip(ticks.items(), index, strict=True)},
+            float(value),
+            units,
+        )
         for index, value in np.ndenumerate(values)
     ]
 
@@ -96,8 +103,8 @@ def is_profile(row: Row) -> bool:
 def lines(found: Iterable[Row]) -> list[Line]:
     """The numbers that are not profiles, one line for each variable (and axis, or pair of phases) of each sample.
 
-    Interfaces appear once, in the order in which they come; what is not a number is left out, and so is an axis without
-    any.
+    Interfaces appear once, in the order in which they come; what is not a number is left out, and
+    so is an axis without any.
 
     >>> pair = Row("a", "interface_area", {"phase": "pore", "phase_other": "solid"}, 0.5, "nm-1")
     >>> lines([pair])[0].label, lines([pair])[0].values
@@ -108,14 +115,22 @@ def lines(found: Iterable[Row]) -> list[Line]:
     for row in found:
         others = [v for k, v in row.place.items() if k not in ("phase", *ALONG)]
         places = row.place.values()
-        # An interface is the same from both sides; a row and a column of a confusion matrix are not.
-        pair = (row.sample, row.variable, frozenset(places) if "phase_other" in row.place else tuple(places))
+        # An interface is the same from both sides; a row and a column of a confusion matrix are
+        # not.
+        pair = (
+            row.sample,
+            row.variable,
+            frozenset(places) if "phase_other" in row.place else tuple(places),
+        )
         if is_profile(row) or (others and (pair in pairs or math.isnan(row.value))):
             continue
         pairs.add(pair)
         column = str(row.place["phase"]) if "phase" in row.place and not others else WHOLE
         kept.setdefault((row.sample, _label(row, others)), (row, {}))[1][column] = row.value
-    every = [Line(s, row.variable, label, row.units, values) for (s, label), (row, values) in kept.items()]
+    every = [
+        Line(s, row.variable, label, row.units, values)
+        for (s, label), (row, values) in kept.items()
+    ]
     return [line for line in every if not _is_unsolved(line)]
 
 
@@ -175,7 +190,9 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     """Lines of padded cells; an empty line becomes a rule."""
     widths = [max(len(row[i]) for row in cells if row) for i in range(len(cells[0]))]
     filled = [row or ["-" * w for w in widths] for row in cells]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in filled]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in filled
+    ]
 
 
 def write_csv(found: Sequence[Row], path: str | Path) -> None:
@@ -196,5 +213,7 @@ def write_csv(found: Sequence[Row], path: str | Path) -> None:
     writer.writerow(["sample", "variable", *dims, "value", "units"])
     for row in found:
         value = "" if math.isnan(row.value) else repr(row.value)
-        writer.writerow([row.sample, row.variable, *(row.place.get(d, "") for d in dims), value, row.units])
+        writer.writerow(
+            [row.sample, row.variable, *(row.place.get(d, "") for d in dims), value, row.units]
+        )
     outputs.write_file(path, text.getvalue().encode(), outputs.TABLE)

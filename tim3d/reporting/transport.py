@@ -1,6 +1,7 @@
 """The sections of a report on what crosses a volume: flux, shortest paths, components.
 
-The variables of a node are taken as they come: those of known dimensions have a table of their own, all others follow.
+The variables of a node are taken as they come: those of known dimensions have a table of their own,
+all others follow.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from tim3d.stages.shared.stored_results import attributed
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, UNIT
 
-# Below so many voxels per feature the voxel size is the largest error of a tortuosity (docs/descriptors.md).
+# Below so many voxels per feature the voxel size is the largest error of a tortuosity
+# (docs/descriptors.md).
 FEWEST_VOXELS = 8.0
 MOST_PICTURES = 6
 ESTIMATE = ("_coarse", "_limit", "_limit_uncertainty")
@@ -48,8 +50,13 @@ def _solution_of(parts: Parts, node: str) -> Iterator[str]:
     yield _coarse_voxels(sample, str(parts.field))
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
-    for kind, label in (("potential", "potential"), ("flux", "size of the flux density over its mean")):
-        yield from _pictures(sample, _kept_of(sample, node, {"kind": kind}, {"axis": "axes"}), label)
+    for kind, label in (
+        ("potential", "potential"),
+        ("flux", "size of the flux density over its mean"),
+    ):
+        yield from _pictures(
+            sample, _kept_of(sample, node, {"kind": kind}, {"axis": "axes"}), label
+        )
 
 
 def _ways_of(parts: Parts, node: str) -> Iterator[str]:
@@ -61,7 +68,15 @@ def _ways_of(parts: Parts, node: str) -> Iterator[str]:
         yield page.note(conditions(found.attrs))
         return
     yield from (_direction_table(found, phase) for phase in found["phase"].values.tolist())
-    yield _others(found[[n for n, v in found.data_vars.items() if v.dims == ("phase",) and not _is_summary(str(n))]])
+    yield _others(
+        found[
+            [
+                n
+                for n, v in found.data_vars.items()
+                if v.dims == ("phase",) and not _is_summary(str(n))
+            ]
+        ]
+    )
     yield page.note(conditions({"metric": "not recorded"} | found.attrs))
     if transport_figures.has_profiles(found):
         text = (
@@ -97,14 +112,22 @@ def _components_of(parts: Parts, node: str) -> Iterator[str]:
 def _kept_of(sample: str, node: str, of: Mapping[str, Any], one_of: Mapping[str, str]) -> list[str]:
     """The current fields that were kept with a result: made by its verb, from the same fields, to the same question.
 
-    What the record of a field says under a key of `one_of` is among what the record of the result says under its value.
+    What the record of a field says under a key of `one_of` is among what the record of the result
+    says under its value.
     """
     mine = store.node_attributes(sample, node)
-    return [name for name in store.nodes(sample) if _belongs(store.node_attributes(sample, name), mine, of, one_of)]
+    return [
+        name
+        for name in store.nodes(sample)
+        if _belongs(store.node_attributes(sample, name), mine, of, one_of)
+    ]
 
 
 def _belongs(
-    record: Mapping[str, Any], mine: Mapping[str, Any], of: Mapping[str, Any], one_of: Mapping[str, str]
+    record: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    of: Mapping[str, Any],
+    one_of: Mapping[str, str],
 ) -> bool:
     about = (record.get("kind"), record.get("status"), record.get("verb"), record.get("inputs"))
     if about != ("field", "complete", mine["verb"], mine["inputs"]):
@@ -140,13 +163,21 @@ def _is_summary(name: str) -> bool:
 
 def _is_shown(name: str, variable: xr.DataArray) -> bool:
     """Whether a variable has its place in a table of flux, or is a profile."""
-    is_profile = any(str(dim).endswith(("_face", "_class")) or str(dim) in AXES for dim in variable.dims)
-    return variable.dims == ("axis",) or name.startswith(_BOUND) or is_profile or _is_tensor(variable)
+    is_profile = any(
+        str(dim).endswith(("_face", "_class")) or str(dim) in AXES for dim in variable.dims
+    )
+    return (
+        variable.dims == ("axis",) or name.startswith(_BOUND) or is_profile or _is_tensor(variable)
+    )
 
 
 def _is_tensor(variable: xr.DataArray) -> bool:
     """Whether a variable has a row and a column for each axis."""
-    return len(variable.dims) == 2 and variable.dims[0] == "axis" and variable.dims[1] in ("flux_axis", "axis_of_flux")
+    return (
+        len(variable.dims) == 2
+        and variable.dims[0] == "axis"
+        and variable.dims[1] in ("flux_axis", "axis_of_flux")
+    )
 
 
 def _axis_table(found: xr.Dataset) -> str:
@@ -173,12 +204,17 @@ def _axis_table(found: xr.Dataset) -> str:
 
 def _bounds(found: xr.Dataset, name: str, kind: str) -> str:
     """Lowest and highest value that a quantity can have: one pair, or one for each axis where they differ."""
-    if name not in ("effective_conductivity", "tortuosity_factor_total") or "mean_conductivity_total" not in found:
+    if (
+        name not in ("effective_conductivity", "tortuosity_factor_total")
+        or "mean_conductivity_total" not in found
+    ):
         return ""
     by_axis = {str(a): _pair(found.sel(axis=a), name, kind) for a in found["axis"].values}
     if len(set(by_axis.values())) == 1:
         return next(iter(by_axis.values()))
-    return Markup("<br>").join(Markup("{}: {}").format(axis, pair) for axis, pair in by_axis.items())
+    return Markup("<br>").join(
+        Markup("{}: {}").format(axis, pair) for axis, pair in by_axis.items()
+    )
 
 
 def _pair(one: xr.Dataset, name: str, kind: str) -> str:
@@ -187,7 +223,9 @@ def _pair(one: xr.Dataset, name: str, kind: str) -> str:
     if name == "effective_conductivity":
         return _from_to(name, low, high)
     mean = float(one["mean_conductivity_total"])
-    least, most = (None if k is None else mean / float(k) if k > 0 else math.inf for k in (high, low))
+    least, most = (
+        None if k is None else mean / float(k) if k > 0 else math.inf for k in (high, low)
+    )
     return _from_to(name, least, most)
 
 
@@ -206,20 +244,24 @@ def richardson_table(found: xr.Dataset) -> str:
     Parameters
     ----------
     found : Dataset
-        With ``NAME``, ``NAME_coarse``, ``NAME_limit`` and ``NAME_limit_uncertainty`` of some quantities.
+        With ``NAME``, ``NAME_coarse``, ``NAME_limit`` and ``NAME_limit_uncertainty`` of some
+        quantities.
     """
     names = [str(n) for n in found.data_vars if all(f"{n}{end}" in found for end in ESTIMATE)]
     body = [row for name in names for row in _estimates(found, name)]
     header = ["variable", "of", "unit", "voxel size h", "2 h", "limit at h → 0"]
     text = (
-        "Known error of the voxel size: solved again on every second voxel and extrapolated (Richardson, first order)."
+        "Known error of the voxel size: solved again on every second voxel and extrapolated "
+        "(Richardson, first order)."
     )
     return page.table(header, body, 3, text) if body else ""
 
 
 def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
     for index in np.ndindex(found[name].shape):
-        h, coarse, limit, half = (float(found[f"{name}{end}"].values[index]) for end in ("", *ESTIMATE))
+        h, coarse, limit, half = (
+            float(found[f"{name}{end}"].values[index]) for end in ("", *ESTIMATE)
+        )
         places = [str(found[dim].values[i]) for dim, i in zip(found[name].dims, index, strict=True)]
         yield [
             page.code(name),
@@ -227,7 +269,9 @@ def _estimates(found: xr.Dataset, name: str) -> Iterator[list[str]]:
             page.units(str(found[name].attrs.get("units", ""))),
             _value(name, h),
             _value(name, coarse),
-            Markup("{} ± {}").format(_value(name, limit), page.number(f"{half:#.2g}".removesuffix("."))),
+            Markup("{} ± {}").format(
+                _value(name, limit), page.number(f"{half:#.2g}".removesuffix("."))
+            ),
         ]
 
 
@@ -252,7 +296,8 @@ def _coarse_voxels(sample: str, field: str) -> str:
 def feature_voxels(sample: str, field: str) -> Mapping[str, float]:
     """Mean chord of each phase in voxels (their longest edge), where fraction and surface were measured.
 
-    The mean chord of a phase is 4 times its fraction over its specific surface (doi:10.1002/9783527628308).
+    The mean chord of a phase is 4 times its fraction over its specific surface
+    (doi:10.1002/9783527628308).
     """
     found = results.measured(sample, field)
     if found is None or "specific_surface" not in found:
@@ -283,7 +328,9 @@ def _others(found: xr.Dataset) -> str:
     """Every number that has no table of its own, phases to the right."""
     lines = table.lines(table.rows({"": found}))
     columns = table.columns(lines)
-    body = [[page.code(line.label), page.units(line.units), *_cells(line, columns)] for line in lines]
+    body = [
+        [page.code(line.label), page.units(line.units), *_cells(line, columns)] for line in lines
+    ]
     return page.table(["variable", "unit", *columns], body, 2) if body else ""
 
 
@@ -293,7 +340,11 @@ def _cells(line: table.Line, columns: Sequence[str]) -> Iterable[str]:
 
 def _direction_table(found: xr.Dataset, phase: str) -> str:
     one = found.sel(phase=phase)
-    names = [str(n) for n, v in one.data_vars.items() if v.dims == ("direction",) and not _is_estimate(str(n))]
+    names = [
+        str(n)
+        for n, v in one.data_vars.items()
+        if v.dims == ("direction",) and not _is_estimate(str(n))
+    ]
     directions = [str(d) for d in one["direction"].values]
     body = [
         [
@@ -320,12 +371,18 @@ def _mean_and_spread(one: xr.Dataset, name: str) -> str:
 
 def _spread_text(one: xr.Dataset) -> str:
     spread = one.get("geodesic_tortuosity_spread")
-    return "not recorded" if spread is None else str(spread.attrs.get("long_name", "of the directions"))
+    return (
+        "not recorded"
+        if spread is None
+        else str(spread.attrs.get("long_name", "of the directions"))
+    )
 
 
 def _pictures(sample: str, kept: Sequence[str], label: str) -> Iterator[str]:
     """The kept fields of a result, each as its middle planes; the first ones if there are many."""
-    names = sorted(kept, key=lambda n: _along(sample, n), reverse=True)  # z before y and x, every phase of a way
+    names = sorted(
+        kept, key=lambda n: _along(sample, n), reverse=True
+    )  # z before y and x, every phase of a way
     for name in names[:MOST_PICTURES]:
         text = (
             f"{name}: the middle planes. Voxels in grey do not conduct, or no path leads to them; the colours end at "

@@ -47,7 +47,9 @@ def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Pl
     lowered = [str(name).lower() for name in names]
     said = f"{where} has the axes {', '.join(map(str, names))}, shape {tuple(shape)}"
     if len(lowered) != len(shape) or len(set(lowered)) < len(lowered):
-        raise InputError(f"{said}; every axis needs one name of its own. Its metadata are damaged: write it again")
+        raise InputError(
+            f"{said}; every axis needs one name of its own. Its metadata are damaged: write it again"
+        )
     absent = [axis for axis in AXES if axis not in lowered]
     if absent:
         raise InputError(f"{said}; {absent[0]} is not among them, and a volume has z, y and x")

@@ -84,11 +84,15 @@ class Source(ABC):
             infinity.
         """
         if not 0 <= z0 < z1 <= self.shape[0]:
-            raise ArgumentError(f"slices {z0} to {z1} asked for; {self.label} has slices 0 to {self.shape[0]}")
+            raise ArgumentError(
+                f"slices {z0} to {z1} asked for; {self.label} has slices 0 to {self.shape[0]}"
+            )
         found = self.load(z0, z1)
         expected = (z1 - z0, *self.shape[1:])
         if found.shape != expected:
-            raise InputError(f"{self.label}: read {found.shape}, expected {expected}; the data changed since opening")
+            raise InputError(
+                f"{self.label}: read {found.shape}, expected {expected}; the data changed since opening"
+            )
         voxels = np.ascontiguousarray(found, dtype=self.dtype)
         self._refuse_not_finite(voxels, z0)
         return voxels
@@ -216,8 +220,12 @@ def reading(where: object) -> Iterator[None]:
     except Exception as error:
         needed = _missing_package(error)
         if needed:
-            raise MissingExtraError(f"{where} needs a package: {_first_line(error)}. {needed}") from error
-        raise InputError(f"cannot read {where}: {_first_line(error)}. {_reading_cure(error)}") from error
+            raise MissingExtraError(
+                f"{where} needs a package: {_first_line(error)}. {needed}"
+            ) from error
+        raise InputError(
+            f"cannot read {where}: {_first_line(error)}. {_reading_cure(error)}"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -230,7 +238,9 @@ def _missing_package(error: Exception) -> str:
     """Command that installs a missing decoder; empty if the error does not report one."""
     if type(error).__name__ == "UnknownCodecError":
         return "Install the codec, or write the array again with zstd or gzip"
-    if isinstance(error, ImportError) and (protocol := re.search(r"Install (\w+) to access", str(error))):
+    if isinstance(error, ImportError) and (
+        protocol := re.search(r"Install (\w+) to access", str(error))
+    ):
         return f"Type  pip install {protocol.group(1)}"
     if isinstance(error, ImportError) or "'imagecodecs' package" in str(error):
         return "Type  pip install 'tim3d[tiff]'"

@@ -17,7 +17,11 @@ _KNOWN = (
     (b"NRRD", "NRRD", _NOT_READ),
     (b"# AmiraMesh", "AmiraMesh", _NOT_READ),
     (b"# Avizo", "Avizo", _NOT_READ),
-    (b"ObjectType", "MetaImage", "a header: give the file of voxels that it names, with --shape and --dtype"),
+    (
+        b"ObjectType",
+        "MetaImage",
+        "a header: give the file of voxels that it names, with --shape and --dtype",
+    ),
     (b"ZISRAWFILE", "Zeiss CZI", _NOT_READ),
     (b"\xd0\xcf\x11\xe0", "OLE (TXM, OIB)", _NOT_READ),
     (b"\x1f\x8b", "gzip", "unpack it first: gunzip"),
@@ -28,7 +32,11 @@ _KNOWN = (
     (b"# vtk", "VTK", _NOT_READ),
     (b"version https://git-lfs", "git LFS pointer", "fetch the file itself: git lfs pull"),
 )
-_PLACED = ((208, b"MAP ", "MRC", _NOT_READ), (128, b"DICM", "DICOM", _NOT_READ), (344, b"n+1", "NIfTI", _NOT_READ))
+_PLACED = (
+    (208, b"MAP ", "MRC", _NOT_READ),
+    (128, b"DICM", "DICOM", _NOT_READ),
+    (344, b"n+1", "NIfTI", _NOT_READ),
+)
 _START = 1024
 
 

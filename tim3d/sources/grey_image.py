@@ -43,7 +43,11 @@ class Picture(Image):
 
 
 def read_picture(
-    path: str | Path, pixel_size: float | Sequence[float] | None = None, scale: int = 1, *, grey_only: bool = False
+    path: str | Path,
+    pixel_size: float | Sequence[float] | None = None,
+    scale: int = 1,
+    *,
+    grey_only: bool = False,
 ) -> Picture:
     """Read an image of grey values or colours, and downscale it if requested.
 
@@ -127,7 +131,9 @@ def averaged(values: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     array([[[1]]], dtype=uint8)
     """
     rows, columns = squares_of(values.shape[1:], scale)
-    squares = values[:, : rows * scale, : columns * scale].reshape(len(values), rows, scale, columns, scale)
+    squares = values[:, : rows * scale, : columns * scale].reshape(
+        len(values), rows, scale, columns, scale
+    )
     sums, pixels = squares.sum(axis=(2, 4), dtype=np.int64), scale**2
     return np.asarray((2 * sums + pixels) // (2 * pixels), np.uint8)
 
@@ -138,7 +144,9 @@ def _whole_numbers(values: Voxels, where: str) -> NDArray[np.uint8]:
         raise InputError(f"{where} has no pixels, shape {values.shape}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = values.size - np.count_nonzero(np.isfinite(values))
-        raise InputError(f"{where} holds {bad} values that are NaN or infinite; every pixel needs a grey value")
+        raise InputError(
+            f"{where} holds {bad} values that are NaN or infinite; every pixel needs a grey value"
+        )
     whole = values.astype(np.uint8) if values.min() >= 0 and values.max() <= 255 else None
     if whole is None or not np.array_equal(whole, values):
         raise InputError(

@@ -49,7 +49,9 @@ def is_hdf5(path: Path) -> bool:
     return path.suffix.lower() in HDF5_SUFFIXES or bool(h5py.is_hdf5(path))
 
 
-def open_hdf5(path: Path, dataset: str | None, missing_chunks: MissingChunks = "refuse") -> Hdf5Dataset:
+def open_hdf5(
+    path: Path, dataset: str | None, missing_chunks: MissingChunks = "refuse"
+) -> Hdf5Dataset:
     """Open a data set of an HDF5 file: the named one, or the only one that can be a volume.
 
     Links are followed inside the folder of the file. If the axes have names (dimension labels,
@@ -77,7 +79,11 @@ def open_hdf5(path: Path, dataset: str | None, missing_chunks: MissingChunks = "
         name, found = _found(file, dataset, path)
         where = f"{path}:{name}"
         names, kind = _axis_names(found), _dtype(found)
-        places = places_by_name(found.shape, names, where) if names else places_in_order(found.shape, kind, where)
+        places = (
+            places_by_name(found.shape, names, where)
+            if names
+            else places_in_order(found.shape, kind, where)
+        )
         shape, dtype = ordered_shape(found.shape, places, where), stored_dtype(kind, where)
         holes = surveyed(found, path.absolute().parent)
         return Hdf5Dataset(
@@ -101,15 +107,27 @@ def _found(file: Any, wanted: str | None, path: Path) -> tuple[str, Any]:
     # A data set with two names is one volume.
     once = {item.id: name for name, item in sorted(every.items(), reverse=True)}
     shown = every if wanted is not None else {name: every[name] for name in once.values()}
-    name = choose({name: (item.shape, _dtype(item)) for name, item in shown.items()}, wanted, str(path), astray)
+    name = choose(
+        {name: (item.shape, _dtype(item)) for name, item in shown.items()},
+        wanted,
+        str(path),
+        astray,
+    )
     return name, every[name]
 
 
-def _named(file: Any, wanted: str, every: dict[str, Any], astray: dict[str, str], path: Path) -> Any:
+def _named(
+    file: Any, wanted: str, every: dict[str, Any], astray: dict[str, str], path: Path
+) -> Any:
     """Find a data set by a name that passes through a group already visited under another name."""
     item = None if wanted in astray else file.get(wanted)
     if not isinstance(item, h5py.Dataset) or outside(item.file.filename, path.absolute().parent):
-        choose({name: (item.shape, _dtype(item)) for name, item in every.items()}, wanted, str(path), astray)
+        choose(
+            {name: (item.shape, _dtype(item)) for name, item in every.items()},
+            wanted,
+            str(path),
+            astray,
+        )
     return item
 
 
@@ -138,11 +156,14 @@ def _followed(group: Any, key: str, folder: Path, astray: dict[str, str], name: 
         item = group[key]
     except (KeyError, OSError):
         astray[name] = (
-            f"{getattr(link, 'filename', '')}:{getattr(link, 'path', '')}".strip(":") + ", which is not there"
+            f"{getattr(link, 'filename', '')}:{getattr(link, 'path', '')}".strip(":")
+            + ", which is not there"
         )
         return None
     if outside(item.file.filename, folder):
-        astray[name] = f"{os.path.normpath(item.file.filename)}, which is outside the folder {folder}"
+        astray[name] = (
+            f"{os.path.normpath(item.file.filename)}, which is outside the folder {folder}"
+        )
         return None
     return item
 

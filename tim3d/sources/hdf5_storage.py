@@ -127,9 +127,15 @@ def _chunks_there(dataset: Any, grid: list[int]) -> list[int]:
 def _virtual_holes(dataset: Any, folder: Path, seen: Seen, above: tuple[object, ...]) -> Holes:
     pieces = dataset.virtual_sources()
     sources = sorted({(piece.file_name, piece.dset_name) for piece in pieces})
-    holes = sum((_source_holes(dataset, *source, folder, seen, above) for source in sources), Holes(0, 0))
+    holes = sum(
+        (_source_holes(dataset, *source, folder, seen, above) for source in sources), Holes(0, 0)
+    )
     voxels = sum(piece.vspace.get_select_npoints() for piece in pieces)
-    return holes if voxels >= math.prod(dataset.shape) else holes + Holes(1, 1, "where no source is named")
+    return (
+        holes
+        if voxels >= math.prod(dataset.shape)
+        else holes + Holes(1, 1, "where no source is named")
+    )
 
 
 def _source_holes(

@@ -26,7 +26,9 @@ class Holes:
     first: str = ""
 
     def __add__(self, other: Holes) -> Holes:
-        return Holes(self.missing + other.missing, self.total + other.total, self.first or other.first)
+        return Holes(
+            self.missing + other.missing, self.total + other.total, self.first or other.first
+        )
 
 
 def first_absent(present: Iterable[int]) -> tuple[int, int]:

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Voxels, reading, stored_dtype
-from tim3d.sources.image_files import IMAGE_SUFFIXES, colour_error, is_image, read_header, read_image
+from tim3d.sources.image_files import (
+    IMAGE_SUFFIXES,
+    colour_error,
+    is_image,
+    read_header,
+    read_image,
+)
 from tim3d.sources.volumes import mapped_npy
 
 Size = tuple[float, float]
@@ -93,22 +99,36 @@ def read_pixels(path: Path) -> Pixels:
     if path.suffix.lower() == ".npy":
         return Pixels(_read_npy(path), None, digest)
     if not is_image(path):
-        raise InputError(f"{path} is not a micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}")
+        raise InputError(
+            f"{path} is not a micrograph; expected {', '.join((*IMAGE_SUFFIXES, '.npy'))}"
+        )
     header = read_header(path, colours=True)
     if math.prod(header.shape) > MOST_PIXELS:
-        raise InputError(f"{path} promises {header.shape} pixels; a micrograph has at most 2**31: cut out a part of it")
+        raise InputError(
+            f"{path} promises {header.shape} pixels; a micrograph has at most 2**31: cut out a part of it"
+        )
     if header.pages != 1:
-        raise InputError(f"{path} holds {header.pages} pages; a micrograph is one image: save the page as a file")
+        raise InputError(
+            f"{path} holds {header.pages} pages; a micrograph is one image: save the page as a file"
+        )
     _, dy, dx = header.calibration.voxel_size_nm
-    return Pixels(read_image(path), None if dy is None or dx is None else (dy, dx), digest, header.palette)
+    return Pixels(
+        read_image(path), None if dy is None or dx is None else (dy, dx), digest, header.palette
+    )
 
 
 def _read_npy(path: Path) -> Voxels:
     values = mapped_npy(str(path))
-    if values.ndim == 3 and (values.shape[-1] in (2, 4) or (values.shape[-1] == 3 and values.dtype != np.uint8)):
-        raise colour_error(path, f"{values.shape[-1]} channels of {values.dtype}, shape {values.shape}")
+    if values.ndim == 3 and (
+        values.shape[-1] in (2, 4) or (values.shape[-1] == 3 and values.dtype != np.uint8)
+    ):
+        raise colour_error(
+            path, f"{values.shape[-1]} channels of {values.dtype}, shape {values.shape}"
+        )
     if values.ndim != 2 and (values.ndim != 3 or values.shape[-1] != 3):
-        raise InputError(f"{path} has {values.ndim} axes, shape {values.shape}; a micrograph has two, (y, x)")
+        raise InputError(
+            f"{path} has {values.ndim} axes, shape {values.shape}; a micrograph has two, (y, x)"
+        )
     stored_dtype(values.dtype, str(path))
     return np.array(values)
 
@@ -130,7 +150,9 @@ def size_of(given: float | Sequence[float] | None) -> Size | None:
         return None
     numbers = [float(v) for v in (given if isinstance(given, Sequence) else (given, given))]
     if len(numbers) != 2 or not all(math.isfinite(v) and v > 0 for v in numbers):
-        raise ArgumentError(f"pixel size is {given}; give one positive length in nm, or two for y, x")
+        raise ArgumentError(
+            f"pixel size is {given}; give one positive length in nm, or two for y, x"
+        )
     return (numbers[0], numbers[1])
 
 
@@ -165,7 +187,9 @@ def squares_of(shape: Sequence[int], scale: int) -> tuple[int, int]:
     """
     rows, columns = (n // scale if scale >= 1 else 0 for n in shape)
     if int(scale) != scale or min(rows, columns) < 1:
-        raise ArgumentError(f"scale is {scale}; an image of {tuple(shape)} pixels takes 1 to {min(shape)}")
+        raise ArgumentError(
+            f"scale is {scale}; an image of {tuple(shape)} pixels takes 1 to {min(shape)}"
+        )
     return rows, columns
 
 

@@ -130,7 +130,9 @@ def _tiff_header(path: Path, calibrate: bool, colours: bool) -> Header:
         placed = list(image_pages(tif))
         pages = [page for _, page in placed]
         if not pages:
-            raise InputError(f"{path} holds no image; it is truncated or was never finished: copy it again")
+            raise InputError(
+                f"{path} holds no image; it is truncated or was never finished: copy it again"
+            )
         _refuse_broken_chain(path, tif)
         refuse_volume_in_a_page(path, pages[0])
         if not (colours and _is_rgb(pages[0])):
@@ -147,7 +149,9 @@ def _tiff_header(path: Path, calibrate: bool, colours: bool) -> Header:
             labels=imagej_labels(tif),
             calibration=tiff_calibration(tif) if calibrate else Calibration(),
             offset=offset,
-            disk_dtype=f"{tif.byteorder}{np.dtype(pages[0].dtype).char}" if offset is not None else "",
+            disk_dtype=f"{tif.byteorder}{np.dtype(pages[0].dtype).char}"
+            if offset is not None
+            else "",
             indices=tuple(i for i, _ in placed),
             piece_bytes=piece_bytes(pages[0]),
             white_is_zero=_is_white_zero(pages[0]),
@@ -187,7 +191,9 @@ def _refuse_mixed_pages(path: Path, pages: list[TiffPage]) -> None:
                 "all pages of a volume need one size and type. Save those that belong together as a file of their own"
             )
         if _is_white_zero(page) != _is_white_zero(first):
-            raise InputError(f"{path}: in page {i} 0 means {_zero(page)}, in page 0 {_zero(first)}; {SAME_MEANING}")
+            raise InputError(
+                f"{path}: in page {i} 0 means {_zero(page)}, in page 0 {_zero(first)}; {SAME_MEANING}"
+            )
 
 
 def _is_white_zero(page: TiffPage) -> bool:
@@ -202,7 +208,9 @@ def _refuse_unreadable(path: Path, tif: TiffFile, pages: list[TiffPage]) -> None
     refuse_undecodable(path, pages[0])
     size = tif.filehandle.size
     for i, page in enumerate(pages):
-        needed = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+        needed = max(
+            (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0
+        )
         if needed > size:
             raise InputError(
                 f"{path} is truncated: page {i} ends at byte {needed}, the file has {size}; "
@@ -258,7 +266,9 @@ def _png_header(path: Path, colours: bool) -> Header:
         raise colour_error(path, _PNG_CHANNELS.get(colour, f"colour type {colour}"))
     _refuse_png_promises(path, x, y, depth)
     if colour == 0 and depth not in (1, 8, 16):
-        raise InputError(f"{path} has {depth} bits a pixel; expected 1, 8 or 16. Save it as 8-bit grey first")
+        raise InputError(
+            f"{path} has {depth} bits a pixel; expected 1, 8 or 16. Save it as 8-bit grey first"
+        )
     origin = "PNG palette indices, no metadata" if colour == 3 else "PNG, no metadata"
     dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
     return Header(1, (y, x), dtype, calibration=Calibration(origin=origin), palette=colour == 3)

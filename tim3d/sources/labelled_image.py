@@ -100,7 +100,9 @@ def read_micrograph(
     where, names = Path(path), Phases(**dict(phases))
     size = size_of(pixel_size)
     if len(names) < 2:
-        raise ArgumentError(f"a micrograph has two phases or more, and {names} names one; write pore=0,solid=255")
+        raise ArgumentError(
+            f"a micrograph has two phases or more, and {names} names one; write pore=0,solid=255"
+        )
     found = read_pixels(where)
     if found.values.ndim == 3:
         raise InputError(
@@ -112,7 +114,9 @@ def read_micrograph(
         labels = downscaled(labels, names.codes, scale)
         _refuse_lost(labels, names, str(where), scale)
     size = enlarged(size or found.pixel_nm, scale)
-    return Micrograph(labels, names, pixel_nm=size, sha256=found.sha256, path=str(path), scale=scale)
+    return Micrograph(
+        labels, names, pixel_nm=size, sha256=found.sha256, path=str(path), scale=scale
+    )
 
 
 def downscaled(labels: NDArray[np.uint8], codes: Sequence[int], scale: int) -> NDArray[np.uint8]:
@@ -164,7 +168,9 @@ def _around(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum over 3 x 3 squares; squares at the border are repeated outside."""
     rows, columns = counts.shape[1:]
     wide = np.pad(counts, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    return np.asarray(sum(wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)), np.float64)
+    return np.asarray(
+        sum(wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)), np.float64
+    )
 
 
 def _offsets(shares: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,14 +202,22 @@ def _labelled(grey: Voxels, phases: Phases, where: str) -> NDArray[np.uint8]:
     """Return the image as codes, or raise if a value has no phase or a phase no pixels."""
     if grey.dtype.kind == "f" and not np.isfinite(grey).all():
         bad = grey.size - np.count_nonzero(np.isfinite(grey))
-        raise InputError(f"{where} holds {bad} values that are NaN or infinite; every pixel needs the value of a phase")
+        raise InputError(
+            f"{where} holds {bad} values that are NaN or infinite; every pixel needs the value of a phase"
+        )
     seen, counts = np.unique(grey, return_counts=True)
     if not grey.size or len(seen) < 2:
-        raise InputError(f"{where} has {grey.shape} pixels, all {_listing(seen)}: one phase has no structure")
+        raise InputError(
+            f"{where} has {grey.shape} pixels, all {_listing(seen)}: one phase has no structure"
+        )
     unknown, absent = set(seen.tolist()) - set(phases.codes), set(phases.codes) - set(seen.tolist())
     if unknown or absent:
-        shares = [f"{number(v)} ({100 * n / grey.size:.3g} %)" for v, n in zip(seen, counts, strict=True)]
-        shown = ", ".join(shares[:_SHOWN]) + (f" and {len(shares) - _SHOWN} more" if len(shares) > _SHOWN else "")
+        shares = [
+            f"{number(v)} ({100 * n / grey.size:.3g} %)" for v, n in zip(seen, counts, strict=True)
+        ]
+        shown = ", ".join(shares[:_SHOWN]) + (
+            f" and {len(shares) - _SHOWN} more" if len(shares) > _SHOWN else ""
+        )
         cure = (
             "Label a grey image first (tim3d segment), or leave out --phases to use its grey values"
             if len(seen) > _SHOWN

@@ -35,7 +35,11 @@ class Calibration:
         pairs = list(zip(self.voxel_size_nm, other.voxel_size_nm, strict=True))
         if any((a is None) != (b is None) for a, b in pairs):
             return False
-        return all(math.isclose(a, b, rel_tol=relative) for a, b in pairs if a is not None and b is not None)
+        return all(
+            math.isclose(a, b, rel_tol=relative)
+            for a, b in pairs
+            if a is not None and b is not None
+        )
 
 
 def tiff_calibration(tif: TiffFile) -> Calibration:
@@ -45,7 +49,13 @@ def tiff_calibration(tif: TiffFile) -> Calibration:
     The plain resolution tags of a TIFF without ImageJ metadata are not used: most programs write
     the dots per inch of a printer there.
     """
-    for read in (fibics_calibration, zeiss_calibration, fei_calibration, ome_calibration, imagej_calibration):
+    for read in (
+        fibics_calibration,
+        zeiss_calibration,
+        fei_calibration,
+        ome_calibration,
+        imagej_calibration,
+    ):
         found = read(tif)
         if found.known:
             return found
@@ -82,7 +92,10 @@ def fei_calibration(tif: TiffFile) -> Calibration:
     active = _section(tags, "Beam").get("Scan", "")
     for name in ("Scan", str(active), "EScan", "IScan"):
         section = _section(tags, name)
-        dy, dx = positive_nm(section.get("PixelHeight"), "m"), positive_nm(section.get("PixelWidth"), "m")
+        dy, dx = (
+            positive_nm(section.get("PixelHeight"), "m"),
+            positive_nm(section.get("PixelWidth"), "m"),
+        )
         if dy is not None and dx is not None:
             return _untilted(tags, Calibration((None, dy, dx), f"FEI/Thermo metadata ([{name}])"))
     return Calibration()
@@ -91,14 +104,19 @@ def fei_calibration(tif: TiffFile) -> Calibration:
 def _untilted(tags: Mapping[str, Any], found: Calibration) -> Calibration:
     """Return the calibration, without dy if the face was tilted and dy not corrected for it."""
     beam = _section(tags, "EBeam")
-    angle = next((a for a in (beam.get("TiltCorrectionAngle"), _section(tags, "Stage").get("StageT")) if a), 0)
+    angle = next(
+        (a for a in (beam.get("TiltCorrectionAngle"), _section(tags, "Stage").get("StageT")) if a),
+        0,
+    )
     off = str(beam.get("TiltCorrectionIsOn", "")).lower() in ("no", "false")
     if not off or not isinstance(angle, int | float) or not abs(math.sin(angle)) > _LEAST_TILT:
         return found
     dz, dy, dx = found.voxel_size_nm
     on_face = (dy or 0.0) / abs(math.sin(angle))
     said = f"tilt correction is off at {math.degrees(angle):.1f} degrees: rows {dy:g} nm apart on the screen are "
-    return Calibration((dz, None, dx), f"{found.origin}; {said}{on_face:.4g} nm apart on the face that is cut")
+    return Calibration(
+        (dz, None, dx), f"{found.origin}; {said}{on_face:.4g} nm apart on the face that is cut"
+    )
 
 
 def ome_calibration(tif: TiffFile) -> Calibration:
@@ -120,7 +138,11 @@ class OmeImage:
 def ome_images(description: str) -> list[OmeImage]:
     """Images described in the XML of an OME-TIFF; an empty list if it cannot be read."""
     root = _xml(description)
-    return [] if root is None else [_ome_image(pixels) for pixels in root.iterfind("./{*}Image/{*}Pixels")]
+    return (
+        []
+        if root is None
+        else [_ome_image(pixels) for pixels in root.iterfind("./{*}Image/{*}Pixels")]
+    )
 
 
 def _ome_image(pixels: ElementTree.Element) -> OmeImage:
@@ -131,7 +153,10 @@ def _ome_image(pixels: ElementTree.Element) -> OmeImage:
 
 def _physical_nm(pixels: ElementTree.Element, axis: str) -> float | None:
     try:
-        return positive_nm(float(pixels.get(f"PhysicalSize{axis}", "")), pixels.get(f"PhysicalSize{axis}Unit", "um"))
+        return positive_nm(
+            float(pixels.get(f"PhysicalSize{axis}", "")),
+            pixels.get(f"PhysicalSize{axis}Unit", "um"),
+        )
     except ValueError:
         return None
 

@@ -48,7 +48,9 @@ def check_numbers(names: Sequence[str]) -> tuple[str, ...]:
         kinds = _by_words(paths)
         for members in kinds.values():
             _refuse_grid([numbers for _, numbers in members], [path for path, _ in members])
-        numbered = [(number, path) for members in kinds.values() for number, path in _numbered(members)]
+        numbered = [
+            (number, path) for members in kinds.values() for number, path in _numbered(members)
+        ]
         _refuse_doubles(numbered)
         if len(kinds) == 1:
             gaps += _gaps(numbered)
@@ -72,7 +74,9 @@ def _by_words(paths: Iterable[str]) -> dict[tuple[str, ...], list[tuple[str, tup
 
 
 def _varying(numbers: Sequence[tuple[int, ...]]) -> list[int]:
-    return [place for place, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1]
+    return [
+        place for place, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1
+    ]
 
 
 def _refuse_grid(numbers: Sequence[tuple[int, ...]], paths: Sequence[str]) -> None:

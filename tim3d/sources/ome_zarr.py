@@ -50,7 +50,9 @@ def level_of(group: Any, path: str | None = None) -> Level | None:
     """Level at a path, or the full-resolution one; None if the group has no such level."""
     image = multiscale_of(group)
     entries = [entry for entry in (image or {}).get("datasets", []) if isinstance(entry, Mapping)]
-    chosen = [entry for entry in entries if path is None or str(entry.get("path")).strip("/") == path]
+    chosen = [
+        entry for entry in entries if path is None or str(entry.get("path")).strip("/") == path
+    ]
     if image is None or not chosen:
         return None
     own = str(chosen[0]["path"])
@@ -77,6 +79,8 @@ def level_size_nm(level: Level) -> VoxelSize:
 
 
 def _scale(holder: Mapping[str, Any]) -> list[float]:
-    steps = [step for step in holder.get("coordinateTransformations") or [] if isinstance(step, Mapping)]
+    steps = [
+        step for step in holder.get("coordinateTransformations") or [] if isinstance(step, Mapping)
+    ]
     scale = next((step.get("scale") for step in steps if step.get("type") == "scale"), None)
     return [float(length) for length in scale] if isinstance(scale, list) else []

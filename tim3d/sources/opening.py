@@ -35,16 +35,22 @@ class Wanted:
     order: Order = "C"
     missing_chunks: MissingChunks = "refuse"
 
-    def refuse(self, kind: str, *, dataset: bool = False, raw: bool = False, chunks: bool = False) -> None:
+    def refuse(
+        self, kind: str, *, dataset: bool = False, raw: bool = False, chunks: bool = False
+    ) -> None:
         """Raise `ArgumentError` if an option is set that does not apply to a kind of source."""
         if dataset and self.dataset is not None:
             raise ArgumentError(
                 f"--dataset {self.dataset} names an array inside HDF5 or zarr; {kind} has none: leave it out"
             )
         if raw and (self.shape is not None or self.dtype is not None):
-            raise ArgumentError(f"--shape and --dtype describe a raw file; {kind} contains them: leave them out")
+            raise ArgumentError(
+                f"--shape and --dtype describe a raw file; {kind} contains them: leave them out"
+            )
         if chunks and self.missing_chunks != "refuse":
-            raise ArgumentError(f"--missing-chunks is about HDF5 and zarr; {kind} has no chunks: leave it out")
+            raise ArgumentError(
+                f"--missing-chunks is about HDF5 and zarr; {kind} has no chunks: leave it out"
+            )
 
 
 def open_source(
@@ -107,7 +113,11 @@ def open_source(
         source = spec
     else:
         source = _opened([spec] if isinstance(spec, str | os.PathLike) else spec, wanted)
-    filled = [f"{source.filled} chunks of {source.label} are not there and are filled"] if source.filled else []
+    filled = (
+        [f"{source.filled} chunks of {source.label} are not there and are filled"]
+        if source.filled
+        else []
+    )
     for remark in (*filled, *source.remarks):
         log.warning("%s", remark)
     return source
@@ -131,7 +141,9 @@ def _open_one(text: str, wanted: Wanted) -> Source:
     if path.exists():
         return _open_file(path, wanted)
     if not any(c in text for c in "*?["):
-        raise InputError(f"no such file or folder: {path}; check the spelling (working folder: {Path.cwd()})")
+        raise InputError(
+            f"no such file or folder: {path}; check the spelling (working folder: {Path.cwd()})"
+        )
     wanted.refuse("a pattern", dataset=True, raw=True, chunks=True)
     return _open_pattern(path)
 
@@ -169,7 +181,9 @@ def _present(paths: list[Path]) -> list[Path]:
 
 
 def _census(path: Path) -> str:
-    kinds = Counter("folder" if item.is_dir() else item.suffix or "no suffix" for item in path.iterdir())
+    kinds = Counter(
+        "folder" if item.is_dir() else item.suffix or "no suffix" for item in path.iterdir()
+    )
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
 
 
@@ -203,7 +217,9 @@ def _open_listed(paths: Sequence[Path]) -> Source:
         raise InputError(f"{twice} is listed twice; name every slice once")
     for path in paths:
         if not is_image(path):
-            raise InputError(f"{path} is not an image ({', '.join(IMAGE_SUFFIXES)}); leave it out of the list")
+            raise InputError(
+                f"{path} is not an image ({', '.join(IMAGE_SUFFIXES)}); leave it out of the list"
+            )
     return _open_images(paths)
 
 

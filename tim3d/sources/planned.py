@@ -49,7 +49,9 @@ class PlannedStack(Source):
         raise InputError(f"{self.folder} is not written yet; run the steps that come first")
 
 
-def planned_stack(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> PlannedStack | None:
+def planned_stack(
+    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> PlannedStack | None:
     """Stack that an earlier step will write at a folder, pattern or list of files, or None.
 
     Parameters
@@ -66,7 +68,11 @@ def planned_stack(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     if whole is not None:
         return whole
     folder = _expected(path.parent)
-    return None if folder is None else folder.only([n for n in folder.names if n == path.name or fnmatch(n, path.name)])
+    return (
+        None
+        if folder is None
+        else folder.only([n for n in folder.names if n == path.name or fnmatch(n, path.name)])
+    )
 
 
 def _listed(paths: Sequence[Path]) -> PlannedStack | None:

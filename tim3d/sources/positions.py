@@ -92,7 +92,9 @@ class SpacingStatistics:
     def is_uniform(self, relative: float = 1e-3) -> bool:
         """Return whether no step differs from the mean by more than `relative` times the mean."""
         limit = relative * abs(self.mean_nm)
-        return self.monotonic and max(self.max_nm - self.mean_nm, self.mean_nm - self.min_nm) <= limit
+        return (
+            self.monotonic and max(self.max_nm - self.mean_nm, self.mean_nm - self.min_nm) <= limit
+        )
 
     def __str__(self) -> str:
         order = "" if self.monotonic else ", not monotonic"

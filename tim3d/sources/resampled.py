@@ -40,7 +40,9 @@ class ResampledSource(Source):
         planes: dict[int, Voxels] = {}
         for z in range(z0, z1):
             wanted = self._wanted(z)
-            planes = {i: planes[i] if i in planes else self.source.read(i, i + 1)[0] for i in wanted}
+            planes = {
+                i: planes[i] if i in planes else self.source.read(i, i + 1)[0] for i in wanted
+            }
             found[z - z0] = self._between(planes, wanted, self.resampling.weights[z])
         return found
 

@@ -11,7 +11,14 @@ import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.sources.base import Source, Voxels, reading
-from tim3d.sources.image_files import SAME_MEANING, Header, is_tiff, read_header, read_image, read_pages
+from tim3d.sources.image_files import (
+    SAME_MEANING,
+    Header,
+    is_tiff,
+    read_header,
+    read_image,
+    read_pages,
+)
 from tim3d.sources.metadata import Calibration
 from tim3d.sources.numbering import check_numbers
 from tim3d.sources.positions import natural_key, positions_of
@@ -44,7 +51,9 @@ class SliceStack(Source):
         for z in range(z0, z1):
             page = read_image(Path(self.slice_name(z)))
             if page.shape != self.shape[1:]:
-                raise InputError(f"{self.slice_name(z)} is now {page.shape}, it was {self.shape[1:]} when opened")
+                raise InputError(
+                    f"{self.slice_name(z)} is now {page.shape}, it was {self.shape[1:]} when opened"
+                )
             found[z - z0] = page
         return found
 
@@ -167,7 +176,10 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
         other = "white" if first.white_is_zero else "black"
         own = "white" if header.white_is_zero else "black"
         raise InputError(f"{path}: 0 means {own}, in {first_path.name} {other}; {SAME_MEANING}")
-    for what, seen, expected in (("size", header.shape, first.shape), ("type", header.dtype, first.dtype)):
+    for what, seen, expected in (
+        ("size", header.shape, first.shape),
+        ("type", header.dtype, first.dtype),
+    ):
         if seen != expected:
             raise InputError(
                 f"{path} has {what} {seen}, {first_path.name} has {expected}; all slices need the same (y, x) "
@@ -178,7 +190,9 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
 def _remarks(header: Header) -> tuple[str, ...]:
     if not header.white_is_zero:
         return ()
-    return ("0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright",)
+    return (
+        "0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright",
+    )
 
 
 def _agreed(first: Calibration, last: Calibration) -> Calibration:
@@ -194,5 +208,8 @@ def _positions(names: Sequence[str], headers: Sequence[Header]) -> tuple[float, 
     from_names = positions_of(names)
     if from_names is not None:
         return from_names
-    labels = [header.labels[0] if header.labels else name for name, header in zip(names, headers, strict=True)]
+    labels = [
+        header.labels[0] if header.labels else name
+        for name, header in zip(names, headers, strict=True)
+    ]
     return positions_of(labels)

@@ -17,9 +17,26 @@ from tim3d.sources.metadata import ome_images, whole_number
 
 # Axes of tifffile that count slices: z, or axes that the writer did not name.
 _SLICES = frozenset("ZIQYX")
-_CALLED = {"C": "channels", "T": "times", "S": "samples", "R": "views", "P": "positions", "A": "angles"}
+_CALLED = {
+    "C": "channels",
+    "T": "times",
+    "S": "samples",
+    "R": "views",
+    "P": "positions",
+    "A": "angles",
+}
 # Formats with several kinds of stacks whose own metadata tifffile reads.
-_VENDORS = ("lsm", "micromanager", "stk", "fluoview", "scanimage", "nih", "andor", "mmstack", "metaseries")
+_VENDORS = (
+    "lsm",
+    "micromanager",
+    "stk",
+    "fluoview",
+    "scanimage",
+    "nih",
+    "andor",
+    "mmstack",
+    "metaseries",
+)
 # Bit depths that numpy reads without another package.
 _PLAIN_BITS = frozenset({1, 8, 16, 32, 64})
 # Largest expansion that deflate can reach on decompression.
@@ -45,7 +62,11 @@ def refuse_other_planes(path: Path, tif: TiffFile, pages: Sequence[TiffPage]) ->
         If they are not; the message names what the pages are.
     """
     for axes, sizes in _volumes(tif, pages):
-        others = [f"{n} {_CALLED.get(a, f'along {a}')}" for a, n in zip(axes, sizes, strict=False) if _is_other(a, n)]
+        others = [
+            f"{n} {_CALLED.get(a, f'along {a}')}"
+            for a, n in zip(axes, sizes, strict=False)
+            if _is_other(a, n)
+        ]
         stacked = sum(n > 1 for n in sizes) > 3
         if others or stacked:
             seen = " and ".join(others) or f"{' x '.join(map(str, sizes))} planes"
@@ -56,7 +77,9 @@ def refuse_other_planes(path: Path, tif: TiffFile, pages: Sequence[TiffPage]) ->
             )
     images = _image_count(tif, pages)
     if images > 1:
-        raise InputError(f"{path} holds {images} images of several slices; save the one you want as a file of its own")
+        raise InputError(
+            f"{path} holds {images} images of several slices; save the one you want as a file of its own"
+        )
 
 
 def _is_other(axis: str, length: int) -> bool:
@@ -149,10 +172,15 @@ def refuse_undecodable(path: Path, page: TiffPage) -> None:
     MissingExtraError
         If it cannot; the message names what to install.
     """
-    for code, known in ((page.compression, TIFF.DECOMPRESSORS), (page.predictor, TIFF.UNPREDICTORS)):
+    for code, known in (
+        (page.compression, TIFF.DECOMPRESSORS),
+        (page.predictor, TIFF.UNPREDICTORS),
+    ):
         if code not in known:
             name = getattr(code, "name", code)
-            raise MissingExtraError(f"{path} is compressed with {name}; to read it type  pip install 'tim3d[tiff]'")
+            raise MissingExtraError(
+                f"{path} is compressed with {name}; to read it type  pip install 'tim3d[tiff]'"
+            )
     if page.bitspersample not in _PLAIN_BITS and find_spec("imagecodecs") is None:
         raise MissingExtraError(
             f"{path} packs {page.bitspersample} bits a pixel; to read it type  pip install 'tim3d[tiff]'"

@@ -79,7 +79,9 @@ def length_nm(value: float | str, unit: str) -> float:
     """
     name = unit_name(unit)
     if name is None:
-        raise ArgumentError(f"unit {unit!r} is not known; write one of {', '.join(NM_PER_UNIT)} or micron")
+        raise ArgumentError(
+            f"unit {unit!r} is not known; write one of {', '.join(NM_PER_UNIT)} or micron"
+        )
     try:
         return float(Decimal(str(value)) * NM_PER_UNIT[name])
     except InvalidOperation as error:
@@ -130,10 +132,14 @@ def resolve_voxel_size(
     given = {} if given is None else given
     unknown = sorted(set(given) - set(AXES))
     if unknown:
-        raise ArgumentError(f"voxel size names the axis {unknown[0]!r}; axes are z, y and x: {EXAMPLE}")
+        raise ArgumentError(
+            f"voxel size names the axis {unknown[0]!r}; axes are z, y and x: {EXAMPLE}"
+        )
     lengths = {axis: length_nm(value, units) for axis, value in given.items() if value is not None}
     length_nm(1, units)  # Reject a misspelt unit even if no length uses it.
-    z, y, x = (lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True))
+    z, y, x = (
+        lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True)
+    )
     return (_checked(z, "z", source), _checked(y, "y", source), _checked(x, "x", source))
 
 
@@ -144,7 +150,9 @@ def _checked(length: float | None, axis: str, source: Source) -> float:
             f"({source.origin}). Type it, for example {EXAMPLE}{_position_hint(axis, source)}"
         )
     if not math.isfinite(length) or length <= 0:
-        raise InputError(f"voxel size along {axis} is {length:g} nm; it must be a positive number: {EXAMPLE}")
+        raise InputError(
+            f"voxel size along {axis} is {length:g} nm; it must be a positive number: {EXAMPLE}"
+        )
     return length
 
 

@@ -101,7 +101,9 @@ def open_npy(path: Path) -> NpyFile:
     )
 
 
-def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: DTypeLike | None, order: Order) -> RawFile:
+def open_raw(
+    path: Path, shape: tuple[int, ...] | None, dtype: DTypeLike | None, order: Order
+) -> RawFile:
     """Open a file without a header, whose size in bytes must match shape and dtype exactly.
 
     Parameters
@@ -128,7 +130,9 @@ def open_raw(path: Path, shape: tuple[int, ...] | None, dtype: DTypeLike | None,
             "their shape and type, for example --shape 1000,1024,1024 --dtype uint8"
         )
     if order not in ("C", "F"):
-        raise ArgumentError(f"order is {order!r}; write 'C' (x runs fastest) or 'F' (z runs fastest)")
+        raise ArgumentError(
+            f"order is {order!r}; write 'C' (x runs fastest) or 'F' (z runs fastest)"
+        )
     disk = _dtype(dtype)
     stored = stored_dtype(disk, str(path))
     sizes = volume_shape(tuple(shape), f"the given shape of {path}")
@@ -153,12 +157,18 @@ def _dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         return np.dtype(dtype)
     except TypeError as error:
-        raise ArgumentError(f"dtype {dtype!r} is not known; write uint8, uint16, >u2 or float32") from error
+        raise ArgumentError(
+            f"dtype {dtype!r} is not known; write uint8, uint16, >u2 or float32"
+        ) from error
 
 
 def _slices_hint(size: int, shape: tuple[int, int, int], disk: np.dtype[Any]) -> str:
     per_slice = shape[1] * shape[2] * disk.itemsize
-    return f"; the file would hold {size // per_slice} slices of that size" if size % per_slice == 0 else ""
+    return (
+        f"; the file would hold {size // per_slice} slices of that size"
+        if size % per_slice == 0
+        else ""
+    )
 
 
 def choose(
@@ -186,11 +196,15 @@ def choose(
         If there is no such array or the choice is ambiguous; the message lists the arrays.
     """
     astray = astray or {}
-    lost = "".join(f"; {name} leads to {target}" for name, target in sorted(astray.items())[:_SHOWN])
+    lost = "".join(
+        f"; {name} leads to {target}" for name, target in sorted(astray.items())[:_SHOWN]
+    )
     if wanted is not None:
         name = wanted.strip("/")
         if name in astray:
-            raise InputError(f"{where}: {name} leads to {astray[name]}. Give that file itself, or put it there")
+            raise InputError(
+                f"{where}: {name} leads to {astray[name]}. Give that file itself, or put it there"
+            )
         if name not in every:
             raise InputError(
                 f"{where} has no data set {wanted!r}; it holds {_listing(every)}{lost}. Name one: --dataset NAME"

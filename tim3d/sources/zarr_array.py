@@ -13,7 +13,15 @@ import zarr
 
 from tim3d.errors import InputError
 from tim3d.grid import AXES
-from tim3d.sources.axes import IN_ORDER, Places, cut, is_volume, ordered_shape, places_by_name, places_in_order
+from tim3d.sources.axes import (
+    IN_ORDER,
+    Places,
+    cut,
+    is_volume,
+    ordered_shape,
+    places_by_name,
+    places_in_order,
+)
 from tim3d.sources.base import Source, Voxels, reading, stored_dtype
 from tim3d.sources.holes import MissingChunks, accepted
 from tim3d.sources.ome_zarr import Level, level_of, level_size_nm, multiscale_of
@@ -54,7 +62,9 @@ def is_zarr(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _MARKS)
 
 
-def open_zarr(location: str, dataset: str | None, missing_chunks: MissingChunks = "refuse") -> ZarrArray:
+def open_zarr(
+    location: str, dataset: str | None, missing_chunks: MissingChunks = "refuse"
+) -> ZarrArray:
     """Open a zarr array: the one at the location, or the named one inside a group.
 
     In a group that is an OME-Zarr image (0.4 or 0.5), or contains nothing but one, this is the
@@ -89,7 +99,9 @@ def open_zarr(location: str, dataset: str | None, missing_chunks: MissingChunks 
         if level is None:
             arrays = {name: (array.shape, array.dtype) for name, array in _arrays(found)}
             name = choose(arrays, None, where)
-            return _source(location, found[name], _level_above(location, found[name]), missing_chunks)
+            return _source(
+                location, found[name], _level_above(location, found[name]), missing_chunks
+            )
         return _source(location, level.group[level.path], level, missing_chunks)
 
 
@@ -98,12 +110,16 @@ def _inside(group: Any, dataset: str | None, location: str) -> Any:
         return group
     if dataset.strip("/") not in group:
         held = ", ".join(sorted(name for name, _ in group.members())) or "nothing"
-        raise InputError(f"{location} has no array {dataset!r}; it holds {held}. Name one of them: --dataset NAME")
+        raise InputError(
+            f"{location} has no array {dataset!r}; it holds {held}. Name one of them: --dataset NAME"
+        )
     return group[dataset.strip("/")]
 
 
 def _arrays(group: Any) -> list[tuple[str, Any]]:
-    return [(name, item) for name, item in group.members(max_depth=None) if isinstance(item, zarr.Array)]
+    return [
+        (name, item) for name, item in group.members(max_depth=None) if isinstance(item, zarr.Array)
+    ]
 
 
 def _only_image(group: Any) -> Level | None:
@@ -111,7 +127,9 @@ def _only_image(group: Any) -> Level | None:
     if multiscale_of(group) is not None:
         return level_of(group)
     every = group.members(max_depth=None)
-    images = [(name, item) for name, item in every if isinstance(item, zarr.Group) and multiscale_of(item)]
+    images = [
+        (name, item) for name, item in every if isinstance(item, zarr.Group) and multiscale_of(item)
+    ]
     if len(images) != 1:
         return None
     name, image = images[0]
@@ -144,10 +162,16 @@ def _groups_above(location: str, inner: str) -> Iterator[tuple[Any, str]]:
             yield zarr.open_group(head, mode="r"), "/".join(parts)
 
 
-def _source(location: str, array: Any, level: Level | None, missing_chunks: MissingChunks) -> ZarrArray:
+def _source(
+    location: str, array: Any, level: Level | None, missing_chunks: MissingChunks
+) -> ZarrArray:
     where = f"{location}:{array.path}" if array.path else location
     names = (level.axes if level else ()) or _dimension_names(array)
-    places = places_by_name(array.shape, names, where) if names else places_in_order(array.shape, array.dtype, where)
+    places = (
+        places_by_name(array.shape, names, where)
+        if names
+        else places_in_order(array.shape, array.dtype, where)
+    )
     return ZarrArray(
         shape=ordered_shape(array.shape, places, where),
         dtype=stored_dtype(array.dtype, where),

@@ -74,20 +74,21 @@ def ingest(
     Parameters
     ----------
     source : path, glob, list of paths or Source
-        Folder, glob or files: TIFF, PNG, npy, raw, HDF5 or zarr. Slices come in natural order; a TIFF may have many
-        pages. In Python also a `tim3d.Source`, which reads a format of one's own (docs/extend.md).
+        Folder, glob or files: TIFF, PNG, npy, raw, HDF5 or zarr. Slices come in natural order; a
+        TIFF may have many pages. In Python also a `tim3d.Source`, which reads a format of one's own
+        (docs/extend.md).
     sample : str
         Path or URL of the sample. It is made if it is not there.
     voxel_size : mapping of axis to length, optional
-        Edges of a voxel along z, y, x in the units (default: as the metadata say). What is not given is taken from the
-        files' metadata.
+        Edges of a voxel along z, y, x in the units (default: as the metadata say). What is not
+        given is taken from the files' metadata.
     units : str
         Unit of the voxel size: nm, um, mm ...
     field : str
         Name of the field.
     phases : Phases, optional
-        Names and codes, which make it a field of labels (default: grey values). Voxels are codes of these phases and
-        are never averaged.
+        Names and codes, which make it a field of labels (default: grey values). Voxels are codes of
+        these phases and are never averaged.
     dataset : str, optional
         Which dataset of an HDF5 or zarr (default: the only one).
     shape : (z, y, x), optional
@@ -97,11 +98,11 @@ def ingest(
     shard : (z, y, x), optional
         Edges of a shard in voxels, the unit that is written at once (default: 64,512,512).
     even_z : bool
-        Resample uneven slices to even positions. Where names of slices carry uneven z positions (linear; labels:
-        nearest).
+        Resample uneven slices to even positions. Where names of slices carry uneven z positions
+        (linear; labels: nearest).
     missing_chunks : {"refuse", "fill"}
-        Of HDF5 and zarr: what becomes of chunks that are not there. They are refused, or filled with the fill value of
-        the file.
+        Of HDF5 and zarr: what becomes of chunks that are not there. They are refused, or filled
+        with the fill value of the file.
     other_grid : bool
         The field is meant to have another shape or voxel size than the other fields of the sample.
     options : Options
@@ -117,13 +118,15 @@ def ingest(
     ArgumentError
         If a block is not made of whole slices and shards, or a shard not of whole chunks.
     InputError
-        If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a voxel edge is unknown;
-        if no field of the sample has this shape and voxel size.
+        If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a
+        voxel edge is unknown; if no field of the sample has this shape and voxel size.
     MixedRunError
         If the sample has a field of that name from another source.
     """
     if units != "nm" and not voxel_size:
-        raise ArgumentError("--units is the unit of --voxel-size, which is not given: add it, or leave --units out")
+        raise ArgumentError(
+            "--units is the unit of --voxel-size, which is not given: add it, or leave --units out"
+        )
     if not isinstance(source, Source):
         _refuse_sample(source, dataset, sample)
         _refuse_itself(source, dataset, sample, field)
@@ -156,13 +159,21 @@ class Typed:
     def open(self) -> tuple[Source, schema.Spacing]:
         """The slices, evenly spaced, and the edges of a voxel in nm; headers are read and no voxel."""
         stack = open_source(
-            self.source, dataset=self.dataset, shape=self.shape, dtype=self.dtype, missing_chunks=self.missing_chunks
+            self.source,
+            dataset=self.dataset,
+            shape=self.shape,
+            dtype=self.dtype,
+            missing_chunks=self.missing_chunks,
         )
         _refuse_beyond_memory(stack)
         labels = self.phases is not None
-        stack, spacing = _even(stack, dict(self.voxel_size), self.units, labels=labels, even_z=self.even_z)
+        stack, spacing = _even(
+            stack, dict(self.voxel_size), self.units, labels=labels, even_z=self.even_z
+        )
         if labels and stack.dtype != np.uint8:
-            raise InputError(f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {self.source} first")
+            raise InputError(
+                f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {self.source} first"
+            )
         return stack, spacing
 
     def described(self, stack: Source, spacing: schema.Spacing) -> Field:
@@ -210,7 +221,10 @@ class Ingesting:
         refuse_other_shards(self.sample, making.field, self.typed.shard, self.options)
         grid = Grid(making.field.shape, making.block)
         return produce(
-            self.sample, making, self.options, lambda ledger: _keep_statistics(self.sample, making.field, ledger, grid)
+            self.sample,
+            making,
+            self.options,
+            lambda ledger: _keep_statistics(self.sample, making.field, ledger, grid),
         )
 
     def _making(self, stack: Source, spacing: schema.Spacing) -> Making:
@@ -221,7 +235,8 @@ class Ingesting:
             work=IngestWork(stack, self.sample, out.name, typed.phases, self.options.durable),
             block=_slab_block(out, self.options),
             inputs={"source": stack.identity()},
-            parameters={"even_z": typed.even_z} | ({"filled_chunks": stack.filled} if stack.filled else {}),
+            parameters={"even_z": typed.even_z}
+            | ({"filled_chunks": stack.filled} if stack.filled else {}),
             read_bytes=stack.dtype.itemsize,
             other_grid=typed.other_grid,
         )
@@ -247,12 +262,16 @@ def _refuse_sample(source: str | Path | Sequence[str], dataset: str | None, samp
         )
 
 
-def _refuse_itself(source: str | Path | Sequence[str], dataset: str | None, sample: str, field: str) -> None:
+def _refuse_itself(
+    source: str | Path | Sequence[str], dataset: str | None, sample: str, field: str
+) -> None:
     """A field that is its own source would be gone before it is read."""
     target = Path(sample, field).resolve()
     for one in [source] if isinstance(source, str | Path) else source:
         if Path(one, dataset or "").resolve().is_relative_to(target):
-            raise ArgumentError(f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name")
+            raise ArgumentError(
+                f"ingest reads {field!r} of {sample} and cannot write it. Add --field another-name"
+            )
 
 
 def _refuse_beyond_memory(stack: Source) -> None:
@@ -269,7 +288,9 @@ def _slab_block(out: Field, options: Options) -> Triple:
     """Whole slices only: each file is then opened once."""
     block = whole_shards(options.block or slab(out, out.shard[0]), out)
     if any(b < n for b, n in zip(block[1:], out.shape[1:], strict=True)):
-        raise ArgumentError(f"ingest works on whole slices; use --block {block[0]},{out.shape[1]},{out.shape[2]}")
+        raise ArgumentError(
+            f"ingest works on whole slices; use --block {block[0]},{out.shape[1]},{out.shape[2]}"
+        )
     return block
 
 
@@ -284,7 +305,9 @@ def _even(
         known = replace(stack, voxel_size_nm=(abs(steps.mean_nm), *stack.voxel_size_nm[1:]))
         return stack, resolve_voxel_size(given, units, known)
     wanted = given.pop("z", None)
-    plan = uniform_resampling(stack.positions_nm, None if wanted is None else length_nm(wanted, units))
+    plan = uniform_resampling(
+        stack.positions_nm, None if wanted is None else length_nm(wanted, units)
+    )
     log.info("resampled to %d slices at %.3f nm", len(plan), plan.step_nm)
     even = resample(stack, plan, labels=labels)
     return even, resolve_voxel_size(given, units, even)
@@ -295,13 +318,24 @@ def _keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid) -> Non
     if out.labels:
         return
     records = list(ledger.records(sorted(grid.indices())))
-    names = {"grey_mean": "mean", "grey_std": "standard deviation", "grey_min": "minimum", "grey_max": "maximum"}
+    names = {
+        "grey_mean": "mean",
+        "grey_std": "standard deviation",
+        "grey_min": "minimum",
+        "grey_max": "maximum",
+    }
     columns = {
-        name: ("z", [v for record in records for v in record[name]], {"long_name": f"{text} of a slice", "units": "1"})
+        name: (
+            "z",
+            [v for record in records for v in record[name]],
+            {"long_name": f"{text} of a slice", "units": "1"},
+        )
         for name, text in names.items()
     }
     z = schema.centres(out.shape[0], out.spacing_nm[0])
-    dataset = xr.Dataset(columns, {"z": ("z", z, {"units": schema.UNIT, "long_name": "voxel centre along z"})})
+    dataset = xr.Dataset(
+        columns, {"z": ("z", z, {"units": schema.UNIT, "long_name": "voxel centre along z"})}
+    )
     record = store.provenance(ledger.fingerprint, {}, {out.name: ledger.fingerprint})
     store.write_dataset(sample, f"{out.name}_slices", dataset, record | {"verb": "ingest"})
 
@@ -320,13 +354,17 @@ class IngestWork:
         """The slices of the block."""
         return self.source.read(block.core.start[0], block.core.stop[0])
 
-    def compute(self, block: Block, inputs: np.ndarray) -> tuple[np.ndarray, dict[str, list[float]]]:
+    def compute(
+        self, block: Block, inputs: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, list[float]]]:
         """Statistics of each slice; unknown codes are refused."""
         if self.phases is not None:
             _refuse_unknown_codes(inputs, self.phases, self.name, block.core.start[0])
         return inputs, slice_statistics(inputs)
 
-    def write(self, block: Block, outputs: tuple[np.ndarray, dict[str, list[float]]]) -> dict[str, Any]:
+    def write(
+        self, block: Block, outputs: tuple[np.ndarray, dict[str, list[float]]]
+    ) -> dict[str, Any]:
         """The slab as whole shards."""
         voxels, statistics = outputs
         array = store.field_array(self.sample, self.name, mode="r+")
@@ -352,7 +390,12 @@ def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
 
 
 def _of_floats(grey: np.ndarray) -> tuple[float, ...]:
-    return (float(grey.mean(dtype=np.float64)), float(grey.std(dtype=np.float64)), float(grey.min()), float(grey.max()))
+    return (
+        float(grey.mean(dtype=np.float64)),
+        float(grey.std(dtype=np.float64)),
+        float(grey.min()),
+        float(grey.max()),
+    )
 
 
 def _of_integers(grey: np.ndarray) -> tuple[float, ...]:

@@ -37,7 +37,9 @@ def foreign(path: str) -> str:
     folder = Path(path)
     if not is_local(path) or not folder.is_dir() or not any(folder.iterdir()):
         return ""
-    kinds = Counter("folder" if one.is_dir() else one.suffix or "no suffix" for one in folder.iterdir())
+    kinds = Counter(
+        "folder" if one.is_dir() else one.suffix or "no suffix" for one in folder.iterdir()
+    )
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     return f"{path} is a folder of other files ({listed}), not a sample"
 
@@ -79,7 +81,9 @@ def _around(path: str) -> Path | None:
     if not is_local(path):
         return None
     records = (one / "zarr.json" for one in reversed(Path(path).resolve().parents))
-    return next((one.parent for one in records if one.is_file() and b'"tim3d"' in one.read_bytes()), None)
+    return next(
+        (one.parent for one in records if one.is_file() and b'"tim3d"' in one.read_bytes()), None
+    )
 
 
 def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:

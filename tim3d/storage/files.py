@@ -22,8 +22,9 @@ from tim3d.errors import ArgumentError, InputError, MissingExtraError, StoreErro
 KEPT = "Finished blocks are kept"
 LONGEST_NAME = 255  # bytes of a file's name
 OBJECT_STORES = ["s3", "gs", "gcs", "az", "abfs"]
-# A request that a store refuses (5xx, cut links, timeouts) is tried again for a minute. A wait is drawn from 0.1 s to
-# `base` times the last one: with obstore's own base, 2, they hardly grow, and all ten are over in 3 s.
+# A request that a store refuses (5xx, cut links, timeouts) is tried again for a minute. A wait is
+# drawn from 0.1 s to `base` times the last one: with obstore's own base, 2, they hardly grow, and
+# all ten are over in 3 s.
 RETRIES: dict[str, Any] = {
     "max_retries": 30,
     "retry_timeout": datetime.timedelta(seconds=60),
@@ -34,7 +35,14 @@ BRIEF: dict[str, Any] = {"max_retries": 2, "retry_timeout": datetime.timedelta(s
 # Words in the errors of zarr's codecs for a damaged frame, index or chunk.
 _DAMAGED = re.compile("checksum|decompress|corrupt")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-_CANNOT_WRITE |= {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG, errno.ENAMETOOLONG}
+_CANNOT_WRITE |= {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.ENAMETOOLONG,
+}
 
 
 def is_local(url: str) -> bool:
@@ -100,7 +108,9 @@ def decoding(where: str) -> Iterator[None]:
         if not _DAMAGED.search(str(error)):
             raise
         cure = "Type: tim3d validate SAMPLE --deep --repair"
-        raise RuntimeError(f"{where} cannot be decoded ({type(error).__name__}: {error}). {cure}") from error
+        raise RuntimeError(
+            f"{where} cannot be decoded ({type(error).__name__}: {error}). {cure}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -163,11 +173,19 @@ def file_system(url: str, *, brief: bool = False) -> tuple[Any, str]:
     """
     refuse_credentials(url)
     use_object_stores()
-    options = {"retry_config": BRIEF} if brief and url.startswith(tuple(f"{name}://" for name in OBJECT_STORES)) else {}
+    options = (
+        {"retry_config": BRIEF}
+        if brief and url.startswith(tuple(f"{name}://" for name in OBJECT_STORES))
+        else {}
+    )
     try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(str(Path(url).absolute()) if is_local(url) else url, **options)
+        found: tuple[Any, str] = fsspec.core.url_to_fs(
+            str(Path(url).absolute()) if is_local(url) else url, **options
+        )
     except (ImportError, ValueError) as error:
-        raise MissingExtraError(f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'") from error
+        raise MissingExtraError(
+            f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'"
+        ) from error
     return found
 
 
@@ -183,5 +201,12 @@ def flush(path: Path) -> None:
 
 def modified_at(entry: dict[str, Any]) -> float:
     """Time at which an object was written, in seconds since the epoch, from its entry in any file system."""
-    when = next((entry[key] for key in ("mtime", "last_modified", "LastModified", "created") if entry.get(key)), 0.0)
+    when = next(
+        (
+            entry[key]
+            for key in ("mtime", "last_modified", "LastModified", "created")
+            if entry.get(key)
+        ),
+        0.0,
+    )
     return float(when.timestamp() if hasattr(when, "timestamp") else when)

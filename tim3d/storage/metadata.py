@@ -48,7 +48,9 @@ def naming_torn_files(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             where = "/".join(name for name in args[:2] if isinstance(name, str))
             seen = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            raise StoreError(f"{where} is damaged ({seen}). Type: tim3d validate {args[0]} --deep --repair") from error
+            raise StoreError(
+                f"{where} is damaged ({seen}). Type: tim3d validate {args[0]} --deep --repair"
+            ) from error
 
     return wrapped
 
@@ -58,7 +60,9 @@ def _comes_from_zarr(error: Exception) -> bool:
 
     A `LookupError` only means a missing node.
     """
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [
+        str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
     return not isinstance(error, LookupError) and any(name.startswith("zarr.") for name in modules)
 
 

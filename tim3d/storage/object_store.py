@@ -17,10 +17,16 @@ WITHOUT_SUFFIX = ("az", "abfs")
 class ObjectStore(FsspecStore):
     """Objects as files: read whole, between two bytes, from one byte on, or the last bytes."""
 
-    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **more: Any) -> bytes:
+    async def _cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **more: Any
+    ) -> bytes:
         if start is not None and end is None:
             return await self._open_ended(path, start)
-        return bytes(await super()._cat_file(path, 0 if start is None and end is not None else start, end, **more))
+        return bytes(
+            await super()._cat_file(
+                path, 0 if start is None and end is not None else start, end, **more
+            )
+        )
 
     async def _open_ended(self, path: str, start: int) -> bytes:
         """Return everything from byte `start` on; a negative `start` counts from the end."""
@@ -34,5 +40,7 @@ class ObjectStore(FsspecStore):
 
 def register(protocol: str) -> None:
     """Let fsspec, and so zarr, use this class for URLs of a protocol."""
-    named = type(f"ObjectStore_{protocol}", (ObjectStore,), {"protocol": protocol, "asynchronous": False})
+    named = type(
+        f"ObjectStore_{protocol}", (ObjectStore,), {"protocol": protocol, "asynchronous": False}
+    )
     fsspec.register_implementation(protocol, named, clobber=True)

@@ -33,7 +33,10 @@ class Kind:
     is_one: Callable[[bytes], bool]
 
 
-REPORT = Kind("a report of tim3d", lambda data: data.startswith(b"<!DOCTYPE html>") and b"Written by tim3d" in data)
+REPORT = Kind(
+    "a report of tim3d",
+    lambda data: data.startswith(b"<!DOCTYPE html>") and b"Written by tim3d" in data,
+)
 TABLE = Kind("a table of tim3d", lambda data: data.startswith(b"sample,variable,"))
 FIGURE = Kind("a figure of tim3d", lambda data: b"atplotlib" in data)
 WEIGHTS = Kind("a model of tim3d", lambda data: data[8:].startswith(b'{"__metadata__":{"sha256":"'))
@@ -71,18 +74,30 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
     """
     target = Path(path)
     if not is_local(str(path)):
-        raise ArgumentError(f"{path} is a URL, and {kind.name} is a file of this machine. Give a path")
+        raise ArgumentError(
+            f"{path} is a URL, and {kind.name} is a file of this machine. Give a path"
+        )
     if (target / "zarr.json").is_file():
-        raise ArgumentError(f"{path} is a sample, not {kind.name}. The sample comes first, then the file")
+        raise ArgumentError(
+            f"{path} is a sample, not {kind.name}. The sample comes first, then the file"
+        )
     if target.is_dir():
         raise ArgumentError(f"{path} is a folder. Give the name of a file in it: {target / 'NAME'}")
     # While a chain of steps is planned, an earlier step may create the folder.
     if not makes_folder and not is_forecasting() and not target.parent.is_dir():
-        raise ArgumentError(f"no folder {target.parent} for {target.name}. Make it: mkdir -p {target.parent}")
-    if sample := next((one for one in target.resolve().parents if (one / "zarr.json").is_file()), None):
-        raise ArgumentError(f"{path} lies in the sample {sample}, which holds nothing else. Give a path outside of it")
+        raise ArgumentError(
+            f"no folder {target.parent} for {target.name}. Make it: mkdir -p {target.parent}"
+        )
+    if sample := next(
+        (one for one in target.resolve().parents if (one / "zarr.json").is_file()), None
+    ):
+        raise ArgumentError(
+            f"{path} lies in the sample {sample}, which holds nothing else. Give a path outside of it"
+        )
     if target.exists() and not _is_replaceable(target, kind):
-        raise ArgumentError(f"{path} exists and is not {kind.name}; it was not changed. Give another name")
+        raise ArgumentError(
+            f"{path} exists and is not {kind.name}; it was not changed. Give another name"
+        )
     return target
 
 

@@ -24,7 +24,8 @@ _HALF = r"(?:\.[0-9a-f]+(?:\.partial)?)?"
 _LITTER = r"(?:[^/]+/)*(?:\.DS_Store|\._[^/]+|Thumbs\.db|desktop\.ini)"
 # Paths of files below a node of a sample: metadata, and chunks or shards under their keys.
 NODE = re.compile(rf"(?:[^/]+/)*(?:zarr\.json|c(?:/\d+)*){_HALF}|{_LITTER}")
-# Paths below a pass of ``SAMPLE.runs``: its fingerprint, then the layout, summaries, and markers of blocks.
+# Paths below a pass of ``SAMPLE.runs``: its fingerprint, then the layout, summaries, and markers of
+# blocks.
 MARKERS = re.compile(
     rf"(?:[^/]+/)*[^/]{{1,16}}/(?:\.?(?:layout|summary-[\w.-]+)|(?:done|failed)/\d+/\d+/\.?\d+)\.json{_HALF}|{_LITTER}"
 )
@@ -47,7 +48,9 @@ def refuse_link(path: str | Path) -> None:
 def refuse_foreign_folder(url: str) -> None:
     """Raise `SchemaError` if a sample is to be created in a folder of other files."""
     if seen := advice.foreign(url):
-        raise SchemaError(f"{seen}; give the name of a new folder, for example {advice.beside(url)}")
+        raise SchemaError(
+            f"{seen}; give the name of a new folder, for example {advice.beside(url)}"
+        )
 
 
 def remove_file(url: str | Path) -> None:

@@ -1,7 +1,8 @@
 """The data model of a sample: names and attributes of its nodes. No input or output.
 
-A sample is one zarr v3 group. A voxel field `raw` is an OME-Zarr 0.5 multiscale whose levels are groups that xarray
-opens by themselves: `raw` carries the `ome` attributes, `raw/s0` holds the array `raw` and its coordinates z, y, x.
+A sample is one zarr v3 group. A voxel field `raw` is an OME-Zarr 0.5 multiscale whose levels are
+groups that xarray opens by themselves: `raw` carries the `ome` attributes, `raw/s0` holds the array
+`raw` and its coordinates z, y, x.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def check_name(name: str) -> None:
     Raises
     ------
     ArgumentError
-        If it is empty, too long, or holds other characters than letters, digits, and ``_ - . , + = ~`` after the
-        first.
+        If it is empty, too long, or holds other characters than letters, digits, and ``_ - . , + =
+        ~`` after the first.
 
     Examples
     --------
@@ -83,9 +84,13 @@ class Field:
         check_name(self.name)
         numbers = self.dtype == ID_DTYPE and self.labels and self.phases is None
         if self.dtype not in VOXEL_DTYPES and not numbers:
-            raise InputError(f"field {self.name!r} has dtype {self.dtype}; tim3d stores {', '.join(VOXEL_DTYPES)}")
+            raise InputError(
+                f"field {self.name!r} has dtype {self.dtype}; tim3d stores {', '.join(VOXEL_DTYPES)}"
+            )
         if not all(np.isfinite(self.spacing_nm)) or min(self.spacing_nm) <= 0:
-            raise InputError(f"voxel size {self.spacing_nm} nm: every edge must be a positive length")
+            raise InputError(
+                f"voxel size {self.spacing_nm} nm: every edge must be a positive length"
+            )
         if any(s % c for s, c in zip(self.shard, self.chunk, strict=True)):
             raise ArgumentError(f"shard {self.shard} is not a multiple of chunk {self.chunk}")
 
@@ -105,7 +110,9 @@ def shard_and_chunk(shape: Triple, shard: Triple | None = None) -> tuple[Triple,
     """
     wanted = SHARD if shard is None else shard
     chunk = tuple(min(CHUNK_EDGE, w, n) for w, n in zip(wanted, shape, strict=True))
-    edges = tuple(min(-(-w // c) * c, -(-n // c) * c) for w, n, c in zip(wanted, shape, chunk, strict=True))
+    edges = tuple(
+        min(-(-w // c) * c, -(-n // c) * c) for w, n, c in zip(wanted, shape, chunk, strict=True)
+    )
     return edges, chunk  # type: ignore[return-value]
 
 
@@ -115,7 +122,8 @@ def asked_shard(shape: Triple, shard: Triple | None) -> tuple[Triple, Triple]:
     Raises
     ------
     ArgumentError
-        If an edge is not positive, or is neither a multiple of the chunk's nor as long as the volume.
+        If an edge is not positive, or is neither a multiple of the chunk's nor as long as the
+        volume.
 
     Examples
     --------
@@ -124,7 +132,8 @@ def asked_shard(shape: Triple, shard: Triple | None) -> tuple[Triple, Triple]:
     """
     if shard is not None and not all(map(_is_whole, shard, shape)):
         near = [
-            w if _is_whole(w, n) else max(1, w // CHUNK_EDGE * CHUNK_EDGE) for w, n in zip(shard, shape, strict=True)
+            w if _is_whole(w, n) else max(1, w // CHUNK_EDGE * CHUNK_EDGE)
+            for w, n in zip(shard, shape, strict=True)
         ]
         raise ArgumentError(
             f"shard {','.join(map(str, shard))}: an edge is 1 to {CHUNK_EDGE} voxels, or a multiple "
@@ -192,16 +201,22 @@ def refuse_other_axes(axes: Mapping[str, np.ndarray], ome: Any, level: int, wher
         scale, shift = ome["multiscales"][0]["datasets"][level]["coordinateTransformations"]
         expected = list(zip(AXES, scale["scale"], shift["translation"], strict=True))
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise SchemaError(f"{where} has no OME-Zarr attributes of level {level}. Make it again: --overwrite") from error
+        raise SchemaError(
+            f"{where} has no OME-Zarr attributes of level {level}. Make it again: --overwrite"
+        ) from error
     for axis, step, first in expected:
-        if not np.allclose(axes[axis], first + step * np.arange(axes[axis].size), rtol=1e-9, atol=1e-9 * step):
+        if not np.allclose(
+            axes[axis], first + step * np.arange(axes[axis].size), rtol=1e-9, atol=1e-9 * step
+        ):
             raise SchemaError(
                 f"{where}: {axis} begins at {axes[axis][0]:g} nm, and its OME-Zarr attributes say {first:g} nm and "
                 f"steps of {step:g} nm. Make it again: --overwrite"
             )
 
 
-def ome_multiscale(name: str, spacing: Spacing, factors: Sequence[Triple], labels: bool) -> dict[str, Any]:
+def ome_multiscale(
+    name: str, spacing: Spacing, factors: Sequence[Triple], labels: bool
+) -> dict[str, Any]:
     """OME-Zarr 0.5 `ome` attribute of a field with levels downsampled by `factors`.
 
     The first factor is (1, 1, 1).
@@ -215,9 +230,13 @@ def ome_multiscale(name: str, spacing: Spacing, factors: Sequence[Triple], label
     return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
 
 
-def _ome_level(name: str, number: int, spacing: Spacing, factor: Triple, labels: bool) -> dict[str, Any]:
+def _ome_level(
+    name: str, number: int, spacing: Spacing, factor: Triple, labels: bool
+) -> dict[str, Any]:
     scale = [float(s * f) for s, f in zip(spacing, factor, strict=True)]
-    shift = [float(centres(1, s, f, picked=labels)[0]) for s, f in zip(spacing, factor, strict=True)]
+    shift = [
+        float(centres(1, s, f, picked=labels)[0]) for s, f in zip(spacing, factor, strict=True)
+    ]
     return {
         "path": f"s{number}/{name}",
         "coordinateTransformations": [
@@ -247,7 +266,9 @@ def phases_of(attributes: Mapping[str, Any], where: str) -> Phases:
     names = str(attributes.get("flag_meanings", "")).split()
     codes = [int(c) for c in attributes.get("flag_values", [])]
     if not names or len(names) != len(codes):
-        raise SchemaError(f"{where} does not name its phases: flag_values {codes}, flag_meanings {names}")
+        raise SchemaError(
+            f"{where} does not name its phases: flag_values {codes}, flag_meanings {names}"
+        )
     return Phases(**dict(zip(names, codes, strict=True)))
 
 
@@ -294,4 +315,6 @@ def check_version(attributes: Mapping[str, Any], where: str) -> None:
             f"{where} has schema {version}, this tim3d reads up to {SCHEMA_VERSION}. Type: pip install --upgrade tim3d"
         )
     if version < SCHEMA_VERSION:
-        raise SchemaError(f"{where} has schema {version}, this tim3d reads {SCHEMA_VERSION}. Make the sample again")
+        raise SchemaError(
+            f"{where} has schema {version}, this tim3d reads {SCHEMA_VERSION}. Make the sample again"
+        )

@@ -13,7 +13,9 @@ from tim3d.storage import files, shards, store
 from tim3d.storage.files import writing
 
 
-def create(url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32") -> None:
+def create(
+    url: str, path: str, shape: Triple, chunk: Triple, empty: float, dtype: str = "uint32"
+) -> None:
     """Create a temporary array, one file per chunk; chunks hold `empty` until they are written.
 
     An earlier array at `path` is replaced.

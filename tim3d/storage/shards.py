@@ -41,7 +41,9 @@ def read_slices(array: zarr.Array[Any], slices: tuple[slice, ...]) -> np.ndarray
         return np.asarray(array[slices])
 
 
-def write_box(array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False) -> None:
+def write_box(
+    array: zarr.Array[Any], box: Box, values: np.ndarray, *, durable: bool = False
+) -> None:
     """Write a box of whole shards.
 
     A reader sees each shard either entirely old or entirely new; two writers of the same box do not
@@ -101,7 +103,9 @@ def _whole_shards(array: zarr.Array[Any], box: Box) -> list[str]:
     edge = array.shards or array.chunks
     for a, b, e, n in zip(box.start, box.stop, edge, array.shape, strict=True):
         if a % e or (b % e and b != n):
-            raise ValueError(f"box {box} is not made of whole shards of edge {edge} in an array of shape {array.shape}")
+            raise ValueError(
+                f"box {box} is not made of whole shards of edge {edge} in an array of shape {array.shape}"
+            )
     return shard_keys(array, box)
 
 

@@ -62,7 +62,9 @@ def create_sample(url: str) -> zarr.Group:
         remove_partials(f"{url}/zarr.json")
         refuse_foreign_folder(url)
         with writing(url):
-            group = zarr.open_group(url, mode="w-", zarr_format=3, attributes={"tim3d": _identity()})
+            group = zarr.open_group(
+                url, mode="w-", zarr_format=3, attributes={"tim3d": _identity()}
+            )
     schema.check_version(dict(group.attrs), url)
     return group
 
@@ -230,11 +232,15 @@ def update_node(url: str, name: str, **record: Any) -> None:
         remove_partials(f"{url}/{name}/zarr.json")
         node = _unchecked(url, "r+")[name]
         attributes = dict(node.attrs)
-        node.attrs.update(digests.sealed({**attributes, "tim3d": before | record}, digests.below(attributes)))
+        node.attrs.update(
+            digests.sealed({**attributes, "tim3d": before | record}, digests.below(attributes))
+        )
 
 
 @naming_torn_files
-def provenance(fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(
+    fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> dict[str, Any]:
     """Provenance that every node records: version, command, inputs and parameters."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return _identity() | {
@@ -262,14 +268,21 @@ def changed(url: str, name: str) -> Iterator[str]:
         yield ""
         return
     written = digests.below(attributes)
-    yield from (f"{path}/" for path, digest in written.items() if digests_below(root, name, [path]).get(path) != digest)
+    yield from (
+        f"{path}/"
+        for path, digest in written.items()
+        if digests_below(root, name, [path]).get(path) != digest
+    )
 
 
 @naming_torn_files
 def refuse_another_kind(url: str, name: str, kind: str) -> None:
     """Raise `MixedRunError` if a node exists that is not of this `kind`, field or dataset."""
     node = _unchecked(url).get(name)
-    if node is not None and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind:
+    if (
+        node is not None
+        and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind
+    ):
         raise MixedRunError(
             f"{name!r} in {url} is a {found}; a {kind} cannot replace it. Choose another name: --out NAME"
         )
@@ -286,7 +299,9 @@ def delete_empty_sample(url: str) -> None:
 
 
 @naming_torn_files
-def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)) -> None:
+def create_field(
+    url: str, field: Field, record: Mapping[str, Any], factors: Sequence[Triple] = ((1, 1, 1),)
+) -> None:
     """Create the arrays of a field at all pyramid levels, with coordinates and attributes.
 
     No voxels are written.
@@ -300,7 +315,9 @@ def create_field(url: str, field: Field, record: Mapping[str, Any], factors: Seq
         ome = schema.ome_multiscale(field.name, field.spacing_nm, list(factors), field.labels)
         state = {"kind": "field", "labels": field.labels}
         inner = [
-            f"s{n}{part}" for n in range(len(factors)) for part in ("", f"/{field.name}", *(f"/{a}" for a in AXES))
+            f"s{n}{part}"
+            for n in range(len(factors))
+            for part in ("", f"/{field.name}", *(f"/{a}" for a in AXES))
         ]
         seal(root, field.name, {"ome": ome, "tim3d": dict(record) | state}, inner)
 
@@ -334,7 +351,11 @@ def _create_level(root: zarr.Group, level: Field, number: int, factor: Triple) -
 
 
 def _write_coordinate(group: zarr.Group, axis: str, values: np.ndarray) -> None:
-    attributes: dict[str, Any] = {"units": schema.UNIT, "long_name": f"voxel centre along {axis}", "axis": axis.upper()}
+    attributes: dict[str, Any] = {
+        "units": schema.UNIT,
+        "long_name": f"voxel centre along {axis}",
+        "axis": axis.upper(),
+    }
     array = group.create_array(
         axis,
         shape=values.shape,
@@ -372,7 +393,9 @@ def _array_of(moment: str, url: str, name: str, level: int, mode: str) -> zarr.A
 def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
     array = looked_at(_unchecked(url, mode), url).get(f"{name}/s{level}/{name}")
     if not isinstance(array, zarr.Array):
-        raise MissingFieldError(f"no field {name!r} in {url}; it has {', '.join(nodes(url)) or 'none'}")
+        raise MissingFieldError(
+            f"no field {name!r} in {url}; it has {', '.join(nodes(url)) or 'none'}"
+        )
     return array.with_config(ALWAYS_WRITE)
 
 
@@ -392,7 +415,9 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
     if status is None:
         raise MissingFieldError(advice.no_field(url, name, nodes(url), verb))
     if status != "complete":
-        raise MissingFieldError(f"field {name!r} in {url} is not finished. Rerun the command that makes it: {verb}")
+        raise MissingFieldError(
+            f"field {name!r} in {url} is not finished. Rerun the command that makes it: {verb}"
+        )
     refuse_outdated(url, name)
     return read_field(url, name)
 
@@ -435,7 +460,9 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
 def _xarray(url: str, group: str, chunks: Any = None) -> xr.Dataset:
     """A group of a sample; missing and changed files are refused when they are read."""
     place = open_sample(url).store
-    dataset: xr.Dataset = xr.open_zarr(place, group=group, chunks=chunks, consolidated=False, zarr_format=3)
+    dataset: xr.Dataset = xr.open_zarr(
+        place, group=group, chunks=chunks, consolidated=False, zarr_format=3
+    )
     return dataset
 
 
@@ -457,7 +484,11 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
             write_empty_chunks=True,
             encoding={name: {"compressors": (ZstdCodec(**CODEC),)} for name in dataset.variables},
         )
-        state = {"kind": "dataset", "status": "complete", "variables": [str(name) for name in dataset.data_vars]}
+        state = {
+            "kind": "dataset",
+            "status": "complete",
+            "variables": [str(name) for name in dataset.data_vars],
+        }
         attributes = {**dataset.attrs, "tim3d": dict(record) | state}
         seal(_unchecked(url, "r+"), node, attributes, map(str, dataset.variables))
 

@@ -63,7 +63,9 @@ class Intact(WrapperStore[Any]):
         await self._look_at(key, found, prototype)
         return found
 
-    async def _get_many(self, requests: Iterable[tuple[str, Any, Any]]) -> AsyncGenerator[tuple[str, Any], None]:
+    async def _get_many(
+        self, requests: Iterable[tuple[str, Any, Any]]
+    ) -> AsyncGenerator[tuple[str, Any], None]:
         for key, prototype, byte_range in requests:
             yield key, await self.get(key, prototype, byte_range)
 
@@ -88,7 +90,9 @@ class Intact(WrapperStore[Any]):
     async def _digests_below(self, node: str, prototype: Any) -> dict[str, str]:
         if node not in self._below:
             found = await self._store.get(f"{node}/{DOCUMENT}", prototype)
-            self._below[node] = {} if found is None else self._digests_of(node, json.loads(found.to_bytes()))
+            self._below[node] = (
+                {} if found is None else self._digests_of(node, json.loads(found.to_bytes()))
+            )
         return self._below[node]
 
     def _digests_of(self, node: str, document: dict[str, Any]) -> dict[str, str]:
@@ -111,17 +115,28 @@ def missing(sample: str, key: str) -> StoreError:
 
 def looked_at(group: zarr.Group, sample: str) -> zarr.Group:
     """The group of a sample, on a store that refuses missing or changed files."""
-    place: Any = AsyncGroup(group.metadata, StorePath(Intact(group.store, sample.rstrip("/")), group.path))
+    place: Any = AsyncGroup(
+        group.metadata, StorePath(Intact(group.store, sample.rstrip("/")), group.path)
+    )
     return zarr.Group(place)
 
 
 def seal(root: zarr.Group, name: str, attributes: Mapping[str, Any], inner: Iterable[str]) -> None:
     """Write attributes of a node with the digests of its inner groups and arrays; completes it."""
     node = root[name]
-    node.attrs.update(digests.sealed({**node.attrs, **attributes}, digests_below(root, name, inner)))
+    node.attrs.update(
+        digests.sealed({**node.attrs, **attributes}, digests_below(root, name, inner))
+    )
 
 
 def digests_below(root: zarr.Group, name: str, inner: Iterable[str]) -> dict[str, str]:
     """Current digests of the existing inner groups and arrays of a node, by path."""
-    read = {path: sync(root.store.get(f"{name}/{path}/{DOCUMENT}", default_buffer_prototype())) for path in inner}
-    return {path: digests.of_document(json.loads(text.to_bytes())) for path, text in read.items() if text}
+    read = {
+        path: sync(root.store.get(f"{name}/{path}/{DOCUMENT}", default_buffer_prototype()))
+        for path in inner
+    }
+    return {
+        path: digests.of_document(json.loads(text.to_bytes()))
+        for path, text in read.items()
+        if text
+    }

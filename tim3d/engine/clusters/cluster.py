@@ -57,8 +57,12 @@ class Cluster:
     def resident_bytes(self) -> int:
         """Bytes held by the largest worker process; libraries of earlier passes stay loaded."""
         if self.client is None:
-            return resident_memory() if self.kind == "serial" else 0  # workers that are not started hold nothing yet
-        found = self.client.run(resident_memory, on_error="return").values()  # a worker may be lost just now
+            return (
+                resident_memory() if self.kind == "serial" else 0
+            )  # workers that are not started hold nothing yet
+        found = self.client.run(
+            resident_memory, on_error="return"
+        ).values()  # a worker may be lost just now
         return max((one for one in found if isinstance(one, int)), default=0)
 
     def __str__(self) -> str:
@@ -90,22 +94,24 @@ def cluster(
     Parameters
     ----------
     kind : str
-        Where it runs: serial, local, cuda, slurm, or the address of a dask scheduler. ``serial`` is this process,
-        ``local`` one process per core, ``cuda`` one process per GPU (through dask-cuda), ``slurm`` jobs of a Slurm
-        cluster (through dask-jobqueue; lost jobs are replaced); an address of a running scheduler looks like
-        ``tcp://host:8786`` or ``tls://host:8786``.
+        Where it runs: serial, local, cuda, slurm, or the address of a dask scheduler. ``serial`` is
+        this process, ``local`` one process per core, ``cuda`` one process per GPU (through
+        dask-cuda), ``slurm`` jobs of a Slurm cluster (through dask-jobqueue; lost jobs are
+        replaced); an address of a running scheduler looks like ``tcp://host:8786`` or
+        ``tls://host:8786``.
     workers : int, optional
         Worker processes, with slurm jobs (default: one per core or GPU).
     threads : int, optional
-        Threads of a worker (default: 1; 3 with cuda). With ``cuda`` one reads, one computes and one writes.
+        Threads of a worker (default: 1; 3 with cuda). With ``cuda`` one reads, one computes and one
+        writes.
     memory_bytes : int, optional
         Memory limit of a worker (default: an equal share of what this machine has free).
     site : path, optional
         With slurm: TOML file that describes a job (default: none). See deploy/slurm.
     tls : path, optional
-        Folder of certificates, to encrypt all traffic of the cluster (default: no encryption). A process without a
-        certificate is refused. Certificates are made if the folder has none, except for an address, where the
-        scheduler has them.
+        Folder of certificates, to encrypt all traffic of the cluster (default: no encryption). A
+        process without a certificate is refused. Certificates are made if the folder has none,
+        except for an address, where the scheduler has them.
     **options
         With ``slurm``: keys of the site file, which override the file, such as ``partition="gpu"``.
 
@@ -129,7 +135,9 @@ def cluster(
     1
     """
     if min(workers or 1, threads or 1, memory_bytes or 1) < 1:
-        raise ArgumentError(f"workers {workers}, threads {threads}, memory {memory_bytes}: all must be positive")
+        raise ArgumentError(
+            f"workers {workers}, threads {threads}, memory {memory_bytes}: all must be positive"
+        )
     if kind != "slurm" and (site is not None or options):
         key = "site" if site is not None else next(iter(options))
         raise ArgumentError(
@@ -157,9 +165,13 @@ def using(made: Cluster) -> Iterator[Cluster]:
 
 def _refuse_tls(kind: str, tls: str | Path | None) -> None:
     if tls is not None and kind == "serial":
-        raise ArgumentError("cluster 'serial' sends nothing that certificates could protect: leave --tls out")
+        raise ArgumentError(
+            "cluster 'serial' sends nothing that certificates could protect: leave --tls out"
+        )
     if tls is not None and "://" in kind and not kind.startswith("tls://"):
-        raise ArgumentError(f"the scheduler {kind} is not encrypted: leave --tls out, or start it with certificates")
+        raise ArgumentError(
+            f"the scheduler {kind} is not encrypted: leave --tls out, or start it with certificates"
+        )
 
 
 def _refuse_size(kind: str, workers: int | None, threads: int | None) -> None:
@@ -169,7 +181,9 @@ def _refuse_size(kind: str, workers: int | None, threads: int | None) -> None:
             "cluster 'serial' is one process with one thread: add --cluster local, or leave --workers and --threads out"
         )
     if "://" in kind and (workers or threads):
-        raise ArgumentError(f"the scheduler {kind} has its own workers: leave --workers and --threads out")
+        raise ArgumentError(
+            f"the scheduler {kind} has its own workers: leave --workers and --threads out"
+        )
 
 
 def _start(
@@ -183,7 +197,9 @@ def _start(
         return _cuda(workers, threads or 3, memory, tls)
     if "://" in kind:
         return _address(kind, tls)
-    raise ArgumentError(f"no cluster {kind!r}: use {', '.join(KINDS)} or a scheduler address such as tcp://host:8786")
+    raise ArgumentError(
+        f"no cluster {kind!r}: use {', '.join(KINDS)} or a scheduler address such as tcp://host:8786"
+    )
 
 
 def _encrypted(tls: str | Path | None) -> dict[str, Any]:
@@ -192,7 +208,9 @@ def _encrypted(tls: str | Path | None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _local(workers: int, threads: int, memory: int | None, tls: str | Path | None) -> Iterator[Cluster]:
+def _local(
+    workers: int, threads: int, memory: int | None, tls: str | Path | None
+) -> Iterator[Cluster]:
     import dask
     from distributed import Client, LocalCluster
 
@@ -217,7 +235,9 @@ def _local(workers: int, threads: int, memory: int | None, tls: str | Path | Non
 
 
 @contextlib.contextmanager
-def _cuda(workers: int | None, threads: int, memory: int | None, tls: str | Path | None) -> Iterator[Cluster]:
+def _cuda(
+    workers: int | None, threads: int, memory: int | None, tls: str | Path | None
+) -> Iterator[Cluster]:
     import dask
     from distributed import Client
 
@@ -240,7 +260,9 @@ def _cuda(workers: int | None, threads: int, memory: int | None, tls: str | Path
             **encrypted,
         )
     except Exception as error:  # the driver's own errors share no base class
-        raise DeviceError(f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local") from error
+        raise DeviceError(
+            f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local"
+        ) from error
     with dask.config.set(_DASK_SETTINGS), made, Client(made) as client:
         quiet_and_quick(client)
         yield _describe("cuda", client)
@@ -260,11 +282,15 @@ def _slurm(
     from tim3d.engine.clusters.slurm import load_site, slurm_jobs, worker_memory
 
     if threads or memory:
-        raise ArgumentError("with slurm, threads and memory are in the site file: cores, processes and memory of a job")
+        raise ArgumentError(
+            "with slurm, threads and memory are in the site file: cores, processes and memory of a job"
+        )
     given = {"jobs": jobs, "tls": None if tls is None else str(tls)}
     site = load_site(file, {**options, **{key: value for key, value in given.items() if value}})
     with dask.config.set(_DASK_SETTINGS), slurm_jobs(site) as client:
-        yield Cluster("slurm", client, site.jobs * site.workers_per_job, site.threads, worker_memory(site))
+        yield Cluster(
+            "slurm", client, site.jobs * site.workers_per_job, site.threads, worker_memory(site)
+        )
 
 
 @contextlib.contextmanager

@@ -58,4 +58,6 @@ def _is_worth_showing(record: logging.LogRecord) -> bool:
 
     It is false for messages about how a worker or task ended.
     """
-    return not any(words in record.getMessage() for words in ("still alive after", "Async instruction for"))
+    return not any(
+        words in record.getMessage() for words in ("still alive after", "Async instruction for")
+    )

@@ -40,7 +40,9 @@ def prospective(
     """
     if kind == "local" and site is None and not set(options) - {"tls"}:
         count = workers or os.cpu_count() or 1
-        with using(Cluster("local", None, count, threads or 1, memory_bytes or available_memory() // count)) as made:
+        with using(
+            Cluster("local", None, count, threads or 1, memory_bytes or available_memory() // count)
+        ) as made:
             yield made
     elif kind == "slurm" and not (threads or memory_bytes):
         with using(_of_site(workers, site, options)) as made:
@@ -57,4 +59,6 @@ def _of_site(jobs: int | None, file: str | Path | None, options: dict[str, Any])
 
     given = {key: value for key, value in {"jobs": jobs, **options}.items() if value is not None}
     site = load_site(file, given)
-    return Cluster("slurm", None, site.jobs * site.workers_per_job, site.threads, worker_memory(site))
+    return Cluster(
+        "slurm", None, site.jobs * site.workers_per_job, site.threads, worker_memory(site)
+    )

@@ -172,7 +172,9 @@ def _value(key: str, value: Any, where: str) -> Any:
     if key in _NUMBERS:
         whole = key != "start_minutes"
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            raise ArgumentError(f"{where}: {key} is {value!r}; write a {'whole ' if whole else ''}number")
+            raise ArgumentError(
+                f"{where}: {key} is {value!r}; write a {'whole ' if whole else ''}number"
+            )
         return value
     if not isinstance(value, str) or "\n" in value:
         raise ArgumentError(f"{where}: {key} is {value!r}; write one line of text in quotes")
@@ -182,23 +184,34 @@ def _value(key: str, value: Any, where: str) -> Any:
 def _check(site: Site, where: str) -> None:
     from dask.utils import parse_bytes
 
-    if min(site.cores, site.workers_per_job, site.jobs) < 1 or min(site.gpus, site.start_minutes) < 0:
-        raise ArgumentError(f"{where}: cores, processes and jobs must be at least 1, gpus at least 0")
+    if (
+        min(site.cores, site.workers_per_job, site.jobs) < 1
+        or min(site.gpus, site.start_minutes) < 0
+    ):
+        raise ArgumentError(
+            f"{where}: cores, processes and jobs must be at least 1, gpus at least 0"
+        )
     if site.cores % site.workers_per_job:
         raise ArgumentError(
             f"{where}: {site.cores} cores cannot be shared evenly by {site.workers_per_job} processes; "
             f"write  cores = {site.workers_per_job * max(1, site.cores // site.workers_per_job)}"
         )
     if site.gpus and site.workers_per_job != site.gpus:
-        raise ArgumentError(f"{where}: with gpus there is one process for each; leave processes out")
+        raise ArgumentError(
+            f"{where}: with gpus there is one process for each; leave processes out"
+        )
     if not 0 <= _minimum(site) <= site.jobs:
-        raise ArgumentError(f"{where}: minimum_jobs is {site.minimum_jobs}, expected 0 to jobs, which is {site.jobs}")
+        raise ArgumentError(
+            f"{where}: minimum_jobs is {site.minimum_jobs}, expected 0 to jobs, which is {site.jobs}"
+        )
     if seconds(site.walltime) < 60:
         raise ArgumentError(f"{where}: walltime {site.walltime!r} is less than a minute")
     try:
         parse_bytes(site.memory)
     except ValueError as error:
-        raise ArgumentError(f"{where}: memory {site.memory!r} cannot be read; write for example '64GiB'") from error
+        raise ArgumentError(
+            f"{where}: memory {site.memory!r} cannot be read; write for example '64GiB'"
+        ) from error
 
 
 def _minimum(site: Site) -> int:
@@ -227,7 +240,11 @@ def job_arguments(site: Site) -> dict[str, Any]:
         *site.prologue,
     ]
     cuda = {"worker_command": "dask cuda worker"} if site.gpus else {}
-    gres = [f"--gres=gpu:{site.gpus}"] if site.gpus and not any("gpu" in d for d in site.directives) else []
+    gres = (
+        [f"--gres=gpu:{site.gpus}"]
+        if site.gpus and not any("gpu" in d for d in site.directives)
+        else []
+    )
     return {
         "queue": site.partition,
         "account": site.account,
@@ -255,7 +272,9 @@ def listening_options(site: Site) -> dict[str, Any]:
         address = get_ip_interface(site.interface)
     except ValueError as error:
         there = ", ".join(name for _, name in socket.if_nameindex())
-        raise ArgumentError(f"this machine has no network interface {site.interface!r}; it has {there}") from error
+        raise ArgumentError(
+            f"this machine has no network interface {site.interface!r}; it has {there}"
+        ) from error
     return {"interface": site.interface, "dashboard_address": f"{address}:0"}
 
 
@@ -275,12 +294,16 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError as error:
-        raise MissingExtraError("cluster 'slurm' needs dask-jobqueue. Type: pip install 'tim3d[hpc]'") from error
+        raise MissingExtraError(
+            "cluster 'slurm' needs dask-jobqueue. Type: pip install 'tim3d[hpc]'"
+        ) from error
     import dask
     from distributed import Client
 
     if shutil.which("sbatch") is None:
-        raise DeviceError("no command sbatch here: start tim3d on a login node or in a job of the Slurm cluster")
+        raise DeviceError(
+            "no command sbatch here: start tim3d on a login node or in a job of the Slurm cluster"
+        )
     listening = listening_options(site)
     security = None if site.tls is None else tls.own_or_new(site.tls)
     with (
@@ -297,13 +320,16 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
 
 def _try_out(script: str, site: Site) -> None:
     """Check that Slurm would accept the job: dask would keep submitting it in vain."""
-    done = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         reply = "; ".join(done.stderr.strip().splitlines()) or f"exit code {done.returncode}"
-        asked = (
-            f"partition {site.partition}, account {site.account}, {site.cores} cores, {site.memory}, {site.gpus} GPUs"
+        asked = f"partition {site.partition}, account {site.account}, {site.cores} cores"
+        asked += f", {site.memory}, {site.gpus} GPUs"
+        raise DeviceError(
+            f"Slurm does not accept a job with {asked}, {site.walltime}: {reply}. Change the site file"
         )
-        raise DeviceError(f"Slurm does not accept a job with {asked}, {site.walltime}: {reply}. Change the site file")
 
 
 def _await_first(client: Any, site: Site) -> None:

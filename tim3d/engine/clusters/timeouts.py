@@ -86,7 +86,11 @@ class Watch:
         try:
             if future.status == "finished":
                 return future.result()
-            error = future.exception() if future.status == "error" else OSError(f"{future.key} was {future.status}")
+            error = (
+                future.exception()
+                if future.status == "error"
+                else OSError(f"{future.key} was {future.status}")
+            )
         except (OSError, CancelledError) as lost:  # worker or scheduler is gone
             error = lost if isinstance(lost, OSError) else OSError(str(lost))
         if isinstance(error, OSError) and not isinstance(error, Tim3dError):
@@ -101,7 +105,9 @@ class Watch:
         if late.ended.result():
             log.warning("%s; its worker was started again", seen)
             return TimeoutError(f"{seen}; its worker was started again")
-        return UnstoppedError(f"{seen}; its worker could not be ended: end it by hand, or start workers with a nanny")
+        return UnstoppedError(
+            f"{seen}; its worker could not be ended: end it by hand, or start workers with a nanny"
+        )
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
@@ -199,7 +205,9 @@ def _of_worker(worker: Any, silence: float) -> dict[Any, float]:
     A worker takes up tasks in the order in which they arrived, one for each thread.
     """
     taken = list(worker.processing)[: worker.nthreads]
-    return dict.fromkeys(taken, silence) | {task: s + silence for task, s in worker.executing.items()}
+    return dict.fromkeys(taken, silence) | {
+        task: s + silence for task, s in worker.executing.items()
+    }
 
 
 def end_worker(client: Any, address: str) -> bool:
@@ -250,7 +258,8 @@ def warning_if_slow(index: Triple, limit: float | None) -> Iterator[None]:
         yield
         return
     message = (
-        "block %s is not done after %g s. This process cannot end it: interrupt, and run again with --cluster local"
+        "block %s is not done after %g s. This process cannot end it: interrupt, and run again with "
+        "--cluster local"
     )
     timer = threading.Timer(limit, log.warning, (message, index, limit))
     timer.daemon = True

@@ -26,8 +26,8 @@ def certificates(folder: str | Path, days: int = DAYS) -> Path:
     Parameters
     ----------
     folder : path
-        Folder that all members of the cluster see. Created if missing. All members need the same two
-        files: on a shared disk, or copied securely.
+        Folder that all members of the cluster see. Created if missing. All members need the same
+        two files: on a shared disk, or copied securely.
     days : int
         Days for which the certificate is valid.
 
@@ -45,9 +45,14 @@ def certificates(folder: str | Path, days: int = DAYS) -> Path:
     WriteError
         If the folder cannot be written.
     """
-    there, path = [name for name in (CERTIFICATE, KEY) if (Path(folder) / name).exists()], Path(folder)
+    there, path = (
+        [name for name in (CERTIFICATE, KEY) if (Path(folder) / name).exists()],
+        Path(folder),
+    )
     if there:
-        raise ArgumentError(f"{path} holds {there[0]} already, which running clusters may use; give another folder")
+        raise ArgumentError(
+            f"{path} holds {there[0]} already, which running clusters may use; give another folder"
+        )
     if days < 1:
         raise ArgumentError(f"certificates for {days} days: give at least 1")
     key, certificate = _pair(days)
@@ -88,7 +93,9 @@ def _x509() -> Any:
     try:
         from cryptography import x509
     except ImportError as error:
-        raise MissingExtraError("certificates need cryptography. Type: pip install 'tim3d[tls]'") from error
+        raise MissingExtraError(
+            "certificates need cryptography. Type: pip install 'tim3d[tls]'"
+        ) from error
     return x509
 
 
@@ -122,7 +129,9 @@ def _checked(folder: Path) -> Path:
     certificate, key = folder / CERTIFICATE, folder / KEY
     for path in (certificate, key):
         if not path.is_file():
-            raise InputError(f"no {path.name} in {folder}. Make certificates: tim3d certificates {folder}")
+            raise InputError(
+                f"no {path.name} in {folder}. Make certificates: tim3d certificates {folder}"
+            )
     # A key with another owner, such as a mounted secret, is read through its group.
     if key.stat().st_mode & (0o077 if key.stat().st_uid == os.geteuid() else 0o007):
         raise InputError(
@@ -133,9 +142,13 @@ def _checked(folder: Path) -> Path:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         until = _x509().load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     except (ssl.SSLError, ValueError, OSError) as error:
-        raise InputError(f"the certificates in {folder} cannot be used ({error}). {cure}") from error
+        raise InputError(
+            f"the certificates in {folder} cannot be used ({error}). {cure}"
+        ) from error
     if until < datetime.datetime.now(datetime.UTC):
-        raise InputError(f"the certificates in {folder} were valid until {until:%Y-%m-%d %H:%M} UTC. {cure}")
+        raise InputError(
+            f"the certificates in {folder} were valid until {until:%Y-%m-%d %H:%M} UTC. {cure}"
+        )
     return folder.absolute()
 
 

@@ -57,7 +57,9 @@ class Seat:
     key: str = ""
 
 
-def run_collective(work: Callable[[Seat], Any], size: int, listen: Report = lambda news: None) -> list[Any]:
+def run_collective(
+    work: Callable[[Seat], Any], size: int, listen: Report = lambda news: None
+) -> list[Any]:
     """Run `work` on `size` workers of the current cluster at once; return the results by rank.
 
     `work` must pickle. If a worker is lost, all ranks stop and the work is restarted on the
@@ -87,7 +89,9 @@ def run_collective(work: Callable[[Seat], Any], size: int, listen: Report = lamb
                     f"the workers that solve together were lost {RETRIES + 1} times, last by: {error}. "
                     "Fix the cluster and run the same command again: it continues from the last checkpoint"
                 ) from error
-            log.warning("a worker was lost (%s); the others restart from the last checkpoint", error)
+            log.warning(
+                "a worker was lost (%s); the others restart from the last checkpoint", error
+            )
             attempt += 1
 
 
@@ -103,7 +107,9 @@ def _listening(on: Cluster, listen: Report) -> Iterator[str]:
 
 def _once(pickled: bytes, size: int, on: Cluster, topic: str) -> list[Any]:
     places = _places(on, size)
-    meeting = on.client.submit(free_address, _host(places[0]), workers=[places[0]], pure=False).result()
+    meeting = on.client.submit(
+        free_address, _host(places[0]), workers=[places[0]], pure=False
+    ).result()
     key = secrets.token_hex()
     futures = [
         on.client.submit(
@@ -137,7 +143,9 @@ def _places(on: Cluster, size: int) -> list[str]:
         if len(places) >= size:
             return places[:size]
         if time.monotonic() > deadline:
-            raise DeviceError(f"{size} workers are needed at the same time, there are {len(places)}. Start more")
+            raise DeviceError(
+                f"{size} workers are needed at the same time, there are {len(places)}. Start more"
+            )
         time.sleep(0.2)
 
 
@@ -182,7 +190,12 @@ def interface_of(host: str) -> str | None:
     >>> interface_of("203.0.113.1") is None
     True
     """
-    names = (name for name, found in psutil.net_if_addrs().items() for one in found if one.address == host)
+    names = (
+        name
+        for name, found in psutil.net_if_addrs().items()
+        for one in found
+        if one.address == host
+    )
     return next(names, None)
 
 

@@ -14,7 +14,13 @@ import struct
 import time
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,7 +106,10 @@ class SocketRing:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._opened.close()
 
@@ -178,8 +187,12 @@ class SocketRing:
         with _patient():
             # Two ranks that wrap are neighbours on both sides: all send upwards first, then
             # downwards.
-            self._pass_on(None if is_last else above, array[-2], None if is_first else below, array[0])
-            self._pass_on(None if is_first else below, array[1], None if is_last else above, array[-1])
+            self._pass_on(
+                None if is_last else above, array[-2], None if is_first else below, array[0]
+            )
+            self._pass_on(
+                None if is_first else below, array[1], None if is_last else above, array[-1]
+            )
 
     def _pass_on(self, to: int | None, ours: Any, source: int | None, theirs: Any) -> None:
         """Send one plane and receive another; even ranks send first, which prevents a deadlock."""

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 PER_THREAD = 2
 # Time between two requests for the number of workers.
 LOOK_SECONDS = 2.0
-# A nanny restarts a worker in seconds; a queue may take hours, and the user should know what the run waits for.
+# A nanny restarts a worker in seconds; a queue may take hours, and the user should know what the
+# run waits for.
 ALONE_SECONDS = 30.0
 
 
@@ -55,7 +56,9 @@ class Window:
     def size(self) -> int:
         """Blocks that may be in flight now."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
-            with contextlib.suppress(OSError, RuntimeError):  # a scheduler that is gone is noticed elsewhere
+            with contextlib.suppress(
+                OSError, RuntimeError
+            ):  # a scheduler that is gone is noticed elsewhere
                 threads, percentages = self._client.run_on_scheduler(_seen)
                 self._size = max(self._least, PER_THREAD * threads)
                 self._load.add(percentages)
@@ -82,4 +85,6 @@ def _seen(dask_scheduler: Any) -> tuple[int, list[float]]:
     """Threads of all workers, and GPU utilisations in percent of the workers that report one."""
     workers = dask_scheduler.workers.values()
     reported = [worker.metrics.get("gpu_utilization") for worker in workers]
-    return sum(worker.nthreads for worker in workers), [value for value in reported if isinstance(value, int | float)]
+    return sum(worker.nthreads for worker in workers), [
+        value for value in reported if isinstance(value, int | float)
+    ]

@@ -36,7 +36,9 @@ class Cost:
         if self.worker_hours is None:
             return "cost unknown: the pilot has no such pass"
         money = "" if self.price is None else f", costs {self.price:.2f}"
-        return f"{self.worker_hours:.3g} worker-hours, {self.worker_hours / self.workers:.3g} h{money}"
+        return (
+            f"{self.worker_hours:.3g} worker-hours, {self.worker_hours / self.workers:.3g} h{money}"
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def costing(journal: str | Path | None = None, price: float | None = None) -> It
         If the journal is missing, damaged or has no finished pass.
     """
     if price is not None and (journal is None or not price >= 0):
-        raise ArgumentError(f"price {price} of a worker-hour: give 0 or more, and the journal of a pilot run: --pilot")
+        raise ArgumentError(
+            f"price {price} of a worker-hour: give 0 or more, and the journal of a pilot run: --pilot"
+        )
     token = _pilot.set(None if journal is None else Pilot(_rates(Path(journal)), price))
     try:
         yield
@@ -103,8 +107,12 @@ def _rates(path: Path) -> dict[str, float]:
                 seconds[name] = seconds.get(name, 0.0) + line["wall_seconds"] * line["processes"]
                 voxels[name] = voxels.get(name, 0) + line["voxels"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a run journal ({error}). Make one: tim3d run RECIPE --log {path}") from error
+        raise InputError(
+            f"{path} is not a run journal ({error}). Make one: tim3d run RECIPE --log {path}"
+        ) from error
     rates = {name: seconds[name] / voxels[name] for name in seconds if voxels[name]}
     if not rates:
-        raise InputError(f"{path} has no pass that ended. Let the pilot run to its end: tim3d run RECIPE --log {path}")
+        raise InputError(
+            f"{path} has no pass that ended. Let the pilot run to its end: tim3d run RECIPE --log {path}"
+        )
     return rates

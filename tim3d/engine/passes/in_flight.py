@@ -29,7 +29,9 @@ class Landing:
 class Flight:
     """The blocks of a pass that are in flight on dask, by the keys of their tasks."""
 
-    def __init__(self, client: Any, name: str, do: Callable[[Triple], Any], time_limit: float | None) -> None:
+    def __init__(
+        self, client: Any, name: str, do: Callable[[Triple], Any], time_limit: float | None
+    ) -> None:
         self.watch = Watch(client, time_limit)
         self._client, self._name, self._do = client, name, do
         self._numbers: dict[str, int] = {}
@@ -65,8 +67,12 @@ class Flight:
 
     def _landing(self, ended: Sequence[Any]) -> Landing:
         attempts = [(self.watch.ended(one), self._numbers.pop(one.key), one) for one in ended]
-        finished = [one for one in ended if one.status == "finished" and not self.watch.is_overdue(one)]
-        fetching = asyncio.run_coroutine_threadsafe(self._fetched(finished), self._client.loop.asyncio_loop)
+        finished = [
+            one for one in ended if one.status == "finished" and not self.watch.is_overdue(one)
+        ]
+        fetching = asyncio.run_coroutine_threadsafe(
+            self._fetched(finished), self._client.loop.asyncio_loop
+        )
         return Landing(attempts, fetching)
 
     async def _fetched(self, finished: list[Any]) -> dict[str, Any]:
@@ -83,11 +89,19 @@ class Flight:
             results = {}  # fetch each result separately
         made = []
         for index, number, future in landing.attempts:
-            outcome = results[future.key] if future.key in results else self.watch.outcome(index, future)
-            made.append(Attempt(index, number, outcome, last=not _may_be_tried_again(outcome, number)))
+            outcome = (
+                results[future.key] if future.key in results else self.watch.outcome(index, future)
+            )
+            made.append(
+                Attempt(index, number, outcome, last=not _may_be_tried_again(outcome, number))
+            )
             future.release()  # the scheduler may forget it
         return made
 
 
 def _may_be_tried_again(outcome: Any, attempt: int) -> bool:
-    return isinstance(outcome, BaseException) and attempt <= RETRIES and not isinstance(outcome, UnstoppedError)
+    return (
+        isinstance(outcome, BaseException)
+        and attempt <= RETRIES
+        and not isinstance(outcome, UnstoppedError)
+    )

@@ -21,7 +21,9 @@ def _counters() -> dict[str, Any]:
         "failures": Counter("tim3d_block_failures", "Attempts at a block that failed", ["sweep"]),
         "voxels": Counter("tim3d_voxels", "Voxels of finished blocks", ["sweep"]),
         "bytes": Counter("tim3d_bytes", "Bytes before compression", ["sweep", "way"]),
-        "seconds": Counter("tim3d_block_seconds", "Seconds of finished blocks by what was done", ["sweep", "step"]),
+        "seconds": Counter(
+            "tim3d_block_seconds", "Seconds of finished blocks by what was done", ["sweep", "step"]
+        ),
     }
 
 

@@ -62,7 +62,8 @@ class Plan:
             f"each {_edges(self.block)} + halo {_edges(self.halo)}; "
             f"reads {size_text(self.read_bytes)}, writes {size_text(self.write_bytes)} before compression; "
             f"peak {size_text(self.peak_bytes)} of {size_text(self.limit_bytes)} per worker, "
-            f"{self.workers} worker(s) x {self.threads} thread(s)" + (f"; {self.cost}" if self.cost else "")
+            f"{self.workers} worker(s) x {self.threads} thread(s)"
+            + (f"; {self.cost}" if self.cost else "")
         )
 
 

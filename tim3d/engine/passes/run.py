@@ -40,7 +40,8 @@ from tim3d.storage.array_cache import one_moment
 from tim3d.storage.files import reaching
 
 log = logging.getLogger(__name__)
-# Interpreter and libraries of a worker, measured on Linux with and without torch (docs/architecture.md, "Memory").
+# Interpreter and libraries of a worker, measured on Linux with and without torch
+# (docs/architecture.md, "Memory").
 BASE_BYTES = 352 * 2**20
 TORCH_BASE_BYTES = 800 * 2**20
 # Memory that a running process may still load for a pass that it has not run before.
@@ -131,7 +132,9 @@ class Pass:
     def _shards(self, index: Triple) -> Iterator[Triple]:
         core = self.grid.block_at(index).core
         edges = zip(core.start, core.stop, self.shard, strict=True)
-        return map(triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges)))
+        return map(
+            triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges))
+        )
 
     def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
         """Estimate the cost of running the pass now; with `afresh` for all blocks, done or not."""
@@ -139,7 +142,9 @@ class Pass:
         left = list(self.grid.indices()) if afresh else self.left()
         written, taken = self.grid.voxels(left)
         base = max(self.base_bytes, on.resident_bytes() + LOADED_LATER_BYTES)
-        fits = smaller_block(self.grid.block, self.shard, lambda b: base + self._buffers(b, on) <= on.memory_bytes)
+        fits = smaller_block(
+            self.grid.block, self.shard, lambda b: base + self._buffers(b, on) <= on.memory_bytes
+        )
         return Plan(
             name=self.ledger.name,
             blocks=len(self.grid),
@@ -155,7 +160,9 @@ class Pass:
             cure=f"Use --block {','.join(map(str, fits))}"
             if fits
             else "Use fewer --threads, or ingest with a smaller --shard",
-            cost=pilot.of(self.ledger.name, written, on.workers) if (pilot := current_pilot()) else None,
+            cost=pilot.of(self.ledger.name, written, on.workers)
+            if (pilot := current_pilot())
+            else None,
         )
 
     def _buffers(self, block: Triple, on: Cluster) -> int:
@@ -191,7 +198,9 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
     part = current_part()
     if part is not None and left:
         mine = part.share(work_pass.grid.indices(), left)
-        raise ShareError(work_pass, mine, functools.partial(_sweep, work_pass, mine, plan, on, progress))
+        raise ShareError(
+            work_pass, mine, functools.partial(_sweep, work_pass, mine, plan, on, progress)
+        )
     return _sweep(work_pass, left, plan, on, progress)
 
 
@@ -206,18 +215,30 @@ def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progres
         cluster=str(on),
         processes=on.workers,
     )
-    about = {"sample": work_pass.ledger.sample, "pass": plan.name, "fingerprint": work_pass.ledger.fingerprint[:16]}
+    about = {
+        "sample": work_pass.ledger.sample,
+        "pass": plan.name,
+        "fingerprint": work_pass.ledger.fingerprint[:16],
+    }
     if left:
         note("begin", about | {"blocks": plan.blocks, "left": len(left), "cluster": str(on)})
     start = time.perf_counter()
     failures: dict[Triple, str] = {}
     load = GpuLoad()
-    with tqdm(total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False) as bar:
-        for one in _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on, load):
+    with tqdm(
+        total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False
+    ) as bar:
+        for one in (
+            _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on, load)
+        ):
             _keep(one, summary, failures, work_pass.ledger)
             note("block", about | as_record(one))
             bar.update(one.last)
-    summary.failed, summary.wall_seconds, summary.gpu_busy_share = len(failures), elapsed(start), load.share
+    summary.failed, summary.wall_seconds, summary.gpu_busy_share = (
+        len(failures),
+        elapsed(start),
+        load.share,
+    )
     if left:
         work_pass.ledger.note(f"summary-{time.time_ns()}", summary.as_json())
         note("end", about | summary.as_json())
@@ -266,7 +287,9 @@ def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
             yield Attempt(index, number, error, last=number > RETRIES)
 
 
-def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad) -> Iterator[Attempt]:
+def _on_dask(
+    work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
+) -> Iterator[Attempt]:
     """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume.
 
     Ready results are fetched in one request and as many blocks are submitted in another, as the
@@ -280,10 +303,14 @@ def _on_dask(work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
     window = Window(on.client, on.workers * on.threads, load)
     stop: Tim3dError | None = None
     with flight.watch.looking():
-        futures = as_completed(flight.submit([(index, 1) for index in itertools.islice(waiting, window.size())]))
+        futures = as_completed(
+            flight.submit([(index, 1) for index in itertools.islice(waiting, window.size())])
+        )
         for ended in arriving(futures, on.client, flight.is_landing):
             attempts = flight.landed(ended)
-            stop = stop or next((one.outcome for one in attempts if isinstance(one.outcome, Tim3dError)), None)
+            stop = stop or next(
+                (one.outcome for one in attempts if isinstance(one.outcome, Tim3dError)), None
+            )
             if stop:  # no block may still write when this raises: those in flight end first
                 continue
             following = [(one.index, one.number + 1) for one in attempts if not one.last]

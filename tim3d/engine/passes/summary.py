@@ -18,7 +18,8 @@ _SUMS = (*(f"{step}_seconds" for step in STEPS), "voxels", "read_bytes", "write_
 class Summary:
     """Totals of a run. Times are seconds summed over blocks, `wall_seconds` is the run's own.
 
-    `gpu_busy_share` is the mean utilisation of the workers' GPUs by NVML, sampled every two seconds; None without NVML.
+    `gpu_busy_share` is the mean utilisation of the workers' GPUs by NVML, sampled every two
+    seconds; None without NVML.
     """
 
     name: str
@@ -60,12 +61,17 @@ class Summary:
         that the disk is too slow.
         """
         wall = max(self.wall_seconds, 1e-9)
-        own = max(self.read_seconds + self.wait_seconds + self.compute_seconds + self.write_seconds, 1e-9)
+        own = max(
+            self.read_seconds + self.wait_seconds + self.compute_seconds + self.write_seconds, 1e-9
+        )
         return {
             "blocks_per_second": self.computed / wall,
             "voxels_per_second": self.voxels / wall,
             "computing_share": min(1.0, self.compute_seconds / (wall * self.processes)),
-            **{f"{step}_share": getattr(self, f"{step}_seconds") / own for step in ("read", "wait", "write")},
+            **{
+                f"{step}_share": getattr(self, f"{step}_seconds") / own
+                for step in ("read", "wait", "write")
+            },
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -74,7 +80,9 @@ class Summary:
         return known | self.rates | {"workers": sorted(self.workers)}
 
     def __str__(self) -> str:
-        megabytes = f"peak {self.peak_bytes / 2**20:.0f} MiB, planned {self.planned_peak_bytes / 2**20:.0f}"
+        megabytes = (
+            f"peak {self.peak_bytes / 2**20:.0f} MiB, planned {self.planned_peak_bytes / 2**20:.0f}"
+        )
         rates = self.rates
         gpu = "" if self.gpu_busy_share is None else f", GPUs busy {self.gpu_busy_share:.0%}"
         return (

@@ -140,6 +140,8 @@ def _renew(url: str, owner: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError, StoreError), reaching():  # the next beat may get through
             if not _is_ours(url, owner):
-                log.error("%s was taken over by another run: its lease was not renewed in time", url)
+                log.error(
+                    "%s was taken over by another run: its lease was not renewed in time", url
+                )
                 return
             ledger.write(url, owner)

@@ -92,7 +92,9 @@ class Ledger:
         """Shape, block and shard of the pass as it was begun; None if it was not begun."""
         return known(f"{self.folder}/layout.json")
 
-    def mark_done(self, index: Triple, record: Mapping[str, Any], *, durable: bool = False) -> bytes:
+    def mark_done(
+        self, index: Triple, record: Mapping[str, Any], *, durable: bool = False
+    ) -> bytes:
         """Record that a block is written, and return the record.
 
         Call it after the data are stored.

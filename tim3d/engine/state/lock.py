@@ -71,7 +71,11 @@ def hold_lock(url: str, sample: str, **about: Any) -> AbstractContextManager[Non
     LockedError
         If another process holds it.
     """
-    return _held_file(Path(url), sample, **about) if is_local(url) else lease.leased(url, sample, **about)
+    return (
+        _held_file(Path(url), sample, **about)
+        if is_local(url)
+        else lease.leased(url, sample, **about)
+    )
 
 
 @contextlib.contextmanager
@@ -158,7 +162,9 @@ def _refuse_foreign(path: Path, owner: Mapping[str, Any]) -> None:
     """Raise `StoreError` if the file is not a lock: neither an owner nor the beginning of one."""
     with contextlib.suppress(FileNotFoundError), writing(str(path)):
         if not owner and path.read_bytes()[:1] not in (b"", b"{"):
-            raise StoreError(f"{path} is not a lock of tim3d. Move it elsewhere, then run the same command again")
+            raise StoreError(
+                f"{path} is not a lock of tim3d. Move it elsewhere, then run the same command again"
+            )
 
 
 def _is_stale(path: Path, owner: Mapping[str, Any]) -> bool:

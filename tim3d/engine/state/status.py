@@ -53,11 +53,17 @@ class PassStatus:
     reasons: dict[str, str]
 
     def __str__(self) -> str:
-        parts = [f"{self.name}: {self.done} of {self.blocks} blocks done, {self.left} left, {self.failed} failed"]
+        parts = [
+            f"{self.name}: {self.done} of {self.blocks} blocks done, {self.left} left, {self.failed} failed"
+        ]
         parts += [f"{self.rate:.3g} blocks/s"] if self.rate else []
-        parts += [f"about {_duration(self.seconds_left)} left"] if self.seconds_left is not None else []
+        parts += (
+            [f"about {_duration(self.seconds_left)} left"] if self.seconds_left is not None else []
+        )
         parts += [f"last block {_duration(self.last_age)} ago"] if self.last_age is not None else []
-        return "; ".join(parts) + "".join(f"\n    block {place}: {why}" for place, why in self.reasons.items())
+        return "; ".join(parts) + "".join(
+            f"\n    block {place}: {why}" for place, why in self.reasons.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,11 @@ class Status:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        lines = [self.sample, *map(str, self.holders or ("no process writes to it",)), *map(str, self.passes)]
+        lines = [
+            self.sample,
+            *map(str, self.holders or ("no process writes to it",)),
+            *map(str, self.passes),
+        ]
         return "\n  ".join(lines if self.passes else [*lines, "no pass has left markers beside it"])
 
 
@@ -131,7 +141,9 @@ def status(sample: str) -> Status:
         raise InputError(f"no sample at {sample}, and no run has begun one")
     root, now = runs_folder(sample), time.time()
     files = dict(_listing(root))
-    ledgers = sorted({name.removesuffix("/layout.json") for name in files if name.endswith("/layout.json")})
+    ledgers = sorted(
+        {name.removesuffix("/layout.json") for name in files if name.endswith("/layout.json")}
+    )
     times: dict[str, list[float]] = {}
     failed: dict[str, list[str]] = {}
     for name, when in files.items():
@@ -145,11 +157,15 @@ def status(sample: str) -> Status:
         _of_pass(root, ledger, times.get(ledger, []), failed.get(ledger, []), now)
         for ledger in sorted(ledgers, key=begun.__getitem__)
     ]
-    locks = sorted(name for name in files if name == "lock" or ("/" not in name and name.endswith(".lock")))
+    locks = sorted(
+        name for name in files if name == "lock" or ("/" not in name and name.endswith(".lock"))
+    )
     return Status(sample, tuple(made), tuple(_holders(root, locks, files, now)))
 
 
-def _of_pass(root: str, ledger: str, times: list[float], failed: list[str], now: float) -> PassStatus:
+def _of_pass(
+    root: str, ledger: str, times: list[float], failed: list[str], now: float
+) -> PassStatus:
     layout = known(f"{root}/{ledger}/layout.json") or {"shape": [0], "block": [1]}
     blocks = math.prod(-(-n // b) for n, b in zip(layout["shape"], layout["block"], strict=True))
     name, _, fingerprint = ledger.rpartition("/")
@@ -196,7 +212,11 @@ def _holders(root: str, locks: list[str], files: dict[str, float], now: float) -
         except json.JSONDecodeError:  # it is being written
             continue
         if owner:
-            age, host, pid = max(0.0, now - files[name]), str(owner.get("host")), int(owner.get("pid", 0))
+            age, host, pid = (
+                max(0.0, now - files[name]),
+                str(owner.get("host")),
+                int(owner.get("pid", 0)),
+            )
             here = host == socket.gethostname()
             alive = process_start(pid) == owner.get("started") if here else age <= LEASE_SECONDS
             yield Holder(name, host, pid, round(age, 1), alive)

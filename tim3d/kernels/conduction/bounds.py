@@ -28,7 +28,9 @@ def wiener(fractions: Sequence[float], conductivities: Sequence[float]) -> tuple
     return _shifted_mean(fractions, conductivities, 0.0), _arithmetic(fractions, conductivities)
 
 
-def hashin_shtrikman(fractions: Sequence[float], conductivities: Sequence[float]) -> tuple[float, float]:
+def hashin_shtrikman(
+    fractions: Sequence[float], conductivities: Sequence[float]
+) -> tuple[float, float]:
     """Hashin-Shtrikman bounds, for any isotropic geometry of any number of phases in 3-D.
 
     ``1 / sum(f / (k + 2 k0)) - 2 k0`` with k0 the smallest and the largest conductivity among the
@@ -46,7 +48,10 @@ def hashin_shtrikman(fractions: Sequence[float], conductivities: Sequence[float]
     0.307...
     """
     present = [k for f, k in zip(fractions, conductivities, strict=True) if f > 0]
-    low, high = (_shifted_mean(fractions, conductivities, 2 * k0) - 2 * k0 for k0 in (min(present), max(present)))
+    low, high = (
+        _shifted_mean(fractions, conductivities, 2 * k0) - 2 * k0
+        for k0 in (min(present), max(present))
+    )
     return low, high
 
 
@@ -54,7 +59,9 @@ def _arithmetic(fractions: Sequence[float], conductivities: Sequence[float]) -> 
     return float(sum(f * k for f, k in zip(fractions, conductivities, strict=True)))
 
 
-def _shifted_mean(fractions: Sequence[float], conductivities: Sequence[float], shift: float) -> float:
+def _shifted_mean(
+    fractions: Sequence[float], conductivities: Sequence[float], shift: float
+) -> float:
     """Harmonic mean of k + shift; 0 if a phase that is present has 0."""
     pairs = [(f, k + shift) for f, k in zip(fractions, conductivities, strict=True) if f > 0]
     return 0.0 if any(k == 0 for _, k in pairs) else 1 / sum(f / k for f, k in pairs)

@@ -69,7 +69,9 @@ def keep_through(codes: U8, halo: Halo) -> tuple[bool, bool, bool]:
     counts = ring.collect(int(count))
     first = int(sum(counts[: ring.rank]))
     parts = ring.collect(_links(components, counts, halo))
-    pairs, low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pairs", "low", "high"))
+    pairs, low, high = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("pairs", "low", "high")
+    )
     root, winding = _merge(sum(counts), pairs)
     if halo.wrap[0]:
         carries = winding[root] > 0
@@ -108,7 +110,11 @@ def _present(ids: NDArray[np.int32]) -> Ids:
 
 
 def _touching(
-    below: NDArray[np.int32], above: NDArray[np.int32], shift: tuple[int, int, int], first: int, second: int
+    below: NDArray[np.int32],
+    above: NDArray[np.int32],
+    shift: tuple[int, int, int],
+    first: int,
+    second: int,
 ) -> Ids:
     """Pairs of components that touch between two planes, each pair once."""
     both = (below > 0) & (above > 0)
@@ -138,7 +144,11 @@ def _find(parent: Ids, offset: Ids, node: int) -> int:
 @nb.njit(nogil=True, cache=True)
 def _merge(count: int, pairs: Ids) -> tuple[Ids, Ids]:
     """Root of each component, and for each root a bit mask of the axes along which it winds."""
-    parent, offset, winding = np.arange(count), np.zeros((count, 3), np.int64), np.zeros(count, np.int64)
+    parent, offset, winding = (
+        np.arange(count),
+        np.zeros((count, 3), np.int64),
+        np.zeros(count, np.int64),
+    )
     for row in range(len(pairs)):
         one, other = pairs[row, 0], pairs[row, 1]
         a, b = _find(parent, offset, one), _find(parent, offset, other)

@@ -31,7 +31,13 @@ from tim3d.kernels.conduction.material import (
     check_conductances,
     check_conductivities,
 )
-from tim3d.kernels.conduction.multigrid import ghosted, most_slabs, multigrid_bytes, slab_cuts, thickest
+from tim3d.kernels.conduction.multigrid import (
+    ghosted,
+    most_slabs,
+    multigrid_bytes,
+    slab_cuts,
+    thickest,
+)
 from tim3d.kernels.conduction.solver import Drive, Electrodes, Problem, Solver, State
 from tim3d.kernels.conduction.stencil import F32, F64, U8
 from tim3d.kernels.conduction.thread_pool import Team, Workers
@@ -157,7 +163,9 @@ class Physics:
                 f"{self.electrodes!r} electrodes need {fewest}"
             )
         if self.contact != PERFECT and (self.cell or self.electrodes == "centres"):
-            raise ArgumentError("a contact resistance needs electrodes on the outer faces; use electrodes 'outer'")
+            raise ArgumentError(
+                "a contact resistance needs electrodes on the outer faces; use electrodes 'outer'"
+            )
         check_conductances(self.interface or {}, self.contact, self.checked)
 
     @property
@@ -200,7 +208,9 @@ def turned_order(axis: int) -> Triple:
 def check_tolerance(tolerance: float) -> None:
     """Raise `ArgumentError` unless the solver can reach the tolerance."""
     if not 1e-10 <= tolerance < 1:
-        raise ArgumentError(f"tolerance is {tolerance!r}; use a number from 1e-10 to below 1, for example 1e-3")
+        raise ArgumentError(
+            f"tolerance is {tolerance!r}; use a number from 1e-10 to below 1, for example 1e-3"
+        )
 
 
 def conduct(
@@ -291,7 +301,9 @@ def conduct(
             read, triple(turned.shape), drive, Halo(Alone(), physics.wrap(turned.shape)), team,
             tolerance=tolerance, keep_potential=keep_potential, keep_flux=keep_flux,
         )  # fmt: skip
-    return replace(part, potential=_turned_back(part.potential, axis), size=_turned_back(part.size, axis))
+    return replace(
+        part, potential=_turned_back(part.potential, axis), size=_turned_back(part.size, axis)
+    )
 
 
 def _turned_back(field: F32 | None, axis: int) -> F32 | None:
@@ -394,4 +406,8 @@ def conduct_bytes(shape: Triple, drive: Drive, slabs: int = 1, fields: int = 0) 
     unknowns = drive.unknowns(shape)
     thick = thickest(slab_cuts(unknowns, drive.spacing, slabs)[0])
     kept = 4 * fields * math.prod((thick + drive.hidden * (2 if slabs == 1 else 1), *shape[1:]))
-    return 21 * math.prod(ghosted((thick, *unknowns[1:]))) + multigrid_bytes(unknowns, drive.spacing, slabs) + kept
+    return (
+        21 * math.prod(ghosted((thick, *unknowns[1:])))
+        + multigrid_bytes(unknowns, drive.spacing, slabs)
+        + kept
+    )

@@ -96,4 +96,7 @@ def cuts(planes: Sequence[int], steps: Sequence[int], slabs: int, depth: int) ->
     """
     coarse = [planes[depth] * n // slabs for n in range(slabs + 1)]
     shifts = [sum(steps[level:depth]) for level in range(depth + 1)]
-    return [[min(cut << shift, count) for cut in coarse] for shift, count in zip(shifts, planes, strict=False)]
+    return [
+        [min(cut << shift, count) for cut in coarse]
+        for shift, count in zip(shifts, planes, strict=False)
+    ]

@@ -22,7 +22,9 @@ _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
 
 def class_edges() -> F64:
     """Edges of the histogram's bins, as multiples of the mean flux."""
-    return np.asarray(2.0 ** (np.arange(-OCTAVES * PER_OCTAVE, OCTAVES * PER_OCTAVE + 1) / PER_OCTAVE))
+    return np.asarray(
+        2.0 ** (np.arange(-OCTAVES * PER_OCTAVE, OCTAVES * PER_OCTAVE + 1) / PER_OCTAVE)
+    )
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,16 @@ class LocalFlux:
 
 @_kernel
 def flux_size(
-    start: int, stop: int, size: F32, dissipation: F64, x: F64, codes: U8, pairs: F64, drops: F64, half: F64, scale: F64
+    start: int,
+    stop: int,
+    size: F32,
+    dissipation: F64,
+    x: F64,
+    codes: U8,
+    pairs: F64,
+    drops: F64,
+    half: F64,
+    scale: F64,
 ) -> None:
     """Compute the flux magnitude in each voxel, and the dissipation by plane and code.
 
@@ -87,7 +98,9 @@ def flux_size(
                 size[z, y, i] = 0
                 if own != 0:
                     below = pairs[0, own, codes[z - 1, y, i]] * (drops[z] + x[z - 1, y, i] - here)
-                    above = pairs[0, own, codes[z + 1, y, i]] * (drops[z + 1] + here - x[z + 1, y, i])
+                    above = pairs[0, own, codes[z + 1, y, i]] * (
+                        drops[z + 1] + here - x[z + 1, y, i]
+                    )
                     north = pairs[1, own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here) * scale[1]
                     south = pairs[1, own, codes[z, y + 1, i]] * (here - x[z, y + 1, i]) * scale[1]
                     west = pairs[2, own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here) * scale[2]
@@ -145,9 +158,13 @@ def _class(ratio: float) -> int:
 
 def together(parts: Sequence[tuple[NDArray[np.int64], F64, F64, NDArray[np.int64]]]) -> LocalFlux:
     """Merge the tables of all slabs into one set of statistics, plane by plane in a fixed order."""
-    voxels, sums, dissipation, histogram = (np.concatenate([part[n] for part in parts]) for n in range(4))
+    voxels, sums, dissipation, histogram = (
+        np.concatenate([part[n] for part in parts]) for n in range(4)
+    )
     added = _in_order(sums)
-    return LocalFlux(voxels.sum(0), added[:, 0], added[:, 1], _in_order(dissipation), histogram.sum(0))
+    return LocalFlux(
+        voxels.sum(0), added[:, 0], added[:, 1], _in_order(dissipation), histogram.sum(0)
+    )
 
 
 def _in_order(planes: F64) -> F64:

@@ -62,10 +62,14 @@ def check_labels(counts: NDArray[np.int64], conductivity: Mapping[int, Diagonal]
 def _diagonal(label: int, k: Conductivity) -> Diagonal:
     parts = [float(part) for part in k] if isinstance(k, Sequence) else [float(k)] * 3
     if len(parts) != 3:
-        raise ArgumentError(f"conductivity of label {label} has {len(parts)} numbers; give one, or one for z, y and x")
+        raise ArgumentError(
+            f"conductivity of label {label} has {len(parts)} numbers; give one, or one for z, y and x"
+        )
     for part in parts:
         if not 0 <= part < math.inf:
-            raise ArgumentError(f"conductivity of label {label} is {part}; it must be 0 or positive, and finite")
+            raise ArgumentError(
+                f"conductivity of label {label} is {part}; it must be 0 or positive, and finite"
+            )
     if 0 < sum(part > 0 for part in parts) < 3:
         raise ArgumentError(
             f"conductivity of label {label} is {parts}; 0 along some axes only is not solved. Use a small value there, "
@@ -74,7 +78,9 @@ def _diagonal(label: int, k: Conductivity) -> Diagonal:
     return parts[0], parts[1], parts[2]
 
 
-def check_conductances(interface: Interfaces, contact: Sequence[float], labels: Mapping[int, Diagonal]) -> None:
+def check_conductances(
+    interface: Interfaces, contact: Sequence[float], labels: Mapping[int, Diagonal]
+) -> None:
     """Raise `ArgumentError` unless conductances per area are positive and between given labels.
 
     Parameters
@@ -91,10 +97,14 @@ def check_conductances(interface: Interfaces, contact: Sequence[float], labels: 
         if one == other or not {one, other} <= set(labels):
             raise ArgumentError(f"{where} is not between two of the labels {sorted(labels)}")
         if not 0 < value < math.inf:
-            raise ArgumentError(f"conductance per area of {where} is {value}; it must be positive and finite")
+            raise ArgumentError(
+                f"conductance per area of {where} is {value}; it must be positive and finite"
+            )
     for value in contact:
         if not value > 0:
-            raise ArgumentError(f"conductance per area of a contact is {value}; it must be positive (inf: perfect)")
+            raise ArgumentError(
+                f"conductance per area of a contact is {value}; it must be positive (inf: perfect)"
+            )
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,10 @@ class Material:
 
 
 def material(
-    conductivity: Mapping[int, Diagonal], counts: NDArray[np.int64], interface: Interfaces, order: Sequence[int]
+    conductivity: Mapping[int, Diagonal],
+    counts: NDArray[np.int64],
+    interface: Interfaces,
+    order: Sequence[int],
 ) -> Material:
     """Create the material of a volume, with codes for the conducting labels that occur.
 
@@ -139,7 +152,9 @@ def material(
     order : three ints
         Index in (z, y, x) of each axis of the arrays.
     """
-    labels = tuple(n for n, k in sorted(conductivity.items()) if 0 <= n < 256 and counts[n] and k[0] > 0)
+    labels = tuple(
+        n for n, k in sorted(conductivity.items()) if 0 <= n < 256 and counts[n] and k[0] > 0
+    )
     if len(labels) > MOST_LABELS:
         raise ArgumentError(f"{len(labels)} labels conduct; up to {MOST_LABELS} are possible")
     values = np.zeros((len(labels) + 1, 3))

@@ -168,7 +168,9 @@ def voxel_level(codes: Any, pairs: Any, team: Workers, halo: Halo, start: int = 
         First plane of the slab.
     """
     shape = triple(n - 2 for n in codes.shape)
-    return Level(shape, (codes, pairs), team.kernels.relax_codes, team.kernels.restrict_codes, halo, start)
+    return Level(
+        shape, (codes, pairs), team.kernels.relax_codes, team.kernels.restrict_codes, halo, start
+    )
 
 
 def coarse_level(fine: Level, step: Triple, team: Workers) -> Level:
@@ -192,12 +194,22 @@ def coarse_level(fine: Level, step: Triple, team: Workers) -> Level:
         out, planes = _turn(faces[axis], axis), range(1, shape[axis] + 2)
         if fine.relax is team.kernels.relax_codes:
             codes, pairs = fine.conductances
-            team.run(team.kernels.coarsen_codes, planes, fine.cells, out, _turn(codes, axis), pairs[axis], turned)
+            team.run(
+                team.kernels.coarsen_codes,
+                planes,
+                fine.cells,
+                out,
+                _turn(codes, axis),
+                pairs[axis],
+                turned,
+            )
         else:
             below = _turn(fine.conductances[0][axis], axis)
             team.run(team.kernels.coarsen_faces, planes, fine.cells, out, below, turned)
     start = (fine.start + step[0]) >> step[0]
-    return Level(shape, (faces,), team.kernels.relax_faces, team.kernels.restrict_faces, fine.halo, start)
+    return Level(
+        shape, (faces,), team.kernels.relax_faces, team.kernels.restrict_faces, fine.halo, start
+    )
 
 
 def _turn(array: Any, axis: int) -> Any:
@@ -215,7 +227,9 @@ def _whole(level: Level, team: Workers) -> Level:
     parts = ring.collect(mine[:, 1 : None if ring.rank == ring.size - 1 else -1])
     faces = np.concatenate([np.zeros_like(mine[:, :1]), *parts], axis=1)
     shape = (faces.shape[1] - 2, *level.shape[1:])
-    return replace(level, shape=shape, conductances=(team.from_numpy(faces),), halo=level.halo.alone(), start=0)
+    return replace(
+        level, shape=shape, conductances=(team.from_numpy(faces),), halo=level.halo.alone(), start=0
+    )
 
 
 class Multigrid:
@@ -239,7 +253,9 @@ class Multigrid:
     when all three axes are coarsened, 6.7 when two are, 11 to 20 when one is.
     """
 
-    def __init__(self, finest: Level, shape: Triple, spacing: Sequence[float], team: Workers) -> None:
+    def __init__(
+        self, finest: Level, shape: Triple, spacing: Sequence[float], team: Workers
+    ) -> None:
         self._team = team
         self._steps = coarsenings(shape, spacing)
         ring = finest.halo.ring
@@ -267,7 +283,9 @@ class Multigrid:
         level = self._levels[number]
         if number == len(self._steps):
             source = self._team.to_numpy(b)[1:-1, 1:-1, 1:-1].ravel()
-            x[1:-1, 1:-1, 1:-1] = self._team.from_numpy((self._inverse @ source).reshape(level.shape))
+            x[1:-1, 1:-1, 1:-1] = self._team.from_numpy(
+                (self._inverse @ source).reshape(level.shape)
+            )
             level.halo.refresh(x)
             return
         self._sweep(level, x, b, (0, 1))
@@ -280,7 +298,9 @@ class Multigrid:
         coarse_x, coarse_b = self._x[number], self._b[number]
         mine = self._mine(number + 1)
         planes = range(1, mine.stop - mine.start - 1)
-        self._team.run(level.restrict, planes, level.cells, coarse_b[mine], x, b, *level.conductances, step)
+        self._team.run(
+            level.restrict, planes, level.cells, coarse_b[mine], x, b, *level.conductances, step
+        )
         if number + 1 == self._depth:
             self._share(coarse_b, mine, level.halo)
         coarse_x[...] = 0
@@ -289,7 +309,9 @@ class Multigrid:
         # saved an iteration and failed on some volumes.
         for _ in range(1 if number + 1 == len(self._steps) else 2):
             self._cycle(number + 1, coarse_x, coarse_b)
-        self._team.run(self._team.kernels.prolong, level.planes, level.cells, x, coarse_x[mine], step)
+        self._team.run(
+            self._team.kernels.prolong, level.planes, level.cells, x, coarse_x[mine], step
+        )
         level.halo.refresh(x)
 
     def _mine(self, number: int) -> slice:
@@ -338,7 +360,9 @@ def inverse(faces: F32, wrap: Wrap = (False, False, False)) -> F32:
     return np.asarray((result + result.T) / 2, np.float32)
 
 
-def _join(matrix: np.ndarray, above: np.ndarray, below: np.ndarray, conductance: np.ndarray) -> None:
+def _join(
+    matrix: np.ndarray, above: np.ndarray, below: np.ndarray, conductance: np.ndarray
+) -> None:
     for first, second in ((above, below), (below, above)):
         np.add.at(matrix, (first, first), conductance)
         np.add.at(matrix, (first, second), -conductance)

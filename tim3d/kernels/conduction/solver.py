@@ -20,7 +20,14 @@ from tim3d.kernels.conduction import local_flux, stencil
 from tim3d.kernels.conduction.conducting_clusters import keep_through
 from tim3d.kernels.conduction.ghost_layers import Halo
 from tim3d.kernels.conduction.local_flux import LocalFlux
-from tim3d.kernels.conduction.material import Diagonal, Interfaces, Material, check_labels, material, pair_conductances
+from tim3d.kernels.conduction.material import (
+    Diagonal,
+    Interfaces,
+    Material,
+    check_labels,
+    material,
+    pair_conductances,
+)
 from tim3d.kernels.conduction.multigrid import Multigrid, slab_cuts, voxel_level
 from tim3d.kernels.conduction.stencil import F32, F64, U8
 from tim3d.kernels.conduction.thread_pool import Workers
@@ -175,7 +182,21 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
     codes, drops = _ends(codes, drive, first, last, len(found.values))
     pairs = pair_conductances(found, drive.spacing, drive.contact)
     owned = range(low, high)
-    return Problem(drive, unknowns, start, owned, codes, pairs, drops, found, halo, counts, total, through, conducts)
+    return Problem(
+        drive,
+        unknowns,
+        start,
+        owned,
+        codes,
+        pairs,
+        drops,
+        found,
+        halo,
+        counts,
+        total,
+        through,
+        conducts,
+    )
 
 
 def _count(labels: U8) -> np.ndarray:
@@ -241,7 +262,11 @@ class State:
     @property
     def spread(self) -> float:
         """Certificate of the solution: (max - min) / mean of the flux, dimensionless."""
-        return (float(self.flux.max()) - float(self.flux.min())) / self.mean if self.mean > 0 else math.inf
+        return (
+            (float(self.flux.max()) - float(self.flux.min())) / self.mean
+            if self.mean > 0
+            else math.inf
+        )
 
 
 def at_rest(problem: Problem, team: Workers) -> State:
@@ -264,7 +289,9 @@ class Solver:
         self._finest = voxel_level(self._codes, single, team, problem.halo, problem.start)
         self._residual = team.zeros(problem.codes.shape, np.float32)
 
-    def solve(self, state: State, tolerance: float, watch: Callable[[State], None] = lambda state: None) -> State:
+    def solve(
+        self, state: State, tolerance: float, watch: Callable[[State], None] = lambda state: None
+    ) -> State:
         """Iterate from `state`, in place, until the fluxes through all planes agree.
 
         Parameters
@@ -303,7 +330,9 @@ class Solver:
         kernels, planes, cells = team.kernels, problem.planes, self._finest.cells
         team.run(kernels.scale_add, planes, cells, state.direction, now / state.before, correction)
         problem.halo.refresh(state.direction)
-        step = now / self._total(kernels.energy, problem.faces, state.direction, *self._finest.conductances)
+        step = now / self._total(
+            kernels.energy, problem.faces, state.direction, *self._finest.conductances
+        )
         team.run(kernels.add_scaled, planes, cells, state.x, step, state.direction)
         self._judge(state)
         state.iterations, state.before = state.iterations + 1, now
@@ -337,7 +366,9 @@ class Solver:
             stencil.crossflow, problem.planes, self._finest.cells, x, problem.codes, problem.pairs, *sums
         )  # fmt: skip
         voxels, spacing = math.prod(problem.shape), problem.drive.spacing
-        north, west = (float(np.concatenate(self._ring.collect(part[1:])).sum()) / voxels for part in sums)
+        north, west = (
+            float(np.concatenate(self._ring.collect(part[1:])).sum()) / voxels for part in sums
+        )
         return north * spacing[1] / spacing[0], west * spacing[2] / spacing[0]
 
 
@@ -408,5 +439,7 @@ def local(problem: Problem, state: State, team: Any) -> tuple[LocalFlux, F32]:
     statistics = local_flux.together(problem.halo.ring.collect(tables))
     out = np.full((len(problem.owned), *problem.shape[1:]), np.nan, np.float32)
     first = problem.start + problem.drive.hidden - problem.owned.start
-    np.divide(size[1:-1, 1:-1, 1:-1], np.float32(state.mean), out=out[first : first + len(problem.planes)])
+    np.divide(
+        size[1:-1, 1:-1, 1:-1], np.float32(state.mean), out=out[first : first + len(problem.planes)]
+    )
     return statistics, out

@@ -43,8 +43,14 @@ def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, co
             for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
                 own = codes[z, y, i]
                 if own != 0:
-                    below, above = along_z[own, codes[z - 1, y, i]], along_z[own, codes[z + 1, y, i]]
-                    north, south = along_y[own, codes[z, y - 1, i]], along_y[own, codes[z, y + 1, i]]
+                    below, above = (
+                        along_z[own, codes[z - 1, y, i]],
+                        along_z[own, codes[z + 1, y, i]],
+                    )
+                    north, south = (
+                        along_y[own, codes[z, y - 1, i]],
+                        along_y[own, codes[z, y + 1, i]],
+                    )
                     west, east = along_x[own, codes[z, y, i - 1]], along_x[own, codes[z, y, i + 1]]
                     inflow = b[z, y, i] + below * x[z - 1, y, i] + above * x[z + 1, y, i]
                     inflow += north * x[z, y - 1, i] + south * x[z, y + 1, i]
@@ -53,7 +59,9 @@ def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, co
 
 
 @_kernel
-def restrict_codes(start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, shifts: Steps) -> None:
+def restrict_codes(
+    start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, shifts: Steps
+) -> None:
     """Sum the residual b - A x over the voxels of coarse cells of edges 2**`shifts`."""
     along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
     sz, sy, sx = shifts
@@ -66,7 +74,9 @@ def restrict_codes(start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8
                     own = codes[z, y, i]
                     if own != 0:
                         here = x[z, y, i]
-                        rest = b[z, y, i] + along_z[own, codes[z - 1, y, i]] * (x[z - 1, y, i] - here)
+                        rest = b[z, y, i] + along_z[own, codes[z - 1, y, i]] * (
+                            x[z - 1, y, i] - here
+                        )
                         rest += along_z[own, codes[z + 1, y, i]] * (x[z + 1, y, i] - here)
                         rest += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
                         rest += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
@@ -93,7 +103,9 @@ def energy(start: int, stop: int, x: F32, codes: U8, pairs: F32, out: F64) -> No
 
 
 @_kernel
-def balance(start: int, stop: int, residual: F32, flux: F64, x: F64, codes: U8, pairs: F64, drops: F64) -> None:
+def balance(
+    start: int, stop: int, residual: F32, flux: F64, x: F64, codes: U8, pairs: F64, drops: F64
+) -> None:
     """Flux through every plane and net inflow of every voxel, for a linear profile plus `x`.
 
     Parameters
@@ -125,7 +137,9 @@ def balance(start: int, stop: int, residual: F32, flux: F64, x: F64, codes: U8, 
                     total += gain
                 if z < x.shape[0] - 1:
                     if own != 0:
-                        gain -= along_z[own, codes[z + 1, y, i]] * (drops[z + 1] + here - x[z + 1, y, i])
+                        gain -= along_z[own, codes[z + 1, y, i]] * (
+                            drops[z + 1] + here - x[z + 1, y, i]
+                        )
                         gain += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
                         gain += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
                         gain += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
@@ -153,7 +167,9 @@ def relax_faces(start: int, stop: int, x: F32, b: F32, faces: F32, colour: int) 
 
 
 @_kernel
-def restrict_faces(start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F32, shifts: Steps) -> None:
+def restrict_faces(
+    start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F32, shifts: Steps
+) -> None:
     """Sum the residual over coarse cells, as `restrict_codes`, with stored conductances."""
     along_z, along_y, along_x = faces[0], faces[1], faces[2]
     sz, sy, sx = shifts

@@ -95,7 +95,12 @@ class Architecture:
                 f"and of {', '.join(get_args(Output))}"
             )
         layers = len(self.channels) - 1 - (self.kind != "transposed")
-        if layers < 1 or len(self.paddings) != layers or min(self.channels) < 1 or min(self.critic, default=1) < 1:
+        if (
+            layers < 1
+            or len(self.paddings) != layers
+            or min(self.channels) < 1
+            or min(self.critic, default=1) < 1
+        ):
             raise ArgumentError(
                 f"{self.name}: channels {self.channels} make {layers} transposed convolutions, and there are "
                 f"{len(self.paddings)} paddings; give positive widths and one padding for each"
@@ -112,11 +117,15 @@ class Architecture:
                     "Give every layer a padding of 2 or more"
                 )
         if self.output_edge(CROP_NODES) < 1:
-            raise ArgumentError(f"{self.name}: paddings {self.paddings} leave nothing of {CROP_NODES} nodes")
+            raise ArgumentError(
+                f"{self.name}: paddings {self.paddings} leave nothing of {CROP_NODES} nodes"
+            )
 
     def _check_outputs(self) -> None:
         outputs = self.outputs
-        fits = {"phases": 2 <= outputs <= 255, "grey": outputs == 1, "colour": outputs == 3}[self.output]
+        fits = {"phases": 2 <= outputs <= 255, "grey": outputs == 1, "colour": outputs == 3}[
+            self.output
+        ]
         if not fits:
             raise ArgumentError(
                 f"{self.name}: {outputs} output channels for output {self.output!r}; phases need 2 to 255, grey 1, "
@@ -188,8 +197,16 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """Number of trainable parameters: convolutions, and two for each normalised channel."""
-        hidden = self.channels[1 : len(self.paddings) + 1] if self.kind != "transposed" else self.channels[1:-1]
-        return sum(self._weights()) + 2 * sum(hidden) + (self.outputs if self.kind != "transposed" else 0)
+        hidden = (
+            self.channels[1 : len(self.paddings) + 1]
+            if self.kind != "transposed"
+            else self.channels[1:-1]
+        )
+        return (
+            sum(self._weights())
+            + 2 * sum(hidden)
+            + (self.outputs if self.kind != "transposed" else 0)
+        )
 
     @property
     def kmac_per_voxel(self) -> float:
@@ -200,7 +217,9 @@ class Architecture:
 
     def _weights(self) -> list[int]:
         volumes = [KERNEL**3] * len(self.paddings) + [27] * (self.kind != "transposed")
-        return [v * a * b for v, a, b in zip(volumes, self.channels, self.channels[1:], strict=False)]
+        return [
+            v * a * b for v, a, b in zip(volumes, self.channels, self.channels[1:], strict=False)
+        ]
 
     def output_edge(self, nodes: int) -> int:
         """Voxels along an axis that a window of `nodes` nodes gives: 2^L (n - 2) for the presets.
@@ -285,22 +304,40 @@ class Architecture:
             raise ArgumentError(f"unknown fields of an architecture: {', '.join(unknown)}")
         if missing := sorted({"name", "kind", "channels", "paddings"} - set(values)):
             raise ArgumentError(f"an architecture needs {', '.join(missing)}")
-        plain: dict[str, Any] = {k: tuple(map(int, v)) if isinstance(v, list | tuple) else v for k, v in values.items()}
+        plain: dict[str, Any] = {
+            k: tuple(map(int, v)) if isinstance(v, list | tuple) else v for k, v in values.items()
+        }
         return cls(**plain)
 
 
 PRESETS = {
     a.name: a
     for a in (
-        Architecture("paper", "transposed", (64, 512, 256, 128, 64, 2), (2, 2, 2, 2, 3), (64, 128, 256, 512)),
-        Architecture("official", "transposed", (16, 256, 256, 128, 64, 2), (2, 2, 2, 2, 3), (64, 128, 256, 512)),
         Architecture(
-            "big-volume", "transposed", (64, 512, 256, 128, 64, 32, 2), (2, 2, 2, 2, 2, 3), (32, 64, 128, 256, 512)
+            "paper", "transposed", (64, 512, 256, 128, 64, 2), (2, 2, 2, 2, 3), (64, 128, 256, 512)
         ),
-        Architecture("resize", "resize", (32, 1024, 512, 128, 32, 2), (2, 2, 2, 2), (64, 128, 256, 512)),
+        Architecture(
+            "official",
+            "transposed",
+            (16, 256, 256, 128, 64, 2),
+            (2, 2, 2, 2, 3),
+            (64, 128, 256, 512),
+        ),
+        Architecture(
+            "big-volume",
+            "transposed",
+            (64, 512, 256, 128, 64, 32, 2),
+            (2, 2, 2, 2, 2, 3),
+            (32, 64, 128, 256, 512),
+        ),
+        Architecture(
+            "resize", "resize", (32, 1024, 512, 128, 32, 2), (2, 2, 2, 2), (64, 128, 256, 512)
+        ),
         Architecture("demo", "transposed", (16, 128, 64, 32, 2), (2, 2, 2, 3), (32, 64, 128)),
         Architecture("demo-resize", "resize", (16, 128, 64, 32, 2), (2, 2, 2), (32, 64, 128)),
-        Architecture("demo-big", "transposed", (16, 128, 64, 32, 16, 2), (2, 2, 2, 2, 3), (16, 32, 64, 128)),
+        Architecture(
+            "demo-big", "transposed", (16, 128, 64, 32, 16, 2), (2, 2, 2, 2, 3), (16, 32, 64, 128)
+        ),
     )
 }
 

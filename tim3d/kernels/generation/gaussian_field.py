@@ -119,7 +119,10 @@ class GaussianField:
     @property
     def taps(self) -> tuple[Floats, Floats, Floats]:
         """Kernels along z, y and x: standard deviation l/2 gives the correlation exp(-(r/l)^2)."""
-        z, y, x = (gaussian_taps(c / 2 / d) for c, d in zip(self.correlation_nm, self.spacing_nm, strict=True))
+        z, y, x = (
+            gaussian_taps(c / 2 / d)
+            for c, d in zip(self.correlation_nm, self.spacing_nm, strict=True)
+        )
         return z, y, x
 
     @property

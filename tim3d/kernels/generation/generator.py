@@ -123,8 +123,12 @@ def as_data(value: Any) -> Any:
     {'edges': [10, 2.5], 'name': None}
     """
     if is_dataclass(value) and not isinstance(value, type):
-        named = {key: getattr(value, key) for key in ("kind", "version") if hasattr(type(value), key)}
-        return named | {f.name: as_data(getattr(value, f.name)) for f in fields(value) if f.name != "phases"}
+        named = {
+            key: getattr(value, key) for key in ("kind", "version") if hasattr(type(value), key)
+        }
+        return named | {
+            f.name: as_data(getattr(value, f.name)) for f in fields(value) if f.name != "phases"
+        }
     if isinstance(value, Mapping):
         return {str(key): as_data(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -133,4 +137,6 @@ def as_data(value: Any) -> Any:
         return int(value) if value.is_integer() else value  # 10 and 10.0 are the same length
     if value is None or isinstance(value, str | int):
         return value
-    raise ArgumentError(f"a generator is described by numbers and texts, and has a {type(value).__name__}: {value!r}")
+    raise ArgumentError(
+        f"a generator is described by numbers and texts, and has a {type(value).__name__}: {value!r}"
+    )

@@ -87,7 +87,9 @@ class Overlapping(Generator):
 
     def __post_init__(self) -> None:
         if not 0 < self.loading < 0.99:
-            raise ArgumentError(f"overlapping particles fill a fraction between 0 and 0.99, not {self.loading:g}")
+            raise ArgumentError(
+                f"overlapping particles fill a fraction between 0 and 0.99, not {self.loading:g}"
+            )
         _check(self, self.period)
 
     @property
@@ -121,7 +123,9 @@ class Overlapping(Generator):
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, one row each: centre (3), axis (3), diameter."""
         low, high = _bounds(box, self.spacing_nm, self.grains.longest)
-        return strewn(self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high)[:, :7]
+        return strewn(
+            self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high
+        )[:, :7]
 
     def labels(self, box: Box) -> Labels:
         """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
@@ -129,7 +133,9 @@ class Overlapping(Generator):
 
     def block_bytes(self, core: Triple) -> int:
         """Memory of the labels and of the particles that reach them, in bytes."""
-        return math.prod(core) + points_bytes(core, self.spacing_nm, self.grains.longest, self.density)
+        return math.prod(core) + points_bytes(
+            core, self.spacing_nm, self.grains.longest, self.density
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +187,9 @@ class HardCore(Generator):
     def _excluded(self) -> Floats:
         """Mean excluded volume of each class, in which another centre means an overlap, in nm3."""
         radii = np.array(self.grains.diameters_nm) / 2
-        return np.asarray(4 / 3 * math.pi * (radii[:, None] + radii[None, :]) ** 3 @ self.grains.weights)
+        return np.asarray(
+            4 / 3 * math.pi * (radii[:, None] + radii[None, :]) ** 3 @ self.grains.weights
+        )
 
     def _kept(self, density: float) -> Floats:
         a = density * self._excluded
@@ -222,12 +230,20 @@ class HardCore(Generator):
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, one row each: centre (3), axis (3), diameter."""
         low, high = _bounds(box, self.spacing_nm, 3 * self.grains.longest)
-        points = strewn(self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high)
+        points = strewn(
+            self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high
+        )
         near_low, near_high = _bounds(box, self.spacing_nm, self.grains.longest)
         wanted = ((points[:, :3] >= near_low) & (points[:, :3] < near_high)).all(axis=1)
         stretch = np.array(self.grains.stretch)
         scaled = np.ascontiguousarray(points[:, :3] / stretch)
-        kept = thin(scaled, points[:, 6], points[:, 7], np.flatnonzero(wanted), max(self.grains.diameters_nm))
+        kept = thin(
+            scaled,
+            points[:, 6],
+            points[:, 7],
+            np.flatnonzero(wanted),
+            max(self.grains.diameters_nm),
+        )
         return points[kept, :7]
 
     def labels(self, box: Box) -> Labels:
@@ -236,7 +252,9 @@ class HardCore(Generator):
 
     def block_bytes(self, core: Triple) -> int:
         """Memory of the labels and of the points that they depend on, in bytes."""
-        return math.prod(core) + points_bytes(core, self.spacing_nm, 3 * self.grains.longest, self.density)
+        return math.prod(core) + points_bytes(
+            core, self.spacing_nm, 3 * self.grains.longest, self.density
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +299,9 @@ class Packed(Generator):
         _check(self, (0, 0, 0))
         _need_spheres(self.grains)
         if not 0 < self.loading <= 0.6:
-            raise ArgumentError(f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}")
+            raise ArgumentError(
+                f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}"
+            )
         widths = np.array(self.cell_nm) / np.array(self.grains.stretch)
         if not np.isfinite(widths).all() or widths.min() < 3 * max(self.grains.diameters_nm):
             raise ArgumentError(
@@ -328,7 +348,10 @@ class Packed(Generator):
         """Particles that may reach into a box, periodic images included."""
         low, high = _bounds(box, self.spacing_nm, self.grains.longest)
         edges = np.array(self.cell_nm)
-        ranges = [range(math.floor(a / e), math.ceil(b / e)) for a, b, e in zip(low, high, edges, strict=True)]
+        ranges = [
+            range(math.floor(a / e), math.ceil(b / e))
+            for a, b, e in zip(low, high, edges, strict=True)
+        ]
         found, cell = [np.empty((0, 7))], self.cell()
         for shift in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3):
             image = cell.copy()
@@ -357,7 +380,9 @@ def _check(model: Overlapping | HardCore | Packed, period: Triple) -> None:
                 f"a period of {length * edge:g} nm is shorter than two particles of {2 * model.grains.longest:g} nm"
             )
     if len(model.phases) != 2:
-        raise ArgumentError(f"particles in a matrix are two phases, and {len(model.phases)} are named: {model.phases}")
+        raise ArgumentError(
+            f"particles in a matrix are two phases, and {len(model.phases)} are named: {model.phases}"
+        )
     model.phases.require_order("the matrix")
 
 

@@ -46,7 +46,9 @@ def lognormal(median_nm: float, spread: float) -> dict[float, float]:
     (32, 153.8, 65.0)
     """
     if not 0 < median_nm < math.inf or not 0 <= spread <= 1.5:
-        raise ArgumentError(f"sizes need a diameter > 0 nm and 0 <= spread <= 1.5, got {median_nm:g} and {spread:g}")
+        raise ArgumentError(
+            f"sizes need a diameter > 0 nm and 0 <= spread <= 1.5, got {median_nm:g} and {spread:g}"
+        )
     if spread == 0:
         return {median_nm: 1.0}
     steps = [NormalDist().inv_cdf((n + 0.5) / CLASSES) for n in range(CLASSES)]
@@ -84,10 +86,19 @@ class Grains:
     orientation: Point = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        sizes = len(self.diameters_nm) == len(self.shares) > 0 and min(*self.diameters_nm, *self.shares) > 0
+        sizes = (
+            len(self.diameters_nm) == len(self.shares) > 0
+            and min(*self.diameters_nm, *self.shares) > 0
+        )
         if not sizes or not all(map(math.isfinite, (*self.diameters_nm, *self.shares))):
-            raise ArgumentError(f"sizes need positive diameters and shares, got {self.diameters_nm}: {self.shares}")
-        if not 0.05 <= self.aspect <= 20 or min(self.orientation) < 0 or not 0 < max(self.orientation) < math.inf:
+            raise ArgumentError(
+                f"sizes need positive diameters and shares, got {self.diameters_nm}: {self.shares}"
+            )
+        if (
+            not 0.05 <= self.aspect <= 20
+            or min(self.orientation) < 0
+            or not 0 < max(self.orientation) < math.inf
+        ):
             raise ArgumentError(
                 "particles need an aspect of 0.05 to 20 and an orientation of three weights >= 0, not all 0; got "
                 f"aspect {self.aspect:g}, orientation {self.orientation}"
@@ -189,7 +200,9 @@ def _draw(particles, equator, pole, start, spacing, out):  # type: ignore[no-unt
             along = particles[n, 3 + i]
             half = diameter / 2 * math.sqrt(equator**2 + (pole**2 - equator**2) * along * along)
             low[i] = max(0, math.floor((particles[n, i] - half) / spacing[i] - 0.5) - start[i])
-            high[i] = min(out.shape[i], math.ceil((particles[n, i] + half) / spacing[i] + 0.5) - start[i] + 1)
+            high[i] = min(
+                out.shape[i], math.ceil((particles[n, i] + half) / spacing[i] + 0.5) - start[i] + 1
+            )
         for z in range(low[0], high[0]):
             pz = (start[0] + z + 0.5) * spacing[0] - cz
             for y in range(low[1], high[1]):

@@ -70,7 +70,12 @@ class LevelCut:
     waves: int = 512
 
     def __post_init__(self) -> None:
-        if not 0 < self.solid_fraction < 1 or not self.correlation_nm > 0 or self.waves < 8 or self.seed < 0:
+        if (
+            not 0 < self.solid_fraction < 1
+            or not self.correlation_nm > 0
+            or self.waves < 8
+            or self.seed < 0
+        ):
             raise ArgumentError(
                 f"a level cut needs 0 < solid_fraction < 1, correlation_nm > 0, waves >= 8 and seed >= 0, got {self}"
             )
@@ -99,7 +104,9 @@ class LevelCut:
 
         lambda u exp(-u^2/2) / sqrt(2 pi); positive if the solid is convex.
         """
-        return self._steepness * self.level * math.exp(-(self.level**2) / 2) / math.sqrt(2 * math.pi)
+        return (
+            self._steepness * self.level * math.exp(-(self.level**2) / 2) / math.sqrt(2 * math.pi)
+        )
 
     @property
     def euler_density(self) -> float:
@@ -108,15 +115,25 @@ class LevelCut:
         lambda^(3/2) (u^2 - 1) exp(-u^2/2) / (2 pi)^2.
         """
         u = self.level
-        return math.sqrt(self._steepness) ** 3 * (u**2 - 1) * math.exp(-(u**2) / 2) / (2 * math.pi) ** 2
+        return (
+            math.sqrt(self._steepness) ** 3
+            * (u**2 - 1)
+            * math.exp(-(u**2) / 2)
+            / (2 * math.pi) ** 2
+        )
 
     def field(self, box: Box, spacing: Point) -> Floats:
         """Values of the field at the voxel centres (index + 1/2) x spacing of a box, float64."""
         vectors, phases = plane_waves(self.waves, self.correlation_nm, self.seed)
-        axes = [(np.arange(a, b) + 0.5) * d for a, b, d in zip(box.start, box.stop, spacing, strict=True)]
+        axes = [
+            (np.arange(a, b) + 0.5) * d
+            for a, b, d in zip(box.start, box.stop, spacing, strict=True)
+        ]
         tables = [np.exp(1j * np.outer(axis, vectors[:, i])) for i, axis in enumerate(axes)]
         tables[0] *= np.exp(1j * phases) * math.sqrt(2 / self.waves)
-        return np.asarray(_sum_waves(tables[0], tables[1], tables[2].T.real.copy(), tables[2].T.imag.copy()))
+        return np.asarray(
+            _sum_waves(tables[0], tables[1], tables[2].T.real.copy(), tables[2].T.imag.copy())
+        )
 
     def labels(self, box: Box, spacing: Point) -> npt.NDArray[np.uint8]:
         """Labels of the voxels of a box: 1 solid, 0 pore."""
@@ -155,7 +172,9 @@ def plane_waves(count: int, correlation_nm: float, seed: int) -> tuple[Floats, F
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((count, 3))
     moments = vectors.T @ vectors / count
-    vectors = vectors @ np.linalg.inv(np.linalg.cholesky(moments)).T * (math.sqrt(2) / correlation_nm)
+    vectors = (
+        vectors @ np.linalg.inv(np.linalg.cholesky(moments)).T * (math.sqrt(2) / correlation_nm)
+    )
     phases = rng.uniform(0, 2 * math.pi, count)
     return vectors, phases
 

@@ -28,7 +28,13 @@ SWEEPS = 6000
 
 
 def strewn(
-    grains: Grains, density: float, seed: int, spacing: Point, period: Triple, low: Floats, high: Floats
+    grains: Grains,
+    density: float,
+    seed: int,
+    spacing: Point,
+    period: Triple,
+    low: Floats,
+    high: Floats,
 ) -> Floats:
     """Poisson points in low <= p < high nm, as rows of centre, axis (3 each), diameter, mark.
 
@@ -55,10 +61,14 @@ def strewn(
     edges = np.array([length / n if n else edge for length, n in zip(lengths, cells, strict=True)])
     first, last = np.floor(low / edges).astype(int), np.ceil(high / edges).astype(int)
     lattice = Box(triple(first), triple(last))
-    counts = _poisson(density * float(edges.prod()), Noise(seed, COUNTS, cells).words(lattice, 0)[..., 0])
+    counts = _poisson(
+        density * float(edges.prod()), Noise(seed, COUNTS, cells).words(lattice, 0)[..., 0]
+    )
     noise, kept = Noise(seed, POINTS, cells), [np.empty((0, 8))]
     for n in range(int(counts.max(initial=0))):
-        words = np.concatenate([noise.words(lattice, 3 * n + k)[counts > n] for k in range(3)], axis=1)
+        words = np.concatenate(
+            [noise.words(lattice, 3 * n + k)[counts > n] for k in range(3)], axis=1
+        )
         corners = np.argwhere(counts > n) + first
         points = _point_rows(grains, words, corners, edges)
         kept.append(points[((points[:, :3] >= low) & (points[:, :3] < high)).all(axis=1)])
@@ -76,11 +86,15 @@ def _poisson(mean: float, words: npt.NDArray[np.uint32]) -> Indices:
     return np.searchsorted(np.array(table), (words + 0.5) * 2.0**-32)
 
 
-def _point_rows(grains: Grains, words: npt.NDArray[np.uint32], corners: Indices, edges: Floats) -> Floats:
+def _point_rows(
+    grains: Grains, words: npt.NDArray[np.uint32], corners: Indices, edges: Floats
+) -> Floats:
     rows = np.empty((len(words), 8))
     rows[:, :3] = (corners + (words[:, :3] + 0.5) * 2.0**-32) * edges
     rows[:, 3:6] = grains.axes(words[:, 4:7])
-    rows[:, 6] = np.array(grains.diameters_nm)[grains.classes(np.asarray((words[:, 3] + 0.5) * 2.0**-32, np.float64))]
+    rows[:, 6] = np.array(grains.diameters_nm)[
+        grains.classes(np.asarray((words[:, 3] + 0.5) * 2.0**-32, np.float64))
+    ]
     # 64 bits, so that two marks are practically never equal; if they were, both points would be
     # removed.
     rows[:, 7] = (words[:, 7] + words[:, 8] * 2.0**-32) * 2.0**-32
@@ -109,7 +123,9 @@ def points_bytes(core: Triple, spacing: Point, reach: float, density: float) -> 
     return int(400 * (1.3 * density * volume + 1000))
 
 
-def thin(points: Floats, diameters: Floats, marks: Floats, wanted: Indices, widest: float) -> Indices:
+def thin(
+    points: Floats, diameters: Floats, marks: Floats, wanted: Indices, widest: float
+) -> Indices:
     """Select the wanted points that have no overlapping neighbour with a lower mark.
 
     Parameters
@@ -130,7 +146,9 @@ def thin(points: Floats, diameters: Floats, marks: Floats, wanted: Indices, wide
     keys = (cells[:, 0] * shape[1] + cells[:, 1]) * shape[2] + cells[:, 2]
     order = np.argsort(keys, kind="stable")
     starts = np.searchsorted(keys[order], np.arange(int(shape.prod()) + 1))
-    stays: npt.NDArray[np.bool_] = _stays(points, diameters, marks, wanted, cells, shape, order, starts)
+    stays: npt.NDArray[np.bool_] = _stays(
+        points, diameters, marks, wanted, cells, shape, order, starts
+    )
     return wanted[stays]
 
 
@@ -143,11 +161,17 @@ def _stays(points, diameters, marks, wanted, cells, shape, order, starts):  # ty
         for z in range(max(0, c[0] - 1), min(shape[0], c[0] + 2)):
             for y in range(max(0, c[1] - 1), min(shape[1], c[1] + 2)):
                 row = (z * shape[1] + y) * shape[2]
-                for m in range(starts[row + max(0, c[2] - 1)], starts[row + min(shape[2], c[2] + 2)]):
+                for m in range(
+                    starts[row + max(0, c[2] - 1)], starts[row + min(shape[2], c[2] + 2)]
+                ):
                     j = order[m]
                     if j == i or marks[j] > marks[i]:
                         continue
-                    dz, dy, dx = points[i, 0] - points[j, 0], points[i, 1] - points[j, 1], points[i, 2] - points[j, 2]
+                    dz, dy, dx = (
+                        points[i, 0] - points[j, 0],
+                        points[i, 1] - points[j, 1],
+                        points[i, 2] - points[j, 2],
+                    )
                     touch = (diameters[i] + diameters[j]) / 2
                     if dz * dz + dy * dy + dx * dx < touch * touch:
                         out[k] = False
@@ -184,7 +208,9 @@ def packed_cell(grains: Grains, count: int, seed: int, cell_nm: Point) -> Floats
     edges = np.array(cell_nm) / stretch
     # Classes get their fraction of the particles to half a particle; their order does not matter,
     # because the positions are random.
-    diameters = np.array(grains.diameters_nm)[grains.classes(np.asarray((np.arange(count) + 0.5) / count, np.float64))]
+    diameters = np.array(grains.diameters_nm)[
+        grains.classes(np.asarray((np.arange(count) + 0.5) / count, np.float64))
+    ]
     places = (words[:, :3] + 0.5) * 2.0**-32 * edges
     left = _push_apart(places, diameters, edges)
     if left > 0:

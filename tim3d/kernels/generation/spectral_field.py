@@ -59,7 +59,11 @@ def two_point(correlation: float | Floats, fraction: float) -> Floats:
     u = NormalDist().inv_cdf(fraction)
     # t = sin(a) removes the root from the integrand; with 64 Gauss points the error is below 1e-12.
     nodes, weights = np.polynomial.legendre.leggauss(64)
-    end = np.arcsin(np.clip(correlation, -1.0, 1.0))[..., None] if np.ndim(correlation) else np.arcsin(correlation)
+    end = (
+        np.arcsin(np.clip(correlation, -1.0, 1.0))[..., None]
+        if np.ndim(correlation)
+        else np.arcsin(correlation)
+    )
     angles = end * (nodes + 1) / 2
     # At rho = -1 the exponent has a removable singularity.
     inner = np.exp(-(u**2) / np.maximum(1 + np.sin(angles), 1e-300))
@@ -133,7 +137,12 @@ class SpectralField:
     def __post_init__(self) -> None:
         Noise(self.seed, period=self.period)  # raises if the seed is out of range
         steps = np.diff(self.distances_nm)
-        if len(steps) < 1 or self.distances_nm[0] != 0 or not steps.min() > 0 or not min(self.spacing_nm) > 0:
+        if (
+            len(steps) < 1
+            or self.distances_nm[0] != 0
+            or not steps.min() > 0
+            or not min(self.spacing_nm) > 0
+        ):
             raise ArgumentError("the distances of a correlation must begin at 0 and rise")
         if max(self.reach) > FARTHEST:
             raise ArgumentError(
@@ -186,7 +195,10 @@ class SpectralField:
     def tiles(self, box: Box):  # type: ignore[no-untyped-def]
         """Yield the fixed tiles that intersect a box, each with its values, float32."""
         transform = scipy.fft.rfftn(self._padded())
-        ranges = [range(a // t, -(-b // t)) for a, b, t in zip(box.start, box.stop, self.tile, strict=True)]
+        ranges = [
+            range(a // t, -(-b // t))
+            for a, b, t in zip(box.start, box.stop, self.tile, strict=True)
+        ]
         noise = Noise(self.seed, period=self.period)
         for index in product(*ranges):
             start = triple(i * t for i, t in zip(index, self.tile, strict=True))

@@ -43,11 +43,26 @@ _inlined = nb.njit(nogil=True, cache=True, error_model="numpy", forceinline=True
 def root(az: float, wz: float, ay: float, wy: float, ax: float, wx: float) -> float:
     """Solve sum of w max(u - a, 0)^2 = 1 for u in floating point, without axes of a = inf."""
     swap = ay < az
-    az, wz, ay, wy = (ay if swap else az), (wy if swap else wz), (az if swap else ay), (wz if swap else wy)
+    az, wz, ay, wy = (
+        (ay if swap else az),
+        (wy if swap else wz),
+        (az if swap else ay),
+        (wz if swap else wy),
+    )
     swap = ax < az
-    az, wz, ax, wx = (ax if swap else az), (wx if swap else wz), (az if swap else ax), (wz if swap else wx)
+    az, wz, ax, wx = (
+        (ax if swap else az),
+        (wx if swap else wz),
+        (az if swap else ax),
+        (wz if swap else wx),
+    )
     swap = ax < ay
-    ay, wy, ax, wx = (ax if swap else ay), (wx if swap else wy), (ay if swap else ax), (wy if swap else wx)
+    ay, wy, ax, wx = (
+        (ax if swap else ay),
+        (wx if swap else wy),
+        (ay if swap else ax),
+        (wy if swap else wx),
+    )
     d = ay - az
     alone = wz * (d * d) >= 1
     d, wy = (0.0 if alone else d), (0.0 if alone else wy)
@@ -112,7 +127,9 @@ def _queue(v: int, values: Any, state: Any, ring: Any, at: Any) -> None:
 
 
 @_inlined
-def _push_eikonal(values: Any, v: int, state: Any, offsets: Any, weights: Any, ring: Any, at: Any) -> None:
+def _push_eikonal(
+    values: Any, v: int, state: Any, offsets: Any, weights: Any, ring: Any, at: Any
+) -> None:
     """Update the six neighbours of a voxel from its value."""
     t = values[v]
     wz, wy, wx = weights[0], weights[1], weights[2]
@@ -133,7 +150,9 @@ def _push_eikonal(values: Any, v: int, state: Any, offsets: Any, weights: Any, r
 
 
 @_inlined
-def _push_graph(values: Any, v: int, state: Any, offsets: Any, steps: Any, ring: Any, at: Any) -> None:
+def _push_graph(
+    values: Any, v: int, state: Any, offsets: Any, steps: Any, ring: Any, at: Any
+) -> None:
     """Update the 26 neighbours of a voxel from its value."""
     t = np.int64(values[v])
     for k in range(len(offsets)):
@@ -198,7 +217,11 @@ def march(
             return True
         at[LEVEL] = at[LOWEST] + width
         at[LOWEST] = UNREACHED
-        while at[FED] < len(later) and values[later[at[FED]]] < at[LEVEL] and at[COUNT] <= len(ring) - ROOM:
+        while (
+            at[FED] < len(later)
+            and values[later[at[FED]]] < at[LEVEL]
+            and at[COUNT] <= len(ring) - ROOM
+        ):
             _queue(later[at[FED]], values, state, ring, at)
             at[FED] += 1
         at[LEFT] = at[COUNT]
@@ -251,7 +274,9 @@ def frontier(values: Any, state: Any, offsets: Any, spread: bool, found: Any) ->
 
 
 @_compiled
-def rim(values: Any, state: Any, seams: Any, graph: bool, offsets: Any, steps: Any, found: Any) -> int:
+def rim(
+    values: Any, state: Any, seams: Any, graph: bool, offsets: Any, steps: Any, found: Any
+) -> int:
     """Update the voxels of the seams from their neighbours; return the number that were lowered.
 
     Parameters
@@ -278,7 +303,11 @@ def rim(values: Any, state: Any, seams: Any, graph: bool, offsets: Any, steps: A
                 v = (z * ny + y) * nx + x
                 if state[v] == FIXED:
                     continue
-                u = pull_graph(values, v, offsets, steps) if graph else pull_eikonal(values, v, offsets, steps)
+                u = (
+                    pull_graph(values, v, offsets, steps)
+                    if graph
+                    else pull_eikonal(values, v, offsets, steps)
+                )
                 if u < values[v]:
                     values[v] = u
                     found[count] = v

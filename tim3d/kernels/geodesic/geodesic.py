@@ -72,7 +72,12 @@ def geodesic_bytes(shape: Triple, metric: str = "eikonal") -> int:
 
 
 def arrive(
-    arrival: Units, region: Mask, spacing: Sequence[float], *, metric: str = "eikonal", overlap: Triple = (0, 0, 0)
+    arrival: Units,
+    region: Mask,
+    spacing: Sequence[float],
+    *,
+    metric: str = "eikonal",
+    overlap: Triple = (0, 0, 0),
 ) -> None:
     """Lower the arrival in place, inside the core, until it is consistent with all neighbours.
 
@@ -128,7 +133,9 @@ def arrive(
         )
 
 
-def refine(exact: Units, arrival: Units, region: Mask, spacing: Sequence[float], *, threads: int = 1) -> int:
+def refine(
+    exact: Units, arrival: Units, region: Mask, spacing: Sequence[float], *, threads: int = 1
+) -> int:
     """Compute the second-order distance of voxels with known predecessors; return their number.
 
     Parameters
@@ -170,11 +177,15 @@ def refine(exact: Units, arrival: Units, region: Mask, spacing: Sequence[float],
     stacks = np.empty((threads, STACK), np.int32)
 
     def fill(thread: int) -> bool:
-        found: bool = second_order.fill(values, times, shape, offsets, weights, order, stacks[thread], thread, threads)
+        found: bool = second_order.fill(
+            values, times, shape, offsets, weights, order, stacks[thread], thread, threads
+        )
         return found
 
     with ThreadPoolExecutor(threads) as pool:
-        each = pool.map if threads > 1 else map  # starting a thread takes longer than filling a small region
+        each = (
+            pool.map if threads > 1 else map
+        )  # starting a thread takes longer than filling a small region
         while not all([*each(fill, range(threads))]):
             pass
     return int(second_order.settle(values, order))
@@ -228,7 +239,9 @@ def distance(
     [[[0.0, 0.5, 1.0]], [[0.0, 0.5, 1.0]]]
     """
     if region.ndim != 3 or region.shape != seeds.shape:
-        raise InputError(f"region is {region.shape}, seeds are {seeds.shape}; both must be of one shape (z, y, x)")
+        raise InputError(
+            f"region is {region.shape}, seeds are {seeds.shape}; both must be of one shape (z, y, x)"
+        )
     inside = np.pad((region != 0).view(np.uint8), 2)
     values = np.full(inside.shape, UNREACHED, np.uint32)
     core = (slice(2, -2),) * 3
@@ -302,7 +315,9 @@ def plane_sums(units: Units, region: Mask, axis: int) -> tuple[Counts, Counts, C
     return sums, np.count_nonzero(known, axis=others), np.count_nonzero(region, axis=others)
 
 
-def tortuosity(sums: Counts, reached: Counts, phase: Counts, spacing: Sequence[float], axis: int) -> Tortuosity:
+def tortuosity(
+    sums: Counts, reached: Counts, phase: Counts, spacing: Sequence[float], axis: int
+) -> Tortuosity:
     """Geodesic tortuosity along an axis, for distances from seeds in plane 0.
 
     tau(z) = mean of d over the reached voxels of plane z, divided by z h. For distances from the
@@ -336,7 +351,9 @@ def tortuosity(sums: Counts, reached: Counts, phase: Counts, spacing: Sequence[f
     straight = np.arange(planes) * (h[axis] / h.min() * UNIT)
     profile = np.full(planes, np.nan)
     np.divide(sums, reached * straight, out=profile, where=reached * straight > 0)
-    quarter, last, every = (float(profile[start:].mean()) for start in (max(1, planes * 3 // 4), planes - 1, 1))
+    quarter, last, every = (
+        float(profile[start:].mean()) for start in (max(1, planes * 3 // 4), planes - 1, 1)
+    )
     share = float(reached.sum() / phase.sum()) if phase.any() else math.nan
     return Tortuosity(profile, quarter, last, every, share)
 
@@ -356,16 +373,25 @@ def _check_spacing(spacing: Sequence[float]) -> Floats:
 
 def _check_block(units: Units, region: Mask, halo: int) -> None:
     for name, array, dtype in (("distances", units, np.uint32), ("region", region, np.uint8)):
-        if array.dtype != dtype or not array.flags.c_contiguous or array.shape != region.shape or array.ndim != 3:
+        if (
+            array.dtype != dtype
+            or not array.flags.c_contiguous
+            or array.shape != region.shape
+            or array.ndim != 3
+        ):
             raise InputError(
                 f"{name}: {array.dtype} of shape {array.shape}, where a C-ordered {np.dtype(dtype)} array of shape "
                 f"{region.shape} is needed"
             )
     if min(region.shape) <= 2 * halo or region.size > 2**31 - 1:
-        raise InputError(f"block is {region.shape}; it needs a core inside a halo of {halo} and fewer than 2^31 voxels")
+        raise InputError(
+            f"block is {region.shape}; it needs a core inside a halo of {halo} and fewer than 2^31 voxels"
+        )
 
 
-def _stencil(shape: Sequence[int], spacing: Sequence[float], *, graph: bool) -> tuple[Counts, NDArray[Any], int]:
+def _stencil(
+    shape: Sequence[int], spacing: Sequence[float], *, graph: bool
+) -> tuple[Counts, NDArray[Any], int]:
     """Offsets of the neighbours in the flat array, steps or axis weights, and the longest step."""
     h = _check_spacing(spacing)
     h = h / h.min() * UNIT
@@ -378,7 +404,9 @@ def _stencil(shape: Sequence[int], spacing: Sequence[float], *, graph: bool) -> 
     return moves @ strides, steps, int(steps.max())
 
 
-def _first_ring(values: Units, flags: Mask, offsets: Counts, reached: int, unreached: int) -> tuple[Any, Counts]:
+def _first_ring(
+    values: Units, flags: Mask, offsets: Counts, reached: int, unreached: int
+) -> tuple[Any, Counts]:
     """Ring of the voxels with neighbours without a value, and the state of the march."""
     spread = reached <= unreached
     ring = np.empty(min(reached, len(offsets) * unreached) + 2**12 + ROOM, np.int32)
@@ -401,10 +429,17 @@ def _seams(shape: Sequence[int], overlap: Triple) -> tuple[Mask, ...]:
 
 
 def _changed_rim(
-    values: Units, flags: Mask, seams: tuple[Mask, ...], graph: bool, offsets: Counts, steps: NDArray[Any]
+    values: Units,
+    flags: Mask,
+    seams: tuple[Mask, ...],
+    graph: bool,
+    offsets: Counts,
+    steps: NDArray[Any],
 ) -> NDArray[np.int32]:
     """Voxels of the seams that were lowered by a neighbour, lowest first."""
-    found = np.empty(sum(int(planes.sum()) * (values.size // planes.size) for planes in seams), np.int32)
+    found = np.empty(
+        sum(int(planes.sum()) * (values.size // planes.size) for planes in seams), np.int32
+    )
     found = found[: eikonal.rim(values, flags, seams, graph, offsets, steps, found)]
     return found[np.argsort(values[found], kind="stable")]
 

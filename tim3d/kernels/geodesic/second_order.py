@@ -67,23 +67,31 @@ def _lower(u: Any, a: float, x: float, w: Any, b: float, y: float) -> Any:
 
 
 @_inlined
-def _axis(exact: Any, arrival: Any, v: int, offset: int, weight: float) -> tuple[float, float, bool, bool]:
+def _axis(
+    exact: Any, arrival: Any, v: int, offset: int, weight: float
+) -> tuple[float, float, bool, bool]:
     """Base (inf: no term) and weight of an axis; whether a predecessor is unknown, or two tie."""
     low, high, own = arrival[v - offset], arrival[v + offset], arrival[v]
     used = min(low, high) < own
     s = -offset if low < high else offset
-    base, w, absent = _side(arrival[v + s], arrival[v + 2 * s], exact[v + s], exact[v + 2 * s], weight)
+    base, w, absent = _side(
+        arrival[v + s], arrival[v + 2 * s], exact[v + s], exact[v + 2 * s], weight
+    )
     return (base if used else math.inf), w, absent & used, used & (low == high)
 
 
 @_compiled
-def _either(exact: Any, arrival: Any, v: int, offset: int, weight: float) -> tuple[float, float, bool]:
+def _either(
+    exact: Any, arrival: Any, v: int, offset: int, weight: float
+) -> tuple[float, float, bool]:
     """Base, weight and unknown flag of an axis on which both neighbours may be predecessors."""
     b, y, absent, two = _axis(exact, arrival, v, offset, weight)
     if not two:
         return b, y, absent
     low, high = v - offset, v + offset
-    a, x, missing = _side(arrival[low], arrival[low - offset], exact[low], exact[low - offset], weight)
+    a, x, missing = _side(
+        arrival[low], arrival[low - offset], exact[low], exact[low - offset], weight
+    )
     # Two seeds are equivalent, whether they are known or not.
     if arrival[low] == 0 or _lower(exact[low], a, x, exact[high], b, y):
         return a, x, absent | missing
@@ -140,7 +148,14 @@ def _again(exact: Any, arrival: Any, v: int, offsets: Any, weights: Any) -> Any:
 def _outside(v: int, shape: Any) -> Any:
     nz, ny, nx = shape
     z, y, x = v // (ny * nx), v // nx % ny, v % nx
-    return z < BORDER or z >= nz - BORDER or y < BORDER or y >= ny - BORDER or x < BORDER or x >= nx - BORDER
+    return (
+        z < BORDER
+        or z >= nz - BORDER
+        or y < BORDER
+        or y >= ny - BORDER
+        or x < BORDER
+        or x >= nx - BORDER
+    )
 
 
 @_compiled
@@ -170,7 +185,15 @@ def listed(exact: Any, arrival: Any, shape: Any, ends: Any, order: Any) -> None:
 
 @_compiled
 def fill(
-    exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, order: Any, stack: Any, first: int, threads: int
+    exact: Any,
+    arrival: Any,
+    shape: Any,
+    offsets: Any,
+    weights: Any,
+    order: Any,
+    stack: Any,
+    first: int,
+    threads: int,
 ) -> bool:
     """Compute all values that can be known, predecessors first; False if the stack was too short.
 
@@ -186,7 +209,9 @@ def fill(
 
 
 @_inlined
-def _climb(exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, stack: Any, start: int) -> Any:
+def _climb(
+    exact: Any, arrival: Any, shape: Any, offsets: Any, weights: Any, stack: Any, start: int
+) -> Any:
     """Compute a voxel after its predecessors; False if the stack was too short."""
     done = True
     stack[0] = start

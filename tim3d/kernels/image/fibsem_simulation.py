@@ -80,12 +80,29 @@ class Microscope:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        lengths = (self.shine_decay_nm, self.curtain_width_nm, self.curtain_depth_nm, self.drift_period_nm)
-        amplitudes = (self.shine_reach_nm, self.blur_nm, self.curtain, self.drift, self.shot, self.read, self.seed)
+        lengths = (
+            self.shine_decay_nm,
+            self.curtain_width_nm,
+            self.curtain_depth_nm,
+            self.drift_period_nm,
+        )
+        amplitudes = (
+            self.shine_reach_nm,
+            self.blur_nm,
+            self.curtain,
+            self.drift,
+            self.shot,
+            self.read,
+            self.seed,
+        )
         if min(lengths) <= 0 or min(amplitudes) < 0 or not 0 <= self.shine <= 1:
-            raise ArgumentError(f"a microscope needs positive lengths, amplitudes >= 0 and 0 <= shine <= 1, got {self}")
+            raise ArgumentError(
+                f"a microscope needs positive lengths, amplitudes >= 0 and 0 <= shine <= 1, got {self}"
+            )
         if not 0 <= self.pore_grey < self.solid_grey <= 255:
-            raise ArgumentError(f"need 0 <= pore_grey < solid_grey <= 255, got {self.pore_grey}, {self.solid_grey}")
+            raise ArgumentError(
+                f"need 0 <= pore_grey < solid_grey <= 255, got {self.pore_grey}, {self.solid_grey}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +145,10 @@ class SimulatedStack:
         behind = math.ceil(self.microscope.shine_reach_nm / self.spacing_nm[0])
         solid = self.structure.labels(Box((start, 0, 0), (stop + behind, ny, nx)), self.spacing_nm)
         signal = shine_through(solid, stop - start, self.spacing_nm[0], self.microscope)
-        grey = [image(signal[i], start + i, self.spacing_nm, self.microscope) for i in range(stop - start)]
+        grey = [
+            image(signal[i], start + i, self.spacing_nm, self.microscope)
+            for i in range(stop - start)
+        ]
         return np.stack(grey), solid[: stop - start]
 
     def __iter__(self) -> Iterator[tuple[Labels, Labels]]:
@@ -249,7 +269,9 @@ def image(signal: Reals, z: int, spacing_nm: Point, microscope: Microscope) -> L
     m, (dz, dy, dx) = microscope, spacing_nm
     blurred = ndimage.gaussian_filter(signal, (m.blur_nm / dy, m.blur_nm / dx), mode="nearest")
     clean = blurred * (1 + _curtain(signal.shape[1], z, dz, dx, m)) * (1 + _drift(z * dz, m))
-    normal = np.random.default_rng((m.seed, _NOISE, z)).standard_normal(signal.shape, dtype=np.float32)
+    normal = np.random.default_rng((m.seed, _NOISE, z)).standard_normal(
+        signal.shape, dtype=np.float32
+    )
     noisy = clean + normal * np.sqrt(m.shot * clean.clip(0) + m.read**2)
     grey: Labels = np.rint(noisy).clip(0, 255).astype(np.uint8)
     return grey
@@ -262,7 +284,10 @@ def _curtain(width: int, z: int, dz: float, dx: float, m: Microscope) -> npt.NDA
     weights = np.exp(-((offsets * dz / m.curtain_depth_nm) ** 2) / 2)
     weights /= np.sqrt((weights**2).sum())
     # Slices before the first one also have stripes; the shift keeps their seeds positive.
-    noises = [np.random.default_rng((m.seed, _CURTAIN, z + int(o) + reach)).standard_normal(width) for o in offsets]
+    noises = [
+        np.random.default_rng((m.seed, _CURTAIN, z + int(o) + reach)).standard_normal(width)
+        for o in offsets
+    ]
     sigma = m.curtain_width_nm / dx
     stripes = ndimage.gaussian_filter1d(weights @ np.stack(noises), sigma, mode="wrap")
     # Smoothing white noise over sigma pixels leaves 1 / (2 sqrt(pi) sigma) of its variance.

@@ -18,7 +18,9 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Triple, triple
 
 
-def level_factors(shape: Triple, spacing: tuple[float, float, float], smallest: int = 64) -> list[Triple]:
+def level_factors(
+    shape: Triple, spacing: tuple[float, float, float], smallest: int = 64
+) -> list[Triple]:
     """Factors of every level relative to the full resolution, starting with (1, 1, 1).
 
     From level to level an axis is halved if its voxels are still shorter than twice the shortest
@@ -45,7 +47,9 @@ def level_factors(shape: Triple, spacing: tuple[float, float, float], smallest: 
     [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8)]
     """
     if min(shape) < 1 or not min(spacing) > 0 or smallest < 1:
-        raise ArgumentError(f"a pyramid needs positive numbers: shape {shape}, spacing {spacing}, smallest {smallest}")
+        raise ArgumentError(
+            f"a pyramid needs positive numbers: shape {shape}, spacing {spacing}, smallest {smallest}"
+        )
     levels = [(1, 1, 1)]
     while max(level_shape(shape, levels[-1])) > smallest:
         levels.append(_next_factors(shape, spacing, levels[-1]))

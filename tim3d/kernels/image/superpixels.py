@@ -42,10 +42,14 @@ def superpixels(grey_slice: Grey, size: float, compactness: float) -> npt.NDArra
     if grey_slice.ndim != 2:
         raise InputError(f"superpixels work on one slice (y, x), got shape {grey_slice.shape}")
     if not size >= 1 or not compactness > 0:
-        raise ArgumentError(f"superpixels need size >= 1 and compactness > 0, got {size} and {compactness}")
+        raise ArgumentError(
+            f"superpixels need size >= 1 and compactness > 0, got {size} and {compactness}"
+        )
     count = max(1, round(grey_slice.size / size**2))
     unit = _unit_range(grey_slice)
-    found = segmentation.slic(unit, n_segments=count, compactness=compactness, channel_axis=None, start_label=0)
+    found = segmentation.slic(
+        unit, n_segments=count, compactness=compactness, channel_axis=None, start_label=0
+    )
     return np.asarray(found, dtype=np.int64)
 
 

@@ -47,7 +47,9 @@ def grey_counts(block: npt.NDArray[np.unsignedinteger]) -> Counts:
     [1, 0, 2, 0]
     """
     if block.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"grey values are {block.dtype}; counts per value need uint8 or uint16, use binned_counts")
+        raise InputError(
+            f"grey values are {block.dtype}; counts per value need uint8 or uint16, use binned_counts"
+        )
     counts = np.zeros(1 << (8 * block.dtype.itemsize), np.int64)
     _tally(np.ascontiguousarray(block).ravel(), counts)
     return counts
@@ -88,10 +90,14 @@ def binned_counts(block: Grey, low: float, high: float, bins: int = 256) -> tupl
     ([1, 2], [0.25, 0.75])
     """
     if not low < high or bins < 1:
-        raise ArgumentError(f"bins need low < high and bins >= 1, got low {low}, high {high}, bins {bins}")
+        raise ArgumentError(
+            f"bins need low < high and bins >= 1, got low {low}, high {high}, bins {bins}"
+        )
     values = np.asarray(block, dtype=np.float64)
     if np.isnan(values).any():
-        raise InputError(f"{int(np.isnan(values).sum())} grey values are NaN; fill them before thresholding")
+        raise InputError(
+            f"{int(np.isnan(values).sum())} grey values are NaN; fill them before thresholding"
+        )
     counts, edges = np.histogram(values.clip(low, high), bins=bins, range=(low, high))
     return counts.astype(np.int64), (edges[:-1] + edges[1:]) / 2
 
@@ -177,7 +183,10 @@ def multi_otsu(counts: npt.ArrayLike, centres: npt.ArrayLike, classes: int = 3) 
 
 
 def second_derivative_peak(
-    counts: npt.ArrayLike, centres: npt.ArrayLike, smoothing: float = 6.0, polarity: Polarity = "dark"
+    counts: npt.ArrayLike,
+    centres: npt.ArrayLike,
+    smoothing: float = 6.0,
+    polarity: Polarity = "dark",
 ) -> float:
     """Threshold at the first maximum of the histogram's second derivative beyond the pore mode.
 
@@ -248,7 +257,9 @@ def second_derivative_peak(
 def is_dark(polarity: str) -> bool:
     """Return True for "dark", False for "bright"; raise `ArgumentError` otherwise."""
     if polarity not in ("dark", "bright"):
-        raise ArgumentError(f'polarity is {polarity!r}; say "dark" if pores are darker than the solid, or "bright"')
+        raise ArgumentError(
+            f'polarity is {polarity!r}; say "dark" if pores are darker than the solid, or "bright"'
+        )
     return polarity == "dark"
 
 
@@ -326,7 +337,9 @@ def _checked(counts: npt.ArrayLike, centres: npt.ArrayLike, values: int) -> tupl
     """Return counts and centres as float64, or raise if fewer than `values` bins are filled."""
     n, grey = np.asarray(counts, dtype=np.float64), np.asarray(centres, dtype=np.float64)
     if n.ndim != 1 or n.shape != grey.shape or not np.isfinite(n).all() or (n < 0).any():
-        raise ArgumentError(f"a histogram needs as many counts >= 0 as centres, got {n.shape} and {grey.shape}")
+        raise ArgumentError(
+            f"a histogram needs as many counts >= 0 as centres, got {n.shape} and {grey.shape}"
+        )
     if (np.diff(grey) <= 0).any():
         raise ArgumentError("the bin centres of a histogram must ascend")
     filled = int(np.count_nonzero(n))
@@ -334,7 +347,9 @@ def _checked(counts: npt.ArrayLike, centres: npt.ArrayLike, values: int) -> tupl
         raise InputError("the histogram is empty: no voxel was counted")
     if filled < values:
         seen = ", ".join(f"{g:g}" for g in grey[n > 0])
-        raise InputError(f"the histogram has {filled} grey value(s) ({seen}), {values} are needed to split it")
+        raise InputError(
+            f"the histogram has {filled} grey value(s) ({seen}), {values} are needed to split it"
+        )
     return n, grey
 
 
@@ -345,7 +360,9 @@ def _filled(n: Floats, grey: Floats) -> tuple[Floats, Floats]:
 
 def _class_worth(n: Floats, grey: Floats) -> Floats:
     """Contribution of a class of bins first..last to the between-class variance; -inf if empty."""
-    count, moment = (np.concatenate([[0.0], np.cumsum(v)]) for v in (n, n * (grey - np.average(grey, weights=n))))
+    count, moment = (
+        np.concatenate([[0.0], np.cumsum(v)]) for v in (n, n * (grey - np.average(grey, weights=n)))
+    )
     inside = np.triu(np.ones((len(n), len(n)), dtype=np.bool_))
     held = np.where(inside, count[None, 1:] - count[:-1, None], 1.0)
     return np.where(inside, (moment[None, 1:] - moment[:-1, None]) ** 2 / held, -np.inf)
@@ -369,7 +386,9 @@ def _best_cuts(worth: Floats, classes: int) -> list[int]:
 def _step(grey: Floats) -> float:
     steps = np.diff(grey)
     if not np.allclose(steps, steps[0], rtol=1e-6):
-        raise ArgumentError(f"bin centres must be equidistant; steps run from {steps.min():g} to {steps.max():g}")
+        raise ArgumentError(
+            f"bin centres must be equidistant; steps run from {steps.min():g} to {steps.max():g}"
+        )
     return float(steps[0])
 
 

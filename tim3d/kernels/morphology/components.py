@@ -68,7 +68,9 @@ class Components:
 def check_connectivity(connectivity: int) -> int:
     """Return the connectivity, or raise `ArgumentError` if it is not 6, 18 or 26."""
     if connectivity not in STEPS:
-        raise ArgumentError(f"connectivity is {connectivity!r}; use 6 (faces), 18 (and edges) or 26 (and corners)")
+        raise ArgumentError(
+            f"connectivity is {connectivity!r}; use 6 (faces), 18 (and edges) or 26 (and corners)"
+        )
     return connectivity
 
 
@@ -110,7 +112,9 @@ def label_block(labels: Labels, codes: Sequence[int], connectivity: int = 6) -> 
     # cc3d uses 0 for background; 256 phases and the background need more values than uint8 has.
     classes = classes if len(chosen) < 256 else classes.astype(np.uint16)
     classes[chosen] = np.arange(1, len(chosen) + 1)
-    found = cc3d.connected_components(classes[as_labels(labels)], connectivity=joined, out_dtype=np.uint32)
+    found = cc3d.connected_components(
+        classes[as_labels(labels)], connectivity=joined, out_dtype=np.uint32
+    )
     return np.asarray(found, np.uint32)
 
 
@@ -137,7 +141,9 @@ def tabulate(ids: Ids, labels: Labels, origin: Triple, shape: Triple) -> Compone
     _tally(ids, labels, code, voxels, begin, start, stop)
     place = (begin + np.array(origin)).T
     first = np.ravel_multi_index(tuple(place), shape) if n else np.zeros(0)
-    return Components(code, voxels, first.astype(np.int64), start + np.array(origin), stop + np.array(origin))
+    return Components(
+        code, voxels, first.astype(np.int64), start + np.array(origin), stop + np.array(origin)
+    )
 
 
 @nb.njit(nogil=True, cache=True)
@@ -159,7 +165,11 @@ def _tally(ids, labels, code, voxels, begin, start, stop):  # type: ignore[no-un
                     start[k] = begin[k]
                 voxels[k] += x - left
                 start[k, 1], start[k, 2] = min(start[k, 1], y), min(start[k, 2], left)
-                stop[k, 0], stop[k, 1], stop[k, 2] = z + 1, max(stop[k, 1], y + 1), max(stop[k, 2], x)
+                stop[k, 0], stop[k, 1], stop[k, 2] = (
+                    z + 1,
+                    max(stop[k, 1], y + 1),
+                    max(stop[k, 2], x),
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +192,9 @@ class Border:
 def border(ids: Ids, code: Labels) -> Border:
     """Return the border of a labelled block; `code` is the phase of each of its components."""
     sides = itertools.product(range(3), (-1, 1))
-    return Border(code, {(axis, side): np.take(ids, 0 if side < 0 else -1, axis=axis) for axis, side in sides})
+    return Border(
+        code, {(axis, side): np.take(ids, 0 if side < 0 else -1, axis=axis) for axis, side in sides}
+    )
 
 
 def neighbours(grid: Grid, index: Triple, connectivity: int) -> Iterator[Triple]:
@@ -253,7 +265,11 @@ def border_pairs(low: Border, high: Border, offset: Triple, connectivity: int) -
     axis = next(a for a in range(3) if offset[a])
     one, two = low.planes[axis, offset[axis]], high.planes[axis, -offset[axis]]
     within = [offset[a] for a in range(3) if a != axis]
-    shifts = (shift for shift in itertools.product((-1, 0, 1), repeat=2) if 1 + _steps(shift) <= STEPS[connectivity])
+    shifts = (
+        shift
+        for shift in itertools.product((-1, 0, 1), repeat=2)
+        if 1 + _steps(shift) <= STEPS[connectivity]
+    )
     found = [
         _equal_pairs(*_shifted(one, two, within, shift), low.code, high.code)
         for shift in shifts
@@ -264,7 +280,9 @@ def border_pairs(low: Border, high: Border, offset: Triple, connectivity: int) -
 
 def _shifted(one: Ids, two: Ids, offset: Sequence[int], shift: Sequence[int]) -> tuple[Ids, Ids]:
     """Voxels of two planes that are `shift` apart, for blocks `offset` apart in the plane."""
-    places = [_overlap(n, m, o, s) for n, m, o, s in zip(one.shape, two.shape, offset, shift, strict=True)]
+    places = [
+        _overlap(n, m, o, s) for n, m, o, s in zip(one.shape, two.shape, offset, shift, strict=True)
+    ]
     return one[places[0][0], places[1][0]], two[places[0][1], places[1][1]]
 
 
@@ -323,7 +341,9 @@ def merge(tables: Sequence[Components], pairs: Counts) -> tuple[Components, Coun
 
 def _join(tables: Sequence[Components]) -> Components:
     columns = ("code", "voxels", "first", "start", "stop")
-    return Components(*(np.concatenate([getattr(table, name) for table in tables]) for name in columns))
+    return Components(
+        *(np.concatenate([getattr(table, name) for table in tables]) for name in columns)
+    )
 
 
 def _groups(n: int, pairs: Counts) -> tuple[int, Counts]:
@@ -382,7 +402,9 @@ def label_volume(
     return out, table
 
 
-def _piece(labels: Labels, block: Block, codes: Sequence[int], connectivity: int) -> tuple[Ids, Components]:
+def _piece(
+    labels: Labels, block: Block, codes: Sequence[int], connectivity: int
+) -> tuple[Ids, Components]:
     inside = np.ascontiguousarray(labels[block.core.slices])
     ids = label_block(inside, codes, connectivity)
     return ids, tabulate(ids, inside, block.core.start, triple(labels.shape))

@@ -79,7 +79,9 @@ def gradient_area(
     nearest = min(spacing)
     # |grad f| times the nearest spacing, in quanta, from integer differences over two voxels.
     factors = [(_QUANTA * nearest / (2.0 * _SCALE * d)) ** 2 for d in spacing]
-    return int(_gradient_sum(labels, zs, ys, core.start[2], core.stop[2], as_codes(codes), *factors))
+    return int(
+        _gradient_sum(labels, zs, ys, core.start[2], core.stop[2], as_codes(codes), *factors)
+    )
 
 
 def gradient_quantum(spacing: tuple[float, float, float]) -> float:
@@ -96,7 +98,9 @@ def _blur(a, b, c, d, e, f, g, out):  # type: ignore[no-untyped-def]
     """Apply the seven taps to seven rows; the order of these integer sums is irrelevant."""
     for x in range(out.size):
         near = np.int32(408) * np.int32(d[x]) + np.int32(248) * (np.int32(c[x]) + np.int32(e[x]))
-        far = np.int32(55) * (np.int32(b[x]) + np.int32(f[x])) + np.int32(5) * (np.int32(a[x]) + np.int32(g[x]))
+        far = np.int32(55) * (np.int32(b[x]) + np.int32(f[x])) + np.int32(5) * (
+            np.int32(a[x]) + np.int32(g[x])
+        )
         out[x] = np.int32(near + far)
 
 
@@ -117,7 +121,16 @@ def _blur_plane(
         mask_row(plane[ys[j]], start, stop, 4, codes, mask)
         _blur(mask[0:n], mask[1:], mask[2:], mask[3:], mask[4:], mask[5:], mask[6:], rows[j])
     for j in range(out.shape[0]):
-        _blur(rows[j], rows[j + 1], rows[j + 2], rows[j + 3], rows[j + 4], rows[j + 5], rows[j + 6], out[j])
+        _blur(
+            rows[j],
+            rows[j + 1],
+            rows[j + 2],
+            rows[j + 3],
+            rows[j + 4],
+            rows[j + 5],
+            rows[j + 6],
+            out[j],
+        )
 
 
 @nb.njit(nogil=True, cache=True)
@@ -135,8 +148,14 @@ def _row_gradient(above, below, behind, before, row, size, cz, cy, cx):  # type:
     left, right = row[0:size], row[2:]
     total = np.int64(0)
     for x in range(size):
-        dz, dy, dx = float(above[x] - below[x]), float(behind[x] - before[x]), float(right[x] - left[x])
-        total += np.int64(np.int32(math.sqrt(cz * (dz * dz) + cy * (dy * dy) + cx * (dx * dx)) + 0.5))
+        dz, dy, dx = (
+            float(above[x] - below[x]),
+            float(behind[x] - before[x]),
+            float(right[x] - left[x]),
+        )
+        total += np.int64(
+            np.int32(math.sqrt(cz * (dz * dz) + cy * (dy * dy) + cx * (dx * dx)) + 0.5)
+        )
     return total
 
 
@@ -166,6 +185,14 @@ def _gradient_sum(
             above, here, below = smooth[k % 3], smooth[(k - 1) % 3], smooth[(k - 2) % 3]
             for j in range(1, ny + 1):
                 total += _row_gradient(
-                    above[j, 1:], below[j, 1:], here[j + 1, 1:], here[j - 1, 1:], here[j], nx, cz, cy, cx
+                    above[j, 1:],
+                    below[j, 1:],
+                    here[j + 1, 1:],
+                    here[j - 1, 1:],
+                    here[j],
+                    nx,
+                    cz,
+                    cy,
+                    cx,
                 )
     return total

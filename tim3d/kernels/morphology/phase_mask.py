@@ -64,7 +64,9 @@ def as_labels(labels: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint8
     """Return the labels as contiguous uint8, copied only if strided, or raise `ArgumentError`."""
     array = np.asarray(labels)
     if array.ndim != 3 or array.dtype not in (np.uint8, np.bool_):
-        raise ArgumentError(f"labels are {array.dtype} of shape {array.shape}; expected 3-D uint8 or bool (z, y, x)")
+        raise ArgumentError(
+            f"labels are {array.dtype} of shape {array.shape}; expected 3-D uint8 or bool (z, y, x)"
+        )
     return np.ascontiguousarray(array).view(np.uint8)
 
 
@@ -72,7 +74,9 @@ def as_codes(codes: Sequence[int]) -> NDArray[np.uint8]:
     """Return the codes of a region as uint8, or raise `ArgumentError` if none or not in 0..255."""
     values = [int(code) for code in codes]
     if not values or min(values) < 0 or max(values) > 255:
-        raise ArgumentError(f"codes of a region are {values}; give at least one, each from 0 to 255")
+        raise ArgumentError(
+            f"codes of a region are {values}; give at least one, each from 0 to 255"
+        )
     return np.array(values, np.uint8)
 
 
@@ -82,7 +86,9 @@ def as_core(labels: NDArray[np.uint8], core: Box | None) -> Box:
     if core is None:
         core = whole
     if core.size == 0 or core.clip(whole) != core:
-        raise ArgumentError(f"core {core.start}..{core.stop} is empty or leaves the labels of shape {labels.shape}")
+        raise ArgumentError(
+            f"core {core.start}..{core.stop} is empty or leaves the labels of shape {labels.shape}"
+        )
     return core
 
 
@@ -111,7 +117,12 @@ def clamped(start: int, stop: int, pad: int, length: int) -> NDArray[np.int64]:
 # per voxel for the masks of four rows).
 @nb.njit(nogil=True, cache=True)
 def mask_row(
-    row: NDArray[np.uint8], start: int, stop: int, pad: int, codes: NDArray[np.uint8], out: NDArray[np.uint8]
+    row: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    pad: int,
+    codes: NDArray[np.uint8],
+    out: NDArray[np.uint8],
 ) -> None:
     """Write 1 where `row[start - pad : stop + pad]` is in the region, otherwise 0.
 

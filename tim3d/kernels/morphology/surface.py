@@ -35,7 +35,9 @@ _CORNERS: tuple[Offset, ...] = tuple(product((0, 1), repeat=3))  # type: ignore[
 _BITS = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(np.float64)
 
 
-def density(histogram: NDArray[np.int64], weights: Weights, spacing: Spacing = (1.0, 1.0, 1.0)) -> NDArray[np.float64]:
+def density(
+    histogram: NDArray[np.int64], weights: Weights, spacing: Spacing = (1.0, 1.0, 1.0)
+) -> NDArray[np.float64]:
     """Quantity per volume, from a histogram of configurations that counts octants or corners.
 
     Parameters
@@ -112,7 +114,9 @@ def crofton_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
     """
     spacing = check_spacing(spacing)
     lengths = np.linalg.norm(np.array(DIRECTIONS) * spacing, axis=1)
-    return np.asarray(2 * math.prod(spacing) * (direction_weights(spacing) / lengths) @ pair_weights())
+    return np.asarray(
+        2 * math.prod(spacing) * (direction_weights(spacing) / lengths) @ pair_weights()
+    )
 
 
 def face_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
@@ -198,12 +202,16 @@ def check_spacing(spacing: Sequence[float]) -> Spacing:
     """Return the spacing as three floats, or raise `ArgumentError` unless positive and finite."""
     values = tuple(float(d) for d in spacing)
     if len(values) != 3 or not all(0 < d < math.inf for d in values):
-        raise ArgumentError(f"spacing is {tuple(spacing)}; expected three positive lengths (dz, dy, dx)")
+        raise ArgumentError(
+            f"spacing is {tuple(spacing)}; expected three positive lengths (dz, dy, dx)"
+        )
     return (values[0], values[1], values[2])
 
 
 _EDGES = [p for p in combinations(range(8), 2) if (p[0] ^ p[1]).bit_count() == 1]
-_HALVES = [tuple(c for c in range(8) if _CORNERS[c][axis] == side) for axis in range(3) for side in (0, 1)]
+_HALVES = [
+    tuple(c for c in range(8) if _CORNERS[c][axis] == side) for axis in range(3) for side in (0, 1)
+]
 
 
 def _sum(vectors: Iterable[Weights]) -> Weights:

@@ -30,7 +30,9 @@ HALO: Triple = (1, 1, 1)
 BOUNDARIES = ("mirror", "zero", "inside", "periodic")
 
 
-def octant_histogram(labels: NDArray[np.uint8], codes: Sequence[int], core: Box | None = None) -> NDArray[np.int64]:
+def octant_histogram(
+    labels: NDArray[np.uint8], codes: Sequence[int], core: Box | None = None
+) -> NDArray[np.int64]:
     """Histogram of the configurations at the octants of the core's voxels.
 
     Every voxel has eight octants, one at each of its corners. A corner therefore counts 8 inside
@@ -122,7 +124,9 @@ def configuration_histogram(
     if boundary == "periodic":
         labels = np.pad(labels, (1, 0), mode="wrap")
     if min(labels.shape) < 2:
-        raise ArgumentError(f"labels of shape {labels.shape} have no corner inside; every edge needs 2 voxels")
+        raise ArgumentError(
+            f"labels of shape {labels.shape} have no corner inside; every edge needs 2 voxels"
+        )
     inner = Box((1, 1, 1), triple(n - 1 for n in labels.shape))
     rows, _ = _count(labels, inner, codes)
     return np.asarray(rows.sum(axis=0), np.int64)
@@ -137,7 +141,9 @@ def complement(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
     return histogram[..., ::-1]
 
 
-def _count(labels: NDArray[np.uint8], core: Box, codes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _count(
+    labels: NDArray[np.uint8], core: Box, codes: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Corners by the number of their z and y indices at ends of the core; corners at the x ends."""
     zs, ys = (clamped(core.start[a], core.stop[a], 1, labels.shape[a]) for a in (0, 1))
     rows, ends = np.zeros((3, 4, 256), np.int64), np.zeros((3, 256), np.int64)
@@ -146,7 +152,9 @@ def _count(labels: NDArray[np.uint8], core: Box, codes: Sequence[int]) -> tuple[
 
 
 @nb.njit(nogil=True, cache=True)
-def _join(low: NDArray[np.uint8], high: NDArray[np.uint8], shift: np.uint8, out: NDArray[np.uint8]) -> None:
+def _join(
+    low: NDArray[np.uint8], high: NDArray[np.uint8], shift: np.uint8, out: NDArray[np.uint8]
+) -> None:
     for x in range(out.size):
         out[x] = low[x] | (high[x] << shift)
 

@@ -22,7 +22,13 @@ Floats = NDArray[np.float64]
 # Axes of the rows and the columns of the slices across z, y and x.
 PLANES = ((1, 2), (0, 2), (0, 1))
 # Largest deviations accepted for a generated volume; none is set for the tortuosity.
-GOALS = {"phase_fraction": 0.02, "two_point": 0.01, "lineal_path": 0.01, "surface": 0.1, "slice_tortuosity": math.nan}
+GOALS = {
+    "phase_fraction": 0.02,
+    "two_point": 0.01,
+    "lineal_path": 0.01,
+    "surface": 0.1,
+    "slice_tortuosity": math.nan,
+}
 MEANING = {
     "phase_fraction": "difference of the phase fractions",
     "two_point": "mean absolute error of S2 over the lags",
@@ -61,7 +67,9 @@ def by_slices(values: Floats, axis: int) -> Floats:
     return np.stack([np.take(values, plane, axis) for plane in PLANES], axis)
 
 
-def deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool) -> dict[str, Floats]:
+def deviations(
+    volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool
+) -> dict[str, Floats]:
     """Deviations of volumes from the micrographs of the slices across z, y and x.
 
     Parameters
@@ -93,7 +101,9 @@ def deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, iso
     return out
 
 
-def grey_deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool) -> dict[str, Floats]:
+def grey_deviations(
+    volume: Mapping[str, Floats], image: Mapping[str, Floats], *, isotropic: bool
+) -> dict[str, Floats]:
     """Deviations of volumes' grey values from the micrographs of the slices across z, y and x.
 
     Parameters
@@ -119,7 +129,11 @@ def grey_deviations(volume: Mapping[str, Floats], image: Mapping[str, Floats], *
     if isotropic:
         difference = difference.mean(axis=-2, keepdims=True)
     step = by_slices(volume["step"], volume["step"].ndim - 1).mean(axis=-1)
-    parts = (wide, np.abs(difference).mean(axis=(-2, -1)), _relative(step, image["step"].mean(axis=-1)))
+    parts = (
+        wide,
+        np.abs(difference).mean(axis=(-2, -1)),
+        _relative(step, image["step"].mean(axis=-1)),
+    )
     return {name: part[..., None] for name, part in zip(GREY_GOALS, parts, strict=True)}
 
 
@@ -143,7 +157,10 @@ def resampled(values: Floats, seed: int, draws: int = DRAWS) -> Floats:
         Number of draws.
     """
     count = len(values)
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws) / count
+    weights = (
+        np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+        / count
+    )
     return np.tensordot(weights, values, axes=1)
 
 
@@ -202,7 +219,9 @@ def imprint(planes: Sequence[Floats], period: int) -> Imprint:
     """
     if period < 2 or sum(len(p) for p in planes) < 2 * period:
         longest = max(len(p) for p in planes)
-        raise ArgumentError(f"a period of {period} voxels: it must be 2 or more, and fit twice into {longest} voxels")
+        raise ArgumentError(
+            f"a period of {period} voxels: it must be 2 or more, and fit twice into {longest} voxels"
+        )
     residues = np.concatenate([np.arange(len(p)) % period for p in planes])
     # Differences between the means of volumes are not an imprint.
     level = np.concatenate(list(planes)).mean(axis=0)

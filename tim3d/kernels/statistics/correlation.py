@@ -82,14 +82,18 @@ def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint
     ranks = table[labels]
     if ranks.size and ranks.max() == NO_PHASE:
         foreign = sorted(set(np.unique(labels).tolist()) - set(codes))
-        raise InputError(f"a voxel has the code {foreign[0]}, which no phase names; the phases have {list(codes)}")
+        raise InputError(
+            f"a voxel has the code {foreign[0]}, which no phase names; the phases have {list(codes)}"
+        )
     return ranks
 
 
 def check_lags(lags: Sequence[int]) -> None:
     """Raise `ArgumentError` unless the lags are positive and strictly increasing."""
     if not len(lags) or lags[0] < 1 or any(b <= a for a, b in pairwise(lags)):
-        raise ArgumentError(f"lags are {list(lags)}; give whole numbers of voxels that rise from 1 on, as 1,2,4,8")
+        raise ArgumentError(
+            f"lags are {list(lags)}; give whole numbers of voxels that rise from 1 on, as 1,2,4,8"
+        )
 
 
 def line_counts(

@@ -148,4 +148,6 @@ def add_exactly(total: Integers, piece: Integers) -> None:
 
 
 def _overflow() -> ArgumentError:
-    return ArgumentError("a sum of integers leaves 64 bits: count in larger quanta (fewer bits of FixedPoint)")
+    return ArgumentError(
+        "a sum of integers leaves 64 bits: count in larger quanta (fewer bits of FixedPoint)"
+    )

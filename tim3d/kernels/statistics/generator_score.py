@@ -97,7 +97,12 @@ class Target:
         rough = np.abs(crossings - self.lines.crossings) / np.maximum(self.lines.crossings, 1e-9)
         surface = float(rough.mean())
         score = fraction + s2 + SURFACE_WEIGHT * surface
-        return {"fraction_error": fraction, "s2_error": s2, "surface_error": surface, "score": score}
+        return {
+            "fraction_error": fraction,
+            "s2_error": s2,
+            "surface_error": surface,
+            "score": score,
+        }
 
 
 def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
@@ -121,7 +126,10 @@ def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:
     longest = min(edge, *images[0].shape) // 2
     lags = (0, *(lag for lag in LAGS if lag <= longest))
     planes = [_of_image(image, phases, lags) for image in images]
-    s2, crossings = along_axes([one.s2 for one in planes]), along_axes([one.crossings for one in planes])
+    s2, crossings = (
+        along_axes([one.s2 for one in planes]),
+        along_axes([one.crossings for one in planes]),
+    )
     s2[..., 0] = np.mean([lines.s2[0, :, 0] for lines in planes], axis=0)
     return Target(lags, Lines(s2, crossings))
 
@@ -130,7 +138,10 @@ def _lines(ranks: Array, axes: Sequence[int], phases: int, lags: Sequence[int]) 
     """Lines of ranks (z, y, x) along some axes; the first lag is 0, the second 1."""
     s2, crossings = [], []
     for axis in axes:
-        counts, pairs = line_counts(ranks, phases, lags[1:], axis), pairs_at(triple(ranks.shape), lags, axis)
+        counts, pairs = (
+            line_counts(ranks, phases, lags[1:], axis),
+            pairs_at(triple(ranks.shape), lags, axis),
+        )
         s2.append(np.column_stack([counts.voxels.sum(axis=0), counts.pairs]) / pairs)
         crossings.append(counts.changes.sum(axis=0) / pairs[1])
     return Lines(np.array(s2), np.array(crossings))

@@ -61,7 +61,9 @@ class Differences:
     steps: Integers
 
 
-def differences(grey: Bytes, lags: Sequence[int], axis: int, core: Box | None = None) -> Differences:
+def differences(
+    grey: Bytes, lags: Sequence[int], axis: int, core: Box | None = None
+) -> Differences:
     """Sum differences of grey values along one axis that begin in the core.
 
     Parameters
@@ -95,7 +97,9 @@ def differences(grey: Bytes, lags: Sequence[int], axis: int, core: Box | None = 
 
 
 @nb.njit(nogil=True, cache=True)
-def _add(lines: Bytes, lags: Integers, squares: Integers, values: Integers, steps: Integers) -> None:
+def _add(
+    lines: Bytes, lags: Integers, squares: Integers, values: Integers, steps: Integers
+) -> None:
     own, length = values.size, lines.shape[2]
     for i in range(lines.shape[0]):
         for j in range(lines.shape[1]):
@@ -117,7 +121,9 @@ def histogram(grey: Bytes) -> Integers:
 
     Counted plane by plane: for a whole block, numpy would allocate eight bytes per voxel.
     """
-    return np.asarray(sum(np.bincount(plane.reshape(-1), minlength=LEVELS) for plane in grey), np.int64)
+    return np.asarray(
+        sum(np.bincount(plane.reshape(-1), minlength=LEVELS) for plane in grey), np.int64
+    )
 
 
 def mean(counts: Integers | Floats) -> Floats:
@@ -187,13 +193,21 @@ class GreyTarget:
             the channels; `score`, the first plus a fourth of the second plus a tenth of the third,
             lower is better. All are dimensionless.
         """
-        found = [_seen(volume.reshape(-1, *volume.shape[-3:]), (0, 1, 2), self.lags) for volume in volumes]
+        found = [
+            _seen(volume.reshape(-1, *volume.shape[-3:]), (0, 1, 2), self.lags)
+            for volume in volumes
+        ]
         shares, squares, steps = (np.mean(parts, axis=0) for parts in zip(*found, strict=True))
         wide = float(distance(shares, self.shares).mean() / LARGEST)
         alike = float(np.abs(correlation(squares, variance(shares)) - self.correlation).mean())
         sharp = float((np.abs(steps - self.steps) / np.maximum(self.steps, 1.0)).mean())
         score = wide + CORRELATION_WEIGHT * alike + STEP_WEIGHT * sharp
-        return {"histogram_error": wide, "correlation_error": alike, "step_error": sharp, "score": score}
+        return {
+            "histogram_error": wide,
+            "correlation_error": alike,
+            "step_error": sharp,
+            "score": score,
+        }
 
 
 def grey_target(images: Sequence[Bytes], edge: int) -> GreyTarget:
@@ -220,7 +234,9 @@ def grey_target(images: Sequence[Bytes], edge: int) -> GreyTarget:
     return GreyTarget(lags, shares, along_axes(rho), along_axes([steps for _, _, steps in found]))
 
 
-def _seen(channels: Bytes, axes: Sequence[int], lags: Sequence[int]) -> tuple[Floats, Floats, Floats]:
+def _seen(
+    channels: Bytes, axes: Sequence[int], lags: Sequence[int]
+) -> tuple[Floats, Floats, Floats]:
     """Statistics of channels (channels, z, y, x) along some axes.
 
     Histogram fractions (channels, 256), mean squared differences (axes, channels, lags), mean

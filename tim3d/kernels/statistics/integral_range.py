@@ -53,7 +53,9 @@ def integral_range(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
     """
     mean, variance = float(values.mean()), float(values.var())
     if values.min() == values.max():
-        raise InputError(f"all pixels are {values.max():d}; an integral range needs pixels of a phase and others")
+        raise InputError(
+            f"all pixels are {values.max():d}; an integral range needs pixels of a phase and others"
+        )
     covariance = _covariance(values.astype(np.float64) - mean)
     rows, columns = values.shape
     y, x = (np.minimum(np.arange(n), n - np.arange(n)) for n in covariance.shape)
@@ -87,4 +89,6 @@ def mean_interval(values: NDArray[np.bool_] | NDArray[np.uint8]) -> float:
     >>> round(mean_interval(np.random.default_rng(0).random((200, 200)) < 0.5), 3)
     0.005
     """
-    return NORMAL_95 * math.sqrt(max(0.0, float(values.var()) * integral_range(values) / values.size))
+    return NORMAL_95 * math.sqrt(
+        max(0.0, float(values.var()) * integral_range(values) / values.size)
+    )

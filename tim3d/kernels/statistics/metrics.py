@@ -18,7 +18,9 @@ from tim3d.errors import ArgumentError, InputError
 Matrix: TypeAlias = npt.NDArray[np.int64]
 
 
-def confusion(truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic], classes: int) -> Matrix:
+def confusion(
+    truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic], classes: int
+) -> Matrix:
     """Confusion matrix: voxels by true class (row) and predicted class (column), int64, additive.
 
     Parameters
@@ -39,7 +41,9 @@ def confusion(truth: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic]
     [[1, 1], [0, 1]]
     """
     if truth.shape != predicted.shape:
-        raise InputError(f"truth has shape {truth.shape} and prediction {predicted.shape}; they must be equal")
+        raise InputError(
+            f"truth has shape {truth.shape} and prediction {predicted.shape}; they must be equal"
+        )
     for name, labels in (("truth", truth), ("prediction", predicted)):
         _check_labels(name, labels, classes)
     pairs = truth.ravel().astype(np.intp) * classes + predicted.ravel().astype(np.intp)

@@ -86,7 +86,9 @@ def spread(values: ArrayLike) -> Spread:
     n = int(kept.size)
     mean = float(kept.mean()) if n else math.nan
     deviation = float(kept.std(ddof=1)) if n > 1 else math.nan
-    return Spread(n, int(every.size) - n, mean, deviation, deviation / math.sqrt(n) if n > 1 else math.nan)
+    return Spread(
+        n, int(every.size) - n, mean, deviation, deviation / math.sqrt(n) if n > 1 else math.nan
+    )
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,14 @@ Points = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 def _points(volumes: Sequence[float], spreads: Sequence[Spread]) -> Points:
     """Logarithms of volume and variance, and weight, of every size that can be fitted."""
     if len(volumes) != len(spreads):
-        raise ArgumentError(f"{len(volumes)} volumes for {len(spreads)} spreads; give one for each size")
-    used = [(v, s) for v, s in zip(volumes, spreads, strict=True) if s.count >= FEWEST_WINDOWS and _varies(s)]
+        raise ArgumentError(
+            f"{len(volumes)} volumes for {len(spreads)} spreads; give one for each size"
+        )
+    used = [
+        (v, s)
+        for v, s in zip(volumes, spreads, strict=True)
+        if s.count >= FEWEST_WINDOWS and _varies(s)
+    ]
     half = np.array([(s.count - 1) / 2 for _, s in used])
     x = np.log(np.array([v for v, _ in used]))
     y = 2 * np.log(np.array([s.deviation for _, s in used])) - (digamma(half) - np.log(half))
@@ -180,7 +188,9 @@ def _varies(found: Spread) -> bool:
     return found.deviation > 1e-12 * abs(found.mean)
 
 
-def integral_range(volumes: Sequence[float], spreads: Sequence[Spread], point_variance: float) -> float:
+def integral_range(
+    volumes: Sequence[float], spreads: Sequence[Spread], point_variance: float
+) -> float:
     """Integral range A3 from ``s^2(V) = D^2 A3 / V``, the law with exponent 1.
 
     Parameters
@@ -205,7 +215,11 @@ def integral_range(volumes: Sequence[float], spreads: Sequence[Spread], point_va
     7.0
     """
     x, y, weight = _points(volumes, spreads)
-    held = y <= math.log(point_variance / RANGES_HELD) if point_variance > 0 else np.zeros(x.size, bool)
+    held = (
+        y <= math.log(point_variance / RANGES_HELD)
+        if point_variance > 0
+        else np.zeros(x.size, bool)
+    )
     if not held.any():
         return math.nan
     return math.exp(float(np.average((x + y)[held], weights=weight[held]))) / point_variance
@@ -220,7 +234,9 @@ def relative_error(found: Spread, realisations: int) -> float:
     return found.relative / math.sqrt(realisations)
 
 
-def required_volume(law: VarianceLaw | None, mean: float, tolerance: float, realisations: int) -> float:
+def required_volume(
+    law: VarianceLaw | None, mean: float, tolerance: float, realisations: int
+) -> float:
     """Window volume for which the mean over n windows has the relative error `tolerance`.
 
     Nan without a law, if the fitted variance does not fall, or if the mean is 0.
@@ -312,11 +328,19 @@ def judge(spreads: Sequence[Spread], tolerance: float) -> Judgement:
             break
         smallest = place if place < len(spreads) - 1 else None
     decided = any(judged[:-1])
-    verdict = "too few windows" if not decided else "not reached" if smallest is None else "representative"
+    verdict = (
+        "too few windows"
+        if not decided
+        else "not reached"
+        if smallest is None
+        else "representative"
+    )
     return Judgement(judged, within_spread, within_bias, smallest, verdict)
 
 
 def check_tolerance(tolerance: float) -> None:
     """Raise `ArgumentError` unless the relative tolerance is between 0 and 1."""
     if not 0 < tolerance < 1:
-        raise ArgumentError(f"tolerance is {tolerance!r}; use a number between 0 and 1, for example 0.1 for 10 %")
+        raise ArgumentError(
+            f"tolerance is {tolerance!r}; use a number between 0 and 1, for example 0.1 for 10 %"
+        )

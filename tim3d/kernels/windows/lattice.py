@@ -77,7 +77,9 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or min(self.stride) < 1 or min(self.offset) < 0 or self.context < 0:
-            raise ArgumentError(f"a lattice has positive edges and no negative offset or context: {self}")
+            raise ArgumentError(
+                f"a lattice has positive edges and no negative offset or context: {self}"
+            )
         kept = triple(p - 2 * h for p, h in zip(self.window, self.halo, strict=True))
         if any(s > p for s, p in zip(self.stride, kept, strict=True)):
             raise ArgumentError(
@@ -88,7 +90,9 @@ class Lattice:
                 f"windows that keep {kept} overlap at a stride of {self.stride}; crop mode has no overlap"
             )
         if self.context and self.window[0] != 1:
-            raise ArgumentError(f"slices as channels need windows one slice thick, not {self.window[0]}")
+            raise ArgumentError(
+                f"slices as channels need windows one slice thick, not {self.window[0]}"
+            )
 
     @property
     def halo(self) -> Triple:
@@ -161,7 +165,9 @@ def crop_lattice(shape: Triple, window: Triple, halo: Triple, context: int = 0) 
     """
     stride = triple(p - 2 * h for p, h in zip(window, halo, strict=True))
     if min(stride) < 1:
-        raise ArgumentError(f"a halo of {halo} leaves nothing of a window of {window}; use a larger window")
+        raise ArgumentError(
+            f"a halo of {halo} leaves nothing of a window of {window}; use a larger window"
+        )
     return Lattice(triple(shape), triple(window), stride, triple(halo), "crop", context)
 
 
@@ -231,7 +237,11 @@ def require_phase(lattice: Lattice, total_stride: Triple) -> None:
     tim3d.errors.ArgumentError: halo 20 along y is not a multiple of the network's total stride 8; use 24
     """
     shift = "halo" if lattice.mode == "crop" else "offset"
-    for name, values in (("window", lattice.window), (shift, lattice.offset), ("stride", lattice.stride)):
+    for name, values in (
+        ("window", lattice.window),
+        (shift, lattice.offset),
+        ("stride", lattice.stride),
+    ):
         for axis, value, step in zip("zyx", values, total_stride, strict=True):
             if value % step:
                 raise ArgumentError(

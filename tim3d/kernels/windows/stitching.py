@@ -89,14 +89,18 @@ def gather(lattice: Lattice, index: Triple, slab: Array, slab_box: Box) -> Array
 
 
 def _take(array: Array, where: Array, axis: int) -> Array:
-    if int(where[-1]) - int(where[0]) == len(where) - 1 and (len(where) < 3 or bool((np.diff(where) == 1).all())):
+    if int(where[-1]) - int(where[0]) == len(where) - 1 and (
+        len(where) < 3 or bool((np.diff(where) == 1).all())
+    ):
         cut = [slice(None)] * array.ndim
         cut[axis] = slice(int(where[0]), int(where[-1]) + 1)
         return array[tuple(cut)]
     return np.take(array, where, axis=axis)
 
 
-def batches(lattice: Lattice, indices: Sequence[Triple], slab: Array, slab_box: Box, size: int) -> Iterator[Batch]:
+def batches(
+    lattice: Lattice, indices: Sequence[Triple], slab: Array, slab_box: Box, size: int
+) -> Iterator[Batch]:
     """Yield batches: arrays (size, z, y, x) in native byte order, and the indices of the windows.
 
     The last array is padded with copies of its first window: libraries choose a kernel by the shape
@@ -196,7 +200,11 @@ def _split(
     """Windows without and with content."""
     if empty is None:
         return [], indices
-    void = {index for index in indices if bool((gather(lattice, index, slab, slab_box) == empty.fill).all())}
+    void = {
+        index
+        for index in indices
+        if bool((gather(lattice, index, slab, slab_box) == empty.fill).all())
+    }
     return [i for i in indices if i in void], [i for i in indices if i not in void]
 
 
@@ -205,7 +213,9 @@ def _constant(lattice: Lattice, empty: EmptyRule | None) -> Array:
     return np.broadcast_to(output[:, None, None, None], (len(output), *lattice.window))
 
 
-def _put(out: Array, lattice: Lattice, core: Box, index: Triple, values: Array, weight: Array | None) -> None:
+def _put(
+    out: Array, lattice: Lattice, core: Box, index: Triple, values: Array, weight: Array | None
+) -> None:
     """Place (no weight) or add (weight) the values of one window where it lies in the core."""
     shared = lattice.support(index).clip(core)
     target, source = shared.within(core).slices, shared.within(lattice.box(index)).slices

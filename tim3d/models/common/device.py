@@ -35,7 +35,9 @@ def named_device(name: str) -> torch.device:
         raise DeviceError(f"no device {name!r}; use --device cpu, cuda or cuda:1") from error
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise DeviceError(f"device is {name!r} and {count} CUDA device(s) are here; use --device cpu")
+        raise DeviceError(
+            f"device is {name!r} and {count} CUDA device(s) are here; use --device cpu"
+        )
     return device
 
 

@@ -42,11 +42,15 @@ class Place:
     def cast(self, precision: Precision) -> AbstractContextManager[Any]:
         """Mixed precision inside, on CUDA only: a CPU computes in float32."""
         enabled = self.device.type == "cuda" and precision != "float32"
-        return torch.autocast(self.device.type, dtype=getattr(torch, precision) if enabled else None, enabled=enabled)
+        return torch.autocast(
+            self.device.type, dtype=getattr(torch, precision) if enabled else None, enabled=enabled
+        )
 
     def scaler(self, precision: Precision) -> torch.amp.GradScaler:
         """Scale losses so that gradients in float16 do not vanish; without effect in other precisions."""
-        return torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda" and precision == "float16")
+        return torch.amp.GradScaler(
+            self.device.type, enabled=self.device.type == "cuda" and precision == "float16"
+        )
 
     def shared(self, module: nn.Module, *, has_unused: bool = False) -> nn.Module:
         """A module whose gradients are the mean over all processes; alone, the module itself.
@@ -61,7 +65,9 @@ class Place:
         if self.size == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=has_unused)
+        return DistributedDataParallel(
+            module, device_ids=devices, find_unused_parameters=has_unused
+        )
 
     def agreed(self, mine: bool) -> bool:
         """The answer of the first process, in all of them."""
@@ -82,7 +88,8 @@ def processes(device: str) -> Iterator[Place]:
     Parameters
     ----------
     device : str
-        "auto", "cpu", "cuda" or "cuda:1"; of several processes each takes the CUDA device of its own number.
+        "auto", "cpu", "cuda" or "cuda:1"; of several processes each takes the CUDA device of its
+        own number.
 
     Raises
     ------

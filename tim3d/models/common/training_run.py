@@ -1,14 +1,14 @@
 """The run of a training: steps, judgements, the best state, and a file from which it resumes to the last bit.
 
-A training is a value: what is learnt from what (`Training`). It is started on a device and becomes something that can
-make a step (`Learner`). Everything else is done here, once for all trainings:
+A training is a value: what is learnt from what (`Training`). It is started on a device and becomes
+something that can make a step (`Learner`). Everything else is done here, once for all trainings:
 
     start ──► step ──► step ──► ... every n steps ──► judge ──► best so far? keep its weights
                 ▲                                                  │
                 └───────────── state on disk ◄─────────────────────┘   killed: the next run reads the state
 
-What is random in step n follows from the seed, n and the rank of the process alone, so that the state of a training is
-what its parts hold and the number of the step.
+What is random in step n follows from the seed, n and the rank of the process alone, so that the
+state of a training is what its parts hold and the number of the step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from tim3d.models.common.distributed import ALONE, Place, processes
 from tim3d.models.common.training_state import Tensors, damaged, read_state, write_state
 
 Record = dict[str, float]
-# Steps count from 1: what belongs to none of them, the first weights and every judgement, is drawn under 0.
+# Steps count from 1: what belongs to none of them, the first weights and every judgement, is drawn
+# under 0.
 NO_STEP = 0
 
 
@@ -79,7 +80,8 @@ class Learner(Protocol):
     def step(self, number: int, rng: np.random.Generator) -> Record:
         """Make step `number` (1, 2, ...) and return its losses.
 
-        What is random is drawn from `rng` or from torch's own generators, both seeded for this step.
+        What is random is drawn from `rng` or from torch's own generators, both seeded for this
+        step.
         """
 
     def judge(self) -> Verdict:
@@ -165,7 +167,8 @@ class TrainingRun:
     done : int
         Steps that were made.
     history : list of dict
-        A record for each judgement: number of the step, mean losses since the last one, what was judged.
+        A record for each judgement: number of the step, mean losses since the last one, what was
+        judged.
     judged : torch.nn.Module
         The network of the last judgement of this call.
 
@@ -197,7 +200,9 @@ class TrainingRun:
         if self.state.is_file():
             self._restore()
 
-    def steps(self, schedule: Schedule, on_look: Callable[[TrainingRun], None] | None = None) -> Iterator[Record]:
+    def steps(
+        self, schedule: Schedule, on_look: Callable[[TrainingRun], None] | None = None
+    ) -> Iterator[Record]:
         """Train to the end of the schedule; the losses of each step.
 
         Parameters
@@ -251,7 +256,9 @@ class TrainingRun:
 
     def _ends(self, schedule: Schedule, end: float) -> bool:
         stale = len(self._scores) - 1 - self._best_index() if self._scores else 0
-        return time.monotonic() > end or (schedule.patience is not None and stale >= schedule.patience)
+        return time.monotonic() > end or (
+            schedule.patience is not None and stale >= schedule.patience
+        )
 
     def _best_index(self) -> int:
         return self._scores.index(min(self._scores))
@@ -270,23 +277,31 @@ class TrainingRun:
 
     def _rate(self) -> float:
         optimisers = [part for part in self.learner.parts().values() if isinstance(part, Optimizer)]
-        return max((group["lr"] for one in optimisers for group in one.param_groups), default=math.inf)
+        return max(
+            (group["lr"] for one in optimisers for group in one.param_groups), default=math.inf
+        )
 
     def _look(self, unit: str, on_look: Callable[[TrainingRun], None] | None) -> None:
         """Judge the product, and keep it if it is the best so far; one process does it for all."""
-        losses = {name: _mean([record[name] for record in self._pending]) for name in self._pending[0]}
+        losses = {
+            name: _mean([record[name] for record in self._pending]) for name in self._pending[0]
+        }
         self._pending = []
         if self.place.rank > 0:
             return
         with seeded(self.training.seed, NO_STEP, device=self.place.device):
             verdict = self.learner.judge()
         if math.isnan(verdict.score):
-            raise ArgumentError(f"the score of {unit} {self.done} is not a number; use a smaller learning rate")
+            raise ArgumentError(
+                f"the score of {unit} {self.done} is not a number; use a smaller learning rate"
+            )
         self.history.append({unit: self.done, **losses, **verdict.record})
         self._scores.append(verdict.score)
         self.judged = verdict.net or self.learner.product
         if self.is_best:
-            self._best = {name: value.detach().clone() for name, value in self.judged.state_dict().items()}
+            self._best = {
+                name: value.detach().clone() for name, value in self.judged.state_dict().items()
+            }
         if on_look:
             on_look(self)
 
@@ -306,7 +321,11 @@ class TrainingRun:
                 part.load_state_dict(values["parts"][name])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise damaged(self.state) from error
-        self._best, self._scores, self._pending = values["best"], values["scores"], values["pending"]
+        self._best, self._scores, self._pending = (
+            values["best"],
+            values["scores"],
+            values["pending"],
+        )
         self.done, self.history = values["done"], values["history"]
 
 
@@ -335,7 +354,8 @@ def carry_out(
     state : path
         File of the state, which is kept.
     device : str
-        "auto", "cpu", "cuda" or "cuda:1"; started by torchrun, each process takes a device of its own.
+        "auto", "cpu", "cuda" or "cuda:1"; started by torchrun, each process takes a device of its
+        own.
     threads : int
         CPU threads; 0 leaves torch its own number.
     decided : mapping, optional
@@ -355,11 +375,18 @@ def carry_out(
 def _key(training: Training, place: Place, decided: Mapping[str, Any]) -> str:
     """Hash of all that decides the weights."""
     given = {"training": training.key(), "seed": training.seed, "decided": dict(decided)}
-    parts = {"kind": type(training).__qualname__, "processes": place.size, "device": place.device.type, **given}
+    parts = {
+        "kind": type(training).__qualname__,
+        "processes": place.size,
+        "device": place.device.type,
+        **given,
+    }
     try:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     except TypeError as error:
-        raise ArgumentError(f"the key of a training must be JSON, such as a hash of its data: {error}") from error
+        raise ArgumentError(
+            f"the key of a training must be JSON, such as a hash of its data: {error}"
+        ) from error
 
 
 def _mean(values: list[float]) -> float:

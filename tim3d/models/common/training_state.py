@@ -1,7 +1,7 @@
 """The state of a training as one file of tensors and JSON: exact, verified, and nothing in it can run.
 
-Whatever torch gives as a `state_dict` becomes a tree of numbers, texts and lists, in which a tensor is a name; the
-tensors lie beside it in the same safetensors file (`tim3d.models.common.weights`).
+Whatever torch gives as a `state_dict` becomes a tree of numbers, texts and lists, in which a tensor
+is a name; the tensors lie beside it in the same safetensors file (`tim3d.models.common.weights`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ def write_state(path: Path, key: str, values: Mapping[str, Any]) -> None:
     """
     tensors: Tensors = {}
     tree = packed(values, "", tensors)
-    write_weights(path, tensors, json.dumps({"model": "training", "schema": SCHEMA, "key": key} | tree), outputs.STATE)
+    write_weights(
+        path,
+        tensors,
+        json.dumps({"model": "training", "schema": SCHEMA, "key": key} | tree),
+        outputs.STATE,
+    )
 
 
 def read_state(path: Path, key: str) -> dict[str, Any]:
@@ -103,7 +108,11 @@ def packed(value: Any, name: str, tensors: Tensors) -> Any:
         tensors[name] = value.detach().cpu().clone()
         return {"tensor": name} | _layout(value)
     if isinstance(value, Mapping):
-        return {"items": [[key, packed(item, _below(name, key), tensors)] for key, item in value.items()]}
+        return {
+            "items": [
+                [key, packed(item, _below(name, key), tensors)] for key, item in value.items()
+            ]
+        }
     if isinstance(value, list | tuple):
         items = [packed(item, _below(name, number), tensors) for number, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
@@ -142,7 +151,9 @@ def _below(name: str, key: object) -> str:
 def _layout(tensor: Tensor) -> dict[str, list[int]]:
     """Strides that are not those of rows, as of channels last: sums over another layout have other last bits."""
     rows = torch.empty(tensor.shape, device="meta").stride()
-    return {} if tensor.stride() == rows or 0 in tensor.stride() else {"stride": list(tensor.stride())}
+    return (
+        {} if tensor.stride() == rows or 0 in tensor.stride() else {"stride": list(tensor.stride())}
+    )
 
 
 def _laid_out(tensor: Tensor, stride: list[int] | None) -> Tensor:

@@ -1,7 +1,7 @@
 """Files of weights that say all about themselves and are read only if no byte changed. No pickle: nothing can run.
 
-A safetensors file whose metadata hold a JSON text under `tim3d` and, under `sha256`, the SHA-256 of the whole file with
-that field set to 64 zeros. The text names what kind of network it is.
+A safetensors file whose metadata hold a JSON text under `tim3d` and, under `sha256`, the SHA-256 of
+the whole file with that field set to 64 zeros. The text names what kind of network it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 Kind = Literal["segmentation", "generator", "training"]
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
-_USE: dict[Kind, str] = {"segmentation": "segmentation", "generator": "generating volumes", "training": "going on"}
+_USE: dict[Kind, str] = {
+    "segmentation": "segmentation",
+    "generator": "generating volumes",
+    "training": "going on",
+}
 _MADE_BY = {k: "tim3d train" if k == "segmentation" else "tim3d train-generator" for k in _USE}
 
 
@@ -118,7 +122,9 @@ def _read(path: Path, kind: Kind) -> tuple[bytes, dict[str, str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}; check its path") from error
+        raise CheckpointError(
+            f"cannot read the checkpoint {path}: {error.strerror}; check its path"
+        ) from error
     length = int.from_bytes(data[:8], "little")
     try:
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]

@@ -35,7 +35,9 @@ class TorchRing:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         with contextlib.ExitStack() as held:
             held.enter_context(_one_group)
-            dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=PATIENCE)
+            dist.init_process_group(
+                backend, init_method=meeting, rank=rank, world_size=size, timeout=PATIENCE
+            )
             held.callback(dist.destroy_process_group)
             self._held = held.pop_all()
 
@@ -43,7 +45,10 @@ class TorchRing:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._held.close()
 

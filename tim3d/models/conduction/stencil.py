@@ -11,8 +11,8 @@ synchronize with the device and copies nothing to or from it. Sums of a plane ar
 one element to one element: in float64, in an order that depends only on the plane's shape, not on
 slabs, threads or device.
 
-Each operation of a formula is one pass over a slab; ``Device(fused=True)`` of `tim3d.models.conduction.device` has
-torch.compile fuse them.
+Each operation of a formula is one pass over a slab; ``Device(fused=True)`` of
+`tim3d.models.conduction.device` has torch.compile fuse them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ fusing: ContextVar[bool] = ContextVar("fusing", default=False)
 def scratch_bytes(shape: Sequence[int]) -> int:
     """Peak bytes that a kernel holds beside its arguments, for a volume of this shape.
 
-    At most 64 MiB, or 64 bytes for each voxel of two planes where these need more, and 4 MiB for checkerboards.
+    At most 64 MiB, or 64 bytes for each voxel of two planes where these need more, and 4 MiB for
+    checkerboards.
 
     >>> scratch_bytes((512, 512, 512)) / 2**20
     68.0
@@ -55,7 +56,9 @@ def scratch_bytes(shape: Sequence[int]) -> int:
     return min(slab, PER_VOXEL * planes[0] * planes[1] * planes[2]) + 16 * SMALL
 
 
-def _slabs(start: int, stop: int, plane: Tensor, lattices: int = 1, cell: int = 1) -> Iterator[tuple[int, int]]:
+def _slabs(
+    start: int, stop: int, plane: Tensor, lattices: int = 1, cell: int = 1
+) -> Iterator[tuple[int, int]]:
     """Ranges of planes, in multiples of `cell`, that fit when `lattices` are processed in turn."""
     thick = max(1, SCRATCH * lattices // (PER_VOXEL * plane.numel() * cell))
     for first in range(start, stop, thick):
@@ -130,7 +133,9 @@ def _relaxed_codes(
 ) -> Tensor:
     base, inflow, diagonal = _row(own, pairs), b, torch.zeros_like(b)
     for axis in range(3):
-        low, high = (_look(pairs[axis].reshape(-1), base, others[2 * axis + side]) for side in (0, 1))
+        low, high = (
+            _look(pairs[axis].reshape(-1), base, others[2 * axis + side]) for side in (0, 1)
+        )
         inflow = _inflow(axis, inflow, low, high, near)
         diagonal = diagonal + low + high
     return torch.where(own > 0, inflow / diagonal, here)
@@ -161,7 +166,9 @@ def _rest_faces(here: Tensor, b: Tensor, near: list[Tensor], faces: list[Tensor]
     return rest
 
 
-def _dissipated(here: Tensor, below: list[Tensor], own: Tensor, others: list[Tensor], pairs: Tensor) -> Tensor:
+def _dissipated(
+    here: Tensor, below: list[Tensor], own: Tensor, others: list[Tensor], pairs: Tensor
+) -> Tensor:
     """Dissipation in the faces below, along as many axes as there are neighbours in `below`."""
     base, exact = _row(own, pairs), here.to(torch.float64)
     total = torch.zeros_like(exact)
@@ -171,13 +178,21 @@ def _dissipated(here: Tensor, below: list[Tensor], own: Tensor, others: list[Ten
     return total
 
 
-def _rising(here: Tensor, below: Tensor, own: Tensor, other: Tensor, pairs: Tensor, drop: Tensor) -> Tensor:
+def _rising(
+    here: Tensor, below: Tensor, own: Tensor, other: Tensor, pairs: Tensor, drop: Tensor
+) -> Tensor:
     """Flow through the face below each voxel."""
     return _look(pairs[0].reshape(-1), _row(own, pairs), other) * (drop + below - here)
 
 
 def _gain(
-    inflow: Tensor, here: Tensor, near: list[Tensor], own: Tensor, others: list[Tensor], pairs: Tensor, drop: Tensor
+    inflow: Tensor,
+    here: Tensor,
+    near: list[Tensor],
+    own: Tensor,
+    others: list[Tensor],
+    pairs: Tensor,
+    drop: Tensor,
 ) -> Tensor:
     """Net inflow, given the inflow through the face below.
 
@@ -186,14 +201,18 @@ def _gain(
     base = _row(own, pairs)
     gain = inflow - _look(pairs[0].reshape(-1), base, others[0]) * (drop + here - near[0])
     for face in range(1, 5):
-        gain = gain + _look(pairs[(face + 1) // 2].reshape(-1), base, others[face]) * (near[face] - here)
+        gain = gain + _look(pairs[(face + 1) // 2].reshape(-1), base, others[face]) * (
+            near[face] - here
+        )
     return gain
 
 
 # Kernels.
 
 
-def _relax(start: int, stop: int, x: Tensor, colour: int, relaxed: Callable[[Window], Tensor]) -> None:
+def _relax(
+    start: int, stop: int, x: Tensor, colour: int, relaxed: Callable[[Window], Tensor]
+) -> None:
     """Relax the voxels of a colour: small slabs as a whole, large ones lattice by lattice."""
     voxels = (stop - start) * x[0].numel()
     for first, last in _slabs(start, stop, x[0], 1 if voxels <= SMALL else 8):
@@ -206,7 +225,9 @@ def _relax(start: int, stop: int, x: Tensor, colour: int, relaxed: Callable[[Win
             x[window].copy_(relaxed(window))
 
 
-def relax_codes(start: int, stop: int, x: Tensor, b: Tensor, codes: Tensor, pairs: Tensor, colour: int) -> None:
+def relax_codes(
+    start: int, stop: int, x: Tensor, b: Tensor, codes: Tensor, pairs: Tensor, colour: int
+) -> None:
     """Relax the voxels of one colour to balance their flux: half a Gauss-Seidel sweep."""
 
     def relaxed(w: Window) -> Tensor:
@@ -225,7 +246,12 @@ def relax_faces(start: int, stop: int, x: Tensor, b: Tensor, faces: Tensor, colo
 
 
 def _restrict(
-    start: int, stop: int, coarse: Tensor, x: Tensor, shifts: Steps, rest: Callable[[Window], Tensor]
+    start: int,
+    stop: int,
+    coarse: Tensor,
+    x: Tensor,
+    shifts: Steps,
+    rest: Callable[[Window], Tensor],
 ) -> None:
     coarse[start:stop] = 0
     top = x.shape[0] - 1
@@ -242,7 +268,14 @@ def _join(coarse: Tensor, fine: Tensor, shifts: Steps) -> None:
 
 
 def restrict_codes(
-    start: int, stop: int, coarse: Tensor, x: Tensor, b: Tensor, codes: Tensor, pairs: Tensor, shifts: Steps
+    start: int,
+    stop: int,
+    coarse: Tensor,
+    x: Tensor,
+    b: Tensor,
+    codes: Tensor,
+    pairs: Tensor,
+    shifts: Steps,
 ) -> None:
     """Sum the residual b - A x over the voxels of coarse cells; `shifts` are the binary logarithms of their edges."""
 
@@ -252,7 +285,9 @@ def restrict_codes(
     _restrict(start, stop, coarse, x, shifts, rest)
 
 
-def restrict_faces(start: int, stop: int, coarse: Tensor, x: Tensor, b: Tensor, faces: Tensor, shifts: Steps) -> None:
+def restrict_faces(
+    start: int, stop: int, coarse: Tensor, x: Tensor, b: Tensor, faces: Tensor, shifts: Steps
+) -> None:
     """Sum the residual over coarse cells as `restrict_codes`, with stored conductances."""
 
     def rest(w: Window) -> Tensor:
@@ -289,7 +324,14 @@ def _below_top(start: int, stop: int, plane: Tensor, top: int) -> Iterator[tuple
 
 
 def balance(
-    start: int, stop: int, residual: Tensor, flux: Tensor, x: Tensor, codes: Tensor, pairs: Tensor, drops: Tensor
+    start: int,
+    stop: int,
+    residual: Tensor,
+    flux: Tensor,
+    x: Tensor,
+    codes: Tensor,
+    pairs: Tensor,
+    drops: Tensor,
 ) -> None:
     """Flux through every plane and net inflow of every voxel, for `x` plus a linear profile.
 
@@ -299,9 +341,15 @@ def balance(
     for first, last, axes in _below_top(start, stop, x[0], top):
         w = _inside(x, first, last)
         own, under = codes[w], _moved(w, 0, -1)
-        rising = _evaluate(_rising, x[w], x[under], own, codes[under], pairs, drops[first:last, None, None])
+        rising = _evaluate(
+            _rising, x[w], x[under], own, codes[under], pairs, drops[first:last, None, None]
+        )
         if axes == 3:
-            near, others, drop = _near(x, w)[1:], _near(codes, w)[1:], drops[first + 1 : last + 1, None, None]
+            near, others, drop = (
+                _near(x, w)[1:],
+                _near(codes, w)[1:],
+                drops[first + 1 : last + 1, None, None],
+            )
             residual[w].copy_(_evaluate(_gain, rising, x[w], near, own, others, pairs, drop))
         flux[first:last] = _fold(rising)
 
@@ -329,21 +377,33 @@ def _cells(start: int, stop: int, shift: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _coarsen(
-    start: int, stop: int, out: Tensor, fine: Tensor, shifts: Steps, conductance: Callable[[slice], Tensor]
+    start: int,
+    stop: int,
+    out: Tensor,
+    fine: Tensor,
+    shifts: Steps,
+    conductance: Callable[[slice], Tensor],
 ) -> None:
     """Add the conductances of voxel faces below some planes to the coarse faces with them."""
     edge, top = 1 << shifts[0], fine.shape[0] - 1
-    # Where the voxels do not fill their last cells, the last coarse face is the topmost of the voxels.
+    # Where the voxels do not fill their last cells, the last coarse face is the topmost of the
+    # voxels.
     cut = min(stop, (top - 1) // edge + 2)
     for first, last in _slabs(start, cut, fine[0]):
         planes = slice((first - 1) * edge + 1, (last - 2) * edge + 2, edge)
         _join(out[first:last, 1:, 1:], conductance(planes) * (1 / edge), (0, shifts[1], shifts[2]))
     for face in range(max(start, cut), stop):
-        _join(out[face : face + 1, 1:, 1:], conductance(slice(top, top + 1)) * (1 / edge), (0, shifts[1], shifts[2]))
+        _join(
+            out[face : face + 1, 1:, 1:],
+            conductance(slice(top, top + 1)) * (1 / edge),
+            (0, shifts[1], shifts[2]),
+        )
 
 
 # Called once per axis, with all arrays turned so that their first axis is the normal of the faces.
-def coarsen_codes(start: int, stop: int, out: Tensor, codes: Tensor, pairs: Tensor, shifts: Steps) -> None:
+def coarsen_codes(
+    start: int, stop: int, out: Tensor, codes: Tensor, pairs: Tensor, shifts: Steps
+) -> None:
     """Conductance of the faces of coarse cells.
 
     It is the sum over their voxel faces, divided by the number of voxels between the centres.

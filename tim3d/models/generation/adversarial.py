@@ -1,8 +1,8 @@
 """Adversarial training of a generator by its slices: losses, and steps that are drawn from the seed and their number.
 
-A critic gives slices of the volumes low and crops of the micrograph high numbers; their mean difference approximates
-the Wasserstein distance as long as its gradient has length 1, which a penalty sees to (WGAN-GP). The generator makes
-volumes all slices of which are given high numbers.
+A critic gives slices of the volumes low and crops of the micrograph high numbers; their mean
+difference approximates the Wasserstein distance as long as its gradient has length 1, which a
+penalty sees to (WGAN-GP). The generator makes volumes all slices of which are given high numbers.
 
 References
 ----------
@@ -53,7 +53,8 @@ class AdversarialOptions:
     learning_rate : float
         Of Adam with betas (0, 0.9).
     average : float
-        Share that the averaged generator keeps in a step (exponential moving average), less in the first steps.
+        Share that the averaged generator keeps in a step (exponential moving average), less in the
+        first steps.
     seed : int
         Of the first weights and all that is random.
     mixed_precision : bool
@@ -79,7 +80,12 @@ class AdversarialOptions:
         for name in ("batch", "slices", "critic_steps", "penalties"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if self.learning_rate <= 0 or self.penalty_weight < 0 or not 0 <= self.average < 1 or self.seed < 0:
+        if (
+            self.learning_rate <= 0
+            or self.penalty_weight < 0
+            or not 0 <= self.average < 1
+            or self.seed < 0
+        ):
             raise ArgumentError(
                 f"learning_rate {self.learning_rate} must be above 0, penalty_weight {self.penalty_weight} and seed "
                 f"{self.seed} not below 0, and average {self.average} from 0 to below 1"
@@ -159,7 +165,9 @@ def by_critic(volumes: Tensor, critics: int) -> list[Tensor]:
 
 
 def _frozen(critic: nn.Module, slices: Tensor) -> Tensor:
-    values: Tensor = functional_call(critic, {name: p.detach() for name, p in critic.named_parameters()}, (slices,))
+    values: Tensor = functional_call(
+        critic, {name: p.detach() for name, p in critic.named_parameters()}, (slices,)
+    )
     return values
 
 
@@ -175,7 +183,8 @@ class Adversaries:
     options : AdversarialOptions
         How.
     place : Place
-        Where. Of several processes each draws its own samples, and all make the mean of their steps.
+        Where. Of several processes each draws its own samples, and all make the mean of their
+        steps.
     """
 
     def __init__(
@@ -185,10 +194,18 @@ class Adversaries:
         options: AdversarialOptions,
         place: Place,
     ) -> None:
-        self.architecture, self.views, self.options, self.place = architecture, views, options, place
+        self.architecture, self.views, self.options, self.place = (
+            architecture,
+            views,
+            options,
+            place,
+        )
         self.device = place.device
         self.generator = Generator(architecture).to(self.device)
-        critics = [Critic(architecture.outputs, architecture.critic, SLOPE).to(self.device) for _ in views.images]
+        critics = [
+            Critic(architecture.outputs, architecture.critic, SLOPE).to(self.device)
+            for _ in views.images
+        ]
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.critics = nn.ModuleList(critics)
         self.critic_loss: nn.Module = place.shared(CriticLoss(critics, options.penalty_weight))
@@ -202,7 +219,8 @@ class Adversaries:
         Returns
         -------
         dict
-            `critic_loss`, `distance` (Wasserstein, mean over the critics' steps) and `generator_loss`.
+            `critic_loss`, `distance` (Wasserstein, mean over the critics' steps) and
+            `generator_loss`.
         """
         seen = [self._critic_step(rng) for _ in range(self.options.critic_steps)]
         loss = self._generator_step(rng)
@@ -220,7 +238,9 @@ class Adversaries:
             for view, fakes in enumerate(made)
         ]
         share = max(1, self.options.penalties // len(made))
-        between = [_between(fakes, reals, share, rng) for fakes, reals in zip(made, real, strict=True)]
+        between = [
+            _between(fakes, reals, share, rng) for fakes, reals in zip(made, real, strict=True)
+        ]
         self.critic_optimiser.zero_grad()
         loss, distance = self.critic_loss(made, real, between, self._cast())
         loss.backward()

@@ -45,7 +45,9 @@ class Judge:
     def errors(self, net: Generator) -> dict[str, float]:
         """As `Target.errors`; the generator must be in evaluation mode."""
         rng = np.random.default_rng([self.seed, NO_STEP, JUDGED])
-        return self.target.errors([voxels_of(net, rng, cube(JUDGED_NODES)) for _ in range(self.volumes)])
+        return self.target.errors(
+            [voxels_of(net, rng, cube(JUDGED_NODES)) for _ in range(self.volumes)]
+        )
 
 
 def judged_voxels(net: Generator, seed: int) -> npt.NDArray[np.uint8]:

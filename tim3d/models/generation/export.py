@@ -60,13 +60,17 @@ class GeneratorDescription:
     def __post_init__(self) -> None:
         outputs = self.architecture.outputs
         if self.architecture.output == "phases" and len(self.phases or ()) != outputs:
-            raise ArgumentError(f"{self.architecture.name} has {outputs} phases, and named are {self.phases}")
+            raise ArgumentError(
+                f"{self.architecture.name} has {outputs} phases, and named are {self.phases}"
+            )
         if self.architecture.output != "phases" and self.phases is not None:
             raise ArgumentError(
                 f"{self.architecture.name} makes {self.architecture.output} values, which have no phases"
             )
         if len(self.spacing_nm) != 3 or not all(0 < v < math.inf for v in self.spacing_nm):
-            raise ArgumentError(f"voxel size {self.spacing_nm} nm: three edges must be positive lengths")
+            raise ArgumentError(
+                f"voxel size {self.spacing_nm} nm: three edges must be positive lengths"
+            )
 
     def to_json(self) -> str:
         """The canonical text: keys sorted, no spaces."""
@@ -103,7 +107,8 @@ class GeneratorDescription:
 class Layer:
     """A convolution with its normalisation folded in.
 
-    `weight` is (in, out, 4, 4, 4) of a transposed convolution, (out, in, 3, 3, 3) of the one after a resize.
+    `weight` is (in, out, 4, 4, 4) of a transposed convolution, (out, in, 3, 3, 3) of the one after
+    a resize.
     """
 
     weight: Tensor
@@ -127,7 +132,8 @@ class Exported:
 def fold(net: Generator) -> tuple[Layer, ...]:
     """Layers whose ReLU is all that follows: W' = W g / sqrt(var + eps), b' = beta - mean g / sqrt(var + eps).
 
-    The scale is that of the output channels: axis 1 of a transposed convolution. Computed in float64, given in float32.
+    The scale is that of the output channels: axis 1 of a transposed convolution. Computed in
+    float64, given in float32.
 
     Examples
     --------
@@ -145,7 +151,12 @@ def fold(net: Generator) -> tuple[Layer, ...]:
             weight = weight * scale[None, :, None, None, None]
         layers.append(Layer(weight.float().cpu(), bias.float().cpu()))
     if net.rcconv is not None:
-        layers.append(Layer(net.rcconv.weight.detach().float().cpu(), cast(Tensor, net.rcconv.bias).detach().cpu()))
+        layers.append(
+            Layer(
+                net.rcconv.weight.detach().float().cpu(),
+                cast(Tensor, net.rcconv.bias).detach().cpu(),
+            )
+        )
     return tuple(layers)
 
 
@@ -171,11 +182,15 @@ def save_generator(path: str | Path, net: Generator, description: GeneratorDescr
         If the folder cannot be written.
     """
     if net.architecture != description.architecture:
-        raise ArgumentError(f"the network is {net.architecture}, the description says {description.architecture}")
+        raise ArgumentError(
+            f"the network is {net.architecture}, the description says {description.architecture}"
+        )
     return write_generator(path, fold(net), description)
 
 
-def write_generator(path: str | Path, layers: tuple[Layer, ...], description: GeneratorDescription) -> str:
+def write_generator(
+    path: str | Path, layers: tuple[Layer, ...], description: GeneratorDescription
+) -> str:
     """Write folded layers; see `save_generator`."""
     tensors = {
         f"layers.{number}.{part}": getattr(layer, part)
@@ -192,7 +207,8 @@ def load_generator(path: str | Path) -> Exported:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, of another kind or schema, or does not fit its own description.
+        If the file is missing, damaged, of another kind or schema, or does not fit its own
+        description.
     """
     stored = read_weights(path, "generator")
     description = _description(path, stored.text)
@@ -253,5 +269,9 @@ def _check(tensors: Mapping[str, Tensor], architecture: Architecture, where: str
             f"{where} does not hold a generator {architecture.name!r}: {name} is {found.get(name, 'missing')}, "
             f"expected {expected.get(name, 'nothing of that name')}"
         )
-    if broken := [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]:
-        raise CheckpointError(f"{where}: {broken[0]} holds values that are not finite; the training went astray")
+    if broken := [
+        name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())
+    ]:
+        raise CheckpointError(
+            f"{where}: {broken[0]} holds values that are not finite; the training went astray"
+        )

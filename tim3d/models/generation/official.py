@@ -1,8 +1,9 @@
 """Generators of the official SliceGAN repository, as files of this package: ``*_Gen.pt`` with ``*_params.data``.
 
-Two layouts are known: transposed convolutions only (2020), and a trilinear resize with a convolution in the place of
-the last one (since 2022), whose output depends on the size of the whole volume. Both files are pickles; they are read
-by readers that know tensors, lists and integers only, so that nothing in them can run.
+Two layouts are known: transposed convolutions only (2020), and a trilinear resize with a
+convolution in the place of the last one (since 2022), whose output depends on the size of the whole
+volume. Both files are pickles; they are read by readers that know tensors, lists and integers only,
+so that nothing in them can run.
 
 References
 ----------
@@ -46,7 +47,10 @@ class Official:
 
 
 def import_official(
-    checkpoint: str | Path, out: str | Path, spacing_nm: tuple[float, float, float], phases: Phases | None = None
+    checkpoint: str | Path,
+    out: str | Path,
+    spacing_nm: tuple[float, float, float],
+    phases: Phases | None = None,
 ) -> str:
     """Write the generator of an official checkpoint as a file of this package and return its SHA-256.
 
@@ -59,8 +63,8 @@ def import_official(
     spacing_nm : (z, y, x)
         Edges of a voxel, which the checkpoint does not know.
     phases : Phases, optional
-        Names and codes in the order of the channels (that of the grey values of the training image). Without them one
-        channel is grey and three are colour.
+        Names and codes in the order of the channels (that of the grey values of the training
+        image). Without them one channel is grey and three are colour.
 
     Raises
     ------
@@ -80,10 +84,14 @@ def import_official(
     architecture = architecture_of(parameters, "rcconv.weight" in state, phases, str(path))
     net = Generator(architecture)
     _load(net, state, str(path))
-    return save_generator(out, net.eval(), GeneratorDescription(architecture, spacing_nm, phases, {"from": path.name}))
+    return save_generator(
+        out, net.eval(), GeneratorDescription(architecture, spacing_nm, phases, {"from": path.name})
+    )
 
 
-def architecture_of(official: Official, resizes: bool, phases: Phases | None, where: str) -> Architecture:
+def architecture_of(
+    official: Official, resizes: bool, phases: Phases | None, where: str
+) -> Architecture:
     """The description of an official network.
 
     Raises
@@ -95,7 +103,9 @@ def architecture_of(official: Official, resizes: bool, phases: Phases | None, wh
     """
     layers = len(official.gk)
     if {len(official.gs), len(official.gp), len(official.gf) - 1} != {layers} or layers < 2:
-        raise CheckpointError(f"{where}: kernels, strides, paddings and widths of the generator are not as many layers")
+        raise CheckpointError(
+            f"{where}: kernels, strides, paddings and widths of the generator are not as many layers"
+        )
     for number, (kernel, stride) in enumerate(zip(official.gk, official.gs, strict=True)):
         if (kernel, stride) != (KERNEL, STRIDE):
             raise CheckpointError(
@@ -116,12 +126,16 @@ def architecture_of(official: Official, resizes: bool, phases: Phases | None, wh
 def _output(channels: int, phases: Phases | None, where: str) -> Output:
     if phases is not None:
         if len(phases) != channels:
-            raise ArgumentError(f"{where} has {channels} channels, and {len(phases)} phases are named: {phases}")
+            raise ArgumentError(
+                f"{where} has {channels} channels, and {len(phases)} phases are named: {phases}"
+            )
         phases.require_order("the first channel")
         return "phases"
     if channels in (1, 3):
         return "grey" if channels == 1 else "colour"
-    raise ArgumentError(f"{where} has {channels} channels, one for each phase; name them: --phases pore=0,solid=1")
+    raise ArgumentError(
+        f"{where} has {channels} channels, one for each phase; name them: --phases pore=0,solid=1"
+    )
 
 
 def read_parameters(path: Path) -> Official:
@@ -134,10 +148,22 @@ def read_parameters(path: Path) -> Official:
     """
     try:
         with path.open("rb") as file:
-            values: Any = _ListsOnly(file).load() if path.stat().st_size <= LARGEST_PARAMETERS else None
+            values: Any = (
+                _ListsOnly(file).load() if path.stat().st_size <= LARGEST_PARAMETERS else None
+            )
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; it must lie beside the checkpoint") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror}; it must lie beside the checkpoint"
+        ) from error
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise CheckpointError(f"{path} is no file of parameters of SliceGAN: {error}") from error
     if not _is_lists(values):
         raise CheckpointError(
@@ -150,7 +176,9 @@ def _is_lists(values: Any) -> bool:
     return (
         isinstance(values, list | tuple)
         and len(values) == len(NAMES)
-        and all(isinstance(one, list | tuple) and all(type(n) is int for n in one) for one in values)
+        and all(
+            isinstance(one, list | tuple) and all(type(n) is int for n in one) for one in values
+        )
     )
 
 
@@ -158,7 +186,9 @@ class _ListsOnly(pickle.Unpickler):
     """Lists, tuples and numbers; a pickle that names any class or function is refused before it is looked up."""
 
     def find_class(self, module_name: str, global_name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, and only lists of integers are read")
+        raise pickle.UnpicklingError(
+            f"it asks for {module_name}.{global_name}, and only lists of integers are read"
+        )
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -176,17 +206,25 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is no checkpoint of SliceGAN: {first}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(value, Tensor) for value in state.values()
+    ):
         raise CheckpointError(f"{path} is no checkpoint of SliceGAN: expected tensors by name")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 def _load(net: Generator, state: dict[str, Tensor], where: str) -> None:
     """All that the official network uses: it also keeps a normalisation, or a layer, that it never calls."""
-    unused = {f"bns.{len(net.bns)}"} | ({f"convs.{len(net.convs)}"} if net.rcconv is not None else set())
-    used = {name: value for name, value in state.items() if ".".join(name.split(".")[:2]) not in unused}
+    unused = {f"bns.{len(net.bns)}"} | (
+        {f"convs.{len(net.convs)}"} if net.rcconv is not None else set()
+    )
+    used = {
+        name: value for name, value in state.items() if ".".join(name.split(".")[:2]) not in unused
+    }
     try:
         net.load_state_dict(used, strict=True)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        raise CheckpointError(f"{where} does not fit its file of parameters: {lines[-1]}") from error
+        raise CheckpointError(
+            f"{where} does not fit its file of parameters: {lines[-1]}"
+        ) from error

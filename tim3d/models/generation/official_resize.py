@@ -1,8 +1,8 @@
 """The resize of the official code for any box of a volume, whose size it depends on and which must be declared.
 
-All S features along an axis are spread over 2 (S - 1) places, so that the step from place to place is not 1/2 but
-S / (4 (S - 1)) in units of two features: place i lies at (i + 1/2) S / (2 (S - 1)) - 1/2. A box is interpolated with
-the coordinates of the whole.
+All S features along an axis are spread over 2 (S - 1) places, so that the step from place to place
+is not 1/2 but S / (4 (S - 1)) in units of two features: place i lies at (i + 1/2) S / (2 (S - 1)) -
+1/2. A box is interpolated with the coordinates of the whole.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Stretch:
         share = (at - low).to(values.device, values.dtype)
         inside = values.shape[2 + axis] - 1
         lower, upper = (
-            (n - first).long().clamp(0, inside).to(values.device) for n in (low, (low + 1).clamp(max=count - 1))
+            (n - first).long().clamp(0, inside).to(values.device)
+            for n in (low, (low + 1).clamp(max=count - 1))
         )
         shape = [1] * 5
         shape[2 + axis] = -1

@@ -25,8 +25,8 @@ class Views:
     Parameters
     ----------
     images : tuple of array (channels, rows, columns), uint8
-        255 is 1: of labels one channel a phase, 255 where it is; grey or colours as they are. Rows and columns are
-        (y, x), (z, x) and (z, y).
+        255 is 1: of labels one channel a phase, 255 where it is; grey or colours as they are. Rows
+        and columns are (y, x), (z, x) and (z, y).
 
     Raises
     ------
@@ -101,11 +101,15 @@ def random_slices(volumes: Tensor, axis: int, count: int, rng: np.random.Generat
     """Some of `every_slice`, none twice: (count, channels, rows, columns)."""
     stacks = volumes.movedim(2 + axis, 1)
     chosen = rng.choice(stacks.shape[0] * stacks.shape[1], count, replace=False)
-    batch, place = (torch.from_numpy(part).to(volumes.device) for part in np.divmod(chosen, stacks.shape[1]))
+    batch, place = (
+        torch.from_numpy(part).to(volumes.device) for part in np.divmod(chosen, stacks.shape[1])
+    )
     return stacks[batch, place]
 
 
-def noise(architecture: Architecture, batch: int, nodes: Triple, rng: np.random.Generator) -> Tensor:
+def noise(
+    architecture: Architecture, batch: int, nodes: Triple, rng: np.random.Generator
+) -> Tensor:
     """Latent noise (batch, latent, *nodes), float32 standard normal: the same on every device."""
     return torch.from_numpy(rng.standard_normal((batch, architecture.latent, *nodes), np.float32))
 

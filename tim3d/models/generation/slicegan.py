@@ -20,14 +20,15 @@ from tim3d.kernels.generation.architecture import KERNEL, STRIDE, Architecture
 class Generator(nn.Module):
     """Noise (batch, latent, z, y, x) to logits (batch, outputs, z, y, x), 2^L voxels for each node but the overlap.
 
-    Transposed convolutions without bias, batch normalisation and ReLU after all but the last layer. The output of a
-    window does not depend on what lies outside of it; see `Architecture.output_edge` for its size.
+    Transposed convolutions without bias, batch normalisation and ReLU after all but the last layer.
+    The output of a window does not depend on what lies outside of it; see
+    `Architecture.output_edge` for its size.
 
     Parameters
     ----------
     architecture : Architecture
-        Layers, of kind "transposed" or "resize". Of kind "official-resize" the forward pass is the official one:
-        it depends on the size of the window.
+        Layers, of kind "transposed" or "resize". Of kind "official-resize" the forward pass is the
+        official one: it depends on the size of the window.
 
     Examples
     --------
@@ -59,7 +60,9 @@ class Generator(nn.Module):
         if self.rcconv is None:
             last: torch.Tensor = self.convs[-1](values)
             return last
-        grown: torch.Tensor = self.rcconv(grow(values, official=self.architecture.kind == "official-resize"))
+        grown: torch.Tensor = self.rcconv(
+            grow(values, official=self.architecture.kind == "official-resize")
+        )
         return grown
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
@@ -77,21 +80,24 @@ def probabilities(logits: torch.Tensor, architecture: Architecture) -> torch.Ten
 def grow(values: torch.Tensor, *, official: bool = False) -> torch.Tensor:
     """Twice as many voxels by trilinear interpolation: 2 n - 2 for n.
 
-    By a factor of exactly 2 and without the outermost voxels, whose neighbours a window does not know. The `official`
-    code squeezes all 2 n into 2 n - 2, so that the factor depends on n.
+    By a factor of exactly 2 and without the outermost voxels, whose neighbours a window does not
+    know. The `official` code squeezes all 2 n into 2 n - 2, so that the factor depends on n.
     """
     if official:
         z, y, x = (2 * (n - 1) for n in values.shape[2:])
         return functional.interpolate(values, size=(z, y, x), mode="trilinear", align_corners=False)
-    doubled = functional.interpolate(values, scale_factor=2.0, mode="trilinear", align_corners=False)
+    doubled = functional.interpolate(
+        values, scale_factor=2.0, mode="trilinear", align_corners=False
+    )
     return doubled[:, :, 1:-1, 1:-1, 1:-1]
 
 
 class Critic(nn.Module):
     """Slices (batch, channels, y, x) to one unbounded number each (batch,), their likeness to real ones.
 
-    Convolutions of kernel 4 and stride 2 without normalisation, which a gradient penalty forbids, and without bias;
-    padding 1, of the last one 0. A slice has 4 * 2^n pixels along an edge for n hidden layers.
+    Convolutions of kernel 4 and stride 2 without normalisation, which a gradient penalty forbids,
+    and without bias; padding 1, of the last one 0. A slice has 4 * 2^n pixels along an edge for n
+    hidden layers.
 
     Parameters
     ----------

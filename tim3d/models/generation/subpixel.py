@@ -1,9 +1,10 @@
 """A layer that doubles its input as one plain convolution that makes all eight voxels of a doubled one at once.
 
-A transposed convolution of kernel 4 and stride 2 without its first and last two samples is y[2 q + r] =
-w[r + 2] x[q] + w[r] x[q + 1]: a convolution of kernel 2 with eight times the outputs, which are then put side by side.
-The same holds for a trilinear resize by 2 followed by a convolution of kernel 3, with a kernel of 3. The products are
-those of the plain layers in another order: 1.5 to 1.8 times as quick on a CPU, and nothing is unfolded in memory.
+A transposed convolution of kernel 4 and stride 2 without its first and last two samples is y[2 q +
+r] = w[r + 2] x[q] + w[r] x[q + 1]: a convolution of kernel 2 with eight times the outputs, which
+are then put side by side. The same holds for a trilinear resize by 2 followed by a convolution of
+kernel 3, with a kernel of 3. The products are those of the plain layers in another order: 1.5 to
+1.8 times as quick on a CPU, and nothing is unfolded in memory.
 
 References
 ----------
@@ -21,9 +22,11 @@ from torch.nn import functional
 from tim3d.kernels.generation.architecture import KERNEL, STRIDE
 from tim3d.models.generation.export import Layer
 
-# Samples of a transposed convolution beside its first and last two: tap t = 0, 1 of parity r is weight r + 2 - 2 t.
+# Samples of a transposed convolution beside its first and last two: tap t = 0, 1 of parity r is
+# weight r + 2 - 2 t.
 _TAPS = torch.tensor([[2, 0], [3, 1]])
-# Weight of three neighbours x in the interpolated sample r + 1 + j of parity r = 0, 1 and tap j = 0, 1, 2: [r, j, x].
+# Weight of three neighbours x in the interpolated sample r + 1 + j of parity r = 0, 1 and tap j =
+# 0, 1, 2: [r, j, x].
 _LINEAR = torch.tensor(
     [[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25], [0.0, 0.25, 0.75]], dtype=torch.float64
 ).unfold(0, 3, 1).transpose(1, 2)  # fmt: skip
@@ -71,7 +74,9 @@ def doubling(layer: Layer, padding: int = 2) -> Doubling:
         taps = weight[:, :, _TAPS][:, :, :, :, _TAPS][:, :, :, :, :, :, _TAPS]
         rows = taps.permute(2, 4, 6, 1, 0, 3, 5, 7)
     else:
-        rows = torch.einsum("oijkl,ajx,bky,clz->abcoixyz", weight.double(), _LINEAR, _LINEAR, _LINEAR).float()
+        rows = torch.einsum(
+            "oijkl,ajx,bky,clz->abcoixyz", weight.double(), _LINEAR, _LINEAR, _LINEAR
+        ).float()
     kernel = rows.reshape(8 * rows.shape[3], *rows.shape[4:]).contiguous()
     return Doubling(kernel, layer.bias.repeat(8), padding - (KERNEL - STRIDE))
 

@@ -1,7 +1,7 @@
 """Boxes of an endless generated volume: tiles of one size, fixed in the volume, from noise that the coordinates decide.
 
-A tile is always computed whole, from a window of one shape and by one thread, and cut afterwards: on one kind of
-processor a voxel then has the same bits whatever box it was asked for in.
+A tile is always computed whole, from a window of one shape and by one thread, and cut afterwards:
+on one kind of processor a voxel then has the same bits whatever box it was asked for in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from tim3d.phases import Phases
 
 Bytes = npt.NDArray[np.uint8]
 Precision = Literal["float32", "bfloat16", "float16"]
-# Beyond this many elements convolutions of torch give wrong numbers or none (pytorch issues 43476 and 141831).
+# Beyond this many elements convolutions of torch give wrong numbers or none (pytorch issues 43476
+# and 141831).
 LARGEST_TENSOR = 2**31
 
 
@@ -88,9 +89,13 @@ class NetworkField(Generator):
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
-            raise ArgumentError(f"precision is {self.precision!r}; choose of {', '.join(get_args(Precision))}")
+            raise ArgumentError(
+                f"precision is {self.precision!r}; choose of {', '.join(get_args(Precision))}"
+            )
         if self.precision == "float16" and self.device == "cpu":
-            raise ArgumentError("float16 needs a CUDA device; use --precision float32 or bfloat16 on the CPU")
+            raise ArgumentError(
+                "float16 needs a CUDA device; use --precision float32 or bfloat16 on the CPU"
+            )
         if self.nodes <= self.architecture.extra:
             raise ArgumentError(
                 f"a window of {self.nodes} nodes gives no whole step of {self.architecture.step} voxels"
@@ -158,7 +163,9 @@ class NetworkField(Generator):
         out = np.empty((_fields(self.architecture), *box.shape), np.uint8)
         for tile in _tiles(box, self.edge):
             part = tile.clip(box)
-            out[(slice(None), *part.within(box).slices)] = ready.tile(tile)[(slice(None), *part.within(tile).slices)]
+            out[(slice(None), *part.within(box).slices)] = ready.tile(tile)[
+                (slice(None), *part.within(tile).slices)
+            ]
         return out if self.architecture.output == "colour" else out[0]
 
     def block_bytes(self, core: Triple) -> int:
@@ -171,8 +178,8 @@ class NetworkField(Generator):
 def tile_bytes(architecture: Architecture, nodes: int) -> int:
     """Most memory while weights are loaded, in four forms, or a tile is made, in float32.
 
-    The latter is input and output of the largest layer, each twice: as torch has them and as its library wants them, or
-    while voxels are put side by side.
+    The latter is input and output of the largest layer, each twice: as torch has them and as its
+    library wants them, or while voxels are put side by side.
 
     >>> from tim3d.kernels.generation.architecture import preset, tile_nodes
     >>> tile_bytes(preset("demo"), tile_nodes(preset("demo"), 128)) // 2**20
@@ -215,12 +222,20 @@ class Home:
         official = architecture.kind == "official-resize"
         layers = exported.layers[:-1] if official else exported.layers
         paddings = (*architecture.paddings, STRIDE)[: len(layers)]
-        doublings = (doubling(layer, padding) for layer, padding in zip(layers, paddings, strict=True))
+        doublings = (
+            doubling(layer, padding) for layer, padding in zip(layers, paddings, strict=True)
+        )
         self.doublings = tuple(d.to(self.device, self.dtype) for d in doublings)
-        self.stretch = Stretch(self._moved(exported.layers[-1]), architecture, field.whole) if official else None
+        self.stretch = (
+            Stretch(self._moved(exported.layers[-1]), architecture, field.whole)
+            if official
+            else None
+        )
 
     def _moved(self, layer: Layer) -> Layer:
-        return Layer(layer.weight.to(self.device, self.dtype), layer.bias.to(self.device, self.dtype))
+        return Layer(
+            layer.weight.to(self.device, self.dtype), layer.bias.to(self.device, self.dtype)
+        )
 
     def tile(self, tile: Box) -> Bytes:
         """All voxels of one tile, (fields, z, y, x)."""
@@ -269,9 +284,14 @@ def check_room(field: NetworkField, free: int) -> None:
     MemoryPlanError
         With a smaller tile.
     """
-    needed = tile_bytes(field.architecture, field.nodes) * getattr(torch, field.precision).itemsize // 4
+    needed = (
+        tile_bytes(field.architecture, field.nodes) * getattr(torch, field.precision).itemsize // 4
+    )
     if needed > free:
-        smaller = max(field.architecture.step, field.edge // 2 // field.architecture.step * field.architecture.step)
+        smaller = max(
+            field.architecture.step,
+            field.edge // 2 // field.architecture.step * field.architecture.step,
+        )
         raise MemoryPlanError(
             f"tiles of {field.edge} voxels need {needed / 2**30:.1f} GiB on {field.device}, which has "
             f"{free / 2**30:.1f} GiB left; give smaller ones: --tile {smaller}"
@@ -324,6 +344,8 @@ def _exact(device: torch.device) -> ExitStack:
     stack.enter_context(torch.inference_mode())
     if device.type == "cuda":
         stack.enter_context(_cuda)
-        flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        flags = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
         stack.enter_context(flags)
     return stack

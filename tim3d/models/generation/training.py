@@ -67,11 +67,15 @@ class SliceGANTraining:
 
     def start(self, place: Place) -> SliceGANLearner:
         """Generator and critics on a device."""
-        return SliceGANLearner(Adversaries(self.architecture, self.views, self.options, place), self.judge)
+        return SliceGANLearner(
+            Adversaries(self.architecture, self.views, self.options, place), self.judge
+        )
 
     def save(self, path: Path, run: TrainingRun) -> None:
         """Write the generator of the best judgement."""
-        about = GeneratorDescription(self.architecture, self.spacing_nm, self.phases, self._summary(run))
+        about = GeneratorDescription(
+            self.architecture, self.spacing_nm, self.phases, self._summary(run)
+        )
         save_generator(path, cast(Generator, run.chosen()), about)
 
     def _summary(self, run: TrainingRun) -> dict[str, Any]:
@@ -81,7 +85,11 @@ class SliceGANTraining:
             "seed": self.seed,
             "steps": run.done,
             "chosen_step": int(best["step"]),
-            "selection": {name: value for name, value in best.items() if name.endswith("_error") or name == "score"},
+            "selection": {
+                name: value
+                for name, value in best.items()
+                if name.endswith("_error") or name == "score"
+            },
             "processes": run.place.size,
             **self.decided,
             "options": asdict(self.options),

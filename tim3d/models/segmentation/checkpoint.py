@@ -50,9 +50,13 @@ class Normalisation:
                 f"normalisation {self.how!r} with {len(self.mean)} means and {len(self.std)} deviations"
             )
         if self.how == "volume" and len(self.mean) != 1:
-            raise ArgumentError(f"normalisation by the volume has one mean, not {len(self.mean)}; use how='table'")
+            raise ArgumentError(
+                f"normalisation by the volume has one mean, not {len(self.mean)}; use how='table'"
+            )
         if not min(self.std) > 0:
-            raise ArgumentError(f"a standard deviation of {min(self.std)} grey values: is the image constant?")
+            raise ArgumentError(
+                f"a standard deviation of {min(self.std)} grey values: is the image constant?"
+            )
 
     def of_slices(self, slices: Sequence[int]) -> tuple[list[float], list[float]]:
         """Mean and standard deviation for each of these slices of the volume."""
@@ -100,7 +104,9 @@ class Description:
         values = json.loads(text)
         schema = values.pop("schema", None)
         if schema != SCHEMA:
-            raise CheckpointError(f"it has schema {schema}, and this tim3d reads schema {SCHEMA}; update tim3d")
+            raise CheckpointError(
+                f"it has schema {schema}, and this tim3d reads schema {SCHEMA}; update tim3d"
+            )
         norm = values["normalisation"]
         return cls(
             UNetSpec.from_dict(values["spec"]),
@@ -156,8 +162,8 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, of another kind or schema, does not fit its own description, or has other
-        classes than asked for.
+        If the file is missing, damaged, of another kind or schema, does not fit its own
+        description, or has other classes than asked for.
     """
     import torch
     from safetensors import SafetensorError

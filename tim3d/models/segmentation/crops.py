@@ -67,7 +67,9 @@ class Slices:
 
     def cut(self, number: int, ys: Array, xs: Array) -> tuple[Array, Array]:
         """A normalised crop, float32 (channels, y, x), and its labels; indices beyond the border are mirrored."""
-        y, x = (reflect(i, n)[:, None] for i, n in zip((ys, xs), self.labels.shape[1:], strict=True))
+        y, x = (
+            reflect(i, n)[:, None] for i, n in zip((ys, xs), self.labels.shape[1:], strict=True)
+        )
         grey = self.images[number][:, y, x.T].astype(np.float32)
         normal = (grey - self.mean[number][:, None, None]) / self.std[number][:, None, None]
         return normal, self.labels[number][y, x.T]
@@ -93,7 +95,8 @@ def prepare(
     Parameters
     ----------
     images : array (n, y, x) or (n, channels, y, x)
-        Grey values. Of a stack of consecutive slices the neighbours are taken from the stack, mirrored at its ends.
+        Grey values. Of a stack of consecutive slices the neighbours are taken from the stack,
+        mirrored at its ends.
     labels : array (n, y, x)
         Class index, or 255 where unlabelled.
     spec : UNetSpec
@@ -129,10 +132,16 @@ def _check(images: Array, labels: Array, spec: UNetSpec) -> None:
             "of each labelled slice"
         )
     if len(labels) < 2:
-        raise InputError(f"{len(labels)} labelled slices; training needs 2 or more, one of them for validation")
-    wrong = [int(v) for v in np.unique(labels) if v != UNLABELLED and not 0 <= v < len(spec.classes)]
+        raise InputError(
+            f"{len(labels)} labelled slices; training needs 2 or more, one of them for validation"
+        )
+    wrong = [
+        int(v) for v in np.unique(labels) if v != UNLABELLED and not 0 <= v < len(spec.classes)
+    ]
     if wrong:
-        raise InputError(f"labels hold {wrong[0]}; the {len(spec.classes)} classes are 0 to {len(spec.classes) - 1}")
+        raise InputError(
+            f"labels hold {wrong[0]}; the {len(spec.classes)} classes are 0 to {len(spec.classes) - 1}"
+        )
     if not np.isfinite(images.sum(dtype=np.float64)):
         raise InputError("images hold values that are not numbers; ingest them anew")
 
@@ -141,7 +150,9 @@ def _own(images: Array) -> Normalisation:
     middle = images[:, images.shape[1] // 2]
     mean, std = float(middle.mean(dtype=np.float64)), float(middle.std(dtype=np.float64))
     if std == 0:
-        raise InputError(f"all images have the grey value {mean:g}; nothing can be learned from them")
+        raise InputError(
+            f"all images have the grey value {mean:g}; nothing can be learned from them"
+        )
     return Normalisation("volume", (mean,), (std,))
 
 
@@ -149,7 +160,9 @@ def _scales(
     normalisation: Normalisation, count: int, context: int, numbers: Sequence[int] | None
 ) -> tuple[Array, Array]:
     if normalisation.how == "table" and (numbers is None or len(numbers) != count):
-        raise InputError("a table of slices needs the number in the volume of every image: numbers=...")
+        raise InputError(
+            "a table of slices needs the number in the volume of every image: numbers=..."
+        )
     known = np.arange(count) if numbers is None else np.asarray(numbers)
     length = len(normalisation.mean) if normalisation.how == "table" else int(known.max()) + 1
     pairs = [normalisation.of_slices(row.tolist()) for row in _neighbours(known, context, length)]
@@ -170,7 +183,9 @@ def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
     parts = slices.part(slice(0, first)), slices.part(slice(first, None))
     for part, name in zip(parts, ("training", "validation"), strict=True):
         if not (part.labels != UNLABELLED).any():
-            raise InputError(f"the {len(part)} {name} slices have no label; label more slices, or change the fraction")
+            raise InputError(
+                f"the {len(part)} {name} slices have no label; label more slices, or change the fraction"
+            )
     return parts
 
 
@@ -199,16 +214,22 @@ def _random_crop(slices: Slices, edge: int, rng: np.random.Generator) -> tuple[A
         return image, labels
     number = int(rng.choice(np.flatnonzero((slices.labels != UNLABELLED).any(axis=(1, 2)))))
     pixel = rng.choice(np.argwhere(slices.labels[number] != UNLABELLED))
-    starts = [min(max(int(p) - int(rng.integers(edge)), 0), r) for p, r in zip(pixel, room, strict=True)]
+    starts = [
+        min(max(int(p) - int(rng.integers(edge)), 0), r) for p, r in zip(pixel, room, strict=True)
+    ]
     return _cut_square(slices, number, edge, starts)
 
 
-def _cut_square(slices: Slices, number: int, edge: int, starts: Sequence[int]) -> tuple[Array, Array]:
+def _cut_square(
+    slices: Slices, number: int, edge: int, starts: Sequence[int]
+) -> tuple[Array, Array]:
     ys, xs = (np.arange(start, start + edge) for start in starts)
     return slices.cut(number, ys, xs)
 
 
-def augment(image: Array, labels: Array, change: Augmentation, rng: np.random.Generator) -> tuple[Array, Array]:
+def augment(
+    image: Array, labels: Array, change: Augmentation, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """A crop (channels, y, x) and its labels (y, x), changed at random in the same way."""
     if change.flips:
         for axis in (-2, -1):
@@ -217,6 +238,11 @@ def augment(image: Array, labels: Array, change: Augmentation, rng: np.random.Ge
     if change.rotations:
         turns = int(rng.integers(4))
         image, labels = np.rot90(image, turns, (-2, -1)), np.rot90(labels, turns, (-2, -1))
-    factor, shift = np.exp(change.contrast * rng.standard_normal()), change.brightness * rng.standard_normal()
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(change.noise * rng.random())
+    factor, shift = (
+        np.exp(change.contrast * rng.standard_normal()),
+        change.brightness * rng.standard_normal(),
+    )
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
+        change.noise * rng.random()
+    )
     return image * np.float32(factor) + np.float32(shift) + noise, labels

@@ -1,6 +1,7 @@
 """Windows to labels: a checkpoint on a device, called on batches of one shape, and the core box of a block segmented.
 
-On a CPU the result for a voxel does not depend on the block, bit for bit, as long as window, batch and threads stay.
+On a CPU the result for a voxel does not depend on the block, bit for bit, as long as window, batch
+and threads stay.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def ready(predictor: Predictor) -> Loaded:
     Raises
     ------
     CheckpointError
-        If the file is damaged or no longer the one that was planned, or needs a table of the volume and has none.
+        If the file is damaged or no longer the one that was planned, or needs a table of the volume
+        and has none.
     DeviceError
         If the device is not there.
     """
@@ -111,12 +113,14 @@ def segment_core(
     outputs : sequence of {"labels", "probabilities"}
         What to give out.
     empty : EmptyRule, optional
-        Windows of one grey value that the network need not see; `output` is one probability for each class.
+        Windows of one grey value that the network need not see; `output` is one probability for
+        each class.
 
     Returns
     -------
     dict of arrays
-        `labels` uint8 (z, y, x), the index of the class; `probabilities` uint8 (classes, z, y, x), 255 being certain.
+        `labels` uint8 (z, y, x), the index of the class; `probabilities` uint8 (classes, z, y, x),
+        255 being certain.
 
     Raises
     ------
@@ -173,7 +177,9 @@ def _reduced(empty: EmptyRule | None, reduction: Reduction, classes: int) -> Emp
     if empty is None or reduction == "softmax":
         return empty
     if len(empty.output) != classes:
-        raise ArgumentError(f"the empty rule has {len(empty.output)} probabilities and the network {classes} classes")
+        raise ArgumentError(
+            f"the empty rule has {len(empty.output)} probabilities and the network {classes} classes"
+        )
     label = float(np.argmax(empty.output))
     quantised = tuple(float(round(255 * p)) for p in empty.output)
     return EmptyRule(empty.fill, (label,) if reduction == "labels" else (label, *quantised))
@@ -207,7 +213,11 @@ def _quantise(probabilities: Array) -> Array:
 
 
 def _predict(
-    predictor: Predictor, loaded: Loaded, lattice: Lattice, source: Iterator[Batch], reduction: Reduction
+    predictor: Predictor,
+    loaded: Loaded,
+    lattice: Lattice,
+    source: Iterator[Batch],
+    reduction: Reduction,
 ) -> Iterator[Batch]:
     """Results of batches, one batch behind what the device works on, so that a GPU never waits for the placing."""
     if torch.get_num_threads() != predictor.threads:
@@ -248,26 +258,39 @@ def _download(result: torch.Tensor) -> Callable[[], Array]:
     return fetch
 
 
-def _scales(normalisation: Normalisation, lattice: Lattice, group: list[Triple], batch: int) -> tuple[Array, Array]:
+def _scales(
+    normalisation: Normalisation, lattice: Lattice, group: list[Triple], batch: int
+) -> tuple[Array, Array]:
     """Mean and deviation of every slice in a batch, to broadcast over (batch, slices, y, x)."""
     if normalisation.how == "volume":
         one = np.ones((1, 1, 1, 1), np.float32)
         return one * np.float32(normalisation.mean[0]), one * np.float32(normalisation.std[0])
     if len(normalisation.mean) != lattice.shape[0]:
-        raise ArgumentError(f"the table has {len(normalisation.mean)} slices and the volume {lattice.shape[0]}")
+        raise ArgumentError(
+            f"the table has {len(normalisation.mean)} slices and the volume {lattice.shape[0]}"
+        )
     full = group + group[:1] * (batch - len(group))
     rows = [lattice.box(index).grow((lattice.context, 0, 0)) for index in full]
     seen = [reflect(np.arange(box.start[0], box.stop[0]), lattice.shape[0]) for box in rows]
     scales = [normalisation.of_slices(z.tolist()) for z in seen]
-    mean, std = (np.array([pair[i] for pair in scales], np.float32)[:, :, None, None] for i in (0, 1))
+    mean, std = (
+        np.array([pair[i] for pair in scales], np.float32)[:, :, None, None] for i in (0, 1)
+    )
     return mean, std
 
 
 def _call(
-    predictor: Predictor, loaded: Loaded, array: Array, mean: Array, std: Array, reduction: Reduction
+    predictor: Predictor,
+    loaded: Loaded,
+    array: Array,
+    mean: Array,
+    std: Array,
+    reduction: Reduction,
 ) -> torch.Tensor:
     grey_ncyx = _upload(array, loaded.device)
-    mean_, std_ = (torch.from_numpy(scale).to(loaded.device, non_blocking=True) for scale in (mean, std))
+    mean_, std_ = (
+        torch.from_numpy(scale).to(loaded.device, non_blocking=True) for scale in (mean, std)
+    )
     half = predictor.precision == "fp16"
 
     def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
@@ -305,7 +328,9 @@ def _top(logits_ncyx: torch.Tensor) -> torch.Tensor:
     return logits_ncyx.argmax(dim=1).to(torch.uint8)
 
 
-def halving(forward: Callable[..., torch.Tensor], grey: torch.Tensor, *scales: torch.Tensor) -> torch.Tensor:
+def halving(
+    forward: Callable[..., torch.Tensor], grey: torch.Tensor, *scales: torch.Tensor
+) -> torch.Tensor:
     """Call a function on a batch, or on its two halves where the device has not memory enough, and so on.
 
     Raises
@@ -323,4 +348,6 @@ def halving(forward: Callable[..., torch.Tensor], grey: torch.Tensor, *scales: t
         torch.cuda.empty_cache()
     middle = len(grey) // 2
     parts = (slice(0, middle), slice(middle, None))
-    return torch.cat([halving(forward, grey[p], *(s[p] if len(s) > 1 else s for s in scales)) for p in parts])
+    return torch.cat(
+        [halving(forward, grey[p], *(s[p] if len(s) > 1 else s for s in scales)) for p in parts]
+    )

@@ -10,8 +10,11 @@ from tim3d.models.segmentation.unet import UNetSpec, build
 if TYPE_CHECKING:
     from torch import nn
 
-# Bytes for each pixel of a window: of all layers, and for each class. Networks that are not listed are built and asked.
-KNOWN: dict[tuple[str, str, int, tuple[int, ...]], tuple[int, int]] = {("Unet", "resnet18", 3, (32, 16, 8)): (1056, 12)}
+# Bytes for each pixel of a window: of all layers, and for each class. Networks that are not listed
+# are built and asked.
+KNOWN: dict[tuple[str, str, int, tuple[int, ...]], tuple[int, int]] = {
+    ("Unet", "resnet18", 3, (32, 16, 8)): (1056, 12)
+}
 
 
 def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
@@ -29,7 +32,8 @@ def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
     Raises
     ------
     ArgumentError
-        If the network cannot be called on such windows: instance normalisation of a single value, for example.
+        If the network cannot be called on such windows: instance normalisation of a single value,
+        for example.
 
     Examples
     --------

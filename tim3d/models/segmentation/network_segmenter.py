@@ -22,7 +22,9 @@ from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
 from tim3d.models.segmentation.unet import UNetSpec
 
-PROBABILITY = Map("probability", "probability of {} in 1/255", units="", dtype="uint8", per_class=True)
+PROBABILITY = Map(
+    "probability", "probability of {} in 1/255", units="", dtype="uint8", per_class=True
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ class NetworkSegmenter(Segmenter):
 
     def farthest_read(self, shape: Triple) -> Triple:
         """What a block reads beyond its core, for the plan: the lattice itself says exactly what."""
-        z, y, x = (p - 1 for p in self.windows.window) if self.windows.mode == "blend" else self.windows.halo
+        z, y, x = (
+            (p - 1 for p in self.windows.window)
+            if self.windows.mode == "blend"
+            else self.windows.halo
+        )
         return (self.windows.context + z, y, x)
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
@@ -114,10 +120,14 @@ class NetworkSegmenter(Segmenter):
         return {LABELS: found["labels"], **maps}
 
 
-def network_segmenter(spec: UNetSpec, predictor: Predictor, windows: Lattice, probabilities: bool) -> NetworkSegmenter:
+def network_segmenter(
+    spec: UNetSpec, predictor: Predictor, windows: Lattice, probabilities: bool
+) -> NetworkSegmenter:
     """A network laid over a volume, with what its layers need there."""
     needs = activation_bytes(spec, predictor.batch, windows.window[1:])
-    return NetworkSegmenter(spec, predictor, windows, needs, (PROBABILITY,) if probabilities else ())
+    return NetworkSegmenter(
+        spec, predictor, windows, needs, (PROBABILITY,) if probabilities else ()
+    )
 
 
 def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
@@ -130,7 +140,9 @@ def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
     """
     if how.window is None:
         if how.mode == "blend" or how.halo:
-            raise ArgumentError("whole slices have no seams to blend; give a window too: --window 512,512")
+            raise ArgumentError(
+                "whole slices have no seams to blend; give a window too: --window 512,512"
+            )
         return slice_lattice(shape, spec.total_stride, spec.context)
     window = (1, *how.window)
     halo = _default_halo(how.window, spec.total_stride) if how.halo is None else how.halo

@@ -1,7 +1,8 @@
 """What a segmenter is: windows of grey values in, named maps out, and how the maps of windows become those of a volume.
 
-Everything that segments is a value of this kind: thresholds, networks, and what a user writes (docs/extend.md). The
-verb reads voxels, writes fields and resumes; it knows no segmenter by name. No torch here.
+Everything that segments is a value of this kind: thresholds, networks, and what a user writes
+(docs/extend.md). The verb reads voxels, writes fields and resumes; it knows no segmenter by name.
+No torch here.
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ class Map:
     dtype : {"float32", "uint8", "uint16"}
         Of the values, exactly as returned.
     per_class : bool
-        Whether the array has a first axis of classes, each of which becomes a field ``OUT_NAME_CLASS``.
+        Whether the array has a first axis of classes, each of which becomes a field
+        ``OUT_NAME_CLASS``.
     joined : {"voxels", "objects"}
-        How windows become a volume. "voxels": each voxel comes from one window. "objects": numbers of objects, of
-        which those on both sides of a border are paired; declared, and not built yet: it is refused.
+        How windows become a volume. "voxels": each voxel comes from one window. "objects": numbers
+        of objects, of which those on both sides of a border are paired; declared, and not built
+        yet: it is refused.
     """
 
     name: str
@@ -67,14 +70,16 @@ class Map:
 class Segmenter(ABC):
     """Windows of grey values in, labels and other maps out; subclass it as a frozen dataclass that pickles.
 
-    It is opened once in each process (`open`), and what that gives is called with windows. A window is a box of grey
-    values (z, y, x) as they are stored, and its place in the volume, which may reach beyond the border. What comes back
-    is a mapping of arrays: ``labels`` in uint8, the number of the class, and each of the `maps`, without the `context`.
+    It is opened once in each process (`open`), and what that gives is called with windows. A window
+    is a box of grey values (z, y, x) as they are stored, and its place in the volume, which may
+    reach beyond the border. What comes back is a mapping of arrays: ``labels`` in uint8, the number
+    of the class, and each of the `maps`, without the `context`.
 
-    The maps do not depend on the blocks. With a `window`, because all windows lie on one lattice that is fixed in the
-    volume, mirrored at its border; so a window may be looked at as a whole. Without one, because a voxel must depend on
-    grey values within the `halo` alone, by the same arithmetic wherever the array begins (no running sums of floats);
-    then any box may be given, cut at the border of the volume.
+    The maps do not depend on the blocks. With a `window`, because all windows lie on one lattice
+    that is fixed in the volume, mirrored at its border; so a window may be looked at as a whole.
+    Without one, because a voxel must depend on grey values within the `halo` alone, by the same
+    arithmetic wherever the array begins (no running sums of floats); then any box may be given, cut
+    at the border of the volume.
 
     Attributes
     ----------
@@ -97,7 +102,8 @@ class Segmenter(ABC):
     working_bytes : float
         What a call needs for every voxel that it is given, beside these and the maps.
     needs_torch, whole_slices : bool
-        Whether a worker must hold torch; whether blocks are whole slices unless the user says otherwise.
+        Whether a worker must hold torch; whether blocks are whole slices unless the user says
+        otherwise.
     sha256 : str
         Digest of the file that it is read from, if it is; part of what decides the numbers.
     """
@@ -121,10 +127,24 @@ class Segmenter(ABC):
 
     def description(self) -> dict[str, Any]:
         """What decides the numbers beside the grey values, for JSON: kind, parameters, windows and maps."""
-        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
-        how = {"window": self.window, "halo": self.halo, "context": self.context, "total_stride": self.total_stride}
+        given: dict[str, Any] = (
+            {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
+        )
+        how = {
+            "window": self.window,
+            "halo": self.halo,
+            "context": self.context,
+            "total_stride": self.total_stride,
+        }
         maps = [asdict(one) for one in self.maps]
-        return {"kind": self.kind, "version": self.version, **given, **how, "classes": self.classes, "maps": maps}
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            **given,
+            **how,
+            "classes": self.classes,
+            "maps": maps,
+        }
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
         """What a field records of its making, and what its fingerprint is made of: description and codes of classes."""
@@ -149,13 +169,21 @@ class Segmenter(ABC):
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
         """Bytes of all buffers at the peak of a block: voxels while they are decoded, maps while encoded, a call."""
-        out = 1 + sum(np.dtype(m.dtype).itemsize * len(m.fields("", self.classes)) for m in self.maps)
+        out = 1 + sum(
+            np.dtype(m.dtype).itemsize * len(m.fields("", self.classes)) for m in self.maps
+        )
         lattice = self.lattice(shape)
         if lattice:
-            held = peak_bytes(lattice, core, itemsize=2 * voxel_bytes, channels=0, out_bytes=3 * out)
+            held = peak_bytes(
+                lattice, core, itemsize=2 * voxel_bytes, channels=0, out_bytes=3 * out
+            )
             return held + int(self._call_bytes(out) * math.prod(lattice.input_shape))
         call = (_thickness(self.halo[0]) + 2 * self.halo[0]) * read[1] * read[2]
-        return 2 * voxel_bytes * math.prod(read) + 3 * out * math.prod(core) + int(self._call_bytes(out) * call)
+        return (
+            2 * voxel_bytes * math.prod(read)
+            + 3 * out * math.prod(core)
+            + int(self._call_bytes(out) * call)
+        )
 
     def _call_bytes(self, out: int) -> float:
         return self.working_bytes + out
@@ -171,10 +199,14 @@ class Segmenter(ABC):
             inside = place.grow((-self.context, 0, 0))
             found = checked(self, call(given, place), inside.shape)
             for name, target in made.items():
-                target[(..., *kept.within(core).slices)] = found[name][(..., *kept.within(inside).slices)]
+                target[(..., *kept.within(core).slices)] = found[name][
+                    (..., *kept.within(inside).slices)
+                ]
         return made
 
-    def _windows(self, shape: Triple, core: Box, grey: Array, box: Box) -> Iterator[tuple[Array, Box, Box]]:
+    def _windows(
+        self, shape: Triple, core: Box, grey: Array, box: Box
+    ) -> Iterator[tuple[Array, Box, Box]]:
         """Grey values of each window, where they lie, and the voxels of the core that come from it."""
         lattice = self.lattice(shape)
         if lattice is None:
@@ -221,7 +253,9 @@ def described(segmenter: Segmenter) -> str:
         If it holds what JSON cannot.
     """
     try:
-        return json.dumps(segmenter.description(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return json.dumps(
+            segmenter.description(), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"segmenter {segmenter.kind!r} cannot be described in JSON: {error}. Its parameters must be finite "
@@ -239,9 +273,13 @@ def check_segmenter(segmenter: Segmenter, shape: Triple) -> None:
     """
     what = f"segmenter {segmenter.kind!r}"
     if not segmenter.kind or not isinstance(segmenter.kind, str):
-        raise ArgumentError(f"{type(segmenter).__name__} has no kind: name the family, for example kind = 'forest'")
+        raise ArgumentError(
+            f"{type(segmenter).__name__} has no kind: name the family, for example kind = 'forest'"
+        )
     if not 1 < len(set(segmenter.classes)) == len(segmenter.classes) < 256:
-        raise ArgumentError(f"{what} has the classes {segmenter.classes}: 2 to 255 names, each once")
+        raise ArgumentError(
+            f"{what} has the classes {segmenter.classes}: 2 to 255 names, each once"
+        )
     _check_maps(what, segmenter)
     _check_windows(what, segmenter, shape)
     described(segmenter)
@@ -261,9 +299,13 @@ def _check_maps(what: str, segmenter: Segmenter) -> None:
 def _check_windows(what: str, segmenter: Segmenter, shape: Triple) -> None:
     window, halo, context = segmenter.window, segmenter.halo, segmenter.context
     if min(halo) < 0 or context < 0:
-        raise ArgumentError(f"{what} has a halo of {halo} and a context of {context}: none may be negative")
+        raise ArgumentError(
+            f"{what} has a halo of {halo} and a context of {context}: none may be negative"
+        )
     if context and window is None:
-        raise ArgumentError(f"{what} has a context of {context} and no window: give one, one slice thick")
+        raise ArgumentError(
+            f"{what} has a context of {context} and no window: give one, one slice thick"
+        )
     try:
         lattice = segmenter.lattice(shape)
         if lattice:
@@ -284,7 +326,9 @@ def checked(segmenter: Segmenter, found: Maps, shape: Triple) -> Maps:
     for one in (Map(LABELS, "", dtype="uint8"), *segmenter.maps):
         expected = ((len(segmenter.classes),) if one.per_class else ()) + shape
         if one.name not in found:
-            raise InputError(f"{what} gave no {one.name!r} (it gave {', '.join(found) or 'nothing'})")
+            raise InputError(
+                f"{what} gave no {one.name!r} (it gave {', '.join(found) or 'nothing'})"
+            )
         values = np.asarray(found[one.name])
         if values.shape != expected or values.dtype != one.dtype:
             raise InputError(
@@ -292,5 +336,7 @@ def checked(segmenter: Segmenter, found: Maps, shape: Triple) -> Maps:
                 f"{expected}"
             )
     if (highest := int(np.max(found[LABELS], initial=0))) >= len(segmenter.classes):
-        raise InputError(f"{what} gave the label {highest}; its classes are 0 to {len(segmenter.classes) - 1}")
+        raise InputError(
+            f"{what} gave the label {highest}; its classes are 0 to {len(segmenter.classes) - 1}"
+        )
     return found

@@ -55,4 +55,6 @@ class Thresholds(Segmenter):
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
         """Grey (twice while it is decoded), labels (twice while they are encoded), and one slice in the making."""
-        return int(np.prod(read)) * 2 * voxel_bytes + 3 * int(np.prod(core)) + 40 * read[1] * read[2]
+        return (
+            int(np.prod(read)) * 2 * voxel_bytes + 3 * int(np.prod(core)) + 40 * read[1] * read[2]
+        )

@@ -1,8 +1,9 @@
 """torchvision beside a torch without CUDA, which segmentation-models-pytorch needs to import.
 
-torchvision's wheel is built for CUDA. Beside a CPU-only torch its compiled part does not load, and then its Python part
-stops on operators that nobody declared (pytorch/vision#9085). Declaring their signatures is enough for what U-Nets
-use; the operators themselves stay without code and are not called here.
+torchvision's wheel is built for CUDA. Beside a CPU-only torch its compiled part does not load, and
+then its Python part stops on operators that nobody declared (pytorch/vision#9085). Declaring their
+signatures is enough for what U-Nets use; the operators themselves stay without code and are not
+called here.
 """
 
 from __future__ import annotations

@@ -18,9 +18,23 @@ from tim3d.kernels.statistics.metrics import confusion
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.common.device import choose_device
 from tim3d.models.common.distributed import Place
-from tim3d.models.common.training_run import Record, Schedule, Stateful, TrainingRun, Verdict, carry_out
+from tim3d.models.common.training_run import (
+    Record,
+    Schedule,
+    Stateful,
+    TrainingRun,
+    Verdict,
+    carry_out,
+)
 from tim3d.models.segmentation.checkpoint import Checkpoint, Description, Normalisation, load, save
-from tim3d.models.segmentation.crops import UNLABELLED, Slices, crop_edge, prepare, random_batches, split
+from tim3d.models.segmentation.crops import (
+    UNLABELLED,
+    Slices,
+    crop_edge,
+    prepare,
+    random_batches,
+    split,
+)
 from tim3d.models.segmentation.torchvision_shim import import_smp
 from tim3d.models.segmentation.training_options import TrainingOptions as TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec, build
@@ -41,15 +55,17 @@ def train(
 ) -> Checkpoint:
     """Train a network and write its best epoch to a checkpoint; call it again after an interruption to go on.
 
-    The loss is cross-entropy plus Dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) over the labelled pixels; the
-    best epoch has the highest mean intersection over union of the validation slices. Beside the checkpoint lies a file
-    `PATH.state` until the training is done. On a CPU, with the same number of threads, an interrupted training that is
-    resumed ends with the same bytes as one that was not.
+    The loss is cross-entropy plus Dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) over the
+    labelled pixels; the best epoch has the highest mean intersection over union of the validation
+    slices. Beside the checkpoint lies a file `PATH.state` until the training is done. On a CPU,
+    with the same number of threads, an interrupted training that is resumed ends with the same
+    bytes as one that was not.
 
     Parameters
     ----------
     images : array (n, y, x) or (n, channels, y, x)
-        Grey values. Of a stack of consecutive slices the neighbours that a 2.5-D network sees are taken from the stack.
+        Grey values. Of a stack of consecutive slices the neighbours that a 2.5-D network sees are
+        taken from the stack.
     labels : array (n, y, x), uint8
         Class index of every pixel; 255 is unlabelled and neither trains nor counts.
     spec : UNetSpec
@@ -65,8 +81,8 @@ def train(
     numbers : sequence of int, optional
         Which slice of the volume each image is; needed if the normalisation is a table.
     on_epoch : callable, optional
-        Called after every epoch with `epoch`, `loss`, `val_loss` and `val_iou`, which the checkpoint keeps under
-        `training["history"]`.
+        Called after every epoch with `epoch`, `loss`, `val_loss` and `val_iou`, which the
+        checkpoint keeps under `training["history"]`.
 
     Returns
     -------
@@ -140,7 +156,11 @@ class UNetTraining:
 
     def key(self) -> dict[str, Any]:
         """All that decides the weights."""
-        return {"spec": asdict(self.spec), "options": deciding(self.options), "data": self.data_sha256}
+        return {
+            "spec": asdict(self.spec),
+            "options": deciding(self.options),
+            "data": self.data_sha256,
+        }
 
     def start(self, place: Place) -> UNetLearner:
         """The network and its optimiser on a device."""
@@ -148,7 +168,11 @@ class UNetTraining:
 
     def save(self, path: Path, run: TrainingRun) -> None:
         """Write the checkpoint of the best epoch."""
-        save(path, run.chosen(), Description(self.spec, self.normalisation, self.spacing_nm, self._summary(run)))
+        save(
+            path,
+            run.chosen(),
+            Description(self.spec, self.normalisation, self.spacing_nm, self._summary(run)),
+        )
 
     def carry_out(
         self,
@@ -158,7 +182,13 @@ class UNetTraining:
         """Train to the last epoch and write the checkpoint; the state beside it is removed then."""
         state, options = f"{path}.state", self.options
         run = carry_out(
-            self, path, self.schedule, state=state, device=options.device, threads=options.threads, on_step=on_step
+            self,
+            path,
+            self.schedule,
+            state=state,
+            device=options.device,
+            threads=options.threads,
+            on_step=on_step,
         )
         if run.place.rank == 0:
             remove_file(state)
@@ -203,7 +233,9 @@ class UNetLearner:
     def step(self, number: int, rng: np.random.Generator) -> Record:
         """One epoch over random crops."""
         options, losses = self._options, []
-        source = random_batches(self._seen, self._edge, options.batch, options.steps, options.augmentation, rng)
+        source = random_batches(
+            self._seen, self._edge, options.batch, options.steps, options.augmentation, rng
+        )
         self.product.train()
         for batch, (images, labels) in enumerate(source):
             self._set_rate((number - 1) * options.steps + batch)
@@ -218,7 +250,9 @@ class UNetLearner:
         with torch.inference_mode():
             for number in range(len(self._validation)):
                 image, labels = _padded(self._validation, number, self._spec.total_stride)
-                value, logits_ncyx = self._loss(self.product, image[None], labels[None].astype(np.int64))
+                value, logits_ncyx = self._loss(
+                    self.product, image[None], labels[None].astype(np.int64)
+                )
                 losses.append(value.item())
                 counts += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
         iou = mean_iou(counts)
@@ -228,7 +262,9 @@ class UNetLearner:
         options = self._options
         done = batch / (options.epochs * options.steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+            group["lr"] = options.learning_rate * (
+                0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+            )
 
     def _descend(self, images: Array, labels: Array) -> float:
         self._optimiser.zero_grad()
@@ -238,7 +274,9 @@ class UNetLearner:
         self._scaler.update()
         return value.item()
 
-    def _loss(self, net: nn.Module, images: Array, labels: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(
+        self, net: nn.Module, images: Array, labels: Array
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._place.device
         x_ncyx = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
         y_nyx = torch.from_numpy(labels).to(device)
@@ -250,8 +288,13 @@ class UNetLearner:
 def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
     """Cross-entropy plus Dice loss over the labelled pixels; the cross-entropy is 0 where nothing is labelled."""
     count = (labels_nyx != UNLABELLED).sum().clamp(min=1)
-    entropy = functional.cross_entropy(logits_ncyx, labels_nyx, ignore_index=UNLABELLED, reduction="sum") / count
-    dice: torch.Tensor = import_smp().losses.DiceLoss("multiclass", ignore_index=UNLABELLED)(logits_ncyx, labels_nyx)
+    entropy = (
+        functional.cross_entropy(logits_ncyx, labels_nyx, ignore_index=UNLABELLED, reduction="sum")
+        / count
+    )
+    dice: torch.Tensor = import_smp().losses.DiceLoss("multiclass", ignore_index=UNLABELLED)(
+        logits_ncyx, labels_nyx
+    )
     return entropy + dice
 
 

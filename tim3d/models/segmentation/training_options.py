@@ -62,7 +62,11 @@ class TrainingOptions:
         for name in ("epochs", "steps", "batch", "crop", "patience", "validation_slices"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if not 0 < self.validation_fraction < 1 or not self.learning_rate > 0 or min(self.seed, self.threads) < 0:
+        if (
+            not 0 < self.validation_fraction < 1
+            or not self.learning_rate > 0
+            or min(self.seed, self.threads) < 0
+        ):
             raise ArgumentError(
                 f"validation_fraction {self.validation_fraction} lies between 0 and 1, learning_rate "
                 f"{self.learning_rate} above 0, seed {self.seed} and threads {self.threads} not below 0"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class UNetSpec:
     """All that decides the shape of a network.
 
-    The defaults are a small U-Net for training on a CPU; for a GPU take for example depth 5 and decoder channels
-    (256, 128, 64, 32, 16).
+    The defaults are a small U-Net for training on a CPU; for a GPU take for example depth 5 and
+    decoder channels (256, 128, 64, 32, 16).
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ class UNetSpec:
     decoder_channels : tuple of int
         Width of each of the `depth` steps of the decoder.
     in_channels : int
-        Slices that the network sees at once: 1, or an odd number for 2.5-D, the middle one being segmented.
+        Slices that the network sees at once: 1, or an odd number for 2.5-D, the middle one being
+        segmented.
     norm : {"batch", "instance"}
         Normalisation layers. With "instance" the window is part of the result: see docs/segment.md.
 
@@ -58,13 +59,21 @@ class UNetSpec:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise ArgumentError(f"a network needs two or more classes of different names, not {self.classes}")
+            raise ArgumentError(
+                f"a network needs two or more classes of different names, not {self.classes}"
+            )
         if len(self.classes) > 255:
-            raise ArgumentError(f"{len(self.classes)} classes do not fit uint8 labels, where 255 means unlabelled")
+            raise ArgumentError(
+                f"{len(self.classes)} classes do not fit uint8 labels, where 255 means unlabelled"
+            )
         if self.in_channels < 1 or self.in_channels % 2 == 0:
-            raise ArgumentError(f"in_channels is {self.in_channels}; a slice and its neighbours are 1, 3, 5, ...")
+            raise ArgumentError(
+                f"in_channels is {self.in_channels}; a slice and its neighbours are 1, 3, 5, ..."
+            )
         if len(self.decoder_channels) != self.depth:
-            raise ArgumentError(f"depth {self.depth} needs {self.depth} decoder_channels, not {self.decoder_channels}")
+            raise ArgumentError(
+                f"depth {self.depth} needs {self.depth} decoder_channels, not {self.decoder_channels}"
+            )
         if self.norm not in ("batch", "instance"):
             raise ArgumentError(f"norm is {self.norm!r}; choose batch or instance")
 
@@ -74,7 +83,9 @@ class UNetSpec:
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ArgumentError(f"unknown fields of a network: {', '.join(unknown)}")
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         return cls(**known)
 
     @property
@@ -96,7 +107,8 @@ def build(spec: UNetSpec) -> nn.Module:
     Raises
     ------
     ArgumentError
-        If segmentation-models-pytorch does not know the architecture or encoder, or cannot combine the two.
+        If segmentation-models-pytorch does not know the architecture or encoder, or cannot combine
+        the two.
 
     Examples
     --------

@@ -39,7 +39,8 @@ class Row:
 class Measures:
     """What is compared: goals and meanings by quantity, the deviations, and how values are told.
 
-    `changed` says what changes between two voxels, `level` what planes have; both for the texts of seams and imprint.
+    `changed` says what changes between two voxels, `level` what planes have; both for the texts of
+    seams and imprint.
     """
 
     goals: Mapping[str, float]
@@ -115,7 +116,12 @@ class Case(ABC):
     def parameters(self) -> dict[str, Any]:
         """As recorded."""
         lags = {axis: list(lags) for axis, lags in zip(AXES, self.lags, strict=True)}
-        same = {"slices": self.slices, "period": self.period, "seam": list(self.seam), "seed": self.seed}
+        same = {
+            "slices": self.slices,
+            "period": self.period,
+            "seam": list(self.seam),
+            "seed": self.seed,
+        }
         return {"lags": lags, **same}
 
     def check(self, given_period: int | None) -> None:
@@ -127,7 +133,9 @@ class Case(ABC):
             raise ArgumentError(f"--seam is {self.seam}; it must be 1 voxel or more")
         shortest = min(min(f.shape) for f in self.fields)
         if given_period is not None and not 2 <= given_period <= shortest // 2:
-            raise ArgumentError(f"--period is {given_period}; it must be 2 to {shortest // 2}, half the shortest edge")
+            raise ArgumentError(
+                f"--period is {given_period}; it must be 2 to {shortest // 2}, half the shortest edge"
+            )
 
     @property
     @abstractmethod
@@ -151,7 +159,9 @@ class Case(ABC):
 
     def kept(self, number: int) -> xr.Dataset:
         """The counts of a volume."""
-        return store.open_dataset(self.urls[number], f"{self.fields[number].name}_{self.counted(number).ending}")
+        return store.open_dataset(
+            self.urls[number], f"{self.fields[number].name}_{self.counted(number).ending}"
+        )
 
     @abstractmethod
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:

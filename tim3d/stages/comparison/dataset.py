@@ -30,11 +30,19 @@ def dataset(case: Case, seen: Sequence[Seen]) -> xr.Dataset:
 def _judged(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
     """Deviations of the mean of all volumes with their intervals, and the spread between volumes."""
     count, compare = len(case.urls), case.measures.deviations
-    means = compare({k: v.mean(axis=0) for k, v in volumes.items()}, images, isotropic=case.isotropic)
+    means = compare(
+        {k: v.mean(axis=0) for k, v in volumes.items()}, images, isotropic=case.isotropic
+    )
     drawn = {k: law.resampled(v, case.seed) for k, v in volumes.items()}
-    intervals = {k: law.interval(v, count) for k, v in compare(drawn, images, isotropic=case.isotropic).items()}
+    intervals = {
+        k: law.interval(v, count)
+        for k, v in compare(drawn, images, isotropic=case.isotropic).items()
+    }
     single = compare(volumes, images, isotropic=case.isotropic)
-    spread = {k: v.std(axis=0, ddof=1) if count > 1 else np.full(v.shape[1:], np.nan) for k, v in single.items()}
+    spread = {
+        k: v.std(axis=0, ddof=1) if count > 1 else np.full(v.shape[1:], np.nan)
+        for k, v in single.items()
+    }
     quantities = tuple(case.measures.goals)
     goals = np.array(list(case.measures.goals.values()))
     deviation = np.array([means[q] for q in quantities])
@@ -44,9 +52,21 @@ def _judged(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
         "deviation": (dims, deviation, _about_value("1", text)),
         "deviation_low": (dims, np.array([intervals[q][0] for q in quantities]), _bound("2.5 %")),
         "deviation_high": (dims, np.array([intervals[q][1] for q in quantities]), _bound("97.5 %")),
-        "spread": (dims, np.array([spread[q] for q in quantities]), _about_value("1", "s.d. between volumes")),
-        "goal": ("quantity", goals, _about_value("1", "largest deviation that is within the goal; nan: none")),
-        "within": (dims, _within(deviation, goals), _about_value("1", "1 within the goal, 0 not, nan without a goal")),
+        "spread": (
+            dims,
+            np.array([spread[q] for q in quantities]),
+            _about_value("1", "s.d. between volumes"),
+        ),
+        "goal": (
+            "quantity",
+            goals,
+            _about_value("1", "largest deviation that is within the goal; nan: none"),
+        ),
+        "within": (
+            dims,
+            _within(deviation, goals),
+            _about_value("1", "1 within the goal, 0 not, nan without a goal"),
+        ),
     }
 
 
@@ -57,22 +77,34 @@ def _within(deviation: np.ndarray, goals: np.ndarray) -> np.ndarray:
 
 
 def _about_value(units: str, long_name: str, reference: str = "") -> dict[str, str]:
-    return {"units": units, "long_name": long_name} | ({"reference": reference} if reference else {})
+    return {"units": units, "long_name": long_name} | (
+        {"reference": reference} if reference else {}
+    )
 
 
 def _bound(share: str) -> dict[str, str]:
-    return _about_value("1", f"{share} quantile of the deviation over volumes drawn with replacement", EFRON)
+    return _about_value(
+        "1", f"{share} quantile of the deviation over volumes drawn with replacement", EFRON
+    )
 
 
 def _values(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
     out = {}
     for name, row in case.measures.rows.items():
-        out[name] = (("volume", *row.volume), volumes[name], _about_value(row.units, row.text, row.reference))
+        out[name] = (
+            ("volume", *row.volume),
+            volumes[name],
+            _about_value(row.units, row.text, row.reference),
+        )
         about = _about_value(row.units, f"{row.text}, of the micrograph", row.reference)
         out[f"micrograph_{name}"] = (("slices", *row.image), images[name], about)
     for name in (n for n in images if n.endswith("_interval")):
         text = "half width of the 95 % interval, 1.96 sqrt(variance A / pixels) with the integral range A"
-        out[f"micrograph_{name}"] = (("slices", "phase"), images[name], _about_value("1", text, LANTUEJOUL))
+        out[f"micrograph_{name}"] = (
+            ("slices", "phase"),
+            images[name],
+            _about_value("1", text, LANTUEJOUL),
+        )
     return out
 
 
@@ -81,19 +113,28 @@ def _imprint(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
     period = case.period
     if period is None or period < 2 or min(min(f.shape) for f in case.fields) < 2 * period:
         return {}
-    found, level = [law.imprint([s.planes[axis] for s in seen], period) for axis in range(3)], case.measures.level
+    found, level = (
+        [law.imprint([s.planes[axis] for s in seen], period) for axis in range(3)],
+        case.measures.level,
+    )
     texts = {
         "span": f"largest minus smallest {level} by residue of the plane",
         "error": f"standard error of the {level} of one residue, from planes of the same residue",
         "ratio": "r.m.s. deviation of the residues over that error; about 1 or below without an imprint",
     }
     out: dict[str, Any] = {
-        f"imprint_{name}": (("axis", "phase"), np.array([getattr(f, name) for f in found]), _about_value("1", text))
+        f"imprint_{name}": (
+            ("axis", "phase"),
+            np.array([getattr(f, name) for f in found]),
+            _about_value("1", text),
+        )
         for name, text in texts.items()
     }
     profile = np.array([f.profile for f in found])
     text = f"{level} of the planes across an axis by their place modulo the period"
-    return out | {"residue_fraction": (("axis", "residue", "phase"), profile, _about_value("1", text))}
+    return out | {
+        "residue_fraction": (("axis", "residue", "phase"), profile, _about_value("1", text))
+    }
 
 
 def _seams(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
@@ -101,8 +142,16 @@ def _seams(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
     text = f"{case.measures.changed} across faces of chunks, over that elsewhere; 1 without seams"
     return {
         "seam_ratio": ("axis", np.array([f.ratio for f in found]), _about_value("1", text)),
-        "seam_ratio_error": ("axis", np.array([f.error for f in found]), _about_value("1", "its standard error")),
-        "seam_faces": ("axis", np.array([f.faces for f in found]), _about_value("1", "planes of faces")),
+        "seam_ratio_error": (
+            "axis",
+            np.array([f.error for f in found]),
+            _about_value("1", "its standard error"),
+        ),
+        "seam_faces": (
+            "axis",
+            np.array([f.faces for f in found]),
+            _about_value("1", "planes of faces"),
+        ),
     }
 
 
@@ -121,19 +170,28 @@ def _pictures(case: Case) -> dict[str, Any]:
     out = {}
     for normal, image in zip(AXES, case.images, strict=False):
         about = _about_value("1", "as compared") | {"path": image.path, "sha256": image.sha256}
-        out[f"micrograph_{normal}"] = ((f"row_{normal}", f"column_{normal}"), case.picture(image), about)
+        out[f"micrograph_{normal}"] = (
+            (f"row_{normal}", f"column_{normal}"),
+            case.picture(image),
+            about,
+        )
     return out
 
 
 def _coordinates(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
     numbers = np.arange(1, len(case.lags[0]) + 1)
-    lengths = np.array([[n * h for n in lags] for lags, h in zip(case.lags, case.spacing, strict=True)])
+    lengths = np.array(
+        [[n * h for n in lags] for lags, h in zip(case.lags, case.spacing, strict=True)]
+    )
     names = list(dict.fromkeys(name for s in seen for name in s.known))
     known_results = {"result": np.array(names, dtype=object)} if names else {}
     return {
         "volume": np.array([str(url) for url in case.urls], dtype=object),
         "quantity": np.array(list(case.measures.goals), dtype=object),
-        "meaning": ("quantity", np.array([case.measures.meaning[q] for q in case.measures.goals], dtype=object)),
+        "meaning": (
+            "quantity",
+            np.array([case.measures.meaning[q] for q in case.measures.goals], dtype=object),
+        ),
         "slices": np.array(AXES, dtype=object),
         "axis": np.array(AXES, dtype=object),
         "line": np.array(["rows", "columns"], dtype=object),

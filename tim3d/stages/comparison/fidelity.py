@@ -30,7 +30,13 @@ from tim3d.stages.comparison.phases import LabelCase
 from tim3d.stages.comparison.slice_tortuosity import SlicesWork
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.partials import sums
-from tim3d.stages.shared.results import ResultMaking, is_kept, refuse_another_question, result_name, results_of
+from tim3d.stages.shared.results import (
+    ResultMaking,
+    is_kept,
+    refuse_another_question,
+    result_name,
+    results_of,
+)
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.files import is_local
@@ -67,40 +73,48 @@ def fidelity(
 ) -> Task[xr.Dataset]:
     """Judge volumes by the micrographs that they should look like: slices across z, y and x, by the same estimators.
 
-    Compared, for each phase: phase fraction, two-point correlation, lineal path, surface per volume (2 P_L), geodesic
-    tortuosity within slices. Of grey values: distribution, correlation, step between neighbours. Told besides: spread
-    between the volumes, imprint of a generator's lattice, seams at the faces of chunks, and the 3-D results that the
-    samples hold, for which an image knows no truth. See docs/fidelity.md.
+    Compared, for each phase: phase fraction, two-point correlation, lineal path, surface per volume
+    (2 P_L), geodesic tortuosity within slices. Of grey values: distribution, correlation, step
+    between neighbours. Told besides: spread between the volumes, imprint of a generator's lattice,
+    seams at the faces of chunks, and the 3-D results that the samples hold, for which an image
+    knows no truth. See docs/fidelity.md.
 
     Parameters
     ----------
     sample : str
         The volume, in which the result is kept.
     volumes : sequence of str
-        More volumes of the same generator: eight in all tell the spread between runs (default: none).
+        More volumes of the same generator: eight in all tell the spread between runs (default:
+        none).
     micrograph : path or three paths
-        One image, or three for the slices across z, across y and across x. Their rows and columns are (y, x), (z, x)
-        and (z, y).
+        One image, or three for the slices across z, across y and across x. Their rows and columns
+        are (y, x), (z, x) and (z, y).
     phases : Phases, optional
-        Names as in the volumes, and the value of each in the image (default: grey values are compared).
+        Names as in the volumes, and the value of each in the image (default: grey values are
+        compared).
     pixel_size : float or (rows, columns), optional
         Pixels of the images in nm, before the scaling (default: as their metadata say).
     as_voxels : bool
         Take a pixel to be as large as a voxel, whatever is known of it.
     scale : int
-        Pixels of an image along the edge of one that is compared. The phase fractions stay the same.
+        Pixels of an image along the edge of one that is compared. The phase fractions stay the
+        same.
     field : str, optional
         The field that is judged (default: phase, or raw where grey values are compared).
     lags : sequence of int, optional
-        Lags of the curves in voxels (default: 1,2,4,6,8,12,16,24,32,48). Up to half the shortest edge.
+        Lags of the curves in voxels (default: 1,2,4,6,8,12,16,24,32,48). Up to half the shortest
+        edge.
     lags_nm : sequence of float, optional
         Lags of the curves in nm, instead (default: none). Whole voxels along every axis.
     slices : int, optional
-        Slices across each axis in which ways through phases are sought (default: 8). 0 for none; grey values have none.
+        Slices across each axis in which ways through phases are sought (default: 8). 0 for none;
+        grey values have none.
     period : int, optional
-        Period of the generator's lattice in voxels (default: from the record of a network's volume).
+        Period of the generator's lattice in voxels (default: from the record of a network's
+        volume).
     seam : int, optional
-        Edge in voxels of the chunks whose faces are looked at (default: a network's tile, otherwise shards or chunks).
+        Edge in voxels of the chunks whose faces are looked at (default: a network's tile, otherwise
+        shards or chunks).
     seed : int
         Number from which the bootstrap follows.
     out : str
@@ -111,15 +125,16 @@ def fidelity(
     Returns
     -------
     xarray.Dataset
-        Values of volumes and images, deviations over (quantity, slices, phase) with 95 % bootstrap intervals, goals and
-        whether they are reached; as kept in its node.
+        Values of volumes and images, deviations over (quantity, slices, phase) with 95 % bootstrap
+        intervals, goals and whether they are reached; as kept in its node.
 
     Raises
     ------
     MissingFieldError
         If a volume lacks the field.
     ArgumentError
-        If an argument is out of range, phases or voxel sizes differ, or pixels are not as large as voxels.
+        If an argument is out of range, phases or voxel sizes differ, or pixels are not as large as
+        voxels.
     InputError
         If an image cannot be used.
     MixedRunError
@@ -130,12 +145,20 @@ def fidelity(
     field = field or _field(urls[0], phases)
     fields = [store.complete_field(url, field, "generate") for url in urls]
     across = SLICES if slices is None else slices
-    paths = [str(micrograph)] if isinstance(micrograph, str | Path) else [str(path) for path in micrograph]
+    paths = (
+        [str(micrograph)]
+        if isinstance(micrograph, str | Path)
+        else [str(path) for path in micrograph]
+    )
 
     def comparing() -> Comparing:
         images = _images(paths, phases, pixel_size, scale)
         _check(urls, fields, images, phases, as_voxels)
-        by_default = _period(urls[0], field), _seam(urls[0], fields[0], None), _lags(fields, images, None, None)
+        by_default = (
+            _period(urls[0], field),
+            _seam(urls[0], fields[0], None),
+            _lags(fields, images, None, None),
+        )
         case = (LabelCase if phases else GreyCase)(
             urls, fields, images, tuple(phases or (GREY,)), _lags(fields, images, lags, lags_nm), across,
             by_default[0] if period is None else period, _seam(urls[0], fields[0], seam), seed,
@@ -147,12 +170,20 @@ def fidelity(
             "slices": (across, SLICES), "period": (case.period, by_default[0]), "seam": (case.seam, by_default[1]),
             "seed": (seed, 0),
         }  # fmt: skip
-        parameters = {"phases": dict(phases or {}), "scale": scale, "micrographs": [Path(p).name for p in paths]}
+        parameters = {
+            "phases": dict(phases or {}),
+            "scale": scale,
+            "micrographs": [Path(p).name for p in paths],
+        }
         return Comparing(case, out or _node(field, asked), parameters, options)
 
     def plans() -> list[Plan | Outline]:
         if any(will_exist(path) and not Path(path).exists() for path in paths):
-            return [Outline(f"{field}_fidelity", "compares with a micrograph that an earlier step writes")]
+            return [
+                Outline(
+                    f"{field}_fidelity", "compares with a micrograph that an earlier step writes"
+                )
+            ]
         return comparing().plans()
 
     return Task(plans, lambda: comparing().result())
@@ -183,22 +214,36 @@ class Comparing:
     def making(self) -> ResultMaking:
         """The result: of the volumes and of the 3-D results that they hold, and of the pixels of the images."""
         case = self.case
-        first, *others = (_inputs(url, field.name) for url, field in zip(case.urls, case.fields, strict=True))
+        first, *others = (
+            _inputs(url, field.name) for url, field in zip(case.urls, case.fields, strict=True)
+        )
         inputs = {
             **first, "volumes": dict(zip(map(_place, case.urls[1:]), others, strict=True)),
             "micrographs": [image.sha256 for image in case.images],
         }  # fmt: skip
-        parameters = {**case.parameters, **self.parameters, "volumes": [_place(url) for url in case.urls[1:]]}
-        return ResultMaking("fidelity", case.urls[0], self.node, inputs, parameters, (), self.gather)
+        parameters = {
+            **case.parameters,
+            **self.parameters,
+            "volumes": [_place(url) for url in case.urls[1:]],
+        }
+        return ResultMaking(
+            "fidelity", case.urls[0], self.node, inputs, parameters, (), self.gather
+        )
 
     def plans(self) -> list[Plan | Outline]:
         """What is left to be counted in all volumes; none if the result is there."""
         making, afresh = self.making, self.options.overwrite
-        refuse_another_question(making.sample, making.node, "fidelity", making.parameters, self.options)
+        refuse_another_question(
+            making.sample, making.node, "fidelity", making.parameters, self.options
+        )
         if is_kept(making, self.options):
             return []
         store.expect_dataset(making.sample, making.node, making.record)
-        pairs = [(url, one) for url, ones in zip(self.case.urls, self.passes, strict=True) for one in ones]
+        pairs = [
+            (url, one)
+            for url, ones in zip(self.case.urls, self.passes, strict=True)
+            for one in ones
+        ]
         left = [one.plan(afresh=afresh) for url, one in pairs if afresh or not _is_done(url, one)]
         return [*left] or [Outline(self.node, "compares what was counted before, reads no voxel")]
 
@@ -216,7 +261,9 @@ class Comparing:
 
     def gather(self) -> xr.Dataset:
         """What all volumes show against the images."""
-        seen = [_seen(self.case, number, ones, self.options) for number, ones in enumerate(self.passes)]
+        seen = [
+            _seen(self.case, number, ones, self.options) for number, ones in enumerate(self.passes)
+        ]
         return dataset.dataset(self.case, seen)
 
 
@@ -236,7 +283,9 @@ def _place(url: str) -> str:
     return str(Path(url).resolve()) if is_local(url) else url
 
 
-def _images(paths: Sequence[str], phases: Phases | None, pixel_size: Any, scale: int) -> tuple[Image, ...]:
+def _images(
+    paths: Sequence[str], phases: Phases | None, pixel_size: Any, scale: int
+) -> tuple[Image, ...]:
     if len(paths) not in (1, 3):
         raise ArgumentError(
             f"{len(paths)} micrographs; give one for all directions, or three: across z (rows y, columns x), across y "
@@ -259,16 +308,26 @@ def _field(url: str, phases: Phases | None) -> str:
     return "raw"
 
 
-def _check_used(phases: Phases | None, pixel_size: Any, as_voxels: bool, slices: int | None) -> None:
+def _check_used(
+    phases: Phases | None, pixel_size: Any, as_voxels: bool, slices: int | None
+) -> None:
     """Refuse what would change nothing beside the rest."""
     if phases is None and slices is not None:
-        raise ArgumentError("grey values have no ways through phases: leave out --slices, or give --phases")
+        raise ArgumentError(
+            "grey values have no ways through phases: leave out --slices, or give --phases"
+        )
     if as_voxels and pixel_size is not None:
-        raise ArgumentError("with --as-voxels a pixel is as large as a voxel: leave out --pixel-size or --as-voxels")
+        raise ArgumentError(
+            "with --as-voxels a pixel is as large as a voxel: leave out --pixel-size or --as-voxels"
+        )
 
 
 def _check(
-    urls: Sequence[str], fields: Sequence[Field], images: Sequence[Image], phases: Phases | None, as_voxels: bool
+    urls: Sequence[str],
+    fields: Sequence[Field],
+    images: Sequence[Image],
+    phases: Phases | None,
+    as_voxels: bool,
 ) -> None:
     """Refuse volumes that differ from each other, or from the images, in phases or voxel size."""
     for url, one in zip(urls, fields, strict=True):
@@ -277,12 +336,18 @@ def _check(
         else:
             _check_grey(url, one)
         if not _alike(one.spacing_nm, fields[0].spacing_nm):
-            raise ArgumentError(f"voxels of {url} are {one.spacing_nm} nm, of {urls[0]} {fields[0].spacing_nm} nm")
+            raise ArgumentError(
+                f"voxels of {url} are {one.spacing_nm} nm, of {urls[0]} {fields[0].spacing_nm} nm"
+            )
     if len(set(map(_place, urls))) < len(urls):
-        raise ArgumentError("a volume is given twice; the spread between volumes needs different ones")
+        raise ArgumentError(
+            "a volume is given twice; the spread between volumes needs different ones"
+        )
     if not as_voxels:
         for normal, plane in enumerate(law.PLANES):
-            _check_pixels(images[normal % len(images)], AXES[normal], [fields[0].spacing_nm[a] for a in plane])
+            _check_pixels(
+                images[normal % len(images)], AXES[normal], [fields[0].spacing_nm[a] for a in plane]
+            )
 
 
 def _check_phases(url: str, field: Field, phases: Phases) -> None:
@@ -326,7 +391,10 @@ def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _lags(
-    fields: Sequence[Field], images: Sequence[Image], lags: Sequence[int] | None, lags_nm: Sequence[float] | None
+    fields: Sequence[Field],
+    images: Sequence[Image],
+    lags: Sequence[int] | None,
+    lags_nm: Sequence[float] | None,
 ) -> Lags:
     """Lags along z, y and x in voxels."""
     if lags is not None and lags_nm is not None:
@@ -335,19 +403,27 @@ def _lags(
     if lags_nm is not None:
         z, y, x = (tuple(_whole(length, h) for length in lags_nm) for h in fields[0].spacing_nm)
     else:
-        z = y = x = tuple(lags if lags is not None else [lag for lag in law.LAGS if lag == 1 or lag <= shortest // 2])
+        z = y = x = tuple(
+            lags
+            if lags is not None
+            else [lag for lag in law.LAGS if lag == 1 or lag <= shortest // 2]
+        )
     for one in (z, y, x):
         check_lags(one)
     longest = max(z[-1], y[-1], x[-1])
     if longest >= shortest:
-        raise ArgumentError(f"a lag of {longest} voxels does not fit into the shortest edge, {shortest}")
+        raise ArgumentError(
+            f"a lag of {longest} voxels does not fit into the shortest edge, {shortest}"
+        )
     return (z, y, x)
 
 
 def _whole(length: float, step: float) -> int:
     lag = round(length / step)
     if lag < 1 or abs(lag * step - length) > SIZE_TOLERANCE * length:
-        raise ArgumentError(f"a lag of {length:g} nm is not a whole number of voxels of {step:g} nm, 1 or more")
+        raise ArgumentError(
+            f"a lag of {length:g} nm is not a whole number of voxels of {step:g} nm, 1 or more"
+        )
     return lag
 
 
@@ -370,7 +446,9 @@ def _seam(url: str, labels: Field, given: int | None) -> Triple:
     """Edges along z, y, x of what was made at a time: a tile, or else shards that do not fill the axis, or chunks."""
     tile = _made(url, labels.name).get("tile") if given is None else given
     edges = zip(labels.shape, labels.shard, labels.chunk, strict=True)
-    z, y, x = (int((shard if shard < n else chunk) if tile is None else tile) for n, shard, chunk in edges)
+    z, y, x = (
+        int((shard if shard < n else chunk) if tile is None else tile) for n, shard, chunk in edges
+    )
     return (z, y, x)
 
 
@@ -398,5 +476,7 @@ def _is_done(url: str, one: Pass) -> bool:
 def _keep(case: Case, number: int, counting: Pass) -> None:
     lags = {axis: list(lags) for axis, lags in zip(AXES, case.lags, strict=True)}
     inputs = {case.fields[number].name: case.sources[number]}
-    record = store.provenance(counting.ledger.fingerprint, {"lags": lags}, inputs) | {"verb": "fidelity"}
+    record = store.provenance(counting.ledger.fingerprint, {"lags": lags}, inputs) | {
+        "verb": "fidelity"
+    }
     store.write_dataset(case.urls[number], counting.ledger.name, sums(counting), record)

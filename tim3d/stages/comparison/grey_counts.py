@@ -31,7 +31,11 @@ class SumGreys:
     def __call__(self, grey: np.ndarray, core: Box, material: Material) -> dict[str, np.ndarray]:
         """Integers, those of an axis by name and axis."""
         found = [differences(grey, lags, a, core) for a, lags in enumerate(self.lags)]
-        sums = {f"{n}_{axis}": v for axis, one in zip(AXES, found, strict=True) for n, v in vars(one).items()}
+        sums = {
+            f"{n}_{axis}": v
+            for axis, one in zip(AXES, found, strict=True)
+            for n, v in vars(one).items()
+        }
         return {"histogram": histogram(grey[core.slices]), **sums}
 
 
@@ -44,7 +48,9 @@ def grey_partials(lags: Lags) -> tuple[Partial, ...]:
         return Partial(part, halo, (dim,), sizes, compute, plane=plane, reads=(GREY,), part=part)
 
     along = [
-        partial(f"{name}_{axis}", "lag", (len(one),)) if name == "squares" else partial(f"{name}_{axis}", axis, ())
+        partial(f"{name}_{axis}", "lag", (len(one),))
+        if name == "squares"
+        else partial(f"{name}_{axis}", axis, ())
         for axis, one in zip(AXES, lags, strict=True)
         for name in SUMS
     ]
@@ -89,16 +95,26 @@ def greys_of(grey: np.ndarray, lags: Lags, spacing: Spacing) -> Greys:
 
 
 def _values(
-    counts: np.ndarray, totals: Sequence[dict[str, np.ndarray]], lags: Lags, shape: Triple, spacing: Spacing
+    counts: np.ndarray,
+    totals: Sequence[dict[str, np.ndarray]],
+    lags: Lags,
+    shape: Triple,
+    spacing: Spacing,
 ) -> Greys:
     across = [math.prod(shape) // n for n in shape]
     squares = [_means(total["squares"], shape, lags[a], a) for a, total in enumerate(totals)]
-    steps = [_means(total["steps"].sum(keepdims=True), shape, (1,), a)[0] for a, total in enumerate(totals)]
+    steps = [
+        _means(total["steps"].sum(keepdims=True), shape, (1,), a)[0]
+        for a, total in enumerate(totals)
+    ]
     return Greys(
         shares=counts / math.prod(shape),
         squares=np.array(squares),
         step=np.array(steps) / np.array(spacing),
-        planes=tuple(total["values"][:, None] / (n * LARGEST) for total, n in zip(totals, across, strict=True)),
+        planes=tuple(
+            total["values"][:, None] / (n * LARGEST)
+            for total, n in zip(totals, across, strict=True)
+        ),
         changes=tuple(total["steps"][:-1] / n for total, n in zip(totals, across, strict=True)),
     )
 

@@ -20,8 +20,16 @@ VALLENDER, MATHERON = "doi:10.1137/1118101", "doi:10.2113/gsecongeo.58.8.1246"
 ROWS = {
     "shares": Row(("grey",), ("grey",), "1", "share of the voxels of each grey value", VALLENDER),
     "mean": Row((), (), "1", "mean grey value"),
-    "correlation": Row(("axis", "lag"), ("line", "lag"), "1", "rho along lines, 1 - variogram over variance", MATHERON),
-    "step": Row(("axis",), ("line",), "nm-1", "mean step between neighbours, in grey values per length"),
+    "correlation": Row(
+        ("axis", "lag"),
+        ("line", "lag"),
+        "1",
+        "rho along lines, 1 - variogram over variance",
+        MATHERON,
+    ),
+    "step": Row(
+        ("axis",), ("line",), "nm-1", "mean step between neighbours, in grey values per length"
+    ),
 }
 
 
@@ -59,9 +67,13 @@ class GreyCase(Case):
     def of_images(self) -> Arrays:
         """Values of the images of the slices across z, y, x."""
         pictures = [self.picture(self.images[n % len(self.images)]) for n in range(3)]
-        found = [greys_of(np.expand_dims(p, n), self.lags, self.spacing) for n, p in enumerate(pictures)]
+        found = [
+            greys_of(np.expand_dims(p, n), self.lags, self.spacing) for n, p in enumerate(pictures)
+        ]
         each = [
-            _told(_values(one) | {"squares": one.squares[list(plane)], "step": one.step[list(plane)]})
+            _told(
+                _values(one) | {"squares": one.squares[list(plane)], "step": one.step[list(plane)]}
+            )
             for one, plane in zip(found, law.PLANES, strict=True)
         ]
         intervals = {"mean_interval": np.array([[mean_interval(p)] for p in pictures])}

@@ -30,8 +30,14 @@ class CountLines:
     def __call__(self, labels: Labels, core: Box, material: Material) -> dict[str, np.ndarray]:
         """Integers by name and axis."""
         ranks = ranks_of(labels, self.codes)
-        found = [line_counts(ranks, len(self.codes), lags, a, core) for a, lags in enumerate(self.lags)]
-        return {f"{n}_{axis}": v for axis, one in zip(AXES, found, strict=True) for n, v in vars(one).items()}
+        found = [
+            line_counts(ranks, len(self.codes), lags, a, core) for a, lags in enumerate(self.lags)
+        ]
+        return {
+            f"{n}_{axis}": v
+            for axis, one in zip(AXES, found, strict=True)
+            for n, v in vars(one).items()
+        }
 
 
 def line_partials(codes: tuple[int, ...], lags: Lags) -> tuple[Partial, ...]:
@@ -39,11 +45,19 @@ def line_partials(codes: tuple[int, ...], lags: Lags) -> tuple[Partial, ...]:
     compute, halo = CountLines(codes, lags), triple(one[-1] for one in lags)
 
     def partial(name: str, axis: str, length: int) -> Partial:
-        dims, sizes = ((axis, "phase"), (len(codes),)) if name in BY_PLANE else (("phase", "lag"), (len(codes), length))
+        dims, sizes = (
+            ((axis, "phase"), (len(codes),))
+            if name in BY_PLANE
+            else (("phase", "lag"), (len(codes), length))
+        )
         plane, part = axis if name in BY_PLANE else None, f"{name}_{axis}"
         return Partial(part, halo, dims, sizes, compute, plane=plane, part=part)
 
-    return tuple(partial(name, axis, len(one)) for axis, one in zip(AXES, lags, strict=True) for name in COUNTS)
+    return tuple(
+        partial(name, axis, len(one))
+        for axis, one in zip(AXES, lags, strict=True)
+        for name in COUNTS
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +87,9 @@ class Lines:
 
 def lines_in(counts: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) -> Lines:
     """The values that counts stand for."""
-    totals = [{name: np.asarray(counts[f"{name}_{axis}"].values) for name in COUNTS} for axis in AXES]
+    totals = [
+        {name: np.asarray(counts[f"{name}_{axis}"].values) for name in COUNTS} for axis in AXES
+    ]
     return _values(totals, lags, shape, spacing)
 
 
@@ -83,17 +99,26 @@ def lines_of(ranks: np.ndarray, phases: int, lags: Lags, spacing: Spacing) -> Li
     return _values(totals, lags, triple(ranks.shape), spacing)
 
 
-def _values(totals: Sequence[dict[str, np.ndarray]], lags: Lags, shape: Triple, spacing: Spacing) -> Lines:
-    curves = {name: [_shares(totals[a][name], shape, lags[a], a) for a in range(3)] for name in ("pairs", "segments")}
+def _values(
+    totals: Sequence[dict[str, np.ndarray]], lags: Lags, shape: Triple, spacing: Spacing
+) -> Lines:
+    curves = {
+        name: [_shares(totals[a][name], shape, lags[a], a) for a in range(3)]
+        for name in ("pairs", "segments")
+    }
     across = [math.prod(shape) // n for n in shape]
-    crossings = [_shares(totals[a]["changes"].sum(axis=0)[:, None], shape, (1,), a)[:, 0] for a in range(3)]
+    crossings = [
+        _shares(totals[a]["changes"].sum(axis=0)[:, None], shape, (1,), a)[:, 0] for a in range(3)
+    ]
     return Lines(
         fraction=totals[0]["voxels"].sum(axis=0) / math.prod(shape),
         two_point=np.array(curves["pairs"]),
         lineal_path=np.array(curves["segments"]),
         surface=np.array([2 * c / h for c, h in zip(crossings, spacing, strict=True)]),
         planes=tuple(total["voxels"] / n for total, n in zip(totals, across, strict=True)),
-        changes=tuple(t["changes"].sum(axis=1)[:-1] / (2 * n) for t, n in zip(totals, across, strict=True)),
+        changes=tuple(
+            t["changes"].sum(axis=1)[:-1] / (2 * n) for t, n in zip(totals, across, strict=True)
+        ),
     )
 
 

@@ -24,16 +24,24 @@ TORQUATO = "doi:10.1007/978-1-4757-6355-3"
 
 ROWS = {
     "phase_fraction": Row(("phase",), ("phase",), "1", "share of the voxels"),
-    "two_point": Row(("axis", "phase", "lag"), ("line", "phase", "lag"), "1", "S2 along lines", TORQUATO),
-    "lineal_path": Row(("axis", "phase", "lag"), ("line", "phase", "lag"), "1", "L along lines", TORQUATO),
-    "surface": Row(("axis", "phase"), ("line", "phase"), "nm-1", "2 P_L, twice the crossings per length"),
+    "two_point": Row(
+        ("axis", "phase", "lag"), ("line", "phase", "lag"), "1", "S2 along lines", TORQUATO
+    ),
+    "lineal_path": Row(
+        ("axis", "phase", "lag"), ("line", "phase", "lag"), "1", "L along lines", TORQUATO
+    ),
+    "surface": Row(
+        ("axis", "phase"), ("line", "phase"), "nm-1", "2 P_L, twice the crossings per length"
+    ),
     "slice_tortuosity": Row(
         ("slices", "line", "phase"),
         ("line", "phase"),
         "1",
         "geodesic over straight length in slices, mean over the last quarter of the way",
     ),
-    "slice_reached": Row(("slices", "line", "phase"), ("line", "phase"), "1", "share of the phase that ways reach"),
+    "slice_reached": Row(
+        ("slices", "line", "phase"), ("line", "phase"), "1", "share of the phase that ways reach"
+    ),
 }
 
 
@@ -45,7 +53,12 @@ class LabelCase(Case):
     def measures(self) -> Measures:
         """Phase fraction, two-point correlation, lineal path, surface, ways in slices."""
         return Measures(
-            law.GOALS, law.MEANING, law.deviations, ROWS, "share of voxel pairs of two phases", "phase fraction"
+            law.GOALS,
+            law.MEANING,
+            law.deviations,
+            ROWS,
+            "share of voxel pairs of two phases",
+            "phase fraction",
         )
 
     def codes(self, number: int) -> tuple[int, ...]:
@@ -79,12 +92,18 @@ class LabelCase(Case):
     def slices_of(self, number: int) -> list[Slices]:
         """The slices across z, y, x in which ways are sought."""
         shape = self.fields[number].shape
-        return [Slices(shape, a, min(self.slices, shape[a]), self.window(a)) for a in range(3)] if self.slices else []
+        return (
+            [Slices(shape, a, min(self.slices, shape[a]), self.window(a)) for a in range(3)]
+            if self.slices
+            else []
+        )
 
     def counted(self, number: int) -> Counted:
         """Counts along lines."""
         codes = self.codes(number)
-        return Counted(line_partials(codes, self.lags), "lines", {"codes": codes, "lags": self.lags})
+        return Counted(
+            line_partials(codes, self.lags), "lines", {"codes": codes, "lags": self.lags}
+        )
 
     def passes(self, number: int, options: Options) -> list[Pass]:
         """Counts along lines, and ways in slices across each axis."""
@@ -111,13 +130,20 @@ class LabelCase(Case):
 
     def of_images(self) -> Arrays:
         """Values of the images of the slices across z, y, x."""
-        lines = [lines_of(self.ranks(n), len(self.names), self.lags, self.spacing) for n in range(3)]
+        lines = [
+            lines_of(self.ranks(n), len(self.names), self.lags, self.spacing) for n in range(3)
+        ]
         ways_found = [self._ways_in_image(n) for n in range(3)]
         return {
             "phase_fraction": np.array([one.fraction for one in lines]),
             "phase_fraction_interval": np.array([self._intervals(n) for n in range(3)]),
             **{
-                name: np.array([getattr(one, name)[list(plane)] for one, plane in zip(lines, law.PLANES, strict=True)])
+                name: np.array(
+                    [
+                        getattr(one, name)[list(plane)]
+                        for one, plane in zip(lines, law.PLANES, strict=True)
+                    ]
+                )
                 for name in ("two_point", "lineal_path", "surface")
             },
             "slice_tortuosity": np.array([one[0] for one in ways_found]),
@@ -154,13 +180,20 @@ def _known(url: str, labels: Field) -> dict[str, float]:
     found = {}
     for results in answers(url, labels, labels.phases, None):
         for name, values in results.data_vars.items():
-            if values.dtype.kind in "fiub" and not set(values.dims) & {*AXES, "component"} and values.size <= 64:
+            if (
+                values.dtype.kind in "fiub"
+                and not set(values.dims) & {*AXES, "component"}
+                and values.size <= 64
+            ):
                 found.update(_flat(str(name), values))
     return found
 
 
 def _flat(name: str, values: xr.DataArray) -> dict[str, float]:
-    labels = [[str(v) for v in values[d].values] if d in values.coords else range(values.sizes[d]) for d in values.dims]
+    labels = [
+        [str(v) for v in values[d].values] if d in values.coords else range(values.sizes[d])
+        for d in values.dims
+    ]
     out = {}
     for place, value in np.ndenumerate(values.values):
         where = ", ".join(f"{label[i]}" for label, i in zip(labels, place, strict=True))

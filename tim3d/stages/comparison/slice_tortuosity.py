@@ -10,7 +10,14 @@ import numpy as np
 
 from tim3d.engine import Ledger, Pass
 from tim3d.grid import Block, Box, Grid, Triple, triple
-from tim3d.kernels.geodesic.geodesic import UNIT, UNREACHED, distance, geodesic_bytes, plane_sums, tortuosity
+from tim3d.kernels.geodesic.geodesic import (
+    UNIT,
+    UNREACHED,
+    distance,
+    geodesic_bytes,
+    plane_sums,
+    tortuosity,
+)
 from tim3d.kernels.statistics.comparison import PLANES
 from tim3d.kernels.statistics.correlation import ranks_of
 from tim3d.stages.shared.field import Options
@@ -47,7 +54,8 @@ class Slices:
 def ways(ranks: np.ndarray, phases: int, axis: int, spacing: Spacing) -> dict[str, list[Any]]:
     """Sums of geodesic distances in one slice across an axis, by the direction in it, the phase and the plane.
 
-    Both directions along both axes of the slice are taken; those back are counted from the far side.
+    Both directions along both axes of the slice are taken; those back are counted from the far
+    side.
     """
     out: dict[str, list[Any]] = {name: [] for name in PARTS}
     for along in PLANES[axis]:
@@ -76,19 +84,26 @@ def _one_way(region: np.ndarray, along: int, spacing: Spacing) -> np.ndarray:
     return np.array(plane_sums(units, inside, along))
 
 
-def tortuosities(sums: dict[str, list[Any]], axis: int, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+def tortuosities(
+    sums: dict[str, list[Any]], axis: int, spacing: Spacing
+) -> tuple[np.ndarray, np.ndarray]:
     """Tortuosity over the last quarter of the slices, and share of the phase that is reached, (2, phases) each."""
     found = []
     for line, along in enumerate(PLANES[axis]):
         each = zip(*(sums[name][line] for name in PARTS), strict=True)
-        found.append([tortuosity(s, reached, inside, spacing, along) for s, reached, inside in each])
+        found.append(
+            [tortuosity(s, reached, inside, spacing, along) for s, reached, inside in each]
+        )
     values = [[one.last_quarter for one in row] for row in found]
     return np.array(values), np.array([[one.reached for one in row] for row in found])
 
 
 def added(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Sums over slices of one window."""
-    return {name: [np.sum([np.asarray(r[name][line]) for r in records], axis=0) for line in range(2)] for name in PARTS}
+    return {
+        name: [np.sum([np.asarray(r[name][line]) for r in records], axis=0) for line in range(2)]
+        for name in PARTS
+    }
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,9 @@ class SlicesWork:
 
     def read(self, block: Block) -> np.ndarray:
         """The labels of the slice."""
-        return store.read_box(store.field_array(self.sample, self.field), self.slices.box(block.index[0]))
+        return store.read_box(
+            store.field_array(self.sample, self.field), self.slices.box(block.index[0])
+        )
 
     def compute(self, block: Block, inputs: np.ndarray) -> dict[str, Any]:
         """The sums."""
@@ -120,7 +137,9 @@ class SlicesWork:
         return 24 * math.prod(wide) + geodesic_bytes(wide)
 
 
-def slices_pass(sample: str, labels: Field, slices: Slices, codes: tuple[int, ...], options: Options) -> Pass:
+def slices_pass(
+    sample: str, labels: Field, slices: Slices, codes: tuple[int, ...], options: Options
+) -> Pass:
     """The pass over the slices across one axis."""
     source = store.fingerprint_of(sample, labels.name)
     mark = schema.fingerprint(verb="fidelity", field=source, codes=codes, slices=vars(slices))

@@ -29,7 +29,13 @@ from tim3d.phases import Phases
 from tim3d.spelling import given_twice
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce
 from tim3d.stages.shared.reduction import reduction_pass
-from tim3d.stages.shared.results import ResultMaking, plan_result, produce_result, result_name, run_passes
+from tim3d.stages.shared.results import (
+    ResultMaking,
+    plan_result,
+    produce_result,
+    result_name,
+    run_passes,
+)
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
@@ -71,8 +77,8 @@ def label(
     connectivity : {6, 18, 26}
         Neighbours share a face, or an edge too, or a corner too.
     keep : bool
-        Write the number of every voxel's component as a field too. It is the field `component` (uint32, 0 is
-        background).
+        Write the number of every voxel's component as a field too. It is the field `component`
+        (uint32, 0 is background).
     component : str
         Name of that field.
     out : str
@@ -100,7 +106,9 @@ def label(
     """
     job = _job(sample, field, phases, connectivity, out)
     if component != "component" and not keep:
-        raise ArgumentError("--component names the field of components, which is not written: add --keep")
+        raise ArgumentError(
+            "--component names the field of components, which is not written: add --keep"
+        )
     labelling = Labelling(job, component if keep else None, options)
     return Task(labelling.plans, labelling.result)
 
@@ -184,14 +192,21 @@ class Labelling:
                 run_passes(self.passes, replace(self.options, overwrite=False))
                 self._write_lookup()
             lookup = _lookup_node(self.field.field.name)
-            produce(self.job.sample, self.field, self.options, lambda _: store.delete_node(self.job.sample, lookup))
+            produce(
+                self.job.sample,
+                self.field,
+                self.options,
+                lambda _: store.delete_node(self.job.sample, lookup),
+            )
         return found
 
     def _write_lookup(self) -> None:
         """Write the lookup table of pass C: the final number of each component of each block."""
         starts, table, rows = _merge(*self.passes)
         if len(table) > MOST:
-            raise InputError(f"{len(table)} components are more than {schema.ID_DTYPE} can number; label fewer phases")
+            raise InputError(
+                f"{len(table)} components are more than {schema.ID_DTYPE} can number; label fewer phases"
+            )
         node = _lookup_node(self.field.field.name)
         store.write_dataset(self.job.sample, node, _lookup(starts, rows), self.results.record)
 
@@ -200,13 +215,19 @@ def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int
     labels = store.complete_field(sample, field, "segment")
     kernel.check_connectivity(connectivity)
     if labels.phases is None:
-        raise ArgumentError(f"field {field!r} holds no phases; segment it first, or ingest it with --phases")
+        raise ArgumentError(
+            f"field {field!r} holds no phases; segment it first, or ingest it with --phases"
+        )
     unknown = [name for name in names or () if name not in labels.phases]
     if unknown or (names is not None and not names):
-        raise ArgumentError(f"{field!r} has no phase {', '.join(unknown)}; it has {', '.join(labels.phases)}")
+        raise ArgumentError(
+            f"{field!r} has no phase {', '.join(unknown)}; it has {', '.join(labels.phases)}"
+        )
     if twice := given_twice(names or ()):
         raise ArgumentError(f"{twice!r} is given twice: give it once in --phases")
-    chosen = Phases(**{name: code for name, code in labels.phases.items() if names is None or name in names})
+    chosen = Phases(
+        **{name: code for name, code in labels.phases.items() if names is None or name in names}
+    )
     return Job(sample, labels, store.fingerprint_of(sample, field), chosen, connectivity, out)
 
 
@@ -247,7 +268,10 @@ class LabelKernel:
         check_labels(labels, Box.whole(block.core.shape), self.phases)
         ids = kernel.label_block(labels, self.codes, self.connectivity)
         table = kernel.tabulate(ids, labels, block.core.start, self.shape)
-        planes = {_plane_name(*key): _pack(plane) for key, plane in kernel.border(ids, table.code).planes.items()}
+        planes = {
+            _plane_name(*key): _pack(plane)
+            for key, plane in kernel.border(ids, table.code).planes.items()
+        }
         return {name: _pack(getattr(table, name)) for name in COLUMNS} | planes
 
 
@@ -277,13 +301,19 @@ class PairsWork:
     def read(self, block: Block) -> dict[Triple, Border]:
         """Read the borders of the block and of its neighbours, by offset."""
         offsets = [(0, 0, 0), *kernel.neighbours(self.grid, block.index, self.connectivity)]
-        return {offset: _border(self.ledger.record(_beside(block.index, offset))) for offset in offsets}
+        return {
+            offset: _border(self.ledger.record(_beside(block.index, offset))) for offset in offsets
+        }
 
     def compute(self, block: Block, inputs: dict[Triple, Border]) -> dict[str, Any]:
         """Find the touching pairs with each neighbour."""
         own = inputs.pop((0, 0, 0))
-        found = {o: kernel.border_pairs(own, there, o, self.connectivity) for o, there in inputs.items()}
-        return {"pairs": [{"offset": offset, "rows": _pack(pairs)} for offset, pairs in found.items()]}
+        found = {
+            o: kernel.border_pairs(own, there, o, self.connectivity) for o, there in inputs.items()
+        }
+        return {
+            "pairs": [{"offset": offset, "rows": _pack(pairs)} for offset, pairs in found.items()]
+        }
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
         """Write the record only."""
@@ -295,7 +325,11 @@ class PairsWork:
 
 
 def _border(record: Mapping[str, Any]) -> Border:
-    planes = {(axis, side): _unpack(record[_plane_name(axis, side)]) for axis in range(3) for side in (-1, 1)}
+    planes = {
+        (axis, side): _unpack(record[_plane_name(axis, side)])
+        for axis in range(3)
+        for side in (-1, 1)
+    }
     return Border(_unpack(record["code"]), planes)
 
 
@@ -400,11 +434,18 @@ class NumberWork:
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Compute the numbers of the components."""
         codes, rows = inputs
-        return np.take(kernel.lookup(rows), kernel.label_block(codes, self.codes, self.connectivity))
+        return np.take(
+            kernel.lookup(rows), kernel.label_block(codes, self.codes, self.connectivity)
+        )
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards."""
-        store.write_box(store.field_array(self.sample, self.out, mode="r+"), block.core, outputs, durable=self.durable)
+        store.write_box(
+            store.field_array(self.sample, self.out, mode="r+"),
+            block.core,
+            outputs,
+            durable=self.durable,
+        )
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:

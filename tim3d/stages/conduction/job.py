@@ -36,7 +36,12 @@ class Solving:
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters stored as provenance of the result."""
-        return {"axes": list(self.axes), "richardson": self.richardson, "units": self.units, **self.of_field}
+        return {
+            "axes": list(self.axes),
+            "richardson": self.richardson,
+            "units": self.units,
+            **self.of_field,
+        }
 
     @property
     def of_field(self) -> dict[str, Any]:
@@ -115,12 +120,16 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Hash of everything that decides the result."""
-        return schema.fingerprint(verb="solve", inputs=self.inputs, parameters=self.solving.parameters)
+        return schema.fingerprint(
+            verb="solve", inputs=self.inputs, parameters=self.solving.parameters
+        )
 
     @property
     def record(self) -> dict[str, Any]:
         """Provenance of the result."""
-        return store.provenance(self.fingerprint, self.solving.parameters, self.inputs) | {"verb": "solve"}
+        return store.provenance(self.fingerprint, self.solving.parameters, self.inputs) | {
+            "verb": "solve"
+        }
 
     @property
     def scratch(self) -> str:
@@ -186,7 +195,9 @@ def chosen_physics(
 ) -> Physics:
     """Physics of a label field, from arguments by phase name."""
     by_code = _by_code(labels, conductivity)
-    return Physics(by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact))
+    return Physics(
+        by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact)
+    )
 
 
 def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> Interfaces | None:
@@ -195,13 +206,20 @@ def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> In
     `interface` has them by names of phases, per metre.
     """
     given = {names: _pair(labels, names) for names in interface or {}}
-    found = {pair: float((interface or {})[names]) * NM for names, pair in sorted(given.items(), key=lambda g: g[1])}
+    found = {
+        pair: float((interface or {})[names]) * NM
+        for names, pair in sorted(given.items(), key=lambda g: g[1])
+    }
     if len(found) < len(given):
-        raise ArgumentError(f"two phases are given twice in {', '.join(given)}: give each --interface once")
+        raise ArgumentError(
+            f"two phases are given twice in {', '.join(given)}: give each --interface once"
+        )
     return found or None
 
 
-def typed_interface(labels: Field, interface: Mapping[str, float] | None) -> dict[str, float] | None:
+def typed_interface(
+    labels: Field, interface: Mapping[str, float] | None
+) -> dict[str, float] | None:
     """Conductances per area by phase names as typed, in the order of the field's phases."""
     assert labels.phases is not None
     names = {code: name for name, code in labels.phases.items()}
@@ -246,11 +264,18 @@ def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
 
 def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[int, Conductivity]:
     if labels.phases is None:
-        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
-    missing, unknown = set(labels.phases) - set(conductivity), set(conductivity) - set(labels.phases)
+        raise ArgumentError(
+            f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases"
+        )
+    missing, unknown = (
+        set(labels.phases) - set(conductivity),
+        set(conductivity) - set(labels.phases),
+    )
     if missing or unknown:
         strays = ", ".join(repr(name) + suggestion(name, labels.phases) for name in sorted(unknown))
-        wrong = f"no phase {strays}" if unknown else f"no conductivity for {', '.join(sorted(missing))}"
+        wrong = (
+            f"no phase {strays}" if unknown else f"no conductivity for {', '.join(sorted(missing))}"
+        )
         example = ",".join(f"{name}={conductivity.get(name, 'VALUE')}" for name in labels.phases)
         raise ArgumentError(
             f"{wrong}; {labels.name!r} has the phases {', '.join(labels.phases)}. "
@@ -259,5 +284,7 @@ def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[in
     by_code = {labels.phases[name]: k for name, k in conductivity.items()}
     if not any(max(k) for k in check_conductivities(by_code).values()):
         example = ",".join(f"{name}={int(not place)}" for place, name in enumerate(labels.phases))
-        raise ArgumentError(f"no phase conducts: give one a conductivity above 0, as --conductivity {example}")
+        raise ArgumentError(
+            f"no phase conducts: give one a conductivity above 0, as --conductivity {example}"
+        )
     return by_code

@@ -150,14 +150,25 @@ class Case:
             taken = tuple(slice(a, b, self.every) for a, b in zip(box.start, box.stop, strict=True))
             out[place] = np.moveaxis(store.read_slices(array, taken), self.axis, 0)
 
-    def _boxes(self, start: int, stop: int, shard: Triple) -> Iterator[tuple[Box, tuple[slice, ...]]]:
+    def _boxes(
+        self, start: int, stop: int, shard: Triple
+    ) -> Iterator[tuple[Box, tuple[slice, ...]]]:
         """Boxes of the label field, and where their voxels belong in the planes start..stop."""
-        edges = [math.lcm(self.every, shard[a]) if a != self.axis else THICK * self.every for a in range(3)]
+        edges = [
+            math.lcm(self.every, shard[a]) if a != self.axis else THICK * self.every
+            for a in range(3)
+        ]
         low, high = [0, 0, 0], list(self.shape)
-        low[self.axis], high[self.axis] = start * self.every, min(stop * self.every, self.shape[self.axis])
+        low[self.axis], high[self.axis] = (
+            start * self.every,
+            min(stop * self.every, self.shape[self.axis]),
+        )
         corners = [range(a, b, e) for a, b, e in zip(low, high, edges, strict=True)]
         for corner in itertools.product(*corners):
-            box = Box(triple(corner), triple(min(c + e, h) for c, e, h in zip(corner, edges, high, strict=True)))
+            box = Box(
+                triple(corner),
+                triple(min(c + e, h) for c, e, h in zip(corner, edges, high, strict=True)),
+            )
             places = [self._taken(box.start[a] - low[a], box.stop[a] - low[a]) for a in self.order]
             yield box, tuple(places)
 
@@ -174,7 +185,9 @@ class Case:
         ring.collect(None)
 
 
-def scratch(case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fresh: bool = True) -> Any:
+def scratch(
+    case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fresh: bool = True
+) -> Any:
     """Open an array of the scratch node; with `fresh` the first rank creates it."""
     path, chunk = case.path(name), (1, min(WIDE, shape[1]), min(WIDE, shape[2]))
     if ring.rank == 0 and fresh:
@@ -185,7 +198,16 @@ def scratch(case: Case, ring: Ring, name: str, shape: Triple, dtype: str, *, fre
 
 def numbers(found: Conduction) -> dict[str, Any]:
     """Numbers of a solution as JSON, without its fields."""
-    names = ("conductivity", "percolates", "mean_total", "mean_through", "spread", "iterations", "row", "labels")
+    names = (
+        "conductivity",
+        "percolates",
+        "mean_total",
+        "mean_through",
+        "spread",
+        "iterations",
+        "row",
+        "labels",
+    )
     record = {name: getattr(found, name) for name in names} | {"flux": found.flux.tolist()}
     record["voxels"] = {str(label): count for label, count in found.voxels.items()}
     if found.local is not None:
@@ -237,7 +259,11 @@ class Keeper:
                 array[plane] = self.team.to_numpy(source[row, 1:-1, 1:-1])
         self.ring.collect(None)  # all ranks have written their planes
         if self.ring.rank == 0:
-            record = {"before": state.before.hex(), "gain": state.gain.hex(), "iterations": state.iterations}
+            record = {
+                "before": state.before.hex(),
+                "gain": state.gain.hex(),
+                "iterations": state.iterations,
+            }
             self.case.ledger.mark_done(self.case.index, record | {"generation": self.generation})
         self.ring.collect(None)  # the older one is not overwritten before the newer one counts
         self.last = time.monotonic()
@@ -247,4 +273,11 @@ class Keeper:
             yield row, problem.start + row - 1
 
     def _array(self, name: str, problem: Problem, *, fresh: bool) -> Any:
-        return scratch(self.case, self.ring, f"{name}_{self.generation}", problem.shape, KEPT[name], fresh=fresh)
+        return scratch(
+            self.case,
+            self.ring,
+            f"{name}_{self.generation}",
+            problem.shape,
+            KEPT[name],
+            fresh=fresh,
+        )

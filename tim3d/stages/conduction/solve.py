@@ -81,45 +81,51 @@ def solve(
     sample : str
         Path or URL of the sample.
     conductivity : mapping of str to float or three floats
-        Conductivity of every phase, or along z, y, x; 0 for an insulator. For example ``{"copper": 400, "pore": 0}``.
+        Conductivity of every phase, or along z, y, x; 0 for an insulator. For example ``{"copper":
+        400, "pore": 0}``.
     field : str
         The label field.
     axis : "z", "y" or "x", or a sequence of them
         Axes along which the flux is driven.
     faces : {"outer", "centres"}
-        Where the potential is held. On the outer faces of the volume, or on the centres of its first and last voxels.
+        Where the potential is held. On the outer faces of the volume, or on the centres of its
+        first and last voxels.
     sides : {"insulated", "periodic"}
         Whether the flux stops at the other four faces or goes on at the far side.
     cell : bool
-        The volume wraps along all axes: rows of the conductivity tensor. A mean gradient drives the flux.
+        The volume wraps along all axes: rows of the conductivity tensor. A mean gradient drives the
+        flux.
     interface : mapping of str to float
         Conductance per area between two phases, in W m-2 K-1 (default: perfect contact). The
         Kapitza conductance: ``{"copper:polymer": 1e8}``, in the unit of the conductivities per
         metre.
     contact : float or two floats
-        Conductance per area of the low and the high outer face, in W m-2 K-1 (default: perfect contact). Between the
-        face and the voxels on it, in the unit of the conductivities per metre.
+        Conductance per area of the low and the high outer face, in W m-2 K-1 (default: perfect
+        contact). Between the face and the voxels on it, in the unit of the conductivities per
+        metre.
     tolerance : float
         Largest (max - min) / mean of the flux over all planes.
     richardson : bool
-        Solve every second voxel too, and estimate the value at vanishing voxel size. With its uncertainty.
+        Solve every second voxel too, and estimate the value at vanishing voxel size. With its
+        uncertainty.
     keep_potential : bool
         Write the potential as a field. As float32 fields ``FIELD_potential_z...`` and so on, from 1
         to 0, and -1 where there is none. The rest of their names is the same as in the name of the
         result.
     keep_flux : bool
-        Write the map of bottlenecks, and statistics of the flux by phase. It is the size of the flux density over its
-        mean, as float32 fields ``FIELD_flux_z...``, and -1 where there is none.
+        Write the map of bottlenecks, and statistics of the flux by phase. It is the size of the
+        flux density over its mean, as float32 fields ``FIELD_flux_z...``, and -1 where there is
+        none.
     units : str
         Unit of the conductivities: W m-1 K-1, m2 s-1, or 1 for relative ones.
     out : str
-        Name of the result (default: FIELD_transport and what is not a default, the conductivities always). Fields are
-        then called ``OUT_potential_z``.
+        Name of the result (default: FIELD_transport and what is not a default, the conductivities
+        always). Fields are then called ``OUT_potential_z``.
     checkpoint : float
         Seconds between two checkpoints, from which a killed run goes on.
     device : str
-        Device: cpu, or one of torch such as cuda (default: the GPUs of a cluster of kind cuda, else the CPU). The
-        numbers agree to rounding.
+        Device: cpu, or one of torch such as cuda (default: the GPUs of a cluster of kind cuda, else
+        the CPU). The numbers agree to rounding.
     options : Options
         How it runs; see `tim3d.Options`.
 
@@ -153,7 +159,9 @@ def solve(
     check_tolerance(tolerance)
     for name in solving.axes:
         physics.check(labels.shape, AXES.index(name))
-    kinds = tuple(kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept)
+    kinds = tuple(
+        kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept
+    )
     contacts = [f"{value / NM:.9g}" for value in physics.contact]
     asked = {
         "conductivity": (typed_conductivity(labels, physics.conductivity), None),
@@ -224,7 +232,11 @@ def _plan(job: Job, on: Cluster) -> Plan:
 
 def _cure(job: Job, bytes_per_voxel: float, most: int, on: Cluster) -> str:
     fitting = next((n for n in range(2, most + 1) if _peak(job, n, on) <= on.memory_bytes), 0)
-    more = f"{fitting} workers of this memory would do: --cluster" if fitting else "Use workers of more memory"
+    more = (
+        f"{fitting} workers of this memory would do: --cluster"
+        if fitting
+        else "Use workers of more memory"
+    )
     edge = int((on.memory_bytes / bytes_per_voxel) ** (1 / 3))
     return (
         f"It takes {bytes_per_voxel:.1f} bytes a voxel. {more}, or ingest a part: "
@@ -308,13 +320,18 @@ def _solve_case(job: Job, case: Case, axis: str, workers: int, options: Options)
     with bar:
 
         def listen(news: Mapping[str, Any]) -> None:
-            bar.set_postfix_str(f"flux within {news['spread']:.1e}, to reach {job.solving.tolerance:g}")
+            bar.set_postfix_str(
+                f"flux within {news['spread']:.1e}, to reach {job.solving.tolerance:g}"
+            )
             bar.update(news["iterations"] - bar.n)
 
         start = time.perf_counter()
         members = run_collective(case, workers, listen)
     found: dict[str, Any] = members[0]
-    peak, planned = max(member.pop("peak_bytes") for member in members), _peak(job, len(members), current_cluster())
+    peak, planned = (
+        max(member.pop("peak_bytes") for member in members),
+        _peak(job, len(members), current_cluster()),
+    )
     log.info(
         "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",
         text,

@@ -18,7 +18,16 @@ from tim3d.stages.generation.volume import Asked, generation, spacing_nm
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage.schema import Spacing
-from tim3d.typed import Cell, Correlations, Edges, Fractions, Histogram, Orientation, Shape, VoxelSize
+from tim3d.typed import (
+    Cell,
+    Correlations,
+    Edges,
+    Fractions,
+    Histogram,
+    Orientation,
+    Shape,
+    VoxelSize,
+)
 
 KINDS = ("field", "overlapping", "hard-core", "packed", "network")
 OF_NETWORKS = ("weights", "precision", "tile", "device")
@@ -61,32 +70,33 @@ def generate(
     sample : str
         Path or URL of the sample. It is made if it is not there.
     kind : {"field", "overlapping", "hard-core", "packed", "network"}
-        The law of the volume. Level cuts of a Gaussian field; or grains in a matrix that overlap freely, that never
-        touch at low loading, or that are packed densely; or what a trained network makes of noise. See
-        docs/generate.md.
+        The law of the volume. Level cuts of a Gaussian field; or grains in a matrix that overlap
+        freely, that never touch at low loading, or that are packed densely; or what a trained
+        network makes of noise. See docs/generate.md.
     shape : (z, y, x)
-        Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless it is periodic or
-        packed.
+        Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless
+        it is periodic or packed.
     voxel_size : mapping of axis to nm
         Edges of a voxel in nm (default of a network: those of its training).
     seed : int
         Number from which all that is random follows, 0 to 2^64 - 1.
     fractions : mapping of name to float
-        Of a field: expected share of every phase (needed by a field). From the lowest values of the field on; they get
-        the codes 0, 1, ...
+        Of a field: expected share of every phase (needed by a field). From the lowest values of the
+        field on; they get the codes 0, 1, ...
     correlation_nm : float or (z, y, x)
-        Of a field: length in nm over which it is correlated (needed by a field without a table of S2). At this distance
-        its correlation exp(-(r/l)^2) falls to 1/e.
+        Of a field: length in nm over which it is correlated (needed by a field without a table of
+        S2). At this distance its correlation exp(-(r/l)^2) falls to 1/e.
     s2 : path, optional
-        Of a field, instead: file with rows of distance in nm, S2 of the first phase (default: none). Of a field of two
-        phases only.
+        Of a field, instead: file with rows of distance in nm, S2 of the first phase (default:
+        none). Of a field of two phases only.
     loading : float
         Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
-        Of grains: names and codes, first the matrix, which has the lower code (default: matrix=0,filler=1).
+        Of grains: names and codes, first the matrix, which has the lower code (default:
+        matrix=0,filler=1).
     diameter_nm : float
-        Of grains: median diameter in nm, of a sphere of the same volume (needed by grains without a histogram of
-        sizes).
+        Of grains: median diameter in nm, of a sphere of the same volume (needed by grains without a
+        histogram of sizes).
     spread : float
         Of grains: standard deviation of the logarithm of the diameter (default: 0).
     sizes : mapping of diameter in nm to share by number, optional
@@ -102,13 +112,16 @@ def generate(
     precision : {"float32", "bfloat16", "float16"}, optional
         Of a network: precision of its arithmetic (default: float32). On CUDA only: float16.
     tile : int, optional
-        Of a network: edge in voxels of what it computes at a time (default: about 128, on CUDA 256).
+        Of a network: edge in voxels of what it computes at a time (default: about 128, on CUDA
+        256).
     device : str, optional
         Of a network: auto, cpu, cuda or cuda:1 (default: auto).
     periodic : bool
-        The volume continues itself across opposite faces. Packed grains do so if the cell is the volume.
+        The volume continues itself across opposite faces. Packed grains do so if the cell is the
+        volume.
     out : str, optional
-        Name of the field (default: phase; raw of a network of grey values, raw_red and so on of colours).
+        Name of the field (default: phase; raw of a network of grey values, raw_red and so on of
+        colours).
     shard : (z, y, x), optional
         Edges of a shard in voxels, the unit that is written at once (default: 64,512,512).
     options : Options
@@ -143,7 +156,9 @@ def _check_kind(kind: str, shape: Triple) -> None:
     if kind not in KINDS:
         raise ArgumentError(f"no kind {kind!r} of structure; there are {', '.join(KINDS)}")
     if min(shape) < 1:
-        raise ArgumentError(f"a volume of shape {shape} has no voxels; give three edges as 512,512,512")
+        raise ArgumentError(
+            f"a volume of shape {shape} has no voxels; give three edges as 512,512,512"
+        )
 
 
 def _network(given: Mapping[str, Any], seed: int, periodic: bool) -> Network:

@@ -31,7 +31,11 @@ def summary(
     """What will be trained on what, for how long and in how much memory, as lines."""
     rows, columns = images.shape
     z, y, x = images.spacing_nm
-    kinds = "1 micrograph for all directions" if len(images.values) == 1 else "3 micrographs, one for each direction"
+    kinds = (
+        "1 micrograph for all directions"
+        if len(images.values) == 1
+        else "3 micrographs, one for each direction"
+    )
     return [
         *architecture.described().splitlines(),
         f"{kinds}: {rows} x {columns} pixels, voxels of {z:g} x {y:g} x {x:g} nm; {images.described()}",
@@ -102,7 +106,9 @@ def _critic_parameters(architecture: Architecture) -> int:
     return sum(16 * a * b for a, b in itertools.pairwise(widths))
 
 
-def check_memory(architecture: Architecture, images: Micrographs, options: AdversarialOptions, device: str) -> None:
+def check_memory(
+    architecture: Architecture, images: Micrographs, options: AdversarialOptions, device: str
+) -> None:
     """Raise `MemoryPlanError` if a training on the CPU does not fit."""
     need, free = memory_bytes(architecture, len(images.values), options), available_memory()
     if device == "cpu" and need > free:

@@ -31,7 +31,12 @@ from tim3d.models.generation.export import GeneratorDescription, describe_genera
 from tim3d.models.generation.slice_sampler import Views, one_hot
 from tim3d.models.generation.slicegan import Generator
 from tim3d.models.generation.training import SliceGANTraining
-from tim3d.stages.generation.generator_cost import check_memory, summary, warn_of_gaps, warn_of_reach
+from tim3d.stages.generation.generator_cost import (
+    check_memory,
+    summary,
+    warn_of_gaps,
+    warn_of_reach,
+)
 from tim3d.stages.generation.training_images import Look, Micrographs, check_crop, split
 from tim3d.stages.shared.training import bar, writing_alone
 from tim3d.storage import outputs
@@ -71,7 +76,9 @@ class GeneratorTraining:
     @cached_property
     def parts(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], str]:
         """What is trained on, what is selected by, and a sentence about it."""
-        return split(self.images.values, len(self.images.phases or ()), self.architecture.crop, self.held_out)
+        return split(
+            self.images.values, len(self.images.phases or ()), self.architecture.crop, self.held_out
+        )
 
     @cached_property
     def decided(self) -> dict[str, Any]:
@@ -89,7 +96,9 @@ class GeneratorTraining:
         if not overwrite and self._is_done():
             return []
         self._warn()
-        description = GeneratorDescription(self.architecture, self.images.spacing_nm, self.images.phases)
+        description = GeneratorDescription(
+            self.architecture, self.images.spacing_nm, self.images.phases
+        )
         expect("generator", str(self.folder / WEIGHTS), description)
         return [Outline("train_generator", f"{self._described()}; into {self.folder}")]
 
@@ -133,8 +142,14 @@ class GeneratorTraining:
         seen, judged, text = self.parts
         if is_first():
             log.info(text)
-        views = Views(tuple(one_hot(image[0], tuple(range(phases))) for image in seen) if phases else seen)
-        target = target_of([image[0] for image in judged], phases, edge) if phases else grey_target(judged, edge)
+        views = Views(
+            tuple(one_hot(image[0], tuple(range(phases))) for image in seen) if phases else seen
+        )
+        target = (
+            target_of([image[0] for image in judged], phases, edge)
+            if phases
+            else grey_target(judged, edge)
+        )
         return SliceGANTraining(
             self.architecture, views, self.options, Judge(target, self.options.seed), self.images.spacing_nm,
             self.images.phases, self.decided, self.images.sources,
@@ -174,5 +189,7 @@ def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     rows = csv.DictWriter(table, list(history[0]), lineterminator="\n")
     rows.writeheader()
     rows.writerows(history)
-    outputs.write_file(folder / f"{HISTORY}.json", json.dumps(history, indent=1).encode(), outputs.HISTORY)
+    outputs.write_file(
+        folder / f"{HISTORY}.json", json.dumps(history, indent=1).encode(), outputs.HISTORY
+    )
     outputs.write_file(folder / f"{HISTORY}.csv", table.getvalue().encode(), outputs.HISTORY)

@@ -36,7 +36,8 @@ def import_generator(
     voxel_size : mapping of axis to nm
         Edges of a voxel in nm: the pixels of the image it was trained on.
     phases : Phases, optional
-        Names and codes in the order of the channels (default: one channel is grey, three are colour).
+        Names and codes in the order of the channels (default: one channel is grey, three are
+        colour).
     overwrite : bool
         Replace a file that holds another generator.
 
@@ -55,7 +56,9 @@ def import_generator(
         If the file to write is there and holds something else.
     """
     if sorted(voxel_size) != ["x", "y", "z"]:
-        raise ArgumentError(f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,10,10")
+        raise ArgumentError(
+            f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,10,10"
+        )
     outputs.check_target(weights, outputs.WEIGHTS)
     z, y, x = (float(voxel_size[axis]) for axis in "zyx")
     importing = Importing(Path(checkpoint), Path(weights), (z, y, x), phases, overwrite)

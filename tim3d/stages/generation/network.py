@@ -16,8 +16,8 @@ from tim3d.kernels.generation.generator import Generator
 class Network(Generator):
     """What a trained network makes of noise: a generator.
 
-    Phases, voxel size and architecture are those of the file, so that it depends on the file what is made: labels, grey
-    values or colours.
+    Phases, voxel size and architecture are those of the file, so that it depends on the file what
+    is made: labels, grey values or colours.
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ class Network(Generator):
     seed : int
         0 to 2^64 - 1.
     tile : int, optional
-        Edge in voxels of what is computed at a time (default about 128, on CUDA 256); part of the result.
+        Edge in voxels of what is computed at a time (default about 128, on CUDA 256); part of the
+        result.
     precision : {"float32", "bfloat16", "float16"}
         Of the arithmetic; float16 on CUDA only.
     device : str

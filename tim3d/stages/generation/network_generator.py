@@ -93,7 +93,8 @@ def summary(field: NetworkField) -> str:
     """What a user should know before a run: the network, how far it reaches, nodes, tiles and work."""
     architecture, nodes = field.architecture, "x".join(map(str, field.whole))
     reach = ", ".join(
-        f"{architecture.correlation * d:g} nm along {a}" for a, d in zip("zyx", field.spacing_nm, strict=True)
+        f"{architecture.correlation * d:g} nm along {a}"
+        for a, d in zip("zyx", field.spacing_nm, strict=True)
     )
     return (
         f"{architecture.described()}\n"

@@ -23,7 +23,8 @@ from tim3d.storage.outputs import remove_abandoned, replacing
 from tim3d.storage.removal import remove_file
 from tim3d.typed import Folder, Shape, VoxelSize
 
-# A run of slices that is imaged together: the structure behind the last one is computed once per run.
+# A run of slices that is imaged together: the structure behind the last one is computed once per
+# run.
 RUN_OF_SLICES = 16
 SIZE_NM = {"z": 20.0, "y": 10.0, "x": 10.0}
 # Folder of each of the two stacks, and what its files are called.
@@ -46,9 +47,10 @@ def simulate(
 ) -> Task[Path]:
     """Write a simulated stack: ``folder/slices/*.tif`` in grey, ``folder/truth/*.tif`` with 0 pore and 1 solid.
 
-    The structure is the level cut of a Gaussian random field, whose phase fraction, surface and curvature are known in
-    closed form. The slices show shine-through, curtaining, noise and a drift of brightness. A folder that holds the
-    same simulation already is left as it is; one that was interrupted is finished.
+    The structure is the level cut of a Gaussian random field, whose phase fraction, surface and
+    curvature are known in closed form. The slices show shine-through, curtaining, noise and a drift
+    of brightness. A folder that holds the same simulation already is left as it is; one that was
+    interrupted is finished.
 
     Parameters
     ----------
@@ -94,7 +96,9 @@ def simulate(
         LevelCut(solid_fraction, correlation_nm, seed=seed),
         Microscope(seed=seed),
     )
-    recipe = schema.fingerprint(shape=shape, size=size, solid=solid_fraction, correlation=correlation_nm, seed=seed)
+    recipe = schema.fingerprint(
+        shape=shape, size=size, solid=solid_fraction, correlation=correlation_nm, seed=seed
+    )
     simulation = Simulation(stack, Path(folder), recipe, overwrite)
     return Task(simulation.plans, lambda: simulation.run(progress))
 
@@ -116,7 +120,12 @@ class Simulation:
         for name in STACKS:
             expect("stack", str(self.target / name), self._planned(name))
         size = size_text(2 * math.prod(self.stack.shape))
-        return [Outline("simulate", f"writes {z} slices of {y}x{x} and their truth into {self.target}, {size}")]
+        return [
+            Outline(
+                "simulate",
+                f"writes {z} slices of {y}x{x} and their truth into {self.target}, {size}",
+            )
+        ]
 
     def run(self, progress: bool) -> Path:
         """Write what is not there; the mark that it is whole comes last."""
@@ -148,7 +157,9 @@ class Simulation:
             raise MixedRunError(
                 f"{self.target} holds another simulation. Write to another folder, or replace it: --overwrite"
             )
-        return marked == self.recipe and all((self.target / n / f).is_file() for n in STACKS for f in self._files(n))
+        return marked == self.recipe and all(
+            (self.target / n / f).is_file() for n in STACKS for f in self._files(n)
+        )
 
     def _files(self, name: str) -> list[str]:
         return [f"{STACKS[name]}_{z:05d}.tif" for z in range(self.stack.shape[0])]
@@ -175,13 +186,17 @@ class Simulation:
     def _write_slices(self, progress: bool) -> None:
         for name in STACKS:
             remove_abandoned(self.target / name)
-        files = list(zip(*([self.target / n / f for f in self._files(n)] for n in STACKS), strict=True))
+        files = list(
+            zip(*([self.target / n / f for f in self._files(n)] for n in STACKS), strict=True)
+        )
         starts = range(0, self.stack.shape[0], RUN_OF_SLICES)
         for start in tqdm(starts, desc="simulate", unit="run", disable=not progress, leave=False):
             run = files[start : start + RUN_OF_SLICES]
             if all(path.is_file() for pair in run for path in pair):  # of a run that was killed
                 continue
-            for pair, pictures in zip(run, zip(*self.stack.slices(start, start + len(run)), strict=True), strict=True):
+            for pair, pictures in zip(
+                run, zip(*self.stack.slices(start, start + len(run)), strict=True), strict=True
+            ):
                 for path, picture in zip(pair, pictures, strict=True):
                     _write_slice(path, picture, self.stack.spacing_nm)
 

@@ -33,7 +33,9 @@ def choose(
     ArgumentError
         If an argument is missing or without meaning for the kind.
     """
-    refuse_foreign(kind, given, OF_FIELDS if kind == "field" else OF_GRAINS + ("cell_nm",) * (kind == "packed"))
+    refuse_foreign(
+        kind, given, OF_FIELDS if kind == "field" else OF_GRAINS + ("cell_nm",) * (kind == "packed")
+    )
     if kind == "field":
         return _field(given, spacing, seed, period)
     grains, loading = _grains(given), need(given, "loading", kind, "0.3")
@@ -42,7 +44,9 @@ def choose(
         volume = [n * d for n, d in zip(shape, spacing, strict=True)]
         z, y, x = (float(v) for v in given.get("cell_nm", volume))
         if any(period) and (z, y, x) != tuple(volume):
-            raise ArgumentError("a periodic volume of packed grains is one cell: leave out --cell-nm or --periodic")
+            raise ArgumentError(
+                "a periodic volume of packed grains is one cell: leave out --cell-nm or --periodic"
+            )
         return Packed(grains, loading, spacing, seed, (z, y, x), phases)
     model = Overlapping if kind == "overlapping" else HardCore
     return model(grains, loading, spacing, seed, period, phases)
@@ -53,7 +57,9 @@ def refuse_foreign(kind: str, given: Mapping[str, Any], known: Sequence[str]) ->
     foreign = [name for name in given if name not in known]
     if foreign:
         dashed = [f"--{name.replace('_', '-')}" for name in (foreign[0], *known)]
-        raise ArgumentError(f"--kind {kind} has no use for {dashed[0]}; it has {', '.join(dashed[1:])}")
+        raise ArgumentError(
+            f"--kind {kind} has no use for {dashed[0]}; it has {', '.join(dashed[1:])}"
+        )
 
 
 def need(given: Mapping[str, Any], name: str, kind: str, example: str) -> Any:
@@ -72,8 +78,12 @@ def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple
         raise ArgumentError("--kind field needs either --correlation-nm 80 or --s2 table.csv")
     if "s2" in given:
         if len(fractions) != 2:
-            raise ArgumentError(f"S2 is that of two phases, and {len(fractions)} are named: {', '.join(shares)}")
-        return LevelCuts(_from_s2(Path(given["s2"]), fractions[0], spacing, seed, period), fractions, phases)
+            raise ArgumentError(
+                f"S2 is that of two phases, and {len(fractions)} are named: {', '.join(shares)}"
+            )
+        return LevelCuts(
+            _from_s2(Path(given["s2"]), fractions[0], spacing, seed, period), fractions, phases
+        )
     z, y, x = _three(given["correlation_nm"], "correlation-nm")
     return LevelCuts(GaussianField((z, y, x), spacing, seed, period), fractions, phases)
 
@@ -85,12 +95,16 @@ def _three(value: float | Sequence[float], name: str) -> list[float]:
     return values * 3 if len(values) == 1 else values
 
 
-def _from_s2(path: Path, fraction: float, spacing: Spacing, seed: int, period: Triple) -> SpectralField:
+def _from_s2(
+    path: Path, fraction: float, spacing: Spacing, seed: int, period: Triple
+) -> SpectralField:
     """The field whose cut has the S2 of a table, which begins at distance 0 with the fraction itself."""
     try:
         table = np.loadtxt(path, delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}; expected rows of numbers: distance in nm, S2") from error
+        raise InputError(
+            f"{path}: {error}; expected rows of numbers: distance in nm, S2"
+        ) from error
     if table.shape[0] < 4 or table.shape[1] != 2 or not np.isfinite(table).all():
         raise InputError(
             f"{path} has {table.shape[0]} rows of {table.shape[1]}; expected 4 or more: distance in nm, S2"
@@ -101,12 +115,16 @@ def _from_s2(path: Path, fraction: float, spacing: Spacing, seed: int, period: T
         )
     correlation = correlation_of(np.minimum(table[:, 1], fraction), fraction)
     correlation[0] = 1.0
-    return SpectralField(tuple(table[:, 0].tolist()), tuple(correlation.tolist()), spacing, seed, period)
+    return SpectralField(
+        tuple(table[:, 0].tolist()), tuple(correlation.tolist()), spacing, seed, period
+    )
 
 
 def _grains(given: Mapping[str, Any]) -> Grains:
     if ("sizes" in given) == ("diameter_nm" in given) or ("sizes" in given and "spread" in given):
-        raise ArgumentError("grains need either --diameter-nm 200 (and --spread 0.3) or --sizes 150=3,250=1")
+        raise ArgumentError(
+            "grains need either --diameter-nm 200 (and --spread 0.3) or --sizes 150=3,250=1"
+        )
     if "sizes" in given:
         sizes = {float(d): float(n) for d, n in given["sizes"].items()}
     else:

@@ -42,28 +42,31 @@ def train_generator(
 ) -> Task[Path]:
     """Train a generator of volumes (SliceGAN) on one micrograph, or on three of an anisotropic material.
 
-    Slices of what it makes, in all three directions, come to look like the micrographs. The state that is kept is that
-    whose phase fractions, two-point correlation and surface (of grey values and colours: distribution, correlation and
-    sharpness) are nearest to the image, not the last one. Interrupted, it goes on where it was, and ends with the same
-    weights; with more `steps` it goes on as well.
+    Slices of what it makes, in all three directions, come to look like the micrographs. The state
+    that is kept is that whose phase fractions, two-point correlation and surface (of grey values
+    and colours: distribution, correlation and sharpness) are nearest to the image, not the last
+    one. Interrupted, it goes on where it was, and ends with the same weights; with more `steps` it
+    goes on as well.
 
     Parameters
     ----------
     micrograph : path, or three paths
-        One image of an isotropic material, or three, of the planes normal to z, y and x. Images of labels, grey values
-        or colours; rows and columns of the three are (y, x), (z, x) and (z, y).
+        One image of an isotropic material, or three, of the planes normal to z, y and x. Images of
+        labels, grey values or colours; rows and columns of the three are (y, x), (z, x) and (z, y).
     out : path
-        Folder for the generator, the state of its training, its history and pictures. The generator is
-        ``generator.safetensors``.
+        Folder for the generator, the state of its training, its history and pictures. The generator
+        is ``generator.safetensors``.
     phases : Phases, optional
-        Name and grey value of each phase of labelled images (default: grey values or colours are learnt). Without them
-        a grey image trains a generator of grey values, and one in colour of red, green and blue; both are of 8 bits.
+        Name and grey value of each phase of labelled images (default: grey values or colours are
+        learnt). Without them a grey image trains a generator of grey values, and one in colour of
+        red, green and blue; both are of 8 bits.
     preset : str
         Size of the network. See `tim3d.kernels.generation.architecture.PRESETS`.
     pixel_size : float or (z, y, x), optional
         Pixels of the files in nm, of three images along z, y, x (default: as their metadata say).
     scale : int
-        Pixels of a file along the edge of one that is trained on. Phase fractions are kept, grey values averaged.
+        Pixels of a file along the edge of one that is trained on. Phase fractions are kept, grey
+        values averaged.
     steps : int
         Steps of the generator. With more of them a finished training goes on.
     minutes : float, optional
@@ -81,13 +84,14 @@ def train_generator(
     average : float
         Share that the averaged generator keeps in a step.
     held_out : float, optional
-        Share of the columns that only the selection sees (default: a fifth of a large image, otherwise none). Large
-        enough is one of which a fifth tells the phase fractions or the mean grey value; the selection of a smaller one
-        compares with the whole image.
+        Share of the columns that only the selection sees (default: a fifth of a large image,
+        otherwise none). Large enough is one of which a fifth tells the phase fractions or the mean
+        grey value; the selection of a smaller one compares with the whole image.
     seed : int
         Number from which the first weights and all that is random follow.
     device : str
-        Device of the training: auto, cpu, cuda or cuda:1. Started by torchrun, each process takes a GPU of its own.
+        Device of the training: auto, cpu, cuda or cuda:1. Started by torchrun, each process takes a
+        GPU of its own.
     threads : int
         CPU threads; another number gives other bits. 0 leaves torch its own number.
     mixed_precision : bool
@@ -97,8 +101,8 @@ def train_generator(
     progress : bool
         Show a progress bar on standard error.
     on_look : callable, optional
-        Called after every look; `tim3d.reporting.generator.write_figures` draws curves and samples into the folder, as
-        the shell does.
+        Called after every look; `tim3d.reporting.generator.write_figures` draws curves and samples
+        into the folder, as the shell does.
 
     Returns
     -------
@@ -122,7 +126,9 @@ def train_generator(
     ----------
     Kench, Cooper, Nat. Mach. Intell. 3 (2021) 299. DOI 10.1038/s42256-021-00322-1
     """
-    from tim3d.models.generation.adversarial import AdversarialOptions  # torch takes seconds to load
+    from tim3d.models.generation.adversarial import (
+        AdversarialOptions,
+    )  # torch takes seconds to load
     from tim3d.stages.generation import generator_training
 
     options = AdversarialOptions(
@@ -133,7 +139,10 @@ def train_generator(
     paths = [str(p) for p in ([micrograph] if isinstance(micrograph, str | Path) else micrograph)]
     awaited = next((p for p in paths if will_exist(p) and not Path(p).exists()), None)
     if awaited:
-        return Task(partial(cannot_plan, "train_generator", awaited), lambda: Path(out) / generator_training.WEIGHTS)
+        return Task(
+            partial(cannot_plan, "train_generator", awaited),
+            lambda: Path(out) / generator_training.WEIGHTS,
+        )
     images = read_micrographs(paths, phases, pixel_size, scale)
     training = generator_training.GeneratorTraining(
         generator_training.network(preset, images), images, options, schedule, Path(out), held_out, device, threads,

@@ -23,7 +23,8 @@ from tim3d.sources.labelled_image import read_micrograph
 from tim3d.storage.schema import AXES
 
 Array = npt.NDArray[Any]
-# Held out for selection, if that part tells phase fractions, or mean grey over 255, to within this standard deviation.
+# Held out for selection, if that part tells phase fractions, or mean grey over 255, to within this
+# standard deviation.
 HELD_OUT, CERTAIN = 0.2, 0.01
 
 
@@ -34,8 +35,8 @@ class Micrographs:
     Attributes
     ----------
     values : tuple of array (channels, rows, columns), uint8
-        One channel of labels 0, 1, ... of the phases in the order of their codes, or one of grey values, or red, green
-        and blue. Rows and columns are (y, x), (z, x) and (z, y).
+        One channel of labels 0, 1, ... of the phases in the order of their codes, or one of grey
+        values, or red, green and blue. Rows and columns are (y, x), (z, x) and (z, y).
     phases : Phases or None
         Names and codes; None of grey values and colours.
     spacing_nm : (z, y, x)
@@ -70,7 +71,10 @@ class Micrographs:
     @property
     def fractions(self) -> dict[str, float]:
         """Mean share of each phase."""
-        return {n: float(np.mean([(v == i).mean() for v in self.values])) for i, n in enumerate(self.phases or ())}
+        return {
+            n: float(np.mean([(v == i).mean() for v in self.values]))
+            for i, n in enumerate(self.phases or ())
+        }
 
     def described(self) -> str:
         """Phase fractions, or mean and standard deviation of the values.
@@ -96,8 +100,8 @@ class Look:
     history : list of dict
         A record for each look: `step`, mean losses since the last one, errors.
     slices : tuple of array (rows, columns), uint8
-        Middle slices of a generated volume across z, y and x: labels 0, 1, ... or grey values, of colours (3, rows,
-        columns).
+        Middle slices of a generated volume across z, y and x: labels 0, 1, ... or grey values, of
+        colours (3, rows, columns).
     images : Micrographs
         The micrographs.
     """
@@ -109,7 +113,10 @@ class Look:
 
 
 def read_micrographs(
-    paths: Sequence[str | Path], phases: Phases | None, pixel_size: float | Sequence[float] | None, scale: int
+    paths: Sequence[str | Path],
+    phases: Phases | None,
+    pixel_size: float | Sequence[float] | None,
+    scale: int,
 ) -> Micrographs:
     """Read one or three images and refuse what no training can use.
 
@@ -146,8 +153,14 @@ def read_micrographs(
     return Micrographs(tuple(i.channels for i in images), phases, _spacing(images), sources)
 
 
-def _read(path: str | Path, phases: Phases | None, pixel_size: Sequence[float] | None, scale: int) -> Image:
-    return read_micrograph(path, phases, pixel_size, scale) if phases else read_picture(path, pixel_size, scale)
+def _read(
+    path: str | Path, phases: Phases | None, pixel_size: Sequence[float] | None, scale: int
+) -> Image:
+    return (
+        read_micrograph(path, phases, pixel_size, scale)
+        if phases
+        else read_picture(path, pixel_size, scale)
+    )
 
 
 def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | None:
@@ -155,7 +168,9 @@ def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | N
         return None
     numbers = [float(v) for v in (size if isinstance(size, Sequence) else [size])]
     if len(numbers) not in (1, 3) or not all(0 < v < math.inf for v in numbers):
-        raise ArgumentError(f"pixel size is {size}; give one positive length in nm, or three for z, y, x")
+        raise ArgumentError(
+            f"pixel size is {size}; give one positive length in nm, or three for z, y, x"
+        )
     if images == 1 and len(set(numbers)) > 1:
         raise ArgumentError(
             f"pixel size {numbers}: one micrograph stands for all directions, which needs square pixels; give one "
@@ -200,7 +215,9 @@ def _spacing(images: Sequence[Image]) -> tuple[float, float, float]:
     found: dict[int, float] = {}
     for image, axes in zip(images, PLANES, strict=False):
         if image.pixel_nm is None:
-            raise ArgumentError(f"{image.path} does not say how large its pixels are; give --pixel-size in nm")
+            raise ArgumentError(
+                f"{image.path} does not say how large its pixels are; give --pixel-size in nm"
+            )
         for axis, edge in zip(axes, image.pixel_nm, strict=True):
             if not math.isclose(found.setdefault(axis, edge), edge, rel_tol=1e-3):
                 raise InputError(
@@ -220,9 +237,9 @@ def split(
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], str]:
     """Parts of images to train on, parts to select by, and a sentence about it.
 
-    The last columns are held out. By default they are if they tell the phase fractions, or the mean grey value over
-    255, well enough to select by; otherwise both parts are the whole images, and only the noise of selection is unknown
-    to the training.
+    The last columns are held out. By default they are if they tell the phase fractions, or the mean
+    grey value over 255, well enough to select by; otherwise both parts are the whole images, and
+    only the noise of selection is unknown to the training.
 
     Parameters
     ----------
@@ -244,7 +261,11 @@ def split(
     held = round((HELD_OUT if share is None else share) * columns)
     fits = crop <= held <= columns - crop
     if share is None:
-        spread = max(_deviation(part, held * image.shape[-2]) for image in images for part in _parts(image, phases))
+        spread = max(
+            _deviation(part, held * image.shape[-2])
+            for image in images
+            for part in _parts(image, phases)
+        )
         if not fits or spread > CERTAIN:
             what = "phase fractions" if phases else "mean grey value over 255"
             text = f"{held} of {columns} columns would tell the {what} to within {spread:.3f} only"

@@ -19,14 +19,23 @@ from tim3d.forecast import expected, will_exist
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
-from tim3d.stages.shared.field import DEFAULTS, Making, Options, many_shards, plan_field, produce, refuse_other_shards
+from tim3d.stages.shared.field import (
+    DEFAULTS,
+    Making,
+    Options,
+    many_shards,
+    plan_field,
+    produce,
+    refuse_other_shards,
+)
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field, Spacing, asked_shard
 
 log = logging.getLogger(__name__)
 
-# Voxels that differ by more than this from those of the generator make another material of the same picture.
+# Voxels that differ by more than this from those of the generator make another material of the same
+# picture.
 SPACING_TOLERANCE = 1e-3
 
 
@@ -48,12 +57,14 @@ def generate(
     sample : str
         Path or URL of the sample.
     generator : Generator
-        What makes the labels or grey values: one of `tim3d.generators`, or one of your own (docs/extend.md).
+        What makes the labels or grey values: one of `tim3d.generators`, or one of your own
+        (docs/extend.md).
     shape : (z, y, x)
-        Voxels of the volume. A larger volume of the same generator begins with the smaller one, unless the generator
-        depends on the shape.
+        Voxels of the volume. A larger volume of the same generator begins with the smaller one,
+        unless the generator depends on the shape.
     voxel_size : mapping of axis to nm, optional
-        Edges of a voxel (default: those of the generator). Others scale the structure, which is warned of.
+        Edges of a voxel (default: those of the generator). Others scale the structure, which is
+        warned of.
     out : str, optional
         Name of the field (default phase; of grey values raw, of colours raw_red and so on).
     shard : (z, y, x), optional
@@ -96,7 +107,9 @@ class Asked:
                 "tim3d.generators has them, for example Packed"
             )
         if min(self.shape) < 1:
-            raise ArgumentError(f"a volume of shape {self.shape} has no voxels; give three edges as 512,512,512")
+            raise ArgumentError(
+                f"a volume of shape {self.shape} has no voxels; give three edges as 512,512,512"
+            )
 
     def fields(self, generator: Generator) -> list[Field]:
         """What the generator writes: labels if they have names."""
@@ -104,7 +117,17 @@ class Asked:
         phases, spacing = generator.phases, chosen_spacing(generator, self.voxel_size)
         what = "generated phase" if phases else "generated grey value"
         return [
-            Field(name, self.shape, "uint8", spacing, chunk, shards, labels=bool(phases), phases=phases, long_name=what)
+            Field(
+                name,
+                self.shape,
+                "uint8",
+                spacing,
+                chunk,
+                shards,
+                labels=bool(phases),
+                phases=phases,
+                long_name=what,
+            )
             for name in generator.names(self.out)
         ]
 
@@ -152,8 +175,12 @@ def _generating(ask: Asked, options: Options) -> Generating:
         verb="generate",
         field=first,
         siblings=tuple(others),
-        work=GenerateWork(ask.sample, (first.name, *(f.name for f in others)), generator, codes, options.durable),
-        block=tiled_block(first, generator.tile_edge) if generator.tile_edge > 1 else many_shards(first),
+        work=GenerateWork(
+            ask.sample, (first.name, *(f.name for f in others)), generator, codes, options.durable
+        ),
+        block=tiled_block(first, generator.tile_edge)
+        if generator.tile_edge > 1
+        else many_shards(first),
         inputs=generator.inputs(),
         parameters=generator.description(),
         halo=generator.halo,
@@ -168,10 +195,14 @@ def _generating(ask: Asked, options: Options) -> Generating:
 def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
     """Edges of a voxel along z, y, x in nm; `ArgumentError` unless there are three positive ones."""
     if sorted(voxel_size) != ["x", "y", "z"]:
-        raise ArgumentError(f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,5,5")
+        raise ArgumentError(
+            f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,5,5"
+        )
     z, y, x = (float(voxel_size[a]) for a in "zyx")
     if not all(0 < v < math.inf for v in (z, y, x)):
-        raise ArgumentError(f"voxel size {z:g}, {y:g}, {x:g} nm: every edge must be a positive length")
+        raise ArgumentError(
+            f"voxel size {z:g}, {y:g}, {x:g} nm: every edge must be a positive length"
+        )
     return (z, y, x)
 
 
@@ -180,7 +211,10 @@ def chosen_spacing(generator: Generator, voxel_size: Mapping[str, float] | None)
     if voxel_size is None:
         return generator.spacing_nm
     wanted = spacing_nm(voxel_size)
-    if any(abs(math.log(a / b)) > SPACING_TOLERANCE for a, b in zip(generator.spacing_nm, wanted, strict=True)):
+    if any(
+        abs(math.log(a / b)) > SPACING_TOLERANCE
+        for a, b in zip(generator.spacing_nm, wanted, strict=True)
+    ):
         log.warning(
             "the generator makes voxels of %s nm, and %s nm are asked for (z, y, x): the structure is scaled",
             generator.spacing_nm,
@@ -256,8 +290,15 @@ class GenerateWork:
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Whole shards of each field, and how many voxels each phase got."""
-        for name, values in zip(self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True):
-            store.write_box(store.field_array(self.sample, name, mode="r+"), block.core, values, durable=self.durable)
+        for name, values in zip(
+            self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True
+        ):
+            store.write_box(
+                store.field_array(self.sample, name, mode="r+"),
+                block.core,
+                values,
+                durable=self.durable,
+            )
         if not self.codes:
             return {}
         counts = _counts(outputs)

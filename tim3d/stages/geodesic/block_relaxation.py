@@ -1,7 +1,8 @@
 """Block relaxation: rounds of visits until no block changes its neighbours; each round is a pass.
 
-A visit reads a block and the facing layers of its neighbours, solves the block, writes it and its own layers, and
-records digests of the layers that it wrote (shown) and of those that it read (seen):
+A visit reads a block and the facing layers of its neighbours, solves the block, writes it and its
+own layers, and records digests of the layers that it wrote (shown) and of those that it read
+(seen):
 
     visit of A                                    B is visited in the next round if
       reads    A, layers of B, C, ...               A.shown[B] != B.seen[A]           B has not read this layer yet
@@ -28,7 +29,10 @@ from tim3d.grid import Block, Grid, Triple, triple
 
 # A block's 26 neighbours by offset; those that share a face come first.
 OFFSETS: tuple[Triple, ...] = tuple(
-    sorted((triple(o) for o in itertools.product((-1, 0, 1), repeat=3) if any(o)), key=lambda o: sum(map(abs, o)))
+    sorted(
+        (triple(o) for o in itertools.product((-1, 0, 1), repeat=3) if any(o)),
+        key=lambda o: sum(map(abs, o)),
+    )
 )
 FACES = OFFSETS[:6]
 # Digest of a block that was never visited, or of a layer without values.
@@ -95,12 +99,15 @@ def digest(piece: np.ndarray, empty: int) -> str:
 
 
 def report(
-    shown: Mapping[Triple, str], seen: Mapping[Triple, str], wakes: Iterable[Triple], may: Iterable[Triple]
+    shown: Mapping[Triple, str],
+    seen: Mapping[Triple, str],
+    wakes: Iterable[Triple],
+    may: Iterable[Triple],
 ) -> dict[str, Any]:
     """Record of a visit: digests of the layers that it wrote and read, by offset, and the neighbours concerned.
 
-    `wakes` are the neighbours that the new values change, given the layers that were read. `may` are those that could
-    change if one of these layers is out of date.
+    `wakes` are the neighbours that the new values change, given the layers that were read. `may`
+    are those that could change if one of these layers is out of date.
     """
     return {
         "shown": _by_text(shown),
@@ -126,7 +133,11 @@ def blocks_to_revisit(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]
     """Blocks that have not read a changed layer of a neighbour which may affect them, sorted."""
     found = set()
     for index, record in reports.items():
-        for text in record["wakes"] if _is_current(visits, reports, index) else {*record["wakes"], *record["may"]}:
+        for text in (
+            record["wakes"]
+            if _is_current(visits, reports, index)
+            else {*record["wakes"], *record["may"]}
+        ):
             target = visits.beside(index, triple(text.split(",")))
             assert target is not None
             if record["shown"].get(text, NOTHING) != _recorded(reports, target, "seen", text):
@@ -134,9 +145,15 @@ def blocks_to_revisit(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]
     return sorted(found)
 
 
-def _recorded(reports: Mapping[Triple, Mapping[str, Any]], neighbour: Triple, key: str, text: str) -> str:
+def _recorded(
+    reports: Mapping[Triple, Mapping[str, Any]], neighbour: Triple, key: str, text: str
+) -> str:
     """Digest that the neighbour at an offset recorded for its side towards this block."""
-    return str(reports[neighbour][key].get(_opposite(text), NOTHING)) if neighbour in reports else NOTHING
+    return (
+        str(reports[neighbour][key].get(_opposite(text), NOTHING))
+        if neighbour in reports
+        else NOTHING
+    )
 
 
 def _is_current(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]], index: Triple) -> bool:
@@ -147,11 +164,19 @@ def _is_current(visits: Visits, reports: Mapping[Triple, Mapping[str, Any]], ind
     """
     seen = reports[index]["seen"]
     around = ((_text(offset), visits.beside(index, offset)) for offset in OFFSETS)
-    return all(seen.get(text, NOTHING) == _recorded(reports, n, "shown", text) for text, n in around if n is not None)
+    return all(
+        seen.get(text, NOTHING) == _recorded(reports, n, "shown", text)
+        for text, n in around
+        if n is not None
+    )
 
 
 def iterate_until_stable(
-    visits: Visits, first: Iterable[Triple], round_pass: Callable[[int, Visits], Pass], *, progress: bool
+    visits: Visits,
+    first: Iterable[Triple],
+    round_pass: Callable[[int, Visits], Pass],
+    *,
+    progress: bool,
 ) -> tuple[int, int]:
     """Visit the blocks `first`, then all that must be revisited, until none is left.
 

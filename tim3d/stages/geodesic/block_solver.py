@@ -22,7 +22,15 @@ from tim3d.grid import Block, Box, Triple, triple
 from tim3d.kernels.geodesic import geodesic as kernel
 from tim3d.phases import Phases
 from tim3d.stages.geodesic.block_relaxation import FACES, OFFSETS, Visits, digest, report
-from tim3d.stages.geodesic.halo_arrays import EMPTY, OUTSIDE, Borders, core_view, facing_layer, halo_view, padded
+from tim3d.stages.geodesic.halo_arrays import (
+    EMPTY,
+    OUTSIDE,
+    Borders,
+    core_view,
+    facing_layer,
+    halo_view,
+    padded,
+)
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, Spacing
 
@@ -40,7 +48,8 @@ DEPTH = 16
 class Front:
     """A front through the voxels of a phase, from an outer face of the volume or from the voxels of a source.
 
-    `direction` is ``+z`` for the front from the lowest plane, or empty with a source, which is (field, code).
+    `direction` is ``+z`` for the front from the lowest plane, or empty with a source, which is
+    (field, code).
     """
 
     phase: str
@@ -136,7 +145,9 @@ class Travel:
         plane = 0 if front.rises else self.visits.shape[front.axis] - 1
         if block.core.start[front.axis] <= plane < block.core.stop[front.axis]:
             cut = [slice(None)] * 3
-            cut[front.axis] = slice(plane - block.core.start[front.axis], plane - block.core.start[front.axis] + 1)
+            cut[front.axis] = slice(
+                plane - block.core.start[front.axis], plane - block.core.start[front.axis] + 1
+            )
             start[tuple(cut)] = region[tuple(cut)]
         return region.view(np.uint8), start.view(np.uint8)
 
@@ -150,7 +161,8 @@ class Travel:
         """Facing layers of the neighbours, by offset."""
         borders = self.borders(kind)
         return {
-            offset: borders.read_beside(block, offset) for offset in self.visits.neighbours(block.index, self.offsets)
+            offset: borders.read_beside(block, offset)
+            for offset in self.visits.neighbours(block.index, self.offsets)
         }
 
 
@@ -186,16 +198,27 @@ class ArriveWork:
         plain = {offset: _plain(piece) for offset, piece in halo.items()}
         return padded(region, open_to, pads, 0), padded(arrival, plain, pads, UNREACHED), halo
 
-    def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]) -> Any:
+    def compute(
+        self, block: Block, inputs: tuple[np.ndarray, np.ndarray, dict[Triple, np.ndarray]]
+    ) -> Any:
         """Compute the values of the core, where it can be reached, and the report."""
         region, arrival, halo = inputs
         pads = self.travel.pads(1)
         overlap = triple(pad - 1 for pad in pads)
-        kernel.arrive(arrival, region, self.travel.spacing, metric=self.travel.metric, overlap=overlap)
+        kernel.arrive(
+            arrival, region, self.travel.spacing, metric=self.travel.metric, overlap=overlap
+        )
         values = core_view(arrival, pads)
         may = [offset for offset, piece in halo.items() if self._may_lower(values, offset, piece)]
-        wakes = [offset for offset, piece in halo.items() if self._lowers(arrival, offset, piece, offset in may)]
-        shown = {offset: digest(facing_layer(values, offset, self.travel.depth), UNREACHED) for offset in halo}
+        wakes = [
+            offset
+            for offset, piece in halo.items()
+            if self._lowers(arrival, offset, piece, offset in may)
+        ]
+        shown = {
+            offset: digest(facing_layer(values, offset, self.travel.depth), UNREACHED)
+            for offset in halo
+        }
         seen = {offset: digest(_plain(piece), UNREACHED) for offset, piece in halo.items()}
         return values, core_view(region, pads), report(shown, seen, wakes, may)
 
@@ -203,7 +226,9 @@ class ArriveWork:
         """Whether values beyond the core became smaller; without overlap, whether they may."""
         if not self.travel.works_beyond or not _was_visited(piece):
             return may
-        return bool((halo_view(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any())
+        return bool(
+            (halo_view(arrival, self.travel.pads(1), offset, piece.shape) < _plain(piece)).any()
+        )
 
     def _may_lower(self, values: np.ndarray, offset: Triple, piece: np.ndarray) -> bool:
         """Whether the outermost voxels may lower the voxels that they face."""
@@ -258,7 +283,9 @@ class RefineWork:
     def read(self, block: Block) -> Any:
         """Read values and arrival times, both padded, and the layers of values unpadded."""
         arrival, pads = self.travel.borders("arrival").read(block), self.travel.pads(REACH)
-        before = {offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block).items()}
+        before = {
+            offset: _plain(piece) for offset, piece in self.travel.halo("arrival", block).items()
+        }
         exact = self.travel.borders("exact").read(block)
         exact[arrival == 0] = 0
         reached = padded(arrival, before, pads, UNREACHED)
@@ -269,13 +296,23 @@ class RefineWork:
     def compute(self, block: Block, inputs: Any) -> Any:
         """Compute the values of the core and the report."""
         exact, arrival, halo = inputs
-        kernel.refine(exact, arrival, np.not_equal(arrival, UNREACHED).view(np.uint8), self.travel.spacing)
+        kernel.refine(
+            exact, arrival, np.not_equal(arrival, UNREACHED).view(np.uint8), self.travel.spacing
+        )
         values, pads = core_view(exact, self.travel.pads(REACH)), self.travel.pads(REACH)
         shown = {offset: facing_layer(values, offset, self.travel.depth) for offset in halo}
-        times = {offset: halo_view(arrival, pads, offset, piece.shape) for offset, piece in halo.items()}
+        times = {
+            offset: halo_view(arrival, pads, offset, piece.shape) for offset, piece in halo.items()
+        }
         may = [o for o, piece in halo.items() if o in FACES and _feeds(values, piece, times[o], o)]
-        wakes = [o for o, piece in halo.items() if self._adds(halo_view(exact, pads, o, piece.shape), piece, o in may)]
-        shows, seen = ({o: digest(p, UNREACHED) for o, p in pieces.items()} for pieces in (shown, halo))
+        wakes = [
+            o
+            for o, piece in halo.items()
+            if self._adds(halo_view(exact, pads, o, piece.shape), piece, o in may)
+        ]
+        shows, seen = (
+            {o: digest(p, UNREACHED) for o, p in pieces.items()} for pieces in (shown, halo)
+        )
         return values, report(shows, seen, wakes, may)
 
     def _adds(self, found: np.ndarray, piece: np.ndarray, may: bool) -> bool:
@@ -295,7 +332,9 @@ class RefineWork:
         voxels, all_in = math.prod(core), self.travel.padded_voxels(core, REACH)
         halo = all_in - voxels
         working = 9 * all_in + kernel.geodesic_bytes((1, 1, all_in), self.travel.metric) + 4 * halo
-        return max(12 * voxels + 8 * all_in + 8 * halo, working, 9 * all_in + 8 * voxels + 16 * halo)
+        return max(
+            12 * voxels + 8 * all_in + 8 * halo, working, 9 * all_in + 8 * voxels + 16 * halo
+        )
 
 
 def _feeds(values: np.ndarray, piece: np.ndarray, arrival: np.ndarray, offset: Triple) -> bool:

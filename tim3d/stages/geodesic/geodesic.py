@@ -20,10 +20,32 @@ from tim3d.engine.passes.plan import smaller_block
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Triple, triple
 from tim3d.stages.geodesic.block_relaxation import Visits, iterate_until_stable
-from tim3d.stages.geodesic.block_solver import NO_PATH, ArriveWork, FieldWork, Front, RefineWork, SumsWork, Travel
+from tim3d.stages.geodesic.block_solver import (
+    NO_PATH,
+    ArriveWork,
+    FieldWork,
+    Front,
+    RefineWork,
+    SumsWork,
+    Travel,
+)
 from tim3d.stages.geodesic.job import Job, added_up, every_place, job_of, results_of_planes
-from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, renewing, whole_shards
-from tim3d.stages.shared.results import ResultMaking, is_kept, is_there, refuse_another_question, result_name
+from tim3d.stages.shared.field import (
+    DEFAULTS,
+    Making,
+    Options,
+    plan_field,
+    produce,
+    renewing,
+    whole_shards,
+)
+from tim3d.stages.shared.results import (
+    ResultMaking,
+    is_kept,
+    is_there,
+    refuse_another_question,
+    result_name,
+)
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
@@ -71,23 +93,25 @@ def geodesic(
     phases : sequence of str, optional
         Names of the phases to travel through (default: all).
     directions : sequence of str
-        Directions of travel, each from one face of the volume. ``+z`` is from the lowest plane towards larger z, ``-z``
-        from the highest, and so on. In the shell a list that begins with a minus needs ``--directions=-z,+z``.
+        Directions of travel, each from one face of the volume. ``+z`` is from the lowest plane
+        towards larger z, ``-z`` from the highest, and so on. In the shell a list that begins with a
+        minus needs ``--directions=-z,+z``.
     metric : {"eikonal", "graph26"}
-        Lengths as in free space (eikonal), or from voxel centre to voxel centre (graph26). Those go over faces, edges
-        and corners.
+        Lengths as in free space (eikonal), or from voxel centre to voxel centre (graph26). Those go
+        over faces, edges and corners.
     seeds : (field, phase), optional
-        Field and phase of the voxels to start from (default: a face of the volume). They belong to the way. There is no
-        tortuosity then, and the field is always kept.
+        Field and phase of the voxels to start from (default: a face of the volume). They belong to
+        the way. There is no tortuosity then, and the field is always kept.
     keep : bool
-        Write the distances as fields too, in nm. They are float32 fields ``FIELD_geodesic_PHASE_z_up`` and so on (with
-        seeds ``FIELD_geodesic_PHASE_seeds=...``), and -1 where no path leads.
+        Write the distances as fields too, in nm. They are float32 fields
+        ``FIELD_geodesic_PHASE_z_up`` and so on (with seeds ``FIELD_geodesic_PHASE_seeds=...``), and
+        -1 where no path leads.
     richardson : bool
-        Travel through every second voxel too, and estimate the tortuosity at vanishing voxel size. With its
-        uncertainty.
+        Travel through every second voxel too, and estimate the tortuosity at vanishing voxel size.
+        With its uncertainty.
     out : str
-        Name of the result (default: FIELD_geodesic and what is not a default). Fields are then called
-        ``OUT_PHASE_z_up``.
+        Name of the result (default: FIELD_geodesic and what is not a default). Fields are then
+        called ``OUT_PHASE_z_up``.
     options : Options
         How it runs; see `tim3d.Options`.
 
@@ -114,9 +138,13 @@ def geodesic(
     options.refuse_unused("geodesic", sample)
     job = job_of(sample, field, phases, directions, metric, seeds, out)
     if seeds is not None and tuple(directions) != DIRECTIONS:
-        raise ArgumentError("with seeds a front has no direction: leave out --directions or --seeds")
+        raise ArgumentError(
+            "with seeds a front has no direction: leave out --directions or --seeds"
+        )
     if richardson and seeds is not None:
-        raise ArgumentError("with seeds tortuosity is not computed and cannot be extrapolated: leave out --richardson")
+        raise ArgumentError(
+            "with seeds tortuosity is not computed and cannot be extrapolated: leave out --richardson"
+        )
     jobs = (job, job.coarser()) if richardson else (job,)
     finding = Finding(jobs, keep or seeds is not None, options)
     return Task(finding.plans, finding.results)
@@ -137,9 +165,13 @@ class Finding:
     def making(self) -> ResultMaking:
         """Description of the result node."""
         job, richardson = self.jobs[0], len(self.jobs) > 1
-        node = result_name(f"{job.labels.name}_geodesic", **job.asked, richardson=(richardson, False))
+        node = result_name(
+            f"{job.labels.name}_geodesic", **job.asked, richardson=(richardson, False)
+        )
         parameters = job.parameters | {"richardson": richardson}
-        return ResultMaking("geodesic", job.sample, job.out or node, job.inputs, parameters, (), self.gather)
+        return ResultMaking(
+            "geodesic", job.sample, job.out or node, job.inputs, parameters, (), self.gather
+        )
 
     def plans(self) -> list[Plan | Outline]:
         """Plans of the fronts that are not yet stable, and of the fields.
@@ -147,8 +179,15 @@ class Finding:
         Empty if all is stored.
         """
         making = self.making
-        refuse_another_question(making.sample, making.node, "geodesic", making.parameters, self.options)
-        fields = [plan for group in self._groups[0] if self.keep for plan in group.field_plans(self.options)]
+        refuse_another_question(
+            making.sample, making.node, "geodesic", making.parameters, self.options
+        )
+        fields = [
+            plan
+            for group in self._groups[0]
+            if self.keep
+            for plan in group.field_plans(self.options)
+        ]
         if not fields and is_kept(making, self.options):
             return []
         store.expect_dataset(making.sample, making.node, making.record)
@@ -159,7 +198,9 @@ class Finding:
             if not _is_done(group, self._keeps(number), self.options)
             for plan in group.plans(self.options)
         ]
-        return [*left, *fields] or [Outline(making.node, "adds up what was found before, reads no voxel")]
+        return [*left, *fields] or [
+            Outline(making.node, "adds up what was found before, reads no voxel")
+        ]
 
     def results(self) -> xr.Dataset:
         """The results, computed if they are missing or to be replaced."""
@@ -170,13 +211,17 @@ class Finding:
             for number in range(len(self.jobs)):
                 _work(self.jobs[number], self._groups[number], self._keeps(number), self.options)
             with lock_sample(self.making.sample):
-                store.write_dataset(self.making.sample, self.making.node, self.gather(), self.making.record)
+                store.write_dataset(
+                    self.making.sample, self.making.node, self.gather(), self.making.record
+                )
         return store.open_dataset(self.making.sample, self.making.node)
 
     def gather(self) -> xr.Dataset:
         """Results from the plane sums of all fronts."""
         found = [
-            results_of_planes(job, [planes for group in self._groups[number] for planes in group.planes()])
+            results_of_planes(
+                job, [planes for group in self._groups[number] for planes in group.planes()]
+            )
             for number, job in enumerate(self.jobs)
         ]
         return found[0] if len(found) == 1 else with_limit(found[0], found[1], self.jobs[0].metric)
@@ -211,7 +256,11 @@ class Group:
     def blocks(self) -> Visits:
         """Visits of all blocks of all fronts."""
         grid = self.travel.visits
-        places = [grid.stacked(n, place) for n in range(len(self.travel.fronts)) for place in every_place(grid)]
+        places = [
+            grid.stacked(n, place)
+            for n in range(len(self.travel.fronts))
+            for place in every_place(grid)
+        ]
         return replace(grid, places=places)
 
     def round(self, kind: str, work: Work, number: int, visits: Visits) -> Pass:
@@ -275,7 +324,10 @@ class Group:
     def plans(self, options: Options) -> list[Plan]:
         """Plans of one visit of every block, and of the sums."""
         afresh = options.overwrite or not _goes_on(self)
-        visits = [self.round(kind, work, 1, self.blocks()).plan(afresh=afresh) for kind, work in self.settling()]
+        visits = [
+            self.round(kind, work, 1, self.blocks()).plan(afresh=afresh)
+            for kind, work in self.settling()
+        ]
         return [*visits, self.sums().plan(afresh=options.overwrite)]
 
     def field_plans(self, options: Options) -> list[Plan]:
@@ -288,7 +340,10 @@ def _groups(job: Job, options: Options) -> list[Group]:
     grid = Visits(job.labels.shape, _block(job, options))
     together = max(1, TOGETHER // len(every_place(grid)))
     cuts = range(0, len(job.fronts), together)
-    return [_group(job, n, job.fronts[at : at + together], grid, options.durable) for n, at in enumerate(cuts)]
+    return [
+        _group(job, n, job.fronts[at : at + together], grid, options.durable)
+        for n, at in enumerate(cuts)
+    ]
 
 
 def _group(job: Job, number: int, fronts: tuple[Front, ...], grid: Visits, durable: bool) -> Group:
@@ -316,21 +371,34 @@ def _block(job: Job, options: Options) -> Triple:
     if options.block:
         return _thick_enough(whole_shards(options.block, labels), labels)
     before = store.node_attributes(job.sample, job.scratch)
-    if before.get("status") == "writing" and before["fingerprint"] == job.fingerprint and not options.overwrite:
+    if (
+        before.get("status") == "writing"
+        and before["fingerprint"] == job.fingerprint
+        and not options.overwrite
+    ):
         return triple(before["block"])
     whole = triple(-(-n // s) * s for n, s in zip(labels.shape, labels.shard, strict=True))
-    return _thick_enough(smaller_block(whole, labels.shard, partial(_fits, job)) or labels.shard, labels)
+    return _thick_enough(
+        smaller_block(whole, labels.shard, partial(_fits, job)) or labels.shard, labels
+    )
 
 
 def _thick_enough(block: Triple, labels: Field) -> Triple:
     """Enlarge a block to at least two voxels where it has a neighbour: refining reads two."""
-    return triple(s * 2 if b == 1 and n > 1 else b for b, s, n in zip(block, labels.shard, labels.shape, strict=True))
+    return triple(
+        s * 2 if b == 1 and n > 1 else b
+        for b, s, n in zip(block, labels.shard, labels.shape, strict=True)
+    )
 
 
 def _fits(job: Job, block: Triple) -> bool:
     group = _group(job, 0, job.fronts, Visits(job.labels.shape, block), False)
-    plans = [group.round(kind, work, 1, group.travel.visits).plan() for kind, work in group.settling()]
-    return math.prod(block) <= MOST_VOXELS and all(plan.peak_bytes <= SHARE * plan.limit_bytes for plan in plans)
+    plans = [
+        group.round(kind, work, 1, group.travel.visits).plan() for kind, work in group.settling()
+    ]
+    return math.prod(block) <= MOST_VOXELS and all(
+        plan.peak_bytes <= SHARE * plan.limit_bytes for plan in plans
+    )
 
 
 def _is_done(group: Group, keep: bool, options: Options) -> bool:
@@ -338,7 +406,9 @@ def _is_done(group: Group, keep: bool, options: Options) -> bool:
     if options.overwrite or group.sums().left():
         return False
     sample = group.job.sample
-    return not keep or all(is_there(sample, making.field.name, making.fingerprint) for making in group.makings())
+    return not keep or all(
+        is_there(sample, making.field.name, making.fingerprint) for making in group.makings()
+    )
 
 
 def _work(job: Job, groups: Sequence[Group], keep: bool, options: Options) -> None:
@@ -361,14 +431,24 @@ def _travel(group: Group, options: Options) -> None:
     grid, fronts = group.travel.visits, group.travel.fronts
     _prepare(group)
     places = every_place(grid)
-    first = [grid.stacked(n, p) for n, f in enumerate(fronts) for p in places if f.starts_at(p, grid.counts)]
+    first = [
+        grid.stacked(n, p)
+        for n, f in enumerate(fronts)
+        for p in places
+        if f.starts_at(p, grid.counts)
+    ]
     try:
         for kind, work in group.settling():
             rounds, visits = iterate_until_stable(
                 grid, first, partial(group.round, kind, work), progress=options.progress
             )
             log.info(
-                "%s/%s: %d visits of %d blocks in %d rounds", group.name, kind, visits, len(group.blocks()), rounds
+                "%s/%s: %d visits of %d blocks in %d rounds",
+                group.name,
+                kind,
+                visits,
+                len(group.blocks()),
+                rounds,
             )
         run(group.sums(), progress=options.progress)
     except InputError:  # bad input leaves nothing behind
@@ -421,7 +501,9 @@ def _state(group: Group) -> dict[str, Any]:
 def _goes_on(group: Group) -> bool:
     """Whether an interrupted run left the arrays of this group."""
     before = store.node_attributes(group.job.sample, group.job.scratch)
-    return before.get("status") == "writing" and all(before.get(key) == v for key, v in _state(group).items())
+    return before.get("status") == "writing" and all(
+        before.get(key) == v for key, v in _state(group).items()
+    )
 
 
 def _drop_scratch(job: Job) -> None:

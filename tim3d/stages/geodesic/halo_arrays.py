@@ -83,7 +83,9 @@ class Borders:
         low, high = zip(*sides, strict=True)
         return store.read_box(self._array(block, axis), Box(triple(low), triple(high)))
 
-    def write(self, block: Block, values: np.ndarray, inside: np.ndarray | None = None, *, durable: bool) -> None:
+    def write(
+        self, block: Block, values: np.ndarray, inside: np.ndarray | None = None, *, durable: bool
+    ) -> None:
         """Write a block and its layers; where `inside` is 0 the layers hold `OUTSIDE`."""
         place = self.visits.within(block.index)
         for axis in self._cut_axes():
@@ -91,7 +93,9 @@ class Borders:
             layers = np.full(chunk, EMPTY, np.uint32)
             for kept, cut in _layers(values.shape, axis, self.depth):
                 layer = values[cut]
-                layers[kept] = layer if inside is None else np.where(inside[cut] != 0, layer, OUTSIDE)
+                layers[kept] = (
+                    layer if inside is None else np.where(inside[cut] != 0, layer, OUTSIDE)
+                )
             start = triple(i * c for i, c in zip(place, chunk, strict=True))
             box = Box(start, triple(a + c for a, c in zip(start, chunk, strict=True)))
             scratch.write(self._array(block, axis), box, layers, durable=durable)
@@ -118,7 +122,9 @@ def _side(start: int, stop: int, offset: int, deep: int) -> tuple[int, int]:
     return (start, min(start + deep, stop)) if offset > 0 else (max(start, stop - deep), stop)
 
 
-def _layers(shape: tuple[int, ...], axis: int, depth: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+def _layers(
+    shape: tuple[int, ...], axis: int, depth: int
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Slices of the low and the high layer, in the array of layers and in the block."""
     thick = min(depth, shape[axis])
     parts = [
@@ -135,10 +141,14 @@ def _layers(shape: tuple[int, ...], axis: int, depth: int) -> Iterator[tuple[tup
 
 def facing_layer(values: np.ndarray, offset: Triple, deep: int) -> np.ndarray:
     """The part of a block that faces the neighbour at an offset, `deep` voxels thick."""
-    return values[tuple(slice(*_side(0, n, o * -1, deep)) for n, o in zip(values.shape, offset, strict=True))]
+    return values[
+        tuple(slice(*_side(0, n, o * -1, deep)) for n, o in zip(values.shape, offset, strict=True))
+    ]
 
 
-def padded(core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: Triple, empty: int) -> np.ndarray:
+def padded(
+    core: np.ndarray, halo: Mapping[Triple, np.ndarray], deep: Triple, empty: int
+) -> np.ndarray:
     """Pad a block with a frame `deep` voxels thick that holds its neighbours' layers, or `empty`.
 
      deep    core    deep
@@ -158,7 +168,9 @@ def core_view(values: np.ndarray, deep: Triple) -> np.ndarray:
     return values[tuple(slice(d, n - d) for n, d in zip(values.shape, deep, strict=True))]
 
 
-def halo_view(values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]) -> np.ndarray:
+def halo_view(
+    values: np.ndarray, deep: Triple, offset: Triple, shape: tuple[int, ...]
+) -> np.ndarray:
     """View of the layer, of this shape, of the neighbour at an offset in a padded block."""
     edges = zip(offset, values.shape, deep, shape, strict=True)
     return values[tuple(_halo_slice(o, n - 2 * d, d, thick) for o, n, d, thick in edges)]

@@ -10,7 +10,15 @@ import numpy as np
 import xarray as xr
 
 from tim3d.descriptors.base import add_blocks
-from tim3d.descriptors.geodesic import DIRECTIONS, METHODS, Planes, SumPlanes, geodesic_results, seeds_results, way
+from tim3d.descriptors.geodesic import (
+    DIRECTIONS,
+    METHODS,
+    Planes,
+    SumPlanes,
+    geodesic_results,
+    seeds_results,
+    way,
+)
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
@@ -41,14 +49,18 @@ class Job:
         """Arguments and their defaults, from which names are made."""
         parameters = self.parameters
         seeds = {"seeds": (list(self.seeds), None)} if self.seeds else {}
-        directions = {} if self.seeds else {"directions": (parameters["directions"], list(DIRECTIONS))}
+        directions = (
+            {} if self.seeds else {"directions": (parameters["directions"], list(DIRECTIONS))}
+        )
         phases = {"phases": (parameters["phases"], list(self.labels.phases or ()))}
         return {**phases, **directions, "metric": (self.metric, "eikonal"), **seeds}
 
     @property
     def name(self) -> str:
         """Name of the ledgers and arrays of the fronts at this voxel size."""
-        return result_name(f"{self.labels.name}_geodesic", **self.asked) + ("_coarse" if self.every > 1 else "")
+        return result_name(f"{self.labels.name}_geodesic", **self.asked) + (
+            "_coarse" if self.every > 1 else ""
+        )
 
     @property
     def scratch(self) -> str:
@@ -63,12 +75,16 @@ class Job:
         if self.seeds:
             ending = ""
         base = "_".join(filter(None, (f"{self.labels.name}_geodesic_{front.phase}", ending)))
-        return result_name(base, **{key: self.asked[key] for key in ("metric", "seeds") if key in self.asked})
+        return result_name(
+            base, **{key: self.asked[key] for key in ("metric", "seeds") if key in self.asked}
+        )
 
     @property
     def inputs(self) -> dict[str, Any]:
         """Fingerprints of the input fields, stored as provenance."""
-        return {self.labels.name: self.source} | ({self.seeds[0]: self.seeds_source} if self.seeds else {})
+        return {self.labels.name: self.source} | (
+            {self.seeds[0]: self.seeds_source} if self.seeds else {}
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -83,13 +99,20 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Hash of everything that decides the distances; independent of the blocks."""
-        fronts, coarse = [vars(front) for front in self.fronts], {"every": self.every} if self.every > 1 else {}
-        return schema.fingerprint(verb="geodesic", field=self.inputs, fronts=fronts, metric=self.metric, **coarse)
+        fronts, coarse = (
+            [vars(front) for front in self.fronts],
+            {"every": self.every} if self.every > 1 else {},
+        )
+        return schema.fingerprint(
+            verb="geodesic", field=self.inputs, fronts=fronts, metric=self.metric, **coarse
+        )
 
     @property
     def record(self) -> dict[str, Any]:
         """Provenance of the temporary node."""
-        return store.provenance(self.fingerprint, self.parameters, self.inputs) | {"verb": "geodesic"}
+        return store.provenance(self.fingerprint, self.parameters, self.inputs) | {
+            "verb": "geodesic"
+        }
 
     def coarser(self) -> Job:
         """The same job on every second voxel along each axis.
@@ -147,9 +170,13 @@ def job_of(
             out=out,
         )
     if isinstance(seeds, str) or len(seeds) != 2:
-        raise ArgumentError(f"seeds are {seeds!r}; give a label field and one of its phases: --seeds phase,metal")
+        raise ArgumentError(
+            f"seeds are {seeds!r}; give a label field and one of its phases: --seeds phase,metal"
+        )
     if set(directions) != set(DIRECTIONS):
-        raise ArgumentError("from seeds the fronts travel in all directions at once: leave out --directions")
+        raise ArgumentError(
+            "from seeds the fronts travel in all directions at once: leave out --directions"
+        )
     start, phase = seeds
     source = (start, _code(_labels(sample, start, labels.shape), phase))
     fronts = tuple(Front(name, code, "", source) for name, code in codes.items())
@@ -168,23 +195,31 @@ def job_of(
 def _labels(sample: str, name: str, shape: Triple | None = None) -> Field:
     labels = store.complete_field(sample, name, "segment")
     if labels.phases is None:
-        raise ArgumentError(f"field {name!r} holds no phases; segment it first, or ingest it with --phases")
+        raise ArgumentError(
+            f"field {name!r} holds no phases; segment it first, or ingest it with --phases"
+        )
     if shape is not None and labels.shape != shape:
-        raise ArgumentError(f"field {name!r} has the shape {labels.shape}, the phases have {shape}: use fields of one")
+        raise ArgumentError(
+            f"field {name!r} has the shape {labels.shape}, the phases have {shape}: use fields of one"
+        )
     return labels
 
 
 def _code(labels: Field, phase: str) -> int:
     assert labels.phases is not None
     if phase not in labels.phases:
-        raise ArgumentError(f"{labels.name!r} has no phase {phase!r}; it has {', '.join(labels.phases)}")
+        raise ArgumentError(
+            f"{labels.name!r} has no phase {phase!r}; it has {', '.join(labels.phases)}"
+        )
     return labels.phases[phase]
 
 
 def _directions(labels: Field, directions: Sequence[str]) -> list[str]:
     given = [directions] if isinstance(directions, str) else list(directions)
     if unknown := [d for d in given if d not in DIRECTIONS] or ([] if given else [""]):
-        raise ArgumentError(f"direction {unknown[0]!r} is not known; use some of {','.join(DIRECTIONS)}")
+        raise ArgumentError(
+            f"direction {unknown[0]!r} is not known; use some of {','.join(DIRECTIONS)}"
+        )
     for d in given:
         if labels.shape[AXES.index(d[1])] < 2:
             raise ArgumentError(
@@ -211,6 +246,8 @@ def added_up(travel: Travel, sums: Ledger) -> Iterator[tuple[Front, Planes]]:
 def results_of_planes(job: Job, found: Iterable[tuple[Front, Planes]]) -> xr.Dataset:
     """Results: tortuosities, or distances from seeds."""
     if job.seeds is not None:
-        return seeds_results({front.phase: planes for front, planes in found}, job.seeds, job.metric)
+        return seeds_results(
+            {front.phase: planes for front, planes in found}, job.seeds, job.metric
+        )
     by_way = {(front.phase, front.direction): planes for front, planes in found}
     return geodesic_results(by_way, job.labels.spacing_nm, job.metric)

@@ -40,30 +40,35 @@ def describe(
     sample : str
         Path or URL of the sample.
     descriptors : iterable of str, Descriptor or Coupled, optional
-        Names of descriptors (default: all that were measured). Any whose partials are stored, and coupled ones; by
-        default the built-in ones that were measured, and, for the whole sample, what is there of the coupled ones.
+        Names of descriptors (default: all that were measured). Any whose partials are stored, and
+        coupled ones; by default the built-in ones that were measured, and, for the whole sample,
+        what is there of the coupled ones.
     field : str
         The label field. Any other, where descriptors of your own were measured on it.
     transport : str
-        Name of the result of solve that is meant (default: all). Several stand along the dimension ``transport``.
+        Name of the result of solve that is meant (default: all). Several stand along the dimension
+        ``transport``.
     z, y, x : slice of nm
-        Region along the axis in nm, from outer face to outer face (default: all). Its faces must be faces of blocks.
+        Region along the axis in nm, from outer face to outer face (default: all). Its faces must be
+        faces of blocks.
 
     Returns
     -------
     xarray.Dataset
-        As from `measure`; every value is that of the region. Results of one verb under different conditions
-        (conductivities, connectivity ...) stand along a dimension that names their nodes.
+        As from `measure`; every value is that of the region. Results of one verb under different
+        conditions (conductivities, connectivity ...) stand along a dimension that names their
+        nodes.
 
     Raises
     ------
     MissingFieldError
-        If the sample has not been measured, or the verb that computes a coupled descriptor has not been run.
+        If the sample has not been measured, or the verb that computes a coupled descriptor has not
+        been run.
     MixedRunError
         If a coupled descriptor was asked for that was computed from another version of the field.
     ArgumentError
-        If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled descriptor is asked
-        for of a region: the value of the whole is not that of a part.
+        If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled
+        descriptor is asked for of a region: the value of the whole is not that of a part.
     """
     wanted = None if descriptors is None else list(descriptors)
     return Task(
@@ -102,7 +107,9 @@ def _measured(
     sample: str, field: str, partials: xr.Dataset, chosen: tuple[Descriptor, ...] | None
 ) -> tuple[Descriptor, ...]:
     if chosen is None:
-        stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"]["descriptors"]
+        stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"][
+            "descriptors"
+        ]
         return select(name for name in stored if name in BUILTIN)
     missing = [d.name for d in chosen if not {p.name for p in d.needs} <= set(partials.data_vars)]
     if missing:
@@ -129,13 +136,17 @@ def _block_range(wanted: slice, grid: Grid, axis: int, step: float, cure: str) -
     low = 0 if wanted.start is None else _face(wanted.start, faces, axis, cure)
     high = len(faces) - 1 if wanted.stop is None else _face(wanted.stop, faces, axis, cure)
     if high <= low:
-        raise ArgumentError(f"the region is empty along {AXES[axis]}: {wanted.start} to {wanted.stop} nm")
+        raise ArgumentError(
+            f"the region is empty along {AXES[axis]}: {wanted.start} to {wanted.stop} nm"
+        )
     return range(low, high)
 
 
 def _face(position: float, faces: list[float], axis: int, cure: str) -> int:
     if position < 0 or position > faces[-1] * (1 + 1e-9):
-        raise ArgumentError(f"{AXES[axis]} = {position:g} nm is outside of the sample, which ends at {faces[-1]:g} nm")
+        raise ArgumentError(
+            f"{AXES[axis]} = {position:g} nm is outside of the sample, which ends at {faces[-1]:g} nm"
+        )
     nearest = min(range(len(faces)), key=lambda i: abs(faces[i] - position))
     if not math.isclose(faces[nearest], position, rel_tol=1e-9, abs_tol=1e-6):
         raise ArgumentError(

@@ -27,7 +27,13 @@ from tim3d.stages.shared.partials import (
     reads_of,
     stored_inputs,
 )
-from tim3d.stages.shared.results import ResultMaking, is_kept, plan_result, produce_result, run_passes
+from tim3d.stages.shared.results import (
+    ResultMaking,
+    is_kept,
+    plan_result,
+    produce_result,
+    run_passes,
+)
 from tim3d.stages.shared.stored_results import answers, joined
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
@@ -44,18 +50,19 @@ def measure(
 ) -> Task[xr.Dataset]:
     """Measure a field: every block is read once, its partials are kept, and their sum is finalized.
 
-    Descriptors of several fields read the same block of each of them. What couples all blocks (conductivity,
-    tortuosity, percolation) is not computed here: `solve`, `geodesic` and `label` do, and their results stand beside
-    the others without a voxel read again. Coupled descriptors of your own are computed from whole fields.
+    Descriptors of several fields read the same block of each of them. What couples all blocks
+    (conductivity, tortuosity, percolation) is not computed here: `solve`, `geodesic` and `label`
+    do, and their results stand beside the others without a voxel read again. Coupled descriptors of
+    your own are computed from whole fields.
 
     Parameters
     ----------
     sample : str
         Path or URL of the sample.
     descriptors : iterable of str, Descriptor or Coupled, optional
-        Names of descriptors (default: all that are built in). Also values of your own; by default what is there of the
-        coupled ones too. A partial of your own that computes something else than before needs another name, or
-        `overwrite`.
+        Names of descriptors (default: all that are built in). Also values of your own; by default
+        what is there of the coupled ones too. A partial of your own that computes something else
+        than before needs another name, or `overwrite`.
     field : str
         The label field. Any other, for descriptors of your own that read no labels.
     options : Options
@@ -64,22 +71,24 @@ def measure(
     Returns
     -------
     xarray.Dataset
-        The descriptors asked for: variables with units, method and reference. The node ``FIELD_descriptors`` keeps
-        them beside those that were measured before in the same blocks, and ``FIELD_partials`` their partials. Results
-        of other verbs name the `conditions` that they hold under.
+        The descriptors asked for: variables with units, method and reference. The node
+        ``FIELD_descriptors`` keeps them beside those that were measured before in the same blocks,
+        and ``FIELD_partials`` their partials. Results of other verbs name the `conditions` that
+        they hold under.
 
     Raises
     ------
     MissingFieldError
-        If the field is missing, another one that a descriptor reads, or the results of the verb that computes a
-        coupled descriptor; the message names the command.
+        If the field is missing, another one that a descriptor reads, or the results of the verb
+        that computes a coupled descriptor; the message names the command.
     MixedRunError
-        If a coupled descriptor was asked for that was computed from another version of the field, or the field was
-        measured in other blocks.
+        If a coupled descriptor was asked for that was computed from another version of the field,
+        or the field was measured in other blocks.
     ArgumentError
         If a descriptor is not known, or the field holds no labels.
     InputError
-        If a voxel has a code that no phase names, or fields that a descriptor reads lie on different grids.
+        If a voxel has a code that no phase names, or fields that a descriptor reads lie on
+        different grids.
     """
     wanted = None if descriptors is None else list(descriptors)
     chosen, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
@@ -147,7 +156,9 @@ class Measuring:
             return []
         for node in self.nodes:
             beside = self._stored() is not None
-            record = store.provenance("", {"descriptors": self._names(beside)}, self._sources(beside))
+            record = store.provenance(
+                "", {"descriptors": self._names(beside)}, self._sources(beside)
+            )
             store.expect_dataset(self.sample, node, record | {"verb": "measure"})
         return [counting.plan(afresh=self.options.overwrite)]
 
@@ -158,7 +169,9 @@ class Measuring:
             with lock_sample(self.sample):
                 self._count(counting)
                 self._finalize()
-        return finalize_whole(store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material)
+        return finalize_whole(
+            store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material
+        )
 
     def counting(self) -> Pass:
         """The pass that finds the partials of all blocks."""
@@ -186,7 +199,11 @@ class Measuring:
         planned = expected("node", f"{self.sample}/{self.nodes[0]}")  # nothing to open yet
         if self.options.overwrite or planned or not self._is_current(self.nodes[0]):
             return None
-        return store.open_dataset(self.sample, self.nodes[0]) if record.get("status") == "complete" else None
+        return (
+            store.open_dataset(self.sample, self.nodes[0])
+            if record.get("status") == "complete"
+            else None
+        )
 
     def _is_current(self, node: str) -> bool:
         """Whether a node was made from the fields that are there now."""
@@ -195,7 +212,9 @@ class Measuring:
 
     def _has_partials(self, counting: Pass) -> bool:
         stored = self._stored()
-        if stored is None or not {p.name for p in partials_of(self.chosen)} <= set(stored.data_vars):
+        if stored is None or not {p.name for p in partials_of(self.chosen)} <= set(
+            stored.data_vars
+        ):
             return False
         _refuse_other_blocks(stored, counting, self.sample, self.measured.name)
         return True
@@ -205,7 +224,9 @@ class Measuring:
         if not self._has_partials(counting) or not self._is_current(self.nodes[1]):
             return False
         kept = store.open_dataset(self.sample, self.nodes[1])
-        now = finalize_whole(store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material)
+        now = finalize_whole(
+            store.open_dataset(self.sample, self.nodes[0]), self.chosen, self.material
+        )
         return set(now.data_vars) <= set(kept.data_vars) and now.equals(kept[list(now.data_vars)])
 
     def _count(self, counting: Pass) -> None:
@@ -217,7 +238,11 @@ class Measuring:
             _refuse_other_blocks(stored, counting, self.sample, self.measured.name)
         run_passes([counting], self.options)
         found = gather(counting)
-        both = found if stored is None else stored.drop_vars(found.data_vars, errors="ignore").merge(found)
+        both = (
+            found
+            if stored is None
+            else stored.drop_vars(found.data_vars, errors="ignore").merge(found)
+        )
         beside = stored is not None
         self._write(self.nodes[0], both.assign_attrs(found.attrs), self._names(beside), beside)
 
@@ -226,7 +251,9 @@ class Measuring:
         partials = store.open_dataset(self.sample, self.nodes[0])
         names = self._names(True)
         own = {d.name: d for d in self.chosen}
-        every = tuple(own.get(name) or BUILTIN[name] for name in names if name in own or name in BUILTIN)
+        every = tuple(
+            own.get(name) or BUILTIN[name] for name in names if name in own or name in BUILTIN
+        )
         found = finalize_whole(partials, every, self.material)
         self._write(self.nodes[1], self._with_foreign(found, names), names, True)
 

@@ -16,11 +16,16 @@ def whole_making(sample: str, measured: Field, material: Material, one: Coupled)
     """The result of a descriptor with a `Whole`, in the node ``FIELD_NAME``; raises what `stored_inputs` does."""
     assert one.whole is not None
     whole = one.whole
-    fields = [field.name for field in stored_inputs(sample, measured, whole.reads, repr(one.name)).values()]
+    fields = [
+        field.name
+        for field in stored_inputs(sample, measured, whole.reads, repr(one.name)).values()
+    ]
 
     def gather() -> xr.Dataset:
         return whole.results([store.open_field(sample, name) for name in fields], material)
 
-    inputs = {name: store.fingerprint_of(sample, name) for name in dict.fromkeys([measured.name, *fields])}
+    inputs = {
+        name: store.fingerprint_of(sample, name) for name in dict.fromkeys([measured.name, *fields])
+    }
     node = f"{measured.name}_{one.node}"
     return ResultMaking("measure", sample, node, inputs, {"descriptor": one.name}, (), gather)

@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tim3d.descriptors.base import Descriptor, Material, Variable, check_labels, compute_partials, inputs_of
+from tim3d.descriptors.base import (
+    Descriptor,
+    Material,
+    Variable,
+    check_labels,
+    compute_partials,
+    inputs_of,
+)
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.descriptors.inputs import LABELS
 from tim3d.errors import ArgumentError
@@ -30,13 +37,18 @@ LOCAL_BYTES = 2.0
 #: Quantities whose value depends on the load on the window's faces; they are called apparent.
 FLUX = {
     "effective_conductivity": ("conductivity", "apparent conductivity Q L / (A dT)"),
-    "tortuosity_factor": ("tortuosity_total", "apparent tortuosity factor, mean k / k, islands counted in the mean"),
+    "tortuosity_factor": (
+        "tortuosity_total",
+        "apparent tortuosity factor, mean k / k, islands counted in the mean",
+    ),
     "tortuosity_factor_through": (
         "tortuosity_through",
         "apparent tortuosity factor, mean k / k, islands left out of the mean",
     ),
 }
-APPARENT = "apparent: potential held on the {faces} of the window across the axis, its sides {sides}"
+APPARENT = (
+    "apparent: potential held on the {faces} of the window across the axis, its sides {sides}"
+)
 FACES = {"outer": "outer faces", "centres": "centres of the first and last voxels"}
 FLUX_TOLERANCE = 1e-3
 GEODESIC = "geodesic_tortuosity"
@@ -102,15 +114,24 @@ def _local(descriptor: Descriptor, variable: Variable, material: Material, phase
         asked={"phase": (phase, None)},
         of=bind(_density, descriptor, variable.name, material, phase),
         nbytes=lambda shape: int(LOCAL_BYTES * math.prod(shape)),
-        point_variance=bind(_fraction_variance, material.phases[phase]) if is_fraction else _unknown,
+        point_variance=bind(_fraction_variance, material.phases[phase])
+        if is_fraction
+        else _unknown,
         halo=descriptor.halo,
     )
 
 
 def _density(
-    descriptor: Descriptor, name: str, material: Material, phase: str, labels: np.ndarray, window: Box
+    descriptor: Descriptor,
+    name: str,
+    material: Material,
+    phase: str,
+    labels: np.ndarray,
+    window: Box,
 ) -> Answer:
-    found = descriptor.finalize(compute_partials(labels, window, [descriptor], material), material)[name]
+    found = descriptor.finalize(compute_partials(labels, window, [descriptor], material), material)[
+        name
+    ]
     return float(found.values[material.phases.names.index(phase)]), None
 
 
@@ -150,7 +171,9 @@ class Driven:
     @property
     def asked(self) -> dict[str, tuple[Any, Any]]:
         """Arguments as typed, without the interfaces."""
-        conductivity = {name: short(self.physics.checked[code]) for name, code in self.phases.items()}
+        conductivity = {
+            name: short(self.physics.checked[code]) for name, code in self.phases.items()
+        }
         return {
             "conductivity": (conductivity, None),
             "axis": (AXES[self.axis], "z"),
@@ -180,16 +203,22 @@ def _flux(name: str, driven: Driven, interface: Mapping[str, float] | None) -> Q
         of=bind(_through, FLUX[name][0], driven),
         nbytes=driven.nbytes,
         point_variance=bind(_conductivity_variance, driven) if is_conductivity else _unknown,
-        apparent=APPARENT.format(faces=FACES[driven.physics.electrodes], sides=driven.physics.sides),
+        apparent=APPARENT.format(
+            faces=FACES[driven.physics.electrodes], sides=driven.physics.sides
+        ),
     )
 
 
 def _through(attribute: str, driven: Driven, labels: np.ndarray, window: Box) -> Answer:
-    found = _solved(labels[window.slices], driven.physics, driven.axis, driven.spacing, driven.tolerance)
+    found = _solved(
+        labels[window.slices], driven.physics, driven.axis, driven.spacing, driven.tolerance
+    )
     return float(getattr(found, attribute)), found.percolates
 
 
-def _solved(labels: np.ndarray, physics: Physics, axis: int, spacing: Spacing, tolerance: float) -> Conduction:
+def _solved(
+    labels: np.ndarray, physics: Physics, axis: int, spacing: Spacing, tolerance: float
+) -> Conduction:
     # One thread: the other cores solve other windows.
     return conduct(
         labels,
@@ -205,7 +234,10 @@ def _solved(labels: np.ndarray, physics: Physics, axis: int, spacing: Spacing, t
 
 
 def _conductivity_variance(driven: Driven, fractions: Mapping[int, float]) -> float:
-    along = {code: k if isinstance(k, float) else k[driven.axis] for code, k in driven.physics.conductivity.items()}
+    along = {
+        code: k if isinstance(k, float) else k[driven.axis]
+        for code, k in driven.physics.conductivity.items()
+    }
     mean = sum(fractions[code] * k for code, k in along.items())
     return sum(fractions[code] * (k - mean) ** 2 for code, k in along.items())
 
@@ -230,7 +262,10 @@ def _geodesic(code: int, phase: str, axis: int, spacing: Spacing) -> Quantity:
 def _detour(code: int, axis: int, spacing: Spacing, labels: np.ndarray, window: Box) -> Answer:
     """Mean of both directions along the axis, and whether paths lead through."""
     region = np.pad((labels[window.slices] == code).view(np.uint8), geodesic.HALO["refine"])
-    up, down = (_one_way(region if rises else np.flip(region, axis), axis, spacing) for rises in (True, False))
+    up, down = (
+        _one_way(region if rises else np.flip(region, axis), axis, spacing)
+        for rises in (True, False)
+    )
     return (up + down) / 2, math.isfinite(up + down)
 
 
@@ -244,7 +279,9 @@ def _one_way(region: np.ndarray, axis: int, spacing: Spacing) -> float:
     geodesic.arrive(arrival, region, spacing)
     geodesic.refine(exact, arrival, region, spacing)
     inner = (slice(rim, -rim),) * 3
-    return geodesic.tortuosity(*geodesic.plane_sums(exact[inner], region[inner], axis), spacing, axis).last_quarter
+    return geodesic.tortuosity(
+        *geodesic.plane_sums(exact[inner], region[inner], axis), spacing, axis
+    ).last_quarter
 
 
 def _geodesic_bytes(shape: Triple) -> int:
@@ -289,7 +326,9 @@ def choose(
     """
     phases = labels.phases
     if phases is None:
-        raise ArgumentError(f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases")
+        raise ArgumentError(
+            f"field {labels.name!r} holds no labels; segment it first, or ingest it with --phases"
+        )
     local = local_variables()
     of_flux = {
         "flux_tolerance": flux_tolerance,
@@ -304,7 +343,9 @@ def choose(
         material = Material(phases, labels.spacing_nm, "nm")
         return _local(descriptor, variable, material, _phase(name, phase, phases))
     if name not in names():
-        raise ArgumentError(f"no quantity {name!r}{suggestion(name, names())}; there are {', '.join(names())}")
+        raise ArgumentError(
+            f"no quantity {name!r}{suggestion(name, names())}; there are {', '.join(names())}"
+        )
     axis = "z" if axis is None else axis
     if axis not in AXES:
         raise ArgumentError(f"axis is {axis!r}; use one of z, y or x")
@@ -314,25 +355,36 @@ def choose(
         return _geodesic(phases[chosen], chosen, AXES.index(axis), labels.spacing_nm)
     by_code = _by_code(name, phase, conductivity, phases)
     tolerance = FLUX_TOLERANCE if flux_tolerance is None else flux_tolerance
-    physics = Physics(by_code, faces or "outer", sides or "insulated", interface=chosen_interface(labels, interface))
+    physics = Physics(
+        by_code,
+        faces or "outer",
+        sides or "insulated",
+        interface=chosen_interface(labels, interface),
+    )
     # The solver's own checks reject bad values: solving a bar of all phases applies them before a
     # window is read.
     bar = np.broadcast_to(np.array(phases.codes, np.uint8), (4, 4, len(phases)))
     _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), tolerance)
-    driven = Driven(physics, AXES.index(axis), labels.spacing_nm, float(tolerance), units or UNITS, phases)
+    driven = Driven(
+        physics, AXES.index(axis), labels.spacing_nm, float(tolerance), units or UNITS, phases
+    )
     return _flux(name, driven, typed_interface(labels, interface))
 
 
 def _refuse(name: str, given: Mapping[str, Any]) -> None:
     """Reject options that a quantity ignores: the user would expect them to change the result."""
-    if unused := [f"--{option.replace('_', '-')}" for option, value in given.items() if value is not None]:
+    if unused := [
+        f"--{option.replace('_', '-')}" for option, value in given.items() if value is not None
+    ]:
         raise ArgumentError(f"{name} does not use {', '.join(unused)}: leave it out")
 
 
 def _phase(name: str, phase: str | None, phases: Phases) -> str:
     if phase is None or phase not in phases:
         seen = "no phase is given" if phase is None else f"phase {phase!r} does not exist"
-        raise ArgumentError(f"{name} needs one phase, and {seen}: --phase {phases.names[0]} (of {phases})")
+        raise ArgumentError(
+            f"{name} needs one phase, and {seen}: --phase {phases.names[0]} (of {phases})"
+        )
     return phase
 
 
@@ -355,7 +407,8 @@ def _by_code(
             f"not a phase: --conductivity {','.join(f'{n}={conductivity.get(n, 0)}' for n in phases)}"
         )
     return {
-        phases[n]: float(k) if isinstance(k, int | float) else tuple(map(float, k)) for n, k in conductivity.items()
+        phases[n]: float(k) if isinstance(k, int | float) else tuple(map(float, k))
+        for n, k in conductivity.items()
     }
 
 
@@ -370,6 +423,13 @@ class WindowKernel:
         """Compute the record of a window; JSON stores its numbers to the last bit."""
         check_labels(labels, window, self.phases)
         value, percolates = self.quantity.of(labels, window)
-        counts = sum((np.bincount(p.ravel(), minlength=256) for p in labels[window.slices]), np.zeros(256, np.int64))
+        counts = sum(
+            (np.bincount(p.ravel(), minlength=256) for p in labels[window.slices]),
+            np.zeros(256, np.int64),
+        )
         voxels = [int(counts[code]) for code in self.phases.codes]
-        return {"value": value if math.isfinite(value) else None, "percolates": percolates, "voxels": voxels}
+        return {
+            "value": value if math.isfinite(value) else None,
+            "percolates": percolates,
+            "voxels": voxels,
+        }

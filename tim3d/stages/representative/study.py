@@ -21,7 +21,13 @@ from tim3d.kernels.statistics.representative import Judgement, Spread
 from tim3d.stages.representative.quantities import Quantity, WindowKernel, choose
 from tim3d.stages.representative.windows import Windows, WindowWork, lattices, positions
 from tim3d.stages.shared.field import DEFAULTS, Options
-from tim3d.stages.shared.results import ResultMaking, is_kept, produce_result, refuse_another_question, result_name
+from tim3d.stages.shared.results import (
+    ResultMaking,
+    is_kept,
+    produce_result,
+    refuse_another_question,
+    result_name,
+)
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
@@ -65,28 +71,29 @@ def study(
     sample : str
         Path or URL of the sample.
     quantity : str
-        What is studied, for example phase_fraction or tortuosity_factor. A descriptor of one phase (``phase_fraction``,
-        ``specific_surface`` ...), ``effective_conductivity``, ``tortuosity_factor`` (islands counted in the mean
-        conductivity), ``tortuosity_factor_through`` (left out), or ``geodesic_tortuosity`` (mean of both directions
-        along the axis).
+        What is studied, for example phase_fraction or tortuosity_factor. A descriptor of one phase
+        (``phase_fraction``, ``specific_surface`` ...), ``effective_conductivity``,
+        ``tortuosity_factor`` (islands counted in the mean conductivity),
+        ``tortuosity_factor_through`` (left out), or ``geodesic_tortuosity`` (mean of both
+        directions along the axis).
     windows : sequence of int, optional
-        Edges of the windows, in the shortest edge of a voxel (needed without edges in nm). Windows are cubes as nearly
-        as whole voxels allow.
+        Edges of the windows, in the shortest edge of a voxel (needed without edges in nm). Windows
+        are cubes as nearly as whole voxels allow.
     windows_nm : sequence of float, optional
         Edges of the windows in nm, instead (default: none).
     phase : str, optional
         The phase of a descriptor, or the only one that conducts (needed without conductivities).
     conductivity : mapping of str to float or three floats, optional
-        Conductivity of every phase, or along z, y, x, instead of a phase (default: 1 of the phase, 0 of the others).
-        For effective conductivity and tortuosity factor only.
+        Conductivity of every phase, or along z, y, x, instead of a phase (default: 1 of the phase,
+        0 of the others). For effective conductivity and tortuosity factor only.
     field : str
         The label field.
     axis : {"z", "y", "x"}, optional
         Axis of the flux, or of the ways (default: z).
     tolerance : float
-        Relative tolerance of a representative size. A size is representative if 2 s.d. / mean of its windows, and the
-        difference of their mean from the mean of the largest windows, are within it; so must be all
-        larger sizes.
+        Relative tolerance of a representative size. A size is representative if 2 s.d. / mean of
+        its windows, and the difference of their mean from the mean of the largest windows, are
+        within it; so must be all larger sizes.
     flux_tolerance : float, optional
         Tolerance of the solver: largest (max - min) / mean of the flux over all planes (default:
         0.001).
@@ -140,7 +147,15 @@ def study(
         sides=sides,
         interface=interface,
     )
-    job = Job(sample, labels, quantity, chosen, lattices(labels, windows, windows_nm), float(tolerance), out)
+    job = Job(
+        sample,
+        labels,
+        quantity,
+        chosen,
+        lattices(labels, windows, windows_nm),
+        float(tolerance),
+        out,
+    )
     making = job.making(options)
     return Task(partial(_plans, job, making, options), partial(_study_result, job, making, options))
 
@@ -182,7 +197,9 @@ class Job:
         """Name of the result node."""
         edges = [one.edge_nm for one in self.windows]
         asked = {"quantity": (self.name, None), **self.quantity.asked, "windows_nm": (edges, None)}
-        return self.out or result_name(f"{self.labels.name}_study", **asked, tolerance=(self.tolerance, 0.1))
+        return self.out or result_name(
+            f"{self.labels.name}_study", **asked, tolerance=(self.tolerance, 0.1)
+        )
 
     @property
     def source(self) -> str:
@@ -193,7 +210,12 @@ class Job:
     def parameters(self) -> dict[str, Any]:
         """Parameters stored as provenance."""
         edges = [one.edge_nm for one in self.windows]
-        return {"quantity": self.name, **self.quantity.parameters, "windows_nm": edges, "tolerance": self.tolerance}
+        return {
+            "quantity": self.name,
+            **self.quantity.parameters,
+            "windows_nm": edges,
+            "tolerance": self.tolerance,
+        }
 
     def making(self, options: Options) -> ResultMaking:
         """Description of the result, from the windows of each size."""
@@ -224,10 +246,14 @@ class Job:
         halo = self.quantity.halo
         read = math.prod(w + 2 * h for w, h in zip(windows.shape, halo, strict=True))
         return Pass(
-            work=WindowWork(self.sample, self.labels.name, windows, halo, kernel, self.quantity.nbytes),
+            work=WindowWork(
+                self.sample, self.labels.name, windows, halo, kernel, self.quantity.nbytes
+            ),
             grid=windows.grid,
             ledger=Ledger(
-                self.sample, f"{self.labels.name}_study/{self.name}/{'x'.join(map(str, windows.shape))}", fingerprint
+                self.sample,
+                f"{self.labels.name}_study/{self.name}/{'x'.join(map(str, windows.shape))}",
+                fingerprint,
             ),
             shard=(1, 1, 1),
             read_bytes=read / math.prod(windows.shape),
@@ -243,15 +269,26 @@ def _plan(one: Pass, job: Job, options: Options) -> Plan:
     threads = current_cluster().threads
     base = plan.peak_bytes - threads * one.work.block_bytes(one.grid.block, one.grid.block)
     step = min(job.labels.spacing_nm)
-    most = int(min(n * s for n, s in zip(one.grid.block, job.labels.spacing_nm, strict=True)) / step)
+    most = int(
+        min(n * s for n, s in zip(one.grid.block, job.labels.spacing_nm, strict=True)) / step
+    )
 
     def fits(edge: int) -> bool:
         shape = triple(max(1, round(edge * step / s)) for s in job.labels.spacing_nm)
         return base + threads * one.work.block_bytes(shape, shape) <= plan.limit_bytes
 
     largest = _largest_fitting(most, fits)
-    cure = f"A window of {largest} voxels, {largest * step:g} nm, would fit" if largest >= 2 else "No window would fit"
-    return replace(plan, name=one.ledger.name, halo=job.quantity.halo, cure=f"{cure}: leave out the larger ones")
+    cure = (
+        f"A window of {largest} voxels, {largest * step:g} nm, would fit"
+        if largest >= 2
+        else "No window would fit"
+    )
+    return replace(
+        plan,
+        name=one.ledger.name,
+        halo=job.quantity.halo,
+        cure=f"{cure}: leave out the larger ones",
+    )
 
 
 def _largest_fitting(most: int, fits: Any) -> int:
@@ -289,19 +326,35 @@ def _dataset(job: Job, found: Sequence[Found]) -> xr.Dataset:
     spreads = [statistics.spread(one.values) for one in found]
     judgement = statistics.judge(spreads, job.tolerance)
     about = dict(job.quantity.about)
-    variables: dict[str, Any] = {"value": (("window", *PLACES), _padded([f.values for f in found]), about)}
+    variables: dict[str, Any] = {
+        "value": (("window", *PLACES), _padded([f.values for f in found]), about)
+    }
     if job.quantity.apparent:
         text = {"units": "1", "long_name": "1 if a path leads through the window"}
-        variables["percolates"] = (("window", *PLACES), _padded([f.percolates for f in found]), text)
+        variables["percolates"] = (
+            ("window", *PLACES),
+            _padded([f.percolates for f in found]),
+            text,
+        )
         shares = [float(one.percolates.mean()) for one in found]
-        variables["percolating_share"] = _by_size(shares, "1", "share of the windows that a path leads through")
+        variables["percolating_share"] = _by_size(
+            shares, "1", "share of the windows that a path leads through"
+        )
     variables |= _statistics(spreads, about["units"]) | _geometry(job) | _judged(spreads, judgement)
     variables |= _scaling(job, spreads, found) | _representative(job, judgement)
     edges = np.array([one.edge_nm for one in job.windows])
     coordinates = {
-        "window": ("window", edges, {"units": schema.UNIT, "long_name": "edge of the window that was asked for"}),
+        "window": (
+            "window",
+            edges,
+            {"units": schema.UNIT, "long_name": "edge of the window that was asked for"},
+        ),
         "axis": np.array(AXES, dtype=object),
-        "realisations": ("realisations", np.array(REALISATIONS), {"units": "1", "long_name": "windows in the mean"}),
+        "realisations": (
+            "realisations",
+            np.array(REALISATIONS),
+            {"units": "1", "long_name": "windows in the mean"},
+        ),
     }
     return xr.Dataset(variables, coordinates, _about(job, judgement))
 
@@ -315,8 +368,12 @@ def _padded(values: Sequence[np.ndarray]) -> np.ndarray:
     return out
 
 
-def _by_size(values: Sequence[float], units: str, long_name: str, reference: str = "") -> tuple[Any, ...]:
-    attributes = {"units": units, "long_name": long_name} | ({"reference": reference} if reference else {})
+def _by_size(
+    values: Sequence[float], units: str, long_name: str, reference: str = ""
+) -> tuple[Any, ...]:
+    attributes = {"units": units, "long_name": long_name} | (
+        {"reference": reference} if reference else {}
+    )
     return ("window",), np.array(values, np.float64), attributes
 
 
@@ -326,13 +383,21 @@ def _statistics(spreads: Sequence[Spread], units: str) -> dict[str, Any]:
     errors = [statistics.relative_error(s, max(1, s.count)) for s in spreads]
     return {
         "windows": _by_size([s.count for s in spreads], "1", "windows with a finite value"),
-        "excluded": _by_size([s.excluded for s in spreads], "1", "windows without one, left out of all statistics"),
+        "excluded": _by_size(
+            [s.excluded for s in spreads], "1", "windows without one, left out of all statistics"
+        ),
         "mean": _by_size([s.mean for s in spreads], units, "mean over the windows"),
-        "standard_deviation": _by_size([s.deviation for s in spreads], units, "between windows, n - 1 below"),
+        "standard_deviation": _by_size(
+            [s.deviation for s in spreads], units, "between windows, n - 1 below"
+        ),
         "standard_error": _by_size([s.error for s in spreads], units, "standard error of the mean"),
-        "variation": _by_size([s.variation for s in spreads], "1", "coefficient of variation, s.d. / mean"),
+        "variation": _by_size(
+            [s.variation for s in spreads], "1", "coefficient of variation, s.d. / mean"
+        ),
         "relative_spread": _by_size([s.relative for s in spreads], "1", "2 s.d. / mean", KANIT),
-        "relative_error": _by_size(errors, "1", "2 s.d. / (mean sqrt(windows)), of the mean", KANIT),
+        "relative_error": _by_size(
+            errors, "1", "2 s.d. / (mean sqrt(windows)), of the mean", KANIT
+        ),
         "bias": _by_size(bias, "1", "mean against that of the largest windows, relative"),
     }
 
@@ -341,9 +406,19 @@ def _geometry(job: Job) -> dict[str, Any]:
     shapes = np.array([one.shape for one in job.windows])
     edges = shapes * np.array(job.labels.spacing_nm)
     return {
-        "rest_share": _by_size([one.rest for one in job.windows], "1", "share of the volume that no window fills"),
-        "voxels": (("window", "axis"), shapes, {"units": "1", "long_name": "voxels along the window's edges"}),
-        "edges": (("window", "axis"), edges, {"units": schema.UNIT, "long_name": "the window's edges in whole voxels"}),
+        "rest_share": _by_size(
+            [one.rest for one in job.windows], "1", "share of the volume that no window fills"
+        ),
+        "voxels": (
+            ("window", "axis"),
+            shapes,
+            {"units": "1", "long_name": "voxels along the window's edges"},
+        ),
+        "edges": (
+            ("window", "axis"),
+            edges,
+            {"units": schema.UNIT, "long_name": "the window's edges in whole voxels"},
+        ),
         **positions(job.windows, job.labels.spacing_nm),
     }
 
@@ -352,7 +427,9 @@ def _judged(spreads: Sequence[Spread], judgement: Judgement) -> dict[str, Any]:
     few = f"1 if there are at least {statistics.FEWEST_WINDOWS} windows with a value"
     return {
         "judged": _by_size(judgement.judged, "1", few),
-        "within_spread": _by_size(judgement.within_spread, "1", "1 if relative_spread keeps the tolerance"),
+        "within_spread": _by_size(
+            judgement.within_spread, "1", "1 if relative_spread keeps the tolerance"
+        ),
         "within_bias": _by_size(judgement.within_bias, "1", "1 if the bias keeps the tolerance"),
     }
 
@@ -365,17 +442,30 @@ def _scaling(job: Job, spreads: Sequence[Spread], found: Sequence[Found]) -> dic
     widest = max(found, key=lambda one: int(one.voxels.sum())).voxels
     phases = job.labels.phases
     assert phases is not None
-    fractions = {code: float(n) / float(widest.sum()) for code, n in zip(phases.codes, widest, strict=True)}
+    fractions = {
+        code: float(n) / float(widest.sum()) for code, n in zip(phases.codes, widest, strict=True)
+    }
     points = job.quantity.point_variance(fractions)
-    required = [statistics.required_volume(fitted, spreads[-1].mean, job.tolerance, n) for n in REALISATIONS]
+    required = [
+        statistics.required_volume(fitted, spreads[-1].mean, job.tolerance, n) for n in REALISATIONS
+    ]
     return {
-        "variance_exponent": _single(fitted.exponent if fitted else math.nan, "1", "a in s^2(V) ~ V^-a, fitted", KANIT),
-        "variance_exponent_error": _single(
-            fitted.exponent_error if fitted else math.nan, "1", "standard error of the exponent, a lower bound"
+        "variance_exponent": _single(
+            fitted.exponent if fitted else math.nan, "1", "a in s^2(V) ~ V^-a, fitted", KANIT
         ),
-        "point_variance": _single(points, _squared(job.quantity.about["units"]), "variance at single points, D^2"),
+        "variance_exponent_error": _single(
+            fitted.exponent_error if fitted else math.nan,
+            "1",
+            "standard error of the exponent, a lower bound",
+        ),
+        "point_variance": _single(
+            points, _squared(job.quantity.about["units"]), "variance at single points, D^2"
+        ),
         "integral_range": _single(
-            statistics.integral_range(volumes, spreads, points), "nm3", "A3 in s^2(V) = D^2 A3 / V", KANIT
+            statistics.integral_range(volumes, spreads, points),
+            "nm3",
+            "A3 in s^2(V) = D^2 A3 / V",
+            KANIT,
         ),
         "required_edge": (
             ("realisations",),
@@ -400,7 +490,9 @@ def _representative(job: Job, judgement: Judgement) -> dict[str, Any]:
 
 
 def _single(value: float, units: str, long_name: str, reference: str = "") -> tuple[Any, ...]:
-    attributes = {"units": units, "long_name": long_name} | ({"reference": reference} if reference else {})
+    attributes = {"units": units, "long_name": long_name} | (
+        {"reference": reference} if reference else {}
+    )
     return (), value, attributes
 
 

@@ -71,7 +71,9 @@ class Windows:
         return (first + (np.arange(self.counts[axis]) + 0.5) * edge) * step
 
 
-def lattices(field: Field, windows: Sequence[float] | None, windows_nm: Sequence[float] | None) -> tuple[Windows, ...]:
+def lattices(
+    field: Field, windows: Sequence[float] | None, windows_nm: Sequence[float] | None
+) -> tuple[Windows, ...]:
     """One lattice per edge, smallest first; edges in voxels refer to the shortest edge of a voxel.
 
     Raises
@@ -84,13 +86,19 @@ def lattices(field: Field, windows: Sequence[float] | None, windows_nm: Sequence
         raise ArgumentError(
             f"give the edges of the windows either in voxels or in nm, for example --windows {_example(field)}"
         )
-    edges_nm = [e * min(field.spacing_nm) for e in windows] if windows is not None else list(windows_nm or ())
+    edges_nm = (
+        [e * min(field.spacing_nm) for e in windows]
+        if windows is not None
+        else list(windows_nm or ())
+    )
     if not edges_nm:
         raise ArgumentError(f"no window size is given; for example --windows {_example(field)}")
     found = sorted((_lattice(field, float(edge)) for edge in edges_nm), key=lambda w: w.edge_nm)
     for one, next_one in pairwise(found):
         if one.shape == next_one.shape:
-            raise ArgumentError(f"windows of {one.edge_nm:g} and {next_one.edge_nm:g} nm are the same {one.shape}")
+            raise ArgumentError(
+                f"windows of {one.edge_nm:g} and {next_one.edge_nm:g} nm are the same {one.shape}"
+            )
     return tuple(found)
 
 

@@ -43,9 +43,9 @@ def annotate(
 ) -> Task[xr.DataArray]:
     """Hybrid annotation of a grey stack: 0 solid, 1 pore by threshold, 2 shine-through inside pores.
 
-    A pixel is pore where its grey lies on the pore side of `threshold`, and shine-through where only the mean grey of
-    its SLIC superpixel lies on the pore side of `superpixel_threshold`. Both come from the histogram of the whole
-    volume.
+    A pixel is pore where its grey lies on the pore side of `threshold`, and shine-through where
+    only the mean grey of its SLIC superpixel lies on the pore side of `superpixel_threshold`. Both
+    come from the histogram of the whole volume.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def annotate(
     threshold : float, optional
         Grey value that parts pixels (default: by Otsu's method).
     superpixel_threshold : float, optional
-        Grey value that parts means of superpixels (default: from the histogram). There it is the first peak of the
-        second derivative of the smoothed histogram.
+        Grey value that parts means of superpixels (default: from the histogram). There it is the
+        first peak of the second derivative of the smoothed histogram.
     smoothing : float, optional
-        Standard deviation in grey levels by which the histogram is smoothed (default: 6 for uint8). For other types it
-        is the same share of the filled range; the smoothing is by a Gaussian.
+        Standard deviation in grey levels by which the histogram is smoothed (default: 6 for uint8).
+        For other types it is the same share of the filled range; the smoothing is by a Gaussian.
     size : float
         Edge of a superpixel in pixels: smaller than the smallest feature.
     compactness : float
@@ -95,7 +95,9 @@ def annotate(
     for one in (threshold, superpixel_threshold):
         check_thresholds(() if one is None else (one,), grey)
     if smoothing is not None and superpixel_threshold is not None:
-        raise ArgumentError("--smoothing changes nothing with --superpixel-threshold: leave one of them out")
+        raise ArgumentError(
+            "--smoothing changes nothing with --superpixel-threshold: leave one of them out"
+        )
     asked = {"smoothing": smoothing, "size": size, "compactness": compactness, "polarity": polarity}
     annotating = Annotating(sample, grey, out, (threshold, superpixel_threshold), asked, options)
     return Task(annotating.plans, annotating.run)
@@ -125,14 +127,19 @@ class Annotating:
             thresholds = self._thresholds(self._histogram.count)
         making = self._making(thresholds)
         return produce(
-            self.sample, making, self.options, telling_shares(making, self.options, may_lack=("shine_through",))
+            self.sample,
+            making,
+            self.options,
+            telling_shares(making, self.options, may_lack=("shine_through",)),
         )
 
     @property
     def _histogram(self) -> Histogram:
         return Histogram(self.sample, self.grey, "none", self.options)
 
-    def _thresholds(self, counted: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    def _thresholds(
+        self, counted: Callable[[], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[float, float]:
         """For pixels, and for means of superpixels."""
         pixel, mean = self.given
         if pixel is not None and mean is not None:
@@ -161,7 +168,9 @@ class Annotating:
         return Making(
             verb="annotate",
             field=labels,
-            work=AnnotateWork(self.sample, grey.name, self.out, grey.voxel_bytes, parameters, self.options.durable),
+            work=AnnotateWork(
+                self.sample, grey.name, self.out, grey.voxel_bytes, parameters, self.options.durable
+            ),
             block=slab(labels, labels.shard[0]),
             inputs={grey.name: store.fingerprint_of(self.sample, grey.name)},
             parameters=parameters,
@@ -196,7 +205,14 @@ class AnnotateWork:
         p = self.parameters
         return np.stack(
             [
-                hybrid_labels(s, p["threshold"], p["superpixel_threshold"], p["size"], p["compactness"], p["polarity"])
+                hybrid_labels(
+                    s,
+                    p["threshold"],
+                    p["superpixel_threshold"],
+                    p["size"],
+                    p["compactness"],
+                    p["polarity"],
+                )
                 for s in inputs
             ]
         )

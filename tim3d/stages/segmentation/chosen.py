@@ -29,7 +29,8 @@ from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
 
-# Voxels that differ by more than this from those of the training look like another material to a network.
+# Voxels that differ by more than this from those of the training look like another material to a
+# network.
 SPACING_TOLERANCE = 0.1
 Levels: TypeAlias = tuple[float, ...]
 
@@ -102,7 +103,9 @@ class FromHistogram:
 
     def chosen(self) -> Chosen:
         """The segmenter; it may have to count first."""
-        return Chosen(f"method {self.asked['method']}", self._classes, self._ready, self._planned, self._first)
+        return Chosen(
+            f"method {self.asked['method']}", self._classes, self._ready, self._planned, self._first
+        )
 
     @property
     def _classes(self) -> tuple[str, ...]:
@@ -154,10 +157,14 @@ class FromFile:
         wanted = self.how.normalisation or about.normalisation.how
 
         def ready() -> Segmenter:
-            return network_segmenter(about.spec, self._predictor(wanted), lattice, self.how.probabilities)
+            return network_segmenter(
+                about.spec, self._predictor(wanted), lattice, self.how.probabilities
+            )
 
         def later() -> Segmenter:
-            return network_segmenter(about.spec, self._planned_predictor(wanted), lattice, self.how.probabilities)
+            return network_segmenter(
+                about.spec, self._planned_predictor(wanted), lattice, self.how.probabilities
+            )
 
         awaited = self._awaited(planned is not None)
         return Chosen(
@@ -188,9 +195,18 @@ class FromFile:
         """That of a network or a table of slices that an earlier step has yet to write."""
         check_normalisation(normalisation)
         device = "cpu" if self.how.device == "auto" else self.how.device
-        return Predictor(str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision)
+        return Predictor(
+            str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision
+        )
 
 
 def _compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:
-    if any(abs(math.log(a / b)) > SPACING_TOLERANCE for a, b in zip(trained, grey.spacing_nm, strict=True)):
-        log.warning("the network was trained on voxels of %s nm, these are %s nm (z, y, x)", trained, grey.spacing_nm)
+    if any(
+        abs(math.log(a / b)) > SPACING_TOLERANCE
+        for a, b in zip(trained, grey.spacing_nm, strict=True)
+    ):
+        log.warning(
+            "the network was trained on voxels of %s nm, these are %s nm (z, y, x)",
+            trained,
+            grey.spacing_nm,
+        )

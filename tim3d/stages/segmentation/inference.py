@@ -18,7 +18,15 @@ from tim3d.models.segmentation.segmenter import LABELS, Maps, Segmenter, checked
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import Chosen
 from tim3d.stages.shared.awaited import plan_awaiting
-from tim3d.stages.shared.field import Making, Options, many_shards, plan_field, produce, slab, whole_shards
+from tim3d.stages.shared.field import (
+    Making,
+    Options,
+    many_shards,
+    plan_field,
+    produce,
+    slab,
+    whole_shards,
+)
 from tim3d.stages.shared.phase_shares import telling_shares
 from tim3d.storage import store
 from tim3d.storage.schema import Field
@@ -28,7 +36,8 @@ from tim3d.storage.schema import Field
 class Segmentation:
     """Labels and maps of a grey field, planned and made.
 
-    `phases` name the labels (default: the classes of the segmenter), `merge` says which classes count as another.
+    `phases` name the labels (default: the classes of the segmenter), `merge` says which classes
+    count as another.
     """
 
     sample: str
@@ -81,13 +90,26 @@ class Segmentation:
         grey, (phases, codes) = self.grey, self.coded
         labels = _like(grey, self.out, "uint8", "phase", phases=phases, labels=True)
         maps = tuple(
-            _like(grey, name, one.dtype, long_name, attributes={"units": one.units} if one.units else {})
+            _like(
+                grey,
+                name,
+                one.dtype,
+                long_name,
+                attributes={"units": one.units} if one.units else {},
+            )
             for one in segmenter.maps
             for name, long_name in one.fields(self.out, segmenter.classes)
         )
         names = (labels.name, *(one.name for one in maps))
         work = SegmentWork(
-            self.sample, grey.name, names, segmenter, codes, grey.shape, grey.voxel_bytes, self.options.durable
+            self.sample,
+            grey.name,
+            names,
+            segmenter,
+            codes,
+            grey.shape,
+            grey.voxel_bytes,
+            self.options.durable,
         )
         block = slab(labels, labels.shard[0]) if segmenter.whole_slices else many_shards(labels)
         digest = {"model": segmenter.sha256} if segmenter.sha256 else {}
@@ -106,7 +128,16 @@ class Segmentation:
 
 
 def _like(grey: Field, name: str, dtype: str, long_name: str, **more: Any) -> Field:
-    return Field(name, grey.shape, dtype, grey.spacing_nm, grey.chunk, grey.shard, long_name=long_name, **more)
+    return Field(
+        name,
+        grey.shape,
+        dtype,
+        grey.spacing_nm,
+        grey.chunk,
+        grey.shard,
+        long_name=long_name,
+        **more,
+    )
 
 
 def _naming(classes: list[str], phases: Phases) -> str:
@@ -132,7 +163,8 @@ def _halo(segmenter: Segmenter, labels: Field, block: Triple) -> Triple:
 class SegmentWork:
     """Grey values in; codes of phases and maps out.
 
-    `fields` are the names of the labels and of the maps, `codes` those of the classes, `shape` is that of the volume.
+    `fields` are the names of the labels and of the maps, `codes` those of the classes, `shape` is
+    that of the volume.
     """
 
     sample: str
@@ -152,7 +184,11 @@ class SegmentWork:
     def compute(self, block: Block, inputs: np.ndarray) -> list[np.ndarray]:
         """Codes of the core, and each map, in the order of the fields."""
         box = self.segmenter.read_box(self.shape, block.core)
-        found = checked(self.segmenter, self.segmenter.region(self.shape, block.core, inputs, box), block.core.shape)
+        found = checked(
+            self.segmenter,
+            self.segmenter.region(self.shape, block.core, inputs, box),
+            block.core.shape,
+        )
         return [self._codes(found[LABELS]), *self._planes(found)]
 
     def _codes(self, labels: np.ndarray) -> np.ndarray:
@@ -162,14 +198,22 @@ class SegmentWork:
 
     def _planes(self, found: Maps) -> list[np.ndarray]:
         maps = self.segmenter.maps
-        return [plane for one in maps for plane in (found[one.name] if one.per_class else [found[one.name]])]
+        return [
+            plane
+            for one in maps
+            for plane in (found[one.name] if one.per_class else [found[one.name]])
+        ]
 
     def write(self, block: Block, outputs: list[np.ndarray]) -> dict[str, Any]:
         """Whole shards of every field, the labels last, and how many voxels each phase got."""
         for name, values in reversed(list(zip(self.fields, outputs, strict=True))):
             array = store.field_array(self.sample, name, mode="r+")
             store.write_box(array, block.core, values, durable=self.durable)
-        return {"voxels": {str(code): int((outputs[0] == code).sum()) for code in sorted(set(self.codes))}}
+        return {
+            "voxels": {
+                str(code): int((outputs[0] == code).sum()) for code in sorted(set(self.codes))
+            }
+        }
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """As the segmenter says."""

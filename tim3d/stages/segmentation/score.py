@@ -50,8 +50,8 @@ def score(
     foreground : str, optional
         The phase that IoU, Dice, precision and recall speak of (default: the last).
     merge : mapping of name to name, optional
-        Phases that count as another one (default: none). They are those of `field`, as in ``{"shine_through":
-        "pore"}``.
+        Phases that count as another one (default: none). They are those of `field`, as in
+        ``{"shine_through": "pore"}``.
     slices : slice
         Slices that count, by number (default: all).
     out : str
@@ -62,7 +62,8 @@ def score(
     Returns
     -------
     xarray.Dataset
-        `confusion` (truth, predicted) in voxels, and each metric of `tim3d.kernels.statistics.metrics`, without unit.
+        `confusion` (truth, predicted) in voxels, and each metric of
+        `tim3d.kernels.statistics.metrics`, without unit.
 
     Raises
     ------
@@ -73,7 +74,10 @@ def score(
     MixedRunError
         If a field is outdated, or `out` is another result.
     """
-    predicted, true = store.complete_field(sample, field, "segment"), store.complete_field(sample, truth, "labels")
+    predicted, true = (
+        store.complete_field(sample, field, "segment"),
+        store.complete_field(sample, truth, "labels"),
+    )
     names = _common_names(predicted, true, dict(merge or {}))
     chosen = foreground or names[-1]
     if chosen not in names:
@@ -85,7 +89,9 @@ def score(
         f"{field}_score", truth=(truth, "truth"), foreground=(chosen, names[-1]), merge=(dict(merge or {}), {}),
         slices=((planes.start, planes.stop), (0, predicted.shape[0])),
     )  # fmt: skip
-    scoring = Scoring(sample, predicted, true, names, dict(merge or {}), chosen, (planes.start, planes.stop))
+    scoring = Scoring(
+        sample, predicted, true, names, dict(merge or {}), chosen, (planes.start, planes.stop)
+    )
     return result_task(scoring.making(out or node, options), options)
 
 
@@ -124,14 +130,18 @@ class Scoring:
         """The confusion matrix of the slices, and the metrics of it."""
         matrix = sums(counting)["planes"].values[slice(*self.planes)].sum(axis=0)
         found = metrics.scores(matrix, self.names.index(self.foreground))
-        values = {name: ((), value, {"units": "1", "long_name": name}) for name, value in found.items()}
+        values = {
+            name: ((), value, {"units": "1", "long_name": name}) for name, value in found.items()
+        }
         confusion = (("truth", "predicted"), matrix, {"units": "1", "long_name": "voxels"})
         labels = np.array(self.names, dtype=object)
         attributes = {
             "foreground": self.foreground, "field": self.predicted.name, "truth_field": self.true.name,
             "averaging": "pooled over all voxels", "slices": list(self.planes),
         }  # fmt: skip
-        return xr.Dataset({"confusion": confusion, **values}, {"truth": labels, "predicted": labels}, attributes)
+        return xr.Dataset(
+            {"confusion": confusion, **values}, {"truth": labels, "predicted": labels}, attributes
+        )
 
 
 def _common_names(predicted: Field, true: Field, merge: Mapping[str, str]) -> tuple[str, ...]:
@@ -180,4 +190,6 @@ class Confusion:
     def partial(self, reads: tuple[Input, ...]) -> Partial:
         """The matrices of all planes along z."""
         dims, sizes = ("z", "truth", "predicted"), (self.classes, self.classes)
-        return Partial("planes", (0, 0, 0), dims, sizes, self, plane="z", reads=reads, voxel_bytes=12)
+        return Partial(
+            "planes", (0, 0, 0), dims, sizes, self, plane="z", reads=reads, voxel_bytes=12
+        )

@@ -58,18 +58,21 @@ def segment(
     model : path, optional
         A network trained by tim3d train (default: none, thresholds by the method).
     method : {"otsu", "multi-otsu", "fixed"}
-        How thresholds are found in the histogram of the whole volume (needed without a model). Class k holds
-        threshold[k-1] < grey <= threshold[k].
+        How thresholds are found in the histogram of the whole volume (needed without a model).
+        Class k holds threshold[k-1] < grey <= threshold[k].
     segmenter : Segmenter, optional
-        Any other one, a value of Python. Each of its `maps` becomes a field ``OUT_MAP`` (docs/extend.md).
+        Any other one, a value of Python. Each of its `maps` becomes a field ``OUT_MAP``
+        (docs/extend.md).
     thresholds : sequence of float, optional
         Grey values that part the classes (needed by the method fixed).
     phases : Phases, optional
-        Names and codes of the labels (default: those of the network's classes, with the codes 0, 1, ...). For
-        thresholds the classes are in the order of the names and of the codes; where the two orders differ the phases
-        are refused. Classes of a network or segmenter are found by their names.
+        Names and codes of the labels (default: those of the network's classes, with the codes 0, 1,
+        ...). For thresholds the classes are in the order of the names and of the codes; where the
+        two orders differ the phases are refused. Classes of a network or segmenter are found by
+        their names.
     merge : mapping of name to name, optional
-        Classes of the network that count as another one (default: none). For example ``{"shine_through": "pore"}``.
+        Classes of the network that count as another one (default: none). For example
+        ``{"shine_through": "pore"}``.
     field : str
         The grey field.
     out : str
@@ -79,22 +82,25 @@ def segment(
     polarity : {"dark", "bright"}
         Whether the first phase is the darkest or the brightest one.
     mode : {"crop", "blend"}
-        How windows are joined. By a border that is thrown away ("crop"), or weighted by a Gaussian ("blend", which
-        overlap by twice the halo); see docs/segment.md.
+        How windows are joined. By a border that is thrown away ("crop"), or weighted by a Gaussian
+        ("blend", which overlap by twice the halo); see docs/segment.md.
     window : (y, x), optional
         Edges of a window in pixels (default: whole slices).
     halo : int, optional
-        Border of a window in pixels that is thrown away, or half the overlap (default: an eighth of the window).
+        Border of a window in pixels that is thrown away, or half the overlap (default: an eighth of
+        the window).
     probabilities : bool
         Keep probabilities of every class too, in 8 bits. They are fields ``OUT_probability_CLASS``.
     normalisation : {"volume", "slices"}, optional
-        Mean and deviation of grey: of the volume, or of each slice, smoothed (default: as the network was trained).
+        Mean and deviation of grey: of the volume, or of each slice, smoothed (default: as the
+        network was trained).
     batch : int
         Windows that the network gets at a time.
     precision : {"fp32", "fp16"}
         Precision of the network's arithmetic.
     device : {"auto", "cpu", "cuda"}
-        Device of the network. On a CPU all blockings give the same bits; on a GPU they agree to rounding.
+        Device of the network. On a CPU all blockings give the same bits; on a GPU they agree to
+        rounding.
     options : Options
         How it runs.
 
@@ -106,9 +112,9 @@ def segment(
     Raises
     ------
     ArgumentError
-        If not one of model, method and segmenter is given, the segmenter cannot be laid over the field, classes and
-        phases do not match, the phases are written in another order than that of their codes, or thresholds do not
-        rise or cut nothing of the field's type.
+        If not one of model, method and segmenter is given, the segmenter cannot be laid over the
+        field, classes and phases do not match, the phases are written in another order than that of
+        their codes, or thresholds do not rise or cut nothing of the field's type.
     CheckpointError
         If the model is damaged or has other classes.
     MissingFieldError
@@ -141,7 +147,9 @@ def segment(
         chosen = FromFile(sample, grey, Path(model), how).chosen()
     else:
         asked = {"method": str(method), "blur": blur, "polarity": polarity}
-        chosen = _by_thresholds(Histogram(sample, grey, blur, options), out, phases, asked, thresholds)
+        chosen = _by_thresholds(
+            Histogram(sample, grey, blur, options), out, phases, asked, thresholds
+        )
     segmentation = Segmentation(sample, grey, out, chosen, phases, dict(merge or {}), options)
     segmentation.coded  # noqa: B018  refused here, before a plan is made of it
     return Task(segmentation.plans, segmentation.run)
@@ -152,15 +160,23 @@ def _refuse_unused(way: str, others: Mapping[str, Any]) -> None:
     known = inspect.signature(segment).parameters
     for name, value in others.items():
         if value != known[name].default:
-            raise ArgumentError(f"--{name.replace('_', '-')} changes nothing with {way}: leave it out")
+            raise ArgumentError(
+                f"--{name.replace('_', '-')} changes nothing with {way}: leave it out"
+            )
 
 
 def _by_thresholds(
-    counted: Histogram, out: str, phases: Phases | None, asked: Mapping[str, str], given: Sequence[float] | None
+    counted: Histogram,
+    out: str,
+    phases: Phases | None,
+    asked: Mapping[str, str],
+    given: Sequence[float] | None,
 ) -> Chosen:
     """Thresholds given, or found in the histogram, for phases in the order of grey values."""
     if phases is None:
-        raise ArgumentError("thresholds need names for the phases, darkest first: --phases pore=0,solid=1")
+        raise ArgumentError(
+            "thresholds need names for the phases, darkest first: --phases pore=0,solid=1"
+        )
     check_blur(asked["blur"], counted.field)
     phases.require_order("the darkest" if is_dark(asked["polarity"]) else "the brightest")
     _check_method(asked["method"], given, phases)
@@ -173,7 +189,9 @@ def _check_method(method: str, given: Sequence[float] | None, phases: Phases) ->
     if method not in METHODS:
         raise ArgumentError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if (method == "fixed") != (given is not None):
-        raise ArgumentError("--thresholds go with --method fixed, and only with it: --method fixed --thresholds 85")
+        raise ArgumentError(
+            "--thresholds go with --method fixed, and only with it: --method fixed --thresholds 85"
+        )
     expected = _classes(method, given, phases)
     if len(phases) != expected or expected < 2:
         cure = {

@@ -63,9 +63,9 @@ def train(
 ) -> Task[Path]:
     """Train a U-Net on slices of a grey field and their labels, and write it to `model`.
 
-    The best epoch on held-out slices (the last ones) is kept. Interrupted, it goes on where it was; finished, it does
-    nothing. The classes of the network are the phases of the label field; a phase named ``unlabelled`` with code 255
-    teaches nothing.
+    The best epoch on held-out slices (the last ones) is kept. Interrupted, it goes on where it was;
+    finished, it does nothing. The classes of the network are the phases of the label field; a phase
+    named ``unlabelled`` with code 255 teaches nothing.
 
     Parameters
     ----------
@@ -94,7 +94,8 @@ def train(
     norm : {"batch", "instance"}
         Over what the network normalises.
     normalisation : {"volume", "slices"}
-        Grey by the mean and deviation of the volume, or of each slice. Those of slices are smoothed along z.
+        Grey by the mean and deviation of the volume, or of each slice. Those of slices are smoothed
+        along z.
     epochs : int
         Most epochs. See `tim3d.models.segmentation.training.TrainingOptions`.
     steps : int
@@ -143,7 +144,13 @@ def train(
     )
     classes = _classes(grey, labelled)
     spec = UNetSpec(
-        tuple(classes), architecture, encoder, depth, tuple(decoder_channels or _widths(depth)), 2 * context + 1, norm
+        tuple(classes),
+        architecture,
+        encoder,
+        depth,
+        tuple(decoder_channels or _widths(depth)),
+        2 * context + 1,
+        norm,
     )
     numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
     _check_numbers(numbers, grey, spec)
@@ -152,7 +159,9 @@ def train(
         seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
     )  # fmt: skip
     check_normalisation(normalisation)
-    training = Training(sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite)
+    training = Training(
+        sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite
+    )
     return Task(training.plans, lambda: training.run(progress))
 
 
@@ -173,7 +182,11 @@ class Training:
     def plans(self) -> list[Outline]:
         """One line, or nothing if the network is there; the network is expected by the steps that follow."""
         new = self.overwrite or not self.target.exists()
-        unread = [f.name for f in (self.grey, self.labelled) if expected("field", f"{self.sample}/{f.name}")]
+        unread = [
+            f.name
+            for f in (self.grey, self.labelled)
+            if expected("field", f"{self.sample}/{f.name}")
+        ]
         if not new and unread:
             kept = f"{self.target} is there; that it is the training asked for is checked when {unread[0]!r} is"
             return [Outline("train", kept)]
@@ -181,7 +194,11 @@ class Training:
             return []
         how: Literal["volume", "table"] = "volume" if self.normalisation == "volume" else "table"
         unknown = checkpoint.Normalisation(how, (0.0,), (1.0,))
-        expect("network", str(self.target), checkpoint.Description(self.spec, unknown, self.grey.spacing_nm))
+        expect(
+            "network",
+            str(self.target),
+            checkpoint.Description(self.spec, unknown, self.grey.spacing_nm),
+        )
         return [Outline("train", self._described())]
 
     def run(self, progress: bool) -> Path:
@@ -202,7 +219,10 @@ class Training:
     def _data(self) -> Slices:
         """The slices and their classes, from the store."""
         images = _images(self.sample, self.grey, self.numbers, self.spec.context)
-        truth = _indices(_read_slices(self.sample, self.labelled, self.numbers), _classes(self.grey, self.labelled))
+        truth = _indices(
+            _read_slices(self.sample, self.labelled, self.numbers),
+            _classes(self.grey, self.labelled),
+        )
         return prepare(images, truth, self.spec, self._scale(), self.numbers)[0]
 
     def _scale(self) -> checkpoint.Normalisation:
@@ -217,7 +237,9 @@ class Training:
         )
 
         about = checkpoint.describe(self.target)
-        now: dict[str, Any] = json.loads(json.dumps({"options": deciding(self.options), "data_sha256": data_sha256}))
+        now: dict[str, Any] = json.loads(
+            json.dumps({"options": deciding(self.options), "data_sha256": data_sha256})
+        )
         before = {key: about.training.get(key) for key in now}
         if about.spec == self.spec and before == now and about.spacing_nm == self.grey.spacing_nm:
             return True
@@ -253,14 +275,18 @@ def _square_pixels(grey: Field) -> bool:
 def _classes(grey: Field, labelled: Field) -> dict[str, int]:
     """Code of each class that is to be learnt."""
     if grey.labels or labelled.phases is None:
-        raise ArgumentError(f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}")
+        raise ArgumentError(
+            f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}"
+        )
     if grey.shape != labelled.shape:
         raise ArgumentError(other_stack(grey.name, grey.shape, labelled.name, labelled.shape))
     return _learnt(labelled.phases)
 
 
 def _learnt(phases: Phases) -> dict[str, int]:
-    return {name: code for name, code in phases.items() if (name, code) != ("unlabelled", UNLABELLED)}
+    return {
+        name: code for name, code in phases.items() if (name, code) != ("unlabelled", UNLABELLED)
+    }
 
 
 def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
@@ -269,7 +295,8 @@ def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
             f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
         )
     plane = grey.shape[1] * grey.shape[2]
-    # The slices with their neighbours, their labels, and both once more while they are checked and hashed.
+    # The slices with their neighbours, their labels, and both once more while they are checked and
+    # hashed.
     need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
     free = available_memory()
     if need > free:
@@ -290,7 +317,10 @@ def _images(sample: str, grey: Field, numbers: list[int], context: int) -> np.nd
 
 def _read_slices(sample: str, field: Field, numbers: Sequence[int]) -> np.ndarray:
     """Slices by number, each shard read once."""
-    array, out = store.field_array(sample, field.name), np.empty((len(numbers), *field.shape[1:]), field.dtype)
+    array, out = (
+        store.field_array(sample, field.name),
+        np.empty((len(numbers), *field.shape[1:]), field.dtype),
+    )
     chosen = np.asarray(numbers)
     for start in range(0, field.shape[0], field.shard[0]):
         rows = np.flatnonzero((chosen >= start) & (chosen < start + field.shard[0]))

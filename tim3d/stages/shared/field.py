@@ -29,7 +29,10 @@ BLOCK_VOXELS = 2**26
 # the cure.
 _WATCH = "leave it out, and watch the run with  tim3d status {}"
 UNUSED = {
-    "solve": {"block": "leave it out; workers share the volume among them: --workers", "time_limit": _WATCH},
+    "solve": {
+        "block": "leave it out; workers share the volume among them: --workers",
+        "time_limit": _WATCH,
+    },
     "geodesic": {"time_limit": _WATCH},
     "study": {"block": "a block of this verb is a window; give --windows instead of --block"},
 }
@@ -42,7 +45,8 @@ class Options:
     Parameters
     ----------
     block : (z, y, x), optional
-        Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit the verb).
+        Voxels of a block, a multiple of the field's shard (default: as many whole shards as suit
+        the verb).
     overwrite : bool
         Replace results made from other inputs, parameters or blocks.
     progress : bool
@@ -50,9 +54,10 @@ class Options:
     durable : bool
         Force every shard and marker to the disk, against loss of power.
     time_limit : float, optional
-        Seconds after which a block counts as hung (default: none). Its worker is started again and the block tried
-        again, then set aside. Without workers (``serial``) only a warning is possible. Verbs refuse options that they
-        do not have: `solve` and `geodesic` a time limit, `solve` and `study` a block.
+        Seconds after which a block counts as hung (default: none). Its worker is started again and
+        the block tried again, then set aside. Without workers (``serial``) only a warning is
+        possible. Verbs refuse options that they do not have: `solve` and `geodesic` a time limit,
+        `solve` and `study` a block.
 
     Raises
     ------
@@ -68,7 +73,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not self.time_limit > 0:
-            raise ArgumentError(f"time limit {self.time_limit}: it must be a positive number of seconds")
+            raise ArgumentError(
+                f"time limit {self.time_limit}: it must be a positive number of seconds"
+            )
 
     def refuse_unused(self, verb: str, sample: str) -> None:
         """Raise `ArgumentError` if an option is given that the verb does not have."""
@@ -105,7 +112,11 @@ class Making:
     @property
     def fingerprint(self) -> str:
         """Hash of everything that decides the numbers; independent of the blocks."""
-        grid = {"shape": self.field.shape, "dtype": self.field.dtype, "spacing_nm": self.field.spacing_nm}
+        grid = {
+            "shape": self.field.shape,
+            "dtype": self.field.dtype,
+            "spacing_nm": self.field.spacing_nm,
+        }
         phases = dict(self.field.phases or {})
         return schema.fingerprint(
             verb=self.verb, inputs=self.inputs, parameters=self.parameters, grid=grid, phases=phases
@@ -115,9 +126,14 @@ class Making:
 Finish = Callable[[Ledger], None]
 
 
-def field_task(sample: str, making: Making, options: Options, finish: Finish | None = None) -> Task[xr.DataArray]:
+def field_task(
+    sample: str, making: Making, options: Options, finish: Finish | None = None
+) -> Task[xr.DataArray]:
     """Task of a verb whose result is a field; see `produce`."""
-    return Task(partial(plan_field, sample, making, options), partial(produce, sample, making, options, finish))
+    return Task(
+        partial(plan_field, sample, making, options),
+        partial(produce, sample, making, options, finish),
+    )
 
 
 def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
@@ -139,7 +155,11 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     if there == "nothing" and not making.other_grid:
         refuse_other_grid(sample, making.field, making.verb)
     for made in (making.field, *making.siblings):
-        record = {"fingerprint": making.fingerprint, "parameters": making.parameters, "inputs": making.inputs}
+        record = {
+            "fingerprint": making.fingerprint,
+            "parameters": making.parameters,
+            "inputs": making.inputs,
+        }
         store.expect_field(sample, made, record | {"verb": making.verb})
     afresh = there == "nothing"
     return [one.plan(afresh=afresh) for one in _passes(sample, making, _factors(making), options)]
@@ -149,7 +169,9 @@ def _factors(making: Making) -> list[Triple]:
     return pyramid.level_factors(making.field.shape, making.field.spacing_nm)
 
 
-def produce(sample: str, making: Making, options: Options, finish: Finish | None = None) -> xr.DataArray:
+def produce(
+    sample: str, making: Making, options: Options, finish: Finish | None = None
+) -> xr.DataArray:
     """Make a field, or finish an interrupted one.
 
     Parameters
@@ -161,7 +183,8 @@ def produce(sample: str, making: Making, options: Options, finish: Finish | None
     options : Options
         How it runs.
     finish : callable, optional
-        Called with the ledger of the finest level when all blocks are done, before the field counts as finished.
+        Called with the ledger of the finest level when all blocks are done, before the field counts
+        as finished.
 
     Raises
     ------
@@ -176,17 +199,23 @@ def produce(sample: str, making: Making, options: Options, finish: Finish | None
     if plans:
         factors = _factors(making)
         with lock_sample(sample):
-            _write(sample, making, factors, _passes(sample, making, factors, options), options, finish)
+            _write(
+                sample, making, factors, _passes(sample, making, factors, options), options, finish
+            )
     return store.open_field(sample, making.field.name)
 
 
 def renewing(sample: str, making: Making, options: Options) -> Options:
     """Options that replace a field with equal parameters if an input is newer, else `options`."""
     record = _record(sample, making.field.name)
-    alike = record.get("verb") == making.verb and schema.fingerprint(p=record["parameters"]) == schema.fingerprint(
-        p=making.parameters
+    alike = record.get("verb") == making.verb and schema.fingerprint(
+        p=record["parameters"]
+    ) == schema.fingerprint(p=making.parameters)
+    return (
+        replace(options, overwrite=True)
+        if alike and record["fingerprint"] != making.fingerprint
+        else options
     )
-    return replace(options, overwrite=True) if alike and record["fingerprint"] != making.fingerprint else options
 
 
 def _refuse_another(sample: str, making: Making) -> None:
@@ -223,7 +252,9 @@ def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options
     """
     if asked is None or options.overwrite or not _record(sample, field.name):
         return
-    there = (expected("field", f"{sample}/{field.name}") or store.read_field(sample, field.name)).shard
+    there = (
+        expected("field", f"{sample}/{field.name}") or store.read_field(sample, field.name)
+    ).shard
     if there != field.shard:
         raise MixedRunError(
             f"field {field.name!r} in {sample} has shards of {there}, now {field.shard}. Leave out --shard, "
@@ -247,13 +278,17 @@ def _differences(record: Mapping[str, Any], making: Making) -> str:
     before = {**record.get("inputs", {}), **record.get("parameters", {})}
     now = {**making.inputs, **making.parameters}
     differing = [
-        k for k in sorted({*before, *now}) if schema.fingerprint(v=before.get(k)) != schema.fingerprint(v=now.get(k))
+        k
+        for k in sorted({*before, *now})
+        if schema.fingerprint(v=before.get(k)) != schema.fingerprint(v=now.get(k))
     ]
     parameters = record.get("parameters", {})
     if parameters and making.parameters and parameters.keys().isdisjoint(making.parameters):
         return f"{making.verb} did not make it"
     parts = (
-        f"from another {k}" if k in making.inputs else f"{k} was {before.get(k, 'not given')}, now {now.get(k, 'not')}"
+        f"from another {k}"
+        if k in making.inputs
+        else f"{k} was {before.get(k, 'not given')}, now {now.get(k, 'not')}"
         for k in differing
     )
     return ", ".join(parts) or "other shape, voxel size or phases"
@@ -294,7 +329,9 @@ def _write(
 
 
 def _create(sample: str, making: Making, factors: list[Triple]) -> None:
-    record = store.provenance(making.fingerprint, making.parameters, making.inputs) | {"verb": making.verb}
+    record = store.provenance(making.fingerprint, making.parameters, making.inputs) | {
+        "verb": making.verb
+    }
     record |= {"other_grid": True} if making.other_grid else {}
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
@@ -318,14 +355,21 @@ def _passes(sample: str, making: Making, factors: list[Triple], options: Options
         time_limit=options.time_limit,
         arrays=tuple(f"{one.name}/s0/{one.name}" for one in (out, *making.siblings)),
     )
-    return [finest, *(_level_pass(sample, making, factors, n, options) for n in range(1, len(factors)))]
+    return [
+        finest,
+        *(_level_pass(sample, making, factors, n, options) for n in range(1, len(factors))),
+    ]
 
 
-def _level_pass(sample: str, making: Making, factors: list[Triple], number: int, options: Options) -> Pass:
+def _level_pass(
+    sample: str, making: Making, factors: list[Triple], number: int, options: Options
+) -> Pass:
     out = store.level_field(making.field, factors[number])
     step = triple(b // a for a, b in zip(factors[number - 1], factors[number], strict=True))
     return Pass(
-        work=LevelWork(sample, out.name, number, step, out.labels, out.voxel_bytes, options.durable),
+        work=LevelWork(
+            sample, out.name, number, step, out.labels, out.voxel_bytes, options.durable
+        ),
         grid=Grid(out.shape, many_shards(out, BLOCK_VOXELS // 8)),
         ledger=Ledger(sample, f"{out.name}/s{number}", making.fingerprint),
         shard=out.shard,
@@ -354,7 +398,9 @@ class LevelWork:
         finer = store.field_array(self.sample, self.name, self.level - 1)
         scale = zip(block.core.start, block.core.stop, self.step, strict=True)
         low, high = zip(*((a * s, b * s) for a, b, s in scale), strict=True)
-        return store.read_box(finer, Box(triple(low), triple(high)).clip(Box.whole(triple(finer.shape))))
+        return store.read_box(
+            finer, Box(triple(low), triple(high)).clip(Box.whole(triple(finer.shape)))
+        )
 
     def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
         """Average grey values, or pick labels."""
@@ -407,7 +453,10 @@ def many_shards(out: Field, voxels: int = BLOCK_VOXELS) -> Triple:
         if not open_axes:
             return block
         axis = min(open_axes, key=lambda a: block[a])
-        longer = triple(min(2 * b, t) if a == axis else b for a, (b, t) in enumerate(zip(block, top, strict=True)))
+        longer = triple(
+            min(2 * b, t) if a == axis else b
+            for a, (b, t) in enumerate(zip(block, top, strict=True))
+        )
         if int(np.prod(longer)) > voxels:
             return block
         block = longer

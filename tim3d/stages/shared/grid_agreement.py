@@ -52,7 +52,11 @@ def _others(sample: str, name: str) -> Iterator[Field]:
     for other in store.nodes(sample):
         try:
             record = store.node_attributes(sample, other)
-            if other != name and record.get("kind") == "field" and not _is_from(sample, other, name):
+            if (
+                other != name
+                and record.get("kind") == "field"
+                and not _is_from(sample, other, name)
+            ):
                 yield expected("field", f"{sample}/{other}") or store.read_field(sample, other)
         except Tim3dError:  # a damaged field has no grid; its readers refuse it
             continue
@@ -65,7 +69,9 @@ def _is_from(sample: str, node: str, name: str) -> bool:
 
 
 def _agree(one: Field, other: Field) -> bool:
-    return one.shape == other.shape and np.allclose(one.spacing_nm, other.spacing_nm, rtol=1e-6, atol=0)
+    return one.shape == other.shape and np.allclose(
+        one.spacing_nm, other.spacing_nm, rtol=1e-6, atol=0
+    )
 
 
 def _grid(field: Field) -> str:

@@ -37,7 +37,9 @@ def check_blur(blur: str, field: Field) -> None:
     if blur not in BLURS:
         raise ArgumentError(f"no blur {blur!r}; use {' or '.join(BLURS)}")
     if blur == "binomial" and field.dtype == "float32":
-        raise ArgumentError("the binomial blur is exact for integers only; this field is float32. Use --blur none")
+        raise ArgumentError(
+            "the binomial blur is exact for integers only; this field is float32. Use --blur none"
+        )
 
 
 def check_thresholds(thresholds: Iterable[float], field: Field) -> None:
@@ -50,7 +52,9 @@ def check_thresholds(thresholds: Iterable[float], field: Field) -> None:
     """
     values = list(thresholds)
     if any(b <= a for a, b in pairwise(values)):
-        raise ArgumentError(f"thresholds {values} are not ascending: write them in ascending order, each once")
+        raise ArgumentError(
+            f"thresholds {values} are not ascending: write them in ascending order, each once"
+        )
     low, high = (-np.inf, np.inf) if field.dtype == "float32" else (0, np.iinfo(field.dtype).max)
     for value in values:
         if not (low <= value <= high and np.isfinite(value)):
@@ -93,7 +97,11 @@ class Histogram:
 
     def plans(self) -> list[Plan]:
         """Plan of the pass if it must run; its grid does not depend on the grey values."""
-        return [] if self.is_there() else [self._counting(0.0, 1.0).plan(afresh=self.options.overwrite)]
+        return (
+            []
+            if self.is_there()
+            else [self._counting(0.0, 1.0).plan(afresh=self.options.overwrite)]
+        )
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts and bin centres, from the sample.
@@ -122,10 +130,14 @@ class Histogram:
 
     @property
     def _fingerprint(self) -> str:
-        return schema.fingerprint(verb="histogram", field=self._source, blur=self.blur, bins=FLOAT_BINS)
+        return schema.fingerprint(
+            verb="histogram", field=self._source, blur=self.blur, bins=FLOAT_BINS
+        )
 
     def _record(self) -> dict[str, Any]:
-        made = store.provenance(self._fingerprint, {"blur": self.blur}, {self.field.name: self._source})
+        made = store.provenance(
+            self._fingerprint, {"blur": self.blur}, {self.field.name: self._source}
+        )
         return made | {"verb": "histogram"}
 
     def _counting(self, low: float, high: float) -> Pass:
@@ -184,10 +196,14 @@ class CountKernel:
         """Count the grey values; return the filled bins and their counts."""
         core = inner(block).slices
         # Slice by slice: counting needs eight bytes for every voxel that it gets at once.
-        counts = np.sum([self._count(blurred(grey, self.blur)[core[1:]]) for grey in fields[0][core[0]]], axis=0)
+        counts = np.sum(
+            [self._count(blurred(grey, self.blur)[core[1:]]) for grey in fields[0][core[0]]], axis=0
+        )
         filled = np.flatnonzero(counts)
         return {"bins": len(counts), "filled": filled.tolist(), "counts": counts[filled].tolist()}
 
     def _count(self, grey: np.ndarray) -> np.ndarray:
         floats = grey.dtype.kind == "f"
-        return binned_counts(grey, self.low, self.high, FLOAT_BINS)[0] if floats else grey_counts(grey)
+        return (
+            binned_counts(grey, self.low, self.high, FLOAT_BINS)[0] if floats else grey_counts(grey)
+        )

@@ -44,7 +44,9 @@ def material_of(measured: Field, reads: Sequence[Input] = (LABELS,)) -> Material
         If its labels are wanted and it holds none.
     """
     if measured.phases is None and LABELS in reads:
-        raise ArgumentError(f"field {measured.name!r} holds no labels; segment it first, or ingest it with --phases")
+        raise ArgumentError(
+            f"field {measured.name!r} holds no labels; segment it first, or ingest it with --phases"
+        )
     return Material(measured.phases or Phases.none(), measured.spacing_nm, schema.UNIT)
 
 
@@ -54,7 +56,9 @@ def reads_of(additive: Iterable[Descriptor], coupled: Iterable[Coupled]) -> tupl
     return tuple(dict.fromkeys([*inputs_of(partials_of(additive)), *whole]))
 
 
-def stored_inputs(sample: str, measured: Field, reads: Sequence[Input], asking: str) -> dict[Input, Field]:
+def stored_inputs(
+    sample: str, measured: Field, reads: Sequence[Input], asking: str
+) -> dict[Input, Field]:
     """The finished field of every input; all are on the grid of the measured one.
 
     Parameters
@@ -126,7 +130,12 @@ class PartialsKernel:
 
 
 def counting_pass(
-    sample: str, measured: Field, inputs: Inputs, partials: Sequence[Partial], material: Material, **how: Any
+    sample: str,
+    measured: Field,
+    inputs: Inputs,
+    partials: Sequence[Partial],
+    material: Material,
+    **how: Any,
 ) -> Pass:
     """The pass that finds partials of all blocks: each field is read once, with the largest halo that is asked for.
 
@@ -191,12 +200,18 @@ def _stored_dims(partial: Partial) -> tuple[str, ...]:
 
 
 def _stored_shape(partial: Partial, grid: Grid, material: Material) -> tuple[int, ...]:
-    blocks = tuple(n if a == partial.plane else c for a, n, c in zip(AXES, grid.shape, grid.counts, strict=True))
+    blocks = tuple(
+        n if a == partial.plane else c
+        for a, n, c in zip(AXES, grid.shape, grid.counts, strict=True)
+    )
     return blocks + partial.own_sizes(material)
 
 
 def _place(partial: Partial, block: Block) -> tuple[Any, ...]:
-    return tuple(s if a == partial.plane else i for a, s, i in zip(AXES, block.core.slices, block.index, strict=True))
+    return tuple(
+        s if a == partial.plane else i
+        for a, s, i in zip(AXES, block.core.slices, block.index, strict=True)
+    )
 
 
 def _block_coordinates(grid: Grid, material: Material) -> dict[str, Any]:
@@ -209,7 +224,9 @@ def _block_coordinates(grid: Grid, material: Material) -> dict[str, Any]:
     return coordinates
 
 
-def finalize_whole(partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material) -> xr.Dataset:
+def finalize_whole(
+    partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material
+) -> xr.Dataset:
     """Results of the whole volume from stored partials."""
     grid = grid_of(partials)
     return finalize_blocks(partials, chosen, material, tuple(range(n) for n in grid.counts), grid)
@@ -221,7 +238,11 @@ def grid_of(partials: xr.Dataset) -> Grid:
 
 
 def finalize_blocks(
-    partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material, blocks: Sequence[range], grid: Grid
+    partials: xr.Dataset,
+    chosen: Sequence[Descriptor],
+    material: Material,
+    blocks: Sequence[range],
+    grid: Grid,
 ) -> xr.Dataset:
     """Results of a range of blocks along each axis."""
     origin = triple(r.start * edge for r, edge in zip(blocks, grid.block, strict=True))
@@ -234,7 +255,9 @@ def finalize_blocks(
 def with_region(results: xr.Dataset, origin: Triple, end: Triple, material: Material) -> xr.Dataset:
     """Results with the region that they hold for, in nm."""
     return results.assign_attrs(
-        origin_nm=_lengths(origin, material), end_nm=_lengths(end, material), spacing_nm=list(material.spacing)
+        origin_nm=_lengths(origin, material),
+        end_nm=_lengths(end, material),
+        spacing_nm=list(material.spacing),
     )
 
 
@@ -242,7 +265,9 @@ def _lengths(place: Triple, material: Material) -> list[float]:
     return [float(n * s) for n, s in zip(place, material.spacing, strict=True)]
 
 
-def _total(stored: xr.DataArray, partial: Partial, blocks: Sequence[range], grid: Grid) -> np.ndarray:
+def _total(
+    stored: xr.DataArray, partial: Partial, blocks: Sequence[range], grid: Grid
+) -> np.ndarray:
     picks = {}
     for axis, name in enumerate(AXES):
         chosen = blocks[axis]

@@ -15,7 +15,9 @@ from tim3d.stages.shared.field import Making, Options, whole_shards
 log = logging.getLogger(__name__)
 
 
-def telling_shares(making: Making, options: Options, may_lack: Collection[str] = ()) -> Callable[[Ledger], None]:
+def telling_shares(
+    making: Making, options: Options, may_lack: Collection[str] = ()
+) -> Callable[[Ledger], None]:
     """Make a `finish` of `produce` that logs the fraction of every phase and warns of empty ones.
 
     Parameters
@@ -33,7 +35,9 @@ def telling_shares(making: Making, options: Options, may_lack: Collection[str] =
         phases = dict(making.field.phases or {})
         found = [record["voxels"] for record in ledger.records(grid.indices())]
         _log_shares(
-            making.field.name, {n: sum(int(v[str(code)]) for v in found) for n, code in phases.items()}, may_lack
+            making.field.name,
+            {n: sum(int(v[str(code)]) for v in found) for n, code in phases.items()},
+            may_lack,
         )
 
     return finish

@@ -15,7 +15,8 @@ from tim3d.stages.shared.field import BLOCK_VOXELS, Options, many_shards, whole_
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
-# Takes the voxels of each field with their halo, and the core within them; gives a record that JSON can hold.
+# Takes the voxels of each field with their halo, and the core within them; gives a record that JSON
+# can hold.
 Kernel = Callable[[tuple[np.ndarray, ...], Block], dict[str, Any]]
 
 
@@ -34,7 +35,9 @@ class ReduceWork:
 
     def read(self, block: Block) -> tuple[np.ndarray, ...]:
         """The block with its halo from every field."""
-        return tuple(store.read_box(store.field_array(self.sample, name), block.read) for name in self.names)
+        return tuple(
+            store.read_box(store.field_array(self.sample, name), block.read) for name in self.names
+        )
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, ...]) -> dict[str, Any]:
         """The record."""
@@ -68,7 +71,11 @@ def reduction_pass(
     """
     voxel_bytes = sum(f.voxel_bytes for f in fields)
     first = cut or fields[0]
-    chosen = whole_shards(options.block, first) if options.block else block or many_shards(first, BLOCK_VOXELS // 2)
+    chosen = (
+        whole_shards(options.block, first)
+        if options.block
+        else block or many_shards(first, BLOCK_VOXELS // 2)
+    )
     return Pass(
         work=ReduceWork(sample, tuple(f.name for f in fields), kernel, voxel_bytes, kernel_bytes),
         grid=Grid(first.shape, chosen, halo),

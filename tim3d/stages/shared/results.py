@@ -1,8 +1,9 @@
 """How every verb makes a result: what its node is called, whether it is there, plan, run, write, read back.
 
-A result answers a question about fields of a sample. The name of its node is made from the question, so that answers to
-different questions lie beside each other; the fingerprint also holds the fingerprints of the fields, so that an answer
-about a field that was replaced is not taken for one about the field that is there. A result is returned in memory.
+A result answers a question about fields of a sample. The name of its node is made from the
+question, so that answers to different questions lie beside each other; the fingerprint also holds
+the fingerprints of the fields, so that an answer about a field that was replaced is not taken for
+one about the field that is there. A result is returned in memory.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import schema, store
 
-# Longer names are cut and end in a hash: file systems allow 255 bytes, and the folder of runs adds to them.
+# Longer names are cut and end in a hash: file systems allow 255 bytes, and the folder of runs adds
+# to them.
 LONGEST_NAME = 100
 
 
@@ -38,7 +40,8 @@ class ResultMaking:
     inputs : mapping
         Fingerprint of each field (and file) that the result is made from.
     parameters : mapping
-        Everything else that decides the numbers; with the inputs and the verb it is the fingerprint.
+        Everything else that decides the numbers; with the inputs and the verb it is the
+        fingerprint.
     passes : sequence of Pass
         Run in this order before `gather`.
     gather : callable
@@ -118,18 +121,22 @@ def is_there(sample: str, node: str, fingerprint: str) -> bool:
     return record.get("status") == "complete" and record.get("fingerprint") == fingerprint
 
 
-def refuse_another_question(sample: str, node: str, verb: str, parameters: Mapping[str, Any], options: Options) -> None:
+def refuse_another_question(
+    sample: str, node: str, verb: str, parameters: Mapping[str, Any], options: Options
+) -> None:
     """Refuse to replace a node that is not the answer of this verb to this question, unless `overwrite` is set.
 
-    The answer to the same question about an earlier version of a field is replaced without a word: it is no longer
-    answered by any reader.
+    The answer to the same question about an earlier version of a field is replaced without a word:
+    it is no longer answered by any reader.
 
     Raises
     ------
     MixedRunError
         If the node is something else.
     """
-    record = store.claimed(sample, node) if options.overwrite else store.node_attributes(sample, node)
+    record = (
+        store.claimed(sample, node) if options.overwrite else store.node_attributes(sample, node)
+    )
     if not record:
         return
     if record.get("kind") == "field" or record.get("verb") != verb:
@@ -150,7 +157,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         key for key in sorted({*before, *now})
         if schema.fingerprint(v=before.get(key)) != schema.fingerprint(v=now.get(key))
     ]  # fmt: skip
-    return ", ".join(f"{key} {before.get(key)} (now {now.get(key)})" for key in differing) or "other parameters"
+    return (
+        ", ".join(f"{key} {before.get(key)} (now {now.get(key)})" for key in differing)
+        or "other parameters"
+    )
 
 
 def result_name(base: str, **question: tuple[Any, Any]) -> str:
@@ -170,7 +180,9 @@ def result_name(base: str, **question: tuple[Any, Any]) -> str:
     >>> result_name("phase_transport", conductivity=({"copper": 400.0, "pore": 0.026}, None), axis=(("z", "y"), ("z",)))
     'phase_transport_copper=400,pore=0.026,axis=z+y'
     """
-    parts = [_part(key, value) for key, (value, default) in question.items() if not _same(value, default)]
+    parts = [
+        _part(key, value) for key, (value, default) in question.items() if not _same(value, default)
+    ]
     name = "_".join([base, *filter(None, [",".join(parts)])])
     plain = re.sub(r"[^A-Za-z0-9._=,+~-]", "-", name)
     if plain == name and len(name) <= LONGEST_NAME:

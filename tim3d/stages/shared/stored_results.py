@@ -21,7 +21,8 @@ from tim3d.storage.schema import AXES, Field
 log = logging.getLogger(__name__)
 
 ALL = (slice(None), slice(None), slice(None))
-# Of these verbs a result answers for one choice among several that have no axis of their own: they are always listed.
+# Of these verbs a result answers for one choice among several that have no axis of their own: they
+# are always listed.
 LISTED = ("study",)
 
 
@@ -35,17 +36,18 @@ def answers(
 ) -> list[xr.Dataset]:
     """The coupled results of a label field, one Dataset for each descriptor; no voxel is read.
 
-    A verb may have answered several questions about the field. Answers that differ in phase, axis or direction only are
-    joined along these; answers under other conditions stand beside each other along a dimension that is named after the
-    kind of result (``transport``), with the names of the nodes as its labels.
+    A verb may have answered several questions about the field. Answers that differ in phase, axis
+    or direction only are joined along these; answers under other conditions stand beside each other
+    along a dimension that is named after the kind of result (``transport``), with the names of the
+    nodes as its labels.
 
     Parameters
     ----------
     sample, labels, phases
         The sample, its label field and the phases of it.
     wanted : sequence of Coupled, optional
-        Those asked for by name. By default all that are there; one that was computed from another version of the field
-        is left out with a warning.
+        Those asked for by name. By default all that are there; one that was computed from another
+        version of the field is left out with a warning.
     region : (slice, slice, slice) of nm
         What is described. Of a part of the volume there are no coupled results.
     transport : str
@@ -62,7 +64,9 @@ def answers(
     """
     if transport and transport not in (there := list(results_of(sample, "solve", labels.name))):
         listed = f"there are {', '.join(there)}" if there else "there are none yet"
-        raise MissingFieldError(f"{transport!r} holds no results of solve for {labels.name!r} of {sample}; {listed}")
+        raise MissingFieldError(
+            f"{transport!r} holds no results of solve for {labels.name!r} of {sample}; {listed}"
+        )
     if not _is_whole(region, labels):
         for one in wanted or ():
             raise ArgumentError(_regional(one, sample))
@@ -77,21 +81,29 @@ def _is_whole(region: tuple[slice, slice, slice], labels: Field) -> bool:
     """Whether a region in nm is the whole volume."""
     for wanted, count, step in zip(region, labels.shape, labels.spacing_nm, strict=True):
         begins = wanted.start is None or math.isclose(wanted.start, 0.0, abs_tol=1e-6)
-        ends = wanted.stop is None or math.isclose(wanted.stop, count * step, rel_tol=1e-9, abs_tol=1e-6)
+        ends = wanted.stop is None or math.isclose(
+            wanted.stop, count * step, rel_tol=1e-9, abs_tol=1e-6
+        )
         if not (begins and ends):
             return False
     return True
 
 
 def _regional(one: Coupled, sample: str) -> str:
-    cure = f"; apparent values of windows: tim3d study {sample} --quantity {one.name} ..." if one.windows else ""
+    cure = (
+        f"; apparent values of windows: tim3d study {sample} --quantity {one.name} ..."
+        if one.windows
+        else ""
+    )
     return (
         f"{one.name} couples all blocks: the value of the whole volume is not that of a region, and none was computed "
         f"for this one. Leave out z, y and x for the whole{cure}"
     )
 
 
-def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str = "") -> xr.Dataset:
+def read(
+    sample: str, labels: Field, phases: Phases, one: Coupled, transport: str = ""
+) -> xr.Dataset:
     """The results of one coupled descriptor; of `solve` those in the node `transport`, if one is named.
 
     Raises
@@ -118,7 +130,9 @@ def read(sample: str, labels: Field, phases: Phases, one: Coupled, transport: st
     answering = side_by_side({node: attributed(sample, node) for node in current}, one, phases)
     if answering is None:
         again = one.command(sample, labels.name, phases)
-        raise MissingFieldError(f"{there[0]!r} of {sample} holds no {' or '.join(one.variables)}. Run: {again}")
+        raise MissingFieldError(
+            f"{there[0]!r} of {sample} holds no {' or '.join(one.variables)}. Run: {again}"
+        )
     return answering
 
 
@@ -130,12 +144,18 @@ def _nodes(sample: str, labels: Field, one: Coupled, transport: str) -> list[str
     return [transport] if transport and one.verb == "solve" else found
 
 
-def side_by_side(found: Mapping[str, xr.Dataset], one: Coupled, phases: Phases) -> xr.Dataset | None:
+def side_by_side(
+    found: Mapping[str, xr.Dataset], one: Coupled, phases: Phases
+) -> xr.Dataset | None:
     """Answers to several questions as one Dataset: joined where only coordinates differ, else along a dimension."""
     groups: dict[str, dict[str, xr.Dataset]] = {}
     for node, result in found.items():
         groups.setdefault(conditions(result.attrs), {})[node] = one.take(result, phases)
-    parts = [part for group in groups.values() for part in _united({n: d for n, d in group.items() if d.data_vars})]
+    parts = [
+        part
+        for group in groups.values()
+        for part in _united({n: d for n, d in group.items() if d.data_vars})
+    ]
     if not parts:
         return None
     if len(groups) == len(parts) == 1 and one.verb not in LISTED:
@@ -153,7 +173,12 @@ def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
     if not group:
         return []
     try:
-        merged = xr.merge(list(group.values()), join="outer", compat="no_conflicts", combine_attrs="drop_conflicts")
+        merged = xr.merge(
+            list(group.values()),
+            join="outer",
+            compat="no_conflicts",
+            combine_attrs="drop_conflicts",
+        )
     except xr.MergeError:
         return list(group.items())
     return [(next(iter(group)), merged)]
@@ -164,7 +189,9 @@ def attributed(sample: str, node: str) -> xr.Dataset:
     return store.open_dataset(sample, node).drop_dims("component", errors="ignore")
 
 
-def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled, transport: str) -> xr.Dataset | None:
+def _if_there(
+    sample: str, labels: Field, phases: Phases, one: Coupled, transport: str
+) -> xr.Dataset | None:
     try:
         return read(sample, labels, phases, one, transport)
     except MissingFieldError:
@@ -176,7 +203,11 @@ def _if_there(sample: str, labels: Field, phases: Phases, one: Coupled, transpor
 
 def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
     """One Dataset of all results, over all axes that any of them has, with the attributes of the first."""
-    axes = [a for a in AXES if any("axis" in found.coords and a in found["axis"].values for found in results)]
+    axes = [
+        a
+        for a in AXES
+        if any("axis" in found.coords and a in found["axis"].values for found in results)
+    ]
     fitted = [_fitted(_listed(found, results), axes, labels) for found in results]
     return xr.merge(fitted, join="exact", compat="equals", combine_attrs="override")
 
@@ -184,7 +215,9 @@ def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
 def _listed(found: xr.Dataset, results: Sequence[xr.Dataset]) -> xr.Dataset:
     """Over the names of all nodes of its kind: a node may answer one descriptor and not another."""
     for kind in {one.node for one in COUPLED.values()} & set(found.dims):
-        names = sorted({str(name) for other in results if kind in other.dims for name in other[kind].values})
+        names = sorted(
+            {str(name) for other in results if kind in other.dims for name in other[kind].values}
+        )
         found = found.reindex({kind: np.array(names, dtype=object)})
     return found
 

@@ -33,9 +33,10 @@ def run_training(
 ) -> Path:
     """Carry out a training of your own and write its product to `model`; interrupted, it goes on where it was.
 
-    The product of the best judgement is kept, and written whenever there is a better one. The state of the training
-    lies beside it in ``MODEL.state``: the same call goes on from there and ends with the same bits, on a CPU with the
-    same number of threads; with more `steps` it goes on as well. See docs/extend.md.
+    The product of the best judgement is kept, and written whenever there is a better one. The state
+    of the training lies beside it in ``MODEL.state``: the same call goes on from there and ends
+    with the same bits, on a CPU with the same number of threads; with more `steps` it goes on as
+    well. See docs/extend.md.
 
     Parameters
     ----------
@@ -101,7 +102,8 @@ def run_training(
 def writing_alone(target: Path, state: Path, overwrite: bool) -> Iterator[None]:
     """Hold the lock of a training's file; with `overwrite` forget the state, while the file itself stays.
 
-    Of several processes the first one does it, and the others wait for it before they read what is there.
+    Of several processes the first one does it, and the others wait for it before they read what is
+    there.
     """
     with lock_sample(str(target)) if is_first() else contextlib.nullcontext():
         if overwrite and is_first():
@@ -125,7 +127,9 @@ def bar(
         Which numbers of the step and of the last judgement are shown; by default the losses.
     """
     hidden = not progress or not is_first()
-    with tqdm(total=schedule.steps, desc="train", unit=schedule.unit, disable=hidden, leave=False) as shows:
+    with tqdm(
+        total=schedule.steps, desc="train", unit=schedule.unit, disable=hidden, leave=False
+    ) as shows:
 
         def show(run: TrainingRun, record: Record) -> None:
             shows.update(run.done - shows.n)

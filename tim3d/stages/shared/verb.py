@@ -34,7 +34,8 @@ class Task(Generic[R]):
 class Verb(Generic[P, R]):
     """A verb: call it as a function, or get its plan.
 
-    Made by decorating a function that checks its arguments and returns a `Task`, without doing any work.
+    Made by decorating a function that checks its arguments and returns a `Task`, without doing any
+    work.
     """
 
     def __init__(self, describe: Callable[P, Task[R]]) -> None:
