@@ -19,6 +19,7 @@ from tim3d import Options, Phases
 from tim3d.cli.parsing import verb
 from tim3d.errors import MixedRunError, Tim3dError
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
+from tim3d.sections import Section
 
 QUIET = Options(progress=False)
 A, B = "a.zarr", "b.zarr"
@@ -101,7 +102,7 @@ CASES = {
         {"sample": A, "out": "a.html"},
         decides={
             "sample": B, "raw": "grey", "field": "other", "truth": "truth", "annotation": "truth",
-            "model": "net.safetensors", "title": "Another",
+            "model": "net.safetensors", "title": "Another", "sections": [Section("Own", lambda parts, node: ["text"])],
         },
         elsewhere={"out": "b.html"},
     ),

@@ -216,7 +216,7 @@ def test_compression_that_needs_an_extra(tmp_path: Path):
     for tag, code, name in (("Predictor", 3, "FLOATINGPOINT"), ("Compression", 5, "LZW")):
         with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
             tif.pages.first.tags[tag].overwrite(code)
-        with pytest.raises(MissingExtraError, match=rf"{name}.*pip install tim3d\[tiff\]"):
+        with pytest.raises(MissingExtraError, match=rf"{name}.*pip install 'tim3d\[tiff\]'"):
             open_source(tmp_path / "a.tif")
 
 
