@@ -113,11 +113,6 @@ def test_a_process_that_was_killed_is_followed_by_another(tmp_path: Path, weight
         str(weights), "--shape", "37,61,53", "--seed", "3", "--shard", "16,16,16", "--tile", "16",
         "--block", "16,32,32", "--quiet",
     ]  # fmt: skip
-    killed = "import os, sys\nfrom tim3d.stages.generation import volume as g\n"
-    killed += "write, calls = g.GenerateWork.write, []\n"
-    killed += "def dying(*a):\n    calls.append(1)\n"
-    killed += "    return write(*a) if len(calls) < 6 else os.kill(os.getpid(), 9)\n"
-    killed += "g.GenerateWork.write = dying\nfrom tim3d.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     died = subprocess.run(
         [sys.executable, "-c", KILLED, *command[3:]], env=environment, check=False
