@@ -96,12 +96,12 @@ def test_a_run_that_died_goes_on(tmp_path: Path, weights: Path) -> None:
 KILLED = """
 import os, sys
 from tim3d.cli.main import main
-from tim3d.stages import generate
-write, calls = generate.GenerateWork.write, []
+from tim3d.stages.generation import volume
+write, calls = volume.GenerateWork.write, []
 def dying(*arguments):
     calls.append(1)
     return write(*arguments) if len(calls) < 6 else os.kill(os.getpid(), 9)
-generate.GenerateWork.write = dying
+volume.GenerateWork.write = dying
 sys.exit(main(sys.argv[1:]))
 """
 
