@@ -287,7 +287,7 @@ def test_the_package_calls_nothing_that_runs_data() -> None:
             name = ast.unparse(call.func)
             said = f"{path.name}:{call.lineno} {name}"
             assert name not in {"eval", "exec", "yaml.load", "os.system", "pickle.load"}, said
-            assert not name.endswith("pickle.loads") or path.parent.name == "engine", said
+            assert not name.endswith("pickle.loads") or "engine" in path.parts, said
             keywords = {word.arg: ast.unparse(word.value) for word in call.keywords}
             assert keywords.get("allow_pickle", "False") == "False", said
             assert keywords.get("shell", "False") == "False", said

@@ -148,7 +148,8 @@ def test_what_cannot_be_is_refused(wrong: dict[str, object], says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "not the architecture"), ("[1]", "not the architecture"), ('{"name":"a"}', "needs channels, kind, paddings"),
+        ("{", "not the architecture"), ("[1]", "not the architecture"),
+        ('{"name":"a"}', "needs channels, kind, paddings"),
         ('{"name":"a","kind":"transposed","channels":[1,2],"paddings":[2],"norm":"ada"}', "unknown fields .*norm"),
     ],
 )  # fmt: skip

@@ -7,6 +7,8 @@ names of a default or of a type are followed through the imports of the module.
 from __future__ import annotations
 
 import ast
+import functools
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,13 @@ PACKAGE = Path(__file__).parents[1]
 NEEDED = object()
 _SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n---|\Z)", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^(\S[^:\n]*?)(?: : .*)?\n((?:[ ].*\n?|\n)+)", re.MULTILINE)
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Div: operator.truediv,
+    ast.Mult: operator.mul,
+    ast.Pow: operator.pow,
+    ast.Sub: operator.sub,
+}
 _STATEMENT = re.compile(r"^(?=[^\s)\]}#])", re.MULTILINE)
 
 
@@ -139,9 +148,8 @@ def _signature(
 
 def _kind(module: str, sign: ast.expr | None) -> str:
     """A type without "or None"; a name that stands for choices is replaced by them."""
-    text = (
-        ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""
-    )  # a source is Python's
+    # A source that is open already can be given in Python only.
+    text = ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""
     if not re.fullmatch(r"[A-Z]\w+", text):
         return text
     try:
@@ -157,11 +165,25 @@ def _default(module: str, name: str, node: ast.expr | None) -> Any:
 
 
 def _value(module: str, node: ast.expr) -> Any:
-    if isinstance(node, ast.Constant):
-        return node.value
-    names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} - {"slice"}
-    known = {name: constant(module, name) for name in names}
-    return eval(compile(ast.Expression(node), module, "eval"), known)  # a line of our own source
+    """Value of a default or a constant: literals, names of constants, arithmetic, slices."""
+    value = functools.partial(_value, module)
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return constant(module, node.id)
+        case ast.Tuple():
+            return tuple(map(value, node.elts))
+        case ast.Dict():
+            pairs = zip(node.keys, node.values, strict=True)
+            return {value(key): value(of) for key, of in pairs if key is not None}
+        case ast.UnaryOp(op=ast.USub()):
+            return -value(node.operand)
+        case ast.BinOp():
+            return _ARITHMETIC[type(node.op)](value(node.left), value(node.right))
+        case ast.Call(func=ast.Name(id="slice")):
+            return slice(*map(value, node.args))
+    raise LookupError(f"{module}: the value of {ast.unparse(node)} is not read")
 
 
 def _texts(document: str) -> Iterator[tuple[str, str]]:
