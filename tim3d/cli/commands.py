@@ -22,7 +22,7 @@ HOW = "how it runs (nothing here changes a number)"
 
 @dataclass(frozen=True)
 class Option:
-    """A parameter under its name in the shell; parameters of verbs are read at the call."""
+    """A parameter under its name in the shell; a verb's is read at the call, others at once."""
 
     name: str
     parameter: Parameter

@@ -23,7 +23,7 @@ _STATEMENT = re.compile(r"^(?=[^\s)\]}#])", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: the name of its type without "or None", its default (`NEEDED` if it has none), and its help."""
+    """A parameter: its type without "or None", its default (`NEEDED` if it has none), its help."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""A parser with errors of one line that state what to type; repeated options are errors."""
+"""A parser with errors of one line that name the text to type; repeated options are errors."""
 
 from __future__ import annotations
 

@@ -81,12 +81,12 @@ def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
     Returns
     -------
     list of Plan or Outline
-        Empty if nothing is left to do; ``str`` of each is a line to read.
+        Empty if nothing is left to do; ``str`` of each is a line for display.
 
     Raises
     ------
     ArgumentError
-        If the verb does not exist, and for arguments that the verb refuses before it starts.
+        If the verb does not exist. Errors of the verb itself before it starts are raised too.
     """
     function = (
         getattr(importlib.import_module(BY_VALUE[name]), name) if name in BY_VALUE else verb(name)

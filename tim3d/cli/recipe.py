@@ -1,4 +1,7 @@
-"""A recipe: a TOML file of steps, each a verb with the arguments that it has in the shell; run again, it resumes."""
+"""A recipe: a TOML file of steps, each a verb with its arguments as in the shell.
+
+A recipe that is run again resumes where it ended.
+"""
 
 from __future__ import annotations
 
@@ -265,15 +268,14 @@ def plan_recipe(
     price: float | None = None,
     **options: Any,
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Plan the steps of a recipe one after the other, each on what the steps before it will have written.
+    """Plan the steps of a recipe in order, each on the expected output of the earlier steps.
 
-    Nothing is written, no worker is started, and nothing needs to exist but what the first steps
-    read.
+    Nothing is written, no worker is started, and only the input of the first steps needs to exist.
 
     Parameters
     ----------
     path, settings, trust, cluster, pilot, price
-        As of `run_recipe`.
+        As in `run_recipe`.
     **options
         Given to every step that has them: `overwrite`, `durable`, `block`.
 
@@ -285,7 +287,7 @@ def plan_recipe(
     Raises
     ------
     ArgumentError, InputError, MissingFieldError, MemoryPlanError
-        As the step that cannot be planned; those before it have been yielded.
+        Raised by the step that cannot be planned; the plans of earlier steps have been yielded.
     """
     recipe = load_recipe(path, settings, trust=trust)
     _refuse_of_parts(options)

@@ -34,7 +34,7 @@ def is_path(verb: str, argument: str) -> bool:
 
 
 def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> str:
-    """Reason why a recipe may not give an argument this value, as the end of a sentence; empty if it may.
+    """Reason why a recipe may not give an argument this value, ending a sentence; empty if it may.
 
     Parameters
     ----------

@@ -4,10 +4,10 @@ A `Partial` turns one block of some fields (labels, grey values, a distance, a f
 integers that add up over blocks. A `Descriptor` turns their sum into named variables with units.
 Several descriptors may need the same partial; it is computed once.
 
-A block is an array that holds a core and what there is of a halo around it. The contract: **where
-the array ends with less than the full halo around the core, the volume ends**. So a block may carry
-more halo than a partial needs, never less, except at the border of the volume; with that, the sum
-over any blocking equals the value of the whole, bit for bit.
+A block is an array that holds a core and the halo around it, cut at the border of the volume. The
+contract: **where the array ends with less than the full halo around the core, the volume ends**. So
+a block may carry more halo than a partial needs, never less, except at the border of the volume;
+with that, the sum over any blocking equals the value of the whole, bit for bit.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Partial:
         If set, `compute` returns several arrays by name, and this is one of them: partials of equal
         `compute` and `reads` share one call.
     voxel_bytes : float
-        Bound on what `compute` holds beside the voxels, in bytes per voxel that is read.
+        Bound on the memory of `compute` besides the voxels, in bytes per voxel that is read.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Variable:
     units: str = ""
 
     def attributes(self, material: Material) -> dict[str, str]:
-        """The attributes of the xarray variable."""
+        """Attributes of the xarray variable."""
         return {
             "units": self.units or material.unit(self.power),
             "long_name": self.long_name,
@@ -160,7 +160,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A named set of results and what they are computed from.
+    """A named set of results, with the partials and the formula that give them.
 
     Parameters
     ----------
@@ -182,13 +182,13 @@ class Descriptor:
 
     @property
     def halo(self) -> Triple:
-        """The largest halo of the partials."""
+        """Largest halo of the partials, in voxels along z, y, x."""
         return halo_of([self])
 
     def finalize(
         self, totals: Mapping[str, Counts], material: Material, origin: Triple = (0, 0, 0)
     ) -> xr.Dataset:
-        """The results from the sums of the partials.
+        """Compute the results from the sums of the partials.
 
         Parameters
         ----------
@@ -246,12 +246,12 @@ def assembled(
 
 
 def halo_of(descriptors: Iterable[Descriptor]) -> Triple:
-    """The halo that a block needs for all of these descriptors, in voxels."""
+    """Halo that a block needs for all of these descriptors, in voxels."""
     return largest_halo(partials_of(descriptors))
 
 
 def largest_halo(partials: Iterable[Partial]) -> Triple:
-    """The halo that a block needs for all of these partials, in voxels."""
+    """Halo that a block needs for all of these partials, in voxels."""
     halos = [partial.halo for partial in partials]
     return triple(max((h[axis] for h in halos), default=0) for axis in range(3))
 
@@ -292,7 +292,7 @@ def compute_partials(
     core : Box
         The core within `labels`.
     descriptors : sequence of Descriptor
-        What will be finalized.
+        Descriptors to be finalized.
     material : Material
         Phases and spacing.
     others : mapping of Input to array, optional
@@ -306,7 +306,7 @@ def compute_partials(
     Raises
     ------
     InputError, ArgumentError
-        As `evaluate` does.
+        As raised by `evaluate`.
     """
     return evaluate(partials_of(descriptors), {LABELS: labels, **(others or {})}, core, material)
 

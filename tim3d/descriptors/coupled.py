@@ -49,7 +49,7 @@ class Whole:
     reads: tuple[Input, ...] = (LABELS,)
 
     def results(self, fields: Sequence[xr.DataArray], material: Material) -> xr.Dataset:
-        """The computed values with their units and sources.
+        """Compute the values and attach their units and sources.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Coupled:
     node : str
         Ending of the node: ``transport`` stands for ``FIELD_transport``.
     variables : tuple of str
-        Which variables of the node; ``*`` stands for anything.
+        Variables of the node that belong to it; ``*`` is a wildcard.
     arguments : str
         Arguments of the command besides the sample; ``{conductivity}`` stands for a conductivity
         of each phase.
@@ -170,7 +170,7 @@ def coupled(
     variables : tuple of Variable
         The results.
     compute : callable
-        As of `Whole`.
+        As in `Whole`.
     reads : tuple of Input
         The fields (default: the measured labels).
 

@@ -95,7 +95,7 @@ class Planes:
     rises: bool = True
 
     def numbers(self) -> tuple[dict[str, float], NDArray[np.float64]]:
-        """The results of one direction by name, and the tortuosity of every plane from the lowest."""
+        """Results of one direction by name, and the tortuosity of every plane from the lowest."""
         order = slice(None, None, 1 if self.rises else -1)
         found = tortuosity(
             self.total[order], self.reached[order], self.inside[order], self.spacing, self.axis

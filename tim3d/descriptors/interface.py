@@ -13,7 +13,7 @@ from tim3d.kernels.morphology.voxel_configurations import complement
 
 
 def pair_histogram(histograms: Counts, material: Material, first: int, second: int) -> Counts:
-    """Histogram of the union of two phases, given by their places, from the `CONFIGURATIONS` partial.
+    """Histogram of the union of two phases, given by index, from the `CONFIGURATIONS` partial.
 
     The union is a counted region, the complement of one, or, with two phases, the whole volume (all
     octants full).

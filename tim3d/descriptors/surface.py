@@ -1,4 +1,4 @@
-"""Surface, mean curvature and Euler number of each phase from one histogram, and the surface by smoothed gradients."""
+"""Surface, mean curvature and Euler number from one histogram; surface by smoothed gradients."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _ticks(ax: Axes, edges: Any) -> None:
 
 
 def _variances(ax: Axes, found: xr.Dataset) -> None:
-    """Relative spread against the edge with the fitted law and the tolerance, both axes logarithmic."""
+    """Relative spread against the edge, with fitted law and tolerance, on logarithmic axes."""
     edges, relative = found.window.values, found.relative_spread.values
     judged = found.judged.values.astype(bool)
     drawn = np.isfinite(relative) & (relative > 0)

@@ -35,7 +35,7 @@ def report(
     title: str | None = None,
     sections: Sequence[Section] = (),
 ) -> Task[Path]:
-    """Write one HTML file about a sample: slices, segmentation, results, histogram, training, how it was made.
+    """Write an HTML report on a sample: slices, labels, results, histogram, training, provenance.
 
     Pictures are embedded; the file opens without a network. A section appears if the sample holds
     its data. Each field is read one plane at a time, from the level of its pyramid that fits a

@@ -25,7 +25,7 @@ _METRICS = {
 
 
 def score_tables(found: xr.Dataset) -> str:
-    """The metrics and the confusion matrix of `tim3d.score`, with the definition of each metric."""
+    """Tables of metrics and of the confusion matrix of `tim3d.score`, with definitions."""
     body = [
         [str(name), _METRICS.get(str(name), ""), _value(float(v))]
         for name, v in found.data_vars.items()
@@ -63,7 +63,7 @@ def outdated_note(sample: str, node: str) -> str:
 
 
 def measured(sample: str, field: str | None) -> xr.Dataset | None:
-    """The stored results of a label field in the order of the built-in descriptors; None if there are none."""
+    """Stored results of a label field in the order of the built-in descriptors, or None."""
     node = f"{field}_descriptors"
     if field is None or store.node_attributes(sample, node).get("status") != "complete":
         return None

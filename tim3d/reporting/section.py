@@ -51,10 +51,9 @@ class Section:
         ``html(parts, node)`` returns the content below the heading for one node: markup from
         `page.table`, `page.picture` and `page.note`. Plain text is escaped.
     nodes : callable, optional
-        ``nodes(parts)`` names the results that it shows. Those that are not there or not finished
-        are left out, and a note with the command that renews it stands in the place of one that is
-        outdated. By default the section is about the sample as a whole, and `html` is called once,
-        with an empty name.
+        ``nodes(parts)`` names the results that it shows. Missing and incomplete results are left
+        out, and an outdated one is replaced by a note with the command that renews it. By default
+        the section is about the sample as a whole, and `html` is called once, with an empty name.
     named : bool
         Whether each of several results is headed by its name.
     shows : callable, optional

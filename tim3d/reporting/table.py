@@ -96,7 +96,7 @@ def _ticks(variable: xr.DataArray, dim: str) -> list[Any]:
 
 
 def is_profile(row: Row) -> bool:
-    """Whether a number belongs to a position along an axis: a place that is a length, not a name."""
+    """Whether a number belongs to a position along an axis: its coordinate is a length."""
     return any(isinstance(place, float) for place in row.place.values())
 
 

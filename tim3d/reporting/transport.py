@@ -293,7 +293,7 @@ def _coarse_voxels(sample: str, field: str) -> str:
 
 
 def feature_voxels(sample: str, field: str) -> Mapping[str, float]:
-    """Mean chord of each phase in voxels (their longest edge), where fraction and surface were measured.
+    """Mean chord of each phase in voxels (longest edge), if fraction and surface were measured.
 
     The mean chord of a phase is 4 times its fraction over its specific surface
     (doi:10.1002/9783527628308).

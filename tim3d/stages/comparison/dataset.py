@@ -28,7 +28,7 @@ def dataset(case: Case, seen: Sequence[Seen]) -> xr.Dataset:
 
 
 def _judged(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
-    """Deviations of the mean of all volumes with their intervals, and the spread between volumes."""
+    """Deviations of the mean of all volumes, their intervals, and the spread between volumes."""
     count, compare = len(case.urls), case.measures.deviations
     means = compare(
         {k: v.mean(axis=0) for k, v in volumes.items()}, images, isotropic=case.isotropic

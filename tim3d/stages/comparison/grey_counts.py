@@ -1,4 +1,4 @@
-"""Grey values and their differences along the axes: partials, and the values that follow from their sums."""
+"""Grey values and their differences along the axes: partials, and values from their sums."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SumGreys:
 
 
 def grey_partials(lags: Lags) -> tuple[Partial, ...]:
-    """Partials of 8-bit grey values: histogram, squared differences by lag, values and steps by plane."""
+    """Partials of 8-bit grey values: histogram, squares by lag, values and steps by plane."""
     compute, halo = SumGreys(lags), triple(one[-1] for one in lags)
 
     def partial(part: str, dim: str, sizes: tuple[int, ...]) -> Partial:

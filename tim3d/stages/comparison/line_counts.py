@@ -1,4 +1,4 @@
-"""Pairs, segments and changes along the axes of labels: partials, and the values that follow from their sums."""
+"""Pairs, segments and changes along the axes of labels: partials, and values from their sums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BY_PLANE = ("voxels", "changes")
 
 @dataclass(frozen=True)
 class CountLines:
-    """Counts of a core along all three axes; phases are numbered in the order of the codes given."""
+    """Counts of a core along all three axes, with phases in the order of `codes`."""
 
     codes: tuple[int, ...]
     lags: Lags
@@ -41,7 +41,7 @@ class CountLines:
 
 
 def line_partials(codes: tuple[int, ...], lags: Lags) -> tuple[Partial, ...]:
-    """Partials of labels: pairs and segments by phase and lag, voxels and changes by plane, along z, y and x."""
+    """Partials along z, y, x: pairs and segments by phase and lag, voxels and changes by plane."""
     compute, halo = CountLines(codes, lags), triple(one[-1] for one in lags)
 
     def partial(name: str, axis: str, length: int) -> Partial:

@@ -51,7 +51,7 @@ class LabelCase(Case):
 
     @property
     def measures(self) -> Measures:
-        """Phase fraction, two-point correlation, lineal path, surface, ways in slices."""
+        """Phase fraction, two-point correlation, lineal path, surface, tortuosity in slices."""
         return Measures(
             law.GOALS,
             law.MEANING,

@@ -29,7 +29,7 @@ PARTS = ("sums", "reached", "phase")
 
 @dataclass(frozen=True)
 class Slices:
-    """Some slices across an axis: `count` of them, evenly spaced, each cut to its middle `window`."""
+    """Evenly spaced slices across an axis, `count` in all, each cut to its middle `window`."""
 
     volume: Triple
     axis: int
@@ -140,7 +140,7 @@ class SlicesWork:
 def slices_pass(
     sample: str, labels: Field, slices: Slices, codes: tuple[int, ...], options: Options
 ) -> Pass:
-    """The pass over the slices across one axis."""
+    """Pass over the slices across one axis."""
     source = store.fingerprint_of(sample, labels.name)
     mark = schema.fingerprint(verb="fidelity", field=source, codes=codes, slices=vars(slices))
     return Pass(
