@@ -64,8 +64,7 @@ def _phase_count(material: Material) -> tuple[int, ...]:
 
 def _sum_gradients(labels: Labels, core: Box, material: Material) -> Counts:
     codes = material.phases.codes
-    # Two phases share one interface, and their gradients differ in nothing but the sign, to the
-    # last bit.
+    # Two phases share one interface, and their gradients differ only in sign, to the last bit.
     apart = codes[:1] if len(codes) == 2 else codes
     areas = [gradient_area.gradient_area(labels, [code], core, material.spacing) for code in apart]
     return np.array(areas * (len(codes) // len(apart)), np.int64)

@@ -224,7 +224,7 @@ def _show(ax: Axes, plane: Plane, picture: Picture, inches: float, note: str = "
 
 
 def _scale_bar(ax: Axes, width: float, height: float) -> None:
-    """Draw a bar along x, or along y if three times as high as wide; none in a sliver."""
+    """Draw a bar along x, or along y if more than three times as high as wide; none in a sliver."""
     if min(width, height) < 0.08 * max(width, height):
         return
     upright = height > 3 * width

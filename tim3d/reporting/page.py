@@ -101,7 +101,7 @@ def picture(figure: Figure, caption: str) -> Markup:
 
 
 def png(figure: Figure, dpi: int = DPI) -> bytes:
-    """A figure as a PNG of at most 256 colours, a third of the full size; lossless for grey."""
+    """A figure as a PNG of at most 256 colours, a third of the usual bytes; lossless for grey."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     image = Image.open(drawn).convert("RGB")
