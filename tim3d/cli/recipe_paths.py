@@ -1,7 +1,7 @@
 """Arguments of the verbs that name files, and the files that an untrusted recipe may name.
 
-An argument is a path if its type is that of files. Text in any other argument that could be a path
-is refused, unless the argument is in the list of texts that are never opened.
+An argument is a path if it is typed as one. Text in any other argument that could be a path is
+refused, unless the argument is in the list of texts that are never opened.
 """
 
 from __future__ import annotations
