@@ -1,1 +1,1 @@
-"""The command line and recipes: what is typed becomes calls of the verbs."""
+"""The command line and recipes: typed arguments become calls of the verbs."""

@@ -1,4 +1,4 @@
-"""What a command does with what was typed: call a verb and show its result, run a recipe, look after a sample.
+"""Actions of the commands: call a verb and show its result, run a recipe, maintain a sample.
 
 The keyword parameters of the functions here are options of the shell: they have no counterpart in a
 verb.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# What a command of the shell runs on, unless it says otherwise. In Python a cluster is asked for.
+# Cluster of a shell command without --cluster. In Python a cluster is given explicitly.
 SERIAL = "serial"
 
 
@@ -34,7 +34,7 @@ def verb(name: str, given: dict[str, Any]) -> None:
 
 
 def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:
-    """Call a verb on the cluster that was asked for.
+    """Call a verb on the requested cluster.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def show_result(result: Any) -> None:
 
 
 def _check_table(target: str | Path) -> None:
-    """Refuse a table that would not be what the ending of its name says, or cannot be written."""
+    """Refuse a table whose ending names another format, or that cannot be written."""
     from tim3d.errors import ArgumentError
     from tim3d.storage.outputs import TABLE, check_target
 
@@ -199,7 +199,7 @@ def run(_: str, given: dict[str, Any]) -> None:
 
 
 def upkeep(name: str, given: dict[str, Any]) -> None:
-    """Print what a command of `tim3d.maintenance.commands` says."""
+    """Print the lines of a command of `tim3d.maintenance.commands`."""
     from tim3d.maintenance import commands
 
     for line in getattr(commands, name)(**given):

@@ -1,7 +1,6 @@
 """The commands of the shell, each with the functions whose parameters are its options.
 
-A verb needs nothing here: its command is made from its signature. What the shell has beside the
-verbs stands below.
+The command of a verb is made from its signature; all others are listed below.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from tim3d.cli.parsing import options_of, parameters, read
 from tim3d.verbs import PYTHON_ONLY, VERBS, is_positional, option_of
 
 Action = Callable[[str, dict[str, Any]], None]
-# Of commands that are not verbs.
+# Positional parameters of commands that are not verbs.
 POSITIONAL = ("sample", "recipe", "folder")
 HOW = "how it runs (nothing here changes a number)"
 
 
 @dataclass(frozen=True)
 class Option:
-    """A parameter under its name in the shell; one of a verb is read when the verb is called, others at once."""
+    """A parameter under its name in the shell; a verb's is read at the call, others at once."""
 
     name: str
     parameter: Parameter
@@ -32,19 +31,20 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The option as it is typed; one that is on by default is switched off."""
+        """The option as it is typed; a parameter that is on by default has one to switch it off."""
         return option_of(self.name, on=self.parameter.default is not True)
 
     def read(self, value: Any) -> Any:
-        """The value of what was typed."""
+        """Return the value of the typed text."""
         return value if self.of_verb else read(self.parameter, value, self.flag)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A function with options of the shell: `names` are those in the shell, and if there are any, all that are meant.
+    """A function whose parameters are options of the shell.
 
-    What an option of the shell has otherwise than the function, `changes` says.
+    `names` maps parameters to their names in the shell; if given, other parameters are left out.
+    `changes` overrides attributes of a parameter, by its name in the shell.
     """
 
     module: str
@@ -53,7 +53,7 @@ class Source:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def below(self, title: str) -> Iterator[tuple[str, Option]]:
-        """The options in the order of the signature, each with the title that it stands below."""
+        """Return the options in the order of the signature, each with the title of its group."""
         for key, one in declared(self.module, self.function).parameters.items():
             if name := self.names.get(key, "" if self.names else key):
                 yield (
@@ -87,7 +87,7 @@ OVERWRITE = Source("tim3d.stages.shared.field", "Options", {"overwrite": "overwr
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the function whose docstring says what it does, its action, and its options below their titles."""
+    """A command: the function that documents it, its action, and its options with their titles."""
 
     module: str
     function: str
@@ -96,7 +96,7 @@ class Command:
 
     @property
     def summary(self) -> str:
-        """One sentence."""
+        """The first line of the docstring, for the overview."""
         return declared(self.module, self.function).summary.replace("`", "")
 
 

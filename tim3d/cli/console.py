@@ -1,4 +1,4 @@
-"""What the command line writes to standard error: messages, warnings and faults, none of them with a secret."""
+"""Messages, warnings and errors on standard error, with all secrets removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class _Discreet(logging.Formatter):
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:
-    """Our own messages, and warnings of others: distributed tells at length how it closes.
+    """Log messages of tim3d, but only warnings of other packages, to standard error.
+
+    For example, distributed logs its shutdown at length.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def log_to_stderr(*, quiet: bool = False) -> None:
 
 
 def report_error(error: Exception) -> int:
-    """Say what went wrong: one line for our own errors, all of it for others; the exit code."""
+    """Report an error, in one line if it is of tim3d, else in full, and return the exit code."""
     from tim3d.storage.files import in_our_words
 
     error = in_our_words(error)

@@ -1,7 +1,7 @@
-"""What a function declares of its parameters, read from its source: help must not wait for xarray to be imported.
+"""Parameters of a function, read from its source: help must not wait for the import of xarray.
 
-Type and default stand in the signature, the help in the section Parameters of the docstring. The
-names of a default or of a type are followed through the imports of the module.
+Type and default come from the signature, the help from the section Parameters of the docstring.
+Names of a default or of a type are resolved through the imports of the module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STATEMENT = re.compile(r"^(?=[^\s)\]}#])", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: the name of its type without "or None", its default (`NEEDED` if it has none), and its help."""
+    """A parameter: its type without "or None", its default (`NEEDED` if it has none), its help."""
 
     name: str
     kind: str
@@ -43,24 +43,24 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a statement of a module declares: the first line of its docstring, and its parameters by name."""
+    """Docstring and parameters that a function or a class of a module declares."""
 
     module: str
     node: ast.FunctionDef | ast.ClassDef
 
     @cached_property
     def document(self) -> str:
-        """The docstring."""
+        """Full docstring."""
         return (ast.get_docstring(self.node) or "") + "\n"
 
     @property
     def summary(self) -> str:
-        """Its first line."""
+        """First line of the docstring."""
         return self.document.partition("\n")[0]
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
-        """In the order of the signature."""
+        """Parameters by name, in the order of the signature."""
         texts = dict(_texts(self.document))
         found = [
             Parameter(
@@ -77,7 +77,7 @@ class Declared:
 
 @cache
 def declared(module: str, name: str) -> Declared:
-    """What a function, or a class of values, declares.
+    """Return the declaration of a function or of a dataclass.
 
     >>> declared("tim3d.stages.conduction.solve", "solve").parameters["tolerance"].default
     0.001
@@ -88,7 +88,7 @@ def declared(module: str, name: str) -> Declared:
 
 
 def constant(module: str, name: str) -> Any:
-    """The value of a constant of a module."""
+    """Value of a constant of a module."""
     where, node = _statement(module, name)
     assert isinstance(node, ast.Assign | ast.AnnAssign), f"{module}.{name} is not a constant"
     assert node.value is not None
@@ -96,7 +96,7 @@ def constant(module: str, name: str) -> Any:
 
 
 def choices(kind: str) -> tuple[Any, ...]:
-    """The values of a ``Literal``; none of another type.
+    """Values of a ``Literal``; empty for another type.
 
     >>> choices("Literal[6, 18, 26]"), choices("int")
     ((6, 18, 26), ())
@@ -115,7 +115,7 @@ def _text(module: str) -> str:
 
 @cache
 def _statement(module: str, name: str) -> tuple[str, ast.stmt]:
-    """A statement of a module that binds a name, and the module: only these lines are parsed."""
+    """Module and statement that bind a name; only the lines of the statement are parsed."""
     text = _text(module)
     if start := re.search(
         rf"^(?:@.*\n)*(?:def|class) {name}\b|^{name}\b[^\n=]*=", text, re.MULTILINE
@@ -132,7 +132,7 @@ def _statement(module: str, name: str) -> tuple[str, ast.stmt]:
 def _signature(
     node: ast.FunctionDef | ast.ClassDef,
 ) -> Iterator[tuple[str, ast.expr | None, ast.expr | None, bool]]:
-    """Name, type, default and whether it may be given by place."""
+    """Yield name, type, default and whether a parameter may be positional."""
     if isinstance(node, ast.ClassDef):
         for line in node.body:
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
@@ -147,7 +147,7 @@ def _signature(
 
 
 def _kind(module: str, sign: ast.expr | None) -> str:
-    """A type without "or None"; a name that stands for choices is replaced by them."""
+    """A type without "or None"; an alias of choices is replaced by them."""
     # A source that is open already can be given in Python only.
     text = ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""
     if not re.fullmatch(r"[A-Z]\w+", text):
@@ -187,7 +187,7 @@ def _value(module: str, node: ast.expr) -> Any:
 
 
 def _texts(document: str) -> Iterator[tuple[str, str]]:
-    """Names of parameters and the first sentence of each, as a help: without marks, and without its full stop."""
+    """Yield each parameter with its help: the first sentence without backticks and full stop."""
     section = _SECTION.search(document)
     for names, text in _ENTRY.findall(section[1] if section else ""):
         first = " ".join(text.split()).split(". ")[0].rstrip(".").replace("`", "")

@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tim3d: interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:  # whatever it is, it is said without secrets
+    except Exception as error:  # any error is reported without secrets
         return console.report_error(error)
     return 0
 
 
 def act(name: str, options: Sequence[Option], given: dict[str, Any]) -> None:
-    """Do what a command does, with what was typed."""
+    """Carry out a command with the typed arguments."""
     read = {one.name: one.read for one in options}
     COMMANDS[name].action(
         name.replace("-", "_"), {key: read[key](value) for key, value in given.items()}
@@ -48,7 +48,7 @@ def act(name: str, options: Sequence[Option], given: dict[str, Any]) -> None:
 
 
 def build_parser(first: Sequence[str] | None = None) -> Parser:
-    """The parser of the command that the first word names; of all, for an overview, if it names none."""
+    """Parser of the command named by the first word; of all commands if it names none."""
     parser = Parser(prog="tim3d", description=__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"tim3d {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -1,4 +1,4 @@
-"""A parser whose faults are one line that says what to type, and that takes no option twice."""
+"""A parser with errors of one line that name the text to type; repeated options are errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tim3d.cli.readers import example_of, reader
 from tim3d.commands import shell_text
 from tim3d.spelling import suggestion
 
-# Options of other verbs for what this verb has under another name.
+# Options of other verbs that this verb has under another name.
 _ELSEWHERE = {
     ("ingest", "--out"): "--field",
     ("simulate", "--out"): "the folder itself",
@@ -47,11 +47,11 @@ class Parser(argparse.ArgumentParser):
                 self.examples[option.flag] = example
 
     def error(self, message: str) -> NoReturn:
-        """End with exit code 2."""
+        """Exit with code 2 and the message in one line."""
         self.exit(2, f"tim3d: {_in_our_words(message, self.examples)}. See  {self.prog} --help\n")
 
     def refuse(self, unknown: Iterable[str]) -> NoReturn:
-        """End because of arguments that the command does not have."""
+        """Exit because of arguments that the command does not have."""
         first = next(iter(unknown))
         option = first.partition("=")[0]
         verb = self.prog.rpartition(" ")[2]
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{verb} has no option {option}{self._meant(option)}")
 
     def _meant(self, option: str) -> str:
-        """An option like the one typed: its dashes, which all have, do not count."""
+        """Suggest an option like the typed one; leading dashes, which all have, are ignored."""
         known = {name.lstrip("-"): name for name in self._options()}
         near = difflib.get_close_matches(option.lstrip("-"), known, n=1)
         return f" (did you mean {known[near[0]]!r}?)" if near else ""
@@ -72,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Once(argparse.Action):
-    """Keep the value; the same option a second time would replace it without a word."""
+    """Store a value; refuse a repeated option, which would replace it silently."""
 
     def __call__(
         self,
@@ -105,7 +105,7 @@ def _in_our_words(message: str, examples: Mapping[str, str]) -> str:
 
 
 def help_of(option: Option) -> str:
-    """The help of an option: what its function says, and its default unless that is among it."""
+    """Help of an option: the text in its function, and its default unless the text states it."""
     text, default = option.parameter.text, option.parameter.default
     if default is True:
         return f"do not {text}"
@@ -115,7 +115,7 @@ def help_of(option: Option) -> str:
 
 
 def _form(option: Option) -> dict[str, Any]:
-    """How argparse takes an option."""
+    """Arguments of `add_argument` for an option."""
     kind, default = option.parameter.kind, option.parameter.default
     by = reader(kind)
     if kind == "bool":

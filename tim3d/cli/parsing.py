@@ -1,4 +1,4 @@
-"""What a user types, in the shell or in a recipe, turned into the arguments of the verbs. One table for both."""
+"""Text of the shell or of a recipe converted to arguments of the verbs, by one table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def verb(name: str) -> Any:
     Raises
     ------
     ArgumentError
-        If there is no such verb.
+        If the verb does not exist.
     """
     if name not in VERBS:
         raise ArgumentError(
@@ -37,7 +37,7 @@ def verb(name: str) -> Any:
 
 
 def call(name: str, given: Mapping[str, Any]) -> Any:
-    """Call a verb with what was typed; options of the run go into its `options`.
+    """Call a verb with typed arguments; options of the run go into its `options`.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
 
 
 def _figures(name: str) -> dict[str, Any]:
-    """What draws the figures of a training beside it: the shell has them, and a call in Python asks for them."""
+    """Argument of a training that draws its figures: the default in the shell only."""
     if name != "train_generator":
         return {}
     from tim3d.reporting.generator import write_figures
@@ -58,7 +58,7 @@ def _figures(name: str) -> dict[str, Any]:
 
 
 def call_plan(name: str, given: Mapping[str, Any]) -> list[Any]:
-    """The plan of a verb from what was typed; nothing is written.
+    """Plan a verb with typed arguments; nothing is written.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def call_plan(name: str, given: Mapping[str, Any]) -> list[Any]:
 
 
 def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
-    """Say what a verb would do, and do nothing: one line a pass with its blocks, bytes and peak memory.
+    """Plan a verb without running it: each pass with its blocks, bytes and peak memory.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
     Returns
     -------
     list of Plan or Outline
-        Empty if nothing is left to do; ``str`` of each is a line to read.
+        Empty if nothing is left to do; ``str`` of each is a line for display.
 
     Raises
     ------
     ArgumentError
-        If there is no such verb; and what the verb itself raises before it starts.
+        If the verb does not exist. Errors of the verb itself before it starts are raised too.
     """
     function = (
         getattr(importlib.import_module(BY_VALUE[name]), name) if name in BY_VALUE else verb(name)
@@ -95,7 +95,7 @@ def plan(name: str, *arguments: Any, **given: Any) -> list[Any]:
 
 
 def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some options of a run that a verb has."""
+    """Options of a run that a verb takes, out of the given ones."""
     return {
         key: value
         for key, value in options.items()
@@ -104,7 +104,7 @@ def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def options_of(name: str) -> dict[str, Parameter]:
-    """The options of the run that a verb has."""
+    """Options of the run that a verb takes."""
     unused = constant("tim3d.stages.shared.field", "UNUSED").get(name, ())
     return (
         {key: one for key, one in OPTIONS.items() if key not in unused}
@@ -128,7 +128,7 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         arguments["options"] = Options(**{key: rest.pop(key) for key in OPTIONS if key in rest})
     progress = {
         key: rest.pop(key) for key in ("progress",) if key in rest
-    }  # a verb without a bar has nothing to show
+    }  # accepted by every verb, also without a bar
     if rest:
         key = next(iter(rest))
         raise ArgumentError(
@@ -151,7 +151,7 @@ def _refuse_without(
 
 
 def convert(name: str, value: Any, verb: str = "") -> Any:
-    """A typed or TOML value as the type of an argument of a verb, or of an option of the run, says.
+    """Convert a typed or TOML value to the type of an argument of a verb or an option of the run.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def convert(name: str, value: Any, verb: str = "") -> Any:
 
 
 def read(parameter: Parameter, value: Any, option: str) -> Any:
-    """A value as the type of a parameter says; messages name the option.
+    """Convert a value to the type of a parameter; messages name the option.
 
     Raises
     ------

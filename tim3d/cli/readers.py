@@ -1,4 +1,4 @@
-"""How the text of an argument is read, and what a message says should be written: once for each type."""
+"""Readers of typed arguments, one for each type, with the form that messages ask for."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tim3d.phases import Phases
 
 @dataclass(frozen=True)
 class Reader:
-    """What a text or a TOML value becomes, and how it is written.
+    """Conversion of a text or a TOML value to one type, and the form of such a text.
 
     Parameters
     ----------
     read : callable
-        Makes the value; raises what says that it cannot.
+        Returns the value; raises an error for a value that it cannot convert.
     form : str
-        What to write, as the end of a sentence, with a place ``{}`` for the example.
+        Form to write, as the end of a sentence, with ``{}`` in place of the example.
     example : str
-        One that could be typed.
+        A value as it could be typed.
     shown : str
-        The place of the value in help.
+        Placeholder of the value in help.
     several : bool
-        In the shell a list of words.
+        Whether it is a list of words in the shell.
     """
 
     read: Callable[[Any], Any]
@@ -40,12 +40,12 @@ class Reader:
 
     @property
     def what_to_write(self) -> str:
-        """The sentence for a message."""
+        """Form to write, for a message."""
         return "write " + self.form.format(self.example)
 
 
 def reader(kind: str) -> Reader | None:
-    """The reader of a type; None of a type whose values are taken as they are.
+    """Reader of a type; None for a type whose values are taken as they are.
 
     >>> reader("Shape").read("64, 512,512"), reader("Literal[6, 18, 26]").read("6"), reader("Sequence[Thing]")
     ((64, 512, 512), 6, None)
@@ -56,7 +56,7 @@ def reader(kind: str) -> Reader | None:
 
 
 def example_of(kind: str) -> str:
-    """A value of a type as it is typed; empty if there is none."""
+    """Example of a value of a type as it is typed; empty if there is none."""
     listed, by = choices(kind), READERS.get(kind)
     return str(listed[0]) if listed else by.example if by else ""
 
@@ -74,7 +74,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _refuse_twice(found: Iterable[Any], value: Any) -> None:
-    """Refuse what is listed twice: a slip of the keyboard, of which one half would be lost without a word."""
+    """Refuse an entry that is listed twice: a typing error that would be lost silently."""
     listed = list(found)
     if twice := [one for place, one in enumerate(listed) if one in listed[:place]]:
         shown = repr(twice[0]) if isinstance(twice[0], str) else f"{twice[0]:g}"
@@ -166,7 +166,7 @@ def _one_or_all(values: list[float]) -> float | list[float]:
 
 
 def _integer(value: Any) -> int:
-    """A whole number; one with a fraction is not cut."""
+    """A whole number; a fraction is an error and is not cut off."""
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError
     return int(value)
@@ -198,7 +198,7 @@ def _float(value: Any) -> float:
 
 
 def _truth(value: Any) -> bool:
-    """Any text would count as true, "no" too."""
+    """A truth value; a text is an error, because any text, "no" too, would count as true."""
     if not isinstance(value, bool):
         raise ValueError
     return value
@@ -223,7 +223,7 @@ def _paths(value: Any) -> Any:
 
 
 def _different(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A list in which nothing stands twice."""
+    """Wrap a reader of lists to refuse repeated entries."""
 
     def rule(value: Any) -> Any:
         found = read(value)

@@ -1,4 +1,7 @@
-"""A recipe: a TOML file of steps, each a verb with the arguments that it has in the shell; run again, it resumes."""
+"""A recipe: a TOML file of steps, each a verb with its arguments as in the shell.
+
+A recipe that is run again resumes where it ended.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from tim3d.typed import Minutes, Settings
 from tim3d.verbs import VERBS
 
 log = logging.getLogger(__name__)
-# What a recipe may say: of which type it is, and how it is written.
+# Keys of a recipe: the type of each, and how it is written.
 _TOP: dict[str, tuple[type, str]] = {
     "sample": (str, "sample = 'name.zarr'"),
     "cluster": (dict, "keys under [cluster]"),
@@ -37,13 +40,13 @@ _CLUSTER: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 # Verbs that only read the sample: one part of a job array does them.
 _READERS = ("describe", "report")
-# Verbs that know of no sample.
+# Verbs without a sample.
 _WITHOUT_SAMPLE = ("simulate", "train_generator", "import_generator")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One verb of a recipe and its arguments; `name` is what ``--set name.argument=value`` speaks of."""
+    """One verb of a recipe and its arguments; ``--set NAME.argument=value`` refers to `name`."""
 
     name: str
     verb: str
@@ -62,15 +65,15 @@ class Recipe:
 def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool = False) -> Recipe:
     """Read a recipe and change it by ``sample=...``, ``cluster.kind=...`` or ``STEP.ARGUMENT=...``.
 
-    A recipe may come from somebody else. So what it says itself, other than `settings`, may name
-    files only in the arguments that `recipe_paths` lists, and only such that lie in the working
+    A recipe may come from an untrusted source. Its own values, unlike `settings`, may therefore
+    name files only in the arguments that `recipe_paths` lists, and only files in the working
     folder, beside the recipe or in an object store; and neither a scheduler nor a site file, which
-    run what others wrote. `trust` lifts it all.
+    run foreign code. `trust` lifts all these restrictions.
 
     Raises
     ------
     InputError
-        If the file is missing or no TOML.
+        If the file is missing or is not valid TOML.
     ArgumentError
         If a key, verb, step or setting is not known, a path leads out, or the sample's URL carries
         credentials.
@@ -146,7 +149,7 @@ def _refuse_outside(
 def _refusals(
     content: Mapping[str, Any], steps: list[dict[str, Any]], homes: Collection[Path]
 ) -> Iterator[tuple[str, Any, str]]:
-    """Everything that a recipe says, and why it may not say that."""
+    """Yield every value of a recipe with its key and the reason why it is refused, or none."""
     sample = content.get("sample", "")
     yield "sample", sample, refusal("*", "sample", sample, homes)
     for key, value in content.get("cluster", {}).items():
@@ -177,7 +180,7 @@ def _apply(content: dict[str, Any], steps: list[dict[str, Any]], setting: str) -
 
 
 def _typed(value: str) -> Any:
-    """A number or truth value as TOML would read it, else the text itself."""
+    """A number or truth value as TOML reads it, else the text itself."""
     try:
         return tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
@@ -265,15 +268,14 @@ def plan_recipe(
     price: float | None = None,
     **options: Any,
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Plan the steps of a recipe one after the other, each on what the steps before it will have written.
+    """Plan the steps of a recipe in order, each on the expected output of the earlier steps.
 
-    Nothing is written, no worker is started, and nothing needs to exist but what the first steps
-    read.
+    Nothing is written, no worker is started, and only the input of the first steps needs to exist.
 
     Parameters
     ----------
     path, settings, trust, cluster, pilot, price
-        As of `run_recipe`.
+        As in `run_recipe`.
     **options
         Given to every step that has them: `overwrite`, `durable`, `block`.
 
@@ -285,7 +287,7 @@ def plan_recipe(
     Raises
     ------
     ArgumentError, InputError, MissingFieldError, MemoryPlanError
-        As the step that cannot be planned; those before it have been yielded.
+        Raised by the step that cannot be planned; the plans of earlier steps have been yielded.
     """
     recipe = load_recipe(path, settings, trust=trust)
     _refuse_of_parts(options)
@@ -297,7 +299,7 @@ def plan_recipe(
 
 
 def _refuse_of_parts(options: Mapping[str, Any]) -> None:
-    """Refuse to plan what one part of several would do: which blocks it takes depends on the others."""
+    """Refuse to plan one part of a job array: its blocks depend on the other parts."""
     for name in (
         option for key, option in (("part", "--part"), ("wait_minutes", "--wait")) if key in options
     ):
@@ -307,7 +309,7 @@ def _refuse_of_parts(options: Mapping[str, Any]) -> None:
 
 
 def _refuse_unused(recipe: Recipe, options: Mapping[str, Any]) -> None:
-    """Refuse an option that no step has; a step that does not have it runs without."""
+    """Refuse an option that no step takes; a step that does not take it runs without."""
     for name in options:
         if name != "progress" and not any(
             accepted(step.verb, {name: None}) for step in recipe.steps
@@ -322,7 +324,7 @@ def _chosen(recipe: Recipe, changes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.Part:
-    """Refuse what parts cannot share."""
+    """Refuse options that the parts of a job array cannot share."""
     part = engine.Part.parse(text)
     if options.get("overwrite") or any(step.arguments.get("overwrite") for step in recipe.steps):
         raise ArgumentError(
@@ -359,7 +361,7 @@ def _cluster_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_cluster(key: str, value: Any) -> None:
-    """Refuse what is not of the type of a key of ``[cluster]``; None is left to the cluster."""
+    """Refuse a value of the wrong type under ``[cluster]``; None is left to the cluster."""
     of = _CLUSTER[key]
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if value is not None and not (isinstance(value, of) and (str in of or number)):

@@ -1,6 +1,6 @@
-"""Which arguments of the verbs name files, and which files the recipe of somebody else may name.
+"""Arguments of the verbs that name files, and the files that an untrusted recipe may name.
 
-An argument is a path if its type says so. A text in any other argument that could be a path is
+An argument is a path if it is typed as one. Text in any other argument that could be a path is
 refused, unless the argument is in the list of texts that are never opened.
 """
 
@@ -15,7 +15,7 @@ from tim3d.cli.parsing import parameters
 from tim3d.storage.files import OBJECT_STORES
 from tim3d.verbs import VERBS
 
-# Types of arguments that name files or samples; what is called a sample is one too.
+# Types of arguments that name files or samples; an argument named sample is a path too.
 PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder"}
 # Arguments that are shown, or looked up inside a file, and never opened; ``*`` is every verb.
 TEXTS = {"*.units", "ingest.dataset", "report.title", "*.name"}
@@ -34,7 +34,7 @@ def is_path(verb: str, argument: str) -> bool:
 
 
 def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> str:
-    """Reason why a recipe may not give an argument this value, as the end of a sentence; empty if it may.
+    """Reason why a recipe may not give an argument this value, ending a sentence; empty if it may.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> st
 
 
 def refusal_of_cluster(key: str, value: Any, homes: Collection[Path]) -> str:
-    """The same of a key of ``[cluster]``."""
+    """Reason why a recipe may not give a key of ``[cluster]`` this value; empty if it may."""
     if key == "site" or (key == "kind" and value not in KINDS):
         return "which decides what code runs"
     if key == "tls":
@@ -84,7 +84,7 @@ def _could_be_path(text: str) -> bool:
 
 
 def _lies_within(text: str, homes: Iterable[Path]) -> bool:
-    """Whether a path lies in some folders, or is in an object store; links in the folders are their owner's word.
+    """Whether a path lies in `homes` or an object store; links inside the folders are trusted.
 
     >>> [_lies_within(t, [Path("/work")]) for t in ("/work/a", "/work/../etc", "~/.ssh", "s3://b/a", "file:///work/a")]
     [True, False, False, True, False]

@@ -4,10 +4,10 @@ A `Partial` turns one block of some fields (labels, grey values, a distance, a f
 integers that add up over blocks. A `Descriptor` turns their sum into named variables with units.
 Several descriptors may need the same partial; it is computed once.
 
-A block is an array that holds a core and what there is of a halo around it. The contract: **where
-the array ends with less than the full halo around the core, the volume ends**. So a block may carry
-more halo than a partial needs, never less, except at the border of the volume; with that, the sum
-over any blocking equals the value of the whole, bit for bit.
+A block is an array that holds a core and the halo around it, cut at the border of the volume. The
+contract: **where the array ends with less than the full halo around the core, the volume ends**. So
+a block may carry more halo than a partial needs, never less, except at the border of the volume;
+with that, the sum over any blocking equals the value of the whole, bit for bit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Voxels: TypeAlias = Mapping[Input, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the numbers of a block mean: the phases of the labels and the size of a voxel.
+    """Meaning of the numbers of a block: the phases of the labels and the size of a voxel.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Material:
         return math.prod(self.spacing)
 
     def unit(self, power: int) -> str:
-        """The unit of a length to a power: `nm-1`, `1`, `nm`."""
+        """Unit of a length to a power: `nm-1`, `1`, `nm`."""
         return "1" if power == 0 else self.units if power == 1 else f"{self.units}{power}"
 
 
@@ -99,7 +99,7 @@ class Partial:
         If set, `compute` returns several arrays by name, and this is one of them: partials of equal
         `compute` and `reads` share one call.
     voxel_bytes : float
-        Bound on what `compute` holds beside the voxels, in bytes per voxel that is read.
+        Bound on the memory of `compute` besides the voxels, in bytes per voxel that is read.
     """
 
     name: str
@@ -118,13 +118,13 @@ class Partial:
         return planes + self.own_sizes(material)
 
     def own_sizes(self, material: Material) -> tuple[int, ...]:
-        """Lengths of the dimensions but that of the planes."""
+        """Lengths of all dimensions except the one over planes."""
         return self.sizes(material) if callable(self.sizes) else self.sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A result: its dimensions, its unit, and where it comes from.
+    """A result: its dimensions, unit and source.
 
     Parameters
     ----------
@@ -133,11 +133,11 @@ class Variable:
     dims : tuple of str
         Names of its dimensions.
     power : int
-        Its unit as a power of length, where it has no `units`.
+        Its unit as a power of length, unless `units` is set.
     long_name, method, reference : str
-        What it is, how it is found, and where that is described.
+        What it is, how it is computed, and where that is described.
     units : str
-        Its unit, where it is no power of length: that of grey values is ``1``.
+        Its unit, where it is not a power of length: grey values have ``1``.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Variable:
     units: str = ""
 
     def attributes(self, material: Material) -> dict[str, str]:
-        """The attributes of the xarray variable."""
+        """Attributes of the xarray variable."""
         return {
             "units": self.units or material.unit(self.power),
             "long_name": self.long_name,
@@ -160,7 +160,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A named set of results and what they are computed from.
+    """A named set of results, with the partials and the formula that give them.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ class Descriptor:
     needs : tuple of Partial
         The partials whose sums `formula` reads.
     variables : tuple of Variable
-        The results. Those that `formula` leaves out are left out.
+        The results. Variables that `formula` does not return are left out.
     formula : callable
         ``formula(totals, material)``: value of each variable by its name, from the sum of each
         partial by its name.
@@ -182,13 +182,13 @@ class Descriptor:
 
     @property
     def halo(self) -> Triple:
-        """The largest halo of the partials."""
+        """Largest halo of the partials, in voxels along z, y, x."""
         return halo_of([self])
 
     def finalize(
         self, totals: Mapping[str, Counts], material: Material, origin: Triple = (0, 0, 0)
     ) -> xr.Dataset:
-        """The results from the sums of the partials.
+        """Compute the results from the sums of the partials.
 
         Parameters
         ----------
@@ -214,14 +214,14 @@ def assembled(
     material: Material,
     origin: Triple = (0, 0, 0),
 ) -> xr.Dataset:
-    """Values by name as a Dataset with units, sources and coordinates; variables without a value are left out.
+    """Values by name as a Dataset with units, sources and coordinates.
 
     Parameters
     ----------
     variables : iterable of Variable
-        What may be among the values.
+        Variables that may be among the values; variables without a value are left out.
     values : mapping
-        Of some of them, by name.
+        Values of some of the variables, by name.
     material : Material
         For units, names of phases and centres of planes.
     origin : (z, y, x)
@@ -246,12 +246,12 @@ def assembled(
 
 
 def halo_of(descriptors: Iterable[Descriptor]) -> Triple:
-    """The halo that a block needs for all of these descriptors, in voxels."""
+    """Halo that a block needs for all of these descriptors, in voxels."""
     return largest_halo(partials_of(descriptors))
 
 
 def largest_halo(partials: Iterable[Partial]) -> Triple:
-    """The halo that a block needs for all of these partials, in voxels."""
+    """Halo that a block needs for all of these partials, in voxels."""
     halos = [partial.halo for partial in partials]
     return triple(max((h[axis] for h in halos), default=0) for axis in range(3))
 
@@ -292,7 +292,7 @@ def compute_partials(
     core : Box
         The core within `labels`.
     descriptors : sequence of Descriptor
-        What will be finalized.
+        Descriptors to be finalized.
     material : Material
         Phases and spacing.
     others : mapping of Input to array, optional
@@ -306,7 +306,7 @@ def compute_partials(
     Raises
     ------
     InputError, ArgumentError
-        As `evaluate` does.
+        As raised by `evaluate`.
     """
     return evaluate(partials_of(descriptors), {LABELS: labels, **(others or {})}, core, material)
 
@@ -319,7 +319,7 @@ def evaluate(
     Parameters
     ----------
     partials : iterable of Partial
-        Those of one `part` are computed together.
+        Partials of one `part` are computed together.
     voxels : mapping of Input to array
         The block with its halo, the same box of every field that a partial reads.
     core : Box
@@ -335,13 +335,13 @@ def evaluate(
     Raises
     ------
     InputError
-        If the core of the measured labels holds one that no phase names.
+        If the core of the measured labels holds a code that no phase names.
     ArgumentError
-        If a partial gives something else than whole numbers of its dimensions.
+        If a partial returns anything but whole numbers of its dimensions.
     """
     arrays = {
         one: _contiguous(one, array) for one, array in voxels.items()
-    }  # once: every kernel would copy it anew
+    }  # once: every kernel would copy it again
     if LABELS in arrays:
         check_labels(arrays[LABELS], core, material.phases)
     together: dict[Any, Mapping[str, Any]] = {}
@@ -378,7 +378,7 @@ def _whole_numbers(partial: Partial, values: Any, core: Box, material: Material)
 
 
 def check_labels(labels: Labels, core: Box, phases: Phases) -> None:
-    """Raise `InputError` if the core holds a label that no phase names."""
+    """Raise `InputError` if the core holds a code that no phase names."""
     if plane_counts(labels, phases.codes, 0, core).sum() == core.size:
         return
     strays = sorted(set(np.unique(labels[core.slices]).tolist()) - set(phases.codes))
@@ -393,12 +393,12 @@ def add_blocks(
     blocks: Iterable[tuple[Block, Mapping[str, Any]]],
     material: Material,
 ) -> dict[str, Counts]:
-    """Sums of partials over all blocks of a volume: added, or joined along the axis of their planes.
+    """Sums of partials over all blocks of a volume; plane by plane along the axis of their planes.
 
     Parameters
     ----------
     partials : sequence of Partial
-        What was computed.
+        Partials that were computed.
     shape : (z, y, x)
         Voxels of the volume.
     blocks : iterable of (Block, mapping)
@@ -414,7 +414,7 @@ def add_blocks(
     Raises
     ------
     ArgumentError
-        If a sum leaves 64 bits.
+        If a sum does not fit into 64 bits.
     """
     totals = {p.name: np.zeros(p.shape(shape, material), np.int64) for p in partials}
     for block, found in blocks:

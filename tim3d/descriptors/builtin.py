@@ -1,4 +1,4 @@
-"""The descriptors that tim3d brings, by name."""
+"""Built-in descriptors by name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COUPLED: dict[str, Coupled] = {
 def split_descriptors(
     wanted: Iterable[str | Descriptor | Coupled],
 ) -> tuple[tuple[Descriptor, ...], tuple[Coupled, ...]]:
-    """Those that add up over blocks, and those that another verb computes on the whole volume.
+    """Descriptors that add up over blocks, and those that a verb computes on the whole volume.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def split_descriptors(
 
 
 def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
-    """Descriptors by name; a `Descriptor` of one's own stands for itself.
+    """Descriptors by name; a `Descriptor` of the user is returned as it is.
 
     Raises
     ------

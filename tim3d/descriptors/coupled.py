@@ -1,9 +1,9 @@
 """Quantities that couple all blocks: a flux, a path or a component crosses the whole volume.
 
-No partial of a block adds up to them. A verb solves for them and keeps a node of results; a
-`Coupled` says which variables of that node answer a name, and which command makes the node. It
-holds no voxel and no block. A quantity of one's own is made by `coupled`: `measure` computes it,
-and keeps it as the verbs keep theirs.
+They are not sums over blocks. A verb solves for them and stores a node of results; a `Coupled`
+states which variables of that node belong to a name, and which command makes the node. It holds no
+voxels and no blocks. `coupled` defines a quantity of the user: `measure` computes it, and stores it
+as the verbs store theirs.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import AXES
 from tim3d.phases import Phases
 
-# Of a phase: a number, or three along z, y and x.
+# Conductivity of a phase: a number, or three along z, y and x.
 Conductivity: TypeAlias = float | Sequence[float]
-# Attributes of a node that are no condition of its numbers.
+# Attributes of a node that are not conditions of its numbers.
 _NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape")
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """How `measure` finds a quantity from whole fields at once.
+    """Computation of a quantity from whole fields at once, by `measure`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Whole:
     reads: tuple[Input, ...] = (LABELS,)
 
     def results(self, fields: Sequence[xr.DataArray], material: Material) -> xr.Dataset:
-        """The computed values with their units and sources.
+        """Compute the values and attach their units and sources.
 
         Raises
         ------
@@ -77,14 +77,14 @@ class Coupled:
     node : str
         Ending of the node: ``transport`` stands for ``FIELD_transport``.
     variables : tuple of str
-        Which variables of the node; ``*`` stands for anything.
+        Variables of the node that belong to it; ``*`` is a wildcard.
     arguments : str
-        What has to be typed besides the sample; ``{conductivity}`` stands for a conductivity of
-        each phase.
+        Arguments of the command besides the sample; ``{conductivity}`` stands for a conductivity
+        of each phase.
     renamed : tuple of (str, str)
-        Variables that get another name, because another node has one of that name.
+        Variables that are renamed, because another node has a variable of that name.
     windows : bool
-        Whether `study` finds this quantity for windows of the volume.
+        Whether `study` computes this quantity for windows of the volume.
     whole : Whole, optional
         How `measure` computes it, if no verb does: see `coupled`.
 
@@ -104,7 +104,7 @@ class Coupled:
     whole: Whole | None = None
 
     def command(self, sample: str, field: str, phases: Phases) -> str:
-        """What to type: a conductivity of 0 for the phase ``pore`` and of 1 for others."""
+        """Command to type, with a conductivity of 0 for the phase ``pore`` and 1 for the others."""
         pairs = ",".join(f"{name}={int(name != 'pore')}" for name in phases)
         typed = self.arguments.format(conductivity=pairs)
         parts = [
@@ -117,14 +117,14 @@ class Coupled:
         return " ".join(part for part in parts if part)
 
     def take(self, found: xr.Dataset, phases: Phases) -> xr.Dataset:
-        """The variables of this name from the results of the verb, over all phases.
+        """Variables of this quantity from the results of the verb, over all phases.
 
         Parameters
         ----------
         found : Dataset
             The node, as the verb wrote it.
         phases : Phases
-            Those of the label field; the values of a phase that was not computed are NaN.
+            Phases of the label field; the values of a phase that was not computed are NaN.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class Coupled:
         return taken.reindex(phase=_names(phases)) if "phase" in taken.dims else taken
 
 
-# What is asked for: names of built-in ones, or values.
+# Requested descriptors: names of built-in ones, or values.
 Descriptors: TypeAlias = Iterable[str | Descriptor | Coupled]
 
 
@@ -158,10 +158,10 @@ def coupled(
     compute: Callable[..., Mapping[str, Any]],
     reads: tuple[Input, ...] = (LABELS,),
 ) -> Coupled:
-    """A quantity of one's own that needs the whole volume at once.
+    """Define a quantity that needs the whole volume at once.
 
-    `measure` computes it once for a version of its fields, in its own process, and keeps it in the
-    node ``FIELD_NAME``; `describe` answers from there.
+    `measure` computes it once for a version of its fields, in its own process, and stores it in the
+    node ``FIELD_NAME``, from which `describe` reads it.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def coupled(
     variables : tuple of Variable
         The results.
     compute : callable
-        As of `Whole`.
+        As in `Whole`.
     reads : tuple of Input
         The fields (default: the measured labels).
 
@@ -195,7 +195,7 @@ def _names(phases: Phases) -> np.ndarray:
 
 
 def _along(conductivity: Conductivity) -> list[float]:
-    """One number, or those along z, y and x."""
+    """Return one number, or three along z, y and x."""
     return (
         [float(k) for k in conductivity]
         if isinstance(conductivity, Sequence)
@@ -226,7 +226,7 @@ def _given(found: xr.Dataset, phases: Phases) -> xr.DataArray:
 
 
 def conditions(attributes: Mapping[str, Any]) -> str:
-    """The conditions that a node names, as one line.
+    """Conditions recorded in a node, as one line.
 
     >>> conditions({"sides": "insulated", "conductivity": {"solid": 2.0}, "spacing_nm": [1, 1, 1]})
     'sides: insulated; conductivity: solid=2'

@@ -56,7 +56,7 @@ def _share(counts: Counts) -> Values:
     return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
 
 
-#: Share of the volume that each phase fills. `relative_density` is there when a phase is named "pore".
+#: Share of the volume that each phase fills; with `relative_density` if a phase is named "pore".
 PHASE_FRACTION = Descriptor(
     "phase_fraction",
     PLANES,

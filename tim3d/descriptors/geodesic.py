@@ -1,8 +1,8 @@
-"""What geodesic distances say: how much longer the way through a phase is than the straight one.
+"""Geodesic tortuosity: length of the shortest path through a phase over the straight length.
 
-Distances are counted from the centres of the first layer of voxels, and so is the straight way:
+Distances are counted from the centres of the first layer of voxels, and so is the straight length:
 plane k lies k voxels from the start. The tortuosity of a plane is the mean distance of its reached
-voxels over the straight one.
+voxels over the straight length.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ METHODS = {
     "eikonal": "shortest way through the voxels of the phase, |grad d| = 1, upwind of second order",
     "graph26": "shortest way from voxel centre to voxel centre over faces, edges and corners",
 }
-# Between which the order of convergence with the voxel size lies.
+# Bounds of the order of convergence with the voxel size.
 ORDERS = (0.8, 1.6)
 _CONNECTIVITY = {"eikonal": 6, "graph26": 26}
 Integers = NDArray[np.int64]
@@ -49,20 +49,20 @@ REGION, DISTANCES = Input("labels", "region"), Input("numbers", "distances")
 
 @dataclass(frozen=True)
 class SumPlanes:
-    """Sums of the planes of a block across an axis."""
+    """Sums by plane of a block across an axis."""
 
     axis: int
 
     def __call__(
         self, region: Labels, distances: NDArray[np.uint32], core: Box, material: Material
     ) -> dict[str, Counts]:
-        """Voxels of the phase, those reached, their distances."""
+        """Return voxels of the phase, voxels reached and the sum of their distances, by plane."""
         box = core.slices
         total, reached, inside = plane_sums(distances[box], region[box], self.axis)
         return {"inside": inside, "reached": reached, "total": total}
 
     def partials(self) -> tuple[Partial, ...]:
-        """What `Planes` is made of."""
+        """Partials whose sums make up `Planes`."""
         plane = AXES[self.axis]
         return tuple(
             Partial(
@@ -81,10 +81,10 @@ class SumPlanes:
 
 @dataclass(frozen=True)
 class Planes:
-    """Of the planes across an axis, from the lowest: voxels of the phase, those reached, their distances.
+    """Sums by plane across an axis, from the lowest: voxels, voxels reached, their distances.
 
-    `total` is the sum of distances in parts of 2^-16 of the shortest voxel edge; `rises` if the
-    front starts at the lowest plane. Numbers of voxels and sums add up over blocks.
+    `total` is the sum of distances in parts of 2^-16 of the shortest voxel edge; `rises` is true if
+    the front starts at the lowest plane. Numbers of voxels and sums add up over blocks.
     """
 
     inside: Integers
@@ -95,7 +95,7 @@ class Planes:
     rises: bool = True
 
     def numbers(self) -> tuple[dict[str, float], NDArray[np.float64]]:
-        """The results of one direction by name, and the tortuosity of every plane from the lowest."""
+        """Results of one direction by name, and the tortuosity of every plane from the lowest."""
         order = slice(None, None, 1 if self.rises else -1)
         found = tortuosity(
             self.total[order], self.reached[order], self.inside[order], self.spacing, self.axis
@@ -144,7 +144,7 @@ def geodesic_results(
     Returns
     -------
     xarray.Dataset
-        By phase and direction: ``geodesic_tortuosity`` and its kin, nan where the phase does not
+        By phase and direction: ``geodesic_tortuosity`` and its like, nan where the phase does not
         lead from the first plane to the last; by phase: mean and spread over the directions; by
         phase and plane: the profile of each direction.
     """
@@ -187,7 +187,7 @@ def geodesic_results(
 
 
 def seeds_results(found: Mapping[str, Planes], seeds: tuple[str, str], metric: str) -> xr.Dataset:
-    """Counts of each phase, and the mean length of the ways from a source.
+    """Counts of each phase, and the mean length of the paths from a source, in nm.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def seeds_results(found: Mapping[str, Planes], seeds: tuple[str, str], metric: s
 
 
 def with_limit(fine: xr.Dataset, coarse: xr.Dataset, metric: str) -> xr.Dataset:
-    """Results with those of every second voxel, the value at vanishing voxel size, and its uncertainty.
+    """Add results of every second voxel, the value at vanishing voxel size and its uncertainty.
 
     The value is ``2 t(h) - t(2h)``; the uncertainty covers orders of convergence from 0.8 to 1.6
     (observed on smooth pores: 1.3 to 1.5). Over 26 neighbours it is the limit of that metric, which
@@ -272,7 +272,7 @@ def _spread(values: NDArray[np.float64]) -> float:
 
 
 def way(direction: str) -> str:
-    """A direction as it stands in names.
+    """A direction as it is written in names.
 
     >>> way("+z"), way("-x")
     ('z_up', 'x_down')

@@ -1,4 +1,4 @@
-"""What descriptors read: voxel fields of a sample, by role and name."""
+"""Inputs of descriptors: voxel fields of a sample, by role and name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DTYPES: dict[Role, tuple[str, ...]] = {
     "values": ("float32",),
     "numbers": ("uint32",),
 }
-# What to type where a field of a role is missing.
+# Command to type where a field of a role is missing.
 COMMANDS: dict[Role, str] = {
     "labels": "tim3d segment {sample} --method otsu --phases pore=0,solid=1 --out {name}",
     "grey": "tim3d ingest SLICES {sample} --field {name} --voxel-size z=10,y=5,x=5",
@@ -35,8 +35,8 @@ class Input:
         Name of the field; ``{field}`` in it stands for the measured one (default: the measured one
         itself).
     command : str
-        What makes the field, for the message where it is missing; ``{sample}`` and ``{field}`` are
-        filled in (default: the usual command of the role).
+        Command that makes the field, for the message where it is missing; ``{sample}`` and
+        ``{field}`` are filled in (default: the usual command of the role).
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Input:
         return self.name.replace("{field}", measured) or measured
 
     def cure(self, sample: str, measured: str) -> str:
-        """What to type where the field is missing."""
+        """Command to type where the field is missing."""
         filled = {"sample": sample, "field": measured, "name": self.field_name(measured)}
         return (self.command or COMMANDS[self.role]).format(**filled)
 

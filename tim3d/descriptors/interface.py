@@ -13,10 +13,10 @@ from tim3d.kernels.morphology.voxel_configurations import complement
 
 
 def pair_histogram(histograms: Counts, material: Material, first: int, second: int) -> Counts:
-    """Histogram of the union of two phases, given by their places, from the `CONFIGURATIONS` partial.
+    """Histogram of the union of two phases, given by index, from the `CONFIGURATIONS` partial.
 
-    The union is a region counted, the complement of one, or, with two phases, the whole volume: all
-    octants full.
+    The union is a counted region, the complement of one, or, with two phases, the whole volume (all
+    octants full).
     """
     codes = material.phases.codes
     sets = region_sets(material.phases)

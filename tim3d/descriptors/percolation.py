@@ -1,4 +1,4 @@
-"""What connected components say: how many, how large, and which share of a phase leads from face to face.
+"""Connected components: their number, their sizes, and the share of a phase that percolates.
 
 A component **percolates** along an axis if it touches both outer faces of the volume there, is a
 **dead end** if it touches one of them, and **isolated** if it touches neither. The three shares of
@@ -28,11 +28,11 @@ def percolation(table: Components, phases: Phases, shape: Triple, connectivity: 
     Parameters
     ----------
     table : Components
-        Of the whole volume.
+        Components of the whole volume.
     phases : Phases
-        Those that were labelled.
+        Phases that were labelled.
     shape : (z, y, x)
-        Of the volume.
+        Voxels of the volume.
     connectivity : {6, 18, 26}
         Which voxels are neighbours, for the attributes.
 

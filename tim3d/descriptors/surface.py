@@ -1,4 +1,4 @@
-"""Surface, mean curvature and Euler number of each phase from one histogram, and the surface by smoothed gradients."""
+"""Surface, mean curvature and Euler number from one histogram; surface by smoothed gradients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FEDERER = "doi:10.2307/1993504"
 
 
 def region_sets(phases: Phases) -> tuple[tuple[int, ...], ...]:
-    """The regions whose histograms are counted: each phase, and the unions of two that interfaces need.
+    """Regions whose histograms are counted: each phase, and the unions of two for interfaces.
 
     A union is left out where it, or the rest of the material, is a region already: up to three
     phases need no union.
@@ -64,8 +64,7 @@ def _phase_count(material: Material) -> tuple[int, ...]:
 
 def _sum_gradients(labels: Labels, core: Box, material: Material) -> Counts:
     codes = material.phases.codes
-    # Two phases share one interface, and the gradient of the one is minus that of the other, to the
-    # last bit.
+    # Two phases share one interface, and their gradients differ only in sign, to the last bit.
     apart = codes[:1] if len(codes) == 2 else codes
     areas = [gradient_area.gradient_area(labels, [code], core, material.spacing) for code in apart]
     return np.array(areas * (len(codes) // len(apart)), np.int64)

@@ -23,7 +23,7 @@ REFERENCES = {
     "hashin_shtrikman": "doi:10.1063/1.1728579",
     "kapitza": "doi:10.1103/RevModPhys.61.605",
 }
-# Variable, key in the record of a solution, long name. The unit is that of the conductivity or 1.
+# Variable, key in the record of a solution, long name. The unit: as the conductivity, or 1.
 VARIABLES = {
     "effective_conductivity": ("conductivity", "effective conductivity Q L / (A dT)"),
     "tortuosity_factor_total": (
@@ -47,7 +47,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Context:
-    """What the numbers are about."""
+    """Material and physics of a solution, and how it was computed."""
 
     phases: Phases
     spacing_nm: tuple[float, float, float]
@@ -59,19 +59,19 @@ class Context:
 
     @property
     def conductivity(self) -> dict[int, Diagonal]:
-        """Along z, y, x by code."""
+        """Conductivity along z, y, x by code."""
         return self.physics.checked
 
     @property
     def resists(self) -> bool:
-        """Whether anything but voxels resists."""
+        """Whether interfaces or contacts have a resistance."""
         return bool(self.physics.interface) or self.physics.contact != PERFECT
 
 
 def transport(
     context: Context, fine: Mapping[str, Record], coarse: Mapping[str, Record]
 ) -> xr.Dataset:
-    """The Dataset of solutions by axis, and of those of every second voxel if there are any."""
+    """Dataset of the solutions by axis, with those at every second voxel if there are any."""
     found = {
         name: _over_axes(context, name, [value(fine[a], name) for a in context.axes])
         for name in VARIABLES
@@ -106,7 +106,7 @@ def transport(
 
 
 def value(record: Record, name: str) -> float:
-    """A variable of one solution."""
+    """Value of a variable in one solution."""
     key = VARIABLES[name][0]
     if not key.startswith("tortuosity"):
         return float(record[key])
@@ -146,7 +146,7 @@ def _extrapolated(
 
 
 def bounds(context: Context) -> dict[str, Any]:
-    """Bounds by axis that follow from volume fractions alone; none from below if interfaces or contacts resist."""
+    """Bounds by axis from volume fractions; no lower bound if interfaces or contacts resist."""
     total = sum(context.voxels.values())
     fractions = [context.voxels[code] / total for code in context.conductivity]
     isotropic = all(len(set(k)) == 1 for k in context.conductivity.values())
@@ -176,7 +176,7 @@ def bounds(context: Context) -> dict[str, Any]:
 
 
 def _tensor(context: Context, fine: Mapping[str, Record]) -> dict[str, Any]:
-    """Rows by the axis of the gradient."""
+    """Tensor of the conductivity, a row for each axis of the gradient."""
     if not context.physics.cell:
         return {}
     rows = np.array([fine[axis]["row"] for axis in context.axes])
@@ -224,14 +224,14 @@ def _local(context: Context, fine: Mapping[str, Record]) -> dict[str, Any]:
 def _statistics(
     context: Context, record: Record, code: int
 ) -> tuple[float, float, float, np.ndarray]:
-    """In the order of `LOCAL`; of a phase in which nothing flows there is no mean."""
+    """Statistics in the order of `LOCAL`; the mean is nan in a phase without flux."""
     local = record.get("local")
     place = record["labels"].index(code) if local and code in record["labels"] else -1
     if not local or place < 0 or not local["voxels"][place]:
         return math.nan, math.nan, 0.0, np.zeros(CLASSES, np.int64)
     count, mean = local["voxels"][place], record["conductivity"]
     first, second = local["total"][place] / count / mean, local["squares"][place] / count / mean**2
-    # All that is dissipated: interfaces and contacts take their part too.
+    # Total dissipation, including that at interfaces and contacts.
     whole = mean * sum(context.voxels.values())
     spread = math.sqrt(max(second - first**2, 0.0))
     return first, spread, local["dissipation"][place] / whole, np.array(local["histogram"][place])

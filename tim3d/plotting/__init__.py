@@ -1,6 +1,6 @@
-"""Figures of results and samples, each a matplotlib `Figure` of its own: for notebooks, the report and ``--figure``.
+"""Figures of results and samples as matplotlib `Figure`: for notebooks, reports, ``--figure``.
 
-Nothing here touches the state of pyplot. Write a figure with ``figure.savefig("a.png")``.
+The state of pyplot is not changed. Write a figure with ``figure.savefig("a.png")``.
 """
 
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves

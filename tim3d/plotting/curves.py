@@ -1,4 +1,4 @@
-"""Figures of numbers along a length, a grey value or the epochs of a training."""
+"""Figures of numbers over a length, a grey value or the epochs of a training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tim3d.storage.schema import AXES
 def histogram(
     counts: Mapping[str, xr.Dataset], thresholds: Mapping[str, float] | None = None
 ) -> Figure:
-    """Share of the voxels at each grey value, from histogram nodes by name, with thresholds as dashed lines."""
+    """Share of the voxels at each grey value, by histogram node; thresholds as dashed lines."""
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     ax = figure.subplots()
     for place, (name, dataset) in enumerate(counts.items()):
@@ -47,7 +47,7 @@ def histogram(
 def _binned(
     grey: Picture, voxels: npt.NDArray[np.int64], bins: int = 256
 ) -> tuple[Picture, Picture]:
-    """Shares in at most `bins` bins over the range that holds all but one voxel in ten thousand on each side."""
+    """Shares in at most `bins` bins; one voxel in ten thousand is cut off on each side."""
     level = np.cumsum(voxels) / voxels.sum()
     first, last = np.searchsorted(level, [1e-4, 1 - 1e-4])
     low, high = max(0, int(first) - 2), min(len(grey), int(last) + 3)
@@ -59,7 +59,7 @@ def _binned(
 
 @matplotlib.rc_context(STYLE)
 def drift(slices: xr.Dataset) -> Figure:
-    """Mean grey value of every slice along z, with one standard deviation of the voxels on each side."""
+    """Mean grey value of every slice along z, ± one standard deviation of its voxels."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     ax = figure.subplots()
     scale, unit = length_unit(slices["z"].values.max(initial=0))
@@ -120,7 +120,7 @@ def _profile(
 
 @matplotlib.rc_context(STYLE)
 def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Losses of every epoch on the left; agreement with the validation labels (IoU and its like) on the right.
+    """Losses of every epoch on the left; agreement with validation labels, as IoU, on the right.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def is_grey(found: xr.Dataset) -> bool:
 
 
 def level(found: xr.Dataset) -> str:
-    """What planes are compared by: their mean grey value or their phase fraction."""
+    """Quantity by which planes are compared: mean grey value or phase fraction."""
     return "mean grey over 255" if is_grey(found) else "phase fraction"
 
 
@@ -125,7 +125,7 @@ def _image_curves(
 
 @matplotlib.rc_context(STYLE)
 def residues_figure(found: xr.Dataset) -> Figure:
-    """Phase fraction or mean grey of planes by their place modulo the period, less its mean, with a standard error."""
+    """Phase fraction or mean grey of planes modulo the period, less its mean, ± standard error."""
     names = [str(p) for p in found["phase"].values]
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     for ax, name in zip(
@@ -152,7 +152,7 @@ def residues_figure(found: xr.Dataset) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def slices_figure(found: xr.Dataset) -> Figure:
-    """The micrographs, and the middle slices across z, y and x of the first volume, windows of one size of each."""
+    """Micrographs and the middle slices of the first volume, in windows of one size."""
     names = [str(p) for p in found["phase"].values]
     sample, field = str(found.volume.values[0]), found.attrs["field"]
     planes = [_as_image(middle_plane(sample, field, normal)) for normal in AXES]
@@ -196,7 +196,7 @@ def _image_picture(
 
 
 def _look(names: list[str] | None) -> dict[str, Any]:
-    """How numbers of phases, or grey values, become colours."""
+    """Arguments of imshow that map indices of phases, or grey values, to colours."""
     if names is None:
         return {"cmap": "gray", "vmin": 0, "vmax": 255}
     return {
@@ -207,7 +207,7 @@ def _look(names: list[str] | None) -> dict[str, Any]:
 
 
 def _codes(sample: str, field: str, names: list[str]) -> np.ndarray:
-    """Number of the phase of every code."""
+    """Index of the phase of every code."""
     phases = store.read_field(sample, field).phases
     assert phases is not None
     table_of = np.zeros(256, np.uint8)
@@ -217,7 +217,7 @@ def _codes(sample: str, field: str, names: list[str]) -> np.ndarray:
 
 
 def _as_image(plane: Plane) -> Plane:
-    """Rows and columns as those of the micrograph of that plane."""
+    """Plane with its rows and columns ordered as in the micrograph."""
     return plane if plane.axes == PLANES[plane.normal] else plane.turned()
 
 

@@ -11,7 +11,7 @@ from tim3d.grid import Box, Triple, triple
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
 
-# Pixels along the longer edge of a picture: more than a page shows, little enough to embed.
+# Pixels along the longer edge of a picture: more than a page shows, few enough to embed.
 LARGEST = 1200
 
 
@@ -73,9 +73,10 @@ def levels(sample: str, name: str) -> list[Triple]:
 
 
 def middle_plane(sample: str, name: str, normal: str, largest: int = LARGEST) -> Plane:
-    """The plane across the middle of an axis, from the finest level on which no edge exceeds `largest` pixels.
+    """Read the plane across the middle of an axis, with edges of at most `largest` pixels.
 
-    Only the chunks that the plane meets are read, of that one level.
+    It comes from the finest level on which no edge exceeds `largest`; of that level only the chunks
+    that the plane meets are read.
 
     Parameters
     ----------
@@ -113,13 +114,13 @@ def middle_plane(sample: str, name: str, normal: str, largest: int = LARGEST) ->
 
 
 def middle_planes(sample: str, name: str) -> tuple[Plane, Plane, Plane]:
-    """Those across z, y and x, with z to the right where it is seen, so that the latter two can stand in a column."""
+    """Middle planes across z, y and x; the latter two have z to the right, to form a column."""
     z, y, x = (middle_plane(sample, name, normal) for normal in AXES)
     return z, y.turned(), x
 
 
 def picture_factors(sample: str, name: str, largest: int = LARGEST) -> list[Triple]:
-    """Voxels along (z, y, x) that a pixel of the middle planes across z, y and x stands for; no voxel is read."""
+    """Voxels (z, y, x) per pixel of the middle planes across z, y and x; no voxel is read."""
     field, factors = store.read_field(sample, name), levels(sample, name)
     return [
         factors[_level(field.shape, factors, [a for a in range(3) if a != axis], largest)]

@@ -1,4 +1,4 @@
-"""Figures of the fields of a sample: its middle planes, plain, labelled, and against a truth.
+"""Figures of the fields of a sample: middle planes, plain, labelled, and against a truth.
 
 Pictures keep the shape of the material: a pixel is as long as its voxel.
 """
@@ -25,10 +25,10 @@ from tim3d.storage.schema import Field
 
 Picture = npt.NDArray[np.float64]
 
-# Inches: the highest picture, what the words below and beside a picture take, a line above it, a
-# rim, a legend.
+# Inches: the highest picture, the text below and beside a picture, a line above it, a margin, a
+# legend.
 HEIGHT, BELOW, SIDE, TITLE, PAD, FOOT = 9.0, 0.25, 0.28, 0.17, 0.1, 0.35
-# A picture must be so wide, or high, for its place and size to be written in one line.
+# A picture must be this wide, or high, for its place and size to be written in one line.
 WORDS = 1.2
 
 
@@ -43,12 +43,12 @@ def orthoslices(sample: str, field: str = "raw") -> Figure:
 def overlay(
     sample: str, labels: str = "phase", raw: str | None = "raw", strength: float = 0.45
 ) -> Figure:
-    """The middle planes of a label field in the colours of its phases, over the grey ones if `raw` is of its shape.
+    """Middle planes of a label field in colours of its phases, over `raw` if it is of equal shape.
 
     Raises
     ------
     ArgumentError
-        If `labels` is no label field.
+        If `labels` is not a label field.
     """
     field, phases = _label_field(sample, labels)
     planes = middle_planes(sample, labels)
@@ -63,12 +63,12 @@ def overlay(
 def overlay_slice(
     sample: str, labels: str, raw: str | None = "raw", strength: float = 0.45
 ) -> Figure:
-    """The middle slice of a label field over the grey one, beside the bare grey one.
+    """Middle slice of a label field over the grey one, beside the grey one alone.
 
     Raises
     ------
     ArgumentError
-        If `labels` is no label field.
+        If `labels` is not a label field.
     """
     field, phases = _label_field(sample, labels)
     plane = middle_plane(sample, labels, "z")
@@ -87,12 +87,12 @@ def overlay_slice(
 def disagreement(
     sample: str, labels: str = "phase", truth: str = "truth", raw: str | None = "raw"
 ) -> Figure:
-    """The middle planes in grey; voxels whose label is not the true one in the colour of the true phase.
+    """Middle planes in grey; voxels with a wrong label in the colour of the true phase.
 
     Raises
     ------
     ArgumentError
-        If one is no label field, they differ in shape, or a true phase is none of `labels`.
+        If one is not a label field, they differ in shape, or `labels` lacks a true phase.
     """
     field, phases = _label_field(sample, labels)
     true_field, true_phases = _label_field(sample, truth)
@@ -130,7 +130,7 @@ def phase_patches(legend: Mapping[str, str]) -> list[Patch]:
 
 
 def _greys(planes: Sequence[Plane]) -> list[Picture]:
-    """Pictures of grey planes; black and white leave out half a percent of the values on each side."""
+    """Pictures of grey planes; half a percent of the values is clipped on each side."""
     low, high = np.percentile(np.concatenate([p.values.ravel() for p in planes]), [0.5, 99.5])
     levels = [
         np.clip((p.values.astype(np.float64) - low) / (high - low if high > low else 1.0), 0, 1)
@@ -142,7 +142,7 @@ def _greys(planes: Sequence[Plane]) -> list[Picture]:
 def _background(
     sample: str, raw: str | None, field: Field, planes: Sequence[Plane]
 ) -> list[Picture]:
-    """Grey pictures under planes of labels; light grey where there is no grey field of the same shape."""
+    """Grey pictures under planes of labels; light grey without a grey field of equal shape."""
     if (
         raw is None
         or raw not in store.nodes(sample)
@@ -157,7 +157,7 @@ def _background(
 def _places(
     codes: npt.NDArray[np.uint8], phases: Phases, among: Phases | None = None
 ) -> npt.NDArray[np.int64]:
-    """Place of each voxel's phase among the names of `among` (default: its own); -1 for a code without a phase."""
+    """Index of each voxel's phase in `among` (default: its own names); -1 without a phase."""
     names = (among or phases).names
     table = np.full(256, -1)
     for name, code in phases.items():
@@ -176,15 +176,15 @@ def three_planes(
     notes: Sequence[str] = ("", "", ""),
     foot: float = PAD,
 ) -> Figure:
-    """The plane across z, and beside it those across x and y, as wide as makes both sides equally high.
+    """Plane across z, beside it the planes across x and y in a column of equal height.
 
-    `foot` is how many inches are left free below the pictures.
+    `foot` is the free space below the pictures in inches.
     """
     (high, wide), deep = planes[0].size_nm, planes[1].size_nm[1]
     above, room = 0.1 + TITLE * (1 + any(notes)), WIDTH - 2 * SIDE - PAD
     column = (room * high / wide - above - BELOW) / ((high + wide) / deep + high / wide)
     above += TITLE * (column < WORDS)
-    # A very thin stack would leave no room for words: the column is then wider than its pictures.
+    # A very thin stack would leave no room for text: the column is then wider than its pictures.
     column = max(0.9, column)
     left = min(room - column, HEIGHT * wide / high)
     column = min(column, room * left / (room - column))
@@ -208,7 +208,7 @@ def three_planes(
 
 
 def _show(ax: Axes, plane: Plane, picture: Picture, inches: float, note: str = "") -> None:
-    """A picture so many inches high with physical aspect, named and with a scale bar."""
+    """Draw a picture `inches` high with physical aspect, its name and a scale bar."""
     height, width = plane.size_nm
     ax.imshow(picture, extent=plane.extent_nm, aspect="equal", interpolation="auto", vmin=0, vmax=1)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
@@ -224,7 +224,7 @@ def _show(ax: Axes, plane: Plane, picture: Picture, inches: float, note: str = "
 
 
 def _scale_bar(ax: Axes, width: float, height: float) -> None:
-    """A bar along x, or along a picture more than three times as high as wide; none in a sliver."""
+    """Draw a bar along x, or along y if more than three times as high as wide; none in a sliver."""
     if min(width, height) < 0.08 * max(width, height):
         return
     upright = height > 3 * width

@@ -18,7 +18,7 @@ POINTS, MEAN, BAND, MARK = "#9a9a9a", LINES[0], LINES[2], LINES[1]
 
 
 def title(found: xr.Dataset) -> str:
-    """What was studied, for example ``tortuosity_factor along z``."""
+    """Title with the quantity of the study, for example ``tortuosity_factor along z``."""
     of = f" of {found.attrs['phase']}" if "phase" in found.attrs else ""
     along = f" along {found.attrs['axis']}" if "axis" in found.attrs else ""
     return f"{found.attrs['quantity']}{of}{along}"
@@ -26,7 +26,9 @@ def title(found: xr.Dataset) -> str:
 
 @matplotlib.rc_context(STYLE)
 def study_figure(found: xr.Dataset) -> Figure:
-    """Value of every window against the edge of the window, mean ± s.d., tolerance, representative size; and variance.
+    """Value of every window against its edge, and the variance of the values.
+
+    Mean ± s.d., tolerance and representative size are drawn with the values.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def _values(ax: Axes, found: xr.Dataset) -> None:
     edges, mean = found.window.values, found["mean"].values
     for edge, values in zip(edges, found.value.values.reshape(len(edges), -1), strict=True):
         shown = values[np.isfinite(values)]
-        # Points of one size side by side, in the order of their places.
+        # Points of one size side by side, in the order of their positions.
         beside = edge * (1 + 0.06 * ((np.arange(shown.size) * 0.618034) % 1 - 0.5))
         size = 14 if shown.size <= 64 else 4
         label = "one window" if edge == edges[0] else None
@@ -82,7 +84,7 @@ def _values(ax: Axes, found: xr.Dataset) -> None:
 
 
 def _limits(ax: Axes, found: xr.Dataset) -> None:
-    """Show nine tenths of the windows of every size; how many lie beyond is written down."""
+    """Show nine tenths of the windows of every size; the number beyond is written in the figure."""
     values = [v[np.isfinite(v)] for v in found.value.values.reshape(found.sizes["window"], -1)]
     ranges = [np.quantile(v, [0.05, 0.95]) for v in values if v.size]
     if not ranges:
@@ -100,7 +102,7 @@ def _limits(ax: Axes, found: xr.Dataset) -> None:
 
 
 def _unit(found: xr.Dataset) -> str:
-    """The unit in plain letters; a dash where there is none."""
+    """Unit in plain letters; a dash if there is none."""
     unit = str(found["value"].attrs["units"])
     return "-" if unit == "1" else unit
 
@@ -123,7 +125,7 @@ def _ticks(ax: Axes, edges: Any) -> None:
 
 
 def _variances(ax: Axes, found: xr.Dataset) -> None:
-    """Relative spread against the edge with the fitted law and the tolerance, both axes logarithmic."""
+    """Relative spread against the edge, with fitted law and tolerance, on logarithmic axes."""
     edges, relative = found.window.values, found.relative_spread.values
     judged = found.judged.values.astype(bool)
     drawn = np.isfinite(relative) & (relative > 0)

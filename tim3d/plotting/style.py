@@ -1,4 +1,4 @@
-"""What all figures share: colours of phases and lines, fonts, lengths as text."""
+"""Common style of all figures: colours of phases and lines, fonts, lengths as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 WIDTH = 8.0
-# Told apart with any kind of colour vision (Okabe and Ito).
+# Distinguishable with any kind of colour vision (Okabe and Ito).
 NAMED = {"pore": "#0072b2", "solid": "#e69f00", "shine_through": "#56b4e9"}
 COLOURS = ("#009e73", "#cc79a7", "#d55e00", "#f0e442", "#7f7f7f")
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -27,7 +27,7 @@ STYLE: Any = {
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """Colour of each phase: pores, solid and shine-through have their own in every figure, the others in their order.
+    """Colour of each phase: fixed for pores, solid and shine-through, by order for the others.
 
     >>> colours(["matrix", "pore"])
     {'matrix': '#009e73', 'pore': '#0072b2'}
@@ -59,7 +59,7 @@ def length_text(nm: float) -> str:
 
 
 def length_unit(longest: float) -> tuple[float, str]:
-    """The unit, in nm and by name, of all axes of a figure whose longest has this length in nm.
+    """Unit, in nm and by name, for all axes of a figure whose longest has this length in nm.
 
     >>> length_unit(1900), length_unit(2560)
     ((1, 'nm'), (1000, 'µm'))

@@ -1,4 +1,4 @@
-"""Figures of what crosses a volume: conductivity between its bounds, paths plane by plane, potential and distance."""
+"""Figures of transport: conductivity between its bounds, tortuosity by plane, potentials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tim3d.plotting.slices import Picture, three_planes
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_unit
 from tim3d.storage.schema import AXES
 
-# Perceptually uniform; what was not reached is grey.
+# Perceptually uniform; voxels not reached are grey.
 MAP, NOT_REACHED = "viridis", 0.72
 SHADES = {"wiener": "#e4e4e4", "hashin_shtrikman": "#b9cfe0"}
 NAMES = {"wiener": "Wiener, any geometry", "hashin_shtrikman": "Hashin-Shtrikman, isotropic"}
@@ -32,7 +32,7 @@ _PROFILE = re.compile(r"plane_geodesic_tortuosity_([zyx])_(up|down)")
 
 @matplotlib.rc_context(STYLE)
 def conductivity_bounds(found: xr.Dataset) -> Figure:
-    """The effective conductivity along each axis between its bounds; with a Richardson estimate, that too.
+    """Effective conductivity along each axis between its bounds, with any Richardson estimate.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def conductivity_bounds(found: xr.Dataset) -> Figure:
 
 
 def _band(ax: Axes, found: xr.Dataset, name: str) -> Patch:
-    """A bar for each axis; from 0 where there is no lower bound."""
+    """Draw a bar for each axis; from 0 if a lower bound is missing."""
     zero = xr.zeros_like(found["effective_conductivity"])
     low, high = (
         found.get(f"conductivity_{name}_{side}", zero) + zero for side in ("lower", "upper")
@@ -78,7 +78,7 @@ def _band(ax: Axes, found: xr.Dataset, name: str) -> Patch:
 
 
 def _scale(ax: Axes, found: xr.Dataset) -> None:
-    """From 0 on; logarithmic where the values would crowd at 0."""
+    """Begin the axis at 0; make it logarithmic where the values would crowd at 0."""
     low = found.get("conductivity_wiener_lower", xr.DataArray(0.0))
     most = float(found["conductivity_wiener_upper"].max())
     if low.min() > 0 and found["effective_conductivity"].min() < CROWDED * most:
@@ -93,7 +93,7 @@ def _raised(units: str) -> str:
 
 @matplotlib.rc_context(STYLE)
 def geodesic_profiles(found: xr.Dataset) -> Figure:
-    """Geodesic tortuosity of every plane against its distance from the inlet, the last quarter of the planes shaded.
+    """Geodesic tortuosity of every plane against its distance from the inlet, last quarter shaded.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def has_profiles(found: xr.Dataset) -> bool:
 
 
 def _profiles(found: xr.Dataset) -> Iterator[tuple[str, str, str]]:
-    """Name, axis and way (up or down) of every profile."""
+    """Name, axis and direction (up or down) of every profile."""
     for name in map(str, found.data_vars):
         if match := _PROFILE.fullmatch(name):
             yield name, match[1], match[2]
@@ -131,7 +131,7 @@ def _profiles(found: xr.Dataset) -> Iterator[tuple[str, str, str]]:
 def _profile(
     ax: Axes, values: xr.DataArray, axis: str, way: str, length: tuple[float, str]
 ) -> None:
-    """Planes in the order in which they are met; those before the last quarter are there too, on white."""
+    """Draw planes in the order of the path; planes before the last quarter are on white."""
     met = values.transpose("phase", axis).isel({axis: slice(None, None, 1 if way == "up" else -1)})
     along = np.abs(met[axis].values - met[axis].values[0])
     scale, unit = length
@@ -166,14 +166,14 @@ def _legend(found: xr.Dataset) -> list[Line2D | Patch]:
 
 @matplotlib.rc_context(STYLE)
 def field_slices(sample: str, name: str, label: str) -> Figure:
-    """The middle planes of a potential or a distance; what is below 0 or no number was not reached, and is grey.
+    """Middle planes of a potential or a distance; voxels below 0 or nan were not reached: grey.
 
     Parameters
     ----------
     sample, name : str
         The sample and its field.
     label : str
-        What the colours mean, with the unit.
+        Meaning of the colours, with the unit.
     """
     planes = middle_planes(sample, name)
     reached = np.concatenate([plane.values[_reached(plane)].ravel() for plane in planes])

@@ -41,12 +41,12 @@ RELATIVE = ("surface", "slice_tortuosity", "step")
 
 
 def is_fidelity(dataset: xr.Dataset) -> bool:
-    """Whether a result is that of `tim3d.fidelity`."""
+    """Whether a result was made by `tim3d.fidelity`."""
     return {"deviation", "within", "seam_ratio"} <= set(dataset.data_vars)
 
 
 def rows(found: xr.Dataset) -> list[list[str]]:
-    """One line for each quantity, slices and phase, as texts: see `HEADER`."""
+    """Table rows for each quantity, slices and phase, as texts in the columns of `HEADER`."""
     out = []
     for quantity in found["quantity"].values:
         once = quantity in ("phase_fraction", "histogram") and found.attrs["isotropic"]
@@ -77,7 +77,7 @@ def _row(found: xr.Dataset, quantity: str, slices: str, phase: str, shown: str) 
 
 
 def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[str, str]:
-    """What volumes and micrograph have; of a curve nothing."""
+    """Values of volumes and of the micrograph as texts; empty for a curve."""
     if quantity in CURVES:
         return "", ""
     if is_grey(found):
@@ -92,7 +92,7 @@ def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[
 
 
 def _grey_values(found: xr.Dataset, quantity: str, slices: str) -> tuple[str, str]:
-    """Mean grey values, and steps."""
+    """Mean grey values and steps as texts."""
     if quantity == "step":
         return _number(found.step.sel(axis=list(PLANES[slices]))), _number(
             found.micrograph_step.sel(slices=slices)
@@ -116,7 +116,7 @@ def _percent(value: float) -> str:
 
 
 def text(found: xr.Dataset) -> str:
-    """The result as a plain table, with what it says below."""
+    """The result as a plain table, with sentences on it below."""
     cells = [list(HEADER), *rows(found)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(HEADER))]
     lines = [
@@ -127,7 +127,7 @@ def text(found: xr.Dataset) -> str:
 
 
 def says(found: xr.Dataset) -> Iterator[str]:
-    """What the result says, in sentences."""
+    """Sentences that state the result."""
     goals = found.within.values[np.isfinite(found.within.values)]
     count = int(found.attrs["volumes"])
     by = f"{count} volume{'s' * (count > 1)}"
@@ -197,7 +197,7 @@ def _slices(found: xr.Dataset) -> Markup:
 
 
 def _nodes(parts: Parts) -> list[str]:
-    """The comparisons of the labels and of the grey values; what was counted for them is not one."""
+    """Nodes with comparisons of labels and of grey values, without the nodes of their counts."""
     fields = (name for name in (parts.field, parts.raw) if name)
     return [
         n

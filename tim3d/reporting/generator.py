@@ -1,4 +1,4 @@
-"""The training of a generator as pictures: what it makes beside what it learns from, and its curves."""
+"""Figures of a generator's training: samples beside the training images, and curves."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LOSSES = ("distance", "critic_loss", "generator_loss")
 
 
 def write_figures(look: Look) -> None:
-    """``curves.png`` and ``samples.png`` in the folder of a training."""
+    """Write ``curves.png`` and ``samples.png`` into the folder of a training."""
     for name, figure in (("curves", curves(look.history)), ("samples", samples(look))):
         page.write_figure(figure, look.folder / f"{name}.png", page.DPI)
 
 
 @matplotlib.rc_context(STYLE)
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Losses of an adversarial training on the left; on the right its errors at selection, the chosen step marked."""
+    """Losses of an adversarial training; on the right the selection errors, chosen step marked."""
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     steps = [record["step"] for record in history]
     errors = [name for name in history[0] if name not in ("step", *LOSSES)]
@@ -49,7 +49,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def samples(look: Look) -> Figure:
-    """Slices of a generated volume across z, y and x; below each the micrograph that it shall look like."""
+    """Slices of a generated volume across z, y and x, each above the micrograph to resemble."""
     figure = Figure(figsize=(WIDTH, 5.8), layout="constrained")
     seen = look.images.values if len(look.images.values) == 3 else look.images.values * 3
     panels = figure.subplots(2, 3)
@@ -68,7 +68,7 @@ def samples(look: Look) -> Figure:
 
 
 def _show(ax: Axes, values: np.ndarray, size: Sequence[float], look: Look, title: str) -> None:
-    """Labels and grey values (rows, columns), with channels first if there are any."""
+    """Draw labels or grey values (rows, columns), with channels first if there are any."""
     height, width = (n * edge for n, edge in zip(values.shape[-2:], size, strict=True))
     shown = np.moveaxis(values if values.ndim == 3 else values[None], 0, -1)
     ax.imshow(
@@ -80,7 +80,7 @@ def _show(ax: Axes, values: np.ndarray, size: Sequence[float], look: Look, title
 
 
 def _shades(phases: Phases | None) -> dict[str, Any]:
-    """How values become colours; those of three channels are colours already."""
+    """Arguments of imshow that map values to colours; three channels are colours already."""
     if phases is None:
         return {"cmap": "gray", "vmin": 0, "vmax": 255}
     return {

@@ -1,4 +1,4 @@
-"""The training curves that a model file carries, read without loading the network."""
+"""Training curves stored in a model file, read without loading the network."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from tim3d.errors import CheckpointError
 
-# A header longer than this is no header of ours, but a file of another kind.
+# A longer header means a file of another kind.
 _LONGEST_HEADER = 2**27
 
 
 def training_summary(model: str | Path) -> dict[str, Any]:
-    """What a model file says about its training; only the head of the file is read.
+    """Return the training record of a model file; only the head of the file is read.
 
     Raises
     ------
     CheckpointError
-        If the file is missing or is no model of tim3d.
+        If the file is missing or is not a model of tim3d.
     """
     try:
         with Path(model).open("rb") as file:

@@ -1,4 +1,4 @@
-"""What a sample holds, as the text of one HTML file that needs nothing but itself; see `tim3d.report`."""
+"""Content of a sample as the text of one self-contained HTML file; see `tim3d.report`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tim3d.version import __version__
 
 
 def document(parts: Parts, title: str, sections: Sequence[Section] = ()) -> str:
-    """The text of the file: the sections that there are, further ones, and how everything was made."""
+    """Text of the file: the built-in sections that apply, further ones, and provenance."""
     shown = [section.markup(parts) for section in (*SECTIONS, *sections, PROVENANCE)]
     return page.document(title, [_head(parts, title), *shown, page.footer(__version__)])
 
 
 def _is_there(sample: str, name: str) -> bool:
-    """Whether a result is there, of whatever version of its field."""
+    """Whether a complete result is stored, for any version of its field."""
     return bool(store.node_attributes(sample, name).get("status") == "complete")
 
 
@@ -56,7 +56,7 @@ def _phase_names(parts: Parts) -> str:
 
 
 def _resolution(sample: str, name: str) -> str:
-    """A sentence on what a picture leaves out."""
+    """A sentence on the reduced resolution of a picture; empty at full resolution."""
     step = max(max(factor) for factor in picture_factors(sample, name))
     return (
         ""
@@ -104,7 +104,7 @@ def _disagreement(parts: Parts) -> str:
 
 
 def _scores(parts: Parts) -> str:
-    """Agreement with the truth voxel by voxel; what was scored before is not read again."""
+    """Agreement with the truth voxel by voxel; a stored score is not computed again."""
     if parts.field is None or parts.truth is None:
         return ""
     try:
@@ -138,7 +138,7 @@ def _results(parts: Parts) -> Iterator[str]:
 
 
 def _histograms(parts: Parts) -> Iterator[str]:
-    """One picture of all histograms, and a note in the place of each that is of other grey values."""
+    """One picture of all histograms; a note replaces each that is of other grey values."""
     if parts.raw is None:
         return
     start = f"{parts.raw}_histogram"
@@ -169,7 +169,7 @@ def _histogram_label(node: str, start: str) -> str:
 
 
 def thresholds(record: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Thresholds among the parameters of a node, each under a name to be shown.
+    """Thresholds among the parameters of a node, each under a name for display.
 
     >>> thresholds({"parameters": {"thresholds": [85.0, 120.0], "size": 6.0}}, "phase")
     {'phase: threshold 1': 85.0, 'phase: threshold 2': 120.0}
@@ -224,7 +224,7 @@ def _each(*shown: Callable[[Parts], str]) -> Html:
     return lambda parts, _: (one(parts) for one in shown)
 
 
-# The report, in this order; further sections come before the last.
+# Sections in the order of the report; further sections come before the last.
 SECTIONS = (
     Section("Slices", _each(_slices)),
     Section("Segmentation", _each(_segmentation, _disagreement, _scores)),

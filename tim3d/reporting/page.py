@@ -1,4 +1,4 @@
-"""The parts of an HTML page that needs nothing but itself: tables, pictures, sections, style."""
+"""Parts of a self-contained HTML page: tables, pictures, sections, style."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tim3d.plotting.style import COLOURS, LINES, NAMED
 from tim3d.storage import outputs
 
 DPI = 120
-# Formats of figures in which matplotlib says that it wrote them.
+# Formats of figures in whose metadata matplotlib names itself.
 FORMATS = (".png", ".pdf", ".svg", ".eps")
 
-# All text that is put into a template is escaped, unless it is markup that a template has made.
+# All text inserted into a template is escaped, unless it is markup from a template.
 _TEMPLATES = Environment(
     loader=PackageLoader("tim3d.reporting"),
     autoescape=True,
@@ -35,12 +35,12 @@ _TEMPLATES = Environment(
 
 
 def _part(name: str, *values: Any) -> Markup:
-    """What a macro of the templates makes of values."""
+    """Markup that a macro of the templates makes from values."""
     return Markup(getattr(_TEMPLATES.get_template("parts.html").module, name)(*values).strip())
 
 
 def document(title: str, body: Iterable[str]) -> str:
-    """A whole page; text is escaped, markup that the functions of this module made is not."""
+    """A whole page; text is escaped, markup from the functions of this module is not."""
     return _TEMPLATES.get_template("page.html").render(title=title, body=list(body))
 
 
@@ -55,7 +55,7 @@ def footer(version: str) -> Markup:
 
 
 def section(heading: str, *parts: str) -> Markup:
-    """A heading and what stands under it; nothing if there is nothing."""
+    """A heading and the content below it; empty without content."""
     filled = [part for part in parts if part]
     return _part("section", heading, filled) if filled else Markup()
 
@@ -63,7 +63,7 @@ def section(heading: str, *parts: str) -> Markup:
 def table(
     header: Sequence[str], body: Iterable[Sequence[str]], numbers: int, caption: str = ""
 ) -> Markup:
-    """A table of texts or markup; the columns from the place `numbers` on are set to the right.
+    """A table of texts or markup; the columns from index `numbers` on are right-aligned.
 
     >>> "<td>a &lt; b</td>" in table(["sample"], [["a < b"]], 1)
     True
@@ -81,7 +81,7 @@ def note(text: str) -> Markup:
 
 
 def definitions(entries: Iterable[tuple[str, str]]) -> Markup:
-    """A list of names and what they mean; nothing if there are none."""
+    """A list of names and their meanings; empty if there are none."""
     listed = list(entries)
     return _part("definitions", listed) if listed else Markup()
 
@@ -96,12 +96,12 @@ def code(text: str, *, long: bool = False) -> Markup:
 
 
 def picture(figure: Figure, caption: str) -> Markup:
-    """A figure as an embedded PNG with its caption; the caption stands in where pictures are not shown."""
+    """A figure as an embedded PNG with its caption, which is the alternative text too."""
     return _part("picture", base64.b64encode(png(figure)).decode(), caption)
 
 
 def png(figure: Figure, dpi: int = DPI) -> bytes:
-    """A figure as a PNG of at most 256 colours, a third of the size of one with all; grey ones lose nothing."""
+    """A figure as a PNG of at most 256 colours, a third of the usual bytes; lossless for grey."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     image = Image.open(drawn).convert("RGB")
@@ -113,7 +113,7 @@ def png(figure: Figure, dpi: int = DPI) -> bytes:
 
 
 def _few_colours(image: Image.Image) -> Image.Image:
-    """At most 256 colours, those of the phases and lines exactly as they are."""
+    """Reduce an image to at most 256 colours; the colours of phases and lines stay exact."""
     kept = np.array(
         [to_rgb(shade) for shade in (*NAMED.values(), *COLOURS, *LINES, "white", "black")]
     )
@@ -129,7 +129,7 @@ def _few_colours(image: Image.Image) -> Image.Image:
 
 
 def units(text: str) -> Markup:
-    """A unit with its exponents raised.
+    """A unit with its exponents as superscripts.
 
     >>> print(units("nm-1"), units("1"), units("W m-1 K-1"))
     nm<sup>−1</sup> 1 W m<sup>−1</sup> K<sup>−1</sup>
@@ -155,12 +155,12 @@ def number(text: str) -> Markup:
 
 
 def check_figure(path: str | Path) -> None:
-    """Refuse a file that `write_figure` would refuse, before what it shows is computed.
+    """Refuse a file that `write_figure` would refuse, before its content is computed.
 
     Raises
     ------
     ArgumentError
-        If its ending names no format of figures, or something else is there.
+        If its ending is not of a figure format, or `tim3d.storage.outputs.check_target` refuses it.
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise ArgumentError(f"--figure {path}: give a name that ends in {', '.join(FORMATS)}")
@@ -168,12 +168,12 @@ def check_figure(path: str | Path) -> None:
 
 
 def write_figure(figure: Figure, path: str | Path, dpi: int | None = None) -> None:
-    """Write a figure to a file, in one piece; its ending says the format, for example ``study.png``.
+    """Write a figure to a file atomically, in the format of its ending, for example ``study.png``.
 
     Raises
     ------
     ArgumentError
-        As `check_figure` says.
+        As raised by `check_figure`.
     WriteError
         If the file cannot be written.
     """

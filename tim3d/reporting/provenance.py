@@ -1,4 +1,4 @@
-"""How the nodes of a sample were made, as a table."""
+"""Provenance of the nodes of a sample as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_RECORD = 300
 
 
 def provenance_table(sample: str) -> str:
-    """Every node: what made it, from what, when."""
+    """Table of all nodes: the verb that made each, its inputs and parameters, the time."""
     records = {name: store.node_attributes(sample, name) for name in store.nodes(sample)}
     body = [
         [
@@ -52,7 +52,7 @@ def _pairs(record: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as a line: hashes by their start, numbers to six digits."""
+    """A value as one line: hashes shortened, numbers to six digits."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):

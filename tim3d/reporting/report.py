@@ -1,4 +1,4 @@
-"""The verb `report`: what a sample holds, as one HTML file that needs nothing but itself."""
+"""The verb `report`: the content of a sample as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def report(
     title: str | None = None,
     sections: Sequence[Section] = (),
 ) -> Task[Path]:
-    """Write one HTML file about a sample: slices, segmentation, results, histogram, training, how it was made.
+    """Write an HTML report on a sample: slices, labels, results, histogram, training, provenance.
 
-    Pictures are embedded; the file opens without a network. A section is there if the sample holds
-    what it shows. Of each field one plane at a time is read, from the level of its pyramid that
-    fits a picture.
+    Pictures are embedded; the file opens without a network. A section appears if the sample holds
+    its data. Each field is read one plane at a time, from the level of its pyramid that fits a
+    picture.
 
     Parameters
     ----------
@@ -73,16 +73,16 @@ def report(
     Raises
     ------
     InputError
-        If there is no sample.
+        If the sample does not exist.
     MissingFieldError
-        If `truth` or `annotation` is not there, or neither `raw` nor `field` is.
+        If `truth` or `annotation` does not exist, or neither `raw` nor `field` does.
     MixedRunError
-        If a field was made from another one that was replaced since.
+        If a field was made from another one that has been replaced since.
     CheckpointError
-        If `model` is no model.
+        If `model` is not a model file.
     ArgumentError
-        If `out` is no place for a file (`tim3d.storage.outputs.check_target`), or has the ending of
-        another format.
+        If `out` is refused by `tim3d.storage.outputs.check_target`, or has the ending of another
+        format.
     WriteError
         If the file cannot be written.
     """
@@ -110,7 +110,7 @@ def report(
 
 @dataclass(frozen=True)
 class Reporting:
-    """A file about a sample; `shown` names the fields that are there."""
+    """A report on a sample; `shown` names the fields that exist."""
 
     sample: str
     target: Path
@@ -120,7 +120,7 @@ class Reporting:
     sections: tuple[Section, ...] = ()
 
     def plans(self) -> list[Plan | Outline]:
-        """The pass that compares voxel by voxel, if it is not done, and the file."""
+        """Plans of the pass that compares voxel by voxel, unless complete, and of the file."""
         if self.model is not None and not expected("network", str(self.model)):
             from tim3d.models.segmentation import checkpoint
 
@@ -128,7 +128,7 @@ class Reporting:
         return [*self._scoring(), Outline("report", f"writes {self.target}")]
 
     def run(self) -> Path:
-        """Write the file, in one piece."""
+        """Write the file atomically."""
         from tim3d.reporting import (
             html,
             section,
@@ -150,12 +150,12 @@ class Reporting:
             return score.plan(
                 self.sample, field=field, truth=truth, options=Options(progress=False)
             )
-        except Tim3dError:  # the file says why there is no score
+        except Tim3dError:  # the report states why a score is missing
             return []
 
 
 def _if_complete(sample: str, name: str) -> str | None:
-    """The name of a field, if it is finished."""
+    """Name of a field if it is complete, else None."""
     if store.node_attributes(sample, name).get("status") != "complete":
         return None
     store.complete_field(sample, name)

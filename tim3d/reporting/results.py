@@ -1,4 +1,4 @@
-"""The tables of numbers in a report: what was measured, how it compares with the truth, what each number means."""
+"""Tables of numbers in a report: results, comparison with the truth, definitions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _METRICS = {
 
 
 def score_tables(found: xr.Dataset) -> str:
-    """The metrics and the confusion matrix of `tim3d.score`, with the definition of each metric."""
+    """Tables of metrics and of the confusion matrix of `tim3d.score`, with definitions."""
     body = [
         [str(name), _METRICS.get(str(name), ""), _value(float(v))]
         for name, v in found.data_vars.items()
@@ -54,7 +54,7 @@ def _value(value: float | None) -> str:
 
 
 def outdated_note(sample: str, node: str) -> str:
-    """What stands in the place of a result about another version of a field; empty if the result may be shown."""
+    """Note in place of a result about another version of a field; empty for a current one."""
     source = store.outdated(sample, node)
     if not source:
         return ""
@@ -63,7 +63,7 @@ def outdated_note(sample: str, node: str) -> str:
 
 
 def measured(sample: str, field: str | None) -> xr.Dataset | None:
-    """The stored results of a label field in the order of the built-in descriptors; None if there are none."""
+    """Stored results of a label field in the order of the built-in descriptors, or None."""
     node = f"{field}_descriptors"
     if field is None or store.node_attributes(sample, node).get("status") != "complete":
         return None
@@ -74,13 +74,13 @@ def measured(sample: str, field: str | None) -> xr.Dataset | None:
 
 
 def _rank(name: Hashable) -> tuple[int, str]:
-    """Place of a variable: the built-in ones in their order, then those of a user by name."""
+    """Sort key of a variable: built-in ones in their order, then user-defined ones by name."""
     known = [v.name for d in BUILTIN.values() for v in d.variables]
     return (known.index(str(name)) if name in known else len(known), str(name))
 
 
 def descriptor_table(found: xr.Dataset) -> str:
-    """Variables down, phases to the right; profiles are left to the figures."""
+    """Table of variables (rows) by phase (columns); profiles are left to the figures."""
     lines = table.lines(table.rows({"": found}))
     names = table.columns(lines)
     header = ["variable", "unit", *names]
@@ -101,7 +101,7 @@ def _cell(value: float | None) -> str:
 
 
 def truth_table(found: xr.Dataset, true: xr.Dataset, name: str) -> str:
-    """Each number beside the same number of the truth, which is called `name`, and its relative error."""
+    """Table of each number beside its value in the truth, called `name`, and the relative error."""
     lines = table.lines(table.rows({"": found}))
     known = {line.label: line.values for line in table.lines(table.rows({"": true}))}
     body = [
@@ -134,7 +134,7 @@ def relative_error(value: float, truth: float) -> str:
 
 
 def definitions(found: xr.Dataset) -> str:
-    """What each variable is, how it is estimated, and where that is published."""
+    """Definitions of the variables: meaning, estimator and publication."""
     return page.definitions(
         (str(name), _sentence(variable.attrs))
         for name, variable in found.data_vars.items()

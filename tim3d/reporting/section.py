@@ -1,4 +1,4 @@
-"""A section of a report as a value: which results it shows, and how they look in the file and in the shell."""
+"""A section of a report as a value: the results it shows, in the file and in the shell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tim3d.storage import store
 
 @dataclass(frozen=True)
 class Parts:
-    """What is reported: a sample, the names of its fields that are there (None: that one is not), a model."""
+    """Subject of a report: a sample, names of its fields (None if missing), a model."""
 
     sample: str
     raw: str | None = None
@@ -48,22 +48,21 @@ class Section:
     title : str
         Heading.
     html : callable
-        ``html(parts, node)`` gives what stands under the heading for one node: markup from
+        ``html(parts, node)`` returns the content below the heading for one node: markup from
         `page.table`, `page.picture` and `page.note`. Plain text is escaped.
     nodes : callable, optional
-        ``nodes(parts)`` names the results that it shows. Those that are not there or not finished
-        are left out, and a note with the command that renews it stands in the place of one that is
-        outdated. By default the section is about the sample as a whole, and `html` is called once,
-        with an empty name.
+        ``nodes(parts)`` names the results that it shows. Missing and incomplete results are left
+        out, and an outdated one is replaced by a note with the command that renews it. By default
+        the section is about the sample as a whole, and `html` is called once, with an empty name.
     named : bool
         Whether each of several results is headed by its name.
     shows : callable, optional
-        ``shows(dataset)`` tells whether a result is of this kind: the shell then uses `text` and
+        ``shows(dataset)`` returns whether a result is of this kind: the shell then uses `text` and
         `figure` for it.
     text : callable, optional
-        ``text(dataset)``, what the shell prints of a result.
+        ``text(dataset)``, the text that the shell prints for a result.
     figure : callable, optional
-        ``figure(dataset)``, what ``--figure`` of the shell draws.
+        ``figure(dataset)``, the figure that ``--figure`` of the shell writes.
     """
 
     title: str
@@ -75,7 +74,7 @@ class Section:
     figure: Callable[[xr.Dataset], Figure] | None = None
 
     def blocks(self, parts: Parts) -> Iterator[str]:
-        """What stands under the heading, one block after the other."""
+        """Content below the heading, one block after the other."""
         nodes = [node for node in self.nodes(parts) if not node or _is_finished(parts.sample, node)]
         for node in nodes:
             note = outdated_note(parts.sample, node) if node else ""

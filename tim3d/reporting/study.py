@@ -31,12 +31,12 @@ HEADER = (
 
 
 def is_study(dataset: xr.Dataset) -> bool:
-    """Whether a result is that of `tim3d.study`."""
+    """Whether a result was made by `tim3d.study`."""
     return {"value", "relative_spread", "representative_edge"} <= set(dataset.data_vars)
 
 
 def rows(found: xr.Dataset) -> list[list[str]]:
-    """One line for each window size, as texts: see `HEADER`."""
+    """Table rows for each window size, as texts in the columns of `HEADER`."""
     return [_row(found.isel(window=n)) for n in range(found.sizes["window"])]
 
 
@@ -62,7 +62,7 @@ def _percent(value: Any) -> str:
 
 
 def text(found: xr.Dataset) -> str:
-    """The study as a plain table, with what it says below."""
+    """The study as a plain table, with sentences on it below."""
     cells = [list(HEADER), *rows(found)]
     kept = [n for n in range(len(HEADER)) if any(row[n] for row in cells[1:])]
     widths = {n: max(len(row[n]) for row in cells) for n in kept}
@@ -76,7 +76,7 @@ def text(found: xr.Dataset) -> str:
 
 
 def says(found: xr.Dataset) -> Iterator[str]:
-    """What the study says, in sentences."""
+    """Sentences that state the result of the study."""
     tolerance, verdict = found.attrs["tolerance"], found.attrs["verdict"]
     if verdict == "representative":
         yield (

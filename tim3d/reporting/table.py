@@ -1,4 +1,4 @@
-"""Results of samples as tidy rows: for the screen, for a spreadsheet, for the report."""
+"""Results of samples as tidy rows, for the screen, spreadsheets and the report."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import xarray as xr
 
 from tim3d.storage import outputs
 
-# Column of what is one number for the whole material, or belongs to a pair of phases.
+# Column of a number for the whole material, or for a pair of phases.
 WHOLE = "whole"
 
-# What a variable has besides phases, named in the label of its line.
+# Dimensions of a variable besides phases, named in the label of its line.
 ALONG = ("axis", "direction")
 
 Place: TypeAlias = Mapping[str, str | float]
@@ -26,7 +26,7 @@ Place: TypeAlias = Mapping[str, str | float]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number: of which sample and variable, at which coordinate of each dimension, in which unit."""
+    """One number: its sample, variable, coordinate along each dimension, and unit."""
 
     sample: str
     variable: str
@@ -47,7 +47,7 @@ class Line:
 
 
 def rows(results: Mapping[str, xr.Dataset]) -> list[Row]:
-    """Every number of the results of some samples.
+    """All numbers of the results of some samples.
 
     Parameters
     ----------
@@ -96,15 +96,15 @@ def _ticks(variable: xr.DataArray, dim: str) -> list[Any]:
 
 
 def is_profile(row: Row) -> bool:
-    """Whether a number belongs to a position along an axis: a place that is a length, not a name."""
+    """Whether a number belongs to a position along an axis: its coordinate is a length."""
     return any(isinstance(place, float) for place in row.place.values())
 
 
 def lines(found: Iterable[Row]) -> list[Line]:
-    """The numbers that are not profiles, one line for each variable (and axis, or pair of phases) of each sample.
+    """Lines of the numbers that are not profiles, one for each variable, axis and pair of phases.
 
-    Interfaces appear once, in the order in which they come; what is not a number is left out, and
-    so is an axis without any.
+    Interfaces appear once, in the order in which they come; nan is left out, and so is an axis
+    without any number.
 
     >>> pair = Row("a", "interface_area", {"phase": "pore", "phase_other": "solid"}, 0.5, "nm-1")
     >>> lines([pair])[0].label, lines([pair])[0].values
@@ -115,7 +115,7 @@ def lines(found: Iterable[Row]) -> list[Line]:
     for row in found:
         others = [v for k, v in row.place.items() if k not in ("phase", *ALONG)]
         places = row.place.values()
-        # An interface is the same from both sides; a row and a column of a confusion matrix are
+        # An interface area is symmetric in its phases; a row and a column of a confusion matrix are
         # not.
         pair = (
             row.sample,
@@ -135,7 +135,7 @@ def lines(found: Iterable[Row]) -> list[Line]:
 
 
 def _is_unsolved(line: Line) -> bool:
-    """Whether a line is of an axis or direction for which there is no value in any phase."""
+    """Whether a line belongs to an axis or direction without a value in any phase."""
     return line.label != line.variable and all(math.isnan(v) for v in line.values.values())
 
 
@@ -146,13 +146,13 @@ def _label(row: Row, others: Sequence[Any]) -> str:
 
 
 def columns(found: Iterable[Line]) -> list[str]:
-    """Names of the columns that some lines fill: the phases in their order, then `WHOLE`."""
+    """Names of the columns with entries: the phases in their order, then `WHOLE`."""
     names = dict.fromkeys(name for line in found for name in line.values)
     return [n for n in names if n != WHOLE] + [n for n in names if n == WHOLE]
 
 
 def number(value: float | None) -> str:
-    """A number to four significant digits; nothing for what is not a number.
+    """A number to four significant digits; empty for nan.
 
     >>> number(0.35), number(12345.6), number(1.5e-7), number(float("nan"))
     ('0.3500', '1.235e+04', '1.500e-07', '')
@@ -196,14 +196,14 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write_csv(found: Sequence[Row], path: str | Path) -> None:
-    """Write all rows, profiles too: sample, variable, one column for each dimension there is, value, units.
+    """Write all rows, profiles too: sample, variable, a column for each dimension, value, units.
 
-    A number is written with all its digits; what is not a number is left empty.
+    A number is written with all its digits; nan is left empty.
 
     Raises
     ------
     ArgumentError
-        If something else has that name.
+        If `tim3d.storage.outputs.check_target` refuses the path.
     WriteError
         If the file cannot be written.
     """

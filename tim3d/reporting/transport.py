@@ -1,7 +1,6 @@
-"""The sections of a report on what crosses a volume: flux, shortest paths, components.
+"""Sections of a report on transport through a volume: flux, shortest paths, components.
 
-The variables of a node are taken as they come: those of known dimensions have a table of their own,
-all others follow.
+Variables of known dimensions have a table of their own; all others of the node follow.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tim3d.stages.shared.stored_results import attributed
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, UNIT
 
-# Below so many voxels per feature the voxel size is the largest error of a tortuosity
+# Below this number of voxels per feature the voxel size is the largest error of a tortuosity
 # (docs/descriptors.md).
 FEWEST_VOXELS = 8.0
 MOST_PICTURES = 6
@@ -38,7 +37,7 @@ FLAGS = ("percolates", "geodesic_percolates")
 
 
 def _solution_of(parts: Parts, node: str) -> Iterator[str]:
-    """Along each axis, between its bounds, and at vanishing voxel size."""
+    """Tables of a solution along each axis, with its bounds, and at vanishing voxel size."""
     sample = parts.sample
     found = attributed(sample, node)
     yield _axis_table(found)
@@ -60,7 +59,7 @@ def _solution_of(parts: Parts, node: str) -> Iterator[str]:
 
 
 def _ways_of(parts: Parts, node: str) -> Iterator[str]:
-    """In each direction, or from seeds."""
+    """Tables of shortest paths in each direction, or from seeds."""
     sample = parts.sample
     found = attributed(sample, node)
     if "direction" not in found.dims:
@@ -91,7 +90,7 @@ def _ways_of(parts: Parts, node: str) -> Iterator[str]:
 
 
 def _components_of(parts: Parts, node: str) -> Iterator[str]:
-    """By phase and axis."""
+    """Tables of connected components by phase and axis."""
     sample = parts.sample
     found = attributed(sample, node)
     shares = [f"{kind}_fraction" for kind in ("percolating", "dead_end", "isolated")]
@@ -110,10 +109,10 @@ def _components_of(parts: Parts, node: str) -> Iterator[str]:
 
 
 def _kept_of(sample: str, node: str, of: Mapping[str, Any], one_of: Mapping[str, str]) -> list[str]:
-    """The current fields that were kept with a result: made by its verb, from the same fields, to the same question.
+    """Current fields kept with a result: same verb, same input fields, same parameters.
 
-    What the record of a field says under a key of `one_of` is among what the record of the result
-    says under its value.
+    For each item of `one_of`, the parameter of the field named by the key is among the parameter of
+    the result named by the value.
     """
     mine = store.node_attributes(sample, node)
     return [
@@ -142,7 +141,7 @@ def _belongs(
 
 
 def _value(name: str, value: Any) -> str:
-    """A number as HTML: flags in words, counts with all digits, what is infinite as such."""
+    """A number as HTML: flags in words, counts with all digits, infinity as a symbol."""
     number = float(value)
     if math.isnan(number):
         return "–"
@@ -162,7 +161,7 @@ def _is_summary(name: str) -> bool:
 
 
 def _is_shown(name: str, variable: xr.DataArray) -> bool:
-    """Whether a variable has its place in a table of flux, or is a profile."""
+    """Whether a variable is shown in a table of flux, or is a profile."""
     is_profile = any(
         str(dim).endswith(("_face", "_class")) or str(dim) in AXES for dim in variable.dims
     )
@@ -181,7 +180,7 @@ def _is_tensor(variable: xr.DataArray) -> bool:
 
 
 def _axis_table(found: xr.Dataset) -> str:
-    """Quantities down, axes to the right, bounds beside them."""
+    """Table of quantities (rows) by axis (columns), with their bounds."""
     axes = [str(a) for a in found["axis"].values]
     kinds = [kind for kind in BOUNDS if f"conductivity_{kind}_upper" in found]
     body = [
@@ -203,7 +202,7 @@ def _axis_table(found: xr.Dataset) -> str:
 
 
 def _bounds(found: xr.Dataset, name: str, kind: str) -> str:
-    """Lowest and highest value that a quantity can have: one pair, or one for each axis where they differ."""
+    """Lower and upper bound of a quantity: one pair, or one for each axis where they differ."""
     if (
         name not in ("effective_conductivity", "tortuosity_factor_total")
         or "mean_conductivity_total" not in found
@@ -218,7 +217,7 @@ def _bounds(found: xr.Dataset, name: str, kind: str) -> str:
 
 
 def _pair(one: xr.Dataset, name: str, kind: str) -> str:
-    """Bounds along one axis; a tortuosity factor is least where the conductivity is most."""
+    """Bounds along one axis; the lowest tortuosity factor is at the highest conductivity."""
     low, high = (one.get(f"conductivity_{kind}_{side}") for side in ("lower", "upper"))
     if name == "effective_conductivity":
         return _from_to(name, low, high)
@@ -230,7 +229,7 @@ def _pair(one: xr.Dataset, name: str, kind: str) -> str:
 
 
 def _from_to(name: str, low: Any, high: Any) -> str:
-    """A range; if interfaces resist there is a bound of the conductivity from above only."""
+    """A range as text; with resisting interfaces the conductivity has an upper bound only."""
     if low is None:
         return Markup("at most {}").format(_value(name, high))
     if high is None:
@@ -239,7 +238,7 @@ def _from_to(name: str, low: Any, high: Any) -> str:
 
 
 def richardson_table(found: xr.Dataset) -> str:
-    """The value at voxel size h, at 2 h, and at vanishing voxel size with its uncertainty; nothing without them.
+    """Table of values at voxel size h, 2 h and 0 with its uncertainty; empty without them.
 
     Parameters
     ----------
@@ -281,7 +280,7 @@ def _how_to_extrapolate(sample: str, node: str) -> str:
 
 
 def _coarse_voxels(sample: str, field: str) -> str:
-    """A warning if features are known to be of few voxels."""
+    """A warning if the mean chords of a phase are known to be few voxels long."""
     chords = {name: n for name, n in feature_voxels(sample, field).items() if n < FEWEST_VOXELS}
     if not chords:
         return ""
@@ -294,7 +293,7 @@ def _coarse_voxels(sample: str, field: str) -> str:
 
 
 def feature_voxels(sample: str, field: str) -> Mapping[str, float]:
-    """Mean chord of each phase in voxels (their longest edge), where fraction and surface were measured.
+    """Mean chord of each phase in voxels (longest edge), if fraction and surface were measured.
 
     The mean chord of a phase is 4 times its fraction over its specific surface
     (doi:10.1002/9783527628308).
@@ -325,7 +324,7 @@ def _matrix(name: str, values: xr.DataArray) -> str:
 
 
 def _others(found: xr.Dataset) -> str:
-    """Every number that has no table of its own, phases to the right."""
+    """Table of the numbers without a table of their own, by phase (columns)."""
     lines = table.lines(table.rows({"": found}))
     columns = table.columns(lines)
     body = [
@@ -379,10 +378,10 @@ def _spread_text(one: xr.Dataset) -> str:
 
 
 def _pictures(sample: str, kept: Sequence[str], label: str) -> Iterator[str]:
-    """The kept fields of a result, each as its middle planes; the first ones if there are many."""
+    """Figures of the middle planes of a result's kept fields; the first ones if there are many."""
     names = sorted(
         kept, key=lambda n: _along(sample, n), reverse=True
-    )  # z before y and x, every phase of a way
+    )  # z before y and x, every phase of a direction
     for name in names[:MOST_PICTURES]:
         text = (
             f"{name}: the middle planes. Voxels in grey do not conduct, or no path leads to them; the colours end at "

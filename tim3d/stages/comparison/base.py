@@ -1,4 +1,4 @@
-"""What volumes and micrographs are compared, whatever they hold: labels or grey values."""
+"""Base of the comparison of volumes with micrographs, for labels and grey values alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Row:
-    """A value of volumes and images: dimensions in a volume and in an image, unit, what it is, source."""
+    """A compared value: dimensions in a volume and in an image, unit, description, source."""
 
     volume: tuple[str, ...]
     image: tuple[str, ...]
@@ -37,10 +37,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is compared: goals and meanings by quantity, the deviations, and how values are told.
+    """Compared quantities: goal and meaning of each, the deviations, and how values are reported.
 
-    `changed` says what changes between two voxels, `level` what planes have; both for the texts of
-    seams and imprint.
+    `changed` names what changes between two voxels, `level` the value of a plane; both are used in
+    the texts on seams and imprint.
     """
 
     goals: Mapping[str, float]
@@ -53,18 +53,18 @@ class Measures:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one volume shows.
+    """Values of one volume.
 
     Attributes
     ----------
     values : mapping
-        As the deviations take them.
+        Arrays from which the deviations are computed.
     planes : three arrays (planes, names)
         Phase fractions, or mean grey value over 255, of the planes across z, y, x.
     changes : three arrays (planes - 1,)
-        How much changes between two planes, for each pair of voxels.
+        Change between neighbouring planes, for each pair of voxels.
     known : mapping
-        Its 3-D results.
+        3-D results of the sample, by name.
     """
 
     values: Mapping[str, np.ndarray]
@@ -75,7 +75,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Counted:
-    """What is counted in a volume: partials, ending of their node, what decides their numbers beside the field."""
+    """Counts of a volume: partials, ending of their node, parameters that decide the numbers."""
 
     partials: tuple[Partial, ...]
     ending: str
@@ -84,7 +84,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Case(ABC):
-    """What is compared with what: everything that decides the numbers, never how it runs."""
+    """A comparison of volumes with images: all that decides its numbers, and not how it runs."""
 
     urls: Sequence[str]
     fields: Sequence[Field]
@@ -98,12 +98,12 @@ class Case(ABC):
 
     @property
     def isotropic(self) -> bool:
-        """One image stands for all directions."""
+        """Whether one image stands for all directions."""
         return len(self.images) == 1
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Of the volumes, in nm."""
+        """Edges of a voxel of the volumes along z, y, x, in nm."""
         return self.fields[0].spacing_nm
 
     @property
@@ -114,7 +114,7 @@ class Case(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As recorded."""
+        """Parameters that are recorded with the result."""
         lags = {axis: list(lags) for axis, lags in zip(AXES, self.lags, strict=True)}
         same = {
             "slices": self.slices,
@@ -125,7 +125,7 @@ class Case(ABC):
         return {"lags": lags, **same}
 
     def check(self, given_period: int | None) -> None:
-        """Refuse what cannot be done before anything is read."""
+        """Raise `ArgumentError` if a parameter is out of range, before anything is read."""
         for name, value in (("slices", self.slices), ("seed", self.seed)):
             if value < 0:
                 raise ArgumentError(f"--{name} is {value}; it must be 0 or more")
@@ -140,14 +140,14 @@ class Case(ABC):
     @property
     @abstractmethod
     def measures(self) -> Measures:
-        """What is compared."""
+        """Compared quantities, with their goals and texts."""
 
     @abstractmethod
     def counted(self, number: int) -> Counted:
-        """What is counted along the lines of a volume, and kept in a node."""
+        """Counts of a volume whose sums are kept in a node."""
 
     def passes(self, number: int, options: Options) -> list[Pass]:
-        """What is counted in a volume; the counts of the first pass are kept in a node of its ledger's name."""
+        """Passes over a volume; the sums of the first are kept in a node named as its ledger."""
         url, field, counted = self.urls[number], self.fields[number], self.counted(number)
         source, (reads,) = store.fingerprint_of(url, field.name), inputs_of(counted.partials)
         mark = schema.fingerprint(verb="fidelity", field=source, **counted.decides)
@@ -158,14 +158,14 @@ class Case(ABC):
         return [counting]
 
     def kept(self, number: int) -> xr.Dataset:
-        """The counts of a volume."""
+        """Stored sums of the counts of a volume."""
         return store.open_dataset(
             self.urls[number], f"{self.fields[number].name}_{self.counted(number).ending}"
         )
 
     @abstractmethod
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:
-        """What a volume shows, when all is counted."""
+        """Values of a volume, once all its passes are complete."""
 
     @abstractmethod
     def of_images(self) -> Arrays:
@@ -173,9 +173,9 @@ class Case(ABC):
 
     @abstractmethod
     def picture(self, image: Any) -> np.ndarray:
-        """An image as it was compared (rows, columns): numbers of the phases, or grey values."""
+        """Image as compared (rows, columns): indices of the phases, or grey values."""
 
     @property
     def windows(self) -> list[list[int]]:
-        """Rows and columns of the slices across z, y, x in which ways are sought."""
+        """Rows and columns of the windows in slices across z, y, x in which paths are computed."""
         return []

@@ -1,4 +1,4 @@
-"""What volumes and micrographs show, put together: values, deviations, intervals, imprint and seams as one Dataset."""
+"""The result of a comparison as a Dataset: values, deviations, intervals, imprint and seams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EFRON = "doi:10.1214/aos/1176344552"
 
 
 def dataset(case: Case, seen: Sequence[Seen]) -> xr.Dataset:
-    """The result: see docs/fidelity.md."""
+    """Return the result of a comparison as a Dataset, see docs/fidelity.md."""
     volumes = {name: np.array([s.values[name] for s in seen]) for name in seen[0].values}
     images = case.of_images()
     variables = _judged(case, volumes, images) | _values(case, volumes, images)
@@ -28,7 +28,7 @@ def dataset(case: Case, seen: Sequence[Seen]) -> xr.Dataset:
 
 
 def _judged(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
-    """Deviations of the mean of all volumes with their intervals, and the spread between volumes."""
+    """Deviations of the mean of all volumes, their intervals, and the spread between volumes."""
     count, compare = len(case.urls), case.measures.deviations
     means = compare(
         {k: v.mean(axis=0) for k, v in volumes.items()}, images, isotropic=case.isotropic
@@ -72,7 +72,7 @@ def _judged(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
 
 def _within(deviation: np.ndarray, goals: np.ndarray) -> np.ndarray:
     limit = np.broadcast_to(goals[:, None, None], deviation.shape)
-    # A phase without a surface in the image is compared with nothing, and so is no success.
+    # A phase without a surface in the image has no reference: its nan is not within the goal.
     return np.where(np.isnan(limit), np.nan, (np.abs(deviation) <= limit).astype(float))
 
 
@@ -109,7 +109,7 @@ def _values(case: Case, volumes: Arrays, images: Arrays) -> dict[str, Any]:
 
 
 def _imprint(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
-    """Levels of the planes by residue, all volumes together; nothing without a period that fits twice."""
+    """Levels of the planes of all volumes by residue; empty unless the period fits twice."""
     period = case.period
     if period is None or period < 2 or min(min(f.shape) for f in case.fields) < 2 * period:
         return {}
@@ -156,7 +156,7 @@ def _seams(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
 
 
 def _reported(seen: Sequence[Seen]) -> dict[str, Any]:
-    """3-D results, for which no image knows the truth."""
+    """3-D results, for which an image provides no reference."""
     names = list(dict.fromkeys(name for s in seen for name in s.known))
     if not names:
         return {}
@@ -166,7 +166,7 @@ def _reported(seen: Sequence[Seen]) -> dict[str, Any]:
 
 
 def _pictures(case: Case) -> dict[str, Any]:
-    """The images as they were compared, so that the report needs no file."""
+    """Images as compared, stored so that the report does not need their files."""
     out = {}
     for normal, image in zip(AXES, case.images, strict=False):
         about = _about_value("1", "as compared") | {"path": image.path, "sha256": image.sha256}

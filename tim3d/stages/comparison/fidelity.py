@@ -1,4 +1,4 @@
-"""The verb `fidelity`: generated volumes against the micrographs that they should look like."""
+"""The verb `fidelity`: generated volumes against the micrographs that they should resemble."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def fidelity(
     out: str = "",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
-    """Judge volumes by the micrographs that they should look like: slices across z, y and x, by the same estimators.
+    """Compare volumes with micrographs: slices across z, y and x, by the same estimators.
 
-    Compared, for each phase: phase fraction, two-point correlation, lineal path, surface per volume
-    (2 P_L), geodesic tortuosity within slices. Of grey values: distribution, correlation, step
-    between neighbours. Told besides: spread between the volumes, imprint of a generator's lattice,
+    Compared for each phase: phase fraction, two-point correlation, lineal path, surface per volume
+    (2 P_L), geodesic tortuosity within slices; for grey values: distribution, correlation, step
+    between neighbours. Also reported: spread between the volumes, imprint of a generator's lattice,
     seams at the faces of chunks, and the 3-D results that the samples hold, for which an image
-    knows no truth. See docs/fidelity.md.
+    provides no reference. See docs/fidelity.md.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def fidelity(
     -------
     xarray.Dataset
         Values of volumes and images, deviations over (quantity, slices, phase) with 95 % bootstrap
-        intervals, goals and whether they are reached; as kept in its node.
+        intervals, goals and whether they are reached, as stored in the node of the result.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def fidelity(
 
 
 def _node(field: str, asked: Mapping[str, tuple[Any, Any]]) -> str:
-    """The name of the result; lags that are the same along all axes are told once."""
+    """Name of the result; lags that are equal along all axes appear in it once."""
     lags, usual = asked["lags"]
     told = lags[0] if len(set(lags)) == 1 else [n for along in lags for n in along]
     return result_name(f"{field}_fidelity", **{**asked, "lags": (told, usual[0])})
@@ -198,7 +198,7 @@ def _node(field: str, asked: Mapping[str, tuple[Any, Any]]) -> str:
 
 @dataclass(frozen=True)
 class Comparing:
-    """A case, and where its result is kept."""
+    """A comparison, and the node that holds its result."""
 
     case: Case
     node: str
@@ -207,12 +207,12 @@ class Comparing:
 
     @cached_property
     def passes(self) -> list[list[Pass]]:
-        """What is counted in each volume."""
+        """Passes over each volume."""
         return [self.case.passes(number, self.options) for number in range(len(self.case.urls))]
 
     @property
     def making(self) -> ResultMaking:
-        """The result: of the volumes and of the 3-D results that they hold, and of the pixels of the images."""
+        """The result and its inputs: volumes, their 3-D results, pixels of the images."""
         case = self.case
         first, *others = (
             _inputs(url, field.name) for url, field in zip(case.urls, case.fields, strict=True)
@@ -231,7 +231,7 @@ class Comparing:
         )
 
     def plans(self) -> list[Plan | Outline]:
-        """What is left to be counted in all volumes; none if the result is there."""
+        """Plans of the passes that are left over all volumes; empty if the result exists."""
         making, afresh = self.making, self.options.overwrite
         refuse_another_question(
             making.sample, making.node, "fidelity", making.parameters, self.options
@@ -248,7 +248,7 @@ class Comparing:
         return [*left] or [Outline(self.node, "compares what was counted before, reads no voxel")]
 
     def result(self) -> xr.Dataset:
-        """The result, from counts that are there or are made now."""
+        """Return the result, from stored counts or from counts made now."""
         plans = self.plans()
         for plan in plans:
             plan.check()
@@ -260,7 +260,7 @@ class Comparing:
         return store.open_dataset(making.sample, making.node)
 
     def gather(self) -> xr.Dataset:
-        """What all volumes show against the images."""
+        """Compare the values of all volumes with those in the images."""
         seen = [
             _seen(self.case, number, ones, self.options) for number, ones in enumerate(self.passes)
         ]
@@ -279,7 +279,7 @@ def _inputs(url: str, field: str) -> dict[str, str]:
 
 
 def _place(url: str) -> str:
-    """A sample as it is found from any folder."""
+    """Absolute path of a local sample; the URL of any other."""
     return str(Path(url).resolve()) if is_local(url) else url
 
 
@@ -297,7 +297,7 @@ def _images(
 
 
 def _field(url: str, phases: Phases | None) -> str:
-    """The field that is meant if none is named."""
+    """Name of the field to compare if none is given."""
     if phases:
         return "phase"
     if not store.node_attributes(url, "raw") and store.node_attributes(url, "phase"):
@@ -311,7 +311,7 @@ def _field(url: str, phases: Phases | None) -> str:
 def _check_used(
     phases: Phases | None, pixel_size: Any, as_voxels: bool, slices: int | None
 ) -> None:
-    """Refuse what would change nothing beside the rest."""
+    """Refuse arguments that have no effect together with the others."""
     if phases is None and slices is not None:
         raise ArgumentError(
             "grey values have no ways through phases: leave out --slices, or give --phases"
@@ -433,7 +433,7 @@ def _made(url: str, field: str) -> Mapping[str, Any]:
 
 
 def _period(url: str, field: str) -> int | None:
-    """Voxels between the nodes of the network that made a volume."""
+    """Voxels between the lattice nodes of the network that generated a volume."""
     made = _made(url, field).get("architecture")
     if made is None:
         return None
@@ -443,7 +443,7 @@ def _period(url: str, field: str) -> int | None:
 
 
 def _seam(url: str, labels: Field, given: int | None) -> Triple:
-    """Edges along z, y, x of what was made at a time: a tile, or else shards that do not fill the axis, or chunks."""
+    """Edges along z, y, x of a network's tiles, or of shards (chunks where one fills the axis)."""
     tile = _made(url, labels.name).get("tile") if given is None else given
     edges = zip(labels.shape, labels.shard, labels.chunk, strict=True)
     z, y, x = (
@@ -453,7 +453,7 @@ def _seam(url: str, labels: Field, given: int | None) -> Triple:
 
 
 def _seen(case: Case, number: int, passes: Sequence[Pass], options: Options) -> Seen:
-    """What a volume shows; nothing that is counted is counted again."""
+    """Values of a volume; passes that are complete are not run again."""
     url = case.urls[number]
     with lock_sample(url):
         for one in passes:
@@ -467,7 +467,10 @@ def _seen(case: Case, number: int, passes: Sequence[Pass], options: Options) -> 
 
 
 def _is_done(url: str, one: Pass) -> bool:
-    """Counts of the first pass are kept in a node, so that they are there whatever blocks they were counted in."""
+    """Whether a pass is complete.
+
+    Sums of the first pass are kept in a node, so that a pass over other blocks finds them too.
+    """
     if isinstance(one.work, SlicesWork):
         return not one.left()
     return store.fingerprint_of(url, one.ledger.name) == one.ledger.fingerprint

@@ -1,4 +1,4 @@
-"""Grey values and their differences along the axes: partials, and the values that follow from their sums."""
+"""Grey values and their differences along the axes: partials, and values from their sums."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SumGreys:
     lags: Lags
 
     def __call__(self, grey: np.ndarray, core: Box, material: Material) -> dict[str, np.ndarray]:
-        """Integers, those of an axis by name and axis."""
+        """Return integer sums by name; a sum along an axis by name and axis."""
         found = [differences(grey, lags, a, core) for a, lags in enumerate(self.lags)]
         sums = {
             f"{n}_{axis}": v
@@ -40,7 +40,7 @@ class SumGreys:
 
 
 def grey_partials(lags: Lags) -> tuple[Partial, ...]:
-    """Partials of 8-bit grey values: histogram, squared differences by lag, values and steps by plane."""
+    """Partials of 8-bit grey values: histogram, squares by lag, values and steps by plane."""
     compute, halo = SumGreys(lags), triple(one[-1] for one in lags)
 
     def partial(part: str, dim: str, sizes: tuple[int, ...]) -> Partial:
@@ -59,7 +59,7 @@ def grey_partials(lags: Lags) -> tuple[Partial, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Greys:
-    """What the grey values of a volume, or an image, say.
+    """Statistics of the grey values of a volume or an image.
 
     Attributes
     ----------
@@ -83,13 +83,13 @@ class Greys:
 
 
 def greys_in(kept: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) -> Greys:
-    """What the kept sums of a volume say."""
+    """Grey-value statistics of a volume, from its stored sums."""
     totals = [{name: np.asarray(kept[f"{name}_{axis}"].values) for name in SUMS} for axis in AXES]
     return _values(np.asarray(kept["histogram"].values), totals, lags, shape, spacing)
 
 
 def greys_of(grey: np.ndarray, lags: Lags, spacing: Spacing) -> Greys:
-    """The same of an array; an image is one slice."""
+    """Grey-value statistics of an array; an image is one slice."""
     totals = [vars(differences(grey, lags[axis], axis)) for axis in range(3)]
     return _values(histogram(grey), totals, lags, triple(grey.shape), spacing)
 

@@ -35,7 +35,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class GreyCase(Case):
-    """Grey values; the dimension phase has the one name grey."""
+    """A comparison of grey values; the dimension ``phase`` has the single entry ``grey``."""
 
     @property
     def measures(self) -> Measures:
@@ -50,7 +50,7 @@ class GreyCase(Case):
         )
 
     def picture(self, image: Any) -> np.ndarray:
-        """Grey values."""
+        """Grey values of an image (rows, columns)."""
         grey: np.ndarray = image.values[0]
         return grey
 
@@ -59,7 +59,7 @@ class GreyCase(Case):
         return Counted(grey_partials(self.lags), "greys", {"greys": self.lags})
 
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:
-        """What a volume shows, when all is counted."""
+        """Values of a volume, once all its passes are complete."""
         field = self.fields[number]
         found = greys_in(self.kept(number), self.lags, field.shape, field.spacing_nm)
         return Seen(_told(_values(found)), found.planes, found.changes, {})
@@ -85,6 +85,6 @@ def _values(found: Greys) -> Arrays:
 
 
 def _told(values: Arrays) -> Arrays:
-    """With mean and correlation, which follow from the others."""
+    """Add mean and correlation, which follow from the other values."""
     rho = correlation(values["squares"], variance(values["shares"])[..., None])
     return values | {"mean": mean(values["shares"]), "correlation": rho}

@@ -1,4 +1,4 @@
-"""Pairs, segments and changes along the axes of labels: partials, and the values that follow from their sums."""
+"""Pairs, segments and changes along the axes of labels: partials, and values from their sums."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BY_PLANE = ("voxels", "changes")
 
 @dataclass(frozen=True)
 class CountLines:
-    """Counts of a core along all three axes; phases are numbered in the order of the codes given."""
+    """Counts of a core along all three axes, with phases in the order of `codes`."""
 
     codes: tuple[int, ...]
     lags: Lags
 
     def __call__(self, labels: Labels, core: Box, material: Material) -> dict[str, np.ndarray]:
-        """Integers by name and axis."""
+        """Return integer counts by name and axis."""
         ranks = ranks_of(labels, self.codes)
         found = [
             line_counts(ranks, len(self.codes), lags, a, core) for a, lags in enumerate(self.lags)
@@ -41,7 +41,7 @@ class CountLines:
 
 
 def line_partials(codes: tuple[int, ...], lags: Lags) -> tuple[Partial, ...]:
-    """Partials of labels: pairs and segments by phase and lag, voxels and changes by plane, along z, y and x."""
+    """Partials along z, y, x: pairs and segments by phase and lag, voxels and changes by plane."""
     compute, halo = CountLines(codes, lags), triple(one[-1] for one in lags)
 
     def partial(name: str, axis: str, length: int) -> Partial:
@@ -62,7 +62,7 @@ def line_partials(codes: tuple[int, ...], lags: Lags) -> tuple[Partial, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """What lines through a volume, or an image, say; phases in the order that was asked for.
+    """Statistics along lines through a volume or an image; phases in the requested order.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Lines:
 
 
 def lines_in(counts: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) -> Lines:
-    """The values that counts stand for."""
+    """Line statistics of a volume, from its stored counts."""
     totals = [
         {name: np.asarray(counts[f"{name}_{axis}"].values) for name in COUNTS} for axis in AXES
     ]
@@ -94,7 +94,7 @@ def lines_in(counts: xr.Dataset, lags: Lags, shape: Triple, spacing: Spacing) ->
 
 
 def lines_of(ranks: np.ndarray, phases: int, lags: Lags, spacing: Spacing) -> Lines:
-    """The same of an array of ranks; an image is one slice."""
+    """Line statistics of an array of ranks; an image is one slice."""
     totals = [vars(line_counts(ranks, phases, lags[axis], axis)) for axis in range(3)]
     return _values(totals, lags, triple(ranks.shape), spacing)
 

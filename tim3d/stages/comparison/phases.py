@@ -1,4 +1,4 @@
-"""Volumes of labels against labelled micrographs: what each shows, phase by phase."""
+"""Volumes of labels against labelled micrographs, phase by phase."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ ROWS = {
 
 @dataclass(frozen=True)
 class LabelCase(Case):
-    """Labels, phase by phase."""
+    """A comparison of labels, phase by phase."""
 
     @property
     def measures(self) -> Measures:
-        """Phase fraction, two-point correlation, lineal path, surface, ways in slices."""
+        """Phase fraction, two-point correlation, lineal path, surface, tortuosity in slices."""
         return Measures(
             law.GOALS,
             law.MEANING,
@@ -62,17 +62,17 @@ class LabelCase(Case):
         )
 
     def codes(self, number: int) -> tuple[int, ...]:
-        """Codes of the phases in a volume, in the order of the micrograph's."""
+        """Codes of the phases in a volume, in the order of the micrograph's phases."""
         phases = self.fields[number].phases
         assert phases is not None
         return tuple(phases[name] for name in self.names)
 
     def picture(self, image: Any) -> np.ndarray:
-        """Phases by number."""
+        """Index of the phase of each pixel (rows, columns)."""
         return ranks_of(image.labels, tuple(image.phases[name] for name in self.names))
 
     def ranks(self, normal: int) -> np.ndarray:
-        """The image of the slices across an axis as a volume of one slice, phases by number."""
+        """Image of the slices across an axis as a volume of one slice, by index of the phase."""
         return np.expand_dims(self.picture(self.images[normal % len(self.images)]), normal)
 
     def window(self, normal: int) -> tuple[int, int]:
@@ -86,11 +86,11 @@ class LabelCase(Case):
 
     @property
     def windows(self) -> list[list[int]]:
-        """Rows and columns of the slices across z, y, x in which ways are sought."""
+        """Rows and columns of the windows in slices across z, y, x in which paths are computed."""
         return [list(self.window(n)) for n in range(3)]
 
     def slices_of(self, number: int) -> list[Slices]:
-        """The slices across z, y, x in which ways are sought."""
+        """Slices across z, y, x in which paths are computed; empty if none were requested."""
         shape = self.fields[number].shape
         return (
             [Slices(shape, a, min(self.slices, shape[a]), self.window(a)) for a in range(3)]
@@ -106,13 +106,13 @@ class LabelCase(Case):
         )
 
     def passes(self, number: int, options: Options) -> list[Pass]:
-        """Counts along lines, and ways in slices across each axis."""
+        """Passes for counts along lines, and for paths in slices across each axis."""
         url, labels, codes = self.urls[number], self.fields[number], self.codes(number)
         every = [slices_pass(url, labels, one, codes, options) for one in self.slices_of(number)]
         return [*super().passes(number, options), *every]
 
     def seen(self, number: int, passes: Sequence[Pass]) -> Seen:
-        """What a volume shows, when all is counted."""
+        """Values of a volume, once all its passes are complete."""
         url, labels = self.urls[number], self.fields[number]
         lines = lines_in(self.kept(number), self.lags, labels.shape, labels.spacing_nm)
         records = [[record for _, record in one.records()] for one in passes[1:]]
@@ -155,7 +155,7 @@ class LabelCase(Case):
         return [mean_interval(ranks == phase) for phase in range(len(self.names))]
 
     def _ways_in_image(self, normal: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same windows as are cut out of the slices, side by side in the middle of the image."""
+        """Tortuosity and share reached, in windows of the same size centred in the image."""
         if not self.slices:
             return (np.full((2, len(self.names)), np.nan),) * 2
         ranks, window = self.ranks(normal), self.window(normal)
@@ -171,9 +171,9 @@ class LabelCase(Case):
 
 
 def _known(url: str, labels: Field) -> dict[str, float]:
-    """Single numbers among the results of `solve`, `geodesic` and `label` that a sample holds, by name and place.
+    """Results of `solve`, `geodesic` and `label` that a sample holds, by name and coordinates.
 
-    Those by plane or component are left out.
+    Results by plane or by component are left out.
     """
     if labels.phases is None:
         return {}

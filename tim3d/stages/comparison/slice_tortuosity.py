@@ -1,4 +1,4 @@
-"""Geodesic tortuosity within slices one voxel thick: what a micrograph can be compared with, slice by slice."""
+"""Geodesic tortuosity within slices one voxel thick, to compare with a micrograph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARTS = ("sums", "reached", "phase")
 
 @dataclass(frozen=True)
 class Slices:
-    """Some slices across an axis: `count` of them, evenly spaced, each cut to its middle `window`."""
+    """Evenly spaced slices across an axis, `count` in all, each cut to its middle `window`."""
 
     volume: Triple
     axis: int
@@ -37,7 +37,7 @@ class Slices:
     window: tuple[int, int]
 
     def box(self, number: int) -> Box:
-        """The voxels of one slice.
+        """Box of the voxels of one slice.
 
         >>> Slices((9, 4, 4), 0, 3, (2, 4)).box(1)
         Box(start=(4, 1, 0), stop=(5, 3, 4))
@@ -52,10 +52,10 @@ class Slices:
 
 
 def ways(ranks: np.ndarray, phases: int, axis: int, spacing: Spacing) -> dict[str, list[Any]]:
-    """Sums of geodesic distances in one slice across an axis, by the direction in it, the phase and the plane.
+    """Sums of geodesic distances in one slice across an axis, by line direction, phase and plane.
 
-    Both directions along both axes of the slice are taken; those back are counted from the far
-    side.
+    Paths run in both directions along both axes of the slice; the planes of a backward path are
+    counted from the far side.
     """
     out: dict[str, list[Any]] = {name: [] for name in PARTS}
     for along in PLANES[axis]:
@@ -66,7 +66,7 @@ def ways(ranks: np.ndarray, phases: int, axis: int, spacing: Spacing) -> dict[st
 
 
 def _both_ways(region: np.ndarray, along: int, spacing: Spacing) -> np.ndarray:
-    """Sums, voxels reached and voxels inside of the planes from where a way begins, (3, planes)."""
+    """Distance sums, voxels reached and voxels inside, by plane from the seeds, (3, planes)."""
     flipped = np.ascontiguousarray(np.flip(region, along))
     total: np.ndarray = _one_way(region, along, spacing) + _one_way(flipped, along, spacing)
     return total
@@ -87,7 +87,7 @@ def _one_way(region: np.ndarray, along: int, spacing: Spacing) -> np.ndarray:
 def tortuosities(
     sums: dict[str, list[Any]], axis: int, spacing: Spacing
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tortuosity over the last quarter of the slices, and share of the phase that is reached, (2, phases) each."""
+    """Mean tortuosity over the last quarter of the planes, and share reached, (2, phases) each."""
     found = []
     for line, along in enumerate(PLANES[axis]):
         each = zip(*(sums[name][line] for name in PARTS), strict=True)
@@ -99,7 +99,7 @@ def tortuosities(
 
 
 def added(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Sums over slices of one window."""
+    """Add the sums of slices with equal windows."""
     return {
         name: [np.sum([np.asarray(r[name][line]) for r in records], axis=0) for line in range(2)]
         for name in PARTS
@@ -108,7 +108,7 @@ def added(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 @dataclass(frozen=True)
 class SlicesWork:
-    """Read one slice, find the ways in it, keep their sums."""
+    """Block work: read one slice, compute the distances in it, keep their sums."""
 
     sample: str
     field: str
@@ -117,21 +117,21 @@ class SlicesWork:
     spacing: Spacing
 
     def read(self, block: Block) -> np.ndarray:
-        """The labels of the slice."""
+        """Read the labels of the slice."""
         return store.read_box(
             store.field_array(self.sample, self.field), self.slices.box(block.index[0])
         )
 
     def compute(self, block: Block, inputs: np.ndarray) -> dict[str, Any]:
-        """The sums."""
+        """Sum the geodesic distances in the slice."""
         return ways(ranks_of(inputs, self.codes), len(self.codes), self.slices.axis, self.spacing)
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Nothing but the record, which the engine keeps with the marker."""
+        """Return the record, which the engine stores with the marker; no voxel is written."""
         return outputs
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Labels, ranks, region, seeds and distances of a slice, the widened copies of the solver, and its queue."""
+        """Bytes of labels, ranks, region, seeds, distances, padded copies and the queue."""
         rows, columns = self.slices.window
         wide = triple((5, rows + 4, columns + 4))
         return 24 * math.prod(wide) + geodesic_bytes(wide)
@@ -140,7 +140,7 @@ class SlicesWork:
 def slices_pass(
     sample: str, labels: Field, slices: Slices, codes: tuple[int, ...], options: Options
 ) -> Pass:
-    """The pass over the slices across one axis."""
+    """Pass over the slices across one axis."""
     source = store.fingerprint_of(sample, labels.name)
     mark = schema.fingerprint(verb="fidelity", field=source, codes=codes, slices=vars(slices))
     return Pass(

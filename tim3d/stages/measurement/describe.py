@@ -1,4 +1,4 @@
-"""The verb `describe`: what was measured, for a sample or a region of it, as one Dataset."""
+"""The verb `describe`: stored measurements of a sample or a region of it, as one Dataset."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def describe(
     y: Range = slice(None),
     x: Range = slice(None),
 ) -> Task[xr.Dataset]:
-    """What was measured, for the whole sample or a region of whole blocks; no voxel is read.
+    """Return what was measured, for the whole sample or a region of whole blocks; reads no voxel.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def describe(
     Returns
     -------
     xarray.Dataset
-        As from `measure`; every value is that of the region. Results of one verb under different
+        As from `measure`, with the values of the region. Results of one verb under different
         conditions (conductivities, connectivity ...) stand along a dimension that names their
         nodes.
 
@@ -68,7 +68,7 @@ def describe(
         If a coupled descriptor was asked for that was computed from another version of the field.
     ArgumentError
         If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled
-        descriptor is asked for of a region: the value of the whole is not that of a part.
+        descriptor is requested for a region: its value for the whole does not hold for a part.
     """
     wanted = None if descriptors is None else list(descriptors)
     return Task(
@@ -120,7 +120,7 @@ def _measured(
 
 
 def _shorter_blocks(sample: str, labels: Field, grid: Grid) -> str:
-    """What to type for regions between the faces of the blocks that were measured."""
+    """Advice for regions whose faces cut the measured blocks, with the command to type."""
     if any(b > s for b, s in zip(grid.block, labels.shard, strict=True)):
         z, y, x = (n * step for n, step in zip(labels.shard, labels.spacing_nm, strict=True))
         shard = ",".join(map(str, labels.shard))
@@ -130,7 +130,7 @@ def _shorter_blocks(sample: str, labels: Field, grid: Grid) -> str:
 
 
 def _block_range(wanted: slice, grid: Grid, axis: int, step: float, cure: str) -> range:
-    """Blocks whose faces are those of the region."""
+    """Range of blocks along an axis whose outer faces are the faces of the region."""
     shape, edge = grid.shape[axis], grid.block[axis]
     faces = [min(i * edge, shape) * step for i in range(grid.counts[axis] + 1)]
     low = 0 if wanted.start is None else _face(wanted.start, faces, axis, cure)

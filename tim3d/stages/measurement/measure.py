@@ -1,4 +1,4 @@
-"""The verb `measure`: partials of every block, kept in the sample, and what they add up to."""
+"""The verb `measure`: partials of every block, kept in the sample, and their finalized sums."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def measure(
 ) -> Task[xr.Dataset]:
     """Measure a field: every block is read once, its partials are kept, and their sum is finalized.
 
-    Descriptors of several fields read the same block of each of them. What couples all blocks
-    (conductivity, tortuosity, percolation) is not computed here: `solve`, `geodesic` and `label`
-    do, and their results stand beside the others without a voxel read again. Coupled descriptors of
+    Descriptors of several fields read the same block of each of them. Quantities that couple all
+    blocks (conductivity, tortuosity, percolation) are computed by `solve`, `geodesic` and `label`;
+    their results are returned beside the others, and no voxel is read again. Coupled descriptors of
     your own are computed from whole fields.
 
     Parameters
@@ -104,7 +104,7 @@ def measure(
         return [*additive, *(one for making in makings for one in _plan_whole(making, options))]
 
     def results() -> xr.Dataset:
-        # What is missing is refused before any work.
+        # Missing inputs are reported before any work.
         beside = around(None if wanted is None else [one for one in coupled if one.whole is None])
         additive = measuring.results() if measuring else no_results(measured, material)
         for making in makings:
@@ -132,7 +132,7 @@ class Measuring:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """The field of every input."""
+        """Field of every input."""
         found: dict[Input, Field] = {}
         for one in self.chosen:
             found |= stored_inputs(self.sample, self.measured, inputs_of(one.needs), repr(one.name))
@@ -146,11 +146,11 @@ class Measuring:
 
     @property
     def nodes(self) -> tuple[str, str]:
-        """Of the partials, and of the results."""
+        """Names of the nodes of the partials and of the results."""
         return f"{self.measured.name}_partials", f"{self.measured.name}_descriptors"
 
     def plans(self) -> list[Plan]:
-        """The one pass, unless all partials are there."""
+        """Plan of the single pass; empty if all partials are stored."""
         counting = self.counting()
         if self._has_partials(counting):
             return []
@@ -163,7 +163,7 @@ class Measuring:
         return [counting.plan(afresh=self.options.overwrite)]
 
     def results(self) -> xr.Dataset:
-        """What was asked for, from partials that are there now or were before."""
+        """Return the requested results, from partials computed now or stored before."""
         counting = self.counting()
         if not self._is_kept(counting):
             with lock_sample(self.sample):
@@ -174,7 +174,7 @@ class Measuring:
         )
 
     def counting(self) -> Pass:
-        """The pass that finds the partials of all blocks."""
+        """Pass that computes the partials of all blocks."""
         partials, stored = partials_of(self.chosen), self._stored()
         source, others = self.sources[self.measured.name], dict(list(self.sources.items())[1:])
         mark = schema.fingerprint(
@@ -194,7 +194,7 @@ class Measuring:
         )
 
     def _stored(self) -> xr.Dataset | None:
-        """Partials of these versions of the fields that are to be kept, if there are some."""
+        """Stored partials of these versions of the fields that are to be kept, or None."""
         record = store.node_attributes(self.sample, self.nodes[0])
         planned = expected("node", f"{self.sample}/{self.nodes[0]}")  # nothing to open yet
         if self.options.overwrite or planned or not self._is_current(self.nodes[0]):
@@ -206,7 +206,7 @@ class Measuring:
         )
 
     def _is_current(self, node: str) -> bool:
-        """Whether a node was made from the fields that are there now."""
+        """Whether a node was made from the present versions of the fields."""
         used = store.node_attributes(self.sample, node).get("inputs", {}).get(self.measured.name)
         return used == self.sources[self.measured.name] and not store.outdated(self.sample, node)
 
@@ -220,7 +220,7 @@ class Measuring:
         return True
 
     def _is_kept(self, counting: Pass) -> bool:
-        """Whether both nodes are there and agree: a formula of one's own may have changed."""
+        """Whether both nodes exist and agree: a formula of the user may have changed."""
         if not self._has_partials(counting) or not self._is_current(self.nodes[1]):
             return False
         kept = store.open_dataset(self.sample, self.nodes[1])
@@ -230,7 +230,7 @@ class Measuring:
         return set(now.data_vars) <= set(kept.data_vars) and now.equals(kept[list(now.data_vars)])
 
     def _count(self, counting: Pass) -> None:
-        """Partials of the chosen descriptors, beside those that are there."""
+        """Compute partials of the chosen descriptors and merge them with the stored ones."""
         if self._has_partials(counting):
             return
         stored = self._stored()
@@ -247,7 +247,7 @@ class Measuring:
         self._write(self.nodes[0], both.assign_attrs(found.attrs), self._names(beside), beside)
 
     def _finalize(self) -> None:
-        """Results of the chosen descriptors, beside those of the built-in ones whose partials are there."""
+        """Write results of the chosen descriptors and of built-in ones with stored partials."""
         partials = store.open_dataset(self.sample, self.nodes[0])
         names = self._names(True)
         own = {d.name: d for d in self.chosen}
@@ -258,7 +258,7 @@ class Measuring:
         self._write(self.nodes[1], self._with_foreign(found, names), names, True)
 
     def _with_foreign(self, found: xr.Dataset, names: list[str]) -> xr.Dataset:
-        """Beside them, results of descriptors of a user's own that were measured before and are not at hand now."""
+        """Add stored results of user-defined descriptors that are not among the chosen ones."""
         record = store.node_attributes(self.sample, self.nodes[1])
         known = record.get("parameters", {}).get("descriptors", [])
         at_hand = {*BUILTIN, *(d.name for d in self.chosen)}
@@ -268,14 +268,14 @@ class Measuring:
         return found.merge(before.drop_vars(found.variables, errors="ignore"), join="left")
 
     def _names(self, beside: bool) -> list[str]:
-        """Descriptors whose partials are there, in the order in which they were measured."""
+        """Names of the descriptors with partials, in the order in which they were measured."""
         beside = beside and self._is_current(self.nodes[0])
         record = store.node_attributes(self.sample, self.nodes[0]) if beside else {}
         before = record.get("parameters", {}).get("descriptors", [])
         return list(dict.fromkeys([*before, *(d.name for d in self.chosen)]))
 
     def _sources(self, beside: bool) -> dict[str, str]:
-        """Fingerprint of every field that the chosen partials, and those that are there, were made from."""
+        """Fingerprint of every field from which the chosen and the stored partials are computed."""
         record = store.node_attributes(self.sample, self.nodes[0]) if beside else {}
         return {**record.get("inputs", {}), **self.sources}
 

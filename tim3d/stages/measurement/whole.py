@@ -1,4 +1,4 @@
-"""Coupled descriptors of a user's own: computed from whole fields, kept as a result node."""
+"""User-defined coupled descriptors: computed from whole fields, kept as a result node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tim3d.storage.schema import Field
 
 
 def whole_making(sample: str, measured: Field, material: Material, one: Coupled) -> ResultMaking:
-    """The result of a descriptor with a `Whole`, in the node ``FIELD_NAME``; raises what `stored_inputs` does."""
+    """Result of a descriptor with a `Whole`, in the node ``FIELD_NAME``.
+
+    Raises what `stored_inputs` raises.
+    """
     assert one.whole is not None
     whole = one.whole
     fields = [
