@@ -222,7 +222,7 @@ def test_the_shell_the_report_and_a_recipe(
     out = capsys.readouterr().out
     assert out.startswith("quantity")
     assert "comparisons are within their goals (2 volumes)" in out
-    assert "8 tell the spread between runs" in out
+    assert "8 are needed to estimate the spread between runs" in out
     assert figure.stat().st_size > 10_000
     assert main(["report", urls[0], str(tmp_path / "r.html"), "--quiet"]) == 0
     page = (tmp_path / "r.html").read_text()
@@ -258,7 +258,7 @@ def test_lengths_must_agree(tmp_path: Path, image: Path) -> None:
         ArgumentError, match=r"pixels of .*image.tif are 10 x 10 nm .*voxels across z are 5 x 5 nm"
     ):
         judged(urls, image, pixel_size=10.0)
-    with pytest.raises(ArgumentError, match="does not tell its pixel size"):
+    with pytest.raises(ArgumentError, match="does not state its pixel size"):
         judged(urls, image, pixel_size=None)
     told = judged(urls, image, pixel_size=None, as_voxels=True)
     by_size = judged(urls, image, out="other")

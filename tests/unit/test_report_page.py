@@ -116,7 +116,7 @@ def test_curves_may_also_be_columns() -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="no model of tim3d"):
+    with pytest.raises(CheckpointError, match="not a model of tim3d"):
         history.training_summary(path)
     with pytest.raises(CheckpointError, match="cannot read"):
         history.training_summary(tmp_path / "none")

@@ -33,7 +33,7 @@ def training_summary(model: str | Path) -> dict[str, Any]:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{model} is no model of tim3d; expected a file written by tim3d train"
+            f"{model} is not a model of tim3d; expected a file written by tim3d train"
         ) from error
     return dict(summary)
 

@@ -81,7 +81,7 @@ def says(found: xr.Dataset) -> Iterator[str]:
     if verdict == "representative":
         yield (
             f"Representative from {length_text(float(found.representative_edge))} on: about 95 % of these windows lie "
-            f"within {100 * tolerance:g} % of their mean, and their mean as near to that of the largest windows."
+            f"within {100 * tolerance:g} % of their mean, and their mean within the same of the mean of the largest."
         )
     else:
         yield f"No representative size: {found.attrs['verdict_means']}."
@@ -100,7 +100,7 @@ def says(found: xr.Dataset) -> Iterator[str]:
             f"{n} of {length_text(float(edge))}"
             for n, edge in zip(found.realisations.values, found.required_edge.values, strict=True)
         )
-        yield f"By this law the mean has a relative error of {100 * tolerance:g} % with so many windows: {needed}."
+        yield f"By this law a relative error of the mean of {100 * tolerance:g} % needs {needed}."
 
 
 def study_html(found: xr.Dataset) -> Markup:

@@ -195,7 +195,7 @@ def _axis_table(found: xr.Dataset) -> str:
     ]
     header = ["variable", "unit", *axes, *(BOUNDS[kind] for kind in kinds)]
     text = (
-        "Flux along each axis. Bounds of the tortuosity factor are those of the conductivity. "
+        "Flux along each axis. Bounds of the tortuosity factor follow from the bounds of the conductivity. "
         "flux_spread is the certificate: (max − min) / mean of the flux over all planes."
     )
     return page.table(header, body, 2, text)

@@ -214,5 +214,7 @@ def _about(case: Case) -> dict[str, Any]:
         "slices_each": case.slices,
         "windows": case.windows,
         "seed": case.seed,
-        "warning": f"few volumes: {law.FEWEST_VOLUMES} tell the spread between runs" if few else "",
+        "warning": f"few volumes: {law.FEWEST_VOLUMES} are needed to estimate the spread between runs"
+        if few
+        else "",
     }

@@ -84,7 +84,7 @@ def fidelity(
     sample : str
         The volume, in which the result is kept.
     volumes : sequence of str
-        More volumes of the same generator: eight in all tell the spread between runs (default:
+        More volumes of the same generator: eight in all show the spread between runs (default:
         none).
     micrograph : path or three paths
         One image, or three for the slices across z, across y and across x. Their rows and columns
@@ -95,7 +95,7 @@ def fidelity(
     pixel_size : float or (rows, columns), optional
         Pixels of the images in nm, before the scaling (default: as their metadata say).
     as_voxels : bool
-        Take a pixel to be as large as a voxel, whatever is known of it.
+        Take a pixel to be as large as a voxel, even if its metadata state another size.
     scale : int
         Pixels of an image along the edge of one that is compared. The phase fractions stay the
         same.
@@ -192,8 +192,8 @@ def fidelity(
 def _node(field: str, asked: Mapping[str, tuple[Any, Any]]) -> str:
     """Name of the result; lags that are equal along all axes appear in it once."""
     lags, usual = asked["lags"]
-    told = lags[0] if len(set(lags)) == 1 else [n for along in lags for n in along]
-    return result_name(f"{field}_fidelity", **{**asked, "lags": (told, usual[0])})
+    shown = lags[0] if len(set(lags)) == 1 else [n for along in lags for n in along]
+    return result_name(f"{field}_fidelity", **{**asked, "lags": (shown, usual[0])})
 
 
 @dataclass(frozen=True)
@@ -375,7 +375,7 @@ def _check_pixels(image: Image, normal: str, voxels: Sequence[float]) -> None:
     shown = " x ".join(f"{v:g}" for v in voxels)
     if image.pixel_nm is None:
         raise ArgumentError(
-            f"{image.path} does not tell its pixel size; voxels across {normal} are {shown} nm. "
+            f"{image.path} does not state its pixel size; voxels across {normal} are {shown} nm. "
             "Type --pixel-size, or --as-voxels to take a pixel for a voxel"
         )
     if not _alike(image.pixel_nm, voxels):
