@@ -75,7 +75,7 @@ def voxels_of(net: Generator, rng: np.random.Generator, nodes: Triple) -> npt.ND
 def calibrated(average: Generator, seed: int, batches: int = 4, batch: int = 4) -> Generator:
     """Return a copy in evaluation mode whose normalisation statistics fit its averaged weights.
 
-    Averaging the weights yields no statistics, and the last step's statistics belong to others.
+    Averaging the weights yields no statistics, and the last step's belong to other weights.
     """
     net = copy.deepcopy(average).train()
     for norm in net.bns:

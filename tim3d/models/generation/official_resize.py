@@ -1,8 +1,8 @@
 """The resize of the official code for any box of a volume, whose declared size it depends on.
 
 All S features along an axis are spread over 2 (S - 1) positions, so that the step between positions
-is not 1/2 but S / (4 (S - 1)) in units of two features: position i lies at (i + 1/2) S / (2 (S -
-1)) - 1/2. A box is interpolated at the coordinates of the whole volume.
+is not 1/2 but S / (4 (S - 1)) in units of two features: position i lies at
+(i + 1/2) S / (2 (S - 1)) - 1/2. A box is interpolated at the coordinates of the whole volume.
 """
 
 from __future__ import annotations

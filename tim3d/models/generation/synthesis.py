@@ -1,8 +1,8 @@
 """Boxes of an endless generated volume, from tiles that are fixed in the volume.
 
-The noise of a tile depends on its coordinates alone. A tile is always computed whole, from a window
-of one shape and by one thread, and cut afterwards: on one kind of processor a voxel then has the
-same bits in every requested box.
+The noise depends on the seed and the coordinates alone. A tile is always computed whole, from a
+window of one shape and by one thread, and cut afterwards: on one kind of processor a voxel then has
+the same bits in every requested box.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ def check_room(field: NetworkField, free: int) -> None:
 def reduced(logits: Tensor, architecture: Architecture) -> Tensor:
     """Reduce logits (n, outputs, ...) to bytes (n, fields, ...).
 
-    A byte is the first phase of the highest logit, or a grey value 0 to 255.
+    A byte is the first phase with the highest logit, or a grey value 0 to 255.
     """
     if architecture.output != "phases":
         return probabilities(logits.float(), architecture).mul_(255).round_().to(torch.uint8)

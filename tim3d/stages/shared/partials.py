@@ -183,7 +183,7 @@ def _kernel_of(counting: Pass) -> PartialsKernel:
 
 
 def sums(counting: Pass) -> xr.Dataset:
-    """Sums over all blocks of the partials of a finished pass, without coordinates or attributes."""
+    """Partials of a finished pass, summed over all blocks, without coordinates or attributes."""
     kernel = _kernel_of(counting)
     totals = add_blocks(kernel.partials, counting.grid.shape, counting.records(), kernel.material)
     return xr.Dataset({p.name: (p.dims, totals[p.name]) for p in kernel.partials})
