@@ -100,7 +100,7 @@ class Segmenter(ABC):
     total_stride : (z, y, x)
         Window and halo must be multiples of it: 2**d for a network that halves its input d times.
     working_bytes : float
-        Bytes that a call needs for each input voxel, beside the input and the maps.
+        Bytes that a call needs for each input voxel, besides the input and the maps.
     needs_torch, whole_slices : bool
         Whether workers need torch; whether blocks are whole slices by default.
     sha256 : str

@@ -107,7 +107,7 @@ def build(spec: UNetSpec) -> nn.Module:
     Raises
     ------
     ArgumentError
-        If segmentation-models-pytorch does not know the architecture or encoder, or cannot combine
+        If segmentation-models-pytorch lacks the architecture or encoder, or cannot combine
         the two.
 
     Examples

@@ -62,8 +62,8 @@ def generate(
         Voxels of the volume. A larger volume of the same generator begins with the smaller one,
         unless the generator depends on the shape.
     voxel_size : mapping of axis to nm, optional
-        Edges of a voxel (default: from the generator). Other values scale the structure; a warning
-        says so.
+        Edges of a voxel (default: from the generator). Other values scale the structure, with
+        a warning.
     out : str, optional
         Name of the field (default phase; of grey values raw, of colours raw_red and so on).
     shard : (z, y, x), optional

@@ -29,8 +29,8 @@ from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
 
-# Relative difference from the voxel size of the training beyond which a network sees another
-# material.
+# Relative difference from the voxel size of the training beyond which the network is used on a
+# different material.
 SPACING_TOLERANCE = 0.1
 Levels: TypeAlias = tuple[float, ...]
 

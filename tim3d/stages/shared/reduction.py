@@ -23,7 +23,7 @@ Kernel = Callable[[tuple[np.ndarray, ...], Block], dict[str, Any]]
 class ReduceWork:
     """Block work that reads the same box of several fields and reduces it to a record.
 
-    `kernel_bytes` is the memory of the kernel in bytes per voxel, beside the voxels themselves.
+    `kernel_bytes` is the memory of the kernel in bytes per voxel, besides the voxels themselves.
     """
 
     sample: str
