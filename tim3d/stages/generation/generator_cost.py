@@ -86,7 +86,7 @@ def _cure_of_gaps(names: Sequence[str], turned: orthogonal_consistency.Turns | N
 
 
 def memory_bytes(architecture: Architecture, critics: int, options: AdversarialOptions) -> int:
-    """Bytes that a training needs besides its libraries: weights and buffers of a generator step."""
+    """Bytes of a training besides its libraries: weights, and buffers of a generator step."""
     weights = 9 * architecture.parameters + 7 * critics * _critic_parameters(architecture)
     volumes = 0
     for edge, channels in zip(architecture.edges(CROP_NODES), architecture.channels, strict=False):
