@@ -289,7 +289,7 @@ def test_an_official_resize_is_not_periodic_and_laws_need_a_voxel_size(
     weights = saved(tmp_path, TINY["official resize"])[0]
     command = ["generate", str(tmp_path / "a.zarr"), "--shape", "24,24,24"]
     assert main([*command, "--kind", "network", "--weights", str(weights), "--periodic"]) == 2
-    assert "no whole number of voxels" in capsys.readouterr().err
+    assert "not a whole number of voxels" in capsys.readouterr().err
     assert (
         main([*command, "--kind", "field", "--fractions", "a=0.5,b=0.5", "--correlation-nm", "50"])
         == 2

@@ -76,13 +76,13 @@ def test_a_pickle_as_the_state_of_a_training_is_refused(work: Path) -> None:
     torch.save({"net": Evil()}, "archive")
     for content in (pickle.dumps(Evil(), 2), b"\x80\x02.", Path("archive").read_bytes()):
         Path("state").write_bytes(content)
-        with pytest.raises(InputError, match=r"cannot be resumed\. Start anew with --overwrite"):
+        with pytest.raises(InputError, match=r"cannot be resumed\. Start again with --overwrite"):
             read_state(Path("state"), "key")
         Path("state").write_bytes(
             b"tim3d state\n" + bytes(32) + content
         )  # as earlier versions wrote them
         with pytest.raises(
-            MixedRunError, match=r"another version of tim3d .* Start anew with --overwrite"
+            MixedRunError, match=r"another version of tim3d .* Start again with --overwrite"
         ):
             read_state(Path("state"), "key")
     assert not Path(TRACE).exists()

@@ -317,9 +317,9 @@ def test_a_state_of_another_training_is_refused(tmp_path):
     path = tmp_path / "net.safetensors"
     with pytest.raises(KilledError):
         train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING, on_epoch=killer)
-    with pytest.raises(MixedRunError, match="Start anew with --overwrite"):
+    with pytest.raises(MixedRunError, match="Start again with --overwrite"):
         train(*discs(seed=1), SPEC, path, QUICK, spacing_nm=SPACING)
-    with pytest.raises(MixedRunError, match="Start anew with --overwrite"):
+    with pytest.raises(MixedRunError, match="Start again with --overwrite"):
         train(
             *discs(), SPEC, path, dataclasses.replace(QUICK, learning_rate=1e-4), spacing_nm=SPACING
         )
@@ -332,7 +332,7 @@ def test_a_state_of_another_training_is_refused(tmp_path):
         ):
             state.write_bytes(damaged)
             with pytest.raises(
-                InputError, match=r"cannot be resumed\. Start anew with --overwrite"
+                InputError, match=r"cannot be resumed\. Start again with --overwrite"
             ):
                 train(*discs(), SPEC, path, QUICK, spacing_nm=SPACING)
 

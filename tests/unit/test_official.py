@@ -143,12 +143,12 @@ DAMAGED = [
     ("no parameters", "must lie beside the checkpoint"),
     ("evil parameters", "only lists of integers are read"),
     ("other parameters", "expected lists dk, ds, df, dp, gk, gs, gf, gp of integers"),
-    ("cut parameters", "no file of parameters"),
-    ("large parameters", "no file of parameters"),
+    ("cut parameters", "not a SliceGAN parameter file"),
+    ("large parameters", "not a SliceGAN parameter file"),
     ("no weights", "cannot read"),
-    ("evil weights", "no checkpoint of SliceGAN"),
+    ("evil weights", "not a SliceGAN checkpoint"),
     ("a list", "expected tensors by name"),
-    ("text", "no checkpoint of SliceGAN"),
+    ("text", "not a SliceGAN checkpoint"),
     ("fewer weights", "does not fit its file of parameters"),
 ]
 

@@ -1,1 +1,1 @@
-"""What all networks share: files of weights, determinism, several processes."""
+"""Shared parts of all networks: files of weights, determinism, training in several processes."""

@@ -1,4 +1,4 @@
-"""Settings of torch that decide the bits of a training, held for its time only."""
+"""Settings of torch that determine the bits of a training, restored afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def generator(seed: int, number: int, rank: int = 0) -> np.random.Generator:
-    """Random numbers that follow from a seed, the number of a step and the rank of a process alone.
+    """Random numbers determined by a seed, a step number and the rank of a process alone.
 
     >>> bool(generator(3, 7).random() == generator(3, 7, 0).random() != generator(3, 7, 1).random())
     True
@@ -22,7 +22,7 @@ def generator(seed: int, number: int, rank: int = 0) -> np.random.Generator:
 
 @contextmanager
 def seeded(seed: int, number: int, rank: int = 0, device: torch.device = CPU) -> Iterator[None]:
-    """Seed torch's own generators of the CPU and of a device inside, and leave them as they were outside."""
+    """Seed the generators of torch, of the CPU and a device, and restore their state on exit."""
     value = int(np.random.SeedSequence([seed, number, rank]).generate_state(1)[0])
     on_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
@@ -34,13 +34,13 @@ def seeded(seed: int, number: int, rank: int = 0, device: torch.device = CPU) ->
 
 
 def threads_used(count: int) -> int:
-    """Threads of an operation in `cpu_threads`: as many, and for 0 those that torch has itself."""
+    """Number of threads that `cpu_threads(count)` sets: `count`, or the default of torch for 0."""
     return count or torch.get_num_threads()
 
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """As many threads for an operation inside; 0 leaves torch its own number."""
+    """Set the CPU threads of torch for each operation inside; 0 keeps its default."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,4 +1,4 @@
-"""Which device of torch a network runs on."""
+"""Device of torch that a network runs on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tim3d.errors import DeviceError
 
 
 def choose_device(name: str) -> str:
-    """The device of a name, "auto" being CUDA where it is.
+    """Return the name of a device; "auto" is CUDA if it is available, else the CPU.
 
     Raises
     ------
     DeviceError
-        If CUDA is asked for and not there.
+        If CUDA is requested and not available.
     """
     there = torch.cuda.is_available()
     if name.startswith("cuda") and not there:
@@ -22,12 +22,12 @@ def choose_device(name: str) -> str:
 
 
 def named_device(name: str) -> torch.device:
-    """The device of torch with this name.
+    """Return the device of torch with this name.
 
     Raises
     ------
     DeviceError
-        If there is no such name, or the device is not there.
+        If the name is unknown, or the device is not available.
     """
     try:
         device = torch.device(name)
@@ -42,5 +42,5 @@ def named_device(name: str) -> torch.device:
 
 
 def torch_version() -> str:
-    """Version of torch, which decides the last bits of what networks compute."""
+    """Version of torch, which determines the last bits of the output of a network."""
     return str(torch.__version__)

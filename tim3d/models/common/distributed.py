@@ -19,20 +19,20 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def is_first() -> bool:
-    """Whether this process is alone, or the first of those that torchrun started."""
+    """Whether this process is the only one, or the first that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a training runs: the device of this process, and which process it is of how many.
+    """Device of a process, its rank, and the number of processes that train together.
 
     Parameters
     ----------
     device : torch.device
-        Of modules and tensors.
+        Device of modules and tensors.
     rank, size : int
-        Number of this process, and of all that train together.
+        Rank of this process, and number of processes that train together.
     """
 
     device: torch.device
@@ -40,27 +40,29 @@ class Place:
     size: int = 1
 
     def cast(self, precision: Precision) -> AbstractContextManager[Any]:
-        """Mixed precision inside, on CUDA only: a CPU computes in float32."""
+        """Context of mixed precision, on CUDA only: a CPU computes in float32."""
         enabled = self.device.type == "cuda" and precision != "float32"
         return torch.autocast(
             self.device.type, dtype=getattr(torch, precision) if enabled else None, enabled=enabled
         )
 
     def scaler(self, precision: Precision) -> torch.amp.GradScaler:
-        """Scale losses so that gradients in float16 do not vanish; without effect in other precisions."""
+        """Scaler of losses against vanishing float16 gradients; no effect in other precisions."""
         return torch.amp.GradScaler(
             self.device.type, enabled=self.device.type == "cuda" and precision == "float16"
         )
 
     def shared(self, module: nn.Module, *, has_unused: bool = False) -> nn.Module:
-        """A module whose gradients are the mean over all processes; alone, the module itself.
+        """Wrap a module so that its gradients are means over all processes.
+
+        A process that trains alone gets the module itself.
 
         Parameters
         ----------
         module : torch.nn.Module
-            What is called for the loss.
+            The module whose forward pass computes the loss.
         has_unused : bool
-            Whether some of its parameters have no part in the loss.
+            Whether the loss does not depend on some of its parameters.
         """
         if self.size == 1:
             return module
@@ -70,7 +72,7 @@ class Place:
         )
 
     def agreed(self, mine: bool) -> bool:
-        """The answer of the first process, in all of them."""
+        """Return the value of the first process in all processes."""
         if self.size == 1:
             return mine
         word = torch.tensor([int(mine)], device=self.device)
@@ -83,18 +85,20 @@ ALONE = Place(torch.device("cpu"))
 
 @contextmanager
 def processes(device: str) -> Iterator[Place]:
-    """Where this process trains; alone if torchrun started none.
+    """Join the processes that torchrun started, and yield the place of this one.
+
+    Without torchrun the process trains alone.
 
     Parameters
     ----------
     device : str
-        "auto", "cpu", "cuda" or "cuda:1"; of several processes each takes the CUDA device of its
-        own number.
+        "auto", "cpu", "cuda" or "cuda:1"; each of several processes takes the CUDA device with
+        the number of its rank.
 
     Raises
     ------
     DeviceError
-        If the device is not there.
+        If the device is not available.
     """
     size, name = int(os.environ.get("WORLD_SIZE", "1")), choose_device(device)
     if size > 1 and name == "cuda":

@@ -1,14 +1,14 @@
-"""The run of a training: steps, judgements, the best state, and a file from which it resumes to the last bit.
+"""Run of a training: steps, judgements, the best state, and a file to resume from bit by bit.
 
-A training is a value: what is learnt from what (`Training`). It is started on a device and becomes
-something that can make a step (`Learner`). Everything else is done here, once for all trainings:
+A `Training` is a value: network, data and options. Started on a device it becomes a `Learner`,
+which makes steps. Everything else is done here, once for all trainings:
 
     start ──► step ──► step ──► ... every n steps ──► judge ──► best so far? keep its weights
                 ▲                                                  │
                 └───────────── state on disk ◄─────────────────────┘   killed: the next run reads the state
 
-What is random in step n follows from the seed, n and the rank of the process alone, so that the
-state of a training is what its parts hold and the number of the step.
+Randomness in step n depends on the seed, n and the rank of the process alone, so that the state of
+a training consists of the state of its parts and the number of the step.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from tim3d.models.common.distributed import ALONE, Place, processes
 from tim3d.models.common.training_state import Tensors, damaged, read_state, write_state
 
 Record = dict[str, float]
-# Steps count from 1: what belongs to none of them, the first weights and every judgement, is drawn
-# under 0.
+# Steps count from 1. The first weights and every judgement belong to no step: step 0 stands for
+# them when their random numbers are seeded.
 NO_STEP = 0
 
 
 class Stateful(Protocol):
-    """A module, an optimiser, a scheduler or a scaler of torch, or what else has its two methods."""
+    """A module, optimiser, scheduler or scaler of torch, or any object with these two methods."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """All that changes in a step, as tensors, numbers, texts, lists and mappings."""
+        """Return all that changes in a step, as tensors, numbers, texts, lists and mappings."""
 
     def load_state_dict(self, state: Any, /) -> Any:
         """Restore what `state_dict` returned."""
@@ -50,16 +50,16 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How good a training is at present.
+    """Judgement of a training after a step.
 
     Parameters
     ----------
     score : float
-        The lowest one of a training decides what is kept; of equal ones the first.
+        The state with the lowest score is kept; of equal ones the first.
     record : mapping of str to float
         Numbers for the history.
     net : torch.nn.Module, optional
-        What was judged, if it is not the learner's `product` but one like it with other weights.
+        The judged network, if it is not the `product` of the learner but a copy with other weights.
     """
 
     score: float
@@ -68,61 +68,62 @@ class Verdict:
 
 
 class Learner(Protocol):
-    """A training that was started: networks and optimisers on a device."""
+    """A started training: networks and optimisers on a device."""
 
     @property
     def product(self) -> nn.Module:
         """The network that is trained; its best state is the result."""
 
     def parts(self) -> Mapping[str, Stateful]:
-        """All that changes in a step, by name: networks, optimisers, schedulers, scalers."""
+        """Objects that change in a step, by name: networks, optimisers, schedulers, scalers."""
 
     def step(self, number: int, rng: np.random.Generator) -> Record:
         """Make step `number` (1, 2, ...) and return its losses.
 
-        What is random is drawn from `rng` or from torch's own generators, both seeded for this
-        step.
+        Random numbers come from `rng` or from the generators of torch, both seeded for this step.
         """
 
     def judge(self) -> Verdict:
-        """Score of the product, the lowest being the best; called in the first of several processes only."""
+        """Score the product, lower is better; of several processes only the first calls it."""
 
 
 class Training(Protocol):
-    """What is learnt from what, and how: a value."""
+    """Network, data and options of a training: a value."""
 
     @property
     def seed(self) -> int:
-        """Seed of the first weights and of all that is random."""
+        """Seed of the first weights and of all random numbers."""
 
     def key(self) -> Mapping[str, Any]:
-        """All that decides the weights besides the seed, as JSON: a hash of the data, the network, the options."""
+        """All that determines the weights besides the seed, for JSON: data, network, options."""
 
     def start(self, place: Place) -> Learner:
-        """Make networks and optimisers on a device; torch's own generators are seeded."""
+        """Create networks and optimisers on a device; the generators of torch are seeded."""
 
     def save(self, path: Path, run: TrainingRun) -> None:
-        """Write the product of a run, `run.chosen()`, as a file that describes itself."""
+        """Write the product of a run, `run.chosen()`, with its description."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long to train and how often to judge. No step depends on it; which state is kept depends on `every`.
+    """Length of a training and interval of judgements.
+
+    No step depends on it; which state is kept depends on `every`.
 
     Parameters
     ----------
     steps : int
-        Steps in all.
+        Total number of steps.
     every : int
         Steps from one judgement to the next.
     seconds : float
-        Ends a call earlier, after a whole step.
+        Time limit of a call, which ends after a whole step.
     patience : int, optional
-        Ends the training after this many judgements without a better one.
+        Number of judgements without improvement after which the training ends.
     keep_seconds : float
         Time after which the state is written between two judgements.
     unit : str
-        What the records call a step.
+        Name of a step in the records.
 
     Raises
     ------
@@ -147,28 +148,28 @@ class Schedule:
 
 
 class TrainingRun:
-    """A training from its first step, or from where its state left it.
+    """A training from its first step, or from its stored state.
 
     Parameters
     ----------
     training : Training
-        What is trained.
+        The training.
     state : path
         File of the state. It appears whole or not at all.
     place : Place, optional
-        Device and processes.
+        Device and processes (default: the CPU, alone).
     decided : mapping, optional
-        What else decides the result: a state with other values is refused.
+        All else that determines the result: a state with other values is refused.
 
     Attributes
     ----------
     learner : Learner
-        What was started.
+        The started training.
     done : int
-        Steps that were made.
+        Number of steps done.
     history : list of dict
-        A record for each judgement: number of the step, mean losses since the last one, what was
-        judged.
+        A record for each judgement: number of the step, mean losses since the last one, and the
+        record of the verdict.
     judged : torch.nn.Module
         The network of the last judgement of this call.
 
@@ -177,7 +178,7 @@ class TrainingRun:
     MixedRunError
         If the state belongs to another training.
     CheckpointError
-        If it is damaged.
+        If the state is damaged.
     """
 
     def __init__(
@@ -203,12 +204,12 @@ class TrainingRun:
     def steps(
         self, schedule: Schedule, on_look: Callable[[TrainingRun], None] | None = None
     ) -> Iterator[Record]:
-        """Train to the end of the schedule; the losses of each step.
+        """Train to the end of the schedule and yield the losses of each step.
 
         Parameters
         ----------
         schedule : Schedule
-            How long, and how often to judge.
+            Length of the training and interval of judgements.
         on_look : callable, optional
             Called with this run after each judgement, before the state is written.
         """
@@ -243,14 +244,14 @@ class TrainingRun:
         return net.eval()
 
     def summary(self) -> dict[str, Any]:
-        """What the file of a product says about its training, as JSON."""
+        """Summary of the training for the file of the product, as JSON."""
         return {
             "key": self.key, "seed": self.training.seed, "steps": self.done, "best": self.best,
             "processes": self.place.size, "device": self.place.device.type, "history": self.history,
         }  # fmt: skip
 
     def export(self, path: str | Path) -> None:
-        """Write the product; one process does it for all."""
+        """Write the product, in the first process only."""
         if self.place.rank == 0 and self.history:
             self.training.save(Path(path), self)
 
@@ -282,7 +283,7 @@ class TrainingRun:
         )
 
     def _look(self, unit: str, on_look: Callable[[TrainingRun], None] | None) -> None:
-        """Judge the product, and keep it if it is the best so far; one process does it for all."""
+        """Judge the product in the first process, and keep it if it is the best so far."""
         losses = {
             name: _mean([record[name] for record in self._pending]) for name in self._pending[0]
         }
@@ -341,23 +342,25 @@ def carry_out(
     on_step: Callable[[TrainingRun, Record], None] | None = None,
     on_look: Callable[[TrainingRun], None] | None = None,
 ) -> TrainingRun:
-    """Train to the end of a schedule and write the product; call it again after an interruption to go on.
+    """Train to the end of a schedule and write the product.
+
+    Called again after an interruption, it resumes.
 
     Parameters
     ----------
     training : Training
-        What is trained.
+        The training.
     path : path
         File of the product.
     schedule : Schedule
-        How long.
+        Length of the training and interval of judgements.
     state : path
         File of the state, which is kept.
     device : str
         "auto", "cpu", "cuda" or "cuda:1"; started by torchrun, each process takes a device of its
         own.
     threads : int
-        CPU threads; 0 leaves torch its own number.
+        CPU threads; 0 keeps the default of torch.
     decided : mapping, optional
         See `TrainingRun`.
     on_step, on_look : callable, optional
@@ -373,7 +376,7 @@ def carry_out(
 
 
 def _key(training: Training, place: Place, decided: Mapping[str, Any]) -> str:
-    """Hash of all that decides the weights."""
+    """Hash of all that determines the weights."""
     given = {"training": training.key(), "seed": training.seed, "decided": dict(decided)}
     parts = {
         "kind": type(training).__qualname__,

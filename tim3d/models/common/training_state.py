@@ -1,7 +1,7 @@
-"""The state of a training as one file of tensors and JSON: exact, verified, and nothing in it can run.
+"""State of a training in a file of tensors and JSON: exact, verified, and free of executable code.
 
-Whatever torch gives as a `state_dict` becomes a tree of numbers, texts and lists, in which a tensor
-is a name; the tensors lie beside it in the same safetensors file (`tim3d.models.common.weights`).
+Each `state_dict` of torch becomes a tree of numbers, texts and lists that names its tensors; the
+tensors lie beside the tree in the same safetensors file (`tim3d.models.common.weights`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
 from tim3d.models.common.weights import read_weights, write_weights
 from tim3d.storage import outputs
 
-# 1 was that of generators, 2 a pickle of the U-Net, which began with these letters.
+# 1 was the schema of generators, 2 a pickle of the U-Net, which began with these letters.
 SCHEMA = 3
 PICKLED = b"tim3d state\n"
 Tensors = dict[str, Tensor]
@@ -47,14 +47,14 @@ def write_state(path: Path, key: str, values: Mapping[str, Any]) -> None:
 
 
 def read_state(path: Path, key: str) -> dict[str, Any]:
-    """Read the state of the training with this key, every byte as it was written.
+    """Read and verify the state of the training with this key.
 
     Raises
     ------
     CheckpointError
         If the file is damaged, or not the state of a training.
     MixedRunError
-        If it is that of another training, or of an earlier version.
+        If the state belongs to another training, or to an earlier version of tim3d.
     """
     _refuse_pickled(path)
     try:
@@ -68,7 +68,7 @@ def read_state(path: Path, key: str) -> dict[str, Any]:
         raise _of_another_version(path)
     if about.get("key") != key:
         raise MixedRunError(
-            f"{path} belongs to a training with other data, network or options. Start anew with --overwrite, or give "
+            f"{path} belongs to a training with other data, network or options. Start again with --overwrite, or give "
             "the options of that training"
         )
     found: dict[str, Any] = unpacked({"items": about["items"]}, tensors)
@@ -76,9 +76,9 @@ def read_state(path: Path, key: str) -> dict[str, Any]:
 
 
 def damaged(path: Path) -> CheckpointError:
-    """Error for a file from which a training cannot go on."""
+    """Error for a file from which a training cannot resume."""
     return CheckpointError(
-        f"{path} is damaged, or is not the state of a training, and cannot be resumed. Start anew with --overwrite"
+        f"{path} is damaged, or is not the state of a training, and cannot be resumed. Start again with --overwrite"
     )
 
 
@@ -90,13 +90,15 @@ def _refuse_pickled(path: Path) -> None:
 
 def _of_another_version(path: Path) -> MixedRunError:
     return MixedRunError(
-        f"{path} is the state of a training by another version of tim3d and cannot be resumed. Start anew with "
-        "--overwrite; a model that is there stays until the new one replaces it"
+        f"{path} is the state of a training by another version of tim3d and cannot be resumed. Start again with "
+        "--overwrite; an existing model is kept until the new one replaces it"
     )
 
 
 def packed(value: Any, name: str, tensors: Tensors) -> Any:
-    """A value as a tree that JSON can hold; its tensors are added to `tensors` under names that begin with `name`.
+    """Convert a value to a tree for JSON.
+
+    Its tensors are added to `tensors` under names that begin with `name`.
 
     >>> tensors = {}
     >>> packed({"lr": (0.1, 1), "w": torch.zeros(2)}, "adam", tensors)
@@ -127,7 +129,7 @@ def packed(value: Any, name: str, tensors: Tensors) -> Any:
 
 
 def unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value of which `packed` made a tree, for each tensor in the same layout."""
+    """Restore the value of a tree from `packed`, with the memory layout of each tensor."""
     if isinstance(tree, list):
         return [unpacked(item, tensors) for item in tree]
     if not isinstance(tree, dict):
@@ -149,7 +151,7 @@ def _below(name: str, key: object) -> str:
 
 
 def _layout(tensor: Tensor) -> dict[str, list[int]]:
-    """Strides that are not those of rows, as of channels last: sums over another layout have other last bits."""
+    """Strides unless row-major, as of channels last: the layout changes the last bits of sums."""
     rows = torch.empty(tensor.shape, device="meta").stride()
     return (
         {} if tensor.stride() == rows or 0 in tensor.stride() else {"stride": list(tensor.stride())}

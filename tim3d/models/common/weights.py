@@ -1,7 +1,7 @@
-"""Files of weights that say all about themselves and are read only if no byte changed. No pickle: nothing can run.
+"""Files of weights with their description and checksum. They are not pickles: nothing can run.
 
 A safetensors file whose metadata hold a JSON text under `tim3d` and, under `sha256`, the SHA-256 of
-the whole file with that field set to 64 zeros. The text names what kind of network it is.
+the whole file with that field set to 64 zeros. The text names the kind of the network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stored:
     data: bytes
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights by name; raises SafetensorError if the bytes do not hold them."""
+        """Return the weights by name; raise SafetensorError if the bytes do not hold them."""
         import safetensors.torch
 
         return safetensors.torch.load(self.data)
@@ -50,9 +50,10 @@ class Stored:
 def write_weights(
     path: str | Path, tensors: Mapping[str, Tensor], text: str, over: outputs.Kind = outputs.WEIGHTS
 ) -> str:
-    """Write a file and return its SHA-256; it appears whole or not at all, the same input giving the same bytes.
+    """Write a file and return its SHA-256.
 
-    Only a file of the kind `over` is replaced.
+    The file appears whole or not at all, and the same input gives the same bytes. Only a file of
+    the kind `over` is replaced.
 
     Raises
     ------
@@ -72,12 +73,12 @@ def write_weights(
 
 
 def read_weights(path: str | Path, kind: Kind) -> Stored:
-    """Read a file that `write_weights` wrote for this kind of network, every byte as it was written.
+    """Read and verify a file that `write_weights` wrote for this kind of network.
 
     Raises
     ------
     CheckpointError
-        If it is missing, damaged, foreign or of the other kind.
+        If the file is missing, damaged, foreign or of the other kind.
     """
     data, metadata = _read(Path(path), kind)
     sha256 = _verified(Path(path), data, metadata)
@@ -90,7 +91,7 @@ def read_weights(path: str | Path, kind: Kind) -> Stored:
 
 
 def kind_of(text: str) -> Kind:
-    """What kind of network a description is about; without a word about it, segmentation.
+    """Kind of network that a description names; segmentation if it names none.
 
     >>> kind_of('{"model":"generator"}'), kind_of('{"spec":1}')
     ('generator', 'segmentation')
@@ -110,7 +111,7 @@ def package_version() -> str:
 
 
 def _with_metadata(data: bytes, metadata: dict[str, str]) -> bytes:
-    """The same safetensors file with metadata whose order is fixed, which the library does not promise."""
+    """Rewrite a safetensors file with metadata in a fixed order, which the library may vary."""
     length = int.from_bytes(data[:8], "little")
     header = {"__metadata__": metadata, **json.loads(data[8 : 8 + length])}
     text = json.dumps(header, separators=(",", ":")).encode()

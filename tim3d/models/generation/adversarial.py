@@ -1,8 +1,9 @@
-"""Adversarial training of a generator by its slices: losses, and steps that are drawn from the seed and their number.
+"""Adversarial training of a generator by its slices: losses and reproducible steps.
 
-A critic gives slices of the volumes low and crops of the micrograph high numbers; their mean
-difference approximates the Wasserstein distance as long as its gradient has length 1, which a
-penalty sees to (WGAN-GP). The generator makes volumes all slices of which are given high numbers.
+A critic assigns low values to slices of generated volumes and high values to crops of the
+micrograph; the mean difference approximates the Wasserstein distance as long as the gradient of the
+critic has length 1, which a penalty enforces (WGAN-GP). The generator learns to make volumes all
+slices of which get high values. The random numbers of a step depend on the seed and its number.
 
 References
 ----------
@@ -36,29 +37,29 @@ SLOPE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class AdversarialOptions:
-    """How a generator is trained; the defaults are a recipe for one CPU thread and the preset "demo".
+    """Options of a training; the defaults suit one CPU thread and the preset "demo".
 
     Parameters
     ----------
     batch : int
-        Volumes of a step, on every process.
+        Volumes in a step, on each process.
     slices : int
-        Random slices of them that a critic sees along each axis, and as many crops.
+        Random slices of them along each axis, and as many crops, in the input of a critic.
     critic_steps : int
-        Steps of the critics before one of the generator.
+        Steps of the critics before each step of the generator.
     penalties : int
-        Random pairs of a slice and a crop for the gradient penalty, shared out among the critics.
+        Random pairs of a slice and a crop for the gradient penalty, divided among the critics.
     penalty_weight : float
         Lambda of the penalty.
     learning_rate : float
-        Of Adam with betas (0, 0.9).
+        Learning rate of Adam with betas (0, 0.9).
     average : float
-        Share that the averaged generator keeps in a step (exponential moving average), less in the
-        first steps.
+        Decay per step of the exponential moving average of the generator weights, less in the first
+        steps.
     seed : int
-        Of the first weights and all that is random.
+        Seed of the first weights and of all random numbers.
     mixed_precision : bool
-        bfloat16 on CUDA.
+        Whether to compute in bfloat16 on CUDA.
 
     Raises
     ------
@@ -93,7 +94,7 @@ class AdversarialOptions:
 
 
 class CriticLoss(nn.Module):
-    """Loss of critics, one a view: generated minus real, and the penalty on gradients that are not of length 1.
+    """Loss of the critics (one for each view): generated minus real values, and gradient penalty.
 
     The whole loss is the forward pass of one module, so that several processes can share it.
     """
@@ -106,19 +107,19 @@ class CriticLoss(nn.Module):
     def forward(
         self, made: Sequence[Tensor], real: Sequence[Tensor], between: Sequence[Tensor], cast: Any
     ) -> tuple[Tensor, Tensor]:
-        """Loss, and the estimate of the Wasserstein distance; each a sum over the critics.
+        """Loss and estimated Wasserstein distance, each summed over the critics.
 
         Parameters
         ----------
         made, real, between : list of tensor (count, channels, rows, columns)
-            For each critic: slices, crops, and random points between some of both.
+            For each critic: slices, crops, and random points between pairs of them.
         cast : context manager
-            Precision of what is not the penalty.
+            Precision of all but the penalty.
         """
         losses, distances = [], []
         for critic, fakes, reals, mixed in zip(self.critics, made, real, between, strict=True):
             with cast:
-                # One pass over both; without a normalisation no slice sees another.
+                # One pass over both; without normalisation no slice affects another.
                 values = critic(torch.cat([fakes, reals]))
             low, high = values[: len(fakes)].float().mean(), values[len(fakes) :].float().mean()
             losses.append(low - high + self.weight * gradient_penalty(critic, mixed))
@@ -127,7 +128,9 @@ class CriticLoss(nn.Module):
 
 
 def gradient_penalty(critic: nn.Module, slices: Tensor) -> Tensor:
-    """Mean of (length of the gradient - 1)^2 over slices; the gradient is that of a slice's value by its pixels.
+    """Mean over slices of (length of the gradient - 1)^2.
+
+    The gradient is the derivative of the value of a slice with respect to its pixels.
 
     >>> one = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
     >>> _ = nn.init.constant_(one[1].weight, 1.5)
@@ -141,15 +144,15 @@ def gradient_penalty(critic: nn.Module, slices: Tensor) -> Tensor:
 
 
 class GeneratorLoss(nn.Module):
-    """What the critics think of all slices of volumes, with the sign turned; their weights get no gradient."""
+    """Loss of the generator: minus the mean values of all slices; critics get no gradient."""
 
     def __init__(self, generator: Generator, critics: Sequence[nn.Module]) -> None:
         super().__init__()
         self.generator = generator
-        self._judges = tuple(critics)  # a tuple, so that they are no part of this module
+        self._judges = tuple(critics)  # a tuple keeps them out of this module
 
     def forward(self, latent: Tensor, cast: Any) -> Tensor:
-        """Minus the mean value of a slice; a sum over the critics."""
+        """Minus the mean value of the slices, summed over the critics."""
         with cast:
             volumes = self.generator.probabilities(self.generator(latent))
             return torch.stack([
@@ -159,7 +162,7 @@ class GeneratorLoss(nn.Module):
 
 
 def by_critic(volumes: Tensor, critics: int) -> list[Tensor]:
-    """All slices of volumes that each critic judges: one judges all directions, of three each judges its own."""
+    """Slices for each critic: a single critic gets all directions, each of three gets its own."""
     stacks = [every_slice(volumes, axis) for axis in range(AXES)]
     return [torch.cat(stacks)] if critics == 1 else stacks
 
@@ -172,19 +175,19 @@ def _frozen(critic: nn.Module, slices: Tensor) -> Tensor:
 
 
 class Adversaries:
-    """Generator, its average, critics and both optimisers, and how to move them on by one step.
+    """Generator, its average, critics and both optimisers, and their training step.
 
     Parameters
     ----------
     architecture : Architecture
-        Of the generator and of the critics.
+        Architecture of the generator and of the critics.
     views : Views
-        What to learn from.
+        Images to learn from.
     options : AdversarialOptions
-        How.
+        Options of the training.
     place : Place
-        Where. Of several processes each draws its own samples, and all make the mean of their
-        steps.
+        Device and processes. Each of several processes draws its own samples, and all take the mean
+        of their steps.
     """
 
     def __init__(
@@ -214,7 +217,7 @@ class Adversaries:
         self.critic_optimiser = _adam(self.critics, options)
 
     def step(self, number: int, rng: np.random.Generator) -> dict[str, float]:
-        """One step of the generator after some of the critics; all that is random is drawn from `rng`.
+        """Make a step of the generator after steps of the critics, with random numbers from `rng`.
 
         Returns
         -------
@@ -274,7 +277,7 @@ class Adversaries:
 
 
 def _between(made: Tensor, real: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """Random points on the lines between random pairs, none of which is drawn twice."""
+    """Random points on the lines between random pairs of images, each used at most once."""
     count = min(count, len(made))
     a, b = (torch.from_numpy(rng.permutation(len(made))[:count]).to(made.device) for _ in range(2))
     share = torch.from_numpy(rng.random((count, 1, 1, 1), np.float32)).to(made.device)

@@ -1,4 +1,4 @@
-"""Which state of a training is best: volumes of its averaged generator, from noise that training never draws."""
+"""Selection of the best state by volumes of the averaged generator, from noise kept for this."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tim3d.models.generation.slice_sampler import noise
 from tim3d.models.generation.slicegan import Generator
 from tim3d.models.generation.synthesis import reduced
 
-# Nodes of the windows that are judged, and of those that give the statistics of normalisation.
+# Nodes of the windows to judge, and of the windows for the statistics of normalisation.
 JUDGED_NODES, STATISTICS_NODES = 8, 6
-# Steps of a training count from 1; what belongs to none is drawn under 0.
+# Steps of a training count from 1; step 0 stands for random numbers that belong to none.
 NO_STEP = 0
 STATISTICS, JUDGED = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What a generator is held against, always with the same noise.
+    """Reference that a generator is compared with, always with the same noise.
 
     Parameters
     ----------
     target : Target or GreyTarget
-        From an image, or a part of it that is held out of the training.
+        Statistics of an image, or of a part of it that is held out of the training.
     seed : int
-        Of the training.
+        Seed of the training.
     volumes : int
-        How many.
+        Number of volumes to generate.
     """
 
     target: Target | GreyTarget
@@ -43,7 +43,7 @@ class Judge:
     volumes: int = 8
 
     def errors(self, net: Generator) -> dict[str, float]:
-        """As `Target.errors`; the generator must be in evaluation mode."""
+        """Errors as in `Target.errors`; the generator must be in evaluation mode."""
         rng = np.random.default_rng([self.seed, NO_STEP, JUDGED])
         return self.target.errors(
             [voxels_of(net, rng, cube(JUDGED_NODES)) for _ in range(self.volumes)]
@@ -51,18 +51,21 @@ class Judge:
 
 
 def judged_voxels(net: Generator, seed: int) -> npt.NDArray[np.uint8]:
-    """The first of the volumes that are judged, as `voxels_of`."""
+    """The first of the judged volumes, as `voxels_of` returns it."""
     return voxels_of(net, np.random.default_rng([seed, NO_STEP, JUDGED]), cube(JUDGED_NODES))
 
 
 def judged_edge(architecture: Architecture) -> int:
-    """Voxels along an edge of the volumes that are judged."""
+    """Edge of the judged volumes in voxels."""
     return architecture.output_edge(JUDGED_NODES)
 
 
 @torch.inference_mode()
 def voxels_of(net: Generator, rng: np.random.Generator, nodes: Triple) -> npt.NDArray[np.uint8]:
-    """One volume (z, y, x): labels 0, 1, ... of the likeliest phases, or grey values; of colours (3, z, y, x)."""
+    """Volume (z, y, x) of labels 0, 1, ... of the likeliest phases, or of grey values.
+
+    Colours have shape (3, z, y, x).
+    """
     logits = net(noise(net.architecture, 1, nodes, rng).to(next(net.parameters()).device))
     fields: npt.NDArray[np.uint8] = reduced(logits, net.architecture)[0].cpu().numpy()
     return fields if len(fields) > 1 else fields[0]
@@ -70,14 +73,14 @@ def voxels_of(net: Generator, rng: np.random.Generator, nodes: Triple) -> npt.ND
 
 @torch.no_grad()
 def calibrated(average: Generator, seed: int, batches: int = 4, batch: int = 4) -> Generator:
-    """A copy in evaluation mode whose normalisation has the statistics of its own weights.
+    """Return a copy in evaluation mode whose normalisation statistics fit its averaged weights.
 
-    An average over steps has none of its own, and those of the last step are not its.
+    Averaging the weights yields no statistics, and the last step's belong to other weights.
     """
     net = copy.deepcopy(average).train()
     for norm in net.bns:
         norm.reset_running_stats()  # type: ignore[operator]
-        norm.momentum = None  # type: ignore[assignment]  # a plain mean over what follows
+        norm.momentum = None  # type: ignore[assignment]  # a plain mean over the batches that follow
     rng, device = np.random.default_rng([seed, NO_STEP, STATISTICS]), next(net.parameters()).device
     for _ in range(batches):
         net(noise(net.architecture, batch, cube(STATISTICS_NODES), rng).to(device))
@@ -85,5 +88,5 @@ def calibrated(average: Generator, seed: int, batches: int = 4, batch: int = 4) 
 
 
 def cube(nodes: int) -> Triple:
-    """As many nodes along every axis."""
+    """The same number of nodes along every axis."""
     return nodes, nodes, nodes

@@ -1,4 +1,6 @@
-"""A trained generator as a file: normalisation folded into the convolutions, so that a window needs no statistics.
+"""Files of trained generators, with normalisation folded into the convolutions.
+
+A window then needs no statistics.
 
 References
 ----------
@@ -30,7 +32,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class GeneratorDescription:
-    """What the file of a generator says about itself.
+    """Description that the file of a generator carries.
 
     Parameters
     ----------
@@ -48,7 +50,8 @@ class GeneratorDescription:
     Raises
     ------
     ArgumentError
-        If there are not as many phases as outputs, or an edge is not a positive length.
+        If the number of phases differs from the number of outputs, or an edge is not a positive
+        length.
     """
 
     architecture: Architecture
@@ -87,7 +90,7 @@ class GeneratorDescription:
 
     @classmethod
     def from_json(cls, text: str) -> GeneratorDescription:
-        """The description from its text; raises CheckpointError for another schema."""
+        """Parse a description; raise CheckpointError for another schema."""
         values = json.loads(text)
         if values.get("schema") != SCHEMA:
             raise CheckpointError(
@@ -107,8 +110,8 @@ class GeneratorDescription:
 class Layer:
     """A convolution with its normalisation folded in.
 
-    `weight` is (in, out, 4, 4, 4) of a transposed convolution, (out, in, 3, 3, 3) of the one after
-    a resize.
+    `weight` is (in, out, 4, 4, 4) for a transposed convolution, (out, in, 3, 3, 3) for the
+    convolution after a resize.
     """
 
     weight: Tensor
@@ -117,7 +120,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Folded layers with their description and the SHA-256 of their file ("" before there is one)."""
+    """Folded layers with their description and the SHA-256 of their file ("" until written)."""
 
     layers: tuple[Layer, ...]
     description: GeneratorDescription
@@ -130,10 +133,10 @@ class Exported:
 
 
 def fold(net: Generator) -> tuple[Layer, ...]:
-    """Layers whose ReLU is all that follows: W' = W g / sqrt(var + eps), b' = beta - mean g / sqrt(var + eps).
+    """Fold normalisation into layers that only a ReLU follows.
 
-    The scale is that of the output channels: axis 1 of a transposed convolution. Computed in
-    float64, given in float32.
+    W' = W g / sqrt(var + eps), b' = beta - mean g / sqrt(var + eps). The scale g applies to the
+    output channels: axis 1 of a transposed convolution. Computed in float64, returned in float32.
 
     Examples
     --------
@@ -161,21 +164,21 @@ def fold(net: Generator) -> tuple[Layer, ...]:
 
 
 def _affine(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a normalisation in use."""
+    """Scale and shift of a normalisation in evaluation mode."""
     mean, var = cast(Tensor, norm.running_mean).double(), cast(Tensor, norm.running_var).double()
     scale = norm.weight.detach().double() / torch.sqrt(var + norm.eps)
     return scale, norm.bias.detach().double() - mean * scale
 
 
 def save_generator(path: str | Path, net: Generator, description: GeneratorDescription) -> str:
-    """Fold a generator, write it and return the SHA-256 of the file, which appears whole or not at all.
+    """Fold a generator, write it and return the SHA-256 of the file.
 
-    The same weights and description give the same bytes.
+    The file appears whole or not at all, and the same weights and description give the same bytes.
 
     Raises
     ------
     ArgumentError
-        If the description is that of another architecture.
+        If the description is of another architecture.
     CheckpointError
         If a weight is not finite.
     WriteError
@@ -202,7 +205,7 @@ def write_generator(
 
 
 def load_generator(path: str | Path) -> Exported:
-    """Read a generator whose every byte is as it was written.
+    """Read and verify a generator.
 
     Raises
     ------
@@ -225,7 +228,7 @@ def load_generator(path: str | Path) -> Exported:
 
 
 def describe_generator(path: str | Path) -> tuple[GeneratorDescription, str]:
-    """What the file of a generator says about itself, and its SHA-256, verified.
+    """Read and verify the description of a generator's file, and return it with the SHA-256.
 
     Raises
     ------
@@ -257,7 +260,7 @@ def shapes(architecture: Architecture) -> list[tuple[int, ...]]:
 
 
 def _check(tensors: Mapping[str, Tensor], architecture: Architecture, where: str) -> None:
-    """Refuse weights of another architecture, and such that are no numbers."""
+    """Refuse weights of another architecture, and weights that are not finite."""
     expected: dict[str, tuple[int, ...]] = {}
     for number, shape in enumerate(shapes(architecture)):
         out = shape[1] if shape[-1] == KERNEL else shape[0]

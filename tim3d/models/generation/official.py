@@ -1,9 +1,9 @@
-"""Generators of the official SliceGAN repository, as files of this package: ``*_Gen.pt`` with ``*_params.data``.
+"""Import of generators of the official SliceGAN repository (``*_Gen.pt``, ``*_params.data``).
 
-Two layouts are known: transposed convolutions only (2020), and a trilinear resize with a
-convolution in the place of the last one (since 2022), whose output depends on the size of the whole
-volume. Both files are pickles; they are read by readers that know tensors, lists and integers only,
-so that nothing in them can run.
+Two layouts are supported: transposed convolutions only (2020), and a trilinear resize with a
+convolution instead of the last one (since 2022), whose output depends on the size of the whole
+volume. Both files are pickles; the readers accept tensors, lists and integers only, so that nothing
+in them can run.
 
 References
 ----------
@@ -27,14 +27,14 @@ from tim3d.models.generation.export import GeneratorDescription, save_generator
 from tim3d.models.generation.slicegan import Generator
 from tim3d.phases import Phases
 
-# What the file of parameters holds, in this order.
+# Lists in the file of parameters, in this order.
 NAMES = ("dk", "ds", "df", "dp", "gk", "gs", "gf", "gp")
 LARGEST_PARAMETERS = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class Official:
-    """The file of parameters: kernels, strides, widths and paddings of the critic (d) and of the generator (g)."""
+    """Parameters: kernels, strides, widths and paddings of the critic (d) and generator (g)."""
 
     dk: tuple[int, ...]
     ds: tuple[int, ...]
@@ -52,7 +52,7 @@ def import_official(
     spacing_nm: tuple[float, float, float],
     phases: Phases | None = None,
 ) -> str:
-    """Write the generator of an official checkpoint as a file of this package and return its SHA-256.
+    """Write an official generator as a file of this package and return its SHA-256.
 
     Parameters
     ----------
@@ -61,10 +61,10 @@ def import_official(
     out : path
         File to write.
     spacing_nm : (z, y, x)
-        Edges of a voxel, which the checkpoint does not know.
+        Edges of a voxel in nm, which the checkpoint does not contain.
     phases : Phases, optional
-        Names and codes in the order of the channels (that of the grey values of the training
-        image). Without them one channel is grey and three are colour.
+        Names and codes in the order of the channels, which is the order of grey values in the
+        training image. Without them one channel is grey and three are colour.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def import_official(
 def architecture_of(
     official: Official, resizes: bool, phases: Phases | None, where: str
 ) -> Architecture:
-    """The description of an official network.
+    """Return the architecture of an official network.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def _output(channels: int, phases: Phases | None, where: str) -> Output:
 
 
 def read_parameters(path: Path) -> Official:
-    """The lists of ``*_params.data``.
+    """Read the lists of ``*_params.data``.
 
     Raises
     ------
@@ -164,10 +164,10 @@ def read_parameters(path: Path) -> Official:
         TypeError,
         AttributeError,
     ) as error:
-        raise CheckpointError(f"{path} is no file of parameters of SliceGAN: {error}") from error
+        raise CheckpointError(f"{path} is not a SliceGAN parameter file: {error}") from error
     if not _is_lists(values):
         raise CheckpointError(
-            f"{path} is no file of parameters of SliceGAN: expected lists {', '.join(NAMES)} of integers"
+            f"{path} is not a SliceGAN parameter file: expected lists {', '.join(NAMES)} of integers"
         )
     return Official(*(tuple(one) for one in values))
 
@@ -183,7 +183,7 @@ def _is_lists(values: Any) -> bool:
 
 
 class _ListsOnly(pickle.Unpickler):
-    """Lists, tuples and numbers; a pickle that names any class or function is refused before it is looked up."""
+    """Unpickler of lists, tuples and numbers that refuses any name of a class or function."""
 
     def find_class(self, module_name: str, global_name: str) -> NoReturn:
         raise pickle.UnpicklingError(
@@ -192,7 +192,7 @@ class _ListsOnly(pickle.Unpickler):
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Weights of ``*_Gen.pt`` by name, without the prefix that several GPUs leave.
+    """Read the weights of ``*_Gen.pt`` by name, without the prefix of a training on several GPUs.
 
     Raises
     ------
@@ -205,16 +205,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its path") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is no checkpoint of SliceGAN: {first}") from error
+        raise CheckpointError(f"{path} is not a SliceGAN checkpoint: {first}") from error
     if not isinstance(state, Mapping) or not all(
         isinstance(value, Tensor) for value in state.values()
     ):
-        raise CheckpointError(f"{path} is no checkpoint of SliceGAN: expected tensors by name")
+        raise CheckpointError(f"{path} is not a SliceGAN checkpoint: expected tensors by name")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 def _load(net: Generator, state: dict[str, Tensor], where: str) -> None:
-    """All that the official network uses: it also keeps a normalisation, or a layer, that it never calls."""
+    """Load the weights in use, without a normalisation or layer that is stored but never called."""
     unused = {f"bns.{len(net.bns)}"} | (
         {f"convs.{len(net.convs)}"} if net.rcconv is not None else set()
     )

@@ -1,8 +1,8 @@
-"""The resize of the official code for any box of a volume, whose size it depends on and which must be declared.
+"""The resize of the official code for any box of a volume, whose declared size it depends on.
 
-All S features along an axis are spread over 2 (S - 1) places, so that the step from place to place
-is not 1/2 but S / (4 (S - 1)) in units of two features: place i lies at (i + 1/2) S / (2 (S - 1)) -
-1/2. A box is interpolated with the coordinates of the whole.
+All S features along an axis are spread over 2 (S - 1) positions, so that the step between positions
+is not 1/2 but S / (4 (S - 1)) in units of two features: position i lies at
+(i + 1/2) S / (2 (S - 1)) - 1/2. A box is interpolated at the coordinates of the whole volume.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Stretch:
         Parameters
         ----------
         features : tensor (1, channels, z, y, x)
-            Of the window.
+            Features of the window.
         first : (z, y, x)
-            Number of its first feature in the volume.
+            Index of its first feature in the volume.
         box : Box
-            Voxels wanted; those beyond the volume have no meaning.
+            Voxels to compute; voxels beyond the volume are meaningless.
         """
         slabs = range(box.start[0], box.stop[0], SLAB)
         return torch.cat([self._slab(features, first, _slab_of(box, z)) for z in slabs], dim=1)

@@ -1,4 +1,4 @@
-"""What critics look at: random crops of micrographs, and slices of generated volumes in all three directions."""
+"""Input of critics: random crops of micrographs, and slices of volumes in three directions."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Images of the planes normal to z, y and x; one image stands for all three if the material is isotropic.
+    """Images of the planes normal to z, y and x, or one image of an isotropic material.
 
     Parameters
     ----------
     images : tuple of array (channels, rows, columns), uint8
-        255 is 1: of labels one channel a phase, 255 where it is; grey or colours as they are. Rows
-        and columns are (y, x), (z, x) and (z, y).
+        255 stands for 1. Labels have one channel for each phase, 255 where it is; grey values and
+        colours are unchanged. Rows and columns are (y, x), (z, x) and (z, y).
 
     Raises
     ------
     InputError
-        If there are neither one nor three, or they differ in shape.
+        If the number of images is neither one nor three, or they differ in shape.
     """
 
     images: tuple[Array, ...]
@@ -46,18 +46,18 @@ class Views:
 
     @property
     def isotropic(self) -> bool:
-        """Whether one image stands for all directions."""
+        """Whether one image represents all directions."""
         return len(self.images) == 1
 
     @property
     def channels(self) -> int:
-        """Of every image."""
+        """Number of channels of every image."""
         return int(self.images[0].shape[0])
 
     def crops(self, view: int, edge: int, count: int, rng: np.random.Generator) -> Tensor:
         """Random squares of an image, float32 (count, channels, edge, edge) from 0 to 1.
 
-        Turned by quarters and mirrored at random if the material is isotropic.
+        Rotated by multiples of 90 degrees and mirrored at random if the material is isotropic.
 
         Examples
         --------
@@ -75,7 +75,7 @@ class Views:
         return torch.from_numpy(np.stack(squares)).float() / 255
 
     def sha256(self) -> str:
-        """Hash of all that training sees."""
+        """Hash of all images of the training."""
         state = hashlib.sha256()
         for image in self.images:
             state.update(f"{image.dtype.str}{image.shape}".encode())
@@ -93,12 +93,15 @@ def one_hot(labels: Array, codes: tuple[int, ...]) -> Array:
 
 
 def every_slice(volumes: Tensor, axis: int) -> Tensor:
-    """All slices across an axis of volumes (batch, channels, z, y, x): (batch * n, channels, rows, columns)."""
+    """All slices across an axis of volumes (batch, channels, z, y, x).
+
+    The result has shape (batch * n, channels, rows, columns).
+    """
     return volumes.movedim(2 + axis, 1).flatten(0, 1)
 
 
 def random_slices(volumes: Tensor, axis: int, count: int, rng: np.random.Generator) -> Tensor:
-    """Some of `every_slice`, none twice: (count, channels, rows, columns)."""
+    """Random slices of `every_slice`, each at most once: (count, channels, rows, columns)."""
     stacks = volumes.movedim(2 + axis, 1)
     chosen = rng.choice(stacks.shape[0] * stacks.shape[1], count, replace=False)
     batch, place = (

@@ -18,16 +18,17 @@ from tim3d.kernels.generation.architecture import KERNEL, STRIDE, Architecture
 
 
 class Generator(nn.Module):
-    """Noise (batch, latent, z, y, x) to logits (batch, outputs, z, y, x), 2^L voxels for each node but the overlap.
+    """Network from noise (batch, latent, z, y, x) to logits (batch, outputs, z, y, x).
 
-    Transposed convolutions without bias, batch normalisation and ReLU after all but the last layer.
-    The output of a window does not depend on what lies outside of it; see
+    Each node becomes 2^L voxels, less the overlap. Transposed convolutions without bias, batch
+    normalisation and ReLU after all but the last layer. The output of a window does not depend on
+    voxels outside it; see
     `Architecture.output_edge` for its size.
 
     Parameters
     ----------
     architecture : Architecture
-        Layers, of kind "transposed" or "resize". Of kind "official-resize" the forward pass is the
+        Layers, of kind "transposed" or "resize". For kind "official-resize" the forward pass is the
         official one: it depends on the size of the window.
 
     Examples
@@ -66,22 +67,22 @@ class Generator(nn.Module):
         return grown
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Softmax over the phases; of grey and colour (1 + tanh) / 2. Between 0 and 1."""
+        """Softmax over the phases; (1 + tanh) / 2 for grey and colour. Between 0 and 1."""
         return probabilities(logits, self.architecture)
 
 
 def probabilities(logits: torch.Tensor, architecture: Architecture) -> torch.Tensor:
-    """Softmax of logits over the phases (axis 1); of grey and colour (1 + tanh) / 2. Between 0 and 1."""
+    """Softmax of logits over phases (axis 1); (1 + tanh) / 2 for grey and colour. From 0 to 1."""
     if architecture.output == "phases":
         return torch.softmax(logits, dim=1)
     return 0.5 * (torch.tanh(logits) + 1)
 
 
 def grow(values: torch.Tensor, *, official: bool = False) -> torch.Tensor:
-    """Twice as many voxels by trilinear interpolation: 2 n - 2 for n.
+    """Upsample by 2 with trilinear interpolation: n voxels become 2 n - 2.
 
-    By a factor of exactly 2 and without the outermost voxels, whose neighbours a window does not
-    know. The `official` code squeezes all 2 n into 2 n - 2, so that the factor depends on n.
+    The factor is exactly 2; the outermost voxels are left out, since a window lacks their
+    neighbours. The `official` code squeezes all 2 n into 2 n - 2, so that the factor depends on n.
     """
     if official:
         z, y, x = (2 * (n - 1) for n in values.shape[2:])
@@ -93,20 +94,20 @@ def grow(values: torch.Tensor, *, official: bool = False) -> torch.Tensor:
 
 
 class Critic(nn.Module):
-    """Slices (batch, channels, y, x) to one unbounded number each (batch,), their likeness to real ones.
+    """Network from slices (batch, channels, y, x) to unbounded scores of realism (batch,).
 
     Convolutions of kernel 4 and stride 2 without normalisation, which a gradient penalty forbids,
-    and without bias; padding 1, of the last one 0. A slice has 4 * 2^n pixels along an edge for n
+    and without bias; padding 1, in the last one 0. A slice has 4 * 2^n pixels along an edge for n
     hidden layers.
 
     Parameters
     ----------
     channels : int
-        Of a slice: phases, 1 for grey, 3 for colour.
+        Channels of a slice: phases, 1 for grey, 3 for colour.
     widths : sequence of int
-        Of the hidden layers, as `Architecture.critic`.
+        Widths of the hidden layers, as `Architecture.critic`.
     slope : float
-        Of the activation below zero: 0 is ReLU as in the paper.
+        Slope of the activation below zero: 0 is ReLU as in the paper.
 
     Examples
     --------
@@ -124,7 +125,7 @@ class Critic(nn.Module):
         )
 
     def forward(self, slices: torch.Tensor) -> torch.Tensor:
-        """One number a slice."""
+        """Score of each slice."""
         values = slices
         for conv in self.convs[:-1]:
             values = functional.leaky_relu(conv(values), self.slope)

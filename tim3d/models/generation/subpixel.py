@@ -1,10 +1,10 @@
-"""A layer that doubles its input as one plain convolution that makes all eight voxels of a doubled one at once.
+"""Layer that doubles its input by one plain convolution, which yields eight voxels for each one.
 
 A transposed convolution of kernel 4 and stride 2 without its first and last two samples is y[2 q +
 r] = w[r + 2] x[q] + w[r] x[q + 1]: a convolution of kernel 2 with eight times the outputs, which
-are then put side by side. The same holds for a trilinear resize by 2 followed by a convolution of
-kernel 3, with a kernel of 3. The products are those of the plain layers in another order: 1.5 to
-1.8 times as quick on a CPU, and nothing is unfolded in memory.
+are then interleaved. The same holds for a trilinear resize by 2 followed by a convolution of kernel
+3, with a kernel of 3. The products are the same as in the plain layers, in another order: 1.5 to
+1.8 times as fast on a CPU, and nothing is unfolded in memory.
 
 References
 ----------
@@ -22,8 +22,8 @@ from torch.nn import functional
 from tim3d.kernels.generation.architecture import KERNEL, STRIDE
 from tim3d.models.generation.export import Layer
 
-# Samples of a transposed convolution beside its first and last two: tap t = 0, 1 of parity r is
-# weight r + 2 - 2 t.
+# Taps of a transposed convolution without its first and last two samples: tap t = 0, 1 of parity r
+# is weight r + 2 - 2 t.
 _TAPS = torch.tensor([[2, 0], [3, 1]])
 # Weight of three neighbours x in the interpolated sample r + 1 + j of parity r = 0, 1 and tap j =
 # 0, 1, 2: [r, j, x].
@@ -34,7 +34,7 @@ _LINEAR = torch.tensor(
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
-    """One layer: a convolution, eight voxels for one, and `cut` voxels less at each face.
+    """Layer that replaces each voxel by eight and then removes `cut` voxels at each face.
 
     `weight` is (8 * out, in, k, k, k), its rows in the order (z, y, x parity, out).
     """
@@ -44,22 +44,22 @@ class Doubling:
     cut: int
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Doubling:
-        """The same on a device."""
+        """Return the layer on a device, in a given type."""
         return Doubling(self.weight.to(device, dtype), self.bias.to(device, dtype), self.cut)
 
     @property
     def outputs(self) -> int:
-        """Channels."""
+        """Number of output channels."""
         return len(self.bias) // 8
 
     def convolved(self, values: Tensor) -> Tensor:
-        """The eight voxels as channels: (1, in, z, y, x) to (8 * out, z - k + 1, ...)."""
+        """Convolve (1, in, z, y, x) to (8 * out, z - k + 1, ...), with eight voxels as channels."""
         found: Tensor = functional.conv3d(values, self.weight, self.bias)[0]
         return found
 
 
 def doubling(layer: Layer, padding: int = 2) -> Doubling:
-    """The sub-pixel form of a transposed convolution of this padding, or of a convolution after a resize.
+    """Sub-pixel form of a transposed convolution with padding, or of a convolution after a resize.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def doubling(layer: Layer, padding: int = 2) -> Doubling:
 
 
 def interleave(values: Tensor, channels: int, cut: int = 0) -> Tensor:
-    """Eight voxels in the place of one: (8 * channels, z, y, x) to (channels, 2 z - 2 cut, ...)."""
+    """Interleave eight voxels: (8 * channels, z, y, x) to (channels, 2 z - 2 cut, ...)."""
     z, y, x = values.shape[1:]
     apart = values.view(2, 2, 2, channels, z, y, x).permute(3, 4, 0, 5, 1, 6, 2)
     joined = apart.reshape(channels, 2 * z, 2 * y, 2 * x)

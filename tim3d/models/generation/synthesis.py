@@ -1,7 +1,8 @@
-"""Boxes of an endless generated volume: tiles of one size, fixed in the volume, from noise that the coordinates decide.
+"""Boxes of an endless generated volume, from tiles that are fixed in the volume.
 
-A tile is always computed whole, from a window of one shape and by one thread, and cut afterwards:
-on one kind of processor a voxel then has the same bits whatever box it was asked for in.
+The noise depends on the seed and the coordinates alone. A tile is always computed whole, from a
+window of one shape and by one thread, and cut afterwards: on one kind of processor a voxel then has
+the same bits in every requested box.
 """
 
 from __future__ import annotations
@@ -32,44 +33,45 @@ from tim3d.phases import Phases
 
 Bytes = npt.NDArray[np.uint8]
 Precision = Literal["float32", "bfloat16", "float16"]
-# Beyond this many elements convolutions of torch give wrong numbers or none (pytorch issues 43476
-# and 141831).
+# Beyond this number of elements convolutions of torch fail or give wrong results (pytorch issues
+# 43476 and 141831).
 LARGEST_TENSOR = 2**31
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkField(Generator):
-    """Which network to call and how; a few hundred bytes that travel to a worker.
+    """Network and settings of the synthesis; a few hundred bytes that are sent to workers.
 
     Parameters
     ----------
     weights : str
         Path of the file.
     sha256 : str
-        Its digest when the run was planned; another one now is refused.
+        Digest of the file when the run was planned; a file with another digest is refused.
     architecture : Architecture
-        What the file holds.
+        Architecture of the network in the file.
     seed : int
-        0 to 2^64 - 1.
+        Seed of the noise, 0 to 2^64 - 1.
     nodes : int
-        Nodes along an edge of a window; part of the result to the last bits.
+        Nodes along an edge of a window; affects the last bits of the result.
     period : (z, y, x)
-        In nodes, after which the noise repeats; 0 for never.
+        Period of the noise in nodes; 0 for none.
     whole : (z, y, x)
-        Nodes of the whole volume. Only with "official-resize" a voxel depends on them.
+        Nodes of the whole volume. Voxels depend on it only with "official-resize".
     precision : {"float32", "bfloat16", "float16"}
-        Arithmetic of the convolutions; part of the result.
+        Precision of the convolutions; affects the result.
     device : str
         "cpu", "cuda" or "cuda:1".
     phases : Phases, optional
-        Names and codes of the labels; None of grey values and colours.
+        Names and codes of the labels; None for grey values and colours.
     spacing_nm : (dz, dy, dx)
-        Edges of the voxels that it was trained on.
+        Edges of a voxel of the training data in nm.
 
     Raises
     ------
     ArgumentError
-        If float16 is asked of a CPU, a window is too small or too large, or the seed is none.
+        If float16 is requested on a CPU, a window is too small or too large, or the seed is out of
+        range.
     """
 
     kind: ClassVar[str] = "network"
@@ -100,7 +102,7 @@ class NetworkField(Generator):
             raise ArgumentError(
                 f"a window of {self.nodes} nodes gives no whole step of {self.architecture.step} voxels"
             )
-        Noise(self.seed, period=self.period)  # refuses a seed that is none
+        Noise(self.seed, period=self.period)  # refuses a seed out of range
         largest = max(_elements(self.architecture, self.nodes))
         if largest >= LARGEST_TENSOR:
             raise ArgumentError(
@@ -124,7 +126,7 @@ class NetworkField(Generator):
         return self.weights
 
     def names(self, out: str | None) -> tuple[str, ...]:
-        """``phase``, or ``raw`` of grey values, or one field for each colour."""
+        """Names of the fields: ``phase``, or ``raw`` for grey values, or one for each colour."""
         if self.architecture.output == "colour":
             return tuple(f"{out or 'raw'}_{colour}" for colour in ("red", "green", "blue"))
         return (out or ("phase" if self.architecture.output == "phases" else "raw"),)
@@ -134,7 +136,7 @@ class NetworkField(Generator):
         return {"weights": self.sha256}
 
     def description(self) -> dict[str, Any]:
-        """All that decides the bits beside the weights."""
+        """All that determines the bits besides the weights."""
         return {
             "kind": self.kind,
             "version": self.version,
@@ -150,14 +152,16 @@ class NetworkField(Generator):
         }
 
     def labels(self, box: Box) -> Bytes:
-        """Number of the phase of every voxel, or its grey value; uint8 of shape `box.shape`, of colours (3, z, y, x).
+        """Phase number or grey value of every voxel, uint8 of shape `box.shape`.
+
+        Colours have shape (3, z, y, x).
 
         Raises
         ------
         CheckpointError
-            If the file is no longer the one that was planned.
+            If the file is no longer the planned one.
         DeviceError
-            If the device is not there.
+            If the device is not available.
         """
         ready = home(self)
         out = np.empty((_fields(self.architecture), *box.shape), np.uint8)
@@ -169,17 +173,17 @@ class NetworkField(Generator):
         return out if self.architecture.output == "colour" else out[0]
 
     def block_bytes(self, core: Triple) -> int:
-        """The result, and on a CPU the tensors of one tile, the weights and the noise."""
+        """Bytes of the result and, on a CPU, of the tensors of a tile, weights and noise."""
         fields = _fields(self.architecture)
         host = fields * (int(np.prod(core)) + 2 * self.edge**3)
         return host + (tile_bytes(self.architecture, self.nodes) if self.device == "cpu" else 0)
 
 
 def tile_bytes(architecture: Architecture, nodes: int) -> int:
-    """Most memory while weights are loaded, in four forms, or a tile is made, in float32.
+    """Peak bytes while weights are loaded, in four forms, or a tile is computed in float32.
 
-    The latter is input and output of the largest layer, each twice: as torch has them and as its
-    library wants them, or while voxels are put side by side.
+    A tile needs input and output of the largest layer, each twice: in the layout of torch and in
+    the layout of its library, or while voxels are interleaved.
 
     >>> from tim3d.kernels.generation.architecture import preset, tile_nodes
     >>> tile_bytes(preset("demo"), tile_nodes(preset("demo"), 128)) // 2**20
@@ -191,7 +195,7 @@ def tile_bytes(architecture: Architecture, nodes: int) -> int:
 
 
 def _elements(architecture: Architecture, nodes: int) -> list[int]:
-    """Numbers in each tensor of a window, before voxels at its faces are cut."""
+    """Number of elements of each tensor of a window, before voxels at its faces are cut."""
     uncut = [architecture.edges(nodes)[0]]
     uncut += [2 * (n - 1) for n in architecture.edges(nodes)[:-1]]
     return [w * e**3 for w, e in zip(architecture.channels, uncut, strict=True)]
@@ -202,7 +206,7 @@ def _fields(architecture: Architecture) -> int:
 
 
 def _tiles(box: Box, edge: int) -> Iterator[Box]:
-    """Tiles of the endless volume that a box meets."""
+    """Yield the tiles of the endless volume that a box intersects."""
     ranges = [range(a // edge, -(-b // edge)) for a, b in zip(box.start, box.stop, strict=True)]
     for index in product(*ranges):
         start = triple(edge * i for i in index)
@@ -210,7 +214,7 @@ def _tiles(box: Box, edge: int) -> Iterator[Box]:
 
 
 class Home:
-    """A network at home in this process: its layers on the device, in the form in which they are quickest."""
+    """Network loaded in this process: its layers on the device, in their fastest form."""
 
     def __init__(self, field: NetworkField, exported: Exported) -> None:
         self.field = field
@@ -238,7 +242,7 @@ class Home:
         )
 
     def tile(self, tile: Box) -> Bytes:
-        """All voxels of one tile, (fields, z, y, x)."""
+        """Compute all voxels of a tile, (fields, z, y, x)."""
         noise = torch.from_numpy(self.noise(tile)).to(self.device, self.dtype)
         with _exact(self.device):
             if self.stretch is None:
@@ -254,7 +258,7 @@ class Home:
         return Noise(field.seed, period=field.period).latent(window, architecture.latent)[None]
 
     def _plain(self, noise: Tensor) -> Tensor:
-        """The last layer is reduced to bytes before its voxels are put side by side."""
+        """Compute a tile; the last layer is reduced to bytes before its voxels are interleaved."""
         values = self._hidden(noise, self.doublings[:-1])
         last, edge = self.doublings[-1], self.field.edge
         apart = last.convolved(values)
@@ -277,12 +281,12 @@ class Home:
 
 
 def check_room(field: NetworkField, free: int) -> None:
-    """Refuse tiles that do not fit into what a device has left.
+    """Refuse tiles that do not fit into the free memory of a device.
 
     Raises
     ------
     MemoryPlanError
-        With a smaller tile.
+        If a tile does not fit; the message names a smaller one.
     """
     needed = (
         tile_bytes(field.architecture, field.nodes) * getattr(torch, field.precision).itemsize // 4
@@ -299,7 +303,10 @@ def check_room(field: NetworkField, free: int) -> None:
 
 
 def reduced(logits: Tensor, architecture: Architecture) -> Tensor:
-    """Bytes (n, fields, ...) of logits (n, outputs, ...): the first phase of the highest, or grey values 0 to 255."""
+    """Reduce logits (n, outputs, ...) to bytes (n, fields, ...).
+
+    A byte is the first phase with the highest logit, or a grey value 0 to 255.
+    """
     if architecture.output != "phases":
         return probabilities(logits.float(), architecture).mul_(255).round_().to(torch.uint8)
     if logits.shape[1] == 2:
@@ -314,14 +321,14 @@ _cuda = threading.Lock()
 
 
 def home(field: NetworkField) -> Home:
-    """The network of a field, loaded once for each process, whichever thread asks first.
+    """Return the network of a field, loaded once for each process.
 
     Raises
     ------
     CheckpointError
-        If the file is damaged or no longer the one that was planned.
+        If the file is damaged or no longer the planned one.
     DeviceError
-        If the device is not there.
+        If the device is not available.
     """
     with _loading:
         if field not in _homes:
@@ -331,13 +338,13 @@ def home(field: NetworkField) -> Home:
                     f"{field.weights} has SHA-256 {exported.sha256}, and the run was planned with {field.sha256}; "
                     "put the planned file back or plan again"
                 )
-            _homes.clear()  # one network at a time: another one would hold its memory for nothing
+            _homes.clear()  # one network at a time: another would hold memory without use
             _homes[field] = Home(field, exported)
         return _homes[field]
 
 
 def _exact(device: torch.device) -> ExitStack:
-    """No gradients, one thread, no arithmetic of less than the stated precision, and one order of it."""
+    """Context without gradients: one thread, at least the stated precision, one order of sums."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
     stack = ExitStack()

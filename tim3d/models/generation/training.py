@@ -1,4 +1,4 @@
-"""The training of a generator by its slices (SliceGAN), as a value."""
+"""Training of a generator by its slices (SliceGAN), as a value."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from tim3d.phases import Phases
 
 @dataclass(frozen=True)
 class SliceGANTraining:
-    """A generator, what it learns from, and what it is held against.
+    """A generator, the images to learn from, and the judge that selects its state.
 
     Parameters
     ----------
     architecture : Architecture
-        Of the generator and of the critics.
+        Architecture of the generator and of the critics.
     views : Views
-        What to learn from.
+        Images to learn from.
     options : AdversarialOptions
-        How.
+        Options of the training.
     judge : Judge
-        Decides which state is kept.
+        Selects the state to keep.
     spacing_nm : (z, y, x)
-        Edges of a voxel.
+        Edges of a voxel in nm.
     phases : Phases, optional
         Names and codes of labels.
     decided : mapping
-        What else decides the generator that is kept; the file of the generator says it.
+        All else that determines the generator, recorded in its file.
     images : list
-        What the file says about the micrographs.
+        Description of the micrographs, recorded in the file.
     """
 
     architecture: Architecture
@@ -55,18 +55,18 @@ class SliceGANTraining:
 
     @property
     def seed(self) -> int:
-        """Seed of the first weights and of all that is random."""
+        """Seed of the first weights and of all random numbers."""
         return self.options.seed
 
     def key(self) -> dict[str, Any]:
-        """All that decides the generator."""
+        """All that determines the generator."""
         return {
             "architecture": asdict(self.architecture), "options": asdict(self.options), "data": self.views.sha256(),
             "spacing_nm": self.spacing_nm, "phases": dict(self.phases or {}), **self.decided,
         }  # fmt: skip
 
     def start(self, place: Place) -> SliceGANLearner:
-        """Generator and critics on a device."""
+        """Create generator and critics on a device."""
         return SliceGANLearner(
             Adversaries(self.architecture, self.views, self.options, place), self.judge
         )
@@ -98,7 +98,7 @@ class SliceGANTraining:
 
 
 class SliceGANLearner:
-    """Adversaries whose averaged generator is judged by volumes that it makes."""
+    """Adversaries whose averaged generator is judged by its volumes."""
 
     def __init__(self, adversaries: Adversaries, judge: Judge) -> None:
         self.adversaries, self._judge = adversaries, judge
@@ -113,11 +113,11 @@ class SliceGANLearner:
         }  # fmt: skip
 
     def step(self, number: int, rng: np.random.Generator) -> Record:
-        """One step of the generator after some of the critics."""
+        """Make a step of the generator after steps of the critics."""
         return self.adversaries.step(number, rng)
 
     def judge(self) -> Verdict:
-        """Errors of the averaged generator, whose normalisation is given statistics of its own."""
+        """Errors of the averaged generator, after its normalisation statistics are computed."""
         net = calibrated(self.product, self._judge.seed)
         errors = self._judge.errors(net)
         return Verdict(errors["score"], errors, net)

@@ -1,4 +1,4 @@
-"""One file that is a trained network for segmentation and says all about itself; see `tim3d.models.common.weights`."""
+"""File of a trained segmentation network and its description (`tim3d.models.common.weights`)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """How grey values become the input of a network: (grey - mean) / std.
+    """Normalisation of grey values for the input of a network: (grey - mean) / std.
 
     Parameters
     ----------
     how : {"volume", "table"}
         One mean and standard deviation for the volume, or one of each for every slice of it.
     mean, std : tuple of float
-        In grey values; one number, or as many as slices.
+        In grey levels; one number, or one for each slice.
 
     Raises
     ------
@@ -59,21 +59,21 @@ class Normalisation:
             )
 
     def of_slices(self, slices: Sequence[int]) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation for each of these slices of the volume."""
+        """Mean and standard deviation of each of these slices of the volume, in grey levels."""
         rows = [0] * len(slices) if self.how == "volume" else slices
         return [self.mean[z] for z in rows], [self.std[z] for z in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a checkpoint says about itself.
+    """Description that a checkpoint carries.
 
     Parameters
     ----------
     spec : UNetSpec
-        The network and its classes, by name in the order of their codes.
+        The network and the names of its classes, in the order of their codes.
     normalisation : Normalisation
-        Of the grey values it was trained on.
+        Normalisation of the grey values of the training.
     spacing_nm : (z, y, x)
         Voxel edges of the training data in nm.
     training : mapping
@@ -100,7 +100,7 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str) -> Description:
-        """The description from its text; raises CheckpointError for another schema."""
+        """Parse a description; raise CheckpointError for another schema."""
         values = json.loads(text)
         schema = values.pop("schema", None)
         if schema != SCHEMA:
@@ -119,7 +119,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A network ready for use, in evaluation mode, with its description and the SHA-256 of its file."""
+    """A network in evaluation mode, with its description and the SHA-256 of its file."""
 
     model: nn.Module
     description: Description
@@ -150,7 +150,7 @@ def save(path: str | Path, model: nn.Module, description: Description) -> str:
 
 
 def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
-    """Read a checkpoint whose every byte is as it was written.
+    """Read and verify a checkpoint.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
     ------
     CheckpointError
         If the file is missing, damaged, of another kind or schema, does not fit its own
-        description, or has other classes than asked for.
+        description, or has classes other than requested.
     """
     import torch
     from safetensors import SafetensorError
@@ -171,7 +171,8 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
     stored = read_weights(path, "segmentation")
     try:
         description = Description.from_json(stored.text)
-        # Weights that are replaced at once must not move the caller's random numbers on.
+        # The first weights are replaced at once: they must not advance the random numbers of
+        # the caller.
         with torch.random.fork_rng(devices=[]):
             model = build(description.spec)
         model.load_state_dict(stored.tensors(), strict=True)
@@ -184,7 +185,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
 
 
 def describe(path: str | Path) -> Description:
-    """What a checkpoint says about itself, verified, without building the network."""
+    """Read and verify the description of a checkpoint, without building the network."""
     stored = read_weights(path, "segmentation")
     try:
         return Description.from_json(stored.text)
@@ -193,7 +194,7 @@ def describe(path: str | Path) -> Description:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a checkpoint, verified: the same number that `save` returned and that the file carries."""
+    """Verified SHA-256 of a checkpoint, as `save` returned it and the file carries it."""
     return read_weights(path, "segmentation").sha256
 
 

@@ -1,4 +1,4 @@
-"""Labelled slices, and the crops that a network is trained on: cut, normalised and changed at random."""
+"""Labelled slices, and random crops of them to train on: cut, normalised and augmented."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ UNLABELLED = 255
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Random changes of a training crop. Grey values are normalised: 1 is one standard deviation of the volume.
+    """Random changes of a training crop.
+
+    Grey values are normalised: 1 is one standard deviation of the volume.
 
     Parameters
     ----------
     flips, rotations : bool
-        Mirror along y and x; turn by quarters (only right for square pixels).
+        Mirror along y and x; rotate by multiples of 90 degrees (only valid for square pixels).
     brightness : float
         Standard deviation of a value that is added to the crop.
     contrast : float
         Standard deviation of the logarithm of a factor.
     noise : float
-        Largest standard deviation of white noise; that of a crop is drawn between 0 and this.
+        Largest standard deviation of white noise; each crop draws its own between 0 and this.
     """
 
     flips: bool = True
@@ -41,7 +43,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Labelled slices with their neighbours, and how to normalise them.
+    """Labelled slices with their neighbours and normalisation.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class Slices:
     labels : array (n, y, x), uint8
         Index of the class; 255 is unlabelled.
     mean, std : array (n, channels)
-        For every image, in grey values.
+        Of every channel of every image, in grey levels.
     """
 
     images: Array
@@ -62,11 +64,11 @@ class Slices:
         return len(self.labels)
 
     def part(self, rows: slice | Sequence[int]) -> Slices:
-        """Some of the slices."""
+        """Select slices by index."""
         return Slices(self.images[rows], self.labels[rows], self.mean[rows], self.std[rows])
 
     def cut(self, number: int, ys: Array, xs: Array) -> tuple[Array, Array]:
-        """A normalised crop, float32 (channels, y, x), and its labels; indices beyond the border are mirrored."""
+        """Normalised crop, float32 (channels, y, x), and its labels, mirrored beyond the border."""
         y, x = (
             reflect(i, n)[:, None] for i, n in zip((ys, xs), self.labels.shape[1:], strict=True)
         )
@@ -75,7 +77,7 @@ class Slices:
         return normal, self.labels[number][y, x.T]
 
     def sha256(self) -> str:
-        """Hash of all that training sees."""
+        """Hash of all data of the training."""
         state = hashlib.sha256()
         for array in (self.images, self.labels, self.mean, self.std):
             state.update(f"{array.dtype.str}{array.shape}".encode())
@@ -90,12 +92,12 @@ def prepare(
     normalisation: Normalisation | None = None,
     numbers: Sequence[int] | None = None,
 ) -> tuple[Slices, Normalisation]:
-    """Check what is given for training, add neighbours where a stack is given, and find the normalisation.
+    """Check training data, add the neighbours of slices of a stack, and find the normalisation.
 
     Parameters
     ----------
     images : array (n, y, x) or (n, channels, y, x)
-        Grey values. Of a stack of consecutive slices the neighbours are taken from the stack,
+        Grey values. For a stack of consecutive slices the neighbours are taken from the stack,
         mirrored at its ends.
     labels : array (n, y, x)
         Class index, or 255 where unlabelled.
@@ -104,7 +106,7 @@ def prepare(
     normalisation : Normalisation, optional
         Default: mean and standard deviation of these images.
     numbers : sequence of int, optional
-        Which slice of the volume each image is; needed with a table.
+        Slice of the volume of each image; needed with a table.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def _check(images: Array, labels: Array, spec: UNetSpec) -> None:
             f"labels hold {wrong[0]}; the {len(spec.classes)} classes are 0 to {len(spec.classes) - 1}"
         )
     if not np.isfinite(images.sum(dtype=np.float64)):
-        raise InputError("images hold values that are not numbers; ingest them anew")
+        raise InputError("images contain values that are not numbers; ingest them again")
 
 
 def _own(images: Array) -> Normalisation:
@@ -171,7 +173,9 @@ def _scales(
 
 
 def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
-    """Training slices, and the last ones for validation: one run, because neighbours in z are nearly the same image.
+    """Split off the last slices for validation.
+
+    They are consecutive, because neighbours in z are nearly the same image.
 
     Raises
     ------
@@ -190,7 +194,7 @@ def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
 
 
 def crop_edge(slices: Slices, wanted: int, total_stride: int) -> int:
-    """Edge of a square crop: what was wanted, not more than the slices have, a multiple of the network's stride."""
+    """Edge of a square crop in pixels: at most `wanted` and the slice, a multiple of the stride."""
     edge: int = min(wanted, *slices.labels.shape[1:]) // total_stride * total_stride
     return max(edge, 2 * total_stride)
 
@@ -198,7 +202,10 @@ def crop_edge(slices: Slices, wanted: int, total_stride: int) -> int:
 def random_batches(
     slices: Slices, edge: int, size: int, count: int, change: Augmentation, rng: np.random.Generator
 ) -> Iterator[tuple[Array, Array]]:
-    """Batches of random crops: float32 (size, channels, edge, edge) and int64 labels (size, edge, edge)."""
+    """Yield batches of random crops.
+
+    A batch is float32 (size, channels, edge, edge) and int64 labels (size, edge, edge).
+    """
     for _ in range(count):
         pairs = [augment(*_random_crop(slices, edge, rng), change, rng) for _ in range(size)]
         images, labels = zip(*pairs, strict=True)
@@ -206,7 +213,7 @@ def random_batches(
 
 
 def _random_crop(slices: Slices, edge: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """A crop of any slice; if it has no label, which would teach nothing, one that holds a labelled pixel."""
+    """Random crop of a slice; a crop without labels is replaced by one with a labelled pixel."""
     number = int(rng.integers(len(slices)))
     room = [max(n - edge, 0) for n in slices.labels.shape[1:]]
     image, labels = _cut_square(slices, number, edge, [int(rng.integers(r + 1)) for r in room])
@@ -230,7 +237,7 @@ def _cut_square(
 def augment(
     image: Array, labels: Array, change: Augmentation, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """A crop (channels, y, x) and its labels (y, x), changed at random in the same way."""
+    """Return a crop (channels, y, x) and its labels (y, x), changed at random in the same way."""
     if change.flips:
         for axis in (-2, -1):
             if rng.random() < 0.5:

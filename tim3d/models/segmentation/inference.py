@@ -1,7 +1,7 @@
-"""Windows to labels: a checkpoint on a device, called on batches of one shape, and the core box of a block segmented.
+"""Inference of a checkpoint on a device: batches of windows, and the labels of a block's core.
 
 On a CPU the result for a voxel does not depend on the block, bit for bit, as long as window, batch
-and threads stay.
+and threads are the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Reduction = Literal["labels", "labels+probabilities", "softmax"]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A predictor at home in this process: its network on the device, and the lock of that device."""
+    """A loaded predictor: its network on the device, and the lock of that device."""
 
     checkpoint: Checkpoint
     model: nn.Module
@@ -46,15 +46,15 @@ _cuda_stage = threading.Lock()
 
 
 def ready(predictor: Predictor) -> Loaded:
-    """The network of a predictor, loaded once for each process, whichever thread asks first.
+    """Return the network of a predictor, loaded once for each process.
 
     Raises
     ------
     CheckpointError
-        If the file is damaged or no longer the one that was planned, or needs a table of the volume
-        and has none.
+        If the file is damaged, is no longer the planned one, or needs a table of slices that the
+        volume lacks.
     DeviceError
-        If the device is not there.
+        If the device is not available.
     """
     with _loading:
         if predictor not in _loaded:
@@ -98,29 +98,29 @@ def segment_core(
     outputs: Sequence[Output] = ("labels",),
     empty: EmptyRule | None = None,
 ) -> dict[Output, Array]:
-    """Class of every voxel of a core box, from the windows of the lattice that touch it.
+    """Classify every voxel of a core box by the windows of the lattice that touch it.
 
     Parameters
     ----------
     predictor : Predictor
         The network.
     lattice : Lattice
-        Its windows: one slice thick, with the context of the network.
+        The windows: one slice thick, with the context of the network.
     core : Box
-        Voxels wanted.
+        Voxels to classify.
     slab, slab_box : array (z, y, x), Box
-        Grey values read, and where: `lattice.read_box(core)` or more.
+        Grey values and their box: `lattice.read_box(core)` or larger.
     outputs : sequence of {"labels", "probabilities"}
-        What to give out.
+        Arrays to return.
     empty : EmptyRule, optional
-        Windows of one grey value that the network need not see; `output` is one probability for
-        each class.
+        Rule that skips the network for windows of a single grey value; `output` is one probability
+        for each class.
 
     Returns
     -------
     dict of arrays
         `labels` uint8 (z, y, x), the index of the class; `probabilities` uint8 (classes, z, y, x),
-        255 being certain.
+        where 255 is certain.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def segment_core(
 
 
 def check_lattice(lattice: Lattice, checkpoint: Checkpoint) -> None:
-    """Refuse windows that do not fit a network: their thickness, context or phase (see `require_phase`)."""
+    """Refuse windows whose thickness, context or phase (see `require_phase`) misfit the network."""
     spec = checkpoint.spec
     if lattice.window[0] != 1 or lattice.context != spec.context:
         raise ArgumentError(
@@ -173,7 +173,7 @@ def _reduction(lattice: Lattice, outputs: Sequence[Output]) -> Reduction:
 
 
 def _reduced(empty: EmptyRule | None, reduction: Reduction, classes: int) -> EmptyRule | None:
-    """The rule for empty windows in the channels that the network is asked for."""
+    """Rule for empty windows, with its output in the channels of the reduction."""
     if empty is None or reduction == "softmax":
         return empty
     if len(empty.output) != classes:
@@ -195,7 +195,7 @@ def _named(stitched: Array, reduction: Reduction, outputs: Sequence[Output]) -> 
 
 
 def _argmax(probabilities: Array) -> Array:
-    """First class of the highest probability; several times faster than numpy's argmax along a first axis."""
+    """First class of highest probability; several times faster than numpy argmax along axis 0."""
     labels = np.zeros(probabilities.shape[1:], np.uint8)
     highest = probabilities[0].copy()
     for code in range(1, len(probabilities)):
@@ -219,7 +219,7 @@ def _predict(
     source: Iterator[Batch],
     reduction: Reduction,
 ) -> Iterator[Batch]:
-    """Results of batches, one batch behind what the device works on, so that a GPU never waits for the placing."""
+    """Results, one batch behind the device, so that a GPU does not wait while they are placed."""
     if torch.get_num_threads() != predictor.threads:
         torch.set_num_threads(predictor.threads)
 
@@ -233,7 +233,7 @@ def _predict(
 
 
 def _behind(results: Iterator[Item], look_ahead: bool) -> Iterator[Item]:
-    """The same results; with look-ahead each is given only once the next was started."""
+    """Yield the same results; with look-ahead, each one only after the next was started."""
     waiting: list[Item] = []
     for result in results:
         waiting.append(result)
@@ -243,7 +243,7 @@ def _behind(results: Iterator[Item], look_ahead: bool) -> Iterator[Item]:
 
 
 def _download(result: torch.Tensor) -> Callable[[], Array]:
-    """Start the copy to the host; the function given back waits for it, and for nothing that was started later."""
+    """Start a copy to the host; the returned function waits for it, and for nothing later."""
     if result.device.type != "cuda":
         return result.numpy
     host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
@@ -311,7 +311,7 @@ def _upload(array: Array, device: torch.device) -> torch.Tensor:
 
 
 def _reduce(logits_ncyx: torch.Tensor, reduction: Reduction) -> torch.Tensor:
-    """What leaves the device, (n, channels, 1, y, x): a byte for every voxel instead of four for every class."""
+    """Reduce logits on the device to (n, channels, 1, y, x); labels take 1 byte for each voxel."""
     if reduction == "labels":
         return _top(logits_ncyx)[:, None, None]
     probabilities_ncyx = logits_ncyx.softmax(dim=1)
@@ -331,7 +331,7 @@ def _top(logits_ncyx: torch.Tensor) -> torch.Tensor:
 def halving(
     forward: Callable[..., torch.Tensor], grey: torch.Tensor, *scales: torch.Tensor
 ) -> torch.Tensor:
-    """Call a function on a batch, or on its two halves where the device has not memory enough, and so on.
+    """Call a function on a batch, halving the batch as often as the memory of the device requires.
 
     Raises
     ------

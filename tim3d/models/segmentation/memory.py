@@ -1,4 +1,4 @@
-"""What a network needs between its layers, known without running it."""
+"""Memory of a network between its layers, computed without running it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Bytes for each pixel of a window: of all layers, and for each class. Networks that are not listed
-# are built and asked.
+# are built and counted.
 KNOWN: dict[tuple[str, str, int, tuple[int, ...]], tuple[int, int]] = {
     ("Unet", "resnet18", 3, (32, 16, 8)): (1056, 12)
 }
 
 
 def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
-    """Upper bound on the memory of one call: the outputs of all layers together, as if none were freed, in float32.
+    """Upper bound on the memory of one call, in bytes.
+
+    It is the sum of the outputs of all layers in float32, as if none were freed.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
 
 
 def counted_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
-    """The same, from a network that is called without computing anything."""
+    """Count the bytes of `activation_bytes` with a network of tensors without data."""
     import torch
 
     total = 0

@@ -1,4 +1,4 @@
-"""A segmenter by a network of slices: its windows, and how it is called on a worker. Torch is loaded there only."""
+"""Segmenter by a network of slices: its windows and its calls. Only workers load torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROBABILITY = Map(
 
 @dataclass(frozen=True)
 class Inference:
-    """How a network is laid over a volume and run; see `tim3d.segment`."""
+    """Options of windows and inference; see `tim3d.segment`."""
 
     mode: Literal["crop", "blend"] = "crop"
     window: tuple[int, int] | None = None
@@ -43,7 +43,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class NetworkSegmenter(Segmenter):
-    """A U-Net on one lattice of windows, which are given in batches and averaged under weights where they overlap."""
+    """A U-Net on a lattice of windows, in batches, with weighted averages where they overlap."""
 
     spec: UNetSpec
     predictor: Predictor
@@ -56,12 +56,12 @@ class NetworkSegmenter(Segmenter):
 
     @property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Of the network."""
+        """Class names of the network."""
         return self.spec.classes
 
     @property
     def sha256(self) -> str:  # type: ignore[override]
-        """Of its file."""
+        """SHA-256 of the file of the network."""
         return self.predictor.sha256
 
     def open(self) -> Callable[..., Any]:
@@ -72,7 +72,7 @@ class NetworkSegmenter(Segmenter):
         return segment_core
 
     def description(self) -> dict[str, Any]:
-        """Kind, windows, normalisation, and how the network is called."""
+        """Kind, windows, normalisation, and the settings of inference."""
         called = self.predictor
         return {
             "kind": self.kind,
@@ -86,15 +86,15 @@ class NetworkSegmenter(Segmenter):
         }
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
-        """The description and the codes; the kind is seen from the file, and fields made before kinds have none."""
+        """Description and codes, without the kind: the file states it, and older fields lack it."""
         return {name: value for name, value in super().record(codes).items() if name != "kind"}
 
     def lattice(self, shape: Triple) -> Lattice:
-        """The windows, which were laid when the segmenter was made."""
+        """Lattice of windows, fixed when the segmenter was created."""
         return self.windows
 
     def farthest_read(self, shape: Triple) -> Triple:
-        """What a block reads beyond its core, for the plan: the lattice itself says exactly what."""
+        """Largest number of voxels read beyond a core along each axis, for plans."""
         z, y, x = (
             (p - 1 for p in self.windows.window)
             if self.windows.mode == "blend"
@@ -103,7 +103,7 @@ class NetworkSegmenter(Segmenter):
         return (self.windows.context + z, y, x)
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
-        """What stitching holds, once more what is decoded and encoded, and the layers of the network."""
+        """Bytes of a block: stitching, copies to decode and encode, and layers of the network."""
         classes = len(self.classes)
         out = 2 * (1 + (classes if self.maps else 0))
         held = peak_bytes(
@@ -113,7 +113,7 @@ class NetworkSegmenter(Segmenter):
         return held + (self.activation_bytes if self.predictor.device == "cpu" else 0)
 
     def region(self, shape: Triple, core: Box, grey: Array, box: Box) -> Maps:
-        """The maps of a core: batches are called one behind the other, so that a GPU never waits for their placing."""
+        """Maps of a core, by batches; a GPU does not wait while their results are placed."""
         wanted = ("labels", "probabilities") if self.maps else ("labels",)
         found = opened(self)(self.predictor, self.windows, core, grey, box, wanted)
         maps = {one.name: found["probabilities"] for one in self.maps}
@@ -123,7 +123,7 @@ class NetworkSegmenter(Segmenter):
 def network_segmenter(
     spec: UNetSpec, predictor: Predictor, windows: Lattice, probabilities: bool
 ) -> NetworkSegmenter:
-    """A network laid over a volume, with what its layers need there."""
+    """Return a network on its windows, with the memory that its layers need."""
     needs = activation_bytes(spec, predictor.batch, windows.window[1:])
     return NetworkSegmenter(
         spec, predictor, windows, needs, (PROBABILITY,) if probabilities else ()
@@ -131,7 +131,9 @@ def network_segmenter(
 
 
 def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
-    """The windows: whole slices, or windows of the size asked for with a halo or an overlap of twice the halo.
+    """Lattice of windows: whole slices, or windows of the requested size.
+
+    Windows have a halo, or overlap by twice the halo.
 
     Raises
     ------

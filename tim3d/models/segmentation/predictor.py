@@ -1,4 +1,4 @@
-"""Which network is called, and how; known without torch."""
+"""Network and settings of inference, without torch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from tim3d.models.segmentation.checkpoint import Normalisation
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """Which network to call and how; small and picklable, so that it can travel to a worker.
+    """Network and settings of inference; small and picklable, to be sent to workers.
 
     Parameters
     ----------
     checkpoint : str
         Path of the file.
     sha256 : str
-        Its digest when the run was planned; another one now is refused.
+        Digest of the file when the run was planned; a file with another digest is refused.
     device : str
         "cpu", "cuda" or "cuda:1".
     batch : int
-        Windows in a call; part of the result to the last bits.
+        Windows in a call; affects the last bits of the result.
     threads : int
-        CPU threads of torch in a call; part of the result to the last bits.
+        CPU threads of torch in a call; affects the last bits of the result.
     precision : {"fp32", "fp16"}
         Arithmetic on CUDA: fp16 is mixed precision. A CPU computes in fp32.
     normalisation : Normalisation, optional
-        Of the volume that is segmented; default is that of the checkpoint.
+        Normalisation of the volume to segment (default: from the checkpoint).
 
     Raises
     ------
     ArgumentError
-        If a number is not positive, or fp16 is asked of a CPU.
+        If a number is not positive, or fp16 is requested on a CPU.
     """
 
     checkpoint: str

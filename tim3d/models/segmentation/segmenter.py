@@ -1,8 +1,7 @@
-"""What a segmenter is: windows of grey values in, named maps out, and how the maps of windows become those of a volume.
+"""Interface of segmenters: windows of grey values to named maps, joined over a volume.
 
-Everything that segments is a value of this kind: thresholds, networks, and what a user writes
-(docs/extend.md). The verb reads voxels, writes fields and resumes; it knows no segmenter by name.
-No torch here.
+Thresholds, networks and segmenters of users (docs/extend.md) are values of this class. The verb
+reads voxels, writes fields and resumes; it names no particular segmenter. No torch here.
 """
 
 from __future__ import annotations
@@ -28,25 +27,25 @@ LABELS = "labels"
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A map that a segmenter gives out beside the labels; it becomes a field ``OUT_NAME`` of the sample.
+    """Map that a segmenter returns beside the labels; it becomes a field ``OUT_NAME``.
 
     Parameters
     ----------
     name : str
-        Its key in what the segmenter returns, for example ``"uncertainty"``.
+        Key of the map in the mapping that the segmenter returns, for example ``"uncertainty"``.
     long_name : str
-        What its values are; of a map with one plane for each class, ``{}`` stands for the class.
+        Quantity of its values; in a map with a plane for each class, ``{}`` stands for the class.
     units : str
-        Of the values; ``"1"`` for a number without.
+        Unit of the values; ``"1"`` for dimensionless ones.
     dtype : {"float32", "uint8", "uint16"}
-        Of the values, exactly as returned.
+        Type of the values, exactly as returned.
     per_class : bool
         Whether the array has a first axis of classes, each of which becomes a field
         ``OUT_NAME_CLASS``.
     joined : {"voxels", "objects"}
-        How windows become a volume. "voxels": each voxel comes from one window. "objects": numbers
-        of objects, of which those on both sides of a border are paired; declared, and not built
-        yet: it is refused.
+        How windows are joined to a volume. "voxels": each voxel comes from one window. "objects":
+        numbers of objects, which are paired across borders; declared but not built yet: it is
+        refused.
     """
 
     name: str
@@ -57,7 +56,7 @@ class Map:
     joined: Literal["voxels", "objects"] = "voxels"
 
     def fields(self, out: str, classes: tuple[str, ...]) -> list[tuple[str, str]]:
-        """Name and long name of each field that it becomes.
+        """Name and long name of each field of the map.
 
         >>> Map("probability", "probability of {}", per_class=True).fields("phase", ("pore", "solid"))
         [('phase_probability_pore', 'probability of pore'), ('phase_probability_solid', 'probability of solid')]
@@ -68,44 +67,44 @@ class Map:
 
 
 class Segmenter(ABC):
-    """Windows of grey values in, labels and other maps out; subclass it as a frozen dataclass that pickles.
+    """Function from windows of grey values to labels and other maps.
 
-    It is opened once in each process (`open`), and what that gives is called with windows. A window
-    is a box of grey values (z, y, x) as they are stored, and its place in the volume, which may
-    reach beyond the border. What comes back is a mapping of arrays: ``labels`` in uint8, the number
-    of the class, and each of the `maps`, without the `context`.
+    Subclass it as a frozen dataclass that pickles. `open` is called once in each process and
+    returns the function that is called with windows. A window is a box of grey values (z, y, x) as
+    stored, and its position in the volume, which may reach beyond the border. The function returns
+    a mapping of arrays: ``labels`` in uint8, the number of the class, and each of the `maps`,
+    without the `context`.
 
     The maps do not depend on the blocks. With a `window`, because all windows lie on one lattice
-    that is fixed in the volume, mirrored at its border; so a window may be looked at as a whole.
+    that is fixed in the volume, mirrored at its border; so a voxel may depend on its whole window.
     Without one, because a voxel must depend on grey values within the `halo` alone, by the same
-    arithmetic wherever the array begins (no running sums of floats); then any box may be given, cut
-    at the border of the volume.
+    arithmetic wherever the array begins (no running sums of floats); then any box may be passed,
+    cut at the border of the volume.
 
     Attributes
     ----------
     kind : str
         Name of the family, part of the description.
     version : int
-        Raised when the same parameters give other maps; part of the description.
+        To be increased when the same parameters give other maps; part of the description.
     classes : tuple of str
         Names of the labels 0, 1, ...
     maps : tuple of Map
-        What it gives out beside the labels.
+        Maps that it returns beside the labels.
     window : (z, y, x), optional
         Voxels of a window, with its halo.
     halo : (z, y, x)
-        Border of a window that is thrown away.
+        Border of a window that is discarded.
     context : int
-        Slices before and after a window, one slice thick, that are given besides.
+        Additional slices before and after a window of one slice.
     total_stride : (z, y, x)
-        Window and halo must be multiples of it: a network that halves its input d times needs 2**d.
+        Window and halo must be multiples of it: 2**d for a network that halves its input d times.
     working_bytes : float
-        What a call needs for every voxel that it is given, beside these and the maps.
+        Bytes that a call needs for each input voxel, besides the input and the maps.
     needs_torch, whole_slices : bool
-        Whether a worker must hold torch; whether blocks are whole slices unless the user says
-        otherwise.
+        Whether workers need torch; whether blocks are whole slices by default.
     sha256 : str
-        Digest of the file that it is read from, if it is; part of what decides the numbers.
+        Digest of the file that it is read from, if any; part of the fingerprint.
     """
 
     kind: ClassVar[str] = ""
@@ -123,10 +122,10 @@ class Segmenter(ABC):
 
     @abstractmethod
     def open(self) -> Callable[..., Maps]:
-        """Load what the segmenter needs, once in each process, and return what is called as ``(grey, place)``."""
+        """Load the segmenter, once in each process, and return a function of ``(grey, place)``."""
 
     def description(self) -> dict[str, Any]:
-        """What decides the numbers beside the grey values, for JSON: kind, parameters, windows and maps."""
+        """Kind, parameters, windows and maps: all that determines the output, for JSON."""
         given: dict[str, Any] = (
             {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
         )
@@ -147,20 +146,20 @@ class Segmenter(ABC):
         }
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
-        """What a field records of its making, and what its fingerprint is made of: description and codes of classes."""
+        """Description and codes of classes, as recorded in a field and in its fingerprint."""
         return {**self.description(), "codes": codes}
 
     def lattice(self, shape: Triple) -> Lattice | None:
-        """Where the windows lie over a volume; None if any box may be given."""
+        """Lattice of the windows over a volume; None if any box may be passed."""
         return crop_lattice(shape, self.window, self.halo, self.context) if self.window else None
 
     def read_box(self, shape: Triple, core: Box) -> Box:
-        """Voxels of the volume that are needed for the maps of a core."""
+        """Box of the volume that the maps of a core depend on."""
         lattice = self.lattice(shape)
         return lattice.read_box(core) if lattice else core.grow(self.halo).clip(Box.whole(shape))
 
     def farthest_read(self, shape: Triple) -> Triple:
-        """The most that a block reads beyond its core, for a plan."""
+        """Largest number of voxels read beyond a core along each axis, for plans."""
         lattice = self.lattice(shape)
         if lattice is None:
             return self.halo
@@ -168,7 +167,7 @@ class Segmenter(ABC):
         return (z + lattice.context, y, x)
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
-        """Bytes of all buffers at the peak of a block: voxels while they are decoded, maps while encoded, a call."""
+        """Peak bytes of a block: voxels and maps with copies to decode and encode, and a call."""
         out = 1 + sum(
             np.dtype(m.dtype).itemsize * len(m.fields("", self.classes)) for m in self.maps
         )
@@ -189,7 +188,7 @@ class Segmenter(ABC):
         return self.working_bytes + out
 
     def region(self, shape: Triple, core: Box, grey: Array, box: Box) -> Maps:
-        """The maps of a core from grey values read in a box: `read_box` of the core, or more."""
+        """Maps of a core from the grey values of a box: `read_box` of the core, or larger."""
         made = {LABELS: np.empty(core.shape, np.uint8)}
         for one in self.maps:
             planes = (len(self.classes),) if one.per_class else ()
@@ -207,7 +206,7 @@ class Segmenter(ABC):
     def _windows(
         self, shape: Triple, core: Box, grey: Array, box: Box
     ) -> Iterator[tuple[Array, Box, Box]]:
-        """Grey values of each window, where they lie, and the voxels of the core that come from it."""
+        """Yield grey values and box of each window, and the box of the core that it determines."""
         lattice = self.lattice(shape)
         if lattice is None:
             for kept in _slabs(core, _thickness(self.halo[0])):
@@ -220,7 +219,7 @@ class Segmenter(ABC):
 
 
 def _thickness(halo: int) -> int:
-    """Slices that are given at once where any box may be: one, or several times the halo."""
+    """Slices of a call when any box may be passed: one, or several times the halo."""
     return 1 if halo == 0 else max(8, 4 * halo)
 
 
@@ -235,8 +234,8 @@ _opening = threading.Lock()
 
 
 def opened(segmenter: Segmenter) -> Callable[..., Maps]:
-    """What the segmenter is called by, opened once in a process, whichever thread asks first."""
-    # The class itself, not its name: in a notebook it is defined again, with other code.
+    """Return the function of a segmenter, opened once in each process."""
+    # The class itself, not its name: a notebook may define it again with other code.
     key = (type(segmenter), segmenter.sha256, described(segmenter))
     with _opening:
         if key not in _opened:
@@ -250,7 +249,7 @@ def described(segmenter: Segmenter) -> str:
     Raises
     ------
     ArgumentError
-        If it holds what JSON cannot.
+        If it holds values that JSON cannot.
     """
     try:
         return json.dumps(
@@ -264,12 +263,12 @@ def described(segmenter: Segmenter) -> str:
 
 
 def check_segmenter(segmenter: Segmenter, shape: Triple) -> None:
-    """Refuse a segmenter that cannot be laid over a volume, before any voxel is read.
+    """Refuse a segmenter that does not fit a volume, before any voxel is read.
 
     Raises
     ------
     ArgumentError
-        With what it declares and what it may.
+        If a declared value is not allowed; the message states both.
     """
     what = f"segmenter {segmenter.kind!r}"
     if not segmenter.kind or not isinstance(segmenter.kind, str):
@@ -315,12 +314,12 @@ def _check_windows(what: str, segmenter: Segmenter, shape: Triple) -> None:
 
 
 def checked(segmenter: Segmenter, found: Maps, shape: Triple) -> Maps:
-    """What a segmenter gave for a box of this shape, if it is what it declares.
+    """Return the maps of a box of this shape if they are as the segmenter declares.
 
     Raises
     ------
     InputError
-        With the first map that is missing, or of another shape or type, or a label without a class.
+        If a map is missing or has another shape or type, or a label has no class.
     """
     what = f"segmenter {segmenter.kind!r}"
     for one in (Map(LABELS, "", dtype="uint8"), *segmenter.maps):

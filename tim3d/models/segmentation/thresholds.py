@@ -1,4 +1,4 @@
-"""A segmenter by thresholds: the class of a voxel is how many of them its grey value exceeds."""
+"""Segmenter by thresholds: a voxel's class is the number of thresholds that its grey exceeds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tim3d.models.segmentation.segmenter import LABELS, Maps, Segmenter
 
 @dataclass(frozen=True)
 class Thresholds(Segmenter):
-    """Grey values cut at ascending `levels`, after a blur; how they were found is part of the description.
+    """Segmenter that cuts grey values at ascending `levels`, after a blur.
 
-    `classes` are in the order of the grey values, whichever of them is named first.
+    The method that found the levels is part of the description. `classes` are in the order of grey
+    values, whichever phase is named first.
     """
 
     levels: tuple[float, ...]
@@ -30,31 +31,31 @@ class Thresholds(Segmenter):
 
     @property
     def halo(self) -> Triple:  # type: ignore[override]
-        """What the blur sees."""
+        """Reach of the blur, in voxels."""
         return BLURS[self.blur]
 
     def open(self) -> Callable[[Array, Box], Maps]:
-        """Nothing to load."""
+        """Return `cut`: there is nothing to load."""
         return self.cut
 
     def cut(self, grey: Array, place: Box) -> Maps:
-        """Classes of some slices; integers are looked up in a table of all of them."""
+        """Classify slices; integers are looked up in a table of all values."""
         smooth, levels = blurred(grey, self.blur), list(self.levels)
         if grey.dtype.kind == "f":
             return {LABELS: classify(smooth, levels)}
         return {LABELS: np.take(classify(np.arange(np.iinfo(grey.dtype).max + 1), levels), smooth)}
 
     def description(self) -> dict[str, Any]:
-        """Kind, levels and how they were found."""
+        """Kind, levels and the method that found them."""
         how = {"method": self.method, "blur": self.blur, "polarity": self.polarity}
         return {"kind": self.kind, **how, "thresholds": list(self.levels)}
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
-        """The levels and how they were found: phases say the rest, and fields made before kinds have none."""
+        """Levels and method, without the kind, which older fields lack; phases state the codes."""
         return {name: value for name, value in self.description().items() if name != "kind"}
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
-        """Grey (twice while it is decoded), labels (twice while they are encoded), and one slice in the making."""
+        """Bytes of a block: grey twice to decode, labels twice to encode, buffers of a slice."""
         return (
             int(np.prod(read)) * 2 * voxel_bytes + 3 * int(np.prod(core)) + 40 * read[1] * read[2]
         )

@@ -1,9 +1,8 @@
 """torchvision beside a torch without CUDA, which segmentation-models-pytorch needs to import.
 
 torchvision's wheel is built for CUDA. Beside a CPU-only torch its compiled part does not load, and
-then its Python part stops on operators that nobody declared (pytorch/vision#9085). Declaring their
-signatures is enough for what U-Nets use; the operators themselves stay without code and are not
-called here.
+then its Python part fails on undeclared operators (pytorch/vision#9085). Declaring their signatures
+is enough for U-Nets; the operators themselves have no code and are not called here.
 """
 
 from __future__ import annotations
@@ -21,7 +20,9 @@ _declared: list[torch.library.Library] = []
 
 
 def import_torchvision() -> ModuleType:
-    """Torchvision, whose missing operators are declared first if its import fails for them; call before importing smp.
+    """Import torchvision, after declaring its missing operators if necessary.
+
+    Call it before segmentation-models-pytorch is imported.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def import_torchvision() -> ModuleType:
 
 
 def import_smp() -> ModuleType:
-    """segmentation-models-pytorch, which finds a torchvision that imports."""
+    """Import segmentation-models-pytorch, after a torchvision that it can import."""
     import_torchvision()
     import segmentation_models_pytorch as smp
 

@@ -1,4 +1,4 @@
-"""The training of a U-Net on labelled slices, as a value; a step of it is an epoch."""
+"""Training of a U-Net on labelled slices, as a value; each step is an epoch."""
 
 from __future__ import annotations
 
@@ -53,19 +53,21 @@ def train(
     numbers: Sequence[int] | None = None,
     on_epoch: Callable[[Record], None] | None = None,
 ) -> Checkpoint:
-    """Train a network and write its best epoch to a checkpoint; call it again after an interruption to go on.
+    """Train a network and write its best epoch to a checkpoint.
+
+    Called again after an interruption, it resumes.
 
     The loss is cross-entropy plus Dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) over the
     labelled pixels; the best epoch has the highest mean intersection over union of the validation
-    slices. Beside the checkpoint lies a file `PATH.state` until the training is done. On a CPU,
-    with the same number of threads, an interrupted training that is resumed ends with the same
-    bytes as one that was not.
+    slices. A file `PATH.state` lies beside the checkpoint until the training is done. On a CPU,
+    with the same number of threads, a resumed training ends with the same bytes as an
+    uninterrupted one.
 
     Parameters
     ----------
     images : array (n, y, x) or (n, channels, y, x)
-        Grey values. Of a stack of consecutive slices the neighbours that a 2.5-D network sees are
-        taken from the stack.
+        Grey values. For a 2.5-D network the neighbours of consecutive slices are taken from the
+        stack.
     labels : array (n, y, x), uint8
         Class index of every pixel; 255 is unlabelled and neither trains nor counts.
     spec : UNetSpec
@@ -75,11 +77,11 @@ def train(
     options : TrainingOptions, optional
         How to train.
     spacing_nm : (z, y, x)
-        Voxel edges, kept in the checkpoint.
+        Voxel edges in nm, kept in the checkpoint.
     normalisation : Normalisation, optional
-        Of grey values; default is the mean and standard deviation of the images.
+        Normalisation of grey values (default: mean and standard deviation of the images).
     numbers : sequence of int, optional
-        Which slice of the volume each image is; needed if the normalisation is a table.
+        Slice of the volume of each image; needed if the normalisation is a table.
     on_epoch : callable, optional
         Called after every epoch with `epoch`, `loss`, `val_loss` and `val_iou`, which the
         checkpoint keeps under `training["history"]`.
@@ -87,7 +89,7 @@ def train(
     Returns
     -------
     Checkpoint
-        As `load` gives it.
+        The checkpoint, as `load` returns it.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def train(
     MixedRunError
         If the state beside the checkpoint belongs to another training.
     DeviceError
-        If CUDA is asked for and not there.
+        If CUDA is requested and not available.
     """
     options = options or TrainingOptions()
     slices, found = prepare(images, labels, spec, normalisation, numbers)
@@ -106,26 +108,26 @@ def train(
 
 
 def deciding(options: TrainingOptions) -> dict[str, Any]:
-    """Options as a checkpoint records them: with the device that "auto" chooses here."""
+    """Options as a checkpoint records them, with the device that "auto" selects here."""
     return asdict(options) | {"device": choose_device(options.device)}
 
 
 @dataclass(frozen=True)
 class UNetTraining:
-    """A U-Net, labelled slices, and how it learns from them.
+    """A U-Net, its labelled slices and the options of its training.
 
     Parameters
     ----------
     slices : Slices
-        As `prepare` gives them.
+        Labelled slices from `prepare`.
     spec : UNetSpec
         The network.
     options : TrainingOptions
-        How.
+        Options of the training.
     normalisation : Normalisation
-        Of the slices; the checkpoint carries it.
+        Normalisation of the slices, which the checkpoint carries.
     spacing_nm : (z, y, x)
-        Voxel edges.
+        Voxel edges in nm.
     """
 
     slices: Slices
@@ -146,16 +148,16 @@ class UNetTraining:
 
     @cached_property
     def parts(self) -> tuple[Slices, Slices]:
-        """Slices that are learnt from, and those that are held out."""
+        """Slices to train on, and slices held out for validation."""
         return split(self.slices, self.options.validation_fraction)
 
     @property
     def schedule(self) -> Schedule:
-        """Epochs, each of them judged."""
+        """Schedule of epochs, each of which is judged."""
         return Schedule(self.options.epochs, 1, patience=self.options.patience, unit="epoch")
 
     def key(self) -> dict[str, Any]:
-        """All that decides the weights."""
+        """All that determines the weights."""
         return {
             "spec": asdict(self.spec),
             "options": deciding(self.options),
@@ -163,7 +165,7 @@ class UNetTraining:
         }
 
     def start(self, place: Place) -> UNetLearner:
-        """The network and its optimiser on a device."""
+        """Create the network and its optimiser on a device."""
         return UNetLearner(self, place)
 
     def save(self, path: Path, run: TrainingRun) -> None:
@@ -179,7 +181,7 @@ class UNetTraining:
         path: str | Path,
         on_step: Callable[[TrainingRun, Record], None] | None = None,
     ) -> TrainingRun:
-        """Train to the last epoch and write the checkpoint; the state beside it is removed then."""
+        """Train to the last epoch, write the checkpoint, and then remove the state beside it."""
         state, options = f"{path}.state", self.options
         run = carry_out(
             self,
@@ -221,7 +223,7 @@ class UNetLearner:
         self._validation = _thinned(held_out, self._options.validation_slices)
         self._edge = crop_edge(training.slices, self._options.crop, self._spec.total_stride)
         net: nn.Module = build(self._spec).to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # An encoder has layers deeper than those that the network uses.
+        # An encoder has deeper layers that the network does not use.
         self.product, self._shared = net, place.shared(net, has_unused=True)
         self._optimiser = torch.optim.AdamW(net.parameters(), lr=self._options.learning_rate)
         self._scaler = place.scaler("float16" if self._options.mixed_precision else "float32")
@@ -231,7 +233,7 @@ class UNetLearner:
         return {"net": self.product, "optimiser": self._optimiser, "scaler": self._scaler}
 
     def step(self, number: int, rng: np.random.Generator) -> Record:
-        """One epoch over random crops."""
+        """Train an epoch on random crops."""
         options, losses = self._options, []
         source = random_batches(
             self._seen, self._edge, options.batch, options.steps, options.augmentation, rng
@@ -243,7 +245,7 @@ class UNetLearner:
         return {"loss": float(np.mean(losses))}
 
     def judge(self) -> Verdict:
-        """Loss and mean intersection over union of the held-out slices; the highest is the best."""
+        """Loss and mean intersection over union of the held-out slices; highest mean is best."""
         self.product.eval()
         classes, losses = len(self._spec.classes), []
         counts = np.zeros((classes, classes), np.int64)
@@ -286,7 +288,7 @@ class UNetLearner:
 
 
 def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy plus Dice loss over the labelled pixels; the cross-entropy is 0 where nothing is labelled."""
+    """Cross-entropy plus Dice loss over labelled pixels; the former is 0 if nothing is labelled."""
     count = (labels_nyx != UNLABELLED).sum().clamp(min=1)
     entropy = (
         functional.cross_entropy(logits_ncyx, labels_nyx, ignore_index=UNLABELLED, reduction="sum")
@@ -299,7 +301,7 @@ def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
 
 
 def confusion_matrix(found: Array, truth: Array, classes: int) -> Array:
-    """Pixels of each true class (row) found as each class (column); unlabelled pixels do not count.
+    """Pixels of each true class (row) found as each class (column), unlabelled ones excluded.
 
     >>> confusion_matrix(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 255]), 2)
     array([[1, 1],
@@ -310,7 +312,7 @@ def confusion_matrix(found: Array, truth: Array, classes: int) -> Array:
 
 
 def mean_iou(confusion: Array) -> float:
-    """Mean over the classes of intersection / union; a class that is neither there nor found does not count.
+    """Mean of intersection / union over the classes that are present or predicted.
 
     >>> round(mean_iou(np.array([[1, 1], [0, 1]])), 3)
     0.5
@@ -328,7 +330,7 @@ def _thinned(slices: Slices, count: int) -> Slices:
 
 
 def _padded(slices: Slices, number: int, total_stride: int) -> tuple[Array, Array]:
-    """A whole slice mirrored to a multiple of the stride, and labels that ignore what was added."""
+    """Slice mirrored to a multiple of the stride, and labels that leave the padding unlabelled."""
     y, x = slices.labels.shape[1:]
     ys, xs = (np.arange(-(-n // total_stride) * total_stride) for n in (y, x))
     image, labels = slices.cut(number, ys, xs)

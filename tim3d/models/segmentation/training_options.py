@@ -1,4 +1,4 @@
-"""How a network is trained; known without torch."""
+"""Options of the training of a network, without torch."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from tim3d.models.segmentation.crops import Augmentation
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """How a network is trained; the defaults suit a small U-Net on two CPU cores.
+    """Options of a training; the defaults suit a small U-Net on two CPU cores.
 
     Parameters
     ----------
     epochs, steps : int
-        Epochs at most, and batches in an epoch.
+        Largest number of epochs, and batches in an epoch.
     batch, crop : int
         Crops in a batch, and their edge in pixels.
     learning_rate : float
-        Of AdamW at the start; it falls to a hundredth along half a cosine.
+        Initial learning rate of AdamW; it falls to a hundredth along half a cosine.
     patience : int
-        Training ends after this many epochs without a better validation.
+        Number of epochs without a better validation after which training ends.
     validation_fraction : float
-        Share of the slices held out: the last ones, in one run.
+        Share of the slices that is held out: the last ones, without gaps.
     validation_slices : int
-        Of these at most so many are looked at, evenly spaced.
+        Largest number of held-out slices that are evaluated, evenly spaced.
     seed : int
-        Of the first weights, the crops and their changes.
+        Seed of the first weights, the crops and their changes.
     device : {"auto", "cpu", "cuda"}
-        "auto" is CUDA where it is.
+        "auto" is CUDA if it is available.
     mixed_precision : bool
-        fp16 on CUDA.
+        Whether to compute in fp16 on CUDA.
     threads : int
-        CPU threads; 0 leaves torch its own number. Another number gives other bits.
+        CPU threads; 0 keeps the default of torch. Another number gives other bits.
     augmentation : Augmentation
         Random changes of the crops.
 

@@ -1,4 +1,4 @@
-"""Networks of slices from segmentation-models-pytorch, named by a value that a file can hold."""
+"""Networks of slices from segmentation-models-pytorch, built from a spec that a file can store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UNetSpec:
-    """All that decides the shape of a network.
+    """Specification of the architecture of a network.
 
     The defaults are a small U-Net for training on a CPU; for a GPU take for example depth 5 and
     decoder channels (256, 128, 64, 32, 16).
@@ -22,20 +22,19 @@ class UNetSpec:
     Parameters
     ----------
     classes : tuple of str
-        Names of the classes, in the order of the codes that the network gives out.
+        Names of the classes, in the order of the codes that the network returns.
     architecture : str
         A model of segmentation-models-pytorch, such as "Unet" or "UnetPlusPlus".
     encoder : str
         One of its encoders.
     depth : int
-        How often the encoder halves its input.
+        Number of times that the encoder halves its input.
     decoder_channels : tuple of int
         Width of each of the `depth` steps of the decoder.
     in_channels : int
-        Slices that the network sees at once: 1, or an odd number for 2.5-D, the middle one being
-        segmented.
+        Slices of an input: 1, or an odd number for 2.5-D, of which the middle one is segmented.
     norm : {"batch", "instance"}
-        Normalisation layers. With "instance" the window is part of the result: see docs/segment.md.
+        Normalisation layers. With "instance" the result depends on the window: see docs/segment.md.
 
     Raises
     ------
@@ -79,7 +78,7 @@ class UNetSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> UNetSpec:
-        """A spec from what `dataclasses.asdict` gave, lists in the place of tuples allowed."""
+        """Return the spec from the output of `dataclasses.asdict`; lists may replace tuples."""
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ArgumentError(f"unknown fields of a network: {', '.join(unknown)}")
@@ -90,24 +89,25 @@ class UNetSpec:
 
     @property
     def total_stride(self) -> int:
-        """Voxels by which an input may shift so that its poolings shift by whole voxels."""
+        """Least shift of an input, in voxels, that shifts every pooled layer by whole voxels."""
         return int(2**self.depth)
 
     @property
     def context(self) -> int:
-        """Slices seen before and after the segmented one."""
+        """Number of input slices before, and after, the segmented one."""
         return self.in_channels // 2
 
 
 def build(spec: UNetSpec) -> nn.Module:
-    """The network of a spec with fresh weights: (n, in_channels, y, x) float32 to logits (n, classes, y, x).
+    """Build the network of a spec with random weights.
 
-    Nothing is ever downloaded: an encoder starts from random weights.
+    It maps (n, in_channels, y, x) float32 to logits (n, classes, y, x). Nothing is ever downloaded:
+    an encoder starts from random weights.
 
     Raises
     ------
     ArgumentError
-        If segmentation-models-pytorch does not know the architecture or encoder, or cannot combine
+        If segmentation-models-pytorch lacks the architecture or encoder, or cannot combine
         the two.
 
     Examples
@@ -145,7 +145,7 @@ def build(spec: UNetSpec) -> nn.Module:
 
 
 def _to_instance_norm(module: nn.Module) -> None:
-    """Put InstanceNorm with its own statistics in the place of every BatchNorm."""
+    """Replace every BatchNorm by InstanceNorm with its own statistics."""
     from torch import nn
 
     for name, child in module.named_children():

@@ -1,4 +1,4 @@
-"""The verb `generate` as the shell and recipes have it: a kind of structure and its numbers become a generator."""
+"""The verb `generate` of the shell and of recipes: builds a generator from its kind and options."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def generate(
 ) -> Task[xr.DataArray]:
     """Generate a volume of labels; no voxel depends on the blocks, the workers or the order of work.
 
-    The shell's form of `tim3d.generate`: it builds the generator of a kind from what was typed.
+    The shell's form of `tim3d.generate`: it builds the generator of a kind from the options.
 
     Parameters
     ----------
@@ -130,16 +130,16 @@ def generate(
     Returns
     -------
     xarray.DataArray
-        The labels (or grey values, or those of the first colour), lazily.
+        The labels (or grey values, or the values of the first colour), lazily.
 
     Raises
     ------
     ArgumentError
         If an argument is out of range, missing or without meaning for the kind.
     InputError
-        If the table of S2 cannot be read, or the weights are no generator.
+        If the table of S2 cannot be read, or the weights are not a generator.
     ConvergenceError
-        If a packing does not come apart.
+        If the overlaps of a packing cannot be removed.
     """
     known = (*OF_FIELDS, *OF_GRAINS, *OF_NETWORKS, "cell_nm")
     given = {name: value for name, value in locals().items() if name in known and value is not None}

@@ -1,4 +1,4 @@
-"""What the training of a generator will cost, and what there is to warn of before it starts."""
+"""Cost of training a generator, and the warnings that are given before it starts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FLOAT_BYTES = 4
-# What convolutions need for themselves: measured peaks are 0.99 to 1.15 of the rest.
+# For the workspace of convolutions: measured peaks are 0.99 to 1.15 of the rest.
 MARGIN = 1.25
 
 
 def summary(
     architecture: Architecture, images: Micrographs, options: AdversarialOptions, schedule: Schedule
 ) -> list[str]:
-    """What will be trained on what, for how long and in how much memory, as lines."""
+    """Lines that state the network, its images, the length of the training and its memory."""
     rows, columns = images.shape
     z, y, x = images.spacing_nm
     kinds = (
@@ -47,7 +47,7 @@ def summary(
 
 
 def warn_of_reach(architecture: Architecture, images: Micrographs) -> None:
-    """Longer features than the network reaches cannot be learnt."""
+    """Warn if features are longer than the reach of the network: it cannot learn them."""
     if images.correlation >= architecture.correlation:
         factor = math.ceil((images.correlation + 1) / architecture.correlation)
         log.warning(
@@ -58,7 +58,7 @@ def warn_of_reach(architecture: Architecture, images: Micrographs) -> None:
 
 
 def warn_of_gaps(images: Micrographs) -> None:
-    """What two planes show differently along one axis cannot be learnt from both."""
+    """Warn if two planes differ along their common axis: no volume can match both."""
     if len(images.values) < 3:
         return
     seen = (
@@ -86,7 +86,7 @@ def _cure_of_gaps(names: Sequence[str], turned: orthogonal_consistency.Turns | N
 
 
 def memory_bytes(architecture: Architecture, critics: int, options: AdversarialOptions) -> int:
-    """Bytes that a training needs beside its libraries: weights, and what a step of the generator keeps."""
+    """Bytes of a training besides its libraries: weights, and buffers of a generator step."""
     weights = 9 * architecture.parameters + 7 * critics * _critic_parameters(architecture)
     volumes = 0
     for edge, channels in zip(architecture.edges(CROP_NODES), architecture.channels, strict=False):

@@ -1,4 +1,4 @@
-"""What `train_generator` carries out: a training on micrographs in a folder of its own, with its history beside it."""
+"""Training of a generator on micrographs, in a folder of its own, with its history beside it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ WEIGHTS, STATE, HISTORY = "generator.safetensors", "training.state", "history"
 
 
 def schedule(steps: int, every: int, minutes: float | None) -> Schedule:
-    """Steps of the generator, looks between them, and the time of a call."""
+    """Steps of the generator, the interval between evaluations, and the time limit of a call."""
     return Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
 
 
 def network(preset: str, images: Micrographs) -> Architecture:
-    """The network of a preset for some images, whose crop they must hold."""
+    """Return the network of a preset; the images must be at least as large as its crop."""
     found = architecture.preset(preset, len(images.phases or images.values[0]), images.output)
     check_crop(images, found.crop)
     return found
@@ -60,7 +60,7 @@ def network(preset: str, images: Micrographs) -> Architecture:
 
 @dataclass(frozen=True)
 class GeneratorTraining:
-    """All that `train_generator` was asked for, checked."""
+    """Checked arguments of `train_generator`."""
 
     architecture: Architecture
     images: Micrographs
@@ -75,14 +75,14 @@ class GeneratorTraining:
 
     @cached_property
     def parts(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], str]:
-        """What is trained on, what is selected by, and a sentence about it."""
+        """Images to train on, images to select by, and a sentence about the split."""
         return split(
             self.images.values, len(self.images.phases or ()), self.architecture.crop, self.held_out
         )
 
     @cached_property
     def decided(self) -> dict[str, Any]:
-        """What decides the generator besides network, pixels and options; as it is recorded."""
+        """Record of all that determines the generator besides network, pixels and options."""
         device = choose_device(self.device).partition(":")[0]
         return {
             "held_out_columns": self.images.shape[1] - self.parts[0][0].shape[-1],
@@ -92,7 +92,7 @@ class GeneratorTraining:
         }
 
     def plans(self, overwrite: bool) -> list[Outline]:
-        """One line, or nothing if the training is done; the generator is expected by the steps that follow."""
+        """One line, or nothing if the training is done; later steps may rely on the generator."""
         if not overwrite and self._is_done():
             return []
         self._warn()
@@ -103,7 +103,7 @@ class GeneratorTraining:
         return [Outline("train_generator", f"{self._described()}; into {self.folder}")]
 
     def start(self, overwrite: bool) -> Path:
-        """Check, lock and train; with `overwrite` from the beginning."""
+        """Check, lock and train; start from the beginning with `overwrite`."""
         self._warn()
         check_memory(self.architecture, self.images, self.options, self.decided["device"])
         folder = _folder(self.folder)
@@ -119,7 +119,7 @@ class GeneratorTraining:
         return self.folder / WEIGHTS
 
     def _is_done(self) -> bool:
-        """Whether the generator that is there is the end of this training; another one is refused when it is run."""
+        """Whether the stored generator is the end of this training; `start` refuses any other."""
         if not (self.folder / WEIGHTS).is_file():
             return False
         about, _ = describe_generator(self.folder / WEIGHTS)
@@ -156,7 +156,7 @@ class GeneratorTraining:
         )  # fmt: skip
 
     def _look(self, run: TrainingRun) -> None:
-        """Write what there is so far: the history, and the generator if it is the best."""
+        """Write the history so far, and the generator if it is the best."""
         write_history(self.folder, run.history)
         if run.is_best:
             run.export(self.folder / WEIGHTS)
@@ -166,7 +166,7 @@ class GeneratorTraining:
             self.on_look(Look(self.folder, list(run.history), middle, self.images))
 
 
-# What a training writes into its folder.
+# Files that a training writes into its folder.
 FILES = {
     WEIGHTS: outputs.WEIGHTS, STATE: outputs.STATE,
     f"{HISTORY}.json": outputs.HISTORY, f"{HISTORY}.csv": outputs.HISTORY,
@@ -175,7 +175,7 @@ FILES = {
 
 
 def _folder(folder: Path) -> Path:
-    """The folder, made, if all that a training writes may be written into it."""
+    """Create the folder and return it, if all files of a training can be written into it."""
     for name, kind in FILES.items():
         outputs.check_target(folder / name, kind, makes_folder=True)
     with writing(str(folder), outputs.KEPT):
@@ -184,7 +184,7 @@ def _folder(folder: Path) -> Path:
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """The records of a training as JSON and as CSV."""
+    """Write the records of a training as JSON and as CSV."""
     table = io.StringIO()
     rows = csv.DictWriter(table, list(history[0]), lineterminator="\n")
     rows.writeheader()

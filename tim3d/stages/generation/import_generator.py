@@ -1,4 +1,4 @@
-"""A generator that the official SliceGAN code trained, as a file that ``tim3d generate`` takes."""
+"""Conversion of a generator of the official SliceGAN code to a file for ``tim3d generate``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def import_generator(
     ArgumentError
         If the phases do not fit, or the network cannot be cut into blocks.
     MixedRunError
-        If the file to write is there and holds something else.
+        If the file to write exists and holds something else.
     """
     if sorted(voxel_size) != ["x", "y", "z"]:
         raise ArgumentError(
@@ -67,7 +67,7 @@ def import_generator(
 
 @dataclass(frozen=True)
 class Importing:
-    """A file of the official code, and the one that it becomes."""
+    """A file of the official code, and the file to write."""
 
     checkpoint: Path
     weights: Path
@@ -76,7 +76,7 @@ class Importing:
     overwrite: bool
 
     def plans(self) -> list[Outline]:
-        """One line, or nothing if the file is there; the generator is expected by the steps that follow."""
+        """One line, or nothing if the file exists; later steps may rely on the generator."""
         from tim3d.models.generation.export import describe_generator
 
         if not self.checkpoint.is_file() and will_exist(str(self.checkpoint)):
@@ -89,7 +89,7 @@ class Importing:
         return [Outline("import_generator", f"writes {self.weights} from {self.checkpoint}")]
 
     def run(self) -> Path:
-        """Write the file, unless it is there; the same input gives the same bytes."""
+        """Write the file unless it exists; the same input gives the same bytes."""
         with tempfile.TemporaryDirectory() as folder:
             made = self._made(Path(folder) / "made.safetensors")
             if self.overwrite or not self._is_there(made):

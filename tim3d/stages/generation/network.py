@@ -1,4 +1,4 @@
-"""A trained network as a generator, by the path of its file; torch is loaded when the file is read."""
+"""A trained network as a generator, given by its path; torch is loaded when the file is read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tim3d.kernels.generation.generator import Generator
 
 @dataclass(frozen=True, slots=True)
 class Network(Generator):
-    """What a trained network makes of noise: a generator.
+    """A generator that computes a volume from noise with a trained network.
 
-    Phases, voxel size and architecture are those of the file, so that it depends on the file what
-    is made: labels, grey values or colours.
+    The file determines phases, voxel size and architecture, and so whether the volume holds
+    labels, grey values or colours.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ class Network(Generator):
     seed : int
         0 to 2^64 - 1.
     tile : int, optional
-        Edge in voxels of what is computed at a time (default about 128, on CUDA 256); part of the
-        result.
+        Edge in voxels of the box that is computed at a time (default about 128, on CUDA 256). The
+        result depends on it.
     precision : {"float32", "bfloat16", "float16"}
-        Of the arithmetic; float16 on CUDA only.
+        Precision of the arithmetic; float16 on CUDA only.
     device : str
         "auto", "cpu", "cuda" or "cuda:1".
     periodic : bool
-        Whether the volume continues itself across opposite faces.
+        Whether the volume is periodic.
     """
 
     kind: ClassVar[str] = "network"
@@ -52,7 +52,7 @@ class Network(Generator):
         return str(self.weights)
 
     def of_shape(self, shape: Triple) -> Generator:
-        """The network with what its file says, ready for a volume of this shape.
+        """Read the file and return the network for a volume of this shape.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Network(Generator):
         ArgumentError
             If an argument does not fit the network.
         DeviceError
-            If the device is not there.
+            If the device is not available.
         """
         from tim3d.stages.generation.network_generator import network_field
 
@@ -76,9 +76,9 @@ class Network(Generator):
         )
 
     def labels(self, box: Box) -> np.ndarray:
-        """The same as that of a volume of which the box is a part, where the network does not depend on the volume."""
+        """Labels of a box, as in any larger volume unless the network depends on the shape."""
         return self.of_shape(box.stop).labels(box)
 
     def block_bytes(self, core: Triple) -> int:
-        """Bytes of all buffers while a block is made."""
+        """Bytes of all buffers while a block is computed."""
         return self.of_shape(core).block_bytes(core)

@@ -1,4 +1,4 @@
-"""Volumes from a trained network: which file, which tiles, and what is to be known of them before anything is made."""
+"""Volumes from a trained network: the file, its tiles, and a summary for the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tim3d.models.generation.synthesis import NetworkField, Precision
 log = logging.getLogger(__name__)
 
 TILE, TILE_ON_CUDA = 128, 256
-# In the place of the hash of a network that an earlier step has yet to train.
+# Stands for the hash of a network that an earlier step has yet to train.
 NOT_TRAINED = "not trained yet"
 
 
@@ -30,7 +30,7 @@ def network_field(
     device: str,
     periodic: bool,
 ) -> NetworkField:
-    """The network of a file for a volume of a shape, with what the file says.
+    """Return the network of a file for a volume of a given shape.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def network_field(
     ArgumentError
         If an argument does not fit the network.
     DeviceError
-        If the device is not there.
+        If the device is not available.
     """
     path = Path(weights)
     planned = expected("generator", str(path))
@@ -78,7 +78,7 @@ def _period(architecture: Architecture, shape: Triple) -> Triple:
     if architecture.early:
         raise ArgumentError(
             f"{architecture.name!r} resizes by a factor that depends on the volume: its noise repeats after a length "
-            "that is no whole number of voxels. Leave out --periodic, or train with tim3d train-generator"
+            "that is not a whole number of voxels. Leave out --periodic, or train with tim3d train-generator"
         )
     if any(n % step for n in shape):
         near = ",".join(str(max(1, round(n / step)) * step) for n in shape)
@@ -90,7 +90,7 @@ def _period(architecture: Architecture, shape: Triple) -> Triple:
 
 
 def summary(field: NetworkField) -> str:
-    """What a user should know before a run: the network, how far it reaches, nodes, tiles and work."""
+    """Summary for the user before a run: the network, its reach, latent nodes, tiles and work."""
     architecture, nodes = field.architecture, "x".join(map(str, field.whole))
     reach = ", ".join(
         f"{architecture.correlation * d:g} nm along {a}"

@@ -1,4 +1,4 @@
-"""A FIB-SEM stack of a sintered porous solid whose truth is known, as files that a microscope could have written."""
+"""Simulated FIB-SEM stack of a sintered porous solid with known truth, as files of a microscope."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ from tim3d.storage.outputs import remove_abandoned, replacing
 from tim3d.storage.removal import remove_file
 from tim3d.typed import Folder, Shape, VoxelSize
 
-# A run of slices that is imaged together: the structure behind the last one is computed once per
-# run.
+# Slices that are imaged together: the structure behind the last one is computed once per run.
 RUN_OF_SLICES = 16
 SIZE_NM = {"z": 20.0, "y": 10.0, "x": 10.0}
-# Folder of each of the two stacks, and what its files are called.
+# Folder of each of the two stacks, and the prefix of its files.
 STACKS = {"slices": "slice", "truth": "truth"}
-# Says which simulation a folder holds, and while it is written that it is not whole.
+# File that states which simulation a folder holds, and whether it is still incomplete.
 MARK, UNFINISHED = "simulation.txt", " unfinished"
 
 
@@ -105,7 +104,7 @@ def simulate(
 
 @dataclass(frozen=True)
 class Simulation:
-    """A stack and the folder that it is written into; `recipe` is the hash of all that decides its voxels."""
+    """A stack and its folder; `recipe` is the hash of all that determines the voxels."""
 
     stack: SimulatedStack
     target: Path
@@ -113,7 +112,7 @@ class Simulation:
     overwrite: bool
 
     def plans(self) -> list[Outline]:
-        """One line, or nothing if the stack is there; the stack is expected by the steps that follow."""
+        """One line, or nothing if the stack exists; later steps may rely on the stack."""
         if self._is_there():
             return []
         z, y, x = self.stack.shape
@@ -128,7 +127,7 @@ class Simulation:
         ]
 
     def run(self, progress: bool) -> Path:
-        """Write what is not there; the mark that it is whole comes last."""
+        """Write the missing slices, and last the mark that the stack is complete."""
         if not self._is_there():
             begun = self._marked() == self.recipe + UNFINISHED and not self.overwrite
             self._set_mark(self.recipe + UNFINISHED)
@@ -147,7 +146,7 @@ class Simulation:
             file.write(f"{text}\n".encode())
 
     def _is_there(self) -> bool:
-        """Whether the folder holds this simulation, whole; another one is refused unless it is to be replaced."""
+        """Whether the folder holds this whole simulation; refuse another without `overwrite`."""
         marked = self._marked()
         if not marked and self.target.is_dir() and any(self.target.iterdir()):
             raise ArgumentError(f"{self.target} holds other files; give the name of a new folder")
@@ -175,7 +174,7 @@ class Simulation:
         )
 
     def _clear(self) -> None:
-        """Remove slices of an earlier simulation, which may have been longer; nothing else, and behind no link."""
+        """Remove slices of an earlier (perhaps longer) simulation only, and follow no link."""
         for name, stem in STACKS.items():
             folder = self.target / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +191,7 @@ class Simulation:
         starts = range(0, self.stack.shape[0], RUN_OF_SLICES)
         for start in tqdm(starts, desc="simulate", unit="run", disable=not progress, leave=False):
             run = files[start : start + RUN_OF_SLICES]
-            if all(path.is_file() for pair in run for path in pair):  # of a run that was killed
+            if all(path.is_file() for pair in run for path in pair):  # of a killed run
                 continue
             for pair, pictures in zip(
                 run, zip(*self.stack.slices(start, start + len(run)), strict=True), strict=True
@@ -202,7 +201,7 @@ class Simulation:
 
 
 def _write_slice(path: Path, picture: np.ndarray, spacing_nm: tuple[float, float, float]) -> None:
-    """A TIFF with the pixel size where ImageJ keeps it; the distance of the slices is not in such files."""
+    """Write a TIFF with the pixel size where ImageJ stores it; the slice distance is not stored."""
     per_micrometre = (1000 / spacing_nm[2], 1000 / spacing_nm[1])
     about = {"unit": "um", "axes": "YX"}
     with replacing(path, durable=False) as file:

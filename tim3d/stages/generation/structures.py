@@ -1,4 +1,4 @@
-"""Structures of a stated law, from what a user asks for: level cuts of Gaussian fields, and grains in a matrix."""
+"""Generators with a known law, from options: cuts of Gaussian fields, particles in a matrix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tim3d.kernels.generation.spectral_field import SpectralField, correlation_o
 from tim3d.phases import Phases
 from tim3d.storage.schema import Spacing
 
-# Arguments that have a meaning for some kinds only.
+# Arguments that apply to some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
 
@@ -26,12 +26,12 @@ OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "o
 def choose(
     kind: str, given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
 ) -> Generator:
-    """The generator of a kind with a stated law.
+    """Return the generator of a kind that has a known law.
 
     Raises
     ------
     ArgumentError
-        If an argument is missing or without meaning for the kind.
+        If an argument is missing or does not apply to the kind.
     """
     refuse_foreign(
         kind, given, OF_FIELDS if kind == "field" else OF_GRAINS + ("cell_nm",) * (kind == "packed")
@@ -53,7 +53,7 @@ def choose(
 
 
 def refuse_foreign(kind: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise `ArgumentError` if an argument has no meaning for this kind."""
+    """Raise `ArgumentError` if an argument does not apply to this kind."""
     foreign = [name for name in given if name not in known]
     if foreign:
         dashed = [f"--{name.replace('_', '-')}" for name in (foreign[0], *known)]
@@ -63,7 +63,7 @@ def refuse_foreign(kind: str, given: Mapping[str, Any], known: Sequence[str]) ->
 
 
 def need(given: Mapping[str, Any], name: str, kind: str, example: str) -> Any:
-    """An argument that this kind cannot do without; `ArgumentError` with an example if it is not given."""
+    """Return an argument that this kind needs, or raise `ArgumentError` with an example."""
     if name not in given:
         dashed = name.replace("_", "-")
         raise ArgumentError(f"--kind {kind} needs --{dashed}; for example --{dashed} {example}")
@@ -98,7 +98,7 @@ def _three(value: float | Sequence[float], name: str) -> list[float]:
 def _from_s2(
     path: Path, fraction: float, spacing: Spacing, seed: int, period: Triple
 ) -> SpectralField:
-    """The field whose cut has the S2 of a table, which begins at distance 0 with the fraction itself."""
+    """Return the field whose cut has the S2 of a table; at distance 0, S2 is the phase fraction."""
     try:
         table = np.loadtxt(path, delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A generator of volumes is trained on micrographs of a material; it is a file of its own, beside the training."""
+"""The verb `train_generator`: training of a generator of volumes on micrographs of a material."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def train_generator(
 ) -> Task[Path]:
     """Train a generator of volumes (SliceGAN) on one micrograph, or on three of an anisotropic material.
 
-    Slices of what it makes, in all three directions, come to look like the micrographs. The state
-    that is kept is that whose phase fractions, two-point correlation and surface (of grey values
-    and colours: distribution, correlation and sharpness) are nearest to the image, not the last
-    one. Interrupted, it goes on where it was, and ends with the same weights; with more `steps` it
-    goes on as well.
+    Training makes slices of generated volumes, in all three directions, look like the micrographs.
+    The kept state is not the last one, but the one nearest to the image in phase fractions,
+    two-point correlation and surface (for grey values and colours: distribution, correlation and
+    sharpness). An interrupted training resumes where it stopped, and ends with the same weights;
+    a finished one continues if `steps` is larger.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ def train_generator(
     Raises
     ------
     ArgumentError
-        If an argument is out of range or there is no such preset.
+        If an argument is out of range, or the preset is unknown.
     InputError
         If a micrograph cannot be used.
     MixedRunError
         If the folder holds another training.
     MemoryPlanError
-        If it does not fit into memory.
+        If the training does not fit into memory.
     LockedError
         If another process trains into the folder.
 

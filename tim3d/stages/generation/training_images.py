@@ -1,4 +1,4 @@
-"""Micrographs that a generator learns from: one for all directions, or three for the planes normal to z, y and x."""
+"""Micrographs to train a generator on: one for all directions, or one for each plane."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tim3d.sources.labelled_image import read_micrograph
 from tim3d.storage.schema import AXES
 
 Array = npt.NDArray[Any]
-# Held out for selection, if that part tells phase fractions, or mean grey over 255, to within this
-# standard deviation.
+# Share that is held out for selection, if the phase fractions (or mean grey over 255) of that part
+# have at most this standard deviation.
 HELD_OUT, CERTAIN = 0.2, 0.01
 
 
@@ -52,7 +52,7 @@ class Micrographs:
 
     @cached_property
     def correlation(self) -> int:
-        """Pixels at which the correlation is zero; the longest of the images."""
+        """Distance in pixels beyond which the correlation is zero; the longest of the images."""
         if self.phases:
             return max(correlation_length(image[0], len(self.phases)) for image in self.values)
         return max(uncorrelated(channel) for image in self.values for channel in image)
@@ -65,7 +65,7 @@ class Micrographs:
 
     @property
     def output(self) -> Output:
-        """What a generator makes that learns from them."""
+        """Output of a generator that is trained on these images."""
         return "phases" if self.phases else "grey" if len(self.values[0]) == 1 else "colour"
 
     @property
@@ -91,16 +91,16 @@ class Micrographs:
 
 @dataclass(frozen=True)
 class Look:
-    """What there is to see of a training after some steps.
+    """State of a training after some steps, for figures.
 
     Attributes
     ----------
     folder : path
-        Of the training.
+        Folder of the training.
     history : list of dict
-        A record for each look: `step`, mean losses since the last one, errors.
+        A record for each evaluation: `step`, mean losses since the last one, errors.
     slices : tuple of array (rows, columns), uint8
-        Middle slices of a generated volume across z, y and x: labels 0, 1, ... or grey values, of
+        Middle slices of a generated volume across z, y and x: labels 0, 1, ... or grey values; for
         colours (3, rows, columns).
     images : Micrographs
         The micrographs.
@@ -118,7 +118,7 @@ def read_micrographs(
     pixel_size: float | Sequence[float] | None,
     scale: int,
 ) -> Micrographs:
-    """Read one or three images and refuse what no training can use.
+    """Read one or three images and refuse those that are unfit for training.
 
     Parameters
     ----------
@@ -127,16 +127,17 @@ def read_micrographs(
     phases : Phases, optional
         Names and grey values; without them the images are of grey values or colours.
     pixel_size : float or (z, y, x), optional
-        In nm, of the files' pixels; from the metadata by default.
+        Pixel size of the files in nm (default: from their metadata).
     scale : int
         Pixels of a file along the edge of one that is trained on.
 
     Raises
     ------
     ArgumentError
-        If there are neither one nor three, or the pixel size is missing or out of range.
+        If the number of images is neither one nor three, or the pixel size is missing or out of
+        range.
     InputError
-        If an image cannot be used, or they do not fit each other.
+        If an image cannot be used, or the images do not fit each other.
     """
     if len(paths) not in (1, 3):
         raise ArgumentError(
@@ -194,12 +195,19 @@ def _check_alike(images: Sequence[Image]) -> None:
 
 
 def check_crop(images: Micrographs, crop: int) -> None:
-    """Refuse images that are smaller than what a network is trained on, an edge in pixels.
+    """Refuse images that are smaller than the crop of a network.
+
+    Parameters
+    ----------
+    images : Micrographs
+        The micrographs.
+    crop : int
+        Edge of the crop in pixels.
 
     Raises
     ------
     InputError
-        With what could be done.
+        If an image is smaller; the message states the options to change.
     """
     (rows, columns), first = images.shape, images.sources[0]
     if min(rows, columns) < crop:
@@ -211,7 +219,7 @@ def check_crop(images: Micrographs, crop: int) -> None:
 
 
 def _spacing(images: Sequence[Image]) -> tuple[float, float, float]:
-    """Edges of the voxels, on which all images must agree."""
+    """Edges of a voxel in nm; all images must agree on them."""
     found: dict[int, float] = {}
     for image, axes in zip(images, PLANES, strict=False):
         if image.pixel_nm is None:
@@ -237,20 +245,20 @@ def split(
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], str]:
     """Parts of images to train on, parts to select by, and a sentence about it.
 
-    The last columns are held out. By default they are if they tell the phase fractions, or the mean
-    grey value over 255, well enough to select by; otherwise both parts are the whole images, and
-    only the noise of selection is unknown to the training.
+    The last columns are held out. By default this is done only if they determine the phase
+    fractions, or the mean grey value over 255, well enough to select by; otherwise both parts are
+    the whole images, and only the noise used for selection is new to the training.
 
     Parameters
     ----------
     images : sequence of array (channels, rows, columns)
         Labels 0, 1, ... or values.
     phases : int
-        How many; 0 of grey values and colours.
+        Number of phases; 0 for grey values and colours.
     crop : int
-        Edge that each part must have at least.
+        Least edge of each part, in pixels.
     share : float, optional
-        Of the columns; 0 for none.
+        Share of the columns that is held out; 0 for none.
 
     Raises
     ------
@@ -287,6 +295,6 @@ def _parts(image: Array, phases: int) -> list[Array]:
 
 
 def _deviation(values: Array, area: int) -> float:
-    """Expected standard deviation of the mean of a mask, or of grey values over 255, in `area` pixels."""
+    """Expected s.d. of the mean of a mask, or of grey values over 255, in `area` pixels."""
     largest = 1.0 if values.dtype == np.bool_ else 255.0
     return float(values.std()) / largest * math.sqrt(min(1.0, integral_range(values) / area))

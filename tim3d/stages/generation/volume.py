@@ -34,8 +34,7 @@ from tim3d.storage.schema import Field, Spacing, asked_shard
 
 log = logging.getLogger(__name__)
 
-# Voxels that differ by more than this from those of the generator make another material of the same
-# picture.
+# Relative difference of the voxel size beyond which the same labels are a different material.
 SPACING_TOLERANCE = 1e-3
 
 
@@ -63,8 +62,8 @@ def generate(
         Voxels of the volume. A larger volume of the same generator begins with the smaller one,
         unless the generator depends on the shape.
     voxel_size : mapping of axis to nm, optional
-        Edges of a voxel (default: those of the generator). Others scale the structure, which is
-        warned of.
+        Edges of a voxel (default: from the generator). Other values scale the structure, with
+        a warning.
     out : str, optional
         Name of the field (default phase; of grey values raw, of colours raw_red and so on).
     shard : (z, y, x), optional
@@ -75,16 +74,16 @@ def generate(
     Returns
     -------
     xarray.DataArray
-        The labels (or grey values, or those of the first colour), lazily.
+        The labels (or grey values, or the values of the first colour), lazily.
 
     Raises
     ------
     ArgumentError
-        If an argument is out of range, or the generator is not one.
+        If an argument is out of range, or `generator` is not a generator.
     InputError
         If a file of the generator cannot be read.
     ConvergenceError
-        If a packing does not come apart.
+        If the overlaps of a packing cannot be removed.
     """
     return generation(Asked(sample, generator, triple(shape), voxel_size, out, shard), options)
 
@@ -112,7 +111,7 @@ class Asked:
             )
 
     def fields(self, generator: Generator) -> list[Field]:
-        """What the generator writes: labels if they have names."""
+        """Fields that the generator writes: labels if it names phases."""
         shards, chunk = asked_shard(self.shape, self.shard)
         phases, spacing = generator.phases, chosen_spacing(generator, self.voxel_size)
         what = "generated phase" if phases else "generated grey value"
@@ -133,7 +132,7 @@ class Asked:
 
 
 def generation(ask: Asked, options: Options) -> Task[xr.DataArray]:
-    """The task of a volume; it cannot be planned before the file of the generator can be described."""
+    """The task of a volume; its plan needs the description of the generator's file."""
     path = ask.generator.reads
     if path and will_exist(path) and not expected("generator", path):
         return Task(partial(cannot_plan, "generate", path), lambda: _generating(ask, options).run())
@@ -143,7 +142,7 @@ def generation(ask: Asked, options: Options) -> Task[xr.DataArray]:
 
 @dataclass(frozen=True)
 class Generating:
-    """A generator and the fields that it makes; `awaited` is a file that an earlier step has yet to write."""
+    """A generator and its fields; `awaited` is a file that an earlier step has yet to write."""
 
     ask: Asked
     generator: Generator
@@ -152,7 +151,7 @@ class Generating:
     awaited: str
 
     def plans(self) -> list[Plan | Outline]:
-        """The passes; none if the fields are there."""
+        """The passes; none if the fields exist."""
         ask = self.ask
         refuse_other_shards(ask.sample, self.making.field, ask.shard, self.options)
         if self.awaited:
@@ -160,7 +159,7 @@ class Generating:
         return list(plan_field(ask.sample, self.making, self.options))
 
     def run(self) -> xr.DataArray:
-        """The first field, made if it is not there."""
+        """The first field, generated unless it exists."""
         if self.plans():
             self.generator.check()
         return produce(self.ask.sample, self.making, self.options)
@@ -193,7 +192,7 @@ def _generating(ask: Asked, options: Options) -> Generating:
 
 
 def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
-    """Edges of a voxel along z, y, x in nm; `ArgumentError` unless there are three positive ones."""
+    """Return the voxel edges (z, y, x) in nm; raise `ArgumentError` unless all are positive."""
     if sorted(voxel_size) != ["x", "y", "z"]:
         raise ArgumentError(
             f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,5,5"
@@ -207,7 +206,7 @@ def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
 
 
 def chosen_spacing(generator: Generator, voxel_size: Mapping[str, float] | None) -> Spacing:
-    """Edges of a voxel: those of the generator, unless others are asked for, which is said."""
+    """Edges of a voxel: from `voxel_size` with a warning if they differ, or from the generator."""
     if voxel_size is None:
         return generator.spacing_nm
     wanted = spacing_nm(voxel_size)
@@ -238,7 +237,7 @@ def _whole(block: int, length: int, unit: int) -> int:
 
 
 def _warn_of_cut_tiles(block: Triple | None, out: Field, edge: int) -> None:
-    """Say so if blocks that a user asked for have tiles computed more than once."""
+    """Warn if the requested blocks cut tiles, which are then computed more than once."""
     if block is not None and any(b < n and b % edge for b, n in zip(block, out.shape, strict=True)):
         log.warning(
             "blocks of %s cut tiles of %d voxels, which are then computed several times; use --block %s",
@@ -250,7 +249,7 @@ def _warn_of_cut_tiles(block: Triple | None, out: Field, edge: int) -> None:
 
 @dataclass(frozen=True)
 class GenerateWork:
-    """Nothing in, codes out; or grey values, for which there are no codes."""
+    """Block work without input, whose output is codes of phases or grey values."""
 
     sample: str
     out: tuple[str, ...]
@@ -259,7 +258,7 @@ class GenerateWork:
     durable: bool
 
     def read(self, block: Block) -> None:
-        """Nothing: a block is known by its place."""
+        """Return nothing: the position of a block determines its voxels."""
 
     def compute(self, block: Block, inputs: None) -> np.ndarray:
         """Codes of the core, or grey values.
@@ -267,7 +266,7 @@ class GenerateWork:
         Raises
         ------
         ArgumentError
-            If the generator makes something else than labels of its phases.
+            If the generator returns anything but labels of its phases.
         """
         labels = self.generator.labels(block.core)
         self._check(labels, block.core.shape)
@@ -289,7 +288,7 @@ class GenerateWork:
             )
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards of each field, and how many voxels each phase got."""
+        """Write whole shards of each field, and return the number of voxels of each phase."""
         for name, values in zip(
             self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True
         ):
@@ -305,10 +304,10 @@ class GenerateWork:
         return {"voxels": {str(code): int(counts[code]) for code in self.codes}}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Labels twice more while they are encoded, and what the generator needs."""
+        """Bytes of a block: buffers of the generator, and two copies of the labels to encode."""
         return 2 * len(self.out) * math.prod(core) + self.generator.block_bytes(core)
 
 
 def _counts(labels: np.ndarray) -> np.ndarray:
-    """A histogram plane by plane: of a whole block numpy would make a copy of eight bytes a voxel."""
+    """Histogram by planes: for a whole block numpy would make a copy of 8 bytes a voxel."""
     return np.asarray(sum(np.bincount(plane.reshape(-1), minlength=256) for plane in labels))

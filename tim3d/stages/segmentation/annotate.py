@@ -1,4 +1,4 @@
-"""Labels without a single stroke of a pen: threshold and superpixels of whole slices, to train a network from."""
+"""Automatic labels by a threshold and superpixels of whole slices, to train a network on."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def annotate(
 
 @dataclass(frozen=True)
 class Annotating:
-    """Labels of a grey field by two thresholds, which may have to be found first; `asked` are the other parameters."""
+    """Labels of a grey field by two given or computed thresholds; `asked` are other parameters."""
 
     sample: str
     grey: Field
@@ -115,14 +115,14 @@ class Annotating:
     options: Options
 
     def plans(self) -> list[Plan]:
-        """The pass that counts grey values, unless they are known, and those that write labels."""
+        """Passes that write labels, after the pass that counts grey values unless it is done."""
         counting = self._histogram.plans() if None in self.given else []
         thresholds = self._kept() if counting else self._thresholds(self._histogram.read)
         return [*counting, *plan_field(self.sample, self._making(thresholds), self.options)]
 
     def run(self) -> xr.DataArray:
-        """The labels, with thresholds from the whole volume."""
-        self.plans()  # what cannot be is refused before anything is counted
+        """Write and return the labels, with thresholds from the whole volume."""
+        self.plans()  # refuses bad arguments before anything is counted
         with lock_sample(self.sample) if None in self.given else contextlib.nullcontext():
             thresholds = self._thresholds(self._histogram.count)
         making = self._making(thresholds)
@@ -140,7 +140,7 @@ class Annotating:
     def _thresholds(
         self, counted: Callable[[], tuple[np.ndarray, np.ndarray]]
     ) -> tuple[float, float]:
-        """For pixels, and for means of superpixels."""
+        """Thresholds for pixels and for superpixel means, in grey levels."""
         pixel, mean = self.given
         if pixel is not None and mean is not None:
             return pixel, mean
@@ -149,11 +149,11 @@ class Annotating:
         pixel = otsu(counts, centres) if pixel is None else pixel
         width = _default_smoothing(self.grey, counts, centres) if smoothing is None else smoothing
         mean = second_derivative_peak(counts, centres, width, polarity) if mean is None else mean
-        # A superpixel may find more pore than its pixels do, never less.
+        # Superpixels may add pore to that found by pixels, never remove it.
         return pixel, max(pixel, mean) if is_dark(polarity) else min(pixel, mean)
 
     def _kept(self) -> tuple[float, float]:
-        """Thresholds of the labels that are there, while those of the field are not known; a plan depends on none."""
+        """Thresholds of the stored labels until the histogram is known; no plan depends on them."""
         known = store.node_attributes(self.sample, self.out).get("parameters", {})
         pixel, mean = (known.get(name, 0.0) for name in ("threshold", "superpixel_threshold"))
         return pixel, mean
@@ -187,7 +187,7 @@ def _default_smoothing(grey: Field, counts: np.ndarray, centres: np.ndarray) -> 
 
 @dataclass(frozen=True)
 class AnnotateWork:
-    """Whole slices: grey in, labels out."""
+    """Block work on whole slices: reads grey values, writes labels."""
 
     sample: str
     source: str
@@ -197,11 +197,11 @@ class AnnotateWork:
     durable: bool
 
     def read(self, block: Block) -> np.ndarray:
-        """The slices of the block."""
+        """Read the slices of the block."""
         return store.read_box(store.field_array(self.sample, self.source), block.read)
 
     def compute(self, block: Block, inputs: np.ndarray) -> np.ndarray:
-        """Labels slice by slice."""
+        """Label the block slice by slice."""
         p = self.parameters
         return np.stack(
             [
@@ -218,12 +218,12 @@ class AnnotateWork:
         )
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Whole shards, and how many voxels each label got."""
+        """Write whole shards, and return the number of voxels of each label."""
         array = store.field_array(self.sample, self.out, mode="r+")
         store.write_box(array, block.core, outputs, durable=self.durable)
         counts = grey_counts(outputs)
         return {"voxels": {str(code): int(counts[code]) for code in LABELS.codes}}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Grey and labels of the slab, and what SLIC needs for one slice."""
+        """Bytes of a block: grey values and labels of the slab, and SLIC buffers of one slice."""
         return int(np.prod(core)) * (2 * self.voxel_bytes + 3) + 80 * core[1] * core[2]

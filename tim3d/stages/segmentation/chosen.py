@@ -1,4 +1,4 @@
-"""Which segmenter is meant, and what must be counted, trained or read before it is whole."""
+"""The chosen segmenter, and the counts, training or files that it needs before it is complete."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
 
-# Voxels that differ by more than this from those of the training look like another material to a
-# network.
+# Relative difference from the voxel size of the training beyond which the network is used on a
+# different material.
 SPACING_TOLERANCE = 0.1
 Levels: TypeAlias = tuple[float, ...]
 
@@ -41,24 +41,24 @@ def _none() -> list[Plan]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A segmenter that may not be whole yet.
+    """A segmenter that may not be complete yet.
 
     Parameters
     ----------
     name : str
-        How messages call it.
+        Its name in messages.
     classes : tuple of str
         Names of its labels 0, 1, ...
     ready : callable
-        Gives the segmenter; may count what it depends on.
+        Returns the segmenter; may first count the histogram that it depends on.
     planned : callable
-        Gives what a plan needs of it, without a voxel read.
+        Returns the properties that a plan needs, without reading a voxel.
     first : callable
-        Gives the plans of passes that `ready` will run.
+        Returns the plans of passes that `ready` will run.
     awaited : str
-        What an earlier step of a recipe has yet to write for it.
+        File that an earlier step of a recipe has yet to write for it.
     error : type
-        Raised if phases do not fit its classes.
+        Exception to raise if phases do not fit its classes.
     """
 
     name: str
@@ -71,12 +71,24 @@ class Chosen:
 
 
 def given(segmenter: object, grey: Field) -> Chosen:
-    """A segmenter that is a value already.
+    """Wrap a segmenter that is given as a value.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The segmenter.
+    grey : Field
+        The field to segment.
+
+    Returns
+    -------
+    Chosen
+        The segmenter, complete.
 
     Raises
     ------
     ArgumentError
-        If it is none, or cannot be laid over the field.
+        If it is not a segmenter, or does not fit the field.
     """
     if not isinstance(segmenter, Segmenter):
         raise ArgumentError(
@@ -93,7 +105,7 @@ def given(segmenter: object, grey: Field) -> Chosen:
 
 @dataclass(frozen=True)
 class FromHistogram:
-    """Thresholds that are given, or found in the histogram of the whole volume."""
+    """Thresholds that are given, or computed from the histogram of the whole volume."""
 
     counted: Histogram
     out: str
@@ -102,14 +114,14 @@ class FromHistogram:
     levels: Levels | None
 
     def chosen(self) -> Chosen:
-        """The segmenter; it may have to count first."""
+        """The segmenter; the histogram is counted first if thresholds depend on it."""
         return Chosen(
             f"method {self.asked['method']}", self._classes, self._ready, self._planned, self._first
         )
 
     @property
     def _classes(self) -> tuple[str, ...]:
-        """Names from dark to bright."""
+        """Names of the classes, from dark to bright."""
         names = tuple(self.phases)
         return names if is_dark(self.asked["polarity"]) else names[::-1]
 
@@ -119,7 +131,7 @@ class FromHistogram:
     def _planned(self) -> Segmenter:
         if self.levels is not None or not self._first():
             return self._cut(self._found(self.counted.read))
-        # A plan depends on no threshold: those of the labels that are there will do.
+        # No plan depends on the thresholds: the values of the stored labels serve.
         record = store.node_attributes(self.counted.sample, self.out)
         return self._cut(tuple(record.get("parameters", {}).get("thresholds", ())))
 
@@ -141,7 +153,7 @@ class FromHistogram:
 
 @dataclass(frozen=True)
 class FromFile:
-    """A network that is there, or will be, from what its file says or will say."""
+    """A network from its file, which an earlier step of a recipe may have yet to write."""
 
     sample: str
     grey: Field
@@ -149,7 +161,7 @@ class FromFile:
     how: Inference
 
     def chosen(self) -> Chosen:
-        """The segmenter; its network and the table of slices may not be there yet."""
+        """The segmenter; its network and the table of slices may not exist yet."""
         planned = expected("network", str(self.model))
         about: checkpoint.Description = planned or checkpoint.describe(self.model)
         _compare_spacing(about.spacing_nm, self.grey)
@@ -179,7 +191,7 @@ class FromFile:
         return grey if expected("field", grey) else ""
 
     def _predictor(self, normalisation: str) -> Predictor:
-        # Imported here: torch takes seconds to load, and the plan of a chain needs none.
+        # Imported here: torch takes seconds to load, and the plan of a recipe does not need it.
         from tim3d.models.common.device import choose_device
 
         return Predictor(
@@ -192,7 +204,7 @@ class FromFile:
         )
 
     def _planned_predictor(self, normalisation: str) -> Predictor:
-        """That of a network or a table of slices that an earlier step has yet to write."""
+        """Predictor for a plan, while the network or the table of slices has yet to be written."""
         check_normalisation(normalisation)
         device = "cpu" if self.how.device == "auto" else self.how.device
         return Predictor(

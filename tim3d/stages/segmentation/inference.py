@@ -1,4 +1,4 @@
-"""Segmentation by any segmenter, bound to the engine: blocks of whole shards, a field for the labels and each map."""
+"""Segmentation by any segmenter in blocks of whole shards, into fields of labels and of maps."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from tim3d.storage.schema import Field
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Labels and maps of a grey field, planned and made.
+    """Plan and computation of the labels and maps of a grey field.
 
-    `phases` name the labels (default: the classes of the segmenter), `merge` says which classes
-    count as another.
+    `phases` name the labels (default: the classes of the segmenter); `merge` maps classes to the
+    class that they count as.
     """
 
     sample: str
@@ -49,16 +49,16 @@ class Segmentation:
     options: Options
 
     def plans(self) -> list[Plan | Outline]:
-        """The passes; none if the labels are there."""
+        """The passes; none if the labels exist."""
         first, making = self.chosen.first(), self._making(self.chosen.planned())
         if self.chosen.awaited:
             return plan_awaiting(self.sample, making, self.options, self.chosen.awaited)
         return [*first, *plan_field(self.sample, making, self.options)]
 
     def run(self) -> xr.DataArray:
-        """The labels."""
+        """Write and return the labels."""
         if self.chosen.first():
-            self.plans()  # what cannot be is refused before anything is counted
+            self.plans()  # refuses bad arguments before anything is counted
         making = self._making(self.chosen.ready())
         return produce(self.sample, making, self.options, telling_shares(making, self.options))
 
@@ -69,7 +69,7 @@ class Segmentation:
         Raises
         ------
         ArgumentError, CheckpointError
-            If phases or merged classes are not those of the segmenter.
+            If phases or merged classes are not classes of the segmenter.
         """
         classes, merge = self.chosen.classes, self.merge
         if unknown := sorted(set(merge) - set(classes)):
@@ -141,7 +141,7 @@ def _like(grey: Field, name: str, dtype: str, long_name: str, **more: Any) -> Fi
 
 
 def _naming(classes: list[str], phases: Phases) -> str:
-    """What to type where the classes of a segmenter and the phases have other names."""
+    """Advice on what to type if the phases are not named as the classes of the segmenter."""
     strange = [name for name in classes if name not in phases]
     named = ",".join(f"{name}={code}" for code, name in enumerate(classes))
     if strange and (shared := [name for name in phases if name in classes]):
@@ -151,7 +151,7 @@ def _naming(classes: list[str], phases: Phases) -> str:
 
 
 def _halo(segmenter: Segmenter, labels: Field, block: Triple) -> Triple:
-    """What a block reads beyond its core, for the plan; nothing along an axis where one block holds all windows."""
+    """Voxels read beyond the core, for the plan; 0 along axes where a block holds all windows."""
     reach = segmenter.farthest_read(labels.shape)
     if segmenter.lattice(labels.shape) is None:
         return reach
@@ -161,10 +161,10 @@ def _halo(segmenter: Segmenter, labels: Field, block: Triple) -> Triple:
 
 @dataclass(frozen=True)
 class SegmentWork:
-    """Grey values in; codes of phases and maps out.
+    """Block work that reads grey values and writes codes of phases and maps.
 
-    `fields` are the names of the labels and of the maps, `codes` those of the classes, `shape` is
-    that of the volume.
+    `fields` are the names of the labels and of the maps, `codes` the code of each class, `shape`
+    the voxels of the volume.
     """
 
     sample: str
@@ -177,7 +177,7 @@ class SegmentWork:
     durable: bool
 
     def read(self, block: Block) -> np.ndarray:
-        """All voxels that the maps of the core depend on."""
+        """Read all voxels that the maps of the core depend on."""
         array = store.field_array(self.sample, self.source)
         return store.read_box(array, self.segmenter.read_box(self.shape, block.core))
 
@@ -205,7 +205,7 @@ class SegmentWork:
         ]
 
     def write(self, block: Block, outputs: list[np.ndarray]) -> dict[str, Any]:
-        """Whole shards of every field, the labels last, and how many voxels each phase got."""
+        """Write whole shards, the labels last, and return the number of voxels of each phase."""
         for name, values in reversed(list(zip(self.fields, outputs, strict=True))):
             array = store.field_array(self.sample, name, mode="r+")
             store.write_box(array, block.core, values, durable=self.durable)
@@ -216,5 +216,5 @@ class SegmentWork:
         }
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """As the segmenter says."""
+        """Bytes of a block, as the segmenter states them."""
         return self.segmenter.block_bytes(self.shape, core, read, self.voxel_bytes)

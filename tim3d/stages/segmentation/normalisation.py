@@ -1,4 +1,4 @@
-"""How a network's input is normalised, from the table that ingest keeps: the same for every block."""
+"""Normalisation of a network's input from the table of slices, the same for every block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tim3d.storage.schema import Field
 
 
 def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
-    """Normalisation of a sample: one mean and deviation for the volume, or smoothed ones for every slice.
+    """Normalisation of a sample: mean and deviation of the volume, or smoothed ones of each slice.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
     grey : Field
         The field of grey values.
     how : {"volume", "slices", "table"}
-        "table" is the name of "slices" in a checkpoint.
+        Over which voxels; "table" is the name of "slices" in a checkpoint.
 
     Raises
     ------
@@ -41,6 +41,6 @@ def normalisation_of(sample: str, grey: Field, how: str) -> Normalisation:
 
 
 def check_normalisation(how: str) -> None:
-    """Raise `ArgumentError` if there is no such normalisation."""
+    """Raise `ArgumentError` unless `how` is a known normalisation."""
     if how not in ("volume", "slices", "table"):
         raise ArgumentError(f"no normalisation {how!r}; use volume or slices")

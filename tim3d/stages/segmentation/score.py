@@ -1,4 +1,4 @@
-"""How well one label field agrees with another: the confusion matrix plane by plane, and the named metrics of it."""
+"""Agreement of two label fields: confusion matrices of planes, and metrics computed from them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def score(
     MissingFieldError
         If a field is missing.
     ArgumentError
-        If the fields name other phases, differ in shape, or no slice is left.
+        If the fields differ in phases or shape, or no slice is left.
     MixedRunError
         If a field is outdated, or `out` is another result.
     """
@@ -97,7 +97,7 @@ def score(
 
 @dataclass(frozen=True)
 class Scoring:
-    """Which fields are compared, and what is said of them."""
+    """The two fields to compare, and the parameters of the comparison."""
 
     sample: str
     predicted: Field
@@ -108,7 +108,7 @@ class Scoring:
     planes: tuple[int, int]
 
     def making(self, node: str, options: Options) -> ResultMaking:
-        """The result, from one pass over both fields that serves every range of slices and every foreground."""
+        """The result, from a pass over both fields that serves any slices and any foreground."""
         fields = (self.predicted, self.true)
         inputs = {f.name: store.fingerprint_of(self.sample, f.name) for f in fields}
         ranks = (_ranks(self.predicted, self.names, self.merge), _ranks(self.true, self.names, {}))
@@ -127,7 +127,7 @@ class Scoring:
         return ResultMaking("score", self.sample, node, inputs, parameters, (counting,), gather)
 
     def metrics(self, counting: Pass) -> xr.Dataset:
-        """The confusion matrix of the slices, and the metrics of it."""
+        """The confusion matrix of the slices, in voxels, and its metrics."""
         matrix = sums(counting)["planes"].values[slice(*self.planes)].sum(axis=0)
         found = metrics.scores(matrix, self.names.index(self.foreground))
         values = {
@@ -166,7 +166,7 @@ def _naming(strange: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _ranks(field: Field, names: tuple[str, ...], merge: Mapping[str, str]) -> tuple[int, ...]:
-    """Place of each code's phase among the names, for all 256 codes; codes without a phase get no place."""
+    """Index among the names of the phase of each of 256 codes; other codes get no index."""
     table = [len(names)] * 256
     for name, code in (field.phases or {}).items():
         table[code] = names.index(merge.get(name, name))
@@ -175,20 +175,20 @@ def _ranks(field: Field, names: tuple[str, ...], merge: Mapping[str, str]) -> tu
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of each plane of a core; for all 256 codes, the place of their phase among the names."""
+    """Confusion matrix of each plane of a core, from the phase index of each of 256 codes."""
 
     predicted: tuple[int, ...]
     true: tuple[int, ...]
     classes: int
 
     def __call__(self, predicted: Labels, true: Labels, core: Box, material: Material) -> Counts:
-        """Voxels by (plane, truth, predicted)."""
+        """Number of voxels by (plane, truth, predicted)."""
         found, sought = (np.asarray(table, np.uint8) for table in (self.predicted, self.true))
         pairs = zip(sought[true[core.slices]], found[predicted[core.slices]], strict=True)
         return np.array([metrics.confusion(t, p, self.classes) for t, p in pairs])
 
     def partial(self, reads: tuple[Input, ...]) -> Partial:
-        """The matrices of all planes along z."""
+        """Partial that holds the matrices of all planes along z."""
         dims, sizes = ("z", "truth", "predicted"), (self.classes, self.classes)
         return Partial(
             "planes", (0, 0, 0), dims, sizes, self, plane="z", reads=reads, voxel_bytes=12

@@ -1,4 +1,4 @@
-"""Grey values become labels, by any segmenter: thresholds, a network, or one that is given as a value."""
+"""The verb `segment`: labels from grey values by thresholds, a network or any other segmenter."""
 
 from __future__ import annotations
 
@@ -112,15 +112,15 @@ def segment(
     Raises
     ------
     ArgumentError
-        If not one of model, method and segmenter is given, the segmenter cannot be laid over the
-        field, classes and phases do not match, the phases are written in another order than that of
-        their codes, or thresholds do not rise or cut nothing of the field's type.
+        If not exactly one of model, method and segmenter is given, the segmenter does not fit the
+        field, classes and phases do not match, the phases are not in the order of their codes, or
+        thresholds do not rise or lie outside the range of the field's type.
     CheckpointError
         If the model is damaged or has other classes.
     MissingFieldError
         If the grey field is missing.
     InputError
-        If a segmenter gives other maps than it declares.
+        If a segmenter returns other maps than it declares.
     """
     if sum(way is not None for way in (model, method, segmenter)) != 1:
         raise ArgumentError(
@@ -151,12 +151,12 @@ def segment(
             Histogram(sample, grey, blur, options), out, phases, asked, thresholds
         )
     segmentation = Segmentation(sample, grey, out, chosen, phases, dict(merge or {}), options)
-    segmentation.coded  # noqa: B018  refused here, before a plan is made of it
+    segmentation.coded  # noqa: B018  refuses bad phases before a plan is made
     return Task(segmentation.plans, segmentation.run)
 
 
 def _refuse_unused(way: str, others: Mapping[str, Any]) -> None:
-    """Refuse what belongs to the other way to segment: it would change nothing."""
+    """Refuse options of another way to segment: they would have no effect."""
     known = inspect.signature(segment).parameters
     for name, value in others.items():
         if value != known[name].default:
@@ -172,7 +172,7 @@ def _by_thresholds(
     asked: Mapping[str, str],
     given: Sequence[float] | None,
 ) -> Chosen:
-    """Thresholds given, or found in the histogram, for phases in the order of grey values."""
+    """Segmenter by given or computed thresholds, for phases in the order of grey values."""
     if phases is None:
         raise ArgumentError(
             "thresholds need names for the phases, darkest first: --phases pore=0,solid=1"

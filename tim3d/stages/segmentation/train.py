@@ -1,4 +1,4 @@
-"""A network is trained on labelled slices of a sample; the model is a file of its own."""
+"""The verb `train`: training of a network on labelled slices, into a file of its own."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def train(
 ) -> Task[Path]:
     """Train a U-Net on slices of a grey field and their labels, and write it to `model`.
 
-    The best epoch on held-out slices (the last ones) is kept. Interrupted, it goes on where it was;
-    finished, it does nothing. The classes of the network are the phases of the label field; a phase
-    named ``unlabelled`` with code 255 teaches nothing.
+    The best epoch on held-out slices (the last ones) is kept. An interrupted training resumes where
+    it stopped; a finished one is not repeated. The classes of the network are the phases of the
+    label field; pixels of a phase named ``unlabelled`` with code 255 are ignored.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def train(
     ArgumentError
         If the fields do not fit, or a number is out of range.
     MixedRunError
-        If the file holds, or its state belongs to, another training.
+        If the file or the state beside it belongs to another training.
     MemoryPlanError
         If the slices do not fit into memory.
     LockedError
@@ -167,7 +167,7 @@ def train(
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on which slices, and the file that it becomes."""
+    """The network to train, its slices and labels, and the file to write."""
 
     sample: str
     grey: Field
@@ -180,7 +180,7 @@ class Training:
     overwrite: bool
 
     def plans(self) -> list[Outline]:
-        """One line, or nothing if the network is there; the network is expected by the steps that follow."""
+        """One line, or nothing if the network exists; later steps may rely on the network."""
         new = self.overwrite or not self.target.exists()
         unread = [
             f.name
@@ -217,7 +217,7 @@ class Training:
         )
 
     def _data(self) -> Slices:
-        """The slices and their classes, from the store."""
+        """Read the slices and their classes from the store."""
         images = _images(self.sample, self.grey, self.numbers, self.spec.context)
         truth = _indices(
             _read_slices(self.sample, self.labelled, self.numbers),
@@ -229,11 +229,11 @@ class Training:
         return normalisation_of(self.sample, self.grey, self.normalisation)
 
     def _is_trained(self, data_sha256: str) -> bool:
-        """Whether the file already holds this training; refuses another one."""
+        """Whether the file already holds this training; refuse another one."""
         if not self.target.exists():
             return False
         from tim3d.models.segmentation.training import (
-            deciding,  # torch takes seconds to load, and a plan of what is new needs none
+            deciding,  # torch takes seconds to load, and not every plan needs it
         )
 
         about = checkpoint.describe(self.target)
@@ -248,7 +248,7 @@ class Training:
         )
 
     def _train(self, data: Slices, progress: bool) -> None:
-        # torch takes seconds to load, and a plan needs none
+        # torch takes seconds to load, and a plan does not need it
         from tim3d.models.segmentation.training import UNetTraining
         from tim3d.stages.shared.training import bar, writing_alone
 
@@ -273,7 +273,7 @@ def _square_pixels(grey: Field) -> bool:
 
 
 def _classes(grey: Field, labelled: Field) -> dict[str, int]:
-    """Code of each class that is to be learnt."""
+    """Code of each class to learn."""
     if grey.labels or labelled.phases is None:
         raise ArgumentError(
             f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}"
@@ -295,8 +295,7 @@ def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
             f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
         )
     plane = grey.shape[1] * grey.shape[2]
-    # The slices with their neighbours, their labels, and both once more while they are checked and
-    # hashed.
+    # Slices with their neighbours and their labels, twice: a copy is made to check and hash them.
     need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
     free = available_memory()
     if need > free:
@@ -308,7 +307,7 @@ def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
 
 
 def _images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:
-    """Grey values (n, channels, y, x): each slice with its neighbours, mirrored at the ends of the volume."""
+    """Grey values (n, channels, y, x): slices with neighbours, mirrored at the volume's ends."""
     around = reflect(np.asarray(numbers)[:, None] + np.arange(-context, context + 1), grey.shape[0])
     needed = sorted(set(around.ravel().tolist()))
     planes = _read_slices(sample, grey, needed)
@@ -316,7 +315,7 @@ def _images(sample: str, grey: Field, numbers: list[int], context: int) -> np.nd
 
 
 def _read_slices(sample: str, field: Field, numbers: Sequence[int]) -> np.ndarray:
-    """Slices by number, each shard read once."""
+    """Read slices by number, each shard once."""
     array, out = (
         store.field_array(sample, field.name),
         np.empty((len(numbers), *field.shape[1:]), field.dtype),
@@ -332,7 +331,7 @@ def _read_slices(sample: str, field: Field, numbers: Sequence[int]) -> np.ndarra
 
 
 def _indices(labels: np.ndarray, classes: dict[str, int]) -> np.ndarray:
-    """Place of each label's class among the classes; everything else is unlabelled."""
+    """Index of the class of each label; all other labels become unlabelled."""
     table = np.full(256, UNLABELLED, np.uint8)
     for place, code in enumerate(classes.values()):
         table[code] = place

@@ -1,4 +1,4 @@
-"""Partials of any fields of a sample: read block by block, kept on the grid of the blocks or added up over all."""
+"""Partials of fields of a sample: counted block by block, stored by block or summed."""
 
 from __future__ import annotations
 
@@ -36,12 +36,19 @@ Inputs = Mapping[Input, Field]
 
 
 def material_of(measured: Field, reads: Sequence[Input] = (LABELS,)) -> Material:
-    """Phases, voxel edges and unit of a field, of which `reads` are wanted.
+    """Phases, voxel edges and unit of a field.
+
+    Parameters
+    ----------
+    measured : Field
+        The field.
+    reads : sequence of Input
+        Inputs that will be read.
 
     Raises
     ------
     ArgumentError
-        If its labels are wanted and it holds none.
+        If `reads` includes labels and the field holds none.
     """
     if measured.phases is None and LABELS in reads:
         raise ArgumentError(
@@ -51,7 +58,7 @@ def material_of(measured: Field, reads: Sequence[Input] = (LABELS,)) -> Material
 
 
 def reads_of(additive: Iterable[Descriptor], coupled: Iterable[Coupled]) -> tuple[Input, ...]:
-    """Inputs that descriptors read; those of another verb are of labels."""
+    """Inputs that descriptors read; results of other verbs are computed from labels."""
     whole = (one for c in coupled for one in (c.whole.reads if c.whole else (LABELS,)))
     return tuple(dict.fromkeys([*inputs_of(partials_of(additive)), *whole]))
 
@@ -59,29 +66,29 @@ def reads_of(additive: Iterable[Descriptor], coupled: Iterable[Coupled]) -> tupl
 def stored_inputs(
     sample: str, measured: Field, reads: Sequence[Input], asking: str
 ) -> dict[Input, Field]:
-    """The finished field of every input; all are on the grid of the measured one.
+    """Return the finished field of every input, on the grid of the measured field.
 
     Parameters
     ----------
     sample : str
-        Where they are.
+        Path or URL of the sample.
     measured : Field
-        What is measured.
+        The measured field.
     reads : sequence of Input
-        What is read.
+        Inputs to read.
     asking : str
-        Names of the descriptors that read it, for messages.
+        Names of the descriptors that read them, for messages.
 
     Raises
     ------
     MissingFieldError
-        If one is not there; the message names the command that makes it.
+        If a field is missing; the message names the command that creates it.
     MixedRunError
-        If one was made from a field that was replaced since.
+        If a field was computed from one that was replaced since.
     ArgumentError
-        If one has another type than its role.
+        If a field has another type than its role requires.
     InputError
-        If one lies on another grid.
+        If a field lies on another grid.
     """
     return {one: _stored_input(sample, measured, one, asking) for one in reads}
 
@@ -106,14 +113,14 @@ def _stored_input(sample: str, measured: Field, one: Input, asking: str) -> Fiel
 
 @dataclass(frozen=True)
 class PartialsKernel:
-    """Partials of a block.
+    """Function that computes the partials of a block.
 
     Parameters
     ----------
     partials : tuple of Partial
-        What is computed.
+        Partials to compute.
     places : tuple of (Input, int)
-        Where each input stands among the fields that are read.
+        Index of each input among the fields that are read.
     material : Material
         Phases and spacing.
     """
@@ -123,7 +130,7 @@ class PartialsKernel:
     material: Material
 
     def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-        """Integers, as nested lists."""
+        """Compute the partials, as nested lists of integers."""
         voxels = {one: fields[place] for one, place in self.places}
         found = evaluate(self.partials, voxels, inner(block), self.material)
         return {name: values.tolist() for name, values in found.items()}
@@ -137,22 +144,24 @@ def counting_pass(
     material: Material,
     **how: Any,
 ) -> Pass:
-    """The pass that finds partials of all blocks: each field is read once, with the largest halo that is asked for.
+    """Return the pass that computes the partials of all blocks.
+
+    Each field is read once, with the largest halo that a partial needs.
 
     Parameters
     ----------
     sample : str
-        Where the fields are.
+        Path or URL of the sample.
     measured : Field
-        Blocks are whole shards of it.
+        The measured field; blocks are whole shards of it.
     inputs : mapping of Input to Field
-        What the partials read.
+        Fields that the partials read.
     partials : sequence of Partial
-        What is computed.
+        Partials to compute.
     material : Material
         Phases and spacing.
     **how : object
-        Name, fingerprint, options and block, as of `reduction_pass`.
+        Name, fingerprint, options and block, as in `reduction_pass`.
     """
     fields = {field.name: field for field in inputs.values()}
     places = tuple((one, list(fields).index(field.name)) for one, field in inputs.items())
@@ -174,14 +183,14 @@ def _kernel_of(counting: Pass) -> PartialsKernel:
 
 
 def sums(counting: Pass) -> xr.Dataset:
-    """The partials of a finished `counting_pass`, added up over all blocks; no coordinates, no attributes."""
+    """Partials of a finished pass, summed over all blocks, without coordinates or attributes."""
     kernel = _kernel_of(counting)
     totals = add_blocks(kernel.partials, counting.grid.shape, counting.records(), kernel.material)
     return xr.Dataset({p.name: (p.dims, totals[p.name]) for p in kernel.partials})
 
 
 def gather(counting: Pass) -> xr.Dataset:
-    """Partials of all blocks on the block grid; those by planes run over voxel planes along their own axis."""
+    """Partials of all blocks on the block grid; partials of planes by voxel plane on their axis."""
     kernel = _kernel_of(counting)
     grid, material = counting.grid, kernel.material
     arrays = {p.name: np.zeros(_stored_shape(p, grid, material), np.int64) for p in kernel.partials}
@@ -233,7 +242,7 @@ def finalize_whole(
 
 
 def grid_of(partials: xr.Dataset) -> Grid:
-    """The blocks that stored partials were counted in."""
+    """Grid of the blocks in which stored partials were counted."""
     return Grid(triple(partials.attrs["volume_shape"]), triple(partials.attrs["block_shape"]))
 
 
@@ -253,7 +262,7 @@ def finalize_blocks(
 
 
 def with_region(results: xr.Dataset, origin: Triple, end: Triple, material: Material) -> xr.Dataset:
-    """Results with the region that they hold for, in nm."""
+    """Add the region of validity, in nm, to the attributes of results."""
     return results.assign_attrs(
         origin_nm=_lengths(origin, material),
         end_nm=_lengths(end, material),
@@ -282,5 +291,5 @@ def _total(
 
 
 def no_results(measured: Field, material: Material) -> xr.Dataset:
-    """No results, and the region they hold for."""
+    """Return an empty dataset with the region of the whole volume."""
     return with_region(xr.Dataset(), (0, 0, 0), measured.shape, material)

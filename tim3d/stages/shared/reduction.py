@@ -1,4 +1,4 @@
-"""How every verb reduces fields to numbers: one record per block, kept in the ledger, nothing written to the sample."""
+"""Reduction of fields to numbers: a record for each block in the ledger, none in the sample."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from tim3d.stages.shared.field import BLOCK_VOXELS, Options, many_shards, whole_
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
-# Takes the voxels of each field with their halo, and the core within them; gives a record that JSON
-# can hold.
+# Function of the voxels of each field with their halo, and of the block; returns a record for JSON.
 Kernel = Callable[[tuple[np.ndarray, ...], Block], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class ReduceWork:
-    """Read the same box of some fields and keep a record of it.
+    """Block work that reads the same box of several fields and reduces it to a record.
 
-    `kernel_bytes` is what the kernel needs per voxel, beside the voxels themselves.
+    `kernel_bytes` is the memory of the kernel in bytes per voxel, besides the voxels themselves.
     """
 
     sample: str
@@ -34,21 +33,21 @@ class ReduceWork:
     kernel_bytes: float
 
     def read(self, block: Block) -> tuple[np.ndarray, ...]:
-        """The block with its halo from every field."""
+        """Read the block with its halo from every field."""
         return tuple(
             store.read_box(store.field_array(self.sample, name), block.read) for name in self.names
         )
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, ...]) -> dict[str, Any]:
-        """The record."""
+        """Compute the record."""
         return self.kernel(inputs, block)
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Nothing but the record, which the engine keeps with the marker."""
+        """Return the record, which the engine stores with the marker; write nothing else."""
         return outputs
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """The voxels, once more while they are decoded, and what the kernel needs."""
+        """Bytes of a block: the voxels, a copy to decode them, and the memory of the kernel."""
         return int(np.prod(read) * (2 * self.voxel_bytes + self.kernel_bytes))
 
 
@@ -65,7 +64,7 @@ def reduction_pass(
     block: Triple | None = None,
     cut: Field | None = None,
 ) -> Pass:
-    """A pass that reads `fields` block by block and keeps the kernel's records under `name`.
+    """Return a pass that reads `fields` block by block and stores the kernel's records as `name`.
 
     Blocks are whole shards of `cut` (default: of the first field).
     """
@@ -90,5 +89,5 @@ def reduction_pass(
 
 
 def inner(block: Block) -> Box:
-    """The core of a block within the voxels that were read for it."""
+    """Box of the core of a block, relative to the voxels that were read for it."""
     return block.core.within(block.read)

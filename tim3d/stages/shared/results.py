@@ -1,9 +1,9 @@
-"""How every verb makes a result: what its node is called, whether it is there, plan, run, write, read back.
+"""Results of all verbs: name of the node, currency, plan, run, write and read.
 
-A result answers a question about fields of a sample. The name of its node is made from the
-question, so that answers to different questions lie beside each other; the fingerprint also holds
-the fingerprints of the fields, so that an answer about a field that was replaced is not taken for
-one about the field that is there. A result is returned in memory.
+A result answers a question about fields of a sample. The name of its node is built from the
+question, so that answers to different questions are stored side by side. The fingerprint includes
+the fingerprints of the fields, so that an answer about a replaced field is not mistaken for an
+answer about the present one. A result is returned in memory.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import schema, store
 
-# Longer names are cut and end in a hash: file systems allow 255 bytes, and the folder of runs adds
-# to them.
+# Longer names are cut and end in a hash: file systems allow 255 bytes, and the folder of runs
+# lengthens the names.
 LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
 class ResultMaking:
-    """A result and how it is found.
+    """Description of a result and of its computation.
 
     Parameters
     ----------
     verb, sample, node : str
-        Which verb, and where the result is kept.
+        The verb, and the sample and node that store the result.
     inputs : mapping
-        Fingerprint of each field (and file) that the result is made from.
+        Fingerprint of each field (and file) that the result is computed from.
     parameters : mapping
-        Everything else that decides the numbers; with the inputs and the verb it is the
-        fingerprint.
+        Everything else that determines the numbers; part of the fingerprint, with the inputs and
+        the verb.
     passes : sequence of Pass
-        Run in this order before `gather`.
+        Passes to run in this order before `gather`.
     gather : callable
-        The numbers, from what the passes recorded.
+        Function that computes the result from the records of the passes.
     """
 
     verb: str
@@ -58,23 +58,23 @@ class ResultMaking:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides the numbers, never of the blocks."""
+        """Hash of everything that determines the numbers; independent of the blocking."""
         return schema.fingerprint(verb=self.verb, inputs=self.inputs, parameters=self.parameters)
 
     @property
     def record(self) -> dict[str, Any]:
-        """Record of the result, kept in its node."""
+        """Provenance of the result, stored in its node."""
         made = store.provenance(self.fingerprint, self.parameters, self.inputs)
         return made | {"verb": self.verb}
 
 
 def result_task(making: ResultMaking, options: Options) -> Task[xr.Dataset]:
-    """The task of a verb whose result is one node made by passes."""
+    """Return the task of a verb whose result is a node computed by passes."""
     return Task(partial(plan_result, making, options), partial(produce_result, making, options))
 
 
 def plan_result(making: ResultMaking, options: Options) -> list[Plan | Outline]:
-    """Plans of the passes; none if the result is there. The steps of a recipe that follow find the result."""
+    """Plans of the passes; none if the result is stored. Later steps of a recipe may rely on it."""
     refuse_another_question(making.sample, making.node, making.verb, making.parameters, options)
     if is_kept(making, options):
         return []
@@ -83,14 +83,14 @@ def plan_result(making: ResultMaking, options: Options) -> list[Plan | Outline]:
 
 
 def produce_result(making: ResultMaking, options: Options) -> xr.Dataset:
-    """The result, in memory; found and kept if it is not there or is to be replaced.
+    """Return the result in memory; compute and store it first if it is missing or to be replaced.
 
     Raises
     ------
     MixedRunError
-        If the node holds the answer to another question, or blocks of another edge are done.
+        If the node holds the answer to another question, or blocks of another size are done.
     MemoryPlanError, LockedError, FailedBlocksError, WriteError
-        As the engine says.
+        See `tim3d.engine.passes.run.run`.
     """
     plans = plan_result(making, options)
     for plan in plans:
@@ -103,7 +103,7 @@ def produce_result(making: ResultMaking, options: Options) -> xr.Dataset:
 
 
 def run_passes(passes: Sequence[Pass], options: Options) -> None:
-    """Run passes one after the other; with `overwrite` all blocks of them again."""
+    """Run passes one after the other; with `overwrite`, recompute all blocks."""
     for one in passes if options.overwrite else ():
         one.ledger.forget()
     for one in passes:
@@ -111,7 +111,7 @@ def run_passes(passes: Sequence[Pass], options: Options) -> None:
 
 
 def is_kept(making: ResultMaking, options: Options) -> bool:
-    """Whether the result is in the sample and is not to be made again."""
+    """Whether the result is stored in the sample and not to be recomputed."""
     return not options.overwrite and is_there(making.sample, making.node, making.fingerprint)
 
 
@@ -124,15 +124,15 @@ def is_there(sample: str, node: str, fingerprint: str) -> bool:
 def refuse_another_question(
     sample: str, node: str, verb: str, parameters: Mapping[str, Any], options: Options
 ) -> None:
-    """Refuse to replace a node that is not the answer of this verb to this question, unless `overwrite` is set.
+    """Refuse to replace the answer to another question, unless `overwrite` is set.
 
-    The answer to the same question about an earlier version of a field is replaced without a word:
-    it is no longer answered by any reader.
+    The answer to the same question about an earlier version of a field is replaced silently: no
+    reader returns it any more.
 
     Raises
     ------
     MixedRunError
-        If the node is something else.
+        If the node holds anything but an answer of this verb to this question.
     """
     record = (
         store.claimed(sample, node) if options.overwrite else store.node_attributes(sample, node)
@@ -164,14 +164,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def result_name(base: str, **question: tuple[Any, Any]) -> str:
-    """The name of a node: `base`, then every argument of the question that is not its default.
+    """Name of a node: `base`, then every argument of the question that differs from its default.
 
     Parameters
     ----------
     base : str
-        Field and kind, as ``phase_components``.
+        Field and kind, such as ``phase_components``.
     **question : (value, default)
-        By name, in the order of the verb's signature.
+        Arguments by name, in the order of the verb's signature.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def _part(key: str, value: Any) -> str:
 
 
 def results_of(sample: str, verb: str, field: str) -> Iterator[str]:
-    """Finished results of a verb about a field, sorted by name; of any version of the field."""
+    """Yield the finished results of a verb about any version of a field, sorted by name."""
     for node in store.nodes(sample):
         record = store.node_attributes(sample, node)
         about = (record.get("kind"), record.get("status"), record.get("verb"))

@@ -1,4 +1,4 @@
-"""Results that other verbs keep for a whole volume, ready to stand beside what was measured."""
+"""Results that other verbs store for a whole volume, to be joined with measured ones."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tim3d.storage.schema import AXES, Field
 log = logging.getLogger(__name__)
 
 ALL = (slice(None), slice(None), slice(None))
-# Of these verbs a result answers for one choice among several that have no axis of their own: they
-# are always listed.
+# A result of these verbs is one of several alternatives that no axis distinguishes: they are always
+# listed by name.
 LISTED = ("study",)
 
 
@@ -34,33 +34,33 @@ def answers(
     region: tuple[slice, slice, slice] = ALL,
     transport: str = "",
 ) -> list[xr.Dataset]:
-    """The coupled results of a label field, one Dataset for each descriptor; no voxel is read.
+    """Return the coupled results of a label field, one Dataset for each descriptor; read no voxel.
 
     A verb may have answered several questions about the field. Answers that differ in phase, axis
-    or direction only are joined along these; answers under other conditions stand beside each other
-    along a dimension that is named after the kind of result (``transport``), with the names of the
-    nodes as its labels.
+    or direction only are joined along these; answers under other conditions are placed side by side
+    along a dimension named after the kind of result (``transport``), with the names of the nodes as
+    its labels.
 
     Parameters
     ----------
     sample, labels, phases
-        The sample, its label field and the phases of it.
+        The sample, its label field and the phases of the field.
     wanted : sequence of Coupled, optional
-        Those asked for by name. By default all that are there; one that was computed from another
+        Descriptors to return. By default all stored ones; one that was computed from another
         version of the field is left out with a warning.
     region : (slice, slice, slice) of nm
-        What is described. Of a part of the volume there are no coupled results.
+        Region to describe. Coupled results exist for the whole volume only.
     transport : str
-        The results of `solve` that are meant (default: all).
+        Node of the results of `solve` to return (default: all).
 
     Raises
     ------
     ArgumentError
-        If one is asked for of a part of the volume.
+        If `wanted` names a descriptor for a part of the volume.
     MissingFieldError
-        If one is asked for that was not computed, or there are no such results of `solve`.
+        If a wanted one was not computed, or `transport` is not a result of `solve`.
     MixedRunError
-        If one is asked for that was computed from another version of the field.
+        If a wanted one was computed from another version of the field.
     """
     if transport and transport not in (there := list(results_of(sample, "solve", labels.name))):
         listed = f"there are {', '.join(there)}" if there else "there are none yet"
@@ -104,14 +104,16 @@ def _regional(one: Coupled, sample: str) -> str:
 def read(
     sample: str, labels: Field, phases: Phases, one: Coupled, transport: str = ""
 ) -> xr.Dataset:
-    """The results of one coupled descriptor; of `solve` those in the node `transport`, if one is named.
+    """Return the results of one coupled descriptor.
+
+    For `solve` only the results in the node `transport` are read, if it is given.
 
     Raises
     ------
     MissingFieldError
-        If they were not computed; the message names the command.
+        If the results were not computed; the message names the command.
     MixedRunError
-        If they were computed from another version of the label field.
+        If the results were computed from another version of the label field.
     """
     there = _nodes(sample, labels, one, transport)
     if not there and one.whole is not None:
@@ -137,7 +139,7 @@ def read(
 
 
 def _nodes(sample: str, labels: Field, one: Coupled, transport: str) -> list[str]:
-    """The finished nodes that may answer: of `solve` that named one, of a user's own quantity the one of its name."""
+    """Finished nodes that may answer: `transport` for `solve`, or the node of a user's quantity."""
     found = list(results_of(sample, one.verb, labels.name))
     if one.whole is not None:
         return [node for node in found if node == f"{labels.name}_{one.node}"]
@@ -147,7 +149,7 @@ def _nodes(sample: str, labels: Field, one: Coupled, transport: str) -> list[str
 def side_by_side(
     found: Mapping[str, xr.Dataset], one: Coupled, phases: Phases
 ) -> xr.Dataset | None:
-    """Answers to several questions as one Dataset: joined where only coordinates differ, else along a dimension."""
+    """Merge answers that differ in coordinates only; list the others along a new dimension."""
     groups: dict[str, dict[str, xr.Dataset]] = {}
     for node, result in found.items():
         groups.setdefault(conditions(result.attrs), {})[node] = one.take(result, phases)
@@ -169,7 +171,7 @@ def side_by_side(
 
 
 def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
-    """Results under the same conditions as one, if none contradicts another; its name is that of the first."""
+    """Merge results under the same conditions, named after the first, unless they conflict."""
     if not group:
         return []
     try:
@@ -185,7 +187,7 @@ def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
 
 
 def attributed(sample: str, node: str) -> xr.Dataset:
-    """A result node; those of its dimensions that number components are left out."""
+    """Read a result node, without variables that have a dimension of components."""
     return store.open_dataset(sample, node).drop_dims("component", errors="ignore")
 
 
@@ -202,7 +204,7 @@ def _if_there(
 
 
 def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
-    """One Dataset of all results, over all axes that any of them has, with the attributes of the first."""
+    """Merge results over the union of their axes, with the attributes of the first."""
     axes = [
         a
         for a in AXES
@@ -213,7 +215,7 @@ def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
 
 
 def _listed(found: xr.Dataset, results: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Over the names of all nodes of its kind: a node may answer one descriptor and not another."""
+    """Reindex to the names of all nodes of its kind: not every node answers every descriptor."""
     for kind in {one.node for one in COUPLED.values()} & set(found.dims):
         names = sorted(
             {str(name) for other in results if kind in other.dims for name in other[kind].values}
@@ -223,10 +225,10 @@ def _listed(found: xr.Dataset, results: Sequence[xr.Dataset]) -> xr.Dataset:
 
 
 def _fitted(found: xr.Dataset, axes: list[str], labels: Field) -> xr.Dataset:
-    """Over all axes, and on the centres of planes to the last bit: exact coordinates are what results are joined on."""
+    """Reindex to all axes and to exact plane centres: results are joined on equal coordinates."""
     if "axis" in found.dims:
         found = found.reindex(axis=np.array(axes, dtype=object))
-    if "direction" in found.dims:  # results that were joined have them in alphabetical order
+    if "direction" in found.dims:  # joined results have them in alphabetical order
         there = [d for d in DIRECTIONS if d in found["direction"].values]
         found = found.reindex(direction=np.array(there, dtype=object))
     for name, count, step in zip(AXES, labels.shape, labels.spacing_nm, strict=True):
