@@ -41,7 +41,7 @@ def _part(name: str, *values: Any) -> Markup:
 
 def document(title: str, body: Iterable[str]) -> str:
     """A whole page; text is escaped, markup from the functions of this module is not."""
-    return _TEMPLATES.get_template("page.html").render(title=title, body=list(body))
+    return _TEMPLATES.get_template("page.html").render(title=title, body=list(body)) + "\n"
 
 
 def head(title: str, version: str, now: str, facts: Iterable[tuple[str, str]]) -> Markup:
