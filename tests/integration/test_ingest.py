@@ -172,7 +172,7 @@ def test_another_source_is_refused(tmp_path: Path) -> None:
     url = str(tmp_path / "a.zarr")
     tim3d.ingest(_saved(tmp_path, grey()), url, voxel_size=SIZE, options=QUIET)
     (tmp_path / "other").mkdir()
-    with pytest.raises(MixedRunError, match="source was"):
+    with pytest.raises(MixedRunError, match="from another source"):
         tim3d.ingest(_saved(tmp_path / "other", grey()[::-1]), url, voxel_size=SIZE, options=QUIET)
     np.testing.assert_array_equal(voxels(url), grey())
 

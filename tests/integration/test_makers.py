@@ -126,7 +126,7 @@ def test_every_argument_of_a_network_makes_other_labels(
     folder: Path, change: dict[str, Any]
 ) -> None:
     tim3d.segment("a.zarr", model="net.safetensors", options=QUIET)
-    with pytest.raises(MixedRunError, match="made otherwise"):
+    with pytest.raises(MixedRunError, match="created with different parameters"):
         tim3d.segment.plan("a.zarr", model="net.safetensors", **change)
 
 
