@@ -164,7 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--one", action="store_true", help="one row, in this process, as JSON")
     given = parser.parse_args(arguments)
     if given.one:
-        with cluster(given.cluster[0], workers=given.workers, threads=given.threads[0]):
+        kind = given.cluster[0]
+        size = {} if kind == "serial" else {"workers": given.workers, "threads": given.threads[0]}
+        with cluster(kind, **size):
             print(json.dumps(asdict(measure(given.folder, given.blocks[0]))))
         return
     print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS))
