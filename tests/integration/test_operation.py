@@ -235,5 +235,7 @@ def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
 def alone(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was said of a run that nobody works for."""
     return [
-        one.getMessage() for one in caplog.records if "no worker has been connected" in one.getMessage()
+        one.getMessage()
+        for one in caplog.records
+        if "no worker has been connected" in one.getMessage()
     ]
