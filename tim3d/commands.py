@@ -10,6 +10,7 @@ import inspect
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import is_dataclass
 from typing import Any
 
 from tim3d.verbs import PYTHON_ONLY, VALUES, is_positional, option_of
@@ -70,9 +71,7 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     >>> command_line("measure", measure, {"sample": "a.zarr", "descriptors": ["mean_curvature", "phase_fraction"]})
     'tim3d measure SAMPLE --descriptors mean_curvature,phase_fraction'
     """
-    if any(arguments.get(name) is not None for name in VALUES) or hasattr(
-        arguments.get("source"), "identity"
-    ):
+    if any(is_dataclass(arguments.get(name)) for name in VALUES):
         return _python_call(verb, arguments)
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():

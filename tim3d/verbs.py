@@ -24,8 +24,8 @@ BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet
 # instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections"})
-# Those among them that decide what is done: without them a command would do something else.
-VALUES = ("segmenter", "generator")
+# Parameters that decide what is done and may be values of Python, which no command can name.
+VALUES = ("segmenter", "generator", "source")
 
 
 def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:

@@ -148,8 +148,9 @@ def _signature(
 
 def _kind(module: str, sign: ast.expr | None) -> str:
     """A type without "or None"; an alias of choices is replaced by them."""
-    # A source that is open already can be given in Python only.
-    text = ast.unparse(sign).removesuffix(" | None").removesuffix(" | Source") if sign else ""
+    text = ast.unparse(sign).removesuffix(" | None") if sign else ""
+    if alias := re.match(r"([A-Z]\w+) \| ", text):  # what follows the alias exists in Python only
+        text = alias[1]
     if not re.fullmatch(r"[A-Z]\w+", text):
         return text
     try:
