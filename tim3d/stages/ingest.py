@@ -367,8 +367,7 @@ class IngestWork:
     ) -> dict[str, Any]:
         """The slab as whole shards."""
         voxels, statistics = outputs
-        array = store.field_array(self.sample, self.name, mode="r+")
-        store.write_box(array, block.core, voxels, durable=self.durable)
+        store.write_block(self.sample, self.name, block.core, voxels, durable=self.durable)
         return dict(statistics)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:

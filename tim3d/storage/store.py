@@ -27,7 +27,7 @@ from zarr.errors import ZarrUserWarning
 from tim3d.commands import current_command, renewal
 from tim3d.errors import InputError, MissingFieldError, MixedRunError
 from tim3d.forecast import expect, expected, is_forecasting, names_below
-from tim3d.grid import Triple, triple
+from tim3d.grid import Box, Triple, triple
 from tim3d.storage import advice, digests, schema
 from tim3d.storage.array_cache import current_moment
 from tim3d.storage.files import file_system, is_local, writing
@@ -382,6 +382,13 @@ def field_array(url: str, name: str, level: int = 0, mode: str = "r") -> zarr.Ar
     """
     moment, wanted = current_moment(), (url, name, level, mode)
     return _array_of(moment, *wanted) if moment else _open_array(*wanted)
+
+
+def write_block(
+    url: str, name: str, core: Box, values: np.ndarray, *, level: int = 0, durable: bool = False
+) -> None:
+    """Write the shards of a block of a field; see `tim3d.storage.shards.write_box`."""
+    write_box(field_array(url, name, level, mode="r+"), core, values, durable=durable)
 
 
 @lru_cache(maxsize=32)

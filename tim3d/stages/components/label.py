@@ -440,12 +440,7 @@ class NumberWork:
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards."""
-        store.write_box(
-            store.field_array(self.sample, self.out, mode="r+"),
-            block.core,
-            outputs,
-            durable=self.durable,
-        )
+        store.write_block(self.sample, self.out, block.core, outputs, durable=self.durable)
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:

@@ -292,12 +292,7 @@ class GenerateWork:
         for name, values in zip(
             self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True
         ):
-            store.write_box(
-                store.field_array(self.sample, name, mode="r+"),
-                block.core,
-                values,
-                durable=self.durable,
-            )
+            store.write_block(self.sample, name, block.core, values, durable=self.durable)
         if not self.codes:
             return {}
         counts = _counts(outputs)

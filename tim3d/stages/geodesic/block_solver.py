@@ -397,8 +397,9 @@ class FieldWork:
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards."""
-        array = store.field_array(self.travel.sample, self.out, mode="r+")
-        store.write_box(array, block.core, outputs, durable=self.travel.durable)
+        store.write_block(
+            self.travel.sample, self.out, block.core, outputs, durable=self.travel.durable
+        )
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:

@@ -219,8 +219,7 @@ class AnnotateWork:
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards, and return the number of voxels of each label."""
-        array = store.field_array(self.sample, self.out, mode="r+")
-        store.write_box(array, block.core, outputs, durable=self.durable)
+        store.write_block(self.sample, self.out, block.core, outputs, durable=self.durable)
         counts = grey_counts(outputs)
         return {"voxels": {str(code): int(counts[code]) for code in LABELS.codes}}
 

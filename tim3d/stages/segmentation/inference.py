@@ -207,8 +207,7 @@ class SegmentWork:
     def write(self, block: Block, outputs: list[np.ndarray]) -> dict[str, Any]:
         """Write whole shards, the labels last, and return the number of voxels of each phase."""
         for name, values in reversed(list(zip(self.fields, outputs, strict=True))):
-            array = store.field_array(self.sample, name, mode="r+")
-            store.write_box(array, block.core, values, durable=self.durable)
+            store.write_block(self.sample, name, block.core, values, durable=self.durable)
         return {
             "voxels": {
                 str(code): int((outputs[0] == code).sum()) for code in sorted(set(self.codes))

@@ -409,8 +409,9 @@ class LevelWork:
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write one box of whole shards."""
-        array = store.field_array(self.sample, self.name, self.level, "r+")
-        store.write_box(array, block.core, outputs, durable=self.durable)
+        store.write_block(
+            self.sample, self.name, block.core, outputs, level=self.level, durable=self.durable
+        )
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
