@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import socket
 import threading
 import time
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tim3d.engine.state import ledger
-from tim3d.engine.state.owner import LEASE_SECONDS, held_by, process_start
+from tim3d.engine.state.owner import LEASE_SECONDS, held_by, process_start, this_process
 from tim3d.errors import LockedError, StoreError
 from tim3d.storage.files import file_system, modified_at, reaching
 from tim3d.storage.removal import remove_file
@@ -37,8 +36,7 @@ def leased(url: str, sample: str, **about: Any) -> Iterator[None]:
     LockedError
         If another process holds it.
     """
-    owner = about | {"token": uuid.uuid4().hex, "host": socket.gethostname()}
-    owner |= {"pid": os.getpid(), "started": process_start(os.getpid())}
+    owner = this_process(about)
     _acquire(url, sample, owner)
     stop = threading.Event()
     renewer = threading.Thread(target=_renew, args=(url, owner, stop), daemon=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 from tim3d.engine.state import lease
 from tim3d.engine.state.ledger import read, runs_folder
-from tim3d.engine.state.owner import LEASE_SECONDS, held_by, process_start
+from tim3d.engine.state.owner import LEASE_SECONDS, held_by, process_start, this_process
 from tim3d.errors import LockedError, StoreError
 from tim3d.storage.files import file_system, is_local, writing
 from tim3d.storage.removal import refuse_link, remove_file
@@ -126,21 +126,14 @@ def _names(url: str) -> list[str]:
 
 
 def _acquire(path: Path, sample: str, about: Mapping[str, Any]) -> str:
-    token = uuid.uuid4().hex
-    owner = {
-        **about,
-        "token": token,
-        "pid": os.getpid(),
-        "started": process_start(os.getpid()),
-        "host": socket.gethostname(),
-    }
+    owner = this_process(about)
     with writing(str(path)):
         for _ in range(3):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("x") as file:
                     json.dump(owner, file)
-                return token
+                return str(owner["token"])
             except FileExistsError:
                 _take_over(path, sample)
             except FileNotFoundError:  # another run ended and removed the empty folder

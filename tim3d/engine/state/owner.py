@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,13 @@ def held_by(owner: Mapping[str, Any], sample: str) -> LockedError:
         f"{sample} is being written by process {owner.get('pid')} on {owner.get('host')}. "
         "Wait until it ends, or stop it; then run the same command again."
     )
+
+
+def this_process(about: Mapping[str, Any]) -> dict[str, Any]:
+    """This process as the owner of a lock, with a new token; `about` is kept with it."""
+    pid = os.getpid()
+    own = {"token": uuid.uuid4().hex, "pid": pid, "started": process_start(pid)}
+    return {**about, **own, "host": socket.gethostname()}
 
 
 def process_start(pid: int) -> str | None:
