@@ -39,7 +39,7 @@ def histogram(
             lw=1.2,
             label=f"{name} = {value:.4g}",
         )
-    ax.set(xlabel="grey value", ylabel="share of voxels", ylim=(0, None))
+    ax.set(xlabel="grey value", ylabel="fraction of voxels", ylim=(0, None))
     ax.legend(fontsize=8)
     return figure
 

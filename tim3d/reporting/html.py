@@ -92,8 +92,8 @@ def _disagreement(parts: Parts) -> str:
     if parts.field is None or parts.truth is None:
         return ""
     text = (
-        f"Where “{parts.field}” is not what “{parts.truth}” says, in the colour of the true phase; the share of such "
-        "voxels in each plane stands in its title."
+        f"Voxels whose label in “{parts.field}” differs from “{parts.truth}”, in the colour of the true phase; "
+        "the title of each plane gives their fraction."
     )
     try:
         return page.picture(
@@ -199,7 +199,7 @@ def _drift(parts: Parts) -> str:
 def _annotation(parts: Parts) -> str:
     if parts.annotation is None:
         return ""
-    text = f"The middle slice, bare and with the labels of “{parts.annotation}” that a network learns from."
+    text = f"The middle slice without and with the labels of “{parts.annotation}”, on which the network is trained."
     return page.picture(figures.overlay_slice(parts.sample, parts.annotation, parts.raw), text)
 
 

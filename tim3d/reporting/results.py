@@ -14,7 +14,7 @@ from tim3d.reporting import page, table
 from tim3d.storage import store
 
 _METRICS = {
-    "accuracy": "share of voxels with the true label",
+    "accuracy": "fraction of voxels with the true label",
     "iou_foreground": "TP / (TP + FP + FN) of the foreground: intersection over union",
     "iou_macro": "mean over the phases of TP / (TP + FP + FN)",
     "iou_micro": "sums over the phases, TP / (TP + FP + FN)",
