@@ -137,7 +137,7 @@ class Rounds(logging.Handler):
 
 @contextmanager
 def rounds_told() -> Iterator[list[str]]:
-    log, handler = logging.getLogger("tim3d.stages.geodesic.geodesic"), Rounds()
+    log, handler = logging.getLogger("tim3d.stages.geodesic.front_group"), Rounds()
     level = log.level
     log.addHandler(handler)
     log.setLevel("INFO")
