@@ -97,7 +97,7 @@ def says(found: xr.Dataset) -> Iterator[str]:
         yield f"Integral range: {float(found.integral_range):.4g} nm3, a cube of {edge}."
     if np.isfinite(found.required_edge.values).all():
         needed = ", ".join(
-            f"{n} of {length_text(float(edge))}"
+            f"{n} window{'s' if n > 1 else ''} of {length_text(float(edge))}"
             for n, edge in zip(found.realisations.values, found.required_edge.values, strict=True)
         )
         yield f"By this law a relative error of the mean of {100 * tolerance:g} % needs {needed}."
