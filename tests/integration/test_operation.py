@@ -232,6 +232,29 @@ def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+class FakeScheduler:
+    """A client whose scheduler has one number of threads after the other."""
+
+    def __init__(self, *threads: int) -> None:
+        self.scheduler, self._threads = self, iter(threads)
+        self.address = "tcp://10.0.0.1:8786"
+
+    def run_on_scheduler(self, _: object) -> tuple[int, list[float]]:
+        return next(self._threads), []
+
+
+def test_every_loss_of_all_workers_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backpressure, "ALONE_SECONDS", -1.0)
+    monkeypatch.setattr(backpressure, "LOOK_SECONDS", -1.0)
+    threads = (0, 0, 1, 0, 0)  # lost, found again, lost again
+    window = backpressure.Window(FakeScheduler(*threads), 1, backpressure.GpuLoad())
+    for _ in threads:
+        window.size()
+    assert len(alone(caplog)) == 2
+
+
 def alone(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was said of a run that nobody works for."""
     return [

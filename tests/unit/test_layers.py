@@ -326,3 +326,22 @@ def _body_tokens(name: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int
     lines = tokens(name)
     last = node.end_lineno or node.lineno
     return bisect_right(lines, last) - bisect_left(lines, node.body[0].lineno)
+
+
+def test_what_an_object_keeps_is_read() -> None:
+    """An attribute that is set and never read is a misspelt one, or a rest."""
+    attributes = [
+        node
+        for name in modules()
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Attribute)
+    ]
+    kept = {
+        node.attr
+        for node in attributes
+        if isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+    read = {node.attr for node in attributes if not isinstance(node.ctx, ast.Store)}
+    assert kept - read == set()

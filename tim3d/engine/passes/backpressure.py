@@ -70,7 +70,7 @@ class Window:
         """Warn once when no worker has been connected for `ALONE_SECONDS`."""
         alone = time.monotonic() - self._met
         if threads:
-            self._met, self._said = time.monotonic(), False
+            self._met, self._has_warned = time.monotonic(), False
         elif alone > ALONE_SECONDS and not self._has_warned:
             self._has_warned = True
             log.warning(
