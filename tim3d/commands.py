@@ -71,7 +71,7 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
     >>> command_line("measure", measure, {"sample": "a.zarr", "descriptors": ["mean_curvature", "phase_fraction"]})
     'tim3d measure SAMPLE --descriptors mean_curvature,phase_fraction'
     """
-    if any(is_dataclass(arguments.get(name)) for name in VALUES):
+    if any(map(_is_python, (arguments.get(name) for name in VALUES))):
         return _python_call(verb, arguments)
     words = ["tim3d", verb.replace("_", "-")]
     for name, parameter in inspect.signature(function).parameters.items():
@@ -90,6 +90,12 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
         else:
             words += _option(name, value)
     return " ".join(words)
+
+
+def _is_python(value: Any) -> bool:
+    """Whether no text of the shell stands for a value; several are given as a list."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    return any(is_dataclass(one) and not getattr(one, "in_shell", False) for one in listed)
 
 
 def _python_call(verb: str, arguments: Mapping[str, Any]) -> str:

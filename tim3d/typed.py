@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tim3d.grid import Triple
 
@@ -23,11 +24,13 @@ Directions = Sequence[str]  # of +z, -z, +y, -y, +x and -x
 Seeds = Sequence[str]  # a label field and one of its phases
 Merges = Mapping[str, str]  # a class and the one that it counts as
 QuantityName = str
+Steps = Sequence[Any]  # corrections, each a name with its parameters
 # Voxels.
 Shape = Triple  # of a volume
 Edges = Triple  # of a block or shard
 Window = tuple[int, int]  # y, x
 SliceRange = slice
+VoxelRange = slice  # along one axis
 Sizes = Sequence[int]  # edges of windows
 VoxelLags = Sequence[int]
 Channels = Sequence[int]

@@ -6,6 +6,7 @@ VERBS = {
     "train_generator": "tim3d.stages.generation.train_generator",
     "import_generator": "tim3d.stages.generation.import_generator",
     "ingest": "tim3d.stages.ingest",
+    "prepare": "tim3d.stages.preparation.prepare",
     "annotate": "tim3d.stages.segmentation.annotate",
     "train": "tim3d.stages.segmentation.train",
     "segment": "tim3d.stages.segmentation.segment",
@@ -25,7 +26,7 @@ BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections"})
 # Parameters that decide what is done and may be values of Python, which no command can name.
-VALUES = ("segmenter", "generator", "source")
+VALUES = ("segmenter", "generator", "source", "steps")
 
 
 def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:

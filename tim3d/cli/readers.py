@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tim3d.cli.declared import choices
+from tim3d.cli.declared import choices, declared
+from tim3d.corrections import STEPS
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.phases import Phases
+from tim3d.spelling import suggestion
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,60 @@ def _one_or_several(value: Any) -> float | list[float]:
     return _one_or_all(_floats(value))
 
 
+def _steps(value: Any) -> tuple[Any, ...]:
+    """Corrections from words of the shell, from tables of a recipe, or as they are."""
+    words = value.split() if isinstance(value, str) else value
+    return tuple(_step(one) for one in words)
+
+
+def _step(value: Any) -> Any:
+    if not isinstance(value, str | Mapping):
+        return value
+    name, given = _step_parts(value)
+    if name not in STEPS:
+        raise ArgumentError(
+            f"no step {name!r}{suggestion(name, STEPS)}; there are {', '.join(STEPS)}"
+        )
+    module, of = STEPS[name]
+    known = declared(module, of).parameters
+    for key in given:
+        if key not in known:
+            raise ArgumentError(
+                f"{name} has no {key!r}{suggestion(key, known)}; it has {', '.join(known)}"
+            )
+    made = {key: _of_step(name, key, known[key].kind, text) for key, text in given.items()}
+    return getattr(importlib.import_module(module), of)(**made)
+
+
+def _step_parts(value: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and parameters: of crop:y=0:1024,bar=40, or of a table with the name under `step`."""
+    if isinstance(value, Mapping):
+        given = dict(value)
+        return str(given.pop("step", "")), given
+    name, _, rest = value.partition(":")
+    parts = re.split(r",(?=[a-z_]+=)", rest) if rest else []
+    pairs = [part.partition("=")[::2] for part in parts]
+    if not all(key and text for key, text in pairs):
+        raise ValueError
+    _refuse_twice((key for key, _ in pairs), value)
+    return name, dict(pairs)
+
+
+def _of_step(name: str, key: str, kind: str, value: Any) -> Any:
+    """A parameter of a step by its type; the shell writes truth values as words."""
+    by = reader(kind)
+    truth = {"true": True, "false": False}
+    try:
+        found = by.read(truth.get(value, value) if kind == "bool" else value) if by else value
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ArgumentError(
+            f"{name}: {key}={value!r} cannot be read: {by and by.what_to_write}"
+        ) from error
+    if (listed := choices(kind)) and found not in listed:
+        raise ArgumentError(f"{name}: {key}={value!r}; it is {' or '.join(map(str, listed))}")
+    return tuple(found) if isinstance(found, list) else found
+
+
 _WHOLE, _NUMBER = "a whole number", "a number"
 _THREE, _RANGE = "three edges z,y,x as {}", "a range in nm as {}"
 READERS = {
@@ -266,12 +324,20 @@ READERS = {
     "Seeds": Reader(
         _names, "a label field and one of its phases as {}", "phase,metal", "FIELD,PHASE"
     ),
+    "Steps": Reader(
+        _steps,
+        "corrections, each with its parameters, as {}",
+        "crop:y=0:1024",
+        "STEP:NAME=VALUE,...",
+        several=True,
+    ),
     "Merges": Reader(_pairs, "for example {}", "shine_through=pore", "FROM=TO,..."),
     "QuantityName": Reader(_text, "text, in a recipe in quotes", "phase_fraction"),
     "Shape": Reader(_three, _THREE, "96,256,256", "Z,Y,X"),
     "Edges": Reader(_three, _THREE, "64,512,512", "Z,Y,X"),
     "Window": Reader(_pair, "two edges y,x as {}", "512,512", "Y,X"),
     "SliceRange": Reader(_slice, "numbers of slices as {}", "0:200", "A:B"),
+    "VoxelRange": Reader(_slice, "numbers of voxels as {}", "0:1024", "A:B"),
     "Sizes": Reader(_different(_integers), "edges in voxels as {}", "64,96,128", "N,..."),
     "VoxelLags": Reader(_different(_integers), "lags in voxels as {}", "1,2,4,8", "N,..."),
     "Channels": Reader(_integers, "for example {}", "64,32,16", "N,..."),

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from tim3d.stages.shared.field import (
     slab,
     whole_shards,
 )
+from tim3d.stages.shared.slice_statistics import keep_statistics, slice_statistics
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
@@ -224,7 +226,7 @@ class Ingesting:
             self.sample,
             making,
             self.options,
-            lambda ledger: _keep_statistics(self.sample, making.field, ledger, grid),
+            None if making.field.labels else partial(_keep, self.sample, making.field, grid),
         )
 
     def _making(self, stack: Source, spacing: schema.Spacing) -> Making:
@@ -313,31 +315,8 @@ def _even(
     return even, resolve_voxel_size(given, units, even)
 
 
-def _keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid) -> None:
-    """Mean, deviation and range of every slice, from the records of the blocks: the table against drift."""
-    if out.labels:
-        return
-    records = list(ledger.records(sorted(grid.indices())))
-    names = {
-        "grey_mean": "mean",
-        "grey_std": "standard deviation",
-        "grey_min": "minimum",
-        "grey_max": "maximum",
-    }
-    columns = {
-        name: (
-            "z",
-            [v for record in records for v in record[name]],
-            {"long_name": f"{text} of a slice", "units": "1"},
-        )
-        for name, text in names.items()
-    }
-    z = schema.centres(out.shape[0], out.spacing_nm[0])
-    dataset = xr.Dataset(
-        columns, {"z": ("z", z, {"units": schema.UNIT, "long_name": "voxel centre along z"})}
-    )
-    record = store.provenance(ledger.fingerprint, {}, {out.name: ledger.fingerprint})
-    store.write_dataset(sample, f"{out.name}_slices", dataset, record | {"verb": "ingest"})
+def _keep(sample: str, out: Field, grid: Grid, ledger: Ledger) -> None:
+    keep_statistics(sample, out, ledger, grid, "ingest")
 
 
 @dataclass(frozen=True)
@@ -375,35 +354,6 @@ class IngestWork:
         float64 for the statistics."""
         voxels = int(np.prod(core)) * self.source.dtype.itemsize
         return 3 * voxels + self.source.piece_bytes + 3 * 8 * core[1] * core[2]
-
-
-def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
-    """Mean, population standard deviation, minimum and maximum of each slice.
-
-    >>> slice_statistics(np.array([[[1, 3]]], np.uint8))
-    {'grey_mean': [2.0], 'grey_std': [1.0], 'grey_min': [1.0], 'grey_max': [3.0]}
-    """
-    rows = [_of_floats(s) if s.dtype.kind == "f" else _of_integers(s) for s in slices]
-    names = ("grey_mean", "grey_std", "grey_min", "grey_max")
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def _of_floats(grey: np.ndarray) -> tuple[float, ...]:
-    return (
-        float(grey.mean(dtype=np.float64)),
-        float(grey.std(dtype=np.float64)),
-        float(grey.min()),
-        float(grey.max()),
-    )
-
-
-def _of_integers(grey: np.ndarray) -> tuple[float, ...]:
-    """From the histogram of the slice: exact, and one quick look at each voxel."""
-    counts = grey_counts(grey)
-    filled = np.flatnonzero(counts)
-    mean = float(np.average(filled, weights=counts[filled]))
-    variance = float(np.average((filled - mean) ** 2, weights=counts[filled]))
-    return (mean, variance**0.5, float(filled[0]), float(filled[-1]))
 
 
 def _refuse_unknown_codes(labels: np.ndarray, phases: Phases, name: str, first: int) -> None:

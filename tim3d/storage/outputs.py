@@ -38,6 +38,7 @@ REPORT = Kind(
     lambda data: data.startswith(b"<!DOCTYPE html>") and b"Written by tim3d" in data,
 )
 TABLE = Kind("a table of tim3d", lambda data: data.startswith(b"sample,variable,"))
+SLICES = Kind("a table of slices of tim3d", lambda data: data.startswith(b"slice,"))
 FIGURE = Kind("a figure of tim3d", lambda data: b"atplotlib" in data)
 WEIGHTS = Kind("a model of tim3d", lambda data: data[8:].startswith(b'{"__metadata__":{"sha256":"'))
 # Recognized by name: the model's name with ``.state`` appended, or ``training.state`` in its own

@@ -1,0 +1,282 @@
+"""Corrections: values that make better grey values from grey values, some slices at a time.
+
+A `Correction` knows all that it needs from its own fields. One that needs numbers of every slice
+first, such as the drift, is `Measured`: rows are measured slice by slice, become a table, and the
+table with the parameters becomes a `Correction`. Neither knows the engine or the store.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tim3d.corrections import STEPS
+from tim3d.corrections.table_files import digest_of, read_table
+from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
+
+Greys: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Shape, type and voxel size of a grey field, before or after a correction.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Number of voxels.
+    dtype : {"uint8", "uint16", "float32"}
+        Type of the grey values.
+    spacing_nm : (dz, dy, dx)
+        Edges of a voxel.
+    """
+
+    shape: Triple
+    dtype: str
+    spacing_nm: tuple[float, float, float]
+
+    @property
+    def slices(self) -> range:
+        """Numbers of all slices."""
+        return range(self.shape[0])
+
+    @property
+    def largest(self) -> float:
+        """Largest value of the type; infinite for floats."""
+        whole = np.dtype(self.dtype).kind == "u"
+        return float(np.iinfo(self.dtype).max) if whole else math.inf
+
+    def bytes_of(self, slices: int) -> int:
+        """Bytes of a number of slices."""
+        return slices * self.shape[1] * self.shape[2] * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Column of a table of slices.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column, in the sample and in CSV files.
+    long_name : str
+        Quantity of its numbers.
+    units : str
+        Their unit; "1" for dimensionless ones.
+    neutral : float
+        Number that corrects nothing; stands for the unknown ones in a plan.
+    """
+
+    name: str
+    long_name: str
+    units: str = "1"
+    neutral: float = 0.0
+
+
+class Step(ABC):  # noqa: B024
+    """Base of corrections: kind, version and fields, which are what is recorded.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the correction. With `version` and the fields of the dataclass it forms the
+        description that is recorded and hashed into the fingerprint of the field.
+    version : int
+        To be raised when the same fields give other grey values.
+    """
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    @property
+    def in_shell(self) -> bool:
+        """Whether the shell has a word for it, which `str` gives."""
+        return STEPS.get(self.kind) == (type(self).__module__, type(self).__name__)
+
+    def check(self, stack: Stack) -> None:  # noqa: B027
+        """Raise `ArgumentError` if the correction does not fit a field; called before any work."""
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the grey values, for JSON; a file by the digest of what it holds.
+
+        Raises
+        ------
+        ArgumentError
+            If it has no kind or is not a dataclass.
+        """
+        if not self.kind or not is_dataclass(type(self)):
+            raise ArgumentError(
+                f"{type(self).__name__} has no description: make it a frozen dataclass with a kind, "
+                'as kind = "unsharp"'
+            )
+        given = {name: plain(getattr(self, name)) for name in self._defaults()}
+        return {"kind": self.kind, "version": self.version, **given}
+
+    def __str__(self) -> str:
+        """Word of the shell: the kind, and the fields that differ from their defaults."""
+        own = {name: getattr(self, name) for name in self._defaults()}
+        given = [
+            f"{name}={word(own[name])}"
+            for name, usual in self._defaults().items()
+            if own[name] != usual
+        ]
+        return f"{self.kind}:{','.join(given)}" if given else self.kind
+
+    def _defaults(self) -> dict[str, Any]:
+        """Fields of the dataclass with their defaults."""
+        declared: dict[str, Any] = getattr(type(self), "__dataclass_fields__", {})
+        return {name: one.default for name, one in declared.items()}
+
+
+class Correction(Step):
+    """Function from grey values to grey values; subclass it as a frozen dataclass that pickles.
+
+    It is given whole slices. A voxel may depend on its own slice and on `halo` slices before and
+    after it, by the same arithmetic wherever the given slices begin: then no block shows in the
+    result. Most corrections are `correct` and `halo`; one that changes the shape or the voxel size
+    overrides `made`, `reads` and `region` too.
+    """
+
+    @property
+    def halo(self) -> int:
+        """Slices before and after a slice that it depends on."""
+        return 0
+
+    def made(self, stack: Stack) -> Stack:
+        """Field that becomes of a field."""
+        return stack
+
+    def reads(self, stack: Stack, wanted: range) -> range:
+        """Slices of a field that are needed for slices of the result."""
+        halo = self.halo
+        return range(max(0, wanted.start - halo), min(stack.shape[0], wanted.stop + halo))
+
+    @abstractmethod
+    def correct(self, grey: Greys, first: int) -> Greys:
+        """Corrected grey values of the same shape, as floats or in the type given.
+
+        Parameters
+        ----------
+        grey : array (slices, y, x)
+            Whole slices, cut at the ends of the stack.
+        first : int
+            Number of the first of them.
+        """
+
+    def region(self, stack: Stack, grey: Greys, given: range, wanted: range) -> Greys:
+        """Slices `wanted` of the result from the slices `given` of a field, which are `reads`."""
+        corrected = self.correct(grey, given.start)
+        inner = slice(wanted.start - given.start, wanted.stop - given.start)
+        return as_type(corrected[inner], self.made(stack).dtype)
+
+    def working_bytes(self, shape: Triple) -> int:
+        """Bytes needed for a box of slices, besides the grey values that are given and returned."""
+        return 32 * math.prod(shape)
+
+
+class Measured(Step):
+    """Correction that needs numbers of every slice; subclass it as a frozen dataclass that pickles.
+
+    A row is measured from each slice and from `before` slices before it; all rows together become
+    the table that is applied. The table is kept in the sample, and one that was edited by hand can
+    be given as a file in the field `table`.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        What `applied` reads from the table.
+    before : int
+        Slices before a slice that its row is measured from.
+    table : str, optional
+        CSV file of a table that takes the place of the measured one.
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = ()
+    before: ClassVar[int] = 0
+    table: str | None = None
+
+    @abstractmethod
+    def row(self, grey: Greys, z: int) -> Mapping[str, float]:
+        """Finite numbers of slice z: the last of the given slices; those before it come first."""
+
+    @abstractmethod
+    def tabulate(self, rows: xr.Dataset, stack: Stack) -> xr.Dataset:
+        """Table over z from the rows of all slices: the `columns`, and whatever explains them."""
+
+    @abstractmethod
+    def applied(self, table: xr.Dataset) -> Correction:
+        """Correction by a table."""
+
+    def row_bytes(self, stack: Stack) -> int:
+        """Bytes needed to measure a row, besides the slices."""
+        return 64 * (self.before + 1) * stack.shape[1] * stack.shape[2]
+
+    def neutral(self, stack: Stack) -> xr.Dataset:
+        """Table that corrects nothing, for a plan."""
+        return xr.Dataset(
+            {one.name: ("z", np.full(stack.shape[0], one.neutral)) for one in self.columns}
+        )
+
+    def given(self, stack: Stack) -> xr.Dataset:
+        """Table of the file, checked against the columns and the number of slices."""
+        assert self.table is not None
+        return read_table(self.table, [one.name for one in self.columns], stack.shape[0])
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the grey values; a table that is given by the digest of its bytes."""
+        about = super().description()
+        return about | ({} if self.table is None else {"table": digest_of(self.table)})
+
+
+def as_type(grey: Greys, dtype: str) -> Greys:
+    """Grey values in a type: rounded to the nearest and cut to its range where it is whole.
+
+    >>> as_type(np.array([-3.0, 1.5, 2.6, 300.0]), "uint8").tolist()
+    [0, 2, 3, 255]
+    """
+    if np.dtype(dtype).kind == "f" or grey.dtype == dtype:
+        return grey.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.rint(grey).clip(limits.min, limits.max).astype(dtype)
+
+
+def plain(value: Any) -> Any:
+    """Value of a field for JSON.
+
+    >>> plain((10.0, 2.5)), plain(slice(0, 5))
+    ([10, 2.5], [0, 5])
+    """
+    if isinstance(value, slice):
+        return [value.start, value.stop]
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, str | int):
+        return value
+    raise ArgumentError(
+        f"a correction is described by numbers and texts, and has a {type(value).__name__}: {value!r}"
+    )
+
+
+def word(value: Any) -> str:
+    """Value of a field as it is typed in the shell.
+
+    >>> word(slice(0, 200)), word((3, 17)), word(2.0), word(True)
+    ('0:200', '3,17', '2', 'true')
+    """
+    if isinstance(value, slice):
+        return f"{'' if value.start is None else value.start}:{'' if value.stop is None else value.stop}"
+    if isinstance(value, tuple | list):
+        return ",".join(word(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

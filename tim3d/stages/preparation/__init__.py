@@ -1,0 +1,1 @@
+"""Corrections of a grey field, as one pass from field to field."""

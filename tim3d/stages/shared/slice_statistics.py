@@ -1,0 +1,66 @@
+"""Mean, deviation and range of every slice of a grey field: the table against drift of the brightness."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Ledger
+from tim3d.grid import Grid
+from tim3d.kernels.image.threshold import grey_counts
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
+
+_NAMES = {
+    "grey_mean": "mean",
+    "grey_std": "standard deviation",
+    "grey_min": "minimum",
+    "grey_max": "maximum",
+}
+
+
+def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
+    """Mean, population standard deviation, minimum and maximum of each slice.
+
+    >>> slice_statistics(np.array([[[1, 3]]], np.uint8))
+    {'grey_mean': [2.0], 'grey_std': [1.0], 'grey_min': [1.0], 'grey_max': [3.0]}
+    """
+    rows = [_of_floats(s) if s.dtype.kind == "f" else _of_integers(s) for s in slices]
+    return dict(zip(_NAMES, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _of_floats(grey: np.ndarray) -> tuple[float, ...]:
+    return (
+        float(grey.mean(dtype=np.float64)),
+        float(grey.std(dtype=np.float64)),
+        float(grey.min()),
+        float(grey.max()),
+    )
+
+
+def _of_integers(grey: np.ndarray) -> tuple[float, ...]:
+    """From the histogram of the slice: exact, and one quick look at each voxel."""
+    counts = grey_counts(grey)
+    filled = np.flatnonzero(counts)
+    mean = float(np.average(filled, weights=counts[filled]))
+    variance = float(np.average((filled - mean) ** 2, weights=counts[filled]))
+    return (mean, variance**0.5, float(filled[0]), float(filled[-1]))
+
+
+def keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid, verb: str) -> None:
+    """Write the table of a field, from the records of its blocks of whole slices."""
+    records = list(ledger.records(sorted(grid.indices())))
+    columns = {
+        name: (
+            "z",
+            [v for record in records for v in record[name]],
+            {"long_name": f"{text} of a slice", "units": "1"},
+        )
+        for name, text in _NAMES.items()
+    }
+    z = schema.centres(out.shape[0], out.spacing_nm[0])
+    dataset = xr.Dataset(
+        columns, {"z": ("z", z, {"units": schema.UNIT, "long_name": "voxel centre along z"})}
+    )
+    record = store.provenance(ledger.fingerprint, {}, {out.name: ledger.fingerprint})
+    store.write_dataset(sample, f"{out.name}_slices", dataset, record | {"verb": verb})
