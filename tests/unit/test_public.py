@@ -35,6 +35,7 @@ NAMES = [
     "open_dataset",
     "open_field",
     "plan",
+    "prepare",
     "report",
     "run_recipe",
     "run_training",

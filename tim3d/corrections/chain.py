@@ -11,7 +11,7 @@ import numpy as np
 from tim3d.corrections.base import Correction, Greys, Stack
 from tim3d.errors import InputError
 
-# Slices that go through the chain at a time: what the corrections need is held for so many only.
+# Slices that go through the chain at a time: working memory is held for these only.
 RUN = 16
 
 
