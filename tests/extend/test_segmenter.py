@@ -250,7 +250,6 @@ WRONG = [
     (made(total_stride=(1, 8, 8)), "window 20 along y is not a multiple"),
     (made(maps=(BEYOND, BEYOND)), "each name once"),
     (made(maps=(tim3d.Map("labels", "again"),)), "each name once"),
-    (made(maps=(tim3d.Map("instances", "particles", joined="objects"),)), "objects are not paired"),
     (made(maps=(tim3d.Map("a/b", "odd"),)), "a field cannot be called"),
     (made(maps=(tim3d.Map("wide", "odd", dtype="float64"),)), "tim3d stores"),  # type: ignore[arg-type]
     (LocalContrast(level=float("nan")), "cannot be described in JSON"),

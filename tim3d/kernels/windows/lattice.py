@@ -113,6 +113,37 @@ class Lattice:
         """Voxels to which window `index` contributes a value."""
         return self.box(index).grow(triple(-h for h in self.halo))
 
+    @property
+    def counts(self) -> Triple:
+        """Number of windows along each axis that keep a voxel of the volume, in crop mode."""
+        return triple(-(-n // s) for n, s in zip(self.shape, self.stride, strict=True))
+
+    def before(self, index: Triple, axis: int) -> Triple:
+        """Index of the window before this one along an axis."""
+        return triple(k - (a == axis) for a, k in enumerate(index))
+
+    def after(self, index: Triple, axis: int) -> Triple:
+        """Index of the window after this one along an axis."""
+        return triple(k + (a == axis) for a, k in enumerate(index))
+
+    def facing(self, index: Triple, axis: int) -> tuple[Box, Box]:
+        """Boxes of the volume in which the window before this one and this one are compared.
+
+        Both times the voxels that both see, inside the volume; or the two planes that touch, if
+        the windows do not overlap along the axis.
+
+        >>> crop_lattice((9, 9, 9), (9, 9, 5), (0, 0, 1)).facing((0, 0, 1), 2)[0]
+        Box(start=(0, 0, 2), stop=(9, 9, 4))
+        """
+        low, high = self.box(self.before(index, axis)), self.box(index)
+        seen, touching = high.clip(Box.whole(self.shape)), high.start[axis]
+        if low.stop[axis] > touching:
+            return seen.clip(low), seen.clip(low)
+        plane = Box(
+            seen.start, triple(touching + 1 if a == axis else n for a, n in enumerate(seen.stop))
+        )
+        return plane.shift(triple(-(a == axis) for a in range(3))), plane
+
     def windows(self, core: Box) -> list[Triple]:
         """Indices of all windows that contribute to a voxel of `core`, in lexicographic order."""
         z, y, x = (self._touching(axis, core.start[axis], core.stop[axis]) for axis in range(3))

@@ -10,7 +10,7 @@ import json
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -37,23 +37,27 @@ class Map:
         Quantity of its values; in a map with a plane for each class, ``{}`` stands for the class.
     units : str
         Unit of the values; ``"1"`` for dimensionless ones.
-    dtype : {"float32", "uint8", "uint16"}
-        Type of the values, exactly as returned.
+    dtype : {"float32", "uint8", "uint16", "uint32"}
+        Type of the values, exactly as returned; uint32 only for objects, whose field is uint32
+        whatever the type of the numbers in a window.
     per_class : bool
         Whether the array has a first axis of classes, each of which becomes a field
         ``OUT_NAME_CLASS``.
     joined : {"voxels", "objects"}
         How windows are joined to a volume. "voxels": each voxel comes from one window. "objects":
-        numbers of objects, which are paired across borders; declared but not built yet: it is
-        refused.
+        numbers of objects, 0 for none, which are paired over the borders of windows and numbered
+        from 1 over the volume; see `tim3d.kernels.morphology.objects`.
+    overlap : float
+        Least intersection over union of two objects that are one, where two windows are compared.
     """
 
     name: str
     long_name: str
     units: str = "1"
-    dtype: Literal["float32", "uint8", "uint16"] = "float32"
+    dtype: Literal["float32", "uint8", "uint16", "uint32"] = "float32"
     per_class: bool = False
     joined: Literal["voxels", "objects"] = "voxels"
+    overlap: float = 0.5
 
     def fields(self, out: str, classes: tuple[str, ...]) -> list[tuple[str, str]]:
         """Name and long name of each field of the map.
@@ -64,6 +68,11 @@ class Map:
         if not self.per_class:
             return [(f"{out}_{self.name}", self.long_name)]
         return [(f"{out}_{self.name}_{one}", self.long_name.format(one)) for one in classes]
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the values, for JSON; the overlap decides numbers of objects only."""
+        every = asdict(self)
+        return every if self.joined == "objects" else {k: every[k] for k in every if k != "overlap"}
 
 
 class Segmenter(ABC):
@@ -135,7 +144,7 @@ class Segmenter(ABC):
             "context": self.context,
             "total_stride": self.total_stride,
         }
-        maps = [asdict(one) for one in self.maps]
+        maps = [one.description() for one in self.maps]
         return {
             "kind": self.kind,
             "version": self.version,
@@ -153,17 +162,30 @@ class Segmenter(ABC):
         """Lattice of the windows over a volume; None if any box may be passed."""
         return crop_lattice(shape, self.window, self.halo, self.context) if self.window else None
 
+    @property
+    def numbered(self) -> tuple[Map, ...]:
+        """Maps of numbered objects."""
+        return tuple(one for one in self.maps if one.joined == "objects")
+
     def read_box(self, shape: Triple, core: Box) -> Box:
         """Box of the volume that the maps of a core depend on."""
-        lattice = self.lattice(shape)
-        return lattice.read_box(core) if lattice else core.grow(self.halo).clip(Box.whole(shape))
+        lattice, volume = self.lattice(shape), Box.whole(shape)
+        if lattice is None:
+            return core.grow(self.halo).clip(volume)
+        # Objects are compared with those of the windows before them, which may end at the core.
+        return lattice.read_box(core.grow(self._before, (0, 0, 0)).clip(volume))
+
+    @property
+    def _before(self) -> Triple:
+        return (1, 1, 1) if self.numbered else (0, 0, 0)
 
     def farthest_read(self, shape: Triple) -> Triple:
         """Largest number of voxels read beyond a core along each axis, for plans."""
         lattice = self.lattice(shape)
         if lattice is None:
             return self.halo
-        z, y, x = (p - 1 - h for p, h in zip(lattice.window, lattice.halo, strict=True))
+        edges = zip(lattice.window, lattice.halo, self._before, strict=True)
+        z, y, x = (p - 1 - h + b for p, h, b in edges)
         return (z + lattice.context, y, x)
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
@@ -173,10 +195,12 @@ class Segmenter(ABC):
         )
         lattice = self.lattice(shape)
         if lattice:
+            grown = triple(n + b for n, b in zip(core, self._before, strict=True))
             held = peak_bytes(
-                lattice, core, itemsize=2 * voxel_bytes, channels=0, out_bytes=3 * out
+                lattice, grown, itemsize=2 * voxel_bytes, channels=0, out_bytes=3 * out
             )
-            return held + int(self._call_bytes(out) * math.prod(lattice.input_shape))
+            objects = len(self.numbered) * held_bytes(lattice, grown)
+            return held + objects + int(self._call_bytes(out) * math.prod(lattice.input_shape))
         call = (_thickness(self.halo[0]) + 2 * self.halo[0]) * read[1] * read[2]
         return (
             2 * voxel_bytes * math.prod(read)
@@ -189,33 +213,67 @@ class Segmenter(ABC):
 
     def region(self, shape: Triple, core: Box, grey: Array, box: Box) -> Maps:
         """Maps of a core from the grey values of a box: `read_box` of the core, or larger."""
+        made = self.blank(core)
+        for found, seen, kept in self._calls(shape, core, grey, box):
+            place(made, found, seen, kept, core)
+        return made
+
+    def blank(self, core: Box) -> dict[str, Array]:
+        """Arrays for the maps of a core."""
         made = {LABELS: np.empty(core.shape, np.uint8)}
         for one in self.maps:
             planes = (len(self.classes),) if one.per_class else ()
             made[one.name] = np.empty((*planes, *core.shape), one.dtype)
-        call = opened(self)
-        for given, place, kept in self._windows(shape, core, grey, box):
-            inside = place.grow((-self.context, 0, 0))
-            found = checked(self, call(given, place), inside.shape)
-            for name, target in made.items():
-                target[(..., *kept.within(core).slices)] = found[name][
-                    (..., *kept.within(inside).slices)
-                ]
         return made
 
-    def _windows(
+    def each_window(
+        self, shape: Triple, indices: Sequence[Triple], grey: Array, box: Box
+    ) -> Iterator[Maps]:
+        """Yield the maps of whole windows, in this order; override it to call a device in batches.
+
+        `grey` are the values of a box that contains all that these windows read.
+        """
+        lattice, call = self.lattice(shape), opened(self)
+        assert lattice is not None, "windows are asked for and the segmenter has none"
+        for index in indices:
+            seen = lattice.box(index)
+            given = gather(lattice, index, grey, box)
+            yield checked(self, call(given, seen.grow((self.context, 0, 0))), seen.shape)
+
+    def _calls(
         self, shape: Triple, core: Box, grey: Array, box: Box
-    ) -> Iterator[tuple[Array, Box, Box]]:
-        """Yield grey values and box of each window, and the box of the core that it determines."""
+    ) -> Iterator[tuple[Maps, Box, Box]]:
+        """Yield maps, the box that they show, and the box of the core that they determine."""
         lattice = self.lattice(shape)
         if lattice is None:
+            call = opened(self)
             for kept in _slabs(core, _thickness(self.halo[0])):
-                place = self.read_box(shape, kept)
-                yield grey[place.within(box).slices], place, kept
+                seen = self.read_box(shape, kept)
+                yield (
+                    checked(self, call(grey[seen.within(box).slices], seen), seen.shape),
+                    seen,
+                    kept,
+                )
             return
-        for index in lattice.windows(core):
-            place = lattice.box(index).grow((self.context, 0, 0))
-            yield gather(lattice, index, grey, box), place, lattice.support(index).clip(core)
+        indices = lattice.windows(core)
+        every = self.each_window(shape, indices, grey, box)
+        for index, found in zip(indices, every, strict=True):
+            yield found, lattice.box(index), lattice.support(index).clip(core)
+
+
+def place(made: Mapping[str, Array], found: Maps, seen: Box, kept: Box, core: Box) -> None:
+    """Copy the `kept` voxels of maps that show the box `seen` into the maps of a core."""
+    for name, target in made.items():
+        target[(..., *kept.within(core).slices)] = found[name][(..., *kept.within(seen).slices)]
+
+
+def held_bytes(lattice: Lattice, core: Triple) -> int:
+    """Bytes of numbers that wait for the next window, and of the comparison of two windows."""
+    z, y, x = lattice.window
+    _, ny, nx = (n // s + 2 for n, s in zip(core, lattice.stride, strict=True))
+    oz, oy, ox = (max(1, 2 * h) for h in lattice.halo)
+    waiting = ny * nx * oz * y * x + nx * z * oy * x + z * y * ox
+    return 4 * waiting + 32 * math.prod(lattice.window)
 
 
 def _thickness(halo: int) -> int:
@@ -288,10 +346,29 @@ def _check_maps(what: str, segmenter: Segmenter) -> None:
     names = [LABELS, *(one.name for one in segmenter.maps)]
     if len(set(names)) < len(names):
         raise ArgumentError(f"{what} gives the maps {', '.join(names)}: each name once")
-    if numbered := [one.name for one in segmenter.maps if one.joined != "voxels"]:
+    for one in segmenter.maps:
+        _check_map(f"{what} declares the map {one.name!r}", one, segmenter)
+
+
+def _check_map(what: str, one: Map, segmenter: Segmenter) -> None:
+    """Refuse a map whose objects cannot be paired, and numbers of objects that are not objects."""
+    if one.joined == "voxels":
+        if one.dtype == "uint32":
+            raise ArgumentError(
+                f"{what} in uint32, which only numbers of objects have: joined='objects'"
+            )
+        return
+    if one.dtype == "float32" or one.per_class:
         raise ArgumentError(
-            f"{what} numbers objects in {numbered[0]!r}: objects are not paired over the borders of windows yet. Give "
-            "out labels and number them: tim3d label"
+            f"{what} of objects: one array of numbers, dtype='uint8', 'uint16' or 'uint32', "
+            "not per class"
+        )
+    if not 0 < one.overlap <= 1:
+        raise ArgumentError(f"{what} with the overlap {one.overlap}: above 0, and 1 at most")
+    if segmenter.window is None or type(segmenter).region is not Segmenter.region:
+        raise ArgumentError(
+            f"{what} of objects, which are numbered window by window: give a window, and override "
+            "each_window instead of region"
         )
 
 

@@ -8,8 +8,6 @@ than writing and reading labels that may not be needed.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -28,6 +26,7 @@ from tim3d.kernels.morphology.components import Border, Components
 from tim3d.phases import Phases
 from tim3d.spelling import given_twice
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce
+from tim3d.stages.shared.packed import pack, unpack
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.stages.shared.results import (
     ResultMaking,
@@ -269,25 +268,14 @@ class LabelKernel:
         ids = kernel.label_block(labels, self.codes, self.connectivity)
         table = kernel.tabulate(ids, labels, block.core.start, self.shape)
         planes = {
-            _plane_name(*key): _pack(plane)
+            _plane_name(*key): pack(plane)
             for key, plane in kernel.border(ids, table.code).planes.items()
         }
-        return {name: _pack(getattr(table, name)) for name in COLUMNS} | planes
+        return {name: pack(getattr(table, name)) for name in COLUMNS} | planes
 
 
 def _plane_name(axis: int, side: int) -> str:
     return f"{AXES[axis]}_{'low' if side < 0 else 'high'}"
-
-
-def _pack(array: np.ndarray) -> dict[str, Any]:
-    """Pack an array for JSON, deflated: a border has thousands of numbers."""
-    data = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 1)).decode()
-    return {"dtype": str(array.dtype), "shape": list(array.shape), "deflated": data}
-
-
-def _unpack(packed: Mapping[str, Any]) -> np.ndarray:
-    data = zlib.decompress(base64.b64decode(packed["deflated"]))
-    return np.frombuffer(data, packed["dtype"]).reshape(packed["shape"])
 
 
 @dataclass(frozen=True)
@@ -312,7 +300,7 @@ class PairsWork:
             o: kernel.border_pairs(own, there, o, self.connectivity) for o, there in inputs.items()
         }
         return {
-            "pairs": [{"offset": offset, "rows": _pack(pairs)} for offset, pairs in found.items()]
+            "pairs": [{"offset": offset, "rows": pack(pairs)} for offset, pairs in found.items()]
         }
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
@@ -326,11 +314,11 @@ class PairsWork:
 
 def _border(record: Mapping[str, Any]) -> Border:
     planes = {
-        (axis, side): _unpack(record[_plane_name(axis, side)])
+        (axis, side): unpack(record[_plane_name(axis, side)])
         for axis in range(3)
         for side in (-1, 1)
     }
-    return Border(_unpack(record["code"]), planes)
+    return Border(unpack(record["code"]), planes)
 
 
 def _beside(index: Triple, offset: Triple) -> Triple:
@@ -365,12 +353,12 @@ def _merge(labelling: Pass, pairing: Pass) -> tuple[np.ndarray, Components, np.n
     for block, record in pairing.records():
         for found in record["pairs"]:
             there = _beside(block.index, triple(found["offset"]))
-            pairs.append(_unpack(found["rows"]) + np.array([starts[block.index], starts[there]]))
+            pairs.append(unpack(found["rows"]) + np.array([starts[block.index], starts[there]]))
     return starts, *kernel.merge(tables, np.concatenate(pairs))
 
 
 def _table(record: Mapping[str, Any]) -> Components:
-    return Components(*(_unpack(record[name]) for name in COLUMNS))
+    return Components(*(unpack(record[name]) for name in COLUMNS))
 
 
 def _lookup_node(out: str) -> str:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
-from tim3d.engine import Outline, Plan
+from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple, triple
-from tim3d.models.segmentation.segmenter import LABELS, Maps, Segmenter, checked
+from tim3d.kernels.morphology.objects import WindowObjects
+from tim3d.models.segmentation.objects import numbered_region
+from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, checked
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import Chosen
+from tim3d.stages.segmentation.numbering import Numbering, in_windows, like, packed_objects
 from tim3d.stages.shared.awaited import plan_awaiting
 from tim3d.stages.shared.field import (
+    Finish,
     Making,
     Options,
     many_shards,
@@ -30,6 +34,8 @@ from tim3d.stages.shared.field import (
 from tim3d.stages.shared.phase_shares import telling_shares
 from tim3d.storage import store
 from tim3d.storage.schema import Field
+
+Outputs: TypeAlias = tuple[list[np.ndarray], dict[str, WindowObjects]]
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,23 @@ class Segmentation:
 
     def plans(self) -> list[Plan | Outline]:
         """The passes; none if the labels exist."""
-        first, making = self.chosen.first(), self._making(self.chosen.planned())
+        first, segmenter = self.chosen.first(), self.chosen.planned()
+        making, objects, options = self._makings(segmenter)
         if self.chosen.awaited:
-            return plan_awaiting(self.sample, making, self.options, self.chosen.awaited)
-        return [*first, *plan_field(self.sample, making, self.options)]
+            return plan_awaiting(self.sample, making, options, self.chosen.awaited)
+        numbers = [plan for one in objects for plan in one.plans()]
+        return [*first, *plan_field(self.sample, making, options), *numbers]
 
     def run(self) -> xr.DataArray:
         """Write and return the labels."""
         if self.chosen.first():
             self.plans()  # refuses bad arguments before anything is counted
-        making = self._making(self.chosen.ready())
-        return produce(self.sample, making, self.options, telling_shares(making, self.options))
+        making, objects, options = self._makings(self.chosen.ready())
+        shares = telling_shares(making, self.options)
+        labels = produce(self.sample, making, options, _finishing(shares, objects))
+        for one in objects:
+            one.number()
+        return labels
 
     @cached_property
     def coded(self) -> tuple[Phases, tuple[int, ...]]:
@@ -86,30 +98,42 @@ class Segmentation:
             )
         return phases, tuple(phases[name] for name in names)
 
-    def _making(self, segmenter: Segmenter) -> Making:
+    def _makings(self, segmenter: Segmenter) -> tuple[Making, list[Numbering], Options]:
+        """Labels and maps; numbers of objects that are missing; options for the former.
+
+        The numbers that objects have in their windows are written beside the labels until they are
+        numbered over the volume. Labels that are there are made again if objects are missing, and
+        so are those.
+        """
+        plain = self._making(segmenter, ())
+        every = [
+            Numbering(self.sample, self.grey, self.out, one, segmenter, plain, self.options)
+            for one in segmenter.numbered
+        ]
+        missing = [one for one in every if one.is_missing()]
+        making = self._making(segmenter, missing)
+        again = any(one.is_lost() for one in missing)
+        return making, missing, replace(self.options, overwrite=self.options.overwrite or again)
+
+    def _making(self, segmenter: Segmenter, objects: Sequence[Numbering]) -> Making:
         grey, (phases, codes) = self.grey, self.coded
-        labels = _like(grey, self.out, "uint8", "phase", phases=phases, labels=True)
-        maps = tuple(
-            _like(
-                grey,
-                name,
-                one.dtype,
-                long_name,
-                attributes={"units": one.units} if one.units else {},
-            )
-            for one in segmenter.maps
-            for name, long_name in one.fields(self.out, segmenter.classes)
+        labels = like(grey, self.out, "uint8", "phase", phases=phases, labels=True)
+        numbered = {one.map.name for one in objects}
+        written = tuple(
+            one for one in segmenter.maps if one.joined == "voxels" or one.name in numbered
         )
+        maps = tuple(field for one in written for field in _fields(grey, self.out, one, segmenter))
         names = (labels.name, *(one.name for one in maps))
         work = SegmentWork(
-            self.sample,
-            grey.name,
-            names,
-            segmenter,
-            codes,
-            grey.shape,
-            grey.voxel_bytes,
-            self.options.durable,
+            sample=self.sample,
+            source=grey.name,
+            fields=names,
+            segmenter=segmenter,
+            written=written,
+            codes=codes,
+            shape=grey.shape,
+            voxel_bytes=grey.voxel_bytes,
+            durable=self.options.durable,
         )
         block = slab(labels, labels.shard[0]) if segmenter.whole_slices else many_shards(labels)
         digest = {"model": segmenter.sha256} if segmenter.sha256 else {}
@@ -127,17 +151,25 @@ class Segmentation:
         )
 
 
-def _like(grey: Field, name: str, dtype: str, long_name: str, **more: Any) -> Field:
-    return Field(
-        name,
-        grey.shape,
-        dtype,
-        grey.spacing_nm,
-        grey.chunk,
-        grey.shard,
-        long_name=long_name,
-        **more,
-    )
+def _fields(grey: Field, out: str, one: Map, segmenter: Segmenter) -> Iterator[Field]:
+    """Fields of a map; for one of objects that of their numbers in the windows."""
+    for name, long_name in one.fields(out, segmenter.classes):
+        if one.joined == "objects":
+            yield like(grey, in_windows(name), "uint32", f"{long_name} in its window", labels=True)
+        else:
+            units = {"units": one.units} if one.units else {}
+            yield like(grey, name, one.dtype, long_name, attributes=units)
+
+
+def _finishing(shares: Finish, objects: Sequence[Numbering]) -> Finish:
+    """Join the objects of all windows before the labels count as finished, and log the shares."""
+
+    def finish(ledger: Ledger) -> None:
+        for one in objects:
+            one.join(ledger)
+        shares(ledger)
+
+    return finish
 
 
 def _naming(classes: list[str], phases: Phases) -> str:
@@ -163,14 +195,15 @@ def _halo(segmenter: Segmenter, labels: Field, block: Triple) -> Triple:
 class SegmentWork:
     """Block work that reads grey values and writes codes of phases and maps.
 
-    `fields` are the names of the labels and of the maps, `codes` the code of each class, `shape`
-    the voxels of the volume.
+    `fields` are the names of the labels and of the `written` maps, `codes` the code of each class,
+    `shape` the voxels of the volume.
     """
 
     sample: str
     source: str
     fields: tuple[str, ...]
     segmenter: Segmenter
+    written: tuple[Map, ...]
     codes: tuple[int, ...]
     shape: Triple
     voxel_bytes: int
@@ -181,15 +214,16 @@ class SegmentWork:
         array = store.field_array(self.sample, self.source)
         return store.read_box(array, self.segmenter.read_box(self.shape, block.core))
 
-    def compute(self, block: Block, inputs: np.ndarray) -> list[np.ndarray]:
-        """Codes of the core, and each map, in the order of the fields."""
-        box = self.segmenter.read_box(self.shape, block.core)
-        found = checked(
-            self.segmenter,
-            self.segmenter.region(self.shape, block.core, inputs, box),
-            block.core.shape,
-        )
-        return [self._codes(found[LABELS]), *self._planes(found)]
+    def compute(self, block: Block, inputs: np.ndarray) -> Outputs:
+        """Codes of the core, and each map, in the order of the fields; objects of its windows."""
+        core, box = block.core, self.segmenter.read_box(self.shape, block.core)
+        objects: dict[str, WindowObjects] = {}
+        if any(one.joined == "objects" for one in self.written):
+            found, objects = numbered_region(self.segmenter, self.shape, core, inputs, box)
+        else:
+            found = self.segmenter.region(self.shape, core, inputs, box)
+        checked(self.segmenter, found, core.shape)
+        return [self._codes(found[LABELS]), *self._planes(found)], objects
 
     def _codes(self, labels: np.ndarray) -> np.ndarray:
         if self.codes == tuple(range(len(self.codes))):
@@ -197,22 +231,20 @@ class SegmentWork:
         return np.take(np.asarray(self.codes, np.uint8), labels, out=labels, mode="clip")
 
     def _planes(self, found: Maps) -> list[np.ndarray]:
-        maps = self.segmenter.maps
         return [
             plane
-            for one in maps
+            for one in self.written
             for plane in (found[one.name] if one.per_class else [found[one.name]])
         ]
 
-    def write(self, block: Block, outputs: list[np.ndarray]) -> dict[str, Any]:
-        """Write whole shards, the labels last, and return the number of voxels of each phase."""
-        for name, values in reversed(list(zip(self.fields, outputs, strict=True))):
+    def write(self, block: Block, outputs: Outputs) -> dict[str, Any]:
+        """Write whole shards, the labels last; return voxels of each phase, and the objects."""
+        arrays, objects = outputs
+        for name, values in reversed(list(zip(self.fields, arrays, strict=True))):
             store.write_block(self.sample, name, block.core, values, durable=self.durable)
-        return {
-            "voxels": {
-                str(code): int((outputs[0] == code).sum()) for code in sorted(set(self.codes))
-            }
-        }
+        voxels = {str(code): int((arrays[0] == code).sum()) for code in sorted(set(self.codes))}
+        packed = {name: packed_objects(one) for name, one in objects.items()}
+        return {"voxels": voxels, **({"objects": packed} if packed else {})}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of a block, as the segmenter states them."""

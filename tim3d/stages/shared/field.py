@@ -152,8 +152,10 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     there = _what_is_there(sample, making, options)
     if there == "complete":
         return []
-    if there == "nothing" and not making.other_grid:
-        refuse_other_grid(sample, making.field, making.verb)
+    if there == "nothing":
+        _refuse_other_siblings(sample, making, options)
+        if not making.other_grid:
+            refuse_other_grid(sample, making.field, making.verb)
     for made in (making.field, *making.siblings):
         record = {
             "fingerprint": making.fingerprint,
@@ -243,6 +245,17 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
             f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
         )
     return str(record["status"])
+
+
+def _refuse_other_siblings(sample: str, making: Making, options: Options) -> None:
+    """Refuse to replace a field that the same blocks would write, unless `overwrite` is set."""
+    for name in (one.name for one in making.siblings if not options.overwrite):
+        record = _record(sample, name)
+        if record and record.get("fingerprint") != making.fingerprint:
+            raise MixedRunError(
+                f"{making.verb} writes the field {name!r} too, and {sample} has another one of that name. "
+                f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
+            )
 
 
 def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options: Options) -> None:
