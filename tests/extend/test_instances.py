@@ -186,7 +186,7 @@ def test_objects_that_a_chain_joins_are_warned_of(
     sample: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tim3d.segment(sample, segmenter=Crossed(), out="p", options=QUIET)
-    assert "told apart in a window and joined by a chain" in caplog.text
+    assert "separate in a window and joined by a chain" in caplog.text
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ LIGHT = {
         "crops",
         "memory",
         "network_segmenter",
+        "objects",
         "predictor",
         "segmenter",
         "thresholds",

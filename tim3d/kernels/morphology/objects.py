@@ -1,4 +1,4 @@
-"""Objects that are numbered window by window, paired over the borders of windows and numbered anew.
+"""Objects numbered window by window: paired over the borders of windows, numbered over the volume.
 
 A segmenter numbers the objects of each window by itself, so that one object has another number in
 each window that sees it. Windows that share a face both see the voxels of their overlap, and there
@@ -67,7 +67,7 @@ class Numbers:
     objects : int
         Number of objects in the volume.
     chained : int
-        Objects that are told apart in a window, and became one by a chain of pairs around it.
+        Objects that are separate in a window, and became one by a chain of pairs around it.
     """
 
     starts: Counts

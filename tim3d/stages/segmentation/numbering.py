@@ -183,7 +183,7 @@ class Numbering:
         log.info("%s: %d objects", self.name, numbers.objects)
         if numbers.chained:
             log.warning(
-                "%d objects of %r are told apart in a window and joined by a chain of pairs around it: a larger "
+                "%d objects of %r are separate in a window and joined by a chain of pairs around it: a larger "
                 "overlap than %g of the map %r, or a larger halo, joins fewer",
                 numbers.chained,
                 self.name,
