@@ -85,6 +85,7 @@ ROOMS = [
     Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),
 
     Room(5, "generators"),
+    Room(5, "segmenters"),
     Room(5, "sections",           "reporting"),
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "plotting",           "",                   "numpy xarray matplotlib"),
@@ -135,6 +136,7 @@ LIGHT = {
         "checkpoint",
         "crops",
         "memory",
+        "model_file",
         "network_segmenter",
         "objects",
         "predictor",

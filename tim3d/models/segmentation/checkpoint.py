@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.common.weights import package_version, read_weights, write_weights
+from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.unet import UNetSpec, build
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Description:
         """The canonical text: keys sorted, no spaces."""
         values = {
             "schema": SCHEMA,
+            "kind": UNET,
             **asdict(self),
             "training": dict(self.training),
             "tim3d": self.tim3d or package_version(),
@@ -100,8 +102,15 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str) -> Description:
-        """Parse a description; raise CheckpointError for another schema."""
+        """Parse a description; raise CheckpointError for another kind or schema.
+
+        Files of earlier versions state no kind.
+        """
         values = json.loads(text)
+        if (kind := values.pop("kind", UNET)) != UNET:
+            raise CheckpointError(
+                f"it holds a segmenter of the kind {kind!r}, and a {UNET} is needed"
+            )
         schema = values.pop("schema", None)
         if schema != SCHEMA:
             raise CheckpointError(

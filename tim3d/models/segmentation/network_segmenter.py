@@ -18,6 +18,7 @@ from tim3d.kernels.windows.lattice import (
     slice_lattice,
 )
 from tim3d.models.segmentation.memory import activation_bytes
+from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
 from tim3d.models.segmentation.unet import UNetSpec
@@ -50,7 +51,7 @@ class NetworkSegmenter(Segmenter):
     windows: Lattice
     activation_bytes: int
     maps: tuple[Map, ...] = ()
-    kind: ClassVar[str] = "unet"
+    kind: ClassVar[str] = UNET
     needs_torch: ClassVar[bool] = True
     whole_slices: ClassVar[bool] = True
 

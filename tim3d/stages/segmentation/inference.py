@@ -178,8 +178,8 @@ def _naming(classes: list[str], phases: Phases) -> str:
     named = ",".join(f"{name}={code}" for code, name in enumerate(classes))
     if strange and (shared := [name for name in phases if name in classes]):
         merged = ",".join(f"{name}={shared[0]}" for name in strange)
-        return f"Name the network's own, --phases {named}, or count classes as another, for example --merge {merged}"
-    return f"Name the network's own: --phases {named}"
+        return f"Name its classes, --phases {named}, or count some as another, for example --merge {merged}"
+    return f"Name its classes: --phases {named}"
 
 
 def _halo(segmenter: Segmenter, labels: Field, block: Triple) -> Triple:

@@ -14,7 +14,8 @@ from tim3d.kernels.image.threshold import is_dark
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
-from tim3d.stages.segmentation.chosen import Chosen, FromFile, FromHistogram, given
+from tim3d.stages.segmentation import kinds
+from tim3d.stages.segmentation.chosen import Chosen, FromHistogram, given
 from tim3d.stages.segmentation.inference import Segmentation
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.histogram import Histogram, check_blur, check_thresholds
@@ -56,7 +57,8 @@ def segment(
     sample : str
         Path or URL of the sample.
     model : path, optional
-        A network trained by tim3d train (default: none, thresholds by the method).
+        A network trained by tim3d train (default: none, thresholds by the method). The kind that
+        the file states chooses what reads it.
     method : {"otsu", "multi-otsu", "fixed"}
         How thresholds are found in the histogram of the whole volume (needed without a model).
         Class k holds threshold[k-1] < grey <= threshold[k].
@@ -144,7 +146,7 @@ def segment(
         chosen = given(segmenter, grey)
     elif model is not None:
         how = Inference(mode, window, halo, probabilities, normalisation, batch, precision, device)
-        chosen = FromFile(sample, grey, Path(model), how).chosen()
+        chosen = kinds.chosen(kinds.Asked(sample, grey, Path(model), how))
     else:
         asked = {"method": str(method), "blur": blur, "polarity": polarity}
         chosen = _by_thresholds(
