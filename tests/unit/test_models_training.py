@@ -349,6 +349,22 @@ def test_unlabelled_pixels_do_not_count():
     assert loss(logits, torch.full_like(labels, 255)) == 0
 
 
+def test_slices_that_the_network_cannot_halve_are_judged_on_their_own_pixels(tmp_path):
+    grey, labels = (array[:, :47, :45] for array in discs())
+    wide = ((0, 0), (0, 1), (0, 3))
+    by_hand = np.pad(grey, wide, "reflect"), np.pad(labels, wide, constant_values=255)
+    verdicts = [first_verdict(*pair) for pair in ((grey, labels), by_hand)]
+    assert verdicts[0] == verdicts[1]
+
+
+def first_verdict(grey, labels):
+    """Verdict of the first weights on the last slices."""
+    norm = Normalisation("volume", (100.0,), (50.0,))
+    slices, _ = prepare(grey, labels, SPEC, norm)
+    torch.manual_seed(0)
+    return UNetTraining(slices, SPEC, QUICK, norm, SPACING).start(ALONE).judge()
+
+
 def test_slices_with_few_labels_train(tmp_path):
     grey, labels = discs()
     sparse = np.full_like(labels, 255)
@@ -368,8 +384,13 @@ def test_mean_iou_by_hand():
 def test_validation_is_the_last_run_of_slices():
     grey, labels = discs(10)
     slices, _ = prepare(grey, labels, SPEC)
-    first, last = split(slices, 0.25)
-    assert len(first) == 8
+    for fraction, held_out in (
+        (0.25, 2),
+        (0.28, 3),
+        (0.01, 1),
+    ):  # to the nearest number, at least one
+        assert [len(part) for part in split(slices, fraction)] == [10 - held_out, held_out]
+    _, last = split(slices, 0.25)
     assert np.array_equal(last.labels, labels[8:])
     labels[8:] = 255
     bare, _ = prepare(grey, labels, SPEC)
