@@ -181,6 +181,11 @@ def _pair(value: Any) -> tuple[int, int]:
     return (y, x)
 
 
+def _two_floats(value: Any) -> tuple[float, float]:
+    y, x = map(float, _parts(value))
+    return (y, x)
+
+
 def _three(value: Any) -> Triple:
     z, y, x = map(_integer, _parts(value))
     return (z, y, x)
@@ -338,6 +343,8 @@ READERS = {
     "Window": Reader(_pair, "two edges y,x as {}", "512,512", "Y,X"),
     "SliceRange": Reader(_slice, "numbers of slices as {}", "0:200", "A:B"),
     "VoxelRange": Reader(_slice, "numbers of voxels as {}", "0:1024", "A:B"),
+    "PixelShift": Reader(_two_floats, "two numbers y,x as {}", "0.5,0", "Y,X"),
+    "SliceNumbers": Reader(_different(_integers), "numbers of slices as {}", "3,17", "N,..."),
     "Sizes": Reader(_different(_integers), "edges in voxels as {}", "64,96,128", "N,..."),
     "VoxelLags": Reader(_different(_integers), "lags in voxels as {}", "1,2,4,8", "N,..."),
     "Channels": Reader(_integers, "for example {}", "64,32,16", "N,..."),

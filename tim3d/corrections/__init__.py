@@ -10,6 +10,8 @@ from typing import Any
 
 # Steps by the names that they have in the shell and in recipes: module and class.
 STEPS = {
+    "align": ("tim3d.corrections.align", "Align"),
+    "fill": ("tim3d.corrections.fill", "Fill"),
     "crop": ("tim3d.corrections.crop", "Crop"),
 }
 _PARTS = ("Column", "Correction", "Measured", "Stack", "Step")

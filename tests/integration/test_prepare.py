@@ -1,0 +1,246 @@
+"""Corrections do what they say on stacks whose defect is known, the same in any blocks and after a kill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import tim3d
+from tim3d.corrections import Align, Correction, Crop, Fill
+from tim3d.errors import ArgumentError, InputError, MixedRunError, Tim3dError
+from tim3d.storage import store
+
+QUIET = tim3d.Options(progress=False)
+SHAPE = (29, 72, 80)
+
+
+def structure(shape: tuple[int, int, int] = SHAPE, seed: int = 1) -> np.ndarray:
+    """A smooth field, periodic in the plane."""
+    noise = np.random.default_rng(seed).standard_normal(shape)
+    field = ndimage.gaussian_filter(noise, (5, 3, 3), mode="wrap")
+    return field / field.std()
+
+
+def moved(field: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Slices displaced by any number of pixels, exactly."""
+    fy, fx = np.fft.fftfreq(field.shape[1])[:, None], np.fft.rfftfreq(field.shape[2])[None]
+    turn = np.exp(-2j * np.pi * (fy * y[:, None, None] + fx * x[:, None, None]))
+    return np.fft.irfft2(np.fft.rfft2(field) * turn, s=field.shape[1:])
+
+
+def grey(field: np.ndarray, noise: float = 4.0) -> np.ndarray:
+    values = 60 + 110 / (1 + np.exp(-3 * field))
+    noisy = values + noise * np.random.default_rng(5).standard_normal(field.shape)
+    return np.rint(noisy).clip(1, 254).astype(np.uint8)
+
+
+def sample_of(path: Path, voxels: np.ndarray, shard: int = 64) -> str:
+    np.save(path.with_suffix(".npy"), voxels)
+    tim3d.ingest(
+        path.with_suffix(".npy"),
+        str(path),
+        voxel_size={"z": 20, "y": 10, "x": 10},
+        shard=(shard, 64, 64),
+        options=QUIET,
+    )
+    return str(path)
+
+
+def test_a_box_is_cropped_from_whole_slices(tmp_path: Path) -> None:
+    voxels = grey(structure())
+    sample = sample_of(tmp_path / "a.zarr", voxels, shard=4)
+    made = tim3d.prepare(sample, [Crop(z=slice(3, -2), x=slice(10, 70), bar=9)], options=QUIET)
+    assert np.array_equal(made.values, voxels[3:-2, :-9, 10:70])
+    about = tim3d.open_dataset(sample, "prepared_slices")
+    assert np.allclose(about.grey_mean, voxels[3:-2, :-9, 10:70].mean(axis=(1, 2)))
+    record = store.node_attributes(sample, "prepared")
+    assert record["command"] == "tim3d prepare SAMPLE crop:z=3:-2,x=10:70,bar=9"
+    assert record["inputs"] == {"raw": store.fingerprint_of(sample, "raw")}
+
+
+def test_a_box_beyond_the_stack_is_refused(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()))
+    for step in (Crop(bar=72), Crop(y=slice(0, 90)), Crop(z=slice(40, 50))):
+        with pytest.raises(ArgumentError, match="crop"):
+            tim3d.prepare(sample, [step], options=QUIET)
+    assert store.nodes(sample) == ["raw", "raw_slices"]
+
+
+@pytest.mark.parametrize("size", [0.5, 1.0])
+def test_jitter_is_taken_back_and_a_tilt_stays(size: float, tmp_path: Path) -> None:
+    rng, z = np.random.default_rng(3), np.arange(SHAPE[0])
+    jitter = [rng.normal(0, size, SHAPE[0]) for _ in range(2)]
+    tilt = 0.7 * z
+    sample = sample_of(tmp_path / "a.zarr", grey(moved(structure(), tilt + jitter[0], jitter[1])))
+    tim3d.prepare(sample, [Align(window=20)], options=QUIET)
+    table = tim3d.open_dataset(sample, "prepared_align")
+    for axis, true in zip("yx", jitter, strict=True):
+        rest = table[f"shift_{axis}"].values - true
+        assert (rest - np.polyval(np.polyfit(z, rest, 1), z)).std() < 0.35 * size
+        assert abs(np.polyfit(z, table[f"shift_{axis}"].values, 1)[0]) < 0.02
+    assert np.polyfit(z, table.trend_y.values, 1)[0] == pytest.approx(0.7, abs=0.1)
+
+
+def test_a_slope_of_the_structure_stays_where_all_is_removed(tmp_path: Path) -> None:
+    z = np.arange(SHAPE[0])
+    sample = sample_of(tmp_path / "a.zarr", grey(moved(structure(), 0.9 * z, 0 * z)))
+    tim3d.prepare(sample, [Align(remove="all", slope=(0.4, 0.0))], options=QUIET)
+    table = tim3d.open_dataset(sample, "prepared_align")
+    assert np.polyfit(z, table.shift_y.values, 1)[0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_whole_displacements_give_back_the_pixels_themselves(tmp_path: Path) -> None:
+    rng, voxels = np.random.default_rng(7), grey(structure())
+    places = rng.integers(-3, 4, (2, SHAPE[0]))
+    places[:, 0] = 0
+    rolled = np.stack([np.roll(s, p, (0, 1)) for s, p in zip(voxels, places.T, strict=True)])
+    sample = sample_of(tmp_path / "a.zarr", rolled)
+    rows = [f"{n},{y},{x}\n" for n, (y, x) in enumerate(places.T)]
+    (tmp_path / "own.csv").write_text("slice,shift_y,shift_x\n" + "".join(rows))
+    steps = [Align(table=str(tmp_path / "own.csv"), interpolation="cubic")]
+    made = tim3d.prepare(sample, steps, options=QUIET).values
+    y, x = (max(0, -p.min()) for p in places)
+    assert np.array_equal(made, voxels[:, y : y + made.shape[1], x : x + made.shape[2]])
+    frame = [Align(table=str(tmp_path / "own.csv"), pad="edge")]
+    assert tim3d.prepare(sample, frame, out="frame", options=QUIET).shape == SHAPE
+
+
+def test_a_blank_slice_is_placed_by_its_neighbours(tmp_path: Path) -> None:
+    voxels = grey(structure())
+    voxels[11] = 17
+    sample = sample_of(tmp_path / "a.zarr", voxels)
+    tim3d.prepare(sample, [Align(remove="all")], options=QUIET)
+    table = tim3d.open_dataset(sample, "prepared_align")
+    assert table.outlier.values[11] == 1
+    assert abs(np.diff(table.drift_y.values)[9:13]).max() < 0.3
+
+
+def test_bad_slices_are_found_and_interpolated(tmp_path: Path) -> None:
+    clean = grey(structure())
+    voxels = clean.copy()
+    voxels[4] = 9  # blank
+    voxels[9, :50] = 255  # saturated
+    voxels[14] = voxels[13]  # a copy
+    voxels[20] = clean[20, ::-1, ::-1]  # another place
+    sample = sample_of(tmp_path / "a.zarr", voxels, shard=4)
+    made = tim3d.prepare(sample, [Fill()], options=QUIET).values
+    table = tim3d.open_dataset(sample, "prepared_fill")
+    assert {int(z): int(f) for z, f in enumerate(table.fault.values) if f} == {
+        4: 1,
+        9: 2,
+        14: 3,
+        20: 4,
+    }
+    expected = clean.copy()
+    for z in (4, 9, 14, 20):
+        mean = (clean[z - 1].astype(np.float32) + clean[z + 1].astype(np.float32)) / 2
+        expected[z] = np.rint(mean)
+    assert np.array_equal(made, expected)
+
+
+def test_missing_slices_are_interpolated_at_their_places(tmp_path: Path) -> None:
+    clean = grey(structure())
+    sample = sample_of(tmp_path / "a.zarr", np.delete(clean, [6, 7], axis=0))
+    made = tim3d.prepare(sample, [Fill(missing=(6, 7))], options=QUIET).values
+    assert made.shape == clean.shape
+    assert np.array_equal(np.delete(made, [6, 7], axis=0), np.delete(clean, [6, 7], axis=0))
+    a, b = clean[5].astype(float), clean[8].astype(float)
+    assert np.abs(made[6] - (2 * a + b) / 3).max() <= 0.51
+
+
+def test_a_copy_that_is_left_out_closes_the_gap(tmp_path: Path) -> None:
+    clean = grey(structure())
+    sample = sample_of(tmp_path / "a.zarr", np.insert(clean, 8, clean[7], axis=0))
+    made = tim3d.prepare(sample, [Fill(copies="leave-out")], options=QUIET).values
+    assert np.array_equal(made, clean)
+
+
+STEPS = [Crop(z=slice(1, None), bar=5), Align(window=12), Fill(missing=(4,))]
+
+
+def test_no_block_and_no_shard_shows(tmp_path: Path) -> None:
+    voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
+    found = []
+    for shard, block in ((29, 29), (4, 4), (4, 12), (7, 21)):
+        sample = sample_of(tmp_path / f"{shard}-{block}.zarr", voxels, shard=shard)
+        options = tim3d.Options(block=(block, 128, 128), progress=False)
+        found.append(tim3d.prepare(sample, STEPS, options=options).values)
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+def test_steps_together_are_steps_field_to_field(tmp_path: Path) -> None:
+    voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
+    sample = sample_of(tmp_path / "a.zarr", voxels, shard=8)
+    together = tim3d.prepare(sample, STEPS, options=QUIET)
+    field = "raw"
+    for number, step in enumerate(STEPS):
+        one = tim3d.prepare(sample, [step], field=field, out=f"one{number}", options=QUIET)
+        field = f"one{number}"
+    assert np.array_equal(together, one)
+
+
+@dataclass(frozen=True)
+class Failing(Correction):
+    """Fails at a slice as long as a file lies there."""
+
+    z: int
+    while_there: str
+
+    kind = "failing"
+
+    def correct(self, grey: np.ndarray, first: int) -> np.ndarray:
+        if first <= self.z < first + len(grey) and Path(self.while_there).exists():
+            raise KeyboardInterrupt
+        return grey
+
+
+def test_an_interrupted_run_goes_on_with_the_blocks_that_are_left(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()), shard=4)
+    (tmp_path / "stop").touch()
+    steps = [*STEPS, Failing(17, str(tmp_path / "stop"))]
+    with pytest.raises(KeyboardInterrupt):
+        tim3d.prepare(sample, steps, options=QUIET)
+    (tmp_path / "stop").unlink()
+    left, *_ = tim3d.plan("prepare", sample, steps)
+    assert 0 < left.left < left.blocks
+    made = tim3d.prepare(sample, steps, options=QUIET)
+    assert np.array_equal(made, tim3d.prepare(sample, STEPS, out="whole", options=QUIET))
+    assert tim3d.plan("prepare", sample, steps) == []
+
+
+def test_other_steps_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()))
+    tim3d.prepare(sample, [Crop(bar=5)], options=QUIET)
+    with pytest.raises(MixedRunError, match="another-name"):
+        tim3d.prepare(sample, [Crop(bar=6)], options=QUIET)
+    again = tim3d.Options(progress=False, overwrite=True)
+    assert tim3d.prepare(sample, [Crop(bar=6)], options=again).shape[1] == SHAPE[1] - 6
+
+
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()))
+    own = tmp_path / "own.csv"
+    for content, message in {
+        "slice,shift_y\n0,1\n": "shift_x",
+        "slice,shift_y,shift_x\n0,1,1\n": "one for each slice",
+        "slice,shift_y,shift_x\n0,1,nan\n": "finite",
+        "": "first line",
+    }.items():
+        own.write_text(content)
+        with pytest.raises(InputError, match=message):
+            tim3d.prepare(sample, [Align(table=str(own))], options=QUIET)
+    assert store.nodes(sample) == ["raw", "raw_slices"]
+
+
+def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()))
+    tim3d.prepare(sample, [Align()], only_tables=True, tables=tmp_path, options=QUIET)
+    edited = (tmp_path / "align.csv").read_text() + "\n"
+    (tmp_path / "align.csv").write_text(edited)
+    with pytest.raises(Tim3dError, match="another table"):
+        tim3d.prepare(sample, [Align()], tables=tmp_path, options=QUIET)
+    assert (tmp_path / "align.csv").read_text() == edited
