@@ -38,7 +38,7 @@ class Align(Measured):
         What counts as drift: what is quicker than the window (jitter, which keeps every tilt), what
         is slower (trend), or all.
     window : float
-        Slices over which jitter and trend are told apart.
+        Slices over which jitter and trend are separated.
     slope : (y, x), optional
         Pixels a slice by which the structure itself moves, and which therefore stay (default: 0,0).
         Known from a tilted stage or from the orientation of layers. Of trend and all only.

@@ -170,7 +170,7 @@ class Placed(Correction):
 
     @cached_property
     def _sources(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of every slice of the result the slices before and after its place, and the share of the latter."""
+        """Slices before and after the place of every slice of the result, and the share of the latter."""
         places = np.array(self.places)[self._used]
         wanted = places[0] + np.arange(int(np.floor(places[-1] - places[0] + _SAME)) + 1)
         above = np.searchsorted(places, wanted - _SAME).clip(0, len(places) - 1)

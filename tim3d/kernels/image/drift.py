@@ -29,7 +29,7 @@ _ROUNDS = 20
 _STIFFNESS = 1e-3
 # Residuals beyond this multiple of their robust deviation lose their weight (Tukey's biweight).
 _TUKEY = 4.685
-# Deviations of a displacement below this, in pixels, are not told from each other.
+# Least deviation of a displacement, in pixels: smaller ones are the accuracy of the estimate.
 _FLOOR = 0.05
 
 
