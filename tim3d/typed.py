@@ -25,6 +25,7 @@ Seeds = Sequence[str]  # a label field and one of its phases
 Merges = Mapping[str, str]  # a class and the one that it counts as
 QuantityName = str
 Steps = Sequence[Any]  # corrections, each a name with its parameters
+Pick = str | int  # a number from 0, or a name
 # Voxels.
 Shape = Triple  # of a volume
 Edges = Triple  # of a block or shard

@@ -60,7 +60,7 @@ def test_any_order_of_named_axes_gives_the_same_volume(axes: str, tmp_path: Path
 @pytest.mark.parametrize("axes", ["cyx", "tyx", "czyx"])
 def test_several_channels_and_times_are_no_volume(axes: str, tmp_path: Path):
     voxels = VOXELS if len(axes) == 3 else np.stack([VOXELS, VOXELS])
-    with pytest.raises(InputError, match=r"z is not among them|2 volumes along c"):
+    with pytest.raises(InputError, match=r"holds \d (channels|times).*tim3d reads one volume"):
         open_source(ome_zarr(tmp_path / "a.zarr", voxels, axes))
 
 
@@ -135,9 +135,9 @@ def test_hdf5_is_known_by_its_content(name: str, userblock: int, tmp_path: Path)
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"NRRD0004\n", "is NRRD"),
-        (b"II*\0", "is TIFF, rename it to end in .tif"),
-        (b"\0" * 208 + b"MAP ", "is MRC"),
+        (b"ZISRAWFILE", "is Zeiss CZI.*bfconvert scan.dat"),
+        (b"\x1f\x8b", "is gzip.*gunzip -k scan.dat"),
+        (b"\0" * 128 + b"DICM", "is DICOM.*dcm2niix scan.dat"),
     ],
 )
 def test_a_file_without_a_known_name_is_called_what_it_is(start: bytes, said: str, tmp_path: Path):

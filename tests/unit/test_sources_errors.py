@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from tim3d.errors import InputError, MissingExtraError
-from tim3d.sources import image_files, open_source
+from tim3d.sources import open_source, png_file
 
 PLANE = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
@@ -208,16 +208,14 @@ def test_stack_of_files_with_pages(tmp_path: Path):
         open_source(tmp_path)
 
 
-def test_compression_that_needs_an_extra(tmp_path: Path):
-    if 5 in tifffile.TIFF.DECOMPRESSORS:
-        pytest.skip("imagecodecs is installed, so LZW is read")
+@pytest.mark.parametrize(("tag", "code"), [("Predictor", 99), ("Compression", 32899)])
+def test_a_compression_that_is_not_decoded_is_called_so(tag: str, code: int, tmp_path: Path):
     tifffile.imwrite(tmp_path / "a.tif", PLANE.astype(np.uint16), compression="zlib", predictor=2)
     assert open_source(tmp_path / "a.tif").shape == (1, 6, 8)
-    for tag, code, name in (("Predictor", 3, "FLOATINGPOINT"), ("Compression", 5, "LZW")):
-        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
-            tif.pages.first.tags[tag].overwrite(code)
-        with pytest.raises(MissingExtraError, match=rf"{name}.*pip install 'tim3d\[tiff\]'"):
-            open_source(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
+        tif.pages.first.tags[tag].overwrite(code)
+    with pytest.raises((InputError, MissingExtraError), match=r"a\.tif"):
+        open_source(tmp_path / "a.tif").read(0, 1)
 
 
 def test_a_decoder_that_fails_to_import_is_not_called_damage(
@@ -228,7 +226,7 @@ def test_a_decoder_that_fails_to_import_is_not_called_damage(
 
     Image.fromarray(PLANE).save(tmp_path / "a.png")
     source = open_source(tmp_path / "a.png")
-    monkeypatch.setattr(image_files, "PngImageFile", missing)
+    monkeypatch.setattr(png_file, "PngImageFile", missing)
     with pytest.raises(MissingExtraError, match="needs a package: No module named 'compression'"):
         source.read(0, 1)
 
@@ -262,8 +260,7 @@ def test_hdf5_with_several_without_and_with_a_wrong_name(tmp_path: Path):
         file["table"] = np.zeros((2, 3))
     with refused(r"no data set with three axes .*it holds table \(2, 3\) float64"):
         open_source(tmp_path / "b.h5")
-    with refused(r"has 2 axes"):
-        open_source(tmp_path / "b.h5", dataset="table")
+    assert open_source(tmp_path / "b.h5", dataset="table").shape == (1, 2, 3)
 
 
 def test_zarr_with_several_without_and_with_a_wrong_name(tmp_path: Path):
@@ -284,25 +281,30 @@ def test_no_zarr_at_a_url(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "cure"),
+    ("dtype", "value", "cure"),
     [
-        ("float64", "astype\\('float32'\\)"),
-        ("int32", "astype\\('uint16'\\)"),
-        ("complex64", "real number"),
+        ("float64", 0.1, "--convert float32"),
+        ("int32", 70000, "--convert float32"),
+        ("int16", -3, "--convert shift adds an offset and loses nothing, or --convert float32"),
+        ("complex64", 0, "real number"),
     ],
 )
-def test_unsupported_dtype_says_how_to_convert(dtype: str, cure: str, tmp_path: Path):
-    np.save(tmp_path / "a.npy", np.zeros((2, 3, 4), dtype))
-    with refused(rf"a\.npy holds {dtype} values; tim3d reads uint8, uint16, float32.*{cure}"):
+def test_values_that_would_change_are_refused_with_what_to_type(
+    dtype: str, value: float, cure: str, tmp_path: Path
+):
+    voxels = np.zeros((2, 3, 4), dtype)
+    voxels[1, 2] = value
+    np.save(tmp_path / "a.npy", voxels)
+    with refused(rf"a\.npy holds {dtype} values.*{cure}"):
         open_source(tmp_path / "a.npy")
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["stack"] = np.zeros((2, 3, 4), dtype)
+        file["stack"] = voxels
     with refused(dtype):
         open_source(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 2, 3, 4), (0, 3, 4)])
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 3, 4), (0, 3, 4)])
 def test_arrays_that_are_no_volume(shape: tuple[int, ...], tmp_path: Path):
     np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
-    with refused(r"axes, shape|axis is empty"):
+    with refused(r"axes without names, shape|axis is empty"):
         open_source(tmp_path / "a.npy")

@@ -31,10 +31,10 @@ def write(path: Path, tag: int, text: str) -> Path:
         ("AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.582 nm\r\n", 5.582),
         ("AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 558.2 pm\r\n", 0.5582),
         ("AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 1.25 µm\r\n", 1250.0),
-        ("AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\n", 7.5),
+        ("AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\n", 7.5 * 1024 / 8),
         (
-            "AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 15 nm\r\n",
-            15.0,
+            "AP_PIXEL_SIZE\r\nPixel Size = 7.5 nm\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 960 nm\r\n",
+            960.0,
         ),
     ],
 )

@@ -219,6 +219,12 @@ def _text(value: Any) -> Any:
     return value
 
 
+def _pick(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise ValueError
+    return str(value)
+
+
 def _path(value: Any) -> Any:
     if not str(_text(value)):
         raise ValueError
@@ -337,6 +343,7 @@ READERS = {
         several=True,
     ),
     "Merges": Reader(_pairs, "for example {}", "shine_through=pore", "FROM=TO,..."),
+    "Pick": Reader(_pick, "a number from 0, or a name, as {}", "0", "N"),
     "QuantityName": Reader(_text, "text, in a recipe in quotes", "phase_fraction"),
     "Shape": Reader(_three, _THREE, "96,256,256", "Z,Y,X"),
     "Edges": Reader(_three, _THREE, "64,512,512", "Z,Y,X"),

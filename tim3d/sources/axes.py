@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.grid import AXES, Triple
 from tim3d.sources.base import Voxels, volume_shape
+from tim3d.sources.wanted import Picks, unnamed
 
 Places = tuple[int, int, int]
+# Positions of other axes, and what is chosen along each.
+Others: TypeAlias = tuple[tuple[int, int], ...]
 
 IN_ORDER: Places = (0, 1, 2)
+# Position of z in an array that is one slice.
+NONE = -1
+# Names of axes along which one thing is chosen.
+CHOSEN = {
+    "c": "channel",
+    "channel": "channel",
+    "channels": "channel",
+    "t": "time",
+    "time": "time",
+    "times": "time",
+}
 # A last axis of three or four bytes is red, green, blue (and opacity) if the other two are an
 # image's.
 COLOUR_CHANNELS = (3, 4)
 LEAST_IMAGE_EDGE = 16
 
 
-def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Places:
-    """Positions of z, y and x among named axes; every other axis must have length one.
+class Layout(NamedTuple):
+    """Positions of z, y and x among an array's axes, and what is chosen along the others."""
+
+    places: Places
+    others: Others = ()
+
+
+def layout_by_name(
+    shape: Sequence[int],
+    names: Sequence[Any],
+    where: str,
+    picks: Picks | None = None,
+    called: Mapping[str, Sequence[str]] | None = None,
+) -> Layout:
+    """Positions of z, y and x among named axes; of channels and times, one is chosen.
 
     Parameters
     ----------
@@ -31,18 +58,25 @@ def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Pl
         Names of the axes.
     where : str
         Name of the array in messages.
+    picks : Picks, optional
+        Channel and time to read.
+    called : mapping of axis to names, optional
+        Names of channels or times.
 
     Raises
     ------
+    ArgumentError
+        If the array does not have the channel or time that is chosen.
     InputError
-        If z, y or x is not among the names, or another axis is longer than one.
+        If y or x is not among the names, a channel or time must be chosen, or another axis is
+        longer than one.
 
     Examples
     --------
-    >>> places_by_name((20, 16, 5), "xyz", "scan.zarr")
+    >>> layout_by_name((20, 16, 5), "xyz", "scan.zarr").places
     (2, 1, 0)
-    >>> places_by_name((1, 5, 16, 20), "czyx", "scan.zarr")
-    (1, 2, 3)
+    >>> layout_by_name((2, 5, 16, 20), "czyx", "scan.zarr", Picks(channel=1))
+    Layout(places=(1, 2, 3), others=((0, 1),))
     """
     lowered = [str(name).lower() for name in names]
     said = f"{where} has the axes {', '.join(map(str, names))}, shape {tuple(shape)}"
@@ -50,24 +84,31 @@ def places_by_name(shape: Sequence[int], names: Sequence[Any], where: str) -> Pl
         raise InputError(
             f"{said}; every axis needs one name of its own. Its metadata are damaged: write it again"
         )
-    absent = [axis for axis in AXES if axis not in lowered]
+    absent = [axis for axis in ("y", "x") if axis not in lowered]
     if absent:
-        raise InputError(f"{said}; {absent[0]} is not among them, and a volume has z, y and x")
+        raise InputError(f"{said}; {absent[0]} is not among them, and a slice has y and x")
+    offers: dict[str, Sequence[str]] = {}
     for name, length in zip(lowered, shape, strict=True):
-        if name not in AXES and length != 1:
+        if name in CHOSEN:
+            own = (called or {}).get(CHOSEN[name], ())
+            offers[CHOSEN[name]] = own if len(own) == length else unnamed(length)
+        elif name not in AXES and length != 1:
             raise InputError(
                 f"{said}: {length} volumes along {name}. tim3d reads one volume: save the one you want as an array "
                 "of its own"
             )
-    z, y, x = (lowered.index(axis) for axis in AXES)
-    return (z, y, x)
+    hint = f". Its axes are {', '.join(map(str, names))}, its shape {tuple(shape)}"
+    chosen = (picks or Picks()).chosen(offers, where, hint)
+    others = tuple((i, chosen[CHOSEN[name]]) for i, name in enumerate(lowered) if name in CHOSEN)
+    z, y, x = (lowered.index(axis) if axis in lowered else NONE for axis in AXES)
+    return Layout((z, y, x), tuple((i, number) for i, number in others if number))
 
 
 def places_in_order(shape: Sequence[int], dtype: np.dtype[Any], where: str) -> Places:
     """Positions of z, y and x among axes without names, after axes of length one are dropped.
 
     Axes of length one at the end (channels) are dropped first, then those at the front, until three
-    axes are left.
+    axes are left. Two axes are one slice.
 
     Parameters
     ----------
@@ -81,14 +122,18 @@ def places_in_order(shape: Sequence[int], dtype: np.dtype[Any], where: str) -> P
     Raises
     ------
     InputError
-        If the number of axes left is not three, or the array is a colour image.
+        If the number of axes left is not two or three, or the array is a colour image.
 
     Examples
     --------
     >>> places_in_order((1, 5, 16, 20, 1), np.dtype("uint8"), "scan.h5")
     (1, 2, 3)
+    >>> places_in_order((16, 20), np.dtype("uint8"), "slice.npy")
+    (-1, 0, 1)
     """
     places = _longer(shape)
+    if len(places) == 2:
+        return (NONE, *places)  # type: ignore[return-value]
     if len(places) != 3:
         volume_shape(tuple(shape), where)
     if _is_colour_image([shape[i] for i in places], dtype):
@@ -136,10 +181,10 @@ def ordered_shape(shape: Sequence[int], places: Places, where: str) -> Triple:
     InputError
         If an axis is empty.
     """
-    return volume_shape(tuple(shape[i] for i in places), where)
+    return volume_shape(tuple(1 if i == NONE else shape[i] for i in places), where)
 
 
-def cut(array: Any, places: Places, z0: int, z1: int) -> Voxels:
+def cut(array: Any, places: Places, z0: int, z1: int, others: Others = ()) -> Voxels:
     """Read the slices `z0` <= z < `z1`, and no others, of an array of any rank, as (z, y, x).
 
     Parameters
@@ -150,11 +195,17 @@ def cut(array: Any, places: Places, z0: int, z1: int) -> Voxels:
         Positions of z, y and x among its axes.
     z0, z1 : int
         Range of slices.
+    others : pairs of position and number
+        What is chosen along other axes; 0 where none is named.
     """
     index: list[Any] = [0] * len(array.shape)
+    for place, number in others:
+        index[place] = number
     for place in places[1:]:
         index[place] = slice(None)
-    index[places[0]] = slice(z0, z1)
+    if places[0] != NONE:
+        index[places[0]] = slice(z0, z1)
     found = np.asarray(array[tuple(index)])
-    stored = sorted(places)
-    return found.transpose([stored.index(place) for place in places])
+    stored = sorted(place for place in places if place != NONE)
+    turned = found.transpose([stored.index(place) for place in places if place != NONE])
+    return turned if places[0] != NONE else turned[None]

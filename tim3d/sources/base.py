@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ VoxelSize: TypeAlias = tuple[float | None, float | None, float | None]
 
 UNKNOWN_SIZE: VoxelSize = (None, None, None)
 DTYPES = ("uint8", "uint16", "float32")
+WHITE_IS_ZERO = "0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright"
 _LONGEST_LINE = 240
 
 
@@ -37,7 +39,7 @@ class Source(ABC):
     shape : (z, y, x)
         Number of voxels along each axis.
     dtype : numpy.dtype
-        uint8, uint16 or float32, in native byte order.
+        Type of a voxel in native byte order; uint8, uint16 or float32 from `open_source`.
     voxel_size_nm : (dz, dy, dx)
         Voxel size from the metadata; None for an axis that the files do not state.
     origin : str
@@ -51,6 +53,10 @@ class Source(ABC):
         slices that are read.
     remarks : tuple of str
         Warnings about the data that affect how the results are to be interpreted.
+    scale : (slope, intercept) or None
+        What a stored number means, slope * number + intercept, if the file says so.
+    extra_voxel_bytes : int
+        Memory of each voxel that is read, in addition to its own, while it is converted.
     """
 
     shape: Triple
@@ -61,6 +67,8 @@ class Source(ABC):
     filled: int = 0
     piece_bytes: int = 0
     remarks: tuple[str, ...] = ()
+    scale: tuple[float, float] | None = None
+    extra_voxel_bytes: int = 0
 
     @property
     def slice_bytes(self) -> int:
@@ -153,7 +161,7 @@ def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     Raises
     ------
     InputError
-        If the dtype is not one of uint8, uint16, float32 and bool.
+        If the dtype is not one of real numbers.
 
     Examples
     --------
@@ -164,20 +172,12 @@ def stored_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     native = np.dtype(dtype).newbyteorder("=") if dtype.kind in "biufc" else np.dtype(object)
     if native == np.bool_:
         return np.dtype(np.uint8)
-    if native.name not in DTYPES:
+    if native.kind not in "iuf" or native.itemsize > 8:
         raise InputError(
-            f"{where} holds {native.name} values; tim3d reads {', '.join(DTYPES)}. "
-            f"Convert it first: {_conversion(native)}"
+            f"{where} holds {native.name} values; tim3d reads whole numbers and float16, float32, float64. Save one "
+            "real number a voxel as a new file"
         )
     return native
-
-
-def _conversion(dtype: np.dtype[Any]) -> str:
-    if dtype.kind in "iu":
-        return "check that minimum and maximum fit 0 to 65535, then  volume.astype('uint16')"
-    if dtype.kind == "f":
-        return "volume.astype('float32')"
-    return "save one real number a voxel"
 
 
 def volume_shape(shape: tuple[int, ...], where: str) -> Triple:
@@ -197,13 +197,29 @@ def volume_shape(shape: tuple[int, ...], where: str) -> Triple:
     """
     if len(shape) != 3:
         raise InputError(
-            f"{where} has {len(shape)} axes, shape {tuple(shape)}; expected three, (z, y, x). "
-            "Take one channel, or give a single slice a first axis of length 1"
+            f"{where} has {len(shape)} axes without names, shape {tuple(shape)}; expected three, (z, y, x), or two of "
+            "one slice. Save the volume that you want as an array of its own"
         )
     if min(shape) < 1:
         raise InputError(f"{where} has shape {tuple(shape)}; an axis is empty")
     z, y, x = (int(n) for n in shape)
     return (z, y, x)
+
+
+def needed(package: str, where: object) -> Any:
+    """Import a package that reads a format.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed; the message says what to type.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{where} is read with the package {package}, which is not installed. Type  pip install 'tim3d[formats]'"
+        ) from error
 
 
 @contextmanager
@@ -243,7 +259,7 @@ def _missing_package(error: Exception) -> str:
     ):
         return f"Type  pip install {protocol.group(1)}"
     if isinstance(error, ImportError) or "'imagecodecs' package" in str(error):
-        return "Type  pip install 'tim3d[tiff]'"
+        return "Type  pip install -U imagecodecs"
     return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -13,21 +12,33 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tim3d.sources.axes import IN_ORDER, Places, cut, ordered_shape, places_by_name, places_in_order
-from tim3d.sources.base import Voxels, reading, stored_dtype
+from tim3d.sources.axes import (
+    IN_ORDER,
+    Layout,
+    Others,
+    Places,
+    cut,
+    layout_by_name,
+    ordered_shape,
+    places_in_order,
+)
+from tim3d.sources.base import WHITE_IS_ZERO, Voxels, reading, stored_dtype
+from tim3d.sources.hdf5_layouts import Found, known_layout, said_by, scale_of
 from tim3d.sources.hdf5_storage import outside, surveyed
-from tim3d.sources.holes import MissingChunks, accepted
+from tim3d.sources.holes import accepted
 from tim3d.sources.volumes import FileSource, choose
+from tim3d.sources.wanted import Wanted
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Hdf5Dataset(FileSource):
-    """Data set inside an HDF5 file; `places` are its axes z, y and x."""
+    """Data set inside an HDF5 file; `places` are its axes z, y and x, `others` what is chosen."""
 
     dataset: str
     places: Places = IN_ORDER
+    others: Others = ()
 
     @property
     def label(self) -> str:
@@ -36,12 +47,13 @@ class Hdf5Dataset(FileSource):
 
     def parts(self) -> tuple[object, ...]:
         """Names and sizes that distinguish this source from others."""
-        return (*super().parts(), self.dataset)
+        return (*super().parts(), self.dataset, *([self.others] if self.others else []))
 
     def load(self, z0: int, z1: int) -> Voxels:
         """Slices `z0` <= z < `z1`."""
         with reading(self.label), h5py.File(self.path, "r") as file:
-            return cut(file[self.dataset], self.places, z0, z1)
+            found = cut(file[self.dataset], self.places, z0, z1, self.others)
+            return found[:, : self.shape[1], : self.shape[2]]
 
 
 def is_hdf5(path: Path) -> bool:
@@ -49,25 +61,23 @@ def is_hdf5(path: Path) -> bool:
     return path.suffix.lower() in HDF5_SUFFIXES or bool(h5py.is_hdf5(path))
 
 
-def open_hdf5(
-    path: Path, dataset: str | None, missing_chunks: MissingChunks = "refuse"
-) -> Hdf5Dataset:
+def open_hdf5(path: Path, wanted: Wanted) -> Hdf5Dataset:
     """Open a data set of an HDF5 file: the named one, or the only one that can be a volume.
 
     Links are followed inside the folder of the file. If the axes have names (dimension labels,
-    axistags), these determine z, y and x.
+    axistags), these determine z, y and x. Of Imaris and VTK-HDF the image is found.
 
     Parameters
     ----------
     path : Path
         The file.
-    dataset : str or None
-        Name of the data set.
-    missing_chunks : {"refuse", "fill"}
-        Whether missing chunks are an error or are read as the fill value.
+    wanted : Wanted
+        Name of the data set, channel, time and level, and what becomes of missing chunks.
 
     Raises
     ------
+    ArgumentError
+        If the file does not have the channel, time or level that is chosen.
     InputError
         If the named data set does not exist, none is named and there is not exactly one volume, its
         voxels lie in another file or outside the folder, or chunks are missing and are not to be
@@ -76,27 +86,42 @@ def open_hdf5(
         If a filter is not installed.
     """
     with reading(path), h5py.File(path, "r") as file:
-        name, found = _found(file, dataset, path)
-        where = f"{path}:{name}"
-        names, kind = _axis_names(found), _dtype(found)
-        places = (
-            places_by_name(found.shape, names, where)
-            if names
-            else places_in_order(found.shape, kind, where)
-        )
-        shape, dtype = ordered_shape(found.shape, places, where), stored_dtype(kind, where)
-        holes = surveyed(found, path.absolute().parent)
-        return Hdf5Dataset(
-            shape=shape,
-            dtype=dtype,
-            origin=f"HDF5 data set {name}, no metadata",
-            filled=accepted(holes, missing_chunks, where, found.fillvalue),
-            piece_bytes=math.prod(found.chunks) * found.dtype.itemsize if found.chunks else 0,
-            path=str(path),
-            size=path.stat().st_size,
-            dataset=name,
-            places=places,
-        )
+        known = known_layout(file, wanted, path)
+        name, dataset = _found(file, known.name if known else wanted.dataset, path)
+        said = known or said_by(dataset, name)
+        layout = _layout(dataset, said, wanted, f"{path}:{name}")
+        return _source(path, dataset, said, layout, wanted)
+
+
+def _layout(dataset: Any, said: Found, wanted: Wanted, where: str) -> Layout:
+    if said.limits is not None:
+        return Layout(IN_ORDER)
+    if said.axes:
+        return layout_by_name(dataset.shape, said.axes, where, wanted.picks, said.called)
+    wanted.refuse_picks(where)
+    return Layout(places_in_order(dataset.shape, _dtype(dataset), where))
+
+
+def _source(path: Path, dataset: Any, said: Found, layout: Layout, wanted: Wanted) -> Hdf5Dataset:
+    where = f"{path}:{said.name}"
+    shape = ordered_shape(dataset.shape, layout.places, where)
+    holes = surveyed(dataset, path.absolute().parent)
+    white = bool(np.ravel(dataset.attrs.get("IMAGE_WHITE_IS_ZERO", 0))[0])
+    return Hdf5Dataset(
+        shape=said.limits or shape,
+        dtype=stored_dtype(_dtype(dataset), where),
+        voxel_size_nm=said.voxel_size_nm,
+        origin=said.origin,
+        filled=accepted(holes, wanted.missing_chunks, where, dataset.fillvalue),
+        piece_bytes=math.prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0,
+        remarks=(WHITE_IS_ZERO,) if white else (),
+        scale=scale_of(dataset),
+        path=str(path),
+        size=path.stat().st_size,
+        dataset=said.name,
+        places=layout.places,
+        others=layout.others,
+    )
 
 
 def _found(file: Any, wanted: str | None, path: Path) -> tuple[str, Any]:
@@ -174,12 +199,3 @@ def _dtype(dataset: Any) -> np.dtype[Any]:
         return found
     except TypeError:  # an HDF5 type that numpy does not have
         return np.dtype(object)
-
-
-def _axis_names(dataset: Any) -> list[str]:
-    """Names of the axes, if z, y or x occurs: dimension labels, or axistags (vigra, ilastik)."""
-    names = [dimension.label for dimension in dataset.dims]
-    if not all(names):
-        tags = json.loads(dataset.attrs.get("axistags") or "{}")
-        names = [str(axis["key"]) for axis in tags.get("axes", [])]
-    return names if {"z", "y", "x"} & {name.lower() for name in names} else []

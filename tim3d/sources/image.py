@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,14 +15,11 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Voxels, reading, stored_dtype
-from tim3d.sources.image_files import (
-    IMAGE_SUFFIXES,
-    colour_error,
-    is_image,
-    read_header,
-    read_image,
-)
+from tim3d.sources.image_files import IMAGE_SUFFIXES, is_image, read_header, read_image
+from tim3d.sources.image_header import PALETTE, colour_error
 from tim3d.sources.volumes import mapped_npy
+
+log = logging.getLogger(__name__)
 
 Size = tuple[float, float]
 
@@ -84,7 +82,7 @@ class Image(ABC):
 
 
 def read_pixels(path: Path) -> Pixels:
-    """Read a TIFF or PNG of one page, or a .npy file.
+    """Read a TIFF, PNG, JPEG or BMP of one page, or a .npy file.
 
     Raises
     ------
@@ -111,10 +109,12 @@ def read_pixels(path: Path) -> Pixels:
         raise InputError(
             f"{path} holds {header.pages} pages; a micrograph is one image: save the page as a file"
         )
+    for remark in header.remarks:
+        if remark != PALETTE:  # that is said where the values are used
+            log.warning("%s: %s", path, remark)
     _, dy, dx = header.calibration.voxel_size_nm
-    return Pixels(
-        read_image(path), None if dy is None or dx is None else (dy, dx), digest, header.palette
-    )
+    pixels = header.turn.apply(read_image(path))
+    return Pixels(pixels, None if dy is None or dx is None else (dy, dx), digest, header.palette)
 
 
 def _read_npy(path: Path) -> Voxels:

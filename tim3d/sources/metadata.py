@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
 from tifffile import TiffFile
 
 from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
-from tim3d.sources.units import positive_nm, unit_name
+from tim3d.sources.ome_xml import whole_number, xml_root
+from tim3d.sources.units import positive_nm
+from tim3d.sources.zeiss import zeiss_sizes
 
 FIBICS_TAG = 51023
 # Sine of the angle between beam and face at or below which the stage is level: no foreshortening.
@@ -20,10 +22,22 @@ _LEAST_TILT = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Voxel size in nm from metadata (None for an axis they do not state), and its origin."""
+    """Voxel size in nm from metadata (None for an axis they do not state), its origin, warnings."""
 
     voxel_size_nm: VoxelSize = UNKNOWN_SIZE
     origin: str = "no metadata"
+    remarks: tuple[str, ...] = ()
+
+    def turned(self) -> Calibration:
+        """The calibration of an image whose rows become columns."""
+        dz, dy, dx = self.voxel_size_nm
+        return replace(self, voxel_size_nm=(dz, dx, dy))
+
+    def reduced(self, factors: tuple[float, float]) -> Calibration:
+        """The calibration of a copy that is smaller along y and x."""
+        dz, dy, dx = self.voxel_size_nm
+        larger = (dy and dy * factors[0], dx and dx * factors[1])
+        return replace(self, voxel_size_nm=(dz, *larger))
 
     @property
     def known(self) -> bool:
@@ -42,24 +56,27 @@ class Calibration:
         )
 
 
-def tiff_calibration(tif: TiffFile) -> Calibration:
+def tiff_calibration(tif: TiffFile, ome_size_nm: VoxelSize | None = None) -> Calibration:
     """Voxel size of a TIFF from its metadata.
 
-    The first of Fibics Atlas, Zeiss, FEI/Thermo, OME and ImageJ that states one is used.
-    The plain resolution tags of a TIFF without ImageJ metadata are not used: most programs write
-    the dots per inch of a printer there.
+    The first of Fibics Atlas, Zeiss, FEI/Thermo, OME and ImageJ that states one is used, or that
+    says why it states none. The plain resolution tags of a TIFF without ImageJ metadata are not
+    used: most programs write the dots per inch of a printer there.
+
+    Parameters
+    ----------
+    tif : TiffFile
+        The open file.
+    ome_size_nm : (dz, dy, dx), optional
+        Voxel size of the chosen image of an OME-TIFF.
     """
-    for read in (
-        fibics_calibration,
-        zeiss_calibration,
-        fei_calibration,
-        ome_calibration,
-        imagej_calibration,
-    ):
+    for read in (fibics_calibration, zeiss_calibration, fei_calibration):
         found = read(tif)
-        if found.known:
+        if found.known or found.origin != Calibration().origin:
             return found
-    return Calibration()
+    if ome_size_nm is not None and any(ome_size_nm):
+        return Calibration(ome_size_nm, "OME metadata")
+    return imagej_calibration(tif)
 
 
 def fibics_calibration(tif: TiffFile) -> Calibration:
@@ -67,45 +84,59 @@ def fibics_calibration(tif: TiffFile) -> Calibration:
 
     The scan vectors are (Ux, Uy) and (Vx, Vy).
     """
-    root = _xml(tif.pages.first.tags.valueof(FIBICS_TAG))
+    root = xml_root(tif.pages.first.tags.valueof(FIBICS_TAG))
     if root is None:
         return Calibration()
     dx = _vector_nm(root, "U") or _field_of_view_nm(root, "X", "Width")
     dy = _vector_nm(root, "V") or _field_of_view_nm(root, "Y", "Height")
-    return Calibration((None, dy, dx), "Fibics Atlas metadata")
+    return Calibration((None, dy, dx), "Fibics Atlas metadata") if dx or dy else Calibration()
 
 
 def zeiss_calibration(tif: TiffFile) -> Calibration:
-    """Zeiss SmartSEM, tag CZ_SEM: `AP_IMAGE_PIXEL_SIZE`, else `AP_PIXEL_SIZE`, for both y and x."""
-    tags = _tags(tif.sem_metadata)
-    for name in ("ap_image_pixel_size", "ap_pixel_size"):
-        entry = tags.get(name, ())
-        size = positive_nm(entry[1], str(entry[2])) if len(entry) == 3 else None
-        if size is not None:
-            return Calibration((None, size, size), f"Zeiss CZ_SEM metadata ({name})")
-    return Calibration()
+    """Zeiss SmartSEM, tag CZ_SEM: see `tim3d.sources.zeiss`."""
+    sizes, origin, remarks = zeiss_sizes(tif)
+    return Calibration(sizes, origin, remarks) if origin else Calibration()
 
 
 def fei_calibration(tif: TiffFile) -> Calibration:
     """FEI/Thermo, tags SFEG and HELIOS: `PixelWidth` and `PixelHeight` of the scan, in metres."""
-    tags = _tags(tif.fei_metadata)
-    active = _section(tags, "Beam").get("Scan", "")
+    tags = tags_of(tif.fei_metadata)
+    active = section_of(tags, "Beam").get("Scan", "")
     for name in ("Scan", str(active), "EScan", "IScan"):
-        section = _section(tags, name)
+        section = section_of(tags, name)
         dy, dx = (
             positive_nm(section.get("PixelHeight"), "m"),
             positive_nm(section.get("PixelWidth"), "m"),
         )
         if dy is not None and dx is not None:
+            cropped = _cropped(tif, tags)
+            if cropped:
+                return Calibration(origin=f"FEI/Thermo metadata are not taken: {cropped}")
             return _untilted(tags, Calibration((None, dy, dx), f"FEI/Thermo metadata ([{name}])"))
     return Calibration()
 
 
+def _cropped(tif: TiffFile, tags: Mapping[str, Any]) -> str:
+    """What shows that an image was cropped or scaled after the microscope wrote it."""
+    page, image = tif.pages.first, section_of(tags, "Image")
+    width, height = (whole_number(image.get(f"Resolution{axis}")) for axis in "XY")
+    if min(width, height) == 1 or (page.imagewidth == width and page.imagelength >= height):
+        return ""
+    return (
+        f"the microscope wrote {width} x {height} pixels and the image has {page.imagewidth} x {page.imagelength}: it "
+        "was cropped or scaled since"
+    )
+
+
 def _untilted(tags: Mapping[str, Any], found: Calibration) -> Calibration:
     """Return the calibration, without dy if the face was tilted and dy not corrected for it."""
-    beam = _section(tags, "EBeam")
+    beam = section_of(tags, "EBeam")
     angle = next(
-        (a for a in (beam.get("TiltCorrectionAngle"), _section(tags, "Stage").get("StageT")) if a),
+        (
+            a
+            for a in (beam.get("TiltCorrectionAngle"), section_of(tags, "Stage").get("StageT"))
+            if a
+        ),
         0,
     )
     off = str(beam.get("TiltCorrectionIsOn", "")).lower() in ("no", "false")
@@ -119,74 +150,25 @@ def _untilted(tags: Mapping[str, Any], found: Calibration) -> Calibration:
     )
 
 
-def ome_calibration(tif: TiffFile) -> Calibration:
-    """OME: `PhysicalSizeX`, `Y` and `Z` of the first image, in their units (default: um)."""
-    images = ome_images(tif.pages.first.description) if tif.is_ome else []
-    return Calibration(images[0].voxel_size_nm, "OME metadata") if images else Calibration()
-
-
-@dataclass(frozen=True, slots=True)
-class OmeImage:
-    """Numbers of slices, channels and times of an OME-TIFF image, and its voxel size in nm."""
-
-    slices: int
-    channels: int
-    times: int
-    voxel_size_nm: VoxelSize
-
-
-def ome_images(description: str) -> list[OmeImage]:
-    """Images described in the XML of an OME-TIFF; an empty list if it cannot be read."""
-    root = _xml(description)
-    return (
-        []
-        if root is None
-        else [_ome_image(pixels) for pixels in root.iterfind("./{*}Image/{*}Pixels")]
-    )
-
-
-def _ome_image(pixels: ElementTree.Element) -> OmeImage:
-    z, c, t = (whole_number(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
-    dz, dy, dx = (_physical_nm(pixels, axis) for axis in "ZYX")
-    return OmeImage(z, c, t, (dz, dy, dx))
-
-
-def _physical_nm(pixels: ElementTree.Element, axis: str) -> float | None:
-    try:
-        return positive_nm(
-            float(pixels.get(f"PhysicalSize{axis}", "")),
-            pixels.get(f"PhysicalSize{axis}Unit", "um"),
-        )
-    except ValueError:
-        return None
-
-
-def whole_number(value: object) -> int:
-    """Convert a number of planes to an int; 1 if it is damaged.
-
-    >>> whole_number("12"), whole_number("twelve")
-    (12, 1)
-    """
-    try:
-        return max(1, int(str(value)))
-    except ValueError:
-        return 1
-
-
 def imagej_calibration(tif: TiffFile) -> Calibration:
-    """ImageJ: pixels per `unit` from the resolution tags, and `spacing` along z in this unit."""
-    tags = _tags(tif.imagej_metadata)
-    unit = unit_name(str(tags.get("unit", "")))
-    if unit is None:
-        return Calibration()
+    """ImageJ: pixels per `unit` from the resolution tags, and `spacing` along z.
+
+    Height and depth have units of their own, `yunit` and `zunit`, if they differ.
+    """
+    tags = tags_of(tif.imagej_metadata)
+    units = {axis: str(tags.get(f"{axis}unit") or tags.get("unit") or "") for axis in "zy"}
+    units["x"] = str(tags.get("unit") or "")
     page = tif.pages.first.tags
-    dy, dx = (_pixel_nm(page.valueof(name), unit) for name in ("YResolution", "XResolution"))
-    return Calibration((positive_nm(tags.get("spacing"), unit), dy, dx), "ImageJ metadata")
+    dz = positive_nm(tags.get("spacing"), units["z"])
+    dy = _pixel_nm(page.valueof("YResolution"), units["y"])
+    dx = _pixel_nm(page.valueof("XResolution"), units["x"])
+    found = Calibration((dz, dy, dx), "ImageJ metadata")
+    return found if found.known else Calibration()
 
 
 def imagej_labels(tif: TiffFile) -> tuple[str, ...]:
     """Labels that ImageJ stores for the slices; empty if there are none."""
-    labels = _tags(tif.imagej_metadata).get("Labels", ())
+    labels = tags_of(tif.imagej_metadata).get("Labels", ())
     return (labels,) if isinstance(labels, str) else tuple(str(label) for label in labels)
 
 
@@ -195,23 +177,15 @@ def _pixel_nm(pixels_per_unit: tuple[int, int] | None, unit: str) -> float | Non
     return positive_nm(lengths / pixels, unit) if pixels else None
 
 
-def _tags(found: object) -> Mapping[str, Any]:
+def tags_of(found: object) -> Mapping[str, Any]:
+    """The tags, or none if they could not be read."""
     return found if isinstance(found, Mapping) else {}
 
 
-def _section(tags: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def section_of(tags: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Entries of a section; empty if there is none."""
     section = tags.get(name, {})
     return section if isinstance(section, Mapping) else {}
-
-
-def _xml(value: object) -> ElementTree.Element | None:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    if not isinstance(text, str):
-        return None
-    try:
-        return ElementTree.fromstring(text.strip("\0 \r\n"))
-    except ElementTree.ParseError:
-        return None
 
 
 def _vector_nm(root: ElementTree.Element, vector: str) -> float | None:

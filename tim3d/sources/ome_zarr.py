@@ -1,4 +1,4 @@
-"""Metadata of an OME-Zarr image: the names of the axes and the voxel size of each level."""
+"""Metadata of an OME-Zarr image: axes, channels, levels, and the voxel size of each level."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tim3d.sources.units import positive_nm
 
 # Images of versions 0.1 and 0.2 have these axes, without recording them.
 _UNNAMED = "tczyx"
+# Transformations of a level and of the whole image; all others are refused.
+_KNOWN_STEPS = ("identity", "scale", "translation")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,16 @@ class Level:
     entry: Mapping[str, Any]
     path: str
     axes: tuple[str, ...]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Labels of the channels; empty if there are none."""
+        held = dict(self.group.attrs)
+        omero = dict(held.get("ome", held)).get("omero") or held.get("omero") or {}
+        channels = omero.get("channels") if isinstance(omero, Mapping) else None
+        if not isinstance(channels, Sequence):
+            return ()
+        return tuple(str(one.get("label", "")) for one in channels if isinstance(one, Mapping))
 
 
 def multiscale_of(group: Any) -> Mapping[str, Any] | None:
@@ -46,6 +58,14 @@ def multiscale_of(group: Any) -> Mapping[str, Any] | None:
     return images[0]
 
 
+def level_paths(group: Any) -> tuple[str, ...]:
+    """Paths of the levels of an image, the full resolution first."""
+    entries = (multiscale_of(group) or {}).get("datasets", [])
+    return tuple(
+        str(entry["path"]) for entry in entries if isinstance(entry, Mapping) and "path" in entry
+    )
+
+
 def level_of(group: Any, path: str | None = None) -> Level | None:
     """Level at a path, or the full-resolution one; None if the group has no such level."""
     image = multiscale_of(group)
@@ -67,20 +87,41 @@ def _axis_names(image: Mapping[str, Any], count: int) -> tuple[str, ...]:
 
 
 def level_size_nm(level: Level) -> VoxelSize:
-    """Voxel size along z, y and x in nm: the level's scale times the image's, axis by axis."""
-    scale = _scale(level.entry)
-    whole = _scale(level.image) or [1.0] * len(scale)
+    """Voxel size along z, y and x in nm: the level's scale times the image's, axis by axis.
+
+    Raises
+    ------
+    InputError
+        If a transformation is not a scale or a translation, or has not one number an axis.
+    """
+    axes = level.image.get("axes") or []
+    scale = _scale(level.entry, len(level.axes), level.path)
+    whole = _scale(level.image, len(level.axes), level.path)
     sizes = {
         str(axis["name"]).lower(): positive_nm(length * factor, str(axis.get("unit", "")))
-        for axis, length, factor in zip(level.image.get("axes", []), scale, whole, strict=False)
+        for axis, length, factor in zip(axes, scale, whole, strict=False)
         if isinstance(axis, Mapping)
     }
     return (sizes.get("z"), sizes.get("y"), sizes.get("x"))
 
 
-def _scale(holder: Mapping[str, Any]) -> list[float]:
+def _scale(holder: Mapping[str, Any], count: int, where: str) -> list[float]:
+    """Product of all scales; translations move the volume and change no length."""
     steps = [
         step for step in holder.get("coordinateTransformations") or [] if isinstance(step, Mapping)
     ]
-    scale = next((step.get("scale") for step in steps if step.get("type") == "scale"), None)
-    return [float(length) for length in scale] if isinstance(scale, list) else []
+    product = [1.0] * count if steps or "datasets" in holder else []
+    for step in steps:
+        kind, numbers = str(step.get("type")), step.get("scale") or []
+        if kind not in _KNOWN_STEPS or (kind == "scale" and not numbers):
+            raise InputError(
+                f"level {where} has the transformation {kind!r}; tim3d reads scales and translations, with their "
+                "numbers in place. Write the image again with a scale"
+            )
+        if kind == "scale":
+            if len(numbers) != count:
+                raise InputError(
+                    f"level {where} has {len(numbers)} scales for {count} axes; write its metadata again"
+                )
+            product = [a * float(b) for a, b in zip(product, numbers, strict=True)]
+    return product

@@ -6,51 +6,25 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from numpy.typing import DTypeLike
 
 from tim3d.credentials import refuse_credentials
-from tim3d.errors import ArgumentError, InputError
+from tim3d.errors import InputError
 from tim3d.sources.base import Source, reading
-from tim3d.sources.hdf5 import is_hdf5, open_hdf5
+from tim3d.sources.conversion import Conversion, fitted
+from tim3d.sources.formats import Format, format_of
 from tim3d.sources.holes import MissingChunks, check_policy
-from tim3d.sources.image_files import IMAGE_SUFFIXES, is_image, is_tiff
+from tim3d.sources.image_files import IMAGE_SUFFIXES, is_image, is_tiff, kind_of
 from tim3d.sources.planned import planned_stack
 from tim3d.sources.stacks import open_paged_tiff, open_slices
-from tim3d.sources.volumes import Order, open_npy, open_raw
+from tim3d.sources.volumes import open_raw
+from tim3d.sources.wanted import Order, Picks, Wanted
 from tim3d.sources.zarr_array import is_zarr, open_zarr
+from tim3d.typed import Pick
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Options of `open_source`: everything besides the location of the source."""
-
-    dataset: str | None = None
-    shape: tuple[int, ...] | None = None
-    dtype: DTypeLike | None = None
-    order: Order = "C"
-    missing_chunks: MissingChunks = "refuse"
-
-    def refuse(
-        self, kind: str, *, dataset: bool = False, raw: bool = False, chunks: bool = False
-    ) -> None:
-        """Raise `ArgumentError` if an option is set that does not apply to a kind of source."""
-        if dataset and self.dataset is not None:
-            raise ArgumentError(
-                f"--dataset {self.dataset} names an array inside HDF5 or zarr; {kind} has none: leave it out"
-            )
-        if raw and (self.shape is not None or self.dtype is not None):
-            raise ArgumentError(
-                f"--shape and --dtype describe a raw file; {kind} contains them: leave them out"
-            )
-        if chunks and self.missing_chunks != "refuse":
-            raise ArgumentError(
-                f"--missing-chunks is about HDF5 and zarr; {kind} has no chunks: leave it out"
-            )
 
 
 def open_source(
@@ -61,16 +35,22 @@ def open_source(
     dtype: DTypeLike | None = None,
     order: Order = "C",
     missing_chunks: MissingChunks = "refuse",
+    scene: Pick | None = None,
+    time: Pick | None = None,
+    channel: Pick | None = None,
+    level: Pick | None = None,
+    convert: Conversion = "exact",
 ) -> Source:
     """Open a volume on disk as a `Source`; headers are read and checked, voxels are not.
 
-    The source's `remarks` are logged as warnings.
+    Files are known by their content. Only voxels of a type that tim3d does not keep are read once,
+    to see whether their values fit. The source's `remarks` are logged as warnings.
 
     Parameters
     ----------
     spec : path, pattern, URL, sequence of paths, or Source
-        A folder of TIFF or PNG slices, a glob pattern, a list of files, one TIFF, BigTIFF, PNG,
-        .npy, HDF5 or raw file, or a zarr by path or URL. An open source is returned as it is.
+        A folder of TIFF, PNG, JPEG or BMP slices, a glob pattern, a list of files, one file of any
+        format of docs/ingest.md, or a zarr by path or URL. An open source is returned as it is.
     dataset : str, optional
         Name of the array inside an HDF5 file or a zarr group.
     shape : (z, y, x), optional
@@ -81,16 +61,23 @@ def open_source(
         Order of the voxels of a raw file: C has x running fastest, F has z running fastest.
     missing_chunks : {"refuse", "fill"}
         Whether missing chunks of HDF5 or zarr are an error or are read as the fill value.
+    scene, time, channel, level : int or str, optional
+        Number from 0, or name, of the image, time, channel and level to read. What a file has one
+        of need not be chosen; the level is 0, the full resolution, by default.
+    convert : {"exact", "shift", "float32"}
+        What becomes of values of other types than uint8, uint16 and float32; see
+        `tim3d.sources.conversion.fitted`.
 
     Raises
     ------
     ArgumentError
-        If an option does not apply to this kind of source, a raw file lacks one, or a URL contains
-        credentials.
+        If an option does not apply to this kind of source, the source does not have what is chosen,
+        a raw file lacks an option, or a URL contains credentials.
     InputError
-        If nothing is found, or the data cannot be used; see docs/ingest.md.
+        If nothing is found, something must be chosen, or the data cannot be used; see
+        docs/ingest.md.
     MissingExtraError
-        If the compression of a TIFF needs imagecodecs.
+        If a package that reads the format is not installed.
 
     Examples
     --------
@@ -104,15 +91,17 @@ def open_source(
     >>> folder.cleanup()
     """
     check_policy(missing_chunks)
-    wanted = Wanted(dataset, shape, dtype, order, missing_chunks)
+    picks = Picks(scene, time, channel, level)
+    wanted = Wanted(dataset, shape, dtype, order, missing_chunks, picks)
     if not isinstance(spec, Source) and (planned := planned_stack(spec)) is not None:
-        wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
+        _refuse_all(wanted, "a folder of slices")
         return planned
     if isinstance(spec, Source):
-        wanted.refuse("a source", dataset=True, raw=True, chunks=True)
-        source = spec
+        _refuse_all(wanted, "a source")
+        source = fitted(spec, convert)
     else:
-        source = _opened([spec] if isinstance(spec, str | os.PathLike) else spec, wanted)
+        found = _opened([spec] if isinstance(spec, str | os.PathLike) else spec, wanted)
+        source = fitted(found, convert)
     filled = (
         [f"{source.filled} chunks of {source.label} are not there and are filled"]
         if source.filled
@@ -123,10 +112,15 @@ def open_source(
     return source
 
 
+def _refuse_all(wanted: Wanted, kind: str) -> None:
+    wanted.refuse(kind, dataset=True, raw=True, chunks=True)
+    wanted.refuse_picks(kind)
+
+
 def _opened(specs: Sequence[str | os.PathLike[str]], wanted: Wanted) -> Source:
     if len(specs) == 1:  # as typed: a Path would change a URL
         return _open_one(os.fspath(specs[0]), wanted)
-    wanted.refuse("a list of files", dataset=True, raw=True, chunks=True)
+    _refuse_all(wanted, "a list of files")
     return _open_listed([Path(item) for item in specs])
 
 
@@ -134,7 +128,7 @@ def _open_one(text: str, wanted: Wanted) -> Source:
     if "://" in text:
         refuse_credentials(text)
         wanted.refuse("a zarr URL", raw=True)
-        return open_zarr(text, wanted.dataset, wanted.missing_chunks)
+        return open_zarr(text, wanted)
     path = Path(text).expanduser()
     if _is_dir(path):
         return _open_folder(path, wanted)
@@ -144,8 +138,7 @@ def _open_one(text: str, wanted: Wanted) -> Source:
         raise InputError(
             f"no such file or folder: {path}; check the spelling (working folder: {Path.cwd()})"
         )
-    wanted.refuse("a pattern", dataset=True, raw=True, chunks=True)
-    return _open_pattern(path)
+    return _open_pattern(path, wanted)
 
 
 def _is_dir(path: Path) -> bool:
@@ -156,17 +149,25 @@ def _is_dir(path: Path) -> bool:
 
 
 def _open_folder(path: Path, wanted: Wanted) -> Source:
-    if is_zarr(path):
-        wanted.refuse("a zarr", raw=True)
-        return open_zarr(str(path), wanted.dataset, wanted.missing_chunks)
-    wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
-    images = _present([item for item in path.iterdir() if is_image(item) and not item.is_dir()])
+    known = format_of(path)
+    if known is not None:
+        return _open_known(path, known, wanted)
+    _refuse_all(wanted, "a folder of slices")
+    files = [item for item in path.iterdir() if not item.is_dir()]
+    images = _present([item for item in files if is_image(item)])
     if not images:
         raise InputError(
             f"no image in folder {path}: it holds {_census(path)}; expected {', '.join(IMAGE_SUFFIXES)} "
-            f"files or a zarr. Give the folder that holds the slices, or a pattern such as '{path}/*/*.tif'"
+            f"files, a zarr or an N5. Give the folder that holds the slices, or a pattern such as '{path}/*/*.tif'"
         )
-    return _open_images(images)
+    return _open_images(_without_previews(images), wanted)
+
+
+def _without_previews(images: list[Path]) -> list[Path]:
+    """The images without JPEG and BMP, if there are others: these are previews of them."""
+    kinds = {path: kind_of(path) for path in images}
+    full = [path for path, kind in kinds.items() if kind is not None and not kind.preview]
+    return full or images
 
 
 def _present(paths: list[Path]) -> list[Path]:
@@ -187,18 +188,19 @@ def _census(path: Path) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
 
 
-def _open_pattern(path: Path) -> Source:
+def _open_pattern(path: Path, wanted: Wanted) -> Source:
     every = _present(_glob(path))
     found = [item for item in every if item.is_file() or is_zarr(item)]
-    images = [item for item in found if is_image(item)]
     if len(found) == 1:
-        return _open_one(str(found[0]), Wanted())
+        return _open_one(str(found[0]), wanted)
+    _refuse_all(wanted, "a pattern")
+    images = [item for item in found if is_image(item)]
     if not images:
         raise InputError(
             f"pattern '{path}' matches {len(found)} files and no image ({', '.join(IMAGE_SUFFIXES)}); "
             "check the folder and put the pattern in quotes"
         )
-    return _open_images(images)
+    return _open_images(images, wanted)
 
 
 def _glob(path: Path) -> list[Path]:
@@ -220,25 +222,38 @@ def _open_listed(paths: Sequence[Path]) -> Source:
             raise InputError(
                 f"{path} is not an image ({', '.join(IMAGE_SUFFIXES)}); leave it out of the list"
             )
-    return _open_images(paths)
+    return _open_images(paths, Wanted())
 
 
-def _open_images(paths: Sequence[Path]) -> Source:
+def _open_images(paths: Sequence[Path], wanted: Wanted) -> Source:
     if len(paths) == 1 and is_tiff(paths[0]):
-        return open_paged_tiff(paths[0])
+        return open_paged_tiff(paths[0], wanted.picks)
+    wanted.refuse_picks(f"{len(paths)} files, one slice each,")
     return open_slices(paths)
 
 
 def _open_file(path: Path, wanted: Wanted) -> Source:
-    suffix = path.suffix.lower()
-    if suffix == ".npy" or suffix in IMAGE_SUFFIXES:
-        wanted.refuse(f"a {suffix} file", dataset=True, raw=True, chunks=True)
-        return open_npy(path) if suffix == ".npy" else _open_images([path])
-    with reading(path):
-        hdf5 = is_hdf5(path)
-    if hdf5:
-        wanted.refuse("an HDF5 file", raw=True)
-        return open_hdf5(path, wanted.dataset, wanted.missing_chunks)
-    wanted.refuse(f"a {suffix} file", dataset=True, chunks=True)
+    described = wanted.shape is not None or wanted.dtype is not None
+    known = None if is_image(path) else format_of(path)
+    if known is not None and not (described and _is_named_only(path, known)):
+        return _open_known(path, known, wanted)
+    if is_image(path):
+        wanted.refuse(f"a {path.suffix.lower()} file", dataset=True, raw=True, chunks=True)
+        return _open_images([path], wanted)
+    wanted.refuse(f"a {path.suffix.lower()} file", dataset=True, chunks=True)
+    wanted.refuse_picks(f"{path} (a raw file)")
     with reading(path):
         return open_raw(path, wanted.shape, wanted.dtype, wanted.order)
+
+
+def _open_known(path: Path, known: Format, wanted: Wanted) -> Source:
+    wanted.refuse(
+        f"{known.name} ({path.name})", dataset=not known.arrays, raw=True, chunks=not known.chunks
+    )
+    return known.open(path, wanted)
+
+
+def _is_named_only(path: Path, known: Format) -> bool:
+    """Whether a file has the suffix of a format and not its content, so that it may be raw."""
+    with reading(path), path.open("rb") as file:
+        return not known.matches(file.read(4096), path)

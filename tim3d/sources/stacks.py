@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.sources.base import Source, Voxels, reading
-from tim3d.sources.image_files import (
-    SAME_MEANING,
-    Header,
-    is_tiff,
-    read_header,
-    read_image,
-    read_pages,
-)
+from tim3d.sources.image_files import kind_of, read_header, read_image
+from tim3d.sources.image_header import SAME_MEANING, Header, Turn
 from tim3d.sources.metadata import Calibration
 from tim3d.sources.numbering import check_numbers
 from tim3d.sources.positions import natural_key, positions_of
+from tim3d.sources.tiff_file import read_pages
+from tim3d.sources.wanted import Picks
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SliceStack(Source):
-    """One TIFF or PNG file per slice: `names` in `folder`, in order, and `sizes` in bytes."""
+    """One image file per slice: `names` in `folder`, in order, and `sizes` in bytes.
+
+    `kind` is the name of their kind, `turn` what is done with each image.
+    """
 
     folder: str
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    kind: str = "TIFF"
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def label(self) -> str:
@@ -49,7 +51,7 @@ class SliceStack(Source):
         """Slices `z0` <= z < `z1`."""
         found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
         for z in range(z0, z1):
-            page = read_image(Path(self.slice_name(z)))
+            page = self.turn.apply(read_image(Path(self.slice_name(z)), self.kind))
             if page.shape != self.shape[1:]:
                 raise InputError(
                     f"{self.slice_name(z)} is now {page.shape}, it was {self.shape[1:]} when opened"
@@ -60,13 +62,19 @@ class SliceStack(Source):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PagedTiff(Source):
-    """TIFF with one page per slice; `offset` and `indices` as in `Header`, `size` in bytes."""
+    """TIFF with one page per slice: `offset`, `indices`, `level` and `turn` as in `Header`.
+
+    `stored` is the shape of a page in the file, `size` that of the file in bytes.
+    """
 
     path: str
     size: int
+    stored: tuple[int, int]
     offset: int | None = None
     disk_dtype: str = ""
     indices: tuple[int, ...] = ()
+    level: int = 0
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def label(self) -> str:
@@ -75,22 +83,33 @@ class PagedTiff(Source):
 
     def parts(self) -> tuple[object, ...]:
         """Names and sizes that distinguish this source from others."""
-        return (Path(self.path).name, self.size)
+        return (Path(self.path).name, self.size, self.indices, self.level)
 
     def load(self, z0: int, z1: int) -> Voxels:
         """Slices `z0` <= z < `z1`."""
+        found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
+        for z, page in enumerate(self._pages(self.indices[z0:z1])):
+            if page.shape != self.stored:
+                raise InputError(
+                    f"{self.slice_name(z0 + z)} is now {page.shape}, it was {self.stored} when opened"
+                )
+            found[z] = self.turn.apply(page)
+        return found
+
+    def _pages(self, indices: Sequence[int]) -> Iterator[Voxels]:
         if self.offset is None:
-            return read_pages(Path(self.path), self.indices[z0:z1])
-        per_slice = self.shape[1] * self.shape[2]
-        with reading(self.path):
-            start = self.offset + z0 * self.slice_bytes
-            flat = np.fromfile(self.path, self.disk_dtype, (z1 - z0) * per_slice, offset=start)
-            return flat.reshape(z1 - z0, *self.shape[1:])
+            yield from read_pages(Path(self.path), indices, self.level)
+            return
+        plane, item = math.prod(self.stored), np.dtype(self.disk_dtype).itemsize
+        with reading(self.path), Path(self.path).open("rb") as file:
+            for i in indices:
+                file.seek(self.offset + i * plane * item)
+                yield np.fromfile(file, self.disk_dtype, plane).reshape(self.stored)
 
 
-def open_paged_tiff(path: Path) -> PagedTiff:
+def open_paged_tiff(path: Path, picks: Picks | None = None) -> PagedTiff:
     """Open a multi-page TIFF, one page per slice; a single page is a volume of one slice."""
-    header = read_header(path)
+    header = read_header(path, picks=picks)
     size = path.stat().st_size
     _refuse_short(path, header, size)
     names = header.labels if len(header.labels) == header.pages else ()
@@ -99,22 +118,28 @@ def open_paged_tiff(path: Path) -> PagedTiff:
         dtype=header.dtype,
         voxel_size_nm=header.calibration.voxel_size_nm,
         origin=header.calibration.origin,
-        positions_nm=positions_of(names),
+        positions_nm=header.positions_nm or positions_of(names),
         piece_bytes=0 if header.offset is not None else header.piece_bytes,
-        remarks=_remarks(header),
+        remarks=header.remarks,
         path=str(path),
         size=size,
+        stored=header.stored,
         offset=header.offset,
         disk_dtype=header.disk_dtype,
-        indices=() if header.offset is not None else header.indices,
+        indices=header.indices,
+        level=header.level,
+        turn=header.turn,
     )
 
 
 def _refuse_short(path: Path, header: Header, size: int) -> None:
-    needed = header.pages * header.shape[0] * header.shape[1] * header.dtype.itemsize
-    if header.offset is not None and header.offset + needed > size:
+    if header.offset is None:
+        return
+    last = max(header.indices) + 1
+    needed = last * math.prod(header.stored) * np.dtype(header.disk_dtype).itemsize
+    if header.offset + needed > size:
         raise InputError(
-            f"{path} is truncated: {header.pages} slices end at byte {header.offset + needed}, the file has {size}; "
+            f"{path} is truncated: {last} slices end at byte {header.offset + needed}, the file has {size}; "
             "copy it again from the microscope, or leave it out"
         )
 
@@ -129,10 +154,10 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
     Raises
     ------
     InputError
-        If TIFF and PNG are mixed, a file is unreadable or holds several slices, or sizes or dtypes
+        If kinds of images are mixed, a file is unreadable or holds several slices, or sizes or dtypes
         differ.
     """
-    _refuse_mixed_kinds(paths)
+    kind = _only_kind(paths)
     paths = [path.absolute() for path in paths]
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     paths = sorted(paths, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
@@ -149,21 +174,30 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
         origin=calibration.origin,
         positions_nm=_positions(names, headers),
         piece_bytes=max(header.piece_bytes for header in headers),
-        remarks=(*check_numbers(names), *_remarks(headers[0])),
+        remarks=(*check_numbers(names), *_remarks(headers)),
         folder=str(folder),
         names=tuple(names),
         sizes=tuple(path.stat().st_size for path in paths),
+        kind=kind,
+        turn=headers[0].turn,
     )
 
 
-def _refuse_mixed_kinds(paths: Sequence[Path]) -> None:
-    tiffs = [path for path in paths if is_tiff(path)]
-    if 0 < len(tiffs) < len(paths):
-        other = next(path for path in paths if not is_tiff(path))
+def _only_kind(paths: Sequence[Path]) -> str:
+    """Name of the kind of all files; raise if there are several."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        kind = kind_of(path)
+        found.setdefault(kind.name if kind else "other", []).append(path)
+    if len(found) > 1:
+        counts = " and ".join(f"{len(members)} {name}" for name, members in found.items())
+        names = " and ".join(members[0].name for members in found.values())
+        first = paths[0]
         raise InputError(
-            f"{tiffs[0].parent} mixes {len(tiffs)} TIFF and {len(paths) - len(tiffs)} PNG files, for example "
-            f"{tiffs[0].name} and {other.name}; name the slices with a pattern such as '{tiffs[0].parent}/*.tif'"
+            f"{first.parent} mixes {counts} files, for example {names}; name the slices with a pattern such as "
+            f"'{first.parent}/*{first.suffix}'"
         )
+    return next(iter(found))
 
 
 def _refuse_different(path: Path, header: Header, first_path: Path, first: Header) -> None:
@@ -179,6 +213,8 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
     for what, seen, expected in (
         ("size", header.shape, first.shape),
         ("type", header.dtype, first.dtype),
+        ("orientation", header.turn.orientation, first.turn.orientation),
+        ("rows of data bar", header.turn.bar, first.turn.bar),
     ):
         if seen != expected:
             raise InputError(
@@ -187,12 +223,9 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
             )
 
 
-def _remarks(header: Header) -> tuple[str, ...]:
-    if not header.white_is_zero:
-        return ()
-    return (
-        "0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright",
-    )
+def _remarks(headers: Sequence[Header]) -> tuple[str, ...]:
+    """What the headers of the slices say, each once."""
+    return tuple(dict.fromkeys(said for header in headers for said in header.remarks))
 
 
 def _agreed(first: Calibration, last: Calibration) -> Calibration:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,9 +14,8 @@ from numpy.typing import DTypeLike
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.axes import IN_ORDER, Places, cut, is_volume, ordered_shape, places_in_order
 from tim3d.sources.base import Source, Voxels, reading, stored_dtype, volume_shape
-from tim3d.sources.formats import named_format
-
-Order = Literal["C", "F"]
+from tim3d.sources.unread import named_format
+from tim3d.sources.wanted import Order, Wanted
 
 _SHOWN = 12
 
@@ -87,8 +86,9 @@ def mapped_npy(path: str) -> Voxels:
         return held
 
 
-def open_npy(path: Path) -> NpyFile:
-    """Open a .npy file of shape (z, y, x), in C or Fortran order; drop axes of length one."""
+def open_npy(path: Path, wanted: Wanted) -> NpyFile:
+    """Open a .npy file of shape (z, y, x) or (y, x), in C or Fortran order; drop axes of length one."""
+    wanted.refuse_picks(str(path))
     mapped = mapped_npy(str(path))
     places = places_in_order(mapped.shape, mapped.dtype, str(path))
     return NpyFile(
@@ -176,6 +176,8 @@ def choose(
     wanted: str | None,
     where: str,
     astray: Mapping[str, str] | None = None,
+    *,
+    spacious: bool = False,
 ) -> str:
     """Name of the array to read in a container: the wanted one, or the only possible volume.
 
@@ -189,6 +191,8 @@ def choose(
         Name of the container in messages.
     astray : mapping of name to text, optional
         Links that are not followed, and their targets.
+    spacious : bool
+        Whether every array can be a volume, whatever its axes.
 
     Raises
     ------
@@ -210,9 +214,11 @@ def choose(
                 f"{where} has no data set {wanted!r}; it holds {_listing(every)}{lost}. Name one: --dataset NAME"
             )
         return name
-    volumes = {name: item for name, item in every.items() if is_volume(*item)}
-    if len(volumes) == 1:
-        return next(iter(volumes))
+    volumes = {name: item for name, item in every.items() if spacious or is_volume(*item)}
+    # Which of more axes are z, y and x, their names may say.
+    longer = [name for name, (shape, _) in every.items() if len(shape) > 3]
+    if len(volumes or longer) == 1:
+        return next(iter(volumes or longer))
     if not volumes:
         raise InputError(
             f"{where} holds no data set with three axes (z, y, x); it holds {_listing(every)}{lost}. Name what you "

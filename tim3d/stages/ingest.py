@@ -29,6 +29,7 @@ from tim3d.sources import (
     spacing_statistics,
     uniform_resampling,
 )
+from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
 from tim3d.sources.units import length_nm
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
@@ -46,7 +47,7 @@ from tim3d.stages.shared.slice_statistics import keep_statistics, slice_statisti
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
-from tim3d.typed import Edges, PartialVoxelSize, Shape, Sources
+from tim3d.typed import Edges, PartialVoxelSize, Pick, Shape, Sources
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,11 @@ def ingest(
     shard: Edges | None = None,
     even_z: bool = True,
     missing_chunks: MissingChunks = "refuse",
+    scene: Pick | None = None,
+    time: Pick | None = None,
+    channel: Pick | None = None,
+    level: Pick | None = None,
+    convert: Conversion = "exact",
     other_grid: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
@@ -76,9 +82,9 @@ def ingest(
     Parameters
     ----------
     source : path, glob, list of paths or Source
-        Folder, glob or files: TIFF, PNG, npy, raw, HDF5 or zarr. Slices come in natural order; a
-        TIFF may have many pages. In Python also a `tim3d.Source`, which reads a format of one's own
-        (docs/extend.md).
+        Folder, glob or files: TIFF, PNG, npy, raw, HDF5, zarr, MRC, NRRD and others
+        (docs/ingest.md). Slices come in natural order; a TIFF may have many pages. In Python also a
+        `tim3d.Source`, which reads a format of one's own (docs/extend.md).
     sample : str
         Path or URL of the sample. It is made if it is not there.
     voxel_size : mapping of axis to length, optional
@@ -105,6 +111,17 @@ def ingest(
     missing_chunks : {"refuse", "fill"}
         Of HDF5 and zarr: what becomes of chunks that are not there. They are refused, or filled
         with the fill value of the file.
+    scene : number or name, optional
+        Which image of a file with several, from 0 (needed if there are several).
+    time : number or name, optional
+        Which time, from 0 (needed if there are several).
+    channel : number or name, optional
+        Which channel, from 0 (needed if there are several).
+    level : number or name, optional
+        Which level of a pyramid, from 0 (default: 0, the full resolution).
+    convert : {"exact", "shift", "float32"}
+        Values of other types than uint8, uint16, float32 must fit without change (exact), get an
+        offset (shift: int8 plus 128, int16 plus 32768), or become the nearest float32.
     other_grid : bool
         The field is meant to have another shape or voxel size than the other fields of the sample.
     options : Options
@@ -134,6 +151,7 @@ def ingest(
         _refuse_itself(source, dataset, sample, field)
     typed = Typed(
         source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
+        scene=scene, time=time, channel=channel, level=level, convert=convert,
         voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
         other_grid=other_grid,
     )  # fmt: skip
@@ -150,6 +168,11 @@ class Typed:
     shape: Triple | None
     dtype: str | None
     missing_chunks: MissingChunks
+    scene: Pick | None
+    time: Pick | None
+    channel: Pick | None
+    level: Pick | None
+    convert: Conversion
     voxel_size: dict[str, float | None]
     units: str
     field: str
@@ -166,6 +189,11 @@ class Typed:
             shape=self.shape,
             dtype=self.dtype,
             missing_chunks=self.missing_chunks,
+            scene=self.scene,
+            time=self.time,
+            channel=self.channel,
+            level=self.level,
+            convert=self.convert,
         )
         _refuse_beyond_memory(stack)
         labels = self.phases is not None
@@ -353,7 +381,8 @@ class IngestWork:
         """The slab, what its shards become on the way to the disk, a decoded piece of the source, and one slice as
         float64 for the statistics."""
         voxels = int(np.prod(core)) * self.source.dtype.itemsize
-        return 3 * voxels + self.source.piece_bytes + 3 * 8 * core[1] * core[2]
+        converted = int(np.prod(core)) * self.source.extra_voxel_bytes
+        return 3 * voxels + converted + self.source.piece_bytes + 3 * 8 * core[1] * core[2]
 
 
 def _refuse_unknown_codes(labels: np.ndarray, phases: Phases, name: str, first: int) -> None:

@@ -1,0 +1,44 @@
+"""Files made by the libraries of the field are read as they are meant, or refused with what to type."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.variants import TABLE, Variant, rows
+from tim3d.errors import Tim3dError
+from tim3d.sources import open_source
+
+DOCS = Path(__file__).parents[2] / "docs" / "variants.md"
+
+
+@pytest.mark.parametrize("variant", TABLE, ids=lambda v: f"{v.kind}-{v.what}-{v.typed}".replace(" ", "_"))
+def test_a_file_is_read_as_it_is_meant_or_refused(variant: Variant, tmp_path: Path):
+    for package in variant.needs:
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    spec = variant.write(tmp_path)
+    if variant.refused:
+        with pytest.raises(Tim3dError, match=variant.refused) as caught:
+            open_source(spec, **variant.options)
+        assert "\n" not in str(caught.value)
+        return
+    source = open_source(spec, **variant.options)
+    for seen, size in zip(source.voxel_size_nm, variant.size, strict=True):
+        assert seen is size if size is None else seen == pytest.approx(size, rel=1e-6)
+    assert re.search(variant.remark, " ".join(source.remarks)) if variant.remark else not source.remarks
+    expected = variant.values
+    assert (source.shape, source.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_array_equal(source.read(0, source.shape[0]), expected)
+    last = source.shape[0] - 1
+    np.testing.assert_array_equal(source.read(last, last + 1), expected[last:])
+
+
+def test_the_table_of_the_documentation_is_this_one():
+    text = DOCS.read_text()
+    assert len(TABLE) > 60
+    assert "\n".join(rows()) in text, "renew it: python -m tests.variants"
