@@ -41,12 +41,14 @@ class Variant:
     @property
     def typed(self) -> str:
         """The options as they are typed."""
-        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.options.items())
+        return " ".join(
+            f"--{name.replace('_', '-')} {value}" for name, value in self.options.items()
+        )
 
     @property
     def needs(self) -> list[str]:
         """Packages that are not always installed."""
-        names = {"SimpleITK", "mrcfile", "nrrd", "nibabel", "vtk", "numcodecs"}
+        names = {"SimpleITK", "mrcfile", "nrrd", "nibabel", "vtk", "numcodecs", "imagecodecs"}
         return [one for one in names if one in self.by]
 
     @property
@@ -87,8 +89,22 @@ def tagged(path: Path, tag: int, text: str, data: np.ndarray = V[0]) -> Path:
 
 # TIFF: codecs, depths, byte orders ------------------------------------------------------------
 
-for codec in ("none", "zlib", "lzma", "packbits", "lzw", "zstd", "webp", "png", "jpegxl", "jpeg2000", "lerc"):
-    lossless = {"jpegxl": {"level": 101, "lossless": True}, "webp": {"lossless": True}}.get(codec, {})
+for codec in (
+    "none",
+    "zlib",
+    "lzma",
+    "packbits",
+    "lzw",
+    "zstd",
+    "webp",
+    "png",
+    "jpegxl",
+    "jpeg2000",
+    "lerc",
+):
+    lossless = {"jpegxl": {"level": 101, "lossless": True}, "webp": {"lossless": True}}.get(
+        codec, {}
+    )
     if codec in ("webp", "jpegxl"):
         continue
     variant("TIFF", f"codec {codec}", "tifffile, imagecodecs", values=V)(
@@ -97,13 +113,14 @@ for codec in ("none", "zlib", "lzma", "packbits", "lzw", "zstd", "webp", "png", 
 variant("TIFF", "LZW with horizontal predictor", "tifffile, imagecodecs", values=WIDE)(
     lambda path: tiff(path, WIDE, compression="lzw", predictor=True)
 )
-variant("TIFF", "deflate with floating-point predictor", "tifffile", values=V.astype(np.float32))(
-    lambda path: tiff(path, V.astype(np.float32), compression="zlib", predictor=3)
-)
-variant("TIFF", "LZW", "PIL", values=V)(
-    lambda path: pil_pages(path, "tiff_lzw")
-)
-variant("TIFF", "CCITT group 4, 1 bit", "PIL", values=(V > 99).astype(np.uint8))(
+variant(
+    "TIFF",
+    "deflate with floating-point predictor",
+    "tifffile, imagecodecs",
+    values=V.astype(np.float32),
+)(lambda path: tiff(path, V.astype(np.float32), compression="zlib", predictor=3))
+variant("TIFF", "LZW", "PIL, imagecodecs", values=V)(lambda path: pil_pages(path, "tiff_lzw"))
+variant("TIFF", "CCITT group 4, 1 bit", "PIL, imagecodecs", values=(V > 99).astype(np.uint8))(
     lambda path: pil_pages(path, "group4", bilevel=True)
 )
 variant("TIFF", "tiles of 16 x 16, big endian", "tifffile", values=WIDE)(
@@ -118,7 +135,7 @@ variant("TIFF", "12 bits packed", "tifffile, imagecodecs", values=(V.astype(np.u
 variant("TIFF", "4 bits packed", "tifffile, imagecodecs", values=V % 16)(
     lambda path: packed_bits(path, V % 16, 4)
 )
-variant("TIFF", "bits from the right (FillOrder 2)", "tifffile", values=V)(
+variant("TIFF", "bits from the right (FillOrder 2)", "tifffile, imagecodecs", values=V)(
     lambda path: fill_order(path)
 )
 variant("TIFF", "int16, all 0 to 65535", "tifffile", values=WIDE // 4)(
@@ -157,10 +174,17 @@ variant("TIFF", "0 means white", "tifffile", values=V, remark="0 means white")(
     lambda path: tiff(path, photometric="miniswhite")
 )
 variant("TIFF", "palette in colour", "tifffile", values=V[:1], remark="numbers of the colours")(
-    lambda path: tiff(path, V[0], photometric="palette", colormap=np.arange(768, dtype=np.uint16).reshape(3, 256) * 80)
+    lambda path: tiff(
+        path,
+        V[0],
+        photometric="palette",
+        colormap=np.arange(768, dtype=np.uint16).reshape(3, 256) * 80,
+    )
 )
 variant("TIFF", "palette from black to white", "tifffile", values=V[:1])(
-    lambda path: tiff(path, V[0], photometric="palette", colormap=np.array([np.arange(256) * 257] * 3, np.uint16))
+    lambda path: tiff(
+        path, V[0], photometric="palette", colormap=np.array([np.arange(256) * 257] * 3, np.uint16)
+    )
 )
 variant("TIFF", "colour", "tifffile", refused="3 channels.*mkdir grey")(
     lambda path: tiff(path, np.stack([V[0]] * 3, -1), photometric="rgb")
@@ -191,7 +215,9 @@ variant("TIFF", "dots per inch", "tifffile", values=V[:1])(
 variant("TIFF", "a TIFF named .dat", "tifffile", values=V)(
     lambda path: tiff(path).rename(path / "a.dat")
 )
-variant("TIFF", "a PNG named .tif", "PIL", values=V[:1])(lambda path: pil(path, V[0], "a.tif", "PNG"))
+variant("TIFF", "a PNG named .tif", "PIL", values=V[:1])(
+    lambda path: pil(path, V[0], "a.tif", "PNG")
+)
 
 
 def pil_pages(path: Path, compression: str, bilevel: bool = False) -> Path:
@@ -220,7 +246,9 @@ def fill_order(path: Path) -> Path:
     # tifffile does not write this tag: CellLength is written in its place and renamed.
     found = tiff(path, reverse[V], extratags=[(265, "H", 1, 2, False)])
     content = found.read_bytes()
-    found.write_bytes(content.replace(struct.pack("<HHI", 265, 3, 1), struct.pack("<HHI", 266, 3, 1)))
+    found.write_bytes(
+        content.replace(struct.pack("<HHI", 265, 3, 1), struct.pack("<HHI", 266, 3, 1))
+    )
     return found
 
 
@@ -244,6 +272,7 @@ def wide(columns: int) -> np.ndarray:
     return np.zeros((columns * 3 // 4, columns), np.uint8)
 
 
+REFERENCE = "AP_PIXEL_SIZE\r\nPixel Size = 5.000 nm"
 WIDTH_NM = ("AP_WIDTH\r\nWidth = 5.120 µm", "AP_HEIGHT\r\nHeight = 3.840 µm")
 for columns in (512, 1024, 2048):
     variant("Zeiss", f"AP_PIXEL_SIZE of an image {columns} wide", "tifffile", values=wide(columns)[None],
@@ -252,27 +281,49 @@ for columns in (512, 1024, 2048):
     )  # fmt: skip
     variant("Zeiss", f"AP_WIDTH of an image {columns} wide", "tifffile", values=wide(columns)[None],
             size=(None, 5120 / columns, 5120 / columns))(
-        lambda path, columns=columns: zeiss(path, *WIDTH_NM, "AP_PIXEL_SIZE\r\nPixel Size = 5.000 nm", data=wide(columns))
+        lambda path, columns=columns: zeiss(path, *WIDTH_NM, REFERENCE, data=wide(columns))
     )  # fmt: skip
-variant("Zeiss", "AP_IMAGE_PIXEL_SIZE and AP_FIB_SLICE_HEIGHT", "tifffile", values=V[:1], size=(20.0, 5.5, 5.5))(
-    lambda path: zeiss(path, "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.500 nm", "AP_FIB_SLICE_HEIGHT\r\nSlice Height = 20.0 nm")
+variant(
+    "Zeiss",
+    "AP_IMAGE_PIXEL_SIZE and AP_FIB_SLICE_HEIGHT",
+    "tifffile",
+    values=V[:1],
+    size=(20.0, 5.5, 5.5),
+)(
+    lambda path: zeiss(
+        path,
+        "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.500 nm",
+        "AP_FIB_SLICE_HEIGHT\r\nSlice Height = 20.0 nm",
+    )
 )
 variant("Zeiss", "cropped since (DP_IMAGE_STORE)", "tifffile", values=V[:1])(
-    lambda path: zeiss(path, "DP_IMAGE_STORE\r\nStore resolution = 1024 * 768", "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.500 nm")
+    lambda path: zeiss(
+        path,
+        "DP_IMAGE_STORE\r\nStore resolution = 1024 * 768",
+        "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.500 nm",
+    )
 )
 variant("Zeiss", "width and height contradict each other", "tifffile", values=wide(512)[None])(
     lambda path: zeiss(path, WIDTH_NM[0], "AP_HEIGHT\r\nHeight = 5.120 µm", data=wide(512))
 )
-TILT = ("AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.000 nm", "AP_TILT_ANGLE\r\nTilt Angle = 54.0 °")
+TILT = (
+    "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 5.000 nm",
+    "AP_TILT_ANGLE\r\nTilt Angle = 54.0 °",
+)
 variant("Zeiss", "tilted, correction on", "tifffile", values=V[:1], size=(None, 5.0, 5.0))(
     lambda path: zeiss(path, *TILT, "DP_TILT_CORRECTION\r\nTilt Corrn. = On")
 )
 variant("Zeiss", "tilted, correction off", "tifffile", values=V[:1], size=(None, None, 5.0))(
     lambda path: zeiss(path, *TILT, "DP_TILT_CORRECTION\r\nTilt Corrn. = Off")
 )
-variant("Zeiss", "tilted, nothing said of correction", "tifffile", values=V[:1], size=(None, 5.0, 5.0), remark="do not say")(
-    lambda path: zeiss(path, *TILT)
-)
+variant(
+    "Zeiss",
+    "tilted, nothing said of correction",
+    "tifffile",
+    values=V[:1],
+    size=(None, 5.0, 5.0),
+    remark="do not say",
+)(lambda path: zeiss(path, *TILT))
 
 
 def fei(path: Path, *sections: str, data: np.ndarray = V[0]) -> Path:
@@ -289,12 +340,22 @@ def image_of(rows: int, columns: int) -> str:
 variant("FEI", "no data bar", "tifffile", values=V[:1], size=(None, 4.0, 5.0))(
     lambda path: fei(path, SCAN, image_of(Y, X), "[PrivateFei]\r\nDatabarHeight=0")
 )
-variant("FEI", "data bar of 5 rows", "tifffile", values=V[:1, :13], size=(None, 4.0, 5.0), remark="lowest 5 rows")(
-    lambda path: fei(path, SCAN, image_of(13, X), "[PrivateFei]\r\nDatabarHeight=5")
-)
-variant("FEI", "a stack of files with data bars", "tifffile", values=V[:2, :13], size=(None, 4.0, 5.0), remark="lowest 5 rows")(
-    lambda path: fei_stack(path)
-)
+variant(
+    "FEI",
+    "data bar of 5 rows",
+    "tifffile",
+    values=V[:1, :13],
+    size=(None, 4.0, 5.0),
+    remark="lowest 5 rows",
+)(lambda path: fei(path, SCAN, image_of(13, X), "[PrivateFei]\r\nDatabarHeight=5"))
+variant(
+    "FEI",
+    "a stack of files with data bars",
+    "tifffile",
+    values=V[:2, :13],
+    size=(None, 4.0, 5.0),
+    remark="lowest 5 rows",
+)(lambda path: fei_stack(path))
 variant("FEI", "data bar of another height than the tags tell", "tifffile", refused="data bar")(
     lambda path: fei(path, SCAN, image_of(13, X), "[PrivateFei]\r\nDatabarHeight=3")
 )
@@ -306,15 +367,18 @@ variant("FEI", "tilted, correction off", "tifffile", values=V[:1], size=(None, N
 )
 variant("Fibics", "scan vectors", "tifffile", values=V[:1], size=(None, 5.0, 4.0))(
     lambda path: tagged(
-        path, FIBICS,
+        path,
+        FIBICS,
         "<Fibics><Scan><Ux>0.004</Ux><Uy>0</Uy><Vx>0</Vx><Vy>-0.005</Vy></Scan></Fibics>",
-    )  # fmt: skip
+    )
 )
 
 
 def fei_stack(path: Path) -> Path:
     for z in range(2):
-        fei(path, SCAN, image_of(13, X), "[PrivateFei]\r\nDatabarHeight=5", data=V[z]).rename(path / f"s{z}.tif")
+        fei(path, SCAN, image_of(13, X), "[PrivateFei]\r\nDatabarHeight=5", data=V[z]).rename(
+            path / f"s{z}.tif"
+        )
     return path
 
 
@@ -324,7 +388,11 @@ def fei_stack(path: Path) -> Path:
 def imagej(path: Path, data: np.ndarray, axes: str, **metadata: Any) -> Path:
     resolution = metadata.pop("resolution", (0.2, 0.25))
     tifffile.imwrite(
-        path / "a.tif", data, imagej=True, resolution=resolution, metadata={"axes": axes, **metadata}
+        path / "a.tif",
+        data,
+        imagej=True,
+        resolution=resolution,
+        metadata={"axes": axes, **metadata},
     )
     return path / "a.tif"
 
@@ -335,29 +403,40 @@ variant("ImageJ", "z spacing and unit", "tifffile", values=V, size=(10.0, 4.0, 5
 variant("ImageJ", "a unit for each axis", "tifffile", values=V, size=(20.0, 4000.0, 5.0))(
     lambda path: imagej(path, V, "ZYX", unit="nm", yunit="um", zunit="um", spacing=0.02)
 )
-variant("ImageJ", "pixels without a unit", "tifffile", values=V)(lambda path: imagej(path, V, "ZYX"))
+variant("ImageJ", "pixels without a unit", "tifffile", values=V)(
+    lambda path: imagej(path, V, "ZYX")
+)
 variant("ImageJ", "two channels", "tifffile", refused="holds 2 channels.*--channel 0")(
     lambda path: imagej(path, np.stack([V, W], 1), "ZCYX")
 )
 variant("ImageJ", "two channels", "tifffile", options={"channel": 1}, values=W)(
     lambda path: imagej(path, np.stack([V, W], 1), "ZCYX")
 )
-variant("ImageJ", "two channels", "tifffile", options={"channel": 2}, refused="has 2 channels, 0 to 1; --channel 2 is not there")(
-    lambda path: imagej(path, np.stack([V, W], 1), "ZCYX")
-)
-variant("ImageJ", "two frames and two channels", "tifffile", options={"time": 1, "channel": 0}, values=W)(
-    lambda path: imagej(path, np.stack([np.stack([V, V], 1), np.stack([W, V], 1)]), "TZCYX")
-)
-variant("ImageJ", "int16 (calibrated by -32768)", "tifffile", values=WIDE, remark="int16 plus 32768")(
-    lambda path: imagej(path, WIDE, "ZYX", cf=0, c0=-32768.0, c1=1.0)
-)
-variant("ImageJ", "grey values calibrated by a line", "tifffile", refused="Analyze > Calibrate > None")(
-    lambda path: imagej(path, V, "ZYX", cf=0, c0=-3.0, c1=0.5)
-)
+variant(
+    "ImageJ",
+    "two channels",
+    "tifffile",
+    options={"channel": 2},
+    refused="has 2 channels, 0 to 1; --channel 2 is not there",
+)(lambda path: imagej(path, np.stack([V, W], 1), "ZCYX"))
+variant(
+    "ImageJ", "two frames and two channels", "tifffile", options={"time": 1, "channel": 0}, values=W
+)(lambda path: imagej(path, np.stack([np.stack([V, V], 1), np.stack([W, V], 1)]), "TZCYX"))
+variant(
+    "ImageJ", "int16 (calibrated by -32768)", "tifffile", values=WIDE, remark="int16 plus 32768"
+)(lambda path: imagej(path, WIDE, "ZYX", cf=0, c0=-32768.0, c1=1.0))
+variant(
+    "ImageJ", "grey values calibrated by a line", "tifffile", refused="Analyze > Calibrate > None"
+)(lambda path: imagej(path, V, "ZYX", cf=0, c0=-3.0, c1=0.5))
 
 # OME-TIFF --------------------------------------------------------------------------------------------------
 
-PHYSICAL = {"PhysicalSizeX": 5, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 4, "PhysicalSizeYUnit": "nm"}
+PHYSICAL = {
+    "PhysicalSizeX": 5,
+    "PhysicalSizeXUnit": "nm",
+    "PhysicalSizeY": 4,
+    "PhysicalSizeYUnit": "nm",
+}
 PHYSICAL |= {"PhysicalSizeZ": 0.02, "PhysicalSizeZUnit": "µm"}
 
 
@@ -368,35 +447,54 @@ def ome(path: Path, data: np.ndarray, axes: str, **metadata: Any) -> Path:
 
 
 OME_SIZE = (20.0, 4.0, 5.0)
-variant("OME-TIFF", "sizes in units", "tifffile", values=V, size=OME_SIZE)(lambda path: ome(path, V, "ZYX"))
+variant("OME-TIFF", "sizes in units", "tifffile", values=V, size=OME_SIZE)(
+    lambda path: ome(path, V, "ZYX")
+)
 variant("OME-TIFF", "sizes in angstrom", "tifffile", values=V, size=(20.0, 4.0, 0.5))(
     lambda path: ome(path, V, "ZYX", PhysicalSizeXUnit="Å")
 )
-variant("OME-TIFF", "two named channels", "tifffile", options={"channel": "ESB"}, values=W, size=OME_SIZE)(
-    lambda path: ome(path, np.stack([V, W]), "CZYX", Channel={"Name": ["SE2", "ESB"]})
-)
+variant(
+    "OME-TIFF",
+    "two named channels",
+    "tifffile",
+    options={"channel": "ESB"},
+    values=W,
+    size=OME_SIZE,
+)(lambda path: ome(path, np.stack([V, W]), "CZYX", Channel={"Name": ["SE2", "ESB"]}))
 variant("OME-TIFF", "two named channels", "tifffile", refused="2 channels.*0 SE2, 1 ESB")(
     lambda path: ome(path, np.stack([V, W]), "CZYX", Channel={"Name": ["SE2", "ESB"]})
 )
-variant("OME-TIFF", "channels inside z", "tifffile", options={"channel": 1}, values=W, size=OME_SIZE)(
-    lambda path: ome(path, np.stack([V, W], 1), "ZCYX")
-)
+variant(
+    "OME-TIFF", "channels inside z", "tifffile", options={"channel": 1}, values=W, size=OME_SIZE
+)(lambda path: ome(path, np.stack([V, W], 1), "ZCYX"))
 variant("OME-TIFF", "two times", "tifffile", options={"time": 1}, values=W, size=OME_SIZE)(
     lambda path: ome(path, np.stack([V, W]), "TZYX")
 )
-variant("OME-TIFF", "two scenes", "tifffile", options={"scene": 1}, values=W, size=(30.0, None, None))(
+variant(
+    "OME-TIFF", "two scenes", "tifffile", options={"scene": 1}, values=W, size=(30.0, None, None)
+)(lambda path: ome_scenes(path))
+variant("OME-TIFF", "two scenes", "tifffile", refused="holds 2 scenes")(
     lambda path: ome_scenes(path)
 )
-variant("OME-TIFF", "two scenes", "tifffile", refused="holds 2 scenes")(lambda path: ome_scenes(path))
 variant("OME-TIFF", "even positions of planes", "tifffile", values=V, size=OME_SIZE)(
     lambda path: ome_planes(path, [0, 0.02, 0.04, 0.06])
 )
-variant("OME-TIFF", "positions that contradict PhysicalSizeZ", "tifffile", values=V, size=OME_SIZE, remark="positions are taken")(
-    lambda path: ome_planes(path, [0, 0.03, 0.06, 0.09])
-)
-variant("OME-TIFF", "a level of a pyramid", "tifffile", options={"level": 1}, values=V[:, ::2, ::2], size=(20.0, 8.0, 10.0))(
-    lambda path: ome_pyramid(path)
-)
+variant(
+    "OME-TIFF",
+    "positions that contradict PhysicalSizeZ",
+    "tifffile",
+    values=V,
+    size=OME_SIZE,
+    remark="positions are taken",
+)(lambda path: ome_planes(path, [0, 0.03, 0.06, 0.09]))
+variant(
+    "OME-TIFF",
+    "a level of a pyramid",
+    "tifffile",
+    options={"level": 1},
+    values=V[:, ::2, ::2],
+    size=(20.0, 8.0, 10.0),
+)(lambda path: ome_pyramid(path))
 variant("OME-TIFF", "slices in other files", "tifffile", refused="lie in other files")(
     lambda path: ome_elsewhere(path)
 )
@@ -416,7 +514,11 @@ variant("TIFF", "four axes without names", "tifffile", refused="2 x 4 planes")(
 def ome_scenes(path: Path) -> Path:
     with tifffile.TiffWriter(path / "a.ome.tif", ome=True) as file:
         file.write(V, photometric="minisblack", metadata={"axes": "ZYX"})
-        file.write(W, photometric="minisblack", metadata={"axes": "ZYX", "PhysicalSizeZ": 30, "PhysicalSizeZUnit": "nm"})
+        file.write(
+            W,
+            photometric="minisblack",
+            metadata={"axes": "ZYX", "PhysicalSizeZ": 30, "PhysicalSizeZUnit": "nm"},
+        )
     return path / "a.ome.tif"
 
 
@@ -474,8 +576,12 @@ def exif(orientation: int) -> bytes:
 
 variant("PNG", "8 bits", "PIL", values=V[:1])(lambda path: pil(path, V[0], "a.png"))
 variant("PNG", "16 bits", "PIL", values=WIDE[:1])(lambda path: pil(path, WIDE[0], "a.png"))
-variant("PNG", "1 bit", "PIL", values=(V[:1] > 99).astype(np.uint8))(lambda path: pil(path, V[0] > 99, "a.png"))
-variant("PNG", "palette", "PIL", values=V[:1] % 3, remark="numbers of the colours")(lambda path: palette(path, "a.png"))
+variant("PNG", "1 bit", "PIL", values=(V[:1] > 99).astype(np.uint8))(
+    lambda path: pil(path, V[0] > 99, "a.png")
+)
+variant("PNG", "palette", "PIL", values=V[:1] % 3, remark="numbers of the colours")(
+    lambda path: palette(path, "a.png")
+)
 variant("PNG", "grey and opacity", "PIL", refused="2 channels.*mkdir grey")(
     lambda path: pil(path, Image.fromarray(V[0]).convert("LA"), "a.png")
 )
@@ -485,10 +591,16 @@ variant("PNG", "a grey value that is transparent", "PIL", refused="transparent")
 variant("PNG", "animation", "PIL", refused="several images")(
     lambda path: pil(path, V[0], "a.png", save_all=True, append_images=[Image.fromarray(V[1])])
 )
-variant("JPEG", "grey", "PIL", values=through_pil(V[0], "JPEG"), remark="lossy")(lambda path: pil(path, V[0], "a.jpg"))
-variant("JPEG", "grey, turned (Exif)", "PIL", values=through_pil(V[0], "JPEG").swapaxes(1, 2)[:, :, ::-1], remark="lossy")(
-    lambda path: pil(path, V[0], "a.jpg", exif=exif(6))
+variant("JPEG", "grey", "PIL", values=through_pil(V[0], "JPEG"), remark="lossy")(
+    lambda path: pil(path, V[0], "a.jpg")
 )
+variant(
+    "JPEG",
+    "grey, turned (Exif)",
+    "PIL",
+    values=through_pil(V[0], "JPEG").swapaxes(1, 2)[:, :, ::-1],
+    remark="lossy",
+)(lambda path: pil(path, V[0], "a.jpg", exif=exif(6)))
 variant("JPEG", "colour", "PIL", refused="3 channels.*mkdir grey")(
     lambda path: pil(path, np.stack([V[0]] * 3, -1), "a.jpg")
 )
@@ -496,7 +608,9 @@ variant("JPEG", "previews beside TIFF", "PIL, tifffile", values=V[:1])(
     lambda path: pil(path, V[0], "a.jpg").parent if tiff(path, V[0]) else path
 )
 variant("BMP", "grey", "PIL", values=V[:1])(lambda path: pil(path, V[0], "a.bmp"))
-variant("BMP", "palette", "PIL", values=V[:1] % 3, remark="numbers of the colours")(lambda path: palette(path, "a.bmp"))
+variant("BMP", "palette", "PIL", values=V[:1] % 3, remark="numbers of the colours")(
+    lambda path: palette(path, "a.bmp")
+)
 
 # npy, raw ----------------------------------------------------------------------------------------------------
 
@@ -513,9 +627,13 @@ def raw(path: Path, name: str, *parts: bytes) -> Path:
 
 variant("npy", "Fortran order", "numpy", values=V)(lambda path: npy(path, np.asfortranarray(V)))
 variant("npy", "two axes", "numpy", values=V[:1])(lambda path: npy(path, V[0]))
-variant("npy", "big-endian uint16", "numpy", values=WIDE)(lambda path: npy(path, WIDE.astype(">u2")))
+variant("npy", "big-endian uint16", "numpy", values=WIDE)(
+    lambda path: npy(path, WIDE.astype(">u2"))
+)
 variant("npy", "bool", "numpy", values=(V > 99).astype(np.uint8))(lambda path: npy(path, V > 99))
-variant("npy", "four axes", "numpy", refused="4 axes without names")(lambda path: npy(path, np.stack([V, W])))
+variant("npy", "four axes", "numpy", refused="4 axes without names")(
+    lambda path: npy(path, np.stack([V, W]))
+)
 variant("raw", "named .raw", "numpy", options={"shape": SHAPE, "dtype": ">u2"}, values=WIDE)(
     lambda path: raw(path, "a.raw", WIDE.astype(">u2").tobytes())
 )
@@ -526,7 +644,9 @@ variant("raw", "without options", "numpy", refused="--shape 1000,1024,1024 --dty
 # MRC -----------------------------------------------------------------------------------------------------------
 
 
-def mrc(path: Path, data: np.ndarray, voxel: tuple[float, float, float] = (50, 40, 200), **header: Any) -> Path:
+def mrc(
+    path: Path, data: np.ndarray, voxel: tuple[float, float, float] = (50, 40, 200), **header: Any
+) -> Path:
     import mrcfile
 
     with mrcfile.new(path / "a.mrc", overwrite=True) as file:
@@ -546,15 +666,25 @@ def imod_bytes(path: Path) -> Path:
 
 
 MRC_SIZE = (20.0, 4.0, 5.0)
-variant("MRC", "float32", "mrcfile", values=V.astype(np.float32), size=MRC_SIZE)(lambda path: mrc(path, V.astype(np.float32)))
+variant("MRC", "float32", "mrcfile", values=V.astype(np.float32), size=MRC_SIZE)(
+    lambda path: mrc(path, V.astype(np.float32))
+)
 variant("MRC", "uint16", "mrcfile", values=WIDE, size=MRC_SIZE)(lambda path: mrc(path, WIDE))
 variant("MRC", "bytes without a sign (IMOD)", "mrcfile", values=V, size=MRC_SIZE)(imod_bytes)
-variant("MRC", "axes in another order", "mrcfile", values=V.transpose(2, 1, 0).astype(np.float32), size=(50.0, 4.0, 2.0))(
-    lambda path: permuted_mrc(path)
+variant(
+    "MRC",
+    "axes in another order",
+    "mrcfile",
+    values=V.transpose(2, 1, 0).astype(np.float32),
+    size=(50.0, 4.0, 2.0),
+)(lambda path: permuted_mrc(path))
+variant("MRC", "a stack of images", "mrcfile", values=WIDE, size=(None, 4.0, 5.0))(
+    lambda path: mrc(path, WIDE, stack=True)
 )
-variant("MRC", "a stack of images", "mrcfile", values=WIDE, size=(None, 4.0, 5.0))(lambda path: mrc(path, WIDE, stack=True))
 variant("MRC", "1 angstrom", "mrcfile", values=WIDE)(lambda path: mrc(path, WIDE, (1, 1, 1)))
-variant("MRC", "complex", "mrcfile", refused="complex float32; save it as")(lambda path: mrc(path, V.astype(np.complex64)))
+variant("MRC", "complex", "mrcfile", refused="complex float32; save it as")(
+    lambda path: mrc(path, V.astype(np.complex64))
+)
 variant("MRC", "truncated", "mrcfile", refused="truncated")(
     lambda path: raw(path, "b.mrc", mrc(path, WIDE).read_bytes()[:-9])
 )
@@ -568,7 +698,11 @@ def permuted_mrc(path: Path) -> Path:
         # Columns run along z of the cell, sections along x.
         file.header.mapc, file.header.mapr, file.header.maps = 3, 2, 1
         file.header.mx, file.header.my, file.header.mz = Z, Y, X
-        file.header.cella.x, file.header.cella.y, file.header.cella.z = 20.0 * Z, 40.0 * Y, 500.0 * X
+        file.header.cella.x, file.header.cella.y, file.header.cella.z = (
+            20.0 * Z,
+            40.0 * Y,
+            500.0 * X,
+        )
     return path / "a.mrc"
 
 
@@ -594,36 +728,54 @@ variant("NRRD", "detached header, voxels missing", "nrrd", refused="which is not
     lambda path: (nrrd(path, WIDE, "a.nhdr", encoding="raw"), (path / "a.raw").unlink())[0]
 )
 variant("NRRD", "space directions in mm (medical)", "nrrd", values=V, size=(2e7, 4e6, 5e6))(
-    lambda path: nrrd(path, **{"space": "left-posterior-superior", "space directions": np.diag([5.0, 4.0, 20.0])})
+    lambda path: nrrd(
+        path, **{"space": "left-posterior-superior", "space directions": np.diag([5.0, 4.0, 20.0])}
+    )
 )
-variant("NRRD", "spacings without a unit", "nrrd", values=V)(lambda path: nrrd(path, spacings=[5, 4, 20]))
+variant("NRRD", "spacings without a unit", "nrrd", values=V)(
+    lambda path: nrrd(path, spacings=[5, 4, 20])
+)
 variant("NRRD", "axes that are not at right angles", "nrrd", refused="right angles")(
-    lambda path: nrrd(path, **{"space dimension": 3, "space directions": np.array([[5.0, 0, 0], [3, 4, 0], [0, 0, 20]])})
+    lambda path: nrrd(
+        path,
+        **{
+            "space dimension": 3,
+            "space directions": np.array([[5.0, 0, 0], [3, 4, 0], [0, 0, 20]]),
+        },
+    )
 )
 variant("NRRD", "vectors", "nrrd", refused="holds 2 channels")(
     lambda path: nrrd(path, np.stack([V, W], -1), kinds=["vector", "domain", "domain", "domain"])
 )
 variant("NRRD", "vectors", "nrrd", options={"channel": 1}, values=W)(
-    lambda path: nrrd(path, np.stack([V, W], -1), kinds=["vector", "domain", "domain", "domain"], encoding="gzip")
+    lambda path: nrrd(
+        path, np.stack([V, W], -1), kinds=["vector", "domain", "domain", "domain"], encoding="gzip"
+    )
 )
 variant("NRRD", "text", "nrrd", refused="encoding ascii")(lambda path: nrrd(path, encoding="ascii"))
 
 # MetaImage, NIfTI -----------------------------------------------------------------------------------------
 
 
-def itk(path: Path, name: str, data: np.ndarray = V, compress: bool = False, **options: Any) -> Path:
-    import SimpleITK as sitk
+def itk(
+    path: Path, name: str, data: np.ndarray = V, compress: bool = False, **options: Any
+) -> Path:
+    import SimpleITK
 
-    image = sitk.GetImageFromArray(data, **options)
+    image = SimpleITK.GetImageFromArray(data, **options)
     image.SetSpacing((5.0, 4.0, 20.0))
-    sitk.WriteImage(image, str(path / name), compress)
+    SimpleITK.WriteImage(image, str(path / name), compress)
     return path / name
 
 
 variant("MetaImage", ".mha", "SimpleITK", values=WIDE)(lambda path: itk(path, "a.mha", WIDE))
 variant("MetaImage", ".mhd with .raw", "SimpleITK", values=V)(lambda path: itk(path, "a.mhd"))
-variant("MetaImage", ".mha, compressed", "SimpleITK", values=WIDE)(lambda path: itk(path, "a.mha", WIDE, True))
-variant("MetaImage", ".mhd with .zraw", "SimpleITK", values=WIDE)(lambda path: itk(path, "a.mhd", WIDE, True))
+variant("MetaImage", ".mha, compressed", "SimpleITK", values=WIDE)(
+    lambda path: itk(path, "a.mha", WIDE, True)
+)
+variant("MetaImage", ".mhd with .zraw", "SimpleITK", values=WIDE)(
+    lambda path: itk(path, "a.mhd", WIDE, True)
+)
 variant("MetaImage", "two channels", "SimpleITK", options={"channel": 1}, values=W)(
     lambda path: itk(path, "a.mha", np.stack([V, W], -1), isVector=True)
 )
@@ -631,7 +783,9 @@ variant("MetaImage", "lengths in um", "SimpleITK", values=V, size=(20000.0, 4000
     lambda path: with_line(itk(path, "a.mha"), b"ElementDataFile", b"DistanceUnits = um\n")
 )
 variant("MetaImage", "slices in several files", "SimpleITK", refused="several files")(
-    lambda path: replaced(itk(path, "a.mhd"), b"ElementDataFile = a.raw", b"ElementDataFile = s%02d.raw 0 3 1")
+    lambda path: replaced(
+        itk(path, "a.mhd"), b"ElementDataFile = a.raw", b"ElementDataFile = s%02d.raw 0 3 1"
+    )
 )
 variant("MetaImage", "int32, all 0 to 255", "SimpleITK", values=V)(
     lambda path: itk(path, "a.mha", V.astype(np.int32))
@@ -647,10 +801,14 @@ def replaced(path: Path, old: bytes, new: bytes) -> Path:
     return path
 
 
-def nifti(path: Path, data: np.ndarray = V, name: str = "a.nii", unit: str = "micron", **scale: float) -> Path:
+def nifti(
+    path: Path, data: np.ndarray = V, name: str = "a.nii", unit: str = "micron", **scale: float
+) -> Path:
     import nibabel
 
-    image = nibabel.Nifti1Image(np.moveaxis(data, range(data.ndim), range(data.ndim)[::-1]), np.diag([5, 4, 20, 1.0]))
+    image = nibabel.Nifti1Image(
+        np.moveaxis(data, range(data.ndim), range(data.ndim)[::-1]), np.diag([5, 4, 20, 1.0])
+    )
     image.header.set_xyzt_units(xyz=unit)
     if scale:
         image.header.set_slope_inter(scale["slope"], scale["inter"])
@@ -660,16 +818,26 @@ def nifti(path: Path, data: np.ndarray = V, name: str = "a.nii", unit: str = "mi
 
 NIFTI_SIZE = (20000.0, 4000.0, 5000.0)
 variant("NIfTI", ".nii in micrometres", "nibabel", values=V, size=NIFTI_SIZE)(nifti)
-variant("NIfTI", ".nii.gz", "nibabel", values=WIDE, size=NIFTI_SIZE)(lambda path: nifti(path, WIDE, "a.nii.gz"))
-variant("NIfTI", ".nii.gz", "SimpleITK", values=WIDE, size=(2e7, 4e6, 5e6))(lambda path: itk(path, "a.nii.gz", WIDE))
-variant("NIfTI", "unit not given", "nibabel", values=V)(lambda path: nifti(path, unit="unknown"))
-variant("NIfTI", "slope and intercept", "nibabel", values=(V * 0.5 + 3).astype(np.float32), size=NIFTI_SIZE)(
-    lambda path: scaled_nifti(path)
+variant("NIfTI", ".nii.gz", "nibabel", values=WIDE, size=NIFTI_SIZE)(
+    lambda path: nifti(path, WIDE, "a.nii.gz")
 )
+variant("NIfTI", ".nii.gz", "SimpleITK", values=WIDE, size=(2e7, 4e6, 5e6))(
+    lambda path: itk(path, "a.nii.gz", WIDE)
+)
+variant("NIfTI", "unit not given", "nibabel", values=V)(lambda path: nifti(path, unit="unknown"))
+variant(
+    "NIfTI",
+    "slope and intercept",
+    "nibabel",
+    values=(V * 0.5 + 3).astype(np.float32),
+    size=NIFTI_SIZE,
+)(lambda path: scaled_nifti(path))
 variant("NIfTI", "two times", "nibabel", options={"time": 1}, values=W, size=NIFTI_SIZE)(
     lambda path: nifti(path, np.stack([V, W]))
 )
-variant("NIfTI", ".hdr with .img", "nibabel", values=V, size=NIFTI_SIZE)(lambda path: nifti_pair(path))
+variant("NIfTI", ".hdr with .img", "nibabel", values=V, size=NIFTI_SIZE)(
+    lambda path: nifti_pair(path)
+)
 
 
 def scaled_nifti(path: Path) -> Path:
@@ -707,7 +875,11 @@ def vti(path: Path, data: np.ndarray = V, mode: str = "appended", encode: bool =
     writer = vtkXMLImageDataWriter()
     writer.SetFileName(str(path / name))
     writer.SetInputData(image)
-    {"appended": writer.SetDataModeToAppended, "binary": writer.SetDataModeToBinary, "ascii": writer.SetDataModeToAscii}[mode]()
+    {
+        "appended": writer.SetDataModeToAppended,
+        "binary": writer.SetDataModeToBinary,
+        "ascii": writer.SetDataModeToAscii,
+    }[mode]()
     writer.SetEncodeAppendedData(encode)
     writer.SetBlockSize(1024)
     {"": writer.SetCompressorTypeToNone, "zlib": writer.SetCompressorTypeToZLib, "lz4": writer.SetCompressorTypeToLZ4,
@@ -718,11 +890,14 @@ def vti(path: Path, data: np.ndarray = V, mode: str = "appended", encode: bool =
 
 for mode, encode, compressor in [
     ("appended", False, ""), ("appended", True, ""), ("appended", False, "zlib"), ("appended", True, "zlib"),
-    ("appended", False, "lz4"), ("appended", False, "lzma"), ("binary", False, ""), ("binary", False, "zlib"), ("ascii", False, ""),
+    ("appended", False, "lz4"), ("appended", False, "lzma"), ("binary", False, ""), ("binary", False, "zlib"),
+    ("ascii", False, ""),
 ]:  # fmt: skip
     what = " ".join([mode, "base64" if encode else "", compressor or "plain"]).replace("  ", " ")
-    variant("VTI", what, "vtk", values=WIDE)(
-        lambda path, mode=mode, encode=encode, compressor=compressor: vti(path, WIDE, mode, encode, compressor)
+    variant("VTI", what, "vtk, imagecodecs" if compressor == "lz4" else "vtk", values=WIDE)(
+        lambda path, mode=mode, encode=encode, compressor=compressor: vti(
+            path, WIDE, mode, encode, compressor
+        )
     )
 variant("VTI", "cell data", "vtk", values=V)(lambda path: vti(path, cells=True))
 variant("VTI", "an unstructured grid", "vtk", refused="Resample To Image")(
@@ -742,9 +917,13 @@ def vtkhdf(path: Path, data: np.ndarray = V, kind: bytes = b"ImageData") -> Path
     return path / "a.vtkhdf"
 
 
-variant("VTK-HDF", "image data, one of two arrays", "h5py", options={"dataset": "other"}, values=W)(vtkhdf)
+variant("VTK-HDF", "image data, one of two arrays", "h5py", options={"dataset": "other"}, values=W)(
+    vtkhdf
+)
 variant("VTK-HDF", "two arrays", "h5py", refused="--dataset VTKHDF/PointData/grey")(vtkhdf)
-variant("VTK-HDF", "an unstructured grid", "h5py", refused="Resample To Image")(lambda path: vtkhdf(path, kind=b"UnstructuredGrid"))
+variant("VTK-HDF", "an unstructured grid", "h5py", refused="Resample To Image")(
+    lambda path: vtkhdf(path, kind=b"UnstructuredGrid")
+)
 
 # HDF5 and Imaris ---------------------------------------------------------------------------------------
 
@@ -775,13 +954,20 @@ def imaris(path: Path) -> Path:
         image = file.create_group("DataSetInfo/Image")
         for i, (axis, n, length) in enumerate((("X", X, 5.0), ("Y", Y, 4.0), ("Z", Z, 20.0))):
             image.attrs[axis] = letters(str(n))
-            image.attrs[f"ExtMin{i}"], image.attrs[f"ExtMax{i}"] = letters("0"), letters(str(n * length))
+            image.attrs[f"ExtMin{i}"], image.attrs[f"ExtMax{i}"] = (
+                letters("0"),
+                letters(str(n * length)),
+            )
         image.attrs["Unit"] = letters("nm")
         for level, step in enumerate((1, 2)):
             for channel, data in enumerate((V, W)):
-                file.require_group(f"DataSetInfo/Channel {channel}").attrs["Name"] = letters(("SE", "BSE")[channel])
+                file.require_group(f"DataSetInfo/Channel {channel}").attrs["Name"] = letters(
+                    ("SE", "BSE")[channel]
+                )
                 small = data[:, ::step, ::step]
-                group = file.create_group(f"DataSet/ResolutionLevel {level}/TimePoint 0/Channel {channel}")
+                group = file.create_group(
+                    f"DataSet/ResolutionLevel {level}/TimePoint 0/Channel {channel}"
+                )
                 for axis, n in zip("ZYX", small.shape, strict=True):
                     group.attrs[f"ImageSize{axis}"] = letters(str(n))
                 group["Data"] = np.pad(small, ((0, 4), (0, 14), (0, 12)))
@@ -802,9 +988,19 @@ variant("HDF5", "0 means white (HDF5 image)", "h5py", values=V, remark="0 means 
     lambda path: hdf5(path, IMAGE_WHITE_IS_ZERO=np.uint8(1))
 )
 variant("Imaris", "two channels", "h5py", refused="2 channels.*0 SE, 1 BSE")(imaris)
-variant("Imaris", "two channels", "h5py", options={"channel": "BSE"}, values=W, size=OME_SIZE)(imaris)
-variant("Imaris", "a level", "h5py", options={"channel": 0, "level": 1}, values=V[:, ::2, ::2], size=(20.0, 8.0, 10.0))(imaris)
-variant("Imaris", "a level by its path", "h5py", options={"dataset": "DataSet/ResolutionLevel 0/TimePoint 0/Channel 1/Data"},
+variant("Imaris", "two channels", "h5py", options={"channel": "BSE"}, values=W, size=OME_SIZE)(
+    imaris
+)
+variant(
+    "Imaris",
+    "a level",
+    "h5py",
+    options={"channel": 0, "level": 1},
+    values=V[:, ::2, ::2],
+    size=(20.0, 8.0, 10.0),
+)(imaris)
+IMARIS_PATH = "DataSet/ResolutionLevel 0/TimePoint 0/Channel 1/Data"
+variant("Imaris", "a level by its path", "h5py", options={"dataset": IMARIS_PATH},
         values=W, size=OME_SIZE)(imaris)  # fmt: skip
 
 # Zarr and N5 -------------------------------------------------------------------------------------------------
@@ -817,16 +1013,32 @@ def ome_zarr(path: Path, data: np.ndarray = V, axes: str = "zyx", version: str =
     return path / "a.zarr"
 
 
-def write_image(group: Any, data: np.ndarray, axes: str, version: str, unit: str, image: dict[str, Any], attributes: dict[str, Any]) -> None:
+def write_image(
+    group: Any,
+    data: np.ndarray,
+    axes: str,
+    version: str,
+    unit: str,
+    image: dict[str, Any],
+    attributes: dict[str, Any],
+) -> None:
     lengths = {"z": 20.0, "y": 4.0, "x": 5.0}
     levels = []
     for level, step in enumerate((1, 2)):
         small = data[..., ::step, ::step]
         group.create_array(str(level), data=np.ascontiguousarray(small), chunks=small.shape)
         scale = [lengths.get(a, 1.0) * (step if a in "yx" else 1) for a in axes]
-        steps = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": [0.5 * s for s in scale]}]
+        steps = [
+            {"type": "scale", "scale": scale},
+            {"type": "translation", "translation": [0.5 * s for s in scale]},
+        ]
         levels.append({"path": str(level), "coordinateTransformations": steps})
-    named = [{"name": a, "type": "space", "unit": unit} if a in lengths else {"name": a, "type": "channel" if a == "c" else "time"} for a in axes]
+    named = [
+        {"name": a, "type": "space", "unit": unit}
+        if a in lengths
+        else {"name": a, "type": "channel" if a == "c" else "time"}
+        for a in axes
+    ]
     held = {"multiscales": [{"axes": named, "datasets": levels, **image}], **attributes}
     group.attrs.update(held if version == "0.4" else {"ome": {"version": version, **held}})
 
@@ -836,25 +1048,58 @@ for version in ("0.4", "0.5"):
     variant("OME-Zarr", f"{version}, full resolution", "zarr", values=V, size=OME_SIZE)(
         lambda path, version=version: ome_zarr(path, version=version)
     )
-    variant("OME-Zarr", f"{version}, one of two channels", "zarr", options={"channel": "bse"}, values=W, size=OME_SIZE)(
-        lambda path, version=version: ome_zarr(path, np.stack([V, W])[None], "tczyx", version, **LABELS)
+    variant(
+        "OME-Zarr",
+        f"{version}, one of two channels",
+        "zarr",
+        options={"channel": "bse"},
+        values=W,
+        size=OME_SIZE,
+    )(
+        lambda path, version=version: ome_zarr(
+            path, np.stack([V, W])[None], "tczyx", version, **LABELS
+        )
     )
-variant("OME-Zarr", "a level", "zarr", options={"level": 1}, values=V[:, ::2, ::2], size=(20.0, 8.0, 10.0))(ome_zarr)
-variant("OME-Zarr", "a level that is not there", "zarr", options={"level": 7}, refused="has 2 levels")(ome_zarr)
+variant(
+    "OME-Zarr",
+    "a level",
+    "zarr",
+    options={"level": 1},
+    values=V[:, ::2, ::2],
+    size=(20.0, 8.0, 10.0),
+)(ome_zarr)
+variant(
+    "OME-Zarr", "a level that is not there", "zarr", options={"level": 7}, refused="has 2 levels"
+)(ome_zarr)
 variant("OME-Zarr", "scale of the whole image", "zarr", values=V, size=(40.0, 12.0, 20.0))(
-    lambda path: ome_zarr(path, image={"coordinateTransformations": [{"type": "scale", "scale": [2.0, 3.0, 4.0]}]})
+    lambda path: ome_zarr(
+        path, image={"coordinateTransformations": [{"type": "scale", "scale": [2.0, 3.0, 4.0]}]}
+    )
 )
 variant("OME-Zarr", "an affine transformation", "zarr", refused="transformation 'affine'")(
-    lambda path: ome_zarr(path, image={"coordinateTransformations": [{"type": "affine", "affine": []}]})
+    lambda path: ome_zarr(
+        path, image={"coordinateTransformations": [{"type": "affine", "affine": []}]}
+    )
 )
 variant("OME-Zarr", "axes without units", "zarr", values=V)(lambda path: ome_zarr(path, unit=""))
 variant("OME-Zarr", "x, y, z", "zarr", values=V, size=OME_SIZE)(lambda path: ome_zarr_xyz(path))
-variant("OME-Zarr", "two scenes (bioformats2raw)", "zarr", options={"scene": 1}, values=W, size=OME_SIZE)(lambda path: scenes(path))
-variant("OME-Zarr", "two scenes (bioformats2raw)", "zarr", refused="holds 2 scenes")(lambda path: scenes(path))
-variant("OME-Zarr", "labels beside the image", "zarr", values=V, size=OME_SIZE)(lambda path: with_labels(path))
-variant("OME-Zarr", "labels beside the image", "zarr", options={"dataset": "labels/cells"}, values=W, size=OME_SIZE)(
+variant(
+    "OME-Zarr", "two scenes (bioformats2raw)", "zarr", options={"scene": 1}, values=W, size=OME_SIZE
+)(lambda path: scenes(path))
+variant("OME-Zarr", "two scenes (bioformats2raw)", "zarr", refused="holds 2 scenes")(
+    lambda path: scenes(path)
+)
+variant("OME-Zarr", "labels beside the image", "zarr", values=V, size=OME_SIZE)(
     lambda path: with_labels(path)
 )
+variant(
+    "OME-Zarr",
+    "labels beside the image",
+    "zarr",
+    options={"dataset": "labels/cells"},
+    values=W,
+    size=OME_SIZE,
+)(lambda path: with_labels(path))
 
 
 def ome_zarr_xyz(path: Path) -> Path:
@@ -878,7 +1123,9 @@ def scenes(path: Path) -> Path:
 def with_labels(path: Path) -> Path:
     found = ome_zarr(path)
     group = zarr.open_group(found, mode="a")
-    write_image(group.create_group("labels/cells"), W, "zyx", "0.5", "nanometer", {}, {"image-label": {}})
+    write_image(
+        group.create_group("labels/cells"), W, "zyx", "0.5", "nanometer", {}, {"image-label": {}}
+    )
     return found
 
 
@@ -890,7 +1137,13 @@ def n5(path: Path, codec: str, hole: bool = False, **attributes: Any) -> Path:
 
         pack = get_codec({"id": codec}).encode
     kind = {"type": "gzip", "useZlib": True} if codec == "zlib" else {"type": codec}
-    held = {"dimensions": [X, Y, Z], "blockSize": [8, 7, 3], "dataType": "uint16", "compression": kind, **attributes}
+    held = {
+        "dimensions": [X, Y, Z],
+        "blockSize": [8, 7, 3],
+        "dataType": "uint16",
+        "compression": kind,
+        **attributes,
+    }
     folder = path / "a.n5" / "setup" / "s0"
     for x in range(0, X, 8):
         for y in range(0, Y, 7):
@@ -909,21 +1162,33 @@ def n5(path: Path, codec: str, hole: bool = False, **attributes: Any) -> Path:
 
 N5_PIXEL = {"pixelResolution": {"dimensions": [5, 4, 20], "unit": "nm"}}
 for codec in ("raw", "gzip", "zlib"):
-    variant("N5", codec, "by hand", values=WIDE, size=OME_SIZE)(lambda path, codec=codec: n5(path, codec, **N5_PIXEL))
+    variant("N5", codec, "by hand", values=WIDE, size=OME_SIZE)(
+        lambda path, codec=codec: n5(path, codec, **N5_PIXEL)
+    )
 for codec in ("blosc", "zstd"):
-    variant("N5", codec, "by hand, numcodecs", values=WIDE)(lambda path, codec=codec: n5(path, codec))
+    variant("N5", codec, "by hand, numcodecs", values=WIDE)(
+        lambda path, codec=codec: n5(path, codec)
+    )
 variant("N5", "axes named (COSEM)", "by hand", values=WIDE, size=OME_SIZE)(
-    lambda path: n5(path, "raw", transform={"axes": ["z", "y", "x"], "scale": [20, 4, 5], "units": ["nm"] * 3})
+    lambda path: n5(
+        path, "raw", transform={"axes": ["z", "y", "x"], "scale": [20, 4, 5], "units": ["nm"] * 3}
+    )
 )
-variant("N5", "a block that is not there", "by hand", refused="1 of 18 chunks are not there")(lambda path: n5(path, "raw", hole=True))
+variant("N5", "a block that is not there", "by hand", refused="1 of 18 chunks are not there")(
+    lambda path: n5(path, "raw", hole=True)
+)
 variant("N5", "lz4 in the blocks of Java", "by hand", refused="compressed with lz4")(
-    lambda path: replaced(n5(path, "raw") / "setup/s0/attributes.json", b'"raw"', b'"lz4"').parents[2]
+    lambda path: replaced(n5(path, "raw") / "setup/s0/attributes.json", b'"raw"', b'"lz4"').parents[
+        2
+    ]
 )
 
 # Amira, DigitalMicrograph --------------------------------------------------------------------------------
 
 
-def amira(path: Path, item: str = "byte", coding: str = "", payload: bytes | None = None, more: str = "") -> Path:
+def amira(
+    path: Path, item: str = "byte", coding: str = "", payload: bytes | None = None, more: str = ""
+) -> Path:
     box = f"BoundingBox 0 {5 * (X - 1)} 0 {4 * (Y - 1)} 0 {20 * (Z - 1)}"
     head = (
         f"# AmiraMesh BINARY-LITTLE-ENDIAN 2.1\n\n\ndefine Lattice {X} {Y} {Z}\n\nParameters {{\n{more}    {box},\n"
@@ -949,18 +1214,32 @@ def run_lengths(data: bytes) -> bytes:
 
 ROUGH = V // 100
 NM = '    Units {\n        Coordinates "nm"\n    }\n'
-variant("Amira", "bytes, in nm", "by hand", values=V, size=OME_SIZE)(lambda path: amira(path, more=NM))
+variant("Amira", "bytes, in nm", "by hand", values=V, size=OME_SIZE)(
+    lambda path: amira(path, more=NM)
+)
 variant("Amira", "bytes, no unit", "by hand", values=V)(amira)
 variant("Amira", "run-length", "by hand", values=ROUGH, size=OME_SIZE)(
-    lambda path: amira(path, coding=f"(HxByteRLE,{len(run_lengths(ROUGH.tobytes()))})", payload=run_lengths(ROUGH.tobytes()), more=NM)
+    lambda path: amira(
+        path,
+        coding=f"(HxByteRLE,{len(run_lengths(ROUGH.tobytes()))})",
+        payload=run_lengths(ROUGH.tobytes()),
+        more=NM,
+    )
 )
 variant("Amira", "ushort, zlib", "by hand", values=WIDE)(
-    lambda path: amira(path, "ushort", f"(HxZip,{len(zlib.compress(WIDE.tobytes()))})", zlib.compress(WIDE.tobytes()))
+    lambda path: amira(
+        path,
+        "ushort",
+        f"(HxZip,{len(zlib.compress(WIDE.tobytes()))})",
+        zlib.compress(WIDE.tobytes()),
+    )
 )
 variant("Amira", "text", "by hand", refused="is text")(
     lambda path: replaced(amira(path), b"BINARY-LITTLE-ENDIAN", b"3D ASCII")
 )
-variant("Amira", "vectors", "by hand", refused="one number a voxel")(lambda path: amira(path, "float[3]"))
+variant("Amira", "vectors", "by hand", refused="one number a voxel")(
+    lambda path: amira(path, "float[3]")
+)
 
 
 def dm(path: Path, version: int, data: np.ndarray = WIDE) -> Path:
@@ -981,7 +1260,9 @@ def dm(path: Path, version: int, data: np.ndarray = WIDE) -> Path:
         return tag(name, 21, b"%%%%" + number(1) + number(kind) + packed)
 
     def array(name: str, kind: int, count: int, packed: bytes) -> bytes:
-        return tag(name, 21, b"%%%%" + number(3) + number(20) + number(kind) + number(count) + packed)
+        return tag(
+            name, 21, b"%%%%" + number(3) + number(20) + number(kind) + number(count) + packed
+        )
 
     def image(data: np.ndarray, kind: int, letter: int) -> bytes:
         steps = [
@@ -991,8 +1272,16 @@ def dm(path: Path, version: int, data: np.ndarray = WIDE) -> Path:
         ]  # fmt: skip
         sizes = [value("", 5, struct.pack("<I", n)) for n in data.shape[::-1]]
         calibrations = group("Calibrations", group("Dimension", *steps))
-        content = array("Data", letter, data.size, data.astype(data.dtype.newbyteorder("<")).tobytes())
-        held = group("ImageData", calibrations, content, value("DataType", 5, struct.pack("<I", kind)), group("Dimensions", *sizes))
+        content = array(
+            "Data", letter, data.size, data.astype(data.dtype.newbyteorder("<")).tobytes()
+        )
+        held = group(
+            "ImageData",
+            calibrations,
+            content,
+            value("DataType", 5, struct.pack("<I", kind)),
+            group("Dimensions", *sizes),
+        )
         return group("", held)
 
     small = np.zeros((4, 4), np.int32)
@@ -1003,9 +1292,13 @@ def dm(path: Path, version: int, data: np.ndarray = WIDE) -> Path:
 
 
 for dm_version in (3, 4):
-    variant("DigitalMicrograph", f"DM{dm_version} with a thumbnail", "by hand", values=WIDE, size=OME_SIZE)(
-        lambda path, dm_version=dm_version: dm(path, dm_version)
-    )
+    variant(
+        "DigitalMicrograph",
+        f"DM{dm_version} with a thumbnail",
+        "by hand",
+        values=WIDE,
+        size=OME_SIZE,
+    )(lambda path, dm_version=dm_version: dm(path, dm_version))
 
 # Not read ------------------------------------------------------------------------------------------------------------
 
@@ -1029,8 +1322,6 @@ def rows(table: list[Variant] = TABLE) -> list[str]:
         f"| {v.kind} | {v.what} | {v.by} | {f'`{v.typed}`' if v.options else ''} | {v.outcome} |"
         for v in table
     ]
-
-
 
 
 def main() -> None:

@@ -328,7 +328,9 @@ def test_only_the_slices_asked_for_are_opened(tmp_path: Path, monkeypatch: pytes
     source = tiff_folder(tmp_path, volume("uint8"))
     opened: list[str] = []
     reader = stacks.read_image
-    monkeypatch.setattr(stacks, "read_image", lambda path, kind: opened.append(path.name) or reader(path, kind))
+    monkeypatch.setattr(
+        stacks, "read_image", lambda path, kind: opened.append(path.name) or reader(path, kind)
+    )
     source.read(1, 3)
     assert opened == ["slice_9.tif", "slice_10.tif"]
 

@@ -139,7 +139,8 @@ def test_sources_of_a_virtual_data_set_that_are_gone_or_not_named(tmp_path: Path
 def test_the_option_belongs_to_containers(tmp_path: Path):
     np.save(tmp_path / "a.npy", VOXELS)
     with pytest.raises(
-        ArgumentError, match=r"--missing-chunks is about HDF5 and zarr; npy \(a\.npy\) has no chunks"
+        ArgumentError,
+        match=r"--missing-chunks is about HDF5 and zarr; npy \(a\.npy\) has no chunks",
     ):
         open_source(tmp_path / "a.npy", missing_chunks="fill")
     with pytest.raises(ArgumentError, match="write refuse or fill"):

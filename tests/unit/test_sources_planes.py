@@ -60,7 +60,7 @@ def test_four_axes_without_names_and_two_volumes_are_no_stack(tmp_path: Path):
         with tifffile.TiffWriter(tmp_path / name, ome=ome) as tif:
             for volume in PAIR:
                 tif.write(volume, photometric="minisblack", metadata={"axes": "ZYX"})
-        with pytest.raises(InputError, match="holds 2 scenes.*--scene 0"):
+        with pytest.raises(InputError, match=r"holds 2 scenes.*--scene 0"):
             open_source(tmp_path / name)
         np.testing.assert_array_equal(open_source(tmp_path / name, scene=1).read(0, 5), PAIR[1])
 

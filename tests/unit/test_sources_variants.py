@@ -16,7 +16,9 @@ from tim3d.sources import open_source
 DOCS = Path(__file__).parents[2] / "docs" / "variants.md"
 
 
-@pytest.mark.parametrize("variant", TABLE, ids=lambda v: f"{v.kind}-{v.what}-{v.typed}".replace(" ", "_"))
+@pytest.mark.parametrize(
+    "variant", TABLE, ids=lambda v: f"{v.kind}-{v.what}-{v.typed}".replace(" ", "_")
+)
 def test_a_file_is_read_as_it_is_meant_or_refused(variant: Variant, tmp_path: Path):
     for package in variant.needs:
         if find_spec(package) is None:
@@ -30,7 +32,11 @@ def test_a_file_is_read_as_it_is_meant_or_refused(variant: Variant, tmp_path: Pa
     source = open_source(spec, **variant.options)
     for seen, size in zip(source.voxel_size_nm, variant.size, strict=True):
         assert seen is size if size is None else seen == pytest.approx(size, rel=1e-6)
-    assert re.search(variant.remark, " ".join(source.remarks)) if variant.remark else not source.remarks
+    assert (
+        re.search(variant.remark, " ".join(source.remarks))
+        if variant.remark
+        else not source.remarks
+    )
     expected = variant.values
     assert (source.shape, source.dtype) == (expected.shape, expected.dtype)
     np.testing.assert_array_equal(source.read(0, source.shape[0]), expected)

@@ -39,7 +39,7 @@ _COORDINATES = re.compile(r"CoordType\s+\"(\w+)\"")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunLengths(FileSource):
-    """Bytes in runs: a count and a value, or a count above 127 and so many less 128 values."""
+    """Bytes in runs: a count and a value, or 128 plus a count and that many values."""
 
     offset: int
     packed: int

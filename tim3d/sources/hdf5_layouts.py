@@ -39,7 +39,7 @@ class Found:
 
 
 def known_layout(file: Any, wanted: Wanted, path: Path) -> Found | None:
-    """What a file of a known layout holds; None if it is any other HDF5.
+    """Image of a file of a known layout; None if it is any other HDF5.
 
     Raises
     ------
@@ -153,7 +153,7 @@ LAYOUTS: tuple[Callable[[Any, Wanted, Path], Found | None], ...] = (_imaris, _vt
 
 
 def said_by(dataset: Any, name: str) -> Found:
-    """What the attributes of a data set say: names of its axes, and the voxel size of Fiji and ilastik."""
+    """Names of the axes and voxel size, from attributes of a data set that Fiji and ilastik write."""
     axes = _axis_names(dataset)
     size = dataset.attrs.get("element_size_um")
     edges = [] if size is None else [float(v) for v in np.ravel(size)]

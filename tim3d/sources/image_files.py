@@ -52,9 +52,9 @@ _LONGEST = max(len(magic) for kind in KINDS for magic in kind.magics)
 
 
 def kind_of(path: Path) -> ImageKind | None:
-    """Kind of an image file by its first bytes, otherwise by its suffix; None if it is no image.
+    """Kind of an image file by its first bytes, otherwise by its suffix; None for other files.
 
-    Hidden files are no images.
+    Hidden files are left out.
     """
     if path.name.startswith("."):
         return None

@@ -1,4 +1,4 @@
-"""What the header of an image file says, and what is done with its pixels because of it."""
+"""Header of an image file, and the turn that its pixels need."""
 
 from __future__ import annotations
 

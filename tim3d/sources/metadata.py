@@ -117,7 +117,7 @@ def fei_calibration(tif: TiffFile) -> Calibration:
 
 
 def _cropped(tif: TiffFile, tags: Mapping[str, Any]) -> str:
-    """What shows that an image was cropped or scaled after the microscope wrote it."""
+    """Evidence that an image was cropped or scaled after the microscope wrote it; empty if none."""
     page, image = tif.pages.first, section_of(tags, "Image")
     width, height = (whole_number(image.get(f"Resolution{axis}")) for axis in "XY")
     if min(width, height) == 1 or (page.imagewidth == width and page.imagelength >= height):

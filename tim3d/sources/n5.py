@@ -171,8 +171,8 @@ def open_n5(path: Path, wanted: Wanted) -> N5Array:
     codec = str((held.get("compression") or {}).get("type", held.get("compressionType", "raw")))
     if codec not in _CODECS:
         raise InputError(
-            f"{where} is compressed with {codec}, which tim3d does not read from N5; in Fiji: File > Export > HDF5/N5/Zarr, "
-            "and save it as OME-Zarr"
+            f"{where} is compressed with {codec}, which tim3d does not read from N5; in Fiji: File > Export > "
+            "HDF5/N5/Zarr, and save it as OME-Zarr"
         )
     axes, size, origin = _said(held, len(stored))
     if axes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.grid import AXES
-from tim3d.sources.axes import CHOSEN, Layout, layout_by_name
+from tim3d.sources.axes import CHOSEN, layout_by_name
 from tim3d.sources.base import Source, VoxelSize, needed, reading
 from tim3d.sources.units import positive_nm
 from tim3d.sources.voxel_run import voxel_run

@@ -88,7 +88,7 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 def _refuse_other_meaning(path: Path, chunks: set[bytes], colour: int) -> None:
     seen = [said for chunk, said in _OTHER_MEANING.items() if chunk in chunks]
     if colour == 0 and b"tRNS" in chunks:
-        seen.append("a grey value that stands for transparent, which is no grey value")
+        seen.append("a grey value that stands for transparent pixels")
     if seen:
         raise InputError(
             f"{path} holds {seen[0]}; save plain grey images into another folder and give that one"

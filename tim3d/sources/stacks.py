@@ -224,7 +224,7 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
 
 
 def _remarks(headers: Sequence[Header]) -> tuple[str, ...]:
-    """What the headers of the slices say, each once."""
+    """Warnings of the headers of all slices, each once."""
     return tuple(dict.fromkeys(said for header in headers for said in header.remarks))
 
 

@@ -32,7 +32,7 @@ def refuse_other_meaning(path: Path, page: TiffPage) -> None:
     if page.photometric not in _GREY:
         name = getattr(page.photometric, "name", page.photometric)
         raise InputError(
-            f"{path} has pixels of the kind {name}, which are no grey values; save one grey value a pixel as a new "
+            f"{path} has pixels of the kind {name}, instead of grey values; save one grey value a pixel as a new "
             "file, for example in ImageJ: Image > Type > 8-bit"
         )
 
@@ -51,7 +51,7 @@ def palette_is_grey(page: TiffPage) -> bool:
 
 
 def imagej_grey_remarks(path: Path, tif: TiffFile) -> tuple[str, ...]:
-    """What an ImageJ file says about its grey values, as warnings.
+    """Warnings about grey values that ImageJ shifted.
 
     Raises
     ------

@@ -32,7 +32,7 @@ _KNOWN = (
         "VTK XML",
         "of a grid that is not uniform: in ParaView use the filter Resample To Image and save a .vti",
     ),
-    (b"<?xml", "XML", "which is no volume: give the file or folder that it describes"),
+    (b"<?xml", "XML", "which holds no voxels: give the file or folder that it describes"),
     (b"version https://git-lfs", "git LFS pointer", "fetch the file itself: git lfs pull"),
 )
 _PLACED = (

@@ -31,15 +31,15 @@ def data_bar(path: Path, tif: TiffFile, shape: tuple[int, ...]) -> int:
     return rows - height if height and width else bar if bar < rows else 0
 
 
-def _from_height(path: Path, seen: tuple[int, int], told: tuple[int, int], bar: int) -> int:
-    """Rows below the height that is told; 0 if the image was cropped, which the calibration says."""
-    below = seen[0] - told[0]
-    if seen[1] == told[1] and below > 0 and not bar:
+def _from_height(path: Path, seen: tuple[int, int], tagged: tuple[int, int], bar: int) -> int:
+    """Rows below the height that the tags state; 0 if the image was cropped, which the calibration says."""
+    below = seen[0] - tagged[0]
+    if seen[1] == tagged[1] and below > 0 and not bar:
         return below
-    if seen[1] == told[1] and below > 0:
+    if seen[1] == tagged[1] and below > 0:
         raise InputError(
-            f"{path} has {seen[0]} rows; its tags tell {told[0]} of the image and {bar} of the data bar. Cut off the "
-            "bar yourself and save new files"
+            f"{path} has {seen[0]} rows; its tags state {tagged[0]} of the image and {bar} of the data bar. Cut off "
+            "the bar yourself and save new files"
         )
     return 0
 
