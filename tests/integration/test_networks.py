@@ -120,7 +120,7 @@ def test_training_slices_are_those_of_the_store(sample: str) -> None:
 
     grey = store.read_field(sample, "raw")
     voxels = np.asarray(store.field_array(sample, "raw")[:])
-    images = train._images(sample, grey, [0, 7, 19], context=1)
+    images = train.read_images(sample, grey, [0, 7, 19], context=1)
     expected = [voxels[[1, 0, 1]], voxels[[6, 7, 8]], voxels[[18, 19, 18]]]
     np.testing.assert_array_equal(images, np.stack(expected))
 

@@ -167,12 +167,12 @@ def test_a_part_does_its_share_outside_of_its_turn(sample: str) -> None:
 def test_a_block_that_another_part_set_aside_ends_the_waiting(sample: str) -> None:
     ledger = number_pass(sample).ledger
     ledger.mark_failed((0, 0, 0), "old")  # of an earlier run: it may be mended now
-    assert job_array._refuse_failed(ledger, {(0, 0, 0), (1, 0, 0)}) == {(0, 0, 0)}
+    assert job_array.refuse_failed(ledger, {(0, 0, 0), (1, 0, 0)}) == {(0, 0, 0)}
     ledger.mark_failed(
         (1, 0, 0), "Traceback\nValueError: poisoned"
     )  # mended, and set aside once more
     with pytest.raises(FailedBlocksError, match=r"block \(1, 0, 0\): ValueError: poisoned"):
-        job_array._refuse_failed(ledger, {(0, 0, 0)})
+        job_array.refuse_failed(ledger, {(0, 0, 0)})
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", ""])

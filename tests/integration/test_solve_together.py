@@ -19,7 +19,7 @@ import pytest
 import tim3d
 from tests.integration.test_solve import SPACING, ingested, planned, solve, volume
 from tim3d.engine import Cluster, Seat, run_collective
-from tim3d.engine.clusters.cluster import _current
+from tim3d.engine.clusters.cluster import using
 from tim3d.engine.collective.launch import interface_of
 from tim3d.engine.collective.sockets import SocketRing
 from tim3d.errors import ConvergenceError, DeviceError
@@ -42,15 +42,6 @@ def alone() -> Iterator[None]:
     """Each test begins in this process, whatever cluster is at hand."""
     with tim3d.cluster("serial"):
         yield
-
-
-@contextlib.contextmanager
-def on(made: Cluster) -> Iterator[None]:
-    token = _current.set(made)
-    try:
-        yield
-    finally:
-        _current.reset(token)
 
 
 def large() -> np.ndarray:
@@ -76,7 +67,7 @@ def test_two_workers_give_the_bits_of_one_process(
     fields = {
         name: tim3d.open_field(sample, f"alone_{name}").values for name in ("potential_z", "flux_z")
     }
-    with on(workers):
+    with using(workers):
         shared = solve(sample, out="shared", **keep).load()
     assert shared.equals(whole)
     for name, values in fields.items():
@@ -229,7 +220,7 @@ def _breaks(seat: Seat) -> None:
 @pytest.mark.parametrize("size", [1, 2])
 def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, size: int) -> None:
     sample = ingested(tmp_path, np.tile(volume((48, 80, 80)), (4, 2, 2)), (64, 160, 160))
-    with on(workers) if size == 2 else contextlib.nullcontext():
+    with using(workers) if size == 2 else contextlib.nullcontext():
         plan, *_ = planned(sample, conductivity=PORE, keep_flux=True, out="kept")
         solve(sample, conductivity=PORE, keep_flux=True, out="kept")
     (note,) = Path(f"{sample}.runs/kept/solutions").rglob("summary-z-1.json")
@@ -239,9 +230,9 @@ def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, siz
 
 
 def test_errors_of_members_arrive(workers: Cluster) -> None:
-    with on(workers), pytest.raises(ConvergenceError, match="member"):
+    with using(workers), pytest.raises(ConvergenceError, match="member"):
         run_collective(_raises, 2)
-    with on(workers), pytest.raises(DeviceError, match="lost 3 times"):
+    with using(workers), pytest.raises(DeviceError, match="lost 3 times"):
         run_collective(_breaks, 1)
 
 

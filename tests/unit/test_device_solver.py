@@ -48,7 +48,7 @@ def test_it_takes_the_same_steps(border: dict[str, Any], k: float, spacing: Any)
 
 def test_the_verb_takes_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "tim3d.stages.conduction.slab_solver.Case._team", lambda case, seat: Device("cpu")
+        "tim3d.stages.conduction.slab_solver.Case.team", lambda case, seat: Device("cpu")
     )
     sample = ingested(tmp_path, volume())
     on_device = solve(sample, out="device", keep_potential=True, checkpoint=0.0).load()

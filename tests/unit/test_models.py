@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -48,11 +49,11 @@ def test_the_shim_gives_torchvision_and_can_be_called_again():
     assert hasattr(module, "models")
 
 
-def test_the_shim_passes_on_other_failures(monkeypatch):
-    def broken():
-        raise RuntimeError("something else")
-
-    monkeypatch.setattr(torchvision_shim, "_import", broken)
+def test_the_shim_passes_on_other_failures(monkeypatch, tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('something else')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(RuntimeError, match="something else"):
         torchvision_shim.import_torchvision()
 

@@ -219,9 +219,9 @@ def test_what_is_dissipated_is_what_flows(case: Any, cell: bool) -> None:
 def test_classes_hold_what_lies_between_their_edges() -> None:
     edges = class_edges()
     middle = np.sqrt(edges[1:] * edges[:-1])
-    assert [local_flux._class.py_func(v) for v in middle] == list(range(local_flux.CLASSES))
-    assert local_flux._class.py_func(1e-9) == 0
-    assert local_flux._class.py_func(1e9) == local_flux.CLASSES - 1
+    assert [local_flux.class_of.py_func(v) for v in middle] == list(range(local_flux.CLASSES))
+    assert local_flux.class_of.py_func(1e-9) == 0
+    assert local_flux.class_of.py_func(1e9) == local_flux.CLASSES - 1
 
 
 BOX = np.zeros((4, 4, 4), np.uint8)

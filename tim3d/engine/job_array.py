@@ -199,7 +199,7 @@ def _wait(sample: str, share: ShareError, failed: set[Triple], limit: float) -> 
         left = share.work_pass.left()
         if not left:
             return
-        failed = _refuse_failed(share.work_pass.ledger, failed)
+        failed = refuse_failed(share.work_pass.ledger, failed)
         if len(left) != before:
             before, since = len(left), start
             log.info(
@@ -220,7 +220,7 @@ def _rest(look: float) -> None:
     time.sleep(max(POLL_SECONDS, (time.monotonic() - look) / _LOOKING))
 
 
-def _refuse_failed(ledger: Ledger, known: set[Triple]) -> set[Triple]:
+def refuse_failed(ledger: Ledger, known: set[Triple]) -> set[Triple]:
     """Blocks set aside before this run that still are; raise an error if another one was."""
     now = ledger.failed()
     fresh = sorted(now.keys() - known)

@@ -146,11 +146,12 @@ def tally(
                     voxels[z, own] += 1
                     sums[z, own, 0] += value
                     sums[z, own, 1] += value * value
-                    histogram[z, own, _class(value / mean)] += 1
+                    histogram[z, own, class_of(value / mean)] += 1
 
 
 @_kernel
-def _class(ratio: float) -> int:
+def class_of(ratio: float) -> int:
+    """Class of the histogram that a flux divided by the mean flux belongs to."""
     if ratio <= 2.0**-OCTAVES:
         return 0
     return min(int((math.log2(ratio) + OCTAVES) * PER_OCTAVE), CLASSES - 1)

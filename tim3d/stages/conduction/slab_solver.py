@@ -119,7 +119,7 @@ class Case:
         return TorchRing(seat.rank, seat.size, seat.meeting)
 
     def _on(self, ring: Ring, seat: Seat) -> dict[str, Any]:
-        with self._team(seat) as team:
+        with self.team(seat) as team:
             keeper = Keeper(self, ring, seat, team)
             found = conduct_slab(
                 self.read,
@@ -136,7 +136,8 @@ class Case:
         self._write_fields(ring, found)
         return numbers(found)
 
-    def _team(self, seat: Seat) -> Any:
+    def team(self, seat: Seat) -> Any:
+        """Threads of this process, or its device, on which the kernels run."""
         if self.device == "cpu":
             return Team(seat.threads or None)
         from tim3d.models.conduction.device import Device

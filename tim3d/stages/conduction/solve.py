@@ -213,7 +213,7 @@ def _plan(job: Job, on: Cluster) -> Plan:
     """Plan of the largest solution, on as many workers as can take part."""
     shape, most = job.labels.shape, _most(job)
     slabs = 1 if on.kind == "serial" else min(on.workers, most)
-    peak, voxels = _peak(job, slabs, on), math.prod(shape)
+    peak, voxels = peak_bytes(job, slabs, on), math.prod(shape)
     return Plan(
         name=job.node,
         blocks=slabs,
@@ -231,7 +231,7 @@ def _plan(job: Job, on: Cluster) -> Plan:
 
 
 def _cure(job: Job, bytes_per_voxel: float, most: int, on: Cluster) -> str:
-    fitting = next((n for n in range(2, most + 1) if _peak(job, n, on) <= on.memory_bytes), 0)
+    fitting = next((n for n in range(2, most + 1) if peak_bytes(job, n, on) <= on.memory_bytes), 0)
     more = (
         f"{fitting} workers of this memory would do: --cluster"
         if fitting
@@ -250,7 +250,7 @@ def _most(job: Job) -> int:
     return min(most_parts(case.turned, case.drive) for case in cases)
 
 
-def _peak(job: Job, slabs: int, on: Cluster) -> int:
+def peak_bytes(job: Job, slabs: int, on: Cluster) -> int:
     """Peak memory in bytes of a worker, or of this process, for the largest solution."""
     return _base(job, slabs, on) + max(_held(job.case(axis, 1), slabs) for axis in job.solving.axes)
 
@@ -330,7 +330,7 @@ def _solve_case(job: Job, case: Case, axis: str, workers: int, options: Options)
     found: dict[str, Any] = members[0]
     peak, planned = (
         max(member.pop("peak_bytes") for member in members),
-        _peak(job, len(members), current_cluster()),
+        peak_bytes(job, len(members), current_cluster()),
     )
     log.info(
         "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",

@@ -218,7 +218,7 @@ class Training:
 
     def _data(self) -> Slices:
         """Read the slices and their classes from the store."""
-        images = _images(self.sample, self.grey, self.numbers, self.spec.context)
+        images = read_images(self.sample, self.grey, self.numbers, self.spec.context)
         truth = _indices(
             _read_slices(self.sample, self.labelled, self.numbers),
             _classes(self.grey, self.labelled),
@@ -306,7 +306,7 @@ def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
         )
 
 
-def _images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:
+def read_images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:
     """Grey values (n, channels, y, x): slices with neighbours, mirrored at the volume's ends."""
     around = reflect(np.asarray(numbers)[:, None] + np.arange(-context, context + 1), grey.shape[0])
     needed = sorted(set(around.ravel().tolist()))
