@@ -26,7 +26,6 @@ _NOT_HERE = {
     "particle_size_distribution": "tim3d has no size distributions; PoreSpy has: local_thickness, regionprops_3D",
     "local_thickness": "tim3d has none; PoreSpy has",
     "permeability": "tim3d has none; PoreSpy and OpenPNM have",
-    "export": "tim3d writes no other format yet; a field opens in Python as tim3d.open_field(SAMPLE, NAME), an xarray",
 }
 
 

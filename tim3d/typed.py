@@ -19,11 +19,13 @@ Folder = str | Path
 Settings = Iterable[str]  # key=value, each with an option of its own
 # Names.
 Names = Sequence[str]
+Nodes = str | Sequence[str]  # of a sample; they may hold commas
 Axes = str | Sequence[str]  # of z, y and x
 Directions = Sequence[str]  # of +z, -z, +y, -y, +x and -x
 Seeds = Sequence[str]  # a label field and one of its phases
 Merges = Mapping[str, str]  # a class and the one that it counts as
 QuantityName = str
+FormatName = str
 Steps = Sequence[Any]  # corrections, each a name with its parameters
 Pick = str | int  # a number from 0, or a name
 # Voxels.

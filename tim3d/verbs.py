@@ -19,6 +19,7 @@ VERBS = {
     "describe": "tim3d.stages.measurement.describe",
     "score": "tim3d.stages.segmentation.score",
     "report": "tim3d.reporting.report",
+    "export": "tim3d.exporting.export",
 }
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
@@ -26,7 +27,7 @@ BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections"})
 # Parameters that decide what is done and may be values of Python, which no command can name.
-VALUES = ("segmenter", "generator", "source", "steps")
+VALUES = ("segmenter", "generator", "source", "steps", "format")
 
 
 def is_positional(verb: str, name: str, default: object, *, needed: bool) -> bool:

@@ -31,6 +31,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "correlation_nm": 20,
     },
     "report": {"out": "r.html"},
+    "export": {"field": "phase", "out": "e.ply", "phases": ["solid"]},
     "train": {"model": "n.safetensors", "labels": "truth"},
     "simulate": {"folder": "sim"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},

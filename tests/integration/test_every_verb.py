@@ -118,6 +118,7 @@ READERS = {
     ),
 }
 FILES = {
+    "export": Row({"sample": A, "field": "phase", "out": "a.mha"}, makes="a.mha", reads="phase"),
     "simulate": Row({"folder": "other", **STACK}, makes="other"),
     "train": Row(
         {

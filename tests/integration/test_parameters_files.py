@@ -98,6 +98,16 @@ CASES = {
         elsewhere={"out": "second"},
         runs={"minutes": 5.0, "device": "cpu", "overwrite": True, "progress": True, "on_look": print},
     ),
+    "export": Case(
+        {"sample": A, "field": "phase", "out": "a.ply", "phases": ["solid"], "options": QUIET},
+        refused={
+            "sample": B, "field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(0, 80), "unit": "um",
+            "phases": ["pore"], "smoothing": 2, "keep": 0.9, "beside": ["other"], "cells": "tetrahedra",
+            "drawing": "overlay", "format": "stl",
+        },
+        elsewhere={"out": "b.ply"},
+        runs={"options": Options(progress=False, block=(5, 9, 17))},
+    ),
     "report": Case(
         {"sample": A, "out": "a.html"},
         decides={
@@ -108,7 +118,7 @@ CASES = {
     ),
 }  # fmt: skip
 # Does not fit the rest of the call, and is refused for that.
-UNFIT = {"depth", "preset", "scale"}
+UNFIT = {"depth", "preset", "scale", "beside", "cells", "drawing", "format"}
 CHANGES = [
     (name, how, one)
     for name, row in CASES.items()

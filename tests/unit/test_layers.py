@@ -43,7 +43,7 @@ ROOMS = [
     Room(0, "phantoms",     "errors grid", "numpy"),
 
     Room(1, "kernels"),
-    Room(1, "kernels.morphology", "",                   "numpy scipy numba skimage cc3d"),
+    Room(1, "kernels.morphology", "",                   "numpy scipy numba skimage cc3d fast_simplification"),
     Room(1, "kernels.statistics", "",                   "numpy scipy numba"),
     Room(1, "kernels.geodesic",   "",                   "numpy numba"),
     Room(1, "kernels.generation", "",                   "numpy scipy numba"),
@@ -58,6 +58,7 @@ ROOMS = [
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),
+    Room(1, "formats",             "",                  "numpy tifffile h5py meshio pyarrow"),
     Room(1, "sources",             "",                  "numpy tifffile PIL h5py zarr"),
 
     Room(2, "engine",             "engine.clusters engine.collective engine.job_array engine.passes engine.state"),
@@ -90,6 +91,7 @@ ROOMS = [
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "plotting",           "",                   "numpy xarray matplotlib"),
     Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL jinja2 markupsafe"),
+    Room(5, "exporting",          "plotting reporting", "numpy xarray matplotlib tqdm"),
     Room(5, "cli",                "maintenance reporting"),
     Room(5, "__main__",           "cli"),
     Room(5, "",                   "cli maintenance reporting"),

@@ -25,6 +25,7 @@ NAMES = [
     "annotate",
     "cluster",
     "describe",
+    "export",
     "fidelity",
     "generate",
     "geodesic",

@@ -28,7 +28,12 @@ SHELL_ONLY = {"plan", "quiet"}
 BESIDE = {"study": {"figure"}, "fidelity": {"figure"}, "describe": {"csv"}}
 ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", "price"}
 # How it runs that a verb does not have, as its messages in Python say.
-WITHOUT = {"solve": {"block", "time_limit"}, "geodesic": {"time_limit"}, "study": {"block"}}
+WITHOUT = {
+    "solve": {"block", "time_limit"},
+    "geodesic": {"time_limit"},
+    "study": {"block"},
+    "export": {"time_limit"},
+}
 OPTIONS = [
     pytest.param(name, option, id=f"{name} {option.name}")
     for name, command in COMMANDS.items()

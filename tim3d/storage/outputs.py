@@ -73,17 +73,40 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
         If it is a URL or a folder, lies in a sample or in a missing folder, or exists and is of
         another kind.
     """
-    target = Path(path)
-    if not is_local(str(path)):
-        raise ArgumentError(
-            f"{path} is a URL, and {kind.name} is a file of this machine. Give a path"
-        )
-    if (target / "zarr.json").is_file():
-        raise ArgumentError(
-            f"{path} is a sample, not {kind.name}. The sample comes first, then the file"
-        )
+    target = check_place(path, kind.name, makes_folder=makes_folder)
     if target.is_dir():
         raise ArgumentError(f"{path} is a folder. Give the name of a file in it: {target / 'NAME'}")
+    if target.exists() and not _is_replaceable(target, kind):
+        raise ArgumentError(
+            f"{path} exists and is not {kind.name}; it was not changed. Give another name"
+        )
+    return target
+
+
+def check_place(path: str | Path, what: str, *, makes_folder: bool = False) -> Path:
+    """Refuse a place in which a file of ours must not be written, whatever is there now.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be written.
+    what : str
+        What it is, for messages: "a report of tim3d".
+    makes_folder : bool
+        Whether the folder of the file may be created.
+
+    Raises
+    ------
+    ArgumentError
+        If it is a URL, or lies in a sample or in a missing folder.
+    """
+    target = Path(path)
+    if not is_local(str(path)):
+        raise ArgumentError(f"{path} is a URL, and {what} is a file of this machine. Give a path")
+    if (target / "zarr.json").is_file():
+        raise ArgumentError(
+            f"{path} is a sample, not {what}. The sample comes first, then the file"
+        )
     # While a chain of steps is planned, an earlier step may create the folder.
     if not makes_folder and not is_forecasting() and not target.parent.is_dir():
         raise ArgumentError(
@@ -94,10 +117,6 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
     ):
         raise ArgumentError(
             f"{path} lies in the sample {sample}, which holds nothing else. Give a path outside of it"
-        )
-    if target.exists() and not _is_replaceable(target, kind):
-        raise ArgumentError(
-            f"{path} exists and is not {kind.name}; it was not changed. Give another name"
         )
     return target
 
@@ -127,7 +146,7 @@ def replacing(path: str | Path, *, durable: bool = True, kept: str = KEPT) -> It
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with half.open("xb") as file:
-                _is_ours(file)
+                is_ours(file)
                 yield file
                 if durable:
                     file.flush()
@@ -159,11 +178,11 @@ def remove_abandoned(folder: Path, name: str = "*") -> None:
     """
     for half in folder.glob(f".{name}.*.partial"):
         with contextlib.suppress(OSError), half.open("rb+") as file:
-            if _is_ours(file):
+            if is_ours(file):
                 remove_file(half)
 
 
-def _is_ours(file: BinaryIO) -> bool:
+def is_ours(file: BinaryIO) -> bool:
     """Lock an open file until it is closed; return whether this process holds the lock.
 
     Returns False where the file system does not support locks.

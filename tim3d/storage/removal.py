@@ -30,6 +30,9 @@ MARKERS = re.compile(
     rf"(?:[^/]+/)*[^/]{{1,16}}/(?:\.?(?:layout|summary-[\w.-]+)|(?:done|failed)/\d+/\d+/\.?\d+)\.json{_HALF}|{_LITTER}"
 )
 _HALF_FILE = re.compile(r"\.[0-9a-f]+\.partial")
+# Everything below a folder whose own name says that it is half an export of ours.
+STAGING = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
+_ANYTHING = re.compile(r".*", re.DOTALL)
 
 
 def refuse_link(path: str | Path) -> None:
@@ -72,6 +75,19 @@ def remove_partials(url: str | Path) -> None:
     for half in path.parent.glob(f"{path.name}.*.partial") if is_local(str(url)) else ():
         if _HALF_FILE.fullmatch(half.name.removeprefix(path.name)):
             remove_file(half)
+
+
+def remove_staging(folder: Path) -> None:
+    """Remove the folder in which an export was written, with everything in it.
+
+    Raises
+    ------
+    ValueError
+        If its name is not that of such a folder.
+    """
+    if not STAGING.fullmatch(folder.name):
+        raise ValueError(f"{folder} is not a folder of an export")
+    remove_tree(str(folder.parent), folder.name, _ANYTHING)
 
 
 def remove_tree(root: str, name: str, ours: re.Pattern[str]) -> None:

@@ -34,6 +34,7 @@ UNUSED = {
         "time_limit": _WATCH,
     },
     "geodesic": {"time_limit": _WATCH},
+    "export": {"time_limit": "leave it out"},
     "study": {"block": "a block of this verb is a window; give --windows instead of --block"},
 }
 

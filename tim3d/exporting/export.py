@@ -1,0 +1,137 @@
+"""The verb `export`: any field, surface, table or figure of a sample as a file of another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from tim3d.errors import ArgumentError
+from tim3d.exporting.asked import Asked
+from tim3d.exporting.elements import ElementExport
+from tim3d.exporting.job import Export
+from tim3d.exporting.surface import SurfaceExport
+from tim3d.exporting.tables import TableExport
+from tim3d.exporting.volume import VolumeExport
+from tim3d.formats.base import (
+    ElementFormat,
+    FigureFormat,
+    Format,
+    SurfaceFormat,
+    TableFormat,
+    VolumeFormat,
+)
+from tim3d.formats.builtin import format_of
+from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import outputs, store
+from tim3d.typed import FormatName, Names, Nodes, Range
+
+
+@Verb
+def export(
+    sample: str,
+    field: str,
+    out: str | Path,
+    *,
+    beside: Nodes = (),
+    format: FormatName | Format | None = None,
+    z: Range = slice(None),
+    y: Range = slice(None),
+    x: Range = slice(None),
+    unit: Literal["nm", "um", "mm", "m"] = "nm",
+    phases: Names = (),
+    smoothing: int = 0,
+    keep: float = 1.0,
+    cells: Literal["hexahedra", "tetrahedra"] = "hexahedra",
+    drawing: str = "",
+    options: Options = DEFAULTS,
+) -> Task[Path]:
+    """Write a field, the surface of a phase, finite elements, a table or a figure for other programs.
+
+    The ending of the file says the format. Voxels are read and written slab by slab. A file gets its
+    name when it is complete; an interrupted export is redone from the start. Coordinates in files are
+    those of the sample: voxel i of an axis with step h has its centre at (i + 1/2) h.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    field : str
+        Field or result to export. A figure may also show the file of a trained network.
+    out : path
+        File to write; a name without an ending is a folder of TIFF slices.
+    beside : list of str
+        Further fields of the same file. For VTI, VTK-HDF, HDF5 and OME-TIFF.
+    format : str or Format, optional
+        Format of the file (default: by its ending). In Python also one of your own
+        (docs/extend.md).
+    z, y, x : slice of nm
+        Region along the axis in nm, from outer face to outer face (default: all).
+    unit : {"nm", "um", "mm", "m"}
+        Unit of all lengths in the file.
+    phases : list of str
+        Phases that a surface encloses, or whose voxels become elements (default: all, for elements).
+    smoothing : int
+        Number of steps of smoothing of a surface, which keep its volume.
+    keep : float
+        Share of the triangles of a surface that stays.
+    cells : {"hexahedra", "tetrahedra"}
+        Finite elements that a voxel becomes: one hexahedron or six tetrahedra.
+    drawing : str
+        Name of the figure, as in `tim3d.plotting` (default: the first one that suits).
+    options : Options
+        How it runs. A block divides the volume for a surface, which is the same for any.
+
+    Returns
+    -------
+    Path
+        The file or folder.
+
+    Raises
+    ------
+    ArgumentError
+        If the format cannot hold what is asked for, an argument does not apply to it, a face of the
+        region cuts a voxel, or the file exists and no export wrote it.
+    MixedRunError
+        If the file is another export and `overwrite` is not set.
+    MissingFieldError
+        If the sample has no such field or result.
+    MissingExtraError
+        If a package is not installed that the format needs.
+    MemoryPlanError
+        If a slab, a mesh or the elements do not fit into memory.
+    WriteError
+        If the disk has no room for the file, or its folder cannot be written.
+    """
+    given = {
+        "z": z, "y": y, "x": x, "unit": unit, "phases": (phases,) if isinstance(phases, str) else tuple(phases),
+        "smoothing": smoothing, "keep": keep, "cells": cells, "drawing": drawing, "block": options.block,
+    }  # fmt: skip
+    names = (field, *((beside,) if isinstance(beside, str) else beside))
+    if not store.is_sample(sample) and not store.nodes(sample):
+        store.open_sample(sample)
+    target = outputs.check_place(out, "an export")
+    asked = Asked(sample, names, target, format_of(out, format), given, options)
+    options.refuse_unused("export", sample)
+    asked.refuse_unused()
+    made = _export(asked)
+    made.inputs()  # bad names are refused before anything is planned
+    return Task(made.plans, made.run)
+
+
+def _export(asked: Asked) -> Export:
+    """Export of the kind of the format."""
+    one = asked.format
+    if isinstance(one, VolumeFormat):
+        return VolumeExport(asked)
+    if isinstance(one, SurfaceFormat):
+        return SurfaceExport(asked)
+    if isinstance(one, ElementFormat):
+        return ElementExport(asked)
+    if isinstance(one, TableFormat):
+        return TableExport(asked)
+    if isinstance(one, FigureFormat):
+        from tim3d.exporting.figures import FigureExport  # matplotlib takes a while to load
+
+        return FigureExport(asked)
+    raise ArgumentError(f"{one!r} is not a format of voxels, surfaces, elements, tables or figures")

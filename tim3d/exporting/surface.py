@@ -1,0 +1,222 @@
+"""The surface of a phase as a closed mesh, made block by block."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.engine import Outline, Plan
+from tim3d.engine.passes.plan import size_text
+from tim3d.errors import ArgumentError, MemoryPlanError, MissingExtraError
+from tim3d.exporting.asked import Asked
+from tim3d.exporting.job import Export, limit_bytes, resident_base
+from tim3d.formats.base import UNITS, Surface, SurfaceFormat
+from tim3d.grid import Block, Box, Grid, triple
+from tim3d.kernels.morphology import marching_cubes, mesh
+from tim3d.phases import Phases
+from tim3d.storage import store
+from tim3d.storage.schema import Field
+
+log = logging.getLogger(__name__)
+# Bytes of a triangle while the mesh is put together, and of a voxel of a block while it is cut.
+TRIANGLE_BYTES, VOXEL_BYTES = 200, 4
+
+
+@dataclass(frozen=True)
+class SurfaceExport(Export):
+    """The surface that encloses some phases of a label field."""
+
+    @cached_property
+    def field(self) -> Field:
+        """The label field."""
+        return label_field(self.asked)
+
+    @cached_property
+    def phases(self) -> list[str]:
+        """Names of the phases that are enclosed."""
+        assert self.field.phases is not None
+        wanted = list(self.asked.given["phases"])
+        if not wanted:
+            raise ArgumentError(
+                f"a surface encloses a phase: --phases {self.field.phases.names[-1]} "
+                f"(of {', '.join(self.field.phases)}; several, with commas, count as one)"
+            )
+        return checked_phases(wanted, self.field.phases)
+
+    def inputs(self) -> dict[str, str]:
+        """Fingerprint of the labels."""
+        _check_numbers(self.asked)
+        name = self.field.name
+        return {
+            name: store.fingerprint_of(self.asked.sample, name),
+            "phases": ",".join(self.phases),
+        }
+
+    def steps(self) -> list[Plan | Outline]:
+        """A plan of the blocks, and how many triangles fit."""
+        grid, box = self._grid, self.asked.box(self.field)
+        base, limit = resident_base(), limit_bytes()
+        peak = base + VOXEL_BYTES * math.prod(b + 1 for b in grid.block_at((0, 0, 0)).core.shape)
+        most = max(0, limit - base) // TRIANGLE_BYTES
+        plan = Plan(
+            name=f"surface of {', '.join(self.phases)}",
+            blocks=len(grid),
+            left=len(grid),
+            block=grid.block,
+            halo=(1, 1, 1),
+            read_bytes=math.prod(box.shape),
+            write_bytes=0,
+            peak_bytes=peak,
+            limit_bytes=limit,
+            workers=1,
+            threads=1,
+            cure="Use a smaller --block",
+        )
+        text = (
+            f"holds the mesh in memory: at most {most / 1e6:.3g} million triangles "
+            f"in {size_text(limit)}; more are refused before anything is written"
+        )
+        return [plan, Outline(f"export {self.asked.format.name}", text)]
+
+    def write(self, path: Path) -> None:
+        """Build the mesh, smooth and decimate it as asked, and write it."""
+        vertices, faces = self._mesh()
+        factor, (z, y, x) = UNITS[self.asked.given["unit"]], self.asked.box(self.field).start
+        corner = np.array([x, y, z]) * np.array(self.field.spacing_nm[::-1])
+        surface = Surface(
+            vertices=(vertices + corner) * factor,
+            faces=faces,
+            name=" ".join(self.phases),
+            unit=self.asked.given["unit"],
+            mark=self.mark,
+            note=self.asked.note(),
+        )
+        assert isinstance(self.asked.format, SurfaceFormat)
+        self.asked.format.write(surface, path)
+
+    @property
+    def _grid(self) -> Grid:
+        """Blocks of cells: there is one more along each axis than voxels."""
+        shape = self.asked.box(self.field).shape
+        cells = triple(n + 1 for n in shape)
+        wanted = self.asked.options.block or (self.field.chunk[0], *cells[1:])
+        return Grid(cells, triple(min(b, n) for b, n in zip(wanted, cells, strict=True)))
+
+    def _mesh(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Vertices (x, y, z) in nm from the corner of the region, and faces."""
+        shape = self.asked.box(self.field).shape
+        corners, cells, voxels = self._triangles()
+        numbers, faces = mesh.welded(corners, cells)
+        if not len(faces):
+            raise ArgumentError(f"no voxel of the region is {' or '.join(self.phases)}")
+        places = mesh.positions(numbers, triple(n + 2 for n in shape))
+        held = mesh.on_border(places, shape)[:, ::-1]
+        vertices = np.ascontiguousarray((places * self.field.spacing_nm)[:, ::-1])
+        target = voxels * math.prod(self.field.spacing_nm)
+        if times := self.asked.given["smoothing"]:
+            vertices = mesh.smoothed(vertices, faces, held, times, target)
+        if (keep := self.asked.given["keep"]) < 1:
+            vertices, faces = mesh.decimated(vertices, faces, keep)
+            edges = np.array(shape[::-1]) * self.field.spacing_nm[::-1]
+            vertices, held = mesh.snapped(vertices, edges)
+            vertices = mesh.with_volume(vertices, faces, held, target)
+        enclosed = mesh.volume(vertices, faces)
+        log.info(
+            "surface of %s: %d triangles, closed, enclosing %.6g nm3, %+.3f %% of its voxels",
+            ", ".join(self.phases), len(faces), enclosed, 100 * (enclosed / target - 1),
+        )  # fmt: skip
+        return vertices, faces
+
+    def _triangles(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Triangles of all blocks, their cells, and the number of voxels of the phases."""
+        parts, voxels, triangles = [], 0, 0
+        room = limit_bytes() - resident_base()
+        with self.bar(len(self._grid), "block") as bar:
+            for corners, cells, inside in self._blocks():
+                parts.append((corners, cells))
+                voxels, triangles = voxels + inside, triangles + len(cells)
+                bar.update()
+                if triangles * TRIANGLE_BYTES > room:
+                    raise _too_many(triangles, bar.n / bar.total, room)
+        return (
+            np.concatenate([corners for corners, _ in parts]),
+            np.concatenate([cells for _, cells in parts]),
+            voxels,
+        )
+
+    def _blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
+        box, array = (
+            self.asked.box(self.field),
+            store.field_array(self.asked.sample, self.field.name),
+        )
+        wanted = wanted_codes(self.field, self.phases)
+        whole = triple(n + 2 for n in box.shape)
+        for block in self._grid:
+            around, voxels = _voxels(block), Box.whole(box.shape)
+            codes = store.read_box(array, around.clip(voxels).shift(box.start))
+            inside = marching_cubes.padded(codes, wanted, around, voxels)
+            corners, cells = marching_cubes.triangles(inside, block.core.start, whole)
+            yield corners, cells, int(inside[1:, 1:, 1:].sum())
+
+
+def _voxels(block: Block) -> Box:
+    """Voxels at the corners of the cells of a block; cell 0 begins before the first voxel."""
+    return Box(triple(n - 1 for n in block.core.start), block.core.stop)
+
+
+def _too_many(triangles: int, share: float, room: int) -> MemoryPlanError:
+    return MemoryPlanError(
+        f"the surface has some {triangles / max(share, 1e-9) / 1e6:.3g} million triangles, and "
+        f"{max(0, room) / TRIANGLE_BYTES / 1e6:.3g} million fit into the {size_text(max(0, room))} that are free. "
+        "Give a smaller region (--z, --y, --x) or more --memory"
+    )
+
+
+def _check_numbers(asked: Asked) -> None:
+    smoothing, keep = asked.given["smoothing"], asked.given["keep"]
+    if smoothing < 0:
+        raise ArgumentError(f"--smoothing {smoothing}: a number of steps, 0 or more")
+    if not 0 < keep <= 1:
+        raise ArgumentError(f"--keep {keep:g}: the share of the triangles that stays, up to 1")
+    if keep < 1 and importlib.util.find_spec("fast_simplification") is None:
+        raise MissingExtraError(
+            "--keep needs the package fast-simplification. Type: pip install 'tim3d[export]'"
+        )
+
+
+def label_field(asked: Asked) -> Field:
+    """The one field of an export, which must hold labels of phases.
+
+    Raises
+    ------
+    ArgumentError
+        If there are several, or it holds no labels.
+    """
+    fields = asked.fields()
+    if len(fields) > 1 or fields[0].phases is None:
+        listed = " and ".join(asked.names)
+        raise ArgumentError(f"{asked.target} is made of one field of phases, got {listed}")
+    return fields[0]
+
+
+def checked_phases(wanted: list[str], phases: Phases) -> list[str]:
+    """Names in the order of the codes; unknown ones are refused."""
+    for name in wanted:
+        if name not in phases:
+            raise ArgumentError(f"no phase {name!r}; there are {', '.join(phases)}")
+    return [name for name in phases if name in wanted]
+
+
+def wanted_codes(field: Field, names: list[str]) -> NDArray[np.bool_]:
+    """Which of the 256 codes belong to these phases."""
+    wanted = np.zeros(256, bool)
+    wanted[[code for name, code in (field.phases or {}).items() if name in names]] = True
+    return wanted

@@ -1,0 +1,139 @@
+"""Results of a sample, and descriptions of a region, as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Outline
+from tim3d.errors import ArgumentError
+from tim3d.exporting.asked import REGION
+from tim3d.exporting.job import Export
+from tim3d.formats.base import Table, TableFormat
+from tim3d.stages.measurement.describe import describe
+from tim3d.storage import store
+
+# Rows that are made at once.
+PIECE = 2**14
+_LAST = {"value": float, "unit": str, "definition": str, "method": str, "reference": str}
+
+
+@dataclass(frozen=True)
+class TableExport(Export):
+    """A result as rows; of a field, what was measured on it."""
+
+    @property
+    def name(self) -> str:
+        """The result or field."""
+        if len(self.asked.names) > 1:
+            raise ArgumentError(
+                f"a table holds one result, got {' and '.join(self.asked.names)}: leave out --beside"
+            )
+        return self.asked.names[0]
+
+    @cached_property
+    def is_field(self) -> bool:
+        """Whether it is a field, which `describe` is asked about."""
+        return bool(store.node_attributes(self.asked.sample, self.name).get("kind") == "field")
+
+    def inputs(self) -> dict[str, str]:
+        """Fingerprint of what is read; of a field, of all results about it."""
+        sample, name = self.asked.sample, self.name
+        if not self.is_field:
+            self._refuse_region()
+            store.refuse_outdated(sample, name)
+            return {name: store.fingerprint_of(sample, name)}
+        about = [
+            n for n in store.nodes(sample)
+            if n == name or name in store.node_attributes(sample, n).get("inputs", {})
+        ]  # fmt: skip
+        return {n: store.fingerprint_of(sample, n) for n in about}
+
+    def steps(self) -> list[Outline]:
+        """One line: no voxel is read."""
+        return [Outline(f"export {self.asked.format.name}", f"writes {self.name} as a table")]
+
+    def write(self, path: Path) -> None:
+        """Write all numbers."""
+        assert isinstance(self.asked.format, TableFormat)
+        found = self._found()
+        sample = Path(self.asked.sample.rstrip("/")).name
+        table = Table(columns(found), pieces(found, sample, self.asked.region_text()), self.mark)
+        self.asked.format.write(table, path)
+
+    def _found(self) -> xr.Dataset:
+        if not self.is_field:
+            return store.open_dataset(self.asked.sample, self.name)
+        region = {axis: self.asked.given[axis] for axis in REGION}
+        return describe(self.asked.sample, field=self.name, **region)
+
+    def _refuse_region(self) -> None:
+        if self.asked.region_text() != "whole":
+            raise ArgumentError(
+                f"{self.name} is a result of the whole volume. For a region export what was measured "
+                f"on the field itself: tim3d export {self.asked.sample} FIELD {self.asked.target} --z ..."
+            )
+
+
+def columns(found: xr.Dataset) -> dict[str, type]:
+    """Names and types of the columns; a column for each dimension, and one for texts if there are any."""
+    dims = dict.fromkeys(str(d) for v in found.data_vars.values() for d in v.dims)
+    kinds = {dim: _kind(_ticks(found, dim)) for dim in dims}
+    texts = {"text": str} if any(_is_text(v) for v in found.data_vars.values()) else {}
+    return {"sample": str, "region": str, "variable": str, **kinds, **texts, **_LAST}
+
+
+def pieces(found: xr.Dataset, sample: str, region: str) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """Rows of all variables, column by column, some thousand at a time."""
+    for name, variable in found.data_vars.items():
+        ticks = [_ticks(found, str(dim)) for dim in variable.dims]
+        for start in range(0, variable.size, PIECE):
+            places = np.arange(start, min(start + PIECE, variable.size))
+            index = np.unravel_index(places, variable.shape) if variable.dims else ()
+            values = np.asarray(variable.values).ravel()[places]
+            same = {"sample": sample, "region": region, "variable": str(name), **_about(variable)}
+            yield (
+                {key: [text] * len(places) for key, text in same.items()}
+                | {
+                    str(dim): tick[at].tolist()
+                    for dim, tick, at in zip(variable.dims, ticks, index, strict=True)
+                }
+                | _value(variable, values)
+            )
+
+
+def _value(variable: xr.DataArray, values: Any) -> dict[str, list[Any]]:
+    if _is_text(variable):
+        return {"text": [str(v) for v in values], "value": [None] * len(values)}
+    return {"value": values.astype(np.float64).tolist()}
+
+
+def _about(variable: xr.DataArray) -> dict[str, str | None]:
+    names = {
+        "unit": "units",
+        "definition": "long_name",
+        "method": "method",
+        "reference": "reference",
+    }
+    found = {key: variable.attrs.get(name) for key, name in names.items()}
+    return {key: None if text is None else str(text) for key, text in found.items()}
+
+
+def _ticks(found: xr.Dataset, dim: str) -> Any:
+    """Coordinate along a dimension, or numbers from 0."""
+    values = np.asarray(found[dim].values if dim in found.coords else np.arange(found.sizes[dim]))
+    return values.astype(str).astype(object) if values.dtype.kind in "OUS" else values
+
+
+def _kind(ticks: Any) -> type:
+    return {"f": float, "i": int, "u": int, "b": int}.get(ticks.dtype.kind, str)
+
+
+def _is_text(variable: xr.DataArray) -> bool:
+    return variable.dtype.kind not in "fiub"

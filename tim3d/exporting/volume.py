@@ -1,0 +1,84 @@
+"""Voxels of a region as files, read and written slab by slab."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tim3d.engine import Plan
+from tim3d.engine.passes.plan import size_text
+from tim3d.exporting.asked import Asked, cuts, region_of
+from tim3d.exporting.job import Export, limit_bytes, resident_base
+from tim3d.formats.base import Volume, VolumeFormat
+from tim3d.grid import triple
+from tim3d.storage import store
+from tim3d.storage.schema import Field
+
+# Bytes for each byte of a slab: one slab is written while the next is read and decoded.
+COPIES = 4
+
+
+@dataclass(frozen=True)
+class VolumeExport(Export):
+    """Fields as voxels of a file."""
+
+    @cached_property
+    def fields(self) -> list[Field]:
+        """The fields."""
+        return self.asked.fields()
+
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of the fields."""
+        return {one.name: store.fingerprint_of(self.asked.sample, one.name) for one in self.fields}
+
+    def steps(self) -> list[Plan]:
+        """One plan: its blocks are slabs."""
+        self._format.check(self._region(1))
+        return [slab_plan(self.asked, self.fields, self.size_bytes(), COPIES)]
+
+    def size_bytes(self) -> int:
+        """Bytes of all values."""
+        return self._region(1).data_bytes
+
+    def write(self, path: Path) -> None:
+        """Write the region."""
+        (plan,) = self.steps()
+        slices = self.asked.box(self.fields[0]).shape[0] * len(self.fields)
+        with self.bar(slices, "slice") as bar:
+            volume = region_of(self.asked, self.fields, plan.block[0], self.mark, bar.update)
+            self._format.write(volume, path)
+
+    @property
+    def _format(self) -> VolumeFormat:
+        assert isinstance(self.asked.format, VolumeFormat)
+        return self.asked.format
+
+    def _region(self, thick: int) -> Volume:
+        return region_of(self.asked, self.fields, thick, "", lambda n: None)
+
+
+def slab_plan(asked: Asked, fields: list[Field], written: int, copies: int) -> Plan:
+    """Plan of reading a region slab by slab; slabs are as thick as chunks, or thinner if they must be."""
+    box = asked.box(fields[0])
+    plane = math.prod(box.shape[1:]) * max(one.voxel_bytes for one in fields)
+    base, limit = resident_base(), limit_bytes()
+    thick = min(fields[0].chunk[0], box.shape[0])
+    while thick > 1 and base + copies * thick * plane > limit:
+        thick //= 2
+    slabs = (len(cuts(box.start[0], box.stop[0], thick)) - 1) * len(fields)
+    return Plan(
+        name=f"export {asked.format.name}",
+        blocks=slabs,
+        left=slabs,
+        block=triple((thick, *box.shape[1:])),
+        halo=(0, 0, 0),
+        read_bytes=math.prod(box.shape) * sum(one.voxel_bytes for one in fields),
+        write_bytes=written,
+        peak_bytes=base + copies * thick * plane,
+        limit_bytes=limit,
+        workers=1,
+        threads=1,
+        cure=f"A slice has {size_text(plane)}: give a smaller region with --y and --x",
+    )
