@@ -191,6 +191,19 @@ def test_a_lease_of_another_machine_runs_out(sample: str, monkeypatch: pytest.Mo
     assert not fs.find(path)
 
 
+@pytest.mark.parametrize("fast", [3600.0, -3600.0])
+def test_only_the_clock_of_the_store_counts(fast: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store an hour ahead of this machine, or behind: a lease lasts as long as anywhere."""
+    sample, written_at = "memory://lease/clock.zarr", lease.written_at
+    monkeypatch.setattr(lease, "written_at", lambda url: written_at(url) + fast)
+    ledger.write(lock_of(sample), {"host": "elsewhere", "pid": 1, "token": "t"})
+    with pytest.raises(LockedError, match="process 1 on elsewhere"):
+        lease.take_over(lock_of(sample), sample)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.2)
+    time.sleep(0.5)
+    assert lease.take_over(lock_of(sample), sample)
+
+
 def test_a_lease_is_renewed(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
     with lock_sample(sample):

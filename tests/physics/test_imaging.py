@@ -135,6 +135,19 @@ def test_blur_keeps_the_mean_and_softens_the_edge():
     assert np.interp(0.841 * 200, soft, np.arange(60)) == pytest.approx(29.5 + 2, abs=0.2)
 
 
+def test_pixels_that_are_not_square_are_blurred_alike_in_nm():
+    signal = np.zeros((40, 60), np.float32)
+    signal[15:20, 25:40] = 200
+    scope = replace(PERFECT, blur_nm=10.0)
+    upright = image(signal, 0, (10.0, 2.5, 5.0), scope)
+    lying = image(np.ascontiguousarray(signal.T), 0, (10.0, 5.0, 2.5), scope)
+    assert np.array_equal(upright, lying.T)
+    edge = np.repeat([[0.0], [200.0]], 20, axis=0).repeat(5, axis=1).astype(np.float32)
+    down = image(edge, 0, (10.0, 2.5, 5.0), scope)[:, 2].astype(float)
+    # 84 % of the step one standard deviation, 4 rows, beyond the edge.
+    assert np.interp(0.841 * 200, down, np.arange(40)) == pytest.approx(19.5 + 4, abs=0.2)
+
+
 def test_shine_through_spoils_every_global_threshold():
     grey, truth = simulate_fibsem((12, 160, 160), SPACING, 0.62, 60.0, seed=1)
     clean, _ = simulate_fibsem(

@@ -132,6 +132,8 @@ def test_each_error_tells_of_its_own_fault(diagonal):
     flatter = target.errors([(64 + diagonal // 2).astype(np.uint8)])
     assert flatter["step_error"] == pytest.approx(0.5, abs=0.02)
     assert flatter["correlation_error"] < 0.01
+    gentle, gentler = (np.rint(128 + (diagonal - 128.0) / n).astype(np.uint8) for n in (10, 20))
+    assert like(gentle).errors([gentler])["step_error"] == pytest.approx(0.5, abs=0.05)
     shuffled = np.random.default_rng(0).permutation(diagonal.ravel()).reshape(diagonal.shape)
     mixed = target.errors([shuffled])
     assert mixed["histogram_error"] < 0.002

@@ -143,6 +143,11 @@ CASES = {
         None,
         "not reached",
     ),
+    "spread is small, mean is low": (
+        [even(0.8, 0.01), even(0.99, 0.01), WHOLE],
+        1,
+        "representative",
+    ),
     "the largest cannot vouch for itself": ([even(1, 0.5), even(1, 0.01)], None, "not reached"),
     "windows without a value": ([even(1, 0.01, excluded=1), WHOLE], None, "not reached"),
     "seven windows": ([even(1, 0.01, count=7), WHOLE], None, "too few windows"),
