@@ -18,6 +18,7 @@ Samples = Sequence[str]
 Folder = str | Path
 Settings = Iterable[str]  # key=value, each with an option of its own
 # Names.
+CleaningSteps = Sequence[str]  # each a kind, a phase and key=value
 Names = Sequence[str]
 Nodes = str | Sequence[str]  # of a sample; they may hold commas
 Axes = str | Sequence[str]  # of z, y and x

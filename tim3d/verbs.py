@@ -10,6 +10,7 @@ VERBS = {
     "annotate": "tim3d.stages.segmentation.annotate",
     "train": "tim3d.stages.segmentation.train",
     "segment": "tim3d.stages.segmentation.segment",
+    "clean": "tim3d.stages.cleaning.clean",
     "label": "tim3d.stages.components.label",
     "measure": "tim3d.stages.measurement.measure",
     "solve": "tim3d.stages.conduction.solve",

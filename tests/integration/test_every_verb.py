@@ -80,6 +80,10 @@ FIELDS = {
     "ingest": Row({"source": "stack/slices", "sample": A, "field": "b", "voxel_size": {"z": 10}}, makes=f"{A}/b"),
     "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
     "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
+    "clean": Row(
+        {"sample": A, "steps": ["holes:solid", "majority:radius_nm=10"], "out": "clear"}, {"out": "clearer"},
+        f"{A}/clear", "phase",
+    ),
 }  # fmt: skip
 RESULTS = {
     "label": Row(
@@ -326,7 +330,7 @@ def page() -> str:
     return Path(tim3d.report(A, "page.html")).read_text()
 
 
-@pytest.mark.parametrize("name", ["annotate", "segment"])
+@pytest.mark.parametrize("name", ["annotate", "segment", "clean"])
 def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(
     folder: Path, name: str
 ) -> None:

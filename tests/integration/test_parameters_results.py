@@ -78,6 +78,13 @@ CASES = {
         names={"out": "mine2"},
         runs={"component": "mine", "options": AGAIN},
     ),
+    "clean": Case(
+        "clean",
+        {"sample": A, "steps": ["holes:solid", "majority:radius_nm=10"]},
+        decides={"sample": B, "out": "mine0"},
+        refused={"steps": ["majority:radius_nm=10"], "field": "other"},
+        runs={"options": IN_BLOCKS},
+    ),
     "measure": Case(
         "measure",
         {"sample": A},

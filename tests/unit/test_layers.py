@@ -79,6 +79,7 @@ ROOMS = [
     Room(4, "stages.segmentation",   "stages.shared",                     "numpy xarray"),
     Room(4, "stages.generation",     "stages.shared",                     "numpy xarray tifffile tqdm"),
     Room(4, "stages.components",     "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.cleaning",       "stages.components stages.shared",   "numpy xarray"),
     Room(4, "stages.conduction",     "stages.shared",                     "numpy xarray tqdm"),
     Room(4, "stages.geodesic",       "stages.shared",                     "numpy xarray"),
     Room(4, "stages.measurement",    "stages.shared",                     "xarray"),
@@ -87,6 +88,7 @@ ROOMS = [
 
     Room(5, "generators"),
     Room(5, "segmenters"),
+    Room(5, "cleaning"),
     Room(5, "sections",           "reporting"),
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "plotting",           "",                   "numpy xarray matplotlib"),

@@ -23,6 +23,7 @@ NAMES = [
     "Tim3dError",
     "__version__",
     "annotate",
+    "clean",
     "cluster",
     "describe",
     "export",

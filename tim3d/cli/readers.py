@@ -237,6 +237,11 @@ def _paths(value: Any) -> Any:
     return value
 
 
+def _texts(value: Any) -> list[Any]:
+    listed = value if isinstance(value, list | tuple) else [value]
+    return [one if isinstance(one, Mapping) else _path(one) for one in listed]
+
+
 def _different(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap a reader of lists to refuse repeated entries."""
 
@@ -328,6 +333,9 @@ READERS = {
     "Nodes": Reader(_paths, "names", "raw", "NAME", several=True),
     "Samples": Reader(_paths, "names", "a.zarr", "SAMPLE", several=True),
     "Folder": Reader(_path, "a path", "folder", "FOLDER"),
+    "CleaningSteps": Reader(
+        _texts, "steps as {}", "islands:solid,below_nm3=1e6", "STEP", several=True
+    ),
     "Settings": Reader(_same, "a change as {}", "ingest.field=raw", "KEY=VALUE"),
     "Names": Reader(_names, "names as {}", "pore,solid", "NAME,..."),
     "Descriptors": Reader(_names, "names as {}", "phase_fraction,specific_surface", "NAME,..."),

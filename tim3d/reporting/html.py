@@ -12,6 +12,7 @@ from tim3d.plotting import slices as figures
 from tim3d.plotting.planes import picture_factors
 from tim3d.plotting.style import length_text
 from tim3d.reporting import page, results
+from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.provenance import provenance_table, short
@@ -228,6 +229,7 @@ def _each(*shown: Callable[[Parts], str]) -> Html:
 SECTIONS = (
     Section("Slices", _each(_slices)),
     Section("Segmentation", _each(_segmentation, _disagreement, _scores)),
+    CLEANING,
     Section("Results", lambda parts, _: _results(parts)),
     STUDY,
     FIDELITY,

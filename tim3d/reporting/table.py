@@ -183,10 +183,10 @@ def text(found: Iterable[Row]) -> str:
         ]
         for line in every
     ]
-    return "\n".join(_aligned([header, [], *body]))
+    return "\n".join(aligned([header, [], *body]))
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     """Lines of padded cells; an empty line becomes a rule."""
     widths = [max(len(row[i]) for row in cells if row) for i in range(len(cells[0]))]
     filled = [row or ["-" * w for w in widths] for row in cells]

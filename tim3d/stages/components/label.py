@@ -8,7 +8,7 @@ than writing and reading labels that may not be needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -18,15 +18,22 @@ import xarray as xr
 
 from tim3d.descriptors.base import check_labels
 from tim3d.descriptors.percolation import percolation
-from tim3d.engine import Ledger, Outline, Pass, Plan, lock_sample
+from tim3d.engine import Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import Block, Box, Grid, Triple, triple
+from tim3d.grid import Block, Box, Triple
 from tim3d.kernels.morphology import components as kernel
-from tim3d.kernels.morphology.components import Border, Components
 from tim3d.phases import Phases
 from tim3d.spelling import given_twice
+from tim3d.stages.components.blocks import (
+    KERNEL_BYTES,
+    block_record,
+    lookup,
+    lookup_node,
+    merged,
+    pairing_pass,
+    values_of_block,
+)
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce
-from tim3d.stages.shared.packed import pack, unpack
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.stages.shared.results import (
     ResultMaking,
@@ -37,13 +44,9 @@ from tim3d.stages.shared.results import (
 )
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
-from tim3d.storage.schema import AXES, Field
+from tim3d.storage.schema import Field
 from tim3d.typed import Names
 
-# Bound on the memory of labelling beside the labels, in bytes per voxel (benchmarks/RESULTS.md,
-# "Components").
-KERNEL_BYTES = 12.0
-COLUMNS = ("code", "voxels", "first", "start", "stop")
 MOST = int(np.iinfo(schema.ID_DTYPE).max)
 
 
@@ -190,24 +193,24 @@ class Labelling:
             with lock_sample(self.job.sample):
                 run_passes(self.passes, replace(self.options, overwrite=False))
                 self._write_lookup()
-            lookup = _lookup_node(self.field.field.name)
+            node = lookup_node(self.field.field.name)
             produce(
                 self.job.sample,
                 self.field,
                 self.options,
-                lambda _: store.delete_node(self.job.sample, lookup),
+                lambda _: store.delete_node(self.job.sample, node),
             )
         return found
 
     def _write_lookup(self) -> None:
         """Write the lookup table of pass C: the final number of each component of each block."""
-        starts, table, rows = _merge(*self.passes)
+        starts, table, rows = merged(*self.passes)
         if len(table) > MOST:
             raise InputError(
                 f"{len(table)} components are more than {schema.ID_DTYPE} can number; label fewer phases"
             )
-        node = _lookup_node(self.field.field.name)
-        store.write_dataset(self.job.sample, node, _lookup(starts, rows), self.results.record)
+        node = lookup_node(self.field.field.name)
+        store.write_dataset(self.job.sample, node, lookup(starts, rows), self.results.record)
 
 
 def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int, out: str) -> Job:
@@ -242,9 +245,7 @@ def _passes(job: Job, options: Options) -> tuple[Pass, Pass]:
         options=options,
         kernel_bytes=KERNEL_BYTES,
     )
-    work = PairsWork(labelling.ledger, labelling.grid, job.connectivity)
-    ledger = Ledger(job.sample, f"{job.node}/pairs", fingerprint)
-    return labelling, replace(labelling, work=work, ledger=ledger, read_bytes=0)
+    return labelling, pairing_pass(labelling, job.connectivity, f"{job.node}/pairs")
 
 
 def _all_phases(job: Job) -> Phases:
@@ -266,110 +267,14 @@ class LabelKernel:
         (labels,) = fields
         check_labels(labels, Box.whole(block.core.shape), self.phases)
         ids = kernel.label_block(labels, self.codes, self.connectivity)
-        table = kernel.tabulate(ids, labels, block.core.start, self.shape)
-        planes = {
-            _plane_name(*key): pack(plane)
-            for key, plane in kernel.border(ids, table.code).planes.items()
-        }
-        return {name: pack(getattr(table, name)) for name in COLUMNS} | planes
-
-
-def _plane_name(axis: int, side: int) -> str:
-    return f"{AXES[axis]}_{'low' if side < 0 else 'high'}"
-
-
-@dataclass(frozen=True)
-class PairsWork:
-    """Pass B: pairs of components that touch across the borders of a block."""
-
-    ledger: Ledger
-    grid: Grid
-    connectivity: int
-
-    def read(self, block: Block) -> dict[Triple, Border]:
-        """Read the borders of the block and of its neighbours, by offset."""
-        offsets = [(0, 0, 0), *kernel.neighbours(self.grid, block.index, self.connectivity)]
-        return {
-            offset: _border(self.ledger.record(_beside(block.index, offset))) for offset in offsets
-        }
-
-    def compute(self, block: Block, inputs: dict[Triple, Border]) -> dict[str, Any]:
-        """Find the touching pairs with each neighbour."""
-        own = inputs.pop((0, 0, 0))
-        found = {
-            o: kernel.border_pairs(own, there, o, self.connectivity) for o, there in inputs.items()
-        }
-        return {
-            "pairs": [{"offset": offset, "rows": pack(pairs)} for offset, pairs in found.items()]
-        }
-
-    def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Write the record only."""
-        return outputs
-
-    def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of 14 blocks' borders and their text, and 40 per voxel of the largest plane."""
-        return 14 * 8 * kernel.border_voxels(core) + 40 * int(np.prod(core)) // min(core)
-
-
-def _border(record: Mapping[str, Any]) -> Border:
-    planes = {
-        (axis, side): unpack(record[_plane_name(axis, side)])
-        for axis in range(3)
-        for side in (-1, 1)
-    }
-    return Border(unpack(record["code"]), planes)
-
-
-def _beside(index: Triple, offset: Triple) -> Triple:
-    return triple(i + o for i, o in zip(index, offset, strict=True))
+        return block_record(ids, labels, block.core.start, self.shape)
 
 
 def _results(job: Job, passes: tuple[Pass, Pass]) -> xr.Dataset:
     """Results by phase and axis, from the merged table."""
-    _, table, _ = _merge(*passes)
+    _, table, _ = merged(*passes)
     found = percolation(table, job.phases, job.labels.shape, job.connectivity)
     return found.assign_attrs(spacing_nm=list(job.labels.spacing_nm))
-
-
-def _merge(labelling: Pass, pairing: Pass) -> tuple[np.ndarray, Components, np.ndarray]:
-    """Join and merge the tables of all blocks.
-
-    Returns
-    -------
-    starts : array
-        First row of each block in the joined table.
-    table : Components
-        The merged table.
-    rows : array
-        Row in the merged table of each row of the joined one.
-    """
-    grid = labelling.grid
-    # Rows are in C order, unlike the order in which blocks are computed.
-    places = [triple(place) for place in np.ndindex(grid.counts)]
-    tables = [_table(record) for record in labelling.ledger.records(places)]
-    starts = kernel.first_rows([len(table) for table in tables]).reshape(grid.counts)
-    pairs = [np.zeros((0, 2), np.int64)]
-    for block, record in pairing.records():
-        for found in record["pairs"]:
-            there = _beside(block.index, triple(found["offset"]))
-            pairs.append(unpack(found["rows"]) + np.array([starts[block.index], starts[there]]))
-    return starts, *kernel.merge(tables, np.concatenate(pairs))
-
-
-def _table(record: Mapping[str, Any]) -> Components:
-    return Components(*(unpack(record[name]) for name in COLUMNS))
-
-
-def _lookup_node(out: str) -> str:
-    """Name of the temporary lookup node of the field `out`."""
-    return f"{out}_lookup"
-
-
-def _lookup(starts: np.ndarray, rows: np.ndarray) -> xr.Dataset:
-    ends = np.append(starts.ravel()[1:], len(rows)).reshape(starts.shape)
-    blocks = tuple(f"{axis}_block" for axis in AXES)
-    return xr.Dataset({"row": ("label", rows), "start": (blocks, starts), "stop": (blocks, ends)})
 
 
 def _making(job: Job, out: str, labelling: Pass, options: Options) -> Making:
@@ -414,10 +319,8 @@ class NumberWork:
 
     def read(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Read codes, and the lookup rows of the block's components."""
-        rows = store.lazy_dataset(self.sample, _lookup_node(self.out))
-        start, stop = int(rows.start[block.index]), int(rows.stop[block.index])
         codes = store.read_box(store.field_array(self.sample, self.source), block.core)
-        return codes, np.asarray(rows.row[start:stop].values)
+        return codes, values_of_block(self.sample, self.out, block.index)
 
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Compute the numbers of the components."""

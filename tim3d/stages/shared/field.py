@@ -93,7 +93,8 @@ class Making:
     """Description of a field and of how its blocks are computed.
 
     `inputs` and `parameters` decide the numbers; together with the name of the verb they form the
-    fingerprint. `siblings` are fields that the same blocks also write, without a pyramid.
+    fingerprint. `siblings` are fields that the same blocks also write, without a pyramid; without
+    `pyramid` the field has none either.
     `other_grid` states that the field deliberately has another resolution than the other fields of
     the sample.
     """
@@ -109,6 +110,7 @@ class Making:
     base_bytes: int = BASE_BYTES
     siblings: tuple[Field, ...] = ()
     other_grid: bool = False
+    pyramid: bool = True
 
     @property
     def fingerprint(self) -> str:
@@ -169,6 +171,8 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
 
 
 def _factors(making: Making) -> list[Triple]:
+    if not making.pyramid:
+        return [(1, 1, 1)]
     return pyramid.level_factors(making.field.shape, making.field.spacing_nm)
 
 

@@ -1,0 +1,188 @@
+"""`clean` as a command: resumed where it was stopped, its table, its place in the report, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.cleaned import cleaned, volume
+from tim3d import cleaning, engine
+from tim3d.cli.main import main
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError
+from tim3d.maintenance.validation import validate
+from tim3d.storage import store
+
+PHASES = tim3d.Phases(pore=0, solid=3, dirt=9)
+SPACING = (20.0, 10.0, 5.0)
+QUIET = tim3d.Options(progress=False)
+BLOCKS = tim3d.Options(progress=False, block=(4, 8, 8))
+
+
+def ingested(folder: Path, labels: np.ndarray, name: str = "a.zarr") -> str:
+    np.save(folder / "phase.npy", labels)
+    tim3d.ingest(
+        folder / "phase.npy",
+        str(folder / name),
+        voxel_size=dict(zip("zyx", SPACING, strict=True)),
+        field="phase",
+        phases=PHASES,
+        shard=(4, 8, 8),
+        options=QUIET,
+    )
+    return str(folder / name)
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray:
+    return volume((8, 16, 15), 1)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory, labels: np.ndarray) -> str:
+    return ingested(tmp_path_factory.mktemp("clean"), labels)
+
+
+@dataclass(frozen=True)
+class Stops(cleaning.LocalStep):
+    """A step that changes nothing and stops the run when it is told to."""
+
+    kind = "stops"
+    calls: ClassVar[list[object]] = []
+    stop_at: ClassVar[int | None] = None
+
+    def relabel(self, labels, phases, spacing):
+        self.calls.append(labels.shape)
+        if len(self.calls) == Stops.stop_at:
+            raise ArgumentError("stopped")
+        return labels
+
+
+@pytest.mark.parametrize("stop_at", [3, 11])
+def test_a_stopped_run_goes_on_where_it_was(
+    tmp_path: Path, labels: np.ndarray, sample: str, stop_at: int
+) -> None:
+    steps = [Stops(), cleaning.Islands("dirt", below_voxels=3), Stops()]
+    url = ingested(tmp_path, labels)
+    Stops.calls.clear()
+    Stops.stop_at = stop_at
+    with pytest.raises(ArgumentError, match="stopped"):
+        tim3d.clean(url, steps, options=BLOCKS)
+    Stops.stop_at = None
+    with engine.journal(tmp_path / "log.jsonl"):
+        found = tim3d.clean(url, steps, options=BLOCKS)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    done = [line["pass"] for line in lines if line["event"] == "block"]
+    assert done.count("cleaned_step1/s0") == (6 if stop_at == 3 else 0)
+    assert done.count("cleaned/s0") == (8 if stop_at == 3 else 6)
+    assert np.array_equal(
+        tim3d.open_field(url, "cleaned").values, cleaned(labels, steps[1:2], PHASES, SPACING)
+    )
+    assert found.moved.values.sum(axis=(1, 2)).tolist() == [labels.size] * 3
+    assert store.nodes(url) == ["cleaned", "cleaned_changes", "phase"]
+    assert validate(url, deep=True) == []
+    assert tim3d.plan("clean", url, steps, options=BLOCKS) == []
+
+
+def test_the_shell_prints_the_table_and_the_report_shows_it(
+    sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = ["islands:dirt,below_nm3=4000", "rename:dirt,to=grain"]
+    assert main(["clean", sample, *steps, "--out", "named", "--quiet"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split() == ["step", "pieces", "phase", "lost", "gained", "voxels", "share"]
+    assert any(line.startswith("1 islands:dirt,below_nm3=4000") for line in told)
+    assert told[-1] == "named holds the phases pore=0,solid=3,grain=9"
+    found = tim3d.open_dataset(sample, "named_changes")
+    assert float(found.pieces[0]) > 0
+    assert np.isnan(found.pieces[1])
+    page = Path(tim3d.report(sample, tmp_path / "a.html", field="named")).read_text()
+    assert "<h2>Cleaning</h2>" in page
+    assert "1 islands:dirt,below_nm3=4000" in page
+
+
+def test_what_is_there_is_kept(sample: str) -> None:
+    tim3d.clean(sample, ["holes:solid"], out="filled", options=QUIET)
+    with pytest.raises(MixedRunError, match="another-name"):
+        tim3d.clean(sample, ["holes:pore"], out="filled", options=QUIET)
+    with pytest.raises(ArgumentError, match="reads 'phase'"):
+        tim3d.clean(sample, ["holes:pore"], out="phase", options=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("islnds:solid", "did you mean 'islands'"),
+        ("islands:solid", "below_nm3=1e6 or below_voxels=100"),
+        ("islands:solid,below_nm3=1e6,below_voxels=3", "it has 2"),
+        ("islands:solid,below_nm3=big", "below_nm3 is 'big'; it must be a number"),
+        ("islands:solid,below_voxels=1.5", "whole number"),
+        ("islands:solid,below_voxels=-1", "positive"),
+        ("islands:sold,below_voxels=3", "did you mean 'solid'"),
+        ("islands:solid,below_voxels=3,border=cut", "write remove or keep"),
+        ("islands:solid,below_voxels=3,connectivity=8", "connectivity is 8"),
+        ("islands:below_voxels=3", "lacks 'phase'"),
+        ("floating:solid,faces=top", "no face 'top'"),
+        ("open:solid", "lacks 'radius_nm'"),
+        ("open:solid,radius_nm=2", "radius_nm=5 or more"),
+        ("open:solid,radius_nm=0", "positive length"),
+        ("majority:solid,radius_nm=20", "'solid' is not understood"),
+        ("merge:dirt,into=dirt", "name two phases"),
+        ("merge:dirt,into=sand", "'sand'"),
+        ("rename:dirt,to=pore", "merge:dirt,into=pore"),
+        ("rename:dirt,to=a b", "not a word"),
+        ("", "no step"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_one_line_before_any_work(
+    sample: str, step: str, said: str
+) -> None:
+    before = store.nodes(sample)
+    with pytest.raises(ArgumentError, match=said) as error:
+        tim3d.clean(sample, [step], options=QUIET)
+    assert "\n" not in str(error.value)
+    assert store.nodes(sample) == before
+
+
+def test_a_merged_phase_is_not_there_for_later_steps(sample: str) -> None:
+    with pytest.raises(ArgumentError, match="'dirt'; there are pore, solid"):
+        tim3d.clean(sample, ["merge:dirt,into=pore", "holes:dirt"], options=QUIET)
+
+
+def test_a_code_without_a_phase_is_refused_and_nothing_is_kept(
+    tmp_path: Path, labels: np.ndarray
+) -> None:
+    url = ingested(tmp_path, labels)
+    array = store.field_array(url, "phase", mode="r+")
+    array[0, 0, 0] = 77
+    for step in ("holes:solid", "majority:radius_nm=10"):
+        with pytest.raises(InputError, match="77"):
+            tim3d.clean(url, [step], options=QUIET)
+        assert store.nodes(url) == ["phase"]
+
+
+def test_more_memory_than_there_is_is_refused(sample: str) -> None:
+    with (
+        tim3d.cluster("serial", memory_bytes=2**20),
+        pytest.raises(MemoryPlanError, match=r"--block|--threads"),
+    ):
+        tim3d.clean(sample, ["open:solid,radius_nm=10"], out="large", options=QUIET)
+    assert "large" not in store.nodes(sample)
+
+
+def test_a_slice_is_a_plane(tmp_path: Path) -> None:
+    ring = np.zeros((1, 7, 7), np.uint8)
+    ring[0, 1:6, 1:6] = 3
+    ring[0, 3, 3] = 0
+    url = ingested(tmp_path, ring)
+    tim3d.clean(url, ["holes:solid"], options=QUIET)
+    assert tim3d.open_field(url, "cleaned").values[0, 3, 3] == 3
+    tim3d.clean(url, ["floating:solid"], out="none", options=QUIET)
+    assert (tim3d.open_field(url, "none").values[0, 1] == 0).all()
+    with pytest.raises(ArgumentError, match="one voxel along that axis"):
+        tim3d.clean(url, ["floating:solid,faces=-z:+z"], out="no", options=QUIET)

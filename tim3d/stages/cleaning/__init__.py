@@ -1,0 +1,1 @@
+"""Labels put right: islands, holes, openings, closings, majority, names of phases."""
