@@ -28,6 +28,8 @@ from tim3d.storage.schema import Field
 log = logging.getLogger(__name__)
 # Bytes of a triangle while the mesh is put together, and of a voxel of a block while it is cut.
 TRIANGLE_BYTES, VOXEL_BYTES = 200, 4
+# Part of a voxel by which collapsed edges leave a face of the volume that they lay on.
+NEAR_FACE = 0.1
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ class SurfaceExport(Export):
             vertices = mesh.smoothed(vertices, faces, held, times, target)
         if (keep := self.asked.given["keep"]) < 1:
             vertices, faces = mesh.decimated(vertices, faces, keep)
-            edges = np.array(shape[::-1]) * self.field.spacing_nm[::-1]
-            vertices, held = mesh.snapped(vertices, edges)
+            step = np.array(self.field.spacing_nm[::-1])
+            vertices, held = mesh.snapped(vertices, step * shape[::-1], NEAR_FACE * step)
             vertices = mesh.with_volume(vertices, faces, held, target)
         enclosed = mesh.volume(vertices, faces)
         log.info(

@@ -22,8 +22,6 @@ _VOLUME_STEPS = 8
 # How boldly edges are collapsed; less boldly where the surface would not stay closed.
 _SPEEDS = (7.0, 5.0, 4.0)
 _VOLUME_TOLERANCE = 1e-9
-# Distance from a face, as a share of the volume's edge, below which a vertex was on it.
-_NEAR = 1e-6
 _kernel = nb.njit(nogil=True, cache=True)
 
 
@@ -71,13 +69,20 @@ def on_border(places: F64, shape: Triple) -> Flags:
     return np.asarray((places == 0) | (places == np.array(shape)))
 
 
-def snapped(vertices: F64, edges: F64) -> tuple[F64, Flags]:
-    """Vertices of which those next to a face of the box from 0 to `edges` lie on it; and which do."""
-    moved = vertices.copy()
-    near = _NEAR * float(edges.max())
-    low, high = np.abs(moved) < near, np.abs(moved - edges) < near
-    moved[low] = 0
-    return np.where(high, edges, moved), low | high
+def snapped(vertices: F64, edges: F64, near: F64) -> tuple[F64, Flags]:
+    """Vertices within a box, and which of their coordinates lie on its faces.
+
+    Parameters
+    ----------
+    vertices : (m, 3) float64
+        Vertices; those outside of the box, and closer than `near` to a face, are put on the face.
+    edges : (3,) float64
+        The box, from 0 to these lengths.
+    near : (3,) float64
+        Distance along each axis.
+    """
+    low, high = vertices < near, vertices > edges - near
+    return np.where(low, 0, np.where(high, edges, vertices)), low | high
 
 
 def volume(vertices: F64, faces: I64) -> float:

@@ -1,0 +1,170 @@
+"""Export of large volumes and surfaces: time and peak memory against the plan, and what comes back.
+
+python -m benchmarks.export volume FOLDER [EDGE]     a TIFF and a VTK-HDF of EDGE^3 voxels, out and in again
+python -m benchmarks.export surface FOLDER [EDGE]    STL of a phase of EDGE^3 voxels in 1, 8 and more blocks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tim3d
+from tim3d import Options
+from tim3d.cli.parsing import call
+from tim3d.engine.clusters.memory import forget_peak, peak_memory
+from tim3d.kernels.morphology import mesh
+from tim3d.storage import store
+
+GIB = 2**30
+QUIET = Options(progress=False)
+SIZE = {"z": 10.0, "y": 10.0, "x": 10.0}
+TILE = 97
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(tim3d.Source):
+    """A tile of noise repeated along x and y, shifted from slice to slice: cheap, and hard to compress."""
+
+    def load(self, z0: int, z1: int) -> np.ndarray:
+        tile = np.random.default_rng(0).integers(0, 256, (TILE, TILE), np.uint8)
+        repeats = [-(-n // TILE) for n in self.shape[1:]]
+        plane = np.tile(tile, repeats)[: self.shape[1], : self.shape[2]]
+        return np.stack([np.roll(plane, 31 * z) + np.uint8(z % 256) for z in range(z0, z1)])
+
+    def parts(self) -> tuple[object, ...]:
+        return (TILE,)
+
+    @property
+    def label(self) -> str:
+        return "noise"
+
+
+def measured(what: str, task: Callable[[], Any], planned: int | None = None) -> Any:
+    """Result of a call; its time and peak memory are printed."""
+    forget_peak()
+    start = time.perf_counter()
+    result = task()
+    seconds = time.perf_counter() - start
+    plan = f", planned {planned / GIB:.2f}" if planned else ""
+    print(f"{what}: {seconds:.1f} s, peak {peak_memory() / GIB:.2f} GiB{plan}", flush=True)
+    return result
+
+
+def digest(sample: str) -> str:
+    """Hash of all voxels of the field raw, slab by slab."""
+    array, hashed = store.field_array(sample, "raw"), hashlib.sha256()
+    for z in range(0, array.shape[0], 64):
+        hashed.update(np.asarray(array[z : z + 64]).tobytes())
+    return hashed.hexdigest()
+
+
+def volume(folder: Path, edge: int) -> None:
+    """A TIFF and a VTK-HDF out of a sample and into another one."""
+    sample = str(folder / "noise.zarr")
+    source = Noise(shape=(edge, edge, edge), dtype=np.dtype("uint8"))
+    measured("ingest", lambda: tim3d.ingest(source, sample, voxel_size=SIZE, options=QUIET))
+    before = digest(sample)
+    for name, dataset in (("noise.tif", None), ("noise.vtkhdf", "VTKHDF/CellData/raw")):
+        out = folder / name
+        (plan,) = tim3d.plan("export", sample, "raw", out)
+        measured(
+            f"export {name}",
+            lambda out=out: tim3d.export(sample, "raw", out, options=QUIET),
+            plan.peak_bytes,
+        )
+        print(f"  {out.stat().st_size} bytes, {plan.write_bytes} planned, slabs of {plan.block[0]}")
+        again = str(folder / "again.zarr")
+        measured(
+            "  ingest again",
+            lambda out=out, again=again, dataset=dataset: tim3d.ingest(
+                out, again, voxel_size=SIZE, dataset=dataset, options=QUIET
+            ),
+        )
+        print(f"  equal: {digest(again) == before}", flush=True)
+        for path in (again, f"{again}.runs"):
+            shutil.rmtree(path, ignore_errors=True)
+        out.unlink()
+
+
+def read_stl(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces of a binary STL, equal corners joined."""
+    kind = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    corners = np.fromfile(path, kind, offset=84)["corners"].reshape(-1, 3)
+    packed = corners.view(np.dtype((np.void, 12))).ravel()
+    _, first, which = np.unique(packed, return_index=True, return_inverse=True)
+    return corners[first].astype(np.float64), which.reshape(-1, 3)
+
+
+def surface(folder: Path, edge: int) -> None:
+    """STL of one phase in several divisions into blocks, against the voxels and scikit-image."""
+    sample = str(folder / f"field{edge}.zarr")
+    if not store.is_sample(sample):
+        call(
+            "generate",
+            {
+                "sample": sample, "kind": "field", "shape": (edge,) * 3, "voxel_size": SIZE,
+                "fractions": {"pore": 0.4, "solid": 0.6}, "correlation_nm": 120.0 * edge / 128, "out": "phase",
+                "progress": False,
+            },
+        )  # fmt: skip
+    code = store.read_field(sample, "phase").phases["solid"]
+    array = store.field_array(sample, "phase")
+    voxels = sum(int((array[z : z + 64] == code).sum()) for z in range(0, edge, 64))
+    half = -(-(edge + 1) // 2)
+    seen = {}
+    for name, block in {"8 blocks": (half,) * 3, "slabs": None, "odd": (100, 177, 311)}.items():
+        out = folder / "solid.stl"
+        options = Options(progress=False, block=block, overwrite=True)
+        measured(
+            f"{edge}^3 in {name}",
+            lambda out=out, options=options: tim3d.export(
+                sample, "phase", out, phases=["solid"], options=options
+            ),
+        )
+        seen[name] = hashlib.sha256(out.read_bytes()).hexdigest()
+    print(f"  same file: {len(set(seen.values())) == 1}", flush=True)
+    vertices, faces = read_stl(out)
+    target = voxels * math.prod(SIZE.values())
+    error = 100 * (mesh.volume(vertices, faces) / target - 1)
+    print(
+        f"  {len(faces)} triangles, closed: {mesh.is_closed(faces)}, volume {error:+.3f} %",
+        flush=True,
+    )
+    for smoothing, keep in ((20, 1.0), (20, 0.2)):
+        measured(
+            f"  smoothing {smoothing}, keep {keep}",
+            lambda smoothing=smoothing, keep=keep: tim3d.export(
+                sample, "phase", out, phases=["solid"], smoothing=smoothing, keep=keep,
+                options=Options(progress=False, overwrite=True),
+            ),
+        )  # fmt: skip
+        vertices, faces = read_stl(out)
+        error = 100 * (mesh.volume(vertices, faces) / target - 1)
+        closed = mesh.is_closed(faces)
+        print(f"  {len(faces)} triangles, closed: {closed}, volume {error:+.4f} %", flush=True)
+    if edge <= 256:
+        from skimage.measure import marching_cubes
+
+        inside = np.pad(np.asarray(array[:]) == code, 1).astype(np.float32)
+        _, other, *_ = measured("scikit-image", lambda: marching_cubes(inside, 0.5))
+        print(f"  {len(other)} triangles of scikit-image")
+    out.unlink()
+
+
+if __name__ == "__main__":
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    edges = {"volume": 1000, "surface": 512}
+    {"volume": volume, "surface": surface}[what](
+        folder, int(sys.argv[3]) if len(sys.argv) > 3 else edges[what]
+    )
