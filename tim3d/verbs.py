@@ -5,6 +5,7 @@ VERBS = {
     "generate": "tim3d.stages.generation.generate",
     "train_generator": "tim3d.stages.generation.train_generator",
     "import_generator": "tim3d.stages.generation.import_generator",
+    "inspect": "tim3d.stages.inspection.inspect",
     "ingest": "tim3d.stages.ingest",
     "prepare": "tim3d.stages.preparation.prepare",
     "annotate": "tim3d.stages.segmentation.annotate",

@@ -111,6 +111,7 @@ RESULTS = {
     ),
 }  # fmt: skip
 READERS = {
+    "inspect": Row({"source": "stack/slices"}),
     "describe": Row(
         {"sample": A}, {"descriptors": ["phase_fraction"]}, reads="phase", after=("measure",)
     ),

@@ -262,6 +262,7 @@ def test_a_shale_stack_with_uneven_slices(data_dir: Path, tmp_path: Path) -> Non
         data_dir / "shale-fibsem",
         str(tmp_path / "a.zarr"),
         voxel_size={"y": 10, "x": 10},
+        accept=["drift"],
         options=QUIET,
     )
     assert np.ptp(np.diff(made.z.values)) < 1e-6

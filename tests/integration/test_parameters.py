@@ -43,7 +43,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "source": "other.npy", "voxel_size": {"z": 3, "y": 1, "x": 1}, "units": "um", "field": "newer",
             "phases": TWO, "dataset": "raw", "shape": (8, 16, 16), "dtype": "uint8", "even_z": False,
             "missing_chunks": "fill", "other_grid": True, "scene": 1, "time": "1", "channel": 1,
-            "level": 1, "convert": "shift",
+            "level": 1, "convert": "shift", "accept": ["blank"],
         },
     ),
     "annotate": (
@@ -91,6 +91,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 ALIKE = {
     ("generate grains", "orientation"),
     ("ingest", "other_grid"),
+    ("ingest", "accept"),
     ("segment by a network", "device"),
 }
 

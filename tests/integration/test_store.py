@@ -133,6 +133,7 @@ def test_every_node_says_how_it_was_made(sample: str) -> None:
         "phase_descriptors",
         "phase_partials",
         "raw",
+        "raw_inspection",
         "raw_slices",
     ]
     for name in store.nodes(sample):

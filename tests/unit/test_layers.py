@@ -74,7 +74,8 @@ ROOMS = [
 
     Room(4, "stages"),
     Room(4, "stages.shared",         "",                                  "numpy xarray tqdm"),
-    Room(4, "stages.ingest",         "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.inspection",     "stages.shared",                     "numpy xarray tqdm"),
+    Room(4, "stages.ingest",         "stages.inspection stages.shared",   "numpy xarray"),
     Room(4, "stages.preparation",    "stages.shared",                     "numpy xarray"),
     Room(4, "stages.segmentation",   "stages.shared",                     "numpy xarray"),
     Room(4, "stages.generation",     "stages.shared",                     "numpy xarray tifffile tqdm"),

@@ -32,6 +32,7 @@ NAMES = [
     "geodesic",
     "import_generator",
     "ingest",
+    "inspect",
     "label",
     "measure",
     "open_dataset",

@@ -25,7 +25,12 @@ from tim3d.verbs import PYTHON_ONLY, VERBS, option_of
 # Only `study` and `fidelity` are drawn, only `describe` writes a table: options of the shell
 # without a parameter.
 SHELL_ONLY = {"plan", "quiet"}
-BESIDE = {"study": {"figure"}, "fidelity": {"figure"}, "describe": {"csv"}}
+BESIDE = {
+    "inspect": {"figure", "json"},
+    "study": {"figure"},
+    "fidelity": {"figure"},
+    "describe": {"csv"},
+}
 ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", "price"}
 # How it runs that a verb does not have, as its messages in Python say.
 WITHOUT = {

@@ -23,6 +23,11 @@ def verb(name: str, given: dict[str, Any]) -> None:
         from tim3d.reporting import page
 
         page.check_figure(figure)
+    target = given.pop("json", None)
+    if target is not None:
+        from tim3d.reporting import inspection
+
+        inspection.check_json(target)
     planning = given.pop("plan", False)
     result = perform(name, given, plan=planning)
     if planning:
@@ -31,6 +36,23 @@ def verb(name: str, given: dict[str, Any]) -> None:
     # The table of components may have millions of rows: the results of the phases are shown.
     show_result(result.drop_dims("component") if name == "label" else result)
     draw(name, result, figure=figure)
+    keep_json(result, path=target)
+
+
+def keep_json(result: Any, *, path: str | Path | None = None) -> None:
+    """Write an inspection to a file.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        What `inspect` returned.
+    path : path, optional
+        File to which findings and the numbers of every slice are written as JSON (default: none).
+    """
+    if path is not None:
+        from tim3d.reporting import inspection
+
+        inspection.write_json(result, path)
 
 
 def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:

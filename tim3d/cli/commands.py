@@ -65,6 +65,7 @@ class Source:
 QUIET = Source("tim3d.cli.console", "log_to_stderr")
 PLAN = Source("tim3d.cli.actions", "perform", {"plan": "plan"})
 FIGURE = Source("tim3d.cli.actions", "draw", {"figure": "figure"})
+JSON = Source("tim3d.cli.actions", "keep_json", {"path": "json"})
 CSV = Source("tim3d.cli.actions", "show_table", {"csv": "csv"})
 _KIND = Source(
     "tim3d.engine",
@@ -113,7 +114,12 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
                 name, key, one.default, needed=one.default is NEEDED
             )
             yield "", Option(key, changed, positional, of_verb=True)
-    for source in {"study": [FIGURE], "fidelity": [FIGURE], "describe": [CSV]}.get(name, []):
+    for source in {
+        "study": [FIGURE],
+        "fidelity": [FIGURE],
+        "describe": [CSV],
+        "inspect": [FIGURE, JSON],
+    }.get(name, []):
         yield from source.below("")
     if "options" not in parameters(name):
         yield from () if name == "describe" else PLAN.below("")

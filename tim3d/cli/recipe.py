@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d import engine
-from tim3d.cli.parsing import accepted, call, call_plan
+from tim3d.cli.parsing import accepted, call, call_plan, parameters
 from tim3d.cli.recipe_paths import refusal, refusal_of_cluster
 from tim3d.credentials import refuse_credentials
 from tim3d.engine.job_array import DEFAULT_WAIT_SECONDS
@@ -25,7 +26,7 @@ from tim3d.forecast import forecasting
 from tim3d.spelling import suggestion
 from tim3d.storage.files import read_toml
 from tim3d.typed import Minutes, Settings
-from tim3d.verbs import VERBS
+from tim3d.verbs import VERBS, option_of
 
 log = logging.getLogger(__name__)
 # Keys of a recipe: the type of each, and how it is written.
@@ -39,9 +40,9 @@ _CLUSTER: dict[str, tuple[type, ...]] = {
     "kind": (str,), "workers": (int,), "threads": (int,), "memory_gib": (int, float), "site": (str,), "tls": (str,),
 }  # fmt: skip
 # Verbs that only read the sample: one part of a job array does them.
-_READERS = ("describe", "report")
+_READERS = ("describe", "report", "inspect")
 # Verbs without a sample.
-_WITHOUT_SAMPLE = ("simulate", "train_generator", "import_generator")
+_WITHOUT_SAMPLE = ("simulate", "train_generator", "import_generator", "inspect")
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,9 @@ def plan_recipe(
     on = _cluster_arguments(_chosen(recipe, cluster or {}))
     with engine.costing(pilot, price), engine.prospective(**on), forecasting():
         for step in recipe.steps:
-            yield step.name, call_plan(step.verb, _step_arguments(recipe, step, options))
+            with _naming_settings(step):
+                plans = call_plan(step.verb, _step_arguments(recipe, step, options))
+            yield step.name, plans
 
 
 def _refuse_of_parts(options: Mapping[str, Any]) -> None:
@@ -340,7 +343,24 @@ def _own_part(recipe: Recipe, text: str, options: Mapping[str, Any]) -> engine.P
 
 def _run_step(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> Any:
     log.info("%s ...", step.name)
-    return call(step.verb, _step_arguments(recipe, step, options))
+    with _naming_settings(step):
+        return call(step.verb, _step_arguments(recipe, step, options))
+
+
+@contextlib.contextmanager
+def _naming_settings(step: Step) -> Iterator[None]:
+    """Add to an error about the input what to type for a recipe in place of an option."""
+    try:
+        yield
+    except InputError as error:
+        typed = [
+            f"--set {step.name}.{name}={found[1]}"
+            for name in parameters(step.verb)
+            if (found := re.search(rf"{option_of(name)} ([^\s;.)]+)", str(error)))
+        ]
+        if not typed:
+            raise
+        raise type(error)(f"{error}. In a recipe:  {' '.join(typed)}") from error
 
 
 def _step_arguments(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The state of pyplot is not changed. Write a figure with ``figure.savefig("a.png"
 
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves
 from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
+from tim3d.plotting.inspection import inspection_figure
 from tim3d.plotting.slices import disagreement, orthoslices, overlay, overlay_slice
 from tim3d.plotting.study import study_figure
 from tim3d.plotting.transport import conductivity_bounds, field_slices, geodesic_profiles
@@ -17,6 +18,7 @@ __all__ = [
     "field_slices",
     "geodesic_profiles",
     "histogram",
+    "inspection_figure",
     "orthoslices",
     "overlay",
     "overlay_slice",

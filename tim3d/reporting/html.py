@@ -15,6 +15,7 @@ from tim3d.reporting import page, results
 from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
+from tim3d.reporting.inspection import INSPECTION
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.section import Html, Parts, Section
 from tim3d.reporting.study import STUDY
@@ -236,6 +237,7 @@ SECTIONS = (
     FLUX,
     GEODESIC,
     CONNECTIVITY,
+    INSPECTION,
     Section("Grey values", lambda parts, _: (*_histograms(parts), _drift(parts))),
     Section("Training", _each(_annotation, _training)),
 )

@@ -6,12 +6,30 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tim3d.errors import InputError
 from tim3d.sources.positions import DIGITS, position_nm
 
 _SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Numbers that are missing after a slice: its name and number, the next ones, how many."""
+
+    before: str
+    number: int
+    after: str
+    following: int
+    missing: int
+
+    def __str__(self) -> str:
+        return (
+            f"numbers of slices jump from {self.number} to {self.following} ({self.before}, {self.after}): "
+            f"{self.missing} slices are missing, and z is wrong from there on"
+        )
 
 
 def check_numbers(names: Sequence[str]) -> tuple[str, ...]:
@@ -43,18 +61,45 @@ def check_numbers(names: Sequence[str]) -> tuple[str, ...]:
     """
     if any(position_nm(name) is not None for name in names):
         return ()
-    gaps: list[str] = []
     for paths in _by_folder(names).values():
         kinds = _by_words(paths)
         for members in kinds.values():
             _refuse_grid([numbers for _, numbers in members], [path for path, _ in members])
-        numbered = [
-            (number, path) for members in kinds.values() for number, path in _numbered(members)
-        ]
-        _refuse_doubles(numbered)
-        if len(kinds) == 1:
-            gaps += _gaps(numbered)
-    return tuple(gaps[:_SHOWN])
+        _refuse_doubles(_numbered_kinds(kinds))
+    return tuple(str(gap) for gap in gaps_in(names)[:_SHOWN])
+
+
+def gaps_in(names: Sequence[str]) -> tuple[Gap, ...]:
+    """Numbers that are missing among the numbers in names, folder by folder.
+
+    Names that contain z positions, and folders with several kinds of names, have none.
+
+    >>> [gap.missing for gap in gaps_in(["s_1.tif", "s_2.tif", "s_7.tif", "s_8.tif"])]
+    [4]
+    """
+    if any(position_nm(name) is not None for name in names):
+        return ()
+    every = (_by_words(paths) for paths in _by_folder(names).values())
+    return tuple(gap for kinds in every if len(kinds) == 1 for gap in _gaps(_numbered_kinds(kinds)))
+
+
+def all_negative(names: Sequence[str]) -> bool:
+    """Whether all numbers in names are negative, so that dashes before them may be separators.
+
+    >>> all_negative(["s_-1.tif", "s_-2.tif"]), all_negative(["s_-1.tif", "s_0.tif"])
+    (True, False)
+    """
+    if len(names) < 2 or any(position_nm(name) is not None for name in names):
+        return False
+    every = (_by_words(paths) for paths in _by_folder(names).values())
+    numbers = [number for kinds in every for number, _ in _numbered_kinds(kinds)]
+    return bool(numbers) and max(numbers) < 0
+
+
+def _numbered_kinds(
+    kinds: dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]],
+) -> list[tuple[int, str]]:
+    return [pair for members in kinds.values() for pair in _numbered(members)]
 
 
 def _by_folder(names: Iterable[str]) -> dict[str, list[str]]:
@@ -112,12 +157,11 @@ def _pattern(path: str) -> str:
     return str(PurePosixPath(path).with_name(re.sub(r"\d+", "*", name, count=1)))
 
 
-def _gaps(numbered: Sequence[tuple[int, str]]) -> list[str]:
+def _gaps(numbered: Sequence[tuple[int, str]]) -> list[Gap]:
     ordered = sorted(numbered)
     usual = min((b[0] - a[0] for a, b in itertools.pairwise(ordered)), default=1)
     return [
-        f"numbers of slices jump from {a} to {b} ({first}, {second}): {(b - a) // usual - 1} slices are missing, and z "
-        "is wrong from there on"
+        Gap(first, a, second, b, (b - a) // usual - 1)
         for (a, first), (b, second) in itertools.pairwise(ordered)
         if b - a >= 2 * usual
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
 from tim3d.errors import ArgumentError, InputError
@@ -140,16 +140,23 @@ def resolve_voxel_size(
     z, y, x = (
         lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True)
     )
-    return (_checked(z, "z", source), _checked(y, "y", source), _checked(x, "x", source))
+    missing = [axis for axis, length in zip(AXES, (z, y, x), strict=True) if length is None]
+    if missing:
+        raise _unknown(missing, source)
+    return (_checked(z, "z"), _checked(y, "y"), _checked(x, "x"))
 
 
-def _checked(length: float | None, axis: str, source: Source) -> float:
-    if length is None:
-        raise InputError(
-            f"voxel size along {axis} is not known: not given, and {source.label} does not contain it "
-            f"({source.origin}). Type it, for example {EXAMPLE}{_position_hint(axis, source)}"
-        )
-    if not math.isfinite(length) or length <= 0:
+def _unknown(axes: Sequence[str], source: Source) -> InputError:
+    """Error that asks for the lengths that are missing, and for no other."""
+    typed = ",".join(f"{axis}=10" for axis in axes)
+    return InputError(
+        f"voxel size along {', '.join(axes)} is not known: not given, and {source.label} does not contain it "
+        f"({source.origin}). Type it, for example --voxel-size {typed}{_position_hint(axes[0], source)}"
+    )
+
+
+def _checked(length: float | None, axis: str) -> float:
+    if length is None or not math.isfinite(length) or length <= 0:
         raise InputError(
             f"voxel size along {axis} is {length:g} nm; it must be a positive number: {EXAMPLE}"
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ from tim3d.sources import (
 from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
 from tim3d.sources.units import length_nm
+from tim3d.stages.inspection.audit import (
+    Subject,
+    check_accepted,
+    original,
+    refuse_suspicious,
+)
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
 from tim3d.stages.shared.field import (
     DEFAULTS,
@@ -47,7 +53,7 @@ from tim3d.stages.shared.slice_statistics import keep_statistics, slice_statisti
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
-from tim3d.typed import Edges, PartialVoxelSize, Pick, Shape, Sources
+from tim3d.typed import Edges, Names, PartialVoxelSize, Pick, Shape, Sources
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +78,14 @@ def ingest(
     channel: Pick | None = None,
     level: Pick | None = None,
     convert: Conversion = "exact",
+    accept: Names = (),
     other_grid: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
     """Write a stack of slices, or a volume, into a sample as a voxel field with coordinates in nm and a pyramid.
 
-    Only one slab of slices, as thick as a shard, is in memory at a time.
+    Only one slab of slices, as thick as a shard, is in memory at a time. The stack is read once
+    more before, and nothing is written if it looks wrong (see `tim3d.inspect`).
 
     Parameters
     ----------
@@ -122,6 +130,9 @@ def ingest(
     convert : {"exact", "shift", "float32"}
         Values of other types than uint8, uint16, float32 must fit without change (exact), get an
         offset (shift: int8 plus 128, int16 plus 32768), or become the nearest float32.
+    accept : sequence of str
+        Suspicious things to take as they are, by their names: ``gaps``, ``blank``, ``drift`` ...
+        (see `tim3d inspect`). All others stop the ingest before anything is written.
     other_grid : bool
         The field is meant to have another shape or voxel size than the other fields of the sample.
     options : Options
@@ -138,7 +149,8 @@ def ingest(
         If a block is not made of whole slices and shards, or a shard not of whole chunks.
     InputError
         If the slices cannot be read, differ in size or type, hold NaN or an unknown code, or a
-        voxel edge is unknown; if no field of the sample has this shape and voxel size.
+        voxel edge is unknown; if no field of the sample has this shape and voxel size; if the stack
+        looks wrong in a way that is not accepted.
     MixedRunError
         If the sample has a field of that name from another source.
     """
@@ -153,7 +165,7 @@ def ingest(
         source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
         scene=scene, time=time, channel=channel, level=level, convert=convert,
         voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
-        other_grid=other_grid,
+        accept=check_accepted(accept), other_grid=other_grid,
     )  # fmt: skip
     ingesting = Ingesting(typed, sample, options)
     return Task(ingesting.plans, ingesting.run)
@@ -179,6 +191,7 @@ class Typed:
     phases: Phases | None
     shard: Triple | None
     even_z: bool
+    accept: tuple[str, ...]
     other_grid: bool
 
     def open(self) -> tuple[Source, schema.Spacing]:
@@ -243,18 +256,54 @@ class Ingesting:
         if isinstance(stack, PlannedStack):
             return plan_awaiting(self.sample, making, self.options, where)
         refuse_other_shards(self.sample, making.field, self.typed.shard, self.options)
-        return list(plan_field(self.sample, making, self.options))
+        plans = plan_field(self.sample, making, self.options)
+        audit = [Outline("ingest", self._subject(stack, spacing).outline())]
+        return [*(audit if plans and not self._is_begun() else []), *plans]
 
     def run(self) -> xr.DataArray:
         """Write what is not there."""
-        making = self._making(*self.typed.open())
+        stack, spacing = self.typed.open()
+        making = self._making(stack, spacing)
         refuse_other_shards(self.sample, making.field, self.typed.shard, self.options)
+        subject, kept = self._subject(stack, spacing), self._is_begun()
+        plans = plan_field(self.sample, making, self.options)
+        audit = functools.cache(lambda: subject.audit(progress=self.options.progress))
+        if plans and not kept:
+            for plan in plans:
+                plan.check()
+            making = replace(making, remarks=self._accepted(audit()))
         grid = Grid(making.field.shape, making.block)
         return produce(
             self.sample,
             making,
             self.options,
-            None if making.field.labels else partial(_keep, self.sample, making.field, grid),
+            lambda ledger: self._keep(making.field, ledger, grid, audit),
+        )
+
+    def _subject(self, stack: Source, spacing: schema.Spacing) -> Subject:
+        given = tuple(axis for axis, length in self.typed.voxel_size.items() if length is not None)
+        return Subject(original(stack), spacing, given, labels=self.typed.phases is not None)
+
+    def _is_begun(self) -> bool:
+        """Whether the field is there, finished or not: its slices were looked at."""
+        there = store.is_sample(self.sample) and store.claimed(self.sample, self.typed.field)
+        return bool(there) and not self.options.overwrite
+
+    def _accepted(self, found: xr.Dataset) -> dict[str, Any]:
+        """Findings that are accepted, for the record of the field."""
+        accepted = refuse_suspicious(found, self.typed.accept, _text(self.typed.source))
+        return {"accepted": accepted} if accepted else {}
+
+    def _keep(
+        self, out: Field, ledger: Ledger, grid: Grid, audit: Callable[[], xr.Dataset]
+    ) -> None:
+        """Tables beside a field of grey values: of its slices, and of the stack as it was read."""
+        if out.labels:
+            return
+        keep_statistics(self.sample, out, ledger, grid, "ingest")
+        record = store.provenance(ledger.fingerprint, {}, {out.name: ledger.fingerprint})
+        store.write_dataset(
+            self.sample, f"{out.name}_inspection", audit(), record | {"verb": "ingest"}
         )
 
     def _making(self, stack: Source, spacing: schema.Spacing) -> Making:
@@ -341,10 +390,6 @@ def _even(
     log.info("resampled to %d slices at %.3f nm", len(plan), plan.step_nm)
     even = resample(stack, plan, labels=labels)
     return even, resolve_voxel_size(given, units, even)
-
-
-def _keep(sample: str, out: Field, grid: Grid, ledger: Ledger) -> None:
-    keep_statistics(sample, out, ledger, grid, "ingest")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ REPORT = Kind(
 )
 TABLE = Kind("a table of tim3d", lambda data: data.startswith(b"sample,variable,"))
 SLICES = Kind("a table of slices of tim3d", lambda data: data.startswith(b"slice,"))
+INSPECTION = Kind("an inspection of tim3d", lambda data: b'"tim3d": "inspect"' in data[:60])
 FIGURE = Kind("a figure of tim3d", lambda data: b"atplotlib" in data)
 WEIGHTS = Kind("a model of tim3d", lambda data: data[8:].startswith(b'{"__metadata__":{"sha256":"'))
 # Recognized by name: the model's name with ``.state`` appended, or ``training.state`` in its own

@@ -96,7 +96,7 @@ class Making:
     fingerprint. `siblings` are fields that the same blocks also write, without a pyramid; without
     `pyramid` the field has none either.
     `other_grid` states that the field deliberately has another resolution than the other fields of
-    the sample.
+    the sample. `remarks` are recorded with the field and decide nothing.
     """
 
     verb: str
@@ -111,6 +111,7 @@ class Making:
     siblings: tuple[Field, ...] = ()
     other_grid: bool = False
     pyramid: bool = True
+    remarks: Mapping[str, Any] = attribute(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -351,6 +352,7 @@ def _create(sample: str, making: Making, factors: list[Triple]) -> None:
         "verb": making.verb
     }
     record |= {"other_grid": True} if making.other_grid else {}
+    record |= dict(making.remarks)
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
         store.create_field(sample, sibling, record)

@@ -1,0 +1,1 @@
+"""Inspection of a stack before it is written: order, sizes, and checks."""
