@@ -298,3 +298,11 @@ def test_slices_are_sorted_by_length_and_not_by_number():
     assert positions_of(sorted(names, key=natural_key)) == pytest.approx(
         (900.0, 1000.0, 1500.0, 2000.0)
     )
+
+
+@pytest.mark.parametrize("step", [0.1, 0.7, 5.9104, 11.37])
+def test_a_last_slice_at_a_whole_number_of_steps_is_kept(step: float) -> None:
+    """Whatever the rounding of the division: 0.3 / 0.1 is below 3."""
+    for steps in range(2, 60):
+        positions = [0.0, step / 2, round(steps * step, 4)]
+        assert len(uniform_resampling(positions, step)) == steps + 1
