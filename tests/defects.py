@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
+from tim3d.corrections.base import as_type as rounded
 from tim3d.grid import Box
 from tim3d.kernels.generation.plane_wave_field import LevelCut
-from tim3d.kernels.image.rounding import rounded
 from tim3d.kernels.image.threshold import grey_counts, otsu
 from tim3d.kernels.morphology.gradient_area import gradient_area
 

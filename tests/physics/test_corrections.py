@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests.defects import DEFECTS, NOISE, SEVERITIES, clean, errors, residual, signal, stack, truth
+from tim3d.corrections.base import as_type as rounded
 from tim3d.kernels.image.background import background, without
 from tim3d.kernels.image.brightness import adjusted, gains_and_offsets, slice_levels, target_levels
 from tim3d.kernels.image.curtain import stripes, variational_stripes, wavelet_stripes
 from tim3d.kernels.image.denoise import median, nonlocal_means
 from tim3d.kernels.image.noise_level import noise_level
-from tim3d.kernels.image.rounding import rounded
 from tim3d.kernels.image.total_variation import total_variation
 
-SCALE = (40.0, 40.0)
+SCALE = (24.0, 24.0)
 
 
 def by_slice(correct, grey: np.ndarray) -> np.ndarray:
@@ -57,14 +57,14 @@ def flat(grey: np.ndarray) -> np.ndarray:
 CASES = {
     "brightness": (match_brightness, (0.2, 0.1, 0.1)),
     "background": (flatten, (0.3, 0.3, 0.3)),
-    "shading": (partial(flatten, removal="divide"), (0.4, 0.4, 0.4)),
+    "shading": (partial(flatten, removal="divide"), (0.3, 0.3, 0.3)),
     "curtains": (destripe, (0.8, 0.7, 0.7)),
     "noise": (calm, (0.5, 0.4, 0.4)),
 }
 
 
 @pytest.mark.parametrize("defect", CASES)
-@pytest.mark.parametrize("severity", (0, 1, 2))
+@pytest.mark.parametrize("severity", [0, 1, 2])
 def test_the_defect_goes_and_so_does_its_error(defect, severity):
     correct, shares = CASES[defect]
     wanted = stack(signal() if defect == "noise" else clean())
@@ -75,18 +75,18 @@ def test_the_defect_goes_and_so_does_its_error(defect, severity):
     assert residual(good, wanted) < shares[severity] * residual(bad, wanted)
     before, after, least = (errors(grey, truth()) for grey in (bad, good, wanted))
     assert after["wrong"] < before["wrong"]
-    for name in ("fraction", "surface"):
-        # An error that the clean stack has as well, or less than a hundredth, is not the defect's.
-        assert after[name] < max(before[name], least[name] + 0.01)
+    # An error about that of the clean stack is not the defect's; denoising rounds corners off.
+    for name, more in (("fraction", 0.005), ("surface", 0.025)):
+        assert after[name] < max(before[name], least[name] + more)
 
 
 @pytest.mark.parametrize(
     ("correct", "most"),
     [
-        (match_brightness, 0.6),
+        (match_brightness, 1.2),
         (flatten, 1.5),
         (partial(flatten, removal="divide"), 1.5),
-        (destripe, 3.0),
+        (destripe, 3.5),
         (partial(destripe, method=variational_stripes), 3.0),
     ],
 )
@@ -96,17 +96,17 @@ def test_a_stack_without_the_defect_stays(correct, most):
     assert residual(correct(grey), grey) < most < NOISE
 
 
-@pytest.mark.parametrize("correct", (calm, flat))
+@pytest.mark.parametrize("correct", [calm, flat])
 def test_denoising_leaves_what_has_no_noise(correct):
     grey = stack(signal())
     assert residual(correct(grey), grey) < 0.5
 
 
-@pytest.mark.parametrize("correct", (calm, flat, partial(median, radius=(0, 1, 1))))
+@pytest.mark.parametrize("correct", [calm, flat, partial(median, radius=(0, 1, 1))])
 @pytest.mark.parametrize("severity", SEVERITIES["noise"])
 def test_each_way_of_denoising_takes_noise_away(correct, severity):
     bad = stack(DEFECTS["noise"](signal(), severity))
-    assert residual(correct(bad), stack(signal())) < 0.6 * residual(bad, stack(signal()))
+    assert residual(correct(bad), stack(signal())) < 0.65 * residual(bad, stack(signal()))
 
 
 @pytest.mark.parametrize("severity", SEVERITIES["curtains"])
@@ -124,8 +124,7 @@ def test_layers_along_the_stripes_stay_where_a_threshold_separates_them():
     grey = stack(layers + NOISE * np.random.default_rng(1).standard_normal((1, 96, 128)))
     estimate = partial(wavelet_stripes, width=32, length=20)
     contrast = [
-        by_slice(lambda one, p=phases: one - stripes(one, estimate, p), grey)
-        for phases in (2, 1)
+        by_slice(lambda one, p=phases: one - stripes(one, estimate, p), grey) for phases in (2, 1)
     ]
     left = [float(np.polyfit(layers, kept[0].mean(axis=0), 1)[0]) for kept in contrast]
     assert left[0] > 0.97

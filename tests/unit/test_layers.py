@@ -49,7 +49,7 @@ ROOMS = [
     Room(1, "kernels.generation", "",                   "numpy scipy numba"),
     Room(1, "kernels.windows",    "",                   "numpy"),
     Room(1, "kernels.conduction", "kernels.morphology", "numpy scipy numba"),
-    Room(1, "kernels.image",      "kernels.generation", "numpy numba scipy skimage"),
+    Room(1, "kernels.image",      "kernels.generation", "numpy numba scipy skimage pywt"),
     Room(1, "storage",            "",                   "numpy xarray zarr fsspec obstore"),
     Room(1, "models"),
     Room(1, "models.common",       "storage",           "numpy torch safetensors"),

@@ -13,6 +13,13 @@ STEPS = {
     "align": ("tim3d.corrections.align", "Align"),
     "fill": ("tim3d.corrections.fill", "Fill"),
     "crop": ("tim3d.corrections.crop", "Crop"),
+    "tilt": ("tim3d.corrections.tilt", "Tilt"),
+    "brightness": ("tim3d.corrections.brightness", "Brightness"),
+    "background": ("tim3d.corrections.background", "Background"),
+    "curtain": ("tim3d.corrections.curtain", "Curtain"),
+    "median": ("tim3d.corrections.median", "Median"),
+    "nonlocal": ("tim3d.corrections.nonlocal_means", "NonLocal"),
+    "variation": ("tim3d.corrections.variation", "Variation"),
 }
 _PARTS = ("Column", "Correction", "Measured", "Stack", "Step")
 

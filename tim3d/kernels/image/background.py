@@ -7,7 +7,6 @@ separates from its surroundings is taken for background: the scale must be large
 
 from __future__ import annotations
 
-import math
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,14 +14,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.image.phase_model import check_phases, phase_means
-from tim3d.kernels.image.rounding import Floats, Grey
+from tim3d.kernels.image.phase_model import Floats, Grey, check_phases, phase_means
 
 Removal: TypeAlias = Literal["subtract", "divide"]
 # Cells to a standard deviation: linear interpolation between them is off by 1/512 of the amplitude.
 CELLS = 8
 # Least background that is divided by, as a fraction of its mean.
-LEAST = 0.05
+LEAST = np.float32(0.05)
 
 
 def background(
@@ -30,7 +28,7 @@ def background(
     scale: tuple[float, float],
     phases: int = 2,
     removal: Removal = "subtract",
-    rounds: int = 5,
+    rounds: int = 6,
 ) -> Floats:
     """Background of a slice: mean 0 in grey levels to be subtracted, or mean 1 to be divided by.
 
@@ -76,7 +74,7 @@ def background(
     >>> bool(abs(found[:, 20:44] - slope[20:44]).max() < 0.1)
     True
     """
-    _check(scale, phases, removal, rounds)
+    check_background(scale, phases, removal, rounds)
     values = grey.astype(np.float32)
     model = np.full_like(values, values.mean(dtype=np.float64))
     if phases > 1:
@@ -95,7 +93,7 @@ def _joined(found: Floats, more: Floats, removal: Removal) -> Floats:
     if removal == "subtract":
         return found + more
     both = found * more
-    return np.maximum(both / both.mean(dtype=np.float64).astype(np.float32), np.float32(LEAST))
+    return np.asarray(np.maximum(both / np.float32(both.mean(dtype=np.float64)), LEAST))
 
 
 def without(grey: Grey, shading: Floats, removal: Removal) -> Floats:
@@ -110,7 +108,8 @@ def without(grey: Grey, shading: Floats, removal: Removal) -> Floats:
     return values - shading if removal == "subtract" else values / shading
 
 
-def _check(scale: tuple[float, float], phases: int, removal: str, rounds: int) -> None:
+def check_background(scale: tuple[float, float], phases: int, removal: str, rounds: int) -> None:
+    """Raise `ArgumentError` unless the arguments of `background` are within their ranges."""
     check_phases(phases)
     if not min(scale) >= 1:
         raise ArgumentError(f"the scale of a background must be 1 pixel or more, got {scale}")
@@ -130,14 +129,16 @@ def _smooth_part(
     coarse = grey - steps if removal == "subtract" else grey / np.where(steps > 0, steps, 1)
     fine = _interpolated(coarse, cells, values.shape)
     if removal == "subtract":
-        return fine - fine.mean(dtype=np.float64).astype(np.float32)
+        return fine - np.float32(fine.mean(dtype=np.float64))
     mean = fine.mean(dtype=np.float64)
-    return np.maximum(fine / np.float32(mean if mean > 0 else 1), np.float32(LEAST))
+    return np.asarray(np.maximum(fine / np.float32(mean if mean > 0 else 1), LEAST))
 
 
 def _cell_sums(values: Floats, cells: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """Sums over cells; those at the end may have fewer pixels."""
-    rows = np.add.reduceat(values, np.arange(0, values.shape[0], cells[0]), axis=0, dtype=np.float64)
+    rows = np.add.reduceat(
+        values, np.arange(0, values.shape[0], cells[0]), axis=0, dtype=np.float64
+    )
     return np.asarray(np.add.reduceat(rows, np.arange(0, values.shape[1], cells[1]), axis=1))
 
 
@@ -159,14 +160,3 @@ def _interpolated(
         near, far = (np.take(fine, index, axis=axis) for index in (first, second))
         fine = near + part * (far - near)
     return fine
-
-
-def feature_scale(scale_nm: float, spacing_nm: tuple[float, float, float]) -> tuple[float, float]:
-    """Scale along y and x in pixels, from nanometres.
-
-    >>> feature_scale(2000.0, (20.0, 10.0, 5.0))
-    (200.0, 400.0)
-    """
-    if not (math.isfinite(scale_nm) and scale_nm > 0):
-        raise ArgumentError(f"the scale must be a positive number of nanometres, got {scale_nm}")
-    return scale_nm / spacing_nm[1], scale_nm / spacing_nm[2]

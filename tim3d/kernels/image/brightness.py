@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.image.rounding import Floats, Grey
+from tim3d.kernels.image.phase_model import Floats, Grey
 from tim3d.kernels.image.threshold import grey_counts
 
 Levels: TypeAlias = npt.NDArray[np.float64]
@@ -44,13 +44,18 @@ def slice_levels(grey: Grey, low: float = 0.05, high: float = 0.95) -> tuple[flo
     >>> slice_levels(np.arange(100, dtype=np.uint8).reshape(10, 10))
     (4.5, 94.5)
     """
-    if not 0 < low < high < 1:
-        raise ArgumentError(f"quantiles must be 0 < low < high < 1, got {low} and {high}")
+    check_quantiles(low, high)
     if grey.dtype.kind == "f":
         first, second = np.quantile(grey, (low, high))
         return float(first), float(second)
     below = np.concatenate([[0], np.cumsum(grey_counts(grey))])  # type: ignore[arg-type]
     return _quantile(below, low), _quantile(below, high)
+
+
+def check_quantiles(low: float, high: float) -> None:
+    """Raise `ArgumentError` unless 0 < low < high < 1."""
+    if not 0 < low < high < 1:
+        raise ArgumentError(f"quantiles must be 0 < low < high < 1, got {low} and {high}")
 
 
 def _quantile(below: npt.NDArray[np.int64], fraction: float) -> float:
@@ -80,7 +85,9 @@ def target_levels(levels: Levels, slow: float = 0.0) -> Levels:
     return np.tile(np.median(levels, axis=0), (len(levels), 1))
 
 
-def gains_and_offsets(levels: Levels, target: Levels, contrast: bool = True) -> tuple[Levels, Levels]:
+def gains_and_offsets(
+    levels: Levels, target: Levels, contrast: bool = True
+) -> tuple[Levels, Levels]:
     """Gain and offset of each slice, so that gain * grey + offset has the target levels.
 
     Parameters

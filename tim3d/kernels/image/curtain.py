@@ -17,13 +17,12 @@ import pywt
 from scipy import fft
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.image.phase_model import check_phases, phase_means
-from tim3d.kernels.image.rounding import Floats, Grey
+from tim3d.kernels.image.phase_model import Floats, Grey, check_phases, phase_means
 
 Estimate = Callable[[Floats], Floats]
 
 
-def stripes(grey: Grey, estimate: Estimate, phases: int = 2, rounds: int = 3) -> Floats:
+def stripes(grey: Grey, estimate: Estimate, phases: int = 2, rounds: int = 2) -> Floats:
     """Stripes of a slice in grey levels, estimated in turn with its phases; to be subtracted.
 
     Parameters
@@ -46,18 +45,15 @@ def stripes(grey: Grey, estimate: Estimate, phases: int = 2, rounds: int = 3) ->
     if rounds < 1:
         raise ArgumentError(f"stripes need 1 round or more, got {rounds}")
     values = grey.astype(np.float32)
-    if phases == 1:
-        return estimate(values - values.mean(dtype=np.float64).astype(np.float32))
-    # Stripes may be darker than a phase: those of the grey values serve to tell phases apart first.
-    found = estimate(values - phase_means(values - estimate(values), phases))
-    for _ in range(rounds - 1):
+    found = estimate(values - phase_means(values, phases))
+    for _ in range(rounds - 1 if phases > 1 else 0):
         left = values - found
         found += estimate(left - phase_means(left, phases))
     return found
 
 
 def wavelet_stripes(
-    grey: Floats, width: float, length: float, along: int = 0, wavelet: str = "db8"
+    grey: Floats, width: float, length: float, along: int = 0, wavelet: str = "db4"
 ) -> Floats:
     """Stripes of a slice by wavelets along both axes and a Fourier filter along the stripes.
 
@@ -102,9 +98,8 @@ def wavelet_stripes(
     >>> bool(left[:, 8:-8].std() < 0.05 * curtain.std())
     True
     """
-    _check(width, length, along)
-    if wavelet not in pywt.wavelist(kind="discrete"):
-        raise ArgumentError(f"wavelet {wavelet!r} is unknown; take one such as 'db8' or 'sym8'")
+    check_stripes(width, length, along)
+    check_wavelet(wavelet)
     upright = grey if along == 0 else np.ascontiguousarray(grey.T)
     found = _damped(upright, max(1, math.ceil(math.log2(width))), length, wavelet)
     return found if along == 0 else np.ascontiguousarray(found.T)
@@ -173,7 +168,7 @@ def variational_stripes(
     Fehrenbach, Weiss, Lorenzo, IEEE Trans. Image Process. 21 (2012) 4420.
     DOI 10.1109/TIP.2012.2206037
     """
-    _check(width, length, along)
+    check_stripes(width, length, along)
     if not strength > 0 or iterations < 1:
         raise ArgumentError(
             f"stripes need strength > 0 and iterations >= 1, got {strength} and {iterations}"
@@ -233,7 +228,7 @@ def _forward(values: Floats, axis: int) -> Floats:
 def _difference(shape: tuple[int, ...], axis: int) -> npt.NDArray[np.complex64]:
     """Transform of the forward difference along an axis."""
     waves = fft.fftfreq(shape[0])[:, None] if axis == 0 else fft.rfftfreq(shape[1])[None, :]
-    return (np.exp(2j * np.pi * waves) - 1).astype(np.complex64)
+    return np.asarray(np.exp(2j * np.pi * waves) - 1, np.complex64)
 
 
 def _pattern(shape: tuple[int, ...], width: float, length: float) -> Floats:
@@ -244,7 +239,14 @@ def _pattern(shape: tuple[int, ...], width: float, length: float) -> Floats:
     return np.asarray(slow * narrow, np.float32)
 
 
-def _check(width: float, length: float, along: int) -> None:
+def check_wavelet(wavelet: str) -> None:
+    """Raise `ArgumentError` unless PyWavelets has a wavelet of that name."""
+    if wavelet not in pywt.wavelist(kind="discrete"):
+        raise ArgumentError(f"wavelet {wavelet!r} is unknown; take one such as 'db4' or 'sym8'")
+
+
+def check_stripes(width: float, length: float, along: int) -> None:
+    """Raise `ArgumentError` unless the lengths are a pixel or more and the axis is 0 or 1."""
     if not min(width, length) >= 1:
         raise ArgumentError(f"stripes need width and length >= 1 pixel, got {width} and {length}")
     if along not in (0, 1):

@@ -7,16 +7,14 @@ the array is given up to there, and repeated backwards from its last voxel on.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
-from tim3d.kernels.image.rounding import Floats, Grey
+from tim3d.kernels.image.phase_model import Floats, Grey
 
 # Grey values are compared in steps of a sixteenth of the noise, and differences above 16 times the
 # noise are taken as that: sums of squares over 257 voxels stay below 2**24, exact in float32.
@@ -103,7 +101,11 @@ def nonlocal_means(
     >>> bool(calm.std() < 3)
     True
     """
-    _check(noise, strength, patch)
+    if not (math.isfinite(noise) and noise > 0) or not strength > 0:
+        raise ArgumentError(
+            f"non-local means needs noise and strength above 0, got {noise} and {strength}"
+        )
+    check_patch(patch)
     halo = [(s + p, s + p) for s, p in zip(search, patch, strict=True)]
     wide = np.pad(grey.astype(np.float32), halo, mode="symmetric")
     steps = np.rint(wide * np.float32(STEPS / noise))
@@ -113,11 +115,8 @@ def nonlocal_means(
     return out
 
 
-def _check(noise: float, strength: float, patch: Triple) -> None:
-    if not (math.isfinite(noise) and noise > 0) or not strength > 0:
-        raise ArgumentError(
-            f"non-local means needs noise and strength above 0, got {noise} and {strength}"
-        )
+def check_patch(patch: Triple) -> None:
+    """Raise `ArgumentError` if a patch has more than 257 voxels."""
     if math.prod(2 * p + 1 for p in patch) > _LARGEST_PATCH:
         raise ArgumentError(
             f"a patch of {patch} voxels to either side has more than {_LARGEST_PATCH}"
@@ -209,8 +208,3 @@ def nonlocal_halo(search: Triple, patch: Triple) -> Triple:
     (1, 6, 6)
     """
     return triple(s + p for s, p in zip(search, patch, strict=True))
-
-
-def cropped(values: npt.NDArray[Any], low: Triple, shape: Triple) -> npt.NDArray[Any]:
-    """Box of an array that begins at `low`."""
-    return values[tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))]

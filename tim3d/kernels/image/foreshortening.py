@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.image.rounding import Floats, Grey
+from tim3d.kernels.image.phase_model import Floats, Grey
 
 Interpolation: TypeAlias = Literal["linear", "cubic"]
 # Weights of neighbours by the powers of the place between the two middle ones: linear, and the cubic
@@ -54,6 +54,12 @@ def stretched_rows(rows: int, factor: float) -> int:
     return math.floor(rows * factor + 1e-9)
 
 
+def check_interpolation(interpolation: str) -> None:
+    """Raise `ArgumentError` unless an interpolation is known."""
+    if interpolation not in _TAPS:
+        raise ArgumentError(f"interpolation must be one of {list(_TAPS)}, got {interpolation!r}")
+
+
 def stretched(grey: Grey, factor: float, interpolation: Interpolation = "cubic") -> Floats:
     """Slice with its rows resampled so that a pixel is as high as it was, float32 (y, x).
 
@@ -80,10 +86,9 @@ def stretched(grey: Grey, factor: float, interpolation: Interpolation = "cubic")
     >>> stretched(np.array([[0.0], [10.0]]), 2.0, "linear").ravel().tolist()
     [0.0, 2.5, 7.5, 10.0]
     """
-    if not factor >= 1 or interpolation not in _TAPS:
-        raise ArgumentError(
-            f"stretching needs a factor >= 1 and one of {list(_TAPS)}, got {factor} and {interpolation!r}"
-        )
+    if not factor >= 1:
+        raise ArgumentError(f"stretching needs a factor of 1 or more, got {factor}")
+    check_interpolation(interpolation)
     place = (np.arange(stretched_rows(len(grey), factor)) + 0.5) / factor - 0.5
     first = np.floor(place)
     powers = (place - first)[:, None] ** np.arange(len(_TAPS[interpolation][0]))

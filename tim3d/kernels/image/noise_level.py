@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from tim3d.kernels.image.rounding import Grey
+from tim3d.kernels.image.phase_model import Grey
 
 # Immerkaer's mask is blind to planes and parabolas; white noise of 1 gives a response of 6.
 _MASK = np.array([1, -2, 1])

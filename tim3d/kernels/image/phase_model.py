@@ -7,12 +7,17 @@ takes a large particle for a bright place, and a layer along the stripes for a s
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numba as nb
 import numpy as np
+import numpy.typing as npt
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.image.rounding import Floats
 from tim3d.kernels.image.threshold import multi_otsu
+
+Grey: TypeAlias = npt.NDArray[np.integer | np.floating]
+Floats: TypeAlias = npt.NDArray[np.float32]
 
 # Bins of the histogram of a slice, which only the thresholds between its phases depend on.
 BINS = 256

@@ -9,7 +9,7 @@ import numpy as np
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
-from tim3d.kernels.image.rounding import Floats, Grey
+from tim3d.kernels.image.phase_model import Floats, Grey
 
 
 def total_variation(
@@ -73,7 +73,8 @@ def total_variation(
     if planar:
         rates[0] = np.float32(0)
     step = np.float32(1 / (4 * weight * sum(float(r) ** 2 for r in rates)))
-    return _minimise(values, np.float32(weight), iterations, *rates, step)
+    rz, ry, rx = rates
+    return _minimise(values, np.float32(weight), iterations, rz, ry, rx, step)
 
 
 def variation_halo(iterations: int, planar: bool) -> Triple:

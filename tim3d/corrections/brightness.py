@@ -1,0 +1,102 @@
+"""Brightness: the same brightness and contrast in every slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack
+from tim3d.errors import ArgumentError
+from tim3d.kernels.image.brightness import (
+    adjusted,
+    check_quantiles,
+    gains_and_offsets,
+    slice_levels,
+    target_levels,
+)
+
+
+@dataclass(frozen=True)
+class Brightness(Measured):
+    """Give every slice the same brightness and contrast.
+
+    Parameters
+    ----------
+    low, high : float
+        Fractions of the pixels below the two grey values that are matched: one within the darkest
+        phase and one within the brightest.
+    contrast : bool
+        Whether the contrast is matched as well as the brightness.
+    slow_nm : float
+        Depth over which true changes are kept: a standard deviation along z (default: none are).
+    table : path, optional
+        CSV file with the gain and offset of each slice, instead of the measured ones.
+    """
+
+    low: float = 0.05
+    high: float = 0.95
+    contrast: bool = True
+    slow_nm: float = 0.0
+    table: str | None = None
+
+    kind = "brightness"
+    columns = (
+        Column("gain", "factor of the grey values of a slice", neutral=1.0),
+        Column("offset", "grey levels added after the factor"),
+    )
+
+    def check(self, stack: Stack) -> None:
+        """Refuse fractions out of order and a negative depth."""
+        check_quantiles(self.low, self.high)
+        if not self.slow_nm >= 0:
+            raise ArgumentError(f"brightness slow_nm={self.slow_nm}: it must be 0 or more")
+
+    def row(self, grey: Greys, z: int) -> Mapping[str, float]:
+        """Grey values of a slice that are matched."""
+        low, high = slice_levels(grey[-1], self.low, self.high)
+        return {"low": low, "high": high}
+
+    def tabulate(self, rows: xr.Dataset, stack: Stack) -> xr.Dataset:
+        """Gain and offset of each slice."""
+        levels = np.column_stack([rows.low.values, rows.high.values])
+        target = target_levels(levels, self.slow_nm / stack.spacing_nm[0])
+        gain, offset = gains_and_offsets(levels, target, self.contrast)
+        return rows.assign(gain=("z", gain), offset=("z", offset))
+
+    def applied(self, table: xr.Dataset) -> Correction:
+        """Gain and offset of each slice, as a correction."""
+        gains, offsets = (tuple(table[name].values.tolist()) for name in ("gain", "offset"))
+        return Linear(gains, offsets)
+
+
+@dataclass(frozen=True)
+class Linear(Correction):
+    """Multiply each slice by a number and add another.
+
+    Parameters
+    ----------
+    gains, offsets : tuple of float
+        Numbers of all slices of the stack.
+    """
+
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    kind = "linear"
+
+    def correct(self, grey: Greys, first: int) -> Greys:
+        """Grey values of the slices after gain and offset, as floats."""
+        numbers = range(first, first + len(grey))
+        return np.stack(
+            [
+                adjusted(one, self.gains[z], self.offsets[z])
+                for one, z in zip(grey, numbers, strict=True)
+            ]
+        )
+
+    def working_bytes(self, shape: tuple[int, int, int]) -> int:
+        """Floats of all slices, and of one while it is computed."""
+        return 4 * shape[1] * shape[2] * (shape[0] + 2)
