@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import re
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -169,23 +170,25 @@ def damage(folder: Path, rng: random.Random) -> tuple[Path, bytes]:
     return path, before
 
 
-def look(spec: Path) -> str:
+def look(
+    spec: Path, shape: tuple[int, ...] = SHAPE, options: Mapping[str, Any] | None = None
+) -> str:
     """What reading of a damaged source comes to: ``refused``, ``read`` or what is wrong with it."""
     tracemalloc.start()
     try:
-        seen = _looked_at(spec)
+        seen = _looked_at(spec, shape, options or {})
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     return seen if peak < MOST_BYTES else f"{peak} bytes were allocated"
 
 
-def _looked_at(spec: Path) -> str:
+def _looked_at(spec: Path, shape: tuple[int, ...], options: Mapping[str, Any]) -> str:
     try:
-        source = open_source(spec)
+        source = open_source(spec, **options)
         if source.slice_bytes + source.piece_bytes > MOST_BYTES:
             return "refused"  # an ingest says so before anything is read
-        if source.shape != SHAPE:
+        if source.shape != shape:
             return f"read as {source.shape}"
         source.read(0, source.shape[0])
         source.identity()

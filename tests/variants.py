@@ -429,6 +429,18 @@ variant(
     "ImageJ", "grey values calibrated by a line", "tifffile", refused="Analyze > Calibrate > None"
 )(lambda path: imagej(path, V, "ZYX", cf=0, c0=-3.0, c1=0.5))
 
+
+variant("ImageJ", "a folder of files with two channels each", "tifffile", options={"channel": 1}, values=W)(
+    lambda path: folder_of_pairs(path)
+)  # fmt: skip
+
+
+def folder_of_pairs(path: Path) -> Path:
+    for z in range(Z):
+        imagej(path, np.stack([V[z], W[z]]), "CYX").rename(path / f"s{z}.tif")
+    return path
+
+
 # OME-TIFF --------------------------------------------------------------------------------------------------
 
 PHYSICAL = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from tests.foreign import SHAPE, WRITERS, damage, look, look_as_picture
+from tests.variants import TABLE, Variant
 
 Writer = Callable[[Path], None]
 
@@ -102,3 +104,35 @@ def test_a_header_that_promises_more_than_the_file_can_hold_is_refused_at_openin
     bomb(tmp_path / name)
     assert look(tmp_path / name) == "refused"
     assert look_as_picture(tmp_path / name) == "refused"
+
+
+KINDS = {
+    "OME-TIFF",
+    "ImageJ",
+    "MetaImage",
+    "NRRD",
+    "NIfTI",
+    "OME-Zarr",
+    "VTI",
+    "N5",
+    "Amira",
+    "MRC",
+}
+KINDS |= {"Imaris", "JPEG", "BMP", "DigitalMicrograph", "Zeiss", "FEI"}
+READ = [variant for variant in TABLE if not variant.refused and variant.kind in KINDS]
+
+
+@pytest.mark.parametrize("variant", READ, ids=lambda v: f"{v.kind}-{v.what}".replace(" ", "_"))
+def test_damage_of_a_variant_is_read_or_refused_in_one_line(
+    variant: Variant, tmp_path: Path
+) -> None:
+    if any(find_spec(package) is None for package in variant.needs):
+        pytest.skip(f"{variant.by} is not installed")
+    spec = variant.write(tmp_path)
+    for seed in range(4):
+        path, before = damage(tmp_path, random.Random(seed))
+        seen = look(spec, variant.values.shape, variant.options)
+        allowed = seen in ("read", "refused") or seen.startswith("read as")
+        assert allowed, f"seed {seed}, {path.name}: {seen}"
+        path.write_bytes(before)
+    assert look(spec, variant.values.shape, variant.options) == "read"

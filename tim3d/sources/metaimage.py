@@ -77,6 +77,7 @@ def open_metaimage(path: Path, wanted: Wanted) -> Source:
         disk_dtype=disk,
         offset=_start(path, data, header, end, math.prod(stored) * np.dtype(disk).itemsize),
         packing="zlib" if packed else "",
+        alone=True,
         voxel_size_nm=sizes,
         origin=origin,
     )

@@ -54,6 +54,7 @@ def open_mrc(path: Path, wanted: Wanted) -> Source:
         stored=stored,
         disk_dtype=f"{_order(header)}{_kind(header, mode)}",
         offset=_HEADER_BYTES + int(header.nsymbt),
+        alone=True,
         voxel_size_nm=sizes,
         origin=origin,
     )

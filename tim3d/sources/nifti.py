@@ -68,6 +68,7 @@ def open_nifti(path: Path, wanted: Wanted) -> Source:
         disk_dtype=header.get_data_dtype().str,
         **_place(data, int(proxy.offset)),
         scale=None if scale == (1.0, 0.0) else scale,
+        alone=True,
         voxel_size_nm=sizes,
         origin=origin,
     )

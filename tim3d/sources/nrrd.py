@@ -65,6 +65,7 @@ def open_nrrd(path: Path, wanted: Wanted) -> Source:
         offset=_start(path, data, header, offset, stored, encoding),
         packing=_PACKINGS[encoding],
         skip=max(int(header.get("byte skip", 0)), 0) if _PACKINGS[encoding] else 0,
+        alone=True,
         voxel_size_nm=sizes,
         origin=origin,
     )

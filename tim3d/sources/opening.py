@@ -120,8 +120,8 @@ def _refuse_all(wanted: Wanted, kind: str) -> None:
 def _opened(specs: Sequence[str | os.PathLike[str]], wanted: Wanted) -> Source:
     if len(specs) == 1:  # as typed: a Path would change a URL
         return _open_one(os.fspath(specs[0]), wanted)
-    _refuse_all(wanted, "a list of files")
-    return _open_listed([Path(item) for item in specs])
+    wanted.refuse("a list of files", dataset=True, raw=True, chunks=True)
+    return _open_listed([Path(item) for item in specs], wanted)
 
 
 def _open_one(text: str, wanted: Wanted) -> Source:
@@ -152,7 +152,7 @@ def _open_folder(path: Path, wanted: Wanted) -> Source:
     known = format_of(path)
     if known is not None:
         return _open_known(path, known, wanted)
-    _refuse_all(wanted, "a folder of slices")
+    wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
     files = [item for item in path.iterdir() if not item.is_dir()]
     images = _present([item for item in files if is_image(item)])
     if not images:
@@ -193,7 +193,7 @@ def _open_pattern(path: Path, wanted: Wanted) -> Source:
     found = [item for item in every if item.is_file() or is_zarr(item)]
     if len(found) == 1:
         return _open_one(str(found[0]), wanted)
-    _refuse_all(wanted, "a pattern")
+    wanted.refuse("a pattern", dataset=True, raw=True, chunks=True)
     images = [item for item in found if is_image(item)]
     if not images:
         raise InputError(
@@ -208,7 +208,7 @@ def _glob(path: Path) -> list[Path]:
     return list(fixed.glob(str(path.relative_to(fixed))))
 
 
-def _open_listed(paths: Sequence[Path]) -> Source:
+def _open_listed(paths: Sequence[Path], wanted: Wanted) -> Source:
     if not paths:
         raise InputError("the list of files is empty; name at least one file")
     for path in paths:
@@ -222,14 +222,13 @@ def _open_listed(paths: Sequence[Path]) -> Source:
             raise InputError(
                 f"{path} is not an image ({', '.join(IMAGE_SUFFIXES)}); leave it out of the list"
             )
-    return _open_images(paths, Wanted())
+    return _open_images(paths, wanted)
 
 
 def _open_images(paths: Sequence[Path], wanted: Wanted) -> Source:
     if len(paths) == 1 and is_tiff(paths[0]):
         return open_paged_tiff(paths[0], wanted.picks)
-    wanted.refuse_picks(f"{len(paths)} files, one slice each,")
-    return open_slices(paths)
+    return open_slices(paths, wanted.picks)
 
 
 def _open_file(path: Path, wanted: Wanted) -> Source:

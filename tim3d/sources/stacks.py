@@ -25,7 +25,8 @@ from tim3d.sources.wanted import Picks
 class SliceStack(Source):
     """One image file per slice: `names` in `folder`, in order, and `sizes` in bytes.
 
-    `kind` is the name of their kind, `turn` what is done with each image.
+    `kind` is the name of their kind, `turn` what is done with each image, and `page` the position
+    of the page that is chosen in each file, if it is not the only one.
     """
 
     folder: str
@@ -33,6 +34,7 @@ class SliceStack(Source):
     sizes: tuple[int, ...]
     kind: str = "TIFF"
     turn: Turn = field(default_factory=Turn)
+    page: int | None = None
 
     @property
     def label(self) -> str:
@@ -45,19 +47,25 @@ class SliceStack(Source):
 
     def parts(self) -> tuple[object, ...]:
         """Names and sizes that distinguish this source from others."""
-        return (self.names, self.sizes)
+        chosen = () if self.page is None else (self.page,)
+        return (self.names, self.sizes, *chosen)
 
     def load(self, z0: int, z1: int) -> Voxels:
         """Slices `z0` <= z < `z1`."""
         found = np.empty((z1 - z0, *self.shape[1:]), self.dtype)
         for z in range(z0, z1):
-            page = self.turn.apply(read_image(Path(self.slice_name(z)), self.kind))
+            page = self.turn.apply(self._stored(Path(self.slice_name(z))))
             if page.shape != self.shape[1:]:
                 raise InputError(
                     f"{self.slice_name(z)} is now {page.shape}, it was {self.shape[1:]} when opened"
                 )
             found[z - z0] = page
         return found
+
+    def _stored(self, path: Path) -> Voxels:
+        if self.page is None:
+            return read_image(path, self.kind)
+        return next(read_pages(path, [self.page]))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -144,7 +152,7 @@ def _refuse_short(path: Path, header: Header, size: int) -> None:
         )
 
 
-def open_slices(paths: Sequence[Path]) -> SliceStack:
+def open_slices(paths: Sequence[Path], picks: Picks | None = None) -> SliceStack:
     """Open a stack of image files, sorted in the natural order of their names.
 
     All headers are read, but no pixels: size and dtype of all files must agree. The voxel size is
@@ -162,7 +170,7 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     paths = sorted(paths, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
     ends = (0, len(paths) - 1)
-    headers = [read_header(path, calibrate=i in ends) for i, path in enumerate(paths)]
+    headers = [read_header(path, calibrate=i in ends, picks=picks) for i, path in enumerate(paths)]
     for path, header in zip(paths, headers, strict=True):
         _refuse_different(path, header, paths[0], headers[0])
     calibration = _agreed(headers[0].calibration, headers[-1].calibration)
@@ -180,6 +188,7 @@ def open_slices(paths: Sequence[Path]) -> SliceStack:
         sizes=tuple(path.stat().st_size for path in paths),
         kind=kind,
         turn=headers[0].turn,
+        page=headers[0].indices[0] if picks is not None and picks != Picks() else None,
     )
 
 
@@ -215,6 +224,7 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
         ("type", header.dtype, first.dtype),
         ("orientation", header.turn.orientation, first.turn.orientation),
         ("rows of data bar", header.turn.bar, first.turn.bar),
+        ("page", header.indices, first.indices),
     ):
         if seen != expected:
             raise InputError(

@@ -128,16 +128,18 @@ def voxel_run(path: Path, layout: Layout, **facts: Any) -> VoxelRun:
     layout : Layout
         z, y and x among the stored axes, and what is chosen along the others.
     **facts
-        Fields of `VoxelRun`; `data` is `path` by default.
+        Fields of `VoxelRun`; `data` is `path` by default. With `alone`, nothing but the voxels may
+        follow in the file, so that a header that promises too little is found.
 
     Raises
     ------
     InputError
-        If the file is too short, or the values are not real numbers.
+        If the file is too short, or too long by a slice, or the values are not real numbers.
     """
     where, data = str(path), Path(facts.pop("data", path))
     disk, stored = np.dtype(facts.pop("disk_dtype")), tuple(facts.pop("stored"))
     offset, packing = int(facts.pop("offset")), facts.pop("packing", "")
+    alone = facts.pop("alone", False)
     with reading(data):
         size = data.stat().st_size
     needed = offset + math.prod(stored) * disk.itemsize
@@ -145,6 +147,11 @@ def voxel_run(path: Path, layout: Layout, **facts: Any) -> VoxelRun:
         raise InputError(
             f"{where} is truncated: its header promises {stored} of {disk.name} up to byte {needed} of {data.name}, "
             f"which has {size} bytes; copy it again"
+        )
+    if alone and not packing and size - needed >= math.prod(stored[1:]) * disk.itemsize:
+        raise InputError(
+            f"{where}: its header promises {stored} of {disk.name}, which end at byte {needed}, and {data.name} goes "
+            f"on to {size}; the header does not belong to these voxels, or is damaged"
         )
     return VoxelRun(
         shape=ordered_shape(stored, layout.places, where),

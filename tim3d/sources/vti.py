@@ -91,6 +91,10 @@ class VtiArray(FileSource):
         if self.text:
             file.seek(self.start)
             words = file.read(self.size - self.start).split(b"<", 1)[0].split()
+            if len(words) != math.prod(self.stored):
+                raise ValueError(
+                    f"it holds {len(words)} numbers instead of {math.prod(self.stored)}"
+                )
             return np.array(words[start:stop]).astype(np.dtype(self.disk_dtype).newbyteorder("="))
         found = self._bytes(file, start * item, stop * item)
         return np.frombuffer(found, self.disk_dtype)

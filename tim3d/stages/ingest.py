@@ -219,6 +219,13 @@ class Typed:
             )
         return stack, spacing
 
+    def chosen(self) -> dict[str, str]:
+        """Choices that were made, for the record."""
+        held = {name: getattr(self, name) for name in ("scene", "time", "channel", "level")}
+        return {name: str(pick) for name, pick in held.items() if pick is not None} | (
+            {} if self.convert == "exact" else {"convert": self.convert}
+        )
+
     def described(self, stack: Source, spacing: schema.Spacing) -> Field:
         """The field that the slices become."""
         shards, chunk = schema.asked_shard(stack.shape, self.shard)
@@ -315,7 +322,8 @@ class Ingesting:
             block=_slab_block(out, self.options),
             inputs={"source": stack.identity()},
             parameters={"even_z": typed.even_z}
-            | ({"filled_chunks": stack.filled} if stack.filled else {}),
+            | ({"filled_chunks": stack.filled} if stack.filled else {})
+            | typed.chosen(),
             read_bytes=stack.dtype.itemsize,
             other_grid=typed.other_grid,
         )
@@ -355,7 +363,9 @@ def _refuse_itself(
 
 def _refuse_beyond_memory(stack: Source) -> None:
     """Headers promise what they like: the first look at the voxels must fit before any plan is made."""
-    needed, there = 2 * stack.slice_bytes + stack.piece_bytes, available_memory()
+    plane = stack.shape[1] * stack.shape[2]
+    needed = 2 * stack.slice_bytes + stack.piece_bytes + plane * stack.extra_voxel_bytes
+    there = available_memory()
     if needed > there:
         raise MemoryPlanError(
             f"{stack.label}: {stack.shape} voxels of {stack.dtype}; to read one slice takes {needed / 2**30:.1f} GiB, "
