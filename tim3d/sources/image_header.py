@@ -60,7 +60,8 @@ class Header:
 
     `shape` is that of the image as it is meant, after `turn`. `offset` is the byte at which the
     pixels of all pages start, if they are one uncompressed run of `disk_dtype`, otherwise None;
-    `indices` are the positions in the file, or in the run, of the pages that are slices, and
+    `indices` are the positions in the file, or in the run, of the pages that are slices,
+    `first_page` is the position in the file of the first, and
     `level` is the number of a smaller copy of each; with a `palette`, pixels are indices of
     colours; `piece_bytes` is the memory of a decoded strip or tile; with `white_is_zero`, the
     lowest grey value is white; `scale` is what stored numbers mean.
@@ -74,6 +75,7 @@ class Header:
     offset: int | None = None
     disk_dtype: str = ""
     indices: tuple[int, ...] = (0,)
+    first_page: int = 0
     level: int = 0
     turn: Turn = field(default_factory=Turn)
     positions_nm: tuple[float, ...] | None = None

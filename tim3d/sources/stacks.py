@@ -25,8 +25,8 @@ from tim3d.sources.wanted import Picks
 class SliceStack(Source):
     """One image file per slice: `names` in `folder`, in order, and `sizes` in bytes.
 
-    `kind` is the name of their kind, `turn` what is done with each image, and `page` the position
-    of the page that is chosen in each file, if it is not the only one.
+    `kind` is the name of their kind, `turn` what is done with each image, `page` the position of
+    the page that is chosen in each file, if it is not the only one, and `level` its level.
     """
 
     folder: str
@@ -35,6 +35,7 @@ class SliceStack(Source):
     kind: str = "TIFF"
     turn: Turn = field(default_factory=Turn)
     page: int | None = None
+    level: int = 0
 
     @property
     def label(self) -> str:
@@ -47,7 +48,7 @@ class SliceStack(Source):
 
     def parts(self) -> tuple[object, ...]:
         """Names and sizes that distinguish this source from others."""
-        chosen = () if self.page is None else (self.page,)
+        chosen = () if self.page is None else (self.page, self.level)
         return (self.names, self.sizes, *chosen)
 
     def load(self, z0: int, z1: int) -> Voxels:
@@ -65,7 +66,7 @@ class SliceStack(Source):
     def _stored(self, path: Path) -> Voxels:
         if self.page is None:
             return read_image(path, self.kind)
-        return next(read_pages(path, [self.page]))
+        return next(read_pages(path, [self.page], self.level))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -188,7 +189,8 @@ def open_slices(paths: Sequence[Path], picks: Picks | None = None) -> SliceStack
         sizes=tuple(path.stat().st_size for path in paths),
         kind=kind,
         turn=headers[0].turn,
-        page=headers[0].indices[0] if picks is not None and picks != Picks() else None,
+        page=headers[0].first_page if picks is not None and picks != Picks() else None,
+        level=headers[0].level,
     )
 
 
@@ -224,7 +226,7 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
         ("type", header.dtype, first.dtype),
         ("orientation", header.turn.orientation, first.turn.orientation),
         ("rows of data bar", header.turn.bar, first.turn.bar),
-        ("page", header.indices, first.indices),
+        ("page", header.first_page, first.first_page),
     ):
         if seen != expected:
             raise InputError(

@@ -81,6 +81,7 @@ def _described(
         offset=offset,
         disk_dtype=f"{tif.byteorder}{np.dtype(page.dtype).char}" if offset is not None else "",
         indices=run if run is not None else tuple(placed[i][0] for i in chosen.planes),
+        first_page=placed[min(chosen.planes[0], len(placed) - 1)][0],
         level=chosen.level,
         turn=turn,
         positions_nm=chosen.positions_nm,
