@@ -9,6 +9,7 @@ import json
 import math
 import re
 import shlex
+import shutil
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import tim3d
+from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
 from tim3d.plotting import curves, planes, style
@@ -293,10 +295,37 @@ def test_three_pictures_leave_little_blank_and_no_word_is_cut(
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
+def test_one_figure_has_one_unit_of_length(tmp_path: Path) -> None:
+    url = str(tmp_path / "long.zarr")
+    np.save(tmp_path / "a.npy", np.zeros((8, 40, 250), np.uint8))
+    tim3d.ingest(tmp_path / "a.npy", url, voxel_size={"z": 20, "y": 10, "x": 10}, options=QUIET)
+    shown = [
+        text.get_text()
+        for ax in figures.orthoslices(url).axes
+        for text in (*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label)
+    ]
+    assert any("2.5 µm" in text for text in shown)
+    assert not [text for text in shown if " nm" in text]
+
+
+def test_a_truth_that_is_not_measured_is_said_with_the_command(sample: str, tmp_path: Path) -> None:
+    copy = str(shutil.copytree(sample, tmp_path / "copy of it.zarr"))
+    for node in ("truth_descriptors", "truth_partials"):
+        store.delete_node(copy, node)
+    text = unescape(Path(report(copy, tmp_path / "r.html", truth="truth")).read_text())
+    command = re.search(r"nothing is measured: tim3d (measure .*? --field truth)<", text)
+    assert command
+    assert main([*shlex.split(command[1]), "--quiet"]) == 0
+    again = Path(report(copy, tmp_path / "r.html", truth="truth")).read_text()
+    assert "Measured against truth" in again
+    assert "nothing is measured" not in again
+
+
 def test_a_scale_bar_is_as_long_as_it_says(sample: str) -> None:
     ax = figures.orthoslices(sample).axes[0]
     (bar,) = (p for p in ax.patches if isinstance(p, Rectangle))
-    assert ax.texts[0].get_text() == style.length_text(bar.get_width())
+    unit = style.length_unit(max(n * SIZE[a] for n, a in zip(SHAPE, "zyx", strict=True)))
+    assert ax.texts[0].get_text() == style.length_in(bar.get_width(), unit)
     assert ax.get_xlim() == (0, SHAPE[2] * SIZE["x"])
 
 

@@ -164,3 +164,23 @@ def test_an_old_or_missing_package_fails() -> None:
     assert doctor.package_finding("numpy>=99").cure == "Type: pip install 'numpy>=99'"
     assert doctor.package_finding("no-such-package>=1").state == "fail"
     assert doctor.package_finding("numpy>=2.0").state == "ok"
+
+
+PAIR = doctor.TESTED_PAIR
+
+
+def test_the_doctor_advises_the_pair_that_was_tested_or_nothing() -> None:
+    lines = Path(__file__).parents[2].joinpath("constraints-cpu.txt").read_text().splitlines()
+    pinned = [line for line in lines if "==" in line]
+    assert pinned == [f"{name}=={version}" for name, version in PAIR.items()]
+    none = {"why": "", "broken": "", "blind": False}
+    other = {**PAIR, "torchvision": "0.27.1"}
+    on_cpu = {**PAIR, "torch": PAIR["torch"] + "+cpu"}
+    tested = doctor.pair_finding(on_cpu, **{**none, "why": "no operator nms"})
+    assert (tested.state, tested.cure) == ("ok", "")
+    mixed = doctor.pair_finding(other, **{**none, "why": "no operator nms"})
+    assert (mixed.state, mixed.cure.endswith("pip install " + " ".join(pinned))) == ("warn", True)
+    assert doctor.pair_finding(other, **none).state == "ok"
+    broken = doctor.pair_finding(PAIR, why="no", broken="no", blind=False)
+    assert (broken.state, "pip install torch==" in broken.cure) == ("fail", True)
+    assert "tim3d[gpu]" in doctor.pair_finding(PAIR, **{**none, "blind": True}).cure

@@ -6,6 +6,7 @@ from tim3d.engine.collective.launch import Seat, run_collective
 from tim3d.engine.job_array import Part, join_job_array, run_exclusively
 from tim3d.engine.passes.cost import costing
 from tim3d.engine.passes.plan import Outline, Plan
+from tim3d.engine.passes.progress import progress_bar
 from tim3d.engine.passes.run import Pass, Work, run
 from tim3d.engine.passes.summary import Summary
 from tim3d.engine.state.journal import journal
@@ -29,6 +30,7 @@ __all__ = [
     "join_job_array",
     "journal",
     "lock_sample",
+    "progress_bar",
     "prospective",
     "run",
     "run_collective",

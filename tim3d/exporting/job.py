@@ -12,9 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from tim3d.engine import Outline, Plan, current_cluster
+from tim3d.engine import Outline, Plan, current_cluster, progress_bar
 from tim3d.engine.passes.plan import size_text
 from tim3d.engine.passes.run import BASE_BYTES, LOADED_LATER_BYTES
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError, WriteError
@@ -125,10 +123,9 @@ class Export(ABC):
     def bar(self, total: int, unit: str) -> Iterator[Any]:
         """Progress bar of the export."""
         shown = self.asked.options.progress
-        with tqdm(
-            total=total, desc=f"export {self.asked.target.name}", unit=unit, disable=not shown,
-            leave=False,
-        ) as bar:  # fmt: skip
+        with progress_bar(
+            total=total, desc=f"export {self.asked.target.name}", unit=unit, shown=shown
+        ) as bar:
             yield bar
 
 

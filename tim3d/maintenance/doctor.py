@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tim3d.engine import cluster
@@ -29,6 +29,11 @@ import torch, torchvision
 torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
 print(torch.cuda.is_available())
 """
+
+
+# The versions of constraints-cpu.txt, where a torch for the CPU beside the torchvision of an index
+# is what is tested.
+TESTED_PAIR = {"torch": "2.13.0", "torchvision": "0.28.0"}
 
 
 def doctor(
@@ -167,9 +172,7 @@ def _devices() -> Iterator[Finding]:
     driver = _driver()
     yield Finding("ok", "GPU", driver or "none (the CPU does everything)")
     try:
-        versions = ", ".join(
-            f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torchvision")
-        )
+        versions = {name: importlib.metadata.version(name) for name in TESTED_PAIR}
     except importlib.metadata.PackageNotFoundError:
         yield Finding(
             "warn", "torch", "is not installed: no networks", "Type: pip install 'tim3d[seg]'"
@@ -177,17 +180,38 @@ def _devices() -> Iterator[Finding]:
         return
     why, sees = _ran(PAIR)
     broken = _ran("import torch")[0] if why else ""
-    cure = "Install the pair from one index: pip install --force-reinstall torch torchvision"
+    yield pair_finding(versions, why=why, broken=broken, blind=bool(driver) and sees != "True")
+
+
+def pair_finding(versions: Mapping[str, str], *, why: str, broken: str, blind: bool) -> Finding:
+    """Whether torch and torchvision work together.
+
+    Parameters
+    ----------
+    versions : mapping of str to str
+        Installed version of each of the two.
+    why : str
+        Why an operator of torchvision cannot be called; empty if it can.
+    broken : str
+        Why torch alone cannot be loaded; empty if it can.
+    blind : bool
+        Whether torch sees no GPU although there is one.
+    """
+    seen = ", ".join(f"{name} {version}" for name, version in versions.items())
+    pinned = " ".join(f"{name}=={version}" for name, version in TESTED_PAIR.items())
+    cure = f"Install the tested pair: pip install {pinned}"
     if broken:
-        yield Finding("fail", "torch", f"{versions}: cannot be loaded ({broken})", cure)
-    elif why:
-        seen = f"{versions} do not work together ({why}); tim3d does without those operators"
-        yield Finding("warn", "torch", seen, cure)
-    elif driver and sees != "True":
+        return Finding("fail", "torch", f"{seen}: cannot be loaded ({broken})", cure)
+    if why and {name: one.partition("+")[0] for name, one in versions.items()} == TESTED_PAIR:
+        text = f"{seen}, the tested pair; operators that tim3d does without do not load"
+        return Finding("ok", "torch", text)
+    if why:
+        text = f"{seen} do not work together ({why}); tim3d does without those operators"
+        return Finding("warn", "torch", text, cure)
+    if blind:
         cure = "Type: pip install 'tim3d[gpu]', or install a driver that fits torch"
-        yield Finding("warn", "torch", f"{versions}: sees no GPU, although the driver does", cure)
-    else:
-        yield Finding("ok", "torch", f"{versions} work together")
+        return Finding("warn", "torch", f"{seen}: sees no GPU, although the driver does", cure)
+    return Finding("ok", "torch", f"{seen} work together")
 
 
 def _ran(code: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
 from tim3d.plotting.planes import Plane, middle_plane, middle_planes
-from tim3d.plotting.style import STYLE, WIDTH, colours, length_text, nice_length
+from tim3d.plotting.style import STYLE, WIDTH, colours, length_in, length_unit, nice_length
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
@@ -78,7 +78,7 @@ def overlay_slice(
     for ax, picture in zip(
         figure.subplots(1, 2), (grey, _tinted(grey, plane, phases, strength)), strict=True
     ):
-        _show(ax, plane, picture, height)
+        _show(ax, plane, picture, height, length_unit(max(plane.size_nm)))
     figure.legend(handles=phase_patches(colours(phases)), loc="outside lower center", ncols=4)
     return figure
 
@@ -198,32 +198,40 @@ def three_planes(
     top, right = size[1] - above, left + 2 * SIDE
     corners = [(SIDE, top - height), (right, foot + BELOW), (right, top - heights[2])]
     figure = Figure(figsize=size)
+    unit = length_unit(max(length for plane in planes for length in plane.size_nm))
     for plane, picture, note, (x, y), inches in zip(
         planes, pictures, notes, corners, heights, strict=True
     ):
         width = left if x == SIDE else column
         ax = figure.add_axes((x / size[0], y / size[1], width / size[0], inches / size[1]))
-        _show(ax, plane, picture, inches, note)
+        _show(ax, plane, picture, inches, unit, note)
     return figure
 
 
-def _show(ax: Axes, plane: Plane, picture: Picture, inches: float, note: str = "") -> None:
-    """Draw a picture `inches` high with physical aspect, its name and a scale bar."""
+def _show(
+    ax: Axes, plane: Plane, picture: Picture, inches: float, unit: tuple[float, str], note: str = ""
+) -> None:
+    """Draw a picture `inches` high with physical aspect, its name and a scale bar.
+
+    All its lengths are in the `unit` of the figure.
+    """
     height, width = plane.size_nm
     ax.imshow(picture, extent=plane.extent_nm, aspect="equal", interpolation="auto", vmin=0, vmax=1)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     down, right = plane.axes
     is_narrow = inches * width < WORDS * height
-    ax.set_xlabel(f"{right} →" if is_narrow else f"{right}, {length_text(width)} →", labelpad=2)
-    ax.set_ylabel(f"← {down}" if inches < WORDS else f"← {length_text(height)}, {down}", labelpad=2)
-    where = f"{plane.normal} = {length_text(plane.position_nm)}"
+    ax.set_xlabel(f"{right} →" if is_narrow else f"{right}, {length_in(width, unit)} →", labelpad=2)
+    ax.set_ylabel(
+        f"← {down}" if inches < WORDS else f"← {length_in(height, unit)}, {down}", labelpad=2
+    )
+    where = f"{plane.normal} = {length_in(plane.position_nm, unit)}"
     lines = [f"{right}{down}", where, note] if is_narrow else [f"{right}{down} at {where}", note]
     ax.set_title("\n".join(line for line in lines if line))
-    _scale_bar(ax, width, height)
+    _scale_bar(ax, width, height, unit)
 
 
-def _scale_bar(ax: Axes, width: float, height: float) -> None:
+def _scale_bar(ax: Axes, width: float, height: float, unit: tuple[float, str]) -> None:
     """Draw a bar along x, or along y if more than three times as high as wide; none in a sliver."""
     if min(width, height) < 0.08 * max(width, height):
         return
@@ -244,5 +252,5 @@ def _scale_bar(ax: Axes, width: float, height: float) -> None:
         if upright
         else {"ha": "left", "va": "bottom"}
     )
-    label = ax.text(*place, length_text(length), color="white", **turn)
+    label = ax.text(*place, length_in(length, unit), color="white", **turn)
     label.set_path_effects([withStroke(linewidth=2, foreground="black")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from tim3d.plotting.style import LINES, STYLE, WIDTH, length_text
+from tim3d.plotting.style import LINES, STYLE, WIDTH, length_in, length_unit
 
 POINTS, MEAN, BAND, MARK = "#9a9a9a", LINES[0], LINES[2], LINES[1]
 
@@ -72,7 +71,7 @@ def _values(ax: Axes, found: xr.Dataset) -> None:
     _mark(ax, found)
     _limits(ax, found)
     ax.set_xscale("log")
-    _ticks(ax, edges)
+    _ticks(ax, found)
     ax.set(
         xlabel="edge of the window",
         ylabel=f"{found.attrs['quantity'].replace('_', ' ')} ({_unit(found)})",
@@ -111,15 +110,24 @@ def _mark(ax: Axes, found: xr.Dataset) -> None:
     edge = float(found.representative_edge)
     if math.isfinite(edge):
         ax.axvline(
-            edge, color=MARK, ls="--", lw=1.2, label=f"representative from {length_text(edge)} on"
+            edge,
+            color=MARK,
+            ls="--",
+            lw=1.2,
+            label=f"representative from {length_in(edge, _length_unit(found))} on",
         )
     else:
         ax.plot([], [], " ", label=f"no representative size: {found.attrs['verdict']}")
 
 
-def _ticks(ax: Axes, edges: Any) -> None:
+def _length_unit(found: xr.Dataset) -> tuple[float, str]:
+    return length_unit(float(found.window.max()))
+
+
+def _ticks(ax: Axes, found: xr.Dataset) -> None:
+    edges, unit = found.window.values, _length_unit(found)
     ax.set_xticks(
-        edges, [length_text(float(e)) for e in edges], rotation=45 if len(edges) > 4 else 0
+        edges, [length_in(float(e), unit) for e in edges], rotation=45 if len(edges) > 4 else 0
     )
     ax.minorticks_off()
 
@@ -146,5 +154,5 @@ def _variances(ax: Axes, found: xr.Dataset) -> None:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-    _ticks(ax, edges)
+    _ticks(ax, found)
     ax.set(xlabel="edge of the window", ylabel="2 s.d. / mean (%)", title="spread between windows")

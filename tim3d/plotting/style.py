@@ -58,6 +58,15 @@ def length_text(nm: float) -> str:
     return f"{nm:.4g} nm"
 
 
+def length_in(nm: float, unit: tuple[float, str]) -> str:
+    """A length in the unit of its figure.
+
+    >>> length_in(500.0, (1000, "µm"))
+    '0.5 µm'
+    """
+    return f"{nm / unit[0]:.4g} {unit[1]}"
+
+
 def length_unit(longest: float) -> tuple[float, str]:
     """Unit, in nm and by name, for all axes of a figure whose longest has this length in nm.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -130,6 +131,13 @@ def _results(parts: Parts) -> Iterator[str]:
     yield results.descriptor_table(found)
     if true is not None:
         yield results.truth_table(found, true, str(parts.truth))
+    elif parts.truth is not None and not store.node_attributes(
+        parts.sample, f"{parts.truth}_descriptors"
+    ):
+        yield page.note(
+            f"Not compared with the truth, of which nothing is measured: tim3d measure {shlex.quote(parts.sample)} "
+            f"--field {shlex.quote(parts.truth)}"
+        )
     if "phase" in found and any(f"phase_fraction_{axis}" in found for axis in AXES):
         dashed = "" if true is None else f" Dashed: “{parts.truth}”."
         text = (

@@ -22,6 +22,9 @@ NM_PER_UNIT: dict[str, Decimal] = {
     "cm": Decimal("1e7"),
     "m": Decimal("1e9"),
 }
+# Less than the radius of the smallest atom: no image has such voxels, and a length in micrometres
+# that is typed as nanometres usually has.
+LEAST_NM = 0.05
 _SPELLINGS = {
     "å": "angstrom",
     "a": "angstrom",
@@ -99,6 +102,20 @@ def positive_nm(value: object, unit: str) -> float | None:
     return length_nm(value, unit) if math.isfinite(value) and value > 0 else None
 
 
+def refuse_mistyped(lengths_nm: Mapping[str, float | None]) -> None:
+    """Raise `ArgumentError` if a length that was typed in nm is smaller than an atom.
+
+    It is then a length in micrometres, with the wrong unit or none. Metadata and other units state
+    what they mean.
+    """
+    for axis, length in lengths_nm.items():
+        if length is not None and 0 < length < LEAST_NM:
+            raise ArgumentError(
+                f"{length:g} nm along {axis} is less than an atom ({LEAST_NM:g} nm), and lengths are typed in "
+                f"nm. If it is in micrometres type {1000 * length:g}"
+            )
+
+
 def resolve_voxel_size(
     given: Mapping[str, float | None] | None, units: str, source: Source
 ) -> tuple[float, float, float]:
@@ -116,7 +133,7 @@ def resolve_voxel_size(
     Raises
     ------
     ArgumentError
-        If an axis name or the unit is unknown.
+        If an axis name or the unit is unknown, or a length in nm is less than an atom.
     InputError
         If a length is zero, negative or not finite, or an axis is neither given nor in the
         metadata.
@@ -136,6 +153,11 @@ def resolve_voxel_size(
             f"voxel size names the axis {unknown[0]!r}; axes are z, y and x: {EXAMPLE}"
         )
     lengths = {axis: length_nm(value, units) for axis, value in given.items() if value is not None}
+    try:
+        refuse_mistyped(lengths if units == "nm" else {})
+    except ArgumentError as error:
+        hint = "or add --units um; if it is meant as it is, --units pm"
+        raise ArgumentError(f"voxel size: {error}, {hint}") from error
     length_nm(1, units)  # Reject a misspelt unit even if no length uses it.
     z, y, x = (
         lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True)

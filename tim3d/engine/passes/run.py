@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cloudpickle
-from tqdm import tqdm
 
 from tim3d.engine.clusters.cluster import Cluster, current_cluster
 from tim3d.engine.clusters.memory import forget_peak, peak_memory
@@ -31,6 +30,7 @@ from tim3d.engine.passes.cost import current_pilot
 from tim3d.engine.passes.in_flight import RETRIES, Flight
 from tim3d.engine.passes.metrics import count, count_failure
 from tim3d.engine.passes.plan import Plan, smaller_block
+from tim3d.engine.passes.progress import progress_bar
 from tim3d.engine.passes.summary import Attempt, Summary, as_record, elapsed, reason
 from tim3d.engine.state.journal import note
 from tim3d.engine.state.ledger import CARRIED_BYTES, Ledger, shards_below
@@ -225,8 +225,8 @@ def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progres
     start = time.perf_counter()
     failures: dict[Triple, str] = {}
     load = GpuLoad()
-    with tqdm(
-        total=len(left), desc=plan.name, unit="block", disable=not progress or not left, leave=False
+    with progress_bar(
+        total=len(left), desc=plan.name, unit="block", shown=progress and bool(left)
     ) as bar:
         for one in (
             _serially(work_pass, left) if on.client is None else _on_dask(work_pass, left, on, load)

@@ -13,10 +13,9 @@ from functools import partial
 from typing import Any, Literal
 
 import xarray as xr
-from tqdm import tqdm
 
 from tim3d.descriptors.transport import Context, transport
-from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, run_collective
+from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, progress_bar, run_collective
 from tim3d.engine.passes.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
 from tim3d.engine.passes.summary import elapsed
 from tim3d.errors import ArgumentError
@@ -316,7 +315,7 @@ def _is_left(sample: str, path: str) -> bool:
 
 def _solve_case(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
     text = f"{job.node} {axis}" + (", every second voxel" if case.every > 1 else "")
-    bar = tqdm(desc=text, unit=" steps", disable=not options.progress, leave=False)
+    bar = progress_bar(desc=text, unit=" steps", shown=options.progress)
     with bar:
 
         def listen(news: Mapping[str, Any]) -> None:

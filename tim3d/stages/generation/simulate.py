@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from tqdm import tqdm
 
 from tim3d.engine.passes.plan import Outline, size_text
+from tim3d.engine.passes.progress import progress_bar
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expect
 from tim3d.grid import triple
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
 from tim3d.sources import PlannedStack
+from tim3d.sources.units import refuse_mistyped
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema
 from tim3d.storage.outputs import remove_abandoned, replacing
@@ -89,6 +90,7 @@ def simulate(
         raise ArgumentError(
             f"a voxel has the edges z, y and x, got {dict(voxel_size or {})}; write --voxel-size 20,10,10"
         )
+    refuse_mistyped(dict(voxel_size or {}))
     stack = SimulatedStack(
         triple(shape),
         (size["z"], size["y"], size["x"]),
@@ -189,7 +191,7 @@ class Simulation:
             zip(*([self.target / n / f for f in self._files(n)] for n in STACKS), strict=True)
         )
         starts = range(0, self.stack.shape[0], RUN_OF_SLICES)
-        for start in tqdm(starts, desc="simulate", unit="run", disable=not progress, leave=False):
+        for start in progress_bar(starts, desc="simulate", unit="run", shown=progress):
             run = files[start : start + RUN_OF_SLICES]
             if all(path.is_file() for pair in run for path in pair):  # of a killed run
                 continue

@@ -20,6 +20,7 @@ from tim3d.phases import Phases
 from tim3d.sources.grey_image import read_picture
 from tim3d.sources.image import Image
 from tim3d.sources.labelled_image import read_micrograph
+from tim3d.sources.units import refuse_mistyped
 from tim3d.storage.schema import AXES
 
 Array = npt.NDArray[Any]
@@ -172,6 +173,7 @@ def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | N
         raise ArgumentError(
             f"pixel size is {size}; give one positive length in nm, or three for z, y, x"
         )
+    refuse_mistyped(dict.fromkeys("zyx", min(numbers)))
     if images == 1 and len(set(numbers)) > 1:
         raise ArgumentError(
             f"pixel size {numbers}: one micrograph stands for all directions, which needs square pixels; give one "

@@ -18,6 +18,7 @@ from tim3d.errors import ArgumentError
 from tim3d.forecast import expected, will_exist
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.generation.generator import Generator
+from tim3d.sources.units import refuse_mistyped
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
 from tim3d.stages.shared.field import (
     DEFAULTS,
@@ -202,6 +203,7 @@ def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
         raise ArgumentError(
             f"voxel size {z:g}, {y:g}, {x:g} nm: every edge must be a positive length"
         )
+    refuse_mistyped({"z": z, "y": y, "x": x})
     return (z, y, x)
 
 

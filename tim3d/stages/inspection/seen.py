@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
+from tim3d.engine import progress_bar
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.kernels.image.shift import LARGEST_TILE, Tiles
 from tim3d.kernels.image.slice_numbers import (
@@ -96,7 +96,7 @@ def look(source: Source, *, deep: bool = False, progress: bool = True) -> Seen:
     found: list[_Slice] = []
     with (
         ThreadPoolExecutor(threads(source)) as pool,
-        tqdm(total=n, desc="inspect", unit="slice", disable=not progress, leave=False) as bar,
+        progress_bar(total=n, desc="inspect", unit="slice", shown=progress) as bar,
     ):
         for slices in _in_order(pool, work, starts):
             found += slices

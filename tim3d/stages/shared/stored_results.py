@@ -73,7 +73,12 @@ def answers(
         return []
     if wanted is not None:
         return [read(sample, labels, phases, one, transport) for one in wanted]
-    found = (_if_there(sample, labels, phases, one, transport) for one in COUPLED.values())
+    left_out: dict[str, None] = {}  # most quantities of a verb miss the same result
+    found = [
+        _if_there(sample, labels, phases, one, transport, left_out) for one in COUPLED.values()
+    ]
+    for line in left_out:
+        log.warning("left out: %s", line)
     return [one for one in found if one is not None]
 
 
@@ -192,14 +197,20 @@ def attributed(sample: str, node: str) -> xr.Dataset:
 
 
 def _if_there(
-    sample: str, labels: Field, phases: Phases, one: Coupled, transport: str
+    sample: str,
+    labels: Field,
+    phases: Phases,
+    one: Coupled,
+    transport: str,
+    left_out: dict[str, None],
 ) -> xr.Dataset | None:
+    """Read results if there are any; note in `left_out`, once, why they cannot be used."""
     try:
         return read(sample, labels, phases, one, transport)
     except MissingFieldError:
         return None
     except StoreError as error:
-        log.warning("left out: %s", error)
+        left_out[str(error)] = None
         return None
 
 

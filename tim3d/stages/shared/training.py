@@ -7,9 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from tim3d.engine import lock_sample
+from tim3d.engine import lock_sample, progress_bar
 from tim3d.errors import MixedRunError
 from tim3d.models.common.distributed import is_first
 from tim3d.models.common.training_run import Record, Schedule, Training, TrainingRun, carry_out
@@ -126,9 +124,8 @@ def bar(
     shown : sequence of str
         Which numbers of the step and of the last judgement are shown; by default the losses.
     """
-    hidden = not progress or not is_first()
-    with tqdm(
-        total=schedule.steps, desc="train", unit=schedule.unit, disable=hidden, leave=False
+    with progress_bar(
+        total=schedule.steps, desc="train", unit=schedule.unit, shown=progress and is_first()
     ) as shows:
 
         def show(run: TrainingRun, record: Record) -> None:
