@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,15 +167,16 @@ def companions(name: str, out: Path) -> set[str]:
     return {one.name for one in FORMATS[name].companions(out)}
 
 
-@pytest.mark.parametrize("name", sorted(set(READERS) - {"npy", "mhd", "mha", "nrrd", "vti"}))
+@pytest.mark.parametrize("name", READERS)
 def test_tim3d_reads_what_it_wrote(sample: str, tmp_path: Path, name: str) -> None:
+    """With its voxel size where the format holds a unit."""
+    if name == "nrrd":
+        pytest.importorskip("nrrd", reason="to read NRRD: pip install 'tim3d[formats]'")
     out = exported(sample, "phase", tmp_path / name_of(FORMATS[name]))
-    knows = name.endswith(("tiff", "stack"))
-    dataset = {"hdf5": "phase", "vtk-hdf": "VTKHDF/CellData/phase"}.get(name)
+    size = SIZE if name in ("npy", "mhd", "mha", "vti", "vtk-hdf") else None
     again = tim3d.ingest(
-        out, str(tmp_path / "b.zarr"), voxel_size=None if knows else SIZE, field="phase", phases=PHASES,
-        dataset=dataset, options=AGAIN,
-    )  # fmt: skip
+        out, str(tmp_path / "b.zarr"), voxel_size=size, field="phase", phases=PHASES, options=AGAIN
+    )
     np.testing.assert_array_equal(again.values, VALUES["phase"])
     found = [2 * float(again[axis][0]) for axis in "zyx"]
     np.testing.assert_allclose(found, STEP, rtol=1e-6)
@@ -257,6 +261,74 @@ def test_the_plan_states_bytes_and_memory(sample: str, tmp_path: Path) -> None:
     assert plan.write_bytes == VALUES["raw16"].nbytes
     assert plan.block == (8, *SHAPE[1:])
     assert list(tmp_path.iterdir()) == []
+
+
+# Flux vectors.
+
+
+@pytest.fixture(scope="module")
+def solved(sample: str) -> dict[str, Any]:
+    """Solutions along z and x with kept fields, of conductivities by axis, an interface and contacts."""
+    given: dict[str, Any] = {"conductivity": {"pore": 1.0, "copper": [20.0, 10.0, 5.0]}}
+    given |= {"interface": {"pore:copper": 2e8}, "contact": [1e9, 3e9], "out": "hard"}
+    tim3d.solve(
+        sample, axis=["z", "x"], keep_potential=True, keep_flux=True, tolerance=1e-5, **given,
+        options=Options(progress=False),
+    )  # fmt: skip
+    tim3d.solve(
+        sample, conductivity={"pore": 0, "copper": 1}, keep_potential=True, keep_flux=True, tolerance=1e-5,
+        out="plain", options=Options(progress=False),
+    )  # fmt: skip
+    return {"hard": ("z", "x"), "plain": ("z",)}
+
+
+def read_vectors(path: Path, name: str) -> np.ndarray:
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            return np.asarray(file[name])
+    vtk = pytest.importorskip("vtk", reason="to read VTK: pip install vtk")
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    reader = vtk.vtkXMLImageDataReader() if path.suffix == ".vti" else vtk.vtkHDFReader()
+    reader.SetFileName(str(path))
+    reader.Update()
+    image = reader.GetOutputDataObject(0)
+    shape = [n - 1 for n in image.GetDimensions()[::-1]]
+    return vtk_to_numpy(image.GetCellData().GetArray(name)).reshape(*shape, 3)
+
+
+@pytest.mark.parametrize(("out", "axis"), [("hard", "z"), ("hard", "x"), ("plain", "z")])
+def test_flux_vectors_have_the_sizes_and_the_mean_that_the_solver_found(
+    sample: str, solved: dict[str, Any], tmp_path: Path, out: str, axis: str
+) -> None:
+    potential = f"{out}_potential_{axis}"
+    path = exported(sample, potential, tmp_path / "a.vti", vectors=True)
+    vectors = read_vectors(path, f"{out}_flux_vector_{axis}")
+    effective = float(tim3d.open_dataset(sample, out).effective_conductivity.sel(axis=axis))
+    sizes = tim3d.open_field(sample, f"{out}_flux_{axis}").values
+    found = np.linalg.norm(vectors, axis=-1) / effective
+    np.testing.assert_allclose(found[sizes > 0], sizes[sizes > 0], rtol=0.01, atol=2e-3)
+    mean = vectors[..., "xyz".index(axis)].mean()
+    assert mean == pytest.approx(effective, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["a.vti", "a.vtkhdf", "a.h5"])
+def test_vectors_of_a_region_are_those_of_the_whole(
+    sample: str, solved: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    whole = exported(sample, "hard_potential_z", tmp_path / f"whole-{name}", vectors=True)
+    part = exported(sample, "hard_potential_z", tmp_path / name, vectors=True, **REGION)
+    vector = "hard_flux_vector_z"
+    np.testing.assert_array_equal(read_vectors(part, vector), read_vectors(whole, vector)[PART])
+
+
+def test_vectors_need_a_potential_and_a_format(
+    sample: str, solved: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match="needs a potential among the fields"):
+        exported(sample, "raw", tmp_path / "a.vti", vectors=True)
+    with pytest.raises(ArgumentError, match="holds no vectors"):
+        exported(sample, "hard_potential_z", tmp_path / "a.nrrd", vectors=True)
 
 
 # What is in the way.
@@ -383,6 +455,29 @@ def test_what_a_living_export_writes_is_left_alone(sample: str, tmp_path: Path) 
         staging.remove_abandoned(tmp_path / "a.tif")
         assert path.read_bytes() == b"half"
     assert (tmp_path / "a.tif").read_bytes() == b"half"
+
+
+@pytest.mark.slow
+def test_a_killed_export_leaves_no_file_and_is_done_again(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, (60, 60, 60), np.uint8)
+    np.save(tmp_path / "noise.npy", noise)
+    made = str(tmp_path / "noise.zarr")
+    two = tim3d.Phases(pore=0, solid=1)
+    tim3d.ingest(
+        tmp_path / "noise.npy", made, voxel_size=SIZE, field="phase", phases=two, options=AGAIN
+    )
+    out = tmp_path / "a.obj"
+    words = [sys.executable, "-m", "tim3d", "export", made, "phase", str(out), "--phases", "solid"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(tmp_path.glob(".a.obj.*/made/a.obj")):
+            time.sleep(0.01)
+        process.kill()
+    assert not out.exists()
+    assert len(list(tmp_path.glob(".a.obj.*"))) == 1
+    exported(made, "phase", out, phases="solid")
+    again = exported(made, "phase", tmp_path / "b.obj", phases="solid")
+    assert out.read_bytes() == again.read_bytes()
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_the_shell_exports(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ CASES = {
         refused={
             "sample": B, "field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(0, 80), "unit": "um",
             "phases": ["pore"], "smoothing": 2, "keep": 0.9, "beside": ["other"], "cells": "tetrahedra",
-            "drawing": "overlay", "format": "stl",
+            "vectors": True, "drawing": "overlay", "format": "stl",
         },
         elsewhere={"out": "b.ply"},
         runs={"options": Options(progress=False, block=(5, 9, 17))},
@@ -118,7 +118,7 @@ CASES = {
     ),
 }  # fmt: skip
 # Does not fit the rest of the call, and is refused for that.
-UNFIT = {"depth", "preset", "scale", "beside", "cells", "drawing", "format"}
+UNFIT = {"depth", "preset", "scale", "beside", "cells", "drawing", "format", "vectors"}
 CHANGES = [
     (name, how, one)
     for name, row in CASES.items()

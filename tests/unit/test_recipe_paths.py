@@ -26,7 +26,7 @@ missing_chunks mixed_precision mode norm normalisation orientation other_grid ou
 phase phases pixel_size polarity precision preset probabilities quantity raw richardson scale seam seed seeds shape
 shard sides size sizes slices smoothing solid_fraction spread steps superpixel_threshold threads threshold thresholds
 tile tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
-beside cells drawing format unit
+beside cells drawing format unit vectors
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

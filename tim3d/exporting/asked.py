@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from tim3d.storage.schema import Field
 REGION = ("z", "y", "x")
 # Arguments that each kind of format takes; what else differs from its default is refused.
 TAKES: dict[type[Format], tuple[str, ...]] = {
-    VolumeFormat: (*REGION, "unit"),
+    VolumeFormat: (*REGION, "unit", "vectors"),
     SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep", "block"),
     ElementFormat: (*REGION, "unit", "phases", "cells"),
     TableFormat: REGION,
@@ -40,6 +39,7 @@ TAKES: dict[type[Format], tuple[str, ...]] = {
 DEFAULT: dict[str, Any] = {
     **{axis: slice(None) for axis in REGION},
     "unit": "nm",
+    "vectors": False,
     "phases": (),
     "smoothing": 0,
     "keep": 1.0,
@@ -179,9 +179,7 @@ def _face(position: float | None, default: int, axis: str, count: int, step: flo
     return place
 
 
-def region_of(
-    asked: Asked, fields: list[Field], thick: int, mark: str, step: Callable[[int], None]
-) -> Volume:
+def region_of(asked: Asked, fields: list[Field], thick: int) -> Volume:
     """The region of some fields as a format takes it; slabs have at most `thick` slices."""
     box, factor = asked.box(fields[0]), UNITS[asked.given["unit"]]
     spacing = fields[0].spacing_nm
@@ -194,9 +192,8 @@ def region_of(
         unit=asked.given["unit"],
         layers=tuple(_layer(asked.sample, field, box) for field in fields),
         cuts=cuts(box.start[0], box.stop[0], thick),
-        mark=mark,
+        mark="",
         note=asked.note(),
-        step=step,
     )
 
 

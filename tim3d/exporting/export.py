@@ -39,6 +39,7 @@ def export(
     y: Range = slice(None),
     x: Range = slice(None),
     unit: Literal["nm", "um", "mm", "m"] = "nm",
+    vectors: bool = False,
     phases: Names = (),
     smoothing: int = 0,
     keep: float = 1.0,
@@ -69,6 +70,8 @@ def export(
         Region along the axis in nm, from outer face to outer face (default: all).
     unit : {"nm", "um", "mm", "m"}
         Unit of all lengths in the file.
+    vectors : bool
+        Add the flux density as vectors, for every potential among the fields.
     phases : list of str
         Phases that a surface encloses, or whose voxels become elements (default: all, for elements).
     smoothing : int
@@ -103,9 +106,10 @@ def export(
     WriteError
         If the disk has no room for the file, or its folder cannot be written.
     """
+    chosen = (phases,) if isinstance(phases, str) else tuple(phases)
     given = {
-        "z": z, "y": y, "x": x, "unit": unit, "phases": (phases,) if isinstance(phases, str) else tuple(phases),
-        "smoothing": smoothing, "keep": keep, "cells": cells, "drawing": drawing, "block": options.block,
+        "z": z, "y": y, "x": x, "unit": unit, "vectors": vectors, "phases": chosen, "smoothing": smoothing,
+        "keep": keep, "cells": cells, "drawing": drawing, "block": options.block,
     }  # fmt: skip
     names = (field, *((beside,) if isinstance(beside, str) else beside))
     if not store.is_sample(sample) and not store.nodes(sample):

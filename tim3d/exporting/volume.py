@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from tim3d.engine import Plan
 from tim3d.engine.passes.plan import size_text
 from tim3d.exporting.asked import Asked, cuts, region_of
 from tim3d.exporting.job import Export, limit_bytes, resident_base
+from tim3d.exporting.vectors import vector_layers
 from tim3d.formats.base import Volume, VolumeFormat
 from tim3d.grid import triple
 from tim3d.storage import store
@@ -35,8 +36,10 @@ class VolumeExport(Export):
 
     def steps(self) -> list[Plan]:
         """One plan: its blocks are slabs."""
-        self._format.check(self._region(1))
-        return [slab_plan(self.asked, self.fields, self.size_bytes(), COPIES)]
+        region = self._region(1)
+        self._format.check(region)
+        widest = max(one.voxel_bytes for one in region.layers)
+        return [slab_plan(self.asked, self.fields, region.data_bytes, COPIES, widest)]
 
     def size_bytes(self) -> int:
         """Bytes of all values."""
@@ -45,10 +48,9 @@ class VolumeExport(Export):
     def write(self, path: Path) -> None:
         """Write the region."""
         (plan,) = self.steps()
-        slices = self.asked.box(self.fields[0]).shape[0] * len(self.fields)
-        with self.bar(slices, "slice") as bar:
-            volume = region_of(self.asked, self.fields, plan.block[0], self.mark, bar.update)
-            self._format.write(volume, path)
+        volume = self._region(plan.block[0])
+        with self.bar(volume.shape[0] * len(volume.layers), "slice") as bar:
+            self._format.write(replace(volume, mark=self.mark, step=bar.update), path)
 
     @property
     def _format(self) -> VolumeFormat:
@@ -56,13 +58,21 @@ class VolumeExport(Export):
         return self.asked.format
 
     def _region(self, thick: int) -> Volume:
-        return region_of(self.asked, self.fields, thick, "", lambda n: None)
+        """The fields, and the vectors that are wanted."""
+        region = region_of(self.asked, self.fields, thick)
+        if not self.asked.given["vectors"]:
+            return region
+        box = self.asked.box(self.fields[0])
+        added = vector_layers(self.asked.sample, self.fields, box)
+        return replace(region, layers=(*region.layers, *added))
 
 
-def slab_plan(asked: Asked, fields: list[Field], written: int, copies: int) -> Plan:
+def slab_plan(
+    asked: Asked, fields: list[Field], written: int, copies: int, voxel_bytes: int = 1
+) -> Plan:
     """Plan of reading a region slab by slab; slabs are as thick as chunks, or thinner if they must be."""
     box = asked.box(fields[0])
-    plane = math.prod(box.shape[1:]) * max(one.voxel_bytes for one in fields)
+    plane = math.prod(box.shape[1:]) * voxel_bytes
     base, limit = resident_base(), limit_bytes()
     thick = min(fields[0].chunk[0], box.shape[0])
     while thick > 1 and base + copies * thick * plane > limit:

@@ -246,12 +246,15 @@ class VolumeFormat(Format):
         Types of values that it holds.
     several : bool
         Whether a file holds several fields.
+    vectors : bool
+        Whether a voxel may have three numbers.
     is_folder : bool
         Whether it is a folder of files.
     """
 
     dtypes: ClassVar[tuple[str, ...]] = VOXEL_TYPES
     several: ClassVar[bool] = False
+    vectors: ClassVar[bool] = False
     is_folder: ClassVar[bool] = False
 
     def check(self, volume: Volume) -> None:
@@ -262,13 +265,17 @@ class VolumeFormat(Format):
         ArgumentError
             If it holds one field only, or not this type of values.
         """
-        names = [layer.name for layer in volume.layers]
+        names = [layer.name for layer in volume.layers if layer.components == 1]
         if len(names) > 1 and not self.several:
             raise ArgumentError(
                 f"a {self.name} file holds one field, got {' and '.join(names)}; several go into "
                 ".vti, .vtkhdf, .h5 or .ome.tif"
             )
         for layer in volume.layers:
+            if layer.components > 1 and not self.vectors:
+                raise ArgumentError(
+                    f"a {self.name} file holds no vectors: write .vti, .vtkhdf or .h5"
+                )
             if layer.dtype.name not in self.dtypes:
                 raise ArgumentError(
                     f"{layer.name!r} is {layer.dtype.name}, and a {self.name} file holds "

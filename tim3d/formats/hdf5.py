@@ -21,6 +21,7 @@ class Hdf5(VolumeFormat):
     suffixes = (".h5", ".hdf5")
     keeps_mark = True
     several = True
+    vectors = True
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write the coordinates, then the fields."""
@@ -43,3 +44,5 @@ class Hdf5(VolumeFormat):
                 for place, axis in enumerate(AXES):
                     made.dims[place].label = axis
                     made.dims[place].attach_scale(file[axis])
+                if layer.components > 1:
+                    made.dims[3].label = "component (x, y, z)"

@@ -24,6 +24,7 @@ class Vti(VolumeFormat):
     suffixes = (".vti",)
     keeps_mark = True
     several = True
+    vectors = True
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write the XML, then each field behind its length."""
@@ -43,6 +44,7 @@ class VtkHdf(VolumeFormat):
     suffixes = (".vtkhdf",)
     keeps_mark = True
     several = True
+    vectors = True
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write the group ``VTKHDF`` with a data set of cells for each field."""
