@@ -244,3 +244,42 @@ def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(Tim3dError, match="another table"):
         tim3d.prepare(sample, [Align()], tables=tmp_path, options=QUIET)
     assert (tmp_path / "align.csv").read_text() == edited
+
+
+def test_the_report_shows_what_each_step_changed(tmp_path: Path) -> None:
+    voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
+    sample = sample_of(tmp_path / "a.zarr", voxels, shard=8)
+    made = tim3d.prepare(sample, STEPS, options=QUIET)
+    found = tim3d.open_dataset(sample, "prepared_steps")
+    assert found.stage.values.tolist() == ["as it was", "1 crop", "2 align", "3 fill"]
+    chosen = found.attrs["slices"]
+    assert np.array_equal(found.voxels[-1], np.bincount(made[chosen].values.ravel(), minlength=256))
+    assert float(found["mean"][-1]) == pytest.approx(float(made[chosen].mean()))
+    page = tim3d.report(sample, tmp_path / "a.html", raw="raw").read_text()
+    assert "<h2>Preparation</h2>" in page
+    assert "by how much every slice was moved back" in page
+
+
+def test_a_recipe_gives_steps_as_words_or_as_tables(tmp_path: Path) -> None:
+    sample_of(tmp_path / "a.zarr", grey(structure()))
+    words = 'steps = ["crop:y=0:60,bar=20", "align:window=12,pad=edge"]'
+    tables = """
+    [[step.steps]]
+    step = "crop"
+    y = "0:60"
+    bar = 20
+    [[step.steps]]
+    step = "align"
+    window = 12
+    pad = "edge"
+    """
+    for name, steps in (("words", words), ("tables", tables)):
+        head = f'sample = "{tmp_path}/a.zarr"\n[[step]]\nverb = "prepare"\nout = "{name}"\n'
+        (tmp_path / "r.toml").write_text(head + steps)
+        tim3d.run_recipe(tmp_path / "r.toml", trust=True, progress=False)
+    parameters = [
+        store.node_attributes(str(tmp_path / "a.zarr"), n)["parameters"]
+        for n in ("words", "tables")
+    ]
+    assert parameters[0] == parameters[1]
+    assert parameters[0]["steps"][0]["y"] == [0, 60]

@@ -17,6 +17,7 @@ from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.inspection import INSPECTION
+from tim3d.reporting.preparation import PREPARATION
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.section import Html, Parts, Section
 from tim3d.reporting.study import STUDY
@@ -237,6 +238,7 @@ def _each(*shown: Callable[[Parts], str]) -> Html:
 # Sections in the order of the report; further sections come before the last.
 SECTIONS = (
     Section("Slices", _each(_slices)),
+    PREPARATION,
     Section("Segmentation", _each(_segmentation, _disagreement, _scores)),
     CLEANING,
     Section("Results", lambda parts, _: _results(parts)),

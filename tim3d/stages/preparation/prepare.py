@@ -16,6 +16,7 @@ from tim3d.corrections.table_files import csv_of
 from tim3d.engine import Ledger, Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid, Triple
+from tim3d.stages.preparation.changes import SLICES, changes, stage_names
 from tim3d.stages.preparation.tables import TableMaking, write_new
 from tim3d.stages.preparation.works import PrepareWork
 from tim3d.stages.shared.field import (
@@ -27,6 +28,7 @@ from tim3d.stages.shared.field import (
     slab,
     whole_shards,
 )
+from tim3d.stages.shared.results import is_there
 from tim3d.stages.shared.slice_statistics import keep_statistics
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, schema, store
@@ -139,6 +141,10 @@ class Preparing:
             return table.step.neutral(table.chain.made) if known is None else known
 
         chain = self._chain(foreseen)
+        if not self._changes_are_there():
+            found.append(
+                Outline(self._changes_node, f"looks at {SLICES} slices before and after each step")
+            )
         if not only_tables:
             found.extend(plan_field(self.sample, self._making(chain), self.options))
         return found
@@ -158,6 +164,7 @@ class Preparing:
         if folder is not None:
             for name, table in tables.items():
                 write_new(folder / f"{name}.csv", csv_of(table))
+        self._keep_changes(chain)
         return xr.DataTree.from_dict(tables) if only_tables else self._produce(chain)
 
     @property
@@ -181,6 +188,36 @@ class Preparing:
         grid = Grid(making.field.shape, self._block(making.field))
         return produce(
             self.sample, making, self.options, partial(_keep, self.sample, making.field, grid)
+        )
+
+    @property
+    def _changes_node(self) -> str:
+        return f"{self.out}_steps"
+
+    def _changes_are_there(self) -> bool:
+        """Whether the grey values before and after the steps are kept and not to be made again."""
+        kept = is_there(self.sample, self._changes_node, self._fingerprint)
+        return kept and not self.options.overwrite
+
+    def _keep_changes(self, chain: Chain) -> None:
+        if self._changes_are_there():
+            return
+        names = stage_names(step.kind for step in self.steps)
+        record = store.provenance(self._fingerprint, self._parameters(), self._inputs)
+        with lock_sample(self.sample):
+            found = changes(self.sample, self.grey.name, chain, names)
+            store.write_dataset(
+                self.sample, self._changes_node, found, record | {"verb": "prepare"}
+            )
+
+    @property
+    def _inputs(self) -> dict[str, str]:
+        return {self.grey.name: store.fingerprint_of(self.sample, self.grey.name)}
+
+    @property
+    def _fingerprint(self) -> str:
+        return schema.fingerprint(
+            verb="prepare", inputs=self._inputs, parameters=self._parameters()
         )
 
     def _table(self, number: int, step: Measured, chain: Chain) -> TableMaking:
@@ -216,7 +253,7 @@ class Preparing:
             field=field,
             work=work,
             block=self._block(field),
-            inputs={self.grey.name: store.fingerprint_of(self.sample, self.grey.name)},
+            inputs=self._inputs,
             parameters=self._parameters(),
             read_bytes=chain.stack.bytes_of(1) / (made.shape[1] * made.shape[2]),
             other_grid=(made.shape, made.spacing_nm) != (self.grey.shape, self.grey.spacing_nm),

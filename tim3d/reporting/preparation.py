@@ -1,0 +1,84 @@
+"""Section on prepared fields: before and after, the drift, and what each step changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import xarray as xr
+
+from tim3d.plotting import preparation as figures
+from tim3d.reporting import page
+from tim3d.reporting.section import Parts, Section
+from tim3d.storage import store
+
+HEADER = ["step", "mean grey value", "standard deviation", "voxels changed", "mean change"]
+
+
+def preparations(parts: Parts) -> Iterator[str]:
+    """Results of `prepare` that state what its steps changed."""
+    for node in store.nodes(parts.sample):
+        record = store.node_attributes(parts.sample, node)
+        if record.get("verb") == "prepare" and "picture" in record.get("variables", ()):
+            yield node
+
+
+def preparation_html(parts: Parts, node: str) -> Iterator[str]:
+    """Pictures, histograms and numbers of every step, and the tables of slices."""
+    found = store.open_dataset(parts.sample, node)
+    out = node.removesuffix("_steps")
+    source = next(iter(store.node_attributes(parts.sample, node)["inputs"]))
+    yield page.picture(
+        figures.stages(found),
+        f"Middle of a slice of “{source}” as it was, and after each step towards “{out}”, in one grey scale.",
+    )
+    yield page.table(HEADER, [_row(found.isel(stage=n)) for n in range(found.sizes["stage"])], 1)
+    slices = len(found.attrs["slices"])
+    yield page.picture(
+        figures.stage_histograms(found),
+        f"Histogram of {slices} slices after each step (line) and before it (grey).",
+    )
+    yield from _tables(parts.sample, out, node)
+
+
+def _tables(sample: str, out: str, steps: str) -> Iterator[str]:
+    """Figures of the tables of slices of one field."""
+    for node in store.nodes(sample):
+        record = store.node_attributes(sample, node)
+        if record.get("verb") != "prepare" or not node.startswith(f"{out}_") or node == steps:
+            continue
+        if (
+            record.get("kind") != "dataset"
+            or node == f"{out}_slices"
+            or store.outdated(sample, node)
+        ):
+            continue
+        table = store.open_dataset(sample, node)
+        if "shift_y" in table:
+            yield page.picture(figures.drift(table), _drift_text(table))
+        else:
+            yield page.picture(
+                figures.columns(table), f"Table of slices {node}, by which the step was applied."
+            )
+
+
+def _drift_text(table: xr.Dataset) -> str:
+    text = "Drift between the slices as measured, its slow part, and by how much every slice was moved back."
+    if "outlier" not in table:
+        return f"{text} The table was given."
+    placed = int((table["outlier"] > 0).sum())
+    return f"{text} {placed} slices were placed by their neighbours." if placed else text
+
+
+def _row(one: xr.Dataset) -> list[str]:
+    changed, change = float(one["changed"]), float(one["change"])
+    return [
+        str(one["stage"].values),
+        f"{float(one['mean']):.4g}",
+        f"{float(one['deviation']):.3g}",
+        "" if math.isnan(changed) else f"{100 * changed:.3g} %",
+        "" if math.isnan(change) else f"{change:.3g}",
+    ]
+
+
+PREPARATION = Section("Preparation", preparation_html, nodes=preparations, named=True)
