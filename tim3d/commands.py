@@ -93,9 +93,10 @@ def command_line(verb: str, function: Callable[..., Any], arguments: Mapping[str
 
 
 def _is_python(value: Any) -> bool:
-    """Whether no text of the shell stands for a value; several are given as a list."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    return any(is_dataclass(one) and not getattr(one, "in_shell", False) for one in listed)
+    """Whether no text of the shell stands for a value; those of a list have one unless they say not."""
+    several = isinstance(value, list | tuple)
+    listed = value if several else [value]
+    return any(is_dataclass(one) and not getattr(one, "in_shell", several) for one in listed)
 
 
 def _python_call(verb: str, arguments: Mapping[str, Any]) -> str:

@@ -78,6 +78,9 @@ FIELDS = {
         makes=f"{A}/made",
     ),
     "ingest": Row({"source": "stack/slices", "sample": A, "field": "b", "voxel_size": {"z": 10}}, makes=f"{A}/b"),
+    "prepare": Row(
+        {"sample": A, "steps": ["align:window=8", "fill", "crop:bar=2"]}, makes=f"{A}/prepared", reads="raw"
+    ),
     "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
     "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
     "clean": Row(

@@ -15,13 +15,14 @@ import tim3d
 from tests.extend.local_contrast import LocalContrast
 from tim3d import Options, Phases
 from tim3d.cli.parsing import verb
+from tim3d.corrections import Crop
 from tim3d.errors import Tim3dError
 from tim3d.storage import store
 
 QUIET = Options(progress=False)
 TWO = Phases(pore=0, solid=1)
 # What decides where a result is kept and how a run goes, and never a number.
-PLACES = {"sample", "out", "options", "shard", "keep"}
+PLACES = {"sample", "out", "options", "shard", "keep", "tables", "only_tables"}
 GRAINS = {"kind": "overlapping", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y": 1, "x": 1}}
 GRAINS |= {"loading": 0.3, "diameter_nm": 6.0}
 FIELD = {"kind": "field", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y": 1, "x": 1}}
@@ -45,6 +46,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "missing_chunks": "fill", "other_grid": True, "scene": 1, "time": "1", "channel": 1,
             "level": 1, "convert": "shift", "accept": ["blank"],
         },
+    ),
+    "prepare": (
+        "prepare",
+        {"steps": (Crop(bar=2),), "out": "new"},
+        {"field": "raw16", "steps": (Crop(bar=3),)},
     ),
     "annotate": (
         "annotate",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,6 +246,52 @@ def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(Tim3dError, match="another table"):
         tim3d.prepare(sample, [Align()], tables=tmp_path, options=QUIET)
     assert (tmp_path / "align.csv").read_text() == edited
+
+
+# Of each step what is given, and for every parameter another value.
+PARAMETERS: dict[type, tuple[dict[str, Any], dict[str, Any]]] = {
+    Crop: ({}, {"z": slice(1, None), "y": slice(2, None), "x": slice(2, None), "bar": 3}),
+    Align: (
+        {"remove": "all"},
+        {
+            "remove": "trend",
+            "slope": (0.2, 0.0),
+            "y": slice(0, 40),
+            "x": slice(0, 40),
+            "interpolation": "linear",
+            "pad": "edge",
+            "table": "align.csv",
+            "window": 12.0,
+        },
+    ),
+    Fill: (
+        {},
+        {"bad": (4,), "missing": (7,), "find": False, "copies": "leave-out", "table": "fill.csv"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_a_parameter_of_a_step_gives_another_field(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
+    voxels[9] = voxels[8]
+    sample = sample_of(tmp_path / "a.zarr", voxels)
+    for name, columns in (("align", "shift_y,shift_x"), ("fill", "place,good")):
+        rows = [f"{z},{z if name == 'fill' else 2},{1}\n" for z in range(SHAPE[0])]
+        Path(f"{name}.csv").write_text(f"slice,{columns}\n" + "".join(rows))
+    given, others = PARAMETERS[kind]
+    assert {one.name for one in dataclasses.fields(kind)} == set(others)
+    first = tim3d.prepare(sample, [kind(**given)], options=QUIET).values
+    for name, value in others.items():
+        # The window decides nothing where all is removed.
+        base = given if name != "window" else {"remove": "jitter"}
+        step = kind(**{**base, name: value})
+        made = tim3d.prepare(sample, [step], out=f"of_{name}", options=QUIET).values
+        assert made.shape != first.shape or not np.array_equal(made, first), name
+        assert len({store.fingerprint_of(sample, n) for n in ("prepared", f"of_{name}")}) == 2
 
 
 def test_the_report_shows_what_each_step_changed(tmp_path: Path) -> None:

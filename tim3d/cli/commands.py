@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tim3d.cli import actions
-from tim3d.cli.declared import NEEDED, Parameter, declared
+from tim3d.cli.declared import NEEDED, Parameter, choices, declared
 from tim3d.cli.parsing import options_of, parameters, read
+from tim3d.cli.readers import reader
+from tim3d.commands import shell_text
+from tim3d.corrections import STEPS
 from tim3d.verbs import PYTHON_ONLY, VERBS, is_positional, option_of
 
 Action = Callable[[str, dict[str, Any]], None]
@@ -132,6 +135,32 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
     )
     for source in CLUSTER:
         yield from source.below(HOW)
+
+
+def guides(name: str) -> Iterator[tuple[str, str]]:
+    """Yield each correction that a command takes as a step, with the help of its parameters."""
+    if name not in VERBS or "Steps" not in {one.kind for one in parameters(name).values()}:
+        return
+    for kind, (module, of) in STEPS.items():
+        about = declared(module, of)
+        known = about.parameters.values()
+        shown = ",".join(f"{one.name}={_shown(one)}" for one in known)
+        texts = "; ".join(f"{one.name}: {_with_default(one)}" for one in known)
+        yield f"step {kind}:{shown}", f"{about.summary} {texts}."
+
+
+def _shown(one: Parameter) -> str:
+    """Form of the value of a parameter."""
+    by, listed = reader(one.kind), choices(one.kind) or ("true", "false") * (one.kind == "bool")
+    return "|".join(map(str, listed)) or (by.shown if by and by.shown else one.name.upper())
+
+
+def _with_default(one: Parameter) -> str:
+    """Help of a parameter with its default, unless the text states it."""
+    if one.default is None or "(default" in one.text:
+        return one.text
+    usual = shell_text(one.default)
+    return f"{one.text} (default: {usual.lower() if one.kind == 'bool' else usual})"
 
 
 def _run() -> Iterator[tuple[str, Option]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tim3d.cli import console
-from tim3d.cli.commands import COMMANDS, QUIET, Option
+from tim3d.cli.commands import COMMANDS, QUIET, Option, guides
 from tim3d.cli.parser import Parser
 from tim3d.version import __version__
 
@@ -61,6 +61,8 @@ def build_parser(first: Sequence[str] | None = None) -> Parser:
         if named or first is None:
             options = [*QUIET.below(""), *command.options()]
             sub.add(options)
+            for title, text in guides(name):
+                sub.add_argument_group(title, text.replace("%", "%%"))
             sub.set_defaults(parser=sub, command=name, options=[option for _, option in options])
     return parser
 

@@ -59,7 +59,7 @@ class Align(Measured):
     slope: PixelShift | None = None
     y: VoxelRange | None = None
     x: VoxelRange | None = None
-    interpolation: Interpolation = "cubic"
+    interpolation: Literal["cubic", "linear", "whole"] = "cubic"
     pad: Literal["crop", "edge"] = "crop"
     table: str | None = None
 
