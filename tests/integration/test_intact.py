@@ -286,6 +286,19 @@ def test_a_marked_block_whose_shard_is_gone_is_done_again(
     np.testing.assert_array_equal(tim3d.open_field(str(sample), "phase").values, kept.values)
 
 
+def test_a_thin_last_block_whose_shard_is_gone_is_done_again(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (11, 20, 18), np.uint8)
+    np.save(tmp_path / "grey.npy", grey)
+    thin = str(tmp_path / "thin.zarr")
+    tim3d.ingest(tmp_path / "grey.npy", thin, voxel_size=SIZE, shard=(8, 16, 16), options=QUIET)
+    how = {"method": "fixed", "thresholds": [100], "phases": PHASES}
+    tim3d.segment(thin, **how, options=QUIET)
+    tim3d.storage.store.update_node(thin, "phase", status="writing")
+    Path(thin, "phase/s0/phase/c/1/1/1").unlink()
+    found = tim3d.segment(thin, **how, options=QUIET)
+    np.testing.assert_array_equal(found.values, np.where(grey <= 100, 0, 1))
+
+
 def test_resuming_looks_for_shards_with_one_listing_and_keeps_whole_blocks(sample: Path) -> None:
     done: list[Any] = []
     blocks = Options(progress=False, block=(8, 16, 16), overwrite=True)

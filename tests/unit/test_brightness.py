@@ -22,3 +22,12 @@ def test_slow_drift_stays_and_one_odd_slice_does_not() -> None:
     means, _ = slice_scales(drift + spike, np.full(200, 10.0))
     assert np.abs(means[20:80] - drift[20:80]).max() < 1
     assert means[100] - drift[100] < 60 / (2 * SMOOTHING_SLICES)
+
+
+def test_a_step_of_brightness_widens_the_scale_of_the_slices_beside_it() -> None:
+    """The scale is that of the smoothed squares: of slices half dark, half bright, half the step."""
+    mean = np.where(np.arange(200) < 100, 20.0, 120.0)
+    means, std = slice_scales(mean, np.zeros(200))
+    share = (means - 20) / 100
+    assert std == pytest.approx(100 * np.sqrt(share * (1 - share)), abs=1e-4)
+    assert std[99] == pytest.approx(50, abs=1)

@@ -51,6 +51,13 @@ def test_the_integral_range_is_an_area() -> None:
         integral_range(np.ones((9, 9), bool))
 
 
+def test_the_integral_range_of_a_small_image_is_corrected_for_its_own_mean() -> None:
+    """Of alternate columns the covariance is positive at lag 0 only: one pixel of n."""
+    for rows, columns in ((4, 4), (6, 10)):
+        board = np.indices((rows, columns))[1] % 2 == 0
+        assert integral_range(board) == pytest.approx(1 / (1 - 1 / (rows * columns)))
+
+
 def values(rng: np.random.Generator, lead: tuple[int, ...] = ()) -> dict[str, NDArray[np.float64]]:
     shapes = {
         "phase_fraction": (2,),
