@@ -21,11 +21,13 @@ demo: setup
 	$(BIN)/tim3d run pipelines/demo.toml
 	@echo "Now open demo/report.html"
 
-# Files of tests are shared out over this many processes.
+# Tests are shared out over this many processes: each begins with its part of the files, and who is
+# done takes half of what another has left.
 JOBS ?= 2
 
-test: check doctest
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+test: setup
+	$(MAKE) --output-sync=target --jobs=$(JOBS) check doctest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: setup
 	$(BIN)/ruff check

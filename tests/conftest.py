@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 
 import tests.examples  # noqa: F401 - the profile of hypothesis
@@ -13,6 +14,20 @@ from tests.servers import empty_bucket, s3_server, speak_to
 from tests.slurm import private_slurm
 
 ROOT = Path(__file__).parents[1]
+METHOD = "distributed.worker.multiprocessing-method"
+# Workers that a test starts are forked from one process that has imported all of this: each is
+# there at once, and not after seconds of imports. Commands of the shell start theirs as ever.
+IMPORTED = ["distributed", "numba", "scipy.ndimage", "tests.works", "tim3d.engine.passes.run"]
+
+
+@pytest.fixture(scope="session")
+def forked_workers() -> Iterator[None]:
+    """Fork workers instead of starting an interpreter for each; they have the environment of the first."""
+    from distributed.utils import get_mp_context
+
+    with dask.config.set({METHOD: "forkserver"}):
+        get_mp_context().set_forkserver_preload(IMPORTED)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +47,11 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of an empty bucket, which this process and those that it starts find by their environment."""
     speak_to(s3_endpoint, monkeypatch)
-    return empty_bucket(s3_endpoint)
+    with dask.config.set({METHOD: "spawn"}):  # forked workers have another environment
+        yield empty_bucket(s3_endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +62,7 @@ def slurm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def two_workers() -> Iterator[str]:
+def two_workers(forked_workers: None) -> Iterator[str]:
     """The address of a scheduler with two workers, for tests that only need some; not for those that kill some.
 
     It is started once in each process of tests: a start costs seconds. Workers keep the environment

@@ -35,10 +35,10 @@ block = [4, 32, 32]
 verb = "measure"
 block = [4, 32, 32]
 """
-SEGMENTED = 12 * 3 * 3
+SEGMENTED = 6 * 2 * 2
 
 
-def write_recipe(folder: Path, shape: tuple[int, int, int] = (48, 96, 96)) -> Path:
+def write_recipe(folder: Path, shape: tuple[int, int, int] = (24, 64, 64)) -> Path:
     """The recipe as a file; it names no sample."""
     path = folder / "recipe.toml"
     path.write_text(RECIPE.format(folder=folder, shape=list(shape)))

@@ -20,6 +20,8 @@ from tim3d.grid import Box, Triple
 from tim3d.models.segmentation.segmenter import opened
 from tim3d.storage import store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 QUIET = tim3d.Options(progress=False, block=(8, 16, 16))
 PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 SOURCE = Path(__file__).with_name("local_contrast.py")

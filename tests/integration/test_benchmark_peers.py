@@ -50,6 +50,7 @@ def test_the_references_agree(tmp_path: Path) -> None:
     assert a == pytest.approx(b, rel=1e-7)
 
 
+@pytest.mark.slow
 def test_transport_has_a_row_for_each_tool(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_straight_planes_have_tortuosity_one_and_fields_compare() -> None:
     assert found["mean"] == pytest.approx(0.7 / 14 / 71)
 
 
+@pytest.mark.slow
 def test_scaling_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "figures" / "scaling.png"
     scaling_transport.main(

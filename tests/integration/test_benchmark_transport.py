@@ -23,6 +23,7 @@ def test_it_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> No
     assert all(row.count("|") == head.count("|") == 11 and row.startswith("| 20³") for row in rows)
 
 
+@pytest.mark.slow
 def test_large_volumes_are_solved_and_walked_through(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,12 @@ UNGUARDED = {
 }
 
 
-@pytest.mark.parametrize("kind", UNGUARDED)
+OTHERS = [
+    pytest.param(kind, marks=pytest.mark.slow) for kind in UNGUARDED if kind != "in a function"
+]
+
+
+@pytest.mark.parametrize("kind", ["in a function", *OTHERS])
 def test_a_script_that_its_workers_would_run_again_is_refused_at_once(
     tmp_path: Path, kind: str
 ) -> None:

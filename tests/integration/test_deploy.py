@@ -129,6 +129,7 @@ def test_the_commands_of_the_manifests_finish_the_recipe(tmp_path: Path) -> None
     assert said == f"{address}, 1 worker(s) x 1 thread(s), {MEMORY / 2**30:.1f} GiB each"
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_manifests_finish_a_sample_in_a_bucket(
     tmp_path: Path, bucket: str
 ) -> None:

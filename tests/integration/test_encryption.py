@@ -21,6 +21,8 @@ from tim3d.engine.clusters import tls
 from tim3d.errors import ArgumentError, DeviceError, InputError
 from tim3d.storage import store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 pytest.importorskip(
     "cryptography", reason="certificates need cryptography: pip install 'tim3d[tls]'"
 )
@@ -47,13 +49,16 @@ def rank_of(seat: Any) -> int:
     return int(seat.rank)
 
 
-def test_without_the_certificate_nobody_takes_part(folder: Path, tmp_path: Path) -> None:
+def test_without_the_certificate_nobody_takes_part(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tls.certificates(tmp_path / "other")
     with cluster("local", workers=1, tls=folder) as on:
         address = on.client.scheduler.address
         known = set(on.client.scheduler_info(n_workers=-1)["workers"])
         with cluster(address, tls=folder) as remote:
             assert remote.workers == 1
+        monkeypatch.setattr("tim3d.engine.clusters.cluster.ANSWER_SECONDS", 2.0)
         for refused in ({}, {"tls": other}):
             with pytest.raises(
                 DeviceError, match=r"no dask scheduler answers at tls.*certificates"
@@ -90,7 +95,7 @@ def worker_ends(address: str, arguments: list[str]) -> int:
         "--no-dashboard",
         *arguments,
     ]
-    command += ["--death-timeout", "5"]
+    command += ["--death-timeout", "2"]
     return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
 
 
@@ -176,8 +181,9 @@ def test_what_is_wrong_with_certificates_is_said(
 
 
 def test_the_shell_makes_them_and_says_how_to_use_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tim3d.engine.clusters.cluster.ANSWER_SECONDS", 1.0)
     assert main(["certificates", str(tmp_path / "c")]) == 0
     said = capsys.readouterr().out
     assert f"--tls-key {tmp_path}/c/key.pem" in said

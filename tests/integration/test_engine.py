@@ -29,6 +29,8 @@ from tim3d.errors import (
 )
 from tim3d.storage import store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 @pytest.fixture
 def sample(tmp_path: Path) -> str:
@@ -217,7 +219,8 @@ def test_a_plan_holds_the_buffers_of_every_thread(sample: str) -> None:
     assert peaks == [2**40 + threads * block for threads in (1, 2, 5)]
 
 
-def test_clusters_that_are_not_there() -> None:
+def test_clusters_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tim3d.engine.clusters.cluster.ANSWER_SECONDS", 1.0)
     with (
         pytest.raises(DeviceError, match="no dask scheduler answers"),
         cluster("tcp://127.0.0.1:1"),

@@ -32,6 +32,8 @@ from tim3d.errors import ArgumentError, DeviceError, FailedBlocksError
 from tim3d.grid import Block, Triple
 from tim3d.storage import store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 STUCK: Triple = (1, 1, 0)
 
 
@@ -83,9 +85,9 @@ def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(
 
 
 def test_a_block_that_always_hangs_is_set_aside_with_the_reason(sample: str) -> None:
-    said = r"1 block\(s\) of raw/s0 failed 3 times .* block \(1, 1, 0\) was not done after \d s on tcp://.*limit is 4 s"
+    said = r"1 block\(s\) of raw/s0 failed 3 times .* block \(1, 1, 0\) was not done after \d s on tcp://.*limit is 2 s"
     with cluster("local", workers=2), pytest.raises(FailedBlocksError, match=said):
-        run(faulty(sample, limit=4.0, times=9), progress=False)
+        run(faulty(sample, times=9), progress=False)
     ledger = number_pass(sample).ledger
     assert (len(ledger.done()), list(ledger.failed()), attempts(sample)) == (29, [STUCK], 3)
     assert "time limit" in ledger.failed()[STUCK]
@@ -176,7 +178,7 @@ def test_a_killed_nanny_takes_its_worker_with_it_and_the_others_go_on(sample: st
                 lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers"
             )
             workers = list(on.client.run(os.getpid).values())
-            work_pass = number_pass(sample, slow=0.3)
+            work_pass = number_pass(sample, slow=0.1)
             kill_when(lambda: len(work_pass.ledger.done()) >= 2, nannies[0])
             assert run(work_pass, progress=False).computed == 30
             until(
@@ -197,7 +199,7 @@ def test_a_block_that_hangs_where_nobody_can_end_it_is_set_aside_at_once(sample:
                 lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers"
             )
             with pytest.raises(FailedBlocksError, match=said):
-                run(faulty(sample, limit=4.0), progress=False)
+                run(faulty(sample), progress=False)
     assert (len(number_pass(sample).ledger.done()), attempts(sample)) == (29, 1)
     assert run(number_pass(sample), progress=False).computed == 1
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
@@ -208,7 +210,7 @@ def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> Non
         dask_scheduler() as (address, scheduler),
         dask_process("worker", address, "--nthreads", "1", "--no-dashboard"),
     ):
-        work_pass, on = number_pass(sample, slow=0.5), cluster_when_ready(address)
+        work_pass, on = number_pass(sample, slow=0.2), cluster_when_ready(address)
         kill_when(lambda: len(work_pass.ledger.done()) >= 2, scheduler)
         with (
             on,
@@ -223,6 +225,7 @@ def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> Non
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_before_the_first_block_is_said_so_too(sample: str) -> None:
     def lose(address: str, scheduler: subprocess.Popen[bytes]) -> None:
         with cluster_when_ready(address):

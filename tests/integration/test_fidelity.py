@@ -36,7 +36,9 @@ def material(seed: int, shape: Triple, length: float = 15.0) -> NDArray[np.uint8
     )
 
 
-def ingested(folder: Path, name: str, labels: NDArray[np.uint8], step: float = STEP) -> str:
+def ingested(
+    folder: Path, name: str, labels: NDArray[np.uint8], step: float = STEP, shard: int = EDGE
+) -> str:
     np.save(folder / f"{name}.npy", labels)
     url, phases = str(folder / f"{name}.zarr"), tim3d.Phases(pore=0, solid=1)
     size = dict.fromkeys("zyx", step)
@@ -47,7 +49,7 @@ def ingested(folder: Path, name: str, labels: NDArray[np.uint8], step: float = S
         voxel_size=size,
         field="phase",
         phases=phases,
-        shard=(16, 16, 16),
+        shard=(shard,) * 3,
         options=QUIET,
     )
     return url
@@ -76,7 +78,7 @@ def judged(urls: list[str], image: Any, **arguments: Any) -> xr.Dataset:
 
 
 def test_the_same_law_passes_and_another_length_fails(tmp_path: Path, image: Path) -> None:
-    right, wrong = judged(volumes(tmp_path, 8), image), judged(volumes(tmp_path, 8, 25.0), image)
+    right, wrong = judged(volumes(tmp_path, 4), image), judged(volumes(tmp_path, 4, 25.0), image)
     for name in ("phase_fraction", "two_point", "lineal_path", "surface"):
         assert (right.within.sel(quantity=name) == 1).all(), name
     for name in ("two_point", "lineal_path", "surface"):
@@ -121,10 +123,10 @@ def test_blocks_workers_and_resuming_do_not_matter(
     blocks = [(48, 48, 48), (16, 16, 32)]
     found = []
     for number, block in enumerate(blocks):
-        url = ingested(tmp_path, f"b{number}", labels)
+        url = ingested(tmp_path, f"b{number}", labels, shard=16)
         found.append(judged([url], image, options=tim3d.Options(progress=False, block=block)))
     with tim3d.cluster(two_workers):
-        url = ingested(tmp_path, "shared", labels)
+        url = ingested(tmp_path, "shared", labels, shard=16)
         found.append(
             judged([url], image, options=tim3d.Options(progress=False, block=(16, 32, 16)))
         )
@@ -143,7 +145,7 @@ def test_independent_tiles_have_seams_and_a_field_has_none(tmp_path: Path, image
     for number, index in enumerate(np.ndindex(3, 3, 3)):
         place = tuple(slice(edge * i, edge * (i + 1)) for i in index)
         torn[place] = material(1000 + number, (edge,) * 3)
-    with_seams = judged([ingested(tmp_path, "torn", torn)], image, slices=0)
+    with_seams = judged([ingested(tmp_path, "torn", torn, shard=16)], image, slices=0)
     without = judged(volumes(tmp_path, 4), image, slices=0)
     assert with_seams.attrs["seam_voxels"] == [16, 16, 16]
     assert with_seams.seam_ratio.values.min() > 2
@@ -348,7 +350,7 @@ def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(
         voxel_size=size,
         field="phase",
         phases=phases,
-        shard=(16, 16, 16),
+        shard=(EDGE,) * 3,
         options=again,
     )
     with pytest.raises(MixedRunError, match=r"another version of 'phase of .*q1.*tim3d fidelity"):

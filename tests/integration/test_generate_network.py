@@ -28,7 +28,7 @@ from tim3d.stages.generation.generate import generate as shell_form
 from tim3d.stages.generation.volume import GenerateWork
 from tim3d.storage import store
 
-SHAPE = (37, 61, 53)
+SHAPE = (37, 45, 37)
 SHARD = (16, 16, 16)
 QUIET = tim3d.Options(progress=False)
 KINDS = ["two phases", "three phases", "resize", "official resize"]
@@ -110,7 +110,7 @@ def test_a_process_that_was_killed_is_followed_by_another(tmp_path: Path, weight
     """The real thing: SIGKILL between two blocks, then the command once more."""
     command = [
         sys.executable, "-m", "tim3d", "generate", str(tmp_path / "a.zarr"), "--kind", "network", "--weights",
-        str(weights), "--shape", "37,61,53", "--seed", "3", "--shard", "16,16,16", "--tile", "16",
+        str(weights), "--shape", "37,45,37", "--seed", "3", "--shard", "16,16,16", "--tile", "16",
         "--block", "16,32,32", "--quiet",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -19,10 +19,8 @@ from tim3d.maintenance.validation import validate
 
 
 def test_kills_of_each_kind_leave_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
-    count = kill_and_resume.check(
-        tmp_path, ["worker", "client", "group", "scheduler", "worker", "client"], seed=3
-    )
-    assert count.kills == {"worker": 2, "client": 2, "group": 1, "scheduler": 1}
+    count = kill_and_resume.check(tmp_path, ["worker", "group", "scheduler", "client"], seed=3)
+    assert count.kills == {"worker": 1, "client": 1, "group": 1, "scheduler": 1}
 
 
 @pytest.mark.slow
@@ -50,6 +48,7 @@ def until_done(rng: random.Random, command: list[str], kills: int) -> int:
         killed += 1
 
 
+@pytest.mark.slow
 def test_verbs_that_are_killed_make_the_sample_of_an_untouched_run(tmp_path: Path) -> None:
     volume = (np.indices((60, 140, 130)).sum(axis=0) % 3).astype(np.uint8)
     np.save(tmp_path / "in.npy", volume)

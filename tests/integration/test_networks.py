@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
 from tim3d.models.segmentation import checkpoint
 from tim3d.storage import store
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 QUIET = tim3d.Options(progress=False)
 TINY = {
@@ -33,9 +36,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def sample(stack: Path, tmp_path: Path) -> str:
-    made = str(tmp_path / "sample.zarr")
+@pytest.fixture(scope="module")
+def whole(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stack and its truth as a sample."""
+    made = str(tmp_path_factory.mktemp("whole") / "sample.zarr")
     tim3d.ingest(stack / "slices", made, voxel_size={"z": 20}, shard=(8, 32, 32), options=QUIET)
     phases = tim3d.Phases(pore=0, solid=1)
     tim3d.ingest(
@@ -47,7 +51,14 @@ def sample(stack: Path, tmp_path: Path) -> str:
         shard=(8, 32, 32),
         options=QUIET,
     )
-    return made
+    return Path(made).parent
+
+
+@pytest.fixture
+def sample(whole: Path, tmp_path: Path) -> str:
+    """A copy of it."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    return str(tmp_path / "sample.zarr")
 
 
 def error_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str]:

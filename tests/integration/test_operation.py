@@ -22,6 +22,8 @@ from tim3d.engine.passes.backpressure import LOOK_SECONDS
 from tim3d.errors import ArgumentError, FailedBlocksError
 from tim3d.storage import store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 POISON = (1, 1, 0)
 
 

@@ -22,8 +22,8 @@ from tim3d.engine import lock_sample
 from tim3d.engine.state import lease, ledger
 from tim3d.storage import files, store
 
-# Longer than obstore tries by itself, nearly always.
-AWAY_SECONDS = 6.0
+# Longer than obstore tries by itself, nearly always: 3 s.
+AWAY_SECONDS = 4.0
 Through = Callable[[Callable[[str, str], str]], AbstractContextManager[None]]
 
 

@@ -23,7 +23,7 @@ workers = 3
 [[step]]
 verb = "generate"
 kind = "overlapping"
-shape = [32, 48, 40]
+shape = [32, 32, 20]
 voxel_size = { z = 10, y = 10, x = 10 }
 diameter_nm = 80
 loading = 0.3
@@ -40,6 +40,7 @@ keep_flux = true
 [[step]]
 verb = "geodesic"
 phases = ["matrix"]
+directions = ["+z", "-y"]
 [[step]]
 verb = "study"
 quantity = "phase_fraction"

@@ -13,7 +13,7 @@ from tim3d.engine import cluster
 MIB = 2**20
 
 
-@pytest.mark.parametrize(("kind", "few", "most_mib"), [("serial", 1000, 16), ("local", 50, 48)])
+@pytest.mark.parametrize(("kind", "few", "most_mib"), [("serial", 250, 16), ("local", 50, 48)])
 def test_neither_time_nor_memory_per_block_grows_with_their_number(
     tmp_path: Path, kind: str, few: int, most_mib: float
 ) -> None:
@@ -54,6 +54,7 @@ def test_the_pace_of_a_pilot_is_that_of_its_steps_per_voxel() -> None:
     assert forecast(made, Machine(2, 1, 0.0)).seconds == 32.0
 
 
+@pytest.mark.slow
 def test_verbs_are_forecast_and_measured(tmp_path: Path) -> None:
     rows = list(job_model.verb_rows(tmp_path, pilot=16, large=32, block=(8, 16, 16), workers=[1]))
     assert [row.split(" | ")[0] for row in rows] == ["| segment --method otsu", "| measure"]

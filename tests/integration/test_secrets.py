@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +81,9 @@ def everything(folder: Path) -> bytes:
     )
 
 
-def test_a_run_on_a_bucket_writes_no_key_anywhere(bucket: str, tmp_path: Path) -> None:
+def test_a_run_on_a_bucket_writes_no_key_anywhere(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Sample, markers, report and output of a whole recipe, and of a store that cannot be reached."""
     np.save(
         tmp_path / "grey.npy",
@@ -89,13 +93,29 @@ def test_a_run_on_a_bucket_writes_no_key_anywhere(bucket: str, tmp_path: Path) -
     keys = {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": f"{SECRET}-session"}
     said = typed(tmp_path, keys, 0, "run", "r.toml")
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    said += typed(tmp_path, keys, 0, "run", "r.toml", "--plan")
-    refused = {**keys, "AWS_ALLOW_HTTP": "false"}
-    said += typed(tmp_path, refused, 4, "show", f"{bucket}/a.zarr")
+    monkeypatch.chdir(tmp_path)
+    for refused, code, line in (
+        ({}, 0, ["run", "r.toml", "--plan"]),
+        ({"AWS_ALLOW_HTTP": "false"}, 4, ["show", f"{bucket}/a.zarr"]),
+    ):
+        with pytest.MonkeyPatch.context() as patch, new_clients(bucket):
+            for name, value in (keys | refused).items():
+                patch.setenv(name, value)
+            assert main(line) == code
+    said += "".join(capfd.readouterr())
     fs, path = files.file_system(bucket)
     stored = b"".join(name.encode() + fs.cat_file(name) for name in fs.find(path))
     assert len(stored) > 8 * 16 * 16
     assert SECRET.encode() not in stored + everything(tmp_path) + said.encode()
+
+
+@contextlib.contextmanager
+def new_clients(bucket: str) -> Iterator[None]:
+    """Within it clients are made anew: they remember the environment that they were made in."""
+    clients = type(files.file_system(bucket)[0])
+    clients.clear_instance_cache()
+    yield
+    clients.clear_instance_cache()
 
 
 def typed(folder: Path, keys: dict[str, str], code: int, *line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,19 @@ def ingested(
     return url
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sample."""
+    folder = tmp_path_factory.mktemp("made")
+    ingested(folder, volume())
+    return folder
+
+
 @pytest.fixture
-def sample(tmp_path: Path) -> str:
-    return ingested(tmp_path, volume())
+def sample(made: Path, tmp_path: Path) -> str:
+    """A copy of it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return str(tmp_path / "a.zarr")
 
 
 def solve(sample: str, **arguments: Any) -> Any:

@@ -48,6 +48,10 @@ def large() -> np.ndarray:
     return volume((37, 30, 29), seed=4)
 
 
+def smaller() -> np.ndarray:
+    return volume((25, 22, 21), seed=4)
+
+
 @pytest.mark.parametrize(
     "border",
     [{}, {"faces": "centres"}, {"sides": "periodic"}, {"cell": True, "axis": ["z", "y", "x"]}],
@@ -55,7 +59,7 @@ def large() -> np.ndarray:
 def test_two_workers_give_the_bits_of_one_process(
     tmp_path: Path, workers: Cluster, border: dict[str, Any]
 ) -> None:
-    sample = ingested(tmp_path, large())
+    sample = ingested(tmp_path, smaller())
     keep = {
         "conductivity": PORE,
         "keep_potential": True,
@@ -153,13 +157,15 @@ def _noting(seat: Seat, began: list[int]) -> Seat:
 
 KILLED = """
 import sys, tim3d
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
 with tim3d.cluster("local", workers=2, memory_bytes=2**31):
     tim3d.solve(sys.argv[1], conductivity={"pore": 1.0, "copper": 0.03, "unused": 1.0}, axis=["z", "y"],
                 tolerance=1e-9, checkpoint=0.0, out="killed", options=tim3d.Options(progress=False))
 """
 
 
-@pytest.mark.parametrize("victim", ["client", "group"])
+@pytest.mark.parametrize("victim", [pytest.param("client", marks=pytest.mark.slow), "group"])
 def test_killed_it_goes_on_and_ends_in_the_same_bits(tmp_path: Path, victim: str) -> None:
     sample = ingested(tmp_path, large())
     arguments = {"conductivity": PORE, "tolerance": 1e-9, "axis": ["z", "y"]}
@@ -217,7 +223,7 @@ def _breaks(seat: Seat) -> None:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, size: int) -> None:
     sample = ingested(tmp_path, np.tile(volume((48, 80, 80)), (4, 2, 2)), (64, 160, 160))
     with using(workers) if size == 2 else contextlib.nullcontext():

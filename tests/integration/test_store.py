@@ -21,7 +21,7 @@ from tim3d.errors import InputError, MissingFieldError, MixedRunError, SchemaErr
 from tim3d.grid import Box, Triple
 from tim3d.kernels.image.pyramid import level_factors
 from tim3d.maintenance import commands
-from tim3d.storage import schema, shards, store
+from tim3d.storage import documents, schema, shards, store
 from tim3d.storage.schema import Field
 
 QUIET = tim3d.Options(progress=False)
@@ -102,6 +102,32 @@ def test_tensorstore_reads_the_same_voxels_on_every_level(sample: str, name: str
         opened = tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, read=True).result()
         assert opened.domain.labels == ("z", "y", "x")
         np.testing.assert_array_equal(opened.read().result(), fine)
+
+
+@pytest.mark.parametrize("name", ["raw", "phase", "phase_descriptors", "nothing"])
+def test_attributes_are_read_without_zarr_as_zarr_reads_them(sample: str, name: str) -> None:
+    node = store.open_sample(sample).get(name)
+    assert documents.attributes(sample, name) == ({} if node is None else dict(node.attrs))
+
+
+@pytest.mark.parametrize("name", ["", "..", "phase/s0", "../a.zarr/phase"])
+def test_only_nodes_are_read_without_zarr(sample: str, name: str) -> None:
+    assert documents.attributes(sample, name) is None
+
+
+@pytest.mark.parametrize("place", ["zarr.json", "phase/zarr.json"])
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [(b"{", b""), (b'"group"', b'"array"'), (b"schema", b"schemb"), (b'"zarr_format": 3', b"")],
+)
+def test_what_is_not_as_written_is_left_to_zarr(
+    sample: str, tmp_path: Path, place: str, whole: bytes, damaged: bytes
+) -> None:
+    copy = shutil.copytree(sample, tmp_path / "a.zarr")
+    text = (copy / place).read_bytes()
+    assert whole in text
+    (copy / place).write_bytes(text.replace(whole, damaged, 1))
+    assert documents.attributes(str(copy), "phase") is None
 
 
 @pytest.mark.parametrize("name", ["raw", "phase"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,8 @@ from tim3d.reporting.study import is_study, says, text
 from tim3d.stages.representative import study as stage
 from tim3d.storage import store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 PHASES = tim3d.Phases(pore=0, copper=1)
 QUIET = tim3d.Options(progress=False)
 K = {"copper": 400.0, "pore": 1.0}
@@ -67,9 +70,19 @@ def noise(
     return (smooth < np.quantile(smooth, share)).astype(np.uint8)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sample."""
+    folder = tmp_path_factory.mktemp("made")
+    ingested(folder, noise())
+    return folder
+
+
 @pytest.fixture
-def sample(tmp_path: Path) -> str:
-    return ingested(tmp_path, noise())
+def sample(made: Path, tmp_path: Path) -> str:
+    """A copy of it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return str(tmp_path / "a.zarr")
 
 
 def study(sample: str, **arguments: Any) -> xr.Dataset:

@@ -133,6 +133,7 @@ def test_the_doctor_looks_at_disk_and_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage_check, "PROBE_MIB", 4)
+    monkeypatch.setattr("tim3d.engine.clusters.cluster.ANSWER_SECONDS", 1.0)
     found = {f.what: f for f in doctor.doctor(str(tmp_path), "tcp://127.0.0.1:1")}
     assert {
         "python",

@@ -28,7 +28,7 @@ from tim3d.commands import current_command, renewal
 from tim3d.errors import InputError, MissingFieldError, MixedRunError
 from tim3d.forecast import expect, expected, is_forecasting, names_below
 from tim3d.grid import Box, Triple, triple
-from tim3d.storage import advice, digests, schema
+from tim3d.storage import advice, digests, documents, schema
 from tim3d.storage.array_cache import current_moment
 from tim3d.storage.files import file_system, is_local, writing
 from tim3d.storage.metadata import naming_torn_files
@@ -134,24 +134,35 @@ def node_attributes(url: str, name: str) -> dict[str, Any]:
     StoreError
         If the attributes of the node are not what was written.
     """
-    return _provenance_of(url, name, open_sample)
+    return _provenance_of(url, name, _verified)
 
 
 @naming_torn_files
 def claimed(url: str, name: str) -> dict[str, Any]:
     """Provenance of a node without the check of its digest, for code that replaces the node."""
-    return _provenance_of(url, name, _unchecked)
+    return _provenance_of(url, name, lambda url, name: _record(_unchecked(url), name))
 
 
-def _provenance_of(url: str, name: str, opened: Callable[[str], zarr.Group]) -> dict[str, Any]:
+def _provenance_of(
+    url: str, name: str, recorded: Callable[[str, str], dict[str, Any]]
+) -> dict[str, Any]:
     if (planned := expected("node", f"{url}/{name}")) is not None:
         return dict(planned)
-    return {} if is_forecasting() and not is_sample(url) else _record(opened(url), name)
+    return {} if is_forecasting() and not is_sample(url) else recorded(url, name)
+
+
+def _verified(url: str, name: str) -> dict[str, Any]:
+    found = documents.attributes(url, name)
+    return _record(open_sample(url), name) if found is None else _plain_record(found)
 
 
 def _record(root: zarr.Group, name: str) -> dict[str, Any]:
     node = root.get(name)
-    return {} if node is None else digests.plain(node.attrs.get("tim3d", {}))  # type: ignore[arg-type]
+    return {} if node is None else _plain_record(dict(node.attrs))
+
+
+def _plain_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return digests.plain(attributes.get("tim3d", {}))
 
 
 def fingerprint_of(url: str, name: str) -> str:

@@ -20,6 +20,7 @@ from tim3d.typed import Bytes, Folder
 
 log = logging.getLogger(__name__)
 KINDS = ("serial", "local", "cuda", "slurm")
+ANSWER_SECONDS = 10.0  # that a scheduler has to answer
 _DASK_SETTINGS = {
     # A worker that dies takes its blocks with it; preemption must not use up their attempts.
     "distributed.scheduler.allowed-failures": 10,
@@ -306,10 +307,11 @@ def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
     if address.startswith("tls://"):
         cure = f"Give the certificates that it was started with: --tls FOLDER, now {tls or 'none'}"
     try:
-        client = Client(address, timeout="10s", **known)
+        client = Client(address, timeout=ANSWER_SECONDS, **known)
     except (OSError, ValueError, TypeError, RuntimeError, AssertionError) as error:
-        # The assertion is dask's own: its thread had not started within 10 s, on a busy machine.
-        raise DeviceError(f"no dask scheduler answers at {address} within 10 s. {cure}") from error
+        # The assertion is dask's own: its thread had not started in time, on a busy machine.
+        within = f"within {ANSWER_SECONDS:g} s"
+        raise DeviceError(f"no dask scheduler answers at {address} {within}. {cure}") from error
     with client:
         try:
             yield _describe(address, client)
