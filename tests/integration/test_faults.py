@@ -199,7 +199,7 @@ def test_a_block_that_hangs_where_nobody_can_end_it_is_set_aside_at_once(sample:
                 lambda: len(on.client.scheduler_info(n_workers=-1)["workers"]) == 2, "two workers"
             )
             with pytest.raises(FailedBlocksError, match=said):
-                run(faulty(sample), progress=False)
+                run(faulty(sample, limit=4.0), progress=False)
     assert (len(number_pass(sample).ledger.done()), attempts(sample)) == (29, 1)
     assert run(number_pass(sample), progress=False).computed == 1
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())

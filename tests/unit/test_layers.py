@@ -112,6 +112,7 @@ ONLY_IN = {
     "zarr": {
         "sources.zarr_array",
         "sources.zarr_chunks",
+        "storage.documents",
         "storage.scratch",
         "storage.shards",
         "storage.store",

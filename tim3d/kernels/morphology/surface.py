@@ -141,7 +141,7 @@ def marching_cubes_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
     >>> float(marching_cubes_weights()[0b00001111])
     1.0
     """
-    return np.array([_mesh_area(triangles * check_spacing(spacing)) for triangles in _meshes()])
+    return _mesh_areas(check_spacing(spacing)).copy()
 
 
 def mean_curvature_weights(spacing: Spacing = (1.0, 1.0, 1.0)) -> Weights:
@@ -242,6 +242,11 @@ def _direction_weights(spacing: Spacing) -> Weights:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cells = SphericalVoronoi(np.concatenate([unit, -unit])).calculate_areas()
     return np.asarray(cells[:13] / (2 * math.pi))
+
+
+@lru_cache(maxsize=32)
+def _mesh_areas(spacing: Spacing) -> Weights:
+    return np.array([_mesh_area(triangles * spacing) for triangles in _meshes()])
 
 
 def _plane_euler(normal: Offset) -> Weights:
