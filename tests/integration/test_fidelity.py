@@ -55,10 +55,11 @@ def ingested(
     return url
 
 
-def volumes(folder: Path, count: int, length: float = 15.0) -> list[str]:
+def volumes(folder: Path, count: int, length: float = 15.0, shard: int = EDGE) -> list[str]:
     shape = (EDGE,) * 3
     return [
-        ingested(folder, f"v{n}-{length:g}", material(100 + n, shape, length)) for n in range(count)
+        ingested(folder, f"v{n}-{length:g}", material(100 + n, shape, length), shard=shard)
+        for n in range(count)
     ]
 
 
@@ -146,7 +147,7 @@ def test_independent_tiles_have_seams_and_a_field_has_none(tmp_path: Path, image
         place = tuple(slice(edge * i, edge * (i + 1)) for i in index)
         torn[place] = material(1000 + number, (edge,) * 3)
     with_seams = judged([ingested(tmp_path, "torn", torn, shard=16)], image, slices=0)
-    without = judged(volumes(tmp_path, 4), image, slices=0)
+    without = judged(volumes(tmp_path, 4, shard=16), image, slices=0)
     assert with_seams.attrs["seam_voxels"] == [16, 16, 16]
     assert with_seams.seam_ratio.values.min() > 2
     assert np.abs(without.seam_ratio.values - 1).max() < 0.1

@@ -24,7 +24,7 @@ from tim3d.stages.generation.generate import generate as shell_form
 from tim3d.stages.generation.volume import GenerateWork
 from tim3d.storage import store
 
-SHAPE = (37, 45, 37)
+SHAPE = (37, 45, 45)
 SIZE = {"z": 10.0, "y": 5.0, "x": 4.0}
 QUIET = tim3d.Options(progress=False)
 SHARD = (16, 16, 16)
@@ -84,7 +84,7 @@ def test_any_blocks_and_workers_give_the_volume(
 @pytest.mark.parametrize("kind", ["field", "overlapping", "hard-core"])
 def test_a_larger_volume_begins_with_the_smaller(tmp_path: Path, kind: str) -> None:
     small = made(tmp_path / "a.zarr", kind).values
-    large = made(tmp_path / "b.zarr", kind, shape=(40, 50, 40)).values
+    large = made(tmp_path / "b.zarr", kind, shape=(40, 50, 50)).values
     assert np.array_equal(large[: SHAPE[0], : SHAPE[1], : SHAPE[2]], small)
 
 

@@ -112,16 +112,21 @@ def assert_is_that_of_the_array(
         )
 
 
-@pytest.mark.parametrize("metric", ["eikonal", "graph26"])
+CUTS = [
+    ((7, 6, 9), (4, 4, 4), (4, 4, 4), (1.0, 1.0, 1.0)),
+    ((11, 13, 9), (4, 4, 4), (4, 8, 12), (20.0, 5.0, 4.0)),
+    ((5, 5, 9), (2, 4, 4), (2, 4, 8), (1.0, 1.0, 3.0)),
+    ((7, 6, 8), (1, 3, 8), (2, 3, 8), (1.0, 2.0, 1.0)),
+    ((5, 2, 7), (8, 8, 8), (8, 8, 8), (1.0, 1.0, 1.0)),
+]
+BY_EDGES = [
+    pytest.param("graph26", *cut, marks=pytest.mark.slow if number % 2 else [])
+    for number, cut in enumerate(CUTS, 1)
+]
+
+
 @pytest.mark.parametrize(
-    ("shape", "shard", "block", "size"),
-    [
-        ((7, 6, 9), (4, 4, 4), (4, 4, 4), (1.0, 1.0, 1.0)),
-        ((11, 13, 9), (4, 4, 4), (4, 8, 12), (20.0, 5.0, 4.0)),
-        ((5, 5, 9), (2, 4, 4), (2, 4, 8), (1.0, 1.0, 3.0)),
-        ((7, 6, 8), (1, 3, 8), (2, 3, 8), (1.0, 2.0, 1.0)),
-        ((5, 2, 7), (8, 8, 8), (8, 8, 8), (1.0, 1.0, 1.0)),
-    ],
+    ("metric", "shape", "shard", "block", "size"), [*(("eikonal", *cut) for cut in CUTS), *BY_EDGES]
 )
 def test_any_blocks_give_the_distances_of_the_array(
     tmp_path: Path,
