@@ -106,6 +106,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_is_followed_by_another(tmp_path: Path, weights: Path) -> None:
     """The real thing: SIGKILL between two blocks, then the command once more."""
     command = [

@@ -46,6 +46,7 @@ method = "otsu"
 phases = {{ pore = 0, solid = 1 }}
 [[step]]
 verb = "measure"
+descriptors = ["phase_fraction"]
 [[step]]
 verb = "report"
 out = "report.html"
@@ -127,7 +128,7 @@ def typed(folder: Path, keys: dict[str, str], code: int, *line: str) -> str:
         env={**os.environ, **keys},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert done.returncode == code, done.stderr
