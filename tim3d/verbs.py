@@ -20,6 +20,9 @@ VERBS = {
     "geodesic": "tim3d.stages.geodesic.geodesic",
     "describe": "tim3d.stages.measurement.describe",
     "score": "tim3d.stages.segmentation.score",
+    "segment_images": "tim3d.stages.images.segment_images",
+    "measure_images": "tim3d.stages.images.measure_images",
+    "score_images": "tim3d.stages.images.score_images",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",
 }

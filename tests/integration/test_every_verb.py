@@ -148,8 +148,19 @@ FILES = {
         makes="own.safetensors",
     ),
 }  # fmt: skip
+FILES |= {
+    "segment_images": Row(
+        {"folder": "stack/slices", "out": "masks", "method": "otsu", "phases": TWO}, makes="masks"
+    ),
+    "measure_images": Row(
+        {"folder": "stack/truth", "phases": TWO, "in_pixels": True, "csv": "table.csv"}, makes="table.csv"
+    ),
+    "score_images": Row(
+        {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
+    ),
+}  # fmt: skip
 TABLE = {**FIELDS, **RESULTS, **READERS, **FILES}
-OVERWRITES = sorted(set(TABLE) - {"describe", "report"})
+OVERWRITES = sorted(set(TABLE) - {"describe", "report", "measure_images", "score_images"})
 
 
 def test_every_verb_is_in_the_table() -> None:

@@ -16,6 +16,7 @@ from tim3d.reporting import page, results
 from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
+from tim3d.reporting.images import IMAGES
 from tim3d.reporting.inspection import INSPECTION
 from tim3d.reporting.preparation import PREPARATION
 from tim3d.reporting.provenance import provenance_table, short
@@ -250,5 +251,6 @@ SECTIONS = (
     INSPECTION,
     Section("Grey values", lambda parts, _: (*_histograms(parts), _drift(parts))),
     Section("Training", _each(_annotation, _training)),
+    IMAGES,
 )
 PROVENANCE = Section("How it was made", lambda parts, _: [provenance_table(parts.sample)])

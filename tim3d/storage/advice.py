@@ -19,7 +19,10 @@ SIZE = "--voxel-size z=10,y=5,x=5"
 def no_sample(url: str) -> str:
     """Message for a path without a sample: what was found there, and the command that makes one."""
     if seen := foreign(url):
-        return f"{seen}. If these are slices, make a sample of them: tim3d ingest {url} {beside(url)} {SIZE}"
+        return (
+            f"{seen}. If these are slices, make a sample of them: tim3d ingest {url} {beside(url)} {SIZE}; single "
+            f"images: tim3d segment-images {url} {url.rstrip('/')}-masks --method otsu --phases pore=0,solid=1"
+        )
     return f"no sample at {url}{_alike(url)}. Make one: tim3d ingest SLICES {url} {SIZE}"
 
 

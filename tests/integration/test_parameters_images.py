@@ -1,0 +1,136 @@
+"""The law of parameters for folders of images: changed alone, each gives another result, or it is refused."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tim3d import Phases
+from tim3d.cli.parsing import verb
+from tim3d.errors import Tim3dError
+
+TWO = Phases(pore=0, solid=1)
+# What decides where a result is kept and how a run goes, and never a number.
+PLACES = {"out", "csv", "overwrite", "progress"}
+LISTS = {"splits": "lists.json", "subset": "test"}
+CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "segment by a threshold": (
+        "segment_images",
+        {"folder": "images", "out": "masks", "method": "otsu", "phases": TWO},
+        {
+            "folder": "others", "model": "net.safetensors", "method": "multi-otsu", "thresholds": [100.0],
+            "phases": Phases(pore=0, copper=2), "merge": {"a": "pore"}, "blur": "binomial", "polarity": "bright",
+            "to_8_bit": True, "splits": "lists.json", "subset": "test", "names": "{name}_m",
+            "values": "black-white", "format": "tif", "device": "cpu",
+        },
+    ),
+    "segment a list by a network": (
+        "segment_images",
+        {"folder": "images", "out": "masks", "model": "net.safetensors", **LISTS},
+        {
+            "folder": "others", "model": "no.safetensors", "method": "otsu", "thresholds": [100.0],
+            "phases": Phases(pore=3, solid=4), "merge": {"pore": "solid"}, "blur": "binomial", "polarity": "bright",
+            "to_8_bit": True, "splits": "lists.csv", "subset": "train", "names": "{name}_m", "values": "palette",
+            "format": "tif", "device": "cpu",
+        },
+    ),
+    "measure": (
+        "measure_images",
+        {"folder": "truth", "phases": TWO, **LISTS},
+        {
+            "folder": "truer", "phases": Phases(pore=0, copper=1), "pixel_size": 5.0, "in_pixels": True,
+            "connectivity": 4, "splits": "lists.csv", "subset": "train",
+        },
+    ),
+    "score": (
+        "score_images",
+        {"folder": "truth", "truth": "truer", "phases": TWO, **LISTS},
+        {
+            "folder": "truer", "truth": "truth", "phases": Phases(pore=1, solid=0), "true_phases": Phases(solid=0, pore=1),
+            "merge": {"pore": "solid"}, "foreground": "pore", "names": "{name}_m", "accept_missing": True,
+            "splits": "lists.csv", "subset": "train",
+        },
+    ),
+}  # fmt: skip
+# Leaves for what is not the case; what the devices of this machine share.
+ALIKE = {
+    ("segment a list by a network", "device"),
+    ("measure", "in_pixels"),
+    ("score", "accept_missing"),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders of images of 8 and 16 bits, their masks, a network, and lists."""
+    folder = tmp_path_factory.mktemp("made")
+    for seed, (images, masks) in enumerate((("images", "truth"), ("others", "truer"))):
+        (folder / images).mkdir()
+        (folder / masks).mkdir()
+        for number, size in enumerate((24, 16)):
+            noise = np.random.default_rng(10 * seed + number).integers(0, 100, (size, 16))
+            noise[4:-4, 4:10] += 90
+            wide = 257 if number else 1
+            grey = (noise * wide).astype(np.uint16 if number else np.uint8)
+            Image.fromarray(grey).save(folder / images / f"{number}.png")
+            Image.fromarray((noise > 90).astype(np.uint8)).save(folder / masks / f"{number}.png")
+    (folder / "lists.json").write_text(json.dumps({"test": ["1"], "train": ["0", "1"]}))
+    (folder / "lists.csv").write_text("name,set\n0,test\n")
+    if find_spec("torch"):
+        from tests.nets import tiny_checkpoint
+
+        tiny_checkpoint(folder / "net.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def firsts() -> dict[str, Any]:
+    """What each case gives as it stands, computed once."""
+    return {}
+
+
+def outcome(made: Path, name: str, given: dict[str, Any]) -> Any:
+    """The numbers, names and files of a call; or that it was refused, and left nothing."""
+    before = sorted(made.rglob("*"))
+    quiet = {"progress": False} if name == "segment_images" else {}
+    try:
+        found = verb(name)(**given, **quiet)
+        files = sorted(Path("masks").glob("*.*")) if name == "segment_images" else []
+        masks = {one.name: one.read_bytes() for one in files if one.suffix != ".json"}
+        record = json.loads(Path("masks/masks.json").read_text())["fingerprint"] if files else ""
+        return str(found.to_dict()), masks, record
+    except Tim3dError:
+        assert sorted(made.rglob("*")) == before
+        return "refused"
+    finally:
+        shutil.rmtree("masks", ignore_errors=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_holds_every_parameter(case: str) -> None:
+    name, _, others = CASES[case]
+    assert set(inspect.signature(verb(name)).parameters) - PLACES == set(others)
+
+
+@pytest.mark.parametrize(
+    ("case", "parameter"), [(case, one) for case, (*_, others) in CASES.items() for one in others]
+)
+def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
+    made: Path, firsts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
+) -> None:
+    name, given, others = CASES[case]
+    if "model" in given or parameter == "model":
+        pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+    monkeypatch.chdir(made)
+    first = firsts.get(case) or firsts.setdefault(case, outcome(made, name, given))
+    assert first != "refused"
+    changed = outcome(made, name, {**given, parameter: others[parameter]})
+    assert changed != first or (case, parameter) in ALIKE

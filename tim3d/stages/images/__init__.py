@@ -1,0 +1,1 @@
+"""Collections of single images: segment, measure and score a folder of them."""

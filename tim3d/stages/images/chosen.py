@@ -1,0 +1,166 @@
+"""The segmenter of a single image: thresholds of its own histogram, or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError, CheckpointError, InputError
+from tim3d.grid import Box, Triple
+from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.network_segmenter import Inference, lattice_of, network_segmenter
+from tim3d.models.segmentation.predictor import Predictor
+from tim3d.models.segmentation.segmenter import LABELS, Segmenter
+from tim3d.models.segmentation.thresholds import Thresholds
+from tim3d.phases import Phases
+
+Grey = NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class ByHistogram:
+    """Thresholds that are given, or found in the histogram of each image by itself.
+
+    `phases` are in the order of grey values, from the darkest (or brightest) on.
+    """
+
+    method: str
+    phases: Phases
+    blur: str
+    polarity: str
+    levels: tuple[float, ...] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, from dark to bright."""
+        names = tuple(self.phases)
+        return names if is_dark(self.polarity) else names[::-1]
+
+    def of(self, grey: Grey) -> Segmenter:
+        """Return the segmenter of an image (1, y, x)."""
+        return Thresholds(
+            self.levels or self._found(grey), self.classes, self.method, self.blur, self.polarity
+        )
+
+    def _found(self, grey: Grey) -> tuple[float, ...]:
+        counts = grey_counts(blurred(grey, self.blur))
+        centres = np.arange(len(counts), dtype=np.float64)
+        if self.method == "otsu":
+            return (otsu(counts, centres),)
+        return tuple(multi_otsu(counts, centres, classes=len(self.phases)))
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the labels of an image."""
+        return {
+            "method": self.method, "blur": self.blur, "polarity": self.polarity, "thresholds": self.levels,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ByNetwork:
+    """A network from its file, normalised by the mean and deviation of each image."""
+
+    path: Path
+    device: str
+
+    @property
+    def about(self) -> checkpoint.Description:
+        """Description in the file."""
+        return checkpoint.describe(self.path)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.about.spec.classes
+
+    def check(self) -> None:
+        """Raise `CheckpointError` if the network needs neighbouring slices."""
+        if self.about.spec.context:
+            raise CheckpointError(
+                f"{self.path} looks at {self.about.spec.context} slices before and after each, which a single image "
+                "does not have; train one without --context"
+            )
+
+    def of(self, grey: Grey) -> Segmenter:
+        """Return the segmenter of an image (1, y, x)."""
+        from tim3d.models.common.device import choose_device
+
+        scale = checkpoint.Normalisation(
+            "volume", (float(grey.mean()),), (float(grey.std()) or 1.0,)
+        )
+        called = Predictor(
+            str(self.path.absolute()),
+            checkpoint.digest(self.path),
+            device=choose_device(self.device),
+            normalisation=scale,
+        )
+        shape: Triple = (1, *grey.shape[1:])
+        return network_segmenter(
+            self.about.spec, called, lattice_of(shape, self.about.spec, Inference()), False
+        )
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the labels of an image."""
+        return {"model": checkpoint.digest(self.path)}
+
+
+def labels_of(segmenter: Segmenter, grey: Grey) -> NDArray[np.uint8]:
+    """Class of each pixel of an image (1, y, x)."""
+    shape: Triple = (1, *grey.shape[1:])
+    whole = Box.whole(shape)
+    return np.asarray(segmenter.region(shape, whole, grey, whole)[LABELS][0], np.uint8)
+
+
+def codes_of(
+    classes: Sequence[str], phases: Phases, merge: Mapping[str, str], what: str
+) -> NDArray[np.uint8]:
+    """Code of each class.
+
+    Raises
+    ------
+    ArgumentError
+        If the classes are not those that are named.
+    """
+    counted = [merge.get(name, name) for name in classes]
+    if set(counted) != set(phases) or not set(merge) <= set(classes):
+        raise ArgumentError(
+            f"{what} has the classes {', '.join(classes)}, and the phases are {phases}. Name them alike, or count "
+            "classes as another: --merge shine_through=pore"
+        )
+    return np.array([phases[name] for name in counted], np.uint8)
+
+
+def as_grey(values: NDArray[Any], path: Path, *, to_8_bit: bool, palette: bool) -> Grey:
+    """Grey values of a file as an array (1, y, x), uint8 or uint16.
+
+    Three equal channels are grey. With `to_8_bit`, uint16 becomes rint(v / 257).
+
+    Raises
+    ------
+    InputError
+        If the image is in colour, has a palette, or is of another type.
+    """
+    if palette:
+        raise InputError(
+            f"{path} has a palette: its pixels are numbers of colours. Save it as grey"
+        )
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise InputError(
+            f"{path} is in colour; grey values are segmented. Save one channel of it as grey"
+        )
+    if values.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path} is {values.dtype}; single images are segmented in uint8 and uint16. Convert it, with the same "
+            "black and white for all images"
+        )
+    if to_8_bit and values.dtype == np.uint16:
+        values = np.rint(values / 257).astype(np.uint8)
+    return np.ascontiguousarray(values)[None]

@@ -1,0 +1,34 @@
+"""Labels of a mask file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import InputError
+from tim3d.phases import Phases
+
+
+def labels_in(values: NDArray[Any], phases: Phases, path: Path) -> NDArray[np.uint8]:
+    """Values of a mask as codes, (y, x) uint8.
+
+    Raises
+    ------
+    InputError
+        If it is in colour, or has values without a phase.
+    """
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise InputError(f"{path} is in colour; a mask has one value for each pixel")
+    strange = sorted(set(np.unique(values).tolist()) - set(phases.codes))
+    if strange:
+        shown = ", ".join(f"{one:g}" for one in strange[:4]) + (" ..." if len(strange) > 4 else "")
+        raise InputError(
+            f"{path} holds the values {shown}, which no phase has; the phases are {phases}. Name them all: "
+            "--phases pore=0,solid=255; or segment the image first"
+        )
+    return values.astype(np.uint8)

@@ -1,0 +1,311 @@
+"""The verb `segment_images`: a folder of single images becomes a folder of masks."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tim3d.engine import Outline
+from tim3d.engine.clusters.memory import available_memory
+from tim3d.engine.passes.plan import size_text
+from tim3d.errors import ArgumentError, MemoryPlanError
+from tim3d.kernels.image.threshold import BLURS, is_dark
+from tim3d.phases import Phases
+from tim3d.sources.base import reading
+from tim3d.sources.collection import partner
+from tim3d.sources.image import read_pixels
+from tim3d.stages.images.chosen import ByHistogram, ByNetwork, as_grey, codes_of, labels_of
+from tim3d.stages.images.listing import chosen_images
+from tim3d.stages.images.masks import Masks, encoded
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.typed import Folder, GreyValues, Merges
+
+log = logging.getLogger(__name__)
+
+# Bytes for each pixel of an image while it is segmented by thresholds: two copies of up to 16 bits,
+# a blur in 32 bits, labels and codes.
+PIXEL_BYTES = 24
+
+
+@Verb
+def segment_images(
+    folder: Folder,
+    out: Folder,
+    *,
+    model: str | Path | None = None,
+    method: Literal["otsu", "multi-otsu", "fixed"] | None = None,
+    thresholds: GreyValues | None = None,
+    phases: Phases | None = None,
+    merge: Merges | None = None,
+    blur: Literal["none", "binomial"] = "none",
+    polarity: Literal["dark", "bright"] = "dark",
+    to_8_bit: bool = False,
+    splits: str | Path | None = None,
+    subset: str | None = None,
+    names: str = "{name}",
+    values: Literal["codes", "black-white", "palette"] = "codes",
+    format: Literal["png", "tif"] = "png",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Task[xr.Dataset]:
+    """Segment a folder of single images, of any sizes, into a folder of masks of the same names.
+
+    Each image is segmented by itself: thresholds come from its own histogram, a network gets it
+    normalised by its own mean and deviation. No sample is made.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of grey images, uint8 or uint16.
+    out : path
+        Folder for the masks. Made if it is not there.
+    model : path, optional
+        A network trained by tim3d train (default: none, thresholds by the method).
+    method : {"otsu", "multi-otsu", "fixed"}
+        How thresholds are found in the histogram of each image (needed without a model).
+    thresholds : sequence of float, optional
+        Grey values that part the classes (needed by the method fixed).
+    phases : Phases, optional
+        Names and codes of the labels (default: the network's classes). For thresholds in the order
+        of the codes.
+    merge : mapping of name to name, optional
+        Classes of the network that count as another one (default: none).
+    blur : {"none", "binomial"}
+        Blur over 5 x 5 pixels before the threshold.
+    polarity : {"dark", "bright"}
+        Whether the first phase is the darkest or the brightest one.
+    to_8_bit : bool
+        Reduce 16-bit grey values to rint(v / 257) first.
+    splits : path, optional
+        File of lists of images, JSON or CSV (default: all images).
+    subset : str, optional
+        The list that is segmented, as test or Super2/test (needed with splits).
+    names : str
+        Name of the mask of the image {name}, without the suffix.
+    values : {"codes", "black-white", "palette"}
+        Pixels of a mask: codes of phases, 0 and 255 for two phases, or codes with colours.
+    format : {"png", "tif"}
+        Format of the masks. A TIFF has the pixel size of its image.
+    device : {"auto", "cpu", "cuda"}
+        Device of the network.
+    overwrite : bool
+        Replace masks that were made with other arguments.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    xarray.Dataset
+        Area fraction of each phase in each image.
+
+    Raises
+    ------
+    ArgumentError
+        If not exactly one of model and method is given, phases do not match, or the folder of masks
+        holds other files.
+    InputError
+        If an image is missing, in colour, unreadable, or of another type; or a list names one that
+        is not there.
+    MixedRunError
+        If the folder holds masks that were made with other arguments.
+    MemoryPlanError
+        If the largest image does not fit into memory.
+    """
+    if (model is None) == (method is None):
+        raise ArgumentError(
+            "segment-images needs either --model unet.safetensors or --method otsu --phases pore=0,solid=1"
+        )
+    chosen: ByHistogram | ByNetwork
+    if model is not None:
+        _refuse_beside("--model", thresholds=thresholds, blur=blur, polarity=polarity)
+        chosen = ByNetwork(Path(model), device)
+        chosen.check()
+    else:
+        _refuse_beside("--method", merge=merge, device=device)
+        chosen = _by_thresholds(str(method), thresholds, phases, blur, polarity)
+    named = phases or Phases(**{name: code for code, name in enumerate(chosen.classes)})
+    coded = codes_of(chosen.classes, named, dict(merge or {}), str(model or method))
+    coded, named = _stored(coded, named, values, format)
+    partner(names, "name")
+    if Path(folder).resolve() == Path(out).resolve():
+        raise ArgumentError(f"masks would lie among the images of {folder}; give another folder")
+    question = {
+        **chosen.description(), "merge": dict(merge or {}), "to_8_bit": to_8_bit, "names": names, "values": values,
+        "format": format,
+    }  # fmt: skip
+    images = chosen_images(folder, splits, subset)
+    masks = Masks(Path(out), question, named, wanted=list(images))
+    segmenting = Segmenting(images, chosen, coded, masks, to_8_bit, overwrite, progress)
+    return Task(segmenting.plans, segmenting.run)
+
+
+def _refuse_beside(way: str, **others: Any) -> None:
+    """Refuse options of another way to segment, which would have no effect."""
+    usual = {
+        "thresholds": None,
+        "blur": "none",
+        "polarity": "dark",
+        "merge": None,
+        "device": "auto",
+    }
+    if given := [f"--{name}" for name, value in others.items() if value != usual[name]]:
+        raise ArgumentError(f"{given[0]} changes nothing with {way}: leave it out")
+
+
+def _stored(
+    coded: NDArray[np.uint8], phases: Phases, values: str, suffix: str
+) -> tuple[NDArray[np.uint8], Phases]:
+    """Value of each class in the files, and the phases with these values."""
+    if values not in ("codes", "black-white", "palette") or suffix not in ("png", "tif"):
+        raise ArgumentError(
+            f"no values {values!r} or format {suffix!r}; see  tim3d segment-images --help"
+        )
+    if values == "palette" and suffix == "tif":
+        raise ArgumentError("--values palette is for PNG; leave out --format tif")
+    if values != "black-white":
+        return coded, phases
+    if len(phases) != 2:
+        raise ArgumentError(
+            f"--values black-white is for two phases; there are {len(phases)}: {phases}"
+        )
+    white = np.where(coded == phases.codes[0], 0, 255).astype(np.uint8)
+    return white, Phases(**dict(zip(phases.names, (0, 255), strict=True)))
+
+
+def _by_thresholds(
+    method: str, thresholds: Any, phases: Phases | None, blur: str, polarity: str
+) -> ByHistogram:
+    if phases is None:
+        raise ArgumentError(
+            "thresholds need names for the phases, darkest first: --phases pore=0,solid=1"
+        )
+    if method not in ("otsu", "multi-otsu", "fixed") or blur not in BLURS:
+        raise ArgumentError(
+            f"no method {method!r} or blur {blur!r}; see  tim3d segment-images --help"
+        )
+    phases.require_order("the darkest" if is_dark(polarity) else "the brightest")
+    if (method == "fixed") != (thresholds is not None):
+        raise ArgumentError(
+            "--thresholds go with --method fixed, and only with it: --method fixed --thresholds 85"
+        )
+    levels = None if thresholds is None else tuple(float(v) for v in thresholds)
+    if levels is not None and (
+        list(levels) != sorted(set(levels)) or not all(map(math.isfinite, levels))
+    ):
+        raise ArgumentError(
+            f"thresholds {list(levels)} are not ascending: write them in ascending order"
+        )
+    expected = {"otsu": 2, "fixed": len(levels or ()) + 1}.get(method, max(2, len(phases)))
+    if len(phases) != expected:
+        raise ArgumentError(
+            f"{method} gives {expected} classes, and {len(phases)} phases are named ({', '.join(phases)})"
+        )
+    return ByHistogram(method, phases, blur, polarity, levels)
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """Images that become masks."""
+
+    images: Mapping[str, Path]
+    chosen: ByHistogram | ByNetwork
+    coded: np.ndarray
+    masks: Masks
+    to_8_bit: bool
+    overwrite: bool
+    progress: bool
+
+    def plans(self) -> list[Outline]:
+        """One line, or nothing if all masks are there."""
+        self.masks.load(overwrite=self.overwrite)
+        left = self._left()
+        if not left:
+            return []
+        largest = max(path.stat().st_size for path in left.values())
+        does = (
+            f"{len(left)} of {len(self.images)} images left, files of up to {size_text(largest)}, into "
+            f"{self.masks.folder}"
+        )
+        return [Outline("segment-images", does)]
+
+    def _left(self) -> dict[str, Path]:
+        return {n: p for n, p in self.images.items() if not self.masks.is_done(n, _digest(p))}
+
+    def run(self) -> xr.Dataset:
+        """Write the missing masks."""
+        self.masks.load(overwrite=self.overwrite)
+        left = self._left()
+        if left or self.overwrite:
+            self.masks.begin()
+        for name, path in tqdm(
+            left.items(), desc="segment-images", disable=not self.progress, leave=False
+        ):
+            self._segment(name, path)
+        return self._shares()
+
+    def _segment(self, name: str, path: Path) -> None:
+        pixels = read_pixels(path)
+        refuse_beyond_memory(path, pixels.values.size)
+        grey = as_grey(pixels.values, path, to_8_bit=self.to_8_bit, palette=pixels.palette)
+        segmenter = self.chosen.of(grey)
+        codes = self.coded[labels_of(segmenter, grey)]
+        question = self.masks.question
+        suffix = f".{question['format']}"
+        data = encoded(
+            codes, suffix, palette=question["values"] == "palette", pixel_nm=pixels.pixel_nm
+        )
+        counts = {n: int((codes == code).sum()) for n, code in self.masks.phases.items()}
+        if empty := [n for n, count in counts.items() if not count]:
+            log.warning(
+                "%s has no pixel of %s: look at it, and at thresholds, polarity and names",
+                path,
+                empty[0],
+            )
+        self.masks.add(
+            name,
+            partner(str(question["names"]), name) + suffix,
+            data,
+            {
+                "source": path.name,
+                "source_sha256": pixels.sha256,
+                "thresholds": list(getattr(segmenter, "levels", ())),
+                "pixel_nm": pixels.pixel_nm,
+                "pixels": counts,
+            },
+        )
+
+    def _shares(self) -> xr.Dataset:
+        names = list(self.images)
+        counts = np.array([list(self.masks.images[n]["pixels"].values()) for n in names], float)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        about = {"units": "1", "long_name": "area fraction of each phase in each image"}
+        return xr.Dataset(
+            {"area_fraction": (("image", "phase"), shares, about)},
+            {"image": np.array(names, object), "phase": np.array(self.masks.phases.names, object)},
+            {"folder": str(self.masks.folder)},
+        )
+
+
+def refuse_beyond_memory(path: Path, pixels: int) -> None:
+    """Raise `MemoryPlanError` if an image of this many pixels does not fit into memory."""
+    needed, there = pixels * PIXEL_BYTES, available_memory()
+    if needed > there:
+        raise MemoryPlanError(
+            f"{path} needs {size_text(needed)}, and {size_text(there)} are free. Cut it, or leave it out"
+        )
+
+
+def _digest(path: Path) -> str:
+    with reading(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
