@@ -54,8 +54,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "score_images",
         {"folder": "truth", "truth": "truer", "phases": TWO, **LISTS},
         {
-            "folder": "truer", "truth": "truth", "phases": Phases(pore=1, solid=0), "true_phases": Phases(solid=0, pore=1),
-            "merge": {"pore": "solid"}, "foreground": "pore", "names": "{name}_m", "accept_missing": True,
+            "folder": "truer", "truth": "truth", "phases": Phases(pore=1, solid=0),
+            "true_phases": Phases(solid=0, pore=1), "merge": {"pore": "solid"}, "foreground": "pore",
+            "names": "{name}_m", "accept_missing": True,
             "splits": "lists.csv", "subset": "train",
         },
     ),

@@ -1,4 +1,4 @@
-"""Folders of single images, which are no stack: their names, lists of some of them, and partners.
+"""Folders of single images instead of a stack: names, lists of some of them, and partners.
 
 Images may differ in size, type and pixel size. The name of an image is its file name without the
 suffix; a rule such as ``{name}_mask`` says how the partner of an image is called.

@@ -83,7 +83,7 @@ def measure_images(
     ArgumentError
         If the phases are not known, or lengths are asked for in two ways.
     InputError
-        If a file is no mask of these phases, or some images have a pixel size and others none.
+        If a file holds other values than the phases, or some images have a pixel size and others none.
     """
     if in_pixels and pixel_size is not None:
         raise ArgumentError("--pixel-size changes nothing with --in-pixels: leave one of them out")
