@@ -141,7 +141,7 @@ variant("TIFF", "bits from the right (FillOrder 2)", "tifffile, imagecodecs", va
 variant("TIFF", "int16, all 0 to 65535", "tifffile", values=WIDE // 4)(
     lambda path: tiff(path, (WIDE // 4).astype(np.int16))
 )
-variant("TIFF", "int16, some negative", "tifffile", refused="--convert shift adds an offset")(
+variant("TIFF", "int16, some negative", "tifffile", refused="--convert shift, which adds 32768")(
     lambda path: tiff(path, V.astype(np.int16) - 5)
 )
 variant("TIFF", "int16, some negative", "tifffile", options={"convert": "shift"},
@@ -218,6 +218,14 @@ variant("TIFF", "a TIFF named .dat", "tifffile", values=V)(
 variant("TIFF", "a PNG named .tif", "PIL", values=V[:1])(
     lambda path: pil(path, V[0], "a.tif", "PNG")
 )
+
+
+variant("TIFF", "a value for missing data (GDAL_NODATA)", "tifffile", refused="names as missing data")(
+    lambda path: tiff(path, extratags=[(42113, "s", 0, str(V[0, 0, 0]), True)])
+)  # fmt: skip
+variant("TIFF", "a value for missing data that does not occur", "tifffile", values=V)(
+    lambda path: tiff(path, extratags=[(42113, "s", 0, "255", True)])
+)  # fmt: skip
 
 
 def pil_pages(path: Path, compression: str, bilevel: bool = False) -> Path:
@@ -999,6 +1007,9 @@ variant("HDF5", "scale_factor (netCDF)", "h5py", values=(V * 0.5 + 1).astype(np.
 variant("HDF5", "0 means white (HDF5 image)", "h5py", values=V, remark="0 means white")(
     lambda path: hdf5(path, IMAGE_WHITE_IS_ZERO=np.uint8(1))
 )
+variant("HDF5", "a value for missing data (_FillValue)", "h5py", refused="names as missing data")(
+    lambda path: hdf5(path, _FillValue=V[1, 2, 3])
+)  # fmt: skip
 variant("Imaris", "two channels", "h5py", refused="2 channels.*0 SE, 1 BSE")(imaris)
 variant("Imaris", "two channels", "h5py", options={"channel": "BSE"}, values=W, size=OME_SIZE)(
     imaris

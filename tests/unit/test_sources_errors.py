@@ -285,7 +285,7 @@ def test_no_zarr_at_a_url(tmp_path: Path):
     [
         ("float64", 0.1, "--convert float32"),
         ("int32", 70000, "--convert float32"),
-        ("int16", -3, "--convert shift adds an offset and loses nothing, or --convert float32"),
+        ("int16", -3, "--convert shift, which adds 32768 and loses nothing, or --convert float32"),
         ("complex64", 0, "real number"),
     ],
 )

@@ -55,6 +55,8 @@ class Source(ABC):
         Warnings about the data that affect how the results are to be interpreted.
     scale : (slope, intercept) or None
         What a stored number means, slope * number + intercept, if the file says so.
+    missing : float or None
+        Value that stands for missing data, if the file names one; slices that hold it are refused.
     extra_voxel_bytes : int
         Memory of each voxel that is read, in addition to its own, while it is converted.
     """
@@ -68,6 +70,7 @@ class Source(ABC):
     piece_bytes: int = 0
     remarks: tuple[str, ...] = ()
     scale: tuple[float, float] | None = None
+    missing: float | None = None
     extra_voxel_bytes: int = 0
 
     @property
@@ -103,6 +106,7 @@ class Source(ABC):
             )
         voxels = np.ascontiguousarray(found, dtype=self.dtype)
         self._refuse_not_finite(voxels, z0)
+        self._refuse_missing(voxels, z0)
         return voxels
 
     def identity(self) -> str:
@@ -145,6 +149,17 @@ class Source(ABC):
                 raise InputError(
                     f"{self.slice_name(z)} holds {count} values that are NaN or infinite; every voxel needs a number. "
                     "Fill them first, for example with numpy.nan_to_num, and open the source again"
+                )
+
+    def _refuse_missing(self, voxels: Voxels, z0: int) -> None:
+        if self.missing is None:
+            return
+        for z, plane in enumerate(voxels, z0):
+            count = np.count_nonzero(plane == self.missing)
+            if count:
+                raise InputError(
+                    f"{self.slice_name(z)} holds {count} values {self.missing:g}, which the file names as missing data; every "
+                    "voxel needs a number. Fill them and save a new file without that mark"
                 )
 
 

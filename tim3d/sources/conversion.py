@@ -16,7 +16,7 @@ CONVERSIONS = ("exact", "shift", "float32")
 _FLOAT32 = np.dtype(np.float32)
 # Bytes of the slabs in which a volume is looked through.
 _SLAB_BYTES = 2**22
-_OWN = ("shape", "dtype", "scale", "extra_voxel_bytes")
+_OWN = ("shape", "dtype", "scale", "missing", "extra_voxel_bytes")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -160,7 +160,7 @@ def _fits_widest(values: Voxels) -> bool:
 
 def _misfit(source: Source, z: int, plane: Voxels) -> InputError:
     shift = (
-        " --convert shift adds an offset and loses nothing, or"
+        f" --convert shift, which adds {_offset(source.dtype)} and loses nothing, or"
         if source.dtype.name in ("int8", "int16")
         else ""
     )

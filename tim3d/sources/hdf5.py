@@ -23,7 +23,7 @@ from tim3d.sources.axes import (
     places_in_order,
 )
 from tim3d.sources.base import WHITE_IS_ZERO, Voxels, reading, stored_dtype
-from tim3d.sources.hdf5_layouts import Found, known_layout, said_by, scale_of
+from tim3d.sources.hdf5_layouts import Found, known_layout, missing_value, said_by, scale_of
 from tim3d.sources.hdf5_storage import outside, surveyed
 from tim3d.sources.holes import accepted
 from tim3d.sources.volumes import FileSource, choose
@@ -116,6 +116,7 @@ def _source(path: Path, dataset: Any, said: Found, layout: Layout, wanted: Wante
         piece_bytes=math.prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0,
         remarks=(WHITE_IS_ZERO,) if white else (),
         scale=scale_of(dataset),
+        missing=missing_value(dataset),
         path=str(path),
         size=path.stat().st_size,
         dataset=said.name,

@@ -175,6 +175,16 @@ def scale_of(dataset: Any) -> tuple[float, float] | None:
     return None if found == (1.0, 0.0) else (found[0], found[1])
 
 
+def missing_value(dataset: Any) -> float | None:
+    """Value that stands for missing data by the conventions of netCDF; None if there is none."""
+    for name in ("_FillValue", "missing_value"):
+        try:
+            return float(np.ravel(dataset.attrs[name])[0])
+        except (KeyError, TypeError, ValueError, IndexError):
+            continue
+    return None
+
+
 def _axis_names(dataset: Any) -> tuple[str, ...]:
     """Names of the axes, if z, y or x occurs: dimension labels, or axistags (vigra, ilastik)."""
     names = [dimension.label for dimension in dataset.dims]

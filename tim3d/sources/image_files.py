@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tim3d.errors import InputError
@@ -60,11 +61,19 @@ def kind_of(path: Path) -> ImageKind | None:
         return None
     start = b""
     if path.is_file():
-        with reading(path), path.open("rb") as file:
-            start = file.read(_LONGEST)
+        with reading(path):
+            held = path.stat()
+        start = _start(path, held.st_size, held.st_mtime_ns)
     by_content = next((kind for kind in KINDS if start.startswith(kind.magics)), None)
     suffix = path.suffix.lower()
     return by_content or next((kind for kind in KINDS if suffix in kind.suffixes), None)
+
+
+@lru_cache(maxsize=2**16)
+def _start(path: Path, size: int, changed: int) -> bytes:
+    """First bytes of a file, read once while neither its size nor its time changes."""
+    with reading(path), path.open("rb") as file:
+        return file.read(_LONGEST)
 
 
 def kind_named(name: str) -> ImageKind:

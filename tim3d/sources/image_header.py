@@ -64,7 +64,7 @@ class Header:
     `first_page` is the position in the file of the first, and
     `level` is the number of a smaller copy of each; with a `palette`, pixels are indices of
     colours; `piece_bytes` is the memory of a decoded strip or tile; with `white_is_zero`, the
-    lowest grey value is white; `scale` is what stored numbers mean.
+    lowest grey value is white; `missing` is the value that stands for missing data.
     """
 
     pages: int
@@ -83,6 +83,7 @@ class Header:
     piece_bytes: int = 0
     white_is_zero: bool = False
     remarks: tuple[str, ...] = ()
+    missing: float | None = None
 
     @property
     def stored(self) -> tuple[int, int]:

@@ -130,6 +130,7 @@ def open_paged_tiff(path: Path, picks: Picks | None = None) -> PagedTiff:
         positions_nm=header.positions_nm or positions_of(names),
         piece_bytes=0 if header.offset is not None else header.piece_bytes,
         remarks=header.remarks,
+        missing=header.missing,
         path=str(path),
         size=size,
         stored=header.stored,
@@ -187,6 +188,7 @@ def open_slices(paths: Sequence[Path], picks: Picks | None = None) -> SliceStack
         folder=str(folder),
         names=tuple(names),
         sizes=tuple(path.stat().st_size for path in paths),
+        missing=headers[0].missing,
         kind=kind,
         turn=headers[0].turn,
         page=headers[0].first_page if picks is not None and picks != Picks() else None,
@@ -226,6 +228,7 @@ def _refuse_different(path: Path, header: Header, first_path: Path, first: Heade
         ("type", header.dtype, first.dtype),
         ("orientation", header.turn.orientation, first.turn.orientation),
         ("rows of data bar", header.turn.bar, first.turn.bar),
+        ("value of missing data", header.missing, first.missing),
         ("page", header.first_page, first.first_page),
     ):
         if seen != expected:

@@ -16,7 +16,7 @@ from tim3d.errors import InputError
 from tim3d.sources.base import WHITE_IS_ZERO, Voxels, reading, stored_dtype
 from tim3d.sources.image_header import PALETTE, SAME_MEANING, UPRIGHT, Header, Turn, colour_error
 from tim3d.sources.metadata import Calibration, imagej_labels, tiff_calibration
-from tim3d.sources.tiff_meaning import palette_is_grey, refuse_other_meaning
+from tim3d.sources.tiff_meaning import missing_value, palette_is_grey, refuse_other_meaning
 from tim3d.sources.tiff_planes import (
     Chosen,
     chosen_planes,
@@ -89,6 +89,7 @@ def _described(
         piece_bytes=piece_bytes(page),
         white_is_zero=_is_white_zero(page),
         remarks=remarks,
+        missing=missing_value(page),
     )
 
 

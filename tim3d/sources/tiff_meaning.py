@@ -17,6 +17,7 @@ _GREY = (
     PHOTOMETRIC.PALETTE,
     PHOTOMETRIC.LINEAR_RAW,
 )
+_NO_DATA = 42113
 # ImageJ keeps int16 as uint16 with this line from number to value.
 _SIGNED_16 = (-32768.0, 1.0)
 
@@ -35,6 +36,14 @@ def refuse_other_meaning(path: Path, page: TiffPage) -> None:
             f"{path} has pixels of the kind {name}, instead of grey values; save one grey value a pixel as a new "
             "file, for example in ImageJ: Image > Type > 8-bit"
         )
+
+
+def missing_value(page: TiffPage) -> float | None:
+    """Value that stands for missing data (GDAL_NODATA); None if there is none."""
+    try:
+        return float(str(page.tags.valueof(_NO_DATA)).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def palette_is_grey(page: TiffPage) -> bool:
