@@ -132,6 +132,16 @@ def test_the_cure_of_a_refused_plan_is_accepted(sample: str) -> None:
         whole.plan(small).check()
 
 
+def test_a_plan_counts_the_halos_that_are_read_and_not_written(sample: str) -> None:
+    """Of the blocks that are left: their read boxes, cut at the border of the volume."""
+    made = replace(number_pass(sample), read_bytes=2, write_bytes=3)
+    first, *left = made.grid
+    made.ledger.mark_done(first.index, {})
+    plan = made.plan()
+    assert plan.read_bytes == 2 * sum(block.read.size for block in left)
+    assert plan.write_bytes == 3 * sum(block.core.size for block in left)
+
+
 def test_measured_peak_stays_below_the_plan(sample: str) -> None:
     with cluster("local", workers=1):
         summary = run(number_pass(sample), progress=False)
