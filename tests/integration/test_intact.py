@@ -96,7 +96,7 @@ def test_a_missing_shard_of_grey_values_is_not_segmented(sample: Path) -> None:
 def test_a_missing_shard_of_a_coarse_level_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "g.npy", np.full((8, 300, 300), 7, np.uint8))
     made = str(tmp_path / "s.zarr")
-    tim3d.ingest(tmp_path / "g.npy", made, voxel_size=SIZE, options=QUIET)
+    tim3d.ingest(tmp_path / "g.npy", made, voxel_size=SIZE, accept=["blank"], options=QUIET)
     next(p for p in Path(made, "raw/s1/raw/c").rglob("*") if p.is_file()).unlink()
     with pytest.raises(StoreError, match="of 'raw' is missing"):
         tim3d.open_field(made, "raw", level=1).load()

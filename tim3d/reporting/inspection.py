@@ -29,6 +29,7 @@ def text(found: xr.Dataset) -> str:
     findings = found.attrs["findings"]
     return "\n".join(
         [
+            *_entries([("source", found.attrs["source"])] if "source" in found.attrs else []),
             *_entries((label, said) for label, said in found.attrs["reads"]),
             "",
             _heading(findings),

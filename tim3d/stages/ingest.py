@@ -309,8 +309,10 @@ class Ingesting:
             return
         keep_statistics(self.sample, out, ledger, grid, "ingest")
         record = store.provenance(ledger.fingerprint, {}, {out.name: ledger.fingerprint})
+        found = audit().copy()
+        del found.attrs["source"]  # the same stack elsewhere is the same
         store.write_dataset(
-            self.sample, f"{out.name}_inspection", audit(), record | {"verb": "ingest"}
+            self.sample, f"{out.name}_inspection", found, record | {"verb": "ingest"}
         )
 
     def _making(self, stack: Source, spacing: schema.Spacing) -> Making:

@@ -40,7 +40,8 @@ class Shift(NamedTuple):
         Standard error of the displacement (of its length), from two halves of the tiles that do not
         overlap; NaN of a single tile.
     correlation : float
-        Pearson correlation of the pixels that overlap after the displacement in whole pixels.
+        Pearson correlation of the pixels that overlap after the displacement in whole pixels, from
+        every second row and column.
     """
 
     y: float
@@ -197,7 +198,7 @@ def _vertex(values: Image, place: int) -> float:
 
 def _likeness(first: Sequence[Image], second: Sequence[Image], y: int, x: int) -> float:
     """Pearson correlation of all tiles after a displacement in whole pixels; 0 without contrast."""
-    overlaps = [_overlap(a, b, y, x) for a, b in zip(first, second, strict=True)]
+    overlaps = [_overlap(a, b, y, x)[:, ::2, ::2] for a, b in zip(first, second, strict=True)]
     a, b = (np.concatenate([one[side].ravel() for one in overlaps]) for side in (0, 1))
     if not a.size:
         return 0.0
@@ -206,9 +207,10 @@ def _likeness(first: Sequence[Image], second: Sequence[Image], y: int, x: int) -
     return float(a @ b) / size if size else 0.0
 
 
-def _overlap(first: Image, second: Image, y: int, x: int) -> tuple[Image, Image]:
+def _overlap(first: Image, second: Image, y: int, x: int) -> Image:
+    """Both images where they overlap, as one array."""
     rows, columns = first.shape
-    return (
+    return np.stack([
         first[max(0, -y) : rows - max(0, y), max(0, -x) : columns - max(0, x)],
         second[max(0, y) : rows + min(0, y), max(0, x) : columns + min(0, x)],
-    )
+    ])

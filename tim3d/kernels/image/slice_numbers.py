@@ -81,7 +81,8 @@ def rms_difference(first: Image, second: Image) -> float:
     >>> rms_difference(np.array([[0, 255]], np.uint8), np.array([[3, 251]], np.uint8))
     3.5355339059327378
     """
-    return float(np.sqrt(np.mean((first.astype(np.float64) - second) ** 2)))
+    apart = first.astype(np.float32) - second.astype(np.float32)
+    return float(np.sqrt(np.mean(np.square(apart, out=apart), dtype=np.float64)))
 
 
 def equal_rows(slices: Sequence[Image]) -> Floats:

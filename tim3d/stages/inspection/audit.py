@@ -101,10 +101,10 @@ class Subject:
     def _reads(self) -> Iterable[tuple[str, str]]:
         """Order, sizes and origins, in words."""
         source, last = self.source, self.source.shape[0] - 1
-        yield "source", source.label
         yield "slices", f"{last + 1} of {source.shape[1]} x {source.shape[2]} pixels (y, x)"
-        yield "first", source.slice_name(0)
-        yield "last", source.slice_name(last)
+        for place, z in (("first", 0), ("last", last)):
+            names = _names(source)
+            yield place, names[z] if names else f"slice {z}"
         yield "grey values", str(source.dtype)
         for axis, length in zip(AXES, self.voxel_size_nm, strict=True):
             yield f"voxel along {axis}", self._length(axis, length)
