@@ -210,7 +210,9 @@ def _likeness(first: Sequence[Image], second: Sequence[Image], y: int, x: int) -
 def _overlap(first: Image, second: Image, y: int, x: int) -> Image:
     """Both images where they overlap, as one array."""
     rows, columns = first.shape
-    return np.stack([
-        first[max(0, -y) : rows - max(0, y), max(0, -x) : columns - max(0, x)],
-        second[max(0, y) : rows + min(0, y), max(0, x) : columns + min(0, x)],
-    ])
+    return np.stack(
+        [
+            first[max(0, -y) : rows - max(0, y), max(0, -x) : columns - max(0, x)],
+            second[max(0, y) : rows + min(0, y), max(0, x) : columns + min(0, x)],
+        ]
+    )
