@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import tim3d
 from tests.examples import costly
+from tim3d.cli.main import main
 from tim3d.descriptors.base import (
     Counts,
     Descriptor,
@@ -77,7 +78,7 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
         assert found[name].values.tolist() == coordinate.values.tolist()
 
 
-edges = st.tuples(*[st.integers(1, 11)] * 3)
+edges = st.tuples(*[st.integers(2, 11)] * 3)
 
 
 @given(
@@ -301,3 +302,32 @@ def test_the_published_numbers_of_a_battery_electrode(
         phase=["pore", "active", "binder"]
     ).values.tolist() == pytest.approx(faces, rel=1e-15)
     assert np.array_equal(tifffile.imread(stack), tim3d.open_field(url, "phase").values)
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 13), (6, 1, 7)])
+def test_a_plane_is_not_measured_in_three_dimensions(
+    tmp_path: Path,
+    shape: Triple,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = ingested(tmp_path, volume(shape), (4, 8, 7))
+    found = tim3d.measure(url, options=quiet())
+    assert "phase_fraction" in found
+    assert not {
+        "specific_surface",
+        "euler_density",
+        "mean_curvature_integral",
+        "interface_area",
+    } & set(found)
+    assert "need three dimensions" in caplog.text
+    assert set(tim3d.describe(url).data_vars) == set(found.data_vars)
+    with pytest.raises(ArgumentError, match=r"is a plane \(") as error:
+        tim3d.measure(url, ["phase_fraction", "euler_density"], options=quiet())
+    if shape[0] > 1:
+        return
+    export, measure = str(error.value).partition("Of the plane: ")[2].split("; ")
+    monkeypatch.chdir(tmp_path)
+    assert main(export.split()[1:]) == main(measure.split()[1:]) == 0
+    assert "perimeter_per_area (nm-1)" in capsys.readouterr().out

@@ -173,12 +173,16 @@ class Descriptor:
     formula : callable
         ``formula(totals, material)``: value of each variable by its name, from the sum of each
         partial by its name.
+    needs_volume : bool
+        Whether it has a meaning in three dimensions only: a volume of one slice is a plane, of
+        which it is not measured.
     """
 
     name: str
     needs: tuple[Partial, ...]
     variables: tuple[Variable, ...]
     formula: Callable[[Mapping[str, Counts], Material], Mapping[str, Values]] = field(repr=False)
+    needs_volume: bool = False
 
     @property
     def halo(self) -> Triple:

@@ -77,4 +77,5 @@ INTERFACE_AREA = Descriptor(
         ),
     ),
     _interfaces,
+    needs_volume=True,
 )

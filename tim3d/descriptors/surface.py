@@ -145,6 +145,7 @@ SPECIFIC_SURFACE = Descriptor(
         ),
     ),
     _surfaces,
+    needs_volume=True,
 )
 
 MEAN_CURVATURE = Descriptor(
@@ -160,6 +161,7 @@ MEAN_CURVATURE = Descriptor(
         ),
     ),
     _curvatures,
+    needs_volume=True,
 )
 
 EULER = Descriptor(
@@ -176,6 +178,7 @@ EULER = Descriptor(
         for name, connectivity in (("euler_density", 26), ("euler_density_6", 6))
     ),
     _eulers,
+    needs_volume=True,
 )
 
 SPECIFIC_SURFACE_GRADIENT = Descriptor(
@@ -191,4 +194,5 @@ SPECIFIC_SURFACE_GRADIENT = Descriptor(
         ),
     ),
     _gradients,
+    needs_volume=True,
 )

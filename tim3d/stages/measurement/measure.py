@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -12,7 +13,7 @@ from tim3d.descriptors.builtin import BUILTIN, split_descriptors
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.descriptors.inputs import Input
 from tim3d.engine import Outline, Pass, Plan, lock_sample
-from tim3d.errors import MixedRunError
+from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expected
 from tim3d.grid import triple
 from tim3d.stages.measurement.whole import whole_making
@@ -39,6 +40,8 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
+log = logging.getLogger(__name__)
+
 
 @Verb
 def measure(
@@ -60,7 +63,8 @@ def measure(
     sample : str
         Path or URL of the sample.
     descriptors : iterable of str, Descriptor or Coupled, optional
-        Names of descriptors (default: all that are built in). Also values of your own; by default
+        Names of descriptors (default: all that are built in; of one slice those of a plane). Also
+        values of your own; by default
         what is there of the coupled ones too. A partial of your own that computes something else
         than before needs another name, or `overwrite`.
     field : str
@@ -85,7 +89,8 @@ def measure(
         If a coupled descriptor was asked for that was computed from another version of the field,
         or the field was measured in other blocks.
     ArgumentError
-        If a descriptor is not known, or the field holds no labels.
+        If a descriptor is not known or needs three dimensions where the field is one slice, or the
+        field holds no labels.
     InputError
         If a voxel has a code that no phase names, or fields that a descriptor reads lie on
         different grids.
@@ -93,6 +98,7 @@ def measure(
     wanted = None if descriptors is None else list(descriptors)
     chosen, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
     measured = store.complete_field(sample, field, "segment")
+    chosen = _of_a_plane(sample, measured, chosen, asked=wanted is not None)
     material = material_of(measured, reads_of(chosen, coupled))
     around = partial(answers, sample, measured, material.phases)
     own = [one for one in coupled if one.whole is not None]
@@ -112,6 +118,25 @@ def measure(
         return joined([additive, *beside, *around(own)], measured)
 
     return Task(plans, results)
+
+
+def _of_a_plane(
+    sample: str, measured: Field, chosen: tuple[Descriptor, ...], *, asked: bool
+) -> tuple[Descriptor, ...]:
+    """Descriptors of a field; of one slice without those that need three dimensions."""
+    beyond = [one.name for one in chosen if one.needs_volume]
+    if min(measured.shape) > 1 or not beyond:
+        return chosen
+    edges = " x ".join(map(str, measured.shape))
+    said = f"{measured.name!r} of {sample} is a plane ({edges} voxels), and {', '.join(beyond)} need three dimensions"
+    if measured.shape[0] == 1 and measured.phases:
+        named = ",".join(f"{name}={code}" for name, code in measured.phases.items())
+        export = f"tim3d export {sample} {measured.name} plane"
+        said += f". Of the plane: {export}; tim3d measure-images plane --phases {named}"
+    if asked:
+        raise ArgumentError(said)
+    log.warning("left out: %s", said)
+    return tuple(one for one in chosen if not one.needs_volume)
 
 
 def _plan_whole(making: ResultMaking, options: Options) -> list[Plan | Outline]:
