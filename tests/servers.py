@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import random
 import socket
@@ -44,6 +45,7 @@ def s3_server() -> Iterator[str]:
     moto = pytest.importorskip(
         "moto.server", reason="the S3 server of the tests is moto: pip install 'moto[server]'"
     )
+    logging.getLogger("werkzeug").setLevel("WARNING")  # a line a request, thousands of them
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -45,9 +45,6 @@ verb = "segment"
 method = "otsu"
 phases = {{ pore = 0, solid = 1 }}
 [[step]]
-verb = "measure"
-descriptors = ["phase_fraction"]
-[[step]]
 verb = "report"
 out = "report.html"
 """

@@ -258,7 +258,7 @@ def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
 
 
 def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> None:
-    big = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8))
+    big = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8), (16, 64, 64))
     with (
         tim3d.cluster("serial", memory_bytes=2**20 * 10),
         pytest.raises(MemoryPlanError, match="more memory"),
@@ -280,7 +280,10 @@ def test_the_workers_that_are_named_would_do(
 ) -> None:
     """The fewest whose part fits, and never more than there can be parts."""
     monkeypatch.setattr(stage, "BASE_BYTES", stage.LOADED_LATER_BYTES)
-    big, limit = ingested(tmp_path, np.zeros((128, 64, 64), np.uint8)), stage.BASE_BYTES + 6 * 2**20
+    big, limit = (
+        ingested(tmp_path, np.zeros((128, 64, 64), np.uint8), (16, 64, 64)),
+        stage.BASE_BYTES + 6 * 2**20,
+    )
     with tim3d.cluster("serial", memory_bytes=limit), pytest.raises(MemoryPlanError) as refused:
         solve(big)
     found = re.search(r"(\d+) workers of this memory would do", str(refused.value))
