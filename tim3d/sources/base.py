@@ -158,8 +158,8 @@ class Source(ABC):
             count = np.count_nonzero(plane == self.missing)
             if count:
                 raise InputError(
-                    f"{self.slice_name(z)} holds {count} values {self.missing:g}, which the file names as missing data; every "
-                    "voxel needs a number. Fill them and save a new file without that mark"
+                    f"{self.slice_name(z)} holds {count} values {self.missing:g}, which the file names as missing "
+                    "data; every voxel needs a number. Fill them and save a new file without that mark"
                 )
 
 
