@@ -33,13 +33,16 @@ TILE = 97
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(tim3d.Source):
-    """A tile of noise repeated along x and y, shifted from slice to slice: cheap, and hard to compress."""
+    """A plane of noise that all slices share, and noise of each slice: cheap, and hard to compress."""
 
     def load(self, z0: int, z1: int) -> np.ndarray:
-        tile = np.random.default_rng(0).integers(0, 256, (TILE, TILE), np.uint8)
+        common = np.random.default_rng(0).integers(0, 160, self.shape[1:], np.uint8)
+        return np.stack([common + self._own(z) for z in range(z0, z1)])
+
+    def _own(self, z: int) -> np.ndarray:
+        tile = np.random.default_rng(z + 1).integers(0, 90, (TILE, TILE), np.uint8)
         repeats = [-(-n // TILE) for n in self.shape[1:]]
-        plane = np.tile(tile, repeats)[: self.shape[1], : self.shape[2]]
-        return np.stack([np.roll(plane, 31 * z) + np.uint8(z % 256) for z in range(z0, z1)])
+        return np.tile(tile, repeats)[: self.shape[1], : self.shape[2]]
 
     def parts(self) -> tuple[object, ...]:
         return (TILE,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tim3d
 from tests.exports import AGAIN, PHASES, SHAPE, SIZE, exported, sample_in, volumes
 from tim3d import Options
 from tim3d.cli.main import main
+from tim3d.cli.recipe import plan_recipe, run_recipe
 from tim3d.errors import (
     ArgumentError,
     MemoryPlanError,
@@ -235,19 +237,29 @@ def test_above_four_gib_a_tiff_is_a_bigtiff(
 
 @pytest.mark.parametrize("name", READERS)
 def test_the_slabs_change_no_byte(sample: str, tmp_path: Path, name: str) -> None:
-    """With less memory slabs are thinner: of one slice, of three ..."""
     files = []
-    for memory in (None, 2**30):
-        folder = tmp_path / str(memory)
+    for slices in (None, 1, 5):
+        folder = tmp_path / str(slices)
         folder.mkdir()
-        with tim3d.cluster("serial", memory_bytes=memory):
-            out = exported(sample, "raw", folder / name_of(FORMATS[name]))
+        block = slices and (slices, *SHAPE[1:])
+        options = Options(progress=False, block=block or None)
+        out = exported(sample, "raw", folder / name_of(FORMATS[name]), options=options)
         files.append(
             [p.read_bytes() for p in sorted(out.iterdir())] if out.is_dir() else out.read_bytes()
         )
-    if name in ("ome-tiff",):  # it numbers itself at random
-        return
-    assert files[0] == files[1]
+    if name == "ome-tiff":  # it gives itself a random number
+        files = [re.sub(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", b"", data) for data in files]
+    assert files[0] == files[1] == files[2]
+
+
+def test_with_less_memory_slabs_are_thinner(sample: str, tmp_path: Path) -> None:
+    plans = []
+    plane = SHAPE[1] * SHAPE[2]
+    whole = tim3d.plan("export", sample, "raw", tmp_path / "a.npy")[0]
+    for slices in (8, 4, 1):
+        with tim3d.cluster("serial", memory_bytes=whole.peak_bytes - 4 * (8 - slices) * plane):
+            plans += tim3d.plan("export", sample, "raw", tmp_path / "a.npy")
+    assert [one.block[0] for one in plans] == [8, 4, 1]
 
 
 def test_a_slice_that_does_not_fit_is_refused_with_numbers(sample: str, tmp_path: Path) -> None:
@@ -478,6 +490,65 @@ def test_a_killed_export_leaves_no_file_and_is_done_again(tmp_path: Path) -> Non
     again = exported(made, "phase", tmp_path / "b.obj", phases="solid")
     assert out.read_bytes() == again.read_bytes()
     assert list(tmp_path.glob(".*")) == []
+
+
+RECIPE = """
+sample = "cu.zarr"
+[[step]]
+verb = "simulate"
+folder = "stack"
+shape = [16, 32, 32]
+voxel_size = { z = 10, y = 10, x = 10 }
+[[step]]
+verb = "ingest"
+source = "stack/truth"
+voxel_size = { z = 10, y = 10, x = 10 }
+field = "phase"
+phases = { pore = 0, solid = 1 }
+[[step]]
+verb = "measure"
+[[step]]
+verb = "export"
+name = "voxels out"
+field = "phase"
+out = "cu.vti"
+z = "0:80"
+[[step]]
+verb = "export"
+name = "solid out"
+field = "phase"
+out = "cu.stl"
+phases = ["solid"]
+[[step]]
+verb = "export"
+name = "numbers out"
+field = "phase_descriptors"
+out = "cu.csv"
+[[step]]
+verb = "export"
+name = "picture out"
+field = "phase"
+out = "cu.svg"
+"""
+
+
+def test_exports_of_a_recipe_are_planned_before_anything_exists_and_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cu.toml").write_text(RECIPE)
+    planned = [name for name, plans in plan_recipe("cu.toml") if plans]
+    assert [name for name in planned if "out" in name] == [
+        "voxels out",
+        "solid out",
+        "numbers out",
+        "picture out",
+    ]
+    assert {p.name for p in tmp_path.iterdir()} == {"cu.toml"}
+    run_recipe("cu.toml", progress=False)
+    made = {p.suffix for p in tmp_path.glob("cu.*")}
+    assert made == {".toml", ".zarr", ".runs", ".vti", ".stl", ".csv", ".svg"}
+    assert len(list(tmp_path.glob("cu.zarr*"))) == 2
 
 
 def test_the_shell_exports(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ REGION = ("z", "y", "x")
 # Arguments that each kind of format takes; what else differs from its default is refused.
 TAKES: dict[type[Format], tuple[str, ...]] = {
     VolumeFormat: (*REGION, "unit", "vectors"),
-    SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep", "block"),
+    SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep"),
     ElementFormat: (*REGION, "unit", "phases", "cells"),
     TableFormat: REGION,
     FigureFormat: ("drawing",),
@@ -45,7 +45,6 @@ DEFAULT: dict[str, Any] = {
     "keep": 1.0,
     "cells": "hexahedra",
     "drawing": "",
-    "block": None,
 }
 CHOICES = {"unit": tuple(UNITS), "cells": ("hexahedra", "tetrahedra")}
 _WHAT = {
@@ -92,11 +91,12 @@ class Asked:
     @property
     def description(self) -> dict[str, Any]:
         """Name, version and parameters of the format and all other arguments, as JSON."""
-        about = {"name": self.format.name, "version": self.format.version} | vars(self.format)
+        about = {"name": self.format.name, "version": self.format.version}
+        about |= {key: repr(value) for key, value in vars(self.format).items()}
         plain = {
             key: [v.start, v.stop] if isinstance(v, slice) else v for key, v in self.given.items()
         }
-        return {"format": about, **{key: v for key, v in plain.items() if key != "block"}}
+        return {"format": about, **plain}
 
     def refuse_unused(self) -> None:
         """Raise `ArgumentError` if an argument is given that this kind of format does not take."""

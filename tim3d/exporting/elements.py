@@ -24,7 +24,7 @@ from tim3d.storage import store
 from tim3d.storage.schema import Field
 
 # Bytes of an element while the file is written: corners, points, copies and text of meshio.
-ELEMENT_BYTES = {"hexahedra": 500, "tetrahedra": 300}
+ELEMENT_BYTES = {"hexahedra": 600, "tetrahedra": 300}
 PER_VOXEL = {"hexahedra": 1, "tetrahedra": 6}
 # Corners (z, y, x) of a hexahedron in the order of VTK.
 _HEXAHEDRON = ((0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 0, 0), (1, 0, 1), (1, 1, 1), (1, 1, 0))  # fmt: skip

@@ -83,7 +83,8 @@ def export(
     drawing : str
         Name of the figure, as in `tim3d.plotting` (default: the first one that suits).
     options : Options
-        How it runs. A block divides the volume for a surface, which is the same for any.
+        How it runs, in this process. A block divides the volume for a surface, and its first edge is
+        the number of slices of a slab; the file is the same for any.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def export(
     chosen = (phases,) if isinstance(phases, str) else tuple(phases)
     given = {
         "z": z, "y": y, "x": x, "unit": unit, "vectors": vectors, "phases": chosen, "smoothing": smoothing,
-        "keep": keep, "cells": cells, "drawing": drawing, "block": options.block,
+        "keep": keep, "cells": cells, "drawing": drawing,
     }  # fmt: skip
     names = (field, *((beside,) if isinstance(beside, str) else beside))
     if not store.is_sample(sample) and not store.nodes(sample):

@@ -26,8 +26,9 @@ from tim3d.storage import store
 from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
-# Bytes of a triangle while the mesh is put together, and of a voxel of a block while it is cut.
-TRIANGLE_BYTES, VOXEL_BYTES = 200, 4
+# Bytes of a triangle while the mesh is put together, and more while edges are collapsed; bytes of
+# a voxel of a block while it is cut.
+TRIANGLE_BYTES, COLLAPSING_BYTES, VOXEL_BYTES = 200, 450, 4
 # Part of a voxel by which collapsed edges leave a face of the volume that they lay on.
 NEAR_FACE = 0.1
 
@@ -67,7 +68,7 @@ class SurfaceExport(Export):
         grid, box = self._grid, self.asked.box(self.field)
         base, limit = resident_base(), limit_bytes()
         peak = base + VOXEL_BYTES * math.prod(b + 1 for b in grid.block_at((0, 0, 0)).core.shape)
-        most = max(0, limit - base) // TRIANGLE_BYTES
+        most = max(0, limit - base) // self._triangle_bytes
         plan = Plan(
             name=f"surface of {', '.join(self.phases)}",
             blocks=len(grid),
@@ -105,6 +106,10 @@ class SurfaceExport(Export):
         self.asked.format.write(surface, path)
 
     @property
+    def _triangle_bytes(self) -> int:
+        return TRIANGLE_BYTES + (COLLAPSING_BYTES if self.asked.given["keep"] < 1 else 0)
+
+    @property
     def _grid(self) -> Grid:
         """Blocks of cells: there is one more along each axis than voxels."""
         shape = self.asked.box(self.field).shape
@@ -115,8 +120,7 @@ class SurfaceExport(Export):
     def _mesh(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Vertices (x, y, z) in nm from the corner of the region, and faces."""
         shape = self.asked.box(self.field).shape
-        corners, cells, voxels = self._triangles()
-        numbers, faces = mesh.welded(corners, cells)
+        numbers, faces, voxels = self._welded()
         if not len(faces):
             raise ArgumentError(f"no voxel of the region is {' or '.join(self.phases)}")
         places = mesh.positions(numbers, triple(n + 2 for n in shape))
@@ -137,6 +141,11 @@ class SurfaceExport(Export):
         )  # fmt: skip
         return vertices, faces
 
+    def _welded(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Numbers of the vertices, faces, and the number of voxels of the phases."""
+        corners, cells, voxels = self._triangles()
+        return *mesh.welded(corners, cells), voxels
+
     def _triangles(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Triangles of all blocks, their cells, and the number of voxels of the phases."""
         parts, voxels, triangles = [], 0, 0
@@ -146,12 +155,20 @@ class SurfaceExport(Export):
                 parts.append((corners, cells))
                 voxels, triangles = voxels + inside, triangles + len(cells)
                 bar.update()
-                if triangles * TRIANGLE_BYTES > room:
-                    raise _too_many(triangles, bar.n / bar.total, room)
+                if triangles * self._triangle_bytes > room:
+                    raise self._too_many(triangles, bar.n / bar.total, room)
         return (
             np.concatenate([corners for corners, _ in parts]),
             np.concatenate([cells for _, cells in parts]),
             voxels,
+        )
+
+    def _too_many(self, triangles: int, share: float, room: int) -> MemoryPlanError:
+        fit = max(0, room) / self._triangle_bytes
+        return MemoryPlanError(
+            f"the surface has some {triangles / max(share, 1e-9) / 1e6:.3g} million triangles, and "
+            f"{fit / 1e6:.3g} million fit into the {size_text(max(0, room))} that are free. "
+            "Give a smaller region (--z, --y, --x) or more --memory"
         )
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
@@ -172,14 +189,6 @@ class SurfaceExport(Export):
 def _voxels(block: Block) -> Box:
     """Voxels at the corners of the cells of a block; cell 0 begins before the first voxel."""
     return Box(triple(n - 1 for n in block.core.start), block.core.stop)
-
-
-def _too_many(triangles: int, share: float, room: int) -> MemoryPlanError:
-    return MemoryPlanError(
-        f"the surface has some {triangles / max(share, 1e-9) / 1e6:.3g} million triangles, and "
-        f"{max(0, room) / TRIANGLE_BYTES / 1e6:.3g} million fit into the {size_text(max(0, room))} that are free. "
-        "Give a smaller region (--z, --y, --x) or more --memory"
-    )
 
 
 def _check_numbers(asked: Asked) -> None:

@@ -13,7 +13,7 @@ from tim3d.exporting.asked import Asked, cuts, region_of
 from tim3d.exporting.job import Export, limit_bytes, resident_base
 from tim3d.exporting.vectors import vector_layers
 from tim3d.formats.base import Volume, VolumeFormat
-from tim3d.grid import triple
+from tim3d.grid import Grid, triple
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
@@ -74,7 +74,8 @@ def slab_plan(
     box = asked.box(fields[0])
     plane = math.prod(box.shape[1:]) * voxel_bytes
     base, limit = resident_base(), limit_bytes()
-    thick = min(fields[0].chunk[0], box.shape[0])
+    wanted = Grid(box.shape, asked.options.block or fields[0].chunk).block
+    thick = min(wanted[0], box.shape[0])
     while thick > 1 and base + copies * thick * plane > limit:
         thick //= 2
     slabs = (len(cuts(box.start[0], box.stop[0], thick)) - 1) * len(fields)
