@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import itertools
 import json
 import lzma
@@ -49,21 +48,24 @@ _TYPES = (
 )
 
 
-def _numcodecs(name: str) -> Callable[[bytes], bytes]:
-    def unpack(packed: bytes) -> bytes:
+def _numcodecs(name: str) -> Callable[[bytes, int], bytes]:
+    def unpack(packed: bytes, most: int) -> bytes:
         decode: Callable[[bytes], bytes] = needed("numcodecs", name).get_codec({"id": name}).decode
+        promised = int.from_bytes(packed[4:8], "little") if name == "blosc" else 0
+        if promised > most:
+            raise ValueError(f"a block promises {promised} bytes, and at most {most} belong to one")
         return bytes(decode(packed))
 
     return unpack
 
 
-_CODECS: dict[str, Callable[[bytes], bytes]] = {
-    "raw": lambda packed: packed,
-    "gzip": lambda packed: (
-        gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else zlib.decompress(packed)
-    ),
-    "bzip2": bz2.decompress,
-    "xz": lzma.decompress,
+_EITHER_HEADER = 47  # of zlib: gzip, or zlib's own
+# Unpackers of a block to at most so many bytes: a damaged block may promise any size.
+_CODECS: dict[str, Callable[[bytes, int], bytes]] = {
+    "raw": lambda packed, most: packed,
+    "gzip": lambda packed, most: zlib.decompressobj(_EITHER_HEADER).decompress(packed, most),
+    "bzip2": lambda packed, most: bz2.BZ2Decompressor().decompress(packed, most),
+    "xz": lambda packed, most: lzma.LZMADecompressor().decompress(packed, most),
     "blosc": _numcodecs("blosc"),
     "zstd": _numcodecs("zstd"),
 }
@@ -144,7 +146,9 @@ def _block(array: N5Array, place: Sequence[int]) -> Voxels | None:
     shape = struct.unpack(f">{count}I", data[4 : 4 + 4 * count])[::-1]
     if count != len(array.stored) or any(n > e for n, e in zip(shape, array.block, strict=True)):
         raise ValueError(f"block {path} has the shape {shape}")
-    voxels = np.frombuffer(_CODECS[array.codec](data[start:]), array.dtype.newbyteorder(">"))
+    most = math.prod(array.block) * array.dtype.itemsize
+    unpacked = _CODECS[array.codec](data[start:], most)
+    voxels = np.frombuffer(unpacked, array.dtype.newbyteorder(">"))
     return voxels[: math.prod(shape)].reshape(shape)
 
 

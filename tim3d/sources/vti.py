@@ -35,9 +35,10 @@ def _lz4(packed: bytes, size: int) -> bytes:
     return bytes(decode(packed, header=False, out=size))
 
 
+# Unpackers of a block to at most so many bytes: a damaged block may promise any size.
 _COMPRESSORS: dict[str, Callable[[bytes, int], bytes]] = {
-    "vtkZLibDataCompressor": lambda packed, size: zlib.decompress(packed, bufsize=size),
-    "vtkLZMADataCompressor": lambda packed, size: lzma.decompress(packed),
+    "vtkZLibDataCompressor": lambda packed, size: zlib.decompressobj().decompress(packed, size),
+    "vtkLZMADataCompressor": lambda packed, size: lzma.LZMADecompressor().decompress(packed, size),
     "vtkLZ4DataCompressor": _lz4,
 }
 
