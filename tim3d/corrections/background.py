@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from tim3d.corrections.base import Greys, Stack
-from tim3d.corrections.nanometres import InNanometres, Spacing
+from tim3d.corrections.nanometres import InNanometres, Spacing, by_slice
 from tim3d.kernels.image.background import Removal, background, check_background, without
 
 
@@ -39,22 +37,18 @@ class Background(InNanometres):
         check_background(self._scale(stack.spacing_nm), self.phases, self.removal, self.rounds)
 
     def at(self, grey: Greys, spacing_nm: Spacing) -> Greys:
-        """Slices without their backgrounds, as floats."""
+        """Slices without their backgrounds, in the type of the grey values."""
         scale = self._scale(spacing_nm)
-        return np.stack(
-            [
-                without(
-                    one,
-                    background(one, scale, self.phases, self.removal, self.rounds),
-                    self.removal,
-                )
-                for one in grey
-            ]
-        )
+
+        def flat(one: Greys) -> Greys:
+            found = background(one, scale, self.phases, self.removal, self.rounds)
+            return without(one, found, self.removal)
+
+        return by_slice(flat, grey)
 
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Floats of all slices, and ten times those of one."""
-        return 4 * shape[1] * shape[2] * (shape[0] + 10)
+        """Ten arrays of floats of one slice."""
+        return 40 * shape[1] * shape[2]
 
     def _scale(self, spacing_nm: Spacing) -> tuple[float, float]:
         return self.scale_nm / spacing_nm[1], self.scale_nm / spacing_nm[2]

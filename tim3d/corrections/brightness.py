@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack
+from tim3d.corrections.nanometres import by_slice
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.brightness import (
     adjusted,
@@ -88,15 +89,15 @@ class Linear(Correction):
     kind = "linear"
 
     def correct(self, grey: Greys, first: int) -> Greys:
-        """Grey values of the slices after gain and offset, as floats."""
-        numbers = range(first, first + len(grey))
-        return np.stack(
-            [
-                adjusted(one, self.gains[z], self.offsets[z])
-                for one, z in zip(grey, numbers, strict=True)
-            ]
-        )
+        """Grey values of the slices after gain and offset, in their type."""
+        numbers = iter(range(first, first + len(grey)))
+
+        def linear(one: Greys) -> Greys:
+            z = next(numbers)
+            return adjusted(one, self.gains[z], self.offsets[z])
+
+        return by_slice(linear, grey)
 
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Floats of all slices, and of one while it is computed."""
-        return 4 * shape[1] * shape[2] * (shape[0] + 2)
+        """Four arrays of floats of one slice."""
+        return 16 * shape[1] * shape[2]

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias, get_args
 
-import numpy as np
-
 from tim3d.corrections.base import Greys, Stack
-from tim3d.corrections.nanometres import InNanometres, Spacing
+from tim3d.corrections.nanometres import InNanometres, Spacing, by_slice
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.curtain import (
     Estimate,
@@ -74,14 +72,14 @@ class Curtain(InNanometres):
             )
 
     def at(self, grey: Greys, spacing_nm: Spacing) -> Greys:
-        """Slices without their stripes, as floats."""
+        """Slices without their stripes, in the type of the grey values."""
         estimate = self._estimate(spacing_nm)
-        return np.stack([one - stripes(one, estimate, self.phases, self.rounds) for one in grey])
+        return by_slice(lambda one: one - stripes(one, estimate, self.phases, self.rounds), grey)
 
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Floats of all slices, and transforms of one that may be four times as large when padded."""
-        times = 100 if self.method == "variational" else 12
-        return 4 * shape[1] * shape[2] * (shape[0] + times)
+        """Arrays of floats of one slice; when padded, it may have four times its pixels."""
+        arrays = 4 * 24 if self.method == "variational" else 12
+        return 4 * arrays * shape[1] * shape[2]
 
     def _estimate(self, spacing_nm: Spacing) -> Estimate:
         width, length = self._size(spacing_nm)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TypeAlias
+
+import numpy as np
 
 from tim3d.corrections.base import Correction, Greys, Stack, as_type
 
@@ -42,3 +45,15 @@ class InNanometres(Correction):
         """Corrected grey values of the wanted slices, in the type of the field."""
         inner = slice(wanted.start - given.start, wanted.stop - given.start)
         return as_type(self.at(grey, stack.spacing_nm)[inner], stack.dtype)
+
+
+def by_slice(change: Callable[[Greys], Greys], grey: Greys) -> Greys:
+    """Slices after a change, each back in its type before the next one: floats of one are held.
+
+    >>> by_slice(lambda one: one * 1.2, np.array([[[10, 250]]], np.uint8)).tolist()
+    [[[12, 255]]]
+    """
+    out = np.empty_like(grey)
+    for one, made in zip(grey, out, strict=True):
+        made[...] = as_type(change(one), str(grey.dtype))
+    return out

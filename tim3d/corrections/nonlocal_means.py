@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import xarray as xr
 
-from tim3d.corrections.base import Correction, Greys, Stack
+from tim3d.corrections.base import Correction, Greys, Stack, as_type
 from tim3d.corrections.nanometres import InNanometres, Spacing
 from tim3d.corrections.noise import ByNoise, noise_of
 from tim3d.errors import ArgumentError
@@ -15,8 +14,8 @@ from tim3d.grid import Triple
 from tim3d.kernels.image.denoise import check_patch, nonlocal_halo, nonlocal_means, reach
 from tim3d.kernels.image.tiles import by_tiles, tile_voxels
 
-# Largest halo, which the plan reckons with.
-_HALO = 32
+# Largest halo and patch, which the plan reckons with.
+_HALO, _PATCH = 16, 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,11 @@ class NonLocal(ByNoise):
             )
         search, patch = self.boxes(stack.spacing_nm)
         check_patch(patch)
+        if max(patch) > _PATCH:
+            raise ArgumentError(
+                f"nonlocal patch_nm={self.patch_nm}: {patch} voxels (z, y, x) of {stack.spacing_nm} nm to "
+                f"either side; {_PATCH} at most"
+            )
         if max(search) < 1 or max(nonlocal_halo(search, patch)) > _HALO:
             raise ArgumentError(
                 f"nonlocal looks at {search} voxels (z, y, x) of {stack.spacing_nm} nm to either side; "
@@ -95,19 +99,18 @@ class NonLocalMeans(InNanometres):
         return nonlocal_halo(*self.asked.boxes(spacing_nm))[0]
 
     def at(self, grey: Greys, spacing_nm: Spacing) -> Greys:
-        """Means, as floats."""
+        """Means, in the type of the grey values."""
         if not self.noise > 0:
             return grey
         search, patch = self.asked.boxes(spacing_nm)
-        means = partial(
-            nonlocal_means,
-            noise=self.noise,
-            search=search,
-            patch=patch,
-            strength=self.asked.strength,
-        )
+
+        def means(box: Greys) -> Greys:
+            found = nonlocal_means(box, self.noise, search, patch, self.asked.strength)
+            return as_type(found, str(grey.dtype))
+
         return by_tiles(means, grey, nonlocal_halo(search, patch))
 
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Floats of all slices, and five arrays of a tile with the largest halo."""
-        return 4 * (shape[0] * shape[1] * shape[2] + 5 * tile_voxels(shape, (0, _HALO, _HALO)))
+        """Seven arrays of floats of a tile with the largest halo, mirrored at the first and last slice."""
+        tall = (shape[0] + 2 * (self.asked.slices + _PATCH), *shape[1:])
+        return 28 * tile_voxels(tall, (0, _HALO, _HALO))

@@ -56,17 +56,21 @@ class Tilt(Correction):
         return replace(stack, spacing_nm=(dz, dy * factor, dx))
 
     def correct(self, grey: Greys, first: int) -> Greys:
-        """Grey values as they are, or as floats with more rows."""
+        """Grey values as they are, or with more rows."""
         if not self.resample:
             return grey
         factor = stretch(self.angle)
-        return np.stack([stretched(one, factor, self.interpolation) for one in grey])
+        rows = stretched_rows(grey.shape[1], factor)
+        out = np.empty((len(grey), rows, grey.shape[2]), grey.dtype)
+        for one, made in zip(grey, out, strict=True):
+            made[...] = as_type(stretched(one, factor, self.interpolation), str(grey.dtype))
+        return out
 
     def region(self, stack: Stack, grey: Greys, given: range, wanted: range) -> Greys:
         """The slices, with more rows if asked."""
-        return as_type(self.correct(grey, given.start), stack.dtype)
+        return self.correct(grey, given.start)
 
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Floats of the result, which has up to six times the rows, if rows are interpolated."""
+        """Five arrays of floats of a stretched slice, if rows are interpolated."""
         rows = stretched_rows(shape[1], stretch(self.angle))
-        return 4 * shape[2] * rows * (shape[0] + 3) if self.resample else 0
+        return 20 * shape[2] * rows if self.resample else 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import xarray as xr
 
-from tim3d.corrections.base import Correction, Greys, Stack
+from tim3d.corrections.base import Correction, Greys, Stack, as_type
 from tim3d.corrections.nanometres import InNanometres, Spacing
 from tim3d.corrections.noise import ByNoise, noise_of
 from tim3d.errors import ArgumentError
@@ -75,19 +74,18 @@ class LeastVariation(InNanometres):
         return self._halo[0]
 
     def at(self, grey: Greys, spacing_nm: Spacing) -> Greys:
-        """Denoised grey values, as floats."""
-        least = partial(
-            total_variation,
-            weight=self.asked.strength * self.noise,
-            iterations=self.asked.iterations,
-            spacing=spacing_nm,
-            planar=self.asked.planar,
-        )
+        """Denoised grey values, in their type."""
+        weight, asked = self.asked.strength * self.noise, self.asked
+
+        def least(box: Greys) -> Greys:
+            found = total_variation(box, weight, asked.iterations, spacing_nm, asked.planar)
+            return as_type(found, str(grey.dtype))
+
         return by_tiles(least, grey, self._halo)
 
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Floats of all slices, and nine for each voxel of a tile."""
-        return 4 * (shape[0] * shape[1] * shape[2] + 9 * tile_voxels(shape, self._halo))
+        """Eleven arrays of floats of a tile."""
+        return 44 * tile_voxels(shape, self._halo)
 
     @property
     def _halo(self) -> tuple[int, int, int]:

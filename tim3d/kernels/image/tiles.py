@@ -8,20 +8,19 @@ from itertools import product
 import numpy as np
 
 from tim3d.grid import Triple
-from tim3d.kernels.image.phase_model import Floats, Grey
+from tim3d.kernels.image.phase_model import Grey
 
 EDGE = 512
 
 
-def by_tiles(
-    function: Callable[[Grey], Floats], grey: Grey, halo: Triple, edge: int = EDGE
-) -> Floats:
+def by_tiles(function: Callable[[Grey], Grey], grey: Grey, halo: Triple, edge: int = EDGE) -> Grey:
     """Values of a function for slices, tile by tile along y and x; all slices at once.
 
     Parameters
     ----------
     function : callable
-        Values of a box, those within the halo of a border that is not the slices' own being wrong.
+        Values of a box, in the type of the grey values. Those within the halo of a border that is
+        not the border of the slices need not be right.
     grey : array (z, y, x)
         Grey values.
     halo : (z, y, x)
@@ -37,7 +36,7 @@ def by_tiles(
     >>> bool((found == median(grey, (0, 1, 1))).all())
     True
     """
-    out = np.empty(grey.shape, np.float32)
+    out = np.empty(grey.shape, grey.dtype)
     _, rows, columns = grey.shape
     for y, x in product(range(0, rows, edge), range(0, columns, edge)):
         top, left = max(0, y - halo[1]), max(0, x - halo[2])
