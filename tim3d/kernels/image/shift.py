@@ -208,7 +208,7 @@ def _likeness(first: Sequence[Image], second: Sequence[Image], y: int, x: int) -
 
 
 def _overlap(first: Image, second: Image, y: int, x: int) -> Image:
-    """Both images where they overlap, as one array."""
+    """Return both images where they overlap, as one array."""
     rows, columns = first.shape
     return np.stack(
         [
