@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,29 +89,26 @@ def tagged(path: Path, tag: int, text: str, data: np.ndarray = V[0]) -> Path:
     return tiff(path, data, extratags=[(tag, "s", 0, text.encode("cp1252"), True)])
 
 
+def in_jpeg(data: np.ndarray) -> np.ndarray:
+    """What is left of slices that tifffile writes as JPEG."""
+    if find_spec("imagecodecs") is None:
+        return data
+    held = io.BytesIO()
+    tifffile.imwrite(held, data, photometric="minisblack", compression="jpeg")
+    held.seek(0)
+    return tifffile.imread(held)
+
+
 # TIFF: codecs, depths, byte orders ------------------------------------------------------------
 
-for codec in (
-    "none",
-    "zlib",
-    "lzma",
-    "packbits",
-    "lzw",
-    "zstd",
-    "webp",
-    "png",
-    "jpegxl",
-    "jpeg2000",
-    "lerc",
-):
-    lossless = {"jpegxl": {"level": 101, "lossless": True}, "webp": {"lossless": True}}.get(
-        codec, {}
-    )
-    if codec in ("webp", "jpegxl"):
-        continue
-    variant("TIFF", f"codec {codec}", "tifffile, imagecodecs", values=V)(
+for codec in ("none", "zlib", "lzma", "packbits", "lzw", "zstd", "png", "jpeg2000", "lerc"):
+    variant("TIFF", f"codec {codec}", "tifffile, imagecodecs", values=V,
+            remark="may have changed" if codec in ("jpeg2000", "lerc") else "")(
         lambda path, codec=codec: tiff(path, compression=None if codec == "none" else codec)
-    )
+    )  # fmt: skip
+variant("TIFF", "codec jpeg", "tifffile, imagecodecs", values=in_jpeg(V), remark="lossy")(
+    lambda path: tiff(path, compression="jpeg")
+)
 variant("TIFF", "LZW with horizontal predictor", "tifffile, imagecodecs", values=WIDE)(
     lambda path: tiff(path, WIDE, compression="lzw", predictor=True)
 )
@@ -581,8 +580,6 @@ def palette(path: Path, name: str) -> Path:
 
 
 def through_pil(plane: np.ndarray, form: str, **options: Any) -> np.ndarray:
-    import io
-
     held = io.BytesIO()
     Image.fromarray(plane).save(held, form, **options)
     return np.asarray(Image.open(held))[None]
@@ -1322,6 +1319,23 @@ for dm_version in (3, 4):
         values=WIDE,
         size=OME_SIZE,
     )(lambda path, dm_version=dm_version: dm(path, dm_version))
+
+variant(
+    "MetaImage",
+    "the .raw instead of the .mhd",
+    "SimpleITK",
+    refused="belong to a.mhd: give that file",
+)(lambda path: itk(path, "a.mhd").with_suffix(".raw"))
+variant(
+    "MRC",
+    "raw voxels named .mrc",
+    "numpy, mrcfile",
+    refused="does not start like an MRC file.*--shape",
+)(lambda path: raw(path, "a.mrc", V.tobytes()))
+variant("raw", "empty", "by hand", refused="is empty")(lambda path: raw(path, "a.nrrd", b""))
+variant("MetaImage", "a pattern of two volumes", "SimpleITK", refused="matches 2 volumes")(
+    lambda path: (itk(path, "a.mha"), itk(path, "b.mha"), str(path / "*.mha"))[2]
+)
 
 # Not read ------------------------------------------------------------------------------------------------------------
 

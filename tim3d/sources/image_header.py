@@ -20,6 +20,10 @@ PALETTE = (
     "pixels are numbers of the colours of a palette and are taken as such: right for labels; for grey values save the "
     "images as grey first"
 )
+LOSSY = (
+    "JPEG is lossy: edges are blurred and ringed, in squares of 8 x 8 pixels, and phase fractions and surfaces with "
+    "them; ask for the original files"
+)
 UPRIGHT = 1
 
 

@@ -10,15 +10,11 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from tim3d.sources.base import Voxels, reading
-from tim3d.sources.image_header import PALETTE, UPRIGHT, Header, Turn, colour_error
+from tim3d.sources.image_header import LOSSY, PALETTE, UPRIGHT, Header, Turn, colour_error
 from tim3d.sources.metadata import Calibration
 
 JPEG_SUFFIXES, JPEG_MAGICS = (".jpg", ".jpeg", ".jpe"), (b"\xff\xd8\xff",)
 BMP_SUFFIXES, BMP_MAGICS = (".bmp", ".dib"), (b"BM",)
-LOSSY = (
-    "JPEG is lossy: edges are blurred and ringed, in squares of 8 x 8 pixels, and phase fractions and surfaces with "
-    "them; ask for the original files"
-)
 _ORIENTATION = 274
 _MODES = ("1", "L", "P")
 

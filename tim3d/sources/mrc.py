@@ -62,6 +62,12 @@ def open_mrc(path: Path, wanted: Wanted) -> Source:
 
 def _header(path: Path) -> Any:
     mrcfile = needed("mrcfile", path)
+    with path.open("rb") as file:
+        if not file.read(_HEADER_BYTES)[MAGIC_PLACE:].startswith(MAGIC):
+            raise InputError(
+                f"{path} does not start like an MRC file: it is damaged, or raw. For raw voxels type their shape "
+                "and type: --shape Z,Y,X --dtype uint8"
+            )
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with mrcfile.open(path, header_only=True, permissive=True) as file:

@@ -196,6 +196,12 @@ def _open_pattern(path: Path, wanted: Wanted) -> Source:
     wanted.refuse("a pattern", dataset=True, raw=True, chunks=True)
     images = [item for item in found if is_image(item)]
     if not images:
+        volumes = [item for item in found if format_of(item) is not None]
+        if volumes:
+            raise InputError(
+                f"pattern '{path}' matches {len(found)} volumes, for example {volumes[0].name}; tim3d reads one: give "
+                "one file, and each of the others its own sample"
+            )
         raise InputError(
             f"pattern '{path}' matches {len(found)} files and no image ({', '.join(IMAGE_SUFFIXES)}); "
             "check the folder and put the pattern in quotes"
@@ -232,6 +238,7 @@ def _open_images(paths: Sequence[Path], wanted: Wanted) -> Source:
 
 
 def _open_file(path: Path, wanted: Wanted) -> Source:
+    _refuse_empty(path)
     described = wanted.shape is not None or wanted.dtype is not None
     known = None if is_image(path) else format_of(path)
     if known is not None and not (described and _is_named_only(path, known)):
@@ -243,6 +250,13 @@ def _open_file(path: Path, wanted: Wanted) -> Source:
     wanted.refuse_picks(f"{path} (a raw file)")
     with reading(path):
         return open_raw(path, wanted.shape, wanted.dtype, wanted.order)
+
+
+def _refuse_empty(path: Path) -> None:
+    with reading(path):
+        empty = path.is_file() and not path.stat().st_size
+    if empty:
+        raise InputError(f"{path} is empty (0 bytes); copy it again from the microscope")
 
 
 def _open_known(path: Path, known: Format, wanted: Wanted) -> Source:

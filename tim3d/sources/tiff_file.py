@@ -16,7 +16,12 @@ from tim3d.errors import InputError
 from tim3d.sources.base import WHITE_IS_ZERO, Voxels, reading, stored_dtype
 from tim3d.sources.image_header import PALETTE, SAME_MEANING, UPRIGHT, Header, Turn, colour_error
 from tim3d.sources.metadata import Calibration, imagej_labels, tiff_calibration
-from tim3d.sources.tiff_meaning import missing_value, palette_is_grey, refuse_other_meaning
+from tim3d.sources.tiff_meaning import (
+    lossy_remark,
+    missing_value,
+    palette_is_grey,
+    refuse_other_meaning,
+)
 from tim3d.sources.tiff_planes import (
     Chosen,
     chosen_planes,
@@ -100,7 +105,7 @@ def _turn(path: Path, tif: TiffFile, page: TiffPage) -> Turn:
 
 
 def _remarks(page: TiffPage, turn: Turn, palette: bool) -> tuple[str, ...]:
-    said = []
+    said = list(lossy_remark(page))
     if turn.bar:
         said.append(
             f"the lowest {turn.bar} rows of each file are the microscope's data bar and are left out"

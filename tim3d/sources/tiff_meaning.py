@@ -9,6 +9,7 @@ import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
 from tim3d.errors import InputError
+from tim3d.sources.image_header import LOSSY
 
 # Interpretations in which a number is a grey value or the number of a colour.
 _GREY = (
@@ -18,6 +19,8 @@ _GREY = (
     PHOTOMETRIC.LINEAR_RAW,
 )
 _NO_DATA = 42113
+_LOSSY = ("JPEG", "OJPEG", "ALT_JPEG")
+_PERHAPS_LOSSY = ("JPEG", "APERIO", "WEBP", "LERC")
 # ImageJ keeps int16 as uint16 with this line from number to value.
 _SIGNED_16 = (-32768.0, 1.0)
 
@@ -36,6 +39,18 @@ def refuse_other_meaning(path: Path, page: TiffPage) -> None:
             f"{path} has pixels of the kind {name}, instead of grey values; save one grey value a pixel as a new "
             "file, for example in ImageJ: Image > Type > 8-bit"
         )
+
+
+def lossy_remark(page: TiffPage) -> tuple[str, ...]:
+    """Warning about a compression that loses detail, or may."""
+    name = getattr(page.compression, "name", "")
+    if name in _LOSSY:
+        return (LOSSY,)
+    if name.startswith(_PERHAPS_LOSSY):
+        return (
+            f"compressed with {name}, which may have changed grey values; ask how it was saved",
+        )
+    return ()
 
 
 def missing_value(page: TiffPage) -> float | None:

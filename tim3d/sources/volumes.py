@@ -18,6 +18,8 @@ from tim3d.sources.unread import named_format
 from tim3d.sources.wanted import Order, Wanted
 
 _SHOWN = 12
+# Suffixes of headers that lie beside their voxels.
+_HEADERS = (".mhd", ".nhdr", ".hdr")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -125,9 +127,10 @@ def open_raw(
         If the size of the file does not match.
     """
     if shape is None or dtype is None:
+        said = named_format(path) or _described_by(path) or "has no header that tim3d knows"
         raise ArgumentError(
-            f"{path} {named_format(path) or 'has no header that tim3d knows'}; for raw voxels without a header type "
-            "their shape and type, for example --shape 1000,1024,1024 --dtype uint8"
+            f"{path} {said}; for raw voxels without a header type their shape and type, for example "
+            "--shape 1000,1024,1024 --dtype uint8"
         )
     if order not in ("C", "F"):
         raise ArgumentError(
@@ -151,6 +154,12 @@ def open_raw(
         disk_dtype=disk.str,
         order=order,
     )
+
+
+def _described_by(path: Path) -> str:
+    """Header of the same name beside a file of voxels, for a message; empty if there is none."""
+    beside = [path.with_suffix(suffix) for suffix in _HEADERS if path.with_suffix(suffix).is_file()]
+    return f"seems to belong to {beside[0].name}: give that file" if beside else ""
 
 
 def _dtype(dtype: DTypeLike) -> np.dtype[Any]:
