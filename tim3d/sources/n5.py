@@ -60,7 +60,7 @@ def _numcodecs(name: str) -> Callable[[bytes, int], bytes]:
 
 
 _EITHER_HEADER = 47  # of zlib: gzip, or zlib's own
-# Unpackers of a block to at most so many bytes: a damaged block may promise any size.
+# Unpackers of a block, with the most bytes that it may hold: a damaged one may promise any size.
 _CODECS: dict[str, Callable[[bytes, int], bytes]] = {
     "raw": lambda packed, most: packed,
     "gzip": lambda packed, most: zlib.decompressobj(_EITHER_HEADER).decompress(packed, most),

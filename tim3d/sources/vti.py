@@ -35,7 +35,7 @@ def _lz4(packed: bytes, size: int) -> bytes:
     return bytes(decode(packed, header=False, out=size))
 
 
-# Unpackers of a block to at most so many bytes: a damaged block may promise any size.
+# Unpackers of a block, with the most bytes that it may hold: a damaged one may promise any size.
 _COMPRESSORS: dict[str, Callable[[bytes, int], bytes]] = {
     "vtkZLibDataCompressor": lambda packed, size: zlib.decompressobj().decompress(packed, size),
     "vtkLZMADataCompressor": lambda packed, size: lzma.LZMADecompressor().decompress(packed, size),
