@@ -116,7 +116,7 @@ def whole(sample: str, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_it_needs_nothing_but_itself(whole: str) -> None:
     tags = Reader(whole).tags
     sources = [a["src"] for tag, a in tags if tag == "img"]
-    assert len(sources) == 8
+    assert len(sources) == 9
     assert all(str(s).startswith("data:image/png;base64,") for s in sources)
     assert not {"script", "link", "iframe", "a", "object"} & {tag for tag, _ in tags}
     text = re.sub(r'src="data:[^"]*"', "", whole)
@@ -131,6 +131,7 @@ def test_every_section_is_there_and_names_are_escaped(whole: str) -> None:
         "Slices",
         "Segmentation",
         "Results",
+        "The stack",
         "Grey values",
         "Training",
         "How it was made",
@@ -210,7 +211,13 @@ def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
     np.save(tmp_path / "raw.npy", np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5))
     tim3d.ingest(tmp_path / "raw.npy", bare, voxel_size=SIZE, options=QUIET)
     text = report(bare, tmp_path / "bare.html").read_text(encoding="utf-8")
-    assert Reader(text).headings == ["bare.zarr", "Slices", "Grey values", "How it was made"]
+    assert Reader(text).headings == [
+        "bare.zarr",
+        "Slices",
+        "The stack",
+        "Grey values",
+        "How it was made",
+    ]
     labels = report(sample, tmp_path / "labels.html", raw="none").read_text(encoding="utf-8")
     assert Reader(labels).headings == ["demo.zarr", "Segmentation", "Results", "How it was made"]
 
