@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +14,8 @@ import pytest
 
 import tim3d
 from tests.cleaned import cleaned, volume
+from tests.contents import content
+from tests.processes import killed_until_done
 from tim3d import cleaning, engine
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError
@@ -79,6 +83,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     done = [line["pass"] for line in lines if line["event"] == "block"]
     assert done.count("cleaned_step1/s0") == (6 if stop_at == 3 else 0)
+    assert done.count("cleaned_step2_lookup/tables") == (8 if stop_at == 3 else 0)
     assert done.count("cleaned/s0") == (8 if stop_at == 3 else 6)
     assert np.array_equal(
         tim3d.open_field(url, "cleaned").values, cleaned(labels, steps[1:2], PHASES, SPACING)
@@ -186,3 +191,23 @@ def test_a_slice_is_a_plane(tmp_path: Path) -> None:
     assert (tim3d.open_field(url, "none").values[0, 1] == 0).all()
     with pytest.raises(ArgumentError, match="one voxel along that axis"):
         tim3d.clean(url, ["floating:solid,faces=-z:+z"], out="no", options=QUIET)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    steps = ["open:solid,radius_nm=20", "islands:dirt,below_voxels=3", "holes:solid"]
+    samples = {}
+    for name in ("untouched", "killed"):
+        (tmp_path / name).mkdir()
+        samples[name] = ingested(tmp_path / name, volume((12, 24, 24), 4))
+        command = [
+            *(sys.executable, "-m", "tim3d", "clean", samples[name], *steps),
+            *("--block", "4,8,8", "--quiet"),
+        ]
+        victims = ["client"] * 3 if name == "killed" else []
+        killed = killed_until_done(
+            command, Path(f"{samples[name]}.runs"), victims, random.Random(1)
+        )
+        assert killed == len(victims)
+    assert content(samples["killed"]) == content(samples["untouched"])
+    assert validate(samples["killed"], deep=True) == []

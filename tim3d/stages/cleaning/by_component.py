@@ -76,17 +76,20 @@ class ComponentStage(Stage):
     def passes(self, options: Options) -> tuple[Pass, Pass]:
         """Passes for the tables of all blocks, and for the pairs over their borders."""
         (phases,) = self.phases
+        node = lookup_node(
+            self.out.name
+        )  # not below the field, whose markers go when it is created
         labelling = reduction_pass(
             self.sample,
             (self.source,),
             TableKernel(self.step, phases, self.source.shape),
-            name=f"{self.out.name}/components",
+            name=f"{node}/tables",
             fingerprint=self.making(options, block=(1, 1, 1)).fingerprint,
             options=options,
             halo=(1, 1, 1),
             kernel_bytes=KERNEL_BYTES + 4 + 2 * len(phases),
         )
-        return labelling, pairing_pass(labelling, self.step.connectivity, f"{self.out.name}/pairs")
+        return labelling, pairing_pass(labelling, self.step.connectivity, f"{node}/pairs")
 
     def making(self, options: Options, block: Triple | None = None) -> Making:
         """The field that is written, in the blocks of the tables."""

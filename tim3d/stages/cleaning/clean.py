@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d.engine import Ledger, Outline, Plan, lock_sample
+from tim3d.engine import Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.phases import Phases
 from tim3d.stages.cleaning.by_component import ComponentStage
@@ -205,7 +205,6 @@ class Cleaning:
             if store.node_attributes(self.sample, stage.out.name).get("verb") == "clean":
                 with lock_sample(self.sample):
                     store.delete_node(self.sample, stage.out.name)
-                    Ledger(self.sample, stage.out.name, "").forget()
 
     def _changes(self) -> xr.Dataset:
         """The table of changes, from the records of the fields."""
