@@ -197,6 +197,29 @@ def test_tilt_makes_voxels_higher_or_rows_more(samples):
     assert float(more.y[1] - more.y[0]) == pytest.approx(10)
 
 
+def test_voxels_at_the_ends_of_the_type_are_counted(samples, tmp_path):
+    own = tmp_path / "dark.csv"
+    own.write_text("slice,gain,offset\n" + "".join(f"{z},1,{-30 * (z == 3)}\n" for z in range(12)))
+    made = tim3d.prepare(samples[0], [Brightness(table=str(own))], out="dark", options=QUIET)
+    ends = [tim3d.open_dataset(samples[0], f"{name}_slices") for name in ("raw", "dark")]
+    lowest = [table.grey_lowest.values for table in ends]
+    assert np.array_equal(lowest[1], (made.values == 0).sum(axis=(1, 2)))
+    assert lowest[1][3] > lowest[0][3]
+    assert np.array_equal(np.delete(lowest[1], 3), np.delete(lowest[0], 3))
+    steps = tim3d.open_dataset(samples[0], "dark_steps")
+    assert steps.ends.values[1] >= steps.ends.values[0]
+
+
+def test_a_slice_is_shown_beside_what_it_was(samples):
+    """The report compares the same slice at both ends of a stack, where the halo is cut."""
+    tim3d.prepare(samples[0], [NonLocal(), Variation(iterations=3)], out="shown", options=QUIET)
+    steps = tim3d.open_dataset(samples[0], "shown_steps")
+    raw, made = (tim3d.open_field(samples[0], name).values for name in ("raw", "shown"))
+    chosen = steps.attrs["slices"]
+    for stage, grey in ((0, raw), (2, made)):
+        assert float(steps["mean"][stage]) == pytest.approx(grey[chosen].mean())
+
+
 def test_brightness_is_a_table_that_can_be_edited(samples, tmp_path):
     folder = tmp_path / "t"
     tim3d.prepare(

@@ -150,13 +150,17 @@ class Correction(Step):
         """Slices before and after a slice that it depends on."""
         return 0
 
+    def halo_in(self, stack: Stack) -> int:
+        """Slices before and after a slice in a field; one with lengths in nanometres overrides it."""
+        return self.halo
+
     def made(self, stack: Stack) -> Stack:
         """Field that becomes of a field."""
         return stack
 
     def reads(self, stack: Stack, wanted: range) -> range:
         """Slices of a field that are needed for slices of the result."""
-        halo = self.halo
+        halo = self.halo_in(stack)
         return range(max(0, wanted.start - halo), min(stack.shape[0], wanted.stop + halo))
 
     @abstractmethod

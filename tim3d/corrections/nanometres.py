@@ -36,10 +36,9 @@ class InNanometres(Correction):
         """As `at`, for voxels with edges of one nanometre."""
         return self.at(grey, (1.0, 1.0, 1.0))
 
-    def reads(self, stack: Stack, wanted: range) -> range:
-        """The wanted slices and the halo."""
-        halo = self.halo_at(stack.spacing_nm)
-        return range(max(0, wanted.start - halo), min(stack.shape[0], wanted.stop + halo))
+    def halo_in(self, stack: Stack) -> int:
+        """Halo for the voxels of a field."""
+        return self.halo_at(stack.spacing_nm)
 
     def region(self, stack: Stack, grey: Greys, given: range, wanted: range) -> Greys:
         """Corrected grey values of the wanted slices, in the type of the field."""

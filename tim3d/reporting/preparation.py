@@ -12,7 +12,14 @@ from tim3d.reporting import page
 from tim3d.reporting.section import Parts, Section
 from tim3d.storage import store
 
-HEADER = ["step", "mean grey value", "standard deviation", "voxels changed", "mean change"]
+HEADER = [
+    "step",
+    "mean grey value",
+    "standard deviation",
+    "at the ends of the type",
+    "voxels changed",
+    "mean change",
+]
 
 
 def preparations(parts: Parts) -> Iterator[str]:
@@ -76,6 +83,7 @@ def _row(one: xr.Dataset) -> list[str]:
         str(one["stage"].values),
         f"{float(one['mean']):.4g}",
         f"{float(one['deviation']):.3g}",
+        f"{100 * float(one['ends']):.3g} %" if "ends" in one else "",
         "" if math.isnan(changed) else f"{100 * changed:.3g} %",
         "" if math.isnan(change) else f"{change:.3g}",
     ]

@@ -58,6 +58,11 @@ def changes(sample: str, source: str, chain: Chain, names: Sequence[str]) -> xr.
                 [share for share, _ in shares],
                 _about("share of the voxels that the step changed"),
             ),
+            "ends": (
+                "stage",
+                [_ends(column, chain.stack) for column in columns],
+                _about("share of the voxels at the lowest or highest value of the type"),
+            ),
             "change": ("stage", [size for _, size in shares], _about("mean size of its changes")),
             "picture": (
                 ("stage", "row", "column"),
@@ -120,6 +125,13 @@ def _described(slices: Sequence[Greys], edges: np.ndarray) -> _Described:
     grey = np.concatenate([one.ravel() for one in slices]).astype(np.float64)
     counts = np.histogram(grey.clip(edges[0], edges[-1]), edges)[0]
     return _Described(counts, float(grey.mean()), float(grey.std()))
+
+
+def _ends(slices: Sequence[Greys], stack: Stack) -> float:
+    """Share of the voxels that may be saturated; none of floats."""
+    if np.dtype(stack.dtype).kind == "f":
+        return 0.0
+    return float(np.mean([((one == 0) | (one == stack.largest)).mean() for one in slices]))
 
 
 def _changed(before: Sequence[Greys], after: Sequence[Greys]) -> tuple[float, float]:

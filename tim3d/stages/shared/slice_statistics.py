@@ -16,14 +16,20 @@ _NAMES = {
     "grey_std": "standard deviation",
     "grey_min": "minimum",
     "grey_max": "maximum",
+    "grey_lowest": "number of voxels with the lowest value of the type",
+    "grey_highest": "number of voxels with the highest value of the type",
 }
 
 
 def slice_statistics(slices: np.ndarray) -> dict[str, list[float]]:
-    """Mean, population standard deviation, minimum and maximum of each slice.
+    """Mean, population standard deviation, minimum and maximum of each slice, and voxels at the ends.
 
-    >>> slice_statistics(np.array([[[1, 3]]], np.uint8))
-    {'grey_mean': [2.0], 'grey_std': [1.0], 'grey_min': [1.0], 'grey_max': [3.0]}
+    Voxels at the ends of the type are those that may be saturated; floats have none.
+
+    >>> slice_statistics(np.array([[[1, 3]]], np.uint8))["grey_mean"]
+    [2.0]
+    >>> slice_statistics(np.array([[[0, 0, 255]]], np.uint8))["grey_lowest"]
+    [2.0]
     """
     rows = [_of_floats(s) if s.dtype.kind == "f" else _of_integers(s) for s in slices]
     return dict(zip(_NAMES, map(list, zip(*rows, strict=True)), strict=True))
@@ -35,6 +41,8 @@ def _of_floats(grey: np.ndarray) -> tuple[float, ...]:
         float(grey.std(dtype=np.float64)),
         float(grey.min()),
         float(grey.max()),
+        0.0,
+        0.0,
     )
 
 
@@ -44,7 +52,8 @@ def _of_integers(grey: np.ndarray) -> tuple[float, ...]:
     filled = np.flatnonzero(counts)
     mean = float(np.average(filled, weights=counts[filled]))
     variance = float(np.average((filled - mean) ** 2, weights=counts[filled]))
-    return (mean, variance**0.5, float(filled[0]), float(filled[-1]))
+    ends = (float(counts[0]), float(counts[-1]))
+    return (mean, variance**0.5, float(filled[0]), float(filled[-1]), *ends)
 
 
 def keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid, verb: str) -> None:
@@ -54,7 +63,7 @@ def keep_statistics(sample: str, out: Field, ledger: Ledger, grid: Grid, verb: s
         name: (
             "z",
             [v for record in records for v in record[name]],
-            {"long_name": f"{text} of a slice", "units": "1"},
+            {"long_name": f"{text} of a slice" if "voxels" not in text else text, "units": "1"},
         )
         for name, text in _NAMES.items()
     }
