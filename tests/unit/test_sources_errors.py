@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from pathlib import Path
 
@@ -308,3 +309,20 @@ def test_arrays_that_are_no_volume(shape: tuple[int, ...], tmp_path: Path):
     np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
     with refused(r"axes without names, shape|axis is empty"):
         open_source(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "package"),
+    [
+        ("a.mrc", bytes(208) + b"MAP " + bytes(900), "mrcfile"),
+        ("a.nrrd", b"NRRD0004\n", "nrrd"),
+        ("a.nii", bytes(344) + b"n+1\0", "nibabel"),
+    ],
+)
+def test_a_format_of_the_extra_says_what_to_install(
+    name: str, start: bytes, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / name).write_bytes(start)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{name}.*{package}.*'tim3d\[formats\]'"):
+        open_source(tmp_path / name)

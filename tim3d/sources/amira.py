@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from tim3d.errors import InputError
 from tim3d.sources.axes import Layout, ordered_shape
 from tim3d.sources.base import Source, Voxels, VoxelSize, reading, stored_dtype
+from tim3d.sources.forward import Places, version_of
 from tim3d.sources.units import positive_nm
 from tim3d.sources.volumes import FileSource, choose
 from tim3d.sources.voxel_run import voxel_run
@@ -19,6 +21,7 @@ from tim3d.sources.wanted import Wanted
 
 MAGICS = (b"# AmiraMesh", b"# Avizo")
 _MOST_HEADER = 2**20
+_PLACES = Places()
 _TYPES = {
     "byte": "u1",
     "short": "i2",
@@ -49,22 +52,27 @@ class RunLengths(FileSource):
         with reading(self.path), Path(self.path).open("rb") as file:
             file.seek(self.offset)
             plane = self.shape[1] * self.shape[2]
-            flat = _unrolled(file.read(self.packed), z0 * plane, z1 * plane)
+            key = (*version_of(self.path), self.offset)
+            flat = _unrolled(file.read(self.packed), z0 * plane, z1 * plane, key)
             return np.frombuffer(flat, np.uint8).reshape(z1 - z0, *self.shape[1:])
 
 
-def _unrolled(packed: bytes, start: int, stop: int) -> bytes:
-    found, at, i = bytearray(), 0, 0
+def _unrolled(packed: bytes, start: int, stop: int, key: Hashable) -> bytes:
+    """Values `start` to `stop`, from the run on at which the last reading ended, if it is before."""
+    at, i = _PLACES.take(key, start) or (0, 0)
+    found = bytearray()
     while at < stop and i < len(packed):
         count, plain = packed[i] & 0x7F, packed[i] & 0x80
         run = packed[i + 1 : i + 1 + count] if plain else packed[i + 1 : i + 2] * count
-        i += 1 + count if plain else 2
         if not count:
             raise ValueError("a run of no length")
         found += run[max(start - at, 0) : max(stop - at, 0)]
-        at += count
+        if at + count > stop:  # the next slices begin within this run
+            break
+        at, i = at + count, i + (1 + count if plain else 2)
     if len(found) != stop - start:
         raise ValueError("its runs end too early")
+    _PLACES.put(key, at, i)
     return bytes(found)
 
 

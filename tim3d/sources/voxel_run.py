@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import math
 import zlib
 from collections.abc import Callable
@@ -16,30 +15,45 @@ import numpy as np
 from tim3d.errors import InputError
 from tim3d.sources.axes import IN_ORDER, NONE, Layout, Others, Places, cut, ordered_shape
 from tim3d.sources.base import Voxels, reading, stored_dtype
+from tim3d.sources.forward import Places as ForwardPlaces
+from tim3d.sources.forward import version_of
 from tim3d.sources.volumes import FileSource
 
 _PIECE = 2**20
-_UNPACKED: dict[str, Callable[[BinaryIO], Any]] = {
-    "gzip": lambda file: gzip.GzipFile(fileobj=file),
-    "bzip2": bz2.BZ2File,
-    "zlib": lambda file: _ZlibFile(file),
+_PLACES = ForwardPlaces()
+# Makers of what unpacks a stream piece by piece; wbits 31 and 15 are gzip and zlib.
+_MACHINES: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "zlib": lambda: zlib.decompressobj(15),
+    "bzip2": bz2.BZ2Decompressor,
 }
 
 
-class _ZlibFile:
-    """Forward reading of a zlib stream, a megabyte at a time."""
+class _Stream:
+    """Forward reading of a packed stream, a megabyte at a time, without an open file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.stream = file, zlib.decompressobj()
+    def __init__(self, packing: str, offset: int) -> None:
+        self.packing, self.at = packing, offset
+        self.machine, self.held = _MACHINES[packing](), b""
 
-    def read(self, count: int) -> bytes:
-        """Return at most `count` bytes; empty at the end."""
-        while not self.stream.eof:
-            packed = self.stream.unconsumed_tail or self.file.read(_PIECE)
-            found = self.stream.decompress(packed, count)
-            if found or not packed:
+    def read(self, file: BinaryIO, count: int) -> bytes:
+        """Return at most `count` unpacked bytes; empty at the end of the file."""
+        while True:
+            self._next_member()
+            hungry = getattr(self.machine, "needs_input", True)
+            packed = self.held or (file.read(_PIECE) if hungry else b"")
+            if hungry and not packed:
+                return b""
+            found: bytes = self.machine.decompress(packed, count)
+            self.held = getattr(self.machine, "unconsumed_tail", b"")
+            if found:
                 return found
-        return b""
+
+    def _next_member(self) -> None:
+        """Go on with the next stream behind one that has ended, as gzip and bzip2 allow."""
+        if self.machine.eof:
+            self.held = self.machine.unused_data
+            self.machine = _MACHINES[self.packing]()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -95,22 +109,27 @@ class VoxelRun(FileSource):
         return np.array(cut(slab, places, 0, z1 - z0, others))  # type: ignore[arg-type]
 
     def _unpacked(self, start: int, count: int) -> Voxels:
-        """Voxels from the stream, which is unpacked from its start on and thrown away up to there."""
+        """Voxels from the stream, which goes on where it was left or begins again."""
         item = np.dtype(self.disk_dtype).itemsize
+        first = self.skip + start * item
+        key = (*version_of(self.data), self.offset)
+        place, stream = _PLACES.take(key, first) or (0, _Stream(self.packing, self.offset))
         with Path(self.data).open("rb") as file:
-            file.seek(self.offset)
-            stream = _UNPACKED[self.packing](file)
-            _exactly(stream, self.skip + start * item, self.data, keep=False)
-            return np.frombuffer(_exactly(stream, count * item, self.data), self.disk_dtype)
+            file.seek(stream.at)
+            _exactly(stream, file, first - place, keep=False)
+            found = np.frombuffer(_exactly(stream, file, count * item), self.disk_dtype)
+            stream.at = file.tell()
+        _PLACES.put(key, first + count * item, stream)
+        return found
 
 
-def _exactly(stream: Any, count: int, where: str, *, keep: bool = True) -> bytearray:
+def _exactly(stream: _Stream, file: BinaryIO, count: int, *, keep: bool = True) -> bytearray:
     found, left = bytearray(), count
     while left:
-        piece = stream.read(min(left, _PIECE))
+        piece = stream.read(file, min(left, _PIECE))
         if not piece:
             raise InputError(
-                f"{where} is truncated: its compressed voxels end {left} bytes early; copy it again"
+                f"{file.name} is truncated: its compressed voxels end {left} bytes early; copy it again"
             )
         left -= len(piece)
         if keep:
