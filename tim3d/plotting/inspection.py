@@ -60,7 +60,7 @@ def _displacement(ax: Axes, found: xr.Dataset) -> None:
     ax.axhline(0, color="#999999", lw=0.6)
     ax.set_ylabel("displacement (pixels)")
     shown = np.stack([found["shift_y"].values, found["shift_x"].values])
-    limit = 1.15 * max(1.0, float(np.nanpercentile(np.abs(shown), 99)))
+    limit = 1.15 * float(np.clip(np.nanmax(np.abs(shown)), 1.0, 20.0))
     ax.set_ylim(-limit, limit)
     _mark(ax, found, ("drift",), np.clip(shown[0], -limit, limit))
 
