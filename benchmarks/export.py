@@ -53,13 +53,16 @@ class Noise(tim3d.Source):
 
 
 def measured(what: str, task: Callable[[], Any], planned: int | None = None) -> Any:
-    """Result of a call; its time and peak memory are printed."""
+    """Result of a call; its time, the time of all its threads and its peak memory are printed."""
     forget_peak()
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     result = task()
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     plan = f", planned {planned / GIB:.2f}" if planned else ""
-    print(f"{what}: {seconds:.1f} s, peak {peak_memory() / GIB:.2f} GiB{plan}", flush=True)
+    print(
+        f"{what}: {seconds:.1f} s, {busy:.1f} s of CPU, peak {peak_memory() / GIB:.2f} GiB{plan}",
+        flush=True,
+    )
     return result
 
 

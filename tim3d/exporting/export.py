@@ -62,7 +62,7 @@ def export(
     out : path
         File to write; a name without an ending is a folder of TIFF slices.
     beside : list of str
-        Further fields of the same file. For VTI, VTK-HDF, HDF5 and OME-TIFF.
+        Further fields of the same file (default: none). For VTI, VTK-HDF, HDF5 and OME-TIFF.
     format : str or Format, optional
         Format of the file (default: by its ending). In Python also one of your own
         (docs/extend.md).
