@@ -230,6 +230,8 @@ def test_the_plan_names_three_passes_and_does_nothing(sample: str) -> None:
         ("phase_components/pairs", 36),
         ("component/s0", 36),
     ]
+    voxels = 13 * 18 * 21
+    assert [p.read_bytes for p in plans] == [voxels, 0, voxels]  # pairs are of borders in markers
     assert store.nodes(sample) == ["phase"]
 
 

@@ -168,6 +168,8 @@ def test_regions_add_up(sample: str) -> None:
         ),
         ("y", slice(31, None), "y = 31 nm .* at 40 nm"),
         ("x", slice(None, 99), "x = 99 nm .* at 84 nm"),
+        ("x", slice(None, 120), "x = 120 nm is outside of the sample, which ends at 84 nm"),
+        ("y", slice(-1, None), "y = -1 nm is outside of the sample"),
         ("z", slice(80, 80), "empty along z"),
         ("z", slice(160, 80), "empty along z"),
     ],

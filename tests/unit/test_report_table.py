@@ -19,7 +19,7 @@ PHASES = ["pore", "matrix", "filler"]
 
 @pytest.fixture
 def results() -> xr.Dataset:
-    pairs = np.array([[np.nan, 1.0, 2.0], [1.0, np.nan, 3.0], [2.0, 3.0, np.nan]])
+    pairs = np.array([[np.nan, 1 / 3, 2.0], [1 / 3, np.nan, 3.0], [2.0, 3.0, np.nan]])
     return xr.Dataset(
         {
             "phase_fraction": ("phase", [0.25, 0.5, 0.25], {"units": "1"}),
