@@ -366,6 +366,9 @@ variant(
 variant("FEI", "data bar of another height than the tags tell", "tifffile", refused="data bar")(
     lambda path: fei(path, SCAN, image_of(13, X), "[PrivateFei]\r\nDatabarHeight=3")
 )
+variant("FEI", "a data bar higher than the image", "tifffile", refused="a data bar of 500")(
+    lambda path: fei(path, SCAN, "[PrivateFei]\r\nDatabarHeight=500")
+)
 variant("FEI", "cropped since", "tifffile", values=V[:1])(
     lambda path: fei(path, SCAN, image_of(100, 200))
 )

@@ -205,3 +205,25 @@ def test_every_spelling_of_a_unit():
 @given(st.decimals("0.0001", 1000, places=4))
 def test_lengths_are_rounded_once(value):
     assert length_nm(str(value), "um") == float(value * 1000)
+
+
+@pytest.mark.parametrize(
+    ("z_um", "expected"),
+    [
+        ([0, 0.02, 0.05, 0.06], (0.0, 20.0, 50.0, 60.0)),
+        ([0, 0.02, 0.04, 0.06], None),  # even, as PhysicalSizeZ says
+        ([0, 0.03, 0.06, 0.09], (0.0, 30.0, 60.0, 90.0)),  # PhysicalSizeZ says otherwise
+        ([1, 1, 1, 1], None),  # where the stage is, and not the slices
+    ],
+)
+def test_positions_of_ome_planes_are_those_of_the_slices(
+    z_um: list[float], expected: tuple[float, ...] | None, tmp_path: Path
+):
+    planes = {"PositionZ": z_um, "PositionZUnit": ["µm"] * 4}
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": 20, "PhysicalSizeZUnit": "nm", "Plane": planes}
+    stack = np.zeros((4, 6, 8), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", stack, ome=True, metadata=metadata, photometric="minisblack"
+    )
+    found = open_source(tmp_path / "a.ome.tif").positions_nm
+    assert found == (expected and pytest.approx(expected))

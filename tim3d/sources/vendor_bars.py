@@ -26,9 +26,14 @@ def data_bar(path: Path, tif: TiffFile, shape: tuple[int, ...]) -> int:
     image = section_of(tags, "Image")
     height, width = (_whole(image.get(f"Resolution{axis}")) for axis in "YX")
     bar = _whole(section_of(tags, "PrivateFei").get("DatabarHeight"))
+    if bar >= rows:
+        raise InputError(
+            f"{path} has {rows} rows, and its tags state a data bar of {bar}: it was cropped since. Save it without "
+            "these tags, for example in ImageJ"
+        )
     if height and width and (rows - height, columns) not in ((0, width), (bar, width)):
         return _from_height(path, (rows, columns), (height, width), bar)
-    return rows - height if height and width else bar if bar < rows else 0
+    return rows - height if height and width else bar
 
 
 def _from_height(path: Path, seen: tuple[int, int], tagged: tuple[int, int], bar: int) -> int:
