@@ -11,6 +11,7 @@ import xarray as xr
 
 import tim3d
 from tests.defects import DEFECTS, clean, residual, stack
+from tim3d.cli.main import main
 from tim3d.corrections import (
     Background,
     Brightness,
@@ -283,3 +284,28 @@ def test_memory_is_what_the_plan_reckons_with(name):
     # A chain adds twice the result itself.
     foreseen = step.working_bytes(grey.shape) + 2 * made.nbytes + 10_000
     assert 0.15 * foreseen < peak <= foreseen
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("background", "background needs scale_nm: background:scale_nm=..."),
+        ("background:scale_nm=240,removal=log", "removal='log'; it is subtract or divide"),
+        ("curtain:width_nm=320,along=z", "along='z'; it is y or x"),
+        ("tilt:angle=52,interpolation=spline", "it is linear or cubic"),
+        ("tilt:resample=true", "tilt needs angle"),
+        ("background:scale_nm=4", "the scale of a background must be 1 pixel or more"),
+    ],
+)
+def test_the_shell_says_what_a_step_needs(samples, words, said, capsys):
+    assert main(["prepare", samples[0], *words.split(), "--out", "none"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_correction_is_the_same_by_its_word_and_in_python(samples):
+    words = ["curtain:width_nm=320,length_nm=200", "nonlocal:slices=0", "tilt:angle=52"]
+    assert main(["prepare", samples[0], *words, "--out", "words", "--quiet"]) == 0
+    steps = [Curtain(320.0, length_nm=200.0), NonLocal(slices=0), Tilt(52.0)]
+    made = tim3d.prepare(samples[0], steps, out="values", options=QUIET)
+    assert np.array_equal(made.values, tim3d.open_field(samples[0], "words").values)
+    assert [str(step) for step in steps] == words

@@ -159,6 +159,8 @@ def _with_default(one: Parameter) -> str:
     """Help of a parameter with its default, unless the text states it."""
     if one.default is None or "(default" in one.text:
         return one.text
+    if one.default is NEEDED:
+        return f"{one.text} (needed)"
     usual = shell_text(one.default)
     return f"{one.text} (default: {usual.lower() if one.kind == 'bool' else usual})"
 

@@ -157,7 +157,8 @@ def _kind(module: str, sign: ast.expr | None) -> str:
         _, node = _statement(module, text)
     except LookupError:  # a type of the library
         return text
-    choice = ast.unparse(node.value) if isinstance(node, ast.Assign) else ""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    choice = ast.unparse(value) if value else ""
     return choice if choice.startswith("Literal[") else text
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tim3d.cli.declared import choices, declared
+from tim3d.cli.declared import NEEDED, choices, declared
 from tim3d.corrections import STEPS
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
@@ -286,6 +286,11 @@ def _step(value: Any) -> Any:
             raise ArgumentError(
                 f"{name} has no {key!r}{suggestion(key, known)}; it has {', '.join(known)}"
             )
+    missing = [key for key, one in known.items() if one.default is NEEDED and key not in given]
+    if missing:
+        raise ArgumentError(
+            f"{name} needs {' and '.join(missing)}: {name}:{','.join(f'{key}=...' for key in missing)}"
+        )
     made = {key: _of_step(name, key, known[key].kind, text) for key, text in given.items()}
     return getattr(importlib.import_module(module), of)(**made)
 

@@ -26,9 +26,10 @@ class Brightness(Measured):
 
     Parameters
     ----------
-    low, high : float
-        Fractions of the pixels below the two grey values that are matched: one within the darkest
-        phase and one within the brightest.
+    low : float
+        Fraction of the pixels below the lower grey value that is matched, within the darkest phase.
+    high : float
+        Fraction of the pixels below the upper one, within the brightest phase.
     contrast : bool
         Whether the contrast is matched as well as the brightness.
     slow_nm : float

@@ -61,11 +61,13 @@ class Curtain(InNanometres):
 
     def check(self, stack: Stack) -> None:
         """Refuse lengths below a pixel, an unknown wavelet, and other arguments out of range."""
-        check_stripes(*self._size(stack.spacing_nm), self._axis)
         check_phases(self.phases)
         check_wavelet(self.wavelet)
+        if self.along not in get_args(Direction):
+            raise ArgumentError(f"curtain along={self.along}: stripes lie along y or x")
         if self.method not in get_args(Method):
             raise ArgumentError(f"curtain method={self.method}; it is wavelet or variational")
+        check_stripes(*self._size(stack.spacing_nm), self._axis)
         if self.rounds < 1 or not self.strength > 0:
             raise ArgumentError(
                 f"curtain rounds={self.rounds},strength={self.strength}: both must be above 0"
@@ -97,8 +99,8 @@ class Curtain(InNanometres):
 
     @property
     def _axis(self) -> int:
-        """Axis of a slice that the stripes lie along; -1 for an unknown one, which is refused."""
-        return "yx".find(self.along) if len(self.along) == 1 else -1
+        """Axis of a slice that the stripes lie along."""
+        return "yx".index(self.along)
 
     def _size(self, spacing_nm: Spacing) -> tuple[float, float]:
         """Width across and length along the stripes, in pixels."""
