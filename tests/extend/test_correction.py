@@ -77,6 +77,7 @@ def sample_of(path: Path, grey: np.ndarray, shard: tuple[int, int, int]) -> str:
         path.with_suffix(".npy"),
         str(path),
         voxel_size={"z": 20, "y": 10, "x": 10},
+        accept=("jumps", "drift"),
         shard=shard,
         options=tim3d.Options(progress=False),
     )
