@@ -14,7 +14,13 @@ from PIL import Image
 import tim3d
 from tim3d.cli.main import main
 from tim3d.cli.parsing import call
-from tim3d.errors import ArgumentError, InputError, MixedRunError, Tim3dError
+from tim3d.errors import (
+    ArgumentError,
+    InputError,
+    MemoryPlanError,
+    MixedRunError,
+    Tim3dError,
+)
 from tim3d.stages.images import segment_images as stage
 from tim3d.verbs import VERBS
 
@@ -130,6 +136,33 @@ def test_a_stopped_run_does_what_is_left_and_another_question_is_refused(
     assert seen == ["a 1.png"]
     tim3d.segment_images("images", "masks", **OTSU, format="tif", overwrite=True)
     assert not list((folder / "masks").glob("*.png"))
+
+
+@pytest.mark.parametrize("way", ["otsu", "network"])
+def test_an_image_is_segmented_as_the_one_slice_of_a_sample(folder: Path, way: str) -> None:
+    how: dict[str, object] = {"method": "otsu", "phases": TWO, "blur": "binomial"}
+    if way == "network":
+        pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+        from tests.nets import tiny_checkpoint
+
+        tiny_checkpoint(folder / "net.safetensors")
+        how = {"model": "net.safetensors"}
+    quiet = tim3d.Options(progress=False)
+    size = {"z": 10, "y": 10, "x": 10}
+    tim3d.segment_images("images", "masks", **how, progress=False)
+    for name in ("a 1", "b"):
+        tim3d.ingest(f"images/{name}.png", f"{name}.zarr", voxel_size=size, options=quiet)
+        whole = tim3d.segment(f"{name}.zarr", **how, options=quiet).values[0]
+        assert np.array_equal(np.asarray(Image.open(f"masks/{name}.png")), whole)
+
+
+def test_an_image_beyond_the_memory_is_refused_before_any_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "available_memory", lambda: 9000)
+    with pytest.raises(MemoryPlanError, match=r"a 1.png needs 0.0 MiB"):
+        tim3d.segment_images("images", "masks", **OTSU)
+    assert not (folder / "masks").exists()
 
 
 def test_lists_choose_images(folder: Path) -> None:

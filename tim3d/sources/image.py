@@ -117,6 +117,20 @@ def read_pixels(path: Path) -> Pixels:
     return Pixels(pixels, None if dy is None or dx is None else (dy, dx), digest, header.palette)
 
 
+def shape_of(path: Path) -> tuple[int, int]:
+    """Rows and columns of an image file, from its header.
+
+    Raises
+    ------
+    InputError
+        As `read_pixels`.
+    """
+    if path.suffix.lower() == ".npy":
+        rows, columns = mapped_npy(str(path)).shape[:2]
+        return (rows, columns)
+    return read_header(path, colours=True).shape
+
+
 def _read_npy(path: Path) -> Voxels:
     values = mapped_npy(str(path))
     if values.ndim == 3 and (

@@ -20,6 +20,9 @@ from tim3d.models.segmentation.segmenter import LABELS, Segmenter
 from tim3d.models.segmentation.thresholds import Thresholds
 from tim3d.phases import Phases
 
+# Bytes for each pixel of an image while it is read, cut at thresholds and written: two copies of up
+# to 16 bits, a blur in 32 bits, labels, codes and the file.
+PIXEL_BYTES = 24
 Grey = NDArray[np.unsignedinteger[Any]]
 
 
@@ -54,6 +57,10 @@ class ByHistogram:
         if self.method == "otsu":
             return (otsu(counts, centres),)
         return tuple(multi_otsu(counts, centres, classes=len(self.phases)))
+
+    def bytes_for(self, shape: tuple[int, int]) -> int:
+        """Memory of an image of this shape."""
+        return PIXEL_BYTES * shape[0] * shape[1]
 
     def description(self) -> dict[str, Any]:
         """All that decides the labels of an image."""
@@ -104,6 +111,14 @@ class ByNetwork:
         return network_segmenter(
             self.about.spec, called, lattice_of(shape, self.about.spec, Inference()), False
         )
+
+    def bytes_for(self, shape: tuple[int, int]) -> int:
+        """Memory of an image of this shape, with the layers of the network."""
+        plane: Triple = (1, *shape)
+        spec = self.about.spec
+        called = Predictor(str(self.path), "", "cpu")
+        segmenter = network_segmenter(spec, called, lattice_of(plane, spec, Inference()), False)
+        return segmenter.block_bytes(plane, plane, plane, 2) + PIXEL_BYTES * shape[0] * shape[1]
 
     def description(self) -> dict[str, Any]:
         """All that decides the labels of an image."""

@@ -23,7 +23,7 @@ from tim3d.kernels.image.threshold import BLURS, is_dark
 from tim3d.phases import Phases
 from tim3d.sources.base import reading
 from tim3d.sources.collection import partner
-from tim3d.sources.image import read_pixels
+from tim3d.sources.image import read_pixels, shape_of
 from tim3d.stages.images.chosen import ByHistogram, ByNetwork, as_grey, codes_of, labels_of
 from tim3d.stages.images.listing import chosen_images
 from tim3d.stages.images.masks import Masks, encoded
@@ -31,10 +31,6 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import Folder, GreyValues, Merges
 
 log = logging.getLogger(__name__)
-
-# Bytes for each pixel of an image while it is segmented by thresholds: two copies of up to 16 bits,
-# a blur in 32 bits, labels and codes.
-PIXEL_BYTES = 24
 
 
 @Verb
@@ -232,12 +228,21 @@ class Segmenting:
         left = self._left()
         if not left:
             return []
-        largest = max(path.stat().st_size for path in left.values())
+        needed = self._refuse_beyond_memory(left)
         does = (
-            f"{len(left)} of {len(self.images)} images left, files of up to {size_text(largest)}, into "
-            f"{self.masks.folder}"
+            f"{len(left)} of {len(self.images)} images left, into {self.masks.folder}; peak {size_text(needed)} for "
+            "the largest"
         )
         return [Outline("segment-images", does)]
+
+    def _refuse_beyond_memory(self, left: Mapping[str, Path]) -> int:
+        """Bytes that the largest image needs; raise `MemoryPlanError` if they are not free."""
+        needed, path = max((self.chosen.bytes_for(shape_of(path)), path) for path in left.values())
+        if needed > (there := available_memory()):
+            raise MemoryPlanError(
+                f"{path} needs {size_text(needed)}, and {size_text(there)} are free. Cut it, or leave it out"
+            )
+        return needed
 
     def _left(self) -> dict[str, Path]:
         return {n: p for n, p in self.images.items() if not self.masks.is_done(n, _digest(p))}
@@ -246,6 +251,8 @@ class Segmenting:
         """Write the missing masks."""
         self.masks.load(overwrite=self.overwrite)
         left = self._left()
+        if left:
+            self._refuse_beyond_memory(left)
         if left or self.overwrite:
             self.masks.begin()
         for name, path in tqdm(
@@ -256,7 +263,6 @@ class Segmenting:
 
     def _segment(self, name: str, path: Path) -> None:
         pixels = read_pixels(path)
-        refuse_beyond_memory(path, pixels.values.size)
         grey = as_grey(pixels.values, path, to_8_bit=self.to_8_bit, palette=pixels.palette)
         segmenter = self.chosen.of(grey)
         codes = self.coded[labels_of(segmenter, grey)]
@@ -294,15 +300,6 @@ class Segmenting:
             {"area_fraction": (("image", "phase"), shares, about)},
             {"image": np.array(names, object), "phase": np.array(self.masks.phases.names, object)},
             {"folder": str(self.masks.folder)},
-        )
-
-
-def refuse_beyond_memory(path: Path, pixels: int) -> None:
-    """Raise `MemoryPlanError` if an image of this many pixels does not fit into memory."""
-    needed, there = pixels * PIXEL_BYTES, available_memory()
-    if needed > there:
-        raise MemoryPlanError(
-            f"{path} needs {size_text(needed)}, and {size_text(there)} are free. Cut it, or leave it out"
         )
 
 
