@@ -137,6 +137,7 @@ SHOWN = {
     POTENTIAL: "field_slices",
     "raw_histogram": "histogram",
     "raw_slices": "drift",
+    "raw_inspection": "inspection_figure",
     "phase_descriptors": "profiles",
     TRANSPORT: "conductivity_bounds",
     "phase_geodesic_phases=copper": "geodesic_profiles",

@@ -20,6 +20,7 @@ from tim3d.formats.base import FigureFormat
 from tim3d.plotting.transport import has_profiles
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
+from tim3d.reporting.inspection import is_inspection
 from tim3d.reporting.study import is_study
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
@@ -128,6 +129,10 @@ FIGURES: Mapping[str, Drawn] = {
         lambda s: plotting.histogram({s.name: s.dataset}),  # type: ignore[dict-item]
     ),
     "drift": Drawn(lambda s: s.has("grey_mean", "grey_std", "z"), _of(plotting.drift)),
+    "inspection_figure": Drawn(
+        lambda s: s.dataset is not None and is_inspection(s.dataset),
+        _of(plotting.inspection_figure),
+    ),
     "profiles": Drawn(_has_profiles, _of(plotting.profiles)),
     "study_figure": Drawn(
         lambda s: s.dataset is not None and is_study(s.dataset), _of(plotting.study_figure)
