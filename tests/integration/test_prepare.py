@@ -72,7 +72,7 @@ def test_a_box_beyond_the_stack_is_refused(tmp_path: Path) -> None:
     for step in (Crop(bar=72), Crop(y=slice(0, 90)), Crop(z=slice(40, 50))):
         with pytest.raises(ArgumentError, match="crop"):
             tim3d.prepare(sample, [step], options=QUIET)
-    assert store.nodes(sample) == ["raw", "raw_slices"]
+    assert not any(name.startswith("prepared") for name in store.nodes(sample))
 
 
 @pytest.mark.parametrize("size", [0.5, 1.0])
@@ -238,7 +238,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         own.write_text(content)
         with pytest.raises(InputError, match=message):
             tim3d.prepare(sample, [Align(table=str(own))], options=QUIET)
-    assert store.nodes(sample) == ["raw", "raw_slices"]
+    assert not any(name.startswith("prepared") for name in store.nodes(sample))
 
 
 def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
