@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.linalg import solveh_banded
 
-from tim3d.kernels.image.shift import shift_between
+from tim3d.kernels.image.shift import whole_shift
+from tim3d.kernels.image.slice_faults import correlation
 from tim3d.kernels.image.translation import moved
 
 Image: TypeAlias = npt.NDArray[Any]
@@ -20,7 +21,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 # Longest edge, in pixels, of images that are compared as they are.
 LARGEST = 1024
 # Steps of the refinement, and how far it may lead from the place that it began with, in pixels.
-_STEPS = 3
+_STEPS = 4
 _FARTHEST = 2.0
 
 # Rounds of reweighting; the weights settle to four digits within ten.
@@ -44,7 +45,7 @@ class Displacement(NamedTuple):
 def displacement(first: Image, second: Image) -> Displacement:
     """Displacement of the content of `second` against that of `first`, in pixels.
 
-    Phase correlation finds it to about a pixel, however far; least squares of the grey values then
+    Phase correlation finds the nearest pixel, however far; least squares of the grey values then
     refine it, with both images moved by half of it. Where much of a smooth image is alike from
     slice to slice, that is several times as exact as the phases, which weigh the noise of fine
     detail as much as the structure. Images of more than 1024 pixels are binned.
@@ -69,9 +70,8 @@ def displacement(first: Image, second: Image) -> Displacement:
     """
     factor = -(-max(first.shape) // LARGEST)
     a, b = (_binned(image, factor) for image in (first, second))
-    start = shift_between(a, b)
-    y, x = _refined(a, b, start.y, start.x)
-    return Displacement(factor * y, factor * x, start.correlation)
+    y, x, alike = _refined(a, b, *whole_shift(a, b))
+    return Displacement(factor * y, factor * x, alike)
 
 
 def _binned(image: Image, factor: int) -> Floats:
@@ -82,21 +82,21 @@ def _binned(image: Image, factor: int) -> Floats:
     return np.asarray(ndimage.gaussian_filter(mean, 1.0, mode="nearest"))
 
 
-def _refined(a: Floats, b: Floats, y: float, x: float) -> tuple[float, float]:
-    """Displacement of the least squared difference near a first estimate, by Gauss and Newton."""
-    begun = y, x
+def _refined(a: Floats, b: Floats, y: float, x: float) -> tuple[float, float, float]:
+    """Displacement of the least squared difference near a first estimate, and the correlation there."""
+    begun, alike = (y, x), 0.0
     for _ in range(_STEPS):
         margin = int(max(abs(y), abs(x))) + 4
         rows, columns = (range(margin, n - margin) for n in a.shape)
         if min(len(rows), len(columns)) < 8:
-            return begun
+            return *begun, alike
         p = moved(a, -y / 2, -x / 2, rows, columns)
         q = moved(b, y / 2, x / 2, rows, columns)
-        step = _step(p, q)
+        step, alike = _step(p, q), correlation(p, q)
         y, x = y + step[0], x + step[1]
         if max(abs(y - begun[0]), abs(x - begun[1])) > _FARTHEST:
-            return begun
-    return y, x
+            return *begun, alike
+    return y, x, alike
 
 
 def _step(p: Floats, q: Floats) -> tuple[float, float]:
@@ -112,6 +112,7 @@ def _step(p: Floats, q: Floats) -> tuple[float, float]:
 
 
 def _dot(u: Floats, v: Floats) -> float:
+    # Not a product of BLAS, whose last bits depend on where the arrays lie in memory.
     return float(np.sum(u * v, dtype=np.float64))
 
 
@@ -124,8 +125,8 @@ class Curve:
     place : (n,) float
         Where the content of a slice lies, in pixels against that of the first slice.
     weight : (n,) float
-        Least weight, 0 to 1, of the displacements between the slice and its two neighbours: a slice of
-        weight 0 was placed by those around it.
+        Largest weight, 0 to 1, of the displacements between the slice and others: a slice of weight 0
+        was placed by those around it.
     """
 
     place: Reals
@@ -169,8 +170,16 @@ def drift_curve(near: Reals, far: Reals) -> Curve:
         place = _fit(near, far, *weights)
         rest = near - (place[1:] - place[:-1]), far - (place[2:] - place[:-2])
         weights = [k * _tukey(r, 1.0) for k, r in zip(known, rest, strict=True)]
-    sides = np.concatenate([[1.0], weights[0], [1.0]])
-    return Curve(place - place[0], np.minimum(sides[:-1], sides[1:]))
+    return Curve(place - place[0], _most(n, weights))
+
+
+def _most(n: int, weights: list[Reals]) -> Reals:
+    """Largest weight of the displacements that each slice takes part in."""
+    most = np.zeros(n)
+    for step, weight in enumerate(weights, 1):
+        most[step:] = np.maximum(most[step:], weight)
+        most[:-step] = np.maximum(most[:-step], weight)
+    return most
 
 
 def _tukey(rest: Reals, loose: float) -> Reals:

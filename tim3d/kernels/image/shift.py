@@ -113,6 +113,20 @@ def shift_between(first: Image, second: Image) -> Shift:
     return Tiles.of([first]).shift_to(Tiles.of([second]))
 
 
+def whole_shift(first: Image, second: Image) -> tuple[int, int]:
+    """Displacement of the content of `second` against that of `first` in whole pixels, by phase correlation.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).random((64, 64))
+    >>> whole_shift(image, np.roll(image, (3, -2), (0, 1)))
+    (3, -2)
+    """
+    spectra = [fft.rfft2(_windowed(one)) for one in (first, second)]
+    power = _cross_power(*spectra)
+    return _highest(power, first.shape) if power.any() else (0, 0)
+
+
 def tile_edge(shape: tuple[int, ...], length: int) -> int:
     """Edge of the tiles of an image along an axis of a length, in pixels.
 
@@ -159,12 +173,15 @@ def _weights(shape: tuple[int, int]) -> Reals:
 def _peak(powers: Sequence[Spectrum], shape: tuple[int, ...]) -> Point:
     """Displacement at which the correlation of all tiles together is highest."""
     power = np.asarray(sum(powers[1:], powers[0]))
-    if not power.any():
-        return 0.0, 0.0
+    return _refined(power, shape, _highest(power, shape)) if power.any() else (0.0, 0.0)
+
+
+def _highest(power: Spectrum, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Displacement in whole pixels at which the correlation is highest."""
     surface = fft.irfft2(power, s=shape)
     place = np.unravel_index(int(np.argmax(surface)), surface.shape)
     row, column = (int(i) - n if i > n // 2 else int(i) for i, n in zip(place, shape, strict=True))
-    return _refined(power, shape, (row, column))
+    return row, column
 
 
 def _refined(power: Spectrum, shape: tuple[int, ...], start: tuple[int, int]) -> Point:
@@ -203,8 +220,10 @@ def _likeness(first: Sequence[Image], second: Sequence[Image], y: int, x: int) -
     if not a.size:
         return 0.0
     a, b = (np.asarray(v - v.mean(dtype=np.float64), np.float32) for v in (a, b))
-    size = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / size if size else 0.0
+    # Not products of BLAS, whose last bits depend on where the arrays lie in memory.
+    ab, aa, bb = (float(np.sum(u * v, dtype=np.float64)) for u, v in ((a, b), (a, a), (b, b)))
+    size = math.sqrt(aa * bb)
+    return ab / size if size else 0.0
 
 
 def _overlap(first: Image, second: Image, y: int, x: int) -> Image:

@@ -29,7 +29,7 @@ def contrast_of(image: Image, ends: tuple[float, float]) -> tuple[float, float]:
     (127.5, 1.0)
     """
     at_ends = np.count_nonzero(image <= ends[0]) + np.count_nonzero(image >= ends[1])
-    return float(image.std(dtype=np.float64)), at_ends / image.size
+    return float(image.std(dtype=np.float64)), float(at_ends / image.size)
 
 
 def correlation(first: Image, second: Image) -> float:
