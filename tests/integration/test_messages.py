@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLIPS: list[tuple[str, int, list[str]]] = [
     ("segmnt a.zarr", 2, ["did you mean 'segment'?"]),
     ("meassure a.zarr", 2, ["did you mean 'measure'?"]),
-    ("export a.zarr out.tif", 2, ["tim3d.open_field"]),
+    ("export a.zarr out.tif", 2, ["out is missing", "tim3d export --help"]),
     ("plot a.zarr", 2, ["'report'"]),
     ("ingest slices b.zarr --out phase", 2, ["--field"]),
     ("ingest slices b.zarr --voxelsize 20,10,10", 2, ["did you mean '--voxel-size'?"]),
