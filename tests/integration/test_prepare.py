@@ -12,6 +12,7 @@ import pytest
 from scipy import ndimage
 
 import tim3d
+from tim3d.cli.recipe import plan_recipe
 from tim3d.corrections import Align, Correction, Crop, Fill
 from tim3d.errors import ArgumentError, InputError, MixedRunError, Tim3dError
 from tim3d.storage import store
@@ -334,3 +335,29 @@ def test_a_recipe_gives_steps_as_words_or_as_tables(tmp_path: Path) -> None:
     ]
     assert parameters[0] == parameters[1]
     assert parameters[0]["steps"][0]["y"] == [0, 60]
+
+
+def test_a_recipe_is_planned_before_anything_exists(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", grey(structure()))
+    (tmp_path / "r.toml").write_text(
+        f"""
+        sample = "{tmp_path}/a.zarr"
+        [[step]]
+        verb = "ingest"
+        source = "{tmp_path}/a.npy"
+        voxel_size = "20,10,10"
+        [[step]]
+        verb = "prepare"
+        steps = ["align", "fill"]
+        [[step]]
+        verb = "segment"
+        field = "prepared"
+        method = "otsu"
+        phases = "pore=0,solid=1"
+        """
+    )
+    plans = dict(plan_recipe(tmp_path / "r.toml", trust=True))
+    names = [plan.name for plan in plans["prepare"]]
+    assert names[:4] == ["prepared_align", "prepared_fill", "prepared_steps", "prepared/s0"]
+    assert plans["segment"]
+    assert not (tmp_path / "a.zarr").exists()

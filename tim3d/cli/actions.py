@@ -155,8 +155,11 @@ def _progress() -> bool:
 
 
 def show_result(result: Any) -> None:
-    """Print a result as a table, a field as one line."""
-    if hasattr(result, "data_vars"):
+    """Print a result as a table, a field as one line, several tables as one line each."""
+    if hasattr(result, "children"):
+        for name, one in result.children.items():
+            print(f"{name}: {', '.join(map(str, one.data_vars))}")
+    elif hasattr(result, "data_vars"):
         from tim3d.reporting import table
         from tim3d.reporting.html import SECTIONS
 

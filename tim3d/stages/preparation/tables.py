@@ -13,6 +13,7 @@ from tim3d.corrections.base import Measured
 from tim3d.corrections.chain import Chain
 from tim3d.engine import Ledger, Pass, Plan
 from tim3d.errors import ArgumentError, InputError
+from tim3d.forecast import expected
 from tim3d.grid import Grid
 from tim3d.stages.preparation.works import MeasureWork
 from tim3d.stages.shared.field import Options
@@ -64,10 +65,9 @@ class TableMaking:
             If the node holds another table.
         """
         refuse_another_question(self.sample, self.node, "prepare", self.parameters, self.options)
+        known = self.step.table is not None or self.is_there()
         store.expect_dataset(self.sample, self.node, self._record())
-        if self.step.table is not None or self.is_there():
-            return []
-        return [self._measuring().plan(afresh=self.options.overwrite)]
+        return [] if known else [self._measuring().plan(afresh=self.options.overwrite)]
 
     def is_there(self) -> bool:
         """Whether the table is kept and is not to be made again."""
@@ -78,7 +78,10 @@ class TableMaking:
         """The table, if it can be had without measuring."""
         if self.step.table is not None:
             return self.step.given(self.chain.made)
-        return store.open_dataset(self.sample, self.node) if self.is_there() else None
+        # A plan of a recipe finds what earlier steps will write, and no numbers in it.
+        foreseen = expected("node", f"{self.sample}/{self.node}") is not None
+        there = self.is_there() and not foreseen
+        return store.open_dataset(self.sample, self.node) if there else None
 
     def made(self) -> xr.Dataset:
         """The table, measured first unless it is known; the sample must be locked."""
