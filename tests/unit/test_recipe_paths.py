@@ -27,6 +27,8 @@ phase phases pixel_size polarity precision preset probabilities quantity raw ric
 shard sides size sizes slices smoothing solid_fraction spread steps superpixel_threshold threads threshold thresholds
 tile tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
 beside cells drawing format unit vectors
+scene time channel level convert deep accept only_tables
+to_8_bit subset names values in_pixels true_phases accept_missing
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -35,6 +37,10 @@ FILES = {
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
     "import_generator.weights", "ingest.source", "report.model", "report.out", "segment.model", "simulate.folder",
     "train.model", "train_generator.micrograph", "train_generator.out",
+    "inspect.source", "prepare.tables",
+    "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
+    "measure_images.folder", "measure_images.csv", "measure_images.splits",
+    "score_images.folder", "score_images.truth", "score_images.csv", "score_images.splits",
 }  # fmt: skip
 ASKED = [
     (name, argument)

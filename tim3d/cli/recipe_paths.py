@@ -18,7 +18,7 @@ from tim3d.verbs import VERBS
 # Types of arguments that name files or samples; an argument named sample is a path too.
 PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder"}
 # Arguments that are shown, or looked up inside a file, and never opened; ``*`` is every verb.
-TEXTS = {"*.units", "ingest.dataset", "report.title", "*.name"}
+TEXTS = {"*.units", "ingest.dataset", "inspect.dataset", "report.title", "*.name"}
 STORES = (*OBJECT_STORES, "memory")
 KINDS = ("serial", "local", "cuda", "slurm")
 
