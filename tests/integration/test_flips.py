@@ -36,7 +36,7 @@ def test_changed_bytes_of_networks_are_refused_by_all_that_read_them(tmp_path: P
 def test_a_changed_recipe_is_refused_or_does_what_its_text_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, wrong = flips_recipes.try_recipes(tmp_path, 5, 2, monkeypatch.chdir)
+    found, wrong = flips_recipes.try_recipes(tmp_path, 8, 2, monkeypatch.chdir)
     assert wrong == []
     assert found["refused"] > 0
     assert found["does what it says"] > 0

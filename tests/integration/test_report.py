@@ -285,7 +285,7 @@ def test_three_pictures_leave_little_blank_and_no_word_is_cut(
             (down, right),
             (nm[down] / 4, nm[right] / 4),
             (nm[down], nm[right]),
-            1.0,
+            0.4321 * nm[normal],
         )
         for normal, down, right in (("z", "y", "x"), ("y", "x", "z"), ("x", "y", "z"))
     ]
@@ -304,7 +304,7 @@ def test_three_pictures_leave_little_blank_and_no_word_is_cut(
 
 def test_one_figure_has_one_unit_of_length(tmp_path: Path) -> None:
     url = str(tmp_path / "long.zarr")
-    np.save(tmp_path / "a.npy", np.zeros((8, 40, 250), np.uint8))
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (8, 40, 250), np.uint8))
     tim3d.ingest(tmp_path / "a.npy", url, voxel_size={"z": 20, "y": 10, "x": 10}, options=QUIET)
     shown = [
         text.get_text()

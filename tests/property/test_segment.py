@@ -59,6 +59,7 @@ def ingested(folder: Path, grey: np.ndarray) -> str:
         sample,
         voxel_size={"z": 20, "y": 5, "x": 5},
         shard=SHARD,
+        accept=["jumps"],  # the drift of `noise`
         options=Options(progress=False),
     )
     return sample

@@ -29,7 +29,7 @@ Picture = npt.NDArray[np.float64]
 # legend.
 HEIGHT, BELOW, SIDE, TITLE, PAD, FOOT = 9.0, 0.25, 0.28, 0.17, 0.1, 0.35
 # A picture must be this wide, or high, for its place and size to be written in one line.
-WORDS = 1.2
+WORDS = 1.4
 
 
 @matplotlib.rc_context(STYLE)
@@ -185,7 +185,7 @@ def three_planes(
     column = (room * high / wide - above - BELOW) / ((high + wide) / deep + high / wide)
     above += TITLE * (column < WORDS)
     # A very thin stack would leave no room for text: the column is then wider than its pictures.
-    column = max(0.9, column)
+    column = max(1.0, column)
     left = min(room - column, HEIGHT * wide / high)
     column = min(column, room * left / (room - column))
     height = left * high / wide
@@ -225,7 +225,7 @@ def _show(
     ax.set_ylabel(
         f"← {down}" if inches < WORDS else f"← {length_in(height, unit)}, {down}", labelpad=2
     )
-    where = f"{plane.normal} = {length_in(plane.position_nm, unit)}"
+    where = f"{plane.normal} = {plane.position_nm / unit[0]:.3g} {unit[1]}"
     lines = [f"{right}{down}", where, note] if is_narrow else [f"{right}{down} at {where}", note]
     ax.set_title("\n".join(line for line in lines if line))
     _scale_bar(ax, width, height, unit)
