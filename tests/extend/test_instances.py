@@ -84,7 +84,13 @@ def test_particles_are_numbered_over_the_volume_for_two_blockings(
     assert one.attrs["objects"] == count > 20
     assert one.attrs["long_name"] == "number of the particle"
     assert capsys.readouterr().out == 2 * f"{count} particles\n"
-    assert store.nodes(sample) == ["grains", "grains_particles", "raw", "raw_slices"]
+    assert store.nodes(sample) == [
+        "grains",
+        "grains_particles",
+        "raw",
+        "raw_inspection",
+        "raw_slices",
+    ]
     assert validate(sample, deep=True) == []
 
 
@@ -234,7 +240,7 @@ def test_what_cannot_be_paired_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(ArgumentError, match=says):
         tim3d.segment(sample, segmenter=segmenter, out="p", options=QUIET)
-    assert store.nodes(sample) == ["raw", "raw_slices"]
+    assert store.nodes(sample) == ["raw", "raw_inspection", "raw_slices"]
 
 
 def test_a_field_of_the_name_of_a_map_is_not_replaced(sample: str, ingested: Path) -> None:

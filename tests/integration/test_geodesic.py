@@ -146,7 +146,7 @@ def test_any_blocks_give_the_distances_of_the_array(
     fields = [name_of("pore", d, metric) for d in directions]
     other = "" if metric == "eikonal" else f",metric={metric}"
     assert store.nodes(url) == sorted(
-        [*fields, "phase", f"phase_geodesic_phases=pore,directions=+z+-y+-x{other}"]
+        [*fields, "phase", f"phase_geodesic_phases=pore,directions=-y+-x{other}"]
     )
 
 

@@ -157,8 +157,6 @@ def _noting(seat: Seat, began: list[int]) -> Seat:
 
 KILLED = """
 import sys, tim3d
-
-pytestmark = pytest.mark.usefixtures("forked_workers")
 with tim3d.cluster("local", workers=2, memory_bytes=2**31):
     tim3d.solve(sys.argv[1], conductivity={"pore": 1.0, "copper": 0.03, "unused": 1.0}, axis=["z", "y"],
                 tolerance=1e-9, checkpoint=0.0, out="killed", options=tim3d.Options(progress=False))

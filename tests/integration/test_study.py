@@ -474,7 +474,11 @@ def test_a_density_has_no_axis(sample: str) -> None:
 def test_a_grey_field_and_a_code_without_a_name(tmp_path: Path, sample: str) -> None:
     np.save(tmp_path / "raw.npy", noise())
     tim3d.ingest(
-        tmp_path / "raw.npy", sample, voxel_size={"z": 10, "y": 10, "x": 10}, options=QUIET
+        tmp_path / "raw.npy",
+        sample,
+        voxel_size={"z": 10, "y": 10, "x": 10},
+        accept=["blank"],
+        options=QUIET,
     )
     with pytest.raises(ArgumentError, match="holds no labels"):
         study(sample, quantity="phase_fraction", phase="pore", field="raw")

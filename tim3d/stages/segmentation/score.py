@@ -70,7 +70,8 @@ def score(
     MissingFieldError
         If a field is missing.
     ArgumentError
-        If the fields differ in phases or shape, or no slice is left.
+        If the fields differ in phases or shape, `merge` names a phase that the field does not have,
+        or no slice is left.
     MixedRunError
         If a field is outdated, or `out` is another result.
     """
@@ -147,6 +148,11 @@ class Scoring:
 def _common_names(predicted: Field, true: Field, merge: Mapping[str, str]) -> tuple[str, ...]:
     if predicted.shape != true.shape:
         raise ArgumentError(other_stack(predicted.name, predicted.shape, true.name, true.shape))
+    if strange := [name for name in merge if name not in (predicted.phases or ())]:
+        raise ArgumentError(
+            f"--merge names {', '.join(strange)}, and {predicted.name!r} has the phases "
+            f"{', '.join(predicted.phases or ())}: leave out what it does not have"
+        )
     names = true.phases.names if true.phases else ()
     seen = {merge.get(name, name) for name in predicted.phases or ()}
     if not names or seen != set(names):
