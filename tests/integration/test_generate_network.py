@@ -217,7 +217,7 @@ def test_the_plan_says_what_a_run_would_be(
         "nothing is correlated beyond 264 nm along z, 220 nm along y, 176 nm along x" in caplog.text
     )
     assert "7x8x7 nodes of 5 channels; tiles of 16 voxels from 4 nodes an edge" in caplog.text
-    assert plan.block == (48, 64, 64)
+    assert plan.block == (48, 48, 48)
     assert not (tmp_path / "a.zarr").exists()
 
 
