@@ -18,7 +18,6 @@ Samples = Sequence[str]
 Folder = str | Path
 Settings = Iterable[str]  # key=value, each with an option of its own
 # Names.
-CleaningSteps = Sequence[str]  # each a kind, a phase and key=value
 Names = Sequence[str]
 Nodes = str | Sequence[str]  # of a sample; they may hold commas
 Axes = str | Sequence[str]  # of z, y and x
@@ -28,6 +27,7 @@ Merges = Mapping[str, str]  # a class and the one that it counts as
 QuantityName = str
 FormatName = str
 Steps = Sequence[Any]  # corrections, each a name with its parameters
+CleaningSteps = Sequence[Any]  # of labels, in the same form
 Pick = str | int  # a number from 0, or a name
 # Voxels.
 Shape = Triple  # of a volume

@@ -18,6 +18,7 @@ from tests.contents import content
 from tests.processes import killed_until_done
 from tim3d import cleaning, engine
 from tim3d.cli.main import main
+from tim3d.cli.readers import reader
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError
 from tim3d.maintenance.validation import validate
 from tim3d.storage import store
@@ -26,6 +27,14 @@ PHASES = tim3d.Phases(pore=0, solid=3, dirt=9)
 SPACING = (20.0, 10.0, 5.0)
 QUIET = tim3d.Options(progress=False)
 BLOCKS = tim3d.Options(progress=False, block=(4, 8, 8))
+
+
+def steps_of(words: list[str]) -> tuple[object, ...]:
+    """Steps as the shell reads them."""
+    by = reader("CleaningSteps")
+    assert by
+    found: tuple[object, ...] = by.read(words)
+    return found
 
 
 def ingested(folder: Path, labels: np.ndarray, name: str = "a.zarr") -> str:
@@ -112,11 +121,11 @@ def test_the_shell_prints_the_table_and_the_report_shows_it(
 
 
 def test_what_is_there_is_kept(sample: str) -> None:
-    tim3d.clean(sample, ["holes:solid"], out="filled", options=QUIET)
+    tim3d.clean(sample, steps_of(["holes:solid"]), out="filled", options=QUIET)
     with pytest.raises(MixedRunError, match="another-name"):
-        tim3d.clean(sample, ["holes:pore"], out="filled", options=QUIET)
+        tim3d.clean(sample, steps_of(["holes:pore"]), out="filled", options=QUIET)
     with pytest.raises(ArgumentError, match="reads 'phase'"):
-        tim3d.clean(sample, ["holes:pore"], out="phase", options=QUIET)
+        tim3d.clean(sample, steps_of(["holes:pore"]), out="phase", options=QUIET)
 
 
 @pytest.mark.parametrize(
@@ -125,18 +134,18 @@ def test_what_is_there_is_kept(sample: str) -> None:
         ("islnds:solid", "did you mean 'islands'"),
         ("islands:solid", "below_nm3=1e6 or below_voxels=100"),
         ("islands:solid,below_nm3=1e6,below_voxels=3", "it has 2"),
-        ("islands:solid,below_nm3=big", "below_nm3 is 'big'; it must be a number"),
+        ("islands:solid,below_nm3=big", "below_nm3='big' cannot be read: write a number"),
         ("islands:solid,below_voxels=1.5", "whole number"),
         ("islands:solid,below_voxels=-1", "positive"),
         ("islands:sold,below_voxels=3", "did you mean 'solid'"),
         ("islands:solid,below_voxels=3,border=cut", "write remove or keep"),
         ("islands:solid,below_voxels=3,connectivity=8", "connectivity is 8"),
-        ("islands:below_voxels=3", "lacks 'phase'"),
+        ("islands:below_voxels=3", "islands needs phase: islands:PHASE"),
         ("floating:solid,faces=top", "no face 'top'"),
-        ("open:solid", "lacks 'radius_nm'"),
+        ("open:solid", "open needs radius_nm: open:radius_nm="),
         ("open:solid,radius_nm=2", "radius_nm=5 or more"),
         ("open:solid,radius_nm=0", "positive length"),
-        ("majority:solid,radius_nm=20", "'solid' is not understood"),
+        ("majority:solid,radius_nm=20", "majority has no 'phase'; it has radius_nm"),
         ("merge:dirt,into=dirt", "name two phases"),
         ("merge:dirt,into=sand", "'sand'"),
         ("rename:dirt,to=pore", "merge:dirt,into=pore"),
@@ -149,14 +158,14 @@ def test_a_step_that_does_not_fit_is_one_line_before_any_work(
 ) -> None:
     before = store.nodes(sample)
     with pytest.raises(ArgumentError, match=said) as error:
-        tim3d.clean(sample, [step], options=QUIET)
+        tim3d.clean(sample, steps_of([step]), options=QUIET)
     assert "\n" not in str(error.value)
     assert store.nodes(sample) == before
 
 
 def test_a_merged_phase_is_not_there_for_later_steps(sample: str) -> None:
     with pytest.raises(ArgumentError, match="'dirt'; there are pore, solid"):
-        tim3d.clean(sample, ["merge:dirt,into=pore", "holes:dirt"], options=QUIET)
+        tim3d.clean(sample, steps_of(["merge:dirt,into=pore", "holes:dirt"]), options=QUIET)
 
 
 def test_a_code_without_a_phase_is_refused_and_nothing_is_kept(
@@ -167,7 +176,7 @@ def test_a_code_without_a_phase_is_refused_and_nothing_is_kept(
     array[0, 0, 0] = 77
     for step in ("holes:solid", "majority:radius_nm=10"):
         with pytest.raises(InputError, match="77"):
-            tim3d.clean(url, [step], options=QUIET)
+            tim3d.clean(url, steps_of([step]), options=QUIET)
         assert store.nodes(url) == ["phase"]
 
 
@@ -176,7 +185,7 @@ def test_more_memory_than_there_is_is_refused(sample: str) -> None:
         tim3d.cluster("serial", memory_bytes=2**20),
         pytest.raises(MemoryPlanError, match=r"--block|--threads"),
     ):
-        tim3d.clean(sample, ["open:solid,radius_nm=10"], out="large", options=QUIET)
+        tim3d.clean(sample, steps_of(["open:solid,radius_nm=10"]), out="large", options=QUIET)
     assert "large" not in store.nodes(sample)
 
 
@@ -185,12 +194,12 @@ def test_a_slice_is_a_plane(tmp_path: Path) -> None:
     ring[0, 1:6, 1:6] = 3
     ring[0, 3, 3] = 0
     url = ingested(tmp_path, ring)
-    tim3d.clean(url, ["holes:solid"], options=QUIET)
+    tim3d.clean(url, steps_of(["holes:solid"]), options=QUIET)
     assert tim3d.open_field(url, "cleaned").values[0, 3, 3] == 3
-    tim3d.clean(url, ["floating:solid"], out="none", options=QUIET)
+    tim3d.clean(url, steps_of(["floating:solid"]), out="none", options=QUIET)
     assert (tim3d.open_field(url, "none").values[0, 1] == 0).all()
     with pytest.raises(ArgumentError, match="one voxel along that axis"):
-        tim3d.clean(url, ["floating:solid,faces=-z:+z"], out="no", options=QUIET)
+        tim3d.clean(url, steps_of(["floating:solid,faces=-z:+z"]), out="no", options=QUIET)
 
 
 @pytest.mark.slow

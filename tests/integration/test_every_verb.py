@@ -19,6 +19,7 @@ from tests.micrographs import blobs
 from tests.nets import tiny_checkpoint
 from tests.unit.test_official import written
 from tim3d import engine
+from tim3d.cleaning import Holes, Majority
 from tim3d.cli import parsing
 from tim3d.cli.recipe import plan_recipe, run_recipe
 from tim3d.commands import renewal
@@ -84,7 +85,7 @@ FIELDS = {
     "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
     "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
     "clean": Row(
-        {"sample": A, "steps": ["holes:solid", "majority:radius_nm=10"], "out": "clear"}, {"out": "clearer"},
+        {"sample": A, "steps": [Holes("solid"), Majority(radius_nm=10)], "out": "clear"}, {"out": "clearer"},
         f"{A}/clear", "phase",
     ),
 }  # fmt: skip

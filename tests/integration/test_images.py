@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 import tim3d
+from tim3d.cleaning import Holes
 from tim3d.cli.main import main
 from tim3d.cli.parsing import call
 from tim3d.errors import (
@@ -257,7 +258,7 @@ def test_no_verb_makes_a_sample_of_a_folder_of_images_by_accident(folder: Path) 
     before = sorted(folder.rglob("*"))
     tried = {
         "annotate": {}, "label": {}, "measure": {}, "score": {}, "describe": {}, "segment": OTSU,
-        "clean": {"steps": ["holes:solid"]}, "train": {"model": "m.safetensors"}, "report": {"out": "a.html"},
+        "clean": {"steps": [Holes("solid")]}, "train": {"model": "m.safetensors"}, "report": {"out": "a.html"},
     }  # fmt: skip
     assert set(tried) <= set(VERBS)
     for name, given in tried.items():

@@ -21,6 +21,7 @@ from tests.integration.test_parameters_files import CASES as FILES
 from tests.integration.test_parameters_images import CASES as IMAGES
 from tests.integration.test_parameters_inspect import VERBS as SEEN
 from tim3d import Options, Phases
+from tim3d.cleaning import Holes, Majority
 from tim3d.cli.parsing import verb
 from tim3d.errors import ArgumentError, Tim3dError
 from tim3d.storage import store
@@ -83,9 +84,9 @@ CASES = {
     ),
     "clean": Case(
         "clean",
-        {"sample": A, "steps": ["holes:solid", "majority:radius_nm=10"]},
+        {"sample": A, "steps": [Holes("solid"), Majority(radius_nm=10)]},
         decides={"sample": B, "out": "mine0"},
-        refused={"steps": ["majority:radius_nm=10"], "field": "other"},
+        refused={"steps": [Majority(radius_nm=10)], "field": "other"},
         runs={"options": IN_BLOCKS},
     ),
     "measure": Case(

@@ -14,9 +14,10 @@ import tim3d
 from tests.cleaned import BY_HAND, ball, cleaned, majority, opened, volume
 from tests.examples import costly
 from tim3d import cleaning
+from tim3d.cleaning import STEPS as KINDS
+from tim3d.cli.readers import reader
 from tim3d.grid import Grid, Triple
 from tim3d.kernels.morphology import ball as kernel
-from tim3d.stages.cleaning.kinds import FORMS, KINDS, read_step
 from tim3d.stages.cleaning.stage import LocalWork, halo_of
 from tim3d.storage import store
 
@@ -152,8 +153,20 @@ def test_any_steps_in_any_blocks_are_those_of_the_whole_array(
     assert np.array_equal(kept, before)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_step_has_a_form_to_type_and_a_rule_on_whole_arrays(kind: str) -> None:
-    step = read_step(FORMS[kind])
-    assert step.kind == kind in BY_HAND
-    assert read_step(str(step)) == step
+FORMS = (
+    "islands:solid,below_nm3=1e6", "floating:solid,faces=-z:+z", "holes:solid", "open:solid,radius_nm=20",
+    "close:solid,radius_nm=20", "majority:radius_nm=20", "merge:binder,into=pore", "rename:pore,to=void",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_step_has_a_form_to_type_and_a_rule_on_whole_arrays(form: str) -> None:
+    by = reader("CleaningSteps")
+    assert by
+    (step,) = by.read([form])
+    assert step.kind == form.partition(":")[0] in BY_HAND
+    assert by.read([str(step)]) == (step,)
+
+
+def test_no_step_is_without_a_form() -> None:
+    assert {form.partition(":")[0] for form in FORMS} == set(KINDS) == set(BY_HAND)

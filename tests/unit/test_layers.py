@@ -38,6 +38,7 @@ ROOMS = [
     Room(0, "commands",     "verbs"),
     Room(0, "forecast"),
     Room(0, "spelling"),
+    Room(0, "steps",        "errors"),
     Room(0, "credentials",  "errors"),
     Room(0, "phases",       "errors"),
     Room(0, "phantoms",     "errors grid", "numpy"),
@@ -96,7 +97,7 @@ ROOMS = [
     Room(5, "plotting",           "",                   "numpy xarray matplotlib"),
     Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL jinja2 markupsafe"),
     Room(5, "exporting",          "plotting reporting", "numpy xarray matplotlib"),
-    Room(5, "cli",                "maintenance reporting"),
+    Room(5, "cli",                "cleaning maintenance reporting"),
     Room(5, "__main__",           "cli"),
     Room(5, "",                   "cli maintenance reporting"),
 ]

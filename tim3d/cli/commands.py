@@ -12,9 +12,9 @@ from typing import Any
 from tim3d.cli import actions
 from tim3d.cli.declared import NEEDED, Parameter, choices, declared
 from tim3d.cli.parsing import options_of, parameters, read
-from tim3d.cli.readers import reader
+from tim3d.cli.readers import STEPS, reader
 from tim3d.commands import shell_text
-from tim3d.corrections import STEPS
+from tim3d.steps import BARE
 from tim3d.verbs import PYTHON_ONLY, VERBS, is_positional, option_of
 
 Action = Callable[[str, dict[str, Any]], None]
@@ -138,13 +138,15 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
 
 
 def guides(name: str) -> Iterator[tuple[str, str]]:
-    """Yield each correction that a command takes as a step, with the help of its parameters."""
-    if name not in VERBS or "Steps" not in {one.kind for one in parameters(name).values()}:
-        return
-    for kind, (module, of) in STEPS.items():
+    """Yield each step that a command takes, with the help of its parameters."""
+    kinds = {one.kind for one in parameters(name).values()} if name in VERBS else set()
+    every = {step: place for kind in kinds & set(STEPS) for step, place in STEPS[kind].items()}
+    for kind, (module, of) in every.items():
         about = declared(module, of)
         known = about.parameters.values()
-        shown = ",".join(f"{one.name}={_shown(one)}" for one in known)
+        shown = ",".join(
+            _shown(one) if one.name == BARE else f"{one.name}={_shown(one)}" for one in known
+        )
         texts = "; ".join(f"{one.name}: {_with_default(one)}" for one in known)
         yield f"step {kind}:{shown}", f"{about.summary} {texts}."
 

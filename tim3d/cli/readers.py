@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tim3d.cleaning import STEPS as CLEANING
 from tim3d.cli.declared import NEEDED, choices, declared
-from tim3d.corrections import STEPS
+from tim3d.corrections import STEPS as CORRECTIONS
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.phases import Phases
 from tim3d.spelling import suggestion
+from tim3d.steps import BARE
+
+# Steps of each type of argument by the names that they have in the shell: module and class.
+STEPS = {"Steps": CORRECTIONS, "CleaningSteps": CLEANING}
 
 
 @dataclass(frozen=True)
@@ -237,11 +242,6 @@ def _paths(value: Any) -> Any:
     return value
 
 
-def _texts(value: Any) -> list[Any]:
-    listed = value if isinstance(value, list | tuple) else [value]
-    return [one if isinstance(one, Mapping) else _path(one) for one in listed]
-
-
 def _different(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap a reader of lists to refuse repeated entries."""
 
@@ -265,21 +265,25 @@ def _one_or_several(value: Any) -> float | list[float]:
     return _one_or_all(_floats(value))
 
 
-def _steps(value: Any) -> tuple[Any, ...]:
-    """Corrections from words of the shell, from tables of a recipe, or as they are."""
-    words = value.split() if isinstance(value, str) else value
-    return tuple(_step(one) for one in words)
+def _steps(kind: str) -> Callable[[Any], tuple[Any, ...]]:
+    """Reader of steps: from words of the shell, from tables of a recipe, or as they are."""
+
+    def rule(value: Any) -> tuple[Any, ...]:
+        words = value.split() if isinstance(value, str) else value
+        return tuple(_step(one, STEPS[kind]) for one in words)
+
+    return rule
 
 
-def _step(value: Any) -> Any:
+def _step(value: Any, steps: Mapping[str, tuple[str, str]]) -> Any:
     if not isinstance(value, str | Mapping):
         return value
     name, given = _step_parts(value)
-    if name not in STEPS:
+    if name not in steps:
         raise ArgumentError(
-            f"no step {name!r}{suggestion(name, STEPS)}; there are {', '.join(STEPS)}"
+            f"no step {name!r}{suggestion(name, steps)}; there are {', '.join(steps)}"
         )
-    module, of = STEPS[name]
+    module, of = steps[name]
     known = declared(module, of).parameters
     for key in given:
         if key not in known:
@@ -289,19 +293,25 @@ def _step(value: Any) -> Any:
     missing = [key for key, one in known.items() if one.default is NEEDED and key not in given]
     if missing:
         raise ArgumentError(
-            f"{name} needs {' and '.join(missing)}: {name}:{','.join(f'{key}=...' for key in missing)}"
+            f"{name} needs {' and '.join(missing)}: {name}:{','.join(map(_form, missing))}"
         )
     made = {key: _of_step(name, key, known[key].kind, text) for key, text in given.items()}
     return getattr(importlib.import_module(module), of)(**made)
 
 
+def _form(key: str) -> str:
+    return key.upper() if key == BARE else f"{key}=..."
+
+
 def _step_parts(value: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Name and parameters: of crop:y=0:1024,bar=40, or of a table with the name under `step`."""
+    """Name and parameters: of open:solid,radius_nm=20, or of a table with the name under `step`."""
     if isinstance(value, Mapping):
         given = dict(value)
         return str(given.pop("step", "")), given
     name, _, rest = value.partition(":")
-    parts = re.split(r",(?=[a-z_]+=)", rest) if rest else []
+    parts = re.split(r",(?=[a-z]\w*=)", rest) if rest else []
+    if parts and "=" not in parts[0]:
+        parts[0] = f"{BARE}={parts[0]}"
     pairs = [part.partition("=")[::2] for part in parts]
     if not all(key and text for key, text in pairs):
         raise ValueError
@@ -339,7 +349,11 @@ READERS = {
     "Samples": Reader(_paths, "names", "a.zarr", "SAMPLE", several=True),
     "Folder": Reader(_path, "a path", "folder", "FOLDER"),
     "CleaningSteps": Reader(
-        _texts, "steps as {}", "islands:solid,below_nm3=1e6", "STEP", several=True
+        _steps("CleaningSteps"),
+        "steps, each with its phase and parameters, as {}",
+        "islands:solid,below_nm3=1e6",
+        "STEP:PHASE,NAME=VALUE,...",
+        several=True,
     ),
     "Settings": Reader(_same, "a change as {}", "ingest.field=raw", "KEY=VALUE"),
     "Names": Reader(_names, "names as {}", "pore,solid", "NAME,..."),
@@ -350,7 +364,7 @@ READERS = {
         _names, "a label field and one of its phases as {}", "phase,metal", "FIELD,PHASE"
     ),
     "Steps": Reader(
-        _steps,
+        _steps("Steps"),
         "corrections, each with its parameters, as {}",
         "crop:y=0:1024",
         "STEP:NAME=VALUE,...",

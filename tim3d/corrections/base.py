@@ -8,19 +8,18 @@ table with the parameters becomes a `Correction`. Neither knows the engine or th
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tim3d.corrections import STEPS
 from tim3d.corrections.table_files import digest_of, read_table
-from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
+from tim3d.steps import Step
 
 Greys: TypeAlias = npt.NDArray[Any]
 
@@ -81,61 +80,6 @@ class Column:
     neutral: float = 0.0
 
 
-class Step(ABC):  # noqa: B024
-    """Base of corrections: kind, version and fields, which are what is recorded.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the correction. With `version` and the fields of the dataclass it forms the
-        description that is recorded and hashed into the fingerprint of the field.
-    version : int
-        To be raised when the same fields give other grey values.
-    """
-
-    kind: ClassVar[str] = ""
-    version: ClassVar[int] = 1
-
-    @property
-    def in_shell(self) -> bool:
-        """Whether the shell has a word for it, which `str` gives."""
-        return STEPS.get(self.kind) == (type(self).__module__, type(self).__name__)
-
-    def check(self, stack: Stack) -> None:  # noqa: B027
-        """Raise `ArgumentError` if the correction does not fit a field; called before any work."""
-
-    def description(self) -> dict[str, Any]:
-        """All that decides the grey values, for JSON; a file by the digest of what it holds.
-
-        Raises
-        ------
-        ArgumentError
-            If it has no kind or is not a dataclass.
-        """
-        if not self.kind or not is_dataclass(type(self)):
-            raise ArgumentError(
-                f"{type(self).__name__} has no description: make it a frozen dataclass with a kind, "
-                'as kind = "unsharp"'
-            )
-        given = {name: plain(getattr(self, name)) for name in self._defaults()}
-        return {"kind": self.kind, "version": self.version, **given}
-
-    def __str__(self) -> str:
-        """Word of the shell: the kind, and the fields that differ from their defaults."""
-        own = {name: getattr(self, name) for name in self._defaults()}
-        given = [
-            f"{name}={word(own[name])}"
-            for name, usual in self._defaults().items()
-            if own[name] != usual
-        ]
-        return f"{self.kind}:{','.join(given)}" if given else self.kind
-
-    def _defaults(self) -> dict[str, Any]:
-        """Fields of the dataclass with their defaults."""
-        declared: dict[str, Any] = getattr(type(self), "__dataclass_fields__", {})
-        return {name: one.default for name, one in declared.items()}
-
-
 class Correction(Step):
     """Function from grey values to grey values; subclass it as a frozen dataclass that pickles.
 
@@ -144,6 +88,9 @@ class Correction(Step):
     result. Most corrections are `correct` and `halo`; one that changes the shape or the voxel size
     overrides `made`, `reads` and `region` too.
     """
+
+    def check(self, stack: Stack) -> None:
+        """Raise `ArgumentError` if the correction does not fit a field; called before any work."""
 
     @property
     def halo(self) -> int:
@@ -207,6 +154,9 @@ class Measured(Step):
     before: ClassVar[int] = 0
     table: str | None = None
 
+    def check(self, stack: Stack) -> None:
+        """Raise `ArgumentError` if the correction does not fit a field; called before any work."""
+
     @abstractmethod
     def row(self, grey: Greys, z: int) -> Mapping[str, float]:
         """Finite numbers of slice z: the last of the given slices; those before it come first."""
@@ -250,37 +200,3 @@ def as_type(grey: Greys, dtype: str) -> Greys:
         return grey.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
     return np.rint(grey).clip(limits.min, limits.max).astype(dtype)
-
-
-def plain(value: Any) -> Any:
-    """Value of a field for JSON.
-
-    >>> plain((10.0, 2.5)), plain(slice(0, 5))
-    ([10, 2.5], [0, 5])
-    """
-    if isinstance(value, slice):
-        return [value.start, value.stop]
-    if isinstance(value, tuple | list):
-        return [plain(one) for one in value]
-    if isinstance(value, float) and math.isfinite(value):
-        return int(value) if value.is_integer() else value
-    if value is None or isinstance(value, str | int):
-        return value
-    raise ArgumentError(
-        f"a correction is described by numbers and texts, and has a {type(value).__name__}: {value!r}"
-    )
-
-
-def word(value: Any) -> str:
-    """Value of a field as it is typed in the shell.
-
-    >>> word(slice(0, 200)), word((3, 17)), word(2.0), word(True)
-    ('0:200', '3,17', '2', 'true')
-    """
-    if isinstance(value, slice):
-        return f"{'' if value.start is None else value.start}:{'' if value.stop is None else value.stop}"
-    if isinstance(value, tuple | list):
-        return ",".join(word(one) for one in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -15,8 +15,30 @@ from tim3d.phases import Phases
 from tim3d.stages.cleaning.steps import Labels, LocalStep, Spacing
 
 
+class BallStep(LocalStep):
+    """A step by a ball of a radius in nm.
+
+    Attributes
+    ----------
+    radii : int
+        Radii of the ball within which a voxel depends on others.
+    """
+
+    radius_nm: float
+    radii: ClassVar[int] = 2
+
+    def after(self, phases: Phases, shape: Triple, spacing: Spacing) -> Phases:
+        """Return the same phases."""
+        check_radius(self, self.radius_nm, spacing)
+        return super().after(phases, shape, spacing)
+
+    def halo(self, spacing: Spacing) -> Triple:
+        """Reach of the ball, as often as `radii` says."""
+        return triple(self.radii * n for n in ball.ball_reach(self.radius_nm, spacing))
+
+
 @dataclass(frozen=True)
-class Opening(LocalStep):
+class Opening(BallStep):
     """Remove of a phase what no ball inside it covers: specks, spikes, thin bridges.
 
     A voxel that is removed becomes the phase of the nearest voxel of another phase, of equally near
@@ -36,15 +58,6 @@ class Opening(LocalStep):
     kind: ClassVar[str] = "open"
     voxel_bytes: ClassVar[float] = 28.0
 
-    def after(self, phases: Phases, shape: Triple, spacing: Spacing) -> Phases:
-        """Return the same phases."""
-        check_radius(self, self.radius_nm, spacing)
-        return super().after(phases, shape, spacing)
-
-    def halo(self, spacing: Spacing) -> Triple:
-        """Two radii."""
-        return triple(2 * n for n in ball.ball_reach(self.radius_nm, spacing))
-
     def relabel(self, labels: Labels, phases: Phases, spacing: Spacing) -> Labels:
         """Open the phase."""
         own = labels == phases[self.phase]
@@ -58,7 +71,7 @@ class Opening(LocalStep):
 
 
 @dataclass(frozen=True)
-class Closing(LocalStep):
+class Closing(BallStep):
     """Add to a phase what no ball outside of it covers: cracks, dents, narrow gaps.
 
     Beyond the border of the volume nothing is known: it does not close a gap.
@@ -76,15 +89,6 @@ class Closing(LocalStep):
     kind: ClassVar[str] = "close"
     voxel_bytes: ClassVar[float] = 22.0
 
-    def after(self, phases: Phases, shape: Triple, spacing: Spacing) -> Phases:
-        """Return the same phases."""
-        check_radius(self, self.radius_nm, spacing)
-        return super().after(phases, shape, spacing)
-
-    def halo(self, spacing: Spacing) -> Triple:
-        """Two radii."""
-        return triple(2 * n for n in ball.ball_reach(self.radius_nm, spacing))
-
     def relabel(self, labels: Labels, phases: Phases, spacing: Spacing) -> Labels:
         """Close the phase."""
         code = phases[self.phase]
@@ -93,7 +97,7 @@ class Closing(LocalStep):
 
 
 @dataclass(frozen=True)
-class Majority(LocalStep):
+class Majority(BallStep):
     """Give each voxel the most frequent phase in the ball around it.
 
     Of equally frequent phases the voxel's own stays if it is one of them; else the one of the
@@ -107,16 +111,8 @@ class Majority(LocalStep):
 
     radius_nm: float
     kind: ClassVar[str] = "majority"
+    radii: ClassVar[int] = 1
     voxel_bytes: ClassVar[float] = 20.0
-
-    def after(self, phases: Phases, shape: Triple, spacing: Spacing) -> Phases:
-        """Return the same phases."""
-        check_radius(self, self.radius_nm, spacing)
-        return super().after(phases, shape, spacing)
-
-    def halo(self, spacing: Spacing) -> Triple:
-        """One radius."""
-        return ball.ball_reach(self.radius_nm, spacing)
 
     def relabel(self, labels: Labels, phases: Phases, spacing: Spacing) -> Labels:
         """Count votes."""

@@ -19,12 +19,12 @@ from tim3d.engine import Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.phases import Phases
 from tim3d.stages.cleaning.by_component import ComponentStage
-from tim3d.stages.cleaning.kinds import read_steps
 from tim3d.stages.cleaning.stage import MOVED, PIECES, Stage
-from tim3d.stages.cleaning.steps import ComponentStep, LocalStep, Step
+from tim3d.stages.cleaning.steps import CleaningStep, ComponentStep, LocalStep
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.results import is_there, refuse_another_question
 from tim3d.stages.shared.verb import Task, Verb
+from tim3d.steps import checked_steps
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 from tim3d.typed import CleaningSteps
@@ -33,7 +33,7 @@ from tim3d.typed import CleaningSteps
 @Verb
 def clean(
     sample: str,
-    steps: CleaningSteps | Sequence[Step],
+    steps: CleaningSteps,
     *,
     field: str = "phase",
     out: str = "cleaned",
@@ -48,11 +48,9 @@ def clean(
     ----------
     sample : str
         Path or URL of the sample.
-    steps : sequence of str or Step
-        Steps in order, such as islands:solid,below_nm3=1e6 holes:solid open:solid,radius_nm=20. The
-        others are ``floating:solid,faces=-z:+z``, ``close:solid,radius_nm=20``,
-        ``majority:radius_nm=20``, ``merge:binder,into=pore`` and ``rename:pore,to=void``
-        (docs/clean.md); in Python also values of `tim3d.cleaning` and of your own.
+    steps : sequence of Step
+        Steps in their order, as in islands:solid,below_nm3=1e6 holes:solid. In Python values such
+        as ``tim3d.cleaning.Holes("solid")``, and of your own (docs/extend.md).
     field : str
         The label field.
     out : str
@@ -71,7 +69,7 @@ def clean(
     MissingFieldError
         If the field is missing.
     ArgumentError
-        If a step cannot be read, names an unknown phase or changes nothing, or the field has no
+        If a step names an unknown phase or changes nothing, or the field has no
         phases.
     InputError
         If a voxel has a code without a phase.
@@ -83,7 +81,8 @@ def clean(
         raise ArgumentError(
             f"field {field!r} holds no phases; segment it first, or ingest it with --phases"
         )
-    cleaning = Cleaning(sample, labels, labels.phases, read_steps(steps), out, options)
+    listed = checked_steps(steps, (LocalStep, ComponentStep), "clean", "holes:solid")
+    cleaning = Cleaning(sample, labels, labels.phases, listed, out, options)
     cleaning.stages  # noqa: B018  refuses steps that do not fit before a plan is made
     return Task(cleaning.plans, cleaning.run)
 
@@ -95,7 +94,7 @@ class Cleaning:
     sample: str
     labels: Field
     phases: Phases
-    steps: tuple[Step, ...]
+    steps: tuple[CleaningStep, ...]
     out: str
     options: Options
 
@@ -130,7 +129,7 @@ class Cleaning:
                 yield first, last
                 first = last
 
-    def _in_one_pass(self, steps: Sequence[Step]) -> bool:
+    def _in_one_pass(self, steps: Sequence[CleaningStep]) -> bool:
         """Whether all steps are local, and at most one of them looks around."""
         local = [one for one in steps if isinstance(one, LocalStep)]
         wide = sum(any(one.halo(self.labels.spacing_nm)) for one in local)

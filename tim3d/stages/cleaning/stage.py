@@ -13,7 +13,7 @@ from tim3d.engine import Ledger, Outline, Plan
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.phases import Phases
-from tim3d.stages.cleaning.steps import Labels, LocalStep, Spacing, Step
+from tim3d.stages.cleaning.steps import CleaningStep, Labels, LocalStep, Spacing
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,
     Making,
@@ -40,7 +40,7 @@ class Stage:
         Path or URL of the sample.
     source, out : Field
         The fields; `source` may be written by the stage before.
-    steps : tuple of Step
+    steps : tuple of CleaningStep
         Steps of this stage.
     phases : tuple of Phases
         Phases before each of them.
@@ -55,7 +55,7 @@ class Stage:
     sample: str
     source: Field
     out: Field
-    steps: tuple[Step, ...]
+    steps: tuple[CleaningStep, ...]
     phases: tuple[Phases, ...]
     codes: tuple[int, ...]
     inputs: Mapping[str, Any]

@@ -6,9 +6,8 @@ pass. A `ComponentStep` decides about whole components of the volume, wherever b
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import MISSING, Field, fields
-from typing import Any, ClassVar, TypeAlias
+from abc import abstractmethod
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +17,14 @@ from tim3d.grid import Triple
 from tim3d.kernels.morphology.components import Components
 from tim3d.phases import Phases
 from tim3d.spelling import suggestion
+from tim3d.steps import Step
 
 Labels: TypeAlias = NDArray[np.uint8]
 Spacing: TypeAlias = tuple[float, float, float]
 
 
-class Step(ABC):
-    """A step, to be inherited by a frozen dataclass; its fields are what the sample records.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the step, in the shell too.
-    version : int
-        To be raised when the same fields give other labels.
-    """
-
-    kind: ClassVar[str]
-    version: ClassVar[int] = 1
+class CleaningStep(Step):
+    """A step of `clean`, to be inherited by a frozen dataclass: a `LocalStep` or a `ComponentStep`."""
 
     def after(self, phases: Phases, shape: Triple, spacing: Spacing) -> Phases:
         """Phases after the step; raise `ArgumentError` if it does not fit the labels.
@@ -52,33 +41,8 @@ class Step(ABC):
             code_of(named, phases, self)
         return phases
 
-    @property
-    def in_shell(self) -> bool:
-        """Whether the shell has a word for it, which `str` gives."""
-        return type(self).__module__.startswith(f"{__package__}.")
 
-    def description(self) -> dict[str, Any]:
-        """Kind, version and fields, for the fingerprint."""
-        given = {one.name: getattr(self, one.name) for one in self._fields()}
-        return {"kind": self.kind, "version": self.version, **given}
-
-    def __str__(self) -> str:
-        """The step as it is typed in the shell."""
-        words = [self._word(one) for one in self._fields()]
-        return ":".join(filter(None, [self.kind, ",".join(filter(None, words))]))
-
-    def _word(self, one: Field[Any]) -> str:
-        value = getattr(self, one.name)
-        if one.default is not MISSING and value == one.default:
-            return ""
-        text = repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-        return text if one.name == "phase" else f"{one.name}={text}"
-
-    def _fields(self) -> tuple[Field[Any], ...]:
-        return fields(self)  # type: ignore[arg-type]
-
-
-class LocalStep(Step):
+class LocalStep(CleaningStep):
     """A step after which a voxel depends on the voxels around it within a halo, and on no block.
 
     Attributes
@@ -110,7 +74,7 @@ class LocalStep(Step):
         """
 
 
-class ComponentStep(Step):
+class ComponentStep(CleaningStep):
     """A step that gives whole components another phase.
 
     Attributes

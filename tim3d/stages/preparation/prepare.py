@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from tim3d.corrections.base import Correction, Measured, Stack, Step
+from tim3d.corrections.base import Correction, Measured, Stack
 from tim3d.corrections.chain import Chain
 from tim3d.corrections.table_files import csv_of
 from tim3d.engine import Ledger, Outline, Plan, lock_sample
@@ -31,6 +31,7 @@ from tim3d.stages.shared.field import (
 from tim3d.stages.shared.results import is_there
 from tim3d.stages.shared.slice_statistics import keep_statistics
 from tim3d.stages.shared.verb import Task, Verb
+from tim3d.steps import checked_steps
 from tim3d.storage import outputs, schema, store
 from tim3d.storage.schema import Field
 from tim3d.typed import Folder, Steps
@@ -92,7 +93,8 @@ def prepare(
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; prepare needs grey values")
-    preparing = Preparing(sample, grey, out, checked_steps(steps), options)
+    listed = checked_steps(steps, (Correction, Measured), "prepare", "crop:bar=40")
+    preparing = Preparing(sample, grey, out, listed, options)
     folder = None if tables is None else Path(tables)
     if folder is not None:
         outputs.check_target(folder / "NAME.csv", outputs.SLICES, makes_folder=True)
@@ -100,25 +102,6 @@ def prepare(
         partial(preparing.plans, only_tables=only_tables),
         partial(preparing.run, folder, only_tables=only_tables),
     )
-
-
-def checked_steps(steps: Sequence[Any]) -> tuple[Correction | Measured, ...]:
-    """Steps as a tuple.
-
-    Raises
-    ------
-    ArgumentError
-        If there is none, or one is not a correction.
-    """
-    listed = (steps,) if isinstance(steps, Step) else tuple(steps)
-    if not listed:
-        raise ArgumentError("prepare needs at least one step: tim3d prepare SAMPLE crop:bar=40")
-    for one in listed:
-        if not isinstance(one, Correction | Measured):
-            raise ArgumentError(
-                f"step {one!r} is not a correction; give values of tim3d.corrections, as Crop(bar=40)"
-            )
-    return listed
 
 
 @dataclass(frozen=True)

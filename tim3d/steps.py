@@ -1,0 +1,118 @@
+"""Steps of `prepare` and `clean` as values: what is recorded of them, and how they are typed in the shell."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Iterable
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, ClassVar
+
+from tim3d.errors import ArgumentError
+
+# Field whose value stands first and without its name in the shell, as in holes:solid.
+BARE = "phase"
+
+
+class Step(ABC):  # noqa: B024
+    """Base of steps, to be inherited by a frozen dataclass; its fields are what is recorded.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the step, in the shell too. With `version` and the fields of the dataclass it forms
+        the description that is recorded and hashed into the fingerprint of what the step makes.
+    version : int
+        To be raised when the same fields give other voxels.
+    """
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    @property
+    def in_shell(self) -> bool:
+        """Whether the shell has a word for it, which `str` gives."""
+        return type(self).__module__.startswith("tim3d.")
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the voxels, for JSON.
+
+        Raises
+        ------
+        ArgumentError
+            If it has no kind or is not a dataclass.
+        """
+        if not self.kind or not is_dataclass(type(self)):
+            raise ArgumentError(
+                f"{type(self).__name__} has no description: make it a frozen dataclass with a kind, "
+                'as kind = "unsharp"'
+            )
+        given = {one.name: plain(getattr(self, one.name)) for one in self._fields()}
+        return {"kind": self.kind, "version": self.version, **given}
+
+    def __str__(self) -> str:
+        """Word of the shell: the kind, and the fields that differ from their defaults."""
+        given = {one.name: getattr(self, one.name) for one in self._fields()}
+        words = [
+            word(given[one.name]) if one.name == BARE else f"{one.name}={word(given[one.name])}"
+            for one in self._fields()
+            if given[one.name] != one.default
+        ]
+        return f"{self.kind}:{','.join(words)}" if words else self.kind
+
+    def _fields(self) -> tuple[Field[Any], ...]:
+        return fields(self) if is_dataclass(type(self)) else ()  # type: ignore[arg-type]
+
+
+def checked_steps(
+    steps: Step | Iterable[Any], allowed: tuple[type[Step], ...], verb: str, example: str
+) -> tuple[Any, ...]:
+    """Return the steps as a tuple.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, or one is not a step of the verb.
+    """
+    listed = (steps,) if isinstance(steps, Step) else tuple(steps)
+    if not listed:
+        raise ArgumentError(f"{verb} needs at least one step: tim3d {verb} SAMPLE {example}")
+    for one in listed:
+        if not isinstance(one, allowed):
+            names = " or ".join(kind.__name__ for kind in allowed)
+            raise ArgumentError(f"{one!r} is not a step of {verb}; give values of {names}")
+    return listed
+
+
+def plain(value: Any) -> Any:
+    """Value of a field for JSON.
+
+    >>> plain((10.0, 2.5)), plain(slice(0, 5))
+    ([10, 2.5], [0, 5])
+    """
+    if isinstance(value, slice):
+        return [value.start, value.stop]
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, str | int):
+        return value
+    raise ArgumentError(
+        f"a step is described by numbers and texts, and has a {type(value).__name__}: {value!r}"
+    )
+
+
+def word(value: Any) -> str:
+    """Value of a field as it is typed in the shell.
+
+    >>> word(slice(0, 200)), word((3, 17)), word(2.0), word(True)
+    ('0:200', '3,17', '2', 'true')
+    """
+    if isinstance(value, slice):
+        return f"{'' if value.start is None else value.start}:{'' if value.stop is None else value.stop}"
+    if isinstance(value, tuple | list):
+        return ",".join(word(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
