@@ -252,7 +252,11 @@ def test_the_slabs_change_no_byte(sample: str, tmp_path: Path, name: str) -> Non
     assert files[0] == files[1] == files[2]
 
 
-def test_with_less_memory_slabs_are_thinner(sample: str, tmp_path: Path) -> None:
+def test_with_less_memory_slabs_are_thinner(
+    sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What this process holds changes between two plans by more than these slabs.
+    monkeypatch.setattr("tim3d.exporting.volume.resident_base", lambda: 2**28)
     plans = []
     plane = SHAPE[1] * SHAPE[2]
     whole = tim3d.plan("export", sample, "raw", tmp_path / "a.npy")[0]
@@ -383,6 +387,17 @@ def test_a_source_is_never_replaced(sample: str) -> None:
     for field in ("phase", "raw"):
         with pytest.raises(ArgumentError, match="is the source of 'phase'"):
             exported(sample, field, source, options=AGAIN)
+    assert source.read_bytes() == before
+
+
+def test_a_source_whose_values_were_converted_is_never_replaced(tmp_path: Path) -> None:
+    source, sample = tmp_path / "signed.npy", str(tmp_path / "a.zarr")
+    np.save(source, np.random.default_rng(0).integers(-100, 100, (4, 8, 8)).astype(np.int16))
+    size = dict.fromkeys("zyx", 10.0)
+    tim3d.ingest(source, sample, voxel_size=size, convert="shift", options=Options(progress=False))
+    before = source.read_bytes()
+    with pytest.raises(ArgumentError, match="is the source of 'raw'"):
+        exported(sample, "raw", source, options=AGAIN)
     assert source.read_bytes() == before
 
 

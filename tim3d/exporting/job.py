@@ -191,8 +191,10 @@ def source_of(sample: str, path: Path) -> str:
 
 
 def _identity(path: Path, sample: str, name: str) -> str:
+    made = store.node_attributes(sample, name).get("parameters", {})
+    convert = made.get("convert", "exact")
     try:
-        return open_source(path).identity()
+        return open_source(path, convert=convert).identity()
     except Tim3dError:
         field = store.read_field(sample, name)
     try:

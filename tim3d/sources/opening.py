@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from numpy.typing import DTypeLike
@@ -110,6 +111,31 @@ def open_source(
     for remark in (*filled, *source.remarks):
         log.warning("%s", remark)
     return source
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is opened: the options of `open_source`, as the verbs take them."""
+
+    dataset: str | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    missing_chunks: MissingChunks = "refuse"
+    scene: Pick | None = None
+    time: Pick | None = None
+    channel: Pick | None = None
+    level: Pick | None = None
+    convert: Conversion = "exact"
+
+    def open(self, spec: str | os.PathLike[str] | Sequence[str] | Source) -> Source:
+        """Open a source in this way."""
+        return open_source(spec, **{one.name: getattr(self, one.name) for one in fields(self)})
+
+    def chosen(self) -> dict[str, str]:
+        """Choices that were made, for the record."""
+        picks = {name: getattr(self, name) for name in ("scene", "time", "channel", "level")}
+        made = {name: str(pick) for name, pick in picks.items() if pick is not None}
+        return made if self.convert == "exact" else made | {"convert": self.convert}
 
 
 def _refuse_all(wanted: Wanted, kind: str) -> None:

@@ -189,3 +189,11 @@ def _position_hint(axis: str, source: Source) -> str:
     if axis != "z" or source.positions_nm is None:
         return ""
     return "; the slice names carry z positions, so resampling to a uniform z gives this length too"
+
+
+def refuse_units_alone(units: str, voxel_size: Mapping[str, float | None] | None) -> None:
+    """Raise `ArgumentError` if a unit is given for a voxel size that is not."""
+    if units != "nm" and not voxel_size:
+        raise ArgumentError(
+            "--units is the unit of --voxel-size, which is not given: add it, or leave --units out"
+        )

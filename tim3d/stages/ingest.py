@@ -23,7 +23,6 @@ from tim3d.phases import Phases
 from tim3d.sources import (
     PlannedStack,
     Source,
-    open_source,
     resample,
     resolve_voxel_size,
     spacing_statistics,
@@ -31,7 +30,8 @@ from tim3d.sources import (
 )
 from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
-from tim3d.sources.units import length_nm
+from tim3d.sources.opening import Reading
+from tim3d.sources.units import length_nm, refuse_units_alone
 from tim3d.stages.inspection.audit import (
     Subject,
     check_accepted,
@@ -154,16 +154,13 @@ def ingest(
     MixedRunError
         If the sample has a field of that name from another source.
     """
-    if units != "nm" and not voxel_size:
-        raise ArgumentError(
-            "--units is the unit of --voxel-size, which is not given: add it, or leave --units out"
-        )
+    refuse_units_alone(units, voxel_size)
     if not isinstance(source, Source):
         _refuse_sample(source, dataset, sample)
         _refuse_itself(source, dataset, sample, field)
     typed = Typed(
-        source=source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
-        scene=scene, time=time, channel=channel, level=level, convert=convert,
+        source=source,
+        reading=Reading(dataset, shape, dtype, missing_chunks, scene, time, channel, level, convert),
         voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
         accept=check_accepted(accept), other_grid=other_grid,
     )  # fmt: skip
@@ -176,15 +173,7 @@ class Typed:
     """Arguments of `ingest`: the source, and the field that it becomes."""
 
     source: Sources | Source
-    dataset: str | None
-    shape: Triple | None
-    dtype: str | None
-    missing_chunks: MissingChunks
-    scene: Pick | None
-    time: Pick | None
-    channel: Pick | None
-    level: Pick | None
-    convert: Conversion
+    reading: Reading
     voxel_size: dict[str, float | None]
     units: str
     field: str
@@ -196,18 +185,7 @@ class Typed:
 
     def open(self) -> tuple[Source, schema.Spacing]:
         """The slices, evenly spaced, and the edges of a voxel in nm; headers are read and no voxel."""
-        stack = open_source(
-            self.source,
-            dataset=self.dataset,
-            shape=self.shape,
-            dtype=self.dtype,
-            missing_chunks=self.missing_chunks,
-            scene=self.scene,
-            time=self.time,
-            channel=self.channel,
-            level=self.level,
-            convert=self.convert,
-        )
+        stack = self.reading.open(self.source)
         _refuse_beyond_memory(stack)
         labels = self.phases is not None
         stack, spacing = _even(
@@ -218,13 +196,6 @@ class Typed:
                 f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {self.source} first"
             )
         return stack, spacing
-
-    def chosen(self) -> dict[str, str]:
-        """Choices that were made, for the record."""
-        held = {name: getattr(self, name) for name in ("scene", "time", "channel", "level")}
-        return {name: str(pick) for name, pick in held.items() if pick is not None} | (
-            {} if self.convert == "exact" else {"convert": self.convert}
-        )
 
     def described(self, stack: Source, spacing: schema.Spacing) -> Field:
         """The field that the slices become."""
@@ -325,7 +296,7 @@ class Ingesting:
             inputs={"source": stack.identity()},
             parameters={"even_z": typed.even_z}
             | ({"filled_chunks": stack.filled} if stack.filled else {})
-            | typed.chosen(),
+            | typed.reading.chosen(),
             read_bytes=stack.dtype.itemsize,
             other_grid=typed.other_grid,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
+import numba as nb
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
@@ -192,12 +193,24 @@ def _refined(power: Spectrum, shape: tuple[int, ...], start: tuple[int, int]) ->
     twice = np.where((frequencies == 0) | (frequencies == 0.5), 1.0, 2.0)
     rows = np.exp(2j * np.pi * np.outer(ys, fft.fftfreq(shape[0])))
     columns = np.exp(2j * np.pi * np.outer(frequencies, xs)) * twice[:, None]
-    fine = (rows.astype(np.complex64) @ power @ columns.astype(np.complex64)).real
+    # Not products of BLAS, whose last bits depend on where the arrays lie in memory.
+    fine = _product(_product(rows.astype(np.complex64), power), columns.astype(np.complex64)).real
     i, j = (int(k) for k in np.unravel_index(int(np.argmax(fine)), fine.shape))
     return (
         float(ys[i] + _STEP * _vertex(fine[:, j], i)),
         float(xs[j] + _STEP * _vertex(fine[i, :], j)),
     )
+
+
+@nb.njit(nogil=True, cache=True)
+def _product(left, right):  # type: ignore[no-untyped-def]
+    """Product of two matrices; every element is summed in the order of the rows of `right`."""
+    out = np.zeros((left.shape[0], right.shape[1]), np.complex64)
+    for k in range(right.shape[0]):
+        for i in range(left.shape[0]):
+            for j in range(right.shape[1]):
+                out[i, j] += left[i, k] * right[k, j]
+    return out
 
 
 def _vertex(values: Image, place: int) -> float:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import xarray as xr
 
 from tim3d.engine import Outline
-from tim3d.errors import ArgumentError
 from tim3d.grid import AXES
-from tim3d.sources import Source, open_source, spacing_statistics
+from tim3d.sources import Source, spacing_statistics
 from tim3d.sources.base import VoxelSize
 from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
-from tim3d.sources.units import length_nm
+from tim3d.sources.opening import Reading
+from tim3d.sources.units import length_nm, refuse_units_alone
 from tim3d.stages.inspection.audit import Subject
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import PartialVoxelSize, Pick, Shape, Sources
@@ -93,17 +93,12 @@ def inspect(
     InputError
         If the slices cannot be read as one stack: see docs/ingest.md.
     """
-    if units != "nm" and not voxel_size:
-        raise ArgumentError(
-            "--units is the unit of --voxel-size, which is not given: add it, or leave --units out"
-        )
+    refuse_units_alone(units, voxel_size)
+    reading = Reading(dataset, shape, dtype, missing_chunks, scene, time, channel, level, convert)
     given = dict(voxel_size or {})
 
     def subject() -> Subject:
-        stack = open_source(
-            source, dataset=dataset, shape=shape, dtype=dtype, missing_chunks=missing_chunks,
-            scene=scene, time=time, channel=channel, level=level, convert=convert,
-        )  # fmt: skip
+        stack = reading.open(source)
         size = known_size(stack, given, units)
         return Subject(stack, size, given=tuple(given), labels=labels, deep=deep)
 
