@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -311,7 +312,10 @@ def _address(address: str, tls: str | Path | None) -> Iterator[Cluster]:
     except (OSError, ValueError, TypeError, RuntimeError, AssertionError) as error:
         # The assertion is dask's own: its thread had not started in time, on a busy machine.
         within = f"within {ANSWER_SECONDS:g} s"
-        raise DeviceError(f"no dask scheduler answers at {address} {within}. {cure}") from error
+        # The frames hold the client that failed. Collected later, while another one starts, it blocks it.
+        reason = error.with_traceback(None)
+        gc.collect()
+        raise DeviceError(f"no dask scheduler answers at {address} {within}. {cure}") from reason
     with client:
         try:
             yield _describe(address, client)
