@@ -1,0 +1,335 @@
+"""Every table of the report and the shell read back: each number under its heading and in its row.
+
+Numbers of a table all differ, so that none can stand in the place of another.
+"""
+
+from __future__ import annotations
+
+import csv
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tim3d.reporting import cleaning, fidelity, images, results, study, table, transport
+
+PAIR = ["pore", "solid"]
+
+
+class Tables(HTMLParser):
+    """Cells of all tables, row by row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.rows[-1][-1] += data
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return Tables(text).rows
+
+
+# Files ----------------------------------------------------------------------------------------
+
+
+def test_a_csv_has_all_digits_of_a_number_and_of_its_place(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values, places = rng.random((2, 5)) * 10.0 ** rng.integers(-9, 9, (2, 5)), rng.random(5) * 1e3
+    found = xr.Dataset(
+        {"a": (("phase", "z"), values, {"units": "nm-1"})}, {"phase": PAIR, "z": places}
+    )
+    table.write_csv(table.rows({"s": found}), tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [float(row["value"]) for row in read] == values.ravel().tolist()
+    assert [float(row["z"]) for row in read] == 2 * places.tolist()
+    assert [row["phase"] for row in read] == [p for p in PAIR for _ in places]
+
+
+# Cleaning, studies, comparisons, images -------------------------------------------------------
+
+
+def test_voxels_that_a_step_moved_are_lost_by_one_and_gained_by_another() -> None:
+    first = np.array([[50, 7, 3], [0, 20, 1], [4, 0, 15]])
+    second = np.array([[54, 0, 0], [2, 25, 0], [0, 9, 10]])
+    found = xr.Dataset(
+        {"moved": (("step", "from", "phase"), [first, second]), "pieces": ("step", [6.0, np.nan])},
+        {"phase": ["pore", "solid", "dirt"], "step": ["1 holes", "2 majority"]},
+    )
+    assert cleaning.rows(found) == [
+        ["before", "", "pore", "", "", "60", "0.6000"],
+        ["before", "", "solid", "", "", "21", "0.2100"],
+        ["before", "", "dirt", "", "", "19", "0.1900"],
+        ["1 holes", "6", "pore", "10", "4", "54", "0.5400"],
+        ["", "", "solid", "1", "7", "27", "0.2700"],
+        ["", "", "dirt", "4", "4", "19", "0.1900"],
+        ["2 majority", "", "pore", "0", "2", "56", "0.5600"],
+        ["", "", "solid", "2", "9", "34", "0.3400"],
+        ["", "", "dirt", "9", "0", "10", "0.1000"],
+    ]
+
+
+def of_a_study(verdict: str = "representative") -> xr.Dataset:
+    one = "window"
+    return xr.Dataset(
+        {
+            "value": ("window", [0.0, 0.0, 0.0], {"units": "1"}),
+            "voxels": (("window", "axis"), [[15, 10, 6], [30, 20, 12], [60, 40, 24]]),
+            "windows": (one, [64, 8, 1]),
+            "excluded": (one, [3, 0, 0]),
+            "mean": (one, [1.25, 1.375, 1.5]),
+            "standard_deviation": (one, [0.0625, 0.03125, np.nan]),
+            "relative_spread": (one, [0.1, 0.045, np.nan]),
+            "bias": (one, [-0.1667, -0.0833, 0.0]),
+            "percolating_share": (one, [0.75, 0.875, 1.0]),
+            "judged": (one, [1.0, 1.0, 0.0]),
+            "within_spread": (one, [0.0, 1.0, 0.0]),
+            "within_bias": (one, [0.0, 0.0, 1.0]),
+            "representative_edge": ((), 60.0),
+            "variance_exponent": ((), 0.875),
+            "variance_exponent_error": ((), 0.0625),
+            "integral_range": ((), 8000.0),
+            "required_edge": ("realisations", [90.0, 57.0, 36.0]),
+        },
+        {"window": [30.0, 60.0, 120.0], "realisations": [1, 4, 16]},
+        {
+            "tolerance": 0.05, "quantity": "tortuosity_factor", "axis": "y", "verdict": verdict,
+            "verdict_means": "windows differ",
+        },
+    )  # fmt: skip
+
+
+def test_rows_of_a_study_are_the_statistics_of_each_size() -> None:
+    found = of_a_study()
+    assert [dict(zip(study.HEADER, row, strict=True)) for row in study.rows(found)] == [
+        {
+            "edge (nm)": "30", "voxels z,y,x": "15,10,6", "windows": "64 (+3 without a value)",
+            "mean": "1.250", "s.d.": "0.06250", "2 s.d./mean": "10 %", "bias": "-16.7 %",
+            "through": "75 %", "within tolerance": "no: spread and bias",
+        },
+        {
+            "edge (nm)": "60", "voxels z,y,x": "30,20,12", "windows": "8", "mean": "1.375",
+            "s.d.": "0.03125", "2 s.d./mean": "4.5 %", "bias": "-8.33 %", "through": "87.5 %",
+            "within tolerance": "no: bias",
+        },
+        {
+            "edge (nm)": "120", "voxels z,y,x": "60,40,24", "windows": "1", "mean": "1.500",
+            "s.d.": "-", "2 s.d./mean": "-", "bias": "0 %", "through": "100 %",
+            "within tolerance": "too few windows",
+        },
+    ]  # fmt: skip
+
+
+def test_sentences_of_a_study_have_its_tolerance_law_and_lengths() -> None:
+    said = list(study.says(of_a_study()))
+    assert said == [
+        "Representative from 60 nm on: about 95 % of these windows lie within 5 % of their mean, "
+        "and their mean within the same of the mean of the largest.",
+        "The variance falls with the power 0.875 ± 0.062 of the volume (1 expected of large windows).",
+        "Integral range: 8000 nm3, a cube of 20 nm.",
+        "By this law a relative error of the mean of 5 % needs 1 window of 90 nm, 4 windows of 57 nm, "
+        "16 windows of 36 nm.",
+    ]
+    assert next(study.says(of_a_study("spread"))) == "No representative size: windows differ."
+
+
+def of_a_comparison() -> xr.Dataset:
+    """Three quantities of two phases in slices across each axis; numbers differ everywhere."""
+    dims, names = (
+        ("quantity", "slices", "phase"),
+        ["phase_fraction", "two_point", "surface", "slice_tortuosity"],
+    )
+    count = np.arange(1, 25).reshape(4, 3, 2) / 1000
+    within = np.where(count < 0.0115, 1.0, 0.0)
+    within[3] = np.nan
+    values = {
+        "phase_fraction": (("volume", "phase"), [[0.25, 0.75], [0.375, 0.625]]),
+        "two_point": (("volume", "axis", "phase", "lag"), np.ones((2, 3, 2, 2))),
+        "surface": (("volume", "axis", "phase"), np.arange(12).reshape(2, 3, 2) + 1.0),
+        "slice_tortuosity": (("volume", "slices", "phase"), np.arange(12).reshape(2, 3, 2) + 1.5),
+        "micrograph_phase_fraction": (("slices", "phase"), np.arange(6).reshape(3, 2) / 8),
+        "micrograph_phase_fraction_interval": (("slices", "phase"), np.arange(6).reshape(3, 2) / 32),
+        "micrograph_surface": (("slices", "phase"), np.arange(6).reshape(3, 2) + 20.0),
+        "micrograph_slice_tortuosity": (("slices", "phase"), np.arange(6).reshape(3, 2) + 30.5),
+    }  # fmt: skip
+    judged = {
+        "deviation": (dims, -count), "deviation_low": (dims, -2 * count), "deviation_high": (dims, 3 * count),
+        "spread": (dims, 5 * count), "goal": ("quantity", [0.01, 0.02, 0.05, np.nan]), "within": (dims, within),
+        "seam_ratio": ("axis", [1.125, 0.875, np.nan]), "seam_ratio_error": ("axis", [0.03, 0.02, np.nan]),
+        "imprint_ratio": (("axis", "phase"), [[0.5, 0.75], [1.0, 3.5], [0.25, 2.0]]),
+        "imprint_span": (("axis", "phase"), np.arange(1, 7).reshape(3, 2) / 100),
+        "imprint_error": (("axis", "phase"), np.arange(1, 7).reshape(3, 2) / 1000),
+        "reported": (("volume", "result"), [[1.5, np.nan], [2.5, np.nan]]),
+    }  # fmt: skip
+    return xr.Dataset(
+        values | judged,
+        {
+            "quantity": names, "slices": list("zyx"), "axis": list("zyx"), "phase": PAIR,
+            "result": ["tau", "k"],
+        },
+        {"isotropic": 0, "volumes": 2, "warning": "", "seam_voxels": [8, 16, 32], "period_voxels": 4},
+    )  # fmt: skip
+
+
+def test_rows_of_a_comparison_stand_for_their_slices_and_phase() -> None:
+    found = of_a_comparison()
+    shown = [dict(zip(fidelity.HEADER, row, strict=True)) for row in fidelity.rows(found)]
+    assert len(shown) == 4 * 3 * 2
+    across = {"z": "yx", "y": "zx", "x": "zy"}
+    for row in shown:
+        quantity, normal, phase = row["quantity"], row["slices across"], row["phase"]
+        one = found.sel(quantity=quantity, slices=normal, phase=phase)
+        relative = quantity in ("surface", "slice_tortuosity")
+        size = 100 if relative else 1
+
+        def value(text: str) -> float:
+            return float(text.removesuffix(" %"))
+
+        assert all((" %" in row[c]) == relative for c in ("deviation", "95 %", "s.d."))
+        assert value(row["deviation"]) == pytest.approx(size * float(one.deviation), abs=1e-6)
+        low, high = row["95 %"].split(" to ")
+        assert value(low) == pytest.approx(size * float(one.deviation_low), rel=5e-3)
+        assert value(high) == pytest.approx(size * float(one.deviation_high), rel=5e-3)
+        assert value(row["s.d."]) == pytest.approx(size * float(one.spread), rel=5e-3)
+        assert row["within"] == {1.0: "yes", 0.0: "no"}.get(float(one.within), "")
+        if quantity == "slice_tortuosity":
+            assert row["goal"] == ""
+        else:
+            assert value(row["goal"].removeprefix("± ")) == size * float(one.goal)
+        if quantity == "two_point":
+            assert (row["volumes"], row["micrograph"]) == ("", "")
+            continue
+        made = found[quantity].sel(phase=phase)
+        if quantity == "surface":
+            made = made.sel(axis=list(across[normal]))
+        if quantity == "slice_tortuosity":
+            made = made.sel(slices=normal)
+        assert float(row["volumes"]) == pytest.approx(float(made.mean()), rel=5e-4)
+        seen = float(found[f"micrograph_{quantity}"].sel(slices=normal, phase=phase))
+        assert float(row["micrograph"].split(" ± ")[0]) == pytest.approx(seen, rel=5e-4)
+        if quantity == "phase_fraction":
+            half = float(found.micrograph_phase_fraction_interval.sel(slices=normal, phase=phase))
+            assert float(row["micrograph"].split(" ± ")[1]) == pytest.approx(half, rel=0.05)
+
+
+def test_sentences_of_a_comparison_name_the_place_of_each_number() -> None:
+    said = list(fidelity.says(of_a_comparison()))
+    assert said == [
+        "11 of 18 comparisons are within their goals (2 volumes).",
+        "Seam ratio, 1 without seams: z 1.125 ± 0.03 (every 8 voxels), y 0.875 ± 0.02 (every 16 voxels).",
+        "Phase fraction modulo 4 voxels: at most along y, solid, it spans 0.04 (standard error 0.004); "
+        "r.m.s. over error 3.5, about 1 or below without an imprint.",
+        "Not judged, for an image knows no truth for them:",
+        "  tau: 2 (1.5 to 2.5)",
+        "  k: no finite value",
+    ]
+
+
+def test_numbers_of_images_stand_under_their_names() -> None:
+    found = xr.Dataset(
+        {
+            "area": (("image", "phase"), [[0.125, 0.25], [0.375, 0.5]], {"units": "1"}),
+            "chord": (("image", "phase"), [[1.5, 2.5], [3.5, np.nan]], {"units": "nm"}),
+            "features": (("image", "phase"), [[3, 4], [5, 6]], {"units": "1"}),
+            "pixel_y": ("image", [7.5, 8.5], {"units": "nm"}),
+            "mean_iou": ((), 0.625), "mean_dice": ((), 0.75),
+            "pooled_iou": ((), 0.6875), "pooled_dice": ((), 0.8125),
+        },
+        {"image": ["a", "b"], "phase": PAIR},
+    )  # fmt: skip
+    told = [line.split() for line in images.text(found).splitlines()]
+    assert told == [
+        ["image", "phase", "area", "chord", "(nm)", "features", "pixel_y", "(nm)"],
+        told[1],
+        ["a", "pore", "0.1250", "1.500", "3", "7.500"],
+        ["a", "solid", "0.2500", "2.500", "4", "7.500"],
+        ["b", "pore", "0.3750", "3.500", "5", "8.500"],
+        ["b", "solid", "0.5000", "-", "6", "8.500"],
+        [],
+        ["iou", "dice"],
+        told[8],
+        ["mean", "0.6250", "0.7500"],
+        ["pooled", "0.6875", "0.8125"],
+    ]
+
+
+# Tables of the report -------------------------------------------------------------------------
+
+
+def test_a_confusion_has_truth_down_and_labels_across() -> None:
+    found = xr.Dataset(
+        {
+            "accuracy": ((), 0.75), "precision": ((), 0.625), "recall": ((), 0.5),
+            "confusion": (("truth", "predicted"), [[11, 2200], [33, 44]]),
+        },
+        {"truth": ["void", "grain"], "predicted": PAIR},
+        {"field": "a", "truth_field": "b", "averaging": "micro", "foreground": "solid"},
+    )  # fmt: skip
+    text = results.score_tables(found)
+    assert rows_of(text) == [
+        ["metric", "definition", "value"],
+        ["accuracy", "fraction of voxels with the true label", "0.7500"],
+        ["precision", "TP / (TP + FP) of the foreground", "0.6250"],
+        ["recall", "TP / (TP + FN) of the foreground", "0.5000"],
+        ["", "labelled pore", "labelled solid"],
+        ["truly void", "11", "2,200"],
+        ["truly grain", "33", "44"],
+    ]
+
+
+def test_numbers_stand_beside_the_truth_of_the_same_phase() -> None:
+    about = {"units": "nm-1"}
+    found = xr.Dataset(
+        {"density": ("phase", [0.5, 2.0], about), "only_here": ((), 1.0)}, {"phase": PAIR}
+    )
+    true = xr.Dataset({"density": ("phase", [0.625, 1.6], about)}, {"phase": PAIR})
+    assert rows_of(results.truth_table(found, true, "truth"))[1:] == [
+        ["density", "pore", "nm−1", "0.5000", "0.6250", "−20.00 %"],
+        ["density", "solid", "nm−1", "2.000", "1.600", "+25.00 %"],
+    ]
+    shares = xr.Dataset(
+        {
+            "density": ("phase", [0.5, 2.0], about), "relative": ((), 0.75, {"units": "1"}),
+            "area": (("phase", "phase_other"), [[np.nan, 3.0], [3.0, np.nan]], about),
+        },
+        {"phase": PAIR, "phase_other": PAIR},
+    )  # fmt: skip
+    assert rows_of(results.descriptor_table(shares)) == [
+        ["variable", "unit", "pore", "solid", "whole"],
+        ["density", "nm−1", "0.5000", "2.000", ""],
+        ["relative", "1", "", "", "0.7500"],
+        ["area pore-solid", "nm−1", "", "", "3.000"],
+    ]
+
+
+def test_values_at_h_and_2h_and_the_limit_are_not_exchanged() -> None:
+    found = xr.Dataset(
+        {
+            f"tau{end}": (("phase", "axis"), first + np.arange(4).reshape(2, 2) / 8)
+            for end, first in (("", 1.5), ("_coarse", 2.5), ("_limit", 3.5), ("_limit_uncertainty", 0.5))
+        },
+        {"phase": PAIR, "axis": ["z", "x"]},
+    )  # fmt: skip
+    assert rows_of(transport.richardson_table(found))[1:] == [
+        ["tau", "pore z", "", "1.500", "2.500", "3.500 ± 0.50"],
+        ["tau", "pore x", "", "1.625", "2.625", "3.625 ± 0.62"],
+        ["tau", "solid z", "", "1.750", "2.750", "3.750 ± 0.75"],
+        ["tau", "solid x", "", "1.875", "2.875", "3.875 ± 0.88"],
+    ]
