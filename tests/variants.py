@@ -752,6 +752,16 @@ variant("NRRD", "space directions in mm (medical)", "nrrd", values=V, size=(2e7,
         path, **{"space": "left-posterior-superior", "space directions": np.diag([5.0, 4.0, 20.0])}
     )
 )
+variant("NRRD", "space in two units of length", "nrrd", refused="measures its space in um and nm")(
+    lambda path: nrrd(
+        path,
+        **{
+            "space dimension": 3,
+            "space directions": np.diag([5.0, 4.0, 0.02]),
+            "space units": ["nm", "nm", "um"][::-1],
+        },
+    )
+)
 variant("NRRD", "spacings without a unit", "nrrd", values=V)(
     lambda path: nrrd(path, spacings=[5, 4, 20])
 )

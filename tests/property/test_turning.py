@@ -114,7 +114,7 @@ def test_a_kernel_with_a_length_turns_with_the_volume(name: str, turn: tuple[int
 def test_components_turn_with_the_volume(turn: tuple[int, ...]) -> None:
     def shares(labels: NDArray[np.uint8]) -> xr.Dataset:
         _, table = label_volume(np.ascontiguousarray(labels), PHASES.codes)
-        return percolation(table, PHASES, labels.shape, 6)  # type: ignore[arg-type]
+        return percolation(table, PHASES, labels.shape, 6)
 
     whole, found = shares(LABELS), shares(LABELS.transpose(turn))
     kinds = ("percolating_fraction", "dead_end_fraction", "isolated_fraction", "percolates")

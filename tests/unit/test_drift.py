@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from tim3d.kernels.image.drift import displacement, drift_curve, trend
-from tim3d.kernels.image.slice_faults import faults
+from tim3d.kernels.image.slice_faults import FAULTS, faults
 from tim3d.kernels.image.translation import moved, weights_of
 
 IMAGE = ndimage.gaussian_filter(np.random.default_rng(2).standard_normal((96, 112)), 3, mode="wrap")
@@ -91,3 +91,37 @@ def test_slices_at_both_ends_are_found_unlike() -> None:
     near[[1, 19]] = 0.1
     found = faults(one, 0 * one, near, far, 0 * one)
     assert np.flatnonzero(found).tolist() == [0, 19]
+
+
+def test_each_fault_is_found_in_its_own_slice_and_in_no_other() -> None:
+    contrast, saturated, copies = np.full(20, 30.0), np.full(20, 0.1), np.zeros(20)
+    near, far = np.full(20, 0.95), np.full(20, 0.9)
+    # Slice 9 is unlike both neighbours, which are alike: 10 resembles 8, two before.
+    near[[9, 10]], far[[9, 11]] = 0.1, 0.1
+    contrast[2], saturated[6], copies[4] = 0.0, 0.4, 1.0
+    found = faults(contrast, saturated, near, far, copies)
+    seen = {int(z): FAULTS[found[z]] for z in np.flatnonzero(found)}
+    assert seen == {2: "blank", 4: "copy", 6: "saturated", 9: "unlike"}
+    far[10] = 0.1  # 10 and 8 differ as well: the structure changes there, and 9 is no fault
+    assert 9 not in np.flatnonzero(faults(contrast, saturated, near, far, copies))
+
+
+@pytest.mark.parametrize(("drop", "is_unlike"), [(0.04, False), (0.06, True)])
+def test_a_small_drop_of_the_correlation_is_no_fault_however_even_the_others(
+    drop: float, is_unlike: bool
+) -> None:
+    one = np.full(20, 30.0)
+    near, far = np.full(20, 0.95), np.full(20, 0.9)
+    near[[9, 10]] -= drop
+    assert bool(faults(one, 0 * one, near, far, 0 * one).any()) == is_unlike
+
+
+@pytest.mark.parametrize(("share", "is_saturated"), [(0.34, False), (0.36, True)])
+def test_a_slice_is_saturated_by_what_it_has_more_than_the_others(
+    share: float, is_saturated: bool
+) -> None:
+    one = np.full(20, 30.0)
+    saturated = np.full(20, 0.1)
+    saturated[7] = share
+    found = faults(one, saturated, np.full(20, 0.95), np.full(20, 0.9), 0 * one)
+    assert bool(found[7]) == is_saturated

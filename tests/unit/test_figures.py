@@ -6,6 +6,7 @@ Edges of a voxel (2, 3, 5) nm and shapes that all differ: no two axes can be exc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +39,7 @@ GREY = np.random.default_rng(1).integers(20, 230, SHAPE).astype(np.uint8)
 PHASES = tim3d.Phases(solid=3, pore=7)
 CODES = np.where(GREY > 90, 3, 7).astype(np.uint8)
 # Rows, columns and the voxels of the middle plane across each axis.
-MIDDLE = {
+MIDDLE: dict[str, tuple[str, Callable[[Any], Any], float]] = {
     "z": ("yx", lambda v: v[2], 5.0),
     "y": ("zx", lambda v: v[:, 4], 13.5),
     "x": ("yz", lambda v: v[:, :, 7].T, 37.5),
@@ -67,12 +68,22 @@ def band(ax: Axes, number: int = 0) -> dict[float, tuple[float, float]]:
     return {float(x): (float(y.min()), float(y.max())) for x, y in zip(at, inside, strict=True)}
 
 
+def xs(line: Any) -> list[float]:
+    """Places of the points of a line."""
+    return list(np.asarray(line.get_xdata()).tolist())
+
+
+def ys(line: Any) -> list[float]:
+    """Values of the points of a line."""
+    return list(np.asarray(line.get_ydata()).tolist())
+
+
 def lines(ax: Axes) -> dict[str, tuple[list[float], list[float]]]:
     """Places and values of the lines of a figure by their labels."""
     return {
         str(line.get_label()): (
-            np.asarray(line.get_xdata()).tolist(),
-            np.asarray(line.get_ydata()).tolist(),
+            xs(line),
+            ys(line),
         )
         for line in ax.lines
     }
@@ -146,8 +157,8 @@ def test_three_planes_show_each_axis_with_its_own_length(sample: str) -> None:
     for ax, (normal, axes) in zip(
         figure.axes, (("z", "yx"), ("y", "xz"), ("x", "yz")), strict=True
     ):
-        down, right = axes
-        assert ax.images[0].get_extent() == [0.0, SIZE[right], SIZE[down], 0.0]
+        down, right = tuple(axes)
+        assert list(ax.images[0].get_extent()) == [0.0, SIZE[right], SIZE[down], 0.0]
         assert (ax.get_xlim(), ax.get_ylim()) == ((0, SIZE[right]), (SIZE[down], 0))
         assert ax.get_aspect() == 1
         assert ax.get_title().startswith(f"{right}{down}")
@@ -179,7 +190,7 @@ def test_labels_over_grey_have_the_colour_of_their_phase(sample: str) -> None:
             [[shades[int(code)] for code in row] for row in CODES[2]]
         )
         np.testing.assert_allclose(shown, expected)
-        assert figure.axes[number].images[0].get_extent() == [0.0, SIZE["x"], SIZE["y"], 0.0]
+        assert list(figure.axes[number].images[0].get_extent()) == [0, SIZE["x"], SIZE["y"], 0]
         assert [t.get_text() for t in figure.legends[0].get_texts()] == ["solid", "pore"]
         assert [h.get_facecolor()[:3] for h in figure.legends[0].get_patches()] == list(
             shades.values()
@@ -245,7 +256,7 @@ def test_curves_of_volumes_are_their_mean_and_range_along_each_axis() -> None:
             for at, low, high in zip(lags, values.min(axis=0), values.max(axis=0), strict=True):
                 assert edges[float(at)] == pytest.approx((low, high))
         dots = [
-            (np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist())
+            (xs(line), ys(line))
             for line in ax.lines if line.get_marker() == "o"
         ]  # fmt: skip
         # Steps down a column run along the axis of the rows: rows of a slice across z lie along y.
@@ -332,8 +343,8 @@ def test_tables_of_slices_are_drawn_over_z(step: float, size: int) -> None:
         assert ax.get_ylabel() == f"along {axis} (pixels)"
     for ax, name in zip(preparation.columns(table).axes, table.data_vars, strict=False):
         assert ax.get_ylabel() == str(name).replace("_", " ")
-        assert np.asarray(ax.lines[0].get_ydata()).tolist() == table[name].values.tolist()
-        np.testing.assert_allclose(np.asarray(ax.lines[0].get_xdata()) * size, z)
+        assert ys(ax.lines[0]) == table[name].values.tolist()
+        np.testing.assert_allclose(np.asarray(xs(ax.lines[0])) * size, z)
 
 
 def test_stages_and_their_histograms_are_those_of_the_result() -> None:
@@ -355,8 +366,8 @@ def test_stages_and_their_histograms_are_those_of_the_result() -> None:
     shares = found.voxels.values / found.voxels.values.sum(axis=1, keepdims=True)
     for number, ax in enumerate(preparation.stage_histograms(found).axes[:2]):
         assert ax.get_title() == names[number + 1]
-        np.testing.assert_allclose(ax.lines[0].get_ydata(), shares[number + 1])
-        np.testing.assert_allclose(ax.lines[0].get_xdata(), found.grey)
+        np.testing.assert_allclose(ys(ax.lines[0]), shares[number + 1])
+        np.testing.assert_allclose(xs(ax.lines[0]), found.grey)
         before = np.concatenate([p.vertices for p in ax.collections[0].get_paths()])
         assert before[:, 1].max() == pytest.approx(shares[number].max())
 
@@ -390,9 +401,7 @@ def test_an_inspection_shows_every_slice_and_marks_each_finding_where_it_is() ->
     for name, (ax, values, where) in marks.items():
         assert lines(ax)[name] == (where, found[values].values[where].tolist())
     for ax in panels:
-        dotted = [
-            np.asarray(line.get_xdata())[0] for line in ax.lines if line.get_linestyle() == ":"
-        ]
+        dotted = [np.asarray(xs(line))[0] for line in ax.lines if line.get_linestyle() == ":"]
         assert dotted == [2.5, 9.5]
     assert displacement.get_ylim() == pytest.approx((-1.15, 1.15))
 
@@ -441,7 +450,7 @@ def test_every_way_begins_at_its_inlet(planes_: int, size: int) -> None:
         {"phase": ["pore", "solid"], "z": z},
     )
     (ax,) = transport.geodesic_profiles(found).axes
-    drawn = [(np.asarray(li.get_xdata()) * size, np.asarray(li.get_ydata())) for li in ax.lines]
+    drawn = [(np.asarray(xs(li)) * size, np.asarray(ys(li))) for li in ax.lines]
     for number, (way, step) in enumerate((("up", 1), ("down", -1))):
         for place in range(2):
             x, y = drawn[2 * number + place]
@@ -506,14 +515,14 @@ def test_a_study_is_drawn_with_all_values_their_spread_and_the_tolerance() -> No
     assert left.get_ylabel() == "effective conductivity (W m-1 K-1)"
     assert [t.get_text() for t in left.get_xticklabels()] == ["30 nm", "60 nm", "120 nm"]
     judged, few, law, tolerance = right.lines[:4]
-    assert (list(judged.get_xdata()), list(judged.get_ydata())) == ([30.0], [25.1])
-    assert (list(few.get_xdata()), list(few.get_ydata())) == ([60.0], [10.0])
+    assert (xs(judged), ys(judged)) == ([30.0], [25.1])
+    assert (xs(few), ys(few)) == ([60.0], [10.0])
     assert (judged.get_markerfacecolor(), few.get_markerfacecolor()) == (LINES[0], "white")
     # 2 s.d. fall as the root of the variance, V^-a/2: the edge at which they are the tolerance is required.
     expected = [5 * (edge / 90) ** (-1.5 * 0.9) for edge in found.window.values]
-    np.testing.assert_allclose(law.get_ydata(), expected)
+    np.testing.assert_allclose(ys(law), expected)
     assert law.get_label() == "$V^{-0.45}$"
-    assert list(tolerance.get_ydata()) == [5.0, 5.0]
+    assert ys(tolerance) == [5.0, 5.0]
 
 
 def test_windows_beyond_the_axis_are_counted() -> None:
@@ -543,7 +552,7 @@ def test_curves_of_a_generator_mark_the_step_with_the_least_score() -> None:
     for name in ("score", "fraction"):
         assert lines(errors)[name] == (steps, [r[name] for r in history])
     (mark,) = [line for line in errors.lines if line.get_linestyle() == "--"]
-    assert list(mark.get_xdata()) == [20, 20]
+    assert xs(mark) == [20, 20]
 
 
 @pytest.mark.parametrize("images", [1, 3])

@@ -181,8 +181,12 @@ def _lengths(
         ]
         space = str(header.get("space", "")).lower()
         medical = space.startswith(_ANATOMY) or space in _SHORT_ANATOMY
-        given = [str(unit) for unit in header.get("space units", [])]
-        return lengths, (given or ["mm" if medical else ""])[:1] * len(names)
+        given = list(dict.fromkeys(str(unit) for unit in header.get("space units", [])))
+        if len(given) > 1:
+            raise InputError(
+                f"{path} measures its space in {' and '.join(given)}; save it with one unit of length"
+            )
+        return lengths, (given or ["mm" if medical else ""]) * len(names)
     spacings = [float(v) for v in header.get("spacings", [])]
     units = [str(unit) for unit in header.get("units", [""] * len(spacings))]
     return [v if math.isfinite(v) else 0.0 for v in spacings], units
