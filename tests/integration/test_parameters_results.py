@@ -95,6 +95,12 @@ CASES = {
         decides={"sample": B, "field": "other", "descriptors": ["phase_fraction"]},
         runs={"options": IN_BLOCKS},
     ),
+    "measure correlations": Case(
+        "measure",
+        {"sample": A, "descriptors": ["correlation:lags=4"]},
+        decides={"sample": B, "field": "other", "descriptors": ["correlation:lags=5"]},
+        runs={"options": IN_BLOCKS},
+    ),
     "describe": Case(
         "describe",
         {"sample": A},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,20 @@ def plain(ranks: NDArray[np.uint8], phases: int, axis: int) -> LineCounts:
         if k + 1 < length:
             for phase in range(phases):
                 changes[k, phase] += (lines[i, j, k] == phase) != (lines[i, j, k + 1] == phase)
-    return LineCounts(pairs, segments, voxels, changes)
+    return LineCounts(pairs, segments, voxels, changes, plain_chords(lines, phases))
+
+
+def plain_chords(lines: NDArray[np.uint8], phases: int) -> NDArray[np.int64]:
+    """Runs of each line, one after the other; those that begin or end with the line are cut."""
+    chords = np.zeros((phases, 2, LAGS[-1] + 2), np.int64)
+    for line in lines.reshape(-1, lines.shape[2]):
+        place = 0
+        for phase, voxels in itertools.groupby(line.tolist()):
+            size = len(list(voxels))
+            cut = size <= LAGS[-1] and (place == 0 or place + size == len(line))
+            chords[phase, int(cut), min(size, LAGS[-1] + 1)] += 1
+            place += size
+    return chords
 
 
 def random(shape: Triple, seed: int, phases: int = 3) -> NDArray[np.uint8]:
@@ -62,15 +76,17 @@ def test_blocks_of_any_size_add_up(edge: Triple, axis: int) -> None:
     whole = line_counts(ranks, 3, LAGS, axis)
     pairs, segments = np.zeros_like(whole.pairs), np.zeros_like(whole.segments)
     voxels, changes = np.zeros_like(whole.voxels), np.zeros_like(whole.changes)
+    chords = np.zeros_like(whole.chords)
     halo = triple(LAGS[-1] if a == axis else 0 for a in range(3))
     for block in Grid(triple(ranks.shape), edge, halo):
         part = line_counts(ranks[block.read.slices], 3, LAGS, axis, block.core.within(block.read))
         planes = block.core.slices[axis]
         pairs += part.pairs
         segments += part.segments
+        chords += part.chords
         voxels[planes] += part.voxels
         changes[planes] += part.changes
-    assert same(whole, LineCounts(pairs, segments, voxels, changes))
+    assert same(whole, LineCounts(pairs, segments, voxels, changes, chords))
 
 
 def test_laws_between_the_counts() -> None:
@@ -85,6 +101,16 @@ def test_laws_between_the_counts() -> None:
         # At lag 1 a pair that is not of one phase is a change of two.
         assert found.pairs[:, 0].sum() + found.changes.sum() // 2 == every[0]
         assert found.voxels.sum() == ranks.size
+
+
+def test_chords_are_second_differences_of_the_lineal_path() -> None:
+    ranks = random((9, 11, 14), 7)
+    lags = list(range(1, 13))
+    for axis in range(3):
+        found = line_counts(ranks, 3, lags, axis)
+        windows = np.concatenate([found.voxels.sum(axis=0)[:, None], found.segments], axis=1)
+        chords = windows[:, :-2] - 2 * windows[:, 1:-1] + windows[:, 2:]
+        assert np.array_equal(found.chords.sum(axis=1)[:, 1:12], chords)
 
 
 def test_white_noise_knows_nothing_of_its_neighbour() -> None:
@@ -105,14 +131,15 @@ def test_stripes_are_seen_from_one_side_only() -> None:
     assert along.changes.sum() == 0
 
 
-def test_what_lies_before_the_core_does_not_count() -> None:
+def test_what_lies_before_the_core_does_not_count_except_where_chords_begin() -> None:
     ranks = random((9, 9, 9), 1)
     for start, stop in itertools.combinations(range(0, 9, 2), 2):
         core = Box((0, 0, start), (9, 9, stop))
         expected = line_counts(
             np.ascontiguousarray(ranks[:, :, start:]), 3, LAGS, 2, Box((0, 0, 0), core.shape)
         )
-        assert same(line_counts(ranks, 3, LAGS, 2, core), expected)
+        found = line_counts(ranks, 3, LAGS, 2, core)
+        assert same(replace(found, chords=expected.chords), expected)
 
 
 def test_bad_input() -> None:

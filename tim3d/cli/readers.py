@@ -82,6 +82,19 @@ def _names(value: Any) -> list[str]:
     return names
 
 
+def _words(value: Any) -> list[Any]:
+    """Names with parameters: a part that is a parameter belongs to the name before it."""
+    if not isinstance(value, str):
+        return list(value)
+    words: list[str] = []
+    for part in _parts(value):
+        if words and ":" in words[-1] and "=" in part and ":" not in part:
+            words[-1] += f",{part.strip()}"
+        else:
+            words.append(part.strip())
+    return _names(words)
+
+
 def _refuse_twice(found: Iterable[Any], value: Any) -> None:
     """Refuse an entry that is listed twice: a typing error that would be lost silently."""
     listed = list(found)
@@ -357,7 +370,12 @@ READERS = {
     ),
     "Settings": Reader(_same, "a change as {}", "ingest.field=raw", "KEY=VALUE"),
     "Names": Reader(_names, "names as {}", "pore,solid", "NAME,..."),
-    "Descriptors": Reader(_names, "names as {}", "phase_fraction,specific_surface", "NAME,..."),
+    "Descriptors": Reader(
+        _words,
+        "names as {}, one with parameters as correlation:lags=64",
+        "phase_fraction,specific_surface",
+        "NAME,...",
+    ),
     "Axes": Reader(_names, "z, y or x, or several as {}", "z,y,x", "A,..."),
     "Directions": Reader(_names, "some of {}", "+z,-z,+y,-y,+x,-x", "D,..."),
     "Seeds": Reader(

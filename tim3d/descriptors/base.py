@@ -176,6 +176,9 @@ class Descriptor:
     needs_volume : bool
         Whether it has a meaning in three dimensions only: a volume of one slice is a plane, of
         which it is not measured.
+    coordinates : mapping, optional
+        Coordinates of the results besides axes and phases, as `xarray.Dataset` takes them: lags,
+        radii, bins.
     """
 
     name: str
@@ -183,6 +186,7 @@ class Descriptor:
     variables: tuple[Variable, ...]
     formula: Callable[[Mapping[str, Counts], Material], Mapping[str, Values]] = field(repr=False)
     needs_volume: bool = False
+    coordinates: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def halo(self) -> Triple:
@@ -207,9 +211,11 @@ class Descriptor:
         -------
         xarray.Dataset
             A variable for each result, with `units`, `long_name`, `method` and `reference`;
-            coordinates are the names of the phases and the centres of planes in `material.units`.
+            coordinates are the names of the phases, the centres of planes in `material.units`, and
+            `coordinates`.
         """
-        return assembled(self.variables, self.formula(totals, material), material, origin)
+        found = assembled(self.variables, self.formula(totals, material), material, origin)
+        return found.assign_coords(self.coordinates) if self.coordinates else found
 
 
 def assembled(
@@ -479,7 +485,9 @@ def describe_array(
         for b in grid
     )
     totals = add_blocks(partials, grid.shape, pieces, material)
-    return xr.merge([d.finalize(totals, material) for d in descriptors], join="exact")
+    return xr.merge(
+        [d.finalize(totals, material) for d in descriptors], join="exact", compat="no_conflicts"
+    )
 
 
 def _coordinate(dim: str, size: int, material: Material, origin: Triple) -> xr.Variable:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 
-from tim3d.descriptors import coupled
-from tim3d.descriptors.base import Descriptor
+from tim3d.descriptors import KINDS, coupled
+from tim3d.descriptors.base import Descriptor, Material, inputs_of
 from tim3d.descriptors.coupled import Coupled
 from tim3d.descriptors.fraction import PHASE_FRACTION
+from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.interface import INTERFACE_AREA
+from tim3d.descriptors.parametric import Parametric, spelt
 from tim3d.descriptors.surface import (
     EULER,
     MEAN_CURVATURE,
@@ -16,6 +19,7 @@ from tim3d.descriptors.surface import (
     SPECIFIC_SURFACE_GRADIENT,
 )
 from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
 from tim3d.spelling import given_twice, suggestion
 
 BUILTIN: dict[str, Descriptor] = {
@@ -43,9 +47,14 @@ COUPLED: dict[str, Coupled] = {
 }
 
 
+PARAMETRIC: dict[str, type[Parametric]] = {
+    kind: getattr(importlib.import_module(module), name) for kind, (module, name) in KINDS.items()
+}
+
+
 def split_descriptors(
-    wanted: Iterable[str | Descriptor | Coupled],
-) -> tuple[tuple[Descriptor, ...], tuple[Coupled, ...]]:
+    wanted: Iterable[str | Descriptor | Parametric | Coupled],
+) -> tuple[tuple[Descriptor | Parametric, ...], tuple[Coupled, ...]]:
     """Descriptors that add up over blocks, and those that a verb computes on the whole volume.
 
     Raises
@@ -59,15 +68,17 @@ def split_descriptors(
     'solve'
     """
     items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in wanted]
-    if twice := given_twice(item if isinstance(item, str) else item.name for item in items):
+    additive = select(i for i in items if not isinstance(i, Coupled))
+    found = tuple(i for i in items if isinstance(i, Coupled))
+    if twice := given_twice(item.name for item in (*additive, *found)):
         raise ArgumentError(f"descriptor {twice!r} is given twice: give it once")
-    return select(i for i in items if not isinstance(i, Coupled)), tuple(
-        i for i in items if isinstance(i, Coupled)
-    )
+    return additive, found
 
 
-def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
-    """Descriptors by name; a `Descriptor` of the user is returned as it is.
+def select(
+    wanted: Iterable[str | Descriptor | Parametric],
+) -> tuple[Descriptor | Parametric, ...]:
+    """Descriptors by name or word; a value of the user is returned as it is.
 
     Raises
     ------
@@ -76,16 +87,48 @@ def select(wanted: Iterable[str | Descriptor]) -> tuple[Descriptor, ...]:
 
     Examples
     --------
-    >>> [d.halo for d in select(["phase_fraction", "specific_surface"])]
-    [(0, 0, 0), (1, 1, 1)]
+    >>> [d.name for d in select(["phase_fraction", "correlation:lags=8"])]
+    ['phase_fraction', 'correlation:lags=8']
     """
-    return tuple(item if isinstance(item, Descriptor) else _by_name(item) for item in wanted)
+    return tuple(_by_name(item) if isinstance(item, str) else item for item in wanted)
 
 
-def _by_name(name: str) -> Descriptor:
-    if name not in BUILTIN:
-        known = [*BUILTIN, *COUPLED]
-        raise ArgumentError(
-            f"no descriptor {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
-        )
-    return BUILTIN[name]
+def settled(
+    chosen: Iterable[Descriptor | Parametric], material: Material, shape: Triple
+) -> tuple[Descriptor, ...]:
+    """Descriptors for a volume: those with parameters become values for its voxels.
+
+    Raises
+    ------
+    ArgumentError
+        If parameters do not fit the volume.
+    """
+    return tuple(_settled(one, material, shape) for one in chosen)
+
+
+def _settled(one: Descriptor | Parametric, material: Material, shape: Triple) -> Descriptor:
+    if isinstance(one, Descriptor):
+        return one
+    one.check(shape, material)
+    return one.descriptor(material)
+
+
+def inputs_read(one: Descriptor | Parametric) -> tuple[Input, ...]:
+    """Fields that a descriptor reads."""
+    return one.reads if isinstance(one, Parametric) else inputs_of(one.needs)
+
+
+def is_known(name: str) -> bool:
+    """Whether a name is that of an additive descriptor that is built in, with parameters or without."""
+    return name in BUILTIN or name.partition(":")[0] in PARAMETRIC
+
+
+def _by_name(name: str) -> Descriptor | Parametric:
+    if name in BUILTIN:
+        return BUILTIN[name]
+    if is_known(name):
+        return spelt(name, PARAMETRIC)
+    known = [*BUILTIN, *PARAMETRIC, *COUPLED]
+    raise ArgumentError(
+        f"no descriptor {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+    )

@@ -19,6 +19,7 @@ import xarray as xr
 
 from tim3d.descriptors.base import Descriptor, Material, Variable, assembled
 from tim3d.descriptors.inputs import LABELS, Input
+from tim3d.descriptors.parametric import Parametric
 from tim3d.errors import ArgumentError
 from tim3d.grid import AXES
 from tim3d.phases import Phases
@@ -149,7 +150,7 @@ class Coupled:
 
 
 # Requested descriptors: names of built-in ones, or values.
-Descriptors: TypeAlias = Iterable[str | Descriptor | Coupled]
+Descriptors: TypeAlias = Iterable[str | Descriptor | Parametric | Coupled]
 
 
 def coupled(

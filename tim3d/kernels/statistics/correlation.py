@@ -8,9 +8,11 @@ Along one axis of a volume or image, for one phase and a lag of r voxels:
   ``L(0) = S2(0)`` and ``L(1) = S2(1)``.
 * ``P_L``: crossings of the phase's boundary per length of line. For lines in all directions the
   surface per volume is ``S_V = 2 P_L``, for any shape.
+* Chords: maximal runs of the phase along lines. With N(l) segments of l voxels in it, there are
+  ``N(l) - 2 N(l + 1) + N(l + 2)`` chords of l voxels.
 
 No boundary is periodic: pairs and segments that leave the volume do not count, neither in the sum
-nor in the divisor. A pair, segment or crossing belongs to its first voxel, so the counts of blocks
+nor in the divisor. A pair, segment, crossing or chord belongs to its first voxel, so the counts of blocks
 that tile a volume add up to the counts of the volume, bit for bit.
 
 References: S. Torquato, Random Heterogeneous Materials, Springer 2002,
@@ -31,8 +33,11 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.statistics.pair_counts import pair_counts
 
 NO_PHASE = 255
+# Second index of `LineCounts.chords`.
+INSIDE, CUT = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +54,16 @@ class LineCounts:
         Voxels of the phase in each plane across the axis.
     changes : (planes, phases) int64
         Voxel faces between a plane and the next one at which the phase begins or ends.
+    chords : (phases, 2, reach + 2) int64
+        Chords by their length in voxels, up to the largest lag, `reach`; those that are inside the
+        volume, and those that its border cuts. All longer ones are in the last place of `INSIDE`.
     """
 
     pairs: NDArray[np.int64]
     segments: NDArray[np.int64]
     voxels: NDArray[np.int64]
     changes: NDArray[np.int64]
+    chords: NDArray[np.int64]
 
 
 def ranks_of(labels: NDArray[np.uint8], codes: Sequence[int]) -> NDArray[np.uint8]:
@@ -127,18 +136,26 @@ def line_counts(
     ([1, 1], [1, 0], [3, 3])
     """
     check_lags(lags)
-    steps = np.asarray(lags, np.int64)
-    lines, own = lines_from(ranks, lags[-1], axis, core)
-    pairs = np.zeros((phases, steps.size), np.int64)
-    runs = np.zeros((phases, int(steps[-1]) + 2), np.int64)
+    steps, reach = np.asarray(lags, np.int64), lags[-1]
+    core = core or Box.whole(triple(ranks.shape))
+    before = min(core.start[axis], 1)  # a voxel, to see where chords begin
+    lines, own = lines_from(ranks, reach, axis, core, before)
+    runs = np.zeros((phases, reach + 2), np.int64)
+    chords = np.zeros((phases, 2, reach + 2), np.int64)
     voxels, changes = (np.zeros((own, phases), np.int64) for _ in range(2))
-    _tally(lines, own, steps, pairs, runs, voxels, changes)
+    _tally(lines, before, own, runs, voxels, changes, chords)
     longer = runs[:, ::-1].cumsum(axis=1)[:, ::-1]
-    return LineCounts(pairs, longer[:, steps + 1], voxels, changes)
+    pairs = pair_counts(ranks, [[n] for n in range(phases)], _along(axis, steps), core)
+    return LineCounts(pairs, longer[:, steps + 1], voxels, changes, chords)
+
+
+def _along(axis: int, lags: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Displacements along an axis, (n, 3)."""
+    return np.asarray(lags[:, None] * np.eye(3, dtype=np.int64)[axis])
 
 
 def lines_from(
-    values: NDArray[np.uint8], reach: int, axis: int, core: Box | None = None
+    values: NDArray[np.uint8], reach: int, axis: int, core: Box | None = None, before: int = 0
 ) -> tuple[NDArray[np.uint8], int]:
     """Voxels of the core and up to `reach` behind it, `axis` last; the core's length along it.
 
@@ -152,22 +169,27 @@ def lines_from(
         Axis of the lines.
     core : Box, optional
         The core (default: all voxels).
+    before : int
+        Voxels before the core along the axis.
     """
     core = core or Box.whole(triple(values.shape))
     far = min(core.stop[axis] + reach, values.shape[axis])
-    box = Box(core.start, triple(far if a == axis else n for a, n in enumerate(core.stop)))
+    box = Box(
+        triple(n - before if a == axis else n for a, n in enumerate(core.start)),
+        triple(far if a == axis else n for a, n in enumerate(core.stop)),
+    )
     return np.ascontiguousarray(np.moveaxis(values[box.slices], axis, 2)), core.shape[axis]
 
 
 @nb.njit(nogil=True, cache=True)
 def _tally(
     lines: NDArray[np.uint8],
+    before: int,
     own: int,
-    lags: NDArray[np.int64],
-    pairs: NDArray[np.int64],
     runs: NDArray[np.int64],
     voxels: NDArray[np.int64],
     changes: NDArray[np.int64],
+    chords: NDArray[np.int64],
 ) -> None:
     """Count along lines; `runs` counts voxels by the length of the run that starts at them."""
     cap = runs.shape[1] - 1
@@ -176,23 +198,22 @@ def _tally(
         for j in range(lines.shape[1]):
             line = lines[i, j]
             run = 0
-            for k in range(length - 1, -1, -1):
+            for k in range(length - 1, before - 1, -1):
                 phase = line[k]
                 last = k + 1 == length
                 same = not last and line[k + 1] == phase
                 run = min(run + 1, cap) if same else 1
-                if k >= own:
+                place = k - before
+                if place >= own:
                     continue
-                voxels[k, phase] += 1
+                voxels[place, phase] += 1
                 runs[phase, run] += 1
                 if not last and not same:
-                    changes[k, phase] += 1
-                    changes[k, line[k + 1]] += 1
-                for n in range(lags.size):
-                    if k + lags[n] >= length:
-                        break
-                    if line[k + lags[n]] == phase:
-                        pairs[phase, n] += 1
+                    changes[place, phase] += 1
+                    changes[place, line[k + 1]] += 1
+                if k == 0 or line[k - 1] != phase:
+                    cut = run < cap and (k == 0 or k + run == length)
+                    chords[phase, CUT if cut else INSIDE, run] += 1
 
 
 def pairs_at(shape: Triple, lags: Sequence[int], axis: int) -> NDArray[np.int64]:

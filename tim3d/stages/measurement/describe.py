@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import xarray as xr
 
 from tim3d.descriptors.base import Descriptor
-from tim3d.descriptors.builtin import BUILTIN, select, split_descriptors
+from tim3d.descriptors.builtin import is_known, select, settled, split_descriptors
 from tim3d.descriptors.coupled import Coupled, Descriptors
 from tim3d.descriptors.inputs import LABELS
+from tim3d.descriptors.parametric import Parametric
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
@@ -39,10 +40,10 @@ def describe(
     ----------
     sample : str
         Path or URL of the sample.
-    descriptors : iterable of str, Descriptor or Coupled, optional
-        Names of descriptors (default: all that were measured). Any whose partials are stored, and
-        coupled ones; by default the built-in ones that were measured, and, for the whole sample,
-        what is there of the coupled ones.
+    descriptors : iterable of str, Descriptor, Parametric or Coupled, optional
+        Names of descriptors, those with parameters as correlation:lags=64 (default: all that were
+        measured). Any whose partials are stored, and coupled ones; by default the built-in ones
+        that were measured, and, for the whole sample, what is there of the coupled ones.
     field : str
         The label field. Any other, where descriptors of your own were measured on it.
     transport : str
@@ -79,7 +80,7 @@ def describe(
 
 def _describe(
     sample: str,
-    descriptors: Sequence[str | Descriptor | Coupled] | None,
+    descriptors: Sequence[str | Descriptor | Parametric | Coupled] | None,
     field: str,
     transport: str,
     region: tuple[slice, slice, slice],
@@ -95,7 +96,9 @@ def _describe(
     cure = _shorter_blocks(sample, labels, grid)
     cut = zip(region, range(len(AXES)), material.spacing, strict=True)
     blocks = tuple(_block_range(wanted, grid, axis, step, cure) for wanted, axis, step in cut)
-    additive = _measured(sample, field, partials, chosen)
+    asked = _measured(sample, field) if chosen is None else chosen
+    additive = settled(asked, material, grid.shape)
+    _refuse_unmeasured(sample, field, partials, additive)
     return joined([finalize_blocks(partials, additive, material, blocks, grid), *around], labels)
 
 
@@ -103,20 +106,21 @@ def _has_results(sample: str, field: str) -> bool:
     return bool(store.node_attributes(sample, f"{field}_descriptors").get("status") == "complete")
 
 
-def _measured(
-    sample: str, field: str, partials: xr.Dataset, chosen: tuple[Descriptor, ...] | None
-) -> tuple[Descriptor, ...]:
-    if chosen is None:
-        stored = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]["parameters"][
-            "descriptors"
-        ]
-        return select(name for name in stored if name in BUILTIN)
+def _measured(sample: str, field: str) -> tuple[Descriptor | Parametric, ...]:
+    """Descriptors that were measured, without those of the user."""
+    record = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]
+    return select(name for name in record["parameters"]["descriptors"] if is_known(name))
+
+
+def _refuse_unmeasured(
+    sample: str, field: str, partials: xr.Dataset, chosen: Sequence[Descriptor]
+) -> None:
     missing = [d.name for d in chosen if not {p.name for p in d.needs} <= set(partials.data_vars)]
     if missing:
         raise ArgumentError(
             f"{', '.join(missing)} was not measured on {field!r} of {sample}. Run: tim3d measure {sample}"
+            f" --descriptors {','.join(missing)}"
         )
-    return chosen
 
 
 def _shorter_blocks(sample: str, labels: Field, grid: Grid) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import xarray as xr
 
 from tim3d.descriptors.base import Descriptor, Material, inputs_of, partials_of
-from tim3d.descriptors.builtin import BUILTIN, split_descriptors
+from tim3d.descriptors.builtin import BUILTIN, is_known, select, settled, split_descriptors
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.descriptors.inputs import Input
 from tim3d.engine import Outline, Pass, Plan, lock_sample
@@ -62,8 +62,9 @@ def measure(
     ----------
     sample : str
         Path or URL of the sample.
-    descriptors : iterable of str, Descriptor or Coupled, optional
-        Names of descriptors (default: all that are built in; of one slice those of a plane). Also
+    descriptors : iterable of str, Descriptor, Parametric or Coupled, optional
+        Names of descriptors, those with parameters as correlation:lags=64 (default: all that have
+        none; of one slice those of a plane). Also
         values of your own; by default
         what is there of the coupled ones too. A partial of your own that computes something else
         than before needs another name, or `overwrite`.
@@ -96,10 +97,11 @@ def measure(
         different grids.
     """
     wanted = None if descriptors is None else list(descriptors)
-    chosen, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
+    additive, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
     measured = store.complete_field(sample, field, "segment")
+    material = material_of(measured, reads_of(additive, coupled))
+    chosen = settled(additive, material, measured.shape)
     chosen = _of_a_plane(sample, measured, chosen, asked=wanted is not None)
-    material = material_of(measured, reads_of(chosen, coupled))
     around = partial(answers, sample, measured, material.phases)
     own = [one for one in coupled if one.whole is not None]
     makings = [whole_making(sample, measured, material, one) for one in own]
@@ -276,9 +278,9 @@ class Measuring:
         partials = store.open_dataset(self.sample, self.nodes[0])
         names = self._names(True)
         own = {d.name: d for d in self.chosen}
-        every = tuple(
-            own.get(name) or BUILTIN[name] for name in names if name in own or name in BUILTIN
-        )
+        beside = select(name for name in names if name not in own and is_known(name))
+        known = {d.name: d for d in settled(beside, self.material, self.measured.shape)} | own
+        every = tuple(known[name] for name in names if name in known)
         found = finalize_whole(partials, every, self.material)
         self._write(self.nodes[1], self._with_foreign(found, names), names, True)
 
@@ -286,8 +288,9 @@ class Measuring:
         """Add stored results of user-defined descriptors that are not among the chosen ones."""
         record = store.node_attributes(self.sample, self.nodes[1])
         known = record.get("parameters", {}).get("descriptors", [])
-        at_hand = {*BUILTIN, *(d.name for d in self.chosen)}
-        if self.options.overwrite or not self._is_current(self.nodes[1]) or set(known) <= at_hand:
+        own = {d.name for d in self.chosen}
+        foreign = [name for name in known if name not in own and not is_known(name)]
+        if self.options.overwrite or not self._is_current(self.nodes[1]) or not foreign:
             return found
         before = store.open_dataset(self.sample, self.nodes[1])
         return found.merge(before.drop_vars(found.variables, errors="ignore"), join="left")

@@ -15,12 +15,13 @@ from tim3d.descriptors.base import (
     Partial,
     add_blocks,
     evaluate,
-    inputs_of,
     largest_halo,
     partials_of,
 )
+from tim3d.descriptors.builtin import inputs_read
 from tim3d.descriptors.coupled import Coupled
 from tim3d.descriptors.inputs import DTYPES, LABELS, Input
+from tim3d.descriptors.parametric import Parametric
 from tim3d.engine import Pass
 from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.grid import Block, Grid, Triple, triple
@@ -57,10 +58,13 @@ def material_of(measured: Field, reads: Sequence[Input] = (LABELS,)) -> Material
     return Material(measured.phases or Phases.none(), measured.spacing_nm, schema.UNIT)
 
 
-def reads_of(additive: Iterable[Descriptor], coupled: Iterable[Coupled]) -> tuple[Input, ...]:
+def reads_of(
+    additive: Iterable[Descriptor | Parametric], coupled: Iterable[Coupled]
+) -> tuple[Input, ...]:
     """Inputs that descriptors read; results of other verbs are computed from labels."""
     whole = (one for c in coupled for one in (c.whole.reads if c.whole else (LABELS,)))
-    return tuple(dict.fromkeys([*inputs_of(partials_of(additive)), *whole]))
+    own = (one for a in additive for one in inputs_read(a))
+    return tuple(dict.fromkeys([*own, *whole]))
 
 
 def stored_inputs(
@@ -256,7 +260,9 @@ def finalize_blocks(
     """Results of a range of blocks along each axis."""
     origin = triple(r.start * edge for r, edge in zip(blocks, grid.block, strict=True))
     totals = {p.name: _total(partials[p.name], p, blocks, grid) for p in partials_of(chosen)}
-    results = xr.merge([d.finalize(totals, material, origin) for d in chosen], join="exact")
+    results = xr.merge(
+        [d.finalize(totals, material, origin) for d in chosen], join="exact", compat="no_conflicts"
+    )
     end = triple(min(r.stop * e, n) for r, e, n in zip(blocks, grid.block, grid.shape, strict=True))
     return with_region(results, origin, end, material)
 
