@@ -13,6 +13,7 @@ VERBS = {
     "segment": "tim3d.stages.segmentation.segment",
     "clean": "tim3d.stages.cleaning.clean",
     "label": "tim3d.stages.components.label",
+    "distance": "tim3d.stages.morphology.distance",
     "measure": "tim3d.stages.measurement.measure",
     "solve": "tim3d.stages.conduction.solve",
     "study": "tim3d.stages.representative.study",

@@ -89,6 +89,9 @@ FIELDS = {
         f"{A}/clear", "phase",
     ),
 }  # fmt: skip
+FIELDS |= {
+    "distance": Row({"sample": A}, {"phases": ["solid"]}, f"{A}/phase_distance", "phase"),
+}  # fmt: skip
 RESULTS = {
     "label": Row(
         {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolation"
@@ -348,7 +351,7 @@ def page() -> str:
     return Path(tim3d.report(A, "page.html")).read_text()
 
 
-@pytest.mark.parametrize("name", ["annotate", "segment", "clean"])
+@pytest.mark.parametrize("name", ["annotate", "segment", "clean", "distance"])
 def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(
     folder: Path, name: str
 ) -> None:

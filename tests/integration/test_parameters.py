@@ -81,6 +81,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "normalisation": "slices", "batch": 2, "precision": "fp16", "device": "cpu",
         },
     ),
+    "distance": (
+        "distance",
+        {"field": "labels"},
+        {"field": "swapped", "phases": ["solid"]},
+    ),
     "generate grains": (
         "generate",
         GRAINS,
@@ -114,6 +119,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "grey": grey,
         "other": grey[::-1],
         "labels": (grey > 120).astype(np.uint8),
+        "swapped": (grey > 120).astype(np.uint8)[::-1],
     }.items():
         np.save(folder / f"{name}.npy", volume)
     np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
@@ -124,12 +130,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_checkpoint(folder / "slices.safetensors", norm="instance")
     (folder / "s2.csv").write_text("0,0.4\n2,0.3\n4,0.2\n8,0.16\n")
     size = {"z": 2, "y": 1, "x": 1}
-    for name, field in (("grey", "raw"), ("raw16", "raw16")):
+    for name, field, phases in (
+        ("grey", "raw", None),
+        ("raw16", "raw16", None),
+        ("labels", "labels", TWO),
+        ("swapped", "swapped", TWO),
+    ):
         tim3d.ingest(
             folder / f"{name}.npy",
             str(folder / "s.zarr"),
             voxel_size=size,
             field=field,
+            phases=phases,
             options=QUIET,
         )
     return folder

@@ -26,6 +26,7 @@ NAMES = [
     "clean",
     "cluster",
     "describe",
+    "distance",
     "export",
     "fidelity",
     "generate",

@@ -23,7 +23,6 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Box, Triple
 from tim3d.kernels.morphology import components as kernel
 from tim3d.phases import Phases
-from tim3d.spelling import given_twice
 from tim3d.stages.components.blocks import (
     KERNEL_BYTES,
     block_record,
@@ -33,6 +32,7 @@ from tim3d.stages.components.blocks import (
     pairing_pass,
     values_of_block,
 )
+from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.stages.shared.results import (
@@ -216,20 +216,7 @@ class Labelling:
 def _job(sample: str, field: str, names: Sequence[str] | None, connectivity: int, out: str) -> Job:
     labels = store.complete_field(sample, field, "segment")
     kernel.check_connectivity(connectivity)
-    if labels.phases is None:
-        raise ArgumentError(
-            f"field {field!r} holds no phases; segment it first, or ingest it with --phases"
-        )
-    unknown = [name for name in names or () if name not in labels.phases]
-    if unknown or (names is not None and not names):
-        raise ArgumentError(
-            f"{field!r} has no phase {', '.join(unknown)}; it has {', '.join(labels.phases)}"
-        )
-    if twice := given_twice(names or ()):
-        raise ArgumentError(f"{twice!r} is given twice: give it once in --phases")
-    chosen = Phases(
-        **{name: code for name, code in labels.phases.items() if names is None or name in names}
-    )
+    chosen = chosen_phases(labels, names)
     return Job(sample, labels, store.fingerprint_of(sample, field), chosen, connectivity, out)
 
 

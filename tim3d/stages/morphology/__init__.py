@@ -1,0 +1,1 @@
+"""Distance, thickness and what is made of them."""
