@@ -167,3 +167,13 @@ def test_wrong_lengths_and_tables() -> None:
         SpectralField((0.0, 80.0), (1.0, 0.5), (1.0, 1.0, 1.0), 0)
     with pytest.raises(ArgumentError, match="S2 runs from"):
         correlation_of(np.array([0.5, 0.2]), 0.3)
+
+
+def test_a_correlation_ends_by_a_squared_cosine_over_the_last_quarter() -> None:
+    """Up to what no field can have: the part of the spectrum that would be negative."""
+    distances = np.arange(0.0, 33.0)
+    field = SpectralField(tuple(distances), tuple(np.exp(-distances / 16)), (1.0, 1.0, 1.0), seed=1)
+    assert field.range_nm == 32
+    wanted = np.exp(-29 / 16) * np.cos(np.pi / 2 * (29 / 32 - 0.75) / 0.25) ** 2
+    for lag in ((29, 0, 0), (0, 29, 0), (0, 0, 29)):
+        assert field.made_correlation(lag) == pytest.approx(wanted, abs=0.01)

@@ -1,0 +1,72 @@
+"""A length in nanometres is counted in the voxels of its own axis: voxels are 2, 3 and 5 nm long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tim3d.corrections import Background, Brightness, Curtain, Median, NonLocal, Stack, Variation
+from tim3d.corrections.noise import noise_of
+from tim3d.kernels.image.background import background
+from tim3d.kernels.image.brightness import gains_and_offsets, target_levels
+from tim3d.kernels.image.denoise import median
+
+SPACING = (2.0, 3.0, 5.0)
+SHAPE = (6, 64, 48)
+GREY = np.clip(
+    np.random.default_rng(0).normal(120, 9, SHAPE) + 40 * np.sin(np.arange(48) / 9), 0, 255
+).astype(np.uint8)
+STACK = Stack(SHAPE, "uint8", SPACING)
+NOISE = xr.Dataset({"noise": ("z", [9.0, 10.0, 10.0, 11.0, 90.0])})
+
+
+def test_the_noise_of_a_stack_is_not_that_of_its_worst_slice() -> None:
+    assert noise_of(NOISE) == 10.0
+
+
+# Corrections that know no direction, and stripes along y of the one are along x of the other.
+TURNED: dict[str, tuple[Any, Any]] = {
+    "background": (Background(24.0), Background(24.0)),
+    "median": (Median(6.0), Median(6.0)),
+    "nonlocal": (NonLocal(search_nm=16.0, patch_nm=5.0).applied(NOISE),) * 2,
+    "variation": (Variation(iterations=4).applied(NOISE),) * 2,
+    "curtain": (Curtain(30.0, length_nm=45.0), Curtain(30.0, length_nm=45.0, along="x")),
+    "variational": (
+        Curtain(30.0, length_nm=45.0, method="variational"),
+        Curtain(30.0, length_nm=45.0, method="variational", along="x"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_slices_turned_with_their_voxels_are_corrected_alike(name: str) -> None:
+    one, other = TURNED[name]
+    dz, dy, dx = SPACING
+    turned = np.ascontiguousarray(GREY.swapaxes(1, 2))
+    found = other.at(turned, (dz, dx, dy)).swapaxes(1, 2).astype(int)
+    expected = one.at(GREY, SPACING).astype(int)
+    assert np.abs(found - expected).max() <= 1
+    assert np.abs(one.at(GREY, (dz, dx, dy)).astype(int) - expected).max() > 1
+
+
+def test_background_and_median_take_their_length_along_each_axis() -> None:
+    expected = [GREY[0] - background(GREY[0], (24 / 3, 24 / 5))]
+    found = Background(24.0).at(GREY[:1], SPACING)
+    assert np.abs(found - np.array(expected)).max() <= 0.5
+    assert np.array_equal(Median(6.0).at(GREY, SPACING), median(GREY, (3, 2, 1)))
+
+
+def test_slow_changes_of_brightness_are_counted_along_z() -> None:
+    levels = np.random.default_rng(1).normal([80, 160], 9, (6, 2))
+    rows = xr.Dataset({"low": ("z", levels[:, 0]), "high": ("z", levels[:, 1])})
+    table = Brightness(slow_nm=4.0).tabulate(rows, STACK)
+    gain, offset = gains_and_offsets(levels, target_levels(levels, 2.0))
+    np.testing.assert_allclose(table.gain, gain)
+    np.testing.assert_allclose(table.offset, offset)
+    plain = Brightness(contrast=False).tabulate(rows, STACK)
+    middle = np.median(levels, axis=0).mean()
+    np.testing.assert_allclose(plain.gain, 1)
+    np.testing.assert_allclose(plain.offset, middle - levels.mean(axis=1))
