@@ -24,6 +24,8 @@ V = np.random.default_rng(3).integers(0, 200, SHAPE).astype(np.uint8)
 W = (255 - V).astype(np.uint8)  # a second channel, time or scene
 WIDE = V.astype(np.uint16) * 300
 UNKNOWN = (None, None, None)
+# Steps of a pyramid down and to the right: they differ, so that neither stands for the other.
+LEVELS = ((1, 1), (3, 2))
 
 
 @dataclass(frozen=True)
@@ -514,8 +516,8 @@ variant(
     "a level of a pyramid",
     "tifffile",
     options={"level": 1},
-    values=V[:, ::2, ::2],
-    size=(20.0, 8.0, 10.0),
+    values=V[:, ::3, ::2],
+    size=(20.0, 12.0, 10.0),
 )(lambda path: ome_pyramid(path))
 variant("OME-TIFF", "slices in other files", "tifffile", refused="lie in other files")(
     lambda path: ome_elsewhere(path)
@@ -551,7 +553,7 @@ def ome_planes(path: Path, z_um: list[float]) -> Path:
 def ome_pyramid(path: Path) -> Path:
     with tifffile.TiffWriter(path / "a.ome.tif", ome=True) as file:
         file.write(V, photometric="minisblack", subifds=1, metadata={"axes": "ZYX", **PHYSICAL})
-        file.write(V[:, ::2, ::2], photometric="minisblack", subfiletype=1)
+        file.write(V[:, ::3, ::2], photometric="minisblack", subfiletype=1)
     return path / "a.ome.tif"
 
 
@@ -736,6 +738,15 @@ def nrrd(path: Path, data: np.ndarray = V, name: str = "a.nrrd", **header: Any) 
     return path / name
 
 
+def nrrd_behind(path: Path) -> Path:
+    """Voxels behind a head of another program, whose length the header does not know."""
+    header = nrrd(path, WIDE, "a.nhdr", encoding="raw", **UNITS)
+    voxels = (path / "a.raw").read_bytes()
+    (path / "a.raw").write_bytes(b"head" * 5 + voxels)
+    header.write_text(header.read_text().replace("encoding: raw", "encoding: raw\nbyte skip: -1"))
+    return header
+
+
 UNITS = {"spacings": [5, 4, 20], "units": ["nm", "nm", "nm"]}
 for packing in ("raw", "gzip", "bzip2"):
     variant("NRRD", f"encoding {packing}", "nrrd", values=V, size=OME_SIZE)(
@@ -747,6 +758,9 @@ variant("NRRD", "detached header", "nrrd", values=WIDE, size=OME_SIZE)(
 variant("NRRD", "detached header, voxels missing", "nrrd", refused="which is not there")(
     lambda path: (nrrd(path, WIDE, "a.nhdr", encoding="raw"), (path / "a.raw").unlink())[0]
 )
+variant(
+    "NRRD", "detached header, voxels at the end of their file", "nrrd", values=WIDE, size=OME_SIZE
+)(lambda path: nrrd_behind(path))
 variant("NRRD", "space directions in mm (medical)", "nrrd", values=V, size=(2e7, 4e6, 5e6))(
     lambda path: nrrd(
         path, **{"space": "left-posterior-superior", "space directions": np.diag([5.0, 4.0, 20.0])}
@@ -989,12 +1003,12 @@ def imaris(path: Path) -> Path:
                 letters(str(n * length)),
             )
         image.attrs["Unit"] = letters("nm")
-        for level, step in enumerate((1, 2)):
+        for level, (down, right) in enumerate(LEVELS):
             for channel, data in enumerate((V, W)):
                 file.require_group(f"DataSetInfo/Channel {channel}").attrs["Name"] = letters(
                     ("SE", "BSE")[channel]
                 )
-                small = data[:, ::step, ::step]
+                small = data[:, ::down, ::right]
                 group = file.create_group(
                     f"DataSet/ResolutionLevel {level}/TimePoint 0/Channel {channel}"
                 )
@@ -1029,8 +1043,8 @@ variant(
     "a level",
     "h5py",
     options={"channel": 0, "level": 1},
-    values=V[:, ::2, ::2],
-    size=(20.0, 8.0, 10.0),
+    values=V[:, ::3, ::2],
+    size=(20.0, 12.0, 10.0),
 )(imaris)
 IMARIS_PATH = "DataSet/ResolutionLevel 0/TimePoint 0/Channel 1/Data"
 variant("Imaris", "a level by its path", "h5py", options={"dataset": IMARIS_PATH},
@@ -1057,10 +1071,10 @@ def write_image(
 ) -> None:
     lengths = {"z": 20.0, "y": 4.0, "x": 5.0}
     levels = []
-    for level, step in enumerate((1, 2)):
-        small = data[..., ::step, ::step]
+    for level, (down, right) in enumerate(LEVELS):
+        small = data[..., ::down, ::right]
         group.create_array(str(level), data=np.ascontiguousarray(small), chunks=small.shape)
-        scale = [lengths.get(a, 1.0) * (step if a in "yx" else 1) for a in axes]
+        scale = [lengths.get(a, 1.0) * {"y": down, "x": right}.get(a, 1) for a in axes]
         steps = [
             {"type": "scale", "scale": scale},
             {"type": "translation", "translation": [0.5 * s for s in scale]},
@@ -1098,8 +1112,8 @@ variant(
     "a level",
     "zarr",
     options={"level": 1},
-    values=V[:, ::2, ::2],
-    size=(20.0, 8.0, 10.0),
+    values=V[:, ::3, ::2],
+    size=(20.0, 12.0, 10.0),
 )(ome_zarr)
 variant(
     "OME-Zarr", "a level that is not there", "zarr", options={"level": 7}, refused="has 2 levels"

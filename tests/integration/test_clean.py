@@ -220,3 +220,17 @@ def test_killed_again_and_again_it_ends_as_one_that_was_not(tmp_path: Path) -> N
         assert killed == len(victims)
     assert content(samples["killed"]) == content(samples["untouched"])
     assert validate(samples["killed"], deep=True) == []
+
+
+def test_pieces_are_the_components_that_got_another_phase(tmp_path: Path) -> None:
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[1, 1, 1] = labels[1, 3:5, 3] = labels[3, 6, 1:6] = 9  # of 1, 2 and 5 voxels
+    url = ingested(tmp_path, labels)
+    found = tim3d.clean(url, [cleaning.Islands("dirt", below_voxels=3)], options=QUIET)
+    assert found.pieces.values.tolist() == [2]
+    # From phase, to phase: pore, solid, dirt.
+    assert found.moved.values[0].tolist() == [[248, 0, 0], [0, 0, 0], [3, 0, 5]]
+    alone = ingested(tmp_path, np.full((4, 8, 8), 9, np.uint8), "alone.zarr")
+    kept = tim3d.clean(alone, [cleaning.Islands("dirt", below_voxels=300)], options=QUIET)
+    assert kept.pieces.values.tolist() == [0]
+    assert (tim3d.open_field(alone, "cleaned").values == 9).all()

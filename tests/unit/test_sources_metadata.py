@@ -227,3 +227,18 @@ def test_positions_of_ome_planes_are_those_of_the_slices(
     )
     found = open_source(tmp_path / "a.ome.tif").positions_nm
     assert found == (expected and pytest.approx(expected))
+
+
+def test_positions_of_a_channel_are_its_own(tmp_path: Path):
+    """Each of two channels of two times has been scanned at its own positions."""
+    places = [round(0.02 * z + 0.001 * z * z * (one + 1), 6) for one in range(4) for z in range(5)]
+    planes = {"PositionZ": places, "PositionZUnit": ["µm"] * 20}
+    metadata = {"axes": "TCZYX", "PhysicalSizeZ": 20, "PhysicalSizeZUnit": "nm", "Plane": planes}
+    stack = np.zeros((2, 2, 5, 6, 8), np.uint8)
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, stack, ome=True, metadata=metadata, photometric="minisblack")
+    for time in range(2):
+        for channel in range(2):
+            first = 5 * (2 * time + channel)
+            found = open_source(path, time=time, channel=channel).positions_nm
+            assert found == pytest.approx([1000 * z for z in places[first : first + 5]])
