@@ -24,6 +24,8 @@ VERBS = {
     "segment_images": "tim3d.stages.images.segment_images",
     "measure_images": "tim3d.stages.images.measure_images",
     "score_images": "tim3d.stages.images.score_images",
+    "table": "tim3d.relating.table",
+    "relate": "tim3d.relating.relate",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",
 }

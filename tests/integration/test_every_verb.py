@@ -162,10 +162,15 @@ FILES |= {
     "score_images": Row(
         {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
     ),
+    "table": Row({"samples": [A], "csv": "wide.csv"}, makes="wide.csv", reads="phase", after=("measure",)),
+    "relate": Row(
+        {"source": "study.csv", "target": "y", "permutations": 99, "json": "y.json"}, makes="y.json"
+    ),
 }  # fmt: skip
 TABLE = {**FIELDS, **RESULTS, **READERS, **FILES}
 OVERWRITES = sorted(
-    set(TABLE) - {"describe", "report", "inspect", "measure_images", "score_images"}
+    set(TABLE)
+    - {"describe", "report", "inspect", "measure_images", "score_images", "table", "relate"}
 )
 
 
@@ -185,6 +190,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
     tiny_checkpoint(folder / "net.safetensors")
     written(folder, resizes=False)
+    rows = [f"s{n},{n},{n * n % 7},{n + n % 3}" for n in range(12)]
+    (folder / "study.csv").write_text("\n".join(["sample,a,b,y", *rows]))
     return folder
 
 

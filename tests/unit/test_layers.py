@@ -97,6 +97,7 @@ ROOMS = [
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "plotting",           "",                   "numpy xarray matplotlib"),
     Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL jinja2 markupsafe"),
+    Room(5, "relating",           "plotting reporting", "numpy xarray sklearn pyarrow"),
     Room(5, "exporting",          "plotting reporting", "numpy xarray matplotlib"),
     Room(5, "cli",                "cleaning maintenance reporting"),
     Room(5, "__main__",           "cli"),

@@ -29,6 +29,8 @@ tile tolerance transport truth validation_fraction voxel_size window windows win
 beside cells drawing format unit vectors
 scene time channel level convert deep accept only_tables
 to_8_bit subset names values in_pixels true_phases accept_missing
+target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
+gaussian_process level permutations draws
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -41,6 +43,8 @@ FILES = {
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
     "score_images.folder", "score_images.truth", "score_images.csv", "score_images.splits",
+    "table.samples", "table.metadata", "table.csv",
+    "relate.source", "relate.metadata", "relate.csv", "relate.json", "relate.page",
 }  # fmt: skip
 ASKED = [
     (name, argument)

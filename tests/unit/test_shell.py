@@ -31,6 +31,7 @@ BESIDE = {
     "study": {"figure"},
     "fidelity": {"figure"},
     "describe": {"csv"},
+    "relate": {"figure"},
 }
 ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", "price"}
 # How it runs that a verb does not have, as its messages in Python say.

@@ -23,7 +23,7 @@ def verb(name: str, given: dict[str, Any]) -> None:
         from tim3d.reporting import page
 
         page.check_figure(figure)
-    target = given.pop("json", None)
+    target = given.pop("json", None) if name == "inspect" else None
     if target is not None:
         from tim3d.reporting import inspection
 
@@ -76,7 +76,7 @@ def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:
 
 
 def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
-    """Write the figure of a study or of a comparison.
+    """Write the figure of a study, a comparison or a relation.
 
     Parameters
     ----------

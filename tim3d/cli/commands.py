@@ -122,6 +122,7 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
         "fidelity": [FIGURE],
         "describe": [CSV],
         "inspect": [FIGURE, JSON],
+        "relate": [FIGURE],
     }.get(name, []):
         yield from source.below("")
     if "options" not in parameters(name):

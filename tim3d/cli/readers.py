@@ -389,6 +389,13 @@ READERS = {
         several=True,
     ),
     "Merges": Reader(_pairs, "for example {}", "shine_through=pore", "FROM=TO,..."),
+    "Derivations": Reader(
+        _pairs,
+        "a name, a formula and its columns as {}",
+        "alpha=bruggeman:tau:density",
+        "NAME=FORMULA:COLUMN:...,...",
+    ),
+    "Roles": Reader(_pairs, "what a column is, as {}", "density=phi", "ROLE=COLUMN,..."),
     "Pick": Reader(_pick, "a number from 0, or a name, as {}", "0", "N"),
     "QuantityName": Reader(_text, "text, in a recipe in quotes", "phase_fraction"),
     "FormatName": Reader(_text, "text, in a recipe in quotes", "ome-tiff", "NAME"),

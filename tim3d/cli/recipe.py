@@ -40,9 +40,7 @@ _CLUSTER: dict[str, tuple[type, ...]] = {
     "kind": (str,), "workers": (int,), "threads": (int,), "memory_gib": (int, float), "site": (str,), "tls": (str,),
 }  # fmt: skip
 # Verbs that only read the sample: one part of a job array does them.
-_READERS = ("describe", "report", "inspect")
-# Verbs without a sample.
-_WITHOUT_SAMPLE = ("simulate", "train_generator", "import_generator", "inspect")
+_READERS = ("describe", "table", "relate", "report", "inspect")
 
 
 @dataclass(frozen=True)
@@ -364,7 +362,7 @@ def _naming_settings(step: Step) -> Iterator[None]:
 
 
 def _step_arguments(recipe: Recipe, step: Step, options: Mapping[str, Any]) -> dict[str, Any]:
-    sample = {} if step.verb in _WITHOUT_SAMPLE else {"sample": recipe.sample}
+    sample = {"sample": recipe.sample} if "sample" in parameters(step.verb) else {}
     return {**sample, **step.arguments, **accepted(step.verb, options)}
 
 

@@ -6,6 +6,7 @@ The state of pyplot is not changed. Write a figure with ``figure.savefig("a.png"
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves
 from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
 from tim3d.plotting.inspection import inspection_figure
+from tim3d.plotting.relation import importance_figure, models_figure, relation_figure
 from tim3d.plotting.slices import disagreement, orthoslices, overlay, overlay_slice
 from tim3d.plotting.study import study_figure
 from tim3d.plotting.transport import conductivity_bounds, field_slices, geodesic_profiles
@@ -18,11 +19,14 @@ __all__ = [
     "field_slices",
     "geodesic_profiles",
     "histogram",
+    "importance_figure",
     "inspection_figure",
+    "models_figure",
     "orthoslices",
     "overlay",
     "overlay_slice",
     "profiles",
+    "relation_figure",
     "residues_figure",
     "slices_figure",
     "study_figure",

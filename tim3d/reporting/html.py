@@ -20,6 +20,7 @@ from tim3d.reporting.images import IMAGES
 from tim3d.reporting.inspection import INSPECTION
 from tim3d.reporting.preparation import PREPARATION
 from tim3d.reporting.provenance import provenance_table, short
+from tim3d.reporting.relation import RELATION, SAMPLES
 from tim3d.reporting.section import Html, Parts, Section
 from tim3d.reporting.study import STUDY
 from tim3d.reporting.transport import CONNECTIVITY, FLUX, GEODESIC
@@ -252,5 +253,7 @@ SECTIONS = (
     Section("Grey values", lambda parts, _: (*_histograms(parts), _drift(parts))),
     Section("Training", _each(_annotation, _training)),
     IMAGES,
+    RELATION,
+    SAMPLES,
 )
 PROVENANCE = Section("How it was made", lambda parts, _: [provenance_table(parts.sample)])

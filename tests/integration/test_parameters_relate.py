@@ -1,0 +1,90 @@
+"""The law of parameters for tables of samples: changed alone, each gives another result, or it is refused."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tim3d
+from tests.integration.test_relate import sintered, written
+from tim3d.cli.parsing import verb
+from tim3d.errors import Tim3dError
+from tim3d.generators import GaussianField, LevelCuts
+
+VERBS = {"table", "relate"}
+FILES = {"csv", "json", "page"}
+# Of each case: the verb, what is given, and another value of every parameter but the names of files.
+CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "a table of samples": (
+        "table",
+        {"samples": ["a.zarr", "b.zarr"]},
+        {
+            "samples": ["b.zarr"], "metadata": "m.csv", "descriptors": ["specific_surface"], "field": "truth",
+            "transport": "none",
+        },
+    ),
+    "a relation": (
+        "relate",
+        {
+            "source": "t.csv", "target": "sigma", "features": ["D", "tau", "idle0", "idle1"], "permutations": 99,
+            "physics": {"density": "D"}, "draws": 100,
+        },
+        {
+            "source": "other.csv", "target": "idle2", "features": ["D", "tau", "idle0"], "leave_out": ["tau"],
+            "derive": {"alpha": "brugeman:tau:D"}, "smallest": 2, "largest": 2, "fixed": ["D"], "group": "material",
+            "hold_out": ["s1"], "log_target": True, "physics": {"density": "D", "solved": "tau"}, "bulk": 400.0,
+            "contrast": 0.1, "gaussian_process": True, "level": 0.8, "permutations": 100, "draws": 101, "seed": 1,
+            "metadata": "m.csv", "descriptors": ["phase_fraction"], "field": "truth", "transport": "none",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two samples, their metadata, and two tables whose columns have uncertainties."""
+    folder, quiet = tmp_path_factory.mktemp("made"), tim3d.Options(progress=False)
+    for seed, name in enumerate("ab"):
+        cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=seed), (0.4, 0.6))
+        tim3d.generate(str(folder / f"{name}.zarr"), cuts, shape=(8, 8, 8), options=quiet)
+        tim3d.measure(str(folder / f"{name}.zarr"), ["phase_fraction"], options=quiet)
+    written(folder / "m.csv", {"name": ["a", "b"], "T": [1, 2]})
+    for seed, name in ((0, "t.csv"), (1, "other.csv")):
+        written(folder / name, sintered(seed) | {"D_error": [0.01] * 18})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def firsts() -> dict[str, str]:
+    """What each case gives as it stands, computed once."""
+    return {}
+
+
+def outcome(name: str, given: dict[str, Any]) -> str:
+    """The numbers and words of a call; or that it was refused."""
+    try:
+        return str(verb(name)(**given).to_dict())
+    except Tim3dError:
+        return "refused"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_holds_every_parameter(case: str) -> None:
+    name, _, others = CASES[case]
+    assert set(inspect.signature(verb(name)).parameters) - FILES == set(others)
+
+
+@pytest.mark.parametrize(
+    ("case", "parameter"), [(case, one) for case, (*_, others) in CASES.items() for one in others]
+)
+def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
+    made: Path, firsts: dict[str, str], monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
+) -> None:
+    name, given, others = CASES[case]
+    monkeypatch.chdir(made)
+    first = firsts.get(case) or firsts.setdefault(case, outcome(name, given))
+    assert first != "refused"
+    assert outcome(name, {**given, parameter: others[parameter]}) != first
