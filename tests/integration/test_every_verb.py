@@ -162,7 +162,7 @@ FILES |= {
     "score_images": Row(
         {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
     ),
-    "table": Row({"samples": [A], "csv": "wide.csv"}, makes="wide.csv", reads="phase", after=("measure",)),
+    "table": Row({"samples": [A], "csv": "wide.csv"}, makes="wide.csv", after=("measure",)),
     "relate": Row(
         {"source": "study.csv", "target": "y", "permutations": 99, "json": "y.json"}, makes="y.json"
     ),

@@ -52,9 +52,10 @@ def _predicted(ax: Axes, found: xr.Dataset) -> None:
     ax.plot(
         found.measured,
         found.fitted,
-        ".",
-        color=GREY,
-        ms=4,
+        "x",
+        color="#444444",
+        ms=3.5,
+        mew=0.8,
         label="fitted with all samples",
         zorder=1,
     )
@@ -111,7 +112,7 @@ def _held_out(ax: Axes, found: xr.Dataset) -> None:
         centre,
         sides,
         fmt="*",
-        color="#d55e00",
+        color="#222222",
         mfc="white",
         ms=10,
         lw=0.9,
@@ -148,7 +149,7 @@ def _chance(ax: Axes, found: xr.Dataset) -> None:
         f"p = {float(found.p_value):.3g} of {found.sizes['permutation']} shuffles", loc="left"
     )
     ax.set_ylim(top=1.45 * ax.get_ylim()[1])
-    ax.legend(fontsize=7.5, loc="upper left")
+    ax.legend(fontsize=7.5, loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 @matplotlib.rc_context(STYLE)

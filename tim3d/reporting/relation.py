@@ -124,8 +124,7 @@ def cautions(found: xr.Dataset) -> Iterator[str]:
     lost = int((found.kind == "not independent").sum())
     if lost:
         yield f"{lost} models are left out: their features are not independent."
-    if "q2_by_group" in found and float(found.q2_by_group) <= 0:
-        yield "A group that was not seen is not predicted: the relation holds for these groups only."
+    yield from _group_cautions(found)
     laws = found.isel(model=np.flatnonzero(found.kind.values == "law"))
     if laws.sizes["model"]:
         first = laws.isel(model=int(np.argmin(laws.left_out_error.values)))
@@ -137,6 +136,18 @@ def cautions(found: xr.Dataset) -> Iterator[str]:
     if "held_out_inside" in found and not found.held_out_inside.values.all():
         names = found.held_out.values[~found.held_out_inside.values.astype(bool)]
         yield f"Outside of what was seen: {', '.join(names)}."
+
+
+def _group_cautions(found: xr.Dataset) -> Iterator[str]:
+    if "q2_by_group" not in found or float(found.q2_by_group) > 0:
+        return
+    if float(found.q2_by_group_chosen) > 0:
+        yield (
+            "A search without a group chooses features that do not predict it; those chosen here do, but were "
+            "chosen with it."
+        )
+    else:
+        yield "A group that was not seen is not predicted: the relation holds for these groups only."
 
 
 def feature_rows(found: xr.Dataset) -> list[list[str]]:
