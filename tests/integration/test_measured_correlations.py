@@ -15,6 +15,8 @@ from tim3d.descriptors import ChordLength, ClusterCorrelation, Correlation
 from tim3d.descriptors.base import Material, describe_array
 from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.errors import ArgumentError, MissingFieldError
+from tim3d.kernels.morphology.triple_edges import triple_edges
+from tim3d.kernels.statistics.correlation import ranks_of
 from tim3d.storage import store
 
 SHAPE = (13, 18, 21)
@@ -97,3 +99,43 @@ def test_what_was_not_measured_is_refused_with_the_command(url: str) -> None:
         ArgumentError, match=r"Run: tim3d measure .* --descriptors correlation:lags=9"
     ):
         tim3d.describe(url, ["correlation:lags=9"])
+
+
+def test_lines_of_three_phases_are_active_where_all_percolate(url: str) -> None:
+    word = "triple_phase_boundary:components=component"
+    with pytest.raises(MissingFieldError, match=r"tim3d label .* --keep --component component"):
+        tim3d.measure(url, [word], options=quiet())
+    tim3d.label(url, keep=True, connectivity=26, options=quiet())
+    found = tim3d.measure(url, [word], options=quiet())
+    total = found["triple_phase_boundary_components_component"].sel(triple="pore+solid+filler")
+    active = found["triple_phase_boundary_active_components_component"].sel(
+        triple="pore+solid+filler"
+    )
+    numbers = tim3d.open_field(url, "component").values
+    table = tim3d.open_dataset(url, "phase_components_connectivity=26")
+    for axis in "zyx":
+        both = table["component_touches"].sel(axis=axis).values.all(axis=1)
+        through = np.isin(numbers, table["component"].values[both])
+        bits = through.astype(np.uint8)
+        edges = triple_edges(ranks_of(volume(SHAPE, seed=5), PHASES.codes), 3, None, bits)[:2, :, 0]
+        windows = [np.prod([n - (a != b) for b, n in enumerate(SHAPE)]) for a in range(3)]
+        lengths = (
+            (edges / windows * np.array(MATERIAL.spacing)).sum(axis=1) / MATERIAL.voxel_volume / 1.5
+        )
+        assert [total.item(), active.sel(axis=axis).item()] == pytest.approx(lengths.tolist())
+    assert 0 < active.min() <= active.max() <= total
+
+
+def test_the_report_shows_correlations_and_curvatures(tmp_path: Path) -> None:
+    url = ingested(tmp_path, volume((13, 40, 46), seed=5), (13, 20, 46))
+    words = [
+        "phase_fraction",
+        "correlation:lags=5",
+        "chord_length:lags=4",
+        "curvature:sigma=1,bins=8",
+    ]
+    tim3d.measure(url, words, options=quiet())
+    tim3d.report(url, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "Correlations and curvatures" in page
+    assert "Radii below 100 nm are smoothed away" in page

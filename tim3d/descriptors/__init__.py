@@ -12,6 +12,10 @@ from typing import Any
 KINDS = {
     "correlation": ("tim3d.descriptors.correlation", "Correlation"),
     "chord_length": ("tim3d.descriptors.chords", "ChordLength"),
+    "curvature": ("tim3d.descriptors.curvature", "Curvature"),
+    "interface_orientation": ("tim3d.descriptors.curvature", "InterfaceOrientation"),
+    "slice_shape": ("tim3d.descriptors.slices", "SliceShape"),
+    "triple_phase_boundary": ("tim3d.descriptors.triple_phase", "TriplePhaseBoundary"),
     "cluster_correlation": ("tim3d.descriptors.cluster", "ClusterCorrelation"),
 }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["labels", "grey", "values", "numbers"]
+Role = Literal["labels", "grey", "values", "numbers", "through"]
 # Types of the voxels of each role.
 DTYPES: dict[Role, tuple[str, ...]] = {
     "labels": ("uint8",),
     "grey": ("uint8", "uint16"),
     "values": ("float32",),
     "numbers": ("uint32",),
+    "through": ("uint32",),
 }
 # Command to type where a field of a role is missing.
 COMMANDS: dict[Role, str] = {
@@ -19,6 +20,7 @@ COMMANDS: dict[Role, str] = {
     "grey": "tim3d ingest SLICES {sample} --field {name} --voxel-size z=10,y=5,x=5",
     "values": "tim3d ingest SLICES {sample} --field {name} --voxel-size z=10,y=5,x=5",
     "numbers": "tim3d label {sample} --keep --component {name}",
+    "through": "tim3d label {sample} --keep --component {name}",
 }
 
 
@@ -28,9 +30,11 @@ class Input:
 
     Parameters
     ----------
-    role : {"labels", "grey", "values", "numbers"}
+    role : {"labels", "grey", "values", "numbers", "through"}
         Codes of phases (uint8), grey values (uint8, uint16), values of any unit such as a distance
-        or a flux (float32), or numbers of components (uint32).
+        or a flux (float32), or numbers of components (uint32). "through" reads numbers of
+        components and gives bits (uint8): bit a of a voxel whose component leads from face to face
+        along axis a.
     name : str
         Name of the field; ``{field}`` in it stands for the measured one (default: the measured one
         itself).

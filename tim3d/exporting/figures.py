@@ -17,6 +17,7 @@ from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.exporting.job import Export
 from tim3d.forecast import is_forecasting
 from tim3d.formats.base import FigureFormat
+from tim3d.plotting.correlations import endings
 from tim3d.plotting.transport import has_profiles
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
@@ -102,6 +103,10 @@ def _has_profiles(subject: Subject) -> bool:
     return subject.has("phase") and any(subject.has(f"phase_fraction_{axis}") for axis in AXES)
 
 
+def _shows(variable: str) -> Callable[[Subject], bool]:
+    return lambda s: s.dataset is not None and bool(endings(s.dataset, variable))
+
+
 def _is_fidelity(subject: Subject) -> bool:
     return subject.dataset is not None and FIDELITY.shows(subject.dataset)
 
@@ -134,6 +139,9 @@ FIGURES: Mapping[str, Drawn] = {
         _of(plotting.inspection_figure),
     ),
     "profiles": Drawn(_has_profiles, _of(plotting.profiles)),
+    "correlation_figure": Drawn(_shows("two_point_radial"), _of(plotting.correlation_figure)),
+    "chord_figure": Drawn(_shows("lineal_path"), _of(plotting.chord_figure)),
+    "curvature_figure": Drawn(_shows("curvature_area"), _of(plotting.curvature_figure)),
     "study_figure": Drawn(
         lambda s: s.dataset is not None and is_study(s.dataset), _of(plotting.study_figure)
     ),

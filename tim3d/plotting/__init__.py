@@ -3,6 +3,7 @@
 The state of pyplot is not changed. Write a figure with ``figure.savefig("a.png")``.
 """
 
+from tim3d.plotting.correlations import chord_figure, correlation_figure, curvature_figure
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves
 from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
 from tim3d.plotting.inspection import inspection_figure
@@ -12,7 +13,10 @@ from tim3d.plotting.study import study_figure
 from tim3d.plotting.transport import conductivity_bounds, field_slices, geodesic_profiles
 
 __all__ = [
+    "chord_figure",
     "conductivity_bounds",
+    "correlation_figure",
+    "curvature_figure",
     "curves_figure",
     "disagreement",
     "drift",

@@ -14,6 +14,7 @@ from tim3d.plotting.planes import picture_factors
 from tim3d.plotting.style import length_text
 from tim3d.reporting import page, results
 from tim3d.reporting.cleaning import CLEANING
+from tim3d.reporting.correlations import CORRELATIONS
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.images import IMAGES
@@ -244,6 +245,7 @@ SECTIONS = (
     Section("Segmentation", _each(_segmentation, _disagreement, _scores)),
     CLEANING,
     Section("Results", lambda parts, _: _results(parts)),
+    CORRELATIONS,
     STUDY,
     FIDELITY,
     FLUX,

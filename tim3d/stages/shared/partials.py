@@ -29,6 +29,7 @@ from tim3d.kernels.statistics.exact_sums import exact_sum
 from tim3d.phases import Phases
 from tim3d.spelling import suggestion
 from tim3d.stages.shared.grid_agreement import refuse_unlike
+from tim3d.stages.shared.percolating import Through, percolating, through_bits
 from tim3d.stages.shared.reduction import ReduceWork, inner, reduction_pass
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
@@ -127,15 +128,19 @@ class PartialsKernel:
         Index of each input among the fields that are read.
     material : Material
         Phases and spacing.
+    through : tuple of (Input, numbers by axis)
+        Components that percolate, of inputs that ask for it.
     """
 
     partials: tuple[Partial, ...]
     places: tuple[tuple[Input, int], ...]
     material: Material
+    through: tuple[tuple[Input, Through], ...] = ()
 
     def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
         """Compute the partials, as nested lists of integers."""
         voxels = {one: fields[place] for one, place in self.places}
+        voxels |= {one: through_bits(voxels[one], numbers) for one, numbers in self.through}
         found = evaluate(self.partials, voxels, inner(block), self.material)
         return {name: values.tolist() for name, values in found.items()}
 
@@ -169,10 +174,15 @@ def counting_pass(
     """
     fields = {field.name: field for field in inputs.values()}
     places = tuple((one, list(fields).index(field.name)) for one, field in inputs.items())
+    through = tuple(
+        (one, percolating(sample, measured, field))
+        for one, field in inputs.items()
+        if one.role == "through"
+    )
     return reduction_pass(
         sample,
         tuple(fields.values()),
-        PartialsKernel(tuple(partials), places, material),
+        PartialsKernel(tuple(partials), places, material, through),
         halo=largest_halo(partials),
         kernel_bytes=max(p.voxel_bytes for p in partials),
         cut=measured,
