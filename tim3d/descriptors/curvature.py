@@ -59,7 +59,7 @@ class SumInterface:
 
 
 def width(sigma: float, material: Material) -> float:
-    """Standard deviation of the Gaussian in units of length: so many of the longest edge."""
+    """Standard deviation of the Gaussian in units of length, from one in longest edges."""
     return sigma * max(material.spacing)
 
 

@@ -32,7 +32,7 @@ SUMS = (
 QUANTA = np.array([2**24, 2**24, 2**20, 2**20, 2**20, *[2**24] * 10], np.float64)
 # Powers of a length of the sums per volume: area, M, G, |G|, M^2, and areas again.
 POWERS = np.array([-1, -2, -3, -3, -3, *[-1] * 10])
-_CUT = 4.0  # a Gaussian ends after so many standard deviations
+_CUT = 4.0  # standard deviations after which a Gaussian ends
 _FLATTEST = 2.0**-10  # of |g| in units of the shortest edge: no interface
 
 
@@ -143,24 +143,44 @@ def _blur(
 
 
 @nb.njit(nogil=True, cache=True)
-def _curvatures(f, z, y, x, steps):  # type: ignore[no-untyped-def]
-    """Gradient and its length, M and G times the length, in units of the steps."""
-    here = np.float64(f[z, y, x])
+def _gradient(f, z, y, x, steps):  # type: ignore[no-untyped-def]
     gz = (np.float64(f[z + 1, y, x]) - f[z - 1, y, x]) / (2 * steps[0])
     gy = (np.float64(f[z, y + 1, x]) - f[z, y - 1, x]) / (2 * steps[1])
     gx = (np.float64(f[z, y, x + 1]) - f[z, y, x - 1]) / (2 * steps[2])
-    size = math.sqrt(gz * gz + gy * gy + gx * gx)
-    if size < _FLATTEST:
-        return gz, gy, gx, size, 0.0, 0.0
+    return gz, gy, gx
+
+
+@nb.njit(nogil=True, cache=True)
+def _straight(f, z, y, x, steps):  # type: ignore[no-untyped-def]
+    """Second derivatives along the axes."""
+    here = np.float64(f[z, y, x])
     zz = (np.float64(f[z + 1, y, x]) + f[z - 1, y, x] - 2 * here) / (steps[0] * steps[0])
     yy = (np.float64(f[z, y + 1, x]) + f[z, y - 1, x] - 2 * here) / (steps[1] * steps[1])
     xx = (np.float64(f[z, y, x + 1]) + f[z, y, x - 1] - 2 * here) / (steps[2] * steps[2])
+    return zz, yy, xx
+
+
+@nb.njit(nogil=True, cache=True)
+def _mixed(f, z, y, x, steps):  # type: ignore[no-untyped-def]
+    """Second derivatives along two axes."""
     zy = np.float64(f[z + 1, y + 1, x]) + f[z - 1, y - 1, x]
     zy = (zy - f[z + 1, y - 1, x] - f[z - 1, y + 1, x]) / (4 * steps[0] * steps[1])
     zx = np.float64(f[z + 1, y, x + 1]) + f[z - 1, y, x - 1]
     zx = (zx - f[z + 1, y, x - 1] - f[z - 1, y, x + 1]) / (4 * steps[0] * steps[2])
     yx = np.float64(f[z, y + 1, x + 1]) + f[z, y - 1, x - 1]
     yx = (yx - f[z, y + 1, x - 1] - f[z, y - 1, x + 1]) / (4 * steps[1] * steps[2])
+    return zy, zx, yx
+
+
+@nb.njit(nogil=True, cache=True)
+def _curvatures(f, z, y, x, steps):  # type: ignore[no-untyped-def]
+    """Gradient and its length, M and G times the length, in units of the steps."""
+    gz, gy, gx = _gradient(f, z, y, x, steps)
+    size = math.sqrt(gz * gz + gy * gy + gx * gx)
+    if size < _FLATTEST:
+        return gz, gy, gx, size, 0.0, 0.0
+    zz, yy, xx = _straight(f, z, y, x, steps)
+    zy, zx, yx = _mixed(f, z, y, x, steps)
     nz, ny, nx = gz / size, gy / size, gx / size
     along = nz * nz * zz + ny * ny * yy + nx * nx * xx
     along += 2 * (nz * ny * zy + nz * nx * zx + ny * nx * yx)
