@@ -36,9 +36,9 @@ from tim3d.storage import staging
 VALUES = volumes()
 FIELDS = list(VALUES)
 STEP = tuple(SIZE.values())
-# A region that begins and ends within shards: voxels 3 to 18, 0 to 20, 5 to 30.
-REGION = {"z": slice(60, 360), "y": slice(None, 200), "x": slice(5 * 7.3, 30 * 7.3)}
-PART = (slice(3, 18), slice(0, 20), slice(5, 30))
+# A region that begins and ends within shards: voxels 3 to 18, 2 to 20, 5 to 30.
+REGION = {"z": slice(60, 360), "y": slice(20, 200), "x": slice(5 * 7.3, 30 * 7.3)}
+PART = (slice(3, 18), slice(2, 20), slice(5, 30))
 # A reader gives the voxels (z, y, x), the edges of a voxel, and the centre of the first one; None
 # where the format knows none.
 Read = tuple[np.ndarray, tuple[float, ...] | None, tuple[float, ...] | None]
@@ -68,9 +68,10 @@ def read_stack(path: Path, name: str) -> Read:
     files = sorted(path.iterdir())
     assert files[0].name == f"{name}_00000.tif"
     with tifffile.TiffFile(files[0]) as file:
-        about, x = file.imagej_metadata or {}, file.pages.first.tags["XResolution"].value
+        about, tags = file.imagej_metadata or {}, file.pages.first.tags
+        dy, dx = (tags[f"{a}Resolution"].value for a in "YX")
         assert about["unit"] == "nm"
-        return tifffile.imread(files), (about["spacing"], STEP[1], x[1] / x[0]), None
+        return tifffile.imread(files), (about["spacing"], dy[1] / dy[0], dx[1] / dx[0]), None
 
 
 def read_ome(path: Path, name: str) -> Read:
@@ -149,7 +150,7 @@ def name_of(one: VolumeFormat) -> str:
 def test_a_round_trip_keeps_values_voxel_size_and_place(
     sample: str, tmp_path: Path, name: str, field: str
 ) -> None:
-    for part, region, first in ((np.s_[:], {}, (0, 0, 0)), (PART, REGION, (3, 0, 5))):
+    for part, region, first in ((np.s_[:], {}, (0, 0, 0)), (PART, REGION, (3, 2, 5))):
         folder = tmp_path / str(len(region))
         folder.mkdir()
         out = exported(sample, field, folder / name_of(FORMATS[name]), **region)
@@ -336,6 +337,18 @@ def test_vectors_of_a_region_are_those_of_the_whole(
     part = exported(sample, "hard_potential_z", tmp_path / name, vectors=True, **REGION)
     vector = "hard_flux_vector_z"
     np.testing.assert_array_equal(read_vectors(part, vector), read_vectors(whole, vector)[PART])
+
+
+def test_vectors_of_two_potentials_share_a_file(
+    sample: str, solved: dict[str, Any], tmp_path: Path
+) -> None:
+    first, second = (f"hard_potential_{axis}" for axis in "zx")
+    both = exported(sample, first, tmp_path / "both.vti", beside=[second], vectors=True)
+    for axis in "zx":
+        name = f"hard_potential_{axis}"
+        alone = exported(sample, name, tmp_path / f"{axis}.vti", vectors=True)
+        vector = f"hard_flux_vector_{axis}"
+        np.testing.assert_array_equal(read_vectors(both, vector), read_vectors(alone, vector))
 
 
 def test_vectors_need_a_potential_and_a_format(

@@ -20,9 +20,9 @@ from tim3d.kernels.morphology import mesh
 
 STEP = np.array(list(SIZE.values()))
 LABELS = volumes()["phase"]
-REGION: dict[str, Any] = {"z": slice(60, 360), "y": slice(None, 200), "x": slice(5 * 7.3, 30 * 7.3)}
-PART = (slice(3, 18), slice(0, 20), slice(5, 30))
-START = np.array([60, 0, 5 * 7.3])
+REGION: dict[str, Any] = {"z": slice(60, 360), "y": slice(20, 200), "x": slice(5 * 7.3, 30 * 7.3)}
+PART = (slice(3, 18), slice(2, 20), slice(5, 30))
+START = np.array([60, 20, 5 * 7.3])
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,13 @@ def read_surface(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def test_a_surface_is_closed_and_encloses_its_voxels(
     sample: str, tmp_path: Path, one: Any, region: dict[str, Any]
 ) -> None:
-    out = exported(sample, "phase", tmp_path / f"a{one.suffixes[0]}", phases=["copper"], **region)
-    vertices, faces = read_surface(out)
-    part, start = (PART, START) if region else (np.s_[:], np.zeros(3))
+    region = {**region, "unit": "um" if region else "nm", "phases": ["copper"]}
+    vertices, faces = read_surface(
+        exported(sample, "phase", tmp_path / f"a{one.suffixes[0]}", **region)
+    )
+    if region["unit"] == "um":
+        vertices = vertices * 1000
+    part, start = (PART, START) if "z" in region else (np.s_[:], np.zeros(3))
     inside = LABELS[part] == 5
     assert mesh.is_closed(faces)
     target = inside.sum() * math.prod(STEP)
@@ -183,8 +187,8 @@ def volumes_of(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["hexahedra", "tetrahedra"])
 @pytest.mark.parametrize("one", ELEMENTS, ids=lambda one: one.name)
 def test_elements_fill_their_voxels_once(sample: str, tmp_path: Path, one: Any, kind: str) -> None:
-    region = {"z": slice(60, 160), "y": slice(0, 60), "x": slice(5 * 7.3, 11 * 7.3)}
-    labels = LABELS[3:8, 0:6, 5:11]
+    region = {"z": slice(60, 160), "y": slice(20, 80), "x": slice(5 * 7.3, 11 * 7.3)}
+    labels = LABELS[3:8, 2:8, 5:11]
     out = exported(sample, "phase", tmp_path / f"a{one.suffixes[0]}", cells=kind, **region)
     points, cells, codes = read_elements(out, one.name)
     per = {"hexahedra": 1, "tetrahedra": 6}[kind]

@@ -249,3 +249,20 @@ def test_too_large_batches_are_halved_until_they_fit():
     assert max(seen) == 7
     with pytest.raises(torch.OutOfMemoryError):
         halving(lambda grey: forward(torch.zeros(9), grey), batch)
+
+
+@pytest.mark.parametrize("lattice", [crop_lattice((2, 24, 40), (1, 16, 16), (0, 4, 4)),
+                                     blend_lattice((2, 24, 40), (1, 16, 16), (0, 8, 8))])  # fmt: skip
+def test_of_equally_likely_classes_the_first_is_taken_and_shares_are_rounded(tmp_path, lattice):
+    """A quarter of 255 is 63.75."""
+    spec = dataclasses.replace(SMALL, classes=("a", "b", "c", "d"))
+    net = build(spec)
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights.zero_()
+    scale = Normalisation("volume", (100.0,), (50.0,))
+    path = tmp_path / "even.safetensors"
+    even = Predictor(str(path), save(path, net, Description(spec, scale, (10, 5, 5))))
+    found = segment(even, lattice, grey((2, 24, 40)), outputs=("labels", "probabilities"))
+    assert (found["labels"] == 0).all()
+    assert (found["probabilities"] == 64).all()

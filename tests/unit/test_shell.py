@@ -21,6 +21,7 @@ from tim3d.cli.parser import help_of
 from tim3d.cli.parsing import parameters, verb
 from tim3d.cli.readers import READERS, reader
 from tim3d.commands import command_line
+from tim3d.errors import ArgumentError
 from tim3d.verbs import PYTHON_ONLY, VERBS, option_of
 
 # Only `study` and `fidelity` are drawn, only `describe` writes a table: options of the shell
@@ -180,3 +181,39 @@ def test_what_is_on_by_default_is_switched_off() -> None:
     assert off == {"--uneven-z", "--unmixed-precision"}
     assert "do not resample" in shown("ingest", "--help")
     assert option_of("even_z", on=False) == "--uneven-z"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("Bytes", "1.5", 3 * 2**29),  # GiB
+        ("Bytes", 2, 2**31),
+        ("Seconds", "90", 90.0),
+        ("Minutes", "1.5", 1.5),
+        ("VoxelSize", "20,5,4", {"z": 20.0, "y": 5.0, "x": 4.0}),
+        ("VoxelSize", "x=4,z=20,y=5", {"z": 20.0, "y": 5.0, "x": 4.0}),
+        ("Shape", "2,3,5", (2, 3, 5)),
+        ("Window", "3,5", (3, 5)),
+        ("PixelShift", "0.5,-2", (0.5, -2.0)),
+        ("Cell", "2,3,5", [2.0, 3.0, 5.0]),
+        ("Range", "0:200", slice(0.0, 200.0)),
+        ("Range", "10.5:", slice(10.5, None)),
+        ("SliceRange", ":-2", slice(None, -2)),
+        ("Conductivities", "copper=10:20:400,pore=0.5", {"copper": [10.0, 20.0, 400.0], "pore": 0.5}),
+        ("ByPair", "a:b=1e8", {"a:b": 1e8}),
+        ("Contacts", "1e7,2e7", [1e7, 2e7]),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_the_value_that_it_means(kind: str, text: object, value: object) -> None:
+    by = reader(kind)
+    assert by is not None
+    assert by.read(text) == value
+
+
+@pytest.mark.parametrize("text", ["200:0", "200:100", "5:5"])
+def test_a_range_that_ends_before_it_begins_is_refused(text: str) -> None:
+    for kind in ("Range", "SliceRange", "VoxelRange"):
+        by = reader(kind)
+        assert by is not None
+        with pytest.raises(ArgumentError, match="is empty"):
+            by.read(text)
