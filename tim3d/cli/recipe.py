@@ -18,6 +18,7 @@ from typing import Any
 
 from tim3d import engine
 from tim3d.cli.parsing import accepted, call, call_plan, parameters
+from tim3d.cli.recipe_each import check_each, each_step
 from tim3d.cli.recipe_paths import refusal, refusal_of_cluster
 from tim3d.credentials import refuse_credentials
 from tim3d.engine.job_array import DEFAULT_WAIT_SECONDS
@@ -34,6 +35,7 @@ _TOP: dict[str, tuple[type, str]] = {
     "sample": (str, "sample = 'name.zarr'"),
     "cluster": (dict, "keys under [cluster]"),
     "step": (list, "arguments under [[step]]"),
+    "each": (dict, "what differs between samples under [each]"),
     "title": (str, "title = 'some words'"),
 }
 _CLUSTER: dict[str, tuple[type, ...]] = {
@@ -90,6 +92,7 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
         raise ArgumentError(
             f"recipe {path} needs at least one [[step]], and a name of its own for each"
         )
+    check_each(content, steps, Path(path))
     settings = list(settings)
     keys = [setting.partition("=")[0] for setting in settings]
     if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
@@ -104,8 +107,9 @@ def load_recipe(path: str | Path, settings: Iterable[str] = (), *, trust: bool =
         )
     refuse_credentials(content["sample"])
     made = tuple(
-        Step(s["name"], s["verb"], {k: v for k, v in s.items() if k not in ("name", "verb")})
-        for s in steps
+        Step(s["name"] + of, s["verb"], {k: v for k, v in s.items() if k not in ("name", "verb")})
+        for step in steps
+        for of, s in each_step(step, content.get("each", {}))
     )
     return Recipe(str(content["sample"]), made, content.get("cluster", {}))
 
@@ -154,8 +158,9 @@ def _refusals(
     for key, value in content.get("cluster", {}).items():
         yield f"cluster.{key}", value, refusal_of_cluster(key, value, homes)
     for step in steps:
-        for key, value in step.items():
-            yield f"{step['name']}.{key}", value, refusal(step["verb"], key, value, homes)
+        for _, one in each_step(step, content.get("each", {})):
+            for key, value in one.items():
+                yield f"{one['name']}.{key}", value, refusal(one["verb"], key, value, homes)
 
 
 def _apply(content: dict[str, Any], steps: list[dict[str, Any]], setting: str) -> None:

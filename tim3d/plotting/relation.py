@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from tim3d.plotting.style import COLOURS, LINES, STYLE, WIDTH
 
@@ -200,14 +201,21 @@ def models_figure(found: xr.Dataset) -> Figure:
     ax = figure.subplots()
     errors = found.left_out_error.values[shown]
     near, kinds = found.within_one_error.values[shown], found.kind.values[shown]
+    # A law that is far off must not squeeze the regressions together.
+    wide = errors.max() > 3 * errors.min() > 0
+    start = 0.8 * errors.min() if wide else 0.0
     for row, (error, is_near, kind) in enumerate(zip(errors, near, kinds, strict=True)):
         colour = LINES[0] if kind == "regression" else LAW
-        ax.plot([0, error], [row, row], color=colour, lw=0.8)
+        ax.plot([start, error], [row, row], color=colour, lw=0.8)
         ax.plot(error, row, "o", color=colour, mfc=colour if is_near else "white", ms=6)
     ax.set_yticks(range(len(shown)), found.model.values[shown].tolist(), fontsize=8)
     unit = " of the logarithm" if found.attrs["scale"] == "logarithm" else _unit(found)
     ax.set(xlabel=f"root mean square error of left-out samples{unit}")
-    ax.set_xlim(left=0)
+    if wide:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    ax.set_xlim(left=start)
     ax.plot([], [], "o", color=LINES[0], label="regression")
     if (kinds != "regression").any():
         ax.plot([], [], "o", color=LAW, label="law or Gaussian process")
