@@ -101,6 +101,8 @@ def test_a_missing_shard_of_a_coarse_level_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="of 'raw' is missing"):
         tim3d.open_field(made, "raw", level=1).load()
     assert int(tim3d.open_field(made, "raw").max()) == 7
+    (fault,) = tim3d.validate(made, deep=True)
+    assert fault.where.startswith("raw/s1 block")
 
 
 def test_a_missing_part_of_a_result_is_refused(sample: Path) -> None:
@@ -392,8 +394,11 @@ def test_counts_that_do_not_add_up_to_the_voxels_are_found(tmp_path: Path) -> No
         store.open_dataset(url, "phase_partials"),
         store.node_attributes(url, "phase_partials"),
     )
-    partials["phase_planes_y"].values[..., 0] += 1
-    store.write_dataset(url, "phase_partials", partials, record)
-    (fault,) = tim3d.validate(url, deep=True)
-    assert fault.where == "phase_partials/phase_planes_y"
-    assert "--overwrite" in fault.cure
+    planes = partials["phase_planes_y"].values.reshape(-1, 2)  # by phase
+    # One voxel too many; then the right number of voxels, of which one has another phase.
+    for phase, change in ((0, 1), (1, -1)):
+        planes[0, phase] += change
+        store.write_dataset(url, "phase_partials", partials, record)
+        (fault,) = tim3d.validate(url, deep=True)
+        assert fault.where == "phase_partials/phase_planes_y"
+        assert "--overwrite" in fault.cure

@@ -502,3 +502,20 @@ def test_crops_are_square_of_the_stride_and_hold_labels():
         assert images.dtype == np.float32
         assert found.dtype == np.int64
         assert (found != 255).any(axis=(1, 2)).all()
+
+
+def test_a_lone_labelled_pixel_lies_anywhere_in_its_crops():
+    """Not in one corner of all of them, where a network would see it with half of its surroundings."""
+    labels = np.full((2, 64, 64), 255, np.uint8)
+    labels[0, 40, 30] = labels[1, 30, 40] = 1
+    slices, _ = prepare(discs(2, 64)[0], labels, SPEC)
+    still, rng = Augmentation(False, False, 0, 0, 0), np.random.default_rng(3)
+    places = [
+        np.argwhere(found[0] != 255) for _, found in random_batches(slices, 16, 1, 80, still, rng)
+    ]
+    assert all(len(one) == 1 for one in places)
+    for axis in range(2):
+        seen = {int(one[0, axis]) for one in places}
+        assert len(seen) > 10
+        assert min(seen) < 3
+        assert max(seen) > 12

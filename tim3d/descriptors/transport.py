@@ -84,6 +84,8 @@ def transport(
     )
     coordinates: dict[str, Any] = {"axis": np.array(context.axes, dtype=object)}
     coordinates["phase"] = np.array(list(context.phases), dtype=object)
+    if "conductivity_tensor" in found:
+        coordinates["flux_axis"] = np.array(AXES, dtype=object)
     if "flux_histogram" in found:
         middle = np.sqrt(class_edges()[1:] * class_edges()[:-1])
         text = "size of the flux density over its mean: geometric centre of classes a factor 2^(1/4) wide"
