@@ -14,6 +14,7 @@ VERBS = {
     "clean": "tim3d.stages.cleaning.clean",
     "label": "tim3d.stages.components.label",
     "distance": "tim3d.stages.morphology.distance",
+    "thickness": "tim3d.stages.morphology.thickness",
     "measure": "tim3d.stages.measurement.measure",
     "solve": "tim3d.stages.conduction.solve",
     "study": "tim3d.stages.representative.study",

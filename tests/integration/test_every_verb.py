@@ -91,6 +91,9 @@ FIELDS = {
 }  # fmt: skip
 FIELDS |= {
     "distance": Row({"sample": A}, {"phases": ["solid"]}, f"{A}/phase_distance", "phase"),
+    "thickness": Row(
+        {"sample": A}, {"out": "other"}, f"{A}/phase_thickness", "phase_distance", ("distance",)
+    ),
 }  # fmt: skip
 RESULTS = {
     "label": Row(
@@ -287,7 +290,7 @@ def test_a_plan_writes_nothing(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", OVERWRITES)
 def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -> None:
-    place = folder / TABLE[name].makes
+    place = folder / prepared(name).makes
     first = blocks_done(lambda: run(name))
     contents = bytes_of(place)
     assert blocks_done(lambda: run(name)) == 0

@@ -86,6 +86,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "labels"},
         {"field": "swapped", "phases": ["solid"]},
     ),
+    "thickness": ("thickness", {"distance": "far"}, {"distance": "far_swapped"}),
     "generate grains": (
         "generate",
         GRAINS,
@@ -144,6 +145,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             phases=phases,
             options=QUIET,
         )
+    for name, out in (("labels", "far"), ("swapped", "far_swapped")):
+        tim3d.distance(str(folder / "s.zarr"), field=name, out=out, options=QUIET)
     return folder
 
 

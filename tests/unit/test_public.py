@@ -53,6 +53,7 @@ NAMES = [
     "solve",
     "study",
     "table",
+    "thickness",
     "train",
     "train_generator",
     "validate",

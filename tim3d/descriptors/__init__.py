@@ -16,6 +16,8 @@ KINDS = {
     "interface_orientation": ("tim3d.descriptors.curvature", "InterfaceOrientation"),
     "slice_shape": ("tim3d.descriptors.slices", "SliceShape"),
     "triple_phase_boundary": ("tim3d.descriptors.triple_phase", "TriplePhaseBoundary"),
+    "distance": ("tim3d.descriptors.lengths", "DistanceDistribution"),
+    "thickness": ("tim3d.descriptors.lengths", "Thickness"),
     "cluster_correlation": ("tim3d.descriptors.cluster", "ClusterCorrelation"),
 }
 

@@ -107,6 +107,7 @@ def making(url: str, name: str, verb: str) -> str:
     """
     by_verb = {
         "annotate": f"tim3d annotate {url} --out {name}",
+        "distance": f"tim3d distance {url} --out {name}",
         "generate": f"tim3d generate {url} --kind network --weights gen.safetensors --shape 256,256,256 --out {name}",
         "labels": f"tim3d ingest MASKS {url} --field {name} --phases pore=0,solid=1 {SIZE}",
         "segment": f"tim3d segment {url} --method otsu --phases pore=0,solid=1 --out {name}",
