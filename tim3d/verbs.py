@@ -15,6 +15,7 @@ VERBS = {
     "label": "tim3d.stages.components.label",
     "distance": "tim3d.stages.morphology.distance",
     "thickness": "tim3d.stages.morphology.thickness",
+    "porosimetry": "tim3d.stages.morphology.porosimetry",
     "measure": "tim3d.stages.measurement.measure",
     "solve": "tim3d.stages.conduction.solve",
     "study": "tim3d.stages.representative.study",

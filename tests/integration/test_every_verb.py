@@ -110,6 +110,10 @@ RESULTS = {
         {"sample": A, "phases": ["solid"]}, {"directions": ["+z"]}, f"{A}/phase_geodesic_phases=solid", "phase",
         shown="geodesic_tortuosity",
     ),
+    "porosimetry": Row(
+        {"sample": A, "phase": "pore"}, {"directions": ["+y"]}, f"{A}/phase_porosimetry_phase=pore", "phase",
+        ("distance",),
+    ),
     "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
     "study": Row(
         {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [4, 8]}, {"phase": "pore"},

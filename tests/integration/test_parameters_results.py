@@ -166,6 +166,14 @@ CASES = {
         names={"out": "mine7"},
         runs={"keep": True, "options": IN_BLOCKS},
     ),
+    "porosimetry": Case(
+        "porosimetry",
+        {"sample": A, "phase": "pore"},
+        decides={"sample": B, "phase": "solid", "directions": ["+y"]},
+        refused={"field": "other"},
+        names={"out": "mine13", "distance": "far"},
+        runs={"options": IN_BLOCKS},
+    ),
     "study of a flux": Case(
         "study",
         {"sample": A, "quantity": "tortuosity_factor", "conductivity": K, "windows": [4, 6]},
@@ -268,6 +276,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in (A, B):
             for labels_name in ("phase", "other"):
                 tim3d.measure(name, field=labels_name, options=IN_BLOCKS)
+            tim3d.distance(name, options=QUIET)
+            tim3d.distance(name, phases=["pore"], out="far", options=QUIET)
             for axis in "zy":
                 tim3d.solve(name, conductivity=K, axis=axis, out=f"along_{axis}", options=QUIET)
         yield folder

@@ -50,8 +50,8 @@ def _widen(widths: Any, radii: Any) -> None:
             waiting.append((-widths[z, y, x], np.int64(place)))
     heapq.heapify(waiting)
     while len(waiting) > 0:
-        width, place = heapq.heappop(waiting)
-        z, y, x = place // (ny * nx), place // nx % ny, place % nx
+        width, at = heapq.heappop(waiting)
+        z, y, x = at // (ny * nx), at // nx % ny, at % nx
         if -width < widths[z, y, x]:
             continue
         for oz in range(max(0, z - 1), min(nz, z + 2)):

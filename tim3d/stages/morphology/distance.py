@@ -22,6 +22,7 @@ from tim3d.errors import InputError
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.morphology import distance as kernel
 from tim3d.phases import Phases
+from tim3d.stages.morphology.stored_distances import LARGEST, halo_within
 from tim3d.stages.shared.chosen_phases import chosen_phases, phases_of_labels
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, whole_shards
 from tim3d.stages.shared.packed import pack, unpack
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 CELL_EDGES, MOST_CELLS = 4, 2**24
 # Voxels longer than this many of their shortest edge are warned of.
 SLENDER = 10.0
-LARGEST = "largest"
 
 
 @Verb
@@ -280,7 +280,7 @@ class Distances:
             field=field,
             work=work,
             block=self.looking.grid.block,
-            halo=work.halo(float(reach.max())),
+            halo=halo_within(float(reach.max()), labels.shape, labels.spacing_nm),
             inputs=self.inputs,
             parameters=self.parameters,
         )
@@ -334,16 +334,10 @@ class DistanceWork:
     reach: np.ndarray
     durable: bool
 
-    def halo(self, reach: float) -> Triple:
-        """Voxels within a distance, not more than the volume has."""
-        return triple(
-            min(n, math.floor(reach / s) + 1) for n, s in zip(self.shape, self.spacing, strict=True)
-        )
-
     def box(self, block: Block) -> Box:
         """Box that is read for a block."""
-        grown = block.core.grow(self.halo(float(self.reach[block.index])))
-        return grown.clip(Box.whole(self.shape))
+        halo = halo_within(float(self.reach[block.index]), self.shape, self.spacing)
+        return block.core.grow(halo).clip(Box.whole(self.shape))
 
     def read(self, block: Block) -> np.ndarray:
         """Read the labels of the block and of all that its distances may reach."""

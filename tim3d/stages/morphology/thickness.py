@@ -6,7 +6,7 @@ far around as the largest distance, which the field of distances keeps.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,10 @@ import numpy as np
 import xarray as xr
 
 from tim3d.engine import Outline, Plan
-from tim3d.errors import ArgumentError
-from tim3d.grid import Block, Triple, triple
+from tim3d.grid import Block, Triple
 from tim3d.kernels.morphology.distance import Metric, metric_of
 from tim3d.kernels.morphology.painting import Radii, largest_ball, painting_bytes
-from tim3d.stages.morphology.distance import LARGEST
+from tim3d.stages.morphology.stored_distances import halo_within, stored_distances
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,
     DEFAULTS,
@@ -44,7 +43,7 @@ def thickness(
     """Find the local thickness: diameter of the largest ball in a phase that covers a voxel.
 
     Radii are exact, and do not depend on the blocks. All phases that have distances get a
-    thickness. Measure it with `tim3d measure SAMPLE thickness`. See docs/morphology.md.
+    thickness. Measure it with `tim3d measure SAMPLE --descriptors thickness`. See docs/morphology.md.
 
     Parameters
     ----------
@@ -73,13 +72,8 @@ def thickness(
     MixedRunError
         If `out` exists with different parameters.
     """
-    source = store.complete_field(sample, distance, "distance")
-    record = store.node_attributes(sample, distance)
-    if record.get("verb") != "distance":
-        raise ArgumentError(
-            f"{distance!r} of {sample} holds no distances: make them with  tim3d distance {sample}"
-        )
-    job = Thickness(sample, source, record.get(LARGEST), out or _name_after(distance), options)
+    source = stored_distances(sample, distance)
+    job = Thickness(sample, source.field, source.largest, out or _name_after(distance), options)
     return Task(job.plans, job.result)
 
 
@@ -99,7 +93,7 @@ class Thickness:
 
     sample: str
     source: Field
-    largest: dict[str, float] | None
+    largest: Mapping[str, float] | None
     out: str
     options: Options
 
@@ -139,10 +133,7 @@ class Thickness:
             field=out,
             work=work,
             block=many_shards(out, BLOCK_VOXELS // 2),
-            halo=triple(
-                min(n, math.floor(reach / s) + 1)
-                for n, s in zip(source.shape, source.spacing_nm, strict=True)
-            ),
+            halo=halo_within(reach, source.shape, source.spacing_nm),
             read_bytes=source.voxel_bytes,
             inputs={source.name: store.fingerprint_of(self.sample, source.name)},
         )

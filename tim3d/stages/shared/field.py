@@ -34,6 +34,7 @@ UNUSED = {
         "time_limit": _WATCH,
     },
     "geodesic": {"time_limit": _WATCH},
+    "porosimetry": {"time_limit": _WATCH},
     "export": {"time_limit": "leave it out"},
     "study": {"block": "a block of this verb is a window; give --windows instead of --block"},
 }
@@ -57,7 +58,7 @@ class Options:
     time_limit : float, optional
         Seconds after which a block counts as hung (default: none). Its worker is started again and
         the block tried again, then set aside. Without workers (``serial``) only a warning is
-        possible. Verbs refuse options that they do not have: `solve` and `geodesic` a time limit,
+        possible. Verbs refuse options that they do not have: `solve`, `geodesic` and `porosimetry` a time limit,
         `solve` and `study` a block.
 
     Raises
