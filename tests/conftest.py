@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,20 @@ METHOD = "distributed.worker.multiprocessing-method"
 # Workers that a test starts are forked from one process that has imported all of this: each is
 # there at once, and not after seconds of imports. Commands of the shell start theirs as ever.
 IMPORTED = ["distributed", "numba", "scipy.ndimage", "tests.works", "tim3d.engine.passes.run"]
+
+# Parameters of glibc's mallopt, see its manual.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed: to get a large array's pages anew takes longer than to fill them."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(TRIM_THRESHOLD, 2**30)
+        library.mallopt(MMAP_THRESHOLD, 2**25)
+
+
+keep_freed_memory()
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.image.pyramid import level_factors
 from tim3d.maintenance import commands
 from tim3d.storage import documents, schema, shards, store
+from tim3d.storage.folder import Folder
 from tim3d.storage.schema import Field
 
 QUIET = tim3d.Options(progress=False)
@@ -204,11 +205,9 @@ def test_two_writers_of_one_shard_would_lose_voxels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: plain zarr, two threads, each half of one shard; this is why `write_box` refuses parts."""
-    from zarr.storage import LocalStore
-
     array = new_field(str(tmp_path / "a.zarr"))
     store.write_box(array, Box.whole((4, 8, 8)), np.zeros((4, 8, 8), np.uint8))
-    both_have_read, read = threading.Barrier(2, timeout=10), LocalStore.get
+    both_have_read, read = threading.Barrier(2, timeout=10), Folder.get
 
     async def get(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         found = await read(self, key, *args, **kwargs)
@@ -218,7 +217,7 @@ def test_two_writers_of_one_shard_would_lose_voxels(
             await asyncio.to_thread(both_have_read.wait)
         return found
 
-    monkeypatch.setattr(LocalStore, "get", get)
+    monkeypatch.setattr(Folder, "get", get)
 
     def write(half: slice) -> None:
         array[:, :, half] = 1
@@ -253,9 +252,7 @@ def test_a_shard_is_never_away_while_another_writer_replaces_it(
     async def die(*_: Any) -> None:
         raise RuntimeError("killed")
 
-    from zarr.storage import LocalStore
-
-    monkeypatch.setattr(LocalStore, "set", die)
+    monkeypatch.setattr(Folder, "set", die)
     with pytest.raises(RuntimeError, match="killed"):
         store.write_box(array, Box.whole((4, 8, 8)), np.full((4, 8, 8), 5, np.uint8))
     assert (tmp_path / "a.zarr/raw/s0/raw/c/0/0/0").read_bytes() == before

@@ -1,24 +1,20 @@
-"""Attributes of a node read from its ``zarr.json`` alone, without opening the sample through zarr.
+"""Groups of a sample in a folder, read from their ``zarr.json`` alone and not through zarr.
 
 To find its results a verb asks every node of a sample, which takes zarr some milliseconds each.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import os
 from pathlib import Path
 from typing import Any
 
-from zarr.core.group import GroupMetadata
-
 from tim3d.errors import SchemaError
-from tim3d.storage import digests, schema
+from tim3d.storage import digests, folder, schema
 from tim3d.storage.files import is_local
 
 _OF_A_SAMPLE = {"schema", "version"}
-# What reading a file that is missing, torn or of another making raises.
-_AMISS = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, SchemaError)
+_AMISS = (*folder.AMISS, SchemaError)
 
 
 def attributes(sample: str, name: str) -> dict[str, Any] | None:
@@ -26,24 +22,48 @@ def attributes(sample: str, name: str) -> dict[str, Any] | None:
 
     It has to where anything is not what tim3d writes: it then finds out what, and says so.
     """
-    if not is_local(sample) or name in {"", ".", ".."} or {*name} & {"/", "\\"}:
-        return None
+    found = claimed(sample, name)
     try:
-        if not _is_sample(_group(Path(sample)), sample):
-            return None
-        found = _group(Path(sample, name)) if Path(sample, name).exists() else {}
-        return found if "tim3d" not in found or digests.is_whole(found) else None
+        return found if not found or "tim3d" not in found or digests.is_whole(found) else None
     except _AMISS:
         return None
 
 
-def _is_sample(found: Mapping[str, Any], sample: str) -> bool:
+def claimed(sample: str, name: str) -> dict[str, Any] | None:
+    """What `attributes` returns, without a look at the digest of the node."""
+    if not is_local(sample) or name in {"", ".", ".."} or {*name} & {"/", "\\"}:
+        return None
+    try:
+        if not _is_sample(sample):
+            return None
+        return _group(Path(sample, name)) if Path(sample, name).exists() else {}
+    except _AMISS:
+        return None
+
+
+def names(sample: str) -> list[str] | None:
+    """Names of the nodes of a sample; None if zarr has to look."""
+    if not is_local(sample):
+        return None
+    try:
+        if not _is_sample(sample):
+            return None
+        with os.scandir(sample) as entries:
+            return [one.name for one in entries if one.is_dir() and _holds_group(Path(one.path))]
+    except _AMISS:
+        return None
+
+
+def _is_sample(sample: str) -> bool:
+    found = _group(Path(sample))
     schema.check_version(found, sample)
     return set(found["tim3d"]) == _OF_A_SAMPLE
 
 
-def _group(folder: Path) -> dict[str, Any]:
-    document = json.loads((folder / "zarr.json").read_bytes())
-    if document["node_type"] != "group":
-        raise ValueError
-    return dict(GroupMetadata.from_dict(document).attributes)
+def _holds_group(place: Path) -> bool:
+    data = folder.read(place / folder.DOCUMENT)
+    return data is not None and folder.group_metadata(data) is not None
+
+
+def _group(place: Path) -> dict[str, Any]:
+    return dict(folder.group_metadata((place / folder.DOCUMENT).read_bytes()).attributes)

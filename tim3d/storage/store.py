@@ -31,6 +31,7 @@ from tim3d.grid import Box, Triple, triple
 from tim3d.storage import advice, digests, documents, schema
 from tim3d.storage.array_cache import current_moment
 from tim3d.storage.files import file_system, is_local, writing
+from tim3d.storage.folder import AMISS, Folder, open_group, write
 from tim3d.storage.metadata import naming_torn_files
 from tim3d.storage.removal import NODE, refuse_foreign_folder, remove_partials, remove_tree
 from tim3d.storage.schema import AXES, Field
@@ -38,7 +39,16 @@ from tim3d.storage.shards import ALWAYS_WRITE
 from tim3d.storage.shards import read_box as read_box
 from tim3d.storage.shards import read_slices as read_slices
 from tim3d.storage.shards import write_box as write_box
-from tim3d.storage.strict_store import digests_below, looked_at, seal
+from tim3d.storage.small_results import files_of
+from tim3d.storage.strict_store import (
+    array_at,
+    attributes_at,
+    digests_below,
+    looked_at,
+    seal,
+    values_at,
+    write_attributes,
+)
 from tim3d.version import __version__
 
 # zstd 3 with a checksum per chunk: a flipped bit is found on reading (figures:
@@ -73,6 +83,9 @@ def _existing_group(url: str, mode: str) -> zarr.Group | None:
     if not is_local(url):
         file_system(url)
     advice.refuse_place(url)
+    with contextlib.suppress(*AMISS):  # zarr says what it is
+        if is_local(url):
+            return open_group(url, read_only=mode == "r")
     try:
         return zarr.open_group(url, mode=mode, zarr_format=3)  # type: ignore[arg-type]
     except FileNotFoundError:
@@ -120,9 +133,14 @@ def nodes(url: str) -> list[str]:
     planned = names_below("node", url)
     if is_forecasting() and not is_sample(url):
         return sorted(planned)
+    there = documents.names(url)
+    return sorted({*planned, *(_members(url) if there is None else there)})
+
+
+def _members(url: str) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ZarrUserWarning)  # not a node; validate reports it
-        return sorted({*planned, *(name for name, _ in _unchecked(url).members())})
+        return [name for name, _ in _unchecked(url).members()]
 
 
 @naming_torn_files
@@ -140,7 +158,7 @@ def node_attributes(url: str, name: str) -> dict[str, Any]:
 @naming_torn_files
 def claimed(url: str, name: str) -> dict[str, Any]:
     """Provenance of a node without the check of its digest, for code that replaces the node."""
-    return _provenance_of(url, name, lambda url, name: _record(_unchecked(url), name))
+    return _provenance_of(url, name, _claimed)
 
 
 def _provenance_of(
@@ -154,6 +172,11 @@ def _provenance_of(
 def _verified(url: str, name: str) -> dict[str, Any]:
     found = documents.attributes(url, name)
     return _record(open_sample(url), name) if found is None else _plain_record(found)
+
+
+def _claimed(url: str, name: str) -> dict[str, Any]:
+    found = documents.claimed(url, name)
+    return _record(_unchecked(url), name) if found is None else _plain_record(found)
 
 
 def _record(root: zarr.Group, name: str) -> dict[str, Any]:
@@ -241,11 +264,10 @@ def update_node(url: str, name: str, **record: Any) -> None:
     before = node_attributes(url, name)
     with writing(url):
         remove_partials(f"{url}/{name}/zarr.json")
-        node = _unchecked(url, "r+")[name]
-        attributes = dict(node.attrs)
-        node.attrs.update(
-            digests.sealed({**attributes, "tim3d": before | record}, digests.below(attributes))
-        )
+        root = _unchecked(url, "r+")
+        attributes = attributes_at(root, name)
+        added = {**attributes, "tim3d": before | record}
+        write_attributes(root, name, digests.sealed(added, digests.below(attributes)))
 
 
 @naming_torn_files
@@ -289,11 +311,11 @@ def changed(url: str, name: str) -> Iterator[str]:
 @naming_torn_files
 def refuse_another_kind(url: str, name: str, kind: str) -> None:
     """Raise `MixedRunError` if a node exists that is not of this `kind`, field or dataset."""
-    node = _unchecked(url).get(name)
-    if (
-        node is not None
-        and (found := schema.kind_of(dict(node.attrs), isinstance(node, zarr.Group), kind)) != kind
-    ):
+    attributes, is_group = documents.claimed(url, name), True
+    if attributes is None:
+        node = _unchecked(url).get(name)
+        attributes, is_group = dict(node.attrs) if node else {}, not isinstance(node, zarr.Array)
+    if (found := schema.kind_of(attributes, is_group, kind)) != kind:
         raise MixedRunError(
             f"{name!r} in {url} is a {found}; a {kind} cannot replace it. Choose another name: --out NAME"
         )
@@ -409,8 +431,8 @@ def _array_of(moment: str, url: str, name: str, level: int, mode: str) -> zarr.A
 
 @naming_torn_files
 def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
-    array = looked_at(_unchecked(url, mode), url).get(f"{name}/s{level}/{name}")
-    if not isinstance(array, zarr.Array):
+    array = array_at(looked_at(_unchecked(url, mode), url), f"{name}/s{level}/{name}")
+    if array is None:
         raise MissingFieldError(
             f"no field {name!r} in {url}; it has {', '.join(nodes(url)) or 'none'}"
         )
@@ -444,10 +466,10 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
 def read_field(url: str, name: str, level: int = 0) -> Field:
     """Description of a field as stored; refused if its axes differ from its OME-Zarr attributes."""
     array, root, where = field_array(url, name, level), open_sample(url), f"{url}/{name}"
-    axes = {a: np.asarray(root[f"{name}/s{level}/{a}"][:]) for a in AXES}  # type: ignore[index]
+    axes = {a: values_at(root, f"{name}/s{level}/{a}") for a in AXES}
+    own, attributes = attributes_at(root, name), dict(array.attrs)
     spacing = schema.spacing_of(axes, where)
-    schema.refuse_other_axes(axes, root[name].attrs.get("ome"), level, where)
-    attributes = dict(array.attrs)
+    schema.refuse_other_axes(axes, own.get("ome"), level, where)
     return Field(
         name=name,
         shape=triple(array.shape),
@@ -455,7 +477,7 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
         spacing_nm=spacing,
         chunk=triple(array.chunks),
         shard=triple(array.shards or array.chunks),
-        labels=bool(_record(root, name).get("labels")),
+        labels=bool(_plain_record(own).get("labels")),
         phases=schema.phases_of(attributes, where) if "flag_values" in attributes else None,
         long_name=str(attributes.get("long_name", "")),
     )
@@ -493,15 +515,7 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
     refuse_another_kind(url, node, "dataset")
     delete_node(url, node)
     with writing(url):
-        dataset.drop_attrs(deep=False).to_zarr(
-            url,
-            mode="w",
-            group=node,
-            zarr_format=3,
-            consolidated=False,
-            write_empty_chunks=True,
-            encoding={name: {"compressors": (ZstdCodec(**CODEC),)} for name in dataset.variables},
-        )
+        _write_arrays(url, node, dataset.drop_attrs(deep=False))
         state = {
             "kind": "dataset",
             "status": "complete",
@@ -509,6 +523,22 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
         }
         attributes = {**dataset.attrs, "tim3d": dict(record) | state}
         seal(_unchecked(url, "r+"), node, attributes, map(str, dataset.variables))
+
+
+def _write_arrays(url: str, node: str, dataset: xr.Dataset) -> None:
+    files = files_of(dataset, CODEC) if is_local(url) else None
+    for path, data in (files or {}).items():
+        write(Path(url, node, path), data)
+    if files is None:
+        dataset.to_zarr(
+            Folder(url) if is_local(url) else url,
+            mode="w",
+            group=node,
+            zarr_format=3,
+            consolidated=False,
+            write_empty_chunks=True,
+            encoding={name: {"compressors": (ZstdCodec(**CODEC),)} for name in dataset.variables},
+        )
 
 
 @naming_torn_files

@@ -6,21 +6,23 @@ every chunk, so a missing one is damage.
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import zarr
+from zarr.core.array import AsyncArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.group import AsyncGroup
 from zarr.core.sync import sync
 from zarr.storage import StorePath, WrapperStore
 
 from tim3d.errors import StoreError
-from tim3d.storage import digests
-
-DOCUMENT = "zarr.json"
+from tim3d.storage import digests, folder
+from tim3d.storage.folder import DOCUMENT, Folder
 
 
 class Intact(WrapperStore[Any]):
@@ -123,20 +125,71 @@ def looked_at(group: zarr.Group, sample: str) -> zarr.Group:
 
 def seal(root: zarr.Group, name: str, attributes: Mapping[str, Any], inner: Iterable[str]) -> None:
     """Write attributes of a node with the digests of its inner groups and arrays; completes it."""
-    node = root[name]
-    node.attrs.update(
-        digests.sealed({**node.attrs, **attributes}, digests_below(root, name, inner))
-    )
+    before = attributes_at(root, name)
+    below = digests_below(root, name, inner)
+    write_attributes(root, name, digests.sealed({**before, **attributes}, below))
 
 
 def digests_below(root: zarr.Group, name: str, inner: Iterable[str]) -> dict[str, str]:
     """Current digests of the existing inner groups and arrays of a node, by path."""
-    read = {
-        path: sync(root.store.get(f"{name}/{path}/{DOCUMENT}", default_buffer_prototype()))
-        for path in inner
-    }
-    return {
-        path: digests.of_document(json.loads(text.to_bytes()))
-        for path, text in read.items()
-        if text
-    }
+    read = {path: document(root, f"{name}/{path}") for path in inner}
+    return {path: digests.of_document(json.loads(text)) for path, text in read.items() if text}
+
+
+def attributes_at(root: zarr.Group, path: str) -> dict[str, Any]:
+    """Attributes of a group or array below a group; raise `KeyError` if there is none."""
+    try:
+        return dict(folder.group_metadata(document(root, path)).attributes)
+    except folder.AMISS:  # zarr says what it is
+        return dict(root[path].attrs)
+
+
+def write_attributes(root: zarr.Group, path: str, attributes: Mapping[str, Any]) -> None:
+    """Replace attributes of a group below a group; those that are not given stay."""
+    if not in_folder(root):
+        root[path].attrs.update(attributes)
+        return
+    data = folder.group_document({**attributes_at(root, path), **attributes})
+    folder.at_once(root.store.set(f"{path}/{DOCUMENT}", data))
+
+
+def array_at(root: zarr.Group, path: str) -> zarr.Array[Any] | None:
+    """The array below a group; None if there is none."""
+    try:
+        metadata = folder.array_metadata(document(root, path))
+    except folder.AMISS:
+        found = root.get(path)
+        return found if isinstance(found, zarr.Array) else None
+    place: Any = AsyncArray(metadata, StorePath(root.store, path))
+    return zarr.Array(place)
+
+
+def values_at(root: zarr.Group, path: str) -> np.ndarray:
+    """Numbers of a small array below a group, such as a coordinate."""
+    try:
+        key = f"{path}/c/0"
+        found = folder.decoded(folder.array_metadata(document(root, path)), stored(root, key))
+    except folder.AMISS:
+        found = None
+    return np.asarray(root[path][:]) if found is None else found  # type: ignore[index]
+
+
+def document(root: zarr.Group, path: str) -> bytes:
+    """The ``zarr.json`` of a group or array below a group; empty if there is none."""
+    return stored(root, f"{path}/{DOCUMENT}")
+
+
+def stored(root: zarr.Group, key: str) -> bytes:
+    """What is stored under a key; empty if there is nothing."""
+    get = functools.partial(root.store.get, key, default_buffer_prototype())
+    try:
+        found = folder.at_once(get()) if in_folder(root) else sync(get())
+    except RuntimeError:  # a large file, which takes a thread
+        found = sync(get())
+    return b"" if found is None else bytes(found.to_bytes())
+
+
+def in_folder(root: zarr.Group) -> bool:
+    """Whether the store of a group is a folder, which answers at once."""
+    store = root.store
+    return isinstance(store._store if isinstance(store, Intact) else store, Folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 import numpy as np
 import xarray as xr
@@ -72,10 +73,13 @@ def answers(
             raise ArgumentError(_regional(one, sample))
         return []
     if wanted is not None:
-        return [read(sample, labels, phases, one, transport) for one in wanted]
+        opened = cache(partial(attributed, sample))
+        return [read(sample, labels, phases, one, transport, opened) for one in wanted]
     left_out: dict[str, None] = {}  # most quantities of a verb miss the same result
+    opened = cache(partial(attributed, sample))  # and most are read from the same
     found = [
-        _if_there(sample, labels, phases, one, transport, left_out) for one in COUPLED.values()
+        _if_there(sample, labels, phases, one, transport, left_out, opened)
+        for one in COUPLED.values()
     ]
     for line in left_out:
         log.warning("left out: %s", line)
@@ -107,11 +111,17 @@ def _regional(one: Coupled, sample: str) -> str:
 
 
 def read(
-    sample: str, labels: Field, phases: Phases, one: Coupled, transport: str = ""
+    sample: str,
+    labels: Field,
+    phases: Phases,
+    one: Coupled,
+    transport: str = "",
+    opened: Callable[[str], xr.Dataset] | None = None,
 ) -> xr.Dataset:
     """Return the results of one coupled descriptor.
 
-    For `solve` only the results in the node `transport` are read, if it is given.
+    For `solve` only the results in the node `transport` are read, if it is given. `opened` returns
+    the numbers of a node (default: read them now, see `attributed`).
 
     Raises
     ------
@@ -134,7 +144,8 @@ def read(
     current = [node for node in there if not store.outdated(sample, node)]
     if not current:
         store.refuse_outdated(sample, there[0])
-    answering = side_by_side({node: attributed(sample, node) for node in current}, one, phases)
+    opened = opened or partial(attributed, sample)
+    answering = side_by_side({node: opened(node) for node in current}, one, phases)
     if answering is None:
         again = one.command(sample, labels.name, phases)
         raise MissingFieldError(
@@ -203,10 +214,11 @@ def _if_there(
     one: Coupled,
     transport: str,
     left_out: dict[str, None],
+    opened: Callable[[str], xr.Dataset],
 ) -> xr.Dataset | None:
     """Read results if there are any; note in `left_out`, once, why they cannot be used."""
     try:
-        return read(sample, labels, phases, one, transport)
+        return read(sample, labels, phases, one, transport, opened)
     except MissingFieldError:
         return None
     except StoreError as error:
