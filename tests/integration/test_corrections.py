@@ -74,7 +74,9 @@ def test_no_block_shows_in_all_corrections_of_other_types(tmp_path, dtype):
     steps = [step for name, step in STEPS.items() if name != "variational"]
     made = [
         tim3d.prepare(
-            sample_of(tmp_path / f"{n}.zarr", defective(dtype)[:8], n), steps, options=QUIET
+            sample_of(tmp_path / f"{n}.zarr", defective(dtype)[:8, :48, :56], n),
+            steps,
+            options=QUIET,
         )
         for n in (3, 8)
     ]
@@ -273,7 +275,7 @@ def test_what_does_not_fit_is_refused_before_any_work(wrong):
 @pytest.mark.parametrize("name", STEPS)
 def test_memory_is_what_the_plan_reckons_with(name):
     """Arrays of numpy at the peak, beside what is given; the kernels of numba hold three rows more."""
-    grey = np.tile(defective(np.uint8)[:5], (1, 4, 4))
+    grey = np.tile(defective(np.uint8)[:5], (1, 2, 2))
     before = Stack(grey.shape, "uint8", (20.0, 10.0, 10.0))
     step, every = ready(STEPS[name], grey, before), range(len(grey))
     step.region(before, grey, every, every)

@@ -116,8 +116,8 @@ RESULTS = {
     ),
     "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
     "study": Row(
-        {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [4, 8]}, {"phase": "pore"},
-        f"{A}/phase_study_quantity=phase_fraction,phase=solid,windows_nm=40+80", "phase", shown="representative_size",
+        {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [8, 16]}, {"phase": "pore"},
+        f"{A}/phase_study_quantity=phase_fraction,phase=solid,windows_nm=80+160", "phase", shown="representative_size",
     ),
     "fidelity": Row(
         {"sample": A, "micrograph": IMAGE, "phases": TWO, "lags": [1, 2], "slices": 1}, {"lags": [1, 3]},

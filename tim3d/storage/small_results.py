@@ -111,6 +111,8 @@ def _little(values: np.ndarray) -> np.ndarray:
 def _words(values: np.ndarray) -> bytes:
     """Words with their lengths, after their number."""
     coded = [str(one).encode() for one in values.flat]
-    lengths = [len(coded), *map(len, coded)]
-    first, *others = (np.uint32(n).astype("<u4").tobytes() for n in lengths)
-    return first + b"".join(n + one for n, one in zip(others, coded, strict=True))
+    return b"".join([_count(len(coded)), *(_count(len(one)) + one for one in coded)])
+
+
+def _count(number: int) -> bytes:
+    return number.to_bytes(4, "little")
