@@ -51,7 +51,7 @@ ROOMS = [
     Room(1, "kernels.windows",    "",                   "numpy"),
     Room(1, "kernels.conduction", "kernels.morphology", "numpy scipy numba"),
     Room(1, "kernels.image",      "kernels.generation", "numpy numba scipy skimage pywt"),
-    Room(1, "storage",            "",                   "numpy xarray zarr fsspec obstore"),
+    Room(1, "storage",            "",                   "numpy xarray zarr numcodecs fsspec obstore"),
     Room(1, "models"),
     Room(1, "models.common",       "storage",           "numpy torch safetensors"),
     Room(1, "models.segmentation", "kernels.image kernels.morphology kernels.statistics kernels.windows "
@@ -116,9 +116,10 @@ ONLY_IN = {
     "zarr": {
         "sources.zarr_array",
         "sources.zarr_chunks",
-        "storage.documents",
+        "storage.folder",
         "storage.scratch",
         "storage.shards",
+        "storage.small_results",
         "storage.store",
         "storage.strict_store",
         "maintenance.validation",

@@ -30,7 +30,7 @@ def attributes(sample: str, name: str) -> dict[str, Any] | None:
 
 
 def claimed(sample: str, name: str) -> dict[str, Any] | None:
-    """What `attributes` returns, without a look at the digest of the node."""
+    """Attributes of a node as `attributes` returns them, without a look at their digest."""
     if not is_local(sample) or name in {"", ".", ".."} or {*name} & {"/", "\\"}:
         return None
     try:

@@ -94,7 +94,7 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def group_metadata(data: bytes) -> GroupMetadata:
-    """What the ``zarr.json`` of a group holds.
+    """Content of the ``zarr.json`` of a group.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def group_document(attributes: Mapping[str, Any]) -> Any:
 
 
 def array_metadata(data: bytes) -> ArrayV3Metadata:
-    """What the ``zarr.json`` of an array holds; raises what `group_metadata` does."""
+    """Content of the ``zarr.json`` of an array; raises what `group_metadata` does."""
     document = json.loads(data)
     if document["node_type"] != "array" or document.get("storage_transformers"):
         raise ValueError

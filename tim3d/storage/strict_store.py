@@ -180,7 +180,7 @@ def document(root: zarr.Group, path: str) -> bytes:
 
 
 def stored(root: zarr.Group, key: str) -> bytes:
-    """What is stored under a key; empty if there is nothing."""
+    """Bytes stored under a key; empty if there are none."""
     get = functools.partial(root.store.get, key, default_buffer_prototype())
     try:
         found = folder.at_once(get()) if in_folder(root) else sync(get())
