@@ -57,6 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLIPS: list[tuple[str, int, list[str]]] = [
     ("segmnt a.zarr", 2, ["did you mean 'segment'?"]),
     ("meassure a.zarr", 2, ["did you mean 'measure'?"]),
+    ("table", 2, ["samples is missing", "tim3d table --help"]),
+    ("table no.zarr", 3, ["no.zarr"]),
+    ("relate no.csv --target a", 3, ["no table at no.csv", "a row for each sample"]),
+    ("relate a.zarr --target cost", 2, ["--target: no column 'cost'", "there are phase_fraction."]),
+    ("relate no.csv --target a --derive alpha=x:y", 2, ["no formula 'x'", "there are bruggeman"]),
     ("export a.zarr out.tif", 2, ["out is missing", "tim3d export --help"]),
     ("plot a.zarr", 2, ["'report'"]),
     ("ingest slices b.zarr --out phase", 2, ["--field"]),

@@ -314,6 +314,7 @@ REFUSED: dict[str, tuple[Columns, dict[str, Any], str]] = {
     ),
     "every sample a group": (sintered(), {"group": "D"}, "18 groups of 18 samples"),
     "one group": (sintered() | {"of": ["a"] * 18}, {"group": "of"}, "1 groups of 18 samples"),
+    "a sample of no group": (changed("material", 3, ""), {"group": "material"}, "material is empty for s3"),
     "no such sample": (sintered(), {"hold_out": ["s99"]}, "--hold-out: no sample 's99'"),
     "two ways to name features": (sintered(), {"features": ["D"], "leave_out": ["tau"]}, "--leave-out changes nothing"),
     "a model and a search": (sintered(), {"fixed": ["D"], "features": ["D"]}, "--fixed names the model"),

@@ -158,6 +158,15 @@ def test_nested_predictions_are_those_of_searching_again() -> None:
         assert pairs[j, i] == pytest.approx(search(np.delete(every, [i, j]), j), rel=1e-9)
 
 
+def test_predictions_without_pairs_are_those_of_refitting() -> None:
+    x, y = data(n=9, p=2)
+    every, found = np.arange(9), Fit(x, y).without_pairs
+    for i, j in permutations(range(9), 2):
+        kept = np.delete(every, [i, j])
+        assert found[i, j] == pytest.approx(plain(x[kept], y[kept], x[[i]])[0], rel=1e-9)
+    assert np.isnan(np.diag(found)).all()
+
+
 def test_an_interval_holds_as_many_new_samples_as_it_says() -> None:
     rng = np.random.default_rng(0)
     held = []

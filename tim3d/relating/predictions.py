@@ -23,13 +23,11 @@ def is_searched(found: Problem) -> bool:
     return n * (n - 1) // 2 * len(found.candidates) <= MOST_SEARCHED
 
 
-def of_samples(found: Problem, question: Question, chosen: Subset, fit: Fit) -> dict[str, Any]:
+def of_samples(found: Problem, question: Question, fit: Fit) -> dict[str, Any]:
     """Measured, fitted and predicted values of the samples, with intervals."""
     folds = [np.array([n]) for n in range(len(found.samples))]
     models, nested = model_search.without_each(found.x, found.y, found.candidates, folds)
-    candidates = found.candidates if is_searched(found) else [chosen]
-    pairs = model_search.without_pairs(found.x, found.y, candidates)
-    low, high = _intervals(pairs, found.y, question.level)
+    low, high = _intervals(_pairs(found, fit), found.y, question.level)
     values = {
         "measured": found.y,
         "fitted": found.y - fit.residuals,
@@ -45,6 +43,13 @@ def of_samples(found: Problem, question: Question, chosen: Subset, fit: Fit) -> 
         "q2_nested": regression.r_squared(found.y, found.y - nested),
         "chosen_share": [sum(n in one for one in models) / len(models) for n in features],
     }
+
+
+def _pairs(found: Problem, fit: Fit) -> F64:
+    """Prediction of sample i without i and j, at [i, j]: of searches, or of the chosen features."""
+    if len(found.candidates) > 1 and is_searched(found):
+        return model_search.without_pairs(found.x, found.y, found.candidates)
+    return fit.without_pairs
 
 
 def _intervals(pairs: F64, y: F64, level: float) -> tuple[F64, F64]:

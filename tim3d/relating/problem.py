@@ -308,7 +308,14 @@ def _candidates(names: Sequence[str], question: Question) -> list[Subset]:
 def _groups(table: xr.Dataset, question: Question) -> list[str] | None:
     if question.group is None:
         return None
-    return [str(v) for v in table[question.group].values]
+    groups = [str(v) for v in table[question.group].values]
+    if wrong := [
+        s for s, g in zip(table["sample"].values, groups, strict=True) if g in ("", "nan")
+    ]:
+        raise InputError(
+            f"{question.group} is empty for {_few(wrong, 4)}: name the group of every sample"
+        )
+    return groups
 
 
 def _refuse_too_few(found: Problem, question: Question) -> None:

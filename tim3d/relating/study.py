@@ -34,7 +34,7 @@ def answer(found: Problem, question: Question) -> xr.Dataset:
     names, of_models = models.model_values(found, question, chosen)
     values = {
         **of_models,
-        **predictions.of_samples(found, question, chosen, fit),
+        **predictions.of_samples(found, question, fit),
         **_features(fit, question),
         **drawn.spreads(found, question, chosen),
         **models.chance(found, question, sums),

@@ -91,6 +91,16 @@ class Fit:
         return left_out(self.residuals, self.leverage)
 
     @property
+    def without_pairs(self) -> F64:
+        """Prediction of sample i without i and j, at [i, j], in closed form; nan on the diagonal."""
+        q = self._decomposed[0]
+        hat = 1 / len(self.y) + q @ q.T
+        own, e = np.diag(hat).copy(), self.residuals
+        np.fill_diagonal(hat, np.nan)
+        below = np.outer(1 - own, 1 - own) - hat**2
+        return np.asarray(self.y[:, None] - (np.outer(e, 1 - own) + hat * e) / below)
+
+    @property
     def freedom(self) -> int:
         """Samples less slopes and intercept."""
         return int(len(self.y) - self.x.shape[1] - 1)
