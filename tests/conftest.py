@@ -30,7 +30,7 @@ def keep_freed_memory() -> None:
     with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
         library.mallopt(TRIM_THRESHOLD, 2**30)
-        library.mallopt(MMAP_THRESHOLD, 2**25)
+        library.mallopt(MMAP_THRESHOLD, 2**30)
 
 
 keep_freed_memory()

@@ -275,7 +275,7 @@ def test_what_does_not_fit_is_refused_before_any_work(wrong):
 @pytest.mark.parametrize("name", STEPS)
 def test_memory_is_what_the_plan_reckons_with(name):
     """Arrays of numpy at the peak, beside what is given; the kernels of numba hold three rows more."""
-    grey = np.tile(defective(np.uint8)[:5], (1, 2, 2))
+    grey = np.tile(defective(np.uint8)[:5], (1, 4, 4))
     before = Stack(grey.shape, "uint8", (20.0, 10.0, 10.0))
     step, every = ready(STEPS[name], grey, before), range(len(grey))
     step.region(before, grey, every, every)
