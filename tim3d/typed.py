@@ -53,6 +53,7 @@ Range = slice
 # Numbers.
 GreyValues = Sequence[float]
 Fractions = Mapping[str, float]  # of the volume, by phase
+Densities = Mapping[str, float]  # in g cm-3, by phase
 Histogram = Mapping[str, float]  # how many, by diameter in nm
 Orientation = Sequence[float]  # weights of z, y, x
 Conductivities = Mapping[str, float | Sequence[float]]  # by phase; one, or along z, y, x

@@ -139,7 +139,7 @@ def test_a_region_is_answered_from_the_partials_of_its_voxels(
         axis: slice(a * step, b * step)
         for axis, a, b, step in zip("zyx", region.start, region.stop, SPACING, strict=True)
     }
-    described = tim3d.describe(sample, **ranges)
+    described = tim3d.describe(sample, plain=True, **ranges)
     totals = compute_partials(labels, region, ALL, MATERIAL)
     expected = xr.merge([d.finalize(totals, MATERIAL, region.start) for d in ALL])
     assert_same(described, expected)
@@ -246,7 +246,7 @@ def test_a_run_killed_between_partials_and_results_is_finished_without_a_voxel(
 
 
 def test_measuring_again_reads_no_voxel(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tim3d.describe(sample).load()
+    before = tim3d.describe(sample, plain=True).load()
     monkeypatch.setattr(store, "read_box", None)
     assert_same(tim3d.measure(sample, options=quiet((4, 8, 7))), before)
 
@@ -262,7 +262,7 @@ def test_other_blocks_are_taken_on_request_and_give_the_same(
         tim3d.measure(url, ["specific_surface"], options=quiet((8, 8, 7)))
     more = tim3d.measure(url, ["phase_fraction"], options=quiet())
     assert tim3d.open_dataset(url, "phase_partials").attrs["block_shape"] == [4, 8, 7]
-    assert set(tim3d.describe(url).data_vars) == {*first.data_vars, *more.data_vars}
+    assert set(tim3d.describe(url, plain=True).data_vars) == {*first.data_vars, *more.data_vars}
     again = tim3d.measure(url, ["specific_surface"], options=quiet((8, 8, 7), overwrite=True))
     assert_same(again, first)
     assert tim3d.open_dataset(url, "phase_partials").attrs["block_shape"] == [8, 8, 7]
@@ -324,7 +324,7 @@ def test_a_plane_is_not_measured_in_three_dimensions(
         "interface_area",
     } & set(found)
     assert "need three dimensions" in caplog.text
-    assert set(tim3d.describe(url).data_vars) == set(found.data_vars)
+    assert set(tim3d.describe(url, plain=True).data_vars) == set(found.data_vars)
     with pytest.raises(ArgumentError, match=r"is a plane \(") as error:
         tim3d.measure(url, ["phase_fraction", "euler_density"], options=quiet())
     if shape[0] > 1:

@@ -40,7 +40,7 @@ def in_memory(box: tuple[slice, ...] = (slice(None),) * 3) -> xr.Dataset:
 
 def test_blocks_give_what_the_array_gives_at_once(url: str) -> None:
     assert_same(tim3d.measure(url, WORDS, options=quiet()), in_memory())
-    assert_same(tim3d.describe(url).load(), in_memory())
+    assert_same(tim3d.describe(url, plain=True).load(), in_memory())
     again = tim3d.measure(url, WORDS, options=quiet((8, 12, 14), overwrite=True))
     assert_same(again, in_memory())
 
@@ -48,7 +48,7 @@ def test_blocks_give_what_the_array_gives_at_once(url: str) -> None:
 def test_other_parameters_stand_beside_the_first(url: str) -> None:
     tim3d.measure(url, ["correlation:lags=5"], options=quiet())
     tim3d.measure(url, [Correlation(3)], options=quiet())
-    both = tim3d.describe(url)
+    both = tim3d.describe(url, plain=True)
     assert both["two_point_lags_5"].sizes["lag_5"] == 6
     assert both["two_point_lags_3"].sizes["lag_3"] == 4
     mine = both["two_point_lags_3"].values
@@ -88,7 +88,7 @@ def test_the_shell_takes_words_with_parameters(
     given = "correlation:lags=5,phase_fraction,chord_length:lags=4"
     assert main(["measure", url, "--descriptors", given, "--quiet"]) == 0
     assert "specific_surface_two_point_lags_5" in capsys.readouterr().out
-    assert_same(tim3d.describe(url).load(), in_memory())
+    assert_same(tim3d.describe(url, plain=True).load(), in_memory())
     assert main(["measure", url, "--descriptors", "correlation:lags=40", "--quiet"]) == 2
     assert "give lags=20 or less" in capsys.readouterr().err
 

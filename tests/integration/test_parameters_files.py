@@ -103,7 +103,7 @@ CASES = {
         refused={
             "sample": B, "field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(0, 80), "unit": "um",
             "phases": ["pore"], "smoothing": 2, "keep": 0.9, "beside": ["other"], "cells": "tetrahedra",
-            "vectors": True, "drawing": "overlay", "format": "stl",
+            "vectors": True, "drawing": "overlay", "format": "stl", "regions": True,
         },
         elsewhere={"out": "b.ply"},
         runs={"options": Options(progress=False, block=(5, 9, 17))},
@@ -112,13 +112,14 @@ CASES = {
         {"sample": A, "out": "a.html"},
         decides={
             "sample": B, "raw": "grey", "field": "other", "truth": "truth", "annotation": "truth",
-            "model": "net.safetensors", "title": "Another", "sections": [Section("Own", lambda parts, node: ["text"])],
+            "model": "net.safetensors", "title": "Another", "pore": ["solid"],
+            "density": {"solid": 8.96}, "sections": [Section("Own", lambda parts, node: ["text"])],
         },
         elsewhere={"out": "b.html"},
     ),
 }  # fmt: skip
 # Does not fit the rest of the call, and is refused for that.
-UNFIT = {"depth", "preset", "scale", "beside", "cells", "drawing", "format", "vectors"}
+UNFIT = {"depth", "preset", "scale", "beside", "cells", "drawing", "format", "vectors", "regions"}
 CHANGES = [
     (name, how, one)
     for name, row in CASES.items()

@@ -107,7 +107,7 @@ CASES = {
         {"sample": A},
         decides={
             "sample": B, "field": "other", "descriptors": ["phase_fraction"], "z": slice(0, 40), "y": slice(0, 80),
-            "x": slice(80, 160),
+            "x": slice(80, 160), "pore": ["solid"], "density": {"solid": 8.96}, "plain": True,
         },
         refused={"transport": "none"},
     ),
@@ -115,7 +115,11 @@ CASES = {
         "describe",
         {"sample": A, "descriptors": ["effective_conductivity"], "transport": "along_z"},
         decides={"sample": B, "descriptors": ["phase_fraction"], "transport": "along_y"},
-        refused={"field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(80, 160)},
+        refused={
+            "field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(80, 160), "pore": ["solid"],
+            "density": {"solid": 8.96},
+        },
+        runs={"plain": True},
     ),
     "score": Case(
         "score",

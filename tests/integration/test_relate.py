@@ -357,12 +357,19 @@ def parquet(columns: Columns) -> Path:
 def tidy(columns: Columns) -> Path:
     """A row for each number, as `tim3d describe --csv` writes."""
     rows = [
-        (sample, name.partition(" ")[0], columns[name][k], "S/m" if "[" in name else "1")
+        (
+            sample,
+            name.partition(" ")[0],
+            columns[name][k],
+            "S/m" if "[" in name else "1",
+            k,
+            "known",
+        )
         for k, sample in enumerate(columns["sample"])
         for name in columns
         if name not in ("sample", "material")
     ]
-    names = ("sample", "variable", "value", "units")
+    names = ("sample", "variable", "value", "units", "uncertainty", "uncertainty_kind")
     return written("d.csv", dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 

@@ -134,6 +134,7 @@ def test_every_section_is_there_and_names_are_escaped(whole: str) -> None:
         "The stack",
         "Grey values",
         "Training",
+        "Not in this report",
         "How it was made",
     ]
     assert "<175" not in whole
@@ -147,27 +148,51 @@ def _shown(value: float) -> str:
     return re.sub("<.*?>", "", page.number(table.number(value)))
 
 
+# Of what is some ten nanometres large, µm are read best.
+FACTORS = {"1": ("1", 1.0), "nm-1": ("µm−1", 1e3), "nm-2": ("µm−2", 1e6), "nm-3": ("µm−3", 1e9)}
+
+
+def _cell(found: xr.Dataset, name: str, **place: str) -> str:
+    """A number as the report shows it: in the unit of its table, with its standard error."""
+    factor = FACTORS[found[name].attrs["units"]][1]
+    shown = _shown(factor * float(found[name].sel(place)))
+    if f"{name}_standard_error" not in found:
+        return shown
+    error = factor * float(found[f"{name}_standard_error"].sel(place))
+    return f"{shown} ± {error:#.2g}".removesuffix(".")
+
+
 def test_numbers_are_those_of_describe(sample: str, whole: str) -> None:
     read, found = Reader(whole), tim3d.describe(sample)
-    header = next(row for row in read.rows if row[:2] == ["variable", "unit"] and "pore" in row)
-    for name in ("phase_fraction", "specific_surface", "mean_curvature_integral", "euler_density"):
-        row = next(row for row in read.rows if row[0] == name)
+    for name in (
+        *("phase_fraction", "specific_surface", "specific_surface_gradient"),
+        *("mean_curvature_integral", "euler_density"),
+    ):
+        at = next(n for n, row in enumerate(read.rows) if row[:1] == [name])
+        header = next(row for row in read.rows[at::-1] if row[1:2] == ["unit"])
+        assert read.rows[at][1].split(" = ")[0] == FACTORS[found[name].attrs["units"]][0]
         for phase in PHASES:
-            assert row[header.index(phase)] == _shown(float(found[name].sel(phase=phase)))
-    pair = next(row for row in read.rows if row[0] == "interface_area pore-solid")
-    assert pair[header.index("whole")] == _shown(
-        float(found["interface_area"].sel(phase="pore", phase_other="solid"))
+            assert read.rows[at][header.index(phase)] == _cell(found, name, phase=phase)
+    at, pair = next(
+        (n, r) for n, r in enumerate(read.rows) if r[:1] == ["interface_area pore-solid"]
     )
+    header = next(row for row in read.rows[at::-1] if row[1:2] == ["unit"])
+    expected = _cell(found, "interface_area", phase="pore", phase_other="solid")
+    assert pair[header.index("whole")] == expected
+    porosity = next(row for row in read.rows if row[:1] == ["porosity"])
+    assert _cell(found, "porosity") in porosity
+    assert porosity[-1] == found.porosity_standard_error.attrs["method"]
 
 
 def test_measured_stands_beside_truth(sample: str, whole: str) -> None:
+    read = Reader(whole)
     found, true = tim3d.describe(sample), tim3d.describe(sample, field="truth")
-    rows = {tuple(r[:2]): r for r in Reader(whole).rows if len(r) == 6}
-    assert rows["variable", "phase"][3:] == ["measured", "truth", "error"]
+    rows = {tuple(row[:2]): row for row in read.rows if len(row) == 6 and row[1] in PHASES}
+    assert ["variable", "phase", "unit", "measured", "truth", "error"] in read.rows
     for phase in PHASES:
         a, b = (float(d["phase_fraction"].sel(phase=phase)) for d in (found, true))
         row = rows["phase_fraction", phase]
-        assert row[3:5] == [_shown(a), _shown(b)]
+        assert row[3:5] == [_cell(d, "phase_fraction", phase=phase) for d in (found, true)]
         assert float(row[5].replace("−", "-").removesuffix(" %")) == pytest.approx(
             100 * (a - b) / b, abs=0.005
         )
@@ -216,10 +241,13 @@ def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
         "Slices",
         "The stack",
         "Grey values",
+        "Not in this report",
         "How it was made",
     ]
     labels = report(sample, tmp_path / "labels.html", raw="none").read_text(encoding="utf-8")
-    assert Reader(labels).headings == ["demo.zarr", "Segmentation", "Results", "How it was made"]
+    assert Reader(labels).headings == [
+        *("demo.zarr", "Segmentation", "Results", "Not in this report", "How it was made"),
+    ]
 
 
 def test_a_truth_with_other_phases_is_said_and_the_rest_stays(sample: str, tmp_path: Path) -> None:

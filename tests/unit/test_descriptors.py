@@ -141,10 +141,14 @@ def test_a_label_without_a_phase_is_refused(labels: NDArray[np.uint8]) -> None:
 
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
     assert select(["euler_density", PHASE_FRACTION]) == (BUILTIN["euler_density"], PHASE_FRACTION)
-    with pytest.raises(
-        ArgumentError, match=r"'porosity' \(here it is 'phase_fraction'\); there are phase_fraction"
-    ):
-        select(["porosity"])
+    with pytest.raises(ArgumentError, match=r"'curl'.*; there are phase_fraction"):
+        select(["curl"])
+
+
+def test_usual_names_are_taken_and_one_of_two_meanings_is_refused_with_both() -> None:
+    assert select(["porosity", "ssa"]) == select(["phase_fraction", "specific_surface"])
+    with pytest.raises(ArgumentError, match="tortuosity_factor or geodesic_tortuosity"):
+        select(["tortuosity"])
 
 
 def test_the_gradient_of_two_phases_is_each_ones_own(labels: NDArray[np.uint8]) -> None:

@@ -38,6 +38,7 @@ ROOMS = [
     Room(0, "commands",     "verbs"),
     Room(0, "forecast"),
     Room(0, "spelling"),
+    Room(0, "units"),
     Room(0, "steps",        "errors"),
     Room(0, "credentials",  "errors"),
     Room(0, "phases",       "errors"),
@@ -86,7 +87,7 @@ ROOMS = [
     Room(4, "stages.conduction",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.geodesic",       "stages.shared",                     "numpy xarray"),
     Room(4, "stages.morphology",     "stages.geodesic stages.shared",                     "numpy xarray"),
-    Room(4, "stages.measurement",    "stages.shared",                     "xarray"),
+    Room(4, "stages.measurement",    "stages.shared",                     "numpy xarray"),
     Room(4, "stages.comparison",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),
 

@@ -80,7 +80,10 @@ def test_csv_gives_every_number_back(results: xr.Dataset, tmp_path: Path) -> Non
     table.write_csv(rows, tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
-    assert list(read[0]) == ["sample", "variable", "phase", "phase_other", "z", "value", "units"]
+    assert list(read[0]) == [
+        *("sample", "variable", "region", "phase", "phase_other", "z", "value", "units"),
+        *("uncertainty", "uncertainty_kind"),
+    ]
     for row, line in zip(rows, read, strict=True):
         assert line["sample"] == row.sample
         assert line["value"] == "" if math.isnan(row.value) else float(line["value"]) == row.value

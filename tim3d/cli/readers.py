@@ -427,6 +427,9 @@ READERS = {
     "Fractions": Reader(
         _numbers_by_name, "one share for each phase as {}", "pore=0.4,solid=0.6", "NAME=F,..."
     ),
+    "Densities": Reader(
+        _numbers_by_name, "a density in g cm-3 for some phases as {}", "solid=8.96", "NAME=D,..."
+    ),
     "Histogram": Reader(
         _sizes, "diameters in nm and how many have each as {}", "150=3,250=1", "D=N,..."
     ),

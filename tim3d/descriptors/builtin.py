@@ -11,6 +11,7 @@ from tim3d.descriptors.coupled import Coupled
 from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.interface import INTERFACE_AREA
+from tim3d.descriptors.names import known_name
 from tim3d.descriptors.parametric import Parametric, spelt
 from tim3d.descriptors.surface import (
     EULER,
@@ -20,7 +21,7 @@ from tim3d.descriptors.surface import (
 )
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
-from tim3d.spelling import given_twice, suggestion
+from tim3d.spelling import given_twice
 
 BUILTIN: dict[str, Descriptor] = {
     d.name: d
@@ -67,7 +68,8 @@ def split_descriptors(
     >>> split_descriptors(["tortuosity_factor", "euler_density"])[1][0].verb
     'solve'
     """
-    items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in wanted]
+    named = [_known(item) if isinstance(item, str) else item for item in wanted]
+    items = [COUPLED.get(item, item) if isinstance(item, str) else item for item in named]
     additive = select(i for i in items if not isinstance(i, Coupled))
     found = tuple(i for i in items if isinstance(i, Coupled))
     if twice := given_twice(item.name for item in (*additive, *found)):
@@ -124,11 +126,11 @@ def is_known(name: str) -> bool:
 
 
 def _by_name(name: str) -> Descriptor | Parametric:
-    if name in BUILTIN:
-        return BUILTIN[name]
+    known = _known(name)
+    return BUILTIN[known] if known in BUILTIN else spelt(known, PARAMETRIC)
+
+
+def _known(name: str) -> str:
     if is_known(name):
-        return spelt(name, PARAMETRIC)
-    known = [*BUILTIN, *PARAMETRIC, *COUPLED]
-    raise ArgumentError(
-        f"no descriptor {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
-    )
+        return name
+    return known_name(name, [*BUILTIN, *PARAMETRIC, *COUPLED], "descriptor")

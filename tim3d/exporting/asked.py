@@ -33,7 +33,7 @@ TAKES: dict[type[Format], tuple[str, ...]] = {
     VolumeFormat: (*REGION, "unit", "vectors"),
     SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep"),
     ElementFormat: (*REGION, "unit", "phases", "cells"),
-    TableFormat: REGION,
+    TableFormat: (*REGION, "regions"),
     FigureFormat: ("drawing",),
 }
 DEFAULT: dict[str, Any] = {
@@ -45,6 +45,7 @@ DEFAULT: dict[str, Any] = {
     "keep": 1.0,
     "cells": "hexahedra",
     "drawing": "",
+    "regions": False,
 }
 CHOICES = {"unit": tuple(UNITS), "cells": ("hexahedra", "tetrahedra")}
 _WHAT = {

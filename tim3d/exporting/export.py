@@ -45,6 +45,7 @@ def export(
     keep: float = 1.0,
     cells: Literal["hexahedra", "tetrahedra"] = "hexahedra",
     drawing: str = "",
+    regions: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[Path]:
     """Write a field, the surface of a phase, finite elements, a table or a figure for other programs.
@@ -82,6 +83,8 @@ def export(
         Finite elements that a voxel becomes: one hexahedron or six tetrahedra.
     drawing : str
         Name of the figure, as in `tim3d.plotting` (default: the first one that suits).
+    regions : bool
+        Write the numbers of every block in which the field was measured, a table of regions.
     options : Options
         How it runs, in this process. A block divides the volume for a surface, and its first edge is
         the number of slices of a slab; the file is the same for any.
@@ -110,7 +113,7 @@ def export(
     chosen = (phases,) if isinstance(phases, str) else tuple(phases)
     given = {
         "z": z, "y": y, "x": x, "unit": unit, "vectors": vectors, "phases": chosen, "smoothing": smoothing,
-        "keep": keep, "cells": cells, "drawing": drawing,
+        "keep": keep, "cells": cells, "drawing": drawing, "regions": regions,
     }  # fmt: skip
     names = (field, *((beside,) if isinstance(beside, str) else beside))
     if not store.is_sample(sample) and not store.nodes(sample):

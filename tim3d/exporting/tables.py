@@ -11,17 +11,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.uncertainty import Uncertainty, is_error, uncertainty_of
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.exporting.asked import REGION
 from tim3d.exporting.job import Export
 from tim3d.formats.base import Table, TableFormat
-from tim3d.stages.measurement.describe import describe
+from tim3d.reporting.table import region_text
+from tim3d.stages.measurement.describe import blocks_of, describe
 from tim3d.storage import store
 
 # Rows that are made at once.
 PIECE = 2**14
-_LAST = {"value": float, "unit": str, "definition": str, "method": str, "reference": str}
+_LAST = {
+    "value": float, "unit": str, "uncertainty": float, "uncertainty_kind": str, "definition": str,
+    "method": str, "reference": str,
+}  # fmt: skip
+# Faces of a region along each axis, in nm.
+FACES = tuple(f"{axis}_{end}_nm" for axis in REGION for end in ("from", "to"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class TableExport(Export):
     def inputs(self) -> dict[str, str]:
         """Fingerprint of what is read; of a field, of all results about it."""
         sample, name = self.asked.sample, self.name
+        if self.asked.given["regions"]:
+            self._refuse_regions()
         if not self.is_field:
             self._refuse_region()
             store.refuse_outdated(sample, name)
@@ -64,14 +73,40 @@ class TableExport(Export):
         assert isinstance(self.asked.format, TableFormat)
         found = self._found()
         sample = Path(self.asked.sample.rstrip("/")).name
-        table = Table(columns(found), pieces(found, sample, self.asked.region_text()), self.mark)
+        rows = self._regions(sample) if self.asked.given["regions"] else None
+        table = Table(
+            columns(found) | (dict.fromkeys(FACES, float) if rows else {}),
+            rows or pieces(found, sample, self.asked.region_text()),
+            self.mark,
+        )
         self.asked.format.write(table, path)
+
+    def _regions(self, sample: str) -> Iterator[Mapping[str, Sequence[Any]]]:
+        """Rows of every block in which the field was measured, with the faces of the block."""
+        for one in blocks_of(self.asked.sample, self.name):
+            ends = [
+                v
+                for pair in zip(one.attrs["origin_nm"], one.attrs["end_nm"], strict=True)
+                for v in pair
+            ]
+            for piece in pieces(one, sample, region_text(one)):
+                count = len(piece["variable"])
+                yield {**piece, **{name: [v] * count for name, v in zip(FACES, ends, strict=True)}}
 
     def _found(self) -> xr.Dataset:
         if not self.is_field:
             return store.open_dataset(self.asked.sample, self.name)
         region = {axis: self.asked.given[axis] for axis in REGION}
         return describe(self.asked.sample, field=self.name, **region)
+
+    def _refuse_regions(self) -> None:
+        """Regions are the blocks of what was measured on a field, all of them."""
+        if self.is_field and self.asked.region_text() == "whole":
+            return
+        raise ArgumentError(
+            f"--regions lists every block in which a field was measured: tim3d export {self.asked.sample} FIELD "
+            f"{self.asked.target} --regions, without --z, --y, --x"
+        )
 
     def _refuse_region(self) -> None:
         if self.asked.region_text() != "whole":
@@ -92,6 +127,9 @@ def columns(found: xr.Dataset) -> dict[str, type]:
 def pieces(found: xr.Dataset, sample: str, region: str) -> Iterator[Mapping[str, Sequence[Any]]]:
     """Rows of all variables, column by column, some thousand at a time."""
     for name, variable in found.data_vars.items():
+        if is_error(str(name), found):
+            continue
+        known = uncertainty_of(str(name), found)
         ticks = [_ticks(found, str(dim)) for dim in variable.dims]
         for start in range(0, variable.size, PIECE):
             places = np.arange(start, min(start + PIECE, variable.size))
@@ -105,6 +143,7 @@ def pieces(found: xr.Dataset, sample: str, region: str) -> Iterator[Mapping[str,
                     for dim, tick, at in zip(variable.dims, ticks, index, strict=True)
                 }
                 | _value(variable, values)
+                | _uncertainty(known, variable, places)
             )
 
 
@@ -112,6 +151,17 @@ def _value(variable: xr.DataArray, values: Any) -> dict[str, list[Any]]:
     if _is_text(variable):
         return {"text": [str(v) for v in values], "value": [None] * len(values)}
     return {"value": values.astype(np.float64).tolist()}
+
+
+def _uncertainty(
+    known: Uncertainty | None, variable: xr.DataArray, places: Any
+) -> dict[str, list[Any]]:
+    if known is None:
+        return {"uncertainty": [None] * len(places), "uncertainty_kind": [None] * len(places)}
+    fitted = known.values.transpose(*variable.dims).values
+    errors = np.broadcast_to(fitted, variable.shape).ravel()[places]
+    kinds = [known.kind if np.isfinite(error) else None for error in errors]
+    return {"uncertainty": errors.tolist(), "uncertainty_kind": kinds}
 
 
 def _about(variable: xr.DataArray) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from tim3d.plotting.style import LINES, STYLE, WIDTH, length_in, length_unit
+from tim3d.units import Shown, fitting, quotient
 
 POINTS, MEAN, BAND, MARK = "#9a9a9a", LINES[0], LINES[2], LINES[1]
 
@@ -72,10 +73,13 @@ def _values(ax: Axes, found: xr.Dataset) -> None:
     _limits(ax, found)
     ax.set_xscale("log")
     _ticks(ax, found)
+    shown = fitting(str(found["value"].attrs["units"]), mean.tolist())
     ax.set(
         xlabel="edge of the window",
-        ylabel=f"{found.attrs['quantity'].replace('_', ' ')} ({_unit(found)})",
+        ylabel=f"{found.attrs['quantity'].replace('_', ' ')} ({_unit(shown)})",
     )
+    if shown.factor != 1:  # the points are drawn as they are stored
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value * shown.factor:.4g}")
     ax.set_title(
         title(found).replace("_", " ") + (", apparent" if "apparent" in found.attrs else ""),
         loc="left",
@@ -100,10 +104,9 @@ def _limits(ax: Axes, found: xr.Dataset) -> None:
         ax.set_title(f"{beyond} windows lie beyond", loc="right", fontsize=8)
 
 
-def _unit(found: xr.Dataset) -> str:
+def _unit(shown: Shown) -> str:
     """Unit in plain letters; a dash if there is none."""
-    unit = str(found["value"].attrs["units"])
-    return "-" if unit == "1" else unit
+    return "-" if shown.units == "1" else quotient(shown.units)
 
 
 def _mark(ax: Axes, found: xr.Dataset) -> None:

@@ -20,6 +20,7 @@ from tim3d.plotting.planes import Plane, middle_planes
 from tim3d.plotting.slices import Picture, three_planes
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_unit
 from tim3d.storage.schema import AXES
+from tim3d.units import quotient
 
 # Perceptually uniform; voxels not reached are grey.
 MAP, NOT_REACHED = "viridis", 0.72
@@ -88,7 +89,7 @@ def _scale(ax: Axes, found: xr.Dataset) -> None:
 
 
 def _raised(units: str) -> str:
-    return re.sub(r"(?<=[A-Za-z])(-?\d+)", r"$^{\1}$", units)
+    return re.sub(r"(?<=[A-Za-z])(-?\d+)", r"$^{\1}$", quotient(units))
 
 
 @matplotlib.rc_context(STYLE)

@@ -22,7 +22,19 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 EMPTY = {"", "nan", "na", "n/a", "-", "none", "null"}
 NAMES = ("sample", "name", "id")
 # Columns of a tidy table that are not places of a number.
-_TIDY = {"value", "units", "unit", "definition", "method", "reference", "text", "variable"}
+_TIDY = {
+    *(
+        "value",
+        "units",
+        "unit",
+        "uncertainty",
+        "uncertainty_kind",
+        "definition",
+        "method",
+        "reference",
+    ),
+    *("text", "variable"),
+}
 _HEAD = re.compile(r"^(.*?)\s*[\[(]([^\])]*)[\])]\s*$")
 _DECIMAL_COMMA = re.compile(r"^[-+]?\d+,\d+(e[-+]?\d+)?$", re.IGNORECASE)
 

@@ -44,7 +44,7 @@ def collected(
     """
     names = _names(samples)
     found = {
-        name: describe(sample, descriptors, field=field, transport=transport)
+        name: describe(sample, descriptors, field=field, transport=transport, plain=True)
         for name, sample in zip(names, samples, strict=True)
     }
     table = _wide(found)

@@ -24,6 +24,7 @@ from tim3d.reporting.section import Parts, Section
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
+from tim3d.units import Shown, fitting
 
 HEADER = (
     "quantity",
@@ -64,7 +65,7 @@ def _row(found: xr.Dataset, quantity: str, slices: str, phase: str, shown: str) 
     as_text = _percent if quantity in RELATIVE else _plain
     low, high = as_text(float(one.deviation_low)), as_text(float(one.deviation_high))
     return [
-        quantity,
+        _named(found, quantity),
         shown,
         phase,
         *_values(found, quantity, slices, phase),
@@ -87,8 +88,21 @@ def _values(found: xr.Dataset, quantity: str, slices: str, phase: str) -> tuple[
         half = float(found.micrograph_phase_fraction_interval.sel(slices=slices, phase=phase))
         return _number(found[quantity].sel(phase=phase)), f"{_number(image)} ± {half:.2g}"
     if quantity == "surface":
-        return _number(found[quantity].sel(phase=phase, axis=list(PLANES[slices]))), _number(image)
+        factor = _surface_unit(found).factor
+        volumes = found[quantity].sel(phase=phase, axis=list(PLANES[slices]))
+        return _number(volumes * factor), _number(image * factor)
     return _number(found[quantity].sel(phase=phase, slices=slices)), _number(image)
+
+
+def _named(found: xr.Dataset, quantity: str) -> str:
+    """Name of a quantity with its unit, if it has one."""
+    is_surface = quantity == "surface" and "surface" in found
+    return f"{quantity} ({_surface_unit(found).units})" if is_surface else quantity
+
+
+def _surface_unit(found: xr.Dataset) -> Shown:
+    values = found["surface"]
+    return fitting(str(values.attrs.get("units", "1")), values.values.ravel().tolist())
 
 
 def _grey_values(found: xr.Dataset, quantity: str, slices: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from tim3d.plotting import curves as graphs
 from tim3d.plotting import slices as figures
 from tim3d.plotting.planes import picture_factors
 from tim3d.plotting.style import length_text
-from tim3d.reporting import page, results
+from tim3d.reporting import missing, page, results
 from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.correlations import CORRELATIONS
 from tim3d.reporting.fidelity import FIDELITY
@@ -34,8 +34,16 @@ from tim3d.version import __version__
 
 def document(parts: Parts, title: str, sections: Sequence[Section] = ()) -> str:
     """Text of the file: the built-in sections that apply, further ones, and provenance."""
-    shown = [section.markup(parts) for section in (*SECTIONS, *sections, PROVENANCE)]
-    return page.document(title, [_head(parts, title), *shown, page.footer(__version__)])
+    shown = [(section, section.markup(parts)) for section in (*SECTIONS, *sections)]
+    left_out = [
+        entry for section, markup in shown if not markup for entry in section.missing(parts)
+    ]
+    body = [
+        *(markup for _, markup in shown),
+        page.section("Not in this report", page.missing(left_out, "Each command adds a section")),
+        PROVENANCE.markup(parts),
+    ]
+    return page.document(title, [_head(parts, title), *body, page.footer(__version__)])
 
 
 def _is_there(sample: str, name: str) -> bool:
@@ -53,6 +61,8 @@ def _head(parts: Parts, title: str) -> str:
         ("Size (z, y, x)", " × ".join(length_text(s) for s in size)),
         ("Grey values", "" if parts.raw is None else shown.dtype),
         ("Phases", "" if parts.field is None else _phase_names(parts)),
+        ("Pores, as given", ", ".join(parts.pore)),
+        ("Densities, as given", ", ".join(f"{n} {d:g} g cm⁻³" for n, d in parts.density.items())),
     ]
     return page.head(title, __version__, now, [(label, value) for label, value in facts if value])
 
@@ -125,8 +135,8 @@ def _scores(parts: Parts) -> str:
 
 def _results(parts: Parts) -> Iterator[str]:
     found, true = (
-        results.measured(parts.sample, parts.field),
-        results.measured(parts.sample, parts.truth),
+        results.described(parts.sample, parts.field, parts.pore, parts.density),
+        results.described(parts.sample, parts.truth),
     )
     for name in filter(None, (parts.field, parts.truth)):
         yield results.outdated_note(parts.sample, f"{name}_descriptors")
@@ -242,9 +252,11 @@ def _each(*shown: Callable[[Parts], str]) -> Html:
 SECTIONS = (
     Section("Slices", _each(_slices)),
     PREPARATION,
-    Section("Segmentation", _each(_segmentation, _disagreement, _scores)),
+    Section(
+        "Segmentation", _each(_segmentation, _disagreement, _scores), missing=missing.segmentation
+    ),
     CLEANING,
-    Section("Results", lambda parts, _: _results(parts)),
+    Section("Results", lambda parts, _: _results(parts), missing=missing.results),
     CORRELATIONS,
     STUDY,
     FIDELITY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from PIL import Image
 
 from tim3d.errors import ArgumentError
 from tim3d.plotting.style import COLOURS, LINES, NAMED
+from tim3d.reporting.table import Line, cell
 from tim3d.storage import outputs
+from tim3d.units import Shown, quotient
 
 DPI = 120
 # Formats of figures in whose metadata matplotlib names itself.
@@ -69,6 +71,19 @@ def table(
     True
     """
     return _part("table", header, list(body), numbers, caption)
+
+
+def measured(line: Line, column: str, units: Mapping[str, Shown]) -> str:
+    """A number of a line in the unit of its table, with its uncertainty; empty if there is none."""
+    value, error = cell(line, column, units[line.units].factor)
+    shown = number(value) or ("–" if column in line.values else "")
+    return Markup("{} ± {}").format(shown, number(error)) if error else shown
+
+
+def missing(entries: Iterable[tuple[str, str]], heading: str = "Not here yet") -> Markup:
+    """A list of numbers that are missing, each with the command that adds it; empty without any."""
+    listed = list(entries)
+    return _part("missing", heading, listed) if listed else Markup()
 
 
 def note(text: str) -> Markup:
@@ -129,15 +144,15 @@ def _few_colours(image: Image.Image) -> Image.Image:
 
 
 def units(text: str) -> Markup:
-    """A unit with its exponents as superscripts.
+    """A unit with its exponents as superscripts; one of several factors as a quotient.
 
     >>> print(units("nm-1"), units("1"), units("W m-1 K-1"))
-    nm<sup>−1</sup> 1 W m<sup>−1</sup> K<sup>−1</sup>
+    nm<sup>−1</sup> 1 W/(m K)
     """
     raised = re.sub(
-        r"(?<=[A-Za-z])-?\d+",
+        r"(?<=[A-Za-zµ])-?\d+",
         lambda power: f"<sup>{power[0].replace('-', '−')}</sup>",
-        str(escape(text)),
+        str(escape(quotient(text))),
     )
     return Markup(raised)  # escaped above
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tim3d.descriptors.porosity import check_density, pore_phases
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MissingFieldError, Tim3dError
 from tim3d.forecast import expected
@@ -15,6 +17,7 @@ from tim3d.stages.segmentation.score import score
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
+from tim3d.typed import Densities, Names
 
 if TYPE_CHECKING:
     from tim3d.reporting.section import Section
@@ -33,6 +36,8 @@ def report(
     annotation: str | None = None,
     model: str | Path | None = None,
     title: str | None = None,
+    pore: Names = (),
+    density: Densities | None = None,
     sections: Sequence[Section] = (),
 ) -> Task[Path]:
     """Write an HTML report on a sample: slices, labels, results, histogram, training, provenance.
@@ -61,7 +66,11 @@ def report(
         The trained network, for its training curves (default: none).
     title : str, optional
         Heading (default: name of the sample).
-
+    pore : list of str
+        Phases that count as pores (default: the one named pore, pores, void, voids, air or vacuum;
+        of several such none).
+    density : mapping of str to float, optional
+        Density of some phases in g cm-3 (default: none): adds the surface over their mass.
     sections : sequence of Section
         Further sections, shown before the last one (`tim3d.sections`).
 
@@ -81,8 +90,8 @@ def report(
     CheckpointError
         If `model` is not a model file.
     ArgumentError
-        If `out` is refused by `tim3d.storage.outputs.check_target`, or has the ending of another
-        format.
+        If `pore` or `density` names a phase that is not there, or `out` is refused by
+        `tim3d.storage.outputs.check_target` or has the ending of another format.
     WriteError
         If the file cannot be written.
     """
@@ -101,11 +110,27 @@ def report(
             f"{sample} has neither a finished field {raw!r} nor {field!r} (has {', '.join(store.nodes(sample))}). "
             "Name the fields: --raw NAME --field NAME"
         )
+    given = Given(tuple(pore), dict(density or {}))
+    if labels is not None:
+        given.check(list(store.read_field(sample, labels).phases or {}))
     shown = {"raw": grey, "field": labels, "truth": truth, "annotation": annotation}
     reporting = Reporting(
-        sample, target, shown, None if model is None else Path(model), title, tuple(sections)
+        sample, target, shown, None if model is None else Path(model), title, tuple(sections), given
     )
     return Task(reporting.plans, reporting.run)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Facts on the phases that the sample does not hold."""
+
+    pore: tuple[str, ...] = ()
+    density: Mapping[str, float] = dataclass_field(default_factory=dict)
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse facts on a phase that is not there."""
+        pore_phases(names, self.pore)
+        check_density(self.density, names)
 
 
 @dataclass(frozen=True)
@@ -118,6 +143,7 @@ class Reporting:
     model: Path | None
     title: str | None
     sections: tuple[Section, ...] = ()
+    given: Given = Given()
 
     def plans(self) -> list[Plan | Outline]:
         """Plans of the pass that compares voxel by voxel, unless complete, and of the file."""
@@ -135,9 +161,14 @@ class Reporting:
         )  # matplotlib takes a while to load, and a plan needs none
 
         name = self.title or Path(self.sample.rstrip("/")).name
-        text = html.document(
-            section.Parts(self.sample, model=self.model, **self.shown), name, self.sections
+        parts = section.Parts(
+            self.sample,
+            model=self.model,
+            pore=self.given.pore,
+            density=self.given.density,
+            **self.shown,
         )
+        text = html.document(parts, name, self.sections)
         outputs.write_file(self.target, text.encode(), outputs.REPORT)
         log.info("wrote %s", self.target)
         return self.target

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+from markupsafe import Markup
 
 from tim3d.commands import renewal
 from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.uncertainty import is_error
 from tim3d.reporting import page, table
+from tim3d.reporting.surfaces import is_surface, surface_table
+from tim3d.stages.measurement.describe import describe
 from tim3d.storage import store
+from tim3d.units import Shown
+
+FRACTIONS = ("phase_fraction", "porosity", "open_porosity", "closed_porosity", "relative_density")
+ERRORS = "Behind ± stands one standard error; the last column names its kind."
 
 _METRICS = {
     "accuracy": "fraction of voxels with the true label",
@@ -79,43 +87,82 @@ def _rank(name: Hashable) -> tuple[int, str]:
     return (known.index(str(name)) if name in known else len(known), str(name))
 
 
+def known_descriptors(found: xr.Dataset) -> list[str]:
+    """Names of the descriptors that stored results are of."""
+    return list(found.attrs["tim3d"].get("parameters", {}).get("descriptors", ()))
+
+
+def described(
+    sample: str,
+    field: str | None,
+    pore: Sequence[str] = (),
+    density: Mapping[str, float] | None = None,
+) -> xr.Dataset | None:
+    """Stored results with porosity, surface over mass, and standard errors; None without any."""
+    found = measured(sample, field)
+    if found is None or field is None:
+        return None
+    names = [name for name in known_descriptors(found) if name in BUILTIN]
+    if not names:
+        return found
+    full = describe(sample, names, field=field, pore=pore, density=density)
+    own = {name: v for name, v in found.data_vars.items() if name not in full}
+    return full.assign(own)
+
+
 def descriptor_table(found: xr.Dataset) -> str:
-    """Table of variables (rows) by phase (columns); profiles are left to the figures."""
+    """Tables of the fractions, of the surface and of all else by phase; profiles are left to figures."""
     lines = table.lines(table.rows({"": found}))
-    names = table.columns(lines)
-    header = ["variable", "unit", *names]
-    body = [
-        [page.code(line.label), page.units(line.units), *(_cell(line.values.get(n)) for n in names)]
-        for line in lines
-    ]
-    return page.table(
-        header,
-        body,
-        2,
-        "All lengths are in nanometres; densities are per volume of the whole sample.",
+    units = table.units_of(lines)
+    shares = [line for line in lines if line.variable in FRACTIONS]
+    others = [line for line in lines if line not in shares and not is_surface(line.variable)]
+    text = "Shares of the volume of the whole sample."
+    return Markup("\n").join(
+        part
+        for part in (
+            line_table(shares, units, text),
+            surface_table(found, lines, units),
+            line_table(others, units, "All densities are per volume of the whole sample."),
+        )
+        if part
     )
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else _value(value)
+def line_table(lines: Sequence[table.Line], units: Mapping[str, Shown], text: str = "") -> Markup:
+    """Table of some lines by phase, with a column for the kind of uncertainty if any has one."""
+    if not lines:
+        return Markup()
+    names, known = table.columns(lines), any(line.kind for line in lines)
+    body = [
+        [
+            page.code(line.label),
+            page.units(units[line.units].units),
+            *(page.measured(line, name, units) for name in names),
+            *([line.kind] if known else []),
+        ]
+        for line in lines
+    ]
+    header = ["variable", "unit", *names, *(["±"] if known else [])]
+    return page.table(header, body, 2, text + (f" {ERRORS}" if known else ""))
 
 
 def truth_table(found: xr.Dataset, true: xr.Dataset, name: str) -> str:
     """Table of each number beside its value in the truth, called `name`, and the relative error."""
     lines = table.lines(table.rows({"": found}))
-    known = {line.label: line.values for line in table.lines(table.rows({"": true}))}
+    known = {line.label: line for line in table.lines(table.rows({"": true}))}
+    units = table.units_of([*lines, *known.values()])
     body = [
         [
             page.code(line.label),
             column,
-            page.units(line.units),
-            _value(value),
-            _value(known[line.label][column]),
-            relative_error(value, known[line.label][column]),
+            page.units(units[line.units].units),
+            page.measured(line, column, units),
+            page.measured(known[line.label], column, units),
+            relative_error(value, known[line.label].values[column]),
         ]
         for line in lines
         for column, value in line.values.items()
-        if column in known.get(line.label, {})
+        if line.label in known and column in known[line.label].values
     ]
     header = ["variable", "phase", "unit", "measured", "truth", "error"]
     text = f"Measured against truth: the same estimators applied to “{name}”; error = (measured − truth) / |truth|."
@@ -138,7 +185,7 @@ def definitions(found: xr.Dataset) -> str:
     return page.definitions(
         (str(name), _sentence(variable.attrs))
         for name, variable in found.data_vars.items()
-        if "long_name" in variable.attrs
+        if "long_name" in variable.attrs and not is_error(str(name), found)
     )
 
 

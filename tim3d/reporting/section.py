@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,14 +26,21 @@ class Parts:
     truth: str | None = None
     annotation: str | None = None
     model: Path | None = None
+    pore: tuple[str, ...] = ()
+    density: Mapping[str, float] = dataclass_field(default_factory=dict)
 
 
 Nodes: TypeAlias = Callable[[Parts], Iterable[str]]
 Html: TypeAlias = Callable[[Parts, str], Iterable[str]]
+Missing: TypeAlias = Callable[[Parts], Iterable[tuple[str, str]]]
 
 
 def _whole(_: Parts) -> tuple[str, ...]:
     return ("",)
+
+
+def _nothing(_: Parts) -> tuple[tuple[str, str], ...]:
+    return ()
 
 
 def _never(_: xr.Dataset) -> bool:
@@ -56,6 +64,10 @@ class Section:
         the section is about the sample as a whole, and `html` is called once, with an empty name.
     named : bool
         Whether each of several results is headed by its name.
+    missing : callable, optional
+        ``missing(parts)`` names what the section could show and the sample does not have: pairs of
+        words and of the command that adds it. They are listed below the content; of a section that
+        shows nothing, at the end of the report.
     shows : callable, optional
         ``shows(dataset)`` returns whether a result is of this kind: the shell then uses `text` and
         `figure` for it.
@@ -69,6 +81,7 @@ class Section:
     html: Html
     nodes: Nodes = _whole
     named: bool = False
+    missing: Missing = _nothing
     shows: Callable[[xr.Dataset], bool] = _never
     text: Callable[[xr.Dataset], str] | None = None
     figure: Callable[[xr.Dataset], Figure] | None = None
@@ -86,8 +99,11 @@ class Section:
             yield from self.html(parts, node)
 
     def markup(self, parts: Parts) -> str:
-        """The section as HTML; empty if it shows nothing."""
-        return page.section(self.title, *self.blocks(parts))
+        """The section as HTML, with what it lacks; empty if it shows nothing."""
+        blocks = [block for block in self.blocks(parts) if block]
+        return page.section(
+            self.title, *blocks, page.missing(self.missing(parts)) if blocks else ""
+        )
 
 
 def _is_finished(sample: str, node: str) -> bool:

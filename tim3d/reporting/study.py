@@ -12,22 +12,35 @@ from markupsafe import Markup
 
 from tim3d.plotting.study import study_figure, title
 from tim3d.plotting.style import length_text
-from tim3d.reporting import page, table
+from tim3d.reporting import missing, page, table
 from tim3d.reporting.section import Section
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
+from tim3d.storage.schema import UNIT
+from tim3d.units import Shown, fitting, quotient
 
-HEADER = (
-    "edge (nm)",
-    "voxels z,y,x",
-    "windows",
-    "mean",
-    "s.d.",
-    "2 s.d./mean",
-    "bias",
-    "through",
-    "within tolerance",
-)
+
+def header(found: xr.Dataset) -> list[str]:
+    """Names of the columns, with the units in which the numbers stand."""
+    edge, value = units(found)
+    unit = "" if value.units == "1" else f" ({quotient(value.units)})"
+    return [
+        f"edge ({edge.units})",
+        "voxels z,y,x",
+        "windows",
+        f"mean ± s.e.{unit}",
+        f"s.d.{unit}",
+        "2 s.d./mean",
+        "bias",
+        "through",
+        "within tolerance",
+    ]
+
+
+def units(found: xr.Dataset) -> tuple[Shown, Shown]:
+    """Units of edges and of values that suit the largest of each."""
+    edges, means = found["window"].values.tolist(), found["mean"].values.tolist()
+    return fitting(UNIT, edges), fitting(str(found["value"].attrs["units"]), means)
 
 
 def is_study(dataset: xr.Dataset) -> bool:
@@ -36,25 +49,31 @@ def is_study(dataset: xr.Dataset) -> bool:
 
 
 def rows(found: xr.Dataset) -> list[list[str]]:
-    """Table rows for each window size, as texts in the columns of `HEADER`."""
-    return [_row(found.isel(window=n)) for n in range(found.sizes["window"])]
+    """Table rows for each window size, as texts in the columns of `header`."""
+    edge, value = (shown.factor for shown in units(found))
+    return [_row(found.isel(window=n), edge, value) for n in range(found.sizes["window"])]
 
 
-def _row(one: xr.Dataset) -> list[str]:
+def _row(one: xr.Dataset, edge: float, factor: float) -> list[str]:
     excluded = f" (+{int(one.excluded)} without a value)" if one.excluded else ""
     few = "too few windows" if not one.judged else ""
     wrong = " and ".join(n for n in ("spread", "bias") if not one[f"within_{n}"])
     return [
-        f"{float(one.window):g}",
+        f"{float(one.window) * edge:.6g}",
         ",".join(str(int(v)) for v in one.voxels),
         f"{int(one.windows)}{excluded}",
-        table.number(float(one["mean"])) or "-",
-        table.number(float(one.standard_deviation)) or "-",
+        _mean(float(one["mean"]) * factor, float(one.standard_error) * factor),
+        table.number(float(one.standard_deviation) * factor) or "-",
         _percent(one.relative_spread),
         _percent(one.bias),
         _percent(one.percolating_share) if "percolating_share" in one else "",
         few or (f"no: {wrong}" if wrong else "yes"),
     ]
+
+
+def _mean(mean: float, error: float) -> str:
+    shown = table.number(mean) or "-"
+    return f"{shown} ± {error:#.2g}".removesuffix(".") if math.isfinite(error) else shown
 
 
 def _percent(value: Any) -> str:
@@ -63,16 +82,13 @@ def _percent(value: Any) -> str:
 
 def text(found: xr.Dataset) -> str:
     """The study as a plain table, with sentences on it below."""
-    cells = [list(HEADER), *rows(found)]
-    kept = [n for n in range(len(HEADER)) if any(row[n] for row in cells[1:])]
+    cells = [header(found), *rows(found)]
+    kept = [n for n in range(len(cells[0])) if any(row[n] for row in cells[1:])]
     widths = {n: max(len(row[n]) for row in cells) for n in kept}
     lines = ["  ".join(row[n].ljust(widths[n]) for n in kept).rstrip() for row in cells]
     rule = "  ".join("-" * widths[n] for n in kept)
-    unit = found["value"].attrs["units"]
     apparent = f"; {found.attrs['apparent']}" if "apparent" in found.attrs else ""
-    return "\n".join(
-        [f"{title(found)} ({unit}){apparent}", lines[0], rule, *lines[1:], "", *says(found)]
-    )
+    return "\n".join([f"{title(found)}{apparent}", lines[0], rule, *lines[1:], "", *says(found)])
 
 
 def says(found: xr.Dataset) -> Iterator[str]:
@@ -94,13 +110,18 @@ def says(found: xr.Dataset) -> Iterator[str]:
         )
     if math.isfinite(float(found.integral_range)):
         edge = length_text(float(np.cbrt(found.integral_range)))
-        yield f"Integral range: {float(found.integral_range):.4g} nm3, a cube of {edge}."
+        yield f"Integral range: {_volume(float(found.integral_range))}, a cube of {edge}."
     if np.isfinite(found.required_edge.values).all():
         needed = ", ".join(
             f"{n} window{'s' if n > 1 else ''} of {length_text(float(edge))}"
             for n, edge in zip(found.realisations.values, found.required_edge.values, strict=True)
         )
         yield f"By this law a relative error of the mean of {100 * tolerance:g} % needs {needed}."
+
+
+def _volume(value: float) -> str:
+    shown = fitting(f"{UNIT}3", [value])
+    return f"{value * shown.factor:.4g} {shown.units}"
 
 
 def study_html(found: xr.Dataset) -> Markup:
@@ -116,7 +137,7 @@ def study_html(found: xr.Dataset) -> Markup:
     )
     return (
         page.picture(study_figure(found), caption)
-        + page.table(HEADER, rows(found), 2, title(found))
+        + page.table(header(found), rows(found), 2, title(found))
         + note
     )
 
@@ -125,6 +146,7 @@ STUDY = Section(
     "Representative volume",
     nodes=lambda parts: results_of(parts.sample, "study", parts.field) if parts.field else (),
     html=lambda parts, node: [study_html(store.open_dataset(parts.sample, node))],
+    missing=missing.study,
     shows=is_study,
     text=text,
     figure=study_figure,

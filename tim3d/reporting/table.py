@@ -6,14 +6,16 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.uncertainty import is_error, uncertainty_of
 from tim3d.storage import outputs
+from tim3d.units import Shown, fitting, quotient
 
 # Column of a number for the whole material, or for a pair of phases.
 WHOLE = "whole"
@@ -21,18 +23,28 @@ WHOLE = "whole"
 # Dimensions of a variable besides phases, named in the label of its line.
 ALONG = ("axis", "direction")
 
+# Variables that are yes or no, and those that count something.
+FLAGS = ("percolates", "flux_percolates", "geodesic_percolates")
+COUNTS = ("iterations", "geodesic_unreached_voxels", "component_count")
+
 Place: TypeAlias = Mapping[str, str | float]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number: its sample, variable, coordinate along each dimension, and unit."""
+    """One number: its sample, variable, coordinate along each dimension, unit and uncertainty.
+
+    The uncertainty is in the same unit, nan where none is known; its kind is in words.
+    """
 
     sample: str
     variable: str
     place: Place
     value: float
     units: str
+    uncertainty: float = math.nan
+    uncertainty_kind: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,8 @@ class Line:
     label: str
     units: str
     values: Mapping[str, float]
+    errors: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
 
 
 def rows(results: Mapping[str, xr.Dataset]) -> list[Row]:
@@ -58,26 +72,46 @@ def rows(results: Mapping[str, xr.Dataset]) -> list[Row]:
     -------
     list of Row
         One for each element of each variable; the place is the coordinate of each of its
-        dimensions.
+        dimensions. A standard error has no row of its own: it stands beside its number.
 
     Examples
     --------
     >>> found = xr.Dataset({"phase_fraction": ("phase", [0.25, 0.75], {"units": "1"})}, {"phase": ["pore", "solid"]})
-    >>> rows({"a.zarr": found})[1]
-    Row(sample='a.zarr', variable='phase_fraction', place={'phase': 'solid'}, value=0.75, units='1')
+    >>> one = rows({"a.zarr": found})[1]
+    >>> one.variable, one.place, one.value, one.units
+    ('phase_fraction', {'phase': 'solid'}, 0.75, '1')
     """
     return [
         row
         for sample, dataset in results.items()
-        for name, variable in dataset.data_vars.items()
-        for row in _rows(sample, str(name), variable)
+        for name in dataset.data_vars
+        if not is_error(str(name), dataset)
+        for row in _rows(sample, str(name), dataset)
     ]
 
 
-def _rows(sample: str, name: str, variable: xr.DataArray) -> list[Row]:
+def region_text(found: xr.Dataset) -> str:
+    """Faces of the region that results are of, in nm; empty if they do not state it.
+
+    >>> region_text(xr.Dataset(attrs={"origin_nm": [0, 0, 80], "end_nm": [640, 320, 160]}))
+    'z 0:640, y 0:320, x 80:160 nm'
+    """
+    start, end = found.attrs.get("origin_nm"), found.attrs.get("end_nm")
+    if start is None or end is None:
+        return ""
+    parts = zip("zyx", start, end, strict=True)
+    return ", ".join(f"{axis} {low:.10g}:{high:.10g}" for axis, low, high in parts) + " nm"
+
+
+def _rows(sample: str, name: str, found: xr.Dataset) -> list[Row]:
+    variable, known = found[name], uncertainty_of(name, found)
     values = np.asarray(variable.values, dtype=np.float64)
+    errors = np.full(values.shape, np.nan)
+    if known is not None:
+        errors = np.broadcast_to(known.values.transpose(*variable.dims).values, values.shape)
     ticks = {str(dim): _ticks(variable, str(dim)) for dim in variable.dims}
     units = str(variable.attrs.get("units", ""))
+    region = region_text(found)
     return [
         Row(
             sample,
@@ -85,6 +119,9 @@ def _rows(sample: str, name: str, variable: xr.DataArray) -> list[Row]:
             {dim: t[i] for (dim, t), i in zip(ticks.items(), index, strict=True)},
             float(value),
             units,
+            float(errors[index]),
+            known.kind if known is not None and math.isfinite(errors[index]) else "",
+            region,
         )
         for index, value in np.ndenumerate(values)
     ]
@@ -110,7 +147,7 @@ def lines(found: Iterable[Row]) -> list[Line]:
     >>> lines([pair])[0].label, lines([pair])[0].values
     ('interface_area pore-solid', {'whole': 0.5})
     """
-    kept: dict[tuple[str, str], tuple[Row, dict[str, float]]] = {}
+    kept: dict[tuple[str, str], dict[str, Row]] = {}
     pairs: set[tuple[str, str, frozenset[Any] | tuple[Any, ...]]] = set()
     for row in found:
         others = [v for k, v in row.place.items() if k not in ("phase", *ALONG)]
@@ -126,12 +163,22 @@ def lines(found: Iterable[Row]) -> list[Line]:
             continue
         pairs.add(pair)
         column = str(row.place["phase"]) if "phase" in row.place and not others else WHOLE
-        kept.setdefault((row.sample, _label(row, others)), (row, {}))[1][column] = row.value
-    every = [
-        Line(s, row.variable, label, row.units, values)
-        for (s, label), (row, values) in kept.items()
-    ]
+        kept.setdefault((row.sample, _label(row, others)), {})[column] = row
+    every = [_line(sample, label, by_column) for (sample, label), by_column in kept.items()]
     return [line for line in every if not _is_unsolved(line)]
+
+
+def _line(sample: str, label: str, found: Mapping[str, Row]) -> Line:
+    first = next(iter(found.values()))
+    return Line(
+        sample,
+        first.variable,
+        label,
+        first.units,
+        {column: row.value for column, row in found.items()},
+        {c: row.uncertainty for c, row in found.items() if math.isfinite(row.uncertainty)},
+        next((row.uncertainty_kind for row in found.values() if row.uncertainty_kind), ""),
+    )
 
 
 def _is_unsolved(line: Line) -> bool:
@@ -162,24 +209,61 @@ def number(value: float | None) -> str:
     return f"{value:#.4g}".removesuffix(".")
 
 
-def text(found: Iterable[Row]) -> str:
-    """A plain table of the numbers per phase; profiles are left to the CSV.
+def units_of(found: Iterable[Line]) -> dict[str, Shown]:
+    """Unit in which all numbers of a stored unit are shown in one table."""
+    values: dict[str, list[float]] = {}
+    for line in found:
+        values.setdefault(line.units, []).extend(line.values.values())
+    return {units: fitting(units, each) for units, each in values.items()}
 
-    >>> print(text([Row("a", "phase_fraction", {"phase": "pore"}, 0.25, "1")]))
-    variable        units  pore
-    --------------  -----  ------
-    phase_fraction  1      0.2500
+
+def cell(line: Line, column: str, factor: float) -> tuple[str, str]:
+    """A number in the unit of its table, and its uncertainty to two digits; empty if not known.
+
+    >>> cell(Line("", "s", "s", "nm-1", {"a": 0.0103}, {"a": 0.00021}), "a", 1e3)
+    ('10.30', '0.21')
+    """
+    value, error = line.values.get(column), line.errors.get(column)
+    shown = "" if value is None else as_text(line.variable, value * factor)
+    return shown, "" if error is None or not shown else f"{error * factor:#.2g}".removesuffix(".")
+
+
+def as_text(name: str, value: float) -> str:
+    """A value of a variable: flags in words, counts with all digits, others with four.
+
+    >>> as_text("percolates", 1.0), as_text("component_count", 12345.0), as_text("k", 2.0)
+    ('yes', '12345', '2.000')
+    """
+    if math.isnan(value):
+        return ""
+    if name in FLAGS:
+        return "yes" if value else "no"
+    return f"{value:.0f}" if name in COUNTS and math.isfinite(value) else number(value)
+
+
+def text(found: Iterable[Row]) -> str:
+    """A plain table of the numbers per phase, in units that fit; profiles are left to the CSV.
+
+    >>> print(text([Row("a", "specific_surface", {"phase": "pore"}, 0.025, "nm-1")]))
+    variable          units  pore
+    ----------------  -----  -----
+    specific_surface  µm-1   25.00
     """
     every = lines(found)
-    names = columns(every)
+    names, units = columns(every), units_of(every)
     several = len({line.sample for line in every}) > 1
-    header = [*(["sample"] if several else []), "variable", "units", *names]
+    kinds = [""] * any(line.kind for line in every)
+    header = [*(["sample"] if several else []), "variable", "units", *names, *("±" for _ in kinds)]
     body = [
         [
             *([line.sample] if several else []),
             line.label,
-            line.units,
-            *(number(line.values.get(name)) for name in names),
+            quotient(units[line.units].units),
+            *(
+                " ± ".join(filter(None, cell(line, name, units[line.units].factor)))
+                for name in names
+            ),
+            *(line.kind for _ in kinds),
         ]
         for line in every
     ]
@@ -196,9 +280,10 @@ def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write_csv(found: Sequence[Row], path: str | Path) -> None:
-    """Write all rows, profiles too: sample, variable, a column for each dimension, value, units.
+    """Write all rows, profiles too, in stored units.
 
-    A number is written with all its digits; nan is left empty.
+    Columns: sample, variable, region, one for each dimension, value, units, uncertainty,
+    uncertainty_kind. A number is written with all its digits; nan is left empty.
 
     Raises
     ------
@@ -210,10 +295,14 @@ def write_csv(found: Sequence[Row], path: str | Path) -> None:
     dims = list(dict.fromkeys(dim for row in found for dim in row.place))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["sample", "variable", *dims, "value", "units"])
+    last = ["value", "units", "uncertainty", "uncertainty_kind"]
+    writer.writerow(["sample", "variable", "region", *dims, *last])
     for row in found:
-        value = "" if math.isnan(row.value) else repr(row.value)
-        writer.writerow(
-            [row.sample, row.variable, *(row.place.get(d, "") for d in dims), value, row.units]
-        )
+        place = [row.place.get(d, "") for d in dims]
+        about = [_digits(row.value), row.units, _digits(row.uncertainty), row.uncertainty_kind]
+        writer.writerow([row.sample, row.variable, row.region, *place, *about])
     outputs.write_file(path, text.getvalue().encode(), outputs.TABLE)
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)

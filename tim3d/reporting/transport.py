@@ -6,7 +6,7 @@ Variables of known dimensions have a table of their own; all others of the node 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from markupsafe import Markup
 
 from tim3d.commands import renewal
 from tim3d.descriptors.coupled import conditions
+from tim3d.descriptors.uncertainty import uncertainty_of
 from tim3d.errors import Tim3dError
 from tim3d.plotting import transport as transport_figures
-from tim3d.reporting import page, results, table
+from tim3d.reporting import missing, page, results, table
 from tim3d.reporting.section import Nodes, Parts, Section
 from tim3d.stages.shared.results import results_of
 from tim3d.stages.shared.stored_results import attributed
@@ -31,9 +32,7 @@ MOST_PICTURES = 6
 ESTIMATE = ("_coarse", "_limit", "_limit_uncertainty")
 BOUNDS = {"wiener": "Wiener bounds", "hashin_shtrikman": "Hashin-Shtrikman bounds"}
 _BOUND = tuple(f"conductivity_{kind}_" for kind in BOUNDS)
-WHOLE_NUMBERS = ("iterations", "geodesic_unreached_voxels", "component_count")
 _SUMMARY = ("_mean", "_spread")
-FLAGS = ("percolates", "geodesic_percolates")
 
 
 def _solution_of(parts: Parts, node: str) -> Iterator[str]:
@@ -145,11 +144,11 @@ def _value(name: str, value: Any) -> str:
     number = float(value)
     if math.isnan(number):
         return "–"
-    if name in FLAGS:
+    if name in table.FLAGS:
         return "yes" if number else "no"
     if math.isinf(number):
         return "∞" if number > 0 else "−∞"
-    return f"{int(number):,}" if name in WHOLE_NUMBERS else page.number(table.number(number))
+    return f"{int(number):,}" if name in table.COUNTS else page.number(table.number(number))
 
 
 def _is_estimate(name: str) -> bool:
@@ -187,7 +186,7 @@ def _axis_table(found: xr.Dataset) -> str:
         [
             page.code(str(name)),
             page.units(str(v.attrs.get("units", ""))),
-            *(_value(str(name), v.sel(axis=a)) for a in axes),
+            *(_with_error(found, str(name), axis=a) for a in axes),
             *(_bounds(found, str(name), kind) for kind in kinds),
         ]
         for name, v in found.data_vars.items()
@@ -197,8 +196,28 @@ def _axis_table(found: xr.Dataset) -> str:
     text = (
         "Flux along each axis. Bounds of the tortuosity factor follow from the bounds of the conductivity. "
         "flux_spread is the certificate: (max − min) / mean of the flux over all planes."
+        f"{_kinds(found)}"
     )
     return page.table(header, body, 2, text)
+
+
+def _with_error(found: xr.Dataset, name: str, **place: str) -> str:
+    """A number with its uncertainty, if one is known and the number is finite."""
+    value, known = found[name].sel(place), uncertainty_of(name, found)
+    error = math.nan if known is None else float(known.values.sel(place))
+    shown = _value(name, value)
+    if not (math.isfinite(error) and math.isfinite(float(value))):
+        return shown
+    return Markup("{} ± {}").format(shown, page.number(f"{error:#.2g}".removesuffix(".")))
+
+
+def _kinds(found: xr.Dataset) -> str:
+    """Sentence on the kinds of uncertainty in a table of some axes."""
+    known = {str(n): uncertainty_of(str(n), found) for n in found.data_vars}
+    kinds = dict.fromkeys(
+        one.kind for name, one in known.items() if one is not None and not _is_estimate(name)
+    )
+    return f" Behind ± stands the error of the {' or of the '.join(kinds)}." if kinds else ""
 
 
 def _bounds(found: xr.Dataset, name: str, kind: str) -> str:
@@ -326,15 +345,7 @@ def _matrix(name: str, values: xr.DataArray) -> str:
 def _others(found: xr.Dataset) -> str:
     """Table of the numbers without a table of their own, by phase (columns)."""
     lines = table.lines(table.rows({"": found}))
-    columns = table.columns(lines)
-    body = [
-        [page.code(line.label), page.units(line.units), *_cells(line, columns)] for line in lines
-    ]
-    return page.table(["variable", "unit", *columns], body, 2) if body else ""
-
-
-def _cells(line: table.Line, columns: Sequence[str]) -> Iterable[str]:
-    return (_value(line.variable, line.values[c]) if c in line.values else "" for c in columns)
+    return results.line_table(lines, table.units_of(lines))
 
 
 def _direction_table(found: xr.Dataset, phase: str) -> str:
@@ -405,6 +416,24 @@ def _results_of(verb: str) -> Nodes:
     return lambda parts: results_of(parts.sample, verb, parts.field) if parts.field else ()
 
 
-FLUX = Section("Transport", nodes=_results_of("solve"), html=_solution_of, named=True)
-GEODESIC = Section("Geodesic", nodes=_results_of("geodesic"), html=_ways_of, named=True)
-CONNECTIVITY = Section("Connectivity", nodes=_results_of("label"), html=_components_of, named=True)
+FLUX = Section(
+    "Transport",
+    nodes=_results_of("solve"),
+    html=_solution_of,
+    named=True,
+    missing=missing.coupled("effective_conductivity"),
+)
+GEODESIC = Section(
+    "Geodesic",
+    nodes=_results_of("geodesic"),
+    html=_ways_of,
+    named=True,
+    missing=missing.coupled("geodesic_tortuosity"),
+)
+CONNECTIVITY = Section(
+    "Connectivity",
+    nodes=_results_of("label"),
+    html=_components_of,
+    named=True,
+    missing=missing.coupled("percolation"),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import xarray as xr
 
@@ -15,12 +15,14 @@ from tim3d.descriptors.parametric import Parametric
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
+from tim3d.stages.measurement.extras import Cut, Extras
+from tim3d.stages.measurement.uncertainty import each_block
 from tim3d.stages.shared.partials import finalize_blocks, grid_of, material_of, no_results, reads_of
 from tim3d.stages.shared.stored_results import answers, joined
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, Field
-from tim3d.typed import Range
+from tim3d.typed import Densities, Names, Range
 
 
 @Verb
@@ -33,8 +35,15 @@ def describe(
     z: Range = slice(None),
     y: Range = slice(None),
     x: Range = slice(None),
+    pore: Names = (),
+    density: Densities | None = None,
+    plain: bool = False,
 ) -> Task[xr.Dataset]:
     """Return what was measured, for the whole sample or a region of whole blocks; reads no voxel.
+
+    Beside the stored numbers stand `porosity`, `open_porosity` and `closed_porosity`, and standard
+    errors of the volume as a sample of its material: ``NAME_standard_error``, which the attribute
+    ``ancillary_variables`` of a variable names.
 
     Parameters
     ----------
@@ -52,6 +61,13 @@ def describe(
     z, y, x : slice of nm
         Region along the axis in nm, from outer face to outer face (default: all). Its faces must be
         faces of blocks.
+    pore : list of str
+        Phases that count as pores (default: the one named pore, pores, void, voids, air or vacuum;
+        of several such none).
+    density : mapping of str to float, optional
+        Density of some phases in g cm-3 (default: none): adds the surface over their mass.
+    plain : bool
+        Leave out porosity and standard errors: the stored numbers alone.
 
     Returns
     -------
@@ -68,14 +84,18 @@ def describe(
     MixedRunError
         If a coupled descriptor was asked for that was computed from another version of the field.
     ArgumentError
-        If a face of the region cuts a block (the nearest faces of blocks are named), or a coupled
-        descriptor is requested for a region: its value for the whole does not hold for a part.
+        If a face of the region cuts a block (the nearest faces of blocks are named), a coupled
+        descriptor is requested for a region (its value for the whole does not hold for a part), or
+        `pore` or `density` names a phase that is not there.
     """
     wanted = None if descriptors is None else list(descriptors)
-    return Task(
-        lambda: [Outline("describe", "reads stored results, no voxel")],
-        lambda: _describe(sample, wanted, field, transport, (z, y, x)),
-    )
+
+    def described() -> xr.Dataset:
+        found, cut = _describe(sample, wanted, field, transport, (z, y, x))
+        asked = Extras(sample, field, tuple(pore), density or {})
+        return found if plain else asked.beside(found, cut)
+
+    return Task(lambda: [Outline("describe", "reads stored results, no voxel")], described)
 
 
 def _describe(
@@ -84,13 +104,13 @@ def _describe(
     field: str,
     transport: str,
     region: tuple[slice, slice, slice],
-) -> xr.Dataset:
+) -> tuple[xr.Dataset, Cut | None]:
     chosen, coupled = (None, None) if descriptors is None else split_descriptors(descriptors)
     labels = store.read_field(sample, field)
     material = material_of(labels, (LABELS,) if chosen is None else reads_of(chosen, coupled or ()))
     around = answers(sample, labels, material.phases, coupled, region=region, transport=transport)
     if around and not (chosen if chosen is not None else _has_results(sample, field)):
-        return joined([no_results(labels, material), *around], labels)
+        return joined([no_results(labels, material), *around], labels), None
     partials = store.open_dataset(sample, f"{field}_partials")
     grid = grid_of(partials)
     cure = _shorter_blocks(sample, labels, grid)
@@ -99,7 +119,27 @@ def _describe(
     asked = _measured(sample, field) if chosen is None else chosen
     additive = settled(asked, material, grid.shape)
     _refuse_unmeasured(sample, field, partials, additive)
-    return joined([finalize_blocks(partials, additive, material, blocks, grid), *around], labels)
+    measured = finalize_blocks(partials, additive, material, blocks, grid)
+    return joined([measured, *around], labels), Cut(additive, material, blocks)
+
+
+def blocks_of(sample: str, field: str) -> Iterator[xr.Dataset]:
+    """Yield what was measured in every block, one after the other, without profiles of planes.
+
+    Parameters
+    ----------
+    sample, field : str
+        The sample and its label field.
+
+    Raises
+    ------
+    MissingFieldError
+        If the field has not been measured.
+    """
+    material = material_of(store.read_field(sample, field))
+    partials = store.open_dataset(sample, f"{field}_partials")
+    additive = settled(_measured(sample, field), material, grid_of(partials).shape)
+    yield from each_block(partials, additive, material)
 
 
 def _has_results(sample: str, field: str) -> bool:

@@ -20,6 +20,8 @@ from tim3d.descriptors.base import (
 )
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.descriptors.inputs import LABELS
+from tim3d.descriptors.names import known_name
+from tim3d.descriptors.porosity import pore_phases
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.conduction.conduction import Conduction, Physics, Sides, conduct, conduct_bytes
@@ -27,7 +29,6 @@ from tim3d.kernels.conduction.material import Conductivity
 from tim3d.kernels.conduction.solver import Electrodes
 from tim3d.kernels.geodesic import geodesic
 from tim3d.phases import Phases
-from tim3d.spelling import suggestion
 from tim3d.stages.conduction.job import UNITS, chosen_interface, short, typed_interface
 from tim3d.storage.schema import AXES, Field, Spacing
 
@@ -289,6 +290,20 @@ def _geodesic_bytes(shape: Triple) -> int:
     return 10 * math.prod(rim) + geodesic.geodesic_bytes(rim)
 
 
+def asked(quantity: str, phase: str | None, labels: Field) -> tuple[str, str | None]:
+    """Name of a quantity under its usual names, and the phase: of porosity the one that is pores.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such quantity, or the name stands for several.
+    """
+    name = known_name(quantity, names(), "quantity")
+    pores = pore_phases(list(labels.phases or ()))
+    is_porosity = quantity.lower() in ("porosity", "void_fraction")
+    return name, pores[0] if phase is None and is_porosity and pores else phase
+
+
 def choose(
     name: str,
     labels: Field,
@@ -307,7 +322,7 @@ def choose(
     Parameters
     ----------
     name : str
-        Name of the quantity.
+        Name of the quantity, as from `asked`.
     labels : Field
         The label field.
     phase, conductivity, axis, flux_tolerance, units, faces, sides, interface : optional
@@ -320,7 +335,7 @@ def choose(
     Raises
     ------
     ArgumentError
-        If the quantity or axis is unknown, a required argument (a phase, a conductivity of each) is
+        If the axis is unknown, a required argument (a phase, a conductivity of each) is
         missing, or one is given that the quantity does not use.
     """
     phases = labels.phases
@@ -341,10 +356,6 @@ def choose(
         descriptor, variable = local[name]
         material = Material(phases, labels.spacing_nm, "nm")
         return _local(descriptor, variable, material, _phase(name, phase, phases))
-    if name not in names():
-        raise ArgumentError(
-            f"no quantity {name!r}{suggestion(name, names())}; there are {', '.join(names())}"
-        )
     axis = "z" if axis is None else axis
     if axis not in AXES:
         raise ArgumentError(f"axis is {axis!r}; use one of z, y or x")

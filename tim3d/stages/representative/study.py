@@ -18,7 +18,7 @@ from tim3d.kernels.conduction.solver import Electrodes
 from tim3d.kernels.statistics import representative as statistics
 from tim3d.stages.representative.dataset import Found, study_dataset
 from tim3d.stages.representative.job import Job
-from tim3d.stages.representative.quantities import choose
+from tim3d.stages.representative.quantities import asked, choose
 from tim3d.stages.representative.windows import lattices
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.results import (
@@ -129,6 +129,7 @@ def study(
     options.refuse_unused("study", sample)
     statistics.check_tolerance(tolerance)
     labels = store.complete_field(sample, field, "segment")
+    quantity, phase = asked(quantity, phase, labels)
     chosen = choose(
         quantity,
         labels,

@@ -269,7 +269,7 @@ def finalize_blocks(
 ) -> xr.Dataset:
     """Results of a range of blocks along each axis."""
     origin = triple(r.start * edge for r, edge in zip(blocks, grid.block, strict=True))
-    totals = {p.name: _total(partials[p.name], p, blocks, grid) for p in partials_of(chosen)}
+    totals = {p.name: total_of(partials[p.name], p, blocks, grid) for p in partials_of(chosen)}
     results = xr.merge(
         [d.finalize(totals, material, origin) for d in chosen], join="exact", compat="no_conflicts"
     )
@@ -290,9 +290,10 @@ def _lengths(place: Triple, material: Material) -> list[float]:
     return [float(n * s) for n, s in zip(place, material.spacing, strict=True)]
 
 
-def _total(
+def total_of(
     stored: xr.DataArray, partial: Partial, blocks: Sequence[range], grid: Grid
 ) -> np.ndarray:
+    """Sum of a stored partial over a range of blocks along each axis."""
     picks = {}
     for axis, name in enumerate(AXES):
         chosen = blocks[axis]

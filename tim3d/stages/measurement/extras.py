@@ -1,0 +1,123 @@
+"""Numbers beside the stored ones: porosity and its relatives, surface over mass, standard errors."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import xarray as xr
+
+from tim3d.descriptors.base import Descriptor, Material
+from tim3d.descriptors.porosity import (
+    check_density,
+    open_and_closed,
+    per_mass,
+    pore_phases,
+    porosity,
+)
+from tim3d.descriptors.uncertainty import with_errors
+from tim3d.errors import ArgumentError
+from tim3d.stages.measurement.uncertainty import standard_errors
+from tim3d.stages.shared.results import results_of
+from tim3d.storage import store
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Descriptors of a region, and its blocks."""
+
+    additive: Sequence[Descriptor]
+    material: Material
+    blocks: Sequence[range]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Numbers that follow from stored ones and are not stored themselves."""
+
+    sample: str
+    field: str
+    pore: tuple[str, ...] = ()
+    density: Mapping[str, float] | None = None
+
+    def beside(self, found: xr.Dataset, cut: Cut | None = None) -> xr.Dataset:
+        """Results with the numbers that follow from them.
+
+        Parameters
+        ----------
+        found : Dataset
+            Results of the whole volume or a region.
+        cut : Cut, optional
+            The region of what was measured in blocks.
+
+        Raises
+        ------
+        ArgumentError
+            If a phase that is named is not there, or a density is not one.
+        """
+        labels = store.read_field(self.sample, self.field)
+        names = list(labels.phases or ())
+        pores, density = pore_phases(names, self.pore), self.density or {}
+        check_density(density, names)
+        self._refuse_unmeasured(found, density)
+        if cut is None:
+            return found
+        errors = standard_errors(
+            self.sample, self.field, found, cut.additive, cut.material, cut.blocks
+        )
+        made = porosity(found, pores) | per_mass(found, density)
+        if self._is_whole(found) and "porosity" in made:
+            made |= self._open(pores)
+        return with_errors(_beside_fractions(found, made), _of_pores(errors, pores))
+
+    def _refuse_unmeasured(self, found: xr.Dataset, density: Mapping[str, float]) -> None:
+        """Refuse arguments without the numbers that they are about."""
+        needs = {"phase_fraction": bool(self.pore or density), "specific_surface": bool(density)}
+        missing = [name for name, needed in needs.items() if needed and name not in found]
+        if missing:
+            named = "--density" if density else "--pore"
+            raise ArgumentError(
+                f"{named} needs {' and '.join(missing)} of {self.field!r}, not among these results. Run: "
+                f"tim3d measure {shlex.quote(self.sample)} --field {self.field}"
+            )
+
+    def _is_whole(self, found: xr.Dataset) -> bool:
+        labels = store.read_field(self.sample, self.field)
+        ends = zip(found.attrs["end_nm"], labels.shape, labels.spacing_nm, strict=True)
+        return not any(found.attrs["origin_nm"]) and all(
+            math.isclose(end, n * step) for end, n, step in ends
+        )
+
+    def _open(self, pores: Sequence[str]) -> dict[str, xr.DataArray]:
+        """Open and closed porosity, if the pores are one phase whose components are known."""
+        labels = store.read_field(self.sample, self.field)
+        phases: Mapping[str, int] = labels.phases or {}
+        for node in results_of(self.sample, "label", self.field) if len(pores) == 1 else ():
+            if store.outdated(self.sample, node):
+                continue
+            table = store.open_dataset(self.sample, node)
+            if pores[0] in table["phase"].values:
+                return open_and_closed(table, phases[pores[0]], math.prod(labels.shape))
+        return {}
+
+
+def _beside_fractions(found: xr.Dataset, made: Mapping[str, xr.DataArray]) -> xr.Dataset:
+    """Results with further ones, in the order in which they are read."""
+    both = found.assign(made)
+    order = ["phase_fraction", *made]
+    first = [name for name in order if name in both and name != "specific_surface_per_mass"]
+    surfaces = [name for name in ("specific_surface", "specific_surface_per_mass") if name in both]
+    rest = [name for name in both.data_vars if name not in (*first, *surfaces)]
+    return both[[*first, *surfaces, *rest]]
+
+
+def _of_pores(errors: xr.Dataset, pores: Sequence[str]) -> xr.Dataset:
+    """Errors with those of porosity and relative density, if the pores are one phase."""
+    errors = errors.drop_vars("relative_density", errors="ignore")
+    if len(pores) != 1 or "phase_fraction" not in errors:
+        return errors
+    one = errors["phase_fraction"].sel(phase=pores[0], drop=True)
+    one.attrs = dict(errors["phase_fraction"].attrs)
+    return errors.assign(porosity=one, relative_density=one)
