@@ -237,6 +237,12 @@ def prepared(name: str) -> Row:
     return TABLE[name]
 
 
+def renew(row: Row) -> None:
+    """Make again what a row needs: results renew themselves, fields are overwritten."""
+    for needed in row.after:
+        run(needed, **({"overwrite": True} if needed in FIELDS else {}))
+
+
 def plans(name: str, **changes: Any) -> list[Any]:
     return parsing.call_plan(name, {**TABLE[name].given, "progress": False, **changes})
 
@@ -325,8 +331,8 @@ def test_a_result_is_a_value(folder: Path, name: str) -> None:
     if name in OVERWRITES:
         run(name, overwrite=True)
     replace(row.reads)
-    for needed in (*row.after, name):
-        run(needed)
+    renew(row)
+    run(name)
     assert held.identical(before)
 
 
@@ -352,8 +358,10 @@ def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(
         in commands.status(A)
     )
     assert said in "\n".join(map(str, tim3d.validate(A)))
-    if name != "score":  # the report renews that itself
+    # The report renews a score itself, and has no section on intrusion.
+    if name not in ("score", "porosimetry"):
         assert command in page()
+    renew(row)
     after = run(name)
     assert not after.equals(before)
     assert store.outdated(A, row.node) == ""
