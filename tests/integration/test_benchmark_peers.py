@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg as spl
 
-from benchmarks import algebraic, peers, peers_geodesic, peers_transport, scaling_transport
+from benchmarks import (
+    algebraic,
+    peers,
+    peers_correlation,
+    peers_geodesic,
+    peers_transport,
+    scaling_transport,
+)
 from tim3d.kernels.conduction.conduction import conduct
 
 MODULES = {"scikit-image": "skimage", "scikit-fmm": "skfmm"}
@@ -128,3 +135,18 @@ def test_scaling_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(rows) == 2 * len(scaling_transport.SERIES)
     assert all(row.count("|") == head.count("|") for row in rows)
     assert picture.stat().st_size > 10_000
+
+
+def test_two_point_probabilities_beside_those_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peers_correlation.main(["--folder", str(tmp_path), "--sizes", "24"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {row["tool"]: row for row in peers.rows_in(tmp_path / "correlation.jsonl")}
+    assert list(rows) == list(peers_correlation.TOOLS)
+    for name, tool in peers_correlation.TOOLS.items():
+        row = next(n for n in lines if n.startswith(f"| 24³ | {name} |"))
+        assert row.count("|") == peers_correlation.COLUMNS.count("|") + 2
+        assert ("not installed" in row) != here(tool.package)
+    along = np.load(tmp_path / "curve_24.npy")
+    assert along[1, 0] == pytest.approx((peers.volume(tmp_path, 24) == 1).mean())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from tests.examples import costly
 from tim3d.descriptors import ChordLength, ClusterCorrelation, Correlation
 from tim3d.descriptors.base import Material, describe_array
-from tim3d.descriptors.builtin import select, settled
+from tim3d.descriptors.builtin import PARAMETRIC, select, settled
 from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.lags import direction_names, displacements
 from tim3d.descriptors.parametric import Parametric
@@ -263,3 +265,22 @@ def test_words_are_read_and_bad_ones_refused() -> None:
             settled([one], TWO, (5, 20, 6))
     with pytest.raises(ArgumentError, match="from 1 on"):
         settled([Correlation(0)], TWO, (5, 20, 6))
+
+
+def others_of(of: type[Parametric]) -> list[tuple[Parametric, Parametric]]:
+    """A descriptor as it stands, and with each of its parameters changed alone."""
+    changed: dict[str, Any] = {"lags": 5, "components": "parts", "sigma": 1.5, "bins": 12}
+    return [(of(), replace(of(), **{one.name: changed[one.name]})) for one in fields(of)]  # type: ignore[arg-type,type-var]
+
+
+@pytest.mark.parametrize(
+    ("plain", "other"), [pair for of in PARAMETRIC.values() for pair in others_of(of)], ids=str
+)
+def test_every_parameter_makes_other_names_of_variables_and_partials(
+    plain: Parametric, other: Parametric
+) -> None:
+    one, two = plain.descriptor(THREE), other.descriptor(THREE)
+    assert not {v.name for v in one.variables} & {v.name for v in two.variables}
+    shared = {p.name for p in one.needs} & {p.name for p in two.needs}
+    assert shared <= {"configurations"}
+    assert select([str(other)]) == (other,)

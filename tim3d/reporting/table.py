@@ -21,7 +21,10 @@ from tim3d.units import Shown, fitting, quotient
 WHOLE = "whole"
 
 # Dimensions of a variable besides phases, named in the label of its line.
-ALONG = ("axis", "direction")
+ALONG = (
+    *("axis", "axis_other", "direction"),
+    *("quadrant", "certificate", "principal", "triple"),
+)
 
 # Variables that are yes or no, and those that count something.
 FLAGS = ("percolates", "flux_percolates", "geodesic_percolates")
