@@ -6,7 +6,7 @@
 
 Peers: benchmarks/requirements-peers.txt, in an environment of their own. Volume: periodic smoothed
 noise, 42 % pore. tim3d counts the pairs inside the volume at 64 lags (half the edge, if that is
-less) in 13 directions, or along z only; PoreSpy correlates the periodic volume at all displacements
+less) in 13 directions, or along z only; PoreSpy correlates the volume with itself at all displacements
 by Fourier transforms. The largest difference of the radial curves is over the lags that both have.
 Run tim3d-radial first: its curve is kept in the folder.
 """
@@ -58,13 +58,13 @@ def porespy(problem: Problem) -> Curve:
 
     package.settings.tqdm["disable"] = True
     found = package.metrics.two_point_correlation(problem.labels == 1, bins=100)
-    return np.asarray(found.distance), np.asarray(found.probability)
+    return np.asarray(found.distance), np.asarray(found.probability_scaled)
 
 
 TOOLS = {
     BASE: Tool(radial, "tim3d", "13 directions, two phases and their pairs"),
     "tim3d-z": Tool(along_z, "tim3d", "one direction, one phase"),
-    "porespy": Tool(porespy, "porespy", "all displacements, periodic, one phase, 100 bins"),
+    "porespy": Tool(porespy, "porespy", "all displacements, one phase, bins of 1 or 2 voxels"),
 }
 
 
