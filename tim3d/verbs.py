@@ -30,6 +30,7 @@ VERBS = {
     "relate": "tim3d.relating.relate",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",
+    "view": "tim3d.viewing.view",
 }
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}

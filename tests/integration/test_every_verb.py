@@ -136,6 +136,7 @@ READERS = {
         after=("measure",),
     ),
 }
+SERVES = {"view": Row({"sample": A, "no_browser": True}, {"fields": ["raw"]})}
 FILES = {
     "export": Row({"sample": A, "field": "phase", "out": "a.mha"}, makes="a.mha", reads="phase"),
     "simulate": Row({"folder": "other", **STACK}, makes="other"),
@@ -174,10 +175,10 @@ FILES |= {
         {"source": "study.csv", "target": "y", "permutations": 99, "json": "y.json"}, makes="y.json"
     ),
 }  # fmt: skip
-TABLE = {**FIELDS, **RESULTS, **READERS, **FILES}
+TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
 OVERWRITES = sorted(
     set(TABLE)
-    - {"describe", "report", "inspect", "measure_images", "score_images", "table", "relate"}
+    - {"describe", "report", "inspect", "measure_images", "score_images", "table", "relate", "view"}
 )
 
 
@@ -227,7 +228,10 @@ def replace(name: str) -> None:
 
 def run(name: str, **changes: Any) -> Any:
     """Call a verb as the shell does."""
-    return parsing.call(name, {**TABLE[name].given, "progress": False, **changes})
+    found = parsing.call(name, {**TABLE[name].given, "progress": False, **changes})
+    if name in SERVES:
+        found.close()
+    return found
 
 
 def prepared(name: str) -> Row:

@@ -21,6 +21,7 @@ from tests.integration.test_parameters_files import CASES as FILES
 from tests.integration.test_parameters_images import CASES as IMAGES
 from tests.integration.test_parameters_inspect import VERBS as SEEN
 from tests.integration.test_parameters_relate import VERBS as RELATED
+from tests.integration.test_view import VERBS as SERVED
 from tim3d import Options, Phases
 from tim3d.cleaning import Holes, Majority
 from tim3d.cli.parsing import verb
@@ -336,7 +337,7 @@ def nodes() -> set[tuple[str, str]]:
 
 def test_every_verb_has_a_table() -> None:
     named = {name for name, *_ in (*FIELDS.values(), *IMAGES.values())}
-    apart = set(FILES) | SEEN | RELATED
+    apart = set(FILES) | SEEN | RELATED | SERVED
     assert {row.verb for row in CASES.values()} | named | apart == set(VERBS)
 
 

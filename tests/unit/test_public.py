@@ -58,6 +58,7 @@ NAMES = [
     "train",
     "train_generator",
     "validate",
+    "view",
 ]
 EVERY_ERROR = [
     e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.Tim3dError)

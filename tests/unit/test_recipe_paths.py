@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tim3d.cli.parsing import OPTIONS, verb
-from tim3d.cli.recipe import load_recipe
+from tim3d.cli.recipe import NOT_STEPS, load_recipe
 from tim3d.cli.recipe_paths import TEXTS, is_path
 from tim3d.errors import ArgumentError
 from tim3d.verbs import PYTHON_ONLY, VERBS
@@ -49,6 +49,7 @@ FILES = {
 ASKED = [
     (name, argument)
     for name in VERBS
+    if name not in NOT_STEPS
     for argument in inspect.signature(verb(name)).parameters
     if argument not in {*OPTIONS, *PYTHON_ONLY}
 ]

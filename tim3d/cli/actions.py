@@ -39,6 +39,17 @@ def verb(name: str, given: dict[str, Any]) -> None:
     keep_json(result, path=target)
 
 
+def view(name: str, given: dict[str, Any]) -> None:
+    """Serve a sample to a browser until Ctrl-C is pressed, or show the plan."""
+    planning = given.pop("plan", False)
+    result = perform(name, given, plan=planning)
+    if planning:
+        _show_plans(result)
+        return
+    print(result, flush=True)
+    result.wait()
+
+
 def keep_json(result: Any, *, path: str | Path | None = None) -> None:
     """Write an inspection to a file.
 

@@ -105,7 +105,7 @@ class Command:
 
 
 def _verb(name: str) -> Command:
-    action = actions.describe if name == "describe" else actions.verb
+    action = {"describe": actions.describe, "view": actions.view}.get(name, actions.verb)
     return Command(VERBS[name], name, action, lambda: _options_of_verb(name))
 
 

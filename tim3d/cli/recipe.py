@@ -43,6 +43,8 @@ _CLUSTER: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 # Verbs that only read the sample: one part of a job array does them.
 _READERS = ("describe", "table", "relate", "report", "inspect")
+# Verbs that no recipe runs.
+NOT_STEPS = ("view",)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ def _step(entry: Any, path: str | Path) -> dict[str, Any]:
         meant = suggestion(str(verb), VERBS)
         raise ArgumentError(
             f"recipe {path}: a step has verb {verb!r}{meant}; there are {', '.join(VERBS)}"
+        )
+    if verb in NOT_STEPS:
+        raise ArgumentError(
+            f"recipe {path}: {verb} is not a step: it goes on until it is ended. "
+            f"Type: tim3d {verb} SAMPLE"
         )
     if not isinstance(entry.get("name", verb), str):
         raise ArgumentError(

@@ -125,6 +125,7 @@ FIGURES: Mapping[str, Drawn] = {
     "overlay_slice": Drawn(
         lambda s: s.is_labels, lambda s: plotting.overlay_slice(s.sample, s.name, s.field(RAW))
     ),
+    "phases_3d": Drawn(lambda s: s.is_labels, lambda s: plotting.phases_3d(s.sample, s.name)),
     "disagreement": Drawn(
         lambda s: s.is_labels and s.name != TRUTH and s.field(TRUTH) is not None, _disagreement
     ),

@@ -17,7 +17,7 @@ from tim3d.commands import renewal
 from tim3d.engine import Ledger, lock_sample
 from tim3d.grid import Box, Grid, Triple, triple
 from tim3d.maintenance.validation import Damage, Fault, validate
-from tim3d.storage import store
+from tim3d.storage import sample_image, store
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def repair(sample: str) -> tuple[list[Repair], list[Fault]]:
     For a field these are the damaged blocks and the pyramid blocks above them; for results, the
     whole node.
 
+    What viewers read at the root of the sample is made again where it does not list the fields.
+
     Returns
     -------
     repairs : list of Repair
@@ -67,6 +69,7 @@ def repair(sample: str) -> tuple[list[Repair], list[Fault]]:
         If the sample is missing, or its schema is newer.
     """
     with lock_sample(sample):
+        sample_image.show(sample)
         faults = validate(sample, deep=True)
         damages: dict[str, list[Damage]] = {}
         for fault in faults:

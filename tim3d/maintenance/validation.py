@@ -13,7 +13,7 @@ from tim3d.commands import renewal
 from tim3d.errors import StoreError, Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.image.threshold import grey_counts
-from tim3d.storage import digests, metadata, schema, shards, store
+from tim3d.storage import digests, metadata, sample_image, schema, shards, store
 from tim3d.storage.schema import AXES, Field
 
 REPAIR = "Type: tim3d validate SAMPLE --deep --repair"
@@ -66,8 +66,17 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
         return torn  # the other nodes cannot be listed
     root = store.open_sample(sample)
     return [
-        fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)
+        *(fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)),
+        *_check_image(sample),
     ]
+
+
+def _check_image(sample: str) -> Iterator[Fault]:
+    """Faults of the root that viewers read; a sample of an older tim3d has nothing there."""
+    now = sample_image.found(sample)
+    if (now.ome or now.labels) and now != sample_image.expected(sample):
+        seen = "the image that viewers open does not list the fields that are there"
+        yield Fault("zarr.json", seen, f"Type: tim3d validate {sample} --repair")
 
 
 def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from tim3d.plotting.correlations import chord_figure, correlation_figure, curvat
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves
 from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
 from tim3d.plotting.inspection import inspection_figure
+from tim3d.plotting.phases_3d import phases_3d
 from tim3d.plotting.relation import importance_figure, models_figure, relation_figure
 from tim3d.plotting.slices import disagreement, orthoslices, overlay, overlay_slice
 from tim3d.plotting.study import study_figure
@@ -29,6 +30,7 @@ __all__ = [
     "orthoslices",
     "overlay",
     "overlay_slice",
+    "phases_3d",
     "profiles",
     "relation_figure",
     "residues_figure",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable
 from typing import Any
 
+from tim3d.colours import COLOURS as COLOURS
+from tim3d.colours import NAMED as NAMED
+from tim3d.colours import colours as colours
+
 WIDTH = 8.0
-# Distinguishable with any kind of colour vision (Okabe and Ito).
-NAMED = {"pore": "#0072b2", "solid": "#e69f00", "shine_through": "#56b4e9"}
-COLOURS = ("#009e73", "#cc79a7", "#d55e00", "#f0e442", "#7f7f7f")
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 STYLE: Any = {
     "font.size": 9.0,
@@ -24,16 +23,6 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.facecolor": "white",
 }
-
-
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Colour of each phase: fixed for pores, solid and shine-through, by order for the others.
-
-    >>> colours(["matrix", "pore"])
-    {'matrix': '#009e73', 'pore': '#0072b2'}
-    """
-    free = itertools.cycle(COLOURS)
-    return {name: NAMED.get(name) or next(free) for name in names}
 
 
 def nice_length(most: float) -> float:

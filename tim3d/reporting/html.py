@@ -10,6 +10,7 @@ from typing import Any
 from tim3d.errors import Tim3dError
 from tim3d.plotting import curves as graphs
 from tim3d.plotting import slices as figures
+from tim3d.plotting.phases_3d import drawn_factor, phases_3d, phases_drawn
 from tim3d.plotting.planes import picture_factors
 from tim3d.plotting.style import length_text
 from tim3d.reporting import missing, page, results
@@ -103,6 +104,24 @@ def _segmentation(parts: Parts) -> str:
         figures.overlay(parts.sample, parts.field, parts.raw),
         text + _resolution(parts.sample, parts.field),
     )
+
+
+def _phases_3d(parts: Parts) -> str:
+    if parts.field is None:
+        return ""
+    phases: Mapping[str, int] = store.read_field(parts.sample, parts.field).phases or {}
+    drawn = phases_drawn(phases)
+    empty = [name for name in phases if name not in drawn]
+    left = f" {', '.join(empty)} is left empty." if empty else ""
+    factor = drawn_factor(parts.sample, parts.field)
+    coarse = (
+        ""
+        if max(factor) == 1
+        else f" Drawn from a coarser level, a voxel of which stands for {' × '.join(map(str, factor))} voxels "
+        "(z, y, x): what is thinner may be broken."
+    )
+    text = f"Surfaces of {', '.join(drawn)} in “{parts.field}”."
+    return page.picture(phases_3d(parts.sample, parts.field), text + left + coarse)
 
 
 def _disagreement(parts: Parts) -> str:
@@ -255,6 +274,7 @@ SECTIONS = (
     Section(
         "Segmentation", _each(_segmentation, _disagreement, _scores), missing=missing.segmentation
     ),
+    Section("Phases in three dimensions", _each(_phases_3d)),
     CLEANING,
     Section("Results", lambda parts, _: _results(parts), missing=missing.results),
     CORRELATIONS,

@@ -49,7 +49,8 @@ def names(sample: str) -> list[str] | None:
         if not _is_sample(sample):
             return None
         with os.scandir(sample) as entries:
-            return [one.name for one in entries if one.is_dir() and _holds_group(Path(one.path))]
+            found = [one for one in entries if one.is_dir() and _holds_group(Path(one.path))]
+            return [one.name for one in found if _is_node(Path(one.path))]
     except _AMISS:
         return None
 
@@ -63,6 +64,11 @@ def _is_sample(sample: str) -> bool:
 def _holds_group(place: Path) -> bool:
     data = folder.read(place / folder.DOCUMENT)
     return data is not None and folder.group_metadata(data) is not None
+
+
+def _is_node(place: Path) -> bool:
+    """Whether it is not the group of the labels that viewers read."""
+    return place.name != schema.LABELS_FOLDER or "tim3d" in _group(place)
 
 
 def _group(place: Path) -> dict[str, Any]:

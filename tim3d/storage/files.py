@@ -8,6 +8,7 @@ import errno
 import functools
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,23 @@ def file_system(url: str, *, brief: bool = False) -> tuple[Any, str]:
             f"cannot reach {url} ({error}). Type: pip install 'tim3d[s3]'"
         ) from error
     return found
+
+
+def copy_files(source: str, target: str) -> None:
+    """All files below a folder once more below another: hard links where the disk has them."""
+    if not is_local(source):
+        fs, path = file_system(source)
+        _, place = file_system(target)
+        for one in fs.find(path):
+            fs.cp_file(one, f"{place}{one.removeprefix(path)}")
+        return
+    for one in (one for one in Path(source).rglob("*") if one.is_file()):
+        copy = Path(target, one.relative_to(source))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            copy.hardlink_to(one)
+        except OSError:
+            shutil.copyfile(one, copy)
 
 
 def flush(path: Path) -> None:

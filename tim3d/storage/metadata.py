@@ -90,10 +90,13 @@ def _fault(data: bytes) -> str | None:
 def _cure(url: str, below: str) -> str:
     """Cure in a message: restore a ``zarr.json`` from a backup, or remake its node.
 
-    The sample's own holds only its schema; a node's is made again together with the node.
+    The sample's own holds its schema, and what is made from the nodes; a node's is made again together with the node.
     """
     node = below.split("/")[1]
     if node == NAME:
-        return "Copy it from a backup, or from any other sample of this version of tim3d: they are all the same"
+        return (
+            "Copy it from a backup, or from another sample of this version of tim3d, and then type: "
+            f"tim3d validate {url} --repair"
+        )
     again = "and make it again by the same command (add --overwrite if that finds nothing to do)"
     return f"Copy it from a backup, or delete {url}/{node} {again}"

@@ -29,6 +29,8 @@ ID_DTYPE = "uint32"
 # Inputs that a node may record and that are not fields of the sample; a field must not have such a
 # name.
 NOT_FIELDS = ("source", "model", "weights", "solution", "volumes", "micrographs")
+# Group below the root in which OME-Zarr expects the labels of an image; not a node.
+LABELS_FOLDER = "labels"
 CHUNK_EDGE = 64
 SHARD: Triple = (64, 512, 512)
 
@@ -37,6 +39,7 @@ SHARD: Triple = (64, 512, 512)
 _NAME = re.compile(r"\w[\w.,+=~-]{0,127}")
 
 Spacing = tuple[float, float, float]
+OME_AXES = [{"name": axis, "type": "space", "unit": "nanometer"} for axis in AXES]
 
 
 def check_name(name: str) -> None:
@@ -226,8 +229,8 @@ def ome_multiscale(
     [{'type': 'scale', 'scale': [20.0, 10.0, 10.0]}, {'type': 'translation', 'translation': [10.0, 5.0, 5.0]}]
     """
     datasets = [_ome_level(name, n, spacing, f, labels) for n, f in enumerate(factors)]
-    axes = [{"name": a, "type": "space", "unit": "nanometer"} for a in AXES]
-    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
+    multiscale = {"name": name, "axes": OME_AXES, "datasets": datasets}
+    return {"version": "0.5", "multiscales": [multiscale]}
 
 
 def _ome_level(

@@ -140,7 +140,12 @@ def nodes(url: str) -> list[str]:
 def _members(url: str) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ZarrUserWarning)  # not a node; validate reports it
-        return [name for name, _ in _unchecked(url).members()]
+        return [name for name, one in _unchecked(url).members() if _is_node(name, one)]
+
+
+def _is_node(name: str, one: Any) -> bool:
+    """Whether a member of a sample is a node, and not the labels that viewers read."""
+    return name != schema.LABELS_FOLDER or "tim3d" in one.attrs
 
 
 @naming_torn_files

@@ -19,7 +19,7 @@ from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.image import pyramid
 from tim3d.stages.shared.grid_agreement import refuse_other_grid
 from tim3d.stages.shared.verb import Task
-from tim3d.storage import schema, store
+from tim3d.storage import sample_image, schema, store
 from tim3d.storage.schema import Field
 from tim3d.typed import Edges, Seconds
 
@@ -151,7 +151,7 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     MixedRunError
         If the field exists with different parameters.
     """
-    if making.field.name in schema.NOT_FIELDS:
+    if making.field.name in (*schema.NOT_FIELDS, schema.LABELS_FOLDER):
         raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
     _refuse_another(sample, making)
     there = _what_is_there(sample, making, options)
@@ -344,6 +344,7 @@ def _write(
         raise
     if finish is not None:
         finish(ledger)
+    sample_image.show(sample, adding=[made.name for made in (*making.siblings, making.field)])
     for made in (*making.siblings, making.field):
         store.update_node(sample, made.name, status="complete")
 
@@ -353,7 +354,9 @@ def _create(sample: str, making: Making, factors: list[Triple]) -> None:
         "verb": making.verb
     }
     record |= {"other_grid": True} if making.other_grid else {}
+    record |= {} if making.pyramid else {"intermediate": True}
     record |= dict(making.remarks)
+    sample_image.show(sample, without=[made.name for made in (making.field, *making.siblings)])
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
         store.create_field(sample, sibling, record)

@@ -19,7 +19,7 @@ import xarray as xr
 
 from tim3d.commands import shell_text
 from tim3d.engine import Outline, Pass, Plan, lock_sample, run
-from tim3d.errors import MixedRunError
+from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import schema, store
@@ -75,6 +75,8 @@ def result_task(making: ResultMaking, options: Options) -> Task[xr.Dataset]:
 
 def plan_result(making: ResultMaking, options: Options) -> list[Plan | Outline]:
     """Plans of the passes; none if the result is stored. Later steps of a recipe may rely on it."""
+    if making.node == schema.LABELS_FOLDER:
+        raise ArgumentError(f"a result cannot be called {making.node!r}: --out another-name")
     refuse_another_question(making.sample, making.node, making.verb, making.parameters, options)
     if is_kept(making, options):
         return []

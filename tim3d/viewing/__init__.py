@@ -1,0 +1,1 @@
+"""Viewing a sample in a browser of this machine, through neuroglancer."""
