@@ -173,6 +173,19 @@ def test_what_viewers_would_read_wrongly_is_a_fault(sample: str) -> None:
     assert tim3d.validate(sample) == []
 
 
+def test_a_copy_for_viewers_that_was_damaged_is_found_and_made_again(sample: str) -> None:
+    """A copied sample has no links: its labels are files of their own."""
+    shard = Path(sample, "labels/phase/s0/phase/c/0/0/0")
+    whole = shard.read_bytes()
+    shard.unlink()
+    shard.write_bytes(whole[:-9] + b"damaged!!")
+    (fault,) = tim3d.validate(sample, deep=True)
+    assert str(fault).startswith("labels/phase: is not a copy of the field")
+    assert repair(sample) == ([], [])
+    assert shard.read_bytes() == whole
+    assert tim3d.validate(sample, deep=True) == []
+
+
 def test_a_killed_run_leaves_a_root_that_the_next_one_completes(sample: str) -> None:
     """Killed between the image and the mark of completion: the same command finds its way."""
     whole = {p: p.read_bytes() for p in Path(sample, "labels").rglob("*") if p.is_file()}

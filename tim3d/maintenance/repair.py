@@ -69,12 +69,13 @@ def repair(sample: str) -> tuple[list[Repair], list[Fault]]:
         If the sample is missing, or its schema is newer.
     """
     with lock_sample(sample):
-        sample_image.show(sample)
+        sample_image.mend(sample)
         faults = validate(sample, deep=True)
         damages: dict[str, list[Damage]] = {}
         for fault in faults:
             if fault.damage is not None:
                 damages.setdefault(fault.damage.node, []).append(fault.damage)
+        sample_image.show(sample, without=list(damages))  # its labels are links to the same files
         made = [one for node, some in damages.items() for one in _forget(sample, node, some)]
     return made, [fault for fault in faults if fault.damage is None]
 

@@ -65,18 +65,21 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
     if torn := [Fault(one.path, one.seen, one.cure) for one in metadata.damaged(sample)]:
         return torn  # the other nodes cannot be listed
     root = store.open_sample(sample)
-    return [
-        *(fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)),
-        *_check_image(sample),
+    faults = [
+        fault for name in store.nodes(sample) for fault in _check_node(sample, name, root, deep)
     ]
+    return faults or list(_check_image(sample, deep))
 
 
-def _check_image(sample: str) -> Iterator[Fault]:
+def _check_image(sample: str, deep: bool) -> Iterator[Fault]:
     """Faults of the root that viewers read; a sample of an older tim3d has nothing there."""
     now = sample_image.found(sample)
     if (now.ome or now.labels) and now != sample_image.expected(sample):
         seen = "the image that viewers open does not list the fields that are there"
         yield Fault("zarr.json", seen, f"Type: tim3d validate {sample} --repair")
+    for name in sample_image.differing(sample) if deep else ():
+        seen = "is not a copy of the field any more; viewers read it, and tim3d does not"
+        yield Fault(f"labels/{name}", seen, f"Type: tim3d validate {sample} --repair")
 
 
 def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import filecmp
 import functools
 import os
 import re
@@ -205,6 +206,27 @@ def copy_files(source: str, target: str) -> None:
             copy.hardlink_to(one)
         except OSError:
             shutil.copyfile(one, copy)
+
+
+def are_copies(source: str, target: str) -> bool:
+    """Whether the same files with the same bytes lie below two folders."""
+    if not is_local(source):
+        fs, path = file_system(source)
+        _, place = file_system(target)
+        names = [one.removeprefix(path) for one in fs.find(path)]
+        if sorted(names) != sorted(one.removeprefix(place) for one in fs.find(place)):
+            return False
+        return all(fs.cat_file(f"{path}{n}") == fs.cat_file(f"{place}{n}") for n in names)
+    files = _files_below(Path(source))
+    return files == _files_below(Path(target)) and all(
+        Path(source, one).samefile(Path(target, one))
+        or filecmp.cmp(Path(source, one), Path(target, one), shallow=False)
+        for one in files
+    )
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(one.relative_to(folder) for one in folder.rglob("*") if one.is_file())
 
 
 def flush(path: Path) -> None:

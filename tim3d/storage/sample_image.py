@@ -18,7 +18,7 @@ from tim3d.colours import colours, rgb
 from tim3d.errors import Tim3dError
 from tim3d.grid import Triple, triple
 from tim3d.storage import digests, schema, store
-from tim3d.storage.files import copy_files, writing
+from tim3d.storage.files import are_copies, copy_files, writing
 from tim3d.storage.removal import NODE, remove_partials, remove_tree
 
 FOLDER = schema.LABELS_FOLDER
@@ -70,6 +70,27 @@ def show(sample: str, *, adding: Sequence[str] = (), without: Sequence[str] = ()
     if wanted != found(sample):
         with writing(sample):
             _write(sample, wanted)
+
+
+def mend(sample: str) -> None:
+    """Bring the image up to date, and replace labels that differ from their field."""
+    if others := differing(sample):
+        show(sample, without=others)
+    show(sample)
+
+
+def differing(sample: str) -> list[str]:
+    """Label fields whose files below `FOLDER` are not those of the field."""
+    return [
+        name
+        for name, attributes in expected(sample).labels.items()
+        if name in found(sample).labels
+        and not all(
+            are_copies(f"{sample}/{path}", f"{sample}/{FOLDER}/{path}")
+            for level in attributes["ome"]["multiscales"][0]["datasets"]
+            for path in [f"{name}/{level['path']}"]
+        )
+    ]
 
 
 def found(sample: str) -> Wanted:
