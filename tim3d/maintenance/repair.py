@@ -69,7 +69,7 @@ def repair(sample: str) -> tuple[list[Repair], list[Fault]]:
         If the sample is missing, or its schema is newer.
     """
     with lock_sample(sample):
-        sample_image.mend(sample)
+        sample_image.renew(sample)
         faults = validate(sample, deep=True)
         damages: dict[str, list[Damage]] = {}
         for fault in faults:

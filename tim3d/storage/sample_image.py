@@ -72,7 +72,7 @@ def show(sample: str, *, adding: Sequence[str] = (), without: Sequence[str] = ()
             _write(sample, wanted)
 
 
-def mend(sample: str) -> None:
+def renew(sample: str) -> None:
     """Bring the image up to date, and replace labels that differ from their field."""
     if others := differing(sample):
         show(sample, without=others)
