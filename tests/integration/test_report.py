@@ -116,7 +116,7 @@ def whole(sample: str, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_it_needs_nothing_but_itself(whole: str) -> None:
     tags = Reader(whole).tags
     sources = [a["src"] for tag, a in tags if tag == "img"]
-    assert len(sources) == 9
+    assert len(sources) == 10
     assert all(str(s).startswith("data:image/png;base64,") for s in sources)
     assert not {"script", "link", "iframe", "a", "object"} & {tag for tag, _ in tags}
     text = re.sub(r'src="data:[^"]*"', "", whole)
@@ -130,6 +130,7 @@ def test_every_section_is_there_and_names_are_escaped(whole: str) -> None:
         "Cu <175 °C> & co",
         "Slices",
         "Segmentation",
+        "Phases in three dimensions",
         "Results",
         "The stack",
         "Grey values",
@@ -246,7 +247,12 @@ def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
     ]
     labels = report(sample, tmp_path / "labels.html", raw="none").read_text(encoding="utf-8")
     assert Reader(labels).headings == [
-        *("demo.zarr", "Segmentation", "Results", "Not in this report", "How it was made"),
+        "demo.zarr",
+        "Segmentation",
+        "Phases in three dimensions",
+        "Results",
+        "Not in this report",
+        "How it was made",
     ]
 
 

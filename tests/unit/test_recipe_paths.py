@@ -30,7 +30,7 @@ beside cells drawing format unit vectors
 scene time channel level convert deep accept only_tables
 to_8_bit subset names values in_pixels true_phases accept_missing
 target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
-gaussian_process level permutations draws
+gaussian_process level permutations draws distance pore density plain regions
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

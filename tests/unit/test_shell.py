@@ -39,6 +39,7 @@ ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", 
 WITHOUT = {
     "solve": {"block", "time_limit"},
     "geodesic": {"time_limit"},
+    "porosimetry": {"time_limit"},
     "study": {"block"},
     "export": {"time_limit"},
 }

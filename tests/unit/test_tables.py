@@ -96,6 +96,7 @@ def of_a_study(verdict: str = "representative") -> xr.Dataset:
             "excluded": (one, [3, 0, 0]),
             "mean": (one, [1.25, 1.375, 1.5]),
             "standard_deviation": (one, [0.0625, 0.03125, np.nan]),
+            "standard_error": (one, [0.0078125, 0.011, np.nan]),
             "relative_spread": (one, [0.1, 0.045, np.nan]),
             "bias": (one, [-0.1667, -0.0833, 0.0]),
             "percolating_share": (one, [0.75, 0.875, 1.0]),
@@ -118,19 +119,19 @@ def of_a_study(verdict: str = "representative") -> xr.Dataset:
 
 def test_rows_of_a_study_are_the_statistics_of_each_size() -> None:
     found = of_a_study()
-    assert [dict(zip(study.HEADER, row, strict=True)) for row in study.rows(found)] == [
+    assert [dict(zip(study.header(found), row, strict=True)) for row in study.rows(found)] == [
         {
             "edge (nm)": "30", "voxels z,y,x": "15,10,6", "windows": "64 (+3 without a value)",
-            "mean": "1.250", "s.d.": "0.06250", "2 s.d./mean": "10 %", "bias": "-16.7 %",
+            "mean ± s.e.": "1.250 ± 0.0078", "s.d.": "0.06250", "2 s.d./mean": "10 %", "bias": "-16.7 %",
             "through": "75 %", "within tolerance": "no: spread and bias",
         },
         {
-            "edge (nm)": "60", "voxels z,y,x": "30,20,12", "windows": "8", "mean": "1.375",
+            "edge (nm)": "60", "voxels z,y,x": "30,20,12", "windows": "8", "mean ± s.e.": "1.375 ± 0.011",
             "s.d.": "0.03125", "2 s.d./mean": "4.5 %", "bias": "-8.33 %", "through": "87.5 %",
             "within tolerance": "no: bias",
         },
         {
-            "edge (nm)": "120", "voxels z,y,x": "60,40,24", "windows": "1", "mean": "1.500",
+            "edge (nm)": "120", "voxels z,y,x": "60,40,24", "windows": "1", "mean ± s.e.": "1.500",
             "s.d.": "-", "2 s.d./mean": "-", "bias": "0 %", "through": "100 %",
             "within tolerance": "too few windows",
         },
@@ -162,11 +163,11 @@ def of_a_comparison() -> xr.Dataset:
     values = {
         "phase_fraction": (("volume", "phase"), [[0.25, 0.75], [0.375, 0.625]]),
         "two_point": (("volume", "axis", "phase", "lag"), np.ones((2, 3, 2, 2))),
-        "surface": (("volume", "axis", "phase"), np.arange(12).reshape(2, 3, 2) + 1.0),
+        "surface": (("volume", "axis", "phase"), np.arange(1, 13).reshape(2, 3, 2) / 1e3, {"units": "nm-1"}),
         "slice_tortuosity": (("volume", "slices", "phase"), np.arange(12).reshape(2, 3, 2) + 1.5),
         "micrograph_phase_fraction": (("slices", "phase"), np.arange(6).reshape(3, 2) / 8),
         "micrograph_phase_fraction_interval": (("slices", "phase"), np.arange(6).reshape(3, 2) / 32),
-        "micrograph_surface": (("slices", "phase"), np.arange(6).reshape(3, 2) + 20.0),
+        "micrograph_surface": (("slices", "phase"), np.arange(20, 26).reshape(3, 2) / 1e3),
         "micrograph_slice_tortuosity": (("slices", "phase"), np.arange(6).reshape(3, 2) + 30.5),
     }  # fmt: skip
     judged = {
@@ -194,7 +195,8 @@ def test_rows_of_a_comparison_stand_for_their_slices_and_phase() -> None:
     assert len(shown) == 4 * 3 * 2
     across = {"z": "yx", "y": "zx", "x": "zy"}
     for row in shown:
-        quantity, normal, phase = row["quantity"], row["slices across"], row["phase"]
+        (quantity, _, unit), normal = row["quantity"].partition(" "), row["slices across"]
+        phase, factor = row["phase"], {"": 1, "(µm-1)": 1000}[unit]
         one = found.sel(quantity=quantity, slices=normal, phase=phase)
         relative = quantity in ("surface", "slice_tortuosity")
         size = 100 if relative else 1
@@ -221,9 +223,9 @@ def test_rows_of_a_comparison_stand_for_their_slices_and_phase() -> None:
             made = made.sel(axis=list(across[normal]))
         if quantity == "slice_tortuosity":
             made = made.sel(slices=normal)
-        assert float(row["volumes"]) == pytest.approx(float(made.mean()), rel=5e-4)
+        assert float(row["volumes"]) == pytest.approx(factor * float(made.mean()), rel=5e-4)
         seen = float(found[f"micrograph_{quantity}"].sel(slices=normal, phase=phase))
-        assert float(row["micrograph"].split(" ± ")[0]) == pytest.approx(seen, rel=5e-4)
+        assert float(row["micrograph"].split(" ± ")[0]) == pytest.approx(factor * seen, rel=5e-4)
         if quantity == "phase_fraction":
             half = float(found.micrograph_phase_fraction_interval.sel(slices=normal, phase=phase))
             assert float(row["micrograph"].split(" ± ")[1]) == pytest.approx(half, rel=0.05)

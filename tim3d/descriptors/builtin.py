@@ -92,7 +92,8 @@ def select(
     >>> [d.name for d in select(["phase_fraction", "correlation:lags=8"])]
     ['phase_fraction', 'correlation:lags=8']
     """
-    return tuple(_by_name(item) if isinstance(item, str) else item for item in wanted)
+    values = (Descriptor, Parametric)
+    return tuple(item if isinstance(item, values) else _by_name(str(item)) for item in wanted)
 
 
 def settled(
