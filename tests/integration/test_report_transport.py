@@ -226,7 +226,7 @@ def test_shares_of_components_stand_by_phase_and_axis(sample: str, text: str) ->
 
 
 def test_sections_stand_in_their_order_and_few_voxels_are_warned_of(sample: str, text: str) -> None:
-    assert Cells(text).headings[1:5] == ["Results", "Transport", "Geodesic", "Connectivity"]
+    assert Cells(text).headings[2:6] == ["Results", "Transport", "Geodesic", "Connectivity"]
     chords = transport.feature_voxels(sample, "phase")
     found = tim3d.describe(sample, ["phase_fraction", "specific_surface"])
     expected = 4 * found.phase_fraction / found.specific_surface / max(SPACING)
