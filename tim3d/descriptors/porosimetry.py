@@ -11,7 +11,7 @@ import xarray as xr
 from tim3d.descriptors.base import Counts, Values
 
 REFERENCE = "doi:10.1111/j.1551-2916.2008.02736.x"
-CONSTRICTION = "doi:10.1007/s10853-013-7047-2"
+CONSTRICTION = "doi:10.1007/s10853-012-6968-z"
 
 
 @dataclass(frozen=True)
