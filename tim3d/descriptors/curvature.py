@@ -34,7 +34,7 @@ QUADRANTS = (
 CERTIFICATES = ("mean curvature against Crofton", "Gaussian curvature against Euler number")
 _GOLDMAN = "doi:10.1016/j.cagd.2005.06.005"
 _OHSER = "doi:10.5566/ias.v28.p77-92"
-_FABRIC = "doi:10.1115/1.3167058"
+_FABRIC = "doi:10.1016/0020-7225(84)90090-9"
 _WHERE = {name: place for place, name in enumerate(SUMS)}
 # Radius in sigma down to which a ball's mean curvature is right within 5 %, and the scatter of M
 # over a large smooth surface in voxels squared / sigma cubed (docs/curvature.md).

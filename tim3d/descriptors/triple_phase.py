@@ -19,7 +19,7 @@ from tim3d.kernels.statistics.pair_counts import pairs_within
 
 #: Length of edges over length of the line, mean over all directions of |u_z| + |u_y| + |u_x|.
 STAIRCASE = 1.5
-_REFERENCE = "doi:10.1016/j.jpowsour.2010.05.037"
+_REFERENCE = "doi:10.1002/9783527628308"
 
 
 @dataclass(frozen=True)
