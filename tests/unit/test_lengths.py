@@ -33,13 +33,48 @@ def generate(folder: Path) -> object:
     return tim3d.generate(str(folder / "g.zarr"), cuts, **how)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("work", [lambda f: ingest(f, voxel_size=TINY), simulate, generate])
+def import_generator(folder: Path) -> object:
+    return tim3d.import_generator(folder / "a_Gen.pt", folder / "a.safetensors", voxel_size=TINY)
+
+
+@pytest.mark.parametrize(
+    "work", [lambda f: ingest(f, voxel_size=TINY), simulate, generate, import_generator]
+)
 def test_voxels_smaller_than_an_atom_are_refused(
     work: Callable[[Path], object], tmp_path: Path
 ) -> None:
     with pytest.raises(ArgumentError, match=r"0\.02 nm along z is less than an atom.*type 20"):
         work(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".npy"] == []
+
+
+def fidelity(folder: Path) -> object:
+    labels = np.indices((8, 8, 8)).sum(axis=0, dtype=np.uint8) % 2
+    np.save(folder / "a.npy", labels)
+    how = {"field": "phase", "phases": tim3d.Phases(pore=0, solid=1), "options": QUIET}
+    url, size = str(folder / "a.zarr"), dict.fromkeys("zyx", 10.0)
+    tim3d.ingest(folder / "a.npy", url, voxel_size=size, **how)  # type: ignore[arg-type]
+    return tim3d.fidelity(url, micrograph=folder / "b.npy", pixel_size=0.01, options=QUIET)
+
+
+def measure_images(folder: Path) -> object:
+    return tim3d.measure_images(folder, pixel_size=0.01, csv=folder / "a.csv")
+
+
+def train_generator(folder: Path) -> object:
+    how = {"phases": tim3d.Phases(pore=0, solid=255), "progress": False}
+    return tim3d.train_generator(
+        [folder / f"{axis}.npy" for axis in "zyx"], folder / "gen", pixel_size=(1, 0.01, 1), **how
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("work", [fidelity, measure_images, train_generator])
+def test_pixels_smaller_than_an_atom_are_refused(
+    work: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """Before an image is read: there is none."""
+    with pytest.raises(ArgumentError, match=r"0\.01 nm along y is less than an atom.*type 10"):
+        work(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import Voxels, reading, stored_dtype
 from tim3d.sources.image_files import IMAGE_SUFFIXES, is_image, read_header, read_image
 from tim3d.sources.image_header import PALETTE, colour_error
+from tim3d.sources.units import refuse_mistyped
 from tim3d.sources.volumes import mapped_npy
 
 log = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ def size_of(given: float | Sequence[float] | None) -> Size | None:
     Raises
     ------
     ArgumentError
-        If the lengths are not positive.
+        If the lengths are not positive, or less than an atom.
 
     Examples
     --------
@@ -167,6 +168,7 @@ def size_of(given: float | Sequence[float] | None) -> Size | None:
         raise ArgumentError(
             f"pixel size is {given}; give one positive length in nm, or two for y, x"
         )
+    refuse_mistyped(dict(zip("yx", numbers, strict=True)))
     return (numbers[0], numbers[1])
 
 

@@ -20,7 +20,7 @@ from tim3d.kernels.statistics import comparison as law
 from tim3d.kernels.statistics.correlation import check_lags
 from tim3d.phases import Phases
 from tim3d.sources.grey_image import read_picture
-from tim3d.sources.image import Image
+from tim3d.sources.image import Image, size_of
 from tim3d.sources.labelled_image import read_micrograph
 from tim3d.stages.comparison import dataset
 from tim3d.stages.comparison.base import Case, Seen
@@ -311,7 +311,8 @@ def _field(url: str, phases: Phases | None) -> str:
 def _check_used(
     phases: Phases | None, pixel_size: Any, as_voxels: bool, slices: int | None
 ) -> None:
-    """Refuse arguments that have no effect together with the others."""
+    """Refuse a size that no pixel has, and arguments that have no effect together with the others."""
+    size_of(pixel_size)
     if phases is None and slices is not None:
         raise ArgumentError(
             "grey values have no ways through phases: leave out --slices, or give --phases"

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tim3d.engine import Outline
-from tim3d.errors import ArgumentError, MixedRunError
+from tim3d.errors import MixedRunError
 from tim3d.forecast import expect, will_exist
 from tim3d.phases import Phases
+from tim3d.stages.generation.volume import spacing_nm
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
@@ -51,17 +52,14 @@ def import_generator(
     CheckpointError
         If a file is missing or foreign, or its layout is not known.
     ArgumentError
-        If the phases do not fit, or the network cannot be cut into blocks.
+        If an edge is not positive or less than an atom, the phases do not fit, or the network cannot
+        be cut into blocks.
     MixedRunError
         If the file to write exists and holds something else.
     """
-    if sorted(voxel_size) != ["x", "y", "z"]:
-        raise ArgumentError(
-            f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,10,10"
-        )
+    spacing = spacing_nm(voxel_size)
     outputs.check_target(weights, outputs.WEIGHTS)
-    z, y, x = (float(voxel_size[axis]) for axis in "zyx")
-    importing = Importing(Path(checkpoint), Path(weights), (z, y, x), phases, overwrite)
+    importing = Importing(Path(checkpoint), Path(weights), spacing, phases, overwrite)
     return Task(importing.plans, importing.run)
 
 

@@ -173,7 +173,7 @@ def _voxel(size: float | Sequence[float] | None, images: int) -> list[float] | N
         raise ArgumentError(
             f"pixel size is {size}; give one positive length in nm, or three for z, y, x"
         )
-    refuse_mistyped(dict.fromkeys("zyx", min(numbers)))
+    refuse_mistyped(dict(zip("zyx", 3 * numbers, strict=False)))
     if images == 1 and len(set(numbers)) > 1:
         raise ArgumentError(
             f"pixel size {numbers}: one micrograph stands for all directions, which needs square pixels; give one "
