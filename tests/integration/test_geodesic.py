@@ -440,12 +440,13 @@ def test_bad_requests_say_what_to_do_and_write_nothing(
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
-def test_an_axis_of_one_voxel_has_no_way(tmp_path: Path) -> None:
+def test_an_axis_of_one_voxel_has_no_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = ingested(tmp_path, np.ones((1, 6, 7), np.uint8), (1, 6, 7))
     with pytest.raises(ArgumentError, match=r"one voxel along z.*leave out \+z"):
         tim3d.geodesic(url, options=quiet())
     found = tim3d.geodesic(url, phases=["pore"], directions=["+y"], options=quiet())
     assert found.geodesic_tortuosity.item() == pytest.approx(1)
+    assert "'phase' is a plane (1 x 6 x 7 voxels): paths stay in it" in caplog.text
 
 
 def test_what_does_not_fit_is_refused_with_the_block_that_would(sample: str) -> None:

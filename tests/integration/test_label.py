@@ -311,6 +311,17 @@ def test_bad_requests_say_what_to_do(sample: str, tmp_path: Path) -> None:
         tim3d.label(sample, field="component", options=quiet())
 
 
+def test_the_components_of_a_plane_are_said_to_be_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = ingested(tmp_path, volume((1, 6, 7)), (1, 6, 7))
+    found = tim3d.label(url, options=quiet())
+    assert found.percolating_fraction.sel(axis="z").values.tolist() == [1, 1, 1]
+    (line,) = (one.getMessage() for one in caplog.records if "is a plane" in one.getMessage())
+    assert line.startswith("'phase' is a plane (1 x 6 x 7 voxels): ")
+    assert line.endswith("along its thin axis each touches both faces")
+
+
 def test_a_code_without_a_name_is_refused(tmp_path: Path) -> None:
     url = ingested(tmp_path, volume((5, 6, 7)), (2, 6, 7))
     store.field_array(url, "phase", mode="r+")[4] = 3

@@ -345,11 +345,15 @@ def test_bad_arguments_leave_nothing_behind(
     assert store.nodes(sample) == before
 
 
-def test_a_thin_axis_is_refused(tmp_path: Path) -> None:
+def test_a_thin_axis_is_refused_and_the_others_are_those_of_a_plane(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     thin = ingested(tmp_path, volume((1, 18, 21)))
-    with pytest.raises(ArgumentError, match=r"1 voxel\(s\) along z"):
+    with pytest.raises(ArgumentError, match=r"1 voxel\(s\) along z.*another axis"):
         solve(thin)
+    assert "is a plane" not in caplog.text
     assert solve(thin, axis="x").percolates.item() == 1
+    assert "'phase' is a plane (1 x 18 x 21 voxels): the flux stays in it" in caplog.text
 
 
 def test_a_code_without_a_name_is_bad_input(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class Physics:
         if shape[axis] < fewest or min(shape) < 1:
             raise ArgumentError(
                 f"the volume has {shape[axis]} voxel(s) along {AXES[axis]}; "
-                f"{self.electrodes!r} electrodes need {fewest}"
+                f"{self.electrodes!r} electrodes need {fewest}: take another axis"
             )
         if self.contact != PERFECT and (self.cell or self.electrodes == "centres"):
             raise ArgumentError(

@@ -34,6 +34,7 @@ from tim3d.stages.components.blocks import (
 )
 from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce
+from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.stages.shared.results import (
     ResultMaking,
@@ -111,6 +112,10 @@ def label(
         raise ArgumentError(
             "--component names the field of components, which is not written: add --keep"
         )
+    warn_of_plane(
+        job.labels,
+        "its components may be joined in the material, and along its thin axis each touches both faces",
+    )
     labelling = Labelling(job, component if keep else None, options)
     return Task(labelling.plans, labelling.result)
 

@@ -36,6 +36,7 @@ from tim3d.stages.conduction.job import (
 )
 from tim3d.stages.conduction.slab_solver import THICK, Case
 from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.results import refuse_another_question
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import scratch, store
@@ -158,6 +159,7 @@ def solve(
     check_tolerance(tolerance)
     for name in solving.axes:
         physics.check(labels.shape, AXES.index(name))
+    warn_of_plane(labels, "the flux stays in it, as if all slices of the material were the same")
     kinds = tuple(
         kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept
     )

@@ -32,6 +32,7 @@ from tim3d.stages.shared.field import (
     renewing,
     whole_shards,
 )
+from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.results import (
     ResultMaking,
     is_kept,
@@ -134,6 +135,7 @@ def geodesic(
         raise ArgumentError(
             "with seeds tortuosity is not computed and cannot be extrapolated: leave out --richardson"
         )
+    warn_of_plane(job.labels, "paths stay in it, and are at most as long in the material")
     jobs = (job, job.coarser()) if richardson else (job,)
     finding = Finding(jobs, keep or seeds is not None, options)
     return Task(finding.plans, finding.results)

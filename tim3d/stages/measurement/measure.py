@@ -28,6 +28,7 @@ from tim3d.stages.shared.partials import (
     reads_of,
     stored_inputs,
 )
+from tim3d.stages.shared.planes import plane_text
 from tim3d.stages.shared.results import (
     ResultMaking,
     is_kept,
@@ -127,10 +128,10 @@ def _of_a_plane(
 ) -> tuple[Descriptor, ...]:
     """Descriptors of a field; of one slice without those that need three dimensions."""
     beyond = [one.name for one in chosen if one.needs_volume]
-    if min(measured.shape) > 1 or not beyond:
+    plane = plane_text(measured)
+    if not plane or not beyond:
         return chosen
-    edges = " x ".join(map(str, measured.shape))
-    said = f"{measured.name!r} of {sample} is a plane ({edges} voxels), and {', '.join(beyond)} need three dimensions"
+    said = f"{measured.name!r} of {sample} {plane}, and {', '.join(beyond)} need three dimensions"
     if measured.shape[0] == 1 and measured.phases:
         named = ",".join(f"{name}={code}" for name, code in measured.phases.items())
         export = f"tim3d export {sample} {measured.name} plane"

@@ -26,6 +26,7 @@ from tim3d.stages.morphology.stored_distances import LARGEST, halo_within
 from tim3d.stages.shared.chosen_phases import chosen_phases, phases_of_labels
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, whole_shards
 from tim3d.stages.shared.packed import pack, unpack
+from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.stages.shared.results import result_name, run_passes
 from tim3d.stages.shared.verb import Task, Verb
@@ -98,13 +99,7 @@ def distance(
 def warn_of_voxels(labels: Field) -> None:
     """Warn of a volume of one slice, and of voxels that are much longer than wide."""
     ratio = max(labels.spacing_nm) / min(labels.spacing_nm)
-    if min(labels.shape) == 1:
-        edges = " x ".join(map(str, labels.shape))
-        log.warning(
-            "%r is a plane (%s voxels): distances are those in the plane, and no less in the material",
-            labels.name,
-            edges,
-        )
+    warn_of_plane(labels, "distances are those in it, and at most as large in the material")
     if ratio > SLENDER:
         axis = schema.AXES[int(np.argmax(labels.spacing_nm))]
         log.warning(

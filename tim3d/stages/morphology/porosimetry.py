@@ -28,6 +28,7 @@ from tim3d.stages.shared.field import (
     whole_shards,
 )
 from tim3d.stages.shared.packed import unpack
+from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.results import (
     ResultMaking,
     is_kept,
@@ -109,6 +110,7 @@ def porosimetry(
     if far.largest is not None and not far.largest[phase]:
         raise InputError(f"no voxel of {field!r} in {sample} is of the phase {phase}")
     reach = (far.largest or {}).get(phase, 0.0)
+    warn_of_plane(labels, "discs pass through the phase, not balls")
     job = Intrusion(sample, labels, far.field, phase, code, ways, reach, out, options)
     return Task(job.plans, job.result)
 

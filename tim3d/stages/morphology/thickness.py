@@ -27,6 +27,7 @@ from tim3d.stages.shared.field import (
     plan_field,
     produce,
 )
+from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
@@ -73,6 +74,7 @@ def thickness(
         If `out` exists with different parameters.
     """
     source = stored_distances(sample, distance)
+    warn_of_plane(source.field, "discs are fitted into the phases, not balls")
     job = Thickness(sample, source.field, source.largest, out or _name_after(distance), options)
     return Task(job.plans, job.result)
 
