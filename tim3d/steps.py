@@ -6,6 +6,7 @@ import math
 from abc import ABC
 from collections.abc import Iterable
 from dataclasses import Field, fields, is_dataclass
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from tim3d.errors import ArgumentError
@@ -98,6 +99,8 @@ def plain(value: Any) -> Any:
         return int(value) if value.is_integer() else value
     if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, PurePath):
+        return str(value)
     raise ArgumentError(
         f"a step is described by numbers and texts, and has a {type(value).__name__}: {value!r}"
     )

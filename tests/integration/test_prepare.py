@@ -13,7 +13,7 @@ from scipy import ndimage
 
 import tim3d
 from tim3d.cli.recipe import plan_recipe
-from tim3d.corrections import Align, Correction, Crop, Fill
+from tim3d.corrections import Align, Brightness, Correction, Crop, Fill
 from tim3d.errors import ArgumentError, InputError, MixedRunError, Tim3dError
 from tim3d.storage import store
 
@@ -361,3 +361,27 @@ def test_a_recipe_is_planned_before_anything_exists(tmp_path: Path) -> None:
     assert names[:4] == ["prepared_align", "prepared_fill", "prepared_steps", "prepared/s0"]
     assert plans["segment"]
     assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_recipe_may_name_a_table_that_a_step_before_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder beneath it: planned before the table is there, and applied when it is."""
+    monkeypatch.chdir(tmp_path)
+    sample_of(tmp_path / "a.zarr", grey(structure()))
+    (tmp_path / "r.toml").write_text(
+        "sample = 'a.zarr'\n"
+        "[[step]]\nname = 'look'\nverb = 'prepare'\nsteps = 'brightness'\nout = 'measured'\n"
+        "only_tables = true\ntables = 'tables'\n"
+        "[[step]]\nverb = 'prepare'\nsteps = 'brightness:table=tables/brightness.csv'\n"
+    )
+    tim3d.run_recipe("r.toml", progress=False)
+    by_hand = tim3d.open_field("a.zarr", "prepared").values
+    tim3d.prepare("a.zarr", [Brightness(table=Path("tables/brightness.csv"))], options=QUIET)
+    direct = tim3d.prepare("a.zarr", [Brightness()], out="direct", options=QUIET)
+    assert np.array_equal(by_hand, direct.values)
+    tim3d.run_recipe("r.toml", progress=False)
+    with pytest.raises(InputError, match=r"wrong\.csv cannot be read"):
+        tim3d.run_recipe(
+            "r.toml", ["prepare.steps=brightness:table=tables/wrong.csv"], progress=False
+        )

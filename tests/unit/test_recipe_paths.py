@@ -143,6 +143,28 @@ def test_what_belongs_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
+    "form",
+    [
+        "'align:table={}'",
+        "['median', 'align:table={}']",
+        "[{{ step = 'align', table = '{}' }}]",
+    ],
+)
+def test_a_table_of_slices_is_a_path_as_any_other(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    load(tmp_path, "prepare", "steps", form.format("tables/align.csv"))
+    load(tmp_path, "prepare", "steps", form.format(tmp_path / "tables" / "align.csv"))
+    for out in OUT:
+        with pytest.raises(ArgumentError, match=r"one.steps is .*(leads out of|looks like a path)"):
+            load(tmp_path, "prepare", "steps", form.format(out))
+    for place in ("align:window={}", "align:{}=1", "{}:window=1", "median:table={}", "{}"):
+        with pytest.raises(ArgumentError, match=r"one.steps is .*looks like a path"):
+            load(tmp_path, "prepare", "steps", f"['{place.format('tables/align.csv')}']")
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "tls = '/etc/keys'",

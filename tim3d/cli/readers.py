@@ -6,7 +6,7 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -282,10 +282,33 @@ def _steps(kind: str) -> Callable[[Any], tuple[Any, ...]]:
     """Reader of steps: from words of the shell, from tables of a recipe, or as they are."""
 
     def rule(value: Any) -> tuple[Any, ...]:
-        words = value.split() if isinstance(value, str) else value
-        return tuple(_step(one, STEPS[kind]) for one in words)
+        return tuple(_step(one, STEPS[kind]) for one in _words_of_steps(value))
 
     return rule
+
+
+def _words_of_steps(value: Any) -> Any:
+    return value.split() if isinstance(value, str) else value
+
+
+def given_to_steps(kind: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a recipe gives steps: each parameter with its type, and all else without one.
+
+    >>> list(given_to_steps("Steps", "align:table=a/b.csv"))
+    [('', 'align'), ('', 'table'), ('str | Path', 'a/b.csv')]
+    """
+    for one in _words_of_steps(value) if isinstance(value, str | list) else [value]:
+        try:
+            name, given = _step_parts(one)
+        except (ValueError, AttributeError, ArgumentError):
+            yield "", one
+            continue
+        place = STEPS[kind].get(name)
+        known = declared(*place).parameters if place else {}
+        yield "", name
+        for key, text in given.items():
+            yield "", key
+            yield known[key].kind if key in known else "", text
 
 
 def _step(value: Any, steps: Mapping[str, tuple[str, str]]) -> Any:

@@ -1,7 +1,8 @@
 """Arguments of the verbs that name files, and the files that an untrusted recipe may name.
 
-An argument is a path if it is typed as one. Text in any other argument that could be a path is
-refused, unless the argument is in the list of texts that are never opened.
+An argument is a path if it is typed as one, and so is a parameter of a step of `prepare` or `clean`.
+Text in any other that could be a path is refused, unless the argument is in the list of texts that
+are never opened.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.cli.parsing import parameters
+from tim3d.cli.readers import STEPS, given_to_steps
 from tim3d.storage.files import OBJECT_STORES
 from tim3d.verbs import VERBS
 
@@ -29,7 +31,7 @@ def is_path(verb: str, argument: str) -> bool:
     >>> is_path("report", "out"), is_path("segment", "out"), is_path("measure", "sample")
     (True, False, True)
     """
-    known = parameters(verb) if verb in VERBS else {}
+    known = _known(verb)
     return argument == "sample" or (argument in known and known[argument].kind in PATHS)
 
 
@@ -46,17 +48,32 @@ def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> st
         Folders in which its paths must lie.
     """
     if is_path(verb, argument):
-        allowed = all(_lies_within(text, homes) for text in _texts(value))
-        return (
-            "" if allowed else f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
-        )
+        return _refusal_of_path(value, homes)
     if not TEXTS.isdisjoint((f"{verb}.{argument}", f"*.{argument}")):
         return ""
-    return (
-        "which looks like a path, where none belongs"
-        if any(map(_could_be_path, _texts(value)))
-        else ""
+    kind = parameters(verb)[argument].kind if argument in _known(verb) else ""
+    if kind not in STEPS:
+        return _refusal_of_text(value)
+    found = (
+        _refusal_of_path(one, homes) if of in PATHS else _refusal_of_text(one)
+        for of, one in given_to_steps(kind, value)
     )
+    return next(filter(None, found), "")
+
+
+def _known(verb: str) -> Mapping[str, Any]:
+    return parameters(verb) if verb in VERBS else {}
+
+
+def _refusal_of_path(value: Any, homes: Collection[Path]) -> str:
+    if all(_lies_within(text, homes) for text in _texts(value)):
+        return ""
+    return f"which leads out of {' and '.join(dict.fromkeys(map(str, homes)))}"
+
+
+def _refusal_of_text(value: Any) -> str:
+    found = any(map(_could_be_path, _texts(value)))
+    return "which looks like a path, where none belongs" if found else ""
 
 
 def refusal_of_cluster(key: str, value: Any, homes: Collection[Path]) -> str:

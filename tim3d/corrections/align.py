@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -61,7 +62,7 @@ class Align(Measured):
     x: VoxelRange | None = None
     interpolation: Literal["cubic", "linear", "whole"] = "cubic"
     pad: Literal["crop", "edge"] = "crop"
-    table: str | None = None
+    table: str | Path | None = None
 
     kind = "align"
     before = 2

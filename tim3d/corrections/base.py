@@ -11,6 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from tim3d.corrections.table_files import digest_of, read_table
+from tim3d.forecast import will_exist
 from tim3d.grid import Triple
 from tim3d.steps import Step
 
@@ -146,13 +148,13 @@ class Measured(Step):
         What `applied` reads from the table.
     before : int
         Slices before a slice that its row is measured from.
-    table : str, optional
+    table : path, optional
         CSV file of a table that takes the place of the measured one.
     """
 
     columns: ClassVar[tuple[Column, ...]] = ()
     before: ClassVar[int] = 0
-    table: str | None = None
+    table: str | Path | None = None
 
     def check(self, stack: Stack) -> None:
         """Raise `ArgumentError` if the correction does not fit a field; called before any work."""
@@ -184,10 +186,19 @@ class Measured(Step):
         assert self.table is not None
         return read_table(self.table, [one.name for one in self.columns], stack.shape[0])
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether an earlier step of a recipe that is planned has yet to write the table."""
+        return (
+            self.table is not None and not Path(self.table).exists() and will_exist(str(self.table))
+        )
+
     def description(self) -> dict[str, Any]:
         """All that decides the grey values; a table that is given by the digest of its bytes."""
         about = super().description()
-        return about | ({} if self.table is None else {"table": digest_of(self.table)})
+        if self.table is None:
+            return about
+        return about | {"table": "awaited" if self.is_awaited else digest_of(self.table)}
 
 
 def as_type(grey: Greys, dtype: str) -> Greys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -42,7 +43,7 @@ class Brightness(Measured):
     high: float = 0.95
     contrast: bool = True
     slow_nm: float = 0.0
-    table: str | None = None
+    table: str | Path | None = None
 
     kind = "brightness"
     columns = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -48,7 +49,7 @@ class Fill(Measured):
     missing: SliceNumbers = ()
     find: bool = True
     copies: Literal["interpolate", "leave-out"] = "interpolate"
-    table: str | None = None
+    table: str | Path | None = None
 
     kind = "fill"
     before = 2

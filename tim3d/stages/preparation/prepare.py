@@ -15,10 +15,12 @@ from tim3d.corrections.chain import Chain
 from tim3d.corrections.table_files import csv_of
 from tim3d.engine import Ledger, Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError
+from tim3d.forecast import expect
 from tim3d.grid import Grid, Triple
 from tim3d.stages.preparation.changes import SLICES, changes, stage_names
 from tim3d.stages.preparation.tables import TableMaking, write_new
 from tim3d.stages.preparation.works import PrepareWork
+from tim3d.stages.shared.awaited import plan_awaiting
 from tim3d.stages.shared.field import (
     DEFAULTS,
     Making,
@@ -99,7 +101,7 @@ def prepare(
     if folder is not None:
         outputs.check_target(folder / "NAME.csv", outputs.SLICES, makes_folder=True)
     return Task(
-        partial(preparing.plans, only_tables=only_tables),
+        partial(preparing.plans, folder, only_tables=only_tables),
         partial(preparing.run, folder, only_tables=only_tables),
     )
 
@@ -114,12 +116,14 @@ class Preparing:
     steps: tuple[Correction | Measured, ...]
     options: Options
 
-    def plans(self, *, only_tables: bool) -> list[Plan | Outline]:
+    def plans(self, folder: Path | None, *, only_tables: bool) -> list[Plan | Outline]:
         """Passes that measure tables and the one that corrects; by the full size until it is known."""
         found: list[Plan | Outline] = []
 
         def foreseen(table: TableMaking) -> xr.Dataset:
             found.extend(table.plans())
+            if folder is not None:
+                expect("file", str(folder / f"{table.name}.csv"), "a table of slices")
             known = table.known()
             return table.step.neutral(table.chain.made) if known is None else known
 
@@ -129,12 +133,19 @@ class Preparing:
                 Outline(self._changes_node, f"looks at {SLICES} slices before and after each step")
             )
         if not only_tables:
-            found.extend(plan_field(self.sample, self._making(chain), self.options))
+            found.extend(self._plan_field(chain))
         return found
+
+    def _plan_field(self, chain: Chain) -> list[Plan | Outline]:
+        awaited = [one.table for one in self.steps if isinstance(one, Measured) and one.is_awaited]
+        making = self._making(chain)
+        if awaited:
+            return plan_awaiting(self.sample, making, self.options, str(awaited[0]))
+        return [*plan_field(self.sample, making, self.options)]
 
     def run(self, folder: Path | None, *, only_tables: bool) -> xr.DataArray | xr.DataTree:
         """Measure what is not measured, then correct."""
-        for plan in self.plans(only_tables=only_tables):
+        for plan in self.plans(folder, only_tables=only_tables):
             plan.check()
         tables: dict[str, xr.Dataset] = {}
 

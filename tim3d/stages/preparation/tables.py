@@ -64,7 +64,10 @@ class TableMaking:
         MixedRunError
             If the node holds another table.
         """
-        refuse_another_question(self.sample, self.node, "prepare", self.parameters, self.options)
+        if not self.step.is_awaited:  # else what it will hold is not known
+            refuse_another_question(
+                self.sample, self.node, "prepare", self.parameters, self.options
+            )
         known = self.step.table is not None or self.is_there()
         store.expect_dataset(self.sample, self.node, self._record())
         return [] if known else [self._measuring().plan(afresh=self.options.overwrite)]
@@ -77,7 +80,7 @@ class TableMaking:
     def known(self) -> xr.Dataset | None:
         """The table, if it can be had without measuring."""
         if self.step.table is not None:
-            return self.step.given(self.chain.made)
+            return None if self.step.is_awaited else self.step.given(self.chain.made)
         # A plan of a recipe finds what earlier steps will write, and no numbers in it.
         foreseen = expected("node", f"{self.sample}/{self.node}") is not None
         there = self.is_there() and not foreseen
