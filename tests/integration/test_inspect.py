@@ -52,6 +52,15 @@ def write_slices(folder: Path, volume: Volume, names: Sequence[str] = ()) -> Pat
     return folder
 
 
+def write_fiji(folder: Path, volume: Volume) -> Path:
+    """Slices as Fiji saves them, with pixels of 10 nm and nothing said of z."""
+    folder.mkdir()
+    scale = {"resolution": (100, 100), "metadata": {"unit": "um"}}
+    for z, picture in enumerate(volume):
+        tifffile.imwrite(folder / f"s_{z}.tif", picture, imagej=True, **scale)
+    return folder
+
+
 def paths(folder: Path) -> list[str]:
     return sorted(str(one.relative_to(folder)) for one in folder.rglob("*"))
 
@@ -319,16 +328,7 @@ def test_the_numbers_do_not_depend_on_how_the_stack_is_stored(
 
 
 def test_it_says_what_is_read_and_where_each_length_is_from(tmp_path: Path, clean: Volume) -> None:
-    folder = tmp_path / "s"
-    folder.mkdir()
-    for z in range(3):
-        tifffile.imwrite(
-            folder / f"s_{z}.tif",
-            clean[z],
-            imagej=True,
-            resolution=(100, 100),
-            metadata={"unit": "um"},
-        )
+    folder = write_fiji(tmp_path / "s", clean[:3])
     reads = dict(tim3d.inspect(folder, voxel_size={"z": 20}, progress=False).attrs["reads"])
     assert reads["slices"] == "3 of 160 x 144 pixels (y, x)"
     assert reads["first"] == "s_0.tif"
@@ -460,16 +460,7 @@ def test_the_recipe_for_a_stack_asks_for_the_distance_of_slices(
     (ingest,) = (s for s in tomllib.loads(recipe.read_text())["step"] if s["verb"] == "ingest")
     assert set(ingest) == {"verb", "source"}
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "s"
-    folder.mkdir()
-    for z in range(4):
-        tifffile.imwrite(
-            folder / f"s_{z}.tif",
-            clean[z],
-            imagej=True,
-            resolution=(100, 100),
-            metadata={"unit": "um"},
-        )
+    write_fiji(tmp_path / "s", clean[:4])
     with pytest.raises(InputError, match=r"along z is not known.*--set ingest\.voxel_size=z=10$"):
         tim3d.run_recipe(recipe, ["ingest.source=s", "cluster.kind=serial"])
     assert paths(tmp_path) == sorted(["s", *(f"s/s_{z}.tif" for z in range(4))])

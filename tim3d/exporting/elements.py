@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from tim3d.engine import Outline, Plan
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, MemoryPlanError
 from tim3d.exporting.asked import cuts
-from tim3d.exporting.job import Export, limit_bytes, resident_base
-from tim3d.exporting.surface import checked_phases, label_field, wanted_codes
+from tim3d.exporting.job import limit_bytes, resident_base
+from tim3d.exporting.phases import PhaseExport
 from tim3d.exporting.volume import COPIES, slab_plan
 from tim3d.formats.base import UNITS, ElementFormat, Elements
 from tim3d.grid import Box, triple
 from tim3d.storage import store
-from tim3d.storage.schema import Field
 
 # Bytes of an element while the file is written: corners, points, copies and text of meshio.
 ELEMENT_BYTES = {"hexahedra": 600, "tetrahedra": 300}
@@ -48,34 +46,14 @@ CORNERS = {"hexahedra": [_HEXAHEDRON], "tetrahedra": _tetrahedra()}
 
 
 @dataclass(frozen=True)
-class ElementExport(Export):
-    """Voxels of a label field as finite elements with shared corners."""
-
-    @cached_property
-    def field(self) -> Field:
-        """The label field."""
-        return label_field(self.asked)
-
-    @cached_property
-    def phases(self) -> list[str]:
-        """Names of the phases whose voxels become elements: all if none are named."""
-        assert self.field.phases is not None
-        wanted = list(self.asked.given["phases"]) or list(self.field.phases)
-        return checked_phases(wanted, self.field.phases)
-
-    def inputs(self) -> dict[str, str]:
-        """Fingerprint of the labels."""
-        name = self.field.name
-        return {
-            name: store.fingerprint_of(self.asked.sample, name),
-            "phases": ",".join(self.phases),
-        }
+class ElementExport(PhaseExport):
+    """Voxels of some phases, or of all, as finite elements with shared corners."""
 
     def steps(self) -> list[Plan | Outline]:
         """A plan of the reading, and how many elements fit."""
         voxels, kind = self.asked.box(self.field).size, self.asked.given["cells"]
         plan = slab_plan(self.asked, [self.field], 0, COPIES)
-        if set(self.phases) == set(self.field.phases or ()):  # else known when voxels are counted
+        if set(self.phases) == set(self.known):  # else known when voxels are counted
             needed = plan.peak_bytes + voxels * PER_VOXEL[kind] * ELEMENT_BYTES[kind]
             plan = replace(plan, peak_bytes=needed, cure=f"{self._most_text()} {_SMALLER}")
         text = f"holds the mesh in memory: {self._most_text()} More are refused"
@@ -84,7 +62,7 @@ class ElementExport(Export):
     def write(self, path: Path) -> None:
         """Collect the voxels, then write the elements."""
         codes = self._codes()
-        inside = wanted_codes(self.field, self.phases)[codes]
+        inside = self.wanted_codes[codes]
         kind, count = self.asked.given["cells"], int(inside.sum())
         if not count:
             raise ArgumentError(f"no voxel of the region is {' or '.join(self.phases)}")
@@ -95,13 +73,12 @@ class ElementExport(Export):
         points, cells = connected(inside, kind)
         factor, start = UNITS[self.asked.given["unit"]], self.asked.box(self.field).start
         places = (points + np.array(start)) * (np.array(self.field.spacing_nm) * factor)
-        assert self.field.phases is not None
         assert isinstance(self.asked.format, ElementFormat)
         elements = Elements(
             points=np.ascontiguousarray(places[:, ::-1]),
             cells=cells,
             codes=np.repeat(codes[inside], PER_VOXEL[kind]),
-            phases=self.field.phases,
+            phases=self.known,
             unit=self.asked.given["unit"],
             mark=self.mark,
             note=self.asked.note(),

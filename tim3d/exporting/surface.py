@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,12 @@ from tim3d.engine import Outline, Plan
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, MemoryPlanError, MissingExtraError
 from tim3d.exporting.asked import Asked
-from tim3d.exporting.job import Export, limit_bytes, resident_base
+from tim3d.exporting.job import limit_bytes, resident_base
+from tim3d.exporting.phases import PhaseExport
 from tim3d.formats.base import UNITS, Surface, SurfaceFormat
 from tim3d.grid import Block, Box, Grid, triple
 from tim3d.kernels.morphology import marching_cubes, mesh
-from tim3d.phases import Phases
 from tim3d.storage import store
-from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
 # Bytes of a triangle while the mesh is put together, and more while edges are collapsed; bytes of
@@ -34,34 +32,20 @@ NEAR_FACE = 0.1
 
 
 @dataclass(frozen=True)
-class SurfaceExport(Export):
+class SurfaceExport(PhaseExport):
     """The surface that encloses some phases of a label field."""
 
-    @cached_property
-    def field(self) -> Field:
-        """The label field."""
-        return label_field(self.asked)
-
-    @cached_property
-    def phases(self) -> list[str]:
-        """Names of the phases that are enclosed."""
-        assert self.field.phases is not None
-        wanted = list(self.asked.given["phases"])
-        if not wanted:
-            raise ArgumentError(
-                f"a surface encloses a phase: --phases {self.field.phases.names[-1]} "
-                f"(of {', '.join(self.field.phases)}; several, with commas, count as one)"
-            )
-        return checked_phases(wanted, self.field.phases)
+    def unnamed(self) -> list[str]:
+        """Refuse: to enclose all phases is to enclose the volume."""
+        raise ArgumentError(
+            f"a surface encloses a phase: --phases {self.known.names[-1]} "
+            f"(of {', '.join(self.known)}; several, with commas, count as one)"
+        )
 
     def inputs(self) -> dict[str, str]:
-        """Fingerprint of the labels."""
+        """Fingerprint of the labels, and the phases; numbers out of range are refused."""
         _check_numbers(self.asked)
-        name = self.field.name
-        return {
-            name: store.fingerprint_of(self.asked.sample, name),
-            "phases": ",".join(self.phases),
-        }
+        return super().inputs()
 
     def steps(self) -> list[Plan | Outline]:
         """A plan of the blocks, and how many triangles fit."""
@@ -176,7 +160,7 @@ class SurfaceExport(Export):
             self.asked.box(self.field),
             store.field_array(self.asked.sample, self.field.name),
         )
-        wanted = wanted_codes(self.field, self.phases)
+        wanted = self.wanted_codes
         whole = triple(n + 2 for n in box.shape)
         for block in self._grid:
             around, voxels = _voxels(block), Box.whole(box.shape)
@@ -201,33 +185,3 @@ def _check_numbers(asked: Asked) -> None:
         raise MissingExtraError(
             "--keep needs the package fast-simplification. Type: pip install 'tim3d[export]'"
         )
-
-
-def label_field(asked: Asked) -> Field:
-    """The one field of an export, which must hold labels of phases.
-
-    Raises
-    ------
-    ArgumentError
-        If there are several, or it holds no labels.
-    """
-    fields = asked.fields()
-    if len(fields) > 1 or fields[0].phases is None:
-        listed = " and ".join(asked.names)
-        raise ArgumentError(f"{asked.target} is made of one field of phases, got {listed}")
-    return fields[0]
-
-
-def checked_phases(wanted: list[str], phases: Phases) -> list[str]:
-    """Names in the order of the codes; unknown ones are refused."""
-    for name in wanted:
-        if name not in phases:
-            raise ArgumentError(f"no phase {name!r}; there are {', '.join(phases)}")
-    return [name for name in phases if name in wanted]
-
-
-def wanted_codes(field: Field, names: list[str]) -> NDArray[np.bool_]:
-    """Which of the 256 codes belong to these phases."""
-    wanted = np.zeros(256, bool)
-    wanted[[code for name, code in (field.phases or {}).items() if name in names]] = True
-    return wanted
