@@ -121,6 +121,7 @@ ONLY_IN = {
         "sources.zarr_chunks",
         "storage.folder",
         "storage.sample_image",
+        "storage.samples",
         "storage.scratch",
         "storage.shards",
         "storage.small_results",

@@ -1,6 +1,7 @@
-"""Samples on disk or in an object store: create, open, read a box, write whole shards.
+"""Voxels and results of samples, on disk or in an object store: create, open, read a box, write whole shards.
 
-The only module that creates arrays and groups of zarr.
+With `tim3d.storage.samples`, whose names are found here too, the only module that creates arrays and
+groups of zarr.
 
 A sample is named by a path or by a URL that fsspec supports (``memory://``, ``s3://`` ...). Stages
 exchange voxels in no other way.
@@ -8,10 +9,7 @@ exchange voxels in no other way.
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,19 +19,34 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.core.sync import sync
-from zarr.errors import ZarrUserWarning
 
-from tim3d.commands import current_command, renewal
-from tim3d.errors import InputError, MissingFieldError, MixedRunError
-from tim3d.forecast import expect, expected, is_forecasting, names_below
+from tim3d.errors import MissingFieldError
+from tim3d.forecast import expected
 from tim3d.grid import Box, Triple, triple
-from tim3d.storage import advice, digests, documents, schema
+from tim3d.storage import advice, digests, schema
 from tim3d.storage.array_cache import current_moment
-from tim3d.storage.files import file_system, is_local, writing
-from tim3d.storage.folder import AMISS, Folder, open_group, write
+from tim3d.storage.files import is_local, writing
+from tim3d.storage.folder import Folder, write
 from tim3d.storage.metadata import naming_torn_files
-from tim3d.storage.removal import NODE, refuse_foreign_folder, remove_partials, remove_tree
+from tim3d.storage.outdated import outdated as outdated
+from tim3d.storage.outdated import refuse_outdated as refuse_outdated
+from tim3d.storage.outdated import why_outdated as why_outdated
+from tim3d.storage.samples import changed as changed
+from tim3d.storage.samples import claimed as claimed
+from tim3d.storage.samples import create_sample as create_sample
+from tim3d.storage.samples import delete_empty_sample as delete_empty_sample
+from tim3d.storage.samples import delete_node as delete_node
+from tim3d.storage.samples import expect_dataset as expect_dataset
+from tim3d.storage.samples import expect_field as expect_field
+from tim3d.storage.samples import fingerprint_of as fingerprint_of
+from tim3d.storage.samples import is_sample as is_sample
+from tim3d.storage.samples import node_attributes as node_attributes
+from tim3d.storage.samples import nodes as nodes
+from tim3d.storage.samples import open_sample as open_sample
+from tim3d.storage.samples import plain_record, unchecked_sample
+from tim3d.storage.samples import provenance as provenance
+from tim3d.storage.samples import refuse_another_kind as refuse_another_kind
+from tim3d.storage.samples import update_node as update_node
 from tim3d.storage.schema import AXES, Field
 from tim3d.storage.shards import ALWAYS_WRITE
 from tim3d.storage.shards import read_box as read_box
@@ -43,297 +56,14 @@ from tim3d.storage.small_results import files_of
 from tim3d.storage.strict_store import (
     array_at,
     attributes_at,
-    digests_below,
     looked_at,
     seal,
     values_at,
-    write_attributes,
 )
-from tim3d.version import __version__
 
 # zstd 3 with a checksum per chunk: a flipped bit is found on reading (figures:
 # benchmarks/RESULTS.md, "Codecs").
 CODEC: dict[str, Any] = {"level": 3, "checksum": True}
-
-
-@naming_torn_files
-def create_sample(url: str) -> zarr.Group:
-    """The sample at `url`, created if it does not exist.
-
-    Raises
-    ------
-    SchemaError
-        If other files lie there, or a sample of another schema.
-    WriteError
-        If the folder cannot be written.
-    """
-    group = _existing_group(url, mode="r+")
-    if group is None:
-        remove_partials(f"{url}/zarr.json")
-        refuse_foreign_folder(url)
-        with writing(url):
-            group = zarr.open_group(
-                url, mode="w-", zarr_format=3, attributes={"tim3d": _identity()}
-            )
-    schema.check_version(dict(group.attrs), url)
-    return group
-
-
-def _existing_group(url: str, mode: str) -> zarr.Group | None:
-    if not is_local(url):
-        file_system(url)
-    advice.refuse_place(url)
-    with contextlib.suppress(*AMISS):  # zarr says what it is
-        if is_local(url):
-            return open_group(url, read_only=mode == "r")
-    try:
-        return zarr.open_group(url, mode=mode, zarr_format=3)  # type: ignore[arg-type]
-    except FileNotFoundError:
-        return None
-
-
-def _identity() -> dict[str, Any]:
-    return {"schema": schema.SCHEMA_VERSION, "version": __version__}
-
-
-@naming_torn_files
-def open_sample(url: str, mode: str = "r") -> zarr.Group:
-    """The zarr group of an existing sample, after a check of its schema.
-
-    Reads through a group of mode ``r`` are verified: see `tim3d.storage.strict_store`.
-
-    Raises
-    ------
-    InputError
-        If nothing is there.
-    SchemaError
-        If it is not a sample, or has another schema.
-    """
-    group = _unchecked(url, mode)
-    return looked_at(group, url) if mode == "r" else group
-
-
-def _unchecked(url: str, mode: str = "r") -> zarr.Group:
-    group = _existing_group(url, mode)
-    if group is None:
-        raise InputError(advice.no_sample(url))
-    schema.check_version(dict(group.attrs), url)
-    return group
-
-
-@naming_torn_files
-def is_sample(url: str) -> bool:
-    """Whether a zarr group exists at `url`."""
-    return _existing_group(url, "r") is not None
-
-
-@naming_torn_files
-def nodes(url: str) -> list[str]:
-    """Names of the nodes of a sample (fields and results), sorted."""
-    planned = names_below("node", url)
-    if is_forecasting() and not is_sample(url):
-        return sorted(planned)
-    there = documents.names(url)
-    return sorted({*planned, *(_members(url) if there is None else there)})
-
-
-def _members(url: str) -> list[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # not a node; validate reports it
-        return [name for name, one in _unchecked(url).members() if _is_node(name, one)]
-
-
-def _is_node(name: str, one: Any) -> bool:
-    """Whether a member of a sample is a node, and not the labels that viewers read."""
-    return name != schema.LABELS_FOLDER or "tim3d" in one.attrs
-
-
-@naming_torn_files
-def node_attributes(url: str, name: str) -> dict[str, Any]:
-    """Provenance that a node records (its attribute ``tim3d``); empty if the node does not exist.
-
-    Raises
-    ------
-    StoreError
-        If the attributes of the node are not what was written.
-    """
-    return _provenance_of(url, name, _verified)
-
-
-@naming_torn_files
-def claimed(url: str, name: str) -> dict[str, Any]:
-    """Provenance of a node without the check of its digest, for code that replaces the node."""
-    return _provenance_of(url, name, _claimed)
-
-
-def _provenance_of(
-    url: str, name: str, recorded: Callable[[str, str], dict[str, Any]]
-) -> dict[str, Any]:
-    if (planned := expected("node", f"{url}/{name}")) is not None:
-        return dict(planned)
-    return {} if is_forecasting() and not is_sample(url) else recorded(url, name)
-
-
-def _verified(url: str, name: str) -> dict[str, Any]:
-    found = documents.attributes(url, name)
-    return _record(open_sample(url), name) if found is None else _plain_record(found)
-
-
-def _claimed(url: str, name: str) -> dict[str, Any]:
-    found = documents.claimed(url, name)
-    return _record(_unchecked(url), name) if found is None else _plain_record(found)
-
-
-def _record(root: zarr.Group, name: str) -> dict[str, Any]:
-    node = root.get(name)
-    return {} if node is None else _plain_record(dict(node.attrs))
-
-
-def _plain_record(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return digests.plain(attributes.get("tim3d", {}))
-
-
-def fingerprint_of(url: str, name: str) -> str:
-    """Hash of everything that decided the numbers of a node; empty if it does not exist."""
-    return str(node_attributes(url, name).get("fingerprint", ""))
-
-
-def outdated(url: str, name: str) -> str:
-    """Name of a newer field from which a node was made, directly or not; empty if none is newer.
-
-    An input that was removed since is not newer: nothing contradicts what was made from it.
-    """
-    return _newer(url, name, frozenset())
-
-
-def _newer(url: str, name: str, seen: frozenset[str]) -> str:
-    inputs = node_attributes(url, name).get("inputs", {})
-    if elsewhere := _newer_elsewhere(inputs.get("volumes")):
-        return elsewhere
-    for source, used in inputs.items():
-        if source in schema.NOT_FIELDS or source in seen:
-            continue
-        now = fingerprint_of(url, source)
-        if now and now != used:
-            return str(source)
-        if now and (deeper := _newer(url, source, seen | {name})):
-            return deeper
-    return ""
-
-
-def _newer_elsewhere(volumes: Any) -> str:
-    """Field of another sample that was replaced: a result may be made from several samples."""
-    for other, used in volumes.items() if isinstance(volumes, Mapping) else ():
-        for node, before in used.items() if is_sample(other) else ():
-            now = fingerprint_of(other, node)
-            if now and now != before:
-                return f"{node} of {other}"
-    return ""
-
-
-def refuse_outdated(url: str, name: str) -> None:
-    """Raise `MixedRunError`, with the cure, if a node was made from a field that was replaced."""
-    if source := outdated(url, name):
-        command = renewal(node_attributes(url, name), url)
-        raise MixedRunError(
-            f"{name!r} in {url} was made from another version of {source!r} than the one that is there now. "
-            f"Renew it: {command}"
-        )
-
-
-def why_outdated(url: str, name: str) -> str:
-    """Line with the input of a node that was replaced, and the cure; empty if none was."""
-    if source := outdated(url, name):
-        return f"outdated, {source!r} was replaced since. Renew it: {renewal(node_attributes(url, name), url)}"
-    return ""
-
-
-def expect_field(url: str, field: Field, record: Mapping[str, Any]) -> None:
-    """Let later steps of a planned chain find this field as if it were written."""
-    expect("field", f"{url}/{field.name}", field)
-    _expect_node(url, field.name, {**record, "kind": "field", "labels": field.labels})
-
-
-def expect_dataset(url: str, node: str, record: Mapping[str, Any]) -> None:
-    """Let later steps of a planned chain find this result as if it were written."""
-    _expect_node(url, node, {**record, "kind": "dataset"})
-
-
-def _expect_node(url: str, node: str, record: Mapping[str, Any]) -> None:
-    expect("node", f"{url}/{node}", {**record, "status": "complete"})
-
-
-@naming_torn_files
-def update_node(url: str, name: str, **record: Any) -> None:
-    """Add entries to the provenance of a node; raise `StoreError` if its attributes were changed."""
-    before = node_attributes(url, name)
-    with writing(url):
-        remove_partials(f"{url}/{name}/zarr.json")
-        root = _unchecked(url, "r+")
-        attributes = attributes_at(root, name)
-        added = {**attributes, "tim3d": before | record}
-        write_attributes(root, name, digests.sealed(added, digests.below(attributes)))
-
-
-@naming_torn_files
-def provenance(
-    fingerprint: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Provenance that every node records: version, command, inputs and parameters."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return _identity() | {
-        "status": "writing",
-        "fingerprint": fingerprint,
-        "parameters": dict(parameters),
-        "inputs": dict(inputs),
-        "command": current_command(),
-        "created": now,
-    }
-
-
-def delete_node(url: str, name: str) -> None:
-    """Remove a node or a group in it; raise `StoreError` if it contains a foreign file."""
-    with writing(url):
-        remove_tree(url, name, NODE)
-
-
-@naming_torn_files
-def changed(url: str, name: str) -> Iterator[str]:
-    """Paths in a node whose metadata are not what was written, each ending with a slash."""
-    root = _unchecked(url)
-    attributes = dict(root[name].attrs)
-    if "tim3d" in attributes and not digests.is_whole(attributes):
-        yield ""
-        return
-    written = digests.below(attributes)
-    yield from (
-        f"{path}/"
-        for path, digest in written.items()
-        if digests_below(root, name, [path]).get(path) != digest
-    )
-
-
-@naming_torn_files
-def refuse_another_kind(url: str, name: str, kind: str) -> None:
-    """Raise `MixedRunError` if a node exists that is not of this `kind`, field or dataset."""
-    attributes, is_group = documents.claimed(url, name), True
-    if attributes is None:
-        node = _unchecked(url).get(name)
-        attributes, is_group = dict(node.attrs) if node else {}, not isinstance(node, zarr.Array)
-    if (found := schema.kind_of(attributes, is_group, kind)) != kind:
-        raise MixedRunError(
-            f"{name!r} in {url} is a {found}; a {kind} cannot replace it. Choose another name: --out NAME"
-        )
-
-
-def delete_empty_sample(url: str) -> None:
-    """Remove a sample without nodes."""
-    group = open_sample(url, "r+")
-    if not nodes(url):
-        sync(group.store.delete("zarr.json"))
-        if is_local(url):
-            with contextlib.suppress(OSError):  # other files in it are not ours
-                Path(url).rmdir()
 
 
 @naming_torn_files
@@ -436,7 +166,7 @@ def _array_of(moment: str, url: str, name: str, level: int, mode: str) -> zarr.A
 
 @naming_torn_files
 def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
-    array = array_at(looked_at(_unchecked(url, mode), url), f"{name}/s{level}/{name}")
+    array = array_at(looked_at(unchecked_sample(url, mode), url), f"{name}/s{level}/{name}")
     if array is None:
         raise MissingFieldError(
             f"no field {name!r} in {url}; it has {', '.join(nodes(url)) or 'none'}"
@@ -482,7 +212,7 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
         spacing_nm=spacing,
         chunk=triple(array.chunks),
         shard=triple(array.shards or array.chunks),
-        labels=bool(_plain_record(own).get("labels")),
+        labels=bool(plain_record(own).get("labels")),
         phases=schema.phases_of(attributes, where) if "flag_values" in attributes else None,
         long_name=str(attributes.get("long_name", "")),
     )
@@ -527,7 +257,7 @@ def write_dataset(url: str, node: str, dataset: xr.Dataset, record: Mapping[str,
             "variables": [str(name) for name in dataset.data_vars],
         }
         attributes = {**dataset.attrs, "tim3d": dict(record) | state}
-        seal(_unchecked(url, "r+"), node, attributes, map(str, dataset.variables))
+        seal(unchecked_sample(url, "r+"), node, attributes, map(str, dataset.variables))
 
 
 def _write_arrays(url: str, node: str, dataset: xr.Dataset) -> None:
