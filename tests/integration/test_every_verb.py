@@ -287,6 +287,8 @@ def one_line(call: Callable[[], Any], kind: type[Tim3dError] = Tim3dError) -> st
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_plan_writes_nothing(folder: Path, name: str) -> None:
+    if name == "view":
+        pytest.importorskip("neuroglancer", reason="pip install 'tim3d[view]'")
     row = prepared(name)
     before = bytes_of(folder)
     asked = plans(name)

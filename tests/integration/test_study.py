@@ -564,7 +564,7 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "phase_study/tortuosity_factor/9x9x9: 64 of 64 blocks left" in capsys.readouterr().out
     assert main([*typed, "--windows", "9,18", "--figure", str(picture)]) == 0
     shown = capsys.readouterr().out
-    assert "tortuosity_factor along x (1); apparent: potential held" in shown
+    assert "tortuosity_factor along x; apparent: potential held" in shown
     assert "\n90         9,9,9" in shown
     with Image.open(picture) as drawn:
         assert drawn.size[0] > 600

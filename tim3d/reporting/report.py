@@ -112,7 +112,7 @@ def report(
         )
     given = Given(tuple(pore), dict(density or {}))
     if labels is not None:
-        given.check(list(store.read_field(sample, labels).phases or {}))
+        given.check(list(store.complete_field(sample, labels, "segment").phases or {}))
     shown = {"raw": grey, "field": labels, "truth": truth, "annotation": annotation}
     reporting = Reporting(
         sample, target, shown, None if model is None else Path(model), title, tuple(sections), given
