@@ -83,7 +83,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "distance": (
         "distance",
-        {"field": "labels"},
+        {"field": "labelled"},
         {"field": "swapped", "phases": ["solid"]},
     ),
     "thickness": ("thickness", {"distance": "far"}, {"distance": "far_swapped"}),
@@ -134,7 +134,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, field, phases in (
         ("grey", "raw", None),
         ("raw16", "raw16", None),
-        ("labels", "labels", TWO),
+        ("labels", "labelled", TWO),
         ("swapped", "swapped", TWO),
     ):
         tim3d.ingest(
@@ -145,7 +145,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             phases=phases,
             options=QUIET,
         )
-    for name, out in (("labels", "far"), ("swapped", "far_swapped")):
+    for name, out in (("labelled", "far"), ("swapped", "far_swapped")):
         tim3d.distance(str(folder / "s.zarr"), field=name, out=out, options=QUIET)
     return folder
 
