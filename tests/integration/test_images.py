@@ -196,6 +196,9 @@ def test_lengths_are_in_nm_where_all_images_have_a_size(
     assert plain.perimeter_per_area.attrs["units"] == "pixel-1"
     solid = plain.sel(image="b", phase="solid")
     assert int(solid.features - solid.features_cut) >= 1
+    Path("own.csv").write_text("image,label\nb,good\n")
+    with pytest.raises(ArgumentError, match="not a table of images of tim3d"):
+        tim3d.measure_images("masks", in_pixels=True, csv="own.csv")
     rows = list(csv.DictReader(Path("t.csv").read_text().splitlines()))
     assert [row["phase"] for row in rows] == ["pore", "solid"]
     assert float(rows[1]["perimeter_per_area [nm-1]"]) == float(own.perimeter_per_area[0, 1])

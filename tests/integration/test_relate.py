@@ -476,11 +476,27 @@ def test_samples_and_their_metadata_are_one_table(
     header, first = target.read_text().splitlines()[:2]
     assert "specific_surface.solid [nm-1]" in header.split(",")
     assert first.startswith("s0,")
+    again = target.read_bytes()
+    tim3d.table(samples, metadata="m.csv", descriptors=MEASURED, csv=target)
+    assert target.read_bytes() == again
     # The file is a table to be related, and so are the samples.
     asked: dict[str, Any] = {"target": "T", "features": ["phase_fraction.solid"]}
     for source, more in ((target, {}), (samples, {"metadata": "m.csv", "descriptors": MEASURED})):
         with pytest.raises(ArgumentError, match="4 samples cannot teach a model of 1 features"):
             tim3d.relate(source, **asked, **more)
+
+
+def test_a_table_of_the_users_own_that_begins_alike_is_kept(
+    stacks: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(stacks)
+    own = tmp_path / "own.csv"
+    own.write_text("sample,T [C]\ns0,100\ns1,200\ns9,900\n")
+    before = own.read_bytes()
+    for more in ({}, {"metadata": own}):
+        with pytest.raises(ArgumentError, match=r"own\.csv exists and is not a table of samples"):
+            tim3d.table(["s0.zarr", "s1.zarr"], descriptors=MEASURED, csv=own, **more)
+    assert own.read_bytes() == before
 
 
 def test_samples_with_two_metrics_are_not_one_table(

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,13 @@ def write_wide(found: xr.Dataset, target: Path | None) -> None:
     columns = [[_cell(v) for v in one.values.tolist()] for one in found.data_vars.values()]
     for row in zip(found["sample"].values.tolist(), *columns, strict=True):
         writer.writerow(row)
-    outputs.write_file(target, text.getvalue().encode(), WIDE)
+    content = text.getvalue().encode()
+    outputs.write_file(target, content, outputs.Kind(WIDE.name, partial(_same_columns, content)))
+
+
+def _same_columns(one: bytes, other: bytes) -> bool:
+    """Whether two tables have the same first line: a user's own table may begin like one of ours."""
+    return one.splitlines()[:1] == other.splitlines()[:1]
 
 
 def head(name: str, variable: xr.DataArray) -> str:

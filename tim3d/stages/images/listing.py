@@ -15,7 +15,15 @@ from tim3d.errors import ArgumentError
 from tim3d.sources.collection import images_in, listed_in
 from tim3d.storage import outputs
 
-TABLE = outputs.Kind("a table of images of tim3d", lambda data: data.startswith(b"image,"))
+TABLE = outputs.Kind(
+    "a table of images of tim3d",
+    lambda data: data.startswith(b"image,") and _has_results(data.splitlines()[0]),
+)
+
+
+def _has_results(head: bytes) -> bool:
+    """Whether a first line names results: a user's own table may begin with the names of images too."""
+    return b"perimeter_per_area" in head or b"iou" in head
 
 
 def chosen_images(
