@@ -108,9 +108,10 @@ CASES = {
         {"sample": A},
         decides={
             "sample": B, "field": "other", "descriptors": ["phase_fraction"], "z": slice(0, 40), "y": slice(0, 80),
-            "x": slice(80, 160), "pore": ["solid"], "density": {"solid": 8.96}, "plain": True,
+            "x": slice(80, 160), "pore": ["solid"], "plain": True,
         },
         refused={"transport": "none"},
+        runs={"density": {"solid": 8.96}},  # adds a number, and leaves the others as they are
     ),
     "describe a flux": Case(
         "describe",

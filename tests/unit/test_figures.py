@@ -424,7 +424,7 @@ def test_conductivities_stand_between_the_bounds_of_their_own_axis() -> None:
         {n: ("axis", v, {"units": "W m-1 K-1"}) for n, v in values.items()}, {"axis": axes}
     )
     (ax,) = transport.conductivity_bounds(found).axes
-    assert ax.get_xlabel() == "conductivity (W m$^{-1}$ K$^{-1}$)"
+    assert ax.get_xlabel() == "conductivity (W/(m K))"
     assert [t.get_text() for t in ax.get_yticklabels()] == axes
     assert lines(ax)["effective"] == (values["effective_conductivity"], [0, 1, 2])
     drawn: list[Any] = list(ax.patches)
@@ -512,7 +512,7 @@ def test_a_study_is_drawn_with_all_values_their_spread_and_the_tolerance() -> No
     texts = [t.get_text() for t in left.figure.legends[0].get_texts()]
     assert "± 5 % of the largest windows' mean" in texts
     assert left.get_title(loc="left") == "effective conductivity of pore along y"
-    assert left.get_ylabel() == "effective conductivity (W m-1 K-1)"
+    assert left.get_ylabel() == "effective conductivity (W/(m K))"
     assert [t.get_text() for t in left.get_xticklabels()] == ["30 nm", "60 nm", "120 nm"]
     judged, few, law, tolerance = right.lines[:4]
     assert (xs(judged), ys(judged)) == ([30.0], [25.1])

@@ -28,6 +28,8 @@ _GRID = np.arange(-10, 11) * _STEP
 LARGEST_TILE = 512
 SHARE_OF_TILES = 8
 SMALLEST_TILE = 256
+# By how much a correlation of grey values must be higher to count for more than that of the phases.
+CLEARLY = 0.1
 
 
 class Shift(NamedTuple):
@@ -117,6 +119,9 @@ def shift_between(first: Image, second: Image) -> Shift:
 def whole_shift(first: Image, second: Image) -> tuple[int, int]:
     """Displacement of the content of `second` against that of `first` in whole pixels, by phase correlation.
 
+    Phases of a small image with few features may agree by chance, far from the displacement: that of the
+    highest correlation of grey values is taken where the images are clearly more alike after it.
+
     Examples
     --------
     >>> image = np.random.default_rng(0).random((64, 64))
@@ -125,7 +130,20 @@ def whole_shift(first: Image, second: Image) -> tuple[int, int]:
     """
     spectra = [fft.rfft2(_windowed(one)) for one in (first, second)]
     power = _cross_power(*spectra)
-    return _highest(power, first.shape) if power.any() else (0, 0)
+    if not power.any():
+        return 0, 0
+    found = _highest(power, first.shape)
+    plain = _highest(np.conj(spectra[0]) * spectra[1], first.shape)
+    return plain if _clearly_better(first, second, plain, found) else found
+
+
+def _clearly_better(
+    first: Image, second: Image, one: tuple[int, int], other: tuple[int, int]
+) -> bool:
+    if one == other:
+        return False
+    likeness = [_likeness([first], [second], *place) for place in (one, other)]
+    return likeness[0] > likeness[1] + CLEARLY
 
 
 def tile_edge(shape: tuple[int, ...], length: int) -> int:
