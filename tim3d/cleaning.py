@@ -5,8 +5,7 @@ Names are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from tim3d.lazy import lazy_names
 
 _STAGE = "tim3d.stages.cleaning"
 # Steps by the names that they have in the shell and in recipes: module and class.
@@ -22,15 +21,9 @@ STEPS = {
 }
 _PARTS = ("ComponentStep", "LocalStep")
 
-__all__ = sorted([*_PARTS, *(name for _, name in STEPS.values())])
+_PLACES = dict.fromkeys(_PARTS, f"{_STAGE}.steps") | {
+    name: module for module, name in STEPS.values()
+}
 
-
-def __getattr__(name: str) -> Any:
-    places = {one: module for module, one in STEPS.values()}
-    if name not in __all__:
-        raise AttributeError(f"no step {name!r}; there are {', '.join(__all__)}")
-    return getattr(importlib.import_module(places.get(name, f"{_STAGE}.steps")), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names("step", _PLACES)

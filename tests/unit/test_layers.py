@@ -37,6 +37,7 @@ ROOMS = [
     Room(0, "typed",        "grid"),
     Room(0, "commands",     "verbs"),
     Room(0, "forecast"),
+    Room(0, "lazy"),
     Room(0, "spelling"),
     Room(0, "units"),
     Room(0, "steps",        "errors"),

@@ -5,8 +5,7 @@ Names are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from tim3d.lazy import lazy_names
 
 # Steps by the names that they have in the shell and in recipes: module and class.
 STEPS = {
@@ -23,15 +22,9 @@ STEPS = {
 }
 _PARTS = ("Column", "Correction", "Measured", "Stack", "Step")
 
-__all__ = sorted([*_PARTS, *(name for _, name in STEPS.values())])
+_PLACES = dict.fromkeys(_PARTS, "tim3d.corrections.base") | {
+    name: module for module, name in STEPS.values()
+}
 
-
-def __getattr__(name: str) -> Any:
-    places = {one: module for module, one in STEPS.values()}
-    if name not in __all__:
-        raise AttributeError(f"no correction {name!r}; there are {', '.join(__all__)}")
-    return getattr(importlib.import_module(places.get(name, "tim3d.corrections.base")), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names("correction", _PLACES)

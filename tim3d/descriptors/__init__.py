@@ -5,8 +5,7 @@ Names are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from tim3d.lazy import lazy_names
 
 # Descriptors with parameters by the names that they have in the shell and in recipes.
 KINDS = {
@@ -21,16 +20,9 @@ KINDS = {
     "cluster_correlation": ("tim3d.descriptors.cluster", "ClusterCorrelation"),
 }
 
-__all__ = sorted(["Parametric", *(name for _, name in KINDS.values())])
+_PLACES = {"Parametric": "tim3d.descriptors.parametric"} | {
+    name: module for module, name in KINDS.values()
+}
 
-
-def __getattr__(name: str) -> Any:
-    places = {one: module for module, one in KINDS.values()}
-    if name not in __all__:
-        raise AttributeError(f"no descriptor {name!r}; there are {', '.join(__all__)}")
-    place = places.get(name, "tim3d.descriptors.parametric")
-    return getattr(importlib.import_module(place), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names("descriptor", _PLACES)

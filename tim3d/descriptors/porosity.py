@@ -48,7 +48,7 @@ def pore_phases(names: Sequence[str], wanted: Sequence[str] = ()) -> tuple[str, 
 
 
 def porosity(found: xr.Dataset, pores: Sequence[str]) -> dict[str, xr.DataArray]:
-    """Porosity and relative density, with their standard error where the fractions have one.
+    """Porosity and relative density.
 
     Parameters
     ----------
@@ -98,9 +98,7 @@ def open_and_closed(components: xr.Dataset, code: int, voxels: int) -> dict[str,
     }
 
 
-def per_mass(
-    found: xr.Dataset, density: Mapping[str, float], units: str = "nm"
-) -> dict[str, xr.DataArray]:
+def per_mass(found: xr.Dataset, density: Mapping[str, float]) -> dict[str, xr.DataArray]:
     """Specific surface over the mass of the phases whose density is given, in m² g⁻¹.
 
     Parameters
@@ -109,8 +107,6 @@ def per_mass(
         With ``phase_fraction`` and ``specific_surface``, in nm-1.
     density : mapping of str to float
         Density in g cm-3, by phase; what is not named counts without mass.
-    units : str
-        Unit of lengths: nm.
 
     Examples
     --------

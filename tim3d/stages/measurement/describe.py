@@ -16,8 +16,14 @@ from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid
 from tim3d.stages.measurement.extras import Cut, Extras
-from tim3d.stages.measurement.uncertainty import each_block
-from tim3d.stages.shared.partials import finalize_blocks, grid_of, material_of, no_results, reads_of
+from tim3d.stages.shared.partials import (
+    each_block,
+    finalize_blocks,
+    grid_of,
+    material_of,
+    no_results,
+    reads_of,
+)
 from tim3d.stages.shared.stored_results import answers, joined
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store

@@ -17,7 +17,7 @@ from tim3d.descriptors.base import Descriptor, Material, partials_of
 from tim3d.grid import Grid
 from tim3d.kernels.statistics.representative import FEWEST_WINDOWS
 from tim3d.kernels.statistics.sampling_error import parts_error, slabs_error
-from tim3d.stages.shared.partials import finalize_blocks, grid_of, total_of
+from tim3d.stages.shared.partials import grid_of, total_of
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
@@ -180,13 +180,3 @@ def law_error(study: xr.Dataset, volume: float) -> tuple[float, str]:
     last = study.isel(window=int(judged[-1]))
     share = math.prod(last["edges"].values.tolist()) / volume
     return float(last["standard_deviation"]) * math.sqrt(share), "windows of one size"
-
-
-def each_block(
-    partials: xr.Dataset, additive: Sequence[Descriptor], material: Material
-) -> Iterator[xr.Dataset]:
-    """Yield the results of every block of stored partials, without profiles."""
-    grid = grid_of(partials)
-    for place in np.ndindex(grid.counts):
-        one = finalize_blocks(partials, additive, material, [range(i, i + 1) for i in place], grid)
-        yield one.drop_dims([axis for axis in AXES if axis in one.dims])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -310,3 +310,13 @@ def total_of(
 def no_results(measured: Field, material: Material) -> xr.Dataset:
     """Return an empty dataset with the region of the whole volume."""
     return with_region(xr.Dataset(), (0, 0, 0), measured.shape, material)
+
+
+def each_block(
+    partials: xr.Dataset, chosen: Sequence[Descriptor], material: Material
+) -> Iterator[xr.Dataset]:
+    """Yield the results of every block of stored partials, without profiles."""
+    grid = grid_of(partials)
+    for place in np.ndindex(grid.counts):
+        one = finalize_blocks(partials, chosen, material, [range(i, i + 1) for i in place], grid)
+        yield one.drop_dims([axis for axis in AXES if axis in one.dims])
