@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d.errors import InputError, MissingExtraError
+from tim3d.stages.shared.wide_table import cell, head
 from tim3d.storage import outputs
 
 # A table of ours: the first column is `sample`, the second is not `variable`.
@@ -155,13 +156,13 @@ def _dataset(columns: Mapping[str, list[Any]], path: str | Path) -> xr.Dataset:
     samples = [str(n + 1) for n in range(rows)] if key is None else [str(c) for c in columns[key]]
     _refuse_names(samples, path)
     found = xr.Dataset(coords={"sample": np.array(samples, object)})
-    for head, cells in columns.items():
-        if head == key:
+    for title, cells in columns.items():
+        if title == key:
             continue
-        name, unit = _name_and_unit(head)
+        name, unit = _name_and_unit(title)
         if name in found:
             raise InputError(f"{path} has two columns {name!r}: name each once")
-        values = numbers[head]
+        values = numbers[title]
         texts = ["" if c is None else str(c) for c in cells]
         data = np.array(texts, object) if values is None else values
         found[name] = ("sample", data, {"units": unit} if unit else {})
@@ -205,7 +206,7 @@ def write_wide(found: xr.Dataset, target: Path | None) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["sample", *(head(str(n), v) for n, v in found.data_vars.items())])
-    columns = [[_cell(v) for v in one.values.tolist()] for one in found.data_vars.values()]
+    columns = [[cell(v) for v in one.values.tolist()] for one in found.data_vars.values()]
     for row in zip(found["sample"].values.tolist(), *columns, strict=True):
         writer.writerow(row)
     content = text.getvalue().encode()
@@ -215,18 +216,6 @@ def write_wide(found: xr.Dataset, target: Path | None) -> None:
 def _same_columns(one: bytes, other: bytes) -> bool:
     """Whether two tables have the same first line: a user's own table may begin like one of ours."""
     return one.splitlines()[:1] == other.splitlines()[:1]
-
-
-def head(name: str, variable: xr.DataArray) -> str:
-    """Name of a column with its unit."""
-    unit = str(variable.attrs.get("units", ""))
-    return name if unit in ("", "1") else f"{name} [{unit}]"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
-    return str(value)
 
 
 def numeric(found: xr.Dataset) -> Iterator[str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv as csv_files
 import io
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from tim3d.errors import ArgumentError
 from tim3d.sources.collection import images_in, listed_in
+from tim3d.stages.shared.wide_table import cell, head
 from tim3d.storage import outputs
 
 TABLE = outputs.Kind(
@@ -58,7 +57,7 @@ def write_table(found: xr.Dataset, target: Path | None) -> None:
     by_phase = any("phase" in found[n].dims for n in names)
     text = io.StringIO(newline="")
     writer = csv_files.writer(text)
-    heads = [_head(str(n), found[n]) for n in names]
+    heads = [head(str(n), found[n]) for n in names]
     writer.writerow(["image", *(["phase"] if by_phase else []), *heads])
     for image in found.image.values.tolist():
         for phase in found.phase.values.tolist() if by_phase else [None]:
@@ -67,14 +66,6 @@ def write_table(found: xr.Dataset, target: Path | None) -> None:
     outputs.write_file(target, text.getvalue().encode(), TABLE)
 
 
-def _head(name: str, variable: xr.DataArray) -> str:
-    units = str(variable.attrs.get("units", "1"))
-    return name if units == "1" else f"{name} [{units}]"
-
-
 def _cell(variable: xr.DataArray, image: Any, phase: Any) -> str:
     place = {"image": image} | ({"phase": phase} if "phase" in variable.dims else {})
-    value = variable.sel(place).item()
-    if isinstance(value, float) and math.isnan(value):
-        return ""
-    return repr(int(value)) if np.issubdtype(variable.dtype, np.integer) else repr(value)
+    return cell(variable.sel(place).item())
