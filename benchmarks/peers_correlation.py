@@ -31,8 +31,9 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def radial(problem: Problem) -> Curve:
     """Radii and probability of the pore in 13 directions, by the descriptor itself."""
-    from tim3d.descriptors.base import Material, describe_array
+    from tim3d.descriptors.base import Material
     from tim3d.descriptors.correlation import Correlation
+    from tim3d.descriptors.in_memory import describe_array
     from tim3d.phases import Phases
 
     material = Material(Phases(solid=0, pore=1), problem.spacing)

@@ -27,10 +27,10 @@ from tim3d.descriptors.base import (
     Values,
     Variable,
     compute_partials,
-    describe_array,
     partials_of,
 )
 from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 from tim3d.grid import Box, Triple
 from tim3d.storage import store

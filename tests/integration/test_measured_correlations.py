@@ -12,8 +12,9 @@ import tim3d
 from tests.integration.test_measure import PHASES, assert_same, ingested, quiet, volume
 from tim3d.cli.main import main
 from tim3d.descriptors import ChordLength, ClusterCorrelation, Correlation
-from tim3d.descriptors.base import Material, describe_array
+from tim3d.descriptors.base import Material
 from tim3d.descriptors.fraction import PHASE_FRACTION
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.kernels.morphology.triple_edges import triple_edges
 from tim3d.kernels.statistics.correlation import ranks_of

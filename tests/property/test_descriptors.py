@@ -15,11 +15,11 @@ from tim3d.descriptors.base import (
     Material,
     add_blocks,
     compute_partials,
-    describe_array,
     halo_of,
     partials_of,
 )
 from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.grid import Box, Grid, Triple
 from tim3d.phases import Phases
 

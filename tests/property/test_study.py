@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tim3d.descriptors.base import Material, describe_array
+from tim3d.descriptors.base import Material
 from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, triple
 from tim3d.phases import Phases

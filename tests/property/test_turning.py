@@ -15,8 +15,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from tim3d.descriptors.base import Descriptor, Material, describe_array
+from tim3d.descriptors.base import Descriptor, Material
 from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.descriptors.percolation import percolation
 from tim3d.kernels.geodesic.eikonal import UNREACHED
 from tim3d.kernels.geodesic.geodesic import UNIT, plane_sums, tortuosity

@@ -7,7 +7,8 @@ import pytest
 import xarray as xr
 
 from tim3d.descriptors import ChordLength, Correlation, Curvature
-from tim3d.descriptors.base import Material, describe_array
+from tim3d.descriptors.base import Material
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.phases import Phases
 from tim3d.plotting import chord_figure, correlation_figure, curvature_figure
 from tim3d.plotting.correlations import endings

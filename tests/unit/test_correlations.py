@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from tests.examples import costly
 from tim3d.descriptors import ChordLength, ClusterCorrelation, Correlation
-from tim3d.descriptors.base import Material, describe_array
+from tim3d.descriptors.base import Material
 from tim3d.descriptors.builtin import PARAMETRIC, select, settled
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.lags import direction_names, displacements
 from tim3d.descriptors.parametric import Parametric

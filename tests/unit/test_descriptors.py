@@ -16,11 +16,11 @@ from tim3d.descriptors.base import (
     Material,
     add_blocks,
     compute_partials,
-    describe_array,
     partials_of,
 )
 from tim3d.descriptors.builtin import BUILTIN, select
 from tim3d.descriptors.fraction import PHASE_FRACTION, PLANES
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.descriptors.surface import CONFIGURATIONS, GRADIENT, SPECIFIC_SURFACE, region_sets
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Grid

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tests.examples import costly
 from tim3d.descriptors import Curvature, InterfaceOrientation, SliceShape, TriplePhaseBoundary
-from tim3d.descriptors.base import Material, describe_array
+from tim3d.descriptors.base import Material
 from tim3d.descriptors.builtin import settled
+from tim3d.descriptors.in_memory import describe_array
 from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.parametric import Parametric
 from tim3d.errors import ArgumentError

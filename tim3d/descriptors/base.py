@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tim3d.descriptors.inputs import LABELS, Input
 from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import AXES, Block, Box, Grid, Triple, triple
+from tim3d.grid import AXES, Block, Box, Triple, triple
 from tim3d.kernels.morphology.phase_mask import as_labels, plane_counts
 from tim3d.kernels.morphology.surface import check_spacing
 from tim3d.kernels.statistics.exact_sums import add_exactly
@@ -432,62 +432,6 @@ def add_blocks(
             place = ... if p.plane is None else block.core.slices[AXES.index(p.plane)]
             add_exactly(totals[p.name][place], np.asarray(found[p.name], np.int64))
     return totals
-
-
-def describe_array(
-    labels: Labels,
-    descriptors: Sequence[Descriptor],
-    material: Material,
-    block: Triple | None = None,
-    others: Voxels | None = None,
-) -> xr.Dataset:
-    """Results of a volume in memory, block by block.
-
-    Parameters
-    ----------
-    labels : (Z, Y, X) uint8
-        Phase code of each voxel.
-    descriptors : sequence of Descriptor
-        For example ``list(tim3d.descriptors.builtin.BUILTIN.values())``.
-    material : Material
-        Phases and spacing.
-    block : (z, y, x), optional
-        Edge of a block in voxels; by default the whole volume. It does not change any result.
-    others : mapping of Input to array, optional
-        The other fields that the descriptors read.
-
-    Returns
-    -------
-    xarray.Dataset
-        The variables of all descriptors.
-
-    Examples
-    --------
-    >>> from tim3d.descriptors.fraction import PHASE_FRACTION
-    >>> labels = np.zeros((4, 4, 4), np.uint8)
-    >>> labels[:, :, 1:] = 1
-    >>> describe_array(labels, [PHASE_FRACTION], Material(Phases(pore=0, solid=1))).phase_fraction.values.tolist()
-    [0.25, 0.75]
-    """
-    partials = partials_of(descriptors)
-    grid = Grid(triple(labels.shape), block or triple(labels.shape), largest_halo(partials))
-    voxels = {LABELS: labels, **(others or {})}
-    pieces = (
-        (
-            b,
-            evaluate(
-                partials,
-                {i: v[b.read.slices] for i, v in voxels.items()},
-                b.core.within(b.read),
-                material,
-            ),
-        )
-        for b in grid
-    )
-    totals = add_blocks(partials, grid.shape, pieces, material)
-    return xr.merge(
-        [d.finalize(totals, material) for d in descriptors], join="exact", compat="no_conflicts"
-    )
 
 
 def _coordinate(dim: str, size: int, material: Material, origin: Triple) -> xr.Variable:
