@@ -98,7 +98,7 @@ def of_a_study(verdict: str = "representative") -> xr.Dataset:
             "standard_deviation": (one, [0.0625, 0.03125, np.nan]),
             "standard_error": (one, [0.0078125, 0.011, np.nan]),
             "relative_spread": (one, [0.1, 0.045, np.nan]),
-            "bias": (one, [-0.1667, -0.0833, 0.0]),
+            "bias": (one, [-0.1667, -0.0833, -1e-16]),
             "percolating_share": (one, [0.75, 0.875, 1.0]),
             "judged": (one, [1.0, 1.0, 0.0]),
             "within_spread": (one, [0.0, 1.0, 0.0]),

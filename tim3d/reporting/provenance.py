@@ -19,7 +19,7 @@ def provenance_table(sample: str) -> str:
     records = {name: store.node_attributes(sample, name) for name in store.nodes(sample)}
     body = [
         [
-            page.code(name),
+            page.code(name, long=True),
             _shape(sample, name, record),
             page.code(_pairs(record.get("parameters")), long=True),
             page.code(_pairs(record.get("inputs")), long=True),

@@ -77,7 +77,9 @@ def _mean(mean: float, error: float) -> str:
 
 
 def _percent(value: Any) -> str:
-    return f"{100 * float(value):.3g} %" if math.isfinite(float(value)) else "-"
+    # The mean of windows that tile the volume is that of the volume but for rounding.
+    share = round(float(value), 12) + 0.0
+    return f"{100 * share:.3g} %" if math.isfinite(share) else "-"
 
 
 def text(found: xr.Dataset) -> str:
