@@ -107,6 +107,22 @@ def test_a_sum_in_fixed_point_is_off_by_half_a_quantum_a_value_at_most(
     assert error <= len(values) * Fraction(point.quantum) / 2
 
 
+def test_a_list_of_values_is_summed_as_one_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    summed: list[int] = []
+    original = FixedPoint.integers
+
+    def counted(self: FixedPoint, values: Any) -> Any:
+        summed.append(np.size(values))
+        return original(self, values)
+
+    monkeypatch.setattr(FixedPoint, "integers", counted)
+    values, kept = np.arange(1000) / 4, np.arange(1000) % 2 == 0
+    assert FixedPoint(2).total(values) == 999 * 500
+    assert FixedPoint(2).total(values, kept) == 499 * 500
+    assert FixedPoint(2).total(values.reshape(4, 250)) == 999 * 500
+    assert summed == [1000, 500, *4 * [250]]
+
+
 def test_a_shared_computation_runs_once() -> None:
     calls = []
 

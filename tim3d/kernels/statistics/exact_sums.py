@@ -103,6 +103,9 @@ class FixedPoint:
 
 
 def _planes(values: NDArray[Any], where: NDArray[np.bool_] | None) -> Iterator[NDArray[Any]]:
+    """Planes of a volume; a list of values is one plane, and not as many as it has values."""
+    if values.ndim == 1:
+        values, where = values[None], None if where is None else where[None]
     masks = [...] * len(values) if where is None else where
     return (np.asarray(plane)[mask] for plane, mask in zip(values, masks, strict=True))
 
