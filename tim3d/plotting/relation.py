@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from tim3d.plotting.style import COLOURS, LINES, STYLE, WIDTH
+from tim3d.units import quotient
 
 GREY, LAW, CHANCE = "#9a9a9a", LINES[1], "#bbbbbb"
 # Models that are drawn; further ones are counted in the title.
@@ -34,7 +35,7 @@ def relation_figure(found: xr.Dataset) -> Figure:
 
 
 def _unit(found: xr.Dataset) -> str:
-    unit = found.attrs["units"]
+    unit = quotient(found.attrs["units"])
     return f" ({unit})" if unit and unit != "1" else ""
 
 
@@ -210,7 +211,8 @@ def models_figure(found: xr.Dataset) -> Figure:
         ax.plot(error, row, "o", color=colour, mfc=colour if is_near else "white", ms=6)
     ax.set_yticks(range(len(shown)), found.model.values[shown].tolist(), fontsize=8)
     unit = " of the logarithm" if found.attrs["scale"] == "logarithm" else _unit(found)
-    ax.set(xlabel=f"root mean square error of left-out samples{unit}")
+    # Ends with the axis: names of models may leave it less room than the label needs.
+    ax.set_xlabel(f"root mean square error of left-out samples{unit}", loc="right")
     if wide:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")

@@ -19,6 +19,7 @@ from tim3d.plotting.relation import (
 )
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
+from tim3d.units import quotient
 from tim3d.version import __version__
 
 # Features that go together so far that their slopes say little.
@@ -74,7 +75,7 @@ def text(found: xr.Dataset) -> str:
 def says(found: xr.Dataset) -> Iterator[str]:
     """Sentences that state what was found, and what speaks against it."""
     about = found.attrs
-    unit = f" ({about['units']})" if about["units"] not in ("", "1") else ""
+    unit = f" ({quotient(about['units'])})" if about["units"] not in ("", "1") else ""
     logarithm = "The logarithm of " if about["scale"] == "logarithm" else ""
     yield (
         f"{logarithm}{about['target']}{unit} from {about['chosen']}: the best of {about['models']} models of "
@@ -214,7 +215,7 @@ def relation_page(found: xr.Dataset) -> str:
     title = f"What explains {found.attrs['target']}"
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = [
-        ("Target", f"{found.attrs['target']} {found.attrs['units']}".strip()),
+        ("Target", f"{found.attrs['target']} {quotient(found.attrs['units'])}".strip()),
         ("Samples", str(found.attrs["samples"])),
         ("Features searched", ", ".join(map(str, found.candidate.values))),
         ("Intervals", f"{100 * found.attrs['level']:g} %, {found.attrs['intervals']}"),
