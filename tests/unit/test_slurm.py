@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.slurm import need_jobqueue
 from tim3d.cli import main
 from tim3d.engine import cluster
 from tim3d.engine.clusters import slurm
@@ -20,10 +22,8 @@ RECIPE = 'sample = "a.zarr"\n[[step]]\nverb = "simulate"\nfolder = "stack"\n'
 
 
 def script(site: Site) -> str:
-    jobs = pytest.importorskip(
-        "dask_jobqueue.slurm", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'"
-    )
-    job = jobs.SLURMJob("tcp://10.0.0.1:8786", name="w", **slurm.job_arguments(site))
+    need_jobqueue()
+    job = slurm.job_cluster().job_cls("tcp://10.0.0.1:8786", name="w", **slurm.job_arguments(site))
     return str(job.job_script())
 
 
@@ -137,15 +137,24 @@ def test_a_missing_package_ends_with_7_and_says_what_to_type(
 
 
 def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip(
-        "dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'tim3d[hpc]'"
-    )
+    need_jobqueue()
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
         pytest.raises(DeviceError, match="no command sbatch here"),
         cluster("slurm", interface="lo"),
     ):
         pass
+
+
+def test_ctrl_c_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dask-jobqueue makes it end the program with exit code 0, as if all were done."""
+    need_jobqueue()
+    for name in [name for name in sys.modules if name.startswith("dask_jobqueue")]:
+        monkeypatch.delitem(sys.modules, name)
+    before = signal.getsignal(signal.SIGINT)
+    slurm.job_cluster()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "dask_jobqueue.slurm" in sys.modules
 
 
 def test_what_belongs_to_the_site_file_is_refused_elsewhere() -> None:

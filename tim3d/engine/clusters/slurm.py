@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import logging
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -291,12 +292,7 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
     DeviceError
         If jobs cannot be submitted, or none starts in time.
     """
-    try:
-        from dask_jobqueue.slurm import SLURMCluster
-    except ImportError as error:
-        raise MissingExtraError(
-            "cluster 'slurm' needs dask-jobqueue. Type: pip install 'tim3d[hpc]'"
-        ) from error
+    jobs = job_cluster()
     import dask
     from distributed import Client
 
@@ -308,7 +304,7 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
     security = None if site.tls is None else tls.own_or_new(site.tls)
     with (
         dask.config.set(_LOST),
-        SLURMCluster(scheduler_options=listening, security=security, **job_arguments(site)) as made,
+        jobs(scheduler_options=listening, security=security, **job_arguments(site)) as made,
         Client(made) as client,
     ):
         _try_out(made.job_script(), site)
@@ -316,6 +312,24 @@ def slurm_jobs(site: Site) -> Iterator[Any]:
         if _minimum(site) > 0:
             _await_first(client, site)
         yield client
+
+
+def job_cluster() -> Any:
+    """Class of dask-jobqueue's clusters; Ctrl-C stays what it was.
+
+    The import alone makes Ctrl-C end the program with exit code 0.
+    """
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        from dask_jobqueue.slurm import SLURMCluster
+    except ImportError as error:
+        raise MissingExtraError(
+            "cluster 'slurm' needs dask-jobqueue. Type: pip install 'tim3d[hpc]'"
+        ) from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is not interrupt:
+            signal.signal(signal.SIGINT, interrupt)
+    return SLURMCluster
 
 
 def _try_out(script: str, site: Site) -> None:
