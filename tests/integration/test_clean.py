@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from tests.processes import killed_until_done
 from tim3d import cleaning, engine
 from tim3d.cli.main import main
 from tim3d.cli.readers import reader
+from tim3d.corrections import Crop
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError
 from tim3d.maintenance.validation import validate
 from tim3d.storage import store
@@ -37,7 +39,9 @@ def steps_of(words: list[str]) -> tuple[object, ...]:
     return found
 
 
-def ingested(folder: Path, labels: np.ndarray, name: str = "a.zarr") -> str:
+def ingested(
+    folder: Path, labels: np.ndarray, name: str = "a.zarr", *, overwrite: bool = False
+) -> str:
     np.save(folder / "phase.npy", labels)
     tim3d.ingest(
         folder / "phase.npy",
@@ -46,7 +50,7 @@ def ingested(folder: Path, labels: np.ndarray, name: str = "a.zarr") -> str:
         field="phase",
         phases=PHASES,
         shard=(4, 8, 8),
-        options=QUIET,
+        options=tim3d.Options(progress=False, overwrite=overwrite),
     )
     return str(folder / name)
 
@@ -234,3 +238,61 @@ def test_pieces_are_the_components_that_got_another_phase(tmp_path: Path) -> Non
     kept = tim3d.clean(alone, [cleaning.Islands("dirt", below_voxels=300)], options=QUIET)
     assert kept.pieces.values.tolist() == [0]
     assert (tim3d.open_field(alone, "cleaned").values == 9).all()
+
+
+def test_a_field_that_is_taken_by_default_is_said_to_have_been_put_right_since(
+    tmp_path: Path, labels: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample = ingested(tmp_path, labels)
+    measured = partial(tim3d.measure, sample, ["phase_fraction"], options=QUIET)
+
+    def said() -> list[str]:
+        caplog.clear()
+        measured()
+        return [one for one in caplog.messages if "is not used" in one]
+
+    assert not said()
+    tim3d.clean(sample, steps_of(["holes:solid"]), options=QUIET)
+    (one,) = said()
+    assert one.startswith(
+        f"measure takes the field 'phase' of {sample}; 'cleaned' was made from it by clean"
+    )
+    assert "--field cleaned" in one
+    # The newest of a chain is named, not those between.
+    tim3d.clean(
+        sample, steps_of(["open:solid,radius_nm=20"]), field="cleaned", out="opened", options=QUIET
+    )
+    (one,) = said()
+    assert "--field opened" in one
+    # Nothing is said of a field that is named, nor by the verbs that put fields right.
+    caplog.clear()
+    measured(field="phase")
+    measured(field="cleaned")
+    tim3d.clean(sample, steps_of(["holes:solid"]), options=QUIET)
+    assert "is not used" not in caplog.text
+    # A plan says it before anything is done, a table of samples says it too.
+    tim3d.measure.plan(sample, ["phase_fraction"], options=QUIET)
+    tim3d.table([sample])
+    assert caplog.text.count("--field opened") == 2
+    # A field that was made from an earlier version is not newer.
+    again = ingested(tmp_path, np.where(labels == 9, 0, labels), overwrite=True)
+    assert again == sample
+    assert not said()
+
+
+def test_grey_values_that_were_prepared_since_are_named_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (4, 40, 40)).astype(np.uint8)
+    np.save(tmp_path / "raw.npy", grey)
+    sample = str(tmp_path / "a.zarr")
+    size = {"z": 10, "y": 10, "x": 10}
+    tim3d.ingest(
+        tmp_path / "raw.npy", sample, voxel_size=size, accept=("saturated",), options=QUIET
+    )
+    tim3d.prepare(sample, [Crop(bar=4)], options=QUIET)
+    tim3d.segment(
+        sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1), out="by_raw", options=QUIET
+    )
+    assert "segment takes the field 'raw'" in caplog.text
+    assert "--field prepared" in caplog.text

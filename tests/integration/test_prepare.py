@@ -125,6 +125,42 @@ def test_a_blank_slice_is_placed_by_its_neighbours(tmp_path: Path) -> None:
     assert abs(np.diff(table.drift_y.values)[9:13]).max() < 0.3
 
 
+def test_what_align_cannot_know_is_a_warning_and_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    voxels = grey(structure())
+    voxels[11] = 17  # blank: unlike the slices around it
+    voxels[20:] = grey(structure(seed=2))[20:]  # other content from here on
+    sample = sample_of(tmp_path / "a.zarr", voxels)
+    tim3d.prepare(sample, [Align()], options=QUIET)
+    kept = tim3d.open_dataset(sample, "prepared_align").attrs["doubts"]
+    assert "slices 11, 12, 20 are unlike the one before" in kept[0]
+    assert f"align: {kept[0]}" in caplog.messages
+    caplog.clear()
+    tim3d.prepare(sample, [Align()], options=QUIET)  # answered, and said again
+    assert f"align: {kept[0]}" in caplog.messages
+
+
+def test_a_crop_of_much_of_the_frame_is_a_warning_also_of_a_given_table(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()))
+    shift = np.where(np.arange(SHAPE[0]) == 7, 36, 0)
+    rows = [f"{z},{y},0\n" for z, y in enumerate(shift)]
+    (tmp_path / "own.csv").write_text("slice,shift_y,shift_x\n" + "".join(rows))
+    tim3d.prepare(sample, [Align(table=str(tmp_path / "own.csv"))], options=QUIET)
+    (said,) = tim3d.open_dataset(sample, "prepared_align").attrs["doubts"]
+    assert "50 % of the frame is cropped; slice 7 moves farthest, 36.0 pixels" in said
+    assert f"align: {said}" in caplog.messages
+
+
+def test_a_good_stack_has_no_doubts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure()))
+    tim3d.prepare(sample, [Align(), Fill(), Brightness()], options=QUIET)
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+    assert "doubts" not in tim3d.open_dataset(sample, "prepared_align").attrs
+
+
 def test_bad_slices_are_found_and_interpolated(tmp_path: Path) -> None:
     clean = grey(structure())
     voxels = clean.copy()

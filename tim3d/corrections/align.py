@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack, as_type
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.drift import Displacement, Reals, displacement, drift_curve, trend
@@ -19,8 +20,6 @@ from tim3d.typed import PixelShift, VoxelRange
 
 # Weight below which a displacement counts as an outlier.
 OUTLIER = 0.01
-# Correlation of two slices below which their displacement is unknown.
-ALIKE = 0.1
 # Pixels at each edge of a region in which a displacement can be measured.
 SMALLEST = 32
 _AXES = ("y", "x")
@@ -102,8 +101,8 @@ class Align(Measured):
         """Drift along y and x, its trend, and the part of it that is taken back."""
         table, weight = rows, np.ones(stack.shape[0])
         for number, axis in enumerate(_AXES):
-            near = rows[f"step_{axis}"].where(rows.correlation > ALIKE).values
-            far = rows[f"step2_{axis}"].where(rows.correlation2 > ALIKE).values
+            near = rows[f"step_{axis}"].where(rows.correlation > doubts.ALIKE).values
+            far = rows[f"step2_{axis}"].where(rows.correlation2 > doubts.ALIKE).values
             curve = drift_curve(near, far)
             slow = trend(curve.place, self.window)
             weight = np.minimum(weight, curve.weight)
@@ -126,6 +125,15 @@ class Align(Measured):
         if self.remove == "jitter":
             return np.asarray(place - slow)
         return np.asarray((slow if self.remove == "trend" else place) - kept)
+
+    def doubts(self, table: xr.Dataset, stack: Stack) -> list[str]:
+        """Slices without likeness to the one before, and displacements that cost much of the frame."""
+        found = list(doubts.unlike(table.correlation.values)) if "correlation" in table else []
+        for axis, count in zip(_AXES, stack.shape[1:], strict=True):
+            shift = table[f"shift_{axis}"].values
+            lost = 1 - len(_common(count, tuple(shift.tolist()))) / count
+            found += doubts.far(axis, shift, lost, cropped=self.pad == "crop")
+        return found
 
     def applied(self, table: xr.Dataset) -> Correction:
         """Moves by the columns shift_y and shift_x."""

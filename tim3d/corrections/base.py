@@ -171,6 +171,10 @@ class Measured(Step):
     def applied(self, table: xr.Dataset) -> Correction:
         """Correction by a table."""
 
+    def doubts(self, table: xr.Dataset, stack: Stack) -> list[str]:
+        """Doubts about a table, measured or given, one line each: logged as warnings and kept with it."""
+        return []
+
     def row_bytes(self, stack: Stack) -> int:
         """Bytes needed to measure a row, besides the slices."""
         return 64 * (self.before + 1) * stack.shape[1] * stack.shape[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack
 from tim3d.corrections.nanometres import by_slice
 from tim3d.errors import ArgumentError
@@ -68,6 +69,10 @@ class Brightness(Measured):
         target = target_levels(levels, self.slow_nm / stack.spacing_nm[0])
         gain, offset = gains_and_offsets(levels, target, self.contrast)
         return rows.assign(gain=("z", gain), offset=("z", offset))
+
+    def doubts(self, table: xr.Dataset, stack: Stack) -> list[str]:
+        """Slices whose contrast is multiplied by much."""
+        return list(doubts.strong(table.gain.values))
 
     def applied(self, table: xr.Dataset) -> Correction:
         """Gain and offset of each slice, as a correction."""

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack, as_type
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.slice_faults import COPY, FAULTS, contrast_of, correlation, faults
@@ -109,7 +110,12 @@ class Fill(Measured):
             places -= np.cumsum(fault == COPY)
         return places
 
-    def applied(self, table: xr.Dataset) -> Correction:
+    def doubts(self, table: xr.Dataset, stack: Stack) -> list[str]:
+        """Many slices that are interpolated, many in a row, and those at the ends."""
+        between = self.applied(table).between if (table.good > 0).sum() > 1 else np.zeros(0, bool)
+        return [*doubts.interpolated(between), *doubts.left_out(table.good.values)]
+
+    def applied(self, table: xr.Dataset) -> Placed:
         """Interpolation by the columns place and good."""
         return Placed(tuple(table.place.values.tolist()), tuple(table.good.values.tolist()))
 
@@ -164,6 +170,11 @@ class Placed(Correction):
     def working_bytes(self, shape: tuple[int, int, int]) -> int:
         """Bytes of one slice: two in float32, and their products."""
         return 20 * shape[1] * shape[2]
+
+    @property
+    def between(self) -> np.ndarray:
+        """Whether each slice of the result is interpolated."""
+        return np.asarray(self._sources[2] > 0)
 
     @cached_property
     def _used(self) -> np.ndarray:

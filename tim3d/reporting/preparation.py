@@ -61,6 +61,7 @@ def _tables(sample: str, out: str, steps: str) -> Iterator[str]:
         ):
             continue
         table = store.open_dataset(sample, node)
+        yield from (page.note(f"Doubtful: {said}.") for said in table.attrs.get("doubts", ()))
         if "shift_y" in table:
             yield page.picture(figures.drift(table), _drift_text(table))
         else:

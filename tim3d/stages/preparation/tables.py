@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from tim3d.stages.preparation.works import MeasureWork
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.results import is_there, refuse_another_question, run_passes
 from tim3d.storage import outputs, schema, store
+
+log = logging.getLogger(__name__)
 
 # Slices of a block that measures rows.
 THICK = 64
@@ -91,7 +94,10 @@ class TableMaking:
         if not self.is_there():
             table = self.step.given(self.chain.made) if self.step.table else self._measured()
             store.write_dataset(self.sample, self.node, self._described(table), self._record())
-        return store.open_dataset(self.sample, self.node)
+        kept = store.open_dataset(self.sample, self.node)
+        for doubt in kept.attrs.get("doubts", ()):
+            log.warning("%s: %s", self.name, doubt)
+        return kept
 
     def _measured(self) -> xr.Dataset:
         measuring, stack = self._measuring(), self.chain.made
@@ -111,7 +117,9 @@ class TableMaking:
             table[one.name].attrs.update(long_name=one.long_name, units=one.units)
         z = schema.centres(stack.shape[0], stack.spacing_nm[0])
         about = {"units": schema.UNIT, "long_name": "voxel centre along z"}
-        return table.assign_coords(z=("z", z, about))
+        doubts = self.step.doubts(table, stack)
+        kept = {"doubts": doubts} if doubts else {}
+        return table.assign_coords(z=("z", z, about)).assign_attrs(kept)
 
     def _measuring(self) -> Pass:
         shape = self.chain.made.shape

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from tim3d.commands import command_line, recording
+from tim3d.commands import command_line, current_command, recording
 from tim3d.engine.passes.plan import Outline, Plan
+from tim3d.stages.shared.newer_fields import say_newer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,17 +45,22 @@ class Verb(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the task, or what is left of it."""
-        with recording(self._command(args, kwargs)):
-            return self._describe(*args, **kwargs).run()
+        arguments, is_outermost = self._arguments(args, kwargs), not current_command()
+        with recording(command_line(self._name, self._describe, arguments)):
+            task = self._describe(*args, **kwargs)
+            if is_outermost:
+                say_newer(self._name, self._describe, arguments)
+            return task.run()
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> list[Plan | Outline]:
         """Plans of the same call, one per pass; nothing is written."""
-        return list(self._describe(*args, **kwargs).plans())
+        task = self._describe(*args, **kwargs)
+        say_newer(self._name, self._describe, self._arguments(args, kwargs))
+        return list(task.plans())
 
     def task(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Task of the same call, for a verb that extends this one."""
         return self._describe(*args, **kwargs)
 
-    def _command(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        bound = inspect.signature(self._describe).bind(*args, **kwargs)
-        return command_line(self._name, self._describe, bound.arguments)
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return inspect.signature(self._describe).bind(*args, **kwargs).arguments

@@ -1,0 +1,92 @@
+"""Fields that were put right since: a verb that takes a field by default says that there is a newer one.
+
+`clean` and `prepare` leave the field that they read as it is. A default stays what it is, so that a
+command means the same whatever was run before; what it leaves aside is said.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tim3d.storage import store
+from tim3d.verbs import option_of
+
+log = logging.getLogger(__name__)
+
+# Verbs whose field is another one put right, and parameters of verbs that name a field to read.
+PUT_RIGHT = ("clean", "prepare")
+READ = ("raw", "field", "labels")
+# Verbs to which a newer field does not matter: they make it, or make the field that it is made from.
+NOT_ASKED = (*PUT_RIGHT, "ingest")
+
+
+def say_newer(verb: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Warn of every field that a call takes by default although a newer one was made from it.
+
+    Parameters
+    ----------
+    verb : str
+        Name of the verb.
+    function : callable
+        Its function, whose signature has the defaults.
+    arguments : mapping of str to object
+        Arguments that were given.
+    """
+    if verb in NOT_ASKED:
+        return
+    defaults = inspect.signature(function).parameters
+    for name in (one for one in READ if one in defaults and one not in arguments):
+        taken = defaults[name].default
+        for sample in _samples(arguments):
+            for newer in _newest(sample, taken):
+                log.warning(
+                    "%s takes the field %r of %s; %r was made from it by %s and is not used. Type  %s %s  to take "
+                    "it, or  %s %s  if %r is meant",
+                    verb, taken, sample, newer, store.node_attributes(sample, newer)["verb"],
+                    option_of(name), newer, option_of(name), taken, taken,
+                )  # fmt: skip
+
+
+def newer_fields(sample: str, field: str) -> list[str]:
+    """Finished fields that `clean` or `prepare` made from the present version of a field.
+
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    field : str
+        Name of the field.
+    """
+    fingerprint = store.fingerprint_of(sample, field)
+    if not fingerprint:
+        return []
+    found = ((name, store.node_attributes(sample, name)) for name in store.nodes(sample))
+    return [
+        name
+        for name, record in found
+        if record.get("verb") in PUT_RIGHT
+        and (record.get("kind"), record.get("status")) == ("field", "complete")
+        and not record.get("intermediate")
+        and record.get("inputs", {}).get(field) == fingerprint
+    ]
+
+
+def _newest(sample: str, field: str) -> Iterator[str]:
+    """Fields at the ends of all chains of corrections that begin with a field."""
+    for name in newer_fields(sample, field):
+        later = list(_newest(sample, name))
+        yield from later or [name]
+
+
+def _samples(arguments: Mapping[str, Any]) -> list[str]:
+    """The sample of a verb, or those among its samples that are not tables."""
+    if "sample" in arguments:
+        return [str(arguments["sample"])]
+    given = arguments.get("samples", ())
+    listed = [given] if isinstance(given, str) else map(str, given)
+    return [
+        one for one in listed if not one.endswith((".csv", ".parquet")) and store.is_sample(one)
+    ]
