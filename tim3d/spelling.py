@@ -21,10 +21,14 @@ _ALSO_CALLED = {
     "threshold": "segment",
     "components": "label",
 }
-_NOT_HERE = {
-    "pore_size_distribution": "tim3d has no size distributions; PoreSpy has: local_thickness, porosimetry",
+_SIZES = (
+    "sizes are those of the local thickness: tim3d distance SAMPLE; tim3d thickness SAMPLE; "
+    "tim3d measure SAMPLE --descriptors thickness"
+)
+_INSTEAD = {
+    "pore_size_distribution": f"{_SIZES}; of intrusion: tim3d porosimetry SAMPLE",
     "particle_size_distribution": "tim3d has no size distributions; PoreSpy has: local_thickness, regionprops_3D",
-    "local_thickness": "tim3d has none; PoreSpy has",
+    "local_thickness": _SIZES,
     "permeability": "tim3d has none; PoreSpy and OpenPNM have",
 }
 
@@ -46,9 +50,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     (" (did you mean 'segment'?)", " (here it is 'phase_fraction')", '')
     """
     known, plain = list(known), name.lower().replace("-", "_")
-    if plain in _NOT_HERE:
-        return f" ({_NOT_HERE[plain]})"
+    if plain in _INSTEAD:
+        return f" ({_INSTEAD[plain]})"
     if _ALSO_CALLED.get(plain) in known:
         return f" (here it is {_ALSO_CALLED[plain]!r})"
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    near = similar(name, known)
+    return f" (did you mean {near!r}?)" if near else ""
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """The most similar of the known names, or "".
+
+    >>> similar("copper_1", ["copper_2", "silver"]), similar("q", ["z"])
+    ('copper_2', '')
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")

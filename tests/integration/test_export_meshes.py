@@ -256,3 +256,26 @@ def test_the_plan_of_a_mesh_says_what_fits(sample: str, tmp_path: Path) -> None:
         plans = tim3d.plan("export", sample, "phase", tmp_path / out, phases=phases)
         assert says in str(plans[-1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_surface_that_does_not_enclose_its_voxels_is_a_warning_with_the_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "specks.npy", (rng.random((1, 24, 24)) > 0.7).astype(np.uint8))
+    sample = str(tmp_path / "a.zarr")
+    tim3d.ingest(
+        tmp_path / "specks.npy",
+        sample,
+        voxel_size=SIZE,
+        field="phase",
+        phases=tim3d.Phases(pore=0, copper=1),
+        options=Options(progress=False),
+    )
+    exported(sample, "phase", tmp_path / "a.stl", phases="copper")
+    (said,) = [one for one in caplog.messages if "than its voxels" in one]
+    assert "% less than its voxels" in said
+    assert "--smoothing 10" in said
+    caplog.clear()
+    exported(sample, "phase", tmp_path / "b.stl", phases="copper", smoothing=5)
+    assert "than its voxels" not in caplog.text

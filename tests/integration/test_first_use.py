@@ -137,3 +137,65 @@ def test_ctrl_c_at_a_terminal_is_one_line_also_with_workers(tmp_path: Path) -> N
     said = run.communicate(timeout=60)[1]
     assert run.returncode == 130
     assert said == "tim3d: interrupted; run the same command again to go on\n"
+
+
+def test_samples_are_not_alike_by_their_folder_and_ending(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    for typed in ("silver.zarr", str(home / "silver.zarr")):
+        assert main(["measure", typed]) == 3
+        said = capfd.readouterr().err
+        assert "did you mean" not in said
+        assert "Make one" in said
+
+
+def test_a_mistyped_name_is_not_offered_as_one_to_be_made(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    assert main(["measure", "a.zarr", "--field", "pase"]) == 4
+    said = capfd.readouterr().err
+    assert (
+        said
+        == "tim3d: no field 'pase' in a.zarr (did you mean 'phase'?); its fields are phase, raw\n"
+    )
+    assert main(["measure", "a.zar"]) == 3
+    assert "Make one" not in capfd.readouterr().err
+    assert main(["measure", "a.zarr", "--field", "electrolyte"]) == 4
+    assert "Make it: tim3d segment a.zarr" in capfd.readouterr().err
+
+
+def test_a_field_that_differs_is_said_to_differ_in_what(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    segment = ["segment", "a.zarr", "--method", "otsu", "--phases"]
+    for typed, said in (
+        (["ingest", "v.npy", "a.zarr", "--voxel-size", "40,10,10"],
+         "voxel size (z, y, x) was 20 x 10 x 10 nm, now 40 x 10 x 10 nm"),
+        ([*segment, "pore=0,gold=1"], "phases were pore=0,solid=1, now pore=0,gold=1"),
+        (["segment", "a.zarr", "--method", "fixed", "--thresholds", "7", "--phases", "pore=0,solid=1"],
+         "method was otsu, now fixed, thresholds was "),
+    ):  # fmt: skip
+        assert main(typed) == 4
+        assert said in capfd.readouterr().err
+
+
+def test_steps_are_shown_as_they_are_typed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    assert main(["prepare", "a.zarr", "crop:bar=4", "fill", "--out", "cut", "--quiet"]) == 0
+    assert main(["clean", "a.zarr", "holes:solid", "--out", "whole", "--quiet"]) == 0
+    capfd.readouterr()
+    for typed, made in (
+        (["prepare", "a.zarr", "crop:bar=5", "fill", "--out", "cut"],
+         "tim3d prepare a.zarr crop:bar=4 fill --out cut"),
+        (["clean", "a.zarr", "open:solid,radius_nm=30", "--out", "whole"],
+         "tim3d clean a.zarr holes:solid --out whole"),
+    ):  # fmt: skip
+        assert main(typed) == 4
+        said = capfd.readouterr().err
+        assert f"it was made by  {made} " in said
+        assert "{" not in said

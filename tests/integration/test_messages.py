@@ -97,7 +97,7 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("solve a.zarr --conductivity pore=1,solid=1 --contact 1,2,3", 2, ["3 contacts are given"]),
     ("solve a.zarr --conductivity pore=1,solid=1 --axis z,z", 2, ["'z' is given twice"]),
     ("measure a.zarr --descriptors tortuosity", 2, ["tortuosity_factor or geodesic_tortuosity"]),
-    ("measure a.zarr --descriptors pore_size_distribution", 2, ["PoreSpy"]),
+    ("measure a.zarr --descriptors pore_size_distribution", 2, ["tim3d thickness SAMPLE"]),
     ("measure a.zarr --descriptors phase_fracton", 2, ["did you mean 'phase_fraction'?"]),
     ("study a.zarr --quantity tortuosity --windows 8,16", 2, ["factor or geodesic_tortuosity"]),
     ("study a.zarr --windows 8,16", 2, ["--quantity phase_fraction"]),

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 TRIANGLE_BYTES, COLLAPSING_BYTES, VOXEL_BYTES = 200, 450, 4
 # Part of a voxel by which collapsed edges leave a face of the volume that they lay on.
 NEAR_FACE = 0.1
+# Share of the volume of the voxels by which what a surface encloses may differ in silence.
+VOLUME_OFF = 0.02
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,21 @@ class SurfaceExport(PhaseExport):
             "surface of %s: %d triangles, closed, enclosing %.6g nm3, %+.3f %% of its voxels",
             ", ".join(self.phases), len(faces), enclosed, 100 * (enclosed / target - 1),
         )  # fmt: skip
+        self._warn_of_volume(enclosed / target - 1)
         return vertices, faces
+
+    def _warn_of_volume(self, off: float) -> None:
+        """Warn if the surface encloses another volume than that of the voxels."""
+        if abs(off) <= VOLUME_OFF:
+            return
+        restored = self.asked.given["smoothing"] or self.asked.given["keep"] < 1
+        cure = "" if restored else "restore the volume with --smoothing 10, or "
+        log.warning(
+            "the surface of %s encloses %.1f %% %s than its voxels: corners of voxels are cut off, and much of it is a "
+            "voxel or two thick. %s",
+            ", ".join(self.phases), 100 * abs(off), "less" if off < 0 else "more",
+            f"{cure}take specks away first: tim3d clean".capitalize(),
+        )  # fmt: skip
 
     def _welded(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Numbers of the vertices, faces, and the number of voxels of the phases."""

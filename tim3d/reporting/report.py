@@ -107,7 +107,7 @@ def report(
     grey, labels = (_if_complete(sample, name) for name in (raw, field))
     if grey is None and labels is None:
         raise MissingFieldError(
-            f"{sample} has neither a finished field {raw!r} nor {field!r} (has {', '.join(store.nodes(sample))}). "
+            f"{sample} has neither a finished field {raw!r} nor {field!r} (has {', '.join(store.fields(sample))}). "
             "Name the fields: --raw NAME --field NAME"
         )
     given = Given(tuple(pore), dict(density or {}))

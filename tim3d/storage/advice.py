@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tim3d.errors import InputError
-from tim3d.spelling import suggestion
+from tim3d.spelling import similar, suggestion
 from tim3d.storage.files import is_local
 
 SIZE = "--voxel-size z=10,y=5,x=5"
@@ -23,7 +23,9 @@ def no_sample(url: str) -> str:
             f"{seen}. If these are slices, make a sample of them: tim3d ingest {url} {beside(url)} {SIZE}; single "
             f"images: tim3d segment-images {url} {url.rstrip('/')}-masks --method otsu --phases pore=0,solid=1"
         )
-    return f"no sample at {url}{_alike(url)}. Make one: tim3d ingest SLICES {url} {SIZE}"
+    if alike := _alike(url):
+        return f"no sample at {url}{alike}"
+    return f"no sample at {url}. Make one: tim3d ingest SLICES {url} {SIZE}"
 
 
 def _alike(url: str) -> str:
@@ -31,8 +33,10 @@ def _alike(url: str) -> str:
     place = Path(url)
     if not is_local(url) or not place.parent.is_dir():
         return ""
-    samples = [str(one.parent) for one in place.parent.glob("*/zarr.json")]
-    return suggestion(str(place), samples)
+    names = {one.parent.stem: one.parent for one in place.parent.glob("*/zarr.json")}
+    # What all paths and names have in common, folder and ending, would make any two alike.
+    meant = similar(place.stem, names)
+    return f" (did you mean {str(names[meant])!r}?)" if meant else ""
 
 
 def foreign(path: str) -> str:
@@ -90,13 +94,27 @@ def _around(path: str) -> Path | None:
 
 
 def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:
-    """Message for a missing field: what the sample has, a similar name, and how to make the field.
+    """Message for a missing field: the fields of the sample, and a similar name or how to make the field.
 
-    >>> no_field("a.zarr", "pase", ["phase", "raw"], "segment").partition(".zarr")[2].partition(". ")[0]
-    " (has phase, raw) (did you mean 'phase'?)"
+    >>> no_field("a.zarr", "pase", ["phase", "raw"], "segment")
+    "no field 'pase' in a.zarr (did you mean 'phase'?); its fields are phase, raw"
     """
-    has = ", ".join(there) or "nothing"
-    return f"no field {name!r} in {url} (has {has}){suggestion(name, there)}. Make it: {making(url, name, verb)}"
+    meant = suggestion(name, there)
+    has = f"its fields are {', '.join(there)}" if there else "it has no field"
+    # A field is not made under a mistyped name.
+    cure = "" if meant else f". Make it: {making(url, name, verb)}"
+    return f"no field {name!r} in {url}{meant}; {has}{cure}"
+
+
+def no_result(url: str, node: str, there: Sequence[str]) -> str:
+    """Message for a missing result: what the sample has, and a similar name or how to measure.
+
+    >>> no_result("a.zarr", "phase_component", ["phase", "phase_components"])
+    "no result 'phase_component' in a.zarr (did you mean 'phase_components'?); it has phase, phase_components"
+    """
+    meant = suggestion(node, there)
+    cure = "" if meant else f". Run: tim3d measure {url}"
+    return f"no result {node!r} in {url}{meant}; it has {', '.join(there) or 'nothing'}{cure}"
 
 
 def making(url: str, name: str, verb: str) -> str:

@@ -169,9 +169,14 @@ def _open_array(url: str, name: str, level: int, mode: str) -> zarr.Array[Any]:
     array = array_at(looked_at(unchecked_sample(url, mode), url), f"{name}/s{level}/{name}")
     if array is None:
         raise MissingFieldError(
-            f"no field {name!r} in {url}; it has {', '.join(nodes(url)) or 'none'}"
+            f"no field {name!r} in {url}; it has {', '.join(fields(url)) or 'none'}"
         )
     return array.with_config(ALWAYS_WRITE)
+
+
+def fields(url: str) -> list[str]:
+    """Names of the fields of a sample, sorted."""
+    return [name for name in nodes(url) if node_attributes(url, name).get("kind") == "field"]
 
 
 def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
@@ -188,7 +193,7 @@ def complete_field(url: str, name: str, verb: str = "ingest") -> Field:
         return planned  # type: ignore[no-any-return]
     status = node_attributes(url, name).get("status")
     if status is None:
-        raise MissingFieldError(advice.no_field(url, name, nodes(url), verb))
+        raise MissingFieldError(advice.no_field(url, name, fields(url), verb))
     if status != "complete":
         raise MissingFieldError(
             f"field {name!r} in {url} is not finished. Rerun the command that makes it: {verb}"
@@ -298,9 +303,7 @@ def lazy_dataset(url: str, node: str) -> xr.Dataset:
     """
     record = node_attributes(url, node)
     if record.get("status") != "complete":
-        raise MissingFieldError(
-            f"no result {node!r} in {url} (has {', '.join(nodes(url)) or 'nothing'}). Run: tim3d measure {url}"
-        )
+        raise MissingFieldError(advice.no_result(url, node, nodes(url)))
     refuse_outdated(url, node)
     dataset = _xarray(url, node)
     for path in sorted(set(digests.below(dataset.attrs)) - set(map(str, dataset.variables))):

@@ -17,6 +17,7 @@ from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.forecast import expected
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.image import pyramid
+from tim3d.stages.shared import differences
 from tim3d.stages.shared.grid_agreement import refuse_other_grid
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import sample_image, schema, store
@@ -248,7 +249,7 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
     if record["fingerprint"] != making.fingerprint:
         raise MixedRunError(
             f"field {name!r} in {sample} exists but was created with different parameters: "
-            f"{_differences(record, making)}. "
+            f"{_differences(sample, record, making)}. "
             f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
         )
     return str(record["status"])
@@ -294,24 +295,22 @@ def _record(sample: str, name: str) -> dict[str, Any]:
         return {}
 
 
-def _differences(record: Mapping[str, Any], making: Making) -> str:
-    before = {**record.get("inputs", {}), **record.get("parameters", {})}
-    now = {**making.inputs, **making.parameters}
-    differing = [
-        k
-        for k in sorted({*before, *now})
-        if schema.fingerprint(v=before.get(k)) != schema.fingerprint(v=now.get(k))
-    ]
-    parameters = record.get("parameters", {})
-    if parameters and making.parameters and parameters.keys().isdisjoint(making.parameters):
+def _differences(sample: str, record: Mapping[str, Any], making: Making) -> str:
+    """Differences between the field that is there and what is asked for, in words."""
+    before, now = record.get("parameters", {}), making.parameters
+    if before and now and before.keys().isdisjoint(now):
         return f"{making.verb} did not make it"
-    parts = (
-        f"from another {k}"
-        if k in making.inputs
-        else f"{k} was {before.get(k, 'not given')}, now {now.get(k, 'not')}"
-        for k in differing
+    inputs = differences.changed(record.get("inputs", {}), making.inputs, "from another {key}")
+    name = making.field.name
+    there = expected("field", f"{sample}/{name}") or store.read_field(sample, name)
+    said = ", ".join(
+        [
+            *inputs,
+            *differences.changed(before, now),
+            *differences.changed_field(there, making.field),
+        ]
     )
-    return ", ".join(parts) or "other shape, voxel size or phases"
+    return f"{said or 'another verb or version'}{differences.origin(record, sample, said)}"
 
 
 def _write(

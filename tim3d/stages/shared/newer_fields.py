@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tim3d.storage import store
@@ -41,13 +41,28 @@ def say_newer(verb: str, function: Callable[..., Any], arguments: Mapping[str, A
     for name in (one for one in READ if one in defaults and one not in arguments):
         taken = defaults[name].default
         for sample in _samples(arguments):
-            for newer in _newest(sample, taken):
+            if newer := sorted(set(_newest(sample, taken))):
+                option = option_of(name)
                 log.warning(
-                    "%s takes the field %r of %s; %r was made from it by %s and is not used. Type  %s %s  to take "
-                    "it, or  %s %s  if %r is meant",
-                    verb, taken, sample, newer, store.node_attributes(sample, newer)["verb"],
-                    option_of(name), newer, option_of(name), taken, taken,
+                    "%s takes the field %r of %s; %s made from it by %s and not used. Type  %s %s  to take %s, or  "
+                    "%s %s  if %r is meant",
+                    verb, taken, sample, _were(newer), _verbs(sample, newer),
+                    option, newer[-1], "it" if len(newer) == 1 else "the last", option, taken, taken,
                 )  # fmt: skip
+
+
+def _were(names: Sequence[str]) -> str:
+    """Names as the subject of a sentence.
+
+    >>> _were(["cleaned"]), _were(["a", "b", "c"])
+    ("'cleaned' was", "'a', 'b' and 'c' were")
+    """
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} and {last} were" if first else f"{last} was"
+
+
+def _verbs(sample: str, names: Sequence[str]) -> str:
+    return " and ".join(sorted({store.node_attributes(sample, one)["verb"] for one in names}))
 
 
 def newer_fields(sample: str, field: str) -> list[str]:

@@ -20,6 +20,7 @@ import xarray as xr
 from tim3d.commands import shell_text
 from tim3d.engine import Outline, Pass, Plan, lock_sample, run
 from tim3d.errors import ArgumentError, MixedRunError
+from tim3d.stages.shared import differences
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import schema, store
@@ -147,22 +148,11 @@ def refuse_another_question(
         )
     before, now = record.get("parameters", {}), parameters
     if not options.overwrite and schema.fingerprint(p=before) != schema.fingerprint(p=now):
+        said = ", ".join(differences.changed(before, now, differences.MADE))
         raise MixedRunError(
-            f"{node!r} in {sample} was made with {differences(before, now)}. "
+            f"{node!r} in {sample} was made with {said}{differences.origin(record, sample, said)}. "
             "Keep both: --out another-name; or replace it: --overwrite"
         )
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Differences between two sets of parameters, in words."""
-    differing = [
-        key for key in sorted({*before, *now})
-        if schema.fingerprint(v=before.get(key)) != schema.fingerprint(v=now.get(key))
-    ]  # fmt: skip
-    return (
-        ", ".join(f"{key} {before.get(key)} (now {now.get(key)})" for key in differing)
-        or "other parameters"
-    )
 
 
 def result_name(base: str, **question: tuple[Any, Any]) -> str:
