@@ -30,6 +30,7 @@ VERBS = {
     "relate": "tim3d.relating.relate",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",
+    "plot": "tim3d.exporting.plot",
     "view": "tim3d.viewing.view",
 }
 # Where Python has them, those that take a value there which the shell builds from options.

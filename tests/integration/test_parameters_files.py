@@ -108,6 +108,14 @@ CASES = {
         elsewhere={"out": "b.ply"},
         runs={"options": Options(progress=False, block=(5, 9, 17))},
     ),
+    "plot": Case(
+        {"sample": A, "out": "figures"},
+        refused={
+            "sample": B, "results": ["other_descriptors"], "drawings": ["chord"], "format": "jpeg",
+        },
+        elsewhere={"out": "others"},
+        runs={"overwrite": True},
+    ),
     "report": Case(
         {"sample": A, "out": "a.html"},
         decides={
@@ -119,7 +127,19 @@ CASES = {
     ),
 }  # fmt: skip
 # Does not fit the rest of the call, and is refused for that.
-UNFIT = {"depth", "preset", "scale", "beside", "cells", "drawing", "format", "vectors", "regions"}
+UNFIT = {
+    "depth",
+    "preset",
+    "scale",
+    "beside",
+    "cells",
+    "drawing",
+    "format",
+    "vectors",
+    "regions",
+    "results",
+    "drawings",
+}
 CHANGES = [
     (name, how, one)
     for name, row in CASES.items()
@@ -157,6 +177,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 phases=phases,
                 options=QUIET,
             )
+        tim3d.measure(str(folder / sample), ["phase_fraction"], options=QUIET)
     for seed, name in enumerate(("blobs", "other")):
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
     tiny_checkpoint(folder / "net.safetensors")

@@ -66,7 +66,10 @@ def test_curvatures_are_drawn_by_phase_with_their_quadrants(found: xr.Dataset) -
     drawn = np.ma.filled(main.collections[0].get_array().astype(float), np.nan)
     np.testing.assert_allclose(np.nan_to_num(drawn).reshape(16, 16), joint.T)
     shares = found["curvature_quadrant_sigma_1_bins_16"].sel(phase="pore").values
-    assert [text.get_text() for text in main.texts] == [f"{100 * s:.0f} %" for s in shares]
+    names = ("convex", "concave", "saddle,\ninwards", "saddle,\noutwards")
+    assert [text.get_text() for text in main.texts] == [
+        f"{name} {100 * share:.0f} %" for name, share in zip(names, shares, strict=True)
+    ]
 
 
 def test_each_set_of_parameters_has_a_figure(found: xr.Dataset) -> None:

@@ -40,6 +40,7 @@ NAMES = [
     "open_dataset",
     "open_field",
     "plan",
+    "plot",
     "porosimetry",
     "prepare",
     "relate",

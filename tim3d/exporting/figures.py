@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.exporting.job import Export
 from tim3d.forecast import is_forecasting
 from tim3d.formats.base import FigureFormat
+from tim3d.plotting.clusters import ROWS
 from tim3d.plotting.correlations import endings
 from tim3d.plotting.transport import has_profiles
 from tim3d.reporting.fidelity import FIDELITY
@@ -69,16 +70,48 @@ class Subject:
         return self.dataset is not None and set(variables) <= set(self.dataset.variables)
 
 
+Draw = Callable[[Subject], Figure]
+
+
+def _one(draw: Draw, _: Subject) -> dict[str, Draw]:
+    return {"": draw}
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """A figure: the subjects that it suits, and how it is drawn of one."""
+    """A figure: the subjects that it suits, and how it is drawn of one.
+
+    `several` has a figure for each set of parameters with which a descriptor was measured, by the
+    ending of their variables; other figures are one.
+    """
 
     suits: Callable[[Subject], bool]
-    draw: Callable[[Subject], Figure]
+    draw: Draw
+    several: Callable[[Draw, Subject], Mapping[str, Draw]] = _one
+
+    def each(self, subject: Subject) -> Mapping[str, Draw]:
+        """Figures of a subject that it suits, by what is added to the name."""
+        return self.several(self.draw, subject)
 
 
-def _of(draw: Callable[[xr.Dataset], Figure]) -> Callable[[Subject], Figure]:
+def _of(draw: Callable[[xr.Dataset], Figure]) -> Draw:
     return lambda subject: draw(subject.dataset)  # type: ignore[arg-type]
+
+
+def _descriptor(variable: str, draw: Callable[..., Figure]) -> Drawn:
+    """Figures of a descriptor with parameters, one for each ending of this variable."""
+
+    def drawn(ending: str, subject: Subject) -> Figure:
+        return draw(subject.dataset, ending)
+
+    def several(_: Draw, subject: Subject) -> dict[str, Draw]:
+        return {one: partial(drawn, one) for one in endings(_dataset(subject), variable)}
+
+    return Drawn(lambda s: bool(endings(_dataset(s), variable)), _of(draw), several)
+
+
+def _dataset(subject: Subject) -> xr.Dataset:
+    return xr.Dataset() if subject.dataset is None else subject.dataset
 
 
 def _is_made_by(subject: Subject, *verbs: str) -> bool:
@@ -101,10 +134,6 @@ def _field_slices(subject: Subject) -> Figure:
 
 def _has_profiles(subject: Subject) -> bool:
     return subject.has("phase") and any(subject.has(f"phase_fraction_{axis}") for axis in AXES)
-
-
-def _shows(variable: str) -> Callable[[Subject], bool]:
-    return lambda s: s.dataset is not None and bool(endings(s.dataset, variable))
 
 
 def _is_fidelity(subject: Subject) -> bool:
@@ -140,9 +169,19 @@ FIGURES: Mapping[str, Drawn] = {
         _of(plotting.inspection_figure),
     ),
     "profiles": Drawn(_has_profiles, _of(plotting.profiles)),
-    "correlation_figure": Drawn(_shows("two_point_radial"), _of(plotting.correlation_figure)),
-    "chord_figure": Drawn(_shows("lineal_path"), _of(plotting.chord_figure)),
-    "curvature_figure": Drawn(_shows("curvature_area"), _of(plotting.curvature_figure)),
+    "thickness_figure": _descriptor("thickness_share", plotting.thickness_figure),
+    "distance_figure": _descriptor("distance_share", plotting.distance_figure),
+    "correlation_figure": _descriptor("two_point_radial", plotting.correlation_figure),
+    "chord_figure": _descriptor("lineal_path", plotting.chord_figure),
+    "cluster_figure": _descriptor("two_point_cluster", plotting.cluster_figure),
+    "curvature_figure": _descriptor("curvature_area", plotting.curvature_figure),
+    "slice_shape_figure": Drawn(
+        lambda s: s.has(*(f"slice_{name}_{axis}" for name, _ in ROWS for axis in AXES)),
+        _of(plotting.slice_shape_figure),
+    ),
+    "porosimetry_figure": Drawn(
+        lambda s: s.has("granulometry_share", "intruded_share"), _of(plotting.porosimetry_figure)
+    ),
     "study_figure": Drawn(
         lambda s: s.dataset is not None and is_study(s.dataset), _of(plotting.study_figure)
     ),
@@ -162,6 +201,28 @@ FIGURES: Mapping[str, Drawn] = {
 }
 
 
+def drawings(subject: Subject) -> dict[str, Draw]:
+    """Every figure of a subject by name; those of further parameters carry them in their names."""
+    return {
+        name + ending: draw
+        for name, one in FIGURES.items()
+        if one.suits(subject)
+        for ending, draw in one.each(subject).items()
+    }
+
+
+def named(wanted: str, names: Iterable[str]) -> list[str]:
+    """Names that a user means by one: itself, or those that go on after it.
+
+    >>> named("chord", ["chord_figure", "chord_figure_lags_64", "drift"])
+    ['chord_figure', 'chord_figure_lags_64']
+    >>> named("overlay", ["overlay", "overlay_slice"])
+    ['overlay']
+    """
+    every = list(names)
+    return [wanted] if wanted in every else [n for n in every if n.startswith(f"{wanted}_")]
+
+
 @dataclass(frozen=True)
 class FigureExport(Export):
     """A figure of the report as a file of its own."""
@@ -175,16 +236,15 @@ class FigureExport(Export):
             )
         return Subject(self.asked.sample, self.asked.names[0])
 
-    @cached_property
-    def drawn(self) -> Drawn:
+    def drawn(self) -> Draw:
         """The figure that is wanted, or the first that suits the subject."""
-        fitting = [name for name, one in FIGURES.items() if one.suits(self.subject)]
-        wanted = self.asked.given["drawing"] or next(iter(fitting), "")
-        if wanted not in fitting:
+        fitting, wanted = drawings(self.subject), self.asked.given["drawing"]
+        meant = named(wanted, fitting) if wanted else list(fitting)
+        if not meant:
             listed = ", ".join(fitting) or "none"
             seen = f"no figure {wanted!r} of" if wanted else "no figure of"
             raise ArgumentError(f"{seen} {self.subject.name!r}; there is {listed}")
-        return FIGURES[wanted]
+        return fitting[meant[0]]
 
     def inputs(self) -> dict[str, str]:
         """Fingerprints of the subject and of the fields that may be shown with it."""
@@ -201,13 +261,13 @@ class FigureExport(Export):
     def steps(self) -> list[Outline]:
         """One line: a few planes are read at most."""
         if not is_forecasting():
-            assert self.drawn
+            self.drawn()  # a figure that is not there is refused
         return [Outline(f"export {self.asked.format.name}", f"draws {self.subject.name}")]
 
     def write(self, path: Path) -> None:
         """Draw the figure."""
         assert isinstance(self.asked.format, FigureFormat)
-        self.asked.format.write(self.drawn.draw(self.subject), path, self.mark)
+        self.asked.format.write(self.drawn()(self.subject), path, self.mark)
 
 
 def training_fingerprint(model: Path) -> str:

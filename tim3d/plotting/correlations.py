@@ -10,11 +10,22 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 from tim3d.storage.schema import AXES
 
 AXIS_STYLES = {"z": "-", "y": "--", "x": ":"}
+# Parameters of descriptors, as the names of their variables end with them.
+PARAMETERS = ("lags", "sigma", "bins", "lengths", "components")
+
+# Where the quadrants of M and G are named, in the order of `curvature_quadrant`.
+CORNERS = (
+    (0.97, 0.95, "convex"),
+    (0.03, 0.95, "concave"),
+    (0.03, 0.09, "saddle,\ninwards"),
+    (0.97, 0.09, "saddle,\noutwards"),
+)
 
 
 def endings(found: xr.Dataset, name: str) -> list[str]:
@@ -27,7 +38,7 @@ def endings(found: xr.Dataset, name: str) -> list[str]:
     return [
         n.removeprefix(name)
         for n in names
-        if n == name or n.startswith((f"{name}_lags", f"{name}_sigma", f"{name}_bins"))
+        if n == name or n.startswith(tuple(f"{name}_{one}_" for one in PARAMETERS))
     ]
 
 
@@ -71,11 +82,11 @@ def _own(ax: Axes, radial: xr.DataArray, along: xr.DataArray, unit: tuple[float,
         ax.axhline(float(curve[0]) ** 2, color=shade, lw=0.6, alpha=0.5)
         ax.annotate(
             f"{phase}: φ²",
-            (1, float(curve[0]) ** 2),
+            (0.02, float(curve[0]) ** 2),  # where its own curve is far above
             xycoords=("axes fraction", "data"),
             fontsize=7,
             color=shade,
-            ha="right",
+            ha="left",
             va="bottom",
         )
     ax.set(
@@ -197,18 +208,8 @@ def _joint(axes: np.ndarray, joint: xr.DataArray, quadrants: xr.DataArray, phase
     main.axvline(0, color="#888888", lw=0.6)
     main.plot(mean[mean >= 0], mean[mean >= 0], color="#888888", lw=0.6, ls="--")
     main.plot(mean[mean <= 0], -mean[mean <= 0], color="#888888", lw=0.6, ls="--")
-    for (x, y), share in zip(
-        ((0.97, 0.95), (0.03, 0.95), (0.03, 0.05), (0.97, 0.05)), quadrants.values, strict=True
-    ):
-        main.text(
-            x,
-            y,
-            f"{100 * share:.0f} %",
-            transform=main.transAxes,
-            fontsize=8,
-            ha="right" if x > 0.5 else "left",
-            va="center",
-        )
+    _quadrants(main, quadrants)
+    main.xaxis.set_major_locator(MaxNLocator(4))
     main.set(xlabel=f"M ({_unit(joint, 0)})", ylabel="sign(G) √|G|  (same unit)")
     top.fill_between(mean, joint.sum(g), step="mid", color=shade, alpha=0.6)
     side.fill_betweenx(root, joint.sum(m), step="mid", color=shade, alpha=0.6)
@@ -216,6 +217,21 @@ def _joint(axes: np.ndarray, joint: xr.DataArray, quadrants: xr.DataArray, phase
     top.set(title=f"{phase}: share of the interface", ylim=(0, _most(along_mean)))
     side.set_xlim(0, _most(along_gauss))
     side.tick_params(axis="x", labelrotation=90)
+
+
+def _quadrants(ax: Axes, shares: xr.DataArray) -> None:
+    """Name and share of each quadrant in its corner."""
+    for (x, y, name), share in zip(CORNERS, shares.values, strict=True):
+        ax.text(
+            x,
+            y,
+            f"{name} {100 * share:.0f} %",
+            transform=ax.transAxes,
+            fontsize=7,
+            ha="right" if x > 0.5 else "left",
+            va="center",
+            bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.5},
+        )
 
 
 def _most(shares: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""Section of a report on correlations, chord lengths and curvatures."""
+"""Section of a report on correlations, chord lengths, clusters, curvatures and slices."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import xarray as xr
 from matplotlib.figure import Figure
 
+from tim3d.plotting.clusters import cluster_figure, slice_shape_figure
 from tim3d.plotting.correlations import (
     chord_figure,
     correlation_figure,
@@ -28,9 +29,15 @@ _CURVATURE = (
     "(left); below: saddles. Numbers are the shares of the four quadrants. Dashed: M² = G, where a ball lies and which "
     "no smooth surface passes. The outermost bins hold what lies beyond."
 )
+_CLUSTERS = (
+    "Probability that both ends of a line lie in one connected component; grey: in the phase. Where the two part, the "
+    "phase is in pieces."
+)
+_SLICES = "Border of each phase per area, and shape index (1 for one disc), of every slice across z, y and x."
 _SHOWN: tuple[tuple[str, Draw, str], ...] = (
     ("two_point_radial", correlation_figure, _TWO_POINT),
     ("lineal_path", chord_figure, _CHORDS),
+    ("two_point_cluster", cluster_figure, _CLUSTERS),
     ("curvature_area", curvature_figure, _CURVATURE),
 )
 
@@ -44,6 +51,8 @@ def _html(parts: Parts, node: str) -> Iterator[str]:
     for name, draw, text in _SHOWN:
         for ending in endings(found, name):
             yield page.picture(draw(found, ending), text + _limit(found, name, ending))
+    if "slice_perimeter_z" in found:
+        yield page.picture(slice_shape_figure(found), _SLICES)
 
 
 def _limit(found: xr.Dataset, name: str, ending: str) -> str:

@@ -20,6 +20,7 @@ from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.images import IMAGES
 from tim3d.reporting.inspection import INSPECTION
+from tim3d.reporting.morphology import INTRUSION, SIZES
 from tim3d.reporting.preparation import PREPARATION
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.relation import RELATION, SAMPLES
@@ -277,6 +278,8 @@ SECTIONS = (
     Section("Phases in three dimensions", _each(_phases_3d)),
     CLEANING,
     Section("Results", lambda parts, _: _results(parts), missing=missing.results),
+    SIZES,
+    INTRUSION,
     CORRELATIONS,
     STUDY,
     FIDELITY,

@@ -63,6 +63,44 @@ def results(parts: Parts) -> Iterator[Entry]:
     )
 
 
+def thickness(parts: Parts) -> Iterator[Entry]:
+    """The distribution of the local thickness, and the fields that it needs."""
+    found = measured(parts.sample, parts.field)
+    if parts.field is None or (found is not None and "thickness_share" in found):
+        return
+    made = [
+        command
+        for name, command in (
+            ("distance", _of_field(parts, "distance")),
+            ("thickness", _thickness(parts)),
+        )
+        if not _is_field(parts.sample, f"{parts.field}_{name}")
+    ]
+    yield (
+        "distribution of the local thickness",
+        "; ".join([*made, _of_field(parts, "measure", "--descriptors thickness")]),
+    )
+
+
+def _thickness(parts: Parts) -> str:
+    named = (
+        "" if parts.field == "phase" else f" --distance {shlex.quote(f'{parts.field}_distance')}"
+    )
+    return f"tim3d thickness {_sample(parts)}{named}"
+
+
+def intrusion(parts: Parts) -> Iterator[Entry]:
+    """Simulated intrusion of the pores, or of the first phase."""
+    if parts.field is None or list(results_of(parts.sample, "porosimetry", parts.field)):
+        return
+    phase = next(iter(pore_phases(list(_phases(parts)), parts.pore)), _phases(parts).names[0])
+    before = (
+        [] if _is_field(parts.sample, f"{parts.field}_distance") else [_of_field(parts, "distance")]
+    )
+    command = _of_field(parts, "porosimetry", f"--phase {shlex.quote(phase)}")
+    yield "intrusion (porosimetry)", "; ".join([*before, command])
+
+
 def study(parts: Parts) -> Iterator[Entry]:
     """The study of the phase fraction, for windows of an eighth, a quarter and half of the volume."""
     if parts.field is None or list(results_of(parts.sample, "study", parts.field)):
