@@ -222,9 +222,66 @@ def test_an_info_bar_is_found_with_its_height(
         bar[:, 2:-1, 100:115] = 255 * (rng.random((NZ, max(rows - 3, 0), 15)) > 0.6)
     turns = {"bottom": 0, "right": 1, "top": 2, "left": 3}[side]
     volume = np.rot90(np.concatenate([clean, bar], axis=1), turns, axes=(1, 2))
-    one = findings(inspected(volume, tmp_path))["bar"]
-    assert one["measured"] == rows
-    assert side in one["text"]
+    found = findings(inspected(volume, tmp_path))
+    assert found["bar"]["measured"] == rows
+    assert side in found["bar"]["text"]
+    # The black of a bar is not that of the detector.
+    assert set(found) == {"bar"}
+    word = {
+        "bottom": f"bar={rows}",
+        "top": f"y={rows}:",
+        "left": f"x={rows}:",
+        "right": f"x=:-{rows}",
+    }
+    assert found["bar"]["cure"].endswith(f"tim3d prepare SAMPLE crop:{word[side]}")
+
+
+def test_a_blank_slice_above_an_info_bar_is_no_jump_and_not_saturated(
+    tmp_path: Path, clean: Volume
+) -> None:
+    bar = np.zeros((NZ, 20, 144), np.uint8)
+    bar[:, 5:15, 10:100:3] = 255
+    volume = np.concatenate([clean, bar], axis=1)
+    volume[9, :160] = 255
+    found = findings(inspected(volume, tmp_path))
+    assert set(found) == {"bar", "blank"}
+    assert found["blank"]["slices"] == [9]
+    # Nor is a slice of which a part is missing.
+    volume = clean.copy()
+    volume[9, 60:] = 0
+    assert set(findings(inspected(volume, tmp_path))) == {"blank"}
+
+
+def test_what_is_advised_against_missing_slices_puts_the_stack_right(
+    tmp_path: Path, clean: Volume
+) -> None:
+    folder = write_slices(tmp_path / "s", clean)
+    for z in (3, 7, 8):
+        (folder / f"s_{z:04d}.tif").unlink()
+    cure = findings(tim3d.inspect(folder, progress=False))["gaps"]["cure"]
+    assert "--accept gaps" in cure
+    word = cure.split("tim3d prepare SAMPLE ")[1]
+    sample = str(tmp_path / "a.zarr")
+    assert (
+        main(
+            [
+                "ingest",
+                str(folder),
+                sample,
+                "--voxel-size",
+                "20,10,10",
+                "--accept",
+                "gaps",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
+    assert main(["prepare", sample, word, "--quiet"]) == 0
+    made = tim3d.open_field(sample, "prepared").values
+    assert made.shape == clean.shape
+    kept = [z for z in range(NZ) if z not in (3, 7, 8)]
+    assert np.array_equal(made[kept], clean[kept])
 
 
 def test_a_round_field_of_view_has_no_bar(tmp_path: Path, clean: Volume) -> None:
@@ -483,3 +540,61 @@ def test_a_real_stack_with_a_drift_of_a_pixel_is_found(data_dir: Path, tmp_path:
     volume = open_source(files).read(0, 24)
     shifts = np.stack([np.arange(24.0), 0.5 * np.arange(24)], axis=1)
     assert list(findings(inspected(displaced(volume, shifts), tmp_path))) == ["drift"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "units", "said"),
+    [
+        ({"z": 10, "y": 5, "x": 5}, "um", "10000 nm along z, larger"),
+        ({"z": 60, "y": 60, "x": 60}, "pm", "0.06 nm along z, smaller"),
+        ({"z": 300, "y": 5, "x": 5}, "nm", "60 times as long along z (300 nm) as along y (5 nm)"),
+    ],
+)
+def test_an_implausible_voxel_size_stops_ingest_until_it_is_accepted(
+    tmp_path: Path, clean: Volume, typed: dict[str, float], units: str, said: str
+) -> None:
+    np.save(tmp_path / "a.npy", clean[:4])
+    given = {"voxel_size": typed, "units": units, "options": QUIET}
+    for labels in ({}, {"phases": tim3d.Phases(all=0)}):
+        source = tmp_path / "a.npy" if not labels else tmp_path / "b.npy"
+        np.save(tmp_path / "b.npy", np.zeros((4, 40, 40), np.uint8))
+        with pytest.raises(InputError, match=r"--accept voxel$") as refused:
+            tim3d.ingest(source, str(tmp_path / "a.zarr"), **given, **labels)
+        assert said in str(refused.value)
+    tim3d.ingest(tmp_path / "a.npy", str(tmp_path / "a.zarr"), accept=["voxel"], **given)
+    assert said in store.node_attributes(str(tmp_path / "a.zarr"), "raw")["accepted"]["voxel"]
+
+
+@pytest.mark.parametrize("size", [(100, 4, 4), (0.2, 0.2, 0.2), (1500, 1500, 1500), (20, 5, 5)])
+def test_a_usual_voxel_size_is_no_finding(
+    tmp_path: Path, clean: Volume, size: tuple[float, float, float]
+) -> None:
+    found = inspected(clean[:4], tmp_path, voxel_size=dict(zip("zyx", size, strict=True)))
+    assert "voxel" not in findings(found)
+
+
+def test_the_error_of_many_findings_is_short_and_names_all(
+    tmp_path: Path, clean: Volume, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = np.zeros((NZ, 20, 144), np.uint8)
+    volume = np.concatenate([clean, bar], axis=1)
+    volume[9] = 0
+    volume[15:] = np.roll(volume[15:], 12, axis=2)
+    names = [f"a_long_name_of_a_sample_and_a_detector_{z:04d}.tif" for z in range(NZ)]
+    folder = write_slices(tmp_path / "s", volume, names)
+    (folder / names[5]).unlink()
+    typed = [
+        "ingest",
+        str(folder),
+        str(tmp_path / "a.zarr"),
+        "--voxel-size",
+        "10,10,10",
+        "--units",
+        "um",
+    ]
+    assert main([*typed, "--quiet"]) == 3
+    said = capsys.readouterr().err.replace(str(tmp_path), "")
+    assert len(said) < 1000
+    assert said.endswith("--accept gaps,blank,drift,bar,voxel\n")
+    assert "fill:missing=5" in said
+    assert "Then there is drift, bar, voxel" in said

@@ -293,6 +293,14 @@ REFUSED: dict[str, tuple[Columns, dict[str, Any], str]] = {
         sintered() | {"porosity": (1 - np.array(sintered()["D"])).tolist()}, {"features": ["D", "porosity", "tau"]},
         "D and porosity are one number.*--features D,tau",
     ),
+    "all that cannot be learned from, at once": (
+        sintered() | {"flat": [0.3] * 18, "k": (3 * np.array(sintered()["sigma [S/m]"]) + 1).tolist(),
+                      "porosity": (1 - np.array(sintered()["D"])).tolist(),
+                      "percent": (100 * np.array(sintered()["D"])).tolist(),
+                      "way": (2 * np.array(sintered()["tau"])).tolist()}, {},
+        "flat is the same in all samples.*; k is the target sigma itself, scaled; D and porosity, percent are one "
+        "number.*; tau and way are one number.*: --leave-out flat,k,porosity,percent,way$",
+    ),
     "the target among the features": (sintered(), {"features": ["sigma", "D"]}, "'sigma' is the "
     "target, and no feature"),
     "a missing value": (changed("tau", 4, ""), {}, "1 values are missing or not finite: tau of s4"),

@@ -81,10 +81,10 @@ def test_pixels_smaller_than_an_atom_are_refused(
     ("typed", "units", "expected"),
     [(0.02, "um", 20.0), (20, "pm", 0.02), (LEAST_NM, "nm", LEAST_NM)],
 )
-def test_a_stated_unit_is_believed(
+def test_a_stated_unit_is_believed_where_its_length_is_accepted(
     tmp_path: Path, typed: float, units: str, expected: float
 ) -> None:
-    ingest(tmp_path, voxel_size=dict.fromkeys("zyx", typed), units=units)
+    ingest(tmp_path, voxel_size=dict.fromkeys("zyx", typed), units=units, accept=("voxel",))
     assert store.read_field(str(tmp_path / "a.zarr"), "raw").spacing_nm == (expected,) * 3
 
 

@@ -19,8 +19,8 @@ COMMANDS: dict[Role, str] = {
     "labels": "tim3d segment {sample} --method otsu --phases pore=0,solid=1 --out {name}",
     "grey": "tim3d ingest SLICES {sample} --field {name} --voxel-size z=10,y=5,x=5",
     "values": "tim3d ingest SLICES {sample} --field {name} --voxel-size z=10,y=5,x=5",
-    "numbers": "tim3d label {sample} --keep --component {name}",
-    "through": "tim3d label {sample} --keep --component {name}",
+    "numbers": "tim3d label {sample}{on_field} --keep --component {name}",
+    "through": "tim3d label {sample}{on_field} --keep --component {name}",
 }
 
 
@@ -39,8 +39,11 @@ class Input:
         Name of the field; ``{field}`` in it stands for the measured one (default: the measured one
         itself).
     command : str
-        Command that makes the field, for the message where it is missing; ``{sample}`` and
-        ``{field}`` are filled in (default: the usual command of the role).
+        Command that makes the field, for the message where it is missing; ``{sample}``, ``{field}`` and
+        ``{on_field}``, the option --field where it is needed, are filled in (default: the usual command of
+        the role).
+    of_two_phases : bool
+        Whether there can be none in a volume of one phase.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class Input:
     role: Role
     name: str = ""
     command: str = ""
+    of_two_phases: bool = False
 
     def field_name(self, measured: str) -> str:
         """Name of the field in the sample."""
@@ -58,7 +62,13 @@ class Input:
 
     def cure(self, sample: str, measured: str) -> str:
         """Command to type where the field is missing."""
-        filled = {"sample": sample, "field": measured, "name": self.field_name(measured)}
+        on_field = "" if measured == "phase" else f" --field {measured}"
+        filled = {
+            "sample": sample,
+            "field": measured,
+            "on_field": on_field,
+            "name": self.field_name(measured),
+        }
         return (self.command or COMMANDS[self.role]).format(**filled)
 
 

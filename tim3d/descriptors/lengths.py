@@ -95,7 +95,7 @@ class LengthDistribution(Parametric):
     def reads(self) -> tuple[Input, ...]:  # type: ignore[override]
         """Labels, and lengths."""
         name = self.lengths or f"{{field}}_{self.kind}"
-        return (LABELS, Input("values", name, self.command))
+        return (LABELS, Input("values", name, self.command, of_two_phases=True))
 
     def descriptor(self, material: Material) -> Descriptor:
         """Descriptor of these parameters for voxels of this size."""
@@ -199,7 +199,9 @@ class Thickness(LengthDistribution):
     quantity: ClassVar[str] = "local thickness"
     method: ClassVar[str] = "diameter of the largest ball in the phase that covers a voxel"
     reference: ClassVar[str] = "doi:10.1046/j.1365-2818.1997.1340694.x"
-    command: ClassVar[str] = "tim3d distance {sample}; tim3d thickness {sample}"
+    command: ClassVar[str] = (
+        "tim3d distance {sample}{on_field}; tim3d thickness {sample} --distance {field}_distance"
+    )
 
 
 @dataclass(frozen=True)
@@ -216,4 +218,4 @@ class DistanceDistribution(LengthDistribution):
     quantity: ClassVar[str] = "distance to the nearest other phase"
     method: ClassVar[str] = "exact Euclidean distance between voxel centres"
     reference: ClassVar[str] = "doi:10.1007/0-306-47025-X_36"
-    command: ClassVar[str] = "tim3d distance {sample}"
+    command: ClassVar[str] = "tim3d distance {sample}{on_field}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 from typing import Any
 
@@ -29,6 +28,8 @@ ERROR = "_error"
 CONSTANT = 1e-9
 # Two columns that correlate to within this are one.
 SAME = 1e-10
+# Reasons that an error states; what is to be left out is listed in full.
+MOST_SAID = 6
 # Without three samples (one is judged, one is left out of its interval, one inside the search) a
 # model has to leave a degree of freedom.
 LEFT_OUT, FREE = 3, 1
@@ -164,9 +165,9 @@ def _refuse_unknown(table: xr.Dataset, question: Question, made: Mapping[str, De
         )
 
 
-def _few(names: Sequence[str], most: int = 12) -> str:
+def _few(names: Sequence[str], most: int = 12, between: str = ", ") -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return between.join(names[:most]) + more
 
 
 def _rows(table: xr.Dataset, samples: Sequence[str]) -> xr.Dataset:
@@ -261,23 +262,49 @@ def _target(y: F64, table: xr.Dataset, question: Question) -> F64:
 
 
 def _refuse_unlearnable(x: F64, y: F64, names: Sequence[str], question: Question) -> None:
-    """Refuse constants, the target among the features, and two columns that are one."""
+    """Refuse constants, the target among the features, and columns that are one: all of them at once."""
     columns = {question.target: y, **dict(zip(names, x.T, strict=True))}
-    if flat := [n for n, v in columns.items() if np.ptp(v) <= CONSTANT * np.abs(v).max()]:
-        raise InputError(
-            f"{_few(flat)} {'is' if len(flat) == 1 else 'are'} the same in all samples, from which nothing is learned: "
-            f"{_out(flat, names, question)}"
+    flat = [n for n, v in columns.items() if np.ptp(v) <= CONSTANT * np.abs(v).max()]
+    alike = _alike({n: v for n, v in columns.items() if n not in flat})
+    wrong = [*flat, *(n for others in alike.values() for n in others)]
+    if not wrong:
+        return
+    said = [_alike_text(one, others, question) for one, others in alike.items()]
+    if flat:
+        is_or_are = "is" if len(flat) == 1 else "are"
+        said.insert(
+            0,
+            f"{_few(flat)} {is_or_are} the same in all samples, from which nothing is learned",
         )
-    for one, other in combinations(columns, 2):
-        if abs(np.corrcoef(columns[one], columns[other])[0, 1]) < 1 - SAME:
-            continue
-        if one == question.target:
-            raise InputError(
-                f"{other} is the target {one} itself, scaled: {_out([other], names, question)}"
-            )
-        raise InputError(
-            f"{one} and {other} are one number, scaled (as porosity and density are): {_out([other], names, question)}"
+    raise InputError(f"{_few(said, MOST_SAID, '; ')}: {_out(wrong, names, question)}")
+
+
+def _alike(columns: Mapping[str, F64]) -> dict[str, list[str]]:
+    """Columns that are another one, scaled, by the first of each kind."""
+    names = list(columns)
+    if len(names) < 2:
+        return {}
+    same = np.abs(np.corrcoef(np.stack(list(columns.values())))) >= 1 - SAME
+    found: dict[str, list[str]] = {}
+    taken: set[str] = set()
+    for place, name in enumerate(names):
+        others = [
+            n
+            for n in np.array(names)[place + 1 :][same[place, place + 1 :]].tolist()
+            if n not in taken
+        ]
+        if name not in taken and others:
+            found[name] = others
+            taken.update(others)
+    return found
+
+
+def _alike_text(one: str, others: Sequence[str], question: Question) -> str:
+    if one == question.target:
+        return (
+            f"{_few(others)} {'is' if len(others) == 1 else 'are'} the target {one} itself, scaled"
         )
+    return f"{one} and {_few(others)} are one number, scaled (as porosity and density are)"
 
 
 def _out(wrong: Sequence[str], names: Sequence[str], question: Question) -> str:

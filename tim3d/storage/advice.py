@@ -122,10 +122,17 @@ def making(url: str, name: str, verb: str) -> str:
 
     >>> making("a.zarr", "truth", "labels")
     'tim3d ingest MASKS a.zarr --field truth --phases pore=0,solid=1 --voxel-size z=10,y=5,x=5'
+    >>> making("a.zarr", "cleaned_distance_phases=a+b", "distance")
+    'tim3d distance a.zarr --field cleaned --phases a,b'
     """
+    of, found, phases = name.rpartition("_distance")
+    on_field = f" --field {of}" if of != "phase" else ""
+    chosen = phases.replace("_phases=", " --phases ").replace("+", ",")
+    usual = found and (not phases or phases.startswith("_phases="))
     by_verb = {
         "annotate": f"tim3d annotate {url} --out {name}",
-        "distance": f"tim3d distance {url} --out {name}",
+        "distance": f"tim3d distance {url}"
+        + (f"{on_field}{chosen}" if usual else f" --out {name}"),
         "generate": f"tim3d generate {url} --kind network --weights gen.safetensors --shape 256,256,256 --out {name}",
         "labels": f"tim3d ingest MASKS {url} --field {name} --phases pore=0,solid=1 {SIZE}",
         "segment": f"tim3d segment {url} --method otsu --phases pore=0,solid=1 --out {name}",

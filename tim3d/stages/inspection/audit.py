@@ -20,6 +20,9 @@ from tim3d.stages.inspection.checks import CHECKS, saturated_shares
 from tim3d.stages.inspection.findings import Finding, NotJudged, Stack
 from tim3d.stages.inspection.seen import Seen, look, peak_bytes
 
+# Findings that the error of `ingest` states in full, and the most letters of each.
+SHOWN, LONGEST = 2, 160
+
 _VARIABLES = {
     "mean": "mean grey value of a slice",
     "std": "standard deviation of the grey values of a slice",
@@ -166,17 +169,29 @@ def refuse_suspicious(found: xr.Dataset, accepted: Sequence[str], typed: str) ->
     findings = {one["name"]: one for one in found.attrs["findings"]}
     left = [one for name, one in findings.items() if name not in accepted]
     if left:
-        said = ". ".join(f"{one['name']}: {one['text']} ({one['cure']})" for one in left)
         names = ",".join(name for name in CHECKS if name in findings or name in accepted)
         raise InputError(
-            f"{found.attrs['source']}: the stack looks wrong, and nothing is written. {said}. See it with  tim3d "
-            f"inspect {typed}  or take it as it is: --accept {names}"
+            f"{found.attrs['source']}: the stack looks wrong, and nothing is written. {_said(left)}. See all with  "
+            f"tim3d inspect {typed}  or take it as it is: --accept {names}"
         )
     return {name: one["text"] for name, one in findings.items()}
 
 
+def _said(findings: Sequence[Mapping[str, Any]]) -> str:
+    """The first findings with their cures, and the names of the others."""
+    full = [f"{one['name']}: {_shortened(one['text'])} ({one['cure']})" for one in findings[:SHOWN]]
+    rest = ", ".join(one["name"] for one in findings[SHOWN:])
+    return ". ".join(full) + (f". Then there is {rest}" if rest else "")
+
+
+def _shortened(text: str) -> str:
+    """Text of at most `LONGEST` letters, cut between words."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rpartition(' ')[0]} ..."
+
+
 def _as_data(name: str, found: Finding) -> dict[str, Any]:
-    return {"name": name, **asdict(found), "slices": list(found.slices), "cure": CHECKS[name].cure}
+    cure = found.cure or CHECKS[name].cure
+    return {"name": name, **asdict(found), "slices": list(found.slices), "cure": cure}
 
 
 def _dataset(stack: Stack, seen: Seen | None) -> xr.Dataset:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from tim3d.sources.numbering import all_negative, gaps_in
+from tim3d.grid import AXES
+from tim3d.sources.numbering import Gap, all_negative, gaps_in
 from tim3d.stages.inspection.findings import Check, Finding, NotJudged, Stack, Verdict, seen
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +35,11 @@ STEEPEST = 0.75
 # Error of a displacement above which there is no judgement.
 LARGEST_ERROR = 1.0
 _ROBUST = 1.4826
+# Edges of a voxel in nm: less is finer than any electron tomography, more is that of X-ray scanners
+# or of a wrong unit. Serial sections of 100 nm are imaged at 4 nm.
+SMALLEST_NM, LARGEST_NM, MOST_SLENDER = 0.1, 2000.0, 50.0
+# Numbers of missing slices that a message lists.
+MOST_TYPED = 12
 
 
 def _gaps(stack: Stack) -> Verdict:
@@ -49,7 +56,20 @@ def _gaps(stack: Stack) -> Verdict:
         + (f" and at {len(found) - 1} more places" if len(found) > 1 else "")
         + f": {missing} slices are missing, and z is wrong from there on"
     )
-    return Finding(text, after, float(missing), 0.0, "slices")
+    cure = (
+        "copy the missing files, write z into all names (z=5.91um), or accept it and interpolate: "
+        f"--accept gaps, then  tim3d prepare SAMPLE fill:missing={_missing(stack, found)}"
+    )
+    return Finding(text, after, float(missing), 0.0, "slices", cure)
+
+
+def _missing(stack: Stack, gaps: Sequence[Gap]) -> str:
+    """Numbers of the missing slices in the count that includes them, as `fill` takes them."""
+    numbers: list[int] = []
+    for gap in gaps:
+        first = stack.names.index(gap.before) + 1 + len(numbers)
+        numbers += range(first, first + gap.missing)
+    return ",".join(map(str, numbers)) if len(numbers) <= MOST_TYPED else "N,N,..."
 
 
 def _gaps_of_positions(stack: Stack) -> Verdict:
@@ -62,7 +82,8 @@ def _gaps_of_positions(stack: Stack) -> Verdict:
         f"the step of z after {stack.places(wide)} is {ratio.max():.2f} times the usual "
         f"{np.median(steps):.4g} nm: slices are missing, and would be interpolated over the gap"
     )
-    return Finding(text, wide, float(ratio.max()), LARGEST_STEP, "usual steps")
+    cure = "copy the missing files; or accept it, and the gap is interpolated: --accept gaps"
+    return Finding(text, wide, float(ratio.max()), LARGEST_STEP, "usual steps", cure)
 
 
 def _negative(stack: Stack) -> Verdict:
@@ -76,11 +97,9 @@ def _negative(stack: Stack) -> Verdict:
 
 
 def _blank(stack: Stack) -> Verdict:
-    std, constant = seen(stack, "std"), seen(stack, "constant_rows")
-    usual = float(np.median(std))
-    share = std / usual if usual else np.zeros(len(std))
-    excess = constant - np.median(constant)
-    bad = np.flatnonzero((share < LEAST_CONTRAST) | (excess > MOST_CONSTANT_ROWS))
+    constant = seen(stack, "constant_rows")
+    share = _contrast(stack)
+    bad = np.flatnonzero(_is_blank(stack))
     if not len(bad):
         return None
     z = int(bad[0])
@@ -118,17 +137,33 @@ def _saturated(stack: Stack) -> Verdict:
 
 
 def saturated_shares(stack: Stack) -> tuple[Floats, Floats]:
-    """Share of each slice at the lowest and at the highest grey value of the stack."""
+    """Share of each slice, without bars and frames, at the lowest and at the highest grey value of the stack."""
+    assert stack.seen is not None
     low, high = seen(stack, "min"), seen(stack, "max")
-    return (
+    shares = (
         np.where(low == low.min(), seen(stack, "share_at_min"), 0.0),
         np.where(high == high.max(), seen(stack, "share_at_max"), 0.0),
     )
+    area, *in_border = stack.seen.border_shares
+    at_low, at_high = (
+        np.maximum(share - inside, 0.0) / max(1 - area, 1e-9)
+        for share, inside in zip(shares, in_border, strict=True)
+    )
+    return at_low, at_high
+
+
+def _contrast(stack: Stack) -> Floats:
+    """Standard deviation of each slice over the usual one."""
+    std = seen(stack, "std")
+    usual = float(np.median(std))
+    return std / usual if usual else np.zeros(len(std))
 
 
 def _is_blank(stack: Stack) -> Flags:
-    std = seen(stack, "std")
-    return np.asarray(std <= LEAST_CONTRAST * np.median(std))
+    """Whether a slice, or part of it, has no contrast; an info bar leaves some to a blank slice."""
+    constant = seen(stack, "constant_rows")
+    excess = constant - np.median(constant)
+    return np.asarray((_contrast(stack) < LEAST_CONTRAST) | (excess > MOST_CONSTANT_ROWS))
 
 
 def _duplicates(stack: Stack) -> Verdict:
@@ -261,7 +296,47 @@ def _bar(stack: Stack) -> Verdict:
     text = "the same in all slices, like an info bar or a frame: " + ", ".join(
         f"{n} {kind[side]}" for side, n in found.items()
     )
-    return Finding(text, (), float(max(found.values())), 0.0, "pixels")
+    cut = {
+        "bottom": "bar={}",
+        "top": "y={}:",
+        "left": "x={}:",
+        "right": "x=:-{}",
+    }
+    # Both edges of an axis in one range.
+    words = [cut[side].format(n) for side, n in found.items()]
+    if {"left", "right"} <= found.keys():
+        words = [one for one in words if not one.startswith("x")]
+        words.append(f"x={found['left']}:-{found['right']}")
+    cure = f"accept it, then  tim3d prepare SAMPLE crop:{','.join(words)}"
+    return Finding(text, (), float(max(found.values())), 0.0, "pixels", cure)
+
+
+def _voxel(stack: Stack) -> Verdict:
+    known = {axis: size for axis, size in zip(AXES, stack.voxel_size_nm, strict=True) if size}
+    for axis, size in known.items():
+        if not SMALLEST_NM <= size <= LARGEST_NM:
+            limit, than = (SMALLEST_NM, "smaller") if size < SMALLEST_NM else (LARGEST_NM, "larger")
+            text = f"a voxel is {size:g} nm along {axis}, {than} than in any electron microscope of sections"
+            return Finding(text, (), size, limit, "nm", _in_another_unit(size))
+    if len(known) < 2 or max(known.values()) <= MOST_SLENDER * min(known.values()):
+        return None
+    longest, shortest = (max(known.items(), key=_of), min(known.items(), key=_of))
+    ratio = longest[1] / shortest[1]
+    text = (
+        f"a voxel is {ratio:.3g} times as long along {longest[0]} ({longest[1]:g} nm) as along {shortest[0]} "
+        f"({shortest[1]:g} nm)"
+    )
+    return Finding(text, (), ratio, MOST_SLENDER, "times")
+
+
+def _of(item: tuple[str, float]) -> float:
+    return item[1]
+
+
+def _in_another_unit(size: float) -> str:
+    """Advise the number to type if a length was meant in nm, or in micrometres."""
+    other = size / 1000 if size > LARGEST_NM else 1000 * size
+    return f"if it is {other:g} nm, type that: --voxel-size z={other:g},y=...,x=... --units nm"
 
 
 ONE_SLICE, FEW, SERIES, WIDE = (1, 32), (2, 32), (8, 32), (8, 64)
@@ -288,7 +363,8 @@ CHECKS = {
         ),
         Check(
             "duplicates", "slices that are equal, or nearly",
-            "remove the copies", _duplicates, smallest=FEW, few_values=False,
+            "remove the copies, or accept them, then  tim3d prepare SAMPLE fill  (fill:copies=leave-out where the "
+            "material did not change)", _duplicates, smallest=FEW, few_values=False,
         ),
         Check(
             "jumps", "sudden changes of brightness or contrast between neighbours",
@@ -302,6 +378,10 @@ CHECKS = {
         Check(
             "bar", "an info bar, or a frame around the image",
             "accept it, then  tim3d prepare SAMPLE crop:bar=ROWS", _bar, smallest=(2, 64), few_values=False,
+        ),
+        Check(
+            "voxel", "a voxel size that is implausible",
+            "type the right one: --voxel-size z=10,y=5,x=5 --units nm", _voxel, of_labels=True,
         ),
     )
 }  # fmt: skip

@@ -63,6 +63,8 @@ class Finding:
         The largest number that was measured, and the limit that it passes.
     unit : str
         Unit of both.
+    cure : str
+        What to do about it, where that depends on what was seen (default: the cure of the check).
     """
 
     text: str
@@ -70,6 +72,7 @@ class Finding:
     measured: float
     limit: float
     unit: str
+    cure: str = ""
 
 
 @dataclass(frozen=True)

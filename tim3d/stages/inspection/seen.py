@@ -56,6 +56,9 @@ class Seen:
         Index of the first slice with the same pixels; its own if there is none.
     borders : mapping of side to int
         Rows or columns that are the same in all slices.
+    border_shares : (float, float, float)
+        Share of a slice that lies in these borders; shares of a slice that lie in them and have the
+        lowest, and the highest, grey value of the stack.
     values : int
         Number of different grey values; `FEW_VALUES` + 1 stands for any larger number.
     """
@@ -63,6 +66,7 @@ class Seen:
     numbers: Mapping[str, Floats]
     same_as: npt.NDArray[np.int64]
     borders: Mapping[str, int]
+    border_shares: tuple[float, float, float]
     values: int
 
 
@@ -102,10 +106,15 @@ def look(source: Source, *, deep: bool = False, progress: bool = True) -> Seen:
             found += slices
             bar.update(len(slices))
     names = (*(one.name for one in fields(SliceNumbers)), *_NEIGHBOUR)
+    numbers = {name: np.array([one.row.get(name, np.nan) for one in found]) for name in names}
+    strips = _filled([one.strips for one in found if one.strips is not None])
+    borders = _borders(strips)
+    ends = float(numbers["min"].min()), float(numbers["max"].max())
     return Seen(
-        {name: np.array([one.row.get(name, np.nan) for one in found]) for name in names},
+        numbers,
         _same_as([one.digest for one in found]),
-        _borders([one.strips for one in found if one.strips is not None]),
+        borders,
+        _border_shares(strips, borders, source.shape[2], ends),
         min(len(frozenset().union(*(one.values for one in found))), FEW_VALUES + 1),
     )
 
@@ -186,11 +195,34 @@ def _same_as(digests: list[bytes]) -> npt.NDArray[np.int64]:
     return np.array([first.setdefault(digest, z) for z, digest in enumerate(digests)], np.int64)
 
 
+def _filled(strips: list[tuple[Image, Image]]) -> list[tuple[Image, Image]]:
+    """Slices that have more than one value."""
+    return [pair for pair in strips if pair[0].min() < pair[0].max()]
+
+
+def _border_shares(
+    strips: list[tuple[Image, Image]],
+    borders: Mapping[str, int],
+    columns: int,
+    ends: tuple[float, float],
+) -> tuple[float, float, float]:
+    """Share of a slice in the borders, and of a slice that is in them at either end of the range."""
+    if not any(borders.values()):
+        return 0.0, 0.0, 0.0
+    image = np.mean([[pair[0] == end for end in ends] for pair in strips], axis=0)
+    rows = np.arange(image.shape[1])
+    places = np.arange(image.shape[2]) * -(-columns // 512)
+    down = (rows < borders["top"]) | (rows >= len(rows) - borders["bottom"])
+    across = (places < borders["left"]) | (places >= columns - borders["right"])
+    inside = down[:, None] | across[None, :]
+    at_low, at_high = (float((one * inside).mean()) for one in image)
+    return float(inside.mean()), at_low, at_high
+
+
 def _borders(strips: list[tuple[Image, Image]]) -> dict[str, int]:
-    """Rows of each side that are the same in all slices; slices of one value are left out."""
-    filled = [pair for pair in strips if pair[0].min() < pair[0].max()]
-    if len(filled) < 2:
+    """Rows of each side that are the same in all slices."""
+    if len(strips) < 2:
         return dict.fromkeys(SIDES, 0)
-    down, along = (equal_rows([pair[axis] for pair in filled]) for axis in (0, 1))
+    down, along = (equal_rows([pair[axis] for pair in strips]) for axis in (0, 1))
     found = (constant_border(equal) for equal in (down, down[::-1], along, along[::-1]))
     return dict(zip(SIDES, found, strict=True))

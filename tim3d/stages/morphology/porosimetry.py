@@ -105,7 +105,8 @@ def porosimetry(
     far = stored_distances(sample, name)
     if field not in far.inputs or phase not in far.phases:
         raise ArgumentError(
-            f"{name!r} of {sample} holds no distances of {field!r} in {phase}: give another field: --distance"
+            f"{name!r} of {sample} holds no distances of {field!r} in {phase}. Make them, and name them by --distance: "
+            f"tim3d distance {sample} --field {field} --phases {phase}"
         )
     if far.largest is not None and not far.largest[phase]:
         raise InputError(f"no voxel of {field!r} in {sample} is of the phase {phase}")

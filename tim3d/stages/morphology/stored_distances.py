@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
+from tim3d.stages.shared.one_phase import refuse_one_phase
 from tim3d.storage import store
 from tim3d.storage.schema import Field, Spacing
 
@@ -35,17 +36,28 @@ def stored_distances(sample: str, name: str) -> StoredDistances:
     ------
     MissingFieldError
         If it is missing; the message names the command that makes it.
+    InputError
+        If it is missing because its labels are of one phase.
     ArgumentError
         If the field holds no distances.
     """
+    _refuse_one_phase(sample, name)
     field = store.complete_field(sample, name, "distance")
     record = store.node_attributes(sample, name)
     if record.get("verb") != "distance":
         raise ArgumentError(
-            f"{name!r} of {sample} holds no distances: make them with  tim3d distance {sample}"
+            f"{name!r} of {sample} holds no distances: make them with  tim3d distance {sample}  and name them by "
+            "--distance"
         )
     phases = record["parameters"]["phases"]
     return StoredDistances(field, record["inputs"], phases, record.get(LARGEST))
+
+
+def _refuse_one_phase(sample: str, name: str) -> None:
+    """Refuse what needs distances that there cannot be, instead of an advice to make them."""
+    labels = name.rpartition("_distance")[0]
+    if labels and not store.node_attributes(sample, name):
+        refuse_one_phase(sample, labels)
 
 
 def halo_within(reach: float, shape: Triple, spacing: Spacing) -> Triple:

@@ -28,6 +28,7 @@ from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.statistics.exact_sums import exact_sum
 from tim3d.phases import Phases
 from tim3d.stages.shared.grid_agreement import refuse_unlike
+from tim3d.stages.shared.one_phase import refuse_one_phase
 from tim3d.stages.shared.percolating import Through, percolating, through_bits
 from tim3d.stages.shared.reduction import ReduceWork, inner, reduction_pass
 from tim3d.storage import schema, store
@@ -100,6 +101,8 @@ def stored_inputs(
 def _stored_input(sample: str, measured: Field, one: Input, asking: str) -> Field:
     name = one.field_name(measured.name)
     if not store.node_attributes(sample, name):
+        if one.of_two_phases:
+            refuse_one_phase(sample, measured.name)
         raise MissingFieldError(
             f"{asking} reads the field {name!r}, not in {sample} (has {', '.join(store.fields(sample))}). "
             f"Make it: {one.cure(sample, measured.name)}"

@@ -44,7 +44,7 @@ def percolating(sample: str, measured: Field, numbers: Field) -> Through:
             return _both_faces(sample, node)
     raise MissingFieldError(
         f"no result of label says which components of {numbers.name!r} percolate in {sample}. Make it: "
-        f"tim3d label {sample} --keep --component {numbers.name}"
+        f"tim3d label {sample} --field {measured.name} --keep --component {numbers.name}"
     )
 
 
