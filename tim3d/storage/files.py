@@ -98,6 +98,28 @@ def writing(where: str, kept: str = KEPT) -> Iterator[None]:
         ) from error
 
 
+def refuse_unwritable(where: str | Path, kept: str = KEPT) -> None:
+    """Refuse a path on this machine at which nothing can be written, before anything is computed for it.
+
+    Looked at is the nearest folder that is there; nothing is written. An object store says so when
+    its lock is taken.
+
+    Raises
+    ------
+    WriteError
+        If the folder is read-only or its permissions forbid it.
+    """
+    if not is_local(str(where)):
+        return
+    place = Path(where).absolute()
+    folder = next(one for one in (place, *place.parents) if one.is_dir())
+    if os.access(folder, os.W_OK | os.X_OK):
+        return
+    is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    with writing(str(where), kept):
+        raise OSError(errno.EROFS if is_read_only else errno.EACCES, "", str(folder))
+
+
 @contextlib.contextmanager
 def decoding(where: str) -> Iterator[None]:
     """Add the cure to errors about damaged data.

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import is_forecasting
-from tim3d.storage.files import flush, is_local, writing
+from tim3d.storage.files import flush, is_local, refuse_unwritable, writing
 from tim3d.storage.removal import remove_file
 
 KEPT = "What was there is kept"
@@ -73,6 +73,8 @@ def check_target(path: str | Path, kind: Kind, *, makes_folder: bool = False) ->
     ArgumentError
         If it is a URL or a folder, lies in a sample or in a missing folder, or exists and is of
         another kind.
+    WriteError
+        If its folder cannot be written.
     """
     target = check_place(path, kind.name, makes_folder=makes_folder)
     if target.is_dir():
@@ -100,6 +102,8 @@ def check_place(path: str | Path, what: str, *, makes_folder: bool = False) -> P
     ------
     ArgumentError
         If it is a URL, or lies in a sample or in a missing folder.
+    WriteError
+        If its folder cannot be written.
     """
     target = Path(path)
     if not is_local(str(path)):
@@ -119,6 +123,7 @@ def check_place(path: str | Path, what: str, *, makes_folder: bool = False) -> P
         raise ArgumentError(
             f"{path} lies in the sample {sample}, which holds nothing else. Give a path outside of it"
         )
+    refuse_unwritable(target.resolve().parent, KEPT)
     return target
 
 

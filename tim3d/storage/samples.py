@@ -17,7 +17,7 @@ from tim3d.commands import current_command
 from tim3d.errors import InputError, MixedRunError
 from tim3d.forecast import expect, expected, is_forecasting, names_below
 from tim3d.storage import advice, digests, documents, schema
-from tim3d.storage.files import file_system, is_local, writing
+from tim3d.storage.files import file_system, is_local, refuse_unwritable, writing
 from tim3d.storage.folder import AMISS, open_group
 from tim3d.storage.metadata import naming_torn_files
 from tim3d.storage.removal import NODE, refuse_foreign_folder, remove_partials, remove_tree
@@ -69,6 +69,12 @@ def _existing_group(url: str, mode: str) -> zarr.Group | None:
 
 def _identity() -> dict[str, Any]:
     return {"schema": schema.SCHEMA_VERSION, "version": __version__}
+
+
+def refuse_unwritable_sample(url: str) -> None:
+    """Raise `WriteError` if a sample on this machine, or what is kept beside it, cannot be written."""
+    refuse_unwritable(url)
+    refuse_unwritable(f"{url.rstrip('/')}.runs")
 
 
 @naming_torn_files

@@ -46,6 +46,7 @@ from tim3d.storage.samples import open_sample as open_sample
 from tim3d.storage.samples import plain_record, unchecked_sample
 from tim3d.storage.samples import provenance as provenance
 from tim3d.storage.samples import refuse_another_kind as refuse_another_kind
+from tim3d.storage.samples import refuse_unwritable_sample as refuse_unwritable_sample
 from tim3d.storage.samples import update_node as update_node
 from tim3d.storage.schema import AXES, Field
 from tim3d.storage.shards import ALWAYS_WRITE

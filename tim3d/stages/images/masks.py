@@ -18,6 +18,7 @@ from tim3d.commands import current_command
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.phases import Phases
 from tim3d.storage import outputs, schema
+from tim3d.storage.files import refuse_unwritable
 from tim3d.storage.removal import remove_file
 from tim3d.version import __version__
 
@@ -75,6 +76,7 @@ class Masks:
             If it holds masks that were made with other arguments.
         """
         outputs.check_target(self.folder / RECORD, KIND, makes_folder=self.folder.parent.is_dir())
+        refuse_unwritable(self.folder)
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
             return
         known = read_record(self.folder)

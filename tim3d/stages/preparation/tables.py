@@ -72,6 +72,8 @@ class TableMaking:
                 self.sample, self.node, "prepare", self.parameters, self.options
             )
         known = self.step.table is not None or self.is_there()
+        if not self.is_there():
+            store.refuse_unwritable_sample(self.sample)
         store.expect_dataset(self.sample, self.node, self._record())
         return [] if known else [self._measuring().plan(afresh=self.options.overwrite)]
 

@@ -151,6 +151,8 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
         If the name is not allowed for a field, or a block does not consist of whole shards.
     MixedRunError
         If the field exists with different parameters.
+    WriteError
+        If the sample cannot be written.
     """
     if making.field.name in (*schema.NOT_FIELDS, schema.LABELS_FOLDER):
         raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
@@ -158,6 +160,7 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     there = _what_is_there(sample, making, options)
     if there == "complete":
         return []
+    store.refuse_unwritable_sample(sample)
     if there == "nothing":
         _refuse_other_siblings(sample, making, options)
         if not making.other_grid:

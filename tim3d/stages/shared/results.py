@@ -81,6 +81,7 @@ def plan_result(making: ResultMaking, options: Options) -> list[Plan | Outline]:
     refuse_another_question(making.sample, making.node, making.verb, making.parameters, options)
     if is_kept(making, options):
         return []
+    store.refuse_unwritable_sample(making.sample)
     store.expect_dataset(making.sample, making.node, making.record)
     return [one.plan(afresh=options.overwrite) for one in making.passes]
 
