@@ -50,6 +50,7 @@ Cell = Sequence[float]  # edges z, y, x
 Correlations = float | Sequence[float]  # one, or z, y, x
 Lengths = Sequence[float]
 Range = slice
+ByAxis = Mapping[str, float]  # some of z, y and x
 # Numbers.
 GreyValues = Sequence[float]
 Fractions = Mapping[str, float]  # of the volume, by phase

@@ -114,8 +114,8 @@ def test_a_long_table_comes_in_pieces() -> None:
 def test_a_result_of_the_whole_has_no_region(sample: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="is a result of the whole volume"):
         exported(sample, "phase_components", tmp_path / "a.csv", z=slice(0, 160))
-    with pytest.raises(ArgumentError, match="cuts a block"):
-        exported(sample, "phase", tmp_path / "a.csv", z=slice(0, 20))
+    with pytest.raises(ArgumentError, match="cuts a voxel"):
+        exported(sample, "phase", tmp_path / "a.csv", z=slice(0, 21))
     with pytest.raises(MissingFieldError, match="nope"):
         exported(sample, "nope", tmp_path / "a.csv")
 

@@ -158,29 +158,6 @@ def test_regions_add_up(sample: str) -> None:
     np.testing.assert_allclose(total.values, whole.values, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("axis", "wanted", "says"),
-    [
-        (
-            "z",
-            slice(0, 100),
-            "z = 100 nm cuts a block; the nearest face of a block is at 80 nm, and blocks are 80 nm",
-        ),
-        ("y", slice(31, None), "y = 31 nm .* at 40 nm"),
-        ("x", slice(None, 99), "x = 99 nm .* at 84 nm"),
-        ("x", slice(None, 120), "x = 120 nm is outside of the sample, which ends at 84 nm"),
-        ("y", slice(-1, None), "y = -1 nm is outside of the sample"),
-        ("z", slice(80, 80), "empty along z"),
-        ("z", slice(160, 80), "empty along z"),
-    ],
-)
-def test_a_face_off_the_blocks_is_refused_with_the_nearest(
-    sample: str, axis: str, wanted: slice, says: str
-) -> None:
-    with pytest.raises(ArgumentError, match=says):
-        tim3d.describe(sample, **{axis: wanted})
-
-
 def _voxels(labels: Labels, core: Box, material: Material) -> Counts:
     inside = labels[core.slices]
     return np.array([np.count_nonzero(inside == 9)], np.int64)

@@ -103,7 +103,11 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("study a.zarr --windows 8,16", 2, ["--quantity phase_fraction"]),
     ("study a.zarr --quantity phase_fraction --phase pore --windows 8,16 --figure nodir/s.png", 2, ["mkdir -p nodir"]),
     ("describe a.zarr --z 0:5000", 2, ["ends at 160 nm"]),
-    ("describe a.zarr --z 0:80", 2, ["tim3d measure a.zarr --overwrite --block 4,16,16"]),
+    ("describe a.zarr --z 0:90", 2, ["cuts a voxel", "at 80 nm"]),
+    ("describe a.zarr --z 0:7.5 --unit voxels", 2, ["z = 7.5 voxels cuts a voxel"]),
+    ("describe a.zarr --windows z=50", 2, ["a window of 50 nm along z", "the nearest is 40"]),
+    ("describe a.zarr --step z=20", 2, ["give --windows too"]),
+    ("describe a.zarr --windows 50", 2, ["--windows '50' cannot be read", "z=200,y=200"]),
     ("describe a.zarr --csv nodir/t.csv", 2, ["mkdir -p nodir"]),
     ("report a.zarr x.pdf", 2, ["tim3d report a.zarr x.html"]),
     ("report a.zarr nodir/x.html", 2, ["mkdir -p nodir"]),
@@ -138,29 +142,6 @@ def test_a_slip_is_one_line_that_says_what_to_type(
     for text in says:
         assert text in err
     assert sorted(folder.rglob("*")) == before
-
-
-def test_blocks_as_the_message_says_answer_for_the_region(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    whole = tim3d.describe("a.zarr")
-    command = [
-        "measure",
-        "a.zarr",
-        "--overwrite",
-        "--block",
-        "4,16,16",
-        "--descriptors",
-        "phase_fraction",
-        "--quiet",
-    ]
-    assert main(command) == 0
-    try:
-        assert tim3d.describe("a.zarr", z=slice(0, 80)).attrs["end_nm"] == [80.0, 320.0, 320.0]
-        np.testing.assert_array_equal(tim3d.describe("a.zarr").phase_fraction, whole.phase_fraction)
-    finally:
-        assert main([*command[:4], "8,32,32", *command[5:]]) == 0
 
 
 def test_a_phase_without_a_voxel_is_warned_of(

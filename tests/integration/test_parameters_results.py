@@ -107,11 +107,22 @@ CASES = {
         "describe",
         {"sample": A},
         decides={
-            "sample": B, "field": "other", "descriptors": ["phase_fraction"], "z": slice(0, 40), "y": slice(0, 80),
-            "x": slice(80, 160), "pore": ["solid"], "plain": True,
+            "sample": B, "field": "other", "descriptors": ["phase_fraction"], "z": slice(0, 30), "y": slice(0, 80),
+            "x": slice(80, 160), "pore": ["solid"], "plain": True, "windows": {"z": 40},
         },
-        refused={"transport": "none"},
-        runs={"density": {"solid": 8.96}},  # adds a number, and leaves the others as they are
+        refused={"transport": "none", "step": {"z": 20}},
+        # Density adds a number, and leaves the others as they are.
+        runs={"density": {"solid": 8.96}, "unit": "voxels", "options": AGAIN},
+    ),
+    "describe windows": Case(
+        "describe",
+        {"sample": A, "descriptors": ["phase_fraction"], "z": slice(10, 70), "windows": {"z": 20}, "step": {"z": 10}},
+        decides={
+            "sample": B, "field": "other", "descriptors": ["specific_surface"], "z": slice(20, 70), "y": slice(0, 80),
+            "x": slice(80, 150), "pore": ["solid"], "plain": True, "windows": {"z": 30}, "step": {"z": 20},
+        },
+        refused={"transport": "none", "unit": "voxels", "density": {"solid": 8.96}},
+        runs={"options": AGAIN},
     ),
     "describe a flux": Case(
         "describe",
@@ -119,9 +130,9 @@ CASES = {
         decides={"sample": B, "descriptors": ["phase_fraction"], "transport": "along_y"},
         refused={
             "field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(80, 160), "pore": ["solid"],
-            "density": {"solid": 8.96},
+            "density": {"solid": 8.96}, "windows": {"z": 40}, "step": {"z": 40},
         },
-        runs={"plain": True},
+        runs={"plain": True, "unit": "voxels", "options": AGAIN},
     ),
     "score": Case(
         "score",
@@ -316,9 +327,7 @@ def firsts() -> dict[str, xr.Dataset]:
 
 def run(case: str, **changes: Any) -> xr.Dataset:
     row = CASES[case]
-    found = verb(row.verb)(
-        **{**({} if row.verb == "describe" else {"options": QUIET}), **row.given, **changes}
-    )
+    found = verb(row.verb)(**{"options": QUIET, **row.given, **changes})
     assert isinstance(found, xr.Dataset)
     return found
 

@@ -42,6 +42,7 @@ WITHOUT = {
     "porosimetry": {"time_limit"},
     "study": {"block"},
     "export": {"time_limit"},
+    "describe": {"block"},
 }
 OPTIONS = [
     pytest.param(name, option, id=f"{name} {option.name}")

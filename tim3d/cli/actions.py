@@ -116,12 +116,17 @@ def describe(_: str, given: dict[str, Any]) -> None:
     from tim3d.cli import parsing
 
     target, samples = given.pop("csv", None), given.pop("sample")
+    planning = given.pop("plan", False)
     if target is not None:
         _check_table(target)
-    show_table(
-        {sample: parsing.call("describe", {**given, "sample": sample}) for sample in samples},
-        csv=target,
-    )
+    do = parsing.call_plan if planning else parsing.call
+    with _on_cluster(given, planning=planning):
+        more = {**given, "progress": _progress()}
+        found = {sample: do("describe", {**more, "sample": sample}) for sample in samples}
+    if planning:
+        _show_plans([one for plans in found.values() for one in plans])
+        return
+    show_table(found, csv=target)
 
 
 def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> None:
@@ -134,11 +139,11 @@ def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> 
     csv : path, optional
         File to which the table is written (default: the screen).
     """
-    from tim3d.reporting import table
+    from tim3d.reporting import table, windows_text
 
     rows = table.rows(results)
     if csv is None:
-        print(table.text(rows))
+        print((windows_text if windows_text.of_windows(rows) else table).text(rows))
     else:
         table.write_csv(rows, csv)
 

@@ -126,7 +126,7 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
     }.get(name, []):
         yield from source.below("")
     if "options" not in parameters(name):
-        yield from () if name == "describe" else PLAN.below("")
+        yield from PLAN.below("")
         return
     yield from PLAN.below(HOW)
     yield from (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from tim3d.errors import ArgumentError
@@ -62,10 +61,8 @@ def porosity(found: xr.Dataset, pores: Sequence[str]) -> dict[str, xr.DataArray]
     share = found["phase_fraction"].sel(phase=list(pores)).sum("phase")
     named = " and ".join(pores)
     return {
-        "porosity": _number(float(share), f"volume fraction of {named}"),
-        "relative_density": _number(
-            1 - float(share), f"volume fraction of all that is not {named}"
-        ),
+        "porosity": _number(share, f"volume fraction of {named}"),
+        "relative_density": _number(1 - share, f"volume fraction of all that is not {named}"),
     }
 
 
@@ -119,7 +116,9 @@ def per_mass(found: xr.Dataset, density: Mapping[str, float]) -> dict[str, xr.Da
         return {}
     names = [str(n) for n in found["phase"].values]
     check_density(density, names)
-    mass = sum(rho * float(found["phase_fraction"].sel(phase=n)) for n, rho in density.items())
+    shares = found["phase_fraction"]
+    each = [rho * shares.sel(phase=n, drop=True) for n, rho in density.items()]
+    mass = sum(each[1:], each[0])
     listed = ", ".join(f"{name} {rho:g} g cm-3" for name, rho in density.items())
     about = {
         **found["specific_surface"].attrs,
@@ -128,7 +127,7 @@ def per_mass(found: xr.Dataset, density: Mapping[str, float]) -> dict[str, xr.Da
         "density": listed,
     }
     about.pop("ancillary_variables", None)
-    metres = found["specific_surface"] * 1e3 / mass if mass else found["specific_surface"] * np.nan
+    metres = found["specific_surface"] * 1e3 / mass.where(mass > 0)
     return {"specific_surface_per_mass": metres.assign_attrs(about)}
 
 
@@ -150,6 +149,8 @@ def check_density(density: Mapping[str, float], names: Sequence[str]) -> None:
             )
 
 
-def _number(value: float, long_name: str, reference: str = "") -> xr.DataArray:
+def _number(value: float | xr.DataArray, long_name: str, reference: str = "") -> xr.DataArray:
     about: dict[str, Any] = _VOXELS | {"long_name": long_name}
-    return xr.DataArray(value, attrs=about | ({"reference": reference} if reference else {}))
+    found = xr.DataArray(value)
+    found.attrs = about | ({"reference": reference} if reference else {})
+    return found

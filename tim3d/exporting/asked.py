@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,9 @@ from tim3d.formats.base import (
     Volume,
     VolumeFormat,
 )
-from tim3d.grid import AXES, Box, triple
+from tim3d.grid import Box, triple
 from tim3d.stages.shared.field import Options
+from tim3d.stages.shared.region import box_of, rulers_of
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
@@ -133,20 +133,7 @@ class Asked:
         ArgumentError
             If a face of the region cuts voxels or lies outside of the volume.
         """
-        faces = [
-            (_face(wanted.start, 0, *along), _face(wanted.stop, along[1], *along))
-            for wanted, along in zip(
-                (self.given[axis] for axis in REGION),
-                zip(AXES, field.shape, field.spacing_nm, strict=True),
-                strict=True,
-            )
-        ]
-        for axis, (low, high) in zip(AXES, faces, strict=True):
-            if high <= low:
-                raise ArgumentError(
-                    f"the region is empty along {axis}: give --{axis} low:high in nm"
-                )
-        return Box(triple(low for low, _ in faces), triple(high for _, high in faces))
+        return box_of([self.given[axis] for axis in REGION], rulers_of(field))
 
     def region_text(self) -> str:
         """The region in words."""
@@ -162,22 +149,6 @@ class Asked:
 
 def _end(value: float | None, missing: str) -> str:
     return missing if value is None else f"{value:g}"
-
-
-def _face(position: float | None, default: int, axis: str, count: int, step: float) -> int:
-    """Number of the voxel face at a position in nm."""
-    if position is None:
-        return default
-    place = round(position / step)
-    if not 0 <= place <= count:
-        raise ArgumentError(
-            f"{axis} = {position:g} nm is outside of the sample, which ends at {count * step:g} nm"
-        )
-    if not math.isclose(place * step, position, rel_tol=1e-9, abs_tol=1e-6):
-        raise ArgumentError(
-            f"{axis} = {position:g} nm cuts a voxel; the nearest face of a voxel is at {place * step:g} nm"
-        )
-    return place
 
 
 def region_of(asked: Asked, fields: list[Field], thick: int) -> Volume:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class TableExport(Export):
         return {n: store.fingerprint_of(sample, n) for n in about}
 
     def steps(self) -> list[Outline]:
-        """One line: no voxel is read."""
+        """One line; blocks that a region cuts are read before, in the passes of `describe`."""
         return [Outline(f"export {self.asked.format.name}", f"writes {self.name} as a table")]
 
     def write(self, path: Path) -> None:
@@ -97,7 +97,8 @@ class TableExport(Export):
         if not self.is_field:
             return store.open_dataset(self.asked.sample, self.name)
         region = {axis: self.asked.given[axis] for axis in REGION}
-        return describe(self.asked.sample, field=self.name, **region)
+        options = replace(self.asked.options, block=None, overwrite=False, time_limit=None)
+        return describe(self.asked.sample, field=self.name, options=options, **region)
 
     def _refuse_regions(self) -> None:
         """Regions are the blocks of what was measured on a field, all of them."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from tim3d.descriptors.base import Descriptor, Material
 from tim3d.descriptors.porosity import (
     check_density,
     open_and_closed,
@@ -19,18 +18,8 @@ from tim3d.descriptors.porosity import (
 )
 from tim3d.descriptors.uncertainty import with_errors
 from tim3d.errors import ArgumentError
-from tim3d.stages.measurement.uncertainty import standard_errors
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Descriptors of a region, and its blocks."""
-
-    additive: Sequence[Descriptor]
-    material: Material
-    blocks: Sequence[range]
 
 
 @dataclass(frozen=True)
@@ -42,15 +31,17 @@ class Extras:
     pore: tuple[str, ...] = ()
     density: Mapping[str, float] | None = None
 
-    def beside(self, found: xr.Dataset, cut: Cut | None = None) -> xr.Dataset:
+    def beside(self, found: xr.Dataset, errors: xr.Dataset | None, *, whole: bool) -> xr.Dataset:
         """Results with the numbers that follow from them.
 
         Parameters
         ----------
         found : Dataset
-            Results of the whole volume or a region.
-        cut : Cut, optional
-            The region of what was measured in blocks.
+            Results of the whole volume, a region or windows.
+        errors : Dataset, optional
+            Standard errors of what was measured in blocks (default: nothing was).
+        whole : bool
+            Whether they are of the whole volume.
 
         Raises
         ------
@@ -62,13 +53,10 @@ class Extras:
         pores, density = pore_phases(names, self.pore), self.density or {}
         check_density(density, names)
         self._refuse_unmeasured(found, density)
-        if cut is None:
+        if errors is None:
             return found
-        errors = standard_errors(
-            self.sample, self.field, found, cut.additive, cut.material, cut.blocks
-        )
         made = porosity(found, pores) | per_mass(found, density)
-        if self._is_whole(found) and "porosity" in made:
+        if whole and "porosity" in made:
             made |= self._open(pores)
         return with_errors(_beside_fractions(found, made), _of_pores(errors, pores))
 
@@ -82,13 +70,6 @@ class Extras:
                 f"{named} needs {' and '.join(missing)} of {self.field!r}, not among these results. Run: "
                 f"tim3d measure {shlex.quote(self.sample)} --field {self.field}"
             )
-
-    def _is_whole(self, found: xr.Dataset) -> bool:
-        labels = store.read_field(self.sample, self.field)
-        ends = zip(found.attrs["end_nm"], labels.shape, labels.spacing_nm, strict=True)
-        return not any(found.attrs["origin_nm"]) and all(
-            math.isclose(end, n * step) for end, n, step in ends
-        )
 
     def _open(self, pores: Sequence[str]) -> dict[str, xr.DataArray]:
         """Open and closed porosity, if the pores are one phase whose components are known."""

@@ -8,10 +8,9 @@ from functools import cached_property, partial
 
 import xarray as xr
 
-from tim3d.descriptors.base import Descriptor, Material, inputs_of, partials_of
+from tim3d.descriptors.base import Descriptor, Material, partials_of
 from tim3d.descriptors.builtin import BUILTIN, is_known, select, settled, split_descriptors
 from tim3d.descriptors.coupled import Descriptors
-from tim3d.descriptors.inputs import Input
 from tim3d.engine import Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expected
@@ -23,10 +22,11 @@ from tim3d.stages.shared.partials import (
     counting_pass,
     finalize_whole,
     gather,
+    inputs_of_all,
     material_of,
     no_results,
     reads_of,
-    stored_inputs,
+    sources_of,
 )
 from tim3d.stages.shared.planes import plane_text
 from tim3d.stages.shared.results import (
@@ -161,16 +161,12 @@ class Measuring:
     @cached_property
     def inputs(self) -> Inputs:
         """Field of every input."""
-        found: dict[Input, Field] = {}
-        for one in self.chosen:
-            found |= stored_inputs(self.sample, self.measured, inputs_of(one.needs), repr(one.name))
-        return found
+        return inputs_of_all(self.sample, self.measured, self.chosen)
 
     @property
     def sources(self) -> dict[str, str]:
         """Fingerprint of every field, the measured one first."""
-        names = [self.measured.name, *(field.name for field in self.inputs.values())]
-        return {name: store.fingerprint_of(self.sample, name) for name in names}
+        return sources_of(self.sample, self.measured, self.inputs)
 
     @property
     def nodes(self) -> tuple[str, str]:

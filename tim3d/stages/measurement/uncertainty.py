@@ -1,28 +1,27 @@
 """Standard errors of measured numbers: the volume as a sample of its material.
 
-Of a phase fraction from its planes; of every other density from sub-blocks of the stored partials;
-of either from a representative-volume study, where there is one of it. No voxel is read.
+Of a phase fraction from its planes; of every other density from sub-blocks of what was counted; of
+either from a representative-volume study, where there is one of it. No voxel is read.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
-from tim3d.descriptors.base import Descriptor, Material, partials_of
-from tim3d.grid import Grid
+from tim3d.descriptors.base import Descriptor, Material
+from tim3d.grid import Box, Grid
 from tim3d.kernels.statistics.representative import FEWEST_WINDOWS
 from tim3d.kernels.statistics.sampling_error import parts_error, slabs_error
-from tim3d.stages.shared.partials import grid_of, total_of
+from tim3d.stages.measurement.cell_sums import CellSums, values_of
+from tim3d.stages.measurement.windows import block_faces, volumes_of
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
 
-Blocks = Sequence[range]
 PLANES = "slabs of planes"
 # More parts along an axis are joined: neighbours agree, and many of them say too little.
 _MOST = 8
@@ -32,9 +31,11 @@ def standard_errors(
     sample: str,
     field: str,
     found: xr.Dataset,
-    additive: Sequence[Descriptor],
+    sums: CellSums,
+    chosen: Sequence[Descriptor],
     material: Material,
-    blocks: Blocks | None = None,
+    *,
+    whole: bool,
 ) -> xr.Dataset:
     """Standard errors of the variables by phase of some results, with the attribute ``kind``.
 
@@ -44,18 +45,17 @@ def standard_errors(
         The sample and its label field.
     found : Dataset
         Results of a region.
-    additive : sequence of Descriptor
+    sums : CellSums
+        Sums of its parts, which are its cells.
+    chosen : sequence of Descriptor
         Descriptors that they are of.
     material : Material
         Phases and spacing.
-    blocks : sequence of range, optional
-        The region in blocks of the stored partials (default: all).
+    whole : bool
+        Whether the region is the whole volume, which a study may have been made of.
     """
-    partials = store.open_dataset(sample, f"{field}_partials")
-    grid = grid_of(partials)
-    region = blocks or tuple(range(n) for n in grid.counts)
-    errors = _of_parts(partials, found, additive, material, region, grid) | _of_planes(found)
-    if all(len(r) == n for r, n in zip(region, grid.counts, strict=True)):
+    errors = _of_parts(sums, found, chosen, material) | _of_planes(found)
+    if whole:
         errors |= _of_studies(sample, field, found)
     return xr.Dataset({name: one for name, one in errors.items() if np.isfinite(one).any()})
 
@@ -80,56 +80,47 @@ def _error(values: np.ndarray, of: xr.DataArray, kind: str) -> xr.DataArray:
 
 
 def _of_parts(
-    partials: xr.Dataset,
-    found: xr.Dataset,
-    additive: Sequence[Descriptor],
-    material: Material,
-    region: Blocks,
-    grid: Grid,
+    sums: CellSums, found: xr.Dataset, chosen: Sequence[Descriptor], material: Material
 ) -> dict[str, xr.DataArray]:
-    """Errors from sub-blocks, as many as are needed and as large as they can be."""
-    parts = list(_parts(region))
-    if len(parts) < FEWEST_WINDOWS:
+    """Errors from the parts of a region, if they are enough."""
+    places = list(np.ndindex(sums.cells.counts))
+    if len(places) < FEWEST_WINDOWS:
         return {}
     names = [
-        v.name for d in additive for v in d.variables
+        v.name for d in chosen for v in d.variables
         if v.name in found and not set(v.dims) & set(AXES)
     ]  # fmt: skip
     values: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for part in parts:
-        totals = {p.name: total_of(partials[p.name], p, part, grid) for p in partials_of(additive)}
-        for one in additive:
-            computed = one.formula(totals, material)
-            for name in names:
-                if name in computed:
-                    values[name].append(np.asarray(computed[name], np.float64))
-    volumes = [math.prod(_edges(part, grid)) for part in parts]
-    kind = f"{len(parts)} sub-blocks"
+    for place in places:
+        computed = values_of(sums, sums.cells.box(place), chosen, material)
+        for name in names:
+            if name in computed:
+                values[name].append(np.asarray(computed[name], np.float64))
+    volumes, kind = volumes_of(sums.cells), f"{len(places)} sub-blocks"
     return {
         name: _error(parts_error(np.stack(each), volumes), found[name], kind)
         for name, each in values.items()
-        if len(each) == len(parts)
+        if len(each) == len(places)
     }
 
 
-def _parts(region: Blocks) -> Iterator[tuple[range, ...]]:
-    """Blocks of a region joined to the fewest parts that are enough; none if there are too few."""
+def faces_of_parts(region: Box, grid: Grid) -> tuple[list[int], list[int], list[int]]:
+    """Faces between parts of a region: its blocks, cut or not, joined to the fewest that are enough.
+
+    Empty if there are too few blocks.
+    """
+    faces = block_faces(region, grid)
     for most in range(2, _MOST + 1):
-        cuts = [_cut(along, most) for along in region]
-        if math.prod(map(len, cuts)) >= FEWEST_WINDOWS:
-            yield from ((z, y, x) for z in cuts[0] for y in cuts[1] for x in cuts[2])
-            return
+        z, y, x = (_joined(along, most) for along in faces)
+        if math.prod(len(one) - 1 for one in (z, y, x)) >= FEWEST_WINDOWS:
+            return z, y, x
+    return [], [], []
 
 
-def _cut(along: range, most: int) -> list[range]:
-    count = min(most, len(along))
-    edges = [along.start + n * len(along) // count for n in range(count + 1)]
-    return [range(low, high) for low, high in pairwise(edges)]
-
-
-def _edges(part: Blocks, grid: Grid) -> Iterator[int]:
-    for along, edge, size in zip(part, grid.block, grid.shape, strict=True):
-        yield min(along.stop * edge, size) - along.start * edge
+def _joined(faces: Sequence[int], most: int) -> list[int]:
+    parts = len(faces) - 1
+    count = min(most, parts)
+    return [faces[n * parts // count] for n in range(count + 1)]
 
 
 def _of_studies(sample: str, field: str, found: xr.Dataset) -> dict[str, xr.DataArray]:

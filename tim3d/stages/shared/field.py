@@ -36,6 +36,7 @@ UNUSED = {
     },
     "geodesic": {"time_limit": _WATCH},
     "porosimetry": {"time_limit": _WATCH},
+    "describe": {"block": "leave it out; the blocks are those in which  tim3d measure {}  counted"},
     "export": {"time_limit": "leave it out"},
     "study": {"block": "a block of this verb is a window; give --windows instead of --block"},
 }
@@ -60,7 +61,7 @@ class Options:
         Seconds after which a block counts as hung (default: none). Its worker is started again and
         the block tried again, then set aside. Without workers (``serial``) only a warning is
         possible. Verbs refuse options that they do not have: `solve`, `geodesic` and `porosimetry` a time limit,
-        `solve` and `study` a block.
+        `solve`, `study` and `describe` a block.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from tim3d.descriptors.base import (
     Partial,
     add_blocks,
     evaluate,
+    inputs_of,
     largest_halo,
     partials_of,
 )
@@ -98,6 +99,23 @@ def stored_inputs(
     return {one: _stored_input(sample, measured, one, asking) for one in reads}
 
 
+def inputs_of_all(sample: str, measured: Field, chosen: Iterable[Descriptor]) -> Inputs:
+    """Field of every input of some descriptors; a message names the descriptor that lacks one.
+
+    Raises what `stored_inputs` raises.
+    """
+    found: dict[Input, Field] = {}
+    for one in chosen:
+        found |= stored_inputs(sample, measured, inputs_of(one.needs), repr(one.name))
+    return found
+
+
+def sources_of(sample: str, measured: Field, inputs: Inputs) -> dict[str, str]:
+    """Fingerprint of every field that is read, the measured one first."""
+    names = [measured.name, *(field.name for field in inputs.values())]
+    return {name: store.fingerprint_of(sample, name) for name in names}
+
+
 def _stored_input(sample: str, measured: Field, one: Input, asking: str) -> Field:
     name = one.field_name(measured.name)
     if not store.node_attributes(sample, name):
@@ -140,10 +158,13 @@ class PartialsKernel:
 
     def __call__(self, fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
         """Compute the partials, as nested lists of integers."""
-        voxels = {one: fields[place] for one, place in self.places}
-        voxels |= {one: through_bits(voxels[one], numbers) for one, numbers in self.through}
-        found = evaluate(self.partials, voxels, inner(block), self.material)
+        found = evaluate(self.partials, self.voxels(fields), inner(block), self.material)
         return {name: values.tolist() for name, values in found.items()}
+
+    def voxels(self, fields: tuple[np.ndarray, ...]) -> dict[Input, np.ndarray]:
+        """Voxels of every input, from those of the fields that are read."""
+        voxels = {one: fields[place] for one, place in self.places}
+        return voxels | {one: through_bits(voxels[one], numbers) for one, numbers in self.through}
 
 
 def counting_pass(
@@ -191,7 +212,8 @@ def counting_pass(
     )
 
 
-def _kernel_of(counting: Pass) -> PartialsKernel:
+def kernel_of(counting: Pass) -> PartialsKernel:
+    """Kernel of a pass of `counting_pass`."""
     assert isinstance(counting.work, ReduceWork)
     assert isinstance(counting.work.kernel, PartialsKernel)
     return counting.work.kernel
@@ -199,14 +221,14 @@ def _kernel_of(counting: Pass) -> PartialsKernel:
 
 def sums(counting: Pass) -> xr.Dataset:
     """Partials of a finished pass, summed over all blocks, without coordinates or attributes."""
-    kernel = _kernel_of(counting)
+    kernel = kernel_of(counting)
     totals = add_blocks(kernel.partials, counting.grid.shape, counting.records(), kernel.material)
     return xr.Dataset({p.name: (p.dims, totals[p.name]) for p in kernel.partials})
 
 
 def gather(counting: Pass) -> xr.Dataset:
     """Partials of all blocks on the block grid; partials of planes by voxel plane on their axis."""
-    kernel = _kernel_of(counting)
+    kernel = kernel_of(counting)
     grid, material = counting.grid, kernel.material
     arrays = {p.name: np.zeros(_stored_shape(p, grid, material), np.int64) for p in kernel.partials}
     for block, record in counting.records():

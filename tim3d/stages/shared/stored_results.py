@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
@@ -21,7 +20,6 @@ from tim3d.storage.schema import AXES, Field
 
 log = logging.getLogger(__name__)
 
-ALL = (slice(None), slice(None), slice(None))
 # A result of these verbs is one of several alternatives that no axis distinguishes: they are always
 # listed by name.
 LISTED = ("study",)
@@ -32,8 +30,9 @@ def answers(
     labels: Field,
     phases: Phases,
     wanted: Sequence[Coupled] | None,
-    region: tuple[slice, slice, slice] = ALL,
     transport: str = "",
+    *,
+    whole: bool = True,
 ) -> list[xr.Dataset]:
     """Return the coupled results of a label field, one Dataset for each descriptor; read no voxel.
 
@@ -49,10 +48,10 @@ def answers(
     wanted : sequence of Coupled, optional
         Descriptors to return. By default all stored ones; one that was computed from another
         version of the field is left out with a warning.
-    region : (slice, slice, slice) of nm
-        Region to describe. Coupled results exist for the whole volume only.
     transport : str
         Node of the results of `solve` to return (default: all).
+    whole : bool
+        Whether the whole volume is described: coupled results exist for it only.
 
     Raises
     ------
@@ -68,7 +67,7 @@ def answers(
         raise MissingFieldError(
             f"{transport!r} holds no results of solve for {labels.name!r} of {sample}; {listed}"
         )
-    if not _is_whole(region, labels):
+    if not whole:
         for one in wanted or ():
             raise ArgumentError(_regional(one, sample))
         return []
@@ -86,18 +85,6 @@ def answers(
     return [one for one in found if one is not None]
 
 
-def _is_whole(region: tuple[slice, slice, slice], labels: Field) -> bool:
-    """Whether a region in nm is the whole volume."""
-    for wanted, count, step in zip(region, labels.shape, labels.spacing_nm, strict=True):
-        begins = wanted.start is None or math.isclose(wanted.start, 0.0, abs_tol=1e-6)
-        ends = wanted.stop is None or math.isclose(
-            wanted.stop, count * step, rel_tol=1e-9, abs_tol=1e-6
-        )
-        if not (begins and ends):
-            return False
-    return True
-
-
 def _regional(one: Coupled, sample: str) -> str:
     cure = (
         f"; apparent values of windows: tim3d study {sample} --quantity {one.name} ..."
@@ -106,7 +93,7 @@ def _regional(one: Coupled, sample: str) -> str:
     )
     return (
         f"{one.name} couples all blocks: the value of the whole volume is not that of a region, and none was computed "
-        f"for this one. Leave out z, y and x for the whole{cure}"
+        f"for this one. Leave out z, y, x and windows for the whole{cure}"
     )
 
 
