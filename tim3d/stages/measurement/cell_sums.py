@@ -169,7 +169,7 @@ class Counting:
         return replace(counting, grid=blocks, work=replace(counting.work, kernel=kernel))
 
     def plans(self) -> list[Plan | Outline]:
-        """What is read again, and what is added up in this process."""
+        """Plan of the blocks that are read again, and one line on the sums in this process."""
         again = self.again
         plans: list[Plan | Outline] = [] if again is None else [self._plan(again)]
         cut = 0 if again is None else len(again.grid)

@@ -164,7 +164,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of a measured field, and the answer."""
+    """A question about a measured field, and its answer."""
 
     sample: str
     wanted: Sequence[str | Descriptor | Parametric | Coupled] | None
@@ -203,7 +203,7 @@ class Query:
         )
 
     def plans(self) -> list[Plan | Outline]:
-        """What is read again; one line where it is not known yet."""
+        """Plan of the blocks that are read again; one line where it is not known yet."""
         planned = expected("node", f"{self.sample}/{self.field}_partials")
         if self.place.is_open or planned or not self._has_additive():
             return [Outline("describe", "reads stored results, no voxel")]
