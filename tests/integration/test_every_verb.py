@@ -321,7 +321,8 @@ def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -
     assert set(bytes_of(place)) == set(contents)
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLE) - set(OVERWRITES)))
+# `describe` counts pieces of cut blocks again, and writes nothing that could be replaced.
+@pytest.mark.parametrize("name", sorted(set(TABLE) - set(OVERWRITES) - {"describe"}))
 def test_what_has_nothing_to_overwrite_refuses_the_option(folder: Path, name: str) -> None:
     prepared(name)
     assert "has no argument 'overwrite'" in one_line(
