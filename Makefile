@@ -6,6 +6,9 @@ EXTRAS ?= seg,test
 # The pair that was tested is of the CPU; the extra gpu asks for a newer torch.
 PINS := $(if $(findstring gpu,$(EXTRAS)),,-c constraints-cpu.txt)
 
+# Compiled modules are kept: tests start hundreds of processes that import them.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup demo test check doctest slow gpu audit benchmarks clean
 
 setup: $(VENV)/.ready

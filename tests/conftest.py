@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,13 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported and collected out of garbage collection: it was looked through again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
