@@ -15,6 +15,7 @@ import xarray as xr
 import tim3d
 from tests.exports import QUIET, exported, sample_in
 from tim3d import plotting
+from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, MissingFieldError, MixedRunError
 from tim3d.exporting import figures
 from tim3d.exporting.tables import columns, pieces
@@ -94,10 +95,23 @@ def test_a_row_has_sample_region_unit_and_definition(sample: str, tmp_path: Path
     (row,) = [r for r in rows if (r["variable"], r.get("phase")) == ("specific_surface", "copper")]
     about = found.specific_surface.attrs
     assert row["sample"] == "a.zarr"
-    assert row["region"] == "z 0:160 nm"
+    assert row["region"].startswith("z 0:160, y 0:")
     assert row["value"] == float(found.specific_surface.sel(phase="copper"))
-    assert (row["unit"], row["definition"]) == (about["units"], about["long_name"])
+    assert (row["units"], row["definition"]) == (about["units"], about["long_name"])
     assert (row["method"], row["reference"]) == (about["method"], about["reference"])
+
+
+def test_a_table_has_one_layout_whichever_verb_writes_it(sample: str, tmp_path: Path) -> None:
+    exported(sample, "phase", tmp_path / "a.csv", z=slice(0, 160))
+    given = ["describe", sample, "--z", "0:160", "--csv", str(tmp_path / "b.csv")]
+    assert main(given) == 0
+    tables = [
+        list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in "ab"
+    ]
+    heads = [list(rows[0]) for rows in tables]
+    assert heads[0] == heads[1]
+    first, second = ([{**row, "sample": ""} for row in rows] for rows in tables)
+    assert first == second
 
 
 def test_a_long_table_comes_in_pieces() -> None:

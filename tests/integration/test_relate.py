@@ -17,6 +17,7 @@ import tim3d
 from tim3d.errors import ArgumentError, InputError, MissingExtraError
 from tim3d.generators import GaussianField, LevelCuts
 from tim3d.relating.formulas import bruggeman, curvature_ratio
+from tim3d.reporting.relation import samples_text
 
 Columns = Mapping[str, Sequence[Any]]
 MATERIALS = ("HPA", "NPC", "HPB")
@@ -481,6 +482,14 @@ def test_samples_and_their_metadata_are_one_table(
         shares = one.phase_fraction.sel(phase="solid")
         assert found["phase_fraction.solid"][k] == shares
     assert found["specific_surface.solid"].attrs["units"] == "nm-1"
+    (row,) = [
+        r.split()
+        for r in samples_text(found).splitlines()
+        if r.startswith("specific_surface.solid ")
+    ]
+    largest = 1000 * float(found["specific_surface.solid"].max())
+    assert row[1] == "µm-1"
+    assert max(map(float, row[2:])) == pytest.approx(largest, rel=1e-3)
     header, first = target.read_text().splitlines()[:2]
     assert "specific_surface.solid [nm-1]" in header.split(",")
     assert first.startswith("s0,")

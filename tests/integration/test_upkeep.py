@@ -185,3 +185,16 @@ def test_the_doctor_advises_the_pair_that_was_tested_or_nothing() -> None:
     broken = doctor.pair_finding(PAIR, why="no", broken="no", blind=False)
     assert (broken.state, "pip install torch==" in broken.cure) == ("fail", True)
     assert "tim3d[gpu]" in doctor.pair_finding(PAIR, **{**none, "blind": True}).cure
+
+
+def test_a_pass_that_was_begun_anew_is_one_line_unless_something_is_left(tmp_path: Path) -> None:
+    url = str(tmp_path / "a.zarr")
+    run(number_pass(url), progress=False)
+    run(number_pass(url, fingerprint="e" * 64), progress=False)
+    found = status(url)
+    assert len(found.passes) == 2
+    assert str(found).count("raw/s0: 30 of 30 blocks done") == 1
+    next(Path(number_pass(url).ledger.folder).glob("done/*/*/*.json")).unlink()
+    first, second = [line for line in str(status(url)).splitlines() if "raw/s0" in line]
+    assert first.endswith("begun again since, from other inputs or with other arguments")
+    assert "30 of 30" in second

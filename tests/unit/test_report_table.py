@@ -82,7 +82,7 @@ def test_csv_gives_every_number_back(results: xr.Dataset, tmp_path: Path) -> Non
         read = list(csv.DictReader(file))
     assert list(read[0]) == [
         *("sample", "variable", "region", "phase", "phase_other", "z", "value", "units"),
-        *("uncertainty", "uncertainty_kind"),
+        *("uncertainty", "uncertainty_kind", "definition", "method", "reference"),
     ]
     for row, line in zip(rows, read, strict=True):
         assert line["sample"] == row.sample

@@ -136,10 +136,14 @@ class Asked:
         return box_of([self.given[axis] for axis in REGION], rulers_of(field))
 
     def region_text(self) -> str:
-        """The region in words."""
+        """The region in words, in the unit of the file."""
+        unit = self.given["unit"]
         cut = {axis: self.given[axis] for axis in REGION if self.given[axis] != slice(None)}
-        ends = {axis: (_end(one.start, "0"), _end(one.stop, "")) for axis, one in cut.items()}
-        return ", ".join(f"{a} {low}:{high} nm" for a, (low, high) in ends.items()) or "whole"
+        ends = {
+            axis: (_end(one.start, "0", unit), _end(one.stop, "", unit))
+            for axis, one in cut.items()
+        }
+        return ", ".join(f"{a} {low}:{high} {unit}" for a, (low, high) in ends.items()) or "whole"
 
     def note(self, names: tuple[str, ...] = ()) -> str:
         """Line on what a file holds."""
@@ -147,8 +151,8 @@ class Asked:
         return f"{Path(self.sample.rstrip('/')).name}: {listed}, {self.region_text()}"
 
 
-def _end(value: float | None, missing: str) -> str:
-    return missing if value is None else f"{value:g}"
+def _end(value: float | None, missing: str, unit: str) -> str:
+    return missing if value is None else f"{value * UNITS[unit]:g}"
 
 
 def region_of(asked: Asked, fields: list[Field], thick: int) -> Volume:

@@ -68,7 +68,8 @@ def export(
         Format of the file (default: by its ending). In Python also one of your own
         (docs/extend.md).
     z, y, x : slice of nm
-        Region along the axis in nm, from outer face to outer face (default: all).
+        Region along the axis from outer face to outer face, in nm whatever the unit of the file
+        (default: all).
     unit : {"nm", "um", "mm", "m"}
         Unit of all lengths in the file.
     vectors : bool

@@ -17,16 +17,13 @@ from tim3d.errors import ArgumentError
 from tim3d.exporting.asked import REGION
 from tim3d.exporting.job import Export
 from tim3d.formats.base import Table, TableFormat
-from tim3d.reporting.table import region_text
+from tim3d.reporting.table import ABOUT, FIRST, LAST, WHOLE, region_text
 from tim3d.stages.measurement.describe import blocks_of, describe
 from tim3d.storage import store
 
 # Rows that are made at once.
 PIECE = 2**14
-_LAST = {
-    "value": float, "unit": str, "uncertainty": float, "uncertainty_kind": str, "definition": str,
-    "method": str, "reference": str,
-}  # fmt: skip
+_NUMBERS = ("value", "uncertainty")
 # Faces of a region along each axis, in nm.
 FACES = tuple(f"{axis}_{end}_nm" for axis in REGION for end in ("from", "to"))
 
@@ -76,7 +73,7 @@ class TableExport(Export):
         rows = self._regions(sample) if self.asked.given["regions"] else None
         table = Table(
             columns(found) | (dict.fromkeys(FACES, float) if rows else {}),
-            rows or pieces(found, sample, self.asked.region_text()),
+            rows or pieces(found, sample, region_text(found) or WHOLE),
             self.mark,
         )
         self.asked.format.write(table, path)
@@ -122,7 +119,8 @@ def columns(found: xr.Dataset) -> dict[str, type]:
     dims = dict.fromkeys(str(d) for v in found.data_vars.values() for d in v.dims)
     kinds = {dim: _kind(_ticks(found, dim)) for dim in dims}
     texts = {"text": str} if any(_is_text(v) for v in found.data_vars.values()) else {}
-    return {"sample": str, "region": str, "variable": str, **kinds, **texts, **_LAST}
+    last = {name: float if name in _NUMBERS else str for name in LAST}
+    return {**dict.fromkeys(FIRST, str), **kinds, **texts, **last}
 
 
 def pieces(found: xr.Dataset, sample: str, region: str) -> Iterator[Mapping[str, Sequence[Any]]]:
@@ -166,13 +164,7 @@ def _uncertainty(
 
 
 def _about(variable: xr.DataArray) -> dict[str, str | None]:
-    names = {
-        "unit": "units",
-        "definition": "long_name",
-        "method": "method",
-        "reference": "reference",
-    }
-    found = {key: variable.attrs.get(name) for key, name in names.items()}
+    found = {key: variable.attrs.get(name) for key, name in {"units": "units", **ABOUT}.items()}
     return {key: None if text is None else str(text) for key, text in found.items()}
 
 

@@ -19,7 +19,7 @@ from tim3d.plotting.relation import (
 )
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
-from tim3d.units import quotient
+from tim3d.units import fitting, quotient
 from tim3d.version import __version__
 
 # Features that go together so far that their slopes say little.
@@ -49,13 +49,18 @@ def is_samples(found: xr.Dataset) -> bool:
 
 
 def samples_text(found: xr.Dataset) -> str:
-    """A row for each number, a column for each sample."""
+    """A row for each number, a column for each sample, in units that fit as in all tables of the screen."""
     header = ["number", "units", *map(str, found["sample"].values)]
-    rows = [
-        [str(name), str(v.attrs.get("units", "")), *map(_cell, v.values.tolist())]
-        for name, v in found.data_vars.items()
-    ]
+    rows = [_sample_row(str(name), one) for name, one in found.data_vars.items()]
     return "\n".join(table.aligned([header, [], *rows]))
+
+
+def _sample_row(name: str, found: xr.DataArray) -> list[str]:
+    units, values = str(found.attrs.get("units", "")), found.values
+    if values.dtype.kind != "f":
+        return [name, quotient(units), *map(_cell, values.tolist())]
+    shown = fitting(units, values.tolist())
+    return [name, quotient(shown.units), *map(_cell, (values * shown.factor).tolist())]
 
 
 def _cell(value: Any) -> str:

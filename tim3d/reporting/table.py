@@ -20,6 +20,12 @@ from tim3d.units import Shown, fitting, quotient
 # Column of a number for the whole material, or for a pair of phases.
 WHOLE = "whole"
 
+# Columns of a tidy table before and after those of the dimensions, and attributes of a variable
+# that the last three hold.
+FIRST = ("sample", "variable", "region")
+ABOUT = {"definition": "long_name", "method": "method", "reference": "reference"}
+LAST = ("value", "units", "uncertainty", "uncertainty_kind", *ABOUT)
+
 # Dimensions of a variable besides phases, named in the label of its line.
 ALONG = (
     *("axis", "axis_other", "direction"),
@@ -37,7 +43,8 @@ Place: TypeAlias = Mapping[str, str | float]
 class Row:
     """One number: its sample, variable, coordinate along each dimension, unit and uncertainty.
 
-    The uncertainty is in the same unit, nan where none is known; its kind is in words.
+    The uncertainty is in the same unit, nan where none is known; its kind is in words. `about` has
+    the definition, method and reference.
     """
 
     sample: str
@@ -48,6 +55,7 @@ class Row:
     uncertainty: float = math.nan
     uncertainty_kind: str = ""
     region: str = ""
+    about: tuple[str, str, str] = ("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,7 @@ def _rows(sample: str, name: str, found: xr.Dataset) -> list[Row]:
     ticks = {str(dim): _ticks(variable, str(dim)) for dim in variable.dims}
     units = str(variable.attrs.get("units", ""))
     region = region_text(found)
+    about = definition_of(variable)
     return [
         Row(
             sample,
@@ -125,9 +134,16 @@ def _rows(sample: str, name: str, found: xr.Dataset) -> list[Row]:
             float(errors[index]),
             known.kind if known is not None and math.isfinite(errors[index]) else "",
             region,
+            about,
         )
         for index, value in np.ndenumerate(values)
     ]
+
+
+def definition_of(variable: xr.DataArray) -> tuple[str, str, str]:
+    """Definition, method and reference of a variable; empty where it does not state them."""
+    what, how, where = (str(variable.attrs.get(name, "")) for name in ABOUT.values())
+    return what, how, where
 
 
 def _ticks(variable: xr.DataArray, dim: str) -> list[Any]:
@@ -285,8 +301,8 @@ def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 def write_csv(found: Sequence[Row], path: str | Path) -> None:
     """Write all rows, profiles too, in stored units.
 
-    Columns: sample, variable, region, one for each dimension, value, units, uncertainty,
-    uncertainty_kind. A number is written with all its digits; nan is left empty.
+    Columns: those of `FIRST`, one for each dimension, those of `LAST`: as `export` writes them. A number
+    is written with all its digits; nan is left empty.
 
     Raises
     ------
@@ -298,12 +314,12 @@ def write_csv(found: Sequence[Row], path: str | Path) -> None:
     dims = list(dict.fromkeys(dim for row in found for dim in row.place))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    last = ["value", "units", "uncertainty", "uncertainty_kind"]
-    writer.writerow(["sample", "variable", "region", *dims, *last])
+    writer.writerow([*FIRST, *dims, *LAST])
     for row in found:
         place = [row.place.get(d, "") for d in dims]
-        about = [_digits(row.value), row.units, _digits(row.uncertainty), row.uncertainty_kind]
-        writer.writerow([row.sample, row.variable, row.region, *place, *about])
+        numbers = [_digits(row.value), row.units, _digits(row.uncertainty), row.uncertainty_kind]
+        first = [row.sample, row.variable, row.region or WHOLE]
+        writer.writerow([*first, *place, *numbers, *row.about])
     outputs.write_file(path, text.getvalue().encode(), outputs.TABLE)
 
 

@@ -106,9 +106,18 @@ class Status:
         lines = [
             self.sample,
             *map(str, self.holders or ("no process writes to it",)),
-            *map(str, self.passes),
+            *self._lines(),
         ]
         return "\n  ".join(lines if self.passes else [*lines, "no pass has left markers beside it"])
+
+    def _lines(self) -> Iterator[str]:
+        """A line for each pass; those of a name that were begun before the last, only if they are unfinished."""
+        last = {one.name: place for place, one in enumerate(self.passes)}
+        for place, one in enumerate(self.passes):
+            if place == last[one.name]:
+                yield str(one)
+            elif one.left or one.failed:
+                yield f"{one}; begun again since, from other inputs or with other arguments"
 
 
 def status(sample: str) -> Status:
