@@ -20,6 +20,8 @@ _ALSO_CALLED = {
     "predict": "segment",
     "threshold": "segment",
     "components": "label",
+    "particle_size_distribution": "particles",
+    "watershed": "particles",
 }
 _SIZES = (
     "sizes are those of the local thickness: tim3d distance SAMPLE; tim3d thickness SAMPLE; "
@@ -27,7 +29,6 @@ _SIZES = (
 )
 _INSTEAD = {
     "pore_size_distribution": f"{_SIZES}; of intrusion: tim3d porosimetry SAMPLE",
-    "particle_size_distribution": "tim3d has no size distributions; PoreSpy has: local_thickness, regionprops_3D",
     "local_thickness": _SIZES,
     "permeability": "tim3d has none; PoreSpy and OpenPNM have",
 }

@@ -16,6 +16,7 @@ VERBS = {
     "distance": "tim3d.stages.morphology.distance",
     "thickness": "tim3d.stages.morphology.thickness",
     "porosimetry": "tim3d.stages.morphology.porosimetry",
+    "particles": "tim3d.stages.morphology.particles",
     "measure": "tim3d.stages.measurement.measure",
     "solve": "tim3d.stages.conduction.solve",
     "study": "tim3d.stages.representative.study",

@@ -114,6 +114,10 @@ RESULTS = {
         {"sample": A, "phase": "pore"}, {"directions": ["+y"]}, f"{A}/phase_porosimetry_phase=pore", "phase",
         ("distance",),
     ),
+    "particles": Row(
+        {"sample": A, "phase": "solid"}, {"neck": 0.5}, f"{A}/phase_particles_phase=solid", "phase", ("distance",),
+        shown="particles",
+    ),
     "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
     "study": Row(
         {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [8, 16]}, {"phase": "pore"},

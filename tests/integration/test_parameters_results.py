@@ -191,6 +191,23 @@ CASES = {
         names={"out": "mine13", "distance": "far"},
         runs={"options": IN_BLOCKS},
     ),
+    "particles": Case(
+        "particles",
+        {"sample": A, "phase": "pore"},
+        decides={"sample": B, "phase": "solid", "neck": 0.0},
+        refused={"field": "other", "instances": "numbers"},
+        # The same numbers, and distances from a face beside them.
+        names={"out": "mine14", "distance": "far", "substrate": "y-high"},
+        runs={"options": IN_BLOCKS},
+    ),
+    "particles that are there": Case(
+        "particles",
+        {"sample": A, "instances": "numbers"},
+        decides={"sample": B, "instances": "others"},
+        refused={"field": "other", "phase": "solid", "neck": 0.5},
+        names={"out": "mine15", "distance": "phase_distance", "substrate": "x"},
+        runs={"options": IN_BLOCKS},
+    ),
     "study of a flux": Case(
         "study",
         {"sample": A, "quantity": "tortuosity_factor", "conductivity": K, "windows": [4, 6]},
@@ -295,6 +312,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 tim3d.measure(name, field=labels_name, options=IN_BLOCKS)
             tim3d.distance(name, options=QUIET)
             tim3d.distance(name, phases=["pore"], out="far", options=QUIET)
+            for numbers, phases in (("numbers", None), ("others", ["solid"])):
+                tim3d.label(name, phases=phases, keep=True, component=numbers, options=QUIET)
             for axis in "zy":
                 tim3d.solve(name, conductivity=K, axis=axis, out=f"along_{axis}", options=QUIET)
         yield folder

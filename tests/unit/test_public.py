@@ -39,6 +39,7 @@ NAMES = [
     "measure_images",
     "open_dataset",
     "open_field",
+    "particles",
     "plan",
     "plot",
     "porosimetry",

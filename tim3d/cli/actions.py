@@ -14,6 +14,8 @@ from typing import Any
 
 # Cluster of a shell command without --cluster. In Python a cluster is given explicitly.
 SERIAL = "serial"
+# Verbs whose tables may have millions of rows: the results of the phases are shown.
+ROWS = ("label", "particles")
 
 
 def verb(name: str, given: dict[str, Any]) -> None:
@@ -33,10 +35,15 @@ def verb(name: str, given: dict[str, Any]) -> None:
     if planning:
         _show_plans(result)
         return
-    # The table of components may have millions of rows: the results of the phases are shown.
-    show_result(result.drop_dims("component") if name == "label" else result)
+    show_result(_without_rows(result) if name in ROWS else result)
     draw(name, result, figure=figure)
     keep_json(result, path=target)
+
+
+def _without_rows(result: Any) -> Any:
+    from tim3d.descriptors.coupled import ROW_DIMENSIONS
+
+    return result.drop_dims(ROW_DIMENSIONS, errors="ignore")
 
 
 def view(name: str, given: dict[str, Any]) -> None:

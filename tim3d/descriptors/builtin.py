@@ -39,6 +39,7 @@ COUPLED: dict[str, Coupled] = {
     c.name: c
     for c in (
         coupled.PERCOLATION,
+        coupled.PARTICLES,
         coupled.EFFECTIVE_CONDUCTIVITY,
         coupled.TORTUOSITY_FACTOR,
         coupled.LOCAL_FLUX,

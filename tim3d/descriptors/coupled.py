@@ -27,7 +27,9 @@ from tim3d.phases import Phases
 # Conductivity of a phase: a number, or three along z, y and x.
 Conductivity: TypeAlias = float | Sequence[float]
 # Attributes of a node that are not conditions of its numbers.
-_NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape")
+_NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape", "instances")
+# Dimensions of tables that have a row for each object: thousands or millions of them.
+ROW_DIMENSIONS = ("component", "particle", "contact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,9 @@ PERCOLATION = Coupled(
     "label",
     "components",
     ("component_count", "largest_share", "*_fraction", "percolates"),
+)
+PARTICLES = Coupled(
+    "particles", "particles", "particles", ("particle_*", "contact_*"), "--phase PHASE"
 )
 REPRESENTATIVE_SIZE = Coupled(
     "representative_size",

@@ -182,6 +182,9 @@ FIGURES: Mapping[str, Drawn] = {
     "porosimetry_figure": Drawn(
         lambda s: s.has("granulometry_share", "intruded_share"), _of(plotting.porosimetry_figure)
     ),
+    "particle_figure": Drawn(
+        lambda s: s.has("particle_diameter", "particle_weight"), _of(plotting.particle_figure)
+    ),
     "study_figure": Drawn(
         lambda s: s.dataset is not None and is_study(s.dataset), _of(plotting.study_figure)
     ),

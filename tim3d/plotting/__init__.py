@@ -8,6 +8,7 @@ from tim3d.plotting.correlations import chord_figure, correlation_figure, curvat
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves
 from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
 from tim3d.plotting.inspection import inspection_figure
+from tim3d.plotting.particles import particle_figure
 from tim3d.plotting.phases_3d import phases_3d
 from tim3d.plotting.relation import importance_figure, models_figure, relation_figure
 from tim3d.plotting.sizes import distance_figure, porosimetry_figure, thickness_figure
@@ -34,6 +35,7 @@ __all__ = [
     "orthoslices",
     "overlay",
     "overlay_slice",
+    "particle_figure",
     "phases_3d",
     "porosimetry_figure",
     "profiles",

@@ -21,6 +21,7 @@ from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.images import IMAGES
 from tim3d.reporting.inspection import INSPECTION
 from tim3d.reporting.morphology import INTRUSION, SIZES
+from tim3d.reporting.particles import PARTICLES
 from tim3d.reporting.preparation import PREPARATION
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.relation import RELATION, SAMPLES
@@ -281,6 +282,7 @@ SECTIONS = (
     SIZES,
     INTRUSION,
     CORRELATIONS,
+    PARTICLES,
     STUDY,
     FIDELITY,
     FLUX,

@@ -34,7 +34,10 @@ ALONG = (
 
 # Variables that are yes or no, and those that count something.
 FLAGS = ("percolates", "flux_percolates", "geodesic_percolates")
-COUNTS = ("iterations", "geodesic_unreached_voxels", "component_count")
+COUNTS = (
+    *("iterations", "geodesic_unreached_voxels", "component_count"),
+    *("particle_count", "particle_count_inside", "contact_count"),
+)
 
 Place: TypeAlias = Mapping[str, str | float]
 

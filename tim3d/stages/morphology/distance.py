@@ -7,7 +7,6 @@ just this halo, so that every distance is that of the whole volume.
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +25,7 @@ from tim3d.stages.morphology.stored_distances import LARGEST, halo_within
 from tim3d.stages.shared.chosen_phases import chosen_phases, phases_of_labels
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, whole_shards
 from tim3d.stages.shared.packed import pack, unpack
-from tim3d.stages.shared.planes import warn_of_plane
+from tim3d.stages.shared.planes import warn_of_plane, warn_of_slender_voxels
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.stages.shared.results import result_name, run_passes
 from tim3d.stages.shared.verb import Task, Verb
@@ -34,13 +33,9 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 from tim3d.typed import Names
 
-log = logging.getLogger(__name__)
-
 # Cells are about this many of the shortest voxel edge wide, and wider where there would be more of
 # them than the client can hold.
 CELL_EDGES, MOST_CELLS = 4, 2**24
-# Voxels longer than this many of their shortest edge are warned of.
-SLENDER = 10.0
 
 
 @Verb
@@ -91,24 +86,10 @@ def distance(
     """
     labels = store.complete_field(sample, field, "segment")
     chosen = chosen_phases(labels, phases)
-    warn_of_voxels(labels)
+    warn_of_plane(labels, "distances are those in it, and at most as large in the material")
+    warn_of_slender_voxels(labels)
     job = Distances(sample, labels, chosen, phases is not None, out, options)
     return Task(job.plans, job.result)
-
-
-def warn_of_voxels(labels: Field) -> None:
-    """Warn of a volume of one slice, and of voxels that are much longer than wide."""
-    ratio = max(labels.spacing_nm) / min(labels.spacing_nm)
-    warn_of_plane(labels, "distances are those in it, and at most as large in the material")
-    if ratio > SLENDER:
-        axis = schema.AXES[int(np.argmax(labels.spacing_nm))]
-        log.warning(
-            "voxels of %r are %.3g times as long along %s as across: what is thinner than %g nm there is not resolved",
-            labels.name,
-            ratio,
-            axis,
-            2 * max(labels.spacing_nm),
-        )
 
 
 @dataclass(frozen=True)

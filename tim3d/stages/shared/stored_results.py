@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d.descriptors.builtin import COUPLED
-from tim3d.descriptors.coupled import Coupled, conditions
+from tim3d.descriptors.coupled import ROW_DIMENSIONS, Coupled, conditions
 from tim3d.descriptors.geodesic import DIRECTIONS
 from tim3d.errors import ArgumentError, MissingFieldError, StoreError
 from tim3d.phases import Phases
@@ -190,8 +190,8 @@ def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
 
 
 def attributed(sample: str, node: str) -> xr.Dataset:
-    """Read a result node, without variables that have a dimension of components."""
-    return store.open_dataset(sample, node).drop_dims("component", errors="ignore")
+    """Read a result node, without variables that have a row for each component or particle."""
+    return store.open_dataset(sample, node).drop_dims(ROW_DIMENSIONS, errors="ignore")
 
 
 def _if_there(

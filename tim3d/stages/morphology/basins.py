@@ -1,0 +1,415 @@
+"""Particles of a phase over blocks: basins of the distance, joined over necks, as a field of numbers.
+
+A first pass lets the voxels of every block climb and records where they end, the necks in the
+block, and the planes on its border. A second pass follows those that leave a block and finds the
+necks over borders. The client joins basins. A third pass lets the blocks climb again and gives each
+basin the number of its particle: climbing is quicker than writing and reading what may change.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tim3d.engine import Ledger, Pass, lock_sample
+from tim3d.errors import InputError
+from tim3d.grid import AXES, Block, Grid, Triple, triple
+from tim3d.kernels.morphology import basins as kernel
+from tim3d.kernels.morphology.basins import Basins, Radii, Saddles, Side
+from tim3d.kernels.morphology.components import border_voxels, first_rows
+from tim3d.stages.components.blocks import lookup, lookup_node, values_of_block
+from tim3d.stages.shared.field import (
+    BLOCK_VOXELS,
+    Making,
+    Options,
+    many_shards,
+    plan_field,
+    produce,
+    renewing,
+    whole_shards,
+)
+from tim3d.stages.shared.packed import pack, unpack
+from tim3d.stages.shared.results import run_passes
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
+
+AROUND: Triple = (1, 1, 1)
+OFFSETS = [triple(o) for o in itertools.product((-1, 0, 1), repeat=3)]
+MOST = int(np.iinfo(schema.ID_DTYPE).max)
+# Bytes a voxel of climbing: radii, the best neighbours, numbers.
+CLIMB_BYTES = 12
+Record: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A block of a phase whose voxels climb."""
+
+    sample: str
+    labels: str
+    distance: str
+    code: int
+    shape: Triple
+    spacing: schema.Spacing
+
+    def read(self, block: Block) -> Radii:
+        """Distances in the phase, 0 elsewhere and beyond the border of the volume."""
+        around = block.core.grow(AROUND)
+        radii = np.zeros(around.shape, np.float32)
+        labels = store.read_box(store.field_array(self.sample, self.labels), block.read)
+        found = store.read_box(store.field_array(self.sample, self.distance), block.read)
+        found = np.where(labels == self.code, found, np.float32(0))
+        radii[block.read.within(around).slices] = found
+        return radii
+
+    def basins(self, block: Block, radii: Radii) -> Basins:
+        """Basins of the core."""
+        return kernel.basins(radii, block.core.start, self.shape, self.spacing)
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Bytes of labels and distances while decoded, and of climbing."""
+        return int(math.prod(read) * 7 + math.prod(n + 2 for n in core) * CLIMB_BYTES)
+
+
+@dataclass(frozen=True)
+class ClimbWork:
+    """First pass: ends, necks and border of a block."""
+
+    climb: Climb
+
+    def read(self, block: Block) -> Radii:
+        """Read the radii of the block and around it."""
+        return self.climb.read(block)
+
+    def compute(self, block: Block, inputs: Radii) -> dict[str, Any]:
+        """Let the voxels climb."""
+        found, inner = self.climb.basins(block, inputs), inputs[1:-1, 1:-1, 1:-1]
+        necks = kernel.saddles(found.ids, np.ascontiguousarray(inner))
+        record = {"end": pack(found.end), "radius": pack(found.radius), "necks": _packed(necks)}
+        for axis, side in itertools.product(range(3), (0, -1)):
+            planes = {"ids": np.take(found.ids, side, axis), "radii": np.take(inner, side, axis)}
+            record[_plane(axis, side)] = {name: pack(plane) for name, plane in planes.items()}
+        return record
+
+    def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Write the record only."""
+        return outputs
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Bytes of a block that climbs, a copy of its radii, and the record."""
+        copies = 4 * math.prod(core) + 24 * border_voxels(core)
+        return self.climb.block_bytes(core, read) + copies
+
+
+def _plane(axis: int, side: int) -> str:
+    return f"{AXES[axis]}_{'high' if side else 'low'}"
+
+
+def _packed(necks: Saddles) -> dict[str, Any]:
+    return {name: pack(getattr(necks, name)) for name in ("first", "second", "radius")}
+
+
+def _necks(record: Record) -> Saddles:
+    return Saddles(*(unpack(record[name]) for name in ("first", "second", "radius")))
+
+
+@dataclass(frozen=True)
+class MeetWork:
+    """Second pass: where ascents go on that leave a block, and the necks over its borders."""
+
+    ledger: Ledger
+    grid: Grid
+
+    def read(self, block: Block) -> dict[Triple, Record]:
+        """Read the records of a block and of those around it, by offset."""
+        beside = {o: _beside(block.index, o) for o in OFFSETS}
+        return {o: self.ledger.record(i) for o, i in beside.items() if _is_inside(i, self.grid)}
+
+    def compute(self, block: Block, inputs: dict[Triple, Record]) -> dict[str, Any]:
+        """Find what meets."""
+        own = inputs.pop((0, 0, 0))
+        found = []
+        for offset, there in inputs.items():
+            one: dict[str, Any] = {"offset": offset, **self._going_on(block, own, offset, there)}
+            if offset > (0, 0, 0):
+                axis = _axis(offset)
+                low, high = _side(own, axis, offset[axis]), _side(there, axis, -offset[axis])
+                one["necks"] = _packed(kernel.saddles_across(low, high, offset, axis))
+            found.append(one)
+        return {"beside": found}
+
+    def _going_on(self, block: Block, own: Record, offset: Triple, there: Record) -> dict[str, Any]:
+        """Ends in a neighbour, and their basins there."""
+        core, other = block.core, self.grid.block_at(_beside(block.index, offset)).core
+        places = np.stack(np.unravel_index(unpack(own["end"]), self.grid.shape), axis=1)
+        sides = (places >= np.array(core.stop)).astype(int) - (places < np.array(core.start))
+        rows = np.flatnonzero((sides == np.array(offset)).all(axis=1))
+        axis = _axis(offset)
+        plane = _side(there, axis, -offset[axis]).ids
+        at = np.delete(places[rows] - np.array(other.start), axis, axis=1)
+        return {"rows": pack(rows), "basins": pack(plane[at[:, 0], at[:, 1]])}
+
+    def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Write the record only."""
+        return outputs
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Bytes of the records of 27 blocks, and 120 per voxel of the largest plane."""
+        return 27 * 24 * border_voxels(core) + 120 * math.prod(core) // min(core)
+
+
+def _axis(offset: Triple) -> int:
+    return next(axis for axis in range(3) if offset[axis])
+
+
+def _side(record: Record, axis: int, side: int) -> Side:
+    plane = record[_plane(axis, max(side, 0))]
+    return Side(unpack(plane["ids"]), unpack(plane["radii"]))
+
+
+def _beside(index: Triple, offset: Triple) -> Triple:
+    return triple(i + o for i, o in zip(index, offset, strict=True))
+
+
+def _is_inside(index: Triple, grid: Grid) -> bool:
+    return all(0 <= i < n for i, n in zip(index, grid.counts, strict=True))
+
+
+@dataclass(frozen=True)
+class NumberWork:
+    """Third pass: let a block climb again, and give its basins the numbers of their particles."""
+
+    climb: Climb
+    out: str
+    durable: bool
+
+    def read(self, block: Block) -> tuple[Radii, np.ndarray]:
+        """Read radii, and the numbers of the block's basins."""
+        return self.climb.read(block), values_of_block(self.climb.sample, self.out, block.index)
+
+    def compute(self, block: Block, inputs: tuple[Radii, np.ndarray]) -> np.ndarray:
+        """Numbers of the particles."""
+        radii, numbers = inputs
+        table = np.concatenate([[0], numbers]).astype(np.uint32)
+        return np.take(table, self.climb.basins(block, radii).ids)
+
+    def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
+        """Write whole shards."""
+        store.write_block(self.climb.sample, self.out, block.core, outputs, durable=self.durable)
+        return {}
+
+    def block_bytes(self, core: Triple, read: Triple) -> int:
+        """Bytes of a block that climbs, and of numbers while encoded."""
+        return self.climb.block_bytes(core, read) + 8 * math.prod(core)
+
+
+@dataclass(frozen=True)
+class BasinField:
+    """The field of particles of a phase, and the passes that make it.
+
+    Parameters
+    ----------
+    sample : str
+        The sample.
+    labels, distance : Field
+        Labels, and their distances.
+    phase : str
+        Name of the phase.
+    code : int
+        Its code.
+    neck : float
+        See `tim3d.kernels.morphology.basins.joined`.
+    out : str
+        Name of the field.
+    options : Options
+        How it runs.
+    """
+
+    sample: str
+    labels: Field
+    distance: Field
+    phase: str
+    code: int
+    neck: float
+    out: str
+    options: Options
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of the labels and of the distances."""
+        names = (self.labels.name, self.distance.name)
+        return {name: store.fingerprint_of(self.sample, name) for name in names}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Arguments that decide the numbers."""
+        return {"phase": self.phase, "neck": self.neck}
+
+    @property
+    def block(self) -> Triple:
+        """Voxels of a block."""
+        asked = self.options.block
+        if asked:
+            return whole_shards(asked, self.labels)
+        return many_shards(self.labels, BLOCK_VOXELS // 2)
+
+    @property
+    def climb(self) -> Climb:
+        """Blocks of the phase that climb."""
+        names = (self.labels.name, self.distance.name)
+        return Climb(self.sample, *names, self.code, self.labels.shape, self.labels.spacing_nm)
+
+    @cached_property
+    def making(self) -> Making:
+        """The field."""
+        field = replace(
+            self.labels,
+            name=self.out,
+            dtype=schema.ID_DTYPE,
+            phases=None,
+            long_name="number of the particle",
+            attributes={},
+        )
+        return Making(
+            verb="particles",
+            field=field,
+            work=NumberWork(self.climb, self.out, self.options.durable),
+            block=self.block,
+            halo=AROUND,
+            read_bytes=5,
+            inputs=self.inputs,
+            parameters=self.parameters,
+        )
+
+    @cached_property
+    def passes(self) -> tuple[Pass, Pass]:
+        """Passes that climb, and that let the blocks meet."""
+        mark = schema.fingerprint(
+            verb="particles", step="basins", inputs=self.inputs, code=self.code
+        )
+        climbing = Pass(
+            work=ClimbWork(self.climb),
+            grid=Grid(self.labels.shape, self.block, AROUND),
+            ledger=Ledger(self.sample, f"{self.out}_basins/climb", mark),
+            shard=self.labels.shard,
+            read_bytes=5,
+            write_bytes=0,
+            durable=self.options.durable,
+            time_limit=self.options.time_limit,
+        )
+        meeting = replace(
+            climbing,
+            work=MeetWork(climbing.ledger, climbing.grid),
+            ledger=Ledger(self.sample, f"{self.out}_basins/meet", mark),
+            read_bytes=0,
+        )
+        return climbing, meeting
+
+    def plans(self) -> list[Any]:
+        """Plans of the passes that are left; none if the field is complete."""
+        options = (
+            renewing(self.sample, self.making, self.options) if self._there() else self.options
+        )
+        left = plan_field(self.sample, self.making, options)
+        return [*(one.plan(afresh=options.overwrite) for one in self.passes), *left] if left else []
+
+    def _there(self) -> bool:
+        return bool(store.node_attributes(self.sample, self.out))
+
+    def make(self) -> None:
+        """Make the field, or what is left of it."""
+        options = (
+            renewing(self.sample, self.making, self.options) if self._there() else self.options
+        )
+        if not plan_field(self.sample, self.making, options):
+            return
+        for one in self.passes:
+            one.plan(afresh=options.overwrite).check()
+        with lock_sample(self.sample):
+            run_passes(self.passes, options)
+            self._write_lookup()
+        produce(self.sample, self.making, options, self._finish)
+
+    def _finish(self, _: Ledger) -> None:
+        store.delete_node(self.sample, lookup_node(self.out))
+        for one in self.passes:
+            one.ledger.forget()
+
+    def _write_lookup(self) -> None:
+        """Write the number of the particle of each basin of each block."""
+        starts, numbers = particles_of(*self.passes, self.neck)
+        if numbers.max(initial=0) > MOST:
+            raise InputError(
+                f"{numbers.max()} particles are more than {schema.ID_DTYPE} can number: join more with a smaller --neck"
+            )
+        record = store.provenance(self.making.fingerprint, self.parameters, self.inputs)
+        store.write_dataset(
+            self.sample,
+            lookup_node(self.out),
+            lookup(starts, numbers),
+            record | {"verb": "particles"},
+        )
+
+
+def particles_of(climbing: Pass, meeting: Pass, neck: float) -> tuple[np.ndarray, np.ndarray]:
+    """Join the basins of all blocks.
+
+    Returns
+    -------
+    starts : array
+        First row of each block in the joined table of basins.
+    numbers : array
+        Number of the particle of each row.
+    """
+    grid = climbing.grid
+    places = [triple(place) for place in np.ndindex(grid.counts)]
+    ends, radii, inner = [], [], []
+    for record in climbing.ledger.records(places):
+        ends.append(unpack(record["end"]))
+        radii.append(unpack(record["radius"]))
+        inner.append(_necks(record["necks"]))
+    starts = first_rows([len(one) for one in ends]).reshape(grid.counts)
+    following, outer = _met(meeting, places, starts, sum(map(len, ends)))
+    peaks = np.flatnonzero(following == np.arange(len(following)))
+    place, radius = np.concatenate(ends)[peaks], np.concatenate(radii)[peaks]
+    order = np.argsort(place)
+    rank = np.empty(len(following), np.int64)
+    rank[peaks[order]] = np.arange(len(peaks))
+    basin = rank[kernel.ends_of(following)]
+    within = [_shifted(n, s, s) for n, s in zip(inner, starts.ravel().tolist(), strict=True)]
+    necks = _between_basins([*within, *outer], basin)
+    return starts, kernel.joined(radius[order], necks, neck)[basin]
+
+
+def _met(
+    meeting: Pass, places: list[Triple], starts: np.ndarray, count: int
+) -> tuple[np.ndarray, list[Saddles]]:
+    """Row at which each row goes on, and the necks over borders."""
+    following, outer = np.arange(count), []
+    for place, record in zip(places, meeting.ledger.records(places), strict=True):
+        for one in record["beside"]:
+            there = starts[_beside(place, triple(one["offset"]))]
+            following[starts[place] + unpack(one["rows"])] = (
+                there + unpack(one["basins"]).astype(np.int64) - 1
+            )
+            if "necks" in one:
+                outer.append(_shifted(_necks(one["necks"]), starts[place], there))
+    return following, outer
+
+
+def _shifted(necks: Saddles, first: int, second: int) -> Saddles:
+    """Rows of the joined table in place of numbers from 1."""
+    return Saddles(necks.first + first - 1, necks.second + second - 1, necks.radius)
+
+
+def _between_basins(parts: list[Saddles], basin: np.ndarray) -> Saddles:
+    a, b = (basin[np.concatenate([getattr(p, end) for p in parts])] for end in ("first", "second"))
+    apart = a != b
+    radius = np.concatenate([p.radius for p in parts])[apart]
+    return kernel.widest(np.minimum(a, b)[apart], np.maximum(a, b)[apart], radius)
