@@ -133,7 +133,7 @@ def test_a_shard_of_whole_chunks_or_of_a_whole_axis_is_taken(shard: tuple[int, i
         ("permeability", VERBS, "OpenPNM"),
         ("porosity", ["phase_fraction"], "here it is 'phase_fraction'"),
         ("Porosity", ["phase_fraction"], "here it is 'phase_fraction'"),
-        ("pore-size-distribution", ["phase_fraction"], "PoreSpy"),
+        ("pore-size-distribution", ["phase_fraction"], "tim3d thickness"),
         ("xyz", VERBS, ""),
     ],
 )
