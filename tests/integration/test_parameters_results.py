@@ -160,7 +160,19 @@ CASES = {
             "sides": "periodic", "cell": True, "interface": {"pore:solid": 1e8}, "contact": [1e9, 2e9],
             "tolerance": 1e-5, "units": "m2 s-1",
         },
+        refused={"interface_area": "faces", "particles": "parts"},
         names={"out": "mine5", "richardson": True},  # the same numbers, and an estimate beside them
+        runs={"keep_potential": True, "keep_flux": True, "checkpoint": 1.0, "device": "cpu", "options": AGAIN},
+    ),
+    "solve of particles": Case(
+        "solve",
+        {"sample": A, "conductivity": K, "interface": {"pore:solid": 1e7, "solid:solid": 1e8}, "particles": "parts"},
+        decides={
+            "sample": B, "conductivity": K | {"pore": 2.0}, "field": "other", "axis": "y", "faces": "centres",
+            "sides": "periodic", "cell": True, "interface": {"solid:solid": 1e8}, "contact": [1e9, 2e9],
+            "tolerance": 1e-5, "units": "m2 s-1", "interface_area": "faces", "particles": "parts2",
+        },
+        names={"out": "mine14", "richardson": True},
         runs={"keep_potential": True, "keep_flux": True, "checkpoint": 1.0, "device": "cpu", "options": AGAIN},
     ),
     "geodesic": Case(
@@ -216,7 +228,7 @@ CASES = {
             "field": "other", "axis": "y", "tolerance": 0.3, "flux_tolerance": 1e-6, "units": "1",
             "faces": "centres", "sides": "periodic", "interface": {"pore:solid": 1e8},
         },
-        refused={"windows_nm": [40.0, 60.0], "phase": "solid"},
+        refused={"windows_nm": [40.0, 60.0], "phase": "solid", "interface_area": "faces"},
         names={"out": "mine8"},
         runs={"options": AGAIN},
     ),
@@ -230,6 +242,7 @@ CASES = {
         refused={
             "windows_nm": [40.0, 60.0], "conductivity": K, "axis": "y", "flux_tolerance": 1e-6, "units": "1",
             "faces": "centres", "sides": "periodic", "interface": {"pore:solid": 1e8},
+            "interface_area": "faces",
         },
         names={"out": "mine9"},
         runs={"options": AGAIN},
@@ -277,6 +290,12 @@ CHANGES = [
 ]
 
 
+def blocks(shape: tuple[int, ...], edge: int) -> np.ndarray:
+    """Numbers of cubes that fill a volume."""
+    z, y, x = (n // edge for n in np.indices(shape))
+    return (1 + z + 10 * y + 50 * x).astype(np.uint16)
+
+
 def smooth(seed: int) -> np.ndarray:
     """Smoothed noise of mean 0."""
     return ndi.gaussian_filter(np.random.default_rng(seed).standard_normal((8, 16, 16)), 1.5)
@@ -300,6 +319,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "three": labels + (noise > noise.std()).astype(np.uint8),
         }
         fields |= {"raw": grey(noise), "raw2": grey(other)}
+        fields |= {"parts": blocks(noise.shape, 5), "parts2": blocks(noise.shape, 7)}
         for field_name, values in fields.items():
             ingest(folder, name, field_name, values)
     for seed, image, shades in ((9, "image", "grey"), (10, "other", "grey10")):
@@ -320,7 +340,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def ingest(folder: Path, sample: str, name: str, values: np.ndarray) -> None:
-    phases = {"three": Phases(pore=0, solid=1, ring=2), "raw": None, "raw2": None}.get(name, TWO)
+    phases = {
+        "three": Phases(pore=0, solid=1, ring=2),
+        **dict.fromkeys(("raw", "raw2", "parts", "parts2"), None),
+    }.get(name, TWO)
     np.save(folder / "volume.npy", values)
     tim3d.ingest(
         folder / "volume.npy", str(folder / sample), voxel_size={"z": 10, "y": 10, "x": 10}, field=name, phases=phases,

@@ -330,6 +330,12 @@ def test_labels_are_read_once(sample: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"axis": ["z", "z"]}, ArgumentError, "each once"),
         ({"contact": [1, 2, 3]}, ArgumentError, "3 contacts are given"),
         ({"interface": {"pore:copper": 1e8, "copper:pore": 2e8}}, ArgumentError, "given twice"),
+        ({"interface": {"pore:copper": -1e8}}, ArgumentError, "it must be positive and finite"),
+        ({"interface": {"copper:copper": 1e5}}, ArgumentError, "no field says which voxels .*--particles FIELD"),
+        ({"interface": {"pore:unused": 1e8}}, InputError, "pore:unused has no place: pore and unused touch nowhere"),
+        ({"interface_area": "faces"}, ArgumentError, "no interface has a resistance"),
+        ({"particles": "phase"}, ArgumentError, "add --interface pore:pore=1e5"),
+        ({"interface": {"copper:copper": 1e5}, "particles": "grains"}, MissingFieldError, "no field 'grains'"),
         ({"cell": True, "sides": "periodic"}, ArgumentError, "leave out --faces and --sides"),
         ({"faces": "inner"}, ArgumentError, "electrodes are 'inner'"),
         ({"tolerance": 2}, ArgumentError, "tolerance is 2"),
@@ -415,6 +421,61 @@ def test_one_question_has_one_name(sample: str) -> None:
     for one in [*alike, {"conductivity": dict(reversed(K.items()))}, {"contact": float("inf")}, {}]:
         solve(sample, **one)
     assert store.nodes(sample) == ["phase", NODE, f"{NODE},pore+copper=100000000"]
+
+
+def test_interfaces_act_on_their_true_area_and_the_result_says_so(sample: str) -> None:
+    one = {"interface": {"pore:copper": 1e8}, "tolerance": 1e-6}
+    found, stairs = solve(sample, **one), solve(sample, **one, interface_area="faces")
+    given: Any = {"spacing": SPACING, "interface": {(0, 7): 0.1}, "tolerance": 1e-6}
+    for area, there in (("normal", found), ("faces", stairs)):
+        plain = conduct(volume(), BY_CODE, interface_area=area, **given)
+        assert there.effective_conductivity.item() == plain.conductivity
+        assert there.attrs["interface_area"] == area
+        assert there.interface.values.tolist() == ["pore:copper"]
+        assert (
+            there.interface_area_faces.item(),
+            there.interface_area_true.item(),
+        ) == plain.areas.interfaces[0, 7]
+    assert found.effective_conductivity < stairs.effective_conductivity
+    assert found.interface_area_true < stairs.interface_area_true == stairs.interface_area_faces
+    assert found.interface_area_true.attrs["units"] == "nm2"
+
+
+def test_contacts_of_particles_are_counted_and_narrow_ones_are_named(
+    sample: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Slices of four of 20 nm as particles of copper: contacts of any width between them."""
+    slices = np.arange(11)[:, None, None] // 4 + np.zeros(volume().shape, np.int32)
+    np.save(tmp_path / "grains.npy", slices.astype(np.uint16))
+    size = dict(zip("zyx", SPACING, strict=True))
+    tim3d.ingest(
+        tmp_path / "grains.npy", sample, voxel_size=size, field="grains", shard=(4, 8, 8), options=QUIET
+    )  # fmt: skip
+    given: Any = {"interface": {"copper:copper": 1e8}, "particles": "grains", "axis": ["z", "x"]}
+    found, without = solve(sample, **given), solve(sample)
+    assert found.effective_conductivity.sel(axis="z") < without.effective_conductivity.item()
+    assert (found.particles.item(), found.contacts.item()) == (2, 1)  # the first is none: 0
+    assert found.coordination_number.item() == 1.0
+    assert found.coordination_histogram.values.tolist() == [0, 2]
+    touching = (volume()[7] == 7) & (volume()[8] == 7)
+    # Its rim is ragged: some of its faces are taken for slanted ones.
+    assert 0.6 < found.contact_area.item() / (touching.sum() * 20.0) <= 1
+    assert "belong to no particle (0)" in caplog.text
+    assert store.node_attributes(sample, next(n for n in store.nodes(sample) if "grains" in n and "tran" in n))[
+        "inputs"
+    ].keys() == {"phase", "grains"}  # fmt: skip
+
+
+def test_a_conductance_in_another_unit_or_not_resolved_is_named(
+    sample: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    solve(sample, interface={"pore:copper": 50})
+    assert "50 W m-2 K-1 is outside of 100 ... 1e+10" in caplog.text
+    caplog.clear()
+    solve(sample, interface={"pore:copper": 50}, units="1")
+    assert "outside" not in caplog.text
+    solve(sample, conductivity=K | {"copper": 1.0}, interface={"pore:copper": 6e9})
+    assert "the voxels of 4 nm do not resolve it" in caplog.text
 
 
 def test_two_potentials_are_both_there_and_one_is_shared(sample: str) -> None:

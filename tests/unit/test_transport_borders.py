@@ -110,6 +110,7 @@ def test_between_electrodes(case: Any, axis: int, sides: Any, resists: bool) -> 
     border: dict[str, Any] = {"sides": sides}
     if resists:
         border |= {"interface": {(1, 2): 0.3, (2, 3): 5.0}, "contact": (0.5, math.inf)}
+        border |= {"interface_area": "faces"}  # as the direct solution
     expected = direct(labels, Physics(k, **border), spacing, axis)
     found = conduct(labels, k, axis, spacing=spacing, tolerance=1e-8, threads=1, **border)
     assert found.percolates == (expected > 0)
@@ -122,6 +123,7 @@ def test_the_tensor_of_a_cell(case: Any, resists: bool) -> None:
     border: dict[str, Any] = {
         "cell": True,
         "interface": {(1, 2): 0.3, (2, 3): 5.0} if resists else None,
+        "interface_area": "faces",  # as the direct solution
     }
     expected = tensor(labels, Physics(k, **border), spacing)
     for axis in range(3):

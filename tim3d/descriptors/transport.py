@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.interface_conductances import interface_names, interface_variables
 from tim3d.grid import AXES
 from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
 from tim3d.kernels.conduction.conduction import PERFECT, Physics
@@ -72,6 +73,7 @@ def transport(
     context: Context, fine: Mapping[str, Record], coarse: Mapping[str, Record]
 ) -> xr.Dataset:
     """Dataset of the solutions by axis, with those at every second voxel if there are any."""
+    first = fine[context.axes[0]]
     found = {
         name: _over_axes(context, name, [value(fine[a], name) for a in context.axes])
         for name in VARIABLES
@@ -81,9 +83,15 @@ def transport(
         | bounds(context)
         | _tensor(context, fine)
         | _local(context, fine)
+        | interface_variables(first, context.physics.interface_area)
     )
     coordinates: dict[str, Any] = {"axis": np.array(context.axes, dtype=object)}
     coordinates["phase"] = np.array(list(context.phases), dtype=object)
+    if "interface_area_true" in found:
+        names = interface_names(first, context.phases)
+        coordinates["interface"] = np.array(names, dtype=object)
+    if "coordination_histogram" in found:
+        coordinates["neighbours"] = np.arange(len(found["coordination_histogram"][1]))
     if "conductivity_tensor" in found:
         coordinates["flux_axis"] = np.array(AXES, dtype=object)
     if "flux_histogram" in found:
@@ -269,6 +277,7 @@ def _about(context: Context) -> dict[str, Any]:
         about |= {
             "interface": pairs,
             "interface_meaning": f"conductance per area, {per_area}; {REFERENCES['kapitza']}",
+            "interface_area": physics.interface_area,
         }
     if physics.contact != PERFECT:
         about |= {

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError
 from tim3d.formats.base import Layer
 from tim3d.grid import AXES, Box, triple
+from tim3d.kernels.conduction.coding import code_labels
 from tim3d.kernels.conduction.flux_vectors import flux_vectors
-from tim3d.kernels.conduction.material import check_conductivities
+from tim3d.kernels.conduction.material import Diagonal, Interfaces, check_conductivities
+from tim3d.kernels.conduction.surroundings import MARGIN
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
@@ -53,6 +55,10 @@ def _layer(sample: str, potential: Field, box: Box) -> Layer:
             f"{potential.name!r} was solved with faces {plain[0]}, sides {plain[1]}, cell {plain[2]}; "
             "vectors are made for outer faces and insulated sides"
         )
+    if parameters.get("particles"):
+        raise ArgumentError(
+            f"{potential.name!r} was solved with contacts between particles; vectors are not made of those"
+        )
     inputs = store.node_attributes(sample, potential.name)["inputs"]
     (labels,) = [name for name in inputs if name in store.nodes(sample)]
     return Layer(
@@ -80,18 +86,41 @@ class Vectors:
         core = Box(triple((start[0] + z0, *start[1:])), triple((start[0] + z1, *stop[1:])))
         read = core.grow((1, 1, 1))
         axis = AXES.index(self.parameters["axis"])
-        conductivity = {int(c): k for c, k in self.parameters["conductivity"].items()}
+        conductivity = check_conductivities(
+            {int(c): k for c, k in self.parameters["conductivity"].items()}
+        )
+        # Conductances per area are recorded with nanometres as lengths.
+        interface = {_pair(pair): k for pair, k in self.parameters["interface"].items()}
+        codes = self._padded(self.labels, read, 0, np.uint8)
+        if interface:
+            codes, conductivity, interface = self._coded(read, conductivity, interface)
         return flux_vectors(
             self._padded(self.potential.name, read, -1.0, np.float32),
-            self._padded(self.labels, read, 0, np.uint8),
-            conductivity=check_conductivities(conductivity),
-            # Both are recorded with nanometres as lengths.
-            interface={_pair(pair): k for pair, k in self.parameters["interface"].items()},
+            codes,
+            conductivity=conductivity,
+            interface=interface,
             contact=[float(value) for value in self.parameters["contact"]],
             spacing=self.potential.spacing_nm,
             axis=axis,
             ends=(-read.start[axis], self.potential.shape[axis] - 1 - read.start[axis]),
         )
+
+    def _coded(
+        self, read: Box, conductivity: Mapping[int, Diagonal], interface: Interfaces
+    ) -> tuple[NDArray[np.uint8], dict[int, Diagonal], dict[tuple[int, int], float]]:
+        """Codes that tell normals, and what conducts by them, as the solver has them."""
+        wide = read.grow((MARGIN,) * 3)
+        inner = wide.clip(Box.whole(self.potential.shape))
+        labels = store.read_box(store.field_array(self.sample, self.labels), inner)
+        ends = [
+            (a - b, c - d)
+            for a, b, c, d in zip(inner.start, wide.start, wide.stop, inner.stop, strict=True)
+        ]
+        # Beyond the volume its border is repeated, as in the solver.
+        around = np.pad(labels, ends, mode="edge")
+        # Fields of versions that did not know normals have no such parameter.
+        area = self.parameters.get("interface_area", "faces")
+        return code_labels(around, conductivity, interface, area, self.potential.spacing_nm)
 
     def _padded(self, name: str, box: Box, outside: float, dtype: Any) -> NDArray[Any]:
         """Values of a field in a box that may reach out of the volume."""

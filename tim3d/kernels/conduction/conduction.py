@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError
 from tim3d.grid import AXES, Triple, triple
 from tim3d.kernels.conduction import solver
+from tim3d.kernels.conduction.coding import AREAS, InterfaceArea
 from tim3d.kernels.conduction.ghost_layers import Alone, Halo, Wrap
+from tim3d.kernels.conduction.interfaces import Areas, touching
 from tim3d.kernels.conduction.local_flux import LocalFlux
 from tim3d.kernels.conduction.material import (
     Conductivity,
@@ -40,6 +42,7 @@ from tim3d.kernels.conduction.multigrid import (
 )
 from tim3d.kernels.conduction.solver import Drive, Electrodes, Problem, Solver, State
 from tim3d.kernels.conduction.stencil import F32, F64, U8
+from tim3d.kernels.conduction.surroundings import Read, as_particles
 from tim3d.kernels.conduction.thread_pool import Team, Workers
 from tim3d.kernels.morphology.phase_mask import as_labels
 from tim3d.kernels.morphology.surface import check_spacing
@@ -87,6 +90,8 @@ class Conduction:
         Voxels of each label.
     owned : range
         Planes of the whole volume along the axis that `potential` and `size` hold.
+    areas : Areas, optional
+        Areas of the interfaces with a resistance, and contacts of particles.
     """
 
     conductivity: float
@@ -103,6 +108,7 @@ class Conduction:
     labels: tuple[int, ...] = ()
     voxels: Mapping[int, int] = field(default_factory=dict)
     owned: range = range(0)
+    areas: Areas | None = None
 
     @property
     def tortuosity_total(self) -> float:
@@ -135,10 +141,14 @@ class Physics:
     cell : bool
         Make all axes periodic, and drive the flux by a mean gradient instead of electrodes.
     interface : mapping of (int, int) to float
-        Conductance per area between two labels (Kapitza), in units of conductivity over length.
+        Conductance per area between two labels (Kapitza), in units of conductivity over length;
+        between particles of one label, if it is given twice.
     contact : two floats
         Conductance per area between the low and the high electrode and the adjacent voxels; inf is
         perfect.
+    interface_area : {"faces", "normal"}
+        Area on which the conductance of an interface acts: that of the smooth interface, by its
+        normal, or that of the voxel faces, which is 1.5 times larger in the mean.
     """
 
     conductivity: Mapping[int, Conductivity]
@@ -147,6 +157,7 @@ class Physics:
     cell: bool = False
     interface: Interfaces | None = None
     contact: tuple[float, float] = PERFECT
+    interface_area: InterfaceArea = "normal"
 
     def check(self, shape: Sequence[int], axis: int) -> None:
         """Raise `ArgumentError` unless a volume of this shape can be solved along this axis."""
@@ -166,6 +177,10 @@ class Physics:
             raise ArgumentError(
                 "a contact resistance needs electrodes on the outer faces; use electrodes 'outer'"
             )
+        if self.interface_area not in AREAS:
+            raise ArgumentError(
+                f"interface_area is {self.interface_area!r}; use {' or '.join(map(repr, AREAS))}"
+            )
         check_conductances(self.interface or {}, self.contact, self.checked)
 
     @property
@@ -184,7 +199,7 @@ class Physics:
         edges = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
         return Drive(
             self.checked, order, edges, self.electrodes, self.cell,
-            self.interface, self.contact,
+            self.interface, self.contact, self.interface_area,
         )  # fmt: skip
 
     def wrap(self, shape: Sequence[int]) -> Wrap:
@@ -224,6 +239,8 @@ def conduct(
     cell: bool = False,
     interface: Interfaces | None = None,
     contact: tuple[float, float] = PERFECT,
+    interface_area: InterfaceArea = "normal",
+    particles: NDArray[Any] | None = None,
     tolerance: float = 1e-3,
     keep_potential: bool = False,
     keep_flux: bool = False,
@@ -239,8 +256,11 @@ def conduct(
         0, 1 or 2: along z, y or x.
     spacing : (dz, dy, dx)
         Edges of a voxel; only their ratios matter unless there are conductances per area.
-    conductivity, electrodes, sides, cell, interface, contact
+    conductivity, electrodes, sides, cell, interface, contact, interface_area
         See `Physics`.
+    particles : (Z, Y, X) of int, optional
+        Number of the particle of each voxel, from 1 on; 0 where there is none. Needed for an
+        interface of a label with itself.
     tolerance : float
         Largest (max - min) / mean of the flux over all planes. The error of the conductivity is
         smaller than this: docs/transport.md.
@@ -287,19 +307,25 @@ def conduct(
     0.857143
     """
     labels = as_labels(labels)
-    physics = Physics(conductivity, electrodes, sides, cell, interface, contact)
+    physics = Physics(conductivity, electrodes, sides, cell, interface, contact, interface_area)
     physics.check(labels.shape, axis)
+    _check_particles(labels, physics, particles)
     check_tolerance(tolerance)
     turned = np.moveaxis(labels, axis, 0)
 
     def read(start: int, stop: int, out: U8) -> None:
         out[...] = turned[start:stop]
 
+    def read_particles(start: int, stop: int, out: NDArray[Any]) -> None:
+        assert particles is not None
+        out[...] = as_particles(np.moveaxis(particles, axis, 0)[start:stop])
+
     drive = physics.drive(axis, check_spacing(spacing))
     with Team(threads) as team:
         part = conduct_slab(
             read, triple(turned.shape), drive, Halo(Alone(), physics.wrap(turned.shape)), team,
             tolerance=tolerance, keep_potential=keep_potential, keep_flux=keep_flux,
+            read_particles=None if particles is None else read_particles,
         )  # fmt: skip
     return replace(
         part, potential=_turned_back(part.potential, axis), size=_turned_back(part.size, axis)
@@ -310,8 +336,18 @@ def _turned_back(field: F32 | None, axis: int) -> F32 | None:
     return None if field is None else np.ascontiguousarray(np.moveaxis(field, 0, axis))
 
 
+def _check_particles(
+    labels: NDArray[np.uint8], physics: Physics, particles: NDArray[Any] | None
+) -> None:
+    divided = touching(physics.interface)
+    if divided and particles is None:
+        raise ArgumentError(f"an interface of label {min(divided)} with itself needs its particles")
+    if particles is not None and particles.shape != labels.shape:
+        raise ArgumentError(f"particles are {particles.shape} and labels {labels.shape}")
+
+
 def conduct_slab(
-    read: Callable[[int, int, U8], None],
+    read: Read,
     shape: Triple,
     drive: Drive,
     halo: Halo,
@@ -320,6 +356,7 @@ def conduct_slab(
     tolerance: float = 1e-3,
     keep_potential: bool = False,
     keep_flux: bool = False,
+    read_particles: Read | None = None,
     begin: Callable[[Problem, State], None] = lambda problem, state: None,
     watch: Callable[[Problem, State], None] = lambda problem, state: None,
 ) -> Conduction:
@@ -341,11 +378,13 @@ def conduct_slab(
         Executor of the kernels.
     tolerance, keep_potential, keep_flux
         See `conduct`.
+    read_particles : callable, optional
+        As `read`, the number of the particle of each voxel.
     begin, watch : callable
         Called with the state before the first step, to resume from a checkpoint, and after each
         step, to write one.
     """
-    problem = solver.pose(read, shape, drive, halo)
+    problem = solver.pose(read, shape, drive, halo, team, read_particles)
     total, through = problem.mean_total[0], problem.mean_through[0]
     voxels = {int(label): int(problem.counts[label]) for label in np.flatnonzero(problem.counts)}
     if not problem.conducts[0]:
@@ -355,6 +394,7 @@ def conduct_slab(
             0.0, False, total, 0.0, nothing, 0.0, 0, (0.0, 0.0, 0.0) if drive.periodic else None,
             np.full(part, np.nan, np.float32) if keep_potential else None,
             np.zeros(part, np.float32) if keep_flux else None, voxels=voxels, owned=problem.owned,
+            areas=problem.areas,
         )  # fmt: skip
     state = solver.at_rest(problem, team)
     begin(problem, state)
@@ -365,7 +405,8 @@ def conduct_slab(
     statistics, size = solver.local(problem, state, team) if keep_flux else (None, None)
     return Conduction(
         state.mean, True, total, through, state.flux, state.spread, state.iterations, row, kept,
-        size, statistics, problem.found.labels, voxels, problem.owned,
+        size, statistics, tuple(sorted(set(problem.found.labels))), voxels, problem.owned,
+        problem.areas,
     )  # fmt: skip
 
 

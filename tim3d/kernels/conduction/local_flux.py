@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -50,6 +51,20 @@ class LocalFlux:
     squares: F64
     dissipation: F64
     histogram: NDArray[np.int64]
+
+    def by_label(self, labels: Sequence[int]) -> LocalFlux:
+        """Statistics of each label, in increasing order, from those of its codes 1, 2, ..."""
+        each = sorted(set(labels))
+        if len(each) == len(labels):
+            return self
+        rows = np.concatenate([[0], 1 + np.searchsorted(each, labels)])
+
+        def merged(values: NDArray[Any]) -> NDArray[Any]:
+            out = np.zeros((len(each) + 1, *values.shape[1:]), values.dtype)
+            np.add.at(out, rows, values)
+            return out
+
+        return LocalFlux(*(merged(values) for values in vars(self).values()))
 
 
 @_kernel

@@ -94,7 +94,7 @@ def check_conductances(
     """
     for (one, other), value in interface.items():
         where = f"interface {one}-{other}"
-        if one == other or not {one, other} <= set(labels):
+        if not {one, other} <= set(labels):
             raise ArgumentError(f"{where} is not between two of the labels {sorted(labels)}")
         if not 0 < value < math.inf:
             raise ArgumentError(

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from tim3d.errors import ConvergenceError
 from tim3d.grid import Triple
 from tim3d.kernels.conduction import local_flux, stencil
+from tim3d.kernels.conduction.coding import InterfaceArea, code_interfaces
 from tim3d.kernels.conduction.conducting_clusters import keep_through
 from tim3d.kernels.conduction.ghost_layers import Halo
+from tim3d.kernels.conduction.interfaces import Areas, touching
 from tim3d.kernels.conduction.local_flux import LocalFlux
 from tim3d.kernels.conduction.material import (
     Diagonal,
@@ -30,6 +32,7 @@ from tim3d.kernels.conduction.material import (
 )
 from tim3d.kernels.conduction.multigrid import Multigrid, slab_cuts, voxel_level
 from tim3d.kernels.conduction.stencil import F32, F64, U8
+from tim3d.kernels.conduction.surroundings import Read, surroundings
 from tim3d.kernels.conduction.thread_pool import Workers
 
 Electrodes = Literal["outer", "centres"]
@@ -57,6 +60,8 @@ class Drive:
         Position of the electrode faces.
     interface, contact
         Conductances per area between labels, and at the electrodes below and above.
+    interface_area : {"faces", "normal"}
+        Area on which those between labels act.
     """
 
     conductivity: Mapping[int, Diagonal]
@@ -66,11 +71,17 @@ class Drive:
     periodic: bool = False
     interface: Interfaces | None = None
     contact: tuple[float, float] = (math.inf, math.inf)
+    interface_area: InterfaceArea = "normal"
 
     @property
     def hidden(self) -> int:
         """Number of voxel layers at each end that are electrodes."""
         return int(self.electrodes == "centres" and not self.periodic)
+
+    @property
+    def conducting(self) -> list[int]:
+        """Labels that have a conductivity above 0."""
+        return [label for label, k in self.conductivity.items() if k[0] > 0]
 
     def unknowns(self, shape: Triple) -> Triple:
         """Shape of the array of unknown potentials."""
@@ -101,6 +112,8 @@ class Problem:
         Voxels of each label in the whole volume.
     conducts : three bools
         Whether anything percolates along each axis.
+    areas : Areas, optional
+        Interfaces with a resistance; None if there are none.
     """
 
     drive: Drive
@@ -116,6 +129,7 @@ class Problem:
     mean_total: Diagonal
     mean_through: Diagonal
     conducts: tuple[bool, bool, bool]
+    areas: Areas | None = None
 
     @property
     def faces(self) -> range:
@@ -139,7 +153,14 @@ class Problem:
         return self.drive.length(self.shape[0] + 2 * self.drive.hidden)
 
 
-def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo: Halo) -> Problem:
+def pose(
+    read: Read,
+    shape: Triple,
+    drive: Drive,
+    halo: Halo,
+    team: Workers,
+    read_particles: Read | None = None,
+) -> Problem:
     """Read this rank's slab and prepare it.
 
     Parameters
@@ -152,6 +173,10 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
         The material and how the flux is driven.
     halo : Halo
         The ring of ranks, and the periodic axes.
+    team : Workers
+        Executor of the kernels.
+    read_particles : callable, optional
+        As `read`, the number of the particle of each voxel; needed for contacts of particles.
 
     Raises
     ------
@@ -163,12 +188,18 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
     first, last = ring.rank == 0, ring.rank == ring.size - 1
     # Planes of labels include electrodes on centres, which belong to the slabs at the ends.
     low, high = start + drive.hidden * (not first), stop + drive.hidden * (1 + last)
+    owned, interface = range(low, high), drive.interface or {}
     codes = np.zeros((high - low + 2, shape[1] + 2, shape[2] + 2), np.uint8)
     inner = codes[1:-1, 1:-1, 1:-1]
-    read(low, high, inner)
+    around = None
+    if interface:
+        around = surroundings(read, read_particles, owned, shape, halo.wrap, touching(interface))
+        inner[...] = around.inner
+    else:
+        read(low, high, inner)
     counts = _added(ring.collect(_count(inner)))
     check_labels(counts, drive.conductivity)
-    found = material(drive.conductivity, counts, drive.interface or {}, drive.order)
+    found = material(drive.conductivity, counts, interface, drive.order)
     code_of = found.code_of
     for plane in inner:
         plane[...] = code_of[plane]
@@ -178,10 +209,15 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
         conducts = keep_through(inner, halo)
         carrying = _added(ring.collect(_count(inner)))
         through = _mean(carrying[1 : len(found.values)], found, counts.sum())
+    areas = None
+    if around is not None:
+        found, areas = code_interfaces(
+            inner, found, around, drive.conducting, interface, drive.interface_area, drive.spacing,
+            ring, team,
+        )  # fmt: skip
     halo.refresh(codes)
     codes, drops = _ends(codes, drive, first, last, len(found.values))
     pairs = pair_conductances(found, drive.spacing, drive.contact)
-    owned = range(low, high)
     return Problem(
         drive,
         unknowns,
@@ -196,6 +232,7 @@ def pose(read: Callable[[int, int, U8], None], shape: Triple, drive: Drive, halo
         total,
         through,
         conducts,
+        areas,
     )
 
 
@@ -442,4 +479,4 @@ def local(problem: Problem, state: State, team: Any) -> tuple[LocalFlux, F32]:
     np.divide(
         size[1:-1, 1:-1, 1:-1], np.float32(state.mean), out=out[first : first + len(problem.planes)]
     )
-    return statistics, out
+    return statistics.by_label(problem.found.labels), out

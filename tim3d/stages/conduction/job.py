@@ -9,17 +9,16 @@ from typing import Any
 
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
+from tim3d.kernels.conduction.coding import InterfaceArea
 from tim3d.kernels.conduction.conduction import PERFECT, Physics
-from tim3d.kernels.conduction.material import Conductivity, Interfaces, check_conductivities
+from tim3d.kernels.conduction.material import Conductivity, check_conductivities
 from tim3d.spelling import suggestion
+from tim3d.stages.conduction.interfaces import NM, chosen_interface
 from tim3d.stages.conduction.slab_solver import Case
 from tim3d.stages.shared.results import result_name
 from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
 
-# Metres per nanometre: conductances per area are given in units of conductivity per metre, voxels
-# in nm.
-NM = 1e-9
 UNITS = "W m-1 K-1"
 
 
@@ -32,6 +31,7 @@ class Solving:
     tolerance: float
     richardson: bool
     units: str
+    particles: str = ""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -60,7 +60,15 @@ class Solving:
             "cell": physics.cell,
             "contact": [str(value) for value in physics.contact],
             "interface": interface,
+            **self.of_interfaces,
         }
+
+    @property
+    def of_interfaces(self) -> dict[str, Any]:
+        """Parameters of interfaces, where there are any."""
+        divided = {"particles": self.particles} if self.particles else {}
+        area = {"interface_area": self.physics.interface_area} if self.physics.interface else {}
+        return area | divided
 
     def cases(self) -> list[tuple[str, int]]:
         """Axis of each solution, and its step: 1 for every voxel, 2 for every second one."""
@@ -113,9 +121,9 @@ class Job:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Fingerprint of the label field, stored as provenance."""
-        name = self.labels.name
-        return {name: store.fingerprint_of(self.sample, name)}
+        """Fingerprints of the fields that are read, stored as provenance."""
+        names = filter(None, (self.labels.name, self.solving.particles))
+        return {name: store.fingerprint_of(self.sample, name) for name in names}
 
     @property
     def fingerprint(self) -> str:
@@ -173,6 +181,8 @@ class Job:
             keeps=self.kinds if every == 1 else (),
             seconds=self.seconds,
             device=self.device,
+            particles=self.solving.particles,
+            names={code: name for name, code in (labels.phases or {}).items()},
         )
 
 
@@ -192,39 +202,13 @@ def chosen_physics(
     cell: bool,
     interface: Mapping[str, float] | None,
     contact: float | Sequence[float] | None,
+    area: InterfaceArea = "normal",
 ) -> Physics:
     """Physics of a label field, from arguments by phase name."""
     by_code = _by_code(labels, conductivity)
     return Physics(
-        by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact)
+        by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact), area
     )
-
-
-def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> Interfaces | None:
-    """Conductances per area between codes, in units of conductivity per nm.
-
-    `interface` has them by names of phases, per metre.
-    """
-    given = {names: _pair(labels, names) for names in interface or {}}
-    found = {
-        pair: float((interface or {})[names]) * NM
-        for names, pair in sorted(given.items(), key=lambda g: g[1])
-    }
-    if len(found) < len(given):
-        raise ArgumentError(
-            f"two phases are given twice in {', '.join(given)}: give each --interface once"
-        )
-    return found or None
-
-
-def typed_interface(
-    labels: Field, interface: Mapping[str, float] | None
-) -> dict[str, float] | None:
-    """Conductances per area by phase names as typed, in the order of the field's phases."""
-    assert labels.phases is not None
-    names = {code: name for name, code in labels.phases.items()}
-    pairs = sorted((_pair(labels, key), float(value)) for key, value in (interface or {}).items())
-    return {f"{names[a]}:{names[b]}": value for (a, b), value in pairs} or None
 
 
 def typed_conductivity(labels: Field, by_code: Mapping[int, Conductivity]) -> dict[str, Any]:
@@ -236,19 +220,6 @@ def typed_conductivity(labels: Field, by_code: Mapping[int, Conductivity]) -> di
 def short(along: Sequence[float]) -> float | list[float]:
     """One number if all axes have the same, else the list."""
     return along[0] if len(set(along)) == 1 else list(along)
-
-
-def _pair(labels: Field, names: str) -> tuple[int, int]:
-    parts = [part.strip() for part in names.split(":")]
-    assert labels.phases is not None
-    if len(parts) != 2 or not set(parts) <= set(labels.phases):
-        first = ":".join(list(labels.phases)[:2])
-        raise ArgumentError(
-            f"interface {names!r} is not between two of the phases {', '.join(labels.phases)}; "
-            f"write --interface {first}=1e8"
-        )
-    low, high = sorted(labels.phases[part] for part in parts)
-    return low, high
 
 
 def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:

@@ -9,10 +9,11 @@ checkpoints of others.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,9 @@ from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.conduction.conduction import Conduction, Physics, conduct_slab, turned_order
 from tim3d.kernels.conduction.ghost_layers import Alone, Halo, Ring
 from tim3d.kernels.conduction.solver import Drive, Problem, State
+from tim3d.kernels.conduction.surroundings import as_particles
 from tim3d.kernels.conduction.thread_pool import Team, Workers
+from tim3d.stages.conduction.interfaces import record_of, refuse_apart
 from tim3d.storage import scratch as arrays
 from tim3d.storage import store
 
@@ -55,6 +58,10 @@ class Case:
         Time between two checkpoints.
     device : str
         "cpu" for threads with numba's kernels, or a device of torch. The numbers agree to rounding.
+    particles : str
+        Field that numbers the particles; empty if none are distinguished.
+    names : mapping of int to str
+        Names of the phases by their codes, for messages.
     """
 
     sample: str
@@ -70,6 +77,8 @@ class Case:
     keeps: tuple[str, ...]
     seconds: float
     device: str = "cpu"
+    particles: str = ""
+    names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def order(self) -> Triple:
@@ -132,9 +141,10 @@ class Case:
                 watch=keeper.watch,
                 keep_potential="potential" in self.keeps,
                 keep_flux="flux" in self.keeps,
+                read_particles=self.read_particles if self.particles else None,
             )
         self._write_fields(ring, found)
-        return numbers(found)
+        return numbers(found, self.drive.spacing)
 
     def team(self, seat: Seat) -> Any:
         """Threads of this process, or its device, on which the kernels run."""
@@ -146,10 +156,22 @@ class Case:
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """Read labels of these planes box by box, so that only one box is decoded at a time."""
-        array = store.field_array(self.sample, self.field)
+        for place, values in self._values(self.field, start, stop):
+            out[place] = values
+
+    def read_particles(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Read the numbers of particles of these planes, as `read`."""
+        for place, values in self._values(self.particles, start, stop):
+            out[place] = as_particles(values)
+
+    def _values(
+        self, name: str, start: int, stop: int
+    ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+        """Values of a field by box, and where they belong in the planes start..stop."""
+        array = store.field_array(self.sample, name)
         for box, place in self._boxes(start, stop, triple(array.shards or array.chunks)):
             taken = tuple(slice(a, b, self.every) for a, b in zip(box.start, box.stop, strict=True))
-            out[place] = np.moveaxis(store.read_slices(array, taken), self.axis, 0)
+            yield place, np.moveaxis(store.read_slices(array, taken), self.axis, 0)
 
     def _boxes(
         self, start: int, stop: int, shard: Triple
@@ -197,7 +219,7 @@ def scratch(
     return arrays.array(case.sample, path)
 
 
-def numbers(found: Conduction) -> dict[str, Any]:
+def numbers(found: Conduction, spacing: Sequence[float]) -> dict[str, Any]:
     """Numbers of a solution as JSON, without its fields."""
     names = (
         "conductivity",
@@ -211,6 +233,8 @@ def numbers(found: Conduction) -> dict[str, Any]:
     )
     record = {name: getattr(found, name) for name in names} | {"flux": found.flux.tolist()}
     record["voxels"] = {str(label): count for label, count in found.voxels.items()}
+    if found.areas is not None:
+        record |= record_of(found.areas, spacing)
     if found.local is not None:
         record["local"] = {name: values[1:].tolist() for name, values in vars(found.local).items()}
     return record
@@ -233,6 +257,8 @@ class Keeper:
     def begin(self, problem: Problem, state: State) -> None:
         """Continue from the last checkpoint, whichever ranks wrote it."""
         self.last = time.monotonic()
+        if self.case.every == 1:
+            refuse_apart(self.case.names, problem.areas)
         record = self.ring.collect(self.case.ledger.record(self.case.index))[0]
         if not record:
             return

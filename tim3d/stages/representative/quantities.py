@@ -24,12 +24,20 @@ from tim3d.descriptors.names import known_name
 from tim3d.descriptors.porosity import pore_phases
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.conduction.coding import InterfaceArea
 from tim3d.kernels.conduction.conduction import Conduction, Physics, Sides, conduct, conduct_bytes
 from tim3d.kernels.conduction.material import Conductivity
 from tim3d.kernels.conduction.solver import Electrodes
 from tim3d.kernels.geodesic import geodesic
 from tim3d.phases import Phases
-from tim3d.stages.conduction.job import UNITS, chosen_interface, short, typed_interface
+from tim3d.stages.conduction.interfaces import (
+    chosen_interface,
+    refuse_unused_area,
+    refuse_without_particles,
+    typed_interface,
+    warn_of_conductances,
+)
+from tim3d.stages.conduction.job import UNITS, short
 from tim3d.storage.schema import AXES, Field, Spacing
 
 # Bound on the memory of local descriptors' kernels beside the labels, in bytes per voxel (as in
@@ -166,6 +174,7 @@ class Driven:
             "faces": physics.electrodes,
             "sides": physics.sides,
             "interface": {f"{a}:{b}": value for (a, b), value in (physics.interface or {}).items()},
+            **({"interface_area": physics.interface_area} if physics.interface else {}),
         }
 
     @property
@@ -181,6 +190,7 @@ class Driven:
             "units": (self.units, UNITS),
             "faces": (self.physics.electrodes, "outer"),
             "sides": (self.physics.sides, "insulated"),
+            "interface_area": (self.physics.interface_area, "normal"),
         }
 
     def nbytes(self, shape: Triple) -> int:
@@ -228,6 +238,7 @@ def _solved(
         electrodes=physics.electrodes,
         sides=physics.sides,
         interface=physics.interface,
+        interface_area=physics.interface_area,
         tolerance=tolerance,
         threads=1,
     )
@@ -316,6 +327,7 @@ def choose(
     faces: Electrodes | None = None,
     sides: Sides | None = None,
     interface: Mapping[str, float] | None = None,
+    interface_area: InterfaceArea | None = None,
 ) -> Quantity:
     """Choose a quantity by name, for the phases of a field; None stands for an argument not given.
 
@@ -325,7 +337,7 @@ def choose(
         Name of the quantity, as from `asked`.
     labels : Field
         The label field.
-    phase, conductivity, axis, flux_tolerance, units, faces, sides, interface : optional
+    phase, conductivity, axis, flux_tolerance, units, faces, sides, interface, interface_area : optional
         Arguments of the verb `study`, of which each quantity uses some.
 
     Returns
@@ -350,6 +362,7 @@ def choose(
         "faces": faces,
         "sides": sides,
         "interface": interface,
+        "interface_area": interface_area,
     }
     if name in local:
         _refuse(name, {"conductivity": conductivity, "axis": axis, **of_flux})
@@ -370,11 +383,15 @@ def choose(
         faces or "outer",
         sides or "insulated",
         interface=chosen_interface(labels, interface),
+        interface_area=interface_area or "normal",
     )
+    refuse_unused_area(physics.interface, physics.interface_area)
+    refuse_without_particles(labels, physics.interface)
     # The solver's own checks reject bad values: solving a bar of all phases applies them before a
     # window is read.
     bar = np.broadcast_to(np.array(phases.codes, np.uint8), (4, 4, len(phases)))
     _solved(np.ascontiguousarray(bar), physics, 0, (1.0, 1.0, 1.0), tolerance)
+    warn_of_conductances(labels, physics, units or UNITS)
     driven = Driven(
         physics, AXES.index(axis), labels.spacing_nm, float(tolerance), units or UNITS, phases
     )

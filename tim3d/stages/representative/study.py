@@ -13,6 +13,7 @@ import xarray as xr
 
 from tim3d.engine import Pass, Plan, current_cluster
 from tim3d.grid import triple
+from tim3d.kernels.conduction.coding import InterfaceArea
 from tim3d.kernels.conduction.conduction import Sides
 from tim3d.kernels.conduction.solver import Electrodes
 from tim3d.kernels.statistics import representative as statistics
@@ -51,6 +52,7 @@ def study(
     faces: Electrodes | None = None,
     sides: Sides | None = None,
     interface: ByPair | None = None,
+    interface_area: InterfaceArea | None = None,
     out: str = "",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
@@ -100,6 +102,9 @@ def study(
         Whether the flux stops at the sides of a window (default: insulated).
     interface : mapping of str to float, optional
         Conductance per area between two phases, in W m-2 K-1 (default: perfect contact).
+    interface_area : {"faces", "normal"}, optional
+        Area on which it acts: that of the smooth interface, by its normal, or that of the voxel
+        faces (default: normal).
     out : str
         Name of the result (default: FIELD_study and what is not a default).
     options : Options
@@ -141,6 +146,7 @@ def study(
         faces=faces,
         sides=sides,
         interface=interface,
+        interface_area=interface_area,
     )
     job = Job(
         sample,
