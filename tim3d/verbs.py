@@ -15,6 +15,8 @@ VERBS = {
     "label": "tim3d.stages.components.label",
     "distance": "tim3d.stages.morphology.distance",
     "thickness": "tim3d.stages.morphology.thickness",
+    "skeleton": "tim3d.stages.morphology.skeleton",
+    "struts": "tim3d.stages.morphology.struts",
     "porosimetry": "tim3d.stages.morphology.porosimetry",
     "particles": "tim3d.stages.morphology.particles",
     "measure": "tim3d.stages.measurement.measure",

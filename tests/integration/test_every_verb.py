@@ -94,6 +94,9 @@ FIELDS |= {
     "thickness": Row(
         {"sample": A}, {"out": "other"}, f"{A}/phase_thickness", "phase_distance", ("distance",)
     ),
+    "skeleton": Row(
+        {"sample": A}, {"out": "thin"}, f"{A}/phase_skeleton", "phase_distance", ("distance",)
+    ),
 }  # fmt: skip
 RESULTS = {
     "label": Row(
@@ -117,6 +120,9 @@ RESULTS = {
     "particles": Row(
         {"sample": A, "phase": "solid"}, {"neck": 0.5}, f"{A}/phase_particles_phase=solid", "phase", ("distance",),
         shown="particles",
+    ),
+    "struts": Row(
+        {"sample": A}, {"spurs": 0.5}, f"{A}/phase_struts", "phase", ("distance", "skeleton"), shown="struts"
     ),
     "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
     "study": Row(

@@ -87,6 +87,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "swapped", "phases": ["solid"]},
     ),
     "thickness": ("thickness", {"distance": "far"}, {"distance": "far_swapped"}),
+    "skeleton": ("skeleton", {"distance": "far"}, {"distance": "far_swapped"}),
     "generate grains": (
         "generate",
         GRAINS,

@@ -220,6 +220,16 @@ CASES = {
         names={"out": "mine15", "distance": "phase_distance", "substrate": "x"},
         runs={"options": IN_BLOCKS},
     ),
+    "struts": Case(
+        "struts",
+        {"sample": A},
+        decides={
+            "sample": B, "phases": ["pore"], "skeleton": "far_skeleton", "spurs": 0.0, "joins": 0.0,
+        },
+        refused={"field": "other"},
+        names={"out": "mine16"},
+        runs={"options": IN_BLOCKS},
+    ),
     "study of a flux": Case(
         "study",
         {"sample": A, "quantity": "tortuosity_factor", "conductivity": K, "windows": [4, 6]},
@@ -334,6 +344,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             tim3d.distance(name, phases=["pore"], out="far", options=QUIET)
             for numbers, phases in (("numbers", None), ("others", ["solid"])):
                 tim3d.label(name, phases=phases, keep=True, component=numbers, options=QUIET)
+            for distance in ("phase_distance", "far"):
+                tim3d.skeleton(name, distance=distance, options=QUIET)
             for axis in "zy":
                 tim3d.solve(name, conductivity=K, axis=axis, out=f"along_{axis}", options=QUIET)
         yield folder

@@ -44,6 +44,7 @@ COUPLED: dict[str, Coupled] = {
         coupled.TORTUOSITY_FACTOR,
         coupled.LOCAL_FLUX,
         coupled.GEODESIC_TORTUOSITY,
+        coupled.STRUTS,
         coupled.REPRESENTATIVE_SIZE,
     )
 }

@@ -29,7 +29,7 @@ Conductivity: TypeAlias = float | Sequence[float]
 # Attributes of a node that are not conditions of its numbers.
 _NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape", "instances")
 # Dimensions of tables that have a row for each object: thousands or millions of them.
-ROW_DIMENSIONS = ("component", "particle", "contact")
+ROW_DIMENSIONS = ("component", "particle", "contact", "node", "branch", "point")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +292,7 @@ PERCOLATION = Coupled(
 PARTICLES = Coupled(
     "particles", "particles", "particles", ("particle_*", "contact_*"), "--phase PHASE"
 )
+STRUTS = Coupled("struts", "struts", "struts", ("strut_*",))
 REPRESENTATIVE_SIZE = Coupled(
     "representative_size",
     "study",

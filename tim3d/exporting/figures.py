@@ -188,6 +188,9 @@ FIGURES: Mapping[str, Drawn] = {
     "study_figure": Drawn(
         lambda s: s.dataset is not None and is_study(s.dataset), _of(plotting.study_figure)
     ),
+    "strut_figure": Drawn(
+        lambda s: s.has("strut_diameter_fit_mean", "branch_middle"), _of(plotting.strut_figure)
+    ),
     "curves_figure": Drawn(_is_fidelity, _of(plotting.curves_figure)),
     "residues_figure": Drawn(_has_residues, _of(plotting.residues_figure)),
     "slices_figure": Drawn(_is_fidelity, _of(plotting.slices_figure)),

@@ -13,6 +13,7 @@ from tim3d.plotting.phases_3d import phases_3d
 from tim3d.plotting.relation import importance_figure, models_figure, relation_figure
 from tim3d.plotting.sizes import distance_figure, porosimetry_figure, thickness_figure
 from tim3d.plotting.slices import disagreement, orthoslices, overlay, overlay_slice
+from tim3d.plotting.struts import strut_figure
 from tim3d.plotting.study import study_figure
 from tim3d.plotting.transport import conductivity_bounds, field_slices, geodesic_profiles
 
@@ -43,6 +44,7 @@ __all__ = [
     "residues_figure",
     "slice_shape_figure",
     "slices_figure",
+    "strut_figure",
     "study_figure",
     "thickness_figure",
     "training_curves",

@@ -26,6 +26,7 @@ from tim3d.reporting.preparation import PREPARATION
 from tim3d.reporting.provenance import provenance_table, short
 from tim3d.reporting.relation import RELATION, SAMPLES
 from tim3d.reporting.section import Html, Parts, Section
+from tim3d.reporting.struts import STRUTS
 from tim3d.reporting.study import STUDY
 from tim3d.reporting.transport import CONNECTIVITY, FLUX, GEODESIC
 from tim3d.stages.segmentation.score import score
@@ -283,6 +284,7 @@ SECTIONS = (
     INTRUSION,
     CORRELATIONS,
     PARTICLES,
+    STRUTS,
     STUDY,
     FIDELITY,
     FLUX,

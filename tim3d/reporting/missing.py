@@ -11,7 +11,7 @@ from tim3d.phases import Phases
 from tim3d.reporting.results import known_descriptors, measured
 from tim3d.reporting.section import Missing, Parts
 from tim3d.stages.shared.results import results_of
-from tim3d.storage import store
+from tim3d.storage import advice, store
 
 Entry = tuple[str, str]
 
@@ -99,6 +99,21 @@ def intrusion(parts: Parts) -> Iterator[Entry]:
     )
     command = _of_field(parts, "porosimetry", f"--phase {shlex.quote(phase)}")
     yield "intrusion (porosimetry)", "; ".join([*before, command])
+
+
+def struts(parts: Parts) -> Iterator[Entry]:
+    """Struts of all phases, with what they are made from."""
+    if parts.field is None or list(results_of(parts.sample, "struts", parts.field)):
+        return
+    skeleton, distance = f"{parts.field}_skeleton", f"{parts.field}_distance"
+    before = (
+        []
+        if _is_field(parts.sample, skeleton)
+        else [advice.making(_sample(parts), skeleton, "skeleton")]
+    )
+    if before and not _is_field(parts.sample, distance):
+        before.insert(0, _of_field(parts, "distance"))
+    yield "struts: diameters, lengths, nodes", "; ".join([*before, _of_field(parts, "struts")])
 
 
 def study(parts: Parts) -> Iterator[Entry]:

@@ -25,7 +25,7 @@ def _nodes(parts: Parts) -> list[str]:
 
 def _html(parts: Parts, node: str) -> Iterator[str]:
     found = store.open_dataset(parts.sample, node)
-    whole = found.drop_dims(ROW_DIMENSIONS)
+    whole = found.drop_dims(ROW_DIMENSIONS, errors="ignore")
     lines = table.lines(table.rows({"": whole}))
     yield results.line_table(lines, table.units_of(lines), _says(found))
     yield page.picture(particle_figure(found), _SIZES)

@@ -117,6 +117,21 @@ def no_result(url: str, node: str, there: Sequence[str]) -> str:
     return f"no result {node!r} in {url}{meant}; it has {', '.join(there) or 'nothing'}{cure}"
 
 
+def _thinning(url: str, name: str) -> str:
+    """Command that makes a skeleton of this name.
+
+    >>> _thinning("a.zarr", "phase_skeleton"), _thinning("a.zarr", "phase_skeleton_phases=a")
+    ('tim3d skeleton a.zarr', 'tim3d skeleton a.zarr --distance phase_distance_phases=a')
+    """
+    of, found, phases = name.rpartition("_skeleton")
+    distance = f"{of}_distance{phases}"
+    if not found:
+        return f"tim3d skeleton {url} --out {name}"
+    return f"tim3d skeleton {url}" + (
+        f" --distance {distance}" if distance != "phase_distance" else ""
+    )
+
+
 def making(url: str, name: str, verb: str) -> str:
     """The complete command that makes a field.
 
@@ -133,6 +148,7 @@ def making(url: str, name: str, verb: str) -> str:
         "annotate": f"tim3d annotate {url} --out {name}",
         "distance": f"tim3d distance {url}"
         + (f"{on_field}{chosen}" if usual else f" --out {name}"),
+        "skeleton": _thinning(url, name),
         "generate": f"tim3d generate {url} --kind network --weights gen.safetensors --shape 256,256,256 --out {name}",
         "labels": f"tim3d ingest MASKS {url} --field {name} --phases pore=0,solid=1 {SIZE}",
         "segment": f"tim3d segment {url} --method otsu --phases pore=0,solid=1 --out {name}",

@@ -16,6 +16,7 @@ from tim3d.descriptors.porosity import (
     pore_phases,
     porosity,
 )
+from tim3d.descriptors.struts import agreement
 from tim3d.descriptors.uncertainty import with_errors
 from tim3d.errors import ArgumentError
 from tim3d.stages.shared.results import results_of
@@ -58,7 +59,9 @@ class Extras:
         made = porosity(found, pores) | per_mass(found, density)
         if whole and "porosity" in made:
             made |= self._open(pores)
-        return with_errors(_beside_fractions(found, made), _of_pores(errors, pores))
+        ratios = {name: ratio for name, _, ratio in agreement(found, found).values()}
+        full = _beside_fractions(found, made).assign(ratios)
+        return with_errors(full, _of_pores(errors, pores))
 
     def _refuse_unmeasured(self, found: xr.Dataset, density: Mapping[str, float]) -> None:
         """Refuse arguments without the numbers that they are about."""

@@ -190,7 +190,7 @@ def _united(group: Mapping[str, xr.Dataset]) -> list[tuple[str, xr.Dataset]]:
 
 
 def attributed(sample: str, node: str) -> xr.Dataset:
-    """Read a result node, without variables that have a row for each component or particle."""
+    """Read a result node, without variables that have a row for each component, particle, node or strut."""
     return store.open_dataset(sample, node).drop_dims(ROW_DIMENSIONS, errors="ignore")
 
 
