@@ -330,3 +330,25 @@ def test_unknown_names_are_refused_with_all_that_there_are(sample: str) -> None:
     with pytest.raises(ArgumentError, match="no descriptor 'tau'") as refused:
         tim3d.describe(sample, ["tau"])
     assert all(name in str(refused.value) for name in COUPLED)
+
+
+def test_intrusion_into_several_phases_stands_beside_other_directions(tmp_path: Path) -> None:
+    url = computed(tmp_path, seed=3)
+    tim3d.distance(url, options=QUIET)
+    nodes = [
+        tim3d.porosimetry(url, phase=phase, directions=ways, options=QUIET)
+        for phase, ways in (("pore", ["+z", "-z"]), ("copper", ["+x"]))
+    ]
+    found = tim3d.describe(url)
+    assert found.r_min.dims == ("phase", "direction")
+    for phase, one in zip(("pore", "copper"), nodes, strict=True):
+        for name in ("r_max", "r_min", "constriction", "percolation_radius"):
+            mine = found[name].sel(phase=phase)
+            ours = mine.sel(direction=one.direction) if "direction" in mine.dims else mine
+            np.testing.assert_array_equal(ours, one[name])
+    assert np.isnan(found.r_min.sel(phase="copper", direction="+z"))
+    assert "phase" not in found.r_max.attrs["conditions"]
+    wide = tim3d.table([url])
+    assert wide["r_max.pore"].values == [nodes[0].r_max]
+    assert wide["percolation_radius.copper.+x"].values == [nodes[1].percolation_radius[0]]
+    assert tim3d.describe(url, ["mip"]).r_max.equals(found.r_max)

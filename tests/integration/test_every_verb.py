@@ -115,7 +115,7 @@ RESULTS = {
     ),
     "porosimetry": Row(
         {"sample": A, "phase": "pore"}, {"directions": ["+y"]}, f"{A}/phase_porosimetry_phase=pore", "phase",
-        ("distance",),
+        ("distance",), "porosimetry",
     ),
     "particles": Row(
         {"sample": A, "phase": "solid"}, {"neck": 0.5}, f"{A}/phase_particles_phase=solid", "phase", ("distance",),

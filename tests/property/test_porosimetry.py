@@ -83,6 +83,9 @@ def test_a_neck_lets_through_what_it_holds(tmp_path: Path) -> None:
     sample = ingested(tmp_path, labels, (1.0, 1.0, 1.0), (24, 17, 17))
     tim3d.distance(sample, options=QUIET)
     found = tim3d.porosimetry(sample, phase="pore", options=QUIET)
+    np.testing.assert_array_equal(
+        found.radius_voxels * min(found.attrs["spacing_nm"]), found.radius
+    )
     # Five voxels from wall to wall: three from the centre of the middle one to the wall's.
     assert found.percolation_radius.values.tolist() == [3.0, 3.0]
     assert found.r_max == 8

@@ -45,6 +45,7 @@ COUPLED: dict[str, Coupled] = {
         coupled.LOCAL_FLUX,
         coupled.GEODESIC_TORTUOSITY,
         coupled.STRUTS,
+        coupled.POROSIMETRY,
         coupled.REPRESENTATIVE_SIZE,
     )
 }

@@ -18,6 +18,7 @@ from tim3d.descriptors.lags import (
     Coordinates,
     dimension,
     displacements,
+    in_voxels,
     lag_coordinates,
     refuse_long,
 )
@@ -229,7 +230,8 @@ class Correlation(Parametric):
 
     def _radii(self, material: Material, dim: str) -> Coordinates:
         radii = np.arange(self.lags + 1) * min(material.spacing)
-        return {dim: (dim, radii, {"long_name": "distance", "units": material.units})}
+        about = {"long_name": "distance", "units": material.units}
+        return {dim: (dim, radii, about), **in_voxels(dim, radii, min(material.spacing))}
 
 
 def _variables(

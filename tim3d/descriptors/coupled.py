@@ -90,6 +90,9 @@ class Coupled:
         Whether `study` computes this quantity for windows of the volume.
     whole : Whole, optional
         How `measure` computes it, if no verb does: see `coupled`.
+    of_phase : bool
+        Whether a node is of the one phase that its attribute ``phase`` names. Nodes of several phases
+        are joined along it.
 
     Examples
     --------
@@ -105,6 +108,7 @@ class Coupled:
     renamed: tuple[tuple[str, str], ...] = ()
     windows: bool = False
     whole: Whole | None = None
+    of_phase: bool = False
 
     def command(self, sample: str, field: str, phases: Phases) -> str:
         """Command to type, with a conductivity of 0 for the phase ``pore`` and 1 for the others."""
@@ -141,14 +145,21 @@ class Coupled:
             for n in found.data_vars
             if any(fnmatchcase(str(n), pattern) for pattern in self.variables)
         ]
-        about = {"conditions": conditions(found.attrs)}
+        about = {"conditions": self.conditions(found.attrs)}
         chosen = {str(n): _numbers(found[n]).assign_attrs(found[n].attrs, **about) for n in names}
         if chosen and "effective_conductivity" in found and "conductivity" in found.attrs:
             chosen["phase_conductivity"] = _given(found, phases)
         taken = xr.Dataset(
             {dict(self.renamed).get(name, name): values for name, values in chosen.items()}
         )
+        if self.of_phase:
+            taken = taken.expand_dims(phase=np.array([found.attrs["phase"]], dtype=object))
         return taken.reindex(phase=_names(phases)) if "phase" in taken.dims else taken
+
+    def conditions(self, attributes: Mapping[str, Any]) -> str:
+        """Conditions of a node; where a node is of one phase, this is a coordinate."""
+        own = ("phase",) if self.of_phase else ()
+        return conditions({key: v for key, v in attributes.items() if key not in own})
 
 
 # Requested descriptors: names of built-in ones, or values.
@@ -293,6 +304,14 @@ PARTICLES = Coupled(
     "particles", "particles", "particles", ("particle_*", "contact_*"), "--phase PHASE"
 )
 STRUTS = Coupled("struts", "struts", "struts", ("strut_*",))
+POROSIMETRY = Coupled(
+    "porosimetry",
+    "porosimetry",
+    "porosimetry",
+    ("r_max", "r_min*", "constriction*", "percolation_radius"),
+    "--phase PHASE",
+    of_phase=True,
+)
 REPRESENTATIVE_SIZE = Coupled(
     "representative_size",
     "study",

@@ -58,6 +58,16 @@ def lag_coordinates(material: Material, lags: int) -> Coordinates:
     }
 
 
+def in_voxels(dim: str, lengths: Sequence[float] | np.ndarray, edge: float) -> Coordinates:
+    """Coordinate of lengths along a dimension in shortest edges of a voxel, beside that in nm.
+
+    >>> in_voxels("radius", [5.0, 7.5], 5.0)["radius_voxels"][1].tolist()
+    [1.0, 1.5]
+    """
+    about = {"long_name": "the same in shortest edges of a voxel", "units": "1"}
+    return {f"{dim}_voxels": (dim, np.asarray(lengths, np.float64) / edge, about)}
+
+
 def refuse_long(name: str, lags: int, shape: Triple) -> None:
     """Raise `ArgumentError` if lags are none, or no axis of the volume is long enough for them."""
     if lags < 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tim3d.descriptors.base import Counts, Descriptor, Labels, Material, Partial, Values, Variable
 from tim3d.descriptors.inputs import LABELS, Input
+from tim3d.descriptors.lags import in_voxels
 from tim3d.descriptors.parametric import Parametric
 from tim3d.grid import Box
 from tim3d.kernels.statistics.exact_sums import FixedPoint
@@ -160,11 +161,12 @@ class LengthDistribution(Parametric):
         return {v.name: one for v, one in zip(self._variables(), values, strict=True)}
 
     def _coordinates(self, material: Material) -> dict[str, Any]:
-        edges = bin_edges(material)
+        edges = np.concatenate([[0.0], bin_edges(material)])
         about = {"long_name": f"{self.quantity}, lower edge of the bin", "units": material.units}
         levels = {"long_name": "share of the volume below", "units": "1"}
         return {
-            self._bin: (self._bin, np.concatenate([[0.0], edges]), about),
+            self._bin: (self._bin, edges, about),
+            **in_voxels(self._bin, edges, min(material.spacing)),
             "quantile": ("quantile", np.array(QUANTILES), levels),
         }
 

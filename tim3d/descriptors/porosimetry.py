@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d.descriptors.base import Counts, Values
+from tim3d.descriptors.lags import in_voxels
 
 REFERENCE = "doi:10.1111/j.1551-2916.2008.02736.x"
 CONSTRICTION = "doi:10.1007/s10853-012-6968-z"
@@ -50,7 +51,11 @@ class ByRadius:
 
 
 def porosimetry(
-    every: ByRadius, entered: Mapping[str, ByRadius], left: Mapping[str, float], units: str
+    every: ByRadius,
+    entered: Mapping[str, ByRadius],
+    left: Mapping[str, float],
+    edge: float,
+    units: str,
 ) -> xr.Dataset:
     """Results of a phase by direction of intrusion.
 
@@ -62,8 +67,10 @@ def porosimetry(
         The same of the balls that come from the inlet, by direction.
     left : mapping of str to float
         Radius of the largest ball that reaches the outlet, 0 for none.
+    edge : float
+        Shortest edge of a voxel.
     units : str
-        Unit of the radii.
+        Unit of the radii and the edge.
 
     Returns
     -------
@@ -105,5 +112,6 @@ def porosimetry(
         {
             "direction": np.array(list(entered), dtype=object),
             "radius": ("radius", radii, {"units": units, "long_name": "radius of the ball"}),
+            **in_voxels("radius", radii, edge),
         },
     )  # fmt: skip

@@ -198,6 +198,11 @@ def _coordinates(case: Case, seen: Sequence[Seen]) -> dict[str, Any]:
         "phase": np.array(case.names, dtype=object),
         "lag": ("lag", numbers, _about_value("1", "number of the lag")),
         "lag_nm": (("axis", "lag"), lengths, _about_value(schema.UNIT, "lag along an axis")),
+        "lag_voxels": (
+            ("axis", "lag"),
+            np.array(case.lags, float),
+            _about_value("1", "lag in voxels"),
+        ),
         **known_results,
     }
 

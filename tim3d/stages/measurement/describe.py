@@ -14,7 +14,7 @@ from tim3d.descriptors.coupled import Coupled, Descriptors
 from tim3d.descriptors.inputs import LABELS
 from tim3d.descriptors.parametric import Parametric
 from tim3d.engine import Outline, Plan
-from tim3d.errors import ArgumentError
+from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.forecast import expected
 from tim3d.grid import Box
 from tim3d.stages.measurement.cell_sums import Counting, results_of, results_of_windows
@@ -227,7 +227,7 @@ class Query:
 
     def counting(self) -> Counting:
         """Counting of the windows' cells; of a region of its parts too, for its standard errors."""
-        partials = store.open_dataset(self.sample, f"{self.field}_partials")
+        partials = _opened(self.sample, self.field, "partials")
         grid, lattice = grid_of(partials), self.lattice
         chosen, _ = self.split
         asked = _measured(self.sample, self.field) if chosen is None else chosen
@@ -268,7 +268,7 @@ def blocks_of(sample: str, field: str) -> Iterator[xr.Dataset]:
         If the field has not been measured.
     """
     material = material_of(store.read_field(sample, field))
-    partials = store.open_dataset(sample, f"{field}_partials")
+    partials = _opened(sample, field, "partials")
     additive = settled(_measured(sample, field), material, grid_of(partials).shape)
     yield from each_block(partials, additive, material)
 
@@ -279,8 +279,19 @@ def _has_results(sample: str, field: str) -> bool:
 
 def _measured(sample: str, field: str) -> tuple[Descriptor | Parametric, ...]:
     """Descriptors that were measured, without those of the user."""
-    record = store.open_dataset(sample, f"{field}_descriptors").attrs["tim3d"]
+    record = _opened(sample, field, "descriptors").attrs["tim3d"]
     return select(name for name in record["parameters"]["descriptors"] if is_known(name))
+
+
+def _opened(sample: str, field: str, kind: str) -> xr.Dataset:
+    """Return what `measure` stored of a field; the message is the command where it stored nothing."""
+    node = f"{field}_{kind}"
+    if not store.node_attributes(sample, node):
+        of = "" if field == "phase" else f" --field {field}"
+        raise MissingFieldError(
+            f"{field!r} of {sample} was not measured: {node!r} is missing. Run: tim3d measure {sample}{of}"
+        )
+    return store.open_dataset(sample, node)
 
 
 def _refuse_unmeasured(

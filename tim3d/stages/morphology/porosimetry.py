@@ -259,7 +259,8 @@ class Intrusion:
             d: _added([one["entered"] for one in of[n]]) for n, d in enumerate(self.directions)
         }
         left = {d: max(one["left"] for one in of[n]) for n, d in enumerate(self.directions)}
-        found = results_of(_added([one["all"] for one in of[0]]), entered, left, schema.UNIT)
+        every, edge = _added([one["all"] for one in of[0]]), min(self.labels.spacing_nm)
+        found = results_of(every, entered, left, edge, schema.UNIT)
         about = {
             "phase": self.phase,
             "connectivity": 26,

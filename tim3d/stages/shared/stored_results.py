@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d.descriptors.builtin import COUPLED
-from tim3d.descriptors.coupled import ROW_DIMENSIONS, Coupled, conditions
+from tim3d.descriptors.coupled import ROW_DIMENSIONS, Coupled
 from tim3d.descriptors.geodesic import DIRECTIONS
 from tim3d.errors import ArgumentError, MissingFieldError, StoreError
 from tim3d.phases import Phases
@@ -155,7 +155,7 @@ def side_by_side(
     """Merge answers that differ in coordinates only; list the others along a new dimension."""
     groups: dict[str, dict[str, xr.Dataset]] = {}
     for node, result in found.items():
-        groups.setdefault(conditions(result.attrs), {})[node] = one.take(result, phases)
+        groups.setdefault(one.conditions(result.attrs), {})[node] = one.take(result, phases)
     parts = [
         part
         for group in groups.values()
@@ -220,7 +220,12 @@ def joined(results: Sequence[xr.Dataset], labels: Field) -> xr.Dataset:
         for a in AXES
         if any("axis" in found.coords and a in found["axis"].values for found in results)
     ]
-    fitted = [_fitted(_listed(found, results), axes, labels) for found in results]
+    ways = [
+        d
+        for d in DIRECTIONS
+        if any("direction" in found.coords and d in found["direction"].values for found in results)
+    ]
+    fitted = [_fitted(_listed(found, results), axes, ways, labels) for found in results]
     return xr.merge(fitted, join="exact", compat="equals", combine_attrs="override")
 
 
@@ -234,13 +239,12 @@ def _listed(found: xr.Dataset, results: Sequence[xr.Dataset]) -> xr.Dataset:
     return found
 
 
-def _fitted(found: xr.Dataset, axes: list[str], labels: Field) -> xr.Dataset:
-    """Reindex to all axes and to exact plane centres: results are joined on equal coordinates."""
+def _fitted(found: xr.Dataset, axes: list[str], ways: list[str], labels: Field) -> xr.Dataset:
+    """Reindex to all axes and directions and to exact plane centres, on which results are joined."""
     if "axis" in found.dims:
         found = found.reindex(axis=np.array(axes, dtype=object))
     if "direction" in found.dims:  # joined results have them in alphabetical order
-        there = [d for d in DIRECTIONS if d in found["direction"].values]
-        found = found.reindex(direction=np.array(there, dtype=object))
+        found = found.reindex(direction=np.array(ways, dtype=object))
     for name, count, step in zip(AXES, labels.shape, labels.spacing_nm, strict=True):
         centres = (np.arange(count) + 0.5) * step
         if found.sizes.get(name) == count and np.allclose(found[name].values, centres):
