@@ -134,7 +134,7 @@ def test_what_align_cannot_know_is_a_warning_and_kept(
     sample = sample_of(tmp_path / "a.zarr", voxels)
     tim3d.prepare(sample, [Align()], options=QUIET)
     kept = tim3d.open_dataset(sample, "prepared_align").attrs["doubts"]
-    assert "slices 11, 12, 20 are unlike the one before" in kept[0]
+    assert "slices 11, 20 are unlike the one before" in kept[0]
     assert f"align: {kept[0]}" in caplog.messages
     caplog.clear()
     tim3d.prepare(sample, [Align()], options=QUIET)  # answered, and said again

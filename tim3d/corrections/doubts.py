@@ -45,13 +45,22 @@ def unlike(correlation: Reals) -> Iterator[str]:
             "those of noise. Leave align out, or measure it where the slices are alike: align:y=A:B,x=A:B"
         )
         return
-    low = 1 + np.flatnonzero(pairs < max(ALIKE, COLLAPSED * usual))
+    low = _odd_ones(1 + np.flatnonzero(pairs < max(ALIKE, COLLAPSED * usual)))
     if len(low):
         yield (
             f"{listed(low.tolist())} {'is' if len(low) == 1 else 'are'} unlike the one before (correlation "
             f"{correlation[low].min():.2f} at the lowest, usually {usual:.2f}): the displacement there is not "
             f"known. Bad slices are for fill; otherwise {_BY_HAND}: align:table=FOLDER/align.csv"
         )
+
+
+def _odd_ones(low: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Slices that are unlike: the last of several in a row is good, and follows a bad one.
+
+    >>> _odd_ones(np.array([11, 12, 20])).tolist()
+    [11, 20]
+    """
+    return low[~np.isin(low - 1, low) | np.isin(low + 1, low)]
 
 
 def far(axis: str, shift: Reals, lost: float, *, cropped: bool) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import xarray as xr
@@ -60,8 +62,9 @@ def stage_histograms(found: xr.Dataset) -> Figure:
 @matplotlib.rc_context(STYLE)
 def drift(table: xr.Dataset) -> Figure:
     """Measured drift along y and x, its slow part, and by how much the slices were moved back."""
-    figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     z, unit = _along(table)
+    handles: dict[str, Any] = {}
     for ax, axis in zip(figure.subplots(1, 2), "yx", strict=True):
         lines = {
             f"drift_{axis}": "measured",
@@ -73,7 +76,9 @@ def drift(table: xr.Dataset) -> Figure:
             ax.plot(z, table[name], color=LINES[number], lw=1.2, label=label)
         _mark_outliers(ax, table, z, f"drift_{axis}")
         ax.set(xlabel=f"z ({unit})", ylabel=f"along {axis} (pixels)")
-        ax.legend(fontsize=8)
+        handles.update(dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True)))
+    # Above the axes: curves fill them from end to end.
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
 

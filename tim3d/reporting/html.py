@@ -31,6 +31,7 @@ from tim3d.reporting.study import STUDY
 from tim3d.reporting.transport import CONNECTIVITY, FLUX, GEODESIC
 from tim3d.stages.segmentation.score import score
 from tim3d.stages.shared.field import Options
+from tim3d.stages.shared.newer_fields import newer_fields
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
 from tim3d.version import __version__
@@ -56,19 +57,39 @@ def _is_there(sample: str, name: str) -> bool:
 
 
 def _head(parts: Parts, title: str) -> str:
-    shown = store.read_field(parts.sample, parts.raw or parts.field or "")
+    shown = store.read_field(parts.sample, parts.field or parts.raw or "")
     size = [n * s for n, s in zip(shown.shape, shown.spacing_nm, strict=True)]
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = [
         ("Voxels (z, y, x)", " × ".join(f"{n}" for n in shown.shape)),
         ("Voxel size (z, y, x)", " × ".join(f"{s:.5g}" for s in shown.spacing_nm) + " nm"),
         ("Size (z, y, x)", " × ".join(length_text(s) for s in size)),
-        ("Grey values", "" if parts.raw is None else shown.dtype),
+        ("Grey values", _grey_values(parts)),
         ("Phases", "" if parts.field is None else _phase_names(parts)),
+        ("Put right since", ", ".join(_newer(parts))),
         ("Pores, as given", ", ".join(parts.pore)),
         ("Densities, as given", ", ".join(f"{n} {d:g} g cm⁻³" for n, d in parts.density.items())),
     ]
     return page.head(title, __version__, now, [(label, value) for label, value in facts if value])
+
+
+def _grey_values(parts: Parts) -> str:
+    """Type of the grey values, with their voxels where the labels lie on another grid."""
+    if parts.raw is None:
+        return ""
+    grey = store.read_field(parts.sample, parts.raw)
+    labels = store.read_field(parts.sample, parts.field or parts.raw)
+    if (grey.shape, grey.spacing_nm) == (labels.shape, labels.spacing_nm):
+        return f"“{parts.raw}”, {grey.dtype}"
+    edges = " × ".join(f"{s:.5g}" for s in grey.spacing_nm)
+    return f"“{parts.raw}”, {grey.dtype}, {' × '.join(map(str, grey.shape))} voxels of {edges} nm: another grid"
+
+
+def _newer(parts: Parts) -> Iterator[str]:
+    """Fields that were made from those shown and are not shown, with the option that shows them."""
+    for option, name in (("--raw", parts.raw), ("--field", parts.field)):
+        for newer in newer_fields(parts.sample, name) if name else ():
+            yield f"“{name}” is shown, “{newer}” was made from it: {option} {newer}"
 
 
 def _phase_names(parts: Parts) -> str:
@@ -231,7 +252,7 @@ def thresholds(record: Mapping[str, Any], name: str) -> dict[str, float]:
 
 def _drift(parts: Parts) -> str:
     node = f"{parts.raw}_slices"
-    if parts.raw is None or not _is_there(parts.sample, node):
+    if parts.raw is None or not _is_there(parts.sample, node) or _is_inspected(parts):
         return ""
     if note := results.outdated_note(parts.sample, node):
         return note
@@ -240,6 +261,12 @@ def _drift(parts: Parts) -> str:
         "brightness, or a gradient of the porosity."
     )
     return page.picture(graphs.drift(store.open_dataset(parts.sample, node)), text)
+
+
+def _is_inspected(parts: Parts) -> bool:
+    """Whether the brightness of every slice is drawn already, as the stack was read."""
+    node = f"{parts.raw}_inspection"
+    return _is_there(parts.sample, node) and not store.outdated(parts.sample, node)
 
 
 def _annotation(parts: Parts) -> str:

@@ -54,8 +54,8 @@ def results(parts: Parts) -> Iterator[Entry]:
         yield "open and closed porosity", _of_field(parts, "label")
     if not parts.density and "specific_surface" in found:
         yield (
-            "surface in m² g⁻¹ (with your density in g cm⁻³)",
-            _again(parts, f"--density {phases.names[-1]}=8.96"),
+            "surface in m² g⁻¹ (with the density in g cm⁻³ in place of 1)",
+            _again(parts, f"--density {phases.names[-1]}=1"),
         )
     yield (
         "numbers of every block, as a table of regions",
@@ -179,5 +179,5 @@ def _again(parts: Parts, option: str) -> str:
     ]
     model = [f"--model {shlex.quote(str(parts.model))}"] if parts.model else []
     return " ".join(
-        ["tim3d report", _sample(parts), "report.html", *named, *beside, *model, option]
+        ["tim3d report", _sample(parts), shlex.quote(parts.out), *named, *beside, *model, option]
     )

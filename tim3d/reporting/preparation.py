@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import xarray as xr
 
+from tim3d.corrections.doubts import listed
+from tim3d.corrections.fill import Placed
 from tim3d.plotting import preparation as figures
 from tim3d.reporting import page
 from tim3d.reporting.section import Parts, Section
@@ -17,8 +20,8 @@ HEADER = [
     "mean grey value",
     "standard deviation",
     "at the ends of the type",
-    "voxels changed",
-    "mean change",
+    "voxels changed there",
+    "mean change there",
 ]
 
 
@@ -39,8 +42,9 @@ def preparation_html(parts: Parts, node: str) -> Iterator[str]:
         figures.stages(found),
         f"Middle of a slice of “{source}” as it was, and after each step towards “{out}”, in one grey scale.",
     )
-    yield page.table(HEADER, [_row(found.isel(stage=n)) for n in range(found.sizes["stage"])], 1)
     slices = len(found.attrs["slices"])
+    body = [_row(found.isel(stage=n)) for n in range(found.sizes["stage"])]
+    yield page.table(HEADER, body, 1, f"In {slices} slices of the result, evenly spaced.")
     yield page.picture(
         figures.stage_histograms(found),
         f"Histogram of {slices} slices after each step (line) and before it (grey).",
@@ -65,9 +69,19 @@ def _tables(sample: str, out: str, steps: str) -> Iterator[str]:
         if "shift_y" in table:
             yield page.picture(figures.drift(table), _drift_text(table))
         else:
-            yield page.picture(
-                figures.columns(table), f"Table of slices {node}, by which the step was applied."
-            )
+            text = f"Table of slices {node}, by which the step was applied."
+            yield page.picture(figures.columns(table), text + _filled_text(table))
+
+
+def _filled_text(table: xr.Dataset) -> str:
+    """Sentence on the slices that `fill` interpolated; empty for another step."""
+    if not {"place", "good"} <= set(table):
+        return ""
+    made = Placed(tuple(table["place"].values.tolist()), tuple(table["good"].values.tolist()))
+    between = np.flatnonzero(made.between).tolist()
+    if not between:
+        return " No slice was interpolated."
+    return f" Interpolated: {listed(between)}, of {made.between.size}."
 
 
 def _drift_text(table: xr.Dataset) -> str:
@@ -75,7 +89,7 @@ def _drift_text(table: xr.Dataset) -> str:
     if "outlier" not in table:
         return f"{text} The table was given."
     placed = int((table["outlier"] > 0).sum())
-    return f"{text} {placed} slices were placed by their neighbours." if placed else text
+    return f"{text} Placed by their neighbours: {placed} of {table.sizes['z']}." if placed else text
 
 
 def _row(one: xr.Dataset) -> list[str]:
@@ -85,7 +99,7 @@ def _row(one: xr.Dataset) -> list[str]:
         f"{float(one['mean']):.4g}",
         f"{float(one['deviation']):.3g}",
         f"{100 * float(one['ends']):.3g} %" if "ends" in one else "",
-        "" if math.isnan(changed) else f"{100 * changed:.3g} %",
+        "" if math.isnan(changed) else f"{100 * changed:.3g} %" if changed else "none",
         "" if math.isnan(change) else f"{change:.3g}",
     ]
 

@@ -21,7 +21,7 @@ def provenance_table(sample: str) -> str:
         [
             page.code(name, long=True),
             _shape(sample, name, record),
-            page.code(_pairs(record.get("parameters")), long=True),
+            page.code(_parameters(record), long=True),
             page.code(_pairs(record.get("inputs")), long=True),
             page.code(str(record.get("fingerprint", ""))[:10]),
             str(record.get("created", "")).replace("T", " ").removesuffix("+00:00"),
@@ -34,6 +34,14 @@ def provenance_table(sample: str) -> str:
         "parameters, shape and voxel size."
     )
     return page.table(header, body, len(header), text)
+
+
+def _parameters(record: Mapping[str, Any]) -> str:
+    """Parameters of a node; steps as they were typed."""
+    given = record.get("parameters")
+    values = given.values() if isinstance(given, Mapping) else ()
+    has_steps = any(isinstance(v, list) and v and isinstance(v[0], Mapping) for v in values)
+    return _cut(str(record["command"])) if has_steps and record.get("command") else _pairs(given)
 
 
 def _shape(sample: str, name: str, record: Mapping[str, Any]) -> str:

@@ -166,6 +166,7 @@ class Reporting:
             model=self.model,
             pore=self.given.pore,
             density=self.given.density,
+            out=str(self.target),
             **self.shown,
         )
         text = html.document(parts, name, self.sections)

@@ -18,7 +18,7 @@ from tim3d.storage import store
 
 @dataclass(frozen=True)
 class Parts:
-    """Subject of a report: a sample, names of its fields (None if missing), a model."""
+    """Subject of a report: a sample, names of its fields (None if missing), a model, the file."""
 
     sample: str
     raw: str | None = None
@@ -28,6 +28,7 @@ class Parts:
     model: Path | None = None
     pore: tuple[str, ...] = ()
     density: Mapping[str, float] = dataclass_field(default_factory=dict)
+    out: str = "report.html"
 
 
 Nodes: TypeAlias = Callable[[Parts], Iterable[str]]

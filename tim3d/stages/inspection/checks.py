@@ -108,13 +108,17 @@ def _blank(stack: Stack) -> Verdict:
         if share[z] < LEAST_CONTRAST
         else f"has {100 * constant[z]:.0f} % of its rows without any contrast"
     )
+    least, most = float(share[bad].min()), float((constant - np.median(constant))[bad].max())
+    found = (
+        (least, LEAST_CONTRAST, "usual contrast")
+        if least < LEAST_CONTRAST
+        else (most, MOST_CONSTANT_ROWS, "of the rows without contrast")
+    )
     alone = "" if len(bad) == 1 else f"; the first {how}"
     text = (
         f"{stack.places(bad.tolist())} {how if len(bad) == 1 else 'are blank, or partly' + alone}"
     )
-    return Finding(
-        text, tuple(bad.tolist()), float(share[bad].min()), LEAST_CONTRAST, "usual contrast"
-    )
+    return Finding(text, tuple(bad.tolist()), *found)
 
 
 def _saturated(stack: Stack) -> Verdict:
