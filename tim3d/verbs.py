@@ -40,7 +40,7 @@ VERBS = {
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet
 # instead.
-PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections"})
+PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections", "axes"})
 # Parameters that decide what is done and may be values of Python, which no command can name.
 VALUES = ("segmenter", "generator", "source", "steps", "format")
 

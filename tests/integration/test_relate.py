@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import xarray as xr
 import tim3d
 from tim3d.errors import ArgumentError, InputError, MissingExtraError
 from tim3d.generators import GaussianField, LevelCuts
+from tim3d.phases import Phases
 from tim3d.relating.formulas import bruggeman, curvature_ratio
 from tim3d.reporting.relation import samples_text
 
@@ -501,6 +503,43 @@ def test_samples_and_their_metadata_are_one_table(
     for source, more in ((target, {}), (samples, {"metadata": "m.csv", "descriptors": MEASURED})):
         with pytest.raises(ArgumentError, match="4 samples cannot teach a model of 1 features"):
             tim3d.relate(source, **asked, **more)
+
+
+def test_samples_keep_their_axes_and_phases_that_differ_stand_apart(tmp_path: Path) -> None:
+    phases, sizes = (Phases(pore=0, solid=1), Phases(pore=0, copper=2)), (12, 10)
+    for k, (names, n) in enumerate(zip(phases, sizes, strict=True)):
+        labels = np.array(names.codes, np.uint8)[
+            np.random.default_rng(k).integers(0, 2, (n, 12, 12))
+        ]
+        np.save(tmp_path / "p.npy", labels)
+        given = {"voxel_size": {"z": 10, "y": 10, "x": 10 + k}, "field": "phase", "phases": names}
+        tim3d.ingest(tmp_path / "p.npy", str(tmp_path / f"s{k}.zarr"), **given, options=QUIET)
+        words = ["phase_fraction", "correlation:lags=4"]
+        tim3d.measure(str(tmp_path / f"s{k}.zarr"), words, options=QUIET)
+    written(tmp_path / "m.csv", {"name": ["s1", "s0"], "T [C]": [400, 300]})
+    samples = [str(tmp_path / f"s{k}.zarr") for k in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = tim3d.table(samples, metadata=tmp_path / "m.csv", axes=True)
+    assert found.phase.values.tolist() == ["pore", "solid", "copper"]
+    assert found["T"].values.tolist() == [300, 400]
+    assert found.phase_fraction.dims == ("sample", "phase")
+    assert np.isnan(found.phase_fraction.sel(sample="s0", phase="copper"))
+    for name, sample, n in zip(("s0", "s1"), samples, sizes, strict=True):
+        one, mine = tim3d.describe(sample), found.sel(sample=name)
+        for key, values in one.data_vars.items():
+            ours = mine[key].sel(phase=one.phase) if "phase" in values.dims else mine[key]
+            ours = ours.sel(phase_other=one.phase_other) if "phase_other" in values.dims else ours
+            ours = ours.isel(z=slice(n)) if "z" in values.dims else ours
+            np.testing.assert_array_equal(ours.values, values.values, err_msg=str(key))
+        np.testing.assert_array_equal(mine.z_of_sample[:n], one.z)
+        np.testing.assert_array_equal(mine.lag_4_length, one.lag_4_length)
+    assert "x" not in found.coords
+    assert found.lag_radius_4.values.tolist() == [0, 10, 20, 30, 40]
+    assert "y_of_sample" not in found
+    assert found.phase_fraction.attrs["units"] == "1"
+    with pytest.raises(ArgumentError, match="no axes"):
+        tim3d.table(samples, csv=tmp_path / "t.csv", axes=True)
 
 
 def test_a_table_of_the_users_own_that_begins_alike_is_kept(

@@ -14,6 +14,7 @@ import xarray as xr
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.errors import InputError
 from tim3d.relating.files import read_table
+from tim3d.relating.stacked import stacked
 from tim3d.reporting.table import is_profile, rows
 from tim3d.stages.measurement.describe import describe
 
@@ -31,11 +32,14 @@ def collected(
     field: str,
     transport: str,
     metadata: str | Path | None,
+    *,
+    axes: bool = False,
 ) -> xr.Dataset:
     """Every number of every sample that is not a profile, and metadata, as variables over `sample`.
 
     The name of a column is the variable and its place, as ``geodesic_tortuosity.copper.+z``. A
-    column that was measured in different ways has the attribute `differs`.
+    column that was measured in different ways has the attribute `differs`. With `axes` every
+    variable keeps its dimensions, and profiles and standard errors are there too.
 
     Raises
     ------
@@ -44,10 +48,10 @@ def collected(
     """
     names = _names(samples)
     found = {
-        name: describe(sample, descriptors, field=field, transport=transport, plain=True)
+        name: describe(sample, descriptors, field=field, transport=transport, plain=not axes)
         for name, sample in zip(names, samples, strict=True)
     }
-    table = _wide(found)
+    table = stacked(found, _described) if axes else _wide(found)
     return table if metadata is None else with_metadata(table, samples, metadata)
 
 
@@ -95,7 +99,9 @@ def _is_mirrored(place: Mapping[str, Any], variable: str, cells: Mapping[str, An
 def _described(about: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Attributes of a column, from those of its variable in every sample."""
     first = next(iter(about.values()))
-    kept = {key: str(first[key]) for key in (*TEXT, "conditions") if key in first}
+    kept = {
+        key: str(first[key]) for key in (*TEXT, "conditions", "ancillary_variables") if key in first
+    }
     said = {sample: _definition(one) for sample, one in about.items()}
     differing = [
         k for k in dict.fromkeys(k for one in said.values() for k in one) if _differ(said, k)

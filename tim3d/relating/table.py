@@ -7,6 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from tim3d.descriptors.coupled import Descriptors
+from tim3d.descriptors.uncertainty import is_error
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.relating import files
@@ -25,6 +26,7 @@ def table(
     field: str = "phase",
     transport: str = "",
     csv: str | Path | None = None,
+    axes: bool = False,
 ) -> Task[xr.Dataset]:
     """Put what was measured on many samples into one table, a row for each, beside their metadata.
 
@@ -45,17 +47,22 @@ def table(
         Name of the result of solve that is meant (default: all).
     csv : path, optional
         File to which the table is written (default: none).
+    axes : bool
+        Keep phases, directions, lags, bins and planes as dimensions, with profiles, curves and
+        standard errors. No table in a file.
 
     Returns
     -------
     xarray.Dataset
         Variables over ``sample``, named after variable and place, as ``geodesic_tortuosity.copper.+z``,
-        with units and definitions.
+        with units and definitions. With `axes` those of `describe` with ``sample`` as first
+        dimension: phases that a sample lacks are nan. An axis of numbers on which samples differ, as
+        planes of volumes of other sizes, is counted, and ``NAME_of_sample`` holds its places.
 
     Raises
     ------
     ArgumentError
-        If no sample is given, or the file must not be written.
+        If no sample is given, or the file must not be written or cannot hold `axes`.
     InputError
         If a column was measured in different ways, or the metadata lack a sample.
     MissingFieldError
@@ -64,12 +71,15 @@ def table(
     given = [samples] if isinstance(samples, str) else list(samples)
     if not given:
         raise ArgumentError("no sample is given: tim3d table a.zarr b.zarr")
+    if axes and csv is not None:
+        raise ArgumentError("a CSV has a row for each sample and no axes: leave out one of both")
     target = None if csv is None else outputs.check_target(csv, files.WIDE)
     chosen = None if descriptors is None else list(descriptors)
 
     def run() -> xr.Dataset:
-        found = collected(given, chosen, field, transport, metadata)
-        refuse_mixed(found, list(map(str, found.data_vars)))
+        found = collected(given, chosen, field, transport, metadata, axes=axes)
+        # How errors were found may differ: by as many sub-blocks as a sample has.
+        refuse_mixed(found, [str(n) for n in found.data_vars if not is_error(str(n), found)])
         files.write_wide(found, target)
         return found
 
