@@ -32,11 +32,13 @@ def _html(parts: Parts, node: str) -> Iterator[str]:
 
 
 def _says(found: xr.Dataset) -> str:
-    """A sentence on where particles end."""
-    neck = found.attrs["neck"]
+    """A sentence on where particles end; empty for objects that were numbered already."""
+    neck = found.attrs.get("neck")
+    if neck is None:
+        return ""
     return (
         "Two sides of a neck are one particle if its radius is more than "
-        f"{100 * neck:.3g} % of that of the smaller side. Rows of all particles: {found.attrs['instances']}."
+        f"{100 * neck:.3g} % of that of the smaller side."
     )
 
 

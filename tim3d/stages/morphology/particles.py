@@ -262,9 +262,7 @@ class Particles:
             )
         )  # fmt: skip
         about = {} if self.basins is None else {"neck": self.basins.neck}
-        return found.assign_attrs(
-            spacing_nm=list(self.numbers.spacing_nm), instances=self.numbers.name, **about
-        )
+        return found.assign_attrs(spacing_nm=list(self.numbers.spacing_nm), **about)
 
 
 def tally_record(fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
