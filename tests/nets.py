@@ -19,7 +19,8 @@ def tiny_checkpoint(
 ) -> Path:
     """An untrained U-Net of total stride 4 whose running statistics are not trivial."""
     torch.manual_seed(5)
-    spec = UNetSpec(classes, depth=2, decoder_channels=(8, 4), in_channels=slices, norm=norm)
+    small = {"encoder": "mobilenet_v2", "depth": 2, "decoder_channels": (8, 4)}
+    spec = UNetSpec(classes, **small, in_channels=slices, norm=norm)
     net = build(spec).train()
     with torch.no_grad():
         net(torch.randn(4, slices, 32, 32))

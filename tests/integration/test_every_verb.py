@@ -154,7 +154,7 @@ FILES = {
     "train": Row(
         {
             "sample": A, "model": "new.safetensors", "labels": "truth", "depth": 2, "decoder_channels": (8, 4),
-            "epochs": 1, "steps": 1, "batch": 1, "crop": 16,
+            "encoder": "mobilenet_v2", "epochs": 1, "steps": 1, "batch": 1, "crop": 16,
         },
         makes="new.safetensors", reads="raw",
     ),

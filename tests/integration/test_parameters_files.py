@@ -73,7 +73,8 @@ CASES = {
     "train": Case(
         {
             "sample": A, "model": "unet.safetensors", "field": "raw", "labels": "truth", "depth": 2, "epochs": 1,
-            "decoder_channels": (8, 4), "steps": 1, "batch": 1, "crop": 16, "progress": False,
+            "decoder_channels": (8, 4), "encoder": "mobilenet_v2", "steps": 1, "batch": 1, "crop": 16,
+            "progress": False,
         },
         refused={
             "sample": B, "field": "grey", "labels": "other", "slices": slice(0, 6), "every": 2,
