@@ -1,11 +1,12 @@
-"""Distance, local thickness and widest paths beside other packages, in one run.
+"""Distance, local thickness, widest paths, skeleton and its graph beside other packages, in one run.
 
     python -m benchmarks.morphology [--edge 256] [--runs 2]
 
 Volume: smoothed noise, 42 % inside, as in benchmarks/descriptors.py. Seconds are CPU seconds of one
 thread, best of some runs after one that compiles. Memory is what a process of its own needs at its
 peak beyond the volume that it is given. Packages that are not installed are left out (edt,
-localthickness, porespy: benchmarks/requirements-peers.txt).
+localthickness, porespy, skan: benchmarks/requirements-peers.txt). Of a skeleton the mean is its share of the phase,
+of a graph the mean length of a branch in voxels.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
+from skimage.morphology import skeletonize
 
 from benchmarks.descriptors import blobs
 from tim3d.grid import Box, triple
 from tim3d.kernels.morphology.distance import lengths, metric_of, squared_distances
 from tim3d.kernels.morphology.painting import largest_ball
+from tim3d.kernels.morphology.strut_graph import Curves, branches, network, struts
+from tim3d.kernels.morphology.thinning import last_level, thin
 from tim3d.kernels.morphology.widest_path import widen
 
 METRIC = metric_of((1, 1, 1))
 Work = Callable[[np.ndarray], Any]
 SMALL = 12
+# Steps of thinning in a pass, as of whole blocks.
+STEPS = 16
 
 
 def distance(inside: np.ndarray) -> np.ndarray:
@@ -50,6 +56,38 @@ def widths(radii: np.ndarray) -> np.ndarray:
     found[0] = radii[0]
     widen(found, radii)
     return found
+
+
+def skeleton(radii: np.ndarray) -> np.ndarray:
+    """Skeleton by the order of the distances."""
+    left, first = (radii > 0).astype(np.uint8), 1
+    last = last_level(float(radii.max()), 1.0)
+    while True:
+        taken = thin(left, radii, 1.0, first, STEPS, Box.whole(triple(left.shape)), (0, 0, 0))
+        first += STEPS
+        if first > last and not taken[-1]:
+            return left > 0
+
+
+def graph(radii: np.ndarray) -> np.ndarray:
+    """Lengths of the branches of the skeleton, without spurs."""
+    voxel = np.flatnonzero(skeleton(radii))
+    own = radii.ravel()[voxel].astype(np.float64)
+    curves = Curves(voxel, own, triple(radii.shape), (1.0, 1.0, 1.0))
+    return branches(struts(network(curves))).length
+
+
+def by_skimage(inside: np.ndarray) -> np.ndarray:
+    """Skeleton by scikit-image, after Lee et al. (1994)."""
+    return np.asarray(skeletonize(inside > 0))
+
+
+def by_skan(inside: np.ndarray) -> np.ndarray:
+    """Lengths of the branches of that skeleton by skan, spurs among them."""
+    import skan
+
+    found = skan.Skeleton(by_skimage(inside))
+    return np.asarray(found.path_lengths())
 
 
 def edt_both(inside: np.ndarray) -> np.ndarray:
@@ -83,6 +121,10 @@ ROWS: dict[str, tuple[Work, str, str]] = {
     "thickness, PoreSpy, with distances": (by_porespy, "inside", "porespy"),
     "thickness, localthickness, with distances": (by_localthickness, "inside", "localthickness"),
     "widest paths, tim3d": (widths, "radii", "tim3d"),
+    "skeleton, tim3d, of the distances": (skeleton, "radii", "tim3d"),
+    "skeleton, scikit-image": (by_skimage, "inside", "skimage"),
+    "skeleton and graph, tim3d, of the distances": (graph, "radii", "tim3d"),
+    "skeleton and graph, scikit-image and skan": (by_skan, "inside", "skan"),
 }
 MEMORY = """
 import sys, numpy as np
@@ -137,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if importlib.util.find_spec(package) is None:
             continue
         took, found = seconds(work, given[reads], asked.runs)
-        held, mean = bytes_a_voxel(row, given[reads]), found[inside > 0].mean()
+        held = bytes_a_voxel(row, given[reads])
+        mean = found[inside > 0].mean() if found.shape == inside.shape else found.mean()
         print(f"| {row} | {took:.3g} | {took / inside.size * 1e6:.3g} | {held:.3g} | {mean:.5g} |")
 
 

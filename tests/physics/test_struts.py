@@ -92,7 +92,7 @@ def test_a_torus_is_a_ring_without_a_node() -> None:
     assert len(one.network.centre) == 0
     assert one.measured.length[0] == pytest.approx(2 * np.pi * 20, rel=0.01)
     assert one.numbers()["strut_ring_count"] == 1
-    assert one.spread("along")["strut_diameter_mean"] == pytest.approx(10, abs=1)
+    assert one.spread("along")["mean"] == pytest.approx(10, abs=1)
 
 
 def test_a_stub_is_a_spur_and_a_longer_one_a_strut() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 # Cluster of a shell command without --cluster. In Python a cluster is given explicitly.
 SERIAL = "serial"
 # Verbs whose tables may have millions of rows: the results of the phases are shown.
-ROWS = ("label", "particles")
+ROWS = ("label", "particles", "struts")
 
 
 def verb(name: str, given: dict[str, Any]) -> None:

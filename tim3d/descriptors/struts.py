@@ -23,8 +23,9 @@ from tim3d.kernels.statistics.log_normal import LogNormal
 
 REFERENCE = "doi:10.1006/cviu.1998.0680"
 COX = "doi:10.1080/10691898.2005.11910638"
-# Where diameters are taken: at every voxel of the struts, or half way along each.
-TAKEN = ("along", "middle")
+# Where diameters are taken, and what their variables are called.
+TAKEN = {"along": "strut_diameter", "middle": "strut_middle_diameter"}
+WHERE = {"along": "at every voxel of the struts", "middle": "half way along each strut"}
 # Nodes where this many struts or more meet are counted together.
 MOST_MEETING = 12
 
@@ -78,23 +79,23 @@ class Struts:
         }
 
     def spread(self, taken: str) -> Row:
-        """Distribution of the diameters, with its log-normal fit."""
+        """Distribution of the diameters, with its log-normal fit, by the end of the variable's name."""
         values = self.diameters(taken)
         fit = LogNormal.of(values)
         low, high = fit.interval
         mean_low, mean_high = fit.mean_interval(len(self.network.paths))
         return {
-            "strut_diameter_mean": _mean(values),
-            "strut_diameter_std": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
-            "strut_diameter_median": float(np.median(values)) if len(values) else np.nan,
-            "strut_diameter_fit_mean": fit.mean,
-            "strut_diameter_fit_low": low,
-            "strut_diameter_fit_high": high,
-            "strut_diameter_fit_mean_low": mean_low,
-            "strut_diameter_fit_mean_high": mean_high,
-            "strut_diameter_fit_mu": fit.mu,
-            "strut_diameter_fit_sigma": fit.sigma,
-            "strut_diameter_fit_distance": fit.distance(values) if len(values) else np.nan,
+            "mean": _mean(values),
+            "std": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+            "median": float(np.median(values)) if len(values) else np.nan,
+            "fit_mean": fit.mean,
+            "fit_low": low,
+            "fit_high": high,
+            "fit_mean_low": mean_low,
+            "fit_mean_high": mean_high,
+            "fit_mu": fit.mu,
+            "fit_sigma": fit.sigma,
+            "fit_distance": fit.distance(values) if len(values) else np.nan,
         }
 
     def meetings(self) -> Values:
@@ -123,17 +124,17 @@ NUMBERS: dict[str, tuple[int, str]] = {
     "strut_straightness": (0, "mean of the distance between the nodes of a strut over its length"),
 }
 DIAMETERS: dict[str, tuple[int, str]] = {
-    "strut_diameter_mean": (1, "mean diameter of the struts"),
-    "strut_diameter_std": (1, "standard deviation of the diameter of the struts"),
-    "strut_diameter_median": (1, "median diameter of the struts"),
-    "strut_diameter_fit_mean": (1, "mean of the log-normal fit"),
-    "strut_diameter_fit_low": (1, "95 % of the log-normal fit lie between this diameter and the high one"),
-    "strut_diameter_fit_high": (1, "95 % of the log-normal fit lie between the low diameter and this one"),
-    "strut_diameter_fit_mean_low": (1, "95 % confidence interval of the mean of the fit, low end"),
-    "strut_diameter_fit_mean_high": (1, "95 % confidence interval of the mean of the fit, high end"),
-    "strut_diameter_fit_mu": (0, "mean of the logarithm of the diameter in nm"),
-    "strut_diameter_fit_sigma": (0, "standard deviation of the logarithm of the diameter"),
-    "strut_diameter_fit_distance": (0, "largest difference between the shares of diameters below and the fit's"),
+    "mean": (1, "mean diameter"),
+    "std": (1, "standard deviation of the diameter"),
+    "median": (1, "median diameter"),
+    "fit_mean": (1, "mean of the log-normal fit"),
+    "fit_low": (1, "95 % of the log-normal fit lie between this diameter and the high one"),
+    "fit_high": (1, "95 % of the log-normal fit lie between the low diameter and this one"),
+    "fit_mean_low": (1, "95 % confidence interval of the mean of the fit, low end"),
+    "fit_mean_high": (1, "95 % confidence interval of the mean of the fit, high end"),
+    "fit_mu": (0, "mean of the logarithm of the diameter in nm"),
+    "fit_sigma": (0, "standard deviation of the logarithm of the diameter"),
+    "fit_distance": (0, "largest difference between the shares of diameters below and the fit's"),
 }  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def strut_results(found: Mapping[str, Struts], units: str) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Numbers (phase), diameters (phase, taken), shares of the nodes (phase, meeting), and the
+        Numbers and diameters (phase), shares of the nodes (phase, meeting), and the
         tables `node_*` (node), `branch_*` (branch) and `point_*` (point).
     """
     every = list(found.values())
@@ -166,13 +167,15 @@ def strut_results(found: Mapping[str, Struts], units: str) -> xr.Dataset:
         )
         for name, (power, text) in NUMBERS.items()
     }
-    rows = [[one.spread(taken) for taken in TAKEN] for one in every]
     diameters = {
-        name: (
-            ("phase", "taken"),
-            [[row[name] for row in both] for both in rows],
-            _named(power, text, units) | about | ({"reference": COX} if "_mean_" in name else {}),
+        f"{beginning}_{name}": (
+            ("phase",),
+            [one.spread(taken)[name] for one in every],
+            _named(power, f"{text}, {WHERE[taken]}", units)
+            | about
+            | ({"reference": COX} if name.startswith("fit_mean_") else {}),
         )
+        for taken, beginning in TAKEN.items()
         for name, (power, text) in DIAMETERS.items()
     }
     meetings = {
@@ -184,7 +187,6 @@ def strut_results(found: Mapping[str, Struts], units: str) -> xr.Dataset:
     }
     coordinates: dict[str, Any] = {
         "phase": np.array(list(found), dtype=object),
-        "taken": np.array(TAKEN, dtype=object),
         "meeting": (
             "meeting",
             np.arange(3, MOST_MEETING + 1),
@@ -210,7 +212,7 @@ def agreement(
     Parameters
     ----------
     found : Dataset
-        With `strut_diameter_mean` (phase, taken).
+        With `strut_diameter_mean` (phase).
     measured : Dataset
         With a mean local thickness, a mean chord, or neither.
 

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tim3d.descriptors.struts import MOST_MEETING, TAKEN
+from tim3d.descriptors.struts import MOST_MEETING, TAKEN, WHERE
 from tim3d.kernels.statistics.log_normal import LogNormal
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 
@@ -16,7 +16,6 @@ from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 MOST_BINS, VALUES_PER_BIN = 40, 8
 # Height of a panel above its highest line, for the legend.
 HEADROOM = 1.25
-TITLES = {"along": "at every voxel of the struts", "middle": "half way along each strut"}
 
 
 @matplotlib.rc_context(STYLE)
@@ -36,9 +35,8 @@ def strut_figure(found: xr.Dataset) -> Figure:
     for ax, taken in zip(panels, TAKEN, strict=False):
         for name in names:
             _diameters(ax, found, name, taken, shades[name], unit)
-        ax.set(xlabel=f"diameter ({unit[1]})", title=TITLES[taken])
-        ax.set_ylim(0, HEADROOM * ax.get_ylim()[1])
-        ax.set_xlim(0, None)
+        ax.set(xlabel=f"diameter ({unit[1]})", title=WHERE[taken])
+        ax.set(xlim=(0, None), ylim=(0, HEADROOM * ax.get_ylim()[1]))
     panels[0].set_ylabel(f"density (1/{unit[1]})")
     panels[0].legend(fontsize=7)
     _meetings(panels[-1], found, shades)
@@ -67,12 +65,12 @@ def _diameters(
     edge = min(found.attrs["spacing_nm"]) / unit[0]
     count = int(np.clip(len(values) // VALUES_PER_BIN, 5, MOST_BINS))
     width = max(edge, float(np.ptp(values)) / count)
-    bins = values.min() + width * (np.arange(count + 2) - 0.5)
+    bins = np.arange(values.min() - width / 2, values.max() + width, width)
     ax.hist(values, bins=bins, density=True, color=shade, alpha=0.35, lw=0)
-    one = found.sel(phase=name, taken=taken)
+    one = found.sel(phase=name)
     fit = LogNormal(
-        float(one.strut_diameter_fit_mu) - np.log(unit[0]),
-        float(one.strut_diameter_fit_sigma),
+        float(one[f"{TAKEN[taken]}_fit_mu"]) - np.log(unit[0]),
+        float(one[f"{TAKEN[taken]}_fit_sigma"]),
         len(values),
     )
     at = np.linspace(values.min() / 2, values.max() * 1.1, 400)
