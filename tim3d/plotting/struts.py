@@ -65,7 +65,7 @@ def _diameters(
     edge = min(found.attrs["spacing_nm"]) / unit[0]
     count = int(np.clip(len(values) // VALUES_PER_BIN, 5, MOST_BINS))
     width = max(edge, float(np.ptp(values)) / count)
-    bins = np.arange(values.min() - width / 2, values.max() + width, width)
+    bins = np.arange(values.min() - width / 2, values.max() + width, width).tolist()
     ax.hist(values, bins=bins, density=True, color=shade, alpha=0.35, lw=0)
     one = found.sel(phase=name)
     fit = LogNormal(
