@@ -120,7 +120,7 @@ def by_stackreg(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def methods(
-    voxels: np.ndarray, folder: Path, remove: Any, ways: tuple[str, ...]
+    voxels: np.ndarray, folder: Path, remove: Any, ways: tuple[str, ...], *, own: bool
 ) -> Iterator[tuple[str, Any, Any, float]]:
     """Name, aligned frame, displacements taken back and seconds, of each method."""
     yield "none", voxels, np.zeros((len(voxels), 2)), 0.0
@@ -129,13 +129,14 @@ def methods(
         step = Align(remove=remove, interpolation=how, pad="edge")  # type: ignore[arg-type]
         made, back = by_tim3d(voxels, folder, step)
         yield f"tim3d {remove}, {how}", made, back, time.perf_counter() - start
-    for name, method in (("pystackreg", by_stackreg), ("phase correlation", by_phases)):
+    others = () if own else (("pystackreg", by_stackreg), ("phase correlation", by_phases))
+    for name, method in others:
         start = time.perf_counter()
         made, back = method(voxels)
         yield name, made, back, time.perf_counter() - start
 
 
-def drift(folder: Path, only: str) -> None:
+def drift(folder: Path, only: str, *, own: bool) -> None:
     """Jitter of three sizes on a tilted structure, and a steady drift of one that is not."""
     z = np.arange(SHAPE[0])
     base = field()
@@ -161,7 +162,7 @@ def drift(folder: Path, only: str) -> None:
         true = results(inner(grey(sheared)), folder)
         ways = ("cubic", "linear", "whole") if name == "jitter 1 px, tilted" else ("cubic",)
         voxels = grey(displaced(base, tilt * (z - z.mean()) + defect[:, 0], defect[:, 1]))
-        for method, made, back, seconds in methods(voxels, folder, remove, ways):
+        for method, made, back, seconds in methods(voxels, folder, remove, ways, own=own):
             left = defect - back
             slope = np.polyfit(z, left, 1)[0]
             middle = left.mean(axis=0)
@@ -178,7 +179,7 @@ def drift(folder: Path, only: str) -> None:
             )
 
 
-def slices(folder: Path, only: str) -> None:
+def slices(folder: Path, only: str, *, own: bool) -> None:
     """Slices that are blank, saturated, copies or missing, 2, 5 and 10 % of all."""
     clean = grey(field())
     true = results(inner(clean), folder)
@@ -202,7 +203,7 @@ def slices(folder: Path, only: str) -> None:
         good = tim3d.open_dataset(sample, "prepared_fill").good.values
         found = set(np.flatnonzero(good == 0).tolist())
         print(f"bad {sorted(chosen.tolist())}; found {sorted(found)}", flush=True)
-        for name, stack in (("as it is", voxels), ("tim3d fill", made)):
+        for name, stack in (("as it is", voxels), ("tim3d fill", made))[own:]:
             got = results(inner(stack), folder)
             errors = [f"{100 * (got[k] / true[k] - 1):+.2f} %" for k in true]
             rest = (stack.astype(float) - clean).std()
@@ -217,9 +218,10 @@ def main() -> None:
     )
     parser.add_argument("what", choices=known)
     parser.add_argument("only", nargs="?", default="", help="cases whose name has this text")
+    parser.add_argument("--own", action="store_true", help="without the public programs")
     with tempfile.TemporaryDirectory() as folder:
         given = parser.parse_args()
-        known[given.what](Path(folder), given.only)
+        known[given.what](Path(folder), given.only, own=given.own)
 
 
 if __name__ == "__main__":

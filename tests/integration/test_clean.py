@@ -296,3 +296,32 @@ def test_grey_values_that_were_prepared_since_are_named_too(
     )
     assert "segment takes the field 'raw'" in caplog.text
     assert "--field prepared" in caplog.text
+
+
+def test_a_phase_that_the_steps_take_away_is_a_warning(
+    tmp_path: Path, labels: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample = ingested(tmp_path, labels)
+    tim3d.clean(sample, steps_of(["merge:dirt,into=pore"]), out="merged", options=QUIET)
+    assert "any more" not in caplog.text
+    tim3d.clean(sample, steps_of(["close:solid,radius_nm=900"]), options=QUIET)
+    assert "no voxel of 'cleaned' is pore or dirt any more" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("close:solid", "steps: close needs radius_nm: close:solid,radius_nm=..."),
+        ("close:radius_nm=20", "steps: close needs phase: close:PHASE,radius_nm=20"),
+        (
+            "close:solid,radius=20",
+            "close has no 'radius' (did you mean 'radius_nm'?); it has phase, radius_nm",
+        ),
+        ("close:solid,radius_nm=20,kind=open", "close has no 'kind'; it has phase, radius_nm"),
+    ],
+)
+def test_a_slip_in_a_step_names_its_own_parameters_only(
+    sample: str, capsys: pytest.CaptureFixture[str], word: str, said: str
+) -> None:
+    assert main(["clean", sample, word, "--out", "never", "--quiet"]) == 2
+    assert capsys.readouterr().err.rstrip().endswith(said)

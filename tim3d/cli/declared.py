@@ -135,7 +135,9 @@ def _signature(
     """Yield name, type, default and whether a parameter may be positional."""
     if isinstance(node, ast.ClassDef):
         for line in node.body:
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            if not isinstance(line, ast.AnnAssign) or "ClassVar" in ast.unparse(line.annotation):
+                continue
+            if isinstance(line.target, ast.Name):
                 yield line.target.id, line.annotation, line.value, False
         return
     of = node.args

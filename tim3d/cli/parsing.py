@@ -166,7 +166,9 @@ def convert(name: str, value: Any, verb: str = "") -> Any:
     {'z': 10.0, 'y': 5.0, 'x': 5.0}
     """
     known = {**OPTIONS, **(parameters(verb) if verb in VERBS else {})}
-    return read(known[name], value, option_of(name)) if name in known else value
+    # Steps are typed without an option.
+    label = "steps" if name == "steps" and verb in ("prepare", "clean") else option_of(name)
+    return read(known[name], value, label) if name in known else value
 
 
 def read(parameter: Parameter, value: Any, option: str) -> Any:

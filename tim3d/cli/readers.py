@@ -6,7 +6,7 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -329,14 +329,21 @@ def _step(value: Any, steps: Mapping[str, tuple[str, str]]) -> Any:
     missing = [key for key, one in known.items() if one.default is NEEDED and key not in given]
     if missing:
         raise ArgumentError(
-            f"{name} needs {' and '.join(missing)}: {name}:{','.join(map(_form, missing))}"
+            f"{name} needs {' and '.join(missing)}: {_whole_form(name, given, missing)}"
         )
     made = {key: _of_step(name, key, known[key].kind, text) for key, text in given.items()}
     return getattr(importlib.import_module(module), of)(**made)
 
 
-def _form(key: str) -> str:
-    return key.upper() if key == BARE else f"{key}=..."
+def _whole_form(name: str, given: Mapping[str, Any], missing: Sequence[str]) -> str:
+    """A step with what was typed and what is missing; the phase stands first.
+
+    >>> _whole_form("close", {"phase": "solid"}, ["radius_nm"]), _whole_form("open", {}, ["phase"])
+    ('close:solid,radius_nm=...', 'open:PHASE')
+    """
+    typed = {key: str(text) if key == BARE else f"{key}={text}" for key, text in given.items()}
+    parts = typed | {key: key.upper() if key == BARE else f"{key}=..." for key in missing}
+    return f"{name}:{','.join(parts[key] for key in sorted(parts, key=lambda key: key != BARE))}"
 
 
 def _step_parts(value: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ table of changes is written.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,8 @@ from tim3d.steps import checked_steps
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 from tim3d.typed import CleaningSteps
+
+log = logging.getLogger(__name__)
 
 
 @Verb
@@ -186,7 +189,24 @@ class Cleaning:
             with lock_sample(self.sample):
                 store.write_dataset(self.sample, self.node, self._changes(), self._record())
         self._remove_intermediate()
-        return store.open_dataset(self.sample, self.node)
+        found = store.open_dataset(self.sample, self.node)
+        self._warn_of_lost(found)
+        return found
+
+    def _warn_of_lost(self, found: xr.Dataset) -> None:
+        """Warn of phases that had voxels and have none, though no step merged or renamed them."""
+        before = found["moved"].isel(step=0).sum("became")
+        after = found["moved"].isel(step=-1).sum("phase")
+        lost = [
+            name
+            for name in self.before[-1]
+            if name in self.phases and before.sel(phase=name) > 0 and after.sel(became=name) == 0
+        ]
+        if lost:
+            log.warning(
+                "no voxel of %r is %s any more: the steps took it away. Look at the table %s, and give smaller radii "
+                "or volumes", self.out, " or ".join(lost), self.node,
+            )  # fmt: skip
 
     def _fingerprint(self) -> str:
         return schema.fingerprint(
