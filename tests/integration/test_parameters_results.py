@@ -162,7 +162,10 @@ CASES = {
         },
         refused={"interface_area": "faces", "particles": "parts"},
         names={"out": "mine5", "richardson": True},  # the same numbers, and an estimate beside them
-        runs={"keep_potential": True, "keep_flux": True, "checkpoint": 1.0, "device": "cpu", "options": AGAIN},
+        runs={
+            "keep_potential": True, "keep_flux": True, "keep_sensitivity": True, "checkpoint": 1.0, "device": "cpu",
+            "options": AGAIN,
+        },
     ),
     "solve of particles": Case(
         "solve",
@@ -173,7 +176,10 @@ CASES = {
             "tolerance": 1e-5, "units": "m2 s-1", "interface_area": "faces", "particles": "parts2",
         },
         names={"out": "mine14", "richardson": True},
-        runs={"keep_potential": True, "keep_flux": True, "checkpoint": 1.0, "device": "cpu", "options": AGAIN},
+        runs={
+            "keep_potential": True, "keep_flux": True, "keep_sensitivity": True, "checkpoint": 1.0, "device": "cpu",
+            "options": AGAIN,
+        },
     ),
     "geodesic": Case(
         "geodesic",

@@ -454,12 +454,15 @@ def test_contacts_of_particles_are_counted_and_narrow_ones_are_named(
     given: Any = {"interface": {"copper:copper": 1e8}, "particles": "grains", "axis": ["z", "x"]}
     found, without = solve(sample, **given), solve(sample)
     assert found.effective_conductivity.sel(axis="z") < without.effective_conductivity.item()
-    assert (found.particles.item(), found.contacts.item()) == (2, 1)  # the first is none: 0
-    assert found.coordination_number.item() == 1.0
-    assert found.coordination_histogram.values.tolist() == [0, 2]
+    assert (found.flux_particle_count.item(), found.flux_contact_count.item()) == (
+        2,
+        1,
+    )  # the first is none: 0
+    assert found.flux_coordination_mean.item() == 1.0
+    assert found.flux_coordination.values.tolist() == [0, 2]
     touching = (volume()[7] == 7) & (volume()[8] == 7)
     # Its rim is ragged: some of its faces are taken for slanted ones.
-    assert 0.6 < found.contact_area.item() / (touching.sum() * 20.0) <= 1
+    assert 0.6 < found.flux_contact_area.item() / (touching.sum() * 20.0) <= 1
     assert "belong to no particle (0)" in caplog.text
     assert store.node_attributes(sample, next(n for n in store.nodes(sample) if "grains" in n and "tran" in n))[
         "inputs"
@@ -476,6 +479,41 @@ def test_a_conductance_in_another_unit_or_not_resolved_is_named(
     assert "outside" not in caplog.text
     solve(sample, conductivity=K | {"copper": 1.0}, interface={"pore:copper": 6e9})
     assert "the voxels of 4 nm do not resolve it" in caplog.text
+
+
+def test_sensitivities_are_a_field_and_shares_that_add_up(sample: str) -> None:
+    given: Any = {
+        "interface": {"pore:copper": 1e8},
+        "contact": [1e8, 2e9],
+        "axis": ["z", "x"],
+        "tolerance": 1e-6,
+    }
+    plain = solve(sample, **given)
+    found = solve(sample, **given, keep_sensitivity=True)
+    assert plain.effective_conductivity.identical(found.effective_conductivity)
+    shares = [
+        found[f"{of}_share"].values.reshape(2, -1)
+        for of in ("conductivity", "interface", "contact")
+    ]
+    np.testing.assert_allclose(np.concatenate(shares, 1).sum(1), 1, atol=1e-8)
+    assert np.abs(found.sensitivity_certificate).max() < 1e-8
+    assert found.contact_share.sel(axis="z", end="low") > found.contact_share.sel(
+        axis="z", end="high"
+    )
+    (name,) = (n for n in store.nodes(sample) if n.startswith("phase_sensitivity_x"))
+    field = tim3d.open_field(sample, name).values
+    whole = (
+        sum(K[phase] * field[volume() == code].sum() for phase, code in PHASES.items()) / field.size
+    )
+    by_phase = found.conductivity_share.sel(axis="x").sum() * found.effective_conductivity.sel(
+        axis="x"
+    )
+    assert whole == pytest.approx(by_phase.item(), rel=1e-5)
+    z, y, x = found.bottleneck_position.sel(axis="z", bottleneck=1).values
+    assert all(0 < p < n * h for p, n, h in zip((z, y, x), volume().shape, SPACING, strict=True))
+    assert (np.diff(found.bottleneck_share.sel(axis="z").dropna("bottleneck")) <= 0).all()
+    with pytest.raises(ArgumentError, match="electrodes on the outer faces"):
+        solve(sample, faces="centres", keep_sensitivity=True)
 
 
 def test_two_potentials_are_both_there_and_one_is_shared(sample: str) -> None:

@@ -18,11 +18,11 @@ AREAS = {
 }
 # Name, key in the record, unit and meaning of the statistics of contacts.
 CONTACTS = (
-    ("particles", "particles", "1", "particles of phases of which contacts resist"),
-    ("contacts", "contacts", "1", "pairs of particles that touch"),
-    ("contact_area", "area", "nm2", "area of all contacts, by their normals"),
-    ("contacts_narrow", "narrow", "1", "contacts of a radius below 2 voxels: not resolved"),
-    ("voxels_without_particle", "unassigned", "1", "voxels of these phases without a particle"),
+    ("flux_particle_count", "particles", "1", "particles of phases of which contacts resist"),
+    ("flux_contact_count", "contacts", "1", "pairs of particles that touch"),
+    ("flux_contact_area", "area", "nm2", "area of all contacts, by their normals"),
+    ("flux_contact_count_narrow", "narrow", "1", "contacts of a radius below 2 voxels"),
+    ("flux_particle_voxels_missing", "unassigned", "1", "voxels of these phases in no particle"),
 )
 
 
@@ -63,10 +63,10 @@ def _contacts(found: Mapping[str, Any]) -> dict[str, Any]:
     }
     mean = 2 * found["contacts"] / found["particles"] if found["particles"] else math.nan
     text = "contacts of a particle: mean over all particles"
-    single["coordination_number"] = ((), mean, _about("1", text))
+    single["flux_coordination_mean"] = ((), mean, _about("1", text))
     counts = np.array(found["coordination"], np.int64)
     text = "particles by their number of contacts"
-    return single | {"coordination_histogram": (("neighbours",), counts, _about("1", text))}
+    return single | {"flux_coordination": (("neighbours",), counts, _about("1", text))}
 
 
 def _about(units: str, long_name: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from tim3d.descriptors.interface_conductances import interface_names, interface_variables
+from tim3d.descriptors.sensitivities import sensitivity_coordinates, sensitivity_variables
 from tim3d.grid import AXES
 from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
 from tim3d.kernels.conduction.conduction import PERFECT, Physics
@@ -85,13 +86,16 @@ def transport(
         | _local(context, fine)
         | interface_variables(first, context.physics.interface_area)
     )
+    interfaces = interface_names(first, context.phases)
+    along = {axis: fine[axis] for axis in context.axes}
+    found |= sensitivity_variables(along, context.phases, interfaces, context.spacing_nm)
     coordinates: dict[str, Any] = {"axis": np.array(context.axes, dtype=object)}
     coordinates["phase"] = np.array(list(context.phases), dtype=object)
     if "interface_area_true" in found:
-        names = interface_names(first, context.phases)
-        coordinates["interface"] = np.array(names, dtype=object)
-    if "coordination_histogram" in found:
-        coordinates["neighbours"] = np.arange(len(found["coordination_histogram"][1]))
+        coordinates["interface"] = np.array(interfaces, dtype=object)
+    coordinates |= sensitivity_coordinates(found)
+    if "flux_coordination" in found:
+        coordinates["neighbours"] = np.arange(len(found["flux_coordination"][1]))
     if "conductivity_tensor" in found:
         coordinates["flux_axis"] = np.array(AXES, dtype=object)
     if "flux_histogram" in found:

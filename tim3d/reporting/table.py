@@ -37,6 +37,8 @@ FLAGS = ("percolates", "flux_percolates", "geodesic_percolates")
 COUNTS = (
     *("iterations", "geodesic_unreached_voxels", "component_count"),
     *("particle_count", "particle_count_inside", "contact_count"),
+    *("flux_particle_count", "flux_contact_count", "flux_contact_count_narrow"),
+    *("flux_particle_voxels_missing", "flux_coordination"),
 )
 
 Place: TypeAlias = Mapping[str, str | float]

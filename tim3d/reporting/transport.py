@@ -48,9 +48,14 @@ def _solution_of(parts: Parts, node: str) -> Iterator[str]:
     yield _coarse_voxels(sample, str(parts.field))
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
+    yield _bottleneck_table(found)
     for kind, label in (
         ("potential", "potential"),
         ("flux", "size of the flux density over its mean"),
+        (
+            "sensitivity",
+            "derivative of the effective conductivity by that of a voxel, times the number of voxels",
+        ),
     ):
         yield from _pictures(
             sample, _kept_of(sample, node, {"kind": kind}, {"axis": "axes"}), label
@@ -165,8 +170,38 @@ def _is_shown(name: str, variable: xr.DataArray) -> bool:
         str(dim).endswith(("_face", "_class")) or str(dim) in AXES for dim in variable.dims
     )
     return (
-        variable.dims == ("axis",) or name.startswith(_BOUND) or is_profile or _is_tensor(variable)
+        variable.dims == ("axis",)
+        or name.startswith((*_BOUND, "bottleneck_"))
+        or is_profile
+        or _is_tensor(variable)
     )
+
+
+def _bottleneck_table(found: xr.Dataset) -> str:
+    """Table of the worst bottlenecks along each axis; empty without them."""
+    if "bottleneck_share" not in found:
+        return ""
+    body = [
+        [
+            str(axis),
+            str(number),
+            *(
+                page.number(table.number(float(p) / 1000))
+                for p in found.bottleneck_position.sel(place)
+            ),
+            page.number(table.number(float(share))),
+        ]
+        for axis in found["axis"].values
+        for number in found["bottleneck"].values
+        for place in [{"axis": axis, "bottleneck": number}]
+        if math.isfinite(share := found.bottleneck_share.sel(place))
+    ]
+    text = (
+        "The worst bottlenecks: cubes of 8 voxels' edge with the largest share of what is dissipated, none beside "
+        "another, and the voxel with the largest in each."
+    )
+    header = ["flux along", "", "z, µm", "y, µm", "x, µm", "share of the dissipation"]
+    return page.table(header, body, 2, text)
 
 
 def _is_tensor(variable: xr.DataArray) -> bool:

@@ -40,6 +40,7 @@ from tim3d.kernels.conduction.multigrid import (
     slab_cuts,
     thickest,
 )
+from tim3d.kernels.conduction.sensitivity import Sensitivity, sensitivity
 from tim3d.kernels.conduction.solver import Drive, Electrodes, Problem, Solver, State
 from tim3d.kernels.conduction.stencil import F32, F64, U8
 from tim3d.kernels.conduction.surroundings import Read, as_particles
@@ -92,6 +93,11 @@ class Conduction:
         Planes of the whole volume along the axis that `potential` and `size` hold.
     areas : Areas, optional
         Areas of the interfaces with a resistance, and contacts of particles.
+    derivative : (Z, Y, X) float32, optional
+        Derivative of the effective conductivity by that of each voxel, times the number of voxels:
+        the squared local fall of the potential. 0 where nothing flows.
+    sensitivity : Sensitivity, optional
+        Dissipation of phases, interfaces and contacts, and the worst bottlenecks.
     """
 
     conductivity: float
@@ -109,6 +115,8 @@ class Conduction:
     voxels: Mapping[int, int] = field(default_factory=dict)
     owned: range = range(0)
     areas: Areas | None = None
+    derivative: F32 | None = None
+    sensitivity: Sensitivity | None = None
 
     @property
     def tortuosity_total(self) -> float:
@@ -188,6 +196,13 @@ class Physics:
         """Return the conductivities along z, y, x by label, or raise `ArgumentError`."""
         return check_conductivities(self.conductivity)
 
+    def refuse_centres(self) -> None:
+        """Raise `ArgumentError` if electrodes are voxels, of which a part would dissipate too."""
+        if self.hidden:
+            raise ArgumentError(
+                "sensitivities need electrodes on the outer faces; use electrodes 'outer'"
+            )
+
     @property
     def hidden(self) -> int:
         """Number of voxel layers at each end that are electrodes."""
@@ -244,6 +259,7 @@ def conduct(
     tolerance: float = 1e-3,
     keep_potential: bool = False,
     keep_flux: bool = False,
+    keep_sensitivity: bool = False,
     threads: int | None = None,
 ) -> Conduction:
     """Solve steady conduction through a volume along one axis.
@@ -264,8 +280,9 @@ def conduct(
     tolerance : float
         Largest (max - min) / mean of the flux over all planes. The error of the conductivity is
         smaller than this: docs/transport.md.
-    keep_potential, keep_flux : bool
-        Also return the potential, or magnitude and statistics of the flux in each voxel.
+    keep_potential, keep_flux, keep_sensitivity : bool
+        Also return the potential, magnitude and statistics of the flux in each voxel, or the
+        derivative of the effective conductivity by each.
     threads : int, optional
         Number of threads; the default is all cores, or NUMBA_NUM_THREADS.
 
@@ -310,6 +327,8 @@ def conduct(
     physics = Physics(conductivity, electrodes, sides, cell, interface, contact, interface_area)
     physics.check(labels.shape, axis)
     _check_particles(labels, physics, particles)
+    if keep_sensitivity:
+        physics.refuse_centres()
     check_tolerance(tolerance)
     turned = np.moveaxis(labels, axis, 0)
 
@@ -325,11 +344,13 @@ def conduct(
         part = conduct_slab(
             read, triple(turned.shape), drive, Halo(Alone(), physics.wrap(turned.shape)), team,
             tolerance=tolerance, keep_potential=keep_potential, keep_flux=keep_flux,
+            keep_sensitivity=keep_sensitivity,
             read_particles=None if particles is None else read_particles,
         )  # fmt: skip
     return replace(
-        part, potential=_turned_back(part.potential, axis), size=_turned_back(part.size, axis)
-    )
+        part, potential=_turned_back(part.potential, axis), size=_turned_back(part.size, axis),
+        derivative=_turned_back(part.derivative, axis),
+    )  # fmt: skip
 
 
 def _turned_back(field: F32 | None, axis: int) -> F32 | None:
@@ -356,6 +377,7 @@ def conduct_slab(
     tolerance: float = 1e-3,
     keep_potential: bool = False,
     keep_flux: bool = False,
+    keep_sensitivity: bool = False,
     read_particles: Read | None = None,
     begin: Callable[[Problem, State], None] = lambda problem, state: None,
     watch: Callable[[Problem, State], None] = lambda problem, state: None,
@@ -376,7 +398,7 @@ def conduct_slab(
         The ring of ranks, and the periodic axes.
     team : Workers
         Executor of the kernels.
-    tolerance, keep_potential, keep_flux
+    tolerance, keep_potential, keep_flux, keep_sensitivity
         See `conduct`.
     read_particles : callable, optional
         As `read`, the number of the particle of each voxel.
@@ -395,6 +417,7 @@ def conduct_slab(
             np.full(part, np.nan, np.float32) if keep_potential else None,
             np.zeros(part, np.float32) if keep_flux else None, voxels=voxels, owned=problem.owned,
             areas=problem.areas,
+            derivative=np.zeros(part, np.float32) if keep_sensitivity else None,
         )  # fmt: skip
     state = solver.at_rest(problem, team)
     begin(problem, state)
@@ -403,10 +426,11 @@ def conduct_slab(
     row = _row(drive, state.mean, *steps.crossflow(state)) if drive.periodic else None
     kept = solver.potential(problem, state, team) if keep_potential else None
     statistics, size = solver.local(problem, state, team) if keep_flux else (None, None)
+    losses, derivative = sensitivity(problem, state, team) if keep_sensitivity else (None, None)
     return Conduction(
         state.mean, True, total, through, state.flux, state.spread, state.iterations, row, kept,
         size, statistics, tuple(sorted(set(problem.found.labels))), voxels, problem.owned,
-        problem.areas,
+        problem.areas, derivative, losses,
     )  # fmt: skip
 
 

@@ -177,12 +177,12 @@ def together(parts: Sequence[tuple[NDArray[np.int64], F64, F64, NDArray[np.int64
     voxels, sums, dissipation, histogram = (
         np.concatenate([part[n] for part in parts]) for n in range(4)
     )
-    added = _in_order(sums)
+    added = in_order(sums)
     return LocalFlux(
-        voxels.sum(0), added[:, 0], added[:, 1], _in_order(dissipation), histogram.sum(0)
+        voxels.sum(0), added[:, 0], added[:, 1], in_order(dissipation), histogram.sum(0)
     )
 
 
-def _in_order(planes: F64) -> F64:
+def in_order(planes: F64) -> F64:
     """Sum over the first axis, in an order that depends on its length only."""
     return np.asarray(np.ascontiguousarray(np.moveaxis(planes, 0, -1)).sum(-1))

@@ -21,6 +21,10 @@ NOTHING = -1.0
 KINDS = {
     "potential": ("potential, flux along {}", "1"),
     "flux": ("size of the flux density over its mean, flux along {}", "1"),
+    "sensitivity": (
+        "derivative of the effective conductivity by that of a voxel, times the number of voxels, flux along {}",
+        "1",
+    ),
 }
 
 

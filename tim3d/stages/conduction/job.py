@@ -20,6 +20,8 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import AXES, Field
 
 UNITS = "W m-1 K-1"
+# A variable that a result has only if this field was asked for.
+SHOWN_BY = {"flux": "flux_mean", "sensitivity": "sensitivity_certificate"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Job:
     solving : Solving
         Everything that decides the numbers.
     kinds : tuple of str
-        Fields to be kept: ``potential``, ``flux``.
+        Fields to be kept: ``potential``, ``flux``, ``sensitivity``.
     asked : mapping of str to (value, default)
         Physics and tolerance as typed by the user: names are made of them.
     out : str
@@ -162,7 +164,8 @@ class Job:
         """Whether the result is stored, with everything that is requested."""
         record = store.node_attributes(self.sample, self.node)
         there = record.get("fingerprint") == self.fingerprint and record.get("status") == "complete"
-        return there and ("flux" not in self.kinds or "flux_mean" in record.get("variables", []))
+        needed = {SHOWN_BY[kind] for kind in self.kinds if kind in SHOWN_BY}
+        return there and needed <= set(record.get("variables", []))
 
     def case(self, axis: str, every: int) -> Case:
         """One solution: along `axis`, on every voxel or every second one."""

@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from tim3d.engine.collective.sockets import SocketRing
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.conduction.conduction import Conduction, Physics, conduct_slab, turned_order
 from tim3d.kernels.conduction.ghost_layers import Alone, Halo, Ring
+from tim3d.kernels.conduction.sensitivity import Sensitivity
 from tim3d.kernels.conduction.solver import Drive, Problem, State
 from tim3d.kernels.conduction.surroundings import as_particles
 from tim3d.kernels.conduction.thread_pool import Team, Workers
@@ -53,7 +54,7 @@ class Case:
     scratch : str
         Node of the sample for checkpoints and for fields until they are written to the sample.
     keeps : tuple of str
-        Fields left in `scratch`: ``potential``, ``flux``, both or none.
+        Fields left in `scratch`: ``potential``, ``flux``, ``sensitivity``.
     seconds : float
         Time between two checkpoints.
     device : str
@@ -141,10 +142,11 @@ class Case:
                 watch=keeper.watch,
                 keep_potential="potential" in self.keeps,
                 keep_flux="flux" in self.keeps,
+                keep_sensitivity="sensitivity" in self.keeps,
                 read_particles=self.read_particles if self.particles else None,
             )
         self._write_fields(ring, found)
-        return numbers(found, self.drive.spacing)
+        return numbers(found, self.drive)
 
     def team(self, seat: Seat) -> Any:
         """Threads of this process, or its device, on which the kernels run."""
@@ -200,7 +202,12 @@ class Case:
 
     def _write_fields(self, ring: Ring, found: Conduction) -> None:
         """Write this rank's planes of the fields that are kept."""
-        for name, part in (("potential", found.potential), ("flux", found.size)):
+        kept = {
+            "potential": found.potential,
+            "flux": found.size,
+            "sensitivity": found.derivative,
+        }
+        for name, part in kept.items():
             if name in self.keeps and part is not None:
                 array = scratch(self, ring, name, self.turned, "float32")
                 for plane, values in zip(found.owned, part, strict=True):
@@ -219,7 +226,7 @@ def scratch(
     return arrays.array(case.sample, path)
 
 
-def numbers(found: Conduction, spacing: Sequence[float]) -> dict[str, Any]:
+def numbers(found: Conduction, drive: Drive) -> dict[str, Any]:
     """Numbers of a solution as JSON, without its fields."""
     names = (
         "conductivity",
@@ -234,10 +241,25 @@ def numbers(found: Conduction, spacing: Sequence[float]) -> dict[str, Any]:
     record = {name: getattr(found, name) for name in names} | {"flux": found.flux.tolist()}
     record["voxels"] = {str(label): count for label, count in found.voxels.items()}
     if found.areas is not None:
-        record |= record_of(found.areas, spacing)
+        record |= record_of(found.areas, drive.spacing)
+    if found.sensitivity is not None:
+        record["sensitivity"] = _losses(found.sensitivity, drive)
     if found.local is not None:
         record["local"] = {name: values[1:].tolist() for name, values in vars(found.local).items()}
     return record
+
+
+def _losses(found: Sensitivity, drive: Drive) -> dict[str, Any]:
+    """Sensitivities as JSON; interfaces in the order of their names, places along z, y, x."""
+    given = [tuple(sorted(pair)) for pair in drive.interface or {}]
+    back = [drive.order.index(axis) for axis in range(3)]
+    return {
+        "phases": {str(label): part for label, part in found.phases.items()},
+        "interfaces": {f"{a}:{b}": found.interfaces.get((a, b), 0.0) for a, b in given},
+        "contacts": dict(zip(("low", "high"), found.contacts, strict=True)),
+        "certificate": found.certificate,
+        "worst": [[*(one.place[a] for a in back), one.share] for one in found.worst],
+    }
 
 
 @dataclass

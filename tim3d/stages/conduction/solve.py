@@ -73,6 +73,7 @@ def solve(
     richardson: bool = False,
     keep_potential: bool = False,
     keep_flux: bool = False,
+    keep_sensitivity: bool = False,
     units: str = UNITS,
     out: str = "",
     checkpoint: Seconds = CHECKPOINT_SECONDS,
@@ -131,6 +132,10 @@ def solve(
         Write the map of bottlenecks, and statistics of the flux by phase. It is the size of the
         flux density over its mean, as float32 fields ``FIELD_flux_z...``, and -1 where there is
         none.
+    keep_sensitivity : bool
+        Write the derivative of the result by the conductivity of each voxel, and list the worst
+        bottlenecks. With shares of phases, interfaces and contacts, as float32 fields
+        ``FIELD_sensitivity_z...``; faces must be outer.
     units : str
         Unit of the conductivities: W m-1 K-1, m2 s-1, or 1 for relative ones.
     out : str
@@ -181,9 +186,10 @@ def solve(
         physics.check(labels.shape, AXES.index(name))
     warn_of_plane(labels, "the flux stays in it, as if all slices of the material were the same")
     warn_of_conductances(labels, physics, units)
-    kinds = tuple(
-        kind for kind, kept in (("potential", keep_potential), ("flux", keep_flux)) if kept
-    )
+    kept = {"potential": keep_potential, "flux": keep_flux, "sensitivity": keep_sensitivity}
+    kinds = tuple(kind for kind, is_kept in kept.items() if is_kept)
+    if keep_sensitivity:
+        physics.refuse_centres()
     contacts = [f"{value / NM:.9g}" for value in physics.contact]
     asked = {
         "conductivity": (typed_conductivity(labels, physics.conductivity), None),
@@ -325,7 +331,9 @@ def _solve(job: Job, workers: int, options: Options) -> None:
 
 def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
     """Whether fields or statistics to be kept of a finished solution are missing."""
-    if "flux" in case.keeps and found["percolates"] and "local" not in found:
+    parts = {"flux": "local", "sensitivity": "sensitivity"}
+    wanted = {part for kind, part in parts.items() if kind in case.keeps}
+    if found["percolates"] and not wanted <= set(found):
         return True
     axis = AXES[case.axis]
     gone = [kind for kind in case.keeps if not _is_left(job.sample, case.path(kind))]
