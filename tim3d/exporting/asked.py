@@ -16,6 +16,7 @@ from tim3d.formats.base import (
     FigureFormat,
     Format,
     Layer,
+    LineFormat,
     SurfaceFormat,
     TableFormat,
     Volume,
@@ -33,6 +34,7 @@ TAKES: dict[type[Format], tuple[str, ...]] = {
     VolumeFormat: (*REGION, "unit", "vectors"),
     SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep"),
     ElementFormat: (*REGION, "unit", "phases", "cells"),
+    LineFormat: ("unit", "phases"),
     TableFormat: (*REGION, "regions"),
     FigureFormat: ("drawing",),
 }
@@ -52,6 +54,7 @@ _WHAT = {
     VolumeFormat: "voxels",
     SurfaceFormat: "surfaces",
     ElementFormat: "finite elements",
+    LineFormat: "lines",
     TableFormat: "tables",
     FigureFormat: "figures",
 }

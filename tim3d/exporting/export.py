@@ -9,6 +9,7 @@ from tim3d.errors import ArgumentError
 from tim3d.exporting.asked import Asked
 from tim3d.exporting.elements import ElementExport
 from tim3d.exporting.job import Export
+from tim3d.exporting.lines import LineExport
 from tim3d.exporting.surface import SurfaceExport
 from tim3d.exporting.tables import TableExport
 from tim3d.exporting.volume import VolumeExport
@@ -16,6 +17,7 @@ from tim3d.formats.base import (
     ElementFormat,
     FigureFormat,
     Format,
+    LineFormat,
     SurfaceFormat,
     TableFormat,
     VolumeFormat,
@@ -48,7 +50,7 @@ def export(
     regions: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[Path]:
-    """Write a field, the surface of a phase, finite elements, a table or a figure for other programs.
+    """Write a field, a surface, finite elements, struts, a table or a figure for other programs.
 
     The ending of the file says the format. Voxels are read and written slab by slab. A file gets its
     name when it is complete; an interrupted export is redone from the start. Coordinates in files are
@@ -75,7 +77,8 @@ def export(
     vectors : bool
         Add the flux density as vectors, for every potential among the fields.
     phases : list of str
-        Phases that a surface encloses, or whose voxels become elements (default: all, for elements).
+        Phases that a surface encloses, or whose voxels become elements or struts lines (default: all
+        but for surfaces).
     smoothing : int
         Number of steps of smoothing of a surface, which keep its volume.
     keep : float
@@ -137,10 +140,14 @@ def _export(asked: Asked) -> Export:
         return SurfaceExport(asked)
     if isinstance(one, ElementFormat):
         return ElementExport(asked)
+    if isinstance(one, LineFormat):
+        return LineExport(asked)
     if isinstance(one, TableFormat):
         return TableExport(asked)
     if isinstance(one, FigureFormat):
         from tim3d.exporting.figures import FigureExport  # matplotlib takes a while to load
 
         return FigureExport(asked)
-    raise ArgumentError(f"{one!r} is not a format of voxels, surfaces, elements, tables or figures")
+    raise ArgumentError(
+        f"{one!r} is not a format of voxels, surfaces, elements, lines, tables or figures"
+    )

@@ -1,7 +1,7 @@
 """Content of exported files, and base classes of the formats that write it.
 
 A format is a frozen dataclass below one of `VolumeFormat`, `SurfaceFormat`, `ElementFormat`,
-`TableFormat` and `FigureFormat`. It writes to the path that it is given and knows neither samples
+`LineFormat`, `TableFormat` and `FigureFormat`. It writes to the path that it is given and knows neither samples
 nor names of files: `tim3d.export` puts finished files in their place.
 """
 
@@ -189,6 +189,31 @@ class Elements:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """Lines through points, one after the other.
+
+    Parameters
+    ----------
+    points : (n, 3) float64
+        x, y, z in `unit`, in the coordinates of the sample, in order along each line.
+    ends : (m,) int64
+        Number of points up to the end of each line.
+    of_points, of_lines : mapping of str to array
+        Numbers of each point, and of each line.
+    unit, mark, note : str
+        Unit of the lengths, and the lines of text that a file keeps.
+    """
+
+    points: NDArray[np.float64]
+    ends: NDArray[np.int64]
+    of_points: Mapping[str, NDArray[Any]]
+    of_lines: Mapping[str, NDArray[Any]]
+    unit: str
+    mark: str
+    note: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Numbers as tidy rows, one for each value.
 
@@ -301,6 +326,14 @@ class ElementFormat(Format):
     @abstractmethod
     def write(self, elements: Elements, path: Path) -> None:
         """Write the elements to a file that does not exist yet."""
+
+
+class LineFormat(Format):
+    """A format of lines."""
+
+    @abstractmethod
+    def write(self, lines: Lines, path: Path) -> None:
+        """Write the lines to a file that does not exist yet."""
 
 
 class TableFormat(Format):

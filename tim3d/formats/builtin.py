@@ -11,6 +11,7 @@ from tim3d.formats.dense import MetaImage, Npy, Nrrd, RawMetaImage
 from tim3d.formats.figures import Pdf, Png, Svg
 from tim3d.formats.finite_elements import Abaqus, Gmsh, Nastran, Vtu
 from tim3d.formats.hdf5 import Hdf5
+from tim3d.formats.lines import Vtp
 from tim3d.formats.surfaces import Obj, Ply, Stl
 from tim3d.formats.tables import Csv, Json, Parquet
 from tim3d.formats.tiff import ImageJTiff, OmeTiff, TiffStack
@@ -31,10 +32,11 @@ VOLUMES = (
 )
 SURFACES = (Stl(), Ply(), Obj())
 ELEMENTS = (Abaqus(), Gmsh(), Nastran(), Vtu())
+LINES = (Vtp(),)
 TABLES = (Csv(), Json(), Parquet())
 FIGURES = (Png(), Svg(), Pdf())
 FORMATS: dict[str, Format] = {
-    one.name: one for one in (*VOLUMES, *SURFACES, *ELEMENTS, *TABLES, *FIGURES)
+    one.name: one for one in (*VOLUMES, *SURFACES, *ELEMENTS, *LINES, *TABLES, *FIGURES)
 }
 
 

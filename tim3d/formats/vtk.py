@@ -99,7 +99,7 @@ def vti_head(volume: Volume) -> str:
     return "\n".join(
         [
             '<?xml version="1.0"?>',
-            *(f"<!-- {_comment(text)} -->" for text in remarks),
+            *(f"<!-- {comment(text)} -->" for text in remarks),
             '<VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">',
             f'  <ImageData WholeExtent="{extent}" Origin="{origin}" Spacing="{spacing}">',
             f'    <Piece Extent="{extent}">',
@@ -120,6 +120,6 @@ def _array(layer: Layer, place: int) -> str:
     )
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
     """Text of an XML comment, which must not hold two hyphens in a row."""
     return escape(text).replace("--", "- -")
