@@ -61,7 +61,7 @@ def test_a_thickness_is_drawn_as_density_and_share_by_volume(
     assert density.get_ylabel() == f"density by volume (1/{name})"
     own = values[LABELS == 1] / unit
     heights, edges = steps(density.patches[3])  # of each phase a filled and an open one
-    assert np.diff(edges)[:-1].min() >= 8 * (1 - 1e-9)
+    assert np.diff(edges).min() >= 8 * (1 - 1e-9)
     assert heights == pytest.approx(np.histogram(own, edges)[0] / own.size / np.diff(edges))
     curve = next(line for line in below.lines if str(line.get_label()).startswith("solid"))
     places, shares = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())

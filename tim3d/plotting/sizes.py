@@ -55,12 +55,14 @@ def _length_figure(found: xr.Dataset, kind: str, text: str, ending: str | None) 
     shares = shares[np.isfinite(shares.values).all(axis=1)]
     edges = shares[shares.dims[1]].values
     used = _used(shares.values)
-    unit = length_unit(float(edges[min(used, len(edges) - 1)]))
+    unit = length_unit(float(edges[used]))
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     density, below = figure.subplots(1, 2)
     for phase, shade in colours(shares["phase"].values.tolist()).items():
         share = shares.sel(phase=phase).values
-        _stairs(density, *wide_bins(share[:used], edges[: used + 1]), unit, shade)
+        heights, ends = wide_bins(share[:-1], edges)
+        last = int(np.searchsorted(ends, edges[used]))
+        _stairs(density, heights[:last], ends[: last + 1], unit, shade)
         mean, median = (
             float(found[f"{kind}_{n}{end}"].sel(phase=phase)) for n in ("mean", "median")
         )
@@ -83,9 +85,9 @@ def _length_figure(found: xr.Dataset, kind: str, text: str, ending: str | None) 
 
 
 def _used(shares: Values) -> int:
-    """Number of the first bins beyond which every phase is empty; at least one."""
-    filled = np.flatnonzero(shares.sum(axis=0))
-    return max(1, int(filled.max(initial=0)) + 1)
+    """Number of the first bins beyond which every phase is empty; the last has no end."""
+    filled = np.flatnonzero(shares[:, :-1].sum(axis=0))
+    return int(filled.max(initial=0)) + 1
 
 
 def _below(share: Values, used: int) -> Values:
