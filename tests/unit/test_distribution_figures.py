@@ -99,7 +99,7 @@ def intrusion() -> xr.Dataset:
     every = ByRadius(np.array([0.0, 8.0, 12.0, 20.0]), np.array([0, 10, 30, 60]))
     up = ByRadius(np.array([0.0, 8.0, 12.0]), np.array([20, 20, 60]))
     down = ByRadius(np.array([0.0, 8.0, 20.0]), np.array([60, 30, 10]))
-    found = porosimetry(every, {"+z": up, "-y": down}, {"+z": 12.0, "-y": 0.0}, "nm")
+    found = porosimetry(every, {"+z": up, "-y": down}, {"+z": 12.0, "-y": 0.0}, 8.0, "nm")
     return found.assign_attrs(phase="pore", spacing_nm=[12.0, 10.0, 8.0])
 
 
