@@ -170,6 +170,29 @@ def test_a_region_that_cuts_blocks_has_the_errors_of_its_parts(sample: str) -> N
     assert found.phase_fraction.attrs["ancillary_variables"] == "phase_fraction_standard_error"
 
 
+def test_an_interrupted_region_goes_on_where_it_was(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region = {"z": slice(4, 13), "y": slice(1, 20), "unit": "voxels", "options": quiet()}
+    reading, read = store.read_box, []
+
+    def counted(array: Any, box: Box) -> Any:
+        if len(read) == 5:
+            raise StoreError("the disk is gone")
+        read.append(box)
+        return reading(array, box)
+
+    monkeypatch.setattr(store, "read_box", counted)
+    with pytest.raises(StoreError, match="the disk is gone"):
+        tim3d.describe(sample, FEW, **region)
+    monkeypatch.setattr(
+        store, "read_box", lambda array, box: read.append(box) or reading(array, box)
+    )
+    found = tim3d.describe(sample, FEW, **region)
+    assert len(read) == len(set(read)) == 21
+    assert found.identical(tim3d.describe(sample, FEW, **region))
+
+
 def labelled(folder: Path, block: Triple = (6, 8, 9)) -> str:
     url = ingested(folder, volume(SHAPE, seed=3), block)
     tim3d.label(url, keep=True, options=quiet())

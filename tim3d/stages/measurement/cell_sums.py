@@ -184,7 +184,9 @@ class Counting:
         return replace(again.plan(afresh=self.options.overwrite), cure=cure)
 
     def _text(self, cut: int) -> str:
-        added = f"adds stored sums to {math.prod(self.cells.counts)} cells, {size_text(self._bytes)} in this process"
+        count = math.prod(self.cells.counts)
+        cells = "one cell" if count == 1 else f"{count} cells"
+        added = f"adds stored sums to {cells}, {size_text(self._bytes)} in this process"
         if not cut:
             return f"{added}, reads no voxel"
         return f"{added}; {cut} of {len(self.grid)} blocks are cut and read again with their halo"
