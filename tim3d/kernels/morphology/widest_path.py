@@ -35,32 +35,40 @@ def widen(widths: Radii, radii: Radii) -> None:
     >>> widths.tolist()
     [[[3.0, 2.0, 1.0, 1.0, 0.0]]]
     """
-    _widen(widths, radii)
+    # Floats that are not negative are ordered as their bits: one whole number holds width and place.
+    _widen(widths.view(np.int32), radii.view(np.int32))
 
 
 @nb.njit(nogil=True, cache=True)
 def _widen(widths: Any, radii: Any) -> None:
     nz, ny, nx = widths.shape
     # The widest comes first; a voxel that was raised since is met again and passed over.
-    waiting = [(np.float32(0.0), np.int64(-1))]
+    waiting = [np.int64(0)]
     waiting.pop()
     for place in range(widths.size):
         z, y, x = place // (ny * nx), place // nx % ny, place % nx
         if widths[z, y, x] > 0 and _raises(widths, radii, z, y, x):
-            waiting.append((-widths[z, y, x], np.int64(place)))
+            waiting.append(_waiting(widths[z, y, x], place))
     heapq.heapify(waiting)
     while len(waiting) > 0:
-        width, at = heapq.heappop(waiting)
+        first = heapq.heappop(waiting)
+        width, at = -(first >> 32), first & 0xFFFFFFFF
         z, y, x = at // (ny * nx), at // nx % ny, at % nx
-        if -width < widths[z, y, x]:
+        if width < widths[z, y, x]:
             continue
         for oz in range(max(0, z - 1), min(nz, z + 2)):
             for oy in range(max(0, y - 1), min(ny, y + 2)):
                 for ox in range(max(0, x - 1), min(nx, x + 2)):
-                    found = min(-width, radii[oz, oy, ox])
+                    found = min(width, radii[oz, oy, ox])
                     if found > widths[oz, oy, ox]:
                         widths[oz, oy, ox] = found
-                        heapq.heappush(waiting, (-found, np.int64((oz * ny + oy) * nx + ox)))
+                        heapq.heappush(waiting, _waiting(found, (oz * ny + oy) * nx + ox))
+
+
+@nb.njit(nogil=True, cache=True)
+def _waiting(width: Any, place: Any) -> Any:
+    """Return a number that is the smaller the wider a voxel is; of equal ones the lower place comes first."""
+    return -(np.int64(width) << np.int64(32)) + np.int64(place)
 
 
 @nb.njit(nogil=True, cache=True)

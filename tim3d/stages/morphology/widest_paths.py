@@ -147,8 +147,8 @@ class WidenWork:
         return dict(record)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of radii, widths and their copies, and of the voxels that wait, 16 each."""
-        return 44 * math.prod(n + 2 for n in core)
+        """Bytes of radii, widths and their copies, and of the voxels that wait, 8 each."""
+        return 36 * math.prod(n + 2 for n in core)
 
 
 @dataclass(frozen=True)
