@@ -1,4 +1,4 @@
-"""Distance, local thickness, widest paths, skeleton and its graph beside other packages, in one run.
+"""Distance, local thickness, widest paths, skeleton and its graph, and particles beside other packages, in one run.
 
     python -m benchmarks.morphology [--edge 256] [--runs 2]
 
@@ -23,10 +23,14 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
-from skimage.morphology import skeletonize
+from skimage.feature import peak_local_max
+from skimage.measure import label
+from skimage.morphology import h_maxima, skeletonize
+from skimage.segmentation import watershed
 
 from benchmarks.descriptors import blobs
 from tim3d.grid import Box, triple
+from tim3d.kernels.morphology.basins import basins_of_volume
 from tim3d.kernels.morphology.distance import lengths, metric_of, squared_distances
 from tim3d.kernels.morphology.painting import largest_ball
 from tim3d.kernels.morphology.strut_graph import Curves, branches, network, struts
@@ -90,6 +94,24 @@ def by_skan(inside: np.ndarray) -> np.ndarray:
     return np.asarray(found.path_lengths())
 
 
+def particles(radii: np.ndarray) -> np.ndarray:
+    """Number of the particle of each voxel."""
+    return basins_of_volume(radii, 0.75)
+
+
+def by_watershed(radii: np.ndarray) -> np.ndarray:
+    """The same by scikit-image: maxima that rise a voxel above their necks, then the watershed."""
+    return watershed(-radii, label(h_maxima(radii, 1.0)), mask=radii > 0)
+
+
+def by_peaks(radii: np.ndarray) -> np.ndarray:
+    """The usual recipe of scikit-image: peaks at least so far apart, then the watershed."""
+    markers = np.zeros(radii.shape, np.int32)
+    peaks = peak_local_max(radii, min_distance=3, labels=(radii > 0).astype(np.int32))
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return watershed(-radii, markers, mask=radii > 0)
+
+
 def edt_both(inside: np.ndarray) -> np.ndarray:
     """Distances of both phases by edt, whose label 0 has none."""
     import edt
@@ -125,6 +147,9 @@ ROWS: dict[str, tuple[Work, str, str]] = {
     "skeleton, scikit-image": (by_skimage, "inside", "skimage"),
     "skeleton and graph, tim3d, of the distances": (graph, "radii", "tim3d"),
     "skeleton and graph, scikit-image and skan": (by_skan, "inside", "skan"),
+    "particles, tim3d, of the distances": (particles, "radii", "tim3d"),
+    "particles, scikit-image, peaks and watershed": (by_peaks, "radii", "skimage"),
+    "particles, scikit-image, h-maxima and watershed": (by_watershed, "radii", "skimage"),
 }
 MEMORY = """
 import sys, numpy as np
