@@ -43,7 +43,7 @@ from tim3d.kernels.conduction.multigrid import (
 from tim3d.kernels.conduction.sensitivity import Sensitivity, sensitivity
 from tim3d.kernels.conduction.solver import Drive, Electrodes, Problem, Solver, State
 from tim3d.kernels.conduction.stencil import F32, F64, U8
-from tim3d.kernels.conduction.surroundings import Read, as_particles
+from tim3d.kernels.conduction.surroundings import Read, as_particles, surroundings_bytes
 from tim3d.kernels.conduction.thread_pool import Team, Workers
 from tim3d.kernels.morphology.phase_mask import as_labels
 from tim3d.kernels.morphology.surface import check_spacing
@@ -470,9 +470,14 @@ def conduct_bytes(shape: Triple, drive: Drive, slabs: int = 1, fields: int = 0) 
     """
     unknowns = drive.unknowns(shape)
     thick = thickest(slab_cuts(unknowns, drive.spacing, slabs)[0])
-    kept = 4 * fields * math.prod((thick + drive.hidden * (2 if slabs == 1 else 1), *shape[1:]))
-    return (
+    planes = thick + drive.hidden * (2 if slabs == 1 else 1)
+    kept = 4 * fields * math.prod((planes, *shape[1:]))
+    solving = (
         21 * math.prod(ghosted((thick, *unknowns[1:])))
         + multigrid_bytes(unknowns, drive.spacing, slabs)
         + kept
     )
+    if not drive.interface:
+        return solving
+    # Interfaces are found before the arrays of the solver are there.
+    return max(solving, surroundings_bytes((planes, *shape[1:]), bool(touching(drive.interface))))

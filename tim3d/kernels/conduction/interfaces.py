@@ -23,6 +23,8 @@ from tim3d.kernels.conduction.thread_pool import Workers
 
 # Areas are counted in this part of the largest face of a voxel.
 QUANTA = 2**24
+# Planes whose contacts are listed face by face before they are summed.
+PLANES = 16
 _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -170,59 +172,68 @@ def _faces(
     # Beyond an end of the volume there are no faces, unless it is periodic.
     ends = np.array([int(w) for w in around.wrap])
     ends[0] = int(around.wrap[0] or not around.last)
-    found = np.zeros((pairs, 4), np.int64)
-    count = _tally(levels, labels, parts, number, each, ends, found, np.zeros((0, 3), np.int64))
-    table = np.zeros((count, 3), np.int64)
-    _tally(levels, labels, parts, number, each, ends, np.zeros_like(found), table)
-    low, high = table[:, :2].min(1, initial=2**62), table[:, :2].max(1, initial=0)
-    keys, place = np.unique(low << 32 | high, return_inverse=True)
-    quanta = np.zeros(len(keys), np.int64)
-    np.add.at(quanta, place, table[:, 2])
+    found, planes = np.zeros((pairs, 4), np.int64), len(levels) - 1
+    shares: list[tuple[Ints, Ints]] = []
+    for start in range(0, planes, PLANES):
+        given = (levels, labels, parts, number, each, ends, start, min(start + PLANES, planes))
+        count = _tally(*given, found, np.zeros((0, 3), np.int64))
+        if count:
+            table = np.zeros((count, 3), np.int64)
+            _tally(*given, np.zeros_like(found), table)
+            shares.append(_by_pair(table))
+    keys, quanta = _merged(shares)
     return found, keys, quanta
+
+
+def _by_pair(table: Ints) -> tuple[Ints, Ints]:
+    """Area of each pair of particles, both numbers in one, from the faces between them."""
+    low, high = table[:, :2].min(1), table[:, :2].max(1)
+    return _merged([(low << 32 | high, table[:, 2])])
+
+
+def _merged(shares: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """Sums of the areas of each pair, in the order of the pairs."""
+    none = np.zeros(0, np.int64)
+    keys, place = np.unique(
+        np.concatenate([none, *(keys for keys, _ in shares)]), return_inverse=True
+    )
+    quanta = np.zeros(len(keys), np.int64)
+    np.add.at(quanta, place, np.concatenate([none, *(areas for _, areas in shares)]))
+    return keys, quanta
 
 
 @_kernel
 def _tally(
     levels: U8, labels: U8, parts: NDArray[np.uint32], number: Ints, each: Ints, ends: Ints,
-    found: Ints, contacts: Ints,
+    start: int, stop: int, found: Ints, contacts: Ints,
 ) -> int:  # fmt: skip
     """Count faces and their area in `found` (pairs, 4), and list those of particles in `contacts`."""
-    nz, ny, nx = levels.shape[0] - 1, levels.shape[1], levels.shape[2]
-    resists = number >= 0
-    count = 0
-    for z in range(nz):
+    ny, nx = levels.shape[1], levels.shape[2]
+    counts = np.array([levels.shape[0] - 1, ny, nx])
+    resists, listed = number >= 0, 0
+    for z in range(start, stop):
         for y in range(ny):
             for x in range(nx):
-                own, label = parts[z, y, x], labels[z, y, x]
+                own, label, here = parts[z, y, x], labels[z, y, x], (z, y, x)
                 for axis in range(3):
                     dz, dy, dx = int(axis == 0), int(axis == 1), int(axis == 2)
-                    if parts[z + dz, y + dy, x + dx] == own:
-                        continue
-                    if axis == 0 and z == nz - 1 and ends[0] == 0:
-                        continue
-                    if axis == 1 and y == ny - 1 and ends[1] == 0:
-                        continue
-                    if axis == 2 and x == nx - 1 and ends[2] == 0:
-                        continue
-                    other, theirs = labels[z + dz, y + dy, x + dx], parts[z + dz, y + dy, x + dx]
+                    theirs, other = parts[z + dz, y + dy, x + dx], labels[z + dz, y + dy, x + dx]
                     if not resisting(own, label, theirs, other, resists):
+                        continue
+                    if here[axis] == counts[axis] - 1 and ends[axis] == 0:
                         continue
                     level = levels[z + dz, (y + dy) % ny, (x + dx) % nx]
                     area = each[levels[z, y, x], level, axis]
                     found[number[label, other], axis] += 1
                     found[number[label, other], 3] += area
-                    if own >= PARTICLES and label == other:
-                        if count < contacts.shape[0]:
-                            contacts[count, 0] = own - PARTICLES
-                            contacts[count, 1] = theirs - PARTICLES
-                            contacts[count, 2] = area
-                        count += 1
-    return count
+                    if label == other:
+                        if listed < contacts.shape[0]:
+                            contacts[listed] = own - PARTICLES, theirs - PARTICLES, area
+                        listed += 1
+    return listed
 
 
 def _together(parts: Sequence[tuple[Ints, Ints]], quantum: float) -> Contacts:
     """Contacts of all slabs, in the order of their numbers."""
-    keys, place = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
-    quanta = np.zeros(len(keys), np.int64)
-    np.add.at(quanta, place, np.concatenate([quanta for _, quanta in parts]))
+    keys, quanta = _merged(parts)
     return Contacts(np.stack([keys >> 32, keys & 0xFFFFFFFF], 1), np.float64(quantum) * quanta)

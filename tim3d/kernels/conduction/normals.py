@@ -177,6 +177,27 @@ def _contact_gradient(
 
 
 @_kernel
+def _met(
+    place: int, labels: U8, parts: NDArray[np.uint32], resists: Flags, neighbours: Ints
+) -> tuple[bool, int]:
+    """Whether a voxel is at an interface, and the particle of its own label that it touches, or 0."""
+    meets, touched = False, np.int64(0)
+    for step in neighbours:
+        part, label = parts[place + step], labels[place + step]
+        if resisting(parts[place], labels[place], part, label, resists):
+            meets = True
+            if label == labels[place]:
+                touched = max(touched, np.int64(part))
+    return meets, touched
+
+
+@_kernel
+def _steepness(a: float, b: float, c: float) -> float:
+    """Sum of the components of a unit vector along this one, as they are in size."""
+    return (abs(a) + abs(b) + abs(c)) / math.sqrt(a * a + b * b + c * c)
+
+
+@_kernel
 def find_levels(
     start: int,
     stop: int,
@@ -233,13 +254,7 @@ def find_levels(
                     and parts[place + plane] == own
                 ):
                     continue
-                meets, touched = False, np.int64(0)
-                for step in neighbours:
-                    part, label = parts[place + step], labels[place + step]
-                    if resisting(own, labels[place], part, label, resists):
-                        meets = True
-                        if label == labels[place]:
-                            touched = max(touched, np.int64(part))
+                meets, touched = _met(place, labels, parts, resists, neighbours)
                 if not meets:
                     continue
                 if touched:
@@ -248,8 +263,6 @@ def find_levels(
                     )
                 else:
                     gz, gy, gx = _own_gradient(place, own, parts, offsets, weights)
-                if np.float64(gz) ** 2 + np.float64(gy) ** 2 + np.float64(gx) ** 2 < least:
-                    continue
-                a, b, c = abs(gz) * inverse[0], abs(gy) * inverse[1], abs(gx) * inverse[2]
-                steep = (a + b + c) / math.sqrt(a * a + b * b + c * c)
-                out[z, y, x] = 1 + min(max(int((steep - 1.0) * scale + 0.5), 0), levels - 1)
+                if np.float64(gz) ** 2 + np.float64(gy) ** 2 + np.float64(gx) ** 2 >= least:
+                    steep = _steepness(gz * inverse[0], gy * inverse[1], gx * inverse[2])
+                    out[z, y, x] = 1 + min(max(int((steep - 1.0) * scale + 0.5), 0), levels - 1)

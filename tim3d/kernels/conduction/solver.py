@@ -32,7 +32,7 @@ from tim3d.kernels.conduction.material import (
 )
 from tim3d.kernels.conduction.multigrid import Multigrid, slab_cuts, voxel_level
 from tim3d.kernels.conduction.stencil import F32, F64, U8
-from tim3d.kernels.conduction.surroundings import Read, surroundings
+from tim3d.kernels.conduction.surroundings import Read, Surroundings, surroundings
 from tim3d.kernels.conduction.thread_pool import Workers
 
 Electrodes = Literal["outer", "centres"]
@@ -191,12 +191,7 @@ def pose(
     owned, interface = range(low, high), drive.interface or {}
     codes = np.zeros((high - low + 2, shape[1] + 2, shape[2] + 2), np.uint8)
     inner = codes[1:-1, 1:-1, 1:-1]
-    around = None
-    if interface:
-        around = surroundings(read, read_particles, owned, shape, halo.wrap, touching(interface))
-        inner[...] = around.inner
-    else:
-        read(low, high, inner)
+    around = _read(read, read_particles, owned, shape, drive, halo, inner)
     counts = _added(ring.collect(_count(inner)))
     check_labels(counts, drive.conductivity)
     found = material(drive.conductivity, counts, interface, drive.order)
@@ -234,6 +229,25 @@ def pose(
         conducts,
         areas,
     )
+
+
+def _read(
+    read: Read,
+    read_particles: Read | None,
+    owned: range,
+    shape: Triple,
+    drive: Drive,
+    halo: Halo,
+    out: U8,
+) -> Surroundings | None:
+    """Read the labels of a slab into `out`, and what is around it where interfaces resist."""
+    if not drive.interface:
+        read(owned.start, owned.stop, out)
+        return None
+    particles = touching(drive.interface)
+    around = surroundings(read, read_particles, owned, shape, halo.wrap, particles)
+    out[...] = around.inner
+    return around
 
 
 def _count(labels: U8) -> np.ndarray:

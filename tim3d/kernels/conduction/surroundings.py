@@ -6,6 +6,7 @@ periodic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,16 @@ def surroundings(
             apart = divided[label] & (part > 0)
             part[...] = np.where(apart, part + np.uint32(PARTICLES), label)
     return Surroundings(labels, parts, wrap, owned.stop == shape[0])
+
+
+def surroundings_bytes(shape: tuple[int, int, int], particles: bool) -> int:
+    """Bytes of a slab with what is around it, and of what is made from it before the solution.
+
+    Codes and levels of one byte, and components of five, beside labels and particles with their
+    margin.
+    """
+    wide = math.prod(n + 2 * MARGIN for n in shape)
+    return (5 if particles else 1) * wide + 7 * math.prod(n + 2 for n in shape)
 
 
 def as_particles(numbers: NDArray[Any]) -> NDArray[np.uint32]:

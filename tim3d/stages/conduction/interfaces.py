@@ -93,21 +93,34 @@ def refuse_unused_area(interface: Interfaces | None, area: str) -> None:
         )
 
 
-def checked_particles(
-    sample: str, labels: Field, name: str, interface: Interfaces | None
-) -> Field | None:
-    """The field that numbers the particles, if contacts between them resist.
+def check_interfaces(
+    sample: str, labels: Field, physics: Physics, particles: str, units: str
+) -> None:
+    """Refuse interfaces that cannot be, and warn of doubtful ones.
 
-    Raises
-    ------
-    ArgumentError
-        If it is missing or of no use.
-    InputError
-        If it is on another grid.
+    Parameters
+    ----------
+    sample : str
+        Path or URL of the sample.
+    labels : Field
+        The label field.
+    physics : Physics
+        What conducts and resists.
+    particles : str
+        Field that numbers the particles; empty if none are distinguished.
+    units : str
+        Unit of the conductivities.
     """
-    if not name:
-        refuse_without_particles(labels, interface)
-        return None
+    refuse_unused_area(physics.interface, physics.interface_area)
+    if particles:
+        _check_particles(sample, labels, particles, physics.interface)
+    else:
+        refuse_without_particles(labels, physics.interface)
+    warn_of_conductances(labels, physics, units)
+
+
+def _check_particles(sample: str, labels: Field, name: str, interface: Interfaces | None) -> None:
+    """Raise if the field of particles is missing, of no use, not of integers or on another grid."""
     if not touching(interface):
         first = next(iter(labels.phases or {}))
         raise ArgumentError(
@@ -121,7 +134,6 @@ def checked_particles(
             "tim3d label --keep"
         )
     refuse_unlike(sample, labels, found)
-    return found
 
 
 def warn_of_conductances(labels: Field, physics: Physics, units: str) -> None:

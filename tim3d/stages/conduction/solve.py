@@ -27,10 +27,8 @@ from tim3d.phases import Phases
 from tim3d.stages.conduction.flux_fields import drop_scratch, has_field, keep_fields, plan_fields
 from tim3d.stages.conduction.interfaces import (
     NM,
-    checked_particles,
-    refuse_unused_area,
+    check_interfaces,
     typed_interface,
-    warn_of_conductances,
     warn_of_contacts,
 )
 from tim3d.stages.conduction.job import (
@@ -178,14 +176,12 @@ def solve(
     physics = chosen_physics(
         labels, conductivity, faces, sides, cell, interface, contact, interface_area
     )
-    refuse_unused_area(physics.interface, interface_area)
-    checked_particles(sample, labels, particles, physics.interface)
+    check_interfaces(sample, labels, physics, particles, units)
     solving = Solving(chosen_axes(axis), physics, float(tolerance), richardson, units, particles)
     check_tolerance(tolerance)
     for name in solving.axes:
         physics.check(labels.shape, AXES.index(name))
     warn_of_plane(labels, "the flux stays in it, as if all slices of the material were the same")
-    warn_of_conductances(labels, physics, units)
     kept = {"potential": keep_potential, "flux": keep_flux, "sensitivity": keep_sensitivity}
     kinds = tuple(kind for kind, is_kept in kept.items() if is_kept)
     if keep_sensitivity:
