@@ -179,7 +179,7 @@ def _contact_gradient(
 @_kernel
 def _met(
     place: int, labels: U8, parts: NDArray[np.uint32], resists: Flags, neighbours: Ints
-) -> tuple[bool, int]:
+) -> tuple[bool, np.int64]:
     """Whether a voxel is at an interface, and the particle of its own label that it touches, or 0."""
     meets, touched = False, np.int64(0)
     for step in neighbours:
