@@ -12,6 +12,7 @@ import xarray as xr
 import tim3d
 from tests.exports import QUIET, exported
 from tim3d import plotting
+from tim3d.errors import ArgumentError
 from tim3d.plotting.style import WIDTH
 
 NODE = "phase_particles_phase=copper"
@@ -64,9 +65,7 @@ def test_rows_are_a_table_of_pandas(sample: str) -> None:
     rows = tim3d.open_dataset(sample, NODE)
     table = rows[["particle_diameter", "particle_coordination"]].to_dataframe()
     assert table.index.name == "particle"
-    assert table.particle_coordination.tolist() == [0, 1, 1] or sorted(
-        table.particle_coordination
-    ) == [0, 1, 1]
+    assert sorted(table.particle_coordination) == [0, 1, 1]
     assert rows.sizes["contact"] == 1
 
 
@@ -76,6 +75,22 @@ def test_the_rows_leave_as_a_file(sample: str, tmp_path: Path) -> None:
         found = [row for row in csv.DictReader(file) if row["variable"] == "particle_volume"]
     assert [int(row["particle"]) for row in found] == rows.particle.values.tolist()
     assert [float(row["value"]) for row in found] == rows.particle_volume.values.tolist()
+
+
+def test_a_file_has_a_row_for_each_particle(sample: str, tmp_path: Path) -> None:
+    rows = tim3d.open_dataset(sample, NODE)
+    with exported(sample, NODE, tmp_path / "a.csv", each="particle").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [int(row["particle"]) for row in found] == rows.particle.values.tolist()
+    heights = [float(row["particle_centroid.z [nm]"]) for row in found]
+    assert heights == rows.particle_centroid.sel(axis="z").values.tolist()
+    assert [row["particle_touches.x.high"] for row in found] == ["0", "0", "0"]
+    with exported(sample, NODE, tmp_path / "b.csv", each="contact").open(newline="") as file:
+        (contact,) = csv.DictReader(file)
+    assert float(contact["contact_area [nm2]"]) == rows.contact_area.item()
+    for field in (NODE, "phase"):
+        with pytest.raises(ArgumentError, match=r"--each grain: .* has no rows of that"):
+            exported(sample, field, tmp_path / "c.csv", each="grain")
 
 
 def test_the_report_shows_particles(sample: str, tmp_path: Path) -> None:

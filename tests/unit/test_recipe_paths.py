@@ -31,6 +31,7 @@ scene time channel level convert deep accept only_tables
 to_8_bit subset names values in_pixels true_phases accept_missing
 target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
 gaussian_process level permutations draws distance pore density plain regions
+neck instances substrate each
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

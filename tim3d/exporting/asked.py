@@ -35,7 +35,7 @@ TAKES: dict[type[Format], tuple[str, ...]] = {
     SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep"),
     ElementFormat: (*REGION, "unit", "phases", "cells"),
     LineFormat: ("unit", "phases"),
-    TableFormat: (*REGION, "regions"),
+    TableFormat: (*REGION, "regions", "each"),
     FigureFormat: ("drawing",),
 }
 DEFAULT: dict[str, Any] = {
@@ -48,6 +48,7 @@ DEFAULT: dict[str, Any] = {
     "cells": "hexahedra",
     "drawing": "",
     "regions": False,
+    "each": "",
 }
 CHOICES = {"unit": tuple(UNITS), "cells": ("hexahedra", "tetrahedra")}
 _WHAT = {

@@ -48,6 +48,7 @@ def export(
     cells: Literal["hexahedra", "tetrahedra"] = "hexahedra",
     drawing: str = "",
     regions: bool = False,
+    each: str = "",
     options: Options = DEFAULTS,
 ) -> Task[Path]:
     """Write a field, a surface, finite elements, struts, a table or a figure for other programs.
@@ -89,6 +90,9 @@ def export(
         Name of the figure, as in `tim3d.plotting` (default: the first one that suits).
     regions : bool
         Write the numbers of every block in which the field was measured, a table of regions.
+    each : str
+        Write a table with a row for each place along this dimension of a result, such as particle, and a
+        column for each of its numbers (default: a row for each number).
     options : Options
         How it runs, in this process. A block divides the volume for a surface, and its first edge is
         the number of slices of a slab; the file is the same for any.
@@ -117,7 +121,7 @@ def export(
     chosen = (phases,) if isinstance(phases, str) else tuple(phases)
     given = {
         "z": z, "y": y, "x": x, "unit": unit, "vectors": vectors, "phases": chosen, "smoothing": smoothing,
-        "keep": keep, "cells": cells, "drawing": drawing, "regions": regions,
+        "keep": keep, "cells": cells, "drawing": drawing, "regions": regions, "each": each,
     }  # fmt: skip
     names = (field, *((beside,) if isinstance(beside, str) else beside))
     if not store.is_sample(sample) and not store.nodes(sample):

@@ -16,6 +16,8 @@ from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.exporting.asked import REGION
 from tim3d.exporting.job import Export
+from tim3d.exporting.row_tables import kinds, wide, wide_pieces
+from tim3d.forecast import is_forecasting
 from tim3d.formats.base import Table, TableFormat
 from tim3d.reporting.table import ABOUT, FIRST, LAST, WHOLE, region_text
 from tim3d.stages.measurement.describe import blocks_of, describe
@@ -51,6 +53,8 @@ class TableExport(Export):
         sample, name = self.asked.sample, self.name
         if self.asked.given["regions"]:
             self._refuse_regions()
+        if self.asked.given["each"] and not is_forecasting():
+            self._refuse_each(self.asked.given["each"])
         if not self.is_field:
             self._refuse_region()
             store.refuse_outdated(sample, name)
@@ -68,8 +72,13 @@ class TableExport(Export):
     def write(self, path: Path) -> None:
         """Write all numbers."""
         assert isinstance(self.asked.format, TableFormat)
-        found = self._found()
-        sample = Path(self.asked.sample.rstrip("/")).name
+        found, sample = self._found(), Path(self.asked.sample.rstrip("/")).name
+        if each := self.asked.given["each"]:
+            numbers = wide(found, each)
+            rows_of = wide_pieces(numbers, sample, PIECE)
+            table = Table({"sample": str, **kinds(numbers)}, rows_of, self.mark)
+            self.asked.format.write(table, path)
+            return
         rows = self._regions(sample) if self.asked.given["regions"] else None
         table = Table(
             columns(found) | (dict.fromkeys(FACES, float) if rows else {}),
@@ -96,6 +105,16 @@ class TableExport(Export):
         region = {axis: self.asked.given[axis] for axis in REGION}
         options = replace(self.asked.options, block=None, overwrite=False, time_limit=None)
         return describe(self.asked.sample, field=self.name, options=options, **region)
+
+    def _refuse_each(self, each: str) -> None:
+        """A row for each place of a dimension needs a result that has it."""
+        found = xr.Dataset() if self.is_field else store.open_dataset(self.asked.sample, self.name)
+        if each not in found.dims or self.asked.given["regions"]:
+            there = ", ".join(map(str, found.dims)) or "none"
+            raise ArgumentError(
+                f"--each {each}: {self.name} has no rows of that; its dimensions are {there}. "
+                "Give one of a result, for example --each particle"
+            )
 
     def _refuse_regions(self) -> None:
         """Regions are the blocks of what was measured on a field, all of them."""
