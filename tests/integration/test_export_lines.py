@@ -11,6 +11,7 @@ import pytest
 import tim3d
 from tests.exports import exported
 from tests.property.test_distance import QUIET, ingested
+from tim3d.cli import actions
 from tim3d.errors import ArgumentError, MixedRunError
 
 NODE = "phase_struts_phases=solid"
@@ -84,3 +85,12 @@ def test_nodes_and_struts_are_rows_of_a_table(sample: str, tmp_path: Path) -> No
     assert {r["units"] for r in lengths} == {"nm"}
     figure = exported(sample, NODE, tmp_path / "a.png")
     assert figure.stat().st_size > 10_000
+
+
+def test_a_run_prints_the_numbers_of_phases_and_no_rows(
+    sample: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    actions.show_result(tim3d.open_dataset(sample, NODE))
+    shown = capsys.readouterr().out
+    assert "strut_diameter_fit_mean" in shown
+    assert not any(word in shown for word in ("node_z", "branch_", "point_"))

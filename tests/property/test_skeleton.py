@@ -263,3 +263,23 @@ def test_what_has_no_struts_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(MixedRunError, match="spurs"):
         tim3d.struts(sample, spurs=0.5, out="phase_struts", options=QUIET)
     assert THREE.names[1] == "solid"
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "said"),
+    [
+        ((1, 9, 9), (1.0, 1.0, 1.0), "is a plane (1 x 9 x 9 voxels): its skeleton is that of a section"),
+        ((6, 9, 9), (20.0, 1.0, 1.0), "voxels of 'phase_distance' are 20 times as long along z as across"),
+    ],
+)  # fmt: skip
+def test_planes_and_slender_voxels_are_said_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, shape: Triple, spacing: Spacing, said: str
+) -> None:
+    sample = ingested(tmp_path, volume(shape, 2), spacing, shape)
+    tim3d.distance(sample, options=QUIET)
+    caplog.clear()
+    found = tim3d.skeleton(sample, options=QUIET)
+    assert [
+        said in record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+    ] == [True]
+    assert (found > 0).any()

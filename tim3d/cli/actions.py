@@ -14,8 +14,6 @@ from typing import Any
 
 # Cluster of a shell command without --cluster. In Python a cluster is given explicitly.
 SERIAL = "serial"
-# Verbs whose tables may have millions of rows: the results of the phases are shown.
-ROWS = ("label", "particles", "struts")
 
 
 def verb(name: str, given: dict[str, Any]) -> None:
@@ -35,15 +33,9 @@ def verb(name: str, given: dict[str, Any]) -> None:
     if planning:
         _show_plans(result)
         return
-    show_result(_without_rows(result) if name in ROWS else result)
+    show_result(result)
     draw(name, result, figure=figure)
     keep_json(result, path=target)
-
-
-def _without_rows(result: Any) -> Any:
-    from tim3d.descriptors.coupled import ROW_DIMENSIONS
-
-    return result.drop_dims(ROW_DIMENSIONS, errors="ignore")
 
 
 def view(name: str, given: dict[str, Any]) -> None:
@@ -178,11 +170,15 @@ def _progress() -> bool:
 
 
 def show_result(result: Any) -> None:
-    """Print a result as a table, a field as one line, several tables as one line each."""
+    """Print a result as a table, a field as one line, several tables as one line each.
+
+    Tables that may have millions of rows are left out: results of the phases are shown.
+    """
     if hasattr(result, "children"):
         for name, one in result.children.items():
             print(f"{name}: {', '.join(map(str, one.data_vars))}")
     elif hasattr(result, "data_vars"):
+        from tim3d.descriptors.coupled import ROW_DIMENSIONS
         from tim3d.reporting import table
         from tim3d.reporting.html import SECTIONS
 
@@ -192,7 +188,8 @@ def show_result(result: Any) -> None:
             if section.text is not None and section.shows(result)
         )
         text = next(texts, None)
-        print(table.text(table.rows({"": result})) if text is None else text(result))
+        shown = result.drop_dims(ROW_DIMENSIONS, errors="ignore")
+        print(table.text(table.rows({"": shown})) if text is None else text(result))
     elif hasattr(result, "coords"):
         edges, unit = "x".join(map(str, result.shape)), result.z.attrs["units"]
         print(

@@ -93,6 +93,7 @@ def struts(
         If the graph does not fit into the memory of this process.
     """
     labels = store.complete_field(sample, field, "segment")
+    chosen_phases(labels, phases)  # names that are not known, before what is missing
     name = skeleton or f"{field}_skeleton"
     curves, there = _stored_skeleton(sample, field, name)
     chosen = chosen_phases(labels, list(there) if phases is None else phases)
