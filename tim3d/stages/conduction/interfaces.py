@@ -36,6 +36,8 @@ def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> In
     `interface` has them by names of phases, per metre.
     """
     given = {names: _pair(labels, names) for names in interface or {}}
+    for names, value in (interface or {}).items():
+        _check_conductance(names, float(value))
     found = {
         pair: float((interface or {})[names]) * NM
         for names, pair in sorted(given.items(), key=lambda g: g[1])
@@ -45,6 +47,15 @@ def chosen_interface(labels: Field, interface: Mapping[str, float] | None) -> In
             f"two phases are given twice in {', '.join(given)}: give each --interface once"
         )
     return found or None
+
+
+def _check_conductance(names: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ArgumentError(
+            f"interface {names} is {value:g}; a conductance per area must be positive and finite "
+            f"(measured ones are {PLAUSIBLE[0]:g} ... {PLAUSIBLE[1]:g} W m-2 K-1). "
+            f"Leave it out where contact is perfect, or type --interface {names}=1e8"
+        )
 
 
 def typed_interface(
