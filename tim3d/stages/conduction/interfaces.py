@@ -217,7 +217,7 @@ def warn_of_contacts(found: Mapping[str, Any]) -> None:
     if contacts["narrow"]:
         log.warning(
             "%d of %d contacts between particles have a radius below %g voxels: the constriction of "
-            "the flux towards them, 1 / (2 a k), may be wrong by half",
+            "the flux towards them, 1 / (2 a k), is a third too large and more",
             contacts["narrow"], contacts["contacts"], NARROW,
         )  # fmt: skip
     if contacts["unassigned"]:
