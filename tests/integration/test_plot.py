@@ -97,6 +97,8 @@ def test_the_same_question_draws_nothing_and_a_newer_result_is_asked_for(
     given = {"drawings": ["thickness"], "format": "svg"}
     (file,) = tim3d.plot(copy, tmp_path / "f", **given).iterdir()
     age = file.stat().st_mtime_ns
+    (line,) = tim3d.plan("plot", copy, tmp_path / "g", **given)
+    assert str(line) == f"plot: draws {file.name}"
     assert tim3d.plan("plot", copy, tmp_path / "f", **given) == []
     tim3d.plot(copy, tmp_path / "f", **given)
     assert file.stat().st_mtime_ns == age
@@ -142,6 +144,7 @@ def test_bad_questions_are_one_line_and_write_nothing(whole: str, tmp_path: Path
             ArgumentError,
             "no figure 'drift' of .*; there are profiles, thickness",
         ),
+        (whole, "f", {"drawings": ["thicknes"]}, ArgumentError, "thickness_figure.*; there are"),
         (whole, "f", {"results": ["nope"]}, MissingFieldError, "no finished 'nope'"),
         (whole, "f", {"format": "jpeg"}, ArgumentError, "there are png, svg, pdf"),
         (

@@ -14,6 +14,7 @@ from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.exporting.asked import DEFAULT, Asked
 from tim3d.forecast import expect, is_forecasting
 from tim3d.formats.builtin import FIGURES, format_of
+from tim3d.spelling import suggestion
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
@@ -128,7 +129,8 @@ class Plotting:
         for wanted in self.drawings:
             if not named(wanted, names):
                 raise ArgumentError(
-                    f"no figure {wanted!r} of {self.sample}; there are {', '.join(names)}"
+                    f"no figure {wanted!r} of {self.sample}{suggestion(wanted, names)}; "
+                    f"there are {', '.join(names)}"
                 )
         chosen = {one for wanted in self.drawings for one in named(wanted, names)} or set(names)
         return [self._export(*pair) for pair in found if pair[1] in chosen]
@@ -180,7 +182,8 @@ class Plotting:
         expect("file", str(self.folder), "figures")
         if is_forecasting():
             return [Outline("plot", f"draws the results of {self.sample}")]
-        return [plan for one in self.exports() for plan in one.plans()]
+        left = [one.asked.target.name for one in self.exports() if one.plans()]
+        return [Outline("plot", f"draws {name}") for name in left]
 
     def run(self) -> Path:
         """Draw the figures that are not there yet."""

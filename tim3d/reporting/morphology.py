@@ -32,7 +32,7 @@ _SHOWN = (
 _INTRUSION = (
     "Share of the phase that balls of at least a radius fill: anywhere, and coming from a face as mercury does. Dots: "
     "radii at which half is filled. Triangles: largest ball that passes from face to face. Right: volume by radius, in "
-    "bins of one voxel; what lies below the grey is hidden behind necks."
+    "bins of one voxel; a line above the grey is volume that is wide, and is entered through necks of this radius."
 )
 
 
