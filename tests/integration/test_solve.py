@@ -26,7 +26,9 @@ from tim3d.errors import (
 from tim3d.forecast import forecasting
 from tim3d.grid import Box
 from tim3d.kernels.conduction.conduction import Physics, conduct
+from tim3d.kernels.conduction.interfaces import Areas, Contacts
 from tim3d.stages.conduction import solve as stage
+from tim3d.stages.conduction.interfaces import record_of, warn_of_contacts
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
@@ -441,7 +443,19 @@ def test_interfaces_act_on_their_true_area_and_the_result_says_so(sample: str) -
     assert found.interface_area_true.attrs["units"] == "nm2"
 
 
-def test_contacts_of_particles_are_counted_and_narrow_ones_are_named(
+def test_narrow_contacts_are_counted_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a radius below 2 voxels, of the volume's own voxel size."""
+    pairs, areas = np.array([[1, 2], [2, 3]]), np.array([12.0, 13.0])
+    for spacing, narrow in (((1.0, 1.0, 1.0), 1), ((2.0, 1.0, 1.0), 2), ((0.5, 1.0, 1.0), 0)):
+        record = record_of(Areas({}, Contacts(pairs, areas), 3), spacing)
+        assert record["contacts"]["narrow"] == narrow
+        assert record["contacts"]["coordination"] == [0, 2, 1]
+        caplog.clear()
+        warn_of_contacts(record)
+        assert (f"{narrow} of 2 contacts" in caplog.text) == (narrow > 0)
+
+
+def test_contacts_of_particles_are_counted(
     sample: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Slices of four of 20 nm as particles of copper: contacts of any width between them."""

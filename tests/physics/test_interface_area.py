@@ -55,6 +55,16 @@ def test_neutral_spheres_are_not_seen_on_their_true_area_and_are_on_the_faces() 
     assert abs(stairs[1] - stairs[0]) < 0.01
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_neutral_spheres_of_voxels_three_to_one_to_two(axis: int) -> None:
+    shape = (16, 48, 24)
+    given: Any = {"spacing": [1 / n for n in shape], "interface": {(0, 1): NEUTRAL}}
+    found = conduct(spheres(shape), K, axis, tolerance=1e-4, **given)
+    assert -0.015 < found.conductivity - 1 < 0
+    stairs = conduct(spheres(shape), K, axis, tolerance=1e-4, interface_area="faces", **given)
+    assert stairs.conductivity - 1 > 0.02
+
+
 @pytest.mark.slow
 def test_the_error_of_neutral_spheres_falls_with_the_voxels_at_96() -> None:
     errors = [abs(neutral(edge).conductivity - 1) for edge in (48, 96)]
