@@ -32,6 +32,7 @@ to_8_bit subset names values in_pixels true_phases accept_missing
 target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
 gaussian_process level permutations draws distance pore density plain regions
 neck instances substrate each
+skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -44,7 +45,7 @@ FILES = {
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
     "score_images.folder", "score_images.truth", "score_images.csv", "score_images.splits",
-    "table.samples", "table.metadata", "table.csv",
+    "plot.out", "table.samples", "table.metadata", "table.csv",
     "relate.source", "relate.metadata", "relate.csv", "relate.json", "relate.page",
 }  # fmt: skip
 ASKED = [
