@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,12 +119,12 @@ def lines(sizes: list[int]) -> Iterator[str]:
     yield f"| disc between half spaces, radius a sixth of the edge | {row} |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of errors, and what normals cost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--sizes", type=int, nargs="+", default=[24, 48])
     parser.add_argument("--cost", type=int, default=128, help="edge of the volume that is timed")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     for line in lines(given.sizes):
         print(line, flush=True)
     faces, normal = cost(given.cost)
