@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tim3d.kernels.morphology.distance import (
     reaches,
     squared_distances,
 )
-from tim3d.stages.morphology.distance import DistanceWork
+from tim3d.phases import Phases
+from tim3d.stages.morphology.distance import CellKernel, DistanceWork
 from tim3d.storage import store
 
 Spacing = tuple[float, float, float]
@@ -184,3 +186,15 @@ def test_planes_and_long_voxels_are_warned_of(
     assert np.array_equal(found.values, by_scipy(labels, (11.0, 1.0, 1.0)))
     assert "is a plane (1 x 9 x 9 voxels)" in caplog.text
     assert "11 times as long along z" in caplog.text
+
+
+def test_the_look_before_needs_what_is_planned_and_not_eight_bytes_a_voxel() -> None:
+    labels, phases = volume((96, 96, 96), 1), Phases(a=0, b=3, c=9)
+    kernel = CellKernel(np.arange(256, dtype=np.uint8), phases, (4, 4, 4))
+    (block,) = Grid(labels.shape, labels.shape)
+    kernel((labels,), block)
+    tracemalloc.start()
+    kernel((labels,), block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * labels.size

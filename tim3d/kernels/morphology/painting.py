@@ -120,7 +120,7 @@ def painting_bytes(core: Triple, read: Triple, metric: Metric, reach: float) -> 
     short = most <= LONGEST_TABLE
     # Radii, a mark, and a place for each ball; sorting needs three arrays of eight bytes more.
     balls = 9 if short else 33
-    return int(np.prod(read) * balls + np.prod(core) * 12 + (48 * most if short else 0))
+    return int(np.prod(read) * balls + np.prod(core) * 8 + (48 * most if short else 0))
 
 
 @functools.lru_cache(maxsize=4)

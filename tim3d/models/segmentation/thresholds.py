@@ -43,7 +43,7 @@ class Thresholds(Segmenter):
         smooth, levels = blurred(grey, self.blur), list(self.levels)
         if grey.dtype.kind == "f":
             return {LABELS: classify(smooth, levels)}
-        return {LABELS: np.take(classify(np.arange(np.iinfo(grey.dtype).max + 1), levels), smooth)}
+        return {LABELS: classify(np.arange(np.iinfo(grey.dtype).max + 1), levels)[smooth]}
 
     def description(self) -> dict[str, Any]:
         """Kind, levels and the method that found them."""

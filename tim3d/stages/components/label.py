@@ -317,9 +317,8 @@ class NumberWork:
     def compute(self, block: Block, inputs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Compute the numbers of the components."""
         codes, rows = inputs
-        return np.take(
-            kernel.lookup(rows), kernel.label_block(codes, self.codes, self.connectivity)
-        )
+        numbers = kernel.label_block(codes, self.codes, self.connectivity)
+        return np.asarray(kernel.lookup(rows)[numbers])
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards."""

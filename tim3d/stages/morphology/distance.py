@@ -290,7 +290,8 @@ class CellKernel:
         """Compute the record of a block."""
         (labels,) = fields
         check_labels(labels, Box.whole(block.core.shape), self.phases)
-        ranks = np.take(self.ranks, labels)
+        # Not numpy.take, which copies the labels to eight bytes each.
+        ranks = self.ranks[labels]
         counts = sum(np.bincount(plane.ravel(), minlength=256) for plane in ranks)
         there = np.flatnonzero(counts).tolist()
         return {"cells": pack(kernel.cells(ranks, self.cells)), "ranks": there}
@@ -318,7 +319,7 @@ class DistanceWork:
     def read(self, block: Block) -> np.ndarray:
         """Read the labels of the block and of all that its distances may reach."""
         labels = store.read_box(store.field_array(self.sample, self.source), self.box(block))
-        return np.take(self.ranks, labels)
+        return np.asarray(self.ranks[labels])
 
     def compute(self, block: Block, inputs: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Distances in the core, and the largest square in each phase."""

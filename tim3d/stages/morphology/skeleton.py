@@ -293,7 +293,7 @@ class Sources:
         """Number of the phase of each voxel that is left in the box that is read, 0 elsewhere."""
         if passes == 0:
             labels = store.field_array(self.sample, self.labels)
-            return np.take(self.ranks, store.read_box(labels, block.read))
+            return np.asarray(self.ranks[store.read_box(labels, block.read)])
         array = scratch.array(self.sample, self._path(passes), "r")
         return np.asarray(store.read_box(array, block.read), np.uint8)
 

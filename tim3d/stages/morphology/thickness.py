@@ -160,7 +160,9 @@ class PaintWork:
 
     def compute(self, block: Block, inputs: Radii) -> Radii:
         """Diameters of the largest balls that cover the voxels of the core."""
-        return 2 * largest_ball(inputs, self.metric, block.core.within(block.read))
+        found = largest_ball(inputs, self.metric, block.core.within(block.read))
+        found *= 2  # in place: another array would be the peak
+        return found
 
     def write(self, block: Block, outputs: Radii) -> dict[str, Any]:
         """Write whole shards."""
