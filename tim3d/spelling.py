@@ -15,7 +15,6 @@ _ALSO_CALLED = {
     "conductivity": "effective_conductivity",
     "connectivity": "euler_density",
     "euler": "euler_density",
-    "plot": "report",
     "info": "show",
     "predict": "segment",
     "threshold": "segment",

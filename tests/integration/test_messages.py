@@ -63,7 +63,6 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("relate a.zarr --target cost", 2, ["--target: no column 'cost'", "there are phase_fraction."]),
     ("relate no.csv --target a --derive alpha=x:y", 2, ["no formula 'x'", "there are bruggeman"]),
     ("export a.zarr out.tif", 2, ["out is missing", "tim3d export --help"]),
-    ("plot a.zarr", 2, ["'report'"]),
     ("ingest slices b.zarr --out phase", 2, ["--field"]),
     ("ingest slices b.zarr --voxelsize 20,10,10", 2, ["did you mean '--voxel-size'?"]),
     ("ingest slices b.zarr --voxel-size 20,10,10 --voxel-size 20,5,5", 2, ["--voxel-size", "twice"]),

@@ -129,7 +129,7 @@ def test_a_shard_of_whole_chunks_or_of_a_whole_axis_is_taken(shard: tuple[int, i
     [
         ("segmnt", VERBS, "did you mean 'segment'?"),
         ("meassure", VERBS, "did you mean 'measure'?"),
-        ("plot", VERBS, "here it is 'report'"),
+        ("predict", VERBS, "here it is 'segment'"),
         ("permeability", VERBS, "OpenPNM"),
         ("porosity", ["phase_fraction"], "here it is 'phase_fraction'"),
         ("Porosity", ["phase_fraction"], "here it is 'phase_fraction'"),
