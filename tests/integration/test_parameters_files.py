@@ -104,7 +104,7 @@ CASES = {
         refused={
             "sample": B, "field": "other", "z": slice(0, 40), "y": slice(0, 80), "x": slice(0, 80), "unit": "um",
             "phases": ["pore"], "smoothing": 2, "keep": 0.9, "beside": ["other"], "cells": "tetrahedra",
-            "vectors": True, "drawing": "overlay", "format": "stl", "regions": True, "each": "axis",
+            "vectors": True, "drawing": "overlay", "format": "stl", "regions": True, "rows": "axis",
         },
         elsewhere={"out": "b.ply"},
         runs={"options": Options(progress=False, block=(5, 9, 17))},
@@ -138,7 +138,7 @@ UNFIT = {
     "format",
     "vectors",
     "regions",
-    "each",
+    "rows",
     "results",
     "drawings",
 }

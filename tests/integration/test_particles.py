@@ -79,18 +79,18 @@ def test_the_rows_leave_as_a_file(sample: str, tmp_path: Path) -> None:
 
 def test_a_file_has_a_row_for_each_particle(sample: str, tmp_path: Path) -> None:
     rows = tim3d.open_dataset(sample, NODE)
-    with exported(sample, NODE, tmp_path / "a.csv", each="particle").open(newline="") as file:
+    with exported(sample, NODE, tmp_path / "a.csv", rows="particle").open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [int(row["particle"]) for row in found] == rows.particle.values.tolist()
     heights = [float(row["particle_centroid.z [nm]"]) for row in found]
     assert heights == rows.particle_centroid.sel(axis="z").values.tolist()
     assert [row["particle_touches.x.high"] for row in found] == ["0", "0", "0"]
-    with exported(sample, NODE, tmp_path / "b.csv", each="contact").open(newline="") as file:
+    with exported(sample, NODE, tmp_path / "b.csv", rows="contact").open(newline="") as file:
         (contact,) = csv.DictReader(file)
     assert float(contact["contact_area [nm2]"]) == rows.contact_area.item()
     for field in (NODE, "phase"):
-        with pytest.raises(ArgumentError, match=r"--each grain: .* has no rows of that"):
-            exported(sample, field, tmp_path / "c.csv", each="grain")
+        with pytest.raises(ArgumentError, match=r"--rows grain: .* has no rows of that"):
+            exported(sample, field, tmp_path / "c.csv", rows="grain")
 
 
 def test_the_report_shows_particles(sample: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ scene time channel level convert deep accept only_tables
 to_8_bit subset names values in_pixels true_phases accept_missing
 target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
 gaussian_process level permutations draws distance pore density plain regions
-neck instances substrate each
+neck instances substrate rows
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 """
 PLAIN = set(WORDS.split())

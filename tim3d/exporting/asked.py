@@ -35,7 +35,7 @@ TAKES: dict[type[Format], tuple[str, ...]] = {
     SurfaceFormat: (*REGION, "unit", "phases", "smoothing", "keep"),
     ElementFormat: (*REGION, "unit", "phases", "cells"),
     LineFormat: ("unit", "phases"),
-    TableFormat: (*REGION, "regions", "each"),
+    TableFormat: (*REGION, "regions", "rows"),
     FigureFormat: ("drawing",),
 }
 DEFAULT: dict[str, Any] = {
@@ -48,7 +48,7 @@ DEFAULT: dict[str, Any] = {
     "cells": "hexahedra",
     "drawing": "",
     "regions": False,
-    "each": "",
+    "rows": "",
 }
 CHOICES = {"unit": tuple(UNITS), "cells": ("hexahedra", "tetrahedra")}
 _WHAT = {

@@ -48,7 +48,7 @@ def export(
     cells: Literal["hexahedra", "tetrahedra"] = "hexahedra",
     drawing: str = "",
     regions: bool = False,
-    each: str = "",
+    rows: str = "",
     options: Options = DEFAULTS,
 ) -> Task[Path]:
     """Write a field, a surface, finite elements, struts, a table or a figure for other programs.
@@ -90,7 +90,7 @@ def export(
         Name of the figure, as in `tim3d.plotting` (default: the first one that suits).
     regions : bool
         Write the numbers of every block in which the field was measured, a table of regions.
-    each : str
+    rows : str
         Write a table with a row for each place along this dimension of a result, such as particle, and a
         column for each of its numbers (default: a row for each number).
     options : Options
@@ -121,7 +121,7 @@ def export(
     chosen = (phases,) if isinstance(phases, str) else tuple(phases)
     given = {
         "z": z, "y": y, "x": x, "unit": unit, "vectors": vectors, "phases": chosen, "smoothing": smoothing,
-        "keep": keep, "cells": cells, "drawing": drawing, "regions": regions, "each": each,
+        "keep": keep, "cells": cells, "drawing": drawing, "regions": regions, "rows": rows,
     }  # fmt: skip
     names = (field, *((beside,) if isinstance(beside, str) else beside))
     if not store.is_sample(sample) and not store.nodes(sample):

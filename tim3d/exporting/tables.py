@@ -53,8 +53,8 @@ class TableExport(Export):
         sample, name = self.asked.sample, self.name
         if self.asked.given["regions"]:
             self._refuse_regions()
-        if self.asked.given["each"] and not is_forecasting():
-            self._refuse_each(self.asked.given["each"])
+        if self.asked.given["rows"] and not is_forecasting():
+            self._refuse_rows(self.asked.given["rows"])
         if not self.is_field:
             self._refuse_region()
             store.refuse_outdated(sample, name)
@@ -73,7 +73,7 @@ class TableExport(Export):
         """Write all numbers."""
         assert isinstance(self.asked.format, TableFormat)
         found, sample = self._found(), Path(self.asked.sample.rstrip("/")).name
-        if each := self.asked.given["each"]:
+        if each := self.asked.given["rows"]:
             numbers = wide(found, each)
             rows_of = wide_pieces(numbers, sample, PIECE)
             table = Table({"sample": str, **kinds(numbers)}, rows_of, self.mark)
@@ -106,14 +106,14 @@ class TableExport(Export):
         options = replace(self.asked.options, block=None, overwrite=False, time_limit=None)
         return describe(self.asked.sample, field=self.name, options=options, **region)
 
-    def _refuse_each(self, each: str) -> None:
+    def _refuse_rows(self, each: str) -> None:
         """A row for each place of a dimension needs a result that has it."""
         found = xr.Dataset() if self.is_field else store.open_dataset(self.asked.sample, self.name)
         if each not in found.dims or self.asked.given["regions"]:
             there = ", ".join(map(str, found.dims)) or "none"
             raise ArgumentError(
-                f"--each {each}: {self.name} has no rows of that; its dimensions are {there}. "
-                "Give one of a result, for example --each particle"
+                f"--rows {each}: {self.name} has no rows of that; its dimensions are {there}. "
+                "Give one of a result, for example --rows particle"
             )
 
     def _refuse_regions(self) -> None:
