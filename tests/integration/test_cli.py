@@ -290,8 +290,8 @@ def test_a_sample_below_a_file(slices: Path, bad: Bad) -> None:
     assert "not a directory" in bad(4, "ingest", "slices", "slices/s_000.tif/a.zarr", *SIZE)
 
 
-def test_a_region_between_the_faces_of_blocks(sample: str, bad: Bad) -> None:
-    assert "nearest face of a block is at 80 nm" in bad(2, "describe", sample, "--z", "0:100")
+def test_a_region_between_the_faces_of_voxels(sample: str, bad: Bad) -> None:
+    assert "nearest face of a voxel is at 100 nm" in bad(2, "describe", sample, "--z", "0:105")
 
 
 def test_a_sample_that_is_missing_or_not_measured(slices: Path, bad: Bad) -> None:

@@ -59,9 +59,9 @@ SLIPS = [
     ("report a.zarr a.html --truth trth", 4, "ingest MASKS a.zarr --field trth --phases"),
     ("describe a.zarr --csv b.xlsx", 2, r"--csv b\.csv"),
     (
-        "describe a.zarr --x 0:100",
+        "describe a.zarr --x 0:105",
         2,
-        "multiples of 320, 160, 160 nm .* measure a.zarr --overwrite --block 16,16,16",
+        "x = 105 nm cuts a voxel; the nearest face of a voxel is at 100 nm",
     ),
     (
         "solve a.zarr --conductivity solid=400,por=1",
