@@ -39,8 +39,6 @@ PARAMETRIC = (
     "distance",
 )
 OF_THREE = ("triple_phase_boundary", "triple_phase_boundary:components=component")
-# What is compared: what makes it, and its node.
-FIELDS = ("phase_distance", "phase_thickness", "component")
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,9 @@ def computed(
     tim3d.label(sample, keep=True, options=options)
     tim3d.porosimetry(sample, phase=one.pore, options=options)
     tim3d.geodesic(sample, phases=[one.pore], options=options)
+    tim3d.skeleton(sample, options=options)
+    tim3d.struts(sample, options=options)
+    tim3d.particles(sample, phase=one.phases.names[-1], options=options)
     words = [*BUILTIN, *PARAMETRIC, *(OF_THREE if len(one.phases) > 2 else ())]
     tim3d.measure(sample, words, options=options)
     if solve:
@@ -106,7 +107,7 @@ def contents(sample: str) -> Iterator[tuple[str, xr.Dataset]]:
     """Fields and results; partials are those of blocks."""
     for node in store.nodes(sample):
         record = store.node_attributes(sample, node)
-        if node in FIELDS:
+        if record.get("kind") == "field" and node != "phase":
             yield node, xr.Dataset({node: tim3d.open_field(sample, node).load()})
         elif record.get("kind") == "dataset" and not node.endswith("_partials"):
             yield node, store.open_dataset(sample, node)
