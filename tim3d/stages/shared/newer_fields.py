@@ -39,7 +39,8 @@ def say_newer(verb: str, function: Callable[..., Any], arguments: Mapping[str, A
         return
     defaults = inspect.signature(function).parameters
     for name in (one for one in READ if one in defaults and one not in arguments):
-        taken = defaults[name].default
+        if (taken := defaults[name].default) is None:  # the verb takes what it finds
+            continue
         for sample in _samples(arguments):
             if newer := sorted(set(_newest(sample, taken))):
                 option = option_of(name)
