@@ -10,6 +10,8 @@ from tim3d.errors import ArgumentError
 class Phases(Mapping[str, int]):
     """Mapping from the name of each phase to its code, in the order of the codes.
 
+    Verbs take a plain dict in its place: ``phases={"pore": 0, "solid": 1}``.
+
     Parameters
     ----------
     **codes : int

@@ -9,6 +9,7 @@ import pytest
 
 from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
+from tim3d.stages.shared.verb import Task, Verb
 
 
 @pytest.mark.parametrize("order", list(permutations(["pore", "binder", "copper"])))
@@ -50,3 +51,17 @@ def test_a_code_is_a_whole_number_of_one_byte(code: object) -> None:
 def test_a_text_that_is_no_list_of_phases(text: str) -> None:
     with pytest.raises(ArgumentError):
         Phases.parse(text)
+
+
+def test_a_verb_takes_a_plain_dict_of_phases() -> None:
+    taken = []
+
+    @Verb
+    def measure(phases: Phases) -> Task[None]:
+        return Task(lambda: [], lambda: taken.append(phases))
+
+    measure(phases={"solid": 1, "pore": 0})
+    assert isinstance(taken[0], Phases)
+    assert taken == [Phases(pore=0, solid=1)]
+    with pytest.raises(ArgumentError, match="phase name '1' is not a word"):
+        measure.plan(phases={1: 0})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from tim3d.commands import command_line, current_command, recording
 from tim3d.engine.passes.plan import Outline, Plan
+from tim3d.phases import Phases
 from tim3d.stages.shared.newer_fields import say_newer
 
 P = ParamSpec("P")
@@ -42,25 +43,35 @@ class Verb(Generic[P, R]):
     def __init__(self, describe: Callable[P, Task[R]]) -> None:
         functools.update_wrapper(self, describe)
         self._describe, self._name = describe, describe.__name__
+        self._signature = inspect.signature(describe)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the task, or what is left of it."""
-        arguments, is_outermost = self._arguments(args, kwargs), not current_command()
-        with recording(command_line(self._name, self._describe, arguments)):
-            task = self._describe(*args, **kwargs)
+        bound, is_outermost = self._bound(args, kwargs), not current_command()
+        with recording(command_line(self._name, self._describe, bound.arguments)):
+            task = self._describe(*bound.args, **bound.kwargs)
             if is_outermost:
-                say_newer(self._name, self._describe, arguments)
+                say_newer(self._name, self._describe, bound.arguments)
             return task.run()
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> list[Plan | Outline]:
         """Plans of the same call, one per pass; nothing is written."""
-        task = self._describe(*args, **kwargs)
-        say_newer(self._name, self._describe, self._arguments(args, kwargs))
+        bound = self._bound(args, kwargs)
+        task = self._describe(*bound.args, **bound.kwargs)
+        say_newer(self._name, self._describe, bound.arguments)
         return list(task.plans())
 
     def task(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """Task of the same call, for a verb that extends this one."""
-        return self._describe(*args, **kwargs)
+        bound = self._bound(args, kwargs)
+        return self._describe(*bound.args, **bound.kwargs)
 
-    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        return inspect.signature(self._describe).bind(*args, **kwargs).arguments
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        """Arguments by name; phases may be a plain dict of their codes."""
+        bound = self._signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            kind = str(self._signature.parameters[name].annotation)
+            plain = isinstance(value, Mapping) and not isinstance(value, Phases)
+            if plain and kind.startswith("Phases"):
+                bound.arguments[name] = Phases(**{str(one): value[one] for one in value})
+        return bound
