@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tim3d.errors import ArgumentError
 
@@ -152,6 +152,11 @@ class Grid:
     def counts(self) -> Triple:
         """Number of blocks along each axis."""
         return triple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What is recorded of the division into blocks."""
+        return {"shape": self.shape, "block": self.block}
 
     def __len__(self) -> int:
         return math.prod(self.counts)

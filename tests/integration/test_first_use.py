@@ -53,6 +53,13 @@ SLIPS = [
     ),
     ("ingest v.npy b.zarr --voxel-size 20,10,10 --plan --threads 2", 2, "add --cluster local"),
     ("measure a.zarr --field pase", 4, "did you mean 'phase'"),
+    ("--quiet measure a.zarr", 2, "--quiet stands before the command, and options stand after it"),
+    ("table a.zarr ./a.zarr", 3, r"sample '\./a\.zarr' is given twice"),
+    (
+        "solve a.zarr --conductivity solid=400,pore=1 --interface solid:pore=-1",
+        2,
+        "interface solid:pore is -1; a conductance per area must be positive",
+    ),
     ("report a.zarr .", 2, "is a folder"),
     ("report a.html a.zarr", 2, "The sample comes first"),
     ("report a.zarr b.pdf", 2, r"tim3d report a.zarr b\.html"),

@@ -109,3 +109,13 @@ def test_the_figure_states_what_it_counts(sample: str) -> None:
     cut: xr.Dataset = rows.assign(particle_weight=rows.particle_weight * 0)
     said = [t.get_text() for t in plotting.particle_figure(cut).axes[1].get_legend().get_texts()]
     assert said == ["all particles touch the border"]
+
+
+def test_particles_that_the_border_cuts_are_warned_of(
+    sample: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tim3d.particles(sample, phase="dirt", out="specks", options=QUIET)
+    assert "none of the 1 particles of 'specks_instances' keeps clear of the border" in caplog.text
+    caplog.clear()
+    tim3d.particles(sample, phase="copper", out="grains", options=QUIET)
+    assert not caplog.text

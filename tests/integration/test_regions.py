@@ -16,6 +16,7 @@ from tim3d.descriptors import KINDS
 from tim3d.descriptors.base import Descriptor, Material, evaluate, inputs_of, partials_of
 from tim3d.descriptors.builtin import BUILTIN, select, settled
 from tim3d.descriptors.inputs import Input
+from tim3d.engine.state.status import status
 from tim3d.errors import ArgumentError, MissingFieldError, StoreError
 from tim3d.grid import Box, Triple
 from tim3d.stages.shared.percolating import percolating, through_bits
@@ -158,6 +159,12 @@ def test_the_same_question_again_reads_no_voxel(
     monkeypatch.setattr(store, "read_box", reading)
     again = tim3d.describe(sample, **region, options=quiet(overwrite=True))
     assert again.identical(first)
+
+
+def test_a_finished_region_has_no_blocks_left(sample: str) -> None:
+    tim3d.describe(sample, windows={"z": 4}, step={"z": 3}, unit="voxels", options=quiet())
+    (asked,) = [str(one) for one in status(sample).passes if one.name == "phase_regions"][-1:]
+    assert ", 0 left, 0 failed" in asked
 
 
 def test_a_region_that_cuts_blocks_has_the_errors_of_its_parts(sample: str) -> None:

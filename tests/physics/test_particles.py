@@ -144,3 +144,12 @@ def test_a_cut_of_a_packing_gives_the_sizes_of_the_packing() -> None:
     assert total / weight == pytest.approx(truth, rel=0.06)
     assert seen / count < 0.9 * truth
     assert np.mean(density) == pytest.approx(len(radii) / edge**3, rel=0.12)
+
+
+def test_a_section_has_no_sphericity() -> None:
+    ids = np.zeros((1, 12, 12), np.uint32)
+    ids[0, 3:8, 3:8] = 1
+    found = measured(ids)
+    assert found.particle_count_inside == 1
+    assert np.isnan(found.particle_sphericity.item())
+    assert np.isnan(found.particle_sphericity_mean)

@@ -129,6 +129,10 @@ def test_the_fit_finds_the_distribution_that_values_are_drawn_from() -> None:
     ]
     assert np.mean(within) == pytest.approx(0.95, abs=0.03)
     assert np.isnan(LogNormal.of(values[:1]).mean_interval(1)).all()
+    # Equal values, whose mean logarithm is rounded, spread by nothing at all.
+    alike = np.full(43, 100.0)
+    assert LogNormal.of(alike).sigma == 0
+    assert np.isnan(LogNormal.of(alike).distance(alike))
 
 
 def test_all_measures_of_a_tube_are_its_diameter() -> None:

@@ -164,7 +164,7 @@ def _with_default(one: Parameter) -> str:
         return one.text
     if one.default is NEEDED:
         return f"{one.text} (needed)"
-    usual = shell_text(one.default)
+    usual = shell_text(one.default) or "none"
     return f"{one.text} (default: {usual.lower() if one.kind == 'bool' else usual})"
 
 

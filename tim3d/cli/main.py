@@ -22,9 +22,10 @@ traceback"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parsed, unknown = build_parser(words[:1]).parse_known_args(words)
+    whole = build_parser(words[:1])
+    parsed, unknown = whole.parse_known_args(words)
     given = {key: value for key, value in vars(parsed).items() if value is not None}
-    parser: Parser = given.pop("parser")
+    parser: Parser = given.pop("parser", whole)
     if unknown:
         parser.refuse(unknown)
     console.log_to_stderr(quiet=given.pop("quiet", False))

@@ -55,6 +55,8 @@ class Parser(argparse.ArgumentParser):
         first = next(iter(unknown))
         option = first.partition("=")[0]
         verb = self.prog.rpartition(" ")[2]
+        if verb == self.prog:
+            self.error(f"{option} stands before the command, and options stand after it")
         if (verb, option) in _ELSEWHERE:
             self.error(f"{verb} has no {option}: that is {_ELSEWHERE[verb, option]}")
         if not option.startswith("-"):
@@ -111,7 +113,7 @@ def help_of(option: Option) -> str:
         return f"do not {text}"
     if "(default" in text or "(needed" in text or default is NEEDED or default is False:
         return text
-    return f"{text} (default: {shell_text(default)})"
+    return f"{text} (default: {shell_text(default) or 'none'})"
 
 
 def _form(option: Option) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def _particles(of: Measured) -> Named:
     surface: Values = rows[:, PAIRS:] / UNIT @ pair_areas(of.spacing)
     start, stop = rows[:, START:STOP], rows[:, STOP:RADIUS]
     weight = shapes.border_weights(start, stop, of.shape)
+    is_round = (weight > 0) & (1 not in of.shape)  # a section has no surface in three dimensions
     touches = np.stack([start == 0, stop == np.array(of.shape)], axis=-1)
     places, moments = shapes.central_moments(
         voxels, rows[:, SUMS:PRODUCTS], rows[:, PRODUCTS:START]
@@ -140,8 +141,10 @@ def _particles(of: Measured) -> Named:
             ),
         ),
         "particle_sphericity": (
-            _ROW, np.where(weight > 0, shapes.sphericities(volume, surface), np.nan),
-            _about("surface of the ball of the same volume over the surface; nan on the border"),
+            _ROW, np.where(is_round, shapes.sphericities(volume, surface), np.nan),
+            _about(
+                "surface of the ball of the same volume over the surface; nan on the border, and in a plane"
+            ),
         ),
         "particle_touches": (
             (*_ROW, "axis", "side"), touches, _about("whether the particle touches an outer face")

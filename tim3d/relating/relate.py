@@ -62,8 +62,10 @@ def relate(
     derive : mapping of str to str, optional
         Features to make of columns, as alpha=bruggeman:tau:density (default: none). Formulas are
         bruggeman, curvature_ratio, ratio and product.
-    smallest, largest : int
-        Least and most features of a model.
+    smallest : int
+        Least number of features of a model.
+    largest : int
+        Largest number of features of a model.
     fixed : list of str, optional
         Features of the only model; nothing is searched (default: search).
     group : str, optional

@@ -17,6 +17,7 @@ from tim3d.relating.files import read_table
 from tim3d.relating.stacked import stacked
 from tim3d.reporting.table import is_profile, rows
 from tim3d.stages.measurement.describe import describe
+from tim3d.storage.files import absolute
 
 log = logging.getLogger(__name__)
 # Conditions of a measurement that change its value and not its meaning.
@@ -58,11 +59,11 @@ def collected(
 def _names(samples: Sequence[str]) -> list[str]:
     """Names of the files without their ending; paths where two files are named alike."""
     samples = [s.rstrip("/") for s in samples]
-    stems = [_stem(s) for s in samples]
-    names = [s if stems.count(n) > 1 else n for s, n in zip(samples, stems, strict=True)]
-    if twice := [n for place, n in enumerate(names) if n in names[:place]]:
+    places = [absolute(s) for s in samples]
+    if twice := [s for n, s in enumerate(samples) if places[n] in places[:n]]:
         raise InputError(f"sample {twice[0]!r} is given twice: give it once")
-    return names
+    stems = [_stem(s) for s in samples]
+    return [s if stems.count(n) > 1 else n for s, n in zip(samples, stems, strict=True)]
 
 
 def _stem(sample: str) -> str:

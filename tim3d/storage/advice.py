@@ -98,10 +98,13 @@ def no_field(url: str, name: str, there: Sequence[str], verb: str) -> str:
 
     >>> no_field("a.zarr", "pase", ["phase", "raw"], "segment")
     "no field 'pase' in a.zarr (did you mean 'phase'?); its fields are phase, raw"
+    >>> no_field("a.zarr", "phase_skeleton", ["phase", "phase_distance"], "skeleton").partition(". ")[2]
+    'Make it: tim3d skeleton a.zarr'
     """
-    meant = suggestion(name, there)
+    usual = name.endswith(f"_{verb}") and name.removesuffix(f"_{verb}") in there
+    meant = "" if usual else suggestion(name, there)
     has = f"its fields are {', '.join(there)}" if there else "it has no field"
-    # A field is not made under a mistyped name.
+    # A field is not made under a mistyped name; phase_skeleton is not a mistyped phase_distance.
     cure = "" if meant else f". Make it: {making(url, name, verb)}"
     return f"no field {name!r} in {url}{meant}; {has}{cure}"
 

@@ -56,6 +56,15 @@ def is_local(url: str) -> bool:
     return "://" not in url
 
 
+def absolute(url: str) -> str:
+    """Absolute path of a local sample, links followed; the URL of any other.
+
+    >>> absolute("s3://bucket/a.zarr"), absolute("./a.zarr") == absolute("a.zarr")
+    ('s3://bucket/a.zarr', True)
+    """
+    return str(Path(url).resolve()) if is_local(url) else url
+
+
 def is_there(url: str) -> bool:
     """Whether a file, folder or object has this name."""
     if is_local(url):

@@ -107,7 +107,7 @@ class Pass:
     @property
     def layout(self) -> dict[str, Any]:
         """Shape, block and shard, which must not change while a pass is unfinished."""
-        return {"shape": self.grid.shape, "block": self.grid.block, "shard": self.shard}
+        return {**self.grid.layout, "shard": self.shard}
 
     def records(self) -> Iterator[tuple[Block, dict[str, Any]]]:
         """Yield every block of a finished pass with its record, in the order of the grid."""

@@ -176,7 +176,9 @@ def _of_pass(
     root: str, ledger: str, times: list[float], failed: list[str], now: float
 ) -> PassStatus:
     layout = known(f"{root}/{ledger}/layout.json") or {"shape": [0], "block": [1]}
-    blocks = math.prod(-(-n // b) for n, b in zip(layout["shape"], layout["block"], strict=True))
+    blocks = layout.get("blocks") or math.prod(
+        -(-n // b) for n, b in zip(layout["shape"], layout["block"], strict=True)
+    )
     name, _, fingerprint = ledger.rpartition("/")
     blocks = max(blocks, len(times))  # passes of several sweeps stack their blocks
     rate, left = _rate(times), blocks - len(times) - len(failed)

@@ -35,7 +35,7 @@ class LogNormal:
         """The maximum-likelihood fit, with n - 1 for the spread; nan where it needs more values."""
         logs = np.log(values)
         mu = float(logs.mean()) if len(logs) else np.nan
-        return cls(mu, float(logs.std(ddof=1)) if len(logs) > 1 else np.nan, len(logs))
+        return cls(mu, _spread(logs), len(logs))
 
     @property
     def mean(self) -> float:
@@ -74,3 +74,10 @@ class LogNormal:
             return float("nan")
         rank, fitted = np.arange(len(values) + 1) / len(values), self.cumulative(np.sort(values))
         return float(max(np.max(rank[1:] - fitted), np.max(fitted - rank[:-1])))
+
+
+def _spread(logs: Values) -> float:
+    """Standard deviation; exactly 0 of equal values, whose mean may be rounded."""
+    if len(logs) < 2:
+        return float("nan")
+    return float(logs.std(ddof=1)) if np.ptp(logs) > 0 else 0.0

@@ -39,7 +39,7 @@ from tim3d.stages.shared.results import (
 )
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
-from tim3d.storage.files import is_local
+from tim3d.storage.files import absolute
 from tim3d.storage.schema import AXES, Field
 from tim3d.typed import Images, Lengths, PixelSize, Samples, VoxelLags
 
@@ -218,13 +218,13 @@ class Comparing:
             _inputs(url, field.name) for url, field in zip(case.urls, case.fields, strict=True)
         )
         inputs = {
-            **first, "volumes": dict(zip(map(_place, case.urls[1:]), others, strict=True)),
+            **first, "volumes": dict(zip(map(absolute, case.urls[1:]), others, strict=True)),
             "micrographs": [image.sha256 for image in case.images],
         }  # fmt: skip
         parameters = {
             **case.parameters,
             **self.parameters,
-            "volumes": [_place(url) for url in case.urls[1:]],
+            "volumes": [absolute(url) for url in case.urls[1:]],
         }
         return ResultMaking(
             "fidelity", case.urls[0], self.node, inputs, parameters, (), self.gather
@@ -276,11 +276,6 @@ def _inputs(url: str, field: str) -> dict[str, str]:
         if not store.outdated(url, node)
     ]
     return {node: store.fingerprint_of(url, node) for node in [field, *nodes]}
-
-
-def _place(url: str) -> str:
-    """Absolute path of a local sample; the URL of any other."""
-    return str(Path(url).resolve()) if is_local(url) else url
 
 
 def _images(
@@ -340,7 +335,7 @@ def _check(
             raise ArgumentError(
                 f"voxels of {url} are {one.spacing_nm} nm, of {urls[0]} {fields[0].spacing_nm} nm"
             )
-    if len(set(map(_place, urls))) < len(urls):
+    if len(set(map(absolute, urls))) < len(urls):
         raise ArgumentError(
             "a volume is given twice; the spread between volumes needs different ones"
         )

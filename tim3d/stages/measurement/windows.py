@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -204,6 +204,11 @@ class CutBlocks(Grid):
     def counts(self) -> Triple:
         """Number of blocks of the volume along each axis, cut or not."""
         return triple(-(-n // b) for n, b in zip(self.shape, self.edges, strict=True))
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """As of every grid, and how many blocks are cut."""
+        return {**super().layout, "blocks": len(self)}
 
     def __len__(self) -> int:
         return len(self.indices())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
+log = logging.getLogger(__name__)
 NECK = 0.75
 # Bytes a voxel of the rows of a block, and of the table that finds them.
 ROW_BYTES = 4.0
@@ -261,8 +263,17 @@ class Particles:
                 self.parameters["substrate"], self.phase,
             )
         )  # fmt: skip
+        self._warn_of_border(found)
         about = {} if self.basins is None else {"neck": self.basins.neck}
         return found.assign_attrs(spacing_nm=list(self.numbers.spacing_nm), **about)
+
+    def _warn_of_border(self, found: xr.Dataset) -> None:
+        if not found.particle_count_inside.any():
+            log.warning(
+                "none of the %d particles of %r keeps clear of the border: their means and their number in "
+                "a volume cannot be told; take a larger volume",
+                int(found.particle_count.sum()), self.numbers.name,
+            )  # fmt: skip
 
 
 def tally_record(fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
