@@ -155,7 +155,7 @@ class Grid:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What is recorded of the division into blocks."""
+        """Division into blocks, as it is recorded."""
         return {"shape": self.shape, "block": self.block}
 
     def __len__(self) -> int:

@@ -108,7 +108,6 @@ def _particles(of: Measured) -> Named:
     surface: Values = rows[:, PAIRS:] / UNIT @ pair_areas(of.spacing)
     start, stop = rows[:, START:STOP], rows[:, STOP:RADIUS]
     weight = shapes.border_weights(start, stop, of.shape)
-    is_round = (weight > 0) & (1 not in of.shape)  # a section has no surface in three dimensions
     touches = np.stack([start == 0, stop == np.array(of.shape)], axis=-1)
     places, moments = shapes.central_moments(
         voxels, rows[:, SUMS:PRODUCTS], rows[:, PRODUCTS:START]
@@ -141,7 +140,7 @@ def _particles(of: Measured) -> Named:
             ),
         ),
         "particle_sphericity": (
-            _ROW, np.where(is_round, shapes.sphericities(volume, surface), np.nan),
+            _ROW, _sphericity(of, volume, surface, weight),
             _about(
                 "surface of the ball of the same volume over the surface; nan on the border, and in a plane"
             ),
@@ -230,6 +229,11 @@ def _from_substrate(of: Measured, centroid: Values) -> Named:
         "particle_substrate_gap": (_ROW, gap * edge, _about(f"distance from its nearest voxel to {face}", "nm")),
         "particle_substrate_distance": (_ROW, middle, _about(f"distance from its centroid to {face}", "nm")),
     }  # fmt: skip
+
+
+def _sphericity(of: Measured, volume: Values, surface: Values, weight: Values) -> Values:
+    is_whole = (weight > 0) & (1 not in of.shape)  # of a section the surface is not known
+    return np.where(is_whole, shapes.sphericities(volume, surface), np.nan)
 
 
 def _summary(of: Measured, rows: Named, contacts: Named) -> Named:

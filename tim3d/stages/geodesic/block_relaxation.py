@@ -48,6 +48,11 @@ class Visits(Grid):
 
     places: Sequence[Triple] = ()
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """As of every grid, and how many blocks are visited."""
+        return {**super().layout, "blocks": len(self)}
+
     def __len__(self) -> int:
         return len(self.places)
 

@@ -270,8 +270,8 @@ class Particles:
     def _warn_of_border(self, found: xr.Dataset) -> None:
         if not found.particle_count_inside.any():
             log.warning(
-                "none of the %d particles of %r keeps clear of the border: their means and their number in "
-                "a volume cannot be told; take a larger volume",
+                "none of the %d particles of %r keeps clear of the border: means and number density are nan; "
+                "take a larger volume",
                 int(found.particle_count.sum()), self.numbers.name,
             )  # fmt: skip
 
