@@ -176,7 +176,7 @@ def test_numbers_that_were_removed_or_damaged_are_made_again(sample: str, grey: 
 
 def test_the_overlap_decides_and_is_recorded(sample: str) -> None:
     tim3d.segment(sample, segmenter=Particles(), out="p", options=QUIET)
-    with pytest.raises(MixedRunError, match="maps was"):
+    with pytest.raises(MixedRunError, match="other maps"):
         tim3d.segment(sample, segmenter=changed(overlap=0.9), out="p", options=QUIET)
     (recorded,) = store.node_attributes(sample, "p_particles")["parameters"]["maps"]
     assert recorded["overlap"] == 0.5

@@ -146,7 +146,7 @@ def test_what_is_there_is_kept(sample: str) -> None:
         ("islands:solid,below_voxels=3,connectivity=8", "connectivity is 8"),
         ("islands:below_voxels=3", "islands needs phase: islands:PHASE"),
         ("floating:solid,faces=top", "no face 'top'"),
-        ("open:solid", "open needs radius_nm: open:radius_nm="),
+        ("open:solid", "open needs radius_nm: open:solid,radius_nm="),
         ("open:solid,radius_nm=2", "radius_nm=5 or more"),
         ("open:solid,radius_nm=0", "positive length"),
         ("majority:solid,radius_nm=20", "majority has no 'phase'; it has radius_nm"),
