@@ -7,6 +7,7 @@ import pytest
 from benchmarks import components
 
 
+@pytest.mark.slow
 def test_it_prints_a_row_for_each_way_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
     components.main(["--edge", "32", "--block", "16", "--runs", "1"])
     out = capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import morphology
 
 
+@pytest.mark.slow
 def test_it_prints_a_row_for_each_way_that_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     morphology.main(["--edge", "24", "--runs", "1"])
     out = capsys.readouterr().out

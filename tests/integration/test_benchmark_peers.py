@@ -86,6 +86,7 @@ def test_transport_has_a_row_for_each_tool(
     assert capsys.readouterr().out == out
 
 
+@pytest.mark.slow
 def test_geodesic_has_a_row_for_each_tool(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_scaling_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert picture.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_two_point_probabilities_beside_those_of_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
