@@ -104,6 +104,8 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("describe a.zarr --z 0:5000", 2, ["ends at 160 nm"]),
     ("describe a.zarr --z 0:90", 2, ["cuts a voxel", "at 80 nm"]),
     ("describe a.zarr --z 0:7.5 --unit voxels", 2, ["z = 7.5 voxels cuts a voxel"]),
+    ("describe a.zarr --windows z=-5", 2, ["a window of -5 nm along z", "a length above 0"]),
+    ("describe a.zarr --z -10:10", 2, ["--z has no value", "--z=-1"]),
     ("describe a.zarr --windows z=50", 2, ["a window of 50 nm along z", "the nearest is 40"]),
     ("describe a.zarr --step z=20", 2, ["give --windows too"]),
     ("describe a.zarr --windows 50", 2, ["--windows '50' cannot be read", "z=200,y=200"]),

@@ -21,6 +21,7 @@ _ELSEWHERE = {
     ("train", "--out"): "MODEL",
 }
 _INVALID = re.compile(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", re.DOTALL)
+_ALONE = re.compile(r"argument (--[a-z0-9-]+): expected one argument")
 _REQUIRED = re.compile(r"the following arguments are required: (.*)", re.DOTALL)
 
 
@@ -102,6 +103,11 @@ def _in_our_words(message: str, examples: Mapping[str, str]) -> str:
         verb = "is" if len(missing) == 1 else "are"
         return f"{', '.join(missing)} {verb} missing" + (
             f"; write for example {' '.join(shown)}" if shown else ""
+        )
+    if alone := _ALONE.search(message):
+        name = alone.group(1)
+        return (
+            f"{name} has no value; one that begins with a minus follows an equals sign: {name}=-1"
         )
     return message
 

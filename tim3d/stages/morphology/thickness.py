@@ -27,7 +27,7 @@ from tim3d.stages.shared.field import (
     plan_field,
     produce,
 )
-from tim3d.stages.shared.planes import warn_of_plane
+from tim3d.stages.shared.planes import warn_of_plane, warn_of_slender_voxels
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
@@ -75,6 +75,7 @@ def thickness(
     """
     source = stored_distances(sample, distance)
     warn_of_plane(source.field, "discs are fitted into the phases, not balls")
+    warn_of_slender_voxels(source.field)
     job = Thickness(sample, source.field, source.largest, out or _name_after(distance), options)
     return Task(job.plans, job.result)
 

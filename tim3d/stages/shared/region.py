@@ -58,10 +58,15 @@ class Ruler:
             If it is not a positive number of voxels; the message begins with `what`.
         """
         count = round(length / self.step) if math.isfinite(length) else 0
+        if length <= 0:
+            raise ArgumentError(
+                f"{what} of {length:g} {self.unit} along {self.axis} is not possible; write a length above 0"
+            )
         if count < 1 or not self._is_at(count, length):
+            near = min(max(1, count), self.count)
             raise ArgumentError(
                 f"{what} of {length:g} {self.unit} along {self.axis} is not a number of whole voxels of "
-                f"{self.step:g} {self.unit}; the nearest is {max(1, count) * self.step:g}"
+                f"{self.step:g} {self.unit}; the nearest is {near * self.step:g}"
             )
         return count
 
