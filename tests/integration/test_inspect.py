@@ -333,7 +333,7 @@ def test_what_is_too_small_to_be_judged_says_so(
     found = inspected(volume, tmp_path)
     assert found.attrs["findings"] == []
     silent = {one["name"] for one in found.attrs["not_judged"]}
-    assert set(CHECKS) - silent - {"gaps", "negative"} == judged
+    assert set(CHECKS) - silent - {"gaps", "negative", "voxel"} == judged
     assert all(one["why"] for one in found.attrs["not_judged"])
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tim3d.errors import StoreError
 from tim3d.storage import store
 from tim3d.verbs import option_of
 
@@ -76,10 +77,10 @@ def newer_fields(sample: str, field: str) -> list[str]:
     field : str
         Name of the field.
     """
-    fingerprint = store.fingerprint_of(sample, field)
+    fingerprint = _record(sample, field).get("fingerprint")
     if not fingerprint:
         return []
-    found = ((name, store.node_attributes(sample, name)) for name in store.nodes(sample))
+    found = ((name, _record(sample, name)) for name in store.nodes(sample))
     return [
         name
         for name, record in found
@@ -88,6 +89,14 @@ def newer_fields(sample: str, field: str) -> list[str]:
         and not record.get("intermediate")
         and record.get("inputs", {}).get(field) == fingerprint
     ]
+
+
+def _record(sample: str, name: str) -> Mapping[str, Any]:
+    """What is recorded of a node; of one that is damaged nothing, as it may be about to be made again."""
+    try:
+        return store.node_attributes(sample, name)
+    except StoreError:
+        return {}
 
 
 def _newest(sample: str, field: str) -> Iterator[str]:
