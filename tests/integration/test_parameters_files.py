@@ -179,7 +179,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 phases=phases,
                 options=QUIET,
             )
-        tim3d.measure(str(folder / sample), ["phase_fraction"], options=QUIET)
+        tim3d.measure(str(folder / sample), ["phase_fraction", "specific_surface"], options=QUIET)
     for seed, name in enumerate(("blobs", "other")):
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
     tiny_checkpoint(folder / "net.safetensors")
@@ -207,11 +207,12 @@ def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(name: str, **changes: Any) -> dict[str, bytes]:
-    """The files that a call says that it wrote, by their names, without dates."""
+    """The files that a call says that it wrote, by their names, without dates and the name in them."""
     target = Path(verb(name)(**CASES[name].given | changes))
     files = sorted(target.iterdir()) if target.is_dir() else [target]
     dates = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?")
-    return {one.name: dates.sub(b"", one.read_bytes()) for one in files}
+    own = target.name.encode()
+    return {one.name: dates.sub(b"", one.read_bytes()).replace(own, b"") for one in files}
 
 
 def first_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import io
 import json
 import shutil
 import signal
@@ -275,15 +276,25 @@ def test_a_recipe_does_not_serve(tmp_path: Path) -> None:
         run_recipe(recipe)
 
 
-def test_the_shell_prints_the_address_and_ends_on_ctrl_c(sample: str, capsys: Any) -> None:
-    press = threading.Timer(2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-    press.start()
+class Screen(io.StringIO):
+    """What is printed; Ctrl-C is pressed when it is said that it ends the program."""
+
+    def write(self, text: str) -> int:
+        if "Ctrl-C" in text:
+            threading.Timer(
+                0.5, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)
+            ).start()
+        return super().write(text)
+
+
+def test_the_shell_prints_the_address_and_ends_on_ctrl_c(
+    sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", said := Screen())
     assert main(["view", sample, "--no-browser", "--quiet"]) == 0
-    press.join()
-    said = capsys.readouterr().out
-    assert said.startswith("http://127.0.0.1:")
+    assert said.getvalue().startswith("http://127.0.0.1:")
     with pytest.raises(urllib.error.URLError):
-        got(said.splitlines()[0])
+        got(said.getvalue().splitlines()[0])
 
 
 @pytest.mark.slow
