@@ -92,7 +92,7 @@ def newer_fields(sample: str, field: str) -> list[str]:
 
 
 def _record(sample: str, name: str) -> Mapping[str, Any]:
-    """What is recorded of a node; of one that is damaged nothing, as it may be about to be made again."""
+    """Record of a node; empty if it is damaged, as it may be about to be made again."""
     try:
         return store.node_attributes(sample, name)
     except StoreError:
