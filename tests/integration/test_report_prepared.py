@@ -92,3 +92,10 @@ def test_the_legend_of_the_drift_lies_outside_of_the_curves(sample: str) -> None
     legend = figure.legends[0].get_window_extent()
     assert not any(ax.get_legend() for ax in figure.axes)
     assert all(ax.get_window_extent().y1 <= legend.y0 for ax in figure.axes)
+
+
+def test_steps_of_corrections_are_not_drawn_as_one_histogram(sample: str, tmp_path: Path) -> None:
+    tim3d.plot(sample, tmp_path / "figures", results=["prepared_steps", "prepared"])
+    drawn = {one.stem for one in (tmp_path / "figures").iterdir()}
+    assert drawn
+    assert not any("steps_histogram" in one for one in drawn)

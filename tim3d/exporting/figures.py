@@ -118,6 +118,12 @@ def _is_made_by(subject: Subject, *verbs: str) -> bool:
     return subject.record.get("kind") == "field" and subject.record.get("verb") in verbs
 
 
+def _is_histogram(subject: Subject) -> bool:
+    """Whether it is one histogram; steps of corrections have one for each stage."""
+    dataset = subject.dataset
+    return dataset is not None and subject.has("grey", "voxels") and dataset["voxels"].ndim == 1
+
+
 def _is_grey(subject: Subject) -> bool:
     is_field = subject.record.get("kind") == "field" and not subject.record.get("labels")
     return is_field and not _is_made_by(subject, "solve", "geodesic")
@@ -160,7 +166,7 @@ FIGURES: Mapping[str, Drawn] = {
     ),
     "field_slices": Drawn(lambda s: _is_made_by(s, "solve", "geodesic"), _field_slices),
     "histogram": Drawn(
-        lambda s: s.has("grey", "voxels"),
+        _is_histogram,
         lambda s: plotting.histogram({s.name: s.dataset}),  # type: ignore[dict-item]
     ),
     "drift": Drawn(lambda s: s.has("grey_mean", "grey_std", "z"), _of(plotting.drift)),
