@@ -31,7 +31,6 @@ from tim3d.kernels.morphology.instances import (
 from tim3d.kernels.morphology.surface import Spacing, pair_areas
 
 RANKS = ("major", "middle", "minor")
-SUBSTRATES = ("none", "z", "y", "x", "z-high", "y-high", "x-high")
 CROFTON = "doi:10.5566/ias.v26.p83-92"
 BORDER = "Miles 1974; Lantuéjoul 1980"
 _BY_NUMBER = "by number, each particle that keeps clear of the border weighted by the inverse of its chance to"
@@ -52,7 +51,7 @@ class Measured:
     has_radii : bool
         Whether there are radii: of the largest ball in each particle, and of necks.
     substrate : str
-        Face of the volume that distances are measured from, one of `SUBSTRATES`.
+        Face of the volume that distances are measured from: z where z begins, z-high where it ends; or none.
     phase : str
         Name of the phase, empty if it is not known.
     """
@@ -102,25 +101,38 @@ def _about(text: str, units: str = "1", method: str = "", reference: str = "") -
 
 
 def _particles(of: Measured) -> Named:
-    rows, edges = of.tallies.rows, np.array(of.spacing)
-    voxels = rows[:, VOXELS]
+    sizes, border = _sizes(of), _at_border(of)
+    surfaces = _surfaces(of, sizes["particle_volume"][1], border["particle_weight"][1])
+    return sizes | _places(of) | surfaces | border
+
+
+def _sizes(of: Measured) -> Named:
+    voxels = of.tallies.rows[:, VOXELS]
     volume = voxels.astype(np.float64) * math.prod(of.spacing)
-    surface: Values = rows[:, PAIRS:] / UNIT @ pair_areas(of.spacing)
-    start, stop = rows[:, START:STOP], rows[:, STOP:RADIUS]
-    weight = shapes.border_weights(start, stop, of.shape)
-    touches = np.stack([start == 0, stop == np.array(of.shape)], axis=-1)
-    places, moments = shapes.central_moments(
-        voxels, rows[:, SUMS:PRODUCTS], rows[:, PRODUCTS:START]
-    )
-    centroid = (places + 0.5) * edges
-    lengths, directions = shapes.ellipsoid(moments, of.spacing)
-    gap, other = shapes.nearest(centroid)
     found: Named = {
         "particle_voxels": (_ROW, voxels, _about("voxels of the particle")),
         "particle_volume": (_ROW, volume, _about("volume of the particle", "nm3")),
         "particle_diameter": (
             _ROW, shapes.diameters(volume), _about("diameter of the ball of the same volume", "nm")
         ),
+    }  # fmt: skip
+    if of.has_radii:
+        ball = _radii(of.tallies.rows[:, RADIUS])
+        text = "radius of the largest ball in the phase with its centre in the particle"
+        found["particle_inscribed_radius"] = (_ROW, ball, _about(text, "nm"))
+    return found
+
+
+def _places(of: Measured) -> Named:
+    """Centroids, axes of the ellipsoids, and neighbours."""
+    rows = of.tallies.rows
+    places, moments = shapes.central_moments(
+        rows[:, VOXELS], rows[:, SUMS:PRODUCTS], rows[:, PRODUCTS:START]
+    )
+    centroid = (places + 0.5) * np.array(of.spacing)
+    lengths, directions = shapes.ellipsoid(moments, of.spacing)
+    gap, other = shapes.nearest(centroid)
+    return {
         "particle_centroid": (
             (*_ROW, "axis"), centroid, _about("centroid, from the outer face of the volume", "nm")
         ),
@@ -132,29 +144,6 @@ def _particles(of: Measured) -> Named:
             (*_ROW, "rank", "axis"), directions,
             _about("unit vector along each axis of the ellipsoid; its largest component is positive"),
         ),
-        "particle_surface": (
-            _ROW, surface,
-            _about(
-                "surface of the particle within the volume, contacts included", "nm2",
-                "Crofton formula, 13 directions", CROFTON,
-            ),
-        ),
-        "particle_sphericity": (
-            _ROW, _sphericity(of, volume, surface, weight),
-            _about(
-                "surface of the ball of the same volume over the surface; nan on the border, and in a plane"
-            ),
-        ),
-        "particle_touches": (
-            (*_ROW, "axis", "side"), touches, _about("whether the particle touches an outer face")
-        ),
-        "particle_weight": (
-            _ROW, weight,
-            _about(
-                "inverse of the chance to lie clear of the border; 0 for a particle on the border",
-                method="bounding box", reference=BORDER,
-            ),
-        ),
         "particle_neighbour": (
             _ROW, np.where(other < 0, 0, of.tallies.ids[other]),
             _about("number of the particle with the nearest centroid, 0 for none"),
@@ -163,11 +152,44 @@ def _particles(of: Measured) -> Named:
             _ROW, gap, _about("distance between its centroid and this one", "nm")
         ),
     }  # fmt: skip
-    if of.has_radii:
-        ball = _radii(rows[:, RADIUS])
-        text = "radius of the largest ball in the phase with its centre in the particle"
-        found["particle_inscribed_radius"] = (_ROW, ball, _about(text, "nm"))
-    return found
+
+
+def _at_border(of: Measured) -> Named:
+    start, stop = of.tallies.rows[:, START:STOP], of.tallies.rows[:, STOP:RADIUS]
+    touches = np.stack([start == 0, stop == np.array(of.shape)], axis=-1)
+    return {
+        "particle_touches": (
+            (*_ROW, "axis", "side"), touches, _about("whether the particle touches an outer face")
+        ),
+        "particle_weight": (
+            _ROW, shapes.border_weights(start, stop, of.shape),
+            _about(
+                "inverse of the chance to lie clear of the border; 0 for a particle on the border",
+                method="bounding box", reference=BORDER,
+            ),
+        ),
+    }  # fmt: skip
+
+
+def _surfaces(of: Measured, volume: Values, weight: Values) -> Named:
+    surface: Values = of.tallies.rows[:, PAIRS:] / UNIT @ pair_areas(of.spacing)
+    is_whole = (weight > 0) & (1 not in of.shape)  # of a section the surface is not known
+    sphericity = np.where(is_whole, shapes.sphericities(volume, surface), np.nan)
+    return {
+        "particle_surface": (
+            _ROW, surface,
+            _about(
+                "surface of the particle within the volume, contacts included", "nm2",
+                "Crofton formula, 13 directions", CROFTON,
+            ),
+        ),
+        "particle_sphericity": (
+            _ROW, sphericity,
+            _about(
+                "surface of the ball of the same volume over the surface; nan on the border, and in a plane"
+            ),
+        ),
+    }  # fmt: skip
 
 
 def _radii(bits: Counts) -> Values:
@@ -229,11 +251,6 @@ def _from_substrate(of: Measured, centroid: Values) -> Named:
         "particle_substrate_gap": (_ROW, gap * edge, _about(f"distance from its nearest voxel to {face}", "nm")),
         "particle_substrate_distance": (_ROW, middle, _about(f"distance from its centroid to {face}", "nm")),
     }  # fmt: skip
-
-
-def _sphericity(of: Measured, volume: Values, surface: Values, weight: Values) -> Values:
-    is_whole = (weight > 0) & (1 not in of.shape)  # of a section the surface is not known
-    return np.where(is_whole, shapes.sphericities(volume, surface), np.nan)
 
 
 def _summary(of: Measured, rows: Named, contacts: Named) -> Named:

@@ -159,10 +159,12 @@ def strut_results(found: Mapping[str, Struts], units: str) -> xr.Dataset:
         "method": "distance-ordered thinning to curves, its graph without spurs",
         "reference": REFERENCE,
     }
+    counted = [one.numbers() for one in every]
+    spread = {taken: [one.spread(taken) for one in every] for taken in TAKEN}
     numbers = {
         name: (
             ("phase",),
-            [one.numbers()[name] for one in every],
+            [row[name] for row in counted],
             _named(power, text, units) | about,
         )
         for name, (power, text) in NUMBERS.items()
@@ -170,7 +172,7 @@ def strut_results(found: Mapping[str, Struts], units: str) -> xr.Dataset:
     diameters = {
         f"{beginning}_{name}": (
             ("phase",),
-            [one.spread(taken)[name] for one in every],
+            [row[name] for row in spread[taken]],
             _named(power, f"{text}, {WHERE[taken]}", units)
             | about
             | ({"reference": COX} if name.startswith("fit_mean_") else {}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
 
 import matplotlib
 import numpy as np
@@ -12,13 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from tim3d import descriptors
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 from tim3d.storage.schema import AXES
 
 AXIS_STYLES = {"z": "-", "y": "--", "x": ":"}
-# Parameters of descriptors, as the names of their variables end with them.
-PARAMETERS = ("lags", "sigma", "bins", "lengths", "components")
-
 # Where the quadrants of M and G are named, in the order of `curvature_quadrant`.
 CORNERS = (
     (0.97, 0.95, "convex"),
@@ -26,6 +26,13 @@ CORNERS = (
     (0.03, 0.09, "saddle,\ninwards"),
     (0.97, 0.09, "saddle,\noutwards"),
 )
+
+
+@cache
+def _parameters() -> tuple[str, ...]:
+    """Parameters of descriptors, as the names of their variables end with them."""
+    kinds = (getattr(descriptors, name) for _, name in descriptors.KINDS.values())
+    return tuple({one.name for kind in kinds for one in fields(kind)})
 
 
 def endings(found: xr.Dataset, name: str) -> list[str]:
@@ -38,7 +45,7 @@ def endings(found: xr.Dataset, name: str) -> list[str]:
     return [
         n.removeprefix(name)
         for n in names
-        if n == name or n.startswith(tuple(f"{name}_{one}_" for one in PARAMETERS))
+        if n == name or n.startswith(tuple(f"{name}_{one}_" for one in _parameters()))
     ]
 
 

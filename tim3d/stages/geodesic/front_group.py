@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from tim3d.descriptors.geodesic import Planes
 from tim3d.engine import Ledger, Pass, Plan, Work, run
-from tim3d.errors import InputError, MixedRunError
+from tim3d.errors import InputError
 from tim3d.stages.geodesic.block_relaxation import Visits, iterate_until_stable
 from tim3d.stages.geodesic.block_solver import (
     NO_PATH,
@@ -28,7 +28,8 @@ from tim3d.stages.shared.field import (
     plan_field,
     renewing,
 )
-from tim3d.storage import schema, store
+from tim3d.stages.shared.unfinished import Unfinished
+from tim3d.storage import schema
 from tim3d.storage.schema import Field
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,13 @@ class Group:
     def name(self) -> str:
         """Prefix of the group's ledgers, with the block: sums over other blocks are not reused."""
         return f"{self.job.name}/{'x'.join(map(str, self.travel.visits.block))}/{self.number:03d}"
+
+    @property
+    def unfinished(self) -> Unfinished:
+        """Arrays of an interrupted run of this group."""
+        visits = self.travel.visits
+        state = {"group": self.number, "block": list(visits.block), "depth": self.travel.depth}
+        return _unfinished(self.job, state)
 
     def settling(self) -> Iterator[tuple[str, Work]]:
         """Kinds of values and their work, in the order in which they are computed."""
@@ -128,7 +136,7 @@ class Group:
 
     def plans(self, options: Options) -> list[Plan]:
         """Plans of one visit of every block, and of the sums."""
-        afresh = options.overwrite or not _goes_on(self)
+        afresh = options.overwrite or not self.unfinished.goes_on()
         visits = [
             self.round(kind, work, 1, self.blocks()).plan(afresh=afresh)
             for kind, work in self.settling()
@@ -181,48 +189,22 @@ def _prepare(group: Group) -> None:
     MixedRunError
         If a run with other blocks is not finished.
     """
-    job, travel, state = group.job, group.travel, _state(group)
-    if _goes_on(group):
+    job, travel = group.job, group.travel
+    if group.unfinished.goes_on():
         return
-    before = store.node_attributes(job.sample, job.scratch)
-    if (
-        before.get("status") == "writing"
-        and before["fingerprint"] == job.fingerprint
-        and before["block"] != state["block"]
-    ):
-        raise MixedRunError(
-            f"{job.name} of {job.sample} was begun with block {before['block']} (now {state['block']}). "
-            "Finish it with the same blocks, or start again: add --overwrite"
-        )
+    group.unfinished.refuse_other_blocks()
     drop_scratch(job)
     for kind, _ in group.settling():
         Ledger(job.sample, f"{group.name}/{kind}", job.fingerprint).forget()
         for volume in range(len(travel.fronts)):
             travel.borders(kind).create(volume)
-    store.update_node(job.sample, job.scratch, **(job.record | state))
+    group.unfinished.begin(job.record)
 
 
-def _state(group: Group) -> dict[str, Any]:
-    """Attributes that identify the scratch arrays of a group."""
-    travel = group.travel
-    return {
-        "fingerprint": group.job.fingerprint,
-        "group": group.number,
-        "block": list(travel.visits.block),
-        "depth": travel.depth,
-    }
-
-
-def _goes_on(group: Group) -> bool:
-    """Whether an interrupted run left the arrays of this group."""
-    before = store.node_attributes(group.job.sample, group.job.scratch)
-    return before.get("status") == "writing" and all(
-        before.get(key) == v for key, v in _state(group).items()
-    )
+def _unfinished(job: Job, state: Mapping[str, Any]) -> Unfinished:
+    return Unfinished(job.sample, job.scratch, job.name, {"fingerprint": job.fingerprint, **state})
 
 
 def drop_scratch(job: Job) -> None:
     """Delete the arrays that hold values between visits."""
-    if store.node_attributes(job.sample, job.scratch):
-        store.update_node(job.sample, job.scratch, status="left")  # not to be continued
-    store.delete_node(job.sample, job.scratch)
+    _unfinished(job, {}).drop()

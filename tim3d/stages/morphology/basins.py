@@ -313,20 +313,19 @@ class BasinField:
 
     def plans(self) -> list[Any]:
         """Plans of the passes that are left; none if the field is complete."""
-        options = (
-            renewing(self.sample, self.making, self.options) if self._there() else self.options
-        )
+        options = self._renewing
         left = plan_field(self.sample, self.making, options)
         return [*(one.plan(afresh=options.overwrite) for one in self.passes), *left] if left else []
 
-    def _there(self) -> bool:
-        return bool(store.node_attributes(self.sample, self.out))
+    @property
+    def _renewing(self) -> Options:
+        """Options by which a field of another version of its inputs is made again."""
+        is_there = store.node_attributes(self.sample, self.out)
+        return renewing(self.sample, self.making, self.options) if is_there else self.options
 
     def make(self) -> None:
         """Make the field, or what is left of it."""
-        options = (
-            renewing(self.sample, self.making, self.options) if self._there() else self.options
-        )
+        options = self._renewing
         if not plan_field(self.sample, self.making, options):
             return
         for one in self.passes:

@@ -13,7 +13,7 @@ import xarray as xr
 from tim3d.descriptors.porosimetry import ByRadius
 from tim3d.descriptors.porosimetry import porosimetry as results_of
 from tim3d.engine import Ledger, Outline, Pass, Plan, Work, lock_sample, run
-from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import AXES, Triple, triple
 from tim3d.kernels.morphology.distance import metric_of
 from tim3d.stages.geodesic.block_relaxation import Visits, iterate_until_stable
@@ -35,6 +35,7 @@ from tim3d.stages.shared.results import (
     refuse_another_question,
     result_name,
 )
+from tim3d.stages.shared.unfinished import Unfinished
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
@@ -226,7 +227,7 @@ class Intrusion:
         if is_kept(making, self.options):
             return []
         store.expect_dataset(self.sample, making.node, making.record)
-        afresh = self.options.overwrite or not self._goes_on()
+        afresh = self.options.overwrite or not self.unfinished.goes_on()
         visits = self.round(1, replace(self.passage.visits, places=self.places))
         return [visits.plan(afresh=afresh), self.counting().plan(afresh=afresh)]
 
@@ -244,7 +245,7 @@ class Intrusion:
                 )
                 run(self.counting(), progress=progress)
                 store.write_dataset(self.sample, making.node, making.gather(), making.record)
-                self._drop()
+                self.unfinished.drop()
         return store.open_dataset(self.sample, making.node)
 
     def gather(self) -> xr.Dataset:
@@ -268,41 +269,24 @@ class Intrusion:
         }
         return found.assign_attrs(spacing_nm=list(self.labels.spacing_nm), **about)
 
-    @property
-    def _state(self) -> dict[str, Any]:
-        return {
-            "fingerprint": self.making.fingerprint,
-            "block": list(self.passage.visits.block),
-        }
-
-    def _goes_on(self) -> bool:
-        """Whether an interrupted run left its arrays."""
-        before = store.node_attributes(self.sample, self.scratch)
-        return before.get("status") == "writing" and all(
-            before.get(key) == value for key, value in self._state.items()
-        )
+    @cached_property
+    def unfinished(self) -> Unfinished:
+        """Arrays of an interrupted run."""
+        making = self.making
+        state = {"fingerprint": making.fingerprint, "block": list(self.passage.visits.block)}
+        return Unfinished(self.sample, self.scratch, making.node, state)
 
     def _prepare(self) -> None:
         """Create the arrays of widths, unless an interrupted run left them."""
-        if self._goes_on() and not self.options.overwrite:
-            return
-        before = store.node_attributes(self.sample, self.scratch)
-        alike = before.get("fingerprint") == self.making.fingerprint
-        if before.get("status") == "writing" and alike and not self.options.overwrite:
-            raise MixedRunError(
-                f"{self.making.node} of {self.sample} was begun with block {before['block']} (now "
-                f"{self._state['block']}). Finish it with the same blocks, or start again: add --overwrite"
-            )
-        self._drop()
+        if not self.options.overwrite:
+            if self.unfinished.goes_on():
+                return
+            self.unfinished.refuse_other_blocks()
+        self.unfinished.drop()
         Ledger(self.sample, self.making.node, self.making.fingerprint).forget()
         for number in range(len(self.directions)):
             self.passage.borders.create(number)
-        store.update_node(self.sample, self.scratch, **(self.making.record | self._state))
-
-    def _drop(self) -> None:
-        if store.node_attributes(self.sample, self.scratch):
-            store.update_node(self.sample, self.scratch, status="left")  # not to be continued
-        store.delete_node(self.sample, self.scratch)
+        self.unfinished.begin(self.making.record)
 
 
 def _added(records: list[dict[str, Any]]) -> ByRadius:

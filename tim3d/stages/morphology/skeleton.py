@@ -17,11 +17,10 @@ import numpy as np
 import xarray as xr
 
 from tim3d.engine import Ledger, Outline, Pass, Plan, lock_sample, run
-from tim3d.errors import MixedRunError
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.morphology import thinning
 from tim3d.kernels.morphology.thinning import Radii, Ranks
-from tim3d.stages.morphology.stored_distances import StoredDistances, stored_distances
+from tim3d.stages.morphology.stored_distances import StoredDistances, name_instead, stored_distances
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,
     DEFAULTS,
@@ -33,6 +32,7 @@ from tim3d.stages.shared.field import (
     whole_shards,
 )
 from tim3d.stages.shared.planes import warn_of_plane, warn_of_slender_voxels
+from tim3d.stages.shared.unfinished import Unfinished
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, scratch, store
 
@@ -40,6 +40,8 @@ from tim3d.storage import schema, scratch, store
 MOST_STEPS = 16
 # Steps after the last voxel was looked at for the first time, as a rule: for the plan only.
 USUAL_STEPS = 6
+# The array that an even, or odd, number of passes leaves.
+PARITIES = ("even", "odd")
 
 
 @Verb
@@ -83,18 +85,8 @@ def skeleton(
     far = stored_distances(sample, distance)
     warn_of_plane(far.field, "its skeleton is that of a section")
     warn_of_slender_voxels(far.field)
-    job = Thinning(sample, far, out or name_after(distance), options)
+    job = Thinning(sample, far, out or name_instead(distance, "skeleton"), options)
     return Task(job.plans, job.result)
-
-
-def name_after(distance: str) -> str:
-    """Name of the skeleton of a field of distances.
-
-    >>> name_after("phase_distance_phases=solid"), name_after("edt")
-    ('phase_skeleton_phases=solid', 'edt_skeleton')
-    """
-    before, found, after = distance.rpartition("_distance")
-    return f"{before}_skeleton{after}" if found else f"{distance}_skeleton"
 
 
 @dataclass(frozen=True)
@@ -200,7 +192,7 @@ class Thinning:
         left = plan_field(self.sample, self.making(0), self.options)
         if not left:
             return []
-        first = self.thin(1).plan(afresh=self.options.overwrite or not self._goes_on())
+        first = self.thin(1).plan(afresh=self.options.overwrite or not self.unfinished.goes_on())
         return [first, Outline(self.thin(2).ledger.name, self._times()), *left]
 
     def _times(self) -> str:
@@ -233,34 +225,24 @@ class Thinning:
             if (done & (taken == 0)).any():
                 return number
 
-    @property
-    def _state(self) -> dict[str, Any]:
-        return {"fingerprint": self.making(0).fingerprint, "block": list(self.block)}
-
-    def _goes_on(self) -> bool:
-        """Whether an interrupted run left its arrays."""
-        before = store.node_attributes(self.sample, self.scratch)
-        return before.get("status") == "writing" and all(
-            before.get(key) == value for key, value in self._state.items()
-        )
+    @cached_property
+    def unfinished(self) -> Unfinished:
+        """Arrays of an interrupted run."""
+        state = {"fingerprint": self.making(0).fingerprint, "block": list(self.block)}
+        return Unfinished(self.sample, self.scratch, self.out, state)
 
     def _prepare(self) -> None:
         """Create the two arrays, unless an interrupted run left them."""
-        if self._goes_on() and not self.options.overwrite:
-            return
-        before = store.node_attributes(self.sample, self.scratch)
-        alike = before.get("fingerprint") == self._state["fingerprint"]
-        if before.get("status") == "writing" and alike and not self.options.overwrite:
-            raise MixedRunError(
-                f"{self.out} of {self.sample} was begun with block {before['block']} (now "
-                f"{list(self.block)}). Finish it with the same blocks, or start again: add --overwrite"
-            )
+        if not self.options.overwrite:
+            if self.unfinished.goes_on():
+                return
+            self.unfinished.refuse_other_blocks()
         self._drop()
         field = self.far.field
         for name in PARITIES:
             path = f"{self.scratch}/{name}"
             scratch.create(self.sample, path, field.shape, field.chunk, 0, "uint8")
-        store.update_node(self.sample, self.scratch, **self._record, **self._state)
+        self.unfinished.begin(self._record)
 
     @property
     def _record(self) -> dict[str, Any]:
@@ -269,14 +251,8 @@ class Thinning:
         return {k: v for k, v in made.items() if k != "fingerprint"} | {"verb": "skeleton"}
 
     def _drop(self) -> None:
-        if store.node_attributes(self.sample, self.scratch):
-            store.update_node(self.sample, self.scratch, status="left")  # not to be continued
-        store.delete_node(self.sample, self.scratch)
+        self.unfinished.drop()
         Ledger(self.sample, self.scratch, "").forget()
-
-
-# The array that an even, or odd, number of passes leaves.
-PARITIES = ("even", "odd")
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,6 +60,16 @@ def _refuse_one_phase(sample: str, name: str) -> None:
         refuse_one_phase(sample, labels)
 
 
+def name_instead(distance: str, kind: str) -> str:
+    """Name of a field of another kind that is made from a field of distances.
+
+    >>> name_instead("phase_distance_phases=solid", "skeleton"), name_instead("edt", "thickness")
+    ('phase_skeleton_phases=solid', 'edt_thickness')
+    """
+    before, found, after = distance.rpartition("_distance")
+    return f"{before}_{kind}{after}" if found else f"{distance}_{kind}"
+
+
 def halo_within(reach: float, shape: Triple, spacing: Spacing) -> Triple:
     """Voxels within a distance in nm, not more than the volume has.
 

@@ -7,7 +7,7 @@ lists: its rules follow branches as far as they go, whatever the blocks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -188,8 +188,9 @@ class StrutJob:
 
     def gather(self) -> xr.Dataset:
         """Graphs from the lists of all blocks, and what is measured on them."""
-        self._refuse_too_many()
-        every = list(self._struts())
+        records = [record for _, record in self.listing.records()]
+        self._refuse_too_many(records)
+        every = list(self._struts(records))
         found = {name: one for name, one in every if one is not None}
         absent = [name for name, one in every if one is None]
         if absent and (self.asked or not found):
@@ -202,12 +203,9 @@ class StrutJob:
         about = {"spurs": spurs, "joins": joins, "convention": "diameters end at voxel centres"}
         return results.assign_attrs(spacing_nm=list(self.labels.spacing_nm), **about)
 
-    def _refuse_too_many(self) -> None:
+    def _refuse_too_many(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Refuse a graph that does not fit into the memory of this process."""
-        count = max(
-            sum(int(record["count"][rank]) for _, record in self.listing.records())
-            for rank in range(len(self.phases))
-        )
+        count = max(map(sum, zip(*(record["count"] for record in records), strict=True)))
         limit = current_cluster().memory_bytes
         if count * VOXEL_BYTES > limit:
             raise MemoryPlanError(
@@ -215,10 +213,9 @@ class StrutJob:
                 f"this process may use {limit / 2**30:.1f} GiB: give it more memory: --memory"
             )
 
-    def _struts(self) -> Any:
+    def _struts(self, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Struts | None]]:
         """Struts of each phase, None where it has no skeleton."""
         for rank, name in enumerate(self.phases):
-            records = [record for _, record in self.listing.records()]
             voxel = np.concatenate([unpack(one["voxel"][rank]) for one in records])
             diameter = np.concatenate([unpack(one["diameter"][rank]) for one in records])
             order = np.argsort(voxel)

@@ -17,7 +17,7 @@ from tim3d.engine import Outline, Plan
 from tim3d.grid import Block, Triple
 from tim3d.kernels.morphology.distance import Metric, metric_of
 from tim3d.kernels.morphology.painting import Radii, largest_ball, painting_bytes
-from tim3d.stages.morphology.stored_distances import halo_within, stored_distances
+from tim3d.stages.morphology.stored_distances import halo_within, name_instead, stored_distances
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,
     DEFAULTS,
@@ -76,18 +76,9 @@ def thickness(
     source = stored_distances(sample, distance)
     warn_of_plane(source.field, "discs are fitted into the phases, not balls")
     warn_of_slender_voxels(source.field)
-    job = Thickness(sample, source.field, source.largest, out or _name_after(distance), options)
+    name = out or name_instead(distance, "thickness")
+    job = Thickness(sample, source.field, source.largest, name, options)
     return Task(job.plans, job.result)
-
-
-def _name_after(distance: str) -> str:
-    """Name of the thickness of a field of distances.
-
-    >>> _name_after("phase_distance_phases=solid"), _name_after("edt")
-    ('phase_thickness_phases=solid', 'edt_thickness')
-    """
-    before, found, after = distance.rpartition("_distance")
-    return f"{before}_thickness{after}" if found else f"{distance}_thickness"
 
 
 @dataclass(frozen=True)

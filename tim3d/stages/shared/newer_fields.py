@@ -6,16 +6,18 @@ command means the same whatever was run before; what it leaves aside is said.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tim3d.errors import StoreError
 from tim3d.storage import store
 from tim3d.verbs import option_of
 
 log = logging.getLogger(__name__)
+Records: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 # Verbs whose field is another one put right, and parameters of verbs that name a field to read.
 PUT_RIGHT = ("clean", "prepare")
@@ -39,17 +41,21 @@ def say_newer(verb: str, function: Callable[..., Any], arguments: Mapping[str, A
     if verb in NOT_ASKED:
         return
     defaults = inspect.signature(function).parameters
-    for name in (one for one in READ if one in defaults and one not in arguments):
-        if (taken := defaults[name].default) is None:  # the verb takes what it finds
-            continue
-        for sample in _samples(arguments):
-            if newer := sorted(set(_newest(sample, taken))):
-                option = option_of(name)
+    taken = {
+        name: defaults[name].default for name in READ if name in defaults and name not in arguments
+    }
+    if not any(taken.values()):  # the verb takes what it finds, or what it is given
+        return
+    for sample in _samples(arguments):
+        records = _records(sample)
+        for name, field in taken.items():
+            if newer := sorted(set(_newest(records, field))):
+                option, makers = option_of(name), sorted({records[one]["verb"] for one in newer})
                 log.warning(
                     "%s takes the field %r of %s; %s made from it by %s and not used. Type  %s %s  to take %s, or  "
                     "%s %s  if %r is meant",
-                    verb, taken, sample, _were(newer), _verbs(sample, newer),
-                    option, newer[-1], "it" if len(newer) == 1 else "the last", option, taken, taken,
+                    verb, field, sample, _were(newer), " and ".join(makers),
+                    option, newer[-1], "it" if len(newer) == 1 else "the last", option, field, field,
                 )  # fmt: skip
 
 
@@ -63,10 +69,6 @@ def _were(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last} were" if first else f"{last} was"
 
 
-def _verbs(sample: str, names: Sequence[str]) -> str:
-    return " and ".join(sorted({store.node_attributes(sample, one)["verb"] for one in names}))
-
-
 def newer_fields(sample: str, field: str) -> list[str]:
     """Finished fields that `clean` or `prepare` made from the present version of a field.
 
@@ -77,33 +79,36 @@ def newer_fields(sample: str, field: str) -> list[str]:
     field : str
         Name of the field.
     """
-    fingerprint = _record(sample, field).get("fingerprint")
-    if not fingerprint:
-        return []
-    found = ((name, _record(sample, name)) for name in store.nodes(sample))
-    return [
-        name
-        for name, record in found
-        if record.get("verb") in PUT_RIGHT
-        and (record.get("kind"), record.get("status")) == ("field", "complete")
-        and not record.get("intermediate")
-        and record.get("inputs", {}).get(field) == fingerprint
-    ]
+    return list(_newer(_records(sample), field))
 
 
-def _record(sample: str, name: str) -> Mapping[str, Any]:
-    """Record of a node; empty if it is damaged, as it may be about to be made again."""
-    try:
-        return store.node_attributes(sample, name)
-    except StoreError:
-        return {}
+def _newer(records: Records, field: str) -> Iterator[str]:
+    if not (fingerprint := records.get(field, {}).get("fingerprint")):
+        return
+    for name, record in records.items():
+        if (
+            record.get("verb") in PUT_RIGHT
+            and (record.get("kind"), record.get("status")) == ("field", "complete")
+            and not record.get("intermediate")
+            and record.get("inputs", {}).get(field) == fingerprint
+        ):
+            yield name
 
 
-def _newest(sample: str, field: str) -> Iterator[str]:
+def _newest(records: Records, field: str) -> Iterator[str]:
     """Fields at the ends of all chains of corrections that begin with a field."""
-    for name in newer_fields(sample, field):
-        later = list(_newest(sample, name))
+    for name in _newer(records, field):
+        later = list(_newest(records, name))
         yield from later or [name]
+
+
+def _records(sample: str) -> Records:
+    """Record of every node, but of those that are damaged: they may be about to be made again."""
+    found = {}
+    for name in store.nodes(sample):
+        with contextlib.suppress(StoreError):
+            found[name] = store.node_attributes(sample, name)
+    return found
 
 
 def _samples(arguments: Mapping[str, Any]) -> list[str]:
