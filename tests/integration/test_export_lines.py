@@ -52,10 +52,23 @@ def test_struts_are_lines_that_vtk_reads(sample: str, tmp_path: Path) -> None:
         rows = [ids.GetId(n) for n in range(ids.GetNumberOfIds())]
         assert rows == np.flatnonzero(struts.point_branch.values == number).tolist()
         steps = np.linalg.norm(np.diff(points[rows], axis=0), axis=1)
+        assert steps.min() > 0
         # Along the voxels, without the averages that the length is taken of.
         assert length[number] <= steps.sum() * (1 + 1e-5)
     for text in (b"lengths in um", b"solid"):
         assert text in out.read_bytes()[:500]
+
+
+def test_a_single_strut_has_no_point_twice(tmp_path: Path) -> None:
+    labels = np.zeros((9, 9, 24), np.uint8)
+    labels[3:6, 3:6, 4:20] = 3
+    url = ingested(tmp_path, labels, (10.0, 10.0, 10.0), (9, 9, 24))
+    tim3d.distance(url, options=QUIET)
+    tim3d.skeleton(url, options=QUIET)
+    found = tim3d.struts(url, phases=["solid"], options=QUIET)
+    places = np.stack([found[f"point_{axis}"].values for axis in "zyx"], axis=1)
+    assert found.sizes["branch"] == 1
+    assert len(np.unique(places, axis=0)) == len(places) == found.branch_length / 10 + 1
 
 
 def test_lines_are_of_the_phases_that_are_wanted(sample: str, tmp_path: Path) -> None:

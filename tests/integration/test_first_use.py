@@ -54,6 +54,8 @@ SLIPS = [
     ("ingest v.npy b.zarr --voxel-size 20,10,10 --plan --threads 2", 2, "add --cluster local"),
     ("measure a.zarr --field pase", 4, "did you mean 'phase'"),
     ("--quiet measure a.zarr", 2, "--quiet stands before the command, and options stand after it"),
+    ("describe a.zarr a.zarr", 2, r"sample 'a\.zarr' is given twice: give it once"),
+    ("describe a.zarr ./a.zarr/ --plan", 2, "is given twice"),
     ("table a.zarr ./a.zarr", 3, r"sample '\./a\.zarr' is given twice"),
     (
         "solve a.zarr --conductivity solid=400,pore=1 --interface solid:pore=-1",

@@ -146,10 +146,41 @@ def test_a_cut_of_a_packing_gives_the_sizes_of_the_packing() -> None:
     assert np.mean(density) == pytest.approx(len(radii) / edge**3, rel=0.12)
 
 
-def test_a_section_has_no_sphericity() -> None:
+def test_a_section_has_no_sphericity_and_no_number_in_a_volume() -> None:
     ids = np.zeros((1, 12, 12), np.uint32)
     ids[0, 3:8, 3:8] = 1
     found = measured(ids)
     assert found.particle_count_inside == 1
     assert np.isnan(found.particle_sphericity.item())
     assert np.isnan(found.particle_sphericity_mean)
+    assert np.isnan(found.particle_number_density)
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+@pytest.mark.parametrize("thick", [1.0, 7.0])
+def test_a_section_is_as_wide_as_the_disc_of_its_area(across: int, thick: float) -> None:
+    """The thickness of the plane, which is that of the sections too, has no part in their sizes."""
+    spacing = (thick, *np.delete([3.0, 2.0, 1.0], across)[-2:])
+    y, x = np.meshgrid(
+        np.arange(-40, 41) * spacing[1], np.arange(-70, 71) * spacing[2], indexing="ij"
+    )
+    ellipse = ((y / 20) ** 2 + (x / 45) ** 2 < 1).astype(np.uint32)
+    edges = np.insert(spacing[1:], across, thick)
+    found = measured(np.expand_dims(ellipse, across), tuple(edges))  # type: ignore[arg-type]
+    assert found.particle_diameter.item() == pytest.approx(2 * (20 * 45) ** 0.5, rel=0.01)
+    assert found.particle_diameter_mean.item() == found.particle_diameter.item()
+    major, middle, minor = found.particle_axis_length.values[0]
+    assert (major, middle) == pytest.approx((90, 40), rel=0.02)
+    assert np.isnan(minor)
+    assert np.isnan(found.particle_axis_direction.values[0, 2]).all()
+    way = np.insert([0.0, 1.0], across, 0.0)
+    assert found.particle_axis_direction.values[0, 0] == pytest.approx(way, abs=1e-6)
+    assert "disc of the same area" in found.particle_diameter.attrs["long_name"]
+
+
+def test_a_particle_of_a_row_of_voxels_is_as_wide_as_it_is_long() -> None:
+    ids = np.zeros((1, 1, 9), np.uint32)
+    ids[0, 0, 2:6] = 1
+    found = measured(ids, (5.0, 5.0, 2.0))
+    assert found.particle_diameter.item() == 8
+    assert found.particle_axis_length.values[0, 0] == pytest.approx(8)

@@ -116,6 +116,7 @@ def describe(_: str, given: dict[str, Any]) -> None:
 
     target, samples = given.pop("csv", None), given.pop("sample")
     planning = given.pop("plan", False)
+    _refuse_one_twice(samples)
     if target is not None:
         _check_table(target)
     do = parsing.call_plan if planning else parsing.call
@@ -126,6 +127,14 @@ def describe(_: str, given: dict[str, Any]) -> None:
         _show_plans([one for plans in found.values() for one in plans])
         return
     show_table(found, csv=target)
+
+
+def _refuse_one_twice(samples: Sequence[str]) -> None:
+    from tim3d.errors import ArgumentError
+    from tim3d.storage.files import twice
+
+    if again := twice(samples):
+        raise ArgumentError(f"sample {again!r} is given twice: give it once")
 
 
 def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> None:

@@ -63,6 +63,21 @@ class Measured:
     substrate: str = "none"
     phase: str = ""
 
+    @property
+    def axes(self) -> list[int]:
+        """Axes along which the volume has several voxels: two of a plane, whose particles are sections."""
+        return [axis for axis, n in enumerate(self.shape) if n > 1] or [0, 1, 2]
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether all axes have several voxels."""
+        return len(self.axes) == 3
+
+    def by_content(self, ball: str) -> str:
+        """The text of a ball of the same volume, or of what it is in a plane."""
+        plane = {2: "diameter of the disc of the same area, in a plane", 1: "length"}
+        return ball if self.is_volume else plane[len(self.axes)]
+
 
 def particles(of: Measured) -> xr.Dataset:
     """Results of all particles.
@@ -109,13 +124,14 @@ def _particles(of: Measured) -> Named:
 def _sizes(of: Measured) -> Named:
     voxels = of.tallies.rows[:, VOXELS]
     volume = voxels.astype(np.float64) * math.prod(of.spacing)
+    content = voxels.astype(np.float64) * math.prod(of.spacing[axis] for axis in of.axes)
+    diameter = shapes.diameters(content, len(of.axes))
+    text = of.by_content("diameter of the ball of the same volume")
     found: Named = {
         "particle_voxels": (_ROW, voxels, _about("voxels of the particle")),
         "particle_volume": (_ROW, volume, _about("volume of the particle", "nm3")),
-        "particle_diameter": (
-            _ROW, shapes.diameters(volume), _about("diameter of the ball of the same volume", "nm")
-        ),
-    }  # fmt: skip
+        "particle_diameter": (_ROW, diameter, _about(text, "nm")),
+    }
     if of.has_radii:
         ball = _radii(of.tallies.rows[:, RADIUS])
         text = "radius of the largest ball in the phase with its centre in the particle"
@@ -130,7 +146,7 @@ def _places(of: Measured) -> Named:
         rows[:, VOXELS], rows[:, SUMS:PRODUCTS], rows[:, PRODUCTS:START]
     )
     centroid = (places + 0.5) * np.array(of.spacing)
-    lengths, directions = shapes.ellipsoid(moments, of.spacing)
+    lengths, directions = _ellipsoids(of, moments)
     gap, other = shapes.nearest(centroid)
     return {
         "particle_centroid": (
@@ -138,7 +154,10 @@ def _places(of: Measured) -> Named:
         ),
         "particle_axis_length": (
             (*_ROW, "rank"), lengths,
-            _about("whole axes of the ellipsoid with the same second moments", "nm"),
+            _about(
+                "whole axes of the ellipsoid with the same second moments; of the ellipse in a plane, nan across it",
+                "nm",
+            ),
         ),
         "particle_axis_direction": (
             (*_ROW, "rank", "axis"), directions,
@@ -152,6 +171,17 @@ def _places(of: Measured) -> Named:
             _ROW, gap, _about("distance between its centroid and this one", "nm")
         ),
     }  # fmt: skip
+
+
+def _ellipsoids(of: Measured, moments: Values) -> tuple[Values, Values]:
+    """Axes of ellipsoids and their directions (z, y, x); in a plane of ellipses, and nan across it."""
+    count, axes = len(moments), of.axes
+    lengths, directions = np.full((count, 3), np.nan), np.full((count, 3, 3), np.nan)
+    inner = moments[:, axes][:, :, axes]
+    lengths[:, : len(axes)], found = shapes.ellipsoid(inner, [of.spacing[axis] for axis in axes])
+    directions[:, : len(axes)] = 0.0
+    directions[:, : len(axes), axes] = found
+    return lengths, directions
 
 
 def _at_border(of: Measured) -> Named:
@@ -173,7 +203,7 @@ def _at_border(of: Measured) -> Named:
 
 def _surfaces(of: Measured, volume: Values, weight: Values) -> Named:
     surface: Values = of.tallies.rows[:, PAIRS:] / UNIT @ pair_areas(of.spacing)
-    is_whole = (weight > 0) & (1 not in of.shape)  # of a section the surface is not known
+    is_whole = (weight > 0) & of.is_volume  # of a section the surface is not known
     sphericity = np.where(is_whole, shapes.sphericities(volume, surface), np.nan)
     return {
         "particle_surface": (
@@ -265,8 +295,8 @@ def _summary(of: Measured, rows: Named, contacts: Named) -> Named:
         "particle_count": (len(weight), _about("particles in the volume")),
         "particle_count_inside": (int(whole.sum()), _about("particles that keep clear of the border")),
         "particle_number_density": (
-            weight.sum() / total if whole.any() else np.nan,
-            _about("particles per volume", "nm-3", **corrected),
+            weight.sum() / total if whole.any() and of.is_volume else np.nan,
+            _about("particles per volume; nan in a plane", "nm-3", **corrected),
         ),
         "particle_diameter_mean": (_mean(diameter, weight), _about("mean diameter", "nm", **corrected)),
         "particle_diameter_median": (

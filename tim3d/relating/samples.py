@@ -17,7 +17,7 @@ from tim3d.relating.files import read_table
 from tim3d.relating.stacked import stacked
 from tim3d.reporting.table import is_profile, rows
 from tim3d.stages.measurement.describe import describe
-from tim3d.storage.files import absolute
+from tim3d.storage.files import twice
 
 log = logging.getLogger(__name__)
 # Conditions of a measurement that change its value and not its meaning.
@@ -59,9 +59,8 @@ def collected(
 def _names(samples: Sequence[str]) -> list[str]:
     """Names of the files without their ending; paths where two files are named alike."""
     samples = [s.rstrip("/") for s in samples]
-    places = [absolute(s) for s in samples]
-    if twice := [s for n, s in enumerate(samples) if places[n] in places[:n]]:
-        raise InputError(f"sample {twice[0]!r} is given twice: give it once")
+    if again := twice(samples):
+        raise InputError(f"sample {again!r} is given twice: give it once")
     stems = [_stem(s) for s in samples]
     return [s if stems.count(n) > 1 else n for s, n in zip(samples, stems, strict=True)]
 

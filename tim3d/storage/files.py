@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,16 @@ def absolute(url: str) -> str:
     ('s3://bucket/a.zarr', True)
     """
     return str(Path(url).resolve()) if is_local(url) else url
+
+
+def twice(urls: Sequence[str]) -> str:
+    """The first that names a place which one before it names too, or "".
+
+    >>> twice(["a.zarr", "b.zarr", "./a.zarr/"]), twice(["a.zarr", "b.zarr"])
+    ('./a.zarr/', '')
+    """
+    places = [absolute(one.rstrip("/")) for one in urls]
+    return next((one for n, one in enumerate(urls) if places[n] in places[:n]), "")
 
 
 def is_there(url: str) -> bool:

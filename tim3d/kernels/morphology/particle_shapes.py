@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -11,7 +12,6 @@ from scipy.spatial import cKDTree
 
 from tim3d.grid import Triple
 from tim3d.kernels.morphology.instances import PRODUCT_AXES
-from tim3d.kernels.morphology.surface import Spacing
 
 Counts: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
@@ -56,22 +56,22 @@ def central_moments(voxels: Counts, sums: Counts, products: Counts) -> tuple[Val
     return near + rest, moments + np.eye(3) / 12
 
 
-def ellipsoid(moments: Values, spacing: Spacing) -> tuple[Values, Values]:
-    """Axes of the ellipsoid with the same second moments.
+def ellipsoid(moments: Values, spacing: Sequence[float]) -> tuple[Values, Values]:
+    """Axes of the ellipsoid, or in a plane of the ellipse, with the same second moments.
 
     Parameters
     ----------
-    moments : (n, 3, 3) float64
-        See `central_moments`.
-    spacing : (z, y, x)
+    moments : (n, d, d) float64
+        See `central_moments`; of a plane those along its two axes.
+    spacing : sequence of d floats
         Edges of a voxel in nm.
 
     Returns
     -------
-    lengths : (n, 3) float64
+    lengths : (n, d) float64
         Whole axes in nm, the longest first.
-    directions : (n, 3, 3) float64
-        Unit vectors (z, y, x) of each of them; the largest component is positive.
+    directions : (n, d, d) float64
+        Unit vectors of each of them; the largest component is positive.
 
     Examples
     --------
@@ -84,16 +84,20 @@ def ellipsoid(moments: Values, spacing: Spacing) -> tuple[Values, Values]:
     directions = np.swapaxes(vectors, 1, 2)[:, ::-1]
     largest = np.abs(directions).argmax(axis=2)[..., None]
     signs = np.sign(np.take_along_axis(directions, largest, axis=2))
-    return 2 * np.sqrt(5 * np.maximum(squares[:, ::-1], 0)), directions * signs
+    # A ball of d dimensions and radius R has a second moment of R^2 / (d + 2) along every axis.
+    inverse = len(edges) + 2
+    return 2 * np.sqrt(inverse * np.maximum(squares[:, ::-1], 0)), directions * signs
 
 
-def diameters(volume: Values) -> Values:
-    """Diameter of the ball of the same volume.
+def diameters(content: Values, dimensions: int = 3) -> Values:
+    """Diameter of the ball of the same volume; of the disc of the same area; a length is its own.
 
-    >>> float(diameters(np.array(np.pi / 6)))
-    1.0
+    >>> float(diameters(np.array(np.pi / 6))), float(diameters(np.array(np.pi / 4), dimensions=2))
+    (1.0, 1.0)
     """
-    return np.asarray(np.cbrt(6 * volume / math.pi))
+    if dimensions == 2:
+        return np.asarray(np.sqrt(4 * content / math.pi))
+    return np.asarray(np.cbrt(6 * content / math.pi) if dimensions == 3 else content)
 
 
 def sphericities(volume: Values, surface: Values) -> Values:

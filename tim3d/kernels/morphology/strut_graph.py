@@ -420,14 +420,22 @@ def _joined(paths: Sequence[Whole]) -> tuple[Whole, Whole]:
 
 
 def whole_paths(found: Network) -> tuple[Whole, Whole]:
-    """Rows of all branches with the centres of their nodes, and where each branch starts."""
+    """Rows of all branches with the centres of their nodes, and where each branch starts.
+
+    A path that begins or ends with the centre of its node has it once.
+    """
     paths = [
-        path
-        if one == NO_NODE
-        else np.concatenate([found.centre[[one]], path, found.centre[[other]]])
+        path if one == NO_NODE else _between(found.centre[one], path, found.centre[other])
         for (one, other), path in zip(found.ends, found.paths, strict=True)
     ]
     return _joined(paths)
+
+
+def _between(begin: int, path: Whole, end: int) -> Whole:
+    """A path from one row to another; rows that it begins or ends with are not repeated."""
+    before = [begin] if path[0] != begin else []
+    after = [end] if path[-1] != end else []
+    return np.concatenate([np.array(before, np.int64), path, np.array(after, np.int64)])
 
 
 def _steps(curves: Curves, rows: Whole, starts: Whole) -> Values:

@@ -3,7 +3,7 @@
 A voxel is taken away if that changes no connection, tunnel or void of its phase: if it is simple
 for 26 neighbours of the phase and 6 of its surroundings (Bertrand and Malandain 1994). The tip of a
 curve, with one neighbour left when a step begins, stays. Tips are marked then, as turns make a comb
-of an edge, and its teeth are not curves (Nemeth, Kardos and Palagyi 2011).
+of an edge, and its teeth are not curves (Nemeth, Kardos and Palagyi 2010).
 
 Step n looks at the voxels nearer than n edges (the shortest of a voxel) to another phase, so that a
 phase is thinned evenly in nm, whatever the shape of a voxel. It takes them by the parity of their
@@ -97,8 +97,9 @@ def thin(
     C. Pudney, Distance-ordered homotopic thinning: a skeletonization algorithm for 3D digital
     images, Computer Vision and Image Understanding 72 (1998) 404-413, doi:10.1006/cviu.1998.0680.
 
-    G. Nemeth, P. Kardos, K. Palagyi, Thinning combined with iteration-by-iteration smoothing for 3D
-    binary images, Graphical Models 73 (2011) 335-345, doi:10.1016/j.gmod.2011.02.001.
+    G. Nemeth, P. Kardos, K. Palagyi, Topology preserving 3D thinning algorithms using four and eight
+    subfields, ICIAR 2010, LNCS 6111, 316-325, doi:10.1007/978-3-642-13772-3_32: turns by parity, and
+    ends of curves as they are when a step begins.
 
     Examples
     --------
