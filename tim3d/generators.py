@@ -6,6 +6,8 @@ from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.philox import Noise
+from tim3d.kernels.generation.rough_contact import RoughContact
+from tim3d.kernels.generation.rough_surface import RoughSurface
 from tim3d.kernels.generation.spectral_field import SpectralField
 from tim3d.stages.generation.network import Network
 
@@ -20,6 +22,8 @@ __all__ = [
     "Noise",
     "Overlapping",
     "Packed",
+    "RoughContact",
+    "RoughSurface",
     "SpectralField",
     "lognormal",
 ]

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.examples import costly
-from tim3d.descriptors import Curvature, InterfaceOrientation, SliceShape, TriplePhaseBoundary
+from tim3d.descriptors import (
+    Curvature,
+    InterfaceOrientation,
+    ProjectedInterface,
+    SliceShape,
+    TriplePhaseBoundary,
+)
 from tim3d.descriptors.base import Material
 from tim3d.descriptors.builtin import settled
 from tim3d.descriptors.in_memory import describe_array
@@ -282,3 +288,20 @@ def test_a_phase_that_is_not_there_has_no_curvature(make: Callable[..., NDArray[
     assert np.isnan(found["mean_curvature_mean"]).all()
     assert np.isnan(found["interface_anisotropy"]).all()
     assert (found["slice_perimeter_z"] == 0).all()
+
+
+def test_projected_interfaces_are_the_contacts_of_layers() -> None:
+    """Columns that touch and columns with a gap: the share of the cross-section is area times thickness."""
+    labels = np.zeros((6, 5, 4), np.uint8)
+    labels[3:] = 7
+    labels[2:4, :2] = 3
+    found = measured(labels, ProjectedInterface(), material=THREE)["projected_interface"]
+    thickness = 6 * THREE.spacing[0]
+    along = found.sel(phase="pore", phase_other="filler") * thickness
+    assert along.values == pytest.approx([0.6, 0.0, 0.0])
+    assert found.sel(phase="filler", phase_other="pore").values.tolist() == pytest.approx(
+        found.sel(phase="pore", phase_other="filler").values.tolist()
+    )
+    pores = found.sel(phase="pore", phase_other="matrix", axis="z") * thickness
+    assert float(pores) == pytest.approx(0.4)
+    assert np.isnan(found.sel(phase="pore", phase_other="pore")).all()

@@ -18,6 +18,7 @@ KINDS = {
     "distance": ("tim3d.descriptors.lengths", "DistanceDistribution"),
     "thickness": ("tim3d.descriptors.lengths", "Thickness"),
     "cluster_correlation": ("tim3d.descriptors.cluster", "ClusterCorrelation"),
+    "projected_interface": ("tim3d.descriptors.projected", "ProjectedInterface"),
 }
 
 _PLACES = {"Parametric": "tim3d.descriptors.parametric"} | {
