@@ -15,7 +15,7 @@ from tim3d.errors import Tim3dError
 from tim3d.generators import GaussianField, LevelCuts
 
 VERBS = {"table", "relate"}
-FILES = {"csv", "json", "page"}
+FILES = {"csv", "json", "page", "summary"}
 # Of each case: the verb, what is given, and another value of every parameter but the names of files.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "a table of samples": (

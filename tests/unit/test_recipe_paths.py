@@ -45,7 +45,7 @@ FILES = {
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
     "score_images.folder", "score_images.truth", "score_images.csv", "score_images.splits",
-    "plot.out", "table.samples", "table.metadata", "table.csv",
+    "plot.out", "table.samples", "table.metadata", "table.csv", "table.summary",
     "relate.source", "relate.metadata", "relate.csv", "relate.json", "relate.page",
 }  # fmt: skip
 ASKED = [

@@ -12,6 +12,7 @@ from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.relating import files
 from tim3d.relating.samples import collected, refuse_mixed
+from tim3d.relating.summary import SUMMARY, write_summary
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
 from tim3d.typed import Samples
@@ -26,6 +27,7 @@ def table(
     field: str = "phase",
     transport: str = "",
     csv: str | Path | None = None,
+    summary: str | Path | None = None,
     axes: bool = False,
 ) -> Task[xr.Dataset]:
     """Put what was measured on many samples into one table, a row for each, beside their metadata.
@@ -47,6 +49,9 @@ def table(
         Name of the result of solve that is meant (default: all).
     csv : path, optional
         File to which the table is written (default: none).
+    summary : path, optional
+        CSV with a row for each number: its mean, standard deviation and standard error over the samples
+        (default: none). For samples that repeat each other, as volumes of several seeds do.
     axes : bool
         Keep phases, directions, lags, bins and planes as dimensions, with profiles, curves and
         standard errors. No table in a file.
@@ -71,9 +76,10 @@ def table(
     given = [samples] if isinstance(samples, str) else list(samples)
     if not given:
         raise ArgumentError("no sample is given: tim3d table a.zarr b.zarr")
-    if axes and csv is not None:
+    if axes and (csv is not None or summary is not None):
         raise ArgumentError("a CSV has a row for each sample and no axes: leave out one of both")
     target = None if csv is None else outputs.check_target(csv, files.WIDE)
+    means = None if summary is None else outputs.check_target(summary, SUMMARY)
     chosen = None if descriptors is None else list(descriptors)
 
     def run() -> xr.Dataset:
@@ -81,6 +87,7 @@ def table(
         # How errors were found may differ: by as many sub-blocks as a sample has.
         refuse_mixed(found, [str(n) for n in found.data_vars if not is_error(str(n), found)])
         files.write_wide(found, target)
+        write_summary(found, means)
         return found
 
     return Task(lambda: [Outline("table", f"reads results of {len(given)} samples, no voxel")], run)

@@ -13,7 +13,14 @@ from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.phases import Phases
 from tim3d.stages.generation.network import Network
-from tim3d.stages.generation.structures import OF_FIELDS, OF_GRAINS, choose, need, refuse_foreign
+from tim3d.stages.generation.structures import (
+    OF_FIELDS,
+    OF_GRAINS,
+    awaits,
+    choose,
+    need,
+    refuse_foreign,
+)
 from tim3d.stages.generation.volume import Asked, generation, spacing_nm
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
@@ -81,14 +88,15 @@ def generate(
     seed : int
         Number from which all that is random follows, 0 to 2^64 - 1.
     fractions : mapping of name to float
-        Of a field: expected share of every phase (needed by a field). From the lowest values of the
-        field on; they get the codes 0, 1, ...
+        Of a field: expected share of every phase (needed by a field without a measured sample). From
+        the lowest values of the field on; they get the codes 0, 1, ...
     correlation_nm : float or (z, y, x)
         Of a field: length in nm over which it is correlated (needed by a field without a table of
         S2). At this distance its correlation exp(-(r/l)^2) falls to 1/e.
     s2 : path, optional
-        Of a field, instead: file with rows of distance in nm, S2 of the first phase (default:
-        none). Of a field of two phases only.
+        Of a field, instead: file with rows of distance in nm, S2 of the first phase; or a sample of two
+        phases, a volume or a section, whose correlation was measured (default: none). The phases and
+        the fraction are then those of the sample.
     loading : float
         Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
@@ -149,7 +157,8 @@ def generate(
     else:
         period = triple(shape) if periodic else (0, 0, 0)
         generator = choose(kind, given, triple(shape), _needed_size(kind, voxel_size), seed, period)
-    return generation(Asked(sample, generator, triple(shape), voxel_size, out, shard), options)
+    asked = Asked(sample, generator, triple(shape), voxel_size, out, shard)
+    return generation(asked, options, awaits(given))
 
 
 def _check_kind(kind: str, shape: Triple) -> None:

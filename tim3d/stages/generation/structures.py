@@ -10,12 +10,19 @@ import numpy as np
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Triple
+from tim3d.kernels.generation.admissible_correlation import nearest_admissible
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
 from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
-from tim3d.kernels.generation.spectral_field import SpectralField, correlation_of
+from tim3d.kernels.generation.spectral_field import FARTHEST, SpectralField, correlation_of
 from tim3d.phases import Phases
+from tim3d.stages.generation.measured_s2 import (
+    is_awaited,
+    is_sample_name,
+    measured_s2,
+    two_phases,
+)
 from tim3d.storage.schema import Spacing
 
 # Arguments that apply to some kinds only.
@@ -71,11 +78,15 @@ def need(given: Mapping[str, Any], name: str, kind: str, example: str) -> Any:
 
 
 def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple) -> Generator:
+    if ("s2" in given) == ("correlation_nm" in given):
+        raise ArgumentError(
+            "--kind field needs either --correlation-nm 80 or --s2 with a table or a measured sample"
+        )
+    if "s2" in given and is_sample_name(given["s2"]):
+        return _like_sample(given, spacing, seed, period)
     shares = need(given, "fractions", "field", "pore=0.4,solid=0.6")
     phases = Phases(**{name: code for code, name in enumerate(shares)})
     fractions = tuple(float(v) for v in shares.values())
-    if ("s2" in given) == ("correlation_nm" in given):
-        raise ArgumentError("--kind field needs either --correlation-nm 80 or --s2 table.csv")
     if "s2" in given:
         if len(fractions) != 2:
             raise ArgumentError(
@@ -86,6 +97,38 @@ def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple
         )
     z, y, x = _three(given["correlation_nm"], "correlation-nm")
     return LevelCuts(GaussianField((z, y, x), spacing, seed, period), fractions, phases)
+
+
+def _like_sample(
+    given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple
+) -> LevelCuts:
+    """Level cut with the phases, the fraction and S2 of a sample."""
+    source = str(given["s2"])
+    if "fractions" in given:
+        raise ArgumentError(f"phases and fractions are those of {source}: leave out --fractions")
+    if is_awaited(source):
+        return _awaited(two_phases(source), spacing, seed, period)
+    found = measured_s2(source)
+    first = float(found.values[0])
+    counted = correlation_of(np.minimum(found.values, first), first)
+    counted[0] = 1.0
+    correlation = nearest_admissible(found.distances_nm, counted)
+    field = SpectralField(
+        tuple(found.distances_nm.tolist()), tuple(correlation.tolist()), spacing, seed, period
+    )
+    return LevelCuts(field, (first, 1 - first), found.phases)
+
+
+def _awaited(phases: Phases, spacing: Spacing, seed: int, period: Triple) -> LevelCuts:
+    """Level cut in place of one whose S2 is yet to be measured; its reach, the longest, bounds the memory."""
+    longest = (0.0, FARTHEST * min(spacing))
+    return LevelCuts(SpectralField(longest, (1.0, 0.5), spacing, seed, period), (0.5, 0.5), phases)
+
+
+def awaits(given: Mapping[str, Any]) -> str:
+    """The sample whose S2 an earlier step of a recipe has yet to measure; empty if there is none."""
+    source = str(given.get("s2", ""))
+    return source if source and is_sample_name(source) and is_awaited(source) else ""
 
 
 def _three(value: float | Sequence[float], name: str) -> list[float]:

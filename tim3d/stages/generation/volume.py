@@ -132,12 +132,15 @@ class Asked:
         ]
 
 
-def generation(ask: Asked, options: Options) -> Task[xr.DataArray]:
-    """The task of a volume; its plan needs the description of the generator's file."""
+def generation(ask: Asked, options: Options, awaited: str = "") -> Task[xr.DataArray]:
+    """The task of a volume; its plan needs the description of the generator's file.
+
+    `awaited` is what the generator follows from and an earlier step of a recipe has yet to write.
+    """
     path = ask.generator.reads
     if path and will_exist(path) and not expected("generator", path):
         return Task(partial(cannot_plan, "generate", path), lambda: _generating(ask, options).run())
-    generating = _generating(ask, options)
+    generating = _generating(ask, options, awaited)
     return Task(generating.plans, generating.run)
 
 
@@ -166,7 +169,7 @@ class Generating:
         return produce(self.ask.sample, self.making, self.options)
 
 
-def _generating(ask: Asked, options: Options) -> Generating:
+def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     generator = ask.generator.of_shape(ask.shape)
     first, *others = ask.fields(generator)
     _warn_of_cut_tiles(options.block, first, generator.tile_edge)
@@ -188,7 +191,7 @@ def _generating(ask: Asked, options: Options) -> Generating:
         base_bytes=TORCH_BASE_BYTES if generator.needs_torch else BASE_BYTES,
     )
     path = ask.generator.reads
-    awaited = path if path and expected("generator", path) else ""
+    awaited = awaited or (path if path and expected("generator", path) else "")
     return Generating(ask, generator, making, options, awaited)
 
 
