@@ -43,7 +43,7 @@ def is_sample_name(path: str | Path) -> bool:
     >>> is_sample_name("sem.zarr"), is_sample_name("s2.csv")
     (True, False)
     """
-    return str(path).rstrip("/").endswith(".zarr") or store.is_sample(str(path))
+    return str(path).rstrip("/").endswith(".zarr") or Path(path).is_dir()
 
 
 def is_measured(sample: str) -> bool:
