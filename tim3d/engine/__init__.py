@@ -5,6 +5,7 @@ from tim3d.engine.clusters.planned import prospective
 from tim3d.engine.collective.launch import Seat, run_collective
 from tim3d.engine.job_array import Part, join_job_array, run_exclusively
 from tim3d.engine.passes.cost import costing
+from tim3d.engine.passes.gathering import Gathering
 from tim3d.engine.passes.plan import Outline, Plan
 from tim3d.engine.passes.progress import progress_bar
 from tim3d.engine.passes.run import Pass, Work, run
@@ -15,6 +16,7 @@ from tim3d.engine.state.lock import lock_sample
 
 __all__ = [
     "Cluster",
+    "Gathering",
     "Ledger",
     "Outline",
     "Part",

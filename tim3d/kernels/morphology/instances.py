@@ -9,6 +9,7 @@ The area that follows is therefore that of the surface descriptors, to the last 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,6 +44,8 @@ UNIT = 32
 # Axes whose products are summed.
 PRODUCT_AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 _FIRST = 64
+# Memory for each instance and for each pair, above what was measured.
+OWN_BYTES, PAIR_BYTES = 1200, 650
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,9 @@ class Tallies:
     rows: Counts
     pairs: Counts
     contacts: Counts
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.pairs)
 
     @property
     def first(self) -> Counts:
@@ -278,11 +284,39 @@ def _find_places(own, keys, places):  # type: ignore[no-untyped-def]
         places[n] = place_of(keys, own[n]) if known < 0 else known
 
 
-def added(parts: list[Tallies]) -> Tallies:
-    """Rows of the volume from those of its blocks.
+def tally_bytes(instances: int, pairs: int) -> int:
+    """Bound on the memory that so many rows take while they are added, measured and described.
 
-    Instances that only lie beside the blocks are left out.
+    >>> tally_bytes(1000, 4000)
+    3800000
     """
+    return instances * OWN_BYTES + pairs * PAIR_BYTES
+
+
+def growing(parts: Iterable[Tallies]) -> Iterator[Tallies]:
+    """Rows of the blocks so far, whenever they have doubled, and at last those of the volume.
+
+    Memory follows the rows of the volume, and not those of all blocks.
+
+    >>> box = Box((0, 0, 0), (1, 1, 3))
+    >>> one = tally(np.array([[[7, 7, 9]]], np.uint32), None, box, box)
+    >>> [found.rows[:, VOXELS].tolist() for found in growing([one, one, one])]
+    [[2, 1], [4, 2], [6, 3]]
+    """
+    whole: Tallies | None = None
+    waiting: list[Tallies] = []
+    for part in parts:
+        waiting.append(part)
+        if whole is None or sum(map(len, waiting)) >= len(whole):
+            whole = added([*([] if whole is None else [whole]), *waiting])
+            waiting = []
+            yield whole
+    if whole is not None and waiting:
+        yield added([whole, *waiting])
+
+
+def added(parts: list[Tallies]) -> Tallies:
+    """Rows of the volume from those of its blocks."""
     ids, rows = _grouped([p.ids for p in parts], [p.rows for p in parts])
     pairs, contacts = _grouped([p.pairs for p in parts], [p.contacts for p in parts])
     there, own = np.unique(ids, return_inverse=True)

@@ -38,8 +38,9 @@ LATER = [o for o in itertools.product((-1, 0, 1), repeat=3) if o > (0, 0, 0)]
 AVERAGED = 2
 # End of a ring.
 NO_NODE = -1
-# Memory of the graph, in bytes for each voxel of the skeleton, measured.
-VOXEL_BYTES = 400
+# Memory in bytes for each voxel of a skeleton, above what was measured for curves and for full
+# lattices: while the graph is made, when it is kept, and while its tables are made.
+MAKING_BYTES, KEPT_BYTES, TABLE_BYTES = 600, 130, 270
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,24 @@ class Network:
         """The network without some branches."""
         paths = [path for path, kept in zip(self.paths, branches, strict=True) if kept]
         return replace(self, ends=self.ends[branches], paths=paths)
+
+
+def graph_bytes(voxels: Sequence[int]) -> int:
+    """Bound on the memory of the graphs of some phases, one after the other, and of their tables.
+
+    Parameters
+    ----------
+    voxels : sequence of int
+        Voxels of the skeleton of each phase.
+
+    Examples
+    --------
+    >>> graph_bytes([1000]), graph_bytes([1000, 1000])
+    (600000, 730000)
+    """
+    largest, total = max(voxels, default=0), sum(voxels)
+    making = largest * MAKING_BYTES + (total - largest) * KEPT_BYTES
+    return max(making, total * TABLE_BYTES)
 
 
 def network(curves: Curves) -> Network:

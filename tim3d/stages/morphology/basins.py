@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tim3d.engine import Ledger, Pass, lock_sample
+from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import InputError
 from tim3d.grid import AXES, Block, Grid, Triple, triple
 from tim3d.kernels.morphology import basins as kernel
@@ -42,6 +42,10 @@ from tim3d.storage.schema import Field
 AROUND: Triple = (1, 1, 1)
 OFFSETS = [triple(o) for o in itertools.product((-1, 0, 1), repeat=3)]
 MOST = int(np.iinfo(schema.ID_DTYPE).max)
+# Entry of the record of the field: how many particles and how many pairs that touch there are.
+COUNTS = "counts"
+# Memory of joining for each basin of a block and each neck, above what was measured.
+BASIN_BYTES, NECK_BYTES = 130, 110
 # Bytes a voxel of climbing: radii, the best neighbours, numbers.
 CLIMB_BYTES = 12
 Record: TypeAlias = Mapping[str, Any]
@@ -311,11 +315,14 @@ class BasinField:
         )
         return climbing, meeting
 
-    def plans(self) -> list[Any]:
+    def plans(self) -> list[Plan | Outline]:
         """Plans of the passes that are left; none if the field is complete."""
         options = self._renewing
         left = plan_field(self.sample, self.making, options)
-        return [*(one.plan(afresh=options.overwrite) for one in self.passes), *left] if left else []
+        if not left:
+            return []
+        passes = [one.plan(afresh=options.overwrite) for one in self.passes]
+        return [*passes, joining(self.out), *left]
 
     @property
     def _renewing(self) -> Options:
@@ -336,13 +343,15 @@ class BasinField:
         produce(self.sample, self.making, options, self._finish)
 
     def _finish(self, _: Ledger) -> None:
+        counts = store.node_attributes(self.sample, lookup_node(self.out))[COUNTS]
+        store.update_node(self.sample, self.out, **{COUNTS: counts})
         store.delete_node(self.sample, lookup_node(self.out))
         for one in self.passes:
             one.ledger.forget()
 
     def _write_lookup(self) -> None:
         """Write the number of the particle of each basin of each block."""
-        starts, numbers = particles_of(*self.passes, self.neck)
+        starts, numbers, pairs = particles_of(*self.passes, self.neck, joining(self.out))
         if numbers.max(initial=0) > MOST:
             raise InputError(
                 f"{numbers.max()} particles are more than {schema.ID_DTYPE} can number: join more with a smaller --neck"
@@ -352,11 +361,19 @@ class BasinField:
             self.sample,
             lookup_node(self.out),
             lookup(starts, numbers),
-            record | {"verb": "particles"},
+            record | {"verb": "particles", COUNTS: [int(numbers.max(initial=0)), pairs]},
         )
 
 
-def particles_of(climbing: Pass, meeting: Pass, neck: float) -> tuple[np.ndarray, np.ndarray]:
+def joining(name: str) -> Gathering:
+    """Plan of the joining of the basins of all blocks, whose number is not known before."""
+    each = (BASIN_BYTES + 7 * NECK_BYTES, "basins with seven necks each")
+    return Gathering(f"{name}/necks", "joins basins over necks", None, each)
+
+
+def particles_of(
+    climbing: Pass, meeting: Pass, neck: float, plan: Gathering
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Join the basins of all blocks.
 
     Returns
@@ -365,16 +382,26 @@ def particles_of(climbing: Pass, meeting: Pass, neck: float) -> tuple[np.ndarray
         First row of each block in the joined table of basins.
     numbers : array
         Number of the particle of each row.
+    pairs : int
+        Pairs of particles that touch, at faces, edges or corners of voxels.
+
+    Raises
+    ------
+    MemoryPlanError
+        If basins and necks do not fit into the memory of this process.
     """
     grid = climbing.grid
     places = [triple(place) for place in np.ndindex(grid.counts)]
-    ends, radii, inner = [], [], []
+    ends, radii, inner, need = [], [], [], 0
     for record in climbing.ledger.records(places):
         ends.append(unpack(record["end"]))
         radii.append(unpack(record["radius"]))
         inner.append(_necks(record["necks"]))
+        need += len(ends[-1]) * BASIN_BYTES + len(inner[-1].first) * NECK_BYTES
+        plan.of(need).check()
     starts = first_rows([len(one) for one in ends]).reshape(grid.counts)
     following, outer = _met(meeting, places, starts, sum(map(len, ends)))
+    plan.of(need + sum(len(one.first) for one in outer) * NECK_BYTES).check()
     peaks = np.flatnonzero(following == np.arange(len(following)))
     place, radius = np.concatenate(ends)[peaks], np.concatenate(radii)[peaks]
     order = np.argsort(place)
@@ -383,7 +410,15 @@ def particles_of(climbing: Pass, meeting: Pass, neck: float) -> tuple[np.ndarray
     basin = rank[kernel.ends_of(following)]
     within = [_shifted(n, s, s) for n, s in zip(inner, starts.ravel().tolist(), strict=True)]
     necks = _between_basins([*within, *outer], basin)
-    return starts, kernel.joined(radius[order], necks, neck)[basin]
+    numbers = kernel.joined(radius[order], necks, neck)
+    return starts, numbers[basin], _touching(numbers, necks)
+
+
+def _touching(numbers: np.ndarray, necks: Saddles) -> int:
+    """Pairs of particles between which there are necks."""
+    a, b = numbers[necks.first], numbers[necks.second]
+    keys = np.minimum(a, b)[a != b] << 32 | np.maximum(a, b)[a != b]
+    return len(np.unique(keys))
 
 
 def _met(

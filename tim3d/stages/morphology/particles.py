@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -12,11 +13,11 @@ import xarray as xr
 
 from tim3d.descriptors.particles import Measured
 from tim3d.descriptors.particles import particles as results_of
-from tim3d.engine import Outline, Pass, Plan
+from tim3d.engine import Gathering, Outline, Pass, Plan
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, triple
-from tim3d.kernels.morphology.instances import Tallies, added, tally
-from tim3d.stages.morphology.basins import AROUND, BasinField
+from tim3d.kernels.morphology.instances import OWN_BYTES, Tallies, growing, tally, tally_bytes
+from tim3d.stages.morphology.basins import AROUND, COUNTS, BasinField
 from tim3d.stages.morphology.stored_distances import StoredDistances, stored_distances
 from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Options
@@ -238,21 +239,40 @@ class Particles:
     def plans(self) -> list[Plan | Outline]:
         """Plans of the passes that are left."""
         made = self.basins.plans() if self.basins else []
-        return [*made, *plan_result(self.making, self.options)]
+        left = plan_result(self.making, self.options)
+        kept = None if made else store.node_attributes(self.sample, self.numbers.name).get(COUNTS)
+        return [*made, *left, self.rows(kept)] if left else made
 
     def result(self) -> xr.Dataset:
         """The result; it and the field of particles are made if they are not there."""
-        for plan in plan_result(self.making, self.options):
+        for plan in self.plans():
             plan.check()
         if self.basins:
             self.basins.make()
         return produce_result(self.making, self.options)
 
-    def gather(self) -> xr.Dataset:
-        """Results from the rows of all blocks."""
+    def rows(self, counts: Sequence[int] | None) -> Gathering:
+        """Plan of the rows of so many particles and pairs; of none that are known yet."""
+        return Gathering(
+            f"{self.node}/table",
+            "adds up the rows of all blocks",
+            None if counts is None else tally_bytes(*counts),
+            (OWN_BYTES, "particles without contacts"),
+        )
+
+    def _tallies(self) -> Tallies:
+        """Rows of all blocks added up, refused as soon as they do not fit."""
         places = [triple(place) for place in np.ndindex(self.tallying.grid.counts)]
         records = self.tallying.ledger.records(places)
-        rows = added([Tallies(*(unpack(one[name]) for name in COLUMNS)) for one in records])
+        found, plan = None, self.rows(None)
+        for found in growing(Tallies(*(unpack(one[name]) for name in COLUMNS)) for one in records):
+            plan.of(tally_bytes(len(found.ids), len(found.pairs))).check()
+        assert found is not None
+        return found
+
+    def gather(self) -> xr.Dataset:
+        """Results from the rows of all blocks."""
+        rows = self._tallies()
         if not len(rows.ids):
             raise InputError(
                 f"no voxel of {self.numbers.name!r} in {self.sample} has a number: there is no particle"

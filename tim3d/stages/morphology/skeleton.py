@@ -21,6 +21,7 @@ from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.morphology import thinning
 from tim3d.kernels.morphology.thinning import Radii, Ranks
 from tim3d.stages.morphology.stored_distances import StoredDistances, name_instead, stored_distances
+from tim3d.stages.morphology.stored_skeleton import VOXELS
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,
     DEFAULTS,
@@ -211,7 +212,7 @@ class Thinning:
             with lock_sample(self.sample):
                 self._prepare()
                 number = self._thinned()
-        return produce(self.sample, self.making(number), self.options, lambda _: self._drop())
+        return produce(self.sample, self.making(number), self.options, self._finish)
 
     def _thinned(self) -> int:
         """Run passes until a step takes nothing away; return how many they were."""
@@ -249,6 +250,15 @@ class Thinning:
         making = self.making(0)
         made = store.provenance(making.fingerprint, making.parameters, making.inputs)
         return {k: v for k, v in made.items() if k != "fingerprint"} | {"verb": "skeleton"}
+
+    def _finish(self, ledger: Ledger) -> None:
+        """Keep how many voxels each phase has on its skeleton, with the field."""
+        field = self.far.field
+        places = Grid(field.shape, self.block, (0, 0, 0)).indices()
+        counts = np.sum([one[VOXELS] for one in ledger.records(places)], axis=0)
+        voxels = dict(zip(self.far.phases, counts.tolist(), strict=True))
+        store.update_node(self.sample, self.out, **{VOXELS: voxels})
+        self._drop()
 
     def _drop(self) -> None:
         self.unfinished.drop()
@@ -332,16 +342,19 @@ class CurveWork:
         """Read what the last pass left, and distances."""
         return self.sources.left(self.passes, block), self.sources.radii(block)
 
-    def compute(self, block: Block, inputs: tuple[Ranks, Radii]) -> Radii:
-        """Twice the distance on the skeleton, 0 elsewhere."""
+    def compute(self, block: Block, inputs: tuple[Ranks, Radii]) -> tuple[Radii, list[int]]:
+        """Twice the distance on the skeleton, 0 elsewhere; voxels on that of each phase."""
         ranks, radii = inputs
-        return np.where(ranks > 0, 2 * radii, np.float32(0))
+        phases = int(self.sources.ranks.max())
+        counts = np.bincount(ranks[ranks > 0], minlength=phases + 1)[1:]
+        return np.where(ranks > 0, 2 * radii, np.float32(0)), counts.tolist()
 
-    def write(self, block: Block, outputs: Radii) -> dict[str, Any]:
+    def write(self, block: Block, outputs: tuple[Radii, list[int]]) -> dict[str, Any]:
         """Write whole shards."""
+        diameters, counts = outputs
         sample = self.sources.sample
-        store.write_block(sample, self.out, block.core, outputs, durable=self.durable)
-        return {}
+        store.write_block(sample, self.out, block.core, diameters, durable=self.durable)
+        return {VOXELS: counts}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of what is left, of distances, both while decoded, and of diameters while encoded."""

@@ -16,18 +16,19 @@ import numpy as np
 import xarray as xr
 
 from tim3d.descriptors.struts import Struts, strut_results
-from tim3d.engine import Pass, current_cluster
-from tim3d.errors import ArgumentError, InputError, MemoryPlanError
+from tim3d.engine import Gathering, Outline, Pass, Plan
+from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block
-from tim3d.kernels.morphology.strut_graph import VOXEL_BYTES, Curves, network
+from tim3d.kernels.morphology.strut_graph import MAKING_BYTES, Curves, graph_bytes, network
 from tim3d.kernels.morphology.strut_graph import struts as kept_struts
 from tim3d.phases import Phases
+from tim3d.stages.morphology.stored_skeleton import StoredSkeleton, stored_skeleton
 from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.packed import pack, unpack
 from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.reduction import reduction_pass
-from tim3d.stages.shared.results import ResultMaking, result_name, result_task
+from tim3d.stages.shared.results import ResultMaking, plan_result, produce_result, result_name
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
@@ -95,8 +96,9 @@ def struts(
     labels = store.complete_field(sample, field, "segment")
     chosen_phases(labels, phases)  # names that are not known, before what is missing
     name = skeleton or f"{field}_skeleton"
-    curves, there = _stored_skeleton(sample, field, name)
-    chosen = chosen_phases(labels, list(there) if phases is None else phases)
+    curves = stored_skeleton(sample, field, name)
+    there = list(curves.phases)
+    chosen = chosen_phases(labels, there if phases is None else phases)
     if missing := [one for one in chosen if one not in there]:
         raise ArgumentError(
             f"{name!r} of {sample} has no skeleton of {', '.join(missing)}; it has {', '.join(there)}"
@@ -111,23 +113,11 @@ def struts(
         curves,
         chosen,
         phases is not None,
-        list(there),
         (spurs, joins),
         out,
         options,
     )
-    return result_task(job.making, options)
-
-
-def _stored_skeleton(sample: str, field: str, name: str) -> tuple[Field, Mapping[str, int]]:
-    """The field of a skeleton of some labels, and its phases."""
-    found = store.complete_field(sample, name, "skeleton")
-    record = store.node_attributes(sample, name)
-    if record.get("verb") != "skeleton" or field not in record.get("inputs", {}):
-        raise ArgumentError(
-            f"{name!r} of {sample} holds no skeleton of {field!r}: give another field: --skeleton"
-        )
-    return found, record["parameters"]["phases"]
+    return Task(job.plans, job.result)
 
 
 @dataclass(frozen=True)
@@ -136,13 +126,17 @@ class StrutJob:
 
     sample: str
     labels: Field
-    skeleton: Field
+    curves: StoredSkeleton
     phases: Phases
     asked: bool
-    there: Sequence[str]
     rules: tuple[float, float]
     out: str
     options: Options
+
+    @property
+    def skeleton(self) -> Field:
+        """The field of the skeleton."""
+        return self.curves.field
 
     @cached_property
     def making(self) -> ResultMaking:
@@ -150,7 +144,7 @@ class StrutJob:
         spurs, joins = self.rules
         node = self.out or result_name(
             f"{self.labels.name}_struts",
-            phases=(list(self.phases), list(self.there)),
+            phases=(list(self.phases), list(self.curves.phases)),
             skeleton=(self.skeleton.name, f"{self.labels.name}_skeleton"),
             spurs=(spurs, 1.0),
             joins=(joins, 1.0),
@@ -186,10 +180,33 @@ class StrutJob:
             kernel_bytes=LISTING_BYTES,
         )
 
+    def plans(self) -> list[Plan | Outline]:
+        """Plan of the pass that is left, and of the graph that is made of what it lists."""
+        left = plan_result(self.making, self.options)
+        known = self.curves.voxels
+        voxels = None if known is None else [known[name] for name in self.phases]
+        return [*left, self.graph(voxels)] if left else []
+
+    def result(self) -> xr.Dataset:
+        """The result; what does not fit is refused before a block is read."""
+        for plan in self.plans():
+            plan.check()
+        return produce_result(self.making, self.options)
+
+    def graph(self, voxels: Sequence[int] | None) -> Gathering:
+        """Plan of the graph of so many voxels of each phase; of none that are known yet."""
+        return Gathering(
+            f"{self.making.node}/graph",
+            "joins the skeleton of all blocks",
+            None if voxels is None else graph_bytes(voxels),
+            (MAKING_BYTES, "voxels of a skeleton"),
+        )
+
     def gather(self) -> xr.Dataset:
         """Graphs from the lists of all blocks, and what is measured on them."""
         records = [record for _, record in self.listing.records()]
-        self._refuse_too_many(records)
+        counts = zip(*(record["count"] for record in records), strict=True)
+        self.graph([*map(sum, counts)]).check()
         every = list(self._struts(records))
         found = {name: one for name, one in every if one is not None}
         absent = [name for name, one in every if one is None]
@@ -202,16 +219,6 @@ class StrutJob:
         results = strut_results(found, schema.UNIT)
         about = {"spurs": spurs, "joins": joins, "convention": "diameters end at voxel centres"}
         return results.assign_attrs(spacing_nm=list(self.labels.spacing_nm), **about)
-
-    def _refuse_too_many(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse a graph that does not fit into the memory of this process."""
-        count = max(map(sum, zip(*(record["count"] for record in records), strict=True)))
-        limit = current_cluster().memory_bytes
-        if count * VOXEL_BYTES > limit:
-            raise MemoryPlanError(
-                f"the graph of {count} voxels of {self.skeleton.name!r} needs {count * VOXEL_BYTES / 2**30:.1f} GiB, "
-                f"this process may use {limit / 2**30:.1f} GiB: give it more memory: --memory"
-            )
 
     def _struts(self, records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Struts | None]]:
         """Struts of each phase, None where it has no skeleton."""

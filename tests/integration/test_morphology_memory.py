@@ -1,0 +1,179 @@
+"""What one process makes of the records of all blocks needs no more than the plan says, or is refused."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.property.test_distance import QUIET, ingested, volume
+from tim3d.descriptors.particles import Measured, particles
+from tim3d.descriptors.struts import Struts, strut_results
+from tim3d.engine import Gathering
+from tim3d.errors import MemoryPlanError
+from tim3d.grid import Grid
+from tim3d.kernels.morphology.instances import Tallies, growing, tally, tally_bytes
+from tim3d.kernels.morphology.strut_graph import Curves, graph_bytes, network, struts
+from tim3d.stages.morphology.basins import BasinField, joining, particles_of
+from tim3d.stages.shared.results import run_passes
+from tim3d.storage import store
+
+CUBIC = (1.0, 1.0, 1.0)
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Most bytes that Python and NumPy held at once for some work."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def lattice(edge: int, step: int) -> np.ndarray:
+    """Voxels on the edges of the cells of a lattice; with a step of two every voxel is at a node."""
+    return (np.indices((edge,) * 3) % step == 0).sum(axis=0) >= 2
+
+
+CURVES = {
+    "lattice of 2": lattice(32, 2),
+    "lattice of 4": lattice(28, 4),
+    "lattice of 9": lattice(46, 9),
+    "noise": np.random.default_rng(0).random((32, 32, 32)) < 0.1,
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_graph_needs_no_more_than_its_plan(name: str) -> None:
+    place = np.flatnonzero(CURVES[name])
+    curves = Curves(place, np.ones(len(place)), CURVES[name].shape, CUBIC)
+
+    def made() -> None:
+        strut_results({"solid": Struts.of(struts(network(curves)))}, "nm")
+
+    made()
+    # A third of the bound may go to compiled loops, which are not traced: 24 bytes a voxel do.
+    assert (
+        graph_bytes([len(place)]) / 6 < peak_of(made) < graph_bytes([len(place)]) - 24 * len(place)
+    )
+
+
+def grains(count: int, cube: int, gap: bool) -> np.ndarray:
+    """Cubes in a row, column and layer, with or without gaps between them."""
+    ids = np.arange(1, count**3 + 1, dtype=np.uint32).reshape((count,) * 3)
+    for axis in range(3):
+        ids = ids.repeat(cube, axis)
+    if gap:
+        ids[(np.indices(ids.shape) % cube == 0).any(axis=0)] = 0
+    return ids
+
+
+@pytest.mark.parametrize("gap", [True, False])
+@pytest.mark.parametrize("block", [36, 10])
+def test_a_table_of_particles_needs_no_more_than_its_plan(gap: bool, block: int) -> None:
+    ids = grains(12, 3, gap)
+    found: list[Tallies] = []
+    parts = [
+        tally(ids[one.read.slices].copy(), None, one.read, one.core)
+        for one in Grid(ids.shape, (block,) * 3, (1, 1, 1))
+    ]
+
+    def fresh(part: Tallies) -> Tallies:
+        return Tallies(part.ids.copy(), part.rows.copy(), part.pairs.copy(), part.contacts.copy())
+
+    def made() -> None:
+        for rows in growing(map(fresh, parts)):
+            found[:] = [rows]
+        particles(Measured(found[0], ids.shape, CUBIC, False, "z", "solid"))
+
+    made()
+    rows = found.pop()
+    planned = tally_bytes(len(rows.ids), len(rows.pairs))
+    assert planned / 4 < peak_of(made) < planned
+
+
+def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> None:
+    labels = np.where(np.random.default_rng(0).random((40, 40, 40)) < 0.4, 3, 0).astype(np.uint8)
+    sample = ingested(tmp_path, labels, CUBIC, (40, 20, 40))
+    tim3d.distance(sample, options=QUIET)
+    fields = store.read_field(sample, "phase"), store.read_field(sample, "phase_distance")
+    options = tim3d.Options(progress=False, block=(40, 20, 40))
+    basins = BasinField(sample, *fields, "pore", 0, 1.0, "a", options)
+    run_passes(basins.passes, options)
+    needs: list[int] = []
+
+    class Noted(Gathering):
+        """Keeps what is found to be needed."""
+
+        def of(self, data_bytes: int) -> Gathering:
+            needs.append(data_bytes)
+            return super().of(data_bytes)
+
+    plan = joining("a")
+
+    def made() -> None:
+        particles_of(*basins.passes, 1.0, Noted(plan.name, plan.does, None, plan.each))
+
+    made()
+    assert max(needs) / 4 < peak_of(made) < max(needs)
+
+
+def test_the_plan_of_struts_knows_the_memory_of_their_graph_before_a_block_is_read(
+    tmp_path: Path,
+) -> None:
+    sample = ingested(tmp_path, volume((12, 14, 26), 3), CUBIC, (12, 14, 13))
+    tim3d.distance(sample, options=QUIET)
+    found = tim3d.skeleton(sample, options=QUIET).values
+    codes = tim3d.open_field(sample, "phase").values
+    phases = store.node_attributes(sample, "phase_skeleton")["parameters"]["phases"]
+    voxels = {name: int((found[codes == code] > 0).sum()) for name, code in phases.items()}
+    assert store.node_attributes(sample, "phase_skeleton")["voxels"] == voxels
+    (graph,) = [one for one in tim3d.struts.plan(sample) if isinstance(one, Gathering)]
+    assert graph.data_bytes == graph_bytes(list(voxels.values())) > 0
+    assert "phase_struts/graph: joins the skeleton of all blocks, in one process; peak" in str(
+        graph
+    )
+    store.update_node(sample, "phase_skeleton", voxels={**voxels, "pore": 10**12})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MemoryPlanError, match=r"graph needs .* voxels of a skeleton: give it more"):
+        tim3d.struts(sample, options=QUIET)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_plan_of_particles_says_how_many_there_is_room_for_until_they_are_counted(
+    tmp_path: Path,
+) -> None:
+    sample = ingested(tmp_path, volume((12, 14, 26), 3), CUBIC, (12, 14, 13))
+    tim3d.distance(sample, options=QUIET)
+    plans = [
+        one for one in tim3d.particles.plan(sample, phase="pore") if isinstance(one, Gathering)
+    ]
+    assert [one.data_bytes for one in plans] == [None, None]
+    assert "more are refused once they are counted" in str(plans[0])
+    tim3d.particles(sample, phase="pore", options=QUIET)
+    (rows,) = tim3d.particles.plan(sample, phase="pore", substrate="z")[-1:]
+    numbers = tim3d.open_field(sample, "phase_instances_phase=pore").values
+    touching = {
+        (a, b)
+        for shift in np.ndindex(3, 3, 3)
+        for a, b in zip(*_beside(numbers, np.array(shift) - 1), strict=True)
+        if 0 < a < b
+    }
+    assert isinstance(rows, Gathering)
+    assert rows.data_bytes == tally_bytes(int(numbers.max()), len(touching))
+
+
+def _beside(numbers: np.ndarray, shift: np.ndarray) -> tuple[list[int], list[int]]:
+    """Numbers of all voxels and of those that lie a step beside them."""
+    here = tuple(
+        slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, numbers.shape, strict=True)
+    )
+    there = tuple(
+        slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, numbers.shape, strict=True)
+    )
+    return numbers[here].ravel().tolist(), numbers[there].ravel().tolist()
