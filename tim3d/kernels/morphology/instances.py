@@ -285,7 +285,7 @@ def _find_places(own, keys, places):  # type: ignore[no-untyped-def]
 
 
 def tally_bytes(instances: int, pairs: int) -> int:
-    """Bound on the memory that so many rows take while they are added, measured and described.
+    """Bound on the memory of rows while they are added up, measured and described.
 
     >>> tally_bytes(1000, 4000)
     3800000

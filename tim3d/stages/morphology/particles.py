@@ -252,7 +252,7 @@ class Particles:
         return produce_result(self.making, self.options)
 
     def rows(self, counts: Sequence[int] | None) -> Gathering:
-        """Plan of the rows of so many particles and pairs; of none that are known yet."""
+        """Plan of the rows, by the particles and pairs if they are known."""
         return Gathering(
             f"{self.node}/table",
             "adds up the rows of all blocks",

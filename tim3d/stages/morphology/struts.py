@@ -194,7 +194,7 @@ class StrutJob:
         return produce_result(self.making, self.options)
 
     def graph(self, voxels: Sequence[int] | None) -> Gathering:
-        """Plan of the graph of so many voxels of each phase; of none that are known yet."""
+        """Plan of the graph, by the voxels of each phase if they are known."""
         return Gathering(
             f"{self.making.node}/graph",
             "joins the skeleton of all blocks",
