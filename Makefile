@@ -9,7 +9,7 @@ PINS := $(if $(findstring gpu,$(EXTRAS)),,-c constraints-cpu.txt)
 # Compiled modules are kept: tests start hundreds of processes that import them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test check doctest slow gpu audit benchmarks clean
+.PHONY: setup demo test check doctest long slow gpu audit benchmarks clean
 
 setup: $(VENV)/.ready
 
@@ -41,10 +41,14 @@ check: setup
 doctest: setup
 	$(BIN)/python -m pytest --doctest-modules --doctest-continue-on-failure --doctest-ignore-import-errors tim3d
 
-# The long tests, then the laws of the default ones with 1000 examples each.
+# Kills, buckets, several workers, trainings, benchmarks: too long to wait for while one works.
+long: setup
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "long and not slow and not gpu"
+
+# The slow tests, then the laws of the default ones with 1000 examples each.
 slow: setup
 	$(BIN)/python -m pytest -m "slow and not gpu"
-	TIM3D_EXAMPLES=thorough $(BIN)/python -m pytest -m "hypothesis and not slow and not gpu" --timeout 0
+	TIM3D_EXAMPLES=thorough $(BIN)/python -m pytest -m "hypothesis and not long and not slow and not gpu" --timeout 0
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu

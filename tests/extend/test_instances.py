@@ -100,6 +100,7 @@ def test_it_takes_at_most_sixty_lines_and_the_page_shows_them() -> None:
     assert code.partition("from __future__")[2] in PAGE.read_text()
 
 
+@pytest.mark.long
 def test_workers_give_the_same_numbers(sample: str) -> None:
     one = number(sample, (8, 16, 16)).compute()
     with tim3d.cluster("local", workers=1):

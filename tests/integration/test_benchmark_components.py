@@ -8,6 +8,7 @@ from benchmarks import components
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_prints_a_row_for_each_way_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
     components.main(["--edge", "32", "--block", "16", "--runs", "1"])
     out = capsys.readouterr().out

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import inference
 
 
+@pytest.mark.long
 def test_the_table_has_a_row_for_every_way_of_laying_windows(capsys):
     inference.main(["--slices", "2", "--edge", "64", "--repeats", "1"])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.endswith("% |")]

@@ -8,6 +8,7 @@ from benchmarks import morphology
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_prints_a_row_for_each_way_that_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     morphology.main(["--edge", "24", "--runs", "1"])
     out = capsys.readouterr().out

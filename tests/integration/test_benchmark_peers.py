@@ -87,6 +87,7 @@ def test_transport_has_a_row_for_each_tool(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_geodesic_has_a_row_for_each_tool(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +140,7 @@ def test_scaling_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_point_probabilities_beside_those_of_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_script_that_its_workers_would_run_again_is_refused_at_once(
     assert done.stderr.count("Traceback") == 1
 
 
+@pytest.mark.long
 def test_a_guarded_script_gets_its_workers(tmp_path: Path) -> None:
     script = tmp_path / "analysis.py"
     script.write_text(f"import tim3d\nif __name__ == '__main__':\n{INDENTED}")
@@ -130,6 +131,7 @@ def command(sample: str) -> Iterator[Command]:
         running.process.wait()
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_while_it_starts_is_one_line(command: Command) -> None:
     until(command.workers, "a worker", 60)
     os.kill(command.workers()[0], signal.SIGKILL)

@@ -70,6 +70,7 @@ def test_no_block_shows_in_a_correction(samples, name):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.long
 def test_no_block_shows_in_all_corrections_of_other_types(tmp_path, dtype):
     steps = [step for name, step in STEPS.items() if name != "variational"]
     made = [

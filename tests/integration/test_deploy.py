@@ -120,6 +120,7 @@ def deploy(overlay: str, folder: Path, changes: dict[str, str]) -> str:
     return address
 
 
+@pytest.mark.long
 def test_the_commands_of_the_manifests_finish_the_recipe(tmp_path: Path) -> None:
     address = deploy("cpu", tmp_path, {"/data": str(tmp_path), "96, 256, 256": "32, 64, 64"})
     assert not tim3d.validate(str(tmp_path / "demo/sample.zarr"), deep=True)

@@ -49,6 +49,7 @@ def rank_of(seat: Any) -> int:
     return int(seat.rank)
 
 
+@pytest.mark.long
 def test_without_the_certificate_nobody_takes_part(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def dask_scheduler() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         yield f"tcp://127.0.0.1:{port}", process
 
 
+@pytest.mark.long
 def test_a_killed_nanny_takes_its_worker_with_it_and_the_others_go_on(sample: str) -> None:
     with dask_scheduler() as (address, _), contextlib.ExitStack() as stack:
         worker = ("worker", address, "--nthreads", "1", "--no-dashboard")
@@ -188,6 +189,7 @@ def test_a_killed_nanny_takes_its_worker_with_it_and_the_others_go_on(sample: st
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.long
 def test_a_block_that_hangs_where_nobody_can_end_it_is_set_aside_at_once(sample: str) -> None:
     with dask_scheduler() as (address, _), contextlib.ExitStack() as stack:
         for _ in range(2):
@@ -205,6 +207,7 @@ def test_a_block_that_hangs_where_nobody_can_end_it_is_set_aside_at_once(sample:
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.long
 def test_a_killed_scheduler_ends_the_run_and_another_goes_on(sample: str) -> None:
     with (
         dask_scheduler() as (address, scheduler),

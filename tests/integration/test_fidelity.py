@@ -213,6 +213,7 @@ def test_results_in_three_dimensions_are_told_and_never_judged(tmp_path: Path, s
     assert "Not judged, for an image knows no truth for them" in text(after)
 
 
+@pytest.mark.long
 def test_the_shell_the_report_and_a_recipe(
     tmp_path: Path, small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -180,6 +180,7 @@ def test_what_a_grey_network_makes_knows_its_lattice(tmp_path: Path, image: Path
     )
 
 
+@pytest.mark.long
 def test_it_is_told_as_a_table_figures_and_in_the_report(
     tmp_path: Path, image: Path, capsys: Any
 ) -> None:

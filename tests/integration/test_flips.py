@@ -9,6 +9,7 @@ import pytest
 from tests import flips, flips_networks, flips_recipes
 
 
+@pytest.mark.long
 def test_changed_bytes_of_voxels_results_and_markers_are_refused_or_change_no_answer(
     tmp_path: Path,
 ) -> None:
@@ -33,6 +34,7 @@ def test_changed_bytes_of_networks_are_refused_by_all_that_read_them(tmp_path: P
     assert found["refused"] > 20
 
 
+@pytest.mark.long
 def test_a_changed_recipe_is_refused_or_does_what_its_text_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

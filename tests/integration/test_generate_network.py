@@ -65,6 +65,7 @@ def test_any_blocks_give_the_giant_pass(tmp_path: Path, weights: Path, request: 
     assert not np.array_equal(whole.values, made(tmp_path / "other.zarr", weights, seed=4).values)
 
 
+@pytest.mark.long
 def test_any_workers_give_the_same(tmp_path: Path, two_workers: str) -> None:
     files = {name: saved(tmp_path / name, TINY[name])[0] for name in KINDS}
     alone = {name: made(tmp_path / f"{name}.zarr", file).values for name, file in files.items()}

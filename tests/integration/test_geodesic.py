@@ -196,6 +196,7 @@ def test_ways_that_cross_many_blocks(
     assert found.geodesic_tortuosity.sel(direction="+z").item() > 1.1
 
 
+@pytest.mark.long
 def test_two_workers_give_what_one_process_gives(tmp_path: Path, two_workers: str) -> None:
     labels = noise((9, 12, 14), seed=5)
     found = []

@@ -270,6 +270,7 @@ def test_a_run_that_stops_anywhere_is_resumed(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_sigkill_leaves_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
     labels, rng = volume((24, 140, 130), seed=8), random.Random(2)
     samples = {}

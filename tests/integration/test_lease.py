@@ -223,6 +223,7 @@ def test_who_was_silent_for_too_long_leaves_the_new_owners_lock(
     assert (ledger.read(lock_of(sample)) or {})["token"] == "theirs"
 
 
+@pytest.mark.long
 def test_two_commands_on_one_bucket(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def make(source: Path, sample: str) -> None:
     tim3d.measure(sample, options=QUIET)
 
 
+@pytest.mark.long
 def test_a_bucket_holds_the_same_sample_as_a_folder(bucket: str, tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (17, 33, 20)).astype(np.uint8)
     np.save(tmp_path / "grey.npy", grey)
@@ -74,6 +75,7 @@ def test_an_unfinished_field_in_a_bucket_is_resumed(bucket: str, tmp_path: Path)
     assert raw.last_age < 300
 
 
+@pytest.mark.long
 def test_a_missing_object_is_computed_again(bucket: str, tmp_path: Path) -> None:
     np.save(tmp_path / "grey.npy", np.arange(16 * 8 * 8, dtype=np.uint16).reshape(16, 8, 8))
     sample, size = f"{bucket}/c.zarr", {"z": 1, "y": 1, "x": 1}

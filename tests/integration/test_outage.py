@@ -57,6 +57,7 @@ def ingest(folder: Path, sample: str) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_a_store_that_is_away_for_seconds_and_stumbles_costs_only_time(
     bucket: str, tmp_path: Path, through: Through
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_store_that_is_away_for_seconds_and_stumbles_costs_only_time(
     np.testing.assert_array_equal(found, np.load(tmp_path / "in.npy"))
 
 
+@pytest.mark.long
 def test_a_store_that_stays_away_is_one_line_and_finished_blocks_are_kept(
     bucket: str,
     tmp_path: Path,

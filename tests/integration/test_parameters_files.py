@@ -235,6 +235,7 @@ def test_the_table_holds_every_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "how", "parameter"), CHANGES)
+@pytest.mark.long
 def test_a_parameter_changed_alone_gives_another_file_or_is_refused(
     made: Path, work: Path, firsts: dict[str, dict[str, bytes]], name: str, how: str, parameter: str
 ) -> None:

@@ -33,6 +33,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 Alone = tuple[Path, dict[str, Any], str]
 
 
+@pytest.mark.long
 def test_three_parts_make_the_bytes_of_one_process(alone: Alone) -> None:
     recipe, bytes_alone, printed = alone
     sample = str(recipe.parent / "three.zarr")
@@ -48,6 +49,7 @@ def test_three_parts_make_the_bytes_of_one_process(alone: Alone) -> None:
 
 
 @pytest.mark.parametrize("kind", ["disk", pytest.param("bucket", marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_a_part_that_was_killed_is_started_again(
     alone: Alone, kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_part_that_was_killed_is_started_again(
     assert not status(sample).holders
 
 
+@pytest.mark.long
 def test_a_part_alone_gives_up_and_a_plain_run_finishes(alone: Alone) -> None:
     recipe, bytes_alone, _ = alone
     sample = recipe.parent / "left.zarr"

@@ -14,6 +14,7 @@ MIB = 2**20
 
 
 @pytest.mark.parametrize(("kind", "few", "most_mib"), [("serial", 250, 16), ("local", 50, 48)])
+@pytest.mark.long
 def test_neither_time_nor_memory_per_block_grows_with_their_number(
     tmp_path: Path, kind: str, few: int, most_mib: float
 ) -> None:
@@ -26,6 +27,7 @@ def test_neither_time_nor_memory_per_block_grows_with_their_number(
     assert large.plan_seconds + large.resume_seconds < large.seconds
 
 
+@pytest.mark.long
 def test_the_engine_takes_as_long_as_the_model_says(tmp_path: Path) -> None:
     """Workers overlap their steps; the bound is wide because starting tasks takes its time on a busy machine."""
     sweep, machine = Sweep("s", 16, 0.3, 1.0, 0.3), Machine(2, 3, 0.005)

@@ -253,6 +253,7 @@ def test_a_command_that_was_followed_is_not_listed_again(
     assert "specific_surface_per_mass" in text
 
 
+@pytest.mark.long
 def test_a_report_does_not_scroll_sideways_on_a_phone(sample: str, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

@@ -79,6 +79,7 @@ def everything(folder: Path) -> bytes:
     )
 
 
+@pytest.mark.long
 def test_a_run_on_a_bucket_writes_no_key_anywhere(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,7 @@ def test_conductivities_along_three_axes(tmp_path: Path) -> None:
     assert "conductivity_hashin_shtrikman_upper" not in found
 
 
+@pytest.mark.long
 def test_a_solution_goes_on_from_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +165,7 @@ with tim3d.cluster("local", workers=2, memory_bytes=2**31):
 
 
 @pytest.mark.parametrize("victim", [pytest.param("client", marks=pytest.mark.slow), "group"])
+@pytest.mark.long
 def test_killed_it_goes_on_and_ends_in_the_same_bits(tmp_path: Path, victim: str) -> None:
     sample = ingested(tmp_path, large())
     arguments = {"conductivity": PORE, "tolerance": 1e-9, "axis": ["z", "y"]}
@@ -187,6 +189,7 @@ def test_killed_it_goes_on_and_ends_in_the_same_bits(tmp_path: Path, victim: str
     assert on_from.equals(solve(sample, out="whole", **arguments).load())
 
 
+@pytest.mark.long
 def test_a_lost_worker_is_replaced(tmp_path: Path) -> None:
     sample = ingested(tmp_path, large())
     arguments = {"conductivity": PORE, "tolerance": 1e-9}
@@ -240,6 +243,7 @@ def test_errors_of_members_arrive(workers: Cluster) -> None:
         run_collective(_breaks, 1)
 
 
+@pytest.mark.long
 def test_members_speak_where_their_workers_do() -> None:
     assert interface_of("127.0.0.1")
     assert interface_of("203.0.113.1") is None

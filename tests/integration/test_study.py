@@ -284,6 +284,7 @@ def test_windows_without_a_path_are_counted(tmp_path: Path) -> None:
     assert conductivity.percolates.values[0, 0, 0].tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.long
 def test_workers_and_shards_change_nothing(tmp_path: Path, sample: str) -> None:
     arguments: dict[str, Any] = {
         "quantity": "tortuosity_factor",

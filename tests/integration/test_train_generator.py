@@ -299,6 +299,7 @@ def test_the_correlation_ends_where_a_plain_count_of_pairs_says():
 # Memory, the verb, and that it learns
 
 
+@pytest.mark.long
 def test_the_memory_of_a_step_is_below_the_plan_and_not_far_below():
     code = """if True:
         import numpy as np
@@ -349,6 +350,7 @@ def test_the_error_of_two_point_correlation_falls_to_a_third_and_more(tmp_path):
     assert best["fraction_error"] < 0.05
 
 
+@pytest.mark.long
 def test_the_recipe_trains_generates_and_judges(tmp_path, monkeypatch):
     from tim3d.cli.recipe import run_recipe
 

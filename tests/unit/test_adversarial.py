@@ -451,6 +451,7 @@ def test_a_judge_says_the_same_twice_and_uses_noise_of_its_own():
 # Several processes
 
 
+@pytest.mark.long
 def test_two_processes_hold_the_same_weights_and_make_the_mean_step(tmp_path):
     """Each draws its own samples; the gradient is the mean of theirs."""
     script = Path(__file__).parents[1] / "train_tiny.py"

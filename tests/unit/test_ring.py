@@ -101,6 +101,7 @@ np.save(sys.argv[3], np.array(found, dtype=object), allow_pickle=True)
 """
 
 
+@pytest.mark.long
 def test_torch_carries_the_same(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     meeting = free_address("127.0.0.1")
