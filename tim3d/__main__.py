@@ -1,7 +1,5 @@
 """Entry point of ``python -m tim3d``, the same as the command ``tim3d``."""
 
-import sys
+from tim3d.cli.main import program
 
-from tim3d.cli.main import main
-
-sys.exit(main())
+program()

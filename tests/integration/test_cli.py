@@ -498,3 +498,44 @@ def test_the_installed_command_answers() -> None:
         [sys.executable, "-m", "tim3d", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"tim3d {tim3d.__version__}\n"
+
+
+ENDS = """
+import atexit, sys
+import {module}
+from tim3d.cli import main as shell
+
+class Last:
+    def __del__(self):
+        print("the interpreter is taken down")
+
+def main():
+    atexit.register(print, "closed")
+    return run()
+
+last, run, shell.main = Last(), shell.main, main
+sys.argv = ["tim3d", *{words!r}]
+shell.program()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--version"], 0), (["show"], 2), (["show", "nowhere.zarr"], 3)]
+)
+def test_a_process_that_has_reached_for_a_store_ends_with_its_code_and_not_by_its_threads(
+    tmp_path: Path, words: list[str], code: int
+) -> None:
+    """All is closed, and what was said is out; no thread of obstore meets an interpreter that ends."""
+    pytest.importorskip("obstore")
+    for module, taken_down in (("obstore", False), ("json", True)):
+        out = tmp_path / module
+        with out.open("w") as file:
+            done = subprocess.run(
+                [sys.executable, "-c", ENDS.format(module=module, words=words)],
+                cwd=tmp_path, stdout=file, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        assert done.returncode == code
+        said = out.read_text().splitlines()
+        assert "closed" in said
+        assert ("the interpreter is taken down" in said) is taken_down
+        assert (len(done.stderr.splitlines()) == 1) is (code > 0), done.stderr

@@ -12,6 +12,7 @@ import pytest
 import tim3d
 from tim3d import Options, Phases
 from tim3d.engine import Ledger
+from tim3d.engine.state.ledger import HELD_RECORDS
 from tim3d.errors import StoreError
 
 QUIET = Options(progress=False)
@@ -49,6 +50,19 @@ def test_what_is_held_does_not_travel_and_is_forgotten_with_the_markers(ledger: 
     assert not pickle.loads(pickle.dumps(ledger)).held
     ledger.forget()
     assert list(ledger.records([(0, 0, 0)])) == [{}]
+
+
+def test_of_two_records_of_a_block_the_later_counts_and_no_more_are_held_than_fit(
+    ledger: Ledger,
+) -> None:
+    """A block that is done again in the same run has its new numbers; a run of a million keeps some in memory."""
+    more = [(0, y, x) for y in range(100) for x in range(HELD_RECORDS // 100 + 1)]
+    first = ledger.mark_done((0, 0, 0), {"sum": 1})
+    for place in more:
+        ledger.hold(place, first)
+    assert len(ledger.held) == HELD_RECORDS
+    ledger.hold((0, 0, 0), ledger.mark_done((0, 0, 0), {"sum": 2}))
+    assert list(ledger.records([(0, 0, 0)])) == [{"sum": 2}]
 
 
 @pytest.mark.parametrize("place", range(0, 40, 3))

@@ -20,6 +20,7 @@ from tim3d.generators import GaussianField, LevelCuts
 from tim3d.phases import Phases
 from tim3d.relating.formulas import bruggeman, curvature_ratio
 from tim3d.reporting.relation import samples_text
+from tim3d.reporting.table import is_profile, rows
 
 Columns = Mapping[str, Sequence[Any]]
 MATERIALS = ("HPA", "NPC", "HPB")
@@ -503,6 +504,26 @@ def test_samples_and_their_metadata_are_one_table(
     for source, more in ((target, {}), (samples, {"metadata": "m.csv", "descriptors": MEASURED})):
         with pytest.raises(ArgumentError, match="4 samples cannot teach a model of 1 features"):
             tim3d.relate(source, **asked, **more)
+
+
+def test_every_number_of_a_description_is_a_cell_of_the_table_also_zero(tmp_path: Path) -> None:
+    """A phase that is nowhere fills 0 of the volume; what has no value is missing, and only that."""
+    phases, words = Phases(pore=0, solid=1, dirt=5), ["phase_fraction", "specific_surface"]
+    samples = []
+    for k, codes in enumerate(([0, 1], [0, 1, 5])):
+        draw = np.random.default_rng(k)
+        np.save(tmp_path / "p.npy", draw.choice(np.array(codes, np.uint8), (6, 7, 8)))
+        samples.append(str(tmp_path / f"s{k}.zarr"))
+        given = {"voxel_size": {"z": 20, "y": 10, "x": 10}, "field": "phase", "phases": phases}
+        tim3d.ingest(tmp_path / "p.npy", samples[k], **given, options=QUIET)  # type: ignore[arg-type]
+        tim3d.measure(samples[k], words, options=QUIET)
+    found = tim3d.table(samples, descriptors=words)
+    for k, sample in enumerate(samples):
+        for row in rows({f"s{k}": tim3d.describe(sample, words, plain=True)}):
+            if not is_profile(row):
+                name = ".".join([row.variable, *map(str, row.place.values())])
+                assert float(found[name][k]) == row.value, name
+    assert found["phase_fraction.dirt"].values[0] == 0
 
 
 def test_samples_keep_their_axes_and_phases_that_differ_stand_apart(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 from skimage.measure import euler_number
 
 from tests.property.test_distance import Spacing, volume
@@ -133,6 +133,17 @@ def test_the_fit_finds_the_distribution_that_values_are_drawn_from() -> None:
     alike = np.full(43, 100.0)
     assert LogNormal.of(alike).sigma == 0
     assert np.isnan(LogNormal.of(alike).distance(alike))
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 40])
+def test_the_distance_of_a_fit_is_that_of_kolmogorov_and_smirnov(count: int) -> None:
+    for seed in range(20):
+        values = np.random.default_rng(seed).exponential(50.0, count)
+        fit = LogNormal.of(values)
+        logs = np.log(values)
+        assert (fit.mu, fit.sigma) == pytest.approx((logs.mean(), logs.std(ddof=1)))
+        far = stats.kstest(logs, "norm", (fit.mu, fit.sigma)).statistic
+        assert fit.distance(values) == pytest.approx(far)
 
 
 def test_all_measures_of_a_tube_are_its_diameter() -> None:

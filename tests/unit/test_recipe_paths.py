@@ -115,6 +115,10 @@ OUT += [
     "zip://a::/etc/b",
     "simplecache::s3://bucket/a",
     "//etc/passwd",
+    # A chain that begins in a store.
+    "s3://bucket/a::file:///etc",
+    "s3://bucket/a::https://host/b",
+    "memory://a::/etc/b",
 ]
 NESTED = ["'{}'", "['a', '{}']", "{{ pore = '{}' }}", "{{ '{}' = 1 }}", "[[['{}']]]"]
 

@@ -131,3 +131,26 @@ def test_a_direction_is_a_line_and_one_that_was_not_computed_has_none() -> None:
     (line,) = table.lines(table.rows({"a": found}))
     assert (line.label, line.values) == ("path +z", {"pore": 1.5, "solid": 1.25})
     assert len(table.rows({"a": found})) == 4  # the CSV keeps its place, empty
+
+
+def test_what_differs_with_the_order_of_its_places_has_a_line_for_both() -> None:
+    """An area between two phases is one number; flux along x by a gradient along z is not the reverse."""
+    values = np.arange(9.0).reshape(3, 3) + 1
+    found = xr.Dataset(
+        {"tensor": (("axis", "flux_axis"), values, {"units": "1"})},
+        {"axis": list("zyx"), "flux_axis": list("zyx")},
+    )
+    drawn = table.lines(table.rows({"a": found}))
+    assert {line.label: line.values for line in drawn} == {
+        f"tensor {axis}-{other}": {"whole": values[i, j]}
+        for i, axis in enumerate("zyx")
+        for j, other in enumerate("zyx")
+    }
+
+
+def test_a_line_of_a_file_names_its_region(tmp_path: Path, results: xr.Dataset) -> None:
+    part = results.assign_attrs(origin_nm=[0.0, 10.0, 20.0], end_nm=[50.0, 60.0, 75.5])
+    for found, region in ((results, "whole"), (part, "z 0:50, y 10:60, x 20:75.5 nm")):
+        table.write_csv(table.rows({"a": found}), tmp_path / "r.csv")
+        with (tmp_path / "r.csv").open(newline="") as file:
+            assert {line["region"] for line in csv.DictReader(file)} == {region}

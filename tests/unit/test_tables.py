@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tim3d.reporting import cleaning, fidelity, images, results, study, table, transport
+from tim3d.reporting import (
+    cleaning,
+    fidelity,
+    images,
+    morphology,
+    relation,
+    results,
+    struts,
+    study,
+    table,
+    transport,
+    windows_text,
+)
 
 PAIR = ["pore", "solid"]
 
@@ -335,3 +347,147 @@ def test_values_at_h_and_2h_and_the_limit_are_not_exchanged() -> None:
         ["tau", "solid z", "", "1.750", "2.750", "3.750 ± 0.75"],
         ["tau", "solid x", "", "1.875", "2.875", "3.875 ± 0.88"],
     ]
+
+
+# Shapes and ways ------------------------------------------------------------------------------
+
+
+def of_an_intrusion() -> xr.Dataset:
+    about = {"units": "nm"}
+    return xr.Dataset(
+        {
+            "r_max": ((), 4000.0, about),
+            "r_min": ("direction", [1000.0, 3000.0, 2000.0], about),
+            "r_min_mean": ((), 2250.0, about),
+            "constriction": ("direction", [0.0625, 0.5625, 0.25], {"units": "1"}),
+            "constriction_mean": ((), 0.3125, {"units": "1"}),
+            "percolation_radius": ("direction", [500.0, 750.0, 0.0], about),
+        },
+        {"direction": ["+z", "-z", "+x"]},
+        {"phase": "pore"},
+    )
+
+
+def test_numbers_of_an_intrusion_stand_under_their_direction() -> None:
+    assert rows_of(morphology.intrusion_table(of_an_intrusion())) == [
+        ["intrusion", "unit", "+z", "-z", "+x", "mean"],
+        ["r_max", "µm", "4.000", "4.000", "4.000", "4.000"],
+        ["r_min", "µm", "1.000", "3.000", "2.000", "2.250"],
+        ["percolation_radius", "µm", "0.5000", "0.7500", "0.000", "–"],
+        ["constriction", "1", "0.06250", "0.5625", "0.2500", "0.3125"],
+    ]
+
+
+def test_other_measures_of_a_strut_stand_beside_their_phase() -> None:
+    found = xr.Dataset({"strut_diameter_mean": ("phase", [60.0, 3000.0])}, {"phase": PAIR})
+    others = xr.Dataset(
+        {
+            "thickness_mean": ("phase", [80.0, 2000.0]),
+            "mean_chord_length": (("phase", "axis"), [[120.0, 360.0], [1000.0, 1400.0]]),
+        },
+        {"phase": PAIR},
+    )
+    assert list(struts.other_rows(found, others)) == [
+        ["pore", "local thickness, by volume", "80 nm", "0.75"],
+        ["solid", "local thickness, by volume", "2 µm", "1.5"],
+        ["pore", "mean chord", "240 nm", "0.25"],
+        ["solid", "mean chord", "1.2 µm", "2.5"],
+    ]
+    assert list(struts.other_rows(found, None)) == []
+
+
+def test_windows_are_told_by_their_mean_their_spread_and_their_ends() -> None:
+    values = {
+        "phase_fraction": [[0.25, 0.75], [0.5, 0.5], [0.375, 0.625]],
+        "surface": [[2.0] * 2] * 3,
+    }
+    found = xr.Dataset(
+        {
+            name: (("z_window", "phase"), rows, {"units": "1" if "fraction" in name else "nm-1"})
+            for name, rows in values.items()
+        },
+        {"z_window": [5.0, 15.0, 25.0], "phase": PAIR},
+    )
+    every = table.rows({"": found})
+    assert windows_text.of_windows(every)
+    assert not windows_text.of_windows(table.rows({"": found.isel(z_window=0, drop=True)}))
+    told = [line.split() for line in windows_text.text(every).splitlines()]
+    assert told[0] == ["variable", "units", "windows", "mean", "s.d.", "lowest", "highest"]
+    assert told[2:] == [
+        ["phase_fraction", "pore", "1", "3", "0.3750", "0.1250", "0.2500", "0.5000"],
+        ["phase_fraction", "solid", "1", "3", "0.6250", "0.1250", "0.5000", "0.7500"],
+        ["surface", "pore", "nm-1", "3", "2.000", "0.000", "2.000", "2.000"],
+        ["surface", "solid", "nm-1", "3", "2.000", "0.000", "2.000", "2.000"],
+    ]
+
+
+# Relations ------------------------------------------------------------------------------------
+
+
+def of_a_relation(**numbers: float) -> xr.Dataset:
+    """A relation of the model a, with a second one beside it, a law, and a model that was left out."""
+    usual = {"p_value": 0.001, "q2_nested": 0.5, "inflation": 1.5, "condition": 2.0, "law": 9.0}
+    given = usual | numbers
+    beside = {
+        n: ((), given[n]) for n in ("p_value_within", "q2_by_group", "q2_spread") if n in given
+    }
+    if "q2_by_group" in given:
+        beside["q2_by_group_chosen"] = ((), given["q2_by_group_chosen"])
+    return xr.Dataset(
+        {
+            "kind": ("model", np.array(["regression", "regression", "law", "not independent"], object)),
+            "r2": ("model", [0.875, 0.5, 0.25, np.nan]),
+            "q2": ("model", [0.75, 0.375, 0.125, -np.inf]),
+            "within_one_error": ("model", [True, bool(given.get("near", 0)), True, False]),
+            "largest_inflation": ("model", [given["inflation"], 1.0, np.nan, np.nan]),
+            "condition": ("model", [given["condition"], 1.0, np.nan, np.nan]),
+            "left_out_error": ("model", [2.0, 4.0, given["law"], np.inf]),
+            "q2_nested": ((), given["q2_nested"]),
+            "p_value": ((), given["p_value"]),
+            "chance_q2": ("permutation", np.zeros(99)),
+            **beside,
+        },
+        {"model": ["a", "b", "law", "c"]},
+        {
+            "target": "k", "units": "W m-1 K-1", "chosen": "a", "models": 3, "candidates": 2, "samples": 12,
+            "scale": "linear",
+        },
+    )  # fmt: skip
+
+
+NOISE, MEAN, BETWEEN = (
+    "Not distinguished from noise",
+    "no better than the mean",
+    "only between groups",
+)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({}, "More than noise: p = 0.001 (99 shuffles)."),
+        ({"p_value": 0.05}, "More than noise: p = 0.05 (99 shuffles)."),
+        ({"p_value": 0.06}, NOISE),
+        ({"p_value": 0.06, "q2_nested": -1.0}, NOISE),
+        ({"q2_nested": 0.0}, MEAN),
+        ({"p_value_within": 0.06}, BETWEEN),
+        ({"p_value_within": 0.05}, "More than noise: p"),
+        ({"q2_spread": 0.125}, "move Q² by ± 0.12."),
+        ({"near": 1}, "2 models are within one standard error of the best"),
+        ({"inflation": 10.5}, "The chosen features go together (VIF up to 10.5, condition 2)"),
+        ({"condition": 30.5}, "The chosen features go together (VIF up to 1.5, condition 30.5)"),
+        ({"law": 2.0}, "No regression is better than a law: law has an error of 2.000."),
+        ({"q2_by_group": 0.25, "q2_by_group_chosen": 0.375}, "Q² 0.250 of the search, 0.375 of the chosen"),
+        ({"q2_by_group": -0.25, "q2_by_group_chosen": 0.375}, "features that do not predict it"),
+        ({"q2_by_group": -0.25, "q2_by_group_chosen": -0.375}, "the relation holds for these groups only"),
+    ],
+)  # fmt: skip
+def test_a_relation_is_judged_by_its_numbers(numbers: dict[str, float], said: str) -> None:
+    """Each sentence is said of the numbers that call for it, and of no others."""
+    text, plain = "\n".join(relation.says(of_a_relation(**numbers))), of_a_relation()
+    assert said in text
+    assert numbers == {} or said not in "\n".join(relation.says(plain)) or said.startswith("More")
+    assert "R² 0.875; Q² 0.750 of left-out samples" in text
+    assert "1 models are left out: their features are not independent." in text
+    verdicts = [one for one in ("More than noise: p", NOISE, MEAN, BETWEEN) if one in text]
+    assert len(verdicts) == 1

@@ -1,0 +1,160 @@
+"""Numbers of struts are those of the rows that stand beside them, by the formulas of the test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from tests.property.test_skeleton import curves_of
+from tim3d.descriptors.struts import Struts, strut_results
+from tim3d.kernels.morphology.strut_graph import network, struts
+
+SPACING = (20.0, 10.0, 10.0)
+
+
+def lattice() -> np.ndarray:
+    """Tubes along x that get wider, and tubes across them, cut by the faces of the volume."""
+    z, y, x = (place.astype(float) for place in np.indices((16, 48, 96)))
+    along = np.hypot(2 * (z - 7.5), y % 24 - 11.5) < 3.5 + x / 32
+    across = np.hypot(2 * (z - 7.5), x % 32 - 15.5) < 4.5
+    return np.asarray(along | across)
+
+
+def ring_and_fork() -> np.ndarray:
+    """A torus beside a rod with an arm, one end of which lies in the volume."""
+    z, y, x = np.indices((16, 48, 96)) - np.array([7.5, 24, 24])[:, None, None, None]
+    ring = (np.hypot(y, x) - 15) ** 2 + (2 * z) ** 2 < 17
+    rod = (np.abs(y) < 20) & (np.hypot(2 * z, x - 40) < 4.5)
+    arm = (x > 38) & (x < 65) & (np.hypot(2 * z, y) < 3.5)
+    return np.asarray(ring | rod | arm)
+
+
+BODIES = {"metal": lattice(), "dirt": ring_and_fork()}
+
+
+@pytest.fixture(scope="module")
+def found() -> xr.Dataset:
+    """Results of two phases."""
+    curves = {name: curves_of(body.astype(np.uint8), SPACING) for name, body in BODIES.items()}
+    made = {name: Struts.of(struts(network(one))) for name, one in curves.items()}
+    return strut_results(made, "nm")
+
+
+def rows(found: xr.Dataset, table: str, phase: str) -> dict[str, np.ndarray]:
+    """Columns of the nodes, branches or points of a phase."""
+    number = list(BODIES).index(phase)
+    of_branch = found["branch_phase"].values
+    own = of_branch[found["point_branch"]] if table == "point" else found[f"{table}_phase"].values
+    names = [str(n) for n in found.data_vars if str(n).startswith(f"{table}_")]
+    return {n.partition("_")[2]: found[n].values[own == number] for n in names}
+
+
+def points_of(found: xr.Dataset) -> list[np.ndarray]:
+    """Diameters along each strut; those at its nodes are left out."""
+    branch = found["point_branch"].values
+    paths = [found["point_diameter"].values[branch == n] for n in range(found.sizes["branch"])]
+    is_ring = found["branch_from"].values == -1
+    return [p if ring else p[1:-1] for p, ring in zip(paths, is_ring, strict=True)]
+
+
+def test_the_bodies_hold_all_kinds_of_ends(found: xr.Dataset) -> None:
+    for name in ("ring", "end", "cut", "node"):
+        assert found[f"strut_{name}_count"].sum() > 0
+    assert found.strut_end_count.sel(phase="dirt") == 3
+    assert found.strut_ring_count.values.tolist() == [0, 1]
+    assert len(set(found.node_coordination.values.tolist())) > 2
+
+
+@pytest.mark.parametrize("phase", BODIES)
+def test_counts_and_densities_are_those_of_the_rows(found: xr.Dataset, phase: str) -> None:
+    one = found.sel(phase=phase)
+    nodes, branches = rows(found, "node", phase), rows(found, "branch", phase)
+    ends = np.concatenate([branches["from"], branches["to"]])
+    meets = np.bincount(ends[ends >= 0], minlength=found.sizes["node"])
+    own = found.node_phase.values == list(BODIES).index(phase)
+    assert np.array_equal(meets[own], nodes["coordination"])
+    assert not meets[~own].any()
+    is_node, is_end, is_cut = (
+        nodes["coordination"] > 2,
+        nodes["coordination"] == 1,
+        nodes["cut"] > 0,
+    )
+    volume = BODIES[phase].size * np.prod(SPACING)
+    assert not (is_cut & ~is_end).any()
+    length, chord = branches["length"], branches["chord"]
+    for name, value in {
+        "strut_count": len(length),
+        "strut_ring_count": (branches["from"] == -1).sum(),
+        "strut_node_count": is_node.sum(),
+        "strut_end_count": (is_end & ~is_cut).sum(),
+        "strut_cut_count": is_cut.sum(),
+        "strut_node_density": is_node.sum() / volume,
+        "strut_length_density": length.sum() / volume,
+        "strut_coordination_mean": nodes["coordination"][is_node].mean(),
+        "strut_length_mean": length.mean(),
+        "strut_length_median": np.median(length),
+        "strut_straightness": (chord / length).mean(),
+    }.items():
+        assert float(one[name]) == pytest.approx(float(value)), name
+    shares = {int(m): float(one.strut_node_share.sel(meeting=m)) for m in one.meeting.values}
+    for meeting, share in shares.items():
+        assert share == pytest.approx((nodes["coordination"] == meeting).sum() / is_node.sum())
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("phase", BODIES)
+def test_diameters_are_those_of_the_points(found: xr.Dataset, phase: str) -> None:
+    one, paths = found.sel(phase=phase), points_of(found)
+    branches = rows(found, "branch", phase)
+    own = np.flatnonzero(found.branch_phase.values == list(BODIES).index(phase))
+    assert branches["least"] == pytest.approx([paths[n].min() for n in own])
+    assert branches["mean"] == pytest.approx([paths[n].mean() for n in own])
+    # Struts with an odd number of points along x, where half of the way is the point in the middle.
+    for n, diameter in zip(own, branches["middle"], strict=True):
+        assert paths[n].min() <= diameter <= paths[n].max()
+        if len(paths[n]) > 8 and found.branch_from.values[n] >= 0:
+            near = paths[n][len(paths[n]) // 2 - 2 : len(paths[n]) // 2 + 3]
+            assert near.min() <= diameter <= near.max()
+    every = {
+        "strut_diameter": np.concatenate([paths[n] for n in own]).astype(float),
+        "strut_middle_diameter": branches["middle"],
+    }
+    for name, values in every.items():
+        logs, n = np.log(values), len(own)
+        mu, sigma = logs.mean(), logs.std(ddof=1)
+        middle, wide = mu + sigma**2 / 2, 1.96 * np.sqrt(sigma**2 / n + sigma**4 / (2 * (n - 1)))
+        for ending, value in {
+            "mean": values.mean(),
+            "std": values.std(ddof=1),
+            "median": np.median(values),
+            "fit_mu": mu,
+            "fit_sigma": sigma,
+            "fit_mean": np.exp(middle),
+            "fit_low": np.exp(mu - 1.96 * sigma),
+            "fit_high": np.exp(mu + 1.96 * sigma),
+            "fit_mean_low": np.exp(middle - wide),
+            "fit_mean_high": np.exp(middle + wide),
+            "fit_distance": stats.kstest(logs, "norm", (mu, sigma)).statistic,
+        }.items():
+            assert float(one[f"{name}_{ending}"]) == pytest.approx(value, rel=1e-4), ending
+
+
+@pytest.mark.parametrize("phase", BODIES)
+def test_rows_lie_at_centres_of_voxels_of_their_phase(found: xr.Dataset, phase: str) -> None:
+    for table in ("node", "point"):
+        own = rows(found, table, phase)
+        places = np.stack([own[axis] for axis in "zyx"], axis=1) / SPACING - 0.5
+        assert places == pytest.approx(np.rint(places), abs=1e-3)
+        assert BODIES[phase][tuple(np.rint(places).astype(int).T)].all()
+    branches, points = rows(found, "branch", phase), rows(found, "point", phase)
+    nodes = np.stack([found[f"node_{axis}"].values for axis in "zyx"], axis=1)
+    first = np.flatnonzero(found.branch_phase.values == list(BODIES).index(phase))
+    for number, begin, end, chord in zip(
+        first, branches["from"], branches["to"], branches["chord"], strict=True
+    ):
+        path = np.stack([points[axis][points["branch"] == number] for axis in "zyx"], axis=1)
+        if begin >= 0:
+            assert path[[0, -1]] == pytest.approx(nodes[[begin, end]], rel=1e-6)
+        assert chord == pytest.approx(np.linalg.norm(path[0] - path[-1]), abs=1e-3)
