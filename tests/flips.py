@@ -42,7 +42,7 @@ VERBS: dict[str, Reader] = {
     "geodesic": lambda sample: tim3d.geodesic(
         sample, phases=["pore"], directions=["+z"], options=QUIET
     ),
-    "score": lambda sample: tim3d.score(sample, options=QUIET),
+    "evaluate": lambda sample: tim3d.evaluate(sample, options=QUIET),
     "study": lambda sample: tim3d.study(
         sample, quantity="phase_fraction", phase="pore", windows=[4, 8], options=QUIET
     ),

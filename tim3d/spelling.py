@@ -46,7 +46,7 @@ def given_twice(names: Iterable[str]) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Suggestion, in brackets, for an unknown name; empty if no known name is similar.
 
-    >>> suggestion("segmnt", ["segment", "score"]), suggestion("porosity", ["phase_fraction"]), suggestion("q", ["z"])
+    >>> suggestion("segmnt", ["segment", "solve"]), suggestion("porosity", ["phase_fraction"]), suggestion("q", ["z"])
     (" (did you mean 'segment'?)", " (here it is 'phase_fraction')", '')
     """
     known, plain = list(known), name.lower().replace("-", "_")

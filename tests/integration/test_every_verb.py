@@ -124,7 +124,7 @@ RESULTS = {
     "struts": Row(
         {"sample": A}, {"spurs": 0.5}, f"{A}/phase_struts", "phase", ("distance", "skeleton"), shown="struts"
     ),
-    "score": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_score", "phase"),
+    "evaluate": Row({"sample": A}, {"slices": "0:4"}, f"{A}/phase_evaluation", "phase"),
     "study": Row(
         {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [8, 16]}, {"phase": "pore"},
         f"{A}/phase_study_quantity=phase_fraction,phase=solid,windows_nm=80+160", "phase", shown="representative_size",
@@ -178,7 +178,7 @@ FILES |= {
     "measure_images": Row(
         {"folder": "stack/truth", "phases": TWO, "in_pixels": True, "csv": "table.csv"}, makes="table.csv"
     ),
-    "score_images": Row(
+    "evaluate_images": Row(
         {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
     ),
     "table": Row({"samples": [A], "csv": "wide.csv"}, makes="wide.csv", after=("measure",)),
@@ -189,7 +189,16 @@ FILES |= {
 TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
 OVERWRITES = sorted(
     set(TABLE)
-    - {"describe", "report", "inspect", "measure_images", "score_images", "table", "relate", "view"}
+    - {
+        "describe",
+        "report",
+        "inspect",
+        "measure_images",
+        "evaluate_images",
+        "table",
+        "relate",
+        "view",
+    }
 )
 
 
@@ -376,7 +385,7 @@ def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(
         in commands.status(A)
     )
     assert said in "\n".join(map(str, tim3d.validate(A)))
-    if name != "score":  # the report renews it
+    if name != "evaluate":  # the report renews it
         assert command in page()
     renew(row)
     after = run(name)
@@ -485,7 +494,7 @@ out = "cut"
 verb = "label"
 field = "cut"
 [[step]]
-verb = "score"
+verb = "evaluate"
 field = "cut"
 [[step]]
 verb = "report"
@@ -500,12 +509,12 @@ def test_a_recipe_renews_results_and_refuses_fields_of_a_replaced_field(folder: 
     planned = dict(plan_recipe("r.toml"))
     assert [str(one)[:6] for one in planned["report"]] == [
         "report"
-    ]  # the score is that of the step before
+    ]  # the result is that of the step before
     first = run_recipe("r.toml", progress=False)
     replace("truth")
     again = run_recipe("r.toml", progress=False)
     assert again["label"].identical(first["label"])
-    assert not again["score"].equals(first["score"])
+    assert not again["evaluate"].equals(first["evaluate"])
     replace("raw")
     assert "--overwrite" in one_line(lambda: run_recipe("r.toml", progress=False), MixedRunError)
     with pytest.raises(MixedRunError, match=r"--overwrite"):

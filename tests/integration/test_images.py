@@ -1,4 +1,4 @@
-"""Folders of single images: masks of the same names, tables of the plane, scores of pairs; never a sample."""
+"""Folders of single images: masks of the same names, tables of the plane, comparisons of pairs; never a sample."""
 
 from __future__ import annotations
 
@@ -204,20 +204,21 @@ def test_lengths_are_in_nm_where_all_images_have_a_size(
     assert float(rows[1]["perimeter_per_area [nm-1]"]) == float(own.perimeter_per_area[0, 1])
 
 
-def test_scores_are_of_pairs_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_masks_are_compared_in_pairs_by_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tim3d.segment_images("images", "masks", **OTSU)
     asked = {"names": "{name}_mask", "true_phases": tim3d.Phases(void=1, grain=2)}
     asked["merge"] = {"void": "pore", "grain": "solid"}
-    found = tim3d.score_images("masks", "truth", **asked)
-    assert found.foreground == "solid"
-    assert float(found.mean_iou_macro) == float(found.pooled_dice) == 1
+    found = tim3d.evaluate_images("masks", "truth", **asked)
+    assert float(found.mean_iou_macro) == float(found.pooled_dice.sel(phase="solid")) == 1
     Path("truth/b_mask.png").unlink()
     with pytest.raises(InputError, match=r"no partner called \{name\}_mask for b \(1 of 3"):
-        tim3d.score_images("masks", "truth", **asked)
-    fewer = tim3d.score_images("masks", "truth", **asked, accept_missing=True, csv="s.csv")
+        tim3d.evaluate_images("masks", "truth", **asked)
+    fewer = tim3d.evaluate_images("masks", "truth", **asked, accept_missing=True, csv="s.csv")
     assert fewer.image.values.tolist() == ["a 1", "c"]
-    assert Path("s.csv").read_text().startswith("image,iou_foreground,")
-    assert main(["score-images", "masks", "masks", "--foreground", "pore"]) == 0
+    assert Path("s.csv").read_text().startswith("image,phase,iou,")
+    assert main(["evaluate-images", "masks", "masks"]) == 0
     assert "pooled" in capsys.readouterr().out
 
 
@@ -260,7 +261,7 @@ def test_a_mask_of_other_values_is_refused(folder: Path) -> None:
 def test_no_verb_makes_a_sample_of_a_folder_of_images_by_accident(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     tried = {
-        "annotate": {}, "label": {}, "measure": {}, "score": {}, "describe": {}, "segment": OTSU,
+        "annotate": {}, "label": {}, "measure": {}, "evaluate": {}, "describe": {}, "segment": OTSU,
         "clean": {"steps": [Holes("solid")]}, "train": {"model": "m.safetensors"}, "report": {"out": "a.html"},
     }  # fmt: skip
     assert set(tried) <= set(VERBS)

@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "study": lambda s: tim3d.study(
         s, quantity="phase_fraction", phase="pore", windows=[8, 16], options=QUIET
     ),
-    "score": lambda s: tim3d.score(s, options=QUIET),
+    "evaluate": lambda s: tim3d.evaluate(s, options=QUIET),
     "fidelity": lambda s: tim3d.fidelity(
         s, micrograph=f"{s}/../image.tif", pixel_size=5, phases=PHASES, options=QUIET
     ),

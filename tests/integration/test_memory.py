@@ -59,7 +59,7 @@ def test_every_pass_stays_below_its_plan(tmp_path: Path, workers: int) -> None:
             sample, model=model, window=(256, 256), halo=32, probabilities=True, options=QUIET
         )
         tim3d.measure(sample, field="truth", options=QUIET)
-        tim3d.score(sample, field="otsu", options=QUIET)
+        tim3d.evaluate(sample, field="otsu", options=QUIET)
     above = {name: pair for name, pair in peaks(sample).items() if pair[0] > pair[1]}
     assert not above
 

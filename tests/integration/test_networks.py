@@ -76,8 +76,8 @@ def test_labels_without_a_pen_beat_the_threshold(sample: str) -> None:
         sample, method="otsu", phases=tim3d.Phases(pore=0, solid=1), out="otsu", options=QUIET
     )
     merge = {"shine_through": "pore"}
-    hybrid = tim3d.score(sample, field="annotation", foreground="pore", merge=merge, options=QUIET)
-    otsu = tim3d.score(sample, field="otsu", foreground="pore", options=QUIET)
+    hybrid = tim3d.evaluate(sample, field="annotation", merge=merge, options=QUIET)
+    otsu = tim3d.evaluate(sample, field="otsu", options=QUIET)
     assert float(hybrid.iou_foreground) > float(otsu.iou_foreground)
 
 
@@ -275,34 +275,31 @@ def counted(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "slices", [slice(None), slice(1, 3), slice(4, None), slice(0, 1), slice(-2, None)]
 )
-def test_a_score_of_slices_is_that_of_those_slices(
+def test_an_evaluation_of_slices_is_that_of_those_slices(
     compared: tuple[str, np.ndarray, np.ndarray], slices: slice
 ) -> None:
     url, predicted, true = compared
-    found = tim3d.score(url, slices=slices, options=QUIET)
+    found = tim3d.evaluate(url, slices=slices, options=QUIET)
     assert found.truth.values.tolist() == found.predicted.values.tolist() == list(TRUE.names)
     np.testing.assert_array_equal(found.confusion.values, counted(predicted[slices], true[slices]))
     assert float(found.accuracy) == pytest.approx((predicted[slices] == true[slices]).mean())
     if slices != slice(None):
-        assert float(found.accuracy) != float(tim3d.score(url, options=QUIET).accuracy)
+        assert float(found.accuracy) != float(tim3d.evaluate(url, options=QUIET).accuracy)
 
 
-@pytest.mark.parametrize("foreground", TRUE.names)
-def test_a_score_speaks_of_the_phase_that_is_asked_for(
-    compared: tuple[str, np.ndarray, np.ndarray], foreground: str
+@pytest.mark.parametrize("phase", TRUE.names)
+def test_an_evaluation_speaks_of_every_phase(
+    compared: tuple[str, np.ndarray, np.ndarray], phase: str
 ) -> None:
     url, predicted, true = compared
-    place = TRUE.names.index(foreground)
+    place = TRUE.names.index(phase)
     p, t = predicted == place, true == place
     hit, false, missed = (p & t).sum(), (p & ~t).sum(), (~p & t).sum()
-    found = tim3d.score(url, foreground=foreground, options=QUIET)
-    assert found.attrs["foreground"] == foreground
-    assert float(found.iou_foreground) == pytest.approx(hit / (hit + false + missed))
+    found = tim3d.evaluate(url, options=QUIET).sel(phase=phase)
+    assert float(found.iou) == pytest.approx(hit / (hit + false + missed))
     assert float(found.dice) == pytest.approx(2 * hit / (2 * hit + false + missed))
     assert float(found.precision) == pytest.approx(hit / (hit + false))
     assert float(found.recall) == pytest.approx(hit / (hit + missed))
-    if foreground == TRUE.names[-1]:
-        assert found.identical(tim3d.score(url, options=QUIET))
 
 
 def test_a_merged_class_has_the_code_of_what_it_counts_as(sample: str, tmp_path: Path) -> None:

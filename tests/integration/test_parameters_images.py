@@ -50,13 +50,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "connectivity": 4, "splits": "lists.csv", "subset": "train",
         },
     ),
-    "score": (
-        "score_images",
+    "evaluate": (
+        "evaluate_images",
         {"folder": "truth", "truth": "truer", "phases": TWO, **LISTS},
         {
             "folder": "truer", "truth": "truth", "phases": Phases(pore=1, solid=0),
-            "true_phases": Phases(solid=0, pore=1), "merge": {"pore": "solid"}, "foreground": "pore",
-            "names": "{name}_m", "accept_missing": True,
+            "true_phases": Phases(solid=0, pore=1), "merge": {"pore": "solid"},
+            "names": "{name}_m", "accept_missing": True, "baseline": "truer", "tolerance": 1.0, "resamples": 200,
+            "confidence": 0.9, "seed": 1,
             "splits": "lists.csv", "subset": "train",
         },
     ),
@@ -65,7 +66,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 ALIKE = {
     ("segment a list by a network", "device"),
     ("measure", "in_pixels"),
-    ("score", "accept_missing"),
+    ("evaluate", "accept_missing"),
 }
 
 

@@ -134,19 +134,23 @@ CASES = {
         },
         runs={"plain": True, "unit": "voxels", "options": AGAIN},
     ),
-    "score": Case(
-        "score",
+    "evaluate": Case(
+        "evaluate",
         {"sample": A},
-        decides={"sample": B, "field": "other", "truth": "other", "foreground": "pore", "slices": slice(0, 5)},
+        decides={
+            "sample": B, "field": "other", "truth": "other", "baseline": "other", "slices": slice(0, 5),
+            "tolerance": 25.0, "resamples": 200, "confidence": 0.9, "run": 2, "seed": 1,
+        },
         refused={"merge": {"solid": "pore"}},
         names={"out": "mine3"},
         runs={"options": IN_BLOCKS},
     ),
-    "score of three phases": Case(
-        "score",
+    "evaluate three phases": Case(
+        "evaluate",
         {"sample": A, "field": "three", "merge": {"ring": "solid"}},
         decides={
-            "sample": B, "truth": "other", "foreground": "pore", "slices": slice(0, 5), "merge": {"ring": "pore"},
+            "sample": B, "truth": "other", "baseline": "phase", "slices": slice(0, 5), "merge": {"ring": "pore"},
+            "tolerance": 25.0, "resamples": 200, "confidence": 0.9, "run": 2, "seed": 1,
         },
         refused={"field": "phase"},
         names={"out": "mine4"},

@@ -28,7 +28,8 @@ from tim3d.grid import Box
 from tim3d.plotting import curves, planes, style
 from tim3d.plotting import slices as figures
 from tim3d.plotting.phases_3d import DRAWN_VOXELS
-from tim3d.reporting import page, results, table
+from tim3d.reporting import page, table
+from tim3d.reporting.evaluation import confusion_table
 from tim3d.reporting.html import thresholds
 from tim3d.reporting.report import report
 from tim3d.stages.shared.field import Options
@@ -200,11 +201,11 @@ def test_measured_stands_beside_truth(sample: str, whole: str) -> None:
         )
 
 
-def test_scores_are_those_of_score(sample: str, whole: str) -> None:
-    found = tim3d.score(sample, options=QUIET)
+def test_agreement_is_that_of_evaluate(sample: str, whole: str) -> None:
+    found = tim3d.evaluate(sample, options=QUIET)
     rows = {r[0]: r for r in Reader(whole).rows if r}
-    assert rows["accuracy"][2] == _shown(1 - 2 / 30)
-    assert rows["iou_foreground"][2] == _shown(float(found["iou_foreground"]))
+    assert rows["accuracy"][-1].startswith(f"{1 - 2 / 30:.4f}")
+    assert rows["iou"][1].startswith(f"{float(found['iou'][0]):.4f}")
     assert [int(n.replace(",", "")) for n in rows["truly solid"][1:]] == found["confusion"].values[
         1
     ].tolist()
@@ -216,9 +217,8 @@ def test_the_confusion_matrix_stands_under_the_predicted_names() -> None:
     cells = np.arange(9).reshape(3, 3) + 1
     found = xr.Dataset(
         {"confusion": (("truth", "predicted"), cells)}, {"truth": truth, "predicted": predicted},
-        {"field": "phase", "truth_field": "truth", "averaging": "pooled", "foreground": "solid"},
     )  # fmt: skip
-    rows = Reader(results.score_tables(found)).rows
+    rows = Reader(confusion_table(found.confusion)).rows
     header = next(row for row in rows if "labelled pore" in row)
     for i, true in enumerate(truth):
         row = next(row for row in rows if row and row[0] == f"truly {true}")
@@ -258,7 +258,7 @@ def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
 
 def test_a_truth_with_other_phases_is_said_and_the_rest_stays(sample: str, tmp_path: Path) -> None:
     text = report(sample, tmp_path / "r.html", truth="annotation").read_text(encoding="utf-8")
-    assert "Not scored" in text
+    assert "Not compared" in text
     assert "No map of disagreement" in text
     assert "Results" in Reader(text).headings
 

@@ -32,12 +32,12 @@ def test_published_otsu_baseline_of_a_folder(data_dir: Path, tmp_path: Path, nam
         progress=False,
         **lists,
     )
-    found = tim3d.score_images(
+    found = tim3d.evaluate_images(
         tmp_path / "masks",
         folder / "Super" / "annotations",
         true_phases=tim3d.Phases(matrix=0, secondary=1, tertiary=2),
         merge={"secondary": "precipitate", "tertiary": "precipitate"},
-        foreground="precipitate",
         **lists,
     )
+    found = found.sel(phase="precipitate")
     assert {n: round(float(found[f"mean_{n}"]), 4) for n in PUBLISHED[name]} == PUBLISHED[name]

@@ -20,7 +20,7 @@ from tim3d.verbs import PYTHON_ONLY, VERBS
 WORDS = """
 annotation architecture as_voxels aspect average axis batch blur cell cell_nm checkpoint compactness component
 conductivity connectivity contact context correlation_nm critic_steps crop decoder_channels depth descriptors device
-diameter_nm directions dtype encoder epochs even_z every faces field flux_tolerance foreground fractions halo held_out
+diameter_nm directions dtype encoder epochs even_z every faces field flux_tolerance fractions halo held_out
 interface keep keep_flux keep_potential kind labels lags lags_nm learning_rate loading merge method metric minutes
 missing_chunks mixed_precision mode norm normalisation orientation other_grid out patience period periodic
 phase phases pixel_size polarity precision preset probabilities quantity raw richardson scale seam seed seeds shape
@@ -33,6 +33,7 @@ target features leave_out derive smallest largest fixed group hold_out log_targe
 gaussian_process level permutations draws distance pore density plain regions
 neck instances substrate rows
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
+baseline confidence resamples run
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -44,7 +45,8 @@ FILES = {
     "inspect.source", "prepare.tables",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
-    "score_images.folder", "score_images.truth", "score_images.csv", "score_images.splits",
+    "evaluate_images.folder", "evaluate_images.truth", "evaluate_images.csv", "evaluate_images.splits",
+    "evaluate_images.baseline",
     "plot.out", "table.samples", "table.metadata", "table.csv", "table.summary",
     "relate.source", "relate.metadata", "relate.csv", "relate.json", "relate.page",
 }  # fmt: skip

@@ -30,6 +30,8 @@ SHELL_ONLY = {"plan", "quiet"}
 BESIDE = {
     "inspect": {"figure", "json"},
     "study": {"figure"},
+    "evaluate": {"figure"},
+    "evaluate_images": {"figure"},
     "fidelity": {"figure"},
     "describe": {"csv"},
     "relate": {"figure"},

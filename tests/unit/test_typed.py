@@ -60,8 +60,8 @@ UNREADABLE = [
     ("solve", "tolerance", "small"),
     ("study", "windows", [64.5]),
     ("fidelity", "slices", 8.5),
-    ("score", "slices", "5"),
-    ("score", "slices", "0:200:2"),
+    ("evaluate", "slices", "5"),
+    ("evaluate", "slices", "0:200:2"),
     ("train", "seed", True),
     ("train", "epochs", "many"),
     ("measure", "time_limit", "soon"),
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_names_the_option_and_the_form(
 
 @pytest.mark.parametrize("value", ["5:5", "200:0", "7:2"])
 def test_a_range_without_anything_in_it_is_refused(value: str) -> None:
-    for verb, name in (("score", "slices"), ("describe", "z")):
+    for verb, name in (("evaluate", "slices"), ("describe", "z")):
         with pytest.raises(ArgumentError, match="empty"):
             convert(name, value, verb)
 
@@ -94,7 +94,7 @@ GOOD: list[tuple[str, str, Any, Any]] = [
     ("generate", "orientation", "1,1,1", [1.0, 1.0, 1.0]),
     ("solve", "contact", "1e7,1e7", [1e7, 1e7]),
     ("solve", "axis", "z,x", ["z", "x"]),
-    ("score", "slices", "-10:", slice(-10, None)),
+    ("evaluate", "slices", "-10:", slice(-10, None)),
     ("train", "epochs", 12.0, 12),
     ("solve", "tolerance", 1, 1.0),
 ]

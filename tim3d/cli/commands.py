@@ -120,6 +120,8 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
     for source in {
         "study": [FIGURE],
         "fidelity": [FIGURE],
+        "evaluate": [FIGURE],
+        "evaluate_images": [FIGURE],
         "describe": [CSV],
         "inspect": [FIGURE, JSON],
         "relate": [FIGURE],

@@ -160,7 +160,7 @@ def convert(name: str, value: Any, verb: str = "") -> Any:
 
     Examples
     --------
-    >>> convert("block", "64,512,512"), convert("slices", "0:200", "score"), convert("phases", {"pore": 0}, "ingest")
+    >>> convert("block", "64,512,512"), convert("slices", "0:200", "evaluate"), convert("phases", {"pore": 0}, "ingest")
     ((64, 512, 512), slice(0, 200, None), Phases(pore=0))
     >>> convert("voxel_size", "10,5,5", "ingest")
     {'z': 10.0, 'y': 5.0, 'x': 5.0}

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from tim3d.errors import Tim3dError
 from tim3d.plotting import curves as graphs
 from tim3d.plotting import slices as figures
@@ -16,6 +18,7 @@ from tim3d.plotting.style import length_text
 from tim3d.reporting import missing, page, results
 from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.correlations import CORRELATIONS
+from tim3d.reporting.evaluation import EVALUATION, evaluation_html
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.images import IMAGES
@@ -29,7 +32,7 @@ from tim3d.reporting.section import Html, Parts, Section
 from tim3d.reporting.struts import STRUTS
 from tim3d.reporting.study import STUDY
 from tim3d.reporting.transport import CONNECTIVITY, FLUX, GEODESIC
-from tim3d.stages.segmentation.score import score
+from tim3d.stages.segmentation.evaluate import evaluate
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.newer_fields import newer_fields
 from tim3d.storage import store
@@ -163,17 +166,17 @@ def _disagreement(parts: Parts) -> str:
         return page.note(f"No map of disagreement: {error}")
 
 
-def _scores(parts: Parts) -> str:
-    """Agreement with the truth voxel by voxel; a stored score is not computed again."""
+def _agreement(parts: Parts) -> str:
+    """Agreement with the truth; a stored comparison is not computed again."""
     if parts.field is None or parts.truth is None:
         return ""
     try:
-        found = score(
+        found = evaluate(
             parts.sample, field=parts.field, truth=parts.truth, options=Options(progress=False)
         )
     except Tim3dError as error:
-        return page.note(f"Not scored: {error}")
-    return results.score_tables(found)
+        return page.note(f"Not compared: {error}")
+    return Markup("\n").join(evaluation_html(found))
 
 
 def _results(parts: Parts) -> Iterator[str]:
@@ -302,8 +305,11 @@ SECTIONS = (
     Section("Slices", _each(_slices)),
     PREPARATION,
     Section(
-        "Segmentation", _each(_segmentation, _disagreement, _scores), missing=missing.segmentation
+        "Segmentation",
+        _each(_segmentation, _disagreement, _agreement),
+        missing=missing.segmentation,
     ),
+    EVALUATION,
     Section("Phases in three dimensions", _each(_phases_3d)),
     CLEANING,
     Section("Results", lambda parts, _: _results(parts), missing=missing.results),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from tim3d.reporting import table
@@ -15,7 +14,7 @@ def is_of_images(found: xr.Dataset) -> bool:
 
 
 def text(found: xr.Dataset) -> str:
-    """A row for each image, or for each of its phases, and the numbers over all images below."""
+    """A row for each image, or for each of its phases."""
     names = [str(n) for n, v in found.data_vars.items() if "image" in v.dims]
     by_phase = any("phase" in found[n].dims for n in names)
     header = ["image", *(["phase"] if by_phase else []), *(_head(found, n) for n in names)]
@@ -28,7 +27,7 @@ def text(found: xr.Dataset) -> str:
         for image in found.image.values
         for phase in (found.phase.values if by_phase else [None])
     ]
-    return "\n".join([*table.aligned([header, [], *rows]), *_summary(found)])
+    return "\n".join(table.aligned([header, [], *rows]))
 
 
 def _head(found: xr.Dataset, name: str) -> str:
@@ -40,18 +39,6 @@ def _cell(variable: xr.DataArray, image: object, phase: object) -> str:
     place = {"image": image} | ({"phase": phase} if "phase" in variable.dims else {})
     value = variable.sel(place).item()
     return str(value) if isinstance(value, int) else table.number(value) or "-"
-
-
-def _summary(found: xr.Dataset) -> list[str]:
-    whole = [str(n) for n, v in found.data_vars.items() if not v.dims]
-    if not whole:
-        return []
-    metrics = [n.removeprefix("mean_") for n in whole if n.startswith("mean_")]
-    rows = [
-        [kind, *(table.number(float(np.asarray(found[f"{kind}_{n}"]))) for n in metrics)]
-        for kind in ("mean", "pooled")
-    ]
-    return ["", *table.aligned([["", *metrics], [], *rows])]
 
 
 def _nothing(parts: Parts) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tim3d.descriptors.porosity import check_density, pore_phases
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MissingFieldError, Tim3dError
 from tim3d.forecast import expected
-from tim3d.stages.segmentation.score import score
+from tim3d.stages.segmentation.evaluate import evaluate
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
@@ -151,7 +151,7 @@ class Reporting:
             from tim3d.models.segmentation import checkpoint
 
             checkpoint.describe(self.model)
-        return [*self._scoring(), Outline("report", f"writes {self.target}")]
+        return [*self._comparing(), Outline("report", f"writes {self.target}")]
 
     def run(self) -> Path:
         """Write the file atomically."""
@@ -174,15 +174,15 @@ class Reporting:
         log.info("wrote %s", self.target)
         return self.target
 
-    def _scoring(self) -> list[Any]:
+    def _comparing(self) -> list[Any]:
         field, truth = self.shown["field"], self.shown["truth"]
         if field is None or truth is None:
             return []
         try:
-            return score.plan(
+            return evaluate.plan(
                 self.sample, field=field, truth=truth, options=Options(progress=False)
             )
-        except Tim3dError:  # the report states why a score is missing
+        except Tim3dError:  # the report states why it is missing
             return []
 
 

@@ -21,45 +21,6 @@ from tim3d.units import Shown
 FRACTIONS = ("phase_fraction", "porosity", "open_porosity", "closed_porosity", "relative_density")
 ERRORS = "Behind ± stands one standard error; the last column names its kind."
 
-_METRICS = {
-    "accuracy": "fraction of voxels with the true label",
-    "iou_foreground": "TP / (TP + FP + FN) of the foreground: intersection over union",
-    "iou_macro": "mean over the phases of TP / (TP + FP + FN)",
-    "iou_micro": "sums over the phases, TP / (TP + FP + FN)",
-    "dice": "2 TP / (2 TP + FP + FN) of the foreground",
-    "precision": "TP / (TP + FP) of the foreground",
-    "recall": "TP / (TP + FN) of the foreground",
-}
-
-
-def score_tables(found: xr.Dataset) -> str:
-    """Tables of metrics and of the confusion matrix of `tim3d.score`, with definitions."""
-    body = [
-        [str(name), _METRICS.get(str(name), ""), _value(float(v))]
-        for name, v in found.data_vars.items()
-        if v.ndim == 0
-    ]
-    a = found.attrs
-    caption = f"Agreement of “{a['field']}” with “{a['truth_field']}”, {a['averaging']}; foreground: {a['foreground']}."
-    return page.table(["metric", "definition", "value"], body, 2, caption) + _confusion(
-        found["confusion"]
-    )
-
-
-def _confusion(matrix: xr.DataArray) -> str:
-    names = [str(n) for n in matrix["predicted"].values]
-    body = [
-        [f"truly {n}", *(f"{int(v):,}" for v in row)]
-        for n, row in zip(matrix["truth"].values, matrix.values, strict=True)
-    ]
-    return page.table(
-        ["", *(f"labelled {n}" for n in names)], body, 1, "Voxels by true and given label."
-    )
-
-
-def _value(value: float | None) -> str:
-    return page.number(table.number(value)) or "–"
-
 
 def outdated_note(sample: str, node: str) -> str:
     """Note in place of a result about another version of a field; empty for a current one."""

@@ -3,6 +3,8 @@
 Confusion matrices of blocks or images are additive. The name of a ratio states how it averages;
 ratios with the same common name ("IoU") differ by more than good methods do. A ratio that is 0/0,
 because a class is empty both in the truth and in the prediction, is 1: the prediction is right.
+
+`of_classes` and `of_all` take any number of matrices at once, as the resamples of a bootstrap.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from tim3d.errors import ArgumentError, InputError
 
 Matrix: TypeAlias = npt.NDArray[np.int64]
+Ratios: TypeAlias = npt.NDArray[np.float64]
 
 
 def confusion(
@@ -50,6 +53,49 @@ def confusion(
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
+def of_classes(matrices: Matrix) -> dict[str, Ratios]:
+    """IoU, Dice, precision and recall of every class.
+
+    Parameters
+    ----------
+    matrices : (..., classes, classes) int64
+        Confusion matrices.
+
+    Returns
+    -------
+    dict of str to (..., classes) float64
+        By name.
+
+    Examples
+    --------
+    >>> found = of_classes(np.array([[4, 1], [2, 3]]))
+    >>> found["iou"].round(4).tolist(), found["recall"].tolist()
+    ([0.5714, 0.5], [0.8, 0.6])
+    """
+    tp, fp, fn = _hits(matrices)
+    return {
+        "iou": ratio(tp, tp + fp + fn),
+        "dice": ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": ratio(tp, tp + fp, fn == 0),
+        "recall": ratio(tp, tp + fn, fp == 0),
+    }
+
+
+def of_all(matrices: Matrix) -> dict[str, Ratios]:
+    """Macro IoU, micro IoU and accuracy over all classes, by name; see the functions so named.
+
+    >>> {name: round(float(v), 4) for name, v in of_all(np.array([[4, 1], [2, 3]])).items()}
+    {'iou_macro': 0.5357, 'iou_micro': 0.5385, 'accuracy': 0.7}
+    """
+    tp, fp, fn = _hits(matrices)
+    hits, union = tp.sum(axis=-1), (tp + fp + fn).sum(axis=-1)
+    return {
+        "iou_macro": ratio(tp, tp + fp + fn).mean(axis=-1),
+        "iou_micro": ratio(hits, union),
+        "accuracy": ratio(hits, np.asarray(matrices).sum(axis=(-2, -1))),
+    }
+
+
 def iou_foreground(matrix: Matrix, label: int = 1) -> float:
     """Jaccard index of one class, pooled over the whole matrix: TP / (TP + FP + FN).
 
@@ -59,8 +105,7 @@ def iou_foreground(matrix: Matrix, label: int = 1) -> float:
     >>> iou_foreground(np.array([[4, 1], [2, 3]]))
     0.5
     """
-    tp, fp, fn = _hits(matrix, label)
-    return _ratio(tp, tp + fp + fn)
+    return _of_class("iou", matrix, label)
 
 
 def iou_macro(matrix: Matrix) -> float:
@@ -72,7 +117,7 @@ def iou_macro(matrix: Matrix) -> float:
     >>> round(iou_macro(np.array([[4, 1], [2, 3]])), 6)
     0.535714
     """
-    return float(np.mean([iou_foreground(matrix, label) for label in range(len(matrix))]))
+    return float(of_all(matrix)["iou_macro"])
 
 
 def iou_micro(matrix: Matrix) -> float:
@@ -86,8 +131,7 @@ def iou_micro(matrix: Matrix) -> float:
     >>> round(iou_micro(np.array([[4, 1], [2, 3]])), 6)
     0.538462
     """
-    hits = [_hits(matrix, label) for label in range(len(matrix))]
-    return _ratio(sum(tp for tp, _, _ in hits), sum(sum(each) for each in hits))
+    return float(of_all(matrix)["iou_micro"])
 
 
 def dice(matrix: Matrix, label: int = 1) -> float:
@@ -96,8 +140,7 @@ def dice(matrix: Matrix, label: int = 1) -> float:
     >>> round(dice(np.array([[4, 1], [2, 3]])), 6)
     0.666667
     """
-    tp, fp, fn = _hits(matrix, label)
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    return _of_class("dice", matrix, label)
 
 
 def precision(matrix: Matrix, label: int = 1) -> float:
@@ -109,8 +152,7 @@ def precision(matrix: Matrix, label: int = 1) -> float:
     >>> precision(np.array([[4, 1], [2, 3]]))
     0.75
     """
-    tp, fp, fn = _hits(matrix, label)
-    return _ratio(tp, tp + fp, empty=fn == 0)
+    return _of_class("precision", matrix, label)
 
 
 def recall(matrix: Matrix, label: int = 1) -> float:
@@ -122,8 +164,7 @@ def recall(matrix: Matrix, label: int = 1) -> float:
     >>> recall(np.array([[4, 1], [2, 3]]))
     0.6
     """
-    tp, fp, fn = _hits(matrix, label)
-    return _ratio(tp, tp + fn, empty=fp == 0)
+    return _of_class("recall", matrix, label)
 
 
 def accuracy(matrix: Matrix) -> float:
@@ -132,7 +173,7 @@ def accuracy(matrix: Matrix) -> float:
     >>> accuracy(np.array([[4, 1], [2, 3]]))
     0.7
     """
-    return _ratio(int(np.trace(_checked(matrix))), int(matrix.sum()))
+    return float(of_all(matrix)["accuracy"])
 
 
 def scores(matrix: Matrix, label: int = 1) -> dict[str, float]:
@@ -174,21 +215,27 @@ def _check_labels(name: str, labels: npt.NDArray[np.generic], classes: int) -> N
         )
 
 
-def _checked(matrix: Matrix) -> Matrix:
-    matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ArgumentError(f"a confusion matrix is square, got shape {matrix.shape}")
-    return matrix
+def ratio(part: Matrix, whole: Matrix, empty: npt.ArrayLike = True) -> Ratios:
+    """Part / whole, entry by entry; where the whole is 0, 1 if `empty` holds and 0 otherwise.
+
+    >>> ratio(np.array([1, 0, 0]), np.array([4, 0, 0]), np.array([True, True, False])).tolist()
+    [0.25, 1.0, 0.0]
+    """
+    nothing = np.where(np.broadcast_to(empty, np.shape(part)), 1.0, 0.0)
+    return np.divide(part, whole, out=nothing, where=np.asarray(whole) != 0)
 
 
-def _hits(matrix: Matrix, label: int) -> tuple[int, int, int]:
-    """Count TP, FP and FN of a class."""
-    matrix = _checked(matrix)
-    if not 0 <= label < len(matrix):
-        raise ArgumentError(f"class {label} is not in a matrix of {len(matrix)} classes")
-    tp = int(matrix[label, label])
-    return tp, int(matrix[:, label].sum()) - tp, int(matrix[label].sum()) - tp
+def _hits(matrices: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """TP, FP and FN of every class."""
+    matrices = np.asarray(matrices)
+    if matrices.ndim < 2 or matrices.shape[-2] != matrices.shape[-1]:
+        raise ArgumentError(f"a confusion matrix is square, got shape {matrices.shape}")
+    tp = np.diagonal(matrices, axis1=-2, axis2=-1)
+    return tp, matrices.sum(axis=-2) - tp, matrices.sum(axis=-1) - tp
 
 
-def _ratio(part: int, whole: int, empty: bool = True) -> float:
-    return part / whole if whole else float(empty)
+def _of_class(name: str, matrix: Matrix, label: int) -> float:
+    found = of_classes(matrix)[name]
+    if not 0 <= label < len(found):
+        raise ArgumentError(f"class {label} is not in a matrix of {len(found)} classes")
+    return float(found[label])

@@ -1,1 +1,1 @@
-"""Collections of single images: segment, measure and score a folder of them."""
+"""Collections of single images: segment, measure and evaluate a folder of them."""

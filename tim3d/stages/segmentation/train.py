@@ -24,6 +24,7 @@ from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
+from tim3d.stages.shared.agreement import UNLABELLED as NO_TRUTH
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.advice import other_stack
@@ -65,7 +66,8 @@ def train(
 
     The best epoch on held-out slices (the last ones) is kept. An interrupted training resumes where
     it stopped; a finished one is not repeated. The classes of the network are the phases of the
-    label field; pixels of a phase named ``unlabelled`` with code 255 are ignored.
+    label field; pixels of a phase that is called ``unlabelled`` are ignored, so that strokes may be
+    learnt from.
 
     Parameters
     ----------
@@ -284,9 +286,7 @@ def _classes(grey: Field, labelled: Field) -> dict[str, int]:
 
 
 def _learnt(phases: Phases) -> dict[str, int]:
-    return {
-        name: code for name, code in phases.items() if (name, code) != ("unlabelled", UNLABELLED)
-    }
+    return {name: code for name, code in phases.items() if name != NO_TRUTH}
 
 
 def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:

@@ -1,0 +1,114 @@
+"""Figures of a segmentation beside the truth."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tim3d.plotting.style import LINES, STYLE, WIDTH, length_unit
+
+METRICS = ("iou", "dice", "precision", "recall", "boundary_f1")
+# Names of images are written below the axis up to this number of them.
+_NAMED = 30
+
+
+@matplotlib.rc_context(STYLE)
+def evaluation_figure(found: xr.Dataset) -> Figure:
+    """Metrics of every phase with intervals, and the macro IoU of every slice or image; or the
+    accuracy of objects over the threshold of a match."""
+    if "threshold" in found.dims:
+        return _objects(found)
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _phases(left, found)
+    _units(right, found)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8
+    )
+    return figure
+
+
+def pooled(found: xr.Dataset, name: str) -> str:
+    """Name of a metric over all voxels: that of images has a prefix, as each image has its own."""
+    return f"pooled_{name}" if "image" in found.dims else name
+
+
+def _phases(ax: Axes, found: xr.Dataset) -> None:
+    names = [str(one) for one in found["phase"].values]
+    sets = [("", found.attrs.get("field", "masks"), "o")]
+    if f"baseline_{pooled(found, 'iou')}" in found:
+        sets.append(("baseline_", found.attrs.get("baseline_field", "baseline"), "x"))
+    for place, phase in enumerate(names):
+        for prefix, label, marker in sets:
+            x = np.arange(len(METRICS)) + 0.12 * (place - (len(names) - 1) / 2)
+            one = found.sel(phase=phase)
+            y = np.array([float(one[prefix + pooled(found, m)]) for m in METRICS])
+            ax.errorbar(
+                x, y, _bars(one, prefix, y), fmt=marker, ms=4, color=LINES[place % len(LINES)],
+                lw=1, label=f"{phase}, {label}",
+            )  # fmt: skip
+        chance = float(found[pooled(found, "boundary_f1_chance")].sel(phase=phase))
+        ax.plot(x[-1] + np.array([-0.05, 0.05]), [chance, chance], color="#888888", lw=1.2)
+    ax.plot([], [], color="#888888", lw=1.2, label="chance")
+    ax.set_xticks(range(len(METRICS)), [m.replace("_", " ") for m in METRICS], rotation=20)
+    ax.set_ylim(None, 1.01)
+
+
+def _bars(one: xr.Dataset, prefix: str, values: np.ndarray) -> np.ndarray | None:
+    """Lengths below and above the values; None without intervals."""
+    keys = [prefix + pooled(one, m) for m in METRICS]
+    if f"{keys[0]}_low" not in one:
+        return None
+    low, high = (np.array([float(one[f"{k}_{end}"]) for k in keys]) for end in ("low", "high"))
+    return np.asarray(np.maximum(np.array([values - low, high - values]), 0))
+
+
+def _units(ax: Axes, found: xr.Dataset) -> None:
+    """Macro IoU by slice or image."""
+    images = "image" in found.dims
+    name = "iou_macro" if images else "iou_macro_z"
+    for prefix, color in (("", "#222222"), ("baseline_", "#999999")):
+        if prefix + name not in found:
+            continue
+        values = found[prefix + name].values
+        x, label = np.arange(len(values), dtype=float), "z"
+        if not images:
+            z = found["z"].values
+            size, unit = length_unit(float(z[-1]))
+            x, label = z / size, f"z ({unit})"
+        style = "o" if images else "o-" if len(values) < 40 else "-"
+        ax.plot(x, values, style, ms=3, lw=0.9, color=color)
+    ax.set(xlabel="image" if images else label, ylabel="iou macro", ylim=(None, 1.01))
+    if images and len(values) <= _NAMED:
+        ax.set_xticks(
+            x,
+            [_short(str(one)) for one in found["image"].values],
+            rotation=60,
+            ha="right",
+            fontsize=6,
+        )
+
+
+def _short(name: str) -> str:
+    """A name that fits below an axis.
+
+    >>> _short("SE_15kv_50kx_precip_untested_2")
+    'SE_15kv_50kx_pre…'
+    """
+    return name if len(name) <= 17 else f"{name[:16]}…"
+
+
+def _objects(found: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(WIDTH / 2, 2.8), layout="constrained")
+    ax = figure.subplots()
+    for prefix, color in (("", "#222222"), ("baseline_", "#999999")):
+        if f"{prefix}segmentation_accuracy" in found:
+            label = found.attrs[f"{prefix}field"]
+            values = found[f"{prefix}segmentation_accuracy"].values
+            ax.plot(found["threshold"].values, values, "o-", ms=3, lw=0.9, color=color, label=label)
+    ax.set(xlabel="least IoU of a match", ylabel="segmentation accuracy", ylim=(0, 1.01))
+    ax.legend(fontsize=8)
+    return figure

@@ -1,0 +1,236 @@
+"""The verb `evaluate_images`: masks of a folder against true masks, paired by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from tim3d.engine import Outline
+from tim3d.errors import ArgumentError, InputError
+from tim3d.kernels.morphology.boundary_bands import NONE, half_widths
+from tim3d.phases import Phases
+from tim3d.sources.collection import images_in, paired
+from tim3d.sources.image import read_pixels, shape_of
+from tim3d.stages.images.listing import check_table, chosen_images, write_table
+from tim3d.stages.images.masks import phases_of
+from tim3d.stages.images.reading import labels_in
+from tim3d.stages.shared.agreement import (
+    IMAGES,
+    UNLABELLED,
+    Agreement,
+    Resampling,
+    compared,
+    evaluated,
+    stacked,
+)
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.typed import Folder, Merges
+
+WHOLE = (slice(None), slice(None))
+
+
+@Verb
+def evaluate_images(
+    folder: Folder,
+    truth: Folder,
+    *,
+    baseline: Folder | None = None,
+    phases: Phases | None = None,
+    true_phases: Phases | None = None,
+    merge: Merges | None = None,
+    names: str = "{name}",
+    accept_missing: bool = False,
+    tolerance: float = 2.0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    splits: str | Path | None = None,
+    subset: str | None = None,
+    csv: str | Path | None = None,
+) -> Task[xr.Dataset]:
+    """Compare a folder of masks with true masks of the same names: per image, mean, pooled.
+
+    Pixels of a phase of the truth that is called `unlabelled` have no truth and are left out.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of the masks that are judged.
+    truth : path
+        Folder of the true masks.
+    baseline : path, optional
+        Another folder of masks of the same names that is judged beside it (default: none). Take
+        that of a threshold, as of ``tim3d segment-images --method otsu``.
+    phases : Phases, optional
+        Names and values in the masks (default: as tim3d segment-images recorded them).
+    true_phases : Phases, optional
+        Names and values in the true masks (default: those of the masks).
+    merge : mapping of name to name, optional
+        Phases of any folder that count as another one (default: none).
+    names : str
+        Name of the true mask of the mask {name}, without the suffix.
+    accept_missing : bool
+        Leave out masks without a true one.
+    tolerance : float
+        Distance in pixels within which boundaries agree.
+    resamples : int
+        Resamples of the images from which intervals are found, 0 for none.
+    confidence : float
+        Confidence of the intervals.
+    seed : int
+        Seed of the resamples.
+    splits : path, optional
+        File of lists of images, JSON or CSV (default: all images).
+    subset : str, optional
+        The list that is judged, as test or Super2/test (needed with splits).
+    csv : path, optional
+        File to which the metrics of each image are written (default: none).
+
+    Returns
+    -------
+    xarray.Dataset
+        IoU, Dice, precision, recall, boundary F1 and its chance level, and the error of the area
+        fraction, of every phase by image; means over phases, `iou_micro` and `accuracy` by image;
+        ``mean_METRIC`` over images, ``pooled_METRIC`` over all pixels, with the limits ``_low`` and
+        ``_high`` of their intervals; the same of the baseline, and what is gained; the pooled
+        `confusion`.
+
+    Raises
+    ------
+    ArgumentError
+        If phases do not match, or a number is out of range.
+    InputError
+        If a mask has no true one, another size, or values without a phase, or no pixel has a truth.
+    """
+    target = check_table(csv)
+    if not 0 < tolerance < np.inf:
+        raise ArgumentError(f"--tolerance {tolerance:g} is not a number of pixels: --tolerance 2")
+    resampling = Resampling(resamples, confidence, seed)
+    resampling.check()
+    images = chosen_images(folder, splits, subset)
+    pairs = paired(images, images_in(truth), names, accept_missing=accept_missing)
+    found = phases_of(Path(folder), phases)
+    true, merged = true_phases or found, dict(merge or {})
+    readings = {"": Reading(found, merged)}
+    others: dict[str, Path] = {}
+    if baseline is not None:
+        others = _of_all(images_in(baseline), pairs, baseline)
+        readings["baseline"] = Reading(_recorded(Path(baseline), found), merged)
+    common = _common(readings, Reading(true, merged))
+    compared_pairs = {
+        name: ((mask, *filter(None, [others.get(name)])), true_mask)
+        for name, (mask, true_mask) in pairs.items()
+    }
+    comparing = ComparingImages(
+        compared_pairs, tuple(readings.values()), Reading(true, merged), common, tolerance,
+        resampling, target,
+    )  # fmt: skip
+    return Task(comparing.plans, comparing.run)
+
+
+def _recorded(folder: Path, otherwise: Phases) -> Phases:
+    """Phases of the masks of a baseline: as recorded, or those of the masks that are judged."""
+    try:
+        return phases_of(folder, None)
+    except ArgumentError:
+        return otherwise
+
+
+def _of_all(
+    there: dict[str, Path], wanted: Mapping[str, object], folder: Folder
+) -> dict[str, Path]:
+    """Masks of a baseline, one for every image that is judged."""
+    if missing := [name for name in wanted if name not in there]:
+        raise InputError(
+            f"{folder} has no mask {missing[0]} ({len(missing)} of {len(wanted)} are missing): a baseline is judged "
+            "on the same images"
+        )
+    return there
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Phases of the masks of a folder, and those that count as others."""
+
+    phases: Phases
+    merge: Mapping[str, str]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Common name of each value."""
+        return {code: self.merge.get(name, name) for name, code in self.phases.items()}
+
+    def ranks(self, path: Path, common: tuple[str, ...]) -> np.ndarray:
+        """Index among the common names of each pixel of a mask; `NONE` where there is no truth."""
+        labels = labels_in(read_pixels(path).values, self.phases, path)
+        table = np.full(256, NONE, np.uint8)
+        for code, name in self.names.items():
+            table[code] = common.index(name) if name in common else NONE
+        return np.asarray(table[labels])
+
+
+def _common(folders: Mapping[str, Reading], truth: Reading) -> tuple[str, ...]:
+    """Names of the phases that are compared, in the order of the values of the truth."""
+    common = tuple(name for name in dict.fromkeys(truth.names.values()) if name != UNLABELLED)
+    for what, one in folders.items():
+        if set(one.names.values()) != set(common):
+            masks = f"the masks of the {what}" if what else "the masks"
+            raise ArgumentError(
+                f"{masks} have the phases {', '.join(sorted(set(one.names.values())))}, the truth "
+                f"{', '.join(sorted(common))}. Name them alike: --phases, --true-phases, or count some as "
+                "another: --merge secondary=precipitate,tertiary=precipitate"
+            )
+    return common
+
+
+@dataclass(frozen=True)
+class ComparingImages:
+    """Masks that are compared with the truth.
+
+    `masks` are of each image the judged mask, that of the baseline if there is one, and the truth;
+    `readings` are of the judged masks and of those of the baseline.
+    """
+
+    masks: Mapping[str, tuple[tuple[Path, ...], Path]]
+    readings: tuple[Reading, ...]
+    truth: Reading
+    common: tuple[str, ...]
+    tolerance: float
+    resampling: Resampling
+    target: Path | None
+
+    def plans(self) -> list[Outline]:
+        """One line."""
+        return [Outline("evaluate-images", f"compares {len(self.masks)} masks with the truth")]
+
+    def run(self) -> xr.Dataset:
+        """Compare, and write the table."""
+        each = [self._counts(*paths) for paths in self.masks.values()]
+        counts = [stacked([one[n] for one in each], len(self.common)) for n in range(len(each[0]))]
+        baseline = counts[1] if len(counts) > 1 else None
+        found = evaluated(counts[0], baseline, self.common, IMAGES, self.resampling)
+        pixels = sum(math.prod(shape_of(true)) for _, true in self.masks.values())
+        found = found.assign_coords(image=np.array(list(self.masks), object)).assign_attrs(
+            tolerance_pixels=self.tolerance, pixels_without_truth=pixels - found.attrs["voxels"]
+        )
+        write_table(found, self.target)
+        return found
+
+    def _counts(self, masks: tuple[Path, ...], truth: Path) -> list[Agreement]:
+        """Counts of an image: of the judged mask, and of that of the baseline."""
+        true = self.truth.ranks(truth, self.common)
+        widths = half_widths(self.tolerance, (1.0, 1.0))
+        counts = []
+        for path, reading in zip(masks, self.readings, strict=True):
+            found = reading.ranks(path, self.common)
+            if found.shape != true.shape:
+                raise InputError(
+                    f"{path} has {found.shape} pixels, {truth} {true.shape}; a mask and its truth are of one image"
+                )
+            counts.append(compared(found, true, len(self.common), widths, WHOLE))
+        return counts
