@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numba as nb
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Triple
@@ -394,6 +394,8 @@ def _step(grey: Floats) -> float:
 
 def _first_peak(curve: Floats, least: float, start: int) -> int | None:
     """Index of the first local maximum >= `least` from `start` on; the first bin can be one."""
+    from scipy.signal import find_peaks  # takes a second to import, for this method alone
+
     padded = np.concatenate([[-np.inf], curve[start:], [-np.inf]])
-    peaks, _ = signal.find_peaks(padded, height=least)
+    peaks, _ = find_peaks(padded, height=least)
     return int(peaks[0]) - 1 + start if len(peaks) else None
