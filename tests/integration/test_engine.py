@@ -180,6 +180,15 @@ def test_a_lock_of_another_machine_is_taken_over_when_its_lease_ran_out(sample: 
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
+def test_a_run_that_lost_its_lock_leaves_the_lock_of_the_other(sample: str) -> None:
+    """A machine that slept for longer than a lease wakes up beside the run that took over."""
+    path = Path(ledgers.runs_folder(sample)) / "lock"
+    with lock_sample(sample):
+        other = json.loads(path.read_text()) | {"token": "of another"}
+        path.write_text(json.dumps(other))
+    assert json.loads(path.read_text()) == other
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool) -> None:
     """Numbers are used again: a living process with the number of the owner, and another start, is not the owner."""

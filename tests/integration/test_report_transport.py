@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -174,6 +175,29 @@ def test_every_flux_number_stands_with_its_unit_and_its_bounds(sample: str, text
     least = float(found.mean_conductivity_total[0]) / upper
     assert by_name["tortuosity_factor_total"][5] == f"{shown(least)} to ∞"
     assert (found.tortuosity_factor_total > least).all()
+
+
+def test_a_bottleneck_stands_with_its_place_in_micrometres_and_its_share(
+    sample: str, tmp_path: Path
+) -> None:
+    url, node = str(tmp_path / "a.zarr"), f"{FLUX}_b"
+    shutil.copytree(sample, url)
+    places = np.arange(1.0, 13.0).reshape(2, 2, 3) * 1250
+    found = tim3d.open_dataset(url, FLUX).assign(
+        bottleneck_share=(("axis", "bottleneck"), [[0.5, 0.25], [0.125, np.nan]]),
+        bottleneck_position=(("axis", "bottleneck", "coordinate"), places, {"units": "nm"}),
+    )
+    coordinates = {"bottleneck": [1, 2], "coordinate": np.array(list("zyx"), object)}
+    record = store.node_attributes(url, FLUX)
+    store.write_dataset(url, node, found.assign_coords(coordinates), record)
+    rows = Cells("".join(transport.FLUX.html(Parts(url, field="phase"), node))).rows
+    header = next(row for row in rows if "share of the dissipation" in row)
+    assert header[:5] == ["flux along", "", "z, µm", "y, µm", "x, µm"]
+    assert rows[rows.index(header) + 1 :][:3] == [
+        ["z", "1", "1.250", "2.500", "3.750", "0.5000"],
+        ["z", "2", "5.000", "6.250", "7.500", "0.2500"],
+        ["x", "1", "8.750", "10.00", "11.25", "0.1250"],
+    ]
 
 
 def test_value_at_h_and_2h_and_the_limit_stand_in_one_row(sample: str, text: str) -> None:

@@ -70,6 +70,22 @@ def test_the_root_is_valid_ome_zarr(sample: str) -> None:
     assert len(label.multiscales[0].datasets) == len(multiscale.datasets)
 
 
+@pytest.mark.parametrize("names", [("raw", "first", "second"), ("phase", "first", "truth")])
+def test_the_image_is_the_field_of_the_usual_name_also_where_others_come_before_it(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    usual, *others = names
+    phases = TWO if usual == "phase" else None
+    np.save(tmp_path / "v.npy", labels())
+    for name in (*others[:1], usual, *others[1:]):
+        tim3d.ingest(
+            tmp_path / "v.npy", str(tmp_path / "a.zarr"), voxel_size=VOXEL, field=name, phases=phases,
+            options=QUIET,
+        )  # fmt: skip
+        (multiscale,) = ome(str(tmp_path / "a.zarr"))["multiscales"]
+    assert multiscale["name"] == usual
+
+
 def test_the_image_alone_is_valid_with_its_arrays(tmp_path: Path) -> None:
     models = pytest.importorskip("ome_zarr_models.v05")
     url = ingest(tmp_path, "raw", grey())
@@ -202,6 +218,21 @@ def test_no_node_takes_the_place_of_the_labels(sample: str, tmp_path: Path) -> N
         ingest(tmp_path, "labels", labels())
     with pytest.raises(ArgumentError, match="cannot be called 'labels'"):
         tim3d.label(sample, out="labels", options=QUIET)
+
+
+@pytest.mark.parametrize("name", ["z", "y", "x", "source", "weights"])
+def test_a_field_has_no_name_that_means_something_else(tmp_path: Path, name: str) -> None:
+    """Beside the voxels of a field lie its coordinates z, y and x; inputs of other kinds have names too."""
+    np.save(tmp_path / "v.npy", labels())
+    with pytest.raises(ArgumentError, match=f"a field cannot be called '{name}'"):
+        tim3d.ingest(
+            tmp_path / "v.npy",
+            str(tmp_path / "a.zarr"),
+            voxel_size=VOXEL,
+            field=name,
+            options=QUIET,
+        )
+    assert not (tmp_path / "a.zarr").exists()
 
 
 def test_a_field_called_labels_of_an_older_sample_stays(tmp_path: Path) -> None:

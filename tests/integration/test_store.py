@@ -354,6 +354,15 @@ def test_the_debris_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tim3d.open_field(url, "phase").values, labels())
 
 
+def test_a_result_outlives_its_field(sample: str) -> None:
+    """A field may be deleted to make room: what was measured of it is not outdated, only what was replaced is."""
+    tim3d.measure(sample, ["phase_fraction"], field="phase", options=QUIET)
+    found = tim3d.open_dataset(sample, "phase_descriptors").phase_fraction.values
+    store.delete_node(sample, "phase")
+    again = tim3d.open_dataset(sample, "phase_descriptors").phase_fraction.values
+    np.testing.assert_array_equal(found, again)
+
+
 def test_an_unfinished_field_is_not_read(tmp_path: Path) -> None:
     url = ingest_labels(tmp_path)
     store.update_node(url, "phase", status="writing")

@@ -48,6 +48,17 @@ def halves(values: np.ndarray) -> float:
     return max(levels, default=np.nan)
 
 
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12))
+def test_half_is_filled_from_half_of_the_voxels_on(drawn: list[int]) -> None:
+    """Also where just half of them have the radius or more, and where one of the parts has none."""
+    values, middle = np.array(drawn, float), len(drawn) // 2
+    parts = [np.unique(part, return_counts=True) for part in (values[:middle], values[middle:])]
+    found = ByRadius.added(parts)
+    np.testing.assert_equal(found.half, halves(values))
+    shares = [(values >= level).mean() for level in range(8)]
+    assert found.share_from(np.arange(8.0)) == pytest.approx(shares)
+
+
 @pytest.mark.parametrize(
     ("shard", "spacing", "directions"),
     [((3, 4, 8), (1.0, 1.0, 1.0), ("+z", "-x")), ((7, 11, 20), (4.0, 1.0, 2.0), ("-y",))],

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from tim3d.descriptors.coupled import PARTICLES, ROW_DIMENSIONS
 from tim3d.descriptors.lengths import QUANTILES
 from tim3d.descriptors.particles import Measured, particles
 from tim3d.grid import Box
 from tim3d.kernels.morphology.instances import added, tally
+from tim3d.phases import Phases
 
 SPACING = (20.0, 10.0, 8.0)
 SHAPE = (15, 19, 26)
@@ -153,6 +155,16 @@ def test_numbers_of_the_volume_are_those_of_the_rows(phase: str) -> None:
         assert found[name].dims == (("phase",) if phase else ())
     quantiles = [quantile(level, weight) for level in QUANTILES]
     assert found.particle_diameter_quantile.values.ravel() == pytest.approx(quantiles)
+
+
+def test_a_description_has_every_number_that_is_not_a_row() -> None:
+    found = measured(phase="grain")
+    taken = PARTICLES.take(found, Phases(pore=0, grain=4))
+    numbers = {n for n, v in found.data_vars.items() if not set(v.dims) & set(ROW_DIMENSIONS)}
+    assert numbers <= set(taken.data_vars)
+    for name in numbers:
+        np.testing.assert_array_equal(taken[name].sel(phase=["grain"]), found[name])
+        assert np.isnan(taken[name].sel(phase="pore")).all()
 
 
 def test_the_neck_of_a_contact_is_the_widest_way_between_its_voxels() -> None:

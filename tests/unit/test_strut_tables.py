@@ -8,8 +8,10 @@ import xarray as xr
 from scipy import stats
 
 from tests.property.test_skeleton import curves_of
+from tim3d.descriptors.coupled import ROW_DIMENSIONS, STRUTS
 from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.kernels.morphology.strut_graph import network, struts
+from tim3d.phases import Phases
 
 SPACING = (20.0, 10.0, 10.0)
 
@@ -65,6 +67,14 @@ def test_the_bodies_hold_all_kinds_of_ends(found: xr.Dataset) -> None:
     assert found.strut_end_count.sel(phase="dirt") == 3
     assert found.strut_ring_count.values.tolist() == [0, 1]
     assert len(set(found.node_coordination.values.tolist())) > 2
+
+
+def test_a_description_has_every_number_that_is_not_a_row(found: xr.Dataset) -> None:
+    taken = STRUTS.take(found, Phases(metal=1, dirt=2))
+    numbers = {n for n, v in found.data_vars.items() if not set(v.dims) & set(ROW_DIMENSIONS)}
+    assert numbers <= set(taken.data_vars)
+    for name in numbers:
+        np.testing.assert_array_equal(taken[name].sel(phase=list(BODIES)), found[name])
 
 
 @pytest.mark.parametrize("phase", BODIES)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from tim3d.descriptors.coupled import POROSIMETRY
+from tim3d.phases import Phases
 from tim3d.reporting import (
     cleaning,
     fidelity,
@@ -363,6 +365,16 @@ def test_numbers_of_an_intrusion_stand_under_their_direction() -> None:
         ["percolation_radius", "µm", "0.5000", "0.7500", "0.000", "–"],
         ["constriction", "1", "0.06250", "0.5625", "0.2500", "0.3125"],
     ]
+
+
+def test_a_description_has_every_number_of_an_intrusion() -> None:
+    """The phase of the result is a place of its numbers; curves along the radius stay with the result."""
+    found = of_an_intrusion()
+    taken = POROSIMETRY.take(found, Phases(pore=0, solid=1))
+    assert set(taken.data_vars) == set(found.data_vars)
+    for name in found.data_vars:
+        np.testing.assert_array_equal(taken[name].sel(phase="pore"), found[name])
+        assert np.isnan(taken[name].sel(phase="solid")).all()
 
 
 def test_other_measures_of_a_strut_stand_beside_their_phase() -> None:

@@ -155,7 +155,7 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     WriteError
         If the sample cannot be written.
     """
-    if making.field.name in (*schema.NOT_FIELDS, schema.LABELS_FOLDER):
+    if making.field.name in (*schema.NOT_FIELDS, *schema.AXES, schema.LABELS_FOLDER):
         raise ArgumentError(f"a field cannot be called {making.field.name!r}; give another name")
     _refuse_another(sample, making)
     there = _what_is_there(sample, making, options)
