@@ -30,6 +30,7 @@ VERBS = {
     "measure_images": "tim3d.stages.images.measure_images",
     "evaluate_images": "tim3d.stages.images.evaluate_images",
     "table": "tim3d.relating.table",
+    "contact": "tim3d.relating.contact",
     "relate": "tim3d.relating.relate",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",

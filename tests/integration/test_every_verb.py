@@ -103,7 +103,8 @@ RESULTS = {
         {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolation"
     ),
     "measure": Row(
-        {"sample": A}, {"descriptors": ["phase_fraction"]}, f"{A}/phase_partials", "phase", shown="phase_fraction"
+        {"sample": A, "descriptors": ["phase_fraction", "specific_surface", "projected_interface"]},
+        {"descriptors": ["phase_fraction"]}, f"{A}/phase_partials", "phase", shown="phase_fraction",
     ),
     "solve": Row(
         {"sample": A, "conductivity": {"pore": 1.0, "solid": 10.0}}, {"axis": "y"},
@@ -182,6 +183,10 @@ FILES |= {
         {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
     ),
     "table": Row({"samples": [A], "csv": "wide.csv"}, makes="wide.csv", after=("measure",)),
+    "contact": Row(
+        {"samples": [A], "bodies": ["pore", "solid"], "csv": "contact.csv"}, makes="contact.csv",
+        after=("measure", "solve"),
+    ),
     "relate": Row(
         {"source": "study.csv", "target": "y", "permutations": 99, "json": "y.json"}, makes="y.json"
     ),
@@ -189,16 +194,8 @@ FILES |= {
 TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
 OVERWRITES = sorted(
     set(TABLE)
-    - {
-        "describe",
-        "report",
-        "inspect",
-        "measure_images",
-        "evaluate_images",
-        "table",
-        "relate",
-        "view",
-    }
+    - {"describe", "report", "inspect", "measure_images", "evaluate_images"}
+    - {"table", "contact", "relate", "view"}
 )
 
 

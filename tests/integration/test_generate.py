@@ -40,6 +40,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "phases": tim3d.Phases(polymer=3, silver=7),
     },
     "packed": {"loading": 0.5, "diameter_nm": 60.0},
+    "contact": {
+        "roughness": {"rms_nm": 20.0, "hurst": 0.8, "correlation_nm": 160.0, "cutoff_nm": 40.0},
+        "pressure": 0.1,
+    },
 }
 
 
@@ -77,7 +81,7 @@ def test_any_blocks_and_workers_give_the_volume(
         ).values
     assert np.array_equal(whole, blocks)
     assert np.array_equal(whole, shared)
-    assert len(np.unique(whole)) == (3 if kind == "field" else 2)
+    assert len(np.unique(whole)) == (3 if kind in ("field", "contact") else 2)
     assert not np.array_equal(whole, made(tmp_path / "other.zarr", kind, seed=12).values)
 
 

@@ -27,10 +27,20 @@ GRAINS = {"kind": "overlapping", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y
 GRAINS |= {"loading": 0.3, "diameter_nm": 6.0}
 FIELD = {"kind": "field", "shape": (8, 16, 16), "voxel_size": {"z": 2, "y": 1, "x": 1}}
 FIELD |= {"fractions": {"a": 0.4, "b": 0.6}, "correlation_nm": 4.0}
+CONTACT: dict[str, Any] = {
+    "kind": "contact",
+    "shape": (8, 16, 16),
+    "voxel_size": {"z": 2, "y": 1, "x": 1},
+}
+CONTACT |= {
+    "pressure": 0.2,
+    "roughness": {"rms_nm": 0.5, "hurst": 0.8, "correlation_nm": 8.0, "cutoff_nm": 3.0},
+}
 ANOTHER: dict[str, Any] = {
     "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1, "fractions": {"a": 0.5, "b": 0.5},
     "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2, "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0,
     "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5, "orientation": (1, 0, 0), "cell_nm": (16, 16, 16),
+    "roughness": {"rms_nm": 0.5, "hurst": 0.8, "correlation_nm": 16.0, "cutoff_nm": 3.0}, "pressure": 0.3,
     "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
 }  # fmt: skip
 
@@ -97,6 +107,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "generate",
         FIELD,
         ANOTHER | {"kind": "packed", "correlation_nm": 3.0},
+    ),
+    "generate a contact": (
+        "generate",
+        CONTACT,
+        ANOTHER | {"kind": "packed", "roughness": CONTACT["roughness"] | {"hurst": 0.5}},
     ),
 }  # fmt: skip
 # What may change nothing: an orientation of spheres, alike in all directions, and leave for what is

@@ -14,7 +14,7 @@ from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
 from tim3d.generators import GaussianField, LevelCuts
 
-VERBS = {"table", "relate"}
+VERBS = {"table", "contact", "relate"}
 FILES = {"csv", "json", "page", "summary"}
 # Of each case: the verb, what is given, and another value of every parameter but the names of files.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -25,6 +25,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "samples": ["b.zarr"], "metadata": "m.csv", "descriptors": ["specific_surface"], "field": "truth",
             "transport": "none", "axes": True,
         },
+    ),
+    "contacts": (
+        "contact",
+        {"samples": ["a.zarr"], "bodies": ["pore", "solid"]},
+        {"samples": ["b.zarr"], "bodies": ["pore", "pore"], "field": "truth", "transport": "none"},
     ),
     "a relation": (
         "relate",
@@ -50,7 +55,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate("ab"):
         cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=seed), (0.4, 0.6))
         tim3d.generate(str(folder / f"{name}.zarr"), cuts, shape=(8, 8, 8), options=quiet)
-        tim3d.measure(str(folder / f"{name}.zarr"), ["phase_fraction"], options=quiet)
+        sample = str(folder / f"{name}.zarr")
+        tim3d.measure(sample, ["phase_fraction", "projected_interface"], options=quiet)
+        tim3d.solve(sample, conductivity={"pore": 1.0, "solid": 3.0}, options=quiet)
     written(folder / "m.csv", {"name": ["a", "b"], "T": [1, 2]})
     for seed, name in ((0, "t.csv"), (1, "other.csv")):
         written(folder / name, sintered(seed) | {"D_error": [0.01] * 18})

@@ -25,6 +25,7 @@ NAMES = [
     "annotate",
     "clean",
     "cluster",
+    "contact",
     "describe",
     "distance",
     "evaluate",

@@ -465,6 +465,9 @@ READERS = {
         _sizes, "diameters in nm and how many have each as {}", "150=3,250=1", "D=N,..."
     ),
     "Orientation": Reader(_floats, "three weights z,y,x as {}", "1,1,1", "Z,Y,X"),
+    "ByName": Reader(
+        _numbers_by_name, "numbers by name as {}", "rms_nm=200,hurst=0.8", "NAME=X,..."
+    ),
     "Conductivities": Reader(
         _conductivities,
         "one number for each phase as {}, or three for z, y, x as 10:10:400",

@@ -47,7 +47,7 @@ def collected(
     InputError
         If two samples have one name, or the metadata lack a sample.
     """
-    names = _names(samples)
+    names = names_of(samples)
     found = {
         name: describe(sample, descriptors, field=field, transport=transport, plain=not axes)
         for name, sample in zip(names, samples, strict=True)
@@ -56,7 +56,7 @@ def collected(
     return table if metadata is None else with_metadata(table, samples, metadata)
 
 
-def _names(samples: Sequence[str]) -> list[str]:
+def names_of(samples: Sequence[str]) -> list[str]:
     """Names of the files without their ending; paths where two files are named alike."""
     samples = [s.rstrip("/") for s in samples]
     if again := twice(samples):

@@ -12,6 +12,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.phases import Phases
+from tim3d.stages.generation.contact_options import OF_CONTACTS
 from tim3d.stages.generation.network import Network
 from tim3d.stages.generation.structures import (
     OF_FIELDS,
@@ -26,6 +27,7 @@ from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage.schema import Spacing
 from tim3d.typed import (
+    ByName,
     Cell,
     Correlations,
     Edges,
@@ -36,7 +38,7 @@ from tim3d.typed import (
     VoxelSize,
 )
 
-KINDS = ("field", "overlapping", "hard-core", "packed", "network")
+KINDS = ("field", "overlapping", "hard-core", "packed", "contact", "network")
 OF_NETWORKS = ("weights", "precision", "tile", "device")
 
 
@@ -44,7 +46,7 @@ OF_NETWORKS = ("weights", "precision", "tile", "device")
 def generate(
     sample: str,
     *,
-    kind: Literal["field", "overlapping", "hard-core", "packed", "network"],
+    kind: Literal["field", "overlapping", "hard-core", "packed", "contact", "network"],
     shape: Shape,
     voxel_size: VoxelSize | None = None,
     seed: int = 0,
@@ -59,6 +61,8 @@ def generate(
     aspect: float | None = None,
     orientation: Orientation | None = None,
     cell_nm: Cell | None = None,
+    roughness: ByName | None = None,
+    pressure: float | None = None,
     weights: str | Path | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
@@ -76,10 +80,10 @@ def generate(
     ----------
     sample : str
         Path or URL of the sample. It is made if it is not there.
-    kind : {"field", "overlapping", "hard-core", "packed", "network"}
+    kind : {"field", "overlapping", "hard-core", "packed", "contact", "network"}
         The law of the volume. Level cuts of a Gaussian field; or grains in a matrix that overlap
-        freely, that never touch at low loading, or that are packed densely; or what a trained
-        network makes of noise. See docs/generate.md.
+        freely, that never touch at low loading, or that are packed densely; or two rough bodies
+        pressed together along z; or what a trained network makes of noise. See docs/generate.md.
     shape : (z, y, x)
         Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless
         it is periodic or packed.
@@ -101,7 +105,7 @@ def generate(
         Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
         Of grains: names and codes, first the matrix, which has the lower code (default:
-        matrix=0,filler=1).
+        matrix=0,filler=1). Of a contact: lower body, gap and upper body.
     diameter_nm : float
         Of grains: median diameter in nm, of a sphere of the same volume (needed by grains without a
         histogram of sizes).
@@ -115,6 +119,13 @@ def generate(
         Of grains: weights of the directions of the polar axis (default: 1,1,1, all alike).
     cell_nm : (z, y, x), optional
         Of packed grains: edges in nm of the cell that is repeated (default: the volume).
+    roughness : mapping of str to float
+        Of a contact: root mean square of the heights, Hurst exponent, longest and shortest
+        wavelength of both faces (needed by a contact). In nm:
+        ``rms_nm=200,hurst=0.8,correlation_nm=4000,cutoff_nm=400``. The faces are two draws.
+    pressure : float
+        Of a contact: pressure over the hardness of the softer body (needed by a contact). It is
+        the share of the area in contact.
     weights : path
         Of a network: file that train-generator wrote (needed by a network).
     precision : {"float32", "bfloat16", "float16"}, optional
@@ -149,7 +160,7 @@ def generate(
     ConvergenceError
         If the overlaps of a packing cannot be removed.
     """
-    known = (*OF_FIELDS, *OF_GRAINS, *OF_NETWORKS, "cell_nm")
+    known = (*OF_FIELDS, *OF_GRAINS, *OF_CONTACTS, *OF_NETWORKS, "cell_nm")
     given = {name: value for name, value in locals().items() if name in known and value is not None}
     _check_kind(kind, triple(shape))
     if kind == "network":

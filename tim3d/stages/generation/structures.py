@@ -17,6 +17,7 @@ from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Pack
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.spectral_field import FARTHEST, SpectralField, correlation_of
 from tim3d.phases import Phases
+from tim3d.stages.generation.contact_options import EXAMPLE, OF_CONTACTS, rough_contact
 from tim3d.stages.generation.measured_s2 import (
     is_awaited,
     is_sample_name,
@@ -28,6 +29,11 @@ from tim3d.storage.schema import Spacing
 # Arguments that apply to some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
+OF_KIND = {
+    "field": OF_FIELDS,
+    "packed": (*OF_GRAINS, "cell_nm"),
+    "contact": OF_CONTACTS,
+}
 
 
 def choose(
@@ -40,11 +46,11 @@ def choose(
     ArgumentError
         If an argument is missing or does not apply to the kind.
     """
-    refuse_foreign(
-        kind, given, OF_FIELDS if kind == "field" else OF_GRAINS + ("cell_nm",) * (kind == "packed")
-    )
+    refuse_foreign(kind, given, OF_KIND.get(kind, OF_GRAINS))
     if kind == "field":
         return _field(given, spacing, seed, period)
+    if kind == "contact":
+        return _contact(given, shape, spacing, seed, period)
     grains, loading = _grains(given), need(given, "loading", kind, "0.3")
     phases = given.get("phases", FILLED)
     if kind == "packed":
@@ -57,6 +63,18 @@ def choose(
         return Packed(grains, loading, spacing, seed, (z, y, x), phases)
     model = Overlapping if kind == "overlapping" else HardCore
     return model(grains, loading, spacing, seed, period, phases)
+
+
+def _contact(
+    given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
+) -> Generator:
+    if any(period):
+        raise ArgumentError(
+            "a contact is not periodic along z, and always is along y and x: leave out --periodic"
+        )
+    need(given, "roughness", "contact", EXAMPLE)
+    need(given, "pressure", "contact", "0.01")
+    return rough_contact(given, shape, spacing, seed)
 
 
 def refuse_foreign(kind: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
