@@ -117,7 +117,7 @@ def contact(
 
 @dataclass(frozen=True)
 class Solved:
-    """What was solved of a contact, in W, m and K."""
+    """Conductivities of a solved contact, in W m-1 K-1, in the volume and in its parts."""
 
     effective: float
     lower: float
@@ -214,7 +214,7 @@ def _along_z(k: Any) -> float:
 
 
 def _generated(sample: str, labels: Field, solved: Solved) -> dict[str, float]:
-    """What the generator recorded, and the law; nan of other samples."""
+    """Pressure and roughness as the generator recorded them, and the law; nan of other samples."""
     names = ("pressure", "separation", "rms_height", "mean_slope", "spot_diameter")
     laws = ("law_conductance", "law_gap_conductance")
     made = store.node_attributes(sample, labels.name).get("parameters", {})
