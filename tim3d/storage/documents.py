@@ -1,7 +1,7 @@
 """Groups of a sample in a folder, read from their ``zarr.json`` alone and not through zarr.
 
 To find its results a verb asks every node of a sample, which takes zarr some milliseconds each.
-Files are read anew each time; what follows from their bytes alone is computed once.
+Files are read again each time; what follows from their bytes alone is computed once.
 """
 
 from __future__ import annotations
@@ -95,5 +95,5 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _attributes(data: bytes) -> dict[str, Any]:
-    """Attributes of a group, made anew: a caller may change them."""
+    """Attributes of a group, made again: a caller may change them."""
     return dict(folder.group_metadata(data).attributes)
