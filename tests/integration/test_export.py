@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tim3d
 from tests.exports import AGAIN, PHASES, SHAPE, SIZE, exported, sample_in, volumes
@@ -28,6 +30,7 @@ from tim3d.errors import (
     MixedRunError,
     StoreError,
 )
+from tim3d.exporting.asked import cuts
 from tim3d.formats import tiff
 from tim3d.formats.base import VolumeFormat
 from tim3d.formats.builtin import FORMATS, VOLUMES
@@ -135,6 +138,16 @@ READERS: dict[str, list[Callable[[Path, str], Read]]] = {
     "vtk-hdf": [read_vtk],
     "hdf5": [read_hdf5],
 }
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(1, 17))
+def test_a_region_is_cut_where_the_chunks_of_the_volume_end(
+    start: int, planes: int, thick: int
+) -> None:
+    """So that a chunk is read once; planes are counted from the region's first."""
+    stop = start + planes
+    ends = [z - start for z in range(start + 1, stop) if z % thick == 0]
+    assert cuts(start, stop, thick) == (0, *ends, planes)
 
 
 def test_every_format_of_voxels_has_a_reader() -> None:

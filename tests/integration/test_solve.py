@@ -530,6 +530,26 @@ def test_sensitivities_are_a_field_and_shares_that_add_up(sample: str) -> None:
         solve(sample, faces="centres", keep_sensitivity=True)
 
 
+def test_the_worst_bottleneck_lies_where_the_field_of_sensitivity_has_it(sample: str) -> None:
+    """Along every axis: in the cube of 8 voxels that loses most, at the voxel that loses most in it."""
+    alone = {"copper": 1.0, "pore": 0.0, "unused": 0.0}
+    found = solve(
+        sample, conductivity=alone, axis=["z", "y", "x"], tolerance=1e-6, keep_sensitivity=True
+    )
+    for axis in "zyx":
+        (name,) = (n for n in store.nodes(sample) if n.startswith(f"phase_sensitivity_{axis}"))
+        lost = np.maximum(tim3d.open_field(sample, name).values, 0)
+        cubes = {
+            tuple(at): lost[tuple(slice(8 * n, 8 * n + 8) for n in at)]
+            for at in np.ndindex(*(-(-n // 8) for n in lost.shape))
+        }
+        start, cube = max(cubes.items(), key=lambda one: one[1].sum())
+        place = 8 * np.array(start) + np.unravel_index(cube.argmax(), cube.shape)
+        worst = found.sel(axis=axis, bottleneck=1)
+        assert worst.bottleneck_position.values == pytest.approx((place + 0.5) * SPACING)
+        assert float(worst.bottleneck_share) == pytest.approx(cube.sum() / lost.sum(), rel=1e-4)
+
+
 def test_two_potentials_are_both_there_and_one_is_shared(sample: str) -> None:
     other = K | {"pore": 1.0}
     solve(sample, keep_potential=True)

@@ -96,6 +96,25 @@ def test_particles_are_those_of_the_definition(
         assert np.array_equal(basins_of_volume(radii, neck, spacing), by_hand(radii, neck, spacing))
 
 
+@pytest.mark.parametrize(
+    ("radii", "neck", "expected"),
+    [
+        # The neck is as wide as the share of the smaller ball, and a little wider than a share.
+        ([4, 2, 4], 0.5, [1, 1, 2]), ([4, 2, 4], 0.49, [1, 1, 1]), ([4, 2, 3], 0.75, [1, 1, 2]),
+        ([4, 3, 4], 0.75, [1, 1, 2]), ([4, 3, 4], 0.7, [1, 1, 1]), ([4, 2, 3], 0.6, [1, 1, 1]),
+        # A plateau that begins before the way up leads on is a peak of its own.
+        ([2, 2, 3], 1.0, [1, 2, 2]), ([2, 2, 3], 0.99, [1, 1, 1]), ([3, 2, 2], 1.0, [1, 1, 1]),
+    ],
+)  # fmt: skip
+def test_a_neck_joins_if_it_is_wider_than_the_share_of_the_smaller_ball(
+    radii: list[float], neck: float, expected: list[int]
+) -> None:
+    for axis in range(3):
+        line = np.array(radii, np.float32).reshape([3 if a == axis else 1 for a in range(3)])
+        found = basins_of_volume(line, neck)
+        assert found.ravel().tolist() == by_hand(line, neck, (1, 1, 1)).ravel().tolist() == expected
+
+
 @given(SHAPES, WHOLE, st.integers(0, 99))
 def test_without_a_least_neck_particles_are_components(
     shape: Triple, spacing: Spacing, seed: int

@@ -18,6 +18,7 @@ from tests.examples import costly
 from tim3d.descriptors import ChordLength, ClusterCorrelation, Correlation
 from tim3d.descriptors.base import Material
 from tim3d.descriptors.builtin import PARAMETRIC, select, settled
+from tim3d.descriptors.correlation import Pairs, integral_ranges
 from tim3d.descriptors.in_memory import describe_array
 from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.lags import direction_names, displacements
@@ -206,6 +207,20 @@ def test_blocks_of_any_size_give_the_same_bits(
     wanted = (Correlation(lags), ChordLength(lags), ClusterCorrelation(lags))
     whole = measured(labels, *wanted, material=THREE)
     assert measured(labels, *wanted, material=THREE, block=block).identical(whole)
+
+
+@pytest.mark.parametrize("pairs", [10**5, 10**6])
+def test_the_integral_range_of_a_covariance_that_falls_linearly_is_its_cone(pairs: int) -> None:
+    """In four dimensions, over the share of the volume that the known lags leave."""
+    reach, spacing, phi = 20, (2.0, 2.0, 2.0), 0.3
+    lengths = np.linalg.norm(np.array(DIRECTIONS), axis=1)[:, None] * np.arange(reach + 5)
+    covariance = phi * (1 - phi) * np.maximum(1 - lengths / reach, 0)
+    own = [share**2 + covariance for share in (1 - phi, phi)]
+    counts = np.rint(np.array([*own, np.ones_like(covariance)]) * pairs).astype(np.int64)
+    found = integral_ranges(Pairs(counts, Material(Phases(pore=0, solid=1), spacing)))
+    ball = 4 / 3 * np.pi * (2 * reach) ** 3
+    expected = ball / 4 / (1 - ball / (pairs * 8))
+    assert found == pytest.approx([expected] * 2, rel=0.01)
 
 
 def test_lags_have_lengths_in_nm_and_names_carry_what_is_not_a_default() -> None:

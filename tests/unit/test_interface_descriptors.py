@@ -280,6 +280,21 @@ def test_what_does_not_fit_is_refused(
         settled([one], material, shape)
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (20.0, 10.0, 5.0)])
+@pytest.mark.parametrize("one", [Curvature(1.0), InterfaceOrientation(1.5)])
+def test_a_volume_fits_from_one_voxel_away_from_all_borders_on(
+    one: Parametric, spacing: tuple[float, float, float]
+) -> None:
+    material = Material(TWO.phases, spacing)
+    halo = reach(getattr(one, "sigma") * max(spacing), spacing)  # noqa: B009
+    fits = tuple(2 * h + 1 for h in halo)
+    settled([one], material, fits)
+    for axis in range(3):
+        short = tuple(n - (a == axis) for a, n in enumerate(fits))
+        with pytest.raises(ArgumentError, match=f"has none there along {'zyx'[axis]}:"):
+            settled([one], material, short)
+
+
 @pytest.mark.parametrize("make", [np.zeros, np.ones])
 def test_a_phase_that_is_not_there_has_no_curvature(make: Callable[..., NDArray[np.uint8]]) -> None:
     found = measured(
