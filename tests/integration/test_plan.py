@@ -70,6 +70,23 @@ def test_memory_that_is_typed_is_that_of_a_worker_in_a_recipe_and_for_a_verb(
     assert " of 2.50 GiB per worker" in capsys.readouterr().out
 
 
+def test_a_cluster_that_is_typed_takes_the_place_of_that_of_the_recipe_and_other_words_change_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers are those of the recipe's cluster, and no other has them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.toml").write_text(RECIPE)
+    for words, workers in (
+        ([], "3 worker(s) x 1 thread(s)"),
+        (["--threads", "2"], "3 worker(s) x 2 thread(s)"),
+        (["--workers", "5"], "5 worker(s) x 1 thread(s)"),
+        (["--cluster", "serial"], "1 worker(s) x 1 thread(s)"),
+        (["--cluster", "local", "--workers", "2"], "2 worker(s) x 1 thread(s)"),
+    ):
+        assert main(["run", "r.toml", "--plan", *words]) == 0
+        assert f" per worker, {workers}" in capsys.readouterr().out
+
+
 # The same from Python.
 STEPS: dict[str, dict[str, Any]] = {
     "generate": {"generator": Overlapping(Grains((80.0,), (1.0,)), 0.3, (10.0,) * 3, 0), "shape": (32, 48, 40)},

@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +64,54 @@ def test_a_job_on_gpu_nodes_starts_a_worker_for_each_gpu(tmp_path: Path) -> None
 def test_own_directives_for_gpus_take_the_place_of_ours() -> None:
     site = Site("lo", gpus=1, directives=("--gpus-per-node=a100:1",))
     assert slurm.job_arguments(site)["job_extra_directives"] == ["--gpus-per-node=a100:1"]
+
+
+# Of each key another value than the usual one, and what the job is started with then.
+OF_A_JOB: dict[str, tuple[Any, str, Any]] = {
+    "interface": ("eth3", "interface", "eth3"),
+    "worker_interface": ("ib0", "interface", "ib0"),
+    "partition": ("short", "queue", "short"),
+    "account": ("me", "account", "me"),
+    "walltime": ("02:00:00", "walltime", "02:00:00"),
+    "cores": (8, "cores", 8),
+    "memory": ("9GiB", "memory", "9GiB"),
+    "processes": (2, "processes", 2),
+    "modules": (("python",), "job_script_prologue", "module load python"),
+    "prologue": (("ulimit -n 9",), "job_script_prologue", "ulimit -n 9"),
+    "directives": (("--nice",), "job_extra_directives", "--nice"),
+    "worker_arguments": (("--nanny",), "worker_extra_args", "--nanny"),
+    "python": ("/opt/python", "python", "/opt/python"),
+    "logs": ("here", "log_directory", "here"),
+    "scratch": ("/scratch", "local_directory", "/scratch"),
+    "gpus": (4, "worker_command", "dask cuda worker"),
+}
+
+
+def test_every_key_of_a_site_file_is_one_of_a_job_or_of_the_cluster() -> None:
+    of_the_cluster = {"jobs", "minimum_jobs", "start_minutes", "tls"}
+    assert {one.name for one in fields(Site)} == {*OF_A_JOB, *of_the_cluster}
+
+
+@pytest.mark.parametrize("key", OF_A_JOB)
+def test_a_key_of_a_site_file_reaches_its_job(key: str) -> None:
+    value, where, expected = OF_A_JOB[key]
+    usual = Site("eth0", cores=4)
+    before, after = (slurm.job_arguments(one) for one in (usual, replace(usual, **{key: value})))
+    found = after[where]
+    assert expected in found if isinstance(found, list) else expected == found
+    assert before.get(where) != found
+
+
+@pytest.mark.parametrize(
+    ("wall", "lifetime", "stagger"), [(3600, 3300, 150), (600, 450, 75), (60, 45, 7)]
+)
+def test_a_worker_ends_five_minutes_before_its_job_or_after_three_quarters_of_it(
+    wall: int, lifetime: int, stagger: int
+) -> None:
+    assert Site("lo", walltime=f"0:{wall // 60:02d}:{wall % 60:02d}").lifetime == (
+        lifetime,
+        stagger,
+    )
 
 
 @pytest.mark.parametrize("walltime", ["00:01:00", "00:10:00", "01:00:00", "2-00:00:00"])
