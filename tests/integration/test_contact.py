@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tim3d
+from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
 from tim3d.kernels.conduction.contact_spots import plastic_conductance
 from tim3d.relating.files import read_table
@@ -61,6 +62,17 @@ def test_area_and_resistance_stand_beside_the_law(samples: list[str], tmp_path: 
     again = read_table(tmp_path / "contact.csv")
     assert again.conductance.attrs["units"] == "W m-2 K-1"
     assert again.resistance.values == pytest.approx(found.resistance.values)
+
+
+def test_the_shell_shows_contacts_and_what_they_have_together(
+    samples: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["contact", *samples]) == 0
+    shown = capsys.readouterr().out
+    assert "contact_fraction" in shown
+    first, together = shown.split("\n\n")
+    assert "p02" in first.splitlines()[0]
+    assert "exponent_standard_error" in together
 
 
 def test_what_fills_the_gap_is_counted_and_no_power_law_is_fitted(

@@ -49,14 +49,23 @@ def is_samples(found: xr.Dataset) -> bool:
 
 
 def samples_text(found: xr.Dataset) -> str:
-    """A row for each number, a column for each sample, in units that fit as in all tables of the screen."""
+    """A row for each number, a column for each sample, in units that fit as in all tables of the screen.
+
+    Numbers of all samples together stand in a table of their own below.
+    """
     header = ["number", "units", *map(str, found["sample"].values)]
-    rows = [_sample_row(str(name), one) for name, one in found.data_vars.items()]
-    return "\n".join(table.aligned([header, [], *rows]))
+    by_sample, together = (
+        [_sample_row(str(name), one) for name, one in found.data_vars.items() if one.ndim == dims]
+        for dims in (1, 0)
+    )
+    tables = [[header, [], *by_sample]]
+    if together:
+        tables.append([["number", "units", "all samples"], [], *together])
+    return "\n\n".join("\n".join(table.aligned(rows)) for rows in tables)
 
 
 def _sample_row(name: str, found: xr.DataArray) -> list[str]:
-    units, values = str(found.attrs.get("units", "")), found.values
+    units, values = str(found.attrs.get("units", "")), np.atleast_1d(found.values)
     if values.dtype.kind != "f":
         return [name, quotient(units), *map(_cell, values.tolist())]
     shown = fitting(units, values.tolist())
