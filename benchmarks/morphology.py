@@ -1,6 +1,6 @@
 """Distance, local thickness, widest paths, skeleton and its graph, and particles beside other packages, in one run.
 
-    python -m benchmarks.morphology [--edge 256] [--runs 2]
+    python -m benchmarks.morphology [--edge 256] [--runs 2] [--only particles "distance, edt"]
 
 Volume: smoothed noise, 42 % inside, as in benchmarks/descriptors.py. Seconds are CPU seconds of one
 thread, best of some runs after one that compiles. Memory is what a process of its own needs at its
@@ -193,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edge", type=int, default=256)
     parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=[""], help="rows that begin with one of these")
     asked = parser.parse_args(arguments)
     inside = blobs(asked.edge)
     given = {"inside": inside, "radii": distance(inside) * inside}
@@ -201,12 +202,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print("| | CPU s | µs a voxel | bytes a voxel | mean inside |\n|---|---|---|---|---|")
     for row, (work, reads, package) in ROWS.items():
-        if importlib.util.find_spec(package) is None:
+        wanted = row.startswith(tuple(asked.only))
+        if not wanted or importlib.util.find_spec(package) is None:
             continue
         took, found = seconds(work, given[reads], asked.runs)
         held = bytes_a_voxel(row, given[reads])
         mean = found[inside > 0].mean() if found.shape == inside.shape else found.mean()
-        print(f"| {row} | {took:.3g} | {took / inside.size * 1e6:.3g} | {held:.3g} | {mean:.5g} |")
+        print(
+            f"| {row} | {took:.3g} | {took / inside.size * 1e6:.3g} | {held:.3g} | {mean:.5g} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

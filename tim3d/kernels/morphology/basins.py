@@ -221,35 +221,71 @@ def saddles(ids: Ids, radii: Radii) -> Saddles:
 @nb.njit(nogil=True, cache=True)
 def _touching(ids, radii, offsets):  # type: ignore[no-untyped-def]
     nz, ny, nx = ids.shape
-    bits = radii.view(np.int32)  # of positive numbers, in the order of the numbers
+    flat, bits = ids.ravel(), radii.ravel().view(np.int32)  # of positive numbers, in their order
     keys, rows = new_table(_FIRST, 1)
     used, differs = 0, np.empty(nx, np.bool_)
-    known, place = EMPTY, np.int64(0)  # most pairs are the one before
+    steps, along = np.empty(len(offsets), np.int64), np.empty(len(offsets), np.int64)
     for z in range(nz):
         for y in range(ny):
             _mark(ids, z, y, offsets, differs)
-            for x in range(nx):
-                if not differs[x]:
-                    continue
-                for offset in offsets:
-                    a, b, c = z + offset[0], y + offset[1], x + offset[2]
-                    if a >= nz or b < 0 or b >= ny or c < 0 or c >= nx:
-                        continue
-                    own, other = ids[z, y, x], ids[a, b, c]
-                    if other == 0 or other == own:
-                        continue
-                    key = (np.int64(min(own, other)) << SHIFT) | np.int64(max(own, other))
-                    if key != known:
-                        known, place = key, place_of(keys, key)
-                        if keys[place] == EMPTY:
-                            if 2 * used >= keys.size:
-                                keys, rows = roomier(keys, rows)
-                                place = place_of(keys, key)
-                            keys[place] = key
-                            used += 1
-                    neck = np.int64(min(bits[z, y, x], bits[a, b, c]))
-                    rows[place, 0] = max(rows[place, 0], neck)
+            count = _steps_of_row(ids.shape, z, y, offsets, steps, along)
+            # Room for a row of new pairs: within a row the tables stay where they are.
+            while 2 * (used + len(offsets) * nx) >= keys.size:
+                keys, rows = roomier(keys, rows)
+            ways = (steps[:count], along[:count])
+            used += _touching_row(flat, bits, (z * ny + y) * nx, differs, ways, (keys, rows))
     return keys, rows
+
+
+@nb.njit(nogil=True, cache=True)
+def _touching_row(ids, bits, first, differs, ways, table):  # type: ignore[no-untyped-def]
+    """Necks of the marked voxels of a row; returns how many of their pairs are new."""
+    steps, along = ways
+    nx, fresh = differs.size, 0
+    for x in range(nx):
+        if not differs[x]:
+            continue
+        here = first + x
+        own, mine = ids[here], bits[here]
+        beside, neck = own, np.int32(0)  # basin of the neighbour before, and the neck to it
+        for n in range(steps.size):
+            if x + along[n] < 0 or x + along[n] == nx:
+                continue
+            other = ids[here + steps[n]]
+            if other == 0 or other == own:
+                continue
+            if other != beside:
+                fresh += _widened(table, own, beside, neck)
+                beside, neck = other, np.int32(0)
+            neck = max(neck, min(mine, bits[here + steps[n]]))
+        fresh += _widened(table, own, beside, neck)
+    return fresh
+
+
+@nb.njit(nogil=True, cache=True)
+def _widened(table, own, other, neck):  # type: ignore[no-untyped-def]
+    """Keep the neck between two basins if it is the widest so far; returns 1 for a new pair."""
+    if own == other:
+        return 0
+    keys, rows = table
+    key = (np.int64(min(own, other)) << SHIFT) | np.int64(max(own, other))
+    place = place_of(keys, key)
+    fresh = keys[place] == EMPTY
+    keys[place] = key
+    rows[place, 0] = max(rows[place, 0], neck)
+    return 1 if fresh else 0
+
+
+@nb.njit(nogil=True, cache=True)
+def _steps_of_row(shape, z, y, offsets, steps, along):  # type: ignore[no-untyped-def]
+    """Steps from a voxel of a row to its neighbours in rows that are there, and their parts along x."""
+    count = 0
+    for offset in offsets:
+        if z + offset[0] < shape[0] and 0 <= y + offset[1] < shape[1]:
+            steps[count] = (offset[0] * shape[1] + offset[1]) * shape[2] + offset[2]
+            along[count] = offset[2]
+            count += 1
+    return count
 
 
 @nb.njit(nogil=True, cache=True)

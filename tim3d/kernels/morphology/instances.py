@@ -209,47 +209,62 @@ def _add_radii(row, radii):  # type: ignore[no-untyped-def]
 def _count_pairs(ids, radii, axes, pairs, table, measured):  # type: ignore[no-untyped-def]
     """Count unequal neighbours at the corners of a block in the rows of instances, and of pairs."""
     zs, ys, xs = axes
-    keys, rows = table
     pair_keys, contacts = new_table(_FIRST, PAIR_COLUMNS)
     used = 0
-    own, places, around = np.zeros(8, np.int64), np.zeros(8, np.int64), np.zeros(8, np.int64)
     for i in range(zs.size - 1):
         z_octants = 1 if i == 0 or i == zs.size - 2 else 2
         for j in range(ys.size - 1):
             y_octants = z_octants if j == 0 or j == ys.size - 2 else 2 * z_octants
-            for k in range(xs.size - 1):
-                if not _gather(ids, zs, ys, xs, i, j, k, own):
-                    continue
-                octants = y_octants if k == 0 or k == xs.size - 2 else 2 * y_octants
-                _find_places(own, keys, places)
-                if measured:
-                    _gather_bits(radii, zs, ys, xs, i, j, k, around)
-                for pair in range(pairs.shape[0]):
-                    a, b = pairs[pair, 0], pairs[pair, 1]
-                    if own[a] == own[b]:
-                        continue
-                    direction, amount = pairs[pair, 2], pairs[pair, 3] * octants
-                    if own[a]:
-                        rows[places[a], PAIRS + direction] += amount
-                    if own[b]:
-                        rows[places[b], PAIRS + direction] += amount
-                    if own[a] == 0 or own[b] == 0:
-                        continue
-                    key = (min(own[a], own[b]) << SHIFT) | max(own[a], own[b])
-                    place = place_of(pair_keys, key)
-                    if pair_keys[place] == EMPTY:
-                        if 2 * used >= pair_keys.size:
-                            pair_keys, contacts = roomier(pair_keys, contacts)
-                            place = place_of(pair_keys, key)
-                        pair_keys[place] = key
-                        used += 1
-                    contacts[place, direction] += amount
-                    if direction < 3:
-                        contacts[place, FACES + direction] += amount if own[a] < own[b] else -amount
-                    if measured:
-                        neck = min(around[a], around[b])
-                        contacts[place, NECK] = max(contacts[place, NECK], neck)
+            at = 0
+            while at < xs.size - 1:
+                # Room for a corner of new pairs: while corners are counted the tables stay where they are.
+                while 2 * (used + len(pairs)) >= pair_keys.size:
+                    pair_keys, contacts = roomier(pair_keys, contacts)
+                place = (i, j, at, y_octants)
+                found = (pair_keys, contacts, used)
+                at, used = _count_row(ids, radii, axes, place, pairs, table, found, measured)
     return pair_keys, contacts
+
+
+@nb.njit(nogil=True, cache=True)
+def _count_row(ids, radii, axes, place, pairs, table, found, measured):  # type: ignore[no-untyped-def]
+    """Count the corners of a row, until the table of pairs is full; returns the next one, and the pairs."""
+    zs, ys, xs = axes
+    i, j, at, octants = place
+    keys, rows = table
+    pair_keys, contacts, used = found
+    own, places, around = np.zeros(8, np.int64), np.zeros(8, np.int64), np.zeros(8, np.int64)
+    for k in range(at, xs.size - 1):
+        if not _gather(ids, zs, ys, xs, i, j, k, own):
+            continue
+        if 2 * (used + len(pairs)) >= pair_keys.size:
+            return k, used
+        _find_places(own, keys, places)
+        if measured:
+            _gather_bits(radii, zs, ys, xs, i, j, k, around)
+        share = octants if k == 0 or k == xs.size - 2 else 2 * octants
+        for pair in range(pairs.shape[0]):
+            a, b = pairs[pair, 0], pairs[pair, 1]
+            if own[a] == own[b]:
+                continue
+            direction, amount = pairs[pair, 2], pairs[pair, 3] * share
+            if own[a]:
+                rows[places[a], PAIRS + direction] += amount
+            if own[b]:
+                rows[places[b], PAIRS + direction] += amount
+            if own[a] == 0 or own[b] == 0:
+                continue
+            key = (min(own[a], own[b]) << SHIFT) | max(own[a], own[b])
+            row = place_of(pair_keys, key)
+            if pair_keys[row] == EMPTY:
+                pair_keys[row] = key
+                used += 1
+            contacts[row, direction] += amount
+            if direction < 3:
+                contacts[row, FACES + direction] += amount if own[a] < own[b] else -amount
+            if measured:
+                contacts[row, NECK] = max(contacts[row, NECK], min(around[a], around[b]))
+    return xs.size - 1, used
 
 
 @nb.njit(nogil=True, cache=True)
