@@ -280,6 +280,22 @@ def test_what_does_not_fit_is_refused(
         settled([one], material, shape)
 
 
+def test_an_anisotropy_is_that_of_the_least_and_the_largest_axis_of_the_fabric() -> None:
+    place = np.indices((30, 30, 30)) - 14.5
+    stretched = np.array([12.0, 8.0, 5.0])[:, None, None, None]
+    labels = ((place / stretched) ** 2).sum(axis=0) < 1
+    found = measured(labels.astype(np.uint8), InterfaceOrientation()).sel(phase="solid")
+    fabric = found["interface_fabric"].values
+    assert np.trace(fabric) == pytest.approx(1)
+    values = np.sort(np.diag(fabric))[::-1]
+    assert found["interface_eigenvalue"].values == pytest.approx(values, abs=1e-3)
+    assert float(found["interface_anisotropy"]) == pytest.approx(
+        1 - values[2] / values[0], abs=5e-3
+    )
+    # Most of the interface looks along the shortest axis.
+    assert np.abs(found["interface_direction"].values) == pytest.approx(np.eye(3)[::-1], abs=0.02)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (20.0, 10.0, 5.0)])
 @pytest.mark.parametrize("one", [Curvature(1.0), InterfaceOrientation(1.5)])
 def test_a_volume_fits_from_one_voxel_away_from_all_borders_on(
