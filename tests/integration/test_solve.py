@@ -483,16 +483,32 @@ def test_contacts_of_particles_are_counted(
     ].keys() == {"phase", "grains"}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("conductance", "units", "outside", "lost"),
+    [
+        (99.0, "W m-1 K-1", True, False), (101.0, "W m-1 K-1", False, False), (99.0, "1", False, False),
+        # 1/H of a twentieth of h / k, of the better conductor and the shortest edge, is lost.
+        (4.9e9, "W m-1 K-1", False, False), (5.1e9, "W m-1 K-1", False, True), (1.1e10, "W m-1 K-1", True, True),
+        (5.1e9, "1", False, True),
+    ],
+)  # fmt: skip
 def test_a_conductance_in_another_unit_or_not_resolved_is_named(
-    sample: str, caplog: pytest.LogCaptureFixture
+    sample: str,
+    caplog: pytest.LogCaptureFixture,
+    conductance: float,
+    units: str,
+    outside: bool,
+    lost: bool,
 ) -> None:
-    solve(sample, interface={"pore:copper": 50})
-    assert "50 W m-2 K-1 is outside of 100 ... 1e+10" in caplog.text
-    caplog.clear()
-    solve(sample, interface={"pore:copper": 50}, units="1")
-    assert "outside" not in caplog.text
-    solve(sample, conductivity=K | {"copper": 1.0}, interface={"pore:copper": 6e9})
-    assert "the voxels of 4 nm do not resolve it" in caplog.text
+    known = K | {"copper": 1.0}
+    planned(sample, conductivity=known, interface={"pore:copper": conductance}, units=units)
+    said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert ["is outside of 100 ... 1e+10" in one for one in said] == [True] * outside + [
+        False
+    ] * lost
+    assert ["the voxels of 4 nm do not resolve it" in one for one in said] == [False] * outside + [
+        True
+    ] * lost
 
 
 def test_sensitivities_are_a_field_and_shares_that_add_up(sample: str) -> None:
