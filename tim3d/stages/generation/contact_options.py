@@ -16,7 +16,7 @@ from tim3d.storage.schema import Spacing
 OF_CONTACTS = ("roughness", "pressure", "phases")
 # Numbers of a surface as they are typed, in the order of `RoughSurface`.
 ROUGHNESS = ("rms_nm", "hurst", "correlation_nm", "cutoff_nm")
-EXAMPLE = "rms_nm=200,hurst=0.8,correlation_nm=4000,cutoff_nm=400"
+EXAMPLE = "rms_nm=60,hurst=0.8,correlation_nm=4000,cutoff_nm=400"
 
 
 def rough_contact(

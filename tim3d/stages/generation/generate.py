@@ -122,7 +122,7 @@ def generate(
     roughness : mapping of str to float
         Of a contact: root mean square of the heights, Hurst exponent, longest and shortest
         wavelength of both faces (needed by a contact). In nm:
-        ``rms_nm=200,hurst=0.8,correlation_nm=4000,cutoff_nm=400``. The faces are two draws.
+        ``rms_nm=60,hurst=0.8,correlation_nm=4000,cutoff_nm=400``. The faces are two draws.
     pressure : float
         Of a contact: pressure over the hardness of the softer body (needed by a contact). It is
         the share of the area in contact.
