@@ -138,6 +138,23 @@ def test_whatever_leads_out_is_refused_in_every_argument_that_is_no_text(
                 load(tmp_path, name, argument, nested.format(out))
 
 
+@pytest.mark.parametrize("key", ["sample", "one.out", "other.field", "cluster.workers"])
+def test_a_setting_vouches_for_its_own_key_and_for_no_other(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.toml").write_text(
+        "sample = 'a.zarr'\n[[step]]\nname = 'one'\nverb = 'report'\nout = '/etc/a.html'\n"
+        "[[step]]\nname = 'other'\nverb = 'measure'\n"
+    )
+    settings = [f"{key}={'2' if 'workers' in key else '/tmp/b.html' if 'out' in key else 'b'}"]
+    if key == "one.out":
+        assert load_recipe(tmp_path / "r.toml", settings).steps[0].arguments["out"] == "/tmp/b.html"
+        return
+    with pytest.raises(ArgumentError, match=r"one.out is '/etc/a.html', which leads out of"):
+        load_recipe(tmp_path / "r.toml", settings)
+
+
 def test_what_belongs_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, argument in ASKED:

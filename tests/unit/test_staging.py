@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tim3d.errors import WriteError
+from tim3d.storage import files
+from tim3d.storage.outputs import replacing
 from tim3d.storage.staging import staged
 
 
@@ -48,6 +51,25 @@ def test_a_header_never_stands_before_data_of_another(
     written(target, companion, "new")
     assert target.read_text() == companion.read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mhd", "a.raw"]
+
+
+def test_what_is_durable_is_flushed_with_the_folder_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose folder was not flushed has no name after the power went."""
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    (tmp_path / "below").mkdir()
+    path = tmp_path / "below" / "a"
+    path.write_text("a")
+    files.flush(path)
+    assert flushed == [path.stat().st_ino, path.parent.stat().st_ino]
+    for durable in (False, True):
+        flushed.clear()
+        with replacing(path, durable=durable) as file:
+            file.write(b"b")
+        assert ({path.stat().st_ino, path.parent.stat().st_ino} <= set(flushed)) is durable
+        assert bool(flushed) is durable
 
 
 def test_a_folder_of_the_companions_name_leaves_the_old_pair(tmp_path: Path) -> None:
