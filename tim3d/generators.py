@@ -9,10 +9,17 @@ from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.rough_contact import RoughContact
 from tim3d.kernels.generation.rough_surface import RoughSurface
 from tim3d.kernels.generation.spectral_field import SpectralField
+from tim3d.kernels.generation.thermal_interface import (
+    Delamination,
+    ThermalInterface,
+    Voids,
+    squeezed_bond_line_nm,
+)
 from tim3d.stages.generation.network import Network
 
 __all__ = [
     "Box",
+    "Delamination",
     "GaussianField",
     "Generator",
     "Grains",
@@ -25,5 +32,8 @@ __all__ = [
     "RoughContact",
     "RoughSurface",
     "SpectralField",
+    "ThermalInterface",
+    "Voids",
     "lognormal",
+    "squeezed_bond_line_nm",
 ]

@@ -32,6 +32,7 @@ VERBS = {
     "table": "tim3d.relating.table",
     "contact": "tim3d.relating.contact",
     "relate": "tim3d.relating.relate",
+    "bond_line": "tim3d.relating.bond_line",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",
     "plot": "tim3d.exporting.plot",

@@ -24,6 +24,7 @@ from tim3d.cli import parsing
 from tim3d.cli.recipe import plan_recipe, run_recipe
 from tim3d.commands import renewal
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
+from tim3d.generators import GaussianField, LevelCuts
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
 from tim3d.maintenance import commands
 from tim3d.storage import store
@@ -187,6 +188,9 @@ FILES |= {
         {"samples": [A], "bodies": ["pore", "solid"], "csv": "contact.csv"}, makes="contact.csv",
         after=("measure", "solve"),
     ),
+    "bond_line": Row(
+        {"samples": ["thin.zarr", "thick.zarr", "thicker.zarr"], "json": "line.json"}, makes="line.json"
+    ),
     "relate": Row(
         {"source": "study.csv", "target": "y", "permutations": 99, "json": "y.json"}, makes="y.json"
     ),
@@ -195,7 +199,7 @@ TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
 OVERWRITES = sorted(
     set(TABLE)
     - {"describe", "report", "inspect", "measure_images", "evaluate_images"}
-    - {"table", "contact", "relate", "view"}
+    - {"table", "contact", "relate", "bond_line", "view"}
 )
 
 
@@ -215,6 +219,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
     tiny_checkpoint(folder / "net.safetensors")
     written(folder, resizes=False)
+    for slices, name in ((4, "thin"), (6, "thick"), (8, "thicker")):
+        cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=slices), (0.4, 0.6))
+        tim3d.generate(str(folder / f"{name}.zarr"), cuts, shape=(slices, 6, 6), options=QUIET)
+        tim3d.solve(
+            str(folder / f"{name}.zarr"), conductivity={"pore": 1, "solid": 9}, options=QUIET
+        )
     rows = [f"s{n},{n},{n * n % 7},{n + n % 3}" for n in range(12)]
     (folder / "study.csv").write_text("\n".join(["sample,a,b,y", *rows]))
     return folder

@@ -44,6 +44,14 @@ KINDS: dict[str, dict[str, Any]] = {
         "roughness": {"rms_nm": 20.0, "hurst": 0.8, "correlation_nm": 160.0, "cutoff_nm": 40.0},
         "pressure": 0.1,
     },
+    "interface": {
+        "loading": 0.3,
+        "diameter_nm": 45.0,
+        "bond_line_nm": 300.0,
+        "roughness": {"rms_nm": 8.0, "hurst": 0.8, "correlation_nm": 160.0, "cutoff_nm": 20.0},
+        "voids": {"share": 0.1, "diameter_nm": 30.0},
+        "delamination": {"above": 0.2, "patch_nm": 40.0, "gap_nm": 10.0},
+    },
 }
 
 
@@ -81,7 +89,7 @@ def test_any_blocks_and_workers_give_the_volume(
         ).values
     assert np.array_equal(whole, blocks)
     assert np.array_equal(whole, shared)
-    assert len(np.unique(whole)) == (3 if kind in ("field", "contact") else 2)
+    assert len(np.unique(whole)) == {"field": 3, "contact": 3, "interface": 5}.get(kind, 2)
     assert not np.array_equal(whole, made(tmp_path / "other.zarr", kind, seed=12).values)
 
 

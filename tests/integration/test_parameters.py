@@ -41,6 +41,8 @@ ANOTHER: dict[str, Any] = {
     "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2, "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0,
     "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5, "orientation": (1, 0, 0), "cell_nm": (16, 16, 16),
     "roughness": {"rms_nm": 0.5, "hurst": 0.8, "correlation_nm": 16.0, "cutoff_nm": 3.0}, "pressure": 0.3,
+    "bond_line_nm": 8.0, "film_nm": 0.5, "voids": {"share": 0.1, "diameter_nm": 3.0},
+    "delamination": {"below": 0.3, "patch_nm": 4.0, "gap_nm": 2.0},
     "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
 }  # fmt: skip
 
@@ -113,11 +115,17 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         CONTACT,
         ANOTHER | {"kind": "packed", "roughness": CONTACT["roughness"] | {"hurst": 0.5}},
     ),
+    "generate an interface": (
+        "generate",
+        GRAINS | {"kind": "interface", "diameter_nm": 5.0, "bond_line_nm": 10.0},
+        ANOTHER | {"kind": "hard-core", "diameter_nm": 4.5, "sizes": {"4.5": 1}},
+    ),
 }  # fmt: skip
 # What may change nothing: an orientation of spheres, alike in all directions, and leave for what is
 # not the case.
 ALIKE = {
     ("generate grains", "orientation"),
+    ("generate an interface", "orientation"),
     ("ingest", "other_grid"),
     ("ingest", "accept"),
     ("segment by a network", "device"),

@@ -14,7 +14,7 @@ from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
 from tim3d.generators import GaussianField, LevelCuts
 
-VERBS = {"table", "contact", "relate"}
+VERBS = {"table", "contact", "relate", "bond_line"}
 FILES = {"csv", "json", "page", "summary"}
 # Of each case: the verb, what is given, and another value of every parameter but the names of files.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -30,6 +30,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "contact",
         {"samples": ["a.zarr"], "bodies": ["pore", "solid"]},
         {"samples": ["b.zarr"], "bodies": ["pore", "pore"], "field": "truth", "transport": "none"},
+    ),
+    "bond lines": (
+        "bond_line",
+        {"samples": ["thin.zarr", "thick.zarr", "thicker.zarr"], "transport": "first"},
+        {
+            "samples": ["thin.zarr", "thick.zarr", "thickest.zarr"], "substrates": ["solid"], "field": "truth",
+            "transport": "second", "axis": "y", "level": 0.9,
+        },
     ),
     "a relation": (
         "relate",
@@ -59,6 +67,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tim3d.measure(sample, ["phase_fraction", "projected_interface"], options=quiet)
         tim3d.solve(sample, conductivity={"pore": 1.0, "solid": 3.0}, options=quiet)
     written(folder / "m.csv", {"name": ["a", "b"], "T": [1, 2]})
+    for slices, name in ((4, "thin"), (6, "thick"), (7, "thicker"), (8, "thickest")):
+        cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=slices), (0.4, 0.6))
+        sample = str(folder / f"{name}.zarr")
+        tim3d.generate(sample, cuts, shape=(slices, 6, 6), options=quiet)
+        for k, out in ((1.0, "first"), (2.0, "second")):
+            tim3d.solve(sample, conductivity={"pore": k, "solid": 9.0}, out=out, options=quiet)
     for seed, name in ((0, "t.csv"), (1, "other.csv")):
         written(folder / name, sintered(seed) | {"D_error": [0.01] * 18})
     return folder

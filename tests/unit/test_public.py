@@ -23,6 +23,7 @@ NAMES = [
     "Tim3dError",
     "__version__",
     "annotate",
+    "bond_line",
     "clean",
     "cluster",
     "contact",

@@ -35,6 +35,7 @@ BESIDE = {
     "fidelity": {"figure"},
     "describe": {"csv"},
     "relate": {"figure"},
+    "bond_line": {"figure"},
 }
 ON = {"cluster", "workers", "threads", "memory", "site", "tls", "log", "pilot", "price"}
 # How it runs that a verb does not have, as its messages in Python say.

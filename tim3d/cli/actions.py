@@ -86,7 +86,7 @@ def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:
 
 
 def draw(name: str, result: Any, *, figure: str | Path | None = None) -> None:
-    """Write the figure of a study, a comparison or a relation.
+    """Write the figure of a study, a comparison, a relation or of bond lines.
 
     Parameters
     ----------

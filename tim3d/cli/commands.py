@@ -125,6 +125,7 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
         "describe": [CSV],
         "inspect": [FIGURE, JSON],
         "relate": [FIGURE],
+        "bond_line": [FIGURE],
     }.get(name, []):
         yield from source.below("")
     if "options" not in parameters(name):

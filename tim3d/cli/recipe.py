@@ -42,7 +42,7 @@ _CLUSTER: dict[str, tuple[type, ...]] = {
     "kind": (str,), "workers": (int,), "threads": (int,), "memory_gib": (int, float), "site": (str,), "tls": (str,),
 }  # fmt: skip
 # Verbs that only read the sample: one part of a job array does them.
-_READERS = ("table", "relate", "contact", "report", "inspect")
+_READERS = ("table", "relate", "contact", "bond_line", "report", "inspect")
 # Verbs that no recipe runs.
 NOT_STEPS = ("view",)
 

@@ -27,7 +27,7 @@ from tim3d.phases import Phases
 # Conductivity of a phase: a number, or three along z, y and x.
 Conductivity: TypeAlias = float | Sequence[float]
 # Attributes of a node that are not conditions of its numbers.
-_NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape")
+_NO_CONDITIONS = ("tim3d", "spacing_nm", "volume_shape", "phase_voxels")
 # Dimensions of tables that have a row for each object: thousands or millions of them.
 ROW_DIMENSIONS = ("component", "particle", "contact", "node", "branch", "point")
 

@@ -271,6 +271,7 @@ def _about(context: Context) -> dict[str, Any]:
         "tortuosity": "factor, (mean k) / k_eff, neither squared nor rooted",
         "tolerance": context.tolerance,
         "conductivity": {names[code]: _short(k) for code, k in context.conductivity.items()},
+        "phase_voxels": {names[code]: count for code, count in context.voxels.items()},
         "spacing_nm": list(context.spacing_nm),
     }
     per_area = "in the unit of the conductivity per metre"

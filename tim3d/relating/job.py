@@ -143,9 +143,9 @@ def _outline(found: Problem, question: Question) -> str:
     )
 
 
-def as_json(found: xr.Dataset) -> str:
+def as_json(found: xr.Dataset, kind: str = "relation") -> str:
     """Everything as JSON; null for what is not finite. `xarray.Dataset.from_dict` reads it again."""
-    content = {"kind": "relation", **_finite(found.to_dict())}
+    content = {"kind": kind, **_finite(found.to_dict())}
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=None) + "\n"
 
 

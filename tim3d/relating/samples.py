@@ -57,7 +57,13 @@ def collected(
 
 
 def names_of(samples: Sequence[str]) -> list[str]:
-    """Names of the files without their ending; paths where two files are named alike."""
+    """Names of the files without their ending; paths where two files are named alike.
+
+    Raises
+    ------
+    InputError
+        If one sample is given twice.
+    """
     samples = [s.rstrip("/") for s in samples]
     if again := twice(samples):
         raise InputError(f"sample {again!r} is given twice: give it once")

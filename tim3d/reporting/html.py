@@ -16,6 +16,7 @@ from tim3d.plotting.phases_3d import drawn_factor, phases_3d, phases_drawn
 from tim3d.plotting.planes import picture_factors
 from tim3d.plotting.style import length_text
 from tim3d.reporting import missing, page, results
+from tim3d.reporting.bond_line import BOND_LINE
 from tim3d.reporting.cleaning import CLEANING
 from tim3d.reporting.correlations import CORRELATIONS
 from tim3d.reporting.evaluation import EVALUATION, evaluation_html
@@ -327,6 +328,7 @@ SECTIONS = (
     Section("Grey values", lambda parts, _: (*_histograms(parts), _drift(parts))),
     Section("Training", _each(_annotation, _training)),
     IMAGES,
+    BOND_LINE,
     RELATION,
     SAMPLES,
 )

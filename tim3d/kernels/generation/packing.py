@@ -26,7 +26,7 @@ from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.particles import Grains, draw
 from tim3d.kernels.generation.philox import Noise
-from tim3d.kernels.generation.point_process import packed_cell, points_bytes, strewn, thin
+from tim3d.kernels.generation.point_process import packed_cell, points_bytes, repeated, strewn, thin
 from tim3d.phases import Phases
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -122,7 +122,7 @@ class Overlapping(Generator):
 
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, one row each: centre (3), axis (3), diameter."""
-        low, high = _bounds(box, self.spacing_nm, self.grains.longest)
+        low, high = bounds(box, self.spacing_nm, self.grains.longest)
         return strewn(
             self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high
         )[:, :7]
@@ -176,7 +176,7 @@ class HardCore(Generator):
 
     def __post_init__(self) -> None:
         _check(self, self.period)
-        _need_spheres(self.grains)
+        need_spheres(self.grains)
         if not 0 < self.loading <= 0.98 * self.limit:
             raise ArgumentError(
                 f"hard-core particles of these sizes fill between 0 and {0.98 * self.limit:.4f}, not {self.loading:g}; "
@@ -229,11 +229,11 @@ class HardCore(Generator):
 
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, one row each: centre (3), axis (3), diameter."""
-        low, high = _bounds(box, self.spacing_nm, 3 * self.grains.longest)
+        low, high = bounds(box, self.spacing_nm, 3 * self.grains.longest)
         points = strewn(
             self.grains, self.density, self.seed, self.spacing_nm, self.period, low, high
         )
-        near_low, near_high = _bounds(box, self.spacing_nm, self.grains.longest)
+        near_low, near_high = bounds(box, self.spacing_nm, self.grains.longest)
         wanted = ((points[:, :3] >= near_low) & (points[:, :3] < near_high)).all(axis=1)
         stretch = np.array(self.grains.stretch)
         scaled = np.ascontiguousarray(points[:, :3] / stretch)
@@ -297,7 +297,7 @@ class Packed(Generator):
 
     def __post_init__(self) -> None:
         _check(self, (0, 0, 0))
-        _need_spheres(self.grains)
+        need_spheres(self.grains)
         if not 0 < self.loading <= 0.6:
             raise ArgumentError(
                 f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}"
@@ -346,18 +346,8 @@ class Packed(Generator):
 
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, periodic images included."""
-        low, high = _bounds(box, self.spacing_nm, self.grains.longest)
-        edges = np.array(self.cell_nm)
-        ranges = [
-            range(math.floor(a / e), math.ceil(b / e))
-            for a, b, e in zip(low, high, edges, strict=True)
-        ]
-        found, cell = [np.empty((0, 7))], self.cell()
-        for shift in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3):
-            image = cell.copy()
-            image[:, :3] += shift * edges
-            found.append(image[((image[:, :3] >= low) & (image[:, :3] < high)).all(axis=1)])
-        return np.concatenate(found)
+        low, high = bounds(box, self.spacing_nm, self.grains.longest)
+        return repeated(self.cell(), np.array(self.cell_nm), low, high)
 
     def labels(self, box: Box) -> Labels:
         """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
@@ -386,7 +376,14 @@ def _check(model: Overlapping | HardCore | Packed, period: Triple) -> None:
     model.phases.require_order("the matrix")
 
 
-def _need_spheres(grains: Grains) -> None:
+def need_spheres(grains: Grains) -> None:
+    """Refuse spheroids that point in several directions: they are packed as stretched spheres.
+
+    Raises
+    ------
+    ArgumentError
+        If they do.
+    """
     if grains.stretch is None:
         raise ArgumentError(
             "particles that must not touch are spheres or all point along one axis: --orientation 1,0,0; "
@@ -398,6 +395,17 @@ def _reach(length: float, spacing: Point) -> Triple:
     return triple(math.ceil(length / d) for d in spacing)
 
 
-def _bounds(box: Box, spacing: Point, reach: float) -> tuple[Floats, Floats]:
+def bounds(box: Box, spacing: Point, reach: float) -> tuple[Floats, Floats]:
+    """Bounds of a box in nm, with a margin, of shape (3,).
+
+    Parameters
+    ----------
+    box : Box
+        Voxels.
+    spacing : (dz, dy, dx)
+        Edges of a voxel.
+    reach : float
+        Margin in nm.
+    """
     steps = np.array(spacing)
     return np.array(box.start) * steps - reach, np.array(box.stop) * steps + reach

@@ -225,16 +225,62 @@ def packed_cell(grains: Grains, count: int, seed: int, cell_nm: Point) -> Floats
 
 def _push_apart(places: Floats, diameters: Floats, edges: Floats) -> float:
     """Push overlapping spheres apart in a periodic cell, in place; return the largest overlap."""
-    widest = float(diameters.max()) * 1.002
-    shape = np.maximum(3, np.floor(edges / widest)).astype(np.int64)
-    shape = np.minimum(shape, 96)
-    heads, following = np.empty(int(shape.prod()), np.int64), np.empty(len(places), np.int64)
-    left = 1.0
+    sweeps, left = Sweeps(places, diameters, edges), 1.0
     for _ in range(SWEEPS):
-        left = _sweep(places, diameters, edges, shape, heads, following)
+        left = sweeps.once()
         if left <= 0:
             return 0.0
     return left
+
+
+class Sweeps:
+    """Passes over all pairs of spheres in a periodic cell, which push overlapping ones apart in place.
+
+    Parameters
+    ----------
+    places : (n, 3) float64
+        Centres, which are moved.
+    diameters : (n,) float64
+        Diameters.
+    edges : (3,) float64
+        Edges of the cell.
+    """
+
+    def __init__(self, places: Floats, diameters: Floats, edges: Floats) -> None:
+        widest = float(diameters.max()) * 1.002
+        shape = np.maximum(3, np.floor(edges / widest)).astype(np.int64)
+        self._shape = np.minimum(shape, 96)
+        self._heads = np.empty(int(self._shape.prod()), np.int64)
+        self._following = np.empty(len(places), np.int64)
+        self._spheres = places, diameters, edges
+
+    def once(self) -> float:
+        """Do one pass; return the largest overlap found before it, over the mean diameter."""
+        return float(_sweep(*self._spheres, self._shape, self._heads, self._following))
+
+
+def repeated(cell: Floats, edges: Floats, low: Floats, high: Floats) -> Floats:
+    """Particles of a periodic cell with their images that have a centre in low <= p < high.
+
+    Parameters
+    ----------
+    cell : (n, 7) float64
+        Particles, their centres first.
+    edges : (3,) float64
+        Edges of the cell; inf along an axis that does not repeat.
+    low, high : (3,) float64
+        Bounds of the centres.
+    """
+    ranges = [
+        range(math.floor(a / e), math.ceil(b / e)) if math.isfinite(e) else range(1)
+        for a, b, e in zip(low, high, edges, strict=True)
+    ]
+    found, steps = [np.empty((0, 7))], np.where(np.isfinite(edges), edges, 0.0)
+    for shift in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3):
+        image = cell.copy()
+        image[:, :3] += shift * steps
+        found.append(image[((image[:, :3] >= low) & (image[:, :3] < high)).all(axis=1)])
+    return np.concatenate(found)
 
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")

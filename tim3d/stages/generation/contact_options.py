@@ -29,13 +29,23 @@ def rough_contact(
     ArgumentError
         If a number is missing, out of range, or does not fit the volume.
     """
-    rms, hurst, longest, shortest = _numbers(given["roughness"])
-    (dz, dy, dx), (nz, ny, nx) = spacing, shape
-    lower = RoughSurface(rms, hurst, longest, shortest, (dy, dx), (ny, nx), seed)
+    lower = rough_surface(given["roughness"], shape, spacing, seed)
+    height, phases = shape[0] * spacing[0], given.get("phases", PRESSED)
     upper = replace(lower, stream=1)
-    return RoughContact(
-        lower, upper, given["pressure"], nz * dz, spacing, given.get("phases", PRESSED)
-    )
+    return RoughContact(lower, upper, given["pressure"], height, spacing, phases)
+
+
+def rough_surface(
+    given: Mapping[str, float], shape: Triple, spacing: Spacing, seed: int
+) -> RoughSurface:
+    """Return the surface of the volume's own period that some numbers by name describe.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is missing, out of range, or does not fit the volume.
+    """
+    return RoughSurface(*_numbers(given), spacing[1:], (shape[1], shape[2]), seed)
 
 
 def _numbers(given: Mapping[str, float]) -> list[float]:

@@ -13,6 +13,7 @@ from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.phases import Phases
 from tim3d.stages.generation.contact_options import OF_CONTACTS
+from tim3d.stages.generation.interface_options import OF_INTERFACES
 from tim3d.stages.generation.network import Network
 from tim3d.stages.generation.structures import (
     OF_FIELDS,
@@ -38,7 +39,7 @@ from tim3d.typed import (
     VoxelSize,
 )
 
-KINDS = ("field", "overlapping", "hard-core", "packed", "contact", "network")
+KINDS = ("field", "overlapping", "hard-core", "packed", "interface", "contact", "network")
 OF_NETWORKS = ("weights", "precision", "tile", "device")
 
 
@@ -46,7 +47,7 @@ OF_NETWORKS = ("weights", "precision", "tile", "device")
 def generate(
     sample: str,
     *,
-    kind: Literal["field", "overlapping", "hard-core", "packed", "contact", "network"],
+    kind: Literal["field", "overlapping", "hard-core", "packed", "interface", "contact", "network"],
     shape: Shape,
     voxel_size: VoxelSize | None = None,
     seed: int = 0,
@@ -61,8 +62,12 @@ def generate(
     aspect: float | None = None,
     orientation: Orientation | None = None,
     cell_nm: Cell | None = None,
+    bond_line_nm: float | None = None,
+    film_nm: float | None = None,
     roughness: ByName | None = None,
     pressure: float | None = None,
+    voids: ByName | None = None,
+    delamination: ByName | None = None,
     weights: str | Path | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
@@ -80,10 +85,11 @@ def generate(
     ----------
     sample : str
         Path or URL of the sample. It is made if it is not there.
-    kind : {"field", "overlapping", "hard-core", "packed", "contact", "network"}
+    kind : {"field", "overlapping", "hard-core", "packed", "interface", "contact", "network"}
         The law of the volume. Level cuts of a Gaussian field; or grains in a matrix that overlap
-        freely, that never touch at low loading, or that are packed densely; or two rough bodies
-        pressed together along z; or what a trained network makes of noise. See docs/generate.md.
+        freely, that never touch at low loading, or that are packed densely; or grains packed in
+        resin between two substrates along z; or two rough bodies pressed together along z; or what
+        a trained network makes of noise. See docs/generate.md.
     shape : (z, y, x)
         Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless
         it is periodic or packed.
@@ -105,7 +111,8 @@ def generate(
         Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
         Of grains: names and codes, first the matrix, which has the lower code (default:
-        matrix=0,filler=1). Of a contact: lower body, gap and upper body.
+        matrix=0,filler=1). Of an interface: resin, filler, lower and upper substrate, and void if
+        there is any. Of a contact: lower body, gap and upper body.
     diameter_nm : float
         Of grains: median diameter in nm, of a sphere of the same volume (needed by grains without a
         histogram of sizes).
@@ -119,13 +126,25 @@ def generate(
         Of grains: weights of the directions of the polar axis (default: 1,1,1, all alike).
     cell_nm : (z, y, x), optional
         Of packed grains: edges in nm of the cell that is repeated (default: the volume).
+    bond_line_nm : float
+        Of an interface: distance in nm of the mean planes of the substrates (needed by an
+        interface). A whole number of voxels; what is left of the volume along z is substrate, half
+        on each side.
+    film_nm : float
+        Of an interface: thickness in nm of the resin that stays between two particles, and half of
+        it at a substrate (default: 0).
     roughness : mapping of str to float
-        Of a contact: root mean square of the heights, Hurst exponent, longest and shortest
-        wavelength of both faces (needed by a contact). In nm:
-        ``rms_nm=60,hurst=0.8,correlation_nm=4000,cutoff_nm=400``. The faces are two draws.
+        Of a contact or an interface: root mean square of the heights, Hurst exponent, longest and
+        shortest wavelength of both faces (needed by a contact; default of an interface: flat). In
+        nm: ``rms_nm=60,hurst=0.8,correlation_nm=4000,cutoff_nm=400``. The faces are two draws.
     pressure : float
         Of a contact: pressure over the hardness of the softer body (needed by a contact). It is
         the share of the area in contact.
+    voids : mapping of str to float, optional
+        Of an interface: share of the resin that is void, and their diameter in nm (default: none).
+    delamination : mapping of str to float, optional
+        Of an interface: shares of the substrates that a gap separates, size of these areas and
+        thickness of the gap in nm (default: none). For example ``below=0.1,patch_nm=2000,gap_nm=100``.
     weights : path
         Of a network: file that train-generator wrote (needed by a network).
     precision : {"float32", "bfloat16", "float16"}, optional
@@ -160,7 +179,7 @@ def generate(
     ConvergenceError
         If the overlaps of a packing cannot be removed.
     """
-    known = (*OF_FIELDS, *OF_GRAINS, *OF_CONTACTS, *OF_NETWORKS, "cell_nm")
+    known = (*OF_FIELDS, *OF_GRAINS, *OF_CONTACTS, *OF_INTERFACES, *OF_NETWORKS, "cell_nm")
     given = {name: value for name, value in locals().items() if name in known and value is not None}
     _check_kind(kind, triple(shape))
     if kind == "network":

@@ -18,6 +18,7 @@ from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.spectral_field import FARTHEST, SpectralField, correlation_of
 from tim3d.phases import Phases
 from tim3d.stages.generation.contact_options import EXAMPLE, OF_CONTACTS, rough_contact
+from tim3d.stages.generation.interface_options import OF_INTERFACES, thermal_interface
 from tim3d.stages.generation.measured_s2 import (
     is_awaited,
     is_sample_name,
@@ -33,6 +34,7 @@ OF_KIND = {
     "field": OF_FIELDS,
     "packed": (*OF_GRAINS, "cell_nm"),
     "contact": OF_CONTACTS,
+    "interface": (*OF_GRAINS, *OF_INTERFACES),
 }
 
 
@@ -52,6 +54,8 @@ def choose(
     if kind == "contact":
         return _contact(given, shape, spacing, seed, period)
     grains, loading = _grains(given), need(given, "loading", kind, "0.3")
+    if kind == "interface":
+        return _interface(given, grains, shape, spacing, seed, period)
     phases = given.get("phases", FILLED)
     if kind == "packed":
         volume = [n * d for n, d in zip(shape, spacing, strict=True)]
@@ -68,13 +72,30 @@ def choose(
 def _contact(
     given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
 ) -> Generator:
-    if any(period):
-        raise ArgumentError(
-            "a contact is not periodic along z, and always is along y and x: leave out --periodic"
-        )
+    _refuse_period("a contact", period)
     need(given, "roughness", "contact", EXAMPLE)
     need(given, "pressure", "contact", "0.01")
     return rough_contact(given, shape, spacing, seed)
+
+
+def _interface(
+    given: Mapping[str, Any],
+    grains: Grains,
+    shape: Triple,
+    spacing: Spacing,
+    seed: int,
+    period: Triple,
+) -> Generator:
+    _refuse_period("an interface", period)
+    need(given, "bond_line_nm", "interface", "20000")
+    return thermal_interface(given, grains, shape, spacing, seed)
+
+
+def _refuse_period(what: str, period: Triple) -> None:
+    if any(period):
+        raise ArgumentError(
+            f"{what} is not periodic along z, and always is along y and x: leave out --periodic"
+        )
 
 
 def refuse_foreign(kind: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
