@@ -45,7 +45,9 @@ def rough_surface(
     ArgumentError
         If a number is missing, out of range, or does not fit the volume.
     """
-    return RoughSurface(*_numbers(given), spacing[1:], (shape[1], shape[2]), seed)
+    rms, hurst, longest, shortest = _numbers(given)
+    period = (shape[1], shape[2])
+    return RoughSurface(rms, hurst, longest, shortest, spacing[1:], period, seed)
 
 
 def _numbers(given: Mapping[str, float]) -> list[float]:
