@@ -32,7 +32,7 @@ to_8_bit subset names values in_pixels true_phases accept_missing
 target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
 gaussian_process level permutations draws distance pore density plain regions
 neck instances substrate rows
-bond_line_nm film_nm roughness voids delamination substrates
+bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
 """
@@ -50,6 +50,7 @@ FILES = {
     "evaluate_images.baseline",
     "plot.out", "table.samples", "table.metadata", "table.csv", "table.summary",
     "relate.source", "relate.metadata", "relate.csv", "relate.json", "relate.page",
+    "contact.samples", "contact.csv",
     "bond_line.samples", "bond_line.csv", "bond_line.json", "bond_line.page",
 }  # fmt: skip
 ASKED = [
