@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -504,6 +505,19 @@ def test_samples_and_their_metadata_are_one_table(
     for source, more in ((target, {}), (samples, {"metadata": "m.csv", "descriptors": MEASURED})):
         with pytest.raises(ArgumentError, match="4 samples cannot teach a model of 1 features"):
             tim3d.relate(source, **asked, **more)
+
+
+def test_samples_of_one_name_stand_under_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cuts = LevelCuts(GaussianField((60.0,) * 3, (20.0,) * 3, seed=1), (0.5, 0.5))
+    tim3d.generate("a/s.zarr", cuts, shape=(6, 6, 6), options=QUIET)
+    tim3d.measure("a/s.zarr", ["phase_fraction"], options=QUIET)
+    for other in ("b/s.zarr", "b/t.zarr"):
+        shutil.copytree("a/s.zarr", other)
+    found = tim3d.table(["a/s.zarr", "b/s.zarr/", "b/t.zarr"], descriptors=["phase_fraction"])
+    assert found["sample"].values.tolist() == ["a/s.zarr", "b/s.zarr", "t"]
 
 
 def test_every_number_of_a_description_is_a_cell_of_the_table_also_zero(tmp_path: Path) -> None:

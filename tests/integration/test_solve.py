@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
@@ -441,6 +442,24 @@ def test_interfaces_act_on_their_true_area_and_the_result_says_so(sample: str) -
     assert found.effective_conductivity < stairs.effective_conductivity
     assert found.interface_area_true < stairs.interface_area_true == stairs.interface_area_faces
     assert found.interface_area_true.attrs["units"] == "nm2"
+
+
+@pytest.mark.parametrize("area", ["normal", "faces"])
+def test_vectors_know_on_which_area_an_interface_was_solved(
+    sample: str, tmp_path: Path, area: Any
+) -> None:
+    given: Any = {
+        "interface": {"pore:copper": 1e8},
+        "tolerance": 1e-6,
+        "conductivity": K | {"pore": 40.0},
+    }
+    found = solve(sample, **given, interface_area=area, keep_potential=True, out="a")
+    tim3d.export(sample, "a_potential_z", tmp_path / "a.h5", vectors=True, options=QUIET)
+    with h5py.File(tmp_path / "a.h5") as file:
+        along = np.asarray(file["a_flux_vector_z"])[..., 2]
+    assert along.mean() == pytest.approx(found.effective_conductivity.item(), rel=1e-4)
+    planes = along.mean(axis=(1, 2))
+    assert planes == pytest.approx(planes.mean(), rel=1e-3)
 
 
 def test_narrow_contacts_are_counted_and_named(caplog: pytest.LogCaptureFixture) -> None:

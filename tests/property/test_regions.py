@@ -113,6 +113,37 @@ def rulers(*counts: int) -> list[Ruler]:
     ]
 
 
+@given(
+    st.integers(0, 9),
+    st.integers(1, 20),
+    st.integers(1, 9),
+    st.integers(1, 7),
+    st.sampled_from("zyx"),
+)
+def test_every_window_that_fits_is_there_and_no_other(
+    start: int, length: int, edge: int, step: int, axis: str
+) -> None:
+    """From the first voxel of the region on, also the one that ends with the region."""
+    number, rulers_ = "zyx".index(axis), rulers(40, 40, 40)
+    low, high = [3, 3, 3], [8, 8, 8]
+    low[number], high[number] = start, start + length
+    region, size = Box(triple(low), triple(high)), rulers_[number].step
+    fitting = tuple(
+        (a, a + edge) for a in range(start, start + length, step) if a + edge <= start + length
+    )
+    if not fitting:
+        with pytest.raises(ArgumentError, match="does not fit into the region"):
+            lattice_of(region, rulers_, {axis: edge * size}, {axis: step * size})
+        return
+    found = lattice_of(region, rulers_, {axis: edge * size}, {axis: step * size})
+    assert found.spans[number] == fitting
+    assert found.axes == (axis,)
+    for other in {0, 1, 2} - {number}:
+        assert found.spans[other] == ((3, 8),)
+    side_by_side = lattice_of(region, rulers_, {axis: edge * size}, None)
+    assert side_by_side == lattice_of(region, rulers_, {axis: edge * size}, {axis: edge * size})
+
+
 def test_windows_fill_a_region_from_its_lowest_faces() -> None:
     region = Box((1, 0, 2), (10, 6, 9))
     found = lattice_of(region, rulers(12, 6, 9), {"z": 80.0, "x": 20.0}, {"x": 10.0})
