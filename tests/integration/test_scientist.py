@@ -195,6 +195,9 @@ def test_the_screen_has_fitting_units_and_errors(sample: str, capsys: Any) -> No
 
 def test_every_block_is_a_region_of_a_table_of_its_own(sample: str, tmp_path: Path) -> None:
     tim3d.export(sample, "phase", tmp_path / "regions.csv", regions=True, options=QUIET)
+    for row in read(tmp_path / "regions.csv"):
+        ends = [f"{a} {float(row[f'{a}_from_nm']):g}:{float(row[f'{a}_to_nm']):g}" for a in "zyx"]
+        assert row["region"] == f"{', '.join(ends)} nm"
     rows = [r for r in read(tmp_path / "regions.csv") if r["variable"] == "phase_fraction"]
     rows = [r for r in rows if r["phase"] == "pore"]
     assert len(rows) == 16
