@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tim3d.cli.recipe import run_recipe
 from tim3d.engine import Part
 from tim3d.errors import ArgumentError
 
@@ -39,3 +42,26 @@ def test_a_part_that_is_none_is_refused(text: str) -> None:
 def test_a_part_knows_itself_and_the_others(text: str, others: str) -> None:
     assert str(Part.parse(text)) == text
     assert Part.parse(text).others == others
+
+
+@pytest.mark.parametrize(
+    ("argument", "options", "said"),
+    [
+        ("overwrite = true", {}, "--overwrite and --part do not go together"),
+        ("", {"overwrite": True}, "--overwrite and --part do not go together"),
+        ("sample = 'b.zarr'", {}, "step 'measure' has a sample of its own"),
+    ],
+)
+def test_what_parts_cannot_share_is_refused_before_anything_is_done(
+    argument: str,
+    options: dict[str, bool],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = f"[[step]]\nverb = 'label'\n[[step]]\nverb = 'measure'\n{argument}\n"
+    (tmp_path / "r.toml").write_text(f"sample = 'a.zarr'\n{steps}")
+    with pytest.raises(ArgumentError, match=said):
+        run_recipe(tmp_path / "r.toml", part="1/2", **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.toml"]

@@ -15,7 +15,7 @@ import tim3d
 import tim3d.corrections
 from tim3d import typed
 from tim3d.cli.commands import COMMANDS, Option
-from tim3d.cli.declared import NEEDED, declared
+from tim3d.cli.declared import NEEDED, choices, declared
 from tim3d.cli.main import build_parser
 from tim3d.cli.parser import help_of
 from tim3d.cli.parsing import parameters, verb
@@ -222,3 +222,22 @@ def test_a_range_that_ends_before_it_begins_is_refused(text: str) -> None:
         assert by is not None
         with pytest.raises(ArgumentError, match="is empty"):
             by.read(text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_option_of_a_command_is_given_twice(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The later one would count, and the first be lost without a word; changes of a recipe alone add up."""
+    parser = build_parser([name])
+    for _, option in COMMANDS[name].options():
+        kind = option.parameter.kind
+        if option.positional or kind in ("bool", "Settings"):
+            continue
+        value = f"{option.flag}={(choices(kind) or ('1',))[0]}"
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_known_args([name, value, value])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert f"{option.flag}" in said
+        assert "is given twice: give it once" in said
