@@ -7,7 +7,6 @@ have the same bits in any order of work.
 
 from __future__ import annotations
 
-import heapq
 from typing import Any, TypeAlias
 
 import numba as nb
@@ -15,6 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Radii: TypeAlias = NDArray[np.float32]
+
+# Lists of voxels that wait, by the first bits of a width of 31 bits: 256 an octave.
+SHIFT = 15
+LISTS = 1 << (31 - SHIFT)
+# The end of a list, and a voxel that is on none.
+END, ABSENT = np.int32(-1), np.int32(-2)
 
 
 def widen(widths: Radii, radii: Radii) -> None:
@@ -35,40 +40,55 @@ def widen(widths: Radii, radii: Radii) -> None:
     >>> widths.tolist()
     [[[3.0, 2.0, 1.0, 1.0, 0.0]]]
     """
-    # Floats that are not negative are ordered as their bits: one whole number holds width and place.
-    _widen(widths.view(np.int32), radii.view(np.int32))
+    # Floats that are not negative are ordered as their bits.
+    ordered, known = widths.view(np.int32), radii.view(np.int32)
+    seeds = _seeds(ordered, known)
+    levels = ordered.reshape(-1)[seeds] >> SHIFT
+    order = np.argsort(levels, kind="stable")[::-1]
+    _widen(ordered, known, seeds[order], levels[order])
 
 
 @nb.njit(nogil=True, cache=True)
-def _widen(widths: Any, radii: Any) -> None:
+def _seeds(widths: Any, radii: Any) -> Any:
+    """Places of the voxels that raise a neighbour, where paths begin."""
     nz, ny, nx = widths.shape
-    # The widest comes first; a voxel that was raised since is met again and passed over.
-    waiting = [np.int64(0)]
-    waiting.pop()
-    for place in range(widths.size):
-        z, y, x = place // (ny * nx), place // nx % ny, place % nx
-        if widths[z, y, x] > 0 and _raises(widths, radii, z, y, x):
-            waiting.append(_waiting(widths[z, y, x], place))
-    heapq.heapify(waiting)
-    while len(waiting) > 0:
-        first = heapq.heappop(waiting)
-        width, at = -(first >> 32), first & 0xFFFFFFFF
-        z, y, x = at // (ny * nx), at // nx % ny, at % nx
-        if width < widths[z, y, x]:
-            continue
-        for oz in range(max(0, z - 1), min(nz, z + 2)):
-            for oy in range(max(0, y - 1), min(ny, y + 2)):
-                for ox in range(max(0, x - 1), min(nx, x + 2)):
-                    found = min(width, radii[oz, oy, ox])
-                    if found > widths[oz, oy, ox]:
-                        widths[oz, oy, ox] = found
-                        heapq.heappush(waiting, _waiting(found, (oz * ny + oy) * nx + ox))
+    places = [np.int32(0)]
+    places.pop()
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if widths[z, y, x] > 0 and _raises(widths, radii, z, y, x):
+                    places.append(np.int32((z * ny + y) * nx + x))
+    return np.array(places, np.int32)
 
 
 @nb.njit(nogil=True, cache=True)
-def _waiting(width: Any, place: Any) -> Any:
-    """Return a number that is the smaller the wider a voxel is; of equal ones the lower place comes first."""
-    return -(np.int64(width) << np.int64(32)) + np.int64(place)
+def _widen(widths: Any, radii: Any, seeds: Any, levels: Any) -> None:
+    nz, ny, nx = widths.shape
+    # Voxels wait in lists by the first bits of their width, and the widest list comes first. A
+    # voxel is raised from the widest list that touches it, and later within this list alone, so
+    # that it never changes lists; only seeds do, which wait in an array of their own.
+    heads, after = np.full(LISTS, END, np.int32), np.full(widths.size, ABSENT, np.int32)
+    flat, seed = widths.ravel(), 0
+    for level in range(LISTS - 1, -1, -1):
+        while seed < seeds.size and levels[seed] == level:
+            place = seeds[seed]
+            if flat[place] >> SHIFT == level and after[place] == ABSENT:
+                after[place], heads[level] = heads[level], place
+            seed += 1
+        while heads[level] != END:
+            at = heads[level]
+            heads[level], after[at] = after[at], ABSENT
+            width, z, y, x = flat[at], at // (ny * nx), at // nx % ny, at % nx
+            for oz in range(max(0, z - 1), min(nz, z + 2)):
+                for oy in range(max(0, y - 1), min(ny, y + 2)):
+                    for ox in range(max(0, x - 1), min(nx, x + 2)):
+                        found = min(width, radii[oz, oy, ox])
+                        if found > widths[oz, oy, ox]:
+                            widths[oz, oy, ox] = found
+                            place = np.int32((oz * ny + oy) * nx + ox)
+                            if after[place] == ABSENT:
+                                after[place], heads[found >> SHIFT] = heads[found >> SHIFT], place
 
 
 @nb.njit(nogil=True, cache=True)

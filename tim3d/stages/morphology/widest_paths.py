@@ -16,7 +16,7 @@ import numpy as np
 from tim3d.grid import AXES, Block, Box, Triple, triple
 from tim3d.kernels.morphology.distance import Metric
 from tim3d.kernels.morphology.painting import Radii, largest_ball, painting_bytes
-from tim3d.kernels.morphology.widest_path import widen
+from tim3d.kernels.morphology.widest_path import LISTS, widen
 from tim3d.stages.geodesic.block_relaxation import OFFSETS, Visits, digest, report
 from tim3d.stages.geodesic.halo_arrays import (
     EMPTY,
@@ -29,18 +29,22 @@ from tim3d.stages.geodesic.halo_arrays import (
 from tim3d.stages.shared.packed import pack
 from tim3d.storage import store
 
+# Memory of the lists of voxels that wait, however many do.
+WAITING_BYTES = 4 * LISTS
 # A block and the layer of its neighbours that a visit sees.
 AROUND: Triple = (1, 1, 1)
 Pieces = dict[Triple, np.ndarray]
 
 
 def packed_widths(widths: Radii) -> np.ndarray:
-    """Widths as they are stored: the bits of float32, `EMPTY` where there is none.
+    """Widths as they are stored, in the same memory: bits of float32, `EMPTY` where there is none.
 
     >>> lengths(packed_widths(np.array([2.5, 0.0], np.float32))).tolist()
     [2.5, 0.0]
     """
-    return np.where(widths > 0, np.ascontiguousarray(widths).view(np.uint32), np.uint32(EMPTY))
+    stored = widths.view(np.uint32)
+    stored[stored == 0] = EMPTY
+    return stored
 
 
 def lengths(stored: np.ndarray) -> Radii:
@@ -107,8 +111,8 @@ class WidenWork:
 
     passage: Passage
 
-    def read(self, block: Block) -> tuple[Radii, np.ndarray, Pieces]:
-        """Read radii of the block and around it, its widths, and the layers of its neighbours."""
+    def read(self, block: Block) -> tuple[Radii, Radii, Pieces]:
+        """Read radii and widths of the block and around it, and the layers of its neighbours."""
         passage = self.passage
         box = block.core.grow(AROUND).clip(Box.whole(passage.visits.shape))
         radii = np.zeros([n + 2 for n in block.core.shape], np.float32)
@@ -118,23 +122,22 @@ class WidenWork:
             offset: passage.borders.read_beside(block, offset)
             for offset in passage.visits.neighbours(block.index, OFFSETS)
         }
-        return radii, passage.borders.read(block), halo
+        return radii, lengths(padded(passage.borders.read(block), halo, AROUND, EMPTY)), halo
 
-    def compute(self, block: Block, inputs: tuple[Radii, np.ndarray, Pieces]) -> Any:
+    def compute(self, block: Block, inputs: tuple[Radii, Radii, Pieces]) -> Any:
         """Widths of the core, and which neighbours they raise."""
-        radii, stored, halo = inputs
-        widths = lengths(padded(stored, halo, AROUND, EMPTY))
+        radii, widths, halo = inputs
         start = self.passage.at_plane(block, inlet=True)
         if start is not None:
             core_view(widths, AROUND)[start] = core_view(radii, AROUND)[start]
         widen(widths, radii)
-        found = packed_widths(core_view(widths, AROUND))
-        facing = {offset: facing_layer(found, offset, 1) for offset in halo}
         wakes = [
             offset
             for offset, piece in halo.items()
             if (halo_view(widths, AROUND, offset, piece.shape) > lengths(piece)).any()
         ]
+        found = core_view(packed_widths(widths), AROUND)
+        facing = {offset: facing_layer(found, offset, 1) for offset in halo}
         may = [offset for offset, layer in facing.items() if (layer != EMPTY).any()]
         shown = {offset: digest(layer, EMPTY) for offset, layer in facing.items()}
         seen = {offset: digest(piece, EMPTY) for offset, piece in halo.items()}
@@ -147,8 +150,8 @@ class WidenWork:
         return dict(record)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of radii, widths and their copies, and of the voxels that wait, 8 each."""
-        return 36 * math.prod(n + 2 for n in core)
+        """Bytes of radii, widths and what waits; while they are read or written, of copies."""
+        return 16 * math.prod(n + 2 for n in core) + WAITING_BYTES
 
 
 @dataclass(frozen=True)
