@@ -54,11 +54,10 @@ def _seeds(widths: Any, radii: Any) -> Any:
     nz, ny, nx = widths.shape
     places = [np.int32(0)]
     places.pop()
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                if widths[z, y, x] > 0 and _raises(widths, radii, z, y, x):
-                    places.append(np.int32((z * ny + y) * nx + x))
+    for place in range(widths.size):
+        z, y, x = place // (ny * nx), place // nx % ny, place % nx
+        if widths[z, y, x] > 0 and _raises(widths, radii, z, y, x):
+            places.append(np.int32(place))
     return np.array(places, np.int32)
 
 
