@@ -447,6 +447,18 @@ def _chiefs(radius, first, second, neck, share):  # type: ignore[no-untyped-def]
     return above
 
 
+def renumbered(ids: Ids, numbers: Places) -> Ids:
+    """Give each basin another number, in place, plane by plane: indices take eight bytes each.
+
+    >>> renumbered(np.array([[[1, 2, 0, 2]]], np.uint32), np.array([7, 9])).tolist()
+    [[[7, 9, 0, 9]]]
+    """
+    table = np.concatenate([[0], numbers]).astype(np.uint32)
+    for plane in ids:
+        plane[...] = table[plane]
+    return ids
+
+
 def basins_of_volume(radii: Radii, share: float, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Ids:
     """Particles of a volume in memory, as one block.
 
@@ -476,4 +488,4 @@ def basins_of_volume(radii: Radii, share: float, spacing: Sequence[float] = (1.0
     a, b = rank[necks.first - 1], rank[necks.second - 1]
     ranked = widest(np.minimum(a, b), np.maximum(a, b), necks.radius)
     number = joined(found.radius[order], ranked, share)
-    return np.concatenate([[0], number[rank]]).astype(np.uint32)[found.ids]
+    return renumbered(found.ids, number[rank])

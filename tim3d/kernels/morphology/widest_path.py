@@ -51,7 +51,7 @@ def widen(widths: Radii, radii: Radii) -> None:
 @nb.njit(nogil=True, cache=True)
 def _seeds(widths: Any, radii: Any) -> Any:
     """Places of the voxels that raise a neighbour, where paths begin."""
-    nz, ny, nx = widths.shape
+    _, ny, nx = widths.shape
     places = [np.int32(0)]
     places.pop()
     for place in range(widths.size):

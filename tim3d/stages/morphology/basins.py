@@ -200,8 +200,7 @@ class NumberWork:
     def compute(self, block: Block, inputs: tuple[Radii, np.ndarray]) -> np.ndarray:
         """Numbers of the particles."""
         radii, numbers = inputs
-        table = np.concatenate([[0], numbers]).astype(np.uint32)
-        return np.take(table, self.climb.basins(block, radii).ids)
+        return kernel.renumbered(self.climb.basins(block, radii).ids, numbers)
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards."""
@@ -210,7 +209,7 @@ class NumberWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of a block that climbs, and of numbers while encoded."""
-        return self.climb.block_bytes(core, read) + 8 * math.prod(core)
+        return self.climb.block_bytes(core, read) + 4 * math.prod(core)
 
 
 @dataclass(frozen=True)
