@@ -72,6 +72,17 @@ def test_what_is_durable_is_flushed_with_the_folder_that_names_it(
         assert bool(flushed) is durable
 
 
+def test_a_file_that_is_replaced_stays_open_to_whom_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    for mode in (0o640, 0o604):
+        path.write_text("old")
+        path.chmod(mode)
+        with replacing(path) as file:
+            file.write(b"new")
+        assert path.read_text() == "new"
+        assert path.stat().st_mode & 0o777 == mode
+
+
 def test_a_folder_of_the_companions_name_leaves_the_old_pair(tmp_path: Path) -> None:
     target, companion = tmp_path / "a.mhd", tmp_path / "a.raw"
     target.write_text("old")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tim3d.cli.parsing import convert
+from tim3d.cli.readers import reader
 from tim3d.errors import ArgumentError
 from tim3d.spelling import suggestion
 from tim3d.storage.schema import asked_shard
@@ -40,6 +41,26 @@ TWICE = [
 def test_what_is_named_twice_is_refused(verb: str, name: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match="twice"):
         convert(name, value, verb)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((kind, "3,4,3") for kind in ("SliceNumbers", "Sizes", "VoxelLags")),
+        *((kind, "2.5,1,2.50") for kind in ("Lengths", "GreyValues")),
+        *((kind, "x,y,x") for kind in ("Names", "Axes", "Directions", "Seeds", "Descriptors")),
+        *((kind, "a=b,c=d,a=e") for kind in ("Merges", "Derivations", "Roles")),
+        *((kind, "a=1,b=2,a=1") for kind in ("ByAxis", "Fractions", "Densities", "Conductivities", "VoxelSize")),
+        ("Histogram", "150=1,150.0=1"), ("ByPair", "a:b=1,b:a=1"),
+    ],
+)  # fmt: skip
+def test_a_list_of_different_things_has_each_once(kind: str, text: str) -> None:
+    """Of every type that is such a list, wherever it is typed: of a verb, or of a step."""
+    one = reader(kind)
+    assert one is not None
+    with pytest.raises(ArgumentError, match="is given twice"):
+        one.read(text)
+    one.read(",".join(text.split(",")[:-1]))
 
 
 UNREADABLE = [
