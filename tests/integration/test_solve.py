@@ -248,6 +248,16 @@ def test_the_plan_says_what_it_costs(sample: str) -> None:
     assert store.nodes(sample) == ["phase"]
 
 
+def test_every_kept_field_is_in_the_plan_of_memory(sample: str) -> None:
+    kinds = ("keep_potential", "keep_flux", "keep_sensitivity")
+    plans = [planned(sample, **dict.fromkeys(kinds[:n], True))[0] for n in range(4)]
+    assert len({plan.peak_bytes for plan in plans}) == 4
+    assert plans == sorted(plans, key=lambda plan: plan.peak_bytes)
+    # A kept field has four bytes a voxel while it is solved.
+    steps = np.diff([plan.peak_bytes for plan in plans])
+    assert (steps >= 4 * volume().size).all()
+
+
 def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
     with (
         tim3d.cluster("serial", memory_bytes=stage.LOADED_LATER_BYTES + 2**16),
