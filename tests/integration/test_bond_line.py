@@ -16,6 +16,7 @@ import tim3d
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError, Tim3dError
 from tim3d.generators import Box, Generator, Grains, ThermalInterface
+from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
 RESIN, METAL = 0.2, 400.0
@@ -86,6 +87,19 @@ def test_the_error_of_the_voxels_widens_the_intervals(tmp_path: Path) -> None:
     assert np.isfinite(found.thermal_impedance_error).all()
     width = float(found.slope_high - found.slope_low) / 2
     assert width >= float(found.slope_error)
+
+
+def test_all_of_the_extrapolation_is_its_error(tmp_path: Path) -> None:
+    more = {"richardson": True}
+    found = tim3d.bond_line([packed(tmp_path, n, seed=1, **more) for n in (20, 28, 40)])
+    sample = str(tmp_path / "packed-20-1.zarr")
+    (node,) = (one for one in store.nodes(sample) if "transport" in one)
+    solved = tim3d.open_dataset(sample, node)
+    length = 28 * 250e-9
+    ends = [length / float(solved[f"effective_conductivity{end}"][0]) for end in ("", "_limit")]
+    assert float(found.thermal_impedance_error[0]) == pytest.approx(abs(ends[0] - ends[1]))
+    plates = float(found.substrate_resistance[0])
+    assert float(found.thermal_impedance[0]) == pytest.approx(ends[1] - plates)
 
 
 def test_a_segmented_stack_is_cut_to_bond_lines(

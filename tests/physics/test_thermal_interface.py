@@ -191,7 +191,9 @@ def test_a_substrate_covers_its_face_and_does_not_touch_the_other() -> None:
 
 def test_a_packing_that_cannot_be_reached_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(point_process, "SWEEPS", 30)
-    with pytest.raises(ConvergenceError, match="a lower loading or a thicker bond line"):
+    with pytest.raises(
+        ConvergenceError, match="a lower loading, thinner films or a thicker bond line"
+    ):
         model(loading=0.59, bond_line_nm=24.0).check()
 
 

@@ -74,7 +74,7 @@ def packed_slab(grains: Grains, count: int, seed: int, gap: Gap) -> Floats:
     if left > 0:
         raise ConvergenceError(
             f"{count} particles between the substrates still overlap by up to {left:.2g} of a diameter after "
-            f"{point_process.SWEEPS} passes; use a lower loading or a thicker bond line"
+            f"{point_process.SWEEPS} passes; use a lower loading, thinner films or a thicker bond line"
         )
     axes = np.zeros((count, 3))
     axes[:, int(np.argmax(grains.orientation))] = 1.0
