@@ -160,7 +160,7 @@ class RoughContact(Generator):
 
     def block_bytes(self, core: Triple) -> int:
         """Memory of the labels, of the heights of columns, and of those of a period, in bytes."""
-        return 3 * math.prod(core) + 72 * core[1] * core[2] + 24 * math.prod(self.lower.period)
+        return 3 * math.prod(core) + 88 * core[1] * core[2] + 96 * math.prod(self.lower.period)
 
 
 @lru_cache(maxsize=8)
