@@ -15,7 +15,7 @@ import xarray as xr
 import tim3d
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError, Tim3dError
-from tim3d.generators import Box, Generator, Grains, ThermalInterface
+from tim3d.generators import Box, Generator, Grains, Overlapping, ThermalInterface
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
@@ -209,6 +209,22 @@ def test_the_shell_prints_it_and_writes_its_files(
     assert float(again.conductivity) == pytest.approx(RESIN, rel=1e-6)
     assert Path("a.png").stat().st_size > 5000
     assert main([*typed, "--quiet"]) == 0  # its own files are replaced
+
+
+@pytest.mark.parametrize(
+    ("orientation", "k", "is_said"),
+    [((1, 1, 1), 5.0, False), ((1, 1, 1), [5, 300, 300], True), ((1, 0, 0), [5, 300, 300], False)],
+)
+def test_a_tensor_that_is_tilted_against_the_axes_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, orientation: Any, k: Any, is_said: bool
+) -> None:
+    """Plates that all point along an axis have their tensor along the axes."""
+    plates = Overlapping(Grains((60.0,), (1.0,), 0.3, orientation), 0.3, (10.0,) * 3, seed=1)
+    sample = str(tmp_path / "plates.zarr")
+    tim3d.generate(sample, plates, shape=(12, 12, 12), options=QUIET)
+    tim3d.solve(sample, conductivity={"matrix": 0.2, "filler": k}, options=QUIET)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert any("point in several directions" in one for one in said) == is_said
 
 
 def refused(kind: type[Tim3dError], says: str, samples: list[str], **more: Any) -> None:

@@ -40,6 +40,7 @@ from tim3d.stages.conduction.job import (
     typed_conductivity,
 )
 from tim3d.stages.conduction.slab_solver import THICK, Case
+from tim3d.stages.conduction.tilted import warn_of_tilted
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.results import refuse_another_question
@@ -177,6 +178,7 @@ def solve(
         labels, conductivity, faces, sides, cell, interface, contact, interface_area
     )
     check_interfaces(sample, labels, physics, particles, units)
+    warn_of_tilted(sample, labels, physics)
     solving = Solving(chosen_axes(axis), physics, float(tolerance), richardson, units, particles)
     check_tolerance(tolerance)
     for name in solving.axes:
