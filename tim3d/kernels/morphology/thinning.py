@@ -112,15 +112,27 @@ def thin(
     """
     framed = np.pad(ranks, 1)
     limits = np.array([core.start, core.stop], np.int64)
-    taken = _thin(framed, radii, edge, first, steps, limits, np.array(start, np.int64), TURNS)
+    kinds = _kinds(framed.size, first + steps)
+    taken = _thin(
+        framed, radii, edge, first, steps, limits, np.array(start, np.int64), TURNS, kinds
+    )
     ranks[...] = framed[1:-1, 1:-1, 1:-1]
     return np.asarray(taken)
 
 
+def _kinds(voxels: int, steps: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Empty arrays of the types that hold the place of a voxel, and a step."""
+    place = np.int32 if voxels < 2**31 else np.int64
+    return np.empty(0, place), np.empty(0, np.uint16 if steps < 2**16 else np.int32)
+
+
 def thinning_bytes(core: Triple, read: Triple) -> int:
-    """Bytes of ranks, of their copy in a frame, of distances while decoded, and of the lists."""
-    framed = int(np.prod([n + 2 for n in read]))
-    return int(np.prod(read)) * (2 + 8 + 13) + framed + 3 * int(np.prod(core))
+    """Bytes of ranks, their copy in a frame, distances and the lists; or of what is decoded before."""
+    framed, voxels = int(np.prod([n + 2 for n in read])), int(np.prod(read))
+    place, level = _kinds(framed, 0)
+    lists = place.itemsize + level.itemsize + 1
+    # Ranks of a byte and distances of four, each twice while they are decoded.
+    return max(10 * voxels, (5 + lists) * voxels + framed) + 3 * int(np.prod(core))
 
 
 @nb.njit(nogil=True, cache=True)
@@ -129,7 +141,7 @@ def _level(radius: Any, edge: Any) -> int:
 
 
 @nb.njit(nogil=True, cache=True)
-def _listed(framed, radii, edge, last, start, turns):  # type: ignore[no-untyped-def]
+def _listed(framed, radii, edge, last, start, turns, kinds):  # type: ignore[no-untyped-def]
     """Voxels that are looked at up to a step, sorted by turn, and the step of each."""
     turn_of = np.zeros((2, 2, 2), np.int64)
     for turn in range(8):
@@ -143,7 +155,8 @@ def _listed(framed, radii, edge, last, start, turns):  # type: ignore[no-untyped
                     of = turn_of[(z + start[0]) & 1, (y + start[1]) & 1, (x + start[2]) & 1]
                     count[of + 1] += 1
     begin = np.cumsum(count)
-    place, level, at = np.empty(begin[8], np.int64), np.empty(begin[8], np.int32), begin.copy()
+    place, level = np.empty(begin[8], kinds[0].dtype), np.empty(begin[8], kinds[1].dtype)
+    at = begin.copy()
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -156,8 +169,8 @@ def _listed(framed, radii, edge, last, start, turns):  # type: ignore[no-untyped
 
 
 @nb.njit(nogil=True, cache=True)
-def _thin(framed, radii, edge, first, steps, limits, start, turns):  # type: ignore[no-untyped-def]
-    place, level, begin = _listed(framed, radii, edge, first + steps - 1, start, turns)
+def _thin(framed, radii, edge, first, steps, limits, start, turns, kinds):  # type: ignore[no-untyped-def]
+    place, level, begin = _listed(framed, radii, edge, first + steps - 1, start, turns, kinds)
     ny, nx = framed.shape[1], framed.shape[2]
     flat, stop, taken = framed.reshape(-1), begin[1:].copy(), np.zeros(steps, np.int64)
     tip = np.zeros(len(place), np.bool_)
@@ -165,11 +178,11 @@ def _thin(framed, radii, edge, first, steps, limits, start, turns):  # type: ign
         for turn in range(8):
             for i in range(begin[turn], stop[turn]):
                 due = level[i] <= first + step
-                tip[i] = due and _is_tip(flat, place[i], ny * nx, nx)
+                tip[i] = due and _is_tip(flat, np.int64(place[i]), ny * nx, nx)
         for turn in range(8):
             kept = begin[turn]
             for i in range(begin[turn], stop[turn]):
-                at = place[i]
+                at = np.int64(place[i])
                 due = level[i] <= first + step and not tip[i]
                 if due and _is_taken(flat, at, ny * nx, nx):
                     flat[at] = 0
