@@ -233,7 +233,11 @@ def refused(kind: type[Tim3dError], says: str, samples: list[str], **more: Any) 
 
 
 def test_what_is_no_line_is_refused(sheets: list[str], tmp_path: Path) -> None:
-    refused(ArgumentError, "needs 3 bond lines or more: tim3d bond-line thin.zarr", sheets[:2])
+    refused(
+        ArgumentError,
+        "needs 3 bond lines or more, and 2 are given: tim3d bond-line thin.zarr",
+        sheets[:2],
+    )
     refused(InputError, "given twice", [sheets[0], sheets[0], sheets[1]])
     refused(ArgumentError, "--level is 1", sheets, level=1.0)
     refused(ArgumentError, "heat flows along z, y or x", sheets, axis="w")

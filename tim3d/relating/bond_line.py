@@ -115,8 +115,8 @@ class Asking:
         """
         if len(self.samples) < impedance.FEWEST:
             raise ArgumentError(
-                f"{len(self.samples)} samples are given, and a line with a known error needs {impedance.FEWEST} "
-                "bond lines or more: tim3d bond-line thin.zarr medium.zarr thick.zarr"
+                f"a line with a known error needs {impedance.FEWEST} bond lines or more, and {len(self.samples)} "
+                "are given: tim3d bond-line thin.zarr medium.zarr thick.zarr"
             )
         self.question.check()
         for path, kind in (
