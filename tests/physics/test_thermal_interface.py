@@ -17,6 +17,7 @@ from tim3d.generators import squeezed_bond_line_nm as squeezed
 from tim3d.grid import Box
 from tim3d.kernels.generation import point_process
 from tim3d.kernels.generation.particles import draw
+from tim3d.kernels.generation.slab_packing import Gap, packed_slab
 
 ONE = Grains((10.0,), (1.0,))
 PLATES = Grains((8.0, 12.0), (2.0, 1.0), 0.4, (1.0, 0.0, 0.0))
@@ -104,6 +105,14 @@ def test_particles_on_a_rough_substrate_reach_into_its_valleys() -> None:
     low, _ = interface.heights()
     lowest = interface.particles_of_cell()[:, 0].min() - 5.0
     assert lowest < low.max() - 1.0
+
+
+def test_a_flat_wall_is_a_rough_one_without_heights() -> None:
+    """The short way for flat walls has the bits of the lattice of heights."""
+    edges, flat = np.array([48.0, 64.0, 72.0]), np.zeros((1, 1))
+    short = packed_slab(ONE, 120, 5, Gap(edges, flat, flat))
+    level = np.zeros((64, 48))
+    assert np.array_equal(short, packed_slab(ONE, 120, 5, Gap(edges, level, level)))
 
 
 def test_the_mean_bond_line_is_that_asked_for() -> None:
