@@ -10,6 +10,7 @@ VERBS = {
     "prepare": "tim3d.stages.preparation.prepare",
     "annotate": "tim3d.stages.segmentation.annotate",
     "train": "tim3d.stages.segmentation.train",
+    "train_strokes": "tim3d.stages.segmentation.train_strokes",
     "segment": "tim3d.stages.segmentation.segment",
     "clean": "tim3d.stages.cleaning.clean",
     "label": "tim3d.stages.components.label",

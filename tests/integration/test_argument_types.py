@@ -33,6 +33,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "report": {"out": "r.html"},
     "export": {"field": "phase", "out": "e.ply", "phases": ["solid"]},
     "train": {"model": "n.safetensors", "labels": "truth"},
+    "train_strokes": {"model": "f.safetensors", "labels": "truth"},
     "simulate": {"folder": "sim"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},

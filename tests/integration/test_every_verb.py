@@ -160,6 +160,10 @@ FILES = {
         },
         makes="new.safetensors", reads="raw",
     ),
+    "train_strokes": Row(
+        {"sample": A, "model": "forest.safetensors", "labels": "truth", "scales": "10,20", "trees": 3},
+        makes="forest.safetensors", reads="raw",
+    ),
     "train_generator": Row(
         {"micrograph": "image.tif", "out": "gen", "phases": TWO, "pixel_size": 10, "preset": "small", "steps": 2,
          "every": 1, "batch": 2, "slices": 2, "critic_steps": 1, "device": "cpu"},

@@ -85,6 +85,15 @@ CASES = {
         elsewhere={"model": "second.safetensors"},
         runs={"device": "cpu", "overwrite": True, "progress": True},
     ),
+    "train_strokes": Case(
+        {"sample": A, "model": "strokes.safetensors", "labels": "truth", "scales": (10.0, 20.0), "trees": 3},
+        refused={
+            "sample": B, "field": "grey", "labels": "other", "scales": (10.0, 25.0), "planar": True,
+            "normalisation": "slices", "trees": 4, "depth": 3, "leaf": 5, "most": 40, "seed": 1,
+        },
+        elsewhere={"model": "second.safetensors"},
+        runs={"overwrite": True},
+    ),
     "train_generator": Case(
         {
             "micrograph": "blobs.tif", "out": "gen", "phases": BLACK, "pixel_size": 10, "preset": "small", "steps": 1,

@@ -118,7 +118,7 @@ def whole(sample: str, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_it_needs_nothing_but_itself(whole: str) -> None:
     tags = Reader(whole).tags
     sources = [a["src"] for tag, a in tags if tag == "img"]
-    assert len(sources) == 9
+    assert len(sources) == 10
     assert all(str(s).startswith("data:image/png;base64,") for s in sources)
     assert not {"script", "link", "iframe", "a", "object"} & {tag for tag, _ in tags}
     text = re.sub(r'src="data:[^"]*"', "", whole)
@@ -249,6 +249,7 @@ def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
     assert Reader(labels).headings == [
         "demo.zarr",
         "Segmentation",
+        "Agreement with the truth",
         "Phases in three dimensions",
         "Results",
         "Not in this report",

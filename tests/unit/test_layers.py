@@ -58,7 +58,7 @@ ROOMS = [
     Room(1, "models"),
     Room(1, "models.common",       "storage",           "numpy torch safetensors"),
     Room(1, "models.segmentation", "kernels.image kernels.morphology kernels.statistics kernels.windows "
-         "models.common storage", "numpy torch torchvision safetensors segmentation_models_pytorch"),
+         "models.common storage", "numpy torch torchvision safetensors segmentation_models_pytorch sklearn"),
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),

@@ -63,6 +63,7 @@ NAMES = [
     "thickness",
     "train",
     "train_generator",
+    "train_strokes",
     "validate",
     "view",
 ]

@@ -35,6 +35,7 @@ neck instances substrate rows
 bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
+scales planar trees leaf most
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -42,7 +43,7 @@ FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
     "import_generator.weights", "ingest.source", "report.model", "report.out", "segment.model", "simulate.folder",
-    "train.model", "train_generator.micrograph", "train_generator.out",
+    "train.model", "train_strokes.model", "train_generator.micrograph", "train_generator.out",
     "inspect.source", "prepare.tables",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",

@@ -14,9 +14,12 @@ from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
 from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.network_segmenter import Inference, lattice_of, network_segmenter
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import LABELS, Segmenter
+from tim3d.models.segmentation.stroke_forest import KIND as STROKES
+from tim3d.models.segmentation.stroke_forest import StrokeForest, StrokeModel, model_of
 from tim3d.models.segmentation.thresholds import Thresholds
 from tim3d.phases import Phases
 
@@ -123,6 +126,72 @@ class ByNetwork:
     def description(self) -> dict[str, Any]:
         """All that decides the labels of an image."""
         return {"model": checkpoint.digest(self.path)}
+
+
+@dataclass(frozen=True)
+class ByStrokes:
+    """A forest of strokes from its file, normalised by the mean and deviation of each image."""
+
+    path: Path
+
+    @property
+    def about(self) -> StrokeModel:
+        """Description in the file."""
+        return model_of(read_model(self.path))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.about.classes
+
+    def check(self) -> None:
+        """Raise `CheckpointError` if the forest looks at neighbouring slices."""
+        if not self.about.planar:
+            raise CheckpointError(
+                f"{self.path} looks at slices before and after each, which a single image does not have; train one "
+                "with --planar"
+            )
+
+    def of(self, grey: Grey) -> Segmenter:
+        """Return the segmenter of an image (1, y, x), whose pixels count as those of the training."""
+        return self._segmenter((float(grey.mean()),), (float(grey.std()) or 1.0,))
+
+    def _segmenter(self, mean: tuple[float], std: tuple[float]) -> StrokeForest:
+        file = read_model(self.path)
+        model = model_of(file)
+        scale = checkpoint.Normalisation("volume", mean, std)
+        return StrokeForest(str(self.path.absolute()), model, model.spacing, scale, file.sha256)
+
+    def bytes_for(self, shape: tuple[int, int]) -> int:
+        """Memory of an image of this shape."""
+        plane: Triple = (1, *shape)
+        held = self._segmenter((0.0,), (1.0,)).block_bytes(plane, plane, plane, 2)
+        return held + PIXEL_BYTES * shape[0] * shape[1]
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the labels of an image."""
+        return {"model": read_model(self.path).sha256}
+
+
+def of_model(path: Path, device: str) -> ByNetwork | ByStrokes:
+    """The segmenters of a model file, by the kind that it states.
+
+    Raises
+    ------
+    ArgumentError
+        If a device is named for what needs none.
+    CheckpointError
+        If it needs neighbouring slices.
+    """
+    chosen: ByNetwork | ByStrokes = ByNetwork(path, device)
+    if read_model(path).kind == STROKES:
+        if device != "auto":
+            raise ArgumentError(
+                f"--device changes nothing with a model of the kind {STROKES!r}: leave it out"
+            )
+        chosen = ByStrokes(path)
+    chosen.check()
+    return chosen
 
 
 def labels_of(segmenter: Segmenter, grey: Grey) -> NDArray[np.uint8]:

@@ -24,7 +24,15 @@ from tim3d.phases import Phases
 from tim3d.sources.base import reading
 from tim3d.sources.collection import partner
 from tim3d.sources.image import read_pixels, shape_of
-from tim3d.stages.images.chosen import ByHistogram, ByNetwork, as_grey, codes_of, labels_of
+from tim3d.stages.images.chosen import (
+    ByHistogram,
+    ByNetwork,
+    ByStrokes,
+    as_grey,
+    codes_of,
+    labels_of,
+    of_model,
+)
 from tim3d.stages.images.listing import chosen_images
 from tim3d.stages.images.masks import Masks, encoded
 from tim3d.stages.shared.verb import Task, Verb
@@ -122,11 +130,10 @@ def segment_images(
         raise ArgumentError(
             "segment-images needs either --model unet.safetensors or --method otsu --phases pore=0,solid=1"
         )
-    chosen: ByHistogram | ByNetwork
+    chosen: ByHistogram | ByNetwork | ByStrokes
     if model is not None:
         _refuse_beside("--model", thresholds=thresholds, blur=blur, polarity=polarity)
-        chosen = ByNetwork(Path(model), device)
-        chosen.check()
+        chosen = of_model(Path(model), device)
     else:
         _refuse_beside("--method", merge=merge, device=device)
         chosen = _by_thresholds(str(method), thresholds, phases, blur, polarity)
@@ -215,7 +222,7 @@ class Segmenting:
     """Images that become masks."""
 
     images: Mapping[str, Path]
-    chosen: ByHistogram | ByNetwork
+    chosen: ByHistogram | ByNetwork | ByStrokes
     coded: np.ndarray
     masks: Masks
     to_8_bit: bool

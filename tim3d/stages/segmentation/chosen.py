@@ -164,7 +164,7 @@ class FromFile:
         """The segmenter; its network and the table of slices may not exist yet."""
         planned = expected("network", str(self.model))
         about: checkpoint.Description = planned or checkpoint.describe(self.model)
-        _compare_spacing(about.spacing_nm, self.grey)
+        compare_spacing(about.spacing_nm, self.grey)
         lattice = lattice_of(self.grey.shape, about.spec, self.how)
         wanted = self.how.normalisation or about.normalisation.how
 
@@ -212,13 +212,14 @@ class FromFile:
         )
 
 
-def _compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:
+def compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:
+    """Warn if a model was trained on voxels of another size."""
     if any(
         abs(math.log(a / b)) > SPACING_TOLERANCE
         for a, b in zip(trained, grey.spacing_nm, strict=True)
     ):
         log.warning(
-            "the network was trained on voxels of %s nm, these are %s nm (z, y, x)",
+            "the model was trained on voxels of %s nm, these are %s nm (z, y, x)",
             trained,
             grey.spacing_nm,
         )

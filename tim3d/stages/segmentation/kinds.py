@@ -13,10 +13,14 @@ from typing import TypeAlias
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.forecast import expected
+from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.model_file import UNET, ModelFile, read_model
 from tim3d.models.segmentation.network_segmenter import Inference
-from tim3d.models.segmentation.segmenter import Segmenter
-from tim3d.stages.segmentation.chosen import Chosen, FromFile, given
+from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
+from tim3d.models.segmentation.stroke_forest import KIND as STROKES
+from tim3d.models.segmentation.stroke_forest import StrokeForest, StrokeModel, model_of
+from tim3d.stages.segmentation.chosen import Chosen, FromFile, compare_spacing, given
+from tim3d.stages.segmentation.normalisation import normalisation_of
 from tim3d.storage.schema import Field
 
 
@@ -37,7 +41,36 @@ def _unet(asked: Asked) -> Chosen:
     return FromFile(asked.sample, asked.grey, asked.model, asked.how).chosen()
 
 
-KINDS: dict[str, Reader] = {UNET: _unet}
+def _strokes(asked: Asked) -> Chosen:
+    """The forest of a file; it, or the grey field, may be written by an earlier step of a recipe."""
+    refuse_options(asked.how, STROKES, but=("probabilities", "normalisation"))
+    planned = expected("network", str(asked.model))
+    model: StrokeModel = planned or model_of(read_model(asked.model))
+    compare_spacing(model.spacing, asked.grey)
+    grey = f"{asked.sample}/{asked.grey.name}"
+    awaited = str(asked.model) if planned else grey if expected("field", grey) else ""
+
+    def ready() -> Segmenter:
+        how = asked.how.normalisation or model.normalisation
+        scale = normalisation_of(asked.sample, asked.grey, how)
+        return _forest(asked, model, scale, read_model(asked.model).sha256)
+
+    def later() -> Segmenter:
+        return _forest(asked, model, Normalisation("volume", (0.0,), (1.0,)), "not trained yet")
+
+    made = later if awaited else ready
+    check_segmenter(made(), asked.grey.shape)
+    return Chosen(
+        str(asked.model), model.classes, ready, made, awaited=awaited, error=CheckpointError
+    )
+
+
+def _forest(asked: Asked, model: StrokeModel, scale: Normalisation, sha256: str) -> StrokeForest:
+    path, spacing = str(asked.model.absolute()), asked.grey.spacing_nm
+    return StrokeForest(path, model, spacing, scale, sha256, asked.how.probabilities)
+
+
+KINDS: dict[str, Reader] = {UNET: _unet, STROKES: _strokes}
 
 
 def chosen(asked: Asked) -> Chosen:
@@ -48,8 +81,9 @@ def chosen(asked: Asked) -> Chosen:
     CheckpointError
         If the file is damaged, or its kind is not known.
     """
-    if expected("network", str(asked.model)) is not None:
-        return _unet(asked)  # an earlier step of a recipe trains it
+    planned = expected("network", str(asked.model))
+    if planned is not None:  # an earlier step of a recipe trains it
+        return (_strokes if isinstance(planned, StrokeModel) else _unet)(asked)
     kind = read_model(asked.model).kind
     if kind not in KINDS:
         raise CheckpointError(
@@ -72,16 +106,16 @@ def register(kind: str, opened: Callable[[ModelFile], Segmenter]) -> None:
     Raises
     ------
     ArgumentError
-        If the kind is that of the U-Net.
+        If the kind is that of tim3d's own models.
     """
-    if kind == UNET:
-        raise ArgumentError(f"{kind!r} is the kind of tim3d's own networks; choose another name")
+    if kind in (UNET, STROKES):
+        raise ArgumentError(f"{kind!r} is the kind of tim3d's own models; choose another name")
     KINDS[kind] = lambda asked: _own(asked, opened)
 
 
 def _own(asked: Asked, opened: Callable[[ModelFile], Segmenter]) -> Chosen:
     file = read_model(asked.model)
-    _refuse_options(asked.how, file)
+    refuse_options(asked.how, file.kind)
     segmenter = opened(file)
     found = given(segmenter, asked.grey)
     if segmenter.sha256 != file.sha256:
@@ -92,10 +126,10 @@ def _own(asked: Asked, opened: Callable[[ModelFile], Segmenter]) -> Chosen:
     return found
 
 
-def _refuse_options(how: Inference, file: ModelFile) -> None:
-    """Refuse options of the U-Net: they would have no effect."""
+def refuse_options(how: Inference, kind: str, but: tuple[str, ...] = ()) -> None:
+    """Refuse options of the U-Net, but for some: they would have no effect."""
     for one in fields(how):
-        if getattr(how, one.name) != one.default:
+        if one.name not in but and getattr(how, one.name) != one.default:
             raise ArgumentError(
-                f"--{one.name} changes nothing with a model of the kind {file.kind!r}: leave it out"
+                f"--{one.name} changes nothing with a model of the kind {kind!r}: leave it out"
             )
