@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from tim3d.kernels.image.pixel_features import FeatureSet, features_of, gaussians
 from tim3d.kernels.image.threshold import blurred, grey_counts, otsu
@@ -139,39 +140,64 @@ def seconds(call: Callable[[], object]) -> float:
     return min(found)
 
 
-def speed(folder: Path, strokes: int, trees: int) -> Iterator[str]:
-    """Time of features and forest for one image, beside scikit-image and scikit-learn."""
+def speed(
+    name: str, grey: Floats, label: Labels, features: FeatureSet, trees: int
+) -> Iterator[str]:
+    """Time of features and forest, beside scikit-image and scikit-learn, for what is painted."""
     from skimage.feature import multiscale_basic_features
     from sklearn.ensemble import RandomForestClassifier
 
-    names = json.loads((folder / "splits.json").read_text())["Super2"]["train"]
-    image = read(folder, names[0])
-    label = painted(image.truth, 4 * strokes, np.random.default_rng(0)).ravel()
-    known = label != 255
+    points = np.ascontiguousarray(np.argwhere(np.ones(grey.shape, bool)))
+    known = label.ravel() != 255
+    painted_labels = label.ravel()[known]
+
+    def ours() -> Floats:
+        return features_of(grey, gaussians(grey, features), points, features)
 
     def theirs() -> Floats:
         found = multiscale_basic_features(
-            image.normal()[0], sigma_min=1, sigma_max=16, num_sigma=5, num_workers=1
+            grey[0] if features.planar else grey,
+            sigma_min=min(features.scales),
+            sigma_max=max(features.scales),
+            num_sigma=len(features.scales),
         )
         return found.reshape(-1, found.shape[-1])
 
     forest = RandomForestClassifier(
         trees, max_depth=12, min_samples_leaf=2, class_weight="balanced", random_state=0, n_jobs=1
     )
-    of_ours, of_theirs = image.rows(), theirs()
-    ours = fit_forest(of_ours[known], label[known], 2, ForestOptions(trees=trees))[0]
-    forest.fit(of_theirs[known], label[known])
+    of_ours, of_theirs = ours(), theirs()
+    own = fit_forest(of_ours[known], painted_labels, 2, ForestOptions(trees=trees))[0]
+    forest.fit(of_theirs[known], painted_labels)
+    own.probabilities(of_ours[:1])  # is compiled
     times = {
-        "features": (seconds(image.rows), seconds(theirs)),
+        "features": (seconds(ours), seconds(theirs)),
         "forest": (
-            seconds(lambda: ours.probabilities(of_ours)),
+            seconds(lambda: own.probabilities(of_ours)),
             seconds(lambda: forest.predict_proba(of_theirs)),
         ),
     }
-    times["both"] = tuple(sum(one) for one in zip(*times.values(), strict=True))  # type: ignore[assignment]
-    for name, (own, peer) in times.items():
-        mega = image.truth.size / 1e6
-        yield f"| {name} | {mega / own:.3f} | {mega / peer:.3f} | {peer / own:.2f} |"
+    both = tuple(sum(one) for one in zip(*times.values(), strict=True))
+    counts = f"{of_ours.shape[1]} and {of_theirs.shape[1]} features"
+    for step, (mine, peer) in {**times, "both": both}.items():
+        mega = grey.size / 1e6
+        yield f"| {name}, {counts} | {step} | {mega / mine:.3f} | {mega / peer:.3f} | {peer / mine:.2f} |"
+
+
+def speeds(folder: Path, strokes: int, trees: int, edge: int) -> Iterator[str]:
+    """Rows of an image, and of a volume of blobs."""
+    names = json.loads((folder / "splits.json").read_text())["Super2"]["train"]
+    image, random = read(folder, names[0]), np.random.default_rng(0)
+    label = painted(image.truth, 4 * strokes, random)
+    yield from speed("image", image.normal(), label, FEATURES, trees)
+    noise = random.normal(size=(edge // 2, edge, edge))
+    blobs = ndimage.gaussian_filter(noise, 3)
+    grey = (blobs / blobs.std() + 0.5 * noise).astype(np.float32)
+    label = np.full(grey.shape, 255, np.uint8)
+    for z in range(4, edge // 2, 8):
+        label[z] = painted((blobs[z] > 0).astype(np.uint8), strokes, random)
+    solid = FeatureSet(SCALES[:4], (1.0, 1.0, 1.0), planar=False)
+    yield from speed("volume", grey, label, solid, trees)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -182,14 +208,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=9)
     parser.add_argument("--strokes", type=int, default=20)
     parser.add_argument("--trees", type=int, default=100)
+    parser.add_argument("--edge", type=int, default=128)
     given = parser.parse_args(arguments)
-    print(
-        "| set | images | painted pixels | Otsu | strokes | each seed |\n|---|---|---|---|---|---|"
-    )
-    for line in accuracy(given.folder, given.seeds, given.images, given.strokes, given.trees):
-        print(line, flush=True)
-    print("\n| step | tim3d, Mpixel/s | peer, Mpixel/s | times |\n|---|---|---|---|")
-    for line in speed(given.folder, given.strokes, given.trees):
+    if given.seeds:  # none: the speed only
+        head = "| set | images | painted pixels | Otsu | strokes | each seed |"
+        print(f"{head}\n|---|---|---|---|---|---|")
+        for line in accuracy(given.folder, given.seeds, given.images, given.strokes, given.trees):
+            print(line, flush=True)
+    print("\n| of | step | tim3d, M/s | peer, M/s | times |\n|---|---|---|---|---|")
+    for line in speeds(given.folder, given.strokes, given.trees, given.edge):
         print(line, flush=True)
 
 
