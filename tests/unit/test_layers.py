@@ -158,6 +158,8 @@ LIGHT = {
         "objects",
         "predictor",
         "segmenter",
+        "stroke_forest",
+        "stroke_training",
         "thresholds",
         "training_options",
         "unet",

@@ -253,50 +253,46 @@ def _fill(grey, smooth, points, steps, factors, planar, out):  # type: ignore[no
 @nb.njit(nogil=True, cache=True)
 def _planar(g, y, x, step, factor, row, column):  # type: ignore[no-untyped-def]
     """Features of one scale in a slice; the next free column."""
-    ny, nx = g.shape
-    sy, sx = step[1], step[2]
-    fy, fx = factor[1], factor[2]
-    y1, y2 = _mirrored(y - sy, ny), _mirrored(y + sy, ny)
-    x1, x2 = _mirrored(x - sx, nx), _mirrored(x + sx, nx)
-    centre = np.float64(g[y, x])
-    dy = 0.5 * fy * (np.float64(g[y2, x]) - np.float64(g[y1, x]))
-    dx = 0.5 * fx * (np.float64(g[y, x2]) - np.float64(g[y, x1]))
-    yy = fy * fy * (np.float64(g[y2, x]) + np.float64(g[y1, x]) - 2 * centre)
-    xx = fx * fx * (np.float64(g[y, x2]) + np.float64(g[y, x1]) - 2 * centre)
-    yx = (
-        0.25
-        * fy
-        * fx
-        * (
-            np.float64(g[y2, x2])
-            + np.float64(g[y1, x1])
-            - np.float64(g[y2, x1])
-            - np.float64(g[y1, x2])
-        )
-    )
+    dy, dx = _slope(g, y, x, step, factor)
+    yy, xx, yx = _bend(g, y, x, step, factor)
     half, spread = 0.5 * (yy + xx), math.sqrt(0.25 * (yy - xx) ** 2 + yx * yx)
-    row[column], row[column + 1] = centre, math.sqrt(dy * dy + dx * dx)
+    row[column], row[column + 1] = g[y, x], math.sqrt(dy * dy + dx * dx)
     row[column + 2], row[column + 3] = half + spread, half - spread
     tyy, txx, tyx = 2 * dy * dy, 2 * dx * dx, 2 * dy * dx
+    ny, nx = g.shape
     for n in range(4):
-        j = (y1, y2, y, y)[n]
-        i = (x, x, x1, x2)[n]
-        a = (
-            0.5
-            * fy
-            * (np.float64(g[_mirrored(j + sy, ny), i]) - np.float64(g[_mirrored(j - sy, ny), i]))
-        )
-        b = (
-            0.5
-            * fx
-            * (np.float64(g[j, _mirrored(i + sx, nx)]) - np.float64(g[j, _mirrored(i - sx, nx)]))
-        )
+        j = _mirrored(y + (-step[1], step[1], 0, 0)[n], ny)
+        i = _mirrored(x + (0, 0, -step[2], step[2])[n], nx)
+        a, b = _slope(g, j, i, step, factor)
         tyy += a * a
         txx += b * b
         tyx += a * b
     row[column + 4] = (tyy + txx) / 12
     row[column + 5] = math.sqrt((tyy - txx) ** 2 + 4 * tyx * tyx) / 12
     return column + 6
+
+
+@nb.njit(nogil=True, cache=True)
+def _slope(g, y, x, step, factor):  # type: ignore[no-untyped-def]
+    """Central differences along y and x, times the scale."""
+    ny, nx = g.shape
+    dy = np.float64(g[_mirrored(y + step[1], ny), x]) - g[_mirrored(y - step[1], ny), x]
+    dx = np.float64(g[y, _mirrored(x + step[2], nx)]) - g[y, _mirrored(x - step[2], nx)]
+    return 0.5 * factor[1] * dy, 0.5 * factor[2] * dx
+
+
+@nb.njit(nogil=True, cache=True)
+def _bend(g, y, x, step, factor):  # type: ignore[no-untyped-def]
+    """Second differences yy, xx and yx, times the scale squared."""
+    ny, nx = g.shape
+    y1, y2 = _mirrored(y - step[1], ny), _mirrored(y + step[1], ny)
+    x1, x2 = _mirrored(x - step[2], nx), _mirrored(x + step[2], nx)
+    centre = 2 * np.float64(g[y, x])
+    yy = np.float64(g[y2, x]) + g[y1, x] - centre
+    xx = np.float64(g[y, x2]) + g[y, x1] - centre
+    yx = np.float64(g[y2, x2]) + g[y1, x1] - g[y2, x1] - g[y1, x2]
+    fy, fx = factor[1], factor[2]
+    return fy * fy * yy, fx * fx * xx, 0.25 * fy * fx * yx
 
 
 @nb.njit(nogil=True, cache=True)
@@ -318,70 +314,52 @@ def _gradient(g, z, y, x, step, factor):  # type: ignore[no-untyped-def]
 @nb.njit(nogil=True, cache=True)
 def _solid(g, z, y, x, step, factor, row, column):  # type: ignore[no-untyped-def]
     """Features of one scale in three dimensions; the next free column."""
-    nz, ny, nx = g.shape
-    fz, fy, fx = factor
-    z1, z2 = _mirrored(z - step[0], nz), _mirrored(z + step[0], nz)
-    y1, y2 = _mirrored(y - step[1], ny), _mirrored(y + step[1], ny)
-    x1, x2 = _mirrored(x - step[2], nx), _mirrored(x + step[2], nx)
-    centre = np.float64(g[z, y, x])
-    zz = fz * fz * (np.float64(g[z2, y, x]) + np.float64(g[z1, y, x]) - 2 * centre)
-    yy = fy * fy * (np.float64(g[z, y2, x]) + np.float64(g[z, y1, x]) - 2 * centre)
-    xx = fx * fx * (np.float64(g[z, y, x2]) + np.float64(g[z, y, x1]) - 2 * centre)
-    zy = (
-        0.25
-        * fz
-        * fy
-        * (
-            np.float64(g[z2, y2, x])
-            + np.float64(g[z1, y1, x])
-            - np.float64(g[z2, y1, x])
-            - np.float64(g[z1, y2, x])
-        )
-    )
-    zx = (
-        0.25
-        * fz
-        * fx
-        * (
-            np.float64(g[z2, y, x2])
-            + np.float64(g[z1, y, x1])
-            - np.float64(g[z2, y, x1])
-            - np.float64(g[z1, y, x2])
-        )
-    )
-    yx = (
-        0.25
-        * fy
-        * fx
-        * (
-            np.float64(g[z, y2, x2])
-            + np.float64(g[z, y1, x1])
-            - np.float64(g[z, y2, x1])
-            - np.float64(g[z, y1, x2])
-        )
-    )
     dz, dy, dx = _gradient(g, z, y, x, step, factor)
-    row[column], row[column + 1] = centre, math.sqrt(dz * dz + dy * dy + dx * dx)
+    row[column], row[column + 1] = g[z, y, x], math.sqrt(dz * dz + dy * dy + dx * dx)
+    yy, xx, yx = _bend(g[z], y, x, step, factor)
+    zz, zy, zx = _bend_along_z(g, z, y, x, step, factor)
     high, middle, low = eigenvalues(zz, yy, xx, zy, zx, yx)
     row[column + 2], row[column + 3], row[column + 4] = high, middle, low
-    tzz, tyy, txx = 2 * dz * dz, 2 * dy * dy, 2 * dx * dx
-    tzy, tzx, tyx = 2 * dz * dy, 2 * dz * dx, 2 * dy * dx
-    for n in range(6):
-        k = (z1, z2, z, z, z, z)[n]
-        j = (y, y, y1, y2, y, y)[n]
-        i = (x, x, x, x, x1, x2)[n]
+    mean, spread = _structure(g, z, y, x, step, factor)
+    row[column + 5], row[column + 6] = mean, spread
+    return column + 7
+
+
+@nb.njit(nogil=True, cache=True)
+def _bend_along_z(g, z, y, x, step, factor):  # type: ignore[no-untyped-def]
+    """Second differences zz, zy and zx, times the scale squared."""
+    nz, ny, nx = g.shape
+    low, high = g[_mirrored(z - step[0], nz)], g[_mirrored(z + step[0], nz)]
+    y1, y2 = _mirrored(y - step[1], ny), _mirrored(y + step[1], ny)
+    x1, x2 = _mirrored(x - step[2], nx), _mirrored(x + step[2], nx)
+    zz = np.float64(high[y, x]) + low[y, x] - 2 * np.float64(g[z, y, x])
+    zy = np.float64(high[y2, x]) + low[y1, x] - high[y1, x] - low[y2, x]
+    zx = np.float64(high[y, x2]) + low[y, x1] - high[y, x1] - low[y, x2]
+    fz, fy, fx = factor
+    return fz * fz * zz, 0.25 * fz * fy * zy, 0.25 * fz * fx * zx
+
+
+@nb.njit(nogil=True, cache=True)
+def _structure(g, z, y, x, step, factor):  # type: ignore[no-untyped-def]
+    """Mean and spread of the eigenvalues of the structure tensor, averaged over a cross."""
+    nz, ny, nx = g.shape
+    tzz, tyy, txx, tzy, tzx, tyx = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for n in range(7):
+        k = _mirrored(z + (0, -step[0], step[0], 0, 0, 0, 0)[n], nz)
+        j = _mirrored(y + (0, 0, 0, -step[1], step[1], 0, 0)[n], ny)
+        i = _mirrored(x + (0, 0, 0, 0, 0, -step[2], step[2])[n], nx)
         a, b, c = _gradient(g, k, j, i, step, factor)
-        tzz += a * a
-        tyy += b * b
-        txx += c * c
-        tzy += a * b
-        tzx += a * c
-        tyx += b * c
+        weight = 2.0 if n == 0 else 1.0
+        tzz += weight * a * a
+        tyy += weight * b * b
+        txx += weight * c * c
+        tzy += weight * a * b
+        tzx += weight * a * c
+        tyx += weight * b * c
     mean = (tzz + tyy + txx) / 3
     spread = (tzz - mean) ** 2 + (tyy - mean) ** 2 + (txx - mean) ** 2
     spread += 2 * (tzy * tzy + tzx * tzx + tyx * tyx)
-    row[column + 5], row[column + 6] = mean / 8, math.sqrt(spread) / 8
-    return column + 7
+    return mean / 8, math.sqrt(spread) / 8
 
 
 @nb.njit(nogil=True, cache=True)

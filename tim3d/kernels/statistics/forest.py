@@ -20,7 +20,7 @@ from tim3d.errors import InputError
 
 Floats: TypeAlias = NDArray[np.float32]
 # Rows that go through the trees together: their features stay in the cache.
-TOGETHER = 2048
+TOGETHER = 1024
 # Most nodes that wait for their rows: one on each level of a tree.
 DEEPEST = 256
 
