@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import tim3d
+from tim3d.cli.commands import COMMANDS
 from tim3d.cli.main import main
 from tim3d.storage import store
 
@@ -539,3 +541,15 @@ def test_a_process_that_has_reached_for_a_store_ends_with_its_code_and_not_by_it
         assert "closed" in said
         assert ("the interpreter is taken down" in said) is taken_down
         assert (len(done.stderr.splitlines()) == 1) is (code > 0), done.stderr
+
+
+def test_an_interrupted_command_says_so_in_one_line_and_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "show", replace(COMMANDS["show"], action=interrupted))
+    assert main(["show", "a.zarr"]) == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["tim3d: interrupted; run the same command again to go on"]
