@@ -144,6 +144,27 @@ def test_every_window_that_fits_is_there_and_no_other(
     assert side_by_side == lattice_of(region, rulers_, {axis: edge * size}, {axis: edge * size})
 
 
+@pytest.mark.parametrize(
+    ("window", "step", "left"),
+    [
+        (4, None, None),
+        (12, None, None),
+        (5, None, "z 200:240 nm"),
+        (5, 2, "z 220:240 nm"),
+        (4, 8, None),
+        (5, 7, None),
+        (5, 1, None),
+    ],
+)
+def test_what_no_window_holds_at_the_end_of_a_region_is_said(
+    window: int, step: int | None, left: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = None if step is None else {"z": step * 20.0}
+    lattice_of(Box.whole((12, 6, 9)), rulers(12, 6, 9), {"z": window * 20.0}, steps)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said == ([] if left is None else [f"left out: {left}, where no window fits"])
+
+
 def test_windows_fill_a_region_from_its_lowest_faces() -> None:
     region = Box((1, 0, 2), (10, 6, 9))
     found = lattice_of(region, rulers(12, 6, 9), {"z": 80.0, "x": 20.0}, {"x": 10.0})
