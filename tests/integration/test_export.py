@@ -198,6 +198,23 @@ def test_tim3d_reads_what_it_wrote(sample: str, tmp_path: Path, name: str) -> No
     np.testing.assert_allclose(found, STEP, rtol=1e-6)
 
 
+@pytest.mark.parametrize("unit", ["nm", "um", "mm", "m"])
+def test_element_sizes_of_hdf5_are_micrometres_whatever_the_unit(
+    unit: str, sample: str, tmp_path: Path
+) -> None:
+    """As Fiji and ilastik read them; the coordinates beside them are in the unit asked for."""
+    per = {"nm": 1.0, "um": 1e-3, "mm": 1e-6, "m": 1e-9}[unit]
+    exported(sample, "raw", tmp_path / "nm.h5")
+    exported(sample, "raw", tmp_path / "a.h5", unit=unit)
+    with h5py.File(tmp_path / "nm.h5") as plain, h5py.File(tmp_path / "a.h5") as found:
+        assert found["raw"].attrs["element_size_um"] == pytest.approx(
+            plain["raw"].attrs["element_size_um"], rel=1e-9
+        )
+        for axis in "zyx":
+            assert found[axis][:] == pytest.approx(plain[axis][:] * per, rel=1e-9)
+            assert found[axis].attrs["units"] == unit
+
+
 def test_lengths_are_in_the_unit_asked_for(sample: str, tmp_path: Path) -> None:
     _, step, centre = read_itk(exported(sample, "raw", tmp_path / "a.mha", unit="um"), "raw")
     np.testing.assert_allclose(step or (), np.array(STEP) / 1000)
