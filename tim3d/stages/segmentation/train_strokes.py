@@ -134,7 +134,11 @@ def train_strokes(
     options = ForestOptions(trees, depth, leaf, most, seed)
     options.check()
     given = usual_scales(min(grey.spacing_nm[1:])) if scales is None else tuple(map(float, scales))
-    if not given or min(given) <= 0 or any(b <= a for a, b in pairwise(given)):
+    if (
+        not given
+        or not all(0 < s < np.inf for s in given)
+        or any(b <= a for a, b in pairwise(given))
+    ):
         raise ArgumentError(
             f"--scales {list(given)} are not ascending lengths in nm: --scales 10,20,40"
         )
@@ -175,25 +179,23 @@ class StrokeTraining:
     overwrite: bool
 
     def plans(self) -> list[Outline]:
-        """One line."""
+        """One line, or nothing if the file holds this training; later steps may rely on the file."""
         self._refuse_beyond_memory()
-        names = ", ".join(self.classes)
-        count = len(self.features.names)
+        names, count = ", ".join(self.classes), len(self.features.names)
         text = f"learns {names} from {self.painted.name!r} by {count} features, into {self.target}"
         if not self.target.exists() or self.overwrite:
             expect("network", str(self.target), self._model({}))
-        elif not self._unread():
-            self._refuse_another()
-            text = (
-                f"reads {self.painted.name!r}, and keeps {self.target} if nothing was painted since"
-            )
+        elif self._unread():
+            text = f"{self.target} is there; that it is the training asked for is checked when its fields are"
+        else:
+            self._refuse_another(digest(*self._data()))
+            return []
         return [Outline("train-strokes", text)]
 
     def run(self) -> Path:
         """Train, unless the file holds this training."""
         self._refuse_beyond_memory()
-        points, labels = self._points()
-        rows = self._rows(points)
+        rows, labels = self._data()
         if self.target.exists() and not self.overwrite:
             self._refuse_another(digest(rows, labels))
             return self.target
@@ -204,6 +206,11 @@ class StrokeTraining:
             " + ".join(map(str, record["voxels"])), ", ".join(self.classes), 100 * record["out_of_bag"],
         )  # fmt: skip
         return self.target
+
+    def _data(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Features and class of the voxels to learn from."""
+        points, labels = self._points()
+        return self._rows(points), labels
 
     def _model(self, record: dict[str, Any]) -> StrokeModel:
         f = self.features
@@ -216,12 +223,12 @@ class StrokeTraining:
         names = (self.grey.name, self.painted.name)
         return any(expected("field", f"{self.sample}/{name}") for name in names)
 
-    def _refuse_another(self, data_sha256: str | None = None) -> None:
-        """Refuse a file of another training: of other options or, where it is known, other strokes."""
+    def _refuse_another(self, data_sha256: str) -> None:
+        """Refuse a file of another training: of other options or other strokes."""
         file = read_model(self.target)
         before = model_of(file) if file.kind == KIND else None
         now = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
-        now |= {} if data_sha256 is None else {"data_sha256": data_sha256}
+        now["data_sha256"] = data_sha256
         if before is None or (
             json.dumps(
                 [before.classes, before.scales, before.spacing, before.planar, before.normalisation]
