@@ -53,6 +53,8 @@ Range = slice
 ByAxis = Mapping[str, float]  # some of z, y and x
 # Numbers.
 GreyValues = Sequence[float]
+GreyLevels = Mapping[str, float]  # by phase
+LookNumbers = Mapping[str, float]  # of rendered images, by name
 Fractions = Mapping[str, float]  # of the volume, by phase
 Densities = Mapping[str, float]  # in g cm-3, by phase
 Histogram = Mapping[str, float]  # how many, by diameter in nm

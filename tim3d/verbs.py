@@ -34,6 +34,8 @@ VERBS = {
     "contact": "tim3d.relating.contact",
     "relate": "tim3d.relating.relate",
     "bond_line": "tim3d.relating.bond_line",
+    "train_surrogate": "tim3d.relating.train_surrogate",
+    "predict_images": "tim3d.relating.predict_images",
     "report": "tim3d.reporting.report",
     "export": "tim3d.exporting.export",
     "plot": "tim3d.exporting.plot",

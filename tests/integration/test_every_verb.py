@@ -200,6 +200,8 @@ FILES |= {
     ),
 }  # fmt: skip
 TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
+# They need a dozen solved samples, and a network of these: tests/integration/test_surrogate.py.
+OF_MANY_SAMPLES = {"train_surrogate", "predict_images"}
 OVERWRITES = sorted(
     set(TABLE)
     - {"describe", "report", "inspect", "measure_images", "evaluate_images"}
@@ -208,7 +210,7 @@ OVERWRITES = sorted(
 
 
 def test_every_verb_is_in_the_table() -> None:
-    assert set(TABLE) == set(VERBS)
+    assert set(TABLE) | OF_MANY_SAMPLES == set(VERBS)
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,7 @@ ROOMS = [
          "models.common storage", "numpy torch torchvision safetensors segmentation_models_pytorch sklearn"),
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
+    Room(1, "models.surrogate",    "kernels.statistics models.common storage", "numpy torch safetensors"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),
     Room(1, "formats",             "",                  "numpy tifffile h5py meshio pyarrow"),
     Room(1, "sources",             "",                  "numpy tifffile PIL h5py zarr"),
@@ -141,6 +142,7 @@ NEEDS_TORCH = {
 }
 # Of these, what a plan needs: they load torch when a network is built, read or called.
 LIGHT = {
+    "models.surrogate.examples",
     "models",
     "models.common",
     "models.conduction",

@@ -47,6 +47,7 @@ NAMES = [
     "plan",
     "plot",
     "porosimetry",
+    "predict_images",
     "prepare",
     "relate",
     "report",
@@ -64,6 +65,7 @@ NAMES = [
     "train",
     "train_generator",
     "train_strokes",
+    "train_surrogate",
     "validate",
     "view",
 ]

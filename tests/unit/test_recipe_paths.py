@@ -36,6 +36,7 @@ bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
 scales planar trees leaf most
+adapt taken greys look together weight outside
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -50,6 +51,8 @@ FILES = {
     "evaluate_images.folder", "evaluate_images.truth", "evaluate_images.csv", "evaluate_images.splits",
     "evaluate_images.baseline",
     "plot.out", "table.samples", "table.metadata", "table.csv", "table.summary",
+    "train_surrogate.samples", "train_surrogate.model", "train_surrogate.images",
+    "predict_images.folder", "predict_images.model", "predict_images.splits", "predict_images.csv",
     "relate.source", "relate.metadata", "relate.csv", "relate.json", "relate.page",
     "contact.samples", "contact.csv",
     "bond_line.samples", "bond_line.csv", "bond_line.json", "bond_line.page",

@@ -458,6 +458,12 @@ READERS = {
     "Fractions": Reader(
         _numbers_by_name, "one share for each phase as {}", "pore=0.4,solid=0.6", "NAME=F,..."
     ),
+    "GreyLevels": Reader(
+        _numbers_by_name, "a grey level for each phase as {}", "resin=70,filler=160", "NAME=G,..."
+    ),
+    "LookNumbers": Reader(
+        _numbers_by_name, "parameters of the images as {}", "blur=1.5,read=6", "NAME=V,..."
+    ),
     "Densities": Reader(
         _numbers_by_name, "a density in g cm-3 for some phases as {}", "solid=8.96", "NAME=D,..."
     ),

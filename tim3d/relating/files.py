@@ -37,7 +37,7 @@ _TIDY = {
     ),
     *("text", "variable"),
 }
-_HEAD = re.compile(r"^(.*?)\s*[\[(]([^\])]*)[\])]\s*$")
+_HEAD = re.compile(r"^(.*?)\s*(?:\[([^\]]*)\]|\(([^)]*)\))\s*$")
 _DECIMAL_COMMA = re.compile(r"^[-+]?\d+,\d+(e[-+]?\d+)?$", re.IGNORECASE)
 
 
@@ -179,7 +179,9 @@ def _refuse_names(samples: Sequence[str], path: str | Path) -> None:
 def _name_and_unit(head: str) -> tuple[str, str]:
     """Name and unit of a column; the unit is empty if it says none."""
     found = _HEAD.match(head.strip())
-    return (found[1].strip(), found[2].strip()) if found and found[1] else (head.strip(), "")
+    if not found or not found[1]:
+        return head.strip(), ""
+    return found[1].strip(), (found[2] or found[3] or "").strip()
 
 
 def _numbers(cells: Sequence[Any]) -> np.ndarray | None:

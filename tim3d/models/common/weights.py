@@ -21,15 +21,17 @@ from tim3d.storage import outputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["segmentation", "generator", "training"]
+Kind = Literal["segmentation", "generator", "surrogate", "training"]
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
 _USE: dict[Kind, str] = {
     "segmentation": "segmentation",
     "generator": "generating volumes",
+    "surrogate": "predicting from images",
     "training": "going on",
 }
-_MADE_BY = {k: "tim3d train" if k == "segmentation" else "tim3d train-generator" for k in _USE}
+_MAKERS = {"segmentation": "tim3d train", "surrogate": "tim3d train-surrogate"}
+_MADE_BY = {kind: _MAKERS.get(kind, "tim3d train-generator") for kind in _USE}
 
 
 @dataclass(frozen=True, slots=True)
