@@ -78,7 +78,7 @@ def test_labels_without_a_pen_beat_the_threshold(sample: str) -> None:
     merge = {"shine_through": "pore"}
     hybrid = tim3d.evaluate(sample, field="annotation", merge=merge, options=QUIET)
     otsu = tim3d.evaluate(sample, field="otsu", options=QUIET)
-    assert float(hybrid.iou_foreground) > float(otsu.iou_foreground)
+    assert float(hybrid.iou_macro) > float(otsu.iou_macro)
 
 
 def test_annotation_does_not_depend_on_the_blocks(sample: str, two_workers: str) -> None:
