@@ -287,6 +287,15 @@ class Screen(io.StringIO):
         return super().write(text)
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were started in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_the_shell_prints_the_address_and_ends_on_ctrl_c(
     sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
