@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 Weights: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]
 
+# Rounding of a correlation: one this near to 0 is 0.
+ROUNDING = 1e-9
+
 
 def weights(units: int, resamples: int, run: int, seed: int) -> Weights:
     """How often each unit is drawn in each resample.
@@ -58,7 +61,7 @@ def run_length(values: Reals) -> int:
     """Number of consecutive slices that vary together: the integrated autocorrelation, rounded up.
 
     Autocorrelations are summed up to the first that is not positive. At most a fourth of the slices
-    form a run.
+    form a run. Sums are exact, so that every machine finds the same number.
 
     Parameters
     ----------
@@ -68,19 +71,19 @@ def run_length(values: Reals) -> int:
     Examples
     --------
     >>> run_length(np.array([1.0, -1.0] * 8)), run_length(np.repeat([0.0, 1.0, 0.0, 1.0], 8))
-    (1, 6)
+    (1, 5)
     """
-    centred = values - values.mean()
-    power = float(centred @ centred)
+    centred = values - math.fsum(values) / max(len(values), 1)
+    power = math.fsum(centred**2)
     if len(values) < 8 or power <= 1e-24 * len(values):
         return 1
     total, longest = 1.0, len(values) // 4
     for lag in range(1, longest + 1):
-        correlation = float(centred[:-lag] @ centred[lag:]) / power
-        if correlation <= 0:
+        correlation = math.fsum(centred[:-lag] * centred[lag:]) / power
+        if correlation <= ROUNDING:
             break
         total += 2 * correlation
-    return min(math.ceil(total - 1e-9), longest)
+    return min(math.ceil(total - ROUNDING), longest)
 
 
 def interval(values: Reals, confidence: float) -> tuple[Reals, Reals]:

@@ -31,7 +31,7 @@ class Line:
     Examples
     --------
     >>> line = Line(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 7.0]))
-    >>> line.slope, line.intercept, line.freedom
+    >>> round(line.slope, 9), round(line.intercept, 9), line.freedom
     (2.0, 1.0, 1)
     """
 
