@@ -263,7 +263,7 @@ def test_too_little_memory_is_refused_with_what_would_fit(sample: str) -> None:
         tim3d.cluster("serial", memory_bytes=stage.LOADED_LATER_BYTES + 2**16),
         pytest.raises(
             MemoryPlanError,
-            match=r"phase_transport_.* needs .* MiB .*block 11x18x21.*voxels would fit into one worker",
+            match=r"phase_transport_.* needs .* GiB .*block 11x18x21.*voxels would fit into one worker",
         ),
     ):
         solve(sample)
