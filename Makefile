@@ -41,7 +41,8 @@ check: setup
 doctest: setup
 	$(BIN)/python -m pytest --doctest-modules --doctest-continue-on-failure --doctest-ignore-import-errors tim3d
 
-# Kills, buckets, several workers, trainings, benchmarks: too long to wait for while one works.
+# Kills, buckets, several workers, trainings, reports, benchmarks, every parameter of every verb: too long
+# to wait for while one works.
 long: setup
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "long and not slow and not gpu"
 

@@ -158,6 +158,7 @@ def break_off(monkeypatch: pytest.MonkeyPatch, sample: str, seen: Segmenter) -> 
     tim3d.segment(sample, segmenter=seen, out="p", options=QUIET)
 
 
+@pytest.mark.long
 def test_numbers_that_were_removed_or_damaged_are_made_again(sample: str, grey: np.ndarray) -> None:
     seen = Particles()
     tim3d.segment(sample, segmenter=seen, out="p", options=QUIET)

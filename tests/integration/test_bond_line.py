@@ -164,6 +164,7 @@ def test_a_packing_of_neutral_spheres_gives_the_resin_and_its_contacts(tmp_path:
     assert float(found.conductivity_error) < 0.01 * RESIN
 
 
+@pytest.mark.long
 def test_blocks_and_workers_change_no_bit(tmp_path: Path, two_workers: str) -> None:
     """Generated in other blocks and solved on two workers."""
     (tmp_path / "a").mkdir()

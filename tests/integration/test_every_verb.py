@@ -338,6 +338,7 @@ def test_a_plan_writes_nothing(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERWRITES)
+@pytest.mark.long
 def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -> None:
     place = folder / prepared(name).makes
     first = blocks_done(lambda: run(name))

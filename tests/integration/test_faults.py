@@ -84,6 +84,7 @@ def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.long
 def test_a_block_that_always_hangs_is_set_aside_with_the_reason(sample: str) -> None:
     said = r"1 block\(s\) of raw/s0 failed 3 times .* block \(1, 1, 0\) was not done after \d s on tcp://.*limit is 2 s"
     with cluster("local", workers=2), pytest.raises(FailedBlocksError, match=said):

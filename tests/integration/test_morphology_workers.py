@@ -27,6 +27,7 @@ def made(folder: Path, scheduler: str) -> dict[str, xr.Dataset]:
     return voxels | {"struts": struts, "particles": particles}
 
 
+@pytest.mark.long
 def test_two_workers_give_the_bits_of_one_process(tmp_path: Path, two_workers: str) -> None:
     one, two = made(tmp_path / "one", "serial"), made(tmp_path / "two", two_workers)
     assert one.keys() == two.keys()

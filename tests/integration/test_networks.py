@@ -196,6 +196,7 @@ def test_windows_must_fit_the_network(sample: str, tmp_path: Path) -> None:
         tim3d.segment(sample, model=model, merge={"resin": "pore"}, options=QUIET)
 
 
+@pytest.mark.long
 def test_a_plan_knows_the_memory_of_the_network(sample: str, tmp_path: Path) -> None:
     model = tiny_checkpoint(tmp_path / "net.safetensors")
     with tim3d.cluster("local", workers=1):

@@ -12,6 +12,7 @@ from tests.notebooks import executed, texts
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "example.ipynb"
 
 
+@pytest.mark.long
 def test_the_cells_run_and_show_what_the_notebook_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

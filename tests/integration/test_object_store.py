@@ -97,6 +97,7 @@ def test_nothing_there_and_no_way_there_are_clear(bucket: str) -> None:
         store.open_sample("gopher://a")
 
 
+@pytest.mark.long
 def test_parts_of_a_shard_are_read_as_from_a_folder(bucket: str, tmp_path: Path) -> None:
     """Who wants some chunks of a shard reads the end of the object first: their places stand there."""
     rng = np.random.default_rng(3)

@@ -190,6 +190,7 @@ def test_without_a_gpu_nothing_is_said_of_one(sample: str, tmp_path: Path) -> No
     assert "GPU" not in str(summary)
 
 
+@pytest.mark.long
 def test_workers_that_join_later_are_used_fully(sample: str) -> None:
     most = 0
     with cluster("local", workers=1) as on:
@@ -216,6 +217,7 @@ def test_workers_that_join_later_are_used_fully(sample: str) -> None:
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.long
 def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
     sample: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

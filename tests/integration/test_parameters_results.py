@@ -424,6 +424,7 @@ def test_the_table_holds_every_parameter(case: str) -> None:
 
 
 @pytest.mark.parametrize(("case", "how", "parameter"), CHANGES)
+@pytest.mark.long
 def test_a_parameter_changed_alone_asks_another_question_or_is_refused(
     work: Path, firsts: dict[str, xr.Dataset], case: str, how: str, parameter: str
 ) -> None:

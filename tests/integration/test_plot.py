@@ -91,6 +91,7 @@ def test_figures_are_chosen_by_name_and_format(
     assert all(one.read_bytes().startswith(start) for one in found.iterdir())
 
 
+@pytest.mark.long
 def test_the_same_question_draws_nothing_and_a_newer_result_is_asked_for(
     copy: str, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_the_shell_and_a_recipe_draw(copy: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "g").iterdir())) == 1
 
 
+@pytest.mark.long
 def test_the_report_shows_thickness_and_intrusion_with_their_numbers(
     whole: str, tmp_path: Path
 ) -> None:

@@ -350,6 +350,7 @@ def test_one_figure_has_one_unit_of_length(tmp_path: Path) -> None:
     assert not [text for text in shown if " nm" in text]
 
 
+@pytest.mark.long
 def test_a_truth_that_is_not_measured_is_said_with_the_command(sample: str, tmp_path: Path) -> None:
     copy = str(shutil.copytree(sample, tmp_path / "copy of it.zarr"))
     for node in ("truth_descriptors", "truth_partials"):

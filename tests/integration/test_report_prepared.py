@@ -43,6 +43,7 @@ def page_of(sample: str, folder: Path, **given: str) -> str:
     return unescape(re.sub(r'src="data:[^"]*"', "", text))
 
 
+@pytest.mark.long
 def test_the_head_is_about_the_labels_and_says_what_was_put_right_since(
     sample: str, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_what_fill_did_is_said_of_all_slices(sample: str, tmp_path: Path) -> Non
     assert "Doubtful: slice 11 is unlike the one before" in text
 
 
+@pytest.mark.long
 def test_the_brightness_of_the_slices_is_drawn_once(sample: str, tmp_path: Path) -> None:
     text = page_of(sample, tmp_path)
     assert "<h2>The stack</h2>" in text

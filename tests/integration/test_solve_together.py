@@ -56,6 +56,7 @@ def smaller() -> np.ndarray:
     "border",
     [{}, {"faces": "centres"}, {"sides": "periodic"}, {"cell": True, "axis": ["z", "y", "x"]}],
 )
+@pytest.mark.long
 def test_two_workers_give_the_bits_of_one_process(
     tmp_path: Path, workers: Cluster, border: dict[str, Any]
 ) -> None:

@@ -367,6 +367,7 @@ ALONE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("other", ALONE)
+@pytest.mark.long
 def test_studies_of_one_quantity_do_not_take_windows_from_each_other(
     tmp_path: Path, other: str
 ) -> None:

@@ -106,6 +106,7 @@ def test_every_block_shape_gives_the_same_bits(
         np.testing.assert_array_equal(store.field_array(sample, "phase")[:], expected)
 
 
+@pytest.mark.long
 def test_workers_and_probabilities_give_the_same_bits(
     models: dict[str, Path], tmp_path: Path, two_workers: str
 ) -> None:

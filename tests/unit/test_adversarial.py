@@ -337,6 +337,7 @@ CUTS = [*((3, images) for images in SEEN), *((moment, next(iter(SEEN))) for mome
 
 
 @pytest.mark.parametrize(("moment", "images"), CUTS)
+@pytest.mark.long
 def test_a_training_killed_in_a_step_and_resumed_ends_with_the_same_bits(tmp_path, moment, images):
     asked = training(seen=SEEN[images]())
     whole = TrainingRun(Changed(asked), tmp_path / "whole")

@@ -133,6 +133,7 @@ NESTED = ["'{}'", "['a', '{}']", "{{ pore = '{}' }}", "{{ '{}' = 1 }}", "[[['{}'
 
 
 @pytest.mark.parametrize("nested", NESTED)
+@pytest.mark.long
 def test_whatever_leads_out_is_refused_in_every_argument_that_is_no_text(
     nested: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
