@@ -151,7 +151,7 @@ def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
     with pytest.raises(LockedError, match="process 1 on elsewhere"), lock_sample(sample):
         pass
     for module in (lease, lock, job_array):
-        monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
+        monkeypatch.setattr(module, "LEASE_SECONDS", 5.0)  # a bucket counts whole seconds
     with join_job_array(sample, Part(1, 2)):
         (holder,) = status(sample).holders
         assert (holder.lock, holder.pid) == ("part-1-of-2.lock", os.getpid())

@@ -179,7 +179,7 @@ def _open_folder(path: Path, wanted: Wanted) -> Source:
     if known is not None:
         return _open_known(path, known, wanted)
     wanted.refuse("a folder of slices", dataset=True, raw=True, chunks=True)
-    files = [item for item in path.iterdir() if not item.is_dir()]
+    files = sorted(item for item in path.iterdir() if not item.is_dir())
     images = _present([item for item in files if is_image(item)])
     if not images:
         raise InputError(
@@ -237,7 +237,7 @@ def _open_pattern(path: Path, wanted: Wanted) -> Source:
 
 def _glob(path: Path) -> list[Path]:
     fixed = Path(path.anchor)
-    return list(fixed.glob(str(path.relative_to(fixed))))
+    return sorted(fixed.glob(str(path.relative_to(fixed))))
 
 
 def _open_listed(paths: Sequence[Path], wanted: Wanted) -> Source:

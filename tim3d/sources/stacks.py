@@ -199,7 +199,7 @@ def open_slices(paths: Sequence[Path], picks: Picks | None = None) -> SliceStack
 def _only_kind(paths: Sequence[Path]) -> str:
     """Name of the kind of all files; raise if there are several."""
     found: dict[str, list[Path]] = {}
-    for path in paths:
+    for path in sorted(paths):
         kind = kind_of(path)
         found.setdefault(kind.name if kind else "other", []).append(path)
     if len(found) > 1:

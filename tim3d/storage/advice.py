@@ -33,7 +33,7 @@ def _alike(url: str) -> str:
     place = Path(url)
     if not is_local(url) or not place.parent.is_dir():
         return ""
-    names = {one.parent.stem: one.parent for one in place.parent.glob("*/zarr.json")}
+    names = {one.parent.stem: one.parent for one in sorted(place.parent.glob("*/zarr.json"))}
     # What all paths and names have in common, folder and ending, would make any two alike.
     meant = similar(place.stem, names)
     return f" (did you mean {str(names[meant])!r}?)" if meant else ""
