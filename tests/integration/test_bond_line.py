@@ -242,7 +242,7 @@ def test_what_is_no_line_is_refused(sheets: list[str], tmp_path: Path) -> None:
     refused(InputError, "given twice", [sheets[0], sheets[0], sheets[1]])
     refused(ArgumentError, "--level is 1", sheets, level=1.0)
     refused(ArgumentError, "heat flows along z, y or x", sheets, axis="w")
-    refused(MissingFieldError, "was not solved along y", sheets, axis="y")
+    refused(MissingFieldError, "solved along z, and not along y", sheets, axis="y")
     refused(
         ArgumentError,
         "no phase 'copper'; there are resin, substrate",
@@ -284,10 +284,16 @@ def test_which_result_is_meant_is_asked_for_and_an_old_one_is_refused(
 ) -> None:
     twice = sheet(tmp_path, 14)
     tim3d.solve(twice, conductivity=K, options=QUIET)
-    refused(ArgumentError, "several results of solve: .* --transport phase_", [*sheets[:3], twice])
+    refused(
+        ArgumentError,
+        "several results of solve along z: .* --transport phase_",
+        [*sheets[:3], twice],
+    )
     bare = str(tmp_path / "bare.zarr")
     tim3d.generate(bare, Sheet(16), shape=(22, 4, 4), options=QUIET)
-    refused(MissingFieldError, "was not solved. Run: tim3d solve", [*sheets[:3], bare])
+    refused(
+        MissingFieldError, "along nothing, and not along z. Run: tim3d solve", [*sheets[:3], bare]
+    )
     old = sheet(tmp_path, 20)
     again = tim3d.Options(progress=False, overwrite=True)
     tim3d.generate(old, Sheet(22), shape=(26, 4, 4), options=again)

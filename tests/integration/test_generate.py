@@ -342,7 +342,9 @@ def test_a_generator_is_small_and_needs_no_draw(tmp_path: Path) -> None:
     import cloudpickle
 
     generator = structures.choose(
-        "packed", {"loading": 0.4, "diameter_nm": 10.0}, (60, 60, 60), (1.0,) * 3, 0, (0, 0, 0)
+        "packed",
+        {"loading": 0.4, "diameter_nm": 10.0},
+        structures.Place((60, 60, 60), (1.0, 1.0, 1.0), 0, (0, 0, 0)),
     )
     assert len(cloudpickle.dumps(generator)) < 4000
     assert Noise(0).bits(Box.whole((1, 1, 1))).dtype == np.uint32

@@ -21,10 +21,11 @@ from tim3d.kernels.conduction.contact_spots import (
 )
 from tim3d.kernels.generation.rough_contact import RoughContact
 from tim3d.kernels.generation.rough_surface import RoughSurface
+from tim3d.kernels.statistics.straight_line import Line
 from tim3d.relating import files
 from tim3d.relating.samples import names_of
+from tim3d.relating.solved import NM, between_faces, component, solved_along
 from tim3d.stages.measurement.describe import describe
-from tim3d.stages.shared.results import results_of
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.schema import Field
@@ -32,10 +33,9 @@ from tim3d.typed import Names, Samples
 
 log = logging.getLogger(__name__)
 
-NM = 1e-9
 MEASURED = ("phase_fraction", "projected_interface")
 LAW = "doi:10.1016/0017-9310(69)90011-8"
-# Voxels across a spot below which its constriction is a fifth too large and more.
+# Voxels across a spot below which its constriction is a fifth too large or more.
 RESOLVED = 8.0
 # Name of a column, its unit, what it is, and where it comes from.
 COLUMNS: dict[str, tuple[str, str, str]] = {
@@ -181,36 +181,18 @@ def _measured(sample: str, field: str) -> xr.Dataset:
 
 
 def _solved(sample: str, labels: Field, bodies: tuple[str, str], transport: str) -> Solved:
-    there = [n for n in results_of(sample, "solve", labels.name) if transport in ("", n)]
-    if len(there) != 1:
-        seen = f"{len(there)} results, {', '.join(there)}: --transport NAME" if there else (
-            f"none{f' named {transport}' if transport else ''}. Run: tim3d solve {sample} --sides periodic "
-            f"--conductivity {','.join(f'{name}=K' for name in labels.phases or {})}"
-        )  # fmt: skip
-        raise MissingFieldError(f"a contact needs one result of solve, and {sample} has {seen}")
-    store.refuse_outdated(sample, there[0])
-    found = store.open_dataset(sample, there[0])
-    about = found.attrs
-    if "z" not in found["axis"].values or not str(about["dirichlet"]).startswith("outer faces"):
+    node = solved_along(sample, labels.name, "z", transport)
+    found = between_faces(sample, node)
+    if "contact" in found.attrs:
         raise InputError(
-            f"{there[0]!r} of {sample} is not of flux along z between outer faces: solve it with --axis z"
+            f"{node!r} of {sample} has contacts at its outer faces, and the bodies none: solve without --contact"
         )
-    units = found["effective_conductivity"].attrs["units"]
-    if units != "W m-1 K-1" or "contact" in about:
-        raise InputError(
-            f"{there[0]!r} of {sample} is in {units}{' with contacts' if 'contact' in about else ''}: a resistance in "
-            "m2 K W-1 needs conductivities in W m-1 K-1 and no --contact"
-        )
-    along = {name: _along_z(k) for name, k in about["conductivity"].items()}
+    along = {name: component(k, 0) for name, k in found.attrs["conductivity"].items()}
     gap = max([k for name, k in along.items() if name not in bodies], default=0.0)
     if min(along[name] for name in bodies) <= 0:
-        raise InputError(f"a body of {there[0]!r} of {sample} does not conduct")
+        raise InputError(f"a body of {node!r} of {sample} does not conduct")
     effective = float(found["effective_conductivity"].sel(axis="z"))
     return Solved(effective, along[bodies[0]], along[bodies[1]], gap)
-
-
-def _along_z(k: Any) -> float:
-    return float(k[0] if isinstance(k, list | tuple) else k)
 
 
 def _generated(sample: str, labels: Field, solved: Solved) -> dict[str, float]:
@@ -250,20 +232,14 @@ def _surface(made: Mapping[str, Any]) -> RoughSurface:
 def _fitted(found: xr.Dataset, conductivity: np.ndarray) -> dict[str, Any]:
     """Power law of the dimensionless conductance, with standard errors of the fit."""
     own = found.conductance * found.rms_height * NM / (conductivity * found.mean_slope)
-    x, y = np.log(found.pressure.values), np.log(own.values)
-    middle = x.mean()
-    spread = ((x - middle) ** 2).sum()
-    slope = float(((x - middle) * y).sum() / spread)
-    height = float(y.mean() - slope * middle)
-    left = y - height - slope * x
-    noise = math.sqrt(float((left**2).sum()) / max(len(x) - 2, 1))
-    errors = noise / math.sqrt(spread), noise * math.sqrt(1 / len(x) + middle**2 / spread)
+    line = Line(np.log(found.pressure.values), np.log(own.values))
+    prefactor = math.exp(line.intercept)
     method = "least squares of logarithms; the law of plastic contacts has 0.95 and 1.25"
     values = {
-        "exponent": (slope, "exponent of the pressure"),
-        "exponent_standard_error": (errors[0], "standard error of the exponent"),
-        "prefactor": (math.exp(height), "conductance x rms_height / (k mean_slope) at pressure 1"),
-        "prefactor_standard_error": (math.exp(height) * errors[1], "standard error of the prefactor"),
+        "exponent": (line.slope, "exponent of the pressure"),
+        "exponent_standard_error": (line.slope_error, "standard error of the exponent"),
+        "prefactor": (prefactor, "conductance x rms_height / (k mean_slope) at pressure 1"),
+        "prefactor_standard_error": (prefactor * line.intercept_error, "standard error of the prefactor"),
     }  # fmt: skip
     about = {"units": "1", "method": method, "reference": LAW}
     return {name: ((), v, about | {"long_name": text}) for name, (v, text) in values.items()}
@@ -276,7 +252,7 @@ def _warn(found: xr.Dataset) -> None:
     ]  # fmt: skip
     if rough:
         log.warning(
-            "spots are less than %g voxels wide in %s: the resistance is a quarter too large and more; use smaller "
+            "spots are less than %g voxels wide in %s: the resistance is a fifth too large or more; use smaller "
             "voxels, which show the same contact",
             RESOLVED,
             ", ".join(rough),

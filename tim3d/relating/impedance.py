@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 
 from tim3d.commands import shell_text
-from tim3d.errors import ArgumentError, InputError, MissingFieldError
+from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.statistics.straight_line import Line
 from tim3d.relating.samples import names_of
-from tim3d.stages.shared.results import results_of
+from tim3d.relating.solved import NM, UNITS, between_faces, component, solved_along
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
 
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 # A line through two points has no error.
 FEWEST = 3
-NM = 1e-9
-UNITS = "W m-1 K-1"
 # Beginning of the names of phases that are substrates if none are named.
 SUBSTRATE = "substrate"
 # What has to be the same in all samples.
@@ -106,15 +104,13 @@ def impedance_of(sample: str, question: Question) -> Impedance:
     InputError
         If the result is not one between the outer faces, in W m-1 K-1, that counted its voxels.
     """
-    node = _node(sample, question)
-    store.refuse_outdated(sample, node)
-    found = store.open_dataset(sample, node)
-    _refuse_other(sample, node, found, question.axis)
+    node = solved_along(sample, question.field, question.axis, question.transport)
+    found = between_faces(sample, node)
     field = store.read_field(sample, question.field)
     place = AXES.index(question.axis)
     length = field.shape[place] * field.spacing_nm[place]
     shares, chosen = _shares(sample, node, found), _substrates(found, question)
-    k = {name: _along(found.attrs["conductivity"][name], place) for name in chosen}
+    k = {name: component(found.attrs["conductivity"][name], place) for name in chosen}
     at = found.sel(axis=question.axis)
     solved = value = float(at["effective_conductivity"])
     error = math.nan
@@ -133,44 +129,6 @@ def impedance_of(sample: str, question: Question) -> Impedance:
         error=error,
         conditions={key: found.attrs.get(key) for key in CONDITIONS},
     )
-
-
-def _node(sample: str, question: Question) -> str:
-    there = list(results_of(sample, "solve", question.field))
-    if question.transport:
-        if question.transport not in there:
-            listed = f"there are {', '.join(there)}" if there else "there are none yet"
-            raise MissingFieldError(
-                f"{question.transport!r} holds no results of solve for {question.field!r} of {sample}; {listed}"
-            )
-        return question.transport
-    if not there:
-        raise MissingFieldError(
-            f"{question.field!r} of {sample} was not solved. Run: tim3d solve {sample} --conductivity ..."
-        )
-    if len(there) > 1:
-        raise ArgumentError(
-            f"{sample} has several results of solve: {', '.join(there)}. Say which: --transport {there[0]}"
-        )
-    return there[0]
-
-
-def _refuse_other(sample: str, node: str, found: xr.Dataset, axis: str) -> None:
-    """Refuse a result that has no thermal impedance, or not along the axis."""
-    if axis not in found["axis"].values.tolist():
-        raise MissingFieldError(
-            f"{node!r} of {sample} was not solved along {axis}. Run solve with --axis {axis}"
-        )
-    if not str(found.attrs["dirichlet"]).startswith("outer faces"):
-        raise InputError(
-            f"{node!r} of {sample} was solved with a {found.attrs['dirichlet']}; an impedance is that between outer "
-            "faces: solve without --cell and --faces"
-        )
-    if (units := found["effective_conductivity"].attrs["units"]) != UNITS:
-        raise InputError(
-            f"{node!r} of {sample} is in {units!r}; a thermal impedance needs conductivities in {UNITS}: solve "
-            "without --units"
-        )
 
 
 def _shares(sample: str, node: str, found: xr.Dataset) -> dict[str, float]:
@@ -194,10 +152,6 @@ def _substrates(found: xr.Dataset, question: Question) -> list[str]:
     if set(question.substrates) == set(phases):
         raise ArgumentError("--substrates names all phases: nothing is left between them")
     return list(question.substrates)
-
-
-def _along(conductivity: Any, place: int) -> float:
-    return float(conductivity[place] if isinstance(conductivity, list) else conductivity)
 
 
 def _refuse_unlike(names: Sequence[str], found: Sequence[Impedance]) -> None:

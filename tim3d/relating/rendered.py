@@ -13,15 +13,16 @@ import numpy as np
 import xarray as xr
 
 from tim3d.engine.clusters.memory import available_memory
-from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MissingFieldError
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.section_look import Look, render
 from tim3d.kernels.morphology.planar import boundary_per_area
 from tim3d.kernels.statistics.conformal import scatter_at_equal
 from tim3d.models.surrogate.examples import Examples
 from tim3d.phases import Phases
-from tim3d.stages.shared.results import results_of
+from tim3d.relating.samples import names_of
+from tim3d.relating.solved import solved_along
 from tim3d.storage import store
-from tim3d.storage.schema import Field
+from tim3d.storage.schema import AXES, Field
 
 log = logging.getLogger(__name__)
 PROPERTY = "effective_conductivity"
@@ -89,8 +90,7 @@ class SolvedSamples:
     def check(self) -> None:
         """Refuse samples that cannot be compared, more sections than there are, and too much for the memory."""
         _ = self.look
-        if twice := [s for n, s in enumerate(self.samples) if s in self.samples[:n]]:
-            raise InputError(f"sample {twice[0]!r} is given twice: give it once")
+        names_of(self.samples)  # refuses one that is given twice
         for sample in self.samples[1:]:
             other = store.complete_field(sample, self.field, "generate")
             same = (other.shape, other.spacing_nm, other.phases)
@@ -155,22 +155,7 @@ class SolvedSamples:
 
     def _result(self, sample: str) -> str:
         """The result of solve along the axis, one of several by `transport`."""
-        found = [n for n in results_of(sample, "solve", self.field) if self.transport in ("", n)]
-        axes = {n: store.node_attributes(sample, n)["parameters"]["axes"] for n in found}
-        along = [n for n in found if self.axis in axes[n]]
-        if len(along) > 1:
-            raise InputError(
-                f"{sample} has several results of solve along {self.axis}: choose one by --transport: "
-                f"{', '.join(along)}"
-            )
-        if not along:
-            known = sorted({axis for one in axes.values() for axis in one})
-            raise MissingFieldError(
-                f"{sample} was solved along {', '.join(known) or 'nothing'}, and not along {self.axis}. "
-                f"Type  tim3d solve {sample} --conductivity PHASE=K,... --axis {self.axis}"
-            )
-        store.refuse_outdated(sample, along[0])
-        return along[0]
+        return solved_along(sample, self.field, self.axis, self.transport)
 
     def _value(self, sample: str) -> tuple[float, str]:
         one: xr.DataArray = store.open_dataset(sample, self._result(sample))[PROPERTY]
@@ -184,10 +169,10 @@ class SolvedSamples:
         return np.asarray(found.transpose(normal, self.axis, across).values)
 
     def _edge(self, axis: str) -> int:
-        return int(self.first.shape["zyx".index(axis)])
+        return int(self.first.shape[AXES.index(axis)])
 
     def _step(self, axis: str) -> float:
-        return float(self.first.spacing_nm["zyx".index(axis)])
+        return float(self.first.spacing_nm[AXES.index(axis)])
 
 
 def _described(plane: np.ndarray, codes: Sequence[int]) -> list[float]:

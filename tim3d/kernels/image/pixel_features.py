@@ -126,12 +126,17 @@ def gaussians(grey: Floats, features: FeatureSet) -> Floats:
     spare = np.empty_like(grey)
     for target, (kz, ky, kx) in zip(found, features.kernels(), strict=True):
         if len(kz) > 1:
-            _along_z(grey, kz, target)
+            _along_y(_flat(grey), kz, _flat(target))  # planes as the rows of one plane
             _along_y(target, ky, spare)
         else:
             _along_y(grey, ky, spare)
         _along_x(spare, kx, target)
     return found
+
+
+def _flat(values: Floats) -> Floats:
+    """Values (z, y, x) as (1, z, y x), without a copy."""
+    return values.reshape(1, len(values), -1)
 
 
 def features_of(
@@ -179,21 +184,6 @@ def _mirrored(place, length):  # type: ignore[no-untyped-def]
     period = 2 * length - 2
     place = place % period
     return period - place if place >= length else place
-
-
-@nb.njit(nogil=True, cache=True)
-def _along_z(values, half, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = values.shape
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                out[z, y, x] = half[0] * values[z, y, x]
-        for k in range(1, half.size):
-            low, high = _mirrored(z - k, nz), _mirrored(z + k, nz)
-            weight = half[k]
-            for y in range(ny):
-                for x in range(nx):
-                    out[z, y, x] += weight * (values[low, y, x] + values[high, y, x])
 
 
 @nb.njit(nogil=True, cache=True)

@@ -12,12 +12,10 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.phases import Phases
-from tim3d.stages.generation.contact_options import OF_CONTACTS
-from tim3d.stages.generation.interface_options import OF_INTERFACES
 from tim3d.stages.generation.network import Network
 from tim3d.stages.generation.structures import (
-    OF_FIELDS,
-    OF_GRAINS,
+    STRUCTURES,
+    Place,
     awaits,
     choose,
     need,
@@ -39,8 +37,8 @@ from tim3d.typed import (
     VoxelSize,
 )
 
-KINDS = ("field", "overlapping", "hard-core", "packed", "interface", "contact", "network")
 OF_NETWORKS = ("weights", "precision", "tile", "device")
+KINDS = (*STRUCTURES, "network")
 
 
 @Verb
@@ -179,14 +177,15 @@ def generate(
     ConvergenceError
         If the overlaps of a packing cannot be removed.
     """
-    known = (*OF_FIELDS, *OF_GRAINS, *OF_CONTACTS, *OF_INTERFACES, *OF_NETWORKS, "cell_nm")
+    known = {*OF_NETWORKS, *(name for one in STRUCTURES.values() for name in one.options)}
     given = {name: value for name, value in locals().items() if name in known and value is not None}
     _check_kind(kind, triple(shape))
     if kind == "network":
         generator: Generator = _network(given, seed, periodic)
     else:
         period = triple(shape) if periodic else (0, 0, 0)
-        generator = choose(kind, given, triple(shape), _needed_size(kind, voxel_size), seed, period)
+        place = Place(triple(shape), _needed_size(kind, voxel_size), seed, period)
+        generator = choose(kind, given, place)
     asked = Asked(sample, generator, triple(shape), voxel_size, out, shard)
     return generation(asked, options, awaits(given))
 

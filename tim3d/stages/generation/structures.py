@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,27 @@ from tim3d.storage.schema import Spacing
 # Arguments that apply to some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
-OF_KIND = {
-    "field": OF_FIELDS,
-    "packed": (*OF_GRAINS, "cell_nm"),
-    "contact": OF_CONTACTS,
-    "interface": (*OF_GRAINS, *OF_INTERFACES),
-}
 
 
-def choose(
-    kind: str, given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
-) -> Generator:
+@dataclass(frozen=True)
+class Place:
+    """Where a structure is made: shape, voxel edges, seed, and the period (0 along none)."""
+
+    shape: Triple
+    spacing: Spacing
+    seed: int
+    period: Triple
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of structure: the arguments that it has, and its generator of those that are given."""
+
+    options: Sequence[str]
+    make: Callable[[Mapping[str, Any], Place], Generator]
+
+
+def choose(kind: str, given: Mapping[str, Any], place: Place) -> Generator:
     """Return the generator of a kind that has a known law.
 
     Raises
@@ -48,47 +60,41 @@ def choose(
     ArgumentError
         If an argument is missing or does not apply to the kind.
     """
-    refuse_foreign(kind, given, OF_KIND.get(kind, OF_GRAINS))
-    if kind == "field":
-        return _field(given, spacing, seed, period)
-    if kind == "contact":
-        return _contact(given, shape, spacing, seed, period)
-    grains, loading = _grains(given), need(given, "loading", kind, "0.3")
-    if kind == "interface":
-        return _interface(given, grains, shape, spacing, seed, period)
-    phases = given.get("phases", FILLED)
-    if kind == "packed":
-        volume = [n * d for n, d in zip(shape, spacing, strict=True)]
-        z, y, x = (float(v) for v in given.get("cell_nm", volume))
-        if any(period) and (z, y, x) != tuple(volume):
-            raise ArgumentError(
-                "a periodic volume of packed grains is one cell: leave out --cell-nm or --periodic"
-            )
-        return Packed(grains, loading, spacing, seed, (z, y, x), phases)
-    model = Overlapping if kind == "overlapping" else HardCore
-    return model(grains, loading, spacing, seed, period, phases)
+    refuse_foreign(kind, given, STRUCTURES[kind].options)
+    return STRUCTURES[kind].make(given, place)
 
 
-def _contact(
-    given: Mapping[str, Any], shape: Triple, spacing: Spacing, seed: int, period: Triple
+def _grains_in_matrix(
+    model: type[Overlapping | HardCore], kind: str, given: Mapping[str, Any], at: Place
 ) -> Generator:
-    _refuse_period("a contact", period)
+    grains, loading = _grains(given), need(given, "loading", kind, "0.3")
+    return model(grains, loading, at.spacing, at.seed, at.period, given.get("phases", FILLED))
+
+
+def _packed(given: Mapping[str, Any], at: Place) -> Generator:
+    grains, loading = _grains(given), need(given, "loading", "packed", "0.3")
+    volume = [n * d for n, d in zip(at.shape, at.spacing, strict=True)]
+    z, y, x = (float(v) for v in given.get("cell_nm", volume))
+    if any(at.period) and (z, y, x) != tuple(volume):
+        raise ArgumentError(
+            "a periodic volume of packed grains is one cell: leave out --cell-nm or --periodic"
+        )
+    return Packed(grains, loading, at.spacing, at.seed, (z, y, x), given.get("phases", FILLED))
+
+
+def _contact(given: Mapping[str, Any], at: Place) -> Generator:
+    _refuse_period("a contact", at.period)
     need(given, "roughness", "contact", EXAMPLE)
     need(given, "pressure", "contact", "0.01")
-    return rough_contact(given, shape, spacing, seed)
+    return rough_contact(given, at.shape, at.spacing, at.seed)
 
 
-def _interface(
-    given: Mapping[str, Any],
-    grains: Grains,
-    shape: Triple,
-    spacing: Spacing,
-    seed: int,
-    period: Triple,
-) -> Generator:
-    _refuse_period("an interface", period)
+def _interface(given: Mapping[str, Any], at: Place) -> Generator:
+    _refuse_period("an interface", at.period)
+    grains = _grains(given)
+    need(given, "loading", "interface", "0.3")
     need(given, "bond_line_nm", "interface", "20000")
-    return thermal_interface(given, grains, shape, spacing, seed)
+    return thermal_interface(given, grains, at.shape, at.spacing, at.seed)
 
 
 def _refuse_period(what: str, period: Triple) -> None:
@@ -116,7 +122,8 @@ def need(given: Mapping[str, Any], name: str, kind: str, example: str) -> Any:
     return given[name]
 
 
-def _field(given: Mapping[str, Any], spacing: Spacing, seed: int, period: Triple) -> Generator:
+def _field(given: Mapping[str, Any], at: Place) -> Generator:
+    spacing, seed, period = at.spacing, at.seed, at.period
     if ("s2" in given) == ("correlation_nm" in given):
         raise ArgumentError(
             "--kind field needs either --correlation-nm 80 or --s2 with a table or a measured sample"
@@ -213,3 +220,13 @@ def _grains(given: Mapping[str, Any]) -> Grains:
         sizes = lognormal(given["diameter_nm"], given.get("spread", 0.0))
     z, y, x = _three(given.get("orientation", 1.0), "orientation")
     return Grains(tuple(sizes), tuple(sizes.values()), given.get("aspect", 1.0), (z, y, x))
+
+
+STRUCTURES = {
+    "field": Kind(OF_FIELDS, _field),
+    "overlapping": Kind(OF_GRAINS, partial(_grains_in_matrix, Overlapping, "overlapping")),
+    "hard-core": Kind(OF_GRAINS, partial(_grains_in_matrix, HardCore, "hard-core")),
+    "packed": Kind((*OF_GRAINS, "cell_nm"), _packed),
+    "interface": Kind((*OF_GRAINS, *OF_INTERFACES), _interface),
+    "contact": Kind(OF_CONTACTS, _contact),
+}
