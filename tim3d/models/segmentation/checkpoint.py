@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.common.weights import package_version, read_weights, write_weights
@@ -83,6 +83,8 @@ class Description:
         Version of the package that wrote it.
     """
 
+    kind: ClassVar[str] = UNET
+
     spec: UNetSpec
     normalisation: Normalisation
     spacing_nm: tuple[float, float, float]
@@ -93,7 +95,7 @@ class Description:
         """The canonical text: keys sorted, no spaces."""
         values = {
             "schema": SCHEMA,
-            "kind": UNET,
+            "kind": self.kind,
             **asdict(self),
             "training": dict(self.training),
             "tim3d": self.tim3d or package_version(),

@@ -50,6 +50,8 @@ class StrokeModel:
         Options, voxels painted, out-of-bag score, and digest of the data.
     """
 
+    kind: ClassVar[str] = KIND
+
     classes: tuple[str, ...]
     scales: tuple[float, ...]
     spacing: tuple[float, float, float]
@@ -69,7 +71,7 @@ def save_forest(path: str | Path, forest: Forest, model: StrokeModel) -> str:
 
     tensors = {name: torch.from_numpy(np.array(v)) for name, v in forest.arrays().items()}
     about = {one.name: getattr(model, one.name) for one in fields(model)}
-    return write_model(path, KIND, tensors, about)
+    return write_model(path, model.kind, tensors, about)
 
 
 def model_of(file: ModelFile) -> StrokeModel:

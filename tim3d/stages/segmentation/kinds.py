@@ -71,6 +71,7 @@ def _forest(asked: Asked, model: StrokeModel, scale: Normalisation, sha256: str)
 
 
 KINDS: dict[str, Reader] = {UNET: _unet, STROKES: _strokes}
+BUILT_IN = frozenset(KINDS)
 
 
 def chosen(asked: Asked) -> Chosen:
@@ -81,10 +82,8 @@ def chosen(asked: Asked) -> Chosen:
     CheckpointError
         If the file is damaged, or its kind is not known.
     """
-    planned = expected("network", str(asked.model))
-    if planned is not None:  # an earlier step of a recipe trains it
-        return (_strokes if isinstance(planned, StrokeModel) else _unet)(asked)
-    kind = read_model(asked.model).kind
+    planned = expected("network", str(asked.model))  # an earlier step of a recipe trains it
+    kind = read_model(asked.model).kind if planned is None else planned.kind
     if kind not in KINDS:
         raise CheckpointError(
             f"{asked.model} holds a segmenter of the kind {kind!r}, and the known ones are "
@@ -108,7 +107,7 @@ def register(kind: str, opened: Callable[[ModelFile], Segmenter]) -> None:
     ArgumentError
         If the kind is that of tim3d's own models.
     """
-    if kind in (UNET, STROKES):
+    if kind in BUILT_IN:
         raise ArgumentError(f"{kind!r} is the kind of tim3d's own models; choose another name")
     KINDS[kind] = lambda asked: _own(asked, opened)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -212,7 +211,7 @@ class StrokeTraining:
         points, labels = self._points()
         return self._rows(points), labels
 
-    def _model(self, record: dict[str, Any]) -> StrokeModel:
+    def _model(self, record: Mapping[str, Any]) -> StrokeModel:
         f = self.features
         return StrokeModel(
             tuple(self.classes), f.scales, f.spacing, "nm", f.planar, self.normalisation, record
@@ -227,22 +226,15 @@ class StrokeTraining:
         """Refuse a file of another training: of other options or other strokes."""
         file = read_model(self.target)
         before = model_of(file) if file.kind == KIND else None
-        now = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
-        now["data_sha256"] = data_sha256
-        if before is None or (
-            json.dumps(
-                [before.classes, before.scales, before.spacing, before.planar, before.normalisation]
-            )
-            != json.dumps([*self._asked()])
+        now = {**asdict(self.options), "data_sha256": data_sha256}
+        if (
+            before is None
+            or before != self._model(before.training)
             or any(before.training.get(name) != value for name, value in now.items())
         ):
             raise MixedRunError(
                 f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
             )
-
-    def _asked(self) -> tuple[Any, ...]:
-        f = self.features
-        return tuple(self.classes), f.scales, f.spacing, f.planar, self.normalisation
 
     def _refuse_beyond_memory(self) -> None:
         """Refuse a box with its halo and its Gaussians, or a slab of labels, that does not fit."""
