@@ -158,7 +158,7 @@ def networks(
 
     from tim3d.models.surrogate.examples import Examples, SurrogateOptions
     from tim3d.models.surrogate.model_file import read_surrogate
-    from tim3d.models.surrogate.training import SurrogateTraining, look
+    from tim3d.models.surrogate.training import SurrogateTraining, predict
 
     options = SurrogateOptions(sections=sections, adapt=adapt)
     training = SurrogateTraining(Examples(images, values), options, target, seed=seed)
@@ -177,12 +177,14 @@ def networks(
     )
     net, about = read_surrogate(path)
 
-    def said(seen: np.ndarray) -> np.ndarray:
-        found, _ = look(net, about.scale, torch.from_numpy(seen[:, :sections]), torch.device("cpu"))
+    def predicted(seen: np.ndarray) -> np.ndarray:
+        found, _ = predict(
+            net, about.scale, torch.from_numpy(seen[:, :sections]), torch.device("cpu")
+        )
         return np.exp(found)
 
-    said.half_width = about.calibration.half_width  # type: ignore[attr-defined]
-    return said
+    predicted.half_width = about.calibration.half_width  # type: ignore[attr-defined]
+    return predicted
 
 
 def cell(values: Sequence[float]) -> str:

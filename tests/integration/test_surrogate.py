@@ -154,7 +154,7 @@ def test_images_of_another_look_are_warned_of_or_refused(
     found = tim3d.predict_images("real", model="net.safetensors")
     said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert len(said) == 1
-    assert "outside of what the network knows" in said[0]
+    assert "outside the range of the training set" in said[0]
     assert (found.distance_from_training > 1).all()
     assert not found.within_training.any()
     with pytest.raises(Tim3dError, match="--outside warn"):
@@ -204,11 +204,11 @@ def test_images_that_the_network_cannot_look_at_are_refused(here: Path, tmp_path
     pair = tmp_path / "pair.safetensors"
     tim3d.train_surrogate(**TRAIN | {"model": pair, "together": 3})
     for folder, model, says in (
-        (tmp_path / "small", "net.safetensors", "a smaller one says less"),
-        (tmp_path / "coarse", "net.safetensors", "pixels of 30 x 30 nm, and the network knows 10 x 10"),
+        (tmp_path / "small", "net.safetensors", "a smaller one gives less"),
+        (tmp_path / "coarse", "net.safetensors", "pixels of 30 x 30 nm, and the network was trained on 10 x 10"),
         ("sem", tmp_path / "unet.safetensors", "a network for segmentation"),
         ("sem", tmp_path / "none.safetensors", "tim3d train-surrogate"),
-        (tmp_path / "pair", pair, "has 4 images, and the network looks at 3 together"),
+        (tmp_path / "pair", pair, "has 4 images, and the network takes 3 together"),
     ):  # fmt: skip
         with pytest.raises(Tim3dError, match=says):
             tim3d.predict_images(folder, model=model)

@@ -93,7 +93,7 @@ torch = pytest.importorskip("torch", reason="networks need torch: pip install 't
 from tim3d.models.surrogate.examples import Examples, SurrogateOptions  # noqa: E402
 from tim3d.models.surrogate.model_file import read_surrogate  # noqa: E402
 from tim3d.models.surrogate.network import coral, reversed_gradient  # noqa: E402
-from tim3d.models.surrogate.training import SurrogateTraining, look  # noqa: E402
+from tim3d.models.surrogate.training import SurrogateTraining, predict  # noqa: E402
 
 SMALL: dict[str, Any] = {"channels": (8, 8, 8), "batch": 8, "learning_rate": 1e-2}
 
@@ -142,14 +142,14 @@ def test_it_learns_and_its_intervals_hold_new_samples(tmp_path: Path) -> None:
     path = trained(tmp_path / "a.safetensors", training())
     net, about = read_surrogate(path)
     images, values = materials(100, TWO, seed=9)
-    said, features = look(net, about.scale, torch.from_numpy(images[:, :1]), torch.device("cpu"))
+    said, features = predict(net, about.scale, torch.from_numpy(images[:, :1]), torch.device("cpu"))
     off = np.abs(said - np.log(values))
     assert off.mean() < 0.5 * np.abs(np.log(values) - np.log(values).mean()).mean()
     assert np.mean(off <= about.calibration.half_width) > 0.45  # of 12 kept out: 0.77 ± 0.11
     known = about.calibration
     assert np.mean(known.cloud.distances(features[:, 0]) <= known.farthest) > 0.6
     strange = torch.from_numpy(materials(100, Look({0: 150.0, 1: 165.0}), seed=9)[0][:, :1])
-    _, far = look(net, about.scale, strange, torch.device("cpu"))
+    _, far = predict(net, about.scale, strange, torch.device("cpu"))
     assert np.mean(known.cloud.distances(far[:, 0]) > known.farthest) > 0.9
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(CheckpointError, match="damaged"):
@@ -166,7 +166,7 @@ def test_brightness_of_another_look_is_taken_away(tmp_path: Path, adapt: str) ->
 
     def error(name: str, of: SurrogateTraining) -> float:
         net, about = read_surrogate(trained(tmp_path / name, of))
-        said, _ = look(net, about.scale, torch.from_numpy(seen[:, :1]), torch.device("cpu"))
+        said, _ = predict(net, about.scale, torch.from_numpy(seen[:, :1]), torch.device("cpu"))
         return float(np.abs(said - np.log(values)).mean())
 
     target = None if adapt == "standardise" else real
@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained() -> None:
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=says):
             training(adapt, target)
-    with pytest.raises(ArgumentError, match="3 sections are looked at together, and 2"):
+    with pytest.raises(ArgumentError, match="3 sections make one prediction, and 2"):
         training(sections=3)
     images, values = materials(10, TWO)
     with pytest.raises(ArgumentError, match="10 samples are too few"):

@@ -38,11 +38,11 @@ def predict_images(
     subset: str | None = None,
     csv: str | Path | None = None,
 ) -> Task[xr.Dataset]:
-    """Say the conductivity of materials from images of their sections, with intervals.
+    """Predict the conductivity of materials from images of their sections, with intervals.
 
-    The axis of the flux runs down an image. An image may be larger than the sections that were learnt
-    from. An image that is farther from these than any that was kept out is outside of what the
-    network knows, and its interval holds nothing.
+    The axis of the flux runs down an image. An image may be larger than the sections of the training.
+    One that is farther from these than any that was kept out lies outside the range of the training
+    set, and its interval guarantees nothing.
 
     Parameters
     ----------
@@ -53,18 +53,18 @@ def predict_images(
     pixel_size : float or (dy, dx), optional
         Edges of a pixel in nm, of all images (default: as the metadata say).
     outside : {"warn", "refuse"}
-        What is done about images outside of what the network knows.
+        What is done about images outside the range of the training set.
     splits : path, optional
         File of lists of images, JSON or CSV (default: all images).
     subset : str, optional
-        The list that is looked at, as test or Super2/test (needed with splits).
+        The list that is taken, as test or Super2/test (needed with splits).
     csv : path, optional
         File to which the table is written (default: none).
 
     Returns
     -------
     xarray.Dataset
-        Over ``image`` (of several that are looked at together, the first): ``predicted``, with
+        Over ``image`` (of several that make one prediction, the first): ``predicted``, with
         ``predicted_low`` and ``predicted_high``, ``distance_from_training`` in units of the largest
         one of images that were kept out, and ``within_training``.
 
@@ -75,7 +75,7 @@ def predict_images(
     CheckpointError
         If the file holds no such network.
     InputError
-        If an image cannot be read, has other pixels, is smaller than what was learnt from, or is outside
+        If an image cannot be read, has other pixels, is smaller than the training sections, or is outside
         while that is refused.
 
     References
@@ -109,7 +109,7 @@ class PredictingImages:
 
     def plans(self) -> list[Outline]:
         """One line."""
-        return [Outline("predict-images", f"looks at {len(self.images)} images")]
+        return [Outline("predict-images", f"predicts from {len(self.images)} images")]
 
     def run(self) -> xr.Dataset:
         """Look at each group of images, and write the table."""
@@ -119,7 +119,9 @@ class PredictingImages:
 
         net, about = read_surrogate(self.model)
         groups = groups_of(self.images, about.options.sections, self.folder)
-        found = [surrogate.look_at(net, about.scale, self._group(group, about)) for group in groups]
+        found = [
+            surrogate.predict_one(net, about.scale, self._group(group, about)) for group in groups
+        ]
         said, known = np.array([one[0] for one in found]), about.calibration
         farthest = np.array([known.cloud.distances(points).max() for _, points in found])
         distances = np.round(farthest / known.farthest, 4)  # not by the last bits of a sum
@@ -135,8 +137,8 @@ class PredictingImages:
         for name, grey in zip(names, greys, strict=True):
             if grey.shape[0] < rows or grey.shape[1] < columns:
                 raise InputError(
-                    f"{self.images[name]} has {grey.shape[0]}x{grey.shape[1]} pixels, and sections of {rows}x{columns} "
-                    "were learnt from: a smaller one says less than the interval states"
+                    f"{self.images[name]} has {grey.shape[0]}x{grey.shape[1]} pixels, and the network was trained on "
+                    f"sections of {rows}x{columns}: a smaller one gives less than the interval states"
                 )
         down, right = (min(grey.shape[n] for grey in greys) for n in (0, 1))
         return np.stack([grey[:down, :right] for grey in greys])
@@ -146,8 +148,8 @@ class PredictingImages:
         if not far:
             return
         text = (
-            f"{len(far)} of {len(names)} images are outside of what the network knows (first {far[0]}; up to "
-            f"{distances.max():.3g} times the farthest image that was kept out): their intervals hold nothing. "
+            f"{len(far)} of {len(names)} images are outside the range of the training set (first {far[0]}; up to "
+            f"{distances.max():.3g} times the farthest image that was kept out): their intervals guarantee nothing. "
             "Train with --adapt and these images"
         )
         if self.outside == "refuse":
@@ -177,7 +179,7 @@ class PredictingImages:
                     distances, "1", "distance over the farthest that was kept out"
                 ),
                 "within_training": column(
-                    distances <= 1, "1", "whether the network knows such images"
+                    distances <= 1, "1", "whether the image lies in the range of the training set"
                 ),
             },
             {"image": np.array(names, object)},

@@ -98,7 +98,7 @@ class SolvedSamples:
                 raise InputError(
                     f"{self.field!r} in {sample} is {other.shape} of {other.spacing_nm} nm with {other.phases}, and "
                     f"in {self.samples[0]} {self.first.shape} of {self.first.spacing_nm} nm with "
-                    f"{self.first.phases}: samples to learn from are alike"
+                    f"{self.first.phases}: samples of one training are alike"
                 )
         there = self._edge(PLANES[self.axis][0])
         if not 1 <= self.each <= there:
@@ -113,7 +113,7 @@ class SolvedSamples:
             )
 
     def examples(self) -> tuple[Examples, dict[str, Any]]:
-        """Rendered sections and properties, and what is said about them."""
+        """Rendered sections and properties, and their description."""
         self.check()
         found = [self._value(sample) for sample in self.samples]
         labels = np.stack([self._sections(sample) for sample in self.samples])

@@ -1,4 +1,4 @@
-"""Real images of sections: grey values of a folder, with pixels as a network knows them."""
+"""Real images of sections: grey values of a folder, with pixels of the size of the training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tim3d.stages.images.chosen import as_grey
 from tim3d.stages.images.listing import chosen_images
 
 log = logging.getLogger(__name__)
-# Pixels may differ by this much, relative, from those that were learnt from.
+# Pixels may differ by this much, relative, from those of the training.
 PIXEL_TOLERANCE = 0.05
 
 
@@ -48,7 +48,7 @@ def grey_image(
         )  # fmt: skip
     elif any(abs(math.log(a / b)) > PIXEL_TOLERANCE for a, b in zip(known, pixel_nm, strict=True)):
         raise InputError(
-            f"{path} has pixels of {known[0]:g} x {known[1]:g} nm, and the network knows {pixel_nm[0]:g} x "
+            f"{path} has pixels of {known[0]:g} x {known[1]:g} nm, and the network was trained on {pixel_nm[0]:g} x "
             f"{pixel_nm[1]:g} nm: resample the image, or train on voxels of its size"
         )
     grey: np.ndarray = as_grey(pixels.values, path, to_8_bit=True, palette=pixels.palette)[0]
@@ -56,7 +56,7 @@ def grey_image(
 
 
 def groups_of(names: Mapping[str, Path], sections: int, folder: str | Path) -> list[list[str]]:
-    """Names of the images that are looked at together, in the order of the names.
+    """Names of the images that make one prediction together, in the order of the names.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def groups_of(names: Mapping[str, Path], sections: int, folder: str | Path) -> l
     every = list(names)
     if len(every) % sections or not every:
         raise InputError(
-            f"{folder} has {len(every)} images, and the network looks at {sections} together: give a multiple of "
+            f"{folder} has {len(every)} images, and the network takes {sections} together: give a multiple of "
             f"{sections}, named so that those of one sample follow each other"
         )
     return [every[n : n + sections] for n in range(0, len(every), sections)]

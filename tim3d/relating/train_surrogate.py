@@ -1,4 +1,4 @@
-"""The verb `train_surrogate`: a network that says the conductivity of a material from images of its sections."""
+"""The verb `train_surrogate`: a network that predicts the conductivity of a material from images of its sections."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def train_surrogate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Task[Path]:
-    """Train a network that says the effective conductivity along an axis from images of sections.
+    """Train a network that predicts the effective conductivity along an axis from images of sections.
 
     It learns from solved samples, whose sections along the flux are rendered as a microscope would
     show them. A fifth of the samples is kept out to make intervals, and to know how far an image may
-    be from what was learnt. An interrupted training resumes and ends with the same bits.
+    be from the training images. An interrupted training resumes and ends with the same bits.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def train_surrogate(
     taken : int
         Sections taken of each sample.
     together : int
-        Number of sections of a sample that are looked at together.
+        Number of sections of a sample that make one prediction together.
     adapt : list of str
         Adaptation to the look of real images: standardise, adabn, coral, dann (default: none). See
         docs/sem-surrogate.md.
@@ -227,7 +227,7 @@ class Surrogates:
         sigma = about["scatter_of_one_section"]
         log.info(
             "at equal descriptors of one section the property scatters by %.1f %%: a mean absolute error of about "
-            "%.1f %% is the limit of what one section says",
+            "%.1f %% is the limit of what one section can give",
             100 * sigma, 100 * sigma * math.sqrt(2 / math.pi),
         )  # fmt: skip
         how = self.how

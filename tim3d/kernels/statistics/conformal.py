@@ -90,7 +90,7 @@ class Cloud:
 
 
 def scatter_at_equal(descriptors: Floats, values: Floats, groups: npt.NDArray[np.int64]) -> float:
-    """Standard deviation of values at equal descriptors: what no function of these can say.
+    """Standard deviation of values at equal descriptors: what no function of these can explain.
 
     The difference of a case and the one nearest to it in another group, in descriptors scaled by
     their standard deviations, has twice the variance at equal descriptors. Cases are never quite
@@ -101,7 +101,7 @@ def scatter_at_equal(descriptors: Floats, values: Floats, groups: npt.NDArray[np
     descriptors : (cases, numbers) array
         What is known of each case.
     values : (cases,) array
-        What is to be said.
+        What is to be predicted.
     groups : (cases,) integers
         Cases of one group, as sections of one volume, are not compared.
 

@@ -1,4 +1,4 @@
-"""Segmenter that was learnt from strokes: a forest on features of voxels, in one file of arrays."""
+"""Segmenter that was trained on strokes: a forest on features of voxels, in one file of arrays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BATCH = 16384
 
 @dataclass(frozen=True)
 class StrokeModel:
-    """All that a file says about a forest of strokes.
+    """Description of a forest of strokes in its file.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class ForestOptions:
     trees, depth, leaf : int
         Trees, most steps to a leaf, and least voxels in one.
     most : int
-        Most voxels of a class that are learnt from, drawn from those that are painted.
+        Most voxels of a class in the training, drawn from those that are painted.
     seed : int
         Seed of the draw and of the forest.
     """
@@ -56,7 +56,7 @@ def require_sklearn() -> None:
 
 
 def chosen_ranks(painted: int, options: ForestOptions, label: int) -> NDArray[np.int64] | None:
-    """Which of the painted voxels of a class are learnt from, by their order; None for all."""
+    """Which of the painted voxels of a class are trained on, by their order; None for all."""
     if painted <= options.most:
         return None
     random = np.random.Generator(np.random.Philox([options.seed, label]))
@@ -64,7 +64,7 @@ def chosen_ranks(painted: int, options: ForestOptions, label: int) -> NDArray[np
 
 
 def digest(rows: NDArray[np.float32], labels: NDArray[np.uint8]) -> str:
-    """SHA-256 of what a forest learns from."""
+    """SHA-256 of the data of a training."""
     return hashlib.sha256(rows.tobytes() + labels.tobytes()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Sections of volumes whose property is known, and how they are shared between learning and judging."""
+"""Sections of volumes whose property is known, and how they are split between training and judging."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Examples:
             )
         if not (np.isfinite(self.values).all() and (self.values > 0).all()):
             raise ArgumentError(
-                "a property must be above 0 in every sample: its logarithm is learnt. Leave out samples "
-                "without a conducting path"
+                "a property must be above 0 in every sample: the network is trained on its logarithm. Leave out "
+                "samples without a conducting path"
             )
 
     def sha256(self) -> str:
@@ -53,7 +53,7 @@ class SurrogateOptions:
     Parameters
     ----------
     sections : int
-        Sections of a volume that are looked at together.
+        Sections of a volume that make one prediction together.
     adapt : tuple of str
         Adaptations from the simulated to the real look: "standardise" gives each image mean 0 and
         deviation 1, "adabn" takes the statistics of batch normalisation from real images, "coral"
@@ -113,7 +113,7 @@ class SurrogateOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers of the volumes to learn from, to choose the state by, and to make intervals by."""
+    """Numbers of the volumes to train on, to choose the state by, and to calibrate intervals by."""
 
     learn: npt.NDArray[np.int64]
     choose: npt.NDArray[np.int64]
@@ -126,7 +126,7 @@ def split(count: int, seed: int, fewest: int) -> Split:
     Raises
     ------
     ArgumentError
-        If too few are left to learn from.
+        If too few are left to train on.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""File of a trained surrogate: weights, how it reads images, its intervals and the range that it knows."""
+"""File of a trained surrogate: weights, how it reads images, its intervals and the range of its training set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Calibration:
-    """Interval and range, from volumes that were kept out of learning and choosing.
+    """Interval and range, from volumes that were kept out of training and selection.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Calibration:
     farthest : float
         Largest distance of a section that was kept out from the cloud.
     cloud : Cloud
-        Sections that were learnt from, or the real images of an adaptation.
+        Sections of the training, or the real images of an adaptation.
     values : (lowest, highest)
         Property of all samples.
     """

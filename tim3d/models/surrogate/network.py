@@ -37,14 +37,14 @@ class Surrogate(nn.Module):
         features: Tensor = planes.mean(dim=(-2, -1)).reshape(batch, count, -1)
         return features
 
-    def said(self, features_bnc: Tensor) -> Tensor:
+    def from_features(self, features_bnc: Tensor) -> Tensor:
         """Standardised logarithm of the property (b,), from the mean over sections."""
         said: Tensor = self.head(features_bnc.mean(dim=1))[:, 0]
         return said
 
     def forward(self, sections_bnyx: Tensor) -> Tensor:
         """Standardised logarithm of the property (b,) of volumes with n sections each."""
-        return self.said(self.features(sections_bnyx))
+        return self.from_features(self.features(sections_bnyx))
 
 
 class _Reversed(torch.autograd.Function):
@@ -100,7 +100,7 @@ class Scale:
     log_value: tuple[float, float]
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Grey values (..., y, x) as inputs: by the image itself, or by the mean of all that were learnt from."""
+        """Grey values (..., y, x) as inputs: by the image itself, or by the mean of all of the training."""
         values = images.float()
         if not self.standardise:
             return (values - self.grey[0]) / self.grey[1]

@@ -35,13 +35,13 @@ from tim3d.models.surrogate.network import Critic, Scale, Surrogate, coral, reve
 WARM_UP = 200
 # Every which real image is kept out, to know how far they may be from each other.
 KEPT = 4
-# Sections that are looked at together outside of the training.
+# Sections in a batch outside of the training.
 AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class SurrogateTraining:
-    """A surrogate, the sections that it learns from, and images of the real look.
+    """A surrogate, the sections it is trained on, and images of the real look.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class SurrogateTraining:
     target : (images, rows, columns) uint8, optional
         Unlabelled images of the real look.
     about : mapping
-        What else the file says: names, units, edges of a pixel in nm.
+        What else the file records: names, units, edges of a pixel in nm.
     level : float
         Level of the intervals.
     seed : int
@@ -71,7 +71,7 @@ class SurrogateTraining:
         check_target(self.target, self.options, {"rows": rows, "columns": columns})
         if self.options.sections > sections:
             raise ArgumentError(
-                f"{self.options.sections} sections are looked at together, and {sections} of each sample are there"
+                f"{self.options.sections} sections make one prediction, and {sections} of each sample are there"
             )
         self.parts  # noqa: B018  too few samples are refused before anything is trained
 
@@ -93,7 +93,7 @@ class SurrogateTraining:
         return SurrogateLearner(self, place.device)
 
     def save(self, path: Path, run: TrainingRun) -> None:
-        """Write the network with its intervals and the range that it knows."""
+        """Write the network with its intervals and the range of its training set."""
         learner = cast(SurrogateLearner, run.learner)
         net = cast(Surrogate, run.chosen())
         if "adabn" in self.options.adapt:
@@ -115,7 +115,7 @@ class SurrogateTraining:
         said, kept = learner.held_out(source, self.parts.calibrate)
         _, learnt = learner.held_out(source, self.parts.learn)
         if self.target is not None:
-            _, real = look(
+            _, real = predict(
                 net, learner.scale, torch.from_numpy(self.target)[:, None], learner.device
             )
             kept, learnt = real[::KEPT], np.delete(real, np.s_[::KEPT], axis=0)
@@ -164,7 +164,7 @@ class SurrogateLearner:
         inputs = torch.cat([source, self._real(rng, source.shape)]) if paired else source
         features = self.product.features(inputs.to(self.device))
         count = len(source)
-        loss = mse_loss(self.product.said(features[:count]), wanted.to(self.device))
+        loss = mse_loss(self.product.from_features(features[:count]), wanted.to(self.device))
         record = {"loss": float(loss.detach())}
         if paired:
             gap = self._gap(features.flatten(0, 1), count * source.shape[1], number)
@@ -176,7 +176,7 @@ class SurrogateLearner:
         return record
 
     def judge(self) -> Verdict:
-        """Mean absolute error of the logarithm on volumes that are not learnt from."""
+        """Mean absolute error of the logarithm on volumes that are not in the training set."""
         said, _ = self.held_out(self.product, self.training.parts.choose)
         error = float(
             np.abs(said - np.log(self.training.examples.values[self.training.parts.choose])).mean()
@@ -186,7 +186,7 @@ class SurrogateLearner:
     def held_out(self, net: Surrogate, volumes: np.ndarray) -> tuple[Floats, Floats]:
         """Logarithm of the property of volumes by their first sections, and what is known of these."""
         images = self.images[volumes][:, : self.options.sections]
-        return look(net, self.scale, images, self.device)
+        return predict(net, self.scale, images, self.device)
 
     def adapt_statistics(self, net: Surrogate) -> None:
         """Take the statistics of batch normalisation from the real images."""
@@ -233,7 +233,7 @@ class SurrogateLearner:
         return binary_cross_entropy_with_logits(logits, rendered)
 
 
-def look(
+def predict(
     net: Surrogate, scale: Scale, images: Tensor, device: torch.device
 ) -> tuple[Floats, Floats]:
     """Logarithm of the property (volumes,), and what is known of each grey section, for distances.
@@ -247,7 +247,7 @@ def look(
         for part in torch.split(images, max(1, AT_ONCE // images.shape[1])):
             inputs = scale.inputs(part)
             features = net.features(inputs.to(device))
-            said.append(scale.logarithm(net.said(features)).cpu().double().numpy())
+            said.append(scale.logarithm(net.from_features(features)).cpu().double().numpy())
             both = torch.cat([features.cpu(), statistics(inputs)], dim=-1)
             known.append(both.double().numpy())
     return np.concatenate(said), np.concatenate(known)
@@ -265,9 +265,9 @@ def statistics(inputs: Tensor) -> Tensor:
     )
 
 
-def look_at(net: Surrogate, scale: Scale, sections: Images) -> tuple[float, Floats]:
+def predict_one(net: Surrogate, scale: Scale, sections: Images) -> tuple[float, Floats]:
     """Logarithm of the property, and what is known of the sections (n, y, x) of one sample."""
-    said, known = look(net, scale, torch.from_numpy(sections)[None], torch.device("cpu"))
+    said, known = predict(net, scale, torch.from_numpy(sections)[None], torch.device("cpu"))
     return float(said[0]), known[0]
 
 

@@ -68,7 +68,7 @@ def train_strokes(
 ) -> Task[Path]:
     """Learn the phases from a few strokes, and write the classifier to `model` for tim3d segment.
 
-    A forest of decision trees learns the painted voxels by features of their neighbourhood:
+    A forest of decision trees is trained on the painted voxels by features of their neighbourhood:
     Gaussians, gradients, eigenvalues of the Hessian, structure tensors and differences of Gaussians
     at some scales. Paint in any program, save labels of which 0 is not painted, and ingest them as
     a field with the phase ``unlabelled=0``.
@@ -97,7 +97,7 @@ def train_strokes(
     leaf : int
         Least painted voxels in a leaf.
     most : int
-        Most voxels of each phase that are learnt from; they are drawn from those painted.
+        Most voxels of each phase in the training; they are drawn from those painted.
     seed : int
         Seed of the draw and of the forest.
     overwrite : bool
@@ -149,7 +149,7 @@ def train_strokes(
 
 
 def _classes(grey: Field, painted: Field) -> dict[str, int]:
-    """Code of each class to learn."""
+    """Code of each class."""
     if grey.labels or painted.phases is None:
         raise ArgumentError(
             f"train-strokes needs a grey field and a label field, not {grey.name!r} and {painted.name!r}"
@@ -165,7 +165,7 @@ def _classes(grey: Field, painted: Field) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class StrokeTraining:
-    """The strokes to learn from, and the file to write."""
+    """The strokes, and the file to write."""
 
     sample: str
     grey: Field
@@ -181,7 +181,7 @@ class StrokeTraining:
         """One line, or nothing if the file holds this training; later steps may rely on the file."""
         self._refuse_beyond_memory()
         names, count = ", ".join(self.classes), len(self.features.names)
-        text = f"learns {names} from {self.painted.name!r} by {count} features, into {self.target}"
+        text = f"trains on the strokes of {names} in {self.painted.name!r} by {count} features, into {self.target}"
         if not self.target.exists() or self.overwrite:
             expect("network", str(self.target), self._model({}))
         elif self._unread():
@@ -201,13 +201,13 @@ class StrokeTraining:
         forest, record = fit_forest(rows, labels, len(self.classes), self.options)
         save_forest(self.target, forest, self._model(record))
         log.info(
-            "learnt %s voxels of %s; %.2f %% of them right out of the bag",
+            "trained on %s voxels of %s; out-of-bag accuracy %.2f %%",
             " + ".join(map(str, record["voxels"])), ", ".join(self.classes), 100 * record["out_of_bag"],
         )  # fmt: skip
         return self.target
 
     def _data(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Features and class of the voxels to learn from."""
+        """Features and class of the voxels of the training."""
         points, labels = self._points()
         return self._rows(points), labels
 
@@ -245,7 +245,7 @@ class StrokeTraining:
         need = int(box * (4 * (len(self.features.scales) + 2) + 8) + 3 * slab + rows)
         if need > (free := available_memory()):
             raise MemoryPlanError(
-                f"train-strokes needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. Learn from fewer "
+                f"train-strokes needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. Train on fewer "
                 "voxels (--most), with smaller scales (--scales), or slice by slice (--planar)"
             )
 
@@ -260,7 +260,7 @@ class StrokeTraining:
             yield z, store.read_box(array, box)
 
     def _points(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Painted voxels to learn from, in C order of each class, and the class of each."""
+        """Painted voxels of the training, in C order of each class, and the class of each."""
         codes = list(self.classes.values())
         counts = np.zeros(len(codes), np.int64)
         for _, slab in self._slabs():
