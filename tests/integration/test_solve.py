@@ -288,6 +288,33 @@ def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> N
     assert plan.peak_bytes == needs[0] + base[1]
 
 
+def test_the_plan_holds_what_workers_hold_of_earlier_steps(sample: str, two_workers: str) -> None:
+    """Networks that a segmentation loaded stay in its workers."""
+    held = 500 * 2**20
+
+    def load(dask_worker: Any) -> None:
+        dask_worker.held = np.ones(held, np.uint8)
+
+    def drop(dask_worker: Any) -> None:
+        del dask_worker.held
+
+    labels = store.complete_field(sample, "phase")
+    job = stage.Job(
+        sample, labels, stage.Solving(("z",), Physics({0: 1.0}), 1e-3, False, "1"), (), {}, "n", 300
+    )
+    with tim3d.cluster(two_workers):
+        on = current_cluster()
+        assert on.client is not None
+        before = stage.peak_bytes(job, 2, on)
+        on.client.run(load)
+        try:
+            after, resident = stage.peak_bytes(job, 2, on), on.resident_bytes()
+        finally:
+            on.client.run(drop)
+    assert resident > held
+    assert after > max(resident, before)
+
+
 def test_the_workers_that_are_named_would_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -286,7 +286,10 @@ def peak_bytes(job: Job, slabs: int, on: Cluster) -> int:
 def _base(job: Job, slabs: int, on: Cluster) -> int:
     if job.device != "cpu":
         return TORCH_BASE_BYTES
-    return LOADED_LATER_BYTES if on.kind == "serial" and slabs == 1 else BASE_BYTES
+    if on.kind == "serial" and slabs == 1:
+        return LOADED_LATER_BYTES  # what this process holds already is no part of the plan
+    held = 0 if on.client is None else on.resident_bytes()  # of earlier steps, as of a segmentation
+    return max(BASE_BYTES, held + LOADED_LATER_BYTES)
 
 
 def _held(case: Case, slabs: int) -> int:
@@ -347,6 +350,7 @@ def _is_left(sample: str, path: str) -> bool:
 
 def _solve_case(job: Job, case: Case, axis: str, workers: int, options: Options) -> dict[str, Any]:
     text = f"{job.node} {axis}" + (", every second voxel" if case.every > 1 else "")
+    planned = peak_bytes(job, workers, current_cluster())
     bar = progress_bar(desc=text, unit=" steps", shown=options.progress)
     with bar:
 
@@ -359,10 +363,7 @@ def _solve_case(job: Job, case: Case, axis: str, workers: int, options: Options)
         start = time.perf_counter()
         members = run_collective(case, workers, listen)
     found: dict[str, Any] = members[0]
-    peak, planned = (
-        max(member.pop("peak_bytes") for member in members),
-        peak_bytes(job, len(members), current_cluster()),
-    )
+    peak = max(member.pop("peak_bytes") for member in members)
     log.info(
         "%s on %d worker(s): %d steps in %.1f s; peak %.0f MiB, planned %.0f",
         text,
