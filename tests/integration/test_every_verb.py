@@ -98,6 +98,10 @@ FIELDS |= {
     "skeleton": Row(
         {"sample": A}, {"out": "thin"}, f"{A}/phase_skeleton", "phase_distance", ("distance",)
     ),
+    "watershed": Row(
+        {"sample": A, "heights": "phase_distance", "depth": 15.0, "phase": "solid"}, {"depth": 30.0},
+        f"{A}/phase_distance_watershed_depth=15,phase=solid", "phase_distance", ("distance",),
+    ),
 }  # fmt: skip
 RESULTS = {
     "label": Row(

@@ -16,6 +16,7 @@ from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.engine import Gathering
 from tim3d.errors import MemoryPlanError
 from tim3d.grid import Grid
+from tim3d.kernels.morphology.basins import Joining
 from tim3d.kernels.morphology.instances import Tallies, growing, tally, tally_bytes
 from tim3d.kernels.morphology.strut_graph import Curves, graph_bytes, network, struts
 from tim3d.stages.morphology.basins import BasinField, joining, particles_of
@@ -103,7 +104,9 @@ def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> No
     tim3d.distance(sample, options=QUIET)
     fields = store.read_field(sample, "phase"), store.read_field(sample, "phase_distance")
     options = tim3d.Options(progress=False, block=(40, 20, 40))
-    basins = BasinField(sample, *fields, "pore", 0, 1.0, "a", options)
+    basins = BasinField(
+        sample, "particles", fields[0], fields[1:], 0, Joining(), {}, {}, "a", "particle", options
+    )
     run_passes(basins.passes, options)
     needs: list[int] = []
 
@@ -117,7 +120,7 @@ def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> No
     plan = joining("a")
 
     def made() -> None:
-        particles_of(*basins.passes, 1.0, Noted(plan.name, plan.does, None, plan.each))
+        particles_of(*basins.passes, Joining(), Noted(plan.name, plan.does, None, plan.each))
 
     made()
     assert max(needs) / 4 < peak_of(made) < max(needs)

@@ -98,6 +98,13 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "labelled"},
         {"field": "swapped", "phases": ["solid"]},
     ),
+    "watershed": (
+        "watershed",
+        {"heights": "raw", "depth": 20.0, "phase": "solid", "field": "labelled", "out": "objects"},
+        {
+            "heights": "raw2", "depth": 60.0, "phase": "pore", "field": "swapped", "boundary": "raw2",
+        },
+    ),
     "thickness": ("thickness", {"distance": "far"}, {"distance": "far_swapped"}),
     "skeleton": ("skeleton", {"distance": "far"}, {"distance": "far_swapped"}),
     "generate grains": (
@@ -158,6 +165,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, field, phases in (
         ("grey", "raw", None),
         ("raw16", "raw16", None),
+        ("other", "raw2", None),
         ("labels", "labelled", TWO),
         ("swapped", "swapped", TWO),
     ):

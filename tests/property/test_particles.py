@@ -54,7 +54,7 @@ def climbs(radii: np.ndarray, spacing: Spacing, place: Triple) -> Triple:
     return next((w for w in around if w < place and radii[w] == radii[place]), place)
 
 
-def by_hand(radii: np.ndarray, neck: float, spacing: Spacing) -> np.ndarray:
+def by_hand(radii: np.ndarray, neck: float, spacing: Spacing, depth: float = 0.0) -> np.ndarray:
     """Particles, voxel by voxel as docs/particles.md says it."""
     shape = radii.shape
     voxels = [place for place in np.ndindex(shape) if radii[place] > 0]
@@ -73,7 +73,7 @@ def by_hand(radii: np.ndarray, neck: float, spacing: Spacing) -> np.ndarray:
     for (a, b), radius in sorted(saddles.items(), key=lambda one: (-one[1], one[0])):
         if groups[a] is not groups[b]:
             smaller = min(max(float(radii[p]) for p in groups[end]) for end in (a, b))
-            if radius > neck * smaller:
+            if radius > neck * smaller - depth:
                 groups[a] |= groups[b]
                 for member in groups[b]:
                     groups[member] = groups[a]

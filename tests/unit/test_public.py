@@ -68,6 +68,7 @@ NAMES = [
     "train_surrogate",
     "validate",
     "view",
+    "watershed",
 ]
 EVERY_ERROR = [
     e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.Tim3dError)

@@ -11,7 +11,9 @@ basins askew: the contact of two balls came out 8 % too large, and a quarter wit
 
 The neck between two basins that touch is the largest, over all pairs of neighbouring voxels, of
 the smaller of their two radii. Necks are taken from the widest down; one joins its two sides if it is
-wider than a share of the smaller of their two largest radii.
+wider than a share of the smaller of their two largest radii, or lies less than a depth below it.
+Any map that rises towards the middle of objects can stand in for radii (`positive`); joined by
+depth alone, the basins that are left are those of its h-maxima.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
@@ -386,7 +388,51 @@ def ends_of(following: Places) -> Places:
         following = further
 
 
-def joined(radius: Radii, necks: Saddles, share: float) -> Places:
+def positive(values: NDArray[Any], boundary: NDArray[Any] | None = None) -> Radii:
+    """Heights above 0 in the order of the values of a map, less those of a map of boundaries.
+
+    Parameters
+    ----------
+    values : array of uint8, uint16 or float32
+        The map; it rises towards the middle of objects. Floats that are not positive count as
+        equally low.
+    boundary : array of the same whole type, optional
+        Map that is high between objects.
+
+    Examples
+    --------
+    >>> positive(np.array([0, 255], np.uint8)).tolist()
+    [1.0, 256.0]
+    >>> positive(np.array([0, 255], np.uint8), np.array([255, 0], np.uint8)).tolist()
+    [1.0, 511.0]
+    """
+    if values.dtype.kind == "f":
+        return np.maximum(values.astype(np.float32), np.finfo(np.float32).tiny)
+    if boundary is None:
+        return values.astype(np.float32) + np.float32(1)
+    above = np.float32(1 + np.iinfo(boundary.dtype).max)  # whole numbers, exact in float32
+    return np.asarray(values.astype(np.float32) - boundary.astype(np.float32) + above)
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Which necks join their two sides, whose smaller largest radius is r.
+
+    Those with a radius above ``share * r - depth``.
+
+    Parameters
+    ----------
+    share : float
+        Share of a radius, 0 to 1.
+    depth : float
+        Length in the unit of the radii: with a share of 1 the persistence of what is joined.
+    """
+
+    share: float = 1.0
+    depth: float = 0.0
+
+
+def joined(radius: Radii, necks: Saddles, how: Joining) -> Places:
     """Number of the particle of each basin.
 
     Parameters
@@ -395,9 +441,8 @@ def joined(radius: Radii, necks: Saddles, share: float) -> Places:
         Largest radius of each basin. Basins are in the order of the places of their peaks.
     necks : Saddles
         Necks between basins, numbered from 0, each pair once and with the lower number first.
-    share : float
-        A neck joins two sides if it is wider than this share of the smaller of their two largest
-        radii.
+    how : Joining
+        Which necks join.
 
     Returns
     -------
@@ -409,20 +454,22 @@ def joined(radius: Radii, necks: Saddles, share: float) -> Places:
     --------
     >>> radius = np.array([5, 4, 6], np.float32)
     >>> necks = Saddles(np.array([0, 1]), np.array([1, 2]), np.array([2, 3.5], np.float32))
-    >>> joined(radius, necks, 0.75).tolist(), joined(radius, necks, 0.9).tolist()
+    >>> joined(radius, necks, Joining(0.75)).tolist(), joined(radius, necks, Joining(0.9)).tolist()
     ([1, 2, 2], [1, 2, 3])
+    >>> joined(radius, necks, Joining(depth=1)).tolist()
+    [1, 2, 2]
     """
     order = np.lexsort((necks.second, necks.first, -necks.radius))
     chief = _chiefs(
         radius.astype(np.float64), necks.first[order], necks.second[order],
-        necks.radius[order].astype(np.float64), share,
+        necks.radius[order].astype(np.float64), how.share, how.depth,
     )  # fmt: skip
     _, number = np.unique(chief, return_inverse=True)
     return np.asarray(number + 1, np.int64)
 
 
 @nb.njit(nogil=True, cache=True)
-def _chiefs(radius, first, second, neck, share):  # type: ignore[no-untyped-def]
+def _chiefs(radius, first, second, neck, share, depth):  # type: ignore[no-untyped-def]
     """Basin of the largest radius that each basin hangs together with."""
     above = np.arange(radius.size)
     for place in range(first.size):
@@ -437,7 +484,7 @@ def _chiefs(radius, first, second, neck, share):  # type: ignore[no-untyped-def]
             continue
         if radius[b] > radius[a] or (radius[b] == radius[a] and b < a):
             a, b = b, a
-        if neck[place] > share * radius[b]:
+        if neck[place] > share * radius[b] - depth:
             above[b] = a
     for place in range(radius.size):
         end = place
@@ -459,15 +506,17 @@ def renumbered(ids: Ids, numbers: Places) -> Ids:
     return ids
 
 
-def basins_of_volume(radii: Radii, share: float, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Ids:
+def basins_of_volume(
+    radii: Radii, share: float, spacing: Sequence[float] = (1.0, 1.0, 1.0), depth: float = 0.0
+) -> Ids:
     """Particles of a volume in memory, as one block.
 
     Parameters
     ----------
     radii : (Z, Y, X) float32
         Distance to the nearest voxel outside, 0 outside.
-    share : float
-        See `joined`.
+    share, depth : float
+        See `Joining`.
     spacing : (z, y, x)
         Edges of a voxel.
 
@@ -487,5 +536,5 @@ def basins_of_volume(radii: Radii, share: float, spacing: Sequence[float] = (1.0
     necks = saddles(found.ids, radii)
     a, b = rank[necks.first - 1], rank[necks.second - 1]
     ranked = widest(np.minimum(a, b), np.maximum(a, b), necks.radius)
-    number = joined(found.radius[order], ranked, share)
+    number = joined(found.radius[order], ranked, Joining(share, depth))
     return renumbered(found.ids, number[rank])

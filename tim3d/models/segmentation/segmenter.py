@@ -43,12 +43,18 @@ class Map:
     per_class : bool
         Whether the array has a first axis of classes, each of which becomes a field
         ``OUT_NAME_CLASS``.
-    joined : {"voxels", "objects"}
+    joined : {"voxels", "objects", "basins"}
         How windows are joined to a volume. "voxels": each voxel comes from one window. "objects":
         numbers of objects, 0 for none, which are paired over the borders of windows and numbered
-        from 1 over the volume; see `tim3d.kernels.morphology.objects`.
+        from 1 over the volume; see `tim3d.kernels.morphology.objects`. "basins": heights, kept as
+        ``OUT_NAME_heights``, which rise towards the middle of objects; ``OUT_NAME`` holds the
+        numbers of their basins in the class `of`; see `tim3d.kernels.morphology.basins`.
     overlap : float
         Least intersection over union of two objects that are one, where two windows are compared.
+    of : str
+        Class of the labels whose voxels climb the heights.
+    depth : float
+        Tops are one object if the saddle between them lies less than this below the lower one.
     """
 
     name: str
@@ -56,8 +62,10 @@ class Map:
     units: str = "1"
     dtype: Literal["float32", "uint8", "uint16", "uint32"] = "float32"
     per_class: bool = False
-    joined: Literal["voxels", "objects"] = "voxels"
+    joined: Literal["voxels", "objects", "basins"] = "voxels"
     overlap: float = 0.5
+    of: str = ""
+    depth: float = 0.0
 
     def fields(self, out: str, classes: tuple[str, ...]) -> list[tuple[str, str]]:
         """Name and long name of each field of the map.
@@ -65,14 +73,16 @@ class Map:
         >>> Map("probability", "probability of {}", per_class=True).fields("phase", ("pore", "solid"))
         [('phase_probability_pore', 'probability of pore'), ('phase_probability_solid', 'probability of solid')]
         """
+        if self.joined == "basins":
+            return [(f"{out}_{self.name}_heights", f"heights of {self.long_name}")]
         if not self.per_class:
             return [(f"{out}_{self.name}", self.long_name)]
         return [(f"{out}_{self.name}_{one}", self.long_name.format(one)) for one in classes]
 
     def description(self) -> dict[str, Any]:
-        """All that decides the values, for JSON; the overlap decides numbers of objects only."""
-        every = asdict(self)
-        return every if self.joined == "objects" else {k: every[k] for k in every if k != "overlap"}
+        """All that decides the values, for JSON; not what decides numbers of objects only."""
+        left_out = {"of", "depth"} if self.joined == "objects" else {"of", "depth", "overlap"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 class Segmenter(ABC):
@@ -161,6 +171,11 @@ class Segmenter(ABC):
     def lattice(self, shape: Triple) -> Lattice | None:
         """Lattice of the windows over a volume; None if any box may be passed."""
         return crop_lattice(shape, self.window, self.halo, self.context) if self.window else None
+
+    @property
+    def climbed(self) -> tuple[Map, ...]:
+        """Maps of heights, whose basins are objects."""
+        return tuple(one for one in self.maps if one.joined == "basins")
 
     @property
     def numbered(self) -> tuple[Map, ...]:
@@ -352,6 +367,9 @@ def _check_maps(what: str, segmenter: Segmenter) -> None:
 
 def _check_map(what: str, one: Map, segmenter: Segmenter) -> None:
     """Refuse a map whose objects cannot be paired, and numbers of objects that are not objects."""
+    if one.joined == "basins":
+        _check_heights(what, one, segmenter)
+        return
     if one.joined == "voxels":
         if one.dtype == "uint32":
             raise ArgumentError(
@@ -370,6 +388,16 @@ def _check_map(what: str, one: Map, segmenter: Segmenter) -> None:
             f"{what} of objects, which are numbered window by window: give a window, and override "
             "each_window instead of region"
         )
+
+
+def _check_heights(what: str, one: Map, segmenter: Segmenter) -> None:
+    if one.per_class or one.dtype == "uint32" or one.of not in segmenter.classes:
+        raise ArgumentError(
+            f"{what} of heights: one array of uint8, uint16 or float32, and of='CLASS', one of "
+            f"{', '.join(segmenter.classes)}"
+        )
+    if not 0 < one.depth < math.inf:
+        raise ArgumentError(f"{what} of heights with the depth {one.depth}: above 0, and finite")
 
 
 def _check_windows(what: str, segmenter: Segmenter, shape: Triple) -> None:

@@ -1,4 +1,6 @@
-"""Particles of a phase over blocks: basins of the distance, joined over necks, as a field of numbers.
+"""Objects of a phase over blocks: basins of a map, joined over necks, as a field of numbers.
+
+The map is the distance of particles, or any that rises towards the middle of objects.
 
 A first pass lets the voxels of every block climb and records where they end, the necks in the
 block, and the planes on its border. A second pass follows those that leave a block and finds the
@@ -16,6 +18,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+import xarray as xr
 
 from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import InputError
@@ -53,32 +56,45 @@ Record: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Climb:
-    """A block of a phase whose voxels climb."""
+    """A block of a phase whose voxels climb.
+
+    `maps` are the field that they climb, and one of boundaries if there is such; `voxel_bytes`
+    those of the labels and the maps.
+    """
 
     sample: str
     labels: str
-    distance: str
+    maps: tuple[str, ...]
     code: int
+    voxel_bytes: int
     shape: Triple
     spacing: schema.Spacing
 
     def read(self, block: Block) -> Radii:
-        """Distances in the phase, 0 elsewhere and beyond the border of the volume."""
+        """Heights in the phase, 0 elsewhere and beyond the border of the volume."""
         around = block.core.grow(AROUND)
         radii = np.zeros(around.shape, np.float32)
-        labels = store.read_box(store.field_array(self.sample, self.labels), block.read)
-        found = store.read_box(store.field_array(self.sample, self.distance), block.read)
-        found = np.where(labels == self.code, found, np.float32(0))
-        radii[block.read.within(around).slices] = found
+        inside = self._voxels(self.labels, block) == self.code
+        found = kernel.positive(*(self._voxels(name, block) for name in self.maps))
+        if not np.isfinite(found[inside]).all():
+            raise InputError(
+                f"{self.maps[0]!r} of {self.sample} has voxels in the block at {block.core.start} that are not "
+                "finite numbers: nothing climbs there"
+            )
+        radii[block.read.within(around).slices] = np.where(inside, found, np.float32(0))
         return radii
+
+    def _voxels(self, name: str, block: Block) -> np.ndarray:
+        return store.read_box(store.field_array(self.sample, name), block.read)
 
     def basins(self, block: Block, radii: Radii) -> Basins:
         """Basins of the core."""
         return kernel.basins(radii, block.core.start, self.shape, self.spacing)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of labels and distances while decoded, and of climbing."""
-        return int(math.prod(read) * 7 + math.prod(n + 2 for n in core) * CLIMB_BYTES)
+        """Bytes of labels and maps while decoded, and of climbing."""
+        held = self.voxel_bytes + 2
+        return int(math.prod(read) * held + math.prod(n + 2 for n in core) * CLIMB_BYTES)
 
 
 @dataclass(frozen=True)
@@ -214,45 +230,41 @@ class NumberWork:
 
 @dataclass(frozen=True)
 class BasinField:
-    """The field of particles of a phase, and the passes that make it.
+    """The field of objects of a phase, and the passes that make it.
 
     Parameters
     ----------
-    sample : str
-        The sample.
-    labels, distance : Field
-        Labels, and their distances.
-    phase : str
-        Name of the phase.
+    sample, verb : str
+        The sample, and the verb that makes the field.
+    labels : Field
+        The labels.
+    maps : sequence of Field
+        What the voxels climb, such as distances; then a map of boundaries, if there is one.
     code : int
-        Its code.
-    neck : float
-        See `tim3d.kernels.morphology.basins.joined`.
-    out : str
-        Name of the field.
+        Code of the phase.
+    how : Joining
+        Which basins are one object.
+    parameters : mapping
+        Arguments that decide the numbers.
+    inputs : mapping
+        Fingerprints of the labels and of the maps.
+    out, object : str
+        Name of the field, and what its numbers are of.
     options : Options
         How it runs.
     """
 
     sample: str
+    verb: str
     labels: Field
-    distance: Field
-    phase: str
+    maps: tuple[Field, ...]
     code: int
-    neck: float
+    how: kernel.Joining
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, str]
     out: str
+    object: str
     options: Options
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """Fingerprints of the labels and of the distances."""
-        names = (self.labels.name, self.distance.name)
-        return {name: store.fingerprint_of(self.sample, name) for name in names}
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Arguments that decide the numbers."""
-        return {"phase": self.phase, "neck": self.neck}
 
     @property
     def block(self) -> Triple:
@@ -265,8 +277,14 @@ class BasinField:
     @property
     def climb(self) -> Climb:
         """Blocks of the phase that climb."""
-        names = (self.labels.name, self.distance.name)
-        return Climb(self.sample, *names, self.code, self.labels.shape, self.labels.spacing_nm)
+        return Climb(
+            self.sample, self.labels.name, tuple(one.name for one in self.maps), self.code, self._voxel_bytes,
+            self.labels.shape, self.labels.spacing_nm,
+        )  # fmt: skip
+
+    @property
+    def _voxel_bytes(self) -> int:
+        return sum(one.voxel_bytes for one in (self.labels, *self.maps))
 
     @cached_property
     def making(self) -> Making:
@@ -276,16 +294,16 @@ class BasinField:
             name=self.out,
             dtype=schema.ID_DTYPE,
             phases=None,
-            long_name="number of the particle",
+            long_name=f"number of the {self.object}",
             attributes={},
         )
         return Making(
-            verb="particles",
+            verb=self.verb,
             field=field,
             work=NumberWork(self.climb, self.out, self.options.durable),
             block=self.block,
             halo=AROUND,
-            read_bytes=5,
+            read_bytes=self._voxel_bytes,
             inputs=self.inputs,
             parameters=self.parameters,
         )
@@ -293,15 +311,13 @@ class BasinField:
     @cached_property
     def passes(self) -> tuple[Pass, Pass]:
         """Passes that climb, and that let the blocks meet."""
-        mark = schema.fingerprint(
-            verb="particles", step="basins", inputs=self.inputs, code=self.code
-        )
+        mark = schema.fingerprint(verb=self.verb, step="basins", inputs=self.inputs, code=self.code)
         climbing = Pass(
             work=ClimbWork(self.climb),
             grid=Grid(self.labels.shape, self.block, AROUND),
             ledger=Ledger(self.sample, f"{self.out}_basins/climb", mark),
             shard=self.labels.shard,
-            read_bytes=5,
+            read_bytes=self._voxel_bytes,
             write_bytes=0,
             durable=self.options.durable,
             time_limit=self.options.time_limit,
@@ -329,6 +345,13 @@ class BasinField:
         is_there = store.node_attributes(self.sample, self.out)
         return renewing(self.sample, self.making, self.options) if is_there else self.options
 
+    def result(self) -> xr.DataArray:
+        """The field; it is made if it is not there."""
+        for plan in self.plans():
+            plan.check()
+        self.make()
+        return store.open_field(self.sample, self.out)
+
     def make(self) -> None:
         """Make the field, or what is left of it."""
         options = self._renewing
@@ -350,17 +373,17 @@ class BasinField:
 
     def _write_lookup(self) -> None:
         """Write the number of the particle of each basin of each block."""
-        starts, numbers, pairs = particles_of(*self.passes, self.neck, joining(self.out))
+        starts, numbers, pairs = particles_of(*self.passes, self.how, joining(self.out))
         if numbers.max(initial=0) > MOST:
             raise InputError(
-                f"{numbers.max()} particles are more than {schema.ID_DTYPE} can number: join more with a smaller --neck"
+                f"{numbers.max()} objects are more than {schema.ID_DTYPE} can number: join more of them"
             )
         record = store.provenance(self.making.fingerprint, self.parameters, self.inputs)
         store.write_dataset(
             self.sample,
             lookup_node(self.out),
             lookup(starts, numbers),
-            record | {"verb": "particles", COUNTS: [int(numbers.max(initial=0)), pairs]},
+            record | {"verb": self.verb, COUNTS: [int(numbers.max(initial=0)), pairs]},
         )
 
 
@@ -371,7 +394,7 @@ def joining(name: str) -> Gathering:
 
 
 def particles_of(
-    climbing: Pass, meeting: Pass, neck: float, plan: Gathering
+    climbing: Pass, meeting: Pass, how: kernel.Joining, plan: Gathering
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Join the basins of all blocks.
 
@@ -409,7 +432,7 @@ def particles_of(
     basin = rank[kernel.ends_of(following)]
     within = [_shifted(n, s, s) for n, s in zip(inner, starts.ravel().tolist(), strict=True)]
     necks = _between_basins([*within, *outer], basin)
-    numbers = kernel.joined(radius[order], necks, neck)
+    numbers = kernel.joined(radius[order], necks, how)
     return starts, numbers[basin], _touching(numbers, necks)
 
 

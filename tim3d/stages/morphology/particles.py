@@ -16,6 +16,7 @@ from tim3d.descriptors.particles import particles as results_of
 from tim3d.engine import Gathering, Outline, Pass, Plan
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, triple
+from tim3d.kernels.morphology.basins import Joining
 from tim3d.kernels.morphology.instances import OWN_BYTES, Tallies, growing, tally, tally_bytes
 from tim3d.stages.morphology.basins import AROUND, COUNTS, BasinField
 from tim3d.stages.morphology.stored_distances import StoredDistances, stored_distances
@@ -172,15 +173,19 @@ def _of_phase(
     }
     base = out or result_name(f"{field}_instances", **asked)
     kept = f"{out}_instances" if out else base
-    basins = BasinField(sample, labels, far.field, phase, code, neck, kept, options)
+    inputs = {one: store.fingerprint_of(sample, one) for one in (field, name)}
+    basins = BasinField(
+        sample, "particles", labels, (far.field,), code, Joining(neck), {"phase": phase, "neck": neck}, inputs, kept,
+        "particle", options,
+    )  # fmt: skip
     node = out or result_name(f"{field}_particles", **asked, substrate=(substrate, "none"))
-    parameters = basins.parameters | {"substrate": substrate}
+    parameters = {**basins.parameters, "substrate": substrate}
     return Particles(
         sample,
         node,
         basins.making.field,
         far.field,
-        basins.inputs,
+        inputs,
         parameters,
         phase,
         basins,
@@ -284,7 +289,7 @@ class Particles:
             )
         )  # fmt: skip
         self._warn_of_border(found)
-        about = {} if self.basins is None else {"neck": self.basins.neck}
+        about = {} if self.basins is None else {"neck": self.basins.how.share}
         return found.assign_attrs(spacing_nm=list(self.numbers.spacing_nm), **about)
 
     def _warn_of_border(self, found: xr.Dataset) -> None:

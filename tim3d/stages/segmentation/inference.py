@@ -14,10 +14,12 @@ from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple, triple
+from tim3d.kernels.morphology.basins import Joining
 from tim3d.kernels.morphology.objects import WindowObjects
 from tim3d.models.segmentation.objects import numbered_region
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, checked
 from tim3d.phases import Phases
+from tim3d.stages.morphology.basins import BasinField
 from tim3d.stages.segmentation.chosen import Chosen
 from tim3d.stages.segmentation.numbering import Numbering, in_windows, like, packed_objects
 from tim3d.stages.shared.awaited import plan_awaiting
@@ -61,18 +63,41 @@ class Segmentation:
         if self.chosen.awaited:
             return plan_awaiting(self.sample, making, options, self.chosen.awaited)
         numbers = [plan for one in objects for plan in one.plans()]
-        return [*first, *plan_field(self.sample, making, options), *numbers]
+        basins = [plan for one in self._basins(segmenter, making) for plan in one.plans()]
+        return [*first, *plan_field(self.sample, making, options), *numbers, *basins]
 
     def run(self) -> xr.DataArray:
         """Write and return the labels."""
         if self.chosen.first():
             self.plans()  # refuses bad arguments before anything is counted
-        making, objects, options = self._makings(self.chosen.ready())
+        segmenter = self.chosen.ready()
+        making, objects, options = self._makings(segmenter)
         shares = telling_shares(making, self.options)
         labels = produce(self.sample, making, options, _finishing(shares, objects))
         for one in objects:
             one.number()
+        for basins in self._basins(segmenter, making):
+            basins.result()
         return labels
+
+    def _basins(self, segmenter: Segmenter, making: Making) -> list[BasinField]:
+        """Fields of objects that are basins of maps of heights."""
+        phases, codes = self.coded
+        names = {code: name for name, code in phases.items()}
+        found = []
+        for one in segmenter.climbed:
+            ((heights, _),) = one.fields(self.out, segmenter.classes)
+            map_ = next(field for field in making.siblings if field.name == heights)
+            code = codes[segmenter.classes.index(one.of)]
+            parameters = {"phase": names[code], "depth": one.depth, "maps": [heights]}
+            inputs = dict.fromkeys((self.out, heights), making.fingerprint)
+            found.append(
+                BasinField(
+                    self.sample, "segment", making.field, (map_,), code, Joining(depth=one.depth), parameters, inputs,
+                    f"{self.out}_{one.name}", one.long_name.removeprefix("number of the "), self.options,
+                )
+            )  # fmt: skip
+        return found
 
     @cached_property
     def coded(self) -> tuple[Phases, tuple[int, ...]]:
@@ -120,7 +145,7 @@ class Segmentation:
         labels = like(grey, self.out, "uint8", "phase", phases=phases, labels=True)
         numbered = {one.map.name for one in objects}
         written = tuple(
-            one for one in segmenter.maps if one.joined == "voxels" or one.name in numbered
+            one for one in segmenter.maps if one.joined != "objects" or one.name in numbered
         )
         maps = tuple(field for one in written for field in _fields(grey, self.out, one, segmenter))
         names = (labels.name, *(one.name for one in maps))
