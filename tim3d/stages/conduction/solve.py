@@ -287,7 +287,7 @@ def _base(job: Job, slabs: int, on: Cluster) -> int:
     if job.device != "cpu":
         return TORCH_BASE_BYTES
     if on.kind == "serial" and slabs == 1:
-        return LOADED_LATER_BYTES  # what this process holds already is no part of the plan
+        return LOADED_LATER_BYTES  # what this process holds already is not in the plan
     held = 0 if on.client is None else on.resident_bytes()  # of earlier steps, as of a segmentation
     return max(BASE_BYTES, held + LOADED_LATER_BYTES)
 
