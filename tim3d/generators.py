@@ -2,13 +2,14 @@
 
 from tim3d.grid import Box
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
-from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.generator import Generator, Grown
 from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.rough_contact import RoughContact
 from tim3d.kernels.generation.rough_surface import RoughSurface
 from tim3d.kernels.generation.spectral_field import SpectralField
+from tim3d.kernels.generation.spinodal import Spinodal
 from tim3d.kernels.generation.thermal_interface import (
     Delamination,
     ThermalInterface,
@@ -23,6 +24,7 @@ __all__ = [
     "GaussianField",
     "Generator",
     "Grains",
+    "Grown",
     "HardCore",
     "LevelCuts",
     "Network",
@@ -32,6 +34,7 @@ __all__ = [
     "RoughContact",
     "RoughSurface",
     "SpectralField",
+    "Spinodal",
     "ThermalInterface",
     "Voids",
     "lognormal",

@@ -40,6 +40,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "phases": tim3d.Phases(polymer=3, silver=7),
     },
     "packed": {"loading": 0.5, "diameter_nm": 60.0},
+    "spinodal": {
+        "fractions": {"pore": 0.4, "copper": 0.6},
+        "wavelength_nm": (110.0, 75.0, 60.0),
+        "ripening": 10.0,
+    },
     "contact": {
         "roughness": {"rms_nm": 20.0, "hurst": 0.8, "correlation_nm": 160.0, "cutoff_nm": 40.0},
         "pressure": 0.1,
@@ -106,8 +111,8 @@ def test_a_run_that_died_goes_on(tmp_path: Path, kind: str) -> None:
     sample, options = tmp_path / "a.zarr", tim3d.Options(progress=False, block=(16, 32, 32))
     with dying_at(GenerateWork, 5):
         made(sample, kind, options)
-    (plan, *_) = made(sample, kind, options, verb=shell_form.plan)
-    assert (plan.blocks, plan.left) == (12, 8)
+    plans = {plan.name: plan for plan in made(sample, kind, options, verb=shell_form.plan)}
+    assert (plans["phase/s0"].blocks, plans["phase/s0"].left) == (12, 8)
     assert np.array_equal(made(sample, kind, options).values, expected)
     assert made(sample, kind, verb=shell_form.plan) == []
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tim3d.errors import ArgumentError
-from tim3d.grid import Box, Triple
+from tim3d.grid import Box, Triple, triple
 from tim3d.phases import Phases
 
 
@@ -107,6 +109,82 @@ class Generator(ABC):
             )
         described: dict[str, Any] = as_data(self)
         return described
+
+
+class Grown(Generator):
+    """Generator whose periodic cell is simulated as a whole, once, before any block is made.
+
+    The simulation is a state, an array that `grow` takes a stretch further. `tim3d.generate` keeps
+    the state in the sample, goes on from it after a kill, and cuts the blocks out of the cell.
+
+    Attributes
+    ----------
+    cell : (z, y, x)
+        Voxels of the cell, which is repeated beyond its faces.
+    """
+
+    __slots__ = ()
+    cell: Triple
+
+    @abstractmethod
+    def begin(self) -> np.ndarray:
+        """State at the start: a contiguous array."""
+
+    @abstractmethod
+    def grow(self, state: np.ndarray) -> float:
+        """Take the state some steps further, in place; return the share that is done, 1 at the end.
+
+        It depends on the state alone, so that a run from a stored state ends with the same bits.
+        """
+
+    @abstractmethod
+    def grown(self, state: np.ndarray) -> np.ndarray:
+        """Labels of the cell at the end; uint8 of the shape `cell`."""
+
+    @property
+    @abstractmethod
+    def growth_bytes(self) -> int:
+        """Memory in bytes of the simulation."""
+
+    def labels(self, box: Box) -> np.ndarray:
+        """Compute labels of a box; the last cell is kept in memory."""
+        whole, out = _grown(self), np.empty(box.shape, np.uint8)
+        for place, source in repeats(box, self.cell):
+            out[place] = whole[source.slices]
+        return out
+
+    def block_bytes(self, core: Triple) -> int:
+        """Memory in bytes of a block, with the cell."""
+        return self.growth_bytes + math.prod(core)
+
+
+@lru_cache(maxsize=1)
+def _grown(generator: Grown) -> np.ndarray:
+    state = generator.begin()
+    while generator.grow(state) < 1:
+        pass
+    return generator.grown(state)
+
+
+def repeats(box: Box, cell: Triple) -> Iterator[tuple[tuple[slice, ...], Box]]:
+    """Parts of a box that lie in one repetition of a cell each: the place in the box, and the part of the cell.
+
+    >>> [(place[2], source.start[2], source.stop[2]) for place, source in repeats(Box((0, 0, 3), (1, 1, 9)), (1, 1, 4))]
+    [(slice(0, 1, None), 3, 4), (slice(1, 5, None), 0, 4), (slice(5, 6, None), 0, 1)]
+    """
+    axes = [list(_repeats(a, b, n)) for a, b, n in zip(box.start, box.stop, cell, strict=True)]
+    for parts in product(*axes):
+        places, starts, stops = zip(*parts, strict=True)
+        yield places, Box(triple(starts), triple(stops))
+
+
+def _repeats(start: int, stop: int, period: int) -> Iterator[tuple[slice, int, int]]:
+    at = start
+    while at < stop:
+        first = at % period
+        length = min(stop - at, period - first)
+        yield slice(at - start, at - start + length), first, first + length
+        at += length
 
 
 def as_data(value: Any) -> Any:

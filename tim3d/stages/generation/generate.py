@@ -45,13 +45,17 @@ KINDS = (*STRUCTURES, "network")
 def generate(
     sample: str,
     *,
-    kind: Literal["field", "overlapping", "hard-core", "packed", "interface", "contact", "network"],
+    kind: Literal[
+        "field", "spinodal", "overlapping", "hard-core", "packed", "interface", "contact", "network"
+    ],
     shape: Shape,
     voxel_size: VoxelSize | None = None,
     seed: int = 0,
     fractions: Fractions | None = None,
     correlation_nm: Correlations | None = None,
     s2: str | Path | None = None,
+    wavelength_nm: Correlations | None = None,
+    ripening: float | None = None,
     loading: float | None = None,
     phases: Phases | None = None,
     diameter_nm: float | None = None,
@@ -83,8 +87,9 @@ def generate(
     ----------
     sample : str
         Path or URL of the sample. It is made if it is not there.
-    kind : {"field", "overlapping", "hard-core", "packed", "interface", "contact", "network"}
-        The law of the volume. Level cuts of a Gaussian field; or grains in a matrix that overlap
+    kind : {"field", "spinodal", "overlapping", "hard-core", "packed", "interface", "contact", "network"}
+        The law of the volume. Level cuts of a Gaussian field; or two phases that spinodal
+        decomposition separates; or grains in a matrix that overlap
         freely, that never touch at low loading, or that are packed densely; or grains packed in
         resin between two substrates along z; or two rough bodies pressed together along z; or what
         a trained network makes of noise. See docs/generate.md.
@@ -96,8 +101,8 @@ def generate(
     seed : int
         Number from which all that is random follows, 0 to 2^64 - 1.
     fractions : mapping of name to float
-        Of a field: expected share of every phase (needed by a field without a measured sample). From
-        the lowest values of the field on; they get the codes 0, 1, ...
+        Of a field or a spinodal structure: share of every phase (needed by both, but not by a field of
+        a measured sample). From the lowest values on; they get the codes 0, 1, ...
     correlation_nm : float or (z, y, x)
         Of a field: length in nm over which it is correlated (needed by a field without a table of
         S2). At this distance its correlation exp(-(r/l)^2) falls to 1/e.
@@ -105,6 +110,12 @@ def generate(
         Of a field, instead: file with rows of distance in nm, S2 of the first phase; or a sample of two
         phases, a volume or a section, whose correlation was measured (default: none). The phases and
         the fraction are then those of the sample.
+    wavelength_nm : float or (z, y, x)
+        Of a spinodal structure: mean wavelength in nm, the distance from one branch to the next
+        (needed by it).
+    ripening : float, optional
+        Of a spinodal structure: wavelength over the half width of an interface, how far it has
+        coarsened (default: 16).
     loading : float
         Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
@@ -123,7 +134,8 @@ def generate(
     orientation : (z, y, x)
         Of grains: weights of the directions of the polar axis (default: 1,1,1, all alike).
     cell_nm : (z, y, x), optional
-        Of packed grains: edges in nm of the cell that is repeated (default: the volume).
+        Of packed grains or a spinodal structure: edges in nm of the cell that is repeated (default:
+        the volume).
     bond_line_nm : float
         Of an interface: distance in nm of the mean planes of the substrates (needed by an
         interface). A whole number of voxels; what is left of the volume along z is substrate, half

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import Triple
+from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.admissible_correlation import nearest_admissible
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
 from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.spectral_field import FARTHEST, SpectralField, correlation_of
+from tim3d.kernels.generation.spinodal import RIPENING, Spinodal
 from tim3d.phases import Phases
 from tim3d.stages.generation.contact_options import EXAMPLE, OF_CONTACTS, rough_contact
 from tim3d.stages.generation.interface_options import OF_INTERFACES, thermal_interface
@@ -31,6 +32,7 @@ from tim3d.storage.schema import Spacing
 
 # Arguments that apply to some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
+OF_SPINODAL = ("fractions", "wavelength_nm", "ripening", "cell_nm")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
 
 
@@ -80,6 +82,34 @@ def _packed(given: Mapping[str, Any], at: Place) -> Generator:
             "a periodic volume of packed grains is one cell: leave out --cell-nm or --periodic"
         )
     return Packed(grains, loading, at.spacing, at.seed, (z, y, x), given.get("phases", FILLED))
+
+
+def _spinodal(given: Mapping[str, Any], at: Place) -> Generator:
+    shares = need(given, "fractions", "spinodal", "pore=0.4,solid=0.6")
+    z, y, x = _three(need(given, "wavelength_nm", "spinodal", "200"), "wavelength-nm")
+    if len(shares) != 2:
+        raise ArgumentError(
+            f"spinodal decomposition has two phases, and {len(shares)} are named: {', '.join(shares)}"
+        )
+    first, second = (float(v) for v in shares.values())
+    return Spinodal(
+        (first, second), (z, y, x), at.spacing, at.seed, _cell_voxels(given, at),
+        given.get("ripening", RIPENING), Phases(**{name: code for code, name in enumerate(shares)}),
+    )  # fmt: skip
+
+
+def _cell_voxels(given: Mapping[str, Any], at: Place) -> Triple:
+    """Voxels of the cell, by default those of the volume."""
+    if "cell_nm" not in given:
+        return at.shape
+    if any(at.period):
+        raise ArgumentError("a periodic volume is one cell: leave out --cell-nm or --periodic")
+    edges = [float(v) / d for v, d in zip(given["cell_nm"], at.spacing, strict=True)]
+    if any(abs(n - round(n)) > 1e-6 for n in edges):
+        raise ArgumentError(
+            f"a cell of {tuple(given['cell_nm'])} nm is not whole voxels of {at.spacing} nm; change --cell-nm"
+        )
+    return triple(round(n) for n in edges)
 
 
 def _contact(given: Mapping[str, Any], at: Place) -> Generator:
@@ -227,6 +257,7 @@ STRUCTURES = {
     "overlapping": Kind(OF_GRAINS, partial(_grains_in_matrix, Overlapping, "overlapping")),
     "hard-core": Kind(OF_GRAINS, partial(_grains_in_matrix, HardCore, "hard-core")),
     "packed": Kind((*OF_GRAINS, "cell_nm"), _packed),
+    "spinodal": Kind(OF_SPINODAL, _spinodal),
     "interface": Kind((*OF_GRAINS, *OF_INTERFACES), _interface),
     "contact": Kind(OF_CONTACTS, _contact),
 }

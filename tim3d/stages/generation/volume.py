@@ -17,8 +17,9 @@ from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected, will_exist
 from tim3d.grid import Block, Triple, triple
-from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.generator import Generator, Grown
 from tim3d.sources.units import refuse_mistyped
+from tim3d.stages.generation.growth import Growth, Stored
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
 from tim3d.stages.shared.field import (
     DEFAULTS,
@@ -153,6 +154,7 @@ class Generating:
     making: Making
     options: Options
     awaited: str
+    growth: Growth | None
 
     def plans(self) -> list[Plan | Outline]:
         """The passes; none if the fields exist."""
@@ -160,13 +162,25 @@ class Generating:
         refuse_other_shards(ask.sample, self.making.field, ask.shard, self.options)
         if self.awaited:
             return plan_awaiting(ask.sample, self.making, self.options, self.awaited)
-        return list(plan_field(ask.sample, self.making, self.options))
+        plans = plan_field(ask.sample, self.making, self.options)
+        growing = self.growth.plans() if self.growth and plans else []
+        return [*growing, *plans]
 
     def run(self) -> xr.DataArray:
         """The first field, generated unless it exists."""
-        if self.plans():
+        plans = self.plans()
+        for plan in plans:
+            plan.check()
+        if plans:
             self.generator.check()
-        return produce(self.ask.sample, self.making, self.options)
+        growth = self.growth
+        return produce(
+            self.ask.sample,
+            self.making,
+            self.options,
+            finish=(lambda _: growth.drop()) if growth else None,
+            prepare=growth.run if growth else None,
+        )
 
 
 def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
@@ -174,12 +188,15 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     first, *others = ask.fields(generator)
     _warn_of_cut_tiles(options.block, first, generator.tile_edge)
     codes = generator.phases.codes if generator.phases else ()
+    makes = (
+        Stored.of(generator, ask.sample, first.name) if isinstance(generator, Grown) else generator
+    )
     making = Making(
         verb="generate",
         field=first,
         siblings=tuple(others),
         work=GenerateWork(
-            ask.sample, (first.name, *(f.name for f in others)), generator, codes, options.durable
+            ask.sample, (first.name, *(f.name for f in others)), makes, codes, options.durable
         ),
         block=tiled_block(first, generator.tile_edge)
         if generator.tile_edge > 1
@@ -192,7 +209,10 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     )
     path = ask.generator.reads
     awaited = awaited or (path if path and expected("generator", path) else "")
-    return Generating(ask, generator, making, options, awaited)
+    growth = None
+    if isinstance(generator, Grown):
+        growth = Growth(ask.sample, first.name, generator, making.fingerprint, options)
+    return Generating(ask, generator, making, options, awaited, growth)
 
 
 def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:

@@ -184,7 +184,11 @@ def _factors(making: Making) -> list[Triple]:
 
 
 def produce(
-    sample: str, making: Making, options: Options, finish: Finish | None = None
+    sample: str,
+    making: Making,
+    options: Options,
+    finish: Finish | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> xr.DataArray:
     """Make a field, or finish an interrupted one.
 
@@ -199,6 +203,8 @@ def produce(
     finish : callable, optional
         Called with the ledger of the finest level when all blocks are done, before the field counts
         as finished.
+    prepare : callable, optional
+        Called before the first block if any is left, to write what the blocks read.
 
     Raises
     ------
@@ -213,9 +219,8 @@ def produce(
     if plans:
         factors = _factors(making)
         with lock_sample(sample):
-            _write(
-                sample, making, factors, _passes(sample, making, factors, options), options, finish
-            )
+            passes = _passes(sample, making, factors, options)
+            _write(sample, making, factors, passes, options, finish, prepare)
     return store.open_field(sample, making.field.name)
 
 
@@ -324,6 +329,7 @@ def _write(
     passes: list[Pass],
     options: Options,
     finish: Finish | None,
+    prepare: Callable[[], None] | None,
 ) -> None:
     fresh_sample = not store.is_sample(sample)
     if fresh_sample:
@@ -334,6 +340,8 @@ def _write(
     if created:
         ledger.forget(name)
         _create(sample, making, factors)
+    if prepare is not None and passes[0].left():
+        prepare()
     try:
         for one in passes:
             run(one, progress=options.progress)
