@@ -34,6 +34,8 @@ _LOOKING = 0.05
 # Another client holds the lock for an instant, until it finds that parts work on the sample.
 PASSING_SECONDS = 5.0
 DEFAULT_WAIT_SECONDS = 3600.0
+# The age of a lease is the difference of two stamps, which in a bucket are whole seconds.
+STAMP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def join_job_array(sample: str, part: Part) -> Iterator[None]:
     url, here = lock_url(sample, f"{part.number}-of-{part.count}"), socket.gethostname()
     # A part that was cancelled on another machine leaves a lease that must first run out.
     elsewhere = lambda owner: owner.get("host", here) != here  # noqa: E731
-    with _waiting(url, sample, part, elsewhere, LEASE_SECONDS * 1.25):
+    with _waiting(url, sample, part, elsewhere, LEASE_SECONDS * 1.25 + STAMP_SECONDS):
         refuse_parts(sample, allowed_suffix=f"-of-{part.count}.lock")
         token = _part.set(part)
         try:

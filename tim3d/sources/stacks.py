@@ -205,7 +205,7 @@ def _only_kind(paths: Sequence[Path]) -> str:
     if len(found) > 1:
         counts = " and ".join(f"{len(members)} {name}" for name, members in found.items())
         names = " and ".join(members[0].name for members in found.values())
-        first = paths[0]
+        first = min(paths)
         raise InputError(
             f"{first.parent} mixes {counts} files, for example {names}; name the slices with a pattern such as "
             f"'{first.parent}/*{first.suffix}'"
