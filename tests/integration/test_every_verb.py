@@ -38,6 +38,7 @@ IMAGE = "stack/truth/truth_00000.tif"
 SMALL = Architecture("small", "transposed", (4, 16, 8, 2), (2, 2, 3), (8, 16))
 QUIET = tim3d.Options(progress=False)
 A = "a.zarr"
+OBJECTS = "phase_distance_watershed_depth=15,phase=solid"
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ FIELDS |= {
     "skeleton": Row(
         {"sample": A}, {"out": "thin"}, f"{A}/phase_skeleton", "phase_distance", ("distance",)
     ),
+    "link_slices": Row(
+        {"sample": A, "field": OBJECTS}, {"overlap": 0.3}, f"{A}/{OBJECTS}_linked", OBJECTS, ("distance", "watershed"),
+    ),
     "watershed": Row(
         {"sample": A, "heights": "phase_distance", "depth": 15.0, "phase": "solid"}, {"depth": 30.0},
-        f"{A}/phase_distance_watershed_depth=15,phase=solid", "phase_distance", ("distance",),
+        f"{A}/{OBJECTS}", "phase_distance", ("distance",),
     ),
 }  # fmt: skip
 RESULTS = {

@@ -102,6 +102,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "labelled"},
         {"field": "swapped", "phases": ["solid"]},
     ),
+    "link_slices": (
+        "link_slices",
+        {"field": "cells", "out": "linked"},
+        {"field": "cells2", "overlap": 0.9, "rule": "multicut"},
+    ),
     "watershed": (
         "watershed",
         {"heights": "raw", "depth": 20.0, "phase": "solid", "field": "labelled", "out": "objects"},
@@ -163,6 +168,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "swapped": (grey > 120).astype(np.uint8)[::-1],
     }.items():
         np.save(folder / f"{name}.npy", volume)
+    # Bars that move a third of their width from slice to slice: best partners until they are asked for more.
+    for name, step in (("cells", 1), ("cells2", 2)):
+        np.save(folder / f"{name}.npy", ((y + step * z) // 3 % 4).astype(np.uint16))
     np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
     if find_spec("torch"):
         from tests.nets import tiny_checkpoint
@@ -175,6 +183,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("grey", "raw", None),
         ("raw16", "raw16", None),
         ("other", "raw2", None),
+        ("cells", "cells", None),
+        ("cells2", "cells2", None),
         ("labels", "labelled", TWO),
         ("swapped", "swapped", TWO),
     ):

@@ -47,7 +47,8 @@ ROOMS = [
     Room(0, "phantoms",     "errors grid", "numpy"),
 
     Room(1, "kernels"),
-    Room(1, "kernels.morphology", "",                   "numpy scipy numba skimage cc3d fast_simplification"),
+    Room(1, "kernels.morphology", "",
+         "numpy scipy numba skimage cc3d fast_simplification bioimage_cpp"),
     Room(1, "kernels.statistics", "",                   "numpy scipy numba"),
     Room(1, "kernels.geodesic",   "",                   "numpy numba"),
     Room(1, "kernels.generation", "",                   "numpy scipy numba"),
@@ -118,6 +119,7 @@ BLIND = {
 }
 # What a library is confined to, within the rooms that hold it.
 ONLY_IN = {
+    "bioimage_cpp": {"kernels.morphology.multicut"},
     "zarr": {
         "sources.zarr_array",
         "sources.zarr_chunks",
@@ -130,7 +132,7 @@ ONLY_IN = {
         "storage.store",
         "storage.strict_store",
         "maintenance.validation",
-    }
+    },
 }
 HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.

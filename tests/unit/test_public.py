@@ -39,6 +39,7 @@ NAMES = [
     "ingest",
     "inspect",
     "label",
+    "link_slices",
     "measure",
     "measure_images",
     "open_dataset",

@@ -119,8 +119,17 @@ def best_pairs(one: Ids, two: Ids, overlap: float) -> Counts:
     ratio = shared / (sizes[0][a] + sizes[1][b] - shared)
     enough = ratio >= overlap
     a, b, ratio = a[enough], b[enough], ratio[enough]
-    mutual = _is_best(a, b, ratio) & _is_best(b, a, ratio)
+    mutual = mutual_best(a, b, ratio)
     return np.stack([a[mutual] - 1, b[mutual] - 1], axis=1).astype(np.int64)
+
+
+def mutual_best(one: Counts, two: Counts, ratio: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each pair is the best one of both of its objects; of equal ones that of the lower.
+
+    >>> mutual_best(np.array([0, 0, 1]), np.array([5, 6, 6]), np.array([0.4, 0.4, 0.3])).tolist()
+    [True, False, False]
+    """
+    return np.asarray(_is_best(one, two, ratio) & _is_best(two, one, ratio))
 
 
 def _is_best(own: Counts, other: Counts, ratio: NDArray[np.float64]) -> NDArray[np.bool_]:
