@@ -9,6 +9,8 @@ import torch
 
 from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
 from tim3d.models.segmentation.unet import UNetSpec, build
+from tim3d.models.segmentation.unet_3d import UNet3DSpec
+from tim3d.models.segmentation.unet_3d import build as build_3d
 
 
 def tiny_checkpoint(
@@ -28,4 +30,25 @@ def tiny_checkpoint(
         spec, Normalisation("volume", (120.0,), (40.0,)), (20.0, 5.0, 5.0), {"seed": 5}
     )
     save(path, net.eval(), description)
+    return path
+
+
+def tiny_checkpoint_3d(
+    path: Path,
+    classes: tuple[str, ...] = ("pore", "solid"),
+    norm: Literal["batch", "instance"] = "batch",
+) -> Path:
+    """An untrained network of volumes of strides (2, 4, 4) whose running statistics are not trivial."""
+    torch.manual_seed(7)
+    spec = UNet3DSpec(classes, ((1, 2, 2), (2, 2, 2)), (2, 4, 6), norm)
+    net = build_3d(spec).train()
+    with torch.no_grad():
+        net(torch.randn(2, 1, 8, 32, 32))
+        # Both classes occur: their logits have the same mean.
+        seen = net.eval()(torch.randn(2, 1, 8, 32, 32))
+        net.get_parameter("head.bias").sub_(seen.mean(dim=(0, 2, 3, 4)))
+    description = Description(
+        spec, Normalisation("volume", (120.0,), (40.0,)), (20.0, 10.0, 10.0), {"seed": 7}
+    )
+    save(path, net, description)
     return path

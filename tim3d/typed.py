@@ -34,7 +34,7 @@ Pick = str | int  # a number from 0, or a name
 # Voxels.
 Shape = Triple  # of a volume
 Edges = Triple  # of a block or shard
-Window = tuple[int, int]  # y, x
+Window = tuple[int, ...]  # y, x; z, y, x of a network of volumes
 SliceRange = slice
 VoxelRange = slice  # along one axis
 PixelShift = tuple[float, float]  # y, x, a slice

@@ -93,9 +93,9 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(sample: str, model: Path
         CheckpointError, match=r"kind 'linear', and the known ones are strokes, unet.*register"
     ):
         tim3d.segment(sample, model=model, options=QUIET)
-    with pytest.raises(CheckpointError, match="kind 'linear', and a unet is needed"):
+    with pytest.raises(CheckpointError, match="kind 'linear', and a network is needed"):
         checkpoint.load(model)
-    with pytest.raises(CheckpointError, match="kind 'linear', and a unet is needed"):
+    with pytest.raises(CheckpointError, match="kind 'linear', and a network is needed"):
         checkpoint.describe(model)
 
 

@@ -77,7 +77,7 @@ CASES = {
             "progress": False,
         },
         refused={
-            "sample": B, "field": "grey", "labels": "other", "slices": slice(0, 6), "every": 2,
+            "sample": B, "field": "grey", "labels": "other", "slices": slice(0, 6), "every": 2, "dimensions": 3,
             "architecture": "Linknet", "encoder": "resnet34", "depth": 3, "decoder_channels": (8, 8), "context": 1,
             "norm": "instance", "normalisation": "slices", "epochs": 2, "steps": 2, "batch": 2, "crop": 8,
             "learning_rate": 1e-3, "patience": 4, "validation_fraction": 0.4, "seed": 1,

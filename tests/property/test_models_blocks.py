@@ -10,13 +10,16 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.nets import tiny_checkpoint_3d
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Grid
 from tim3d.kernels.windows.lattice import blend_lattice, crop_lattice, slice_lattice
 from tim3d.kernels.windows.stitching import EmptyRule
-from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.by_network import windows_of
+from tim3d.models.segmentation.checkpoint import Description, Normalisation, digest, save
 from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.memory import activation_bytes
+from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.unet import UNetSpec, build
 
 SPEC = UNetSpec(
@@ -69,6 +72,43 @@ def callable_on(norm, lattice):
         return activation_bytes(dataclasses.replace(SPEC, norm=norm), 1, lattice.window[1:]) > 0
     except ArgumentError:
         return False
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """Networks of volumes of strides (2, 4, 4)."""
+    folder, scale = tmp_path_factory.mktemp("volumes"), Normalisation("volume", (128.0,), (60.0,))
+    made = {}
+    for norm in ("batch", "instance"):
+        path = tiny_checkpoint_3d(folder / f"{norm}.safetensors", norm=norm)
+        made[norm] = Predictor(str(path), digest(path), batch=2, normalisation=scale)
+    return made
+
+
+@given(st.data())
+def test_any_core_of_a_network_of_volumes_equals_the_whole_bit_for_bit(deep, data):
+    shape = tuple(data.draw(st.integers(low, high)) for low, high in ((1, 9), (1, 29), (5, 29)))
+    norm = data.draw(st.sampled_from(["batch", "instance"]))
+    how = data.draw(
+        st.sampled_from(
+            [
+                Inference(),
+                Inference(window=(8, 16, 16), halo=4),
+                Inference(window=(8, 16, 16), halo=4, mode="blend"),
+            ]
+        )
+    )
+    lattice = windows_of(shape, ready(deep[norm]).checkpoint.spec, how)
+    start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
+    core = Box(
+        start, tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    )
+    volume = ramp(shape)
+    assume(norm == "batch" or lattice.window != (2, 4, 4))
+    whole = segment(deep[norm], lattice, Box.whole(shape), volume)
+    part = segment(deep[norm], lattice, core, volume)
+    for name in BOTH:
+        assert np.array_equal(part[name], whole[name][(..., *core.slices)])
 
 
 @given(st.data())

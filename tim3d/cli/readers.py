@@ -194,9 +194,11 @@ def _integer(value: Any) -> int:
     return int(value)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    y, x = map(_integer, _parts(value))
-    return (y, x)
+def _window(value: Any) -> tuple[int, ...]:
+    edges = tuple(map(_integer, _parts(value)))
+    if len(edges) not in (2, 3):
+        raise ValueError(f"{len(edges)} edges")
+    return edges
 
 
 def _two_floats(value: Any) -> tuple[float, float]:
@@ -431,7 +433,7 @@ READERS = {
     "FormatName": Reader(_text, "text, in a recipe in quotes", "ome-tiff", "NAME"),
     "Shape": Reader(_three, _THREE, "96,256,256", "Z,Y,X"),
     "Edges": Reader(_three, _THREE, "64,512,512", "Z,Y,X"),
-    "Window": Reader(_pair, "two edges y,x as {}", "512,512", "Y,X"),
+    "Window": Reader(_window, "edges y,x or z,y,x as {}", "512,512", "Y,X or Z,Y,X"),
     "SliceRange": Reader(_slice, "numbers of slices as {}", "0:200", "A:B"),
     "VoxelRange": Reader(_slice, "numbers of voxels as {}", "0:1024", "A:B"),
     "PixelShift": Reader(_two_floats, "two numbers y,x as {}", "0.5,0", "Y,X"),

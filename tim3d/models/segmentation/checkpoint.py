@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.common.weights import package_version, read_weights, write_weights
+from tim3d.models.segmentation.families import FAMILIES, NetworkSpec, build
 from tim3d.models.segmentation.model_file import UNET
-from tim3d.models.segmentation.unet import UNetSpec, build
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +71,7 @@ class Description:
 
     Parameters
     ----------
-    spec : UNetSpec
+    spec : UNetSpec or UNet3DSpec
         The network and the names of its classes, in the order of their codes.
     normalisation : Normalisation
         Normalisation of the grey values of the training.
@@ -83,13 +83,16 @@ class Description:
         Version of the package that wrote it.
     """
 
-    kind: ClassVar[str] = UNET
-
-    spec: UNetSpec
+    spec: NetworkSpec
     normalisation: Normalisation
     spacing_nm: tuple[float, float, float]
     training: Mapping[str, Any] = field(default_factory=dict)
     tim3d: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Kind of the network, which chooses what reads its file."""
+        return self.spec.kind
 
     def to_json(self) -> str:
         """The canonical text: keys sorted, no spaces."""
@@ -109,9 +112,9 @@ class Description:
         Files of earlier versions state no kind.
         """
         values = json.loads(text)
-        if (kind := values.pop("kind", UNET)) != UNET:
+        if (kind := values.pop("kind", UNET)) not in FAMILIES:
             raise CheckpointError(
-                f"it holds a segmenter of the kind {kind!r}, and a {UNET} is needed"
+                f"it holds a segmenter of the kind {kind!r}, and a network is needed: {', '.join(FAMILIES)}"
             )
         schema = values.pop("schema", None)
         if schema != SCHEMA:
@@ -120,7 +123,7 @@ class Description:
             )
         norm = values["normalisation"]
         return cls(
-            UNetSpec.from_dict(values["spec"]),
+            FAMILIES[kind].spec.from_dict(values["spec"]),
             Normalisation(norm["how"], tuple(norm["mean"]), tuple(norm["std"])),
             tuple(values["spacing_nm"]),
             values["training"],
@@ -137,7 +140,7 @@ class Checkpoint:
     sha256: str
 
     @property
-    def spec(self) -> UNetSpec:
+    def spec(self) -> NetworkSpec:
         """Shape of the network."""
         return self.description.spec
 

@@ -26,6 +26,9 @@ from tim3d.models.segmentation.predictor import Predictor as Predictor
 Item = TypeVar("Item")
 Output = Literal["labels", "probabilities"]
 Reduction = Literal["labels", "labels+probabilities", "softmax"]
+# Layout of the values of a network of slices and of one of volumes: the channels of a voxel side by
+# side.
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def _load(predictor: Predictor) -> Loaded:
         raise CheckpointError(
             f"{predictor.checkpoint} was trained on slices normalised one by one; give the table of this volume"
         )
-    model = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = checkpoint.model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
     stage = _cuda_stage if device.type == "cuda" else nullcontext()
     return Loaded(checkpoint, model, device, normalisation, stage)
 
@@ -150,16 +153,16 @@ def segment_core(
 def check_lattice(lattice: Lattice, checkpoint: Checkpoint) -> None:
     """Refuse windows whose thickness, context or phase (see `require_phase`) misfit the network."""
     spec = checkpoint.spec
-    if lattice.window[0] != 1 or lattice.context != spec.context:
+    if spec.dimensions == 2 and (lattice.window[0] != 1 or lattice.context != spec.context):
         raise ArgumentError(
             f"the network sees one slice and {spec.context} on each side; the windows have {lattice.window[0]} and "
             f"{lattice.context}: make the lattice with a window of 1 along z and context={spec.context}"
         )
-    require_phase(lattice, (1, spec.total_stride, spec.total_stride))
-    if spec.norm == "instance" and lattice.window[1:] == (spec.total_stride, spec.total_stride):
+    require_phase(lattice, spec.strides)
+    if spec.norm == "instance" and lattice.window == spec.strides:
         raise ArgumentError(
             f"windows of {lattice.window} shrink to one voxel inside the network, which has no statistics; "
-            f"use windows of {2 * spec.total_stride} or more"
+            f"use windows of {2 * max(spec.strides)} or more"
         )
 
 
@@ -287,20 +290,24 @@ def _call(
     std: Array,
     reduction: Reduction,
 ) -> torch.Tensor:
-    grey_ncyx = _upload(array, loaded.device)
+    grey_nzyx = _upload(array, loaded.device)
+    dimensions = loaded.checkpoint.spec.dimensions
     mean_, std_ = (
         torch.from_numpy(scale).to(loaded.device, non_blocking=True) for scale in (mean, std)
     )
     half = predictor.precision == "fp16"
 
     def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-        ready_ncyx = ((grey.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        ready = (grey.float() - mean) / std
+        # Slices of a window are channels of a network of slices, and an axis of one of volumes.
+        given = ready if dimensions == 2 else ready[:, None]
         with torch.autocast(loaded.device.type, dtype=torch.float16, enabled=half):
-            logits_ncyx = loaded.model(ready_ncyx)
-        return _reduce(logits_ncyx.float(), reduction)
+            logits = loaded.model(given.contiguous(memory_format=LAYOUT[dimensions]))
+        reduced = _reduce(logits.float(), reduction)
+        return reduced[:, :, None] if dimensions == 2 else reduced
 
     with torch.inference_mode():
-        return halving(forward, grey_ncyx, mean_, std_)
+        return halving(forward, grey_nzyx, mean_, std_)
 
 
 def _upload(array: Array, device: torch.device) -> torch.Tensor:
@@ -310,22 +317,22 @@ def _upload(array: Array, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def _reduce(logits_ncyx: torch.Tensor, reduction: Reduction) -> torch.Tensor:
-    """Reduce logits on the device to (n, channels, 1, y, x); labels take 1 byte for each voxel."""
+def _reduce(logits: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+    """Reduce logits (n, classes, ...) on the device to (n, channels, ...); labels take 1 byte."""
     if reduction == "labels":
-        return _top(logits_ncyx)[:, None, None]
-    probabilities_ncyx = logits_ncyx.softmax(dim=1)
+        return _top(logits)[:, None]
+    probabilities = logits.softmax(dim=1)
     if reduction == "softmax":
-        return probabilities_ncyx[:, :, None]
-    quantised = (probabilities_ncyx * 255).round().to(torch.uint8)
-    return torch.cat([_top(logits_ncyx)[:, None], quantised], dim=1)[:, :, None]
+        return probabilities
+    quantised = (probabilities * 255).round().to(torch.uint8)
+    return torch.cat([_top(logits)[:, None], quantised], dim=1)
 
 
-def _top(logits_ncyx: torch.Tensor) -> torch.Tensor:
-    """First class of the highest logit, uint8 (n, y, x)."""
-    if logits_ncyx.shape[1] == 2:
-        return (logits_ncyx[:, 1] > logits_ncyx[:, 0]).to(torch.uint8)
-    return logits_ncyx.argmax(dim=1).to(torch.uint8)
+def _top(logits: torch.Tensor) -> torch.Tensor:
+    """First class of the highest logit, uint8 (n, ...)."""
+    if logits.shape[1] == 2:
+        return (logits[:, 1] > logits[:, 0]).to(torch.uint8)
+    return logits.argmax(dim=1).to(torch.uint8)
 
 
 def halving(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
+from tim3d.models.segmentation.families import NetworkSpec
 from tim3d.models.segmentation.unet import UNetSpec, build
+from tim3d.models.segmentation.unet_3d import UNet3DSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +50,13 @@ def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
     if known and all(edge % spec.total_stride == 0 and edge > spec.total_stride for edge in edges):
         return batch * edges[0] * edges[1] * (known[0] + known[1] * len(spec.classes))
     return counted_bytes(spec, batch, edges)
+
+
+def call_bytes(spec: NetworkSpec, batch: int, window: Triple) -> int:
+    """Upper bound on the memory of one call of a network on windows of this shape, in bytes."""
+    if isinstance(spec, UNet3DSpec):
+        return spec.call_bytes(batch, window)
+    return activation_bytes(spec, batch, window[1:])
 
 
 def counted_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:

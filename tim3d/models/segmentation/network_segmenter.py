@@ -17,7 +17,7 @@ from tim3d.kernels.windows.lattice import (
     require_phase,
     slice_lattice,
 )
-from tim3d.models.segmentation.memory import activation_bytes
+from tim3d.models.segmentation.families import NetworkSpec
 from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
@@ -33,7 +33,7 @@ class Inference:
     """Options of windows and inference; see `tim3d.segment`."""
 
     mode: Literal["crop", "blend"] = "crop"
-    window: tuple[int, int] | None = None
+    window: tuple[int, ...] | None = None
     halo: int | None = None
     probabilities: bool = False
     normalisation: Literal["volume", "slices"] | None = None
@@ -46,7 +46,7 @@ class Inference:
 class NetworkSegmenter(Segmenter):
     """A U-Net on a lattice of windows, in batches, with weighted averages where they overlap."""
 
-    spec: UNetSpec
+    spec: NetworkSpec
     predictor: Predictor
     windows: Lattice
     activation_bytes: int
@@ -121,16 +121,6 @@ class NetworkSegmenter(Segmenter):
         return {LABELS: found["labels"], **maps}
 
 
-def network_segmenter(
-    spec: UNetSpec, predictor: Predictor, windows: Lattice, probabilities: bool
-) -> NetworkSegmenter:
-    """Return a network on its windows, with the memory that its layers need."""
-    needs = activation_bytes(spec, predictor.batch, windows.window[1:])
-    return NetworkSegmenter(
-        spec, predictor, windows, needs, (PROBABILITY,) if probabilities else ()
-    )
-
-
 def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
     """Lattice of windows: whole slices, or windows of the requested size.
 
@@ -147,16 +137,20 @@ def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
                 "whole slices have no seams to blend; give a window too: --window 512,512"
             )
         return slice_lattice(shape, spec.total_stride, spec.context)
-    window = (1, *how.window)
-    halo = _default_halo(how.window, spec.total_stride) if how.halo is None else how.halo
+    if len(how.window) != 2:
+        raise ArgumentError(
+            f"a network of slices sees windows y,x, not {how.window}: for example --window 512,512"
+        )
+    window, stride = (1, *how.window), spec.total_stride
+    halo = _default_halo(how.window, stride) if how.halo is None else how.halo
     if how.mode == "blend":
         lattice = blend_lattice(shape, window, (0, 2 * halo, 2 * halo), spec.context)
     else:
         lattice = crop_lattice(shape, window, (0, halo, halo), spec.context)
-    require_phase(lattice, (1, spec.total_stride, spec.total_stride))
+    require_phase(lattice, spec.strides)
     return lattice
 
 
-def _default_halo(window: tuple[int, int], stride: int) -> int:
+def _default_halo(window: tuple[int, ...], stride: int) -> int:
     """An eighth of the window, rounded up to the network's total stride."""
     return -(-min(window) // 8 // stride) * stride

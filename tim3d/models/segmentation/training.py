@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,9 +35,11 @@ from tim3d.models.segmentation.crops import (
     random_batches,
     split,
 )
+from tim3d.models.segmentation.families import NetworkSpec, build
+from tim3d.models.segmentation.inference import LAYOUT
 from tim3d.models.segmentation.torchvision_shim import import_smp
 from tim3d.models.segmentation.training_options import TrainingOptions as TrainingOptions
-from tim3d.models.segmentation.unet import UNetSpec, build
+from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.storage.removal import remove_file
 
 
@@ -214,15 +216,50 @@ class UNetTraining:
         }
 
 
+class Examples(Protocol):
+    """What a network learns from, and what it is judged by."""
+
+    def batches(
+        self, options: TrainingOptions, rng: np.random.Generator
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the random batches of an epoch: inputs float32 and labels int64."""
+
+    def held_out(self) -> Iterator[tuple[Array, Array]]:
+        """Yield inputs (channels, ...) and labels (...) that are not learnt from."""
+
+
+class SliceExamples:
+    """Crops of slices, and held-out slices."""
+
+    def __init__(self, training: UNetTraining) -> None:
+        self._stride = training.spec.total_stride
+        self._seen, held_out = training.parts
+        self._validation = _thinned(held_out, training.options.validation_slices)
+        self._edge = crop_edge(training.slices, training.options.crop, self._stride)
+
+    def batches(
+        self, options: TrainingOptions, rng: np.random.Generator
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield random crops."""
+        return random_batches(
+            self._seen, self._edge, options.batch, options.steps, options.augmentation, rng
+        )
+
+    def held_out(self) -> Iterator[tuple[Array, Array]]:
+        """Yield slices, mirrored to a multiple of the stride of the network."""
+        for number in range(len(self._validation)):
+            yield _padded(self._validation, number, self._stride)
+
+
 class UNetLearner:
     """A network, its optimiser and the scale of its losses."""
 
     def __init__(self, training: UNetTraining, place: Place) -> None:
-        self._options, self._spec, self._place = training.options, training.spec, place
-        self._seen, held_out = training.parts
-        self._validation = _thinned(held_out, self._options.validation_slices)
-        self._edge = crop_edge(training.slices, self._options.crop, self._spec.total_stride)
-        net: nn.Module = build(self._spec).to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._options, self._place = training.options, place
+        self._spec: NetworkSpec = training.spec
+        self._layout = LAYOUT[self._spec.dimensions]
+        self._examples = self._examples_of(training)
+        net: nn.Module = build(self._spec).to(place.device, memory_format=self._layout)  # type: ignore[call-overload]
         # An encoder has deeper layers that the network does not use.
         self.product, self._shared = net, place.shared(net, has_unused=True)
         self._optimiser = torch.optim.AdamW(net.parameters(), lr=self._options.learning_rate)
@@ -235,11 +272,8 @@ class UNetLearner:
     def step(self, number: int, rng: np.random.Generator) -> Record:
         """Train an epoch on random crops."""
         options, losses = self._options, []
-        source = random_batches(
-            self._seen, self._edge, options.batch, options.steps, options.augmentation, rng
-        )
         self.product.train()
-        for batch, (images, labels) in enumerate(source):
+        for batch, (images, labels) in enumerate(self._examples.batches(options, rng)):
             self._set_rate((number - 1) * options.steps + batch)
             losses.append(self._descend(images, labels))
         return {"loss": float(np.mean(losses))}
@@ -250,8 +284,7 @@ class UNetLearner:
         classes, losses = len(self._spec.classes), []
         counts = np.zeros((classes, classes), np.int64)
         with torch.inference_mode():
-            for number in range(len(self._validation)):
-                image, labels = _padded(self._validation, number, self._spec.total_stride)
+            for image, labels in self._examples.held_out():
                 value, logits_ncyx = self._loss(
                     self.product, image[None], labels[None].astype(np.int64)
                 )
@@ -259,6 +292,9 @@ class UNetLearner:
                 counts += confusion_matrix(logits_ncyx[0].argmax(0).cpu().numpy(), labels, classes)
         iou = mean_iou(counts)
         return Verdict(-iou, {"val_loss": float(np.mean(losses)), "val_iou": iou})
+
+    def _examples_of(self, training: UNetTraining) -> Examples:
+        return SliceExamples(training)
 
     def _set_rate(self, batch: int) -> None:
         options = self._options
@@ -280,11 +316,11 @@ class UNetLearner:
         self, net: nn.Module, images: Array, labels: Array
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._place.device
-        x_ncyx = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
-        y_nyx = torch.from_numpy(labels).to(device)
+        given = torch.from_numpy(images).to(device).contiguous(memory_format=self._layout)
+        truth = torch.from_numpy(labels).to(device)
         with self._place.cast("float16" if self._options.mixed_precision else "float32"):
-            logits_ncyx = net(x_ncyx)
-        return loss(logits_ncyx.float(), y_nyx), logits_ncyx
+            logits = net(given)
+        return loss(logits.float(), truth), logits
 
 
 def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tim3d.errors import ArgumentError
+from tim3d.grid import Triple
+from tim3d.models.segmentation.model_file import UNET
 from tim3d.spelling import suggestion
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ class UNetSpec:
     >>> spec.total_stride, spec.context
     (8, 0)
     """
+
+    kind: ClassVar[str] = UNET
+    dimensions: ClassVar[int] = 2
 
     classes: tuple[str, ...]
     architecture: str = "Unet"
@@ -91,6 +96,11 @@ class UNetSpec:
     def total_stride(self) -> int:
         """Least shift of an input, in voxels, that shifts every pooled layer by whole voxels."""
         return int(2**self.depth)
+
+    @property
+    def strides(self) -> Triple:
+        """The total stride along each axis."""
+        return (1, self.total_stride, self.total_stride)
 
     @property
     def context(self) -> int:

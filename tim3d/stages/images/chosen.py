@@ -14,8 +14,9 @@ from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
 from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.by_network import network_segmenter, windows_of
 from tim3d.models.segmentation.model_file import read_model
-from tim3d.models.segmentation.network_segmenter import Inference, lattice_of, network_segmenter
+from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import LABELS, Segmenter
 from tim3d.models.segmentation.stroke_forest import KIND as STROKES
@@ -91,6 +92,10 @@ class ByNetwork:
 
     def check(self) -> None:
         """Raise `CheckpointError` if the network needs neighbouring slices."""
+        if self.about.spec.dimensions == 3:
+            raise CheckpointError(
+                f"{self.path} looks at volumes, and a single image is none; train a network of slices: --dimensions 2"
+            )
         if self.about.spec.context:
             raise CheckpointError(
                 f"{self.path} looks at {self.about.spec.context} slices before and after each, which a single image "
@@ -112,7 +117,7 @@ class ByNetwork:
         )
         shape: Triple = (1, *grey.shape[1:])
         return network_segmenter(
-            self.about.spec, called, lattice_of(shape, self.about.spec, Inference()), False
+            self.about.spec, called, windows_of(shape, self.about.spec, Inference()), False
         )
 
     def bytes_for(self, shape: tuple[int, int]) -> int:
@@ -120,7 +125,7 @@ class ByNetwork:
         plane: Triple = (1, *shape)
         spec = self.about.spec
         called = Predictor(str(self.path), "", "cpu")
-        segmenter = network_segmenter(spec, called, lattice_of(plane, spec, Inference()), False)
+        segmenter = network_segmenter(spec, called, windows_of(plane, spec, Inference()), False)
         return segmenter.block_bytes(plane, plane, plane, 2) + PIXEL_BYTES * shape[0] * shape[1]
 
     def description(self) -> dict[str, Any]:

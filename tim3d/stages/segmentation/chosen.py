@@ -17,7 +17,8 @@ from tim3d.errors import ArgumentError, CheckpointError, Tim3dError
 from tim3d.forecast import expected
 from tim3d.kernels.image.threshold import is_dark, multi_otsu, otsu
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.network_segmenter import Inference, lattice_of, network_segmenter
+from tim3d.models.segmentation.by_network import network_segmenter, windows_of
+from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
 from tim3d.models.segmentation.thresholds import Thresholds
@@ -165,7 +166,7 @@ class FromFile:
         planned = expected("network", str(self.model))
         about: checkpoint.Description = planned or checkpoint.describe(self.model)
         compare_spacing(about.spacing_nm, self.grey)
-        lattice = lattice_of(self.grey.shape, about.spec, self.how)
+        lattice = windows_of(self.grey.shape, about.spec, self.how)
         wanted = self.how.normalisation or about.normalisation.how
 
         def ready() -> Segmenter:

@@ -14,7 +14,8 @@ from typing import TypeAlias
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.forecast import expected
 from tim3d.models.segmentation.checkpoint import Normalisation
-from tim3d.models.segmentation.model_file import UNET, ModelFile, read_model
+from tim3d.models.segmentation.families import FAMILIES
+from tim3d.models.segmentation.model_file import ModelFile, read_model
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
 from tim3d.models.segmentation.stroke_forest import KIND as STROKES
@@ -37,7 +38,7 @@ class Asked:
 Reader: TypeAlias = Callable[[Asked], Chosen]
 
 
-def _unet(asked: Asked) -> Chosen:
+def _network(asked: Asked) -> Chosen:
     return FromFile(asked.sample, asked.grey, asked.model, asked.how).chosen()
 
 
@@ -70,7 +71,7 @@ def _forest(asked: Asked, model: StrokeModel, scale: Normalisation, sha256: str)
     return StrokeForest(path, model, spacing, scale, sha256, asked.how.probabilities)
 
 
-KINDS: dict[str, Reader] = {UNET: _unet, STROKES: _strokes}
+KINDS: dict[str, Reader] = {**dict.fromkeys(FAMILIES, _network), STROKES: _strokes}
 BUILT_IN = frozenset(KINDS)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,11 @@ from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, prepare
+from tim3d.models.segmentation.crops_3d import Stack, prepare_stack
+from tim3d.models.segmentation.families import NetworkSpec
 from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
+from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
 from tim3d.stages.shared.agreement import UNLABELLED as NO_TRUTH
@@ -33,6 +37,9 @@ from tim3d.typed import Channels, SliceRange
 
 log = logging.getLogger(__name__)
 
+# Edge of a training crop by the dimensions of the network.
+CROPS = {2: 128, 3: 48}
+
 
 @Verb
 def train(
@@ -43,6 +50,7 @@ def train(
     labels: str = "annotation",
     slices: SliceRange = slice(None),
     every: int = 1,
+    dimensions: Literal[2, 3] = 2,
     architecture: str = "Unet",
     encoder: str = "resnet18",
     depth: int = 3,
@@ -53,7 +61,7 @@ def train(
     epochs: int = 12,
     steps: int = 40,
     batch: int = 4,
-    crop: int = 128,
+    crop: int | None = None,
     learning_rate: float = 4e-3,
     patience: int = 5,
     validation_fraction: float = 0.2,
@@ -83,14 +91,18 @@ def train(
         Slices to train on, by number (default: all).
     every : int
         Every which slice of them is used.
+    dimensions : {2, 3}
+        Whether the network sees slices, or boxes of voxels. In three dimensions an axis of longer
+        voxels is halved later, and of the slices left out by `every` the grey values are still seen.
     architecture : str
-        Architecture of the network. See segmentation-models-pytorch.
+        Architecture of the network of slices. See segmentation-models-pytorch.
     encoder : str
         Encoder of the network.
     depth : int
         Number of times that the encoder halves the resolution.
     decoder_channels : sequence of int, optional
-        Widths of the decoder (default: halved from 8 * 2^(depth - 1) to 8).
+        Widths of the decoder (default: halved from 8 * 2^(depth - 1) to 8). In three dimensions
+        the deepest level has twice the first of them.
     context : int
         Slices before and after that the network sees as channels.
     norm : {"batch", "instance"}
@@ -104,8 +116,9 @@ def train(
         Batches in an epoch.
     batch : int
         Crops in a batch.
-    crop : int
-        Edge of a training crop in pixels.
+    crop : int, optional
+        Edge of a training crop in pixels (default: 128; 48 of the shortest edge in three
+        dimensions).
     learning_rate : float
         Learning rate at the beginning.
     patience : int
@@ -145,19 +158,19 @@ def train(
         store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
     )
     classes = _classes(grey, labelled)
-    spec = UNetSpec(
-        tuple(classes),
-        architecture,
-        encoder,
-        depth,
-        tuple(decoder_channels or _widths(depth)),
-        2 * context + 1,
-        norm,
-    )
+    widths = tuple(decoder_channels or _widths(depth))
+    spec: NetworkSpec
+    if dimensions == 3:
+        _refuse_of_slices({"architecture": architecture, "encoder": encoder, "context": context})
+        spec = _spec_3d(tuple(classes), grey, depth, widths, norm)
+    elif dimensions == 2:
+        spec = UNetSpec(tuple(classes), architecture, encoder, depth, widths, 2 * context + 1, norm)
+    else:
+        raise ArgumentError(f"--dimensions {dimensions}: a network sees 2 or 3")
     numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
     _check_numbers(numbers, grey, spec)
     options = TrainingOptions(
-        epochs, steps, batch, crop, learning_rate, patience, validation_fraction,
+        epochs, steps, batch, crop or CROPS[dimensions], learning_rate, patience, validation_fraction,
         seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
     )  # fmt: skip
     check_normalisation(normalisation)
@@ -175,7 +188,7 @@ class Training:
     grey: Field
     labelled: Field
     numbers: list[int]
-    spec: UNetSpec
+    spec: NetworkSpec
     options: TrainingOptions
     normalisation: str
     target: Path
@@ -212,20 +225,38 @@ class Training:
 
     def _described(self) -> str:
         options, edges = self.options, "x".join(map(str, self.grey.shape[1:]))
+        spec = self.spec
+        network = (
+            f"{spec.architecture} on {spec.encoder}"
+            if isinstance(spec, UNetSpec)
+            else f"a three-dimensional U-Net of widths {', '.join(map(str, spec.widths))}"
+        )
         return (
-            f"trains {self.spec.architecture} on {self.spec.encoder} for {', '.join(self.spec.classes)} on "
+            f"trains {network} for {', '.join(self.spec.classes)} on "
             f"{len(self.numbers)} slices of {edges}, up to {options.epochs} epochs of {options.steps} batches of "
             f"{options.batch} crops of {options.crop} pixels, into {self.target}"
         )
 
-    def _data(self) -> Slices:
+    def _data(self) -> Slices | Stack:
         """Read the slices and their classes from the store."""
+        if not isinstance(self.spec, UNetSpec):
+            return self._stack()
         images = read_images(self.sample, self.grey, self.numbers, self.spec.context)
         truth = _indices(
             _read_slices(self.sample, self.labelled, self.numbers),
             _classes(self.grey, self.labelled),
         )
         return prepare(images, truth, self.spec, self._scale(), self.numbers)[0]
+
+    def _stack(self) -> Stack:
+        """Read all slices from the first to the last; those left out have no label."""
+        first, last = min(self.numbers), max(self.numbers)
+        every = list(range(first, last + 1))
+        codes = _read_slices(self.sample, self.labelled, every)
+        truth = _indices(codes, _classes(self.grey, self.labelled))
+        truth[np.setdiff1d(np.arange(len(every)), np.asarray(self.numbers) - first)] = UNLABELLED
+        images = _read_slices(self.sample, self.grey, every)
+        return prepare_stack(images, truth, len(self.spec.classes), self._scale(), first)
 
     def _scale(self) -> checkpoint.Normalisation:
         return normalisation_of(self.sample, self.grey, self.normalisation)
@@ -249,12 +280,18 @@ class Training:
             f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
         )
 
-    def _train(self, data: Slices, progress: bool) -> None:
+    def _train(self, data: Slices | Stack, progress: bool) -> None:
         # torch takes seconds to load, and a plan does not need it
         from tim3d.models.segmentation.training import UNetTraining
+        from tim3d.models.segmentation.training_3d import UNet3DTraining
         from tim3d.stages.shared.training import bar, writing_alone
 
-        training = UNetTraining(data, self.spec, self.options, self._scale(), self.grey.spacing_nm)
+        shared = (self.options, self._scale(), self.grey.spacing_nm)
+        training: UNetTraining = (
+            UNet3DTraining(data, self.spec, *shared)
+            if isinstance(data, Stack) and isinstance(self.spec, UNet3DSpec)
+            else UNetTraining(data, self.spec, *shared)  # type: ignore[arg-type]
+        )
         state = Path(f"{self.target}.state")
         with (
             writing_alone(self.target, state, self.overwrite),
@@ -264,6 +301,31 @@ class Training:
         if run.place.rank == 0:
             text = "trained %d epochs, best validation IoU %.4f in epoch %d"
             log.info(text, run.done, run.best["val_iou"], run.best["epoch"])
+
+
+def _refuse_of_slices(given: Mapping[str, Any]) -> None:
+    """Refuse options of networks of slices: they would have no effect."""
+    known = inspect.signature(train).parameters
+    for name, value in given.items():
+        if value != known[name].default:
+            raise ArgumentError(
+                f"--{name} changes nothing with --dimensions 3: leave it out. The network is a U-Net of plain "
+                "convolutions, and sees the slices before and after"
+            )
+
+
+def _spec_3d(
+    classes: tuple[str, ...],
+    grey: Field,
+    depth: int,
+    widths: tuple[int, ...],
+    norm: Literal["batch", "instance"],
+) -> UNet3DSpec:
+    """Network of volumes whose levels are halved as the edges of the voxels ask."""
+    if depth < 1 or len(widths) != depth:
+        raise ArgumentError(f"depth {depth} needs {depth} decoder_channels, not {widths}")
+    rising = (*reversed(widths), 2 * widths[0])
+    return UNet3DSpec(classes, steps_for(grey.spacing_nm, depth), rising, norm)
 
 
 def _widths(depth: int) -> tuple[int, ...]:
@@ -289,21 +351,31 @@ def _learnt(phases: Phases) -> dict[str, int]:
     return {name: code for name, code in phases.items() if name != NO_TRUTH}
 
 
-def _check_numbers(numbers: list[int], grey: Field, spec: UNetSpec) -> None:
+def _check_numbers(numbers: list[int], grey: Field, spec: NetworkSpec) -> None:
     if len(numbers) < 2:
         raise ArgumentError(
             f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
         )
     plane = grey.shape[1] * grey.shape[2]
     # Slices with their neighbours and their labels, twice: a copy is made to check and hash them.
-    need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
+    if isinstance(spec, UNetSpec):
+        need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
+    else:
+        need = 2 * (numbers[-1] - numbers[0] + 1) * plane * (grey.voxel_bytes + 1)
     free = available_memory()
     if need > free:
         thinner = math.ceil(need / free)
         raise MemoryPlanError(
             f"train needs {need / 2**30:.1f} GiB for {len(numbers)} slices, and {free / 2**30:.1f} GiB are free. "
-            f"Use fewer slices: --every {thinner}"
+            f"Use fewer slices: {_fewer(numbers, spec, thinner)}"
         )
+
+
+def _fewer(numbers: list[int], spec: NetworkSpec, thinner: int) -> str:
+    """Option that leaves a share of the slices: of boxes all in between are read."""
+    if isinstance(spec, UNetSpec):
+        return f"--every {thinner}"
+    return f"--slices {numbers[0]}:{numbers[0] + max(2, len(numbers) // thinner)}"
 
 
 def read_images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:

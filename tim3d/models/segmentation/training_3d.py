@@ -1,0 +1,71 @@
+"""Training of a three-dimensional U-Net on a labelled stack, as a value; each step is an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tim3d.kernels.windows.lattice import Array
+from tim3d.models.common.distributed import Place
+from tim3d.models.segmentation.crops_3d import (
+    Stack,
+    box_edges,
+    random_boxes,
+    split_stack,
+    thinned,
+)
+from tim3d.models.segmentation.training import Examples, UNetLearner, UNetTraining
+from tim3d.models.segmentation.training_options import TrainingOptions
+from tim3d.models.segmentation.unet_3d import UNet3DSpec
+
+
+@dataclass(frozen=True)
+class UNet3DTraining(UNetTraining):
+    """A three-dimensional U-Net, its labelled stack and the options of its training."""
+
+    slices: Stack  # type: ignore[assignment]
+    spec: UNet3DSpec  # type: ignore[assignment]
+
+    @cached_property
+    def parts(self) -> tuple[Stack, Stack]:  # type: ignore[override]
+        """Slices to train on, and slices held out for validation."""
+        return split_stack(self.slices, self.options.validation_fraction)
+
+    def start(self, place: Place) -> UNet3DLearner:
+        """Create the network and its optimiser on a device."""
+        return UNet3DLearner(self, place)
+
+
+class UNet3DLearner(UNetLearner):
+    """A three-dimensional network, its optimiser and the scale of its losses."""
+
+    def _examples_of(self, training: UNetTraining) -> Examples:
+        assert isinstance(training, UNet3DTraining)
+        return BoxExamples(training)
+
+
+class BoxExamples:
+    """Random boxes of a stack, and held-out boxes."""
+
+    def __init__(self, training: UNet3DTraining) -> None:
+        self._seen, held_out = training.parts
+        options, strides = training.options, training.spec.strides
+        square = options.augmentation.rotations
+        self._edges = box_edges(self._seen.labels.shape, options.crop, strides, square=square)
+        self._validation = thinned(held_out, self._edges, options.validation_slices)
+
+    def batches(
+        self, options: TrainingOptions, rng: np.random.Generator
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield random boxes."""
+        return random_boxes(
+            self._seen, self._edges, options.batch, options.steps, options.augmentation, rng
+        )
+
+    def held_out(self) -> Iterator[tuple[Array, Array]]:
+        """Yield boxes side by side."""
+        for image, labels in self._validation:
+            yield image[None], labels
