@@ -154,8 +154,13 @@ LIGHT = {
 } | {
     f"models.segmentation.{name}"
     for name in (
+        "by_network",
         "checkpoint",
         "crops",
+        "crops_3d",
+        "families",
+        "unet_3d",
+        "volume_segmenter",
         "memory",
         "model_file",
         "network_segmenter",

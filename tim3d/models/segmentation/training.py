@@ -217,7 +217,7 @@ class UNetTraining:
 
 
 class Examples(Protocol):
-    """What a network learns from, and what it is judged by."""
+    """Examples that a network learns from, and others that it is judged by."""
 
     def batches(
         self, options: TrainingOptions, rng: np.random.Generator
