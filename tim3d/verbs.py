@@ -11,6 +11,7 @@ VERBS = {
     "annotate": "tim3d.stages.segmentation.annotate",
     "train": "tim3d.stages.segmentation.train",
     "train_strokes": "tim3d.stages.segmentation.train_strokes",
+    "import_network": "tim3d.stages.segmentation.import_network",
     "segment": "tim3d.stages.segmentation.segment",
     "clean": "tim3d.stages.cleaning.clean",
     "label": "tim3d.stages.components.label",

@@ -37,6 +37,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "simulate": {"folder": "sim"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},
+    "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},
     "fidelity": {"volumes": ["a.zarr"], "micrograph": "raw.npy"},
 }
 ODD = (5, ["a"], {"a": 1}, [], "", float("nan"), True, [[1]])

@@ -17,6 +17,7 @@ import xarray as xr
 import tim3d
 from tests.micrographs import blobs
 from tests.nets import tiny_checkpoint
+from tests.promptable import saved_folder
 from tests.unit.test_official import written
 from tim3d import engine
 from tim3d.cleaning import Holes, Majority
@@ -177,6 +178,9 @@ FILES = {
          "every": 1, "batch": 2, "slices": 2, "critic_steps": 1, "device": "cpu"},
         makes="gen/generator.safetensors",
     ),
+    "import_network": Row(
+        {"checkpoint": "sam", "weights": "sam.safetensors"}, makes="sam.safetensors"
+    ),
     "import_generator": Row(
         {
             "checkpoint": "a_Gen.pt", "weights": "own.safetensors", "voxel_size": {"z": 10, "y": 10, "x": 10},
@@ -233,6 +237,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
     tiny_checkpoint(folder / "net.safetensors")
     written(folder, resizes=False)
+    saved_folder("sam", folder / "sam")
     for slices, name in ((4, "thin"), (6, "thick"), (8, "thicker")):
         cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=slices), (0.4, 0.6))
         tim3d.generate(str(folder / f"{name}.zarr"), cuts, shape=(slices, 6, 6), options=QUIET)

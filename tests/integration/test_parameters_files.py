@@ -70,6 +70,12 @@ CASES = {
         elsewhere={"weights": "second.safetensors"},
         runs={"overwrite": True},
     ),
+    "import_network": Case(
+        {"checkpoint": "sam", "weights": "sam.safetensors"},
+        refused={"checkpoint": "sam2", "preprocessing": "medsam"},
+        elsewhere={"weights": "second.safetensors"},
+        runs={"overwrite": True},
+    ),
     "train": Case(
         {
             "sample": A, "model": "unet.safetensors", "field": "raw", "labels": "truth", "depth": 2, "epochs": 1,
@@ -164,6 +170,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of grey values and labels, images, networks, and files of the official SliceGAN."""
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     from tests.nets import tiny_checkpoint
+    from tests.promptable import saved_folder
     from tests.unit.test_official import written
 
     folder = tmp_path_factory.mktemp("files")
@@ -192,6 +199,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("blobs", "other")):
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
     tiny_checkpoint(folder / "net.safetensors")
+    for family in ("sam", "sam2"):
+        saved_folder(family, folder / family)
     for name, resizes in (("one", False), ("two", True)):
         (folder / name).mkdir()
         written(folder / name, resizes)

@@ -55,11 +55,13 @@ ROOMS = [
     Room(1, "kernels.windows",    "",                   "numpy"),
     Room(1, "kernels.conduction", "kernels.morphology", "numpy scipy numba"),
     Room(1, "kernels.image",      "kernels.generation", "numpy numba scipy skimage pywt"),
+    Room(1, "kernels.masks",      "kernels.image",      "numpy scipy skimage"),
     Room(1, "storage",            "",                   "numpy xarray zarr numcodecs fsspec obstore"),
     Room(1, "models"),
     Room(1, "models.common",       "storage",           "numpy torch safetensors"),
     Room(1, "models.segmentation", "kernels.image kernels.morphology kernels.statistics kernels.windows "
          "models.common storage", "numpy torch torchvision safetensors segmentation_models_pytorch sklearn"),
+    Room(1, "models.promptable",  "models.segmentation", "numpy torch safetensors transformers"),
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
     Room(1, "models.surrogate",    "kernels.statistics models.common storage", "numpy torch safetensors"),
@@ -172,6 +174,18 @@ LIGHT = {
         "thresholds",
         "training_options",
         "unet",
+    )
+}
+LIGHT |= {"models.promptable"} | {
+    f"models.promptable.{name}"
+    for name in (
+        "file_network",
+        "foreign_file",
+        "importing",
+        "key_sets",
+        "preprocessing",
+        "promptable",
+        "prompts",
     )
 }
 # In tokens, which no line length changes.

@@ -36,6 +36,7 @@ NAMES = [
     "generate",
     "geodesic",
     "import_generator",
+    "import_network",
     "ingest",
     "inspect",
     "label",

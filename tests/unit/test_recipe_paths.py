@@ -43,7 +43,8 @@ PLAIN = set(WORDS.split())
 FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
-    "import_generator.weights", "ingest.source", "report.model", "report.out", "segment.model", "simulate.folder",
+    "import_generator.weights", "import_network.checkpoint", "import_network.weights",
+    "ingest.source", "report.model", "report.out", "segment.model", "simulate.folder",
     "train.model", "train_strokes.model", "train_generator.micrograph", "train_generator.out",
     "inspect.source", "prepare.tables",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",

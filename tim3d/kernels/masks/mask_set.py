@@ -1,0 +1,214 @@
+"""Masks of one image, which may overlap: each as the bits of its own box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from tim3d.kernels.masks.structure_points import Crop
+
+Bits = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+# Rows of an image that are multiplied at once.
+STRIP = 64
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask of an image.
+
+    Parameters
+    ----------
+    start : (y, x)
+        First pixel of its box.
+    bits : array (y, x) of bool
+        The box, none of whose borders is empty.
+    quality : float
+        How sure it is, from 0 to 1.
+    crop : int
+        Pixels of the crop that it was found in.
+    name : str
+        Phase that was asked for.
+    """
+
+    start: tuple[int, int]
+    bits: Bits
+    quality: float = 1.0
+    crop: int = 0
+    name: str = ""
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(self.bits.sum())
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Its box in an array of the image."""
+        y, x = self.start
+        return slice(y, y + self.bits.shape[0]), slice(x, x + self.bits.shape[1])
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """First pixel in C order, by which ties are broken."""
+        return self.start[0], self.start[1] + int(np.argmax(self.bits[0]))
+
+
+def mask_of(image: Bits, quality: float = 1.0, crop: Crop | None = None, name: str = "") -> Mask:
+    """Mask of the pixels that are set in an image, or in a crop of one.
+
+    Raises
+    ------
+    ValueError
+        If none is.
+    """
+    rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        raise ValueError("an empty mask has no box")
+    low, high = (rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)
+    bits = image[low[0] : high[0], low[1] : high[1]].copy()
+    y, x = crop.start if crop else (0, 0)
+    pixels = int(np.prod(crop.shape)) if crop else 0
+    return Mask((int(low[0]) + y, int(low[1]) + x), bits, quality, pixels, name)
+
+
+def image_of(mask: Mask, shape: tuple[int, int]) -> Bits:
+    """The mask as an image."""
+    image = np.zeros(shape, bool)
+    image[mask.box] = mask.bits
+    return image
+
+
+def stability(logits: Floats, offset: float = 1.0, threshold: float = 0.0) -> float:
+    """Intersection over union of the mask cut above and below its threshold; 0 if it is empty.
+
+    >>> stability(np.array([[-2.0, -0.5, 0.5, 2.0, 3.0]], np.float32))
+    0.5
+    """
+    wide = np.count_nonzero(logits > threshold - offset)
+    return float(np.count_nonzero(logits > threshold + offset) / wide) if wide else 0.0
+
+
+def touches_edge(image: Bits, crop: Crop, shape: tuple[int, int], margin: int = 20) -> bool:
+    """Whether the box of a mask in a crop ends near an edge of the crop that is none of the image.
+
+    >>> left = np.zeros((40, 40), bool)
+    >>> left[10:20, 30:40] = True
+    >>> touches_edge(left, Crop((0, 0), (40, 40)), (40, 90)), touches_edge(left, Crop((0, 0), (40, 40)), (40, 40))
+    (True, False)
+    """
+    for axis in (0, 1):
+        inside = np.flatnonzero(image.any(axis=1 - axis))
+        if not len(inside):
+            return False
+        low, high = crop.start[axis] + inside[0], crop.start[axis] + inside[-1] + 1
+        if crop.start[axis] > 0 and low - crop.start[axis] <= margin < low:
+            return True
+        if crop.stop[axis] < shape[axis] and crop.stop[axis] - high <= margin < shape[axis] - high:
+            return True
+    return False
+
+
+def intersections(masks: Sequence[Mask], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Pixels that each two masks share, as a matrix; its diagonal holds the areas.
+
+    One product of a sparse matrix with itself for each strip of rows of the image; whole numbers
+    add up in any order.
+
+    >>> masks = [Mask((0, 0), np.ones((2, 3), bool)), Mask((1, 1), np.ones((2, 3), bool))]
+    >>> intersections(masks, (4, 5)).tolist()
+    [[6, 2], [2, 6]]
+    """
+    total = np.zeros((len(masks), len(masks)), np.int64)
+    for row in range(0, shape[0], STRIP):
+        rows, columns = _strip(masks, row, shape)
+        if len(rows):
+            ones = np.ones(len(rows), np.int64)
+            matrix = sparse.csr_matrix(
+                (ones, (rows, columns)), (len(masks), min(STRIP, shape[0] - row) * shape[1])
+            )
+            total += (matrix @ matrix.T).toarray()
+    return total
+
+
+def _strip(
+    masks: Sequence[Mask], row: int, shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Mask and pixel of every bit in a strip of rows."""
+    owners, pixels = [], []
+    for number, mask in enumerate(masks):
+        low, high = max(row - mask.start[0], 0), row + STRIP - mask.start[0]
+        if high > 0 and low < len(mask.bits):
+            y, x = np.nonzero(mask.bits[low:high])
+            pixels.append((y + low + mask.start[0] - row) * shape[1] + x + mask.start[1])
+            owners.append(np.full(len(y), number))
+    none = np.zeros(0, np.int64)
+    return np.concatenate([none, *owners]), np.concatenate([none, *pixels])
+
+
+def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
+    """Boxes (y0, x0, y1, x1) of masks."""
+    rows = [(*one.start, *np.add(one.start, one.bits.shape)) for one in masks]
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+def suppressed(masks: Sequence[Mask], limit: float, by_crop: bool = False) -> list[Mask]:
+    """Masks of which no two boxes have an intersection over union above a limit: the best ones.
+
+    Masks are looked at from the best on, and a mask is dropped where its box meets that of a kept
+    one. The order is that of quality, of equal ones that of the first pixel, then of the list.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        The masks.
+    limit : float
+        Intersection over union of boxes above which the later mask is dropped.
+    by_crop : bool
+        Whether masks of small crops come first instead, which see more.
+    """
+    boxes = boxes_of(masks)
+    order = sorted(
+        range(len(masks)),
+        key=lambda n: (masks[n].crop if by_crop else 0, -masks[n].quality, masks[n].first, n),
+    )
+    kept: list[int] = []
+    for number in order:
+        if not kept or box_iou(boxes[number], boxes[kept]).max() <= limit:
+            kept.append(number)
+    return [masks[n] for n in sorted(kept)]
+
+
+def box_iou(box: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """Intersection over union of a box with others.
+
+    >>> box_iou(np.array([0, 0, 2, 2]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])).tolist()
+    [1.0, 0.3333333333333333, 0.0]
+    """
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
+    return np.asarray(shared / (areas - shared))
+
+
+def merged(masks: Iterable[Mask]) -> Mask:
+    """Union of masks, whose area is that of the union; its quality is the best of them."""
+    parts = list(masks)
+    boxes = boxes_of(parts)
+    (y, x), (bottom, right) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    bits = np.zeros((bottom - y, right - x), bool)
+    for one in parts:
+        rows, columns = one.box
+        bits[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] |= one.bits
+    return Mask((int(y), int(x)), bits, max(one.quality for one in parts), parts[0].crop)
+
+
+def each_image(masks: Iterable[Mask], shape: tuple[int, int]) -> Iterator[Bits]:
+    """The masks as images, one at a time."""
+    for one in masks:
+        yield image_of(one, shape)

@@ -1,0 +1,1 @@
+"""Promptable networks: masks of what points and boxes show, in single images."""

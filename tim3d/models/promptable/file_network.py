@@ -1,0 +1,146 @@
+"""A promptable network of a model file, as a value. Torch is loaded when it is opened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tim3d.errors import CheckpointError
+from tim3d.models.promptable.importing import KIND
+from tim3d.models.promptable.key_sets import Network
+from tim3d.models.promptable.preprocessing import Preprocessing
+from tim3d.models.promptable.promptable import Promptable, Session
+from tim3d.models.segmentation.model_file import ModelFile, read_model
+
+
+@dataclass(frozen=True)
+class FileNetwork(Promptable):
+    """A promptable network of a model file.
+
+    Parameters
+    ----------
+    path : str
+        The file, written by ``tim3d import-network``.
+    sha256 : str
+        Its digest; a file that was replaced since is refused.
+    device : str
+        "cpu", "cuda" or "cuda:1".
+    threads : int
+        CPU threads; they affect the last bits.
+    """
+
+    path: str
+    family: str
+    config: Mapping[str, Any] = field(repr=False, hash=False)
+    preprocessing: Preprocessing
+    sha256: str = ""
+    device: str = "cpu"
+    threads: int = 1
+    kind: ClassVar[str] = KIND
+
+    @property
+    def network(self) -> Network:
+        """Family and configuration."""
+        return Network(self.family, "", self.config)
+
+    def open(self) -> Session:
+        """Load the network onto its device."""
+        import torch
+
+        from tim3d.models.promptable.networks import Loaded, loaded
+
+        file = read_model(self.path)
+        if file.sha256 != self.sha256:
+            raise CheckpointError(f"{self.path} was replaced during the run; start it again")
+        if self.device == "cpu":
+            torch.set_num_threads(self.threads)
+        network = loaded(self.network, file.tensors(), self.path).to(self.device)
+        return Loaded(network, self.family, self.edge, self.preprocessing, self.device)
+
+    def description(self) -> dict[str, Any]:
+        """Digest of the file, and the device: all that decides its masks."""
+        return {
+            "kind": self.kind,
+            "family": self.family,
+            "sha256": self.sha256,
+            "device": self.device.split(":")[0],
+            "threads": self.threads,
+        }
+
+    @property
+    def edge(self) -> int:
+        """Pixels of the edge of the square that it looks at."""
+        vision = self.config.get("vision_config", {})
+        size = vision.get("image_size", self.config.get("image_size"))
+        size = size or vision.get("backbone_config", {}).get("image_size", 1024)
+        return int(size[0] if isinstance(size, list | tuple) else size)
+
+    def bytes_for(self, shape: tuple[int, int], prompts: int) -> int:
+        """Memory of the weights, of the attention over a whole image, and of a batch of prompts."""
+        attention = 0
+        if self.device == "cpu":
+            vision = self.config.get("vision_config", {})
+            tokens = (self.edge // vision.get("patch_size", 16)) ** 2
+            attention = 12 * vision.get("num_attention_heads", 8) * tokens**2
+        return (
+            self._weights
+            + attention
+            + prompts * PROMPT_BYTES * self.edge**2 // 1024**2
+            + (16 * math.prod(shape))
+        )
+
+    @cached_property
+    def _weights(self) -> int:
+        return 2 * Path(self.path).stat().st_size
+
+    def shapes(self, shape: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """Shape of each array of an embedding."""
+        return _embedding_shapes(self)
+
+
+# Bytes for each prompt of a batch in the mask decoder, of an image of 1024 pixels.
+PROMPT_BYTES = 24 * 2**20
+
+
+def _embedding_shapes(network: FileNetwork) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the arrays of an embedding: of SAM known, of others from a call without values."""
+    if network.family == "sam":
+        vision = network.config["vision_config"]
+        side = network.edge // vision.get("patch_size", 16)
+        return ((1, vision.get("output_channels", 256), side, side),)
+    import torch
+
+    from tim3d.models.promptable.networks import blank, flat
+
+    image = torch.empty((1, 3, network.edge, network.edge), device="meta")
+    with torch.inference_mode():
+        built: Any = blank(network.network).eval()
+        found = built.get_image_embeddings(image)
+    return tuple(tuple(one.shape) for one in flat(found))
+
+
+def network_of(file: ModelFile, device: str = "cpu") -> FileNetwork:
+    """The promptable network of a model file.
+
+    Raises
+    ------
+    CheckpointError
+        If the file holds a segmenter of another kind.
+    """
+    if file.kind != KIND:
+        raise CheckpointError(
+            f"{file.path} holds a segmenter of the kind {file.kind!r}, which takes no prompts: leave --prompts out"
+        )
+    about = file.description
+    return FileNetwork(
+        file.path,
+        str(about["family"]),
+        about["config"],
+        Preprocessing.from_dict(about["preprocessing"]),
+        file.sha256,
+        device,
+    )

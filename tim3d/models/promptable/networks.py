@@ -1,0 +1,196 @@
+"""Promptable networks of the transformers package: built, loaded and called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from tim3d.errors import CheckpointError, MissingExtraError
+from tim3d.models.promptable.key_sets import Network
+from tim3d.models.promptable.preprocessing import Preprocessing
+from tim3d.models.promptable.promptable import Answers, Embedding, Image
+from tim3d.models.promptable.prompts import Batch
+from tim3d.models.segmentation.torchvision_shim import import_torchvision
+
+# Class of a network and of its configuration in transformers.
+CLASSES = {
+    "sam": ("SamModel", "SamConfig"),
+    "sam2": ("Sam2Model", "Sam2Config"),
+    "sam_hq": ("SamHQModel", "SamHQConfig"),
+    "edgetam": ("EdgeTamModel", "EdgeTamConfig"),
+}
+
+
+def import_transformers() -> Any:
+    """Import transformers, after a torchvision that it can import.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        import_torchvision()
+        import transformers
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"promptable networks need {error.name}, which is not installed: pip install 'tim3d[promptable]'"
+        ) from error
+    return transformers
+
+
+def blank(network: Network) -> nn.Module:
+    """The network without weights, on the meta device.
+
+    Raises
+    ------
+    CheckpointError
+        If its configuration cannot be built.
+    """
+    transformers = import_transformers()
+    model, config = (getattr(transformers, name) for name in CLASSES[network.family])
+    try:
+        with torch.device("meta"):
+            made = model(config(**network.config))
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"the configuration of this {network.family} network cannot be built: {error}"
+        ) from error
+    return made  # type: ignore[no-any-return]
+
+
+def loaded(network: Network, tensors: Mapping[str, Tensor], where: str) -> nn.Module:
+    """The network with exactly these weights, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If one is missing, too many, or of another shape.
+    """
+    made = blank(network)
+    try:
+        made.load_state_dict(dict(tensors), strict=True, assign=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise CheckpointError(f"{where} does not fit its network: {lines[-1][:300]}") from error
+    _fill_positions(made)
+    return made.eval().requires_grad_(False)
+
+
+def _fill_positions(network: nn.Module) -> None:
+    """Compute what is not stored and was built without values: buffers outside the state."""
+    for module in network.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_meta:
+                raise CheckpointError(
+                    f"the buffer {name} of {type(module).__name__} has no weights in the file"
+                )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network on its device, with the preparation of its images (a `Session`)."""
+
+    network: Any
+    family: str
+    edge: int
+    preprocessing: Preprocessing
+    device: str
+
+    def embed(self, image: Image) -> Embedding:
+        """Embedding of an image (y, x) of grey values from 0 to 255."""
+        with torch.inference_mode():
+            found = self.network.get_image_embeddings(self._prepared(image))
+        return tuple(one.float().cpu().numpy() for one in flat(found))
+
+    def _prepared(self, image: Image) -> Tensor:
+        """The image as the network wants it: (1, 3, edge, edge)."""
+        how = self.preprocessing
+        grey = image / np.float32(255)
+        if how.grey == "image":
+            low, high = float(image.min()), float(image.max())
+            grey = (image - np.float32(low)) / np.float32(max(high - low, 1e-8))
+        y, x = how.shape(grey.shape, self.edge)
+        given = torch.from_numpy(np.ascontiguousarray(grey))[None, None].to(self.device)
+        sized = interpolate(given, (y, x), mode="bilinear", antialias=True, align_corners=False)
+        mean, std = (
+            torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (how.mean, how.std)
+        )
+        filled = torch.zeros((1, 3, self.edge, self.edge), device=self.device)
+        filled[..., :y, :x] = (sized - mean) / std
+        return filled
+
+    def answer(
+        self, embedding: Embedding, shape: tuple[int, int], batch: Batch, several: bool
+    ) -> Answers:
+        """Masks of prompts on an embedded image of this shape: three for each, or one."""
+        y, x = self.preprocessing.shape(shape, self.edge)
+        scale = torch.tensor([x / shape[1], y / shape[0]], device=self.device)
+        with torch.inference_mode():
+            found = self.network(
+                **_embeddings(embedding, self.family, self.device),
+                **_prompts(batch, scale, self.device),
+                multimask_output=several,
+            )
+        logits = found.pred_masks[0].float()
+        return Answers(
+            found.iou_scores[0].float().cpu().numpy(), _enlarging(logits, self.edge, (y, x), shape)
+        )
+
+
+def flat(found: Any) -> list[Tensor]:
+    """Arrays of an embedding: a tensor, a list of them, or a tensor and a list of them."""
+    if isinstance(found, Tensor):
+        return [found]
+    return [one for part in found for one in flat(part)]
+
+
+def _embeddings(embedding: Embedding, family: str, device: str) -> dict[str, Any]:
+    tensors = [torch.from_numpy(np.ascontiguousarray(one)).to(device) for one in embedding]
+    if family == "sam":
+        return {"image_embeddings": tensors[0]}
+    if family == "sam_hq":
+        return {"image_embeddings": tensors[0], "intermediate_embeddings": tensors[1:]}
+    return {"image_embeddings": tensors}
+
+
+def _prompts(batch: Batch, scale: Tensor, device: str) -> dict[str, Tensor]:
+    """Prompts in pixels of the network; a pixel's centre is half a pixel from its corner."""
+    given: dict[str, Tensor] = {}
+    if batch.points.shape[1]:
+        points = torch.from_numpy(batch.points).float().to(device)
+        given["input_points"] = ((points + 0.5) * scale - 0.5)[None]
+        given["input_labels"] = torch.from_numpy(batch.labels).to(device)[None]
+    if batch.boxes is not None:
+        boxes = torch.from_numpy(batch.boxes).float().to(device)
+        given["input_boxes"] = ((boxes + 0.5) * scale.repeat(2) - 0.5)[None]
+    return given
+
+
+def _enlarging(
+    logits: Tensor, edge: int, filled: tuple[int, int], shape: tuple[int, int]
+) -> Callable[[int, int], np.ndarray]:
+    """Return a function that enlarges one mask to the image, when it is asked for."""
+
+    def enlarged(prompt: int, mask: int) -> np.ndarray:
+        with torch.inference_mode():
+            one = logits[prompt, mask][None, None]
+            if filled != (edge, edge):
+                one = interpolate(one, (edge, edge), mode="bilinear", align_corners=False)
+                one = one[..., : filled[0], : filled[1]]
+            sized = interpolate(one, shape, mode="bilinear", align_corners=False)
+            return np.asarray(sized[0, 0].cpu().numpy())
+
+    return enlarged
+
+
+def weights_bytes(network: Network) -> int:
+    """Bytes of the weights of a network in float32."""
+    return sum(4 * math.prod(one.shape) for one in blank(network).state_dict().values())
