@@ -18,9 +18,10 @@ def tiny_checkpoint(
     classes: tuple[str, ...] = ("pore", "solid"),
     norm: Literal["batch", "instance"] = "batch",
     slices: int = 1,
+    seed: int = 5,
 ) -> Path:
     """An untrained U-Net of total stride 4 whose running statistics are not trivial."""
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     small = {"encoder": "mobilenet_v2", "depth": 2, "decoder_channels": (8, 4)}
     spec = UNetSpec(classes, **small, in_channels=slices, norm=norm)
     net = build(spec).train()

@@ -165,6 +165,7 @@ LIGHT = {
         "volume_segmenter",
         "memory",
         "model_file",
+        "ensemble",
         "network_segmenter",
         "objects",
         "predictor",

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tim3d.cleaning import STEPS as CLEANING
@@ -276,6 +277,13 @@ def _gibibytes(value: Any) -> int:
     return int(_float(value) * 2**30)
 
 
+def _model_files(value: Any) -> Any:
+    """One path, or several between commas; a comma may be part of the name of a file that is there."""
+    if isinstance(value, str) and "," in value and not Path(value).exists():
+        return [_path(part) for part in _names(value)]
+    return _path(value) if isinstance(value, str) else [_path(one) for one in value]
+
+
 def _one_or_several(value: Any) -> float | list[float]:
     return _one_or_all(_floats(value))
 
@@ -391,6 +399,9 @@ READERS = {
     "Sources": Reader(_paths, "a path, or several", "slices", "PATH", several=True),
     "Images": Reader(_paths, "a path, or three", "image.png", "IMAGE", several=True),
     "Nodes": Reader(_paths, "names", "raw", "NAME", several=True),
+    "ModelFiles": Reader(
+        _model_files, "a path, or several as {}", "a.safetensors,b.safetensors", "PATH"
+    ),
     "Samples": Reader(_paths, "names", "a.zarr", "SAMPLE", several=True),
     "Folder": Reader(_path, "a path", "folder", "FOLDER"),
     "CleaningSteps": Reader(

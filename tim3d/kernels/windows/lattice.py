@@ -29,7 +29,7 @@ weighted by a Gaussian about its middle)::
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
@@ -103,6 +103,12 @@ class Lattice:
     def input_shape(self) -> Triple:
         """Shape of the network's input for one window."""
         return (self.window[0] + 2 * self.context, self.window[1], self.window[2])
+
+    def turned(self) -> Lattice:
+        """The same windows over a volume whose y and x are exchanged."""
+        z, y, x = zip(self.shape, self.window, self.stride, self.offset, strict=True)
+        shape, window, stride, offset = (triple(one) for one in zip(z, x, y, strict=True))
+        return replace(self, shape=shape, window=window, stride=stride, offset=offset)
 
     def box(self, index: Triple) -> Box:
         """Voxels of window `index`; parts of it may lie outside the volume."""

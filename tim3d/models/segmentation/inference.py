@@ -24,7 +24,7 @@ from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
 from tim3d.models.segmentation.predictor import Predictor as Predictor
 
 Item = TypeVar("Item")
-Output = Literal["labels", "probabilities"]
+Output = Literal["labels", "probabilities", "shares"]
 Reduction = Literal["labels", "labels+probabilities", "softmax"]
 # Layout of the values of a network of slices and of one of volumes: the channels of a voxel side by
 # side.
@@ -113,7 +113,7 @@ def segment_core(
         Voxels to classify.
     slab, slab_box : array (z, y, x), Box
         Grey values and their box: `lattice.read_box(core)` or larger.
-    outputs : sequence of {"labels", "probabilities"}
+    outputs : sequence of {"labels", "probabilities", "shares"}
         Arrays to return.
     empty : EmptyRule, optional
         Rule that skips the network for windows of a single grey value; `output` is one probability
@@ -123,7 +123,7 @@ def segment_core(
     -------
     dict of arrays
         `labels` uint8 (z, y, x), the index of the class; `probabilities` uint8 (classes, z, y, x),
-        where 255 is certain.
+        where 255 is certain; `shares` the same as float32 from 0 to 1.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def segment_core(
             slab_box,
             lambda source: _predict(predictor, loaded, lattice, source, reduction),
             channels=channels,
-            dtype=np.uint8,
+            dtype=np.float32 if reduction == "softmax" else np.uint8,
             batch=predictor.batch,
             empty=_reduced(empty, reduction, classes),
         )
@@ -167,10 +167,10 @@ def check_lattice(lattice: Lattice, checkpoint: Checkpoint) -> None:
 
 
 def _reduction(lattice: Lattice, outputs: Sequence[Output]) -> Reduction:
-    unknown = set(outputs) - {"labels", "probabilities"}
+    unknown = set(outputs) - {"labels", "probabilities", "shares"}
     if unknown or not outputs:
-        raise ArgumentError(f"outputs are {list(outputs)}; choose labels, probabilities or both")
-    if lattice.mode == "blend":
+        raise ArgumentError(f"outputs are {list(outputs)}; choose labels, probabilities or shares")
+    if lattice.mode == "blend" or "shares" in outputs:
         return "softmax"
     return "labels+probabilities" if "probabilities" in outputs else "labels"
 
@@ -192,6 +192,8 @@ def _named(stitched: Array, reduction: Reduction, outputs: Sequence[Output]) -> 
     named: dict[Output, Array] = {}
     if "labels" in outputs:
         named["labels"] = _argmax(stitched) if reduction == "softmax" else stitched[0]
+    if "shares" in outputs:
+        named["shares"] = stitched
     if "probabilities" in outputs:
         named["probabilities"] = _quantise(stitched) if reduction == "softmax" else stitched[1:]
     return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tim3d.errors import ArgumentError
@@ -20,7 +20,7 @@ from tim3d.kernels.windows.lattice import (
 from tim3d.models.segmentation.families import NetworkSpec
 from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.predictor import Predictor
-from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
+from tim3d.models.segmentation.segmenter import EXACT, LABELS, Map, Maps, Segmenter, opened
 from tim3d.models.segmentation.unet import UNetSpec
 
 PROBABILITY = Map(
@@ -90,6 +90,14 @@ class NetworkSegmenter(Segmenter):
         """Description and codes, without the kind: the file states it, and older fields lack it."""
         return {name: value for name, value in super().record(codes).items() if name != "kind"}
 
+    def exact(self) -> Segmenter:
+        """The same network with probabilities in float32."""
+        return replace(self, maps=(EXACT,))
+
+    def turned(self) -> Segmenter:
+        """The same network on windows whose y and x are exchanged."""
+        return replace(self, windows=self.windows.turned())
+
     def lattice(self, shape: Triple) -> Lattice:
         """Lattice of windows, fixed when the segmenter was created."""
         return self.windows
@@ -106,7 +114,8 @@ class NetworkSegmenter(Segmenter):
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
         """Bytes of a block: stitching, copies to decode and encode, and layers of the network."""
         classes = len(self.classes)
-        out = 2 * (1 + (classes if self.maps else 0))
+        bytes_each = 4 if EXACT in self.maps else 1
+        out = 2 * (1 + (bytes_each * classes if self.maps else 0))
         held = peak_bytes(
             self.windows, core, itemsize=2 * voxel_bytes, channels=classes, out_bytes=out + 1,
             batch=self.predictor.batch,
@@ -115,6 +124,11 @@ class NetworkSegmenter(Segmenter):
 
     def region(self, shape: Triple, core: Box, grey: Array, box: Box) -> Maps:
         """Maps of a core, by batches; a GPU does not wait while their results are placed."""
+        if self.maps == (EXACT,):
+            found = opened(self)(
+                self.predictor, self.windows, core, grey, box, ("labels", "shares")
+            )
+            return {LABELS: found["labels"], EXACT.name: found["shares"]}
         wanted = ("labels", "probabilities") if self.maps else ("labels",)
         found = opened(self)(self.predictor, self.windows, core, grey, box, wanted)
         maps = {one.name: found["probabilities"] for one in self.maps}

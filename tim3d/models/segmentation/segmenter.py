@@ -85,6 +85,10 @@ class Map:
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
+# Probabilities as they are computed, for segmenters that ask others.
+EXACT = Map("probability", "probability of {}", per_class=True)
+
+
 class Segmenter(ABC):
     """Function from windows of grey values to labels and other maps.
 
@@ -163,6 +167,35 @@ class Segmenter(ABC):
             "classes": self.classes,
             "maps": maps,
         }
+
+    def exact(self) -> Segmenter:
+        """The same segmenter with the one map `EXACT`: probabilities in float32.
+
+        Raises
+        ------
+        ArgumentError
+            If it gives no probabilities.
+        """
+        if EXACT not in self.maps:
+            raise ArgumentError(
+                f"segmenter {self.kind!r} gives no probabilities, of which an uncertainty is made. It needs the map "
+                f"{EXACT.name!r}, per class, in float32"
+            )
+        return self
+
+    def turned(self) -> Segmenter:
+        """The same segmenter for volumes whose y and x are exchanged.
+
+        Raises
+        ------
+        ArgumentError
+            If its windows are not square.
+        """
+        if (self.window and self.window[1] != self.window[2]) or self.halo[1] != self.halo[2]:
+            raise ArgumentError(
+                f"segmenter {self.kind!r} has windows {self.window} that cannot be turned by a quarter"
+            )
+        return self
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
         """Description and codes of classes, as recorded in a field and in its fingerprint."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, cast
@@ -19,7 +19,7 @@ from tim3d.kernels.windows.lattice import Array
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.model_file import ModelFile, read_model, write_model
 from tim3d.models.segmentation.network_segmenter import PROBABILITY
-from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
+from tim3d.models.segmentation.segmenter import EXACT, LABELS, Map, Maps, Segmenter, opened
 
 KIND = "strokes"
 # Shares of the classes from rows of features.
@@ -136,6 +136,8 @@ class StrokeForest(Segmenter):
         Digest of the file.
     probabilities : bool
         Whether probabilities are a map.
+    as_floats : bool
+        Whether that map is `EXACT`.
     """
 
     path: str
@@ -144,6 +146,7 @@ class StrokeForest(Segmenter):
     scale: Normalisation
     sha256: str = ""
     probabilities: bool = False
+    as_floats: bool = False
     kind: ClassVar[str] = KIND
 
     @property
@@ -154,7 +157,13 @@ class StrokeForest(Segmenter):
     @property
     def maps(self) -> tuple[Map, ...]:  # type: ignore[override]
         """Probabilities, if they are wanted."""
+        if self.as_floats:
+            return (EXACT,)
         return (PROBABILITY,) if self.probabilities else ()
+
+    def exact(self) -> Segmenter:
+        """The same forest with probabilities in float32."""
+        return replace(self, as_floats=True)
 
     @property
     def features(self) -> FeatureSet:
@@ -203,14 +212,17 @@ class StrokeForest(Segmenter):
             found = shares(features_of(normal, smooth, points + corner, features))
             at = tuple((points + np.array(inside.start)).T)
             made[LABELS][at] = found.argmax(axis=1)
-            if self.probabilities:
+            if self.as_floats:
+                made[EXACT.name][(slice(None), *at)] = found.T
+            elif self.probabilities:
                 made[PROBABILITY.name][(slice(None), *at)] = np.rint(found.T * 255)
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
         """Bytes of a block: grey values, their Gaussians, maps, and features of a batch."""
         scales = len(self.model.scales) + 2
         smooth = 4 * scales * (prod(read[1:]) if self.model.planar else prod(read))
-        out = 1 + (len(self.classes) if self.probabilities else 0)
+        bytes_each = 4 if self.as_floats else int(self.probabilities)
+        out = 1 + bytes_each * len(self.classes)
         batch = BATCH * (4 * len(self.features.names) + 16 * len(self.classes) + 80)
         return 2 * voxel_bytes * prod(read) + smooth + 3 * out * prod(core) + batch
 

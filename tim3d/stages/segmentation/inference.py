@@ -147,7 +147,11 @@ class Segmentation:
         written = tuple(
             one for one in segmenter.maps if one.joined != "objects" or one.name in numbered
         )
-        maps = tuple(field for one in written for field in _fields(grey, self.out, one, segmenter))
+        named = {code: name for name, code in phases.items()}
+        of = tuple(named[code] for code in codes)
+        maps = tuple(
+            field for one in written for field in _fields(grey, self.out, one, segmenter, of)
+        )
         names = (labels.name, *(one.name for one in maps))
         work = SegmentWork(
             sample=self.sample,
@@ -176,14 +180,20 @@ class Segmentation:
         )
 
 
-def _fields(grey: Field, out: str, one: Map, segmenter: Segmenter) -> Iterator[Field]:
-    """Fields of a map; for one of objects that of their numbers in the windows."""
-    for name, long_name in one.fields(out, segmenter.classes):
+def _fields(
+    grey: Field, out: str, one: Map, segmenter: Segmenter, phases: tuple[str, ...]
+) -> Iterator[Field]:
+    """Fields of a map; for one of objects that of their numbers in the windows.
+
+    A field of a class states the phase that it counts as, and its place among the classes.
+    """
+    for place, (name, long_name) in enumerate(one.fields(out, segmenter.classes)):
         if one.joined == "objects":
             yield like(grey, in_windows(name), "uint32", f"{long_name} in its window", labels=True)
         else:
             units = {"units": one.units} if one.units else {}
-            yield like(grey, name, one.dtype, long_name, attributes=units)
+            of = {"phase": phases[place], "class_number": place} if one.per_class else {}
+            yield like(grey, name, one.dtype, long_name, attributes={**units, **of})
 
 
 def _finishing(shares: Finish, objects: Sequence[Numbering]) -> Finish:

@@ -16,12 +16,14 @@ from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
 from tim3d.stages.segmentation import kinds
 from tim3d.stages.segmentation.chosen import Chosen, FromHistogram, given
+from tim3d.stages.segmentation.ensembles import ensemble_of, in_views
 from tim3d.stages.segmentation.inference import Segmentation
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.histogram import Histogram, check_blur, check_thresholds
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
-from tim3d.typed import GreyValues, Merges, Window
+from tim3d.storage.schema import Field
+from tim3d.typed import GreyValues, Merges, ModelFiles, Window
 
 METHODS = ("otsu", "multi-otsu", "fixed")
 
@@ -30,7 +32,7 @@ METHODS = ("otsu", "multi-otsu", "fixed")
 def segment(
     sample: str,
     *,
-    model: str | Path | None = None,
+    model: ModelFiles | None = None,
     method: Literal["otsu", "multi-otsu", "fixed"] | None = None,
     segmenter: Segmenter | None = None,
     thresholds: GreyValues | None = None,
@@ -44,6 +46,7 @@ def segment(
     window: Window | None = None,
     halo: int | None = None,
     probabilities: bool = False,
+    uncertainty: Literal["none", "views", "models"] = "none",
     normalisation: Literal["volume", "slices"] | None = None,
     batch: int = 1,
     precision: Literal["fp32", "fp16"] = "fp32",
@@ -56,9 +59,9 @@ def segment(
     ----------
     sample : str
         Path or URL of the sample.
-    model : path, optional
+    model : path or several, optional
         A network trained by tim3d train (default: none, thresholds by the method). The kind that
-        the file states chooses what reads it.
+        the file states chooses what reads it. Of several, the mean probability counts.
     method : {"otsu", "multi-otsu", "fixed"}
         How thresholds are found in the histogram of the whole volume (needed without a model).
         Class k holds threshold[k-1] < grey <= threshold[k].
@@ -93,6 +96,11 @@ def segment(
         the window).
     probabilities : bool
         Keep probabilities of every class too, in 8 bits. They are fields ``OUT_probability_CLASS``.
+    uncertainty : {"none", "views", "models"}
+        Compare answers. Views are those to the volume mirrored in the plane of the slices and, where
+        pixels are square, turned by quarters; models are those of several models, as by default
+        where there are several. Labels follow the mean probability, which is kept in 16 bits, with
+        fields ``OUT_entropy`` and ``OUT_mutual_information`` in nat.
     normalisation : {"volume", "slices"}, optional
         Mean and deviation of grey: of the volume, or of each slice, smoothed (default: as the
         network was trained).
@@ -131,22 +139,22 @@ def segment(
     of_thresholds = {"thresholds": thresholds, "blur": blur, "polarity": polarity}
     of_network = {
         "mode": mode, "window": window, "halo": halo, "probabilities": probabilities, "normalisation": normalisation,
-        "batch": batch, "precision": precision, "device": device,
+        "uncertainty": uncertainty, "batch": batch, "precision": precision, "device": device,
     }  # fmt: skip
     if method is not None:
         _refuse_unused("--method", {"merge": merge, **of_network})
     else:
         _refuse_unused("--model" if model is not None else "a segmenter", of_thresholds)
     if segmenter is not None:
-        _refuse_unused("a segmenter", of_network)
+        _refuse_unused("a segmenter", {**of_network, "uncertainty": "none"})
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; segment needs grey values")
     if segmenter is not None:
-        chosen = given(segmenter, grey)
+        chosen = _by_value(segmenter, grey, uncertainty)
     elif model is not None:
         how = Inference(mode, window, halo, probabilities, normalisation, batch, precision, device)
-        chosen = kinds.chosen(kinds.Asked(sample, grey, Path(model), how))
+        chosen = _by_models(sample, grey, model, how, uncertainty)
     else:
         asked = {"method": str(method), "blur": blur, "polarity": polarity}
         chosen = _by_thresholds(
@@ -155,6 +163,30 @@ def segment(
     segmentation = Segmentation(sample, grey, out, chosen, phases, dict(merge or {}), options)
     segmentation.coded  # noqa: B018  refuses bad phases before a plan is made
     return Task(segmentation.plans, segmentation.run)
+
+
+def _by_models(
+    sample: str, grey: Field, model: ModelFiles, how: Inference, uncertainty: str
+) -> Chosen:
+    """One model, or the mean of several or of several views."""
+    paths = [Path(model)] if isinstance(model, str | Path) else [Path(one) for one in model]
+    if not paths:
+        raise ArgumentError("--model names no file: --model unet.safetensors")
+    compared = "models" if len(paths) > 1 and uncertainty == "none" else uncertainty
+    if compared == "none":
+        return kinds.chosen(kinds.Asked(sample, grey, paths[0], how))
+    if how.probabilities:
+        raise ArgumentError(
+            "mean probabilities are kept with --uncertainty and with several models: leave out --probabilities"
+        )
+    return ensemble_of(sample, grey, paths, how, compared)
+
+
+def _by_value(segmenter: Segmenter, grey: Field, uncertainty: str) -> Chosen:
+    """A segmenter that is given, as it is or in all views."""
+    if uncertainty == "models":
+        raise ArgumentError("uncertainty='models' compares model files: uncertainty='views'")
+    return given(segmenter, grey) if uncertainty == "none" else in_views(segmenter, grey)
 
 
 def _refuse_unused(way: str, others: Mapping[str, Any]) -> None:
