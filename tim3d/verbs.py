@@ -5,6 +5,8 @@ VERBS = {
     "generate": "tim3d.stages.generation.generate",
     "train_generator": "tim3d.stages.generation.train_generator",
     "import_generator": "tim3d.stages.generation.import_generator",
+    "fit_imaging": "tim3d.stages.imaging.fit_imaging",
+    "render": "tim3d.stages.imaging.render",
     "inspect": "tim3d.stages.inspection.inspect",
     "ingest": "tim3d.stages.ingest",
     "prepare": "tim3d.stages.preparation.prepare",

@@ -27,7 +27,9 @@ from tim3d.commands import renewal
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
 from tim3d.generators import GaussianField, LevelCuts
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
+from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.maintenance import commands
+from tim3d.stages.imaging.imaging_file import write_imaging
 from tim3d.storage import store
 from tim3d.verbs import VERBS
 
@@ -108,6 +110,9 @@ FIELDS |= {
         f"{A}/{OBJECTS}", "phase_distance", ("distance",),
     ),
 }  # fmt: skip
+FIELDS |= {
+    "render": Row({"sample": A, "model": "imaging.json", "out": "shown"}, makes=f"{A}/shown", reads="phase"),
+}  # fmt: skip
 RESULTS = {
     "label": Row(
         {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolation"
@@ -181,6 +186,9 @@ FILES = {
     "import_network": Row(
         {"checkpoint": "sam", "weights": "sam.safetensors"}, makes="sam.safetensors"
     ),
+    "fit_imaging": Row(
+        {"sample": A, "model": "look.json", "phases": ["pore", "solid"]}, makes="look.json", reads="raw"
+    ),
     "import_generator": Row(
         {
             "checkpoint": "a_Gen.pt", "weights": "own.safetensors", "voxel_size": {"z": 10, "y": 10, "x": 10},
@@ -238,6 +246,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_checkpoint(folder / "net.safetensors")
     written(folder, resizes=False)
     saved_folder("sam", folder / "sam")
+    look = Imaging({"pore": 60.0, "solid": 160.0}, read=8.0, blur_nm=10.0)
+    write_imaging(folder / "imaging.json", look, {})
     for slices, name in ((4, "thin"), (6, "thick"), (8, "thicker")):
         cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=slices), (0.4, 0.6))
         tim3d.generate(str(folder / f"{name}.zarr"), cuts, shape=(slices, 6, 6), options=QUIET)

@@ -17,6 +17,8 @@ from tim3d import Options, Phases
 from tim3d.cli.parsing import verb
 from tim3d.corrections import Crop
 from tim3d.errors import Tim3dError
+from tim3d.kernels.image.imaging_model import Imaging
+from tim3d.stages.imaging.imaging_file import write_imaging
 from tim3d.storage import store
 
 QUIET = Options(progress=False)
@@ -116,6 +118,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "thickness": ("thickness", {"distance": "far"}, {"distance": "far_swapped"}),
     "skeleton": ("skeleton", {"distance": "far"}, {"distance": "far_swapped"}),
+    "render": (
+        "render",
+        {"field": "labelled", "model": "look.json", "out": "new"},
+        {"field": "swapped", "model": "other_look.json", "seed": 1, "vary": 0.5},
+    ),
     "generate grains": (
         "generate",
         GRAINS,
@@ -177,6 +184,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         tiny_checkpoint(folder / "net.safetensors")
         tiny_checkpoint(folder / "slices.safetensors", norm="instance")
+    for name, read in (("look", 8.0), ("other_look", 12.0)):
+        write_imaging(
+            folder / f"{name}.json", Imaging({"pore": 60.0, "solid": 160.0}, read=read), {}
+        )
     (folder / "s2.csv").write_text("0,0.4\n2,0.3\n4,0.2\n8,0.16\n")
     size = {"z": 2, "y": 1, "x": 1}
     for name, field, phases in (

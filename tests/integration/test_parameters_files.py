@@ -76,6 +76,14 @@ CASES = {
         elsewhere={"weights": "second.safetensors"},
         runs={"overwrite": True},
     ),
+    "fit_imaging": Case(
+        {"sample": A, "model": "look.json", "phases": ["pore", "solid"], "progress": False},
+        refused={
+            "sample": B, "field": "grey", "phases": ["void", "solid"], "thresholds": [95.0], "through": "pore",
+        },
+        elsewhere={"model": "second.json"},
+        runs={"overwrite": True, "progress": True},
+    ),
     "train": Case(
         {
             "sample": A, "model": "unet.safetensors", "field": "raw", "labels": "truth", "depth": 2, "epochs": 1,
