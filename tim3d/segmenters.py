@@ -1,7 +1,18 @@
 """Segmenters for `tim3d.segment`, and model files of one's own (docs/extend.md)."""
 
+from tim3d.models.segmentation.bpartis import BPartIS, import_bpartis
 from tim3d.models.segmentation.model_file import ModelFile, read_model, write_model
 from tim3d.models.segmentation.segmenter import EXACT, Map, Segmenter
 from tim3d.stages.segmentation.kinds import register
 
-__all__ = ["EXACT", "Map", "ModelFile", "Segmenter", "read_model", "register", "write_model"]
+__all__ = [
+    "EXACT",
+    "BPartIS",
+    "Map",
+    "ModelFile",
+    "Segmenter",
+    "import_bpartis",
+    "read_model",
+    "register",
+    "write_model",
+]

@@ -157,6 +157,7 @@ LIGHT = {
 } | {
     f"models.segmentation.{name}"
     for name in (
+        "bpartis",
         "by_network",
         "checkpoint",
         "crops",

@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.forecast import expected
+from tim3d.models.segmentation.bpartis import KIND as BPARTIS
+from tim3d.models.segmentation.bpartis import BPartIS, window_of
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.families import FAMILIES
 from tim3d.models.segmentation.model_file import ModelFile, read_model
@@ -71,7 +73,30 @@ def _forest(asked: Asked, model: StrokeModel, scale: Normalisation, sha256: str)
     return StrokeForest(path, model, spacing, scale, sha256, asked.how.probabilities)
 
 
-KINDS: dict[str, Reader] = {**dict.fromkeys(FAMILIES, _network), STROKES: _strokes}
+def _bpartis(asked: Asked) -> Chosen:
+    """BPartIS on windows of slices; the last halo of a window is where particles are compared."""
+    refuse_options(asked.how, BPARTIS, but=("window", "halo", "device"))
+    from tim3d.models.common.device import choose_device
+
+    how = asked.how
+    halo = (
+        0 if how.window is None else min(how.window) // 4 // 8 * 8 if how.halo is None else how.halo
+    )
+    file = read_model(asked.model)
+    return given(
+        BPartIS(
+            str(asked.model.absolute()), file.sha256, window_of(asked.grey.shape, how.window), (0, halo, halo),
+            device=choose_device(how.device),
+        ),
+        asked.grey,
+    )  # fmt: skip
+
+
+KINDS: dict[str, Reader] = {
+    **dict.fromkeys(FAMILIES, _network),
+    STROKES: _strokes,
+    BPARTIS: _bpartis,
+}
 BUILT_IN = frozenset(KINDS)
 
 

@@ -1,0 +1,270 @@
+"""Particles of SEM and TEM images by BPartIS: instances, and the uncertainty of its dropout.
+
+The weights are those that the package imagedataextractor ships (MIT licence). Image and embeddings
+are in pixels: an image is not squeezed to 512 x 512, an offset reaches 511 pixels of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tim3d.errors import ArgumentError, CheckpointError, InputError
+from tim3d.grid import Box, Triple
+from tim3d.kernels.morphology.embeddings import binary_entropy, instances_of, mutual_information
+from tim3d.kernels.windows.lattice import Array
+from tim3d.models.segmentation.model_file import ModelFile, read_model, write_model
+from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tim3d.models.segmentation.branched_erfnet import BranchedErfnet
+
+KIND = "bpartis"
+CLASSES = ("matrix", "particle")
+# The edge in pixels of the images of the training, less one: the unit of offsets and spreads.
+UNIT = 511.0
+# Factor of the logarithm of the spread, in the training.
+SPREAD = 10.0
+STRIDE = 8
+# Bytes for each pixel of a window: all layers of one pass, and what is added up over the passes.
+PIXEL_BYTES = 900.0
+LICENCE = "MIT, Batuhan Yildirim; from imagedataextractor"
+
+
+@dataclass(frozen=True)
+class BPartIS(Segmenter):
+    """Instances of particles in slices, and where passes with dropout disagree.
+
+    Parameters
+    ----------
+    path, sha256 : str
+        Model file written by ``tim3d import-network`` or `import_bpartis`, and its digest.
+    window : (z, y, x)
+        Voxels of a window: one slice, its edges multiples of 8.
+    halo : (z, y, x)
+        Border of a window that is discarded, where the objects of two windows are compared.
+    passes : int
+        Passes with dropout; 0 is one pass without, and no uncertainty.
+    seed : int
+        Seed of the dropout. What a window drops follows from it, from the place of the window and
+        the number of the pass.
+    least : int
+        Least number of pixels of a particle.
+    device : str
+        Where the network is called: cpu, cuda or cuda:1.
+    """
+
+    path: str
+    sha256: str
+    window: Triple
+    halo: Triple = (0, 0, 0)
+    passes: int = 8
+    seed: int = 0
+    least: int = 128
+    device: str = "cpu"
+    kind: ClassVar[str] = KIND
+    classes = CLASSES
+    total_stride = (1, STRIDE, STRIDE)
+    working_bytes = PIXEL_BYTES
+    needs_torch: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.passes < 0 or self.seed < 0 or self.least < 1 or self.window[0] != 1:
+            raise ArgumentError(
+                f"BPartIS with {self.passes} passes, seed {self.seed}, particles of {self.least} pixels and windows of "
+                f"{self.window}: no negative passes or seed, a pixel at least, and windows one slice thick"
+            )
+
+    @property
+    def maps(self) -> tuple[Map, ...]:  # type: ignore[override]
+        """Numbers of particles, and with passes the mutual information of the seed values."""
+        numbers = Map("particles", "number of the particle", dtype="uint32", joined="objects")
+        doubt = Map(
+            "mutual_information", "mutual information of particle or not and the weights", "nat"
+        )
+        return (numbers, doubt) if self.passes else (numbers,)
+
+    @property
+    def whole_slices(self) -> bool:  # type: ignore[override]
+        """Whether a window is a whole slice."""
+        return self.halo == (0, 0, 0)
+
+    def description(self) -> dict[str, Any]:
+        """All that determines the output; the file by its digest, not by its path."""
+        every = super().description()
+        return {name: value for name, value in every.items() if name != "path"}
+
+    def open(self) -> Callable[..., Maps]:
+        """Load the network onto its device."""
+        file = read_model(self.path)
+        if file.sha256 != self.sha256:
+            raise CheckpointError(
+                f"{self.path} has SHA-256 {file.sha256}, and the run was planned with {self.sha256}"
+            )
+        return Opened(self, network_of(file).to(self.device))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The loaded network, called window by window."""
+
+    how: BPartIS
+    network: BranchedErfnet
+
+    def __call__(self, grey: Array, place: Box) -> Maps:
+        """Labels, numbers and mutual information of a window."""
+        values, doubt = self.raw(in_unit_range(grey[0]), place)
+        y, x = np.indices(values.shape[1:], np.float32)
+        middle = np.stack(
+            [y + np.float32(UNIT) * np.tanh(values[1]), x + np.float32(UNIT) * np.tanh(values[0])]
+        )
+        spread = np.exp(np.float64(SPREAD) * values[[3, 2]]).astype(np.float32) / np.float32(
+            UNIT**2
+        )
+        numbers = instances_of(_sigmoid(values[4]), middle, spread, self.how.least)[None]
+        found: dict[str, Array] = {LABELS: (numbers > 0).astype(np.uint8), "particles": numbers}
+        return found | ({"mutual_information": doubt[None]} if self.how.passes else {})
+
+    def raw(self, image: Array, place: Box) -> tuple[Array, Array]:
+        """Mean output of the passes (5, y, x), and the mutual information of the seed values."""
+        import torch
+
+        torch.set_num_threads(1)  # sums of more threads round otherwise
+        tensor = torch.from_numpy(np.broadcast_to(image, (1, 3, *image.shape)).copy())
+        count = max(1, self.how.passes)
+        total = np.zeros((5, *image.shape), np.float32)
+        share, entropy = np.zeros((2, *image.shape), np.float32)
+        with torch.inference_mode():
+            for number in range(count):
+                self.network.drop(self._draws(place, number) if self.how.passes else None)
+                found = self.network(tensor.to(self.how.device))[0].cpu().numpy()
+                seeds = _sigmoid(found[4])
+                total += found
+                share += seeds
+                entropy += binary_entropy(seeds)
+        n = np.float32(count)
+        return total / n, mutual_information(share / n, entropy / n)
+
+    def _draws(self, place: Box, number: int) -> list[Tensor]:
+        """Uniform numbers of the channels of each block with dropout, by window and pass alone."""
+        import torch
+
+        words = [self.how.seed, number, *(int(n) & 0xFFFFFFFF for n in place.start)]
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+        sizes = [block.bn2.num_features for block in self.network.dropping()]
+        draws = [torch.from_numpy(draw.random(size, np.float32)) for size in sizes]
+        return [one.to(self.how.device) for one in draws]
+
+
+def in_unit_range(grey: Array) -> Array:
+    """Grey values as shares of the range of their type.
+
+    >>> in_unit_range(np.array([0, 255], np.uint8)).tolist()
+    [0.0, 1.0]
+    """
+    if grey.dtype.kind != "u":
+        raise InputError(
+            f"BPartIS takes images of uint8 or uint16, and this one is {grey.dtype}: its black and white are not known"
+        )
+    return grey.astype(np.float32) / np.float32(np.iinfo(grey.dtype).max)
+
+
+def _sigmoid(values: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-values.astype(np.float64))), np.float32)
+
+
+def import_bpartis(source: str | Path, path: str | Path) -> str:
+    """Write the weights of BPartIS as a model file, and return its SHA-256.
+
+    Parameters
+    ----------
+    source : path
+        The file ``models/seg-model.pt`` of the package imagedataextractor. Nothing in it is run.
+    path : path
+        File to write, for example bpartis.safetensors.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read without running code, or its weights are not those of BPartIS.
+    """
+    tensors = _state_of(source)
+    refuse_other_weights(tensors, str(source))
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    about = {"classes": list(CLASSES), "licence": LICENCE, "source_sha256": digest}
+    plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return write_model(path, KIND, plain, about)
+
+
+def _state_of(source: str | Path) -> Mapping[str, Tensor]:
+    import torch
+
+    try:
+        found = torch.load(source, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        said = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"{source} holds no weights that can be read without running code: {said}"
+        ) from error
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{source} holds a {type(found).__name__} and no table of weights")
+    return found
+
+
+def is_bpartis(tensors: Mapping[str, Any]) -> bool:
+    """Whether the names of weights are those of BPartIS, to the last."""
+    return {name: tuple(one.shape) for name, one in tensors.items()} == _shapes()
+
+
+def refuse_other_weights(tensors: Mapping[str, Any], source: str) -> None:
+    """Raise `CheckpointError` unless names and shapes are those of BPartIS."""
+    known = _shapes()
+    odd = [name for name in tensors if name not in known]
+    odd += [f"{name} (missing)" for name in known if name not in tensors]
+    odd += [n for n in known if n in tensors and tuple(tensors[n].shape) != known[n]]
+    if odd:
+        raise CheckpointError(
+            f"{source} has {len(tensors)} weights and BPartIS {len(known)}; {len(odd)} do not fit, the first of them "
+            f"{', '.join(odd[:3])}"
+        )
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    import torch
+
+    from tim3d.models.segmentation.branched_erfnet import BranchedErfnet
+
+    with torch.device("meta"):
+        return {name: tuple(one.shape) for name, one in BranchedErfnet().state_dict().items()}
+
+
+def network_of(file: ModelFile) -> BranchedErfnet:
+    """The network of a model file, ready to be called."""
+    import torch
+
+    from tim3d.models.segmentation.branched_erfnet import BranchedErfnet
+
+    tensors = file.tensors()
+    refuse_other_weights(tensors, file.path)
+    with torch.device("meta"):
+        network = BranchedErfnet()
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network.eval()
+
+
+def window_of(shape: Triple, window: tuple[int, int] | None) -> Triple:
+    """Voxels of a window: the given ones, or those of a whole slice up to a multiple of 8.
+
+    >>> window_of((3, 250, 256), None)
+    (1, 256, 256)
+    """
+    y, x = window or (-(-n // STRIDE) * STRIDE for n in shape[1:])
+    return (1, y, x)
