@@ -1,6 +1,6 @@
 """Segmenters for `tim3d.segment`, and model files of one's own (docs/extend.md)."""
 
-from tim3d.models.segmentation.bpartis import BPartIS, import_bpartis
+from tim3d.models.segmentation.bpartis import BPartIS
 from tim3d.models.segmentation.model_file import ModelFile, read_model, write_model
 from tim3d.models.segmentation.segmenter import EXACT, Map, Segmenter
 from tim3d.stages.segmentation.kinds import register
@@ -11,7 +11,6 @@ __all__ = [
     "Map",
     "ModelFile",
     "Segmenter",
-    "import_bpartis",
     "read_model",
     "register",
     "write_model",

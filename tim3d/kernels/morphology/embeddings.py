@@ -97,7 +97,7 @@ def _grow(y, x, weights, seeds, least):  # type: ignore[no-untyped-def]
 
 
 def mutual_information(mean: Floats, entropy: Floats) -> Floats:
-    """What passes disagree about: entropy of the mean probability less the mean entropy, in nat.
+    """Mutual information in nat: entropy of the mean probability less the mean entropy of passes.
 
     >>> mutual_information(np.array([0.5], np.float32), np.array([0], np.float32)).round(3).tolist()
     [0.6930000185966492]

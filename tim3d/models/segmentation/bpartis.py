@@ -6,8 +6,6 @@ are in pixels: an image is not squeezed to 512 x 512, an offset reaches 511 pixe
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +44,7 @@ class BPartIS(Segmenter):
     Parameters
     ----------
     path, sha256 : str
-        Model file written by ``tim3d import-network`` or `import_bpartis`, and its digest.
+        Model file written by ``tim3d import-network``, and its digest.
     window : (z, y, x)
         Voxels of a window: one slice, its edges multiples of 8.
     halo : (z, y, x)
@@ -181,47 +179,52 @@ def _sigmoid(values: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-values.astype(np.float64))), np.float32)
 
 
-def import_bpartis(source: str | Path, path: str | Path) -> str:
-    """Write the weights of BPartIS as a model file, and return its SHA-256.
+@dataclass(frozen=True, eq=False)
+class Published:
+    """Weights of BPartIS in the file of another program.
 
     Parameters
     ----------
-    source : path
-        The file ``models/seg-model.pt`` of the package imagedataextractor. Nothing in it is run.
-    path : path
-        File to write, for example bpartis.safetensors.
+    tensors : mapping of str to torch.Tensor
+        By name.
+    source, sha256 : str
+        Name and digest of the file.
+    """
+
+    tensors: Mapping[str, Tensor]
+    source: str
+    sha256: str
+    kind: ClassVar[str] = KIND
+
+    @property
+    def title(self) -> str:
+        """The network in words."""
+        count = sum(one.numel() for one in self.tensors.values())
+        return f"BPartIS, particles of SEM and TEM images, {count / 1e6:.1f} million weights"
+
+    def description(self) -> dict[str, Any]:
+        """Description that is written beside the weights."""
+        source = {"file": self.source, "sha256": self.sha256}
+        return {"classes": list(CLASSES), "licence": LICENCE, "source": source}
+
+    def write(self, path: str | Path) -> str:
+        """Write the model file, and return its SHA-256."""
+        tensors = {name: one.contiguous() for name, one in self.tensors.items()}
+        return write_model(path, KIND, tensors, self.description())
+
+
+def is_bpartis(tensors: Mapping[str, Tensor], source: str) -> bool:
+    """Whether weights are those of BPartIS.
 
     Raises
     ------
     CheckpointError
-        If the file cannot be read without running code, or its weights are not those of BPartIS.
+        If most of the names are, and not all names and shapes.
     """
-    tensors = _state_of(source)
-    refuse_other_weights(tensors, str(source))
-    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    about = {"classes": list(CLASSES), "licence": LICENCE, "source_sha256": digest}
-    plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return write_model(path, KIND, plain, about)
-
-
-def _state_of(source: str | Path) -> Mapping[str, Tensor]:
-    import torch
-
-    try:
-        found = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        said = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"{source} holds no weights that can be read without running code: {said}"
-        ) from error
-    if not isinstance(found, Mapping):
-        raise CheckpointError(f"{source} holds a {type(found).__name__} and no table of weights")
-    return found
-
-
-def is_bpartis(tensors: Mapping[str, Any]) -> bool:
-    """Whether the names of weights are those of BPartIS, to the last."""
-    return {name: tuple(one.shape) for name, one in tensors.items()} == _shapes()
+    if 2 * len(set(tensors) & set(_shapes())) <= len(tensors):
+        return False
+    refuse_other_weights(tensors, source)
+    return True
 
 
 def refuse_other_weights(tensors: Mapping[str, Any], source: str) -> None:

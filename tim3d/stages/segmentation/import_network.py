@@ -10,7 +10,9 @@ from typing import Literal
 from tim3d.engine import Outline
 from tim3d.errors import CheckpointError, MixedRunError
 from tim3d.forecast import will_exist
+from tim3d.models.promptable.foreign_file import read_foreign, sha256_of
 from tim3d.models.promptable.importing import KIND, Recognised, recognise, write_promptable
+from tim3d.models.segmentation.bpartis import Published, is_bpartis
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
@@ -70,9 +72,9 @@ class Importing:
     overwrite: bool
 
     @cached_property
-    def found(self) -> Recognised:
+    def found(self) -> Recognised | Published:
         """The network of the file."""
-        return recognise(self.checkpoint, self.preprocessing)
+        return _particles_in(self.checkpoint) or recognise(self.checkpoint, self.preprocessing)
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the file exists."""
@@ -90,15 +92,22 @@ class Importing:
     def run(self) -> Path:
         """Write the file unless it exists; the same input gives the same bytes."""
         if not self._is_there():
-            write_promptable(self.found, self.weights)
+            self._write()
         return self.weights
+
+    def _write(self) -> None:
+        if isinstance(self.found, Published):
+            self.found.write(self.weights)
+        else:
+            write_promptable(self.found, self.weights)
 
     def _is_there(self) -> bool:
         if self.overwrite or not self.weights.exists():
             return False
         try:
             file = read_model(self.weights)
-            same = file.kind == KIND and all(
+            kind = self.found.kind if isinstance(self.found, Published) else KIND
+            same = file.kind == kind and all(
                 file.description[name] == value for name, value in _as_written(self.found).items()
             )
         except CheckpointError:
@@ -110,8 +119,20 @@ class Importing:
         return True
 
 
-def _as_written(found: Recognised) -> dict[str, object]:
+def _particles_in(path: Path) -> Published | None:
+    """Weights of BPartIS, if those of a file are."""
+    if not path.is_file():
+        return None
+    file = read_foreign(path)
+    if not is_bpartis(file.tensors, str(path)):
+        return None
+    return Published(file.tensors, path.name, sha256_of(path))
+
+
+def _as_written(found: Recognised | Published) -> dict[str, object]:
     """Parts of a description that a file gives back unchanged."""
+    if isinstance(found, Published):
+        return found.description()
     about = found.description()
     return {name: about[name] for name in ("family", "variant", "source")} | {
         "preprocessing": {

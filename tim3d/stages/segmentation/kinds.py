@@ -73,6 +73,19 @@ def _forest(asked: Asked, model: StrokeModel, scale: Normalisation, sha256: str)
     return StrokeForest(path, model, spacing, scale, sha256, asked.how.probabilities)
 
 
+def _edges(how: Inference) -> tuple[int, int] | None:
+    """Window in the plane of a slice.
+
+    Raises
+    ------
+    ArgumentError
+        If the window has three edges.
+    """
+    if how.window is not None and len(how.window) != 2:
+        raise ArgumentError(f"--window {how.window}: this network takes windows of a slice, y,x")
+    return None if how.window is None else (how.window[0], how.window[1])
+
+
 def _bpartis(asked: Asked) -> Chosen:
     """BPartIS on windows of slices; the last halo of a window is where particles are compared."""
     refuse_options(asked.how, BPARTIS, but=("window", "halo", "device"))
@@ -85,7 +98,7 @@ def _bpartis(asked: Asked) -> Chosen:
     file = read_model(asked.model)
     return given(
         BPartIS(
-            str(asked.model.absolute()), file.sha256, window_of(asked.grey.shape, how.window), (0, halo, halo),
+            str(asked.model.absolute()), file.sha256, window_of(asked.grey.shape, _edges(how)), (0, halo, halo),
             device=choose_device(how.device),
         ),
         asked.grey,
