@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from tim3d.kernels.image.pixel_features import FeatureSet, features_of, gaussians
+from tim3d.kernels.image.pixel_features import (
+    TILE,
+    FeatureSet,
+    features_of,
+    features_of_band,
+    gaussians,
+)
 from tim3d.kernels.image.threshold import blurred, grey_counts, otsu
 from tim3d.kernels.statistics import metrics
 from tim3d.kernels.statistics.forest import Forest
@@ -48,11 +55,20 @@ class Micrograph:
         values = self.grey.astype(np.float32)
         return ((values - values.mean()) / values.std())[None]
 
-    def rows(self) -> Floats:
-        """Features of all pixels."""
+    def rows(self, labels: Labels) -> Floats:
+        """Features of the pixels that are painted."""
         grey = self.normal()
-        points = np.ascontiguousarray(np.argwhere(np.ones(grey.shape, bool)))
+        points = np.argwhere(labels[None] != 255)
         return features_of(grey, gaussians(grey, FEATURES), points, FEATURES)
+
+    def found(self, forest: Forest) -> Labels:
+        """Labels of all pixels by a forest."""
+        grey, (_, width) = self.normal(), self.grey.shape
+        smooth, lines = gaussians(grey, FEATURES), []
+        for y in range(0, len(self.grey), TILE):
+            tiles = forest.labels(features_of_band(grey, smooth, (0, y, 0), width, FEATURES))
+            lines.append(tiles.reshape(-1, TILE, TILE).swapaxes(0, 1).reshape(TILE, -1))
+        return np.concatenate(lines)[: len(self.grey), :width]
 
 
 def read(folder: Path, name: str) -> Micrograph:
@@ -93,13 +109,11 @@ def by_otsu(image: Micrograph) -> Labels:
     return (smooth[0] <= level).astype(np.uint8)
 
 
-def trained(
-    images: list[Micrograph], rows: list[Floats], strokes: int, options: ForestOptions
-) -> tuple[Forest, int]:
+def trained(images: list[Micrograph], strokes: int, options: ForestOptions) -> tuple[Forest, int]:
     """A forest of strokes on some images, and how many pixels they cover."""
     random = np.random.default_rng(options.seed)
-    labels = [painted(one.truth, strokes, random).ravel() for one in images]
-    x = np.concatenate([r[k != 255] for r, k in zip(rows, labels, strict=True)])
+    labels = [painted(one.truth, strokes, random) for one in images]
+    x = np.concatenate([one.rows(k) for one, k in zip(images, labels, strict=True)])
     y = np.concatenate([k[k != 255] for k in labels])
     return fit_forest(x, y, 2, options)[0], len(y)
 
@@ -111,18 +125,11 @@ def accuracy(folder: Path, seeds: int, images: int, strokes: int, trees: int) ->
         learn, test = (
             [read(folder, one) for one in lists[name][part][:images]] for part in ("train", "test")
         )
-        rows, others = [one.rows() for one in learn], [one.rows() for one in test]
         otsus = [iou_macro(one.truth, by_otsu(one)) for one in test]
         scores, pixels = [], []
         for seed in range(seeds):
-            forest, count = trained(learn, rows, strokes, ForestOptions(trees=trees, seed=seed))
-            found = [
-                forest.probabilities(r).argmax(axis=1).astype(np.uint8).reshape(one.truth.shape)
-                for r, one in zip(others, test, strict=True)
-            ]
-            scores.append(
-                np.mean([iou_macro(i.truth, f) for i, f in zip(test, found, strict=True)])
-            )
+            forest, count = trained(learn, strokes, ForestOptions(trees=trees, seed=seed))
+            scores.append(np.mean([iou_macro(one.truth, one.found(forest)) for one in test]))
             pixels.append(count)
         each = ", ".join(f"{s:.4f}" for s in scores)
         yield (
@@ -151,8 +158,10 @@ def speed(
     known = label.ravel() != 255
     painted_labels = label.ravel()[known]
 
-    def ours() -> Floats:
-        return features_of(grey, gaussians(grey, features), points, features)
+    def bands() -> Iterator[Floats]:
+        smooth = gaussians(grey, features)
+        for z, y in product(range(grey.shape[0]), range(0, grey.shape[1], TILE)):
+            yield features_of_band(grey, smooth, (z, y, 0), grey.shape[2], features)
 
     def theirs() -> Floats:
         found = multiscale_basic_features(
@@ -166,20 +175,28 @@ def speed(
     forest = RandomForestClassifier(
         trees, max_depth=12, min_samples_leaf=2, class_weight="balanced", random_state=0, n_jobs=1
     )
-    of_ours, of_theirs = ours(), theirs()
-    own = fit_forest(of_ours[known], painted_labels, 2, ForestOptions(trees=trees))[0]
+    of_ours, of_theirs = np.concatenate(list(bands())), theirs()
+    rows = features_of(grey, gaussians(grey, features), points[known], features)
+    own = fit_forest(rows, painted_labels, 2, ForestOptions(trees=trees))[0]
     forest.fit(of_theirs[known], painted_labels)
-    own.probabilities(of_ours[:1])  # is compiled
+    own.labels(of_ours[:1])  # is compiled
     times = {
-        "features": (seconds(ours), seconds(theirs)),
+        "features": (seconds(lambda: all(len(one) for one in bands())), seconds(theirs)),
         "forest": (
-            seconds(lambda: own.probabilities(of_ours)),
+            seconds(lambda: own.labels(of_ours)),
+            seconds(lambda: forest.predict(of_theirs)),
+        ),
+        "probabilities": (
+            seconds(lambda: own.votes(of_ours)),
             seconds(lambda: forest.predict_proba(of_theirs)),
         ),
+        "labels from grey": (
+            seconds(lambda: [own.labels(one) for one in bands()]),
+            seconds(lambda: forest.predict(theirs())),
+        ),
     }
-    both = tuple(sum(one) for one in zip(*times.values(), strict=True))
-    counts = f"{of_ours.shape[1]} and {of_theirs.shape[1]} features"
-    for step, (mine, peer) in {**times, "both": both}.items():
+    counts = f"{rows.shape[1]} and {of_theirs.shape[1]} features"
+    for step, (mine, peer) in times.items():
         mega = grey.size / 1e6
         yield f"| {name}, {counts} | {step} | {mega / mine:.3f} | {mega / peer:.3f} | {peer / mine:.2f} |"
 

@@ -18,4 +18,4 @@ def test_the_benchmark_prints_its_rows(data_dir: Path, capsys: pytest.CaptureFix
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines()]
     by_name = {row[1].strip(): row for row in rows if len(row) > 2}
     assert float(by_name["Super2"][5]) > 0.5
-    assert [float(row[5]) > 0 for row in rows if row[2:3] == [" both "]] == [True, True]
+    assert [float(row[5]) > 0 for row in rows if row[2:3] == [" labels from grey "]] == [True, True]

@@ -39,6 +39,16 @@ def test_votes_are_those_of_scikit_learn_to_the_last_bit(classes: int, how: dict
             assert np.array_equal(forest.classes_[found.argmax(axis=1)], forest.predict(rows))
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_labels_are_those_of_all_votes_though_not_all_trees_are_asked(classes: int) -> None:
+    forest, _ = trained(classes)
+    ours = forest_of([one.tree_ for one in forest.estimators_])
+    tiles = np.random.default_rng(3).normal(size=(40, 6, 64)).astype(np.float32)
+    assert np.array_equal(ours.labels(tiles), ours.votes(tiles).argmax(axis=2))
+    even = dataclasses.replace(ours, share=np.full_like(ours.share, 1 / classes))
+    assert not even.labels(tiles).any()  # equal votes go to the first class
+
+
 def test_a_value_at_a_threshold_goes_where_scikit_learn_sends_it() -> None:
     """Thresholds in float64 between neighbouring float32 values, and values on both sides."""
     low = np.float32(0.1)

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tim3d.kernels.image.pixel_features import FeatureSet, features_of, gaussians
+from tim3d.kernels.image.feature_lines import eigenvalues
+from tim3d.kernels.image.pixel_features import (
+    FeatureSet,
+    features_of,
+    features_of_band,
+    gaussians,
+)
 
 SPACINGS = [(1.0, 1.0, 1.0), (3.0, 1.0, 1.5)]
 SETS = [FeatureSet((1.0, 2.0), one, planar) for one in SPACINGS for planar in (True, False)]
@@ -97,12 +103,33 @@ def test_a_ramp_has_its_slope_and_one_direction():
 
 
 def test_eigenvalues_of_any_matrix_are_those_of_numpy():
-    from tim3d.kernels.image.pixel_features import eigenvalues
-
+    """Also of matrices with two equal eigenvalues, and three."""
     random = np.random.default_rng(0)
-    for _ in range(200):
-        m = random.normal(size=(3, 3)) * 10.0 ** random.integers(-6, 3)
-        m = m + m.T
-        found = eigenvalues(m[0, 0], m[1, 1], m[2, 2], m[0, 1], m[0, 2], m[1, 2])
-        np.testing.assert_allclose(found, np.linalg.eigvalsh(m)[::-1], atol=1e-7 * abs(m).max())
-    assert eigenvalues(2.0, 2.0, 2.0, 0.0, 0.0, 0.0) == (2.0, 2.0, 2.0)
+    m = random.normal(size=(400, 3, 3)) * 10.0 ** random.integers(-6, 3, size=(400, 1, 1))
+    turned = np.linalg.qr(random.normal(size=(50, 3, 3)))[0]
+    alike = turned @ np.diag([2.0, 2.0, -1.0]) @ turned.swapaxes(1, 2)
+    m = np.concatenate([m + m.swapaxes(1, 2), alike, -alike]).astype(np.float32)
+    m = (m + m.swapaxes(1, 2)) / 2
+    expected = np.linalg.eigvalsh(m.astype(float))[:, ::-1]
+    largest = abs(m).max(axis=(1, 2), keepdims=True)[:, 0]
+    np.testing.assert_allclose(eigenvalues(m) / largest, expected / largest, atol=1e-6)
+    assert eigenvalues(2 * np.eye(3)[None]).tolist() == [[2.0, 2.0, 2.0]]
+    assert eigenvalues(np.zeros((1, 3, 3))).tolist() == [[0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("features", SETS)
+@pytest.mark.parametrize("shape", [(2, 19, 21), (1, 8, 530), (3, 3, 5)])
+def test_features_of_a_band_are_those_of_its_voxels(features, shape):
+    """In tiles of 8 x 8; beyond the width and the last line they are 0."""
+    grey = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    smooth = gaussians(grey, features)
+    z, y, x = shape[0] - 1, 8 * (shape[1] // 16), 2
+    width = shape[2] - x
+    found = features_of_band(grey, smooth, (z, y, x), width, features)
+    lines = min(8, shape[1] - y)
+    points = np.argwhere(np.ones((1, lines, width), bool)) + (z, y, x)
+    expected = features_of(grey, smooth, points, features).reshape(lines, width, -1)
+    whole = np.zeros((8, -(-width // 8) * 8, len(features.names)), np.float32)
+    whole[:lines, :width] = expected
+    tiles = whole.reshape(8, -1, 8, len(features.names)).transpose(1, 3, 0, 2)
+    assert np.array_equal(found, tiles.reshape(found.shape))

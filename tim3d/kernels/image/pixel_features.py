@@ -20,18 +20,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.grid import Triple, triple
+from tim3d.kernels.image.feature_lines import features_of_run, memory_of_run, mirrored
 
 Floats: TypeAlias = NDArray[np.float32]
 
 # Standard deviations after which a Gaussian is cut off.
 TRUNCATE = 3.0
+# Edge of the tiles in which features are handed on, and voxels of a run along x that is done at once.
+TILE, RUN = 8, 512
 
 
 @dataclass(frozen=True)
@@ -169,200 +172,106 @@ def features_of(
     1.0
     """
     found = np.empty((len(points), len(features.names)), np.float32)
-    places = np.ascontiguousarray(points, np.int64)
-    _fill(grey, smooth, places, features.steps(), features.factors(), features.planar, found)
+    run = np.empty((found.shape[1], 1), np.float32)
+    steps, factors, planar, work = _how(features, 1)
+    for row, (z, y, x) in zip(found, points.tolist(), strict=True):
+        features_of_run(grey, smooth, z, y, x, 1, steps, factors, planar, work, run)
+        row[:] = run[:, 0]
     return found
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
-def _mirrored(place, length):  # type: ignore[no-untyped-def]
-    """Place inside an array that is mirrored at its first and last voxel."""
-    if 0 <= place < length:
-        return place
-    if length == 1:
-        return 0
-    period = 2 * length - 2
-    place = place % period
-    return period - place if place >= length else place
+def features_of_band(
+    grey: Floats, smooth: Floats, corner: Triple, width: int, features: FeatureSet
+) -> Floats:
+    """Features of eight lines of voxels, in tiles of 8 x 8.
+
+    Parameters
+    ----------
+    grey, smooth : arrays
+        As in `features_of`.
+    corner : (z, y, x)
+        First voxel of the first line.
+    width : int
+        Voxels of each line.
+    features : FeatureSet
+        The features.
+
+    Returns
+    -------
+    (tiles, features, 64) float32
+        The voxels of a tile in C order. Places beyond the width, and beyond the last line of the
+        array, are 0.
+    """
+    found = np.zeros((-(-width // TILE), len(features.names), TILE * TILE), np.float32)
+    (z, y, x), longest = corner, min(width, RUN)
+    run = np.empty((found.shape[1], longest), np.float32)
+    steps, factors, planar, work = _how(features, longest)
+    for line in range(min(TILE, grey.shape[1] - y)):
+        for first in range(0, width, longest):
+            n = min(longest, width - first)
+            features_of_run(
+                grey, smooth, z, y + line, x + first, n, steps, factors, planar, work, run
+            )
+            _put(run, n, first, line, found)
+    return found
+
+
+def _how(features: FeatureSet, longest: int) -> tuple[Any, ...]:
+    """Arguments of `features_of_run` that are the same for all runs of voxels of a size."""
+    steps, factors = features.steps(), features.factors().astype(np.float32)
+    return steps, factors, features.planar, memory_of_run(longest, steps)
+
+
+@nb.njit(nogil=True, cache=True)
+def _put(run, n, first, line, out):  # type: ignore[no-untyped-def]
+    """Write a run, which begins at a tile, into one line of its tiles."""
+    for start in range(0, n, TILE):
+        tile = out[(first + start) // TILE]
+        for f in range(run.shape[0]):
+            for i in range(min(TILE, n - start)):
+                tile[f, line * TILE + i] = run[f, start + i]
 
 
 @nb.njit(nogil=True, cache=True)
 def _along_y(values, half, out):  # type: ignore[no-untyped-def]
+    """Sum along y; lines are cut into pieces that stay in the cache."""
     nz, ny, nx = values.shape
     for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                out[z, y, x] = half[0] * values[z, y, x]
-            for k in range(1, half.size):
-                low, high = _mirrored(y - k, ny), _mirrored(y + k, ny)
-                weight = half[k]
-                for x in range(nx):
-                    out[z, y, x] += weight * (values[z, low, x] + values[z, high, x])
+        for x in range(0, nx, RUN):
+            end = min(x + RUN, nx)
+            for y in range(ny):
+                own = out[z, y, x:end]
+                _scaled(values[z, y, x:end], half[0], own)
+                for k in range(1, half.size):
+                    low, high = mirrored(y - k, ny), mirrored(y + k, ny)
+                    _add_pair(values[z, low, x:end], values[z, high, x:end], half[k], own)
 
 
 @nb.njit(nogil=True, cache=True)
 def _along_x(values, half, out):  # type: ignore[no-untyped-def]
+    """Sum along x, from a line that is longer by what is mirrored at its ends."""
     nz, ny, nx = values.shape
     reach = half.size - 1
     line = np.empty(nx + 2 * reach, np.float32)
     for z in range(nz):
         for y in range(ny):
             for x in range(reach):
-                line[x] = values[z, y, _mirrored(x - reach, nx)]
-                line[reach + nx + x] = values[z, y, _mirrored(nx + x, nx)]
-            for x in range(nx):
-                line[reach + x] = values[z, y, x]
-                out[z, y, x] = half[0] * values[z, y, x]
+                line[x] = values[z, y, mirrored(x - reach, nx)]
+                line[reach + nx + x] = values[z, y, mirrored(nx + x, nx)]
+            line[reach : reach + nx] = values[z, y]
+            _scaled(values[z, y], half[0], out[z, y])
             for k in range(1, half.size):
-                weight = half[k]
-                for x in range(nx):
-                    out[z, y, x] += weight * (line[reach + x - k] + line[reach + x + k])
+                low, high = line[reach - k : reach - k + nx], line[reach + k : reach + k + nx]
+                _add_pair(low, high, half[k], out[z, y])
 
 
 @nb.njit(nogil=True, cache=True)
-def _fill(grey, smooth, points, steps, factors, planar, out):  # type: ignore[no-untyped-def]
-    """Write the features of each point into its row."""
-    nz = grey.shape[0]
-    for n in range(points.shape[0]):
-        z, y, x = points[n]
-        out[n, 0] = grey[z, y, x]
-        column = 1
-        if not planar:
-            out[n, 1] = grey[_mirrored(z - 1, nz), y, x]
-            out[n, 2] = grey[_mirrored(z + 1, nz), y, x]
-            column = 3
-        for s in range(smooth.shape[0]):
-            if planar:
-                column = _planar(smooth[s, z], y, x, steps[s], factors[s], out[n], column)
-            else:
-                column = _solid(smooth[s], z, y, x, steps[s], factors[s], out[n], column)
-        for s in range(smooth.shape[0] - 1):
-            out[n, column + s] = smooth[s, z, y, x] - smooth[s + 1, z, y, x]
+def _scaled(values, weight, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = weight * values[i]
 
 
 @nb.njit(nogil=True, cache=True)
-def _planar(g, y, x, step, factor, row, column):  # type: ignore[no-untyped-def]
-    """Features of one scale in a slice; the next free column."""
-    dy, dx = _slope(g, y, x, step, factor)
-    yy, xx, yx = _bend(g, y, x, step, factor)
-    half, spread = 0.5 * (yy + xx), math.sqrt(0.25 * (yy - xx) ** 2 + yx * yx)
-    row[column], row[column + 1] = g[y, x], math.sqrt(dy * dy + dx * dx)
-    row[column + 2], row[column + 3] = half + spread, half - spread
-    tyy, txx, tyx = 2 * dy * dy, 2 * dx * dx, 2 * dy * dx
-    ny, nx = g.shape
-    for n in range(4):
-        j = _mirrored(y + (-step[1], step[1], 0, 0)[n], ny)
-        i = _mirrored(x + (0, 0, -step[2], step[2])[n], nx)
-        a, b = _slope(g, j, i, step, factor)
-        tyy += a * a
-        txx += b * b
-        tyx += a * b
-    row[column + 4] = (tyy + txx) / 12
-    row[column + 5] = math.sqrt((tyy - txx) ** 2 + 4 * tyx * tyx) / 12
-    return column + 6
-
-
-@nb.njit(nogil=True, cache=True)
-def _slope(g, y, x, step, factor):  # type: ignore[no-untyped-def]
-    """Central differences along y and x, times the scale."""
-    ny, nx = g.shape
-    dy = np.float64(g[_mirrored(y + step[1], ny), x]) - g[_mirrored(y - step[1], ny), x]
-    dx = np.float64(g[y, _mirrored(x + step[2], nx)]) - g[y, _mirrored(x - step[2], nx)]
-    return 0.5 * factor[1] * dy, 0.5 * factor[2] * dx
-
-
-@nb.njit(nogil=True, cache=True)
-def _bend(g, y, x, step, factor):  # type: ignore[no-untyped-def]
-    """Second differences yy, xx and yx, times the scale squared."""
-    ny, nx = g.shape
-    y1, y2 = _mirrored(y - step[1], ny), _mirrored(y + step[1], ny)
-    x1, x2 = _mirrored(x - step[2], nx), _mirrored(x + step[2], nx)
-    centre = 2 * np.float64(g[y, x])
-    yy = np.float64(g[y2, x]) + g[y1, x] - centre
-    xx = np.float64(g[y, x2]) + g[y, x1] - centre
-    yx = np.float64(g[y2, x2]) + g[y1, x1] - g[y2, x1] - g[y1, x2]
-    fy, fx = factor[1], factor[2]
-    return fy * fy * yy, fx * fx * xx, 0.25 * fy * fx * yx
-
-
-@nb.njit(nogil=True, cache=True)
-def _gradient(g, z, y, x, step, factor):  # type: ignore[no-untyped-def]
-    """Central differences along z, y, x, times the scale."""
-    nz, ny, nx = g.shape
-    dz = np.float64(g[_mirrored(z + step[0], nz), y, x]) - np.float64(
-        g[_mirrored(z - step[0], nz), y, x]
-    )
-    dy = np.float64(g[z, _mirrored(y + step[1], ny), x]) - np.float64(
-        g[z, _mirrored(y - step[1], ny), x]
-    )
-    dx = np.float64(g[z, y, _mirrored(x + step[2], nx)]) - np.float64(
-        g[z, y, _mirrored(x - step[2], nx)]
-    )
-    return 0.5 * factor[0] * dz, 0.5 * factor[1] * dy, 0.5 * factor[2] * dx
-
-
-@nb.njit(nogil=True, cache=True)
-def _solid(g, z, y, x, step, factor, row, column):  # type: ignore[no-untyped-def]
-    """Features of one scale in three dimensions; the next free column."""
-    dz, dy, dx = _gradient(g, z, y, x, step, factor)
-    row[column], row[column + 1] = g[z, y, x], math.sqrt(dz * dz + dy * dy + dx * dx)
-    yy, xx, yx = _bend(g[z], y, x, step, factor)
-    zz, zy, zx = _bend_along_z(g, z, y, x, step, factor)
-    high, middle, low = eigenvalues(zz, yy, xx, zy, zx, yx)
-    row[column + 2], row[column + 3], row[column + 4] = high, middle, low
-    mean, spread = _structure(g, z, y, x, step, factor)
-    row[column + 5], row[column + 6] = mean, spread
-    return column + 7
-
-
-@nb.njit(nogil=True, cache=True)
-def _bend_along_z(g, z, y, x, step, factor):  # type: ignore[no-untyped-def]
-    """Second differences zz, zy and zx, times the scale squared."""
-    nz, ny, nx = g.shape
-    low, high = g[_mirrored(z - step[0], nz)], g[_mirrored(z + step[0], nz)]
-    y1, y2 = _mirrored(y - step[1], ny), _mirrored(y + step[1], ny)
-    x1, x2 = _mirrored(x - step[2], nx), _mirrored(x + step[2], nx)
-    zz = np.float64(high[y, x]) + low[y, x] - 2 * np.float64(g[z, y, x])
-    zy = np.float64(high[y2, x]) + low[y1, x] - high[y1, x] - low[y2, x]
-    zx = np.float64(high[y, x2]) + low[y, x1] - high[y, x1] - low[y, x2]
-    fz, fy, fx = factor
-    return fz * fz * zz, 0.25 * fz * fy * zy, 0.25 * fz * fx * zx
-
-
-@nb.njit(nogil=True, cache=True)
-def _structure(g, z, y, x, step, factor):  # type: ignore[no-untyped-def]
-    """Mean and spread of the eigenvalues of the structure tensor, averaged over a cross."""
-    nz, ny, nx = g.shape
-    tzz, tyy, txx, tzy, tzx, tyx = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for n in range(7):
-        k = _mirrored(z + (0, -step[0], step[0], 0, 0, 0, 0)[n], nz)
-        j = _mirrored(y + (0, 0, 0, -step[1], step[1], 0, 0)[n], ny)
-        i = _mirrored(x + (0, 0, 0, 0, 0, -step[2], step[2])[n], nx)
-        a, b, c = _gradient(g, k, j, i, step, factor)
-        weight = 2.0 if n == 0 else 1.0
-        tzz += weight * a * a
-        tyy += weight * b * b
-        txx += weight * c * c
-        tzy += weight * a * b
-        tzx += weight * a * c
-        tyx += weight * b * c
-    mean = (tzz + tyy + txx) / 3
-    spread = (tzz - mean) ** 2 + (tyy - mean) ** 2 + (txx - mean) ** 2
-    spread += 2 * (tzy * tzy + tzx * tzx + tyx * tyx)
-    return mean / 8, math.sqrt(spread) / 8
-
-
-@nb.njit(nogil=True, cache=True)
-def eigenvalues(zz, yy, xx, zy, zx, yx):  # type: ignore[no-untyped-def]
-    """Eigenvalues of a symmetric matrix, in descending order."""
-    mean = (zz + yy + xx) / 3
-    a, b, c = zz - mean, yy - mean, xx - mean
-    power = (a * a + b * b + c * c + 2 * (zy * zy + zx * zx + yx * yx)) / 6
-    if power <= 0:
-        return mean, mean, mean
-    p = math.sqrt(power)
-    det = a * (b * c - yx * yx) - zy * (zy * c - yx * zx) + zx * (zy * yx - b * zx)
-    angle = math.acos(min(1.0, max(-1.0, det / (2 * p * p * p)))) / 3
-    high = mean + 2 * p * math.cos(angle)
-    low = mean + 2 * p * math.cos(angle + 2 * math.pi / 3)
-    return high, 3 * mean - high - low, low
+def _add_pair(low, high, weight, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] += weight * (low[i] + high[i])

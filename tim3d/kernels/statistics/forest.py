@@ -1,5 +1,10 @@
 """Prediction of a forest of decision trees, with the bits of scikit-learn's probabilities.
 
+Rows go through a tree in tiles of 64. At a node one comparison tells for all 64 on which side they
+are, and a tile follows both children with the rows that go there: rows that are alike, such as the
+voxels of a small square, meet few nodes. Where only the most likely class is wanted, a row is
+left alone once the trees to come cannot change it.
+
 A forest is four arrays over the nodes of all trees, one tree after the other: the feature that a
 node looks at, its threshold, the first of its two children, and the share of each class. A row goes
 to the first child if its feature is not above the threshold. The second child follows the first;
@@ -10,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numba as nb
@@ -17,12 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import InputError
+from tim3d.kernels.statistics.lanes import LANES, above, lowest
 
 Floats: TypeAlias = NDArray[np.float32]
-# Rows that go through the trees together: their features stay in the cache.
-TOGETHER = 1024
-# Most nodes that wait for their rows: one on each level of a tree.
+# Most levels of a tree.
 DEEPEST = 256
+# Nodes of one tree that wait for rows of a tile: each has a row of its own, and two are being added.
+WAITING = 128
+# Bits of a packed node: its feature, and the places from it to its first child. The threshold follows.
+FEATURE_BITS, STEP_BITS = 10, 22
+# Trees after which it is seen again which rows are decided, and how far sums may be off by rounding.
+LOOK, ROUNDING = 8, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +83,8 @@ class Forest:
             and ((self.feature >= 0) & (self.feature < features)).all()
             and np.isinf(self.threshold[leaf]).all()
             and np.isfinite(self.share).all()
+            and features <= 2**FEATURE_BITS
+            and (self.child - places < 2**STEP_BITS).all()
             and _levels(self.child) < DEEPEST
         ):
             raise InputError("the forest is not one: its nodes do not form trees of these features")
@@ -89,19 +102,67 @@ class Forest:
         (n, classes) float64
             Equal to `predict_proba` of the scikit-learn forest to the last bit.
         """
-        found = np.zeros((len(rows), self.share.shape[1]))
-        places = (one.astype(np.uint32) for one in (self.feature, self.child, self.root))
-        feature, child, root = places
-        _walk(
-            np.ascontiguousarray(rows),
-            feature,
-            self.threshold,
-            child,
-            self.share,
-            root,
-            found,
-        )
+        tiles = np.zeros((-(-len(rows) // LANES), rows.shape[1], LANES), np.float32)
+        for number, tile in enumerate(tiles):
+            some = rows[number * LANES : (number + 1) * LANES]
+            tile[:, : len(some)] = some.T
+        found = self.votes(tiles)
+        return found.reshape(-1, found.shape[2])[: len(rows)]
+
+    def votes(self, tiles: Floats) -> NDArray[np.float64]:
+        """Mean share of each class over the trees.
+
+        Parameters
+        ----------
+        tiles : (tiles, features, 64) float32
+            Features by row, without nan.
+
+        Returns
+        -------
+        (tiles, 64, classes) float64
+            Of every row.
+        """
+        found = self._sums(tiles, decides=False)
         found /= len(self.root) - 1
+        return found
+
+    def labels(self, tiles: Floats) -> NDArray[np.uint8]:
+        """Class of the highest vote, the first of equal ones.
+
+        Parameters
+        ----------
+        tiles : (tiles, features, 64) float32
+            Features by row, without nan.
+
+        Returns
+        -------
+        (tiles, 64) uint8
+            That of `votes`, found from as few trees as decide it.
+        """
+        return np.asarray(self._sums(tiles, decides=True).argmax(axis=2), np.uint8)
+
+    def _sums(self, tiles: Floats, *, decides: bool) -> NDArray[np.float64]:
+        found = np.zeros((len(tiles), LANES, self.share.shape[1]))
+        root = self.root.astype(np.uint32)
+        _walk(
+            np.ascontiguousarray(tiles), self._packed, self.share, root, self._open, decides, found
+        )
+        return found
+
+    @cached_property
+    def _packed(self) -> NDArray[np.uint64]:
+        """Nodes: threshold, places to the first child (0 at a leaf), and feature, in 64 bits."""
+        step = (self.child - np.arange(len(self.child))).astype(np.uint64)
+        threshold = self.threshold.astype(np.float32).view(np.uint32).astype(np.uint64)
+        found: NDArray[np.uint64] = self.feature.astype(np.uint64) | step << np.uint64(FEATURE_BITS)
+        return found | threshold << np.uint64(FEATURE_BITS + STEP_BITS)
+
+    @cached_property
+    def _open(self) -> NDArray[np.float64]:
+        """How far the trees from each one on can move two classes apart, or together."""
+        apart = self.share.max(axis=1) - self.share.min(axis=1)
+        each = np.maximum.reduceat(apart, self.root[:-1])
+        found: NDArray[np.float64] = np.append(np.cumsum(each[::-1])[::-1], 0.0)
         return found
 
 
@@ -164,65 +225,62 @@ def _floor(thresholds: NDArray[np.float64]) -> Floats:
 
 
 @nb.njit(nogil=True, cache=True)
-def _walk(rows, feature, threshold, child, share, root, found):  # type: ignore[no-untyped-def]
-    """Add the shares of the leaves, tree by tree for some rows at a time.
+def _walk(tiles, packed, share, root, still_open, decides, found):  # type: ignore[no-untyped-def]
+    """Add the shares of the leaves, tree by tree for a tile of rows at a time.
 
-    At a node its rows are parted into those of the first child and those of the second, so that a
-    row makes as many steps as its own leaf is deep, and no step waits for another. Places are
-    unsigned: signed ones would be tested for counting from the end at every step.
+    Nodes with rows wait in a ring, so that the work on one does not wait for that on another.
     """
-    n, features = rows.shape
-    columns = np.empty((features, TOGETHER), np.float32)
-    own, aside = np.empty(TOGETHER, np.uint32), np.empty(TOGETHER, np.uint32)
-    nodes, lows, highs = (
-        np.empty(DEEPEST, np.uint32),
-        np.empty(DEEPEST, np.int64),
-        np.empty(DEEPEST, np.int64),
-    )
-    for first in range(0, n, TOGETHER):
-        count = min(TOGETHER, n - first)
-        for v in range(count):
-            own[v] = v
-            for f in range(features):
-                columns[f, v] = rows[first + v, f]
+    flat, size = tiles.reshape(-1), np.uint64(tiles.shape[1] * tiles.shape[2])
+    nodes, masks = np.empty(WAITING, np.uint32), np.empty(WAITING, np.uint64)
+    for tile in range(tiles.shape[0]):
+        left = ~np.uint64(0)
         for tree in range(root.size - 1):
-            nodes[0], lows[0], highs[0] = root[tree], 0, count
-            waiting = 1
-            while waiting:
-                waiting -= 1
-                node, low, high = nodes[waiting], lows[waiting], highs[waiting]
-                if child[node] == node:
-                    _add(own[low:high], share[node], found[first : first + count])
-                    continue
-                middle = _parted(columns[feature[node]], threshold[node], own[low:high], aside)
-                middle += low
-                if middle < high:
-                    nodes[waiting], lows[waiting], highs[waiting] = child[node] + 1, middle, high
-                    waiting += 1
-                if middle > low:
-                    nodes[waiting], lows[waiting], highs[waiting] = child[node], low, middle
-                    waiting += 1
+            if decides and tree and tree % LOOK == 0:
+                left = _undecided(found[tile], left, still_open[tree])
+                if left == 0:
+                    break
+            nodes[0], masks[0] = root[tree], left
+            _through(flat, np.uint64(tile) * size, packed, share, nodes, masks, found[tile])
 
 
 @nb.njit(nogil=True, cache=True)
-def _parted(values, level, own, aside):  # type: ignore[no-untyped-def]
-    """Put rows whose value is not above a level before the others; how many they are."""
-    below, above = np.uint64(0), np.uint64(0)
-    for place in range(own.size):
-        row = own[place]
-        is_above = np.uint64(values[row] > level)
-        own[below] = row
-        aside[above] = row
-        above += is_above
-        below += np.uint64(1) - is_above
-    for place in range(above):
-        own[below + place] = aside[place]
-    return np.int64(below)
+def _through(flat, base, packed, share, nodes, masks, found):  # type: ignore[no-untyped-def]
+    """Send the rows of a mask through one tree. Places are unsigned: signed ones would be tested."""
+    one, ring = np.uint64(1), np.uint64(WAITING - 1)
+    head, tail = np.uint64(0), one
+    while head != tail:
+        node, mask = nodes[head & ring], masks[head & ring]
+        head += one
+        word = packed[node]
+        step = np.uint32((word >> np.uint64(FEATURE_BITS)) & np.uint64(2**STEP_BITS - 1))
+        if step == 0:
+            while mask:
+                lane = lowest(mask)
+                mask &= mask - one
+                for c in range(share.shape[1]):
+                    found[lane, c] += share[node, c]
+            continue
+        place = base + (word & np.uint64(2**FEATURE_BITS - 1)) * np.uint64(LANES)
+        is_above = above(flat, place, np.uint32(word >> np.uint64(FEATURE_BITS + STEP_BITS)))
+        first, second = mask & ~is_above, mask & is_above
+        nodes[tail & ring], masks[tail & ring] = node + step, first
+        tail += np.uint64(first != 0)
+        nodes[tail & ring], masks[tail & ring] = node + step + np.uint32(1), second
+        tail += np.uint64(second != 0)
 
 
 @nb.njit(nogil=True, cache=True)
-def _add(own, shares, found):  # type: ignore[no-untyped-def]
-    for place in range(own.size):
-        row = own[place]
-        for c in range(shares.size):
-            found[row, c] += shares[c]
+def _undecided(sums, mask, still_open):  # type: ignore[no-untyped-def]
+    """Rows of a mask whose highest sum can still be reached by another class."""
+    kept, rest = np.uint64(0), mask
+    while rest:
+        lane = lowest(rest)
+        rest &= rest - np.uint64(1)
+        most, next_most = sums[lane, 0], -1.0
+        for c in range(1, sums.shape[1]):
+            value = sums[lane, c]
+            next_most = max(next_most, min(most, value))
+            most = max(most, value)
+        if most - next_most <= still_open + ROUNDING:
+            kept |= np.uint64(1) << lane
+    return kept

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import CheckpointError, InputError
-from tim3d.grid import Box, Triple
-from tim3d.kernels.image.pixel_features import FeatureSet, features_of, gaussians
+from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.image.pixel_features import RUN, TILE, FeatureSet, features_of_band, gaussians
 from tim3d.kernels.statistics.forest import Forest
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.segmentation.checkpoint import Normalisation
@@ -22,10 +23,6 @@ from tim3d.models.segmentation.network_segmenter import PROBABILITY
 from tim3d.models.segmentation.segmenter import EXACT, LABELS, Map, Maps, Segmenter, opened
 
 KIND = "strokes"
-# Shares of the classes from rows of features.
-Shares: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-# Voxels whose features are in memory at a time.
-BATCH = 16384
 
 
 @dataclass(frozen=True)
@@ -148,6 +145,8 @@ class StrokeForest(Segmenter):
     probabilities: bool = False
     as_floats: bool = False
     kind: ClassVar[str] = KIND
+    # 2: features in float32, by lines. They differ from those of version 1 by rounding.
+    version: ClassVar[int] = 2
 
     @property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -175,9 +174,9 @@ class StrokeForest(Segmenter):
         """Voxels on each side that a label depends on."""
         return self.features.reach
 
-    def open(self) -> Callable[..., Any]:
+    def open(self) -> Any:
         """Read and check the forest."""
-        return forest_in(read_model(self.path)).probabilities
+        return forest_in(read_model(self.path))
 
     def description(self) -> dict[str, Any]:
         """Kind, scales and normalisation; the digest of the file stands for the forest."""
@@ -203,28 +202,50 @@ class StrokeForest(Segmenter):
     def _fill(
         self, made: Maps, normal: NDArray[np.float32], part: Box, seen: Box, core: Box
     ) -> None:
-        features, shares = self.features, cast(Shares, opened(self))
-        smooth, corner = gaussians(normal, features), np.array(part.within(seen).start)
-        inside = part.within(core)
-        for first in range(0, prod(part.shape), BATCH):
-            places = np.arange(first, min(first + BATCH, prod(part.shape)))
-            points = np.column_stack(np.unravel_index(places, part.shape))
-            found = shares(features_of(normal, smooth, points + corner, features))
-            at = tuple((points + np.array(inside.start)).T)
-            made[LABELS][at] = found.argmax(axis=1)
+        """Write the maps of a part, by bands of eight lines."""
+        smooth, inside = gaussians(normal, self.features), part.within(core)
+        depth, ny, nx = part.shape
+        corner = part.within(seen).start
+        for z, y, x in product(range(depth), range(0, ny, TILE), range(0, nx, RUN)):
+            band = (1, min(TILE, ny - y), min(RUN, nx - x))
+            first = triple(np.add(corner, (z, y, x)).tolist())
+            tiles = features_of_band(normal, smooth, first, band[2], self.features)
+            low = np.add(inside.start, (z, y, x)).tolist()
+            self._write(made, tiles, Box(triple(low), triple(np.add(low, band).tolist())))
+
+    def _write(self, made: Maps, tiles: NDArray[np.float32], band: Box) -> None:
+        forest = cast(Forest, opened(self))
+        if not (self.probabilities or self.as_floats):
+            made[LABELS][band.slices] = _lines(forest.labels(tiles), band.shape)
+            return
+        found = forest.votes(tiles)
+        made[LABELS][band.slices] = _lines(found.argmax(axis=2), band.shape)
+        for code in range(len(self.classes)):
+            share = _lines(found[..., code], band.shape)
             if self.as_floats:
-                made[EXACT.name][(slice(None), *at)] = found.T
-            elif self.probabilities:
-                made[PROBABILITY.name][(slice(None), *at)] = np.rint(found.T * 255)
+                made[EXACT.name][(code, *band.slices)] = share
+            else:
+                made[PROBABILITY.name][(code, *band.slices)] = np.rint(share * 255)
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
-        """Bytes of a block: grey values, their Gaussians, maps, and features of a batch."""
+        """Bytes of a block: grey values, their Gaussians, maps, and features of a band."""
         scales = len(self.model.scales) + 2
         smooth = 4 * scales * (prod(read[1:]) if self.model.planar else prod(read))
         bytes_each = 4 if self.as_floats else int(self.probabilities)
         out = 1 + bytes_each * len(self.classes)
-        batch = BATCH * (4 * len(self.features.names) + 16 * len(self.classes) + 80)
-        return 2 * voxel_bytes * prod(read) + smooth + 3 * out * prod(core) + batch
+        runs = 4 * (len(self.features.names) + 50) * (RUN + 4 * max(self.features.reach))
+        band = (
+            TILE
+            * (min(core[2], RUN) + TILE)
+            * (4 * len(self.features.names) + 24 * len(self.classes))
+        )
+        return 2 * voxel_bytes * prod(read) + smooth + 3 * out * prod(core) + runs + band
+
+
+def _lines(tiles: NDArray[Any], shape: Triple) -> NDArray[Any]:
+    """Values of the voxels of tiles (tiles, 64) as lines of an array (1, lines, width)."""
+    lines = tiles.reshape(-1, TILE, TILE).swapaxes(0, 1).reshape(TILE, -1)
+    return lines[None, : shape[1], : shape[2]]
 
 
 def normalised(grey: Array, scale: Normalisation, first: int) -> NDArray[np.float32]:
