@@ -40,6 +40,7 @@ class Inference:
     batch: int = 1
     precision: Literal["fp32", "fp16"] = "fp32"
     device: str = "auto"
+    planes: tuple[str, ...] = ("z",)
 
 
 @dataclass(frozen=True)

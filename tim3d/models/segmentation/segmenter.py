@@ -126,6 +126,8 @@ class Segmenter(ABC):
         Bytes that a call needs for each input voxel, besides the input and the maps.
     needs_torch, whole_slices : bool
         Whether workers need torch; whether blocks are whole slices by default.
+    block_voxels : int
+        About how many voxels a block has by default, if it is not of whole slices.
     sha256 : str
         Digest of the file that it is read from, if any; part of the fingerprint.
     """
@@ -141,6 +143,7 @@ class Segmenter(ABC):
     working_bytes: float = 32.0
     needs_torch: ClassVar[bool] = False
     whole_slices: ClassVar[bool] = False
+    block_voxels: ClassVar[int] = 2**26
     sha256: str = ""
 
     @abstractmethod

@@ -49,16 +49,27 @@ def boxes_of(shape: Triple, spec: UNet3DSpec, how: Inference) -> Lattice:
         min_edge(window, spec.strides) // 8 if how.halo is None else how.halo, spec.strides
     )
     if how.window is None:
-        whole = triple(-(-n // s) * s for n, s in zip(shape, spec.strides, strict=True))
-        fits = [w <= p for w, p in zip(whole, window, strict=True)]
-        window = triple(w if f else p for w, p, f in zip(whole, window, fits, strict=True))
-        halo = triple(0 if f else h for h, f in zip(halo, fits, strict=True))
+        window, halo = fitted(shape, window, halo, spec.strides)
     if how.mode == "blend":
         lattice = blend_lattice(shape, window, triple(2 * h for h in halo))
     else:
         lattice = crop_lattice(shape, window, halo)
     require_phase(lattice, spec.strides)
     return lattice
+
+
+def fitted(shape: Triple, window: Triple, halo: Triple, strides: Triple) -> tuple[Triple, Triple]:
+    """Window and halo that take an axis as a whole, and without a halo, where it fits.
+
+    >>> fitted((20, 300, 300), (64, 128, 128), (8, 16, 16), (4, 8, 8))
+    ((20, 128, 128), (0, 16, 16))
+    """
+    whole = [-(-n // s) * s for n, s in zip(shape, strides, strict=True)]
+    fits = [w <= p for w, p in zip(whole, window, strict=True)]
+    return (
+        triple(w if f else p for w, p, f in zip(whole, window, fits, strict=True)),
+        triple(0 if f else h for h, f in zip(halo, fits, strict=True)),
+    )
 
 
 def scaled(pixels: int, strides: Triple) -> Triple:

@@ -14,7 +14,7 @@ from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.by_network import network_segmenter, windows_of
+from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
@@ -116,16 +116,14 @@ class ByNetwork:
             normalisation=scale,
         )
         shape: Triple = (1, *grey.shape[1:])
-        return network_segmenter(
-            self.about.spec, called, windows_of(shape, self.about.spec, Inference()), False
-        )
+        return network_segmenter(shape, self.about.spec, called, Inference())
 
     def bytes_for(self, shape: tuple[int, int]) -> int:
         """Memory of an image of this shape, with the layers of the network."""
         plane: Triple = (1, *shape)
         spec = self.about.spec
         called = Predictor(str(self.path), "", "cpu")
-        segmenter = network_segmenter(spec, called, windows_of(plane, spec, Inference()), False)
+        segmenter = network_segmenter(plane, spec, called, Inference())
         return segmenter.block_bytes(plane, plane, plane, 2) + PIXEL_BYTES * shape[0] * shape[1]
 
     def description(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tim3d.errors import ArgumentError, CheckpointError, Tim3dError
 from tim3d.forecast import expected
 from tim3d.kernels.image.threshold import is_dark, multi_otsu, otsu
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.by_network import network_segmenter, windows_of
+from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 # Relative difference from the voxel size of the training beyond which the network is used on a
 # different material.
 SPACING_TOLERANCE = 0.1
+# Longest edge of a voxel over its shortest up to which slices across any axis are of one kind.
+LONGEST_IN_PLANES = 1.5
 Levels: TypeAlias = tuple[float, ...]
 
 
@@ -166,18 +168,17 @@ class FromFile:
         planned = expected("network", str(self.model))
         about: checkpoint.Description = planned or checkpoint.describe(self.model)
         compare_spacing(about.spacing_nm, self.grey)
-        lattice = windows_of(self.grey.shape, about.spec, self.how)
+        check_planes(self.how.planes, self.grey)
         wanted = self.how.normalisation or about.normalisation.how
 
+        def made_of(predictor: Predictor) -> Segmenter:
+            return network_segmenter(self.grey.shape, about.spec, predictor, self.how)
+
         def ready() -> Segmenter:
-            return network_segmenter(
-                about.spec, self._predictor(wanted), lattice, self.how.probabilities
-            )
+            return made_of(self._predictor(wanted))
 
         def later() -> Segmenter:
-            return network_segmenter(
-                about.spec, self._planned_predictor(wanted), lattice, self.how.probabilities
-            )
+            return made_of(self._planned_predictor(wanted))
 
         awaited = self._awaited(planned is not None)
         return Chosen(
@@ -211,6 +212,31 @@ class FromFile:
         return Predictor(
             str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision
         )
+
+
+def check_planes(planes: tuple[str, ...], grey: Field) -> None:
+    """Refuse slices across other axes where voxels are far from cubes; warn where they are not.
+
+    Raises
+    ------
+    ArgumentError
+        If the longest edge of a voxel is more than `LONGEST_IN_PLANES` times the shortest.
+    """
+    ratio = max(grey.spacing_nm) / min(grey.spacing_nm)
+    if planes == ("z",) or math.log(ratio) <= SPACING_TOLERANCE:
+        return
+    edges = " x ".join(f"{edge:g}" for edge in grey.spacing_nm)
+    if ratio > LONGEST_IN_PLANES:
+        raise ArgumentError(
+            f"voxels of {edges} nm look {ratio:.3g} times stretched across y or x, unlike the slices of the training; "
+            f"--planes takes up to {LONGEST_IN_PLANES:g}. A network of volumes knows such voxels: "
+            "tim3d train --dimensions 3"
+        )
+    log.warning(
+        "voxels of %s nm look %.3g times stretched across y or x, unlike the slices of the training",
+        edges,
+        ratio,
+    )
 
 
 def compare_spacing(trained: tuple[float, float, float], grey: Field) -> None:

@@ -164,7 +164,11 @@ class Segmentation:
             voxel_bytes=grey.voxel_bytes,
             durable=self.options.durable,
         )
-        block = slab(labels, labels.shard[0]) if segmenter.whole_slices else many_shards(labels)
+        block = (
+            slab(labels, labels.shard[0])
+            if segmenter.whole_slices
+            else many_shards(labels, segmenter.block_voxels)
+        )
         digest = {"model": segmenter.sha256} if segmenter.sha256 else {}
         return Making(
             verb="segment",

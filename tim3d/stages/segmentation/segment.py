@@ -22,8 +22,12 @@ from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.histogram import Histogram, check_blur, check_thresholds
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
+<<<<<<< HEAD
 from tim3d.storage.schema import Field
 from tim3d.typed import GreyValues, Merges, ModelFiles, Window
+=======
+from tim3d.typed import Axes, GreyValues, Merges, Window
+>>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
 
 METHODS = ("otsu", "multi-otsu", "fixed")
 
@@ -45,6 +49,7 @@ def segment(
     mode: Literal["crop", "blend"] = "crop",
     window: Window | None = None,
     halo: int | None = None,
+    planes: Axes = "z",
     probabilities: bool = False,
     uncertainty: Literal["none", "views", "models"] = "none",
     normalisation: Literal["volume", "slices"] | None = None,
@@ -90,10 +95,14 @@ def segment(
         How windows are joined. By a border that is thrown away ("crop"), or weighted by a Gaussian
         ("blend", which overlap by twice the halo); see docs/segment.md.
     window : (y, x), optional
-        Edges of a window in pixels (default: whole slices).
+        Edges of a window in pixels (default: whole slices). Of a network of volumes z, y and x
+        (default: 128 voxels along the shortest edges).
     halo : int, optional
         Border of a window in pixels that is thrown away, or half the overlap (default: an eighth of
         the window).
+    planes : "z", "y" or "x", or several of them
+        Axes across which the slices lie that a network of slices sees. Of several the probabilities
+        are averaged, and ``OUT_disagreement`` is how far they scatter.
     probabilities : bool
         Keep probabilities of every class too, in 8 bits. They are fields ``OUT_probability_CLASS``.
     uncertainty : {"none", "views", "models"}
@@ -138,8 +147,14 @@ def segment(
         )
     of_thresholds = {"thresholds": thresholds, "blur": blur, "polarity": polarity}
     of_network = {
+<<<<<<< HEAD
         "mode": mode, "window": window, "halo": halo, "probabilities": probabilities, "normalisation": normalisation,
         "uncertainty": uncertainty, "batch": batch, "precision": precision, "device": device,
+=======
+        "mode": mode, "window": window, "halo": halo, "planes": planes,
+        "probabilities": probabilities, "normalisation": normalisation,
+        "batch": batch, "precision": precision, "device": device,
+>>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
     }  # fmt: skip
     if method is not None:
         _refuse_unused("--method", {"merge": merge, **of_network})
@@ -153,8 +168,16 @@ def segment(
     if segmenter is not None:
         chosen = _by_value(segmenter, grey, uncertainty)
     elif model is not None:
+<<<<<<< HEAD
         how = Inference(mode, window, halo, probabilities, normalisation, batch, precision, device)
         chosen = _by_models(sample, grey, model, how, uncertainty)
+=======
+        how = Inference(
+            mode, window, halo, probabilities, normalisation, batch, precision, device,
+            chosen_planes(planes),
+        )  # fmt: skip
+        chosen = kinds.chosen(kinds.Asked(sample, grey, Path(model), how))
+>>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
     else:
         asked = {"method": str(method), "blur": blur, "polarity": polarity}
         chosen = _by_thresholds(
@@ -165,6 +188,7 @@ def segment(
     return Task(segmentation.plans, segmentation.run)
 
 
+<<<<<<< HEAD
 def _by_models(
     sample: str, grey: Field, model: ModelFiles, how: Inference, uncertainty: str
 ) -> Chosen:
@@ -187,6 +211,18 @@ def _by_value(segmenter: Segmenter, grey: Field, uncertainty: str) -> Chosen:
     if uncertainty == "models":
         raise ArgumentError("uncertainty='models' compares model files: uncertainty='views'")
     return given(segmenter, grey) if uncertainty == "none" else in_views(segmenter, grey)
+=======
+def chosen_planes(given: Axes) -> tuple[str, ...]:
+    """Axes across which slices lie, in the order z, y, x.
+
+    >>> chosen_planes("xz"), chosen_planes(["y", "z"])
+    (('z', 'x'), ('z', 'y'))
+    """
+    letters = "".join(given)
+    if not letters or set(letters) - set("zyx") or len(set(letters)) < len(letters):
+        raise ArgumentError(f"--planes {letters!r} are not some of z, y and x, each once: zyx")
+    return tuple(axis for axis in "zyx" if axis in letters)
+>>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
 
 
 def _refuse_unused(way: str, others: Mapping[str, Any]) -> None:
