@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import tim3d
-from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
+from tim3d.kernels.image.fibsem_simulation import Microscope, simulate_fibsem
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
@@ -55,12 +55,12 @@ def simulated(given: Given, name: str, seed: int) -> str:
     """A sample with grey values and the truth."""
     shine, decay, reach = SEVERITIES[given.severity]
     scope = Microscope(shine=shine, shine_decay_nm=decay, shine_reach_nm=reach, seed=seed)
-    stack = SimulatedStack(given.shape, tuple(SIZE.values()), 0.65, 80.0, seed=seed, microscope=scope)
-    grey, truth = zip(*stack, strict=True)
+    edges = (SIZE["z"], SIZE["y"], SIZE["x"])
+    grey, truth = simulate_fibsem(given.shape, edges, 0.65, 80.0, seed=seed, microscope=scope)
     sample = str(given.folder / f"{name}.zarr")
     for field, values, phases in (("raw", grey, None), ("truth", truth, TWO)):
         path = given.folder / f"{name}_{field}.npy"
-        np.save(path, np.stack(values))
+        np.save(path, values)
         tim3d.ingest(path, sample, voxel_size=SIZE, field=field, phases=phases, options=QUIET)
     return sample
 
@@ -142,7 +142,7 @@ def numbers(sample: str, field: str) -> np.ndarray:
         sample, axis="z", field=field, conductivity={"pore": 1.0, "solid": 0.0}, options=QUIET
     )
     of_pore = found.sel(phase="pore")
-    values = (of_pore.phase_fraction, of_pore.specific_surface, solved.tortuosity_factor)
+    values = (of_pore.phase_fraction, of_pore.specific_surface, solved.tortuosity_factor_total)
     return np.array([float(np.asarray(one.values).ravel()[0]) for one in values])
 
 

@@ -163,6 +163,7 @@ LIGHT = {
         "crops",
         "crops_3d",
         "families",
+        "planes_segmenter",
         "unet_3d",
         "volume_segmenter",
         "memory",
