@@ -31,7 +31,11 @@ TWO = tim3d.Phases(pore=0, solid=1)
 SIZE = {"z": 10.0, "y": 10.0, "x": 10.0}
 MERGE = {"shine_through": "pore"}
 # Share of the grey step that solid behind a pore restores, depth of its decay and reach in nm.
-SEVERITIES = {"mild": (0.6, 30.0, 120.0), "middle": (0.85, 60.0, 240.0), "severe": (0.95, 120.0, 480.0)}
+SEVERITIES = {
+    "mild": (0.6, 30.0, 120.0),
+    "middle": (0.85, 60.0, 240.0),
+    "severe": (0.95, 120.0, 480.0),
+}
 STROKES, STROKE_LENGTH = 8, 24
 
 
@@ -48,7 +52,13 @@ class Given:
 
     def network(self, **more: Any) -> dict[str, Any]:
         """Options of a training."""
-        return {"epochs": self.epochs, "steps": self.steps, "patience": self.epochs, "progress": False, **more}
+        return {
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "patience": self.epochs,
+            "progress": False,
+            **more,
+        }
 
 
 def simulated(given: Given, name: str, seed: int) -> str:
@@ -105,7 +115,9 @@ def ways(given: Given, learnt: str, judged: str) -> Iterator[tuple[str, Callable
             if name == "2-D":
                 yield (
                     f"the same across z, y and x, {text}",
-                    lambda out, p=path, m=merge: _segment(judged, out, model=p, merge=m, phases=TWO, planes="zyx"),
+                    lambda out, p=path, m=merge: _segment(
+                        judged, out, model=p, merge=m, phases=TWO, planes="zyx"
+                    ),
                 )
 
 
@@ -128,7 +140,12 @@ def _strokes(given: Given, learnt: str, judged: str, out: str) -> None:
 
 
 def _network(
-    learnt: str, judged: str, out: str, path: Path, options: Mapping[str, Any], merge: Mapping[str, str]
+    learnt: str,
+    judged: str,
+    out: str,
+    path: Path,
+    options: Mapping[str, Any],
+    merge: Mapping[str, str],
 ) -> None:
     tim3d.train(learnt, path, **options)
     _segment(judged, out, model=path, merge=merge, phases=TWO)
@@ -137,7 +154,9 @@ def _network(
 def numbers(sample: str, field: str) -> np.ndarray:
     """Volume fraction of pores, specific surface in nm-1, and tortuosity factor of pores along z."""
     tim3d.measure(sample, ["phase_fraction", "specific_surface"], field=field, options=QUIET)
-    found = tim3d.describe(sample, ["phase_fraction", "specific_surface"], field=field, options=QUIET)
+    found = tim3d.describe(
+        sample, ["phase_fraction", "specific_surface"], field=field, options=QUIET
+    )
     solved = tim3d.solve(
         sample, axis="z", field=field, conductivity={"pore": 1.0, "solid": 0.0}, options=QUIET
     )

@@ -85,13 +85,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "model": "m.safetensors", "method": "multi-otsu", "segmenter": LocalContrast(), "thresholds": [100.0],
             "phases": Phases(pore=0, copper=1), "merge": {"a": "pore"}, "field": "raw16", "blur": "binomial",
             "polarity": "bright", "mode": "blend",
-<<<<<<< HEAD
-            "window": (16, 16), "halo": 4, "probabilities": True, "normalisation": "slices", "batch": 2,
-            "uncertainty": "views", "precision": "fp16", "device": "cpu",
-=======
             "window": (16, 16), "halo": 4, "planes": "zy", "probabilities": True, "normalisation": "slices",
-            "batch": 2, "precision": "fp16", "device": "cpu",
->>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
+            "batch": 2, "uncertainty": "views", "precision": "fp16", "device": "cpu",
         },
     ),
     "segment by a network": (
@@ -100,13 +95,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {
             "model": "slices.safetensors", "method": "otsu", "segmenter": LocalContrast(), "thresholds": [100.0],
             "phases": Phases(void=0, solid=1), "merge": {"pore": "solid"}, "field": "raw16", "blur": "binomial",
-<<<<<<< HEAD
-            "polarity": "bright", "mode": "blend", "window": (8, 8), "halo": 4, "probabilities": True,
-            "uncertainty": "views", "normalisation": "slices", "batch": 2, "precision": "fp16", "device": "cpu",
-=======
             "polarity": "bright", "mode": "blend", "window": (8, 8), "halo": 4, "planes": "zy",
-            "probabilities": True, "normalisation": "slices", "batch": 2, "precision": "fp16", "device": "cpu",
->>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
+            "probabilities": True, "uncertainty": "views", "normalisation": "slices", "batch": 2,
+            "precision": "fp16", "device": "cpu",
         },
     ),
     "distance": (

@@ -16,8 +16,9 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.checkpoint import Normalisation, describe, digest
-from tim3d.models.segmentation.inference import probabilities_core
+from tim3d.models.segmentation.inference import segment_core
 from tim3d.models.segmentation.network_segmenter import Inference, lattice_of
+from tim3d.models.segmentation.planes_segmenter import PlanesSegmenter
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.storage import store
@@ -87,7 +88,7 @@ def test_it_is_the_mean_of_turned_volumes(models: dict[int, Path], slices: int) 
         turned = np.moveaxis(volume, axis, 0)
         whole = Box.whole(turned.shape)
         lattice = lattice_of(turned.shape, describe(model).spec, Inference(**how))
-        seen = probabilities_core(called, lattice, whole, turned, whole)
+        seen = segment_core(called, lattice, whole, turned, whole, ("shares",))["shares"]
         every.append(np.moveaxis(seen, 1, axis + 1))
     mean = (every[0] + every[1] + every[2]) / np.float32(3)
     found = made(model, shape, "zyx", **how).region(
@@ -98,6 +99,21 @@ def test_it_is_the_mean_of_turned_volumes(models: dict[int, Path], slices: int) 
     chosen = np.stack([np.where(found["labels"] == 1, one[1], one[0]) for one in every])
     np.testing.assert_allclose(found["disagreement"], chosen.std(axis=0), atol=1e-6)
     assert found["disagreement"].max() > 0.01
+
+
+def test_a_turned_volume_has_the_turned_maps(models: dict[int, Path]) -> None:
+    """Slices across y of a volume are slices across x of the one whose y and x are exchanged."""
+    shape, model = (9, 14, 11), models[1]
+    seen = made(model, shape, "zy").exact()
+    turned = seen.turned()
+    assert isinstance(turned, PlanesSegmenter)
+    assert turned.planes == ("z", "x")
+    volume = grey_of(shape)
+    given = np.ascontiguousarray(volume.swapaxes(1, 2))
+    whole, other = Box.whole(shape), Box.whole(given.shape)
+    across_y = made(model, shape, "y").exact().region(shape, whole, volume, whole)["probability"]
+    across_x = made(model, given.shape, "x").exact().region(given.shape, other, given, other)
+    np.testing.assert_array_equal(across_y, across_x["probability"].swapaxes(2, 3))
 
 
 def ingested(folder: Path, size: dict[str, float]) -> str:

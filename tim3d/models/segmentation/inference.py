@@ -150,24 +150,6 @@ def segment_core(
     return _named(stitched, reduction, outputs)
 
 
-def probabilities_core(
-    predictor: Predictor, lattice: Lattice, core: Box, slab: Array, slab_box: Box
-) -> Array:
-    """Probabilities of the classes in a core, float32 (classes, z, y, x); see `segment_core`."""
-    loaded = ready(predictor)
-    check_lattice(lattice, loaded.checkpoint)
-    with loaded.stage:
-        return stitch(
-            lattice,
-            core,
-            slab,
-            slab_box,
-            lambda source: _predict(predictor, loaded, lattice, source, "softmax"),
-            channels=len(loaded.checkpoint.classes),
-            batch=predictor.batch,
-        )
-
-
 def check_lattice(lattice: Lattice, checkpoint: Checkpoint) -> None:
     """Refuse windows whose thickness, context or phase (see `require_phase`) misfit the network."""
     spec = checkpoint.spec

@@ -18,9 +18,10 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.windows.lattice import Array, Lattice, blend_lattice, crop_lattice, require_phase
 from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.ensemble import highest
 from tim3d.models.segmentation.network_segmenter import PROBABILITY, Inference
 from tim3d.models.segmentation.predictor import Predictor
-from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, opened
+from tim3d.models.segmentation.segmenter import EXACT, LABELS, Map, Maps, Segmenter, opened
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.volume_segmenter import fitted
 
@@ -74,12 +75,25 @@ class PlanesSegmenter(Segmenter):
             "probabilities": PROBABILITY in self.maps,
         }
 
+    def exact(self) -> Segmenter:
+        """The same planes with mean probabilities in float32."""
+        return replace(self, maps=(EXACT,))
+
+    def turned(self) -> Segmenter:
+        """The same planes of volumes whose y and x are exchanged."""
+        lattices = tuple(
+            one.turned() if name == "z" else one
+            for name, one in zip(self.planes, self.lattices, strict=True)
+        )
+        swapped = tuple({"y": "x", "x": "y"}.get(name, name) for name in self.planes)
+        return replace(self, planes=swapped, lattices=lattices)
+
     def open(self) -> Callable[..., Any]:
         """Load the network onto its device."""
-        from tim3d.models.segmentation.inference import probabilities_core, ready
+        from tim3d.models.segmentation.inference import ready, segment_core
 
         ready(self._called)
-        return probabilities_core
+        return segment_core
 
     @property
     def _called(self) -> Predictor:
@@ -141,8 +155,13 @@ class PlanesSegmenter(Segmenter):
         """Probabilities (classes, z, y, x) of a core by the slices across an axis."""
         turn = TURNS[name]
         seen = opened(self)(
-            self._called, lattice, _turned(core, turn), grey.transpose(turn), _turned(box, turn)
-        )
+            self._called,
+            lattice,
+            _turned(core, turn),
+            grey.transpose(turn),
+            _turned(box, turn),
+            ("shares",),
+        )["shares"]
         return np.asarray(seen).transpose(0, *(1 + axis for axis in _back(turn)))
 
     def _joined(self, every: list[Array]) -> Maps:
@@ -150,8 +169,10 @@ class PlanesSegmenter(Segmenter):
         for one in every[1:]:
             mean += one
         mean /= np.float32(len(every))
-        labels = _highest(mean)
+        labels = highest(mean)
         made: dict[str, Array] = {LABELS: labels}
+        if EXACT in self.maps:
+            made[EXACT.name] = mean
         if PROBABILITY in self.maps:
             made[PROBABILITY.name] = _quantised(mean)
         if DISAGREEMENT in self.maps:
@@ -233,15 +254,6 @@ def _normal(grey: Array, table: Normalisation, first: int) -> Array:
     scales = table.of_slices(range(first, first + len(grey)))
     mean, std = (np.array(one, np.float32)[:, None, None] for one in scales)
     return np.asarray((grey.astype(np.float32) - mean) / std)
-
-
-def _highest(mean: Array) -> Array:
-    """First class of the highest probability."""
-    labels, highest = np.zeros(mean.shape[1:], np.uint8), mean[0].copy()
-    for code in range(1, len(mean)):
-        labels[mean[code] > highest] = code
-        np.maximum(highest, mean[code], out=highest)
-    return labels
 
 
 def _quantised(mean: Array) -> Array:

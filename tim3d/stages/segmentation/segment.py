@@ -22,12 +22,8 @@ from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.histogram import Histogram, check_blur, check_thresholds
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
-<<<<<<< HEAD
 from tim3d.storage.schema import Field
-from tim3d.typed import GreyValues, Merges, ModelFiles, Window
-=======
-from tim3d.typed import Axes, GreyValues, Merges, Window
->>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
+from tim3d.typed import Axes, GreyValues, Merges, ModelFiles, Window
 
 METHODS = ("otsu", "multi-otsu", "fixed")
 
@@ -147,14 +143,9 @@ def segment(
         )
     of_thresholds = {"thresholds": thresholds, "blur": blur, "polarity": polarity}
     of_network = {
-<<<<<<< HEAD
-        "mode": mode, "window": window, "halo": halo, "probabilities": probabilities, "normalisation": normalisation,
-        "uncertainty": uncertainty, "batch": batch, "precision": precision, "device": device,
-=======
-        "mode": mode, "window": window, "halo": halo, "planes": planes,
-        "probabilities": probabilities, "normalisation": normalisation,
-        "batch": batch, "precision": precision, "device": device,
->>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
+        "mode": mode, "window": window, "halo": halo, "planes": planes, "probabilities": probabilities,
+        "normalisation": normalisation, "uncertainty": uncertainty, "batch": batch, "precision": precision,
+        "device": device,
     }  # fmt: skip
     if method is not None:
         _refuse_unused("--method", {"merge": merge, **of_network})
@@ -168,16 +159,11 @@ def segment(
     if segmenter is not None:
         chosen = _by_value(segmenter, grey, uncertainty)
     elif model is not None:
-<<<<<<< HEAD
-        how = Inference(mode, window, halo, probabilities, normalisation, batch, precision, device)
-        chosen = _by_models(sample, grey, model, how, uncertainty)
-=======
         how = Inference(
             mode, window, halo, probabilities, normalisation, batch, precision, device,
             chosen_planes(planes),
         )  # fmt: skip
-        chosen = kinds.chosen(kinds.Asked(sample, grey, Path(model), how))
->>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
+        chosen = _by_models(sample, grey, model, how, uncertainty)
     else:
         asked = {"method": str(method), "blur": blur, "polarity": polarity}
         chosen = _by_thresholds(
@@ -188,7 +174,6 @@ def segment(
     return Task(segmentation.plans, segmentation.run)
 
 
-<<<<<<< HEAD
 def _by_models(
     sample: str, grey: Field, model: ModelFiles, how: Inference, uncertainty: str
 ) -> Chosen:
@@ -211,7 +196,8 @@ def _by_value(segmenter: Segmenter, grey: Field, uncertainty: str) -> Chosen:
     if uncertainty == "models":
         raise ArgumentError("uncertainty='models' compares model files: uncertainty='views'")
     return given(segmenter, grey) if uncertainty == "none" else in_views(segmenter, grey)
-=======
+
+
 def chosen_planes(given: Axes) -> tuple[str, ...]:
     """Axes across which slices lie, in the order z, y, x.
 
@@ -222,7 +208,6 @@ def chosen_planes(given: Axes) -> tuple[str, ...]:
     if not letters or set(letters) - set("zyx") or len(set(letters)) < len(letters):
         raise ArgumentError(f"--planes {letters!r} are not some of z, y and x, each once: zyx")
     return tuple(axis for axis in "zyx" if axis in letters)
->>>>>>> 9d39453 (A network of slices looks across z, y and x: the mean of its probabilities, and where the planes contradict each other)
 
 
 def _refuse_unused(way: str, others: Mapping[str, Any]) -> None:
