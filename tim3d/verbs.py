@@ -23,6 +23,7 @@ VERBS = {
     "struts": "tim3d.stages.morphology.struts",
     "porosimetry": "tim3d.stages.morphology.porosimetry",
     "particles": "tim3d.stages.morphology.particles",
+    "confidence": "tim3d.stages.segmentation.confidence",
     "link_slices": "tim3d.stages.segmentation.link_slices",
     "watershed": "tim3d.stages.morphology.watershed",
     "measure": "tim3d.stages.measurement.measure",

@@ -102,6 +102,10 @@ FIELDS |= {
     "skeleton": Row(
         {"sample": A}, {"out": "thin"}, f"{A}/phase_skeleton", "phase_distance", ("distance",)
     ),
+    "confidence": Row(
+        {"sample": A, "instances": OBJECTS, "uncertainty": "phase_distance", "limits": "20"}, {"limits": "30"},
+        f"{A}/{OBJECTS}_confidence_uncertainty=phase_distance,limits=20", OBJECTS, ("distance", "watershed"),
+    ),
     "link_slices": Row(
         {"sample": A, "field": OBJECTS}, {"overlap": 0.3}, f"{A}/{OBJECTS}_linked", OBJECTS, ("distance", "watershed"),
     ),

@@ -105,6 +105,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "labelled"},
         {"field": "swapped", "phases": ["solid"]},
     ),
+    "confidence": (
+        "confidence",
+        {"instances": "cells", "uncertainty": "raw", "limits": [100.0], "out": "rated"},
+        {
+            "instances": "cells2", "uncertainty": "raw2", "limits": [140.0], "truth": "cells2",
+            "least_diameter": 9.0,
+        },
+    ),
     "link_slices": (
         "link_slices",
         {"field": "cells", "out": "linked"},

@@ -85,7 +85,7 @@ ROOMS = [
     Room(4, "stages.inspection",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.ingest",         "stages.inspection stages.shared",   "numpy xarray"),
     Room(4, "stages.preparation",    "stages.shared",                     "numpy xarray"),
-    Room(4, "stages.segmentation",   "stages.morphology stages.shared",   "numpy xarray"),
+    Room(4, "stages.segmentation",   "stages.components stages.morphology stages.shared",   "numpy xarray"),
     Room(4, "stages.generation",     "stages.shared",                     "numpy xarray tifffile"),
     Room(4, "stages.components",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.images",         "stages.shared",                     "numpy xarray tqdm PIL tifffile"),

@@ -26,6 +26,7 @@ NAMES = [
     "bond_line",
     "clean",
     "cluster",
+    "confidence",
     "contact",
     "describe",
     "distance",
