@@ -12,6 +12,7 @@ from skimage.metrics import variation_of_information
 
 from tim3d.kernels.morphology.overlaps import added, overlaps
 from tim3d.kernels.statistics import object_agreement as scores
+from tim3d.kernels.statistics import object_pairing as pairing
 
 fields = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=5).flatmap(
     lambda shape: st.tuples(*[hnp.arrays(np.uint32, shape, elements=st.integers(0, 4))] * 2)
@@ -112,3 +113,42 @@ def test_an_equal_field_is_perfect_whatever_its_numbers():
     assert scores.panoptic_quality(table)["panoptic_quality"] == 1.0
     assert scores.adapted_rand_error(table)["adapted_rand_error"] == 0.0
     assert set(scores.variation_of_information(table).values()) == {0.0}
+
+
+@settings(max_examples=80, deadline=None)
+@given(fields)
+def test_partners_are_those_of_a_full_assignment(pair):
+    true, found = pair
+    matrix, table = ious(true, found), table_of(true, found)
+    best = matrix[linear_sum_assignment(matrix, maximize=True)].sum()
+    a, b, shared, union = table.pairs()
+    chosen = pairing.partners(a, b, shared / union)
+    assert (shared / union)[chosen].sum() == pytest.approx(best)
+    assert len(np.unique(a[chosen])) == len(np.unique(b[chosen])) == len(chosen)
+    either = union[chosen].sum() + np.sum((true > 0) & ~np.isin(true, a[chosen]))
+    either += np.sum((found > 0) & ~np.isin(found, b[chosen]))
+    expected = shared[chosen].sum() / either if either else 1.0
+    assert pairing.aggregated_jaccard(table) == pytest.approx(expected)
+
+
+@settings(max_examples=80, deadline=None)
+@given(fields)
+def test_means_over_masks_are_those_of_the_definition(pair):
+    matrix = ious(*pair)
+    if not len(matrix):
+        return
+    above = [[v for v in row if v > 0.05] for row in matrix]
+    means = pairing.mean_ious(table_of(*pair))
+    best = [max(row, default=0.0) for row in matrix]
+    assert means["best_iou"] == pytest.approx(np.mean(best))
+    assert means["mean_overlap_iou"] == pytest.approx(np.mean([np.mean(v or [0.0]) for v in above]))
+    strays = [np.mean(sorted(v)[:-1] or [0.0]) for v in above]
+    assert means["stray_iou"] == pytest.approx(np.mean(strays))
+
+
+@settings(max_examples=80, deadline=None)
+@given(fields)
+def test_the_adjusted_rand_index_is_that_of_scikit_learn(pair):
+    metrics = pytest.importorskip("sklearn.metrics", reason="pip install scikit-learn")
+    expected = metrics.adjusted_rand_score(pair[0].ravel(), pair[1].ravel())
+    assert pairing.adjusted_rand_index(table_of(*pair)) == pytest.approx(expected)

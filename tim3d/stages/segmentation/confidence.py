@@ -1,4 +1,4 @@
-"""The verb `confidence`: instances by how sure they are, as ordered classes of a second field.
+"""The verb `confidence`: instances classed by their mean uncertainty, in ordered classes of a second field.
 
 A pass adds up the uncertainty over every instance, in whole numbers, so that it can be judged when
 all of it is known: no block shows. A second pass writes the class of each voxel, and the numbers of
@@ -201,7 +201,7 @@ class Classed:
 
     @property
     def phases(self) -> Phases:
-        """Names of the classes, from what is no instance to the surest."""
+        """Names of the classes: none, and from the least sure to the surest."""
         count = 1 if self.limits is None else len(self.limits)
         names = ["unsure", "sure"] if count == 1 else [f"level{n + 1}" for n in range(count + 1)]
         return Phases(**{name: code for code, name in enumerate(["none", *names])})

@@ -15,6 +15,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block
 from tim3d.kernels.morphology.overlaps import added, overlaps
 from tim3d.kernels.statistics import object_agreement as scores
+from tim3d.kernels.statistics import object_pairing as pairing
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.packed import pack, unpack
 from tim3d.stages.shared.reduction import reduction_pass
@@ -32,6 +33,11 @@ DEFINITIONS = {
     "panoptic_quality": "sum of the IoU of matched objects / (TP + FP/2 + FN/2)",
     "matched_iou": "mean IoU of matched objects",
     "object_f1": "2 TP / (2 TP + FP + FN) of objects that overlap by more than a half",
+    "aggregated_jaccard": "shared voxels of partners / voxels of all objects, one partner each (AJI+)",
+    "best_iou": "mean over true objects of the IoU of the best found one, 0 without one",
+    "mean_overlap_iou": "mean over true objects of the mean IoU of all found ones above 0.05 (mIoU of SAM-I-Am)",
+    "stray_iou": "mean over true objects of the mean IoU of found ones beside the best (mFPR of SAM-I-Am)",
+    "adjusted_rand_index": "Rand index of all voxels less chance, the background an object (ARI of MatSAM)",
     "adapted_rand_error": "1 - 2 sum n^2 / (sum t^2 + sum f^2), on true objects",
     "rand_precision": "sum n^2 / sum f^2, low where objects are merged",
     "rand_recall": "sum n^2 / sum t^2, low where objects are split",
@@ -128,6 +134,9 @@ def _metrics(table: scores.Overlaps, prefix: str) -> dict[str, Any]:
     single = (
         {"objects": found, "mean_segmentation_accuracy": float(accuracy.mean())}
         | scores.panoptic_quality(table)
+        | {"aggregated_jaccard": pairing.aggregated_jaccard(table)}
+        | pairing.mean_ious(table)
+        | {"adjusted_rand_index": pairing.adjusted_rand_index(table)}
         | scores.adapted_rand_error(table)
         | scores.variation_of_information(table)
     )
