@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+from scipy import ndimage
+
+from tim3d.models.promptable.promptable import Answers, Promptable
 
 SAM_SIZES: dict[str, dict[str, Any]] = {
     "vision_config": {
@@ -124,3 +129,65 @@ def original_name(name: str) -> str | None:
             continue
         name = name.replace(new, old)
     return name.replace(".layer_norm", ".norm")
+
+
+@dataclass(frozen=True)
+class Discs(Promptable):
+    """A network without weights: three discs around the first point, or the box, of every prompt.
+
+    It needs no image: geometry and rules are tested on it, where the truth is known. A crop is
+    answered in its own pixels, so that a point in the wrong crop or with x for y shows.
+    """
+
+    radius: float = 6.0
+    quality: float = 0.95
+    soft: float = 4.0  # logits of a pixel
+    kind: ClassVar[str] = "discs"
+
+    def open(self) -> Discs:
+        return self
+
+    def description(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def embed(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (image[None],)
+
+    def answer(self, embedding: Any, shape: tuple[int, int], batch: Any, several: bool) -> Answers:
+        assert embedding[0].shape[1:] == shape
+        radii = [self.radius * share for share in ((1.0, 0.5, 2.0) if several else (1.0,))]
+        rows, columns = np.indices(shape)
+
+        def logits(prompt: int, mask: int) -> np.ndarray:
+            if batch.boxes is not None:
+                x0, y0, x1, y1 = batch.boxes[prompt]
+                inside = np.minimum.reduce([columns - x0, x1 - columns, rows - y0, y1 - rows]) + 0.5
+                return (self.soft * inside).astype(np.float32)
+            x, y = batch.points[prompt, 0]
+            return (self.soft * (radii[mask] - np.hypot(columns - x, rows - y))).astype(np.float32)
+
+        quality = np.tile(self.quality - 0.1 * np.arange(len(radii)), (len(batch), 1))
+        return Answers(quality.astype(np.float32), logits)
+
+
+@dataclass(frozen=True)
+class Threshold(Discs):
+    """A network that answers with the connected piece of bright or dark pixels at the first point."""
+
+    level: float = 128.0
+
+    def answer(self, embedding: Any, shape: tuple[int, int], batch: Any, several: bool) -> Answers:
+        bright = embedding[0][0] > self.level
+        pieces = np.where(bright, ndimage.label(bright)[0], -ndimage.label(~bright)[0])
+
+        def logits(prompt: int, mask: int) -> np.ndarray:
+            if batch.points.shape[1]:
+                x, y = batch.points[prompt, 0]
+            else:
+                x, y = (batch.boxes[prompt, :2] + batch.boxes[prompt, 2:]) / 2
+            piece = (
+                pieces == pieces[int(np.clip(y, 0, shape[0] - 1)), int(np.clip(x, 0, shape[1] - 1))]
+            )
+            return np.where(piece, np.float32(10), np.float32(-10))
+
+        return Answers(np.full((len(batch), 1), self.quality, np.float32), logits)

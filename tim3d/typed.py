@@ -31,6 +31,8 @@ QuantityName = str
 FormatName = str
 Steps = Sequence[Any]  # corrections, each a name with its parameters
 CleaningSteps = Sequence[Any]  # of labels, in the same form
+PromptWord = Any  # where prompts come from, with its parameters
+MaskWord = Any  # what becomes of masks, with its limits
 Pick = str | int  # a number from 0, or a name
 # Voxels.
 Shape = Triple  # of a volume

@@ -29,6 +29,8 @@ from tim3d.generators import GaussianField, LevelCuts
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
 from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.maintenance import commands
+from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.prompting import Grid
 from tim3d.stages.imaging.imaging_file import write_imaging
 from tim3d.storage import store
 from tim3d.verbs import VERBS
@@ -89,6 +91,13 @@ FIELDS = {
     ),
     "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
     "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
+    "segment_prompted": Row(
+        {
+            "sample": A, "model": "tiny.safetensors", "prompts": Grid(side=3), "out": "drawn",
+            "masks": AsObjects(iou=0, stability=0, smallest=4),
+        },
+        makes=f"{A}/drawn", reads="raw",
+    ),
     "clean": Row(
         {"sample": A, "steps": [Holes("solid"), Majority(radius_nm=10)], "out": "clear"}, {"out": "clearer"},
         f"{A}/clear", "phase",
@@ -249,9 +258,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
     tiny_checkpoint(folder / "net.safetensors")
     written(folder, resizes=False)
-    saved_folder("sam", folder / "sam")
     look = Imaging({"pore": 60.0, "solid": 160.0}, read=8.0, blur_nm=10.0)
     write_imaging(folder / "imaging.json", look, {})
+    tim3d.import_network(saved_folder("sam", folder / "sam"), folder / "tiny.safetensors")
     for slices, name in ((4, "thin"), (6, "thick"), (8, "thicker")):
         cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=slices), (0.4, 0.6))
         tim3d.generate(str(folder / f"{name}.zarr"), cuts, shape=(slices, 6, 6), options=QUIET)

@@ -18,6 +18,8 @@ from tim3d.cli.parsing import verb
 from tim3d.corrections import Crop
 from tim3d.errors import Tim3dError
 from tim3d.kernels.image.imaging_model import Imaging
+from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.prompting import Grid
 from tim3d.stages.imaging.imaging_file import write_imaging
 from tim3d.storage import store
 
@@ -100,6 +102,18 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "precision": "fp16", "device": "cpu",
         },
     ),
+    "segment_prompted": (
+        "segment_prompted",
+        {
+            "model": "sam.safetensors", "prompts": Grid(side=3), "out": "new",
+            "masks": AsObjects(iou=0, stability=0, smallest=4),
+        },
+        {
+            "model": "sam2.safetensors", "prompts": Grid(side=4), "masks": AsObjects(iou=1.0), "field": "raw16",
+            "phases": Phases(none=0, object=1), "merge": {"object": "background"}, "window": (8, 8), "halo": 2,
+            "batch": 2, "device": "cpu",
+        },
+    ),
     "distance": (
         "distance",
         {"field": "labelled"},
@@ -166,6 +180,7 @@ ALIKE = {
     ("ingest", "other_grid"),
     ("ingest", "accept"),
     ("segment by a network", "device"),
+    ("segment_prompted", "device"),
 }
 
 
@@ -197,6 +212,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_imaging(
             folder / f"{name}.json", Imaging({"pore": 60.0, "solid": 160.0}, read=read), {}
         )
+    if find_spec("transformers"):
+        from tests.promptable import saved_folder
+
+        for family in ("sam", "sam2"):
+            source = saved_folder(family, folder / family)
+            tim3d.import_network(source, folder / f"{family}.safetensors")
     (folder / "s2.csv").write_text("0,0.4\n2,0.3\n4,0.2\n8,0.16\n")
     size = {"z": 2, "y": 1, "x": 1}
     for name, field, phases in (

@@ -60,6 +60,7 @@ NAMES = [
     "run_training",
     "segment",
     "segment_images",
+    "segment_prompted",
     "simulate",
     "skeleton",
     "solve",

@@ -36,7 +36,7 @@ bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
 scales planar trees leaf most
-adapt taken greys look together weight outside
+prompts masks preprocessing adapt taken greys look together weight outside
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -44,7 +44,7 @@ FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
     "import_generator.weights", "import_network.checkpoint", "import_network.weights",
-    "ingest.source", "report.model", "report.out", "segment.model", "simulate.folder",
+    "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "simulate.folder",
     "train.model", "train_strokes.model", "train_generator.micrograph", "train_generator.out",
     "inspect.source", "prepare.tables",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",

@@ -16,12 +16,18 @@ from tim3d.cli.declared import NEEDED, choices, declared
 from tim3d.corrections import STEPS as CORRECTIONS
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
+from tim3d.models.promptable.words import PROMPTS, RULES
 from tim3d.phases import Phases
 from tim3d.spelling import suggestion
 from tim3d.steps import BARE
 
 # Steps of each type of argument by the names that they have in the shell: module and class.
-STEPS = {"Steps": CORRECTIONS, "CleaningSteps": CLEANING}
+STEPS = {
+    "Steps": CORRECTIONS,
+    "CleaningSteps": CLEANING,
+    "PromptWord": PROMPTS,
+    "MaskWord": RULES,
+}
 
 
 @dataclass(frozen=True)
@@ -297,6 +303,15 @@ def _steps(kind: str) -> Callable[[Any], tuple[Any, ...]]:
     return rule
 
 
+def _one_step(kind: str) -> Callable[[Any], Any]:
+    """Reader of one step."""
+
+    def rule(value: Any) -> Any:
+        return _step(value, STEPS[kind])
+
+    return rule
+
+
 def _words_of_steps(value: Any) -> Any:
     return value.split() if isinstance(value, str) else value
 
@@ -410,6 +425,18 @@ READERS = {
         "islands:solid,below_nm3=1e6",
         "STEP:PHASE,NAME=VALUE,...",
         several=True,
+    ),
+    "PromptWord": Reader(
+        _one_step("PromptWord"),
+        "prompts with their parameters as {}",
+        "structure:side=32",
+        "PROMPTS:NAME=VALUE,...",
+    ),
+    "MaskWord": Reader(
+        _one_step("MaskWord"),
+        "a rule with its limits as {}",
+        "objects:iou=0.9",
+        "RULE:NAME=VALUE,...",
     ),
     "Settings": Reader(_same, "a change as {}", "ingest.field=raw", "KEY=VALUE"),
     "Names": Reader(_names, "names as {}", "pore,solid", "NAME,..."),

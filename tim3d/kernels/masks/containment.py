@@ -122,6 +122,6 @@ def _is_compound(
 
 
 def _reach(one: Mask, other: Mask) -> tuple[int, int]:
-    ends = [np.add(mask.start, mask.bits.shape) for mask in (one, other)]
+    ends = [np.add(mask.start, mask.size) for mask in (one, other)]
     y, x = np.maximum(*ends)
     return int(y), int(x)

@@ -26,8 +26,10 @@ class Mask:
     ----------
     start : (y, x)
         First pixel of its box.
-    bits : array (y, x) of bool
-        The box, none of whose borders is empty.
+    size : (y, x)
+        Pixels of the box, none of whose borders is empty.
+    packed : array of uint8
+        Bits of the box, eight in a byte.
     quality : float
         How sure it is, from 0 to 1.
     crop : int
@@ -37,26 +39,41 @@ class Mask:
     """
 
     start: tuple[int, int]
-    bits: Bits
+    size: tuple[int, int]
+    packed: NDArray[np.uint8]
     quality: float = 1.0
     crop: int = 0
     name: str = ""
 
     @property
+    def bits(self) -> Bits:
+        """The box as an array (y, x)."""
+        count = self.size[0] * self.size[1]
+        return np.unpackbits(self.packed, count=count).reshape(self.size).view(bool)
+
+    @property
     def area(self) -> int:
         """Pixels of the mask."""
-        return int(self.bits.sum())
+        return int(np.bitwise_count(self.packed).sum(dtype=np.int64))
 
     @property
     def box(self) -> tuple[slice, slice]:
         """Its box in an array of the image."""
         y, x = self.start
-        return slice(y, y + self.bits.shape[0]), slice(x, x + self.bits.shape[1])
+        return slice(y, y + self.size[0]), slice(x, x + self.size[1])
 
     @property
     def first(self) -> tuple[int, int]:
         """First pixel in C order, by which ties are broken."""
         return self.start[0], self.start[1] + int(np.argmax(self.bits[0]))
+
+
+def boxed(
+    start: tuple[int, int], bits: Bits, quality: float = 1.0, crop: int = 0, name: str = ""
+) -> Mask:
+    """Mask of the bits of a box that begins at a pixel."""
+    size = (int(bits.shape[0]), int(bits.shape[1]))
+    return Mask(start, size, np.packbits(bits), quality, crop, name)
 
 
 def mask_of(image: Bits, quality: float = 1.0, crop: Crop | None = None, name: str = "") -> Mask:
@@ -71,10 +88,10 @@ def mask_of(image: Bits, quality: float = 1.0, crop: Crop | None = None, name: s
     if not len(rows):
         raise ValueError("an empty mask has no box")
     low, high = (rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)
-    bits = image[low[0] : high[0], low[1] : high[1]].copy()
+    bits = image[low[0] : high[0], low[1] : high[1]]
     y, x = crop.start if crop else (0, 0)
     pixels = int(np.prod(crop.shape)) if crop else 0
-    return Mask((int(low[0]) + y, int(low[1]) + x), bits, quality, pixels, name)
+    return boxed((int(low[0]) + y, int(low[1]) + x), bits, quality, pixels, name)
 
 
 def image_of(mask: Mask, shape: tuple[int, int]) -> Bits:
@@ -120,7 +137,7 @@ def intersections(masks: Sequence[Mask], shape: tuple[int, int]) -> NDArray[np.i
     One product of a sparse matrix with itself for each strip of rows of the image; whole numbers
     add up in any order.
 
-    >>> masks = [Mask((0, 0), np.ones((2, 3), bool)), Mask((1, 1), np.ones((2, 3), bool))]
+    >>> masks = [boxed((0, 0), np.ones((2, 3), bool)), boxed((1, 1), np.ones((2, 3), bool))]
     >>> intersections(masks, (4, 5)).tolist()
     [[6, 2], [2, 6]]
     """
@@ -143,7 +160,7 @@ def _strip(
     owners, pixels = [], []
     for number, mask in enumerate(masks):
         low, high = max(row - mask.start[0], 0), row + STRIP - mask.start[0]
-        if high > 0 and low < len(mask.bits):
+        if high > 0 and low < mask.size[0]:
             y, x = np.nonzero(mask.bits[low:high])
             pixels.append((y + low + mask.start[0] - row) * shape[1] + x + mask.start[1])
             owners.append(np.full(len(y), number))
@@ -153,7 +170,7 @@ def _strip(
 
 def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
     """Boxes (y0, x0, y1, x1) of masks."""
-    rows = [(*one.start, *np.add(one.start, one.bits.shape)) for one in masks]
+    rows = [(*one.start, *np.add(one.start, one.size)) for one in masks]
     return np.array(rows, np.int64).reshape(-1, 4)
 
 
@@ -205,7 +222,7 @@ def merged(masks: Iterable[Mask]) -> Mask:
     for one in parts:
         rows, columns = one.box
         bits[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] |= one.bits
-    return Mask((int(y), int(x)), bits, max(one.quality for one in parts), parts[0].crop)
+    return boxed((int(y), int(x)), bits, max(one.quality for one in parts), parts[0].crop)
 
 
 def each_image(masks: Iterable[Mask], shape: tuple[int, int]) -> Iterator[Bits]:

@@ -13,6 +13,9 @@ from skimage.morphology import skeletonize
 from tim3d.kernels.masks.mask_set import Bits, Mask, each_image
 from tim3d.kernels.masks.structure_points import without_small
 
+# Pixels by which lines between grains are drawn beyond the border of the image.
+BEYOND = 8
+
 
 @dataclass(frozen=True)
 class Painted:
@@ -41,7 +44,8 @@ def painted(masks: Sequence[Mask], shape: tuple[int, int]) -> Painted:
 
     Examples
     --------
-    >>> left, right = Mask((0, 0), np.ones((1, 3), bool), .8), Mask((0, 2), np.ones((1, 3), bool), .9)
+    >>> from tim3d.kernels.masks.mask_set import boxed
+    >>> left, right = (boxed((0, x), np.ones((1, 3), bool), q) for x, q in ((0, 0.8), (2, 0.9)))
     >>> painted([left, right], (1, 6)).owner.tolist(), painted([left, right], (1, 6)).cover.tolist()
     ([[0, 0, 1, 1, 1, -1]], [[1, 1, 2, 1, 1, 0]])
     """
@@ -86,11 +90,13 @@ def grain_boundaries(
     edges = np.zeros(shape, bool)
     for image in each_image(masks, shape):
         edges |= without_small(outline(image), smallest)
-    lines = without_small(_thin(edges), shortest)
+    # Thinning shortens ends: lines go on beyond the border of the image, so that they reach it.
+    lines = without_small(_thin(np.pad(edges, BEYOND, mode="edge")), shortest)
     wide = ndimage.binary_dilation(lines, np.ones((5, 5), bool))
     narrow = ndimage.binary_erosion(wide, np.ones((3, 3), bool), border_value=1)
     lines = _thin(without_small(narrow, shortest))
-    return np.asarray(ndimage.binary_dilation(lines, np.ones((2, 2), bool)))
+    wide = ndimage.binary_dilation(lines, np.ones((2, 2), bool))
+    return np.asarray(wide[BEYOND:-BEYOND, BEYOND:-BEYOND])
 
 
 def outline(image: Bits) -> Bits:

@@ -214,6 +214,11 @@ class Segmenter(ABC):
         return tuple(one for one in self.maps if one.joined == "basins")
 
     @property
+    def inputs(self) -> Mapping[str, str]:
+        """Other fields of the sample that it reads, and their fingerprints."""
+        return {}
+
+    @property
     def numbered(self) -> tuple[Map, ...]:
         """Maps of numbered objects."""
         return tuple(one for one in self.maps if one.joined == "objects")

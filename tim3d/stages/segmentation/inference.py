@@ -55,6 +55,7 @@ class Segmentation:
     phases: Phases | None
     merge: Mapping[str, str]
     options: Options
+    verb: str = "segment"
 
     def plans(self) -> list[Plan | Outline]:
         """The passes; none if the labels exist."""
@@ -171,12 +172,16 @@ class Segmentation:
         )
         digest = {"model": segmenter.sha256} if segmenter.sha256 else {}
         return Making(
-            verb="segment",
+            verb=self.verb,
             field=labels,
             siblings=maps,
             work=work,
             block=block,
-            inputs={grey.name: store.fingerprint_of(self.sample, grey.name), **digest},
+            inputs={
+                grey.name: store.fingerprint_of(self.sample, grey.name),
+                **digest,
+                **segmenter.inputs,
+            },
             parameters=segmenter.record(codes),
             halo=_halo(segmenter, labels, self.options.block or block),
             read_bytes=grey.voxel_bytes,

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.forecast import expected
+from tim3d.models.promptable.importing import KIND as PROMPTABLE
 from tim3d.models.segmentation.bpartis import KIND as BPARTIS
 from tim3d.models.segmentation.bpartis import BPartIS, window_of
 from tim3d.models.segmentation.checkpoint import Normalisation
@@ -105,10 +106,18 @@ def _bpartis(asked: Asked) -> Chosen:
     )  # fmt: skip
 
 
+def _promptable(asked: Asked) -> Chosen:
+    raise CheckpointError(
+        f"{asked.model} is a promptable network, which draws what prompts show: tim3d segment-prompted "
+        f"{asked.sample} --model {asked.model} --prompts structure"
+    )
+
+
 KINDS: dict[str, Reader] = {
     **dict.fromkeys(FAMILIES, _network),
     STROKES: _strokes,
     BPARTIS: _bpartis,
+    PROMPTABLE: _promptable,
 }
 BUILT_IN = frozenset(KINDS)
 

@@ -131,7 +131,7 @@ class Numbering:
         )
         work = NumberWork(self.sample, self.name, self.table, self.lattice, self.options.durable)
         return Making(
-            verb="segment",
+            verb=self.labels.verb,
             field=numbers,
             work=work,
             block=many_shards(numbers),
@@ -176,7 +176,7 @@ class Numbering:
                 f"{numbers.objects} objects are more than {schema.ID_DTYPE} can number; segment a part"
             )
         made = store.provenance(making.fingerprint, making.parameters, making.inputs)
-        store.write_dataset(self.sample, self.table, _lookup(numbers), made | {"verb": "segment"})
+        store.write_dataset(self.sample, self.table, _lookup(numbers), made | {"verb": making.verb})
         self._tell(numbers)
 
     def _tell(self, numbers: Numbers) -> None:
