@@ -40,6 +40,21 @@ def test_blocks_do_not_show(sample: str, tmp_path: Path) -> None:
     assert (tim3d.render(sample, look, seed=4, out="c", options=QUIET).values != whole).any()
 
 
+def test_the_table_of_slices_is_that_of_the_voxels(sample: str, tmp_path: Path) -> None:
+    options = tim3d.Options(progress=False, block=(8, 16, 32))
+    grey = tim3d.render(sample, tmp_path / "look.json", options=options).values.astype(np.float64)
+    table = tim3d.open_dataset(sample, "raw_slices")
+    for name, values in (
+        ("grey_mean", grey.mean((1, 2))),
+        ("grey_std", grey.std((1, 2))),
+        ("grey_min", grey.min((1, 2))),
+        ("grey_max", grey.max((1, 2))),
+        ("grey_lowest", (grey == 0).sum((1, 2))),
+        ("grey_highest", (grey == 255).sum((1, 2))),
+    ):
+        assert table[name].values == pytest.approx(values, rel=1e-12)
+
+
 def test_from_a_stack_to_its_model_and_back(sample: str, tmp_path: Path) -> None:
     tim3d.render(sample, tmp_path / "look.json", options=QUIET)
     fitted = tmp_path / "fitted.json"

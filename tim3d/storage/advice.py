@@ -117,6 +117,8 @@ def no_result(url: str, node: str, there: Sequence[str]) -> str:
     """
     meant = suggestion(node, there)
     cure = "" if meant else f". Run: tim3d measure {url}"
+    if node.endswith("_slices"):  # of a grey field, written with it
+        cure = f". Make the field {node.removesuffix('_slices')!r} again, with --overwrite"
     return f"no result {node!r} in {url}{meant}; it has {', '.join(there) or 'nothing'}{cure}"
 
 

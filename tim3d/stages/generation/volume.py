@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d.engine import Outline, Plan
+from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected, will_exist
-from tim3d.grid import Block, Triple, triple
+from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.generation.generator import Generator, Grown
 from tim3d.sources.units import refuse_mistyped
 from tim3d.stages.generation.growth import Growth, Stored
@@ -29,7 +29,9 @@ from tim3d.stages.shared.field import (
     plan_field,
     produce,
     refuse_other_shards,
+    whole_shards,
 )
+from tim3d.stages.shared.slice_statistics import keep_sums, sums_of_slices
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field, Spacing, asked_shard
@@ -178,9 +180,21 @@ class Generating:
             self.ask.sample,
             self.making,
             self.options,
-            finish=(lambda _: growth.drop()) if growth else None,
+            finish=self._finish,
             prepare=growth.run if growth else None,
         )
+
+    def _finish(self, ledger: Ledger) -> None:
+        """Write the table of slices of grey values, and delete what was kept of a growth."""
+        making = self.making
+        if self.generator.phases is None:
+            grid = Grid(
+                making.field.shape, whole_shards(self.options.block or making.block, making.field)
+            )
+            for one in (making.field, *making.siblings):
+                keep_sums(self.ask.sample, one, ledger, grid, "generate", one.name)
+        if self.growth:
+            self.growth.drop()
 
 
 def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
@@ -313,13 +327,14 @@ class GenerateWork:
             )
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Write whole shards of each field, and return the number of voxels of each phase."""
+        """Write whole shards of each field, and return the number of voxels of each phase, or sums over slices."""
         for name, values in zip(
             self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True
         ):
             store.write_block(self.sample, name, block.core, values, durable=self.durable)
         if not self.codes:
-            return {}
+            grey = outputs.reshape(len(self.out), *block.core.shape)
+            return {name: sums_of_slices(one) for name, one in zip(self.out, grey, strict=True)}
         counts = _counts(outputs)
         return {"voxels": {str(code): int(counts[code]) for code in self.codes}}
 

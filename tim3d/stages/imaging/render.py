@@ -13,7 +13,7 @@ import xarray as xr
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected
-from tim3d.grid import Block, Triple
+from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.kernels.image.imaging_model import render as rendered
@@ -21,12 +21,15 @@ from tim3d.stages.imaging.imaging_file import read_imaging
 from tim3d.stages.shared.awaited import plan_awaiting
 from tim3d.stages.shared.field import (
     DEFAULTS,
+    Finish,
     Making,
     Options,
     field_task,
     many_shards,
     produce,
+    whole_shards,
 )
+from tim3d.stages.shared.slice_statistics import keep_sums, sums_of_slices
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field, Spacing
@@ -86,10 +89,11 @@ def render(
     Noise(seed)  # raises if the seed is out of range
     asked = Asked(sample, labels, str(model), out, seed, vary, options)
     if (planned := expected("file", str(model))) is None:
-        return field_task(sample, asked.making(read_imaging(model)), options)
+        making = asked.making(read_imaging(model))
+        return field_task(sample, making, options, asked.keep(making))
     return Task(
         lambda: plan_awaiting(sample, asked.making(planned), options, str(model)),
-        lambda: produce(sample, asked.making(read_imaging(model)), options),
+        lambda: asked.produce(asked.making(read_imaging(model))),
     )
 
 
@@ -104,6 +108,17 @@ class Asked:
     seed: int
     vary: float
     options: Options
+
+    def keep(self, making: Making) -> Finish:
+        """What writes the table of slices, which training and thresholds of slices need."""
+        grid = Grid(
+            making.field.shape, whole_shards(self.options.block or making.block, making.field)
+        )
+        return lambda ledger: keep_sums(self.sample, making.field, ledger, grid, "render")
+
+    def produce(self, making: Making) -> xr.DataArray:
+        """The grey values."""
+        return produce(self.sample, making, self.options, self.keep(making))
 
     def making(self, model: Imaging) -> Making:
         """The grey field by a model."""
@@ -162,9 +177,9 @@ class RenderWork:
         )
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
-        """Write whole shards."""
+        """Write whole shards, and return sums over the slices."""
         store.write_block(self.sample, self.out, block.core, outputs, durable=self.durable)
-        return {}
+        return {"slices": sums_of_slices(outputs)}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of labels, of the signal in the slices of the core, and of brightness, noise and result."""
