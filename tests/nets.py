@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.torchvision_shim import import_smp, old_names
 from tim3d.models.segmentation.unet import UNetSpec, build
 from tim3d.models.segmentation.unet_3d import UNet3DSpec
 from tim3d.models.segmentation.unet_3d import build as build_3d
@@ -53,3 +54,49 @@ def tiny_checkpoint_3d(
     )
     save(path, net, description)
     return path
+
+
+def encoder_state(name: str, depth: int = 5, seed: int = 1) -> dict[str, torch.Tensor]:
+    """Random weights of an encoder of three colours, with statistics that are not trivial."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        with old_names():
+            encoder: Any = import_smp().encoders.get_encoder(name, depth=depth, weights=None)
+        state: dict[str, torch.Tensor] = encoder.state_dict()
+        for key, value in state.items():
+            if key.endswith(("running_mean", "running_var")):
+                value.copy_(torch.rand(value.shape) + 0.5)
+    return state
+
+
+def encoder_file(path: Path, name: str, seed: int = 1) -> Path:
+    """Such weights as a file of torch, with the head of a classifier as torchvision has it."""
+    torch.save(encoder_state(name, seed=seed) | {"classifier.1.weight": torch.rand(10, 1280)}, path)
+    return path
+
+
+def network_file(path: Path, seed: int = 0) -> Path:
+    """A state dict of a small U-Net of segmentation-models-pytorch with three colours, as a user has it."""
+    torch.save(smp_unet(seed).state_dict(), path)
+    return path
+
+
+def smp_unet(seed: int = 0, classes: int = 2, channels: int = 3) -> Any:
+    """Such a network, whose statistics are not trivial."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = (
+            import_smp()
+            .Unet(
+                "mobilenet_v2",
+                2,
+                None,
+                decoder_channels=(32, 16),
+                in_channels=channels,
+                classes=classes,
+            )
+            .train()
+        )
+        with torch.no_grad():
+            net(torch.randn(4, channels, 32, 32))
+    return net.eval()

@@ -20,6 +20,8 @@ Folder = str | Path
 Settings = Iterable[str]  # key=value, each with an option of its own
 # Names.
 Names = Sequence[str]
+Losses = Sequence[str]  # each may have numbers: focal:gamma=3
+CropChanges = Sequence[str]  # the same
 Nodes = str | Sequence[str]  # of a sample; they may hold commas
 Axes = str | Sequence[str]  # of z, y and x
 Directions = Sequence[str]  # of +z, -z, +y, -y, +x and -x
@@ -59,6 +61,7 @@ GreyValues = Sequence[float]
 GreyLevels = Mapping[str, float]  # by phase
 LookNumbers = Mapping[str, float]  # of rendered images, by name
 Fractions = Mapping[str, float]  # of the volume, by phase
+ClassWeights = Mapping[str, float]  # in a loss, by class
 Densities = Mapping[str, float]  # in g cm-3, by phase
 Histogram = Mapping[str, float]  # how many, by diameter in nm
 Orientation = Sequence[float]  # weights of z, y, x

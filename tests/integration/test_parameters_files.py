@@ -72,7 +72,11 @@ CASES = {
     ),
     "import_network": Case(
         {"checkpoint": "sam", "weights": "sam.safetensors"},
-        refused={"checkpoint": "sam2", "preprocessing": "medsam"},
+        refused={
+            "checkpoint": "sam2", "preprocessing": "medsam", "classes": ["a", "b"], "mean": [1.0], "std": [1.0],
+            "voxel_size": SIZE, "architecture": "MAnet", "encoder": "resnet18", "depth": 3, "decoder_channels": (8, 8),
+            "context": 1,
+        },
         elsewhere={"weights": "second.safetensors"},
         runs={"overwrite": True},
     ),
@@ -92,9 +96,12 @@ CASES = {
         },
         refused={
             "sample": B, "field": "grey", "labels": "other", "slices": slice(0, 6), "every": 2, "dimensions": 3,
-            "architecture": "Linknet", "encoder": "resnet34", "depth": 3, "decoder_channels": (8, 8), "context": 1,
+            "architecture": "MAnet", "encoder": "resnet34", "depth": 3, "decoder_channels": (8, 8), "context": 1,
             "norm": "instance", "normalisation": "slices", "epochs": 2, "steps": 2, "batch": 2, "crop": 8,
             "learning_rate": 1e-3, "patience": 4, "validation_fraction": 0.4, "seed": 1,
+            "encoder_weights": "mobile.pth", "start_from": "net.safetensors", "loss": ["focal"],
+            "class_weights": {"pore": 2, "solid": 1}, "augment": ["blur"], "crops": "balanced",
+            "schedule": "constant", "encoder_rate": 0.5,
         },
         elsewhere={"model": "second.safetensors"},
         runs={"device": "cpu", "overwrite": True, "progress": True},
@@ -152,6 +159,15 @@ CASES = {
 }  # fmt: skip
 # Does not fit the rest of the call, and is refused for that.
 UNFIT = {
+    # Of segmentation-models-pytorch, which wants all of them.
+    "import_network.classes",
+    "import_network.mean",
+    "import_network.std",
+    "import_network.voxel_size",
+    "import_network.architecture",
+    "import_network.encoder",
+    "import_network.decoder_channels",
+    "import_network.context",
     "depth",
     "preset",
     "scale",
@@ -177,7 +193,7 @@ CHANGES = [
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of grey values and labels, images, networks, and files of the official SliceGAN."""
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
-    from tests.nets import tiny_checkpoint
+    from tests.nets import encoder_file, tiny_checkpoint
     from tests.promptable import saved_folder
     from tests.unit.test_official import written
 
@@ -207,6 +223,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("blobs", "other")):
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
     tiny_checkpoint(folder / "net.safetensors")
+    encoder_file(folder / "mobile.pth", "mobilenet_v2")
     for family in ("sam", "sam2"):
         saved_folder(family, folder / family)
     for name, resizes in (("one", False), ("two", True)):
@@ -268,7 +285,9 @@ def test_a_parameter_changed_alone_gives_another_file_or_is_refused(
     first = first_of(name, firsts, made, work)
     changes = {parameter: getattr(CASES[name], how)[parameter]}
     if how == "refused":
-        with pytest.raises(Tim3dError if parameter in UNFIT else MixedRunError):
+        with pytest.raises(
+            Tim3dError if {parameter, f"{name}.{parameter}"} & UNFIT else MixedRunError
+        ):
             call(name, **changes)
         assert call(name) == first
     else:

@@ -37,6 +37,7 @@ skeleton spurs joins interface_area particles keep_sensitivity step results draw
 baseline confidence resamples run
 scales planar trees leaf most
 prompts masks preprocessing adapt taken greys look together weight outside
+loss class_weights augment crops schedule encoder_rate classes mean std
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -45,7 +46,8 @@ FILES = {
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
     "import_generator.weights", "import_network.checkpoint", "import_network.weights",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "simulate.folder",
-    "train.model", "train_strokes.model", "train_generator.micrograph", "train_generator.out",
+    "train.model", "train.encoder_weights", "train.start_from",
+    "train_strokes.model", "train_generator.micrograph", "train_generator.out",
     "inspect.source", "prepare.tables",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",

@@ -50,6 +50,7 @@ def test_what_is_named_twice_is_refused(verb: str, name: str, value: Any) -> Non
         *((kind, "2.5,1,2.50") for kind in ("Lengths", "GreyValues")),
         *((kind, "x,y,x") for kind in ("Names", "Axes", "Directions", "Seeds", "Descriptors")),
         *((kind, "a=b,c=d,a=e") for kind in ("Merges", "Derivations", "Roles")),
+        ("ClassWeights", "a=1,b=2,a=1"),
         *((kind, "a=1,b=2,a=1") for kind in ("ByAxis", "Fractions", "Densities", "Conductivities", "VoxelSize")),
         ("Histogram", "150=1,150.0=1"), ("ByPair", "a:b=1,b:a=1"),
     ],

@@ -440,6 +440,18 @@ READERS = {
     ),
     "Settings": Reader(_same, "a change as {}", "ingest.field=raw", "KEY=VALUE"),
     "Names": Reader(_names, "names as {}", "pore,solid", "NAME,..."),
+    "Losses": Reader(
+        _words,
+        "losses as {}, one with numbers as focal:gamma=3,weight=0.5",
+        "cross-entropy,dice",
+        "LOSS,...",
+    ),
+    "CropChanges": Reader(
+        _words,
+        "changes as {}, one with numbers as blur:pixels=2; sem for all",
+        "blur,curtain",
+        "CHANGE,...",
+    ),
     "Descriptors": Reader(
         _words,
         "names as {}, one with parameters as correlation:lags=64",
@@ -503,6 +515,9 @@ READERS = {
     ),
     "LookNumbers": Reader(
         _numbers_by_name, "parameters of the images as {}", "blur=1.5,read=6", "NAME=V,..."
+    ),
+    "ClassWeights": Reader(
+        _numbers_by_name, "a weight for each class as {}", "pore=3,solid=1", "NAME=W,..."
     ),
     "Densities": Reader(
         _numbers_by_name, "a density in g cm-3 for some phases as {}", "solid=8.96", "NAME=D,..."

@@ -14,6 +14,7 @@ from scipy import ndimage
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.generation.plane_wave_field import LevelCut
+from tim3d.kernels.image.sem_changes import stripes
 
 Point: TypeAlias = tuple[float, float, float]
 Labels: TypeAlias = npt.NDArray[np.uint8]
@@ -288,10 +289,7 @@ def _curtain(width: int, z: int, dz: float, dx: float, m: Microscope) -> npt.NDA
         np.random.default_rng((m.seed, _CURTAIN, z + int(o) + reach)).standard_normal(width)
         for o in offsets
     ]
-    sigma = m.curtain_width_nm / dx
-    stripes = ndimage.gaussian_filter1d(weights @ np.stack(noises), sigma, mode="wrap")
-    # Smoothing white noise over sigma pixels leaves 1 / (2 sqrt(pi) sigma) of its variance.
-    return np.asarray(m.curtain * stripes * math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * sigma)))
+    return stripes(weights @ np.stack(noises), m.curtain_width_nm / dx, m.curtain)
 
 
 def _drift(depth_nm: float, m: Microscope) -> float:

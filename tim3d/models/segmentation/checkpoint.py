@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.common.weights import package_version, read_weights, write_weights
-from tim3d.models.segmentation.families import FAMILIES, NetworkSpec, build
+from tim3d.models.segmentation.families import FAMILIES, NetworkSpec, build, recorded_spec
 from tim3d.models.segmentation.model_file import UNET
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ class Normalisation:
 
     Parameters
     ----------
-    how : {"volume", "table"}
-        One mean and standard deviation for the volume, or one of each for every slice of it.
+    how : {"volume", "table", "fixed"}
+        One mean and standard deviation for the volume, or one of each for every slice of it; or
+        those of an imported network, whatever the volume.
     mean, std : tuple of float
         In grey levels; one number, or one for each slice.
 
@@ -41,16 +42,20 @@ class Normalisation:
     ([127.0, 127.0], [40.0, 40.0])
     """
 
-    how: Literal["volume", "table"]
+    how: Literal["volume", "table", "fixed"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if self.how not in ("volume", "table") or len(self.mean) != len(self.std) or not self.mean:
+        if (
+            self.how not in ("volume", "table", "fixed")
+            or len(self.mean) != len(self.std)
+            or not self.mean
+        ):
             raise ArgumentError(
                 f"normalisation {self.how!r} with {len(self.mean)} means and {len(self.std)} deviations"
             )
-        if self.how == "volume" and len(self.mean) != 1:
+        if self.how != "table" and len(self.mean) != 1:
             raise ArgumentError(
                 f"normalisation by the volume has one mean, not {len(self.mean)}; use how='table'"
             )
@@ -61,7 +66,7 @@ class Normalisation:
 
     def of_slices(self, slices: Sequence[int]) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each of these slices of the volume, in grey levels."""
-        rows = [0] * len(slices) if self.how == "volume" else slices
+        rows = [0] * len(slices) if self.how != "table" else slices
         return [self.mean[z] for z in rows], [self.std[z] for z in rows]
 
 
@@ -100,6 +105,7 @@ class Description:
             "schema": SCHEMA,
             "kind": self.kind,
             **asdict(self),
+            "spec": recorded_spec(self.spec),
             "training": dict(self.training),
             "tim3d": self.tim3d or package_version(),
         }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.kernels.windows.lattice import Array, reflect
 from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.sem_augmentation import UNKNOWN, Pixels, apply, changes_of
 from tim3d.models.segmentation.unet import UNetSpec
 
 UNLABELLED = 255
+Crops = Literal["random", "balanced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,13 @@ class Augmentation:
         Standard deviation of the logarithm of a factor.
     noise : float
         Largest standard deviation of white noise; each crop draws its own between 0 and this.
+    more : tuple of str
+        Words of further changes, see `tim3d.models.segmentation.sem_augmentation`.
+
+    Raises
+    ------
+    ArgumentError
+        If a word cannot be read.
     """
 
     flips: bool = True
@@ -39,6 +49,10 @@ class Augmentation:
     brightness: float = 0.2
     contrast: float = 0.1
     noise: float = 0.2
+    more: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        changes_of(self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +186,23 @@ def _scales(
     return mean, std
 
 
+def check_classes(labels: Array, names: Sequence[str]) -> None:
+    """Refuse labels of one class only, from which nothing can be learnt.
+
+    Raises
+    ------
+    InputError
+        With the class that they hold.
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)[: len(names)]
+    held = [name for name, count in zip(names, counts, strict=True) if count]
+    if len(held) == 1:
+        raise InputError(
+            f"the {len(labels)} training slices have labels of one class only, {held[0]}; a network learns from two "
+            f"or more of {', '.join(names)}. Label more, or choose other slices"
+        )
+
+
 def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
     """Split off the last slices for validation.
 
@@ -194,20 +225,51 @@ def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
 
 
 def crop_edge(slices: Slices, wanted: int, total_stride: int) -> int:
-    """Edge of a square crop in pixels: at most `wanted` and the slice, a multiple of the stride."""
-    edge: int = min(wanted, *slices.labels.shape[1:]) // total_stride * total_stride
-    return max(edge, 2 * total_stride)
+    """Edge of a square crop in pixels: at most `wanted`, a multiple of the stride.
+
+    Raises
+    ------
+    InputError
+        If the slices are smaller than the crop.
+    """
+    return crop_in(slices.labels.shape[1:], wanted, total_stride)
+
+
+def crop_in(plane: Sequence[int], wanted: int, total_stride: int) -> int:
+    """Edge of a square crop of a plane (y, x), see `crop_edge`."""
+    y, x = plane
+    if wanted > min(y, x):
+        fits = min(y, x) // total_stride * total_stride
+        raise InputError(
+            f"slices of {y} x {x} pixels are smaller than the crop of {wanted}; use "
+            + (
+                f"--crop {fits}"
+                if fits
+                else f"a smaller depth: {total_stride} pixels are one of the deepest layer"
+            )
+        )
+    return max(wanted // total_stride * total_stride, 2 * total_stride)
 
 
 def random_batches(
-    slices: Slices, edge: int, size: int, count: int, change: Augmentation, rng: np.random.Generator
+    slices: Slices,
+    edge: int,
+    size: int,
+    count: int,
+    change: Augmentation,
+    rng: np.random.Generator,
+    *,
+    crops: Crops = "random",
+    pixel_nm: Pixels = UNKNOWN,
 ) -> Iterator[tuple[Array, Array]]:
     """Yield batches of random crops.
 
-    A batch is float32 (size, channels, edge, edge) and int64 labels (size, edge, edge).
+    A batch is float32 (size, channels, edge, edge) and int64 labels (size, edge, edge). Balanced
+    crops hold a pixel of a class that is drawn among those present, each alike.
     """
+    cut = _random_crop if crops == "random" else _Balanced(slices).crop
     for _ in range(count):
-        pairs = [augment(*_random_crop(slices, edge, rng), change, rng) for _ in range(size)]
+        pairs = [augment(*cut(slices, edge, rng), change, rng, pixel_nm) for _ in range(size)]
         images, labels = zip(*pairs, strict=True)
         yield np.stack(images), np.stack(labels).astype(np.int64)
 
@@ -220,11 +282,34 @@ def _random_crop(slices: Slices, edge: int, rng: np.random.Generator) -> tuple[A
     if (labels != UNLABELLED).any():
         return image, labels
     number = int(rng.choice(np.flatnonzero((slices.labels != UNLABELLED).any(axis=(1, 2)))))
-    pixel = rng.choice(np.argwhere(slices.labels[number] != UNLABELLED))
+    return _crop_around(slices, number, slices.labels[number] != UNLABELLED, edge, rng)
+
+
+def _crop_around(
+    slices: Slices, number: int, chosen: Array, edge: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Crop of a slice that holds one of the chosen pixels anywhere."""
+    room = [max(n - edge, 0) for n in slices.labels.shape[1:]]
+    pixel = rng.choice(np.argwhere(chosen))
     starts = [
         min(max(int(p) - int(rng.integers(edge)), 0), r) for p, r in zip(pixel, room, strict=True)
     ]
     return _cut_square(slices, number, edge, starts)
+
+
+class _Balanced:
+    """Crops around a pixel of a class, every class being drawn alike, and every pixel of it."""
+
+    def __init__(self, slices: Slices) -> None:
+        counts = [np.bincount(labels.ravel(), minlength=256) for labels in slices.labels]
+        self._counts = np.stack(counts)[:, :UNLABELLED]
+        self._present = np.flatnonzero(self._counts.sum(axis=0))
+
+    def crop(self, slices: Slices, edge: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        label = rng.choice(self._present)
+        shares = self._counts[:, label] / self._counts[:, label].sum()
+        number = int(rng.choice(len(shares), p=shares))
+        return _crop_around(slices, number, slices.labels[number] == label, edge, rng)
 
 
 def _cut_square(
@@ -235,7 +320,11 @@ def _cut_square(
 
 
 def augment(
-    image: Array, labels: Array, change: Augmentation, rng: np.random.Generator
+    image: Array,
+    labels: Array,
+    change: Augmentation,
+    rng: np.random.Generator,
+    pixel_nm: Pixels = UNKNOWN,
 ) -> tuple[Array, Array]:
     """Return a crop (channels, y, x) and its labels (y, x), changed at random in the same way."""
     if change.flips:
@@ -245,6 +334,7 @@ def augment(
     if change.rotations:
         turns = int(rng.integers(4))
         image, labels = np.rot90(image, turns, (-2, -1)), np.rot90(labels, turns, (-2, -1))
+    image, labels = apply(changes_of(change.more), image, labels, pixel_nm, rng)
     factor, shift = (
         np.exp(change.contrast * rng.standard_normal()),
         change.brightness * rng.standard_normal(),

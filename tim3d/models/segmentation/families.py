@@ -6,7 +6,7 @@ A family of one's own is a file with a spec and a function that builds it, and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tim3d.models.segmentation import unet, unet_3d
@@ -38,6 +38,11 @@ class Family:
 FAMILIES = {
     one.spec.kind: one for one in (Family(UNetSpec, unet.build), Family(UNet3DSpec, unet_3d.build))
 }
+
+
+def recorded_spec(spec: NetworkSpec) -> dict[str, Any]:
+    """All fields of a spec, for JSON."""
+    return spec.to_dict() if isinstance(spec, UNetSpec) else asdict(spec)
 
 
 def build(spec: NetworkSpec) -> nn.Module:

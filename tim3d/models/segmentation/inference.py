@@ -267,7 +267,7 @@ def _scales(
     normalisation: Normalisation, lattice: Lattice, group: list[Triple], batch: int
 ) -> tuple[Array, Array]:
     """Mean and deviation of every slice in a batch, to broadcast over (batch, slices, y, x)."""
-    if normalisation.how == "volume":
+    if normalisation.how != "table":
         one = np.ones((1, 1, 1, 1), np.float32)
         return one * np.float32(normalisation.mean[0]), one * np.float32(normalisation.std[0])
     if len(normalisation.mean) != lattice.shape[0]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.models.segmentation.families import NetworkSpec
-from tim3d.models.segmentation.unet import UNetSpec, build
+from tim3d.models.segmentation.network_check import on_meta
+from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.unet_3d import UNet3DSpec
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 KNOWN: dict[tuple[str, str, int, tuple[int, ...]], tuple[int, int]] = {
     ("Unet", "resnet18", 3, (32, 16, 8)): (1056, 12)
 }
+
+
+def is_known(spec: UNetSpec) -> bool:
+    """Whether the network is listed: it need not be built to know that it segments slices."""
+    return (spec.architecture, spec.encoder, spec.depth, spec.decoder_channels) in KNOWN
 
 
 def activation_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
@@ -70,7 +76,7 @@ def counted_bytes(spec: UNetSpec, batch: int, edges: tuple[int, int]) -> int:
         if isinstance(output, torch.Tensor):
             total += output.numel() * output.element_size()
 
-    net = build(spec).to("meta").eval()
+    net = on_meta(spec)
     for module in net.modules():
         if not list(module.children()):
             module.register_forward_hook(count)

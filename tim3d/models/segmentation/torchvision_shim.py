@@ -7,7 +7,10 @@ is enough for U-Nets; the operators themselves have no code and are not called h
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 import torch
@@ -51,6 +54,14 @@ def import_smp() -> ModuleType:
 
     module: ModuleType = smp
     return module
+
+
+@contextlib.contextmanager
+def old_names() -> Iterator[None]:
+    """Let encoders be built by names that segmentation-models-pytorch calls old, ``timm-NAME``."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`timm-` encoders", DeprecationWarning)
+        yield
 
 
 def _import() -> ModuleType:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from tim3d.kernels.statistics.metrics import confusion
 from tim3d.kernels.windows.lattice import Array
@@ -30,14 +28,17 @@ from tim3d.models.segmentation.checkpoint import Checkpoint, Description, Normal
 from tim3d.models.segmentation.crops import (
     UNLABELLED,
     Slices,
+    check_classes,
     crop_edge,
     prepare,
     random_batches,
     split,
 )
-from tim3d.models.segmentation.families import NetworkSpec, build
+from tim3d.models.segmentation.families import NetworkSpec, build, recorded_spec
+from tim3d.models.segmentation.first_weights import FirstWeights, first_key, first_record
 from tim3d.models.segmentation.inference import LAYOUT
-from tim3d.models.segmentation.torchvision_shim import import_smp
+from tim3d.models.segmentation.losses import DEFAULT, losses_of, total
+from tim3d.models.segmentation.schedules import SCHEDULES
 from tim3d.models.segmentation.training_options import TrainingOptions as TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.storage.removal import remove_file
@@ -111,7 +112,7 @@ def train(
 
 def deciding(options: TrainingOptions) -> dict[str, Any]:
     """Options as a checkpoint records them, with the device that "auto" selects here."""
-    return asdict(options) | {"device": choose_device(options.device)}
+    return options.recorded() | {"device": choose_device(options.device)}
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class UNetTraining:
         Normalisation of the slices, which the checkpoint carries.
     spacing_nm : (z, y, x)
         Voxel edges in nm.
+    first : FirstWeights, optional
+        Weights that the network begins with (default: random ones).
     """
 
     slices: Slices
@@ -137,6 +140,7 @@ class UNetTraining:
     options: TrainingOptions
     normalisation: Normalisation
     spacing_nm: tuple[float, float, float]
+    first: FirstWeights | None = None
 
     @property
     def seed(self) -> int:
@@ -161,9 +165,10 @@ class UNetTraining:
     def key(self) -> dict[str, Any]:
         """All that determines the weights."""
         return {
-            "spec": asdict(self.spec),
+            "spec": recorded_spec(self.spec),
             "options": deciding(self.options),
             "data": self.data_sha256,
+            **first_key(first_record(self.first)),
         }
 
     def start(self, place: Place) -> UNetLearner:
@@ -213,6 +218,7 @@ class UNetTraining:
             "device": run.place.device.type,
             "options": deciding(self.options),
             "history": run.history,
+            **first_record(self.first),
         }
 
 
@@ -234,6 +240,8 @@ class SliceExamples:
     def __init__(self, training: UNetTraining) -> None:
         self._stride = training.spec.total_stride
         self._seen, held_out = training.parts
+        check_classes(self._seen.labels, training.spec.classes)
+        self._pixel_nm = training.spacing_nm[1:]
         self._validation = _thinned(held_out, training.options.validation_slices)
         self._edge = crop_edge(training.slices, training.options.crop, self._stride)
 
@@ -242,8 +250,9 @@ class SliceExamples:
     ) -> Iterator[tuple[Array, Array]]:
         """Yield random crops."""
         return random_batches(
-            self._seen, self._edge, options.batch, options.steps, options.augmentation, rng
-        )
+            self._seen, self._edge, options.batch, options.steps, options.augmentation, rng,
+            crops=options.crops, pixel_nm=self._pixel_nm,
+        )  # fmt: skip
 
     def held_out(self) -> Iterator[tuple[Array, Array]]:
         """Yield slices, mirrored to a multiple of the stride of the network."""
@@ -259,10 +268,18 @@ class UNetLearner:
         self._spec: NetworkSpec = training.spec
         self._layout = LAYOUT[self._spec.dimensions]
         self._examples = self._examples_of(training)
-        net: nn.Module = build(self._spec).to(place.device, memory_format=self._layout)  # type: ignore[call-overload]
+        net: nn.Module = build(self._spec)
+        if training.first:
+            training.first.put_into(net)
+        net = net.to(place.device, memory_format=self._layout)  # type: ignore[call-overload]
         # An encoder has deeper layers that the network does not use.
         self.product, self._shared = net, place.shared(net, has_unused=True)
-        self._optimiser = torch.optim.AdamW(net.parameters(), lr=self._options.learning_rate)
+        self._optimiser = torch.optim.AdamW(
+            _groups(net, self._options.encoder_rate), lr=self._options.learning_rate
+        )
+        self._losses = losses_of(self._options.loss)
+        weights = self._options.class_weights
+        self._weights_c = torch.tensor(weights, device=place.device) if weights else None
         self._scaler = place.scaler("float16" if self._options.mixed_precision else "float32")
 
     def parts(self) -> dict[str, Stateful]:
@@ -300,9 +317,8 @@ class UNetLearner:
         options = self._options
         done = batch / (options.epochs * options.steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = options.learning_rate * (
-                0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
-            )
+            share = SCHEDULES[options.schedule](done) * group.get("share", 1)
+            group["lr"] = options.learning_rate * share
 
     def _descend(self, images: Array, labels: Array) -> float:
         self._optimiser.zero_grad()
@@ -320,20 +336,22 @@ class UNetLearner:
         truth = torch.from_numpy(labels).to(device)
         with self._place.cast("float16" if self._options.mixed_precision else "float32"):
             logits = net(given)
-        return loss(logits.float(), truth), logits
+        return total(self._losses, logits.float(), truth, self._weights_c), logits
+
+
+def _groups(net: nn.Module, encoder_rate: float) -> Any:
+    """Parameters for the optimiser; those of the encoder apart if they have a rate of their own."""
+    if encoder_rate == 1:
+        return net.parameters()
+    encoder = {id(one) for one in net.get_submodule("encoder").parameters()}
+    parts = {True: [one for one in net.parameters() if id(one) in encoder],
+             False: [one for one in net.parameters() if id(one) not in encoder]}  # fmt: skip
+    return [{"params": parts[True], "share": encoder_rate}, {"params": parts[False], "share": 1.0}]
 
 
 def loss(logits_ncyx: torch.Tensor, labels_nyx: torch.Tensor) -> torch.Tensor:
     """Cross-entropy plus Dice loss over labelled pixels; the former is 0 if nothing is labelled."""
-    count = (labels_nyx != UNLABELLED).sum().clamp(min=1)
-    entropy = (
-        functional.cross_entropy(logits_ncyx, labels_nyx, ignore_index=UNLABELLED, reduction="sum")
-        / count
-    )
-    dice: torch.Tensor = import_smp().losses.DiceLoss("multiclass", ignore_index=UNLABELLED)(
-        logits_ncyx, labels_nyx
-    )
-    return entropy + dice
+    return total(losses_of(DEFAULT), logits_ncyx, labels_nyx)
 
 
 def confusion_matrix(found: Array, truth: Array, classes: int) -> Array:

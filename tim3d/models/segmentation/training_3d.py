@@ -10,6 +10,7 @@ import numpy as np
 
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.common.distributed import Place
+from tim3d.models.segmentation.crops import check_classes
 from tim3d.models.segmentation.crops_3d import (
     Stack,
     box_edges,
@@ -52,6 +53,7 @@ class BoxExamples:
 
     def __init__(self, training: UNet3DTraining) -> None:
         self._seen, held_out = training.parts
+        check_classes(self._seen.labels, training.spec.classes)
         options, strides = training.options, training.spec.strides
         square = options.augmentation.rotations
         self._edges = box_edges(self._seen.labels.shape, options.crop, strides, square=square)

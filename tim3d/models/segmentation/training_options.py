@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from tim3d.errors import ArgumentError
-from tim3d.models.segmentation.crops import Augmentation
+from tim3d.models.segmentation.crops import Augmentation, Crops
+from tim3d.models.segmentation.losses import DEFAULT, losses_of
+from tim3d.models.segmentation.schedules import SCHEDULES
+
+# Options that models of earlier versions do not record.
+_LATER = ("loss", "class_weights", "schedule", "crops", "encoder_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,7 @@ class TrainingOptions:
     batch, crop : int
         Crops in a batch, and their edge in pixels.
     learning_rate : float
-        Initial learning rate of AdamW; it falls to a hundredth along half a cosine.
+        Highest learning rate of AdamW.
     patience : int
         Number of epochs without a better validation after which training ends.
     validation_fraction : float
@@ -37,6 +42,16 @@ class TrainingOptions:
         CPU threads; 0 keeps the default of torch. Another number gives other bits.
     augmentation : Augmentation
         Random changes of the crops.
+    loss : tuple of str
+        Words of the losses that are added, see `tim3d.models.segmentation.losses`.
+    class_weights : tuple of float
+        Weight of each class in the losses; none: all count alike.
+    schedule : {"cosine", "one-cycle", "constant"}
+        Course of the learning rate, see `tim3d.models.segmentation.schedules`.
+    crops : {"random", "balanced"}
+        Whether crops lie anywhere, or around a pixel of a class, every class being drawn alike.
+    encoder_rate : float
+        Learning rate of the encoder, as a share of the others'.
 
     Raises
     ------
@@ -57,6 +72,11 @@ class TrainingOptions:
     mixed_precision: bool = True
     threads: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    loss: tuple[str, ...] = DEFAULT
+    class_weights: tuple[float, ...] = ()
+    schedule: str = "cosine"
+    crops: Crops = "random"
+    encoder_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch", "crop", "patience", "validation_slices"):
@@ -71,3 +91,19 @@ class TrainingOptions:
                 f"validation_fraction {self.validation_fraction} lies between 0 and 1, learning_rate "
                 f"{self.learning_rate} above 0, seed {self.seed} and threads {self.threads} not below 0"
             )
+        losses_of(self.loss)
+        if not 0 < self.encoder_rate <= 1 or any(not weight > 0 for weight in self.class_weights):
+            raise ArgumentError(
+                f"encoder_rate {self.encoder_rate} lies above 0 and up to 1, and class weights "
+                f"{self.class_weights} are above 0"
+            )
+        for name, known in (("schedule", SCHEDULES), ("crops", get_args(Crops))):
+            if getattr(self, name) not in known:
+                raise ArgumentError(f"{name} is {getattr(self, name)!r}; choose {', '.join(known)}")
+
+    def recorded(self) -> dict[str, Any]:
+        """All options, for JSON; those that earlier versions lack only where they are not defaults."""
+        values, plain = asdict(self), {one.name: one.default for one in fields(self)}
+        if not values["augmentation"]["more"]:
+            del values["augmentation"]["more"]
+        return {k: v for k, v in values.items() if k not in _LATER or v != plain[k]}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
+from tim3d.models.segmentation.architectures import check_architecture, keywords
 from tim3d.models.segmentation.model_file import UNET
 from tim3d.spelling import suggestion
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+# Channels of a network of colours.
+COLOURS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,14 @@ class UNetSpec:
     depth : int
         Number of times that the encoder halves its input.
     decoder_channels : tuple of int
-        Width of each of the `depth` steps of the decoder.
+        Width of each of the `depth` steps of the decoder; none for an architecture that takes none
+        (`tim3d.models.segmentation.architectures`).
     in_channels : int
         Slices of an input: 1, or an odd number for 2.5-D, of which the middle one is segmented.
     norm : {"batch", "instance"}
         Normalisation layers. With "instance" the result depends on the window: see docs/segment.md.
+    colours : tuple of (factor, shift)
+        Of an imported network of three colours: each is the grey value times a factor plus a shift.
 
     Raises
     ------
@@ -60,6 +68,7 @@ class UNetSpec:
     decoder_channels: tuple[int, ...] = (32, 16, 8)
     in_channels: int = 1
     norm: Literal["batch", "instance"] = "batch"
+    colours: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
@@ -74,10 +83,11 @@ class UNetSpec:
             raise ArgumentError(
                 f"in_channels is {self.in_channels}; a slice and its neighbours are 1, 3, 5, ..."
             )
-        if len(self.decoder_channels) != self.depth:
+        if self.colours and (len(self.colours) != COLOURS or self.in_channels != 1):
             raise ArgumentError(
-                f"depth {self.depth} needs {self.depth} decoder_channels, not {self.decoder_channels}"
+                f"a network of colours has {COLOURS} of them and sees one slice, not {self.in_channels}"
             )
+        check_architecture(self.architecture, self.encoder, self.depth, self.decoder_channels)
         if self.norm not in ("batch", "instance"):
             raise ArgumentError(f"norm is {self.norm!r}; choose batch or instance")
 
@@ -87,10 +97,12 @@ class UNetSpec:
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ArgumentError(f"unknown fields of a network: {', '.join(unknown)}")
-        known: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**known)
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for JSON; colours, which earlier versions lack, only where there are any."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name != "colours" or value}
 
     @property
     def total_stride(self) -> int:
@@ -106,6 +118,10 @@ class UNetSpec:
     def context(self) -> int:
         """Number of input slices before, and after, the segmented one."""
         return self.in_channels // 2
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def build(spec: UNetSpec) -> nn.Module:
@@ -126,21 +142,23 @@ def build(spec: UNetSpec) -> nn.Module:
     >>> sum(p.numel() for p in net.parameters()) > 100_000
     True
     """
-    from tim3d.models.segmentation.torchvision_shim import import_smp
+    from tim3d.models.segmentation.torchvision_shim import import_smp, old_names
 
     smp = import_smp()
     try:
-        net: nn.Module = smp.create_model(
-            spec.architecture,
-            encoder_name=spec.encoder,
-            encoder_weights=None,
-            encoder_depth=spec.depth,
-            decoder_channels=spec.decoder_channels,
-            in_channels=spec.in_channels,
-            classes=len(spec.classes),
-        )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        if spec.encoder not in (known := smp.encoders.get_encoder_names()):
+        with old_names():
+            net: nn.Module = smp.create_model(
+                spec.architecture,
+                encoder_name=spec.encoder,
+                encoder_weights=None,
+                encoder_depth=spec.depth,
+                in_channels=COLOURS if spec.colours else spec.in_channels,
+                classes=len(spec.classes),
+                **keywords(spec.architecture, spec.depth, spec.decoder_channels),
+            )
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        listed = not spec.encoder.startswith("tu-")
+        if listed and spec.encoder not in (known := smp.encoders.get_encoder_names()):
             raise ArgumentError(
                 f"no encoder {spec.encoder!r}{suggestion(spec.encoder, known)}; segmentation-models-pytorch lists "
                 f"{len(known)}, such as resnet18, resnet34, mobilenet_v2"
@@ -151,7 +169,21 @@ def build(spec: UNetSpec) -> nn.Module:
         ) from error
     if spec.norm == "instance":
         _to_instance_norm(net)
+    if spec.colours:
+        _feed_colours(net, spec.colours)
     return net
+
+
+def _feed_colours(net: nn.Module, colours: tuple[tuple[float, float], ...]) -> None:
+    """Make the channels of a network of colours from the grey image before its first layer."""
+    import torch
+
+    def fed(module: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        grey, *rest = given
+        made = torch.cat([grey * factor + shift for factor, shift in colours], dim=1)
+        return (made, *rest)
+
+    net.register_forward_pre_hook(fed)
 
 
 def _to_instance_norm(module: nn.Module) -> None:

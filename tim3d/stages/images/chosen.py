@@ -106,8 +106,12 @@ class ByNetwork:
         """Return the segmenter of an image (1, y, x)."""
         from tim3d.models.common.device import choose_device
 
-        scale = checkpoint.Normalisation(
-            "volume", (float(grey.mean()),), (float(grey.std()) or 1.0,)
+        scale = (
+            self.about.normalisation
+            if self.about.normalisation.how == "fixed"
+            else checkpoint.Normalisation(
+                "volume", (float(grey.mean()),), (float(grey.std()) or 1.0,)
+            )
         )
         called = Predictor(
             str(self.path.absolute()),

@@ -202,12 +202,19 @@ class FromFile:
             device=choose_device(self.how.device),
             batch=self.how.batch,
             precision=self.how.precision,
-            normalisation=normalisation_of(self.sample, self.grey, normalisation),
+            normalisation=self._scale(normalisation),
         )
+
+    def _scale(self, normalisation: str) -> checkpoint.Normalisation:
+        """Normalisation of the volume; of an imported network its own, unless another is asked for."""
+        if normalisation == "fixed":
+            return checkpoint.describe(self.model).normalisation
+        return normalisation_of(self.sample, self.grey, normalisation)
 
     def _planned_predictor(self, normalisation: str) -> Predictor:
         """Predictor for a plan, while the network or the table of slices has yet to be written."""
-        check_normalisation(normalisation)
+        if normalisation != "fixed":
+            check_normalisation(normalisation)
         device = "cpu" if self.how.device == "auto" else self.how.device
         return Predictor(
             str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision

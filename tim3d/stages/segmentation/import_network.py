@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from tim3d.engine import Outline
-from tim3d.errors import CheckpointError, MixedRunError
+from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
 from tim3d.forecast import will_exist
 from tim3d.models.promptable.foreign_file import read_foreign, sha256_of
 from tim3d.models.promptable.importing import KIND, Recognised, recognise, write_promptable
 from tim3d.models.segmentation.bpartis import Published, is_bpartis
 from tim3d.models.segmentation.model_file import read_model
+from tim3d.stages.segmentation.import_slices import ImportingSlices, Words
+from tim3d.stages.segmentation.import_slices import importing as of_slices
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
+from tim3d.typed import Channels, GreyValues, Names, VoxelSize
 
 
 @Verb
@@ -25,11 +28,22 @@ def import_network(
     weights: str | Path,
     *,
     preprocessing: Literal["sam", "medsam", "square"] | None = None,
+    classes: Names | None = None,
+    mean: GreyValues | None = None,
+    std: GreyValues | None = None,
+    voxel_size: VoxelSize | None = None,
+    architecture: str = "Unet",
+    encoder: str = "resnet34",
+    depth: int = 5,
+    decoder_channels: Channels | None = None,
+    context: int = 0,
     overwrite: bool = False,
 ) -> Task[Path]:
     """Write a network of another program as a model file, for tim3d segment and segment-images.
 
-    What it is follows from the names and shapes of its weights. Nothing in the file is run.
+    What it is follows from the names and shapes of its weights; a network of
+    segmentation-models-pytorch is described by `classes`, `mean`, `std`, `voxel_size` and what
+    `train` calls it. It must fit in every layer. Nothing in the file is run.
 
     Parameters
     ----------
@@ -40,6 +54,25 @@ def import_network(
     preprocessing : {"sam", "medsam", "square"}, optional
         How images are prepared (default: as usual for the network). State medsam for MedSAM, whose
         file differs in nothing from one of SAM.
+    classes : sequence of str, optional
+        Names of the classes of a network of segmentation-models-pytorch, in the order of its outputs.
+    mean : sequence of float, optional
+        Mean that was taken off the grey values, in grey levels; three of a network of colours, as
+        123.675,116.28,103.53 of ImageNet. Such a network is fed the grey image three times.
+    std : sequence of float, optional
+        What they were divided by, in the same way, as 58.395,57.12,57.375 of ImageNet.
+    voxel_size : mapping of axis to nm, optional
+        Edges of a voxel of the images it was trained on.
+    architecture : str
+        Architecture of the network, as in `train`.
+    encoder : str
+        Encoder of the network.
+    depth : int
+        Number of times that the encoder halves the resolution.
+    decoder_channels : sequence of int, optional
+        Widths of the decoder (default: 256,128,64,32,16, or as many as the depth).
+    context : int
+        Slices before and after that the network sees as channels.
     overwrite : bool
         Replace a file that holds another network.
 
@@ -52,14 +85,31 @@ def import_network(
     ------
     CheckpointError
         If the file is unreadable or unsafe, or its network is not known or does not fit.
+    ArgumentError
+        If words lack, or fit no network.
     MixedRunError
         If the file to write exists and holds something else.
     MissingExtraError
         If the packages of the network are not installed.
     """
     outputs.check_target(weights, outputs.WEIGHTS)
-    importing = Importing(Path(checkpoint), Path(weights), preprocessing, overwrite)
+    words = Words(
+        classes, mean, std, voxel_size, architecture, encoder, depth, decoder_channels, context
+    )
+    importing: Importing | ImportingSlices
+    if words == Words():
+        importing = Importing(Path(checkpoint), Path(weights), preprocessing, overwrite)
+    else:
+        _refuse_preprocessing(preprocessing)
+        importing = of_slices(words, Path(checkpoint), Path(weights), overwrite)
     return Task(importing.plans, importing.run)
+
+
+def _refuse_preprocessing(given: str | None) -> None:
+    if given:
+        raise ArgumentError(
+            "--preprocessing is of promptable networks; one of segmentation-models-pytorch has --mean and --std"
+        )
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,24 @@ from tim3d.forecast import expect, expected
 from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, prepare
+from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, crop_in, prepare
 from tim3d.models.segmentation.crops_3d import Stack, prepare_stack
 from tim3d.models.segmentation.families import NetworkSpec
+from tim3d.models.segmentation.first_weights import FirstWeights, first_key, first_record
 from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
 from tim3d.phases import Phases
+from tim3d.stages.segmentation.first_network import Words, network, refuse_itself
 from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
+from tim3d.stages.segmentation.training_plan import check_cost, cost
+from tim3d.stages.segmentation.training_words import in_order, recorded_changes, recorded_losses
 from tim3d.stages.shared.agreement import UNLABELLED as NO_TRUTH
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.advice import other_stack
 from tim3d.storage.schema import Field
-from tim3d.typed import Channels, SliceRange
+from tim3d.typed import Channels, ClassWeights, CropChanges, Losses, SliceRange
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,14 @@ def train(
     learning_rate: float = 4e-3,
     patience: int = 5,
     validation_fraction: float = 0.2,
+    encoder_weights: str | Path | None = None,
+    start_from: str | Path | None = None,
+    loss: Losses | None = None,
+    class_weights: ClassWeights | None = None,
+    augment: CropChanges | None = None,
+    crops: Literal["random", "balanced"] = "random",
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine",
+    encoder_rate: float = 1.0,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     overwrite: bool = False,
@@ -101,7 +113,8 @@ def train(
     depth : int
         Number of times that the encoder halves the resolution.
     decoder_channels : sequence of int, optional
-        Widths of the decoder (default: halved from 8 * 2^(depth - 1) to 8). In three dimensions
+        Widths of the decoder of Unet, UnetPlusPlus and MAnet (default: halved from
+        8 * 2^(depth - 1) to 8). In three dimensions
         the deepest level has twice the first of them.
     context : int
         Slices before and after that the network sees as channels.
@@ -120,11 +133,31 @@ def train(
         Edge of a training crop in pixels (default: 128; 48 of the shortest edge in three
         dimensions).
     learning_rate : float
-        Learning rate at the beginning.
+        Highest learning rate.
     patience : int
         Epochs without gain after which it stops.
     validation_fraction : float
         Share of the slices, the last ones, that are held out.
+    encoder_weights : path, optional
+        Local file (.pth, .pt, .safetensors) with weights of the encoder: of MicroNet, torchvision,
+        timm or segmentation-models-pytorch. It must fit in every layer.
+    start_from : path, optional
+        Model of tim3d to go on from: to train longer, or on other data. Its network is taken; other
+        classes get a new head.
+    loss : sequence of str, optional
+        Losses that are added: cross-entropy, dice, focal, tversky, boundary, with numbers as
+        focal:gamma=3,weight=0.5 (default: cross-entropy,dice).
+    class_weights : mapping of str to float, optional
+        Weight of each class in the losses (default: all count alike).
+    augment : sequence of str, optional
+        Further random changes of crops: elastic, charging, gamma, curtain, blur, with numbers as
+        blur:pixels=2 or blur:nm=10; sem for all of them.
+    crops : {"random", "balanced"}
+        Crops anywhere, or around a pixel of a class, every class being drawn alike.
+    schedule : {"cosine", "one-cycle", "constant"}
+        Course of the learning rate.
+    encoder_rate : float
+        Learning rate of the encoder, as a share of the others'.
     seed : int
         Number from which the first weights and all that is random follow.
     device : {"auto", "cpu", "cuda"}
@@ -147,8 +180,12 @@ def train(
         If the fields do not fit, or a number is out of range.
     MixedRunError
         If the file or the state beside it belongs to another training.
+    CheckpointError
+        If a file of weights holds code, or does not fit the network.
+    InputError
+        If slices are smaller than the crop, or hold labels of one class only.
     MemoryPlanError
-        If the slices do not fit into memory.
+        If the slices and a step do not fit into memory.
     LockedError
         If another process trains into the same file.
     """
@@ -158,24 +195,33 @@ def train(
         store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
     )
     classes = _classes(grey, labelled)
-    widths = tuple(decoder_channels or _widths(depth))
+    given = tuple(decoder_channels) if decoder_channels else None
+    words = Words(architecture, encoder, depth, given, context, norm)
     spec: NetworkSpec
+    first: FirstWeights | None = None
     if dimensions == 3:
-        _refuse_of_slices({"architecture": architecture, "encoder": encoder, "context": context})
-        spec = _spec_3d(tuple(classes), grey, depth, widths, norm)
+        _refuse_of_slices({
+            "architecture": architecture, "encoder": encoder, "context": context, "augment": augment, "crops": crops,
+            "encoder_weights": encoder_weights, "start_from": start_from, "encoder_rate": encoder_rate,
+        })  # fmt: skip
+        spec = _spec_3d(tuple(classes), grey, depth, given or _widths(depth), norm)
     elif dimensions == 2:
-        spec = UNetSpec(tuple(classes), architecture, encoder, depth, widths, 2 * context + 1, norm)
+        spec, first = network(words, list(classes), grey, encoder_weights, start_from)
+        refuse_itself(target, start_from)
+        crop_in(grey.shape[1:], crop or CROPS[2], spec.total_stride)
     else:
         raise ArgumentError(f"--dimensions {dimensions}: a network sees 2 or 3")
     numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
     _check_numbers(numbers, grey, spec)
     options = TrainingOptions(
         epochs, steps, batch, crop or CROPS[dimensions], learning_rate, patience, validation_fraction,
-        seed=seed, device=device, augmentation=Augmentation(rotations=_square_pixels(grey)),
+        seed=seed, device=device, loss=recorded_losses(loss), class_weights=in_order(class_weights, spec.classes),
+        augmentation=Augmentation(rotations=_square_pixels(grey), more=recorded_changes(augment)),
+        schedule=schedule, crops=crops, encoder_rate=encoder_rate,
     )  # fmt: skip
     check_normalisation(normalisation)
     training = Training(
-        sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite
+        sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite, first
     )
     return Task(training.plans, lambda: training.run(progress))
 
@@ -193,6 +239,7 @@ class Training:
     normalisation: str
     target: Path
     overwrite: bool
+    first: FirstWeights | None = None
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the network exists; later steps may rely on the network."""
@@ -214,7 +261,7 @@ class Training:
             str(self.target),
             checkpoint.Description(self.spec, unknown, self.grey.spacing_nm),
         )
-        return [Outline("train", self._described())]
+        return [Outline("train", self._described() + self._cost())]
 
     def run(self, progress: bool) -> Path:
         """Train, unless the file holds this training."""
@@ -231,8 +278,9 @@ class Training:
             if isinstance(spec, UNetSpec)
             else f"a three-dimensional U-Net of widths {', '.join(map(str, spec.widths))}"
         )
+        first = f" from {Path(self.first.path).name}" if self.first else ""
         return (
-            f"trains {network} for {', '.join(self.spec.classes)} on "
+            f"trains {network}{first} for {', '.join(self.spec.classes)} on "
             f"{len(self.numbers)} slices of {edges}, up to {options.epochs} epochs of {options.steps} batches of "
             f"{options.batch} crops of {options.crop} pixels, into {self.target}"
         )
@@ -258,6 +306,13 @@ class Training:
         images = _read_slices(self.sample, self.grey, every)
         return prepare_stack(images, truth, len(self.spec.classes), self._scale(), first)
 
+    def _cost(self) -> str:
+        """Memory and time of a network of slices; refuses one that cannot segment them, or does not fit."""
+        if not isinstance(self.spec, UNetSpec):
+            return ""
+        held = _bytes(self.numbers, self.grey, self.spec)
+        return f"; {cost(self.spec, self.options, self.grey.shape, len(self.numbers), held).text()}"
+
     def _scale(self) -> checkpoint.Normalisation:
         return normalisation_of(self.sample, self.grey, self.normalisation)
 
@@ -270,10 +325,9 @@ class Training:
         )
 
         about = checkpoint.describe(self.target)
-        now: dict[str, Any] = json.loads(
-            json.dumps({"options": deciding(self.options), "data_sha256": data_sha256})
-        )
-        before = {key: about.training.get(key) for key in now}
+        asked = {"options": deciding(self.options), "data_sha256": data_sha256}
+        now: dict[str, Any] = json.loads(json.dumps(asked | first_key(first_record(self.first))))
+        before = {key: about.training.get(key) for key in asked} | first_key(about.training)
         if about.spec == self.spec and before == now and about.spacing_nm == self.grey.spacing_nm:
             return True
         raise MixedRunError(
@@ -290,8 +344,12 @@ class Training:
         training: UNetTraining = (
             UNet3DTraining(data, self.spec, *shared)
             if isinstance(data, Stack) and isinstance(self.spec, UNet3DSpec)
-            else UNetTraining(data, self.spec, *shared)  # type: ignore[arg-type]
+            else UNetTraining(data, self.spec, *shared, self.first)  # type: ignore[arg-type]
         )
+        if isinstance(self.spec, UNetSpec):
+            check_cost(self.spec, self.options, _bytes(self.numbers, self.grey, self.spec))
+        if self.first:
+            log.info("%s", self.first)
         state = Path(f"{self.target}.state")
         with (
             writing_alone(self.target, state, self.overwrite),
@@ -356,12 +414,7 @@ def _check_numbers(numbers: list[int], grey: Field, spec: NetworkSpec) -> None:
         raise ArgumentError(
             f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
         )
-    plane = grey.shape[1] * grey.shape[2]
-    # Slices with their neighbours and their labels, twice: a copy is made to check and hash them.
-    if isinstance(spec, UNetSpec):
-        need = 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
-    else:
-        need = 2 * (numbers[-1] - numbers[0] + 1) * plane * (grey.voxel_bytes + 1)
+    need = _bytes(numbers, grey, spec)
     free = available_memory()
     if need > free:
         thinner = math.ceil(need / free)
@@ -369,6 +422,14 @@ def _check_numbers(numbers: list[int], grey: Field, spec: NetworkSpec) -> None:
             f"train needs {need / 2**30:.1f} GiB for {len(numbers)} slices, and {free / 2**30:.1f} GiB are free. "
             f"Use fewer slices: {_fewer(numbers, spec, thinner)}"
         )
+
+
+def _bytes(numbers: list[int], grey: Field, spec: NetworkSpec) -> int:
+    """Slices with their neighbours and their labels, twice: a copy is made to check and hash them."""
+    plane = grey.shape[1] * grey.shape[2]
+    if isinstance(spec, UNetSpec):
+        return 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
+    return 2 * (numbers[-1] - numbers[0] + 1) * plane * (grey.voxel_bytes + 1)
 
 
 def _fewer(numbers: list[int], spec: NetworkSpec, thinner: int) -> str:
