@@ -41,6 +41,8 @@ Shape = Triple  # of a volume
 Edges = Triple  # of a block or shard
 Window = tuple[int, ...]  # y, x; z, y, x of a network of volumes
 SliceRange = slice
+# Lengths in pixels.
+PixelScales = Sequence[float]
 VoxelRange = slice  # along one axis
 PixelShift = tuple[float, float]  # y, x, a slice
 SliceNumbers = Sequence[int]

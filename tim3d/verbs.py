@@ -34,6 +34,8 @@ VERBS = {
     "geodesic": "tim3d.stages.geodesic.geodesic",
     "describe": "tim3d.stages.measurement.describe",
     "evaluate": "tim3d.stages.segmentation.evaluate",
+    "train_images": "tim3d.stages.images.train_images",
+    "train_strokes_images": "tim3d.stages.images.train_strokes_images",
     "segment_images": "tim3d.stages.images.segment_images",
     "measure_images": "tim3d.stages.images.measure_images",
     "evaluate_images": "tim3d.stages.images.evaluate_images",

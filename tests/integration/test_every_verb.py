@@ -191,6 +191,20 @@ FILES = {
         {"sample": A, "model": "forest.safetensors", "labels": "truth", "scales": "10,20", "trees": 3},
         makes="forest.safetensors", reads="raw",
     ),
+    "train_images": Row(
+        {
+            "folder": "stack/slices", "masks": "stack/truth", "model": "flat.safetensors", "phases": TWO, "depth": 2,
+            "encoder": "mobilenet_v2", "epochs": 1, "steps": 1, "batch": 1, "crop": 16, "pixel_size": 10,
+        },
+        makes="flat.safetensors",
+    ),
+    "train_strokes_images": Row(
+        {
+            "folder": "stack/slices", "masks": "stack/truth", "model": "flat_forest.safetensors", "phases": TWO,
+            "scales": "1,2", "trees": 3,
+        },
+        makes="flat_forest.safetensors",
+    ),
     "train_generator": Row(
         {"micrograph": "image.tif", "out": "gen", "phases": TWO, "pixel_size": 10, "preset": "small", "steps": 2,
          "every": 1, "batch": 2, "slices": 2, "critic_steps": 1, "device": "cpu"},

@@ -20,6 +20,7 @@ from tim3d.errors import Tim3dError
 TWO = Phases(pore=0, solid=1)
 # What decides where a result is kept and how a run goes, and never a number.
 PLACES = {"out", "csv", "overwrite", "progress"}
+TRAINS = {"train_strokes_images", "train_images"}
 LISTS = {"splits": "lists.json", "subset": "test"}
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "segment by a threshold": (
@@ -60,11 +61,38 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "resamples": 0, "confidence": 0.3, "seed": 1, "splits": "lists.csv", "subset": "train",
         },
     ),
+    "train a forest": (
+        "train_strokes_images",
+        {
+            "folder": "images", "masks": "truth", "model": "made.safetensors", "phases": TWO, "scales": [1.0, 2.0],
+            "trees": 3,
+        },
+        {
+            "folder": "others", "masks": "truer", "phases": Phases(pore=1, solid=0), "names": "{name}_m",
+            "splits": "lists.json", "subset": "test", "validate": ["1"], "folds": 2, "scales": [1.0, 3.0],
+            "trees": 4, "depth": 2, "leaf": 5, "most": 30, "seed": 1,
+        },
+    ),
+    "train a network": (
+        "train_images",
+        {
+            "folder": "images", "masks": "truth", "model": "made.safetensors", "phases": TWO, "pixel_size": 5.0,
+            "encoder": "mobilenet_v2", "depth": 2, "epochs": 1, "steps": 1, "batch": 2, "crop": 16,
+        },
+        {
+            "folder": "others", "masks": "truer", "phases": Phases(pore=1, solid=0), "names": "{name}_m",
+            "splits": "lists.json", "subset": "test", "validate": ["0"], "pixel_size": 6.0, "architecture": "Linknet",
+            "encoder": "resnet18", "depth": 1, "epochs": 2, "steps": 2, "batch": 3, "crop": 24, "learning_rate": 1e-3,
+            "patience": 4, "validation_fraction": 0.4, "seed": 1, "device": "cpu",
+        },
+    ),
 }  # fmt: skip
 # Leaves for what is not the case; what the devices of this machine share.
 ALIKE = {
     ("segment a list by a network", "device"),
     ("measure", "in_pixels"),
+    ("train a network", "device"),
+    ("train a network", "validation_fraction"),  # of two images one judges in any case
     ("evaluate", "accept_missing"),
     ("evaluate", "seed"),  # of two images there are three different resamples
 }
@@ -102,9 +130,11 @@ def firsts() -> dict[str, Any]:
 def outcome(made: Path, name: str, given: dict[str, Any]) -> Any:
     """The numbers, names and files of a call; or that it was refused, and left nothing."""
     before = sorted(made.rglob("*"))
-    quiet = {"progress": False} if name == "segment_images" else {}
+    quiet = {"progress": False} if name in {"segment_images", "train_images"} else {}
     try:
         found = verb(name)(**given, **quiet)
+        if name in TRAINS:
+            return Path(found).read_bytes()
         files = sorted(Path("masks").glob("*.*")) if name == "segment_images" else []
         masks = {one.name: one.read_bytes() for one in files if one.suffix != ".json"}
         record = json.loads(Path("masks/masks.json").read_text())["fingerprint"] if files else ""
@@ -114,12 +144,14 @@ def outcome(made: Path, name: str, given: dict[str, Any]) -> Any:
         return "refused"
     finally:
         shutil.rmtree("masks", ignore_errors=True)
+        Path("made.safetensors").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_table_holds_every_parameter(case: str) -> None:
     name, _, others = CASES[case]
-    assert set(inspect.signature(verb(name)).parameters) - PLACES == set(others)
+    places = PLACES | ({"model"} if name in TRAINS else set())
+    assert set(inspect.signature(verb(name)).parameters) - places == set(others)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +161,8 @@ def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
     made: Path, firsts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
 ) -> None:
     name, given, others = CASES[case]
+    if name == "train_strokes_images":
+        pytest.importorskip("sklearn", reason="forests are trained by scikit-learn")
     if "model" in given or parameter == "model":
         pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     monkeypatch.chdir(made)

@@ -47,7 +47,7 @@ def test_what_is_named_twice_is_refused(verb: str, name: str, value: Any) -> Non
     ("kind", "text"),
     [
         *((kind, "3,4,3") for kind in ("SliceNumbers", "Sizes", "VoxelLags")),
-        *((kind, "2.5,1,2.50") for kind in ("Lengths", "GreyValues")),
+        *((kind, "2.5,1,2.50") for kind in ("Lengths", "GreyValues", "PixelScales")),
         *((kind, "x,y,x") for kind in ("Names", "Axes", "Directions", "Seeds", "Descriptors")),
         *((kind, "a=b,c=d,a=e") for kind in ("Merges", "Derivations", "Roles")),
         ("ClassWeights", "a=1,b=2,a=1"),

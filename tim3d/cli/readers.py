@@ -506,6 +506,7 @@ READERS = {
     "Lengths": Reader(_different(_floats), "lengths in nm as {}", "640,960", "L,..."),
     "Range": Reader(_lengths, _RANGE, "0:5120", "A:B"),
     "ByAxis": Reader(_numbers_by_name, "a length along some axes as {}", "z=200,y=200", "A=L,..."),
+    "PixelScales": Reader(_different(_floats), "numbers of pixels as {}", "1,2,4", "N,..."),
     "GreyValues": Reader(_different(_floats), "grey values as 85 or {}", "85,170", "G,..."),
     "Fractions": Reader(
         _numbers_by_name, "one share for each phase as {}", "pore=0.4,solid=0.6", "NAME=F,..."

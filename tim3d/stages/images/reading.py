@@ -23,7 +23,9 @@ def labels_in(values: NDArray[Any], phases: Phases, path: Path) -> NDArray[np.ui
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.ndim != 2:
-        raise InputError(f"{path} is in colour; a mask has one value for each pixel")
+        raise InputError(
+            f"{path} is in colour ({_colours(values)}); a mask has one value for each pixel"
+        )
     strange = sorted(set(np.unique(values).tolist()) - set(phases.codes))
     if strange:
         shown = ", ".join(f"{one:g}" for one in strange[:4]) + (" ..." if len(strange) > 4 else "")
@@ -32,3 +34,10 @@ def labels_in(values: NDArray[Any], phases: Phases, path: Path) -> NDArray[np.ui
             "--phases pore=0,solid=255; or segment the image first"
         )
     return values.astype(np.uint8)
+
+
+def _colours(values: NDArray[Any]) -> str:
+    """The first colours of an image, and how many there are."""
+    colours = np.unique(values.reshape(-1, values.shape[-1]), axis=0)
+    shown = ", ".join("-".join(map(str, one)) for one in colours[:4].tolist())
+    return shown if len(colours) <= 4 else f"{shown} and {len(colours) - 4} more"

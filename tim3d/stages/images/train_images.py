@@ -1,0 +1,283 @@
+"""The verb `train_images`: training of a network on single images and their masks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.engine import Outline
+from tim3d.engine.clusters.memory import available_memory
+from tim3d.engine.passes.plan import size_text
+from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.forecast import expect
+from tim3d.kernels.windows.lattice import reflect
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices
+from tim3d.models.segmentation.training_options import TrainingOptions
+from tim3d.models.segmentation.unet import UNetSpec
+from tim3d.phases import Phases
+from tim3d.stages.images.labelled import LabelledImage, LabelledImages, labelled_images
+from tim3d.stages.shared.verb import Task, Verb
+from tim3d.storage import outputs
+from tim3d.typed import Folder, Names
+
+log = logging.getLogger(__name__)
+
+
+@Verb
+def train_images(
+    folder: Folder,
+    masks: Folder,
+    model: str | Path,
+    *,
+    phases: Phases | None = None,
+    names: str = "{name}",
+    splits: str | Path | None = None,
+    subset: str | None = None,
+    validate: Names | None = None,
+    pixel_size: float | None = None,
+    architecture: str = "Unet",
+    encoder: str = "resnet18",
+    depth: int = 3,
+    epochs: int = 12,
+    steps: int = 40,
+    batch: int = 4,
+    crop: int = 128,
+    learning_rate: float = 4e-3,
+    patience: int = 5,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Task[Path]:
+    """Train a U-Net on single images and their masks of the same names, for segment-images.
+
+    The images may have any sizes and depths; each is normalised by its own mean and deviation. The
+    best epoch on the images that are left out is kept. An interrupted training resumes where it
+    stopped; a finished one is not repeated. Pixels of a phase that is called ``unlabelled`` are
+    ignored, so that masks may be strokes.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of the images.
+    masks : path
+        Folder of the masks, one for each image.
+    model : path
+        File to write, for example unet.safetensors.
+    phases : Phases, optional
+        Names and values in the masks (default: as tim3d segment-images recorded them).
+    names : str
+        Name of the mask of the image {name}, without the suffix.
+    splits : path, optional
+        File of lists of images, JSON or CSV (default: all images).
+    subset : str, optional
+        The list that is learnt from, as train or Super2/train (needed with splits).
+    validate : sequence of str, optional
+        Images that are not learnt from, and by which epochs are judged; with splits the name of one
+        list (default: the last ones, see validation_fraction).
+    pixel_size : float, optional
+        Edge of a pixel in nm (default: from the metadata of the images).
+    architecture : str
+        Architecture of the network. See segmentation-models-pytorch.
+    encoder : str
+        Encoder of the network.
+    depth : int
+        Number of times that the encoder halves the resolution.
+    epochs : int
+        Most epochs.
+    steps : int
+        Batches in an epoch.
+    batch : int
+        Crops in a batch.
+    crop : int
+        Edge of a training crop in pixels.
+    learning_rate : float
+        Learning rate at the beginning.
+    patience : int
+        Epochs without gain after which it stops.
+    validation_fraction : float
+        Share of the images, the last by name, that are left out if none are named.
+    seed : int
+        Number from which the first weights and all that is random follow.
+    device : {"auto", "cpu", "cuda"}
+        Device of the training.
+    overwrite : bool
+        Forget an earlier training into the same file.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Path
+        The model.
+
+    Raises
+    ------
+    ArgumentError
+        If phases or numbers do not fit, or the size of a pixel is not known.
+    InputError
+        If an image has no mask or one of another size, a mask has values without a phase, a phase
+        is not labelled, or an image is to be learnt from and to judge.
+    MixedRunError
+        If the file or the state beside it belongs to another training.
+    MemoryPlanError
+        If the images do not fit into memory.
+    LockedError
+        If another process trains into the same file.
+    """
+    target = outputs.check_target(model, outputs.WEIGHTS)
+    images = labelled_images(folder, masks, phases, names, splits, subset, validate)
+    if len(images.learnt) + len(images.judging) < 2:
+        raise ArgumentError("one image is there: a network needs one more by which it is judged")
+    if pixel_size is not None and not 0 < pixel_size < np.inf:
+        raise ArgumentError(f"--pixel-size {pixel_size:g} is not a length in nm: --pixel-size 5")
+    widths = tuple(8 * 2**n for n in reversed(range(depth)))
+    spec = UNetSpec(images.classes, architecture, encoder, depth, widths, 1, "batch")
+    share = len(images.judging) / (len(images.learnt) + len(images.judging))
+    options = TrainingOptions(
+        epochs, steps, batch, crop, learning_rate, patience, share or validation_fraction,
+        validation_slices=max(16, len(images.judging)), seed=seed, device=device,
+        augmentation=Augmentation(),
+    )  # fmt: skip
+    training = ImagesTraining(images, spec, options, pixel_size, target, overwrite)
+    return Task(training.plans, lambda: training.run(progress))
+
+
+@dataclass(frozen=True)
+class ImagesTraining:
+    """The network to train, its images and masks, and the file to write."""
+
+    images: LabelledImages
+    spec: UNetSpec
+    options: TrainingOptions
+    pixel_size: float | None
+    target: Path
+    overwrite: bool
+
+    def plans(self) -> list[Outline]:
+        """One line, or nothing if the file holds this training."""
+        self._refuse_beyond_memory()
+        read = self._read()
+        if not self.overwrite and self._is_trained(read):
+            return []
+        unknown = checkpoint.Normalisation("volume", (0.0,), (1.0,))
+        about = checkpoint.Description(self.spec, unknown, self._spacing(read))
+        expect("network", str(self.target), about)
+        options, spec = self.options, self.spec
+        text = (
+            f"trains {spec.architecture} on {spec.encoder} for {', '.join(spec.classes)} on {len(read)} images, up to "
+            f"{options.epochs} epochs of {options.steps} batches of {options.batch} crops of {options.crop} pixels, "
+            f"into {self.target}"
+        )
+        return [Outline("train-images", text)]
+
+    def run(self, progress: bool) -> Path:
+        """Train, unless the file holds this training."""
+        self._refuse_beyond_memory()
+        read = self._read()
+        if self.overwrite or not self._is_trained(read):
+            self._train(read, progress)
+        return self.target
+
+    def _read(self) -> list[LabelledImage]:
+        """Images to learn from, then those that judge."""
+        found = [self.images.read(name) for name in (*self.images.learnt, *self.images.judging)]
+        classes = len(self.spec.classes)
+        counts = {
+            one.name: np.bincount(one.labels[one.labels != UNLABELLED], minlength=classes)
+            for one in found
+        }
+        self.images.check_painted(counts)
+        return found
+
+    def _data(self, read: list[LabelledImage]) -> Slices:
+        """All images in one array: smaller ones are mirrored at their ends, without a label there."""
+        shape = self.images.largest()
+        deepest = np.result_type(*[one.grey.dtype for one in read])
+        scales = [one.scale for one in read]
+        return Slices(
+            np.stack([_mirrored(one.grey, shape).astype(deepest) for one in read])[:, None],
+            np.stack([_framed(one.labels, shape) for one in read]),
+            np.array([one.mean for one in scales], np.float32),
+            np.array([one.std for one in scales], np.float32),
+        )
+
+    def _spacing(self, read: list[LabelledImage]) -> tuple[float, float, float]:
+        """Edges of a pixel, with the longer one for z, which single images do not have."""
+        if self.pixel_size is not None:
+            return (self.pixel_size,) * 3
+        sizes = {one.pixel_nm for one in read}
+        size = sizes.pop()
+        if sizes or size is None:
+            raise ArgumentError(
+                "the images do not all state one size of a pixel: give it in nm, --pixel-size 5"
+            )
+        return (max(size), *size)
+
+    def _is_trained(self, read: list[LabelledImage]) -> bool:
+        """Whether the file already holds this training; refuse another one."""
+        if not self.target.exists():
+            return False
+        from tim3d.models.segmentation.training import deciding  # torch takes seconds to load
+
+        about = checkpoint.describe(self.target)
+        now: dict[str, Any] = json.loads(
+            json.dumps(
+                {"options": deciding(self.options), "data_sha256": self._data(read).sha256()}
+            )
+        )
+        before = {key: about.training.get(key) for key in now}
+        if about.spec == self.spec and before == now and about.spacing_nm == self._spacing(read):
+            return True
+        raise MixedRunError(
+            f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
+        )
+
+    def _train(self, read: list[LabelledImage], progress: bool) -> None:
+        from tim3d.models.segmentation.training import UNetTraining  # torch takes seconds to load
+        from tim3d.stages.shared.training import bar, writing_alone
+
+        scales = [one.scale for one in read]
+        mean, std = (float(np.mean([getattr(s, n)[0] for s in scales])) for n in ("mean", "std"))
+        usual = checkpoint.Normalisation("volume", (mean,), (std,))
+        training = UNetTraining(
+            self._data(read), self.spec, self.options, usual, self._spacing(read)
+        )
+        state = Path(f"{self.target}.state")
+        with (
+            writing_alone(self.target, state, self.overwrite),
+            bar(training.schedule, progress, ("loss", "val_iou")) as show,
+        ):
+            run = training.carry_out(self.target, show)
+        if run.place.rank == 0:
+            text = "trained %d epochs, best validation IoU %.4f in epoch %d"
+            log.info(text, run.done, run.best["val_iou"], run.best["epoch"])
+
+    def _refuse_beyond_memory(self) -> None:
+        """Refuse images that do not fit into memory as one array, twice: a copy is hashed."""
+        ny, nx = self.images.largest()
+        need = 2 * ny * nx * 3 * (len(self.images.learnt) + len(self.images.judging))
+        if need > (free := available_memory()):
+            raise MemoryPlanError(
+                f"train-images needs {size_text(need)}, and {size_text(free)} are free: every image takes as much as "
+                "the largest. Cut the largest, or name fewer images (--splits)"
+            )
+
+
+def _mirrored(grey: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    y, x = (reflect(np.arange(n), m) for n, m in zip(shape, grey.shape, strict=True))
+    return np.asarray(grey[np.ix_(y, x)])
+
+
+def _framed(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    found = np.full(shape, UNLABELLED, np.uint8)
+    found[: labels.shape[0], : labels.shape[1]] = labels
+    return found
