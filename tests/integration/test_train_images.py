@@ -109,7 +109,7 @@ BAD: list[tuple[str, dict[str, Any], type[Tim3dError], str]] = [
     ("stray value", {}, InputError, "holds the values 7, which no phase has"),
     ("colours", {}, InputError, "is in colour .0-0-0, 9-8-7.; a mask"),
     ("one class painted", {}, InputError, "no mask to learn from has a pixel of coarse"),
-    ("", {"phases": Phases(unlabelled=0, fine=1)}, ArgumentError, "one class"),
+    ("", {"phases": Phases(unlabelled=0, fine=1)}, ArgumentError, "a classifier needs two"),
     ("", {"validate": ["i9"]}, ArgumentError, "i9"),
     ("", {"validate": ["i0", "i1", "i2", "i3"]}, ArgumentError, "leave some to learn from"),
 ]

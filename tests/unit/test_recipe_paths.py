@@ -36,6 +36,7 @@ bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
 scales planar trees leaf most
+validate folds
 prompts masks preprocessing adapt taken greys look together weight outside
 loss class_weights augment crops schedule encoder_rate classes mean std
 """

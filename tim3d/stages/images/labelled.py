@@ -155,7 +155,7 @@ def labelled_images(
     )
     if len(found.classes) < 2:
         raise ArgumentError(
-            f"the masks have the phases {known}: one class cannot be told from nothing. Name two or more, and "
+            f"the masks have the phases {known}: a classifier needs two. Name two or more, and "
             f"{NO_TRUTH}=0 for pixels without a label"
         )
     return found

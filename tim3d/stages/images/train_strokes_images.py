@@ -93,7 +93,7 @@ def train_strokes_images(
         Images that are not learnt from, and on which the classifier is judged; with splits the name
         of one list (default: none).
     folds : int
-        Judge by cross-validation too: so many times, a part of the images is left out and judged.
+        Parts of a cross-validation, each of which is left out once and judged (default: none).
     scales : sequence of float, optional
         Scales of the features in pixels (default: 1, 2, 4, 8 and 16).
     trees : int
