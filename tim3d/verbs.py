@@ -32,6 +32,8 @@ VERBS = {
     "study": "tim3d.stages.representative.study",
     "fidelity": "tim3d.stages.comparison.fidelity",
     "geodesic": "tim3d.stages.geodesic.geodesic",
+    "calibrate": "tim3d.stages.uncertainty.calibrate",
+    "sample_labels": "tim3d.stages.uncertainty.sample_labels",
     "describe": "tim3d.stages.measurement.describe",
     "evaluate": "tim3d.stages.segmentation.evaluate",
     "train_images": "tim3d.stages.images.train_images",

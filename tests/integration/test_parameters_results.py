@@ -22,6 +22,7 @@ from tests.integration.test_parameters_images import CASES as IMAGES
 from tests.integration.test_parameters_inspect import VERBS as SEEN
 from tests.integration.test_parameters_relate import VERBS as RELATED
 from tests.integration.test_view import VERBS as SERVED
+from tests.soft import Soft
 from tim3d import Options, Phases
 from tim3d.cleaning import Holes, Majority
 from tim3d.cli.parsing import verb
@@ -72,7 +73,7 @@ CASES = {
         "label",
         {"sample": A},
         decides={"sample": B, "field": "other", "phases": ["solid"], "connectivity": 26},
-        refused={"component": "mine"},
+        refused={"draws": True, "component": "mine"},
         names={"out": "mine1"},
         runs={"keep": True, "options": IN_BLOCKS},
     ),
@@ -80,7 +81,7 @@ CASES = {
         "label",
         {"sample": A, "phases": ["solid"], "keep": True, "component": "solids"},
         decides={"sample": B},
-        refused={"field": "other", "phases": ["pore"], "connectivity": 26, "keep": False},
+        refused={"draws": True, "field": "other", "phases": ["pore"], "connectivity": 26, "keep": False},
         names={"out": "mine2"},
         runs={"component": "mine", "options": AGAIN},
     ),
@@ -95,12 +96,14 @@ CASES = {
         "measure",
         {"sample": A},
         decides={"sample": B, "field": "other", "descriptors": ["phase_fraction"]},
+        refused={"draws": True},
         runs={"options": IN_BLOCKS},
     ),
     "measure correlations": Case(
         "measure",
         {"sample": A, "descriptors": ["correlation:lags=4"]},
         decides={"sample": B, "field": "other", "descriptors": ["correlation:lags=5"]},
+        refused={"draws": True},
         runs={"options": IN_BLOCKS},
     ),
     "describe": Case(
@@ -134,6 +137,35 @@ CASES = {
         },
         runs={"plain": True, "unit": "voxels", "options": AGAIN},
     ),
+    "calibrate": Case(
+        "calibrate",
+        {"sample": A, "field": "soft"},
+        decides={
+            "sample": B, "field": "soft2", "truth": "other", "slices": slice(0, 5), "distance": 10.0, "window": 10.0,
+            "most": 500, "seed": 1,
+        },
+        refused={"level": 0.8},
+        names={"out": "mine15"},
+        runs={"options": AGAIN},
+    ),
+    "calibrate with windows": Case(
+        "calibrate",
+        {"sample": A, "field": "soft", "window": 10.0},
+        decides={
+            "sample": B, "field": "soft2", "truth": "other", "slices": slice(0, 5), "distance": 10.0, "window": 20.0,
+            "most": 500, "seed": 1, "level": 0.8,
+        },
+        names={"out": "mine16"},
+        runs={"options": AGAIN},
+    ),
+    "sample_labels": Case(
+        "sample_labels",
+        {"sample": A, "field": "soft", "draws": 2},
+        decides={"sample": B, "field": "soft2"},
+        # The fields of another question would have the same names.
+        refused={"draws": 3, "calibration": "none", "correlation": 30.0, "seed": 1},
+        runs={"options": IN_BLOCKS},
+    ),
     "evaluate": Case(
         "evaluate",
         {"sample": A},
@@ -164,7 +196,7 @@ CASES = {
             "sides": "periodic", "cell": True, "interface": {"pore:solid": 1e8}, "contact": [1e9, 2e9],
             "tolerance": 1e-5, "units": "m2 s-1",
         },
-        refused={"interface_area": "faces", "particles": "parts"},
+        refused={"draws": True, "interface_area": "faces", "particles": "parts"},
         names={"out": "mine5", "richardson": True},  # the same numbers, and an estimate beside them
         runs={
             "keep_potential": True, "keep_flux": True, "keep_sensitivity": True, "checkpoint": 1.0, "device": "cpu",
@@ -179,6 +211,7 @@ CASES = {
             "sides": "periodic", "cell": True, "interface": {"solid:solid": 1e8}, "contact": [1e9, 2e9],
             "tolerance": 1e-5, "units": "m2 s-1", "interface_area": "faces", "particles": "parts2",
         },
+        refused={"draws": True},
         names={"out": "mine14", "richardson": True},
         runs={
             "keep_potential": True, "keep_flux": True, "keep_sensitivity": True, "checkpoint": 1.0, "device": "cpu",
@@ -192,6 +225,7 @@ CASES = {
             "sample": B, "field": "other", "phases": ["pore"], "directions": ["+y"], "metric": "graph26",
             "seeds": ("phase", "pore"),
         },
+        refused={"draws": True},
         names={"out": "mine6", "richardson": True},
         runs={"keep": True, "options": IN_BLOCKS},
     ),
@@ -201,7 +235,7 @@ CASES = {
         decides={
             "sample": B, "field": "other", "phases": ["pore"], "metric": "graph26", "seeds": ("other", "pore"),
         },
-        refused={"directions": ["+y"], "richardson": True},
+        refused={"draws": True, "directions": ["+y"], "richardson": True},
         names={"out": "mine7"},
         runs={"keep": True, "options": IN_BLOCKS},
     ),
@@ -351,6 +385,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for labels_name in ("phase", "other"):
                 tim3d.measure(name, field=labels_name, options=IN_BLOCKS)
             tim3d.distance(name, options=QUIET)
+            for soft, sure in (("soft", 2.0), ("soft2", 1.0)):
+                tim3d.segment(
+                    name,
+                    segmenter=Soft(sure),
+                    uncertainty="views",
+                    phases=TWO,
+                    out=soft,
+                    options=QUIET,
+                )
+                tim3d.calibrate(name, field=soft, options=QUIET)
             tim3d.distance(name, phases=["pore"], out="far", options=QUIET)
             for numbers, phases in (("numbers", None), ("others", ["solid"])):
                 tim3d.label(name, phases=phases, keep=True, component=numbers, options=QUIET)

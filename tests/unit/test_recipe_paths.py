@@ -35,6 +35,7 @@ neck instances substrate rows
 bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
+uncertainty draws calibration correlation distance most
 scales planar trees leaf most
 validate folds
 prompts masks preprocessing adapt taken greys look together weight outside

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import xarray as xr
 
 STANDARD_ERROR = "_standard_error"
+# Limits of an interval over draws of the labels, and its level.
+LOW, HIGH, LEVEL = "_low", "_high", 0.9
 VOXEL_SIZE = "voxel size: difference to h → 0"
 RICHARDSON = "extrapolation to h → 0: half width"
 SOLVER = "solver: spread of the flux over all planes"
@@ -55,9 +57,12 @@ def with_errors(found: xr.Dataset, errors: xr.Dataset) -> xr.Dataset:
 
 
 def is_error(name: str, found: xr.Dataset) -> bool:
-    """Whether a variable is the standard error of another one."""
-    of = name.removesuffix(STANDARD_ERROR)
-    return of != name and of in found
+    """Whether a variable is the standard error of another one, or a limit of its interval."""
+    for ending in (STANDARD_ERROR, LOW, HIGH):
+        of = name.removesuffix(ending)
+        if of != name and of in found:
+            return True
+    return False
 
 
 def uncertainty_of(name: str, found: xr.Dataset) -> Uncertainty | None:

@@ -12,6 +12,7 @@ Nelsen, An Introduction to Copulas (Springer, 2006). DOI 10.1007/0-387-28678-0
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -32,6 +33,27 @@ _NO_LENGTH = 1e-3
 _SEEDS = 2**32
 
 
+def cumulated(shares: Floats) -> Floats:
+    """Probability of a class or one before it, for all classes but the last.
+
+    It is exactly 0 or 1 where only the classes behind it, or only those before, are possible.
+
+    Parameters
+    ----------
+    shares : (classes, ...) float64
+        Probabilities, which add up to 1.
+
+    Examples
+    --------
+    >>> cumulated(np.array([[0.0, 0.1, 0.5], [0.25, 0.9, 0.5], [0.75, 0.0, 0.0]])).tolist()
+    [[0.0, 0.1, 0.5], [0.25, 1.0, 1.0]]
+    """
+    found = np.cumsum(shares[:-1], axis=0)
+    for place, row in enumerate(found):
+        row[~shares[place + 1 :].any(axis=0)] = 1
+    return np.asarray(found)
+
+
 @dataclass(frozen=True)
 class Draws:
     """Draws of labels from probabilities.
@@ -48,8 +70,8 @@ class Draws:
     Examples
     --------
     >>> draws = Draws((4.0, 4.0, 4.0), (1.0, 1.0, 1.0), seed=1)
-    >>> sure = np.array([[[0.0, 1.0]], [[1.0, 0.0]]])[:, None]
-    >>> draws.labels(Box((0, 0, 0), (1, 1, 2)), sure[:, 0], 0).tolist()
+    >>> sure = np.array([[[0.0, 1.0]], [[1.0, 0.0]]])
+    >>> draws.labels(Box((0, 0, 0), (1, 1, 2)), lambda plane: cumulated(sure), 0).tolist()
     [[[1, 0]]]
     """
 
@@ -63,23 +85,23 @@ class Draws:
         z, y, x = (max(pair) for pair in zip(self.correlation_nm, least, strict=True))
         return GaussianField((z, y, x), self.spacing_nm, self.seed + _SEEDS * number)
 
-    def labels(self, box: Box, cumulated: Floats, number: int) -> Labels:
+    def labels(self, box: Box, planes: Callable[[int], Floats], number: int) -> Labels:
         """Labels 0, 1, ... of a box in one draw; uint8 of its shape.
 
         Parameters
         ----------
         box : Box
             Place of the voxels in the volume.
-        cumulated : (classes - 1, z, y, x) float64
-            Probability of a class or one before it, for all classes but the last.
+        planes : callable
+            ``planes(n)``, the `cumulated` probabilities of plane n of the box.
         number : int
             Number of the draw.
         """
         out = np.zeros(box.shape, np.uint8)
         for place, plane in enumerate(self.field(number).planes(box)):
             u = ndtr(plane.astype(np.float64))
-            for one in cumulated:
-                out[place] += u >= one[place]
+            for one in planes(place):
+                out[place] += u >= one
         return out
 
     def block_bytes(self, core: Triple) -> int:

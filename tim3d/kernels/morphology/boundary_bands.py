@@ -86,7 +86,7 @@ def boundary_counts(
     >>> boundary_counts(found, true, 2, half_widths(1, (1, 1)), whole)[1].tolist()
     [1, 1, 1, 1, 3, 3]
     """
-    edges = _on_boundary(found), _on_boundary(true)
+    edges = on_boundary(found), on_boundary(true)
     rows = []
     for label in range(classes):
         one, other = edges[0] & (found == label), edges[1] & (true == label)
@@ -97,7 +97,7 @@ def boundary_counts(
     return np.array(rows, np.int64).reshape(classes, COLUMNS)
 
 
-def _on_boundary(ranks: Ranks) -> Mask:
+def on_boundary(ranks: Ranks) -> Mask:
     """Whether each pixel has a neighbour of another class."""
     edge = np.zeros(ranks.shape, bool)
     for low, high in (

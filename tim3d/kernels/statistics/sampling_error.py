@@ -9,10 +9,12 @@ other: the error is then a lower bound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from tim3d.kernels.statistics.representative import FEWEST_WINDOWS
 
@@ -90,3 +92,27 @@ def _slab_variance(planes: NDArray[np.float64], count: int) -> NDArray[np.float6
     thick = np.diff([*edges, len(planes)]).astype(np.float64)
     sums = np.add.reduceat(planes, edges, axis=0)
     return _variance_of_mean(sums / thick.reshape(-1, *[1] * (planes.ndim - 1)), thick)
+
+
+def prediction_interval(
+    values: NDArray[np.float64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Limits between which a further value of the same normal law lies, from a few of them.
+
+    ``mean -+ t s sqrt(1 + 1 / n)`` over the first axis, t the quantile of Student's law of n - 1
+    degrees of freedom. Not a number where a value is not one.
+
+    References
+    ----------
+    Hahn, Meeker, Statistical Intervals (Wiley, 1991). DOI 10.1002/9780470316771
+
+    Examples
+    --------
+    >>> low, high = prediction_interval(np.array([1.0, 2.0, 3.0]), 0.9)
+    >>> round(float(low), 3), round(float(high), 3)
+    (-1.372, 5.372)
+    """
+    count = len(values)
+    width = float(stdtrit(count - 1, (1 + level) / 2)) * math.sqrt(1 + 1 / count)
+    mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
+    return np.asarray(mean - width * spread), np.asarray(mean + width * spread)

@@ -33,6 +33,7 @@ from tim3d.stages.components.blocks import (
     values_of_block,
 )
 from tim3d.stages.shared.chosen_phases import chosen_phases
+from tim3d.stages.shared.draws import with_draws
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce
 from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.reduction import reduction_pass
@@ -61,6 +62,7 @@ def label(
     keep: bool = False,
     component: str = "component",
     out: str = "",
+    draws: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
     """Find the connected components of each phase, and what leads from face to face of the volume.
@@ -86,6 +88,8 @@ def label(
         Name of that field.
     out : str
         Name of the result (default: FIELD_components and what is not a default).
+    draws : bool
+        Do the same for every draw of the field (`sample_labels`), which gives intervals.
     options : Options
         How it runs; see `tim3d.Options`.
 
@@ -107,6 +111,8 @@ def label(
         If `component` exists with different parameters, blocks of another edge are done, or `out`
         is another result.
     """
+    if draws:
+        return with_draws(label, locals())
     job = _job(sample, field, phases, connectivity, out)
     if component != "component" and not keep:
         raise ArgumentError(

@@ -41,6 +41,7 @@ from tim3d.stages.conduction.job import (
 )
 from tim3d.stages.conduction.slab_solver import THICK, Case
 from tim3d.stages.conduction.tilted import warn_of_tilted
+from tim3d.stages.shared.draws import with_draws
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.planes import warn_of_plane
 from tim3d.stages.shared.results import refuse_another_question
@@ -77,6 +78,7 @@ def solve(
     out: str = "",
     checkpoint: Seconds = CHECKPOINT_SECONDS,
     device: str = "",
+    draws: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
     """Solve steady conduction through a label field: effective conductivity and tortuosity factor.
@@ -145,6 +147,8 @@ def solve(
     device : str
         Device: cpu, or one of torch such as cuda (default: the GPUs of a cluster of kind cuda, else
         the CPU). The numbers agree to rounding.
+    draws : bool
+        Do the same for every draw of the field (`sample_labels`), which gives intervals.
     options : Options
         How it runs; see `tim3d.Options`.
 
@@ -170,6 +174,8 @@ def solve(
     MixedRunError
         If the field is outdated, or `out` is another result.
     """
+    if draws:
+        return with_draws(solve, locals())
     options.refuse_unused("solve", sample)
     labels = store.complete_field(sample, field, "segment")
     if cell and (faces, sides) != ("outer", "insulated"):

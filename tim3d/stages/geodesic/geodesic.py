@@ -25,6 +25,7 @@ from tim3d.stages.geodesic.block_solver import (
 )
 from tim3d.stages.geodesic.front_group import Group, drop_scratch, solve_group
 from tim3d.stages.geodesic.job import Job, every_place, job_of, results_of_planes
+from tim3d.stages.shared.draws import with_draws
 from tim3d.stages.shared.field import (
     DEFAULTS,
     Options,
@@ -67,6 +68,7 @@ def geodesic(
     keep: bool = False,
     richardson: bool = False,
     out: str = "",
+    draws: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
     """Find geodesic distances in phases and their geodesic tortuosity, in any number of blocks.
@@ -102,6 +104,8 @@ def geodesic(
     out : str
         Name of the result (default: FIELD_geodesic and what is not a default). Fields are then
         called ``OUT_PHASE_z_up``.
+    draws : bool
+        Do the same for every draw of the field (`sample_labels`), which gives intervals.
     options : Options
         How it runs; see `tim3d.Options`.
 
@@ -125,6 +129,8 @@ def geodesic(
     MixedRunError
         If a run of other blocks is not finished, a field is outdated, or `out` is another result.
     """
+    if draws:
+        return with_draws(geodesic, locals())
     options.refuse_unused("geodesic", sample)
     job = job_of(sample, field, phases, directions, metric, seeds, out)
     if seeds is not None and tuple(directions) != DIRECTIONS:

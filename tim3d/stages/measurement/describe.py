@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import xarray as xr
@@ -18,6 +18,7 @@ from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.forecast import expected
 from tim3d.grid import Box
 from tim3d.stages.measurement.cell_sums import Counting, results_of, results_of_windows
+from tim3d.stages.measurement.draw_intervals import with_intervals
 from tim3d.stages.measurement.extras import Extras
 from tim3d.stages.measurement.uncertainty import faces_of_parts, standard_errors
 from tim3d.stages.measurement.windows import Lattice, cells_of, lattice_of
@@ -63,7 +64,9 @@ def describe(
 
     Beside the numbers stand `porosity`, `open_porosity` and `closed_porosity`, and standard
     errors of the volume as a sample of its material: ``NAME_standard_error``, which the attribute
-    ``ancillary_variables`` of a variable names. Windows have no standard errors.
+    ``ancillary_variables`` of a variable names. Windows have no standard errors. Where the field has
+    draws (`sample_labels`) that were measured too, the limits of 90 % intervals of the whole volume
+    stand beside the numbers, ``NAME_low`` and ``NAME_high``: what the segmentation leaves open.
 
     Parameters
     ----------
@@ -131,7 +134,16 @@ def describe(
 
     def described() -> xr.Dataset:
         found, errors = query.answer()
-        return found if plain else extras.beside(found, errors, whole=query.is_whole)
+        if plain:
+            return found
+        full = extras.beside(found, errors, whole=query.is_whole)
+        return with_intervals(sample, field, full, of_draw) if query.is_whole else full
+
+    def of_draw(name: str) -> xr.Dataset:
+        """The same of a draw of the field."""
+        found, errors = replace(query, field=name, transport="", plain=True).answer()
+        own = replace(extras, field=name)
+        return own.beside(found, errors, whole=True)
 
     return Task(query.plans, described)
 

@@ -16,6 +16,7 @@ from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expected
 from tim3d.grid import triple
 from tim3d.stages.measurement.whole import whole_making
+from tim3d.stages.shared.draws import with_draws
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.partials import (
     Inputs,
@@ -50,6 +51,7 @@ def measure(
     descriptors: Descriptors | None = None,
     *,
     field: str = "phase",
+    draws: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
     """Measure a field: every block is read once, its partials are kept, and their sum is finalized.
@@ -71,6 +73,8 @@ def measure(
         than before needs another name, or `overwrite`.
     field : str
         The label field. Any other, for descriptors of your own that read no labels.
+    draws : bool
+        Do the same for every draw of the field (`sample_labels`), which gives intervals.
     options : Options
         How it runs.
 
@@ -97,6 +101,8 @@ def measure(
         If a voxel has a code that no phase names, or fields that a descriptor reads lie on
         different grids.
     """
+    if draws:
+        return with_draws(measure, locals())
     wanted = None if descriptors is None else list(descriptors)
     additive, coupled = split_descriptors(BUILTIN if wanted is None else wanted)
     measured = store.complete_field(sample, field, "segment")

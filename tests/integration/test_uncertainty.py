@@ -1,0 +1,168 @@
+"""From probabilities to intervals of numbers: calibrate, sample_labels, the verbs with --draws, describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import tim3d
+from tests.soft import Soft
+from tim3d.cli.main import main
+from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
+from tim3d.grid import Box
+from tim3d.kernels.generation.gaussian_field import GaussianField
+from tim3d.phases import Phases
+from tim3d.storage import store
+
+QUIET = tim3d.Options(progress=False)
+SHAPE, SIZE = (12, 28, 26), {"z": 10, "y": 10, "x": 10}
+HELD = (2, 3, 6, 9)
+DRAWS = 6
+SOFT = Soft()
+
+
+def stack() -> tuple[np.ndarray, np.ndarray]:
+    """Grey values by a logit, and labels drawn from it whose errors reach over 30 nm."""
+    box = Box.whole(SHAPE)
+    logit = 3.5 * GaussianField((80.0,) * 3, (10.0,) * 3, seed=1).values(box)
+    z = GaussianField((30.0,) * 3, (10.0,) * 3, seed=2).values(box)
+    from scipy.special import expit, ndtr
+
+    truth = (ndtr(z) < expit(logit)).astype(np.uint8)
+    return np.clip(np.rint(128 + 20 * logit), 0, 255).astype(np.uint8), truth
+
+
+def made(folder: Path, soft: Soft = SOFT, name: str = "s.zarr") -> str:
+    grey, truth = stack()
+    held = np.zeros(SHAPE, np.uint8)
+    held[list(HELD)] = truth[list(HELD)] + 1
+    url = str(folder / name)
+    for field, values, phases in (
+        ("raw", grey, None), ("truth", truth, Phases(pore=0, solid=1)),
+        ("held", held, Phases(unlabelled=0, pore=1, solid=2)),
+    ):  # fmt: skip
+        tifffile.imwrite(folder / "v.tif", values)
+        tim3d.ingest(
+            folder / "v.tif", url, field=field, phases=phases, voxel_size=SIZE, shard=(4, 16, 16), options=QUIET
+        )  # fmt: skip
+    tim3d.segment(
+        url,
+        segmenter=soft,
+        uncertainty="views",
+        phases=Phases(pore=3, solid=7),
+        options=QUIET,
+    )
+    return url
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = made(tmp_path_factory.mktemp("uncertainty"))
+    tim3d.calibrate(url, truth="held", options=QUIET)
+    tim3d.sample_labels(url, draws=DRAWS, options=QUIET)
+    return url
+
+
+def test_the_temperature_and_the_length_of_the_errors_are_found(sample: str) -> None:
+    found = tim3d.open_dataset(sample, "phase_calibration_truth=held")
+    assert float(found["temperature"]) == pytest.approx(2.0, rel=0.2)
+    assert found["correlation_length"].sel(axis=["y", "x"]).values == pytest.approx(30, rel=0.3)
+    assert found.attrs["slices"] == list(HELD)
+    before, after = (found["ece"].sel(stage=one, where="all") for one in ("before", "after"))
+    assert float(after) < float(before)
+    assert found["ece"].attrs["units"] == "1"
+    assert float(found["log_loss"].sel(stage="after", where="near")) > float(
+        found["log_loss"].sel(stage="after", where="all")
+    )
+    assert np.abs(found["fraction_bias"].sel(stage="after")).max() < 1e-3
+    assert (
+        found["bin_count"].sel(stage="before", where="all").isel(of=-1).sum()
+        == found.attrs["voxels"]
+    )
+
+
+def test_draws_are_label_fields_whatever_the_blocks(sample: str, tmp_path: Path) -> None:
+    names = [f"phase_draw_0{n}" for n in range(DRAWS)]
+    every = [tim3d.open_field(sample, name).values for name in names]
+    assert {code for one in every for code in np.unique(one)} == {3, 7}
+    again = made(tmp_path)
+    tim3d.calibrate(again, truth="held", options=QUIET)
+    small = tim3d.Options(progress=False, block=(4, 16, 16))
+    tim3d.sample_labels(again, draws=DRAWS, options=small)
+    assert all(
+        np.array_equal(one, tim3d.open_field(again, name).values)
+        for one, name in zip(every, names, strict=True)
+    )
+    listing = tim3d.open_dataset(sample, "phase_draws")
+    assert listing["temperature"].dims == ("draw",)
+    assert (listing["surface_ratio"] > 0).all()
+
+
+def test_intervals_stand_beside_the_numbers(
+    sample: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (
+        ["measure", sample, "--descriptors", "phase_fraction,specific_surface", "--draws"],
+        ["label", sample, "--draws"],
+        ["geodesic", sample, "--draws", "--phases", "pore", "--directions", "+z"],
+        ["solve", sample, "--draws", "--conductivity", "pore=1,solid=10"],
+    ):
+        assert main([*command, "--quiet"]) == 0, capsys.readouterr().err
+    found = tim3d.describe(sample)
+    truth = tim3d.measure(sample, ["phase_fraction"], field="truth", options=QUIET)
+    for name in (
+        "phase_fraction",
+        "specific_surface",
+        "porosity",
+        "effective_conductivity",
+        "geodesic_tortuosity",
+    ):
+        low, high = found[f"{name}_low"], found[f"{name}_high"]
+        assert (low < high).any(), name
+        assert found[name].attrs["ancillary_variables"].endswith(f"{name}_low {name}_high")
+    within = (found["phase_fraction_low"] < truth["phase_fraction"]) & (
+        truth["phase_fraction"] < found["phase_fraction_high"]
+    )
+    assert within.all()
+    assert "phase_fraction_low" not in tim3d.describe(sample, plain=True)
+    by_hand = [
+        float((tim3d.open_field(sample, f"phase_draw_0{n}").values == 3).mean())
+        for n in range(DRAWS)
+    ]
+    middle = (found["phase_fraction_low"] + found["phase_fraction_high"]).sel(phase="pore") / 2
+    assert float(middle) == pytest.approx(np.mean(by_hand), abs=1e-9)
+
+
+def test_sure_probabilities_give_no_width(tmp_path: Path) -> None:
+    url = made(tmp_path, Soft(sure=4000.0, mean=127.5))
+    listing = tim3d.sample_labels(url, draws=3, calibration="none", correlation=30.0, options=QUIET)
+    assert (listing["temperature"] == 1).all()
+    tim3d.measure(url, ["phase_fraction"], draws=True, options=QUIET)
+    found = tim3d.describe(url)
+    assert np.abs(found["phase_fraction_high"] - found["phase_fraction_low"]).max() < 1e-12
+
+
+def test_what_is_missing_is_said_in_one_line(sample: str, tmp_path: Path) -> None:
+    url = made(tmp_path)
+    with pytest.raises(MissingFieldError, match="tim3d calibrate"):
+        tim3d.sample_labels(url)
+    with pytest.raises(MissingFieldError, match="tim3d sample-labels"):
+        tim3d.measure(url, draws=True)
+    with pytest.raises(ArgumentError, match="leave out --out"):
+        tim3d.label(sample, draws=True, out="mine")
+    with pytest.raises(ArgumentError, match="--correlation 40"):
+        tim3d.sample_labels(url, calibration="none")
+    with pytest.raises(MixedRunError, match="draws"):
+        tim3d.sample_labels(sample, draws=DRAWS + 1)
+    tim3d.segment(url, method="otsu", phases=Phases(pore=0, solid=1), out="cut", options=QUIET)
+    with pytest.raises(MissingFieldError, match="--uncertainty views --out cut"):
+        tim3d.calibrate(url, field="cut")
+    with pytest.raises(ArgumentError, match="must be the same"):
+        tim3d.calibrate(
+            url, truth="phase_draw_00" if "phase_draw_00" in store.nodes(url) else "raw"
+        )
+    with pytest.raises(InputError, match="no voxel"):
+        tim3d.calibrate(url, truth="held", slices=slice(0, 2), options=QUIET)

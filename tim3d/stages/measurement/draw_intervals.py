@@ -1,0 +1,109 @@
+"""Intervals of the numbers of a field from those of its draws: what the segmentation leaves open."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW
+from tim3d.errors import MissingFieldError
+from tim3d.kernels.statistics.sampling_error import prediction_interval
+from tim3d.stages.shared.draws import draws_of, node_of
+from tim3d.storage import store
+from tim3d.storage.schema import AXES
+
+log = logging.getLogger(__name__)
+
+# Variables that are corrected by the surface of the draws in the labelled slices.
+SURFACES = ("specific_surface",)
+
+
+def with_intervals(
+    sample: str, field: str, found: xr.Dataset, measured: Callable[[str], xr.Dataset]
+) -> xr.Dataset:
+    """Results with the limits of intervals, ``NAME_low`` and ``NAME_high``, where the field has draws.
+
+    Parameters
+    ----------
+    sample, field : str
+        The sample and its label field.
+    found : Dataset
+        Results of the field.
+    measured : callable
+        ``measured(name)``, the same results of a draw.
+    """
+    names = draws_of(sample, field)
+    every = _every(sample, field, names, measured)
+    if not every:
+        return found
+    listing = store.open_dataset(sample, node_of(field))
+    made: dict[str, xr.DataArray] = {}
+    for name, variable in found.data_vars.items():
+        if _has_interval(str(name), variable, found):
+            made |= _limits(str(name), variable, every, listing)
+    full = found.assign(made)
+    for name in {one.removesuffix(LOW).removesuffix(HIGH) for one in made}:
+        before = str(full[name].attrs.get("ancillary_variables", ""))
+        beside = f"{before} {name}{LOW} {name}{HIGH}".strip()
+        full[name] = full[name].assign_attrs(ancillary_variables=beside)
+    return full
+
+
+def _every(
+    sample: str, field: str, names: list[str], measured: Callable[[str], xr.Dataset]
+) -> list[xr.Dataset]:
+    """Results of all draws; none if some were not measured."""
+    try:
+        return [_renamed(measured(name), name, field) for name in names]
+    except MissingFieldError:
+        log.warning(
+            "left out: intervals of %s, whose draws are not all measured. Run: tim3d measure %s --field %s --draws",
+            field, sample, field,
+        )  # fmt: skip
+        return []
+
+
+def _renamed(one: xr.Dataset, name: str, field: str) -> xr.Dataset:
+    """Results of a draw, whose nodes are called like those of the field."""
+    for dim, values in one.coords.items():
+        if values.dtype == object and values.dims == (dim,):
+            names = [str(each).replace(name, field, 1) for each in values.values]
+            one = one.assign_coords({dim: (dim, np.array(names, dtype=object), values.attrs)})
+    return one
+
+
+def _has_interval(name: str, variable: xr.DataArray, found: xr.Dataset) -> bool:
+    return (
+        variable.dtype.kind == "f"
+        and "long_name" in variable.attrs
+        and not set(variable.dims) & set(AXES)
+        and not name.endswith("_standard_error")
+        and f"{name}{LOW}" not in found
+    )
+
+
+def _limits(
+    name: str, variable: xr.DataArray, every: list[xr.Dataset], listing: xr.Dataset
+) -> Mapping[str, xr.DataArray]:
+    """Limits of a variable; none unless all draws have it."""
+    if any(name not in one or one[name].dims != variable.dims for one in every):
+        return {}
+    aligned = [one[name].reindex_like(variable) for one in every]
+    values = np.stack([np.asarray(one.values, np.float64) for one in aligned])
+    text = f"segmentation: {100 * LEVEL:g} % interval of {len(every)} draws"
+    if name in SURFACES and "surface_ratio" in listing and variable.dims == ("phase",):
+        values = values / listing["surface_ratio"].sel(phase=variable["phase"]).values
+        text += ", over their surface in the labelled slices relative to the truth"
+    limits = prediction_interval(values, LEVEL)
+    about: dict[str, Any] = {"units": variable.attrs.get("units", "1"), "method": text}
+    return {
+        f"{name}{end}": xr.DataArray(
+            one, variable.coords, variable.dims,
+            attrs={**about, "long_name": f"{word} limit of {name}", "reference": "doi:10.1007/0-387-28678-0"},
+        )
+        for end, word, one in zip((LOW, HIGH), ("lower", "upper"), limits, strict=True)
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Probabilities, their calibration, and what they leave open of numbers."""
