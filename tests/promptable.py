@@ -83,7 +83,7 @@ def shaken(network: Any, amount: float = 0.02) -> Any:
     return network.eval()
 
 
-def saved_folder(family: str, folder: Path) -> Path:
+def saved_folder(family: str, folder: Path, seed: int = 0) -> Path:
     """Folder of a random tiny network for transformers."""
     import torch
 
@@ -96,7 +96,7 @@ def saved_folder(family: str, folder: Path) -> Path:
     sizes = SAM2_SIZES if family == "sam2" else SAM_SIZES
     if family == "sam_hq":
         sizes = sizes | {"mask_decoder_config": sizes["mask_decoder_config"] | {"vit_dim": 32}}
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = shaken(getattr(package, model)(getattr(package, config)(**sizes)))
     if family == "sam":  # its two matrices of positions are one
         network.prompt_encoder.shared_embedding = network.shared_image_embedding

@@ -15,6 +15,7 @@ VERBS = {
     "train_strokes": "tim3d.stages.segmentation.train_strokes",
     "import_network": "tim3d.stages.segmentation.import_network",
     "segment": "tim3d.stages.segmentation.segment",
+    "embed": "tim3d.stages.segmentation.embed",
     "segment_prompted": "tim3d.stages.segmentation.segment_prompted",
     "clean": "tim3d.stages.cleaning.clean",
     "label": "tim3d.stages.components.label",

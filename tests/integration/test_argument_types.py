@@ -37,6 +37,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "simulate": {"folder": "sim"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},
+    "embed": {"model": "w.safetensors"},
     "segment_prompted": {"model": "w.safetensors", "prompts": "grid"},
     "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},
     "fidelity": {"volumes": ["a.zarr"], "micrograph": "raw.npy"},

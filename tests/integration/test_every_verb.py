@@ -92,6 +92,7 @@ FIELDS = {
     ),
     "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
     "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
+    "embed": Row({"sample": A, "model": "tiny.safetensors"}, makes=f"{A}/raw_embedding", reads="raw"),
     "segment_prompted": Row(
         {
             "sample": A, "model": "tiny.safetensors", "prompts": Grid(side=3), "out": "drawn",

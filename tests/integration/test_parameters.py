@@ -111,7 +111,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {
             "model": "sam2.safetensors", "prompts": Grid(side=4), "masks": AsObjects(iou=1.0), "field": "raw16",
             "phases": Phases(none=0, object=1), "merge": {"object": "background"}, "window": (8, 8), "halo": 2,
-            "batch": 2, "device": "cpu",
+            "embeddings": "none", "batch": 2, "device": "cpu",
         },
     ),
     "distance": (

@@ -16,6 +16,8 @@ from PIL import Image
 from tim3d import Phases
 from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
+from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.prompting import Grid
 
 TWO = Phases(pore=0, solid=1)
 # What decides where a result is kept and how a run goes, and never a number.
@@ -30,7 +32,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "folder": "others", "model": "net.safetensors", "method": "multi-otsu", "thresholds": [100.0],
             "phases": Phases(pore=0, copper=2), "merge": {"a": "pore"}, "blur": "binomial", "polarity": "bright",
             "to_8_bit": True, "splits": "lists.json", "subset": "test", "names": "{name}_m",
-            "values": "black-white", "format": "tif", "device": "cpu",
+            "values": "black-white", "format": "tif", "device": "cpu", "prompts": Grid(side=3),
+            "masks": AsObjects(),
         },
     ),
     "segment a list by a network": (
@@ -40,7 +43,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "folder": "others", "model": "no.safetensors", "method": "otsu", "thresholds": [100.0],
             "phases": Phases(pore=3, solid=4), "merge": {"pore": "solid"}, "blur": "binomial", "polarity": "bright",
             "to_8_bit": True, "splits": "lists.csv", "subset": "train", "names": "{name}_m", "values": "palette",
-            "format": "tif", "device": "cpu",
+            "format": "tif", "device": "cpu", "prompts": Grid(side=3), "masks": AsObjects(),
         },
     ),
     "measure": (

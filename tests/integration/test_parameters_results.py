@@ -6,6 +6,7 @@ import inspect
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.integration.test_parameters_inspect import VERBS as SEEN
 from tests.integration.test_parameters_relate import VERBS as RELATED
 from tests.integration.test_view import VERBS as SERVED
 from tests.soft import Soft
+from tests.promptable import saved_folder
 from tim3d import Options, Phases
 from tim3d.cleaning import Holes, Majority
 from tim3d.cli.parsing import verb
@@ -84,6 +86,14 @@ CASES = {
         refused={"draws": True, "field": "other", "phases": ["pore"], "connectivity": 26, "keep": False},
         names={"out": "mine2"},
         runs={"component": "mine", "options": AGAIN},
+    ),
+    "embed": Case(
+        "embed",
+        {"sample": A, "model": "sam.safetensors"},
+        decides={"sample": B, "field": "raw2", "window": (8, 8), "layers": 1},
+        refused={"model": "sam2.safetensors", "halo": 2},
+        names={"out": "mine5"},
+        runs={"device": "cpu", "options": AGAIN},
     ),
     "clean": Case(
         "clean",
@@ -379,6 +389,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for seed, image, shades in ((9, "image", "grey"), (10, "other", "grey10")):
         tifffile.imwrite(folder / f"{image}.tif", (smooth(seed)[0] > 0).astype(np.uint8))
         tifffile.imwrite(folder / f"{shades}.tif", grey(smooth(seed)[0]))
+    if find_spec("transformers"):
+        for family in ("sam", "sam2"):
+            source = saved_folder(family, folder / family)
+            tim3d.import_network(source, folder / f"{family}.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name in (A, B):

@@ -34,6 +34,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     noise = np.random.default_rng(0).normal(0, 3, SHAPE)
     fields: dict[str, tuple[Any, Phases | None]] = {
         "raw": (np.rint(np.where(plane > 0, 200, 60) + noise), None),
+        "other": (np.rint(np.where(plane > 0, 200, 60) - noise), None),
         "cells": (np.repeat((plane > 0)[None], SHAPE[0], 0), Phases(none=0, cell=1)),
         "strokes": (np.zeros(SHAPE), Phases(unlabelled=0, matrix=1, filler=2)),
     }
@@ -207,3 +208,53 @@ def test_what_the_verb_refuses(sample, model, tmp_path):
     with pytest.raises(CheckpointError, match="takes no prompts"):
         call(model=tmp_path / "net.safetensors")
     assert "never" not in store.fields(sample)
+
+
+def test_kept_embeddings_give_the_same_bits(sample, model):
+    (plan,) = tim3d.plan("embed", sample, model=model, layers=1)
+    kept = tim3d.embed(sample, model=model, layers=1, options=Options(progress=False))
+    assert kept.embeddings == SHAPE[0] * 5
+    assert kept.embedding_bytes == kept.embeddings * 4 * 32 * 8 * 8 == plan.write_bytes
+    assert tim3d.plan("embed", sample, model=model, layers=1) == []
+
+    def labels(out: str, **how: Any) -> np.ndarray:
+        rule = AsObjects(iou=0, stability=0, smallest=4)
+        prompts = Grid(side=3, layers=1)
+        tim3d.segment_prompted(
+            sample, model=model, prompts=prompts, masks=rule, out=out, options=QUIET, **how
+        )
+        return tim3d.open_field(sample, f"{out}_quality").values
+
+    node = kept.attrs["node"]
+    assert (labels("with", embeddings=node) == labels("without")).all()
+    assert (
+        store.node_attributes(sample, "with")["fingerprint"]
+        == (store.node_attributes(sample, "without")["fingerprint"])
+    )
+
+
+def test_embeddings_of_another_network_or_image_are_refused(sample, model, tmp_path):
+    other = saved_folder("sam", tmp_path / "sam", seed=1)
+    another = tim3d.import_network(other, tmp_path / "other.safetensors")
+    node = tim3d.embed(sample, model=another, out="of_another", options=QUIET).attrs["node"]
+
+    def call(**how: Any) -> Any:
+        given = {
+            "model": another,
+            "prompts": Grid(side=3),
+            "out": "never",
+            "embeddings": node,
+            **how,
+        }
+        return tim3d.segment_prompted(sample, **given, options=QUIET)
+
+    for odd, said in (
+        ({"model": model}, "another network"),
+        ({"window": (20, 20)}, "other windows"),
+        ({"prompts": Grid(side=3, layers=1)}, "other crops"),
+        ({"field": "other"}, "another image"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call(**odd)
+    with pytest.raises(MixedRunError, match="holds something else"):
+        tim3d.embed(sample, model=model, out="of_another", options=Options(progress=False))

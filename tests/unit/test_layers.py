@@ -128,6 +128,7 @@ ONLY_IN = {
     "zarr": {
         "sources.zarr_array",
         "sources.zarr_chunks",
+        "storage.block_results",
         "storage.folder",
         "storage.sample_image",
         "storage.samples",
@@ -199,6 +200,7 @@ LIGHT |= {"models.promptable"} | {
         "file_network",
         "foreign_file",
         "importing",
+        "kept",
         "key_sets",
         "mask_rules",
         "prompted_segmenter",

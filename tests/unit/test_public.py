@@ -31,6 +31,7 @@ NAMES = [
     "contact",
     "describe",
     "distance",
+    "embed",
     "evaluate",
     "evaluate_images",
     "export",

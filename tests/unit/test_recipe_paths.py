@@ -38,8 +38,8 @@ baseline confidence resamples run
 uncertainty draws calibration correlation distance most
 scales planar trees leaf most
 validate folds
-prompts masks preprocessing adapt taken greys look together weight outside
 loss class_weights augment crops schedule encoder_rate classes mean std
+prompts masks embeddings preprocessing adapt taken greys look together weight outside
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -47,8 +47,8 @@ FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
     "import_generator.weights", "import_network.checkpoint", "import_network.weights",
-    "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "simulate.folder",
-    "train.model", "train.encoder_weights", "train.start_from",
+    "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
+    "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",
     "train_strokes.model", "train_generator.micrograph", "train_generator.out",
     "inspect.source", "prepare.tables",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",

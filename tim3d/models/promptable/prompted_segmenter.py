@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.masks.mask_set import Mask, suppressed
 from tim3d.kernels.masks.structure_points import Crop
 from tim3d.kernels.windows.lattice import Array
+from tim3d.models.promptable.kept import Kept
 from tim3d.models.promptable.mask_rules import MaskRule
 from tim3d.models.promptable.promptable import Embedding, Image, Promptable, Session
 from tim3d.models.promptable.prompting import Prompting
@@ -29,8 +31,12 @@ from tim3d.models.segmentation.segmenter import Map, Maps, Segmenter, check_segm
 SEVERAL = 3
 # Bytes for each pixel of an image besides its masks: floats, logits, labels, maps, and their copies.
 PIXEL_BYTES = 96
-# Gives the embedding of a crop, by its number: computed, or kept earlier.
-Embedder = Callable[[int, Image], Embedding]
+
+
+@lru_cache(maxsize=4)
+def session_of(network: Promptable) -> Session:
+    """The network, loaded once in each process."""
+    return network.open()
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class PromptedSegmenter(Segmenter):
         Border of a window in pixels that is thrown away.
     batch : int
         Prompts that the network gets at a time; affects the last bits.
+    kept : Kept, optional
+        Embeddings that are kept in the sample; they give the same bits as computed ones.
     """
 
     network: Promptable
@@ -63,6 +71,7 @@ class PromptedSegmenter(Segmenter):
     white: float = 255.0
     border: int = 0
     batch: int = 64
+    kept: Kept | None = None
     kind: ClassVar[str] = "promptable"
     needs_torch: ClassVar[bool] = True
     whole_slices: ClassVar[bool] = True
@@ -141,15 +150,13 @@ class PromptedSegmenter(Segmenter):
             )
         prompting = self.prompting.ready(sample, shape)
         self.rule.check(prompting.names)
-        made = PromptedSegmenter(
-            self.network, prompting, self.rule, self.pixels, self.black, self.white, self.border, self.batch,
-        )  # fmt: skip
+        made = replace(self, prompting=prompting)
         check_segmenter(made, shape)
         return made
 
     def open(self) -> Callable[..., Maps]:
         """Load the network, and return the function of windows."""
-        session = self.network.open()
+        session = session_of(self.network)
 
         def look(grey: Array, place: Box) -> Maps:
             return self.look(session, grey[0], place)
@@ -201,24 +208,32 @@ class PromptedSegmenter(Segmenter):
         crops = self.prompting.crops(image.shape)
         limits = self.rule.limits(self.prompting.explicit)
         found: list[Mask] = []
-        for crop in crops:
+        for number, crop in enumerate(crops):
             prompts = self.prompting.prompts(grey, crop, marks)
             if prompts:
                 part = np.ascontiguousarray(image[crop.slices])
-                seen = self._of_crop(session, part, prompts, crop, image.shape, limits)
+                embedding = self._embedding(session, part, place, number)
+                seen = self._of_crop(session, embedding, prompts, crop, image.shape, limits)
                 found += suppressed(seen, limits[2])
         return suppressed(found, limits[2], by_crop=True) if len(crops) > 1 else found
+
+    def _embedding(self, session: Session, part: Image, place: Box, crop: int) -> Embedding:
+        """Embedding of a crop of a window: kept, or computed."""
+        if self.kept is None:
+            return session.embed(part)
+        edges = (place.start[1] + self.border, place.start[2] + self.border)
+        y, x = (a // (n - 2 * self.border) for a, n in zip(edges, self.pixels, strict=True))
+        return self.kept.read(self.kept.row((place.start[0], y, x), crop))
 
     def _of_crop(
         self,
         session: Session,
-        part: Image,
+        embedding: Embedding,
         prompts: Sequence[Prompt],
         crop: Crop,
         shape: tuple[int, ...],
         limits: tuple[float, float, float],
     ) -> list[Mask]:
-        embedding = session.embed(part)
         found: dict[int, list[Mask]] = {}
         for batch in batches(prompts, self.batch):
             for number, mask in self._answers(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
+from tim3d.models.promptable.importing import KIND as PROMPTABLE
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.model_file import read_model
@@ -190,6 +191,10 @@ def of_model(path: Path, device: str) -> ByNetwork | ByStrokes:
     CheckpointError
         If it needs neighbouring slices.
     """
+    if read_model(path).kind == PROMPTABLE:
+        raise CheckpointError(
+            f"{path} is a promptable network, which draws what prompts show: add --prompts structure"
+        )
     chosen: ByNetwork | ByStrokes = ByNetwork(path, device)
     if read_model(path).kind == STROKES:
         if device != "auto":

@@ -18,12 +18,15 @@ from tqdm import tqdm
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
-from tim3d.errors import ArgumentError, MemoryPlanError
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.threshold import BLURS, is_dark
+from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
 from tim3d.sources.base import reading
 from tim3d.sources.collection import partner
 from tim3d.sources.image import read_pixels, shape_of
+from tim3d.stages.images.by_prompts import ByPrompts, by_prompts
 from tim3d.stages.images.chosen import (
     ByHistogram,
     ByNetwork,
@@ -36,7 +39,7 @@ from tim3d.stages.images.chosen import (
 from tim3d.stages.images.listing import chosen_images
 from tim3d.stages.images.masks import Masks, encoded
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.typed import Folder, GreyValues, Merges
+from tim3d.typed import Folder, GreyValues, MaskWord, Merges, PromptWord
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ def segment_images(
     out: Folder,
     *,
     model: str | Path | None = None,
+    prompts: PromptWord | None = None,
+    masks: MaskWord | None = None,
     method: Literal["otsu", "multi-otsu", "fixed"] | None = None,
     thresholds: GreyValues | None = None,
     phases: Phases | None = None,
@@ -76,6 +81,12 @@ def segment_images(
         Folder for the masks. Made if it is not there.
     model : path, optional
         A network trained by tim3d train (default: none, thresholds by the method).
+    prompts : Prompting, optional
+        Where prompts come from, for a promptable network of tim3d import-network: grid, structure
+        or file:path=points.csv, whose rows name their image (default: none, another network).
+    masks : MaskRule, optional
+        What becomes of the masks of prompts: objects, grains or materials (default: objects, with
+        prompts).
     method : {"otsu", "multi-otsu", "fixed"}
         How thresholds are found in the histogram of each image (needed without a model).
     thresholds : sequence of float, optional
@@ -130,12 +141,14 @@ def segment_images(
         raise ArgumentError(
             "segment-images needs either --model unet.safetensors or --method otsu --phases pore=0,solid=1"
         )
-    chosen: ByHistogram | ByNetwork | ByStrokes
+    chosen: ByHistogram | ByNetwork | ByStrokes | ByPrompts
+    if masks is not None and prompts is None:
+        raise ArgumentError("--masks are those of prompts: --prompts structure")
     if model is not None:
         _refuse_beside("--model", thresholds=thresholds, blur=blur, polarity=polarity)
-        chosen = of_model(Path(model), device)
+        chosen = _by_model(Path(model), device, prompts, masks)
     else:
-        _refuse_beside("--method", merge=merge, device=device)
+        _refuse_beside("--method", merge=merge, device=device, prompts=prompts)
         chosen = _by_thresholds(str(method), thresholds, phases, blur, polarity)
     named = phases or Phases(**{name: code for code, name in enumerate(chosen.classes)})
     coded = codes_of(chosen.classes, named, dict(merge or {}), str(model or method))
@@ -148,9 +161,18 @@ def segment_images(
         "format": format,
     }  # fmt: skip
     images = chosen_images(folder, splits, subset)
-    masks = Masks(Path(out), question, named, wanted=list(images))
-    segmenting = Segmenting(images, chosen, coded, masks, to_8_bit, overwrite, progress)
+    target = Masks(Path(out), question, named, wanted=list(images))
+    segmenting = Segmenting(images, chosen, coded, target, to_8_bit, overwrite, progress)
     return Task(segmenting.plans, segmenting.run)
+
+
+def _by_model(
+    model: Path, device: str, prompts: object, masks: object
+) -> ByNetwork | ByStrokes | ByPrompts:
+    """The segmenters of a model file, and of prompts if they are given."""
+    if prompts is None:
+        return of_model(model, device)
+    return by_prompts(model, device, prompts, AsObjects() if masks is None else masks)
 
 
 def _refuse_beside(way: str, **others: Any) -> None:
@@ -160,6 +182,7 @@ def _refuse_beside(way: str, **others: Any) -> None:
         "blur": "none",
         "polarity": "dark",
         "merge": None,
+        "prompts": None,
         "device": "auto",
     }
     if given := [f"--{name}" for name, value in others.items() if value != usual[name]]:
@@ -222,7 +245,7 @@ class Segmenting:
     """Images that become masks."""
 
     images: Mapping[str, Path]
-    chosen: ByHistogram | ByNetwork | ByStrokes
+    chosen: ByHistogram | ByNetwork | ByStrokes | ByPrompts
     coded: np.ndarray
     masks: Masks
     to_8_bit: bool
@@ -271,8 +294,11 @@ class Segmenting:
     def _segment(self, name: str, path: Path) -> None:
         pixels = read_pixels(path)
         grey = as_grey(pixels.values, path, to_8_bit=self.to_8_bit, palette=pixels.palette)
-        segmenter = self.chosen.of(grey)
-        codes = self.coded[labels_of(segmenter, grey)]
+        segmenter = self._segmenter(name, grey)
+        try:
+            codes = self.coded[labels_of(segmenter, grey)]
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
         question = self.masks.question
         suffix = f".{question['format']}"
         data = encoded(
@@ -297,6 +323,11 @@ class Segmenting:
                 "pixels": counts,
             },
         )
+
+    def _segmenter(self, name: str, grey: NDArray[np.unsignedinteger[Any]]) -> Segmenter:
+        if isinstance(self.chosen, ByPrompts):
+            return self.chosen.of_named(grey, name)
+        return self.chosen.of(grey)
 
     def _shares(self) -> xr.Dataset:
         names = list(self.images)

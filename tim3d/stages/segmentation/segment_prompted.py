@@ -17,6 +17,7 @@ from tim3d.models.segmentation.model_file import read_model
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation
+from tim3d.stages.segmentation.kept_embeddings import with_kept
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
@@ -37,6 +38,7 @@ def segment_prompted(
     merge: Merges | None = None,
     window: Window | None = None,
     halo: int = 0,
+    embeddings: str = "",
     batch: int = 64,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     options: Options = DEFAULTS,
@@ -70,6 +72,9 @@ def segment_prompted(
         Edges of a window in pixels, each of which is looked at by itself (default: whole slices).
     halo : int
         Border of a window in pixels that is thrown away.
+    embeddings : str
+        Node of embeddings that tim3d embed kept of the same network, field and windows (default:
+        none, they are computed).
     batch : int
         Prompts that the network gets at a time.
     device : {"auto", "cpu", "cuda"}
@@ -91,7 +96,8 @@ def segment_prompted(
     MissingFieldError
         If the grey field or the field of the prompts is missing.
     InputError
-        If a prompt lies outside the volume, a slice has one grey value, or no mask is left.
+        If a prompt lies outside the volume, a slice has one grey value, no mask is left, or the
+        embeddings are of another network or image.
     MissingExtraError
         If transformers is not installed.
     """
@@ -99,7 +105,16 @@ def segment_prompted(
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; segment-prompted needs grey values")
     segmenter = prompted(
-        sample, grey, Path(model), prompts, masks or AsObjects(), window, halo, batch, device
+        sample,
+        grey,
+        Path(model),
+        prompts,
+        masks or AsObjects(),
+        window,
+        halo,
+        batch,
+        device,
+        embeddings,
     )
     chosen = given(segmenter, grey)
     segmentation = Segmentation(
@@ -119,6 +134,7 @@ def prompted(
     halo: int,
     batch: int,
     device: str,
+    embeddings: str,
 ) -> PromptedSegmenter:
     """The segmenter of these arguments, checked.
 
@@ -143,7 +159,8 @@ def prompted(
     network = network_of(read_model(model), _device(device))
     _, y, x = grey.shape if window is None else (1, *window)
     made = PromptedSegmenter(network, prompts, masks, (y, x), black, white, halo, batch)
-    return made.check(sample, grey.shape)
+    ready = made.check(sample, grey.shape)
+    return with_kept(ready, sample, embeddings, grey) if embeddings else ready
 
 
 def _device(asked: str) -> str:

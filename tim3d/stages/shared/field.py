@@ -35,6 +35,7 @@ UNUSED = {
         "time_limit": _WATCH,
     },
     "geodesic": {"time_limit": _WATCH},
+    "embed": {"block": "leave it out; a block of this verb is a slice"},
     "porosimetry": {"time_limit": _WATCH},
     "describe": {"block": "leave it out; the blocks are those in which  tim3d measure {}  counted"},
     "export": {"time_limit": "leave it out"},
@@ -61,7 +62,7 @@ class Options:
         Seconds after which a block counts as hung (default: none). Its worker is started again and
         the block tried again, then set aside. Without workers (``serial``) only a warning is
         possible. Verbs refuse options that they do not have: `solve`, `geodesic` and `porosimetry` a time limit,
-        `solve`, `study` and `describe` a block.
+        `solve`, `study`, `describe` and `embed` a block.
 
     Raises
     ------

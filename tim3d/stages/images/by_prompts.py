@@ -1,0 +1,94 @@
+"""The segmenter of a single image by a promptable network, its prompts and its rule for masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError
+from tim3d.models.promptable.file_network import FileNetwork, network_of
+from tim3d.models.promptable.mask_rules import MaskRule
+from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.prompting import Listed, Objects, Prompting, Rows, Strokes, read_rows
+from tim3d.models.segmentation.model_file import read_model
+from tim3d.models.segmentation.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class ByPrompts:
+    """A promptable network on whole images, each by itself.
+
+    Grey values run over the range of their type: 0 to 255, or 0 to 65535.
+    """
+
+    network: FileNetwork
+    prompting: Prompting
+    rule: MaskRule
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.rule.classes(self.prompting.names)
+
+    def of_named(self, grey: NDArray[np.unsignedinteger[Any]], name: str) -> Segmenter:
+        """Return the segmenter of an image (1, y, x) of this name."""
+        size = (grey.shape[1], grey.shape[2])
+        prompting = self.prompting
+        if isinstance(prompting, Rows):
+            prompting = prompting.of_image(name, size)
+        return PromptedSegmenter(
+            self.network, prompting, self.rule, size, 0.0, float(np.iinfo(grey.dtype).max)
+        )
+
+    def bytes_for(self, shape: tuple[int, int]) -> int:
+        """Memory of an image of this shape."""
+        return PromptedSegmenter(self.network, self.prompting, self.rule, shape).image_bytes(shape)
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the labels of an image."""
+        return {
+            "network": self.network.description(),
+            "prompts": self.prompting.description(),
+            "masks": self.rule.description(),
+        }
+
+
+def by_prompts(path: Path, device: str, prompts: object, masks: object) -> ByPrompts:
+    """The segmenters of a promptable network, with prompts that single images can have.
+
+    Raises
+    ------
+    ArgumentError
+        If prompts or masks are not of their kinds, or are those of a sample.
+    CheckpointError
+        If the file holds another network.
+    """
+    from tim3d.models.common.device import choose_device
+
+    if not isinstance(prompts, Prompting) or not isinstance(masks, MaskRule):
+        raise ArgumentError(
+            f"prompts {prompts!r} or masks {masks!r} are not known: --prompts structure --masks objects"
+        )
+    if isinstance(prompts, Strokes | Objects):
+        raise ArgumentError(
+            f"{prompts.kind} lie in a field of a sample, which single images do not have: "
+            "--prompts file:path=points.csv"
+        )
+    network = network_of(read_model(path), choose_device(device))
+    ready = _of_file(prompts) if isinstance(prompts, Listed) else prompts.ready("", (1, 1, 1))
+    masks.check(ready.names)
+    return ByPrompts(network, ready, masks)
+
+
+def _of_file(listed: Listed) -> Rows:
+    """Prompts of a file, whose rows name their images."""
+    rows, digest = read_rows(Path(listed.path))
+    if not all(row.image for row in rows):
+        raise ArgumentError(
+            f"{listed.path} has a row without an image: prompts of a folder have the columns image, x and y"
+        )
+    return Rows(tuple(rows), digest, str(listed.path))
