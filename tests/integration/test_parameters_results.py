@@ -23,8 +23,8 @@ from tests.integration.test_parameters_images import CASES as IMAGES
 from tests.integration.test_parameters_inspect import VERBS as SEEN
 from tests.integration.test_parameters_relate import VERBS as RELATED
 from tests.integration.test_view import VERBS as SERVED
-from tests.soft import Soft
 from tests.promptable import saved_folder
+from tests.soft import Soft
 from tim3d import Options, Phases
 from tim3d.cleaning import Holes, Majority
 from tim3d.cli.parsing import verb

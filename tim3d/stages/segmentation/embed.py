@@ -20,8 +20,7 @@ from tim3d.models.promptable.kept import NAME, Kept, flat_row
 from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
 from tim3d.models.promptable.prompting import Grid as PointGrid
-from tim3d.stages.segmentation.kept_embeddings import kept_in, question
-from tim3d.stages.segmentation.segment_prompted import prompted
+from tim3d.stages.segmentation.prompted import kept_in, prompted, question
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.results import result_name
 from tim3d.stages.shared.verb import Task, Verb

@@ -5,23 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import xarray as xr
 
 from tim3d.errors import ArgumentError
-from tim3d.models.promptable.file_network import network_of
-from tim3d.models.promptable.mask_rules import AsObjects, MaskRule
-from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
-from tim3d.models.promptable.prompting import Prompting
-from tim3d.models.segmentation.model_file import read_model
+from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation
-from tim3d.stages.segmentation.kept_embeddings import with_kept
+from tim3d.stages.segmentation.prompted import prompted
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
-from tim3d.storage.schema import Field
 from tim3d.typed import MaskWord, Merges, PromptWord, Window
 
 
@@ -122,58 +116,3 @@ def segment_prompted(
     )
     segmentation.coded  # noqa: B018  refuses bad phases before a plan is made
     return Task(segmentation.plans, segmentation.run)
-
-
-def prompted(
-    sample: str,
-    grey: Field,
-    model: Path,
-    prompts: object,
-    masks: object,
-    window: Window | None,
-    halo: int,
-    batch: int,
-    device: str,
-    embeddings: str,
-) -> PromptedSegmenter:
-    """The segmenter of these arguments, checked.
-
-    Raises
-    ------
-    ArgumentError
-        If prompts or masks are not values of their kinds, or do not fit.
-    """
-    if not isinstance(prompts, Prompting):
-        raise ArgumentError(f"prompts {prompts!r} are not known: --prompts structure")
-    if not isinstance(masks, MaskRule):
-        raise ArgumentError(f"masks {masks!r} are not known: --masks objects")
-    if halo and window is None:
-        raise ArgumentError(
-            "whole slices have no border to throw away; give a window too: --window 1024,1024"
-        )
-    if window is not None and len(window) != 2:
-        raise ArgumentError(
-            f"window {window}: two edges y,x of a window of a slice: --window 1024,1024"
-        )
-    black, white = grey_range(sample, grey)
-    network = network_of(read_model(model), _device(device))
-    _, y, x = grey.shape if window is None else (1, *window)
-    made = PromptedSegmenter(network, prompts, masks, (y, x), black, white, halo, batch)
-    ready = made.check(sample, grey.shape)
-    return with_kept(ready, sample, embeddings, grey) if embeddings else ready
-
-
-def _device(asked: str) -> str:
-    # Imported here: torch takes seconds to load.
-    from tim3d.models.common.device import choose_device
-
-    return choose_device(asked)
-
-
-def grey_range(sample: str, grey: Field) -> tuple[float, float]:
-    """Grey values that are black and white: 0 and 255, or the darkest and brightest of the volume."""
-    if grey.dtype == "uint8":
-        return 0.0, 255.0
-    slices = store.open_dataset(sample, f"{grey.name}_slices")
-    low, high = (np.asarray(slices[name].values) for name in ("grey_min", "grey_max"))
-    return float(low.min()), max(float(high.max()), float(low.min()) + 1)
