@@ -194,7 +194,7 @@ def test_a_predictor_travels_and_loads_once(predictor):
     ("change", "words"),
     [
         ({"batch": 0}, "1 or more"),
-        ({"precision": "bf16"}, "fp32 or fp16"),
+        ({"precision": "fp8"}, "fp32, fp16 or bf16"),
         ({"precision": "fp16"}, "CUDA"),
     ],
 )

@@ -21,6 +21,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
 from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
+from tim3d.models.segmentation.precision import check_precision, mixed
 from tim3d.models.segmentation.predictor import Predictor as Predictor
 
 Item = TypeVar("Item")
@@ -80,6 +81,8 @@ def _load(predictor: Predictor) -> Loaded:
         )
     model = checkpoint.model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
     stage = _cuda_stage if device.type == "cuda" else nullcontext()
+    with stage:
+        check_precision(model, checkpoint.spec, device, predictor.precision)
     return Loaded(checkpoint, model, device, normalisation, stage)
 
 
@@ -297,13 +300,12 @@ def _call(
     mean_, std_ = (
         torch.from_numpy(scale).to(loaded.device, non_blocking=True) for scale in (mean, std)
     )
-    half = predictor.precision == "fp16"
 
     def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         ready = (grey.float() - mean) / std
         # Slices of a window are channels of a network of slices, and an axis of one of volumes.
         given = ready if dimensions == 2 else ready[:, None]
-        with torch.autocast(loaded.device.type, dtype=torch.float16, enabled=half):
+        with mixed(loaded.device, predictor.precision):
             logits = loaded.model(given.contiguous(memory_format=LAYOUT[dimensions]))
         reduced = _reduce(logits.float(), reduction)
         return reduced[:, :, None] if dimensions == 2 else reduced

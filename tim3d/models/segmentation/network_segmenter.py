@@ -38,7 +38,7 @@ class Inference:
     probabilities: bool = False
     normalisation: Literal["volume", "slices"] | None = None
     batch: int = 1
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     device: str = "auto"
     planes: tuple[str, ...] = ("z",)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tim3d.errors import ArgumentError
 from tim3d.models.segmentation.checkpoint import Normalisation
+
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,9 @@ class Predictor:
         Windows in a call; affects the last bits of the result.
     threads : int
         CPU threads of torch in a call; affects the last bits of the result.
-    precision : {"fp32", "fp16"}
-        Arithmetic on CUDA: fp16 is mixed precision. A CPU computes in fp32.
+    precision : {"fp32", "fp16", "bf16"}
+        Arithmetic of the convolutions: fp16 (on CUDA only) and bf16 are mixed precision, and are
+        compared with fp32 when the network is loaded.
     normalisation : Normalisation, optional
         Normalisation of the volume to segment (default: from the checkpoint).
 
@@ -41,13 +44,13 @@ class Predictor:
     device: str = "cpu"
     batch: int = 1
     threads: int = 1
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.threads < 1:
             raise ArgumentError(f"batch {self.batch} and threads {self.threads} must be 1 or more")
-        if self.precision not in ("fp32", "fp16"):
-            raise ArgumentError(f"precision is {self.precision!r}; choose fp32 or fp16")
+        if self.precision not in ("fp32", "fp16", "bf16"):
+            raise ArgumentError(f"precision is {self.precision!r}; choose fp32, fp16 or bf16")
         if self.precision == "fp16" and self.device == "cpu":
             raise ArgumentError("fp16 needs a CUDA device; use precision='fp32' on the CPU")

@@ -175,7 +175,10 @@ class FromFile:
             return network_segmenter(self.grey.shape, about.spec, predictor, self.how)
 
         def ready() -> Segmenter:
-            return made_of(self._predictor(wanted))
+            predictor = self._predictor(wanted)
+            if predictor.precision != "fp32":
+                _test(predictor)
+            return made_of(predictor)
 
         def later() -> Segmenter:
             return made_of(self._planned_predictor(wanted))
@@ -219,6 +222,13 @@ class FromFile:
         return Predictor(
             str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision
         )
+
+
+def _test(predictor: Predictor) -> None:
+    """Load the network here, which refuses half precision that differs, before anything is written."""
+    from tim3d.models.segmentation.inference import ready
+
+    ready(predictor)
 
 
 def check_planes(planes: tuple[str, ...], grey: Field) -> None:
