@@ -11,6 +11,8 @@ VERBS = {
     "ingest": "tim3d.stages.ingest",
     "prepare": "tim3d.stages.preparation.prepare",
     "annotate": "tim3d.stages.segmentation.annotate",
+    "paint": "tim3d.stages.segmentation.paint",
+    "take_painted": "tim3d.stages.segmentation.take_painted",
     "train": "tim3d.stages.segmentation.train",
     "train_strokes": "tim3d.stages.segmentation.train_strokes",
     "import_network": "tim3d.stages.segmentation.import_network",

@@ -38,6 +38,8 @@ baseline confidence resamples run
 uncertainty draws calibration correlation distance most
 scales planar trees leaf most
 validate folds
+validate folds by count
+prompts masks preprocessing adapt taken greys look together weight outside
 loss class_weights augment crops schedule encoder_rate classes mean std
 prompts masks embeddings preprocessing adapt taken greys look together weight outside
 """
@@ -55,6 +57,7 @@ FILES = {
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
     "evaluate_images.folder", "evaluate_images.truth", "evaluate_images.csv", "evaluate_images.splits",
     "evaluate_images.baseline",
+    "paint.folder", "take_painted.folder",
     "train_images.folder", "train_images.masks", "train_images.model", "train_images.splits",
     "train_strokes_images.folder", "train_strokes_images.masks", "train_strokes_images.model",
     "train_strokes_images.splits",
