@@ -15,6 +15,7 @@ from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.formats.image_tiff import image_tiff
 from tim3d.grid import Box, Triple
 from tim3d.stages.segmentation.painting import (
     GREY,
@@ -28,7 +29,6 @@ from tim3d.stages.segmentation.painting import (
 )
 from tim3d.stages.shared.agreement import UNLABELLED
 from tim3d.stages.shared.grid_agreement import refuse_unlike
-from tim3d.stages.shared.label_images import image_tiff
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.schema import Field

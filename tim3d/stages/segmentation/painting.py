@@ -96,7 +96,7 @@ class Painting:
         outputs.write_file(self.folder / RECORD, json.dumps(content, indent=1).encode(), KIND)
 
     def question(self) -> dict[str, Any]:
-        """What must not change while a folder is painted on."""
+        """Return what must not change while a folder is painted on."""
         return {
             "grey": list(self.grey), "base": list(self.base), "grid": dict(self.grid),
             "phases": dict(self.phases),
@@ -108,7 +108,7 @@ class Painting:
         Raises
         ------
         InputError
-            If the file is missing, has another size, or values that are no phase.
+            If the file is missing, has another size, or values without a phase.
         """
         path = self.folder / LABELS / patch.file
         values = read_pixels(path).values
