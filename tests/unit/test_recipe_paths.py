@@ -37,9 +37,7 @@ skeleton spurs joins interface_area particles keep_sensitivity step results draw
 baseline confidence resamples run
 uncertainty draws calibration correlation distance most
 scales planar trees leaf most
-validate folds
 validate folds by count
-prompts masks preprocessing adapt taken greys look together weight outside
 loss class_weights augment crops schedule encoder_rate classes mean std
 prompts masks embeddings preprocessing adapt taken greys look together weight outside
 """

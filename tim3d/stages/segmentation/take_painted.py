@@ -41,7 +41,7 @@ def take_painted(
     """Make a field of labels from the images of a folder that were painted on.
 
     The field is that from which the images were written, or empty, with every pixel that was
-    changed. After more was painted, the same command makes the field anew.
+    changed. After more was painted, the same command replaces the field.
 
     Parameters
     ----------
