@@ -66,7 +66,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_the_temperature_and_the_length_of_the_errors_are_found(sample: str) -> None:
+def test_the_temperature_and_the_length_of_the_errors_are_found(
+    sample: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = tim3d.open_dataset(sample, "phase_calibration_truth=held")
     assert float(found["temperature"]) == pytest.approx(2.0, rel=0.2)
     assert found["correlation_length"].sel(axis=["y", "x"]).values == pytest.approx(30, rel=0.3)
@@ -78,6 +80,12 @@ def test_the_temperature_and_the_length_of_the_errors_are_found(sample: str) -> 
         found["log_loss"].sel(stage="after", where="all")
     )
     assert np.abs(found["fraction_bias"].sel(stage="after")).max() < 1e-3
+    figure = Path(sample).with_name("c.png")
+    assert main(["calibrate", sample, "--truth", "held", "--figure", str(figure)]) == 0
+    said = capsys.readouterr().out
+    assert "near interfaces" in said
+    assert "Errors reach over" in said
+    assert figure.stat().st_size > 5000
     assert (
         found["bin_count"].sel(stage="before", where="all").isel(of=-1).sum()
         == found.attrs["voxels"]
@@ -128,6 +136,12 @@ def test_intervals_stand_beside_the_numbers(
     )
     assert within.all()
     assert "phase_fraction_low" not in tim3d.describe(sample, plain=True)
+    page = tim3d.report(sample, Path(sample).with_name("r.html")).read_text()
+    assert "Uncertainty of the segmentation" in page
+    for name in ("phase_fraction pore", "effective_conductivity z", "geodesic_tortuosity"):
+        assert name in page
+    assert main(["describe", sample, "--csv", str(Path(sample).with_name("d.csv")), "--quiet"]) == 0
+    assert "phase_fraction_low" in Path(sample).with_name("d.csv").read_text()
     by_hand = [
         float((tim3d.open_field(sample, f"phase_draw_0{n}").values == 3).mean())
         for n in range(DRAWS)

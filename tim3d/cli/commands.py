@@ -121,6 +121,7 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
         "study": [FIGURE],
         "fidelity": [FIGURE],
         "evaluate": [FIGURE],
+        "calibrate": [FIGURE],
         "evaluate_images": [FIGURE],
         "describe": [CSV],
         "inspect": [FIGURE, JSON],

@@ -15,6 +15,7 @@ import xarray as xr
 STANDARD_ERROR = "_standard_error"
 # Limits of an interval over draws of the labels, and its level.
 LOW, HIGH, LEVEL = "_low", "_high", 0.9
+OF_DRAWS = "segmentation: "
 VOXEL_SIZE = "voxel size: difference to h → 0"
 RICHARDSON = "extrapolation to h → 0: half width"
 SOLVER = "solver: spread of the flux over all planes"
@@ -57,12 +58,16 @@ def with_errors(found: xr.Dataset, errors: xr.Dataset) -> xr.Dataset:
 
 
 def is_error(name: str, found: xr.Dataset) -> bool:
-    """Whether a variable is the standard error of another one, or a limit of its interval."""
-    for ending in (STANDARD_ERROR, LOW, HIGH):
-        of = name.removesuffix(ending)
-        if of != name and of in found:
-            return True
-    return False
+    """Whether a variable is the standard error of another one."""
+    of = name.removesuffix(STANDARD_ERROR)
+    return of != name and of in found
+
+
+def is_limit(name: str, found: xr.Dataset) -> bool:
+    """Whether a variable is a limit of the interval of another one over draws."""
+    return any(
+        name.endswith(end) and name.removesuffix(end) in found for end in (LOW, HIGH)
+    ) and str(found[name].attrs.get("method", "")).startswith(OF_DRAWS)
 
 
 def uncertainty_of(name: str, found: xr.Dataset) -> Uncertainty | None:

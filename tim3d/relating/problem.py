@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from tim3d.descriptors.uncertainty import OF_DRAWS
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.statistics.model_search import Subset, subsets
 from tim3d.kernels.statistics.regression import F64, fewest_samples
@@ -130,7 +131,9 @@ def question_features(table: xr.Dataset, question: Question, made: Mapping[str, 
 
 
 def _is_error(name: str, table: xr.Dataset) -> bool:
-    return name.endswith(ERROR) and name.removesuffix(ERROR) in table
+    """Whether a column is an error of another one, or a limit of its interval over draws."""
+    limit = str(table[name].attrs.get("method", "")).startswith(OF_DRAWS)
+    return limit or (name.endswith(ERROR) and name.removesuffix(ERROR) in table)
 
 
 def _columns_read(

@@ -33,6 +33,7 @@ from tim3d.reporting.section import Html, Parts, Section
 from tim3d.reporting.struts import STRUTS
 from tim3d.reporting.study import STUDY
 from tim3d.reporting.transport import CONNECTIVITY, FLUX, GEODESIC
+from tim3d.reporting.uncertainty import UNCERTAINTY
 from tim3d.stages.segmentation.evaluate import evaluate
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.newer_fields import newer_fields
@@ -311,6 +312,7 @@ SECTIONS = (
         missing=missing.segmentation,
     ),
     EVALUATION,
+    UNCERTAINTY,
     Section("Phases in three dimensions", _each(_phases_3d)),
     CLEANING,
     Section("Results", lambda parts, _: _results(parts), missing=missing.results),

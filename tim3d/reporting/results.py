@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tim3d.commands import renewal
 from tim3d.descriptors.builtin import BUILTIN
-from tim3d.descriptors.uncertainty import is_error
+from tim3d.descriptors.uncertainty import is_error, is_limit
 from tim3d.reporting import page, table
 from tim3d.reporting.surfaces import is_surface, surface_table
 from tim3d.stages.measurement.describe import describe
@@ -68,7 +68,8 @@ def described(
         return found
     full = describe(sample, names, field=field, pore=pore, density=density)
     own = {name: v for name, v in found.data_vars.items() if name not in full}
-    return full.assign(own)
+    limits = [str(name) for name in full.data_vars if is_limit(str(name), full)]
+    return full.drop_vars(limits).assign(own)
 
 
 def descriptor_table(found: xr.Dataset) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from tim3d.descriptors.uncertainty import is_error, uncertainty_of
+from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, is_error, uncertainty_of
 from tim3d.storage import outputs
 from tim3d.units import Shown, fitting, quotient
 
@@ -273,7 +273,51 @@ def text(found: Iterable[Row]) -> str:
     ----------------  -----  -----
     specific_surface  µm-1   25.00
     """
-    every = lines(found)
+    both = lines(found)
+    limits = _limits(both)
+    every = [line for line in both if line.label not in {x.label for pair in limits for x in pair}]
+    return "\n".join([*_numbers(every), *_intervals(every, limits)])
+
+
+def _limits(every: Sequence[Line]) -> list[tuple[Line, Line]]:
+    """Lines of the lower and the upper limit of an interval, where both are there."""
+    known = {(line.sample, line.label): line for line in every}
+    pairs = []
+    for line in every:
+        above = line.label.replace(f"{LOW}", f"{HIGH}", 1)
+        of = line.label.replace(f"{LOW}", "", 1)
+        there = line.variable.endswith(LOW) and (line.sample, of) in known
+        if there and (line.sample, above) in known:
+            pairs.append((line, known[line.sample, above]))
+    return pairs
+
+
+def _intervals(every: Sequence[Line], limits: Sequence[tuple[Line, Line]]) -> list[str]:
+    """Table of the intervals, in the units of the numbers; nothing without any."""
+    if not limits:
+        return []
+    names, units = columns(every), units_of(every)
+    several = len({line.sample for line in every}) > 1
+    header = [*(["sample"] if several else []), f"{100 * LEVEL:g} % of the draws", "units", *names]
+    body = [
+        [
+            *([low.sample] if several else []),
+            low.label.replace(LOW, "", 1),
+            quotient(units[low.units].units),
+            *(_interval(low, high, name, units[low.units].factor) for name in names),
+        ]
+        for low, high in limits
+    ]
+    return ["", *aligned([header, [], *body])]
+
+
+def _interval(low: Line, high: Line, column: str, factor: float) -> str:
+    ends = [one.values.get(column, math.nan) * factor for one in (low, high)]
+    return "" if any(map(math.isnan, ends)) else " to ".join(map(number, ends))
+
+
+def _numbers(every: Sequence[Line]) -> list[str]:
+    """Table of the numbers with their errors."""
     names, units = columns(every), units_of(every)
     several = len({line.sample for line in every}) > 1
     kinds = [""] * any(line.kind for line in every)
@@ -291,7 +335,7 @@ def text(found: Iterable[Row]) -> str:
         ]
         for line in every
     ]
-    return "\n".join(aligned([header, [], *body]))
+    return aligned([header, [], *body])
 
 
 def aligned(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -112,7 +112,11 @@ def prediction_interval(
     >>> round(float(low), 3), round(float(high), 3)
     (-1.372, 5.372)
     """
-    count = len(values)
-    width = float(stdtrit(count - 1, (1 + level) / 2)) * math.sqrt(1 + 1 / count)
+    width = prediction_factor(len(values), level)
     mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
     return np.asarray(mean - width * spread), np.asarray(mean + width * spread)
+
+
+def prediction_factor(count: int, level: float) -> float:
+    """Half width of the interval of `prediction_interval` over the standard deviation of the values."""
+    return float(stdtrit(count - 1, (1 + level) / 2)) * math.sqrt(1 + 1 / count)

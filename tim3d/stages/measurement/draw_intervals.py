@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW
+from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, OF_DRAWS
 from tim3d.errors import MissingFieldError
 from tim3d.kernels.statistics.sampling_error import prediction_interval
 from tim3d.stages.shared.draws import draws_of, node_of
@@ -20,6 +20,15 @@ log = logging.getLogger(__name__)
 
 # Variables that are corrected by the surface of the draws in the labelled slices.
 SURFACES = ("specific_surface",)
+# Beginnings of the names of what says how a number was found or what bounds it.
+OTHERS = (
+    "flux_spread",
+    "flux_percolates",
+    "conductivity_",
+    "phase_conductivity",
+    "iterations",
+    "plane_",
+)
 
 
 def with_intervals(
@@ -77,8 +86,11 @@ def _renamed(one: xr.Dataset, name: str, field: str) -> xr.Dataset:
 
 
 def _has_interval(name: str, variable: xr.DataArray, found: xr.Dataset) -> bool:
+    """Whether a variable is a number of the structure, and not a place, a bound or a mark of the solver."""
     return (
         variable.dtype.kind == "f"
+        and not name.startswith(OTHERS)
+        and not any(one.dtype.kind == "f" for one in variable.indexes.values())
         and "long_name" in variable.attrs
         and not set(variable.dims) & set(AXES)
         and not name.endswith("_standard_error")
@@ -94,7 +106,7 @@ def _limits(
         return {}
     aligned = [one[name].reindex_like(variable) for one in every]
     values = np.stack([np.asarray(one.values, np.float64) for one in aligned])
-    text = f"segmentation: {100 * LEVEL:g} % interval of {len(every)} draws"
+    text = f"{OF_DRAWS}{100 * LEVEL:g} % interval of {len(every)} draws"
     if name in SURFACES and "surface_ratio" in listing and variable.dims == ("phase",):
         values = values / listing["surface_ratio"].sel(phase=variable["phase"]).values
         text += ", over their surface in the labelled slices relative to the truth"

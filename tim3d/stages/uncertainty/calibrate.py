@@ -104,7 +104,7 @@ def calibrate(
     MissingFieldError
         If there are no probabilities or no truth.
     ArgumentError
-        If the fields do not fit, or the truth is what the model was trained on.
+        If the fields do not fit, or a number is out of range.
     InputError
         If no voxel is labelled, or too few are uncertain.
     """
@@ -117,7 +117,6 @@ def calibrate(
         raise ArgumentError("--level is that of --window: give both, or leave it out")
     labelled = Labelled(probabilities_of(sample, labels), true, (planes.start, planes.stop))
     labelled.check()
-    refuse_trained_on(sample, field, truth)
     node = result_name(
         f"{field}_calibration", truth=(truth, "truth"),
         slices=(labelled.planes, (0, labels.shape[0])), distance=(distance, None),
@@ -136,16 +135,6 @@ def _check(planes: int, near: float, window: float | None, most: int, seed: int)
             raise ArgumentError(f"--{name} {length:g} is not a length in nm: --{name} 20")
     if most < 100 or not 0 <= seed < 2**32:
         raise ArgumentError(f"--most {most} is 100 or more, --seed {seed} is from 0 to 2^32 - 1")
-
-
-def refuse_trained_on(sample: str, field: str, truth: str) -> None:
-    """Refuse a truth that the model of a segmentation was trained on, as far as that is recorded."""
-    trained = store.node_attributes(sample, field).get("trained_on", [])
-    if trained and store.fingerprint_of(sample, truth) in trained:
-        raise ArgumentError(
-            f"the model of {field!r} was trained on {truth!r}, where it is surer than elsewhere. Give other labels: "
-            "--truth held-out"
-        )
 
 
 def _plans(making: ResultMaking, options: Options) -> list[Plan | Outline]:

@@ -1,0 +1,189 @@
+"""Whether 90 % intervals of drawn labels hold the truth: simulated stacks, whose truth is known.
+
+    python -m benchmarks.uncertainty                       # the tables of RESULTS.md
+    python -m benchmarks.uncertainty --stacks 2 --draws 6  # a quick look
+
+Two forests of strokes are trained on three slices of one stack, and segment others of the same
+material with shine-through, curtains and noise. In each of these, four pairs of neighbouring slices are
+labelled, for `calibrate`; `sample_labels` draws with the correlation length that was found. Controls
+draw every voxel by itself: with the same resampled calibrations, and with one calibration, the usual
+way. Truth is the fraction, the specific surface and the
+geodesic tortuosity of the pores of the simulated structure, by the same estimators.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+import tim3d
+from tim3d.descriptors.base import Material
+from tim3d.descriptors.builtin import BUILTIN
+from tim3d.descriptors.in_memory import describe_array
+from tim3d.kernels.generation.label_draws import Draws
+from tim3d.kernels.generation.plane_wave_field import LevelCut
+from tim3d.kernels.geodesic import geodesic
+from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
+from tim3d.kernels.statistics.calibration import Calibration
+from tim3d.kernels.statistics.sampling_error import prediction_interval
+from tim3d.phases import Phases
+from tim3d.stages.uncertainty.probabilities import probabilities_of
+from tim3d.stages.uncertainty.sample_labels import Sampling
+from tim3d.storage import store
+
+SHAPE, EDGE = (48, 56, 56), 10.0
+SPACING = (EDGE,) * 3
+SIZE = dict.fromkeys("zyx", EDGE)
+TRAINED, HELD = (10, 24, 38), (5, 6, 17, 18, 29, 30, 41, 42)
+TWO, SPARSE = Phases(pore=0, solid=1), Phases(unlabelled=0, pore=1, solid=2)
+NAMES = ("fraction", "surface", "tortuosity")
+QUIET = tim3d.Options(progress=False)
+AGAIN = tim3d.Options(progress=False, overwrite=True)
+
+
+def stack(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values and truth of a simulated stack; 0 is pore."""
+    structure = LevelCut(0.6, 100.0, seed=seed)
+    both = list(SimulatedStack(SHAPE, SPACING, structure, Microscope(seed=seed)))
+    return np.stack([one for one, _ in both]), np.stack([one for _, one in both])
+
+
+def sample_of(folder: Path, seed: int, slices: tuple[int, ...]) -> tuple[str, np.ndarray]:
+    """A sample with grey values and labels of some slices; and the truth."""
+    grey, truth = stack(seed)
+    sparse = np.zeros(SHAPE, np.uint8)
+    sparse[list(slices)] = truth[list(slices)] + 1
+    url = str(folder / f"{seed}.zarr")
+    for field, values, phases in (("raw", grey, None), ("held", sparse, SPARSE)):
+        tifffile.imwrite(folder / "volume.tif", values)
+        tim3d.ingest(
+            folder / "volume.tif", url, field=field, phases=phases, voxel_size=SIZE, options=QUIET
+        )
+    return url, truth
+
+
+def one_way(region: np.ndarray) -> float:
+    """Geodesic tortuosity from the first plane of a region with a rim of zeros."""
+    region, rim = np.ascontiguousarray(region), geodesic.HALO["refine"]
+    arrival, exact = (np.full(region.shape, geodesic.UNREACHED, np.uint32) for _ in range(2))
+    arrival[rim][region[rim] != 0] = 0
+    geodesic.arrive(arrival, region, SPACING)
+    geodesic.refine(exact, arrival, region, SPACING)
+    inner = (slice(rim, -rim),) * 3
+    sums = geodesic.plane_sums(exact[inner], region[inner], 0)
+    return float(geodesic.tortuosity(*sums, SPACING, 0).last_quarter)
+
+
+def numbers(labels: np.ndarray) -> np.ndarray:
+    """Fraction, specific surface in 1/um and geodesic tortuosity of the pores."""
+    chosen = [BUILTIN["phase_fraction"], BUILTIN["specific_surface"]]
+    found = describe_array(labels, chosen, Material(TWO, SPACING)).sel(phase="pore")
+    region = np.pad((labels == 0).view(np.uint8), geodesic.HALO["refine"])
+    detour = (one_way(region) + one_way(region[::-1])) / 2
+    return np.array([float(found.phase_fraction), float(found.specific_surface), detour])
+
+
+def draw(url: str, draws: int, kind: str) -> None:
+    """Draws of one kind, in the place of those before."""
+    if kind != "independent, one calibration":
+        correlation = None if kind == "correlated" else 0.0
+        tim3d.sample_labels(url, draws=draws, correlation=correlation, options=AGAIN)
+        return
+    node = "phase_calibration_truth=held"
+    found, labels = tim3d.open_dataset(url, node), store.complete_field(url, "phase")
+    one = Calibration(float(found["temperature"]), tuple(map(float, found["offset"].values)))
+    fields = Draws((0.0, 0.0, 0.0), labels.spacing_nm)
+    Sampling(probabilities_of(url, labels), node, (one,) * draws, fields).run(AGAIN)
+
+
+def spread(url: str, draws: int) -> np.ndarray:
+    """Numbers of every draw, the surface over its ratio in the labelled slices; (draws, 3)."""
+    ratio = tim3d.open_dataset(url, "phase_draws")["surface_ratio"].sel(phase="pore").values
+    names = [f"phase_draw_{n:02d}" for n in range(draws)]
+    values = np.array([numbers(tim3d.open_field(url, name).values) for name in names])
+    values[:, 1] /= ratio
+    return values
+
+
+def coverage(stacks: int, draws: int) -> Iterator[str]:
+    """A line for each stack, then those of RESULTS.md."""
+    kinds = ("correlated", "independent", "independent, one calibration")
+    held: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
+    widths: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
+    errors, calibrated, lengths = [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        url, _ = sample_of(folder, 1000, TRAINED)
+        models = [folder / f"{seed}.safetensors" for seed in (0, 1)]
+        for seed, model in enumerate(models):
+            tim3d.train_strokes(
+                url, model, labels="held", scales=(10.0, 20.0, 40.0), trees=30, leaf=10, most=2000, seed=seed
+            )  # fmt: skip
+        for seed in range(stacks):
+            url, truth = sample_of(folder, seed, HELD)
+            labels = tim3d.segment(url, model=models, phases=TWO, options=QUIET)
+            found = tim3d.calibrate(url, truth="held", options=QUIET)
+            true = numbers(truth)
+            errors.append(numbers(labels.values) / true - 1)
+            calibrated.append(found["ece"].values)
+            lengths.append(found["correlation_length"].values[[0, 2]])
+            for kind in kinds:
+                draw(url, draws, kind)
+                low, high = prediction_interval(spread(url, draws), 0.9)
+                held[kind].append((low <= true) & (true <= high))
+                widths[kind].append((high - low) / 2 / true)
+            yield (
+                f"stack {seed}: lengths {lengths[-1].round()} nm, errors of the labels {errors[-1].round(4)}, half "
+                f"widths {widths['correlated'][-1].round(4)}, held {[held[kind][-1].tolist() for kind in kinds]}"
+            )
+    yield from tables(held, widths, np.array(errors), np.array(calibrated), np.array(lengths))
+
+
+def tables(
+    held: dict[str, list[np.ndarray]],
+    widths: dict[str, list[np.ndarray]],
+    errors: np.ndarray,
+    calibrated: np.ndarray,
+    lengths: np.ndarray,
+) -> Iterator[str]:
+    """The tables of RESULTS.md."""
+    yield f"| {len(errors)} stacks, pores | {' | '.join(NAMES)} |"
+    yield "|---|---|---|---|"
+    yield f"| error of the labels, mean | {_row(errors.mean(axis=0))} |"
+    for kind in held:
+        yield f"| {kind}: intervals that hold the truth | {_row(np.mean(held[kind], axis=0))} |"
+        yield f"| {kind}: half width, mean | {_row(np.mean(widths[kind], axis=0))} |"
+    yield ""
+    yield "| ECE, mean over the stacks | all voxels | within three pixels of an interface |"
+    yield "|---|---|---|"
+    for row, stage in zip(calibrated.mean(axis=0), ("before", "after"), strict=True):
+        yield f"| {stage} | {row[0]:.4f} | {row[1]:.4f} |"
+    yield ""
+    low, high = lengths.min(axis=0), lengths.max(axis=0)
+    middle = np.median(lengths, axis=0)
+    for n, along in enumerate(("along z", "in the plane")):
+        yield f"lengths {along}: {low[n]:.0f} to {high[n]:.0f} nm, median {middle[n]:.0f}"
+
+
+def _row(values: np.ndarray) -> str:
+    return " | ".join("-" if math.isnan(v) else f"{100 * v:.2f} %" for v in values)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print all lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stacks", type=int, default=20)
+    parser.add_argument("--draws", type=int, default=20)
+    asked = parser.parse_args(arguments)
+    for line in coverage(asked.stacks, asked.draws):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

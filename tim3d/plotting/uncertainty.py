@@ -1,0 +1,76 @@
+"""Figures of a calibration, and of the parts of an uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tim3d.plotting.style import LINES, STYLE, WIDTH
+
+STAGES = (("before", "o", "#999999"), ("after", "s", LINES[0]))
+
+
+@matplotlib.rc_context(STYLE)
+def calibration_figure(found: xr.Dataset) -> Figure:
+    """Share that is right against confidence, before and after, over all voxels and near interfaces.
+
+    Parameters
+    ----------
+    found : Dataset
+        As from `tim3d.calibrate`.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    texts = ("all voxels", f"within {found.attrs['distance_nm']:g} nm of an interface")
+    for ax, where, text in zip(figure.subplots(1, 2), ("all", "near"), texts, strict=True):
+        _reliability(ax, found.sel(where=where))
+        ax.set_title(text)
+    return figure
+
+
+def _reliability(ax: Axes, found: xr.Dataset) -> None:
+    ax.plot([0, 1], [0, 1], color="#444444", lw=0.8, ls=":")
+    for stage, marker, color in STAGES:
+        one = found.sel(stage=stage).isel(of=0)  # of the first phase, from 0 to 1
+        count = one["bin_count"].values
+        there = count > 0
+        x = one["bin_confidence"].values[there] / count[there]
+        y = one["bin_hits"].values[there] / count[there]
+        size = 4 + 40 * np.sqrt(count[there] / count.sum())
+        ax.plot(x, y, color=color, lw=1)
+        label = f"{stage}, ECE {float(one['ece']):.4f}"
+        ax.scatter(x, y, s=size, marker=marker, color=color, label=label)
+    phase = str(found["phase"].values[0])
+    ax.set_xlabel(f"probability of {phase}")
+    ax.set_ylabel(f"share that is {phase}")
+    ax.set_aspect("equal")
+    ax.legend(loc="upper left", fontsize=8)
+
+
+@matplotlib.rc_context(STYLE)
+def parts_figure(names: Sequence[str], parts: np.ndarray) -> Figure:
+    """Bars of the parts of an uncertainty, relative to the number.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the numbers.
+    parts : (numbers, 3) float64
+        Standard error of the specimen, standard deviation over draws, and shift of their mean, each
+        over the number; nan where it is not known.
+    """
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.45 * len(names)), layout="constrained")
+    ax, rows = figure.subplots(), np.arange(len(names))
+    texts = ("specimen", "segmentation", "calibration")
+    for n, text in enumerate(texts):
+        values = 100 * np.abs(np.nan_to_num(parts[:, n]))
+        ax.barh(rows + 0.25 * (n - 1), values, 0.23, color=LINES[n], label=text)
+    ax.set_yticks(rows, list(names))
+    ax.invert_yaxis()
+    ax.set_xlabel("part, % of the number")
+    ax.legend(fontsize=8)
+    return figure
