@@ -1,4 +1,4 @@
-"""What is uncertain about the numbers: the calibration, and three parts of every error apart."""
+"""Uncertainty of the numbers: the calibration, and three parts of every error apart."""
 
 from __future__ import annotations
 
