@@ -110,7 +110,7 @@ class Asked:
     options: Options
 
     def keep(self, making: Making) -> Finish:
-        """What writes the table of slices, which training and thresholds of slices need."""
+        """Function that writes the table of slices, which training needs."""
         grid = Grid(
             making.field.shape, whole_shards(self.options.block or making.block, making.field)
         )

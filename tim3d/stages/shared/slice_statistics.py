@@ -59,7 +59,7 @@ def _of_integers(grey: np.ndarray) -> tuple[float, ...]:
 
 
 def sums_of_slices(grey: np.ndarray) -> list[list[int]]:
-    """Of each slice of a block of integers: count, sum, sum of squares, ends, and voxels at the ends of the type.
+    """Count, sum, sum of squares, lowest, highest, and voxels at the ends of the type, of each slice of integers.
 
     They add up to those of whole slices, whatever the blocks.
 
