@@ -95,7 +95,7 @@ class FileNetwork(Promptable):
 
     @cached_property
     def _weights(self) -> int:
-        return 2 * Path(self.path).stat().st_size
+        return 3 * Path(self.path).stat().st_size
 
     def shapes(self, shape: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
         """Shape of each array of an embedding."""

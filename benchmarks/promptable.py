@@ -1,0 +1,115 @@
+"""Time and memory of a promptable network with random weights on a CPU: an embedding, prompts on it, rules for masks.
+
+    python -m benchmarks.promptable                          # SAM ViT-B, an image of 1024 x 1024
+    python -m benchmarks.promptable --tiny --edge 64         # a quick look
+
+Random weights take the time of trained ones, but for the masks that pass: rules are timed on discs
+whose truth is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from tim3d.kernels.masks.containment import removed
+from tim3d.kernels.masks.mask_set import Mask, mask_of, suppressed
+from tim3d.kernels.masks.painting import painted
+from tim3d.kernels.masks.structure_points import centres, edge_regions, grid_points
+from tim3d.models.promptable.networks import Loaded, import_transformers
+from tim3d.models.promptable.preprocessing import SAM
+from tim3d.models.promptable.prompts import batches, point
+
+VIT_B: dict[str, dict[str, Any]] = {
+    "vision_config": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "mlp_dim": 3072},
+    "prompt_encoder_config": {},
+    "mask_decoder_config": {},
+}  # fmt: skip
+
+
+def network(tiny: bool) -> Loaded:
+    """A random network."""
+    package = import_transformers()
+    sizes = VIT_B
+    if tiny:
+        from tests.promptable import SAM_SIZES
+
+        sizes = SAM_SIZES
+    torch.manual_seed(0)
+    made = package.SamModel(package.SamConfig(**sizes)).eval().requires_grad_(False)
+    return Loaded(made, "sam", made.config.vision_config.image_size, SAM, "cpu")
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Elapsed and CPU seconds of a call, and what it returns."""
+    start, cpu = time.perf_counter(), time.process_time()
+    found = work()
+    return time.perf_counter() - start, time.process_time() - cpu, found
+
+
+def peak() -> float:
+    """Peak memory of this process in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def discs(edge: int, count: int) -> tuple[np.ndarray, list[Mask]]:
+    """An image of bright discs, and three masks of each."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((edge, edge))
+    image, masks = np.full((edge, edge), 60, np.uint8), []
+    for x, y in rng.integers(0, edge, (count, 2)):
+        far = np.hypot(rows - y, columns - x)
+        image[far < edge / 40] = 200
+        masks += [mask_of(far < edge / 40 * share, 0.99 - 0.05 * share) for share in (1, 0.9, 2)]
+    return image, masks
+
+
+def row(name: str, found: tuple[float, float, Any], per: str = "") -> str:
+    """Row of the table."""
+    return f"| {name} | {found[0]:.3g} | {found[1]:.3g} | {per} |"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--edge", type=int, default=1024)
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--tiny", action="store_true")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    image, masks = discs(given.edge, 60)
+    loaded = network(given.tiny)
+    before = peak()
+    print("| step | seconds | CPU seconds | |\n|---|---|---|---|")
+    made = seconds(lambda: loaded.embed(image.astype(np.float32)))
+    print(row("an embedding", made, f"peak {peak():.2f} GiB, before {before:.2f}"))
+    prompts = [point(x, y) for x, y in grid_points(image.shape, 64)[: given.prompts]]  # type: ignore[arg-type]
+    asked = list(batches(prompts, given.batch))
+    answered = seconds(lambda: [loaded.answer(made[2], image.shape, one, True) for one in asked])  # type: ignore[arg-type]
+    rate = len(prompts) / answered[1]
+    print(
+        row(
+            f"{len(prompts)} points",
+            answered,
+            f"{rate:.3g} prompts per CPU second, peak {peak():.2f} GiB",
+        )
+    )
+    answers = answered[2][0]
+    wide = seconds(lambda: [answers.logits(n, m) for n in range(4) for m in range(3)])
+    print(row("12 masks enlarged", wide, f"{wide[1] / 12:.3g} CPU seconds each"))
+    print(row("centres of structure", seconds(lambda: centres(edge_regions(image)))))
+    kept = seconds(lambda: suppressed(masks, 0.7))
+    print(row(f"suppression of {len(masks)} masks", kept, f"{len(kept[2])} left"))
+    print(row("removal", seconds(lambda: removed(kept[2], image.shape))))  # type: ignore[arg-type]
+    print(row("painting", seconds(lambda: painted(kept[2], image.shape))))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()
