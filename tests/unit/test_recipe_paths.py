@@ -38,6 +38,8 @@ baseline confidence resamples run
 uncertainty draws calibration correlation distance most
 scales planar trees leaf most
 validate folds by count
+wavelength_nm ripening through vary
+dimensions planes layers limits least_diameter rule overlap heights boundary
 loss class_weights augment crops schedule encoder_rate classes mean std
 prompts masks embeddings preprocessing adapt taken greys look together weight outside
 """
@@ -46,7 +48,8 @@ PLAIN = set(WORDS.split())
 FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
-    "import_generator.weights", "import_network.checkpoint", "import_network.weights",
+    "import_generator.weights", "fit_imaging.model", "render.model",
+    "import_network.checkpoint", "import_network.weights",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
     "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",
     "train_strokes.model", "train_generator.micrograph", "train_generator.out",
