@@ -16,7 +16,7 @@ import numpy as np
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
-from tim3d.forecast import expect, expected
+from tim3d.forecast import expect, expected, is_forecasting
 from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
@@ -308,7 +308,9 @@ class Training:
 
     def _cost(self) -> str:
         """Memory and time of a network of slices; refuses one that cannot segment them, or does not fit."""
-        if not isinstance(self.spec, UNetSpec):
+        if (
+            not isinstance(self.spec, UNetSpec) or is_forecasting()
+        ):  # a recipe is planned without torch
             return ""
         held = _bytes(self.numbers, self.grey, self.spec)
         return f"; {cost(self.spec, self.options, self.grey.shape, len(self.numbers), held).text()}"
