@@ -130,7 +130,7 @@ def train(
     batch : int
         Crops in a batch.
     crop : int, optional
-        Edge of a training crop in pixels (default: 128; 48 of the shortest edge in three
+        Edge of a training crop in pixels (default: 128, or the slice where it is smaller; 48 of the shortest edge in three
         dimensions).
     learning_rate : float
         Highest learning rate.
@@ -208,7 +208,8 @@ def train(
     elif dimensions == 2:
         spec, first = network(words, list(classes), grey, encoder_weights, start_from)
         refuse_itself(target, start_from)
-        crop_in(grey.shape[1:], crop or CROPS[2], spec.total_stride)
+        crop = crop or min(CROPS[2], *grey.shape[1:])
+        crop_in(grey.shape[1:], crop, spec.total_stride)
     else:
         raise ArgumentError(f"--dimensions {dimensions}: a network sees 2 or 3")
     numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
