@@ -18,6 +18,7 @@ from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
 from tim3d.forecast import expect
 from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.architectures import widths_of
 from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices
 from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
@@ -139,7 +140,7 @@ def train_images(
         raise ArgumentError("one image is there: a network needs one more by which it is judged")
     if pixel_size is not None and not 0 < pixel_size < np.inf:
         raise ArgumentError(f"--pixel-size {pixel_size:g} is not a length in nm: --pixel-size 5")
-    widths = tuple(8 * 2**n for n in reversed(range(depth)))
+    widths = widths_of(architecture, depth)
     spec = UNetSpec(images.classes, architecture, encoder, depth, widths, 1, "batch")
     share = len(images.judging) / (len(images.learnt) + len(images.judging))
     options = TrainingOptions(

@@ -130,8 +130,8 @@ def train(
     batch : int
         Crops in a batch.
     crop : int, optional
-        Edge of a training crop in pixels (default: 128, or the slice where it is smaller; 48 of the shortest edge in three
-        dimensions).
+        Edge of a training crop in pixels (default: 128, or the slice where it is smaller; 48 of the
+        shortest edge in three dimensions).
     learning_rate : float
         Highest learning rate.
     patience : int
