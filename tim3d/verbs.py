@@ -13,6 +13,7 @@ VERBS = {
     "annotate": "tim3d.stages.segmentation.annotate",
     "paint": "tim3d.stages.segmentation.paint",
     "take_painted": "tim3d.stages.segmentation.take_painted",
+    "annotate_instances": "tim3d.stages.segmentation.annotate_instances",
     "train": "tim3d.stages.segmentation.train",
     "train_strokes": "tim3d.stages.segmentation.train_strokes",
     "import_network": "tim3d.stages.segmentation.import_network",

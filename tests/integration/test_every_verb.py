@@ -113,6 +113,10 @@ FIELDS |= {
     "skeleton": Row(
         {"sample": A}, {"out": "thin"}, f"{A}/phase_skeleton", "phase_distance", ("distance",)
     ),
+    "annotate_instances": Row(
+        {"sample": A, "instances": OBJECTS}, {"width": 30.0}, f"{A}/{OBJECTS}_classes", OBJECTS,
+        ("distance", "watershed"),
+    ),
     "confidence": Row(
         {"sample": A, "instances": OBJECTS, "uncertainty": "phase_distance", "limits": "20"}, {"limits": "30"},
         f"{A}/{OBJECTS}_confidence_uncertainty=phase_distance,limits=20", OBJECTS, ("distance", "watershed"),

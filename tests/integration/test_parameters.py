@@ -119,6 +119,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "labelled"},
         {"field": "swapped", "phases": ["solid"]},
     ),
+    "annotate_instances": (
+        "annotate_instances",
+        {"instances": "cells", "out": "parts"},
+        {"instances": "cells2", "width": 1.0},
+    ),
     "confidence": (
         "confidence",
         {"instances": "cells", "uncertainty": "raw", "limits": [100.0], "out": "rated"},

@@ -23,6 +23,7 @@ NAMES = [
     "Tim3dError",
     "__version__",
     "annotate",
+    "annotate_instances",
     "bond_line",
     "calibrate",
     "clean",

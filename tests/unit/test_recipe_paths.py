@@ -42,6 +42,7 @@ wavelength_nm ripening through vary
 dimensions planes layers limits least_diameter rule overlap heights boundary
 loss class_weights augment crops schedule encoder_rate classes mean std
 prompts masks embeddings preprocessing adapt taken greys look together weight outside
+heights boundary rule overlap limits least_diameter width
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
