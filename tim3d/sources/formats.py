@@ -12,6 +12,7 @@ from pathlib import Path
 from tim3d.sources.amira import MAGICS as AMIRA_MAGICS
 from tim3d.sources.amira import open_amira
 from tim3d.sources.base import Source, reading
+from tim3d.sources.coco import is_coco, open_coco
 from tim3d.sources.dm import is_dm, open_dm
 from tim3d.sources.hdf5 import is_hdf5, open_hdf5
 from tim3d.sources.metaimage import is_metaimage, open_metaimage
@@ -64,6 +65,7 @@ FORMATS = (
     Format(
         "Amira", lambda start, _: start.startswith(AMIRA_MAGICS), open_amira, (".am",), arrays=True
     ),
+    Format("COCO", is_coco, open_coco),
     Format("DM3/DM4", lambda start, _: is_dm(start), open_dm, (".dm3", ".dm4"), arrays=True),
     Format(
         "zarr",

@@ -161,8 +161,7 @@ class Embeddings:
             {
                 name: ((), value, {"long_name": said, "units": units})
                 for name, (value, said, units) in found.items()
-            },
-            attrs={"node": self.out},
+            }
         )
 
     def _write(self) -> None:
