@@ -11,6 +11,7 @@ VERBS = {
     "ingest": "tim3d.stages.ingest",
     "prepare": "tim3d.stages.preparation.prepare",
     "annotate": "tim3d.stages.segmentation.annotate",
+    "combine_labels": "tim3d.stages.segmentation.combine_labels",
     "paint": "tim3d.stages.segmentation.paint",
     "take_painted": "tim3d.stages.segmentation.take_painted",
     "annotate_instances": "tim3d.stages.segmentation.annotate_instances",

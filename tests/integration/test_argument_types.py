@@ -38,6 +38,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "train_images": {"folder": "images", "masks": "images", "model": "n.safetensors"},
     "train_strokes_images": {"folder": "images", "masks": "images", "model": "n.safetensors"},
     "paint": {"folder": "next"},
+    "combine_labels": {"labels": ["truth", "phase"]},
     "take_painted": {"folder": "next"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},

@@ -93,6 +93,10 @@ FIELDS = {
     "annotate": Row({"sample": A}, makes=f"{A}/annotation", reads="raw"),
     "segment": Row({"sample": A, "method": "otsu", "phases": TWO, "out": "cut"}, makes=f"{A}/cut", reads="raw"),
     "embed": Row({"sample": A, "model": "tiny.safetensors"}, makes=f"{A}/raw_embedding", reads="raw"),
+    "combine_labels": Row(
+        {"sample": A, "labels": ["phase", "truth"]}, {"labels": ["truth", "phase"], "out": "other"}, f"{A}/combined",
+        "phase",
+    ),
     "segment_prompted": Row(
         {
             "sample": A, "model": "tiny.safetensors", "prompts": Grid(side=3), "out": "drawn",

@@ -80,6 +80,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "compactness": 0.5, "polarity": "bright",
         },
     ),
+    "combine labels": (
+        "combine_labels",
+        {"labels": ["labelled", "swapped"], "out": "new"},
+        {"labels": ["swapped", "labelled"], "confident": 0.5},
+    ),
     "segment by a threshold": (
         "segment",
         {"method": "otsu", "phases": TWO, "out": "new"},

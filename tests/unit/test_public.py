@@ -29,6 +29,7 @@ NAMES = [
     "clean",
     "cluster",
     "confidence",
+    "combine_labels",
     "contact",
     "describe",
     "distance",

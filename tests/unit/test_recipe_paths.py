@@ -37,9 +37,9 @@ skeleton spurs joins interface_area particles keep_sensitivity step results draw
 baseline confidence resamples run
 uncertainty draws calibration correlation distance most
 scales planar trees leaf most
-validate folds by count
 wavelength_nm ripening through vary
 dimensions planes layers limits least_diameter rule overlap heights boundary
+validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
 prompts masks embeddings preprocessing adapt taken greys look together weight outside
 heights boundary rule overlap limits least_diameter width
