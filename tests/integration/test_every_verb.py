@@ -207,14 +207,14 @@ FILES = {
     ),
     "train_images": Row(
         {
-            "folder": "stack/slices", "masks": "stack/truth", "model": "flat.safetensors", "phases": TWO, "depth": 2,
+            "folder": "stack/truth", "masks": "stack/truth", "model": "flat.safetensors", "phases": TWO, "depth": 2,
             "encoder": "mobilenet_v2", "epochs": 1, "steps": 1, "batch": 1, "crop": 16, "pixel_size": 10,
         },
         makes="flat.safetensors",
     ),
     "train_strokes_images": Row(
         {
-            "folder": "stack/slices", "masks": "stack/truth", "model": "flat_forest.safetensors", "phases": TWO,
+            "folder": "stack/truth", "masks": "stack/truth", "model": "flat_forest.safetensors", "phases": TWO,
             "scales": "1,2", "trees": 3,
         },
         makes="flat_forest.safetensors",
