@@ -84,6 +84,7 @@ def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
         *(("batch", layout) for layout in LAYOUTS),
         ("instance", "crop"),
         ("instance", "blend"),
+        ("2.5-D", "whole slices"),
         ("2.5-D", "blend"),
     ],
 )

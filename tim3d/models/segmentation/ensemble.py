@@ -92,6 +92,11 @@ class Ensemble(Segmenter):
         return any(one.segmenter.whole_slices for one in self.members)
 
     @property
+    def block_voxels(self) -> int:  # type: ignore[override]
+        """Voxels of a block that suit every member."""
+        return min(one.segmenter.block_voxels for one in self.members)
+
+    @property
     def sha256(self) -> str:  # type: ignore[override]
         """Digest of the digests of all files."""
         every = ",".join(one.segmenter.sha256 for one in self.members)
