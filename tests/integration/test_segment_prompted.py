@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import tim3d
 from tests.promptable import Discs, Threshold, saved_folder
 from tim3d import Options, Phases
+from tim3d.cli.recipe import plan_recipe, run_recipe
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
 from tim3d.models.promptable.mask_rules import AsGrains, AsMaterials, AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
@@ -259,3 +261,31 @@ def test_embeddings_of_another_network_or_image_are_refused(sample, model, tmp_p
             call(**odd)
     with pytest.raises(MixedRunError, match="holds something else"):
         tim3d.embed(sample, model=model, out="of_another", options=Options(progress=False))
+
+
+def test_a_recipe_plans_a_network_that_it_imports(sample, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved_folder("sam", tmp_path / "sam")
+    shutil.copytree(sample, "a.zarr")
+    recipe = """
+sample = "a.zarr"
+[[step]]
+verb = "import_network"
+checkpoint = "sam"
+weights = "sam.safetensors"
+[[step]]
+verb = "segment_prompted"
+model = "sam.safetensors"
+prompts = "grid:side=3"
+masks = "objects:iou=0,stability=0,smallest=4"
+out = "drawn"
+[[step]]
+verb = "link_slices"
+field = "drawn_objects"
+"""
+    Path("r.toml").write_text(recipe)
+    planned = list(plan_recipe("r.toml"))
+    assert not Path("sam.safetensors").exists()
+    assert [name for name, _ in planned][:2] == ["import_network", "segment_prompted"]
+    run_recipe("r.toml", progress=False)
+    assert "drawn_objects_linked" in store.fields("a.zarr")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tim3d.errors import CheckpointError
-from tim3d.models.promptable.importing import KIND
+from tim3d.models.promptable.importing import KIND, Recognised
 from tim3d.models.promptable.key_sets import Network
 from tim3d.models.promptable.preprocessing import Preprocessing
 from tim3d.models.promptable.promptable import Promptable, Session
@@ -95,7 +95,12 @@ class FileNetwork(Promptable):
 
     @cached_property
     def _weights(self) -> int:
-        return 3 * Path(self.path).stat().st_size
+        path = Path(self.path)
+        if path.is_file():
+            return 3 * path.stat().st_size
+        from tim3d.models.promptable.networks import weights_bytes
+
+        return 3 * weights_bytes(self.network)
 
     def shapes(self, shape: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
         """Shape of each array of an embedding."""
@@ -121,6 +126,12 @@ def _embedding_shapes(network: FileNetwork) -> tuple[tuple[int, ...], ...]:
         built: Any = blank(network.network).eval()
         found = built.get_image_embeddings(image)
     return tuple(tuple(one.shape) for one in flat(found))
+
+
+def planned_network(found: Recognised, path: str) -> FileNetwork:
+    """The network of a file that is not written yet, for plans."""
+    family, config = found.network.family, found.network.config
+    return FileNetwork(path, family, config, found.preprocessing, "not imported yet")
 
 
 def network_of(file: ModelFile, device: str = "cpu") -> FileNetwork:

@@ -9,7 +9,8 @@ from typing import Literal
 
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
-from tim3d.forecast import will_exist
+from tim3d.forecast import expect, will_exist
+from tim3d.models.promptable.file_network import planned_network
 from tim3d.models.promptable.foreign_file import read_foreign, sha256_of
 from tim3d.models.promptable.importing import KIND, Recognised, recognise, write_promptable
 from tim3d.models.segmentation.bpartis import Published, is_bpartis
@@ -132,6 +133,9 @@ class Importing:
             return cannot_plan("import_network", str(self.checkpoint))
         if self._is_there():
             return []
+        if isinstance(self.found, Recognised):
+            place = str(self.weights)
+            expect("network", place, planned_network(self.found, place))
         return [
             Outline(
                 "import_network",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tim3d.errors import ArgumentError
+from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.forecast import expected
 from tim3d.grid import Triple
-from tim3d.models.promptable.file_network import network_of
+from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.kept import Kept, require_same
 from tim3d.models.promptable.mask_rules import MaskRule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
@@ -53,7 +54,7 @@ def prompted(
             f"window {window}: two edges y,x of a window of a slice: --window 1024,1024"
         )
     black, white = grey_range(sample, grey)
-    network = network_of(read_model(model), _device(device))
+    network = _network(model, _device(device))
     _, y, x = grey.shape if window is None else (1, *window)
     made = PromptedSegmenter(network, prompts, masks, (y, x), black, white, halo, batch)
     ready = made.check(sample, grey.shape)
@@ -67,10 +68,30 @@ def _device(asked: str) -> str:
     return choose_device(asked)
 
 
+def _network(model: Path, device: str) -> FileNetwork:
+    """The network of a file, which an earlier step of a recipe may have yet to write."""
+    planned = expected("network", str(model))
+    if planned is None:
+        return network_of(read_model(model), device)
+    if not isinstance(planned, FileNetwork):
+        raise CheckpointError(f"{model} is trained to label phases and takes no prompts")
+    return replace(planned, device=device)
+
+
+def awaited_by(sample: str, grey: Field, model: Path) -> str:
+    """What an earlier step of a recipe has yet to write for it: the network, or the field."""
+    if expected("network", str(model)):
+        return str(model)
+    place = f"{sample}/{grey.name}"
+    return place if expected("field", place) else ""
+
+
 def grey_range(sample: str, grey: Field) -> tuple[float, float]:
     """Grey values that are black and white: 0 and 255, or the darkest and brightest of the volume."""
     if grey.dtype == "uint8":
         return 0.0, 255.0
+    if expected("field", f"{sample}/{grey.name}"):
+        return 0.0, 1.0  # no plan depends on it
     slices = store.open_dataset(sample, f"{grey.name}_slices")
     low, high = (np.asarray(slices[name].values) for name in ("grey_min", "grey_max"))
     return float(low.min()), max(float(high.max()), float(low.min()) + 1)

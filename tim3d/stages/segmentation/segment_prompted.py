@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation
-from tim3d.stages.segmentation.prompted import prompted
+from tim3d.stages.segmentation.prompted import awaited_by, prompted
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
@@ -110,7 +111,8 @@ def segment_prompted(
         device,
         embeddings,
     )
-    chosen = given(segmenter, grey)
+    awaited = awaited_by(sample, grey, Path(model))
+    chosen = replace(given(segmenter, grey), awaited=awaited)
     segmentation = Segmentation(
         sample, grey, out, chosen, phases, dict(merge or {}), options, "segment_prompted"
     )
