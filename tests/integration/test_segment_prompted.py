@@ -66,12 +66,14 @@ def segmented(sample: str, network: Any, prompts: Any, rule: Any = None, **how: 
 @pytest.mark.parametrize(
     "rule", [AsObjects(largest=2000), AsGrains(edge=5, line=5), AsMaterials(materials=2, chip=6)]
 )
+@pytest.mark.long
 def test_blocks_do_not_show(sample, rule):
     whole = segmented(sample, Threshold(), Structure(side=4), rule)
-    for block in ((2, 48, 96), (4, 16, 32), (2, 32, 64)):
+    for block in ((2, 48, 96), (4, 16, 32)):
         assert (segmented(sample, Threshold(), Structure(side=4), rule, block=block) == whole).all()
 
 
+@pytest.mark.long
 def test_windows_join_objects_and_blocks_do_not_show(sample):
     how = {"pixels": (32, 48), "border": 8}
     rule = AsObjects(largest=700, empty="accept")
@@ -212,6 +214,7 @@ def test_what_the_verb_refuses(sample, model, tmp_path):
     assert "never" not in store.fields(sample)
 
 
+@pytest.mark.long
 def test_kept_embeddings_give_the_same_bits(sample, model):
     (plan,) = tim3d.plan("embed", sample, model=model, layers=1)
     kept = tim3d.embed(sample, model=model, layers=1, options=Options(progress=False))
@@ -235,6 +238,7 @@ def test_kept_embeddings_give_the_same_bits(sample, model):
     )
 
 
+@pytest.mark.long
 def test_embeddings_of_another_network_or_image_are_refused(sample, model, tmp_path):
     other = saved_folder("sam", tmp_path / "sam", seed=1)
     another = tim3d.import_network(other, tmp_path / "other.safetensors")
@@ -263,6 +267,7 @@ def test_embeddings_of_another_network_or_image_are_refused(sample, model, tmp_p
         tim3d.embed(sample, model=model, out="of_another", options=Options(progress=False))
 
 
+@pytest.mark.long
 def test_a_recipe_plans_a_network_that_it_imports(sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     saved_folder("sam", tmp_path / "sam")
