@@ -14,10 +14,12 @@ geodesic tortuosity of the pores of the simulated structure, by the same estimat
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -42,6 +44,7 @@ SPACING = (EDGE,) * 3
 SIZE = dict.fromkeys("zyx", EDGE)
 TRAINED, HELD = (10, 24, 38), (5, 6, 17, 18, 29, 30, 41, 42)
 TWO, SPARSE = Phases(pore=0, solid=1), Phases(unlabelled=0, pore=1, solid=2)
+KINDS = ("correlated", "independent", "independent, one calibration")
 NAMES = ("fraction", "surface", "tortuosity")
 QUIET = tim3d.Options(progress=False)
 AGAIN = tim3d.Options(progress=False, overwrite=True)
@@ -111,12 +114,8 @@ def spread(url: str, draws: int) -> np.ndarray:
     return values
 
 
-def coverage(stacks: int, draws: int) -> Iterator[str]:
-    """A line for each stack, then those of RESULTS.md."""
-    kinds = ("correlated", "independent", "independent, one calibration")
-    held: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
-    widths: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
-    errors, calibrated, lengths = [], [], []
+def coverage(numbers_of: range, draws: int) -> Iterator[dict[str, Any]]:
+    """What was found of each stack."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url, _ = sample_of(folder, 1000, TRAINED)
@@ -125,50 +124,46 @@ def coverage(stacks: int, draws: int) -> Iterator[str]:
             tim3d.train_strokes(
                 url, model, labels="held", scales=(10.0, 20.0, 40.0), trees=30, leaf=10, most=2000, seed=seed
             )  # fmt: skip
-        for seed in range(stacks):
-            url, truth = sample_of(folder, seed, HELD)
-            labels = tim3d.segment(url, model=models, phases=TWO, options=QUIET)
-            found = tim3d.calibrate(url, truth="held", options=QUIET)
-            true = numbers(truth)
-            errors.append(numbers(labels.values) / true - 1)
-            calibrated.append(found["ece"].values)
-            lengths.append(found["correlation_length"].values[[0, 2]])
-            for kind in kinds:
-                draw(url, draws, kind)
-                low, high = prediction_interval(spread(url, draws), 0.9)
-                held[kind].append((low <= true) & (true <= high))
-                widths[kind].append((high - low) / 2 / true)
-            yield (
-                f"stack {seed}: lengths {lengths[-1].round()} nm, errors of the labels {errors[-1].round(4)}, half "
-                f"widths {widths['correlated'][-1].round(4)}, held {[held[kind][-1].tolist() for kind in kinds]}"
-            )
-    yield from tables(held, widths, np.array(errors), np.array(calibrated), np.array(lengths))
+        for seed in numbers_of:
+            yield {"stack": seed, **of_stack(folder, seed, models, draws)}
 
 
-def tables(
-    held: dict[str, list[np.ndarray]],
-    widths: dict[str, list[np.ndarray]],
-    errors: np.ndarray,
-    calibrated: np.ndarray,
-    lengths: np.ndarray,
-) -> Iterator[str]:
+def of_stack(folder: Path, seed: int, models: list[Path], draws: int) -> dict[str, Any]:
+    """Errors of the labels, calibration errors, lengths; limits over the truth of each kind of draws."""
+    url, truth = sample_of(folder, seed, HELD)
+    labels = tim3d.segment(url, model=models, phases=TWO, options=QUIET)
+    found = tim3d.calibrate(url, truth="held", options=QUIET)
+    true, limits = numbers(truth), {}
+    for kind in KINDS:
+        draw(url, draws, kind)
+        limits[kind] = [one.tolist() for one in prediction_interval(spread(url, draws) / true, 0.9)]
+    return {
+        "errors": (numbers(labels.values) / true - 1).tolist(), "ece": found["ece"].values.tolist(),
+        "lengths": found["correlation_length"].values[[0, 2]].tolist(), "limits": limits,
+    }  # fmt: skip
+
+
+def tables(found: list[dict[str, Any]]) -> Iterator[str]:
     """The tables of RESULTS.md."""
-    yield f"| {len(errors)} stacks, pores | {' | '.join(NAMES)} |"
+    yield f"| {len(found)} stacks, pores | {' | '.join(NAMES)} |"
     yield "|---|---|---|---|"
+    errors = np.array([one["errors"] for one in found])
     yield f"| error of the labels, mean | {_row(errors.mean(axis=0))} |"
-    for kind in held:
-        yield f"| {kind}: intervals that hold the truth | {_row(np.mean(held[kind], axis=0))} |"
-        yield f"| {kind}: half width, mean | {_row(np.mean(widths[kind], axis=0))} |"
+    yield f"| error of the labels, root mean square | {_row(np.sqrt((errors**2).mean(axis=0)))} |"
+    for kind in KINDS:
+        low, high = np.moveaxis(np.array([one["limits"][kind] for one in found]), 1, 0)
+        yield f"| {kind}: intervals that hold the truth | {_row(((low <= 1) & (high >= 1)).mean(axis=0))} |"
+        yield f"| {kind}: half width, mean | {_row((high - low).mean(axis=0) / 2)} |"
     yield ""
     yield "| ECE, mean over the stacks | all voxels | within three pixels of an interface |"
     yield "|---|---|---|"
-    for row, stage in zip(calibrated.mean(axis=0), ("before", "after"), strict=True):
+    ece = np.mean([one["ece"] for one in found], axis=0)
+    for row, stage in zip(ece, ("before", "after"), strict=True):
         yield f"| {stage} | {row[0]:.4f} | {row[1]:.4f} |"
     yield ""
-    low, high = lengths.min(axis=0), lengths.max(axis=0)
-    middle = np.median(lengths, axis=0)
-    for n, along in enumerate(("along z", "in the plane")):
-        yield f"lengths {along}: {low[n]:.0f} to {high[n]:.0f} nm, median {middle[n]:.0f}"
+    lengths = np.array([one["lengths"] for one in found])
+    for column, along in zip(lengths.T, ("along z", "in the plane"), strict=True):
+        yield f"lengths {along}: {column.min():.0f} to {column.max():.0f} nm, median {np.median(column):.0f}"
 
 
 def _row(values: np.ndarray) -> str:
@@ -179,10 +174,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Print all lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stacks", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="number of the first stack")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--tables", nargs="+", help="the tables of what earlier runs printed")
     asked = parser.parse_args(arguments)
-    for line in coverage(asked.stacks, asked.draws):
-        print(line, flush=True)
+    if asked.tables:
+        lines = [line for name in asked.tables for line in Path(name).read_text().splitlines()]
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+    else:
+        found = []
+        for one in coverage(range(asked.first, asked.first + asked.stacks), asked.draws):
+            found.append(one)
+            print(json.dumps(one), flush=True)
+    print("\n".join(tables(found)))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ VERBS = {
     "geodesic": "tim3d.stages.geodesic.geodesic",
     "calibrate": "tim3d.stages.uncertainty.calibrate",
     "sample_labels": "tim3d.stages.uncertainty.sample_labels",
+    "points": "tim3d.stages.uncertainty.points",
+    "count_points": "tim3d.stages.uncertainty.count_points",
     "describe": "tim3d.stages.measurement.describe",
     "evaluate": "tim3d.stages.segmentation.evaluate",
     "train_images": "tim3d.stages.images.train_images",

@@ -33,6 +33,7 @@ from tim3d.maintenance import commands
 from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.models.promptable.prompting import Grid
 from tim3d.stages.imaging.imaging_file import write_imaging
+from tim3d.stages.uncertainty.point_files import places, table_of
 from tim3d.storage import store
 from tim3d.verbs import VERBS
 
@@ -140,6 +141,9 @@ FIELDS |= {
     ),
 }  # fmt: skip
 RESULTS = {
+    "count_points": Row(
+        {"sample": A, "table": "answers.csv"}, {"level": 0.9}, f"{A}/phase_points", "phase", ("measure",)
+    ),
     "calibrate": Row({"sample": A, "field": "soft"}, {"slices": "0:4"}, f"{A}/soft_calibration", "truth"),
     "label": Row(
         {"sample": A}, {"connectivity": 26}, f"{A}/phase_components", "phase", shown="percolation"
@@ -239,6 +243,7 @@ FILES = {
     ),
 }  # fmt: skip
 FILES |= {
+    "points": Row({"sample": A, "folder": "looked", "number": 3}, makes="looked", reads="raw"),
     "segment_images": Row(
         {"folder": "stack/slices", "out": "masks", "method": "otsu", "phases": TWO}, makes="masks"
     ),
@@ -265,6 +270,7 @@ TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
 OF_MANY_SAMPLES = {"train_surrogate", "predict_images"}
 # A hand is between them: tests/integration/test_paint.py.
 BY_HAND = {"paint", "take_painted"}
+WITHOUT_BLOCKS = {"solve", "calibrate", "count_points"}
 OVERWRITES = sorted(
     set(TABLE)
     - {"describe", "report", "inspect", "measure_images", "evaluate_images"}
@@ -300,6 +306,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             str(folder / f"{name}.zarr"), conductivity={"pore": 1, "solid": 9}, options=QUIET
         )
     rows = [f"s{n},{n},{n * n % 7},{n + n % 3}" for n in range(12)]
+    found, names = places(SHAPE, 12, 0), ["none"] * 12
+    asked = table_of(found, names).replace("none,", "none,pore")
+    (folder / "answers.csv").write_text(asked)
     (folder / "study.csv").write_text("\n".join(["sample,a,b,y", *rows]))
     return folder
 
@@ -415,9 +424,8 @@ def test_overwrite_makes_again_what_is_otherwise_left(folder: Path, name: str) -
     assert bytes_of(place) == contents
     before = ages(place)
     assert blocks_done(lambda: run(name, overwrite=True)) == first
-    assert (first > 0) == (
-        name not in FILES and name != "solve"
-    )  # its rounds are not blocks: the ages tell
+    # Rounds of solve are not blocks, and labelled slices and points are read without any: the ages tell.
+    assert (first > 0) == (name not in FILES and name not in WITHOUT_BLOCKS)
     assert all(ages(place)[path] > age for path, age in before.items())
     assert set(bytes_of(place)) == set(contents)
 
@@ -452,7 +460,7 @@ def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(
     row = prepared(name)
     before = kept(run(name))
     command = renewal(store.node_attributes(A, row.node), A)
-    assert command.startswith(f"tim3d {name} {A}")
+    assert command.startswith(f"tim3d {name.replace('_', '-')} {A}")
     replace(row.reads)
     said = f"another version of {row.reads!r} than the one that is there now. Renew it: {command}"
     assert said in one_line(lambda: store.open_dataset(A, row.node), MixedRunError)
@@ -467,8 +475,8 @@ def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(
         in commands.status(A)
     )
     assert said in "\n".join(map(str, tim3d.validate(A)))
-    # The report renews the first, and is of another field than the second.
-    if name not in ("evaluate", "calibrate"):
+    # The report renews the first, and shows no such result of the field.
+    if name not in ("evaluate", "calibrate", "count_points"):
         assert command in page()
     renew(row)
     after = run(name)

@@ -54,6 +54,12 @@ class Case:
 
 
 CASES = {
+    "points": Case(
+        {"sample": A, "folder": "looked", "number": 3},
+        refused={"sample": B, "field": "grey", "number": 4, "patch": 33, "seed": 1},
+        elsewhere={"folder": "second"},
+        runs={"overwrite": True},
+    ),
     "simulate": Case(
         {"folder": "stack", "shape": (2, 16, 16), "progress": False},
         refused={

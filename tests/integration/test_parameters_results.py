@@ -29,6 +29,7 @@ from tim3d import Options, Phases
 from tim3d.cleaning import Holes, Majority
 from tim3d.cli.parsing import verb
 from tim3d.errors import ArgumentError, Tim3dError
+from tim3d.stages.uncertainty.point_files import places, table_of
 from tim3d.storage import store
 from tim3d.verbs import VERBS
 
@@ -166,6 +167,13 @@ CASES = {
             "most": 500, "seed": 1, "level": 0.8,
         },
         names={"out": "mine16"},
+        runs={"options": AGAIN},
+    ),
+    "count_points": Case(
+        "count_points",
+        {"sample": A, "table": "answers.csv"},
+        decides={"sample": B, "table": "answers2.csv", "field": "other", "level": 0.9},
+        names={"out": "mine17"},
         runs={"options": AGAIN},
     ),
     "sample_labels": Case(
@@ -386,6 +394,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         fields |= {"parts": blocks(noise.shape, 5), "parts2": blocks(noise.shape, 7)}
         for field_name, values in fields.items():
             ingest(folder, name, field_name, values)
+    for seed, table in ((0, "answers"), (1, "answers2")):
+        shape = smooth(0).shape
+        asked = table_of(places(shape, 40, seed), ["none"] * 40).replace("none,", "none,pore")
+        (folder / f"{table}.csv").write_text(asked)
     for seed, image, shades in ((9, "image", "grey"), (10, "other", "grey10")):
         tifffile.imwrite(folder / f"{image}.tif", (smooth(seed)[0] > 0).astype(np.uint8))
         tifffile.imwrite(folder / f"{shades}.tif", grey(smooth(seed)[0]))

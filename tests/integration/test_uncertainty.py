@@ -180,3 +180,33 @@ def test_what_is_missing_is_said_in_one_line(sample: str, tmp_path: Path) -> Non
         )
     with pytest.raises(InputError, match="no voxel"):
         tim3d.calibrate(url, truth="held", slices=slice(0, 2), options=QUIET)
+
+
+def test_points_that_were_looked_at_correct_the_labels(sample: str, tmp_path: Path) -> None:
+    folder = tmp_path / "looks"
+    assert main(["points", sample, str(folder), "--number", "120", "--quiet"]) == 0
+    rows = (folder / "points.csv").read_text().splitlines()
+    assert rows[0] == "point,z,y,x,image,answer"
+    assert len(list(folder.glob("point_*.png"))) == 120
+    _, truth = stack()
+    answered = [rows[0]]
+    for row in rows[1:]:
+        z, y, x = map(int, row.split(",")[1:4])
+        answered.append(row + ("pore", "solid")[truth[z, y, x]])
+    answered[1] = rows[1]  # one that cannot be told
+    table = folder / "answered.csv"
+    table.write_text("\n".join(answered))
+    tim3d.measure(sample, ["phase_fraction"], options=QUIET)
+    found = tim3d.count_points(sample, table, options=QUIET)
+    assert found.attrs["points"] == 119
+    both, points = (found.sel(way=one, phase="pore") for one in ("both", "points"))
+    assert float(both["fraction_lower"]) < (truth == 0).mean() < float(both["fraction_upper"])
+    widths = [float(one["fraction_upper"] - one["fraction_lower"]) for one in (both, points)]
+    assert widths[0] < widths[1]
+    assert tim3d.points(sample, folder, number=120) == folder / "points.csv"
+    table.write_text("\n".join(answered).replace("pore", "hole"))
+    with pytest.raises(InputError, match="none of the phases pore, solid"):
+        tim3d.count_points(sample, table)
+    table.write_text("\n".join(rows))
+    with pytest.raises(InputError, match="0 answers"):
+        tim3d.count_points(sample, table)

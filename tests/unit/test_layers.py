@@ -95,7 +95,7 @@ ROOMS = [
     Room(4, "stages.conduction",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.geodesic",       "stages.shared",                     "numpy xarray"),
     Room(4, "stages.morphology",     "stages.components stages.geodesic stages.shared",   "numpy xarray"),
-    Room(4, "stages.uncertainty",    "stages.shared",                     "numpy xarray"),
+    Room(4, "stages.uncertainty",    "stages.shared",                     "numpy xarray PIL"),
     Room(4, "stages.measurement",    "stages.shared",                     "numpy xarray"),
     Room(4, "stages.comparison",     "stages.shared",                     "numpy xarray"),
     Room(4, "stages.representative", "stages.conduction stages.shared",   "numpy xarray"),

@@ -35,7 +35,7 @@ neck instances substrate rows
 bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
 baseline confidence resamples run
-uncertainty draws calibration correlation distance most
+uncertainty draws calibration correlation distance most number patch
 scales planar trees leaf most
 wavelength_nm ripening through vary
 dimensions planes layers limits least_diameter rule overlap heights boundary
@@ -63,6 +63,7 @@ FILES = {
     "train_images.folder", "train_images.masks", "train_images.model", "train_images.splits",
     "train_strokes_images.folder", "train_strokes_images.masks", "train_strokes_images.model",
     "train_strokes_images.splits",
+    "points.folder", "count_points.table",
     "plot.out", "table.samples", "table.metadata", "table.csv", "table.summary",
     "train_surrogate.samples", "train_surrogate.model", "train_surrogate.images",
     "predict_images.folder", "predict_images.model", "predict_images.splits", "predict_images.csv",

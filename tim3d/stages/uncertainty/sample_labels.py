@@ -264,24 +264,54 @@ class Sampling:
         return found.assign_attrs(field=self.probabilities.labels.name, correlation_nm=lengths)
 
     def _surface_ratios(self, names: Sequence[str]) -> np.ndarray:
-        """Surface of each draw over that of the truth, in the labelled slices."""
+        """Surface of each draw over that of the truth, in the labelled slices of its resample."""
         sample, phases = self.probabilities.sample, len(self.probabilities.phases)
-        record = store.open_dataset(sample, self.node).attrs
-        true = store.complete_field(sample, str(record["truth_field"]))
-        numbers = [int(z) for z in np.atleast_1d(record["slices"])]
-        totals = np.zeros((1 + len(names), phases))
-        labelled = Labelled(self.probabilities, true, (numbers[0], numbers[-1] + 1))
+        found = store.open_dataset(sample, self.node)
+        true = store.complete_field(sample, str(found.attrs["truth_field"]))
+        first, last = found.attrs["tim3d"]["parameters"]["slices"]
+        labelled = Labelled(self.probabilities, true, (int(first), int(last)))
+        weights = found["resampled_weight"].values
+        totals = np.zeros((1 + len(names), weights.shape[1], phases))
         table = np.full(256, NONE, np.uint8)
         table[self.probabilities.codes] = np.arange(phases)
-        for one in labelled.slices():
-            if one.z in numbers:
-                totals[0] += edges(one.ranks, true.spacing_nm, phases)
-                for n, name in enumerate(names):
-                    drawn = table[np.asarray(store.field_array(sample, name)[one.z])]
-                    totals[1 + n] += edges(
-                        np.where(one.known, drawn, NONE), true.spacing_nm, phases
-                    )
-        return np.asarray(totals[1:] / np.where(totals[0] > 0, totals[0], np.nan))
+        for one, unit in zip(labelled.slices(), labelled.units, strict=True):
+            totals[0, unit] += edges(one.ranks, true.spacing_nm, phases)
+            for n, name in enumerate(names):
+                drawn = table[np.asarray(store.field_array(sample, name)[one.z])]
+                seen = np.where(one.known, drawn, NONE)
+                totals[1 + n, unit] += edges(seen, true.spacing_nm, phases)
+        return resampled_ratios(totals, weights)
+
+
+def resampled_ratios(totals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Ratio of each draw to the truth over resampled units; (draws, phases).
+
+    Deviations from the ratio over all units are enlarged by sqrt(n / (n - 1)), as those of
+    calibrations are.
+
+    Parameters
+    ----------
+    totals : (1 + draws, units, phases) float64
+        Surfaces of the truth, then of each draw.
+    weights : (resamples, units) int64
+        How often each unit is drawn; draws take them by turns.
+
+    Examples
+    --------
+    >>> totals = np.array([[[2.0], [2.0]], [[2.0], [4.0]]])
+    >>> resampled_ratios(totals, np.array([[1, 1]])).tolist()
+    [[1.5]]
+    """
+    units = weights.shape[1]
+    enlarged = math.sqrt(units / (units - 1)) if units > 1 else 0.0
+    plain = _ratio(totals[1:].sum(axis=1), totals[0].sum(axis=0))
+    turns = weights[np.arange(len(plain)) % len(weights)]
+    drawn = _ratio(np.einsum("nu,nup->np", turns, totals[1:]), turns @ totals[0])
+    return np.asarray(plain + enlarged * (drawn - plain))
+
+
+def _ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.asarray(one / np.where(other > 0, other, np.nan))
 
 
 def _about(units: str, long_name: str) -> dict[str, str]:
