@@ -40,10 +40,10 @@ def points(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Task[Path]:
-    """Write random points of a grey field as images, to be told by hand which phase each is of.
+    """Write random points of a grey field as images, whose phases a person then names.
 
     ``FOLDER/points.csv`` has a row for each point with an empty column ``answer``: write the name of the
-    phase of the voxel between the four marks of its image. Points that cannot be told stay empty.
+    phase of the voxel between the four marks of its image. Points that are not clear stay empty.
     `count_points` reads the table.
 
     Parameters
