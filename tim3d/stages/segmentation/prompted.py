@@ -79,7 +79,7 @@ def _network(model: Path, device: str) -> FileNetwork:
 
 
 def awaited_by(sample: str, grey: Field, model: Path) -> str:
-    """What an earlier step of a recipe has yet to write for it: the network, or the field."""
+    """Name what an earlier step of a recipe has yet to write for it: the network, or the field."""
     if expected("network", str(model)):
         return str(model)
     place = f"{sample}/{grey.name}"
