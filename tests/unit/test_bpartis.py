@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import tim3d
 from tests.property.test_distance import QUIET
@@ -169,6 +170,9 @@ def test_no_block_shows_in_particles_or_their_uncertainty(model: str, tmp_path: 
     # The shell's way: the kind of the file, whole slices.
     tim3d.segment(sample, model=model, out="q", options=QUIET)
     assert "q_mutual_information" in store.fields(sample)
+    Image.fromarray(grey[0]).save(tmp_path / "g.png")
+    with pytest.raises(CheckpointError, match="numbers particles, which masks of phases do not"):
+        tim3d.segment_images(str(tmp_path), str(tmp_path / "masks"), model=model)
     with pytest.raises(ArgumentError, match="--batch changes nothing"):
         tim3d.segment(sample, model=model, out="r", batch=2, options=QUIET)
 

@@ -15,6 +15,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
 from tim3d.models.promptable.importing import KIND as PROMPTABLE
 from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.bpartis import KIND as BPARTIS
 from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.network_segmenter import Inference
@@ -194,6 +195,11 @@ def of_model(path: Path, device: str) -> ByNetwork | ByStrokes:
     if read_model(path).kind == PROMPTABLE:
         raise CheckpointError(
             f"{path} is a promptable network, which draws what prompts show: add --prompts structure"
+        )
+    if read_model(path).kind == BPARTIS:
+        raise CheckpointError(
+            f"{path} numbers particles, which masks of phases do not hold: make a sample of the image, tim3d ingest "
+            f"IMAGE a.zarr --voxel-size z=10,y=5,x=5, then tim3d segment a.zarr --model {path}"
         )
     chosen: ByNetwork | ByStrokes = ByNetwork(path, device)
     if read_model(path).kind == STROKES:
