@@ -46,6 +46,7 @@ WITHOUT = {
     "study": {"block"},
     "export": {"time_limit"},
     "describe": {"block"},
+    "embed": {"block"},
 }
 OPTIONS = [
     pytest.param(name, option, id=f"{name} {option.name}")
