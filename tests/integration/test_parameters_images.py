@@ -87,6 +87,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "splits": "lists.json", "subset": "test", "validate": ["0"], "pixel_size": 6.0, "architecture": "Linknet",
             "encoder": "resnet18", "depth": 1, "epochs": 2, "steps": 2, "batch": 3, "crop": 24, "learning_rate": 1e-3,
             "patience": 4, "validation_fraction": 0.4, "seed": 1, "device": "cpu",
+            "encoder_weights": "mobile.pth", "start_from": "net.safetensors", "loss": ["focal"],
+            "class_weights": {"pore": 2, "solid": 1}, "augment": ["blur"], "crops": "balanced",
+            "schedule": "constant", "encoder_rate": 0.5,
         },
     ),
 }  # fmt: skip
@@ -118,9 +121,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lists.json").write_text(json.dumps({"test": ["1"], "train": ["0", "1"]}))
     (folder / "lists.csv").write_text("name,set\n0,test\n")
     if find_spec("torch"):
-        from tests.nets import tiny_checkpoint
+        from tests.nets import encoder_file, tiny_checkpoint
 
         tiny_checkpoint(folder / "net.safetensors")
+        encoder_file(folder / "mobile.pth", "mobilenet_v2")
     return folder
 
 

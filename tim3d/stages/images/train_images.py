@@ -18,15 +18,18 @@ from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
 from tim3d.forecast import expect
 from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.architectures import widths_of
-from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices
+from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, crop_in
+from tim3d.models.segmentation.first_weights import FirstWeights, first_key, first_record
 from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.phases import Phases
 from tim3d.stages.images.labelled import LabelledImage, LabelledImages, labelled_images
+from tim3d.stages.shared.first_network import Words, network, refuse_itself
+from tim3d.stages.shared.training_plan import check_cost
+from tim3d.stages.shared.training_words import in_order, recorded_changes, recorded_losses
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
-from tim3d.typed import Folder, Names
+from tim3d.typed import ClassWeights, CropChanges, Folder, Losses, Names
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,14 @@ def train_images(
     learning_rate: float = 4e-3,
     patience: int = 5,
     validation_fraction: float = 0.2,
+    encoder_weights: str | Path | None = None,
+    start_from: str | Path | None = None,
+    loss: Losses | None = None,
+    class_weights: ClassWeights | None = None,
+    augment: CropChanges | None = None,
+    crops: Literal["random", "balanced"] = "random",
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine",
+    encoder_rate: float = 1.0,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     overwrite: bool = False,
@@ -101,11 +112,27 @@ def train_images(
     crop : int
         Edge of a training crop in pixels.
     learning_rate : float
-        Learning rate at the beginning.
+        Highest learning rate.
     patience : int
         Epochs without gain after which it stops.
     validation_fraction : float
         Share of the images, the last by name, that are left out if none are named.
+    encoder_weights : path, optional
+        Local file with weights of the encoder, as in `train`.
+    start_from : path, optional
+        Model of tim3d to go on from, as in `train`.
+    loss : sequence of str, optional
+        Losses that are added, as in `train` (default: cross-entropy,dice).
+    class_weights : mapping of str to float, optional
+        Weight of each class in the losses (default: all count alike).
+    augment : sequence of str, optional
+        Further random changes of crops, as in `train`; sem for all of them.
+    crops : {"random", "balanced"}
+        Crops anywhere, or around a pixel of a class, every class being drawn alike.
+    schedule : {"cosine", "one-cycle", "constant"}
+        Course of the learning rate.
+    encoder_rate : float
+        Learning rate of the encoder, as a share of the others'.
     seed : int
         Number from which the first weights and all that is random follow.
     device : {"auto", "cpu", "cuda"}
@@ -124,9 +151,11 @@ def train_images(
     ------
     ArgumentError
         If phases or numbers do not fit, or the size of a pixel is not known.
+    CheckpointError
+        If a file of weights holds code, or does not fit the network.
     InputError
         If an image has no mask or one of another size, a mask has values without a phase, a phase
-        is not labelled, or an image is to be learnt from and to judge.
+        is not labelled, an image is to be learnt from and to judge, or all are smaller than the crop.
     MixedRunError
         If the file or the state beside it belongs to another training.
     MemoryPlanError
@@ -140,15 +169,18 @@ def train_images(
         raise ArgumentError("one image is there: a network needs one more by which it is judged")
     if pixel_size is not None and not 0 < pixel_size < np.inf:
         raise ArgumentError(f"--pixel-size {pixel_size:g} is not a length in nm: --pixel-size 5")
-    widths = widths_of(architecture, depth)
-    spec = UNetSpec(images.classes, architecture, encoder, depth, widths, 1, "batch")
+    words = Words(architecture, encoder, depth)
+    spec, first = network(words, images.classes, encoder_weights, start_from)
+    refuse_itself(target, start_from)
+    crop_in(images.largest(), crop, spec.total_stride)
     share = len(images.judging) / (len(images.learnt) + len(images.judging))
     options = TrainingOptions(
         epochs, steps, batch, crop, learning_rate, patience, share or validation_fraction,
         validation_slices=max(16, len(images.judging)), seed=seed, device=device,
-        augmentation=Augmentation(),
+        augmentation=Augmentation(more=recorded_changes(augment)), loss=recorded_losses(loss),
+        class_weights=in_order(class_weights, spec.classes), schedule=schedule, crops=crops, encoder_rate=encoder_rate,
     )  # fmt: skip
-    training = ImagesTraining(images, spec, options, pixel_size, target, overwrite)
+    training = ImagesTraining(images, spec, options, pixel_size, target, overwrite, first)
     return Task(training.plans, lambda: training.run(progress))
 
 
@@ -162,6 +194,7 @@ class ImagesTraining:
     pixel_size: float | None
     target: Path
     overwrite: bool
+    first: FirstWeights | None = None
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the file holds this training."""
@@ -230,12 +263,9 @@ class ImagesTraining:
         from tim3d.models.segmentation.training import deciding  # torch takes seconds to load
 
         about = checkpoint.describe(self.target)
-        now: dict[str, Any] = json.loads(
-            json.dumps(
-                {"options": deciding(self.options), "data_sha256": self._data(read).sha256()}
-            )
-        )
-        before = {key: about.training.get(key) for key in now}
+        asked = {"options": deciding(self.options), "data_sha256": self._data(read).sha256()}
+        now: dict[str, Any] = json.loads(json.dumps(asked | first_key(first_record(self.first))))
+        before = {key: about.training.get(key) for key in asked} | first_key(about.training)
         if about.spec == self.spec and before == now and about.spacing_nm == self._spacing(read):
             return True
         raise MixedRunError(
@@ -249,8 +279,11 @@ class ImagesTraining:
         scales = [one.scale for one in read]
         mean, std = (float(np.mean([getattr(s, n)[0] for s in scales])) for n in ("mean", "std"))
         usual = checkpoint.Normalisation("volume", (mean,), (std,))
+        check_cost(self.spec, self.options, self._bytes())
+        if self.first:
+            log.info("%s", self.first)
         training = UNetTraining(
-            self._data(read), self.spec, self.options, usual, self._spacing(read)
+            self._data(read), self.spec, self.options, usual, self._spacing(read), self.first
         )
         state = Path(f"{self.target}.state")
         with (
@@ -262,10 +295,14 @@ class ImagesTraining:
             text = "trained %d epochs, best validation IoU %.4f in epoch %d"
             log.info(text, run.done, run.best["val_iou"], run.best["epoch"])
 
-    def _refuse_beyond_memory(self) -> None:
-        """Refuse images that do not fit into memory as one array, twice: a copy is hashed."""
+    def _bytes(self) -> int:
+        """Memory of the images as one array, twice: a copy is hashed."""
         ny, nx = self.images.largest()
-        need = 2 * ny * nx * 3 * (len(self.images.learnt) + len(self.images.judging))
+        return 2 * ny * nx * 3 * (len(self.images.learnt) + len(self.images.judging))
+
+    def _refuse_beyond_memory(self) -> None:
+        """Refuse images that do not fit into memory."""
+        need = self._bytes()
         if need > (free := available_memory()):
             raise MemoryPlanError(
                 f"train-images needs {size_text(need)}, and {size_text(free)} are free: every image takes as much as "

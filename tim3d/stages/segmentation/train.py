@@ -28,11 +28,12 @@ from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
 from tim3d.phases import Phases
-from tim3d.stages.segmentation.first_network import Words, network, refuse_itself
+from tim3d.stages.segmentation.chosen import compare_spacing
 from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
-from tim3d.stages.segmentation.training_plan import check_cost, cost
-from tim3d.stages.segmentation.training_words import in_order, recorded_changes, recorded_losses
 from tim3d.stages.shared.agreement import UNLABELLED as NO_TRUTH
+from tim3d.stages.shared.first_network import Words, described, network, refuse_itself
+from tim3d.stages.shared.training_plan import check_cost, cost
+from tim3d.stages.shared.training_words import in_order, recorded_changes, recorded_losses
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.advice import other_stack
@@ -206,8 +207,10 @@ def train(
         })  # fmt: skip
         spec = _spec_3d(tuple(classes), grey, depth, given or _widths(depth), norm)
     elif dimensions == 2:
-        spec, first = network(words, list(classes), grey, encoder_weights, start_from)
+        spec, first = network(words, list(classes), encoder_weights, start_from)
         refuse_itself(target, start_from)
+        if start_from:
+            compare_spacing(described(start_from).spacing_nm, grey)
         crop = crop or min(CROPS[2], *grey.shape[1:])
         crop_in(grey.shape[1:], crop, spec.total_stride)
     else:

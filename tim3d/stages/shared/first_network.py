@@ -13,8 +13,6 @@ from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.architectures import widths_of
 from tim3d.models.segmentation.first_weights import FirstWeights, of_encoder, of_model
 from tim3d.models.segmentation.unet import UNetSpec
-from tim3d.stages.segmentation.chosen import compare_spacing
-from tim3d.storage.schema import Field
 
 # What a file that an earlier step of a recipe has yet to write is recorded as.
 UNKNOWN = "not trained yet"
@@ -61,7 +59,6 @@ class Words:
 def network(
     words: Words,
     classes: Sequence[str],
-    grey: Field,
     encoder_weights: str | Path | None,
     start_from: str | Path | None,
 ) -> tuple[UNetSpec, FirstWeights | None]:
@@ -79,7 +76,7 @@ def network(
             "--start-from gives all weights, those of the encoder too: leave out --encoder-weights"
         )
     if start_from:
-        return _going_on(words, tuple(classes), grey, str(start_from))
+        return _going_on(words, tuple(classes), str(start_from))
     spec = words.spec(classes)
     return spec, of_encoder(encoder_weights, spec) if encoder_weights else None
 
@@ -98,18 +95,19 @@ def refuse_itself(target: Path, start_from: str | Path | None) -> None:
         )
 
 
-def _going_on(
-    words: Words, classes: tuple[str, ...], grey: Field, path: str
-) -> tuple[UNetSpec, FirstWeights]:
-    planned = expected("network", path)
-    about = planned or checkpoint.describe(path)
+def described(path: str | Path) -> Any:
+    """Description of a model that is there, or that an earlier step of a recipe writes."""
+    return expected("network", str(path)) or checkpoint.describe(path)
+
+
+def _going_on(words: Words, classes: tuple[str, ...], path: str) -> tuple[UNetSpec, FirstWeights]:
+    about = described(path)
     if not isinstance(about, checkpoint.Description) or not isinstance(about.spec, UNetSpec):
         raise ArgumentError(
             f"{path} holds a segmenter of the kind {about.kind!r}; --start-from takes a network of slices"
         )
-    compare_spacing(about.spacing_nm, grey)
     spec = replace(words.of(about.spec, path), classes=classes)
-    if planned:
+    if expected("network", path):
         return spec, FirstWeights(path, spec, {"from": "model", "sha256": UNKNOWN})
     return spec, of_model(path, spec)
 
