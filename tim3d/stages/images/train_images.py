@@ -52,7 +52,7 @@ def train_images(
     epochs: int = 12,
     steps: int = 40,
     batch: int = 4,
-    crop: int = 128,
+    crop: int | None = None,
     learning_rate: float = 4e-3,
     patience: int = 5,
     validation_fraction: float = 0.2,
@@ -109,8 +109,8 @@ def train_images(
         Batches in an epoch.
     batch : int
         Crops in a batch.
-    crop : int
-        Edge of a training crop in pixels.
+    crop : int, optional
+        Edge of a training crop in pixels (default: 128, or the images where they are smaller).
     learning_rate : float
         Highest learning rate.
     patience : int
@@ -172,6 +172,7 @@ def train_images(
     words = Words(architecture, encoder, depth)
     spec, first = network(words, images.classes, encoder_weights, start_from)
     refuse_itself(target, start_from)
+    crop = crop or min(128, *images.largest())
     crop_in(images.largest(), crop, spec.total_stride)
     share = len(images.judging) / (len(images.learnt) + len(images.judging))
     options = TrainingOptions(
