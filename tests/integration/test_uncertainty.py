@@ -92,6 +92,7 @@ def test_the_temperature_and_the_length_of_the_errors_are_found(
     )
 
 
+@pytest.mark.long
 def test_draws_are_label_fields_whatever_the_blocks(sample: str, tmp_path: Path) -> None:
     names = [f"phase_draw_0{n}" for n in range(DRAWS)]
     every = [tim3d.open_field(sample, name).values for name in names]
@@ -109,6 +110,7 @@ def test_draws_are_label_fields_whatever_the_blocks(sample: str, tmp_path: Path)
     assert (listing["surface_ratio"] > 0).all()
 
 
+@pytest.mark.long
 def test_intervals_stand_beside_the_numbers(
     sample: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,7 @@ def test_blocks_do_not_show_in_the_views_of_a_network(sample: tuple[str, Path]) 
     assert [member["view"] for member in record["members"]][:3] == ["", "y", "x"]
 
 
+@pytest.mark.long
 def test_several_models_are_a_mean_of_their_own_fingerprint(
     sample: tuple[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ def test_without_an_error_the_temperature_has_a_bound() -> None:
 
 
 def test_resamples_vary_as_new_voxels_would() -> None:
-    every = [fitted(known(*voxels(2000, seed=seed), units=20)).vector for seed in range(60)]
+    every = [fitted(known(*voxels(2000, seed=seed), units=20)).vector for seed in range(30)]
     one = known(*voxels(2000, seed=99), units=20)
     drawn = resampled(one, fitted(one), weights(20, 400, 1, seed=0))
     spread = np.std([each.vector for each in drawn], axis=0)

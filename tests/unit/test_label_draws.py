@@ -49,7 +49,7 @@ def test_every_voxel_keeps_its_probability() -> None:
     ramp = np.linspace(0.02, 0.98, 12)
     shares = np.stack([ramp * 0.6, ramp * 0.4, 1 - ramp])[:, None, None, :] * np.ones((3, 1, 4, 12))
     draws = Draws((3.0, 3.0, 3.0), CUBE, seed=4)
-    count = 1500
+    count = 800
     total = np.zeros((3, 1, 4, 12))
     for n in range(count):
         total += np.arange(3)[:, None, None, None] == drawn(draws, shares, n)
@@ -57,10 +57,10 @@ def test_every_voxel_keeps_its_probability() -> None:
     assert np.abs(error).max() < 4.5  # of 144 numbers
 
 
-@pytest.mark.parametrize(("p", "length"), [(0.5, 3.0), (0.2, 4.0), (0.5, 0.0)])
+@pytest.mark.parametrize(("p", "length"), [(0.5, 2.0), (0.2, 3.0), (0.5, 0.0)])
 def test_the_fraction_varies_as_the_covariances_say(p: float, length: float) -> None:
     """sd of phi, the square root of the mean covariance over all pairs of voxels."""
-    shape, count = (8, 12, 12), 400
+    shape, count = (5, 9, 8), 250
     shares = np.stack([np.full(shape, p), np.full(shape, 1 - p)])
     draws = Draws((length,) * 3, CUBE, seed=7)
     fractions = [(drawn(draws, shares, n) == 0).mean() for n in range(count)]
@@ -91,7 +91,7 @@ def test_the_series_of_a_covariance_is_its_integral() -> None:
 
 @pytest.mark.parametrize("length", [2.0, 5.0])
 def test_the_length_of_drawn_labels_is_found_again(length: float) -> None:
-    shape = (40, 48, 48)
+    shape = (24, 40, 40)
     random = np.random.default_rng(1)
     p = 1 / (1 + np.exp(-random.normal(size=shape)))  # no length of its own
     labels = drawn(Draws((length,) * 3, CUBE, seed=2), np.stack([p, 1 - p]), 0)
@@ -100,4 +100,4 @@ def test_the_length_of_drawn_labels_is_found_again(length: float) -> None:
         known, terms = np.ones(share.shape, bool), series(share)
         y.add((truth == 0) - share, terms, known, 0)
         x.add((truth == 0) - share, terms, known, 1)
-    assert fitted_length([(y, 1.0), (x, 1.0)]) == pytest.approx(length, rel=0.1)
+    assert fitted_length([(y, 1.0), (x, 1.0)]) == pytest.approx(length, rel=0.15)
