@@ -31,6 +31,7 @@ BESIDE = {
     "inspect": {"figure", "json"},
     "study": {"figure"},
     "evaluate": {"figure"},
+    "calibrate": {"figure"},
     "evaluate_images": {"figure"},
     "fidelity": {"figure"},
     "describe": {"csv"},
