@@ -174,6 +174,7 @@ UNFIT = {
     "import_network.encoder",
     "import_network.decoder_channels",
     "import_network.context",
+    "dimensions",
     "depth",
     "preset",
     "scale",
