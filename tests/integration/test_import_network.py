@@ -71,6 +71,7 @@ def test_it_segments_a_sample_and_says_where_it_comes_from(tmp_path):
         assert np.array_equal(expected.argmax(0).numpy()[~close], labels[~close])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "wrapped",
     [
@@ -91,6 +92,7 @@ def test_prefixes_of_trainings_are_taken_off_by_name(tmp_path, wrapped):
     assert all(torch.equal(found[name], value) for name, value in plain.items())
 
 
+@pytest.mark.long
 def test_a_training_goes_on_from_an_imported_network(tmp_path):
     model = imported(network_file(tmp_path / "n.pth"), tmp_path, mean=list(MEAN), std=list(STD))
     grey = np.random.default_rng(0).integers(0, 255, (3, 16, 16)).astype(np.uint8)
@@ -109,6 +111,7 @@ def test_a_training_goes_on_from_an_imported_network(tmp_path):
     assert checkpoint.describe(later).spec.colours == checkpoint.describe(model).spec.colours
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
@@ -147,6 +150,7 @@ def test_a_whole_pickled_network_is_refused(tmp_path):
         imported(tmp_path / "n.pth", tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [

@@ -98,6 +98,7 @@ def test_a_training_goes_on_into_another_file_and_the_first_one_stays(sample, tm
         train(sample, one, start_from=one)
 
 
+@pytest.mark.long
 def test_other_classes_get_a_new_head_and_that_is_said(sample, tmp_path, caplog):
     one = train(sample, tmp_path / "one.safetensors")
     with caplog.at_level(logging.INFO):
@@ -117,6 +118,7 @@ def test_other_classes_get_a_new_head_and_that_is_said(sample, tmp_path, caplog)
     assert all(np.allclose(first[k], later[k], atol=1e-9) for k in body)
 
 
+@pytest.mark.long
 def test_the_network_of_a_model_to_start_from_is_not_contradicted(sample, tmp_path):
     one = train(sample, tmp_path / "one.safetensors")
     with pytest.raises(ArgumentError, match=r"has depth 2, and 4 is asked for.*Leave out --depth"):

@@ -49,6 +49,7 @@ def test_the_table_is_that_of_the_package():
     assert set(SHAPES) == set(smp.encoders.get_encoder_names())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["UnetPlusPlus", "FPN", "PSPNet", "PAN"])
 def test_an_architecture_works_at_its_depths(architecture):
     assert (
@@ -64,6 +65,7 @@ def test_every_architecture_works_at_its_depths(architecture):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoder", ["mit_b0", "mobileone_s0", "timm-skresnet18"])
 def test_an_encoder_works_whatever_its_family(encoder):
     assert works("Unet", encoder, 3, 3)
@@ -113,6 +115,7 @@ def test_widths_are_those_of_architectures_that_take_them(architecture):
             dataclasses.replace(spec("Unet", depth=4), architecture=architecture, encoder="tu-x")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["Linknet", "FPN", "PAN"])
 def test_no_block_shows_in_the_labels_of_another_architecture(tmp_path, architecture):
     torch.manual_seed(2)

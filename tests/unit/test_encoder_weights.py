@@ -142,6 +142,7 @@ def test_an_efficientnet_lite_of_efficientnet_pytorch_lands_layer_by_layer(tmp_p
     assert (about.layout, about.dropped) == ("EfficientNet-PyTorch names", ("classifier",))
 
 
+@pytest.mark.long
 def test_a_timm_file_fits_its_backbone_and_deeper_layers_are_named(tmp_path):
     timm = pytest.importorskip("timm", reason="encoders tu-NAME are those of timm")
     state = timm.create_model("resnet10t", pretrained=False).state_dict()
@@ -151,6 +152,7 @@ def test_a_timm_file_fits_its_backbone_and_deeper_layers_are_named(tmp_path):
     assert set(about.dropped) >= {"fc", "layer4 (deeper than the network)"}
 
 
+@pytest.mark.long
 def test_densenets_of_early_torchvision_are_renamed(tmp_path):
     def early(name):
         return re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
@@ -251,6 +253,7 @@ def digest(name):
     return shapes_digest(shape for key, shape in shapes if not key.endswith("num_batches_tracked"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["resnet18", "mobilenet_v2", "timm-tf_efficientnet_lite0", "vgg11"]
 )
