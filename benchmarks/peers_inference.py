@@ -42,7 +42,9 @@ from tim3d.models.segmentation.unet_3d import UNet3DSpec
 
 GREY, CLASSES = Normalisation("volume", (120.0,), (50.0,)), ("pore", "solid")
 SPACING = (10.0, 10.0, 10.0)
-MARGIN, OVERLAP, BLOCK = 64, 0.25, 16
+MARGIN, OVERLAP = 64, 0.25
+# Slices of a block: of boxes a block of few slices would compute most of them twice.
+BLOCK = {2: 16, 3: 64}
 Shares = Callable[[Array], Array]
 
 
@@ -66,8 +68,9 @@ def by_tim3d(path: Path, window: int | None) -> tuple[Shares, Shares]:
 
     def each(grey: Array, wanted: str, made: Array) -> Array:
         lattice = windows_of(triple(grey.shape), spec, how_of(spec, window))
-        for z in range(0, len(grey), BLOCK):
-            core = Box((z, 0, 0), (min(z + BLOCK, len(grey)), *grey.shape[1:]))
+        thick = BLOCK[spec.dimensions]
+        for z in range(0, len(grey), thick):
+            core = Box((z, 0, 0), (min(z + thick, len(grey)), *grey.shape[1:]))
             box = lattice.read_box(core)
             found = segment_core(called, lattice, core, grey[box.slices], box, (wanted,))  # type: ignore[arg-type]
             made[(..., *core.slices)] = found[wanted]  # type: ignore[index]
