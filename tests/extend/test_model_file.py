@@ -90,7 +90,8 @@ def test_options_of_the_unet_are_refused_with_another_kind(sample: str, model: P
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(sample: str, model: Path) -> None:
     with pytest.raises(
-        CheckpointError, match=r"kind 'linear', and the known ones are strokes, unet.*register"
+        CheckpointError,
+        match=r"kind 'linear', and the known ones are bpartis, .*strokes, unet.*register",
     ):
         tim3d.segment(sample, model=model, options=QUIET)
     with pytest.raises(CheckpointError, match="kind 'linear', and a network is needed"):

@@ -13,12 +13,14 @@ def choose_device(name: str) -> str:
     Raises
     ------
     DeviceError
-        If CUDA is requested and not available.
+        If the name is unknown, or CUDA is requested and not available.
     """
     there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
     if name.startswith("cuda") and not there:
         raise DeviceError("no CUDA device is here; use --device cpu")
-    return ("cuda" if there else "cpu") if name == "auto" else name
+    return str(named_device(name))
 
 
 def named_device(name: str) -> torch.device:

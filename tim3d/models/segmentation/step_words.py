@@ -21,6 +21,8 @@ def spelt(text: str, kinds: Mapping[str, type[Kind]], what: str) -> Kind:
     ArgumentError
         If there is no such kind or number, or one cannot be read.
     """
+    if not isinstance(text, str):
+        raise ArgumentError(f"a {what} is a word, one of {', '.join(kinds)}, not {text!r}")
     kind, _, rest = text.partition(":")
     if kind not in kinds:
         raise ArgumentError(
