@@ -31,7 +31,7 @@ CLEAR = 7
 # Second difference along both axes; white noise of 1 gives 6 (Immerkaer, DOI 10.1006/cviu.1996.0060).
 MASK, RESPONSE = np.array([1.0, -2.0, 1.0]), 6.0
 # Fewest interior pixels of a class from which anything is estimated.
-FEWEST = 500
+FEWEST = 200
 
 
 @dataclass(frozen=True)
