@@ -232,7 +232,8 @@ FILES = {
         {"checkpoint": "sam", "weights": "sam.safetensors"}, makes="sam.safetensors"
     ),
     "fit_imaging": Row(
-        {"sample": A, "model": "look.json", "phases": ["pore", "solid"]}, makes="look.json", reads="raw"
+        {"sample": A, "model": "look.json", "phases": ["pore", "solid"], "thresholds": [110.0]}, makes="look.json",
+        reads="raw",
     ),
     "import_generator": Row(
         {
