@@ -99,6 +99,7 @@ trained(sys.argv[1], on_look=lambda run: run.done == 12 and os.kill(os.getpid(),
 """
 
 
+@pytest.mark.long
 def test_it_is_killed_and_resumed_to_the_bit_and_its_network_segments(tmp_path: Path) -> None:
     whole, cut = trained(tmp_path / "whole.safetensors"), tmp_path / "cut.safetensors"
     done = subprocess.run(

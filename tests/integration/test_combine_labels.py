@@ -65,6 +65,7 @@ def expected(least: float) -> np.ndarray:
 
 @pytest.mark.parametrize("block", [None, (4, 8, 24), (8, 24, 8), (4, 8, 8)])
 @pytest.mark.parametrize("least", [None, 0.8])
+@pytest.mark.long
 def test_the_first_label_wins_and_must_be_sure_whatever_the_blocks(
     sample: str, least: float | None, block: tuple[int, int, int] | None
 ) -> None:

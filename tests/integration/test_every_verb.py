@@ -397,6 +397,7 @@ def one_line(call: Callable[[], Any], kind: type[Tim3dError] = Tim3dError) -> st
 
 
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.long
 def test_a_plan_writes_nothing(folder: Path, name: str) -> None:
     if name == "view":
         pytest.importorskip("neuroglancer", reason="pip install 'tim3d[view]'")
@@ -441,6 +442,7 @@ def test_what_has_nothing_to_overwrite_refuses_the_option(folder: Path, name: st
 
 
 @pytest.mark.parametrize("name", [*RESULTS, "describe"])
+@pytest.mark.long
 def test_a_result_is_a_value(folder: Path, name: str) -> None:
     row = prepared(name)
     held = run(name)
@@ -455,6 +457,7 @@ def test_a_result_is_a_value(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.long
 def test_the_result_of_a_replaced_field_is_refused_until_it_is_renewed(
     folder: Path, name: str
 ) -> None:
@@ -514,6 +517,7 @@ def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(
 @pytest.mark.parametrize(
     "name", [name for name, row in TABLE.items() if row.reads and name != "describe"]
 )
+@pytest.mark.long
 def test_a_missing_shard_is_not_zero(folder: Path, name: str) -> None:
     row = prepared(name)
     shard = folder / A / row.reads / "s0" / row.reads / "c/0/0/0"
@@ -546,6 +550,7 @@ def flip(node: Path) -> None:
 
 @pytest.mark.parametrize("damage", [tear, flip])
 @pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.long
 def test_a_damaged_result_is_one_line(
     folder: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
@@ -596,6 +601,7 @@ truth = "truth"
 """
 
 
+@pytest.mark.long
 def test_a_recipe_renews_results_and_refuses_fields_of_a_replaced_field(folder: Path) -> None:
     Path("r.toml").write_text(RECIPE)
     planned = dict(plan_recipe("r.toml"))
