@@ -18,6 +18,7 @@ from tests.contents import content
 from tim3d.maintenance.validation import validate
 
 
+@pytest.mark.long
 def test_kills_of_each_kind_leave_the_bytes_of_an_untouched_run(tmp_path: Path) -> None:
     count = kill_and_resume.check(tmp_path, ["worker", "group", "scheduler", "client"], seed=3)
     assert count.kills == {"worker": 1, "client": 1, "group": 1, "scheduler": 1}

@@ -122,6 +122,7 @@ def test_every_argument_of_a_simulation_makes_another_one(
         {"phases": tim3d.Phases(pore=1, solid=0)},
     ],
 )  # fmt: skip
+@pytest.mark.long
 def test_every_argument_of_a_network_makes_other_labels(
     folder: Path, change: dict[str, Any]
 ) -> None:

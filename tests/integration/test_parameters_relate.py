@@ -101,6 +101,7 @@ def test_the_table_holds_every_parameter(case: str) -> None:
 @pytest.mark.parametrize(
     ("case", "parameter"), [(case, one) for case, (*_, others) in CASES.items() for one in others]
 )
+@pytest.mark.long
 def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
     made: Path, firsts: dict[str, str], monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
 ) -> None:

@@ -529,6 +529,7 @@ def test_a_parameter_changed_alone_asks_another_question_or_is_refused(
         ("fidelity", {"volumes": [B, f"../{{}}/{B}"], "phases": TWO, **IMAGE}),
     ],
 )
+@pytest.mark.long
 def test_what_is_given_twice_is_refused(folder: Path, name: str, given: dict[str, Any]) -> None:
     if "volumes" in given:
         given = given | {"volumes": [one.format(folder.name) for one in given["volumes"]]}

@@ -132,6 +132,7 @@ def test_a_step_finds_the_results_that_earlier_ones_will_have_made(folder: Path)
             tim3d.plan("study", "a.zarr", **STEPS["study"] | {"out": there["solve"][0]})
 
 
+@pytest.mark.long
 def test_what_is_planned_is_what_is_run(folder: Path) -> None:
     before = {name: [plan.name for plan in plans] for name, plans in plan_recipe("recipe.toml")}
     tim3d.run_recipe("recipe.toml", cluster={"kind": "serial"}, progress=False)

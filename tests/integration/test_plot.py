@@ -64,6 +64,7 @@ def copy(whole: str, tmp_path: Path) -> str:
     return str(tmp_path / "b.zarr")
 
 
+@pytest.mark.long
 def test_every_figure_of_every_result_is_a_file(drawn: Path) -> None:
     expected = {f"phase_descriptors_{name}" for name in OF_DESCRIPTORS}
     expected |= {"phase_porosimetry_phase=pore_porosimetry_figure", f"{STUDY}_study_figure"}

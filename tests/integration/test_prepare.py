@@ -312,6 +312,7 @@ PARAMETERS: dict[type, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", PARAMETERS)
+@pytest.mark.long
 def test_a_parameter_of_a_step_gives_another_field(
     kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def table(length: int) -> Normalisation:
 
 
 @given(st.data())
+@pytest.mark.long
 def test_any_core_has_the_maps_of_the_whole(models: dict[int, Path], data: st.DataObject) -> None:
     shape = data.draw(st.tuples(*(st.integers(1, 21) for _ in range(3))), label="shape")
     planes = data.draw(st.sampled_from(["zyx", "zy", "yx", "x"]))
