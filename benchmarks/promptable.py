@@ -102,8 +102,10 @@ def main(arguments: list[str] | None = None) -> None:
         )
     )
     answers = answered[2][0]
-    wide = seconds(lambda: [answers.logits(n, m) for n in range(4) for m in range(3)])
-    print(row("12 masks enlarged", wide, f"{wide[1] / 12:.3g} CPU seconds each"))
+    pairs = [(n, m) for n in range(min(4, len(asked[0]))) for m in range(3)]
+    wide = seconds(lambda: [answers.logits(n, m) for n, m in pairs])
+    each = wide[1] / len(pairs)
+    print(row(f"{len(pairs)} masks enlarged", wide, f"{each:.3g} CPU seconds each"))
     print(row("centres of structure", seconds(lambda: centres(edge_regions(image)))))
     kept = seconds(lambda: suppressed(masks, 0.7))
     print(row(f"suppression of {len(masks)} masks", kept, f"{len(kept[2])} left"))
