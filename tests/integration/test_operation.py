@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -225,11 +226,18 @@ def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
     with cluster("local", workers=1) as on:
         on.client.cluster.scale(0)
         until(lambda: not on.client.scheduler_info(n_workers=-1)["workers"], "the worker's end")
-        grow = threading.Timer(
-            7.0, lambda: on.client.cluster.scale(1)
-        )  # long enough to say it twice
-        grow.start()
+
+        def grow() -> None:
+            try:
+                until(lambda: bool(alone(caplog)), "the warning")
+                time.sleep(4.0)  # long enough to say it twice
+            finally:
+                on.client.cluster.scale(1)
+
+        growing = threading.Thread(target=grow)
+        growing.start()
         run(number_pass(sample), progress=False)
+        growing.join()
         address = on.client.scheduler.address
     assert len(alone(caplog)) == 1
     assert f"dask worker {address}" in alone(caplog)[0]

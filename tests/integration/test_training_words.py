@@ -101,7 +101,7 @@ def test_a_training_goes_on_into_another_file_and_the_first_one_stays(sample, tm
 @pytest.mark.long
 def test_other_classes_get_a_new_head_and_that_is_said(sample, tmp_path, caplog):
     one = train(sample, tmp_path / "one.safetensors")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="tim3d"):
         two = train(
             sample,
             tmp_path / "two.safetensors",

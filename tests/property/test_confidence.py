@@ -98,7 +98,7 @@ def test_a_limit_is_found_on_true_instances_and_small_ones_are_left_out(
     numbers[0, 8, 19] = 8  # one voxel
     doubt = np.where(numbers == 9, 0.5, 0.1).astype(np.float32)
     sample = sample_of(tmp_path, "a", SHAPE, n=numbers, u=doubt, t=truth)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="tim3d"):
         found = tim3d.confidence(sample, "n", "u", truth="t", least_diameter=12.0, options=QUIET)
     assert found.attrs["limits"] == pytest.approx([0.3])
     assert found.attrs["instances"] == [1, 1, 2]
