@@ -113,4 +113,5 @@ def binary_entropy(share: Floats) -> Floats:
     """
     tiny = np.finfo(np.float32).tiny
     one, two = np.maximum(share, tiny), np.maximum(1 - share, tiny)
-    return np.asarray(-(share * np.log(one) + (1 - share) * np.log(two)), np.float32)
+    # Subtracted from 0, as a certain outcome would have the entropy -0.
+    return np.asarray(0 - (share * np.log(one) + (1 - share) * np.log(two)), np.float32)

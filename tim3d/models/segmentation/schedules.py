@@ -28,7 +28,7 @@ def one_cycle(done: float) -> float:
     """Rises from 1/25 along half a cosine in the first 30 % of the batches, then falls to 1/10000.
 
     >>> [round(one_cycle(done), 4) for done in (0.0, 0.3, 0.65, 1.0)]
-    [0.04, 1.0, 0.5001, 0.0001]
+    [0.04, 1.0, 0.5, 0.0001]
     """
     start, end, share = (
         (FIRST, 1.0, done / RISE) if done < RISE else (1.0, LAST, (done - RISE) / (1 - RISE))

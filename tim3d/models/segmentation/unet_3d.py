@@ -44,7 +44,7 @@ class UNet3DSpec:
 
     Examples
     --------
-    >>> spec = UNet3DSpec(("pore", "solid"), steps_for((20.0, 5.0, 5.0), 3))
+    >>> spec = UNet3DSpec(("pore", "solid"), steps_for((20.0, 5.0, 5.0), 3), (8, 16, 32, 64))
     >>> spec.steps, spec.strides
     (((1, 2, 2), (1, 2, 2), (2, 2, 2)), (2, 8, 8))
     """
