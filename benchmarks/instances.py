@@ -29,7 +29,8 @@ from scipy.sparse.csgraph import connected_components
 from tim3d.generators import Grains, Packed
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.image.section_look import Look, render
-from tim3d.kernels.morphology.basins import basins_of_volume, positive
+from tim3d.kernels.morphology.basins import positive
+from tim3d.kernels.morphology.joined_basins import basins_of_volume
 from tim3d.kernels.morphology.multicut import multicut
 from tim3d.kernels.morphology.overlaps import overlaps
 from tim3d.kernels.morphology.slice_links import (

@@ -30,8 +30,8 @@ from skimage.segmentation import watershed
 
 from benchmarks.descriptors import blobs
 from tim3d.grid import Box, triple
-from tim3d.kernels.morphology.basins import basins_of_volume
 from tim3d.kernels.morphology.distance import lengths, metric_of, squared_distances
+from tim3d.kernels.morphology.joined_basins import basins_of_volume
 from tim3d.kernels.morphology.painting import largest_ball
 from tim3d.kernels.morphology.strut_graph import Curves, branches, network, struts
 from tim3d.kernels.morphology.thinning import last_level, thin

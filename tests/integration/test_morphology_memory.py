@@ -16,8 +16,8 @@ from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.engine import Gathering
 from tim3d.errors import MemoryPlanError
 from tim3d.grid import Grid
-from tim3d.kernels.morphology.basins import Joining
 from tim3d.kernels.morphology.instances import Tallies, growing, tally, tally_bytes
+from tim3d.kernels.morphology.joined_basins import Joining
 from tim3d.kernels.morphology.strut_graph import Curves, graph_bytes, network, struts
 from tim3d.stages.morphology.basins import BasinField, joining, particles_of
 from tim3d.stages.shared.results import run_passes

@@ -10,9 +10,9 @@ import xarray as xr
 
 from tim3d.descriptors.particles import Measured, particles
 from tim3d.grid import Box, triple
-from tim3d.kernels.morphology.basins import basins_of_volume
 from tim3d.kernels.morphology.distance import lengths, metric_of, squared_distances
 from tim3d.kernels.morphology.instances import added, tally
+from tim3d.kernels.morphology.joined_basins import basins_of_volume
 from tim3d.kernels.morphology.particle_shapes import border_weights
 
 Spacing = tuple[float, float, float]

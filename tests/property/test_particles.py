@@ -26,8 +26,8 @@ from tests.property.test_distance import (
 )
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
 from tim3d.grid import Box, Grid, Triple
-from tim3d.kernels.morphology.basins import basins_of_volume
 from tim3d.kernels.morphology.instances import PAIRS, RADIUS, START, STOP, UNIT, added, tally
+from tim3d.kernels.morphology.joined_basins import basins_of_volume
 from tim3d.kernels.morphology.surface import pair_weights
 from tim3d.kernels.morphology.voxel_configurations import octant_histogram
 from tim3d.storage import store

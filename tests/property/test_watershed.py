@@ -20,7 +20,8 @@ from tests.property.test_distance import QUIET, SHAPES, WHOLE, Spacing
 from tests.property.test_particles import by_hand
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.morphology.basins import basins_of_volume, positive
+from tim3d.kernels.morphology.basins import positive
+from tim3d.kernels.morphology.joined_basins import basins_of_volume
 from tim3d.storage import store
 
 TWO = tim3d.Phases(matrix=0, grain=1)

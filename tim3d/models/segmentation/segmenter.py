@@ -48,7 +48,7 @@ class Map:
         numbers of objects, 0 for none, which are paired over the borders of windows and numbered
         from 1 over the volume; see `tim3d.kernels.morphology.objects`. "basins": heights, kept as
         ``OUT_NAME_heights``, which rise towards the middle of objects; ``OUT_NAME`` holds the
-        numbers of their basins in the class `of`; see `tim3d.kernels.morphology.basins`.
+        numbers of their basins in the class `of`; see `tim3d.kernels.morphology.joined_basins`.
     overlap : float
         Least intersection over union of two objects that are one, where two windows are compared.
     of : str

@@ -23,9 +23,10 @@ import xarray as xr
 from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import InputError
 from tim3d.grid import AXES, Block, Grid, Triple, triple
-from tim3d.kernels.morphology import basins as kernel
-from tim3d.kernels.morphology.basins import Basins, Radii, Saddles, Side
+from tim3d.kernels.morphology.basins import Basins, Radii, basins, positive
 from tim3d.kernels.morphology.components import border_voxels, first_rows
+from tim3d.kernels.morphology.joined_basins import Joining, ends_of, joined, renumbered
+from tim3d.kernels.morphology.necks import Necks, Side, necks_across, necks_within, widest
 from tim3d.stages.components.blocks import lookup, lookup_node, values_of_block
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,
@@ -75,7 +76,7 @@ class Climb:
         around = block.core.grow(AROUND)
         radii = np.zeros(around.shape, np.float32)
         inside = self._voxels(self.labels, block) == self.code
-        found = kernel.positive(*(self._voxels(name, block) for name in self.maps))
+        found = positive(*(self._voxels(name, block) for name in self.maps))
         if not np.isfinite(found[inside]).all():
             raise InputError(
                 f"{self.maps[0]!r} of {self.sample} has voxels in the block at {block.core.start} that are not "
@@ -89,7 +90,7 @@ class Climb:
 
     def basins(self, block: Block, radii: Radii) -> Basins:
         """Basins of the core."""
-        return kernel.basins(radii, block.core.start, self.shape, self.spacing)
+        return basins(radii, block.core.start, self.shape, self.spacing)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of labels and maps while decoded, and of climbing."""
@@ -110,7 +111,7 @@ class ClimbWork:
     def compute(self, block: Block, inputs: Radii) -> dict[str, Any]:
         """Let the voxels climb."""
         found, inner = self.climb.basins(block, inputs), inputs[1:-1, 1:-1, 1:-1]
-        necks = kernel.saddles(found.ids, np.ascontiguousarray(inner))
+        necks = necks_within(found.ids, np.ascontiguousarray(inner))
         record = {"end": pack(found.end), "radius": pack(found.radius), "necks": _packed(necks)}
         for axis, side in itertools.product(range(3), (0, -1)):
             planes = {"ids": np.take(found.ids, side, axis), "radii": np.take(inner, side, axis)}
@@ -131,12 +132,12 @@ def _plane(axis: int, side: int) -> str:
     return f"{AXES[axis]}_{'high' if side else 'low'}"
 
 
-def _packed(necks: Saddles) -> dict[str, Any]:
+def _packed(necks: Necks) -> dict[str, Any]:
     return {name: pack(getattr(necks, name)) for name in ("first", "second", "radius")}
 
 
-def _necks(record: Record) -> Saddles:
-    return Saddles(*(unpack(record[name]) for name in ("first", "second", "radius")))
+def _necks(record: Record) -> Necks:
+    return Necks(*(unpack(record[name]) for name in ("first", "second", "radius")))
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class MeetWork:
             if offset > (0, 0, 0):
                 axis = _axis(offset)
                 low, high = _side(own, axis, offset[axis]), _side(there, axis, -offset[axis])
-                one["necks"] = _packed(kernel.saddles_across(low, high, offset, axis))
+                one["necks"] = _packed(necks_across(low, high, offset, axis))
             found.append(one)
         return {"beside": found}
 
@@ -216,7 +217,7 @@ class NumberWork:
     def compute(self, block: Block, inputs: tuple[Radii, np.ndarray]) -> np.ndarray:
         """Numbers of the particles."""
         radii, numbers = inputs
-        return kernel.renumbered(self.climb.basins(block, radii).ids, numbers)
+        return renumbered(self.climb.basins(block, radii).ids, numbers)
 
     def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
         """Write whole shards."""
@@ -259,7 +260,7 @@ class BasinField:
     labels: Field
     maps: tuple[Field, ...]
     code: int
-    how: kernel.Joining
+    how: Joining
     parameters: Mapping[str, Any]
     inputs: Mapping[str, str]
     out: str
@@ -394,7 +395,7 @@ def joining(name: str) -> Gathering:
 
 
 def particles_of(
-    climbing: Pass, meeting: Pass, how: kernel.Joining, plan: Gathering
+    climbing: Pass, meeting: Pass, how: Joining, plan: Gathering
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Join the basins of all blocks.
 
@@ -429,14 +430,14 @@ def particles_of(
     order = np.argsort(place)
     rank = np.empty(len(following), np.int64)
     rank[peaks[order]] = np.arange(len(peaks))
-    basin = rank[kernel.ends_of(following)]
+    basin = rank[ends_of(following)]
     within = [_shifted(n, s, s) for n, s in zip(inner, starts.ravel().tolist(), strict=True)]
     necks = _between_basins([*within, *outer], basin)
-    numbers = kernel.joined(radius[order], necks, how)
+    numbers = joined(radius[order], necks, how)
     return starts, numbers[basin], _touching(numbers, necks)
 
 
-def _touching(numbers: np.ndarray, necks: Saddles) -> int:
+def _touching(numbers: np.ndarray, necks: Necks) -> int:
     """Pairs of particles between which there are necks."""
     a, b = numbers[necks.first], numbers[necks.second]
     keys = np.minimum(a, b)[a != b] << 32 | np.maximum(a, b)[a != b]
@@ -445,7 +446,7 @@ def _touching(numbers: np.ndarray, necks: Saddles) -> int:
 
 def _met(
     meeting: Pass, places: list[Triple], starts: np.ndarray, count: int
-) -> tuple[np.ndarray, list[Saddles]]:
+) -> tuple[np.ndarray, list[Necks]]:
     """Row at which each row goes on, and the necks over borders."""
     following, outer = np.arange(count), []
     for place, record in zip(places, meeting.ledger.records(places), strict=True):
@@ -459,13 +460,13 @@ def _met(
     return following, outer
 
 
-def _shifted(necks: Saddles, first: int, second: int) -> Saddles:
+def _shifted(necks: Necks, first: int, second: int) -> Necks:
     """Rows of the joined table in place of numbers from 1."""
-    return Saddles(necks.first + first - 1, necks.second + second - 1, necks.radius)
+    return Necks(necks.first + first - 1, necks.second + second - 1, necks.radius)
 
 
-def _between_basins(parts: list[Saddles], basin: np.ndarray) -> Saddles:
+def _between_basins(parts: list[Necks], basin: np.ndarray) -> Necks:
     a, b = (basin[np.concatenate([getattr(p, end) for p in parts])] for end in ("first", "second"))
     apart = a != b
     radius = np.concatenate([p.radius for p in parts])[apart]
-    return kernel.widest(np.minimum(a, b)[apart], np.maximum(a, b)[apart], radius)
+    return widest(np.minimum(a, b)[apart], np.maximum(a, b)[apart], radius)

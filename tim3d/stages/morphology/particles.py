@@ -16,8 +16,8 @@ from tim3d.descriptors.particles import particles as results_of
 from tim3d.engine import Gathering, Outline, Pass, Plan
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, triple
-from tim3d.kernels.morphology.basins import Joining
 from tim3d.kernels.morphology.instances import OWN_BYTES, Tallies, growing, tally, tally_bytes
+from tim3d.kernels.morphology.joined_basins import Joining
 from tim3d.stages.morphology.basins import AROUND, COUNTS, BasinField
 from tim3d.stages.morphology.stored_distances import StoredDistances, stored_distances
 from tim3d.stages.shared.chosen_phases import chosen_phases

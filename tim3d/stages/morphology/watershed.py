@@ -7,7 +7,7 @@ import math
 import xarray as xr
 
 from tim3d.errors import ArgumentError
-from tim3d.kernels.morphology.basins import Joining
+from tim3d.kernels.morphology.joined_basins import Joining
 from tim3d.stages.morphology.basins import BasinField
 from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Options
