@@ -98,6 +98,18 @@ def test_points_and_boxes_of_a_file(sample, tmp_path):
     assert (found[0, 1] == np.where(near[0], 1, np.where(near[1], 2, 0))).all()
     assert (found[0, 3] == near[1]).all()
     assert not found[0][[0, 2, 4, 5]].any()  # nothing was asked for there
+    same = tmp_path / "prompts.json"
+    same.write_text(
+        json.dumps(
+            [
+                {"z": 1, "x": 18, "y": 12, "phase": "pore", "label": 1},
+                {"z": 1, "x": 50, "y": 26, "phase": "solid", "object": "b"},
+                {"z": 1, "x": 10, "y": 35, "phase": "solid", "object": "b", "label": 0},
+                {"z": 3, "x": 50, "y": 26, "phase": "pore"},
+            ]
+        )
+    )
+    assert Listed(same).ready(sample, SHAPE).rows == Listed(path).ready(sample, SHAPE).rows
     box = tmp_path / "boxes.json"
     box.write_text(json.dumps([{"z": 0, "x0": 30, "y0": 5, "x1": 44, "y1": 9}]))
     found = segmented(sample, Discs(), Listed(box))
@@ -112,6 +124,11 @@ def test_points_and_boxes_of_a_file(sample, tmp_path):
         ("z,x,y\n6,3,3\n", "outside.*z=6"),
         ("z,x0,y0,x1,y1\n0,3,3,72,9\n", "outside"),
         ("z,x,y,label\n0,3,3,0\n", "no box and no point on its object"),
+        ("z,x,y,label\n0,3,3,2\n", "label 2: 1 on the object or 0 beside it"),
+        ("z,x,y\n1.5,3,3\n", "row 1 has z=1.5: slices have whole numbers"),
+        ("z,x,y\nnan,3,3\n", "row 1 has no number 'z'"),
+        ("z,x,y,object,phase\n0,3,3,a,pore\n0,4,4,a,solid\n", "one at most"),
+        ("z,x0,y0,x1,y1,object\n0,3,3,7,9,a\n0,4,4,8,9,a\n", "2 boxes"),
         ("x,y\n3,3\n", "no number 'z'"),
         ("z,x,y\n0,3,\n", "no number 'y'"),
         ("z,x,y\n", "has no prompts"),

@@ -16,6 +16,7 @@ from tim3d.errors import InputError
 from tim3d.grid import Box
 from tim3d.kernels.masks.containment import Containment, removed
 from tim3d.kernels.masks.mask_set import (
+    STRIP_BITS,
     Mask,
     box_iou,
     boxes_of,
@@ -151,7 +152,7 @@ def test_crops_may_have_fewer_points():
     grey = np.zeros(SHAPE, np.uint8)
     counts = [len(grid.prompts(grey, crop, [])) for crop in grid.crops(SHAPE)]
     assert counts == [64, 16, 16, 16, 16]
-    assert grid.most(SHAPE) == sum(counts)
+    assert [grid.most(crop) for crop in grid.crops(SHAPE)] == counts
 
 
 # Masks.
@@ -318,8 +319,33 @@ def test_materials_are_told_apart_by_texture_alone():
     assert found.without_chip == 1
     chosen = materials(masks, texture_maps(grey), None, 6, how)
     assert chosen.clusters == 2
-    again = materials(masks, texture_maps(grey), 2, 6, how)
-    assert (again.cluster == found.cluster).all()
+
+
+def test_clusters_that_chance_decides_follow_from_the_seed():
+    grey = np.random.default_rng(2).normal(100, 20, SHAPE).astype(np.float32)  # one texture
+    masks = [rectangle(y, x, 20, 20) for y in range(0, 80, 20) for x in range(0, 140, 20)]
+
+    def drawn(seed: int) -> list[int]:
+        how = Chipping(edge=5, most=3, seed=seed)
+        return materials(masks, texture_maps(grey), 3, 6, how).cluster.tolist()
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+
+
+def test_more_masks_than_the_plan_compares_are_refused():
+    masks = [rectangle(0, 0, 1, 1)] * 4097
+    with pytest.raises(InputError, match="4097 masks are too many"):
+        AsMaterials().result(masks, np.zeros(SHAPE, np.float32), ())
+
+
+def test_intersections_of_many_masks_are_those_of_few():
+    masks = [rectangle(y, 0, 3, 140) for y in range(77) for _ in range(5)]
+    assert STRIP_BITS // (len(masks) * SHAPE[1]) > 64
+    few = intersections(masks, SHAPE)
+    many = intersections(masks * 5, SHAPE)
+    assert STRIP_BITS // (5 * len(masks) * SHAPE[1]) < 64
+    assert (many == np.tile(few, (5, 5))).all()
 
 
 def test_a_mask_of_exactly_as_many_chips_as_are_drawn_has_them():

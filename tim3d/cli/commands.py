@@ -144,9 +144,9 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
 
 def guides(name: str) -> Iterator[tuple[str, str]]:
     """Yield each step that a command takes, with the help of its parameters."""
-    kinds = {one.kind for one in parameters(name).values()} if name in VERBS else set()
-    every = {step: place for kind in kinds & set(STEPS) for step, place in STEPS[kind].items()}
-    for kind, (module, of) in every.items():
+    kinds = dict.fromkeys(one.kind for one in parameters(name).values()) if name in VERBS else {}
+    every = [item for kind in kinds if kind in STEPS for item in STEPS[kind].items()]
+    for kind, (module, of) in every:
         about = declared(module, of)
         known = about.parameters.values()
         shown = ",".join(

@@ -60,7 +60,7 @@ class Declared:
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
-        """Parameters by name, in the order of the signature."""
+        """Parameters by name, in the order of the signature; those of the bases of a dataclass first."""
         texts = dict(_texts(self.document))
         found = [
             Parameter(
@@ -72,7 +72,19 @@ class Declared:
             )
             for key, sign, value, by_place in _signature(self.node)
         ]
-        return {one.name: one for one in found}
+        return self._inherited | {one.name: one for one in found}
+
+    @property
+    def _inherited(self) -> dict[str, Parameter]:
+        """Parameters of the bases that are dataclasses too."""
+        names = [one.id for one in getattr(self.node, "bases", ()) if isinstance(one, ast.Name)]
+        places = [found for name in names if (found := _found(self.module, name))]
+        bases = [
+            Declared(where, node)
+            for where, node in places
+            if isinstance(node, ast.ClassDef) and _is_dataclass(node)
+        ]
+        return {name: one for base in bases for name, one in base.parameters.items()}
 
 
 @cache
@@ -85,6 +97,18 @@ def declared(module: str, name: str) -> Declared:
     where, node = _statement(module, name)
     assert isinstance(node, ast.FunctionDef | ast.ClassDef), f"{module}.{name} declares nothing"
     return Declared(where, node)
+
+
+def _found(module: str, name: str) -> tuple[str, ast.stmt] | None:
+    """Module and statement that bind a name, unless it is of a library."""
+    try:
+        return _statement(module, name)
+    except LookupError:
+        return None
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    return any("dataclass" in ast.unparse(one) for one in node.decorator_list)
 
 
 def constant(module: str, name: str) -> Any:

@@ -13,7 +13,9 @@ from tim3d.cli import values
 from tim3d.cli.declared import NEEDED, choices, declared
 from tim3d.corrections import STEPS as CORRECTIONS
 from tim3d.errors import ArgumentError
-from tim3d.models.promptable.words import PROMPTS, RULES
+from tim3d.models.promptable.mask_rules import RULES
+from tim3d.models.promptable.prompting import PROMPTS
+from tim3d.phases import Phases
 from tim3d.spelling import suggestion
 from tim3d.steps import BARE
 

@@ -14,8 +14,8 @@ from tim3d.kernels.masks.structure_points import Crop
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float32]
-# Rows of an image that are multiplied at once.
-STRIP = 64
+# Rows of an image that are multiplied at once, and bits of all masks in them, at most.
+STRIP, STRIP_BITS = 64, 2**24
 
 
 @dataclass(frozen=True)
@@ -142,24 +142,23 @@ def intersections(masks: Sequence[Mask], shape: tuple[int, int]) -> NDArray[np.i
     [[6, 2], [2, 6]]
     """
     total = np.zeros((len(masks), len(masks)), np.int64)
-    for row in range(0, shape[0], STRIP):
-        rows, columns = _strip(masks, row, shape)
+    strip = max(1, min(STRIP, STRIP_BITS // max(1, len(masks) * shape[1])))
+    for row in range(0, shape[0], strip):
+        rows, columns = _strip(masks, row, strip, shape)
         if len(rows):
             ones = np.ones(len(rows), np.int64)
-            matrix = sparse.csr_matrix(
-                (ones, (rows, columns)), (len(masks), min(STRIP, shape[0] - row) * shape[1])
-            )
+            matrix = sparse.csr_matrix((ones, (rows, columns)), (len(masks), strip * shape[1]))
             total += (matrix @ matrix.T).toarray()
     return total
 
 
 def _strip(
-    masks: Sequence[Mask], row: int, shape: tuple[int, int]
+    masks: Sequence[Mask], row: int, strip: int, shape: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Mask and pixel of every bit in a strip of rows."""
     owners, pixels = [], []
     for number, mask in enumerate(masks):
-        low, high = max(row - mask.start[0], 0), row + STRIP - mask.start[0]
+        low, high = max(row - mask.start[0], 0), row + strip - mask.start[0]
         if high > 0 and low < mask.size[0]:
             y, x = np.nonzero(mask.bits[low:high])
             pixels.append((y + low + mask.start[0] - row) * shape[1] + x + mask.start[1])

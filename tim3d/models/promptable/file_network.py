@@ -80,18 +80,14 @@ class FileNetwork(Promptable):
         return int(size[0] if isinstance(size, list | tuple) else size)
 
     def bytes_for(self, shape: tuple[int, int], prompts: int) -> int:
-        """Memory of the weights, of the attention over a whole image, and of a batch of prompts."""
+        """Memory of the weights, and of the larger of two: attention over an image, or a batch of prompts."""
         attention = 0
         if self.device == "cpu":
             vision = self.config.get("vision_config", {})
             tokens = (self.edge // vision.get("patch_size", 16)) ** 2
             attention = 12 * vision.get("num_attention_heads", 8) * tokens**2
-        return (
-            self._weights
-            + attention
-            + prompts * PROMPT_BYTES * self.edge**2 // 1024**2
-            + (16 * math.prod(shape))
-        )
+        answers = prompts * PROMPT_BYTES * self.edge**2 // 1024**2
+        return self._weights + max(attention, answers) + 16 * math.prod(shape)
 
     @cached_property
     def _weights(self) -> int:

@@ -95,9 +95,13 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], node: str, sampl
         With what differs, and the command that makes them.
     """
     names = {
-        "network": "of another network", "image": "of another image", "grey": "of another range of grey values",
-        "window": "of other windows", "border": "of another border", "layers": "of other crops",
-    }  # fmt: skip
+        "network": "of another network or device",
+        "image": "of another image",
+        "grey": "of another range of grey values",
+        "window": "of other windows",
+        "border": "of another border",
+        "crops": "of other crops",
+    }
     if differing := [said for name, said in names.items() if found.get(name) != wanted[name]]:
         raise InputError(
             f"{node} of {sample} holds embeddings {' and '.join(differing)}. Make them again: tim3d embed {sample} "

@@ -21,9 +21,9 @@ from tim3d.kernels.masks.mask_set import Mask, suppressed
 from tim3d.kernels.masks.structure_points import Crop
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.promptable.kept import Kept
-from tim3d.models.promptable.mask_rules import MaskRule
+from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.promptable import Embedding, Image, Promptable, Session
-from tim3d.models.promptable.prompting import Prompting
+from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.promptable.prompts import Batch, Prompt, batches
 from tim3d.models.segmentation.segmenter import Map, Maps, Segmenter, check_segmenter
 
@@ -129,18 +129,16 @@ class PromptedSegmenter(Segmenter):
 
     def image_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes for an image: the network, and every mask of every prompt as bits."""
-        masks = self._masks * self.prompting.most(shape)
-        matrix = 2 * 8 * min(masks, 4096) ** 2
-        pixels = math.prod(shape)
+        each = 1 if self.prompting.explicit else SEVERAL
+        crops = self.prompting.crops(shape)
+        masks = [each * self.prompting.most(crop) for crop in crops]
+        bits = sum(n * math.prod(crop.shape) for n, crop in zip(masks, crops, strict=True))
         return (
             self.network.bytes_for(shape, self.batch)
-            + masks * pixels // 8
-            + (PIXEL_BYTES * pixels + matrix)
+            + bits // 8
+            + PIXEL_BYTES * math.prod(shape)
+            + self.rule.bytes_for(sum(masks))
         )
-
-    @property
-    def _masks(self) -> int:
-        return 1 if self.prompting.explicit else SEVERAL
 
     def check(self, sample: str, shape: Triple) -> PromptedSegmenter:
         """The segmenter with prompts that are ready; refuses what does not fit the volume."""
@@ -210,6 +208,11 @@ class PromptedSegmenter(Segmenter):
         found: list[Mask] = []
         for number, crop in enumerate(crops):
             prompts = self.prompting.prompts(grey, crop, marks)
+            if len(prompts) > self.prompting.most(crop):
+                raise InputError(
+                    f"slice {place.start[0]} has {len(prompts)} prompts, and the memory is planned for "
+                    f"{self.prompting.most(crop)}: give windows, --window 512,512 --halo 64"
+                )
             if prompts:
                 part = np.ascontiguousarray(image[crop.slices])
                 embedding = self._embedding(session, part, place, number)

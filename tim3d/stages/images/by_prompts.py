@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError
 from tim3d.models.promptable.file_network import FileNetwork, network_of
-from tim3d.models.promptable.mask_rules import MaskRule
+from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
-from tim3d.models.promptable.prompting import Listed, Objects, Prompting, Rows, Strokes, read_rows
+from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.segmenter import Segmenter
 
@@ -37,9 +37,7 @@ class ByPrompts:
     def of_named(self, grey: NDArray[np.unsignedinteger[Any]], name: str) -> Segmenter:
         """Return the segmenter of an image (1, y, x) of this name."""
         size = (grey.shape[1], grey.shape[2])
-        prompting = self.prompting
-        if isinstance(prompting, Rows):
-            prompting = prompting.of_image(name, size)
+        prompting = self.prompting.of_image(name, size)
         return PromptedSegmenter(
             self.network, prompting, self.rule, size, 0.0, float(np.iinfo(grey.dtype).max)
         )
@@ -73,22 +71,7 @@ def by_prompts(path: Path, device: str, prompts: object, masks: object) -> ByPro
         raise ArgumentError(
             f"prompts {prompts!r} or masks {masks!r} are not known: --prompts structure --masks objects"
         )
-    if isinstance(prompts, Strokes | Objects):
-        raise ArgumentError(
-            f"{prompts.kind} lie in a field of a sample, which single images do not have: "
-            "--prompts file:path=points.csv"
-        )
+    ready = prompts.ready_for_images()
     network = network_of(read_model(path), choose_device(device))
-    ready = _of_file(prompts) if isinstance(prompts, Listed) else prompts.ready("", (1, 1, 1))
     masks.check(ready.names)
     return ByPrompts(network, ready, masks)
-
-
-def _of_file(listed: Listed) -> Rows:
-    """Prompts of a file, whose rows name their images."""
-    rows, digest = read_rows(Path(listed.path))
-    if not all(row.image for row in rows):
-        raise ArgumentError(
-            f"{listed.path} has a row without an image: prompts of a folder have the columns image, x and y"
-        )
-    return Rows(tuple(rows), digest, str(listed.path))

@@ -20,7 +20,7 @@ from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.threshold import BLURS, is_dark
-from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
 from tim3d.sources.base import reading

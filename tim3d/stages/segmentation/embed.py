@@ -17,9 +17,9 @@ from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.grid import Block, Box, Grid, Triple
 from tim3d.kernels.windows.stitching import gather
 from tim3d.models.promptable.kept import NAME, Kept, flat_row
-from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
-from tim3d.models.promptable.prompting import Grid as PointGrid
+from tim3d.models.promptable.prompting.grid import Grid as PointGrid
 from tim3d.stages.segmentation.prompted import kept_in, prompted, question
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.results import result_name

@@ -13,9 +13,9 @@ from tim3d.forecast import expected
 from tim3d.grid import Triple
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.kept import Kept, require_same
-from tim3d.models.promptable.mask_rules import MaskRule
+from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
-from tim3d.models.promptable.prompting import Prompting
+from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.storage import store
 from tim3d.storage.schema import Field
@@ -99,12 +99,15 @@ def grey_range(sample: str, grey: Field) -> tuple[float, float]:
 
 def question(segmenter: PromptedSegmenter, image: str) -> dict[str, Any]:
     """All that decides embeddings."""
-    about = segmenter.network.description()
+    crops = segmenter.prompting.crops(segmenter.pixels)
     return {
-        "network": about, "image": image, "grey": [segmenter.black, segmenter.white],
-        "window": list(segmenter.pixels), "border": segmenter.border,
-        "layers": getattr(segmenter.prompting, "layers", 0),
-    }  # fmt: skip
+        "network": segmenter.network.description(),
+        "image": image,
+        "grey": [segmenter.black, segmenter.white],
+        "window": list(segmenter.pixels),
+        "border": segmenter.border,
+        "crops": [[*one.start, *one.stop] for one in crops],
+    }
 
 
 def kept_in(sample: str, node: str, segmenter: PromptedSegmenter, shape: Triple) -> Kept:

@@ -9,7 +9,7 @@ from typing import Literal
 import xarray as xr
 
 from tim3d.errors import ArgumentError
-from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation

@@ -1,0 +1,62 @@
+"""Masks as grains.
+
+References
+----------
+MatSAM (2024). DOI 10.48550/arXiv.2401.05638
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from tim3d.kernels.masks.mask_set import Mask
+from tim3d.kernels.masks.painting import grain_boundaries, painted
+from tim3d.models.promptable.mask_rules.base import COVER, MaskRule
+from tim3d.models.segmentation.segmenter import LABELS, Map, Maps
+
+GRAINS = Map("grains", "number of the grain", dtype="uint32", joined="objects")
+
+
+@dataclass(frozen=True)
+class AsGrains(MaskRule):
+    """Lines between grains from the outlines of masks, and numbers of the grains (MatSAM).
+
+    Parameters
+    ----------
+    edge : int
+        Pixels below which a piece of the outline of a mask is dropped.
+    line : int
+        Pixels below which a piece of a line is dropped.
+    """
+
+    edge: int = 50
+    line: int = 200
+    kind: ClassVar[str] = "grains"
+
+    def classes(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Grain and boundary."""
+        return ("grain", "boundary")
+
+    @property
+    def maps(self) -> tuple[Map, ...]:
+        """Numbers of grains, and how many masks hold a voxel."""
+        return GRAINS, COVER
+
+    def result(
+        self, masks: Sequence[Mask], grey: NDArray[np.float32], names: tuple[str, ...]
+    ) -> Maps:
+        """Grains are the pieces (4 neighbours) between the lines."""
+        lines = grain_boundaries(masks, grey.shape, self.edge, self.line)
+        grains, _ = ndimage.label(~lines)
+        cover = painted(masks, grey.shape).cover
+        return {
+            LABELS: lines.astype(np.uint8),
+            GRAINS.name: grains.astype(np.uint32),
+            COVER.name: cover,
+        }

@@ -1,0 +1,73 @@
+"""What kinds of prompts share that are read from another field of the sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim3d.errors import ArgumentError, InputError, MissingFieldError
+from tim3d.grid import Box
+from tim3d.models.promptable.prompting.base import Prompting
+from tim3d.storage import store
+
+
+class FromField(Prompting):
+    """Prompts of a field of the sample, to be inherited by a frozen dataclass.
+
+    Attributes
+    ----------
+    field : str
+        Name of the field.
+    """
+
+    field: str
+    explicit: ClassVar[bool] = True
+
+    def ready_for_images(self) -> Prompting:
+        """Refuse single images."""
+        raise ArgumentError(
+            f"{self.kind} lie in a field of a sample, which single images do not have: "
+            "--prompts file:path=points.csv"
+        )
+
+
+@dataclass(frozen=True)
+class ReadyField(Prompting):
+    """Prompts of a field that was found, to be inherited by a frozen dataclass.
+
+    Parameters
+    ----------
+    asked : FromField
+        What was asked for.
+    sample, fingerprint : str
+        Where the field is, and which one.
+    """
+
+    asked: FromField
+    sample: str
+    fingerprint: str
+    explicit: ClassVar[bool] = True
+
+    def description(self) -> dict[str, Any]:
+        """What was asked for, and the fingerprint of the field."""
+        return {**self.asked.description(), "fingerprint": self.fingerprint}
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The field."""
+        return {self.asked.field: self.fingerprint}
+
+    def plane(self, place: Box) -> NDArray[Any]:
+        """A window of the field in one slice; 0 beyond the border of the volume."""
+        try:
+            array = store.field_array(self.sample, self.asked.field)
+        except MissingFieldError as error:
+            raise InputError(f"the field of the prompts is gone: {error}") from error
+        inside = place.clip(Box.whole(array.shape))  # type: ignore[arg-type]
+        plane = np.zeros(place.shape, array.dtype)
+        if inside.size:
+            plane[inside.within(place).slices] = store.read_box(array, inside)
+        return np.asarray(plane[0])
