@@ -15,7 +15,6 @@ from tim3d.corrections import STEPS as CORRECTIONS
 from tim3d.errors import ArgumentError
 from tim3d.models.promptable.mask_rules import RULES
 from tim3d.models.promptable.prompting import PROMPTS
-from tim3d.phases import Phases
 from tim3d.spelling import suggestion
 from tim3d.steps import BARE
 

@@ -1,4 +1,4 @@
-"""What becomes of masks: a rule in each module, and their base.
+"""Rules for masks: one in each module, and their base.
 
 Names are imported on first use. No torch here.
 """

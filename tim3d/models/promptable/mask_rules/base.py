@@ -104,7 +104,7 @@ class MaskRule(Step):
         """Maps beside the labels."""
 
     def bytes_for(self, masks: int) -> int:
-        """Memory that it needs for so many masks of an image, besides their bits and some images."""
+        """Memory that it needs for that many masks of an image, besides their bits and some images."""
         return 0
 
     @abstractmethod

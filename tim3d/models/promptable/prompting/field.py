@@ -1,4 +1,4 @@
-"""What kinds of prompts share that are read from another field of the sample."""
+"""Base of the kinds of prompts that are read from another field of the sample."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ReadyField(Prompting):
     explicit: ClassVar[bool] = True
 
     def description(self) -> dict[str, Any]:
-        """What was asked for, and the fingerprint of the field."""
+        """Description of the asked prompts, and the fingerprint of the field."""
         return {**self.asked.description(), "fingerprint": self.fingerprint}
 
     @property

@@ -55,8 +55,7 @@ class Grid(Prompting):
 
     def most(self, crop: Crop) -> int:
         """Points of the grid of the crop."""
-        side = self._side(crop)
-        return side * side
+        return self._side(crop) ** 2
 
     def _side(self, crop: Crop) -> int:
-        return max(1, self.side // self.scale**crop.layer)
+        return max(1, int(self.side // self.scale**crop.layer))
