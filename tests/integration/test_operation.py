@@ -18,6 +18,7 @@ from tests.recipes import until
 from tests.works import SHAPE, number_pass, truth
 from tim3d.cli.main import main
 from tim3d.engine import cluster, journal, run
+from tim3d.engine.clusters.cluster import Cluster, using
 from tim3d.engine.passes import backpressure
 from tim3d.engine.passes.backpressure import LOOK_SECONDS
 from tim3d.errors import ArgumentError, FailedBlocksError
@@ -222,23 +223,33 @@ def test_workers_that_join_later_are_used_fully(sample: str) -> None:
 def test_a_run_without_workers_says_so_once_and_goes_on_when_one_comes(
     sample: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from distributed import Client, LocalCluster
+
     monkeypatch.setattr(backpressure, "ALONE_SECONDS", 1.0)
-    with cluster("local", workers=1) as on:
-        on.client.cluster.scale(0)
-        until(lambda: not on.client.scheduler_info(n_workers=-1)["workers"], "the worker's end")
+    # A worker that is told to leave may come back once more: here there has never been one.
+    with (
+        LocalCluster(
+            n_workers=0,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as made,
+        Client(made) as client,
+        using(Cluster("local", client, 1, 1, 2**30)),
+    ):
 
         def grow() -> None:
             try:
                 until(lambda: bool(alone(caplog)), "the warning")
                 time.sleep(4.0)  # long enough to say it twice
             finally:
-                on.client.cluster.scale(1)
+                made.scale(1)
 
         growing = threading.Thread(target=grow)
         growing.start()
         run(number_pass(sample), progress=False)
         growing.join()
-        address = on.client.scheduler.address
+        address = made.scheduler_address
     assert len(alone(caplog)) == 1
     assert f"dask worker {address}" in alone(caplog)[0]
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
