@@ -28,6 +28,11 @@ _DASK_SETTINGS = {
     # Its nanny starts it again. dask would check 15 s after each death, and close a nanny whose
     # worker is just restarting.
     "distributed.deploy.lost-worker-timeout": "10000 days",
+    # dask lets workers return what is freed beyond 64 KiB, so that every array of a few MiB is mapped
+    # page by page each time: most of the time of short loops over slices. These are the limits at
+    # which glibc arrives by itself in a process without settings.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 64 * 2**20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
 }
 
 
