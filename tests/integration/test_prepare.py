@@ -201,6 +201,38 @@ def test_a_copy_that_is_left_out_closes_the_gap(tmp_path: Path) -> None:
     assert np.array_equal(made, clean)
 
 
+def with_a_copy() -> np.ndarray:
+    """Slices that jitter, the one of number 14 a copy, above a bar that holds another number in each."""
+    voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
+    voxels[14] = voxels[13]
+    voxels[:, -4:] = np.arange(SHAPE[0], dtype=np.uint8)[:, None, None]
+    return voxels
+
+
+@pytest.mark.parametrize("block", [4, 12])
+def test_a_copy_is_found_though_the_alignment_moves_it(tmp_path: Path, block: int) -> None:
+    sample = sample_of(tmp_path / "a.zarr", with_a_copy(), shard=4)
+    options = tim3d.Options(block=(block, 128, 128), progress=False)
+    first = [Crop(z=slice(2, None), bar=4), Align()]
+    aligned = tim3d.prepare(sample, first, out="aligned", options=options).values
+    made = tim3d.prepare(sample, [*first, Fill()], options=options).values
+    table = tim3d.open_dataset(sample, "prepared_fill")
+    assert not np.array_equal(aligned[11], aligned[12])  # slices 13 and 14 of the stack
+    assert np.flatnonzero(table.fault).tolist() == [12]
+    expected = aligned.copy()
+    expected[12] = np.rint((aligned[11].astype(np.float32) + aligned[13]) / 2)
+    assert np.array_equal(made, expected)
+
+
+def test_a_copy_that_an_earlier_run_moved_is_a_doubt(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path / "a.zarr", with_a_copy())
+    tim3d.prepare(sample, [Crop(bar=4), Align()], out="aligned", options=QUIET)
+    tim3d.prepare(sample, [Fill()], field="aligned", only_tables=True, options=QUIET)
+    (said,) = tim3d.open_dataset(sample, "prepared_fill").attrs["doubts"]
+    assert said.startswith("slice 14 is nearly the one before")
+    assert said.endswith("Then type fill:bad=14")
+
+
 STEPS = [Crop(z=slice(1, None), bar=5), Align(window=12), Fill(missing=(4,))]
 
 

@@ -50,6 +50,12 @@ class Stack:
         return range(self.shape[0])
 
     @property
+    def extent_nm(self) -> tuple[float, float, float]:
+        """Edges of the stack along z, y and x."""
+        (nz, ny, nx), (dz, dy, dx) = self.shape, self.spacing_nm
+        return nz * dz, ny * dy, nx * dx
+
+    @property
     def largest(self) -> float:
         """Largest value of the type; infinite for floats."""
         whole = np.dtype(self.dtype).kind == "u"
@@ -162,6 +168,15 @@ class Measured(Step):
     @abstractmethod
     def row(self, grey: Greys, z: int) -> Mapping[str, float]:
         """Finite numbers of slice z: the last of the given slices; those before it come first."""
+
+    def row_as_stored(self, grey: Greys) -> Mapping[str, float]:
+        """Further numbers of a slice, from the one before it and itself as they were stored.
+
+        Pixels are those of the microscope, cut by the crops that come first: nothing has moved or
+        changed them, whatever corrections came before this one. Only the slice itself is given of the
+        first one, and if `before` is 0.
+        """
+        return {}
 
     @abstractmethod
     def tabulate(self, rows: xr.Dataset, stack: Stack) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from tim3d.corrections.base import Correction, Greys, Stack
+from tim3d.corrections.crop import Crop
 from tim3d.errors import InputError
 
 # Slices that go through the chain at a time: working memory is held for these only.
@@ -97,6 +99,21 @@ class Chain:
                 self.stacks[number + 1].dtype,
             )
             yield grey
+
+    @cached_property
+    def stored(self) -> Chain:
+        """The crops that come first: slices as they were stored, without what is not looked at."""
+        crops = itertools.takewhile(lambda step: isinstance(step, Crop), self.steps)
+        return Chain(self.stack, tuple(crops))
+
+    def places(self, z: int) -> list[int]:
+        """Slice before each step that slice z of the result shows, and z; of several the middle one."""
+        found = [z]
+        for step, stack in zip(reversed(self.steps), reversed(self.stacks[:-1]), strict=True):
+            needed = step.reads(stack, range(found[-1], found[-1] + 1))
+            same = type(step).reads is Correction.reads
+            found.append(found[-1] if same else needed[len(needed) // 2])
+        return found[::-1]
 
     def peak_bytes(self, slices: int) -> int:
         """Bytes held while that many slices of the result are made from slices in memory.

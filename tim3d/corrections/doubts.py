@@ -18,6 +18,9 @@ HARDLY, COLLAPSED = 0.3, 0.5
 MUCH = 0.1
 # Slices in a row that are interpolated, and a factor of the grey values, above which that is said.
 LONG_GAP, STRONG_GAIN = 3, 2.0
+# Share of the usual difference between neighbours, as one minus their correlation, below which a
+# slice is nearly the one before.
+NEARLY = 0.2
 _SHOWN = 6
 _BY_HAND = "look at the table (--only-tables --tables FOLDER) and give it back edited"
 
@@ -102,6 +105,25 @@ def left_out(good: Reals) -> Iterator[str]:
     ends = [*range(int(used[0])), *range(int(used[-1]) + 1, len(good))]
     if ends:
         yield f"{listed(ends)} at the end of the stack {'is' if len(ends) == 1 else 'are'} bad and left out"
+
+
+def nearly_equal(correlation: Reals, good: Reals) -> Iterator[str]:
+    """Doubt about good slices that differ from the one before by far less than is usual.
+
+    >>> list(nearly_equal(np.array([1, 0.8, 0.8, 0.99, 0.8]), np.ones(5)))[0].split(" (")[0]
+    'slice 3 is nearly the one before'
+    """
+    apart = 1 - correlation
+    usual = float(np.median(apart[1:])) if len(apart) > 1 else 0.0
+    close = np.flatnonzero((apart < NEARLY * usual) & (good > 0))
+    close = close[close > 0]
+    if len(close):
+        z = int(close[np.argmin(apart[close])])
+        yield (
+            f"{listed(close.tolist())} {'is' if len(close) == 1 else 'are'} nearly the one before (correlation "
+            f"{correlation[z]:.4f} of slice {z}, usually {1 - usual:.4f}), though its pixels differ: a copy that was "
+            f"moved or compressed? Then type fill:bad={','.join(map(str, close.tolist()[:_SHOWN]))}"
+        )
 
 
 def strong(gain: Reals) -> Iterator[str]:

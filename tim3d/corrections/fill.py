@@ -37,8 +37,8 @@ class Fill(Measured):
     missing : list of int
         Numbers that no slice has, in the count that includes them (default: none).
     find : bool
-        Find bad slices: without contrast, saturated, equal to the one before, unlike both
-        neighbours.
+        Find bad slices: without contrast, saturated, stored with the pixels of the one before,
+        unlike both neighbours.
     copies : {"interpolate", "leave-out"}
         Whether a copy stands for a slice that was milled, or the material did not change.
     table : path, optional
@@ -53,6 +53,7 @@ class Fill(Measured):
     table: str | Path | None = None
 
     kind = "fill"
+    version = 2
     before = 2
     columns = (
         Column("place", "place of the slice along z, in slices"),
@@ -79,8 +80,11 @@ class Fill(Measured):
             "saturated": saturated,
             "correlation": correlation(grey[-2], own) if z >= 1 else 1.0,
             "correlation2": correlation(grey[-3], own) if z >= 2 else 1.0,
-            "copy": float(z >= 1 and np.array_equal(grey[-2], own)),
         }
+
+    def row_as_stored(self, grey: Greys) -> Mapping[str, float]:
+        """Whether a slice is a copy, which an alignment would hide: it moves both by fractions of a pixel."""
+        return {"copy": float(len(grey) > 1 and np.array_equal(grey[0], grey[1]))}
 
     def tabulate(self, rows: xr.Dataset, stack: Stack) -> xr.Dataset:
         """Fault and place of every slice."""
@@ -113,7 +117,10 @@ class Fill(Measured):
     def doubts(self, table: xr.Dataset, stack: Stack) -> list[str]:
         """Many slices that are interpolated, many in a row, and those at the ends."""
         between = self.applied(table).between if (table.good > 0).sum() > 1 else np.zeros(0, bool)
-        return [*doubts.interpolated(between), *doubts.left_out(table.good.values)]
+        found = [*doubts.interpolated(between), *doubts.left_out(table.good.values)]
+        if "correlation" in table:
+            found += doubts.nearly_equal(table.correlation.values, table.good.values)
+        return found
 
     def applied(self, table: xr.Dataset) -> Placed:
         """Interpolation by the columns place and good."""

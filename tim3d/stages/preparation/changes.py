@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from tim3d.corrections.base import Correction, Greys, Stack
+from tim3d.corrections.base import Greys, Stack
 from tim3d.corrections.chain import Chain
 from tim3d.stages.preparation.works import read_slices
 
@@ -90,19 +90,9 @@ def _stages(sample: str, source: str, chain: Chain, z: int) -> list[Greys]:
     """Slice z of the result, and what it was before each step."""
     ranges = chain.ranges(range(z, z + 1))
     grey = read_slices(sample, source, chain, ranges[0])
-    places = _places(chain, z)
+    places = chain.places(z)
     stages = chain.stages(grey, range(z, z + 1))
     return [one[place - own.start] for one, place, own in zip(stages, places, ranges, strict=True)]
-
-
-def _places(chain: Chain, z: int) -> list[int]:
-    """Number of the slice before each step, and of the result."""
-    found = [z]
-    for step, stack in zip(reversed(chain.steps), reversed(chain.stacks[:-1]), strict=True):
-        needed = step.reads(stack, range(found[-1], found[-1] + 1))
-        same = type(step).reads is Correction.reads
-        found.append(found[-1] if same else needed[len(needed) // 2])
-    return found[::-1]
 
 
 def _edges(stack: Stack, slices: Sequence[Greys]) -> np.ndarray:

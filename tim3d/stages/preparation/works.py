@@ -79,12 +79,33 @@ class MeasureWork:
         """Measure the row of each slice."""
         wanted, own = self._with_those_before(block), _own(block)
         grey = self.chain.correct(inputs, self._needed(block), wanted)
-        places = [(z, max(0, z - self.step.before)) for z in own]
         rows = [
-            dict(self.step.row(grey[first - wanted.start : z + 1 - wanted.start], z))
-            for z, first in places
+            {
+                **self.step.row(grey[self._first(z) - wanted.start : z + 1 - wanted.start], z),
+                **self.step.row_as_stored(self._stored(inputs, self._needed(block).start, z)),
+            }
+            for z in own
         ]
         return {"rows": rows}
+
+    def _first(self, z: int) -> int:
+        return max(0, z - self.step.before)
+
+    def _stored(self, inputs: np.ndarray, start: int, z: int) -> np.ndarray:
+        """The slice before slice z and that slice, as they were stored; `inputs` begin with slice `start`."""
+        stored = self.chain.stored
+        shown = [
+            self.chain.places(one)[len(stored.steps)]
+            for one in range(max(self._first(z), z - 1), z + 1)
+        ]
+        pair = []
+        for place in shown:
+            (number,) = stored.reads(range(place, place + 1))
+            *_, grey = stored.stages(
+                inputs[number - start : number - start + 1], range(place, place + 1)
+            )
+            pair.append(grey[0])
+        return np.stack(pair)
 
     def write(self, block: Block, outputs: dict[str, Any]) -> dict[str, Any]:
         """Return the rows, which are kept with the marker of the block."""
