@@ -48,8 +48,14 @@ class Step(ABC):  # noqa: B024
                 f"{type(self).__name__} has no description: make it a frozen dataclass with a kind, "
                 'as kind = "unsharp"'
             )
-        given = {one.name: plain(getattr(self, one.name)) for one in self._fields()}
+        given = {one.name: self._plain(one.name) for one in self._fields()}
         return {"kind": self.kind, "version": self.version, **given}
+
+    def _plain(self, name: str) -> Any:
+        value = getattr(self, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ArgumentError(f"step {self}: {name} must be a finite number")
+        return plain(value)
 
     def __str__(self) -> str:
         """Word of the shell: the kind, and the fields that differ from their defaults."""
@@ -63,6 +69,33 @@ class Step(ABC):  # noqa: B024
 
     def _fields(self) -> tuple[Field[Any], ...]:
         return fields(self) if is_dataclass(type(self)) else ()  # type: ignore[arg-type]
+
+
+def check_length(step: Step, name: str, most: float, what: str, cure: str = "") -> None:
+    """Raise `ArgumentError` unless a length in nm is finite, not negative and at most that of what it lies in.
+
+    Parameters
+    ----------
+    step : Step
+        The step, for the message.
+    name : str
+        Field of the step that holds the length; None is a default, which fits.
+    most : float
+        Largest length in nm.
+    what : str
+        What is that long, as in "the longest edge of the volume".
+    cure : str
+        What to type instead, if not a shorter length.
+    """
+    length = getattr(step, name)
+    if length is None:
+        return
+    if not (math.isfinite(length) and length >= 0):
+        raise ArgumentError(f"step {step}: {name} must be a positive length in nm")
+    if length > most:
+        raise ArgumentError(
+            f"step {step}: {name} is longer than {what}, {most:g} nm; {cure or f'write {name}={most:g} or less'}"
+        )
 
 
 def checked_steps(

@@ -149,6 +149,9 @@ def test_what_is_there_is_kept(sample: str) -> None:
         ("open:solid", "open needs radius_nm: open:solid,radius_nm="),
         ("open:solid,radius_nm=2", "radius_nm=5 or more"),
         ("open:solid,radius_nm=0", "positive length"),
+        ("open:solid,radius_nm=inf", "positive length"),
+        ("close:solid,radius_nm=1e9", "radius_nm is longer than the longest edge of the volume, "),
+        ("majority:radius_nm=1e300", "radius_nm is longer than the longest edge of the volume, "),
         ("majority:solid,radius_nm=20", "majority has no 'phase'; it has radius_nm"),
         ("merge:dirt,into=dirt", "name two phases"),
         ("merge:dirt,into=sand", "'sand'"),
@@ -304,7 +307,7 @@ def test_a_phase_that_the_steps_take_away_is_a_warning(
     sample = ingested(tmp_path, labels)
     tim3d.clean(sample, steps_of(["merge:dirt,into=pore"]), out="merged", options=QUIET)
     assert "any more" not in caplog.text
-    tim3d.clean(sample, steps_of(["close:solid,radius_nm=900"]), options=QUIET)
+    tim3d.clean(sample, steps_of(["close:solid,radius_nm=160"]), options=QUIET)
     assert "no voxel of 'cleaned' is pore or dirt any more" in caplog.text
 
 

@@ -250,6 +250,14 @@ WRONG = [
         ["--kind", "field", "--correlation-nm", "0", "--fractions", "a=0.5,b=0.5"],
         "positive lengths",
     ),
+    *(
+        (
+            2,
+            ["--kind", "field", "--correlation-nm", length, "--fractions", "a=0.5,b=0.5", "--plan"],
+            "longer than the longest edge of the volume",
+        )
+        for length in ("1e12", "inf")
+    ),
     (2, ["--kind", "field", "--fractions", "a=0.5,b=0.5"], "either --correlation-nm 80 or --s2"),
     (3, ["--kind", "field", "--fractions", "a=0.5,b=0.5", "--s2", "none.csv"], "none.csv"),
     (2, ["--kind", "overlapping", "--diameter-nm", "50"], "needs --loading"),
@@ -279,6 +287,11 @@ WRONG = [
         ["--kind", "hard-core", "--diameter-nm", "50", "--loading", "0.2"],
         "fill between 0 and 0.1225",
     ),
+    (
+        2,
+        ["--kind", "overlapping", "--diameter-nm", "1e12", "--loading", "0.2", "--plan"],
+        "a grain of 1e+12 nm is longer than the longest edge of the volume, 200 nm: give a shorter --diameter-nm",
+    ),
     (2, ["--kind", "packed", "--diameter-nm", "50", "--loading", "0.7"], "between 0 and 0.6"),
     (
         2,
@@ -291,6 +304,15 @@ WRONG = [
         "a worker has",
     ),
 ]
+
+
+@pytest.mark.parametrize("length", ["1e12", "inf", "nan"])
+def test_a_simulation_of_one_phase_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], length: str
+) -> None:
+    assert main(["simulate", str(tmp_path / "sim"), "--correlation-nm", length]) == 2
+    assert "longer than the longest edge of the volume, 2560 nm" in capsys.readouterr().err
+    assert not (tmp_path / "sim").exists()
 
 
 @pytest.mark.parametrize(("code", "typed", "says"), WRONG)

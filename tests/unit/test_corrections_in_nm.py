@@ -10,6 +10,7 @@ import xarray as xr
 
 from tim3d.corrections import Background, Brightness, Curtain, Median, NonLocal, Stack, Variation
 from tim3d.corrections.noise import noise_of
+from tim3d.errors import ArgumentError
 from tim3d.kernels.image.background import background
 from tim3d.kernels.image.brightness import gains_and_offsets, target_levels
 from tim3d.kernels.image.denoise import median
@@ -50,6 +51,31 @@ def test_slices_turned_with_their_voxels_are_corrected_alike(name: str) -> None:
     expected = one.at(GREY, SPACING).astype(int)
     assert np.abs(found - expected).max() <= 1
     assert np.abs(one.at(GREY, (dz, dx, dy)).astype(int) - expected).max() > 1
+
+
+BEYOND = {
+    "the longer edge of a slice, 240 nm": Background(1e9),
+    "a slice across the stripes, 240 nm": Curtain(241.0),
+    "a slice along the stripes, 192 nm": Curtain(30.0, length_nm=1e300),
+    "a slice along the stripes, 240 nm": Curtain(30.0, length_nm=300.0, along="x"),
+    "the stack, 12 nm; leave it out": Brightness(slow_nm=1e15),
+    "the longest edge of the volume, 240 nm": Median(1e300),
+    "search_nm is longer than the longest edge": NonLocal(search_nm=1e9),
+    "patch_nm is longer than the longest edge": NonLocal(patch_nm=1e9),
+    "slow_nm must be a positive length": Brightness(slow_nm=-1.0),
+    "scale_nm must be a positive length": Background(float("inf")),
+}
+
+
+@pytest.mark.parametrize("said", BEYOND)
+def test_a_length_beyond_the_volume_is_refused(said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        BEYOND[said].check(STACK)
+
+
+def test_a_length_as_long_as_the_volume_fits() -> None:
+    for step in (Background(240.0), Curtain(240.0, length_nm=192.0), Brightness(slow_nm=12.0)):
+        step.check(STACK)
 
 
 def test_background_and_median_take_their_length_along_each_axis() -> None:

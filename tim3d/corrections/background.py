@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tim3d.corrections.base import Greys, Stack
 from tim3d.corrections.nanometres import InNanometres, Spacing, by_slice
 from tim3d.kernels.image.background import Removal, background, check_background, without
+from tim3d.steps import check_length
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Background(InNanometres):
     kind = "background"
 
     def check(self, stack: Stack) -> None:
-        """Refuse a scale below a pixel, and other arguments out of range."""
+        """Refuse a scale below a pixel or beyond the slice, and other arguments out of range."""
+        check_length(self, "scale_nm", max(stack.extent_nm[1:]), "the longer edge of a slice")
         check_background(self._scale(stack.spacing_nm), self.phases, self.removal, self.rounds)
 
     def at(self, grey: Greys, spacing_nm: Spacing) -> Greys:

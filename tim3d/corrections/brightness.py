@@ -12,7 +12,6 @@ import xarray as xr
 from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack
 from tim3d.corrections.nanometres import by_slice
-from tim3d.errors import ArgumentError
 from tim3d.kernels.image.brightness import (
     adjusted,
     check_quantiles,
@@ -20,6 +19,7 @@ from tim3d.kernels.image.brightness import (
     slice_levels,
     target_levels,
 )
+from tim3d.steps import check_length
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Brightness(Measured):
     )
 
     def check(self, stack: Stack) -> None:
-        """Refuse fractions out of order and a negative depth."""
+        """Refuse fractions out of order, and a depth that is negative or beyond the stack."""
         check_quantiles(self.low, self.high)
-        if not self.slow_nm >= 0:
-            raise ArgumentError(f"brightness slow_nm={self.slow_nm}: it must be 0 or more")
+        cure = "leave it out: then no change along z is kept"
+        check_length(self, "slow_nm", stack.extent_nm[0], "the stack", cure)
 
     def row(self, grey: Greys, z: int) -> Mapping[str, float]:
         """Grey values of a slice that are matched."""

@@ -18,6 +18,7 @@ from tim3d.kernels.image.curtain import (
     wavelet_stripes,
 )
 from tim3d.kernels.image.phase_model import check_phases
+from tim3d.steps import check_length
 
 Direction: TypeAlias = Literal["y", "x"]
 Method: TypeAlias = Literal["wavelet", "variational"]
@@ -60,13 +61,16 @@ class Curtain(InNanometres):
     kind = "curtain"
 
     def check(self, stack: Stack) -> None:
-        """Refuse lengths below a pixel, an unknown wavelet, and other arguments out of range."""
+        """Refuse lengths below a pixel or beyond the slice, an unknown wavelet, and other arguments out of range."""
         check_phases(self.phases)
         check_wavelet(self.wavelet)
         if self.along not in get_args(Direction):
             raise ArgumentError(f"curtain along={self.along}: stripes lie along y or x")
         if self.method not in get_args(Method):
             raise ArgumentError(f"curtain method={self.method}; it is wavelet or variational")
+        across, along = stack.extent_nm[2 - self._axis], stack.extent_nm[1 + self._axis]
+        check_length(self, "width_nm", across, "a slice across the stripes")
+        check_length(self, "length_nm", along, "a slice along the stripes")
         check_stripes(*self._size(stack.spacing_nm), self._axis)
         if self.rounds < 1 or not self.strength > 0:
             raise ArgumentError(

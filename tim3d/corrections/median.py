@@ -9,6 +9,7 @@ from tim3d.corrections.nanometres import InNanometres, Spacing
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.kernels.image.denoise import median, reach
+from tim3d.steps import check_length
 
 # scipy sorts the voxels of a box.
 _MOST = 2000
@@ -33,6 +34,8 @@ class Median(InNanometres):
 
     def check(self, stack: Stack) -> None:
         """Refuse a box of one voxel, and one of more than 2000."""
+        longest = max(stack.extent_nm)
+        check_length(self, "radius_nm", longest, "the longest edge of the volume")
         box = 1
         for r in self._radius(stack.spacing_nm):
             box *= 2 * r + 1

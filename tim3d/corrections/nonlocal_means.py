@@ -13,6 +13,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.kernels.image.denoise import check_patch, nonlocal_halo, nonlocal_means, reach
 from tim3d.kernels.image.tiles import by_tiles, tile_voxels
+from tim3d.steps import check_length
 
 # Largest halo and patch, which the plan reckons with.
 _HALO, _PATCH = 16, 3
@@ -51,6 +52,8 @@ class NonLocal(ByNoise):
                 f"nonlocal strength={self.strength},slices={self.slices}: strength must be above 0, "
                 "slices 0 or more"
             )
+        for name in ("search_nm", "patch_nm"):
+            check_length(self, name, max(stack.extent_nm), "the longest edge of the volume")
         search, patch = self.boxes(stack.spacing_nm)
         check_patch(patch)
         if max(patch) > _PATCH:

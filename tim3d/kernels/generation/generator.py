@@ -218,3 +218,25 @@ def as_data(value: Any) -> Any:
     raise ArgumentError(
         f"a generator is described by numbers and texts, and has a {type(value).__name__}: {value!r}"
     )
+
+
+def refuse_longer(
+    length: float, shape: Triple, spacing: tuple[float, float, float], what: str, cure: str
+) -> None:
+    """Raise `ArgumentError` if a structure is longer than the volume, which would be all of one phase.
+
+    Parameters
+    ----------
+    length : float
+        Length of what the structure is made of, in nm.
+    shape, spacing : (z, y, x)
+        Voxels of the volume, and edges of a voxel in nm.
+    what, cure : str
+        The length in words, and the option that makes it shorter.
+    """
+    longest = max(n * edge for n, edge in zip(shape, spacing, strict=True))
+    if not length <= longest:
+        raise ArgumentError(
+            f"{what} of {length:g} nm is longer than the longest edge of the volume, {longest:g} nm: "
+            f"give a shorter {cure}, or a larger volume"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from tim3d.grid import Triple, triple
 from tim3d.kernels.morphology import ball
 from tim3d.phases import Phases
 from tim3d.stages.cleaning.steps import Labels, LocalStep, Spacing
+from tim3d.steps import check_length
 
 
 class BallStep(LocalStep):
@@ -29,7 +29,7 @@ class BallStep(LocalStep):
 
     def after(self, phases: Phases, shape: Triple, spacing: Spacing) -> Phases:
         """Return the same phases."""
-        check_radius(self, self.radius_nm, spacing)
+        check_radius(self, shape, spacing)
         return super().after(phases, shape, spacing)
 
     def halo(self, spacing: Spacing) -> Triple:
@@ -119,13 +119,15 @@ class Majority(BallStep):
         return ball.majority(labels, phases.codes, self.radius_nm, spacing)
 
 
-def check_radius(step: LocalStep, radius: float, spacing: Spacing) -> None:
-    """Raise `ArgumentError` if a ball is not finite, or holds no voxel but its centre."""
-    if not (radius > 0 and math.isfinite(radius)):
+def check_radius(step: BallStep, shape: Triple, spacing: Spacing) -> None:
+    """Raise `ArgumentError` if a ball is larger than the volume, or holds no voxel but its centre."""
+    if not step.radius_nm > 0:
         raise ArgumentError(f"step {step}: the radius must be a positive length in nm")
-    if max(ball.ball_reach(radius, spacing)) == 0:
+    longest = max(n * edge for n, edge in zip(shape, spacing, strict=True))
+    check_length(step, "radius_nm", longest, "the longest edge of the volume")
+    if max(ball.ball_reach(step.radius_nm, spacing)) == 0:
         edges = " x ".join(f"{edge:g}" for edge in spacing)
         raise ArgumentError(
-            f"step {step}: a ball of {radius:g} nm holds one voxel of {edges} nm and changes nothing; "
+            f"step {step}: a ball of {step.radius_nm:g} nm holds one voxel of {edges} nm and changes nothing; "
             f"write radius_nm={min(spacing):g} or more"
         )

@@ -101,7 +101,7 @@ class Stage:
             field=self.out,
             work=work,
             block=many_shards(self.out, BLOCK_VOXELS // 2),
-            halo=halo_of(steps, self.source.spacing_nm),
+            halo=_within(halo_of(steps, self.source.spacing_nm), self.source.shape),
             pyramid=self.kept,
             inputs=self.inputs,
             parameters=self.parameters,
@@ -112,6 +112,11 @@ def halo_of(steps: Sequence[LocalStep], spacing: Spacing) -> Triple:
     """Voxels that several steps in a row look beyond a core."""
     reach = np.sum([(0, 0, 0), *(step.halo(spacing) for step in steps)], axis=0)
     return triple(reach)
+
+
+def _within(halo: Triple, shape: Triple) -> Triple:
+    """The halo as far as there is a volume: more is never read."""
+    return triple(min(reach, n) for reach, n in zip(halo, shape, strict=True))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tim3d.engine.passes.progress import progress_bar
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expect
 from tim3d.grid import triple
+from tim3d.kernels.generation.generator import refuse_longer
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
 from tim3d.sources import PlannedStack
@@ -91,9 +92,11 @@ def simulate(
             f"a voxel has the edges z, y and x, got {dict(voxel_size or {})}; write --voxel-size 20,10,10"
         )
     refuse_mistyped(dict(voxel_size or {}))
+    edges = (size["z"], size["y"], size["x"])
+    refuse_longer(correlation_nm, triple(shape), edges, "a correlation length", "--correlation-nm")
     stack = SimulatedStack(
         triple(shape),
-        (size["z"], size["y"], size["x"]),
+        edges,
         LevelCut(solid_fraction, correlation_nm, seed=seed),
         Microscope(seed=seed),
     )

@@ -14,7 +14,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.admissible_correlation import nearest_admissible
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
-from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.generator import Generator, refuse_longer
 from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.spectral_field import FARTHEST, SpectralField, correlation_of
@@ -70,6 +70,8 @@ def _grains_in_matrix(
     model: type[Overlapping | HardCore], kind: str, given: Mapping[str, Any], at: Place
 ) -> Generator:
     grains, loading = _grains(given), need(given, "loading", kind, "0.3")
+    cure = "--diameter-nm" if "diameter_nm" in given else "--sizes"
+    refuse_longer(2 * grains.longest, at.shape, at.spacing, "a grain", cure)
     return model(grains, loading, at.spacing, at.seed, at.period, given.get("phases", FILLED))
 
 
@@ -172,6 +174,7 @@ def _field(given: Mapping[str, Any], at: Place) -> Generator:
             _from_s2(Path(given["s2"]), fractions[0], spacing, seed, period), fractions, phases
         )
     z, y, x = _three(given["correlation_nm"], "correlation-nm")
+    refuse_longer(max(z, y, x), at.shape, spacing, "a correlation length", "--correlation-nm")
     return LevelCuts(GaussianField((z, y, x), spacing, seed, period), fractions, phases)
 
 
