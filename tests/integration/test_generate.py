@@ -306,7 +306,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("length", ["1e12", "inf", "nan"])
+@pytest.mark.parametrize("length", ["1e12", "inf"])
 def test_a_simulation_of_one_phase_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], length: str
 ) -> None:

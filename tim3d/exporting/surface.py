@@ -151,12 +151,12 @@ class SurfaceExport(PhaseExport):
         parts, voxels, triangles = [], 0, 0
         room = limit_bytes() - resident_base()
         with self.bar(len(self._grid), "block") as bar:
-            for corners, cells, inside in self._blocks():
+            for number, (corners, cells, inside) in enumerate(self._blocks(), 1):
                 parts.append((corners, cells))
                 voxels, triangles = voxels + inside, triangles + len(cells)
                 bar.update()
                 if triangles * self._triangle_bytes > room:
-                    raise self._too_many(triangles, bar.n / bar.total, room)
+                    raise self._too_many(triangles, number / len(self._grid), room)
         return (
             np.concatenate([corners for corners, _ in parts]),
             np.concatenate([cells for _, cells in parts]),
@@ -166,7 +166,7 @@ class SurfaceExport(PhaseExport):
     def _too_many(self, triangles: int, share: float, room: int) -> MemoryPlanError:
         fit = max(0, room) / self._triangle_bytes
         return MemoryPlanError(
-            f"the surface has some {triangles / max(share, 1e-9) / 1e6:.3g} million triangles, and "
+            f"the surface has some {triangles / share / 1e6:.3g} million triangles, and "
             f"{fit / 1e6:.3g} million fit into the {size_text(max(0, room))} that are free. "
             "Give a smaller region (--z, --y, --x) or more --memory"
         )
