@@ -1,4 +1,4 @@
-# make setup | demo | test | doctest | slow | audit | benchmarks | clean
+# make setup | demo | test | doctest | slow | gpu | gpu-dry | gpu-report | audit | benchmarks | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ PINS := $(if $(findstring gpu,$(EXTRAS)),,-c constraints-cpu.txt)
 # Compiled modules are kept: tests start hundreds of processes that import them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test check doctest long slow gpu audit benchmarks clean
+.PHONY: setup demo test check doctest long slow gpu gpu-dry gpu-report audit benchmarks clean
 
 setup: $(VENV)/.ready
 
@@ -53,6 +53,14 @@ slow: setup
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# Every path on a GPU without one; the build of torch must be that for CUDA: make -B EXTRAS=gpu,test setup
+gpu-dry: setup
+	$(BIN)/python -m pytest -m slow tests/dry
+
+# Under eight minutes on one GPU; DRY=1 rehearses it, small, on a CPU.
+gpu-report: setup
+	$(BIN)/python deploy/gpu/report.py $(if $(DRY),--dry)
 
 # In a folder of its own, so that the packages of the auditor are not audited for tim3d's.
 audit: setup

@@ -297,9 +297,7 @@ def _call(
 ) -> torch.Tensor:
     grey_nzyx = _upload(array, loaded.device)
     dimensions = loaded.checkpoint.spec.dimensions
-    mean_, std_ = (
-        torch.from_numpy(scale).to(loaded.device, non_blocking=True) for scale in (mean, std)
-    )
+    mean_, std_ = (_upload(scale, loaded.device) for scale in (mean, std))
 
     def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         ready = (grey.float() - mean) / std
@@ -315,6 +313,7 @@ def _call(
 
 
 def _upload(array: Array, device: torch.device) -> torch.Tensor:
+    """Start a copy to the device; from memory that is not pinned, the host would wait for it."""
     # torch has no arithmetic for uint16 and wider unsigned integers.
     known = array if array.dtype in (np.uint8, np.int16, np.float32) else array.astype(np.float32)
     tensor = torch.from_numpy(known)

@@ -1,0 +1,322 @@
+"""Everything of the package that runs on a device, by name: what is prepared on the host, and what then runs.
+
+Each path is a function of a folder that prepares its files and returns what to run on the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.generators import TINY, field_of, saved
+from tests.micrographs import blobs
+from tests.nets import tiny_checkpoint_3d
+from tests.stencils import KERNELS, SHIFTS, Volume, conduction, w_cycle
+from tim3d.grid import Box
+from tim3d.kernels.generation.architecture import Architecture
+from tim3d.kernels.statistics.generator_score import target_of
+from tim3d.kernels.windows.lattice import Lattice, blend_lattice, crop_lattice, slice_lattice
+from tim3d.models.common.training_run import Schedule, carry_out
+from tim3d.models.conduction import stencil
+from tim3d.models.conduction.device import Device
+from tim3d.models.generation.adversarial import AdversarialOptions
+from tim3d.models.generation.checkpoint_selection import Judge, judged_edge
+from tim3d.models.generation.slice_sampler import Views, one_hot
+from tim3d.models.generation.training import SliceGANTraining
+from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.inference import Predictor, ready, segment_core
+from tim3d.models.segmentation.losses import LOSSES
+from tim3d.models.segmentation.training import TrainingOptions, train
+from tim3d.models.segmentation.training_cost import measured_times
+from tim3d.models.segmentation.unet import UNetSpec, build
+
+Run = Callable[[], Any]
+SHAPE = (2, 16, 24)
+WHOLE = Box.whole(SHAPE)
+LATTICES: dict[str, Callable[[], Lattice]] = {
+    "slices": lambda: slice_lattice(SHAPE, 4),
+    "crop": lambda: crop_lattice(SHAPE, (1, 16, 16), (0, 4, 4)),
+    "blend": lambda: blend_lattice(SHAPE, (1, 16, 16), (0, 8, 8)),
+}
+TABLE = Normalisation("table", (100.0, 110.0), (30.0,) * 2)
+PATHS: dict[str, Callable[[Path], Run]] = {}
+
+
+def path(name: str) -> Callable[[Callable[[Path], Run]], Callable[[Path], Run]]:
+    """Give a path its name."""
+
+    def named(prepare: Callable[[Path], Run]) -> Callable[[Path], Run]:
+        PATHS[name] = prepare
+        return prepare
+
+    return named
+
+
+def small_checkpoint(file: Path, classes: tuple[str, ...]) -> Path:
+    """An untrained U-Net of few layers, total stride 4."""
+    spec = UNetSpec(classes, encoder="resnet18", depth=2, decoder_channels=(8, 4))
+    known = Normalisation("volume", (120.0,), (40.0,))
+    checkpoint.save(file, build(spec), checkpoint.Description(spec, known, (20.0, 5.0, 5.0)))
+    return file
+
+
+def _inference(
+    mode: str, precision: str = "fp32", dtype: Any = np.uint8, device: str = "cuda", **how: Any
+) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        file = small_checkpoint(folder / "net.safetensors", ("pore", "solid", "binder"))
+        called = Predictor(
+            str(file), checkpoint.digest(file), device=device, precision=precision, batch=4, **how
+        )  # type: ignore[arg-type]
+        return lambda: segmented(called, LATTICES[mode](), dtype)
+
+    return prepare
+
+
+def segmented(predictor: Predictor, lattice: Lattice, dtype: Any = np.uint8) -> None:
+    """Labels of the whole volume, of cropped windows with probabilities."""
+    box = lattice.read_box(WHOLE)
+    volume = np.random.default_rng(0).integers(0, 200, box.shape).astype(dtype)
+    wanted: Any = ("labels", "probabilities") if lattice.halo != (0, 0, 0) else ("labels",)
+    found = segment_core(predictor, lattice, WHOLE, volume, box, wanted)
+    assert found["labels"].shape == SHAPE
+    assert found["labels"].dtype == np.uint8
+
+
+for _mode in LATTICES:
+    for _precision in ("fp32", "fp16", "bf16"):
+        PATHS[f"inference, {_mode}, {_precision}"] = _inference(_mode, _precision)
+PATHS["inference, 16-bit grey values, a table of slices"] = _inference(
+    "crop", "fp16", np.uint16, normalisation=TABLE
+)
+PATHS["inference, second device"] = _inference("slices", "fp16", device="cuda:1")
+
+
+@path("inference, volumes")
+def _volumes(folder: Path) -> Run:
+    file = tiny_checkpoint_3d(folder / "net.safetensors")
+    called = Predictor(str(file), checkpoint.digest(file), device="cuda", precision="fp16", batch=2)
+    return lambda: segmented(called, crop_lattice(SHAPE, (2, 16, 16), (0, 4, 4)))
+
+
+@path("inference, halving")
+def _halving(folder: Path) -> Run:
+    file = small_checkpoint(folder / "net.safetensors", ("pore", "solid"))
+    called = Predictor(
+        str(file), checkpoint.digest(file), device="cuda", batch=4, normalisation=TABLE
+    )
+
+    def refuse(module: Any, inputs: Any) -> None:
+        if len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("pretended")
+
+    def run() -> None:
+        ready(called).model.register_forward_pre_hook(refuse)
+        segmented(called, LATTICES["crop"]())
+
+    return run
+
+
+OPTIONS = TrainingOptions(
+    epochs=1, steps=2, batch=2, crop=16, device="cuda", class_weights=(1.0, 2.0)
+)
+SMALL = UNetSpec(("pore", "solid"), encoder="resnet18", depth=2, decoder_channels=(8, 4))
+
+
+def _labelled() -> tuple[np.ndarray, np.ndarray]:
+    labels = np.stack([blobs(32, seed=n) for n in range(4)]).astype(np.uint8)
+    return (60 + 90 * labels).astype(np.uint8), labels
+
+
+def _training(**how: Any) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        grey, labels = _labelled()
+        options = dataclasses.replace(OPTIONS, **how)
+        return lambda: train(
+            grey, labels, SMALL, folder / "net.safetensors", options, spacing_nm=(10.0, 5.0, 5.0)
+        )
+
+    return prepare
+
+
+PATHS["training, fp16"] = _training()
+PATHS["training, fp32"] = _training(mixed_precision=False, class_weights=())
+for _name in LOSSES:
+    PATHS[f"training, {_name}"] = _training(loss=(_name,), encoder_rate=0.1, class_weights=())
+
+
+@path("training, volumes")
+def _training_3d(folder: Path) -> Run:
+    from tim3d.models.segmentation.crops_3d import prepare_stack
+    from tim3d.models.segmentation.training_3d import UNet3DTraining
+    from tim3d.models.segmentation.unet_3d import UNet3DSpec
+
+    grey, labels = (np.repeat(part, 3, axis=0) for part in _labelled())
+    known = Normalisation("volume", (100.0,), (40.0,))
+    stack = prepare_stack(grey, labels, 2, known)
+    spec = UNet3DSpec(("pore", "solid"), ((1, 2, 2), (2, 2, 2)), (2, 4, 6))
+    options = dataclasses.replace(OPTIONS, class_weights=())
+    training = UNet3DTraining(stack, spec, options, known, (10.0, 5.0, 5.0))
+    return lambda: training.carry_out(folder / "net.safetensors")
+
+
+@path("training, its cost")
+def _cost(folder: Path) -> Run:
+    return lambda: measured_times(SMALL, OPTIONS, 16)
+
+
+GENERATORS = {
+    "labels": (Architecture("tiny", "transposed", (4, 8, 8, 2), (2, 2, 3), (8, 16)), 1),
+    "three planes": (Architecture("tiny", "transposed", (4, 8, 8, 2), (2, 2, 3), (8, 16)), 3),
+}
+
+
+def _adversarial(architecture: Architecture, planes: int) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        views = Views(tuple(one_hot(blobs(64, seed=n), (0, 1)) for n in range(planes)))
+        judge = Judge(target_of([blobs(64)], 2, judged_edge(architecture)), 0, volumes=1)
+        options = AdversarialOptions(batch=2, slices=4, critic_steps=2, penalties=6)
+        training = SliceGANTraining(architecture, views, options, judge)
+        return lambda: carry_out(
+            training,
+            folder / "gen.safetensors",
+            Schedule(2, 2),
+            state=folder / "gen.state",
+            device="cuda",
+        )
+
+    return prepare
+
+
+for _name, (_architecture, _planes) in GENERATORS.items():
+    PATHS[f"generator training, {_name}"] = _adversarial(_architecture, _planes)
+
+
+def _synthesis(architecture: Architecture, precision: str) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        shape = (20, 24, 28)
+        field = field_of(saved(folder, architecture), architecture, shape)
+        dry = dataclasses.replace(field, device="cuda", precision=precision)  # type: ignore[arg-type]
+        return lambda: dry.labels(Box.whole(shape))
+
+    return prepare
+
+
+for _name, _architecture in TINY.items():
+    PATHS[f"synthesis, {_name}"] = _synthesis(_architecture, "float32")
+for _precision in ("float16", "bfloat16"):
+    PATHS[f"synthesis, two phases, {_precision}"] = _synthesis(TINY["two phases"], _precision)
+
+
+def _kernel(
+    name: str, shape: tuple[int, int, int], shifts: Any = SHIFTS[:3]
+) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        return lambda: [run_kernel(name, Volume(shape, one, 4)) for one in shifts]
+
+    return prepare
+
+
+def run_kernel(name: str, volume: Volume) -> None:
+    """A kernel on a device, its arguments and its results."""
+    device, (count, arguments) = Device("cuda"), volume.call(name)
+    mine = [device.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    device.run(getattr(stencil, name), range(1, count + 1), 0, *mine)
+
+
+for _name in KERNELS:
+    PATHS[f"flux kernel {_name}"] = _kernel(_name, (9, 7, 8))
+    # More voxels than `stencil.SMALL`: relaxed lattice by lattice.
+    PATHS[f"flux kernel {_name}, large"] = _kernel(_name, (64, 64, 65), SHIFTS[:1])
+
+
+@path("flux, a cycle")
+def _cycle(folder: Path) -> Run:
+    problem, steps = conduction((16, 17, 18), 2), [(1, 1, 1)] * 2
+    return lambda: w_cycle(Device("cuda"), *problem, steps)
+
+
+def _prompted(family: str) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        import tim3d
+        from tests.promptable import saved_folder
+        from tim3d.models.promptable.file_network import network_of
+        from tim3d.models.promptable.prompts import Prompt, batches
+        from tim3d.models.segmentation.model_file import read_model
+
+        out = tim3d.import_network(saved_folder(family, folder / family), folder / "m.safetensors")
+        network = network_of(read_model(out), "cuda")
+        image = np.random.default_rng(0).integers(0, 255, (48, 64)).astype(np.float32)
+        prompt = Prompt(
+            np.array([[10.0, 20.0], [30.0, 40.0]]), np.array([1, 0]), (5.0, 6.0, 40.0, 41.0)
+        )
+
+        def run() -> None:
+            session = network.open()
+            embedding = session.embed(image)
+            (batch,) = batches([prompt], 4)
+            answer = session.answer(embedding, image.shape, batch, True)
+            assert answer.logits(0, 0).shape == image.shape
+
+        return run
+
+    return prepare
+
+
+for _name in ("sam", "sam2", "sam_hq"):
+    PATHS[f"promptable, {_name}"] = _prompted(_name)
+
+
+@path("bpartis")
+def _bpartis(folder: Path) -> Run:
+    import tim3d
+    from tim3d.models.segmentation.bpartis import BPartIS
+    from tim3d.models.segmentation.branched_erfnet import BranchedErfnet
+    from tim3d.models.segmentation.model_file import read_model
+
+    torch.save(BranchedErfnet().state_dict(), folder / "seg-model.pt")
+    out = tim3d.import_network(folder / "seg-model.pt", folder / "made.safetensors")
+    how = BPartIS(
+        str(out),
+        read_model(out).sha256,
+        window=(1, 24, 32),
+        halo=(0, 8, 8),
+        passes=2,
+        device="cuda",
+    )
+    grey = np.zeros((1, 24, 32), np.uint8)
+    return lambda: how.open()(grey, Box.whole(grey.shape))
+
+
+def _surrogate(*adapt: str) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        from tim3d.models.surrogate.examples import Examples, SurrogateOptions
+        from tim3d.models.surrogate.training import SurrogateTraining
+
+        random = np.random.default_rng(0)
+        seen = Examples(
+            random.integers(0, 255, (60, 2, 16, 16), np.uint8), random.uniform(0.2, 0.8, 60)
+        )
+        options = SurrogateOptions(adapt=adapt, channels=(8, 8, 8), batch=8)
+        real = random.integers(0, 255, (30, 20, 20), np.uint8) if adapt else None
+        training = SurrogateTraining(seen, options, real, {"pixel_nm": [1.0, 1.0]}, level=0.8)
+        return lambda: carry_out(
+            training,
+            folder / "s.safetensors",
+            Schedule(2, 2),
+            state=folder / "s.state",
+            device="cuda",
+        )
+
+    return prepare
+
+
+PATHS["surrogate"] = _surrogate()
+for _name in ("coral", "dann", "adabn"):
+    PATHS[f"surrogate, {_name}"] = _surrogate("standardise", _name)
