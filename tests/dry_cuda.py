@@ -1,37 +1,31 @@
-"""A CUDA device without values: every tensor has a shape, a type and a place, and nothing is computed.
+"""A CUDA device without values: its tensors have a shape, a type and a place, and nothing is computed.
 
-torch's FakeTensorMode refuses tensors on two devices and types that a kernel does not take. What it
-lacks for a device is added here: the driver's answers, events and streams that order copies, pinned
-memory, and a list of the places where the host waits for the device.
+Tensors of the host are real. Those of the device are torch's fake tensors, which refuse to meet
+tensors of another place and types that a kernel does not take. What the mode lacks for a device is
+added here: the driver's answers, events that order copies, pinned memory, and a list of the places
+where the host waits for the device. Gradients are taken for given: the engine of torch asks the
+driver for streams, so that every parameter that a loss depends on gets a gradient of its own shape
+and place, and no kernel of a way back is tried.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
-import safetensors.torch
 import torch
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    FakeTensor,
-    FakeTensorMode,
-    unset_fake_temporarily,
-)
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 PACKAGE = Path(__file__).parents[1] / "tim3d"
 FREE, TOTAL = 70 * 2**30, 80 * 2**30
 aten = torch.ops.aten
-_numpy, _save = torch.Tensor.numpy, safetensors.torch.save
+_numpy = torch.Tensor.numpy
 
 
 class UnfinishedCopyError(RuntimeError):
@@ -46,31 +40,34 @@ class DryCuda(FakeTensorMode):
     waits : Counter of (str, str)
         How often the host waited for the device, by reason and by function of the package:
         "value" (a number is read), "download" and "upload" (a copy that is waited for), "unpinned"
-        (a copy that was to run beside, from or to memory that is not pinned).
+        (a copy that was to run beside, from or to memory that is not pinned), "all" (everything is
+        waited for).
     """
 
     # No driver is asked for anything, also where the host knows the value of a tensor.
     avoid_device_init = True
 
-    def __init__(self, devices: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__(allow_non_fake_inputs=True)
-        self.devices = devices
         self.waits: Counter[tuple[str, str]] = Counter()
+        # Storages by their address, held so that no address is used twice.
         self._pinned: dict[int, Any] = {}
         self._coming: dict[int, Any] = {}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:  # the names of the base class
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation: for real on the host, without values on a device."""
         kwargs = dict(kwargs or {})
+        pinned = kwargs.pop("pin_memory", None)
         special = _SPECIAL.get(func)
         if special is not None:
             return special(self, func, types, args, kwargs)
-        pinned = kwargs.pop("pin_memory", None)
-        made = super().__torch_dispatch__(func, types, args, kwargs)
-        if pinned:
-            self._pin(made)
-        return made
+        if _is_on_host(args, kwargs):
+            made = func(*args, **kwargs)
+            return self._pin(made) if pinned else made
+        if func.overloadpacket in _COMPOSED:
+            with self:
+                return func.decompose(*args, **kwargs)
+        return tree_map(_landed, super().__torch_dispatch__(func, types, args, kwargs))
 
     def wait(self, why: str) -> None:
         """Note that the host waits, and for whom."""
@@ -85,66 +82,64 @@ class DryCuda(FakeTensorMode):
         """Copies to the host that nobody has waited for."""
         return dict(self._coming)
 
-    def values(self, tensor: torch.Tensor) -> np.ndarray:
-        """Zeros in the place of a tensor of the host."""
-        if tensor.device.type != "cpu":
+    def values(self, tensor: torch.Tensor) -> Any:
+        """Values of a tensor of the host."""
+        if isinstance(tensor, FakeTensor):
             raise TypeError(f"can't convert {tensor.device} tensor to numpy: use Tensor.cpu()")
-        if tensor.requires_grad:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad")
         if _key(tensor) in self._coming:
             raise UnfinishedCopyError("the copy to this memory has not been waited for")
-        return np.zeros(tuple(tensor.shape), _numpy_type(tensor.dtype))
-
-    def _fake(self, tensor: Any) -> Any:
-        return tensor if isinstance(tensor, FakeTensor) else self.from_tensor(tensor)
+        return _numpy(tensor)
 
     def _pin(self, tensor: torch.Tensor) -> torch.Tensor:
         self._pinned[_key(tensor)] = tensor.untyped_storage()
         return tensor
 
     def _value(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if args[0].device.type != "cuda":
-            try:
-                return super().__torch_dispatch__(func, types, args, kwargs)
-            except DataDependentOutputException:
-                return _zero(args[0])
+        if not isinstance(args[0], FakeTensor):
+            return func(*args, **kwargs)
         self.wait("value")
         self.arrive()
-        return _zero(args[0])
+        if args[0].dtype == torch.bool:
+            return False
+        return 0.0 if args[0].dtype.is_floating_point else 0
 
     def _pin_memory(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        given = self._fake(args[0])
-        if given.device.type != "cpu":
-            raise RuntimeError(f"cannot pin '{given.device}': only CPU memory can be pinned")
-        with self:
-            return self._pin(torch.empty_strided(given.shape, given.stride(), dtype=given.dtype))
+        if isinstance(args[0], FakeTensor):
+            raise RuntimeError(f"cannot pin '{args[0].device}': only CPU memory can be pinned")
+        return self._pin(args[0].clone())
 
     def _is_pinned(self, func: Any, types: Any, args: Any, kwargs: Any) -> bool:
-        return _key(self._fake(args[0])) in self._pinned
+        return _key(args[0]) in self._pinned
 
     def _to_copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        kwargs.pop("pin_memory", None)
-        made = super().__torch_dispatch__(func, types, args, kwargs)
-        self._copied(self._fake(args[0]), made, kwargs.get("non_blocking", False))
+        if _is_on_host(args, kwargs):
+            return func(*args, **kwargs)
+        made = _landed(super().__torch_dispatch__(func, types, args, kwargs))
+        self._copied(args[0], made, kwargs.get("non_blocking", False))
         return made
 
     def _copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        made = super().__torch_dispatch__(func, types, args, kwargs)
-        beside = kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
-        self._copied(self._fake(args[1]), self._fake(args[0]), beside)
-        return made
+        target, source = args[:2]
+        if not isinstance(target, FakeTensor) and not isinstance(source, FakeTensor):
+            return func(*args, **kwargs)
+        if isinstance(target, FakeTensor):
+            super().__torch_dispatch__(func, types, args, kwargs)
+        elif target.shape != source.shape:
+            raise RuntimeError(f"a copy of {tuple(source.shape)} to {tuple(target.shape)}")
+        self._copied(source, target, kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
+        return target
 
     def _copied(self, source: Any, target: Any, beside: bool) -> None:
-        kinds = source.device.type, target.device.type
-        if kinds not in (("cpu", "cuda"), ("cuda", "cpu")):
+        down, up = isinstance(source, FakeTensor), isinstance(target, FakeTensor)
+        if down == up:
             return
-        host = source if kinds[0] == "cpu" else target
+        host = target if down else source
         if not beside:
-            self.wait("upload" if host is source else "download")
+            self.wait("download" if down else "upload")
             self.arrive()
         elif _key(host) not in self._pinned:
             self.wait("unpinned")
-        if beside and host is target:
+        if beside and down:
             self._coming[_key(host)] = host.untyped_storage()
 
 
@@ -157,20 +152,29 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
 }
 
 
-def _zero(tensor: torch.Tensor) -> Any:
-    if tensor.dtype == torch.bool:
-        return False
-    return 0.0 if tensor.dtype.is_floating_point else 0
+# Of operations above, which inference mode does not take apart by itself.
+_COMPOSED = {aten.to, aten.item, aten.is_nonzero, aten.pin_memory}
+
+
+def _is_on_host(args: Any, kwargs: Any) -> bool:
+    """Whether an operation has nothing to do with a device that is not there."""
+    return not any(
+        isinstance(one, FakeTensor) or (isinstance(one, torch.device) and one.type == "cuda")
+        for one in tree_leaves((args, kwargs))
+    )
+
+
+def _landed(made: Any) -> Any:
+    """What came from a device to the host: zeros, in the memory that was made for it."""
+    if isinstance(made, FakeTensor) and made.device.type == "cpu":
+        return torch.empty_strided(made.shape, made.stride(), dtype=made.dtype).zero_()
+    if isinstance(made, torch.Tensor) and not isinstance(made, FakeTensor):
+        return made.zero_()
+    return made
 
 
 def _key(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
-
-
-def _numpy_type(dtype: torch.dtype) -> Any:
-    if dtype == torch.bfloat16:
-        raise TypeError("Got unsupported ScalarType BFloat16")
-    return np.dtype(str(dtype).removeprefix("torch."))
 
 
 def caller() -> str:
@@ -189,7 +193,8 @@ class _Event:
     """An event: copies that began before it was recorded have ended once it is waited for."""
 
     def __init__(self, dry: DryCuda) -> None:
-        self._dry, self._before = dry, {}  # type: ignore[var-annotated]
+        self._dry = dry
+        self._before: dict[int, Any] = {}
 
     def record(self, stream: Any = None) -> None:
         self._before = self._dry.coming()
@@ -198,33 +203,41 @@ class _Event:
         self._dry.arrive(self._before)
 
 
-@cache
-def _guards() -> Any:
-    """Make torch's own library ask no driver for the device of a tensor; for good."""
-    torch._C._ensureCUDADeviceGuardSet()
-    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10_cuda.so"))
-    none = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_byte)(lambda device: False)
-    library._ZN3c104cuda9_internal20setHasPrimaryContextEPFbaE(none)
-    return none
+def _leaves(outputs: Any) -> Iterator[torch.Tensor]:
+    """Parameters that some tensors depend on."""
+    left, seen = [one.grad_fn for one in outputs], set()
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        left += [function for function, _ in node.next_functions]
+
+
+def _backward(outputs: Any, gradients: Any, keep: Any, create: bool, inputs: Any, *_: Any, **__: Any) -> Any:
+    """Gradients of the shape and place of what they belong to."""
+    for output, gradient in zip(outputs, gradients, strict=True):
+        if output.grad_fn is None or (gradient is not None and gradient.device != output.device):
+            raise RuntimeError("no gradient can be taken of this")
+    if inputs:
+        given = [torch.zeros_like(one) for one in inputs]
+        total = sum(output.sum() for output in outputs) * 0 if create else 0
+        return tuple(one + total for one in given)
+    for leaf in _leaves(outputs):
+        leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    return ()
 
 
 @contextlib.contextmanager
 def dry_cuda(devices: int = 1) -> Iterator[DryCuda]:
     """Run what is inside as if so many CUDA devices were there."""
-    _guards()
-    dry = DryCuda(devices)
+    dry = DryCuda()
 
     def synchronize(device: Any = None) -> None:
         dry.wait("all")
         dry.arrive()
-
-    def numpy(tensor: torch.Tensor, *, force: bool = False) -> Any:
-        return dry.values(tensor) if isinstance(tensor, FakeTensor) else _numpy(tensor)
-
-    def save(tensors: dict[str, torch.Tensor], metadata: Any = None) -> bytes:
-        with unset_fake_temporarily():
-            real = {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in tensors.items()}
-            return bytes(_save(real, metadata))
 
     answers: dict[str, Any] = {
         "torch.cuda.is_available": lambda: True,
@@ -236,16 +249,15 @@ def dry_cuda(devices: int = 1) -> Iterator[DryCuda]:
         "torch.cuda.mem_get_info": lambda device=None: (FREE, TOTAL),
         "torch.cuda.is_bf16_supported": lambda including_emulation=True: True,
         "torch.cuda.get_device_capability": lambda device=None: (9, 0),
+        "torch.cuda.is_current_stream_capturing": lambda: False,
         "torch.cuda.empty_cache": lambda: None,
         "torch.cuda.manual_seed": lambda seed: None,
         "torch.cuda.get_rng_state": lambda device=None: None,
         "torch.cuda.set_rng_state": lambda state, device=None: None,
         "torch.cuda.synchronize": synchronize,
         "torch.cuda.Event": lambda *_, **__: _Event(dry),
-        "torch.Tensor.numpy": numpy,
-        "safetensors.torch.save": save,
-        # A module moves by exchanging its tensors, which the mode refers to weakly.
-        "torch.utils.weakref": SimpleNamespace(getweakrefs=lambda tensor: []),
+        "torch.Tensor.numpy": lambda tensor, *, force=False: dry.values(tensor),
+        "torch.autograd._engine_run_backward": _backward,
     }
     with contextlib.ExitStack() as stack:
         for name, answer in answers.items():

@@ -220,7 +220,7 @@ def verb(setting: Setting, folder: Path, slices: int) -> Rows:
     yield (
         f"ingest, {shape}",
         rate(float(slices) * shape[1] * shape[2], time.perf_counter() - began),
-        f"{cores} processes",
+        "one process" if cores == 1 else f"{cores} processes",
     )
     how = setting.size({"workers": 1, "threads": 3}, {})
     with tim3d.cluster(kind, **how), watched(setting) as seen:
