@@ -11,6 +11,7 @@ and place, and no kernel of a way back is tried.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -61,13 +62,27 @@ class DryCuda(FakeTensorMode):
         special = _SPECIAL.get(func)
         if special is not None:
             return special(self, func, types, args, kwargs)
-        if _is_on_host(args, kwargs):
-            made = func(*args, **kwargs)
-            return self._pin(made) if pinned else made
         if func.overloadpacket in _COMPOSED:
             with self:
                 return func.decompose(*args, **kwargs)
+        if _is_on_host(args, kwargs):
+            made = func(*args, **kwargs)
+            return self._pin(made) if pinned else made
+        args, kwargs = tree_map(self._faked, (args, kwargs))
         return tree_map(_landed, super().__torch_dispatch__(func, types, args, kwargs))
+
+    def _faked(self, one: Any) -> Any:
+        """A tensor of the host as it is seen beside those of a device."""
+        if not isinstance(one, torch.Tensor) or isinstance(one, FakeTensor):
+            return one
+        return self._placed(one, one.device)
+
+    def _placed(self, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """A tensor without values, like another one but for its place."""
+        if tensor.is_meta or device.type == "meta":
+            return tensor
+        meta = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        return self.fake_tensor_converter.from_meta_and_device(self, meta, device)
 
     def wait(self, why: str) -> None:
         """Note that the host waits, and for whom."""
@@ -101,7 +116,13 @@ class DryCuda(FakeTensorMode):
         self.arrive()
         if args[0].dtype == torch.bool:
             return False
-        return 0.0 if args[0].dtype.is_floating_point else 0
+        return 0.0 if args[0].dtype.is_floating_point else 1
+
+    def _equal(self, func: Any, types: Any, args: Any, kwargs: Any) -> bool:
+        if _is_on_host(args, kwargs):
+            return bool(func(*args, **kwargs))
+        self.wait("value")
+        return args[0].shape == args[1].shape
 
     def _pin_memory(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(args[0], FakeTensor):
@@ -114,7 +135,11 @@ class DryCuda(FakeTensorMode):
     def _to_copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if _is_on_host(args, kwargs):
             return func(*args, **kwargs)
-        made = _landed(super().__torch_dispatch__(func, types, args, kwargs))
+        if isinstance(args[0], FakeTensor):
+            made = _landed(super().__torch_dispatch__(func, types, args, kwargs))
+        else:
+            host = {name: value for name, value in kwargs.items() if name not in _OF_A_COPY}
+            made = self._placed(func(args[0], **host), torch.device(kwargs["device"]))
         self._copied(args[0], made, kwargs.get("non_blocking", False))
         return made
 
@@ -123,10 +148,12 @@ class DryCuda(FakeTensorMode):
         if not isinstance(target, FakeTensor) and not isinstance(source, FakeTensor):
             return func(*args, **kwargs)
         if isinstance(target, FakeTensor):
-            super().__torch_dispatch__(func, types, args, kwargs)
+            super().__torch_dispatch__(func, types, (target, self._faked(source)), {})
         elif target.shape != source.shape:
             raise RuntimeError(f"a copy of {tuple(source.shape)} to {tuple(target.shape)}")
-        self._copied(source, target, kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
+        self._copied(
+            source, target, kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
+        )
         return target
 
     def _copied(self, source: Any, target: Any, beside: bool) -> None:
@@ -145,6 +172,7 @@ class DryCuda(FakeTensorMode):
 
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     aten._local_scalar_dense.default: DryCuda._value,
+    aten.equal.default: DryCuda._equal,
     aten._pin_memory.default: DryCuda._pin_memory,
     aten.is_pinned.default: DryCuda._is_pinned,
     aten._to_copy.default: DryCuda._to_copy,
@@ -152,6 +180,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
 }
 
 
+_OF_A_COPY = {"device", "non_blocking"}
 # Of operations above, which inference mode does not take apart by itself.
 _COMPOSED = {aten.to, aten.item, aten.is_nonzero, aten.pin_memory}
 
@@ -178,13 +207,14 @@ def _key(tensor: torch.Tensor) -> int:
 
 
 def caller() -> str:
-    """Innermost function of the package that is running: its module and its name."""
+    """Innermost function of the package that is running, with its module; a loop in it is part of it."""
     frame = sys._getframe(1)
     while frame is not None:
         file = Path(frame.f_code.co_filename)
         if file.is_relative_to(PACKAGE):
             module = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
-            return f"{module}:{frame.f_code.co_qualname}"
+            name = re.sub(r"\.<locals>\.<\w+>", "", frame.f_code.co_qualname)
+            return f"{module}:{name}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
 
@@ -216,7 +246,9 @@ def _leaves(outputs: Any) -> Iterator[torch.Tensor]:
         left += [function for function, _ in node.next_functions]
 
 
-def _backward(outputs: Any, gradients: Any, keep: Any, create: bool, inputs: Any, *_: Any, **__: Any) -> Any:
+def _backward(
+    outputs: Any, gradients: Any, keep: Any, create: bool, inputs: Any, *_: Any, **__: Any
+) -> Any:
     """Gradients of the shape and place of what they belong to."""
     for output, gradient in zip(outputs, gradients, strict=True):
         if output.grad_fn is None or (gradient is not None and gradient.device != output.device):

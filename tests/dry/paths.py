@@ -35,6 +35,7 @@ from tim3d.models.segmentation.losses import LOSSES
 from tim3d.models.segmentation.training import TrainingOptions, train
 from tim3d.models.segmentation.training_cost import measured_times
 from tim3d.models.segmentation.unet import UNetSpec, build
+from tim3d.phases import Phases
 
 Run = Callable[[], Any]
 SHAPE = (2, 16, 24)
@@ -182,7 +183,9 @@ def _adversarial(architecture: Architecture, planes: int) -> Callable[[Path], Ru
         views = Views(tuple(one_hot(blobs(64, seed=n), (0, 1)) for n in range(planes)))
         judge = Judge(target_of([blobs(64)], 2, judged_edge(architecture)), 0, volumes=1)
         options = AdversarialOptions(batch=2, slices=4, critic_steps=2, penalties=6)
-        training = SliceGANTraining(architecture, views, options, judge)
+        training = SliceGANTraining(
+            architecture, views, options, judge, phases=Phases(pore=0, solid=1)
+        )
         return lambda: carry_out(
             training,
             folder / "gen.safetensors",

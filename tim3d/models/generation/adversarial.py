@@ -27,6 +27,7 @@ from torch.func import functional_call
 from tim3d.errors import ArgumentError
 from tim3d.kernels.generation.architecture import CROP_NODES, Architecture
 from tim3d.models.common.distributed import Place
+from tim3d.models.common.transfer import upload
 from tim3d.models.generation.slice_sampler import Views, every_slice, noise, random_slices
 from tim3d.models.generation.slicegan import Critic, Generator
 
@@ -279,8 +280,8 @@ class Adversaries:
 def _between(made: Tensor, real: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     """Random points on the lines between random pairs of images, each used at most once."""
     count = min(count, len(made))
-    a, b = (torch.from_numpy(rng.permutation(len(made))[:count]).to(made.device) for _ in range(2))
-    share = torch.from_numpy(rng.random((count, 1, 1, 1), np.float32)).to(made.device)
+    a, b = (upload(rng.permutation(len(made))[:count], made.device) for _ in range(2))
+    share = upload(rng.random((count, 1, 1, 1), np.float32), made.device)
     return share * real[a] + (1 - share) * made[b]
 
 

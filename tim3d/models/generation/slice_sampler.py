@@ -14,6 +14,7 @@ from torch import Tensor
 from tim3d.errors import InputError
 from tim3d.grid import Triple
 from tim3d.kernels.generation.architecture import Architecture
+from tim3d.models.common.transfer import upload
 
 Array = npt.NDArray[Any]
 
@@ -104,9 +105,7 @@ def random_slices(volumes: Tensor, axis: int, count: int, rng: np.random.Generat
     """Random slices of `every_slice`, each at most once: (count, channels, rows, columns)."""
     stacks = volumes.movedim(2 + axis, 1)
     chosen = rng.choice(stacks.shape[0] * stacks.shape[1], count, replace=False)
-    batch, place = (
-        torch.from_numpy(part).to(volumes.device) for part in np.divmod(chosen, stacks.shape[1])
-    )
+    batch, place = (upload(part, volumes.device) for part in np.divmod(chosen, stacks.shape[1]))
     return stacks[batch, place]
 
 

@@ -20,6 +20,7 @@ from tim3d.errors import ArgumentError, CheckpointError, DeviceError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
+from tim3d.models.common.transfer import upload
 from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
 from tim3d.models.segmentation.precision import check_precision, mixed
 from tim3d.models.segmentation.predictor import Predictor as Predictor
@@ -295,9 +296,9 @@ def _call(
     std: Array,
     reduction: Reduction,
 ) -> torch.Tensor:
-    grey_nzyx = _upload(array, loaded.device)
+    grey_nzyx = upload(_known(array), loaded.device)
     dimensions = loaded.checkpoint.spec.dimensions
-    mean_, std_ = (_upload(scale, loaded.device) for scale in (mean, std))
+    mean_, std_ = (upload(scale, loaded.device) for scale in (mean, std))
 
     def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         ready = (grey.float() - mean) / std
@@ -312,12 +313,9 @@ def _call(
         return halving(forward, grey_nzyx, mean_, std_)
 
 
-def _upload(array: Array, device: torch.device) -> torch.Tensor:
-    """Start a copy to the device; from memory that is not pinned, the host would wait for it."""
-    # torch has no arithmetic for uint16 and wider unsigned integers.
-    known = array if array.dtype in (np.uint8, np.int16, np.float32) else array.astype(np.float32)
-    tensor = torch.from_numpy(known)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+def _known(array: Array) -> Array:
+    """Values of a type with which torch computes: of unsigned integers only uint8."""
+    return array if array.dtype in (np.uint8, np.int16, np.float32) else array.astype(np.float32)
 
 
 def _reduce(logits: torch.Tensor, reduction: Reduction) -> torch.Tensor:

@@ -24,6 +24,7 @@ from tim3d.models.common.training_run import (
     Verdict,
     carry_out,
 )
+from tim3d.models.common.transfer import upload
 from tim3d.models.segmentation.checkpoint import Checkpoint, Description, Normalisation, load, save
 from tim3d.models.segmentation.crops import (
     UNLABELLED,
@@ -293,7 +294,8 @@ class UNetLearner:
         for batch, (images, labels) in enumerate(self._examples.batches(options, rng)):
             self._set_rate((number - 1) * options.steps + batch)
             losses.append(self._descend(images, labels))
-        return {"loss": float(np.mean(losses))}
+        # Read once for all batches: the host prepares the next one while the device computes.
+        return {"loss": float(np.mean(torch.stack(losses).tolist()))}
 
     def judge(self) -> Verdict:
         """Loss and mean intersection over union of the held-out slices; highest mean is best."""
@@ -320,20 +322,20 @@ class UNetLearner:
             share = SCHEDULES[options.schedule](done) * group.get("share", 1)
             group["lr"] = options.learning_rate * share
 
-    def _descend(self, images: Array, labels: Array) -> float:
+    def _descend(self, images: Array, labels: Array) -> torch.Tensor:
         self._optimiser.zero_grad()
         value = self._loss(self._shared, images, labels)[0]
         self._scaler.scale(value).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimiser)
         self._scaler.update()
-        return value.item()
+        return value.detach()
 
     def _loss(
         self, net: nn.Module, images: Array, labels: Array
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._place.device
-        given = torch.from_numpy(images).to(device).contiguous(memory_format=self._layout)
-        truth = torch.from_numpy(labels).to(device)
+        given = upload(images, device).contiguous(memory_format=self._layout)
+        truth = upload(labels, device)
         with self._place.cast("float16" if self._options.mixed_precision else "float32"):
             logits = net(given)
         return total(self._losses, logits.float(), truth, self._weights_c), logits
