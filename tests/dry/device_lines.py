@@ -27,9 +27,10 @@ METHODS = {"cpu", "item", "cast", "scaler", "shared", "agreed"}
 
 @dataclass(frozen=True, order=True)
 class Statement:
-    """A statement of a file below `models/`: the lines that it evaluates itself."""
+    """A statement of a function of a file below `models/`: the lines that it evaluates itself."""
 
     file: str
+    scope: str
     first: int
     last: int
 
@@ -44,7 +45,7 @@ def device_statements() -> list[Statement]:
     A branch that is taken because of a device depends on it as a whole.
     """
     return sorted(
-        Statement(str(file.relative_to(MODELS)), *lines)
+        Statement(str(file.relative_to(MODELS)), function.name, *lines)
         for file in MODELS.rglob("*.py")
         for function in ast.walk(ast.parse(file.read_text()))
         if isinstance(function, ast.FunctionDef)

@@ -323,3 +323,31 @@ def _surrogate(*adapt: str) -> Callable[[Path], Run]:
 PATHS["surrogate"] = _surrogate()
 for _name in ("coral", "dann", "adabn"):
     PATHS[f"surrogate, {_name}"] = _surrogate("standardise", _name)
+
+
+@path("what is said and refused")
+def _said(folder: Path) -> Run:
+    from tim3d.errors import ArgumentError, DeviceError, MemoryPlanError
+    from tim3d.models.common.device import named_device
+    from tim3d.models.generation.synthesis import check_room
+
+    field = field_of(saved(folder, TINY["resize"]), TINY["resize"], (20, 24, 28))
+    on_gpu = dataclasses.replace(field, device="cuda")
+    refused: list[tuple[type[Exception], Run]] = [
+        (DeviceError, lambda: named_device("cuda:7")),
+        (ArgumentError, lambda: dataclasses.replace(field, precision="float16")),
+        (ArgumentError, lambda: Predictor("net", "0" * 64, precision="fp16")),
+        (MemoryPlanError, lambda: check_room(on_gpu, 10)),
+    ]
+
+    def run() -> None:
+        assert on_gpu.description()["device"] == "cuda"
+        assert on_gpu.block_bytes((8, 8, 8)) < field.block_bytes((8, 8, 8))
+        for error, call in refused:
+            try:
+                call()
+            except error:
+                continue
+            raise AssertionError(error)
+
+    return run

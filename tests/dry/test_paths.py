@@ -88,6 +88,14 @@ ANSWER = (
 MAY_WAIT = {*LOADING, *STEP, *JUDGEMENT, *ANSWER}
 
 
+# Several processes, each with a device: what they do is tested on CPUs (tests/unit/test_ring.py).
+TOGETHER = {
+    ("common/distributed.py", "shared"),
+    ("common/distributed.py", "agreed"),
+    ("conduction/ring.py", "__init__"),
+}
+
+
 def unexpected(waits: Waits) -> list[str]:
     """Waits that nobody has accounted for."""
     return sorted({" ".join(one) for one in waits} - MAY_WAIT)
@@ -97,9 +105,9 @@ def unexpected(waits: Waits) -> list[str]:
 def outcome(name: str) -> tuple[Waits, frozenset[tuple[str, int]]]:
     """Where the host waited on a path, and the lines that ran."""
     seen: set[tuple[str, int]] = set()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, traced(seen):
         run = PATHS[name](Path(folder))
-        with dry_cuda(2) as dry, traced(seen):
+        with dry_cuda(2) as dry:
             run()
     return dry.waits, frozenset(seen)
 
@@ -111,7 +119,7 @@ def test_a_path_runs_on_a_device_and_waits_only_where_it_may(name: str) -> None:
 
 def test_nearly_every_statement_that_depends_on_the_device_has_run() -> None:
     seen = {line for name in PATHS for line in outcome(name)[1]}
-    every = device_statements()
+    every = [one for one in device_statements() if (one.file, one.scope) not in TOGETHER]
     missed = [one for one in every if not one.ran(seen)]
     print(f"{len(every) - len(missed)} of {len(every)} statements ran; not these:", listed(missed))
     assert len(missed) <= 0.05 * len(every), listed(missed)
@@ -149,14 +157,14 @@ def test_a_value_read_in_the_middle_is_seen(tmp_path: Path, monkeypatch: Any) ->
 
 
 def test_a_type_that_a_kernel_does_not_take_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    plain = inference._load
+    plain = inference.load
 
-    def halved(predictor: Any) -> Any:
-        loaded = plain(predictor)
-        loaded.model.half()
-        return loaded
+    def halved(path: str) -> Any:
+        checkpoint = plain(path)
+        checkpoint.model.half()
+        return checkpoint
 
-    monkeypatch.setattr(inference, "_load", halved)
+    monkeypatch.setattr(inference, "load", halved)
     with pytest.raises(RuntimeError, match=r"type|dtype"):
         classified(tmp_path)
 
