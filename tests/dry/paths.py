@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.losses import LOSSES
+from tim3d.models.segmentation.precision import check_precision
 from tim3d.models.segmentation.training import TrainingOptions, train
 from tim3d.models.segmentation.training_cost import measured_times
 from tim3d.models.segmentation.unet import UNetSpec, build
@@ -261,6 +263,9 @@ def _prompted(family: str) -> Callable[[Path], Run]:
         )
 
         def run() -> None:
+            on_cpu = dataclasses.replace(network, device="cpu")
+            assert network.description()["device"] == "cuda"
+            assert network.bytes_for(image.shape, 1) <= on_cpu.bytes_for(image.shape, 1)
             session = network.open()
             embedding = session.embed(image)
             (batch,) = batches([prompt], 4)
@@ -325,6 +330,13 @@ for _name in ("coral", "dann", "adabn"):
     PATHS[f"surrogate, {_name}"] = _surrogate("standardise", _name)
 
 
+def _imprecise() -> None:
+    """The check of half precision, for which no difference is small enough."""
+    device = torch.device("cuda")
+    with patch("tim3d.models.segmentation.precision.BOUND", -1.0):
+        check_precision(build(SMALL).eval().to(device), SMALL, device, "fp16")
+
+
 @path("what is said and refused")
 def _said(folder: Path) -> Run:
     from tim3d.errors import ArgumentError, DeviceError, MemoryPlanError
@@ -338,6 +350,7 @@ def _said(folder: Path) -> Run:
         (ArgumentError, lambda: dataclasses.replace(field, precision="float16")),
         (ArgumentError, lambda: Predictor("net", "0" * 64, precision="fp16")),
         (MemoryPlanError, lambda: check_room(on_gpu, 10)),
+        (ArgumentError, _imprecise),
     ]
 
     def run() -> None:
