@@ -13,5 +13,5 @@ grep -v '^#' "$here/wheels.txt" | "${PYTHON:-python3}" -m pip download --quiet -
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
     --platform manylinux2014_x86_64 --dest "$folder" --requirement /dev/stdin
 mib=$(du -sm "$folder" | cut -f1)
-echo "$folder: $(ls "$folder" | wc -l) wheels, $mib MiB of at most $most"
+echo "$folder: $(find "$folder" -name "*.whl" | wc -l) wheels, $mib MiB of at most $most"
 [ "$mib" -le "$most" ]

@@ -97,8 +97,8 @@ TOGETHER = {
 
 
 def unexpected(waits: Waits) -> list[str]:
-    """Waits that nobody has accounted for."""
-    return sorted({" ".join(one) for one in waits} - MAY_WAIT)
+    """Waits of the package that nobody has accounted for."""
+    return sorted({f"{why} {where}" for why, where in waits if where} - MAY_WAIT)
 
 
 @cache
