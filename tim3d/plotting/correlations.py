@@ -143,7 +143,7 @@ def chord_figure(found: xr.Dataset, ending: str | None = None) -> Figure:
     for phase, axis, shade, style in _each(path):
         line, chords = path.sel(phase=phase, axis=axis), counts.sel(phase=phase, axis=axis)
         label = phase if axis == "z" else None
-        left.plot(_lags(line, axis) / unit[0], line, style, color=shade, lw=1.3, label=label)
+        left.plot(_lags(line) / unit[0], line, style, color=shade, lw=1.3, label=label)
         if float(chords.sum()):
             places = np.asarray(length.sel(axis=axis)) / unit[0]
             density = np.asarray(chords / chords.sum()) / np.diff(places, prepend=0.0)
@@ -172,7 +172,7 @@ def _each(values: xr.DataArray) -> Iterator[tuple[str, str, str, str]]:
             yield phase, axis, shade, AXIS_STYLES[axis]
 
 
-def _lags(line: xr.DataArray, axis: str) -> xr.DataArray:
+def _lags(line: xr.DataArray) -> xr.DataArray:
     return line[f"axis_{line.dims[-1]}_length"]
 
 

@@ -148,7 +148,7 @@ def _apart(
     return Apart(" ".join([name, *at]), units, float(value), error, low, high, draws)
 
 
-def parts_html(parts: Parts, node: str) -> Iterator[str]:
+def parts_html(parts: Parts) -> Iterator[str]:
     """Table and figure of the parts, of the draws of the field."""
     found = describe(parts.sample, field=str(parts.field), pore=parts.pore)
     every = parts_of(found, len(draws_of(parts.sample, str(parts.field))))
@@ -185,7 +185,7 @@ def parts_html(parts: Parts, node: str) -> Iterator[str]:
 
 def _html(parts: Parts, node: str) -> Iterator[str]:
     if node == node_of(str(parts.field)):
-        yield from parts_html(parts, node)
+        yield from parts_html(parts)
         return
     found = store.open_dataset(parts.sample, node)
     caption = f"Calibration of “{found.attrs['field']}” by “{found.attrs['truth_field']}”."

@@ -47,7 +47,7 @@ def open_mrc(path: Path, wanted: Wanted) -> Source:
         )
     _refuse_odd_cells(path, header)
     layout = _layout(path, header)
-    sizes, origin = _voxel_size(header, layout)
+    sizes, origin = _voxel_size(header)
     return voxel_run(
         path,
         layout,
@@ -109,7 +109,7 @@ def _layout(path: Path, header: Any) -> Layout:
     return Layout((held.index(3), held.index(2), held.index(1)))
 
 
-def _voxel_size(header: Any, layout: Layout) -> tuple[VoxelSize, str]:
+def _voxel_size(header: Any) -> tuple[VoxelSize, str]:
     counts = {"x": int(header.mx), "y": int(header.my), "z": int(header.mz)}
     edges = {
         axis: float(header.cella[axis]) / counts[axis] if counts[axis] > 0 else 0.0

@@ -178,7 +178,7 @@ def open_n5(path: Path, wanted: Wanted) -> N5Array:
             f"{where} is compressed with {codec}, which tim3d does not read from N5; in Fiji: File > Export > "
             "HDF5/N5/Zarr, and save it as OME-Zarr"
         )
-    axes, size, origin = _said(held, len(stored))
+    axes, size, origin = _said(held)
     if axes:
         layout = layout_by_name(stored, axes, where, wanted.picks)
     else:
@@ -235,7 +235,7 @@ def _holes(path: Path, stored: Sequence[int], block: Sequence[int]) -> Holes:
     return Holes(missing, math.prod(grid), first)
 
 
-def _said(held: Mapping[str, Any], count: int) -> tuple[tuple[str, ...], VoxelSize, str]:
+def _said(held: Mapping[str, Any]) -> tuple[tuple[str, ...], VoxelSize, str]:
     """Names of the axes, the slowest first, the voxel size, and where it comes from."""
     turn = held.get("transform")
     if isinstance(turn, Mapping) and {"axes", "scale", "units"} <= set(turn):

@@ -74,7 +74,7 @@ def ome_images(description: str, path: Path, count: int) -> list[OmeImage]:
         raise InputError(
             f"{path} counts something else along its planes as well (ModuloAlong); save one volume as a new file"
         )
-    return [_image(image, pixels, root, path, count) for image, pixels in _pixels(root)]
+    return [_image(image, pixels, root, path) for image, pixels in _pixels(root)]
 
 
 def _pixels(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:
@@ -89,7 +89,6 @@ def _image(
     pixels: ElementTree.Element,
     root: ElementTree.Element,
     path: Path,
-    count: int,
 ) -> OmeImage:
     slices, times = (whole_number(pixels.get(f"Size{axis}", "1")) for axis in "ZT")
     held = pixels.findall("./{*}Channel")
@@ -106,7 +105,7 @@ def _image(
         slices,
         names if len(names) == channels else ("",) * channels,
         times,
-        _pages(pixels, root, path, (times, channels, slices), count),
+        _pages(pixels, root, path, (times, channels, slices)),
         (dz, dy, dx),
         _positions(pixels, (times, channels, slices)),
     )
@@ -127,7 +126,6 @@ def _pages(
     root: ElementTree.Element,
     path: Path,
     sizes: tuple[int, int, int],
-    count: int,
 ) -> tuple[int, ...]:
     """Number of the page of each plane: from `TiffData`, otherwise in the order of the dimensions."""
     order = pixels.get("DimensionOrder", "XYCZT")[2:]
@@ -136,7 +134,7 @@ def _pages(
     found = dict.fromkeys(range(total), ELSEWHERE)
     blocks = pixels.findall("./{*}TiffData")
     for block in blocks or [ElementTree.Element("TiffData")]:
-        page, planes = _block(block, total, count)
+        page, planes = _block(block, total)
         own = _is_own(block, root, path)
         start = _rank({axis: _first(block, axis) for axis in "TCZ"}, order, by_letter)
         for step in range(planes):
@@ -146,7 +144,7 @@ def _pages(
     return tuple(found.values())
 
 
-def _block(block: ElementTree.Element, total: int, count: int) -> tuple[int, int]:
+def _block(block: ElementTree.Element, total: int) -> tuple[int, int]:
     """First page and number of planes of a block."""
     planes = block.get("PlaneCount", "1" if block.get("IFD") is not None else str(total))
     return int(block.get("IFD", "0")), min(int(planes), total)

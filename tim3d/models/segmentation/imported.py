@@ -61,8 +61,8 @@ def import_network(
     """
     held = read_state_dict(checkpoint)
     state, said = _plain(held)
-    asked = _with_colours(spec, state, mean, std)
-    ready, folded = _folded(state, asked, held)
+    asked = _with_colours(spec, mean, std)
+    ready, folded = _folded(state, asked)
     net = build(asked)
     _check(ready, {k: tuple(v.shape) for k, v in net.state_dict().items()}, held, asked)
     missing = {k: v for k, v in net.state_dict().items() if k not in ready and k.endswith(COUNTER)}
@@ -92,9 +92,7 @@ def _plain(held: StateDict) -> tuple[dict[str, Tensor], list[str]]:
     return tensors, said
 
 
-def _with_colours(
-    spec: UNetSpec, state: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float]
-) -> UNetSpec:
+def _with_colours(spec: UNetSpec, mean: Sequence[float], std: Sequence[float]) -> UNetSpec:
     """The network with a factor and a shift for each colour, where they differ."""
     if len(mean) != len(std) or len(mean) not in (1, COLOURS) or not min(std) > 0:
         raise ArgumentError(
@@ -111,9 +109,7 @@ def _with_colours(
     return replace(spec, colours=factors)
 
 
-def _folded(
-    state: dict[str, Tensor], spec: UNetSpec, held: StateDict
-) -> tuple[dict[str, Tensor], str]:
+def _folded(state: dict[str, Tensor], spec: UNetSpec) -> tuple[dict[str, Tensor], str]:
     """First convolution of three equal colours as one of a single channel, and what is said of it."""
     if spec.colours:
         return state, f"kept, with {COLOURS} channels made of the grey image"

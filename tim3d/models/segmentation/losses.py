@@ -21,6 +21,7 @@ Milletari, Navab, Ahmadi (2016), DOI 10.1109/3DV.2016.79 (Dice); Lin et al. (201
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,8 +53,10 @@ class Loss(Step):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ArgumentError(f"the weight of {self.kind} is {self.weight:g}; it must be above 0")
+        if not 0 < self.weight < math.inf:
+            raise ArgumentError(
+                f"the weight of {self.kind} is {self.weight:g}; it must be finite, above 0"
+            )
 
     @abstractmethod
     def value(self, logits_ncyx: Tensor, labels_nyx: Tensor, weights_c: Tensor | None) -> Tensor:
@@ -91,8 +94,10 @@ class Focal(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.gamma >= 0:
-            raise ArgumentError(f"gamma of focal is {self.gamma:g}; it must not be below 0")
+        if not 0 <= self.gamma < math.inf:
+            raise ArgumentError(
+                f"gamma of focal is {self.gamma:g}; it must be finite and not be below 0"
+            )
 
     def value(self, logits_ncyx: Tensor, labels_nyx: Tensor, weights_c: Tensor | None) -> Tensor:
         """As cross-entropy, each pixel times (1 - p)^gamma."""
@@ -138,9 +143,9 @@ class Tversky(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.alpha, self.beta) < 0 or not self.alpha + self.beta > 0:
+        if min(self.alpha, self.beta) < 0 or not 0 < self.alpha + self.beta < math.inf:
             raise ArgumentError(
-                f"alpha {self.alpha:g} and beta {self.beta:g} of tversky must not be below 0, nor both 0"
+                f"alpha {self.alpha:g} and beta {self.beta:g} of tversky must be finite, not below 0, nor both 0"
             )
 
     def value(self, logits_ncyx: Tensor, labels_nyx: Tensor, weights_c: Tensor | None) -> Tensor:

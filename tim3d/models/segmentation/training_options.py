@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -84,12 +85,12 @@ class TrainingOptions:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if (
             not 0 < self.validation_fraction < 1
-            or not self.learning_rate > 0
+            or not 0 < self.learning_rate < math.inf
             or min(self.seed, self.threads) < 0
         ):
             raise ArgumentError(
                 f"validation_fraction {self.validation_fraction} lies between 0 and 1, learning_rate "
-                f"{self.learning_rate} above 0, seed {self.seed} and threads {self.threads} not below 0"
+                f"{self.learning_rate} is finite and above 0, seed {self.seed} and threads {self.threads} not below 0"
             )
         losses_of(self.loss)
         if not 0 < self.encoder_rate <= 1 or any(not weight > 0 for weight in self.class_weights):

@@ -190,7 +190,7 @@ def encoded(
     if suffix == ".png":
         image = Image.fromarray(codes)
         if palette:
-            image.putpalette(_palette(codes))
+            image.putpalette(_palette())
         image.save(out, "PNG", optimize=False)
         return out.getvalue()
     how: dict[str, Any] = {"compression": "zlib"}
@@ -205,5 +205,5 @@ def encoded(
     return out.getvalue()
 
 
-def _palette(codes: NDArray[np.uint8]) -> list[int]:
+def _palette() -> list[int]:
     return [part for code in range(256) for part in COLOURS[code % len(COLOURS)]]

@@ -246,7 +246,7 @@ def _drift(stack: Stack) -> Verdict:
     apart = np.where(use, np.hypot(*(shifts - usual[:, None])), 0.0)
     return (
         _leaps(stack, apart, error, usual_error)
-        or _scatter(stack, apart[use], error[use])
+        or _scatter(apart[use], error[use])
         or _slope(stack, usual, usual_error / math.sqrt(use.sum()))
     )
 
@@ -264,7 +264,7 @@ def _leaps(stack: Stack, apart: Floats, error: Floats, usual_error: float) -> Ve
     return Finding(text, tuple(bad.tolist()), float(apart[z]), LARGEST_SHIFT, "pixels")
 
 
-def _scatter(stack: Stack, apart: Floats, error: Floats) -> Verdict:
+def _scatter(apart: Floats, error: Floats) -> Verdict:
     noise = float(np.median(error**2))
     scatter = math.sqrt(max(0.0, float(np.median(apart**2)) - noise))
     if scatter <= max(MOST_SCATTER, math.sqrt(noise)):

@@ -53,7 +53,7 @@ def study_dataset(job: Job, found: Sequence[Found]) -> xr.Dataset:
         variables["percolating_share"] = _by_size(
             shares, "1", "share of the windows that a path leads through"
         )
-    variables |= _statistics(spreads, about["units"]) | _geometry(job) | _judged(spreads, judgement)
+    variables |= _statistics(spreads, about["units"]) | _geometry(job) | _judged(judgement)
     variables |= _scaling(job, spreads, found) | _representative(job, judgement)
     edges = np.array([one.edge_nm for one in job.windows])
     coordinates = {
@@ -136,7 +136,7 @@ def _geometry(job: Job) -> dict[str, Any]:
     }
 
 
-def _judged(spreads: Sequence[Spread], judgement: Judgement) -> dict[str, Any]:
+def _judged(judgement: Judgement) -> dict[str, Any]:
     few = f"1 if there are at least {statistics.FEWEST_WINDOWS} windows with a value"
     return {
         "judged": _by_size(judgement.judged, "1", few),

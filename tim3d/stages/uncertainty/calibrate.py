@@ -199,7 +199,7 @@ class Calibrating:
             attrs=_about("nm", "distance at which the correlation of errors falls to 1/e")
             | {"along_z": along_z},
         )  # fmt: skip
-        table |= _judged(known, close, found)
+        table |= _judged(known, close)
         if self.window is not None:
             table["window_half_width"] = self._conformal(found, self.window)
         return xr.Dataset(table).assign_coords(phase=words(phases)).assign_attrs(
@@ -299,7 +299,7 @@ def crossed(known: Known) -> np.ndarray:
     return after
 
 
-def _judged(known: Known, close: Mask, found: Calibration) -> dict[str, xr.DataArray]:
+def _judged(known: Known, close: Mask) -> dict[str, xr.DataArray]:
     """Errors of calibration and bins, before and after, over all voxels and near interfaces."""
     names = ("ece", "sce", "log_loss")
     numbers = np.full((len(names), 2, 2), np.nan)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tim3d.errors import ArgumentError
 from tim3d.kernels.masks.mask_set import Mask
 from tim3d.kernels.masks.painting import grain_boundaries, painted
 from tim3d.models.promptable.mask_rules.base import COVER, MaskRule
@@ -38,6 +39,12 @@ class AsGrains(MaskRule):
     edge: int = 50
     line: int = 200
     kind: ClassVar[str] = "grains"
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise `ArgumentError` if a limit is out of range."""
+        super().check(names)
+        if min(self.edge, self.line) < 0:
+            raise ArgumentError(f"{self}: edge and line are 0 pixels or more")
 
     def classes(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Grain and boundary."""

@@ -77,6 +77,8 @@ class AsMaterials(MaskRule):
             )
         if self.chip < 2 or self.chips < 1:
             raise ArgumentError(f"{self}: a chip has 2 pixels or more, and a mask 1 chip or more")
+        if not 0 <= self.seed < 2**32:
+            raise ArgumentError(f"{self}: seed is from 0 to 2^32 - 1")
 
     @property
     def _count(self) -> int:

@@ -50,6 +50,8 @@ class Structure(Grid):
             raise ArgumentError(f"{self}: regions are edges or threshold")
         if not 0 <= self.low <= self.high:
             raise ArgumentError(f"{self}: low is 0 or more, and high not below it")
+        if min(self.smallest, self.width) < 1:
+            raise ArgumentError(f"{self}: smallest and width are 1 pixel or more")
         return super().ready(sample, shape)
 
     def marks(self, grey: Grey8, place: Box) -> list[Prompt]:

@@ -1,0 +1,150 @@
+"""Defaults and limits of every parameter of a step, an option or a model: a table, tried at its limits.
+
+A change of a limit or a default is thereby made in two places. A new class fails the first test, which says
+the lines that are missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.limits import TABLE, listed, numeric_fields, taken
+from tim3d.corrections.base import Correction, Measured, Stack
+from tim3d.descriptors.base import Material
+from tim3d.descriptors.parametric import Parametric
+from tim3d.errors import ArgumentError, Tim3dError
+from tim3d.kernels.generation.rough_surface import RoughSurface
+from tim3d.kernels.image.imaging_model import Imaging
+from tim3d.phases import Phases
+from tim3d.relating.impedance import Question
+from tim3d.stages.cleaning.steps import CleaningStep
+from tim3d.steps import Step
+
+pytest.importorskip(
+    "torch", reason="losses and changes of crops need torch: pip install 'tim3d[seg]'"
+)
+from tim3d.models.promptable.mask_rules.base import MaskRule
+from tim3d.models.promptable.prompting.base import Prompting
+from tim3d.models.segmentation.stroke_training import ForestOptions
+from tim3d.models.segmentation.training_options import TrainingOptions
+
+PACKAGES = (
+    "corrections",
+    "descriptors",
+    "stages.cleaning",
+    "models.promptable",
+    "models.segmentation",
+)
+SHAPE = (40, 60, 80)
+PHASES = Phases(pore=0, solid=1, third=2)
+# Of what is needed: any value that is taken.
+NEEDED: dict[str, Any] = {
+    "phase": "solid", "source": "third", "name": "solid", "into": "pore", "to": "other", "field": "phase",
+    "radius_nm": 50.0, "below_voxels": 9, "nm": 40.0, "scale_nm": 200.0, "box_nm": 50.0, "angle": 38.0,
+    "axis": "y", "slices": (1,),
+}  # fmt: skip
+# Of what else is given, for the same reason.
+GIVEN: dict[str, dict[str, Any]] = {"islands": {"below_voxels": 9}}
+# What excludes a parameter.
+INSTEAD: dict[str, dict[str, Any]] = {"below_nm3": {"below_voxels": None}}
+# How values of these bases are checked, beside their making.
+CHECKS: dict[type, Callable[[Any], object]] = {
+    Correction: lambda one: one.check(Stack(SHAPE, "uint8", (20.0, 10.0, 5.0))),
+    Measured: lambda one: one.check(Stack(SHAPE, "uint8", (20.0, 10.0, 5.0))),
+    CleaningStep: lambda one: one.after(PHASES, SHAPE, (20.0, 10.0, 5.0)),
+    MaskRule: lambda one: one.check(()),
+    Prompting: lambda one: one.ready("", SHAPE),
+    Parametric: lambda one: one.check(SHAPE, Material(PHASES, (20.0, 10.0, 5.0))),
+    ForestOptions: lambda one: one.check(),
+    Question: lambda one: one.check(),
+}
+# Values of classes that are no steps.
+OTHERS: list[Any] = [
+    ForestOptions(),
+    TrainingOptions(),
+    Question(None, "phase", "", "z", 0.95),
+    Imaging({"pore": 60.0, "solid": 160.0}),
+    RoughSurface(30.0, 0.8, 640.0, 80.0, (10.0, 20.0), (128, 64), seed=1),
+]  # fmt: skip
+
+
+def step_classes() -> Iterator[type[Step]]:
+    """Every step that the package has a word for."""
+    for name in PACKAGES:
+        package = importlib.import_module(f"tim3d.{name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    found: list[type[Step]] = [Step]
+    for one in found:
+        found += [sub for sub in one.__subclasses__() if sub not in found]
+    for one in found:
+        if one.__module__.startswith("tim3d.") and one.kind and dataclasses.is_dataclass(one):
+            yield one
+
+
+def values() -> Iterator[Any]:
+    """A value of every step that can be made from its parameters alone, and the others."""
+    for kind in step_classes():
+        needed = [
+            f.name
+            for f in dataclasses.fields(kind)
+            if f.default is f.default_factory is dataclasses.MISSING
+        ]
+        made = {name: NEEDED[name] for name in needed if name in NEEDED} | GIVEN.get(kind.kind, {})
+        try:
+            yield kind(**made)
+        except TypeError:  # a value that is made of others while a verb runs
+            continue
+    yield from OTHERS
+
+
+def accepts(one: Any, name: str, value: Any) -> bool:
+    try:
+        changed = dataclasses.replace(one, **INSTEAD.get(name, {}), **{name: value})
+        for base, check in CHECKS.items():
+            if isinstance(changed, base):
+                check(changed)
+    except (ArgumentError, OverflowError):
+        return False
+    except Tim3dError:  # of the sample, which there is none
+        return True
+    return True
+
+
+def rows() -> dict[tuple[str, str], tuple[str, str]]:
+    """Default and accepted numbers of every numeric parameter."""
+    found = {}
+    for one in values():
+        for field, kind in numeric_fields(type(one)):
+            default = "" if field.default is dataclasses.MISSING else repr(field.default)
+            with np.errstate(all="ignore"):
+                limits = taken(lambda v, one=one, name=field.name: accepts(one, name, v), kind)
+            assert limits, f"{one!r} takes no {field.name} at all: give what it needs beside it"
+            found[f"{type(one).__module__}.{type(one).__name__}", field.name] = default, limits
+    return found
+
+
+def test_every_parameter_has_the_default_and_the_limits_of_the_table() -> None:
+    found, expected = rows(), listed()
+    wrong = [
+        f"{','.join(key)}: {found.get(key)} for {expected.get(key)}"
+        for key in {*found, *expected}
+        if found.get(key) != expected.get(key)
+    ]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+if __name__ == "__main__":
+    made = sorted(rows().items())
+    with TABLE.open("w", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(("class", "parameter", "default", "takes"))
+        lines.writerows((*key, *row) for key, row in made)
