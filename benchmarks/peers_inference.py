@@ -1,6 +1,7 @@
 """A network over a volume by tim3d, by MONAI's sliding window and by a plain loop: speed, memory and seams.
 
     python -m benchmarks.peers_inference              # the table of RESULTS.md; needs `pip install monai`
+    python -m benchmarks.peers_inference --memory     # tim3d segment on volumes of growing depth
     python -m benchmarks.peers_inference --shape 4,64,64 --window 32 --steps 1 --repeats 1      # a quick look
 
 All ways run the same network, trained for some steps, from grey values in memory to labels in
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import tim3d
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.image.fibsem_simulation import simulate_fibsem
 from tim3d.kernels.windows.lattice import Array
@@ -218,6 +220,30 @@ def ways(path: Path, window: int) -> dict[str, tuple[Shares, Shares]]:
     }
 
 
+def volume_mib(path: Path, folder: Path, depth: int, edge: int) -> float:
+    """MiB that `tim3d segment` needs beyond the start, from a volume on the disk to labels there."""
+    options, url = tim3d.Options(progress=False), str(folder / f"{depth}.zarr")
+    noise = np.random.default_rng(0).integers(0, 256, (depth, edge, edge), dtype=np.uint8)
+    np.save(folder / "v.npy", noise)
+    size = dict.fromkeys("zyx", 10.0)
+    tim3d.ingest(folder / "v.npy", url, voxel_size=size, shard=(16, 64, 64), options=options)
+    del noise
+    torch.set_num_threads(1)
+    Path("/proc/self/clear_refs").write_text("5")  # the highest memory counts from here
+    before = _highest_mib()
+    tim3d.segment(url, model=path, options=options)
+    return _highest_mib() - before
+
+
+def memory(path: Path, folder: Path, depths: tuple[int, ...], edge: int) -> None:
+    """Print the memory by the depth of the volume, each in a process of its own."""
+    print("| volume | MiB above the start |\n|---|---|", flush=True)
+    for depth in depths:
+        with get_context("fork").Pool(1) as pool:
+            mib = pool.apply(volume_mib, (path, folder, depth, edge))
+        print(f"| {depth} x {edge} x {edge} | {mib:.0f} |", flush=True)
+
+
 def _seconds(work: Callable[[], Any]) -> float:
     began = time.process_time()
     work()
@@ -232,7 +258,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--dimensions", type=int, default=2)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--depths", default="16,64,192")
     given = parser.parse_args(arguments)
+    if given.memory:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "net.safetensors"
+            trained(path, given.dimensions, 1)
+            edge, depths = int(given.shape.split(",")[1]), tuple(map(int, given.depths.split(",")))
+            memory(path, Path(folder), depths, edge)
+        return
     print(
         f"{given.dimensions}-D, {given.shape} uint8, windows of {given.window}, torch {torch.__version__}"
     )

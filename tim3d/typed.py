@@ -15,6 +15,7 @@ from tim3d.grid import Triple
 Sources = str | Path | Sequence[str]  # a folder, a glob or files
 Images = str | Path | Sequence[str | Path]  # one image, or three
 Samples = Sequence[str]
+SampleSlices = Mapping[str, slice]  # some slices of each; "" is the sample of the verb
 ModelFiles = str | Path | Sequence[str | Path]  # one, or several with commas
 Folder = str | Path
 Settings = Iterable[str]  # key=value, each with an option of its own

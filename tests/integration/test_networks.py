@@ -127,7 +127,7 @@ def test_a_model_knows_its_sample(sample: str, tmp_path: Path) -> None:
 
 
 def test_training_slices_are_those_of_the_store(sample: str) -> None:
-    from tim3d.stages.segmentation import train
+    from tim3d.stages.segmentation import training_sources as train
 
     grey = store.read_field(sample, "raw")
     voxels = np.asarray(store.field_array(sample, "raw")[:])

@@ -93,7 +93,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "phases": Phases(pore=0, copper=1), "merge": {"a": "pore"}, "field": "raw16", "blur": "binomial",
             "polarity": "bright", "mode": "blend",
             "window": (16, 16), "halo": 4, "planes": "zy", "probabilities": True, "normalisation": "slices",
-            "batch": 2, "uncertainty": "views", "precision": "fp16", "device": "cpu",
+            "batch": 2, "uncertainty": "views", "passes": 3, "seed": 1, "precision": "fp16", "device": "cpu",
         },
     ),
     "segment by a network": (
@@ -103,8 +103,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "model": "slices.safetensors", "method": "otsu", "segmenter": LocalContrast(), "thresholds": [100.0],
             "phases": Phases(void=0, solid=1), "merge": {"pore": "solid"}, "field": "raw16", "blur": "binomial",
             "polarity": "bright", "mode": "blend", "window": (8, 8), "halo": 4, "planes": "zy",
-            "probabilities": True, "uncertainty": "views", "normalisation": "slices", "batch": 2,
-            "precision": "fp16", "device": "cpu",
+            "probabilities": True, "uncertainty": "views", "passes": 3, "seed": 1, "normalisation": "slices",
+            "batch": 2, "precision": "fp16", "device": "cpu",
         },
     ),
     "segment_prompted": (

@@ -152,6 +152,19 @@ def test_intervals_stand_beside_the_numbers(
     assert float(middle) == pytest.approx(np.mean(by_hand), abs=1e-9)
 
 
+def test_a_region_has_intervals_of_its_own(sample: str) -> None:
+    tim3d.measure(sample, ["phase_fraction"], draws=True, options=QUIET)
+    found = tim3d.describe(sample, ["phase_fraction"], z=slice(10, 80), options=QUIET)
+    by_hand = [
+        float((tim3d.open_field(sample, f"phase_draw_0{n}").values[1:8] == 3).mean())
+        for n in range(DRAWS)
+    ]
+    low, high = (found[f"phase_fraction_{end}"].sel(phase="pore") for end in ("low", "high"))
+    assert float(low + high) / 2 == pytest.approx(np.mean(by_hand), abs=1e-9)
+    whole = tim3d.describe(sample, ["phase_fraction"], options=QUIET)
+    assert float(high) != float(whole["phase_fraction_high"].sel(phase="pore"))
+
+
 def test_sure_probabilities_give_no_width(tmp_path: Path) -> None:
     url = made(tmp_path, Soft(sure=4000.0, mean=127.5))
     listing = tim3d.sample_labels(url, draws=3, calibration="none", correlation=30.0, options=QUIET)

@@ -15,7 +15,9 @@ from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import blend_lattice, crop_lattice, slice_lattice
 from tim3d.models.segmentation import torchvision_shim
 from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+from tim3d.models.segmentation.families import read_spec
 from tim3d.models.segmentation.inference import Predictor, halving, ready, segment_core
+from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.unet import UNetSpec, build
 
 SMALL = UNetSpec(classes=("pore", "solid", "dirt"), depth=2, decoder_channels=(8, 4))
@@ -78,9 +80,9 @@ def test_a_spec_survives_a_dictionary():
     values = {
         key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(SMALL).items()
     }
-    assert UNetSpec.from_dict(values) == SMALL
+    assert read_spec(UNET, values) == SMALL
     with pytest.raises(ArgumentError, match="colour"):
-        UNetSpec.from_dict({**values, "colour": 1})
+        read_spec(UNET, {**values, "colour": 1})
 
 
 def test_unknown_networks_are_refused():

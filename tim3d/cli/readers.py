@@ -198,6 +198,12 @@ READERS = {
         values.model_files, "a path, or several as {}", "a.safetensors,b.safetensors", "PATH"
     ),
     "Samples": Reader(values.paths, "names", "a.zarr", "SAMPLE", several=True),
+    "SampleSlices": Reader(
+        values.sample_slices,
+        "samples with ranges of slices as {}, or a range of the sample itself as 60:80",
+        "b.zarr=0:40,c.zarr",
+        "SAMPLE=A:B,...",
+    ),
     "Folder": Reader(values.path, "a path", "folder", "FOLDER"),
     "CleaningSteps": Reader(
         _steps("CleaningSteps"),

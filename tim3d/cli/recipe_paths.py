@@ -18,7 +18,12 @@ from tim3d.storage.files import OBJECT_STORES
 from tim3d.verbs import VERBS
 
 # Types of arguments that name files or samples; an argument named sample is a path too.
-PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder", "ModelFiles"}
+PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder", "ModelFiles", "SampleSlices"}
+# How several paths stand in one text.
+_SEVERAL = {
+    "ModelFiles": lambda text: text.split(","),
+    "SampleSlices": lambda text: [one.rpartition("=")[0] or one for one in text.split(",")],
+}
 # Arguments that are shown, or looked up inside a file, and never opened; ``*`` is every verb.
 TEXTS = {"*.units", "ingest.dataset", "inspect.dataset", "report.title", "*.name"}
 STORES = (*OBJECT_STORES, "memory")
@@ -49,8 +54,8 @@ def refusal(verb: str, argument: str, value: Any, homes: Collection[Path]) -> st
     """
     if is_path(verb, argument):
         several = _known(verb).get(argument)
-        if isinstance(value, str) and several and several.kind == "ModelFiles":
-            return _refusal_of_path([value, *value.split(",")], homes)
+        if isinstance(value, str) and several and several.kind in _SEVERAL:
+            return _refusal_of_path([value, *_SEVERAL[several.kind](value)], homes)
         return _refusal_of_path(value, homes)
     if not TEXTS.isdisjoint((f"{verb}.{argument}", f"*.{argument}")):
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,30 @@ def number_or_three(value: Any) -> float | list[float]:
 def slice_of(value: Any) -> slice:
     """A range of whole numbers."""
     return range_of(value, int)
+
+
+def sample_slices(value: Any) -> dict[str, slice]:
+    """Ranges of slices by sample; a sample alone is all of it, a range alone that of the verb's own.
+
+    >>> sample_slices("60:80,b.zarr=0:40,c.zarr")
+    {'': slice(60, 80, None), 'b.zarr': slice(0, 40, None), 'c.zarr': slice(None, None, None)}
+    """
+    if isinstance(value, slice):
+        return {"": value}
+    if isinstance(value, Mapping):
+        return {path(name): _slices(one) for name, one in value.items()}
+    found: list[tuple[str, slice]] = []
+    for part in parts(value):
+        name, equals, text = part.rpartition("=")
+        is_range = not equals and re.fullmatch(r"\s*-?\d*\s*:\s*-?\d*\s*", part)
+        own = (name.strip(), slice_of(text)) if equals else ("", slice_of(part))
+        found.append(own if equals or is_range else (part.strip(), slice(None)))
+    refuse_twice((name for name, _ in found), value)
+    return dict(found)
+
+
+def _slices(value: Any) -> slice:
+    return value if isinstance(value, slice) else slice_of(value)
 
 
 def lengths(value: Any) -> slice:

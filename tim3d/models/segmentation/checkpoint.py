@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.models.common.weights import package_version, read_weights, write_weights
-from tim3d.models.segmentation.families import FAMILIES, NetworkSpec, build, recorded_spec
+from tim3d.models.segmentation.families import (
+    FAMILIES,
+    NetworkSpec,
+    build,
+    read_spec,
+    recorded_spec,
+)
 from tim3d.models.segmentation.model_file import UNET
 
 if TYPE_CHECKING:
@@ -129,7 +135,7 @@ class Description:
             )
         norm = values["normalisation"]
         return cls(
-            FAMILIES[kind].spec.from_dict(values["spec"]),
+            read_spec(kind, values["spec"]),
             Normalisation(norm["how"], tuple(norm["mean"]), tuple(norm["std"])),
             tuple(values["spacing_nm"]),
             values["training"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -67,12 +67,15 @@ class Slices:
         Index of the class; 255 is unlabelled.
     mean, std : array (n, channels)
         Of every channel of every image, in grey levels.
+    held_out : int
+        Number of slices, the last ones, that judge and are not learnt from; 0 leaves it to a share.
     """
 
     images: Array
     labels: Array
     mean: Array
     std: Array
+    held_out: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,11 +95,58 @@ class Slices:
 
     def sha256(self) -> str:
         """Hash of all data of the training."""
-        state = hashlib.sha256()
-        for array in (self.images, self.labels, self.mean, self.std):
-            state.update(f"{array.dtype.str}{array.shape}".encode())
-            state.update(np.ascontiguousarray(array).data)
-        return state.hexdigest()
+        return data_sha256(self.images, self.labels, self.mean, self.std, held_out=self.held_out)
+
+
+def data_sha256(*arrays: Array, held_out: object = 0) -> str:
+    """Hash of arrays with their types and shapes, and of what is held out if it was named."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str}{array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data)
+    if held_out:
+        state.update(f"held out {held_out}".encode())
+    return state.hexdigest()
+
+
+def together(parts: Sequence[Slices], held_out: int = 0) -> Slices:
+    """Join slices of any sizes and types in one array, the last ones to judge.
+
+    Smaller ones are mirrored at their ends, without a label there.
+
+    Examples
+    --------
+    >>> one, two = (
+    ...     Slices(np.zeros((1, 1, n, 4), t), np.zeros((1, n, 4), np.uint8), *np.ones((2, 1, 1), np.float32))
+    ...     for n, t in ((3, np.uint8), (5, np.uint16))
+    ... )
+    >>> both = together([one, two], held_out=1)
+    >>> both.images.shape, both.images.dtype.name, both.labels[0, :, 0].tolist(), both.held_out
+    ((2, 1, 5, 4), 'uint16', [0, 0, 0, 255, 255], 1)
+    """
+    if len(parts) == 1:
+        return replace(parts[0], held_out=held_out)
+    y, x = np.max([one.labels.shape[1:] for one in parts], axis=0).tolist()
+    deepest = np.result_type(*[one.images.dtype for one in parts])
+    framed = [_framed(one, (y, x)) for one in parts]
+    return Slices(
+        np.concatenate([images.astype(deepest, copy=False) for images, _ in framed]),
+        np.concatenate([labels for _, labels in framed]),
+        np.concatenate([one.mean for one in parts]),
+        np.concatenate([one.std for one in parts]),
+        held_out,
+    )
+
+
+def _framed(slices: Slices, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Images mirrored to a shape, and their labels, which end where they did."""
+    own = slices.labels.shape[1:]
+    if own == shape:
+        return slices.images, slices.labels
+    y, x = (reflect(np.arange(n), m) for n, m in zip(shape, own, strict=True))
+    labels = np.full((len(slices), *shape), UNLABELLED, np.uint8)
+    labels[:, : own[0], : own[1]] = slices.labels
+    return slices.images[:, :, y[:, None], x], labels
 
 
 def prepare(
@@ -147,10 +197,6 @@ def _check(images: Array, labels: Array, spec: UNetSpec) -> None:
             f"images have shape {images.shape} and labels {labels.shape}; expected {spec.in_channels} channels "
             "of each labelled slice"
         )
-    if len(labels) < 2:
-        raise InputError(
-            f"{len(labels)} labelled slices; training needs 2 or more, one of them for validation"
-        )
     wrong = [
         int(v) for v in np.unique(labels) if v != UNLABELLED and not 0 <= v < len(spec.classes)
     ]
@@ -186,7 +232,7 @@ def _scales(
     return mean, std
 
 
-def check_classes(labels: Array, names: Sequence[str]) -> None:
+def check_classes(labels: Sequence[Array], names: Sequence[str]) -> None:
     """Refuse labels of one class only, from which nothing can be learnt.
 
     Raises
@@ -194,26 +240,41 @@ def check_classes(labels: Array, names: Sequence[str]) -> None:
     InputError
         With the class that they hold.
     """
-    counts = np.bincount(labels.ravel(), minlength=256)[: len(names)]
+    counts = np.sum([np.bincount(one.ravel(), minlength=256) for one in labels], axis=0)[
+        : len(names)
+    ]
     held = [name for name, count in zip(names, counts, strict=True) if count]
     if len(held) == 1:
         raise InputError(
-            f"the {len(labels)} training slices have labels of one class only, {held[0]}; a network learns from two "
-            f"or more of {', '.join(names)}. Label more, or choose other slices"
+            f"the {sum(map(len, labels))} training slices have labels of one class only, {held[0]}; a network learns "
+            f"from two or more of {', '.join(names)}. Label more, or choose other slices"
         )
 
 
+def last_of(count: int, fraction: float) -> int:
+    """How many of some slices judge if none are named: a share, at least one, never all.
+
+    >>> last_of(10, 0.2), last_of(2, 0.01), last_of(2, 0.99)
+    (2, 1, 1)
+    """
+    return min(count - 1, max(1, round(fraction * count)))
+
+
 def split(slices: Slices, fraction: float) -> tuple[Slices, Slices]:
-    """Split off the last slices for validation.
+    """Split off the last slices for validation: those named, or a share.
 
     They are consecutive, because neighbours in z are nearly the same image.
 
     Raises
     ------
     InputError
-        If one of the two has no labels.
+        If there is one slice, or one of the two has no labels.
     """
-    held_out = min(len(slices) - 1, max(1, round(fraction * len(slices))))
+    if len(slices) < 2:
+        raise InputError(
+            f"{len(slices)} labelled slices; training needs 2 or more, one of them for validation"
+        )
+    held_out = slices.held_out or last_of(len(slices), fraction)
     first = len(slices) - held_out
     parts = slices.part(slice(0, first)), slices.part(slice(first, None))
     for part, name in zip(parts, ("training", "validation"), strict=True):

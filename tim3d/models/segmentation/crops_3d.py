@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from tim3d.errors import InputError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.windows.lattice import Array, reflect
 from tim3d.models.segmentation.checkpoint import Normalisation
-from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, augment
+from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, augment, data_sha256, last_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,30 @@ class Stack:
 
     def sha256(self) -> str:
         """Hash of all data of the training."""
-        state = hashlib.sha256()
-        for array in (self.images, self.labels, self.mean, self.std):
-            state.update(f"{array.dtype.str}{array.shape}".encode())
-            state.update(np.ascontiguousarray(array).data)
-        return state.hexdigest()
+        return data_sha256(self.images, self.labels, self.mean, self.std)
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Stacks to learn from, and others that judge.
+
+    Parameters
+    ----------
+    learnt, judging : tuple of Stack
+        One or more of each.
+    """
+
+    learnt: tuple[Stack, ...]
+    judging: tuple[Stack, ...]
+
+    def sha256(self) -> str:
+        """Hash of all data of the training."""
+        every = [array for one in (*self.learnt, *self.judging) for array in _arrays(one)]
+        return data_sha256(*every, held_out=len(self.judging))
+
+
+def _arrays(stack: Stack) -> tuple[Array, ...]:
+    return stack.images, stack.labels, stack.mean, stack.std
 
 
 def prepare_stack(
@@ -108,7 +126,7 @@ def prepare_stack(
     Raises
     ------
     InputError
-        If shapes or labels do not match, or fewer than two slices have labels.
+        If shapes or labels do not match.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim != 3 or images.shape != labels.shape:
@@ -122,20 +140,24 @@ def prepare_stack(
         raise InputError("images contain values that are not numbers; ingest them again")
     scales = normalisation.of_slices(range(first, first + len(images)))
     mean, std = (np.array(one, np.float32) for one in scales)
-    stack = Stack(images, labels.astype(np.uint8), mean, std)
-    if len(stack) < 2:
-        raise InputError(
-            f"{len(stack)} labelled slices; training needs 2 or more, one of them for validation"
-        )
-    return stack
+    return Stack(images, labels.astype(np.uint8), mean, std)
 
 
-def split_stack(stack: Stack, fraction: float) -> tuple[Stack, Stack]:
-    """Split off the slices from the first held-out labelled one on, for validation."""
+def split_stack(stack: Stack, fraction: float) -> Stacks:
+    """Split off the slices from the first held-out labelled one on, for validation.
+
+    Raises
+    ------
+    InputError
+        If fewer than two slices have labels.
+    """
     labelled = stack.labelled
-    held_out = min(len(labelled) - 1, max(1, round(fraction * len(labelled))))
-    first = int(labelled[len(labelled) - held_out])
-    return stack.part(slice(0, first)), stack.part(slice(first, None))
+    if len(labelled) < 2:
+        raise InputError(
+            f"{len(labelled)} labelled slices; training needs 2 or more, one of them for validation"
+        )
+    first = int(labelled[len(labelled) - last_of(len(labelled), fraction)])
+    return Stacks((stack.part(slice(0, first)),), (stack.part(slice(first, None)),))
 
 
 def box_edges(shape: Triple, wanted: int, strides: Triple, *, square: bool) -> Triple:
@@ -168,7 +190,7 @@ def box_edges(shape: Triple, wanted: int, strides: Triple, *, square: bool) -> T
 
 
 def random_boxes(
-    stack: Stack,
+    stacks: Sequence[Stack],
     edges: Triple,
     size: int,
     count: int,
@@ -178,14 +200,17 @@ def random_boxes(
     """Yield batches of random boxes: float32 (size, 1, z, y, x) and int64 labels (size, z, y, x).
 
     They are changed as crops of slices are, and never mirrored along z: what is seen through a pore
-    lies behind it.
+    lies behind it. Of several stacks each is drawn as often as it has labelled slices.
     """
-    labelled = stack.labelled
+    every = [(stack, stack.labelled) for stack in stacks]
+    counts = np.array([len(labelled) for _, labelled in every])
+
+    def box() -> tuple[Array, Array]:
+        place = int(rng.choice(len(every), p=counts / counts.sum())) if len(every) > 1 else 0
+        return augment(*_random_box(*every[place], edges, rng), change, rng)
+
     for _ in range(count):
-        pairs = [
-            augment(*_random_box(stack, labelled, edges, rng), change, rng) for _ in range(size)
-        ]
-        images, labels = zip(*pairs, strict=True)
+        images, labels = zip(*(box() for _ in range(size)), strict=True)
         yield np.stack(images)[:, None], np.stack(labels).astype(np.int64)
 
 
@@ -206,8 +231,8 @@ def _random_box(
     return stack.cut(starts, edges)
 
 
-def thinned(stack: Stack, edges: Triple, count: int) -> list[tuple[Array, Array]]:
+def thinned(stacks: Sequence[Stack], edges: Triple, count: int) -> list[tuple[Array, Array]]:
     """At most `count` of the boxes that have labels, evenly spaced."""
-    tiles = stack.tiles(edges)
+    tiles = [(stack, start) for stack in stacks for start in stack.tiles(edges)]
     places = np.linspace(0, len(tiles) - 1, min(count, len(tiles))).round().astype(int)
-    return [stack.cut_tile(tiles[place], edges) for place in places]
+    return [tiles[place][0].cut_tile(tiles[place][1], edges) for place in places]

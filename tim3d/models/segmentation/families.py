@@ -6,10 +6,11 @@ A family of one's own is a file with a spec and a function that builds it, and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tim3d.models.segmentation import unet, unet_3d
+from tim3d.models.segmentation.network_spec import spec_from, spec_values
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.unet_3d import UNet3DSpec
 
@@ -42,7 +43,13 @@ FAMILIES = {
 
 def recorded_spec(spec: NetworkSpec) -> dict[str, Any]:
     """All fields of a spec, for JSON."""
-    return spec.to_dict() if isinstance(spec, UNetSpec) else asdict(spec)
+    return spec_values(spec)
+
+
+def read_spec(kind: str, values: dict[str, Any]) -> NetworkSpec:
+    """Spec of a kind from its recorded fields."""
+    found: NetworkSpec = spec_from(FAMILIES[kind].spec, values)
+    return found
 
 
 def build(spec: NetworkSpec) -> nn.Module:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
 from tim3d.models.common.transfer import upload
 from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
+from tim3d.models.segmentation.dropout import passing
 from tim3d.models.segmentation.precision import check_precision, mixed
 from tim3d.models.segmentation.predictor import Predictor as Predictor
 
@@ -61,10 +62,11 @@ def ready(predictor: Predictor) -> Loaded:
     DeviceError
         If the device is not available.
     """
+    plain = replace(predictor, dropping=None)  # all passes share one network
     with _loading:
-        if predictor not in _loaded:
-            _loaded[predictor] = _load(predictor)
-        return _loaded[predictor]
+        if plain not in _loaded:
+            _loaded[plain] = _load(plain)
+        return _loaded[plain]
 
 
 def _load(predictor: Predictor) -> Loaded:
@@ -235,7 +237,8 @@ def _predict(
     def start(some: Batch) -> tuple[Callable[[], Array], list[Triple]]:
         array, group = some
         mean, std = _scales(loaded.normalisation, lattice, group, len(array))
-        return _download(_call(predictor, loaded, array, mean, std, reduction)), group
+        starts = [lattice.box(index).start for index in _filled(group, len(array))]
+        return _download(_call(predictor, loaded, array, mean, std, starts, reduction)), group
 
     started = _behind(map(start, source), look_ahead=loaded.device.type == "cuda")
     return ((fetch(), group) for fetch, group in started)
@@ -278,8 +281,7 @@ def _scales(
         raise ArgumentError(
             f"the table has {len(normalisation.mean)} slices and the volume {lattice.shape[0]}"
         )
-    full = group + group[:1] * (batch - len(group))
-    rows = [lattice.box(index).grow((lattice.context, 0, 0)) for index in full]
+    rows = [lattice.box(index).grow((lattice.context, 0, 0)) for index in _filled(group, batch)]
     seen = [reflect(np.arange(box.start[0], box.stop[0]), lattice.shape[0]) for box in rows]
     scales = [normalisation.of_slices(z.tolist()) for z in seen]
     mean, std = (
@@ -288,29 +290,37 @@ def _scales(
     return mean, std
 
 
+def _filled(group: list[Triple], batch: int) -> list[Triple]:
+    """Windows of a whole batch: the first one stands for those that are lacking."""
+    return group + group[:1] * (batch - len(group))
+
+
 def _call(
     predictor: Predictor,
     loaded: Loaded,
     array: Array,
     mean: Array,
     std: Array,
+    starts: Sequence[Triple],
     reduction: Reduction,
 ) -> torch.Tensor:
     grey_nzyx = upload(_known(array), loaded.device)
     dimensions = loaded.checkpoint.spec.dimensions
     mean_, std_ = (upload(scale, loaded.device) for scale in (mean, std))
 
-    def forward(grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    def forward(
+        grey: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, places: torch.Tensor
+    ) -> torch.Tensor:
         ready = (grey.float() - mean) / std
         # Slices of a window are channels of a network of slices, and an axis of one of volumes.
         given = ready if dimensions == 2 else ready[:, None]
-        with mixed(loaded.device, predictor.precision):
+        with mixed(loaded.device, predictor.precision), passing(predictor.dropping, places):
             logits = loaded.model(given.contiguous(memory_format=LAYOUT[dimensions]))
         reduced = _reduce(logits.float(), reduction)
         return reduced[:, :, None] if dimensions == 2 else reduced
 
     with torch.inference_mode():
-        return halving(forward, grey_nzyx, mean_, std_)
+        return halving(forward, grey_nzyx, mean_, std_, torch.tensor(starts))
 
 
 def _known(array: Array) -> Array:

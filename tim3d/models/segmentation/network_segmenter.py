@@ -17,6 +17,7 @@ from tim3d.kernels.windows.lattice import (
     require_phase,
     slice_lattice,
 )
+from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.families import NetworkSpec
 from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.predictor import Predictor
@@ -85,6 +86,7 @@ class NetworkSegmenter(Segmenter):
             "precision": called.precision,
             "device": called.device.split(":")[0],
             "probabilities": bool(self.maps),
+            **recorded_pass(called),
         }
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:
@@ -94,6 +96,11 @@ class NetworkSegmenter(Segmenter):
     def exact(self) -> Segmenter:
         """The same network with probabilities in float32."""
         return replace(self, maps=(EXACT,))
+
+    def dropping(self, one: Pass) -> Segmenter:
+        """The same network in a pass with dropout."""
+        refuse_without_dropout(self.spec, self.predictor)
+        return replace(self, predictor=replace(self.predictor, dropping=one))
 
     def turned(self) -> Segmenter:
         """The same network on windows whose y and x are exchanged."""
@@ -134,6 +141,20 @@ class NetworkSegmenter(Segmenter):
         found = opened(self)(self.predictor, self.windows, core, grey, box, wanted)
         maps = {one.name: found["probabilities"] for one in self.maps}
         return {LABELS: found["labels"], **maps}
+
+
+def recorded_pass(called: Predictor) -> dict[str, Any]:
+    """Entry of a description for the pass with dropout, if it is one."""
+    return {"dropping": asdict(called.dropping)} if called.dropping else {}
+
+
+def refuse_without_dropout(spec: NetworkSpec, called: Predictor) -> None:
+    """Raise `ArgumentError` if a network was trained without dropout: its passes would be alike."""
+    if not spec.dropout:
+        raise ArgumentError(
+            f"{called.checkpoint} was trained without dropout, so that all of its passes are alike: "
+            "tim3d train --dropout 0.2, or --uncertainty views"
+        )
 
 
 def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:

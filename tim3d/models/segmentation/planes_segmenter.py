@@ -18,8 +18,14 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.windows.lattice import Array, Lattice, blend_lattice, crop_lattice, require_phase
 from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.ensemble import highest
-from tim3d.models.segmentation.network_segmenter import PROBABILITY, Inference
+from tim3d.models.segmentation.network_segmenter import (
+    PROBABILITY,
+    Inference,
+    recorded_pass,
+    refuse_without_dropout,
+)
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import EXACT, LABELS, Map, Maps, Segmenter, opened
 from tim3d.models.segmentation.unet import UNetSpec
@@ -73,11 +79,17 @@ class PlanesSegmenter(Segmenter):
             "precision": called.precision,
             "device": called.device.split(":")[0],
             "probabilities": PROBABILITY in self.maps,
+            **recorded_pass(called),
         }
 
     def exact(self) -> Segmenter:
         """The same planes with mean probabilities in float32."""
         return replace(self, maps=(EXACT,))
+
+    def dropping(self, one: Pass) -> Segmenter:
+        """The same network in a pass with dropout."""
+        refuse_without_dropout(self.spec, self.predictor)
+        return replace(self, predictor=replace(self.predictor, dropping=one))
 
     def turned(self) -> Segmenter:
         """The same planes of volumes whose y and x are exchanged."""

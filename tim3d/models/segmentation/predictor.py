@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from tim3d.errors import ArgumentError
 from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.dropout import Pass
 
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
 
@@ -32,6 +33,8 @@ class Predictor:
         compared with fp32 when the network is loaded.
     normalisation : Normalisation, optional
         Normalisation of the volume to segment (default: from the checkpoint).
+    dropping : Pass, optional
+        Pass with dropout (default: nothing is dropped).
 
     Raises
     ------
@@ -46,6 +49,7 @@ class Predictor:
     threads: int = 1
     precision: Precision = "fp32"
     normalisation: Normalisation | None = None
+    dropping: Pass | None = None
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.threads < 1:

@@ -20,6 +20,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.windows.lattice import Array, Lattice, crop_lattice, peak_bytes, require_phase
 from tim3d.kernels.windows.stitching import gather
+from tim3d.models.segmentation.dropout import Pass
 
 Maps: TypeAlias = Mapping[str, Array]
 LABELS = "labels"
@@ -185,6 +186,19 @@ class Segmenter(ABC):
                 f"{EXACT.name!r}, per class, in float32"
             )
         return self
+
+    def dropping(self, one: Pass) -> Segmenter:
+        """The same segmenter in a pass with dropout.
+
+        Raises
+        ------
+        ArgumentError
+            If it drops nothing.
+        """
+        raise ArgumentError(
+            f"a segmenter of the kind {self.kind!r} has no dropout, so that all of its passes are alike: "
+            "--uncertainty views"
+        )
 
     def turned(self) -> Segmenter:
         """The same segmenter for volumes whose y and x are exchanged.

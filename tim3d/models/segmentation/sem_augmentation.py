@@ -53,6 +53,21 @@ class Change(Step):
         """Changed crop, float32 (channels, y, x), and labels (y, x)."""
 
 
+@dataclass(frozen=True)
+class GreyChange(Change):
+    """A random change of grey values that leaves the labels."""
+
+    @abstractmethod
+    def of_grey(self, grey: Array, pixel_nm: Pixels, rng: np.random.Generator) -> Array:
+        """Changed grey values; what is random is drawn once for the crop."""
+
+    def changed(
+        self, grey: Array, labels: Array, pixel_nm: Pixels, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Changed grey values, and the same labels."""
+        return self.of_grey(grey, pixel_nm, rng), labels
+
+
 def _pixels(pixels: float, nm: float | None, pixel_nm: Pixels) -> Pixels:
     """A length along y and x in pixels."""
     return (pixels, pixels) if nm is None else (nm / pixel_nm[0], nm / pixel_nm[1])
@@ -89,7 +104,7 @@ class Elastic(Change):
 
 
 @dataclass(frozen=True)
-class Charging(Change):
+class Charging(GreyChange):
     """Let bright places leave a bright or dark tail along x.
 
     Parameters
@@ -107,16 +122,14 @@ class Charging(Change):
     nm: float | None = None
     kind: ClassVar[str] = "charging"
 
-    def changed(
-        self, grey: Array, labels: Array, pixel_nm: Pixels, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+    def of_grey(self, grey: Array, pixel_nm: Pixels, rng: np.random.Generator) -> Array:
         """The strength is drawn once for the crop."""
         length = _pixels(self.pixels, self.nm, pixel_nm)[1]
-        return sem_changes.charged(grey, length, self.deviation * rng.standard_normal()), labels
+        return sem_changes.charged(grey, length, self.deviation * rng.standard_normal())
 
 
 @dataclass(frozen=True)
-class Gamma(Change):
+class Gamma(GreyChange):
     """Bend grey values by a power, the ends at 3 standard deviations stay.
 
     Parameters
@@ -128,15 +141,13 @@ class Gamma(Change):
     deviation: float = 0.25
     kind: ClassVar[str] = "gamma"
 
-    def changed(
-        self, grey: Array, labels: Array, pixel_nm: Pixels, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+    def of_grey(self, grey: Array, pixel_nm: Pixels, rng: np.random.Generator) -> Array:
         """The power is drawn once for the crop."""
-        return sem_changes.bent(grey, float(np.exp(self.deviation * rng.standard_normal()))), labels
+        return sem_changes.bent(grey, float(np.exp(self.deviation * rng.standard_normal())))
 
 
 @dataclass(frozen=True)
-class Curtain(Change):
+class Curtain(GreyChange):
     """Add stripes along y, the same in all slices.
 
     Parameters
@@ -154,16 +165,14 @@ class Curtain(Change):
     nm: float | None = None
     kind: ClassVar[str] = "curtain"
 
-    def changed(
-        self, grey: Array, labels: Array, pixel_nm: Pixels, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+    def of_grey(self, grey: Array, pixel_nm: Pixels, rng: np.random.Generator) -> Array:
         """Stripes of the simulated microscope."""
         width = _pixels(self.pixels, self.nm, pixel_nm)[1]
-        return sem_changes.curtained(grey, width, self.deviation * rng.random(), rng), labels
+        return sem_changes.curtained(grey, width, self.deviation * rng.random(), rng)
 
 
 @dataclass(frozen=True)
-class Blur(Change):
+class Blur(GreyChange):
     """Blur every slice by a Gaussian.
 
     Parameters
@@ -178,13 +187,11 @@ class Blur(Change):
     nm: float | None = None
     kind: ClassVar[str] = "blur"
 
-    def changed(
-        self, grey: Array, labels: Array, pixel_nm: Pixels, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+    def of_grey(self, grey: Array, pixel_nm: Pixels, rng: np.random.Generator) -> Array:
         """Noise that is added afterwards stays sharp, as that of a detector."""
         part = rng.random()
         y, x = _pixels(self.pixels, self.nm, pixel_nm)
-        return sem_changes.blurred(grey, (part * y, part * x)), labels
+        return sem_changes.blurred(grey, (part * y, part * x))
 
 
 # In the order in which they are made, whatever the order of the words.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -134,6 +134,8 @@ class UNetTraining:
         Voxel edges in nm.
     first : FirstWeights, optional
         Weights that the network begins with (default: random ones).
+    about : mapping
+        What the checkpoint records beside it, such as where the slices are from.
     """
 
     slices: Slices
@@ -142,6 +144,7 @@ class UNetTraining:
     normalisation: Normalisation
     spacing_nm: tuple[float, float, float]
     first: FirstWeights | None = None
+    about: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def seed(self) -> int:
@@ -205,22 +208,28 @@ class UNetTraining:
         return run
 
     def _summary(self, run: TrainingRun) -> dict[str, Any]:
-        seen, held_out = self.parts
+        seen, held_out = self._counts()
         return {
             "seed": self.seed,
             "epochs": run.done,
             "steps": run.done * self.options.steps,
             "best_epoch": int(run.best["epoch"]),
             "best_val_iou": run.best["val_iou"],
-            "training_slices": len(seen),
-            "validation_slices": len(held_out),
+            "training_slices": seen,
+            "validation_slices": held_out,
             "data_sha256": self.data_sha256,
             "torch": torch.__version__,
             "device": run.place.device.type,
             "options": deciding(self.options),
             "history": run.history,
             **first_record(self.first),
+            **self.about,
         }
+
+    def _counts(self) -> tuple[int, int]:
+        """Number of slices to train on, and of those held out."""
+        seen, held_out = self.parts
+        return len(seen), len(held_out)
 
 
 class Examples(Protocol):
@@ -241,7 +250,7 @@ class SliceExamples:
     def __init__(self, training: UNetTraining) -> None:
         self._stride = training.spec.total_stride
         self._seen, held_out = training.parts
-        check_classes(self._seen.labels, training.spec.classes)
+        check_classes([self._seen.labels], training.spec.classes)
         self._pixel_nm = training.spacing_nm[1:]
         self._validation = _thinned(held_out, training.options.validation_slices)
         self._edge = crop_edge(training.slices, training.options.crop, self._stride)

@@ -8,11 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
+from tim3d.grid import triple
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.common.distributed import Place
 from tim3d.models.segmentation.crops import check_classes
 from tim3d.models.segmentation.crops_3d import (
     Stack,
+    Stacks,
     box_edges,
     random_boxes,
     split_stack,
@@ -27,13 +29,20 @@ from tim3d.models.segmentation.unet_3d import UNet3DSpec
 class UNet3DTraining(UNetTraining):
     """A three-dimensional U-Net, its labelled stack and the options of its training."""
 
-    slices: Stack  # type: ignore[assignment]
+    slices: Stack | Stacks  # type: ignore[assignment]
     spec: UNet3DSpec  # type: ignore[assignment]
 
     @cached_property
-    def parts(self) -> tuple[Stack, Stack]:  # type: ignore[override]
-        """Slices to train on, and slices held out for validation."""
-        return split_stack(self.slices, self.options.validation_fraction)
+    def parts(self) -> tuple[list[Stack], list[Stack]]:  # type: ignore[override]
+        """Stacks to train on, and those held out for validation: the ones named, or a share."""
+        slices = self.slices
+        if isinstance(slices, Stack):
+            slices = split_stack(slices, self.options.validation_fraction)
+        return list(slices.learnt), list(slices.judging)
+
+    def _counts(self) -> tuple[int, int]:
+        seen, held_out = (sum(map(len, one)) for one in self.parts)
+        return seen, held_out
 
     def start(self, place: Place) -> UNet3DLearner:
         """Create the network and its optimiser on a device."""
@@ -53,10 +62,11 @@ class BoxExamples:
 
     def __init__(self, training: UNet3DTraining) -> None:
         self._seen, held_out = training.parts
-        check_classes(self._seen.labels, training.spec.classes)
+        check_classes([one.labels for one in self._seen], training.spec.classes)
         options, strides = training.options, training.spec.strides
         square = options.augmentation.rotations
-        self._edges = box_edges(self._seen.labels.shape, options.crop, strides, square=square)
+        least = triple(np.min([one.labels.shape for one in self._seen], axis=0).tolist())
+        self._edges = box_edges(least, options.crop, strides, square=square)
         self._validation = thinned(held_out, self._edges, options.validation_slices)
 
     def batches(

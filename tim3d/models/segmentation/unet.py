@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
+from tim3d.models.segmentation import dropout
 from tim3d.models.segmentation.architectures import check_architecture, keywords
 from tim3d.models.segmentation.model_file import UNET
 from tim3d.spelling import suggestion
@@ -45,6 +46,8 @@ class UNetSpec:
         Normalisation layers. With "instance" the result depends on the window: see docs/segment.md.
     colours : tuple of (factor, shift)
         Of an imported network of three colours: each is the grey value times a factor plus a shift.
+    dropout : float
+        Share of the deepest channels that are dropped in training, and in passes.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class UNetSpec:
     in_channels: int = 1
     norm: Literal["batch", "instance"] = "batch"
     colours: tuple[tuple[float, float], ...] = ()
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
@@ -90,19 +94,7 @@ class UNetSpec:
         check_architecture(self.architecture, self.encoder, self.depth, self.decoder_channels)
         if self.norm not in ("batch", "instance"):
             raise ArgumentError(f"norm is {self.norm!r}; choose batch or instance")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> UNetSpec:
-        """Return the spec from the output of `dataclasses.asdict`; lists may replace tuples."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ArgumentError(f"unknown fields of a network: {', '.join(unknown)}")
-        return cls(**{name: _tuples(value) for name, value in values.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, for JSON; colours, which earlier versions lack, only where there are any."""
-        values = asdict(self)
-        return {name: value for name, value in values.items() if name != "colours" or value}
+        dropout.check_share(self.dropout)
 
     @property
     def total_stride(self) -> int:
@@ -118,10 +110,6 @@ class UNetSpec:
     def context(self) -> int:
         """Number of input slices before, and after, the segmented one."""
         return self.in_channels // 2
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def build(spec: UNetSpec) -> nn.Module:
@@ -171,6 +159,8 @@ def build(spec: UNetSpec) -> nn.Module:
         _to_instance_norm(net)
     if spec.colours:
         _feed_colours(net, spec.colours)
+    if spec.dropout:
+        dropout.attach(net.get_submodule("encoder"), spec.dropout)
     return net
 
 

@@ -8,12 +8,13 @@ doi:10.1038/s41592-020-01008-z).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
+from tim3d.models.segmentation import dropout
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +37,8 @@ class UNet3DSpec:
         Channels of the levels, one more than there are steps.
     norm : {"batch", "instance"}
         Normalisation layers. With "instance" the result depends on the window: see docs/segment.md.
+    dropout : float
+        Share of the deepest channels that are dropped in training, and in passes.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class UNet3DSpec:
     steps: tuple[Triple, ...] = ((2, 2, 2), (2, 2, 2))
     widths: tuple[int, ...] = (8, 16, 32)
     norm: Literal["batch", "instance"] = "batch"
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) == len(set(self.classes)) <= 255:
@@ -73,17 +77,7 @@ class UNet3DSpec:
             )
         if self.norm not in ("batch", "instance"):
             raise ArgumentError(f"norm is {self.norm!r}; choose batch or instance")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> UNet3DSpec:
-        """Return the spec from the output of `dataclasses.asdict`; lists may replace tuples."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ArgumentError(f"unknown fields of a network: {', '.join(unknown)}")
-        known: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**known | {"steps": tuple(triple(one) for one in known["steps"])})
+        dropout.check_share(self.dropout)
 
     @property
     def strides(self) -> Triple:
@@ -169,7 +163,10 @@ def build(spec: UNet3DSpec) -> nn.Module:
             logits_nczyx: torch.Tensor = self.head(seen)
             return logits_nczyx
 
-    return UNet3D()
+    net = UNet3D()
+    if spec.dropout:
+        dropout.attach(net.down[-1], spec.dropout)
+    return net
 
 
 def _instance_norm() -> Any:

@@ -31,8 +31,8 @@ class VolumeSegmenter(NetworkSegmenter):
 def boxes_of(shape: Triple, spec: UNet3DSpec, how: Inference) -> Lattice:
     """Lattice of boxes: of the requested size, or as large as suits the network.
 
-    Along an axis that fits into one box there is no halo: the box is the whole axis, mirrored at
-    its far end up to a multiple of the network's stride.
+    Along an axis that fits into one box there is no halo unless one is given: the box is the whole
+    axis, mirrored at its far end up to a multiple of the network's stride.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def boxes_of(shape: Triple, spec: UNet3DSpec, how: Inference) -> Lattice:
     halo = scaled(
         min_edge(window, spec.strides) // 8 if how.halo is None else how.halo, spec.strides
     )
-    if how.window is None:
+    if how.halo is None:
         window, halo = fitted(shape, window, halo, spec.strides)
     if how.mode == "blend":
         lattice = blend_lattice(shape, window, triple(2 * h for h in halo))

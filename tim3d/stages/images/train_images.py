@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
-from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.errors import ArgumentError, MemoryPlanError
 from tim3d.forecast import expect
-from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, crop_in
-from tim3d.models.segmentation.first_weights import FirstWeights, first_key, first_record
+from tim3d.models.segmentation.crops import (
+    UNLABELLED,
+    Augmentation,
+    Slices,
+    crop_in,
+    together,
+)
 from tim3d.models.segmentation.training_options import TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.phases import Phases
 from tim3d.stages.images.labelled import LabelledImage, LabelledImages, labelled_images
 from tim3d.stages.shared.first_network import Words, network, refuse_itself
+from tim3d.stages.shared.network_training import NetworkTraining
 from tim3d.stages.shared.training_plan import check_cost
 from tim3d.stages.shared.training_words import in_order, recorded_changes, recorded_losses
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
 from tim3d.typed import ClassWeights, CropChanges, Folder, Losses, Names
-
-log = logging.getLogger(__name__)
 
 
 @Verb
@@ -174,43 +174,40 @@ def train_images(
     refuse_itself(target, start_from)
     crop = crop or min(128, *images.largest())
     crop_in(images.largest(), crop, spec.total_stride)
-    share = len(images.judging) / (len(images.learnt) + len(images.judging))
     options = TrainingOptions(
-        epochs, steps, batch, crop, learning_rate, patience, share or validation_fraction,
+        epochs, steps, batch, crop, learning_rate, patience, validation_fraction,
         validation_slices=max(16, len(images.judging)), seed=seed, device=device,
         augmentation=Augmentation(more=recorded_changes(augment)), loss=recorded_losses(loss),
         class_weights=in_order(class_weights, spec.classes), schedule=schedule, crops=crops, encoder_rate=encoder_rate,
     )  # fmt: skip
-    training = ImagesTraining(images, spec, options, pixel_size, target, overwrite, first)
+    into = NetworkTraining(spec, options, target, overwrite, first)
+    training = ImagesTraining(images, spec, into, pixel_size)
     return Task(training.plans, lambda: training.run(progress))
 
 
 @dataclass(frozen=True)
 class ImagesTraining:
-    """The network to train, its images and masks, and the file to write."""
+    """Images and their masks, the network to train and the file to write."""
 
     images: LabelledImages
     spec: UNetSpec
-    options: TrainingOptions
+    into: NetworkTraining
     pixel_size: float | None
-    target: Path
-    overwrite: bool
-    first: FirstWeights | None = None
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the file holds this training."""
         self._refuse_beyond_memory()
         read = self._read()
-        if not self.overwrite and self._is_trained(read):
+        if self._is_trained(read):
             return []
         unknown = checkpoint.Normalisation("volume", (0.0,), (1.0,))
         about = checkpoint.Description(self.spec, unknown, self._spacing(read))
-        expect("network", str(self.target), about)
-        options, spec = self.options, self.spec
+        expect("network", str(self.into.target), about)
+        options, spec = self.into.options, self.spec
         text = (
             f"trains {spec.architecture} on {spec.encoder} for {', '.join(spec.classes)} on {len(read)} images, up to "
             f"{options.epochs} epochs of {options.steps} batches of {options.batch} crops of {options.crop} pixels, "
-            f"into {self.target}"
+            f"into {self.into.target}"
         )
         return [Outline("train-images", text)]
 
@@ -218,9 +215,9 @@ class ImagesTraining:
         """Train, unless the file holds this training."""
         self._refuse_beyond_memory()
         read = self._read()
-        if self.overwrite or not self._is_trained(read):
+        if not self._is_trained(read):
             self._train(read, progress)
-        return self.target
+        return self.into.target
 
     def _read(self) -> list[LabelledImage]:
         """Images to learn from, then those that judge."""
@@ -235,15 +232,7 @@ class ImagesTraining:
 
     def _data(self, read: list[LabelledImage]) -> Slices:
         """All images in one array: smaller ones are mirrored at their ends, without a label there."""
-        shape = self.images.largest()
-        deepest = np.result_type(*[one.grey.dtype for one in read])
-        scales = [one.scale for one in read]
-        return Slices(
-            np.stack([_mirrored(one.grey, shape).astype(deepest) for one in read])[:, None],
-            np.stack([_framed(one.labels, shape) for one in read]),
-            np.array([one.mean for one in scales], np.float32),
-            np.array([one.std for one in scales], np.float32),
-        )
+        return together([_slice_of(one) for one in read], len(self.images.judging))
 
     def _spacing(self, read: list[LabelledImage]) -> tuple[float, float, float]:
         """Edges of a pixel, with the longer one for z, which single images do not have."""
@@ -258,43 +247,26 @@ class ImagesTraining:
         return (max(size), *size)
 
     def _is_trained(self, read: list[LabelledImage]) -> bool:
-        """Whether the file already holds this training; refuse another one."""
-        if not self.target.exists():
-            return False
-        from tim3d.models.segmentation.training import deciding  # torch takes seconds to load
-
-        about = checkpoint.describe(self.target)
-        asked = {"options": deciding(self.options), "data_sha256": self._data(read).sha256()}
-        now: dict[str, Any] = json.loads(json.dumps(asked | first_key(first_record(self.first))))
-        before = {key: about.training.get(key) for key in asked} | first_key(about.training)
-        if about.spec == self.spec and before == now and about.spacing_nm == self._spacing(read):
-            return True
-        raise MixedRunError(
-            f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
+        return not self.into.is_new and self.into.is_trained(
+            self._data(read).sha256(), self._spacing(read)
         )
 
     def _train(self, read: list[LabelledImage], progress: bool) -> None:
         from tim3d.models.segmentation.training import UNetTraining  # torch takes seconds to load
-        from tim3d.stages.shared.training import bar, writing_alone
 
         scales = [one.scale for one in read]
         mean, std = (float(np.mean([getattr(s, n)[0] for s in scales])) for n in ("mean", "std"))
         usual = checkpoint.Normalisation("volume", (mean,), (std,))
-        check_cost(self.spec, self.options, self._bytes())
-        if self.first:
-            log.info("%s", self.first)
+        check_cost(self.spec, self.into.options, self._bytes())
         training = UNetTraining(
-            self._data(read), self.spec, self.options, usual, self._spacing(read), self.first
+            self._data(read),
+            self.spec,
+            self.into.options,
+            usual,
+            self._spacing(read),
+            self.into.first,
         )
-        state = Path(f"{self.target}.state")
-        with (
-            writing_alone(self.target, state, self.overwrite),
-            bar(training.schedule, progress, ("loss", "val_iou")) as show,
-        ):
-            run = training.carry_out(self.target, show)
-        if run.place.rank == 0:
-            text = "trained %d epochs, best validation IoU %.4f in epoch %d"
-            log.info(text, run.done, run.best["val_iou"], run.best["epoch"])
+        self.into.carry_out(training, progress)
 
     def _bytes(self) -> int:
         """Memory of the images as one array, twice: a copy is hashed."""
@@ -311,12 +283,7 @@ class ImagesTraining:
             )
 
 
-def _mirrored(grey: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    y, x = (reflect(np.arange(n), m) for n, m in zip(shape, grey.shape, strict=True))
-    return np.asarray(grey[np.ix_(y, x)])
-
-
-def _framed(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    found = np.full(shape, UNLABELLED, np.uint8)
-    found[: labels.shape[0], : labels.shape[1]] = labels
-    return found
+def _slice_of(one: LabelledImage) -> Slices:
+    """An image as the only one of its size."""
+    mean, std = (np.array([[n[0]]], np.float32) for n in (one.scale.mean, one.scale.std))
+    return Slices(one.grey[None, None], one.labels[None], mean, std)

@@ -22,6 +22,7 @@ from tim3d.stages.measurement.draw_intervals import with_intervals
 from tim3d.stages.measurement.extras import Extras
 from tim3d.stages.measurement.uncertainty import faces_of_parts, standard_errors
 from tim3d.stages.measurement.windows import Lattice, cells_of, lattice_of
+from tim3d.stages.shared.draws import draws_of
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.partials import (
     each_block,
@@ -65,8 +66,9 @@ def describe(
     Beside the numbers stand `porosity`, `open_porosity` and `closed_porosity`, and standard
     errors of the volume as a sample of its material: ``NAME_standard_error``, which the attribute
     ``ancillary_variables`` of a variable names. Windows have no standard errors. Where the field has
-    draws (`sample_labels`) that were measured too, the limits of 90 % intervals of the whole volume
-    stand beside the numbers, ``NAME_low`` and ``NAME_high``: what the segmentation leaves open.
+    draws (`sample_labels`) that were measured too, the limits of 90 % intervals stand beside the
+    numbers of the volume or the region, ``NAME_low`` and ``NAME_high``: what the segmentation leaves
+    open.
 
     Parameters
     ----------
@@ -137,15 +139,24 @@ def describe(
         if plain:
             return found
         full = extras.beside(found, errors, whole=query.is_whole)
-        return with_intervals(sample, field, full, of_draw) if query.is_whole else full
+        return full if windows else with_intervals(sample, field, full, of_draw)
 
     def of_draw(name: str) -> xr.Dataset:
         """The same of a draw of the field."""
-        found, errors = replace(query, field=name, transport="", plain=True).answer()
+        found, errors = drawn(name).answer()
         own = replace(extras, field=name)
-        return own.beside(found, errors, whole=True)
+        return own.beside(found, errors, whole=query.is_whole)
 
-    return Task(query.plans, described)
+    def drawn(name: str) -> Query:
+        return replace(query, field=name, transport="", plain=True)
+
+    def plans() -> list[Plan | Outline]:
+        """Blocks that the region cuts are read again, those of the draws too."""
+        with_draws = () if plain or windows or place.is_open else draws_of(sample, field)
+        each = (query, *(drawn(name) for name in with_draws))
+        return [plan for one in each for plan in one.plans()]
+
+    return Task(plans, described)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
 from tim3d.models.segmentation.thresholds import Thresholds
+from tim3d.models.segmentation.training_record import Learnt, learnt_from
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
 from tim3d.stages.shared.histogram import Histogram
@@ -62,6 +63,8 @@ class Chosen:
         File that an earlier step of a recipe has yet to write for it.
     error : type
         Exception to raise if phases do not fit its classes.
+    learnt : tuple of Learnt
+        Slices that it has learnt from, as far as its files state them.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Chosen:
     first: Callable[[], list[Plan]] = _none
     awaited: str = ""
     error: type[Tim3dError] = ArgumentError
+    learnt: tuple[Learnt, ...] = ()
 
 
 def given(segmenter: object, grey: Field) -> Chosen:
@@ -186,7 +190,7 @@ class FromFile:
         awaited = self._awaited(planned is not None)
         return Chosen(
             str(self.model), about.spec.classes, ready, later if awaited else ready, awaited=awaited,
-            error=CheckpointError,
+            error=CheckpointError, learnt=learnt_from(about.training),
         )  # fmt: skip
 
     def _awaited(self, untrained: bool) -> str:

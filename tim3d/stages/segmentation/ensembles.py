@@ -10,6 +10,7 @@ from pathlib import Path
 from tim3d.engine import Plan
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.kernels.windows.views import PLAIN, View, views
+from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.ensemble import Ensemble, Member
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter
@@ -22,9 +23,14 @@ SQUARE = 1e-6
 
 
 def ensemble_of(
-    sample: str, grey: Field, models: Sequence[Path], how: Inference, uncertainty: str
+    sample: str,
+    grey: Field,
+    models: Sequence[Path],
+    how: Inference,
+    uncertainty: str,
+    passes: Sequence[Pass] = (),
 ) -> Chosen:
-    """The mean of some models, in one view or in all of them.
+    """The mean of some models, in one view or in all of them, or in some passes with dropout.
 
     Parameters
     ----------
@@ -36,8 +42,10 @@ def ensemble_of(
         Model files of the same classes.
     how : Inference
         Windows and inference of each.
-    uncertainty : {"views", "models"}
-        Whether every model sees the mirrored and turned volume too.
+    uncertainty : {"views", "models", "dropout"}
+        Whether every model sees the mirrored and turned volume too, or is asked in passes.
+    passes : sequence of Pass
+        With dropout.
 
     Raises
     ------
@@ -62,7 +70,7 @@ def ensemble_of(
                 f"{', '.join(every[0].classes)}: models of an ensemble have the same, in one order"
             )
     seen = views(_is_square(grey)) if uncertainty == "views" else (PLAIN,)
-    return joined(every, seen)
+    return joined(every, seen, passes if uncertainty == "dropout" else (None,))
 
 
 def in_views(segmenter: Segmenter, grey: Field) -> Chosen:
@@ -70,14 +78,16 @@ def in_views(segmenter: Segmenter, grey: Field) -> Chosen:
     return joined([given(segmenter, grey)], views(_is_square(grey)))
 
 
-def joined(every: Sequence[Chosen], seen: Sequence[View]) -> Chosen:
+def joined(
+    every: Sequence[Chosen], seen: Sequence[View], passes: Sequence[Pass | None] = (None,)
+) -> Chosen:
     """Chosen segmenters as one, which is complete when all of them are."""
 
     def first() -> list[Plan]:
         return [plan for one in every for plan in one.first()]
 
     def made(which: Callable[[Chosen], Segmenter]) -> Callable[[], Segmenter]:
-        return lambda: members_of([which(one) for one in every], seen)
+        return lambda: members_of([which(one) for one in every], seen, passes)
 
     made(lambda one: one.planned())()  # refuses what gives no probabilities before a plan is made
     return Chosen(
@@ -88,12 +98,19 @@ def joined(every: Sequence[Chosen], seen: Sequence[View]) -> Chosen:
         first=first,
         awaited=next((one.awaited for one in every if one.awaited), ""),
         error=CheckpointError,
+        learnt=tuple(source for one in every for source in one.learnt),
     )
 
 
-def members_of(segmenters: Sequence[Segmenter], seen: Sequence[View]) -> Ensemble:
-    """Every segmenter in every view."""
-    exact = [one.exact() for one in segmenters]
+def members_of(
+    segmenters: Sequence[Segmenter], seen: Sequence[View], passes: Sequence[Pass | None] = (None,)
+) -> Ensemble:
+    """Every segmenter in every pass and view."""
+    exact = [
+        one.dropping(number).exact() if number else one.exact()
+        for one in segmenters
+        for number in passes
+    ]
     return Ensemble(
         tuple(Member(one.turned() if view.turned else one, view) for one in exact for view in seen)
     )

@@ -15,9 +15,10 @@ from tim3d.models.promptable.foreign_file import read_foreign, sha256_of
 from tim3d.models.promptable.importing import KIND, Recognised, recognise, write_promptable
 from tim3d.models.segmentation.bpartis import Published, is_bpartis
 from tim3d.models.segmentation.model_file import read_model
-from tim3d.stages.segmentation.import_slices import ImportingSlices, Words
+from tim3d.stages.segmentation.import_slices import Words
 from tim3d.stages.segmentation.import_slices import importing as of_slices
 from tim3d.stages.shared.awaited import cannot_plan
+from tim3d.stages.shared.importing import Import
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs
 from tim3d.typed import Channels, GreyValues, Names, VoxelSize
@@ -97,7 +98,7 @@ def import_network(
     words = Words(
         classes, mean, std, voxel_size, architecture, encoder, depth, decoder_channels, context
     )
-    importing: Importing | ImportingSlices
+    importing: Importing | Import
     if words == Words():
         importing = Importing(Path(checkpoint), Path(weights), preprocessing, overwrite)
     else:

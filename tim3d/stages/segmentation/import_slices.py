@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tim3d.engine import Outline
-from tim3d.errors import ArgumentError, MixedRunError
-from tim3d.forecast import expect, will_exist
+from tim3d.errors import ArgumentError
 from tim3d.models.segmentation import checkpoint as files
 from tim3d.models.segmentation.architectures import widths_of
 from tim3d.models.segmentation.unet import UNetSpec
-from tim3d.stages.shared.awaited import cannot_plan
+from tim3d.stages.shared.importing import Import
 
 AXES = ("z", "y", "x")
 
@@ -48,7 +45,7 @@ class Words:
         )
 
 
-def importing(words: Words, checkpoint: Path, weights: Path, overwrite: bool) -> ImportingSlices:
+def importing(words: Words, checkpoint: Path, weights: Path, overwrite: bool) -> Import:
     """The import that the words describe.
 
     Raises
@@ -67,7 +64,17 @@ def importing(words: Words, checkpoint: Path, weights: Path, overwrite: bool) ->
         )
     mean, std = (tuple(map(float, getattr(words, name))) for name in ("mean", "std"))
     edges = _edges(words.voxel_size or {})
-    return ImportingSlices(checkpoint, weights, words.spec(), mean, std, edges, overwrite)
+    spec = words.spec()
+
+    def make(target: Path) -> None:
+        from tim3d.models.segmentation.imported import import_network
+        from tim3d.models.segmentation.network_check import check_network
+
+        edge = 4 * spec.total_stride
+        check_network(spec, (edge, edge))
+        import_network(checkpoint, target, spec, mean, std, edges)
+
+    return Import("import_network", "network", checkpoint, weights, overwrite, make, files.describe)
 
 
 def _edges(size: Mapping[str, float]) -> tuple[float, float, float]:
@@ -77,53 +84,3 @@ def _edges(size: Mapping[str, float]) -> tuple[float, float, float]:
         )
     z, y, x = (float(size[axis]) for axis in AXES)
     return z, y, x
-
-
-@dataclass(frozen=True)
-class ImportingSlices:
-    """A file of weights, the network that it holds, and the file to write."""
-
-    checkpoint: Path
-    weights: Path
-    spec: UNetSpec
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    spacing_nm: tuple[float, float, float]
-    overwrite: bool
-
-    def plans(self) -> list[Outline]:
-        """One line, or nothing if the file exists; later steps may rely on the model."""
-        if not self.checkpoint.is_file() and will_exist(str(self.checkpoint)):
-            return cannot_plan("import_network", str(self.checkpoint))
-        with tempfile.TemporaryDirectory() as folder:
-            made = self._made(Path(folder) / "made.safetensors")
-            if self._is_there(made):
-                return []
-            expect("network", str(self.weights), files.describe(made))
-        return [Outline("import_network", f"writes {self.weights} from {self.checkpoint}")]
-
-    def run(self) -> Path:
-        """Write the file unless it exists; the same input gives the same bytes."""
-        with tempfile.TemporaryDirectory() as folder:
-            made = self._made(Path(folder) / "made.safetensors")
-            if self.overwrite or not self._is_there(made):
-                self._made(self.weights)
-        return self.weights
-
-    def _made(self, target: Path) -> Path:
-        from tim3d.models.segmentation.imported import import_network
-        from tim3d.models.segmentation.network_check import check_network
-
-        edge = 4 * self.spec.total_stride
-        check_network(self.spec, (edge, edge))
-        import_network(self.checkpoint, target, self.spec, self.mean, self.std, self.spacing_nm)
-        return target
-
-    def _is_there(self, made: Path) -> bool:
-        if self.overwrite or not self.weights.exists():
-            return False
-        if not self.weights.is_file() or self.weights.read_bytes() != made.read_bytes():
-            raise MixedRunError(
-                f"{self.weights} holds something else. Replace it with --overwrite, or write to another file"
-            )
-        return True

@@ -33,6 +33,7 @@ from tim3d.stages.shared.field import (
     slab,
     whole_shards,
 )
+from tim3d.stages.shared.learnt_labels import remark
 from tim3d.stages.shared.phase_shares import telling_shares
 from tim3d.storage import store
 from tim3d.storage.schema import Field
@@ -186,6 +187,7 @@ class Segmentation:
             halo=_halo(segmenter, labels, self.options.block or block),
             read_bytes=grey.voxel_bytes,
             base_bytes=TORCH_BASE_BYTES if segmenter.needs_torch else BASE_BYTES,
+            remarks=remark(self.chosen.learnt),
         )
 
 

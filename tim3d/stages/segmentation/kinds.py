@@ -23,6 +23,7 @@ from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
 from tim3d.models.segmentation.stroke_forest import KIND as STROKES
 from tim3d.models.segmentation.stroke_forest import StrokeForest, StrokeModel, model_of
+from tim3d.models.segmentation.training_record import learnt_from
 from tim3d.stages.segmentation.chosen import Chosen, FromFile, compare_spacing, given
 from tim3d.stages.segmentation.normalisation import normalisation_of
 from tim3d.storage.schema import Field
@@ -65,8 +66,9 @@ def _strokes(asked: Asked) -> Chosen:
     made = later if awaited else ready
     check_segmenter(made(), asked.grey.shape)
     return Chosen(
-        str(asked.model), model.classes, ready, made, awaited=awaited, error=CheckpointError
-    )
+        str(asked.model), model.classes, ready, made, awaited=awaited, error=CheckpointError,
+        learnt=learnt_from(model.training),
+    )  # fmt: skip
 
 
 def _forest(asked: Asked, model: StrokeModel, scale: Normalisation, sha256: str) -> StrokeForest:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.threshold import is_dark
+from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
@@ -47,7 +48,9 @@ def segment(
     halo: int | None = None,
     planes: Axes = "z",
     probabilities: bool = False,
-    uncertainty: Literal["none", "views", "models"] = "none",
+    uncertainty: Literal["none", "views", "models", "dropout"] = "none",
+    passes: int = 8,
+    seed: int = 0,
     normalisation: Literal["volume", "slices"] | None = None,
     batch: int = 1,
     precision: Literal["fp32", "fp16", "bf16"] = "fp32",
@@ -101,11 +104,17 @@ def segment(
         are averaged, and ``OUT_disagreement`` is how far they scatter.
     probabilities : bool
         Keep probabilities of every class too, in 8 bits. They are fields ``OUT_probability_CLASS``.
-    uncertainty : {"none", "views", "models"}
+    uncertainty : {"none", "views", "models", "dropout"}
         Compare answers. Views are those to the volume mirrored in the plane of the slices and, where
         pixels are square, turned by quarters; models are those of several models, as by default
-        where there are several. Labels follow the mean probability, which is kept in 16 bits, with
-        fields ``OUT_entropy`` and ``OUT_mutual_information`` in nat.
+        where there are several; dropout asks each model, trained with --dropout, in some passes.
+        Labels follow the mean probability, which is kept in 16 bits, with fields ``OUT_entropy`` and
+        ``OUT_mutual_information`` in nat.
+    passes : int
+        Passes with dropout.
+    seed : int
+        Seed of the passes: which channels are dropped follows from it, the pass and the place of the
+        window.
     normalisation : {"volume", "slices"}, optional
         Mean and deviation of grey: of the volume, or of each slice, smoothed (default: as the
         network was trained).
@@ -145,8 +154,8 @@ def segment(
     of_thresholds = {"thresholds": thresholds, "blur": blur, "polarity": polarity}
     of_network = {
         "mode": mode, "window": window, "halo": halo, "planes": planes, "probabilities": probabilities,
-        "normalisation": normalisation, "uncertainty": uncertainty, "batch": batch, "precision": precision,
-        "device": device,
+        "normalisation": normalisation, "uncertainty": uncertainty, "passes": passes, "seed": seed, "batch": batch,
+        "precision": precision, "device": device,
     }  # fmt: skip
     if method is not None:
         _refuse_unused("--method", {"merge": merge, **of_network})
@@ -154,6 +163,8 @@ def segment(
         _refuse_unused("--model" if model is not None else "a segmenter", of_thresholds)
     if segmenter is not None:
         _refuse_unused("a segmenter", {**of_network, "uncertainty": "none"})
+    if uncertainty != "dropout":
+        _refuse_unused(f"--uncertainty {uncertainty}", {"passes": passes, "seed": seed})
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; segment needs grey values")
@@ -164,7 +175,7 @@ def segment(
             mode, window, halo, probabilities, normalisation, batch, precision, device,
             chosen_planes(planes),
         )  # fmt: skip
-        chosen = _by_models(sample, grey, model, how, uncertainty)
+        chosen = _by_models(sample, grey, model, how, uncertainty, passes_of(passes, seed))
     else:
         asked = {"method": str(method), "blur": blur, "polarity": polarity}
         chosen = _by_thresholds(
@@ -176,9 +187,14 @@ def segment(
 
 
 def _by_models(
-    sample: str, grey: Field, model: ModelFiles, how: Inference, uncertainty: str
+    sample: str,
+    grey: Field,
+    model: ModelFiles,
+    how: Inference,
+    uncertainty: str,
+    passes: Sequence[Pass],
 ) -> Chosen:
-    """One model, or the mean of several or of several views."""
+    """One model, or the mean of several, of several views or of passes with dropout."""
     paths = [Path(model)] if isinstance(model, str | Path) else [Path(one) for one in model]
     if not paths:
         raise ArgumentError("--model names no file: --model unet.safetensors")
@@ -189,13 +205,28 @@ def _by_models(
         raise ArgumentError(
             "mean probabilities are kept with --uncertainty and with several models: leave out --probabilities"
         )
-    return ensemble_of(sample, grey, paths, how, compared)
+    return ensemble_of(sample, grey, paths, how, compared, passes)
+
+
+def passes_of(count: int, seed: int) -> tuple[Pass, ...]:
+    """Passes with dropout.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two, or the seed is out of range.
+    """
+    if count < 2 or not 0 <= seed < 2**32:
+        raise ArgumentError(
+            f"--passes {count} is 2 or more, --seed {seed} is from 0 to 2^32 - 1: --passes 8"
+        )
+    return tuple(Pass(seed, number) for number in range(count))
 
 
 def _by_value(segmenter: Segmenter, grey: Field, uncertainty: str) -> Chosen:
     """A segmenter that is given, as it is or in all views."""
-    if uncertainty == "models":
-        raise ArgumentError("uncertainty='models' compares model files: uncertainty='views'")
+    if uncertainty in ("models", "dropout"):
+        raise ArgumentError(f"uncertainty={uncertainty!r} asks model files: uncertainty='views'")
     return given(segmenter, grey) if uncertainty == "none" else in_views(segmenter, grey)
 
 

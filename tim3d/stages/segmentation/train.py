@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,30 +14,36 @@ import numpy as np
 
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
-from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
+from tim3d.errors import ArgumentError, MemoryPlanError
 from tim3d.forecast import expect, expected, is_forecasting
-from tim3d.grid import Box
-from tim3d.kernels.windows.lattice import reflect
 from tim3d.models.segmentation import checkpoint
-from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, Slices, crop_in, prepare
-from tim3d.models.segmentation.crops_3d import Stack, prepare_stack
+from tim3d.models.segmentation.crops import Augmentation, Slices, crop_in
+from tim3d.models.segmentation.crops_3d import Stack, Stacks
 from tim3d.models.segmentation.families import NetworkSpec
-from tim3d.models.segmentation.first_weights import FirstWeights, first_key, first_record
+from tim3d.models.segmentation.first_weights import FirstWeights
 from tim3d.models.segmentation.training_options import TrainingOptions
+from tim3d.models.segmentation.training_record import recorded
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
-from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import compare_spacing
-from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
-from tim3d.stages.shared.agreement import UNLABELLED as NO_TRUTH
+from tim3d.stages.segmentation.normalisation import check_normalisation
+from tim3d.stages.segmentation.training_sources import (
+    Asked,
+    Source,
+    bytes_of,
+    folded,
+    records,
+    slices_of,
+    stacks_of,
+)
 from tim3d.stages.shared.first_network import Words, described, network, refuse_itself
+from tim3d.stages.shared.network_training import NetworkTraining
 from tim3d.stages.shared.training_plan import check_cost, cost
 from tim3d.stages.shared.training_words import in_order, recorded_changes, recorded_losses
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.storage import outputs, store
-from tim3d.storage.advice import other_stack
+from tim3d.storage import outputs
 from tim3d.storage.schema import Field
-from tim3d.typed import Channels, ClassWeights, CropChanges, Losses, SliceRange
+from tim3d.typed import Channels, ClassWeights, CropChanges, Losses, SampleSlices, SliceRange
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +60,9 @@ def train(
     labels: str = "annotation",
     slices: SliceRange = slice(None),
     every: int = 1,
+    also: SampleSlices | None = None,
+    validate: SampleSlices | None = None,
+    folds: int = 0,
     dimensions: Literal[2, 3] = 2,
     architecture: str = "Unet",
     encoder: str = "resnet18",
@@ -62,6 +70,7 @@ def train(
     decoder_channels: Channels | None = None,
     context: int = 0,
     norm: Literal["batch", "instance"] = "batch",
+    dropout: float = 0.0,
     normalisation: Literal["volume", "slices"] = "volume",
     epochs: int = 12,
     steps: int = 40,
@@ -104,6 +113,15 @@ def train(
         Slices to train on, by number (default: all).
     every : int
         Every which slice of them is used.
+    also : mapping of str to slice, optional
+        Further samples to learn from, each with its slices, as b.zarr=0:40,c.zarr. Planes may have
+        other sizes; each is normalised as its own sample.
+    validate : mapping of str to slice, optional
+        Slices that are not learnt from, and by which epochs are judged: of the sample itself as
+        60:80, of others as b.zarr=0:20 (default: the last ones, see validation_fraction).
+    folds : int
+        Networks that are trained beside, each without one run of the slices, by which it is judged
+        (default: none). They are MODEL_fold_1_of_K and so on, an ensemble for `segment`.
     dimensions : {2, 3}
         Whether the network sees slices, or boxes of voxels. In three dimensions an axis of longer
         voxels is halved later, and of the slices left out by `every` the grey values are still seen.
@@ -121,6 +139,8 @@ def train(
         Slices before and after that the network sees as channels.
     norm : {"batch", "instance"}
         Over what the network normalises.
+    dropout : float
+        Share of the deepest channels that are dropped at random, for segment --uncertainty dropout.
     normalisation : {"volume", "slices"}
         Grey by the mean and deviation of the volume, or of each slice. Those of slices are smoothed
         along z.
@@ -191,13 +211,11 @@ def train(
         If another process trains into the same file.
     """
     target = outputs.check_target(model, outputs.WEIGHTS)
-    grey, labelled = (
-        store.complete_field(sample, field),
-        store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels"),
-    )
-    classes = _classes(grey, labelled)
+    asked = Asked(field, labels, slices, every, dict(also or {}), dict(validate or {}))
+    sources = asked.sources(sample, validation_fraction)
+    grey, classes = sources[0].grey, sources[0].classes
     given = tuple(decoder_channels) if decoder_channels else None
-    words = Words(architecture, encoder, depth, given, context, norm)
+    words = Words(architecture, encoder, depth, given, context, norm, dropout)
     spec: NetworkSpec
     first: FirstWeights | None = None
     if dimensions == 3:
@@ -205,18 +223,18 @@ def train(
             "architecture": architecture, "encoder": encoder, "context": context, "augment": augment, "crops": crops,
             "encoder_weights": encoder_weights, "start_from": start_from, "encoder_rate": encoder_rate,
         })  # fmt: skip
-        spec = _spec_3d(tuple(classes), grey, depth, given or _widths(depth), norm)
+        spec = _spec_3d(tuple(classes), grey, depth, given or _widths(depth), norm, dropout)
     elif dimensions == 2:
         spec, first = network(words, list(classes), encoder_weights, start_from)
         refuse_itself(target, start_from)
         if start_from:
             compare_spacing(described(start_from).spacing_nm, grey)
-        crop = crop or min(CROPS[2], *grey.shape[1:])
-        crop_in(grey.shape[1:], crop, spec.total_stride)
+        largest = [max(one.grey.shape[axis] for one in sources) for axis in (1, 2)]
+        crop = crop or min(CROPS[2], *largest)
+        crop_in(largest, crop, spec.total_stride)
     else:
         raise ArgumentError(f"--dimensions {dimensions}: a network sees 2 or 3")
-    numbers = list(range(grey.shape[0])[slices])[::every] if every > 0 else []
-    _check_numbers(numbers, grey, spec)
+    _check_sources(sources, spec)
     options = TrainingOptions(
         epochs, steps, batch, crop or CROPS[dimensions], learning_rate, patience, validation_fraction,
         seed=seed, device=device, loss=recorded_losses(loss), class_weights=in_order(class_weights, spec.classes),
@@ -224,147 +242,138 @@ def train(
         schedule=schedule, crops=crops, encoder_rate=encoder_rate,
     )  # fmt: skip
     check_normalisation(normalisation)
-    training = Training(
-        sample, grey, labelled, numbers, spec, options, normalisation, target, overwrite, first
-    )
+    into = NetworkTraining(spec, options, target, overwrite, first)
+    training = Training(sources, into, normalisation, tuple(folded(sources, folds)))
     return Task(training.plans, lambda: training.run(progress))
 
 
 @dataclass(frozen=True)
 class Training:
-    """The network to train, its slices and labels, and the file to write."""
+    """Slices to train on, the network and the file to write; and the slices of folds."""
 
-    sample: str
-    grey: Field
-    labelled: Field
-    numbers: list[int]
-    spec: NetworkSpec
-    options: TrainingOptions
+    sources: tuple[Source, ...]
+    into: NetworkTraining
     normalisation: str
-    target: Path
-    overwrite: bool
-    first: FirstWeights | None = None
+    folds: tuple[tuple[Source, ...], ...] = ()
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the network exists; later steps may rely on the network."""
-        new = self.overwrite or not self.target.exists()
+        into = self.into
         unread = [
-            f.name
-            for f in (self.grey, self.labelled)
-            if expected("field", f"{self.sample}/{f.name}")
+            field.name
+            for one in self.sources
+            for field in (one.grey, one.labelled)
+            if expected("field", f"{one.sample}/{field.name}")
         ]
-        if not new and unread:
-            kept = f"{self.target} is there; that it is the training asked for is checked when {unread[0]!r} is"
+        if not into.is_new and unread:
+            kept = f"{into.target} is there; that it is the training asked for is checked when {unread[0]!r} is"
             return [Outline("train", kept)]
-        if not new and self._is_trained(self._data().sha256()):
+        if not into.is_new and self._is_trained(self._data()):
             return []
         how: Literal["volume", "table"] = "volume" if self.normalisation == "volume" else "table"
         unknown = checkpoint.Normalisation(how, (0.0,), (1.0,))
-        expect(
-            "network",
-            str(self.target),
-            checkpoint.Description(self.spec, unknown, self.grey.spacing_nm),
-        )
+        for target in (into.target, *(one.into.target for one in self._each_fold())):
+            expect(
+                "network", str(target), checkpoint.Description(into.spec, unknown, self._spacing)
+            )
         return [Outline("train", self._described() + self._cost())]
 
     def run(self, progress: bool) -> Path:
-        """Train, unless the file holds this training."""
+        """Train, unless the file holds this training; first the networks of the folds."""
         data = self._data()
-        if self.overwrite or not self._is_trained(data.sha256()):
-            self._train(data, progress)
-        return self.target
+        if not self._is_trained(data):
+            scores = [one.score(progress) for one in self._each_fold()]
+            if scores:
+                log.info("%s", _of_folds(scores))
+            self._train(data, progress, scores)
+        return self.into.target
+
+    def score(self, progress: bool) -> float:
+        """Mean IoU of the slices that judge, of the best epoch."""
+        return float(checkpoint.describe(self.run(progress)).training["best_val_iou"])
+
+    def _each_fold(self) -> Iterator[Training]:
+        """The training of each fold, into a file of its own."""
+        target, count = self.into.target, len(self.folds)
+        for number, sources in enumerate(self.folds, 1):
+            own = target.with_stem(f"{target.stem}_fold_{number}_of_{count}")
+            yield Training(sources, replace(self.into, target=own), self.normalisation)
+
+    @property
+    def _spacing(self) -> tuple[float, float, float]:
+        return self.sources[0].grey.spacing_nm
 
     def _described(self) -> str:
-        options, edges = self.options, "x".join(map(str, self.grey.shape[1:]))
-        spec = self.spec
+        into, spec, options = self.into, self.into.spec, self.into.options
+        edges = "x".join(map(str, self.sources[0].grey.shape[1:]))
         network = (
             f"{spec.architecture} on {spec.encoder}"
             if isinstance(spec, UNetSpec)
             else f"a three-dimensional U-Net of widths {', '.join(map(str, spec.widths))}"
         )
-        first = f" from {Path(self.first.path).name}" if self.first else ""
+        first = f" from {Path(into.first.path).name}" if into.first else ""
+        samples = f" of {len(self.sources)} samples" if len(self.sources) > 1 else ""
+        judging = sum(len(one.judging) for one in self.sources)
+        judged = f", judged by {judging} others" if judging else ""
+        folds = f", after {len(self.folds)} networks of folds" if self.folds else ""
         return (
-            f"trains {network}{first} for {', '.join(self.spec.classes)} on "
-            f"{len(self.numbers)} slices of {edges}, up to {options.epochs} epochs of {options.steps} batches of "
-            f"{options.batch} crops of {options.crop} pixels, into {self.target}"
+            f"trains {network}{first} for {', '.join(spec.classes)} on "
+            f"{sum(len(one.learnt) for one in self.sources)} slices of {edges}{samples}{judged}, up to "
+            f"{options.epochs} epochs of {options.steps} batches of "
+            f"{options.batch} crops of {options.crop} pixels, into {into.target}{folds}"
         )
 
-    def _data(self) -> Slices | Stack:
+    def _data(self) -> Slices | Stack | Stacks:
         """Read the slices and their classes from the store."""
-        if not isinstance(self.spec, UNetSpec):
-            return self._stack()
-        images = read_images(self.sample, self.grey, self.numbers, self.spec.context)
-        truth = _indices(
-            _read_slices(self.sample, self.labelled, self.numbers),
-            _classes(self.grey, self.labelled),
-        )
-        return prepare(images, truth, self.spec, self._scale(), self.numbers)[0]
-
-    def _stack(self) -> Stack:
-        """Read all slices from the first to the last; those left out have no label."""
-        first, last = min(self.numbers), max(self.numbers)
-        every = list(range(first, last + 1))
-        codes = _read_slices(self.sample, self.labelled, every)
-        truth = _indices(codes, _classes(self.grey, self.labelled))
-        truth[np.setdiff1d(np.arange(len(every)), np.asarray(self.numbers) - first)] = UNLABELLED
-        images = _read_slices(self.sample, self.grey, every)
-        return prepare_stack(images, truth, len(self.spec.classes), self._scale(), first)
+        spec = self.into.spec
+        if isinstance(spec, UNetSpec):
+            return slices_of(self.sources, spec, self.normalisation)
+        return stacks_of(self.sources, spec, self.normalisation)
 
     def _cost(self) -> str:
         """Memory and time of a network of slices; refuses one that cannot segment them, or does not fit."""
-        if (
-            not isinstance(self.spec, UNetSpec) or is_forecasting()
-        ):  # a recipe is planned without torch
+        spec = self.into.spec
+        if not isinstance(spec, UNetSpec) or is_forecasting():  # a recipe is planned without torch
             return ""
-        held = _bytes(self.numbers, self.grey, self.spec)
-        return f"; {cost(self.spec, self.options, self.grey.shape, len(self.numbers), held).text()}"
+        count = sum(len(one.learnt) + len(one.judging) for one in self.sources)
+        held, shape = bytes_of(self.sources, spec), self.sources[0].grey.shape
+        each = "; each" if self.folds else ";"
+        return f"{each} {cost(spec, self.into.options, shape, count, held).text()}"
 
-    def _scale(self) -> checkpoint.Normalisation:
-        return normalisation_of(self.sample, self.grey, self.normalisation)
-
-    def _is_trained(self, data_sha256: str) -> bool:
-        """Whether the file already holds this training; refuse another one."""
-        if not self.target.exists():
-            return False
-        from tim3d.models.segmentation.training import (
-            deciding,  # torch takes seconds to load, and not every plan needs it
+    def _is_trained(self, data: Slices | Stack | Stacks) -> bool:
+        return not self.into.is_new and self.into.is_trained(
+            data.sha256(), self._spacing, len(self.folds)
         )
 
-        about = checkpoint.describe(self.target)
-        asked = {"options": deciding(self.options), "data_sha256": data_sha256}
-        now: dict[str, Any] = json.loads(json.dumps(asked | first_key(first_record(self.first))))
-        before = {key: about.training.get(key) for key in asked} | first_key(about.training)
-        if about.spec == self.spec and before == now and about.spacing_nm == self.grey.spacing_nm:
-            return True
-        raise MixedRunError(
-            f"{self.target} holds another training. Replace it with --overwrite, or write to another file"
-        )
-
-    def _train(self, data: Slices | Stack, progress: bool) -> None:
+    def _train(self, data: Slices | Stack | Stacks, progress: bool, scores: list[float]) -> None:
         # torch takes seconds to load, and a plan does not need it
         from tim3d.models.segmentation.training import UNetTraining
         from tim3d.models.segmentation.training_3d import UNet3DTraining
-        from tim3d.stages.shared.training import bar, writing_alone
 
-        shared = (self.options, self._scale(), self.grey.spacing_nm)
-        training: UNetTraining = (
-            UNet3DTraining(data, self.spec, *shared)
-            if isinstance(data, Stack) and isinstance(self.spec, UNet3DSpec)
-            else UNetTraining(data, self.spec, *shared, self.first)  # type: ignore[arg-type]
-        )
-        if isinstance(self.spec, UNetSpec):
-            check_cost(self.spec, self.options, _bytes(self.numbers, self.grey, self.spec))
-        if self.first:
-            log.info("%s", self.first)
-        state = Path(f"{self.target}.state")
-        with (
-            writing_alone(self.target, state, self.overwrite),
-            bar(training.schedule, progress, ("loss", "val_iou")) as show,
-        ):
-            run = training.carry_out(self.target, show)
-        if run.place.rank == 0:
-            text = "trained %d epochs, best validation IoU %.4f in epoch %d"
-            log.info(text, run.done, run.best["val_iou"], run.best["epoch"])
+        spec, options = self.into.spec, self.into.options
+        about = recorded(records(self.sources, data, options.validation_fraction))
+        if scores:
+            about |= {"folds": len(scores), "fold_iou": scores}
+        shared = (options, self.sources[0].scale(self.normalisation), self._spacing)
+        if isinstance(data, Slices):
+            assert isinstance(spec, UNetSpec)
+            check_cost(spec, options, bytes_of(self.sources, spec))
+            training = UNetTraining(data, spec, *shared, self.into.first, about)
+        else:
+            assert isinstance(spec, UNet3DSpec)
+            training = UNet3DTraining(data, spec, *shared, None, about)
+        self.into.carry_out(training, progress)
+
+
+def _of_folds(scores: Sequence[float]) -> str:
+    """Scores of folds in words.
+
+    >>> _of_folds([0.8, 0.9])
+    'mean IoU of 2 folds 0.850, standard deviation 0.071 (0.800, 0.900)'
+    """
+    each = ", ".join(f"{one:.3f}" for one in scores)
+    mean, spread = np.mean(scores), np.std(scores, ddof=1)
+    return f"mean IoU of {len(scores)} folds {mean:.3f}, standard deviation {spread:.3f} ({each})"
 
 
 def _refuse_of_slices(given: Mapping[str, Any]) -> None:
@@ -384,12 +393,13 @@ def _spec_3d(
     depth: int,
     widths: tuple[int, ...],
     norm: Literal["batch", "instance"],
+    dropout: float,
 ) -> UNet3DSpec:
     """Network of volumes whose levels are halved as the edges of the voxels ask."""
     if depth < 1 or len(widths) != depth:
         raise ArgumentError(f"depth {depth} needs {depth} decoder_channels, not {widths}")
     rising = (*reversed(widths), 2 * widths[0])
-    return UNet3DSpec(classes, steps_for(grey.spacing_nm, depth), rising, norm)
+    return UNet3DSpec(classes, steps_for(grey.spacing_nm, depth), rising, norm, dropout)
 
 
 def _widths(depth: int) -> tuple[int, ...]:
@@ -400,78 +410,23 @@ def _square_pixels(grey: Field) -> bool:
     return math.isclose(grey.spacing_nm[1], grey.spacing_nm[2], rel_tol=1e-3)
 
 
-def _classes(grey: Field, labelled: Field) -> dict[str, int]:
-    """Code of each class to learn."""
-    if grey.labels or labelled.phases is None:
+def _check_sources(sources: Sequence[Source], spec: NetworkSpec) -> None:
+    """Refuse too few slices, or more than fit into memory."""
+    learnt = sum(len(one.learnt) for one in sources)
+    if learnt + any(one.judging for one in sources) < 2 or not learnt:
         raise ArgumentError(
-            f"train needs a grey field and a label field, not {grey.name!r} and {labelled.name!r}"
+            f"{learnt} slices are left to train on; choose two or more: --slices 0:{sources[0].grey.shape[0]}"
         )
-    if grey.shape != labelled.shape:
-        raise ArgumentError(other_stack(grey.name, grey.shape, labelled.name, labelled.shape))
-    return _learnt(labelled.phases)
-
-
-def _learnt(phases: Phases) -> dict[str, int]:
-    return {name: code for name, code in phases.items() if name != NO_TRUTH}
-
-
-def _check_numbers(numbers: list[int], grey: Field, spec: NetworkSpec) -> None:
-    if len(numbers) < 2:
-        raise ArgumentError(
-            f"{len(numbers)} slices are left to train on; choose two or more: --slices 0:{grey.shape[0]}"
-        )
-    need = _bytes(numbers, grey, spec)
-    free = available_memory()
+    need, free = bytes_of(sources, spec), available_memory()
     if need > free:
-        thinner = math.ceil(need / free)
         raise MemoryPlanError(
-            f"train needs {need / 2**30:.1f} GiB for {len(numbers)} slices, and {free / 2**30:.1f} GiB are free. "
-            f"Use fewer slices: {_fewer(numbers, spec, thinner)}"
+            f"train needs {need / 2**30:.1f} GiB for {learnt} slices, and {free / 2**30:.1f} GiB are free. "
+            f"Use fewer slices: {_fewer(sources[0].learnt, spec, math.ceil(need / free))}"
         )
 
 
-def _bytes(numbers: list[int], grey: Field, spec: NetworkSpec) -> int:
-    """Slices with their neighbours and their labels, twice: a copy is made to check and hash them."""
-    plane = grey.shape[1] * grey.shape[2]
-    if isinstance(spec, UNetSpec):
-        return 2 * len(numbers) * plane * (spec.in_channels * grey.voxel_bytes + 1)
-    return 2 * (numbers[-1] - numbers[0] + 1) * plane * (grey.voxel_bytes + 1)
-
-
-def _fewer(numbers: list[int], spec: NetworkSpec, thinner: int) -> str:
+def _fewer(numbers: Sequence[int], spec: NetworkSpec, thinner: int) -> str:
     """Option that leaves a share of the slices: of boxes all in between are read."""
-    if isinstance(spec, UNetSpec):
+    if isinstance(spec, UNetSpec) or not numbers:
         return f"--every {thinner}"
     return f"--slices {numbers[0]}:{numbers[0] + max(2, len(numbers) // thinner)}"
-
-
-def read_images(sample: str, grey: Field, numbers: list[int], context: int) -> np.ndarray:
-    """Grey values (n, channels, y, x): slices with neighbours, mirrored at the volume's ends."""
-    around = reflect(np.asarray(numbers)[:, None] + np.arange(-context, context + 1), grey.shape[0])
-    needed = sorted(set(around.ravel().tolist()))
-    planes = _read_slices(sample, grey, needed)
-    return np.asarray(planes[np.searchsorted(needed, around)])
-
-
-def _read_slices(sample: str, field: Field, numbers: Sequence[int]) -> np.ndarray:
-    """Read slices by number, each shard once."""
-    array, out = (
-        store.field_array(sample, field.name),
-        np.empty((len(numbers), *field.shape[1:]), field.dtype),
-    )
-    chosen = np.asarray(numbers)
-    for start in range(0, field.shape[0], field.shard[0]):
-        rows = np.flatnonzero((chosen >= start) & (chosen < start + field.shard[0]))
-        if rows.size:
-            low, high = int(chosen[rows].min()), int(chosen[rows].max()) + 1
-            run = store.read_box(array, Box((low, 0, 0), (high, *field.shape[1:])))
-            out[rows] = run[chosen[rows] - low]
-    return out
-
-
-def _indices(labels: np.ndarray, classes: dict[str, int]) -> np.ndarray:
-    """Index of the class of each label; all other labels become unlabelled."""
-    table = np.full(256, UNLABELLED, np.uint8)
-    for place, code in enumerate(classes.values()):
-        table[code] = place
-    return np.asarray(table[labels])

@@ -35,9 +35,11 @@ from tim3d.models.segmentation.stroke_training import (
     fit_forest,
     require_sklearn,
 )
+from tim3d.models.segmentation.training_record import Learnt, recorded
 from tim3d.stages.segmentation.normalisation import check_normalisation, normalisation_of
 from tim3d.stages.shared.agreement import UNLABELLED
 from tim3d.stages.shared.grid_agreement import refuse_unlike
+from tim3d.stages.shared.learnt_labels import made_from
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.schema import Field
@@ -199,12 +201,24 @@ class StrokeTraining:
             self._refuse_another(digest(rows, labels))
             return self.target
         forest, record = fit_forest(rows, labels, len(self.classes), self.options)
+        record |= recorded([self._learnt()])
         save_forest(self.target, forest, self._model(record))
         log.info(
             "trained on %s voxels of %s; out-of-bag accuracy %.2f %%",
             " + ".join(map(str, record["voxels"])), ", ".join(self.classes), 100 * record["out_of_bag"],
         )  # fmt: skip
         return self.target
+
+    def _learnt(self) -> Learnt:
+        """Slices with a stroke."""
+        codes = list(self.classes.values())
+        painted = [
+            first + z
+            for first, slab in self._slabs()
+            for z in np.flatnonzero(np.isin(slab, codes).any(axis=(1, 2))).tolist()
+        ]
+        grey = store.fingerprint_of(self.sample, self.grey.name)
+        return Learnt(grey, made_from(self.sample, self.painted.name), tuple(painted))
 
     def _data(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Features and class of the voxels of the training."""

@@ -28,6 +28,7 @@ class Words:
     decoder_channels: tuple[int, ...] | None = None
     context: int = 0
     norm: Literal["batch", "instance"] = "batch"
+    dropout: float = 0.0
 
     def spec(self, classes: Sequence[str]) -> UNetSpec:
         """The network of these words."""
@@ -40,6 +41,7 @@ class Words:
             widths,
             2 * self.context + 1,
             self.norm,
+            dropout=self.dropout,
         )
 
     def of(self, model: UNetSpec, path: str) -> UNetSpec:
@@ -53,7 +55,7 @@ class Words:
                     f"{path} has {name} {_text(value)}, and {_text(asked)} is asked for: a training that starts from "
                     f"a model has its network. Leave out --{name.replace('_', '-')}"
                 )
-        return model
+        return replace(model, dropout=self.dropout or model.dropout)
 
 
 def network(

@@ -23,6 +23,7 @@ from tim3d.kernels.statistics.calibration import (
 )
 from tim3d.kernels.statistics.conformal import half_width
 from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.learnt_labels import refuse_learnt
 from tim3d.stages.shared.results import (
     ResultMaking,
     is_kept,
@@ -104,7 +105,8 @@ def calibrate(
     MissingFieldError
         If there are no probabilities or no truth.
     ArgumentError
-        If the fields do not fit, or a number is out of range.
+        If the fields do not fit, a number is out of range, or the model has learnt from labels of
+        these slices.
     InputError
         If no voxel is labelled, or too few are uncertain.
     """
@@ -183,6 +185,8 @@ class Calibrating:
 
     def result(self) -> xr.Dataset:
         """All numbers."""
+        probabilities, true = self.labelled.probabilities, self.labelled.true
+        refuse_learnt(probabilities.sample, probabilities.labels.name, true, self.labelled.numbers)
         known, close = self.labelled.voxels(self.most, self.distance)
         found = fitted(known)
         units = int(known.unit.max()) + 1
