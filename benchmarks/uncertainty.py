@@ -2,6 +2,7 @@
 
     python -m benchmarks.uncertainty                       # the tables of RESULTS.md
     python -m benchmarks.uncertainty --stacks 2 --draws 6  # a quick look
+    python -m benchmarks.uncertainty --ideal 60 --draws 12 # the surface where the truth is itself a draw
 
 Two forests of strokes are trained on three slices of one stack, and segment others of the same
 material with shine-through, curtains and noise. In each of these, four pairs of neighbouring slices are
@@ -9,6 +10,9 @@ labelled, for `calibrate`; `sample_labels` draws with the correlation length tha
 draw every voxel by itself: with the same resampled calibrations, and with one calibration, the usual
 way. Truth is the fraction, the specific surface and the
 geodesic tortuosity of the pores of the simulated structure, by the same estimators.
+
+With ``--ideal`` there is no segmentation: the truth is one more draw from known probabilities, so that
+whatever is wrong with an interval of the surface is its own. Surfaces are edges in the slices.
 """
 
 from __future__ import annotations
@@ -28,15 +32,18 @@ import tim3d
 from tim3d.descriptors.base import Material
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.descriptors.in_memory import describe_array
+from tim3d.grid import Box
+from tim3d.kernels.generation.gaussian_field import GaussianField
 from tim3d.kernels.generation.label_draws import Draws
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.geodesic import geodesic
 from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
+from tim3d.kernels.statistics import bootstrap
 from tim3d.kernels.statistics.calibration import Calibration
 from tim3d.kernels.statistics.sampling_error import prediction_interval
 from tim3d.phases import Phases
 from tim3d.stages.uncertainty.probabilities import probabilities_of
-from tim3d.stages.uncertainty.sample_labels import Sampling
+from tim3d.stages.uncertainty.sample_labels import Sampling, resampled_ratios
 from tim3d.storage import store
 
 SHAPE, EDGE = (48, 56, 56), 10.0
@@ -166,6 +173,55 @@ def tables(found: list[dict[str, Any]]) -> Iterator[str]:
         yield f"lengths {along}: {column.min():.0f} to {column.max():.0f} nm, median {np.median(column):.0f}"
 
 
+def slice_edges(labels: np.ndarray) -> np.ndarray:
+    """Edges between pixels of two phases in each slice."""
+    rows = (labels[:, 1:] != labels[:, :-1]).sum(axis=(1, 2))
+    return np.asarray(rows + (labels[:, :, 1:] != labels[:, :, :-1]).sum(axis=(1, 2)), float)
+
+
+def ideal_stack(seed: int, draws: int) -> dict[str, tuple[float, float]]:
+    """Error of the middle and half width of the interval, over the truth, by the rule of the ratio."""
+    box = Box.whole(SHAPE)
+    logit = 3.0 * GaussianField((100.0,) * 3, SPACING, seed=10_000 + seed).values(box)
+    planes = (1 / (1 + np.exp(-logit.astype(np.float64))))[:, None]
+    fields = Draws((50.0,) * 3, SPACING, seed=seed)
+    every = np.array(
+        [slice_edges(fields.labels(box, lambda n: planes[n], k)) for k in range(draws + 1)]
+    )
+    pairs = every[:, list(HELD)].reshape(draws + 1, -1, 2).sum(axis=2)
+    units, (drawn, true) = pairs.shape[1], (pairs[:-1], pairs[-1])
+    weights = bootstrap.weights(units, 64, 1, seed)
+    mean = np.broadcast_to(drawn.mean(axis=0), drawn.shape)
+    ratios = {
+        "of each draw, slices resampled": resampled_ratios(_totals(true, drawn), weights)[:, 0],
+        "of the mean of the draws, slices resampled": resampled_ratios(_totals(true, mean), weights)[:, 0],
+        "of each draw": drawn.sum(axis=1) / true.sum(),
+        "none": np.ones(draws),
+    }  # fmt: skip
+    surface = every[:-1].sum(axis=1) / every[-1].sum()
+    limits = {name: prediction_interval(surface / one, 0.9) for name, one in ratios.items()}
+    return {
+        name: (float(low + high) / 2 - 1, float(high - low) / 2)
+        for name, (low, high) in limits.items()
+    }
+
+
+def _totals(true: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    return np.concatenate([true[None], drawn])[..., None]
+
+
+def ideal(stacks: int, draws: int) -> Iterator[str]:
+    """The table of an ideal segmentation."""
+    found = [ideal_stack(seed, draws) for seed in range(stacks)]
+    yield f"| ratio, {stacks} stacks | intervals that hold the truth | half width, mean | error of the middle, rms |"
+    yield "|---|---|---|---|"
+    for name in found[0]:
+        middle, half = np.array([one[name] for one in found]).T
+        rms = math.sqrt((middle**2).mean())
+        held = (np.abs(middle) <= half).mean()
+        yield f"| {name} | {100 * held:.0f} % | {100 * half.mean():.1f} % | {100 * rms:.1f} % |"
+
+
 def _row(values: np.ndarray) -> str:
     return " | ".join("-" if math.isnan(v) else f"{100 * v:.2f} %" for v in values)
 
@@ -176,8 +232,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stacks", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="number of the first stack")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--ideal", type=int, help="number of stacks whose truth is a draw")
     parser.add_argument("--tables", nargs="+", help="the tables of what earlier runs printed")
     asked = parser.parse_args(arguments)
+    if asked.ideal:
+        print("\n".join(ideal(asked.ideal, asked.draws)))
+        return
     if asked.tables:
         lines = [line for name in asked.tables for line in Path(name).read_text().splitlines()]
         found = [json.loads(line) for line in lines if line.startswith("{")]

@@ -168,6 +168,7 @@ LIGHT = {
         "crops_3d",
         "encoder_shapes",
         "encoder_weights",
+        "dropout",
         "families",
         "planes_segmenter",
         "first_weights",
@@ -190,7 +191,9 @@ LIGHT = {
         "stroke_forest",
         "stroke_training",
         "thresholds",
+        "network_spec",
         "training_options",
+        "training_record",
         "unet",
     )
 }

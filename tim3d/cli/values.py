@@ -120,14 +120,18 @@ def sample_slices(value: Any) -> dict[str, slice]:
         return {"": value}
     if isinstance(value, Mapping):
         return {path(name): _slices(one) for name, one in value.items()}
-    found: list[tuple[str, slice]] = []
-    for part in parts(value):
-        name, equals, text = part.rpartition("=")
-        is_range = not equals and re.fullmatch(r"\s*-?\d*\s*:\s*-?\d*\s*", part)
-        own = (name.strip(), slice_of(text)) if equals else ("", slice_of(part))
-        found.append(own if equals or is_range else (part.strip(), slice(None)))
+    found = [_of_sample(str(part).strip()) for part in parts(value)]
     refuse_twice((name for name, _ in found), value)
     return dict(found)
+
+
+def _of_sample(part: str) -> tuple[str, slice]:
+    name, equals, text = part.rpartition("=")
+    if not equals and not re.fullmatch(r"-?\d*\s*:\s*-?\d*", part):
+        if not part:
+            raise ValueError
+        return part, slice(None)
+    return name.strip(), slice_of(text)
 
 
 def _slices(value: Any) -> slice:

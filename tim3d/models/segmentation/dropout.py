@@ -69,7 +69,7 @@ def kept(one: Pass, start: Sequence[int], channels: int, share: float) -> Array:
     Examples
     --------
     >>> kept(Pass(0, 1), (0, -8, 16), 6, 0.5).tolist()
-    [2.0, 2.0, 0.0, 0.0, 0.0, 2.0]
+    [0.0, 2.0, 2.0, 2.0, 0.0, 2.0]
     """
     words = [one.seed, one.number, *(int(n) & _WORD for n in start)]
     draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -1,4 +1,4 @@
-"""What a model records of the slices that it learnt from, so that labels it has seen can be told later."""
+"""Slices that taught a model, as its file holds them, so that labels which it has seen can be recognised."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Learnt:
 
 
 def learnt_from(training: Mapping[str, Any]) -> tuple[Learnt, ...]:
-    """What the record of a training says; nothing where an earlier version made it."""
+    """Return the slices of the record of a training; none where an earlier version made it."""
     return tuple(Learnt.from_json(one) for one in training.get("sources", ()))
 
 

@@ -74,7 +74,7 @@ class Source:
         return normalisation_of(self.sample, self.grey, how)
 
     def record(self, learnt: Sequence[int]) -> Learnt:
-        """What of it was learnt from and what judged, for the model; no path."""
+        """Slices of it that were learnt from and that judged, for the model; no path."""
         return Learnt(
             store.fingerprint_of(self.sample, self.grey.name),
             made_from(self.sample, self.labelled.name),
@@ -85,7 +85,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the arguments say of the slices."""
+    """Slices as the arguments name them."""
 
     field: str
     labels: str
@@ -132,7 +132,7 @@ class Asked:
         judging = [] if judged is None else list(every[judged])
         if judged is not None and not judging:
             raise ArgumentError(
-                f"--validate {_text(judged)} is no slice of {sample}, which has {grey.shape[0]}: --validate "
+                f"--validate {_text(judged)} names none of the {grey.shape[0]} slices of {sample}: --validate "
                 f"{grey.shape[0] * 4 // 5}:{grey.shape[0]}"
             )
         both = sorted(set(learnt) & set(judging))
@@ -267,7 +267,7 @@ def _stack(one: Source, numbers: Numbers, spec: NetworkSpec, how: str) -> Stack:
 def records(
     sources: Sequence[Source], data: Slices | Stack | Stacks, fraction: float
 ) -> list[Learnt]:
-    """What was learnt from, for the model: slices with a label that do not judge."""
+    """Return what was learnt from, for the model: slices with a label that do not judge."""
     if isinstance(data, Stack):
         data = split_stack(data, fraction)
     if isinstance(data, Stacks):

@@ -1,4 +1,4 @@
-"""Labels that a segmentation has learnt from, told by the fingerprints of fields; refused where they would judge."""
+"""Labels that a model has learnt from, known by the fingerprints of fields and refused where they would judge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def made_from(sample: str, name: str) -> tuple[str, ...]:
 
 
 def remark(models: Iterable[Learnt]) -> dict[str, Any]:
-    """What a segmented field records of its models; nothing if they state nothing."""
+    """Entry of the record of a segmented field; empty if its models name no slices."""
     every = [one.to_json() for one in dict.fromkeys(models)]
     return {REMARK: every} if every else {}
 
