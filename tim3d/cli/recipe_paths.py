@@ -8,7 +8,7 @@ are never opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tim3d.verbs import VERBS
 # Types of arguments that name files or samples; an argument named sample is a path too.
 PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder", "ModelFiles", "SampleSlices"}
 # How several paths stand in one text.
-_SEVERAL = {
+_SEVERAL: dict[str, Callable[[str], list[str]]] = {
     "ModelFiles": lambda text: text.split(","),
     "SampleSlices": lambda text: [one.rpartition("=")[0] or one for one in text.split(",")],
 }

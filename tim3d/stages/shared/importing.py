@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tim3d.engine import Outline
 from tim3d.errors import MixedRunError
@@ -33,7 +33,7 @@ class Import:
     """
 
     verb: str
-    kind: str
+    kind: Literal["network", "generator"]
     checkpoint: Path
     weights: Path
     overwrite: bool

@@ -51,7 +51,7 @@ class NetworkTraining:
         )
 
         about = checkpoint.describe(self.target)
-        asked = {"options": deciding(self.options), "data_sha256": data_sha256}
+        asked: dict[str, Any] = {"options": deciding(self.options), "data_sha256": data_sha256}
         asked |= {"folds": folds} if folds else {}
         now: dict[str, Any] = json.loads(json.dumps(asked | first_key(first_record(self.first))))
         before = {key: about.training.get(key) for key in asked} | first_key(about.training)
