@@ -523,12 +523,21 @@ def test_the_recipe_for_a_stack_asks_for_the_distance_of_slices(
     assert paths(tmp_path) == sorted(["s", *(f"s/s_{z}.tif" for z in range(4))])
 
 
-@pytest.mark.parametrize("name", ["flyem-fibsem/slices", "volumes/electrode-256.tiff", "volumes/threephase-100.tiff",
-                                  "volumes/fiberform-100.tif", "micrographs/porous-silver.tif"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("flyem-fibsem/slices", marks=pytest.mark.long),
+        pytest.param("volumes/electrode-256.tiff", marks=pytest.mark.long),
+        "volumes/threephase-100.tiff",
+        "volumes/fiberform-100.tif",
+        "micrographs/porous-silver.tif",
+    ],
+)
 def test_real_stacks_without_a_fault_have_no_finding(data_dir: Path, name: str) -> None:
     assert tim3d.inspect(data_dir / name, progress=False).attrs["findings"] == []
 
 
+@pytest.mark.long
 def test_the_real_stack_that_was_not_aligned_is_found(data_dir: Path) -> None:
     found = tim3d.inspect(data_dir / "shale-fibsem", progress=False)
     assert list(findings(found)) == ["drift"]

@@ -403,24 +403,31 @@ def test_the_standard_noise(
 ELECTRODE = tim3d.Phases(pore=0, nmc=85, cbd=170)
 
 
-@pytest.mark.parametrize(
-    ("connectivity", "shares"),
-    [(6, (0.9989, 0.9611, 0.9740)), (18, (0.9995, 0.9612, 0.9915)), (26, (0.9996, 0.9612, 0.9936))],
-)
-def test_the_published_connected_shares_of_a_battery_electrode(
-    data_dir: Path, tmp_path: Path, connectivity: int, shares: tuple[float, ...]
-) -> None:
-    url, size = str(tmp_path / "a.zarr"), {"z": 1, "y": 1, "x": 1}
-    stack = data_dir / "volumes" / "electrode-256.tiff"
+@pytest.fixture(scope="module")
+def electrode(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the real volume in a sample."""
+    folder = tmp_path_factory.mktemp("electrode")
     tim3d.ingest(
-        stack,
-        url,
-        voxel_size=size,
+        data_dir / "volumes" / "electrode-256.tiff",
+        str(folder / "a.zarr"),
+        voxel_size={"z": 1, "y": 1, "x": 1},
         field="phase",
         phases=ELECTRODE,
         shard=(64, 128, 256),
         options=quiet(),
     )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("connectivity", "shares"),
+    [(6, (0.9989, 0.9611, 0.9740)), (18, (0.9995, 0.9612, 0.9915)), (26, (0.9996, 0.9612, 0.9936))],
+)
+def test_the_published_connected_shares_of_a_battery_electrode(
+    electrode: Path, tmp_path: Path, connectivity: int, shares: tuple[float, ...]
+) -> None:
+    shutil.copytree(electrode, tmp_path, dirs_exist_ok=True)
+    url = str(tmp_path / "a.zarr")
     found = tim3d.label(url, connectivity=connectivity, options=quiet((64, 128, 256)))
     assert found.percolating_fraction.sel(axis="z").values.tolist() == pytest.approx(
         shares, abs=5e-5

@@ -152,17 +152,17 @@ def test_a_checkerboard_starves_at_its_corners(contrast: float, errors: tuple[fl
         assert found.conductivity / np.sqrt(contrast) - 1 == pytest.approx(error, abs=0.006)
 
 
-FIBERFORM = [
-    (0, "outer", 1.182935),
-    (0, "centres", 1.182226),
-    (1, "outer", 1.133706),
-    (1, "centres", 1.134078),
-    (2, "outer", 1.312885),
-    (2, "centres", 1.313346),
-]
-
-
-@pytest.mark.parametrize(("axis", "electrodes", "tau"), FIBERFORM)
+@pytest.mark.parametrize(
+    ("axis", "electrodes", "tau"),
+    [
+        (0, "outer", 1.182935),
+        pytest.param(0, "centres", 1.182226, marks=pytest.mark.long),
+        pytest.param(1, "outer", 1.133706, marks=pytest.mark.long),
+        pytest.param(1, "centres", 1.134078, marks=pytest.mark.long),
+        pytest.param(2, "outer", 1.312885, marks=pytest.mark.long),
+        (2, "centres", 1.313346),
+    ],
+)
 def test_carbon_fibres(data_dir: Path, axis: int, electrodes: Electrodes, tau: float) -> None:
     labels = (tifffile.imread(data_dir / "volumes" / "fiberform-100.tif") < 90).astype(np.uint8)
     found = conduct(labels, PORE, axis, electrodes=electrodes)

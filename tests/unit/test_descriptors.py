@@ -173,15 +173,14 @@ def test_interface_of_a_layer_between_two_others() -> None:
     assert np.isnan(faces.sel(phase="a", phase_other="a"))
 
 
-@pytest.mark.parametrize("block", [(256, 256, 256), (101, 64, 256), (37, 256, 129)])
-def test_electrode_for_any_blocking(data_dir: Path, block: tuple[int, int, int]) -> None:
+def test_an_electrode_in_odd_blocks_has_the_published_numbers(data_dir: Path) -> None:
     path = data_dir / "volumes" / "electrode-256.tiff"
     if not path.is_file():
         pytest.skip(f"no {path}")
     volume = np.ascontiguousarray(tifffile.imread(path)).astype(np.uint8)
     pore, *others = np.unique(volume).tolist()
     material = Material(Phases(pore=pore, **{f"p{code}": code for code in others}))
-    ds = describe_array(volume, [PHASE_FRACTION, SPECIFIC_SURFACE], material, block)
+    ds = describe_array(volume, [PHASE_FRACTION, SPECIFIC_SURFACE], material, (101, 64, 129))
     assert sorted(ds.phase_fraction.values.round(8)) == [0.14961630, 0.40046632, 0.44991738]
     assert sorted(ds.specific_surface_faces.values.tolist()) == [
         0.14610451459884644,
