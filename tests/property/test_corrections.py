@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.kernels.image.denoise import median, nonlocal_halo, nonlocal_means
@@ -41,7 +41,6 @@ def volume(shape, dtype, seed=0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", LOCAL)
-@settings(max_examples=25)
 @given(
     shape=st.tuples(*[st.integers(1, 23)] * 3),
     dtype=st.sampled_from([np.uint8, np.uint16, np.float32]),

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tim3d
@@ -53,7 +53,6 @@ def cut(segmenter: Segmenter, values: np.ndarray, core: Box) -> dict[str, np.nda
     return segmenter.region(values.shape, core, values[box.slices], box)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_part_has_the_maps_of_the_whole(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.integers(2, 11)) for _ in range(3))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.descriptors.base import Material, Partial, add_blocks, evaluate, inputs_of, largest_halo
@@ -60,7 +60,6 @@ def fields(shape: Triple, seed: int) -> dict[Input, np.ndarray]:
 
 
 @given(shape=edges, block=edges, extra=st.integers(0, 2), spacing=spacings, seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
 def test_blocks_of_several_fields_add_up_to_the_whole(
     shape: Triple, block: Triple, extra: int, spacing: tuple[float, float, float], seed: int
 ) -> None:
@@ -90,7 +89,6 @@ def test_blocks_of_several_fields_add_up_to_the_whole(
     values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50),
     bits=st.integers(-4, 20),
 )
-@settings(max_examples=100, deadline=None)
 def test_a_sum_in_fixed_point_is_off_by_half_a_quantum_a_value_at_most(
     values: list[float], bits: int
 ) -> None:

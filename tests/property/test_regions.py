@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.property.test_partials import PARTIALS, fields
@@ -53,7 +53,6 @@ def counted(box: Box, voxels: dict[Input, np.ndarray], shape: Triple) -> dict[st
 
 
 @given(data=st.data(), shape=edges, block=edges, seed=st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
 def test_cells_of_any_windows_add_up_to_each_window(
     data: st.DataObject, shape: Triple, block: Triple, seed: int
 ) -> None:
@@ -77,7 +76,6 @@ def test_cells_of_any_windows_add_up_to_each_window(
 
 
 @given(data=st.data(), shape=edges, block=edges)
-@settings(max_examples=80, deadline=None)
 def test_a_voxel_of_a_cell_is_in_a_whole_block_or_is_read_once(
     data: st.DataObject, shape: Triple, block: Triple
 ) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 from torch import nn  # noqa: E402
 
 import tim3d  # noqa: E402
+from tests.examples import costly  # noqa: E402
 from tests.trainings import Changed, KilledError, judged, killed_in  # noqa: E402
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError, Tim3dError  # noqa: E402
 from tim3d.models.common.distributed import Place  # noqa: E402
@@ -107,7 +108,7 @@ def finished(state: Path, schedule: Schedule, training: Any = None) -> TrainingR
     st.integers(1, STEPS + 1),
     st.sampled_from([0.0, 1e9]),
 )
-@settings(max_examples=10, deadline=None)
+@costly
 def test_kills_in_any_steps_leave_no_trace(
     deaths: set[int], every: int, keep_seconds: float
 ) -> None:
@@ -121,7 +122,7 @@ def test_kills_in_any_steps_leave_no_trace(
 
 
 @given(st.integers(0, STEPS - 1))
-@settings(max_examples=5, deadline=None)
+@costly
 def test_a_kill_while_a_judgement_is_shown_leaves_no_trace(dies: int) -> None:
     with TemporaryDirectory() as folder:
         whole = finished(Path(folder, "whole"), Schedule(STEPS, 1))
@@ -139,7 +140,7 @@ def test_a_kill_while_a_judgement_is_shown_leaves_no_trace(dies: int) -> None:
 @given(
     st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=STEPS, max_size=STEPS), st.integers(1, 4)
 )
-@settings(max_examples=10, deadline=None)
+@costly
 def test_it_stops_after_so_many_judgements_without_a_better_one_and_keeps_the_first_best(
     scores: list[float], patience: int
 ) -> None:

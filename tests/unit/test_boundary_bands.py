@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -39,7 +39,6 @@ def near_by_definition(mask, tolerance, spacing):
     return (apart <= tolerance * (1 + 1e-9)).reshape(mask.shape)
 
 
-@settings(max_examples=60, deadline=None)
 @given(planes, lengths)
 def test_counts_follow_their_definition(pair, near):
     true, found = pair[0], np.where(pair[0] == NONE, NONE, np.where(pair[1] == NONE, 0, pair[1]))
@@ -53,7 +52,6 @@ def test_counts_follow_their_definition(pair, near):
         assert counts[label].tolist() == [int(m.sum()) for m in expected]
 
 
-@settings(max_examples=60, deadline=None)
 @given(planes, lengths, st.integers(1, 8), st.integers(1, 8))
 def test_counts_of_blocks_add_up(pair, near, rows, columns):
     """Each block sees `reach` pixels around it, cut at the border of the plane."""

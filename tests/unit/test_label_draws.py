@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.grid import Box
@@ -23,7 +23,6 @@ def drawn(draws: Draws, shares: np.ndarray, number: int, box: Box | None = None)
     return draws.labels(box, lambda plane: cumulated(part[:, plane]), number)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_a_box_has_the_labels_of_the_whole(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.integers(1, 9)) for _ in range(3))

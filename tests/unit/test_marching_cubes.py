@@ -6,11 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from tests.each import each
+from tests.examples import costly
 from tim3d.errors import ArgumentError
 from tim3d.grid import Grid, Triple, triple
 from tim3d.kernels.morphology import marching_cubes, mesh
@@ -178,7 +179,7 @@ def test_pairs_of_opposite_triangles_go() -> None:
     np.testing.assert_array_equal(mesh.without_flaps(np.concatenate([solid, flap])), solid)
 
 
-@settings(max_examples=5)
+@costly
 @given(st.integers(0, 1000))
 def test_any_order_of_blocks_gives_the_same_faces(seed: int) -> None:
     found = smooth((7, 8, 9), seed, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
@@ -33,7 +33,6 @@ def ious(true, found):
     return matrix
 
 
-@settings(max_examples=80, deadline=None)
 @given(fields)
 def test_overlaps_are_counted_voxel_by_voxel(pair):
     true, found = pair
@@ -54,7 +53,6 @@ def test_numbers_of_all_32_bits_are_told_apart():
     ]
 
 
-@settings(max_examples=80, deadline=None)
 @given(fields)
 def test_matches_are_those_of_the_best_assignment(pair):
     matrix, table = ious(*pair), table_of(*pair)
@@ -67,7 +65,6 @@ def test_matches_are_those_of_the_best_assignment(pair):
         assert found == pytest.approx(tp / whole if whole else 1.0)
 
 
-@settings(max_examples=60, deadline=None)
 @given(fields)
 def test_panoptic_quality_follows_its_definition(pair):
     matrix = ious(*pair)
@@ -81,7 +78,6 @@ def test_panoptic_quality_follows_its_definition(pair):
     assert found["panoptic_quality"] == pytest.approx(found["matched_iou"] * found["object_f1"])
 
 
-@settings(max_examples=60, deadline=None)
 @given(fields)
 def test_variation_of_information_is_that_of_scikit_image(pair):
     true, found = pair
@@ -95,7 +91,6 @@ def test_variation_of_information_is_that_of_scikit_image(pair):
     assert ours["vi_merge"] == pytest.approx(merge, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(fields)
 def test_the_adapted_rand_error_counts_pairs_of_voxels(pair):
     inside = pair[0] > 0
@@ -115,7 +110,6 @@ def test_an_equal_field_is_perfect_whatever_its_numbers():
     assert set(scores.variation_of_information(table).values()) == {0.0}
 
 
-@settings(max_examples=80, deadline=None)
 @given(fields)
 def test_partners_are_those_of_a_full_assignment(pair):
     true, found = pair
@@ -131,7 +125,6 @@ def test_partners_are_those_of_a_full_assignment(pair):
     assert pairing.aggregated_jaccard(table) == pytest.approx(expected)
 
 
-@settings(max_examples=80, deadline=None)
 @given(fields)
 def test_means_over_masks_are_those_of_the_definition(pair):
     matrix = ious(*pair)
@@ -146,7 +139,6 @@ def test_means_over_masks_are_those_of_the_definition(pair):
     assert means["stray_iou"] == pytest.approx(np.mean(strays))
 
 
-@settings(max_examples=80, deadline=None)
 @given(fields)
 def test_the_adjusted_rand_index_is_that_of_scikit_learn(pair):
     metrics = pytest.importorskip("sklearn.metrics", reason="pip install scikit-learn")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tests.examples import costly
 from tim3d.kernels.image.feature_lines import eigenvalues
 from tim3d.kernels.image.pixel_features import (
     FeatureSet,
@@ -29,7 +30,7 @@ def by_name(features, rows):
 
 
 @pytest.mark.parametrize("features", SETS)
-@settings(max_examples=12, deadline=None)
+@costly
 @given(
     st.tuples(st.integers(1, 9), st.integers(1, 30), st.integers(1, 30)),
     st.integers(0, 2**32 - 1),
