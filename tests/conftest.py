@@ -64,12 +64,13 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def level_of_messages() -> Iterator[None]:
-    """A command that a test calls in this process sets the level of messages: the next test finds the default."""
-    logger = logging.getLogger("tim3d")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+def level_of_messages() -> None:
+    """Begin each test with the default level of messages.
+
+    A command that is called in this process sets the level, and so does one that a fixture of a
+    whole module calls: what was there before a test need not be the default.
+    """
+    logging.getLogger("tim3d").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

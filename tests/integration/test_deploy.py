@@ -35,7 +35,7 @@ def rendered(overlay: str) -> dict[tuple[str, str], Any]:
         pytest.skip("kubectl is not here: it renders the overlays")
     text = subprocess.run(
         [kubectl, "kustomize", str(ROOT / "deploy/kubernetes/overlays" / overlay)],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=240,
     ).stdout  # fmt: skip
     return {(m["kind"], m["metadata"]["name"]): m for m in yaml.safe_load_all(text)}
 
@@ -115,7 +115,7 @@ def deploy(overlay: str, folder: Path, changes: dict[str, str]) -> str:
         wait_for_health(dashboard)
         wait_for_health(probe)
         env = variables(wait) | {"SCHEDULER": address, "WORKERS": "1"}
-        subprocess.run(command(wait, here), env=env, check=True, timeout=60)
+        subprocess.run(command(wait, here), env=env, check=True, timeout=200)
         subprocess.run(command(run, here), env=variables(run), check=True, timeout=200)
     return address
 

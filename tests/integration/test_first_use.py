@@ -143,7 +143,7 @@ def test_ctrl_c_at_a_terminal_is_one_line_also_with_workers(tmp_path: Path) -> N
     )
     until((tmp_path / "g.zarr.runs" / "phase").is_dir, "the first block")
     os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate(timeout=60)[1]
+    said = run.communicate(timeout=240)[1]
     assert run.returncode == 130
     assert said == "tim3d: interrupted; run the same command again to go on\n"
 

@@ -17,6 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import tim3d
 from tests.processes import holder_of
+from tests.recipes import until
 from tim3d.cli.main import main
 from tim3d.engine import lock_sample
 from tim3d.engine.state import lease, ledger
@@ -125,8 +126,8 @@ def test_a_client_that_has_taken_over_and_finds_another_token_is_refused(
     abandoned: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = {"host": "elsewhere", "pid": 1, "token": "theirs"}
-    rival = threading.Timer(0.1, lambda: ledger.write(lock_of(abandoned), theirs))
-    monkeypatch.setattr(Watched, "after_put", rival.start)
+    rival = staticmethod(lambda: ledger.write(lock_of(abandoned), theirs))
+    monkeypatch.setattr(Watched, "after_put", rival)
     with pytest.raises(LockedError, match="locked by another run just now"), lock_sample(abandoned):
         pass
     assert ledger.read(lock_of(abandoned)) == theirs
@@ -137,22 +138,27 @@ def test_of_two_that_take_over_one_lock_one_holds_it(
     abandoned: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have seen the dead owner: the later one removes what the earlier one has just put in its place."""
-    seen, turns, held, refused = threading.Barrier(2), iter((0.0, 0.2)), [], []
+    seen, put, held, refused = threading.Barrier(2), threading.Event(), [], []
+    turns = iter((False, True))
+    # Longer than the later one takes to remove a lock and to put its own, also on a busy machine.
+    monkeypatch.setattr(lease, "SETTLING_SECONDS", 2.0)
 
     def one_after_the_other() -> None:
-        if (turn := next(turns, None)) is not None:
+        if (later := next(turns, None)) is not None:
             seen.wait()
-            time.sleep(turn)
+            if later:
+                put.wait()
 
     def run() -> None:
         try:
             with lock_sample(abandoned):
                 held.append(1)
-                time.sleep(1.0)
+                until(lambda: refused, "the refusal of the other")
         except LockedError:
             refused.append(1)
 
     monkeypatch.setattr(Watched, "before_removal", staticmethod(one_after_the_other))
+    monkeypatch.setattr(Watched, "after_put", staticmethod(put.set))
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -208,8 +214,7 @@ def test_a_lease_is_renewed(sample: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
     with lock_sample(sample):
         first = lease.written_at(lock_of(sample))
-        time.sleep(2.2)
-        assert lease.written_at(lock_of(sample)) > first
+        until(lambda: lease.written_at(lock_of(sample)) > first, "the next beat")
 
 
 def test_who_was_silent_for_too_long_leaves_the_new_owners_lock(
@@ -218,8 +223,7 @@ def test_who_was_silent_for_too_long_leaves_the_new_owners_lock(
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.1)
     with lock_sample(sample):
         ledger.write(lock_of(sample), {"host": "elsewhere", "pid": 1, "token": "theirs"})
-        time.sleep(0.5)
-    assert "was taken over by another run" in caplog.text
+        until(lambda: "was taken over by another run" in caplog.text, "the warning")
     assert (ledger.read(lock_of(sample)) or {})["token"] == "theirs"
 
 

@@ -277,7 +277,7 @@ def test_a_report_does_not_scroll_sideways_on_a_phone(sample: str, tmp_path: Pat
         *("--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'p'}", "--dump-dom"),
         frame.as_uri(),
     ]
-    seen = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
     assert page.exists()
     assert "over=0 small=0" in seen, seen[-500:]
 

@@ -207,7 +207,7 @@ def test_two_writers_of_one_shard_would_lose_voxels(
     """The control: plain zarr, two threads, each half of one shard; this is why `write_box` refuses parts."""
     array = new_field(str(tmp_path / "a.zarr"))
     store.write_box(array, Box.whole((4, 8, 8)), np.zeros((4, 8, 8), np.uint8))
-    both_have_read, read = threading.Barrier(2, timeout=10), Folder.get
+    both_have_read, read = threading.Barrier(2, timeout=60), Folder.get
 
     async def get(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         found = await read(self, key, *args, **kwargs)

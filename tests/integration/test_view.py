@@ -8,7 +8,6 @@ import io
 import json
 import shutil
 import signal
-import socket
 import sys
 import threading
 import urllib.error
@@ -23,6 +22,7 @@ import pytest
 
 import tim3d
 from tests.browser import CHROMIUM, looking_at, screenshot
+from tests.servers import free_port
 from tim3d.cli.main import main
 from tim3d.cli.recipe import run_recipe
 from tim3d.colours import colours
@@ -256,12 +256,6 @@ def test_every_parameter_changes_what_is_served(
         "port",
         "no_browser",
     }
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def test_a_port_in_use_is_refused(view: Any, sample: str) -> None:

@@ -131,11 +131,12 @@ def test_a_verb_keeps_its_name_when_its_package_is_imported() -> None:
 
 def test_import_is_quick_and_light() -> None:
     code = (
-        "import json, sys, time; t = time.perf_counter(); import tim3d; "
-        "print(json.dumps([time.perf_counter() - t, sorted(m.split('.')[0] for m in sys.modules)]))"
+        "import json, sys, time; t = time.process_time(); import tim3d; "
+        "print(json.dumps([time.process_time() - t, sorted(m.split('.')[0] for m in sys.modules)]))"
     )
-    runs = [json.loads(fresh(code)) for _ in range(3)]
-    assert min(seconds for seconds, _ in runs) < 0.5
+    # Seconds of this process: how busy the machine is does not count. The first run may compile.
+    seconds, modules = json.loads(fresh(code))
+    assert min(seconds, json.loads(fresh(code))[0]) < 0.5
     heavy = {
         "torch",
         "dask",
@@ -148,7 +149,7 @@ def test_import_is_quick_and_light() -> None:
         "matplotlib",
         "numpy",
     }
-    assert not heavy & set(runs[0][1])
+    assert not heavy & set(modules)
 
 
 def test_help_is_quick_and_light() -> None:
