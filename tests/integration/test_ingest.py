@@ -256,6 +256,7 @@ def test_a_block_of_parts_of_slices_is_refused_with_the_cure(tmp_path: Path) -> 
         )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_shale_stack_with_uneven_slices(data_dir: Path, tmp_path: Path) -> None:
     """Real slices whose names carry their positions."""
     made = tim3d.ingest(

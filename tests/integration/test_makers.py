@@ -193,6 +193,7 @@ def test_a_chain_is_planned_before_anything_exists(
     assert bytes_of(tmp_path) == {}
 
 
+@pytest.mark.long
 def test_the_demo_is_planned_without_torch(tmp_path: Path) -> None:
     recipe = Path(__file__).parents[2] / "pipelines" / "demo.toml"
     code = (

@@ -258,6 +258,7 @@ def test_a_training_killed_within_an_epoch_ends_with_the_same_bytes(tmp_path, tr
     assert path.read_bytes() == trained[0].read_bytes()
 
 
+@pytest.mark.long
 def test_a_killed_process_is_resumed_by_the_next(tmp_path, trained):
     path = tmp_path / "net.safetensors"
     script = f"""
