@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 
@@ -34,6 +36,7 @@ def each(
 def _error(check: Callable[[T], None], case: T) -> str:
     try:
         check(case)
-    except (Exception, SystemExit) as error:  # the parser of the command line ends the program
+    # The parser of the command line ends the program; what pytest finds missing is no Exception.
+    except (Exception, SystemExit, pytest.fail.Exception) as error:
         return f"{type(error).__name__}: {error}"
     return ""
