@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tim3d
@@ -98,7 +98,6 @@ def test_it_takes_at_most_sixty_lines_and_the_page_shows_them() -> None:
 shapes = st.tuples(st.integers(1, 19), st.integers(1, 23), st.integers(1, 23))
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data(), shape=shapes)
 def test_any_core_has_the_maps_of_the_whole(data: st.DataObject, shape: Triple) -> None:
     halo = tuple(data.draw(st.integers(0, 2), label="halo") for _ in range(3))
@@ -177,9 +176,9 @@ def test_maps_without_windows_are_those_of_the_whole_volume(sample: str, grey: n
     assert tim3d.open_field(sample, "r_share_low").attrs["long_name"] == "share of low"
 
 
-def test_workers_give_the_same_bits(sample: str) -> None:
+def test_workers_give_the_same_bits(sample: str, two_workers: str) -> None:
     labels, uncertainty = (one.compute() for one in segment(sample, (8, 16, 16)))
-    with tim3d.cluster("local", workers=1):
+    with tim3d.cluster(two_workers):
         again, unsure = (one.compute() for one in segment(sample, (8, 48, 16)))
     np.testing.assert_array_equal(labels, again)
     np.testing.assert_array_equal(uncertainty, unsure)

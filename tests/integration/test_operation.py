@@ -38,11 +38,13 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("kind", ["serial", "local"])
-def test_a_journal_has_a_line_for_every_attempt(sample: str, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["serial", "two_workers"])
+def test_a_journal_has_a_line_for_every_attempt(
+    sample: str, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     path = tmp_path / "run.jsonl"
     with (
-        cluster(kind, workers=1 if kind == "local" else None),
+        cluster("serial" if kind == "serial" else request.getfixturevalue(kind)),
         journal(path),
         pytest.raises(FailedBlocksError),
     ):
@@ -91,8 +93,10 @@ def test_the_sums_of_a_journal_are_the_summary(sample: str, tmp_path: Path) -> N
 def test_waiting_for_a_slow_disk_shows(sample: str) -> None:
     summary = run(number_pass(sample, slow=0.02), progress=False)
     assert summary.read_seconds > 30 * 0.02
-    assert summary.rates["read_share"] > 0.2
-    assert summary.rates["computing_share"] < 0.5
+    # However busy the machine is: who waits for a disk does not compute in that time.
+    waiting = summary.read_seconds / (summary.wall_seconds * summary.processes)
+    assert waiting < summary.rates["read_share"]
+    assert summary.rates["computing_share"] + waiting < 1
 
 
 def test_a_journal_that_cannot_be_written_stops_before_any_work(tmp_path: Path) -> None:
@@ -181,11 +185,13 @@ def seen(client: Any) -> list[Any]:
     )
 
 
-def test_without_a_gpu_nothing_is_said_of_one(sample: str, tmp_path: Path) -> None:
-    with cluster("local", workers=1) as on, journal(tmp_path / "run.jsonl"):
+def test_without_a_gpu_nothing_is_said_of_one(
+    sample: str, tmp_path: Path, two_workers: str
+) -> None:
+    with cluster(two_workers) as on, journal(tmp_path / "run.jsonl"):
         if any(isinstance(one, int | float) for one in seen(on.client)):
             pytest.skip("the workers here have a GPU")
-        summary = run(number_pass(sample, slow=0.1), progress=False)
+        summary = run(number_pass(sample, slow=0.2), progress=False)
     assert summary.wall_seconds > LOOK_SECONDS
     assert summary.gpu_busy_share is None
     assert "gpu_busy_share" not in lines(tmp_path / "run.jsonl")[-1]
