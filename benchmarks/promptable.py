@@ -22,9 +22,12 @@ from tim3d.kernels.masks.containment import removed
 from tim3d.kernels.masks.mask_set import Mask, mask_of, suppressed
 from tim3d.kernels.masks.painting import painted
 from tim3d.kernels.masks.structure_points import centres, edge_regions, grid_points
+from tim3d.models.promptable.file_network import FileNetwork
 from tim3d.models.promptable.networks import Loaded, import_transformers
 from tim3d.models.promptable.preprocessing import SAM
 from tim3d.models.promptable.prompts import batches, point
+from tim3d.models.promptable.tuning import Tuner, Tuning
+from tim3d.models.promptable.tuning_data import Example, TuningOptions
 
 VIT_B: dict[str, dict[str, Any]] = {
     "vision_config": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "mlp_dim": 3072},
@@ -75,6 +78,16 @@ def row(name: str, found: tuple[float, float, Any], per: str = "") -> str:
     return f"| {name} | {found[0]:.3g} | {found[1]:.3g} | {per} |"
 
 
+def tuned_step(loaded: Loaded, embedding: Any, image: np.ndarray, batch: int) -> float:
+    """Loss of a step of fine-tuning of the decoder by boxes of masks, on a kept embedding."""
+    masks = tuple(discs(len(image), batch)[1][::3])
+    grey, known = image.astype(np.float32), np.ones(image.shape, bool)
+    one = Example(grey, masks, known, embedding)
+    given = FileNetwork("random", loaded.family, {}, loaded.preprocessing)
+    tuner = Tuner(Tuning(given, [one], [one], TuningOptions(batch=batch)), loaded)
+    return tuner.step(1, np.random.default_rng(0))["loss"]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -106,6 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
     wide = seconds(lambda: [answers.logits(n, m) for n, m in pairs])
     each = wide[1] / len(pairs)
     print(row(f"{len(pairs)} masks enlarged", wide, f"{each:.3g} CPU seconds each"))
+    learnt = seconds(lambda: tuned_step(loaded, made[2], image, 8))
+    print(row("a step of fine-tuning, 8 boxes", learnt, f"peak {peak():.2f} GiB"))
     print(row("centres of structure", seconds(lambda: centres(edge_regions(image)))))
     kept = seconds(lambda: suppressed(masks, 0.7))
     print(row(f"suppression of {len(masks)} masks", kept, f"{len(kept[2])} left"))

@@ -46,6 +46,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "annotate_instances": {"instances": "phase"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},
+    "fine_tune": {"model": "w.safetensors", "start_from": "base.safetensors", "labels": "truth"},
+    "propagate": {"model": "w.safetensors", "labels": "truth"},
     "embed": {"model": "w.safetensors"},
     "segment_prompted": {"model": "w.safetensors", "prompts": "grid"},
     "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},

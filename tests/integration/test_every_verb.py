@@ -105,6 +105,10 @@ FIELDS = {
         },
         makes=f"{A}/drawn", reads="raw",
     ),
+    "propagate": Row(
+        {"sample": A, "model": "tiny.safetensors", "labels": "truth", "out": "carried"}, makes=f"{A}/carried",
+        reads="raw",
+    ),
     "clean": Row(
         {"sample": A, "steps": [Holes("solid"), Majority(radius_nm=10)], "out": "clear"}, {"out": "clearer"},
         f"{A}/clear", "phase",
@@ -208,6 +212,13 @@ FILES = {
     "train_strokes": Row(
         {"sample": A, "model": "forest.safetensors", "labels": "truth", "scales": "10,20", "trees": 3},
         makes="forest.safetensors", reads="raw",
+    ),
+    "fine_tune": Row(
+        {
+            "sample": A, "model": "tuned.safetensors", "start_from": "tiny.safetensors", "labels": "truth", "steps": 1,
+            "batch": 1,
+        },
+        makes="tuned.safetensors", reads="raw",
     ),
     "train_images": Row(
         {

@@ -119,6 +119,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "embeddings": "none", "batch": 2, "device": "cpu",
         },
     ),
+    "propagate": (
+        "propagate",
+        {"model": "sam.safetensors", "labels": "few", "out": "new"},
+        {
+            "model": "sam2.safetensors", "labels": "few2", "field": "raw16", "reach": 1, "give": "box", "least": 0.9,
+            "smallest": 30, "embeddings": "none", "batch": 2, "device": "cpu",
+        },
+    ),
     "distance": (
         "distance",
         {"field": "labelled"},
@@ -191,6 +199,7 @@ ALIKE = {
     ("ingest", "accept"),
     ("segment by a network", "device"),
     ("segment_prompted", "device"),
+    ("propagate", "device"),
 }
 
 
@@ -209,6 +218,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "swapped": (grey > 120).astype(np.uint8)[::-1],
     }.items():
         np.save(folder / f"{name}.npy", volume)
+    for name, slices in (("few", [1, 6]), ("few2", [2])):
+        drawn = np.isin(z, slices) & (grey > 120)
+        np.save(folder / f"{name}.npy", drawn.astype(np.uint8))
     # Bars that move a third of their width from slice to slice: best partners until they are asked for more.
     for name, step in (("cells", 1), ("cells2", 2)):
         np.save(folder / f"{name}.npy", ((y + step * z) // 3 % 4).astype(np.uint16))
@@ -238,6 +250,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cells2", "cells2", None),
         ("labels", "labelled", TWO),
         ("swapped", "swapped", TWO),
+        ("few", "few", TWO),
+        ("few2", "few2", TWO),
     ):
         tim3d.ingest(
             folder / f"{name}.npy",

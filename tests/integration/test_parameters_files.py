@@ -121,6 +121,21 @@ CASES = {
         elsewhere={"model": "second.safetensors"},
         runs={"overwrite": True},
     ),
+    "fine_tune": Case(
+        {
+            "sample": A, "model": "tuned.safetensors", "start_from": "base.safetensors", "labels": "truth", "steps": 1,
+            "batch": 1, "progress": False,
+        },
+        refused={
+            "sample": B, "start_from": "base2.safetensors", "field": "grey", "labels": "other", "slices": slice(0, 6),
+            "window": (8, 8), "halo": 2, "embeddings": "none", "smallest": 1, "adapt": "lora", "rank": 2,
+            "give": "point", "jitter": 0.2, "every": 2, "batch": 2, "learning_rate": 1e-3,
+            "validation_fraction": 0.5, "seed": 1, "threads": 2,
+        },
+        decides={"steps": 2},
+        elsewhere={"model": "second.safetensors"},
+        runs={"device": "cpu", "overwrite": True, "progress": True},
+    ),
     "train_generator": Case(
         {
             "micrograph": "blobs.tif", "out": "gen", "phases": BLACK, "pixel_size": 10, "preset": "small", "steps": 1,
@@ -174,6 +189,8 @@ UNFIT = {
     "import_network.encoder",
     "import_network.decoder_channels",
     "import_network.context",
+    "fine_tune.embeddings",
+    "fine_tune.halo",
     "dimensions",
     "depth",
     "preset",
@@ -233,6 +250,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder_file(folder / "mobile.pth", "mobilenet_v2")
     for family in ("sam", "sam2"):
         saved_folder(family, folder / family)
+        name = family.replace("sam", "base")
+        tim3d.import_network(folder / family, folder / f"{name}.safetensors")
     for name, resizes in (("one", False), ("two", True)):
         (folder / name).mkdir()
         written(folder / name, resizes)

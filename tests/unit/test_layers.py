@@ -61,7 +61,7 @@ ROOMS = [
     Room(1, "models.common",       "storage",           "numpy torch safetensors"),
     Room(1, "models.segmentation", "kernels.image kernels.morphology kernels.statistics kernels.windows "
          "models.common storage", "numpy torch torchvision safetensors segmentation_models_pytorch sklearn"),
-    Room(1, "models.promptable",  "kernels.masks kernels.windows models.segmentation storage",
+    Room(1, "models.promptable",  "kernels.masks kernels.windows models.common models.segmentation storage",
          "numpy scipy torch safetensors transformers"),
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
@@ -200,6 +200,8 @@ LIGHT = {
 LIGHT |= {"models.promptable"} | {
     f"models.promptable.{name}"
     for name in (
+        "carrying",
+        "carrying_segmenter",
         "file_network",
         "foreign_file",
         "importing",
@@ -210,6 +212,7 @@ LIGHT |= {"models.promptable"} | {
         "mask_rules.grains",
         "mask_rules.materials",
         "mask_rules.objects",
+        "pieces",
         "prompted_segmenter",
         "prompting",
         "prompting.base",
@@ -222,6 +225,7 @@ LIGHT |= {"models.promptable"} | {
         "preprocessing",
         "promptable",
         "prompts",
+        "tuning_data",
     )
 }
 # In tokens, which no line length changes.

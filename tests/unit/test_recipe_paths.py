@@ -44,6 +44,7 @@ loss class_weights augment crops schedule encoder_rate classes mean std
 prompts masks embeddings preprocessing adapt taken greys look together weight outside
 heights boundary rule overlap limits least_diameter width
 dropout passes
+adapt rank give jitter reach least
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -53,6 +54,7 @@ FILES = {
     "import_generator.weights", "fit_imaging.model", "render.model",
     "import_network.checkpoint", "import_network.weights",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
+    "propagate.model", "fine_tune.model", "fine_tune.start_from",
     "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",
     "train.also", "train.validate",
     "train_strokes.model", "train_generator.micrograph", "train_generator.out",

@@ -27,6 +27,8 @@ class FileNetwork(Promptable):
         The file, written by ``tim3d import-network``.
     sha256 : str
         Its digest; a file that was replaced since is refused.
+    encoder : str
+        Digest of the file that its encoder of images is from, if that is another one.
     device : str
         "cpu", "cuda" or "cuda:1".
     threads : int
@@ -40,6 +42,7 @@ class FileNetwork(Promptable):
     sha256: str = ""
     device: str = "cpu"
     threads: int = 1
+    encoder: str = ""
     kind: ClassVar[str] = KIND
 
     @property
@@ -70,6 +73,10 @@ class FileNetwork(Promptable):
             "device": self.device.split(":")[0],
             "threads": self.threads,
         }
+
+    def embedding_description(self) -> dict[str, Any]:
+        """The same, of its encoder: a tuned decoder leaves embeddings as they are."""
+        return {**self.description(), "sha256": self.encoder or self.sha256}
 
     @property
     def edge(self) -> int:
@@ -150,4 +157,5 @@ def network_of(file: ModelFile, device: str = "cpu") -> FileNetwork:
         Preprocessing.from_dict(about["preprocessing"]),
         file.sha256,
         device,
+        encoder=str(about.get("encoder", "")),
     )

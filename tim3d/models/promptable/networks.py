@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +107,14 @@ class Loaded:
     def embed(self, image: Image) -> Embedding:
         """Embedding of an image (y, x) of grey values from 0 to 255."""
         with torch.inference_mode():
-            found = self.network.get_image_embeddings(self._prepared(image))
-        return tuple(one.float().cpu().numpy() for one in flat(found))
+            found = self.embedding(image)
+        return tuple(one.float().cpu().numpy() for one in found)
+
+    def embedding(self, image: Image) -> list[Tensor]:
+        """The same as tensors on the device, with gradients where they are asked for."""
+        # transformers wraps this method of every family into no_grad.
+        embeds = type(self.network).get_image_embeddings.__wrapped__
+        return flat(embeds(self.network, self._prepared(image)))
 
     def _prepared(self, image: Image) -> Tensor:
         """The image as the network wants it: (1, 3, edge, edge)."""
@@ -131,18 +137,40 @@ class Loaded:
         self, embedding: Embedding, shape: tuple[int, int], batch: Batch, several: bool
     ) -> Answers:
         """Masks of prompts on an embedded image of this shape: three for each, or one."""
+        with torch.inference_mode():
+            logits, quality = self.asked(self.tensors(embedding), shape, batch, several)
+
+        def enlarged(prompt: int, mask: int) -> np.ndarray:
+            with torch.inference_mode():
+                one = self.enlarged(logits[prompt, mask][None, None], shape)
+            return np.asarray(one[0, 0].cpu().numpy())
+
+        return Answers(quality.cpu().numpy(), enlarged)
+
+    def tensors(self, embedding: Embedding) -> list[Tensor]:
+        """An embedding that was kept, on the device."""
+        return [torch.from_numpy(np.ascontiguousarray(one)).to(self.device) for one in embedding]
+
+    def asked(
+        self, embedding: list[Tensor], shape: tuple[int, int], batch: Batch, several: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (prompts, masks, y, x) in the size of the network, and qualities (prompts, masks)."""
         y, x = self.preprocessing.shape(shape, self.edge)
         scale = torch.tensor([x / shape[1], y / shape[0]], device=self.device)
-        with torch.inference_mode():
-            found = self.network(
-                **_embeddings(embedding, self.family, self.device),
-                **_prompts(batch, scale, self.device),
-                multimask_output=several,
-            )
-        logits = found.pred_masks[0].float()
-        return Answers(
-            found.iou_scores[0].float().cpu().numpy(), _enlarging(logits, self.edge, (y, x), shape)
+        found = self.network(
+            **_embeddings(embedding, self.family),
+            **_prompts(batch, scale, self.device),
+            multimask_output=several,
         )
+        return found.pred_masks[0].float(), found.iou_scores[0].float()
+
+    def enlarged(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Logits (n, masks, y, x) of the network in the size of the image."""
+        y, x = self.preprocessing.shape(shape, self.edge)
+        if (y, x) != (self.edge, self.edge):
+            square = (self.edge, self.edge)
+            logits = interpolate(logits, square, mode="bilinear", align_corners=False)[..., :y, :x]
+        return interpolate(logits, shape, mode="bilinear", align_corners=False)
 
 
 def flat(found: Any) -> list[Tensor]:
@@ -152,8 +180,7 @@ def flat(found: Any) -> list[Tensor]:
     return [one for part in found for one in flat(part)]
 
 
-def _embeddings(embedding: Embedding, family: str, device: str) -> dict[str, Any]:
-    tensors = [torch.from_numpy(np.ascontiguousarray(one)).to(device) for one in embedding]
+def _embeddings(tensors: list[Tensor], family: str) -> dict[str, Any]:
     if family == "sam":
         return {"image_embeddings": tensors[0]}
     if family == "sam_hq":
@@ -172,23 +199,6 @@ def _prompts(batch: Batch, scale: Tensor, device: str) -> dict[str, Tensor]:
         boxes = torch.from_numpy(batch.boxes).float().to(device)
         given["input_boxes"] = ((boxes + 0.5) * scale.repeat(2) - 0.5)[None]
     return given
-
-
-def _enlarging(
-    logits: Tensor, edge: int, filled: tuple[int, int], shape: tuple[int, int]
-) -> Callable[[int, int], np.ndarray]:
-    """Return a function that enlarges one mask to the image, when it is asked for."""
-
-    def enlarged(prompt: int, mask: int) -> np.ndarray:
-        with torch.inference_mode():
-            one = logits[prompt, mask][None, None]
-            if filled != (edge, edge):
-                one = interpolate(one, (edge, edge), mode="bilinear", align_corners=False)
-                one = one[..., : filled[0], : filled[1]]
-            sized = interpolate(one, shape, mode="bilinear", align_corners=False)
-            return np.asarray(sized[0, 0].cpu().numpy())
-
-    return enlarged
 
 
 def weights_bytes(network: Network) -> int:

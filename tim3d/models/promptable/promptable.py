@@ -72,6 +72,10 @@ class Promptable(ABC):
     def description(self) -> dict[str, Any]:
         """All that decides its masks, for JSON."""
 
+    def embedding_description(self) -> dict[str, Any]:
+        """All that decides its embeddings, for JSON."""
+        return self.description()
+
     def bytes_for(self, shape: tuple[int, int], prompts: int) -> int:
         """Memory that it needs for an image of this shape, and that many prompts at a time."""
         return 64 * shape[0] * shape[1]

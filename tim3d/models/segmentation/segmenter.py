@@ -44,10 +44,11 @@ class Map:
     per_class : bool
         Whether the array has a first axis of classes, each of which becomes a field
         ``OUT_NAME_CLASS``.
-    joined : {"voxels", "objects", "basins"}
+    joined : {"voxels", "objects", "given", "basins"}
         How windows are joined to a volume. "voxels": each voxel comes from one window. "objects":
         numbers of objects, 0 for none, which are paired over the borders of windows and numbered
-        from 1 over the volume; see `tim3d.kernels.morphology.objects`. "basins": heights, kept as
+        from 1 over the volume; see `tim3d.kernels.morphology.objects`. "given": numbers in uint32
+        that are already those of the volume; each voxel comes from one window. "basins": heights, kept as
         ``OUT_NAME_heights``, which rise towards the middle of objects; ``OUT_NAME`` holds the
         numbers of their basins in the class `of`; see `tim3d.kernels.morphology.joined_basins`.
     overlap : float
@@ -63,7 +64,7 @@ class Map:
     units: str = "1"
     dtype: Literal["float32", "uint8", "uint16", "uint32"] = "float32"
     per_class: bool = False
-    joined: Literal["voxels", "objects", "basins"] = "voxels"
+    joined: Literal["voxels", "objects", "given", "basins"] = "voxels"
     overlap: float = 0.5
     of: str = ""
     depth: float = 0.0
@@ -425,10 +426,11 @@ def _check_map(what: str, one: Map, segmenter: Segmenter) -> None:
     if one.joined == "basins":
         _check_heights(what, one, segmenter)
         return
-    if one.joined == "voxels":
-        if one.dtype == "uint32":
+    if one.joined in ("voxels", "given"):
+        if (one.dtype == "uint32") != (one.joined == "given"):
             raise ArgumentError(
-                f"{what} in uint32, which only numbers of objects have: joined='objects'"
+                f"{what} in {one.dtype}, joined={one.joined!r}: only numbers of objects have uint32, joined='objects', "
+                "or 'given' if they are those of the volume"
             )
         return
     if one.dtype == "float32" or one.per_class:

@@ -201,6 +201,10 @@ def _fields(
     for place, (name, long_name) in enumerate(one.fields(out, segmenter.classes)):
         if one.joined == "objects":
             yield like(grey, in_windows(name), "uint32", f"{long_name} in its window", labels=True)
+        elif one.joined == "given":
+            yield like(
+                grey, name, "uint32", long_name, labels=True, attributes={"units": one.units}
+            )
         else:
             units = {"units": one.units} if one.units else {}
             of = {"phase": phases[place], "class_number": place} if one.per_class else {}

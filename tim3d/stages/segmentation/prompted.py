@@ -101,7 +101,7 @@ def question(segmenter: PromptedSegmenter, image: str) -> dict[str, Any]:
     """All that decides embeddings."""
     crops = segmenter.prompting.crops(segmenter.pixels)
     return {
-        "network": segmenter.network.description(),
+        "network": segmenter.network.embedding_description(),
         "image": image,
         "grey": [segmenter.black, segmenter.white],
         "window": list(segmenter.pixels),

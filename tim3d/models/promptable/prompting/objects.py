@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
-from tim3d.errors import ArgumentError, InputError
+from tim3d.errors import InputError
 from tim3d.grid import Box, Triple
+from tim3d.models.promptable.pieces import check_give, pieces_of, prompt_of
 from tim3d.models.promptable.prompting.base import Grey8
 from tim3d.models.promptable.prompting.field import FromField, ReadyField
-from tim3d.models.promptable.prompts import ON, Prompt
+from tim3d.models.promptable.prompts import Prompt
 from tim3d.storage import store
 
 
@@ -38,8 +35,7 @@ class Objects(FromField):
 
     def ready(self, sample: str, shape: Triple) -> FoundObjects:
         """Look the field up."""
-        if self.give not in ("box", "point", "both"):
-            raise ArgumentError(f"{self}: give is box, point or both")
+        check_give(self.give, self)
         field = store.complete_field(sample, self.field)
         if field.shape != shape or not (field.labels or field.dtype == "uint32"):
             raise InputError(
@@ -59,33 +55,5 @@ class FoundObjects(ReadyField):
 
     def marks(self, grey: Grey8, place: Box) -> list[Prompt]:
         """A prompt of each object of a window."""
-        plane = self.plane(place)
-        numbers = plane if self.is_numbered else _pieces(plane)
-        names, ids = np.unique(numbers, return_inverse=True)
-        ids = ids.reshape(numbers.shape) + (0 if names[0] == 0 else 1)
-        found = []
-        for number, box in enumerate(ndimage.find_objects(ids), 1):
-            bits = ids[box] == number
-            if bits.sum() >= self.asked.smallest:
-                found.append(self._prompt(bits, box))
-        return found
-
-    def _prompt(self, bits: NDArray[np.bool_], box: tuple[slice, slice]) -> Prompt:
-        y, x = box[0].start, box[1].start
-        bounds = (x, y, box[1].stop - 1, box[0].stop - 1)
-        if self.asked.give == "box":
-            return Prompt(np.zeros((0, 2)), np.zeros(0, np.int64), bounds)
-        depth = ndimage.distance_transform_edt(np.pad(bits, 1))[1:-1, 1:-1]
-        row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
-        inner = np.array([[column + x, row + y]], np.float64)
-        return Prompt(inner, np.array([ON]), bounds if self.asked.give == "both" else None)
-
-
-def _pieces(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Connected pieces of all phases but 0, numbered from 1 phase by phase."""
-    numbers, last = np.zeros(labels.shape, np.int64), 0
-    for code in np.unique(labels[labels > 0]):
-        pieces, count = ndimage.label(labels == code)
-        numbers += np.where(pieces > 0, pieces + last, 0)
-        last += count
-    return numbers
+        found = pieces_of(self.plane(place), self.asked.smallest, numbered=self.is_numbered)
+        return [prompt_of(one, self.asked.give) for one in found]

@@ -1,0 +1,119 @@
+"""Drawn objects are carried through a stack: a known answer, any blocks, and the stack upside down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tim3d
+from tests.promptable import Threshold
+from tim3d import Options, Phases
+from tim3d.errors import ArgumentError
+from tim3d.kernels.masks.mask_set import boxed
+from tim3d.models.promptable.carrying import Carrying, between
+from tim3d.models.promptable.carrying_segmenter import CarryingSegmenter, Drawn
+from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.prompting import Grid
+from tim3d.storage import store
+
+SHAPE = (13, 40, 56)
+QUIET = Options(progress=False, overwrite=True)
+PHASES = Phases(none=0, cell=1, fibre=2)
+
+
+def ellipses() -> np.ndarray:
+    """A body that drifts and grows, and one that ends in slice 8."""
+    z, y, x = np.indices(SHAPE)
+    made = np.zeros(SHAPE, np.uint8)
+    made[np.hypot(y - 12 - z / 2, x - 14 - z) <= 6 + z / 6] = 1
+    made[(np.hypot(y - 28, x - 12) <= 5) & (z < 8)] = 2
+    return made
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Bodies in grey values, and drawn in two slices; both also upside down."""
+    folder = tmp_path_factory.mktemp("carried")
+    truth = ellipses()
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[[2, 10]] = truth[[2, 10]]
+    grey = np.where(truth > 0, 200, 60) + np.random.default_rng(0).integers(-3, 4, SHAPE)
+    fields: dict[str, tuple[Any, Phases | None]] = {
+        "raw": (grey, None), "drawn": (drawn, PHASES), "truth": (truth, PHASES),
+        "raw_turned": (grey[::-1], None), "drawn_turned": (drawn[::-1], PHASES),
+    }  # fmt: skip
+    path = str(folder / "a.zarr")
+    for name, (values, phases) in fields.items():
+        np.save(folder / "volume.npy", values.astype(np.uint8))
+        tim3d.ingest(
+            folder / "volume.npy", path, voxel_size={"z": 10, "y": 5, "x": 5}, field=name, phases=phases,
+            shard=(2, 16, 32), accept=["saturated"], options=QUIET,
+        )  # fmt: skip
+    return path
+
+
+def carried(
+    sample: str, turned: str = "", block: Any = None, depth: int = 32, **how: Any
+) -> np.ndarray:
+    """Labels and quality of a network that answers with bright pieces."""
+    drawn = Drawn(
+        sample,
+        f"drawn{turned}",
+        store.fingerprint_of(sample, f"drawn{turned}"),
+        (("cell", 1), ("fibre", 2)),
+    )
+    asking = PromptedSegmenter(Threshold(), Grid(side=1), AsObjects(empty="accept"), SHAPE[1:])
+    carrying = Carrying(**{"reach": 6, "give": "both", "least": 0.3, "smallest": 4} | how)
+    tim3d.segment(
+        sample, field=f"raw{turned}", segmenter=CarryingSegmenter(asking, drawn, carrying, depth), out="found",
+        options=Options(progress=False, overwrite=True, block=block),
+    )  # fmt: skip
+    return np.stack([tim3d.open_field(sample, one).values for one in ("found", "found_quality")])
+
+
+def test_bodies_are_carried_and_end_where_they_end(sample):
+    truth, found = ellipses(), carried(sample)[0]
+    assert (found[[2, 10]] == truth[[2, 10]]).all()  # drawn slices stay
+    for z in (0, 1, 3, 5, 7, 9, 11, 12):
+        assert ((found[z] == 1) == (truth[z] == 1)).all()
+    assert ((found == 2) == (truth == 2)).all()  # not drawn in slice 10, from which nothing comes
+    short = carried(sample, reach=2)[0]
+    assert set(np.flatnonzero(short.any(axis=(1, 2)))) == {0, 1, 2, 3, 4, 8, 9, 10, 11, 12}
+
+
+def test_blocks_windows_and_the_order_of_slices_do_not_show(sample):
+    whole = carried(sample, least=0.6)
+    for how in ({"block": (2, 16, 32)}, {"block": (4, 48, 64), "depth": 3}, {"depth": 1}):
+        assert (carried(sample, least=0.6, **how) == whole).all()
+    assert (carried(sample, turned="_turned", least=0.6)[:, ::-1] == whole).all()
+
+
+def test_outlines_lie_between_those_of_both_chains():
+    below, above = (
+        boxed((3, 3), np.ones((9, 9), bool), 0.8),
+        boxed((5, 5), np.ones((5, 5), bool), 0.4),
+    )
+    near = between(below, above, 1, 0, 4)
+    assert below.area > near.area > above.area
+    assert near.quality == pytest.approx(0.7)
+    assert (between(below, above, 2, 0, 4).bits == between(above, below, 2, 0, 4).bits).all()
+    assert (
+        between(
+            boxed((0, 0), np.ones((2, 2), bool)), boxed((0, 30), np.ones((2, 2), bool)), 1, 0, 2
+        )
+        is None
+    )
+
+
+def test_what_does_not_fit_is_refused(sample, tmp_path):
+    for how, said in (
+        ({"reach": 0}, "reach 0"),
+        ({"least": 2.0}, "least 2"),
+        ({"give": "mask"}, "not 'mask'"),
+        ({"labels": "raw"}, "drawn objects or labels"),
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            tim3d.propagate(sample, model=tmp_path / "m.safetensors", **{"labels": "drawn"} | how)

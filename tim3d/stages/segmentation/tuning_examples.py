@@ -1,0 +1,129 @@
+"""Labelled windows of a sample, as a promptable network is tuned on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tim3d.errors import ArgumentError
+from tim3d.grid import Box, Triple
+from tim3d.kernels.windows.lattice import Lattice
+from tim3d.kernels.windows.stitching import gather
+from tim3d.models.promptable.pieces import pieces_of
+from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.tuning_data import Example
+from tim3d.models.segmentation.crops import UNLABELLED as NO_LABEL
+from tim3d.stages.shared.agreement import UNLABELLED
+from tim3d.storage import store
+from tim3d.storage.schema import Field
+
+
+@dataclass(frozen=True)
+class LabelledWindows:
+    """Windows of some slices, of which those with an object are learnt from.
+
+    Parameters
+    ----------
+    sample : str
+        The sample.
+    grey, labelled : Field
+        Grey values; numbers of objects, or labels whose pieces are objects.
+    segmenter : PromptedSegmenter
+        Has the windows, the range of grey values, and kept embeddings if there are any.
+    slices : tuple of int
+        Slices that are looked at.
+    smallest : int
+        Pixels below which an object of a window is left out.
+    """
+
+    sample: str
+    grey: Field
+    labelled: Field
+    segmenter: PromptedSegmenter
+    slices: tuple[int, ...]
+    smallest: int
+
+    def check(self) -> None:
+        """Refuse fields that do not fit.
+
+        Raises
+        ------
+        ArgumentError
+            With what was found.
+        """
+        if self.grey.labels or not (self.labelled.labels or self._numbered):
+            raise ArgumentError(
+                f"fine-tune needs grey values and objects or labels, not {self.grey.name!r} and {self.labelled.name!r}"
+            )
+        if self.grey.shape != self.labelled.shape:
+            raise ArgumentError(
+                f"{self.labelled.name!r} has the shape {self.labelled.shape}, and {self.grey.name!r} {self.grey.shape}"
+            )
+        if not self.slices or self.smallest < 1:
+            raise ArgumentError(
+                f"slices {self.slices} of {self.grey.shape[0]}, smallest {self.smallest}: at least one of both"
+            )
+
+    @property
+    def _numbered(self) -> bool:
+        return self.labelled.dtype == "uint32"
+
+    @property
+    def windows(self) -> int:
+        """Windows at most."""
+        _, y, x = self._lattice.counts
+        return len(self.slices) * y * x
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all of them with their embeddings, at most."""
+        pixels = self.segmenter.pixels
+        embedding = sum(math.prod(one) for one in self.segmenter.network.shapes(pixels))
+        return self.windows * (4 * embedding + 6 * math.prod(pixels))
+
+    @property
+    def _lattice(self) -> Lattice:
+        lattice = self.segmenter.lattice(self.grey.shape)
+        assert lattice is not None, "windows are those of a lattice"
+        return lattice
+
+    def examples(self) -> list[Example]:
+        """Windows with an object, by slice, row and column."""
+        _, rows, columns = self._lattice.counts
+        every = ((z, y, x) for z in self.slices for y in range(rows) for x in range(columns))
+        return list(self._made(every))
+
+    def _made(self, indices: Iterator[Triple]) -> Iterator[Example]:
+        greys = store.field_array(self.sample, self.grey.name)
+        codes = self.labelled.phases or {}
+        unknown = -1 if self._numbered else codes.get(UNLABELLED, NO_LABEL)
+        for index in indices:
+            labels, known = self._labels(self._lattice.box(index))
+            known &= labels != unknown
+            labels = np.where(known, labels, 0)
+            found = pieces_of(labels, self.smallest, numbered=self._numbered)
+            if found:
+                seen = self._lattice.read_box(self._lattice.support(index).clip(self._volume))
+                grey = gather(self._lattice, index, store.read_box(greys, seen), seen)[0]
+                one = Example(self.segmenter.scaled(grey), tuple(found), known)
+                yield self._with_kept(one, index)
+
+    @property
+    def _volume(self) -> Box:
+        return Box.whole(self.grey.shape)
+
+    def _labels(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of a window, and which of its pixels are in the volume."""
+        inside = box.clip(self._volume)
+        labels, known = np.zeros(box.shape, self.labelled.dtype), np.zeros(box.shape, bool)
+        where = inside.within(box).slices
+        labels[where] = store.read_box(store.field_array(self.sample, self.labelled.name), inside)
+        known[where] = True
+        return labels[0], known[0]
+
+    def _with_kept(self, one: Example, index: Triple) -> Example:
+        kept = self.segmenter.kept
+        return one if kept is None else replace(one, embedding=kept.read(kept.row(index, 0)))
