@@ -55,16 +55,20 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
+NAMES = (("cell", 1), ("fibre", 2))
+
+
 def carried(
-    sample: str, turned: str = "", block: Any = None, depth: int = 32, **how: Any
+    sample: str,
+    turned: str = "",
+    block: Any = None,
+    depth: int = 32,
+    names: Any = NAMES,
+    **how: Any,
 ) -> np.ndarray:
     """Labels and quality of a network that answers with bright pieces."""
-    drawn = Drawn(
-        sample,
-        f"drawn{turned}",
-        store.fingerprint_of(sample, f"drawn{turned}"),
-        (("cell", 1), ("fibre", 2)),
-    )
+    field = f"drawn{turned}"
+    drawn = Drawn(sample, field, store.fingerprint_of(sample, field), names)
     asking = PromptedSegmenter(Threshold(), Grid(side=1), AsObjects(empty="accept"), SHAPE[1:])
     carrying = Carrying(**{"reach": 6, "give": "both", "least": 0.3, "smallest": 4} | how)
     tim3d.segment(
@@ -82,6 +86,16 @@ def test_bodies_are_carried_and_end_where_they_end(sample):
     assert ((found == 2) == (truth == 2)).all()  # not drawn in slice 10, from which nothing comes
     short = carried(sample, reach=2)[0]
     assert set(np.flatnonzero(short.any(axis=(1, 2)))) == {0, 1, 2, 3, 4, 8, 9, 10, 11, 12}
+
+
+def test_numbers_stay_those_that_were_drawn(sample):
+    found = carried(sample, names=())[0]
+    numbers = store.complete_field(sample, "found_objects")
+    assert numbers.dtype == "uint32"
+    assert numbers.labels
+    values = tim3d.open_field(sample, "found_objects").values
+    assert (values == ellipses()).all()
+    assert (found == (values > 0)).all()
 
 
 def test_blocks_windows_and_the_order_of_slices_do_not_show(sample):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tim3d.grid import Box, Triple
 from tim3d.kernels.masks.mask_set import Mask
@@ -18,6 +17,7 @@ from tim3d.models.promptable.carrying import Carrying, Remembering, between, dra
 from tim3d.models.promptable.mask_rules.objects import QUALITY, by_owner
 from tim3d.models.promptable.promptable import Session
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
+from tim3d.models.promptable.prompting.field import voxels_in
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter
 from tim3d.storage import store
 
@@ -45,14 +45,6 @@ class Drawn:
     fingerprint: str
     names: tuple[tuple[str, int], ...] = ()
     unlabelled: int = 0
-
-    def read(self, box: Box) -> NDArray[Any]:
-        """Voxels of a box, 0 beyond the border of the volume."""
-        array = store.field_array(self.sample, self.field)
-        inside = box.clip(Box.whole(array.shape))  # type: ignore[arg-type]
-        voxels = np.zeros(box.shape, array.dtype)
-        voxels[inside.within(box).slices] = store.read_box(array, inside)
-        return voxels
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,7 @@ class CarryingSegmenter(Segmenter):
 
     def look(self, session: Session, grey: Array, place: Box) -> Maps:
         """Labels and maps of a window; slices of its halo hold nothing."""
-        drawn = self.drawn.read(place)
+        drawn = voxels_in(self.drawn.sample, self.drawn.field, place)
         known = {
             z: drawn_objects(plane, self.drawn.unlabelled)
             for z, plane in enumerate(drawn)

@@ -34,6 +34,8 @@ SPREAD = 10.0
 STRIDE = 8
 # Bytes for each pixel of a window: all layers of one pass, and what is added up over the passes.
 PIXEL_BYTES = 900.0
+# Digest of seg-model.pt of imagedataextractor 2.0.4, and its licence.
+PUBLISHED = "02b8224a95dc0e9b02c83200a7375e733abd91ac67a332bf887d3b2e00a85585"
 LICENCE = "MIT, Batuhan Yildirim; from imagedataextractor"
 
 
@@ -200,12 +202,16 @@ class Published:
     def title(self) -> str:
         """The network in words."""
         count = sum(one.numel() for one in self.tensors.values())
-        return f"BPartIS, particles of SEM and TEM images, {count / 1e6:.1f} million weights"
+        which = "as published" if self.sha256 == PUBLISHED else "not the published ones"
+        return (
+            f"BPartIS, particles of SEM and TEM images, {count / 1e6:.1f} million weights, {which}"
+        )
 
     def description(self) -> dict[str, Any]:
         """Description that is written beside the weights."""
         source = {"file": self.source, "sha256": self.sha256}
-        return {"classes": list(CLASSES), "licence": LICENCE, "source": source}
+        licence = LICENCE if self.sha256 == PUBLISHED else "unknown"
+        return {"classes": list(CLASSES), "licence": licence, "source": source}
 
     def write(self, path: str | Path) -> str:
         """Write the model file, and return its SHA-256."""

@@ -14,13 +14,12 @@ import xarray as xr
 from tim3d.engine import Ledger, Pass, Plan, lock_sample, run
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, MixedRunError
-from tim3d.grid import Block, Box, Grid, Triple
-from tim3d.kernels.windows.stitching import gather
+from tim3d.grid import Block, Grid, Triple
 from tim3d.models.promptable.kept import NAME, Kept, flat_row
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
 from tim3d.models.promptable.prompting.grid import Grid as PointGrid
-from tim3d.stages.segmentation.prompted import kept_in, prompted, question
+from tim3d.stages.segmentation.prompted import kept_in, prompted, question, window_in
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.results import result_name
 from tim3d.stages.shared.verb import Task, Verb
@@ -222,9 +221,7 @@ class EmbedWork:
         for row in range(block.core.start[0], block.core.stop[0]):
             index, _ = self.kept.window(row)
             if index not in found:
-                core = lattice.support(index).clip(Box.whole(self.shape))
-                box = lattice.read_box(core)
-                found[index] = gather(lattice, index, store.read_box(array, box), box)[0].copy()
+                found[index] = window_in(array, lattice, index).copy()
         return found
 
     def compute(self, block: Block, inputs: dict[Triple, np.ndarray]) -> np.ndarray:

@@ -10,7 +10,9 @@ import numpy as np
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.forecast import expected
-from tim3d.grid import Triple
+from tim3d.grid import Box, Triple
+from tim3d.kernels.windows.lattice import Lattice
+from tim3d.kernels.windows.stitching import gather
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.kept import Kept, require_same
 from tim3d.models.promptable.mask_rules.base import MaskRule
@@ -95,6 +97,12 @@ def grey_range(sample: str, grey: Field) -> tuple[float, float]:
     slices = store.open_dataset(sample, f"{grey.name}_slices")
     low, high = (np.asarray(slices[name].values) for name in ("grey_min", "grey_max"))
     return float(low.min()), max(float(high.max()), float(low.min()) + 1)
+
+
+def window_in(array: Any, lattice: Lattice, index: Triple) -> np.ndarray:
+    """Grey values (y, x) of a window of one slice, mirrored beyond the border of the volume."""
+    box = lattice.read_box(lattice.support(index).clip(Box.whole(lattice.shape)))
+    return gather(lattice, index, store.read_box(array, box), box)[0]
 
 
 def question(segmenter: PromptedSegmenter, image: str) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import numpy as np
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Lattice
-from tim3d.kernels.windows.stitching import gather
 from tim3d.models.promptable.pieces import pieces_of
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.prompting.field import voxels_in
 from tim3d.models.promptable.tuning_data import Example
-from tim3d.models.segmentation.crops import UNLABELLED as NO_LABEL
+from tim3d.stages.segmentation.prompted import window_in
 from tim3d.stages.shared.agreement import UNLABELLED
 from tim3d.storage import store
 from tim3d.storage.schema import Field
@@ -98,31 +98,23 @@ class LabelledWindows:
 
     def _made(self, indices: Iterator[Triple]) -> Iterator[Example]:
         greys = store.field_array(self.sample, self.grey.name)
-        codes = self.labelled.phases or {}
-        unknown = -1 if self._numbered else codes.get(UNLABELLED, NO_LABEL)
+        unknown = (self.labelled.phases or {}).get(UNLABELLED, -1)
         for index in indices:
-            labels, known = self._labels(self._lattice.box(index))
-            known &= labels != unknown
+            box = self._lattice.box(index)
+            labels = voxels_in(self.sample, self.labelled.name, box)[0]
+            known = self._known(box) & (labels != unknown)
             labels = np.where(known, labels, 0)
             found = pieces_of(labels, self.smallest, numbered=self._numbered)
             if found:
-                seen = self._lattice.read_box(self._lattice.support(index).clip(self._volume))
-                grey = gather(self._lattice, index, store.read_box(greys, seen), seen)[0]
+                grey = window_in(greys, self._lattice, index)
                 one = Example(self.segmenter.scaled(grey), tuple(found), known)
                 yield self._with_kept(one, index)
 
-    @property
-    def _volume(self) -> Box:
-        return Box.whole(self.grey.shape)
-
-    def _labels(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Labels of a window, and which of its pixels are in the volume."""
-        inside = box.clip(self._volume)
-        labels, known = np.zeros(box.shape, self.labelled.dtype), np.zeros(box.shape, bool)
-        where = inside.within(box).slices
-        labels[where] = store.read_box(store.field_array(self.sample, self.labelled.name), inside)
-        known[where] = True
-        return labels[0], known[0]
+    def _known(self, box: Box) -> np.ndarray:
+        """Which pixels of a window are in the volume."""
+        known = np.zeros(box.shape, bool)
+        known[box.clip(Box.whole(self.grey.shape)).within(box).slices] = True
+        return known[0]
 
     def _with_kept(self, one: Example, index: Triple) -> Example:
         kept = self.segmenter.kept

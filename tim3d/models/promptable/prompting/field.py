@@ -62,12 +62,23 @@ class ReadyField(Prompting):
 
     def plane(self, place: Box) -> NDArray[Any]:
         """A window of the field in one slice; 0 beyond the border of the volume."""
-        try:
-            array = store.field_array(self.sample, self.asked.field)
-        except MissingFieldError as error:
-            raise InputError(f"the field of the prompts is gone: {error}") from error
-        inside = place.clip(Box.whole(array.shape))  # type: ignore[arg-type]
-        plane = np.zeros(place.shape, array.dtype)
-        if inside.size:
-            plane[inside.within(place).slices] = store.read_box(array, inside)
-        return np.asarray(plane[0])
+        return np.asarray(voxels_in(self.sample, self.asked.field, place)[0])
+
+
+def voxels_in(sample: str, field: str, box: Box) -> NDArray[Any]:
+    """Voxels of a box of a field; 0 beyond the border of the volume.
+
+    Raises
+    ------
+    InputError
+        If the field was removed during the run.
+    """
+    try:
+        array = store.field_array(sample, field)
+    except MissingFieldError as error:
+        raise InputError(f"the field of the prompts is gone: {error}") from error
+    inside = box.clip(Box.whole(array.shape))  # type: ignore[arg-type]
+    voxels = np.zeros(box.shape, array.dtype)
+    if inside.size:
+        voxels[inside.within(box).slices] = store.read_box(array, inside)
+    return voxels
