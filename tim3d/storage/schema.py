@@ -26,6 +26,8 @@ UNIT = "nm"
 VOXEL_DTYPES = ("uint8", "uint16", "float32")
 # Fields of component numbers: labels without phases.
 ID_DTYPE = "uint32"
+# Types that numbers of objects may have.
+NUMBER_DTYPES = ("uint16", ID_DTYPE)
 # Inputs that a node may record and that are not fields of the sample; a field must not have such a
 # name.
 NOT_FIELDS = ("source", "model", "weights", "solution", "volumes", "micrographs")
@@ -96,6 +98,11 @@ class Field:
             )
         if any(s % c for s, c in zip(self.shard, self.chunk, strict=True)):
             raise ArgumentError(f"shard {self.shard} is not a multiple of chunk {self.chunk}")
+
+    @property
+    def may_number(self) -> bool:
+        """Whether its voxels may be numbers of objects: no phases, and a type that counts far."""
+        return self.phases is None and self.dtype in NUMBER_DTYPES
 
     @property
     def voxel_bytes(self) -> int:

@@ -16,9 +16,8 @@ from tim3d.phases import Phases
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, field_task, many_shards
 from tim3d.stages.shared.results import result_name
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.storage import store
+from tim3d.storage import schema, store
 
-NUMBERS = ("uint16", "uint32")
 CLASSES = Phases(matrix=0, middle=1, border=2)
 
 
@@ -66,10 +65,10 @@ def annotate_instances(
         If `out` exists with different parameters.
     """
     numbers = store.complete_field(sample, instances, "segment")
-    if numbers.phases is not None or numbers.dtype not in NUMBERS:
+    if not numbers.may_number:
         raise ArgumentError(
             f"{instances!r} of {sample} holds {'labels' if numbers.phases else numbers.dtype} and not numbers of "
-            f"instances ({' or '.join(NUMBERS)})"
+            f"instances ({' or '.join(schema.NUMBER_DTYPES)})"
         )
     within = 2 * max(numbers.spacing_nm[1:]) if width is None else width
     if not 0 < within < math.inf:

@@ -39,7 +39,6 @@ from tim3d.storage.schema import Field
 from tim3d.typed import GreyValues
 
 log = logging.getLogger(__name__)
-NUMBERS = ("uint16", "uint32")
 # Uncertainties are added up in quanta of 2^-24 of their unit.
 POINT = FixedPoint(24)
 # Memory for each instance of a block, and for each overlap with a true one.
@@ -139,10 +138,10 @@ def confidence(
 
 def _numbers(sample: str, name: str) -> Field:
     field = store.complete_field(sample, name, "segment")
-    if field.phases is not None or field.dtype not in NUMBERS:
+    if not field.may_number:
         raise ArgumentError(
             f"{name!r} of {sample} holds {'labels' if field.phases else field.dtype} and not numbers of instances "
-            f"({' or '.join(NUMBERS)})"
+            f"({' or '.join(schema.NUMBER_DTYPES)})"
         )
     return field
 

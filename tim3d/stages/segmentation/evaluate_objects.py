@@ -24,8 +24,6 @@ from tim3d.storage import schema, store
 from tim3d.storage.advice import other_stack
 from tim3d.storage.schema import Field
 
-# Types that hold numbers of objects in a truth that was painted elsewhere.
-NUMBERS = ("uint16", "uint32")
 DEFINITIONS = {
     "objects": "number of objects",
     "segmentation_accuracy": "TP / (TP + FP + FN) of objects that overlap by the threshold or more",
@@ -97,7 +95,7 @@ class Objects:
                     other_stack(one.name, one.shape, self.true.name, self.true.shape)
                 )
         for one in (self.true, *self.fields):
-            if one.phases is not None or one.dtype not in NUMBERS:
+            if not one.may_number:
                 raise ArgumentError(
                     f"{self.fields[0].name!r} holds numbers of objects, and {one.name!r} does not: label both, "
                     f"tim3d label {self.sample} --field {one.name} --keep --component {one.name}_objects"

@@ -37,7 +37,6 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
 AFTER: Triple = (1, 0, 0)
-NUMBERS = ("uint16", "uint32")
 OVERLAP = 0.5
 # Memory of the solution for each object of a slice and for each overlap, above what was measured.
 OBJECT_BYTES, LINK_BYTES = 250, 300
@@ -97,10 +96,10 @@ def link_slices(
         If `out` exists with different parameters.
     """
     numbers = store.complete_field(sample, field, "segment")
-    if numbers.phases is not None or numbers.dtype not in NUMBERS:
+    if not numbers.may_number:
         raise ArgumentError(
             f"{field!r} of {sample} holds {'labels' if numbers.phases else numbers.dtype} and not numbers of objects "
-            f"({' or '.join(NUMBERS)}): give a field of a segmenter or of label --keep"
+            f"({' or '.join(schema.NUMBER_DTYPES)}): give a field of a segmenter or of label --keep"
         )
     if not 0 < overlap < 1:
         raise ArgumentError(

@@ -120,13 +120,14 @@ def _drawn(sample: str, grey: Field, found: Field) -> Drawn:
     ArgumentError
         If the fields do not fit.
     """
-    if grey.labels or not (found.labels or found.dtype == "uint32") or found.shape != grey.shape:
+    holds = found.name != grey.name and (found.labels or found.may_number)
+    if grey.labels or not holds or found.shape != grey.shape:
         raise ArgumentError(
             f"propagate needs grey values and drawn objects or labels of one shape, not {grey.name!r} {grey.shape} and "
             f"{found.name!r} {found.shape}"
         )
     fingerprint = store.fingerprint_of(sample, found.name)
-    if found.dtype == "uint32":
+    if found.may_number:
         return Drawn(sample, found.name, fingerprint)
     phases = dict(found.phases or {})
     names = tuple((n, c) for n, c in phases.items() if c and n != UNLABELLED)

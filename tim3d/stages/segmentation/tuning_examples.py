@@ -54,7 +54,8 @@ class LabelledWindows:
         ArgumentError
             With what was found.
         """
-        if self.grey.labels or not (self.labelled.labels or self._numbered):
+        same = self.grey.name == self.labelled.name
+        if self.grey.labels or same or not (self.labelled.labels or self._numbered):
             raise ArgumentError(
                 f"fine-tune needs grey values and objects or labels, not {self.grey.name!r} and {self.labelled.name!r}"
             )
@@ -69,7 +70,7 @@ class LabelledWindows:
 
     @property
     def _numbered(self) -> bool:
-        return self.labelled.dtype == "uint32"
+        return self.labelled.may_number
 
     @property
     def windows(self) -> int:

@@ -37,12 +37,12 @@ class Objects(FromField):
         """Look the field up."""
         check_give(self.give, self)
         field = store.complete_field(sample, self.field)
-        if field.shape != shape or not (field.labels or field.dtype == "uint32"):
+        if field.shape != shape or not (field.labels or field.may_number):
             raise InputError(
                 f"field {self.field!r} ({field.dtype}, {field.shape}) is not labels or numbers of objects of {shape}"
             )
         fingerprint = store.fingerprint_of(sample, self.field)
-        return FoundObjects(self, sample, fingerprint, is_numbered=field.dtype == "uint32")
+        return FoundObjects(self, sample, fingerprint, is_numbered=field.may_number)
 
 
 @dataclass(frozen=True)
