@@ -151,18 +151,18 @@ def between(below: Mask, above: Mask, z: int, s: int, t: int) -> Mask | None:
     ((0, 1), (3, 4))
     """
     box = merged([below, above])
-    corner, shape = np.array(box.start), box.size
-    depth = sum(
-        weight * _depth(replace(one, start=tuple((np.array(one.start) - corner).tolist())), shape)
-        for weight, one in ((t - z, below), (z - s, above))
+    y, x = box.start
+    under, over = (
+        _depth(replace(one, start=(one.start[0] - y, one.start[1] - x)), box.size)
+        for one in (below, above)
     )
-    rows, columns = (np.flatnonzero((depth > 0).any(axis=axis)) for axis in (1, 0))
+    inside = (t - z) * under + (z - s) * over > 0
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return None
     inner = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     quality = ((t - z) * below.quality + (z - s) * above.quality) / (t - s)
-    start = (int(corner[0] + rows[0]), int(corner[1] + columns[0]))
-    return boxed(start, (depth > 0)[inner], quality)
+    return boxed((y + int(rows[0]), x + int(columns[0])), inside[inner], quality)
 
 
 def _depth(mask: Mask, shape: tuple[int, int]) -> NDArray[np.float64]:

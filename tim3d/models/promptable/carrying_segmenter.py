@@ -148,7 +148,7 @@ class CarryingSegmenter(Segmenter):
         core = range(self.how.reach, self.how.reach + self.depth)
         inside = range(max(core.start, -place.start[0]), core.stop)
         reached = self._chains(Remembering(session), grey, place, known, inside)
-        made = self._blank(grey.shape)  # type: ignore[arg-type]
+        made = self._blank(grey.shape)
         for z in inside:
             objects = known.get(z) or _together(reached.get(z, []), z)
             self._paint(made, z, objects)
