@@ -102,7 +102,8 @@ def grey_range(sample: str, grey: Field) -> tuple[float, float]:
 def window_in(array: Any, lattice: Lattice, index: Triple) -> np.ndarray:
     """Grey values (y, x) of a window of one slice, mirrored beyond the border of the volume."""
     box = lattice.read_box(lattice.support(index).clip(Box.whole(lattice.shape)))
-    return gather(lattice, index, store.read_box(array, box), box)[0]
+    window: np.ndarray = gather(lattice, index, store.read_box(array, box), box)[0]
+    return window
 
 
 def question(segmenter: PromptedSegmenter, image: str) -> dict[str, Any]:
