@@ -99,7 +99,8 @@ class LabelledWindows:
 
     def _made(self, indices: Iterator[Triple]) -> Iterator[Example]:
         greys = store.field_array(self.sample, self.grey.name)
-        unknown = (self.labelled.phases or {}).get(UNLABELLED, -1)
+        phases = self.labelled.phases
+        unknown = phases.get(UNLABELLED, -1) if phases else -1
         for index in indices:
             box = self._lattice.box(index)
             labels = voxels_in(self.sample, self.labelled.name, box)[0]
@@ -113,9 +114,9 @@ class LabelledWindows:
 
     def _known(self, box: Box) -> np.ndarray:
         """Which pixels of a window are in the volume."""
-        known = np.zeros(box.shape, bool)
+        known: np.ndarray = np.zeros(box.shape, bool)
         known[box.clip(Box.whole(self.grey.shape)).within(box).slices] = True
-        return known[0]
+        return np.asarray(known[0])
 
     def _with_kept(self, one: Example, index: Triple) -> Example:
         kept = self.segmenter.kept
