@@ -33,6 +33,7 @@ def test_levels_noise_and_blur() -> None:
     assert found.read == pytest.approx(5.0, rel=0.15)
     assert found.blur_nm == pytest.approx(6.0, rel=0.15)
     assert max(found.stripes, found.lines, found.drift) < 0.003
+    assert found.rim == 0
 
 
 def test_stripes_lines_and_drift() -> None:
@@ -49,6 +50,14 @@ def test_stripes_lines_and_drift() -> None:
     drawn = brightness(Box.whole((48, 1, 1)), alone, SPACING, 5)  # of few lengths of correlation
     assert found.drift == pytest.approx(float(drawn.std()), rel=0.2)
     assert 30 < found.drift_nm < 120
+
+
+def test_bright_rims() -> None:
+    found = estimated(Imaging(LEVELS, read=6.0, blur_nm=6.0, rim=0.8, rim_nm=20.0))
+    assert found.levels == pytest.approx(LEVELS, abs=8)
+    assert found.rim == pytest.approx(0.8, rel=0.25)
+    assert found.rim_nm == pytest.approx(20.0, rel=0.25)
+    assert found.blur_nm == pytest.approx(6.0, rel=0.25)
 
 
 def test_how_deep_a_pore_is_seen_through() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import erf
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
@@ -15,8 +16,8 @@ CODES = {"pore": 3, "solid": 5}
 LEVELS = {"pore": 60.0, "solid": 180.0}
 SPACING = (10.0, 4.0, 5.0)
 FULL = Imaging(
-    LEVELS, shot=0.4, read=4.0, blur_nm=6.0, through="pore", shine=0.8, decay_nm=20.0, stripes=0.05,
-    stripes_width_nm=10.0, stripes_depth_nm=15.0, lines=0.02, drift=0.04, drift_nm=60.0,
+    LEVELS, shot=0.4, read=4.0, blur_nm=6.0, rim=0.7, rim_nm=9.0, through="pore", shine=0.8, decay_nm=20.0,
+    stripes=0.05, stripes_width_nm=10.0, stripes_depth_nm=15.0, lines=0.02, drift=0.04, drift_nm=60.0,
 )  # fmt: skip
 
 
@@ -47,6 +48,18 @@ def test_no_box_shows(data: st.DataObject) -> None:
     around = core.grow(FULL.halo(SPACING)).clip(Box.whole(shape))
     part = render(labels[around.slices], around, core, CODES, FULL, SPACING, 7)
     assert np.array_equal(part, shown(labels, FULL, 7)[core.slices])
+
+
+def test_rims_beside_a_straight_boundary() -> None:
+    labels = np.full((1, 3, 81), 3, np.uint8)
+    labels[..., 40:] = 5
+    model = Imaging({"pore": 60.0, "solid": 160.0}, rim=0.5, rim_nm=25.0)
+    grey = shown(labels, model)[0, 1].astype(float)
+    distance = np.arange(81) - 39.5
+    above = (distance > 0) - (1 + erf(distance / (math.sqrt(2) * 5))) / 2
+    assert np.abs(grey - (60 + 100 * ((distance > 0) + 0.5 * above))).max() <= 1.2
+    assert grey[[0, 80]].tolist() == [60, 160]
+    assert grey[39] < 42 < 178 < grey[40]
 
 
 def test_what_is_behind_a_pore_is_seen_by_its_depth() -> None:

@@ -14,9 +14,17 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, optimize, special
+from scipy import ndimage, optimize
 
 from tim3d.errors import InputError
+from tim3d.kernels.image.edge_profile import (
+    Profile,
+    Rims,
+    profile,
+    profile_of_edges,
+    rims,
+    step_width,
+)
 from tim3d.kernels.image.imaging_model import Imaging, Point
 
 Grey: TypeAlias = npt.NDArray[np.float32]
@@ -30,6 +38,8 @@ CALMED = float((BINOMIAL**2).sum())
 CLEAR = 7
 # Second difference along both axes; white noise of 1 gives 6 (Immerkaer, DOI 10.1006/cviu.1996.0060).
 MASK, RESPONSE = np.array([1.0, -2.0, 1.0]), 6.0
+# Every which slice is looked at for rims, and by how much the edges of a pixel may differ there.
+EVERY, SQUARE = 4, 0.05
 # Fewest interior pixels of a class from which anything is estimated.
 FEWEST = 200
 
@@ -83,13 +93,25 @@ def fit(
     if through:  # what is seen through it varies
         variances[names.index(through)] = math.nan
     shot, read = _noise_law(levels, variances)
+    low, edges = _edges(runs, levels, bool(through), spacing)
+    found = None if through else _rims(runs, levels[low], levels[low + 1], spacing)
+    if found:  # interiors that reach into rims do not show the levels
+        levels[low : low + 2] = found.dark, found.bright
     top = len(names) - 1
     noise = math.sqrt(shot * levels[top] + read**2)
     factors = _slice_factors(runs, top, levels[top])
     stripes, width, depth = _stripes(runs, top, levels[top], noise)
     drift, drift_nm = _drift(factors, spacing[0])
     model: dict[str, float | str] = {"shot": shot, "read": read, "dtype": dtype}
-    model |= {"blur_nm": _blur(runs, levels, noise, bool(through), spacing)}
+    step, pixel = levels[low + 1] - levels[low], (spacing[1] * spacing[2]) ** 0.5
+    soft = step_width(edges, levels[low], levels[low + 1])
+    model |= {"blur_nm": _without_jitter(soft, noise, step) * pixel}
+    if found:
+        model |= {
+            "blur_nm": found.blur * pixel,
+            "rim": found.factor,
+            "rim_nm": found.width * pixel,
+        }
     model |= {
         "stripes": stripes,
         "stripes_width_nm": width * spacing[2],
@@ -140,51 +162,28 @@ def _noise_law(levels: Sequence[float], variances: Sequence[float]) -> tuple[flo
     return float(found[0]), math.sqrt(float(found[1]))
 
 
-def _blur(
-    runs: Sequence[Classified],
-    levels: Sequence[float],
-    noise: float,
-    one_sided: bool,
-    spacing: Point,
-) -> float:
-    """Standard deviation of the point spread in nm, from the grey values beside the widest step.
-
-    Normalised grey against the distance from the boundary is an error function. Noise moves the
-    boundary that is found; what that adds to the width is taken off.
-    """
+def _edges(
+    runs: Sequence[Classified], levels: Sequence[float], one_sided: bool, spacing: Point
+) -> tuple[int, Profile]:
+    """Class below the widest step, and the profile across its boundaries."""
     low = int(np.argmax(np.diff(levels)))
-    step, pixel = levels[low + 1] - levels[low], (spacing[1] * spacing[2]) ** 0.5
-    distances, values = [], []
-    for run in runs:
-        for grey, classes in zip(run.grey, run.classes, strict=True):
-            up = classes > low
-            if not up.any() or up.all():
-                continue
-            sampling = (spacing[1] / pixel, spacing[2] / pixel)
-            inside = ndimage.distance_transform_edt(up, sampling=sampling) - 0.5
-            outside = ndimage.distance_transform_edt(~up, sampling=sampling) - 0.5
-            distance = np.where(up, inside, -outside)
-            near = (np.abs(distance) < 5) & (classes >= low) & (classes <= low + 1)
-            near &= up if one_sided else True
-            distances.append(distance[near])
-            values.append((grey[near] - levels[low]) / step)
-    if not distances:
-        return 0.0
-    d, v = np.concatenate(distances), np.concatenate(values)
-    bins = np.rint(2 * d).astype(int) - int(np.rint(2 * d).min())
-    weight = np.bincount(bins)
-    used = weight > 20
-    x = np.bincount(bins, d)[used] / weight[used]
-    y = np.bincount(bins, v)[used] / weight[used]
-    width = optimize.minimize_scalar(
-        lambda s: float(
-            (weight[used] * (y - (1 + special.erf(x / (math.sqrt(2) * s))) / 2) ** 2).sum()
-        ),
-        bounds=(0.05, 6.0),
-        method="bounded",
-    ).x
+    pixel = (spacing[1] * spacing[2]) ** 0.5
+    slices = [pair for run in runs for pair in zip(run.grey, run.classes, strict=True)]
+    sampling = (spacing[1] / pixel, spacing[2] / pixel)
+    return low, profile(slices, low, sampling, bright_side=one_sided)
+
+
+def _rims(runs: Sequence[Classified], dark: float, bright: float, spacing: Point) -> Rims | None:
+    """Rims beside the strongest edges of some slices; none are sought in pixels that are not squares."""
+    if abs(spacing[1] / spacing[2] - 1) > SQUARE:
+        return None
+    return rims(profile_of_edges(grey for run in runs for grey in run.grey[::EVERY]), dark, bright)
+
+
+def _without_jitter(width: float, noise: float, step: float) -> float:
+    """Width of a step less what noise adds, by which the boundary that is found is moved; in pixels."""
     jitter = 2 * math.pi * (noise * CALMED / step) ** 2
-    return float(math.sqrt(max(width**2 - jitter, 0.0) / (1 + jitter)) * pixel)
+    return math.sqrt(max(width**2 - jitter, 0.0) / (1 + jitter))
 
 
 def _slice_factors(runs: Sequence[Classified], code: int, level: float) -> list[Floats]:

@@ -34,8 +34,9 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field, Spacing
 
-# Bytes a voxel of what is read: signal, its blur, what is behind, and the depth; and of the core: brightness and noise.
-READ_BYTES, CORE_BYTES = 17, 20
+# Bytes a voxel of what is read: signal, its blur, its rims, what is behind, and the depth; and of the core: brightness
+# and noise.
+READ_BYTES, CORE_BYTES = 25, 20
 
 
 @Verb
