@@ -100,3 +100,18 @@ def smp_unet(seed: int = 0, classes: int = 2, channels: int = 3) -> Any:
         with torch.no_grad():
             net(torch.randn(4, channels, 32, 32))
     return net.eval()
+
+
+def untrained_translator(path: Path, scale: float = 1.0, added: float = 0.0) -> None:
+    """Write a translator that adds the same to every grey value, in units of its scale times 10."""
+    from tim3d.models.translation.model_file import write_translator
+    from tim3d.models.translation.network import Translator
+
+    net = Translator(2, 2)
+    torch.nn.init.constant_(net.last.bias, added / 10)
+    text = {
+        "options": {"reach": 2, "channels": 2},
+        "scale": [100.0, 10.0 * scale],
+        "names": ["pore", "solid"],
+    }
+    write_translator(path, net, text)

@@ -16,7 +16,7 @@ import xarray as xr
 
 import tim3d
 from tests.micrographs import blobs
-from tests.nets import tiny_checkpoint
+from tests.nets import tiny_checkpoint, untrained_translator
 from tests.promptable import saved_folder
 from tests.soft import Soft
 from tests.unit.test_official import written
@@ -140,6 +140,13 @@ FIELDS |= {
 }  # fmt: skip
 FIELDS |= {
     "render": Row({"sample": A, "model": "imaging.json", "out": "shown"}, makes=f"{A}/shown", reads="phase"),
+    "translate": Row(
+        {"sample": A, "model": "same.safetensors", "labels": "truth"}, {"model": "other.safetensors"},
+        f"{A}/translated", "raw",
+    ),
+    "adapt": Row(
+        {"sample": A, "like": A, "to": "histogram"}, {"to": "spectrum", "window": 8}, f"{A}/adapted", "raw"
+    ),
     "sample_labels": Row(
         {"sample": A, "field": "soft", "draws": 2}, makes=f"{A}/soft_draw_00", reads="truth", after=("calibrate",)
     ),
@@ -246,6 +253,13 @@ FILES = {
         {"sample": A, "model": "look.json", "phases": ["pore", "solid"], "thresholds": [110.0]}, makes="look.json",
         reads="raw",
     ),
+    "train_translator": Row(
+        {
+            "sample": A, "like": A, "model": "translator.safetensors", "labels": "truth", "crop": 16, "batch": 1,
+            "channels": 4, "steps": 1, "every": 1,
+        },
+        makes="translator.safetensors", reads="raw",
+    ),
     "import_generator": Row(
         {
             "checkpoint": "a_Gen.pt", "weights": "own.safetensors", "voxel_size": {"z": 10, "y": 10, "x": 10},
@@ -308,6 +322,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
     tiny_checkpoint(folder / "net.safetensors")
     written(folder, resizes=False)
+    for name, scale in (("same", 1.0), ("other", 2.0)):
+        untrained_translator(folder / f"{name}.safetensors", scale)
     look = Imaging({"pore": 60.0, "solid": 160.0}, read=8.0, blur_nm=10.0)
     write_imaging(folder / "imaging.json", look, {})
     tim3d.import_network(saved_folder("sam", folder / "sam"), folder / "tiny.safetensors")

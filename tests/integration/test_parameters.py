@@ -164,6 +164,27 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"field": "labelled", "model": "look.json", "out": "new"},
         {"field": "swapped", "model": "other_look.json", "seed": 1, "vary": 0.5},
     ),
+    "translate": (
+        "translate",
+        {"model": "same.safetensors", "labels": "labelled", "out": "new"},
+        {"field": "raw2", "model": "bright.safetensors", "labels": "swapped"},
+    ),
+    "adapt to a histogram": (
+        "adapt",
+        {"like": "s.zarr", "to": "histogram", "like_field": "raw2", "out": "new"},
+        {
+            "field": "raw2", "like": "like.zarr", "like_field": "raw", "to": "spectrum", "window": 16,
+            "share": 0.5, "seed": 1,
+        },
+    ),
+    "adapt to a spectrum": (
+        "adapt",
+        {"like": "like.zarr", "to": "spectrum", "window": 8, "out": "new"},
+        {
+            "field": "raw2", "like": "s.zarr", "like_field": "raw2", "to": "histogram", "window": 10,
+            "share": 0.5, "seed": 1,
+        },
+    ),
     "generate grains": (
         "generate",
         GRAINS,
@@ -226,8 +247,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(folder / f"{name}.npy", ((y + step * z) // 3 % 4).astype(np.uint16))
     np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
     if find_spec("torch"):
-        from tests.nets import tiny_checkpoint
+        from tests.nets import tiny_checkpoint, untrained_translator
 
+        untrained_translator(folder / "same.safetensors")
+        untrained_translator(folder / "bright.safetensors", added=9.0)
         tiny_checkpoint(folder / "net.safetensors")
         tiny_checkpoint(folder / "slices.safetensors", norm="instance")
     for name, read in (("look", 8.0), ("other_look", 12.0)):
@@ -259,6 +282,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             voxel_size=size,
             field=field,
             phases=phases,
+            options=QUIET,
+        )
+    for field, factor in (("raw", 0.5), ("raw2", 0.7)):
+        np.save(folder / "like.npy", (grey[:, ::-1] * factor).astype(np.uint8))
+        tim3d.ingest(
+            folder / "like.npy",
+            str(folder / "like.zarr"),
+            voxel_size=size,
+            field=field,
             options=QUIET,
         )
     for name, out in (("labelled", "far"), ("swapped", "far_swapped")):

@@ -94,6 +94,20 @@ CASES = {
         elsewhere={"model": "second.json"},
         runs={"overwrite": True, "progress": True},
     ),
+    "train_translator": Case(
+        {
+            "sample": A, "like": B, "model": "look.safetensors", "labels": "truth", "crop": 16, "batch": 1, "steps": 1,
+            "every": 1, "channels": 4, "progress": False,
+        },
+        refused={
+            "sample": B, "like": A, "field": "grey", "labels": "other", "like_field": "grey", "method": "cut",
+            "reach": 1, "channels": 2, "crop": 12, "batch": 2, "learning_rate": 1e-3, "pool": 3, "every": 2,
+            "seed": 1, "threads": 2, "mixed_precision": False,
+        },
+        decides={"steps": 2},
+        elsewhere={"model": "second.safetensors"},
+        runs={"minutes": 9.0, "device": "cpu", "overwrite": True, "progress": True},
+    ),
     "train": Case(
         {
             "sample": A, "model": "unet.safetensors", "field": "raw", "labels": "truth", "depth": 2, "epochs": 1,
@@ -199,6 +213,7 @@ UNFIT = {
     "cells",
     "drawing",
     "format",
+    "train_translator.crop",
     "vectors",
     "regions",
     "rows",

@@ -66,6 +66,7 @@ ROOMS = [
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
     Room(1, "models.surrogate",    "kernels.statistics models.common storage", "numpy torch safetensors"),
+    Room(1, "models.translation",  "kernels.image models.common", "numpy torch"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),
     Room(1, "formats",             "",                  "numpy tifffile h5py meshio pyarrow"),
     Room(1, "sources",             "",                  "numpy tifffile PIL h5py zarr"),

@@ -37,7 +37,8 @@ skeleton spurs joins interface_area particles keep_sensitivity step results draw
 baseline confidence resamples run
 uncertainty draws calibration correlation distance most number patch
 scales planar trees leaf most
-wavelength_nm ripening through vary
+wavelength_nm ripening through vary to like_field share
+reach pool
 dimensions planes layers limits least_diameter rule overlap heights boundary
 validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
@@ -51,7 +52,8 @@ PLAIN = set(WORDS.split())
 FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
-    "import_generator.weights", "fit_imaging.model", "render.model",
+    "import_generator.weights", "fit_imaging.model", "render.model", "adapt.like", "train_translator.like",
+    "train_translator.model", "translate.model",
     "import_network.checkpoint", "import_network.weights",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
     "propagate.model", "fine_tune.model", "fine_tune.start_from",

@@ -21,16 +21,21 @@ from tim3d.storage import outputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["segmentation", "generator", "surrogate", "training"]
+Kind = Literal["segmentation", "generator", "surrogate", "translator", "training"]
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
 _USE: dict[Kind, str] = {
     "segmentation": "segmentation",
     "generator": "generating volumes",
     "surrogate": "predicting from images",
+    "translator": "translating rendered grey values",
     "training": "going on",
 }
-_MAKERS = {"segmentation": "tim3d train", "surrogate": "tim3d train-surrogate"}
+_MAKERS = {
+    "segmentation": "tim3d train",
+    "surrogate": "tim3d train-surrogate",
+    "translator": "tim3d train-translator",
+}
 _MADE_BY = {kind: _MAKERS.get(kind, "tim3d train-generator") for kind in _USE}
 
 

@@ -1,0 +1,145 @@
+"""Translators: reach, resuming to the bit, and looks whose answer is known."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+pytest.importorskip("torch", reason="translators need torch: pip install 'tim3d[seg]'")
+import torch
+
+from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
+from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.translation.model_file import describe, translate_tile
+from tim3d.models.translation.network import Translator
+from tim3d.models.translation.training import (
+    METHODS,
+    Pool,
+    TranslatorOptions,
+    TranslatorTraining,
+    unlikeness,
+)
+
+SMALL = TranslatorOptions(reach=2, channels=4, crop=32, batch=1, pool=2, learning_rate=2e-3)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Slices in memory."""
+
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.values.shape  # type: ignore[return-value]
+
+    def key(self) -> str:
+        return f"{float(self.values.sum(dtype=np.float64)):.17g}"
+
+    def crop(self, z: int, y: int, x: int, size: int) -> np.ndarray:
+        return np.asarray(self.values[z, y : y + size, x : x + size])
+
+
+def structure(seed: int) -> np.ndarray:
+    field = np.random.default_rng(seed).normal(size=(4, 96, 96))
+    return (ndimage.gaussian_filter(field, (0, 5, 5), mode="wrap") > 0).astype(np.uint8)
+
+
+def look(classes: np.ndarray, seed: int, levels: tuple[float, float], blur: float) -> np.ndarray:
+    grey = ndimage.gaussian_filter(np.where(classes, *levels[::-1]).astype(float), (0, blur, blur))
+    return grey + np.random.default_rng(seed).normal(0, 3, grey.shape)
+
+
+def training(
+    options: TranslatorOptions, levels: tuple[float, float], blur: float = 1.0
+) -> TranslatorTraining:
+    """Unpaired slices: rendered with levels 60 and 160, and real ones of other structures and another look."""
+    classes = structure(0)
+    real = look(structure(1), 3, levels, blur)
+    return TranslatorTraining(
+        Held(look(classes, 2, (60, 160), 1.0)), Held(classes), Held(real), ("pore", "solid"),
+        (float(real.mean()), float(real.std())), options,
+    )  # fmt: skip
+
+
+def test_a_pixel_depends_on_those_within_reach_and_all_of_these() -> None:
+    for reach in (1, 3):
+        torch.manual_seed(0)
+        net = Translator(4, reach)
+        torch.nn.init.normal_(net.last.weight)
+        x = torch.zeros(1, 1, 15, 15, requires_grad=True)
+        (grad,) = torch.autograd.grad(net(x)[0, 0, 7, 7], x)
+        seen = np.argwhere(grad[0, 0].numpy() != 0)
+        assert seen.min() == 7 - reach
+        assert seen.max() == 7 + reach
+
+
+def test_training_begins_with_the_identity() -> None:
+    x = torch.randn(1, 1, 9, 9)
+    assert torch.equal(Translator(4, 3)(x), x)
+
+
+def test_the_pool_shows_old_translations_and_goes_on_where_it_was() -> None:
+    pool, rng = Pool(2), np.random.default_rng(0)
+    new = [torch.full((1, 1, 2, 2), float(n)) for n in range(12)]
+    shown = [float(pool.shown(one, rng)[0, 0, 0, 0]) for one in new]
+    assert shown[:2] == [0, 1]
+    assert any(a != n for n, a in enumerate(shown))
+    other = Pool(2)
+    other.load_state_dict(pool.state_dict())
+    assert torch.equal(torch.stack(other.kept), torch.stack(pool.kept))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, method: str) -> None:
+    asked = training(replace(SMALL, method=method), (90, 130))
+    for parts, name in (((4,), "whole"), ((1, 3, 4), "parts")):
+        for steps in parts:
+            carry_out(
+                asked,
+                tmp_path / name,
+                Schedule(steps, 2),
+                state=tmp_path / f"{name}.state",
+                threads=1,
+            )
+    whole, parts_ = (TrainingRun(asked, tmp_path / f"{n}.state") for n in ("whole", "parts"))
+    for name, one in whole.learner.side.state_dict().items():  # type: ignore[attr-defined]
+        assert torch.equal(one, parts_.learner.side.state_dict()[name])  # type: ignore[attr-defined]
+    assert whole.history[-1]["unlike"] == parts_.history[-1]["unlike"]
+    known = describe(tmp_path / "whole")
+    assert (known.reach, known.names) == (2, ("pore", "solid"))
+    tile = np.random.default_rng(0).normal(100, 20, (20, 20))
+    assert translate_tile(tmp_path / "whole", known, tile).shape == (16, 16)
+    with pytest.raises(MixedRunError):
+        TrainingRun(
+            replace(asked, options=replace(asked.options, batch=2)), tmp_path / "whole.state"
+        )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("levels", "blur"), [((90, 130), 1.0), ((60, 160), 1.6)])
+def test_a_known_look_is_learnt_and_no_interface_moves(
+    tmp_path: Path, levels: tuple[float, float], blur: float
+) -> None:
+    asked = training(replace(SMALL, reach=3, channels=8, batch=2, pool=20), levels, blur)
+    run = carry_out(asked, tmp_path / "net", Schedule(150, 25), state=tmp_path / "state", threads=1)
+    before = unlikeness(
+        asked.source.crop(0, 0, 0, 96)[None], asked.target.crop(0, 0, 0, 96)[None], asked.scale[1]
+    )
+    assert run.best["unlike"] < 0.6 * before
+    assert run.best["shift_px"] < 0.2
+    assert abs(run.best["growth_px"]) < 0.5
+    assert run.best["invented"] <= 0
+
+
+def test_bad_options_and_files_are_refused(tmp_path: Path) -> None:
+    for change in ({"method": "pix2pix"}, {"reach": 0}, {"crop": 30}):
+        with pytest.raises(ArgumentError):
+            replace(SMALL, **change)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="96 x 96 pixels, fewer than a crop of 128"):
+        training(replace(SMALL, crop=128), (90, 130))
+    (tmp_path / "net").write_bytes(b"no network")
+    with pytest.raises(CheckpointError, match="train-translator"):
+        describe(tmp_path / "net")

@@ -1,0 +1,1 @@
+"""Networks that make rendered grey values look like those of a microscope."""
