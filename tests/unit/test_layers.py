@@ -198,6 +198,7 @@ LIGHT = {
         "unet",
     )
 }
+LIGHT |= {"models.translation", "models.translation.model_file"}
 LIGHT |= {"models.promptable"} | {
     f"models.promptable.{name}"
     for name in (

@@ -89,7 +89,7 @@ def profile_of_edges(slices: Iterable[npt.NDArray[np.generic]]) -> Profile:
     for one in slices:
         grey = one.astype(np.float64)
         low, high = EDGES
-        edges = canny(
+        edges = canny(  # type: ignore[no-untyped-call]
             grey, CALM, low_threshold=low, high_threshold=high, use_quantiles=True, mode="nearest"
         )
         if not edges.any():

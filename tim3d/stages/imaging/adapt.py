@@ -13,7 +13,6 @@ import xarray as xr
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Grid, Triple
-from tim3d.kernels.image.imaging_model import GREYS
 from tim3d.stages.imaging.adaptations import (
     KINDS,
     Adaptation,
@@ -21,6 +20,7 @@ from tim3d.stages.imaging.adaptations import (
     BySpectrum,
     Change,
     Stack,
+    check_alike,
 )
 from tim3d.stages.shared.field import (
     DEFAULTS,
@@ -35,9 +35,6 @@ from tim3d.stages.shared.slice_statistics import keep_sums, sums_of_slices
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
 from tim3d.storage.schema import Field
-
-# Pixels of both stacks may differ by this share.
-SIZE_TOLERANCE = 1e-3
 
 
 @Verb
@@ -123,27 +120,6 @@ def _adaptation(to: str, window: int | None, share: float | None, seed: int) -> 
     if to == "spectrum" and seed:
         raise ArgumentError("nothing about a spectrum is random: leave out --seed")
     return ByHistogram(seed) if to == "histogram" else BySpectrum(**of_spectrum)  # type: ignore[arg-type]
-
-
-def check_alike(source: Stack, target: Stack) -> None:
-    """Refuse stacks without grey values, or of two types or pixel sizes."""
-    for one in (source, target):
-        if one.grey.labels or one.grey.dtype not in GREYS:
-            held = "labels" if one.grey.labels else one.grey.dtype
-            raise ArgumentError(
-                f"field {one.grey.name!r} of {one.sample} holds {held}; adapt needs grey values of {' or '.join(GREYS)}"
-            )
-    if source.grey.dtype != target.grey.dtype:
-        raise ArgumentError(
-            f"{source.sample} holds {source.grey.dtype} and {target.sample} {target.grey.dtype}: fit the imaging "
-            "model to the stack that is to be resembled, and render by it"
-        )
-    mine, theirs = source.grey.spacing_nm[1:], target.grey.spacing_nm[1:]
-    if not np.allclose(mine, theirs, rtol=SIZE_TOLERANCE, atol=0):
-        raise ArgumentError(
-            f"a pixel of {source.sample} is {mine[0]:g} x {mine[1]:g} nm and one of {target.sample} "
-            f"{theirs[0]:g} x {theirs[1]:g} nm: make the structure with pixels of the stack, --voxel-size"
-        )
 
 
 @dataclass(frozen=True)

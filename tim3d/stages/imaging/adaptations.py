@@ -14,13 +14,14 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.image.histogram_matching import HistogramMatch
+from tim3d.kernels.image.imaging_model import GREYS
 from tim3d.kernels.image.spectrum_matching import (
     check_window,
     filter_taps,
     filtered,
     power_spectrum,
 )
-from tim3d.stages.imaging.fit_imaging import boxes
+from tim3d.stages.imaging.looked_at import boxes
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.histogram import Histogram
 from tim3d.storage import store
@@ -28,6 +29,8 @@ from tim3d.storage.schema import Field
 
 # Stream of random numbers by which voxels of one grey value are dealt out.
 TIES = 55
+# Pixels of both stacks may differ by this share.
+SIZE_TOLERANCE = 1e-3
 
 Change = Callable[[np.ndarray, Box, Box], np.ndarray]
 
@@ -56,6 +59,27 @@ class Stack:
     def mean(self) -> float:
         """Mean grey value of these parts."""
         return float(np.mean([one.mean(dtype=np.float64) for one in self.parts()]))
+
+
+def check_alike(source: Stack, target: Stack) -> None:
+    """Refuse stacks without grey values, or of two types or pixel sizes."""
+    for one in (source, target):
+        if one.grey.labels or one.grey.dtype not in GREYS:
+            held = "labels" if one.grey.labels else one.grey.dtype
+            raise ArgumentError(
+                f"field {one.grey.name!r} of {one.sample} holds {held}; adapt needs grey values of {' or '.join(GREYS)}"
+            )
+    if source.grey.dtype != target.grey.dtype:
+        raise ArgumentError(
+            f"{source.sample} holds {source.grey.dtype} and {target.sample} {target.grey.dtype}: fit the imaging "
+            "model to the stack that is to be resembled, and render by it"
+        )
+    mine, theirs = source.grey.spacing_nm[1:], target.grey.spacing_nm[1:]
+    if not np.allclose(mine, theirs, rtol=SIZE_TOLERANCE, atol=0):
+        raise ArgumentError(
+            f"a pixel of {source.sample} is {mine[0]:g} x {mine[1]:g} nm and one of {target.sample} "
+            f"{theirs[0]:g} x {theirs[1]:g} nm: make the structure with pixels of the stack, --voxel-size"
+        )
 
 
 class Adaptation(ABC):

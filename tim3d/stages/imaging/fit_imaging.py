@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tim3d.engine import Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expect, is_forecasting
-from tim3d.grid import Box, triple
+from tim3d.grid import Box
 from tim3d.kernels.image.imaging_fit import Classified, classified, fit
 from tim3d.kernels.image.imaging_model import GREYS, Imaging
 from tim3d.kernels.image.threshold import multi_otsu
 from tim3d.stages.imaging.imaging_file import IMAGING, read_imaging, write_imaging
+from tim3d.stages.imaging.looked_at import boxes
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.histogram import Histogram, check_thresholds
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.schema import Field
 from tim3d.typed import GreyValues, Names
-
-# Places along z that are looked at, slices at each, and the largest edge of their middle part.
-PLACES, SLICES, EDGE = 4, 16, 768
 
 
 @Verb
@@ -196,22 +192,3 @@ class Fitting:
 def _fitted(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text()).get("fitted", {})
     return found
-
-
-def boxes(grey: Field) -> list[Box]:
-    """Parts of a stack that are looked at: consecutive slices at places along z, the middle of each.
-
-    >>> grey = Field("raw", (100, 64, 900), "uint8", (1.0,) * 3, (16,) * 3, (16,) * 3)
-    >>> [(box.start, box.stop) for box in boxes(grey)][:2]
-    [((0, 0, 66), (16, 64, 834)), ((28, 0, 66), (44, 64, 834))]
-    """
-    depth = grey.shape[0]
-    count = min(PLACES, max(1, depth // SLICES))
-    length = min(depth, SLICES)
-    starts = np.linspace(0, depth - length, count).astype(int).tolist()
-    sides = [
-        (max(0, (n - EDGE) // 2), min(n, (n - EDGE) // 2 + EDGE) if n > EDGE else n)
-        for n in grey.shape[1:]
-    ]
-    (y0, y1), (x0, x1) = sides
-    return [Box(triple((z, y0, x0)), triple((z + length, y1, x1))) for z in starts]

@@ -15,10 +15,9 @@ from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expect, expected, is_forecasting
 from tim3d.kernels.image.edge_profile import profile, step_width
 from tim3d.models.common.weights import read_weights
-from tim3d.stages.imaging.adapt import check_alike
-from tim3d.stages.imaging.adaptations import Stack
+from tim3d.stages.imaging.adaptations import Stack, check_alike
 from tim3d.stages.imaging.field_crops import FieldCrops
-from tim3d.stages.imaging.fit_imaging import boxes
+from tim3d.stages.imaging.looked_at import boxes
 from tim3d.stages.shared.grid_agreement import refuse_unlike
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, schema, store

@@ -19,7 +19,7 @@ from tim3d.grid import Block, Box, Grid, Triple
 from tim3d.kernels.image.geometry_guard import compare
 from tim3d.models.translation.model_file import TILE, Description, describe, translate_tile
 from tim3d.stages.imaging.field_crops import FieldCrops
-from tim3d.stages.imaging.fit_imaging import boxes
+from tim3d.stages.imaging.looked_at import boxes
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.field import (
     DEFAULTS,
