@@ -38,7 +38,7 @@ baseline confidence resamples run
 uncertainty draws calibration correlation distance most number patch
 scales planar trees leaf most
 wavelength_nm ripening through vary to like_field share
-reach pool
+reach pool channels
 dimensions planes layers limits least_diameter rule overlap heights boundary
 validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
