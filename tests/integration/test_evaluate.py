@@ -192,7 +192,7 @@ def test_a_truth_without_a_voxel_is_refused(tmp_path: Path) -> None:
         ({"resamples": 5}, "--resamples 5 is too few"),
         ({"run": 0}, "--run 0 is not"),
         ({"run": 9}, "--run 9 leaves"),
-        ({"confidence": 1.0}, "--confidence 1.0 is not between"),
+        ({"level": 1.0}, "--level 1.0 is not between"),
         ({"tolerance": 0.0}, "--tolerance 0 is not a length"),
         ({"merge": {"rim": "pore"}}, "--merge names rim"),
     ],

@@ -55,8 +55,8 @@ class Case:
 
 CASES = {
     "points": Case(
-        {"sample": A, "folder": "looked", "number": 3},
-        refused={"sample": B, "field": "grey", "number": 4, "patch": 33, "seed": 1},
+        {"sample": A, "folder": "looked", "count": 3},
+        refused={"sample": B, "field": "grey", "count": 4, "patch": 33, "seed": 1},
         elsewhere={"folder": "second"},
         runs={"overwrite": True},
     ),

@@ -61,7 +61,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "folder": "truer", "truth": "truth", "phases": Phases(pore=1, solid=0),
             "true_phases": Phases(solid=0, pore=1), "merge": {"pore": "solid"},
             "names": "{name}_m", "accept_missing": True, "baseline": "truer", "tolerance": 1.0,
-            "resamples": 0, "confidence": 0.3, "seed": 1, "splits": "lists.csv", "subset": "train",
+            "resamples": 0, "level": 0.3, "seed": 1, "splits": "lists.csv", "subset": "train",
         },
     ),
     "train a forest": (

@@ -189,7 +189,7 @@ CASES = {
         {"sample": A},
         decides={
             "sample": B, "field": "other", "truth": "other", "baseline": "other", "slices": slice(0, 5),
-            "tolerance": 25.0, "resamples": 200, "confidence": 0.9, "run": 3, "seed": 1,
+            "tolerance": 25.0, "resamples": 200, "level": 0.9, "run": 3, "seed": 1,
         },
         refused={"merge": {"solid": "pore"}},
         names={"out": "mine3"},
@@ -200,7 +200,7 @@ CASES = {
         {"sample": A, "field": "three", "merge": {"ring": "solid"}},
         decides={
             "sample": B, "truth": "other", "baseline": "phase", "slices": slice(0, 5), "merge": {"ring": "pore"},
-            "tolerance": 25.0, "resamples": 200, "confidence": 0.9, "run": 3, "seed": 1,
+            "tolerance": 25.0, "resamples": 200, "level": 0.9, "run": 3, "seed": 1,
         },
         refused={"field": "phase"},
         names={"out": "mine4"},

@@ -25,13 +25,13 @@ GREYS = {"resin": 70.0, "filler": 160.0}
 LOOK = Look({0: 70.0, 1: 160.0})
 SAMPLES = [f"s{n}.zarr" for n in range(COUNT)]
 TRAIN: dict[str, Any] = {
-    "samples": SAMPLES, "model": "net.safetensors", "greys": GREYS, "axis": "y", "taken": 3, "steps": 4, "every": 2,
-    "batch": 4, "level": 0.5, "device": "cpu", "progress": False,
+    "samples": SAMPLES, "model": "net.safetensors", "greys": GREYS, "axis": "y", "per_sample": 3, "steps": 4,
+    "every": 2, "batch": 4, "level": 0.5, "device": "cpu", "progress": False,
 }  # fmt: skip
 # Another value of each: refused while the file is there, or in a file of its own another network.
 OTHERS: dict[str, Any] = {
     "samples": SAMPLES[::-1], "greys": {"resin": 60.0, "filler": 160.0}, "look": {"blur": 1.5}, "field": "other",
-    "transport": "none", "axis": "z", "taken": 4, "together": 2, "adapt": ["standardise"], "images": "real",
+    "transport": "none", "axis": "z", "per_sample": 4, "per_prediction": 2, "adapt": ["standardise"], "images": "real",
     "weight": 2.0, "every": 3, "batch": 5, "learning_rate": 1e-3, "level": 0.4, "seed": 1, "threads": 2,
 }  # fmt: skip
 PLACES = {"model", "steps", "device", "overwrite", "progress"}
@@ -177,8 +177,8 @@ REFUSED = [
     ({"axis": "x"}, "solved along y, and not along x"),
     ({"samples": [*SAMPLES[1:], SAMPLES[1]]}, "is given twice"),
     ({"samples": SAMPLES[:8]}, "8 samples are too few"),
-    ({"taken": 7, "together": 8}, "at most --taken"),
-    ({"taken": 7}, "a sample has 1 to 6 sections"),
+    ({"per_sample": 7, "per_prediction": 8}, "at most --per-sample"),
+    ({"per_sample": 7}, "a sample has 1 to 6 sections"),
     ({"adapt": ["dann"]}, "--adapt adabn --images sem"),
     ({"adapt": ["cut"]}, "no adaptation 'cut'"),
     ({"level": 1.0}, "between 0 and 1"),

@@ -199,7 +199,7 @@ def test_what_is_missing_is_said_in_one_line(sample: str, tmp_path: Path) -> Non
 
 def test_points_that_were_looked_at_correct_the_labels(sample: str, tmp_path: Path) -> None:
     folder = tmp_path / "looks"
-    assert main(["points", sample, str(folder), "--number", "120", "--quiet"]) == 0
+    assert main(["points", sample, str(folder), "--count", "120", "--quiet"]) == 0
     rows = (folder / "points.csv").read_text().splitlines()
     assert rows[0] == "point,z,y,x,image,answer"
     assert len(list(folder.glob("point_*.png"))) == 120
@@ -218,7 +218,7 @@ def test_points_that_were_looked_at_correct_the_labels(sample: str, tmp_path: Pa
     assert float(both["fraction_lower"]) < (truth == 0).mean() < float(both["fraction_upper"])
     widths = [float(one["fraction_upper"] - one["fraction_lower"]) for one in (both, points)]
     assert widths[0] < widths[1]
-    assert tim3d.points(sample, folder, number=120) == folder / "points.csv"
+    assert tim3d.points(sample, folder, count=120) == folder / "points.csv"
     table.write_text("\n".join(answered).replace("pore", "hole"))
     with pytest.raises(InputError, match="none of the phases pore, solid"):
         tim3d.count_points(sample, table)

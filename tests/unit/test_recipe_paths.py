@@ -34,15 +34,15 @@ gaussian_process level permutations draws distance pore density plain regions
 neck instances substrate rows
 bond_line_nm film_nm bodies pressure roughness voids delamination substrates
 skeleton spurs joins interface_area particles keep_sensitivity step results drawings
-baseline confidence resamples run
-uncertainty draws calibration correlation distance most number patch
+baseline resamples run
+uncertainty draws calibration correlation distance most patch
 scales planar trees leaf most
 wavelength_nm ripening through vary to like_field share
 reach pool channels
 dimensions planes layers limits least_diameter rule overlap heights boundary
 validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
-prompts masks embeddings preprocessing adapt taken greys look together weight outside
+prompts masks embeddings preprocessing adapt per_sample greys look per_prediction weight outside
 heights boundary rule overlap limits least_diameter width
 dropout passes
 adapt rank give jitter reach least

@@ -15,6 +15,7 @@ from tim3d.cli.parsing import options_of, parameters, read
 from tim3d.cli.readers import STEPS, reader
 from tim3d.commands import shell_text
 from tim3d.steps import BARE
+from tim3d.verbs import MISSIONS as BY_MISSION
 from tim3d.verbs import PYTHON_ONLY, VERBS, is_positional, option_of
 
 Action = Callable[[str, dict[str, Any]], None]
@@ -187,9 +188,16 @@ def _upkeep(name: str, source: Source | None = None) -> Command:
     return Command(module, name, actions.upkeep, lambda: (source or Source(module, name)).below(""))
 
 
-COMMANDS = {
-    **{name.replace("_", "-"): _verb(name) for name in VERBS},
+_OTHERS = {
     "run": Command("tim3d.cli.recipe", "run_recipe", actions.run, _run),
     **{name: _upkeep(name) for name in ("show", "validate", "status", "doctor")},
     "certificates": _upkeep("certificates", Source("tim3d.engine.clusters.tls", "certificates")),
+}
+COMMANDS = {**{name.replace("_", "-"): _verb(name) for name in VERBS}, **_OTHERS}
+# Names of the commands, by what they are for.
+MISSIONS = {
+    **{
+        mission: [name.replace("_", "-") for name in verbs] for mission, verbs in BY_MISSION.items()
+    },
+    "run recipes, and look after samples": list(_OTHERS),
 }

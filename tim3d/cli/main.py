@@ -1,4 +1,7 @@
-"""The command line: every verb of tim3d, with the same names as in Python. Errors are one line and an exit code."""
+"""The command line: every verb of tim3d, with the same names as in Python.
+
+Errors are one line and an exit code. COMMAND --help lists the options of a command.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import atexit
 import contextlib
 import os
 import re
+import shutil
 import sys
+import textwrap
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from tim3d.cli import console
-from tim3d.cli.commands import COMMANDS, QUIET, Option, guides
+from tim3d.cli.commands import COMMANDS, MISSIONS, QUIET, Option, guides
 from tim3d.cli.parser import Parser
 from tim3d.version import __version__
 
@@ -75,17 +81,35 @@ def act(name: str, options: Sequence[Option], given: dict[str, Any]) -> None:
     )
 
 
+def overview() -> str:
+    """Return the commands by what they are for, each with the first clause of its summary."""
+    blocks = []
+    for mission, names in MISSIONS.items():
+        clauses = {name: re.split(r"[:;]|\.$", COMMANDS[name].summary)[0] for name in names}
+        rows = (_filled(f"  {name:20} {clause}", 23) for name, clause in clauses.items())
+        blocks.append("\n".join([f"{mission}:", *rows]))
+    return "\n\n".join(blocks)
+
+
+def _filled(text: str, indent: int = 0) -> str:
+    width = shutil.get_terminal_size().columns - 2
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
 def build_parser(first: Sequence[str] | None = None) -> Parser:
     """Parser of the command named by the first word; of all commands if it names none."""
-    parser = Parser(prog="tim3d", description=__doc__, epilog=EXIT_CODES)
+    parser = Parser(
+        prog="tim3d",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description=f"{__doc__}\n{overview()}",
+        epilog=_filled(EXIT_CODES),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"tim3d {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog="tim3d", help=SUPPRESS)
     named = [word for word in first or () if word in COMMANDS]
     for name, command in ((name, COMMANDS[name]) for name in named or COMMANDS):
-        summary = command.summary
-        sub = commands.add_parser(
-            name, help=re.split(r"[:;]|\.$", summary)[0], description=summary, epilog=EXIT_CODES
-        )
+        sub = commands.add_parser(name, description=command.summary, epilog=EXIT_CODES)
         if named or first is None:
             options = [*QUIET.below(""), *command.options()]
             sub.add(options)

@@ -103,12 +103,12 @@ class SolvedSamples:
         there = self._edge(PLANES[self.axis][0])
         if not 1 <= self.each <= there:
             raise ArgumentError(
-                f"--taken is {self.each}: a sample has 1 to {there} sections along {self.axis}"
+                f"--per-sample is {self.each}: a sample has 1 to {there} sections along {self.axis}"
             )
         need, free = 4 * len(self.samples) * self.each * math.prod(self.plane), available_memory()
         if need > free:
             raise MemoryPlanError(
-                f"sections need {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. Use fewer: --taken "
+                f"sections need {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. Use fewer: --per-sample "
                 f"{max(1, int(self.each * free / need))}"
             )
 

@@ -40,8 +40,8 @@ def train_surrogate(
     field: str = "phase",
     transport: str = "",
     axis: Literal["z", "y", "x"] = "z",
-    taken: int = 9,
-    together: int = 1,
+    per_sample: int = 9,
+    per_prediction: int = 1,
     adapt: Names = (),
     images: Folder | None = None,
     weight: float = 1.0,
@@ -79,10 +79,10 @@ def train_surrogate(
         Name of the result of solve that is meant (default: the only one).
     axis : {"z", "y", "x"}
         Axis of the flux. It runs down the images.
-    taken : int
+    per_sample : int
         Sections taken of each sample.
-    together : int
-        Number of sections of a sample that make one prediction together.
+    per_prediction : int
+        Sections of a sample from which one prediction is made.
     adapt : list of str
         Adaptation to the look of real images: standardise, adabn, coral, dann (default: none). See
         docs/sem-surrogate.md.
@@ -135,18 +135,20 @@ def train_surrogate(
     adaptation from simulated ones).
     """
     paths = (samples,) if isinstance(samples, str) else tuple(samples)
-    options = SurrogateOptions(together, tuple(adapt), float(weight), batch, float(learning_rate))
+    options = SurrogateOptions(
+        per_prediction, tuple(adapt), float(weight), batch, float(learning_rate)
+    )
     split(len(paths), seed, fewest(level))
-    if min(steps, every) < 1 or together > taken:
+    if min(steps, every) < 1 or per_prediction > per_sample:
         raise ArgumentError(
-            f"steps {steps}, every {every}, together {together} of {taken}: all must be 1 or more, and --together at "
-            "most --taken"
+            f"--steps {steps}, --every {every} and --per-prediction {per_prediction} are 1 or more, and the last is "
+            f"at most --per-sample {per_sample}"
         )
     if options.needs_target != (images is not None):
         raise ArgumentError(
             "adabn, coral and dann need a folder of real images, and nothing else does: --adapt adabn --images sem"
         )
-    source = SolvedSamples(paths, field, transport, axis, taken, greys, look or {}, seed)
+    source = SolvedSamples(paths, field, transport, axis, per_sample, greys, look or {}, seed)
     target = outputs.check_target(model, outputs.WEIGHTS)
     if awaited := next((p for p in paths if will_exist(p) or names_below("field", p)), None):
         return Task(lambda: cannot_plan("train_surrogate", awaited), lambda: target)

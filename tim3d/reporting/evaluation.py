@@ -124,7 +124,7 @@ def says(found: xr.Dataset) -> Iterator[str]:
     if a["resamples"]:
         runs = f" in runs of {a['resampled_run']}" if a["resampled_run"] > 1 else ""
         yield (
-            f"In brackets: {100 * a['confidence']:g} % intervals of {a['resamples']} resamples of the {unit}s{runs}."
+            f"In brackets: {100 * a['level']:g} % intervals of {a['resamples']} resamples of the {unit}s{runs}."
         )
     for name in GAINS if f"{GAINS[0]}_gain" in found else ():
         yield f"{name} minus that of the baseline: {_ranged(found, f'{name}_gain')}."

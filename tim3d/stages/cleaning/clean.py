@@ -42,7 +42,7 @@ def clean(
     out: str = "cleaned",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
-    """Put labels right by steps in the given order: islands, holes, openings, majority, names.
+    """Correct labels by steps in the given order: islands, holes, openings, majority, names.
 
     The labels do not depend on the blocks. What lies beyond the border of the volume is not known:
     it neither erodes nor dilates, does not vote, and encloses no hole.

@@ -65,7 +65,7 @@ def label(
     draws: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
-    """Find the connected components of each phase, and what leads from face to face of the volume.
+    """Label the connected components of each phase, and find those that percolate.
 
     Numbers, sizes and boxes do not depend on the blocks. Components are numbered from 1 by their
     first voxel in C order, over all phases; the components of one phase have the order of

@@ -47,7 +47,7 @@ def evaluate_images(
     accept_missing: bool = False,
     tolerance: float = 2.0,
     resamples: int = 1000,
-    confidence: float = 0.95,
+    level: float = 0.95,
     seed: int = 0,
     splits: str | Path | None = None,
     subset: str | None = None,
@@ -80,8 +80,8 @@ def evaluate_images(
         Distance in pixels within which boundaries agree.
     resamples : int
         Resamples of the images from which intervals are found, 0 for none.
-    confidence : float
-        Confidence of the intervals.
+    level : float
+        Probability of the intervals.
     seed : int
         Seed of the resamples.
     splits : path, optional
@@ -110,7 +110,7 @@ def evaluate_images(
     target = check_table(csv)
     if not 0 < tolerance < np.inf:
         raise ArgumentError(f"--tolerance {tolerance:g} is not a number of pixels: --tolerance 2")
-    resampling = Resampling(resamples, confidence, seed)
+    resampling = Resampling(resamples, level, seed)
     resampling.check()
     images = chosen_images(folder, splits, subset)
     pairs = paired(images, images_in(truth), names, accept_missing=accept_missing)

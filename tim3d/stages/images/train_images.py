@@ -94,7 +94,7 @@ def train_images(
         The list that is learnt from, as train or Super2/train (needed with splits).
     validate : sequence of str, optional
         Images that are not learnt from, and by which epochs are judged; with splits the name of one
-        list (default: the last ones, see validation_fraction).
+        list (default: the last ones).
     pixel_size : float, optional
         Edge of a pixel in nm (default: from the metadata of the images).
     architecture : str

@@ -68,7 +68,7 @@ def train_strokes_images(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Task[Path]:
-    """Learn the phases from strokes on single images, and write the classifier for segment-images.
+    """Train a random forest on strokes on single images, for segment-images.
 
     The images may have any sizes and depths; each is normalised by its own mean and deviation.
     Masks need not be whole: pixels of a phase that is called ``unlabelled`` are not painted.

@@ -54,7 +54,7 @@ def measure(
     draws: bool = False,
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
-    """Measure a field: every block is read once, its partials are kept, and their sum is finalized.
+    """Measure the descriptors of a field: every block is read once, its partials are kept, and their sum is finalized.
 
     Descriptors of several fields read the same block of each of them. Quantities that couple all
     blocks (conductivity, tortuosity, percolation) are computed by `solve`, `geodesic` and `label`;

@@ -56,7 +56,7 @@ def study(
     out: str = "",
     options: Options = DEFAULTS,
 ) -> Task[xr.Dataset]:
-    """Find a value in windows of several sizes: its mean and spread, and the size at which it is representative.
+    """Find the representative volume: mean and spread of a quantity in windows of several sizes.
 
     Windows of one size form a lattice in the middle of the volume and do not overlap. Each is read
     from the store and solved or measured by itself, so that windows of any size share the work on a

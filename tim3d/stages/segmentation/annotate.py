@@ -41,7 +41,7 @@ def annotate(
     polarity: Literal["dark", "bright"] = "dark",
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
-    """Hybrid annotation of a grey stack: 0 solid, 1 pore by threshold, 2 shine-through inside pores.
+    """Label a grey stack by histogram and superpixels: 0 solid, 1 pore, 2 shine-through inside pores.
 
     A pixel is pore where its grey lies on the pore side of `threshold`, and shine-through where
     only the mean grey of its SLIC superpixel lies on the pore side of `superpixel_threshold`. Both
@@ -56,9 +56,9 @@ def annotate(
     out : str
         Name of the field of labels.
     threshold : float, optional
-        Grey value that parts pixels (default: by Otsu's method).
+        Grey value that separates pixels (default: by Otsu's method).
     superpixel_threshold : float, optional
-        Grey value that parts means of superpixels (default: from the histogram). There it is the
+        Grey value that separates means of superpixels (default: from the histogram). There it is the
         first peak of the second derivative of the smoothed histogram.
     smoothing : float, optional
         Standard deviation in grey levels by which the histogram is smoothed (default: 6 for uint8).

@@ -47,7 +47,7 @@ def evaluate(
     slices: SliceRange = slice(None),
     tolerance: float | None = None,
     resamples: int = 1000,
-    confidence: float = 0.95,
+    level: float = 0.95,
     run: int | None = None,
     seed: int = 0,
     out: str = "",
@@ -79,8 +79,8 @@ def evaluate(
         Distance in nm within which boundaries agree (default: two pixels).
     resamples : int
         Resamples of the slices from which intervals are found, 0 for none.
-    confidence : float
-        Confidence of the intervals.
+    level : float
+        Probability of the intervals.
     run : int, optional
         Consecutive slices that are resampled together (default: from the autocorrelation of the
         accuracy of slices).
@@ -118,7 +118,7 @@ def evaluate(
     node = partial(
         result_name, f"{field}_evaluation", truth=(truth, "truth"), baseline=(baseline, None)
     )
-    resampling = Resampling(resamples, confidence, seed, run)
+    resampling = Resampling(resamples, level, seed, run)
     resampling.check()
     if is_numbered(judged):
         _refuse_of_phases(merge, slices, tolerance, run)
@@ -138,7 +138,7 @@ def evaluate(
         raise ArgumentError(f"--tolerance {within:g} is not a length in nm: --tolerance 10")
     name = node(
         merge=(dict(merge or {}), {}), slices=(planes, (0, judged.shape[0])), tolerance=(tolerance, None),
-        resamples=(resamples, 1000), confidence=(confidence, 0.95), run=(run, None), seed=(seed, 0),
+        resamples=(resamples, 1000), level=(level, 0.95), run=(run, None), seed=(seed, 0),
     )  # fmt: skip
     evaluating = Evaluating(sample, fields, true, names, planes, within, resampling)
     return result_task(evaluating.making(out or name, options), options)
@@ -194,7 +194,7 @@ class Evaluating:
             "field": self.fields[0].field.name, "truth": self.true.name, "names": self.names,
             "baseline": [one.field.name for one in self.fields[1:]],
             "merge": [dict(one.merge or {}) for one in self.fields], "slices": self.planes,
-            "tolerance": self.tolerance, "resamples": how.resamples, "confidence": how.confidence,
+            "tolerance": self.tolerance, "resamples": how.resamples, "level": how.level,
             "run": how.run, "seed": how.seed,
         }  # fmt: skip
 

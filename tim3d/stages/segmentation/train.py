@@ -92,7 +92,7 @@ def train(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Task[Path]:
-    """Train a U-Net on slices of a grey field and their labels, and write it to `model`.
+    """Train a U-Net on a grey field and its labels, and write it to `model`.
 
     The best epoch on held-out slices (the last ones) is kept. An interrupted training resumes where
     it stopped; a finished one is not repeated. The classes of the network are the phases of the

@@ -68,7 +68,7 @@ def train_strokes(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Task[Path]:
-    """Learn the phases from a few strokes, and write the classifier to `model` for tim3d segment.
+    """Train a random forest on a few strokes, and write it to `model` for tim3d segment.
 
     A forest of decision trees is trained on the painted voxels by features of their neighbourhood:
     Gaussians, gradients, eigenvalues of the Hessian, structure tensors and differences of Gaussians

@@ -129,7 +129,7 @@ class Resampling:
     """Bootstrap of slices or images; `run` consecutive ones are drawn together, None to find it."""
 
     resamples: int
-    confidence: float
+    level: float
     seed: int
     run: int | None = 1
 
@@ -139,10 +139,8 @@ class Resampling:
             raise ArgumentError(
                 f"--resamples {self.resamples} is too few for an interval: 100 or more, or 0 for none"
             )
-        if not 0 < self.confidence < 1:
-            raise ArgumentError(
-                f"--confidence {self.confidence} is not between 0 and 1: --confidence 0.95"
-            )
+        if not 0 < self.level < 1:
+            raise ArgumentError(f"--level {self.level} is not between 0 and 1: --level 0.95")
         if self.run is not None and self.run < 1:
             raise ArgumentError(f"--run {self.run} is not a number of slices: --run 1")
         if not 0 <= self.seed < 2**64:
@@ -202,7 +200,7 @@ def evaluated(
     if not known.any():
         raise InputError(f"no voxel has a truth: all of them are {UNLABELLED!r}")
     weights, run = resampling.drawn(judged.chosen(known).measures()["accuracy"])
-    building = Building(known, weights, resampling.confidence, naming)
+    building = Building(known, weights, resampling.level, naming)
     variables = building.variables(judged, "")
     if baseline is not None:
         variables |= building.variables(baseline, "baseline_")
@@ -213,7 +211,7 @@ def evaluated(
     about = {
         "voxels": int(judged.voxels.sum()),
         "units_with_truth": int(known.sum()),
-        "confidence": resampling.confidence,
+        "level": resampling.level,
         "resamples": 0 if weights is None else resampling.resamples,
         "resampled_run": run,
     }
@@ -231,7 +229,7 @@ class Building:
 
     known: NDArray[np.bool_]
     weights: Counts | None
-    confidence: float
+    level: float
     naming: Naming
 
     def variables(self, one: Agreement, prefix: str) -> dict[str, Any]:
@@ -280,8 +278,8 @@ class Building:
     def _limits(self, key: str, name: str, values: Reals | None) -> dict[str, Any]:
         if values is None:
             return {}
-        ends = bootstrap.interval(values, self.confidence)
-        what = f"of the {100 * self.confidence:g} % bootstrap interval"
+        ends = bootstrap.interval(values, self.level)
+        what = f"of the {100 * self.level:g} % bootstrap interval"
         return {
             f"{key}_{end}": (
                 ("phase",) if name in OF_PHASE else (),

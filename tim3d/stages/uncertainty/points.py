@@ -35,12 +35,12 @@ def points(
     folder: Folder,
     *,
     field: str = "raw",
-    number: int = 300,
+    count: int = 300,
     patch: int = 65,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Task[Path]:
-    """Write random points of a grey field as images, whose phases a person then names.
+    """Write random points of a grey field as images, for a person to name their phases.
 
     ``FOLDER/points.csv`` has a row for each point with an empty column ``answer``: write the name of the
     phase of the voxel between the four marks of its image. Points that are not clear stay empty.
@@ -54,7 +54,7 @@ def points(
         Folder for the table and the images. Made if it is not there.
     field : str
         The grey field.
-    number : int
+    count : int
         Number of points.
     patch : int
         Edge in pixels of what is shown around a point; odd.
@@ -80,14 +80,14 @@ def points(
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; points show grey values: --field raw")
-    if not 1 <= number <= 10_000 or not 3 <= patch <= 999 or not 0 <= seed < 2**32:
+    if not 1 <= count <= 10_000 or not 3 <= patch <= 999 or not 0 <= seed < 2**32:
         raise ArgumentError(
-            f"--number {number} is from 1 to 10000, --patch {patch} from 3 to 999, --seed {seed} from 0 to 2^32 - 1"
+            f"--count {count} is from 1 to 10000, --patch {patch} from 3 to 999, --seed {seed} from 0 to 2^32 - 1"
         )
     outputs.check_place(
         Path(folder) / TABLE, "a table of points", makes_folder=Path(folder).parent.is_dir()
     )
-    shown = Shown(sample, grey, Path(folder), number, patch | 1, seed, overwrite)
+    shown = Shown(sample, grey, Path(folder), count, patch | 1, seed, overwrite)
     return Task(shown.plans, shown.run)
 
 
@@ -98,7 +98,7 @@ class Shown:
     sample: str
     grey: Field
     folder: Path
-    number: int
+    count: int
     patch: int
     seed: int
     overwrite: bool
@@ -112,9 +112,7 @@ class Shown:
         """One line, or nothing if the points are there."""
         if self._is_there():
             return []
-        return [
-            Outline("points", f"writes {self.number} images and their table into {self.folder}")
-        ]
+        return [Outline("points", f"writes {self.count} images and their table into {self.folder}")]
 
     def run(self) -> Path:
         """Write the images, and last the table."""
@@ -131,14 +129,14 @@ class Shown:
         return self.table
 
     def _images(self) -> Iterator[str]:
-        return (f"point_{n:04d}.png" for n in range(self.number))
+        return (f"point_{n:04d}.png" for n in range(self.count))
 
     def _text(self) -> str:
         return table_of(self._places, list(self._images()))
 
     @property
     def _places(self) -> NDArray[np.int64]:
-        return places(self.grey.shape, self.number, self.seed)
+        return places(self.grey.shape, self.count, self.seed)
 
     def _is_there(self) -> bool:
         """Whether these points are there, with answers or without; refuse others."""
@@ -161,7 +159,7 @@ class Shown:
             patches.update(self._patch(place).tobytes())
         known = {
             "sha256": patches.hexdigest(),
-            "number": self.number,
+            "count": self.count,
             "patch": self.patch,
             "seed": self.seed,
         }
