@@ -1,15 +1,16 @@
-"""Steps of `prepare` and `clean` as values: what is recorded of them, and how they are typed in the shell."""
+"""Values with a kind and parameters (corrections, descriptors, losses): their records, and their words in the shell."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tim3d.errors import ArgumentError
+from tim3d.spelling import given_twice, suggestion
 
 # Field whose value stands first and without its name in the shell, as in holes:solid.
 BARE = "phase"
@@ -71,6 +72,9 @@ class Step(ABC):  # noqa: B024
         return fields(self) if is_dataclass(type(self)) else ()  # type: ignore[arg-type]
 
 
+Kind = TypeVar("Kind", bound=Step)
+
+
 def check_length(step: Step, name: str, most: float, what: str, cure: str = "") -> None:
     """Raise `ArgumentError` unless a length in nm is finite, not negative and at most that of what it lies in.
 
@@ -116,6 +120,51 @@ def checked_steps(
             names = " or ".join(kind.__name__ for kind in allowed)
             raise ArgumentError(f"{one!r} is not a step of {verb}; give values of {names}")
     return listed
+
+
+def spelt(text: str, kinds: Mapping[str, type[Kind]], what: str) -> Kind:
+    """Value of a word of the shell, as ``focal:gamma=3``.
+
+    Parameters
+    ----------
+    text : str
+        Its kind, and the parameters that differ from their defaults.
+    kinds : mapping of str to type
+        The kinds by name.
+    what : str
+        What the kinds are, for messages.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such kind or parameter, or a value cannot be read.
+    """
+    if not isinstance(text, str):
+        raise ArgumentError(f"a {what} is a word, one of {', '.join(kinds)}, not {text!r}")
+    kind, _, rest = text.partition(":")
+    if kind not in kinds:
+        raise ArgumentError(
+            f"no {what} {kind!r}{suggestion(kind, kinds)}; there are {', '.join(kinds)}"
+        )
+    pairs = [part.partition("=")[::2] for part in rest.split(",")] if rest else []
+    if twice := given_twice(key for key, _ in pairs):
+        raise ArgumentError(f"{twice!r} is given twice in {text!r}: give it once")
+    return kinds[kind](**{key: _value(kinds[kind], key, value) for key, value in pairs})
+
+
+def _value(of: type[Step], key: str, text: str) -> Any:
+    known = {one.name: one.default for one in fields(of)}  # type: ignore[arg-type]
+    if key not in known:
+        listed = f"it has {', '.join(known)}" if known else "it has no parameters"
+        raise ArgumentError(f"{of.kind} has no {key!r}{suggestion(key, known)}; {listed}")
+    default = known[key]
+    kind: type[Any] = float if default is None else type(default)
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
+        example = "" if default is None else f", as {key}={word(default)}"
+        raise ArgumentError(f"{of.kind}: {key} is {wanted}, not {text!r}{example}") from None
 
 
 def plain(value: Any) -> Any:

@@ -179,7 +179,6 @@ LIGHT = {
         "schedules",
         "sem_augmentation",
         "state_dicts",
-        "step_words",
         "unet_3d",
         "volume_segmenter",
         "memory",

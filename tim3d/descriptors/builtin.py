@@ -12,7 +12,7 @@ from tim3d.descriptors.fraction import PHASE_FRACTION
 from tim3d.descriptors.inputs import Input
 from tim3d.descriptors.interface import INTERFACE_AREA
 from tim3d.descriptors.names import known_name
-from tim3d.descriptors.parametric import Parametric, spelt
+from tim3d.descriptors.parametric import Parametric
 from tim3d.descriptors.surface import (
     EULER,
     MEAN_CURVATURE,
@@ -22,6 +22,7 @@ from tim3d.descriptors.surface import (
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.spelling import given_twice
+from tim3d.steps import spelt
 
 BUILTIN: dict[str, Descriptor] = {
     d.name: d
@@ -131,7 +132,11 @@ def is_known(name: str) -> bool:
 
 def _by_name(name: str) -> Descriptor | Parametric:
     known = _known(name)
-    return BUILTIN[known] if known in BUILTIN else spelt(known, PARAMETRIC)
+    return (
+        BUILTIN[known]
+        if known in BUILTIN
+        else spelt(known, PARAMETRIC, "descriptor with parameters")
+    )
 
 
 def _known(name: str) -> str:

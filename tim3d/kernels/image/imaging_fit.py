@@ -26,6 +26,7 @@ from tim3d.kernels.image.edge_profile import (
     step_width,
 )
 from tim3d.kernels.image.imaging_model import Imaging, Point
+from tim3d.kernels.image.noise_level import deviation, mask_response
 
 Grey: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -36,8 +37,6 @@ BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 CALMED = float((BINOMIAL**2).sum())
 # Edge of the square that an interior pixel shares with its class only.
 CLEAR = 7
-# Second difference along both axes; white noise of 1 gives 6 (Immerkaer, DOI 10.1006/cviu.1996.0060).
-MASK, RESPONSE = np.array([1.0, -2.0, 1.0]), 6.0
 # Every which slice is looked at for rims, and by how much the edges of a pixel may differ there.
 EVERY, SQUARE = 4, 0.05
 # Fewest interior pixels of a class from which anything is estimated.
@@ -141,15 +140,12 @@ def _level(runs: Sequence[Classified], code: int, name: str, is_seen_through: bo
 
 def _noise_variance(runs: Sequence[Classified], code: int) -> float:
     """Variance of white noise in a class: of the second differences, that are blind to slopes."""
-    found = []
-    for run in runs:
-        response = run.grey.astype(np.float64)
-        for axis in (1, 2):
-            response = ndimage.correlate1d(response, MASK, axis=axis, mode="nearest")
-        found.append(response[run.clear & (run.classes == code)])
-    values = np.abs(np.concatenate(found))
+    found = [
+        mask_response(run.grey.astype(np.float64))[run.clear & (run.classes == code)]
+        for run in runs
+    ]
     # The median is that of the noise even where the class has a texture of its own here and there.
-    return float(np.median(values) / 0.6744897501960817 / RESPONSE) ** 2
+    return deviation(float(np.median(np.concatenate(found)))) ** 2
 
 
 def _noise_law(levels: Sequence[float], variances: Sequence[float]) -> tuple[float, float]:

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from tim3d.kernels.image.phase_model import Grey
 
-# Immerkaer's mask is blind to planes and parabolas; white noise of 1 gives a response of 6.
-_MASK = np.array([1, -2, 1])
+# The second difference along both axes is blind to planes; white noise of 1 gives a response of 6.
+_MASK = np.array([1.0, -2.0, 1.0])
 _RESPONSE = 6.0
 # Median of the absolute value of a normal variable with standard deviation 1.
 _MEDIAN = 0.6744897501960817
@@ -41,14 +41,21 @@ def noise_level(grey: Grey) -> float:
     """
     if min(grey.shape) < 3:
         return 0.0
-    values = grey.astype(np.float32)
-    for axis in (0, 1):
-        values = ndimage.correlate1d(values, _MASK, axis=axis, mode="nearest")
-    response = np.abs(values[1:-1, 1:-1])
-    found = float(np.median(response))
-    if grey.dtype.kind != "f":
-        found = _within_step(response, found)
-    return found / _MEDIAN / _RESPONSE
+    responses = mask_response(grey.astype(np.float32))[1:-1, 1:-1]
+    median = float(np.median(responses))
+    return deviation(median if grey.dtype.kind == "f" else _within_step(responses, median))
+
+
+def mask_response(grey: np.ndarray) -> np.ndarray:
+    """Absolute response of slices (..., y, x) to Immerkaer's mask."""
+    for axis in (-2, -1):
+        grey = ndimage.correlate1d(grey, _MASK, axis=axis, mode="nearest")
+    return np.abs(grey)
+
+
+def deviation(median: float) -> float:
+    """Standard deviation of the white noise whose responses have this median."""
+    return median / _MEDIAN / _RESPONSE
 
 
 def _within_step(response: np.ndarray, median: float) -> float:

@@ -28,8 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tim3d.errors import ArgumentError
-from tim3d.models.segmentation.step_words import spelt
-from tim3d.steps import Step
+from tim3d.steps import Step, spelt
 
 if TYPE_CHECKING:
     from torch import Tensor

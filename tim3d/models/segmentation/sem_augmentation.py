@@ -12,8 +12,7 @@ import numpy as np
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image import sem_changes
 from tim3d.kernels.windows.lattice import Array
-from tim3d.models.segmentation.step_words import spelt
-from tim3d.steps import Step
+from tim3d.steps import Step, spelt
 
 Pixels = tuple[float, float]
 # Edges of pixels of which nothing is known but that they are square.

@@ -343,8 +343,7 @@ class BasinField:
     @property
     def _renewing(self) -> Options:
         """Options by which a field of another version of its inputs is made again."""
-        is_there = store.node_attributes(self.sample, self.out)
-        return renewing(self.sample, self.making, self.options) if is_there else self.options
+        return renewing(self.sample, self.making, self.options)
 
     def result(self) -> xr.DataArray:
         """The field; it is made if it is not there."""

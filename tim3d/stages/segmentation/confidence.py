@@ -268,8 +268,7 @@ class Classed:
 
     @property
     def _renewing(self) -> Options:
-        is_there = store.node_attributes(self.sample, self.out)
-        return renewing(self.sample, self.making, self.options) if is_there else self.options
+        return renewing(self.sample, self.making, self.options)
 
     def result(self) -> xr.DataArray:
         """The field of classes; both fields are made if they are not there."""

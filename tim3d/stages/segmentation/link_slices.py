@@ -20,6 +20,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Box, Triple
 from tim3d.kernels.morphology import slice_links as kernel
 from tim3d.kernels.morphology.multicut import require_multicut
+from tim3d.stages.components.blocks import lookup_node
 from tim3d.stages.shared.field import (
     DEFAULTS,
     Making,
@@ -186,8 +187,7 @@ class LinkedField:
     @property
     def _renewing(self) -> Options:
         """Options by which a field of another version of its input is made again."""
-        is_there = store.node_attributes(self.sample, self.out)
-        return renewing(self.sample, self.making, self.options) if is_there else self.options
+        return renewing(self.sample, self.making, self.options)
 
     def result(self) -> xr.DataArray:
         """The field; it is made if it is not there."""
@@ -255,11 +255,6 @@ class CountOverlaps:
         objects = kernel.objects_of(own, core, self.shape)
         links = kernel.links_of(numbers[seen.slices], core.start[0])
         return {"objects": pack(objects), "links": pack(links)}
-
-
-def lookup_node(out: str) -> str:
-    """Name of the temporary node of the numbers in the volume."""
-    return f"{out}_lookup"
 
 
 def lookup(slices: kernel.Slices, numbers: np.ndarray, depth: int) -> xr.Dataset:
