@@ -8,9 +8,15 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tim3d.plotting.style import LINES, STYLE, WIDTH, length_unit
+from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 
-METRICS = ("iou", "dice", "precision", "recall", "boundary_f1")
+METRICS = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary_f1": "boundary F1",
+}
 # Names of images are written below the axis up to this number of them.
 _NAMED = 30
 
@@ -41,19 +47,19 @@ def _phases(ax: Axes, found: xr.Dataset) -> None:
     sets = [("", found.attrs.get("field", "masks"), "o")]
     if f"baseline_{pooled(found, 'iou')}" in found:
         sets.append(("baseline_", found.attrs.get("baseline_field", "baseline"), "x"))
-    for place, phase in enumerate(names):
+    for place, (phase, shade) in enumerate(colours(names).items()):
         for prefix, label, marker in sets:
             x = np.arange(len(METRICS)) + 0.12 * (place - (len(names) - 1) / 2)
             one = found.sel(phase=phase)
             y = np.array([float(one[prefix + pooled(found, m)]) for m in METRICS])
             ax.errorbar(
-                x, y, _bars(one, prefix, y), fmt=marker, ms=4, color=LINES[place % len(LINES)],
-                lw=1, label=f"{phase}, {label}",
+                x, y, _bars(one, prefix, y), fmt=marker, ms=4, color=shade, lw=1,
+                label=phase if len(sets) == 1 else f"{phase}, {label}",
             )  # fmt: skip
         chance = float(found[pooled(found, "boundary_f1_chance")].sel(phase=phase))
         ax.plot(x[-1] + np.array([-0.05, 0.05]), [chance, chance], color="#888888", lw=1.2)
-    ax.plot([], [], color="#888888", lw=1.2, label="chance")
-    ax.set_xticks(range(len(METRICS)), [m.replace("_", " ") for m in METRICS], rotation=20)
+    ax.plot([], [], color="#888888", lw=1.2, label="boundary F1 by chance")
+    ax.set_xticks(range(len(METRICS)), list(METRICS.values()))
     ax.set_ylim(None, 1.01)
 
 
@@ -81,7 +87,7 @@ def _units(ax: Axes, found: xr.Dataset) -> None:
             x, label = z / size, f"z ({unit})"
         style = "o" if images else "o-" if len(values) < 40 else "-"
         ax.plot(x, values, style, ms=3, lw=0.9, color=color)
-    ax.set(xlabel="image" if images else label, ylabel="iou macro", ylim=(None, 1.01))
+    ax.set(xlabel="image" if images else label, ylabel="mean IoU of the phases", ylim=(None, 1.01))
     if images and len(values) <= _NAMED:
         ax.set_xticks(
             x,

@@ -17,7 +17,7 @@ STAGES = (("before", "o", "#999999"), ("after", "s", LINES[0]))
 
 @matplotlib.rc_context(STYLE)
 def calibration_figure(found: xr.Dataset) -> Figure:
-    """Share that is right against confidence, before and after, over all voxels and near interfaces.
+    """Reliability: share of voxels of a phase against its probability, over all and near interfaces.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def _reliability(ax: Axes, found: xr.Dataset) -> None:
         ax.scatter(x, y, s=size, marker=marker, color=color, label=label)
     phase = str(found["phase"].values[0])
     ax.set_xlabel(f"probability of {phase}")
-    ax.set_ylabel(f"share that is {phase}")
-    ax.set_aspect("equal")
+    ax.set_ylabel(f"share of voxels that are {phase}")
+    ax.set(aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.legend(loc="upper left", fontsize=8)
 
 
@@ -67,10 +67,20 @@ def parts_figure(names: Sequence[str], parts: np.ndarray) -> Figure:
     ax, rows = figure.subplots(), np.arange(len(names))
     texts = ("specimen", "segmentation", "calibration")
     for n, text in enumerate(texts):
-        values = 100 * np.abs(np.nan_to_num(parts[:, n]))
-        ax.barh(rows + 0.25 * (n - 1), values, 0.23, color=LINES[n], label=text)
+        values, places = 100 * np.abs(parts[:, n]), rows + 0.25 * (n - 1)
+        ax.barh(places, values, 0.23, color=LINES[n], label=text)
+        for place in places[np.isnan(values)]:  # a bar of no length would say that there is none
+            ax.annotate(
+                "not known",
+                (0, place),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=6,
+                color=LINES[n],
+            )
     ax.set_yticks(rows, list(names))
     ax.invert_yaxis()
     ax.set_xlabel("part, % of the number")
-    ax.legend(fontsize=8)
+    figure.legend(loc="outside upper right", ncols=len(texts), fontsize=8)
     return figure

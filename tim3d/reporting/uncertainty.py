@@ -192,7 +192,8 @@ def _html(parts: Parts, node: str) -> Iterator[str]:
     yield page.table(["", "before", "after"], rows(found), 1, caption)
     yield page.note(" ".join(says(found)))
     yield page.picture(
-        calibration_figure(found), "Share that is right against probability; a point is a bin."
+        calibration_figure(found),
+        "Reliability: share of voxels of the first phase against its probability; a point is a bin.",
     )
 
 
