@@ -1,4 +1,4 @@
-"""What sharp edges do to the integral of M and to lines of three phases: errors by the angle of the edge.
+"""What sharp edges do to the integral of M and to triple-phase boundaries: errors by the angle of the edge.
 
     python -m benchmarks.edges [--voxels 8,16,32] [--seeds 12] [--angles 120,90,60,45,30,20]
 

@@ -1,4 +1,4 @@
-"""Curvature, orientation, lines of three phases and slices: closed forms, definitions, any blocks."""
+"""Curvature, orientation, triple-phase boundaries and slices: closed forms, definitions, any blocks."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def mask_response(grey: np.ndarray) -> np.ndarray:
     """Absolute response of slices (..., y, x) to Immerkaer's mask."""
     for axis in (-2, -1):
         grey = ndimage.correlate1d(grey, _MASK, axis=axis, mode="nearest")
-    return np.abs(grey)
+    return np.asarray(np.abs(grey))
 
 
 def deviation(median: float) -> float:

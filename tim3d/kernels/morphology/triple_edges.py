@@ -65,7 +65,7 @@ def triple_edges(
     [[1, 0], [0, 0], [0, 0]]
     """
     if phases > MOST_PHASES:
-        raise ArgumentError(f"lines of three phases are counted for up to {MOST_PHASES} phases")
+        raise ArgumentError(f"triple-phase boundaries are counted for up to {MOST_PHASES} phases")
     core = core or Box.whole(triple(ranks.shape))
     triples = triples_of(phases)
     found = np.zeros((4, 3, len(triples) + 2), np.int64)
