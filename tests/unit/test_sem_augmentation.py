@@ -133,7 +133,7 @@ def test_balanced_crops_hold_every_class_alike():
     ("words", "says"),
     [
         (["blurr"], "did you mean 'blur'"),
-        (["blur:width=2"], "blur has share, pixels, nm"),
+        (["blur:width=2"], "it has share, pixels, nm"),
         (["blur:pixels=0"], "above 0"),
         (["blur:share=2"], "up to 1"),
         (["sem", "blur:pixels=2"], "'blur' is given twice"),
