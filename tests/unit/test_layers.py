@@ -40,7 +40,7 @@ ROOMS = [
     Room(0, "lazy"),
     Room(0, "spelling"),
     Room(0, "units"),
-    Room(0, "steps",        "errors"),
+    Room(0, "steps",        "errors spelling"),
     Room(0, "credentials",  "errors"),
     Room(0, "colours"),
     Room(0, "phases",       "errors"),
