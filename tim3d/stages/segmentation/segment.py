@@ -106,10 +106,10 @@ def segment(
         Keep probabilities of every class too, in 8 bits. They are fields ``OUT_probability_CLASS``.
     uncertainty : {"none", "views", "models", "dropout"}
         How sure the labels are, by several answers. Views are those to the volume mirrored in the
-        plane of the slices and, where pixels are square, turned by quarters; models are those of several models, as by default
-        where there are several; dropout asks each model, trained with --dropout, in some passes.
-        Labels follow the mean probability, which is kept in 16 bits, with fields ``OUT_entropy`` and
-        ``OUT_mutual_information`` in nat.
+        plane of the slices and, where pixels are square, turned by quarters; models are those of
+        several models, as by default where there are several; dropout asks each model, trained with
+        --dropout, in some passes. Labels follow the mean probability, which is kept in 16 bits, with
+        fields ``OUT_entropy`` and ``OUT_mutual_information`` in nat.
     passes : int
         Passes with dropout.
     seed : int
