@@ -202,7 +202,7 @@ def test_images_that_the_network_cannot_look_at_are_refused(here: Path, tmp_path
     tiny_checkpoint(tmp_path / "unet.safetensors")
     shutil.copytree("sem", tmp_path / "pair")
     pair = tmp_path / "pair.safetensors"
-    tim3d.train_surrogate(**TRAIN | {"model": pair, "together": 3})
+    tim3d.train_surrogate(**TRAIN | {"model": pair, "per_prediction": 3})
     for folder, model, says in (
         (tmp_path / "small", "net.safetensors", "a smaller one gives less"),
         (tmp_path / "coarse", "net.safetensors", "pixels of 30 x 30 nm, and the network was trained on 10 x 10"),
