@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import tifffile
 import tim3d
 from tests.soft import Soft
 from tim3d.cli.main import main
+from tim3d.descriptors.coupled import GEODESIC_TORTUOSITY
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
 from tim3d.grid import Box
 from tim3d.kernels.generation.gaussian_field import GaussianField
@@ -133,6 +135,16 @@ def test_intervals_stand_beside_the_numbers(
         low, high = found[f"{name}_low"], found[f"{name}_high"]
         assert (low < high).any(), name
         assert found[name].attrs["ancillary_variables"].endswith(f"{name}_low {name}_high")
+    no_results = (
+        "conductivity_wiener_upper",
+        "flux_spread",
+        "flux_percolates",
+        "phase_conductivity",
+    )
+    assert set(no_results) < set(found)
+    assert not {f"{name}_low" for name in no_results} & set(found)
+    own = dataclasses.replace(GEODESIC_TORTUOSITY, diagnostics=("geodesic_tortuosity",))
+    assert "geodesic_tortuosity_low" not in tim3d.describe(sample, [own])
     within = (found["phase_fraction_low"] < truth["phase_fraction"]) & (
         truth["phase_fraction"] < found["phase_fraction_high"]
     )

@@ -93,6 +93,9 @@ class Coupled:
     of_phase : bool
         Whether a node is of the one phase that its attribute ``phase`` names. Nodes of several phases
         are joined along it.
+    diagnostics : tuple of str
+        Those of its results that bound a number or say how it was found, by their names in a
+        Dataset; ``*`` is a wildcard. They have no interval of draws.
 
     Examples
     --------
@@ -109,6 +112,7 @@ class Coupled:
     windows: bool = False
     whole: Whole | None = None
     of_phase: bool = False
+    diagnostics: tuple[str, ...] = ()
 
     def command(self, sample: str, field: str, phases: Phases) -> str:
         """Command to type, with a conductivity of 0 for the phase ``pore`` and 1 for the others."""
@@ -257,6 +261,7 @@ def _text(value: Any) -> str:
 _SOLVE = "--conductivity {conductivity} --axis z,y,x"
 # The components of a phase percolate too, and not always where the conductors do.
 _FLUX = (("percolates", "flux_percolates"),)
+_SOLVER = ("flux_spread", "flux_percolates")
 
 EFFECTIVE_CONDUCTIVITY = Coupled(
     "effective_conductivity",
@@ -274,6 +279,7 @@ EFFECTIVE_CONDUCTIVITY = Coupled(
     _SOLVE,
     _FLUX,
     windows=True,
+    diagnostics=(*_SOLVER, "conductivity_wiener_*", "conductivity_hashin_shtrikman_*"),
 )
 TORTUOSITY_FACTOR = Coupled(
     "tortuosity_factor",
@@ -283,6 +289,7 @@ TORTUOSITY_FACTOR = Coupled(
     _SOLVE,
     _FLUX,
     windows=True,
+    diagnostics=_SOLVER,
 )
 LOCAL_FLUX = Coupled(
     "local_flux",
@@ -290,9 +297,15 @@ LOCAL_FLUX = Coupled(
     "transport",
     ("flux_*", "dissipation_*", "plane_conductivity_*", "mean_conductivity_*"),
     _SOLVE,
+    diagnostics=(*_SOLVER, "plane_conductivity_*"),
 )
 GEODESIC_TORTUOSITY = Coupled(
-    "geodesic_tortuosity", "geodesic", "geodesic", ("geodesic_*", "plane_geodesic_*"), windows=True
+    "geodesic_tortuosity",
+    "geodesic",
+    "geodesic",
+    ("geodesic_*", "plane_geodesic_*"),
+    windows=True,
+    diagnostics=("plane_geodesic_*",),
 )
 PERCOLATION = Coupled(
     "percolation",

@@ -139,7 +139,7 @@ def describe(
         if plain:
             return found
         full = extras.beside(found, errors, whole=query.is_whole)
-        return full if windows else with_intervals(sample, field, full, of_draw)
+        return full if windows else with_intervals(sample, field, full, of_draw, wanted or ())
 
     def of_draw(name: str) -> xr.Dataset:
         """The same of a draw of the field."""

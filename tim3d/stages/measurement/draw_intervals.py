@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from tim3d.descriptors.builtin import COUPLED
+from tim3d.descriptors.coupled import Coupled, Descriptors
 from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, OF_DRAWS
 from tim3d.errors import MissingFieldError
 from tim3d.kernels.statistics.sampling_error import prediction_interval
@@ -20,19 +23,14 @@ log = logging.getLogger(__name__)
 
 # Variables that are corrected by the surface of the draws in the labelled slices.
 SURFACES = ("specific_surface",)
-# Beginnings of the names of what says how a number was found or what bounds it.
-OTHERS = (
-    "flux_spread",
-    "flux_percolates",
-    "conductivity_",
-    "phase_conductivity",
-    "iterations",
-    "plane_",
-)
 
 
 def with_intervals(
-    sample: str, field: str, found: xr.Dataset, measured: Callable[[str], xr.Dataset]
+    sample: str,
+    field: str,
+    found: xr.Dataset,
+    measured: Callable[[str], xr.Dataset],
+    asked: Descriptors = (),
 ) -> xr.Dataset:
     """Results with the limits of intervals, ``NAME_low`` and ``NAME_high``, where the field has draws.
 
@@ -44,6 +42,8 @@ def with_intervals(
         Results of the field.
     measured : callable
         ``measured(name)``, the same results of a draw.
+    asked : sequence, optional
+        The descriptors that were asked for, which may be ones of the user.
     """
     names = draws_of(sample, field)
     every = _every(sample, field, names, measured)
@@ -51,8 +51,9 @@ def with_intervals(
         return found
     listing = store.open_dataset(sample, node_of(field))
     made: dict[str, xr.DataArray] = {}
+    diagnostics = _diagnostics(asked)
     for name, variable in found.data_vars.items():
-        if _has_interval(str(name), variable, found):
+        if not diagnostics(str(name)) and _has_interval(str(name), variable, found):
             made |= _limits(str(name), variable, every, listing)
     full = found.assign(made)
     for name in {one.removesuffix(LOW).removesuffix(HIGH) for one in made}:
@@ -85,11 +86,18 @@ def _renamed(one: xr.Dataset, name: str, field: str) -> xr.Dataset:
     return one
 
 
+def _diagnostics(asked: Descriptors) -> Callable[[str], bool]:
+    """Whether a name is that of a bound, or of a result that says how a number was found."""
+    kinds = (*COUPLED.values(), *(one for one in asked if isinstance(one, Coupled)))
+    patterns = {pattern for kind in kinds for pattern in kind.diagnostics}
+    return lambda name: any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def _has_interval(name: str, variable: xr.DataArray, found: xr.Dataset) -> bool:
-    """Whether a variable is a number of the structure, and not a place, a bound or a mark of the solver."""
+    """Whether a variable is a number of the structure, and not an input, a place or an error."""
     return (
         variable.dtype.kind == "f"
-        and not name.startswith(OTHERS)
+        and variable.attrs.get("method") != "input"
         and not any(one.dtype.kind == "f" for one in variable.indexes.values())
         and "long_name" in variable.attrs
         and not set(variable.dims) & set(AXES)
