@@ -87,7 +87,8 @@ def _units(ax: Axes, found: xr.Dataset) -> None:
             x, label = z / size, f"z ({unit})"
         style = "o" if images else "o-" if len(values) < 40 else "-"
         ax.plot(x, values, style, ms=3, lw=0.9, color=color)
-    ax.set(xlabel="image" if images else label, ylabel="mean IoU of the phases", ylim=(None, 1.01))
+    ax.set(xlabel="image" if images else label, ylabel="mean IoU of the phases")
+    ax.set_ylim(top=1.0)
     if images and len(values) <= _NAMED:
         ax.set_xticks(
             x,

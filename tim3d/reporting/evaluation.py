@@ -143,17 +143,21 @@ def evaluation_html(found: xr.Dataset) -> Iterator[str]:
     if "confusion" in found:
         yield confusion_table(found["confusion"])
         yield page.note(" ".join(says(found)))
-    shown = "Accuracy of objects by threshold." if "threshold" in found.dims else PICTURE
-    yield page.picture(evaluation_figure(found), shown)
+    yield page.picture(evaluation_figure(found), _caption(found))
     yield page.definitions(
         (name, f"{one[:1].upper()}{one[1:]}.") for name, one in definitions.items()
     )
 
 
-PICTURE = (
-    "Left: metrics of each phase with their intervals; grey marks are the chance level of the boundary F1. "
-    "Right: mean IoU over the phases along z (grey: of the baseline)."
-)
+def _caption(found: xr.Dataset) -> str:
+    """What the figure shows."""
+    if "threshold" in found.dims:
+        return "Accuracy of objects by threshold."
+    grey = "; grey: of the baseline" if len(_sets(found)) > 1 else ""
+    return (
+        "Left: metrics of each phase with their intervals; grey marks are the chance level of the boundary F1. "
+        f"Right: mean IoU over the phases along z{grey}."
+    )
 
 
 def confusion_table(matrix: xr.DataArray) -> str:
