@@ -109,7 +109,7 @@ class DryCuda(FakeTensorMode):
         self._pinned[_key(tensor)] = tensor.untyped_storage()
         return tensor
 
-    def _value(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    def on_value(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if not isinstance(args[0], FakeTensor):
             return func(*args, **kwargs)
         self.wait("value")
@@ -118,21 +118,21 @@ class DryCuda(FakeTensorMode):
             return False
         return 0.0 if args[0].dtype.is_floating_point else 1
 
-    def _equal(self, func: Any, types: Any, args: Any, kwargs: Any) -> bool:
+    def on_equal(self, func: Any, types: Any, args: Any, kwargs: Any) -> bool:
         if _is_on_host(args, kwargs):
             return bool(func(*args, **kwargs))
         self.wait("value")
         return args[0].shape == args[1].shape
 
-    def _pin_memory(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    def on_pin_memory(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(args[0], FakeTensor):
             raise RuntimeError(f"cannot pin '{args[0].device}': only CPU memory can be pinned")
         return self._pin(args[0].clone())
 
-    def _is_pinned(self, func: Any, types: Any, args: Any, kwargs: Any) -> bool:
+    def on_is_pinned(self, func: Any, types: Any, args: Any, kwargs: Any) -> bool:
         return _key(args[0]) in self._pinned
 
-    def _to_copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    def on_to_copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if _is_on_host(args, kwargs):
             return func(*args, **kwargs)
         if isinstance(args[0], FakeTensor):
@@ -143,7 +143,7 @@ class DryCuda(FakeTensorMode):
         self._copied(args[0], made, kwargs.get("non_blocking", False))
         return made
 
-    def _copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    def on_copy(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         target, source = args[:2]
         if not isinstance(target, FakeTensor) and not isinstance(source, FakeTensor):
             return func(*args, **kwargs)
@@ -171,12 +171,12 @@ class DryCuda(FakeTensorMode):
 
 
 _SPECIAL: dict[Any, Callable[..., Any]] = {
-    aten._local_scalar_dense.default: DryCuda._value,
-    aten.equal.default: DryCuda._equal,
-    aten._pin_memory.default: DryCuda._pin_memory,
-    aten.is_pinned.default: DryCuda._is_pinned,
-    aten._to_copy.default: DryCuda._to_copy,
-    aten.copy_.default: DryCuda._copy,
+    aten._local_scalar_dense.default: DryCuda.on_value,
+    aten.equal.default: DryCuda.on_equal,
+    aten._pin_memory.default: DryCuda.on_pin_memory,
+    aten.is_pinned.default: DryCuda.on_is_pinned,
+    aten._to_copy.default: DryCuda.on_to_copy,
+    aten.copy_.default: DryCuda.on_copy,
 }
 
 
@@ -219,7 +219,7 @@ def caller() -> str:
     return ""
 
 
-class _Event:
+class DryEvent:
     """An event: copies that began before it was recorded have ended once it is waited for."""
 
     def __init__(self, dry: DryCuda) -> None:
@@ -287,7 +287,7 @@ def dry_cuda(devices: int = 1) -> Iterator[DryCuda]:
         "torch.cuda.get_rng_state": lambda device=None: None,
         "torch.cuda.set_rng_state": lambda state, device=None: None,
         "torch.cuda.synchronize": synchronize,
-        "torch.cuda.Event": lambda *_, **__: _Event(dry),
+        "torch.cuda.Event": lambda *_, **__: DryEvent(dry),
         "torch.Tensor.numpy": lambda tensor, *, force=False: dry.values(tensor),
         "torch.autograd._engine_run_backward": _backward,
     }

@@ -130,7 +130,7 @@ def test_nearly_every_statement_that_depends_on_the_device_has_run() -> None:
 
 def classified(folder: Path) -> Waits:
     """Waits of a segmentation by a network whose faults the tests plant."""
-    inference._loaded.clear()
+    inference.loaded_networks.clear()
     run = PATHS["inference, slices, fp32"](folder)
     with dry_cuda() as dry:
         run()
@@ -144,14 +144,14 @@ def test_a_tensor_left_on_the_host_is_refused(tmp_path: Path, monkeypatch: Any) 
 
 
 def test_a_value_read_in_the_middle_is_seen(tmp_path: Path, monkeypatch: Any) -> None:
-    plain = inference._reduce
+    plain = inference.reduced_logits
 
     def reads(logits: Any, reduction: Any) -> Any:
         if logits.max() > 1e6:
             raise ArithmeticError
         return plain(logits, reduction)
 
-    monkeypatch.setattr(inference, "_reduce", reads)
+    monkeypatch.setattr(inference, "reduced_logits", reads)
     seen = unexpected(classified(tmp_path))
     assert seen == ["value models.segmentation.inference:_call.<locals>.forward"]
 
@@ -175,6 +175,6 @@ def test_a_copy_from_memory_that_is_not_pinned_is_seen(tmp_path: Path, monkeypat
 
 
 def test_a_result_read_before_its_copy_is_done_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(harness._Event, "synchronize", lambda event: None)
+    monkeypatch.setattr(harness.DryEvent, "synchronize", lambda event: None)
     with pytest.raises(UnfinishedCopyError):
         classified(tmp_path)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import bond_lines
 
 
+@pytest.mark.long
 def test_a_row_for_each_packing_and_what_all_say(capsys: pytest.CaptureFixture[str]) -> None:
     bond_lines.main(["--voxels", "4", "--packings", "1"])
     shown = capsys.readouterr().out.splitlines()

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import corrections
 
 
+@pytest.mark.long
 def test_defects_print_a_row_for_each_way_and_severity(capsys: pytest.CaptureFixture[str]) -> None:
     corrections.main(["defects", "brightness", "--shape", "4,32,40"])
     out = capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import geodesic
 
 
+@pytest.mark.long
 def test_it_prints_a_row_for_each_step(capsys: pytest.CaptureFixture[str]) -> None:
     geodesic.main(["--edge", "24", "--runs", "1"])
     out = capsys.readouterr().out

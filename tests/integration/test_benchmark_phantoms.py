@@ -20,6 +20,7 @@ def test_an_error_that_falls_with_the_square_has_the_order_2() -> None:
     assert math.isnan(phantoms.order(scattered, [6, 12]))
 
 
+@pytest.mark.long
 def test_the_ball_and_the_tube_come_nearer_to_their_closed_forms() -> None:
     tight = {
         "ball": {"volume": 0.01, "surface (Crofton)": 0.02, "S2 at r = 1": 0.02, "mean chord": 0.02},

@@ -181,6 +181,7 @@ def test_what_is_wrong_with_certificates_is_said(
         tls.security(other)
 
 
+@pytest.mark.long
 def test_the_shell_makes_them_and_says_how_to_use_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def judged(urls: list[str], image: Any, **arguments: Any) -> xr.Dataset:
     return found.load()
 
 
+@pytest.mark.long
 def test_the_same_law_passes_and_another_length_fails(tmp_path: Path, image: Path) -> None:
     right = judged(volumes(tmp_path, 4), image, slices=3)
     wrong = judged(volumes(tmp_path, 4, 25.0), image)

@@ -156,6 +156,7 @@ def test_a_summary_leaves_out_what_is_missing() -> None:
     assert float(row.standard_error) == pytest.approx(1.5)
 
 
+@pytest.mark.long
 def test_the_benchmark_prints_a_row_for_each_material(capsys: pytest.CaptureFixture[str]) -> None:
     sem_statistics.main(["--edge", "16", "--section", "64", "--seeds", "2"])
     rows = capsys.readouterr().out.splitlines()

@@ -81,6 +81,7 @@ def generator(folder: Path) -> tuple[list[str], Path]:
     ], folder / "out" / "generator.safetensors"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("training", [network, generator])
 def test_a_second_training_is_refused_and_a_dead_one_holds_nothing(
     training: Callable[[Path], tuple[list[str], Path]],

@@ -162,6 +162,7 @@ def dropping(two: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     return tim3d.train(two[0], path, **TINY, slices=slice(0, 5), validate=validate, dropout=0.5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("windows", [{}, {"window": (16, 16), "halo": 4}])
 def test_no_block_shows_in_passes_with_dropout(
     two: tuple[str, str], dropping: Path, tmp_path: Path, windows: dict[str, Any]

@@ -80,6 +80,7 @@ def test_weights_of_an_encoder_are_recorded_by_their_digest_whatever_the_name(sa
         )
 
 
+@pytest.mark.long
 def test_a_training_goes_on_into_another_file_and_the_first_one_stays(sample, tmp_path):
     one = train(sample, tmp_path / "one.safetensors", epochs=2)
     before = one.read_bytes()

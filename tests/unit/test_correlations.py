@@ -268,7 +268,7 @@ def test_words_are_read_and_bad_ones_refused() -> None:
     )
     for word, message in {
         "correlation:lag=3": "has no .lag. .did you mean .lags",
-        "correlation:lags=x": "write a whole number, as lags=32",
+        "correlation:lags=x": "lags is a whole number, not 'x', as lags=32",
         "correlation:lags=3,lags=4": "given twice",
         "corelation:lags=3": "did you mean .correlation",
     }.items():

@@ -8,7 +8,12 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 # Interfaces of libraries that are private by their spelling only.
-FOREIGN = {"_strip_protocol"}  # fsspec: a file system overrides it
+FOREIGN = {
+    "_strip_protocol",  # fsspec: a file system overrides it
+    # torch: operations, and the storage of a tensor, to watch a device that is not there
+    *("_local_scalar_dense", "_pin_memory", "_to_copy", "_cdata"),
+    "_getframe",  # sys
+}
 OWN = {"self", "cls"}
 
 

@@ -150,7 +150,7 @@ def evaluation_html(found: xr.Dataset) -> Iterator[str]:
 
 
 def _caption(found: xr.Dataset) -> str:
-    """What the figure shows."""
+    """Caption of the figure."""
     if "threshold" in found.dims:
         return "Accuracy of objects by threshold."
     grey = "; grey: of the baseline" if len(_sets(found)) > 1 else ""

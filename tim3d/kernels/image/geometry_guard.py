@@ -1,4 +1,4 @@
-"""What a translation did to the structure: order of the phases, interfaces, fractions, objects that were not there.
+"""Changes of the structure by a translation: order of the phases, interfaces, fractions, objects that were not there.
 
 The structure of a rendered image is known, and a translated one must show the same. Both are cut by
 thresholds between their own levels, so that what blur, rims and shine-through do to a threshold is
@@ -31,7 +31,7 @@ BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a translation did to a structure.
+    """Changes of a structure by a translation.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Geometry:
             for (dark, a), (bright, b) in pairwise(pairs)
             if not a < b
         ]
-        if said:  # nothing else can be told without levels
+        if said:  # nothing else can be measured without levels
             return said
         if (moved := math.hypot(*self.shift)) > SHIFT:
             said.append(

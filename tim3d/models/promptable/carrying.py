@@ -40,16 +40,16 @@ Objects: TypeAlias = Mapping[int, Mask]
 
 
 @dataclass(frozen=True)
-class Told(Prompting):
+class Known(Prompting):
     """Prompts that are known, each of one object."""
 
-    told: tuple[Prompt, ...]
+    known_prompts: tuple[Prompt, ...]
     explicit: ClassVar[bool] = True
-    kind: ClassVar[str] = "told"
+    kind: ClassVar[str] = "known"
 
     def marks(self, grey: Grey8, place: Box) -> list[Prompt]:
         """All of them."""
-        return list(self.told)
+        return list(self.known_prompts)
 
 
 class Remembering:
@@ -113,7 +113,7 @@ class Carrying:
         )
         if not prompts:
             return {}
-        asking = replace(segmenter, prompting=Told(prompts))
+        asking = replace(segmenter, prompting=Known(prompts))
         answers: dict[int, list[Mask]] = {}
         for mask in asking.masks(session, image, place):
             answers.setdefault(int(mask.name), []).append(mask)

@@ -132,7 +132,7 @@ class Tuner:
         return replace(one, embedding=self.loaded.embed(one.image))
 
     def parts(self) -> Mapping[str, Stateful]:
-        """What is tuned, and its optimiser."""
+        """The tuned weights and their optimiser."""
         return {"tuned": self.product, "adam": self.adam}
 
     def step(self, number: int, rng: np.random.Generator) -> Record:

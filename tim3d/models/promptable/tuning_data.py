@@ -1,4 +1,4 @@
-"""What a promptable network is tuned on: images, their objects, and how prompts are drawn from these.
+"""Data to tune a promptable network on: images, their objects, and how prompts are drawn from these.
 
 No torch here.
 """

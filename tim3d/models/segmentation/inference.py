@@ -45,7 +45,7 @@ class Loaded:
     stage: AbstractContextManager[Any]
 
 
-_loaded: dict[Predictor, Loaded] = {}
+loaded_networks: dict[Predictor, Loaded] = {}
 _loading = threading.Lock()
 # One block computes on a GPU while others of the process read and write.
 _cuda_stage = threading.Lock()
@@ -64,9 +64,9 @@ def ready(predictor: Predictor) -> Loaded:
     """
     plain = replace(predictor, dropping=None)  # all passes share one network
     with _loading:
-        if plain not in _loaded:
-            _loaded[plain] = _load(plain)
-        return _loaded[plain]
+        if plain not in loaded_networks:
+            loaded_networks[plain] = _load(plain)
+        return loaded_networks[plain]
 
 
 def _load(predictor: Predictor) -> Loaded:
@@ -316,7 +316,7 @@ def _call(
         given = ready if dimensions == 2 else ready[:, None]
         with mixed(loaded.device, predictor.precision), passing(predictor.dropping, places):
             logits = loaded.model(given.contiguous(memory_format=LAYOUT[dimensions]))
-        reduced = _reduce(logits.float(), reduction)
+        reduced = reduced_logits(logits.float(), reduction)
         return reduced[:, :, None] if dimensions == 2 else reduced
 
     with torch.inference_mode():
@@ -328,7 +328,7 @@ def _known(array: Array) -> Array:
     return array if array.dtype in (np.uint8, np.int16, np.float32) else array.astype(np.float32)
 
 
-def _reduce(logits: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+def reduced_logits(logits: torch.Tensor, reduction: Reduction) -> torch.Tensor:
     """Reduce logits (n, classes, ...) on the device to (n, channels, ...); labels take 1 byte."""
     if reduction == "labels":
         return _top(logits)[:, None]

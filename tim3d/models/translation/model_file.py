@@ -31,7 +31,7 @@ def write_translator(path: str | Path, net: Translator, text: Mapping[str, Any])
 
 @dataclass(frozen=True)
 class Description:
-    """What a translator is: reach in pixels, channels, scale of the grey values, phases, and what its file records."""
+    """Description of a translator: reach in pixels, channels, scale of the grey values, phases, and its records."""
 
     reach: int
     channels: int

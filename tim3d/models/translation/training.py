@@ -42,7 +42,7 @@ class Crops(Protocol):
         """Slices, rows and columns."""
 
     def key(self) -> str:
-        """What decides the grey values."""
+        """Text that differs where the grey values may differ."""
 
     def crop(self, z: int, y: int, x: int, size: int) -> np.ndarray:
         """A square of a slice (size, size)."""
@@ -109,7 +109,7 @@ class Pool:
         self.kept = list(state["kept"])
 
     def shown(self, new: Tensor, rng: np.random.Generator) -> Tensor:
-        """What the critic sees of new translations (batch, 1, y, x)."""
+        """Translations for the critic (batch, 1, y, x): new ones, or earlier ones from the pool."""
         out = []
         for one in new.detach():
             if len(self.kept) < self.size:

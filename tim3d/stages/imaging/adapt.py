@@ -133,7 +133,7 @@ class Adapting:
     options: Options
 
     def plans(self) -> list[Plan | Outline]:
-        """What is learnt from whole stacks, and the pass that writes the field."""
+        """Plans of what is learnt from whole stacks, and of the pass that writes the field."""
         writing = plan_field(self.source.sample, self._making(None), self.options)
         learning = self._learning
         counting = self.adaptation.plans(self.source, self.target, learning) if writing else []

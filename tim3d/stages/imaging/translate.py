@@ -151,7 +151,7 @@ class Translating:
         )  # fmt: skip
 
     def _compared(self) -> dict[str, Any]:
-        """What the network does to the structure.
+        """Changes of the structure by the network.
 
         Raises
         ------
@@ -287,7 +287,7 @@ def translate_box(
 
 
 def _common(tile: tuple[int, int], core: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """What a tile and a core have in common, within the tile and within the core."""
+    """Common part of a tile and a core, within the tile and within the core."""
     inner, place = [], []
     for at, start, stop in zip(tile, core.start[1:], core.stop[1:], strict=True):
         low, high = max(at, start), min(at + TILE, stop)
