@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -276,6 +278,20 @@ def test_markers_work_behind_a_url() -> None:
 
 def test_the_shape_is_no_multiple_of_anything() -> None:
     assert all(n % s for n, s in zip(SHAPE[1:], (16, 16), strict=True))
+
+
+def test_workers_of_gpus_start_under_the_settings_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(**_: object) -> None:
+        nanny = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+        seen = [dask.config.get(key) for key in ("distributed.scheduler.allowed-failures", nanny)]
+        raise RuntimeError(seen)
+
+    package = SimpleNamespace(LocalCUDACluster=start)
+    monkeypatch.setitem(sys.modules, "dask_cuda", package)
+    with pytest.raises(DeviceError, match=rf"\[10, {64 * 2**20}\]"), cluster("cuda"):
+        pass
 
 
 def test_cuda_without_a_gpu_says_what_to_do() -> None:

@@ -39,6 +39,7 @@ def test_a_job_on_cpu_nodes(tmp_path: Path) -> None:
         assert f"#SBATCH {line}" in lines
     assert lines.index("module load python/3.11") < lines.index("ulimit -n 4096") < len(lines) - 1
     assert "export DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION=14100s" in lines
+    assert f"export MALLOC_TRIM_THRESHOLD_={64 * 2**20}" in lines  # dask's own is 64 KiB
     command = lines[-1]
     assert command.startswith(
         f"{sys.executable} -m distributed.cli.dask_worker tcp://10.0.0.1:8786"

@@ -14,7 +14,7 @@ from typing import Any
 
 from tim3d.engine.clusters import tls as encryption
 from tim3d.engine.clusters.children import refuse_unguarded, starting
-from tim3d.engine.clusters.memory import available_memory, resident_memory
+from tim3d.engine.clusters.memory import MALLOC, available_memory, resident_memory
 from tim3d.engine.clusters.timeouts import refuse_silence
 from tim3d.errors import ArgumentError, DeviceError, Tim3dError
 from tim3d.typed import Bytes, Folder
@@ -28,11 +28,7 @@ _DASK_SETTINGS = {
     # Its nanny starts it again. dask would check 15 s after each death, and close a nanny whose
     # worker is just restarting.
     "distributed.deploy.lost-worker-timeout": "10000 days",
-    # dask lets workers return what is freed beyond 64 KiB, so that every array of a few MiB is mapped
-    # page by page each time: most of the time of short loops over slices. These are the limits at
-    # which glibc arrives by itself in a process without settings.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 64 * 2**20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
 }
 
 
@@ -257,20 +253,21 @@ def _cuda(
             "cluster 'cuda' needs dask-cuda. Type: pip install 'tim3d[gpu]', or use --cluster local"
         ) from error
     refuse_unguarded()
-    encrypted = _encrypted(tls)
-    try:
-        made = LocalCUDACluster(
-            n_workers=workers,
-            threads_per_worker=threads,
-            memory_limit=memory or "auto",
-            dashboard_address="127.0.0.1:0",
-            **encrypted,
-        )
-    except Exception as error:  # the driver's own errors share no base class
-        raise DeviceError(
-            f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local"
-        ) from error
-    with dask.config.set(_DASK_SETTINGS), made, Client(made) as client:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(_DASK_SETTINGS))  # read when the cluster starts
+        try:
+            made = LocalCUDACluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=memory or "auto",
+                dashboard_address="127.0.0.1:0",
+                **_encrypted(tls),
+            )
+        except Exception as error:  # the driver's own errors share no base class
+            raise DeviceError(
+                f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local"
+            ) from error
+        client = stack.enter_context(Client(stack.enter_context(made)))
         quiet_and_quick(client)
         yield _describe("cuda", client)
 

@@ -6,6 +6,11 @@ import contextlib
 import os
 from pathlib import Path
 
+# dask lets workers return what is freed beyond 64 KiB, so that every array of a few MiB is mapped
+# page by page each time: most of the time of short loops over slices. These are the limits at which
+# glibc arrives by itself in a process without settings.
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": 64 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
+
 
 def available_memory() -> int:
     """Bytes of memory that are still available on this machine or in this container."""

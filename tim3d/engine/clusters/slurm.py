@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tim3d.engine.clusters import tls
+from tim3d.engine.clusters.memory import MALLOC
 from tim3d.errors import ArgumentError, DeviceError, InputError, MissingExtraError
 from tim3d.storage.files import read_toml
 
@@ -236,6 +237,7 @@ def job_arguments(site: Site) -> dict[str, Any]:
     lines = [f"module load {name}" for name in site.modules]
     lines += [
         f"export OMP_NUM_THREADS={site.threads}",
+        *(f"export {name}={value}" for name, value in MALLOC.items()),
         f"export DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION={lifetime}s",
         f"export DASK_DISTRIBUTED__WORKER__LIFETIME__STAGGER={stagger}s",
         *site.prologue,
