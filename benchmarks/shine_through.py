@@ -175,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=8)
     parser.add_argument("--only", default="", help="ways whose names hold this text")
     asked = parser.parse_args(arguments)
-    logging.disable(logging.WARNING)
+    logging.getLogger("tim3d").setLevel(logging.ERROR)
     shape = tuple(map(int, asked.shape.split(",")))
     print(f"{asked.severity}, {shape}, {asked.epochs} epochs of {asked.steps} batches")
     print("| way | accuracy | boundary F1 | fraction | surface | tortuosity | CPU s |")

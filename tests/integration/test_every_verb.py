@@ -141,11 +141,12 @@ FIELDS |= {
 FIELDS |= {
     "render": Row({"sample": A, "model": "imaging.json", "out": "shown"}, makes=f"{A}/shown", reads="phase"),
     "translate": Row(
-        {"sample": A, "model": "same.safetensors", "labels": "truth"}, {"model": "other.safetensors"},
-        f"{A}/translated", "raw",
+        {"sample": A, "model": "same.safetensors", "labels": "truth"},
+        {"model": "other.safetensors", "out": "second"}, f"{A}/translated", "raw",
     ),
     "adapt": Row(
-        {"sample": A, "like": A, "to": "histogram"}, {"to": "spectrum", "window": 8}, f"{A}/adapted", "raw"
+        {"sample": A, "like": A, "to": "spectrum", "window": 8}, {"window": 16, "out": "second"},
+        f"{A}/adapted", "raw",
     ),
     "sample_labels": Row(
         {"sample": A, "field": "soft", "draws": 2}, makes=f"{A}/soft_draw_00", reads="truth", after=("calibrate",)
@@ -269,7 +270,7 @@ FILES = {
     ),
 }  # fmt: skip
 FILES |= {
-    "points": Row({"sample": A, "folder": "looked", "number": 3}, makes="looked", reads="raw"),
+    "points": Row({"sample": A, "folder": "looked", "count": 3}, makes="looked", reads="raw"),
     "segment_images": Row(
         {"folder": "stack/slices", "out": "masks", "method": "otsu", "phases": TWO}, makes="masks"
     ),
