@@ -54,7 +54,7 @@ slow: setup
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
 
-# Every path on a GPU without one; the build of torch must be that for CUDA: make -B EXTRAS=gpu,test setup
+# The GPU code on tensors without values; needs the CUDA build of torch, and no GPU: make -B EXTRAS=gpu,test setup
 gpu-dry: setup
 	$(BIN)/python -m pytest -m slow tests/dry
 
