@@ -1,7 +1,7 @@
 """Table of the verbs and their modules, used by the package, the shell and recipes."""
 
 # By what they are for, in the order in which the shell lists them.
-MISSIONS = {
+GROUPS = {
     "read and correct grey values": {
         "inspect": "tim3d.stages.inspection.inspect",
         "ingest": "tim3d.stages.ingest",
@@ -83,7 +83,7 @@ MISSIONS = {
         "export": "tim3d.exporting.export",
     },
 }
-VERBS = {name: module for verbs in MISSIONS.values() for name, module in verbs.items()}
+VERBS = {name: module for verbs in GROUPS.values() for name, module in verbs.items()}
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet

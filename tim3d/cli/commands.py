@@ -15,7 +15,7 @@ from tim3d.cli.parsing import options_of, parameters, read
 from tim3d.cli.readers import STEPS, reader
 from tim3d.commands import shell_text
 from tim3d.steps import BARE
-from tim3d.verbs import MISSIONS as BY_MISSION
+from tim3d.verbs import GROUPS as VERB_GROUPS
 from tim3d.verbs import PYTHON_ONLY, VERBS, is_positional, option_of
 
 Action = Callable[[str, dict[str, Any]], None]
@@ -195,9 +195,7 @@ _OTHERS = {
 }
 COMMANDS = {**{name.replace("_", "-"): _verb(name) for name in VERBS}, **_OTHERS}
 # Names of the commands, by what they are for.
-MISSIONS = {
-    **{
-        mission: [name.replace("_", "-") for name in verbs] for mission, verbs in BY_MISSION.items()
-    },
+GROUPS = {
+    **{group: [name.replace("_", "-") for name in verbs] for group, verbs in VERB_GROUPS.items()},
     "run recipes, and look after samples": list(_OTHERS),
 }

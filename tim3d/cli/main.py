@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from tim3d.cli import console
-from tim3d.cli.commands import COMMANDS, MISSIONS, QUIET, Option, guides
+from tim3d.cli.commands import COMMANDS, GROUPS, QUIET, Option, guides
 from tim3d.cli.parser import Parser
 from tim3d.version import __version__
 
@@ -84,10 +84,10 @@ def act(name: str, options: Sequence[Option], given: dict[str, Any]) -> None:
 def overview() -> str:
     """Return the commands by what they are for, each with the first clause of its summary."""
     blocks = []
-    for mission, names in MISSIONS.items():
+    for group, names in GROUPS.items():
         clauses = {name: re.split(r"[:;]|\.$", COMMANDS[name].summary)[0] for name in names}
         rows = (_filled(f"  {name:20} {clause}", 23) for name, clause in clauses.items())
-        blocks.append("\n".join([f"{mission}:", *rows]))
+        blocks.append("\n".join([f"{group}:", *rows]))
     return "\n\n".join(blocks)
 
 

@@ -175,6 +175,7 @@ def coupled(
     variables: tuple[Variable, ...],
     compute: Callable[..., Mapping[str, Any]],
     reads: tuple[Input, ...] = (LABELS,),
+    diagnostics: tuple[str, ...] = (),
 ) -> Coupled:
     """Define a quantity that needs the whole volume at once.
 
@@ -191,6 +192,8 @@ def coupled(
         As in `Whole`.
     reads : tuple of Input
         The fields (default: the measured labels).
+    diagnostics : tuple of str
+        As in `Coupled`.
 
     Examples
     --------
@@ -200,7 +203,8 @@ def coupled(
     ('largest_code', ('largest_code',))
     """
     whole = Whole(variables, compute, reads)
-    return Coupled(name, "measure", name, tuple(v.name for v in variables), whole=whole)
+    names = tuple(v.name for v in variables)
+    return Coupled(name, "measure", name, names, whole=whole, diagnostics=diagnostics)
 
 
 def _numbers(values: xr.DataArray) -> xr.DataArray:
