@@ -95,7 +95,7 @@ def check_length(step: Step, name: str, most: float, what: str, cure: str = "") 
     if length is None:
         return
     if not (math.isfinite(length) and length >= 0):
-        raise ArgumentError(f"step {step}: {name} must be a positive length in nm")
+        raise ArgumentError(f"step {step}: {name} must be a finite length in nm, 0 or more")
     if length > most:
         raise ArgumentError(
             f"step {step}: {name} is longer than {what}, {most:g} nm; {cure or f'write {name}={most:g} or less'}"

@@ -62,8 +62,8 @@ BEYOND = {
     "the longest edge of the volume, 240 nm": Median(1e300),
     "search_nm is longer than the longest edge": NonLocal(search_nm=1e9),
     "patch_nm is longer than the longest edge": NonLocal(patch_nm=1e9),
-    "slow_nm must be a positive length": Brightness(slow_nm=-1.0),
-    "scale_nm must be a positive length": Background(float("inf")),
+    "slow_nm must be a finite length in nm, 0 or more": Brightness(slow_nm=-1.0),
+    "scale_nm must be a finite length in nm, 0 or more": Background(float("inf")),
 }
 
 

@@ -188,6 +188,7 @@ LIGHT = {
         "objects",
         "predictor",
         "segmenter",
+        "segmenter_check",
         "stroke_forest",
         "stroke_training",
         "thresholds",

@@ -25,7 +25,8 @@ from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.promptable import Embedding, Image, Promptable, Session
 from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.promptable.prompts import Batch, Prompt, batches
-from tim3d.models.segmentation.segmenter import Map, Maps, Segmenter, check_segmenter
+from tim3d.models.segmentation.segmenter import Map, Maps, Segmenter
+from tim3d.models.segmentation.segmenter_check import check_segmenter
 
 # Masks of a prompt of one point: a part, an object, a group of them.
 SEVERAL = 3

@@ -121,8 +121,6 @@ class Majority(BallStep):
 
 def check_radius(step: BallStep, shape: Triple, spacing: Spacing) -> None:
     """Raise `ArgumentError` if a ball is larger than the volume, or holds no voxel but its centre."""
-    if not step.radius_nm > 0:
-        raise ArgumentError(f"step {step}: the radius must be a positive length in nm")
     longest = max(n * edge for n, edge in zip(shape, spacing, strict=True))
     check_length(step, "radius_nm", longest, "the longest edge of the volume")
     if max(ball.ball_reach(step.radius_nm, spacing)) == 0:

@@ -20,7 +20,8 @@ from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
-from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
+from tim3d.models.segmentation.segmenter import Segmenter
+from tim3d.models.segmentation.segmenter_check import check_segmenter
 from tim3d.models.segmentation.thresholds import Thresholds
 from tim3d.models.segmentation.training_record import Learnt, learnt_from
 from tim3d.phases import Phases

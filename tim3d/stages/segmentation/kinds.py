@@ -20,7 +20,8 @@ from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.families import FAMILIES
 from tim3d.models.segmentation.model_file import ModelFile, read_model
 from tim3d.models.segmentation.network_segmenter import Inference
-from tim3d.models.segmentation.segmenter import Segmenter, check_segmenter
+from tim3d.models.segmentation.segmenter import Segmenter
+from tim3d.models.segmentation.segmenter_check import check_segmenter
 from tim3d.models.segmentation.stroke_forest import KIND as STROKES
 from tim3d.models.segmentation.stroke_forest import StrokeForest, StrokeModel, model_of
 from tim3d.models.segmentation.training_record import learnt_from
