@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -22,25 +23,39 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
-def loaded(tree: ast.AST) -> Iterator[str]:
-    """Names that are read, and the functions that are given away and not called."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            yield node.id
+@dataclass
+class Read:
+    """Names and attributes that are read anywhere, and names of functions that are called or renamed."""
+
+    names: Counter[str] = field(default_factory=Counter)
+    called: Counter[str] = field(default_factory=Counter)
+    attributes: set[str] = field(default_factory=set)
+
+    def see(self, node: ast.AST) -> None:
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                self.names[name] += 1
+            case ast.Attribute(attr=name, ctx=ast.Load()):
+                self.attributes.add(name)
+            case ast.Call(func=ast.Name(id=name)):
+                self.called[name] += 1
+            case ast.ImportFrom(names=names):
+                self.names.update(alias.asname for alias in names if alias.asname)
 
 
 @cache
-def handed_on() -> frozenset[str]:
-    """Functions that others call: with the arguments that these give, needed or not."""
-    every, called = Counter[str](), Counter[str]()
+def read() -> Read:
+    """What the whole package reads, found in one walk."""
+    found = Read()
     for tree in modules().values():
-        every.update(loaded(tree))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                called[node.func.id] += 1
-            if isinstance(node, ast.ImportFrom):
-                every.update(alias.asname for alias in node.names if alias.asname)
-    return frozenset(name for name, count in every.items() if count > called[name])
+            found.see(node)
+    return found
+
+
+def handed_on() -> set[str]:
+    """Functions that others call: with the arguments that these give, needed or not."""
+    return {name for name, count in read().names.items() if count > read().called[name]}
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -60,31 +75,29 @@ def is_stub(node: ast.FunctionDef) -> bool:
     return isinstance(last, ast.Pass | ast.Expr) and len(node.body) <= 2
 
 
+def ignored(node: ast.FunctionDef) -> list[str]:
+    """Arguments that the body does not read."""
+    body = Read()
+    for part in node.body:
+        for inner in ast.walk(part):
+            body.see(inner)
+    every = (one.arg for one in (*node.args.args, *node.args.kwonlyargs))
+    return [name for name in every if not name.startswith("_") and name not in body.names]
+
+
 def test_every_argument_of_a_function_is_used() -> None:
     """A function that is handed on may leave some: its caller knows only what others of its kind need."""
-    ignored = [
-        f"{name}:{node.lineno} {node.name} ignores {one.arg}"
+    others = handed_on()
+    wrong = [
+        f"{name}:{node.lineno} {node.name} ignores {one}"
         for name, node in functions()
-        if node.name not in handed_on() and not is_stub(node) and not is_cached(node)
-        for one in (*node.args.args, *node.args.kwonlyargs)
-        if not one.arg.startswith("_")
-        and one.arg not in {n for part in node.body for n in loaded(part)}
+        if node.name not in others and not is_stub(node) and not is_cached(node)
+        for one in ignored(node)
     ]
-    assert not ignored, "\n".join(ignored)
-
-
-@cache
-def read_somewhere() -> frozenset[str]:
-    """Attributes that are read anywhere."""
-    found: set[str] = set()
-    for tree in modules().values():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                found.add(node.attr)
-    return frozenset(found)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_parameter_is_read() -> None:
     """What only goes into a description decides no result."""
-    unread = [f"{kind}.{name}" for kind, name in listed() if name not in read_somewhere()]
+    unread = [f"{kind}.{name}" for kind, name in listed() if name not in read().attributes]
     assert not unread, "\n".join(unread)
