@@ -15,7 +15,12 @@ from tests.nets import untrained_translator
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
 from tim3d.kernels.image.imaging_model import Imaging
-from tim3d.models.translation.model_file import describe, translate_tile, write_translator
+from tim3d.models.translation.model_file import (
+    _loaded,
+    describe,
+    translate_tile,
+    write_translator,
+)
 from tim3d.models.translation.network import Translator
 from tim3d.storage import store
 
@@ -67,6 +72,20 @@ def test_blocks_do_not_show_and_tiles_are_those_of_the_slice(
     assert np.array_equal(whole[3, :, :64], plain)
     assert abs(store.node_attributes(sample, "a")["geometry"]["shift_px"][1]) < 0.5
     assert tim3d.plan("translate", sample=sample, model=model, out="a") == []
+
+
+def test_a_file_that_changes_during_the_run_is_not_mixed_with_the_one_before(
+    pair: tuple[str, str], tmp_path: Path
+) -> None:
+    model = written(tmp_path / "net.safetensors", rough)
+    known = describe(model)
+    tim3d.translate(pair[0], model, out="first", options=QUIET)
+    untrained_translator(model)
+    _loaded.cache_clear()
+    with pytest.raises(CheckpointError, match="was replaced during the run"):
+        translate_tile(model, known, np.zeros((68, 68), np.uint8))
+    with pytest.raises(MixedRunError, match="model"):
+        tim3d.translate(pair[0], model, out="first", options=QUIET)
 
 
 def shifts(net: Translator) -> None:

@@ -70,6 +70,8 @@ def _loaded(path: str, sha256: str) -> Translator:
     from tim3d.models.translation.network import Translator
 
     stored, known = read_weights(path, "translator"), describe(path)
+    if not sha256 == known.sha256 == stored.sha256:
+        raise CheckpointError(f"{path} was replaced during the run; start it again")
     net = Translator(known.channels, known.reach)
     try:
         net.load_state_dict(stored.tensors())
