@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,7 @@ class MeasureWork:
         rows = [
             {
                 **self.step.row(grey[self._first(z) - wanted.start : z + 1 - wanted.start], z),
-                **self.step.row_as_stored(self._stored(inputs, self._needed(block).start, z)),
+                **self._row_as_stored(inputs, self._needed(block).start, z),
             }
             for z in own
         ]
@@ -90,6 +91,11 @@ class MeasureWork:
 
     def _first(self, z: int) -> int:
         return max(0, z - self.step.before)
+
+    def _row_as_stored(self, inputs: np.ndarray, start: int, z: int) -> Mapping[str, float]:
+        if type(self.step).row_as_stored is Measured.row_as_stored:
+            return {}
+        return self.step.row_as_stored(self._stored(inputs, start, z))
 
     def _stored(self, inputs: np.ndarray, start: int, z: int) -> np.ndarray:
         """The slice before slice z and that slice, as they were stored; `inputs` begin with slice `start`."""
