@@ -152,10 +152,51 @@ def test_embeddings_of_the_base_serve_the_tuned_decoder(made):
     assert (found[0] == found[1]).all()
 
 
-def test_pixels_that_are_not_labelled_teach_nothing(made):
-    file = read_model(tuned(made, "painted.safetensors", labels="painted"))
-    assert file.description["training"]["objects"][0] > 0
-    assert network_of(file).sha256 == file.sha256
+def test_pixels_that_are_not_labelled_are_neither_objects_nor_known(made):
+    task = tim3d.fine_tune.task(
+        str(made / "a.zarr"), made / "painted.safetensors", start_from=made / "base.safetensors", labels="painted"
+    )  # fmt: skip
+    learn, judge = task.run.__self__.examples
+    for one in (*learn, *judge):
+        assert not one.known[:, :2].any()
+        assert one.known[:, 2:].all()
+        assert all(mask.start[1] >= 2 for mask in one.objects)
+
+
+def test_pixels_that_are_not_known_count_in_no_loss():
+    from tim3d.models.promptable.tuning import scores
+
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 6, 7, requires_grad=True)
+    truth, known = torch.rand(2, 6, 7) > 0.5, torch.rand(6, 7) > 0.3
+    quality = torch.rand(2, 3)
+    found = scores(logits, quality, truth, known)
+    found.learning.sum().backward()
+    assert not logits.grad[..., ~known].any()
+    changed = scores(torch.where(known, logits, -logits), quality, truth ^ ~known, known)
+    for name in ("learning", "dice", "iou"):
+        assert torch.equal(getattr(found, name), getattr(changed, name))
+
+
+def test_a_single_window_is_said_to_judge_itself(made, caplog):
+    record = read_model(tuned(made, "one.safetensors", slices=slice(0, 1))).description["training"]
+    assert record["held_out"] is False
+    assert "judged by what it learnt from" in caplog.text
+
+
+def test_embeddings_serve_a_tuned_decoder_that_is_only_planned(made):
+    from tim3d.forecast import expected, forecasting
+
+    base = network_of(read_model(made / "base.safetensors"))
+    for adapt in ("decoder", "lora"):
+        target = made / f"planned_{adapt}.safetensors"
+        with forecasting():
+            tim3d.fine_tune.plan(
+                str(made / "a.zarr"), target, start_from=made / "base.safetensors", labels="truth", adapt=adapt
+            )  # fmt: skip
+            planned = expected("network", str(target))
+        same = planned.embedding_description() == base.embedding_description()
+        assert same == (adapt == "decoder")
 
 
 def test_what_cannot_be_learnt_from_is_refused(made):

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tim3d.errors import ArgumentError
+from tim3d.models.promptable.key_sets import Network
+from tim3d.models.promptable.networks import blank, image_embeddings
 
 # Ending of the name of the layer of queries, keys and values, in all families with attention.
 QKV = ".attn.qkv"
@@ -66,6 +68,27 @@ def attach(encoder: nn.Module, rank: int, family: str) -> nn.ModuleDict:
         parametrize.register_parametrization(one, "weight", update)
         updates[name.replace(".", "/")] = update  # a name of a module has no dot
     return nn.ModuleDict(updates)
+
+
+def activation_bytes(network: Network, edge: int, rank: int) -> int:
+    """Bytes of the activations that a forward pass of the encoder keeps for the backward pass.
+
+    They are counted on the meta device, which allocates nothing; weights are not among them.
+    """
+    built = blank(network).requires_grad_(False)
+    with torch.device("meta"):
+        attach(built.vision_encoder, rank, network.family)  # type: ignore[arg-type]
+    weights = {one.untyped_storage()._cdata for one in built.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        image_embeddings(built, torch.empty((1, 3, edge, edge), device="meta"))
+    return sum(one.nbytes() for key, one in kept.items() if key not in weights)
 
 
 def merged(tensors: Mapping[str, Tensor], updates: nn.ModuleDict, prefix: str) -> dict[str, Tensor]:

@@ -112,9 +112,7 @@ class Loaded:
 
     def embedding(self, image: Image) -> list[Tensor]:
         """The same as tensors on the device, with gradients where they are asked for."""
-        # transformers wraps this method of every family into no_grad.
-        embeds = type(self.network).get_image_embeddings.__wrapped__
-        return flat(embeds(self.network, self._prepared(image)))
+        return image_embeddings(self.network, self._prepared(image))
 
     def _prepared(self, image: Image) -> Tensor:
         """The image as the network wants it: (1, 3, edge, edge)."""
@@ -171,6 +169,13 @@ class Loaded:
             square = (self.edge, self.edge)
             logits = interpolate(logits, square, mode="bilinear", align_corners=False)[..., :y, :x]
         return interpolate(logits, shape, mode="bilinear", align_corners=False)
+
+
+def image_embeddings(network: Any, image: Tensor) -> list[Tensor]:
+    """Embedding of an image (1, 3, edge, edge), with gradients where they are asked for."""
+    # transformers wraps this method of every family into no_grad.
+    embeds = type(network).get_image_embeddings.__wrapped__
+    return flat(embeds(network, image))
 
 
 def flat(found: Any) -> list[Tensor]:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.masks.mask_set import Mask
+from tim3d.models.promptable.file_network import FileNetwork
 from tim3d.models.promptable.pieces import check_give
-from tim3d.models.promptable.promptable import Embedding, Image, Promptable
+from tim3d.models.promptable.promptable import Embedding, Image
 from tim3d.models.promptable.prompts import ON, Prompt
+from tim3d.models.segmentation.crops import last_of
 
 ADAPTATIONS = ("decoder", "lora")
 # Masks of a single point, and bytes of the losses for each pixel of a mask.
@@ -91,13 +93,18 @@ class TuningOptions:
         """All of it, for JSON."""
         return asdict(self)
 
-    def bytes_for(self, network: Promptable, shape: tuple[int, int]) -> int:
+    def bytes_for(self, network: FileNetwork, shape: tuple[int, int]) -> int:
         """Memory of the network and of a step on an image of this shape, at most."""
         masks = SEVERAL if self.give == "point" else 1
         losses = LOSS_BYTES * masks * self.batch * math.prod(shape)
-        if self.adapt == "lora":  # what is kept of a pass forward until the one back
-            return 4 * network.bytes_for(shape, 4 * self.batch) + losses
-        return network.bytes_for(shape, 4 * self.batch) + losses
+        step = network.bytes_for(shape, 4 * self.batch) + losses
+        if self.adapt != "lora":
+            return step
+        # torch takes seconds to load
+        from tim3d.models.promptable.low_rank import activation_bytes
+
+        # activations of the encoder, and their gradients
+        return step + 2 * activation_bytes(network.network, network.edge, self.rank)
 
 
 def drawn_prompt(
@@ -140,7 +147,7 @@ def halves(examples: Sequence[Example], share: float) -> tuple[list[Example], li
         raise InputError("no slice has an object to learn from")
     if len(examples) == 1:
         return list(examples), list(examples)
-    held = min(len(examples) - 1, max(1, round(share * len(examples))))
+    held = last_of(len(examples), share)
     return list(examples[:-held]), list(examples[-held:])
 
 

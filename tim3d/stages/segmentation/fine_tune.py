@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
+from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
 from tim3d.forecast import expect, expected
 from tim3d.models.promptable.file_network import FileNetwork
@@ -24,6 +26,8 @@ from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, schema, store
 from tim3d.typed import SliceRange, Window
+
+log = logging.getLogger(__name__)
 
 
 @Verb
@@ -221,13 +225,14 @@ class FineTuning:
         return network
 
     def _expect(self) -> None:
-        planned = replace(self._network, path=str(self.target), sha256="not tuned yet")
+        base = self._network
+        encoder = (base.encoder or base.sha256) if self.options.adapt == "decoder" else ""
+        planned = replace(base, path=str(self.target), sha256="not tuned yet", encoder=encoder)
         expect("network", str(self.target), planned)
 
     def _bytes(self) -> int:
-        return self.windows.bytes + self.options.bytes_for(
-            self._network, self.windows.segmenter.pixels
-        )
+        step = self.options.bytes_for(self._network, self.windows.segmenter.pixels)
+        return TORCH_BASE_BYTES + self.windows.bytes + step
 
     @cached_property
     def examples(self) -> tuple[list[Example], list[Example]]:
@@ -266,8 +271,13 @@ class FineTuning:
         from tim3d.stages.shared.training import run_training
 
         learn, judge = self.examples
+        if not (held_out := learn[0] is not judge[0]):
+            log.warning(
+                "one window of %s has an object: the network is judged by what it learnt from. Label another slice",
+                self.windows.labelled.name,
+            )
         about = {
-            "question": self.question, "windows": [len(learn), len(judge)], "held_out": learn[0] is not judge[0],
+            "question": self.question, "windows": [len(learn), len(judge)], "held_out": held_out,
             "objects": [sum(len(one.objects) for one in part) for part in (learn, judge)],
         }  # fmt: skip
         training = Tuning(self._network, learn, judge, self.options, about, self.how.seed)
