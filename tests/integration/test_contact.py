@@ -47,6 +47,9 @@ def test_area_and_resistance_stand_beside_the_law(samples: list[str], tmp_path: 
     assert found.contact_fraction.values == pytest.approx(found.pressure.values, abs=0.5 / 64**2)
     assert (found.resistance * found.conductance).values == pytest.approx(1.0)
     assert (np.diff(found.conductance) > 0).all()
+    rms_nm = ROUGHNESS["rms_nm"] * 2**0.5  # of two independent faces
+    assert found.rms_height.values == pytest.approx(rms_nm)
+    assert found.rms_height.attrs["units"] == found.separation.attrs["units"] == "nm"
     laws = [
         plastic_conductance(p, m, s * 1e-9, 800 / 3)
         for p, m, s in zip(

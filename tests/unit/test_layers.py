@@ -157,6 +157,7 @@ LIGHT = {
     "models.conduction",
     "models.generation",
     "models.segmentation",
+    "models.common.digest",
     "models.common.weights",
 } | {
     f"models.segmentation.{name}"

@@ -24,7 +24,6 @@ from tim3d.kernels.statistics.object_agreement import Overlaps, adapted_rand_err
 from tim3d.models.promptable.kept import require_same
 from tim3d.models.promptable.prompting.objects import FoundObjects, Objects
 from tim3d.plotting.struts import strut_figure
-from tim3d.relating.contact import COLUMNS
 
 RANDOM = np.random.default_rng(8)
 
@@ -187,11 +186,3 @@ def test_the_fit_of_struts_is_drawn_over_the_diameters_in_any_unit(scale: float)
             if patch.get_height() != 1
         )
         assert bars == pytest.approx(1, rel=1e-6)
-
-
-def test_a_length_of_a_contact_is_in_nm() -> None:
-    """As everywhere in the package: heights, distances and edges."""
-    lengths = {"rms_height", "separation"}
-    assert {name: unit for name, (unit, *_) in COLUMNS.items() if name in lengths} == dict.fromkeys(
-        lengths, "nm"
-    )

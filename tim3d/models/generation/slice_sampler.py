@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from tim3d.errors import InputError
 from tim3d.grid import Triple
 from tim3d.kernels.generation.architecture import Architecture
+from tim3d.models.common.digest import arrays_sha256
 from tim3d.models.common.transfer import upload
 
 Array = npt.NDArray[Any]
@@ -77,11 +77,7 @@ class Views:
 
     def sha256(self) -> str:
         """Hash of all images of the training."""
-        state = hashlib.sha256()
-        for image in self.images:
-            state.update(f"{image.dtype.str}{image.shape}".encode())
-            state.update(np.ascontiguousarray(image).data)
-        return state.hexdigest()
+        return arrays_sha256(self.images)
 
 
 def one_hot(labels: Array, codes: tuple[int, ...]) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.kernels.windows.lattice import Array, reflect
+from tim3d.models.common.digest import arrays_sha256
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.sem_augmentation import UNKNOWN, Pixels, apply, changes_of
 from tim3d.models.segmentation.unet import UNetSpec
@@ -95,18 +95,8 @@ class Slices:
 
     def sha256(self) -> str:
         """Hash of all data of the training."""
-        return data_sha256(self.images, self.labels, self.mean, self.std, held_out=self.held_out)
-
-
-def data_sha256(*arrays: Array, held_out: object = 0) -> str:
-    """Hash of arrays with their types and shapes, and of what is held out if it was named."""
-    state = hashlib.sha256()
-    for array in arrays:
-        state.update(f"{array.dtype.str}{array.shape}".encode())
-        state.update(np.ascontiguousarray(array).data)
-    if held_out:
-        state.update(f"held out {held_out}".encode())
-    return state.hexdigest()
+        named = f"held out {self.held_out}" if self.held_out else ""
+        return arrays_sha256((self.images, self.labels, self.mean, self.std), named)
 
 
 def together(parts: Sequence[Slices], held_out: int = 0) -> Slices:

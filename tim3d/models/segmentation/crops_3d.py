@@ -10,8 +10,9 @@ import numpy as np
 from tim3d.errors import InputError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.windows.lattice import Array, reflect
+from tim3d.models.common.digest import arrays_sha256
 from tim3d.models.segmentation.checkpoint import Normalisation
-from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, augment, data_sha256, last_of
+from tim3d.models.segmentation.crops import UNLABELLED, Augmentation, augment, last_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,14 @@ class Stack:
         seen[inside] = labels[inside]
         return image, seen
 
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """All that is learnt from."""
+        return self.images, self.labels, self.mean, self.std
+
     def sha256(self) -> str:
         """Hash of all data of the training."""
-        return data_sha256(self.images, self.labels, self.mean, self.std)
+        return arrays_sha256(self.arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +103,8 @@ class Stacks:
 
     def sha256(self) -> str:
         """Hash of all data of the training."""
-        every = [array for one in (*self.learnt, *self.judging) for array in _arrays(one)]
-        return data_sha256(*every, held_out=len(self.judging))
-
-
-def _arrays(stack: Stack) -> tuple[Array, ...]:
-    return stack.images, stack.labels, stack.mean, stack.std
+        every = (array for one in (*self.learnt, *self.judging) for array in one.arrays)
+        return arrays_sha256(every, f"held out {len(self.judging)}")
 
 
 def prepare_stack(

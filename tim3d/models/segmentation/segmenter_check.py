@@ -1,4 +1,4 @@
-"""What a segmenter declares, checked against itself and a volume before any voxel is read."""
+"""Checks of what a segmenter declares, against itself and a volume, before any voxel is read."""
 
 from __future__ import annotations
 

@@ -107,9 +107,9 @@ def members_of(
 ) -> Ensemble:
     """Every segmenter in every pass and view."""
     exact = [
-        one.dropping(number).exact() if number else one.exact()
+        one.exact() if asked is None else one.dropping(asked).exact()
         for one in segmenters
-        for number in passes
+        for asked in passes
     ]
     return Ensemble(
         tuple(Member(one.turned() if view.turned else one, view) for one in exact for view in seen)

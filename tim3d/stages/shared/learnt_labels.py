@@ -17,13 +17,13 @@ REMARK = "learnt_from"
 def made_from(sample: str, name: str) -> tuple[str, ...]:
     """Fingerprints of a label field and of all label fields of the sample that it was made of, sorted."""
     found: set[str] = set()
-    waiting = [name]
+    there, waiting = store.nodes(sample), [name]
     while waiting:
         record = store.node_attributes(sample, waiting.pop())
         own = str(record.get("fingerprint", ""))
         if own and own not in found and record.get("labels"):
             found.add(own)
-            waiting += [one for one in record.get("inputs", {}) if one in store.nodes(sample)]
+            waiting += [one for one in record.get("inputs", {}) if one in there]
     return tuple(sorted(found))
 
 
