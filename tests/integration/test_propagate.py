@@ -12,11 +12,10 @@ from tests.promptable import Threshold
 from tim3d import Options, Phases
 from tim3d.errors import ArgumentError
 from tim3d.kernels.masks.mask_set import boxed
-from tim3d.models.promptable.carrying import Carrying, between
+from tim3d.models.promptable.carrying import Carrying, FixedPrompts, between
 from tim3d.models.promptable.carrying_segmenter import CarryingSegmenter, Drawn
 from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
-from tim3d.models.promptable.prompting import Grid
 from tim3d.storage import store
 
 SHAPE = (13, 40, 56)
@@ -69,7 +68,7 @@ def carried(
     """Labels and quality of a network that answers with bright pieces."""
     field = f"drawn{turned}"
     drawn = Drawn(sample, field, store.fingerprint_of(sample, field), names)
-    asking = PromptedSegmenter(Threshold(), Grid(side=1), AsObjects(empty="accept"), SHAPE[1:])
+    asking = PromptedSegmenter(Threshold(), FixedPrompts(), AsObjects(empty="accept"), SHAPE[1:])
     carrying = Carrying(**{"reach": 6, "give": "both", "least": 0.3, "smallest": 4} | how)
     tim3d.segment(
         sample, field=f"raw{turned}", segmenter=CarryingSegmenter(asking, drawn, carrying, depth), out="found",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,10 @@ class Mask:
     def first(self) -> tuple[int, int]:
         """First pixel in C order, by which ties are broken."""
         return self.start[0], self.start[1] + int(np.argmax(self.bits[0]))
+
+    def moved(self, y: int, x: int) -> Mask:
+        """The same mask, that many pixels further."""
+        return replace(self, start=(self.start[0] + y, self.start[1] + x))
 
 
 def boxed(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tim3d.grid import Box
-from tim3d.kernels.masks.mask_set import Mask, boxed, image_of, merged
+from tim3d.kernels.masks.mask_set import Mask, image_of, mask_of, merged
 from tim3d.models.promptable.pieces import pieces_of, prompt_of
 from tim3d.models.promptable.promptable import Answers, Embedding, Image, Session
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
@@ -40,31 +40,31 @@ Objects: TypeAlias = Mapping[int, Mask]
 
 
 @dataclass(frozen=True)
-class Known(Prompting):
-    """Prompts that are known, each of one object."""
+class FixedPrompts(Prompting):
+    """Prompts that are given for one image, each of one object."""
 
-    known_prompts: tuple[Prompt, ...]
+    given: tuple[Prompt, ...] = ()
     explicit: ClassVar[bool] = True
-    kind: ClassVar[str] = "known"
+    kind: ClassVar[str] = "fixed"
 
     def marks(self, grey: Grey8, place: Box) -> list[Prompt]:
         """All of them."""
-        return list(self.known_prompts)
+        return list(self.given)
 
 
-class Remembering:
-    """A session that keeps the embeddings of the images that it has seen."""
+class CachedSession:
+    """A session that computes the embedding of an image once."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.known: dict[bytes, Embedding] = {}
+        self.cache: dict[bytes, Embedding] = {}
 
     def embed(self, image: Image) -> Embedding:
         """Embedding of an image."""
         key = hashlib.blake2b(image.tobytes()).digest()
-        if key not in self.known:
-            self.known[key] = self.session.embed(image)
-        return self.known[key]
+        if key not in self.cache:
+            self.cache[key] = self.session.embed(image)
+        return self.cache[key]
 
     def answer(
         self, embedding: Embedding, shape: tuple[int, int], batch: Batch, several: bool
@@ -113,7 +113,7 @@ class Carrying:
         )
         if not prompts:
             return {}
-        asking = replace(segmenter, prompting=Known(prompts))
+        asking = replace(segmenter, prompting=FixedPrompts(prompts))
         answers: dict[int, list[Mask]] = {}
         for mask in asking.masks(session, image, place):
             answers.setdefault(int(mask.name), []).append(mask)
@@ -122,8 +122,7 @@ class Carrying:
 
     def _pieces(self, mask: Mask, shape: tuple[int, int]) -> list[Mask]:
         found = pieces_of(mask.bits.astype(np.uint8), self.smallest, numbered=False)
-        y, x = mask.start
-        return [replace(one, start=(one.start[0] + y, one.start[1] + x)) for one in found]
+        return [one.moved(*mask.start) for one in found]
 
     def _goes_on(self, before: Mask, now: Mask) -> bool:
         both = merged([before, now]).area
@@ -146,23 +145,19 @@ class Carrying:
 def between(below: Mask, above: Mask, z: int, s: int, t: int) -> Mask | None:
     """Mask in slice z from those that slices s and t led to; None if nothing is left.
 
+    >>> from tim3d.kernels.masks.mask_set import boxed
     >>> left, right = (boxed((0, x), np.ones((3, 4), bool)) for x in (0, 2))
     >>> between(left, right, 2, 1, 3).start, between(left, right, 2, 1, 3).size
     ((0, 1), (3, 4))
     """
     box = merged([below, above])
     y, x = box.start
-    under, over = (
-        _depth(replace(one, start=(one.start[0] - y, one.start[1] - x)), box.size)
-        for one in (below, above)
-    )
+    under, over = (_depth(one.moved(-y, -x), box.size) for one in (below, above))
     inside = (t - z) * under + (z - s) * over > 0
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    if not inside.any():
         return None
-    inner = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     quality = ((t - z) * below.quality + (z - s) * above.quality) / (t - s)
-    return boxed((y + int(rows[0]), x + int(columns[0])), inside[inner], quality)
+    return mask_of(inside, quality).moved(y, x)
 
 
 def _depth(mask: Mask, shape: tuple[int, int]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.masks.mask_set import Mask
 from tim3d.kernels.masks.painting import painted
 from tim3d.kernels.windows.lattice import Array
-from tim3d.models.promptable.carrying import Carrying, Remembering, between, drawn_objects
+from tim3d.models.promptable.carrying import CachedSession, Carrying, between, drawn_objects
 from tim3d.models.promptable.mask_rules.objects import QUALITY, by_owner
 from tim3d.models.promptable.promptable import Session
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
@@ -147,7 +147,7 @@ class CarryingSegmenter(Segmenter):
         }
         core = range(self.how.reach, self.how.reach + self.depth)
         inside = range(max(core.start, -place.start[0]), core.stop)
-        reached = self._chains(Remembering(session), grey, place, known, inside)
+        reached = self._chains(CachedSession(session), grey, place, known, inside)
         made = self._blank(grey.shape)
         for z in inside:
             objects = known.get(z) or _together(reached.get(z, []), z)

@@ -9,11 +9,10 @@ from typing import Literal
 import xarray as xr
 
 from tim3d.errors import ArgumentError
-from tim3d.models.promptable.carrying import Carrying
+from tim3d.models.promptable.carrying import Carrying, FixedPrompts
 from tim3d.models.promptable.carrying_segmenter import CarryingSegmenter, Drawn
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.pieces import check_give
-from tim3d.models.promptable.prompting.grid import Grid
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation
 from tim3d.stages.segmentation.prompted import awaited_by, prompted
@@ -104,7 +103,7 @@ def propagate(
     grey = store.complete_field(sample, field)
     found = store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels")
     drawn = _drawn(sample, grey, found)
-    rule, prompts = AsObjects(empty="accept"), Grid(side=1)
+    rule, prompts = AsObjects(empty="accept"), FixedPrompts()
     asking = prompted(sample, grey, Path(model), prompts, rule, None, 0, batch, device, embeddings)
     segmenter = CarryingSegmenter(asking, drawn, Carrying(reach, give, least, smallest))
     chosen = replace(given(segmenter, grey), awaited=awaited_by(sample, grey, Path(model)))
