@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tim3d.engine import Outline, Plan
+from tim3d.engine import Gathering, Outline, Plan
+from tim3d.engine.clusters.memory import resident_memory
+from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, InputError
 from tim3d.forecast import will_exist
 from tim3d.grid import Block, Box, Grid, Triple
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 
 # Every which slice of the parts that are looked at is compared.
 EVERY = 4
+# Bytes of a pixel that is compared: 71 at most in the comparison (measured), 10 of its grey values and phase before.
+COMPARED_BYTES = 88
 
 
 @Verb
@@ -131,10 +135,7 @@ class Translating:
     def plans(self) -> list[Plan | Outline]:
         """The comparison of some slices, and the pass that writes the field."""
         writing = plan_field(self.sample, self._making({}), self.options)
-        looking = Outline(
-            "translate", f"compares slices of {self.labels.name!r} with their translation first"
-        )
-        return [looking, *writing] if writing else []
+        return [self._comparing, *writing] if writing else []
 
     def run(self) -> xr.DataArray:
         """Compare, then write the field."""
@@ -150,6 +151,24 @@ class Translating:
             lambda ledger: keep_sums(self.sample, making.field, ledger, grid, "translate"),
         )  # fmt: skip
 
+    @property
+    def _looked_at(self) -> list[Box]:
+        """Slices that are compared."""
+        return [
+            Box((z, *part.start[1:]), (z + 1, *part.stop[1:]))
+            for part in boxes(self.grey)
+            for z in range(part.start[0], part.stop[0], EVERY)
+        ]
+
+    @property
+    def _comparing(self) -> Gathering:
+        """Plan of the comparison."""
+        pixels = sum(math.prod(one.shape) for one in self._looked_at)
+        return Gathering(
+            "translate", f"compares slices of {self.labels.name!r} with their translation first",
+            COMPARED_BYTES * pixels, (COMPARED_BYTES, "pixels"), max(TORCH_BASE_BYTES, resident_memory()),
+        )  # fmt: skip
+
     def _compared(self) -> dict[str, Any]:
         """Changes of the structure by the network.
 
@@ -160,19 +179,15 @@ class Translating:
         """
         codes: dict[str, int] = dict(self.labels.phases or {})
         numbers = {codes[name]: n for n, name in enumerate(self.network.names)}
-        classes, whole = (
-            FieldCrops.of(self.sample, self.labels, numbers),
-            Box.whole(self.grey.shape),
-        )
+        classes = FieldCrops.of(self.sample, self.labels, numbers)
+        whole = Box.whole(self.grey.shape)
         found: list[tuple[np.ndarray, ...]] = []
         margin = self.network.reach + TILE - 1
-        for part in boxes(self.grey):
-            for z in range(part.start[0], part.stop[0], EVERY):
-                core = Box((z, *part.start[1:]), (z + 1, *part.stop[1:]))
-                read = core.grow((0, margin, margin)).clip(whole)
-                grey = store.read_box(store.field_array(self.sample, self.grey.name), read)
-                after = translate_box(self.path, self.network, grey, read, core, self.grey.shape)
-                found.append((grey[core.within(read).slices], after, classes.box(core)))
+        for core in self._looked_at:
+            read = core.grow((0, margin, margin)).clip(whole)
+            grey = store.read_box(store.field_array(self.sample, self.grey.name), read)
+            after = translate_box(self.path, self.network, grey, read, core, self.grey.shape)
+            found.append((grey[core.within(read).slices], after, classes.box(core)))
         before, after, known = (np.concatenate(one) for one in zip(*found, strict=True))
         seen = compare(
             before.astype(np.float32), after.astype(np.float32), known, self.network.names
@@ -223,13 +238,9 @@ class Translating:
             parameters={"model": self.network.sha256},
             halo=self._halo,
             read_bytes=float(np.dtype(before.dtype).itemsize),
-            base_bytes=TORCH_BYTES,
+            base_bytes=TORCH_BASE_BYTES,
             remarks=remarks,
         )
-
-
-# What a process holds that has loaded torch.
-TORCH_BYTES = 900 * 2**20
 
 
 @dataclass(frozen=True)
