@@ -97,11 +97,12 @@ def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path)
         ({"to": "histogram", "seed": -1}, "seed"),
         ({"to": "histogram", "field": "phase"}, "holds labels"),
         ({"to": "histogram", "like": coarse}, "is 5 x 5 nm and one of .* 20 x 20 nm"),
+        ({"to": "histogram", "like": mine}, "'raw' of .*a.zarr is adapted to itself"),
         ({"to": "histogram", "like": deep}, "holds uint8 and .* uint16"),
     ):
         with pytest.raises(ArgumentError, match=words):
             tim3d.adapt(**{"sample": mine, "like": other, "options": QUIET} | given)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="50 x 70 pixels, fewer than a window of 64"):
+    with pytest.raises(InputError, match="50 x 70 pixels, fewer than a window of 64: --window 50"):
         tim3d.adapt(mine, other, to="spectrum", window=64, options=QUIET)
     tim3d.adapt(mine, other, to="histogram", out="kept", options=QUIET)
     with pytest.raises(MixedRunError, match="different parameters"):

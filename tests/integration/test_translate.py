@@ -1,6 +1,7 @@
 """The verbs `train_translator` and `translate`: blocks do not show, and what moves structure is refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from tim3d.models.translation.model_file import (
     write_translator,
 )
 from tim3d.models.translation.network import Translator
+from tim3d.models.translation.training import TranslatorOptions
+from tim3d.stages.imaging.adaptations import Stack
+from tim3d.stages.imaging.train_translator import How, Translators
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
@@ -139,17 +143,37 @@ def test_from_two_stacks_to_a_translation_in_the_shell(
     assert main(["translate", mine, str(model), "--out", "seen"]) == 0
 
 
+def test_a_phase_that_is_nowhere_in_the_parts_that_are_looked_at_is_refused(
+    pair: tuple[str, str], tmp_path: Path
+) -> None:
+    mine, other = (Stack(one, store.complete_field(one, "raw")) for one in pair)
+    known = store.complete_field(pair[0], "phase")
+    three = replace(known, phases={**dict(known.phases or {}), "crack": 2})
+    how = How(1, None, 1, "cpu", 1, overwrite=False, progress=False)
+    asked = Translators(
+        mine, three, other, TranslatorOptions(crop=16), None, 0, tmp_path / "net.safetensors", how
+    )
+    with pytest.raises(InputError, match="'phase' has no crack in the parts"):
+        asked.run()
+
+
 def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path) -> None:
     (mine, other), model = pair, tmp_path / "new.safetensors"
     for given, words in (
         ({"method": "pix2pix"}, "--method fastcut or cut or cyclegan"),
-        ({"crop": 64}, "50 x 70 pixels, fewer than a crop of 64"),
+        ({"crop": 64}, "50 x 70 pixels, fewer than a crop of 64: --crop 48"),
         ({"reach": 30}, "a reach of 30 sees 61 pixels, more than 3 times"),
-        ({"labels": "raw"}, "holds no phases"),
-        ({"steps": 0}, "must be 1 or more"),
+        ({"labels": "raw"}, "does not hold two phases"),
+        ({"steps": 0}, "must be above 0"),
+        ({"minutes": 0}, "must be above 0"),
+        ({"like": mine}, "is adapted to itself"),
     ):
         with pytest.raises(ArgumentError, match=words):
-            tim3d.train_translator(mine, other, model, **TRAIN | given)  # type: ignore[arg-type]
+            tim3d.train_translator(
+                **{"sample": mine, "like": other, "model": model} | TRAIN | given  # type: ignore[arg-type]
+            )
+    with pytest.raises(ArgumentError, match="reach 0"):
+        tim3d.plan("train_translator", sample=mine, like=other, model=model, reach=0, **TRAIN)
     with pytest.raises(CheckpointError, match="check its path"):
         tim3d.translate(mine, tmp_path / "none.safetensors", options=QUIET)
     untrained_translator(model)

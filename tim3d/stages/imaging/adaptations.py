@@ -62,13 +62,18 @@ class Stack:
 
 
 def check_alike(source: Stack, target: Stack) -> None:
-    """Refuse stacks without grey values, or of two types or pixel sizes."""
+    """Refuse stacks without grey values, of two types or pixel sizes, and a stack and itself."""
     for one in (source, target):
         if one.grey.labels or one.grey.dtype not in GREYS:
             held = "labels" if one.grey.labels else one.grey.dtype
             raise ArgumentError(
                 f"field {one.grey.name!r} of {one.sample} holds {held}; adapt needs grey values of {' or '.join(GREYS)}"
             )
+    if (source.sample, source.grey.name) == (target.sample, target.grey.name):
+        raise ArgumentError(
+            f"field {source.grey.name!r} of {source.sample} is adapted to itself: name the sample that it should "
+            "resemble in second place, or its field by --like-field"
+        )
     if source.grey.dtype != target.grey.dtype:
         raise ArgumentError(
             f"{source.sample} holds {source.grey.dtype} and {target.sample} {target.grey.dtype}: fit the imaging "
@@ -209,7 +214,8 @@ class BySpectrum(Adaptation):
             if min(one.grey.shape[1:]) < self.window:
                 y, x = one.grey.shape[1:]
                 raise InputError(
-                    f"slices of {one.sample} have {y} x {x} pixels, fewer than a window of {self.window}: --window 16"
+                    f"slices of {one.sample} have {y} x {x} pixels, fewer than a window of {self.window}: "
+                    f"--window {min(y, x) // 2 * 2}"
                 )
 
     @property

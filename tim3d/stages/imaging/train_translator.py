@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tim3d.engine import Outline
-from tim3d.errors import ArgumentError, MixedRunError
+from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.forecast import expect, expected, is_forecasting
 from tim3d.kernels.image.edge_profile import profile, step_width
-from tim3d.models.common.weights import read_weights
+from tim3d.models.translation.model_file import describe
 from tim3d.stages.imaging.adaptations import Stack, check_alike
 from tim3d.stages.imaging.field_crops import FieldCrops
 from tim3d.stages.imaging.looked_at import boxes
@@ -121,6 +121,8 @@ def train_translator(
     ArgumentError
         If an argument is out of range, the stacks differ in type or pixel size, slices are smaller than
         a crop, or a pixel would see more than three widths of an interface.
+    InputError
+        If a phase is not in the parts of the rendered stack that are looked at.
     MixedRunError
         If the file holds another training.
     LockedError
@@ -131,27 +133,38 @@ def train_translator(
     CUT and FastCUT: Park et al., ECCV 2020, DOI 10.1007/978-3-030-58545-7_19. CycleGAN: Zhu et al.,
     ICCV 2017, DOI 10.1109/ICCV.2017.244
     """
-    from tim3d.models.translation.training import TranslatorOptions  # torch takes seconds to load
+    # torch takes seconds to load
+    from tim3d.models.common.training_run import Schedule
+    from tim3d.models.translation.training import TranslatorOptions
 
     source = Stack(sample, store.complete_field(sample, field, "render"))
     known = store.complete_field(sample, labels, "generate")
     target = Stack(str(like), store.complete_field(str(like), like_field))
     check_alike(source, target)
-    if not known.labels or not known.phases:
+    if not known.labels or len(known.phases or {}) < 2:
         raise ArgumentError(
-            f"field {labels!r} holds no phases; name the labels that were rendered: --labels"
+            f"field {labels!r} does not hold two phases or more; name the labels that were rendered: --labels"
         )
     refuse_unlike(sample, source.grey, known)
-    if min(steps, every) < 1:
-        raise ArgumentError(f"steps {steps} and every {every} must be 1 or more")
+    Schedule(
+        steps, every, math.inf if minutes is None else 60 * minutes
+    )  # refuses what is not above 0
     options = TranslatorOptions(
-        method, reach or MOST, channels, crop, batch, learning_rate, pool, mixed_precision
+        method,
+        MOST if reach is None else reach,
+        channels,
+        crop,
+        batch,
+        learning_rate,
+        pool,
+        mixed_precision,
     )
     for one in (source, target):
         if min(one.grey.shape[1:]) < crop:
             rows, columns = one.grey.shape[1:]
             raise ArgumentError(
-                f"slices of {one.sample} have {rows} x {columns} pixels, fewer than a crop of {crop}: --crop 32"
+                f"slices of {one.sample} have {rows} x {columns} pixels, fewer than a crop of {crop}: "
+                f"--crop {min(rows, columns) // 4 * 4}"
             )
     path = outputs.check_target(model, outputs.WEIGHTS)
     how = How(steps, minutes, every, device, threads, overwrite, progress)
@@ -242,8 +255,8 @@ class Translators:
             return False
         if is_forecasting() and expected("file", str(self.path)) is not None:
             return False
-        known: dict[str, Any] = json.loads(read_weights(self.path, "translator").text)
-        if known["about"].get("question") != self._question:
+        known = describe(self.path).about
+        if known.get("about", {}).get("question") != self._question:
             raise MixedRunError(
                 f"{self.path} holds another training. Replace it with --overwrite, or write to another file"
             )
@@ -256,12 +269,11 @@ class Translators:
         grey = FieldCrops.of(self.source.sample, self.source.grey)
         parts = [(grey.box(box), codes.box(box)) for box in boxes(self.source.grey)]
         levels = {name: _mean(parts, code) for name, code in known.items()}
-        names = tuple(
-            sorted((n for n, v in levels.items() if np.isfinite(v)), key=levels.__getitem__)
-        )
-        if len(names) < 2:
-            raise ArgumentError(
-                f"{self.labels.name!r} has fewer than two phases in the parts that are looked at"
+        names = tuple(sorted(levels, key=levels.__getitem__))
+        if absent := [name for name, level in levels.items() if math.isnan(level)]:
+            raise InputError(
+                f"{self.labels.name!r} has no {' and no '.join(absent)} in the parts that are looked at, and a "
+                "translator needs to know how each phase is shown: generate a structure with more of it"
             )
         table = np.zeros(256, np.uint8)
         table[[known[name] for name in names]] = range(len(names))
