@@ -106,7 +106,7 @@ FIELDS = {
         makes=f"{A}/drawn", reads="raw",
     ),
     "propagate": Row(
-        {"sample": A, "model": "tiny.safetensors", "labels": "truth", "out": "carried"}, makes=f"{A}/carried",
+        {"sample": A, "model": "tiny.safetensors", "labels": "truth", "out": "propagated"}, makes=f"{A}/propagated",
         reads="raw",
     ),
     "clean": Row(

@@ -1,4 +1,4 @@
-"""Drawn objects are carried through a stack: a known answer, any blocks, and the stack upside down."""
+"""Drawn objects are propagated through a stack: a known answer, any blocks, and the stack upside down."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.promptable import Threshold
 from tim3d import Options, Phases
 from tim3d.errors import ArgumentError
 from tim3d.kernels.masks.mask_set import boxed
-from tim3d.models.promptable.carrying import Carrying, FixedPrompts, between
-from tim3d.models.promptable.carrying_segmenter import CarryingSegmenter, Drawn
 from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.propagating_segmenter import Drawn, PropagatingSegmenter
+from tim3d.models.promptable.propagation import FixedPrompts, Propagation, between
 from tim3d.storage import store
 
 SHAPE = (13, 40, 56)
@@ -35,7 +35,7 @@ def ellipses() -> np.ndarray:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Bodies in grey values, and drawn in two slices; both also upside down."""
-    folder = tmp_path_factory.mktemp("carried")
+    folder = tmp_path_factory.mktemp("propagated")
     truth = ellipses()
     drawn = np.zeros(SHAPE, np.uint8)
     drawn[[2, 10]] = truth[[2, 10]]
@@ -57,7 +57,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
 NAMES = (("cell", 1), ("fibre", 2))
 
 
-def carried(
+def propagated(
     sample: str,
     turned: str = "",
     block: Any = None,
@@ -65,30 +65,30 @@ def carried(
     names: Any = NAMES,
     **how: Any,
 ) -> np.ndarray:
-    """Labels and quality of a network that answers with bright pieces."""
+    """Labels and quality of a network that answers with bright components."""
     field = f"drawn{turned}"
     drawn = Drawn(sample, field, store.fingerprint_of(sample, field), names)
     asking = PromptedSegmenter(Threshold(), FixedPrompts(), AsObjects(empty="accept"), SHAPE[1:])
-    carrying = Carrying(**{"reach": 6, "give": "both", "least": 0.3, "smallest": 4} | how)
+    how_far = Propagation(**{"reach": 6, "give": "both", "least": 0.3, "smallest": 4} | how)
     tim3d.segment(
-        sample, field=f"raw{turned}", segmenter=CarryingSegmenter(asking, drawn, carrying, depth), out="found",
+        sample, field=f"raw{turned}", segmenter=PropagatingSegmenter(asking, drawn, how_far, depth), out="found",
         options=Options(progress=False, overwrite=True, block=block),
     )  # fmt: skip
     return np.stack([tim3d.open_field(sample, one).values for one in ("found", "found_quality")])
 
 
-def test_bodies_are_carried_and_end_where_they_end(sample):
-    truth, found = ellipses(), carried(sample)[0]
+def test_bodies_are_propagated_and_end_where_they_end(sample):
+    truth, found = ellipses(), propagated(sample)[0]
     assert (found[[2, 10]] == truth[[2, 10]]).all()  # drawn slices stay
     for z in (0, 1, 3, 5, 7, 9, 11, 12):
         assert ((found[z] == 1) == (truth[z] == 1)).all()
     assert ((found == 2) == (truth == 2)).all()  # not drawn in slice 10, from which nothing comes
-    short = carried(sample, reach=2)[0]
+    short = propagated(sample, reach=2)[0]
     assert set(np.flatnonzero(short.any(axis=(1, 2)))) == {0, 1, 2, 3, 4, 8, 9, 10, 11, 12}
 
 
 def test_numbers_stay_those_that_were_drawn(sample):
-    found = carried(sample, names=())[0]
+    found = propagated(sample, names=())[0]
     numbers = store.complete_field(sample, "found_objects")
     assert numbers.dtype == "uint32"
     assert numbers.labels
@@ -98,10 +98,10 @@ def test_numbers_stay_those_that_were_drawn(sample):
 
 
 def test_blocks_windows_and_the_order_of_slices_do_not_show(sample):
-    whole = carried(sample, least=0.6)
+    whole = propagated(sample, least=0.6)
     for how in ({"block": (2, 16, 32)}, {"block": (4, 48, 64), "depth": 3}, {"depth": 1}):
-        assert (carried(sample, least=0.6, **how) == whole).all()
-    assert (carried(sample, turned="_turned", least=0.6)[:, ::-1] == whole).all()
+        assert (propagated(sample, least=0.6, **how) == whole).all()
+    assert (propagated(sample, turned="_turned", least=0.6)[:, ::-1] == whole).all()
 
 
 def test_outlines_lie_between_those_of_both_chains():

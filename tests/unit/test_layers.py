@@ -203,8 +203,8 @@ LIGHT |= {"models.translation", "models.translation.model_file"}
 LIGHT |= {"models.promptable"} | {
     f"models.promptable.{name}"
     for name in (
-        "carrying",
-        "carrying_segmenter",
+        "propagation",
+        "propagating_segmenter",
         "file_network",
         "foreign_file",
         "importing",
@@ -215,7 +215,7 @@ LIGHT |= {"models.promptable"} | {
         "mask_rules.grains",
         "mask_rules.materials",
         "mask_rules.objects",
-        "pieces",
+        "object_prompts",
         "prompted_segmenter",
         "prompting",
         "prompting.base",

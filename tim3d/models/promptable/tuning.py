@@ -35,7 +35,7 @@ from tim3d.models.promptable.file_network import FileNetwork
 from tim3d.models.promptable.importing import KIND
 from tim3d.models.promptable.low_rank import attach, merged
 from tim3d.models.promptable.networks import Loaded
-from tim3d.models.promptable.pieces import prompt_of
+from tim3d.models.promptable.object_prompts import prompt_of
 from tim3d.models.promptable.prompts import Prompt, batches
 from tim3d.models.promptable.tuning_data import Example, TuningOptions, digest, drawn_prompt
 from tim3d.models.segmentation.model_file import read_model, write_model

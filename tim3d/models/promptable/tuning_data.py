@@ -5,7 +5,6 @@ No torch here.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.masks.mask_set import Mask
+from tim3d.kernels.masks.mask_set import Mask, boxes_of
+from tim3d.models.common.digest import arrays_sha256
 from tim3d.models.promptable.file_network import FileNetwork
-from tim3d.models.promptable.pieces import check_give
+from tim3d.models.promptable.object_prompts import check_give
 from tim3d.models.promptable.promptable import Embedding, Image
 from tim3d.models.promptable.prompts import ON, Prompt
 from tim3d.models.segmentation.crops import last_of
@@ -153,9 +153,9 @@ def halves(examples: Sequence[Example], share: float) -> tuple[list[Example], li
 
 def digest(examples: Sequence[Example]) -> str:
     """SHA-256 of images, objects and what is known."""
-    sha = hashlib.sha256()
-    for one in examples:
-        sha.update(str(one.image.shape).encode() + one.image.tobytes() + one.known.tobytes())
-        for mask in one.objects:
-            sha.update(str((mask.start, mask.size)).encode() + mask.packed.tobytes())
-    return sha.hexdigest()
+    return arrays_sha256(
+        array
+        for one in examples
+        for masks in [[mask.packed for mask in one.objects]]
+        for array in (one.image, one.known, boxes_of(one.objects), *masks)
+    )

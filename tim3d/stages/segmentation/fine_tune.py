@@ -75,7 +75,7 @@ def fine_tune(
     field : str
         The grey field.
     labels : str
-        Numbers of objects, or labels whose connected pieces are objects. 0 is none; pixels of a
+        Numbers of objects, or labels whose connected components are objects. 0 is none; pixels of a
         phase that is called ``unlabelled`` are ignored.
     slices : slice
         Slices to learn from, by number (default: all that have an object).

@@ -1,4 +1,4 @@
-"""The verb `propagate`: objects that were drawn in some slices are carried to the slices between them."""
+"""The verb `propagate`: objects that were drawn in some slices are propagated to the slices between them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 import xarray as xr
 
 from tim3d.errors import ArgumentError
-from tim3d.models.promptable.carrying import Carrying, FixedPrompts
-from tim3d.models.promptable.carrying_segmenter import CarryingSegmenter, Drawn
 from tim3d.models.promptable.mask_rules.objects import AsObjects
-from tim3d.models.promptable.pieces import check_give
+from tim3d.models.promptable.object_prompts import check_give
+from tim3d.models.promptable.propagating_segmenter import Drawn, PropagatingSegmenter
+from tim3d.models.promptable.propagation import FixedPrompts, Propagation
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation
 from tim3d.stages.segmentation.prompted import awaited_by, prompted
@@ -40,7 +40,7 @@ def propagate(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
-    """Carry objects that were drawn in some slices to the others, by a promptable network.
+    """Propagate objects that were drawn in some slices to the others, by a promptable network.
 
     Each slice is asked for the objects of the slice before it, from the nearest drawn slices below
     and above; where both lead to an object, its outline lies between theirs. Drawn slices stay as
@@ -60,13 +60,13 @@ def propagate(
     out : str
         Name of the field of labels; beside it are ``OUT_quality`` and, of numbers, ``OUT_objects``.
     reach : int
-        Slices to which an object is carried at most.
+        Slices to which an object is propagated at most.
     give : {"box", "point", "both"}
-        What the prompt of a piece of an object is made of: its box, its innermost pixel, or both.
+        What the prompt of a component of an object is made of: its box, its innermost pixel, or both.
     least : float
         Intersection over union of an object in two slices below which it ends.
     smallest : int
-        Pixels below which a piece is not asked for, and an object ends.
+        Pixels below which a component is not asked for, and an object ends.
     embeddings : str
         Node of embeddings that tim3d embed kept of the same network and field (default: none, they
         are computed).
@@ -105,7 +105,7 @@ def propagate(
     drawn = _drawn(sample, grey, found)
     rule, prompts = AsObjects(empty="accept"), FixedPrompts()
     asking = prompted(sample, grey, Path(model), prompts, rule, None, 0, batch, device, embeddings)
-    segmenter = CarryingSegmenter(asking, drawn, Carrying(reach, give, least, smallest))
+    segmenter = PropagatingSegmenter(asking, drawn, Propagation(reach, give, least, smallest))
     chosen = replace(given(segmenter, grey), awaited=awaited_by(sample, grey, Path(model)))
     segmentation = Segmentation(sample, grey, out, chosen, None, {}, options, "propagate")
     return Task(segmentation.plans, segmentation.run)

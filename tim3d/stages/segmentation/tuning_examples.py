@@ -11,7 +11,7 @@ import numpy as np
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Lattice
-from tim3d.models.promptable.pieces import pieces_of
+from tim3d.models.promptable.object_prompts import objects_in
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.field import voxels_in
 from tim3d.models.promptable.tuning_data import Example
@@ -30,7 +30,7 @@ class LabelledWindows:
     sample : str
         The sample.
     grey, labelled : Field
-        Grey values; numbers of objects, or labels whose pieces are objects.
+        Grey values; numbers of objects, or labels whose components are objects.
     segmenter : PromptedSegmenter
         Has the windows, the range of grey values, and kept embeddings if there are any.
     slices : tuple of int
@@ -106,7 +106,7 @@ class LabelledWindows:
             labels = voxels_in(self.sample, self.labelled.name, box)[0]
             known = self._known(box) & (labels != unknown)
             labels = np.where(known, labels, 0)
-            found = pieces_of(labels, self.smallest, numbered=self._numbered)
+            found = objects_in(labels, self.smallest, numbered=self._numbered)
             if found:
                 grey = window_in(greys, self._lattice, index)
                 one = Example(self.segmenter.scaled(grey), tuple(found), known)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tim3d.errors import InputError
 from tim3d.grid import Box, Triple
-from tim3d.models.promptable.pieces import check_give, pieces_of, prompt_of
+from tim3d.models.promptable.object_prompts import check_give, objects_in, prompt_of
 from tim3d.models.promptable.prompting.base import Grey8
 from tim3d.models.promptable.prompting.field import FromField, ReadyField
 from tim3d.models.promptable.prompts import Prompt
@@ -16,7 +16,7 @@ from tim3d.storage import store
 
 @dataclass(frozen=True)
 class Objects(FromField):
-    """Objects of another field: of numbers, or connected pieces of the phases of labels.
+    """Objects of another field: of numbers, or connected components of the phases of labels.
 
     Parameters
     ----------
@@ -55,5 +55,5 @@ class FoundObjects(ReadyField):
 
     def marks(self, grey: Grey8, place: Box) -> list[Prompt]:
         """A prompt of each object of a window."""
-        found = pieces_of(self.plane(place), self.asked.smallest, numbered=self.is_numbered)
+        found = objects_in(self.plane(place), self.asked.smallest, numbered=self.is_numbered)
         return [prompt_of(one, self.asked.give) for one in found]

@@ -1,7 +1,7 @@
-"""Objects of some slices, carried to the slices between them by prompts; no torch here.
+"""Objects of some slices, propagated to the slices between them by prompts; no torch here.
 
 From a drawn slice a chain runs up and one runs down, each until the next drawn slice or for `reach`
-slices. A step asks the network for each piece of an object by its box and innermost pixel; the
+slices. A step asks the network for each component of an object by its box and innermost pixel; the
 object ends where the answer has an IoU below `least` with it. A slice z between the drawn slices s
 and t gets, of an object of both chains, the pixels where
 
@@ -9,7 +9,7 @@ and t gets, of an object of both chains, the pixels where
 
 with d the distance to the border of the object in the slice by either chain, positive inside
 (shape-based interpolation); of an object of one chain, its mask. The rule is the same for the stack
-upside down, and no block or window is in it.
+upside down, and does not depend on blocks or windows.
 
 References
 ----------
@@ -29,7 +29,7 @@ from scipy import ndimage
 
 from tim3d.grid import Box
 from tim3d.kernels.masks.mask_set import Mask, image_of, mask_of, merged
-from tim3d.models.promptable.pieces import pieces_of, prompt_of
+from tim3d.models.promptable.object_prompts import objects_in, prompt_of
 from tim3d.models.promptable.promptable import Answers, Embedding, Image, Session
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.base import Grey8, Prompting
@@ -74,19 +74,19 @@ class CachedSession:
 
 
 @dataclass(frozen=True)
-class Carrying:
-    """How objects are carried from slice to slice.
+class Propagation:
+    """How objects are propagated from slice to slice.
 
     Parameters
     ----------
     reach : int
-        Slices to which an object is carried at most.
+        Slices to which an object is propagated at most.
     give : {"box", "point", "both"}
-        What the prompt of a piece of an object is made of.
+        What the prompt of a connected component of an object is made of.
     least : float
         Intersection over union of an object in two slices below which it ends.
     smallest : int
-        Pixels below which a piece is not asked for, and an object ends.
+        Pixels below which a component is not asked for, and an object ends.
     """
 
     reach: int
@@ -94,7 +94,7 @@ class Carrying:
     least: float
     smallest: int
 
-    def carried(
+    def step(
         self,
         segmenter: PromptedSegmenter,
         session: Session,
@@ -105,11 +105,10 @@ class Carrying:
         """Objects of a slice from those of the slice beside it."""
         if image.min() == image.max():
             return {}
-        shape = (image.shape[0], image.shape[1])
         prompts = tuple(
-            replace(prompt_of(piece, self.give), name=str(key))
+            replace(prompt_of(part, self.give), name=str(key))
             for key, mask in before.items()
-            for piece in self._pieces(mask, shape)
+            for part in self._components(mask)
         )
         if not prompts:
             return {}
@@ -118,13 +117,13 @@ class Carrying:
         for mask in asking.masks(session, image, place):
             answers.setdefault(int(mask.name), []).append(mask)
         found = {key: merged(parts) for key, parts in sorted(answers.items())}
-        return {key: mask for key, mask in found.items() if self._goes_on(before[key], mask)}
+        return {key: mask for key, mask in found.items() if self._continues(before[key], mask)}
 
-    def _pieces(self, mask: Mask, shape: tuple[int, int]) -> list[Mask]:
-        found = pieces_of(mask.bits.astype(np.uint8), self.smallest, numbered=False)
+    def _components(self, mask: Mask) -> list[Mask]:
+        found = objects_in(mask.bits.astype(np.uint8), self.smallest, numbered=False)
         return [one.moved(*mask.start) for one in found]
 
-    def _goes_on(self, before: Mask, now: Mask) -> bool:
+    def _continues(self, before: Mask, now: Mask) -> bool:
         both = merged([before, now]).area
         shared = before.area + now.area - both
         return now.area >= self.smallest and shared >= self.least * both
@@ -173,6 +172,6 @@ def drawn_objects(plane: NDArray[Any], leave_out: int) -> dict[int, Mask]:
     numbers = [int(n) for n in np.unique(plane) if n not in (0, leave_out)]
     found: dict[int, Mask] = {}
     for number in numbers:
-        (one,) = pieces_of(np.where(plane == number, 1, 0), numbered=True)
+        (one,) = objects_in(np.where(plane == number, 1, 0), numbered=True)
         found[number] = one
     return found

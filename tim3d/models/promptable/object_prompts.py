@@ -16,8 +16,8 @@ from tim3d.models.promptable.prompts import ON, Prompt
 GIVES = ("box", "point", "both")
 
 
-def pieces_of(plane: NDArray[Any], smallest: int = 1, *, numbered: bool) -> list[Mask]:
-    """Objects of a slice: those of its numbers, or the connected pieces of its phases.
+def objects_in(plane: NDArray[Any], smallest: int = 1, *, numbered: bool) -> list[Mask]:
+    """Objects of a slice: those of its numbers, or the connected components of its phases.
 
     Parameters
     ----------
@@ -26,15 +26,15 @@ def pieces_of(plane: NDArray[Any], smallest: int = 1, *, numbered: bool) -> list
     smallest : int
         Pixels below which an object is left out.
     numbered : bool
-        Whether they are numbers. Pieces of a phase are those of 4 neighbours.
+        Whether they are numbers. Components of a phase are those of 4 neighbours.
 
     Examples
     --------
     >>> plane = np.array([[1, 0, 1], [1, 0, 2]])
-    >>> [one.area for one in pieces_of(plane, numbered=True)], [one.area for one in pieces_of(plane, numbered=False)]
+    >>> [one.area for one in objects_in(plane, numbered=True)], [one.area for one in objects_in(plane, numbered=False)]
     ([3, 1], [2, 1, 1])
     """
-    numbers = plane if numbered else _pieces(plane)
+    numbers = plane if numbered else _components(plane)
     names, ids = np.unique(numbers, return_inverse=True)
     ids = ids.reshape(numbers.shape) + (0 if names[0] == 0 else 1)
     found = []
@@ -45,12 +45,12 @@ def pieces_of(plane: NDArray[Any], smallest: int = 1, *, numbered: bool) -> list
     return found
 
 
-def _pieces(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Connected pieces of all phases but 0, numbered from 1 phase by phase."""
+def _components(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Connected components of all phases but 0, numbered from 1 phase by phase."""
     numbers, last = np.zeros(labels.shape, np.int64), 0
     for code in np.unique(labels[labels > 0]):
-        pieces, count = ndimage.label(labels == code)
-        numbers += np.where(pieces > 0, pieces + last, 0)
+        components, count = ndimage.label(labels == code)
+        numbers += np.where(components > 0, components + last, 0)
         last += count
     return numbers
 

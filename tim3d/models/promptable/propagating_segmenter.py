@@ -1,4 +1,4 @@
-"""Segmenter that carries the objects of drawn slices to their neighbours; see `carrying`. No torch here."""
+"""Segmenter that propagates the objects of drawn slices to their neighbours; see `propagation`. No torch here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.masks.mask_set import Mask
 from tim3d.kernels.masks.painting import painted
 from tim3d.kernels.windows.lattice import Array
-from tim3d.models.promptable.carrying import CachedSession, Carrying, between, drawn_objects
 from tim3d.models.promptable.mask_rules.objects import QUALITY, by_owner
 from tim3d.models.promptable.promptable import Session
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
 from tim3d.models.promptable.prompting.field import voxels_in
+from tim3d.models.promptable.propagation import CachedSession, Propagation, between, drawn_objects
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter
 from tim3d.storage import store
 
@@ -48,8 +48,8 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class CarryingSegmenter(Segmenter):
-    """A promptable network that carries drawn objects from slice to slice.
+class PropagatingSegmenter(Segmenter):
+    """A promptable network that propagates drawn objects from slice to slice.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ class CarryingSegmenter(Segmenter):
         The network, and how it is asked.
     drawn : Drawn
         The drawn slices.
-    how : Carrying
-        How they are carried.
+    how : Propagation
+        How they are propagated.
     depth : int
         Slices that are done at a time, on a lattice that is fixed in the volume; no voxel depends
         on it.
@@ -66,9 +66,9 @@ class CarryingSegmenter(Segmenter):
 
     asking: PromptedSegmenter
     drawn: Drawn
-    how: Carrying
+    how: Propagation
     depth: int = DEPTH
-    kind: ClassVar[str] = "carried"
+    kind: ClassVar[str] = "propagated"
     needs_torch: ClassVar[bool] = True
     whole_slices: ClassVar[bool] = True
 
@@ -101,12 +101,12 @@ class CarryingSegmenter(Segmenter):
             "names": self.drawn.names,
             "unlabelled": self.drawn.unlabelled,
         }
-        carrying = {
+        propagation = {
             name: getattr(self.how, name) for name in ("reach", "give", "least", "smallest")
         }
         maps = [one.description() for one in self.maps]
         return {
-            "kind": self.kind, "version": self.version, "drawn": drawn, **carrying, **how, "depth": self.depth,
+            "kind": self.kind, "version": self.version, "drawn": drawn, **propagation, **how, "depth": self.depth,
             "maps": maps,
         }  # fmt: skip
 
@@ -171,7 +171,7 @@ class CarryingSegmenter(Segmenter):
                 image = self.asking.scaled(grey[z])
                 start = (place.start[0] + z, *place.start[1:])
                 at = Box(start, (start[0] + 1, *place.stop[1:]))
-                objects = self.how.carried(self.asking, session, image, at, objects)
+                objects = self.how.step(self.asking, session, image, at, objects)
                 if not objects:
                     break
                 reached.setdefault(z, []).append((seed, objects))
