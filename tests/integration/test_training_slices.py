@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tim3d
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError
 from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.crops import Slices, together
 from tim3d.models.segmentation.training_record import Learnt, learnt_from
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -91,6 +93,20 @@ def test_the_shell_names_samples_with_their_slices(
     assert "10 slices of 26x24 of 2 samples, judged by 4 others" in " ".join(
         capsys.readouterr().out.split()
     )
+
+
+def test_joined_slices_are_held_once_beside_their_parts() -> None:
+    """As the plan counts them: slices of other sizes are mirrored one part at a time."""
+    scale = np.ones((1, 1), np.float32)
+    parts = [
+        Slices(np.zeros((1, 1, 99, n), np.uint8), np.zeros((1, 99, n), np.uint8), scale, scale)
+        for n in range(100, 130)
+    ]
+    tracemalloc.start()
+    made = together(parts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * (made.images.nbytes + made.labels.nbytes)
 
 
 def test_without_named_ones_the_last_slices_of_all_judge(

@@ -118,10 +118,16 @@ def together(parts: Sequence[Slices], held_out: int = 0) -> Slices:
         return replace(parts[0], held_out=held_out)
     y, x = np.max([one.labels.shape[1:] for one in parts], axis=0).tolist()
     deepest = np.result_type(*[one.images.dtype for one in parts])
-    framed = [_framed(one, (y, x)) for one in parts]
+    count = sum(map(len, parts))
+    images = np.empty((count, parts[0].images.shape[1], y, x), deepest)
+    labels = np.empty((count, y, x), np.uint8)
+    stop = 0
+    for one in parts:  # a part at a time: a list of all would be a third copy
+        start, stop = stop, stop + len(one)
+        images[start:stop], labels[start:stop] = _framed(one, (y, x))
     return Slices(
-        np.concatenate([images.astype(deepest, copy=False) for images, _ in framed]),
-        np.concatenate([labels for _, labels in framed]),
+        images,
+        labels,
         np.concatenate([one.mean for one in parts]),
         np.concatenate([one.std for one in parts]),
         held_out,

@@ -93,10 +93,12 @@ class TrainingOptions:
                 f"{self.learning_rate} is finite and above 0, seed {self.seed} and threads {self.threads} not below 0"
             )
         losses_of(self.loss)
-        if not 0 < self.encoder_rate <= 1 or any(not weight > 0 for weight in self.class_weights):
+        if not 0 < self.encoder_rate <= 1 or any(
+            not 0 < weight < math.inf for weight in self.class_weights
+        ):
             raise ArgumentError(
                 f"encoder_rate {self.encoder_rate} lies above 0 and up to 1, and class weights "
-                f"{self.class_weights} are above 0"
+                f"{self.class_weights} are finite and above 0"
             )
         for name, known in (("schedule", SCHEDULES), ("crops", get_args(Crops))):
             if getattr(self, name) not in known:

@@ -10,6 +10,7 @@ DOI 10.1109/ICCV.2017.244). None forbids to move an interface: that is measured 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -82,10 +83,13 @@ class TranslatorOptions:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ArgumentError(f"no method {self.method!r}: --method {' or '.join(METHODS)}")
-        if min(self.reach, self.channels, self.batch, self.pool) < 1 or self.learning_rate <= 0:
+        if (
+            min(self.reach, self.channels, self.batch, self.pool) < 1
+            or not 0 < self.learning_rate < math.inf
+        ):
             raise ArgumentError(
                 f"reach {self.reach}, channels {self.channels}, batch {self.batch}, pool {self.pool} and learning "
-                f"rate {self.learning_rate:g} must be above 0"
+                f"rate {self.learning_rate:g} must be finite and above 0"
             )
         if self.crop < 16 or self.crop % 4:
             raise ArgumentError(

@@ -268,7 +268,7 @@ class Training:
         if not into.is_new and unread:
             kept = f"{into.target} is there; that it is the training asked for is checked when {unread[0]!r} is"
             return [Outline("train", kept)]
-        if not into.is_new and self._is_trained(self._data()):
+        if self._is_trained():
             return []
         how: Literal["volume", "table"] = "volume" if self.normalisation == "volume" else "table"
         unknown = checkpoint.Normalisation(how, (0.0,), (1.0,))
@@ -280,12 +280,12 @@ class Training:
 
     def run(self, progress: bool) -> Path:
         """Train, unless the file holds this training; first the networks of the folds."""
-        data = self._data()
-        if not self._is_trained(data):
+        if not self._is_trained():
+            # Before the slices of all are read: memory holds those of one training at a time.
             scores = [one.score(progress) for one in self._each_fold()]
             if scores:
                 log.info("%s", _of_folds(scores))
-            self._train(data, progress, scores)
+            self._train(self._data(), progress, scores)
         return self.into.target
 
     def score(self, progress: bool) -> float:
@@ -340,9 +340,10 @@ class Training:
         each = "; each" if self.folds else ";"
         return f"{each} {cost(spec, self.into.options, shape, count, held).text()}"
 
-    def _is_trained(self, data: Slices | Stack | Stacks) -> bool:
+    def _is_trained(self) -> bool:
+        """Whether the file already holds this training; of a new one no slice is read."""
         return not self.into.is_new and self.into.is_trained(
-            data.sha256(), self._spacing, len(self.folds)
+            self._data().sha256(), self._spacing, len(self.folds)
         )
 
     def _train(self, data: Slices | Stack | Stacks, progress: bool, scores: list[float]) -> None:
