@@ -77,12 +77,10 @@ def run(typed: list[str]) -> None:
 def killed(typed: list[str], waits: list[float]) -> None:
     """Start a command and kill its process group, once for each wait in seconds; then let it end."""
     for wait in waits:
-        process = subprocess.Popen(
-            typed, process_group=0, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(typed, process_group=0, stdout=subprocess.DEVNULL)
         try:
-            process.wait(wait)
-            print(f"ended within {wait:.0f} s, before its kill", flush=True)
+            code = process.wait(wait)
+            print(f"ended with {code} within {wait:.0f} s, before its kill", flush=True)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

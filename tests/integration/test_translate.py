@@ -17,8 +17,8 @@ from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
 from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.models.translation.model_file import (
-    _loaded,
     describe,
+    loaded_translator,
     translate_tile,
     write_translator,
 )
@@ -85,7 +85,7 @@ def test_a_file_that_changes_during_the_run_is_not_mixed_with_the_one_before(
     known = describe(model)
     tim3d.translate(pair[0], model, out="first", options=QUIET)
     untrained_translator(model)
-    _loaded.cache_clear()
+    loaded_translator.cache_clear()
     with pytest.raises(CheckpointError, match="was replaced during the run"):
         translate_tile(model, known, np.zeros((68, 68), np.uint8))
     with pytest.raises(MixedRunError, match="model"):
@@ -160,7 +160,7 @@ def test_a_phase_that_is_nowhere_in_the_parts_that_are_looked_at_is_refused(
 def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path) -> None:
     (mine, other), model = pair, tmp_path / "new.safetensors"
     for given, words in (
-        ({"method": "pix2pix"}, "--method fastcut or cut or cyclegan"),
+        ({"method": "pix2pix"}, "--method cut or fastcut or cyclegan"),
         ({"crop": 64}, "50 x 70 pixels, fewer than a crop of 64: --crop 48"),
         ({"reach": 30}, "a reach of 30 sees 61 pixels, more than 3 times"),
         ({"labels": "raw"}, "does not hold two phases"),

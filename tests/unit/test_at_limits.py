@@ -18,7 +18,6 @@ from tim3d.kernels.statistics.bootstrap import run_length
 from tim3d.kernels.statistics.conformal import half_width
 from tim3d.kernels.statistics.label_residuals import Pairs, fitted_length
 from tim3d.kernels.statistics.object_agreement import Overlaps, matches, panoptic_quality
-from tim3d.kernels.statistics.representative import FEWEST_WINDOWS
 from tim3d.kernels.statistics.sampling_error import parts_error, slabs_error
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.storage.schema import spacing_of
@@ -129,7 +128,7 @@ ROWS: list[Row] = [
     ("half of the union is a match", lambda v: matches(overlaps(int(v)), 10) == 1, 50, 1, FROM),
     ("panoptic: more than half", lambda v: panoptic_quality(overlaps(int(v)))["object_f1"] > 0, 50, 1, ABOVE),
     ("planes of slabs", lambda v: bool(np.isfinite(slabs_error([RANDOM[: int(v)]]))), 18, 1, FROM),
-    ("parts of a volume", lambda v: has_error(int(v)), FEWEST_WINDOWS, 1, FROM),
+    ("parts of a volume", lambda v: has_error(int(v)), 8, 1, FROM),
     ("samples of an interval", lambda v: works(lambda: half_width(RANDOM[: int(v)], 0.9)), 9, 1, FROM),
     ("pairs of a length", lambda v: works(lambda: fitted_length([(pairs(int(v)), 1.0)])), 100, 1, FROM),
     ("steps of a volume", lambda v: is_even(v), 2e-5, 1e-6, UPTO),

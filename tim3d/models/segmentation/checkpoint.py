@@ -15,9 +15,9 @@ from tim3d.models.segmentation.families import (
     NetworkSpec,
     build,
     read_spec,
-    recorded_spec,
 )
 from tim3d.models.segmentation.model_file import UNET
+from tim3d.models.segmentation.network_spec import spec_values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +111,7 @@ class Description:
             "schema": SCHEMA,
             "kind": self.kind,
             **asdict(self),
-            "spec": recorded_spec(self.spec),
+            "spec": spec_values(self.spec),
             "training": dict(self.training),
             "tim3d": self.tim3d or package_version(),
         }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tim3d.models.segmentation import unet, unet_3d
-from tim3d.models.segmentation.network_spec import spec_from, spec_values
+from tim3d.models.segmentation.network_spec import spec_from
 from tim3d.models.segmentation.unet import UNetSpec
 from tim3d.models.segmentation.unet_3d import UNet3DSpec
 
@@ -39,11 +39,6 @@ class Family:
 FAMILIES = {
     one.spec.kind: one for one in (Family(UNetSpec, unet.build), Family(UNet3DSpec, unet_3d.build))
 }
-
-
-def recorded_spec(spec: NetworkSpec) -> dict[str, Any]:
-    """All fields of a spec, for JSON."""
-    return spec_values(spec)
 
 
 def read_spec(kind: str, values: dict[str, Any]) -> NetworkSpec:

@@ -35,10 +35,11 @@ from tim3d.models.segmentation.crops import (
     random_batches,
     split,
 )
-from tim3d.models.segmentation.families import NetworkSpec, build, recorded_spec
+from tim3d.models.segmentation.families import NetworkSpec, build
 from tim3d.models.segmentation.first_weights import FirstWeights, first_key, first_record
 from tim3d.models.segmentation.inference import LAYOUT
 from tim3d.models.segmentation.losses import DEFAULT, losses_of, total
+from tim3d.models.segmentation.network_spec import spec_values
 from tim3d.models.segmentation.schedules import SCHEDULES
 from tim3d.models.segmentation.training_options import TrainingOptions as TrainingOptions
 from tim3d.models.segmentation.unet import UNetSpec
@@ -169,7 +170,7 @@ class UNetTraining:
     def key(self) -> dict[str, Any]:
         """All that determines the weights."""
         return {
-            "spec": recorded_spec(self.spec),
+            "spec": spec_values(self.spec),
             "options": deciding(self.options),
             "data": self.data_sha256,
             **first_key(first_record(self.first)),

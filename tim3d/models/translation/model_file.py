@@ -66,7 +66,7 @@ def describe(path: str | Path) -> Description:
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str, sha256: str) -> Translator:
+def loaded_translator(path: str, sha256: str) -> Translator:
     from tim3d.models.translation.network import Translator
 
     stored, known = read_weights(path, "translator"), describe(path)
@@ -89,6 +89,6 @@ def translate_tile(path: str | Path, known: Description, grey: np.ndarray) -> np
     mean, deviation = known.scale
     inputs = torch.from_numpy((grey.astype(np.float32) - np.float32(mean)) / np.float32(deviation))
     with cpu_threads(1), torch.inference_mode():
-        out = _loaded(str(path), known.sha256)(inputs[None, None])[0, 0].numpy()
+        out = loaded_translator(str(path), known.sha256)(inputs[None, None])[0, 0].numpy()
     inner = out[known.reach : -known.reach, known.reach : -known.reach]
     return np.asarray(inner * np.float32(deviation) + np.float32(mean), np.float32)

@@ -1,4 +1,4 @@
-"""Training of a translator from unpaired slices: FastCUT, CUT and CycleGAN, by one protocol.
+"""Training of a translator from unpaired slices: CUT, FastCUT and CycleGAN, by one protocol.
 
 All have a critic that tells translated crops from real ones (least squares, Mao et al. 2017) and a
 pool of earlier translations that it sees too (Shrivastava et al. 2017). They differ in what keeps
@@ -29,7 +29,7 @@ from tim3d.models.translation.model_file import write_translator
 from tim3d.models.translation.network import Critic, Heads, Translator, contrast_loss
 
 # Weights of what keeps the structure, and of real images that should stay as they are.
-METHODS = {"fastcut": (10.0, 0.0), "cut": (1.0, 1.0), "cyclegan": (10.0, 0.5)}
+METHODS = {"cut": (1.0, 1.0), "fastcut": (10.0, 0.0), "cyclegan": (10.0, 0.5)}
 # Places of a crop whose source is sought, crops by which a state is judged, and what a fault costs in the score.
 PLACES, JUDGED, FAULT = 64, 8, 10.0
 WINDOW = 16
@@ -55,7 +55,7 @@ class TranslatorOptions:
 
     Parameters
     ----------
-    method : {"fastcut", "cut", "cyclegan"}
+    method : {"cut", "fastcut", "cyclegan"}
         What keeps the structure.
     reach : int
         Pixels around one on which its translation depends.
@@ -71,7 +71,7 @@ class TranslatorOptions:
         Compute in bfloat16 on CUDA.
     """
 
-    method: str = "fastcut"
+    method: str = "cut"
     reach: int = 4
     channels: int = 16
     crop: int = 64

@@ -269,7 +269,7 @@ class ImagesTraining:
         self.into.carry_out(training, progress)
 
     def _bytes(self) -> int:
-        """Memory of the images as one array, twice: a copy is hashed."""
+        """Memory of the images, as they are read and as one array."""
         ny, nx = self.images.largest()
         return 2 * ny * nx * 3 * (len(self.images.learnt) + len(self.images.judging))
 

@@ -42,7 +42,7 @@ def train_translator(
     field: str = "raw",
     labels: str = "phase",
     like_field: str = "raw",
-    method: str = "fastcut",
+    method: str = "cut",
     reach: int | None = None,
     channels: int = 16,
     crop: int = 64,
@@ -76,7 +76,7 @@ def train_translator(
         File of the translator.
     field, labels, like_field : str
         The rendered grey field, the labels it was rendered from, and the grey field of the stack.
-    method : {"fastcut", "cut", "cyclegan"}
+    method : {"cut", "fastcut", "cyclegan"}
         What keeps the structure: places that are found again, or a translation back.
     reach : int, optional
         Pixels around one on which its translation depends (default: as many as see no more than three

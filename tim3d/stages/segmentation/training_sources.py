@@ -288,7 +288,7 @@ def records(
 
 
 def bytes_of(sources: Sequence[Source], spec: NetworkSpec) -> int:
-    """Slices with their neighbours and their labels, twice: a copy is made to check and hash them."""
+    """Slices with their neighbours and their labels, twice: as they are read, and in one array."""
     voxel = max(one.grey.voxel_bytes for one in sources)
     rows, columns = (max(one.grey.shape[axis] for one in sources) for axis in (1, 2))
     if isinstance(spec, UNetSpec):
