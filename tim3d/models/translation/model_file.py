@@ -67,6 +67,7 @@ def describe(path: str | Path) -> Description:
 
 @lru_cache(maxsize=1)
 def loaded_translator(path: str, sha256: str) -> Translator:
+    """Network of a file of that digest, kept until another one is asked for."""
     from tim3d.models.translation.network import Translator
 
     stored, known = read_weights(path, "translator"), describe(path)
