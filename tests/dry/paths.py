@@ -31,6 +31,7 @@ from tim3d.models.generation.slice_sampler import Views, one_hot
 from tim3d.models.generation.training import SliceGANTraining
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.losses import LOSSES
 from tim3d.models.segmentation.precision import check_precision
@@ -99,6 +100,19 @@ PATHS["inference, 16-bit grey values, a table of slices"] = _inference(
     "crop", "fp16", np.uint16, normalisation=TABLE
 )
 PATHS["inference, second device"] = _inference("slices", "fp16", device="cuda:1")
+
+
+@path("inference, dropout")
+def _dropout(folder: Path) -> Run:
+    spec = UNetSpec(
+        ("pore", "solid"), encoder="resnet18", depth=2, decoder_channels=(8, 4), dropout=0.5
+    )
+    known, file = Normalisation("volume", (120.0,), (40.0,)), folder / "net.safetensors"
+    checkpoint.save(file, build(spec), checkpoint.Description(spec, known, (20.0, 5.0, 5.0)))
+    called = Predictor(
+        str(file), checkpoint.digest(file), device="cuda", batch=4, dropping=Pass(0, 1)
+    )
+    return lambda: segmented(called, LATTICES["crop"]())
 
 
 @path("inference, volumes")
@@ -279,6 +293,57 @@ def _prompted(family: str) -> Callable[[Path], Run]:
 
 for _name in ("sam", "sam2", "sam_hq"):
     PATHS[f"promptable, {_name}"] = _prompted(_name)
+
+
+def _tuning(adapt: str) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        import tim3d
+        from tests.promptable import saved_folder
+        from tim3d.kernels.masks.mask_set import mask_of
+        from tim3d.models.promptable.file_network import network_of
+        from tim3d.models.promptable.tuning import Tuning
+        from tim3d.models.promptable.tuning_data import Example, TuningOptions
+        from tim3d.models.segmentation.model_file import read_model
+
+        out = tim3d.import_network(saved_folder("sam", folder / "sam"), folder / "m.safetensors")
+        square, known = np.zeros((48, 64), bool), np.ones((48, 64), bool)
+        square[10:30, 20:40], known[:, :4] = True, False
+        example = Example(np.where(square, 200, 60).astype(np.float32), (mask_of(square),), known)
+        options = TuningOptions(adapt=adapt, batch=1)
+        training = Tuning(network_of(read_model(out)), [example], [example], options)
+        return lambda: carry_out(
+            training,
+            folder / "tuned.safetensors",
+            Schedule(2, 2),
+            state=folder / "tuned.state",
+            device="cuda",
+        )
+
+    return prepare
+
+
+for _name in ("decoder", "lora"):
+    PATHS[f"fine-tuning, {_name}"] = _tuning(_name)
+
+
+def _translator(method: str) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        from tests.translators import SMALL, training
+
+        asked = training(dataclasses.replace(SMALL, method=method), (90, 130))
+        return lambda: carry_out(
+            asked,
+            folder / "look.safetensors",
+            Schedule(4, 2),
+            state=folder / "look.state",
+            device="cuda",
+        )
+
+    return prepare
+
+
+for _name in ("fastcut", "cut", "cyclegan"):
+    PATHS[f"translation, {_name}"] = _translator(_name)
 
 
 @path("bpartis")

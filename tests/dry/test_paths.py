@@ -40,6 +40,8 @@ LOADING = (
     "upload models.promptable.file_network:FileNetwork.open",
     "upload models.segmentation.bpartis:BPartIS.open",
     "upload models.surrogate.training:SurrogateLearner.__init__",
+    "upload models.translation.training:TranslatorLearner.__init__",
+    "upload models.promptable.low_rank:attach",
 )
 STEP = (
     "value models.segmentation.training:UNetLearner._descend",
@@ -50,6 +52,8 @@ STEP = (
     "upload models.surrogate.training:SurrogateLearner.step",
     "value models.surrogate.training:SurrogateLearner.step",
     "value models.surrogate.network:coral",
+    "value models.translation.training:TranslatorLearner.step",
+    "value models.promptable.tuning:Tuner.step",
 )
 JUDGEMENT = (
     "value models.segmentation.training:UNetLearner.judge",
@@ -67,6 +71,10 @@ JUDGEMENT = (
     "download models.surrogate.training:predict",
     "upload models.surrogate.training:SurrogateLearner.adapt_statistics",
     "value models.surrogate.network:Surrogate.features",
+    "download models.translation.training:TranslatorLearner.judge",
+    "value models.promptable.tuning:Tuner.judge",
+    "download models.promptable.tuning:Tuning.save",
+    "download models.promptable.low_rank:merged",
 )
 ANSWER = (
     "upload models.generation.synthesis:Home.tile",
@@ -75,13 +83,9 @@ ANSWER = (
     "upload models.segmentation.bpartis:Opened._draws",
     "upload models.segmentation.bpartis:Opened.raw",
     "download models.segmentation.bpartis:Opened.raw",
-    "upload models.promptable.networks:Loaded._prepared",
     "download models.promptable.networks:Loaded.embed",
-    "upload models.promptable.networks:Loaded.answer",
-    "upload models.promptable.networks:_embeddings",
-    "upload models.promptable.networks:_prompts",
     "download models.promptable.networks:Loaded.answer",
-    "download models.promptable.networks:_enlarging.<locals>.enlarged",
+    "download models.promptable.networks:Loaded.answer.<locals>.enlarged",
     "upload models.conduction.device:Device.from_numpy",
     "download models.conduction.device:Device.to_numpy",
 )

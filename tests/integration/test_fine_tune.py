@@ -170,10 +170,11 @@ def test_pixels_that_are_not_known_count_in_no_loss():
     logits = torch.randn(2, 3, 6, 7, requires_grad=True)
     truth, known = torch.rand(2, 6, 7) > 0.5, torch.rand(6, 7) > 0.3
     quality = torch.rand(2, 3)
-    found = scores(logits, quality, truth, known)
+    places = known.flatten().nonzero()[:, 0]
+    found = scores(logits, quality, truth, places)
     found.learning.sum().backward()
     assert not logits.grad[..., ~known].any()
-    changed = scores(torch.where(known, logits, -logits), quality, truth ^ ~known, known)
+    changed = scores(torch.where(known, logits, -logits), quality, truth ^ ~known, places)
     for name in ("learning", "dice", "iou"):
         assert torch.equal(getattr(found, name), getattr(changed, name))
 

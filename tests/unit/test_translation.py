@@ -1,15 +1,15 @@
 """Translators: reach, resuming to the bit, and looks whose answer is known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 pytest.importorskip("torch", reason="translators need torch: pip install 'tim3d[seg]'")
 import torch
 
+from tests.translators import SMALL, training
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
 from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
 from tim3d.models.translation.model_file import describe, translate_tile
@@ -17,51 +17,8 @@ from tim3d.models.translation.network import Translator
 from tim3d.models.translation.training import (
     METHODS,
     Pool,
-    TranslatorOptions,
-    TranslatorTraining,
     unlikeness,
 )
-
-SMALL = TranslatorOptions(reach=2, channels=4, crop=32, batch=1, pool=2, learning_rate=2e-3)
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Slices in memory."""
-
-    values: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.values.shape  # type: ignore[return-value]
-
-    def key(self) -> str:
-        return f"{float(self.values.sum(dtype=np.float64)):.17g}"
-
-    def crop(self, z: int, y: int, x: int, size: int) -> np.ndarray:
-        return np.asarray(self.values[z, y : y + size, x : x + size])
-
-
-def structure(seed: int) -> np.ndarray:
-    field = np.random.default_rng(seed).normal(size=(4, 96, 96))
-    return (ndimage.gaussian_filter(field, (0, 5, 5), mode="wrap") > 0).astype(np.uint8)
-
-
-def look(classes: np.ndarray, seed: int, levels: tuple[float, float], blur: float) -> np.ndarray:
-    grey = ndimage.gaussian_filter(np.where(classes, *levels[::-1]).astype(float), (0, blur, blur))
-    return grey + np.random.default_rng(seed).normal(0, 3, grey.shape)
-
-
-def training(
-    options: TranslatorOptions, levels: tuple[float, float], blur: float = 1.0
-) -> TranslatorTraining:
-    """Unpaired slices: rendered with levels 60 and 160, and real ones of other structures and another look."""
-    classes = structure(0)
-    real = look(structure(1), 3, levels, blur)
-    return TranslatorTraining(
-        Held(look(classes, 2, (60, 160), 1.0)), Held(classes), Held(real), ("pore", "solid"),
-        (float(real.mean()), float(real.std())), options,
-    )  # fmt: skip
 
 
 def test_a_pixel_depends_on_those_within_reach_and_all_of_these() -> None:

@@ -97,5 +97,7 @@ def merged(tensors: Mapping[str, Tensor], updates: nn.ModuleDict, prefix: str) -
     with torch.no_grad():
         for key, update in updates.items():
             name = f"{prefix}{key.replace('/', '.')}.weight"
-            made[name] = update.cpu()(made[name])
+            # The update itself stays where the training goes on.
+            values = {part: one.cpu() for part, one in update.named_parameters()}
+            made[name] = torch.func.functional_call(update, values, (made[name],))
     return made

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from tim3d.errors import CheckpointError, MissingExtraError
+from tim3d.models.common.transfer import upload
 from tim3d.models.promptable.key_sets import Network
 from tim3d.models.promptable.preprocessing import Preprocessing
 from tim3d.models.promptable.promptable import Answers, Embedding, Image
@@ -122,10 +123,10 @@ class Loaded:
             low, high = float(image.min()), float(image.max())
             grey = (image - np.float32(low)) / np.float32(max(high - low, 1e-8))
         y, x = how.shape(grey.shape, self.edge)
-        given = torch.from_numpy(np.ascontiguousarray(grey))[None, None].to(self.device)
+        given = self._sent(np.ascontiguousarray(grey))[None, None]
         sized = interpolate(given, (y, x), mode="bilinear", antialias=True, align_corners=False)
         mean, std = (
-            torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (how.mean, how.std)
+            self._sent(np.array(v, np.float32)).view(1, 3, 1, 1) for v in (how.mean, how.std)
         )
         filled = torch.zeros((1, 3, self.edge, self.edge), device=self.device)
         filled[..., :y, :x] = (sized - mean) / std
@@ -147,17 +148,20 @@ class Loaded:
 
     def tensors(self, embedding: Embedding) -> list[Tensor]:
         """An embedding that was kept, on the device."""
-        return [torch.from_numpy(np.ascontiguousarray(one)).to(self.device) for one in embedding]
+        return [self._sent(np.ascontiguousarray(one)) for one in embedding]
+
+    def _sent(self, array: np.ndarray) -> Tensor:
+        return upload(array, torch.device(self.device))
 
     def asked(
         self, embedding: list[Tensor], shape: tuple[int, int], batch: Batch, several: bool
     ) -> tuple[Tensor, Tensor]:
         """Logits (prompts, masks, y, x) in the size of the network, and qualities (prompts, masks)."""
         y, x = self.preprocessing.shape(shape, self.edge)
-        scale = torch.tensor([x / shape[1], y / shape[0]], device=self.device)
+        scale = self._sent(np.array([x / shape[1], y / shape[0]], np.float32))
         found = self.network(
             **_embeddings(embedding, self.family),
-            **_prompts(batch, scale, self.device),
+            **_prompts(batch, scale),
             multimask_output=several,
         )
         return found.pred_masks[0].float(), found.iou_scores[0].float()
@@ -193,15 +197,15 @@ def _embeddings(tensors: list[Tensor], family: str) -> dict[str, Any]:
     return {"image_embeddings": tensors}
 
 
-def _prompts(batch: Batch, scale: Tensor, device: str) -> dict[str, Tensor]:
+def _prompts(batch: Batch, scale: Tensor) -> dict[str, Tensor]:
     """Prompts in pixels of the network; a pixel's centre is half a pixel from its corner."""
     given: dict[str, Tensor] = {}
     if batch.points.shape[1]:
-        points = torch.from_numpy(batch.points).float().to(device)
+        points = upload(batch.points, scale.device).float()
         given["input_points"] = ((points + 0.5) * scale - 0.5)[None]
-        given["input_labels"] = torch.from_numpy(batch.labels).to(device)[None]
+        given["input_labels"] = upload(batch.labels, scale.device)[None]
     if batch.boxes is not None:
-        boxes = torch.from_numpy(batch.boxes).float().to(device)
+        boxes = upload(batch.boxes, scale.device).float()
         given["input_boxes"] = ((boxes + 0.5) * scale.repeat(2) - 0.5)[None]
     return given
 

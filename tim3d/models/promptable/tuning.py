@@ -31,6 +31,7 @@ from tim3d.errors import CheckpointError
 from tim3d.kernels.masks.mask_set import Mask, each_image
 from tim3d.models.common.distributed import Place
 from tim3d.models.common.training_run import Record, Stateful, TrainingRun, Verdict
+from tim3d.models.common.transfer import upload
 from tim3d.models.promptable.file_network import FileNetwork
 from tim3d.models.promptable.importing import KIND
 from tim3d.models.promptable.low_rank import attach, merged
@@ -148,7 +149,9 @@ class Tuner:
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
-        return {"loss": float(loss.detach()), "dice": float(found.dice.detach().mean())}
+        # One wait for both.
+        learnt, dice = torch.stack([loss.detach(), found.dice.detach().mean()]).tolist()
+        return {"loss": learnt, "dice": dice}
 
     @torch.no_grad()
     def judge(self) -> Verdict:
@@ -174,9 +177,9 @@ class Tuner:
         kept = one.embedding
         embedding = self.loaded.tensors(kept) if kept else self.loaded.embedding(one.image)
         logits, quality = self.loaded.asked(embedding, shape, batch, prompts[0].is_single)
-        device = logits.device
-        truth = torch.from_numpy(np.stack(list(each_image(masks, shape)))).to(device)
-        known = torch.from_numpy(one.known).to(device)
+        truth = upload(np.stack(list(each_image(masks, shape))), logits.device)
+        # Their number is known on the host: the device is not asked for it.
+        known = upload(np.flatnonzero(one.known), logits.device)
         return scores(self.loaded.enlarged(logits, shape), quality, truth, known)
 
 
@@ -197,9 +200,10 @@ class Scores:
     iou: Tensor
 
 
-def scores(logits_nmyx: Tensor, quality_nm: Tensor, truth_nyx: Tensor, known_yx: Tensor) -> Scores:
-    """Losses of masks against their truth, on the pixels that are known; see the module."""
-    logits, truth = logits_nmyx[..., known_yx], truth_nyx[:, None, known_yx].float()
+def scores(logits_nmyx: Tensor, quality_nm: Tensor, truth_nyx: Tensor, known: Tensor) -> Scores:
+    """Losses of masks against their truth, on the pixels that are known (flat indices); see the module."""
+    logits = logits_nmyx.flatten(-2)[..., known]
+    truth = truth_nyx.flatten(-2)[:, None, known].float()
     truth = truth.expand_as(logits)
     p = torch.sigmoid(logits)
     both = (p * truth).sum(-1)

@@ -81,13 +81,15 @@ def attach(module: nn.Module, share: float) -> None:
     """Let a module drop channels of what it returns, or of the last of several features."""
     import torch
 
+    from tim3d.models.common.transfer import upload
+
     def dropped(module: nn.Module, _: Any, made: Any) -> Any:
         features = list(made) if isinstance(made, list | tuple) else [made]
         deep = features[-1]
         if (drawn := getattr(_drawn, "of", None)) is not None:
             one, places = drawn
             rows = [kept(one, place, deep.shape[1], share) for place in places.tolist()]
-            factors = torch.from_numpy(np.stack(rows)).to(deep.device, deep.dtype)
+            factors = upload(np.stack(rows), deep.device).to(deep.dtype)
             features[-1] = deep * factors.reshape(*deep.shape[:2], *[1] * (deep.ndim - 2))
         elif module.training:
             drop = (

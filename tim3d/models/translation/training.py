@@ -25,6 +25,7 @@ from tim3d.kernels.image.geometry_guard import Geometry, compare
 from tim3d.kernels.image.spectrum_matching import power_spectrum
 from tim3d.models.common.distributed import Place
 from tim3d.models.common.training_run import Record, Stateful, TrainingRun, Verdict
+from tim3d.models.common.transfer import upload
 from tim3d.models.translation.model_file import write_translator
 from tim3d.models.translation.network import Critic, Heads, Translator, contrast_loss
 
@@ -117,12 +118,12 @@ class Pool:
         out = []
         for one in new.detach():
             if len(self.kept) < self.size:
-                self.kept.append(one.cpu().clone())
+                self.kept.append(one.clone())
                 out.append(one)
             elif rng.random() < 0.5:
                 place = int(rng.integers(self.size))
                 out.append(self.kept[place].to(one.device))
-                self.kept[place] = one.cpu().clone()
+                self.kept[place] = one.clone()
             else:
                 out.append(one)
         return torch.stack(out)
@@ -287,16 +288,17 @@ class TranslatorLearner:
         precision = "bfloat16" if self.options.mixed_precision else "float32"
         with self.place.cast(precision):  # type: ignore[arg-type]
             judged = self._step_critics(source, real, rng)
-            places = torch.from_numpy(rng.choice(self.options.crop**2, PLACES, replace=False)).to(
-                self.place.device
-            )
+            chosen = rng.choice(self.options.crop**2, PLACES, replace=False)
+            places = upload(chosen, self.place.device)
             for critic in self.critics:
                 critic.requires_grad_(requires_grad=False)
             loss = self._side(source, real, places, self.critics)
         _descend(self.adam, loss)
         for critic in self.critics:
             critic.requires_grad_(requires_grad=True)
-        return {"loss": float(loss.detach()), "critic": judged}
+        # One wait for both.
+        found, critic = torch.stack([loss.detach().float(), judged]).tolist()
+        return {"loss": found, "critic": critic}
 
     def judge(self) -> Verdict:
         """How unlike real crops translated ones are in histogram and spectrum; a fault of geometry costs 10."""
@@ -304,10 +306,10 @@ class TranslatorLearner:
         found, classes = _cut(self.training.source, rng, self.options.crop, self.training.classes)
         real, _ = _cut(self.training.target, rng, self.options.crop)
         mean, deviation = self.training.scale
-        inputs = torch.from_numpy((found - mean) / deviation)[:, None].float()
+        inputs = upload(((found - mean) / deviation)[:, None].astype(np.float32), self.place.device)
         self.product.eval()
         with torch.no_grad():
-            out = self.product(inputs.to(self.place.device)).float().cpu().numpy()[:, 0]
+            out = self.product(inputs).float().cpu().numpy()[:, 0]
         self.product.train()
         translated = out * deviation + mean
         unlike = unlikeness(translated, real, deviation)
@@ -315,17 +317,17 @@ class TranslatorLearner:
         faults = len(geometry.faults())
         return Verdict(unlike + FAULT * faults, {"unlike": unlike, **_numbers(geometry)})
 
-    def _step_critics(self, source: Tensor, real: Tensor, rng: np.random.Generator) -> float:
+    def _step_critics(self, source: Tensor, real: Tensor, rng: np.random.Generator) -> Tensor:
         with torch.no_grad():
             translated = [self.product(source)]
             if isinstance(self.side, CycleSide):
                 translated.append(self.side.back(real))
-        total = 0.0
+        total = torch.zeros((), device=self.place.device)
         for n, fake in enumerate(translated):
             shown = self.pools[n].shown(fake, rng)
             loss = self._critic_sides[n](shown, real if n == 0 else source)
             _descend(self.critic_adams[n], loss)
-            total += float(loss.detach())
+            total += loss.detach().float()
         return total
 
     def _batch(self, crops: Crops, rng: np.random.Generator) -> Tensor:
@@ -337,7 +339,7 @@ class TranslatorLearner:
             for axis in (0, 1):
                 one = np.flip(one, axis) if rng.random() < 0.5 else one
             found.append((one.astype(np.float32) - mean) / deviation)
-        return torch.from_numpy(np.stack(found))[:, None].float().to(self.place.device)
+        return upload(np.stack(found)[:, None], self.place.device)
 
 
 def unlikeness(translated: np.ndarray, real: np.ndarray, deviation: float) -> float:
