@@ -19,12 +19,16 @@ from tim3d.descriptors.base import Descriptor, Material
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.descriptors.in_memory import describe_array
 from tim3d.descriptors.percolation import percolation
+from tim3d.grid import Box, triple
 from tim3d.kernels.geodesic.eikonal import UNREACHED
 from tim3d.kernels.geodesic.geodesic import UNIT, plane_sums, tortuosity
-from tim3d.kernels.image.denoise import median, reach
+from tim3d.kernels.image.denoise import median, nonlocal_means, reach
+from tim3d.kernels.image.pixel_features import FeatureSet, features_of, gaussians
 from tim3d.kernels.image.total_variation import total_variation
 from tim3d.kernels.morphology import ball
 from tim3d.kernels.morphology.components import label_volume
+from tim3d.kernels.morphology.distance import lengths, metric_of, squared_distances
+from tim3d.kernels.morphology.painting import largest_ball
 from tim3d.phases import Phases
 
 SPACING, SHAPE = (2.0, 3.0, 5.0), (7, 8, 11)
@@ -88,11 +92,39 @@ def test_a_thin_block_at_the_end_counts_as_any_other(block: tuple[int, int, int]
 COARSE = (ndi.gaussian_filter(np.random.default_rng(6).normal(size=(13, 14, 17)), 1.3) > 0).astype(
     np.uint8
 )
+
+
+def features(grey: NDArray[np.float32], spacing: Spacing) -> NDArray[np.float32]:
+    """All features of every voxel in one number, but for its neighbours before and after it."""
+    asked = FeatureSet((4.0, 8.0), spacing, planar=False)
+    points = np.argwhere(np.ones(grey.shape, bool))
+    found = features_of(grey, gaussians(grey, asked), points, asked)
+    own = [n for n, name in enumerate(asked.names) if name not in ("grey_before", "grey_after")]
+    return (found[:, own] @ np.arange(1, len(own) + 1, dtype=np.float32)).reshape(grey.shape)
+
+
+def distances(labels: NDArray[np.uint8], spacing: Spacing) -> NDArray[np.float32]:
+    """Distance of every voxel to another phase, in nm."""
+    metric = metric_of(spacing)
+    return lengths(squared_distances(labels, metric), metric)
+
+
+def shaded(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey values that differ within a phase."""
+    return ndi.gaussian_filter(labels * np.float32(90), 1.0, mode="reflect")
+
+
 KERNELS: dict[str, Callable[[NDArray[np.uint8], Spacing], Any]] = {
     "opening": lambda v, s: ball.opened(v == 1, 5.5, s),
     "closing": lambda v, s: ball.closed(v == 1, 5.5, s),
     "majority": lambda v, s: ball.majority(v, PHASES.codes, 6.5, s),
     "median": lambda v, s: median(v * np.uint8(90), reach(6.5, s)),
+    "dilation": lambda v, s: ball.dilated(v == 1, 5.5, s),
+    "largest ball": lambda v, s: largest_ball(
+        distances(v, s), metric_of(s), Box((0, 0, 0), triple(v.shape))
+    ),
+    "other means": lambda v, s: nonlocal_means(shaded(v), 9.0, reach(5.5, s), reach(3.5, s)),
+    "features": lambda v, s: features(shaded(v) / 90, s),
     "variation": lambda v, s: total_variation(v.astype(np.float32) * 90, 20.0, 12, s),
 }
 
@@ -109,6 +141,16 @@ def test_a_kernel_with_a_length_turns_with_the_volume(name: str, turn: tuple[int
         np.testing.assert_allclose(found, expected, atol=1e-3)
     else:
         assert np.array_equal(found, expected)
+
+
+# Differences are taken to the next voxel, so that a variation has a direction.
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("name", sorted(set(KERNELS) - {"variation"}))
+def test_a_kernel_is_blind_to_mirrors(name: str, axis: int) -> None:
+    kernel = KERNELS[name]
+    found = kernel(np.ascontiguousarray(np.flip(COARSE, axis)), SPACING)
+    expected = np.flip(kernel(COARSE, SPACING), axis)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("turn", TURNS)

@@ -1,7 +1,7 @@
-"""Defaults and limits of every parameter of a step, an option or a model: a table, tried at its limits.
+"""Defaults and limits of every parameter of a step, an option or a model, and defaults of verbs.
 
-A change of a limit or a default is thereby made in two places. A new class fails the first test, which says
-the lines that are missing.
+They stand in a table, and limits are tried. A change of a limit or a default is thereby made in two places.
+A new class fails the first test, which says the lines that are missing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tim3d
 from tests.limits import TABLE, listed, numeric_fields, taken
 from tim3d.corrections.base import Correction, Measured, Stack
 from tim3d.descriptors.base import Material
@@ -27,6 +29,7 @@ from tim3d.phases import Phases
 from tim3d.relating.impedance import Question
 from tim3d.stages.cleaning.steps import CleaningStep
 from tim3d.steps import Step
+from tim3d.verbs import VERBS
 
 pytest.importorskip(
     "torch", reason="losses and changes of crops need torch: pip install 'tim3d[seg]'"
@@ -55,6 +58,8 @@ NEEDED: dict[str, Any] = {
 GIVEN: dict[str, dict[str, Any]] = {"islands": {"below_voxels": 9}}
 # What excludes a parameter.
 INSTEAD: dict[str, dict[str, Any]] = {"below_nm3": {"below_voxels": None}}
+# Defaults that leave a choice to the verb.
+NOTHING = {"None", "''", "()", "False", repr(slice(None)), repr(inspect.Parameter.empty)}
 # How values of these bases are checked, beside their making.
 CHECKS: dict[type, Callable[[Any], object]] = {
     Correction: lambda one: one.check(Stack(SHAPE, "uint8", (20.0, 10.0, 5.0))),
@@ -129,7 +134,17 @@ def rows() -> dict[tuple[str, str], tuple[str, str]]:
                 limits = taken(lambda v, one=one, name=field.name: accepts(one, name, v), kind)
             assert limits, f"{one!r} takes no {field.name} at all: give what it needs beside it"
             found[f"{type(one).__module__}.{type(one).__name__}", field.name] = default, limits
-    return found
+    return found | defaults_of_verbs()
+
+
+def defaults_of_verbs() -> dict[tuple[str, str], tuple[str, str]]:
+    """What a verb takes where nothing is said; what runs it is left out."""
+    return {
+        (verb, one.name): (repr(one.default), "")
+        for verb in VERBS
+        for one in inspect.signature(getattr(tim3d, verb)).parameters.values()
+        if repr(one.default) not in NOTHING and one.name not in ("options", "progress")
+    }
 
 
 def test_every_parameter_has_the_default_and_the_limits_of_the_table() -> None:
