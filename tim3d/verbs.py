@@ -18,6 +18,7 @@ GROUPS = {
         "segment": "tim3d.stages.segmentation.segment",
         "fine_tune": "tim3d.stages.segmentation.fine_tune",
         "embed": "tim3d.stages.segmentation.embed",
+        "tune_masks": "tim3d.stages.segmentation.tune_masks",
         "segment_prompted": "tim3d.stages.segmentation.segment_prompted",
         "propagate": "tim3d.stages.segmentation.propagate",
         "clean": "tim3d.stages.cleaning.clean",

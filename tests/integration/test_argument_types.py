@@ -49,6 +49,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "fine_tune": {"model": "w.safetensors", "start_from": "base.safetensors", "labels": "truth"},
     "propagate": {"model": "w.safetensors", "labels": "truth"},
     "embed": {"model": "w.safetensors"},
+    "tune_masks": {"rule": "rule.json", "model": "w.safetensors", "prompts": "grid"},
     "segment_prompted": {"model": "w.safetensors", "prompts": "grid"},
     "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},
     "fidelity": {"volumes": ["a.zarr"], "micrograph": "raw.npy"},

@@ -228,6 +228,13 @@ FILES = {
         },
         makes="tuned.safetensors", reads="raw",
     ),
+    "tune_masks": Row(
+        {
+            "sample": A, "rule": "rule.json", "model": "tiny.safetensors", "prompts": Grid(side=3), "parameters": "nms",
+            "masks": AsObjects(iou=0, stability=0, smallest=4),
+        },
+        makes="rule.json", reads="raw",
+    ),
     "train_images": Row(
         {
             "folder": "stack/truth", "masks": "stack/truth", "model": "flat.safetensors", "phases": TWO, "depth": 2,

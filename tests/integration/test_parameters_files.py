@@ -19,6 +19,8 @@ from tim3d import Options, Phases
 from tim3d.cli.parsing import verb
 from tim3d.errors import MixedRunError, Tim3dError
 from tim3d.kernels.generation.architecture import PRESETS, Architecture
+from tim3d.models.promptable.mask_rules import AsObjects
+from tim3d.models.promptable.prompting import Grid
 from tim3d.sections import Section
 
 QUIET = Options(progress=False)
@@ -151,6 +153,19 @@ CASES = {
         elsewhere={"model": "second.safetensors"},
         runs={"device": "cpu", "overwrite": True, "progress": True},
     ),
+    "tune_masks": Case(
+        {
+            "sample": A, "rule": "rule.json", "model": "base.safetensors", "prompts": Grid(side=3),
+            "masks": AsObjects(iou=0, stability=0, smallest=4), "parameters": ["nms"],
+        },
+        refused={
+            "sample": B, "model": "base2.safetensors", "prompts": Grid(side=4), "masks": AsObjects(iou=0.1),
+            "field": "grey", "truth": "other", "slices": slice(0, 6), "window": (8, 8), "halo": 2,
+            "embeddings": "none", "smallest": 1, "score": "iou_foreground", "parameters": ["iou"], "batch": 2,
+        },
+        elsewhere={"rule": "second.json"},
+        runs={"device": "cpu", "overwrite": True},
+    ),
     "train_generator": Case(
         {
             "micrograph": "blobs.tif", "out": "gen", "phases": BLACK, "pixel_size": 10, "preset": "small", "steps": 1,
@@ -206,6 +221,8 @@ UNFIT = {
     "import_network.context",
     "fine_tune.embeddings",
     "fine_tune.halo",
+    "tune_masks.embeddings",
+    "tune_masks.halo",
     "dimensions",
     "depth",
     "preset",

@@ -88,6 +88,7 @@ NAMES = [
     "train_surrogate",
     "train_translator",
     "translate",
+    "tune_masks",
     "validate",
     "view",
     "watershed",

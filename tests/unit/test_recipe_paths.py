@@ -46,6 +46,7 @@ prompts masks embeddings preprocessing adapt per_sample greys look per_predictio
 heights boundary rule overlap limits least_diameter width
 dropout passes
 adapt rank give jitter reach least
+score parameters
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -56,7 +57,7 @@ FILES = {
     "train_translator.model", "translate.model",
     "import_network.checkpoint", "import_network.weights",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
-    "propagate.model", "fine_tune.model", "fine_tune.start_from",
+    "propagate.model", "fine_tune.model", "fine_tune.start_from", "tune_masks.rule", "tune_masks.model",
     "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",
     "train.also", "train.validate",
     "train_strokes.model", "train_generator.micrograph", "train_generator.out",

@@ -12,6 +12,7 @@ from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
 from tim3d.stages.segmentation.evaluate_objects import DEFINITIONS as OF_OBJECTS
 from tim3d.stages.shared.agreement import DEFINITIONS, GAINS, OF_PHASE
+from tim3d.stages.shared.learnt_labels import LEARNT, said
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 
@@ -27,7 +28,8 @@ def is_evaluation(found: xr.Dataset) -> bool:
 def text(found: xr.Dataset) -> str:
     """The result as plain tables, with sentences on it below."""
     if "threshold" in found.dims:
-        return "\n".join(table.aligned([["metric", *_sets(found)], [], *_object_rows(found)]))
+        rows = table.aligned([["metric", *_sets(found)], [], *_object_rows(found)])
+        return "\n".join([*rows, *(f"\n{sentence}" for sentence in _learnt(found))])
     lines: list[str] = []
     if "image" in found.dims:
         lines += [*table.aligned([["image", *SHORT], [], *_image_rows(found)]), ""]
@@ -128,6 +130,14 @@ def says(found: xr.Dataset) -> Iterator[str]:
         )
     for name in GAINS if f"{GAINS[0]}_gain" in found else ():
         yield f"{name} minus that of the baseline: {_ranged(found, f'{name}_gain')}."
+    yield from _learnt(found)
+
+
+def _learnt(found: xr.Dataset) -> Iterator[str]:
+    """Sentence on slices that are judged by what they taught."""
+    if LEARNT in found.attrs:
+        seen = said(np.atleast_1d(found.attrs[LEARNT]).tolist())
+        yield f"{found.attrs['field']} was made by what learnt from {seen} of the truth: not how it does elsewhere."
 
 
 def evaluation_html(found: xr.Dataset) -> Iterator[str]:
@@ -143,6 +153,8 @@ def evaluation_html(found: xr.Dataset) -> Iterator[str]:
     if "confusion" in found:
         yield confusion_table(found["confusion"])
         yield page.note(" ".join(says(found)))
+    else:
+        yield from map(page.note, _learnt(found))
     yield page.picture(evaluation_figure(found), _caption(found))
     yield page.definitions(
         (name, f"{one[:1].upper()}{one[1:]}.") for name, one in definitions.items()

@@ -36,6 +36,10 @@ class Mask:
         Pixels of the crop that it was found in.
     name : str
         Phase that was asked for.
+    iou : float
+        Intersection over union with the object that the network expects.
+    stability : float
+        Intersection over union of the mask cut above and below its threshold.
     """
 
     start: tuple[int, int]
@@ -44,6 +48,8 @@ class Mask:
     quality: float = 1.0
     crop: int = 0
     name: str = ""
+    iou: float = 1.0
+    stability: float = 1.0
 
     @property
     def bits(self) -> Bits:
@@ -202,6 +208,21 @@ def suppressed(masks: Sequence[Mask], limit: float, by_crop: bool = False) -> li
         if not kept or box_iou(boxes[number], boxes[kept]).max() <= limit:
             kept.append(number)
     return [masks[n] for n in sorted(kept)]
+
+
+def distinct(crops: Iterable[Sequence[Mask]], limit: float) -> list[Mask]:
+    """Masks of all crops without copies: within each crop, then between crops, the small ones first.
+
+    Parameters
+    ----------
+    crops : iterable of sequence of Mask
+        Masks of each crop of an image; a single one is the image itself.
+    limit : float
+        Intersection over union of boxes above which the later mask is dropped.
+    """
+    each = [suppressed(one, limit) for one in crops]
+    found = [mask for one in each for mask in one]
+    return suppressed(found, limit, by_crop=True) if len(each) > 1 else found
 
 
 def box_iou(box: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:

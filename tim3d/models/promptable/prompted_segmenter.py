@@ -7,7 +7,7 @@ is opened in the worker.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.masks.mask_set import Mask, suppressed
+from tim3d.kernels.masks.mask_set import Mask, distinct
 from tim3d.kernels.masks.structure_points import Crop
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.promptable.kept import Kept
 from tim3d.models.promptable.mask_rules.base import MaskRule
+from tim3d.models.promptable.mask_rules.file import Tuned
 from tim3d.models.promptable.promptable import Embedding, Image, Promptable, Session
 from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.promptable.prompts import Batch, Prompt, batches
@@ -62,6 +63,8 @@ class PromptedSegmenter(Segmenter):
         Prompts that the network gets at a time; affects the last bits.
     kept : Kept, optional
         Embeddings that are kept in the sample; they give the same bits as computed ones.
+    tuned : Tuned, optional
+        Where the limits of the rule come from, if they were chosen on labelled images.
     """
 
     network: Promptable
@@ -73,6 +76,7 @@ class PromptedSegmenter(Segmenter):
     border: int = 0
     batch: int = 64
     kept: Kept | None = None
+    tuned: Tuned | None = None
     kind: ClassVar[str] = "promptable"
     needs_torch: ClassVar[bool] = True
     whole_slices: ClassVar[bool] = True
@@ -110,6 +114,7 @@ class PromptedSegmenter(Segmenter):
             "border": self.border,
             "batch": self.batch,
             "maps": [one.description() for one in self.maps],
+            **({"tuned": self.tuned.sha256} if self.tuned else {}),
         }
 
     @property
@@ -131,15 +136,19 @@ class PromptedSegmenter(Segmenter):
     def image_bytes(self, shape: tuple[int, int]) -> int:
         """Bytes for an image: the network, and every mask of every prompt as bits."""
         each = 1 if self.prompting.explicit else SEVERAL
-        crops = self.prompting.crops(shape)
-        masks = [each * self.prompting.most(crop) for crop in crops]
-        bits = sum(n * math.prod(crop.shape) for n, crop in zip(masks, crops, strict=True))
+        masks = each * sum(self.prompting.most(crop) for crop in self.prompting.crops(shape))
         return (
             self.network.bytes_for(shape, self.batch)
-            + bits // 8
+            + self.mask_bytes(shape)
             + PIXEL_BYTES * math.prod(shape)
-            + self.rule.bytes_for(sum(masks))
+            + self.rule.bytes_for(masks)
         )
+
+    def mask_bytes(self, shape: tuple[int, int]) -> int:
+        """Bytes of every mask of every prompt of an image, as bits, at most."""
+        each = 1 if self.prompting.explicit else SEVERAL
+        crops = self.prompting.crops(shape)
+        return each * sum(self.prompting.most(one) * math.prod(one.shape) for one in crops) // 8
 
     def check(self, sample: str, shape: Triple) -> PromptedSegmenter:
         """The segmenter with prompts that are ready; refuses what does not fit the volume."""
@@ -201,12 +210,16 @@ class PromptedSegmenter(Segmenter):
             )
 
     def masks(self, session: Session, image: Image, place: Box) -> list[Mask]:
-        """Masks of an image that pass the rule, crop by crop, without copies."""
+        """Masks of an image that pass the rule, without copies."""
+        nms = self.rule.limits(self.prompting.explicit)[2]
+        return distinct(self.of_crops(session, image, place), nms)
+
+    def of_crops(self, session: Session, image: Image, place: Box) -> Iterator[list[Mask]]:
+        """Yield the masks of each crop of an image that pass the rule, with copies."""
         grey = np.rint(image).astype(np.uint8)
         marks = self.prompting.marks(grey, place)
         crops = self.prompting.crops(image.shape)
         limits = self.rule.limits(self.prompting.explicit)
-        found: list[Mask] = []
         for number, crop in enumerate(crops):
             prompts = self.prompting.prompts(grey, crop, marks)
             if len(prompts) > self.prompting.most(crop):
@@ -214,12 +227,12 @@ class PromptedSegmenter(Segmenter):
                     f"slice {place.start[0]} has {len(prompts)} prompts, and the memory is planned for "
                     f"{self.prompting.most(crop)}: give windows, --window 512,512 --halo 64"
                 )
+            seen: list[Mask] = []
             if prompts:
                 part = np.ascontiguousarray(image[crop.slices])
                 embedding = self._embedding(session, part, place, number)
                 seen = self._of_crop(session, embedding, prompts, crop, image.shape, limits)
-                found += suppressed(seen, limits[2])
-        return suppressed(found, limits[2], by_crop=True) if len(crops) > 1 else found
+            yield seen
 
     def _embedding(self, session: Session, part: Image, place: Box, crop: int) -> Embedding:
         """Embedding of a crop of a window: kept, or computed."""

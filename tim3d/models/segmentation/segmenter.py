@@ -18,6 +18,7 @@ import numpy as np
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.morphology.offset_votes import Voting
 from tim3d.kernels.windows.lattice import Array, Lattice, crop_lattice, peak_bytes
 from tim3d.kernels.windows.stitching import gather
 from tim3d.models.segmentation.dropout import Pass
@@ -44,19 +45,24 @@ class Map:
     per_class : bool
         Whether the array has a first axis of classes, each of which becomes a field
         ``OUT_NAME_CLASS``.
-    joined : {"voxels", "objects", "given", "basins"}
+    joined : {"voxels", "objects", "given", "basins", "votes"}
         How windows are joined to a volume. "voxels": each voxel comes from one window. "objects":
         numbers of objects, 0 for none, which are paired over the borders of windows and numbered
         from 1 over the volume; see `tim3d.kernels.morphology.objects`. "given": numbers in uint32
         that are already those of the volume; each voxel comes from one window. "basins": heights, kept as
         ``OUT_NAME_heights``, which rise towards the middle of objects; ``OUT_NAME`` holds the
         numbers of their basins in the class `of`; see `tim3d.kernels.morphology.joined_basins`.
+        "votes": an array with a first axis of offsets along z, y and x from each voxel to the middle of
+        its object, kept as ``OUT_name_offset_z`` and so on; ``OUT_name`` holds the numbers of the
+        objects of the class `of`; see `tim3d.kernels.morphology.offset_votes`.
     overlap : float
         Least intersection over union of two objects that are one, where two windows are compared.
     of : str
         Class of the labels whose voxels climb the heights.
     depth : float
         Tops are one object if the saddle between them lies less than this below the lower one.
+    voting : Voting, optional
+        How voxels vote for the middles of objects.
     """
 
     name: str
@@ -64,10 +70,24 @@ class Map:
     units: str = "1"
     dtype: Literal["float32", "uint8", "uint16", "uint32"] = "float32"
     per_class: bool = False
-    joined: Literal["voxels", "objects", "given", "basins"] = "voxels"
+    joined: Literal["voxels", "objects", "given", "basins", "votes"] = "voxels"
     overlap: float = 0.5
     of: str = ""
     depth: float = 0.0
+    voting: Voting | None = None
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the planes of offsets, and of what is given beside them; none for other maps."""
+        if self.voting is None:
+            return ()
+        offsets, rest = self.voting.planes[:3], self.voting.planes[3:]
+        return (*(f"offset_{axis}" for axis in offsets), *rest)
+
+    def leading(self, classes: tuple[str, ...]) -> tuple[int, ...]:
+        """Axes before those of the voxels: of classes, of planes, or none."""
+        count = len(classes) if self.per_class else len(self.planes)
+        return (count,) if count else ()
 
     def fields(self, out: str, classes: tuple[str, ...]) -> list[tuple[str, str]]:
         """Name and long name of each field of the map.
@@ -77,14 +97,18 @@ class Map:
         """
         if self.joined == "basins":
             return [(f"{out}_{self.name}_heights", f"heights of {self.long_name}")]
+        if self.planes:
+            said = f"of each voxel for {self.long_name}"
+            return [(f"{out}_{self.name}_{one}", f"{one} {said}") for one in self.planes]
         if not self.per_class:
             return [(f"{out}_{self.name}", self.long_name)]
         return [(f"{out}_{self.name}_{one}", self.long_name.format(one)) for one in classes]
 
     def description(self) -> dict[str, Any]:
         """All that decides the values, for JSON; not what decides numbers of objects only."""
-        left_out = {"of", "depth"} if self.joined == "objects" else {"of", "depth", "overlap"}
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        left_out = {"of", "depth", "voting"} | (set() if self.joined == "objects" else {"overlap"})
+        planes = {"planes": list(self.planes)} if self.planes else {}
+        return {n: value for n, value in asdict(self).items() if n not in left_out} | planes
 
 
 # Probabilities as they are computed, for segmenters that ask others.
@@ -229,6 +253,11 @@ class Segmenter(ABC):
         return tuple(one for one in self.maps if one.joined == "basins")
 
     @property
+    def voted(self) -> tuple[Map, ...]:
+        """Maps of offsets, whose objects are found by votes."""
+        return tuple(one for one in self.maps if one.joined == "votes")
+
+    @property
     def inputs(self) -> Mapping[str, str]:
         """Other fields of the sample that it reads, and their fingerprints."""
         return {}
@@ -293,8 +322,7 @@ class Segmenter(ABC):
         """Arrays for the maps of a core."""
         made = {LABELS: np.empty(core.shape, np.uint8)}
         for one in self.maps:
-            planes = (len(self.classes),) if one.per_class else ()
-            made[one.name] = np.empty((*planes, *core.shape), one.dtype)
+            made[one.name] = np.empty((*one.leading(self.classes), *core.shape), one.dtype)
         return made
 
     def each_window(
@@ -401,7 +429,7 @@ def checked(segmenter: Segmenter, found: Maps, shape: Triple) -> Maps:
     """
     what = f"segmenter {segmenter.kind!r}"
     for one in (Map(LABELS, "", dtype="uint8"), *segmenter.maps):
-        expected = ((len(segmenter.classes),) if one.per_class else ()) + shape
+        expected = one.leading(segmenter.classes) + shape
         if one.name not in found:
             raise InputError(
                 f"{what} gave no {one.name!r} (it gave {', '.join(found) or 'nothing'})"

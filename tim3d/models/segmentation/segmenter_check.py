@@ -42,6 +42,9 @@ def _check_maps(what: str, segmenter: Segmenter) -> None:
 
 def _check_map(what: str, one: Map, segmenter: Segmenter) -> None:
     """Refuse a map whose objects cannot be paired, and numbers of objects that are not objects."""
+    if one.joined == "votes" or one.voting is not None:
+        _check_votes(what, one, segmenter)
+        return
     if one.joined == "basins":
         _check_heights(what, one, segmenter)
         return
@@ -74,6 +77,17 @@ def _check_heights(what: str, one: Map, segmenter: Segmenter) -> None:
         )
     if not 0 < one.depth < math.inf:
         raise ArgumentError(f"{what} of heights with the depth {one.depth}: above 0, and finite")
+
+
+def _check_votes(what: str, one: Map, segmenter: Segmenter) -> None:
+    right = one.joined == "votes" and one.voting is not None
+    if not right or one.per_class or one.dtype != "float32" or one.of not in segmenter.classes:
+        raise ArgumentError(
+            f"{what} of offsets: joined='votes' with voting=Voting(...), arrays of float32, and of='CLASS', one of "
+            f"{', '.join(segmenter.classes)}"
+        )
+    assert one.voting is not None
+    one.voting.check()
 
 
 def _check_windows(what: str, segmenter: Segmenter, shape: Triple) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.mask_rules.base import MaskRule
+from tim3d.models.promptable.mask_rules.file import Tuned, chosen_rule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.segmentation.model_file import read_model
@@ -28,6 +29,7 @@ class ByPrompts:
     network: FileNetwork
     prompting: Prompting
     rule: MaskRule
+    tuned: Tuned | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,6 +54,7 @@ class ByPrompts:
             "network": self.network.description(),
             "prompts": self.prompting.description(),
             "masks": self.rule.description(),
+            **({"tuned": self.tuned.sha256} if self.tuned else {}),
         }
 
 
@@ -67,11 +70,10 @@ def by_prompts(path: Path, device: str, prompts: object, masks: object) -> ByPro
     """
     from tim3d.models.common.device import choose_device
 
-    if not isinstance(prompts, Prompting) or not isinstance(masks, MaskRule):
-        raise ArgumentError(
-            f"prompts {prompts!r} or masks {masks!r} are not known: --prompts structure --masks objects"
-        )
+    if not isinstance(prompts, Prompting):
+        raise ArgumentError(f"prompts {prompts!r} are not known: --prompts structure")
     ready = prompts.ready_for_images()
     network = network_of(read_model(path), choose_device(device))
-    masks.check(ready.names)
-    return ByPrompts(network, ready, masks)
+    rule, tuned = chosen_rule(masks, network, prompts)
+    rule.check(ready.names)
+    return ByPrompts(network, ready, rule, tuned)

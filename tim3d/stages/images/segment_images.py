@@ -85,8 +85,8 @@ def segment_images(
         Where prompts come from, for a promptable network of tim3d import-network: grid, structure
         or file:path=points.csv, whose rows name their image (default: none, another network).
     masks : MaskRule, optional
-        What becomes of the masks of prompts: objects, grains or materials (default: objects, with
-        prompts).
+        What becomes of the masks of prompts: objects, grains or materials, or file:path=rules.json
+        of tim3d tune-masks (default: objects, with prompts).
     method : {"otsu", "multi-otsu", "fixed"}
         How thresholds are found in the histogram of each image (needed without a model).
     thresholds : sequence of float, optional

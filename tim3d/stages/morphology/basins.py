@@ -18,9 +18,8 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 
-from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
+from tim3d.engine import Gathering, Ledger, Pass
 from tim3d.errors import InputError
 from tim3d.grid import AXES, Block, Grid, Triple, triple
 from tim3d.kernels.morphology.basins import Basins, Radii, basins, positive
@@ -28,26 +27,15 @@ from tim3d.kernels.morphology.components import border_voxels, first_rows
 from tim3d.kernels.morphology.joined_basins import Joining, ends_of, joined, renumbered
 from tim3d.kernels.morphology.necks import Necks, Side, necks_across, necks_within, widest
 from tim3d.stages.components.blocks import lookup, lookup_node, values_of_block
-from tim3d.stages.shared.field import (
-    BLOCK_VOXELS,
-    Making,
-    Options,
-    many_shards,
-    plan_field,
-    produce,
-    renewing,
-    whole_shards,
-)
+from tim3d.stages.morphology.joined_field import COUNTS, JoinedField
+from tim3d.stages.shared.field import BLOCK_VOXELS, Making, Options, many_shards, whole_shards
 from tim3d.stages.shared.packed import pack, unpack
-from tim3d.stages.shared.results import run_passes
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
 AROUND: Triple = (1, 1, 1)
 OFFSETS = [triple(o) for o in itertools.product((-1, 0, 1), repeat=3)]
 MOST = int(np.iinfo(schema.ID_DTYPE).max)
-# Entry of the record of the field: how many particles and how many pairs that touch there are.
-COUNTS = "counts"
 # Memory of joining for each basin of a block and each neck, above what was measured.
 BASIN_BYTES, NECK_BYTES = 130, 110
 # Bytes a voxel of climbing: radii, the best neighbours, numbers.
@@ -230,7 +218,7 @@ class NumberWork:
 
 
 @dataclass(frozen=True)
-class BasinField:
+class BasinField(JoinedField):
     """The field of objects of a phase, and the passes that make it.
 
     Parameters
@@ -331,47 +319,12 @@ class BasinField:
         )
         return climbing, meeting
 
-    def plans(self) -> list[Plan | Outline]:
-        """Plans of the passes that are left; none if the field is complete."""
-        options = self._renewing
-        left = plan_field(self.sample, self.making, options)
-        if not left:
-            return []
-        passes = [one.plan(afresh=options.overwrite) for one in self.passes]
-        return [*passes, joining(self.out), *left]
-
     @property
-    def _renewing(self) -> Options:
-        """Options by which a field of another version of its inputs is made again."""
-        return renewing(self.sample, self.making, self.options)
+    def gathering(self) -> Gathering:
+        """Plan of the joining."""
+        return joining(self.out)
 
-    def result(self) -> xr.DataArray:
-        """The field; it is made if it is not there."""
-        for plan in self.plans():
-            plan.check()
-        self.make()
-        return store.open_field(self.sample, self.out)
-
-    def make(self) -> None:
-        """Make the field, or what is left of it."""
-        options = self._renewing
-        if not plan_field(self.sample, self.making, options):
-            return
-        for one in self.passes:
-            one.plan(afresh=options.overwrite).check()
-        with lock_sample(self.sample):
-            run_passes(self.passes, options)
-            self._write_lookup()
-        produce(self.sample, self.making, options, self._finish)
-
-    def _finish(self, _: Ledger) -> None:
-        counts = store.node_attributes(self.sample, lookup_node(self.out))[COUNTS]
-        store.update_node(self.sample, self.out, **{COUNTS: counts})
-        store.delete_node(self.sample, lookup_node(self.out))
-        for one in self.passes:
-            one.ledger.forget()
-
-    def _write_lookup(self) -> None:
+    def write_lookup(self) -> None:
         """Write the number of the particle of each basin of each block."""
         starts, numbers, pairs = particles_of(*self.passes, self.how, joining(self.out))
         if numbers.max(initial=0) > MOST:
@@ -383,6 +336,7 @@ class BasinField:
             self.sample,
             lookup_node(self.out),
             lookup(starts, numbers),
+            # how many particles there are, and how many pairs of them touch
             record | {"verb": self.verb, COUNTS: [int(numbers.max(initial=0)), pairs]},
         )
 

@@ -18,7 +18,8 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, triple
 from tim3d.kernels.morphology.instances import OWN_BYTES, Tallies, growing, tally, tally_bytes
 from tim3d.kernels.morphology.joined_basins import Joining
-from tim3d.stages.morphology.basins import AROUND, COUNTS, BasinField
+from tim3d.stages.morphology.basins import AROUND, BasinField
+from tim3d.stages.morphology.joined_field import COUNTS
 from tim3d.stages.morphology.stored_distances import StoredDistances, stored_distances
 from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Options

@@ -27,6 +27,7 @@ from tim3d.stages.shared.agreement import (
     stacked,
 )
 from tim3d.stages.shared.field import DEFAULTS, Options
+from tim3d.stages.shared.learnt_labels import about_learnt
 from tim3d.stages.shared.partials import counting_pass, material_of, sums
 from tim3d.stages.shared.results import ResultMaking, result_name, result_task
 from tim3d.stages.shared.verb import Task, Verb
@@ -98,7 +99,8 @@ def evaluate(
         F1 and its chance level of every phase, over all voxels and by slice; their means over
         phases, `iou_micro` and `accuracy`; limits of intervals, ``METRIC_low`` and ``METRIC_high``;
         the same of the baseline, and what is gained. Of objects: the metrics of
-        `tim3d.kernels.statistics.object_agreement`.
+        `tim3d.kernels.statistics.object_agreement`. The attribute `learnt_slices` names those from
+        which the model, or its rule for masks, has learnt.
 
     Raises
     ------
@@ -235,6 +237,7 @@ class Evaluating:
             "baseline_field": "".join(one.field.name for one in self.fields[1:]),
             "slices": list(self.planes), "tolerance_nm": self.tolerance,
             "voxels_without_truth": size - result.attrs["voxels"],
+            **about_learnt(self.sample, self.fields[0].field.name, self.true, range(first, last)),
         }  # fmt: skip
         along = ("z", z, {"units": schema.UNIT, "long_name": "centre of the slice"})
         return result.assign_coords(z=along).assign_attrs(about)

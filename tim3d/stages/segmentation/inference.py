@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -20,6 +20,8 @@ from tim3d.models.segmentation.objects import numbered_region
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, checked
 from tim3d.phases import Phases
 from tim3d.stages.morphology.basins import BasinField
+from tim3d.stages.morphology.joined_field import JoinedField
+from tim3d.stages.morphology.votes import VoteField
 from tim3d.stages.segmentation.chosen import Chosen
 from tim3d.stages.segmentation.numbering import Numbering, in_windows, like, packed_objects
 from tim3d.stages.shared.awaited import plan_awaiting
@@ -65,8 +67,8 @@ class Segmentation:
         if self.chosen.awaited:
             return plan_awaiting(self.sample, making, options, self.chosen.awaited)
         numbers = [plan for one in objects for plan in one.plans()]
-        basins = [plan for one in self._basins(segmenter, making) for plan in one.plans()]
-        return [*first, *plan_field(self.sample, making, options), *numbers, *basins]
+        joined = [plan for one in self._joined(segmenter, making) for plan in one.plans()]
+        return [*first, *plan_field(self.sample, making, options), *numbers, *joined]
 
     def run(self) -> xr.DataArray:
         """Write and return the labels."""
@@ -78,28 +80,36 @@ class Segmentation:
         labels = produce(self.sample, making, options, _finishing(shares, objects))
         for one in objects:
             one.number()
-        for basins in self._basins(segmenter, making):
-            basins.result()
+        for field in self._joined(segmenter, making):
+            field.result()
         return labels
 
-    def _basins(self, segmenter: Segmenter, making: Making) -> list[BasinField]:
-        """Fields of objects that are basins of maps of heights."""
+    def _joined(self, segmenter: Segmenter, making: Making) -> Iterator[JoinedField]:
+        """Yield the fields of objects that are basins of heights, or that are found by votes."""
         phases, codes = self.coded
         names = {code: name for name, code in phases.items()}
-        found = []
-        for one in segmenter.climbed:
-            ((heights, _),) = one.fields(self.out, segmenter.classes)
-            map_ = next(field for field in making.siblings if field.name == heights)
+        siblings = {one.name: one for one in making.siblings}
+        for one in (*segmenter.climbed, *segmenter.voted):
+            maps = tuple(siblings[name] for name, _ in one.fields(self.out, segmenter.classes))
             code = codes[segmenter.classes.index(one.of)]
-            parameters = {"phase": names[code], "depth": one.depth, "maps": [heights]}
-            inputs = dict.fromkeys((self.out, heights), making.fingerprint)
-            found.append(
-                BasinField(
-                    self.sample, "segment", making.field, (map_,), code, Joining(depth=one.depth), parameters, inputs,
-                    f"{self.out}_{one.name}", one.long_name.removeprefix("number of the "), self.options,
-                )
-            )  # fmt: skip
-        return found
+            parameters: dict[str, Any] = {
+                "phase": names[code],
+                "maps": [field.name for field in maps],
+            }
+            inputs = dict.fromkeys((self.out, *parameters["maps"]), making.fingerprint)
+            out = f"{self.out}_{one.name}"
+            if one.voting is not None:
+                parameters["voting"] = asdict(one.voting)
+                yield VoteField(
+                    self.sample, self.verb, making.field, maps, code, one.voting, parameters, inputs, out,
+                    one.long_name, self.options,
+                )  # fmt: skip
+            else:
+                parameters["depth"] = one.depth
+                yield BasinField(
+                    self.sample, self.verb, making.field, maps, code, Joining(depth=one.depth), parameters, inputs,
+                    out, one.long_name.removeprefix("number of the "), self.options,
+                )  # fmt: skip
 
     @cached_property
     def coded(self) -> tuple[Phases, tuple[int, ...]]:
@@ -284,7 +294,7 @@ class SegmentWork:
         return [
             plane
             for one in self.written
-            for plane in (found[one.name] if one.per_class else [found[one.name]])
+            for plane in (found[one.name] if one.per_class or one.planes else [found[one.name]])
         ]
 
     def write(self, block: Block, outputs: Outputs) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class Numbering:
             inputs=self.labels.inputs,
             parameters={**self.labels.parameters, "objects": self.map.name},
             read_bytes=numbers.voxel_bytes,
+            remarks=self.labels.remarks,
         )
 
     def plans(self) -> list[Plan]:

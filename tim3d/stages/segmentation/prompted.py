@@ -15,7 +15,7 @@ from tim3d.kernels.windows.lattice import Lattice
 from tim3d.kernels.windows.stitching import gather
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.kept import Kept, require_same
-from tim3d.models.promptable.mask_rules.base import MaskRule
+from tim3d.models.promptable.mask_rules.file import RuleFile, chosen_rule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.segmentation.model_file import read_model
@@ -45,8 +45,6 @@ def prompted(
     """
     if not isinstance(prompts, Prompting):
         raise ArgumentError(f"prompts {prompts!r} are not known: --prompts structure")
-    if not isinstance(masks, MaskRule):
-        raise ArgumentError(f"masks {masks!r} are not known: --masks objects")
     if halo and window is None:
         raise ArgumentError(
             "whole slices have no border to throw away; give a window too: --window 1024,1024"
@@ -58,7 +56,8 @@ def prompted(
     black, white = grey_range(sample, grey)
     network = _network(model, _device(device))
     _, y, x = grey.shape if window is None else (1, *window)
-    made = PromptedSegmenter(network, prompts, masks, (y, x), black, white, halo, batch)
+    rule, tuned = chosen_rule(masks, network, prompts)
+    made = PromptedSegmenter(network, prompts, rule, (y, x), black, white, halo, batch, tuned=tuned)
     ready = made.check(sample, grey.shape)
     return with_kept(ready, sample, embeddings, grey) if embeddings else ready
 
@@ -80,10 +79,12 @@ def _network(model: Path, device: str) -> FileNetwork:
     return replace(planned, device=device)
 
 
-def awaited_by(sample: str, grey: Field, model: Path) -> str:
-    """Name what an earlier step of a recipe has yet to write for it: the network, or the field."""
+def awaited_by(sample: str, grey: Field, model: Path, masks: object = None) -> str:
+    """Name what an earlier step of a recipe has yet to write for it: network, rule, or field."""
     if expected("network", str(model)):
         return str(model)
+    if isinstance(masks, RuleFile) and expected("file", str(masks.path)):
+        return str(masks.path)
     place = f"{sample}/{grey.name}"
     return place if expected("field", place) else ""
 

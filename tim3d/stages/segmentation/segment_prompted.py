@@ -53,8 +53,8 @@ def segment_prompted(
         Where prompts come from: grid, structure, file:path=points.csv, strokes:field=strokes or
         objects:field=cells, each with its parameters.
     masks : MaskRule, optional
-        What becomes of masks: objects, grains or materials, each with its limits (default:
-        objects).
+        What becomes of masks: objects, grains or materials, each with its limits, or
+        file:path=rules.json with those that tim3d tune-masks chose (default: objects).
     field : str
         The grey field.
     out : str
@@ -111,8 +111,9 @@ def segment_prompted(
         device,
         embeddings,
     )
-    awaited = awaited_by(sample, grey, Path(model))
-    chosen = replace(given(segmenter, grey), awaited=awaited)
+    awaited = awaited_by(sample, grey, Path(model), masks)
+    learnt = segmenter.tuned.learnt if segmenter.tuned else ()
+    chosen = replace(given(segmenter, grey), awaited=awaited, learnt=learnt)
     segmentation = Segmentation(
         sample, grey, out, chosen, phases, dict(merge or {}), options, "segment_prompted"
     )

@@ -1,4 +1,4 @@
-"""Labelled windows of a sample, as a promptable network is tuned on them."""
+"""Labelled windows of a sample, as a promptable network and its rule for masks are tuned on them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LabelledWindows:
         same = self.grey.name == self.labelled.name
         if self.grey.labels or same or not (self.labelled.labels or self._numbered):
             raise ArgumentError(
-                f"fine-tune needs grey values and objects or labels, not {self.grey.name!r} and {self.labelled.name!r}"
+                f"tuning needs grey values and objects or labels, not {self.grey.name!r} and {self.labelled.name!r}"
             )
         if self.grey.shape != self.labelled.shape:
             raise ArgumentError(
@@ -75,7 +75,7 @@ class LabelledWindows:
     @property
     def windows(self) -> int:
         """Windows at most."""
-        _, y, x = self._lattice.counts
+        _, y, x = self.lattice.counts
         return len(self.slices) * y * x
 
     @property
@@ -86,31 +86,32 @@ class LabelledWindows:
         return self.windows * (4 * embedding + 6 * math.prod(pixels))
 
     @property
-    def _lattice(self) -> Lattice:
+    def lattice(self) -> Lattice:
+        """Lattice of the windows."""
         lattice = self.segmenter.lattice(self.grey.shape)
         assert lattice is not None, "windows are those of a lattice"
         return lattice
 
     def examples(self) -> list[Example]:
-        """Windows with an object, by slice, row and column."""
-        _, rows, columns = self._lattice.counts
-        every = ((z, y, x) for z in self.slices for y in range(rows) for x in range(columns))
-        return list(self._made(every))
+        """Windows with an object, by slice, row and column, with kept embeddings."""
+        return [self._with_kept(one, index) for index, one in self.placed()]
 
-    def _made(self, indices: Iterator[Triple]) -> Iterator[Example]:
+    def placed(self, *, empty: bool = False) -> Iterator[tuple[Triple, Example]]:
+        """Yield the windows with an object, each with its index on the lattice; or empty ones too."""
+        _, rows, columns = self.lattice.counts
+        every = ((z, y, x) for z in self.slices for y in range(rows) for x in range(columns))
         greys = store.field_array(self.sample, self.grey.name)
         phases = self.labelled.phases
         unknown = phases.get(UNLABELLED, -1) if phases else -1
-        for index in indices:
-            box = self._lattice.box(index)
+        for index in every:
+            box = self.lattice.box(index)
             labels = voxels_in(self.sample, self.labelled.name, box)[0]
             known = self._known(box) & (labels != unknown)
             labels = np.where(known, labels, 0)
             found = objects_in(labels, self.smallest, numbered=self._numbered)
-            if found:
-                grey = window_in(greys, self._lattice, index)
-                one = Example(self.segmenter.scaled(grey), tuple(found), known)
-                yield self._with_kept(one, index)
+            if found or empty:
+                grey = window_in(greys, self.lattice, index)
+                yield index, Example(self.segmenter.scaled(grey), tuple(found), known)
 
     def _known(self, box: Box) -> np.ndarray:
         """Which pixels of a window are in the volume."""

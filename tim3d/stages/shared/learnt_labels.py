@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tim3d.errors import ArgumentError
@@ -10,6 +11,10 @@ from tim3d.models.segmentation.training_record import Learnt
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 
+log = logging.getLogger(__name__)
+
+# Attribute of a comparison: slices that were learnt from.
+LEARNT = "learnt_slices"
 # Entry of the record of a segmented field.
 REMARK = "learnt_from"
 
@@ -44,24 +49,58 @@ def refuse_learnt(sample: str, segmented: str, true: Field, slices: Sequence[int
     ArgumentError
         With the slices, and what to type instead.
     """
-    record: Mapping[str, Any] = store.node_attributes(sample, segmented)
-    own = set(made_from(sample, true.name))
-    grey = {str(value) for value in record.get("inputs", {}).values()}
-    for one in map(Learnt.from_json, record.get(REMARK, ())):
-        if one.grey not in grey or own.isdisjoint(one.labels):
-            continue
-        if both := sorted(set(one.learnt) & set(slices)):
-            raise ArgumentError(
-                f"the model of {segmented!r} learnt from {_said(both)} of {true.name!r}: it is surer there than "
-                f"anywhere else. Label other slices, or choose those that it has not seen: --slices "
-                f"{_free(slices, both)}"
-            )
+    if both := learnt_slices(sample, segmented, true, slices):
+        raise ArgumentError(
+            f"the model of {segmented!r} learnt from {said(both)} of {true.name!r}: it is surer there than "
+            f"anywhere else. Label other slices, or choose those that it has not seen: --slices "
+            f"{_free(slices, both)}"
+        )
 
 
-def _said(slices: Sequence[int]) -> str:
+def about_learnt(
+    sample: str, segmented: str, true: Field, slices: Sequence[int]
+) -> dict[str, list[int]]:
+    """Attribute of a comparison, which names the slices that were learnt from; none if there are none."""
+    if both := learnt_slices(sample, segmented, true, slices):
+        log.warning(
+            "%r was made by what learnt from %s of %r, which are judged here: they say how well it learnt, not how "
+            "it does elsewhere",
+            segmented, said(both), true.name,
+        )  # fmt: skip
+        return {LEARNT: both}
+    return {}
+
+
+def learnt_slices(sample: str, segmented: str, true: Field, slices: Sequence[int]) -> list[int]:
+    """Slices of a truth from which the model of a segmentation has learnt, in ascending order.
+
+    So has that of a field which the segmented one was made of.
+    """
+    own, found = set(made_from(sample, true.name)), set[int]()
+    for record in _records(sample, segmented):
+        grey = {str(value) for value in record.get("inputs", {}).values()}
+        for one in map(Learnt.from_json, record.get(REMARK, ())):
+            if one.grey in grey and not own.isdisjoint(one.labels):
+                found |= set(one.learnt) & set(slices)
+    return sorted(found)
+
+
+def _records(sample: str, name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the records of a field and of all that it was made of."""
+    there, seen, waiting = set(store.nodes(sample)), set[str](), [name]
+    while waiting:
+        one = waiting.pop()
+        if one in there and one not in seen:
+            seen.add(one)
+            record = store.node_attributes(sample, one)
+            waiting += record.get("inputs", {})
+            yield record
+
+
+def said(slices: Sequence[int]) -> str:
     """Slices in words.
 
-    >>> _said([3]), _said([3, 4, 9])
+    >>> said([3]), said([3, 4, 9])
     ('slice 3', 'slices 3 to 9')
     """
     return f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"

@@ -12,6 +12,7 @@ RULES = {
     "objects": ("tim3d.models.promptable.mask_rules.objects", "AsObjects"),
     "grains": ("tim3d.models.promptable.mask_rules.grains", "AsGrains"),
     "materials": ("tim3d.models.promptable.mask_rules.materials", "AsMaterials"),
+    "file": ("tim3d.models.promptable.mask_rules.file", "RuleFile"),
 }
 
 _PLACES = {"MaskRule": "tim3d.models.promptable.mask_rules.base"} | {

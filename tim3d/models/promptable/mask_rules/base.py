@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ from tim3d.steps import Step
 
 # Limits where masks come from automatic prompts, and where each was asked for.
 USUAL, ASKED = (0.88, 0.95, 0.7), (0.0, 0.0, 1.0)
+# Values of the limits that are tried on labelled images.
+LIMITS: Mapping[str, tuple[Any, ...]] = {
+    "iou": (0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.88, 0.9, 0.92, 0.94, 0.96),
+    "stability": (0.5, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97),
+    "nms": (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "smallest": (1, 10, 30, 100, 300, 1000),
+    "largest": (None, 1000, 3000, 10_000, 25_000, 50_000, 100_000),
+}
 COVER = Map("cover", "number of masks that hold a voxel", dtype="uint8")
 
 
@@ -42,6 +51,11 @@ class MaskRule(Step):
         Most pixels of a mask (default: any).
     empty : {"refuse", "accept"}
         What happens where no mask is left, or an image has one grey value only.
+
+    Attributes
+    ----------
+    searched : mapping of str to tuple
+        Parameters that decide which masks are left, and the values that `tim3d tune-masks` tries.
     """
 
     iou: float | None = None
@@ -50,6 +64,7 @@ class MaskRule(Step):
     smallest: int = 1
     largest: int | None = None
     empty: str = "refuse"
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = LIMITS
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `ArgumentError` for a limit out of its range."""
@@ -68,6 +83,23 @@ class MaskRule(Step):
         iou, sure, nms = (u if g is None else g for g, u in zip(given, usual, strict=True))
         return iou, sure, nms
 
+    def stated(self, explicit: bool) -> MaskRule:
+        """The same rule with the limits that it has by default."""
+        iou, sure, nms = self.limits(explicit)
+        return replace(self, iou=iou, stability=sure, nms=nms)
+
+    def allows(
+        self, iou: float, sure: float, area: int, limits: tuple[float, float, float]
+    ) -> bool:
+        """Whether a mask is sure enough, and of a size."""
+        small = self.smallest <= area <= (self.largest or math.inf)
+        return iou >= limits[0] and sure >= limits[1] and small
+
+    def left(self, masks: Sequence[Mask]) -> list[Mask]:
+        """Masks that a looser rule let pass and this one does too; all of its limits are given."""
+        limits = self.limits(explicit=True)
+        return [one for one in masks if self.allows(one.iou, one.stability, one.area, limits)]
+
     def screened(
         self,
         logits: NDArray[np.float32],
@@ -83,16 +115,11 @@ class MaskRule(Step):
         """
         sure = stability(logits)
         bits = logits > 0
-        area = np.count_nonzero(bits)
-        passes = (
-            quality >= limits[0]
-            and sure >= limits[1]
-            and self.smallest <= area <= (self.largest or math.inf)
-            and not touches_edge(bits, crop, shape)
-        )
-        if not passes:
+        area = int(np.count_nonzero(bits))
+        if not self.allows(quality, sure, area, limits) or touches_edge(bits, crop, shape):
             return None
-        return mask_of(bits, min(max(quality, 0.0), 1.0) * sure, crop, name)
+        made = mask_of(bits, min(max(quality, 0.0), 1.0) * sure, crop, name)
+        return replace(made, iou=quality, stability=sure)
 
     @abstractmethod
     def classes(self, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -106,6 +133,10 @@ class MaskRule(Step):
     def bytes_for(self, masks: int) -> int:
         """Memory that it needs for that many masks of an image, besides their bits and some images."""
         return 0
+
+    @abstractmethod
+    def numbers(self, masks: Sequence[Mask], shape: tuple[int, int]) -> NDArray[np.uint32]:
+        """Numbers of the objects of an image (y, x) from its masks; 0 is none."""
 
     @abstractmethod
     def result(

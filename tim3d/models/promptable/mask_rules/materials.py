@@ -7,9 +7,9 @@ SAM-I-Am (2024). DOI 10.48550/arXiv.2404.06638
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,14 @@ from tim3d.kernels.masks.containment import Containment, removed
 from tim3d.kernels.masks.mask_set import Mask
 from tim3d.kernels.masks.painting import painted
 from tim3d.kernels.masks.textures import Chipping, materials, texture_maps
-from tim3d.models.promptable.mask_rules.base import COVER, MaskRule
-from tim3d.models.promptable.mask_rules.objects import OBJECTS, QUALITY, by_owner, painted_maps
+from tim3d.models.promptable.mask_rules.base import COVER, LIMITS, MaskRule
+from tim3d.models.promptable.mask_rules.objects import (
+    OBJECTS,
+    QUALITY,
+    by_owner,
+    owners,
+    painted_maps,
+)
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps
 
 MOST_CLUSTERS = 32
@@ -62,6 +68,12 @@ class AsMaterials(MaskRule):
     chips: int = 10
     seed: int = 0
     kind: ClassVar[str] = "materials"
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **LIMITS,
+        "inside": (0.8, 0.85, 0.9, 0.95),
+        "tiny": (0.01, 0.02, 0.05, 0.1),
+        "compound": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    }
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse numbers out of their range."""
@@ -97,10 +109,12 @@ class AsMaterials(MaskRule):
         """Bytes of the matrices in which each two masks are compared."""
         return PAIR_BYTES * min(masks, MOST_MASKS) ** 2
 
-    def result(
-        self, masks: Sequence[Mask], grey: NDArray[np.float32], names: tuple[str, ...]
-    ) -> Maps:
-        """Remove, cluster, and paint by rising quality.
+    def numbers(self, masks: Sequence[Mask], shape: tuple[int, int]) -> NDArray[np.uint32]:
+        """Each mask that is not removed is an object."""
+        return owners(painted(self._without_removed(masks, shape), shape))
+
+    def _without_removed(self, masks: Sequence[Mask], shape: tuple[int, int]) -> list[Mask]:
+        """Masks without copies, tiny parts and compounds.
 
         Raises
         ------
@@ -112,10 +126,14 @@ class AsMaterials(MaskRule):
                 f"{len(masks)} masks are too many to become materials: {MOST_MASKS} at most. Raise the limits iou or "
                 "stability, or lower nms"
             )
-        shape = grey.shape
-        limits = Containment(self.inside, self.tiny, self.compound)
-        left = removed(masks, shape, limits).masks
-        found = painted(left, shape)
+        return removed(masks, shape, Containment(self.inside, self.tiny, self.compound)).masks
+
+    def result(
+        self, masks: Sequence[Mask], grey: NDArray[np.float32], names: tuple[str, ...]
+    ) -> Maps:
+        """Remove, cluster, and paint by rising quality."""
+        left = self._without_removed(masks, grey.shape)
+        found = painted(left, grey.shape)
         clusters: Sequence[int] = []
         if left:
             how = Chipping(self.chip, most=self.chips, seed=self.seed)

@@ -37,6 +37,10 @@ class AsObjects(MaskRule):
         """Numbers of objects, quality, and how many masks hold a voxel."""
         return OBJECTS, QUALITY, COVER
 
+    def numbers(self, masks: Sequence[Mask], shape: tuple[int, int]) -> NDArray[np.uint32]:
+        """Each mask is an object."""
+        return owners(painted(masks, shape))
+
     def result(
         self, masks: Sequence[Mask], grey: NDArray[np.float32], names: tuple[str, ...]
     ) -> Maps:
@@ -45,6 +49,11 @@ class AsObjects(MaskRule):
         classes = self.classes(names)
         numbers = [classes.index(one.name) if one.name in classes else 1 for one in masks]
         return {**painted_maps(found, masks), LABELS: by_owner(found, numbers, np.uint8)}
+
+
+def owners(found: Painted) -> NDArray[np.uint32]:
+    """Number of the mask of each pixel from 1, 0 where there is none."""
+    return np.asarray(found.owner + 1, np.uint32)
 
 
 def by_owner(found: Painted, values: Sequence[float], dtype: type) -> NDArray[np.generic]:
@@ -57,7 +66,7 @@ def painted_maps(found: Painted, masks: Sequence[Mask]) -> Maps:
     """Numbers of the masks, quality and cover."""
     quality = by_owner(found, [one.quality for one in masks], np.float32)
     return {
-        OBJECTS.name: (found.owner + 1).astype(np.uint32),
+        OBJECTS.name: owners(found),
         QUALITY.name: quality,
         COVER.name: found.cover,
     }

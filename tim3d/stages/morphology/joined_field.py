@@ -1,0 +1,88 @@
+"""A field of objects whose numbers are known when all blocks were looked at: passes, a table, and the field."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import xarray as xr
+
+from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
+from tim3d.stages.components.blocks import lookup_node
+from tim3d.stages.shared.field import Making, Options, plan_field, produce, renewing
+from tim3d.stages.shared.results import run_passes
+from tim3d.storage import store
+
+# Entry of the record of the field and of its table: what was counted.
+COUNTS = "counts"
+
+
+class JoinedField(ABC):
+    """Passes over blocks, one table from their records, and a field that is made by it.
+
+    To be inherited by a frozen dataclass with the sample, the name of the field and the options. The
+    table is the node ``OUT_lookup``, whose record holds `COUNTS`; it is removed in the end.
+    """
+
+    sample: str
+    out: str
+    options: Options
+
+    @property
+    @abstractmethod
+    def making(self) -> Making:
+        """The field."""
+
+    @property
+    @abstractmethod
+    def passes(self) -> Sequence[Pass]:
+        """Passes before it."""
+
+    @property
+    @abstractmethod
+    def gathering(self) -> Gathering:
+        """Plan of what is done with their records."""
+
+    @abstractmethod
+    def write_lookup(self) -> None:
+        """Write the table."""
+
+    def plans(self) -> list[Plan | Outline]:
+        """Plans of the passes that are left; none if the field is complete."""
+        options = self._renewing
+        left = plan_field(self.sample, self.making, options)
+        if not left:
+            return []
+        passes = [one.plan(afresh=options.overwrite) for one in self.passes]
+        return [*passes, self.gathering, *left]
+
+    @property
+    def _renewing(self) -> Options:
+        """Options by which a field of another version of its inputs is made again."""
+        return renewing(self.sample, self.making, self.options)
+
+    def result(self) -> xr.DataArray:
+        """The field; it is made if it is not there."""
+        for plan in self.plans():
+            plan.check()
+        self.make()
+        return store.open_field(self.sample, self.out)
+
+    def make(self) -> None:
+        """Make the field, or what is left of it."""
+        options = self._renewing
+        if not plan_field(self.sample, self.making, options):
+            return
+        for one in self.passes:
+            one.plan(afresh=options.overwrite).check()
+        with lock_sample(self.sample):
+            run_passes(self.passes, options)
+            self.write_lookup()
+        produce(self.sample, self.making, options, self._finish)
+
+    def _finish(self, _: Ledger) -> None:
+        counts = store.node_attributes(self.sample, lookup_node(self.out))[COUNTS]
+        store.update_node(self.sample, self.out, **{COUNTS: counts})
+        store.delete_node(self.sample, lookup_node(self.out))
+        for one in self.passes:
+            one.ledger.forget()
