@@ -32,6 +32,7 @@ from tim3d.kernels.image.section_look import Look, render
 from tim3d.kernels.morphology.basins import positive
 from tim3d.kernels.morphology.joined_basins import basins_of_volume
 from tim3d.kernels.morphology.multicut import multicut
+from tim3d.kernels.morphology.offset_votes import Voting, objects_by_votes
 from tim3d.kernels.morphology.overlaps import overlaps
 from tim3d.kernels.morphology.slice_links import (
     Slices,
@@ -51,12 +52,12 @@ CUBE = np.ones((3, 3, 3))
 
 def packed(
     edge: int, loading: float, sizes: tuple[float, ...], seed: int
-) -> tuple[Ids, NDArray[np.float32]]:
-    """Numbers of the spheres of a packing, each periodic copy its own, and the depth in each over its radius."""
+) -> tuple[Ids, NDArray[np.float32], NDArray[np.float64]]:
+    """Numbers of the spheres of a packing, each periodic copy its own; the depth in each over its radius; middles."""
     shares = tuple(sizes[-1] ** 3 / size**3 for size in sizes)  # equal volumes of all sizes
     model = Packed(Grains(sizes, shares), loading, (1.0,) * 3, seed, (float(edge),) * 3)
     truth, depth = np.zeros((edge,) * 3, np.uint32), np.zeros((edge,) * 3, np.float32)
-    number = 0
+    number, middles = 0, [np.zeros(3)]
     for row in model.cell():
         radius = row[6] / 2 * 1.01  # they touch
         for copy in itertools.product((-edge, 0, edge), repeat=3):
@@ -74,7 +75,18 @@ def packed(
             if inside.any():
                 number += 1
                 truth[cut][inside], depth[cut][inside] = number, inner[inside]
-    return truth, depth
+                middles.append(centre - 0.5)  # of a voxel, counted from the middle of the first
+    return truth, depth, np.array(middles)
+
+
+def pointing(truth: Ids, middles: NDArray[np.float64], noise: float) -> NDArray[np.float32]:
+    """Offsets of each voxel to the middle of its sphere, as a network that errs by `noise` voxels would give them."""
+    rng = np.random.default_rng(0)
+    planes = [
+        np.where(truth > 0, middles[truth, axis] - grid, 0) + rng.normal(0, noise, truth.shape)
+        for axis, grid in enumerate(np.ogrid[tuple(slice(0, n) for n in truth.shape)])
+    ]
+    return np.stack(planes).astype(np.float32)
 
 
 def whole(truth: Ids) -> NDArray[np.int64]:
@@ -86,12 +98,12 @@ def whole(truth: Ids) -> NDArray[np.int64]:
 
 
 def spheres(edge: int) -> None:
-    """Count and volumes of touching spheres of two sizes, by three maps."""
+    """Count and volumes of touching spheres of two sizes, by four maps."""
     print(
         "loading | map | whole found | error % | without a sphere | with cut pieces | volume error % | total %"
     )
     for loading in (0.3, 0.45, 0.6):
-        truth, depth = packed(edge, loading, (16.0, 28.0), 1)
+        truth, depth, middles = packed(edge, loading, (16.0, 28.0), 1)
         inside = truth > 0
         radii = (ndimage.distance_transform_edt(inside) * inside).astype(np.float32)
         noise = np.random.default_rng(0).normal(0, 12, truth.shape)
@@ -102,6 +114,9 @@ def spheres(edge: int) -> None:
             "distance, depth 1 voxel": basins_of_volume(radii, 1.0, depth=1.0),
             "network map, noisy, depth 26": basins_of_volume(
                 positive(network) * inside, 1.0, depth=26
+            ),
+            "offsets, noise of 2 voxels, votes": objects_by_votes(
+                pointing(truth, middles, 2.0), inside, Voting(10.0, (24, 24, 24), 20)
             ),
         }
         for name, found in ways.items():
@@ -312,7 +327,7 @@ def _shrunk(plane: NDArray[np.int64], by: int) -> NDArray[np.int64]:
 
 def stitching(edge: int) -> None:
     """Objects found by the exact rule and by rules that join blocks, for three blockings."""
-    truth, _ = packed(edge, 0.5, (16.0, 28.0), 3)
+    truth, _, _ = packed(edge, 0.5, (16.0, 28.0), 3)
     inside = truth > 0
     radii = (ndimage.distance_transform_edt(inside) * inside).astype(np.float32)
     start = time.perf_counter()

@@ -94,6 +94,36 @@ def test_no_block_shows(
     assert parts.equals(whole)
 
 
+def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth(
+    tmp_path: Path,
+) -> None:
+    url, true = str(tmp_path / "s.zarr"), (blobs(0) > 0).astype(np.uint8)
+    grey = np.rint(60 + 90 * true + np.random.default_rng(0).normal(0, 20, SHAPE)).astype(np.uint8)
+    two = Phases(pore=0, solid=1)
+    for name, values in {"grey": grey, "truth": true}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values)
+        phases = two if name == "truth" else None
+        tim3d.ingest(
+            tmp_path / f"{name}.tif", url, field=name, phases=phases, voxel_size=SIZE, shard=(4, 8, 8), options=QUIET
+        )  # fmt: skip
+    tim3d.segment(url, method="fixed", thresholds=[80.0], phases=two, field="grey", options=QUIET)
+    plan = tim3d.plan("evaluate", url, baseline="otsu", options=QUIET)
+    assert [one.name for one in plan] == ["grey_histogram", "grey_otsu/s0", "evaluate"]
+    found = tim3d.evaluate(url, baseline="otsu", options=QUIET)
+    tim3d.segment(url, method="otsu", phases=two, field="grey", out="by_hand", options=QUIET)
+    by_hand = tim3d.evaluate(url, baseline="by_hand", options=QUIET)
+    assert found.attrs["baseline_field"] == "grey_otsu"
+    assert (
+        float(found.baseline_iou_macro)
+        == float(by_hand.baseline_iou_macro)
+        > float(found.iou_macro)
+    )
+    assert tim3d.plan("evaluate", url, baseline="otsu", options=QUIET) == []
+    tim3d.label(url, field="truth", keep=True, component="objects", options=QUIET)
+    with pytest.raises(ArgumentError, match="is of labels"):
+        tim3d.evaluate(url, field="objects", truth="objects", baseline="otsu", options=QUIET)
+
+
 def test_a_baseline_is_judged_as_if_it_were_alone(
     sample: tuple[str, dict[str, np.ndarray]],
 ) -> None:

@@ -17,6 +17,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Box
 from tim3d.kernels.morphology import boundary_bands
 from tim3d.stages.segmentation.evaluate_objects import Objects, is_numbered
+from tim3d.stages.segmentation.otsu_baseline import OTSU, after_otsu, by_otsu
 from tim3d.stages.shared.agreement import (
     SLICES,
     UNLABELLED,
@@ -69,8 +70,9 @@ def evaluate(
     truth : str
         The field that counts as true.
     baseline : str, optional
-        Another field that is judged beside it (default: none). Take that of a threshold, as of
-        ``tim3d segment --method otsu --out by_otsu``.
+        Another field that is judged beside it (default: none). Take that of a threshold: otsu makes
+        the labels ``GREY_otsu`` by Otsu's method, of the grey field behind `field` and the phases of
+        the truth, the first of which is the darkest.
     merge : mapping of name to name, optional
         Phases that count as another one (default: none). They are those of `field` or of the
         baseline, as in ``{"shine_through": "pore"}``.
@@ -116,6 +118,14 @@ def evaluate(
     """
     judged = store.complete_field(sample, field, "segment")
     true = store.complete_field(sample, truth, "labels")
+    if baseline == OTSU and OTSU not in store.fields(sample):
+        made = by_otsu(sample, judged, true, options)
+        again = partial(
+            evaluate.task, sample, field=field, truth=truth, merge=merge, slices=slices, tolerance=tolerance,
+            resamples=resamples, level=level, run=run, seed=seed, out=out, options=options,
+        )  # fmt: skip
+        does = f"compares {field!r} and {made.out!r} with {truth!r}"
+        return after_otsu(made, lambda name: again(baseline=name), does)
     others = () if baseline is None else (store.complete_field(sample, baseline, "segment"),)
     node = partial(
         result_name, f"{field}_evaluation", truth=(truth, "truth"), baseline=(baseline, None)

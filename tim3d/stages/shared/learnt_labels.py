@@ -77,7 +77,7 @@ def learnt_slices(sample: str, segmented: str, true: Field, slices: Sequence[int
     So has that of a field which the segmented one was made of.
     """
     own, found = set(made_from(sample, true.name)), set[int]()
-    for record in _records(sample, segmented):
+    for record in records_of(sample, segmented):
         grey = {str(value) for value in record.get("inputs", {}).values()}
         for one in map(Learnt.from_json, record.get(REMARK, ())):
             if one.grey in grey and not own.isdisjoint(one.labels):
@@ -85,7 +85,7 @@ def learnt_slices(sample: str, segmented: str, true: Field, slices: Sequence[int
     return sorted(found)
 
 
-def _records(sample: str, name: str) -> Iterator[Mapping[str, Any]]:
+def records_of(sample: str, name: str) -> Iterator[Mapping[str, Any]]:
     """Yield the records of a field and of all that it was made of."""
     there, seen, waiting = set(store.nodes(sample)), set[str](), [name]
     while waiting:
