@@ -231,7 +231,7 @@ LOOKS = (
 def images(count: int, first: int) -> Iterator[tuple[NDArray[np.uint8], Ids]]:
     """Sections of packed spheres as a microscope shows them, 512 x 512, and the true numbers."""
     for number in range(count):
-        truth, _ = packed(192, (0.3, 0.4, 0.5)[number % 3], (24.0, 40.0), first + number)
+        truth, _, _ = packed(192, (0.3, 0.4, 0.5)[number % 3], (24.0, 40.0), first + number)
         plane = np.kron(truth[96], np.ones((3, 3), np.uint32))[:512, :512]
         yield render((plane > 0).astype(np.uint8), LOOKS[number % 2], seed=first + number), plane
 
