@@ -9,7 +9,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-QUICK, THOROUGH = 15, 1000
+QUICK, THOROUGH = 10, 1000
 # How busy the machine is decides no test: neither deadlines nor the time that it takes to draw.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # The same examples in each run: what fails by default has been broken by the last change, and
@@ -19,5 +19,11 @@ settings.register_profile("thorough", UNTIMED, max_examples=THOROUGH)
 # Here and not by an option of pytest: what follows is decided when the tests are imported.
 settings.load_profile(os.environ.get("TIM3D_EXAMPLES", "quick"))
 
+
+def scaled(count: int) -> int:
+    """As many trials of a law that draws its own as its examples would be: `count` by default."""
+    return count * settings().max_examples // QUICK
+
+
 # For a law whose every example writes a store or packs particles.
-costly = settings(max_examples={QUICK: 4}.get(settings().max_examples, THOROUGH // 6))
+costly = settings(max_examples={QUICK: 3}.get(settings().max_examples, THOROUGH // 6))

@@ -273,7 +273,10 @@ def test_what_does_not_fit_is_refused_before_any_work(wrong):
         wrong.check(Stack((4, 96, 96), "uint8", (20.0, 10.0, 10.0)))
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.long] if n == "variational" else []) for n in STEPS],
+)
 def test_memory_is_what_the_plan_reckons_with(name):
     """Arrays of numpy at the peak, beside what is given; the kernels of numba hold three rows more."""
     grey = np.tile(defective(np.uint8)[:5], (1, 4, 4))

@@ -332,6 +332,7 @@ def test_volumes_and_images_that_do_not_belong_together(tmp_path: Path, small: P
         judged([one], [small, small])
 
 
+@pytest.mark.long
 def test_questions_lie_beside_each_other_and_replaced_volumes_are_noticed(
     tmp_path: Path, small: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_only_what_is_tuned_changes_and_the_base_is_named(made):
     assert not keys.any()
 
 
+@pytest.mark.long
 def test_embeddings_of_the_base_serve_the_tuned_decoder(made):
     sample, base = str(made / "a.zarr"), made / "base.safetensors"
     tim3d.embed(sample, model=base, options=Options(progress=False))

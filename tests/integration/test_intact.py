@@ -172,11 +172,11 @@ def _same(one: Any, other: Any) -> bool:
 
 
 ALL = ["raw", "raw_slices", "phase", "truth", "phase_partials", "phase_descriptors"]
-QUICK = {"phase", "phase_descriptors"}
+MARKS = {"phase": [], "phase_descriptors": [pytest.mark.long]}
 
 
 @pytest.mark.parametrize(
-    "node", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ALL]
+    "node", [pytest.param(n, marks=MARKS.get(n, [pytest.mark.slow])) for n in ALL]
 )
 def test_every_value_of_every_description_is_guarded(node: str, sample: Path) -> None:
     """Changed alone, each is refused: also when and by which command a node was made."""

@@ -127,6 +127,7 @@ def test_lines_of_three_phases_are_active_where_all_percolate(url: str) -> None:
     assert 0 < active.min() <= active.max() <= total
 
 
+@pytest.mark.long
 def test_the_report_shows_correlations_and_curvatures(tmp_path: Path) -> None:
     url = ingested(tmp_path, volume((13, 40, 46), seed=5), (13, 20, 46))
     words = [

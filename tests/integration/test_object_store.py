@@ -45,6 +45,7 @@ def test_a_bucket_holds_the_same_sample_as_a_folder(bucket: str, tmp_path: Path)
     assert not tim3d.validate(remote, deep=True)
 
 
+@pytest.mark.long
 def test_an_unfinished_field_in_a_bucket_is_resumed(bucket: str, tmp_path: Path) -> None:
     np.save(tmp_path / "grey.npy", np.arange(40 * 8 * 8, dtype=np.uint16).reshape(40, 8, 8))
     sample = f"{bucket}/b.zarr"

@@ -177,6 +177,7 @@ def test_what_no_export_wrote_is_kept(whole: str, tmp_path: Path) -> None:
     assert [one.read_text() for one in mine.parent.iterdir()] == ["mine"]
 
 
+@pytest.mark.long
 def test_the_shell_and_a_recipe_draw(copy: str, tmp_path: Path) -> None:
     command = f"plot {copy} {tmp_path / 'f'} --drawings slice_shape,chord --format svg --quiet"
     assert main(shlex.split(command)) == 0
@@ -210,6 +211,7 @@ def test_the_report_shows_thickness_and_intrusion_with_their_numbers(
         assert f"|{re.sub('<.*?>', '', page.number(table.number(float(value))))}|" in plain
 
 
+@pytest.mark.long
 def test_what_the_report_lacks_is_added_by_its_commands(tmp_path: Path) -> None:
     sample = generated(tmp_path / "c.zarr")
     before = unescape(re.sub("<.*?>", "\n", tim3d.report(sample, tmp_path / "a.html").read_text()))

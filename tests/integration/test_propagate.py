@@ -97,6 +97,7 @@ def test_numbers_stay_those_that_were_drawn(sample):
     assert (found == (values > 0)).all()
 
 
+@pytest.mark.long
 def test_blocks_windows_and_the_order_of_slices_do_not_show(sample):
     whole = propagated(sample, least=0.6)
     for how in ({"block": (2, 16, 32)}, {"block": (4, 48, 64), "depth": 3}, {"depth": 1}):

@@ -243,6 +243,7 @@ def test_what_a_report_lacks_stands_with_commands_that_are_accepted(
         assert main([*shlex.split(first), "--plan"]) == 0, first
 
 
+@pytest.mark.long
 def test_a_command_that_was_followed_is_not_listed_again(
     sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,7 +225,9 @@ def _breaks(seat: Seat) -> None:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize(
+    "size", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.long)]
+)
 def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, size: int) -> None:
     sample = ingested(tmp_path, np.tile(volume((48, 80, 80)), (4, 2, 2)), (64, 160, 160))
     with using(workers) if size == 2 else contextlib.nullcontext():

@@ -102,6 +102,7 @@ def test_a_finished_training_is_left_and_another_is_refused(here: Path) -> None:
         tim3d.plan("train_surrogate", **TRAIN | {"seed": 1})
 
 
+@pytest.mark.long
 def test_two_calls_end_as_one_and_overwriting_makes_the_same_again(
     here: Path, tmp_path: Path
 ) -> None:

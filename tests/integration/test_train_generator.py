@@ -101,6 +101,7 @@ def test_what_was_trained_generates_with_the_names_and_codes_of_the_phases(image
     assert float(field.z[1] - field.z[0]) == pytest.approx(10)
 
 
+@pytest.mark.long
 def test_a_finished_training_stays_as_it_is_and_more_steps_go_on(image, tmp_path):
     whole = trained(image, tmp_path / "whole", steps=6).read_bytes()
     weights = trained(image, tmp_path / "out", steps=4)

@@ -13,10 +13,13 @@ import pytest
 import tifffile
 from PIL import Image
 
+from tests.examples import scaled
 from tests.foreign import SHAPE, WRITERS, damage, look, look_as_picture
 from tests.variants import TABLE, Variant
 
 Writer = Callable[[Path], None]
+# How often a file of each format, and of each variant, is damaged.
+SEEDS = scaled(8), scaled(2)
 
 # Damage of these may leave a smaller volume that is whole in itself: a chain of pages that ends
 # sooner, the shape in an array's metadata.
@@ -55,7 +58,7 @@ def damaged_and_looked_at(write: Writer, folder: Path, count: int) -> None:
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 def test_damage_is_read_or_refused_in_one_line(write: Writer, tmp_path: Path) -> None:
-    damaged_and_looked_at(write, tmp_path, 15)
+    damaged_and_looked_at(write, tmp_path, SEEDS[0])
 
 
 @pytest.mark.slow
@@ -129,7 +132,7 @@ def test_damage_of_a_variant_is_read_or_refused_in_one_line(
     if any(find_spec(package) is None for package in variant.needs):
         pytest.skip(f"{variant.by} is not installed")
     spec = variant.write(tmp_path)
-    for seed in range(4):
+    for seed in range(SEEDS[1]):
         path, before = damage(tmp_path, random.Random(seed))
         seen = look(spec, variant.values.shape, variant.options)
         allowed = seen in ("read", "refused") or seen.startswith("read as")

@@ -26,7 +26,7 @@ def audit(folder: Path, control: list[Any], installed: list[Any], *more: str) ->
     program = folder / "pip-audit"
     answers = {"control": {"dependencies": control}, "installed": {"dependencies": installed}}
     program.write_text(
-        f"#!{sys.executable}\nimport json, sys\nanswers = json.loads({json.dumps(json.dumps(answers))})\n"
+        f"#!{sys.executable} -IS\nimport json, sys\nanswers = json.loads({json.dumps(json.dumps(answers))})\n"
         "if 'osv' not in sys.argv: sys.exit(2)\n"
         "print(json.dumps(answers['control' if '--requirement' in sys.argv else 'installed']))\n"
     )

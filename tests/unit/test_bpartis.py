@@ -146,6 +146,7 @@ def of(model: str, **changes: object) -> BPartIS:
     return BPartIS(model, read_model(model).sha256, **how)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_no_block_shows_in_particles_or_their_uncertainty(model: str, tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (2, 20, 33)).astype(np.uint8)
     np.save(tmp_path / "g.npy", grey)

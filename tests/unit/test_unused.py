@@ -7,20 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
-import tim3d
 from tests.limits import listed
-
-PACKAGE = Path(tim3d.__file__).parent
+from tests.unit.test_layers import PACKAGE
+from tests.unit.test_layers import modules as files
+from tests.unit.test_layers import tree as parsed
 
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    return {
-        path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted(PACKAGE.rglob("*.py"))
-    }
+    return {path.relative_to(PACKAGE).as_posix(): parsed(name) for name, path in files().items()}
 
 
 @dataclass
