@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.each import each
+from tim3d.engine.clusters.slurm import load_site
 from tim3d.errors import Tim3dError
+from tim3d.exporting.lines import LineExport
+from tim3d.grid import Box
 from tim3d.kernels.image.imaging_fit import classified
 from tim3d.kernels.masks.containment import Containment, removed
 from tim3d.kernels.masks.mask_set import Mask, mask_of, suppressed, touches_edge
@@ -20,6 +26,10 @@ from tim3d.kernels.statistics.label_residuals import Pairs, fitted_length
 from tim3d.kernels.statistics.object_agreement import Overlaps, matches, panoptic_quality
 from tim3d.kernels.statistics.sampling_error import parts_error, slabs_error
 from tim3d.models.promptable.mask_rules.objects import AsObjects
+from tim3d.models.promptable.prompting.base import MOST_MARKS
+from tim3d.models.promptable.prompting.file import Listed
+from tim3d.models.promptable.prompting.structure import Structure
+from tim3d.sources.ome_zarr import multiscale_of
 from tim3d.storage.schema import spacing_of
 
 WHOLE = Crop((0, 0), (30, 30))
@@ -100,6 +110,46 @@ def is_even(late: float) -> bool:
 
 
 TEN, EIGHT, CHILD = box(0, 10, 0, 10), box(0, 10, 0, 8), box(0, 5, 0, 1)
+
+
+def dots(count: int) -> np.ndarray:
+    """An image of so many bright squares."""
+    image = np.zeros((65 * 10, 64 * 10), np.uint8)
+    for n in range(count):
+        y, x = divmod(n, 64)
+        image[10 * y + 2 : 10 * y + 8, 10 * x + 2 : 10 * x + 8] = 200
+    return image
+
+
+def marks(count: int) -> bool:
+    image = dots(count)
+    place = Box((0, 0, 0), (1, *image.shape))
+    return works(lambda: Structure(regions="threshold").marks(image, place))
+
+
+def images_in_a_group(count: int) -> bool:
+    group = SimpleNamespace(attrs={"multiscales": [{}] * count}, path="")
+    return works(lambda: multiscale_of(group))
+
+
+def walltime(length: float) -> bool:
+    text = f"00:{int(length) // 60:02}:{int(length) % 60:02}"
+    return works(lambda: load_site(None, {"walltime": text, "interface": "lo"}))
+
+
+def names_images(without: int) -> bool:
+    """Whether a file of prompts passes, of which so many rows name no image."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "prompts.csv")
+        path.write_text("image,x,y\na,1,2\n" + ",3,4\n" * without)
+        return works(lambda: Listed(path).ready_for_images())
+
+
+def results_as_lines(count: int) -> bool:
+    asked = SimpleNamespace(names=("one", "two")[:count])
+    return works(lambda: LineExport(asked).name)  # type: ignore[arg-type]
+
+
 # What it is, whether a value passes, the limit, a step, and whether values below, at and above it pass.
 Row = tuple[str, Callable[[float], bool], float, float, Sequence[bool]]
 BELOW, ABOVE, FROM, UPTO = (
@@ -131,6 +181,11 @@ ROWS: list[Row] = [
     ("parts of a volume", lambda v: has_error(int(v)), 8, 1, FROM),
     ("samples of an interval", lambda v: works(lambda: half_width(RANDOM[: int(v)], 0.9)), 9, 1, FROM),
     ("pairs of a length", lambda v: works(lambda: fitted_length([(pairs(int(v)), 1.0)])), 100, 1, FROM),
+    ("marks of a slice", lambda v: marks(int(v)), MOST_MARKS, 1, UPTO),
+    ("images in one group", lambda v: images_in_a_group(int(v)), 1, 1, UPTO),
+    ("seconds of a job", walltime, 60, 1, FROM),
+    ("rows without an image", lambda v: names_images(max(int(v), 0)), 0, 1, UPTO),
+    ("results as lines", lambda v: not v or results_as_lines(int(v)), 1, 1, UPTO),
     ("steps of a volume", lambda v: is_even(v), 2e-5, 1e-6, UPTO),
 ]  # fmt: skip
 

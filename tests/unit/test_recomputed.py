@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from tim3d.descriptors.struts import TAKEN
 from tim3d.errors import InputError
 from tim3d.grid import Box
+from tim3d.kernels.image.slice_numbers import equal_rows
 from tim3d.kernels.masks.textures import silhouette
 from tim3d.kernels.statistics.best_limit import best_limit
 from tim3d.kernels.statistics.calibration import Reliability
@@ -123,6 +124,15 @@ def test_a_condition_number_is_blind_to_what_is_added_to_a_column() -> None:
     moved = x + [1000.0, -3.0, 0.0]
     standard = (x - x.mean(axis=0)) / x.std(axis=0)
     assert condition_number(moved) == pytest.approx(np.linalg.cond(standard), rel=1e-6)
+
+
+def test_one_slice_that_differs_does_not_show_in_rows_that_are_equal() -> None:
+    """The median of the pairs, of which two are spoilt by a slice between four that are alike."""
+    same = np.arange(12).reshape(3, 4)
+    other = np.where(np.arange(4) > 0, same + 1, same)
+    found = equal_rows([same, same, other, same, same, same])
+    assert found.tolist() == [1.0, 1.0, 1.0]
+    assert equal_rows([same, other]).tolist() == [0.25, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("key", ["network", "image", "grey", "window", "border", "crops"])
