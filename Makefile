@@ -37,9 +37,9 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# One process of their own: to collect them imports the whole package, but for what needs an extra that is not there.
+# Apart from the tests: to collect them imports the whole package, but for what needs an extra that is not there.
 doctest: setup
-	$(BIN)/python -m pytest --doctest-modules --doctest-continue-on-failure --doctest-ignore-import-errors tim3d
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --doctest-modules --doctest-continue-on-failure --doctest-ignore-import-errors tim3d
 
 # Kills, buckets, several workers, trainings, reports, benchmarks, every parameter of every verb: too long
 # to wait for while one works.

@@ -132,7 +132,10 @@ def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(predictors, data)
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 @pytest.mark.parametrize("mode", ["crop", "blend"])
-@pytest.mark.parametrize("block", [(1, 16, 16), (3, 9, 41), (2, 24, 7)])
+@pytest.mark.parametrize(
+    "block",
+    [*(pytest.param(one, marks=pytest.mark.long) for one in [(1, 16, 16), (3, 9, 41)]), (2, 24, 7)],
+)
 def test_blocks_tile_the_whole_with_a_void_in_it(predictors, norm, mode, block):
     shape = (4, 29, 41)
     volume = ramp(shape)

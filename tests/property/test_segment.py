@@ -82,9 +82,9 @@ def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
     ("net", "layout"),
     [
         *(("batch", layout) for layout in LAYOUTS),
-        ("instance", "crop"),
+        pytest.param("instance", "crop", marks=pytest.mark.long),
         ("instance", "blend"),
-        ("2.5-D", "whole slices"),
+        pytest.param("2.5-D", "whole slices", marks=pytest.mark.long),
         ("2.5-D", "blend"),
     ],
 )
