@@ -58,6 +58,7 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("segmnt a.zarr", 2, ["did you mean 'segment'?"]),
     ("meassure a.zarr", 2, ["did you mean 'measure'?"]),
     ("table", 2, ["samples is missing", "tim3d table --help"]),
+    ("ingest", 2, ["source, sample are missing"]),
     ("table no.zarr", 3, ["no.zarr"]),
     ("relate no.csv --target a", 3, ["no table at no.csv", "a row for each sample"]),
     ("relate a.zarr --target cost", 2, ["--target: no column 'cost'", "there are phase_fraction."]),

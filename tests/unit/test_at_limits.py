@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.each import each
+from tim3d.corrections.doubts import LONG_GAP, interpolated
 from tim3d.engine.clusters.slurm import load_site
 from tim3d.errors import Tim3dError
 from tim3d.exporting.lines import LineExport
@@ -30,7 +31,8 @@ from tim3d.models.promptable.prompting.base import MOST_MARKS
 from tim3d.models.promptable.prompting.file import Listed
 from tim3d.models.promptable.prompting.structure import Structure
 from tim3d.sources.ome_zarr import multiscale_of
-from tim3d.storage.schema import spacing_of
+from tim3d.stages.representative.windows import lattices
+from tim3d.storage.schema import Field, spacing_of
 
 WHOLE = Crop((0, 0), (30, 30))
 RANDOM = np.random.default_rng(0).normal(size=500)
@@ -109,6 +111,8 @@ def is_even(late: float) -> bool:
     return works(lambda: spacing_of(dict.fromkeys("zyx", np.array([5, 15, 25 + late])), "a"))
 
 
+# Its shortest extent is the last: 95 nm of 140.
+FLAT = Field("phase", (14, 16, 19), "uint8", (10.0, 8.0, 5.0), (7, 8, 19), (14, 16, 19))
 TEN, EIGHT, CHILD = box(0, 10, 0, 10), box(0, 10, 0, 8), box(0, 5, 0, 1)
 
 
@@ -186,6 +190,8 @@ ROWS: list[Row] = [
     ("seconds of a job", walltime, 60, 1, FROM),
     ("rows without an image", lambda v: names_images(max(int(v), 0)), 0, 1, UPTO),
     ("results as lines", lambda v: not v or results_as_lines(int(v)), 1, 1, UPTO),
+    ("a window fits along each axis", lambda v: works(lambda: lattices(FLAT, None, [v])), 97.5, 0.1, BELOW),
+    ("slices in a row are filled", lambda v: bool([*interpolated(np.arange(99) < v)]), LONG_GAP, 1, FROM),
     ("steps of a volume", lambda v: is_even(v), 2e-5, 1e-6, UPTO),
 ]  # fmt: skip
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
+from PIL import Image
 
 from tim3d.engine.state.journal import journal, note
 from tim3d.formats.base import Elements, Surface
+from tim3d.formats.figures import DPI, Png
 from tim3d.formats.finite_elements import Gmsh
 from tim3d.formats.surfaces import Stl
 from tim3d.kernels.morphology.components import Components
@@ -93,3 +96,11 @@ def test_an_island_is_small_and_may_be_kept_at_the_border(
     found = Components(np.ones(4, np.uint8), voxels, np.arange(4), start, stop)
     step = Islands("solid", border=border, **limit)  # type: ignore[arg-type]
     assert step.chosen(found, (9, 9, 9), (2.0, 3.0, 5.0)).tolist() == expected
+
+
+def test_a_bitmap_has_so_many_pixels_per_inch(tmp_path: Path) -> None:
+    figure = Figure(figsize=(2, 1.5))
+    Png().write(figure, tmp_path / "a.png", "")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (2 * DPI, 1.5 * DPI)
+        assert image.info["dpi"] == pytest.approx((DPI, DPI), rel=1e-3)
