@@ -18,6 +18,7 @@ import xarray as xr
 
 from tim3d.exporting.row_tables import wide
 from tim3d.exporting.tables import pieces
+from tim3d.relating.files import read_table
 from tim3d.relating.summary import summary_of, write_summary
 from tim3d.reporting import results, table
 from tim3d.stages.shared.wide_table import head
@@ -155,3 +156,14 @@ def test_an_interval_stands_beside_the_number_of_its_sample() -> None:
     text = table.text(table.rows({"a": FOUND, "b": xr.merge([other], combine_attrs="override")}))
     ends = re.findall(r"^(\w)\s+thick\s+\w+\s+([\d.]+ to [\d.]+)", text, re.MULTILINE)
     assert ends == [("a", "31.00 to 43.00"), ("b", "62.00 to 86.00")]
+
+
+@pytest.mark.parametrize("head", ["thick [{}]", "thick ({})", " thick[{}] "])
+@pytest.mark.parametrize("units", ["nm", "W m-1 K-1", "S/m"])
+def test_a_unit_is_read_in_whichever_brackets_it_stands(
+    head: str, units: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(f"sample,{head.format(units)}\na,1.5\nb,2.5\n")
+    found = read_table(tmp_path / "a.csv")
+    assert found.thick.values.tolist() == [1.5, 2.5]
+    assert found.thick.attrs["units"] == units

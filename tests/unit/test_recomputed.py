@@ -15,6 +15,7 @@ from tim3d.errors import InputError
 from tim3d.grid import Box
 from tim3d.kernels.image.slice_numbers import equal_rows
 from tim3d.kernels.masks.textures import silhouette
+from tim3d.kernels.morphology.planar import boundary_per_area
 from tim3d.kernels.statistics.best_limit import best_limit
 from tim3d.kernels.statistics.calibration import Reliability
 from tim3d.kernels.statistics.importance import condition_number
@@ -195,3 +196,14 @@ def test_the_fit_of_struts_is_drawn_over_the_diameters_in_any_unit(scale: float)
             if patch.get_height() != 1
         )
         assert bars == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("pixel", [(1.0, 1.0), (2.0, 1.0), (1.0, 3.0)])
+def test_the_boundary_of_a_disc_is_its_circumference_in_pixels_of_any_edges(
+    pixel: tuple[float, float],
+) -> None:
+    dy, dx = pixel
+    y, x = np.mgrid[: int(400 / dy), : int(400 / dx)]
+    disc = (y * dy - 199) ** 2 + (x * dx - 199) ** 2 < 150**2
+    length = boundary_per_area(disc, pixel) * disc.size * dy * dx
+    assert length == pytest.approx(2 * math.pi * 150, rel=0.02)
