@@ -168,6 +168,19 @@ def test_whatever_leads_out_is_refused_in_every_argument_that_is_no_text(
                 load(tmp_path, name, argument, nested.format(out))
 
 
+def test_a_sample_that_leads_out_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("sample = 'a.zarr'\n[[step]]\nverb = 'label'\n")
+    load_recipe(recipe)
+    for out in OUT:
+        recipe.write_text(f"sample = '{out}'\n[[step]]\nverb = 'label'\n")
+        with pytest.raises(ArgumentError, match=r"sample is .*leads out of"):
+            load_recipe(recipe)
+
+
 @pytest.mark.parametrize("key", ["sample", "one.out", "other.field", "cluster.workers"])
 def test_a_setting_vouches_for_its_own_key_and_for_no_other(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import io
 import re
+import shlex
 from importlib.util import find_spec
 from typing import Any, get_args
 
@@ -166,6 +167,11 @@ def test_the_example_of_a_message_can_be_typed(kind: str) -> None:
             {"sample": "a", "volumes": ["b", "c"], "micrograph": "d"},
             "SAMPLE b c --micrograph d",
         ),
+        (
+            "fidelity",
+            {"sample": "a", "volumes": ["b c", "$d"], "micrograph": "e f"},
+            "SAMPLE 'b c' '$d' --micrograph 'e f'",
+        ),
     ],
 )
 def test_a_recorded_command_is_one_that_the_shell_takes(
@@ -173,7 +179,7 @@ def test_a_recorded_command_is_one_that_the_shell_takes(
 ) -> None:
     recorded = command_line(name, verb(name), given)
     assert recorded.endswith(line)
-    read = vars(build_parser().parse_args(recorded.split()[1:]))
+    read = vars(build_parser().parse_args(shlex.split(recorded)[1:]))
     assert {key for key, value in read.items() if value is not None} - {
         "parser",
         "command",
