@@ -35,7 +35,7 @@ from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
 # Memory of votes for each voxel that is read, and of all centres for each of them.
-VOTE_BYTES, CENTRE_BYTES = 200, 64
+VOTE_BYTES, CENTRE_BYTES = 110, 64
 MOST = int(np.iinfo(schema.ID_DTYPE).max)
 
 
@@ -108,7 +108,7 @@ class PointWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of labels and offsets while decoded, of where they point, and of numbers."""
-        return int(math.prod(core) * (3 * self.voxel_bytes + 48))
+        return int(math.prod(core) * (3 * self.voxel_bytes + 56))
 
 
 @dataclass(frozen=True)
