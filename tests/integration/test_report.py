@@ -257,6 +257,7 @@ def test_what_is_not_there_has_no_section(sample: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_truth_with_other_phases_is_said_and_the_rest_stays(sample: str, tmp_path: Path) -> None:
     text = report(sample, tmp_path / "r.html", truth="annotation").read_text(encoding="utf-8")
     assert "Not compared" in text
@@ -495,6 +496,7 @@ def test_shares_of_the_histogram_add_up_to_nearly_one() -> None:
     assert np.all(np.diff(centres) > 0)
 
 
+@pytest.mark.long
 def test_one_plane_at_a_time_is_read_and_from_a_coarse_level(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
