@@ -114,7 +114,7 @@ OTHERS = {
     "import_network", "ingest", "inspect", "link_slices", "measure_images", "paint", "plot", "points", "predict_images",
     "propagate", "relate", "render", "report", "sample_labels", "segment_images", "segment_prompted", "simulate",
     "table", "take_painted", "train", "train_generator", "train_images", "train_strokes", "train_strokes_images",
-    "train_surrogate", "train_translator", "translate", "view",
+    "train_surrogate", "train_translator", "translate", "tune_masks", "view",
 }  # fmt: skip
 
 
