@@ -46,6 +46,7 @@ GROUPS = {
     "judge, and say how certain it is": {
         "evaluate": "tim3d.stages.segmentation.evaluate",
         "fidelity": "tim3d.stages.comparison.fidelity",
+        "likeness": "tim3d.stages.imaging.likeness",
         "calibrate": "tim3d.stages.uncertainty.calibrate",
         "sample_labels": "tim3d.stages.uncertainty.sample_labels",
         "points": "tim3d.stages.uncertainty.points",

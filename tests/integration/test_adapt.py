@@ -97,7 +97,7 @@ def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path)
         ({"to": "histogram", "seed": -1}, "seed"),
         ({"to": "histogram", "field": "phase"}, "holds labels"),
         ({"to": "histogram", "like": coarse}, "is 5 x 5 nm and one of .* 20 x 20 nm"),
-        ({"to": "histogram", "like": mine}, "'raw' of .*a.zarr is adapted to itself"),
+        ({"to": "histogram", "like": mine}, "'raw' of .*a.zarr is compared with itself"),
         ({"to": "histogram", "like": deep}, "holds uint8 and .* uint16"),
     ):
         with pytest.raises(ArgumentError, match=words):

@@ -188,6 +188,13 @@ RESULTS = {
         {"sample": A, "quantity": "phase_fraction", "phase": "solid", "windows": [8, 16]}, {"phase": "pore"},
         f"{A}/phase_study_quantity=phase_fraction,phase=solid,windows_nm=80+160", "phase", shown="representative_size",
     ),
+    "likeness": Row(
+        {
+            "sample": A, "like": A, "like_field": "b", "crop": 8, "regions": 4, "count": 2, "relabellings": 20,
+        },
+        {"seed": 1}, f"{A}/raw_likeness_like=a,like_field=b,crop=8,regions=4,count=2,relabellings=20", "raw",
+        ("ingest",),
+    ),
     "fidelity": Row(
         {"sample": A, "micrograph": IMAGE, "phases": TWO, "lags": [1, 2], "slices": 1}, {"lags": [1, 3]},
         f"{A}/phase_fidelity_micrograph=truth_00000,pore=0,solid=1,lags=1+2,slices=1", "phase",
@@ -304,7 +311,7 @@ TABLE = {**FIELDS, **RESULTS, **READERS, **SERVES, **FILES}
 OF_MANY_SAMPLES = {"train_surrogate", "predict_images"}
 # A hand is between them: tests/integration/test_paint.py.
 BY_HAND = {"paint", "take_painted"}
-WITHOUT_BLOCKS = {"solve", "calibrate", "count_points"}
+WITHOUT_BLOCKS = {"solve", "calibrate", "count_points", "likeness"}
 OVERWRITES = sorted(
     set(TABLE)
     - {"describe", "report", "inspect", "measure_images", "evaluate_images"}

@@ -319,6 +319,17 @@ CASES = {
         names={"out": "mine9"},
         runs={"options": AGAIN},
     ),
+    "likeness": Case(
+        "likeness",
+        {"sample": A, "like": B, "like_field": "raw2", "crop": 4, "regions": 4, "count": 4, "relabellings": 20},
+        decides={
+            "sample": B, "like": A, "fields": ["raw2"], "like_field": "raw", "regions": 5, "count": 3,
+            "relabellings": 21, "seed": 1,
+        },
+        refused={"crop": 5},
+        names={"out": "mine18"},
+        runs={"options": AGAIN},
+    ),
     "fidelity": Case(
         "fidelity",
         {"sample": A, "phases": TWO, "slices": 1, **IMAGE},

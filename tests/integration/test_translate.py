@@ -166,7 +166,7 @@ def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path)
         ({"labels": "raw"}, "does not hold two phases"),
         ({"steps": 0}, "must be above 0"),
         ({"minutes": 0}, "must be above 0"),
-        ({"like": mine}, "is adapted to itself"),
+        ({"like": mine}, "is compared with itself"),
     ):
         with pytest.raises(ArgumentError, match=words):
             tim3d.train_translator(

@@ -51,7 +51,7 @@ ROOMS = [
     Room(1, "kernels"),
     Room(1, "kernels.morphology", "",
          "numpy scipy numba skimage cc3d fast_simplification bioimage_cpp"),
-    Room(1, "kernels.statistics", "",                   "numpy scipy numba llvmlite"),
+    Room(1, "kernels.statistics", "",                   "numpy scipy numba llvmlite sklearn threadpoolctl"),
     Room(1, "kernels.geodesic",   "",                   "numpy numba"),
     Room(1, "kernels.generation", "",                   "numpy scipy numba"),
     Room(1, "kernels.windows",    "",                   "numpy"),

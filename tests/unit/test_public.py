@@ -49,6 +49,7 @@ NAMES = [
     "ingest",
     "inspect",
     "label",
+    "likeness",
     "link_slices",
     "measure",
     "measure_images",

@@ -47,14 +47,15 @@ heights boundary rule overlap limits least_diameter width
 dropout passes
 adapt rank give jitter reach least
 score parameters
+relabellings
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
 FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
-    "import_generator.weights", "fit_imaging.model", "render.model", "adapt.like", "train_translator.like",
-    "train_translator.model", "translate.model",
+    "import_generator.weights", "fit_imaging.model", "render.model", "adapt.like", "likeness.like",
+    "train_translator.like", "train_translator.model", "translate.model",
     "import_network.checkpoint", "import_network.weights",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
     "propagate.model", "fine_tune.model", "fine_tune.start_from", "tune_masks.rule", "tune_masks.model",

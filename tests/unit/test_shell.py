@@ -37,6 +37,7 @@ BESIDE = {
     "calibrate": {"figure"},
     "evaluate_images": {"figure"},
     "fidelity": {"figure"},
+    "likeness": {"figure"},
     "describe": {"csv"},
     "relate": {"figure"},
     "bond_line": {"figure"},

@@ -121,6 +121,7 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
     for source in {
         "study": [FIGURE],
         "fidelity": [FIGURE],
+        "likeness": [FIGURE],
         "evaluate": [FIGURE],
         "calibrate": [FIGURE],
         "evaluate_images": [FIGURE],

@@ -23,6 +23,7 @@ from tim3d.plotting.transport import has_profiles
 from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.inspection import is_inspection
+from tim3d.reporting.likeness import is_likeness
 from tim3d.reporting.study import is_study
 from tim3d.storage import store
 from tim3d.storage.schema import AXES
@@ -146,6 +147,10 @@ def _is_fidelity(subject: Subject) -> bool:
     return subject.dataset is not None and FIDELITY.shows(subject.dataset)
 
 
+def _is_likeness(subject: Subject) -> bool:
+    return subject.dataset is not None and is_likeness(subject.dataset)
+
+
 def _has_residues(subject: Subject) -> bool:
     return _is_fidelity(subject) and subject.has("residue_fraction")
 
@@ -200,6 +205,9 @@ FIGURES: Mapping[str, Drawn] = {
     "curves_figure": Drawn(_is_fidelity, _of(plotting.curves_figure)),
     "residues_figure": Drawn(_has_residues, _of(plotting.residues_figure)),
     "slices_figure": Drawn(_is_fidelity, _of(plotting.slices_figure)),
+    "grey_look_figure": Drawn(_is_likeness, _of(plotting.grey_look_figure)),
+    "crop_pairs_figure": Drawn(_is_likeness, _of(plotting.crop_pairs_figure)),
+    "crop_map_figure": Drawn(_is_likeness, _of(plotting.crop_map_figure)),
     "conductivity_bounds": Drawn(
         lambda s: s.has("effective_conductivity", "axis"), _of(plotting.conductivity_bounds)
     ),

@@ -8,6 +8,7 @@ from tim3d.plotting.correlations import chord_figure, correlation_figure, curvat
 from tim3d.plotting.curves import drift, histogram, profiles, training_curves
 from tim3d.plotting.fidelity import curves_figure, residues_figure, slices_figure
 from tim3d.plotting.inspection import inspection_figure
+from tim3d.plotting.likeness import crop_map_figure, crop_pairs_figure, grey_look_figure
 from tim3d.plotting.particles import particle_figure
 from tim3d.plotting.phases_3d import phases_3d
 from tim3d.plotting.relation import importance_figure, models_figure, relation_figure
@@ -22,6 +23,8 @@ __all__ = [
     "cluster_figure",
     "conductivity_bounds",
     "correlation_figure",
+    "crop_map_figure",
+    "crop_pairs_figure",
     "curvature_figure",
     "curves_figure",
     "disagreement",
@@ -29,6 +32,7 @@ __all__ = [
     "drift",
     "field_slices",
     "geodesic_profiles",
+    "grey_look_figure",
     "histogram",
     "importance_figure",
     "inspection_figure",

@@ -24,6 +24,7 @@ from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.images import IMAGES
 from tim3d.reporting.inspection import INSPECTION
+from tim3d.reporting.likeness import LIKENESS
 from tim3d.reporting.morphology import INTRUSION, SIZES
 from tim3d.reporting.particles import PARTICLES
 from tim3d.reporting.preparation import PREPARATION
@@ -323,6 +324,7 @@ SECTIONS = (
     STRUTS,
     STUDY,
     FIDELITY,
+    LIKENESS,
     FLUX,
     GEODESIC,
     CONNECTIVITY,

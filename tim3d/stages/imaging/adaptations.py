@@ -61,17 +61,18 @@ class Stack:
         return float(np.mean([one.mean(dtype=np.float64) for one in self.parts()]))
 
 
-def check_alike(source: Stack, target: Stack) -> None:
+def check_alike(source: Stack, target: Stack, verb: str = "adapt") -> None:
     """Refuse stacks without grey values, of two types or pixel sizes, and a stack and itself."""
     for one in (source, target):
         if one.grey.labels or one.grey.dtype not in GREYS:
             held = "labels" if one.grey.labels else one.grey.dtype
             raise ArgumentError(
-                f"field {one.grey.name!r} of {one.sample} holds {held}; adapt needs grey values of {' or '.join(GREYS)}"
+                f"field {one.grey.name!r} of {one.sample} holds {held}; {verb} needs grey values of "
+                f"{' or '.join(GREYS)}"
             )
     if (source.sample, source.grey.name) == (target.sample, target.grey.name):
         raise ArgumentError(
-            f"field {source.grey.name!r} of {source.sample} is adapted to itself: name the sample that it should "
+            f"field {source.grey.name!r} of {source.sample} is compared with itself: name the sample that it should "
             "resemble in second place, or its field by --like-field"
         )
     if source.grey.dtype != target.grey.dtype:
