@@ -91,7 +91,8 @@ def test_halves_of_one_stack_are_alike(found: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("field", "seen", "missed"),
     [
-        ("shifted", ["histogram_distance", "classifier_auc", "kernel_distance"], ["entropy_difference", "spectrum_distance"]),
+        ("shifted", ["histogram_distance", "classifier_auc", "kernel_distance"],
+         ["entropy_difference", "spectrum_distance"]),
         ("blurred", ["spectrum_distance", "classifier_auc", "kernel_distance", "entropy_difference"], []),
         ("noisy", ["spectrum_distance", "entropy_difference", "classifier_auc", "kernel_distance"], []),
         # The law of entropy: the histogram of a shuffled slice is that of the slice.

@@ -47,7 +47,7 @@ heights boundary rule overlap limits least_diameter width
 dropout passes
 adapt rank give jitter reach least
 score parameters
-relabellings
+relabellings fields
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from tim3d.plotting.style import STYLE, WIDTH, length_text
 
@@ -54,6 +55,7 @@ def grey_look_figure(found: xr.Dataset) -> Figure:
             )
     last.axis("off")
     last.legend(*histogram.get_legend_handles_labels(), loc="center")
+    spectrum.xaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -110,5 +112,6 @@ def crop_pairs_figure(found: xr.Dataset) -> Figure:
                 interpolation="none",
             )
             ax.axis("off")
-        column[0].set_title(f"{name}, {length_text(crops.shape[3] * dx)}")
+        column[0].set_title(name)
+    figure.supxlabel(f"crops are {length_text(crops.shape[3] * dx)} wide", fontsize=8)
     return figure
