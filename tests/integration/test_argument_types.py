@@ -53,6 +53,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "segment_prompted": {"model": "w.safetensors", "prompts": "grid"},
     "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},
     "fidelity": {"volumes": ["a.zarr"], "micrograph": "raw.npy"},
+    "likeness": {"like": "a.zarr"},
 }
 ODD = (5, {"a": 1}, "", True)
 AS_ODD = (["a"], [], float("nan"), [[1]])
