@@ -44,6 +44,8 @@ def total_variation(
 
     Notes
     -----
+    Gradients are forward differences, so that a mirrored stack is denoised slightly otherwise.
+
     The dual problem by accelerated projected gradients; no gradient leads out of the volume. Every
     voxel is computed by the same operations in the same order wherever the array begins. With a
     fixed number of iterations the minimum is approached, not reached: twenty leave the mean grey
