@@ -191,3 +191,49 @@ class Threshold(Discs):
             return np.where(piece, np.float32(10), np.float32(-10))
 
         return Answers(np.full((len(batch), 1), self.quality, np.float32), logits)
+
+
+def decoder_shapes(channels: int, width: int, transposed: bool) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight of a decoder of micro-sam, as its files list them."""
+    w = [width, width // 2, width // 4, width // 8]
+    up = "block" if transposed else "conv"
+    convolutions: dict[str, tuple[int, int, int]] = {
+        "base.block.1": (channels, w[0], 3), "base.block.4": (w[0], w[0], 3), "out_conv": (w[3], 3, 1),
+        "decoder_head.block.1": (2 * w[3], w[3], 3), "decoder_head.block.4": (w[3], w[3], 3),
+        f"deconv_out.{up}": (w[3], w[3], 0),
+    }  # fmt: skip
+    shapes: dict[str, tuple[int, ...]] = {}
+    for n, given in enumerate([channels, *w[:3]]):
+        convolutions[f"deconv{n + 1}.block.0.{up}"] = (given, w[n], 0)
+        convolutions[f"deconv{n + 1}.block.1.block"] = (w[n], w[n], 3)
+        norm = f"deconv{n + 1}.block.2"
+        shapes |= {f"{norm}.{one}": (w[n],) for one in ("weight", "bias")}
+        shapes |= {f"{norm}.running_{one}": (w[n],) for one in ("mean", "var")}
+        shapes[f"{norm}.num_batches_tracked"] = ()
+    for n in range(3):
+        convolutions[f"decoder.samplers.{n}.{up}"] = (w[n], w[n + 1], 0)
+        convolutions[f"decoder.blocks.{n}.block.1"] = (w[n], w[n + 1], 3)
+        convolutions[f"decoder.blocks.{n}.block.4"] = (w[n + 1], w[n + 1], 3)
+    for name, (given, made, edge) in convolutions.items():
+        usual = (made, given, edge or 1, edge or 1)
+        turned = (given, made, 2, 2)
+        shapes[f"{name}.weight"] = turned if transposed and not edge else usual
+        shapes[f"{name}.bias"] = (made,)
+    return shapes
+
+
+def decoder_weights(
+    transposed: bool, channels: int = 32, width: int = 32, seed: int = 0
+) -> dict[str, Any]:
+    """Random weights of a decoder of micro-sam by their names."""
+    import torch
+
+    torch.manual_seed(seed)
+    made = {}
+    for name, shape in decoder_shapes(channels, width, transposed).items():
+        made[name] = torch.randn(shape) * 0.5
+        if "running_var" in name:
+            made[name] = 0.5 + torch.rand(shape)
+        if "num_batches" in name:
+            made[name] = torch.tensor(7)
+    return made

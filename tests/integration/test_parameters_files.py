@@ -81,9 +81,9 @@ CASES = {
     "import_network": Case(
         {"checkpoint": "sam", "weights": "sam.safetensors"},
         refused={
-            "checkpoint": "sam2", "preprocessing": "medsam", "classes": ["a", "b"], "mean": [1.0], "std": [1.0],
-            "voxel_size": SIZE, "architecture": "MAnet", "encoder": "resnet18", "depth": 3, "decoder_channels": (8, 8),
-            "context": 1,
+            "checkpoint": "sam2", "preprocessing": "medsam", "decoder": "decoder.pt", "classes": ["a", "b"],
+            "mean": [1.0], "std": [1.0], "voxel_size": SIZE, "architecture": "MAnet", "encoder": "resnet18",
+            "depth": 3, "decoder_channels": (8, 8), "context": 1,
         },
         elsewhere={"weights": "second.safetensors"},
         runs={"overwrite": True},
@@ -249,9 +249,9 @@ CHANGES = [
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of grey values and labels, images, networks, and files of the official SliceGAN."""
-    pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+    torch = pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     from tests.nets import encoder_file, tiny_checkpoint
-    from tests.promptable import saved_folder
+    from tests.promptable import decoder_weights, saved_folder
     from tests.unit.test_official import written
 
     folder = tmp_path_factory.mktemp("files")
@@ -281,6 +281,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
     tiny_checkpoint(folder / "net.safetensors")
     encoder_file(folder / "mobile.pth", "mobilenet_v2")
+    torch.save(decoder_weights(True), folder / "decoder.pt")
     for family in ("sam", "sam2"):
         saved_folder(family, folder / family)
         name = family.replace("sam", "base")

@@ -208,6 +208,8 @@ LIGHT |= {"models.promptable"} | {
         "propagation",
         "propagating_segmenter",
         "file_network",
+        "decoder_layout",
+        "decoder_segmenter",
         "foreign_file",
         "importing",
         "kept",
@@ -223,6 +225,7 @@ LIGHT |= {"models.promptable"} | {
         "prompted_segmenter",
         "prompting",
         "prompting.base",
+        "prompting.decoder",
         "prompting.field",
         "prompting.file",
         "prompting.grid",
@@ -232,6 +235,7 @@ LIGHT |= {"models.promptable"} | {
         "preprocessing",
         "promptable",
         "prompts",
+        "shapes",
         "tuning_data",
     )
 }

@@ -36,6 +36,7 @@ pytest.importorskip(
 )
 from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.prompting.base import Prompting
+from tim3d.models.promptable.prompting.decoder import Decoder
 from tim3d.models.segmentation.stroke_training import ForestOptions
 from tim3d.models.segmentation.training_options import TrainingOptions
 
@@ -67,6 +68,7 @@ CHECKS: dict[type, Callable[[Any], object]] = {
     CleaningStep: lambda one: one.after(PHASES, SHAPE, (20.0, 10.0, 5.0)),
     MaskRule: lambda one: one.check(()),
     Prompting: lambda one: one.ready("", SHAPE),
+    Decoder: lambda one: one.limits,
     Parametric: lambda one: one.check(SHAPE, Material(PHASES, (20.0, 10.0, 5.0))),
     ForestOptions: lambda one: one.check(),
     Question: lambda one: one.check(),

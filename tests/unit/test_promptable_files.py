@@ -165,7 +165,7 @@ def changed(state: dict[str, Any], kind: str) -> dict[str, Any]:
 REFUSED = {
     "mobile": "MobileSAM.*take SAM ViT-B",
     "sam2": "SAM 2 in the layout of its authors.*take the folder",
-    "decoder": "a decoder of micro-sam.*import the network",
+    "decoder": "a decoder of micro-sam without its network.*import both",
     "unet": r"does not hold SAM.*encoder.conv1.weight",
     "missing": "iou_token",
     "shape": "iou_token",

@@ -56,7 +56,7 @@ FILES = {
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
     "import_generator.weights", "fit_imaging.model", "render.model", "adapt.like", "likeness.like",
     "train_translator.like", "train_translator.model", "translate.model",
-    "import_network.checkpoint", "import_network.weights",
+    "import_network.checkpoint", "import_network.weights", "import_network.decoder",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",
     "propagate.model", "fine_tune.model", "fine_tune.start_from", "tune_masks.rule", "tune_masks.model",
     "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tim3d.errors import CheckpointError
+from tim3d.models.promptable.decoder_layout import DOUBLINGS, PREFIX, Layout
 from tim3d.models.promptable.importing import KIND, Recognised
 from tim3d.models.promptable.key_sets import Network
 from tim3d.models.promptable.preprocessing import Preprocessing
 from tim3d.models.promptable.promptable import Promptable, Session
 from tim3d.models.segmentation.model_file import ModelFile, read_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class FileNetwork(Promptable):
         "cpu", "cuda" or "cuda:1".
     threads : int
         CPU threads; they affect the last bits.
+    decoder : Layout, optional
+        Sizes of the decoder of micro-sam that is in the file too.
     """
 
     path: str
@@ -43,6 +49,7 @@ class FileNetwork(Promptable):
     device: str = "cpu"
     threads: int = 1
     encoder: str = ""
+    decoder: Layout | None = None
     kind: ClassVar[str] = KIND
 
     @property
@@ -55,14 +62,17 @@ class FileNetwork(Promptable):
         import torch
 
         from tim3d.models.promptable.networks import Loaded, loaded
+        from tim3d.models.promptable.object_decoder import loaded_decoder
 
         file = read_model(self.path)
         if file.sha256 != self.sha256:
             raise CheckpointError(f"{self.path} was replaced during the run; start it again")
         if self.device == "cpu":
             torch.set_num_threads(self.threads)
-        network = loaded(self.network, file.tensors(), self.path).to(self.device)
-        return Loaded(network, self.family, self.edge, self.preprocessing, self.device)
+        own, beside = parted(file.tensors())
+        network = loaded(self.network, own, self.path).to(self.device)
+        decoder = loaded_decoder(self.decoder, beside).to(self.device) if self.decoder else None
+        return Loaded(network, self.family, self.edge, self.preprocessing, self.device, decoder)
 
     def description(self) -> dict[str, Any]:
         """Digest of the file, and the device: all that decides its masks."""
@@ -96,6 +106,15 @@ class FileNetwork(Promptable):
         answers = prompts * PROMPT_BYTES * self.edge**2 // 1024**2
         return self._weights + max(attention, answers) + 16 * math.prod(shape)
 
+    @property
+    def decoder_bytes(self) -> int:
+        """Memory of the layers of the decoder for an image, besides its weights."""
+        if self.decoder is None:
+            return 0
+        side = self.edge // int(self.config["vision_config"].get("patch_size", 16))
+        pixels: int = (side << DOUBLINGS) ** 2
+        return LAYERS * self.decoder.widths[-1] * 4 * pixels
+
     @cached_property
     def _weights(self) -> int:
         path = Path(self.path)
@@ -112,6 +131,8 @@ class FileNetwork(Promptable):
 
 # Bytes for each prompt of a batch in the mask decoder, of an image of 1024 pixels.
 PROMPT_BYTES = 24 * 2**20
+# Layers of the finest resolution that the decoder of objects holds at a time, at most.
+LAYERS = 12
 
 
 def _embedding_shapes(network: FileNetwork) -> tuple[tuple[int, ...], ...]:
@@ -134,7 +155,17 @@ def _embedding_shapes(network: FileNetwork) -> tuple[tuple[int, ...], ...]:
 def planned_network(found: Recognised, path: str) -> FileNetwork:
     """The network of a file that is not written yet, for plans."""
     family, config = found.network.family, found.network.config
-    return FileNetwork(path, family, config, found.preprocessing, "not imported yet")
+    decoder = found.decoder.layout if found.decoder else None
+    return FileNetwork(
+        path, family, config, found.preprocessing, "not imported yet", decoder=decoder
+    )
+
+
+def parted(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights of the network, and those of the decoder of micro-sam by their own names."""
+    own = {name: one for name, one in tensors.items() if not name.startswith(PREFIX)}
+    beside = {name.removeprefix(PREFIX): tensors[name] for name in tensors if name not in own}
+    return own, beside
 
 
 def network_of(file: ModelFile, device: str = "cpu") -> FileNetwork:
@@ -158,4 +189,10 @@ def network_of(file: ModelFile, device: str = "cpu") -> FileNetwork:
         file.sha256,
         device,
         encoder=str(about.get("encoder", "")),
+        decoder=_layout(about.get("decoder")),
     )
+
+
+def _layout(about: Mapping[str, Any] | None) -> Layout | None:
+    names = (one.name for one in fields(Layout))
+    return Layout(**{name: about[name] for name in names}) if about else None

@@ -7,7 +7,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Keys under which training programs store the weights, and prefixes that they put before names.
-WRAPPERS = ("model", "model_state", "state_dict")
+WRAPPERS = ("model", "model_state", "state_dict", "decoder_state")
+# Where micro-sam exports a decoder in the file of its network.
+DECODER = "decoder_state"
 PREFIXES = ("module.", "sam.", "model.")
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -37,12 +39,15 @@ class ForeignFile:
         Configuration of a folder for transformers, empty for a file.
     processor : mapping
         How a folder prepares images, empty if it does not say.
+    decoder : mapping of str to Tensor
+        Weights of a decoder of micro-sam that lie beside those of its network; empty if none do.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     config: Mapping[str, Any]
     processor: Mapping[str, Any]
+    decoder: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -62,7 +67,10 @@ def read_foreign(path: Path) -> ForeignFile:
         return _folder(path)
     if not path.is_file():
         raise CheckpointError(f"cannot read {path}: no such file or folder; check its path")
-    return ForeignFile(path, _unwrapped(_content(path), path), {}, {})
+    content = _content(path)
+    beside = _get(content, DECODER) if any(_get(content, one) for one in WRAPPERS[:-1]) else None
+    decoder = _named(beside, path) if isinstance(beside, Mapping) else {}
+    return ForeignFile(path, _unwrapped(content, path), {}, {}, decoder)
 
 
 def _folder(path: Path) -> ForeignFile:
@@ -146,11 +154,16 @@ def _first_line(error: Exception) -> str:
 
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     """Tensors by name, from below one known wrapper, without known prefixes."""
-    import torch
-
     inner = next(
         (content[key] for key in WRAPPERS if isinstance(_get(content, key), Mapping)), content
     )
+    return _named(inner, path)
+
+
+def _named(inner: Any, path: Path) -> dict[str, Tensor]:
+    """Tensors by name, without known prefixes."""
+    import torch
+
     if not isinstance(inner, Mapping) or not inner:
         raise CheckpointError(f"{path} holds no weights by name: {type(inner).__name__}")
     named = {str(name): one for name, one in inner.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tim3d.errors import CheckpointError
+from tim3d.models.promptable.decoder_layout import PREFIX, Layout, layout_of
 from tim3d.models.promptable.foreign_file import ForeignFile, read_foreign, sha256_of
 from tim3d.models.promptable.key_sets import (
     COPY,
@@ -39,6 +40,20 @@ VOLATILE = ("architectures", "torch_dtype", "dtype", "transformers_version", "_n
 
 
 @dataclass(frozen=True)
+class FoundDecoder:
+    """A decoder of micro-sam, and the file that it is from."""
+
+    layout: Layout
+    tensors: Mapping[str, Tensor]
+    source: str
+    sha256: str
+
+    def description(self) -> dict[str, Any]:
+        """Sizes and source, for JSON."""
+        return {**asdict(self.layout), "source": {"file": self.source, "sha256": self.sha256}}
+
+
+@dataclass(frozen=True)
 class Recognised:
     """A foreign network that can be written as a model file."""
 
@@ -47,6 +62,7 @@ class Recognised:
     preprocessing: Preprocessing
     source: str
     sha256: str
+    decoder: FoundDecoder | None = None
 
     @property
     def title(self) -> str:
@@ -55,7 +71,9 @@ class Recognised:
         SAM, MedSAM and the SAM networks of micro-sam have equal names and shapes.
         """
         count = sum(one.numel() for one in self.tensors.values())
-        return f"{self.network.family} {self.network.variant}, {count / 1e6:.1f} million weights"
+        more = f", with the decoder {self.decoder.source}" if self.decoder else ""
+        said = f"{self.network.family} {self.network.variant}"
+        return f"{said}, {count / 1e6:.1f} million weights{more}"
 
     def description(self) -> dict[str, Any]:
         """Description that is written beside the weights."""
@@ -65,10 +83,13 @@ class Recognised:
             "config": self.network.config,
             "preprocessing": self.preprocessing.description(),
             "source": {"file": self.source, "sha256": self.sha256},
+            **({"decoder": self.decoder.description()} if self.decoder else {}),
         }
 
 
-def recognise(path: Path, preprocessing: str | None = None) -> Recognised:
+def recognise(
+    path: Path, preprocessing: str | None = None, decoder: Path | None = None
+) -> Recognised:
     """Read and recognise a promptable network of another program.
 
     Parameters
@@ -78,6 +99,8 @@ def recognise(path: Path, preprocessing: str | None = None) -> Recognised:
     preprocessing : {"sam", "medsam", "square"}, optional
         How images are prepared (default: as goes with the family). A file of MedSAM
         differs in nothing from one of SAM, and its images are prepared in another way.
+    decoder : Path, optional
+        File of a decoder of micro-sam (default: that in the file of the network, if there is one).
 
     Raises
     ------
@@ -90,7 +113,24 @@ def recognise(path: Path, preprocessing: str | None = None) -> Recognised:
     network, tensors = _of_folder(file) if file.config else _of_file(file)
     loaded(network, tensors, str(path))
     how = preprocessing_of(network.family, preprocessing, file.processor, str(path))
-    return Recognised(network, tensors, how, path.name, sha256_of(path))
+    found = Recognised(network, tensors, how, path.name, sha256_of(path))
+    return replace(found, decoder=_decoder(found, file, decoder))
+
+
+def _decoder(found: Recognised, file: ForeignFile, given: Path | None) -> FoundDecoder | None:
+    """The decoder of a file of its own, or that in the file of the network."""
+    if given is None and not file.decoder:
+        return None
+    other = file if given is None else read_foreign(given)
+    if found.network.family != "sam":
+        raise CheckpointError(
+            f"{other.path} is for SAM, and {file.path} holds {found.network.family}: leave --decoder out"
+        )
+    tensors = other.decoder or other.tensors
+    shapes = {name: tuple(one.shape) for name, one in tensors.items()}
+    channels = found.network.config["vision_config"].get("output_channels", 256)
+    layout = layout_of(shapes, channels, str(other.path))
+    return FoundDecoder(layout, tensors, other.path.name, sha256_of(other.path))
 
 
 def _of_file(file: ForeignFile) -> tuple[Network, dict[str, Tensor]]:
@@ -142,4 +182,6 @@ def _variant(config: Mapping[str, Any]) -> str:
 
 def write_promptable(found: Recognised, out: str | Path) -> str:
     """Write a recognised network as a model file, and return its SHA-256."""
-    return write_model(out, KIND, found.tensors, found.description())
+    beside = found.decoder.tensors if found.decoder else {}
+    tensors = {**found.tensors, **{PREFIX + name: one for name, one in beside.items()}}
+    return write_model(out, KIND, tensors, found.description())

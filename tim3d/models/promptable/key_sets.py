@@ -10,11 +10,11 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from tim3d.errors import CheckpointError
-
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+from tim3d.models.promptable.decoder_layout import is_decoder
+from tim3d.models.promptable.shapes import Shapes
 
 # Names of the original code, and those of transformers; applied in this order.
 RENAMES = tuple(
@@ -104,14 +104,7 @@ FOREIGN = (
         "SAM 3 or another network with texts as prompts",
         "take SAM, SAM 2, SAM-HQ or EdgeTAM",
     ),
-    Foreign(
-        "decoder_head.block.0.weight",
-        "a decoder of micro-sam without its network",
-        "import the network, vit_b.pt: its masks come from points and boxes",
-    ),
 )
-# Names that all files of a decoder of micro-sam hold, whatever its blocks are.
-MICRO_SAM_DECODER = ("base.", "deconv1.", "deconv4.", "deconv_out.", "decoder_head.", "out_conv.")
 
 
 @dataclass(frozen=True)
@@ -187,9 +180,11 @@ def _refuse_foreign(shapes: Shapes, where: str) -> None:
     for one in FOREIGN:
         if one.sign in shapes:
             raise CheckpointError(f"{where} holds {one.what}: {one.cure}")
-    if all(any(name.startswith(part) for name in shapes) for part in MICRO_SAM_DECODER):
-        decoder = next(one for one in FOREIGN if "decoder of micro-sam" in one.what)
-        raise CheckpointError(f"{where} holds {decoder.what}: {decoder.cure}")
+    if is_decoder(shapes):
+        raise CheckpointError(
+            f"{where} holds a decoder of micro-sam without its network: import both, tim3d import-network vit_b.pt "
+            f"out.safetensors --decoder {where}"
+        )
 
 
 def sam_config(shapes: Shapes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from tim3d.errors import CheckpointError, MissingExtraError
 from tim3d.models.common.transfer import upload
 from tim3d.models.promptable.key_sets import Network
+from tim3d.models.promptable.object_decoder import fitted
 from tim3d.models.promptable.preprocessing import Preprocessing
 from tim3d.models.promptable.promptable import Answers, Embedding, Image
 from tim3d.models.promptable.prompts import Batch
@@ -104,6 +105,7 @@ class Loaded:
     edge: int
     preprocessing: Preprocessing
     device: str
+    decoder: nn.Module | None = None
 
     def embed(self, image: Image) -> Embedding:
         """Embedding of an image (y, x) of grey values from 0 to 255."""
@@ -145,6 +147,15 @@ class Loaded:
             return np.asarray(one[0, 0].cpu().numpy())
 
         return Answers(quality.cpu().numpy(), enlarged)
+
+    def decoded(self, embedding: Embedding, shape: tuple[int, int]) -> np.ndarray:
+        """Foreground and both distances (3, y, x) of an embedded image, by the decoder of micro-sam."""
+        assert self.decoder is not None, "the file has no decoder"
+        filled = self.preprocessing.shape(shape, self.edge)
+        with torch.inference_mode():
+            maps = self.decoder(self.tensors(embedding)[0])
+            found = fitted(maps, self.edge, filled, shape)[0]
+        return np.asarray(found.cpu().numpy())
 
     def tensors(self, embedding: Embedding) -> list[Tensor]:
         """An embedding that was kept, on the device."""

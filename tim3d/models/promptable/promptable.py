@@ -80,6 +80,11 @@ class Promptable(ABC):
         """Memory that it needs for an image of this shape, and that many prompts at a time."""
         return 64 * shape[0] * shape[1]
 
+    @property
+    def decoder_bytes(self) -> int:
+        """Memory that its decoder of objects needs for an image, if it has one."""
+        return 0
+
     def shapes(self, shape: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
         """Shape of each array of the embedding of an image of this shape."""
         return ((1, *shape),)

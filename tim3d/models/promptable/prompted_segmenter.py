@@ -230,11 +230,11 @@ class PromptedSegmenter(Segmenter):
             seen: list[Mask] = []
             if prompts:
                 part = np.ascontiguousarray(image[crop.slices])
-                embedding = self._embedding(session, part, place, number)
+                embedding = self.embedding(session, part, place, number)
                 seen = self._of_crop(session, embedding, prompts, crop, image.shape, limits)
             yield seen
 
-    def _embedding(self, session: Session, part: Image, place: Box, crop: int) -> Embedding:
+    def embedding(self, session: Session, part: Image, place: Box, crop: int) -> Embedding:
         """Embedding of a crop of a window: kept, or computed."""
         if self.kept is None:
             return session.embed(part)

@@ -32,7 +32,7 @@ from tim3d.kernels.masks.mask_set import Mask, each_image
 from tim3d.models.common.distributed import Place
 from tim3d.models.common.training_run import Record, Stateful, TrainingRun, Verdict
 from tim3d.models.common.transfer import upload
-from tim3d.models.promptable.file_network import FileNetwork
+from tim3d.models.promptable.file_network import FileNetwork, parted
 from tim3d.models.promptable.importing import KIND
 from tim3d.models.promptable.low_rank import attach, merged
 from tim3d.models.promptable.networks import Loaded
@@ -101,6 +101,8 @@ class Tuning:
             about["encoder"] = file.description.get("encoder", file.sha256)
         else:
             about.pop("encoder", None)
+            about.pop("decoder", None)  # it knows the embeddings of the old encoder
+            tensors, _ = parted(tensors)
         write_model(path, KIND, tensors, about)
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tim3d.errors import ArgumentError
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.mask_rules.file import Tuned, chosen_rule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
-from tim3d.models.promptable.prompting.base import Prompting
+from tim3d.models.promptable.prompting.base import Prompting, drawn
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.segmenter import Segmenter
 
@@ -70,10 +69,9 @@ def by_prompts(path: Path, device: str, prompts: object, masks: object) -> ByPro
     """
     from tim3d.models.common.device import choose_device
 
-    if not isinstance(prompts, Prompting):
-        raise ArgumentError(f"prompts {prompts!r} are not known: --prompts structure")
-    ready = prompts.ready_for_images()
+    asked = drawn(prompts)
+    ready = asked.ready_for_images()
     network = network_of(read_model(path), choose_device(device))
-    rule, tuned = chosen_rule(masks, network, prompts)
+    rule, tuned = chosen_rule(masks, network, asked)
     rule.check(ready.names)
     return ByPrompts(network, ready, rule, tuned)

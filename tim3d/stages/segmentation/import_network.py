@@ -30,6 +30,7 @@ def import_network(
     weights: str | Path,
     *,
     preprocessing: Literal["sam", "medsam", "square"] | None = None,
+    decoder: str | Path | None = None,
     classes: Names | None = None,
     mean: GreyValues | None = None,
     std: GreyValues | None = None,
@@ -56,6 +57,9 @@ def import_network(
     preprocessing : {"sam", "medsam", "square"}, optional
         How images are prepared (default: as usual for the network). State medsam for MedSAM, whose
         file differs in nothing from one of SAM.
+    decoder : path, optional
+        File of the decoder of micro-sam that goes with the network, for segment-prompted --prompts
+        decoder (default: the one in the file of the network, if there is one).
     classes : sequence of str, optional
         Names of the classes of a network of segmentation-models-pytorch, in the order of its outputs.
     mean : sequence of float, optional
@@ -100,17 +104,18 @@ def import_network(
     )
     importing: Importing | Import
     if words == Words():
-        importing = Importing(Path(checkpoint), Path(weights), preprocessing, overwrite)
+        beside = None if decoder is None else Path(decoder)
+        importing = Importing(Path(checkpoint), Path(weights), preprocessing, beside, overwrite)
     else:
-        _refuse_preprocessing(preprocessing)
+        _refuse_promptable(preprocessing=preprocessing, decoder=decoder)
         importing = of_slices(words, Path(checkpoint), Path(weights), overwrite)
     return Task(importing.plans, importing.run)
 
 
-def _refuse_preprocessing(given: str | None) -> None:
-    if given:
+def _refuse_promptable(**given: object) -> None:
+    if asked := [f"--{name}" for name, value in given.items() if value]:
         raise ArgumentError(
-            "--preprocessing is of promptable networks; one of segmentation-models-pytorch has --mean and --std"
+            f"{' and '.join(asked)} of promptable networks; one of segmentation-models-pytorch has --mean and --std"
         )
 
 
@@ -121,12 +126,19 @@ class Importing:
     checkpoint: Path
     weights: Path
     preprocessing: str | None
+    decoder: Path | None
     overwrite: bool
 
     @cached_property
     def found(self) -> Recognised | Published:
         """The network of the file."""
-        return _particles_in(self.checkpoint) or recognise(self.checkpoint, self.preprocessing)
+        if particles := _particles_in(self.checkpoint):
+            if self.decoder:
+                raise ArgumentError(
+                    f"{self.checkpoint} holds BPartIS, which has no other decoder: leave --decoder out"
+                )
+            return particles
+        return recognise(self.checkpoint, self.preprocessing, self.decoder)
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the file exists."""
@@ -163,7 +175,8 @@ class Importing:
             file = read_model(self.weights)
             kind = self.found.kind if isinstance(self.found, Published) else KIND
             same = file.kind == kind and all(
-                file.description[name] == value for name, value in _as_written(self.found).items()
+                file.description.get(name) == value
+                for name, value in _as_written(self.found).items()
             )
         except CheckpointError:
             same = False
@@ -189,7 +202,7 @@ def _as_written(found: Recognised | Published) -> dict[str, object]:
     if isinstance(found, Published):
         return found.description()
     about = found.description()
-    return {name: about[name] for name in ("family", "variant", "source")} | {
+    return {name: about.get(name) for name in ("family", "variant", "source", "decoder")} | {
         "preprocessing": {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in about["preprocessing"].items()

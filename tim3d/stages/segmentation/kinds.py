@@ -110,9 +110,11 @@ def _bpartis(asked: Asked) -> Chosen:
 
 
 def _promptable(asked: Asked) -> Chosen:
+    planned = expected("network", str(asked.model))
+    decoder = planned.decoder if planned else read_model(asked.model).description.get("decoder")
     raise CheckpointError(
         f"{asked.model} is a promptable network, which draws what prompts show: tim3d segment-prompted "
-        f"{asked.sample} --model {asked.model} --prompts structure"
+        f"{asked.sample} --model {asked.model} --prompts {'decoder' if decoder else 'structure'}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,15 +13,22 @@ from tim3d.forecast import expected
 from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Lattice
 from tim3d.kernels.windows.stitching import gather
+from tim3d.models.promptable.decoder_segmenter import DecoderSegmenter
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.kept import Kept, require_same
 from tim3d.models.promptable.mask_rules.file import RuleFile, chosen_rule
+from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
-from tim3d.models.promptable.prompting.base import Prompting
+from tim3d.models.promptable.prompting.base import drawn
+from tim3d.models.promptable.prompting.decoder import Decoder
+from tim3d.models.promptable.prompting.grid import Grid
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.storage import store
 from tim3d.storage.schema import Field
 from tim3d.typed import Window
+
+# Prompts that the network gets at a time, by default.
+BATCH = 64
 
 
 def prompted(
@@ -43,8 +50,7 @@ def prompted(
     ArgumentError
         If prompts or masks are not values of their kinds, or do not fit.
     """
-    if not isinstance(prompts, Prompting):
-        raise ArgumentError(f"prompts {prompts!r} are not known: --prompts structure")
+    prompts = drawn(prompts)
     if halo and window is None:
         raise ArgumentError(
             "whole slices have no border to throw away; give a window too: --window 1024,1024"
@@ -60,6 +66,45 @@ def prompted(
     made = PromptedSegmenter(network, prompts, rule, (y, x), black, white, halo, batch, tuned=tuned)
     ready = made.check(sample, grey.shape)
     return with_kept(ready, sample, embeddings, grey) if embeddings else ready
+
+
+def decoded(
+    sample: str,
+    grey: Field,
+    model: Path,
+    prompts: Decoder,
+    masks: object,
+    batch: int,
+    window: Window | None,
+    halo: int,
+    device: str,
+    embeddings: str,
+) -> DecoderSegmenter:
+    """The segmenter by the decoder of a network, checked.
+
+    Raises
+    ------
+    ArgumentError
+        If a limit is out of its range, or an argument of prompts is given.
+    CheckpointError
+        If the file of the network has no decoder.
+    """
+    limits = prompts.limits
+    if masks is not None or batch != BATCH:
+        raise ArgumentError(
+            "--masks and --batch change nothing without prompts: leave them out, and give the limits as --prompts "
+            "decoder:foreground=0.5,smallest=50"
+        )
+    # What the network is asked is its embedding alone, as in `embed`.
+    asking = prompted(
+        sample, grey, model, Grid(side=1), AsObjects(), window, halo, 1, device, embeddings
+    )
+    if cast(FileNetwork, asking.network).decoder is None:
+        raise CheckpointError(
+            f"{model} has no decoder: import the network with it, tim3d import-network vit_b.pt {model} --decoder "
+            "vit_b_decoder.pt --overwrite"
+        )
+    return DecoderSegmenter(asking, limits)
 
 
 def _device(asked: str) -> str:

@@ -9,11 +9,15 @@ from typing import Literal
 import xarray as xr
 
 from tim3d.errors import ArgumentError
+from tim3d.models.promptable.decoder_segmenter import DecoderSegmenter
 from tim3d.models.promptable.mask_rules.objects import AsObjects
+from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.prompting.decoder import Decoder
+from tim3d.models.segmentation.training_record import Learnt
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import given
 from tim3d.stages.segmentation.inference import Segmentation
-from tim3d.stages.segmentation.prompted import awaited_by, prompted
+from tim3d.stages.segmentation.prompted import BATCH, awaited_by, decoded, prompted
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
@@ -34,14 +38,15 @@ def segment_prompted(
     window: Window | None = None,
     halo: int = 0,
     embeddings: str = "",
-    batch: int = 64,
+    batch: int = BATCH,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
     """Segment a grey field by a promptable network, slice by slice.
 
     Prompts come from a grid, from the structure of the image, from a file or from another field;
-    masks become objects, grains or materials. See docs/promptable.md.
+    masks become objects, grains or materials. A network that was imported with the decoder of
+    micro-sam numbers objects without prompts. See docs/promptable.md.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def segment_prompted(
         A network written by tim3d import-network.
     prompts : Prompting
         Where prompts come from: grid, structure, file:path=points.csv, strokes:field=strokes or
-        objects:field=cells, each with its parameters.
+        objects:field=cells, each with its parameters; or decoder, with the limits of its objects.
     masks : MaskRule, optional
         What becomes of masks: objects, grains or materials, each with its limits, or
         file:path=rules.json with those that tim3d tune-masks chose (default: objects).
@@ -99,20 +104,18 @@ def segment_prompted(
     grey = store.complete_field(sample, field)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; segment-prompted needs grey values")
-    segmenter = prompted(
-        sample,
-        grey,
-        Path(model),
-        prompts,
-        masks or AsObjects(),
-        window,
-        halo,
-        batch,
-        device,
-        embeddings,
-    )
+    segmenter: PromptedSegmenter | DecoderSegmenter
+    learnt: tuple[Learnt, ...] = ()
+    windows = (window, halo, device, embeddings)
+    if isinstance(prompts, Decoder):
+        segmenter = decoded(sample, grey, Path(model), prompts, masks, batch, *windows)
+    else:
+        rule = masks or AsObjects()
+        segmenter = prompted(
+            sample, grey, Path(model), prompts, rule, window, halo, batch, device, embeddings
+        )
+        learnt = segmenter.tuned.learnt if segmenter.tuned else ()
     awaited = awaited_by(sample, grey, Path(model), masks)
-    learnt = segmenter.tuned.learnt if segmenter.tuned else ()
     chosen = replace(given(segmenter, grey), awaited=awaited, learnt=learnt)
     segmentation = Segmentation(
         sample, grey, out, chosen, phases, dict(merge or {}), options, "segment_prompted"

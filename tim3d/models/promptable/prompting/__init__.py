@@ -14,6 +14,7 @@ PROMPTS = {
     "file": ("tim3d.models.promptable.prompting.file", "Listed"),
     "strokes": ("tim3d.models.promptable.prompting.strokes", "Strokes"),
     "objects": ("tim3d.models.promptable.prompting.objects", "Objects"),
+    "decoder": ("tim3d.models.promptable.prompting.decoder", "Decoder"),
 }
 
 _PLACES = {"Prompting": "tim3d.models.promptable.prompting.base"} | {

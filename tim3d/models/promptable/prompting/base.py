@@ -72,6 +72,24 @@ class Prompting(Step):
         return MOST_MARKS
 
 
+def drawn(prompts: object) -> Prompting:
+    """The prompts, of which masks are drawn.
+
+    Raises
+    ------
+    ArgumentError
+        If they are something else, or the decoder, which draws none.
+    """
+    if isinstance(prompts, Prompting):
+        return prompts
+    if isinstance(prompts, Step):
+        raise ArgumentError(
+            f"{prompts} numbers objects without prompts, so that no masks are drawn: tim3d segment-prompted SAMPLE "
+            f"--model MODEL --prompts {prompts}"
+        )
+    raise ArgumentError(f"prompts {prompts!r} are not known: --prompts structure")
+
+
 def within(marks: Sequence[Prompt], crop: Crop) -> list[Prompt]:
     """Prompts with a point in a crop, in its pixels; for the whole image all of them."""
     if crop.layer == 0:
