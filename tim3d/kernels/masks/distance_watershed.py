@@ -75,10 +75,10 @@ def objects_of(
 
     Examples
     --------
-    >>> one = np.zeros((3, 9), np.float32)
-    >>> apart = np.array([[0, 0, 0, 0, 1, 0, 0, 0, 0]] * 3, np.float32)
+    >>> one = np.zeros((3, 8), np.float32)
+    >>> apart = np.array([[0, 0, 0, 1, 1, 0, 0, 0]] * 3, np.float32)
     >>> objects_of(one + 1, one, apart, Limits(smooth=0, smooth_distances=0))[1].tolist()
-    [1, 1, 1, 1, 1, 2, 2, 2, 2]
+    [1, 1, 1, 1, 2, 2, 2, 2]
     """
     inside = smoothed(foreground, limits.smooth) > limits.foreground
     heights = smoothed(boundary, limits.smooth_distances)
