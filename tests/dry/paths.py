@@ -295,6 +295,35 @@ for _name in ("sam", "sam2", "sam_hq"):
     PATHS[f"promptable, {_name}"] = _prompted(_name)
 
 
+def _decoder(transposed: bool) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        import tim3d
+        from tests.promptable import decoder_weights, saved_folder
+        from tim3d.models.promptable.file_network import network_of
+        from tim3d.models.segmentation.model_file import read_model
+
+        torch.save(decoder_weights(transposed), folder / "decoder.pt")
+        out = tim3d.import_network(
+            saved_folder("sam", folder / "sam"),
+            folder / "m.safetensors",
+            decoder=folder / "decoder.pt",
+        )
+        network = network_of(read_model(out), "cuda")
+        image = np.random.default_rng(0).integers(0, 255, (48, 64)).astype(np.float32)
+
+        def run() -> None:
+            session = network.open()
+            assert session.decoded(session.embed(image), image.shape).shape == (3, 48, 64)
+
+        return run
+
+    return prepare
+
+
+for _transposed in (False, True):
+    PATHS[f"decoder of objects, transposed {_transposed}"] = _decoder(_transposed)
+
+
 def _tuning(adapt: str) -> Callable[[Path], Run]:
     def prepare(folder: Path) -> Run:
         import tim3d

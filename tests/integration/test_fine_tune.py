@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tim3d
-from tests.promptable import saved_folder
+from tests.promptable import decoder_weights, saved_folder
 from tests.trainings import Changed, KilledError, killed_in
 from tim3d import Options, Phases
 from tim3d.errors import ArgumentError, InputError, MixedRunError
@@ -131,6 +131,23 @@ def test_only_what_is_tuned_changes_and_the_base_is_named(made):
     assert queries.any()
     assert values.any()
     assert not keys.any()
+
+
+@pytest.mark.long
+def test_a_decoder_of_objects_stays_with_the_encoder_that_it_knows(made):
+    torch.save(decoder_weights(False), made / "objects.pt")
+    base = tim3d.import_network(
+        made / "sam", made / "both.safetensors", decoder=made / "objects.pt"
+    )
+    kept, dropped = (
+        read_model(tuned(made, f"both_{adapt}.safetensors", adapt=adapt, start_from=base))
+        for adapt in ("decoder", "lora")
+    )
+    network = network_of(kept)
+    assert network.decoder is not None
+    assert network.open().decoder is not None
+    assert network_of(dropped).decoder is None
+    assert not any(name.startswith("object_decoder.") for name in dropped.tensors())
 
 
 @pytest.mark.long
