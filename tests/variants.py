@@ -853,7 +853,10 @@ def nifti(
     image = nibabel.Nifti1Image(
         np.moveaxis(data, range(data.ndim), range(data.ndim)[::-1]), np.diag([5, 4, 20, 1.0])
     )
-    image.header.set_xyzt_units(xyz=unit)
+    if unit == "undefined":
+        image.header["xyzt_units"] = 5
+    else:
+        image.header.set_xyzt_units(xyz=unit)
     if scale:
         image.header.set_slope_inter(scale["slope"], scale["inter"])
     nibabel.save(image, path / name)
@@ -869,6 +872,9 @@ variant("NIfTI", ".nii.gz", "SimpleITK", values=WIDE, size=(2e7, 4e6, 5e6))(
     lambda path: itk(path, "a.nii.gz", WIDE)
 )
 variant("NIfTI", "unit not given", "nibabel", values=V)(lambda path: nifti(path, unit="unknown"))
+variant("NIfTI", "a unit that is not defined", "nibabel", values=V)(
+    lambda path: nifti(path, unit="undefined")
+)
 variant(
     "NIfTI",
     "slope and intercept",
@@ -988,6 +994,17 @@ def labelled(path: Path, data: np.ndarray, axes: str) -> Path:
     return path / "a.h5"
 
 
+def scaled(path: Path, data: np.ndarray, axes: str) -> Path:
+    """Axes named by their scales alone, as netCDF does it."""
+    with h5py.File(path / "a.nc", "w") as file:
+        file["v"] = data
+        for dimension, name in zip(file["v"].dims, axes, strict=True):
+            file[name] = np.arange(data.shape["xzy".index(name)], dtype=np.float64)
+            file[name].make_scale(name)
+            dimension.attach_scale(file[name])
+    return path / "a.nc"
+
+
 def imaris(path: Path) -> Path:
     """The layout of Imaris, with voxels padded to whole chunks."""
 
@@ -1021,6 +1038,12 @@ def imaris(path: Path) -> Path:
 variant("HDF5", "one volume", "h5py", values=V)(hdf5)
 variant("HDF5", "dimension labels, two channels", "h5py", options={"channel": 1}, values=W)(
     lambda path: labelled(path, np.stack([V, W], -1).swapaxes(0, 2), "xyzc")
+)
+variant("HDF5", "dimensions x, z, y of netCDF", "h5py", values=V)(
+    lambda path: scaled(path, V.transpose(2, 0, 1), "xzy")
+)
+variant("HDF5", "rows, columns and slices of MATLAB 7.3", "h5py", values=V, remark="rows are y")(
+    lambda path: hdf5(path, V.transpose(0, 2, 1), "a.mat", MATLAB_class=np.bytes_("uint8"))
 )
 variant("HDF5", "element_size_um (Fiji)", "h5py", values=V, size=(20.0, 4.0, 5.0))(
     lambda path: hdf5(path, element_size_um=[0.02, 0.004, 0.005])

@@ -118,6 +118,17 @@ SLIPS: list[tuple[str, int, list[str]]] = [
      "--phases filler=0,matrix=1 --device cpu", 2, ["--device"]),
     ("generate b.zarr --kind overlapping --shape 8,8,8 --voxel-size 1,1,1 --loading 0.3 --diameter-nm 4 "
      "--phases matrix=1,filler=0", 2, ["two ways", "the matrix"]),
+    ("inspect slices --voxel-size z=-1,y=1,x=1", 3, ["-1 nm", "--voxel-size z=10,y=5,x=5"]),
+    ("inspect slices --voxel-size 0.01,1,1", 2, ["less than an atom", "type 10"]),
+    ("prepare a.zarr median --out ../x", 2, ["a field cannot be called '../x"]),
+    ("label a.zarr --out ../x", 2, ["a field cannot be called '../x"]),
+    ("segment a.zarr --method otsu --phases a=0,b=1 --out ../x", 2, ["cannot be called '../x"]),
+    ("prepare a.zarr crop", 2, ["keeps all", "crop:bar=40"]),
+    ("prepare a.zarr crop:z=0:100", 2, ["8 voxels along z", "z=0:8"]),
+    ("report a.zarr r.html --field nope", 4, ["no field 'nope'", "names"]),
+    ("report a.zarr r.html --raw nope", 4, ["no field 'nope'", "names"]),
+    ("segment-images pictures /proc/m --method otsu --phases a=0,b=1", 4, ["cannot write to /proc/m"]),
+    ("plot a.zarr /proc/m", 4, ["cannot write to /proc/m"]),
 ]  # fmt: skip
 
 

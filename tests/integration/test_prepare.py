@@ -13,7 +13,7 @@ from scipy import ndimage
 
 import tim3d
 from tim3d.cli.recipe import plan_recipe
-from tim3d.corrections import Align, Brightness, Correction, Crop, Fill
+from tim3d.corrections import Align, Brightness, Correction, Crop, Fill, NonLocal, Variation
 from tim3d.errors import ArgumentError, InputError, MixedRunError, Tim3dError
 from tim3d.storage import store
 
@@ -310,6 +310,29 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert not any(name.startswith("prepared") for name in store.nodes(sample))
 
 
+@pytest.mark.parametrize(
+    ("step", "text", "message"),
+    [
+        (Brightness, "slice,gain,offset\n0,1,0\n1,0,0\n", "slice 1 has gain 0; expected a number above"),
+        (Brightness, "slice,gain,offset\n0,1,0\n1,-1,0\n", "slice 1 has gain -1; expected a number"),
+        (NonLocal, "slice,noise\n0,5\n1,-5\n", "slice 1 has noise -5; expected 0 or more"),
+        (Variation, "slice,noise\n0,5\n1,-5\n", "slice 1 has noise -5; expected 0 or more"),
+        (Fill, "slice,place,good\n0,0,1\n1,1,7\n", "slice 1 has good 7; expected 1 or 0"),
+        (Align, "slice;shift_y;shift_x\n0;1,0;0\n1;1,0;0\n", "semicolons.*with commas"),
+        (Align, "slice,shift_y,shift_x\n0,1,0\n0,1,0\n", "two rows for slice 0.*is 1"),
+        (Align, "slice,shift_y,shift_x\n0,1,0\n2,1,0\n", "2 rows.*is 1"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_is_refused_with_its_slice(
+    step: type, text: str, message: str, tmp_path: Path
+) -> None:
+    sample = sample_of(tmp_path / "a.zarr", grey(structure((2, 72, 80))))
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        tim3d.prepare(sample, [step(table=str(tmp_path / "own.csv"))], options=QUIET)
+    assert not any(name.startswith("prepared") for name in store.nodes(sample))
+
+
 def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
     sample = sample_of(tmp_path / "a.zarr", grey(structure()))
     tim3d.prepare(sample, [Align()], only_tables=True, tables=tmp_path, options=QUIET)
@@ -322,7 +345,7 @@ def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
 
 # Of each step what is given, and for every parameter another value.
 PARAMETERS: dict[type, tuple[dict[str, Any], dict[str, Any]]] = {
-    Crop: ({}, {"z": slice(1, None), "y": slice(2, None), "x": slice(2, None), "bar": 3}),
+    Crop: ({"bar": 1}, {"z": slice(1, None), "y": slice(2, None), "x": slice(2, None), "bar": 3}),
     Align: (
         {"remove": "all"},
         {

@@ -144,3 +144,18 @@ def test_a_file_without_a_known_name_is_called_what_it_is(start: bytes, said: st
     (tmp_path / "scan.dat").write_bytes(start + bytes(64))
     with pytest.raises(ValueError, match=said):
         open_source(tmp_path / "scan.dat")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("row", "column", "slice"), ("y [nm]", "x [nm]", "z [nm]"), ("height", "Width", "depth")],
+)
+def test_other_words_for_the_axes_are_understood(names: tuple[str, ...], tmp_path: Path):
+    stored = np.ascontiguousarray(VOXELS.transpose(1, 2, 0))
+    zarr.create_array(tmp_path / "a.zarr", data=stored, dimension_names=list(names))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["v"] = stored
+        for dimension, name in zip(file["v"].dims, names, strict=True):
+            dimension.label = name
+    for name in ("a.zarr", "a.h5"):
+        np.testing.assert_array_equal(open_source(tmp_path / name).read(0, 5), VOXELS)

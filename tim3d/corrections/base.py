@@ -19,6 +19,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from tim3d.corrections.table_files import digest_of, read_table
+from tim3d.errors import InputError
 from tim3d.forecast import will_exist
 from tim3d.grid import Triple
 from tim3d.steps import Step
@@ -80,12 +81,34 @@ class Column:
         Their unit; "1" for dimensionless ones.
     neutral : float
         Number that corrects nothing; stands for the unknown ones in a plan.
+    least, most : float
+        Range of its numbers, both ends included.
+    expected : str
+        The range in words, for the message about a table that was edited.
     """
 
     name: str
     long_name: str
     units: str = "1"
     neutral: float = 0.0
+    least: float = -math.inf
+    most: float = math.inf
+    expected: str = ""
+
+    def check(self, values: Greys, path: str | Path) -> None:
+        """Refuse numbers of a given table that are beyond the range.
+
+        Raises
+        ------
+        InputError
+            With the file and the first slice.
+        """
+        beyond = np.flatnonzero((values < self.least) | (values > self.most))
+        if beyond.size:
+            raise InputError(
+                f"{path}: slice {beyond[0]} has {self.name} {values[beyond[0]]:g}; expected {self.expected} "
+                f"({self.long_name})"
+            )
 
 
 class Correction(Step):
@@ -203,7 +226,10 @@ class Measured(Step):
     def given(self, stack: Stack) -> xr.Dataset:
         """Table of the file, checked against the columns and the number of slices."""
         assert self.table is not None
-        return read_table(self.table, [one.name for one in self.columns], stack.shape[0])
+        table = read_table(self.table, [one.name for one in self.columns], stack.shape[0])
+        for one in self.columns:
+            one.check(table[one.name].values, self.table)
+        return table
 
     @property
     def is_awaited(self) -> bool:

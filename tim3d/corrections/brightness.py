@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,13 @@ class Brightness(Measured):
 
     kind = "brightness"
     columns = (
-        Column("gain", "factor of the grey values of a slice", neutral=1.0),
+        Column(
+            "gain",
+            "factor of the grey values of a slice",
+            neutral=1.0,
+            least=sys.float_info.min,
+            expected="a number above 0",
+        ),
         Column("offset", "grey levels added after the factor"),
     )
 

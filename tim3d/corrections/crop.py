@@ -30,6 +30,10 @@ class Crop(Correction):
 
     def check(self, stack: Stack) -> None:
         """Refuse a box that is empty or reaches beyond the stack."""
+        if self == Crop():
+            raise ArgumentError(
+                "crop keeps all of the stack: say which rows or voxels, as in crop:bar=40 or crop:y=0:1024"
+            )
         if not 0 <= self.bar < stack.shape[1]:
             raise ArgumentError(f"crop bar {self.bar}: slices have {stack.shape[1]} rows")
         for axis, asked, kept, count in zip(
@@ -38,7 +42,8 @@ class Crop(Correction):
             ends = (asked.start, asked.stop) if asked is not None else ()
             if not kept or any(end is not None and abs(end) > count for end in ends):
                 raise ArgumentError(
-                    f"crop {axis}={asked.start}:{asked.stop} keeps no box of {count} voxels"
+                    f"crop {axis}={asked.start}:{asked.stop} does not lie in the stack, which has {count} voxels along "
+                    f"{axis}: write {axis}=0:{count} or less"
                     if asked is not None
                     else f"crop keeps nothing along {axis}"
                 )

@@ -57,7 +57,14 @@ class Fill(Measured):
     before = 2
     columns = (
         Column("place", "place of the slice along z, in slices"),
-        Column("good", "1 for a slice that is used, 0 for one that is not", neutral=1.0),
+        Column(
+            "good",
+            "1 for a slice that is used, 0 for one that is not",
+            neutral=1.0,
+            least=0.0,
+            most=1.0,
+            expected="1 or 0",
+        ),
     )
 
     def check(self, stack: Stack) -> None:

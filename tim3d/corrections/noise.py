@@ -13,7 +13,14 @@ from tim3d.kernels.image.noise_level import noise_level
 class ByNoise(Measured):
     """Correction by the noise of the stack: the median over the slices of the noise of each."""
 
-    columns = (Column("noise", "standard deviation of the noise of a slice, in grey levels"),)
+    columns = (
+        Column(
+            "noise",
+            "standard deviation of the noise of a slice, in grey levels",
+            least=0.0,
+            expected="0 or more",
+        ),
+    )
 
     def row(self, grey: Greys, z: int) -> Mapping[str, float]:
         """Noise of a slice."""

@@ -50,6 +50,10 @@ def read_table(path: str | Path, columns: Sequence[str], slices: int) -> xr.Data
         raise InputError(f"{path} is not text in UTF-8: save the table as CSV (UTF-8)") from error
     rows = list(csv.DictReader(text.splitlines()))
     names = list(rows[0]) if rows else []
+    if any(";" in name for name in names):
+        raise InputError(
+            f"{path} has semicolons between its columns: save it with commas, and decimal points"
+        )
     if missing := [name for name in (SLICE, *columns) if name not in names]:
         raise InputError(
             f"{path} has no column {missing[0]!r}: its first line must name {', '.join([SLICE, *columns])}"
@@ -57,9 +61,11 @@ def read_table(path: str | Path, columns: Sequence[str], slices: int) -> xr.Data
     found = {name: np.array([_number(path, row, name) for row in rows]) for name in columns}
     order = np.array([_number(path, row, SLICE) for row in rows])
     if not np.array_equal(np.sort(order), np.arange(slices)):
-        raise InputError(
-            f"{path} has rows for {len(order)} slices; expected one for each slice 0 to {slices - 1}"
-        )
+        wrong = sorted({*range(slices)} ^ {*order.tolist()})
+        twice = sorted({z for z in order.tolist() if (order == z).sum() > 1})
+        seen = f"two rows for slice {twice[0]:g}" if twice else f"{len(order)} rows"
+        first = f"; the first that is missing or beyond is {wrong[0]:g}" if wrong else ""
+        raise InputError(f"{path} has {seen}; expected one for each slice 0 to {slices - 1}{first}")
     place = np.argsort(order)
     return xr.Dataset({name: ("z", values[place]) for name, values in found.items()})
 

@@ -190,7 +190,7 @@ class Plotting:
         exports = self.exports()
         for one in exports:
             one.plans()  # what must not be replaced is refused before anything is written
-        self.folder.mkdir(exist_ok=True)
+        outputs.make_folder(self.folder)
         for one in exports:
             one.run()
         log.info("%d figures in %s", len(exports), self.folder)

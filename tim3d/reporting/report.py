@@ -84,7 +84,7 @@ def report(
     InputError
         If the sample does not exist.
     MissingFieldError
-        If `truth` or `annotation` does not exist, or neither `raw` nor `field` does.
+        If a field that is named does not exist, or neither `raw` nor `phase` does and none is.
     MixedRunError
         If a field was made from another one that has been replaced since.
     CheckpointError
@@ -103,6 +103,9 @@ def report(
         )
     for name, verb in ((truth, "labels"), (annotation, "annotate")):
         if name is not None:
+            store.complete_field(sample, name, verb)
+    for name, usual, verb in ((raw, "raw", "ingest"), (field, "phase", "segment")):
+        if name != usual:
             store.complete_field(sample, name, verb)
     grey, labels = (_if_complete(sample, name) for name in (raw, field))
     if grey is None and labels is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,6 +29,13 @@ CHOSEN = {
     "time": "time",
     "times": "time",
 }
+# Other words for z, y and x: a row is counted along y, a column along x.
+CALLED = {
+    **dict.fromkeys(("slice", "slices", "depth"), "z"),
+    **dict.fromkeys(("row", "rows", "height"), "y"),
+    **dict.fromkeys(("col", "cols", "column", "columns", "width"), "x"),
+}
+_UNIT_BEHIND = re.compile(r"\s*[\[(].*[\])]\s*$")
 # A last axis of three or four bytes is red, green, blue (and opacity) if the other two are an
 # image's.
 COLOUR_CHANNELS = (3, 4)
@@ -39,6 +47,26 @@ class Layout(NamedTuple):
 
     places: Places
     others: Others = ()
+
+
+def axis_name(name: object) -> str:
+    """Name of an axis as it is compared: without its unit, and z, y or x by any of their names.
+
+    >>> axis_name("Z"), axis_name("x [nm]"), axis_name("row"), axis_name("width (um)"), axis_name("c")
+    ('z', 'x', 'y', 'x', 'c')
+    """
+    bare = _UNIT_BEHIND.sub("", str(name)).lower()
+    return CALLED.get(bare, bare)
+
+
+def names_of_space(names: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the axes if z, y or x is among them, by any of their names; else none.
+
+    >>> names_of_space(["row", "column", "slice"]), names_of_space(["dim_0", "dim_1", "dim_2"])
+    (('row', 'column', 'slice'), ())
+    """
+    known = set(AXES) & set(map(axis_name, names))
+    return tuple(map(str, names)) if known else ()
 
 
 def layout_by_name(
@@ -78,7 +106,7 @@ def layout_by_name(
     >>> layout_by_name((2, 5, 16, 20), "czyx", "scan.zarr", Picks(channel=1))
     Layout(places=(1, 2, 3), others=((0, 1),))
     """
-    lowered = [str(name).lower() for name in names]
+    lowered = [axis_name(name) for name in names]
     said = f"{where} has the axes {', '.join(map(str, names))}, shape {tuple(shape)}"
     if len(lowered) != len(shape) or len(set(lowered)) < len(lowered):
         raise InputError(

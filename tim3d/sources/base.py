@@ -26,6 +26,9 @@ VoxelSize: TypeAlias = tuple[float | None, float | None, float | None]
 
 UNKNOWN_SIZE: VoxelSize = (None, None, None)
 DTYPES = ("uint8", "uint16", "float32")
+MATLAB_ORDER = (
+    "MATLAB wrote this array (rows, columns, slices): rows are y, columns x, the third axis z"
+)
 WHITE_IS_ZERO = "0 means white in these files (WhiteIsZero): what looks dark has large grey values, --polarity bright"
 _LONGEST_LINE = 240
 

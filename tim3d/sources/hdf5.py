@@ -22,8 +22,15 @@ from tim3d.sources.axes import (
     ordered_shape,
     places_in_order,
 )
-from tim3d.sources.base import WHITE_IS_ZERO, Voxels, reading, stored_dtype
-from tim3d.sources.hdf5_layouts import Found, known_layout, missing_value, said_by, scale_of
+from tim3d.sources.base import MATLAB_ORDER, WHITE_IS_ZERO, Voxels, reading, stored_dtype
+from tim3d.sources.hdf5_layouts import (
+    Found,
+    is_of_matlab,
+    known_layout,
+    missing_value,
+    said_by,
+    scale_of,
+)
 from tim3d.sources.hdf5_storage import outside, surveyed
 from tim3d.sources.holes import accepted
 from tim3d.sources.volumes import FileSource, choose
@@ -114,7 +121,10 @@ def _source(path: Path, dataset: Any, said: Found, layout: Layout, wanted: Wante
         origin=said.origin,
         filled=accepted(holes, wanted.missing_chunks, where, dataset.fillvalue),
         piece_bytes=math.prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0,
-        remarks=(WHITE_IS_ZERO,) if white else (),
+        remarks=(
+            *((WHITE_IS_ZERO,) if white else ()),
+            *((MATLAB_ORDER,) if is_of_matlab(dataset) else ()),
+        ),
         scale=scale_of(dataset),
         missing=missing_value(dataset),
         path=str(path),

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from tim3d.errors import InputError
+from tim3d.sources.axes import names_of_space
 from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
 from tim3d.sources.units import positive_nm
 from tim3d.sources.volumes import choose
@@ -21,6 +22,8 @@ from tim3d.sources.wanted import Wanted
 
 _IMARIS_PATH = re.compile(r"DataSet/ResolutionLevel (\d+)/TimePoint (\d+)/Channel (\d+)/Data$")
 _VTK = "VTKHDF"
+# Axes of an image stack in MATLAB.
+MATLAB_AXES = ("row", "column", "slice")
 
 
 @dataclass(frozen=True)
@@ -186,9 +189,21 @@ def missing_value(dataset: Any) -> float | None:
 
 
 def _axis_names(dataset: Any) -> tuple[str, ...]:
-    """Names of the axes, if z, y or x occurs: dimension labels, or axistags (vigra, ilastik)."""
-    names = [dimension.label for dimension in dataset.dims]
+    """Names of the axes, if z, y or x occurs: labels, scales (netCDF), axistags (ilastik), MATLAB."""
+    names = [dimension.label or _scale_name(dimension) for dimension in dataset.dims]
     if not all(names):
         tags = json.loads(dataset.attrs.get("axistags") or "{}")
         names = [str(axis["key"]) for axis in tags.get("axes", [])]
-    return tuple(names) if {"z", "y", "x"} & {name.lower() for name in names} else ()
+    if not names and is_of_matlab(dataset):
+        names = [*reversed(MATLAB_AXES[: dataset.ndim])]
+    return names_of_space(names)
+
+
+def _scale_name(dimension: Any) -> str:
+    """Name of the first scale of an axis, as netCDF names its dimensions; empty if it has none."""
+    return str(dimension[0].name).rsplit("/", 1)[-1] if len(dimension) else ""
+
+
+def is_of_matlab(dataset: Any) -> bool:
+    """Whether MATLAB (7.3) wrote an array: its axes are stored in the reverse order, rows last."""
+    return "MATLAB_class" in dataset.attrs

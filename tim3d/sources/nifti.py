@@ -83,7 +83,10 @@ def _place(data: Path, offset: int) -> dict[str, Any]:
 
 
 def _voxel_size(header: Any, count: int) -> tuple[VoxelSize, str]:
-    unit = str(header.get_xyzt_units()[0])
+    try:
+        unit = str(header.get_xyzt_units()[0])
+    except KeyError:  # a code that the format does not define
+        unit = f"code {int(header['xyzt_units'])}"
     zooms = [float(np.float64(str(v))) for v in header["pixdim"][1 : min(count, 3) + 1]]
     x, y, z = (*[positive_nm(v, unit) for v in zooms], None, None)[:3]
     if unit_name(unit) is None:

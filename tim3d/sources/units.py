@@ -146,7 +146,31 @@ def resolve_voxel_size(
     >>> resolve_voxel_size({"z": 0.01}, "um", scan)
     (10.0, 5.0, 5.0)
     """
-    given = {} if given is None else given
+    lengths = lengths_given(given or {}, units)
+    z, y, x = (
+        lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True)
+    )
+    missing = [axis for axis, length in zip(AXES, (z, y, x), strict=True) if length is None]
+    if missing:
+        raise _unknown(missing, source)
+    return (_checked(z, "z"), _checked(y, "y"), _checked(x, "x"))
+
+
+def lengths_given(given: Mapping[str, float | None], units: str) -> dict[str, float]:
+    """Edges of a voxel in nm that were typed, by axis.
+
+    Raises
+    ------
+    ArgumentError
+        If an axis name or the unit is unknown, or a length in nm is less than an atom.
+    InputError
+        If a length is zero, negative or not finite.
+
+    Examples
+    --------
+    >>> lengths_given({"z": 0.01, "y": None}, "um")
+    {'z': 10.0}
+    """
     unknown = sorted(set(given) - set(AXES))
     if unknown:
         raise ArgumentError(
@@ -159,13 +183,7 @@ def resolve_voxel_size(
         hint = "or add --units um; if it is meant as it is, --units pm"
         raise ArgumentError(f"voxel size: {error}, {hint}") from error
     length_nm(1, units)  # Reject a misspelt unit even if no length uses it.
-    z, y, x = (
-        lengths.get(axis, known) for axis, known in zip(AXES, source.voxel_size_nm, strict=True)
-    )
-    missing = [axis for axis, length in zip(AXES, (z, y, x), strict=True) if length is None]
-    if missing:
-        raise _unknown(missing, source)
-    return (_checked(z, "z"), _checked(y, "y"), _checked(x, "x"))
+    return {axis: _checked(length, axis) for axis, length in lengths.items()}
 
 
 def _unknown(axes: Sequence[str], source: Source) -> InputError:

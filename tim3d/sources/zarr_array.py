@@ -12,7 +12,6 @@ from typing import Any
 import zarr
 
 from tim3d.errors import InputError
-from tim3d.grid import AXES
 from tim3d.sources.axes import (
     IN_ORDER,
     Layout,
@@ -21,6 +20,7 @@ from tim3d.sources.axes import (
     cut,
     is_volume,
     layout_by_name,
+    names_of_space,
     ordered_shape,
     places_in_order,
 )
@@ -236,4 +236,4 @@ def _dimension_names(array: Any) -> Sequence[str]:
     """Names of the axes, by zarr version 3 or by xarray, if they include z, y or x."""
     held: Mapping[str, Any] = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or held.get("_ARRAY_DIMENSIONS") or ()
-    return names if {*AXES} & {str(name).lower() for name in names} else ()
+    return names_of_space(names)

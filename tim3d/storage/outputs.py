@@ -166,6 +166,18 @@ def replacing(path: str | Path, *, durable: bool = True, kept: str = KEPT) -> It
             flush(target)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder for files of ours, with those above it, unless it is there.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be created.
+    """
+    with writing(str(folder), KEPT):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_file(path: str | Path, data: bytes, kind: Kind) -> None:
     """Write a file in one piece, new or in place of one of its kind.
 

@@ -136,6 +136,8 @@ def node_attributes(url: str, name: str) -> dict[str, Any]:
 
     Raises
     ------
+    ArgumentError
+        If no node can have that name.
     StoreError
         If the attributes of the node are not what was written.
     """
@@ -151,6 +153,8 @@ def claimed(url: str, name: str) -> dict[str, Any]:
 def _provenance_of(
     url: str, name: str, recorded: Callable[[str, str], dict[str, Any]]
 ) -> dict[str, Any]:
+    if {".", ".."} & set(name.split("/")):
+        schema.check_name(name)
     if (planned := expected("node", f"{url}/{name}")) is not None:
         return dict(planned)
     return {} if is_forecasting() and not is_sample(url) else recorded(url, name)

@@ -305,6 +305,10 @@ def lazy_dataset(url: str, node: str) -> xr.Dataset:
     record = node_attributes(url, node)
     if record.get("status") != "complete":
         raise MissingFieldError(advice.no_result(url, node, nodes(url)))
+    if "variables" not in record:
+        raise MissingFieldError(
+            f"{node!r} in {url} is a field, not a table of numbers: tim3d.open_field({str(url)!r}, {node!r})"
+        )
     refuse_outdated(url, node)
     dataset = _xarray(url, node)
     for path in sorted(set(digests.below(dataset.attrs)) - set(map(str, dataset.variables))):

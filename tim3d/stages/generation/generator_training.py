@@ -40,7 +40,6 @@ from tim3d.stages.generation.generator_cost import (
 from tim3d.stages.generation.training_images import Look, Micrographs, check_crop, split
 from tim3d.stages.shared.training import bar, writing_alone
 from tim3d.storage import outputs
-from tim3d.storage.files import writing
 
 log = logging.getLogger(__name__)
 WEIGHTS, STATE, HISTORY = "generator.safetensors", "training.state", "history"
@@ -178,8 +177,7 @@ def _folder(folder: Path) -> Path:
     """Create the folder and return it, if all files of a training can be written into it."""
     for name, kind in FILES.items():
         outputs.check_target(folder / name, kind, makes_folder=True)
-    with writing(str(folder), outputs.KEPT):
-        folder.mkdir(parents=True, exist_ok=True)
+    outputs.make_folder(folder)
     return folder
 
 

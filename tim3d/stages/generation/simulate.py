@@ -21,7 +21,7 @@ from tim3d.sources import PlannedStack
 from tim3d.sources.units import refuse_mistyped
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema
-from tim3d.storage.outputs import remove_abandoned, replacing
+from tim3d.storage.outputs import make_folder, remove_abandoned, replacing
 from tim3d.storage.removal import remove_file
 from tim3d.typed import Folder, Shape, VoxelSize
 
@@ -182,7 +182,7 @@ class Simulation:
         """Remove slices of an earlier (perhaps longer) simulation only, and follow no link."""
         for name, stem in STACKS.items():
             folder = self.target / name
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for old in folder.glob(f"{stem}_*.tif") if not folder.is_symlink() else ():
                 if old.stem.removeprefix(f"{stem}_").isdigit():
                     remove_file(old)

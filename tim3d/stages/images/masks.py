@@ -108,7 +108,7 @@ class Masks:
         for old in (known or {"images": {}})["images"].values():
             if old not in self.images.values():
                 remove_file(self.folder / Path(str(old["file"])).name)
-        self.folder.mkdir(exist_ok=True)
+        outputs.make_folder(self.folder)
         outputs.remove_abandoned(self.folder)
         self.save()
 

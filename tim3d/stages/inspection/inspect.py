@@ -13,7 +13,7 @@ from tim3d.sources.base import VoxelSize
 from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
 from tim3d.sources.opening import Reading
-from tim3d.sources.units import length_nm, refuse_units_alone
+from tim3d.sources.units import lengths_given, refuse_units_alone
 from tim3d.stages.inspection.audit import Subject
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import PartialVoxelSize, Pick, Shape, Sources
@@ -114,6 +114,6 @@ def known_size(source: Source, given: Mapping[str, float | None], units: str) ->
     if source.positions_nm is not None and len(source.positions_nm) > 1:
         step = abs(spacing_statistics(source.positions_nm).mean_nm)
     known = (step or source.voxel_size_nm[0], *source.voxel_size_nm[1:])
-    lengths = {axis: length_nm(value, units) for axis, value in given.items() if value is not None}
+    lengths = lengths_given(given, units)
     z, y, x = (lengths.get(axis, size) for axis, size in zip(AXES, known, strict=True))
     return (z, y, x)

@@ -119,7 +119,7 @@ class Shown:
         if self._is_there():
             return self.table
         low, high = self._range()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        outputs.make_folder(self.folder)
         for name, place in zip(self._images(), self._places.tolist(), strict=True):
             file = io.BytesIO()
             self._image(place, low, high).save(file, "PNG")
