@@ -123,7 +123,6 @@ SLIPS: list[tuple[str, int, list[str]]] = [
     ("prepare a.zarr median --out ../x", 2, ["a field cannot be called '../x"]),
     ("label a.zarr --out ../x", 2, ["a field cannot be called '../x"]),
     ("segment a.zarr --method otsu --phases a=0,b=1 --out ../x", 2, ["cannot be called '../x"]),
-    ("prepare a.zarr crop", 2, ["keeps all", "crop:bar=40"]),
     ("prepare a.zarr crop:z=0:100", 2, ["8 voxels along z", "z=0:8"]),
     ("report a.zarr r.html --field nope", 4, ["no field 'nope'", "names"]),
     ("report a.zarr r.html --raw nope", 4, ["no field 'nope'", "names"]),

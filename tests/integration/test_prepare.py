@@ -345,7 +345,7 @@ def test_an_edited_table_is_never_replaced(tmp_path: Path) -> None:
 
 # Of each step what is given, and for every parameter another value.
 PARAMETERS: dict[type, tuple[dict[str, Any], dict[str, Any]]] = {
-    Crop: ({"bar": 1}, {"z": slice(1, None), "y": slice(2, None), "x": slice(2, None), "bar": 3}),
+    Crop: ({}, {"z": slice(1, None), "y": slice(2, None), "x": slice(2, None), "bar": 3}),
     Align: (
         {"remove": "all"},
         {

@@ -30,10 +30,6 @@ class Crop(Correction):
 
     def check(self, stack: Stack) -> None:
         """Refuse a box that is empty or reaches beyond the stack."""
-        if self == Crop():
-            raise ArgumentError(
-                "crop keeps all of the stack: say which rows or voxels, as in crop:bar=40 or crop:y=0:1024"
-            )
         if not 0 <= self.bar < stack.shape[1]:
             raise ArgumentError(f"crop bar {self.bar}: slices have {stack.shape[1]} rows")
         for axis, asked, kept, count in zip(

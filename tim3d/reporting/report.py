@@ -105,7 +105,7 @@ def report(
         if name is not None:
             store.complete_field(sample, name, verb)
     for name, usual, verb in ((raw, "raw", "ingest"), (field, "phase", "segment")):
-        if name != usual:
+        if name not in (usual, "none"):
             store.complete_field(sample, name, verb)
     grey, labels = (_if_complete(sample, name) for name in (raw, field))
     if grey is None and labels is None:
