@@ -54,9 +54,9 @@ def report(
         The file to write, ending in .html. In a folder that is there; a report that is there is
         replaced.
     raw : str
-        The grey field. Left out if it is not there.
+        The grey field; none leaves it out, as does a sample without `raw`.
     field : str
-        The label field. Left out if it is not there.
+        The label field; none leaves it out, as does a sample without `phase`.
     truth : str, optional
         A label field to compare with (default: none). Voxel by voxel and, where both are measured,
         number by number.
