@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -105,7 +105,6 @@ def test_particles_are_told_apart_and_linked_through_the_slices(sample, pixels, 
     assert (tim3d.open_field(sample, "found_foreground").values == (truth > 0)).all()
 
 
-@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_no_block_shows_in_any_map(data):
     value = segmenter((24, 32), 6)

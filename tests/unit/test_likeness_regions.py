@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.stages.imaging.regions import Layout
@@ -11,7 +11,6 @@ EDGES = st.tuples(st.integers(1, 40), st.integers(16, 90), st.integers(16, 90))
 SIZES = st.tuples(*[st.floats(1, 50)] * 3)
 
 
-@settings(max_examples=50, deadline=None)
 @given(shape=EDGES, spacing=SIZES, regions=st.integers(4, 9), count=st.integers(1, 7))
 def test_crops_are_inside_and_do_not_overlap(
     shape: tuple[int, int, int], spacing: tuple[float, float, float], regions: int, count: int
