@@ -119,6 +119,7 @@ def _source(path: Path, dataset: Any, said: Found, layout: Layout, wanted: Wante
         dtype=stored_dtype(_dtype(dataset), where),
         voxel_size_nm=said.voxel_size_nm,
         origin=said.origin,
+        positions_nm=said.positions_nm,
         filled=accepted(holes, wanted.missing_chunks, where, dataset.fillvalue),
         piece_bytes=math.prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0,
         remarks=(

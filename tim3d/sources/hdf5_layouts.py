@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 
 from tim3d.errors import InputError
-from tim3d.sources.axes import names_of_space
+from tim3d.sources.axes import axis_name, names_of_space
 from tim3d.sources.base import UNKNOWN_SIZE, VoxelSize
+from tim3d.sources.coordinates import Coordinates, coordinates_of, lattice_of
 from tim3d.sources.units import positive_nm
 from tim3d.sources.volumes import choose
 from tim3d.sources.wanted import Wanted
@@ -24,6 +25,7 @@ _IMARIS_PATH = re.compile(r"DataSet/ResolutionLevel (\d+)/TimePoint (\d+)/Channe
 _VTK = "VTKHDF"
 # Axes of an image stack in MATLAB.
 MATLAB_AXES = ("row", "column", "slice")
+NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Found:
     origin: str = ""
     limits: tuple[int, int, int] | None = None
     called: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    positions_nm: tuple[float, ...] | None = None
 
 
 def known_layout(file: Any, wanted: Wanted, path: Path) -> Found | None:
@@ -156,12 +159,15 @@ LAYOUTS: tuple[Callable[[Any, Wanted, Path], Found | None], ...] = (_imaris, _vt
 
 
 def said_by(dataset: Any, name: str) -> Found:
-    """Names of the axes and voxel size, from attributes of a data set that Fiji and ilastik write."""
+    """Names of the axes and voxel size, from the attributes and scales of a data set."""
     axes = _axis_names(dataset)
     size = dataset.attrs.get("element_size_um")
     edges = [] if size is None else [float(v) for v in np.ravel(size)]
     if len(edges) != 3 or not all(math.isfinite(v) for v in edges):
-        return Found(name, axes, origin=f"HDF5 data set {name}, no metadata")
+        found = lattice_of(_coordinates(dataset), f"{dataset.file.filename}:{name}")
+        beside = any(found.voxel_size_nm) or found.positions_nm
+        origin = f"HDF5 data set {name}, {'its coordinates' if beside else 'no metadata'}"
+        return Found(name, axes, found.voxel_size_nm, origin, positions_nm=found.positions_nm)
     z, y, x = (positive_nm(edge, "um") for edge in edges)
     return Found(name, axes, (z, y, x), "HDF5 attribute element_size_um")
 
@@ -197,6 +203,20 @@ def _axis_names(dataset: Any) -> tuple[str, ...]:
     if not names and is_of_matlab(dataset):
         names = [*reversed(MATLAB_AXES[: dataset.ndim])]
     return names_of_space(names)
+
+
+def _coordinates(dataset: Any) -> dict[str, Coordinates]:
+    """Coordinates along the axes that have a scale with values."""
+    made = {}
+    for dimension in dataset.dims:
+        scale = dimension[0] if len(dimension) else None
+        # A dimension of netCDF without coordinates has a scale that holds nothing.
+        if scale is None or bytes(scale.attrs.get("NAME", b"")).startswith(NO_VARIABLE):
+            continue
+        found = coordinates_of(scale[()], scale.attrs.get("units", ""))
+        if found is not None:
+            made[axis_name(dimension.label or _scale_name(dimension))] = found
+    return made
 
 
 def _scale_name(dimension: Any) -> str:

@@ -6,9 +6,11 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 
 from tim3d.errors import InputError
@@ -17,6 +19,7 @@ from tim3d.sources.axes import (
     Layout,
     Others,
     Places,
+    axis_name,
     cut,
     is_volume,
     layout_by_name,
@@ -25,6 +28,7 @@ from tim3d.sources.axes import (
     places_in_order,
 )
 from tim3d.sources.base import Source, Voxels, reading, stored_dtype
+from tim3d.sources.coordinates import Coordinates, Lattice, coordinates_of, lattice_of
 from tim3d.sources.holes import accepted
 from tim3d.sources.ome_zarr import Level, level_of, level_paths, level_size_nm, multiscale_of
 from tim3d.sources.positions import natural_key
@@ -207,11 +211,16 @@ def _source(location: str, array: Any, level: Level | None, wanted: Wanted) -> Z
     else:
         picks.chosen({}, where)
         layout = Layout(places_in_order(array.shape, array.dtype, where))
+    found = Lattice(level_size_nm(level)) if level else _lattice(location, array, names, where)
+    beside = any(found.voxel_size_nm) or found.positions_nm
     return ZarrArray(
         shape=ordered_shape(array.shape, layout.places, where),
         dtype=stored_dtype(array.dtype, where),
-        voxel_size_nm=level_size_nm(level) if level else (None, None, None),
-        origin="OME-Zarr metadata" if level else "zarr, no metadata",
+        voxel_size_nm=found.voxel_size_nm,
+        origin="OME-Zarr metadata"
+        if level
+        else f"zarr, {'coordinates' if beside else 'no metadata'}",
+        positions_nm=found.positions_nm,
         filled=accepted(holes_in(array), wanted.missing_chunks, where, array.fill_value),
         piece_bytes=piece_bytes(array),
         scale=_scale_of(array),
@@ -220,6 +229,18 @@ def _source(location: str, array: Any, level: Level | None, wanted: Wanted) -> Z
         places=layout.places,
         others=layout.others,
     )
+
+
+def _lattice(location: str, array: Any, names: Sequence[str], where: str) -> Lattice:
+    """Voxel edges by the coordinates that xarray keeps beside an array, named like its axes."""
+    along: dict[str, Coordinates] = {}
+    for group, _ in islice(_groups_above(location, array.path), 1 if names else 0):
+        for name, size in zip(names, array.shape, strict=True):
+            held = group.get(name)
+            if isinstance(held, zarr.Array) and held.shape == (size,):
+                one = coordinates_of(np.asarray(held[:]), held.attrs.get("units", ""))
+                along |= {axis_name(name): one} if one else {}
+    return lattice_of(along, where)
 
 
 def _scale_of(array: Any) -> tuple[float, float] | None:
