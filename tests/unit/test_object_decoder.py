@@ -187,7 +187,7 @@ def test_a_decoder_goes_with_sam_alone_and_not_by_itself(tmp_path):
         tim3d.import_network(saved_folder("sam2", tmp_path / "b"), tmp_path / "b.st", **given)
     with pytest.raises(CheckpointError, match=r"without its network.*--decoder"):
         tim3d.import_network(tmp_path / "vit_b_decoder.pt", tmp_path / "c.safetensors")
-    with pytest.raises(ArgumentError, match="--decoder of promptable networks"):
+    with pytest.raises(ArgumentError, match="--decoder is of promptable networks"):
         tim3d.import_network(tmp_path / "a.pt", tmp_path / "a.safetensors", classes=["a"], **given)
 
 

@@ -115,7 +115,8 @@ def import_network(
 def _refuse_promptable(**given: object) -> None:
     if asked := [f"--{name}" for name, value in given.items() if value]:
         raise ArgumentError(
-            f"{' and '.join(asked)} of promptable networks; one of segmentation-models-pytorch has --mean and --std"
+            f"{' and '.join(asked)} {'is' if len(asked) == 1 else 'are'} of promptable networks; one of "
+            "segmentation-models-pytorch has --mean and --std"
         )
 
 
