@@ -279,7 +279,7 @@ def test_bad_names_are_one_clear_error_and_no_file(sample: str, tmp_path: Path) 
     with pytest.raises(MissingFieldError, match="no field 'nothing'"):
         report(sample, out, truth="nothing")
     with pytest.raises(MissingFieldError, match="neither"):
-        report(sample, out, raw="a", field="b")
+        report(sample, out, raw="none", field="none")
     with pytest.raises(CheckpointError, match="cannot read"):
         report(sample, out, model=tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="no sample"):
