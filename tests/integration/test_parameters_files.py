@@ -98,11 +98,11 @@ CASES = {
     ),
     "train_translator": Case(
         {
-            "sample": A, "like": B, "model": "look.safetensors", "labels": "truth", "crop": 16, "batch": 1, "steps": 1,
-            "every": 1, "channels": 4, "progress": False,
+            "sample": A, "like": B, "like_field": "grey", "model": "look.safetensors", "labels": "truth",
+            "crop": 16, "batch": 1, "steps": 1, "every": 1, "channels": 4, "progress": False,
         },
         refused={
-            "sample": B, "like": A, "field": "grey", "labels": "other", "like_field": "grey", "method": "cut",
+            "sample": B, "like": A, "field": "grey", "labels": "other", "like_field": "raw", "method": "fastcut",
             "reach": 1, "channels": 2, "crop": 12, "batch": 2, "learning_rate": 1e-3, "pool": 3, "every": 2,
             "seed": 1, "threads": 2, "mixed_precision": False,
         },
