@@ -101,8 +101,8 @@ def decoded(
     )
     if cast(FileNetwork, asking.network).decoder is None:
         raise CheckpointError(
-            f"{model} has no decoder: import the network with it, tim3d import-network vit_b.pt {model} --decoder "
-            "vit_b_decoder.pt --overwrite"
+            f"{model} has no decoder: import the network with it, tim3d import-network vit_b.pt both.safetensors "
+            "--decoder vit_b_decoder.pt"
         )
     return DecoderSegmenter(asking, limits)
 
