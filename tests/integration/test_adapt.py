@@ -80,8 +80,23 @@ def test_steps_follow_one_another_in_the_shell(pair: tuple[str, str]) -> None:
     assert main([*then, "--plan"]) == 0
     assert main(then) == 0
     made = store.node_attributes(mine, "done")
-    assert made["inputs"] == {"step": store.fingerprint_of(mine, "step")}
-    assert set(made["parameters"]) == {"to", "like", "seed"}
+    used = {other: {"raw": store.fingerprint_of(other, "raw")}}
+    assert made["inputs"] == {"step": store.fingerprint_of(mine, "step"), "volumes": used}
+    assert set(made["parameters"]) == {"to", "seed"}
+
+
+def test_a_field_is_outdated_when_the_stack_it_resembles_was_replaced(tmp_path: Path) -> None:
+    look = Imaging({"pore": 60.0, "solid": 170.0}, read=6.0)
+    mine, other = (rendered(tmp_path, name, look, seed) for seed, name in enumerate("ab"))
+    tim3d.adapt(mine, other, to="histogram", out="done", options=QUIET)
+    assert store.outdated(mine, "done") == ""
+    again = tim3d.Options(progress=False, overwrite=True)
+    tim3d.render(other, f"{other}.json", seed=9, options=again)
+    assert store.outdated(mine, "done") == f"raw of {other}"
+    with pytest.raises(MixedRunError, match="other volumes; it was made by  tim3d adapt"):
+        tim3d.adapt(mine, other, to="histogram", out="done", options=QUIET)
+    tim3d.adapt(mine, other, to="histogram", out="done", options=again)
+    assert store.outdated(mine, "done") == ""
 
 
 def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tim3d.stages.shared.field import (
 from tim3d.stages.shared.slice_statistics import keep_sums, sums_of_slices
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import store
+from tim3d.storage.files import absolute
 from tim3d.storage.schema import Field
 
 
@@ -160,7 +161,8 @@ class Adapting:
         return replace(self.options, overwrite=False)
 
     def _making(self, change: Change | None) -> Making:
-        before = self.source.grey
+        before, like = self.source.grey, self.target.grey.name
+        used = {like: store.fingerprint_of(self.target.sample, like)}
         made = Field(
             self.out, before.shape, before.dtype, before.spacing_nm, before.chunk, before.shard,
             long_name="adapted grey value",
@@ -173,12 +175,11 @@ class Adapting:
             field=made,
             work=work,
             block=many_shards(made),
-            inputs={before.name: store.fingerprint_of(self.source.sample, before.name)},
-            parameters={
-                "to": self.adaptation.kind,
-                "like": store.fingerprint_of(self.target.sample, self.target.grey.name),
-                **self.adaptation.parameters(),
+            inputs={
+                before.name: store.fingerprint_of(self.source.sample, before.name),
+                "volumes": {absolute(self.target.sample): used},
             },
+            parameters={"to": self.adaptation.kind, **self.adaptation.parameters()},
             halo=self.adaptation.halo,
             read_bytes=float(np.dtype(before.dtype).itemsize),
         )
