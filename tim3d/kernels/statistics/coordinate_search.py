@@ -1,7 +1,7 @@
 """Search of the best values of some parameters, one parameter after the other.
 
 Each parameter in turn gets the value of the highest score while the others stay; rounds are repeated
-until one changes nothing. The score never falls, and what is found is a maximum along each
+until one changes nothing, at most `MOST_ROUNDS`. The score never falls, and what is found is a maximum along each
 parameter, not over all combinations of values.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -69,9 +69,14 @@ class DecoderSegmenter(Segmenter):
         """All that determines the maps."""
         asked = self.asking.description()
         same = {name: asked[name] for name in ("network", "grey", "window", "border")}
-        limits = {name: getattr(self.limits, name) for name in self.limits.__dataclass_fields__}
         maps = [one.description() for one in self.maps]
-        return {"kind": self.kind, "version": self.version, **same, "limits": limits, "maps": maps}
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            **same,
+            "limits": asdict(self.limits),
+            "maps": maps,
+        }
 
     def block_bytes(self, shape: Triple, core: Triple, read: Triple, voxel_bytes: int) -> int:
         """Bytes of a block: grey values, maps and numbers; the network, and its decoder."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Keys under which training programs store the weights, and prefixes that they put before names.
-WRAPPERS = ("model", "model_state", "state_dict", "decoder_state")
-# Where micro-sam exports a decoder in the file of its network.
+WRAPPERS = ("model", "model_state", "state_dict")
+# Where micro-sam exports a decoder, in a file of its own or beside the weights of its network.
 DECODER = "decoder_state"
 PREFIXES = ("module.", "sam.", "model.")
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -68,7 +68,7 @@ def read_foreign(path: Path) -> ForeignFile:
     if not path.is_file():
         raise CheckpointError(f"cannot read {path}: no such file or folder; check its path")
     content = _content(path)
-    beside = _get(content, DECODER) if any(_get(content, one) for one in WRAPPERS[:-1]) else None
+    beside = _get(content, DECODER) if any(_get(content, one) for one in WRAPPERS) else None
     decoder = _named(beside, path) if isinstance(beside, Mapping) else {}
     return ForeignFile(path, _unwrapped(content, path), {}, {}, decoder)
 
@@ -155,7 +155,8 @@ def _first_line(error: Exception) -> str:
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     """Tensors by name, from below one known wrapper, without known prefixes."""
     inner = next(
-        (content[key] for key in WRAPPERS if isinstance(_get(content, key), Mapping)), content
+        (content[key] for key in (*WRAPPERS, DECODER) if isinstance(_get(content, key), Mapping)),
+        content,
     )
     return _named(inner, path)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
 from tim3d.kernels.masks.mask_set import Mask
 
+SHA_BYTES = hashlib.sha256().digest_size
+
 
 def packed_masks(crops: Sequence[Sequence[Mask]]) -> bytes:
-    """Masks of each crop, as an archive of arrays."""
+    """Masks of each crop, as a SHA-256 and an archive of arrays that has it."""
     every = [one for masks in crops for one in masks]
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -28,7 +30,8 @@ def packed_masks(crops: Sequence[Sequence[Mask]]) -> bytes:
         sizes=np.array([len(one.packed) for one in every], np.int64),
         bits=np.concatenate([np.zeros(0, np.uint8), *(one.packed for one in every)]),
     )
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    return hashlib.sha256(data).digest() + data
 
 
 def unpacked_masks(data: bytes) -> list[list[Mask]] | None:
@@ -40,22 +43,20 @@ def unpacked_masks(data: bytes) -> list[list[Mask]] | None:
     >>> [[one.box for one in masks] for masks in unpacked_masks(data)], unpacked_masks(data[:-9])
     ([[], [(slice(2, 4, None), slice(3, 5, None))]], None)
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-        bits = (
-            np.split(found["bits"], np.cumsum(found["sizes"])[:-1]) if len(found["sizes"]) else []
-        )
-        every = [
-            Mask(
-                (int(y), int(x)), (int(rows), int(columns)), packed, quality=float(quality), crop=int(crop),
-                name=str(name), iou=float(iou), stability=float(stability),
-            )
-            for (y, x, rows, columns, crop), (quality, iou, stability), name, packed in zip(
-                found["boxes"], found["numbers"], found["names"], bits, strict=True
-            )
-        ]  # fmt: skip
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    sha, archived = data[:SHA_BYTES], data[SHA_BYTES:]
+    if hashlib.sha256(archived).digest() != sha:
         return None
+    with np.load(io.BytesIO(archived), allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files}
+    bits = np.split(found["bits"], np.cumsum(found["sizes"])[:-1]) if len(found["sizes"]) else []
+    every = [
+        Mask(
+            (int(y), int(x)), (int(rows), int(columns)), packed, quality=float(quality), crop=int(crop),
+            name=str(name), iou=float(iou), stability=float(stability),
+        )
+        for (y, x, rows, columns, crop), (quality, iou, stability), name, packed in zip(
+            found["boxes"], found["numbers"], found["names"], bits, strict=True
+        )
+    ]  # fmt: skip
     ends = np.cumsum(found["counts"])
     return [every[end - count : end] for count, end in zip(found["counts"], ends, strict=True)]

@@ -80,7 +80,7 @@ class JudgedMasks:
 
     def masks(self, index: Triple) -> list[list[Mask]]:
         """Masks of each crop of a window: kept, or drawn and kept."""
-        path = self.folder / f"{self._question(index)}.npz"
+        path = self.folder / f"{self._question(index)}.masks"
         found = unpacked_masks(path.read_bytes()) if path.is_file() else None
         if found is None:
             found = self._drawn(index)

@@ -89,7 +89,7 @@ def decoded(
     CheckpointError
         If the file of the network has no decoder.
     """
-    limits = prompts.limits
+    prompts.check()
     if masks is not None or batch != BATCH:
         raise ArgumentError(
             "--masks and --batch change nothing without prompts: leave them out, and give the limits as --prompts "
@@ -104,7 +104,7 @@ def decoded(
             f"{model} has no decoder: import the network with it, tim3d import-network vit_b.pt both.safetensors "
             "--decoder vit_b_decoder.pt"
         )
-    return DecoderSegmenter(asking, limits)
+    return DecoderSegmenter(asking, prompts)
 
 
 def _device(asked: str) -> str:

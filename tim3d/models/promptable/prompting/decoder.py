@@ -11,38 +11,13 @@ from tim3d.steps import Step
 
 
 @dataclass(frozen=True)
-class Decoder(Step):
-    """The decoder of a network in place of prompts, and the limits of its objects.
+class Decoder(Limits, Step):
+    """The decoder of a network in place of prompts, with the parameters of `Limits`."""
 
-    Parameters
-    ----------
-    foreground : float
-        Share of foreground above which a pixel belongs to an object.
-    centre, boundary : float
-        Distances below which a pixel is one of a seed.
-    smooth, smooth_distances : float
-        Deviations in pixels of the Gaussians of the foreground and of the distances; 0 for none.
-    smallest : int
-        Pixels of an object of a slice or window, at least.
-    """
-
-    foreground: float = 0.5
-    centre: float = 0.5
-    boundary: float = 0.5
-    smooth: float = 1.0
-    smooth_distances: float = 1.6
-    smallest: int = 1
     kind: ClassVar[str] = "decoder"
 
-    @property
-    def limits(self) -> Limits:
-        """The limits.
-
-        Raises
-        ------
-        ArgumentError
-            If one is out of its range.
-        """
+    def check(self) -> None:
+        """Raise `ArgumentError` for a limit out of its range."""
         shares = (self.foreground, self.centre, self.boundary)
         widths = (self.smooth, self.smooth_distances)
         if not (
@@ -54,4 +29,3 @@ class Decoder(Step):
                 f"{self}: foreground, centre and boundary lie from 0 to 1, smooth and smooth_distances from 0 to 100 "
                 "pixels, and smallest is 1 or more"
             )
-        return Limits(*shares, *widths, self.smallest)
