@@ -105,7 +105,17 @@ def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> No
     fields = store.read_field(sample, "phase"), store.read_field(sample, "phase_distance")
     options = tim3d.Options(progress=False, block=(40, 20, 40))
     basins = BasinField(
-        sample, "particles", fields[0], fields[1:], 0, Joining(), {}, {}, "a", "particle", options
+        sample,
+        "particles",
+        fields[0],
+        fields[1:],
+        0,
+        Joining(),
+        {},
+        {},
+        "a",
+        "number of the particle",
+        options,
     )
     run_passes(basins.passes, options)
     needs: list[int] = []

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -27,15 +27,14 @@ from tim3d.kernels.morphology.components import border_voxels, first_rows
 from tim3d.kernels.morphology.joined_basins import Joining, ends_of, joined, renumbered
 from tim3d.kernels.morphology.necks import Necks, Side, necks_across, necks_within, widest
 from tim3d.stages.components.blocks import lookup, lookup_node, values_of_block
-from tim3d.stages.morphology.joined_field import COUNTS, JoinedField
-from tim3d.stages.shared.field import BLOCK_VOXELS, Making, Options, many_shards, whole_shards
+from tim3d.stages.morphology.joined_field import COUNTS, JoinedField, check_count
+from tim3d.stages.shared.field import BLOCK_VOXELS, Making, Options
 from tim3d.stages.shared.packed import pack, unpack
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 
 AROUND: Triple = (1, 1, 1)
 OFFSETS = [triple(o) for o in itertools.product((-1, 0, 1), repeat=3)]
-MOST = int(np.iinfo(schema.ID_DTYPE).max)
 # Memory of joining for each basin of a block and each neck, above what was measured.
 BASIN_BYTES, NECK_BYTES = 130, 110
 # Bytes a voxel of climbing: radii, the best neighbours, numbers.
@@ -237,8 +236,8 @@ class BasinField(JoinedField):
         Arguments that decide the numbers.
     inputs : mapping
         Fingerprints of the labels and of the maps.
-    out, object : str
-        Name of the field, and what its numbers are of.
+    out, long_name : str
+        Name of the field, and what its numbers are.
     options : Options
         How it runs.
     """
@@ -252,16 +251,9 @@ class BasinField(JoinedField):
     parameters: Mapping[str, Any]
     inputs: Mapping[str, str]
     out: str
-    object: str
+    long_name: str
     options: Options
-
-    @property
-    def block(self) -> Triple:
-        """Voxels of a block."""
-        asked = self.options.block
-        if asked:
-            return whole_shards(asked, self.labels)
-        return many_shards(self.labels, BLOCK_VOXELS // 2)
+    block_voxels: ClassVar[int] = BLOCK_VOXELS // 2
 
     @property
     def climb(self) -> Climb:
@@ -278,17 +270,9 @@ class BasinField(JoinedField):
     @cached_property
     def making(self) -> Making:
         """The field."""
-        field = replace(
-            self.labels,
-            name=self.out,
-            dtype=schema.ID_DTYPE,
-            phases=None,
-            long_name=f"number of the {self.object}",
-            attributes={},
-        )
         return Making(
             verb=self.verb,
-            field=field,
+            field=self.numbers,
             work=NumberWork(self.climb, self.out, self.options.durable),
             block=self.block,
             halo=AROUND,
@@ -327,17 +311,15 @@ class BasinField(JoinedField):
     def write_lookup(self) -> None:
         """Write the number of the particle of each basin of each block."""
         starts, numbers, pairs = particles_of(*self.passes, self.how, joining(self.out))
-        if numbers.max(initial=0) > MOST:
-            raise InputError(
-                f"{numbers.max()} objects are more than {schema.ID_DTYPE} can number: join more of them"
-            )
+        count = int(numbers.max(initial=0))
+        check_count(count, "join more of them")
         record = store.provenance(self.making.fingerprint, self.parameters, self.inputs)
         store.write_dataset(
             self.sample,
             lookup_node(self.out),
             lookup(starts, numbers),
             # how many particles there are, and how many pairs of them touch
-            record | {"verb": self.verb, COUNTS: [int(numbers.max(initial=0)), pairs]},
+            record | {"verb": self.verb, COUNTS: [count, pairs]},
         )
 
 

@@ -4,29 +4,68 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
 
+import numpy as np
 import xarray as xr
 
 from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
+from tim3d.errors import InputError
+from tim3d.grid import Triple
 from tim3d.stages.components.blocks import lookup_node
-from tim3d.stages.shared.field import Making, Options, plan_field, produce, renewing
+from tim3d.stages.shared.field import (
+    Making,
+    Options,
+    many_shards,
+    plan_field,
+    produce,
+    renewing,
+    whole_shards,
+)
 from tim3d.stages.shared.results import run_passes
-from tim3d.storage import store
+from tim3d.storage import schema, store
+from tim3d.storage.schema import Field
 
 # Entry of the record of the field and of its table: what was counted.
 COUNTS = "counts"
+MOST = int(np.iinfo(schema.ID_DTYPE).max)
 
 
 class JoinedField(ABC):
     """Passes over blocks, one table from their records, and a field that is made by it.
 
-    To be inherited by a frozen dataclass with the sample, the name of the field and the options. The
-    table is the node ``OUT_lookup``, whose record holds `COUNTS`; it is removed in the end.
+    To be inherited by a frozen dataclass with the sample, the labels, the name and long name of the
+    field and the options. The table is the node ``OUT_lookup``, whose record holds `COUNTS`; it is
+    removed in the end.
+
+    Attributes
+    ----------
+    block_voxels : int
+        Voxels of a block, unless it is given.
     """
 
     sample: str
+    labels: Field
     out: str
+    long_name: str
     options: Options
+    block_voxels: ClassVar[int]
+
+    @property
+    def block(self) -> Triple:
+        """Voxels of a block along each axis."""
+        asked = self.options.block
+        if asked:
+            return whole_shards(asked, self.labels)
+        return many_shards(self.labels, self.block_voxels)
+
+    @property
+    def numbers(self) -> Field:
+        """Numbers of the objects, 0 for none."""
+        return replace(
+            self.labels, name=self.out, dtype=schema.ID_DTYPE, phases=None, long_name=self.long_name, attributes={}
+        )  # fmt: skip
 
     @property
     @abstractmethod
@@ -86,3 +125,9 @@ class JoinedField(ABC):
         store.delete_node(self.sample, lookup_node(self.out))
         for one in self.passes:
             one.ledger.forget()
+
+
+def check_count(objects: int, cure: str) -> None:
+    """Raise `InputError` for more objects than there are numbers; `cure` is what makes them fewer."""
+    if objects > MOST:
+        raise InputError(f"{objects} objects are more than {schema.ID_DTYPE} can number: {cure}")

@@ -177,7 +177,7 @@ def _of_phase(
     inputs = {one: store.fingerprint_of(sample, one) for one in (field, name)}
     basins = BasinField(
         sample, "particles", labels, (far.field,), code, Joining(neck), {"phase": phase, "neck": neck}, inputs, kept,
-        "particle", options,
+        "number of the particle", options,
     )  # fmt: skip
     node = out or result_name(f"{field}_particles", **asked, substrate=(substrate, "none"))
     parameters = {**basins.parameters, "substrate": substrate}

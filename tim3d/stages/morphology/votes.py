@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -27,8 +27,8 @@ from tim3d.kernels.morphology.offset_votes import (
     targets,
 )
 from tim3d.stages.components.blocks import lookup_node
-from tim3d.stages.morphology.joined_field import COUNTS, JoinedField
-from tim3d.stages.shared.field import BLOCK_VOXELS, Making, Options, many_shards, whole_shards
+from tim3d.stages.morphology.joined_field import COUNTS, JoinedField, check_count
+from tim3d.stages.shared.field import BLOCK_VOXELS, Making, Options
 from tim3d.stages.shared.packed import pack, unpack
 from tim3d.stages.shared.reduction import reduction_pass
 from tim3d.storage import schema, store
@@ -36,7 +36,6 @@ from tim3d.storage.schema import Field
 
 # Memory of votes for each voxel that is read, and of all centres for each of them.
 VOTE_BYTES, CENTRE_BYTES = 110, 64
-MOST = int(np.iinfo(schema.ID_DTYPE).max)
 
 
 @dataclass(frozen=True)
@@ -146,14 +145,7 @@ class VoteField(JoinedField):
     out: str
     long_name: str
     options: Options
-
-    @property
-    def block(self) -> Triple:
-        """Voxels of a block."""
-        asked = self.options.block
-        if asked:
-            return whole_shards(asked, self.labels)
-        return many_shards(self.labels, BLOCK_VOXELS // 4)
+    block_voxels: ClassVar[int] = BLOCK_VOXELS // 4
 
     @property
     def _pointing(self) -> Pointing:
@@ -162,16 +154,13 @@ class VoteField(JoinedField):
     @cached_property
     def making(self) -> Making:
         """The field."""
-        field = replace(
-            self.labels, name=self.out, dtype=schema.ID_DTYPE, phases=None, long_name=self.long_name, attributes={}
-        )  # fmt: skip
         read = (self.labels, *self.planes)
         voxel_bytes = sum(one.voxel_bytes for one in read)
         work = PointWork(
             self._pointing, self.sample, tuple(one.name for one in read), self.out, voxel_bytes, self.options.durable
         )  # fmt: skip
         return Making(
-            verb=self.verb, field=field, work=work, block=self.block, read_bytes=voxel_bytes, inputs=self.inputs,
+            verb=self.verb, field=self.numbers, work=work, block=self.block, read_bytes=voxel_bytes, inputs=self.inputs,
             parameters=self.parameters,
         )  # fmt: skip
 
@@ -205,10 +194,7 @@ class VoteField(JoinedField):
         """
         records = list(self._records())
         place, margin = (np.concatenate(one) for one in zip(*records, strict=True))
-        if len(place) > MOST:
-            raise InputError(
-                f"{len(place)} objects are more than {schema.ID_DTYPE} can number: a larger radius"
-            )
+        check_count(len(place), "give a larger radius")
         order = np.argsort(place)
         _, y, x = self.labels.shape
         starts = np.searchsorted(place[order], np.arange(self.labels.shape[0] + 1) * y * x)

@@ -102,7 +102,8 @@ def watershed(
     inputs = {one.name: store.fingerprint_of(sample, one.name) for one in (labels, *maps)}
     parameters = {"phase": phase, "depth": depth, "maps": [one.name for one in maps]}
     made = BasinField(
-        sample, "watershed", labels, maps, code, Joining(depth=depth), parameters, inputs, name, "object", options
+        sample, "watershed", labels, maps, code, Joining(depth=depth), parameters, inputs, name,
+        "number of the object", options,
     )  # fmt: skip
     return Task(made.plans, made.result)
 

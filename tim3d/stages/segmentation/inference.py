@@ -108,7 +108,7 @@ class Segmentation:
                 parameters["depth"] = one.depth
                 yield BasinField(
                     self.sample, self.verb, making.field, maps, code, Joining(depth=one.depth), parameters, inputs,
-                    out, one.long_name.removeprefix("number of the "), self.options,
+                    out, one.long_name, self.options,
                 )  # fmt: skip
 
     @cached_property
