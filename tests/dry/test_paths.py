@@ -85,6 +85,7 @@ ANSWER = (
     "download models.segmentation.bpartis:Opened.raw",
     "download models.promptable.networks:Loaded.embed",
     "download models.promptable.networks:Loaded.answer",
+    "download models.promptable.networks:Loaded.decoded",
     "download models.promptable.networks:Loaded.answer.<locals>.enlarged",
     "upload models.conduction.device:Device.from_numpy",
     "download models.conduction.device:Device.to_numpy",
