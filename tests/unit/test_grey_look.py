@@ -33,7 +33,7 @@ def look(crops: np.ndarray) -> Look:
     ]
     power = np.stack([radial_power(one, PIXEL) for one in crops])
     none = np.zeros((len(crops), 0))
-    return Look(counts, moments, (none, across[0], across[1]), power, np.ones(len(crops)))
+    return Look(counts, moments, none, *across, power, np.ones(len(crops)))
 
 
 def noise(seed: int = 0, number: int = 8, edge: int = 32) -> np.ndarray:

@@ -56,7 +56,7 @@ ROOMS = [
     Room(1, "kernels.generation", "",                   "numpy scipy numba"),
     Room(1, "kernels.windows",    "",                   "numpy"),
     Room(1, "kernels.conduction", "kernels.morphology", "numpy scipy numba"),
-    Room(1, "kernels.image",      "kernels.generation", "numpy numba scipy skimage pywt"),
+    Room(1, "kernels.image",      "kernels.generation kernels.statistics", "numpy numba scipy skimage pywt"),
     Room(1, "kernels.masks",      "kernels.image",      "numpy scipy skimage"),
     Room(1, "storage",            "",                   "numpy xarray zarr numcodecs fsspec obstore"),
     Room(1, "models"),

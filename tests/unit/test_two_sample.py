@@ -9,6 +9,7 @@ from tim3d.kernels.statistics.two_sample import (
     by_chance,
     classifier_auc,
     embedded,
+    standardised,
 )
 
 pytest.importorskip("sklearn", reason="forests need scikit-learn: pip install 'tim3d[likeness]'")
@@ -28,7 +29,7 @@ def drawn(
 
 def test_the_kernel_distance_is_that_of_all_pairs_of_different_regions() -> None:
     crops = drawn(0, regions=3, each=3)
-    values, sums = crops.standardised(), {"aa": [], "bb": [], "ab": []}
+    values, sums = standardised(crops.features), {"aa": [], "bb": [], "ab": []}
     for i, x in enumerate(values):
         for j, y in enumerate(values):
             if crops.region[i] != crops.region[j]:
@@ -89,7 +90,7 @@ def test_the_standard_error_is_that_of_regions_not_of_crops() -> None:
 
 
 def test_a_picture_follows_from_its_seed() -> None:
-    values = drawn(3).standardised()[:24]
+    values = standardised(drawn(3).features)[:24]
     found = embedded(values, 1)
     assert found.shape == (24, 2)
     assert np.array_equal(found, embedded(values, 1))

@@ -23,6 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tim3d.kernels.image.spectrum_matching import power_spectrum
+from tim3d.kernels.statistics.grey_statistics import correlation, distance
+
 Floats: TypeAlias = NDArray[np.float64]
 Grey: TypeAlias = NDArray[np.unsignedinteger]
 
@@ -90,15 +93,16 @@ def radial_power(crop: Grey, pixel_nm: Sequence[float]) -> Floats:
         Edges of a pixel in nm; they may differ.
     """
     edge, (dy, dx) = len(crop), pixel_nm
-    taper = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(edge) + 0.5) / edge)
-    weight = taper[:, None] * taper
-    values = crop.astype(np.float64)
-    power = np.abs(np.fft.fft2((values - values.mean()) * weight)) ** 2 * dy * dx
-    radius = np.hypot(np.fft.fftfreq(edge, dy)[:, None], np.fft.fftfreq(edge, dx))
-    place = np.floor(radius / _step(edge, pixel_nm) + 0.5).astype(int)
-    sums = np.bincount(place.ravel(), power.ravel(), edge // 2 + 1)[1 : edge // 2 + 1]
-    counts = np.bincount(place.ravel(), minlength=edge // 2 + 1)[1 : edge // 2 + 1]
-    return np.asarray(sums / counts / (weight**2).sum())
+    power = power_spectrum(crop[None], edge) * dy * dx
+    radius = np.hypot(np.fft.fftfreq(edge, dy)[:, None], np.fft.rfftfreq(edge, dx))
+    # Columns between the first and that of the highest frequency stand for the other half plane, too.
+    weight = 2.0 - np.isin(2 * np.arange(edge // 2 + 1), (0, edge)) + np.zeros_like(power)
+    place = np.floor(radius / _step(edge, pixel_nm) + 0.5).astype(int).ravel()
+    sums, counts = (
+        np.bincount(place, one.ravel(), edge // 2 + 1)[1 : edge // 2 + 1]
+        for one in (weight * power, weight)
+    )
+    return np.asarray(sums / counts)
 
 
 def frequencies(edge: int, pixel_nm: Sequence[float]) -> Floats:
@@ -196,8 +200,8 @@ class Look:
         Pixels by class of grey values.
     moments : (regions, 3)
         Pixels, sum and sum of squares of the grey values.
-    squares : three arrays (regions, lags)
-        Sums over crops of the mean squared differences along z, y and x; without lags where there are
+    z, y, x : (regions, lags)
+        Sums over crops of the mean squared differences along each axis; without lags where there are
         none.
     power : (regions, frequencies)
         Sums over crops of the power.
@@ -207,27 +211,20 @@ class Look:
 
     counts: Floats
     moments: Floats
-    squares: tuple[Floats, Floats, Floats]
+    z: Floats
+    y: Floats
+    x: Floats
     power: Floats
     crops: Floats
 
     def beside(self, other: Look) -> Look:
         """Regions of this stack, then those of another."""
-        z, y, x = (np.concatenate(both) for both in zip(self.squares, other.squares, strict=True))
-        return Look(
-            np.concatenate([self.counts, other.counts]),
-            np.concatenate([self.moments, other.moments]),
-            (z, y, x),
-            np.concatenate([self.power, other.power]),
-            np.concatenate([self.crops, other.crops]),
-        )
+        both = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Look(*map(np.concatenate, both))
 
     def of(self, regions: NDArray[np.bool_]) -> Look:
         """Some of the regions."""
-        z, y, x = (one[regions] for one in self.squares)
-        return Look(
-            self.counts[regions], self.moments[regions], (z, y, x), self.power[regions], self.crops[regions]
-        )  # fmt: skip
+        return Look(*(one[regions] for one in vars(self).values()))
 
     def trimmed(self) -> Look:
         """The same without the classes below the lowest and above the highest grey value."""
@@ -252,8 +249,8 @@ class Look:
 
     def correlation(self, axis: int) -> Floats:
         """Correlation by lag, 1 - variogram / variance: 1 at no distance, 0 without correlation (lags,)."""
-        half = self.squares[axis].sum(axis=0) / self.crops.sum() / 2
-        return np.asarray(1 - half / max(self.variance, ROUNDING))
+        squares = (self.z, self.y, self.x)[axis].sum(axis=0) / self.crops.sum()
+        return correlation(squares, np.asarray(max(self.variance, ROUNDING)))
 
     @property
     def spectrum(self) -> Floats:
@@ -268,14 +265,13 @@ def entropy_difference(a: Look, b: Look) -> float:
 
 def histogram_distance(a: Look, b: Look, width: int) -> float:
     """Mean change of a grey value that turns one distribution into the other (W1), in grey levels."""
-    return float(np.abs(np.cumsum(a.shares - b.shares)).sum() * width)
+    return float(distance(a.shares, b.shares)) * width
 
 
 def correlation_distance(a: Look, b: Look, axis: int) -> float:
     """Mean absolute difference of the correlations over the lags; nan without lags."""
-    if not a.squares[axis].shape[1]:
-        return math.nan
-    return float(np.abs(a.correlation(axis) - b.correlation(axis)).mean())
+    apart = np.abs(a.correlation(axis) - b.correlation(axis))
+    return float(apart.mean()) if apart.size else math.nan
 
 
 def spectrum_distance(a: Look, b: Look, pixel_nm: Sequence[float]) -> float:

@@ -58,13 +58,13 @@ class Crops:
         """Regions of both samples."""
         return int(self.region.max()) + 1
 
-    def standardised(self) -> Floats:
-        """Features less their mean, over their standard deviation, of both samples together."""
-        spread = self.features.std(axis=0)
-        centred = self.features - self.features.mean(axis=0)
-        # Features that rounding alone makes differ are equal.
-        level = 1e-9 * np.maximum(1.0, np.abs(self.features).max(axis=0))
-        return np.asarray(centred / np.where(spread > level, spread, np.inf))
+
+def standardised(features: Floats) -> Floats:
+    """Features (crops, features) less their mean, over their standard deviation; 0 where all are equal."""
+    spread = features.std(axis=0)
+    # Features that rounding alone makes differ are equal.
+    level = 1e-9 * np.maximum(1.0, np.abs(features).max(axis=0))
+    return np.asarray((features - features.mean(axis=0)) / np.where(spread > level, spread, np.inf))
 
 
 def require_sklearn() -> None:
@@ -189,7 +189,7 @@ class KernelSums:
         The kernel of standardised features x and y is exp(-|x - y|^2 / d) with the mean d of the
         squared distances of all crops, which is twice the number of features that vary.
         """
-        values = crops.standardised()
+        values = standardised(crops.features)
         width = 2.0 * max(1, int((values != 0).any(axis=0).sum()))
         groups = [values[crops.region == n] for n in range(crops.regions)]
         total, pairs = np.zeros((len(groups),) * 2), np.zeros((len(groups),) * 2)

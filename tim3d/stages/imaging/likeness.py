@@ -25,6 +25,7 @@ from tim3d.kernels.statistics.two_sample import (
     classifier_auc,
     embedded,
     require_sklearn,
+    standardised,
 )
 from tim3d.stages.imaging import likeness_dataset as described
 from tim3d.stages.imaging.adaptations import SIZE_TOLERANCE, Stack, check_alike
@@ -255,12 +256,7 @@ class Comparing:
         width = self._class_width()
         seen = [self._seen(one, width) for one in self.stacks]
         values = [self._compared(one, seen[-1], width) for one in seen[:-1]]
-        together = Crops(
-            np.concatenate([one.features for one in seen]),
-            np.zeros(sum(len(one.features) for one in seen), np.int64),
-            1,
-        )
-        picture = embedded(together.standardised(), self.seed)
+        picture = embedded(standardised(np.concatenate([one.features for one in seen])), self.seed)
         return described.dataset(
             self.judged, self.real, [one.look for one in seen], values, self.lags, width
         ).assign(
@@ -301,17 +297,17 @@ class Comparing:
                 sums.append(self._sums(grey, middle, pixel, width, classes))
                 features.append(look.crop_features(grey[middle], pixel))
                 region.append(number)
-            rows.append([np.sum(each, axis=0) for each in zip(*sums, strict=True)])
-        counts, moments, z, y, x, power = (np.stack(each) for each in zip(*rows, strict=True))
-        crops = np.bincount(region).astype(np.float64)
-        if counts.sum(axis=0).max() == counts.sum():
+            rows.append(
+                [*(np.sum(each, axis=0) for each in zip(*sums, strict=True)), np.float64(len(sums))]
+            )
+        own = Look(*map(np.stack, zip(*rows, strict=True)))
+        if own.shares.max() == 1:
             raise InputError(
                 f"all crops of {one.grey.name!r} of {one.sample} have one grey value: there is nothing to compare"
             )
         chosen = np.linspace(0, len(examples) - 1, described.EXAMPLES).round().astype(int)
         return Seen(
-            Look(counts, moments, (z, y, x), power, crops), np.array(features), np.array(region),
-            np.stack([examples[n] for n in chosen]),
+            own, np.array(features), np.array(region), np.stack([examples[n] for n in chosen])
         )  # fmt: skip
 
     def _sums(

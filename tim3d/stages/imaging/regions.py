@@ -79,14 +79,9 @@ class Layout:
 
     def places(self) -> list[list[Triple]]:
         """First voxel of the middle slice of each crop, by region."""
-        each = [
-            _spread(n, self.regions) if axis == self._axis else list(range(n))
-            for axis, n in enumerate((self.shape[0], *self.tiles))
-        ]
-        if self._axis == 0:
-            each[0] = _spread(self.shape[0], self.number)
-        else:
-            each[0] = _spread(self.shape[0], self.count)
+        most = [self.count, *self.tiles]
+        most[self._axis] = self.number
+        each = list(map(_spread, (self.shape[0], *self.tiles), most))
         random = np.random.Generator(np.random.Philox([self.seed, SEEDS]))
         return [self._chosen(each, at, random) for at in each[self._axis]]
 
