@@ -102,7 +102,7 @@ def with_decoder(loaded: Loaded, embedding: Any) -> Loaded:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--edge", type=int, default=1024)
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
@@ -116,11 +116,11 @@ def main(arguments: list[str] | None = None) -> None:
     made = seconds(lambda: loaded.embed(image.astype(np.float32)))
     print(row("an embedding", made, f"peak {peak():.2f} GiB, before {before:.2f}"))
     both = with_decoder(loaded, made[2])
-    maps = seconds(lambda: both.decoded(made[2], image.shape))  # type: ignore[arg-type]
+    maps = seconds(lambda: both.decoded(made[2], image.shape))
     print(row("maps of the decoder of objects", maps, f"peak {peak():.2f} GiB"))
-    prompts = [point(x, y) for x, y in grid_points(image.shape, 64)[: given.prompts]]  # type: ignore[arg-type]
+    prompts = [point(x, y) for x, y in grid_points(image.shape, 64)[: given.prompts]]
     asked = list(batches(prompts, given.batch))
-    answered = seconds(lambda: [loaded.answer(made[2], image.shape, one, True) for one in asked])  # type: ignore[arg-type]
+    answered = seconds(lambda: [loaded.answer(made[2], image.shape, one, True) for one in asked])
     rate = len(prompts) / answered[1]
     print(
         row(
@@ -139,8 +139,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(row("centres of structure", seconds(lambda: centres(edge_regions(image)))))
     kept = seconds(lambda: suppressed(masks, 0.7))
     print(row(f"suppression of {len(masks)} masks", kept, f"{len(kept[2])} left"))
-    print(row("removal", seconds(lambda: removed(kept[2], image.shape))))  # type: ignore[arg-type]
-    print(row("painting", seconds(lambda: painted(kept[2], image.shape))))  # type: ignore[arg-type]
+    print(row("removal", seconds(lambda: removed(kept[2], image.shape))))
+    print(row("painting", seconds(lambda: painted(kept[2], image.shape))))
 
 
 if __name__ == "__main__":

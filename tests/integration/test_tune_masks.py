@@ -271,7 +271,8 @@ def test_what_is_refused(folder: Path, tmp_path: Path, caplog: pytest.LogCapture
     for change, said in (
         ({"tim3d": "else"}, "not a rule for masks of this version"),
         ({"rule": {**record["rule"], "iou": 7}}, "damaged or was edited"),
-        ({"rule": {**record["rule"], "version": 99}}, "choose the limits again"),
+        ({"rule": {"kind": "file", "version": 1, "path": "odd.json"}}, "damaged or was edited"),
+        ({"rule": {**record["rule"], "version": 99, "gone": 1}}, "choose the limits again"),
     ):
         odd = tmp_path / "odd.json"
         odd.write_text(json.dumps({**record, **change}))

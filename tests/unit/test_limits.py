@@ -68,7 +68,7 @@ CHECKS: dict[type, Callable[[Any], object]] = {
     CleaningStep: lambda one: one.after(PHASES, SHAPE, (20.0, 10.0, 5.0)),
     MaskRule: lambda one: one.check(()),
     Prompting: lambda one: one.ready("", SHAPE),
-    Decoder: lambda one: one.limits,
+    Decoder: lambda one: one.check(),
     Parametric: lambda one: one.check(SHAPE, Material(PHASES, (20.0, 10.0, 5.0))),
     ForestOptions: lambda one: one.check(),
     Question: lambda one: one.check(),

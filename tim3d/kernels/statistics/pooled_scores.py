@@ -23,21 +23,20 @@ class PooledScore:
 
     Parameters
     ----------
-    said : str
-        What it is.
     counts : callable
         Counts of an image from its table.
     value : callable
         The score of the sum of the counts of some images.
     """
 
-    said: str
     counts: Callable[[Overlaps], Counts]
     value: Callable[[Counts], float]
 
 
 def matched_overlaps(table: Overlaps) -> Counts:
     """Sum of the IoU of matched objects, and the number of true and found ones.
+
+    Their quotient is half the panoptic quality, IoU sum / (TP + FP/2 + FN/2).
 
     >>> matched_overlaps(Overlaps.of(np.array([[1, 1, 9], [1, 0, 1], [0, 2, 5]]))).tolist()
     [0.9, 3.0]
@@ -73,17 +72,14 @@ def _mean_accuracy(total: Counts) -> float:
 
 SCORES = {
     "panoptic_quality": PooledScore(
-        "sum of the IoU of matched objects / (TP + FP/2 + FN/2)",
         matched_overlaps,
         lambda total: _ratio(2 * total[0], total[1]),
     ),
     "mean_segmentation_accuracy": PooledScore(
-        "mean of TP / (TP + FP + FN) over the least IoU 0.5, 0.55, ... 0.95 of a match",
         hits,
         _mean_accuracy,
     ),
     "iou_foreground": PooledScore(
-        "pixels of true and found objects / pixels of either",
         covered,
         lambda total: _ratio(total[0], total[1]),
     ),

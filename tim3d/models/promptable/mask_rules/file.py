@@ -122,23 +122,30 @@ def read_tuned(path: Path) -> Tuned:
     """
     found = record_of(path)
     try:
-        given = dict(found["rule"])
-        module, name = {kind: place for kind, place in RULES.items() if kind != RuleFile.kind}[
-            given.pop("kind")
-        ]
-        of = getattr(importlib.import_module(module), name)
-        version = given.pop("version")
-        rule: MaskRule = of(**given)
-        rule.check(())
+        rule = _rule(dict(found["rule"]), path)
         learnt = tuple(map(Learnt.from_json, found["learnt_from"]))
-    except (KeyError, TypeError, ValueError, ArgumentError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged or was edited: {error!r}") from error
-    if version != rule.version:
-        raise InputError(
-            f"{path} has version {version} of the rule {rule.kind}, and this is {rule.version}: choose the limits again"
-        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Tuned(rule, str(found["network"]), str(found["prompts"]), learnt, digest)
+
+
+def _rule(given: dict[str, Any], path: Path) -> MaskRule:
+    """Rule of a description; the version is looked at first, as another one may have other fields."""
+    kind, version = given.pop("kind"), given.pop("version")
+    module, name = RULES[kind]
+    of = getattr(importlib.import_module(module), name)
+    if not issubclass(of, MaskRule):
+        raise ValueError(f"the rule {kind!r} has no limits")
+    if version != of.version:
+        raise InputError(
+            f"{path} has version {version} of the rule {kind}, and this is {of.version}: choose the limits again"
+        )
+    rule: MaskRule = of(**given)
+    rule.check(())
+    return rule
 
 
 def chosen_rule(
