@@ -59,15 +59,17 @@ def says(found: xr.Dataset) -> Iterator[str]:
     )  # fmt: skip
     yield f"Entropy of regions in bit (± standard deviation): {entropies}."
     for name in found["field"].values:
-        own = found.sel(field=name)
-        seen = [
-            str(q) for q in own["quantity"].values if float(own["p_value"].sel(quantity=q)) < LEVEL
-        ]
+        p = found["p_value"].sel(field=name).dropna("quantity")
+        seen = [str(one) for one in p["quantity"].values[p.values < LEVEL]]
         yield (
             f"{name}: differs from the real stack by more than chance in {', '.join(seen)} (p < {LEVEL:g})."
             if seen
             else f"{name}: no quantity differs by more than chance (p < {LEVEL:g}); few regions see little."
         )
+    yield (
+        f"Every quantity is tested on its own: of {p.size}, {LEVEL * p.size:.1g} would differ in the mean between "
+        "stacks that are alike."
+    )
     areas = zip(found["field"].values, found["classifier_auc_error"].values, strict=True)
     errors = ", ".join(f"{name} {float(error):.2g}" for name, error in areas)
     yield f"Standard errors of the area of the classifier: {errors}."
