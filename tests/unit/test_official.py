@@ -97,6 +97,21 @@ def test_blocks_of_an_imported_network_are_the_official_pass(
     assert (made != expected).sum() <= 1
 
 
+@pytest.mark.parametrize("ending", [("_Gen.pt", "_params.data"), (".Gen", ".params")])
+def test_files_of_microlib_are_recognised(tmp_path: Path, ending: tuple[str, str]) -> None:
+    """Its lists of kernels and strides are longer than that of paddings, where the layers end."""
+    checkpoint, _ = written(tmp_path, False, gk=[4] * 4, gs=[2] * 4, dk=[4] * 4, ds=[2] * 4)
+    weights, parameters = (tmp_path / f"micro393{one}" for one in ending)
+    checkpoint.rename(weights)
+    (tmp_path / "a_params.data").rename(parameters)
+    import_official(weights, tmp_path / "micro393.safetensors", SPACING, TWO)
+    written(tmp_path, False)
+    import_official(tmp_path / "a_Gen.pt", tmp_path / "a.safetensors", SPACING, TWO)
+    a, b = (load_generator(tmp_path / f"{name}.safetensors") for name in ("micro393", "a"))
+    assert a.architecture == b.architecture
+    assert all(torch.equal(x.weight, y.weight) for x, y in zip(a.layers, b.layers, strict=True))
+
+
 def test_without_names_one_channel_is_grey(tmp_path: Path) -> None:
     checkpoint, _ = written(tmp_path, False)
     with pytest.raises(ArgumentError, match="has 2 channels, one for each phase; name them"):
@@ -168,7 +183,8 @@ def test_other_files_are_refused(tmp_path: Path, what: str, says: str) -> None:
         ({"gs": [1, 2, 2], "gp": [0, 2, 3]}, "layer 0 of the generator has kernel 4 and stride 1"),
         ({"gk": [4, 3, 4]}, "layer 1 of the generator has kernel 3"),
         ({"gp": [2, 1, 3]}, "layer 1 has padding 1, below kernel - stride"),
-        ({"gp": [2, 2]}, "not as many layers"),
+        ({"gp": [2, 2]}, "2 paddings, 3 kernels, 3 strides and 4 widths; expected a kernel"),
+        ({"gk": [4, 4]}, "3 paddings, 2 kernels"),
         ({"gf": [4, 8, 7, 2]}, "does not fit its file of parameters"),
     ],
 )

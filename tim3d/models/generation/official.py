@@ -1,13 +1,17 @@
-"""Import of generators of the official SliceGAN repository (``*_Gen.pt``, ``*_params.data``).
+"""Import of generators of the official SliceGAN repository and of MicroLib.
+
+Files are ``NAME_Gen.pt`` with ``NAME_params.data``, or ``NAME.Gen`` with ``NAME.params``.
 
 Two layouts are supported: transposed convolutions only (2020), and a trilinear resize with a
 convolution instead of the last one (since 2022), whose output depends on the size of the whole
-volume. Both files are pickles; the readers accept tensors, lists and integers only, so that nothing
-in them can run.
+volume. MicroLib's lists of kernels and strides may be longer than that of paddings, which decides
+the number of layers. Both files are pickles; the readers accept tensors, lists and integers only, so
+that nothing in them can run.
 
 References
 ----------
 Kench, Cooper, Nat. Mach. Intell. 3 (2021) 299 (SliceGAN). DOI 10.1038/s42256-021-00322-1
+Kench et al., Sci. Data 9 (2022) 645 (MicroLib). DOI 10.1038/s41597-022-01744-1
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from tim3d.phases import Phases
 # Lists in the file of parameters, in this order.
 NAMES = ("dk", "ds", "df", "dp", "gk", "gs", "gf", "gp")
 LARGEST_PARAMETERS = 2**16
+# Endings of the file of weights, and of the file of parameters beside it.
+ENDINGS = {"_Gen.pt": "_params.data", ".Gen": ".params"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def import_official(
     Parameters
     ----------
     checkpoint : path
-        ``NAME_Gen.pt``; ``NAME_params.data`` must lie beside it.
+        ``NAME_Gen.pt``, with ``NAME_params.data`` beside it; or ``NAME.Gen`` with ``NAME.params``.
     out : path
         File to write.
     spacing_nm : (z, y, x)
@@ -74,18 +80,36 @@ def import_official(
         If the phases do not fit, or the network cannot be cut into blocks (padding below 2).
     """
     path = Path(checkpoint)
-    if not path.name.endswith("_Gen.pt"):
-        raise CheckpointError(
-            f"{path} is not named NAME_Gen.pt: only generators of the official SliceGAN code can be imported, with "
-            "NAME_params.data beside them. A network for segmentation cannot: train one with tim3d train"
-        )
-    parameters = read_parameters(path.with_name(path.name.removesuffix("_Gen.pt") + "_params.data"))
+    parameters = read_parameters(parameters_beside(path))
     state = read_state(path)
     architecture = architecture_of(parameters, "rcconv.weight" in state, phases, str(path))
     net = Generator(architecture)
     _load(net, state, str(path))
     return save_generator(
         out, net.eval(), GeneratorDescription(architecture, spacing_nm, phases, {"from": path.name})
+    )
+
+
+def parameters_beside(path: Path) -> Path:
+    """File of parameters that belongs to a file of weights.
+
+    Raises
+    ------
+    CheckpointError
+        If the file of weights has another ending.
+
+    Examples
+    --------
+    >>> parameters_beside(Path("nmc_Gen.pt")).name, parameters_beside(Path("micro393.Gen")).name
+    ('nmc_params.data', 'micro393.params')
+    """
+    for weights, parameters in ENDINGS.items():
+        if path.name.endswith(weights):
+            return path.with_name(path.name.removesuffix(weights) + parameters)
+    raise CheckpointError(
+        f"{path} is not named NAME_Gen.pt or NAME.Gen: only generators of the official SliceGAN code and of MicroLib "
+        "can be imported, with NAME_params.data or NAME.params beside them. A network for segmentation cannot: train "
+        "one with tim3d train"
     )
 
 
@@ -101,12 +125,15 @@ def architecture_of(
     ArgumentError
         If a padding is below 2, or the phases do not fit the outputs.
     """
-    layers = len(official.gk)
-    if {len(official.gs), len(official.gp), len(official.gf) - 1} != {layers} or layers < 2:
+    layers = len(official.gp)
+    # The official code pairs the lists with zip: what is beyond the last padding makes no layer.
+    kernels, strides = official.gk[:layers], official.gs[:layers]
+    if {len(kernels), len(strides), len(official.gf) - 1} != {layers} or layers < 2:
         raise CheckpointError(
-            f"{where}: kernels, strides, paddings and widths of the generator are not as many layers"
+            f"{where}: the generator has {layers} paddings, {len(official.gk)} kernels, {len(official.gs)} strides and "
+            f"{len(official.gf)} widths; expected a kernel and a stride for each padding, and one width more"
         )
-    for number, (kernel, stride) in enumerate(zip(official.gk, official.gs, strict=True)):
+    for number, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
         if (kernel, stride) != (KERNEL, STRIDE):
             raise CheckpointError(
                 f"{where}: layer {number} of the generator has kernel {kernel} and stride {stride}; "

@@ -1,4 +1,4 @@
-"""Conversion of a generator of the official SliceGAN code to a file for ``tim3d generate``."""
+"""Conversion of a generator of the official SliceGAN code or of MicroLib to a file for ``tim3d generate``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def import_generator(
     phases: Phases | None = None,
     overwrite: bool = False,
 ) -> Task[Path]:
-    """Write an official ``NAME_Gen.pt``, with ``NAME_params.data`` beside it, as a generator of this package.
+    """Write a generator of the official SliceGAN code or of MicroLib as one of this package.
 
     Parameters
     ----------
     checkpoint : path
-        File NAME_Gen.pt of the official code, with NAME_params.data beside it.
+        File NAME_Gen.pt, with NAME_params.data beside it; or NAME.Gen with NAME.params.
     weights : path
         File to write, for example gen.safetensors.
     voxel_size : mapping of axis to nm
