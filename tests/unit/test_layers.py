@@ -68,6 +68,7 @@ ROOMS = [
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
     Room(1, "models.surrogate",    "kernels.statistics models.common storage", "numpy torch safetensors"),
+    Room(1, "models.diffusion",    "kernels.generation kernels.statistics models.common", "torch safetensors"),
     Room(1, "models.translation",  "kernels.image models.common", "numpy torch"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),
     Room(1, "formats",             "",                  "numpy tifffile h5py meshio pyarrow"),
@@ -200,6 +201,11 @@ LIGHT = {
         "training_record",
         "unet",
     )
+}
+LIGHT |= {
+    "models.diffusion",
+    "models.diffusion.network_file",
+    "models.diffusion.network_spec",
 }
 LIGHT |= {"models.translation", "models.translation.model_file"}
 LIGHT |= {"models.promptable"} | {

@@ -21,7 +21,7 @@ from tim3d.storage import outputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["segmentation", "generator", "surrogate", "translator", "training"]
+Kind = Literal["segmentation", "generator", "surrogate", "translator", "diffusion", "training"]
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
 _USE: dict[Kind, str] = {
@@ -29,6 +29,7 @@ _USE: dict[Kind, str] = {
     "generator": "generating volumes",
     "surrogate": "predicting from images",
     "translator": "translating rendered grey values",
+    "diffusion": "generating by diffusion",
     "training": "going on",
 }
 _MAKERS = {

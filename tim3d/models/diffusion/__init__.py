@@ -1,0 +1,1 @@
+"""Diffusion by networks of bounded reach: networks, trainings, images."""
