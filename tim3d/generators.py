@@ -3,6 +3,7 @@
 from tim3d.grid import Box
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
 from tim3d.kernels.generation.generator import Generator, Grown
+from tim3d.kernels.generation.iterated import Iterated
 from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.philox import Noise
@@ -26,6 +27,7 @@ __all__ = [
     "Grains",
     "Grown",
     "HardCore",
+    "Iterated",
     "LevelCuts",
     "Network",
     "Noise",

@@ -18,8 +18,10 @@ from tim3d.errors import ArgumentError
 from tim3d.forecast import expected, will_exist
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.generation.generator import Generator, Grown
+from tim3d.kernels.generation.iterated import Iterated
 from tim3d.sources.units import refuse_mistyped
 from tim3d.stages.generation.growth import Growth, Stored
+from tim3d.stages.generation.iteration import Iteration, LastState
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
 from tim3d.stages.shared.field import (
     DEFAULTS,
@@ -156,7 +158,7 @@ class Generating:
     making: Making
     options: Options
     awaited: str
-    growth: Growth | None
+    before: Growth | Iteration | None
 
     def plans(self) -> list[Plan | Outline]:
         """The passes; none if the fields exist."""
@@ -165,8 +167,8 @@ class Generating:
         if self.awaited:
             return plan_awaiting(ask.sample, self.making, self.options, self.awaited)
         plans = plan_field(ask.sample, self.making, self.options)
-        growing = self.growth.plans() if self.growth and plans else []
-        return [*growing, *plans]
+        before = self.before.plans() if self.before and plans else []
+        return [*before, *plans]
 
     def run(self) -> xr.DataArray:
         """The first field, generated unless it exists."""
@@ -175,17 +177,17 @@ class Generating:
             plan.check()
         if plans:
             self.generator.check()
-        growth = self.growth
+        before = self.before
         return produce(
             self.ask.sample,
             self.making,
             self.options,
             finish=self._finish,
-            prepare=growth.run if growth else None,
+            prepare=before.run if before else None,
         )
 
     def _finish(self, ledger: Ledger) -> None:
-        """Write the table of slices of grey values, and delete what was kept of a growth."""
+        """Write the table of slices of grey values, and delete what was kept of a growth or of states."""
         making = self.making
         if self.generator.phases is None:
             grid = Grid(
@@ -193,18 +195,19 @@ class Generating:
             )
             for one in (making.field, *making.siblings):
                 keep_sums(self.ask.sample, one, ledger, grid, "generate", one.name)
-        if self.growth:
-            self.growth.drop()
+        if isinstance(self.before, Iteration):
+            store.update_node(self.ask.sample, making.field.name, **self.before.record())
+        if self.before:
+            self.before.drop()
 
 
 def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     generator = ask.generator.of_shape(ask.shape)
     first, *others = ask.fields(generator)
-    _warn_of_cut_tiles(options.block, first, generator.tile_edge)
     codes = generator.phases.codes if generator.phases else ()
-    makes = (
-        Stored.of(generator, ask.sample, first.name) if isinstance(generator, Grown) else generator
-    )
+    edge = 1 if isinstance(generator, Iterated) else generator.tile_edge
+    _warn_of_cut_tiles(options.block, first, edge)
+    makes = _maker(generator, ask.sample, first.name)
     making = Making(
         verb="generate",
         field=first,
@@ -212,9 +215,7 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
         work=GenerateWork(
             ask.sample, (first.name, *(f.name for f in others)), makes, codes, options.durable
         ),
-        block=tiled_block(first, generator.tile_edge)
-        if generator.tile_edge > 1
-        else many_shards(first),
+        block=_block(generator, first),
         inputs=generator.inputs(),
         parameters=generator.description(),
         halo=generator.halo,
@@ -223,10 +224,26 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     )
     path = ask.generator.reads
     awaited = awaited or (path if path and expected("generator", path) else "")
-    growth = None
+    before: Growth | Iteration | None = None
     if isinstance(generator, Grown):
-        growth = Growth(ask.sample, first.name, generator, making.fingerprint, options)
-    return Generating(ask, generator, making, options, awaited, growth)
+        before = Growth(ask.sample, first.name, generator, making.fingerprint, options)
+    if isinstance(generator, Iterated):
+        before = Iteration(ask.sample, first.name, generator, making.fingerprint, options)
+    return Generating(ask, generator, making, options, awaited, before)
+
+
+def _maker(generator: Generator, sample: str, out: str) -> Generator:
+    """Return what makes the blocks of the field: it reads what was made before, if anything was."""
+    if isinstance(generator, Grown):
+        return Stored.of(generator, sample, out)
+    return LastState.of(generator, sample, out) if isinstance(generator, Iterated) else generator
+
+
+def _block(generator: Generator, out: Field) -> Triple:
+    """Voxels of a block of the field."""
+    if isinstance(generator, Iterated):
+        return many_shards(out, 2**24)
+    return tiled_block(out, generator.tile_edge) if generator.tile_edge > 1 else many_shards(out)
 
 
 def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
